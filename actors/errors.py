@@ -171,17 +171,20 @@ class StoreFailed(StoreError):
 
 
 class Overtaken(StoreError):
-    """Another node was first: it has accepted this id, or has taken this dead letter. Nothing has happened here."""
+    """A notification with this id was there first, perhaps at another node; or another node has taken this dead letter.
+
+    Nothing has happened here.
+    """
 
     def __init__(self, notification_id: str, known: SendNotification | None = None) -> None:
         super().__init__(notification_id, known)
         self.notification_id = notification_id
         """Of which notification."""
         self.known = known
-        """The command that the id came with at the other node, where it came here with a request; else None."""
+        """The command that the id came with before, where it came here with a request; None: that is not known."""
 
     def __str__(self) -> str:
-        return f"another node was first with notification {self.notification_id!r}"
+        return f"notification {self.notification_id!r} is known already, or another node was first"
 
 
 class Unstorable(StoreError):

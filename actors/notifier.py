@@ -59,6 +59,7 @@ from actors.pipeline.wiring import Stages, Wiring
 from actors.policies.admission import Admission
 from actors.settings.base import validated
 from actors.settings.channel import KEEP_ALL_LETTERS, ChannelConfig, DeadLettersConfig, NotifierConfig, ProviderConfig
+from actors.storage.clock_steps import ClockSteps
 from actors.storage.memory import MemoryStore
 
 logger = logging.getLogger(__name__)
@@ -132,7 +133,7 @@ class Pipeline:
             if config.rate_limit is not None:
                 limiter_class = RateLimiterActor if system.delivers_once else DeduplicatingLimiter
                 stages.rate_limiter = system.spawn(limiter_class, channel, config.rate_limit, stages)
-            stages.lanes = lanes_of(channel, config, system.streams.stream)
+            stages.lanes = lanes_of(channel, config, system.streams.stream, stages.arrivals)
             if system.delivers_once:
                 stages.circuit_breaker = system.spawn(CircuitBreakerActor, channel, config, stages)
             else:
@@ -236,7 +237,8 @@ class Notifier:
             config = validated(NotifierConfig, {} if config is None else config)
         channels = dict(config.channels) or {channel: ChannelConfig() for channel in NotificationChannel}
         _warn(channels, has_own_providers=providers is not None)
-        store = store if store is not None else MemoryStore(remember_ids_ns=ns(config.remember_ids))
+        if store is None:
+            store = MemoryStore(remember_ids_ns=ns(config.remember_ids), ahead_ns=ClockSteps().ahead_ns)
         events = Events(on_event)
         seed = seed if seed is not None else secrets.randbits(64)
         with _held(store), contextlib.closing(events):

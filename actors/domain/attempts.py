@@ -32,6 +32,10 @@ class Attempt(Message, frozen=True, kw_only=True, gc=False):
     expires_at_ns: int | None
     """After this instant it is no longer sent. None: never expires."""
 
+    wanted_until_ns: int | None = None
+    """When its notification expires, for providers that keep it for a while: not sooner because retries would end, or
+    a fallback would take over. None: never."""
+
     edits: int = 0
     """How often the payload was edited since it was accepted."""
 

@@ -2,10 +2,13 @@
 
 What is read back equals what was written, or it is refused when it is written: a command that came back changed would
 look like another payload under the same id.
+
+A store may seal what it writes: the checksum is one more field of the mapping, which those that know of none ignore.
 """
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import Any, TypeAlias
@@ -132,6 +135,60 @@ def decode_audit_entry(written: bytes) -> AuditEntry:
     if entry is None:
         raise msgspec.ValidationError(f"wanted an audit entry, got a {type(read).__name__}")
     return entry
+
+
+_SEAL = b"\xa3crc\xce"
+"""What is before the four bytes of a checksum: the name of its field, and that a whole number of 32 bits follows."""
+
+_FIXMAP, _MAP16, _FIELDS_OF_FIXMAP = 0x80, 0xDE, 15
+_ONE_FIELD_MORE = {
+    _FIXMAP | fields: bytes((_FIXMAP | fields + 1,)) if fields < _FIELDS_OF_FIXMAP else bytes((_MAP16, 0, fields + 1))
+    for fields in range(_FIELDS_OF_FIXMAP + 1)
+}
+"""By the first byte of a mapping of up to 15 fields: how the same begins with one more."""
+
+
+class Damaged(ValueError):
+    """What was read is not what was written there."""
+
+
+def seal(written: bytes, notification_id: str | None, number: int = 0) -> bytes:
+    """Return what :func:`encode_command` or :func:`encode_event` has returned, with a checksum over it and its place.
+
+    Args:
+        written: of a command or an event.
+        notification_id: of the row that it is in: at another one's it is damaged, too.
+        number: what else is in that row and may not be another.
+    """
+    header = _ONE_FIELD_MORE.get(written[0])
+    if header is not None:
+        rest = written[1:]
+    else:
+        header, rest = written[:1] + (int.from_bytes(written[1:3], "big") + 1).to_bytes(2, "big"), written[3:]
+    body = header + rest
+    return body + _SEAL + _checksum(body, notification_id, number)
+
+
+def check_seal(sealed: bytes, notification_id: str | None, number: int = 0) -> None:
+    """Check what is read at a place; what was written without a checksum, by an earlier release, passes.
+
+    Raises:
+        Damaged: it is not what was sealed there.
+    """
+    if not isinstance(sealed, bytes):
+        raise Damaged("it was changed on the disk: wanted bytes")
+    if sealed[-9:-4] == _SEAL and _checksum(sealed[:-9], notification_id, number) != sealed[-4:]:
+        raise Damaged("it was changed on the disk: its checksum is that of something else")
+
+
+def checksum(written: bytes) -> int:
+    """Return a number to seal something with that belongs to it."""
+    return zlib.crc32(written)
+
+
+def _checksum(body: bytes, notification_id: str | None, number: int) -> bytes:
+    place = f"{number} {notification_id}".encode("utf-8", "surrogatepass")
+    return zlib.crc32(body, zlib.crc32(place)).to_bytes(4, "big")
 
 
 def encode_suppression(suppression: Suppression) -> bytes:

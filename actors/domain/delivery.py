@@ -46,6 +46,9 @@ class Delivery(msgspec.Struct, gc=False):
     due_ns: int | None = None
     """When it goes on, while it waits for a retry or for the end of quiet hours."""
 
+    decided_wait_ns: int | None = None
+    """How long that wait was when it was decided; only where it comes from a store."""
+
     progress: Progress | None = None
     """What its retry policy has to know of it. None until it has failed, and when it comes from a store."""
 
@@ -98,12 +101,14 @@ class Delivery(msgspec.Struct, gc=False):
             self.first_failure_since_1970_ns = event.at_ns + event.epoch_ns
 
     def keep_from_the_future(self, now_ns: int) -> None:
-        """Have it accepted now, if it was at an instant still to come.
+        """Have it accepted now, if it was at an instant still to come; and wait no longer than was decided.
 
         What comes from a store is anchored by the calendar, and the wall clock may have stepped back meanwhile.
         """
         self.requested_at_ns = min(self.requested_at_ns, now_ns)
         self.fresh_since_ns = min(self.fresh_since_ns, now_ns)
+        if self.due_ns is not None and self.decided_wait_ns is not None:
+            self.due_ns = min(self.due_ns, now_ns + self.decided_wait_ns)
 
     @property
     def expires_at_ns(self) -> int | None:
@@ -134,7 +139,7 @@ def state_after(command: SendNotification, events: Sequence[NotificationEvent], 
     delivery = Delivery(command, waited_since_ns, fresh_since_ns=accepted_ns)
     for event in events:
         at_ns = anchored(event, event.at_ns, epoch_ns)
-        delivery.due_ns = None
+        delivery.due_ns = delivery.decided_wait_ns = None
         match event:
             case NotificationFailed():
                 delivery.attempts = event.attempt
@@ -142,9 +147,11 @@ def state_after(command: SendNotification, events: Sequence[NotificationEvent], 
                 delivery.note_failure(event)
                 if event.next_retry_at_ns is not None:
                     delivery.due_ns = anchored(event, event.next_retry_at_ns, epoch_ns)
+                    delivery.decided_wait_ns = event.next_retry_at_ns - event.at_ns
             case NotificationDeferred():
                 if event.resumes_at_ns is not None:
                     delivery.due_ns = anchored(event, event.resumes_at_ns, epoch_ns)
+                    delivery.decided_wait_ns = event.resumes_at_ns - event.at_ns
             case NotificationMovedToDeadLetter():
                 delivery._note_first_failure(event)
             case NotificationRedriven():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 
 from actors.messages import SendNotification
 
@@ -14,8 +15,21 @@ class RememberedIds:
     are of any clock. If that is set back, an id is remembered no less than its time, and longer by as much at the most.
     """
 
-    def __init__(self, ttl_ns: int) -> None:
-        self._ttl_ns = ttl_ns
+    def __init__(self, ttl_ns: int, *, most: int | None = None, ahead_ns: Callable[[], int] | None = None) -> None:
+        """Remember nothing yet.
+
+        Args:
+            ttl_ns: for how long an id is remembered, in nanoseconds.
+            most: how many ids of what has ended are kept here, the latest; None: all. Where there is a limit this is a
+                cache, and the store knows the others.
+            ahead_ns: returns by how much the clock that instants are of has been set forward, in nanoseconds. Ages do
+                not count that. None: it is never set, or ages follow it.
+        """
+        self.ttl_ns = ttl_ns
+        self.latest_ns = 0
+        """When the latest id was added: on the clock of :meth:`steady_ns`, and never set back."""
+        self._most = most
+        self._ahead_ns = ahead_ns
         self._payloads: dict[str, SendNotification] = {}
         # Two lines and not one of pairs: millions of tuples would keep Python's garbage collector busy.
         self._ended: deque[str] = deque()
@@ -24,19 +38,28 @@ class RememberedIds:
     def __len__(self) -> int:
         return len(self._payloads)
 
+    def steady_ns(self, now_ns: int) -> int:
+        """Return what the clock of `now_ns` would show if it had not been set."""
+        return now_ns if self._ahead_ns is None else now_ns - self._ahead_ns()
+
     def get(self, notification_id: str, now_ns: int) -> SendNotification | None:
-        """Return the command that an id came with, or None when it is new."""
-        ended_ns, oldest_ns = self._ended_ns, now_ns - self._ttl_ns
-        while ended_ns and ended_ns[0] <= oldest_ns:
-            ended_ns.popleft()
-            self._payloads.pop(self._ended.popleft(), None)
+        """Return the command that an id came with, or None when it is new, or not known here."""
+        if notification_id not in self._payloads:
+            return None
+        self._forget_old(self.steady_ns(now_ns) - self.ttl_ns)
         return self._payloads.get(notification_id)
 
     def add(self, command: SendNotification, now_ns: int) -> None:
         """Remember the id of a command from now on."""
+        steady_ns = now_ns if self._ahead_ns is None else now_ns - self._ahead_ns()
+        if self._ended_ns and self._ended_ns[0] <= steady_ns - self.ttl_ns:
+            self._forget_old(steady_ns - self.ttl_ns)
+        self.latest_ns = max(self.latest_ns, steady_ns)
         self._payloads[command.notification_id] = command
         self._ended.append(command.notification_id)
-        self._ended_ns.append(now_ns)
+        self._ended_ns.append(self.latest_ns)
+        if self._most is not None and len(self._ended) > self._most:
+            self._drop_oldest()
 
     def keep(self, command: SendNotification) -> None:
         """Remember the id of a command until it is forgotten, or added with a term."""
@@ -45,3 +68,12 @@ class RememberedIds:
     def forget(self, notification_id: str) -> None:
         """Drop an id that was kept, as of a dead letter that is redriven: it is in flight again."""
         self._payloads.pop(notification_id, None)
+
+    def _forget_old(self, oldest_ns: int) -> None:
+        ended_ns = self._ended_ns
+        while ended_ns and ended_ns[0] <= oldest_ns:
+            self._drop_oldest()
+
+    def _drop_oldest(self) -> None:
+        self._ended_ns.popleft()
+        self._payloads.pop(self._ended.popleft(), None)

@@ -69,7 +69,10 @@ class LettersChanged(msgspec.Struct, frozen=True):
 
 
 class LeaseLost(msgspec.Struct, frozen=True):
-    """Nothing can be made durable any more, and another node may take over what this one has: nothing more is sent."""
+    """Nothing can be made durable any more, and another node may take over what this one has: nothing more is sent.
+
+    Also where there are no nodes, and what the store is in is gone.
+    """
 
     why: str
 
@@ -88,7 +91,8 @@ class Store(Protocol):
     """Whether what is in it is found by another process after this one has died."""
 
     remembered: RememberedIds
-    """By instants since 1970. The id of a dead letter is known for as long as the letter is kept."""
+    """By instants since 1970. The id of a dead letter is known for as long as the letter is kept. Of what has ended, a
+    store on disk has only the latest here, and finds out at the commit whether an id is new: see `Overtaken`."""
 
     on_news: Callable[[News], None] | None
     """Called, in the thread of the system, with news from other nodes that share the store; set by the pipeline.
@@ -116,8 +120,9 @@ class Store(Protocol):
 
         Raises:
             Unstorable: this is how it was requested, and its command would not come back as it is. Nothing happens.
-            Overtaken: of an effect. It was requested, redriven or discarded here, and another node that shares the
-                store was first. Nothing happens, and the store answers as if it had not been handed over.
+            Overtaken: of an effect. It was requested here with an id that is remembered, or it was requested, redriven
+                or discarded and another node that shares the store was first. Nothing happens, and the store answers
+                as if it had not been handed over.
             StoreFailed: it cannot be made durable; of an effect that began already, that raises it.
         """
 
@@ -147,6 +152,17 @@ class Store(Protocol):
 
     def is_dead_letter(self, notification_id: str) -> bool:
         """Tell whether this is the notification of a dead letter."""
+
+    async def recall(self, notification_id: str, now_ns: int) -> SendNotification | None:
+        """Return the command that an id came with which is remembered; None: that is new, or has not ended.
+
+        Args:
+            notification_id: which.
+            now_ns: the present instant, in nanoseconds since 1970.
+
+        Raises:
+            StoreError: the store is closed, or cannot be read.
+        """
 
     async def past(self, notification_id: str) -> StoredHistory | None:
         """Return what happened to a notification that has not ended, or is a dead letter; else None.

@@ -72,11 +72,8 @@ class Backlog:
 
     def __init__(self, stages: Mapping[NotificationChannel, Stages]) -> None:
         self._stages = stages
-        self._lines: dict[NotificationChannel, _Line] = {}
+        self.lines: dict[NotificationChannel, _Line] = {}
         """Each until its pace would let one go, and none is left."""
-
-    def __bool__(self) -> bool:
-        return bool(self._lines)
 
     def add(self, delivery: Delivery, until_ns: int | None, now_ns: int) -> None:
         """Let one wait for its turn, behind all others of its channel.
@@ -87,28 +84,28 @@ class Backlog:
             now_ns: the instant.
         """
         channel = delivery.command.channel
-        line = self._lines.get(channel)
+        line = self.lines.get(channel)
         if line is None:
-            line = self._lines[channel] = _Line(Pace(self._stages[channel].lanes[0].config.circuit_breaker, now_ns))
+            line = self.lines[channel] = _Line(Pace(self._stages[channel].lanes[0].config.circuit_breaker, now_ns))
         line.add(delivery, until_ns)
 
     def charge(self, channel: NotificationChannel, now_ns: int) -> None:
         """Count one that sets out, from here or not: the ceiling is for all together."""
-        line = self._lines.get(channel)
+        line = self.lines.get(channel)
         if line is not None:
             line.pace.charge(now_ns, self._stages[channel].lanes[0].ceiling_per_s(now_ns))
 
     def due(self, now_ns: int) -> list[Delivery]:
         """Take out those whose turn it is, and those that have expired."""
-        for channel in [each for each, line in self._lines.items() if not line.deliveries]:
-            if self._lines[channel].pace.next_ns <= now_ns:
-                del self._lines[channel]
-        return [delivery for line in self._lines.values() for delivery in line.due(now_ns)]
+        for channel in [each for each, line in self.lines.items() if not line.deliveries]:
+            if self.lines[channel].pace.next_ns <= now_ns:
+                del self.lines[channel]
+        return [delivery for line in self.lines.values() for delivery in line.due(now_ns)]
 
     @property
     def wake_ns(self) -> int | None:
         """When to look again; None: nothing waits."""
         wake_ns = None
-        for line in self._lines.values():
+        for line in self.lines.values():
             wake_ns = sooner(wake_ns, line.wake_ns)
         return wake_ns

@@ -44,19 +44,22 @@ class Channel(Actor):
         self._lease_holds = self._stages.lease_holds
         self._isolation = None if self._stages.isolation is None else self._stages.isolation.actor
 
-    @handles(Admitted)
-    def on_admitted(self, admitted: Admitted) -> None:
-        isolation = self._isolation
-        if isolation is not None and (admitted.attempt.caution is not None or isolation.is_busy):
-            isolation.actor_ref.tell(Enter(self.actor_ref, admitted))
-        else:
-            self._begin(admitted)
-
     @handles(Begin)
     def on_begin(self, begin: Begin) -> None:
-        self._begin(begin.admitted)
+        self.on_admitted(begin.admitted, has_turn=True)
 
-    def _begin(self, admitted: Admitted) -> None:
+    def _waits_for_turn(self, admitted: Admitted) -> bool:
+        """Have an attempt wait until the channel is its own, or no longer another one's; tell whether it does."""
+        isolation = self._isolation
+        if isolation is None or (admitted.attempt.caution is None and not isolation.is_busy):
+            return False
+        isolation.actor_ref.tell(Enter(self.actor_ref, admitted))
+        return True
+
+    @handles(Admitted)
+    def on_admitted(self, admitted: Admitted, has_turn: bool = False) -> None:
+        if self._isolation is not None and not has_turn and self._waits_for_turn(admitted):
+            return
         system = self.system
         if self._lease_holds is not None and not self._lease_holds():
             system.perform(self._breaker, _NOT_MADE, admitted)

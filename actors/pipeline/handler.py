@@ -22,7 +22,6 @@ from actors.domain.attempts import (
     Requeued,
 )
 from actors.domain.delivery import Delivery, dead_letter, redriven, state_after
-from actors.domain.ids import check_id
 from actors.domain.store import LeaseLost, LeaseRenewed, Store, Takeover
 from actors.errors import (
     IdempotencyConflict,
@@ -47,6 +46,7 @@ from actors.messages import (
     NotificationFailed,
     NotificationMovedToDeadLetter,
     NotificationRedriven,
+    NotificationRequested,
     NotificationSent,
     NotificationSuppressed,
     SendNotification,
@@ -112,7 +112,7 @@ class Handler(Actor):
             stages.is_current = self._is_current
             stages.is_wanted = self._readiness.is_wanted
             stages.lease_holds = store.lease_holds
-        self._held = Held(store)
+        self._held = None if store.lease_holds is None else Held(store.lease_holds)
         self._backlog = Backlog(wiring.stages)
         self._backlog_timer: Cancellable | None = None
         self._fallbacks = Fallbacks(channels) if any(config.fallback for config in channels.values()) else None
@@ -248,7 +248,8 @@ class Handler(Actor):
     @handles(LeaseRenewed)
     def on_lease_renewed(self, _: LeaseRenewed) -> None:
         """Go on with what waits for the lease, which may have expired or be unwanted by now."""
-        self._resume(self._held.release(self._deliveries))
+        if self._held is not None:
+            self._resume(self._held.release(self._deliveries))
 
     @handles(LeaseLost)
     def on_lease_lost(self, lost: LeaseLost) -> None:
@@ -260,8 +261,7 @@ class Handler(Actor):
     def on_send_notification(self, command: SendNotification) -> Acceptance:
         """Accept a command that was sent with `tell`. There is no caller to raise to, so a refusal is logged."""
         try:
-            check_id(command.notification_id)
-            return self.intake.accept(command, self._begin, asks_for_room=True)
+            return self.intake.accept(command, self._prepare, asks_for_room=True)
         except (IdempotencyConflict, UnknownChannel, Overloaded, Unstorable) as error:
             logger.error("not accepted: %s", error)
             return Acceptance.REFUSED
@@ -272,10 +272,9 @@ class Handler(Actor):
 
         def answer_and_prepare(delivery: Delivery) -> None:
             submit.answer.set(Acceptance.ACCEPTED)
-            self._begin(delivery)
+            self._prepare(delivery)
 
         try:
-            check_id(submit.command.notification_id)
             acceptance = self.intake.accept(submit.command, answer_and_prepare, asks_for_room=not submit.follows_event)
             if acceptance is Acceptance.DUPLICATE:
                 commit = self._commits.opening(submit.command.notification_id)
@@ -292,11 +291,6 @@ class Handler(Actor):
         except StoreFailed:
             submit.answer.set_exception()
             raise
-
-    def _begin(self, delivery: Delivery) -> None:
-        """Send one on its way that is new, as its acceptance is durable."""
-        self._stages[delivery.command.channel].lanes[0].note_arrival(delivery.command, delivery.fresh_since_ns)
-        self._prepare(delivery)
 
     # ── preferences and quiet hours ─────────────────────────────────────────────────────────────────────────────
 
@@ -344,10 +338,13 @@ class Handler(Actor):
     # ── an attempt, and its outcome ─────────────────────────────────────────────────────────────────────────────
 
     def _send(self, delivery: Delivery) -> None:
-        if self._held.keeps(delivery, self._budgets, self.system.now_ns):
+        if self._held is not None and self._held.keeps(delivery, self._budgets, self.system.now_ns):
             return
         command = delivery.command
-        until_ns = self._last_start_ns(delivery)
+        if self._fallbacks is None and command.expires_after is None and not delivery.attempts:
+            until_ns = None  # what _last_start_ns would come to, with fewer calls: the way of nearly every attempt
+        else:
+            until_ns = self._last_start_ns(delivery)
         if until_ns is not None and self.system.now_ns > until_ns:
             self._dead_letter(delivery, self._retries.reason_of_expiry(delivery, self.system.now_ns))
             return
@@ -362,6 +359,7 @@ class Handler(Actor):
             number=delivery.attempts + 1,
             charged=delivery.charged,
             expires_at_ns=until_ns,
+            wanted_until_ns=delivery.expires_at_ns,
             edits=delivery.edits,
             caution=delivery.caution,
         )
@@ -369,7 +367,7 @@ class Handler(Actor):
         if self._budgets is not None and delivery.current is None:  # else it is sent again, and is under way already
             self._budgets.set_out(delivery, self.system.now_ns)
         delivery.current = attempt
-        if self._backlog:
+        if self._backlog.lines:
             self._backlog.charge(command.channel, self.system.now_ns)
         self._entrances[command.channel](attempt)
 
@@ -526,7 +524,7 @@ class Handler(Actor):
         if self.intake.known(command.notification_id) is not None:
             return  # it fell back before it was redriven
         try:
-            self.intake.accept(command, self._begin, asks_for_room=False, instead_of=delivery)
+            self.intake.accept(command, self._prepare, asks_for_room=False, instead_of=delivery)
         except (UnknownChannel, Unstorable) as error:
             logger.error("no fallback: %s", error)
 
@@ -569,13 +567,18 @@ class Handler(Actor):
             commit.sender = answer
 
     def _overtaken(self, commit: Commit, overtaken: Overtaken) -> None:
-        """Leave a notification to the node that was first, unless this one has taken it over since."""
+        """Leave a notification to what was there first, unless this node has taken that over since."""
         notification_id, command = commit.event.notification_id, commit.delivery.known_as
         self._commits.end(commit)
         del self._deliveries[notification_id]
         if commit.taken_over is not None:
             self._deliveries[notification_id] = commit.taken_over
             self._resume([commit.taken_over])
+        elif self._wiring.redrives:  # there is room for one again
+            self.actor_ref.tell(self._wiring.redrives.popleft())
+        if isinstance(commit.event, NotificationRequested) and commit.event.instead_of is not None:
+            self._journal.ignore_duplicate(command, conflict=False)  # it fell back before it was redriven
+            return
         try:
             acceptance = self.intake.repeated(command, command if overtaken.known is None else overtaken.known)
         except IdempotencyConflict as error:

@@ -110,7 +110,10 @@ class HedgingChannel(Channel):
         assert self._stages.circuit_breaker is not None
         self._to_breaker = self.route(self._stages.circuit_breaker)
 
-    def _begin(self, admitted: Admitted) -> None:
+    @handles(Admitted)
+    def on_admitted(self, admitted: Admitted, has_turn: bool = False) -> None:
+        if self._isolation is not None and not has_turn and self._waits_for_turn(admitted):
+            return
         now_ns = self.system.now_ns
         self._send(_Copy(_Flight(admitted, now_ns, now_ns + self._timeout_ns, self._incarnation_mark)))
 

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from actors.domain.delivery import Delivery
-from actors.domain.store import Store
 from actors.pipeline.retry_budgets import RetryBudgets
 
 
 class Held:
     """Notifications that are to be sent when the store has its lease again."""
 
-    def __init__(self, store: Store) -> None:
-        self._lease_holds = store.lease_holds
+    def __init__(self, lease_holds: Callable[[], bool]) -> None:
+        self._lease_holds = lease_holds
         self._deliveries: dict[str, Delivery] = {}
 
     def keeps(self, delivery: Delivery, budgets: RetryBudgets | None, now_ns: int) -> bool:
@@ -22,7 +21,7 @@ class Held:
         An attempt of it that is under way is of no interest any more: whoever asked for another one knows that it is
         lost.
         """
-        if self._lease_holds is None or self._lease_holds():
+        if self._lease_holds():
             return False
         if delivery.current is not None:
             if budgets is not None:

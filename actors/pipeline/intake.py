@@ -7,6 +7,7 @@ from collections.abc import Callable
 import msgspec
 
 from actors.domain.delivery import Delivery
+from actors.domain.ids import check_id
 from actors.domain.store import Store
 from actors.errors import IdempotencyConflict, Overloaded, UnknownChannel, Unstorable
 from actors.kernel.runtime import Runtime
@@ -15,6 +16,7 @@ from actors.pipeline.journal import Journal
 from actors.pipeline.orders import Acceptance
 from actors.pipeline.wiring import Wiring
 from actors.policies.admission import RETRY_AFTER
+from actors.policies.breaker.per_host import recipient_host
 
 
 class Intake:
@@ -35,6 +37,7 @@ class Intake:
         self._store = store
         self._stages = wiring.stages
         self._admission = wiring.admission
+        self._scarce_from = wiring.admission.scarce_from
         self._journal = journal
         self._deliveries = deliveries
 
@@ -62,18 +65,28 @@ class Intake:
             IdempotencyConflict: its id is known, with another payload.
             UnknownChannel: its channel is not configured.
             Overloaded: there is no room.
-            Unstorable: it would not come back from the store as it is.
+            Unstorable: it would not come back from the store as it is, or its id cannot be one.
             StoreFailed: it cannot be made durable.
         """
         system, notification_id = self._system, command.notification_id
         now_ns = system.now_ns
+        if instead_of is None:
+            check_id(notification_id)
         known = self.known(notification_id)
         if known is not None:
             return self.repeated(command, known)
-        if command.channel not in self._stages:
+        stages = self._stages.get(command.channel)
+        if stages is None:
             raise UnknownChannel(f"channel {command.channel} is not configured; known are {', '.join(self._stages)}")
-        if asks_for_room and not self.has_room(critical=command.critical):
+        if (
+            asks_for_room
+            and len(self._deliveries) >= self._scarce_from
+            and not self.has_room(critical=command.critical)
+        ):
             raise Overloaded(RETRY_AFTER)
+        stages.arrivals.note(None, now_ns)
+        if stages.lanes[0].breaker is None:  # it has one for each host
+            stages.arrivals.note(recipient_host(command.recipient), now_ns)
         delivery = self._deliveries[notification_id] = Delivery(command, now_ns, fresh_since_ns=now_ns)
         requested = NotificationRequested(
             at_ns=now_ns,

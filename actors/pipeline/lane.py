@@ -13,7 +13,7 @@ from enum import IntFlag
 from random import Random
 from typing import TYPE_CHECKING, Any, NamedTuple, assert_never
 
-from actors.messages import BreakerState, SendNotification
+from actors.messages import BreakerState
 from actors.outcomes import Ambiguous, ChannelFault, DeadDestination, Outcome, Permanent, Sent, Transient
 from actors.policies.adaptive.concurrency import make_concurrency_limit
 from actors.policies.adaptive.rate import AdaptiveRate
@@ -285,12 +285,6 @@ class Lane:
         """Release those at `host` that wait for the breaker one after the other from now on, not as one herd."""
         self.paces[host] = Pace(self.config.circuit_breaker, now_ns)
 
-    def note_arrival(self, command: SendNotification, at_ns: int) -> None:
-        """Count a new notification of its channel, which was accepted at this instant."""
-        self._arrivals.note(None, at_ns)
-        if self.breaker is None:
-            self._arrivals.note(recipient_host(command.recipient), at_ns)
-
     def ceiling_per_s(self, now_ns: int) -> float:
         """Return how many of its channel may go a second at most while others resume."""
         return ceiling_per_s(self.config.circuit_breaker, self._arrivals.per_second(None, now_ns))
@@ -372,10 +366,11 @@ def breaker_name(channel: str, number: int, provider: str | None) -> str:
     return str(channel) if number == 0 else f"{channel}/{provider}"
 
 
-def lanes_of(channel: str, config: ChannelConfig, stream: Callable[[str], Random]) -> tuple[Lane, ...]:
+def lanes_of(
+    channel: str, config: ChannelConfig, stream: Callable[[str], Random], arrivals: Arrivals
+) -> tuple[Lane, ...]:
     """Return a lane for each provider of a channel, in the order in which they are tried."""
     settings = config.by_provider()
-    arrivals = Arrivals()
     return tuple(
         Lane(number, channel, name if len(settings) > 1 else None, own, stream, arrivals)
         for number, (name, own) in enumerate(settings.items())

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from actors.messages import NotificationChannel, SendNotification
 from actors.pipeline.commits import Commits
 from actors.policies.admission import Admission
+from actors.policies.resuming import Arrivals
 
 if TYPE_CHECKING:
     from actors.domain.attempts import Attempt
@@ -37,6 +38,8 @@ class Stages:
 
     # What an actor goes on with when it is restarted: a crash of ours is no news about the provider, and does not give
     # a user another quota. Waiting attempts are not kept; the handler knows them.
+    arrivals: Arrivals = field(default_factory=Arrivals)
+    """The new ones of the channel, all together and, with breakers per host, by host."""
     limiter: Limiter | None = None
     budget: Budget | None = None
     """The retry budget; the handler's."""

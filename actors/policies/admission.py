@@ -8,6 +8,8 @@ and tells the sender, who can slow down (load shedding; "Handling Overload" in S
 
 from __future__ import annotations
 
+import math
+
 NORMAL_SHARE = 0.95
 """The share of the room that notifications that are not critical may fill."""
 
@@ -22,6 +24,8 @@ class Admission:
         """Allow `max_pending` of them, at least 1; None: no bound."""
         self.max_pending = max_pending
         self._max_normal = None if max_pending is None else max(1, int(max_pending * NORMAL_SHARE))
+        self.scarce_from = math.inf if self._max_normal is None else self._max_normal
+        """While fewer are pending there is room for anything."""
 
     def has_room(self, pending: int, *, critical: bool) -> bool:
         """Tell whether there is room beside so many that are pending."""

@@ -39,7 +39,7 @@ from typing import Any
 import trio
 
 from actors.domain.store import Store
-from actors.errors import ConfigurationError, StoreError
+from actors.errors import ConfigurationError, StoreFailed
 from actors.kernel.randomness import RandomStreams
 from actors.messages import RecordedEvent
 from actors.notifier import Notifier
@@ -378,7 +378,7 @@ async def serve(path: Path, config: ServiceConfig, announce: Callable[[str], Any
     logs.set_up(config.logs)
     try:
         return await _serve(path, config, announce)
-    except* StoreError as group:
+    except* StoreFailed as group:
         logs.log_end(group)
         raise
 

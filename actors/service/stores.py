@@ -9,6 +9,7 @@ from actors.domain.store import Store
 from actors.errors import ConfigurationError
 from actors.instants import ns
 from actors.service.config import ServiceConfig, StoreConfig
+from actors.storage.clock_steps import ClockSteps
 from actors.storage.memory import MemoryStore
 
 
@@ -22,7 +23,7 @@ async def open_store(config: ServiceConfig) -> AsyncGenerator[Store, None]:
     """
     choice = config.store
     if not isinstance(choice, StoreConfig):
-        yield MemoryStore(remember_ids_ns=ns(config.remember_ids))
+        yield MemoryStore(remember_ids_ns=ns(config.remember_ids), ahead_ns=ClockSteps().ahead_ns)
     elif choice.sqlite is not None:
         from actors.storage.sqlite.store import SqliteStore
 

@@ -216,7 +216,8 @@ class FaultConfig(Settings):
     clock_step: SignedDuration | None = None
     """By how much the wall clock jumps at the window's start, whatever the `channel`, and for good; the monotonic clock
     does not. Quiet hours and remembered ids go by the wall clock; retries, limits and breakers do not, but those
-    retries that the process takes up from its store after a crash do: they come later by a step back, or sooner."""
+    retries that the process takes up from its store after a crash do: they come sooner by a step forward, and later by
+    a step back, but no later than their wait after the restart."""
 
     @property
     def injects(self) -> frozenset[str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import re
 from base64 import b64decode
+from collections.abc import Callable
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
@@ -121,7 +122,7 @@ class HttpSettings(TransportSettings):
     """A connection that was idle for longer is closed."""
 
 
-def _api_url(value: Any, _unit_required: bool) -> str | None:
+def _url(value: Any, _unit_required: bool) -> str | None:
     if not isinstance(value, str) or not re.fullmatch(r"https?://[\x21-\x7e]+", value):
         return None
     try:
@@ -129,17 +130,24 @@ def _api_url(value: Any, _unit_required: bool) -> str | None:
     except ValueError:
         return None
     is_private = value.startswith("https://") or host in ("localhost", "127.0.0.1", "::1")
-    return value.rstrip("/") if host and is_private else None
+    return value if host and is_private else None
 
 
-ApiUrl = Annotated[
-    str,
-    Wanted(
-        "a URL such as https://api.example.com, and https unless it is on this machine",
-        _api_url,
-        {"type": "string", "pattern": r"^https?://\S+$"},
-    ),
-]
+def _api_url(value: Any, _unit_required: bool) -> str | None:
+    url = _url(value, _unit_required)
+    return None if url is None else url.rstrip("/")
+
+
+def _wanted_url(read: Callable[[Any, bool], str | None]) -> Wanted:
+    text = "a URL such as https://api.example.com, and https unless it is on this machine"
+    return Wanted(text, read, {"type": "string", "pattern": r"^https?://\S+$"})
+
+
+ApiUrl = Annotated[str, _wanted_url(_api_url)]
+"""What paths are added to."""
+
+CallbackUrl = Annotated[str, _wanted_url(_url)]
+"""What stays as it is: a slash at its end, an empty query and a fragment mean something to whoever serves it."""
 
 
 class TwilioConfig(HttpSettings):
@@ -162,11 +170,11 @@ class TwilioConfig(HttpSettings):
 
     base_url: ApiUrl = "https://api.twilio.com"
 
-    status_callback: ApiUrl | None = None
+    status_callback: CallbackUrl | None = None
     """Where the provider reports the outcome of a message; the notification's id is added to it. None: nowhere."""
 
     country_code: CountryCode | None = None
-    """Of numbers that have none and whose notification names none either; they are refused when None."""
+    """Of national numbers whose notification names none either; they are refused when None, or not valid there."""
 
     idempotency_header: HeaderName | None = None
     """The header in which this provider takes an idempotency key. None: it has none, as Twilio."""
@@ -288,7 +296,8 @@ class WebPushConfig(TargetSettings):
     """Where the people of a push service reach us."""
 
     ttl: Duration = 86400.0
-    """How long a message waits for a browser that is offline, where the notification does not say."""
+    """How long a message waits for a browser that is offline, where the notification does not say; not beyond its
+    expiry."""
 
     urgency: Literal["very-low", "low", "normal", "high"] = "normal"
     """Of a message whose notification does not say."""

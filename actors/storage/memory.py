@@ -54,8 +54,15 @@ class MemoryStore:
     on_news: Callable[[News], None] | None = None
     lease_holds: Callable[[], bool] | None = None
 
-    def __init__(self, *, remember_ids_ns: int = DAY_NS) -> None:
-        self.remembered = RememberedIds(remember_ids_ns)
+    def __init__(self, *, remember_ids_ns: int = DAY_NS, ahead_ns: Callable[[], int] | None = None) -> None:
+        """Keep nothing yet.
+
+        Args:
+            remember_ids_ns: for how long the id of a notification that has ended is remembered, in nanoseconds.
+            ahead_ns: returns by how much the calendar has been set forward, so that ids are not forgotten earlier for
+                that. None: it is never set, or they are.
+        """
+        self.remembered = RememberedIds(remember_ids_ns, ahead_ns=ahead_ns)
         self._open: dict[str, Entry] = {}
         self._dead: dict[str, Entry] = {}
         self._closed: dict[str, StoredHistory] = {}
@@ -117,6 +124,9 @@ class MemoryStore:
 
     def is_dead_letter(self, notification_id: str) -> bool:
         return notification_id in self._dead
+
+    async def recall(self, notification_id: str, now_ns: int) -> SendNotification | None:
+        return self.remembered.get(notification_id, now_ns)
 
     async def past(self, notification_id: str) -> StoredHistory | None:
         return self._past(notification_id) or self._closed.get(notification_id)

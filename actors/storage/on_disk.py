@@ -10,10 +10,15 @@ from typing import Any, Self
 
 import trio
 
+from actors.domain.remembered_ids import RememberedIds
 from actors.errors import StoreFailed
 from actors.kernel.trio_token import trio_token
 from actors.messages import DeadLetterDiscarded, NotificationEvent, NotificationSent, NotificationSuppressed
+from actors.storage.clock_steps import Clocks, ClockSteps
 from actors.storage.memory import DAY_NS, Entry, MemoryStore
+
+CACHED_IDS = 10_000
+"""How many ids of what has ended are known without a look at the disk, the latest: at up to some kilobytes each."""
 
 KEEP_AUDIT_NS = 400 * DAY_NS
 
@@ -26,9 +31,17 @@ class StoreOnDisk(MemoryStore):
 
     outlives_process = True
 
-    def __init__(self, name: str, *, remember_ids_ns: int) -> None:
-        """Get ready to run; `name` is its name in messages."""
-        super().__init__(remember_ids_ns=remember_ids_ns)
+    def __init__(self, name: str, *, remember_ids_ns: int, clocks: Clocks | None = None) -> None:
+        """Get ready to run.
+
+        Args:
+            name: of the store in messages.
+            remember_ids_ns: for how long an id of what has ended is remembered, in nanoseconds.
+            clocks: by which that is known of the wall clock that it was set; None: those of this machine.
+        """
+        super().__init__()
+        self._steps = ClockSteps(clocks)
+        self.remembered = RememberedIds(remember_ids_ns, most=CACHED_IDS, ahead_ns=self._steps.ahead_ns)
         self.transactions = 0
         """How many transactions of changes have been committed since it was opened."""
         self._name = name

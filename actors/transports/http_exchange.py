@@ -39,6 +39,7 @@ import trio
 
 from actors.domain.attempts import Attempt
 from actors.errors import described
+from actors.instants import NS_PER_S
 from actors.optional_dependencies import needs
 from actors.outcomes import Ambiguous, ChannelFault, Outcome, Permanent, Transient
 from actors.settings.quantities import LONGEST_S
@@ -277,18 +278,24 @@ class HttpTransport(Transport):
 
     def attempt(self, attempt: Attempt, now_ns: int) -> Callable[[], Awaitable[Outcome]]:
         """Return the effect that makes this attempt."""
+        until_ns = attempt.wanted_until_ns
+        wanted_for = None if until_ns is None else max(0, until_ns - now_ns) / NS_PER_S
 
         async def send() -> Outcome:
             try:
-                return await self._send(attempt)
+                return await self._send(attempt, wanted_for)
             except Failed as failed:
                 return failed.outcome
 
         return send
 
     @abstractmethod
-    async def _send(self, attempt: Attempt) -> Outcome:
+    async def _send(self, attempt: Attempt, wanted_for: float | None) -> Outcome:
         """Send it, and return what the answer means.
+
+        Args:
+            attempt: What to send.
+            wanted_for: Seconds until its notification expires, for a provider that keeps it for a while; None: never.
 
         Raises:
             Failed: there is no answer, or nothing that could be sent.

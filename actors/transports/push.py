@@ -3,17 +3,20 @@
 ==================================== =============== ==============================================================
 FCM                                  outcome         because
 ==================================== =============== ==============================================================
-2xx                                  Sent            it has taken the message
-UNREGISTERED                         DeadDestination the app is gone from that device
-SENDER_ID_MISMATCH                   Permanent       the token belongs to another project
-INVALID_ARGUMENT, other 4xx          Permanent       it does not take this message, or it is no token
-QUOTA_EXCEEDED, 429                  Transient,      too fast; after Retry-After, and after a minute without one, as
-                                     throttled       FCM's documentation has it
-500, 503                             Transient       it says so; after Retry-After
-other 5xx                            Ambiguous       it may have taken the message before it failed
+2xx                                  Sent            it has taken the message [4]
+UNREGISTERED                         DeadDestination the app is gone from that device [1]
+SENDER_ID_MISMATCH                   Permanent       the token belongs to another project [1]
+THIRD_PARTY_AUTH_ERROR               Permanent       the project has no valid key for this token's platform, APNs or Web
+                                                     Push [1]; those of other platforms are sent
+INVALID_ARGUMENT, other 4xx          Permanent       it does not take this message, or it is no token [1]
+QUOTA_EXCEEDED, 429                  Transient,      too fast; after Retry-After, and after a minute without one [1] [2]
+                                     throttled
+INTERNAL, UNAVAILABLE, 500, 503      Transient       it says so; after Retry-After [1] [2]
+408, 425                             Transient       it may be asked again (RFC 9110, 15.5.9; RFC 8470, 5.2)
+other 5xx                            Ambiguous       it may have taken the message before it failed (RFC 9110, 15.6)
 401, 403                             ChannelFault    the account may not send, also with a new access token, which is
-                                                     tried at once
-404 without UNREGISTERED, 3xx        ChannelFault    there is no such project, or `base_url` is wrong
+                                                     tried at once [3]
+404 without UNREGISTERED, 3xx        ChannelFault    there is no such project, or `base_url` is wrong [3]
 no access token                      as in           no message was sent yet
                                      google_token
 no connection                        Transient       nothing was said
@@ -23,8 +26,15 @@ is cut off                                           answer counts by its status
 lost after the request went out      Ambiguous       it may have taken the message
 ==================================== =============== ==============================================================
 
+| [1] https://firebase.google.com/docs/reference/fcm/rest/v1/ErrorCode
+| [2] https://firebase.google.com/docs/cloud-messaging/scale-fcm
+| [3] https://cloud.google.com/apis/design/errors
+| [4] https://firebase.google.com/docs/reference/fcm/rest/v1/projects.messages/send
+
+What has no source follows from what is known of the request: see :mod:`actors.transports.http_exchange`.
+
 FCM has no idempotency key. But a message shows under a tag made from the notification's id, and a copy of it replaces
-the one that is there.
+the one that is there. Neither FCM nor APNs keeps it for a device for longer than its notification is wanted.
 """
 
 from __future__ import annotations
@@ -46,6 +56,9 @@ from actors.transports.http_exchange import Answer, HttpExchange, HttpTransport
 
 WAIT_FOR_QUOTA_S: Final = 60.0
 
+TTL_MAX_S: Final = 28 * 24 * 3600
+"""Four weeks, the longest that FCM keeps a message, and what it does when it is not told."""
+
 _OF_A_NEW_TOKEN: Final = frozenset({401, 403})
 
 
@@ -53,7 +66,8 @@ class PushProvider(HttpTransport):
     """Hands messages to Firebase Cloud Messaging.
 
     The recipient is a device's registration token; subject and message are title and body. Of the metadata are read
-    `badge` (a number), `sound`, `deep_link` and `data` (a mapping): the latter two reach the app as its data.
+    `badge` (a number), `sound`, `deep_link` and `data` (a mapping): the latter two reach the app as its data. What
+    is no text in `data` is written in JSON.
 
     Args:
         config: Which project and account, or a mapping of that.
@@ -68,11 +82,13 @@ class PushProvider(HttpTransport):
             config = validated(FcmConfig, config)
         self._http = HttpExchange(config, clock)
         self._token = GoogleToken(config, self._http, clock)
+        self._clock = clock
         self._url = f"{config.base_url}/v1/projects/{config.project_id}/messages:send"
 
-    async def _send(self, attempt: Attempt) -> Outcome:
+    async def _send(self, attempt: Attempt, wanted_for: float | None) -> Outcome:
         try:
-            content = msgspec.json.encode({"message": message_of(attempt.command)})
+            until = None if wanted_for is None else self._clock() + wanted_for
+            content = msgspec.json.encode({"message": message_of(attempt.command, wanted_for, until)})
         except (UnicodeEncodeError, TypeError) as error:
             return Permanent(reason="no message that could be written", answer=str(error))
         token = await self._token.get()
@@ -86,28 +102,51 @@ class PushProvider(HttpTransport):
         return await self._http.post(self._url, headers, content)
 
 
-def message_of(command: SendNotification) -> dict[str, Any]:
-    """Return the message as FCM wants it."""
+def message_of(
+    command: SendNotification, wanted_for: float | None = None, wanted_until: float | None = None
+) -> dict[str, Any]:
+    """Return the message as FCM wants it.
+
+    Args:
+        command: What to send.
+        wanted_for: Seconds that it may wait for the device; None: as long as the services keep it.
+        wanted_until: The end of that, in seconds since 1970.
+
+    Raises:
+        TypeError: there is something in the metadata's `data` that JSON does not have.
+        UnicodeEncodeError: there is half a surrogate pair in it.
+    """
     metadata = command.metadata
     tag = hashlib.sha256(command.notification_id.encode(errors="surrogatepass")).hexdigest()
-    android: dict[str, Any] = {"tag": tag}
+    notification: dict[str, Any] = {"tag": tag}
     aps: dict[str, Any] = {}
     shown = {"body": command.message} | ({} if command.subject is None else {"title": command.subject})
     data = metadata.get("data")
-    carried = {str(key): str(value) for key, value in data.items()} if isinstance(data, Mapping) else {}
+    carried = {str(key): _as_text(value) for key, value in data.items()} if isinstance(data, Mapping) else {}
     if type(badge := metadata.get("badge")) is int:
-        android["notification_count"] = aps["badge"] = badge
+        notification["notification_count"] = aps["badge"] = badge
     if isinstance(sound := metadata.get("sound"), str):
-        android["sound"] = aps["sound"] = sound
+        notification["sound"] = aps["sound"] = sound
     if isinstance(deep_link := metadata.get("deep_link"), str):
         carried["deep_link"] = deep_link
+    android: dict[str, Any] = {"notification": notification}
+    headers = {"apns-collapse-id": tag}
     message: dict[str, Any] = {
         "token": command.recipient,
         "notification": shown,
-        "android": {"notification": android},
-        "apns": {"headers": {"apns-collapse-id": tag}, "payload": {"aps": aps}},
+        "android": android,
+        "apns": {"headers": headers, "payload": {"aps": aps}},
     }
+    if wanted_for is not None and wanted_until is not None:
+        ttl = int(min(wanted_for, TTL_MAX_S))
+        android["ttl"] = f"{ttl}s"
+        headers["apns-expiration"] = str(int(wanted_until)) if ttl else "0"  # 0: now or never
+        message["webpush"] = {"headers": {"TTL": str(ttl)}}
     return message | ({"data": carried} if carried else {})
+
+
+def _as_text(value: Any) -> str:
+    return value if isinstance(value, str) else msgspec.json.encode(value).decode()
 
 
 def error_code(answer: Answer) -> str | None:
@@ -130,12 +169,12 @@ def outcome_of_answer(answer: Answer) -> Outcome:
     wait = answer.retry_after
     if code == "UNREGISTERED":
         return DeadDestination(reason=reason, answer=text)
-    if code in ("SENDER_ID_MISMATCH", "INVALID_ARGUMENT"):
+    if code in ("SENDER_ID_MISMATCH", "THIRD_PARTY_AUTH_ERROR", "INVALID_ARGUMENT"):
         return Permanent(reason=reason, answer=text)
     if status == 429 or code == "QUOTA_EXCEEDED":
         wait = WAIT_FOR_QUOTA_S if wait is None else wait
         return Transient(reason=reason, answer=text, retry_after=wait, throttled=True)
-    if status in (500, 503):
+    if status in (408, 425, 500, 503):
         return Transient(reason=reason, answer=text, retry_after=wait)
     if status >= 500:
         return Ambiguous(reason=reason, answer=text)

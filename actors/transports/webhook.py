@@ -81,7 +81,7 @@ class WebhookProvider(HttpTransport):
         self._keys_of = {url: _keys(keys) for url, keys in config.endpoint_keys.items()}
         self._retries_client_errors = config.client_errors == "transient"
 
-    async def _send(self, attempt: Attempt) -> Outcome:
+    async def _send(self, attempt: Attempt, wanted_for: float | None) -> Outcome:
         command = attempt.command
         if (problem := problem_of_url(command.recipient, allow_http=self._allow_http)) is not None:
             return Permanent(reason=problem)

@@ -3,15 +3,19 @@
 ==================================== =============== ==============================================================
 the push service                     outcome         because
 ==================================== =============== ==============================================================
-201, other 2xx                       Sent            it has taken the message
-404, 410                             DeadDestination the subscription has ended
-413                                  Permanent       the message is too large
-429                                  Transient,      too fast; after Retry-After
+201, other 2xx                       Sent            it has taken the message (RFC 8030, 5)
+404, 410                             DeadDestination the subscription has ended (RFC 8030, 7.3)
+413                                  Permanent       the message is too large (RFC 8030, 7.2)
+429                                  Transient,      too fast; after Retry-After (RFC 8030, 8.4)
                                      throttled
-401, 403                             ChannelFault    it does not take our signature
-503                                  Transient       not now; after Retry-After
+401, 403                             Permanent       this subscription was made with another key (RFC 8292, 4.2)
+401, 403 of a third push service     ChannelFault    none takes our signature (see :class:`Refusals`)
+while none ever took a message
+408, 425                             Transient       it may be asked again (RFC 9110, 15.5.9; RFC 8470, 5.2)
+503                                  Transient       not now; after Retry-After (RFC 9110, 15.6.4)
 other 4xx, 3xx                       Permanent       it does not take this message; redirects are not followed
-other 5xx                            Ambiguous       it may have taken the message before it failed
+                                                     (RFC 9110, 15.4 and 15.5)
+other 5xx                            Ambiguous       it may have taken the message before it failed (RFC 9110, 15.6)
 no connection, a certificate that    Transient       nothing was said
 does not verify
 a private, link-local, loopback,     Permanent       refused here, unless it is in `allow_networks`: browsers choose
@@ -23,20 +27,23 @@ an answer whose body is cut off      by its status   the status has come
 lost after the request went out      Ambiguous       it may have taken the message
 ==================================== =============== ==============================================================
 
+What has no source follows from what is known of the request: see :mod:`actors.transports.http_exchange`.
+
 A message has a topic made from the notification's id, unless the metadata names another: of several with the same topic
-a push service keeps the last one, so that a browser that was offline gets no copies.
+a push service keeps the last one, so that a browser that was offline gets no copies. It keeps none for longer than the
+notification is wanted.
 """
 
 from __future__ import annotations
 
 import base64
 import hashlib
+import ipaddress
 import json
 import re
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 import msgspec
 
@@ -49,18 +56,28 @@ from actors.settings.base import NOT_SHOWN, validated
 from actors.settings.transports import WebPushConfig
 from actors.transports.http_exchange import Answer, HttpExchange, HttpTransport
 from actors.transports.network_guard import GuardedNetwork
-from actors.transports.webhook import problem_of_url
+from actors.transports.webhook import MAY_BE_REPEATED, problem_of_url
 
 with needs("live"):
     import http_ece
+    import httpx2
     from cryptography.hazmat.primitives.asymmetric import ec
+    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
     from py_vapid import Vapid02, VapidException
+    from py_vapid.jwt import sign
 
 BODY_SIZE_MAX: Final = 4096
 """Bytes that every push service takes (RFC 8030, 7.2), encrypted: 3,993 of a message."""
 
 SIGNATURE_LIFE_S: Final = 12 * 3600
 """RFC 8292 allows a day."""
+
+REFUSING_MIN: Final = 3
+"""Push services that refuse us before it is taken for a fault of ours."""
+
+REFUSED: Final = frozenset({401, 403})
+
+DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 
 URGENCIES: Final = ("very-low", "low", "normal", "high")
 
@@ -79,12 +96,38 @@ class Subscription(msgspec.Struct, frozen=True):
     """Sixteen bytes that only it and we know."""
 
 
+class Refusals:
+    """Tells whether push services refuse one subscription, or us.
+
+    A push service refuses what is not signed with the key that a subscription was made with (RFC 8292, 4.2). Whoever
+    subscribes chooses that key, and the push service too. So a refusal concerns its recipient, unless several push
+    services refuse and none has ever taken what we sign: then our key is another one than browsers know, or our clock
+    is wrong.
+    """
+
+    def __init__(self) -> None:
+        self._refusing: set[str] = set()
+        self._was_taken = False
+
+    def record_taken(self) -> None:
+        """Know from now on that our signature is one that push services take."""
+        self._was_taken = True
+        self._refusing.clear()
+
+    def record_refused(self, origin: str) -> bool:
+        """Return whether the refusal of this push service concerns all recipients."""
+        if not self._was_taken and len(self._refusing) < REFUSING_MIN:
+            self._refusing.add(origin)
+        return len(self._refusing) >= REFUSING_MIN
+
+
 class WebPushProvider(HttpTransport):
     """Sends messages to browsers.
 
     The recipient is a subscription, as ``JSON.stringify`` writes it: ``{"endpoint": …, "keys": {"p256dh": …, …}}``. The
     browser's service worker gets ``{"id", "title", "body"}`` in JSON, and of the metadata `badge`, `sound`, `deep_link`
-    and `data` where they are. Besides, the metadata may hold `ttl` (seconds), `urgency` and `topic`.
+    and `data` where they are. Besides, the metadata may hold `ttl` (seconds), `urgency` and `topic`. A message
+    waits for its browser for its `ttl`, and not beyond the expiry of its notification.
 
     Args:
         config: Who we are, or a mapping of that.
@@ -97,25 +140,36 @@ class WebPushProvider(HttpTransport):
     def __init__(self, config: WebPushConfig | Mapping[str, Any], *, clock: Callable[[], float] = time.time) -> None:
         if not isinstance(config, WebPushConfig):
             config = validated(WebPushConfig, config)
-        self._vapid = _vapid(config)
+        vapid = _vapid(config)
+        self._key = vapid.private_key
+        public = vapid.public_key.public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
+        self._public_key = base64.urlsafe_b64encode(public).decode().rstrip("=")
+        self._refusals = Refusals()
         network = GuardedNetwork(config.allow_networks)
         self._http = HttpExchange(config, clock, network=network, is_ours=False, errors_in_body=False)
         self._config = config
         self._clock = clock
 
-    async def _send(self, attempt: Attempt) -> Outcome:
+    async def _send(self, attempt: Attempt, wanted_for: float | None) -> Outcome:
         command = attempt.command
         try:
             subscription = parse_subscription(command.recipient)
             if (problem := problem_of_url(subscription.endpoint, allow_http=self._config.allow_http)) is not None:
                 raise Unpushable(problem)
-            headers = self._headers(command, subscription.endpoint)
+            origin = origin_of(subscription.endpoint)
+            headers = self._headers(command, origin, wanted_for)
             body = encrypted(payload_of(command), subscription)
         except Unpushable as error:
             return Permanent(reason=str(error))
-        return outcome_of_answer(await self._http.post(subscription.endpoint, headers, body))
+        answer = await self._http.post(subscription.endpoint, headers, body)
+        outcome = outcome_of_answer(answer)
+        if isinstance(outcome, Sent):
+            self._refusals.record_taken()
+        elif answer.status in REFUSED and self._refusals.record_refused(origin):
+            return ChannelFault(reason=outcome.reason, answer=outcome.answer)
+        return outcome
 
-    def _headers(self, command: SendNotification, endpoint: str) -> dict[str, str]:
+    def _headers(self, command: SendNotification, origin: str, wanted_for: float | None) -> dict[str, str]:
         metadata = command.metadata
         ttl = metadata.get("ttl", self._config.ttl)
         if isinstance(ttl, bool) or not isinstance(ttl, (int, float)) or not 0 <= ttl < 2**31:
@@ -127,25 +181,19 @@ class WebPushProvider(HttpTransport):
         if not isinstance(topic, str) or not re.fullmatch(r"[A-Za-z0-9_-]{1,32}", topic):
             raise Unpushable("a topic that is not up to 32 characters of base64url")
         return {
-            "authorization": self._authorization(endpoint),
+            "authorization": self._authorization(origin),
             "content-encoding": "aes128gcm",
             "content-type": "application/octet-stream",
-            "ttl": str(int(ttl)),
+            "ttl": str(int(ttl if wanted_for is None else min(ttl, wanted_for))),
             "urgency": urgency,
             "topic": topic,
         }
 
-    def _authorization(self, endpoint: str) -> str:
-        parts = urlsplit(endpoint)
-        claims = {
-            "aud": f"{parts.scheme}://{parts.netloc}",
-            "exp": int(self._clock()) + SIGNATURE_LIFE_S,
-            "sub": self._config.subject,
-        }
-        try:
-            return str(self._vapid.sign(claims)["Authorization"])
-        except VapidException as error:
-            raise Unpushable(f"not to be signed for: {error}") from None
+    def _authorization(self, origin: str) -> str:
+        # Not by Vapid02.sign, which knows no origin with an IPv6 address.
+        exp = int(self._clock()) + SIGNATURE_LIFE_S
+        token = sign({"aud": origin, "exp": exp, "sub": self._config.subject}, self._key)
+        return f"vapid t={token},k={self._public_key}"
 
 
 def _vapid(config: WebPushConfig) -> Vapid02:
@@ -162,6 +210,24 @@ def _vapid(config: WebPushConfig) -> Vapid02:
         problem = f"subject: wanted a mailto: or https: URL, got {config.subject!r}"
         raise ConfigurationError([problem]) from None
     return vapid
+
+
+def origin_of(url: str) -> str:
+    """Return the origin of a URL in ASCII (RFC 6454, 6.2): in lower case, and without the scheme's own port.
+
+    Raises:
+        Unpushable: it is no URL of http or https.
+    """
+    try:
+        parts = httpx2.URL(url)  # by which the request goes out, too
+        host = parts.raw_host.decode("ascii")
+        if ":" in host:
+            host = f"[{ipaddress.IPv6Address(host)}]"
+        own_port = DEFAULT_PORTS[parts.scheme]
+    except (httpx2.InvalidURL, ValueError, KeyError):
+        raise Unpushable("not a URL") from None
+    port = "" if parts.port in (None, own_port) else f":{parts.port}"
+    return f"{parts.scheme}://{host}{port}"
 
 
 def topic_of(notification_id: str) -> str:
@@ -236,9 +302,7 @@ def outcome_of_answer(answer: Answer) -> Outcome:
         return Sent(answer=text)
     if status in (404, 410):
         return DeadDestination(reason=reason, answer=text)
-    if status in (401, 403):
-        return ChannelFault(reason=reason, answer=text)
-    if status in (429, 503):
+    if status in (429, 503) or status in MAY_BE_REPEATED:
         return Transient(reason=reason, answer=text, retry_after=answer.retry_after, throttled=status == 429)
     if status >= 500:
         return Ambiguous(reason=reason, answer=text)

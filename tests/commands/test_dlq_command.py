@@ -290,7 +290,7 @@ async def test_a_store_is_gone_through_page_by_page_and_says_that_there_is_more(
         ("postgres:x", "--store: wanted sqlite: and the path of a file, got 'postgres:x'"),
         ("sqlite:", "--store: wanted sqlite: and the path of a file, got 'sqlite:'"),
         ("sqlite:absent.db", "cannot be opened: there is no such file"),
-        ("sqlite:text.db", "cannot be read: file is not a database"),
+        ("sqlite:text.db", "cannot be read: file is not a database (SQLITE_NOTADB)"),
         ("sqlite:empty.db", "cannot be read: it is empty"),
     ],
 )

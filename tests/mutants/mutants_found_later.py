@@ -203,7 +203,7 @@ MUTANTS = (
         "actors/pipeline/handler.py",
         "The breaker has the ceiling.",
         (
-            "        if self._backlog:\n            self._backlog.charge(",
+            "        if self._backlog.lines:\n            self._backlog.charge(",
             "        if False:\n            self._backlog.charge(",
         ),
         expected="restart-pace",

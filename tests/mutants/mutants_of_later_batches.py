@@ -97,7 +97,7 @@ MUTANTS = (
     ),
     mutant(
         "history-outlives-its-notification",
-        "actors/storage/sqlite/store.py",
+        "actors/storage/sqlite/batch.py",
         "The notification is deleted, and what depends on it goes with it.",
         ('            _delete(sql, "history", self.ended)\n', ""),
         expected="reopened",
@@ -164,9 +164,9 @@ MUTANTS = (
     ),
     mutant(
         "ids-pruned-by-number",
-        "actors/storage/sqlite/store.py",
+        "actors/storage/sqlite/batch.py",
         "For each id that comes two old ones go, whatever their age.",
-        ('ORDER BY seq LIMIT ?) AND {column} <= ?",', 'ORDER BY seq LIMIT ?) AND ? IS NOT NULL",'),
+        ('ORDER BY seq LIMIT ?) AND {column} <= ? "', 'ORDER BY seq LIMIT ?) AND ? IS NOT NULL "'),
         expected="reopened",
     ),
     mutant(

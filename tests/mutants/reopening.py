@@ -5,7 +5,7 @@ and then, and has to say of it what the store in memory says.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 from random import Random
@@ -41,14 +41,14 @@ def reopened(case: Scenario, seed: int) -> str | None:
             path = Path(folder) / "store.db"
             for start, end in pairwise(edges):
                 async with SqliteStore.open(path, remember_ids=remember_ids_ns / 1e9) as store:
-                    if (wrong := _difference(memory, store, changes[:start], epoch_ns)) is not None:
+                    if (wrong := await _difference(memory, store, changes[:start], epoch_ns)) is not None:
                         return wrong
                     for event, command in changes[start:end]:
                         for each in (memory, store):
                             each.remembered.get(event.notification_id, event.epoch_ns + event.at_ns)
                             each.commit(event, command)
             async with SqliteStore.open(path, remember_ids=remember_ids_ns / 1e9) as store:
-                return _difference(memory, store, changes, epoch_ns)
+                return await _difference(memory, store, changes, epoch_ns)
 
     try:
         return trio.run(compare)
@@ -76,11 +76,11 @@ def _committed(case: Scenario) -> tuple[list[Change], int]:
     return changes, remember_ids_ns
 
 
-def _difference(memory: Store, store: Store, changes: Sequence[Change], epoch_ns: int) -> str | None:
+async def _difference(memory: Store, store: Store, changes: Sequence[Change], epoch_ns: int) -> str | None:
     for what, in_memory, on_disk in zip(
         ("open deliveries", "dead letters", "suppressions", "remembered ids"),
-        _said(memory, changes, epoch_ns),
-        _said(store, changes, epoch_ns),
+        await _said(memory, changes, epoch_ns),
+        await _said(store, changes, epoch_ns),
         strict=True,
     ):
         if in_memory != on_disk:
@@ -88,11 +88,13 @@ def _difference(memory: Store, store: Store, changes: Sequence[Change], epoch_ns
     return None
 
 
-def _said(store: Store, changes: Sequence[Change], epoch_ns: int) -> Iterator[Any]:
-    """Yield all that a store answers."""
-    yield list(store.open_deliveries(epoch_ns))
-    yield list(store.dead_letters())
-    yield {suppression.key: suppression for suppression in store.suppressions}
+async def _said(store: Store, changes: Sequence[Change], epoch_ns: int) -> list[Any]:
+    """Return all that a store answers."""
     now_ns = changes[-1][0].epoch_ns + changes[-1][0].at_ns if changes else 0
     ids = {event.notification_id for event, _ in changes}
-    yield {each: store.remembered.get(each, now_ns) for each in sorted(ids)}
+    return [
+        list(store.open_deliveries(epoch_ns)),
+        list(store.dead_letters()),
+        {suppression.key: suppression for suppression in store.suppressions},
+        {each: await store.recall(each, now_ns) for each in sorted(ids)},
+    ]

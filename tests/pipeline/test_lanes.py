@@ -194,7 +194,7 @@ def test_a_channel_has_a_lane_for_each_provider_with_its_own_settings():
     config = ChannelConfig.model_validate(
         {"max_in_flight": 7, "quota": {"rate": "5/s"}, "failover": {"backup": {"quota": None}, "last": {"timeout": 3}}}
     )
-    lanes = lanes_of("email", config, lambda name: Random(name))
+    lanes = lanes_of("email", config, lambda name: Random(name), Arrivals())
     assert [(lane.number, lane.provider, lane.name) for lane in lanes] == [
         (0, "primary", "email"),
         (1, "backup", "email/backup"),
@@ -203,7 +203,7 @@ def test_a_channel_has_a_lane_for_each_provider_with_its_own_settings():
     assert [lane.quota is None for lane in lanes] == [False, True, False]
     assert [lane.config.timeout for lane in lanes] == [10.0, 10.0, 3.0]
     assert {lane.slots for lane in lanes} == {7}
-    assert lanes_of("email", ChannelConfig(), lambda name: Random(name))[0].provider is None
+    assert lanes_of("email", ChannelConfig(), lambda name: Random(name), Arrivals())[0].provider is None
     assert breaker_name("sms", 2, "other") == "sms/other"
 
 

@@ -261,3 +261,22 @@ async def test_news_for_a_notifier_that_has_ended_is_for_the_next_one(store, rec
     async with Notifier.open(providers=receiver, store=store) as later:
         await later.wait_until_quiet()
     assert receiver.taken == ["Hello"]
+
+
+async def test_a_redrive_that_waits_for_room_has_it_when_another_node_was_first(store, autojump_clock):
+    receiver = Receiver(Permanent(reason="bad"))
+    async with Notifier.open({"max_pending": 1}, providers=receiver, store=store) as notifier:
+        await notifier.send(A)
+        await notifier.wait_until_quiet()
+        store.decided_elsewhere = NotificationRequested
+        b, answers = msgspec.structs.replace(A, notification_id="b"), []
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(send, notifier, b, answers)
+            await trio.sleep(1)
+            assert await notifier.pipeline.dead_letter_queue.ask(RedriveDeadLetter(notification_id="a"), block=False)
+            await trio.sleep(1)
+            assert receiver.taken == []
+            store.another_was_first(b)
+        await trio.sleep(1)
+        assert answers == [Acceptance.DUPLICATE]
+        assert receiver.taken == ["Hello"]

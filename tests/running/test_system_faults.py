@@ -160,7 +160,7 @@ def test_retries_limits_and_breakers_do_not_notice_that_the_wall_clock_steps(ste
     assert after == {epoch_ns + seconds * S for epoch_ns in before}
 
 
-@pytest.mark.parametrize(("step", "at"), [("0s", 10), ("-60s", 70), ("60s", 4), ("3s", 7)])
+@pytest.mark.parametrize(("step", "at"), [("0s", 10), ("-3s", 13), ("-60s", 14), ("-1d", 14), ("60s", 4), ("3s", 7)])
 def test_retries_that_are_taken_up_from_the_store_go_by_the_wall_clock_that_stepped(step: str, at: int) -> None:
     log: list[tuple[float, str]] = []
     run(

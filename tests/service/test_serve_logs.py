@@ -9,7 +9,7 @@ import trio
 from hypothesis import given, strategies as st
 from served import OTTO, PLACED, SHOP, Scripted, email, service
 
-from actors.errors import StoreError, StoreFailed, TransientError
+from actors.errors import StoreFailed, TransientError
 from actors.messages import NotificationChannel, OrderPlaced, SendNotification
 from actors.outcomes import Ambiguous, DeadDestination, Permanent, Sent, Transient
 from actors.service.config import LogsConfig, load
@@ -217,13 +217,11 @@ def test_a_cause_that_is_its_own_comes_to_an_end(written):
 
 async def test_a_store_that_fails_says_so_in_the_log_before_the_service_ends(tmp_path, capsys, written):
     path = tmp_path / "service.yaml"
-    text = (
-        f"transports: {{email: {{simulated: true}}}}\nstore: {{sqlite: {tmp_path}/none/such.db}}\nlisten: 127.0.0.1:0\n"
-    )
+    text = f"transports: {{email: {{simulated: true}}}}\nstore: {{sqlite: {tmp_path}/such.db}}\nlisten: 127.0.0.1:0\n"
     path.write_text(text + f"tokens: [{{name: shop, role: ingest, secret: {SHOP}}}]\nlogs: {{format: json}}\n")
     with pytest.raises(BaseExceptionGroup) as raised:
-        await serve(path, load(path), print)
-    assert raised.value.split(StoreError)[1] is None
+        await serve(path, load(path), lambda _url: (tmp_path / "such.db").unlink())
+    assert raised.value.split(StoreFailed)[1] is None
     ended = [json.loads(line) for line in capsys.readouterr().err.splitlines() if "the service has failed" in line]
     assert ended[0]["level"] == "critical"
-    assert "unable to open database file" in ended[0]["cause"]
+    assert "cannot be written: the file was deleted, moved or replaced" in ended[0]["cause"]

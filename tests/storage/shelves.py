@@ -90,14 +90,14 @@ class Snapshot(msgspec.Struct):
     remembered: dict[str, SendNotification | None]
 
 
-def snapshot(store: Store, ids: list[str], now_s: float = 0) -> Snapshot:
+async def snapshot(store: Store, ids: list[str], now_s: float = 0) -> Snapshot:
     """Return all that a store answers, with what it remembers of these ids at an instant."""
     return Snapshot(
         list(store.open_deliveries(EPOCH_NS)),
         list(store.dead_letters()),
         sorted(store.suppressions, key=lambda each: each.key),
         dict(store.preferences),
-        {each: store.remembered.get(each, EPOCH_NS + round(now_s * S)) for each in ids},
+        {each: await store.recall(each, EPOCH_NS + round(now_s * S)) for each in ids},
     )
 
 
@@ -129,9 +129,9 @@ class Shelf:
         if effect is not None and not isinstance(effect, Foreseen):
             await effect()
 
-    def snapshot(self, *ids: str, now_s: float = 0) -> Snapshot:
+    async def snapshot(self, *ids: str, now_s: float = 0) -> Snapshot:
         """Return all that the store answers."""
-        return snapshot(self.store, list(ids), now_s)
+        return await snapshot(self.store, list(ids), now_s)
 
     @property
     def open_ids(self) -> list[str]:
@@ -143,9 +143,13 @@ class Shelf:
         """The dead letters, in order."""
         return [letter.notification_id for letter in self.store.dead_letters()]
 
-    def remembers(self, notification_id: str, at_s: float) -> bool:
+    async def recall(self, notification_id: str, at_s: float) -> SendNotification | None:
+        """Return the command of an id that is remembered at an instant."""
+        return await self.store.recall(notification_id, EPOCH_NS + round(at_s * S))
+
+    async def remembers(self, notification_id: str, at_s: float) -> bool:
         """Tell whether an id is remembered at an instant."""
-        return self.store.remembered.get(notification_id, EPOCH_NS + round(at_s * S)) is not None
+        return await self.recall(notification_id, at_s) is not None
 
 
 def event_of(

@@ -99,11 +99,11 @@ async def test_what_is_edited_is_tried_so_and_known_as_it_came(kind, settle, tmp
         (letter,) = made.store.dead_letters()
         assert letter.command == msgspec.structs.replace(EDITED, expires_after=60.0)
         assert (letter.accepted, letter.edits, letter.moved_at_ns) == (A, 1, 6 * S)
-        assert made.store.remembered.get("a", EPOCH_NS) == A
+        assert await made.store.recall("a", EPOCH_NS) == A
         await made.happens(NotificationRedriven, letter.command, 7)
         await made.happens(NotificationSent, letter.command, 8)
         await settle(made)
-        assert made.store.remembered.get("a", EPOCH_NS + 9 * S) == A
+        assert await made.store.recall("a", EPOCH_NS + 9 * S) == A
 
 
 async def test_an_edit_of_the_address_lifts_no_more_than_the_new_one(kind, settle, tmp_path):

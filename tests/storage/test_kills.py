@@ -75,7 +75,7 @@ async def test_nothing_accepted_is_lost_and_only_what_was_in_flight_comes_twice(
     async with SqliteStore.open(path) as store:
         assert list(store.open_deliveries(0)) == []
         dead = {letter.notification_id for letter in store.dead_letters()}
-        known = {number for number in ledger.accepted if store.remembered.get(number, time.time_ns()) is not None}
+        known = {number for number in ledger.accepted if await store.recall(number, time.time_ns()) is not None}
     assert ledger.accepted <= known  # sent, or a dead letter
     assert ledger.accepted - dead <= ledger.taken.keys()
     assert dead >= {number for number in ledger.accepted if int(number) % 11 == 0}

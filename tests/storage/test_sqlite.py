@@ -304,7 +304,7 @@ async def test_a_full_disk_ends_the_service_and_loses_nothing_that_was_accepted(
             for number in range(1000):
                 await send(notifier, number)
 
-    with pytest.raises(StoreFailed, match=r"store\.db cannot be written: database or disk is full"):
+    with pytest.raises(StoreFailed, match=r"store\.db cannot be written: database or disk is full \(SQLITE_FULL\)"):
         await serve()
     assert len(refused) == 1
     assert len(accepted) > 3
@@ -469,7 +469,7 @@ async def test_the_database_of_another_program_is_left_alone(path):
 
 async def test_a_directory_that_does_not_exist_is_said(tmp_path):
     await _cannot_be_opened(
-        tmp_path / "nowhere" / "store.db", StoreError, "nowhere/store.db cannot be .*unable to open"
+        tmp_path / "nowhere" / "store.db", StoreError, "nowhere/store.db cannot be opened: there is no folder .*nowhere"
     )
 
 

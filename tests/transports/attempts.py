@@ -5,16 +5,30 @@ from __future__ import annotations
 from typing import Any
 
 from actors.domain.attempts import Attempt, Provider
+from actors.instants import NS_PER_S
 from actors.messages import SendNotification
 from actors.outcomes import Outcome
 
+NOW_NS = 5 * NS_PER_S
+"""On the system's clock, when attempts are made."""
 
-def attempt_of(command: SendNotification, number: int = 1, edits: int = 0) -> Attempt:
-    return Attempt(command=command, number=number, charged=False, expires_at_ns=None, edits=edits)
+
+def attempt_of(command: SendNotification, number: int = 1, edits: int = 0, wanted_for: float | None = None) -> Attempt:
+    wanted_until_ns = None if wanted_for is None else NOW_NS + round(wanted_for * NS_PER_S)
+    return Attempt(
+        command=command,
+        number=number,
+        charged=False,
+        expires_at_ns=None,
+        wanted_until_ns=wanted_until_ns,
+        edits=edits,
+    )
 
 
-async def outcome_of(provider: Provider, command: SendNotification, number: int = 1, edits: int = 0) -> Outcome:
+async def outcome_of(
+    provider: Provider, command: SendNotification, number: int = 1, edits: int = 0, wanted_for: float | None = None
+) -> Outcome:
     """Make an attempt and return its outcome."""
-    effect: Any = provider.attempt(attempt_of(command, number, edits), 0)
+    effect: Any = provider.attempt(attempt_of(command, number, edits, wanted_for), NOW_NS)
     outcome: Outcome = await effect()
     return outcome

@@ -58,18 +58,19 @@ Script = Sequence[Said] | Callable[[Request], Said]
 class HttpServer:
     """A server under way; `script` may be changed."""
 
-    def __init__(self, script: Script, scheme: str) -> None:
+    def __init__(self, script: Script, scheme: str, host: str) -> None:
         self.script = script if callable(script) else list(script)
         self.requests: list[Request] = []
         self.connections = 0
         self.scheme = scheme
+        self.host = host
         self.port = 0
         self.hangs = trio.Event()
         """Set while a client waits for an answer that does not come."""
 
     @property
     def url(self) -> str:
-        return f"{self.scheme}://127.0.0.1:{self.port}"
+        return f"{self.scheme}://{f'[{self.host}]' if ':' in self.host else self.host}:{self.port}"
 
     def _reply(self, request: Request) -> Said:
         if callable(self.script):
@@ -133,11 +134,13 @@ class HttpServer:
 
 
 @asynccontextmanager
-async def http_server(script: Script, *, tls: ssl.SSLContext | None = None) -> AsyncIterator[HttpServer]:
+async def http_server(
+    script: Script, *, tls: ssl.SSLContext | None = None, host: str = "127.0.0.1"
+) -> AsyncIterator[HttpServer]:
     """Run a server; its answers are those of the script, the last one forever, or what a function says."""
-    server = HttpServer(script, "http" if tls is None else "https")
+    server = HttpServer(script, "http" if tls is None else "https", host)
     async with trio.open_nursery() as nursery:
-        (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
+        (listener,) = await trio.open_tcp_listeners(0, host=host)
         server.port = listener.socket.getsockname()[1]
         accepts = listener if tls is None else trio.SSLListener(listener, tls, https_compatible=True)
         nursery.start_soon(trio.serve_listeners, server.serve, [accepts])

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-import base64
+import itertools
 import json
+import math
 from typing import Any
 
+import jwt
 import pytest
 import trio
 from attempts import outcome_of
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from documented import answers_in_table, words_of
 from http_servers import DROP, HANG, HttpServer, Reply, Request, http_server
 from tls_certificate import Tls
 
 from actors.errors import ConfigurationError
 from actors.messages import SendNotification
-from actors.outcomes import Ambiguous, ChannelFault, DeadDestination, Permanent, Sent, Transient
+from actors.outcomes import Ambiguous, ChannelFault, DeadDestination, Outcome, Permanent, Sent, Transient
 from actors.settings.transports import FcmConfig
+from actors.transports import google_token, push as push_transport
+from actors.transports.google_token import GoogleToken, outcome_of_answer as token_outcome
+from actors.transports.http_exchange import Answer, Failed
 from actors.transports.push import PushProvider
 
 KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)
@@ -93,7 +98,9 @@ TABLE = [
     (error(502), Ambiguous(reason="HTTP 502")),
     (error(401), ChannelFault(reason="HTTP 401")),
     (error(403), ChannelFault(reason="HTTP 403")),
-    (error(401, "THIRD_PARTY_AUTH_ERROR"), ChannelFault(reason="HTTP 401 THIRD_PARTY_AUTH_ERROR")),
+    (error(401, "THIRD_PARTY_AUTH_ERROR"), Permanent(reason="HTTP 401 THIRD_PARTY_AUTH_ERROR")),
+    (error(408), Transient(reason="HTTP 408")),
+    (error(425), Transient(reason="HTTP 425")),
     (error(404), ChannelFault(reason="HTTP 404")),
     (error(302, location="/elsewhere"), ChannelFault(reason="HTTP 302")),
     (DROP, Ambiguous(reason="connection lost before the answer")),
@@ -101,6 +108,12 @@ TABLE = [
     (error(429, "QUOTA_EXCEEDED")._replace(cut_off=True), Transient(reason="HTTP 429", throttled=True, retry_after=60)),
     (error(502)._replace(cut_off=True), Ambiguous(reason="HTTP 502")),
 ]
+
+
+def test_each_answer_that_the_documentation_names_is_tested():
+    documented = answers_in_table(push_transport)
+    assert len(documented) >= 10
+    assert documented - words_of(*TABLE) == set()
 
 
 @pytest.mark.parametrize(("reply", "wanted"), TABLE)
@@ -140,19 +153,15 @@ async def test_nothing_was_said(tls: Tls):
 # ── access tokens ───────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def decoded(part: str) -> bytes:
-    return base64.urlsafe_b64decode(part + "=" * (-len(part) % 4))
-
-
 async def test_the_assertion_is_signed_by_the_account():
     async with http_server(Fcm()) as server, provider_of(server) as provider:
         assert type(await outcome_of(provider, push())) is Sent
     asked, sent = server.requests
     assert asked.form["grant_type"] == "urn:ietf:params:oauth:grant-type:jwt-bearer"
-    header, claims, signature = asked.form["assertion"].split(".")
-    KEY.public_key().verify(decoded(signature), f"{header}.{claims}".encode(), padding.PKCS1v15(), hashes.SHA256())
-    assert json.loads(decoded(header)) == {"alg": "RS256", "typ": "JWT", "kid": "key-1"}
-    assert json.loads(decoded(claims)) == {
+    assertion = asked.form["assertion"]
+    assert jwt.get_unverified_header(assertion) == {"alg": "RS256", "typ": "JWT", "kid": "key-1"}
+    for_now = {"verify_exp": False, "verify_iat": False}  # which is another one here
+    assert jwt.decode(assertion, KEY.public_key(), ["RS256"], audience=f"{server.url}/token", options=for_now) == {
         "iss": "sender@shop.iam.gserviceaccount.com",
         "scope": "https://www.googleapis.com/auth/firebase.messaging",
         "aud": f"{server.url}/token",
@@ -195,27 +204,45 @@ async def test_what_has_nothing_to_do_with_the_token_does_not_renew_it():
     assert script.handed_out == 1
 
 
-@pytest.mark.parametrize(
-    ("reply", "wanted"),
-    [
-        (Reply(400, {"error": "invalid_grant"}), ChannelFault(reason="no access token: HTTP 400")),
-        (Reply(401, {"error": "invalid_client"}), ChannelFault(reason="no access token: HTTP 401")),
-        (Reply(200, {"access_token": "secret-1"}), ChannelFault(reason="no access token: HTTP 200")),
-        (Reply(200, "secret-1"), ChannelFault(reason="no access token: HTTP 200")),
-        (
-            Reply(429, b"", {"retry-after": "5"}),
-            Transient(reason="no access token: HTTP 429", throttled=True, retry_after=5.0),
-        ),
-        (Reply(503, b"", {"retry-after": "5"}), Transient(reason="no access token: HTTP 503", retry_after=5.0)),
-        (DROP, Transient(reason="no access token: connection lost before the answer")),
-        (Reply(400, {"error": "invalid"}, cut_off=True), Transient(reason="no access token: answer cut off")),
-        (Reply(200, {"access_token": "secret-1"}, cut_off=True), Transient(reason="no access token: answer cut off")),
-        (
-            Reply(503, b"half", {"retry-after": "5"}, cut_off=True),
-            Transient(reason="no access token: HTTP 503", retry_after=5.0),
-        ),
-    ],
-)
+TOKEN_TABLE = [
+    (Reply(400, {"error": "invalid_grant"}), ChannelFault(reason="no access token: HTTP 400")),
+    (Reply(401, {"error": "invalid_client"}), ChannelFault(reason="no access token: HTTP 401")),
+    (Reply(200, {"expires_in": 3600}), ChannelFault(reason="no access token: HTTP 200")),
+    (Reply(200, {"access_token": "secret-1\n"}), ChannelFault(reason="no access token: HTTP 200")),
+    (Reply(200, {"access_token": ["secret-1"]}), ChannelFault(reason="no access token: HTTP 200")),
+    (Reply(307, b"", {"location": "/elsewhere"}), ChannelFault(reason="no access token: HTTP 307")),
+    (Reply(408), Transient(reason="no access token: HTTP 408")),
+    (Reply(425), Transient(reason="no access token: HTTP 425")),
+    (Reply(400, {"error": "temporarily_unavailable"}), Transient(reason="no access token: HTTP 400")),
+    (Reply(403, {"error": "server_error"}), Transient(reason="no access token: HTTP 403")),
+    (
+        Reply(400, {"error": "what", "error_description": "internal_failure"}, {"retry-after": "3"}),
+        Transient(reason="no access token: HTTP 400", retry_after=3.0),
+    ),
+    (Reply(400, {"error": ["server_error"]}), ChannelFault(reason="no access token: HTTP 400")),
+    (Reply(200, "secret-1"), ChannelFault(reason="no access token: HTTP 200")),
+    (
+        Reply(429, b"", {"retry-after": "5"}),
+        Transient(reason="no access token: HTTP 429", throttled=True, retry_after=5.0),
+    ),
+    (Reply(503, b"", {"retry-after": "5"}), Transient(reason="no access token: HTTP 503", retry_after=5.0)),
+    (DROP, Transient(reason="no access token: connection lost before the answer")),
+    (Reply(400, {"error": "invalid"}, cut_off=True), Transient(reason="no access token: answer cut off")),
+    (Reply(200, {"access_token": "secret-1"}, cut_off=True), Transient(reason="no access token: answer cut off")),
+    (
+        Reply(503, b"half", {"retry-after": "5"}, cut_off=True),
+        Transient(reason="no access token: HTTP 503", retry_after=5.0),
+    ),
+]
+
+
+def test_each_answer_of_the_token_endpoint_that_the_documentation_names_is_tested():
+    documented = answers_in_table(google_token)
+    assert len(documented) >= 6
+    assert documented - words_of(*TOKEN_TABLE) == set()
+
+
+@pytest.mark.parametrize(("reply", "wanted"), TOKEN_TABLE)
 async def test_no_access_token(reply, wanted):
     async with http_server(Fcm(tokens=[reply])) as server, provider_of(server) as provider:
         outcome = await outcome_of(provider, push())
@@ -224,6 +251,150 @@ async def test_no_access_token(reply, wanted):
     if isinstance(outcome, Transient):
         assert (outcome.retry_after, outcome.throttled) == (wanted.retry_after, wanted.throttled)
     assert messages(server) == []
+
+
+async def test_who_waits_for_a_token_that_cannot_be_had_shares_one_request_and_its_retry_after():
+    script = Fcm(tokens=[Reply(503, b"", {"retry-after": "100"}), Reply(200, {"access_token": "a"})])
+    outcomes = []
+    async with http_server(script) as server, provider_of(server) as provider:
+
+        async def send() -> None:
+            outcomes.append(await outcome_of(provider, push()))
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(50):
+                nursery.start_soon(send)
+        await send()  # and so does who comes before that is over
+        asked = len(server.requests)
+    assert asked == 1
+    assert {type(outcome) for outcome in outcomes} == {Transient}
+    assert all(0 < outcome.retry_after <= 100 for outcome in outcomes)
+
+
+class TokenEndpoint:
+    """In the place of connections: answers one after the other, each after so many seconds; the last one forever."""
+
+    def __init__(self, *answers: tuple[float, Answer | Failed]) -> None:
+        self.answers = list(answers)
+        self.asked: list[float] = []
+
+    async def post(self, url, headers, content):
+        self.asked.append(trio.current_time())
+        after, answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        await trio.sleep(after)
+        if isinstance(answer, Failed):
+            raise answer
+        return answer
+
+
+def answer_with(**said: Any) -> Answer:
+    return Answer(200, {}, json.dumps(said).encode(), NOW)
+
+
+def token_of(endpoint: TokenEndpoint, clock: Any = lambda: NOW, **more: Any) -> GoogleToken:
+    config = FcmConfig(project_id="shop", client_email="a@shop.example", private_key=PEM, **more)
+    return GoogleToken(config, endpoint, clock)
+
+
+async def outcome_within(token: GoogleToken, seconds: float) -> Outcome | str:
+    with trio.fail_after(seconds):
+        try:
+            return await token.get()
+        except Failed as failed:
+            return failed.outcome
+
+
+NO_ANSWER = Transient(reason="no access token: no answer in time")
+
+
+async def test_who_gets_no_token_in_time_knows_that_no_message_was_sent(autojump_clock):
+    endpoint = TokenEndpoint((math.inf, Failed(Permanent())))
+    token, outcomes = token_of(endpoint), {}
+    began = trio.current_time()
+
+    async def wait_from(start: float) -> None:
+        await trio.sleep(start)
+        outcomes[start] = (await outcome_within(token, 10), trio.current_time() - began)
+
+    async with trio.open_nursery() as nursery:
+        for start in (0.0, 1.0, 3.0, 6.0):
+            nursery.start_soon(wait_from, start)
+    # Who waits already when the first one gives up does so with it; who comes later asks again.
+    assert outcomes == {
+        0.0: (NO_ANSWER, 5.0),
+        1.0: (NO_ANSWER, 5.0),
+        3.0: (NO_ANSWER, 5.0),
+        6.0: (NO_ANSWER, 11.0),
+    }
+    assert [asked - began for asked in endpoint.asked] == [0.0, 6.0]
+
+
+async def test_a_failure_is_over_with_its_retry_after(autojump_clock):
+    busy = Failed(Transient(reason="busy", retry_after=30.0))
+    endpoint = TokenEndpoint((0, busy), (0, answer_with(access_token="a")))
+    token, waits = token_of(endpoint), []
+    for pause in (0, 10, 19):
+        await trio.sleep(pause)
+        outcome = await outcome_within(token, 10)
+        assert isinstance(outcome, Transient)
+        waits.append(outcome.retry_after)
+    assert waits == pytest.approx([30, 20, 1])
+    await trio.sleep(1)
+    assert await outcome_within(token, 10) == "a"
+    assert len(endpoint.asked) == 2
+
+
+async def test_a_token_is_asked_for_again_after_an_hour_whatever_was_said(autojump_clock):
+    endpoint = TokenEndpoint((0, Failed(Transient(reason="busy", retry_after=1e9))), (0, answer_with(access_token="a")))
+    token = token_of(endpoint)
+    assert (await outcome_within(token, 10)).retry_after == 1e9
+    await trio.sleep(3599)
+    assert (await outcome_within(token, 10)).retry_after == pytest.approx(1e9 - 3599)
+    await trio.sleep(1)
+    assert await outcome_within(token, 10) == "a"
+
+
+async def test_a_failure_is_no_longer_shared_once_a_token_is_there(autojump_clock):
+    endpoint = TokenEndpoint((1, Failed(ChannelFault(reason="no"))), (1, answer_with(access_token="a")))
+    token = token_of(endpoint)
+    assert await outcome_within(token, 10) == ChannelFault(reason="no")
+    assert [await outcome_within(token, 10) for _ in range(3)] == ["a"] * 3
+    assert len(endpoint.asked) == 2
+
+
+@pytest.mark.parametrize(
+    ("said", "lasts_s"),
+    [
+        ({"expires_in": 3599}, 3299.0),
+        ({"expires_in": "3599"}, 3299.0),
+        ({"expires_in": 3599.5}, 3299.5),
+        ({}, 3300.0),
+        *(({"expires_in": value}, 3300.0) for value in (None, "soon", [], math.nan, math.inf, 10**400)),
+        ({"expires_in": 100}, 50.0),  # sooner than it would be renewed: half of it is used
+        ({"expires_in": -1}, 0.0),
+    ],
+)
+async def test_how_long_a_token_is_used(said, lasts_s):
+    now = NOW
+    endpoint = TokenEndpoint((0, answer_with(access_token="a", **said)), (0, answer_with(access_token="b")))
+    token = token_of(endpoint, lambda: now)
+    assert await token.get() == "a"
+    if lasts_s:
+        now = NOW + lasts_s - 0.001
+        assert await token.get() == "a"
+    now = NOW + lasts_s
+    assert await token.get() == "b"
+
+
+def test_what_google_s_own_library_repeats_is_repeated():
+    client = pytest.importorskip("google.oauth2._client", reason="needs google-auth, the judge of this test")
+    words = ["temporarily_unavailable", "server_error", "internal_failure", "invalid_grant", "", None]
+    for status, error, description in itertools.product([400, 401, 403, 404, 408, 429, 500, 503, 504], words, words):
+        said = {"error": error, "error_description": description}
+        outcome = token_outcome(Answer(status, {}, json.dumps(said).encode(), NOW))
+        assert isinstance(outcome, Transient) or not client._can_retry(status, said), (status, said)
+        if status < 500 and status not in (408, 429):
+            assert isinstance(outcome, Transient) == client._can_retry(status, said), said
 
 
 async def test_a_token_endpoint_that_is_down_or_not_itself(tls: Tls):
@@ -251,9 +422,9 @@ async def test_who_is_cancelled_while_renewing_leaves_the_renewal_to_the_next_on
 # ── messages ────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-async def sent(**more: Any) -> dict[str, Any]:
+async def sent(wanted_for: float | None = None, **more: Any) -> dict[str, Any]:
     async with http_server(Fcm()) as server, provider_of(server) as provider:
-        assert type(await outcome_of(provider, push(**more))) is Sent
+        assert type(await outcome_of(provider, push(**more), wanted_for=wanted_for)) is Sent
     (request,) = messages(server)
     message: dict[str, Any] = request.json["message"]
     return message
@@ -273,12 +444,51 @@ async def test_a_plain_message():
 
 
 async def test_a_message_with_everything():
-    metadata = {"badge": 3, "sound": "bell", "deep_link": "shop://orders/17", "data": {"order": 17, "paid": True}}
+    metadata = {
+        "badge": 3,
+        "sound": "bell",
+        "deep_link": "shop://orders/17",
+        "data": {"order": 17, "paid": True, "items": [{"name": "Tür"}], "of": {"a": None}, "to": "Ann"},
+    }
     message = await sent(metadata=metadata)
-    assert message["data"] == {"order": "17", "paid": "True", "deep_link": "shop://orders/17"}
+    assert message["data"] == {
+        "order": "17",
+        "paid": "true",
+        "items": '[{"name":"Tür"}]',
+        "of": '{"a":null}',
+        "to": "Ann",
+        "deep_link": "shop://orders/17",
+    }
     assert message["android"]["notification"]["notification_count"] == 3
     assert message["android"]["notification"]["sound"] == "bell"
     assert message["apns"]["payload"]["aps"] == {"badge": 3, "sound": "bell"}
+
+
+@pytest.mark.parametrize(
+    ("wanted_for", "ttl", "expiration"),
+    [
+        (90.9, "90", f"{NOW + 90:.0f}"),
+        (0.9, "0", "0"),
+        (0.0, "0", "0"),
+        (30 * 86400.0, "2419200", f"{NOW + 30 * 86400:.0f}"),  # four weeks, the most that FCM takes
+    ],
+)
+async def test_neither_fcm_nor_apns_keeps_a_message_for_longer_than_it_is_wanted(wanted_for, ttl, expiration):
+    message = await sent(wanted_for)
+    assert message["android"]["ttl"] == f"{ttl}s"
+    assert message["apns"]["headers"]["apns-expiration"] == expiration
+    assert message["webpush"]["headers"]["TTL"] == ttl
+    unlimited = await sent()
+    assert "ttl" not in unlimited["android"]
+    assert list(unlimited["apns"]["headers"]) == ["apns-collapse-id"]
+    assert "webpush" not in unlimited
+
+
+async def test_data_that_cannot_be_written_is_refused_before_anything_is_sent():
+    async with http_server(Fcm()) as server, provider_of(server) as provider:
+        for data in ({"a": ["\ud800"]}, {"\ud800": 1}):
+            assert type(await outcome_of(provider, push(metadata={"data": data}))) is Permanent
+    assert server.connections == 0
 
 
 async def test_text_that_cannot_be_written_is_refused_before_anything_is_sent():

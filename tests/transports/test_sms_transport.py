@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import base64
+import re
 from typing import Any
 
+import phonenumbers
 import pytest
 import trio
 from attempts import outcome_of
+from documented import answers_in_table, words_of
 from http_servers import DROP, HANG, HttpServer, Reply, Request, http_server
 from hypothesis import given, strategies as st
 from tls_certificate import Tls
@@ -15,6 +18,7 @@ from tls_certificate import Tls
 from actors.errors import ConfigurationError
 from actors.messages import SendNotification
 from actors.outcomes import Ambiguous, ChannelFault, DeadDestination, Permanent, Sent, Transient
+from actors.transports import sms
 from actors.transports.sms import SmsProvider, e164, status_callback
 
 ACCOUNT = "AC0123456789abcdef0123456789abcdef"
@@ -52,7 +56,10 @@ TABLE = [
     (error(401, 20003), ChannelFault(reason="HTTP 401, code 20003")),
     (error(401), ChannelFault(reason="HTTP 401")),
     (error(403, 20003), ChannelFault(reason="HTTP 403, code 20003")),
-    (error(403, 20005), ChannelFault(reason="HTTP 403, code 20005")),
+    *((error(403, code), ChannelFault(reason=f"HTTP 403, code {code}")) for code in (20005, 20006, 20008, 30002)),
+    *((error(400, code), ChannelFault(reason=f"HTTP 400, code {code}")) for code in (21212, 21601, 21603, 21606)),
+    *((error(400, code), ChannelFault(reason=f"HTTP 400, code {code}")) for code in (21659, 21660)),
+    *((error(400, code), ChannelFault(reason=f"HTTP 400, code {code}")) for code in (21701, 21703, 21705)),
     (error(429, 20429), Transient(reason="HTTP 429, code 20429", throttled=True)),
     (error(400, 20429), Transient(reason="HTTP 400, code 20429", throttled=True)),
     (error(429, Retry_After="7"), Transient(reason="HTTP 429", throttled=True, retry_after=7.0)),
@@ -61,10 +68,16 @@ TABLE = [
         Transient(reason="HTTP 429", throttled=True, retry_after=30.0),
     ),
     (error(503), Transient(reason="HTTP 503")),
+    (error(400, 21730), Transient(reason="HTTP 400, code 21730")),
+    (error(408), Transient(reason="HTTP 408")),
+    (error(425), Transient(reason="HTTP 425")),
     (error(503, Retry_After="9"), Transient(reason="HTTP 503", retry_after=9.0)),
     (error(301, location="https://elsewhere.example"), ChannelFault(reason="HTTP 301")),
     (error(400, 21602), Permanent(reason="HTTP 400, code 21602")),
-    (error(404, 20404), Permanent(reason="HTTP 404, code 20404")),
+    (error(404, 20404), ChannelFault(reason="HTTP 404, code 20404")),
+    (error(404), ChannelFault(reason="HTTP 404")),
+    (error(400, 21611), Transient(reason="HTTP 400, code 21611", throttled=True)),
+    (error(400, 30001), Transient(reason="HTTP 400, code 30001", throttled=True)),
     (Reply(400, "not JSON"), Permanent(reason="HTTP 400")),
     (Reply(400, {"code": ["21211"]}), Permanent(reason="HTTP 400")),
     (error(500, 20500), Ambiguous(reason="HTTP 500, code 20500")),
@@ -73,6 +86,12 @@ TABLE = [
     (Reply(400, {"code": 21211}, cut_off=True), Transient(reason="answer cut off")),
     (Reply(500, {"code": 20500}, cut_off=True), Ambiguous(reason="HTTP 500")),
 ]
+
+
+def test_each_answer_that_the_documentation_names_is_tested():
+    documented = answers_in_table(sms)
+    assert len(documented) >= 20
+    assert documented - words_of(*TABLE) == set()
 
 
 @pytest.mark.parametrize(("reply", "wanted"), TABLE)
@@ -107,9 +126,9 @@ async def test_a_timeout_leaves_nothing_behind():
         assert type(await outcome_of(provider, text())) is Sent
 
 
-async def sent(command: SendNotification, **settings: Any) -> Request:
+async def sent(command: SendNotification, wanted_for: float | None = None, **settings: Any) -> Request:
     async with http_server([Reply(201)]) as server, provider_of(server, **settings) as provider:
-        assert type(await outcome_of(provider, command)) is Sent
+        assert type(await outcome_of(provider, command, wanted_for=wanted_for)) is Sent
     (request,) = server.requests
     return request
 
@@ -139,6 +158,31 @@ async def test_the_request_with_all_settings():
     }
     assert base64.b64decode(request.headers["authorization"].removeprefix("Basic ")) == f"SK1:{TOKEN}".encode()
     assert request.headers["idempotency-key"] == "Bestellung%20f%C3%BCr%2017"
+
+
+@pytest.mark.parametrize(
+    ("configured", "wanted"),
+    [
+        ("https://shop.example/sms", "https://shop.example/sms?notification_id=n"),
+        ("https://shop.example/sms/", "https://shop.example/sms/?notification_id=n"),
+        ("https://shop.example", "https://shop.example?notification_id=n"),
+        ("https://shop.example/sms?", "https://shop.example/sms?notification_id=n"),
+        ("https://shop.example/sms?a=b&", "https://shop.example/sms?a=b&notification_id=n"),
+        ("https://shop.example/sms?a=b/", "https://shop.example/sms?a=b/&notification_id=n"),
+        ("https://shop.example/sms#rc=5&rp=all", "https://shop.example/sms?notification_id=n#rc=5&rp=all"),
+        ("https://shop.example/sms/?#a?b", "https://shop.example/sms/?notification_id=n#a?b"),
+    ],
+)
+async def test_the_status_callback_is_as_configured_and_knows_the_notification(configured, wanted):
+    request = await sent(text(notification_id="n"), status_callback=configured)
+    assert request.form["StatusCallback"] == wanted
+
+
+@pytest.mark.parametrize(
+    ("wanted_for", "period"), [(90.9, "90"), (0.0, "1"), (35_999.9, "35999"), (36_000.0, None), (None, None)]
+)
+async def test_the_provider_keeps_no_message_for_longer_than_it_is_wanted(wanted_for, period):
+    assert (await sent(text(), wanted_for)).form.get("ValidityPeriod") == period
 
 
 async def test_what_an_operator_has_edited_is_another_message_of_the_same_notification():
@@ -175,6 +219,19 @@ async def test_the_country_is_that_of_the_notification_before_that_of_the_settin
         ("(212) 555-0123", "1", "+12125550123"),
         ("1 212 555 0123", "+1", "+12125550123"),
         ("+49 30 123456", "+1", "+4930123456"),
+        ("+39 (0)6 12345678", None, "+390612345678"),  # which keeps its zero
+        ("(030) 123456", "+49", "+4930123456"),
+        ("+49 (0)30 123456", "DE", "+4930123456"),
+        ("+49 (0)30 1", "+49", None),
+        ("+999 (0)30 123456", None, None),
+        ("030 123456", {}, None),
+        ("49 30 123456", "+49", "+4930123456"),
+        ("8 (912) 345-67-89", "+7", "+79123456789"),
+        ("555-0123", "+1", None),  # without its area
+        ("00 1", "+49", None),
+        ("030 123456", "+999", None),
+        ("030 123456", "+800", None),
+        ("030 123456", True, None),
         ("030 123456", None, None),
         ("030 123456", "DE", None),
         ("+0 30 123456", None, None),
@@ -192,6 +249,38 @@ def test_phone_numbers(recipient, country_code, wanted):
 @given(st.from_regex(r"\+[1-9][0-9]{6,14}", fullmatch=True))
 def test_a_number_in_e164_stays_as_it_is(number):
     assert e164(number, "+1") == number
+
+
+REGIONS = sorted(phonenumbers.SUPPORTED_REGIONS)
+
+
+@pytest.mark.parametrize("kind", [phonenumbers.PhoneNumberType.FIXED_LINE, phonenumbers.PhoneNumberType.MOBILE])
+def test_national_numbers_of_all_countries_are_read_as_their_people_write_them(kind):
+    # The examples of the numbering plans, which the library writes and we read.
+    read = 0
+    for region in REGIONS:
+        number = phonenumbers.example_number_for_type(region, kind)
+        if number is not None:
+            national = phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.NATIONAL)
+            wanted = phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
+            assert e164(national, number.country_code) == e164(wanted, None) == wanted
+            read += 1
+    assert read > 200
+
+
+PARTS = st.lists(st.sampled_from(["+", "00", "(0)", "0", "1", "49", "7", "8", "39", " ", "-", "(", ")", "x", "٤"]))
+
+
+@given(PARTS, st.none() | st.sampled_from(["+1", 7, "39", "+49", "DE", "+", "0", True, {}]) | st.text(max_size=3))
+def test_whatever_is_written_is_a_number_in_e164_or_none(parts, country_code):
+    number = e164("".join(parts), country_code)
+    assert number is None or re.fullmatch(r"\+[1-9][0-9]{6,14}", number)
+
+
+@given(st.from_regex(r"[0-9]{1,16}", fullmatch=True), st.sampled_from(REGIONS))
+def test_a_national_number_is_read_as_a_valid_one_or_not_at_all(digits, region):
+    number = e164(digits, phonenumbers.country_code_for_region(region))
+    assert number is None or digits.startswith("00") or phonenumbers.is_valid_number(phonenumbers.parse(number))
 
 
 # ── its final outcome ───────────────────────────────────────────────────────────────────────────────
@@ -213,7 +302,11 @@ def test_a_number_in_e164_stays_as_it_is(number):
         ("failed", "30008", Transient),
         ("failed", "30410", Transient),
         ("failed", "30002", ChannelFault),
+        ("failed", "21703", ChannelFault),
+        ("failed", "21614", DeadDestination),
+        ("failed", "21611", Transient),
         ("undelivered", "30004", Permanent),
+        ("failed", "30036", Permanent),
         ("undelivered", "30007", Permanent),
         ("failed", None, Permanent),
         ("failed", "what?", Permanent),

@@ -7,6 +7,7 @@ import json
 import re
 from typing import Any
 
+import jwt
 import pytest
 from attempts import outcome_of
 from cryptography.exceptions import InvalidSignature
@@ -16,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+from documented import answers_in_table, words_of
 from http_servers import DROP, Reply, http_server
 from hypothesis import given, strategies as st
 from tls_certificate import Tls
@@ -23,7 +25,17 @@ from tls_certificate import Tls
 from actors.errors import ConfigurationError
 from actors.messages import SendNotification
 from actors.outcomes import Ambiguous, ChannelFault, DeadDestination, Permanent, Sent, Transient
-from actors.transports.webpush import Subscription, Unpushable, WebPushProvider, encrypted, parse_subscription, topic_of
+from actors.transports import webpush
+from actors.transports.webpush import (
+    Refusals,
+    Subscription,
+    Unpushable,
+    WebPushProvider,
+    encrypted,
+    origin_of,
+    parse_subscription,
+    topic_of,
+)
 
 NOW = 1_800_000_000.0
 VAPID = ec.generate_private_key(ec.SECP256R1())
@@ -120,8 +132,10 @@ TABLE = [
     (Reply(413), Permanent(reason="HTTP 413")),
     (Reply(429), Transient(reason="HTTP 429", throttled=True)),
     (Reply(429, b"", {"retry-after": "7"}), Transient(reason="HTTP 429", throttled=True, retry_after=7.0)),
-    (Reply(401), ChannelFault(reason="HTTP 401")),
-    (Reply(403, b"signature"), ChannelFault(reason="HTTP 403")),
+    (Reply(401), Permanent(reason="HTTP 401")),
+    (Reply(403, b"signature"), Permanent(reason="HTTP 403")),
+    (Reply(408), Transient(reason="HTTP 408")),
+    (Reply(425), Transient(reason="HTTP 425")),
     (Reply(503, b"", {"retry-after": "9"}), Transient(reason="HTTP 503", retry_after=9.0)),
     (Reply(400), Permanent(reason="HTTP 400")),
     (Reply(307, b"", {"location": "/elsewhere"}), Permanent(reason="HTTP 307")),
@@ -133,6 +147,12 @@ TABLE = [
 ]
 
 
+def test_each_answer_that_the_documentation_names_is_tested():
+    documented = answers_in_table(webpush)
+    assert len(documented) >= 8
+    assert documented - words_of(*TABLE) == set()
+
+
 @pytest.mark.parametrize(("reply", "wanted"), TABLE)
 async def test_what_an_answer_means(reply, wanted):
     async with http_server([reply]) as server, provider_of() as provider:
@@ -141,6 +161,37 @@ async def test_what_an_answer_means(reply, wanted):
     if isinstance(outcome, Transient):
         assert (outcome.retry_after, outcome.throttled) == (wanted.retry_after, wanted.throttled)
     assert len(server.requests) == 1
+
+
+async def test_one_subscription_that_is_refused_concerns_nobody_else():
+    async with http_server([Reply(403), Reply(403), Reply(403), Reply(201)]) as server, provider_of() as provider:
+        outcomes = [type(await outcome_of(provider, push(f"{server.url}/{number}"))) for number in range(4)]
+    assert outcomes == [Permanent, Permanent, Permanent, Sent]
+
+
+async def test_several_push_services_that_refuse_us_are_a_fault_of_ours():
+    async with (
+        http_server([Reply(403)]) as first,
+        http_server([Reply(401)]) as second,
+        http_server([Reply(403), Reply(410), Reply(201), Reply(403)]) as third,
+        provider_of() as provider,
+    ):
+        targets = [first, second, third, first, third, third, first, second, third]
+        outcomes = [type(await outcome_of(provider, push(server.url))) for server in targets]
+    before, fault, after = [Permanent, Permanent], [ChannelFault, ChannelFault, DeadDestination], [Permanent] * 3
+    # Once a message is taken the key is right, and who refuses from then on refuses one subscription.
+    assert outcomes == [*before, *fault, Sent, *after]
+
+
+@given(st.lists(st.sampled_from(["taken", "https://a", "https://b", "https://c", "https://d"]), max_size=12))
+def test_refusals_concern_all_only_while_nothing_was_taken_and_several_refuse(answers):
+    refusals, seen = Refusals(), []
+    for answer in answers:
+        seen.append(answer)
+        if answer == "taken":
+            refusals.record_taken()
+        else:
+            assert refusals.record_refused(answer) == ("taken" not in seen and len(set(seen)) >= 3)
 
 
 async def test_a_push_service_that_is_down_or_not_itself(tls: Tls):
@@ -176,6 +227,40 @@ async def test_how_long_and_how_urgently():
         await outcome_of(provider, push(server.url, metadata={"ttl": 0, "urgency": "high", "topic": "orders"}))
     hints = [[request.headers[name] for name in ("ttl", "urgency", "topic")] for request in server.requests]
     assert hints == [["3600", "low", topic_of("push-17")], ["0", "high", "orders"]]
+
+
+async def test_a_push_service_keeps_no_message_for_longer_than_it_is_wanted():
+    async with http_server([Reply(201)]) as server, provider_of(ttl="1h") as provider:
+        for wanted_for, ttl in ((60.9, None), (7200.0, None), (60.0, 30), (60.0, 90), (0.5, None), (-1.0, None)):
+            command = push(server.url, metadata={} if ttl is None else {"ttl": ttl})
+            assert type(await outcome_of(provider, command, wanted_for=wanted_for)) is Sent
+    assert [request.headers["ttl"] for request in server.requests] == ["60", "3600", "30", "60", "0", "0"]
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "origin"),
+    [
+        ("https://push.example/a?b", "https://push.example"),
+        ("HTTPS://Push.Example:443/A", "https://push.example"),
+        ("https://push.example:8443/a", "https://push.example:8443"),
+        ("http://push.example:80/a", "http://push.example"),
+        ("https://push.example:80/a", "https://push.example:80"),
+        ("https://bücher.example/a", "https://xn--bcher-kva.example"),
+        ("https://[2001:DB8:0:0::1]/a", "https://[2001:db8::1]"),
+        ("https://[2001:db8::1]:8443/a", "https://[2001:db8::1]:8443"),
+    ],
+)
+def test_the_origin_of_a_push_service_is_written_as_rfc_6454_has_it(endpoint, origin):
+    assert origin_of(endpoint) == origin
+
+
+async def test_a_push_service_with_an_ipv6_address_is_signed_for():
+    async with http_server([Reply(201)], host="::1") as server, provider_of(allow_networks=["::1/128"]) as provider:
+        assert type(await outcome_of(provider, push(f"{server.url}/abc"))) is Sent
+    token = server.requests[0].headers["authorization"].removeprefix("vapid t=").partition(",")[0]
+    ignored = {"verify_exp": False}  # by the clock of this machine
+    claims = jwt.decode(token, VAPID.public_key(), ["ES256"], audience=f"http://[::1]:{server.port}", options=ignored)
+    assert claims["exp"] == NOW + 12 * 3600
 
 
 async def test_the_signature_is_ours_and_for_that_push_service():
@@ -246,7 +331,8 @@ def test_a_subscription_may_have_padding():
         ({"metadata": {"topic": "a b"}}, "a topic that is not up to 32 characters of base64url"),
         ({"metadata": {"topic": "x" * 33}}, "a topic that is not up to 32 characters of base64url"),
         ({"recipient": BROWSER.subscription("ftp://push.example/1")}, "not a URL"),
-        ({"recipient": BROWSER.subscription("https://[::1]/1")}, "not to be signed for"),
+        ({"recipient": BROWSER.subscription("https://[::1]/1")}, "target address not allowed"),
+        ({"recipient": BROWSER.subscription("https:///1")}, "not a URL"),
     ],
 )
 async def test_what_is_refused_before_anything_is_sent(changed, reason):

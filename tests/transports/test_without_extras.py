@@ -14,6 +14,7 @@ pytestmark = pytest.mark.integration
         ("actors.transports.webhook", "httpcore2", "live"),
         ("actors.transports.network_guard", "httpcore2", "live"),
         ("actors.transports.sms", "httpx2", "live"),
+        ("actors.transports.sms", "phonenumbers", "live"),
         ("actors.transports.push", "cryptography", "live"),
         ("actors.transports.webpush", "http_ece", "live"),
         ("actors.transports.webpush", "py_vapid", "live"),

@@ -64,7 +64,7 @@ async def timeline(store: Store, notification_id: str, now_ns: int) -> Timeline 
     history = await store.past(notification_id)
     audit = tuple(reversed(await store.audit_trail(notification_id=notification_id)))
     if history is None:
-        command = store.remembered.get(notification_id, now_ns)
+        command = await store.recall(notification_id, now_ns)
         return None if command is None else Timeline(notification_id, "ended", None, command, command, (), audit)
     letter = None
     state: Any

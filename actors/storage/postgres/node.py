@@ -20,9 +20,6 @@ from actors.storage.postgres.connection import Sql
 from actors.storage.postgres.reading import Shared, entries, read_shared
 from actors.storage.postgres.settings import Setting, setting_named
 
-REMEMBERED_AT_START = 100_000
-"""How many ids of what has ended a node reads when it starts; of the others it learns when one of them comes again."""
-
 TAKEN_AT_ONCE = 1_000
 """How many deliveries of another node are taken over by one transaction, so that others get their share."""
 
@@ -45,14 +42,14 @@ class State(NamedTuple):
     changes: list[tuple[NotificationEvent, SendNotification]]
     """All that happened to what it has taken over, and to all dead letters, in order; with their commands."""
 
-    remembered: list[tuple[SendNotification, int]]
-    """Commands of notifications that have ended, and when, since 1970; in that order."""
-
     settings: dict[Setting, bytes | None]
     """What is set, in writing."""
 
     cautions: dict[str, Caution]
     """What is known of all that it has taken over, by notification."""
+
+    now_ns: int
+    """When that was, in nanoseconds since 1970, by the database's clock: it is the same for all nodes."""
 
 
 class Round(NamedTuple):
@@ -125,19 +122,16 @@ def load(sql: Sql, token: int) -> State:
             if command is not None:
                 commands[notification_id] = decode_command(command)
             changes.append((decode_event(event), commands[notification_id]))
-        remembered = sql.execute(
-            "SELECT command, at_ns FROM notifications WHERE state = 'ended' ORDER BY at_ns DESC LIMIT %s",
-            (REMEMBERED_AT_START,),
-            binary=True,
-        ).fetchall()
         settings = sql.execute("SELECT kind, name, value FROM settings").fetchall()
         own = sql.execute("SELECT notification_id FROM notifications WHERE state = 'open' AND owner = %s", (token,))
         cautions = marks.cautions(sql, [notification_id for (notification_id,) in own])
+        now = sql.execute("SELECT (extract(epoch FROM clock_timestamp()) * 1000000000)::bigint").fetchone()
+        assert now is not None
     return State(
         changes,
-        [(decode_command(command), at_ns) for command, at_ns in reversed(remembered)],
         {setting_named(kind, name): value for kind, name, value in settings},
         cautions,
+        now[0],
     )
 
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from actors.domain.audit import AuditEntry
 from actors.domain.codec import decode_audit_entry, decode_command, decode_event, decode_events
 from actors.domain.store import StoredHistory
-from actors.messages import NotificationRedriven
+from actors.messages import NotificationRedriven, SendNotification
 from actors.storage.memory import Entry
 from actors.storage.postgres.connection import Sql
 from actors.storage.postgres.settings import Setting, read_settings
@@ -65,6 +65,16 @@ def history_of(sql: Sql, notification_id: str) -> StoredHistory | None:
         return StoredHistory(entry.command, tuple(entry.events))
     row = sql.execute("SELECT command, events FROM closed WHERE notification_id = %s", (notification_id,)).fetchone()
     return None if row is None else StoredHistory(decode_command(row[0]), decode_events(row[1]))
+
+
+def recalled(sql: Sql, notification_id: str, oldest_ns: int) -> SendNotification | None:
+    """Return the command of a notification, of any node, that has ended after an instant, or is a dead letter."""
+    row = sql.execute(
+        "SELECT command FROM notifications "
+        "WHERE notification_id = %s AND (state = 'dead' OR (state = 'ended' AND at_ns > %s))",
+        (notification_id, oldest_ns),
+    ).fetchone()
+    return None if row is None else decode_command(row[0])
 
 
 def audit_entries(sql: Sql, limit: int | None, notification_id: str | None) -> list[AuditEntry]:

@@ -114,7 +114,7 @@ MIGRATIONS: tuple[str, ...] = (
 
 ADDITIONS: tuple[str, ...] = (
     """
-    CREATE TABLE marks (
+    CREATE TABLE IF NOT EXISTS marks (
         notification_id text COLLATE "C" PRIMARY KEY,
         under_way boolean NOT NULL,  -- whether an attempt of it is under way at its owner
         alone boolean NOT NULL,  -- and no other one is there

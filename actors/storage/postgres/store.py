@@ -20,9 +20,10 @@ another node, for a third of its own: after the database has been away, all node
 **What all nodes share.** The database decides whether an id is new, and who takes a dead letter: the acceptance of one
 that another node has accepted, the redrive and the discard of a letter that another node has taken raise
 :class:`~actors.errors.Overtaken`, and nothing happens. What the store is asked is answered from memory: that knows what
-this node has, the ids of what has ended here (and the latest at the start), and all dead letters, suppressions and
-preferences; of these, what other nodes do comes a moment later. ``NOTIFY`` makes the moment shorter, nothing depends on
-it.
+this node has, the latest ids of what has ended here, and all dead letters, suppressions and preferences; of these, what
+other nodes do comes a moment later. ``NOTIFY`` makes the moment shorter, nothing depends on it. An id of what has ended
+that memory has no more raises Overtaken, too. How old an id is goes by the database's clock as it was when the node
+started, and by that of the node's boot since then: a wall clock that is set forgets none.
 
 **A lost connection** is made again, and the transaction under way is written again; if its answer alone was
 lost, that is found out. Until then changes wait. Their effects end when they are durable, or raise.
@@ -66,7 +67,7 @@ from actors.storage.postgres.batch import Batch, Change
 from actors.storage.postgres.connection import Sql
 from actors.storage.postgres.marks import Mark
 from actors.storage.postgres.node import State
-from actors.storage.postgres.reading import Shared, audit_entries, history_of
+from actors.storage.postgres.reading import Shared, audit_entries, history_of, recalled
 from actors.storage.postgres.schema import check_dsn
 from actors.storage.postgres.settings import USER, Setting, setting_of, setting_of_suppression
 from actors.storage.postgres.work_queue import Query, ToDo
@@ -174,6 +175,8 @@ class PostgresStore(StoreOnDisk):
         self._check_open()
         kind, notification_id = type(event), event.notification_id
         change = Change(event, command)
+        if kind is NotificationRequested or kind in ENDS:
+            change.at_ns = self.remembered.steady_ns(change.at_ns)  # which decides how long an id is remembered
         if kind is NotificationRequested:
             change.written = encode_command(command)
             change.before = self._open.get(notification_id)
@@ -205,7 +208,7 @@ class PostgresStore(StoreOnDisk):
                 batch.take_mark_away(notification_id)
             batch.add(change)
 
-        self._to_do.put(change.at_ns, keys, add)
+        self._to_do.put(self.remembered.steady_ns(event.epoch_ns + event.at_ns), keys, add)
         return change
 
     def mark(self, notification_id: str, *, alone: bool) -> Effect:
@@ -234,7 +237,7 @@ class PostgresStore(StoreOnDisk):
             StoreFailed: an earlier change could not be made durable, the lease is lost, or the store is closed.
         """
         self._check_open()
-        return self._to_do.put(entry.at_ns, (), lambda batch: batch.note(entry))
+        return self._to_do.put(self.remembered.steady_ns(entry.at_ns), (), lambda batch: batch.note(entry))
 
     def change(self, change: SettingsChange) -> Effect:
         """Hand over a change of settings; see :meth:`Store.change`.
@@ -248,7 +251,19 @@ class PostgresStore(StoreOnDisk):
         keys += [(channel.value, address) for channel, address in change.lifted]
         keys += [(USER, user_id) for user_id in change.preferences]
         self._under_way.update(keys)
-        return self._to_do.put(change.audit.at_ns, keys, lambda batch: batch.change(change))
+        return self._to_do.put(self.remembered.steady_ns(change.audit.at_ns), keys, lambda batch: batch.change(change))
+
+    async def recall(self, notification_id: str, now_ns: int) -> SendNotification | None:
+        """Return the command that an id came with which is remembered, of any node; see :meth:`Store.recall`.
+
+        Raises:
+            StoreError: the store is closed, or cannot be read.
+        """
+        known = self.remembered.get(notification_id, now_ns)
+        if known is not None or notification_id in self._open:
+            return known
+        oldest_ns = self.remembered.steady_ns(now_ns) - self.remembered.ttl_ns
+        return await self._ask(lambda sql: recalled(sql, notification_id, oldest_ns))
 
     async def past(self, notification_id: str) -> StoredHistory | None:
         """Return what happened to a notification, of any node; see :meth:`Store.past`.
@@ -372,8 +387,7 @@ class PostgresStore(StoreOnDisk):
         self._tell(self._ended.set)
 
     def _replay(self, state: State) -> None:
-        for command, ended_ns in state.remembered:
-            self.remembered.add(command, ended_ns)
+        self._steps.show_now(state.now_ns)  # so that ids grow old alike at all nodes, whatever their clocks show
         for event, command in state.changes:
             super().commit(event, command)
         self.suppressions.restore(())  # of those that resulted from it, some have been lifted

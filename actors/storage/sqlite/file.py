@@ -6,13 +6,21 @@ order is read in the order in which it happened.
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 from datetime import UTC, datetime
 from pathlib import Path
 
+import msgspec
+
 from actors.domain.suppressions import normal_address
-from actors.errors import StoreError, StoreInUse
+from actors.errors import StoreError
 from actors.messages import NotificationChannel
+from actors.storage.sqlite.place import Place, check_kind, in_use, make_private, reason_of
+
+UNREADABLE = (sqlite3.Error, msgspec.MsgspecError, ValueError, KeyError, TypeError, AssertionError)
+"""What reading raises where a file does not hold what was written into it; ValueError also for SQLite's own messages,
+where a damaged name in them is no Unicode."""
 
 APPLICATION_ID = 0x52744C62
 """What marks a file as one of ours, in its header: ``RtLb``."""
@@ -98,6 +106,21 @@ MIGRATIONS: tuple[str, ...] = (
 )
 """What takes a file from each version to the next one, the first from nothing to version 1."""
 
+ADDED: tuple[str, ...] = (
+    # One row: how long ids have been remembered does not go by the wall clock; see `SqliteStore`.
+    """
+    CREATE TABLE IF NOT EXISTS clock (
+        row INTEGER PRIMARY KEY CHECK (row = 1),
+        boot_id TEXT NOT NULL,
+        anchor_ns INTEGER NOT NULL,  -- what to add to the clock of this boot
+        kept_from_seq INTEGER NOT NULL,  -- remembered ids from here ...
+        kept_to_seq INTEGER NOT NULL,  -- ... up to here count as ended when the file was first opened in this boot ...
+        kept_at_ns INTEGER NOT NULL  -- ... which was then
+    )
+    """,
+)
+"""Tables that the release before does without, so that it can open the file still: they are no new version."""
+
 
 class SqliteFile:
     """A file that is ours alone, with the newest schema.
@@ -111,48 +134,49 @@ class SqliteFile:
 
     def __init__(self, path: Path, *, busy_timeout: float) -> None:
         self.path = path
-        self._lock = self._locked()
-        try:
-            self.connection = self._connected(busy_timeout)
-        except BaseException:
-            self._lock.close()
-            raise
+        with contextlib.ExitStack() as opened:
+            self._lock = opened.enter_context(contextlib.closing(self._locked()))
+            self.place = opened.enter_context(contextlib.closing(Place(path)))
+            self.connection = opened.enter_context(contextlib.closing(self._connected(busy_timeout)))
+            self.place.keep_private()
+            self._opened = opened.pop_all()
 
     def close(self) -> None:
         """Close the file, and let others have it."""
-        self.connection.close()
-        self._lock.close()
+        self._opened.close()
 
     def _locked(self) -> sqlite3.Connection:
         """Return what holds the lock, for as long as it is open and this process runs.
 
         A transaction on a file beside the store's: so it works wherever SQLite does, and others may still read the
-        store, to look into it or to make a copy.
+        store, to look into it or to make a copy. Releases before this one have no other lock.
         """
         lock_path = self.path.with_name(self.path.name + "-lock")
+        check_kind(self.path)
+        make_private(lock_path)
         try:
             lock = sqlite3.connect(lock_path, timeout=0, isolation_level=None)
         except sqlite3.Error as error:
-            raise StoreError(f"{self.path} cannot be opened: {error}") from error
+            raise StoreError(f"{self.path} cannot be opened: {reason_of(error)}") from error
         try:
             lock.execute("BEGIN EXCLUSIVE")
-        except sqlite3.Error as error:
+        except UNREADABLE as error:
             lock.close()
-            if error.sqlite_errorcode == sqlite3.SQLITE_BUSY:
-                raise StoreInUse(f"{self.path} is in use by another process, or by another store in this one") from None
-            raise StoreError(f"{self.path} cannot be locked by way of {lock_path.name}: {error}") from error
+            if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_BUSY:
+                raise in_use(self.path) from None
+            raise StoreError(f"{self.path} cannot be locked by way of {lock_path.name}: {reason_of(error)}") from error
         return lock
 
     def _connected(self, busy_timeout: float) -> sqlite3.Connection:
         try:
             connection = sqlite3.connect(self.path, timeout=busy_timeout, isolation_level=None)
         except sqlite3.Error as error:
-            raise StoreError(f"{self.path} cannot be opened: {error}") from error
+            raise StoreError(f"{self.path} cannot be opened: {reason_of(error)}") from error
         try:
             self._set_up(connection)
-        except sqlite3.Error as error:
+        except UNREADABLE as error:
             connection.close()
-            raise StoreError(f"{self.path} cannot be used as a store: {error}") from error
+            raise StoreError(f"{self.path} cannot be used as a store: {reason_of(error)}") from error
         except BaseException:
             connection.close()
             raise
@@ -184,6 +208,8 @@ class SqliteFile:
                     connection.execute(statement)
                 since = datetime.now(UTC).isoformat(timespec="seconds")
                 connection.execute("INSERT INTO schema_versions VALUES (?, ?)", (number, since))
+            for statement in ADDED:
+                connection.execute(statement)
             connection.execute("COMMIT")
         except BaseException:
             if connection.in_transaction:

@@ -3,55 +3,80 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
+import logging
 import sqlite3
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from os import PathLike
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
 from actors.domain.audit import AuditEntry
-from actors.domain.codec import decode_audit_entry, decode_command, decode_event, decode_events
+from actors.domain.codec import (
+    Damaged,
+    check_seal,
+    checksum,
+    decode_audit_entry,
+    decode_command,
+    decode_event,
+    decode_events,
+)
 from actors.domain.store import StoredHistory
 from actors.domain.suppressions import Suppression, SuppressionSource
 from actors.domain.user_preferences import UserPreferences
 from actors.errors import StoreError
-from actors.messages import NotificationChannel
+from actors.messages import NotificationChannel, SendNotification
 from actors.storage.memory import MemoryStore
-from actors.storage.sqlite.file import check_readable
+from actors.storage.sqlite.file import UNREADABLE, check_readable
+from actors.storage.sqlite.place import check_is_file, reason_of, resolved
+
+logger = logging.getLogger(__name__)
+
+DAMAGED_LOGGED = 20
+"""How many damaged notifications are named in the log."""
 
 
 class SqliteHistories(MemoryStore):
     """The whole state of a file, in memory."""
 
-    def replay(self, sql: sqlite3.Connection) -> int:
-        """Take in what a file holds; return the number of its last change.
+    damaged: dict[str, str]
+    """Why notifications are left in the file as they are, and neither sent nor answered for: by id."""
 
-        By going through all that happened again, the state comes out as it was.
+    def replay(self, sql: sqlite3.Connection) -> int:
+        """Take in what a file holds of all that has not ended, and dead letters; return the number of its last change.
+
+        By going through all that happened again, the state comes out as it was. Remembered ids stay in the file.
 
         Raises:
             ValueError: something in it cannot be read; it says of which notification.
         """
-        (last,) = sql.execute("SELECT coalesce(max(seq), 0) FROM audit").fetchone()
-        present = {notification_id for (notification_id,) in sql.execute("SELECT notification_id FROM notifications")}
+        sql.text_factory = _text
+        try:
+            return self._replay(sql)
+        finally:
+            sql.text_factory = str
+
+    def _replay(self, sql: sqlite3.Connection) -> int:
+        numbers = (f"SELECT max(seq) FROM {table}" for table in ("notifications", "history", "remembered", "audit"))
+        last = max(sql.execute(number).fetchone()[0] or 0 for number in numbers)
+        self.damaged = _damaged(sql)
         notification_id = None
         try:
-            remembered = sql.execute("SELECT seq, notification_id, ended_ns, command FROM remembered ORDER BY seq")
-            for seq, notification_id, ended_ns, command in remembered:
-                last = max(last, seq)
-                if notification_id not in present:  # else its time had passed, and it was accepted again
-                    self.remembered.add(decode_command(command), ended_ns)
             commands = {}
             changes = sql.execute(
+                "SELECT notification_id, CAST(requested AS BLOB), CAST(command AS BLOB) FROM ("
                 "SELECT seq, notification_id, requested, command FROM notifications "
-                "UNION ALL SELECT seq, notification_id, event, NULL FROM history ORDER BY seq"
+                "UNION ALL SELECT seq, notification_id, event, NULL FROM history) ORDER BY seq"
             )
-            for seq, notification_id, event, command in changes:
+            for notification_id, event, command in changes:
+                if notification_id in self.damaged:
+                    continue
                 if command is not None:
                     commands[notification_id] = decode_command(command)
                 MemoryStore.commit(self, decode_event(event), commands[notification_id])
-                last = max(last, seq)
         except KeyError:
             raise ValueError(f"notification {notification_id!r} has a history and no beginning") from None
         except (msgspec.MsgspecError, ValueError) as error:
@@ -60,6 +85,73 @@ class SqliteHistories(MemoryStore):
         for user_id, preferences in sql.execute("SELECT user_id, preferences FROM preferences"):
             self.preferences[user_id] = UserPreferences.model_validate_json(preferences)
         return int(last)
+
+
+def _text(written: bytes) -> str:
+    """Return a text, what is no Unicode in it replaced: one damaged row keeps no other from being read."""
+    return written.decode("utf-8", "replace")
+
+
+def _damaged(sql: sqlite3.Connection) -> dict[str, str]:
+    """Return of which notifications something was changed on the disk, and what is wrong with it.
+
+    Where a row came to be that of another notification, neither of the two is what it was.
+    """
+    damaged: dict[str, str] = {}
+    rows = sql.execute(
+        "SELECT notification_id, 'its command', CAST(command AS BLOB), NULL FROM notifications UNION ALL "
+        "SELECT notification_id, 'how it was requested', CAST(requested AS BLOB), seq FROM notifications UNION ALL "
+        "SELECT notification_id, 'what happened to it', CAST(event AS BLOB), seq FROM history"
+    )
+    for notification_id, what, written, seq in rows:
+        try:
+            check_seal(written, notification_id, seq or 0)
+        except Damaged as error:
+            damaged[notification_id] = f"{what}: {error}"
+            with contextlib.suppress(msgspec.MsgspecError, ValueError, TypeError):
+                inner = (decode_command if seq is None else decode_event)(written).notification_id
+                damaged.setdefault(inner, f"{what}: it is at another notification, {notification_id!r}")
+    for notification_id, why in itertools.islice(damaged.items(), DAMAGED_LOGGED):
+        logger.error("notification %r is left as it is, and not sent: %s", notification_id, why)
+    if len(damaged) > DAMAGED_LOGGED:
+        logger.error("%d notifications more are left as they are", len(damaged) - DAMAGED_LOGGED)
+    return damaged
+
+
+class RememberedRows(NamedTuple):
+    """Which rows of remembered ids still count."""
+
+    ttl_ns: int
+    kept: tuple[int, int] = (0, -1)
+    """Rows from the first number to the second one count as ended at `kept_at_ns` at the earliest."""
+    kept_at_ns: int = 0
+
+    def ended_ns(self, seq: int, ended_ns: int) -> int:
+        """Return since when an id counts as that of a notification that has ended."""
+        return max(ended_ns, self.kept_at_ns) if self.kept[0] <= seq <= self.kept[1] else ended_ns
+
+
+ENDED_NS = "coalesce(CAST(ended_ns AS INTEGER), 0)"
+"""The column as a number, whatever a damaged file has there."""
+
+
+def recalled(
+    sql: sqlite3.Connection, notification_id: str, rows: RememberedRows, steady_ns: int
+) -> SendNotification | None:
+    """Return the command that an id came with, if that is remembered at an instant and has not been accepted again.
+
+    Raises:
+        Damaged: it was changed on the disk.
+    """
+    row = sql.execute(
+        f"SELECT seq, {ENDED_NS}, command FROM remembered WHERE notification_id = ?1 "
+        "AND NOT EXISTS (SELECT 1 FROM notifications WHERE notification_id = ?1)",
+        (notification_id,),
+    ).fetchone()
+    if row is None or rows.ended_ns(*row[:2]) <= steady_ns - rows.ttl_ns:
+        return None
+    check_seal(row[2], notification_id)
+    return decode_command(row[2])
 
 
 def _suppressions(sql: sqlite3.Connection) -> Iterator[Suppression]:
@@ -81,6 +173,10 @@ class SqliteReader(SqliteHistories):
         super().__init__()
         self._sql = sql
 
+    async def recall(self, notification_id: str, now_ns: int) -> SendNotification | None:
+        known = self.remembered.get(notification_id, now_ns)
+        return known or recalled(self._sql, notification_id, RememberedRows(self.remembered.ttl_ns), now_ns)
+
     async def past(self, notification_id: str) -> StoredHistory | None:
         return self._past(notification_id) or closed_history(self._sql, notification_id)
 
@@ -95,20 +191,27 @@ def reading(path: str | PathLike[str]) -> Generator[SqliteReader, None, None]:
     Raises:
         StoreError: there is no such file, it is no store's, or of another version than is known here.
     """
-    path = Path(path).resolve()
-    if not path.is_file():
-        raise StoreError(f"{path} cannot be opened: there is no such file")
+    path = resolved(path)
+    check_is_file(path)
     try:
         with contextlib.closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, isolation_level=None)) as sql:
-            check_readable(sql, path)
-            sql.execute("BEGIN")  # so that everything is read as it was at one instant
-            reader = SqliteReader(sql)
-            reader.replay(sql)
+            reader = _read(sql, path)
             yield reader
     except (sqlite3.Error, msgspec.MsgspecError, ValueError, KeyError) as error:
-        raise StoreError(f"{path} cannot be read: {error}") from error
+        raise StoreError(f"{path} cannot be read: {reason_of(error)}") from error
     finally:
         _tidy_up(path)
+
+
+def _read(sql: sqlite3.Connection, path: Path) -> SqliteReader:
+    try:
+        check_readable(sql, path)
+        sql.execute("BEGIN")  # so that everything is read as it was at one instant
+        reader = SqliteReader(sql)
+        reader.replay(sql)
+    except UNREADABLE as error:
+        raise StoreError(f"{path} cannot be read: {reason_of(error)}") from error
+    return reader
 
 
 def _tidy_up(path: Path) -> None:
@@ -123,7 +226,7 @@ def _tidy_up(path: Path) -> None:
         with contextlib.closing(sqlite3.connect(f"{path.as_uri()}?mode=rw", uri=True, timeout=0)) as sql:
             sql.execute("PRAGMA query_only = ON")
             sql.execute("SELECT count(*) FROM sqlite_schema").fetchone()
-    except (OSError, sqlite3.Error):
+    except (OSError, *UNREADABLE):
         return  # there are none, or another connection is at work, and does it
 
 
@@ -131,12 +234,18 @@ def closed_history(sql: sqlite3.Connection, notification_id: str) -> StoredHisto
     """Return what happened to a notification that has ended since it was redriven or discarded, if it is kept."""
     select = "SELECT command, events FROM closed WHERE notification_id = ?"
     row = sql.execute(select, (notification_id,)).fetchone()
-    return None if row is None else StoredHistory(decode_command(row[0]), decode_events(row[1]))
+    if row is None:
+        return None
+    check_seal(row[0], notification_id, checksum(row[1]))
+    return StoredHistory(decode_command(row[0]), decode_events(row[1]))
 
 
 def audit_entries(sql: sqlite3.Connection, limit: int | None, notification_id: str | None) -> list[AuditEntry]:
     """Return what people have done, to one notification or to all, newest first."""
     where, values = ("", ()) if notification_id is None else ("WHERE notification_id = ? ", (notification_id,))
-    select = f"SELECT entry FROM audit {where}ORDER BY seq DESC LIMIT ?"
-    rows = sql.execute(select, (*values, -1 if limit is None else limit))
-    return [decode_audit_entry(entry) for (entry,) in rows]
+    select = f"SELECT entry, notification_id, seq FROM audit {where}ORDER BY seq DESC LIMIT ?"
+    entries = []
+    for entry, *place in sql.execute(select, (*values, -1 if limit is None else limit)):
+        check_seal(entry, *place)
+        entries.append(decode_audit_entry(entry))
+    return entries

@@ -6,9 +6,17 @@ for two syncs of the disk at the most (group commit). All SQL is in one thread. 
 for many rows each and not by one for each row: between any two of its calls the thread would have to wait until a busy
 interpreter lets it go on.
 
-What the store is asked is answered from memory, which has the commands and histories of all that has not ended, the
-dead letters, and the commands of remembered ids; they are read when it is opened. At about a kilobyte each, that is
-what bounds how much may be in flight or remembered.
+What the store is asked is answered from memory, which has the commands and histories of all that has not ended, and
+the dead letters; they are read when it is opened. At about a kilobyte each, that is what bounds how much may be in
+flight. Remembered ids stay in the file, but for the latest: whether another one is new is found out in the transaction
+that accepts it, which raises :class:`~actors.errors.Overtaken` if it is not.
+
+How long an id has been remembered goes by the clock of the machine's boot, which nobody sets, also over restarts of the
+process within one boot. After another boot it is not known how much time has passed if the wall clock was set; then the
+latest 100,000 ids are remembered as if they had just ended.
+
+A row is written with a checksum over it and its place. One that was changed on the disk is not sent: it stays in the
+file, the log says so, and its id is refused.
 """
 
 from __future__ import annotations
@@ -18,36 +26,42 @@ import logging
 import sqlite3
 import threading
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from os import PathLike
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
-import msgspec
 import trio
 
 from actors.domain.audit import AuditEntry
 from actors.domain.caution import Caution
-from actors.domain.codec import encode_command, encode_event, encode_events
-from actors.domain.store import SettingsChange, StoredHistory
-from actors.domain.suppressions import Key, Suppression, normal_address, suppression_from
-from actors.domain.user_preferences import UserPreferences
-from actors.errors import StoreError, StoreFailed
+from actors.domain.codec import encode_command, encode_events
+from actors.domain.store import LeaseLost, SettingsChange, StoredHistory
+from actors.domain.suppressions import normal_address, suppression_from
+from actors.errors import StoreError, StoreFailed, Unstorable
 from actors.instants import NS_PER_S, ns
-from actors.kernel.effects import Effect, Promise
+from actors.kernel.effects import Effect
 from actors.messages import (
-    DeadLetterDiscarded,
     NotificationEvent,
     NotificationRedriven,
     NotificationRequested,
     SendNotification,
 )
+from actors.storage.clock_steps import Clocks
 from actors.storage.memory import DAY_NS, closes_case
 from actors.storage.on_disk import ENDS, KEEP_AUDIT_NS, StoreOnDisk
 from actors.storage.sqlite import marks
-from actors.storage.sqlite.file import SqliteFile
-from actors.storage.sqlite.reading import SqliteHistories, audit_entries, closed_history
+from actors.storage.sqlite.batch import Acceptance, Batch, Retention
+from actors.storage.sqlite.file import UNREADABLE, SqliteFile
+from actors.storage.sqlite.place import reason_of, resolved
+from actors.storage.sqlite.reading import (
+    RememberedRows,
+    SqliteHistories,
+    audit_entries,
+    closed_history,
+    recalled,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -56,26 +70,11 @@ A = TypeVar("A")
 BUSY_TIMEOUT = 30.0
 """Seconds to wait for another process that has the file locked to write into it, such as a shell."""
 
-ROWS_A_STATEMENT = (128, 16, 1)
-"""How many rows are written by one statement. The most is what older builds of SQLite have room for."""
+LOOK_PAUSE = 0.5
+"""Seconds between two looks whether the file is still there, while nothing is written."""
 
-
-class Retention(NamedTuple):
-    """How long rows are kept that are not needed to resume, in nanoseconds."""
-
-    remember_ids_ns: int
-    keep_audit_ns: int
-    """Of the audit trail, and of the history of what operators acted on."""
-
-
-class Mark(NamedTuple):
-    """What is written before an attempt."""
-
-    caution: Caution
-    alone: bool
-
-
-_BY_PEOPLE = frozenset({NotificationRedriven, DeadLetterDiscarded})
+KEPT_IDS = 100_000
+"""How many ids, the latest, are remembered over a boot of the machine whatever their age seems to be."""
 
 
 class SqliteStore(StoreOnDisk, SqliteHistories):
@@ -92,18 +91,20 @@ class SqliteStore(StoreOnDisk, SqliteHistories):
         remember_ids_ns: int = DAY_NS,
         keep_audit_ns: int = KEEP_AUDIT_NS,
         busy_timeout: float = BUSY_TIMEOUT,
+        clocks: Clocks | None = None,
     ) -> None:
-        super().__init__(str(path), remember_ids_ns=remember_ids_ns)
+        super().__init__(str(path), remember_ids_ns=remember_ids_ns, clocks=clocks)
         self.path = path
-        self._retention = Retention(remember_ids_ns, keep_audit_ns)
+        self.damaged = {}
+        self._retention = Retention(RememberedRows(remember_ids_ns), keep_audit_ns)
         self._busy_timeout = busy_timeout
         self._seq = 0
         self._marked: dict[str, Caution] = {}
         """What is known of those that have a mark in the file, or will have one before their next attempt."""
-        self._to_do: deque[_Batch | _Query] = deque()
+        self._to_do: deque[Batch | _Query] = deque()
         self._news = threading.Condition()
         """Guards the work, and notifies the thread when there is some."""
-        self._batch: _Batch | None = None
+        self._batch: Batch | None = None
         """The last batch, while more may go into it."""
 
     @classmethod
@@ -115,11 +116,13 @@ class SqliteStore(StoreOnDisk, SqliteHistories):
         remember_ids: float = DAY_NS / NS_PER_S,
         keep_audit: float = KEEP_AUDIT_NS / NS_PER_S,
         busy_timeout: float = BUSY_TIMEOUT,
+        clocks: Clocks | None = None,
     ) -> AsyncGenerator[SqliteStore, None]:
         """Open the store in the file `path`, which is made if there is none, for as long as the block lasts.
 
         At the end of the block what was handed over is written; also when it is left by an exception, or cancelled.
         Beside the file are others with its name and ``-wal``, ``-shm`` and ``-lock`` behind; a copy needs the first.
+        All are their owner's alone. The store fails within a second when the file is deleted, moved or replaced.
 
         Args:
             path: of the file; in a directory that exists, on a local disk.
@@ -127,17 +130,19 @@ class SqliteStore(StoreOnDisk, SqliteHistories):
             keep_audit: seconds for which the audit trail goes back, and the history of what operators have redriven or
                 discarded is kept after its end; 400 days, so that a year can be looked at.
             busy_timeout: seconds to wait for another process that has the file locked to write into it.
+            clocks: by which it is known that the wall clock was set; None: those of this machine.
 
         Raises:
             StoreInUse: another process has it open.
             StoreError: it cannot be opened, is not a store, or is of a later version.
-            StoreFailed (where the block is left): a change could not be made durable.
+            StoreFailed (where the block is left): a change could not be made durable, or the file is gone.
         """
         store = cls(
-            Path(path).resolve(),
+            resolved(path),
             remember_ids_ns=ns(remember_ids),
             keep_audit_ns=ns(keep_audit),
             busy_timeout=busy_timeout,
+            clocks=clocks,
         )
         async with store._running():
             yield store
@@ -153,26 +158,33 @@ class SqliteStore(StoreOnDisk, SqliteHistories):
         """Hand over a change; see :meth:`Store.commit`. The effect ends when it is durable, or raises.
 
         Raises:
-            Unstorable: what is requested would not come back as it is.
+            Unstorable: what is requested would not come back as it is, or its row was changed on the disk.
+            Overtaken: of the effect; what is requested has an id that is remembered. Nothing happens.
             StoreFailed: an earlier change could not be made durable, or the store is closed.
         """
         self._check_open()
         kind = type(event)
         written = history = b""
         if kind is NotificationRequested:
+            self._check_undamaged(event.notification_id)
             written = encode_command(command)
         elif kind in ENDS:
             entry = self._open.get(event.notification_id) or self._dead[event.notification_id]
-            written = encode_command(entry.command)
             if closes_case(entry, event):
+                written = encode_command(entry.command)
                 history = encode_events((*entry.events, event))
         super().commit(event, command)
         self._seq += 1
         with self._news:
             batch = self._batch_to_fill()
+            if kind is NotificationRequested:
+                steady_ns = event.epoch_ns + event.at_ns - batch.ahead_ns
+                acceptance = Acceptance(self._open[event.notification_id], steady_ns)
+                batch.request(self._seq, event, acceptance, written)
+                return acceptance
             if self._marked.pop(event.notification_id, None) is not None:
                 batch.mark(event.notification_id, None)
-            batch.add(self._seq, event, command, written, history)
+            batch.add(self._seq, event, written, history, self.remembered.latest_ns)
             if kind is NotificationRedriven or suppression_from(event, command.recipient) is not None:
                 key = command.channel, normal_address(command.channel, command.recipient)
                 batch.suppress(key, self.suppressions.stored_at(key))
@@ -218,7 +230,7 @@ class SqliteStore(StoreOnDisk, SqliteHistories):
         self._check_open()
         with self._news:
             batch = self._batch_to_fill()
-            batch.mark(notification_id, Mark(self._marked[notification_id], alone))
+            batch.mark(notification_id, marks.Mark(self._marked[notification_id], alone))
         return batch
 
     def mark_as_not_alone(self, notification_id: str) -> Effect | None:
@@ -228,6 +240,18 @@ class SqliteStore(StoreOnDisk, SqliteHistories):
             StoreFailed: an earlier change could not be made durable, or the store is closed.
         """
         return self.mark(notification_id, alone=False) if notification_id in self._marked else None
+
+    async def recall(self, notification_id: str, now_ns: int) -> SendNotification | None:
+        """Return the command that an id came with which is remembered; see :meth:`Store.recall`.
+
+        Raises:
+            StoreError: the store is closed, or cannot be read.
+        """
+        known = self.remembered.get(notification_id, now_ns)
+        if known is not None or notification_id in self._open:
+            return known
+        steady_ns = self.remembered.steady_ns(now_ns)
+        return await self._ask(lambda sql: recalled(sql, notification_id, self._retention.remembered, steady_ns))
 
     async def past(self, notification_id: str) -> StoredHistory | None:
         """Return what happened to a notification; see :meth:`Store.past`.
@@ -246,13 +270,31 @@ class SqliteStore(StoreOnDisk, SqliteHistories):
         """
         return await self._ask(lambda sql: audit_entries(sql, limit, notification_id))
 
-    def _batch_to_fill(self) -> _Batch:
+    def _batch_to_fill(self) -> Batch:
         """Return the batch that changes go into now."""
         if self._batch is None:
-            self._batch = _Batch()
+            self._batch = Batch(self._steps.ahead_ns())
             self._to_do.append(self._batch)
             self._news.notify()
         return self._batch
+
+    def _check_undamaged(self, notification_id: str) -> None:
+        if (why := self.damaged.get(notification_id)) is not None:
+            raise Unstorable(f"notification {notification_id!r} is in the store already, and cannot be sent: {why}")
+
+    def _batch_is_done(self, batch: Batch, failure: str | None) -> None:
+        """Take back what was known already, and resume all that wait for this batch."""
+        failed = None if failure is None else StoreFailed(failure)
+        for acceptance in batch.acceptances:
+            notification_id = acceptance.entry.command.notification_id
+            if acceptance.overtaken is not None and self._open.get(notification_id) is acceptance.entry:
+                del self._open[notification_id]
+            acceptance.keep(failed or acceptance.overtaken)
+        batch.keep(failed)
+
+    def _is_gone(self, why: str) -> None:
+        if self.on_news is not None:
+            self.on_news(LeaseLost(why))
 
     async def _ask(self, read: Callable[[sqlite3.Connection], A]) -> A:
         query = _Query(read)
@@ -264,7 +306,7 @@ class SqliteStore(StoreOnDisk, SqliteHistories):
             self._news.notify()
         await query.done.wait()
         if query.error is not None:
-            raise StoreError(f"{self.path} cannot be read: {query.error}")
+            raise StoreError(f"{self.path} cannot be read: {reason_of(query.error)}")
         answer: A = query.answer
         return answer
 
@@ -278,8 +320,9 @@ class SqliteStore(StoreOnDisk, SqliteHistories):
         else:
             try:
                 self._load(file.connection)
+                file.place.why_gone()
                 self._tell(self._opened.set)
-                self._serve(file.connection)
+                self._serve(file)
                 if self._failure is None:
                     marks.end(file.connection)
             except Exception as error:
@@ -290,51 +333,83 @@ class SqliteStore(StoreOnDisk, SqliteHistories):
         self._tell(self._opened.set)
         self._tell(self._ended.set)
 
-    def _serve(self, sql: sqlite3.Connection) -> None:
+    def _serve(self, file: SqliteFile) -> None:
         """Do the queued work, in order, until the store closes and none is left."""
         while True:
             with self._news:
-                self._news.wait_for(lambda: self._to_do or self._closing)
-                if not self._to_do:
+                self._news.wait_for(lambda: self._to_do or self._closing, LOOK_PAUSE)
+                work = self._to_do.popleft() if self._to_do else None
+                if work is None and self._closing:
                     return
-                work = self._to_do.popleft()
-                if work is self._batch:
+                if work is not None and work is self._batch:
                     self._batch = None
-            if isinstance(work, _Query):
-                work.run(sql)
+            if work is None:
+                self._look_whether_it_is_there(file)
+            elif isinstance(work, _Query):
+                work.run(file.connection)
                 self._tell(work.done.set)
-                continue
-            if self._failure is None:
-                self._failure = self._write(sql, work)
-            self._tell(work.keep, None if self._failure is None else StoreFailed(self._failure))
+            else:
+                if self._failure is None and (failure := self._write(file, work)) is not None:
+                    logger.error("%s", failure)
+                    self._failure = failure
+                self._tell(self._batch_is_done, work, self._failure)
 
-    def _write(self, sql: sqlite3.Connection, batch: _Batch) -> str | None:
+    def _look_whether_it_is_there(self, file: SqliteFile) -> None:
+        """Fail as a whole if what is written from now on would be lost."""
+        if self._failure is None and (why := file.place.why_gone()) is not None:
+            logger.error("%s", why)
+            self._failure = why
+            self._tell(self._is_gone, why)
+
+    def _write(self, file: SqliteFile, batch: Batch) -> str | None:
         """Make a batch durable; return why it is not if it is not."""
+        sql = file.connection
         try:
             sql.execute("BEGIN IMMEDIATE")
             for turn in batch.turns:
                 turn.write(sql, self._retention)
             sql.execute("COMMIT")
         except Exception as error:
-            logger.exception("%s failed", self.path)
             with contextlib.suppress(sqlite3.Error):
                 if sql.in_transaction:
                     sql.execute("ROLLBACK")
-            return f"{self.path} cannot be written: {error}"
+            if not isinstance(error, (sqlite3.Error, ValueError)):
+                logger.exception("%s failed", self.path)
+            return f"{self.path} cannot be written: {reason_of(error)}"
         self.transactions += 1
-        return None
+        return file.place.why_gone()  # looked at afterwards, so that nothing in a deleted file is said to be durable
 
     def _load(self, sql: sqlite3.Connection) -> None:
-        """Read the whole state into memory."""
+        """Read what has not ended, and dead letters, into memory; and find out how old remembered ids are."""
         try:
             self._seq = self.replay(sql)
             self.cautions = marks.begin(sql, self._open)
             self._marked = dict(self.cautions)
-        except (sqlite3.Error, msgspec.MsgspecError, ValueError, KeyError) as error:
-            raise StoreError(f"{self.path} cannot be read: {error}") from error
+            self._resume_clock(sql)
+        except UNREADABLE as error:
+            raise StoreError(f"{self.path} cannot be read: {reason_of(error)}") from error
 
-
-# ── what is to do ───────────────────────────────────────────────────────────────────────────────────────────────────
+    def _resume_clock(self, sql: sqlite3.Connection) -> None:
+        """Have ids grow old as the clock of the boot goes; see the module."""
+        boot_id = self._steps.clocks.boot_id
+        latest = sql.execute("SELECT seq, ended_ns FROM remembered ORDER BY seq DESC LIMIT 1").fetchone()
+        kept_to_seq, latest_ns = map(int, latest or (-1, 0))
+        row = sql.execute("SELECT boot_id, anchor_ns, kept_from_seq, kept_to_seq, kept_at_ns FROM clock").fetchone()
+        if row is not None and row[0] == boot_id:
+            anchor_ns, kept_from_seq, kept_to_seq, kept_at_ns = map(int, row[1:])
+            self._steps.resume(anchor_ns)
+        else:
+            self._steps.go_on_from(latest_ns)
+            kept_at_ns = self._steps.steady_ns
+            kept = sql.execute("SELECT seq FROM remembered ORDER BY seq DESC LIMIT 1 OFFSET ?", (KEPT_IDS - 1,))
+            (kept_from_seq,) = kept.fetchone() or (0,)
+            sql.execute(
+                "INSERT OR REPLACE INTO clock VALUES (1, ?, ?, ?, ?, ?)",
+                (boot_id, self._steps.anchor_ns, kept_from_seq, kept_to_seq, kept_at_ns),
+            )
+        self.remembered.latest_ns = latest_ns
+        remembered = RememberedRows(self.remembered.ttl_ns, (kept_from_seq, kept_to_seq), kept_at_ns)
+        self._retention = self._retention._replace(remembered=remembered)
 
 
 class _Query:
@@ -352,176 +427,3 @@ class _Query:
             self.answer = self._read(sql)
         except Exception as error:
             self.error = error
-
-
-class _Batch(Promise):
-    """The changes of one transaction, and the promise that they are durable."""
-
-    __slots__ = ("turns",)
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.turns = [_Turn()]
-
-    def add(
-        self, seq: int, event: NotificationEvent, command: SendNotification, written: bytes, history: bytes
-    ) -> None:
-        """Take a change in."""
-        turn = self.turns[-1]
-        if event.notification_id in turn.ids:
-            turn = _Turn()
-            self.turns.append(turn)
-        turn.add(seq, event, command, written, history)
-
-    def note(self, seq: int, entry: AuditEntry) -> None:
-        """Take an entry of the audit trail in."""
-        self.turns[-1].audit += (seq, entry.notification_id, entry.at_ns, encode_event(entry))
-
-    def mark(self, notification_id: str, mark: Mark | None) -> None:
-        """Take in the mark of a notification from now on; None: it has none."""
-        self.turns[-1].marks[notification_id] = mark
-
-    def suppress(self, key: Key, suppression: Suppression | None) -> None:
-        """Take in how an address is suppressed from now on; None: it is not."""
-        self.turns[-1].suppressions[key] = suppression
-
-    def prefer(self, user_id: str, preferences: UserPreferences | None) -> None:
-        """Take in what a user has set from now on; None: nothing."""
-        self.turns[-1].preferences[user_id] = preferences
-
-
-class _Turn:
-    """Changes of which each is of another notification, so that those of a kind may be written together."""
-
-    __slots__ = (
-        "audit",
-        "closed",
-        "ended",
-        "history",
-        "ids",
-        "marks",
-        "preferences",
-        "remembered",
-        "requested",
-        "suppressions",
-    )
-
-    def __init__(self) -> None:
-        self.ids: set[str] = set()
-        # The values of rows, one after the other, without a tuple for each.
-        self.requested: list[Any] = []
-        self.history: list[Any] = []
-        self.ended: list[str] = []
-        self.remembered: list[Any] = []
-        self.audit: list[Any] = []
-        self.closed: list[Any] = []
-        # What is so in the end, None where nothing is.
-        self.marks: dict[str, Mark | None] = {}
-        self.suppressions: dict[Key, Suppression | None] = {}
-        self.preferences: dict[str, UserPreferences | None] = {}
-
-    def add(
-        self, seq: int, event: NotificationEvent, command: SendNotification, written: bytes, history: bytes
-    ) -> None:
-        """Take a change in.
-
-        Args:
-            seq: its number.
-            event: what happened.
-            command: of the notification, with what is edited.
-            written: its command as it was accepted, where it is requested, or ends.
-            history: all that happened to it, where it ends and that is to be kept.
-        """
-        kind, notification_id = type(event), event.notification_id
-        self.ids.add(notification_id)
-        if kind is NotificationRequested:
-            self.requested += (seq, notification_id, written, encode_event(event))
-            return
-        if kind in _BY_PEOPLE:
-            self.audit += (seq, notification_id, event.epoch_ns + event.at_ns, encode_event(event))
-        if kind in ENDS:
-            ended_ns = event.epoch_ns + event.at_ns
-            self.ended.append(notification_id)
-            self.remembered += (seq, notification_id, ended_ns, written)
-            if history:
-                self.closed += (seq, notification_id, ended_ns, written, history)
-            return
-        self.history += (seq, notification_id, encode_event(event))
-
-    def write(self, sql: sqlite3.Connection, retention: Retention) -> None:
-        """Write them, within a transaction."""
-        _insert(sql, "INSERT INTO notifications VALUES", 4, self.requested)
-        _insert(sql, "INSERT INTO history VALUES", 3, self.history)
-        if self.audit:
-            _insert(sql, "INSERT INTO audit VALUES", 4, self.audit)
-            _forget(sql, "audit", "at_ns", len(self.audit) // 4, self.audit[-2] - retention.keep_audit_ns)
-        if self.ended:
-            _delete(sql, "notifications", self.ended)
-            _delete(sql, "history", self.ended)
-            _insert(sql, "INSERT OR REPLACE INTO remembered VALUES", 4, self.remembered)
-            _forget(sql, "remembered", "ended_ns", len(self.ended), self.remembered[-2] - retention.remember_ids_ns)
-        if self.closed:
-            _insert(sql, "INSERT OR REPLACE INTO closed VALUES", 5, self.closed)
-            _forget(sql, "closed", "ended_ns", len(self.closed) // 5, self.closed[-3] - retention.keep_audit_ns)
-        for notification_id, mark in self.marks.items():
-            if mark is None:
-                marks.take_away(sql, notification_id)
-            else:
-                marks.write(sql, notification_id, mark.caution, under_way=True, alone=mark.alone)
-        if self.suppressions:
-            self._write_suppressions(sql)
-        if self.preferences:
-            self._write_preferences(sql)
-
-    def _write_suppressions(self, sql: sqlite3.Connection) -> None:
-        rows: list[Any] = []
-        for (channel, address), each in self.suppressions.items():
-            if each is None:
-                sql.execute("DELETE FROM suppressions WHERE channel = ? AND address = ?", (channel.value, address))
-            else:
-                rows += (channel.value, address, each.reason, each.source.value, each.since_ns, each.by)
-        _insert(sql, "INSERT OR REPLACE INTO suppressions VALUES", 6, rows)
-
-    def _write_preferences(self, sql: sqlite3.Connection) -> None:
-        rows: list[Any] = []
-        for user_id, preferences in self.preferences.items():
-            if preferences is None:
-                sql.execute("DELETE FROM preferences WHERE user_id = ?", (user_id,))
-            else:
-                rows += (user_id, preferences.written())
-        _insert(sql, "INSERT OR REPLACE INTO preferences VALUES", 2, rows)
-
-
-def _insert(sql: sqlite3.Connection, insert: str, width: int, values: Sequence[Any]) -> None:
-    """Insert rows of so many values each, by few statements."""
-    row = f"({','.join('?' * width)})"
-    for start, rows in _slices(len(values) // width):
-        sql.execute(f"{insert} {','.join([row] * rows)}", values[start * width : (start + rows) * width])
-
-
-def _delete(sql: sqlite3.Connection, table: str, ids: Sequence[str]) -> None:
-    """Delete the rows of some notifications, by few statements."""
-    for start, rows in _slices(len(ids)):
-        which = ",".join("?" * rows)
-        sql.execute(f"DELETE FROM {table} WHERE notification_id IN ({which})", ids[start : start + rows])
-
-
-def _forget(sql: sqlite3.Connection, table: str, column: str, arrived: int, until_ns: int) -> None:
-    """Delete the oldest rows whose time has passed, after so many have arrived.
-
-    Two for each that comes: so those whose time has passed become fewer, and no transaction is much longer.
-    """
-    sql.execute(
-        f"DELETE FROM {table} WHERE seq IN (SELECT seq FROM {table} ORDER BY seq LIMIT ?) AND {column} <= ?",
-        (2 * arrived, until_ns),
-    )
-
-
-def _slices(rows: int) -> list[tuple[int, int]]:
-    """Return where each statement for so many rows starts, and how many it takes: of few sizes, to be prepared once."""
-    slices, start = [], 0
-    for size in ROWS_A_STATEMENT:
-        while rows - start >= size:
-            slices.append((start, size))
-            start += size
-    return slices

@@ -1,0 +1,84 @@
+"""How far the wall clock has been set: what the clock that counts from the start of the machine says against it."""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+from actors.instants import NS_PER_S
+
+STEP_NS = NS_PER_S
+"""By how much two clocks have to part for one to have been set: reading both takes its time, and one is slewed."""
+
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+
+
+class Clocks(NamedTuple):
+    """The clocks of a machine, to be replaced in tests."""
+
+    wall_ns: Callable[[], int]
+    """Returns nanoseconds since 1970, by a clock that may be set at any time."""
+
+    boot_ns: Callable[[], int]
+    """Returns nanoseconds by a clock that nobody sets, and that goes on while the machine sleeps."""
+
+    boot_id: str
+    """Names the time for which `boot_ns` goes on: another one after each start of the machine."""
+
+
+def clocks_of_this_machine() -> Clocks:
+    """Return the clocks of this machine.
+
+    Where it does not tell its boots apart, each call counts as one of its own.
+    """
+    boot_id = ""
+    with contextlib.suppress(OSError, ValueError):
+        boot_id = _BOOT_ID.read_text(encoding="ascii").strip()
+    clock = getattr(time, "CLOCK_BOOTTIME", None)  # on Linux
+    boot_ns = time.monotonic_ns if clock is None else partial(time.clock_gettime_ns, clock)
+    return Clocks(time.time_ns, boot_ns, boot_id or secrets.token_hex(16))
+
+
+class ClockSteps:
+    """By how much the wall clock is ahead of where it would be had nobody set it since this was made, or resumed."""
+
+    def __init__(self, clocks: Clocks | None = None) -> None:
+        self.clocks = clocks_of_this_machine() if clocks is None else clocks
+        self._wall_ns, self._boot_ns = self.clocks.wall_ns, self.clocks.boot_ns
+        self._anchor_ns = self._wall_ns() - self._boot_ns()
+        """What the wall clock that nobody sets shows, less the clock of the boot."""
+        self._ahead_ns = 0
+
+    def ahead_ns(self) -> int:
+        """Return by how much the wall clock is ahead, in nanoseconds; negative where it was set back."""
+        ahead_ns = self._wall_ns() - self._boot_ns() - self._anchor_ns
+        if not -STEP_NS < ahead_ns - self._ahead_ns < STEP_NS:
+            self._ahead_ns = ahead_ns
+        return self._ahead_ns
+
+    @property
+    def steady_ns(self) -> int:
+        """What the wall clock would show had nobody set it, in nanoseconds since 1970."""
+        return self._boot_ns() + self._anchor_ns
+
+    @property
+    def anchor_ns(self) -> int:
+        """What is to be kept, with the id of the boot, to resume within the same boot."""
+        return self._anchor_ns
+
+    def resume(self, anchor_ns: int) -> None:
+        """Go on as before in this boot: a step of the wall clock since then is counted."""
+        self._anchor_ns = anchor_ns
+
+    def show_now(self, now_ns: int) -> None:
+        """Go on from what another clock shows now: by how much this one's wall clock differs is counted."""
+        self._anchor_ns = now_ns - self._boot_ns()
+
+    def go_on_from(self, latest_ns: int) -> None:
+        """Go on in another boot, when the latest instant of the one before is known: time does not run backwards."""
+        self._anchor_ns = max(self._anchor_ns, latest_ns - self._boot_ns())

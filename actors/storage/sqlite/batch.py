@@ -1,0 +1,286 @@
+"""The changes of one transaction of a store in SQLite, and the statements that write them."""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+
+from actors.domain.audit import AuditEntry
+from actors.domain.codec import Damaged, check_seal, checksum, decode_command, encode_event, seal
+from actors.domain.suppressions import Key, Suppression
+from actors.domain.user_preferences import UserPreferences
+from actors.errors import Overtaken
+from actors.kernel.effects import Promise
+from actors.messages import DeadLetterDiscarded, NotificationEvent, NotificationRedriven
+from actors.storage.memory import Entry
+from actors.storage.on_disk import ENDS
+from actors.storage.sqlite import marks
+from actors.storage.sqlite.marks import Mark
+from actors.storage.sqlite.reading import ENDED_NS, RememberedRows
+
+logger = logging.getLogger(__name__)
+
+ROWS_A_STATEMENT = (128, 16, 1)
+"""How many rows are written by one statement. The most is what older builds of SQLite have room for."""
+
+
+class Retention(NamedTuple):
+    """How long rows are kept that are not needed to resume."""
+
+    remembered: RememberedRows
+    keep_audit_ns: int
+    """Of the audit trail, and of the history of what operators acted on, in nanoseconds."""
+
+
+_BY_PEOPLE = frozenset({NotificationRedriven, DeadLetterDiscarded})
+
+
+class Acceptance(Promise):
+    """The promise that an acceptance is durable, or Overtaken."""
+
+    __slots__ = ("entry", "overtaken", "steady_ns")
+
+    def __init__(self, entry: Entry, steady_ns: int) -> None:
+        super().__init__()
+        self.entry = entry
+        """What memory has of it."""
+        self.steady_ns = steady_ns
+        """When: an id that ended long enough before is new."""
+        self.overtaken: Overtaken | None = None
+        """Set when its id is known."""
+
+
+class Batch(Promise):
+    """The changes of one transaction, and the promise that they are durable; each acceptance has its own."""
+
+    __slots__ = ("acceptances", "ahead_ns", "turns")
+
+    def __init__(self, ahead_ns: int) -> None:
+        super().__init__()
+        self.ahead_ns = ahead_ns
+        """By how much the wall clock was ahead of the one that nobody sets when it began."""
+        self.acceptances: list[Acceptance] = []
+        self.turns = [_Turn()]
+
+    def request(self, seq: int, event: NotificationEvent, acceptance: Acceptance, written: bytes) -> None:
+        """Take an acceptance in."""
+        self.acceptances.append(acceptance)
+        self._turn_of(event).request(seq, event, acceptance, written)
+
+    def add(self, seq: int, event: NotificationEvent, written: bytes, history: bytes, ended_ns: int) -> None:
+        """Take any other change in; its arguments are those of :meth:`_Turn.add`."""
+        self._turn_of(event).add(seq, event, written, history, ended_ns)
+
+    def _turn_of(self, event: NotificationEvent) -> _Turn:
+        turn = self.turns[-1]
+        if event.notification_id in turn.ids:
+            turn = _Turn()
+            self.turns.append(turn)
+        turn.ids.add(event.notification_id)
+        return turn
+
+    def note(self, seq: int, entry: AuditEntry) -> None:
+        """Take an entry of the audit trail in."""
+        self.turns[-1].note(seq, entry.notification_id, entry.at_ns, encode_event(entry))
+
+    def mark(self, notification_id: str, mark: Mark | None) -> None:
+        """Take in the mark of a notification from now on; None: it has none."""
+        self.turns[-1].marks[notification_id] = mark
+
+    def suppress(self, key: Key, suppression: Suppression | None) -> None:
+        """Take in how an address is suppressed from now on; None: it is not."""
+        self.turns[-1].suppressions[key] = suppression
+
+    def prefer(self, user_id: str, preferences: UserPreferences | None) -> None:
+        """Take in what a user has set from now on; None: nothing."""
+        self.turns[-1].preferences[user_id] = preferences
+
+
+class _Turn:
+    """Changes of which each is of another notification, so that those of a kind may be written together."""
+
+    __slots__ = (
+        "acceptances",
+        "audit",
+        "closed",
+        "ended",
+        "history",
+        "ids",
+        "marks",
+        "preferences",
+        "remembered",
+        "requested",
+        "suppressions",
+    )
+
+    def __init__(self) -> None:
+        self.ids: set[str] = set()
+        self.acceptances: dict[str, Acceptance] = {}
+        # The values of rows, one after the other, without a tuple for each.
+        self.requested: list[Any] = []
+        self.history: list[Any] = []
+        self.ended: list[str] = []
+        self.remembered: list[Any] = []
+        self.audit: list[Any] = []
+        self.closed: list[Any] = []
+        # What is so in the end, None where nothing is.
+        self.marks: dict[str, Mark | None] = {}
+        self.suppressions: dict[Key, Suppression | None] = {}
+        self.preferences: dict[str, UserPreferences | None] = {}
+
+    def request(self, seq: int, event: NotificationEvent, acceptance: Acceptance, written: bytes) -> None:
+        """Take an acceptance in, with its number and its command."""
+        notification_id = event.notification_id
+        self.acceptances[notification_id] = acceptance
+        requested = seal(encode_event(event), notification_id, seq)
+        self.requested += (seq, notification_id, seal(written, notification_id), requested)
+
+    def add(self, seq: int, event: NotificationEvent, written: bytes, history: bytes, ended_ns: int) -> None:
+        """Take any other change in.
+
+        Args:
+            seq: its number.
+            event: what happened.
+            written: its command as it was accepted, where it ends and what happened to it is to be kept.
+            history: all that happened to it, there.
+            ended_ns: from when on its id is remembered, where it ends.
+        """
+        kind, notification_id = type(event), event.notification_id
+        at_ns = event.epoch_ns + event.at_ns
+        if kind in _BY_PEOPLE:
+            self.note(seq, notification_id, at_ns, encode_event(event))
+        if kind in ENDS:
+            self.ended.append(notification_id)
+            self.remembered += (seq, notification_id, ended_ns)
+            if history:
+                self.closed += (seq, notification_id, at_ns, seal(written, notification_id, checksum(history)), history)
+            return
+        self.history += (seq, notification_id, seal(encode_event(event), notification_id, seq))
+
+    def note(self, seq: int, notification_id: str | None, at_ns: int, written: bytes) -> None:
+        """Take an entry of the audit trail in."""
+        self.audit += (seq, notification_id, at_ns, seal(written, notification_id, seq))
+
+    def write(self, sql: sqlite3.Connection, retention: Retention) -> None:
+        """Write them, within a transaction."""
+        if self.acceptances:
+            self._leave_out_what_is_known(sql, retention.remembered)
+        _insert(sql, "INSERT INTO notifications VALUES", 4, self.requested)
+        _insert(sql, "INSERT INTO history VALUES", 3, self.history)
+        if self.audit:
+            _insert(sql, "INSERT INTO audit VALUES", 4, self.audit)
+            _forget(sql, "audit", "at_ns", len(self.audit) // 4, self.audit[-2] - retention.keep_audit_ns)
+        if self.ended:
+            _insert(sql, "WITH ended (seq, id, ended_ns) AS (VALUES", 3, self.remembered, _REMEMBER)
+            _delete(sql, "notifications", self.ended)
+            _delete(sql, "history", self.ended)
+            remembered, now_ns = retention.remembered, self.remembered[-1]
+            until_ns = now_ns - remembered.ttl_ns
+            kept = remembered.kept if remembered.kept_at_ns > until_ns else (0, -1)
+            _forget(sql, "remembered", "ended_ns", len(self.ended), until_ns, kept)
+        if self.closed:
+            _insert(sql, "INSERT OR REPLACE INTO closed VALUES", 5, self.closed)
+            _forget(sql, "closed", "ended_ns", len(self.closed) // 5, self.closed[-3] - retention.keep_audit_ns)
+        for notification_id, mark in self.marks.items():
+            if mark is None:
+                marks.take_away(sql, notification_id)
+            else:
+                marks.write(sql, notification_id, mark.caution, under_way=True, alone=mark.alone)
+        if self.suppressions:
+            self._write_suppressions(sql)
+        if self.preferences:
+            self._write_preferences(sql)
+
+    def _leave_out_what_is_known(self, sql: sqlite3.Connection, remembered: RememberedRows) -> None:
+        """Do not accept what has an id that is remembered."""
+        ids, acceptances = list(self.acceptances), self.acceptances
+        for start in range(0, len(ids), ROWS_A_STATEMENT[0]):
+            some = ids[start : start + ROWS_A_STATEMENT[0]]
+            # One statement, of a size that there are few of: the rest is filled up with what is nobody's id.
+            size = min(rows for rows in ROWS_A_STATEMENT if rows >= len(some))
+            found = sql.execute(
+                f"SELECT notification_id, seq, {ENDED_NS}, command FROM remembered "
+                f"WHERE notification_id IN ({','.join('?' * size)})",
+                [*some, *[None] * (size - len(some))],
+            )
+            for notification_id, seq, ended_ns, command in found:
+                acceptance = acceptances[notification_id]
+                if remembered.ended_ns(seq, ended_ns) <= acceptance.steady_ns - remembered.ttl_ns:
+                    continue
+                try:
+                    check_seal(command, notification_id)
+                    known = decode_command(command)
+                except (Damaged, msgspec.MsgspecError) as error:
+                    logger.error("what id %r came with is not known: %s", notification_id, error)
+                    known = None
+                acceptance.overtaken = Overtaken(notification_id, known)
+        if any(acceptance.overtaken is not None for acceptance in acceptances.values()):
+            rows_of_four = zip(*[iter(self.requested)] * 4, strict=True)
+            self.requested = [value for row in rows_of_four if acceptances[row[1]].overtaken is None for value in row]
+
+    def _write_suppressions(self, sql: sqlite3.Connection) -> None:
+        rows: list[Any] = []
+        for (channel, address), each in self.suppressions.items():
+            if each is None:
+                sql.execute("DELETE FROM suppressions WHERE channel = ? AND address = ?", (channel.value, address))
+            else:
+                rows += (channel.value, address, each.reason, each.source.value, each.since_ns, each.by)
+        _insert(sql, "INSERT OR REPLACE INTO suppressions VALUES", 6, rows)
+
+    def _write_preferences(self, sql: sqlite3.Connection) -> None:
+        rows: list[Any] = []
+        for user_id, preferences in self.preferences.items():
+            if preferences is None:
+                sql.execute("DELETE FROM preferences WHERE user_id = ?", (user_id,))
+            else:
+                rows += (user_id, preferences.written())
+        _insert(sql, "INSERT OR REPLACE INTO preferences VALUES", 2, rows)
+
+
+_REMEMBER = (
+    ") INSERT OR REPLACE INTO remembered (seq, notification_id, ended_ns, command) "
+    "SELECT ended.seq, id, ended_ns, command FROM ended CROSS JOIN notifications ON notification_id = id"
+)
+"""The command stays as it was written when it was accepted."""
+
+
+def _insert(sql: sqlite3.Connection, insert: str, width: int, values: Sequence[Any], then: str = "") -> None:
+    """Insert rows of so many values each, by few statements."""
+    row = f"({','.join('?' * width)})"
+    for start, rows in _slices(len(values) // width):
+        sql.execute(f"{insert} {','.join([row] * rows)}{then}", values[start * width : (start + rows) * width])
+
+
+def _delete(sql: sqlite3.Connection, table: str, ids: Sequence[str]) -> None:
+    """Delete the rows of some notifications, by few statements."""
+    for start, rows in _slices(len(ids)):
+        which = ",".join("?" * rows)
+        sql.execute(f"DELETE FROM {table} WHERE notification_id IN ({which})", ids[start : start + rows])
+
+
+def _forget(
+    sql: sqlite3.Connection, table: str, column: str, arrived: int, until_ns: int, kept: tuple[int, int] = (0, -1)
+) -> None:
+    """Delete the oldest rows whose time has passed, after so many have arrived; none between two numbers.
+
+    Two for each that comes: so those whose time has passed become fewer, and no transaction is much longer.
+    """
+    sql.execute(
+        f"DELETE FROM {table} WHERE seq IN (SELECT seq FROM {table} ORDER BY seq LIMIT ?) AND {column} <= ? "
+        "AND NOT seq BETWEEN ? AND ?",
+        (2 * arrived, until_ns, *kept),
+    )
+
+
+def _slices(rows: int) -> list[tuple[int, int]]:
+    """Return where each statement for so many rows starts, and how many it takes: of few sizes, to be prepared once."""
+    slices, start = [], 0
+    for size in ROWS_A_STATEMENT:
+        while rows - start >= size:
+            slices.append((start, size))
+            start += size
+    return slices

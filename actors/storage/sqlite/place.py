@@ -1,0 +1,204 @@
+"""Where the file of a store in SQLite is: that it is a file, its owner's alone, ours alone, and still there.
+
+A process that closes any descriptor of a file loses all locks that SQLite has on it there (POSIX locks are of processes
+and inodes). So the descriptor here is opened before SQLite opens the file, and closed after that has closed it.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import stat
+import sys
+from pathlib import Path
+
+from actors.errors import StoreError, StoreInUse
+
+if sys.platform == "linux":
+    import fcntl
+
+logger = logging.getLogger(__name__)
+
+OWNERS_ALONE = 0o600
+
+LONGEST_REASON = 200
+"""Characters of the reason that an error gives, at the most: SQLite may cite all that a file has."""
+
+_taken: set[tuple[int, int]] = set()
+"""The files that this process has open as stores, by device and inode."""
+
+
+class Place:
+    """The place of a file, locked for as long as it is open.
+
+    The lock is on the file itself, on Linux: so it goes along when the file is renamed, and cannot be removed without
+    it. It is none of those that SQLite takes, so others may read the file.
+
+    Raises (where it is made):
+        StoreInUse: another process, or another store of this one, has the file.
+        StoreError: it is no file, or cannot be opened or made.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            self._check_free(path)
+            flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | getattr(os, "O_NOFOLLOW", 0)
+            self._descriptor = os.open(path, flags, OWNERS_ALONE)
+        except OSError as error:
+            raise StoreError(f"{path} cannot be opened: {reason_of(error)}") from error
+        try:
+            self._file = _identity(os.fstat(self._descriptor))
+            if not stat.S_ISREG(os.fstat(self._descriptor).st_mode):
+                raise StoreError(f"{path} cannot be opened: wanted a file")
+            self._lock()
+        except BaseException:
+            os.close(self._descriptor)
+            raise
+        _taken.add(self._file)
+        self._path, self._log_path = str(path), str(_beside(path, "-wal"))  # looked at often
+        self._log: tuple[int, int] | None = None
+
+    def keep_private(self) -> None:
+        """Take from others the right to read or change the file and those beside it; to be called when it is ours."""
+        for suffix in ("", "-wal", "-shm", "-lock", "-lock-journal"):
+            _keep_private(_beside(self.path, suffix))
+
+    def close(self) -> None:
+        """Let others have the file; to be called when SQLite has closed it."""
+        _taken.discard(self._file)
+        os.close(self._descriptor)
+
+    def why_gone(self) -> str | None:
+        """Return why what is written now would be lost, or None: the file, or its log, is no longer where it was."""
+        try:
+            log, file = _identity_at(self._log_path), _identity_at(self._path)
+        except OSError as error:
+            return f"{self.path} cannot be found any more: {reason_of(error)}"
+        if file != self._file:
+            return f"{self.path} cannot be written: the file was deleted, moved or replaced"
+        if self._log is None:
+            self._log = log
+        elif log != self._log:
+            return f"{self.path} cannot be written: its log, {self.path.name}-wal, was deleted or replaced"
+        return None
+
+    def _check_free(self, path: Path) -> None:
+        """Raise StoreInUse if this process has it: without opening it, or closing that would lose SQLite's locks."""
+        if _identity_at(path) in _taken:
+            raise in_use(path)
+
+    def _lock(self) -> None:
+        if sys.platform != "linux":
+            return  # elsewhere it could be in the way of SQLite's locks
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
+                raise in_use(self.path) from None
+            # A file system without such locks: then the file beside it alone keeps others out.
+
+
+def in_use(path: Path) -> StoreInUse:
+    """Return the error that says of a file that it is in use."""
+    return StoreInUse(f"{path} is in use by another process, or by another store in this one")
+
+
+def make_private(path: Path) -> None:
+    """Make a file, its owner's alone whatever the umask, if there is none.
+
+    Raises:
+        StoreError: it cannot be made, or something is there that is no file.
+    """
+    check_kind(path)
+    try:
+        # A new one, so that closing it loses no lock on one that is there.
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, OWNERS_ALONE))
+    except FileExistsError:
+        return
+    except OSError as error:
+        raise StoreError(f"{path} cannot be opened: {reason_of(error)}") from error
+
+
+def check_is_file(path: Path) -> None:
+    """Check that there is a file, and nothing else such as a folder or a named pipe, without opening it.
+
+    Raises:
+        StoreError: there is none.
+    """
+    try:
+        check_kind(path)
+        path.stat()
+    except FileNotFoundError:
+        raise StoreError(f"{path} cannot be opened: there is no such file") from None
+    except OSError as error:
+        raise StoreError(f"{path} cannot be opened: {reason_of(error)}") from error
+
+
+def resolved(path: str | os.PathLike[str]) -> Path:
+    """Return the absolute path of a file, without symbolic links.
+
+    Raises:
+        StoreError: it is no path, or its links lead in a circle.
+    """
+    try:
+        return Path(path).resolve()
+    except (OSError, RuntimeError, ValueError) as error:  # RuntimeError: a circle, before Python 3.13
+        raise StoreError(f"{os.fspath(path)!r} cannot be opened: {reason_of(error)}") from error
+
+
+def check_kind(path: Path) -> None:
+    """Check that nothing is there that is no file: to open a named pipe could wait for ever.
+
+    Raises:
+        StoreError: something is, or there is no folder for it.
+    """
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        if not path.parent.is_dir():
+            raise StoreError(f"{path} cannot be opened: there is no folder {path.parent}") from None
+        return
+    except (OSError, ValueError) as error:
+        raise StoreError(f"{path} cannot be opened: {reason_of(error)}") from error
+    if not stat.S_ISREG(mode):
+        kinds = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a named pipe", stat.S_IFSOCK: "a socket"}
+        raise StoreError(f"{path} cannot be opened: wanted a file, got {kinds.get(stat.S_IFMT(mode), 'a device')}")
+
+
+def _keep_private(path: Path) -> None:
+    """Take from others the right to read or change a file that is there."""
+    try:
+        mode = stat.S_IMODE(path.stat().st_mode)
+        if mode & 0o077:
+            path.chmod(mode & 0o700)
+            logger.warning("%s was open to others (mode %04o), and is its owner's alone now", path, mode)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        logger.warning("%s may be open to others, and cannot be made its owner's alone: %s", path, reason_of(error))
+
+
+def _beside(path: Path, suffix: str) -> Path:
+    return path.with_name(path.name + suffix)
+
+
+def _identity(found: os.stat_result) -> tuple[int, int]:
+    return found.st_dev, found.st_ino
+
+
+def _identity_at(path: str | Path) -> tuple[int, int] | None:
+    try:
+        return _identity(os.stat(path))
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
+def reason_of(error: Exception) -> str:
+    """Return what an error says, in a line, with the name that SQLite has for it."""
+    said = (error.strerror if isinstance(error, OSError) else None) or " ".join(str(error).split())
+    if len(said) > LONGEST_REASON:
+        said = said[:LONGEST_REASON] + "…"
+    name = getattr(error, "sqlite_errorname", None)
+    return said if name is None else f"{said} ({name})"
