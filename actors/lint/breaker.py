@@ -78,6 +78,22 @@ def channel_fault_rules(config: ChannelConfig, traffic: Traffic) -> Iterator[Fou
     )
 
 
+def one_for_all_hosts(config: ChannelConfig) -> Iterator[Found]:
+    """Yield that one host stops all others, where recipients choose theirs."""
+    breaker = config.circuit_breaker
+    if breaker.per == "host" or "per" not in breaker.model_fields_set or not _trips(breaker):
+        return
+    if breaker.window is None:
+        fail = f"{counted(breaker.failure_threshold, 'failure')} in a row"
+    else:
+        fail = f"failures of {percent(breaker.failure_rate)} of the calls"
+    yield (
+        ("circuit_breaker", "per"),
+        f"channel, where each recipient chooses a host: {fail} at one of them stop all others for "
+        f"{duration(breaker.timeout)}",
+    )
+
+
 def _trips(breaker: CircuitBreakerConfig) -> bool:
     return breaker.enabled and breaker.initial_state not in ("disabled", "metrics-only")
 

@@ -13,8 +13,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from actors.lint.adaptive import adaptive_rules
-from actors.lint.breaker import breaker_rules, channel_fault_rules
+from actors.lint.breaker import breaker_rules, channel_fault_rules, one_for_all_hosts
 from actors.lint.budget import budget_rules
+from actors.lint.expiry import expiry_rules
 from actors.lint.failover import failover_rules
 from actors.lint.hedging import hedging_rules
 from actors.lint.load import load_rules, timeout_rules
@@ -86,6 +87,10 @@ def lint(
         *load_rules(config, traffic),
         *failover_rules(config, traffic),
     ]
+    if channel == "webhook":
+        found += one_for_all_hosts(config)
+    if expires_after is not None:
+        found += expiry_rules(config, expires_after)
     findings = [Finding(("channels", channel, *path), text) for path, text in found]
     if expires_after is not None and (text := lint_expiry(config, expires_after)) is not None:
         findings.append(Finding(("channels", channel, "retry"), f"an expiry of {text}"))

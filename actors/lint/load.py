@@ -20,10 +20,12 @@ def load_rules(config: ChannelConfig, traffic: Traffic) -> Iterator[Found]:
     The latter where there is one provider: of several, what is too much for one goes to the next.
     """
     yield from _limit_of_users(config, traffic)
+    yield from _no_bulkhead(config, traffic)
     if not config.failover:
         yield from _quota(config, traffic)
         yield from _adaptive_rate(config, traffic)
         yield from _slots(config, traffic)
+        yield from _retry_storm(config, traffic)
 
 
 def timeout_rules(config: ChannelConfig, _traffic: Traffic) -> Iterator[Found]:
@@ -38,13 +40,52 @@ def timeout_rules(config: ChannelConfig, _traffic: Traffic) -> Iterator[Found]:
         )
 
 
+def _no_bulkhead(config: ChannelConfig, traffic: Traffic) -> Iterator[Found]:
+    """What is written to have no bound, has none; what is left out has that of its transport."""
+    if "max_in_flight" not in config.model_fields_set or config.max_in_flight is not None or config.concurrency_limit:
+        return
+    calls = None if traffic.is_bound else traffic.calls_in(config.timeout, config)
+    many = "" if calls is None else f": {plain_number(calls)} attempts"
+    yield (
+        ("max_in_flight",),
+        f"null bounds nothing: while the provider does not answer, what arrives in a timeout of "
+        f"{duration(config.timeout)} is under way at once{many}",
+    )
+
+
+def _retry_storm(config: ChannelConfig, traffic: Traffic) -> Iterator[Found]:
+    """All attempts of all that arrive are more than the provider takes, and nothing at the sender holds them back."""
+    provider, flow, retry = config.provider, traffic.flow(config), config.retry
+    holds_back = (
+        retry.budget is not None
+        or config.circuit_breaker.enabled
+        or config.max_in_flight is not None
+        or config.concurrency_limit is not None
+        or config.adaptive_rate is not None
+        or config.adaptive_throttle is not None
+        or config.quota is not None
+    )
+    takes = mean(provider.latency)
+    if provider.capacity is None or flow is None or holds_back or not takes:
+        return
+    serves, most = provider.capacity / takes, flow * retry.max_attempts
+    if flow * NEARLY > serves or most * NEARLY <= serves:
+        return  # the former is said of the capacity
+    yield (
+        ("retry", "max_attempts"),
+        f"{plain_number(retry.max_attempts)} attempts of {_arriving(flow, config, traffic)} are up to {rate(most)}, "
+        f"and the provider serves {rate(serves)}: with no budget, no breaker and no slots, what has failed once may "
+        "keep it overloaded",
+    )
+
+
 def _quota(config: ChannelConfig, traffic: Traffic) -> Iterator[Found]:
     quota, arriving = config.quota, traffic.per_s
     if quota is None or arriving is None or _keeps_up(quota, arriving, traffic):
         return
     yield (
         ("quota", key_of(quota)),
-        f"{as_written(quota)} is below the {rate(arriving)} that arrive: "
+        f"{as_written(quota)} is below the {_arriving(arriving, config, traffic)} that arrive: "
         f"{excess(arriving - quota.limit.per_second, quota)}",
     )
 
@@ -78,8 +119,16 @@ def _adaptive_rate(config: ChannelConfig, traffic: Traffic) -> Iterator[Found]:
     if flow * NEARLY > most:
         yield (
             ("adaptive_rate", "maximum_rate"),
-            f"{rate(most)} is below the {rate(flow)} that arrive: {growth(flow - most)}",
+            f"{rate(most)} is below the {_arriving(flow, config, traffic)} that arrive: {growth(flow - most)}",
         )
+
+
+def _arriving(per_s: float, config: ChannelConfig, traffic: Traffic) -> str:
+    """Return a rate, and where it is the mean of bursts, how many come at once."""
+    most = traffic.calls_in(1.0, config.model_copy(update={"quota": None})) if traffic.most_in is not None else None
+    if most is None or most < 2 or most * NEARLY <= 2 * per_s:
+        return rate(per_s)
+    return f"{rate(per_s)} on average ({plain_number(most)} in a second)"
 
 
 def growth(per_s: float, of: str = "") -> str:
@@ -145,5 +194,5 @@ def _slots(config: ChannelConfig, traffic: Traffic) -> Iterator[Found]:
             yield (
                 path,
                 f"{counted(places, noun)} at a mean latency of {duration(takes)}{how} {verb} {rate(places / takes)}, "
-                f"and {rate(flow)} arrive: {growth(flow - places / takes)}",
+                f"and {_arriving(flow, config, traffic)} arrive: {growth(flow - places / takes)}",
             )

@@ -94,8 +94,6 @@ def _without_effect(retry: RetryConfig, has_rules: bool) -> Iterator[tuple[str, 
         for key in ("retry_after_jitter", "retry_after_excess"):
             if key in given:
                 yield key, "with retry_after: ignore"
-    if retry.retry_after == "pushback" and "retry_after_excess" in given:
-        yield "retry_after_excess", "with retry_after: pushback, which heeds a hint however long"
 
 
 def _never_grows(retry: RetryConfig) -> Iterator[Found]:

@@ -213,9 +213,9 @@ class RetryConfig(Settings):
     """Jitter on top of a hint, which is multiplied by U(1, 1 + x): those that were given the same time do not come back
     at the same time."""
 
-    retry_after_excess: Duration | None = None
-    """Heed a hint only up to so much beyond the wait that there would be without it (5s in the AWS SDKs). None: as
-    long as it says."""
+    retry_after_excess: Duration | None = 86400.0
+    """Heed a hint only up to so much beyond the wait that there would be without it (5s in the AWS SDKs); with
+    `pushback`, which replaces that wait, only up to so much. A hint may be of years; null heeds it as it is."""
 
     per_outcome: PerOutcomeConfig = PerOutcomeConfig()
     """Own settings for some kinds of failure: retry these so often, those not at all."""

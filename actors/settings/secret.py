@@ -69,6 +69,10 @@ class Secret:
             got = NOT_SHOWN
         if not isinstance(value, str) or not cls._is_well_formed(value):
             raise wanted(cls.wanted_text, got)
+        try:
+            value.encode()
+        except UnicodeEncodeError:  # a byte of an environment variable that is no UTF-8, whose error would show it
+            raise wanted("a secret in UTF-8", got) from None
         return cls(value)
 
     @classmethod

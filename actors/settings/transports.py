@@ -204,7 +204,8 @@ class TargetSettings(HttpSettings):
     """Requests to addresses that other people choose."""
 
     connections: PositiveWholeNumber = 100
-    """How many there may be at once, to all of them together. A channel with more attempts in flight has them wait."""
+    """How many there may be at once to one host. There are a quarter more in all, and a host gets at most four times as
+    many as are free, so that one slow host takes none of the others'. More attempts in flight wait."""
 
     allow_networks: tuple[NetworkRange, ...] = ()
     """Networks that requests may go to although they are private, link-local, loopback, multicast or reserved."""

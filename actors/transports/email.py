@@ -3,28 +3,36 @@
 =============================================== =============== ====================================================
 the server                                      outcome         because
 =============================================== =============== ====================================================
-2yz to the end of the mail                      Sent            it has taken the mail
-4yz to any command, 421 among them              Transient       it says: later
-no connection, lost before the end of the mail  Transient       without its end a mail is no mail
+2yz to the end of the mail                      Sent            it has taken the mail (RFC 5321, 4.2.5)
+4yz to any command, 421 among them              Transient       it says: later (RFC 5321, 4.2.1)
+no connection, lost before the end of the mail  Transient       without its end a mail is no mail (RFC 5321, 4.1.1.4)
 no connection free within `connect_timeout`     Transient       nothing was said
 a reply that is none, before the end            Transient       the same
-5yz with 5.1.1, 5.1.2 or 5.1.3, to RCPT or at   DeadDestination no such mailbox, no such host, no such form of
-the end of the mail                                             address (RFC 3463)
-530, 534, 535, 538 to any command               ChannelFault    it wants a login, or another one (RFC 4954)
-5yz to the connection, EHLO, STARTTLS or AUTH   ChannelFault    no mail was spoken of: it is about us
+5yz with 5.1.1, 5.1.2, 5.1.3 or 5.1.6, to RCPT  DeadDestination no such mailbox, no such host, no such form of
+or at the end of the mail                                       address, moved without an address (RFC 3463, 3.2)
+5yz with 5.1.10, or 556, at the same places     DeadDestination its domain takes no mail (RFC 7505, RFC 7504)
+530, 534, 535, 538 to any command               ChannelFault    it wants a login, or another one (RFC 4954, 6)
+5yz with 5.1.7, 5.1.8, 5.7.1 or 5.7.27 to MAIL  ChannelFault    it does not take our sender, who is that of every
+                                                                mail (RFC 3463, 3.2; RFC 6409, 6.1; RFC 7505, 4.2)
+5yz to the connection, EHLO, STARTTLS or AUTH   ChannelFault    no mail was spoken of: it is about us (RFC 5321,
+                                                                3.1; RFC 7504: 521; RFC 3207, 4; RFC 4954, 4)
+4yz to AUTH, 432 and 454 among them             Transient       it says: later (RFC 4954, 6)
+504 or 534 to AUTH, and another mechanism is    (that one's)    not with this one (RFC 4954, 4 and 6)
+there
 no STARTTLS, no AUTH, a certificate that does   ChannelFault    no mail goes out in the clear, or to another server
 not verify
 other 5yz                                       Permanent       it does not take this mail; 550 without an enhanced
                                                                 code among them, which may be a matter of policy
 a control character in subject or recipient     Permanent       refused here: it could begin a header or a command
 a recipient that is no mailbox, or several      Permanent       refused here
-an address outside ASCII, and no SMTPUTF8       Permanent       it cannot be said to this server (RFC 6531)
-lost after the end of the mail, or a reply that Ambiguous       it may have taken the mail, or not
+an address outside ASCII, and no SMTPUTF8       Permanent       it cannot be said to this server (RFC 6531, 3.2)
+lost after the end of the mail, or a reply that Ambiguous       it may have taken the mail, or not (RFC 5321, 4.5.3.2)
 is none
 =============================================== =============== ====================================================
 
-An internationalised domain needs nothing of the server; it goes out as its A-labels. An attempt that is cancelled cuts
-its connection: what the server has not taken by then, it never takes.
+A refusal counts when its reply has come, also when the server hangs up behind it. User names and passwords go out in
+UTF-8 (RFC 4616). An internationalised domain needs nothing of the server; it goes out as its A-labels. An attempt that
+is cancelled cuts its connection: what the server has not taken by then, it never takes.
 """
 
 from __future__ import annotations

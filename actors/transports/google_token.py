@@ -10,8 +10,9 @@ the token endpoint                 outcome         because
 408, 425                           Transient       it may be asked again (RFC 9110, 15.5.9; RFC 8470, 5.2)
 temporarily_unavailable,           Transient       it says so, as `error` or `error_description`, with any status but
 server_error, internal_failure                     2xx (RFC 6749, 4.1.2.1; google-auth repeats these)
-5xx, no connection, lost, cut off, Transient       no message was sent yet
-no answer in half of the time that
+5xx, no connection, lost, an       Transient       no message was sent yet
+answer of 2xx or 4xx cut off, no
+answer in half of the time that
 the attempt has left
 certificate does not verify        ChannelFault    nothing was said, and nothing will be
 anything else                      ChannelFault    the account or its key is not known there (RFC 6749, 5.2)

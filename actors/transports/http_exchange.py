@@ -1,5 +1,21 @@
 """One request over HTTP, and what is known when it did not go well.
 
+==================================== =============== ==============================================================
+the request                          outcome         because
+==================================== =============== ==============================================================
+answered                             (an answer)     its status counts, also where its body is cut off or slow
+answered with 4xx but 429, its body  Transient,      where only the body says what it means (`errors_in_body`); it is
+cut off or slow                      or an answer    refused, so that nothing was done (RFC 9110, 15.5)
+no URL, or no header that there is   Permanent       nothing can be sent
+to an address that is not allowed    Permanent       refused here, and nothing was said
+no connection free, none opened      Transient       nothing was said
+within `connect_timeout`
+a certificate that does not verify   ChannelFault,   nothing was said; Transient where the server is a recipient's
+                                     or Transient    (RFC 9110, 4.3.4)
+lost before the answer, or one that  Ambiguous       it may have been handled (RFC 9110, 9.2.2)
+is none
+==================================== =============== ==============================================================
+
 What failed before a connection stood was not sent; once it stood, that is not known. Redirects are not followed, no
 proxy is taken from the environment, no cookie is kept, and of an answer only a bounded part is read. A notification's
 id is any text; :func:`header_value` writes it in the characters that a header may hold.
@@ -27,6 +43,7 @@ from actors.instants import NS_PER_S
 from actors.optional_dependencies import needs
 from actors.outcomes import Ambiguous, ChannelFault, Outcome, Permanent, Transient
 from actors.settings.quantities import LONGEST_S
+from actors.transports.http_connections import CheckedNetwork, HostShares, check_behind
 from actors.transports.transport import ANSWER_LENGTH_MAX, Transport, tls_context
 
 with needs("live"):
@@ -68,7 +85,7 @@ class Answer(msgspec.Struct, frozen=True):
     at: float
     """When it came, in seconds since 1970."""
     cut_off: bool = False
-    """Whether its body did not come to an end; only so where the status is of a success."""
+    """Whether its body did not come to an end, or not in time. The status counts all the same."""
 
     @property
     def text(self) -> str:
@@ -127,7 +144,9 @@ class HttpExchange:
         clock: The time in seconds since 1970.
         network: Who connects; anywhere when None.
         is_ours: Whether there is one server, of our provider: then a certificate that does not verify is a fault of the
-            channel, and else of one recipient.
+            channel, and all connections may go there. Else of one recipient, who takes none of the others' connections.
+        errors_in_body: Whether only the body says what an error of 4xx means, but for a 429. With its body cut off it
+            is no answer then: a failure that may pass, since nothing was done. One of 5xx may have done something.
 
     Raises:
         ConfigurationError: the certificates to trust cannot be read.
@@ -140,17 +159,22 @@ class HttpExchange:
         *,
         network: httpcore2.AsyncNetworkBackend | None = None,
         is_ours: bool = True,
+        errors_in_body: bool = True,
     ) -> None:
+        self._shares = None if is_ours else HostShares(config.connections)
+        connections = config.connections if self._shares is None else self._shares.total
         self._pool = httpcore2.AsyncConnectionPool(
             ssl_context=tls_context(config.ca_file),
-            max_connections=config.connections,
-            max_keepalive_connections=config.connections,
+            max_connections=connections,
+            max_keepalive_connections=connections,
             keepalive_expiry=config.idle_max,
-            network_backend=network,
+            network_backend=CheckedNetwork(httpcore2.TrioBackend() if network is None else network),
         )
+        self._connect_timeout = config.connect_timeout
         self._timeouts = {"connect": config.connect_timeout, "pool": config.connect_timeout}
         self._clock = clock
         self._is_ours = is_ours
+        self._errors_in_body = errors_in_body
 
     async def post(self, url: str, headers: Mapping[str, str], content: bytes) -> Answer:
         """Return the answer to a POST.
@@ -176,8 +200,20 @@ class HttpExchange:
             )
         except (httpx2.InvalidURL, UnicodeError) as error:
             raise Failed(Permanent(reason="not a URL", answer=str(error))) from None
+        if self._shares is None:
+            return await self._answer(assembled)
+        with trio.move_on_after(self._connect_timeout) as patience:
+            await self._shares.acquire(assembled.url.host)
+        if patience.cancelled_caught:
+            raise Failed(Transient(reason="no connection free"))
         try:
-            response = await self._pool.handle_async_request(assembled)
+            return await self._answer(assembled)
+        finally:
+            self._shares.release(assembled.url.host)
+
+    async def _answer(self, request: httpcore2.Request) -> Answer:
+        try:
+            response = await self._pool.handle_async_request(request)
         except TargetRefused as error:
             raise Failed(Permanent(reason="target address not allowed", answer=str(error))) from None
         except httpcore2.PoolTimeout:
@@ -193,7 +229,8 @@ class HttpExchange:
         headers_received = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in response.headers}
         body, cut_off = await self._body(response)
         answer = Answer(response.status, headers_received, body, self._clock(), cut_off is not None)
-        if cut_off is not None and response.status >= 300:  # what it says may matter, and nothing has been done
+        is_unread = cut_off is not None and 400 <= response.status < 500 and response.status != 429
+        if is_unread and self._errors_in_body:
             raise Failed(Transient(reason="answer cut off", answer=cut_off, retry_after=answer.retry_after))
         return answer
 
@@ -212,6 +249,8 @@ class HttpExchange:
                             break
             if patience.cancelled_caught:
                 cut_off = f"no end of it within {patience_s:.2g} s"
+            elif len(body) < BODY_SIZE_MAX:
+                check_behind(response)
         except (httpcore2.NetworkError, httpcore2.TimeoutException, httpcore2.ProtocolError) as error:
             cut_off = _described(error)
         finally:

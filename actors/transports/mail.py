@@ -87,10 +87,12 @@ def parse_mailbox(text: str) -> Mailbox:
     check_one_line("address", text)
     name, spec = "", text.strip()
     if spec.endswith(">"):
-        name, _, spec = spec[:-1].rpartition("<")
+        name, begins, spec = spec[:-1].rpartition("<")
         name = name.strip()
         if quoted := _QUOTED.fullmatch(name):
             name = re.sub(r"\\(.)", r"\1", quoted[1])
+        elif not begins or "<" in name or ">" in name:
+            raise Unsendable("not a mailbox")
     if len(spec) > ADDRESS_LENGTH_MAX:
         raise Unsendable(f"not a mailbox: longer than {ADDRESS_LENGTH_MAX} characters")
     local, _, domain = spec.rpartition("@")

@@ -21,7 +21,8 @@ no access token                      as in           no message was sent yet
                                      google_token
 no connection                        Transient       nothing was said
 certificate does not verify          ChannelFault    nothing was said, and nothing will be
-an error that is cut off             Transient       what it is about is not known, and nothing was taken
+an error of 4xx, but for 429, that   Transient       what it is about is not known, and nothing was taken; any other
+is cut off                                           answer counts by its status
 lost after the request went out      Ambiguous       it may have taken the message
 ==================================== =============== ==============================================================
 

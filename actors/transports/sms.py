@@ -25,7 +25,8 @@ other 5xx                            Ambiguous       it may have taken the messa
 no connection                        Transient       nothing was said
 certificate does not verify          ChannelFault    nothing was said, and nothing will be
 lost after the request went out      Ambiguous       it may have taken the message
-an error whose text is cut off       Transient       its code is not known, and it has taken nothing
+an error of 4xx, but for 429, whose  Transient       its code is not known, and it has taken nothing; any other
+text is cut off                                      answer counts by its status
 a recipient that is no phone number  Permanent       refused here
 ==================================== =============== ==============================================================
 

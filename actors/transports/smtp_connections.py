@@ -6,7 +6,9 @@ thread wakes up at once, whatever it waited for, and throws the connection away.
 
 from __future__ import annotations
 
+import base64
 import contextlib
+import hmac
 import re
 import smtplib
 import socket
@@ -23,8 +25,21 @@ from actors.transports.transport import ANSWER_LENGTH_MAX
 LOGIN_CODES: Final = frozenset({530, 534, 535, 538})
 """Authentication required, or too weak, or failed, or only over TLS (RFC 4954)."""
 
-DEAD_CODES: Final = frozenset({"5.1.1", "5.1.2", "5.1.3"})
-"""Bad mailbox, bad system, bad syntax of the destination (RFC 3463)."""
+DEAD_CODES: Final = frozenset({"5.1.1", "5.1.2", "5.1.3", "5.1.6", "5.1.10"})
+"""Bad mailbox, bad system, bad syntax of the destination, mailbox that has moved (RFC 3463), null MX (RFC 7505)."""
+
+NO_MAIL_THERE: Final = 556
+"""The domain of the recipient takes no mail (RFC 7504)."""
+
+SENDER_CODES: Final = frozenset({"5.1.7", "5.1.8", "5.7.1", "5.7.27"})
+"""Bad syntax, bad system of the sender, not authorized (RFC 3463), whose domain has a null MX (RFC 7505)."""
+
+MECHANISMS: Final = ("PLAIN", "LOGIN", "CRAM-MD5")
+"""How to log in, the first that the server offers. Passwords only go over TLS; PLAIN and LOGIN show the server the
+password itself, so that its no to one of them is a no to the password."""
+
+MECHANISM_CODES: Final = frozenset({504, 534})
+"""The server does not have this mechanism, or it is too weak (RFC 4954): another one may do."""
 
 _ENHANCED = re.compile(r"([245])\.\d{1,3}\.\d{1,3}(?= |$)")
 
@@ -113,24 +128,58 @@ class SmtpConnection:
         _check(*self._smtp.ehlo(), 250)  # what was offered before may have come from anyone
 
     def _log_in(self, username: str, password: str) -> None:
+        offered = self._smtp.esmtp_features.get("auth", "").upper().split()
+        refusal: Transient | ChannelFault = ChannelFault(
+            reason="login not possible", answer=f"AUTH {' '.join(offered)}"[:ANSWER_LENGTH_MAX]
+        )
         try:
-            self._smtp.login(username, password)
-        except smtplib.SMTPAuthenticationError as error:
-            raise Unreachable(_outcome_before_mail(error.smtp_code, error.smtp_error)) from None
-        except smtplib.SMTPServerDisconnected:
-            raise
-        except (smtplib.SMTPException, UnicodeError) as error:
-            raise Unreachable(ChannelFault(reason="login not possible", answer=str(error))) from None
+            # RFC 4616 has UTF-8; of the other two no text speaks of any encoding. The library has ASCII alone.
+            name, secret = username.encode(), password.encode()
+            for mechanism in MECHANISMS:
+                if mechanism not in offered:
+                    continue
+                code, text = self._authenticate(mechanism, name, secret)
+                if code in (235, 503):  # 503: this connection has logged in
+                    return
+                refusal = _outcome_before_mail(code, text)
+                if code not in MECHANISM_CODES:
+                    break  # with another one a wrong password would count twice, and a hang-up then hide this reply
+        except ValueError:  # half a surrogate pair, a challenge that is none; its text would show what stands there
+            refusal = ChannelFault(reason="login not possible", answer="user name, password or challenge not readable")
+        raise Unreachable(refusal)
+
+    def _authenticate(self, mechanism: str, name: bytes, secret: bytes) -> tuple[int, bytes]:
+        """Say AUTH (RFC 4954), and what the server asks for; return its last reply."""
+        smtp = self._smtp
+        if mechanism == "CRAM-MD5":  # RFC 2195
+            code, challenge = smtp.docmd("AUTH", mechanism)
+            if code != 334:
+                return code, challenge
+            digest = hmac.new(secret, base64.b64decode(challenge, validate=True), "md5").hexdigest()
+            return smtp.docmd(_base64(name + b" " + digest.encode()))
+        first, second = (name, secret) if mechanism == "LOGIN" else (b"\0".join((b"", name, secret)),) * 2
+        code, text = smtp.docmd("AUTH", f"{mechanism} {_base64(first)}")
+        # Asked again, PLAIN says the same: some servers read nothing behind the mechanism's name.
+        return smtp.docmd(_base64(second)) if code == 334 else (code, text)
 
     def reset(self) -> bool:
-        """Make ready for another mail; tell whether the connection is still alive."""
+        """Make ready for another mail; tell whether the connection is still alive, with no reply that is unread."""
         try:
+            if self._has_unread():  # it would be taken for the reply to RSET, and each later one for the next one's
+                return False
             self._socket.settimeout(self._config.connect_timeout)
             code, _ = self._smtp.rset()
             self._socket.settimeout(self._config.timeout)
         except (OSError, smtplib.SMTPException):
             return False
         return code == 250
+
+    def _has_unread(self) -> bool:
+        self._socket.settimeout(0)
+        try:
+            return self._smtp.file is not None and bool(self._smtp.file.peek(1))
+        except ssl.SSLWantReadError:
+            return False
 
     def send(self, mail: Mail) -> Outcome:
         """Send a mail over it, and return its outcome."""
@@ -161,7 +210,7 @@ class SmtpConnection:
         except (OSError, smtplib.SMTPException) as error:
             return Ambiguous(reason="connection lost after the end of the mail", answer=str(error))
         if 400 <= code < 600:
-            return self._refusal(code, text, about_recipient=True)
+            return self._refusal(code, text, "")
         if not 200 <= code < 300:
             return Ambiguous(reason="unintelligible reply", answer=_answer(code, text))
         self.is_usable = self.mails_sent < self._config.mails_per_connection
@@ -172,11 +221,11 @@ class SmtpConnection:
         code, text = self._smtp.docmd(verb, arguments)
         if code in wanted:
             return None
-        return self._refusal(code, text, about_recipient=verb == "RCPT")
+        return self._refusal(code, text, verb)
 
-    def _refusal(self, code: int, text: bytes, *, about_recipient: bool) -> Outcome:
+    def _refusal(self, code: int, text: bytes, verb: str) -> Outcome:
         self.is_usable = 400 <= code < 600 and code != 421 and self.mails_sent < self._config.mails_per_connection
-        return outcome_of_reply(code, text, about_recipient=about_recipient)
+        return outcome_of_reply(code, text, verb)
 
     def cut(self) -> None:
         """Have whatever is done over it fail at once. From any thread."""
@@ -293,13 +342,15 @@ class SmtpPool:
             connection.close()
 
 
-def outcome_of_reply(code: int, text: bytes, *, about_recipient: bool) -> Outcome:
+def outcome_of_reply(code: int, text: bytes, verb: str) -> Outcome:
     """Return the outcome of a mail that was refused with this reply.
 
     Args:
         code: The three digits; anything else than 4yz and 5yz is no reply that could come here.
         text: What stands behind it, with its enhanced code where the server gives one (RFC 2034).
-        about_recipient: Whether it answers RCPT or the mail, where 5.1.1 means the recipient.
+        verb: What it answers: MAIL, RCPT, DATA, or nothing for the end of the mail. RCPT and the end of the mail speak
+            of the recipient, MAIL of the sender. Servers pass on at RCPT what other servers say of this sender, which
+            is why it is a matter of one recipient there.
     """
     decoded = _text(text)
     found = _ENHANCED.match(decoded)
@@ -310,7 +361,9 @@ def outcome_of_reply(code: int, text: bytes, *, about_recipient: bool) -> Outcom
         return ChannelFault(reason=reason, answer=answer)
     if not 500 <= code < 600:
         return Transient(reason=reason if code >= 400 else "unintelligible reply", answer=answer)
-    if about_recipient and enhanced in DEAD_CODES:
+    if verb == "MAIL" and enhanced in SENDER_CODES:
+        return ChannelFault(reason=reason, answer=answer)
+    if verb in ("RCPT", "") and (enhanced in DEAD_CODES or code == NO_MAIL_THERE):
         return DeadDestination(reason=reason, answer=answer)
     return Permanent(reason=reason, answer=answer)
 
@@ -326,6 +379,10 @@ def _outcome_before_mail(code: int, text: bytes | str) -> Transient | ChannelFau
     if 500 <= code < 600:
         return ChannelFault(reason=f"SMTP {code} before any mail", answer=answer)
     return Transient(reason=f"SMTP {code} before any mail" if code >= 400 else "unintelligible reply", answer=answer)
+
+
+def _base64(text: bytes) -> str:
+    return base64.b64encode(text).decode()
 
 
 def _answer(code: int, text: bytes | str) -> str:

@@ -3,27 +3,32 @@
 ==================================== =============== ==============================================================
 the endpoint                         outcome         because
 ==================================== =============== ==============================================================
-2xx                                  Sent            it has taken the event
-410                                  DeadDestination it is disabled for good
-429, 502, 504                        Transient,      it is overloaded, or a proxy before it says so
-                                     throttled
-other 5xx, 408, 425                  Transient       it has failed, and says so
+2xx                                  Sent            it has taken the event (the specification)
+410                                  DeadDestination it is disabled for good (the specification)
+429, 502, 504                        Transient,      it is overloaded, or a proxy before it says so (the specification;
+                                     throttled       RFC 6585, 4)
+other 5xx, 408, 425                  Transient       it has failed, and says so (RFC 9110, 15.6 and 15.5.9; RFC 8470,
+                                                     5.2); an event that it took all the same it knows by its id
 3xx                                  Transient       a failure as any other, by the specification: an endpoint that has
                                                      moved is given time to move back, and is never followed
-other 4xx with a Retry-After         Transient       it wants to be asked again
-other 4xx                            Permanent       it does not take this event; Transient with
+other 4xx with a Retry-After         Transient       it wants to be asked again (RFC 9110, 10.2.3)
+other 4xx                            Permanent       it does not take this event (RFC 9110, 15.5); Transient with
                                                      ``client_errors: transient``
+600 and more                         Transient       a status that there is not, as 5xx (RFC 9110, 15)
 no connection, a certificate that    Transient       it is down, or being set up: nothing was said
 does not verify
+no connection free within            Transient       nothing was said
+`connect_timeout`
 a private, link-local, loopback,     Permanent       refused here, unless it is in `allow_networks`; checked on the
 multicast or reserved address                        address that is connected to
 no URL, http without `allow_http`,   Permanent       refused here
 a URL with a password in it
-an error that is cut off             Transient       it has failed
-lost after the request went out      Ambiguous       it may have taken the event; by its id it knows it the next time
+lost after the request went out, or  Ambiguous       it may have taken the event; by its id it knows it the next time
+an answer that is none, such as 101
 ==================================== =============== ==============================================================
 
-Every Transient waits as long as the Retry-After of its answer says, in seconds or until a date.
+The status counts when it has come, also of an answer whose body is cut off or slow. Every Transient waits as long as
+the Retry-After of its answer says, in seconds or until a date.
 """
 
 from __future__ import annotations
@@ -68,7 +73,8 @@ class WebhookProvider(HttpTransport):
     def __init__(self, config: WebhookConfig | Mapping[str, Any], *, clock: Callable[[], float] = time.time) -> None:
         if not isinstance(config, WebhookConfig):
             config = validated(WebhookConfig, config)
-        self._http = HttpExchange(config, clock, network=GuardedNetwork(config.allow_networks), is_ours=False)
+        network = GuardedNetwork(config.allow_networks)
+        self._http = HttpExchange(config, clock, network=network, is_ours=False, errors_in_body=False)
         self._clock = clock
         self._allow_http = config.allow_http
         self._keys = _keys(config.signing_keys)

@@ -23,7 +23,7 @@ multicast or reserved address                        their push service, and wha
 no subscription, no https URL, a     Permanent       refused here
 message that is too large, a topic
 or an unknown urgency
-an error that is cut off             Transient       it has not taken the message
+an answer whose body is cut off      by its status   the status has come
 lost after the request went out      Ambiguous       it may have taken the message
 ==================================== =============== ==============================================================
 
@@ -145,7 +145,8 @@ class WebPushProvider(HttpTransport):
         public = vapid.public_key.public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
         self._public_key = base64.urlsafe_b64encode(public).decode().rstrip("=")
         self._refusals = Refusals()
-        self._http = HttpExchange(config, clock, network=GuardedNetwork(config.allow_networks), is_ours=False)
+        network = GuardedNetwork(config.allow_networks)
+        self._http = HttpExchange(config, clock, network=network, is_ours=False, errors_in_body=False)
         self._config = config
         self._clock = clock
 

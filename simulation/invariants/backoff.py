@@ -73,8 +73,10 @@ class Backoff(Invariant):
         return made.is_copy or made.ends_at_ns != failed.at_ns or failed.reason in (BREAKER_OPEN, THROTTLED_HERE)
 
     def _with_hint(self, failed: NotificationFailed, retry: RetryConfig, wait: int, hint: float | None) -> Objection:
-        is_bound = retry.retry_after in ("lower_bound", "pushback") and retry.retry_after_excess is None
-        if not is_bound or hint is None or not 0 < hint < math.inf or wait >= wait_ns(hint):
+        if retry.retry_after == "ignore" or hint is None or not 0 < hint < math.inf:
+            return None
+        heeded = hint if retry.retry_after_excess is None else min(hint, retry.retry_after_excess)
+        if wait >= wait_ns(heeded):
             return None
         return (
             f"{failed.notification_id} waits for {seconds_text(wait)} after attempt {failed.attempt}, and the provider "

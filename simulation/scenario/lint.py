@@ -18,8 +18,9 @@ from actors.faults.rules import OUTAGE
 from actors.formatting import counted
 from actors.instants import seconds
 from actors.lint.channel import Finding, lint, lint_expiry
+from actors.lint.expiry import expiry_rules
 from actors.lint.retry import total_wait
-from actors.lint.words import duration
+from actors.lint.words import duration, rate
 from actors.messages import NotificationChannel
 from actors.pipeline.circuit_breaker import BREAKER_OPEN, THROTTLED_HERE
 from actors.settings.base import nearest
@@ -110,6 +111,9 @@ def _channel(scenario: Scenario, channel: NotificationChannel) -> Iterator[Findi
     config = scenario.channel_config(channel)
     yield from _hosts(scenario, channel, config)
     yield from _reasons(channel, config)
+    if entries:
+        yield from _limit_of_nobody(scenario, channel, config)
+        yield from _without_a_provider(scenario, channel, config)
     yield from _disciplines(scenario, channel, config)
     is_operated = any(
         operation.breaker not in (None, "force-open") and channel in (operation.channel or ())
@@ -164,6 +168,38 @@ def _hosts(scenario: Scenario, channel: NotificationChannel, config: ChannelConf
             ("channels", channel, "circuit_breaker", "per"),
             f"host, and all recipients on {channel} {where}: they share one breaker (hosts in the workload spreads "
             "them)",
+        )
+
+
+def _limit_of_nobody(scenario: Scenario, channel: NotificationChannel, config: ChannelConfig) -> Iterator[Finding]:
+    """Yield that a limit for each user holds nothing back, as no user gets more than one.
+
+    Nothing is said of events, each of which is known to be of a customer of its own.
+    """
+    entries = [entry for entry in scenario.workload if channel in entry.channels]
+    if config.rate_limit is None or channel not in {getattr(entry, "channel", None) for entry in entries}:
+        return
+    if all(isinstance(entry, ChannelWorkload) and entry.users is None for entry in entries):
+        per_s = sum(_per_s(scenario, entry, channel) for entry in entries if isinstance(entry, ChannelWorkload))
+        yield Finding(
+            ("channels", channel, "rate_limit"),
+            f"is for each user, and each of the {rate(per_s)} that arrive has one of its own: nothing is held back "
+            "(users in the workload shares them)",
+        )
+
+
+def _without_a_provider(scenario: Scenario, channel: NotificationChannel, config: ChannelConfig) -> Iterator[Finding]:
+    """Yield that settings for failures have nothing to do: the default provider answers at once and never fails.
+
+    Nothing is said of a single one, as in a scenario that tries out what an operator does with a breaker.
+    """
+    keys = [key for key in ("timeout", "retry", "circuit_breaker") if key in config.model_fields_set]
+    fails = any(channel in fault.channel and fault.at < seconds(scenario.arrivals_end_ns) for fault in scenario.faults)
+    if len(keys) > 1 and not fails and not config.failover and "provider" not in config.model_fields_set:
+        yield Finding(
+            ("channels", channel),
+            f"has no provider and meets no fault before the last arrivals: each attempt succeeds after 0s, and "
+            f"{', '.join(keys[:-1])} and {keys[-1]} have nothing to do",
         )
 
 
@@ -280,9 +316,12 @@ def _expiries(scenario: Scenario) -> Iterator[Finding]:
     for number, entry in enumerate(scenario.workload):
         if isinstance(entry, EventWorkload) or entry.expires_after is None:
             continue
-        text = lint_expiry(scenario.channel_config(entry.channel), entry.expires_after)
+        config = scenario.channel_config(entry.channel)
+        text = lint_expiry(config, entry.expires_after)
         if text is not None:
             yield Finding(("workload", str(number), "expires_after"), text)
+        for path, text in expiry_rules(config, entry.expires_after):
+            yield Finding(("channels", entry.channel, *path), text)
 
 
 def _thinking(scenario: Scenario) -> Iterator[Finding]:

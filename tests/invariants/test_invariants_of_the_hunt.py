@@ -139,6 +139,9 @@ def test_a_hint_is_waited_for():
     asks = made(0, outcome=Transient(reason="slowly", throttled=True, retry_after=30.0))
     again = failed(0.5, 2, kind="Transient", throttled=True, reason="slowly")
     check_breach("backoff", [requested(0), asks, again], "the provider has asked for 30 s")
+    for excess, breaks in ((1.5, False), (1.6, True), (None, True)):  # it waits for 1.5 s
+        context = context_of(retry={"retry_after_excess": excess})
+        assert (breach_of("backoff", [requested(0), asks, again], context) is not None) == breaks
 
 
 def test_what_is_dead_lettered_had_no_attempt_left():

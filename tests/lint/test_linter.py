@@ -152,8 +152,8 @@ RULES = [
      "retry.backoff_multiplier: has no effect with jitter: decorrelated, which draws each wait from the one before it"),
     ({"retry": {"retry_after": "ignore", "retry_after_jitter": 0.2}}, {},
      "retry.retry_after_jitter: has no effect with retry_after: ignore"),
-    ({"retry": {"retry_after": "pushback", "retry_after_excess": 5}}, {},
-     "retry.retry_after_excess: has no effect with retry_after: pushback, which heeds a hint however long"),
+    ({"retry": {"retry_after": "ignore", "retry_after_excess": 5}}, {},
+     "retry.retry_after_excess: has no effect with retry_after: ignore"),
     ({"retry": {"max_attempts": 1, "retry_after": "ignore"}}, {},
      "retry.max_attempts: 1 leaves retry_after without an effect: the only attempt is never retried"),
     ({"retry": {"max_elapsed": 1}}, {},
@@ -276,14 +276,43 @@ RULES = [
      "fallback.after: 100ms is shorter than the provider's median latency of 250ms: 93.8% of the first attempts are "
      "still under way then, and none of them that fails is retried"),
     # expiry
-    ({}, {"expires_after": 0.5},
+    ({"timeout": 0.1, "circuit_breaker": OFF}, {"expires_after": 0.5},
      "retry: an expiry of 500ms is shorter than the first wait of 1s: none of the 2 retries can start"),
-    ({"retry": {"max_attempts": 8}}, {"expires_after": 7},
+    ({"retry": {"max_attempts": 8}, "timeout": 7, "circuit_breaker": {"timeout": 7}}, {"expires_after": 7},
      "retry: an expiry of 7s ends the attempts early: of 8, number 5 would start 15s after the first, so at most 4 are "
      "made"),
-    ({"retry": {"max_attempts": 8, "jitter": "full"}}, {"expires_after": 7},
+    ({"retry": {"max_attempts": 8, "jitter": "full"}, "timeout": 7, "circuit_breaker": {"when_open": "fail"}},
+     {"expires_after": 7},
      "retry: an expiry of 7s ends the attempts early: of 8, number 5 would start on average 7.5s after the first, so 4 "
      "are made"),
+    ({"timeout": 40, "circuit_breaker": {"timeout": 30}}, {"expires_after": 30},
+     "timeout: 40s is longer than an expires_after of 30s: an attempt that is not answered takes all of that, and is "
+     "never retried"),
+    ({"circuit_breaker": {"timeout": 120}}, {"expires_after": 30},
+     "circuit_breaker.timeout: 2m is longer than an expires_after of 30s: of each opening, what arrives in the first "
+     "90s expires before an attempt is let through"),
+    ({"circuit_breaker": {"timeout": 120, "open_growth": {"jitter": 0.5}}}, {"expires_after": 30},
+     "circuit_breaker.timeout: 60s is longer than an expires_after of 30s: of each opening, what arrives in the first "
+     "30s expires before an attempt is let through"),
+    # no bulkhead
+    ({"max_in_flight": None}, {},
+     "max_in_flight: null bounds nothing: while the provider does not answer, what arrives in a timeout of 10s is "
+     "under way at once"),
+    ({"max_in_flight": None}, {"arrivals_per_s": 20},
+     "max_in_flight: null bounds nothing: while the provider does not answer, what arrives in a timeout of 10s is "
+     "under way at once: 200 attempts"),
+    # a retry storm
+    ({"circuit_breaker": OFF, "retry": {"max_attempts": 4}, "provider": {"capacity": 10, "latency": 0.25}},
+     {"arrivals_per_s": 20},
+     "retry.max_attempts: 4 attempts of 20/s are up to 80/s, and the provider serves 40/s: with no budget, no breaker "
+     "and no slots, what has failed once may keep it overloaded"),
+    # A burst is no mean.
+    ({"quota": {"rate": "10/s"}}, {"arrivals_per_s": 20, "most_arrivals_in": lambda width: 1200},
+     "quota.rate: 10/s is below the 20/s on average (1,200 in a second) that arrive: the queue grows by 600 a minute"),
+    ({"max_in_flight": 3, "provider": {"latency": 0.25}},
+     {"arrivals_per_s": 20, "most_arrivals_in": lambda width: 1200},
+     "max_in_flight: 3 slots at a mean latency of 250ms let through 12/s, and 20/s on average (1,200 in a second) "
+     "arrive: the queue grows by 480 a minute"),
 ]  # fmt: skip
 
 
@@ -298,7 +327,22 @@ def test_what_it_says(settings, traffic, text):
     ("settings", "traffic"),
     [
         ({}, {}),
-        ({}, {"arrivals_per_s": 1000, "users": 1, "expires_after": 3}),
+        ({"timeout": 3, "circuit_breaker": {"timeout": 3}}, {"arrivals_per_s": 1000, "users": 1, "expires_after": 3}),
+        ({"timeout": 40, "retry": {"max_attempts": 1}, "circuit_breaker": OFF}, {"expires_after": 30}),
+        ({"timeout": 10, "circuit_breaker": {"timeout": 60}, "failover": {"backup": {}}}, {"expires_after": 20}),
+        ({"timeout": 10, "circuit_breaker": {"timeout": 60}, "fallback": {"channel": "sms"}}, {"expires_after": 20}),
+        ({"max_in_flight": None, "concurrency_limit": {}}, {}),
+        ({"circuit_breaker": OFF, "retry": {"max_attempts": 2}, "provider": {"capacity": 10, "latency": 0.25}},
+         {"arrivals_per_s": 20}),
+        *[
+            ({"circuit_breaker": OFF, "retry": {"max_attempts": 4}, "provider": {"capacity": 10, "latency": 0.25}}
+             | held, {"arrivals_per_s": 20})
+            for held in (
+                {"circuit_breaker": {}}, {"max_in_flight": 10}, {"adaptive_rate": {}}, {"adaptive_throttle": {}},
+                {"concurrency_limit": {}}, {"quota": {"rate": "20/s"}},
+                {"retry": {"max_attempts": 4, "budget": {"share": 0.2}}},
+            )
+        ],
         ({"timeout": 0.25, "provider": SLOW}, {}),
         ({"timeout": 2, "provider": {"latency": 2}}, {}),
         ({"max_in_flight": 5, "provider": {"latency": 0.25}}, {"arrivals_per_s": 20}),
@@ -405,6 +449,27 @@ def test_who_gives_up_sooner_frees_slots_and_no_places(shape):
     )
     before = float(re.match(r"1 slot at a mean latency of ([\d.]+)s lets through", texts["max_in_flight"])[1])
     assert before < 3
+
+
+@pytest.mark.parametrize(
+    ("breaker", "fail"),
+    [
+        ({"per": "channel", "failure_threshold": 6}, "6 failures in a row"),
+        ({"per": "channel", "window": {"calls": 20}, "failure_rate": 0.5}, "failures of 50% of the calls"),
+        ({"per": "host"}, None),
+        ({"per": "channel", "enabled": False}, None),
+        ({"per": "channel", "initial_state": "metrics-only"}, None),
+        ({}, None),
+    ],
+)
+def test_a_breaker_for_all_hosts_is_said_of_webhooks(breaker, fail):
+    config = ChannelConfig.model_validate({"circuit_breaker": breaker})
+    text = (
+        "channels.webhook.circuit_breaker.per: channel, where each recipient chooses a host: "
+        f"{fail} at one of them stop all others for 60s"
+    )
+    assert [str(finding) for finding in lint("webhook", config)] == ([] if fail is None else [text])
+    assert lint("email", config) == []
 
 
 def test_a_finding_is_its_path_and_its_text():

@@ -116,7 +116,7 @@ MUTANTS = (
         "retry-after-is-an-upper-bound",
         RETRY,
         "Of the backoff and the provider's hint the shorter one is taken.",
-        ("return max(delay_ns, self._spread(hint_ns))", "return min(delay_ns, self._spread(hint_ns))"),
+        ("return max(delay_ns, self._spread(", "return min(delay_ns, self._spread("),
         expected="backoff",
     ),
     mutant(

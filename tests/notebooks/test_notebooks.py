@@ -142,7 +142,10 @@ def test_it_ends_with_settings_that_are_good_ones(name):
     (block,) = re.findall(r"^```yaml\n(.*?)^```$", stored(name).cells[-1].source, re.MULTILINE | re.DOTALL)
     channels = yaml.safe_load(block)["channels"]
     workload = ", ".join(f"{{channel: {channel}, arrivals: {{constant: 5/s}}}}" for channel in channels)
-    scenario = parse(f"name: taken-away\nduration: 10m\nworkload: [{workload}]\n{block}")
+    for settings in channels.values():
+        settings.setdefault("provider", {})  # where they are taken to, there is one
+    taken = yaml.safe_dump({"channels": channels})
+    scenario = parse(f"name: taken-away\nduration: 10m\nworkload: [{workload}]\n{taken}")
     assert [str(finding) for finding in lint_scenario(scenario)] == []
 
 

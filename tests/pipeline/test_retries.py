@@ -126,7 +126,7 @@ def test_a_hint_beyond_the_expiry_dead_letters_at_once():
 
 
 def test_a_hint_of_centuries_does_not_overflow():
-    world = on_both_clocks(one([Transient(retry_after=1e300)]), until=3600)
+    world = on_both_clocks(one([Transient(retry_after=1e300)], retry={"retry_after_excess": None}), until=3600)
     assert world.provider.times == [0.0]
     assert world.pipeline.in_flight == 1
     assert world.failures[0].next_retry_at.year > 2100
@@ -278,11 +278,15 @@ def test_a_channel_fault_ends_with_the_time_for_retries():
         ({"retry_after": "pushback"}, 0.25, [0.0, 0.25, 1.25]),
         ({"retry_after_excess": 5}, 30, [0.0, 6.0, 8.0]),
         ({"retry_after_excess": 5}, 3, [0.0, 3.0, 5.0]),
-        ({"retry_after": "pushback", "retry_after_excess": 5}, 30, [0.0, 30.0, 31.0]),
+        ({"retry_after": "pushback", "retry_after_excess": 5}, 30, [0.0, 5.0, 6.0]),
+        ({}, 30 * 365 * 86400, [0.0, 86401.0, 86403.0]),
+        ({"retry_after": "pushback"}, 30 * 365 * 86400, [0.0, 86400.0, 86401.0]),
+        ({"retry_after_excess": None}, 90000, [0.0, 90000.0, 90002.0]),
+        ({}, 80000, [0.0, 80000.0, 80002.0]),
     ],
 )
 def test_what_a_hint_means_can_be_set(settings, hint, times):
-    world = on_both_clocks(one([Transient(retry_after=hint), Transient()], retry=settings))
+    world = on_both_clocks(one([Transient(retry_after=hint), Transient()], retry=settings), until=2 * 86400)
     assert world.provider.times == times
 
 

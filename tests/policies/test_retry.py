@@ -189,6 +189,8 @@ def test_any_hint_leads_to_a_wait_that_a_clock_can_make(
     for hint in hints:
         wait = policy.next_wait_ns(hinted(hint), progress)
         assert wait is None or 0 <= wait <= LONGEST_WAIT_NS
+        if excess is not None and hint is not None and wait is not None and means == "pushback":
+            assert wait <= ns(excess) * (1 + jitter) + 1
         if wait is None:
             assert means == "pushback"
 

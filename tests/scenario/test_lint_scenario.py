@@ -45,6 +45,16 @@ def test_shipped_scenarios_have_no_warning_but_those_that_are_meant(path):
         "throttling-provider": [
             "channels.sms.quota.rate: 8/s is below the 12/s that arrive: the queue grows by 240 a minute"
         ],
+        # One breaker for all hosts is what it weighs against one for each.
+        "breaker-per-host": [
+            "channels.webhook.circuit_breaker.per: channel, where each recipient chooses a host: 5 failures in a row "
+            "at one of them stop all others for 30s"
+        ],
+        # The retry storm that it shows.
+        "metastable-failure": [
+            "channels.webhook.retry.max_attempts: 4 attempts of 20/s are up to 80/s, and the provider serves 40/s: "
+            "with no budget, no breaker and no slots, what has failed once may keep it overloaded"
+        ],
         # What is lost so is what it weighs against waiting.
         "wait-or-fail": [
             "channels.sms.circuit_breaker.when_open: fail, and the last of 5 attempts starts at most 15s after the "
@@ -151,9 +161,36 @@ channels:
          + TEN_IN_TEN,
          ["channels.email.circuit_breaker.minimum_calls: 10 calls seldom come together: no window of 10s holds more "
           "than 9 on average; only when retries make up the rest (27 with all 3 attempts) can it open"]),
-        (TIMES + "workload: [{channel: email, arrivals: {poisson: 1/s}, expires_after: 500ms}]",
+        (TIMES + "workload: [{channel: email, arrivals: {poisson: 1/s}, expires_after: 500ms}]\n"
+         "channels: {email: {timeout: 100ms, circuit_breaker: {enabled: false}, provider: {}}}",
          ["workload.0.expires_after: 500ms is shorter than the first wait of 1s: none of the 2 retries can start"]),
-        (HEAD + "drain: 1m\nchannels: {email: {circuit_breaker: {timeout: 1h}, retry: {schedule: [30s, 5m]}}}",
+        # What bounds nothing and waits for nothing, each trap by itself.
+        (TIMES + "workload: [{channel: sms, critical: true, expires_after: 30s, arrivals: {poisson: 5/s}},\n"
+         "{channel: push, arrivals: {poisson: 5/s}}]\n"
+         "channels: {sms: {timeout: 40s, circuit_breaker: {timeout: 2m}, rate_limit: {max_per_minute: 1}}}\n"
+         "faults: [{channel: sms, at: 30m, for: 1m, outage: true}, {channel: push, at: 1m, for: 1m, outage: true}]",
+         ["channels.sms.rate_limit: is for each user, and each of the 5/s that arrive has one of its own: nothing is "
+          "held back (users in the workload shares them)",
+          "channels.sms: has no provider and meets no fault before the last arrivals: each attempt succeeds after 0s, "
+          "and timeout and circuit_breaker have nothing to do",
+          "channels.sms.timeout: 40s is longer than an expires_after of 30s: an attempt that is not answered takes all "
+          "of that, and is never retried",
+          "channels.sms.circuit_breaker.timeout: 2m is longer than an expires_after of 30s: of each opening, what "
+          "arrives in the first 90s expires before an attempt is let through",
+          "faults.0.at: 30m is after the last arrivals at 10m: it affects only what is still in flight then"]),
+        (TIMES + "workload: [{channel: sms, arrivals: {poisson: 5/s}}, "
+         "{channel: sms, users: 9, arrivals: {poisson: 1/s}}]\n"
+         "channels: {sms: {timeout: 40s, rate_limit: {rate: 9/s}, circuit_breaker: {timeout: 2m}}}\n"
+         "faults: [{channel: sms, at: 1m, for: 1m, outage: true}]", []),
+        (TIMES + "workload: [{event: OrderPlaced, arrivals: {poisson: 5/s}}]\n"
+         "channels: {sms: {rate_limit: {max_per_minute: 1}}}", []),
+        # What comes in bursts is told as such.
+        (TIMES + "workload: [{channel: sms, arrivals: {burst: {size: 1200, every: 1m}}}]\n"
+         "channels: {sms: {quota: {rate: 10/s}}}",
+         ["channels.sms.quota.rate: 10/s is below the 20/s on average (1,200 in a second) that arrive: the queue grows "
+          "by 600 a minute"]),
+        (HEAD + "drain: 1m\n"
+         "channels: {email: {circuit_breaker: {timeout: 1h}, retry: {schedule: [30s, 5m]}, provider: {}}}",
          ["channels.email.circuit_breaker.timeout: 1h is longer than the run of at most 11m: once open it stays open",
           "drain: 60s is shorter than the 5.5m that all attempts of a notification on email take in waits alone: "
           "what fails at the end of the arrivals is cut off in flight"]),

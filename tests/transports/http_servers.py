@@ -49,7 +49,9 @@ class Request(NamedTuple):
         return json.loads(self.body)
 
 
-Said = Reply | str
+Said = Reply | str | bytes
+"""Bytes are sent as they are, and the connection is kept."""
+
 Script = Sequence[Said] | Callable[[Request], Said]
 
 
@@ -106,6 +108,10 @@ class HttpServer:
                 self.hangs.set()
                 await stream.receive_some(1)
                 return
+            if isinstance(reply, bytes):
+                await stream.send_all(reply)
+                connection = h11.Connection(h11.SERVER)
+                continue
             if not isinstance(reply, Reply):
                 return
             await trio.sleep(reply.after)

@@ -95,6 +95,10 @@ class Running:
         self.script = script
         self.sessions = sessions
         """One for each connection that was made."""
+        self.logins: list[tuple[bytes, bytes]] = []
+        """User names and passwords that have come."""
+        self.lines: list[str] = []
+        """What has come, where the server reads nothing but lines."""
 
     def settings(self, **more: Any) -> dict[str, Any]:
         """Return what a provider needs to know to send to it."""
@@ -117,12 +121,15 @@ def mail_server(
     password: str | None = None,
     smtputf8: bool = True,
     port: int = 0,
+    without: Sequence[str] = (),
 ) -> Iterator[Running]:
-    """Run a mail server on loopback, in a thread."""
+    """Run a mail server on loopback, in a thread; it logs in without the mechanisms `without`."""
     script = script or Script()
     sessions: list[Any] = []
+    logins: list[tuple[bytes, bytes]] = []
 
     def authenticate(server: Any, session: Any, envelope: Any, mechanism: str, data: Any) -> AuthResult:
+        logins.append((data.login, data.password))
         good = getattr(data, "password", b"") == (password or "").encode()
         return AuthResult(success=good, handled=False)
 
@@ -141,6 +148,7 @@ def mail_server(
                 enable_SMTPUTF8=smtputf8,
                 auth_required=password is not None,
                 auth_require_tls=True,
+                auth_exclude_mechanism=without,
                 authenticator=authenticate if password is not None else None,
                 loop=self.loop,
             )
@@ -154,7 +162,9 @@ def mail_server(
         controller.start()
     sessions.clear()  # it has tried whether it listens
     try:
-        yield Running(port, script, sessions)
+        running = Running(port, script, sessions)
+        running.logins = logins
+        yield running
     finally:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -162,18 +172,23 @@ def mail_server(
 
 
 @contextlib.contextmanager
-def raw_server(*turns: bytes | None, closes: bool = True) -> Iterator[Running]:
+def raw_server(*turns: bytes | None, closes: bool = True, tls: ssl.SSLContext | None = None) -> Iterator[Running]:
     """Run a server for one connection that says each of `turns` after a line has come; the first without waiting."""
     listener = socket.create_server(("127.0.0.1", 0))
-    script = Script()
+    running = Running(listener.getsockname()[1], Script(), [])
 
     def serve() -> None:
         with contextlib.suppress(OSError):
             connection, _ = listener.accept()
+            if tls is not None:
+                connection = tls.wrap_socket(connection, server_side=True)
             with connection, connection.makefile("rb") as lines:
                 for number, turn in enumerate(turns):
-                    if number and not lines.readline():
-                        break
+                    if number:
+                        line = lines.readline()
+                        if not line:
+                            break
+                        running.lines.append(line.decode("utf-8", "replace").rstrip("\r\n"))
                     if turn is not None:
                         connection.sendall(turn)
                 if not closes:
@@ -183,7 +198,7 @@ def raw_server(*turns: bytes | None, closes: bool = True) -> Iterator[Running]:
     thread = threading.Thread(target=serve)
     thread.start()
     try:
-        yield Running(listener.getsockname()[1], script, [])
+        yield running
     finally:
         with contextlib.suppress(OSError):
             listener.shutdown(socket.SHUT_RDWR)

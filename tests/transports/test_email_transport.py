@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import os
 from email.utils import parsedate_to_datetime
 from typing import Any
 
@@ -54,7 +56,21 @@ REPLIES = [
     ("RCPT", "538 5.7.11 login over TLS only", ChannelFault, "SMTP 538 5.7.11"),
     ("DATA", "530 5.7.0 login first", ChannelFault, "SMTP 530 5.7.0"),
     ("RCPT", "550 we do not like you", Permanent, "SMTP 550"),
-    ("RCPT", "550 5.1.10 null MX", Permanent, "SMTP 550 5.1.10"),
+    ("RCPT", "551 5.1.6 moved", DeadDestination, "SMTP 551 5.1.6"),
+    ("RCPT", "550 5.1.10 null MX", DeadDestination, "SMTP 550 5.1.10"),
+    ("RCPT", "556 5.1.10 null MX", DeadDestination, "SMTP 556 5.1.10"),
+    ("RCPT", "556 no mail there", DeadDestination, "SMTP 556"),
+    ("DATA", "556 5.1.10 null MX", DeadDestination, "SMTP 556 5.1.10"),
+    ("MAIL", "556 this is not about the recipient", Permanent, "SMTP 556"),
+    ("MAIL", "553 5.7.1 sender not of this login", ChannelFault, "SMTP 553 5.7.1"),
+    ("MAIL", "550 5.7.1 sender not of this login", ChannelFault, "SMTP 550 5.7.1"),
+    ("MAIL", "550 5.1.8 no such domain of the sender", ChannelFault, "SMTP 550 5.1.8"),
+    ("MAIL", "553 5.1.7 no such form of sender", ChannelFault, "SMTP 553 5.1.7"),
+    ("MAIL", "550 5.7.27 sender has a null MX", ChannelFault, "SMTP 550 5.7.27"),
+    ("MAIL", "552 5.3.4 too large", Permanent, "SMTP 552 5.3.4"),
+    ("MAIL", "555 5.5.4 no such parameter", Permanent, "SMTP 555 5.5.4"),
+    ("RCPT", "550 5.1.8 said by another server, of one recipient", Permanent, "SMTP 550 5.1.8"),
+    ("RCPT", "550 5.7.1 relaying denied", Permanent, "SMTP 550 5.7.1"),
     ("RCPT", "552 5.2.2 mailbox full", Permanent, "SMTP 552 5.2.2"),
     ("DATA", "554 5.7.1 spam", Permanent, "SMTP 554 5.7.1"),
     ("DATA", DROP, Ambiguous, "connection lost after the end of the mail"),
@@ -80,6 +96,7 @@ async def test_what_a_reply_means(verb, reply, kind, reason):
     [
         ([b"554 5.7.1 not from you\r\n"], ChannelFault, "SMTP 554 before any mail"),
         ([b"421 too busy\r\n"], Transient, "SMTP 421 before any mail"),
+        ([b"521 5.3.2 no mail here\r\n"], ChannelFault, "SMTP 521 before any mail"),
         ([b"gibberish\r\n"], Transient, "unintelligible reply"),
         ([b"x" * 10_000 + b"\r\n"], Transient, "unintelligible reply"),
         ([b""], Transient, "no connection"),
@@ -142,6 +159,11 @@ async def test_a_server_that_falls_silent_after_the_end_is_ambiguous_also_withou
         ({"recipient": "ann@example.com\0"}, "control character in address"),
         ({"recipient": "ann@example.com> SIZE=1 <"}, "not a mailbox"),
         ({"recipient": "<ann@example.com> SIZE=1"}, "not a mailbox"),
+        ({"recipient": "ann@example.com>"}, "not a mailbox"),
+        ({"recipient": "<ann@example.com>>"}, "not a mailbox"),
+        ({"recipient": "<ann@example.com"}, "not a mailbox"),
+        ({"recipient": "eve@example.com> <ann@example.com>"}, "not a mailbox"),
+        ({"recipient": "<eve@example.com> <ann@example.com>"}, "not a mailbox"),
         ({"recipient": "ann@example.com, eve@example.com"}, "not a mailbox"),
         ({"recipient": "Friends: ann@example.com, eve@example.com;"}, "not a mailbox"),
         ({"recipient": "ann"}, "not a mailbox"),
@@ -329,6 +351,84 @@ async def test_a_login_the_server_does_not_know_is_a_fault_of_the_channel(tls: T
     assert type(first) is ChannelFault
 
 
+LOGIN = {"username": "ännchen", "password": "päss wörd €"}
+
+
+@pytest.mark.parametrize("mechanism", ["PLAIN", "LOGIN"])
+async def test_user_name_and_password_may_be_any_text(tls: Tls, mechanism):
+    other = ({"PLAIN", "LOGIN"} - {mechanism}).pop()
+    with mail_server(starttls=tls.server, password=LOGIN["password"], without=[other]) as server:
+        settings = server.settings(security="starttls", ca_file=tls.ca_file, **LOGIN)
+        async with EmailProvider(settings) as provider:
+            assert type(await outcome_of(provider, mail())) is Sent
+    assert server.logins == [(LOGIN["username"].encode(), LOGIN["password"].encode())]
+
+
+async def test_a_login_that_is_no_text_shows_nothing_of_it(tls: Tls):
+    with mail_server(starttls=tls.server, password="x") as server:
+        login = {"username": "sh\udc80op", "password": "hunter2"}
+        async with EmailProvider(server.settings(security="starttls", ca_file=tls.ca_file, **login)) as provider:
+            outcome = await outcome_of(provider, mail())
+    assert outcome == ChannelFault(reason="login not possible", answer="user name, password or challenge not readable")
+
+
+def authenticating(tls: Tls, offered: bytes, *turns: bytes) -> Any:
+    """Run a server that offers these mechanisms over TLS, and then says each of `turns`."""
+    return raw_server(b"220 hello\r\n", b"250-hello\r\n250 AUTH " + offered + b"\r\n", *turns, tls=tls.server)
+
+
+async def login_outcome(server: Any, tls: Tls) -> Any:
+    login = {"username": "shop", "password": "hunter2"}
+    async with EmailProvider(server.settings(security="implicit", ca_file=tls.ca_file, **login)) as provider:
+        return await outcome_of(provider, mail())
+
+
+WRONG = b"535 5.7.8 wrong\r\n"
+
+
+@pytest.mark.parametrize(
+    ("turns", "kind", "reason", "mechanisms"),
+    [
+        ([WRONG], ChannelFault, "SMTP 535 before any mail", ["PLAIN"]),  # and then it hangs up
+        ([WRONG, b"421 too many\r\n"], ChannelFault, "SMTP 535 before any mail", ["PLAIN"]),
+        ([WRONG, b"235 go on\r\n"], ChannelFault, "SMTP 535 before any mail", ["PLAIN"]),
+        ([b"504 5.5.4 not that\r\n", WRONG], ChannelFault, "SMTP 535 before any mail", ["PLAIN", "LOGIN"]),
+        ([b"504 5.5.4 not that\r\n", b"334 \r\n", WRONG], ChannelFault, "SMTP 535 before any mail",
+         ["PLAIN", "LOGIN"]),
+        ([b"534 5.7.9 too weak\r\n"] * 3, ChannelFault, "SMTP 534 before any mail", ["PLAIN", "LOGIN", "CRAM-MD5"]),
+        ([b"454 4.7.0 later\r\n"], Transient, "SMTP 454 before any mail", ["PLAIN"]),
+        ([b"432 4.7.12 password is to be changed\r\n"], Transient, "SMTP 432 before any mail", ["PLAIN"]),
+        ([b"501 5.5.2 what?\r\n"], ChannelFault, "SMTP 501 before any mail", ["PLAIN"]),
+        ([b"334 again\r\n", WRONG], ChannelFault, "SMTP 535 before any mail", ["PLAIN"]),
+        ([b"504 no\r\n", b"504 no\r\n", b"334 !\r\n"], ChannelFault, "login not possible",
+         ["PLAIN", "LOGIN", "CRAM-MD5"]),
+        ([b""], Transient, "no connection", ["PLAIN"]),
+    ],
+)  # fmt: skip
+async def test_what_a_reply_to_the_login_means(tls: Tls, turns, kind, reason, mechanisms):
+    with authenticating(tls, b"CRAM-MD5 plain LOGIN", *turns) as server:
+        outcome = await login_outcome(server, tls)
+    assert (type(outcome), outcome.reason) == (kind, reason)
+    assert "hunter2" not in repr(outcome)
+    assert [line.split()[1] for line in server.lines if line.startswith("AUTH")] == mechanisms
+
+
+async def test_the_challenge_of_its_rfc_is_answered_as_there(tls: Tls):
+    # RFC 2195, 2.
+    challenge = base64.b64encode(b"<1896.697170952@postoffice.reston.mci.net>")
+    login = {"username": "tim", "password": "tanstaaftanstaaf", "security": "implicit", "ca_file": tls.ca_file}
+    with authenticating(tls, b"CRAM-MD5", b"334 " + challenge + b"\r\n", WRONG) as server:
+        async with EmailProvider(server.settings(**login)) as provider:
+            await outcome_of(provider, mail())
+    assert base64.b64decode(server.lines[-1]) == b"tim b913a602c7eda7a495b4e6e7334d3890"
+
+
+async def test_a_server_with_none_of_the_mechanisms_is_a_fault_of_the_channel(tls: Tls):
+    with authenticating(tls, b"GSSAPI XOAUTH2") as server:
+        outcome = await login_outcome(server, tls)
+    assert outcome == ChannelFault(reason="login not possible", answer="AUTH GSSAPI XOAUTH2")
+
+
 async def test_no_mail_goes_out_in_the_clear_where_tls_is_wanted(tls: Tls):
     with mail_server() as server:
         async with EmailProvider(server.settings(security="starttls")) as provider:
@@ -344,6 +444,21 @@ async def test_no_mail_goes_to_a_server_whose_certificate_does_not_verify(tls: T
             outcome = await outcome_of(provider, mail())
     assert (type(outcome), outcome.reason) == (ChannelFault, "certificate of the server does not verify")
     assert server.script.said == {}
+
+
+@pytest.mark.parametrize(
+    ("reply", "kind", "reason"),
+    [
+        (b"454 4.7.0 not now\r\n", Transient, "SMTP 454 before any mail"),
+        (b"501 5.5.4 what?\r\n", ChannelFault, "SMTP 501 before any mail"),
+        (b"", Transient, "no connection"),
+    ],
+)
+async def test_what_a_reply_to_starttls_means(tls: Tls, reply, kind, reason):
+    with raw_server(b"220 hello\r\n", b"250-hello\r\n250 STARTTLS\r\n", reply) as server:
+        async with EmailProvider(server.settings(security="starttls", ca_file=tls.ca_file)) as provider:
+            outcome = await outcome_of(provider, mail())
+    assert (type(outcome), outcome.reason) == (kind, reason)
 
 
 async def test_what_was_said_in_the_clear_is_not_taken_for_said_over_tls(tls: Tls):
@@ -372,6 +487,17 @@ async def test_a_connection_that_the_server_has_closed_costs_no_attempt():
             kinds = [type(await outcome_of(provider, mail())) for _ in range(4)]
         assert kinds == [Sent] * 4
         assert len(server.sessions) == 4
+
+
+@pytest.mark.parametrize("security", ["none", "starttls"])
+async def test_a_reply_that_nothing_has_asked_for_is_not_taken_for_the_next_one(tls: Tls, security):
+    context = {} if security == "none" else {security: tls.server}
+    with mail_server(Script(DATA=["250 taken\r\n250 unasked"]), **context) as server:
+        async with EmailProvider(server.settings(security=security, ca_file=tls.ca_file)) as provider:
+            kinds = [type(await outcome_of(provider, mail())) for _ in range(3)]
+        assert kinds == [Sent] * 3
+        assert len(server.script.mails) == 3
+        assert server.script.said["RSET"] == 1  # on the second connection
 
 
 @pytest.mark.parametrize(("settings", "connections"), [({"mails_per_connection": 2}, 2), ({"idle_max": 1e-9}, 4)])
@@ -488,6 +614,14 @@ def test_settings_that_cannot_be_used(changed, problem):
     with pytest.raises(ConfigurationError) as caught:
         EmailProvider(settings | changed)
     assert caught.value.problems == [problem]
+
+
+def test_a_password_that_is_no_text_is_refused_and_does_not_show(monkeypatch):
+    monkeypatch.setitem(os.environb, b"SMTP_PASSWORD", b"hunter\xff2")
+    login = {"username": "shop", "password": {"env": "SMTP_PASSWORD"}}
+    with pytest.raises(ConfigurationError) as caught:
+        EmailProvider({"host": "mail.example.com", "sender": "shop@example.com"} | login)
+    assert caught.value.problems == ["password: wanted a secret in UTF-8, got another one in SMTP_PASSWORD"]
 
 
 def test_certificates_that_cannot_be_read(tmp_path):

@@ -110,16 +110,6 @@ async def test_lost_before_the_answer():
     assert (type(outcome), outcome.reason) == (Ambiguous, "connection lost before the answer")
 
 
-async def test_an_error_that_is_cut_off_is_none_and_a_success_is_one():
-    async with http_server([Reply(400, b"half of it", cut_off=True)]) as server:
-        outcome = await failure(exchange_of(), server.url)
-        assert (type(outcome), outcome.reason) == (Transient, "answer cut off")
-    async with http_server([Reply(200, b"half of it", cut_off=True)]) as server:
-        exchange = exchange_of()
-        assert (await exchange.post(server.url, {}, b"")).body == b"half "
-        await exchange.aclose()
-
-
 @pytest.mark.parametrize("how", ["cut_off", "endless"])
 async def test_what_an_answer_says_before_its_body_counts_where_that_does_not_end(how, monkeypatch):
     monkeypatch.setattr(http_exchange, "BODY_PATIENCE", 0.05)
@@ -130,10 +120,24 @@ async def test_what_an_answer_says_before_its_body_counts_where_that_does_not_en
         server.script = [Reply(200, b"all of it")]
         assert (await exchange.post(server.url, {}, b"")).body == b"all of it"
         await exchange.aclose()
-    async with http_server([Reply(429, b"half of it", {"retry-after": "8"}, **{how: True})]) as server:
+    for status in (302, 429, 500, 503):
+        async with http_server([Reply(status, b"half of it", {"retry-after": "8"}, **{how: True})]) as server:
+            exchange = exchange_of()
+            answer = await exchange.post(server.url, {}, b"")
+            assert (answer.status, answer.body, answer.cut_off, answer.retry_after) == (status, b"half ", True, 8.0)
+            await exchange.aclose()
+
+
+@pytest.mark.parametrize("how", ["cut_off", "endless"])
+async def test_an_error_that_only_its_body_explains_is_no_answer_without_it(how, monkeypatch):
+    monkeypatch.setattr(http_exchange, "BODY_PATIENCE", 0.05)
+    async with http_server([Reply(404, b"half of it", {"retry-after": "8"}, **{how: True})]) as server:
         outcome = await failure(exchange_of(), server.url)
         assert isinstance(outcome, Transient)
         assert (outcome.reason, outcome.retry_after) == ("answer cut off", 8.0)
+        exchange = HttpExchange(HttpSettings(), lambda: NOW, errors_in_body=False)
+        assert (await exchange.post(server.url, {}, b"")).status == 404
+        await exchange.aclose()
 
 
 async def test_the_end_of_a_body_is_not_waited_for_until_the_time_limit_is_up():
@@ -161,6 +165,23 @@ async def test_a_certificate_that_does_not_verify(tls: Tls, is_ours):
 async def test_what_is_no_url(url):
     outcome = await failure(exchange_of(), url)
     assert (type(outcome), outcome.reason) == (Permanent, "not a URL")
+
+
+async def test_what_is_no_header():
+    async with http_server([Reply(200)]) as server:
+        with pytest.raises(Failed) as caught:
+            await exchange_of().post(server.url, {"x-key": "a\r\nb"}, b"")
+        assert server.requests == []
+    assert (type(caught.value.outcome), caught.value.outcome.reason) == (Permanent, "no request that could be sent")
+
+
+@pytest.mark.parametrize(
+    "answer", [b"what?\r\n\r\n", b"HTTP/1.1 101 x\r\nupgrade: x\r\n\r\n", b"HTTP/1.1 200 x\r\nx: " + b"y" * 200_000]
+)
+async def test_an_answer_that_is_none(answer):
+    async with http_server(lambda _: answer) as server:
+        outcome = await failure(exchange_of(), server.url)
+    assert (type(outcome), outcome.reason) == (Ambiguous, "connection lost before the answer")
 
 
 # ── Retry-After ─────────────────────────────────────────────────────────────────────────────────────────────────

@@ -105,6 +105,8 @@ TABLE = [
     (error(302, location="/elsewhere"), ChannelFault(reason="HTTP 302")),
     (DROP, Ambiguous(reason="connection lost before the answer")),
     (error(404, "UNREGISTERED")._replace(cut_off=True), Transient(reason="answer cut off")),
+    (error(429, "QUOTA_EXCEEDED")._replace(cut_off=True), Transient(reason="HTTP 429", throttled=True, retry_after=60)),
+    (error(502)._replace(cut_off=True), Ambiguous(reason="HTTP 502")),
 ]
 
 
@@ -229,7 +231,7 @@ TOKEN_TABLE = [
     (Reply(200, {"access_token": "secret-1"}, cut_off=True), Transient(reason="no access token: answer cut off")),
     (
         Reply(503, b"half", {"retry-after": "5"}, cut_off=True),
-        Transient(reason="no access token: answer cut off", retry_after=5.0),
+        Transient(reason="no access token: HTTP 503", retry_after=5.0),
     ),
 ]
 

@@ -84,6 +84,7 @@ TABLE = [
     (Reply(502, "<html>"), Ambiguous(reason="HTTP 502")),
     (DROP, Ambiguous(reason="connection lost before the answer")),
     (Reply(400, {"code": 21211}, cut_off=True), Transient(reason="answer cut off")),
+    (Reply(500, {"code": 20500}, cut_off=True), Ambiguous(reason="HTTP 500")),
 ]
 
 

@@ -22,6 +22,7 @@ from actors.errors import ConfigurationError
 from actors.messages import SendNotification
 from actors.notifier import Notifier
 from actors.outcomes import Ambiguous, DeadDestination, Permanent, Sent, Transient
+from actors.transports import http_exchange
 from actors.transports.network_guard import GuardedNetwork, is_public
 from actors.transports.webhook import WebhookProvider
 
@@ -70,13 +71,21 @@ TABLE = [
     (Reply(400, b"what?"), Permanent(reason="HTTP 400")),
     (Reply(401), Permanent(reason="HTTP 401")),
     (Reply(404), Permanent(reason="HTTP 404")),
-    (Reply(400, b"half", cut_off=True), Transient(reason="answer cut off")),
+    (Reply(400, b"half", cut_off=True), Permanent(reason="HTTP 400")),
+    (Reply(410, b"half", cut_off=True), DeadDestination(reason="HTTP 410")),
+    (Reply(429, b"half", wait("5"), cut_off=True), Transient(reason="HTTP 429", throttled=True, retry_after=5.0)),
+    (Reply(500, b"half", cut_off=True), Transient(reason="HTTP 500")),
+    (Reply(500, b"half", wait("5"), endless=True), Transient(reason="HTTP 500", retry_after=5.0)),
+    (b"HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\n\r\n", Ambiguous(reason="connection lost before the answer")),
+    (b"what?\r\n\r\n", Ambiguous(reason="connection lost before the answer")),
+    (Reply(600), Transient(reason="HTTP 600")),
     (DROP, Ambiguous(reason="connection lost before the answer")),
 ]
 
 
 @pytest.mark.parametrize(("reply", "wanted"), TABLE)
-async def test_what_an_answer_means(reply, wanted):
+async def test_what_an_answer_means(reply, wanted, monkeypatch):
+    monkeypatch.setattr(http_exchange, "BODY_PATIENCE", 0.05)
     async with http_server([reply]) as server, provider_of() as provider:
         outcome = await outcome_of(provider, event(server.url))
     assert (type(outcome), outcome.reason) == (type(wanted), wanted.reason)

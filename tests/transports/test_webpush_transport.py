@@ -141,7 +141,9 @@ TABLE = [
     (Reply(307, b"", {"location": "/elsewhere"}), Permanent(reason="HTTP 307")),
     (Reply(500), Ambiguous(reason="HTTP 500")),
     (DROP, Ambiguous(reason="connection lost before the answer")),
-    (Reply(400, b"half", cut_off=True), Transient(reason="answer cut off")),
+    (Reply(400, b"half", cut_off=True), Permanent(reason="HTTP 400")),
+    (Reply(410, b"half", cut_off=True), DeadDestination(reason="HTTP 410")),
+    (Reply(500, b"half", cut_off=True), Ambiguous(reason="HTTP 500")),
 ]
 
 

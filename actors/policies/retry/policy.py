@@ -121,14 +121,16 @@ class RetryPolicy:
     def _wait_with_hint_ns(self, hint: float, rule: _Rule, progress: Progress) -> int | None:
         if self._hint_means == "pushback":
             progress.step, progress.memory_ns = 0, None
-            return self._spread(retry_after_ns(hint)) if _is_pushback(hint) else None
+            return self._spread(self._bounded(hint, 0)) if _is_pushback(hint) else None
         delay_ns, progress.memory_ns = rule.backoff.next_wait(progress.step, progress.memory_ns)
         if self._hint_means == "ignore":
             return delay_ns
+        return max(delay_ns, self._spread(self._bounded(hint, delay_ns)))
+
+    def _bounded(self, hint: float, delay_ns: int) -> int:
+        """Return a hint in nanoseconds, and no more of it than is heeded where the wait would be `delay_ns`."""
         hint_ns = retry_after_ns(hint)
-        if self._excess_ns is not None:
-            hint_ns = min(hint_ns, delay_ns + self._excess_ns)
-        return max(delay_ns, self._spread(hint_ns))
+        return hint_ns if self._excess_ns is None else min(hint_ns, delay_ns + self._excess_ns)
 
     def recall(self, outcome: Transient | Ambiguous, waited_ns: int, progress: Progress) -> None:
         """Count an attempt that failed in an earlier process and was followed by a wait of `waited_ns`.
