@@ -88,7 +88,8 @@ class SmtpConfig(TransportSettings):
     does not wait for this."""
 
     connections: PositiveWholeNumber = 4
-    """How many there may be at once. A channel with more attempts in flight has them wait."""
+    """How many there may be at once; the `max_in_flight` of a channel that is given none, and no more are used with
+    one. What waits for one longer than the `connect_timeout` has not been tried, and waits on."""
 
     idle_max: PositiveDuration = 30.0
     """A connection that was idle for longer is not used again."""
@@ -115,7 +116,8 @@ class HttpSettings(TransportSettings):
     """A provider that is spoken to over HTTP."""
 
     connections: PositiveWholeNumber = 20
-    """How many there may be at once. A channel with more attempts in flight has them wait."""
+    """How many there may be at once; the `max_in_flight` of a channel that is given none, and no more are used with
+    one. What waits for one longer than the `connect_timeout` has not been tried, and waits on."""
 
     idle_max: PositiveDuration = 30.0
     """A connection that was idle for longer is closed."""
@@ -196,7 +198,8 @@ class TargetSettings(HttpSettings):
     """Requests to addresses that other people choose."""
 
     connections: PositiveWholeNumber = 100
-    """How many there may be at once, to all of them together. A channel with more attempts in flight has them wait."""
+    """How many there may be at once, to all of them together; the `max_in_flight` of a channel that is given none, and
+    no more are used with one."""
 
     allow_networks: tuple[NetworkRange, ...] = ()
     """Networks that requests may go to although they are private, link-local, loopback, multicast or reserved."""

@@ -21,12 +21,12 @@ from urllib.parse import quote
 import msgspec
 import trio
 
-from actors.domain.attempts import Attempt
+from actors.domain.attempts import UNSENT, Attempt, Unsent
 from actors.errors import described
 from actors.optional_dependencies import needs
 from actors.outcomes import Ambiguous, ChannelFault, Outcome, Permanent, Transient
 from actors.settings.quantities import LONGEST_S
-from actors.transports.transport import ANSWER_LENGTH_MAX, Transport, tls_context
+from actors.transports.transport import ANSWER_LENGTH_MAX, Transport, connection_patience_s, tls_context
 
 with needs("live"):
     import httpcore2
@@ -50,6 +50,10 @@ class Failed(Exception):
     def __init__(self, outcome: Outcome) -> None:
         super().__init__(outcome)
         self.outcome = outcome
+
+
+class NoConnectionFree(Exception):
+    """All of our own connections were busy for so long that nothing was sent: no attempt, and no failure."""
 
 
 class TargetRefused(Exception):
@@ -147,7 +151,9 @@ class HttpExchange:
             keepalive_expiry=config.idle_max,
             network_backend=network,
         )
-        self._timeouts = {"connect": config.connect_timeout, "pool": config.connect_timeout}
+        self.connections_max = config.connections
+        """How many requests there may be at once."""
+        self._connect_timeout = config.connect_timeout
         self._clock = clock
         self._is_ours = is_ours
 
@@ -156,7 +162,9 @@ class HttpExchange:
 
         Raises:
             Failed: there is none.
+            NoConnectionFree: it was not sent.
         """
+        patience_s = self._connect_timeout
         try:
             request = httpx2.Request(
                 "POST", url, headers={"user-agent": "retrylab", "accept": "*/*", **headers}, content=content
@@ -171,7 +179,7 @@ class HttpExchange:
                 ),
                 headers=request.headers.raw,
                 content=content,
-                extensions={"timeout": self._timeouts},
+                extensions={"timeout": {"connect": patience_s, "pool": connection_patience_s(patience_s)}},
             )
         except (httpx2.InvalidURL, UnicodeError) as error:
             raise Failed(Permanent(reason="not a URL", answer=str(error))) from None
@@ -180,7 +188,7 @@ class HttpExchange:
         except TargetRefused as error:
             raise Failed(Permanent(reason="target address not allowed", answer=str(error))) from None
         except httpcore2.PoolTimeout:
-            raise Failed(Transient(reason="no connection free")) from None
+            raise NoConnectionFree from None
         except (httpcore2.ConnectError, httpcore2.ConnectTimeout) as error:
             raise Failed(self._unconnected(error)) from None
         except httpcore2.UnsupportedProtocol as error:
@@ -236,14 +244,21 @@ class HttpTransport(Transport):
 
     _http: HttpExchange
 
-    def attempt(self, attempt: Attempt, now_ns: int) -> Callable[[], Awaitable[Outcome]]:
+    @property
+    def connections_max(self) -> int:
+        """How many attempts it can make at once."""
+        return self._http.connections_max
+
+    def attempt(self, attempt: Attempt, now_ns: int) -> Callable[[], Awaitable[Outcome | Unsent]]:
         """Return the effect that makes this attempt."""
 
-        async def send() -> Outcome:
+        async def send() -> Outcome | Unsent:
             try:
                 return await self._send(attempt)
             except Failed as failed:
                 return failed.outcome
+            except NoConnectionFree:
+                return UNSENT
 
         return send
 

@@ -75,6 +75,11 @@ class WebhookProvider(HttpTransport):
         self._keys_of = {url: _keys(keys) for url, keys in config.endpoint_keys.items()}
         self._retries_client_errors = config.client_errors == "transient"
 
+    @property
+    def recipients_choose_hosts(self) -> bool:
+        """Yes: whose endpoint it is, chooses it."""
+        return True
+
     async def _send(self, attempt: Attempt) -> Outcome:
         command = attempt.command
         if (problem := problem_of_url(command.recipient, allow_http=self._allow_http)) is not None:
