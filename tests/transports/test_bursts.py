@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import trio
-from http_servers import Reply, http_server
+from http_servers import HANG, Reply, http_server
 from smtp_servers import Script, mail_server
 
 from actors import EmailProvider, Notifier, SendNotification, WebhookProvider
@@ -111,3 +111,44 @@ async def test_webhooks_at_once(size, connections, takes, patience, settings):
         assert wrong == []
         assert len(server.requests) == size
         assert server.connections <= connections
+
+
+async def test_an_endpoint_that_hangs_keeps_nobody_elses_webhook_waiting():
+    """Its webhooks come first, and more than there are connections; they end long after those of others."""
+    ended: list[str] = []
+
+    def hear(event: Any) -> None:
+        if isinstance(event, (NotificationFailed, NotificationSent)):
+            ended.append(event.notification_id)
+
+    def command(number: int, url: str) -> SendNotification:
+        return SendNotification(notification_id=f"{url}/{number}", channel=WEBHOOK, recipient=url, message="Hello")
+
+    async with AsyncExitStack() as stack:
+        server = await stack.enter_async_context(
+            http_server(lambda request: HANG if "localhost" in request.headers["host"] else Reply(200))
+        )
+        hanging = f"http://localhost:{server.port}"
+        provider = await stack.enter_async_context(
+            WebhookProvider(
+                {
+                    "signing_keys": [KEY],
+                    "allow_networks": ["127.0.0.0/8", "::1/128"],
+                    "allow_http": True,
+                    "connections": 12,
+                }
+            )
+        )
+        settings = {"channels": {"webhook": {"timeout": "10m"}}, "drain": 0}
+        notifier = await stack.enter_async_context(
+            Notifier.open(settings, providers={WEBHOOK: provider}, on_event=hear)
+        )
+        for number in range(40):
+            await notifier.send(command(number, hanging))
+        await server.hangs.wait()
+        for number in range(40):
+            await notifier.send(command(number, server.url))
+        with trio.move_on_after(30):
+            while len(ended) < 40:
+                await trio.sleep(0.01)
+        assert sorted(ended) == sorted(f"{server.url}/{number}" for number in range(40))
