@@ -24,7 +24,7 @@ import trio
 from actors.domain.attempts import Provider
 from actors.domain.store import LettersChanged, News, Store
 from actors.errors import ConfigurationError, StoreInUse, UnknownChannel
-from actors.faults.build import Providers, checked_providers, unreliable_providers
+from actors.faults.build import Providers, checked_providers, unreliable_providers, with_defaults
 from actors.faults.provider import SimulatedProvider
 from actors.instants import ns
 from actors.kernel.actor import ActorRef
@@ -59,6 +59,7 @@ from actors.pipeline.wiring import Stages, Wiring
 from actors.policies.admission import Admission
 from actors.settings.base import validated
 from actors.settings.channel import KEEP_ALL_LETTERS, ChannelConfig, DeadLettersConfig, NotifierConfig, ProviderConfig
+from actors.settings.defaults import filled_in, simulated_reaches
 from actors.storage.clock_steps import ClockSteps
 from actors.storage.memory import MemoryStore
 
@@ -91,7 +92,7 @@ class Pipeline:
 
         Args:
             system: the clock to run on.
-            channels: the settings of each channel there is.
+            channels: the settings of each channel there is; what follows from its providers is filled in.
             providers: one for all channels, or those of each channel.
             store: keeps what must survive.
             preferences: of the users; none when None.
@@ -106,6 +107,7 @@ class Pipeline:
             ConfigurationError: a channel lacks a provider, or falls back to nowhere; all problems.
         """
         by_name = checked_providers(channels, providers)
+        channels = with_defaults(channels, by_name)
         if problems := list(problems_of_fallbacks(channels)):
             raise ConfigurationError(problems)
         self._system = system
@@ -236,6 +238,10 @@ class Notifier:
         if not isinstance(config, NotifierConfig):
             config = validated(NotifierConfig, {} if config is None else config)
         channels = dict(config.channels) or {channel: ChannelConfig() for channel in NotificationChannel}
+        if providers is None:
+            channels = {channel: filled_in(channel, own, simulated_reaches(own)) for channel, own in channels.items()}
+        else:
+            channels = with_defaults(channels, checked_providers(channels, providers))
         _warn(channels, has_own_providers=providers is not None)
         if store is None:
             store = MemoryStore(remember_ids_ns=ns(config.remember_ids), ahead_ns=ClockSteps().ahead_ns)

@@ -102,7 +102,8 @@ class Rejected(Message, frozen=True, kw_only=True, gc=False, tag="Abandoned"):
 class Requeued(Message, frozen=True, kw_only=True, gc=False, tag="Postponed"):
     """An attempt that is not made now that it is its turn: the handler decides again.
 
-    Quiet hours have begun while it waited, or the user has switched the channel off; or the node's lease is over.
+    Quiet hours have begun while it waited, or the user has switched the channel off; or the node's lease is over; or it
+    has waited long enough for a connection of the transport.
     """
 
     attempt: Attempt
@@ -111,7 +112,8 @@ class Requeued(Message, frozen=True, kw_only=True, gc=False, tag="Postponed"):
 
 
 class Unsent(msgspec.Struct, frozen=True):
-    """The result of an effect that would have made an attempt, and has not: the node's lease was over when it began."""
+    """The result of an effect that would have made an attempt, and has not: the node's lease was over when it began, or
+    no connection became free. That is no attempt and no failure: the handler decides again."""
 
 
 UNSENT = Unsent()
@@ -127,8 +129,20 @@ class Provider:
     """Whether each outcome that it foresees is one of the six and holds what it says, so that no failure need be looked
     at: for simulated ones, which are asked by the million."""
 
+    @property
+    def connections_max(self) -> int | None:
+        """How many attempts it can make at once, since each needs a connection: the `max_in_flight` of a channel that
+        is given none. None: no bound."""
+        return None
+
+    @property
+    def recipients_choose_hosts(self) -> bool:
+        """Whether each recipient names the host that is asked, as a webhook does: then a channel that is not told
+        otherwise has a circuit breaker for each host."""
+        return False
+
     def attempt(self, attempt: Attempt, now_ns: int) -> Effect:
-        """Return the effect that makes this attempt; its result is an outcome."""
+        """Return the effect that makes this attempt; its result is an outcome, or :data:`UNSENT`."""
         raise NotImplementedError
 
     def on_wired(self, system: ActorSystem) -> None:

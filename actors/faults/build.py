@@ -12,6 +12,7 @@ from actors.faults.rules import FailureRule
 from actors.kernel.randomness import RandomStreams
 from actors.messages import NotificationChannel
 from actors.settings.channel import PRIMARY, ChannelConfig
+from actors.settings.defaults import Reach, filled_in
 from actors.settings.faults import FaultConfig
 
 Providers: TypeAlias = "Mapping[NotificationChannel, Provider | Mapping[str, Provider]]"
@@ -49,6 +50,21 @@ def faults_of(faults: Sequence[FaultConfig], channel: NotificationChannel, name:
 def stream_name(channel: NotificationChannel, name: str) -> str:
     """Return the name of the random streams of this provider of a channel."""
     return f"{channel}.provider" if name == PRIMARY else f"{channel}.{name}.provider"
+
+
+def with_defaults(
+    channels: Mapping[NotificationChannel, ChannelConfig],
+    providers: Mapping[NotificationChannel, Mapping[str, Provider]],
+) -> dict[NotificationChannel, ChannelConfig]:
+    """Return the settings of the channels with the defaults that follow from their providers."""
+    return {channel: filled_in(channel, config, reaches_of(providers[channel])) for channel, config in channels.items()}
+
+
+def reaches_of(providers: Mapping[str, Provider]) -> dict[str, Reach]:
+    """Return how the providers of a channel reach those that they ask, by name."""
+    return {
+        name: Reach(provider.connections_max, provider.recipients_choose_hosts) for name, provider in providers.items()
+    }
 
 
 def checked_providers(

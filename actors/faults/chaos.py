@@ -65,6 +65,16 @@ class FaultyProvider(Provider):
         self._provider = provider
         self._rules = FaultRules(settings, faults, rules, streams, name)
 
+    @property
+    def connections_max(self) -> int | None:
+        """That of the other provider."""
+        return self._provider.connections_max
+
+    @property
+    def recipients_choose_hosts(self) -> bool:
+        """That of the other provider."""
+        return self._provider.recipients_choose_hosts
+
     def on_wired(self, system: ActorSystem) -> None:
         """Go by the clock of this system, and have the other provider do so."""
         self._system = system

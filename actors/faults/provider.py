@@ -45,6 +45,7 @@ class SimulatedProvider(Provider):
         *,
         capacity: int | None = None,
         discipline: Discipline = "fifo",
+        connections: int | None = None,
         rules: Sequence[FailureRule] = (),
         faults: Sequence[FaultConfig] = (),
         streams: RandomStreams | None = None,
@@ -58,6 +59,8 @@ class SimulatedProvider(Provider):
             latency: seconds, or a distribution of durations. With a capacity: how long it works on each.
             capacity: how many attempts it works on at once, at least 1; the others queue. No bound when None.
             discipline: which is next, or how they share, where there are more than that.
+            connections: how many attempts there are at once at most, at least 1; a channel holds the others back. No
+                bound when None.
             rules: what decides by the current state.
             faults: what goes wrong, and when; their `channel` is not looked at.
             streams: its random streams; a seed of 0 when None.
@@ -66,8 +69,15 @@ class SimulatedProvider(Provider):
         Raises:
             ConfigurationError: one of the settings is out of its range, or a rule cannot be called.
         """
-        given = {"failure_rate": failure_rate, "latency": latency, "capacity": capacity, "discipline": discipline}
+        given = {
+            "failure_rate": failure_rate,
+            "latency": latency,
+            "capacity": capacity,
+            "discipline": discipline,
+            "connections": connections,
+        }
         config = validated(ProviderConfig, given)
+        self._connections_max = config.connections
         if fail_count:
             faults = (_failing_first(fail_count), *faults)
         streams = streams if streams is not None else RandomStreams(0)
@@ -94,11 +104,17 @@ class SimulatedProvider(Provider):
             latency=config.latency,
             capacity=config.capacity,
             discipline=config.discipline,
+            connections=config.connections,
             rules=rules,
             faults=faults,
             streams=streams,
             name=name,
         )
+
+    @property
+    def connections_max(self) -> int | None:
+        """How many attempts there are at once at most."""
+        return self._connections_max
 
     def on_wired(self, system: ActorSystem) -> None:
         """Go by the clock of this system."""

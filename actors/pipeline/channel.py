@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from actors.domain.attempts import TIMED_OUT, UNSENT, Admitted, Begin, Provider
+from actors.domain.attempts import TIMED_OUT, UNSENT, Admitted, Begin, Provider, Unsent
 from actors.errors import DeliveryError, PermanentError, TransientError, described, shortened
 from actors.instants import ns
 from actors.kernel.actor import Actor, Supervision, handles
@@ -94,9 +94,9 @@ def made_under_a_lease(effect: Effect, lease_holds: Callable[[], bool]) -> Effec
 def ending_in_an_outcome(effect: Effect) -> Effect:
     """Return an effect that does the same and whose result is an outcome, whatever a provider gave."""
     if isinstance(effect, Foreseen):
-        return Foreseen(effect.delay_ns, outcome_of(effect.result))
+        return Foreseen(effect.delay_ns, _end_of(effect.result))
     if isinstance(effect, Promise):
-        return effect.then(outcome_of)
+        return effect.then(_end_of)
     if inspect.iscoroutine(effect):
         effect.close()  # nothing will await it
         return Foreseen(0, _no_effect("a coroutine; attempt() itself is a plain function"))
@@ -104,12 +104,12 @@ def ending_in_an_outcome(effect: Effect) -> Effect:
         return Foreseen(0, _no_effect(repr(effect)))
     call = effect
 
-    async def attempt() -> Outcome:
+    async def attempt() -> Outcome | Unsent:
         try:
             called = call()
             if not inspect.isawaitable(called):
                 return _no_effect(f"a plain function, which returned {called!r}")
-            return outcome_of(await called)
+            return _end_of(await called)
         except BaseException as error:
             return outcome_of(failure(error))
 
@@ -119,6 +119,11 @@ def ending_in_an_outcome(effect: Effect) -> Effect:
 def _no_effect(got: str) -> Ambiguous:
     """Return the outcome of an attempt that a provider gave no effect for; what it did instead is unknown."""
     return Ambiguous(reason=shortened(f"wanted an effect: an async function, Foreseen or a Promise, got {got}"))
+
+
+def _end_of(result: Any) -> Outcome | Unsent:
+    """Return the outcome of an attempt, or that its transport has not made it at all."""
+    return UNSENT if result is UNSENT else outcome_of(result)
 
 
 def outcome_of(result: Any) -> Outcome:

@@ -241,8 +241,8 @@ class CircuitBreakerActor(Stage):
         now_ns = self.system.now_ns
         for lane, turns in zip(self._lanes, self._turns, strict=True):
             # A line that room alone does not help leaves these turns, so this loop ends.
-            while turns and lane.room_at_ns(now_ns) == now_ns:
-                self._step(self._lines[next(iter(turns))])
+            while turns and lane.room_at_ns(now_ns) == now_ns and (host := lane.next_turn(turns)) is not None:
+                self._step(self._lines[host])
 
     def _step(self, line: _Line) -> bool:
         """Deal with the one that has waited longest; return whether the next one is worth a look."""
@@ -387,7 +387,10 @@ class CircuitBreakerActor(Stage):
         wake_ns = self._wakes[0][0] if self._wakes else None
         for lane, turns in zip(self._lanes, self._turns, strict=True):
             if turns:
-                wake_ns = sooner(wake_ns, lane.room_at_ns(self.system.now_ns))
+                room_at_ns = lane.room_at_ns(self.system.now_ns)
+                if room_at_ns != self.system.now_ns or lane.next_turn(turns) is not None:
+                    wake_ns = sooner(wake_ns, room_at_ns)
+                # Else what is free is kept for hosts with fewer slots; the end of an attempt brings more.
         self._wake_at(wake_ns)
 
     # ── transitions ─────────────────────────────────────────────────────────────────────────────────────────────

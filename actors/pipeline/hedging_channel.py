@@ -176,7 +176,7 @@ class HedgingChannel(Channel):
         self._end_if_nothing_follows(flight)
 
     def _not_sent(self, flight: _Flight) -> None:
-        """Send no more copies: the lease was over when this one was to go."""
+        """Send no more copies: the lease was over when this one was to go, or no connection became free for it."""
         flight.sent -= 1
         flight.gets_more = False
         self._plan(flight, None)

@@ -8,7 +8,7 @@ quota when they all go. A plain object with the time passed in; its stage keeps 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from enum import IntFlag
 from random import Random
 from typing import TYPE_CHECKING, Any, NamedTuple, assert_never
@@ -146,6 +146,10 @@ class Lane:
         self.adapts = self._concurrency is not None or self.rate is not None or self._throttle is not None
         """Whether anything but the breaker learns from outcomes."""
         self._has_bounds = self._slots is not None or self._concurrency is not None or bool(self._rates)
+        self._held: dict[str, int] | None = (
+            {} if self.breaker is None and (self._slots is not None or self._concurrency is not None) else None
+        )
+        """By host, how many attempts are at the provider; None where no host has to leave room for others."""
         self.is_plain = self.breaker is not None and not self._has_bounds and not self.adapts
         """Whether there is nothing to pass but the breaker of the whole channel."""
 
@@ -160,6 +164,8 @@ class Lane:
         """
         if self._has_bounds and (room_at_ns := self.room_at_ns(now_ns)) != now_ns:
             return self._blocked_without_room(host, now_ns, room_at_ns)
+        if self._held is not None and self.is_kept_for_others(host):
+            return self._blocked_without_room(host, now_ns, None)
         pace = self.paces.get(host) if self.paces else None
         if pace is not None and pace.next_ns > now_ns:
             return Blocked(BlockReason.PACE, pace.next_ns)
@@ -178,6 +184,8 @@ class Lane:
         if self._rates:
             self.charge(now_ns)
         self.in_flight += 1
+        if self._held is not None:
+            self._held[host] = self._held.get(host, 0) + 1
         return permit
 
     def room_at_ns(self, now_ns: int) -> int | None:
@@ -189,6 +197,46 @@ class Lane:
         if limit is not None and self.in_flight >= limit:
             return None
         return self.rates_allow_at_ns(now_ns) if self._rates else now_ns
+
+    def is_kept_for_others(self, host: str) -> bool:
+        """Return whether a slot that is free is kept for hosts that have fewer: the last sixteenth of them is, so that
+        one host that is slow cannot have all before any other comes."""
+        slots = self.slots
+        return slots is not None and slots - self.in_flight <= (slots + 8) // 16 and self._has_its_share(host, slots)
+
+    def next_turn(self, hosts: Iterable[str]) -> str | None:
+        """Return which of the `hosts` that wait for room gets the slot that is free; None: it is kept for others.
+
+        The first that has less than a quarter of the slots; where all have that, the one with the fewest.
+        """
+        if self._held is None:
+            for host in hosts:
+                return host
+            return None
+        fewest: str | None = None
+        for host in hosts:
+            if not self._has_its_share(host, self.slots):
+                return host
+            if not self.is_kept_for_others(host) and (
+                fewest is None or self._held.get(host, 0) < self._held.get(fewest, 0)
+            ):
+                fewest = host
+        return fewest
+
+    def _has_its_share(self, host: str, slots: int | None) -> bool:
+        """Return whether a host has a quarter of the slots. Those without a host are many who share a key."""
+        if self._held is None or slots is None or host == WHOLE_LANE:
+            return False
+        return self._held.get(host, 0) >= max(1, slots // 4)
+
+    def _release_slot(self, host: str) -> None:
+        self.in_flight -= 1
+        if self._held is not None:
+            held = self._held.get(host, 0) - 1
+            if held > 0:
+                self._held[host] = held
+            else:
+                self._held.pop(host, None)
 
     def rates_allow_at_ns(self, now_ns: int) -> int:
         """Return the earliest instant from now on at which the quota and the adaptive rate allow one more send."""
@@ -251,7 +299,7 @@ class Lane:
             duration_ns: how long it took.
             in_flight: how many were at the provider when it set out, itself included.
         """
-        self.in_flight -= 1
+        self._release_slot(host)
         breaker = self.breaker if self.breaker is not None else self.breaker_of(host, now_ns)
         if type(outcome) is Sent:
             breaker.record_success(permit, now_ns, duration_ns)
@@ -262,7 +310,7 @@ class Lane:
 
     def take_back(self, permit: int, host: str, now_ns: int) -> None:
         """Record that an attempt that was admitted is not made: that says nothing about the provider."""
-        self.in_flight -= 1
+        self._release_slot(host)
         self.breaker_of(host, now_ns).record_neutral(permit, now_ns)
 
     def _adapt(self, outcome: Outcome, now_ns: int, duration_ns: int, in_flight: int) -> None:

@@ -170,11 +170,11 @@ class ServiceConfig(NotifierConfig):
 
     @cached_property
     def notifier(self) -> NotifierConfig:
-        """The settings of the notifier, with every channel that there is."""
+        """The settings of the notifier, with every channel that there is, and what follows from its transports."""
         own = {name: getattr(self, name) for name in NotifierConfig.model_fields}
         present = set(self.transports.channels) | set(self.channels)
         channels = {
-            channel: self.channels.get(channel, ChannelConfig())
+            channel: self.transports.filled_in(channel, self.channels.get(channel, ChannelConfig()))
             for channel in NotificationChannel
             if channel in present
         }

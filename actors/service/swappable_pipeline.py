@@ -81,10 +81,19 @@ class ProviderGate:
 
 class _Guarded(Provider):
     def __init__(self, provider: Provider, gate: ProviderGate, timeout: float) -> None:
+        self._provider = provider
         self._attempt = provider.attempt
         self._on_wired = provider.on_wired
         self._gate = gate
         self._timeout = timeout
+
+    @property
+    def connections_max(self) -> int | None:
+        return self._provider.connections_max
+
+    @property
+    def recipients_choose_hosts(self) -> bool:
+        return self._provider.recipients_choose_hosts
 
     def on_wired(self, system: ActorSystem) -> None:
         self._on_wired(system)

@@ -30,12 +30,14 @@ from actors.kernel.randomness import RandomStreams
 from actors.messages import NotificationChannel
 from actors.settings.base import Settings, check_one_given, known_keys
 from actors.settings.channel import PRIMARY, ChannelConfig, ProviderName
+from actors.settings.defaults import NO_BOUNDS, Reach, filled_in, simulated_reaches
 from actors.settings.faults import SYSTEM_FAULT_KEYS, FaultConfig
 from actors.settings.quantities import wanted
 from actors.settings.transports import (
     KEY_FILE_BYTES_MAX,
     FcmConfig,
     SmtpConfig,
+    TargetSettings,
     TwilioConfig,
     WebhookConfig,
     WebPushConfig,
@@ -77,6 +79,11 @@ class TransportConfig(Settings):
     def _one_kind(self) -> Self:
         check_one_given(self, self.kinds())
         return self
+
+    def reach(self, simulated: Reach) -> Reach:
+        """Return how it reaches those that it asks; where it is simulated, as its provider's settings say."""
+        held = next(own for key in self.kinds() if (own := getattr(self, key)) is not None)
+        return simulated if self.simulated else Reach(held.connections, isinstance(held, TargetSettings))
 
     def open(self) -> Provider | None:
         """Return the transport; None where it is simulated.
@@ -182,6 +189,12 @@ class TransportsConfig(Settings):
         """Return the transports of a channel, by the name of the provider; none where it has none."""
         own: Any = getattr(self, channel.value)
         return {} if own is None else {PRIMARY: own, **own.failover}
+
+    def filled_in(self, channel: NotificationChannel, config: ChannelConfig) -> ChannelConfig:
+        """Return the settings of a channel with the defaults that follow from its transports."""
+        simulated = simulated_reaches(config)
+        reaches = {name: own.reach(simulated.get(name, NO_BOUNDS)) for name, own in self.of(channel).items()}
+        return filled_in(channel, config, reaches)
 
     @property
     def simulated(self) -> list[str]:

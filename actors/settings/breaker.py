@@ -164,7 +164,9 @@ class CircuitBreakerConfig(Settings):
     in the last minute, whichever is more; a ceiling below that rate would let a line grow that new ones join."""
 
     per: Literal["channel", "host"] = "channel"
-    """One for the whole channel, or one for each host of recipients (the domain of an address or of a URL)."""
+    """One for the whole channel, or one for each host of recipients (the domain of an address, or the host of a URL or
+    of the endpoint in a Web Push subscription). Left out: `host` for webhooks and for Web Push, where recipients choose
+    the host that is asked, and `channel` for all else."""
 
     enabled: StrictBool = True
     """False: it is disabled, which is the same as ``initial_state: disabled``."""

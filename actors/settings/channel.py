@@ -55,6 +55,10 @@ class ProviderConfig(Settings):
     capacity: PositiveWholeNumber | None = None
     """How many it works on at once; the rest queue. None: no bound."""
 
+    connections: PositiveWholeNumber | None = None
+    """How many connections to it there are at most; stands for a transport's: it is the `max_in_flight` of a channel
+    that is given none, or more. What waits for one is no attempt and no failure. None: no bound."""
+
     discipline: Discipline = "fifo"
     """What happens to more than its capacity. `fifo`: they wait, first come, first served. `critical_first`: critical
     notifications go before all others; what it works on already is not interrupted. `processor_sharing`: none wait, all
@@ -88,7 +92,8 @@ class FailoverConfig(Settings):
     """How long one attempt may take before it counts as ambiguous."""
 
     max_in_flight: PositiveWholeNumber | None = None
-    """Attempts under way at once (bulkhead); null for no bound."""
+    """Attempts under way at once (bulkhead); null for no bound. Where the channel has none either: as many as its
+    transport has connections."""
 
     adaptive_rate: AdaptiveRateConfig | None = None
     """A rate that follows what it takes; null for none."""
@@ -147,7 +152,9 @@ class ChannelConfig(Settings):
     """How long one attempt may take before it counts as ambiguous."""
 
     max_in_flight: PositiveWholeNumber | None = None
-    """Attempts under way at once (bulkhead). None: no bound."""
+    """Attempts under way at once (bulkhead). Left out, or above it: as many as the transport has connections, in a
+    simulation those of the `provider`. Null: no bound. With a circuit breaker per host, no host gets a slot beyond a
+    quarter of them while others wait with less, nor one of the last sixteenth."""
 
     adaptive_rate: AdaptiveRateConfig | None = None
     """A rate that follows what the provider takes. None: no limit but the `quota`."""

@@ -89,7 +89,8 @@ class SmtpConfig(TransportSettings):
     does not wait for this."""
 
     connections: PositiveWholeNumber = 4
-    """How many there may be at once. A channel with more attempts in flight has them wait."""
+    """How many there may be at once; the `max_in_flight` of a channel that is given none, and no more are used with
+    one. What waits for one longer than the `connect_timeout` has not been tried, and waits on."""
 
     idle_max: PositiveDuration = 30.0
     """A connection that was idle for longer is not used again."""
@@ -116,7 +117,8 @@ class HttpSettings(TransportSettings):
     """A provider that is spoken to over HTTP."""
 
     connections: PositiveWholeNumber = 20
-    """How many there may be at once. A channel with more attempts in flight has them wait."""
+    """How many there may be at once; the `max_in_flight` of a channel that is given none, and no more are used with
+    one. What waits for one longer than the `connect_timeout` has not been tried, and waits on."""
 
     idle_max: PositiveDuration = 30.0
     """A connection that was idle for longer is closed."""
@@ -205,7 +207,8 @@ class TargetSettings(HttpSettings):
 
     connections: PositiveWholeNumber = 100
     """How many there may be at once to one host. There are a quarter more in all, and a host gets at most four times as
-    many as are free, so that one slow host takes none of the others'. More attempts in flight wait."""
+    many as are free, so that one slow host takes none of the others'. It is the `max_in_flight` of a channel that is
+    given none, and no more are used with one."""
 
     allow_networks: tuple[NetworkRange, ...] = ()
     """Networks that requests may go to although they are private, link-local, loopback, multicast or reserved."""

@@ -6,7 +6,7 @@ the server                                      outcome         because
 2yz to the end of the mail                      Sent            it has taken the mail (RFC 5321, 4.2.5)
 4yz to any command, 421 among them              Transient       it says: later (RFC 5321, 4.2.1)
 no connection, lost before the end of the mail  Transient       without its end a mail is no mail (RFC 5321, 4.1.1.4)
-no connection free within `connect_timeout`     Transient       nothing was said
+no connection free within `connect_timeout`     UNSENT          it is ours that are busy: no attempt, and no failure
 a reply that is none, before the end            Transient       the same
 5yz with 5.1.1, 5.1.2, 5.1.3 or 5.1.6, to RCPT  DeadDestination no such mailbox, no such host, no such form of
 or at the end of the mail                                       address, moved without an address (RFC 3463, 3.2)
@@ -43,14 +43,14 @@ from typing import Any, cast
 
 import trio
 
-from actors.domain.attempts import Attempt
+from actors.domain.attempts import UNSENT, Attempt, Unsent
 from actors.errors import ConfigurationError
-from actors.outcomes import Outcome, Permanent, Transient
+from actors.outcomes import Outcome, Permanent
 from actors.settings.base import validated
 from actors.settings.transports import SmtpConfig
 from actors.transports.mail import Unsendable, mail_of, parse_mailbox
 from actors.transports.smtp_connections import Flight, SmtpPool
-from actors.transports.transport import Transport, tls_context
+from actors.transports.transport import Transport, connection_patience_s, tls_context
 
 
 class EmailProvider(Transport):
@@ -76,21 +76,27 @@ class EmailProvider(Transport):
         except Unsendable as error:
             raise ConfigurationError([f"sender: wanted a mailbox, got {config.sender!r} ({error})"]) from None
         self._pool = SmtpPool(config, tls_context(config.ca_file))
+        self._connections_max = config.connections
         # trio asks no more of a limiter than that it has these two methods.
         self._slots = cast("trio.CapacityLimiter", _Slots(config.connections, config.connect_timeout))
         self._clock = clock
 
-    def attempt(self, attempt: Attempt, now_ns: int) -> Callable[[], Awaitable[Outcome]]:
+    @property
+    def connections_max(self) -> int:
+        """How many attempts it can make at once."""
+        return self._connections_max
+
+    def attempt(self, attempt: Attempt, now_ns: int) -> Callable[[], Awaitable[Outcome | Unsent]]:
         """Return the effect that sends this mail."""
 
-        async def send() -> Outcome:
+        async def send() -> Outcome | Unsent:
             flight = Flight()
             try:
                 return await trio.to_thread.run_sync(
                     self._deliver, attempt, flight, abandon_on_cancel=True, limiter=self._slots
                 )
             except trio.TooSlowError:
-                return Transient(reason="no connection free")
+                return UNSENT
             except trio.Cancelled:
                 flight.leave()
                 raise
@@ -123,7 +129,7 @@ class _Slots:
 
     async def acquire_on_behalf_of(self, borrower: object) -> None:
         """Wait for a slot."""
-        with trio.fail_after(self._patience):
+        with trio.fail_after(connection_patience_s(self._patience)):
             await self._limiter.acquire_on_behalf_of(borrower)
 
     def release_on_behalf_of(self, borrower: object) -> None:

@@ -8,8 +8,9 @@ answered with 4xx but 429, its body  Transient,      where only the body says wh
 cut off or slow                      or an answer    refused, so that nothing was done (RFC 9110, 15.5)
 no URL, or no header that there is   Permanent       nothing can be sent
 to an address that is not allowed    Permanent       refused here, and nothing was said
-no connection free, none opened      Transient       nothing was said
-within `connect_timeout`
+no connection free within            UNSENT          it is ours that are busy: no attempt, and no failure
+`connect_timeout`
+no connection opened within that     Transient       nothing was said
 a certificate that does not verify   ChannelFault,   nothing was said; Transient where the server is a recipient's
                                      or Transient    (RFC 9110, 4.3.4)
 lost before the answer, or one that  Ambiguous       it may have been handled (RFC 9110, 9.2.2)
@@ -37,14 +38,14 @@ from urllib.parse import quote
 import msgspec
 import trio
 
-from actors.domain.attempts import Attempt
+from actors.domain.attempts import UNSENT, Attempt, Unsent
 from actors.errors import described
 from actors.instants import NS_PER_S
 from actors.optional_dependencies import needs
 from actors.outcomes import Ambiguous, ChannelFault, Outcome, Permanent, Transient
 from actors.settings.quantities import LONGEST_S
 from actors.transports.http_connections import CheckedNetwork, HostShares, check_behind
-from actors.transports.transport import ANSWER_LENGTH_MAX, Transport, tls_context
+from actors.transports.transport import ANSWER_LENGTH_MAX, Transport, connection_patience_s, tls_context
 
 with needs("live"):
     import httpcore2
@@ -68,6 +69,10 @@ class Failed(Exception):
     def __init__(self, outcome: Outcome) -> None:
         super().__init__(outcome)
         self.outcome = outcome
+
+
+class NoConnectionFree(Exception):
+    """All of our own connections were busy for so long that nothing was sent: no attempt, and no failure."""
 
 
 class TargetRefused(Exception):
@@ -170,8 +175,9 @@ class HttpExchange:
             keepalive_expiry=config.idle_max,
             network_backend=CheckedNetwork(httpcore2.TrioBackend() if network is None else network),
         )
+        self.connections_max = config.connections
+        """How many requests there may be at once."""
         self._connect_timeout = config.connect_timeout
-        self._timeouts = {"connect": config.connect_timeout, "pool": config.connect_timeout}
         self._clock = clock
         self._is_ours = is_ours
         self._errors_in_body = errors_in_body
@@ -181,7 +187,9 @@ class HttpExchange:
 
         Raises:
             Failed: there is none.
+            NoConnectionFree: it was not sent.
         """
+        patience_s = self._connect_timeout
         try:
             request = httpx2.Request(
                 "POST", url, headers={"user-agent": "retrylab", "accept": "*/*", **headers}, content=content
@@ -196,16 +204,16 @@ class HttpExchange:
                 ),
                 headers=request.headers.raw,
                 content=content,
-                extensions={"timeout": self._timeouts},
+                extensions={"timeout": {"connect": patience_s, "pool": connection_patience_s(patience_s)}},
             )
         except (httpx2.InvalidURL, UnicodeError) as error:
             raise Failed(Permanent(reason="not a URL", answer=str(error))) from None
         if self._shares is None:
             return await self._answer(assembled)
-        with trio.move_on_after(self._connect_timeout) as patience:
+        with trio.move_on_after(connection_patience_s(patience_s)) as patience:
             await self._shares.acquire(assembled.url.host)
         if patience.cancelled_caught:
-            raise Failed(Transient(reason="no connection free"))
+            raise NoConnectionFree
         try:
             return await self._answer(assembled)
         finally:
@@ -217,7 +225,7 @@ class HttpExchange:
         except TargetRefused as error:
             raise Failed(Permanent(reason="target address not allowed", answer=str(error))) from None
         except httpcore2.PoolTimeout:
-            raise Failed(Transient(reason="no connection free")) from None
+            raise NoConnectionFree from None
         except (httpcore2.ConnectError, httpcore2.ConnectTimeout) as error:
             raise Failed(self._unconnected(error)) from None
         except httpcore2.UnsupportedProtocol as error:
@@ -276,16 +284,23 @@ class HttpTransport(Transport):
 
     _http: HttpExchange
 
-    def attempt(self, attempt: Attempt, now_ns: int) -> Callable[[], Awaitable[Outcome]]:
+    @property
+    def connections_max(self) -> int:
+        """How many attempts it can make at once."""
+        return self._http.connections_max
+
+    def attempt(self, attempt: Attempt, now_ns: int) -> Callable[[], Awaitable[Outcome | Unsent]]:
         """Return the effect that makes this attempt."""
         until_ns = attempt.wanted_until_ns
         wanted_for = None if until_ns is None else max(0, until_ns - now_ns) / NS_PER_S
 
-        async def send() -> Outcome:
+        async def send() -> Outcome | Unsent:
             try:
                 return await self._send(attempt, wanted_for)
             except Failed as failed:
                 return failed.outcome
+            except NoConnectionFree:
+                return UNSENT
 
         return send
 

@@ -70,6 +70,11 @@ def _embedded(address: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
     return None
 
 
+LOOKUPS_PER_HOST = 4
+"""Lookups of one name at once. Each takes one of trio's forty threads, in which all names are looked up: a name whose
+server does not answer must not take all of them."""
+
+
 class GuardedNetwork(httpcore2.AsyncNetworkBackend):
     """Connects to public addresses, and to those of `allowed` networks.
 
@@ -79,6 +84,8 @@ class GuardedNetwork(httpcore2.AsyncNetworkBackend):
     def __init__(self, allowed: Sequence[Network] = ()) -> None:
         self._allowed = tuple(allowed)
         self._network = httpcore2.TrioBackend()
+        self._lookups: dict[str, trio.CapacityLimiter] = {}
+        """By host, while it is being looked up."""
 
     def permits(self, address: Address) -> bool:
         """Tell whether requests may go to this address."""
@@ -104,7 +111,7 @@ class GuardedNetwork(httpcore2.AsyncNetworkBackend):
         """
         failure: Exception = httpcore2.ConnectError(f"{host} has no address")
         with trio.move_on_after(float("inf") if timeout is None else timeout):
-            found = await _resolve(host, port)
+            found = await self._looked_up(host, port)
             permitted = [address for address in found if self.permits(address)]
             if found and not permitted:
                 raise TargetRefused(f"{host} is {', '.join(map(str, found))}")
@@ -117,6 +124,17 @@ class GuardedNetwork(httpcore2.AsyncNetworkBackend):
                     failure = error
             raise failure
         raise httpcore2.ConnectTimeout(f"no answer from {host}")
+
+    async def _looked_up(self, host: str, port: int) -> list[Address]:
+        name = host.lower()
+        limiter = self._lookups.setdefault(name, trio.CapacityLimiter(LOOKUPS_PER_HOST))
+        try:
+            async with limiter:
+                return await _resolve(host, port)
+        finally:
+            use = limiter.statistics()
+            if use.borrowed_tokens == 0 and use.tasks_waiting == 0:
+                self._lookups.pop(name, None)
 
 
 async def _resolve(host: str, port: int) -> list[Address]:

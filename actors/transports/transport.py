@@ -7,6 +7,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+import trio
+
 from actors.domain.attempts import Provider
 from actors.errors import ConfigurationError
 from actors.settings.whole_file import read_whole
@@ -34,6 +36,15 @@ class Transport(Provider):
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         await self.aclose()
+
+
+def connection_patience_s(at_most_s: float) -> float:
+    """Return how many seconds to wait for one of our own connections to become free.
+
+    `at_most_s`, and no longer than half of what is left of the attempt's time limit: who gets one has time to use it.
+    """
+    left_s = trio.current_effective_deadline() - trio.current_time()
+    return min(at_most_s, max(0.0, left_s / 2))
 
 
 def tls_context(ca_file: str | None) -> ssl.SSLContext:

@@ -17,7 +17,7 @@ other 4xx                            Permanent       it does not take this event
 600 and more                         Transient       a status that there is not, as 5xx (RFC 9110, 15)
 no connection, a certificate that    Transient       it is down, or being set up: nothing was said
 does not verify
-no connection free within            Transient       nothing was said
+no connection free within            UNSENT          it is ours that are busy: no attempt, and no failure
 `connect_timeout`
 a private, link-local, loopback,     Permanent       refused here, unless it is in `allow_networks`; checked on the
 multicast or reserved address                        address that is connected to
@@ -80,6 +80,11 @@ class WebhookProvider(HttpTransport):
         self._keys = _keys(config.signing_keys)
         self._keys_of = {url: _keys(keys) for url, keys in config.endpoint_keys.items()}
         self._retries_client_errors = config.client_errors == "transient"
+
+    @property
+    def recipients_choose_hosts(self) -> bool:
+        """Yes: whose endpoint it is, chooses it."""
+        return True
 
     async def _send(self, attempt: Attempt, wanted_for: float | None) -> Outcome:
         command = attempt.command

@@ -150,6 +150,11 @@ class WebPushProvider(HttpTransport):
         self._config = config
         self._clock = clock
 
+    @property
+    def recipients_choose_hosts(self) -> bool:
+        """Yes: whose endpoint it is, chooses it."""
+        return True
+
     async def _send(self, attempt: Attempt, wanted_for: float | None) -> Outcome:
         command = attempt.command
         try:

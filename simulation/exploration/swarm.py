@@ -59,7 +59,7 @@ def case(scenario: Scenario, seed: int, *, schedule: ScheduleKind = "mixed") -> 
         "workload": workload,
         # Also those that have no settings and, without the entries left out, no arrivals any more.
         "channels": scenario.channels.model_copy(
-            update={str(channel): scenario.channel_config(channel) for channel in scenario.channels_used}
+            update={str(channel): scenario.channel_as_given(channel) for channel in scenario.channels_used}
         ),
         "faults": faults,
         "operations": _operations(settled, scenario, duration, time_factor, stream("operations")),

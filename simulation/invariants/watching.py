@@ -65,6 +65,14 @@ class ObservedProvider(Provider):
         self._note = note
         self._counts_deliveries = hasattr(provider, "delivered")
 
+    @property
+    def connections_max(self) -> int | None:
+        return self._provider.connections_max
+
+    @property
+    def recipients_choose_hosts(self) -> bool:
+        return self._provider.recipients_choose_hosts
+
     def on_wired(self, system: ActorSystem) -> None:
         self._system = system
         self._provider.on_wired(system)

@@ -138,6 +138,16 @@ class Readdressed(Provider):
         self._provider = provider
         self._address = address
 
+    @property
+    def connections_max(self) -> int | None:
+        """That of the other provider."""
+        return self._provider.connections_max
+
+    @property
+    def recipients_choose_hosts(self) -> bool:
+        """That of the other provider."""
+        return self._provider.recipients_choose_hosts
+
     def on_wired(self, system: ActorSystem) -> None:
         """Have the other provider go by the clock of this system."""
         self._provider.on_wired(system)

@@ -144,15 +144,15 @@ def _channel(scenario: Scenario, channel: NotificationChannel) -> Iterator[Findi
 def _unused(scenario: Scenario) -> Iterator[Finding]:
     """Yield the settings of channels to which nothing leads."""
     for channel in _without_arrivals(scenario):
-        if scenario.channel_config(channel).model_fields_set:
+        if scenario.channel_as_given(channel).model_fields_set:
             yield Finding(("channels", channel), f"nothing arrives on {channel}: its settings have no effect")
 
 
 def _hosts(scenario: Scenario, channel: NotificationChannel, config: ChannelConfig) -> Iterator[Finding]:
     """Yield that breakers per host are one breaker, as all recipients are at one host, or at none."""
     breaker = config.circuit_breaker
-    if breaker.per != "host" or not breaker.enabled:
-        return
+    if scenario.channel_as_given(channel).circuit_breaker.per != "host" or not breaker.enabled:
+        return  # a default has no need to do anything
     spread, others = 0, set()
     for entry in scenario.workload:
         if isinstance(entry, EventWorkload):

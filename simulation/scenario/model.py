@@ -19,6 +19,7 @@ from actors.messages import BreakerState, NotificationChannel
 from actors.pipeline.lane import breaker_name
 from actors.settings.base import NotEmpty, Settings, nearest
 from actors.settings.channel import KEEP_ALL_LETTERS, ChannelConfig, DeadLettersConfig
+from actors.settings.defaults import filled_in, simulated_reaches
 from actors.settings.distributions import Distribution
 from actors.settings.faults import ChannelNames, FaultConfig
 from actors.settings.quantities import (
@@ -374,7 +375,13 @@ class Scenario(Settings):
         return tuple(channel for channel in NotificationChannel if channel in used)
 
     def channel_config(self, channel: NotificationChannel) -> ChannelConfig:
-        """Return the settings of `channel`, the defaults when the file has none."""
+        """Return the settings of `channel`: the defaults when the file has none, and those that depend on the channel
+        and on the connections to its providers filled in."""
+        config = self.channel_as_given(channel)
+        return filled_in(channel, config, simulated_reaches(config))
+
+    def channel_as_given(self, channel: NotificationChannel) -> ChannelConfig:
+        """Return the settings of `channel` as the file has them."""
         config: ChannelConfig = getattr(self.channels, channel.value)
         return config
 

@@ -149,7 +149,7 @@ def scenarios(
     settled = scenario.model_copy(
         update={
             "channels": scenario.channels.model_copy(
-                update={str(channel): scenario.channel_config(channel) for channel in channels}
+                update={str(channel): scenario.channel_as_given(channel) for channel in channels}
             ),
             "duration": 60.0,
             "record": "full",

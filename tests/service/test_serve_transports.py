@@ -8,11 +8,13 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from served import write
 
 from actors.errors import ConfigurationError
+from actors.faults.build import with_defaults
 from actors.faults.chaos import FaultyProvider
 from actors.faults.provider import NotificationService
 from actors.kernel.randomness import RandomStreams
 from actors.service.config import load
 from actors.service.transports import open_transports
+from actors.settings.channel import ChannelConfig
 from actors.transports.email import EmailProvider
 from actors.transports.push import PushProvider
 from actors.transports.sms import SmsProvider
@@ -100,3 +102,62 @@ async def test_all_that_cannot_be_opened_is_said(tmp_path):
         "transports.email.failover.backup: ca_file",
         "transports.push: private_key",
     ]
+
+
+@pytest.mark.parametrize(
+    ("changes", "slots", "per"),
+    [
+        ({"transports": {"email": SMTP}}, {"email": 4}, {"email": "channel"}),
+        (
+            {
+                "transports": {"webhook": WEBHOOKS, "push": WEB_PUSH},
+                "channels": {"webhook": {"circuit_breaker": {"timeout": "20s"}}},
+            },
+            {"webhook": 100, "push": 100},
+            {"webhook": "host", "push": "host"},
+        ),
+        ({"transports": {"push": FCM, "sms": TWILIO}}, {"push": 20, "sms": 20}, {"push": "channel", "sms": "channel"}),
+        (
+            {
+                "transports": {"email": {**SMTP, "failover": {"backup": {"smtp": SMTP["smtp"] | {"connections": 9}}}}},
+                "channels": {"email": {"retry": {"max_attempts": 5}, "failover": {"backup": {}}}},
+            },
+            {"email": 4, "email/backup": 9},
+            {"email": "channel", "email/backup": "channel"},
+        ),
+        (
+            {
+                "transports": {"email": SMTP, "webhook": {"simulated": True}},
+                "channels": {"email": {"max_in_flight": None}, "webhook": {"provider": {"connections": 3}}},
+            },
+            {"email": None, "webhook": 3},
+            {"email": "channel", "webhook": "host"},
+        ),
+    ],
+)
+async def test_defaults_follow_from_the_transports_in_the_file_and_in_the_pipeline_alike(tmp_path, changes, slots, per):
+    config = load(write(tmp_path / "service.yaml", **changes)).notifier
+    in_file = {
+        f"{channel}/{name}".removesuffix("/primary"): own
+        for channel, settings in config.channels.items()
+        for name, own in settings.by_provider().items()
+    }
+    assert {name: own.max_in_flight for name, own in in_file.items()} == slots
+    assert {name: own.circuit_breaker.per for name, own in in_file.items()} == per
+    async with AsyncExitStack() as stack:
+        providers = await opened(tmp_path, stack, **changes)
+        assert with_defaults(config.channels, providers) == config.channels
+
+
+async def test_defaults_follow_from_transports_that_are_given_in_python(tmp_path):
+    async with AsyncExitStack() as stack:
+        transports = {"email": SMTP, "sms": TWILIO, "push": WEB_PUSH, "webhook": WEBHOOKS}
+        providers = await opened(tmp_path, stack, transports=transports, faults=[{"channel": "sms", "outage": True}])
+        assert type(providers["sms"]["primary"]) is FaultyProvider
+        filled = with_defaults({channel: ChannelConfig() for channel in providers}, providers)
+        assert {str(channel): (own.max_in_flight, own.circuit_breaker.per) for channel, own in filled.items()} == {
+            "email": (4, "channel"),
+            "sms": (20, "channel"),
+            "push": (100, "host"),
+            "webhook": (100, "host"),
+        }

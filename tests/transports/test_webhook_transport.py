@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import trio
+import trio.testing
 from attempts import outcome_of
 from http_servers import DROP, HANG, HttpServer, Reply, http_server
 from hypothesis import given, strategies as st
@@ -365,6 +366,41 @@ async def test_the_certificate_must_be_that_of_the_name(tls: Tls):
         async with provider_of(ca_file=tls.ca_file) as provider:
             outcome = await outcome_of(provider, event(f"https://other.test:{server.port}/"))
         assert outcome.reason == "certificate of the server does not verify"
+
+
+class StuckResolver(Resolver):
+    """Never comes back from the lookup of one name; knows how many are under way."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stuck = self.most_stuck = 0
+
+    async def getaddrinfo(self, host: Any, port: Any, *_: Any, **__: Any) -> Any:
+        if b"stuck" not in bytes(host if isinstance(host, bytes) else host.encode()).lower():
+            return [(socket.AF_INET, socket.SOCK_STREAM, 0, "", ("127.0.0.1", int(port)))]
+        self.stuck += 1
+        self.most_stuck = max(self.most_stuck, self.stuck)
+        try:
+            await trio.sleep_forever()
+        finally:
+            self.stuck -= 1
+
+
+async def test_a_name_whose_server_does_not_answer_takes_few_of_the_lookups():
+    resolver = StuckResolver()
+    trio.socket.set_custom_hostname_resolver(resolver)
+    async with http_server([Reply(200)]) as server, provider_of(connect_timeout=60) as provider:
+        async with trio.open_nursery() as nursery:
+            for number in range(30):
+                host = ("stuck.test", "Stuck.Test")[number % 2]
+                nursery.start_soon(outcome_of, provider, event(f"http://{host}:{server.port}/"))
+            await trio.testing.wait_all_tasks_blocked(0.05)
+            assert type(await outcome_of(provider, event(f"http://fine.test:{server.port}/"))) is Sent
+            nursery.cancel_scope.cancel()
+        assert (resolver.stuck, resolver.most_stuck) == (0, 4)
+        with trio.move_on_after(0.05):
+            await outcome_of(provider, event(f"http://stuck.test:{server.port}/"))
+        assert resolver.most_stuck == 4
 
 
 # ── settings, and through the pipeline ──────────────────────────────────────────────────────────────────────────

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from random import Random
 from urllib.parse import urlsplit
+
+import msgspec
 
 from actors.instants import NS_PER_S, wait_ns
 from actors.messages import BreakerState
@@ -14,14 +17,28 @@ from actors.policies.breaker.states import TRANSITIONS, BreakerEvent, Transition
 from actors.settings.breaker import CircuitBreakerConfig
 
 KEYS_MAX = 10_000
+_JSON_SPACE = " \t\r\n"
 IDLE_NS = 3600 * NS_PER_S
 
 
+class _Subscription(msgspec.Struct):
+    """What a Web Push subscription says of where it is; all else in it is passed over."""
+
+    endpoint: str
+
+
+_subscription = msgspec.json.Decoder(_Subscription)
+
+
 def recipient_host(recipient: str) -> str:
-    """Return the host of a recipient, in lower case: of a URL, or the domain of an email address; else ``""``.
+    """Return the host of a recipient, in lower case: of a URL, of the endpoint in a Web Push subscription (as JSON), or
+    the domain of an email address; else ``""``.
 
     So recipients that have none (a phone number, a device token) share one key.
     """
+    if recipient.lstrip(_JSON_SPACE).startswith("{"):
+        with contextlib.suppress(msgspec.DecodeError, UnicodeError, RecursionError):  # a mailbox may begin so too
+            recipient = _subscription.decode(recipient).endpoint
     if "://" in recipient:
         try:
             host = urlsplit(recipient).hostname or ""

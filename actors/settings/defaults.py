@@ -1,0 +1,92 @@
+"""Defaults that depend on the channel and on what its transports are.
+
+They are filled in after the settings have been read, in one place for a notifier, the service and a scenario; so a key
+of one's own beside them does not lose them:
+
+- `max_in_flight` is the number of connections of the transport. More attempts than that would only wait for one, within
+  their time limit, and whoever waited too long would look like a failure of the provider. Given as null there is no
+  bound; a number above that of the connections is that of the connections.
+- `circuit_breaker.per` is `host` where recipients choose the host that is asked, as those of webhooks and of Web Push
+  do: one of them that is down is no reason to stop sending to all others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from actors.messages import NotificationChannel
+from actors.settings.channel import PRIMARY, ChannelConfig
+
+
+class Reach(NamedTuple):
+    """How a transport reaches those that it asks."""
+
+    connections_max: int | None = None
+    """How many attempts it can make at once. None: no bound."""
+
+    recipients_choose_hosts: bool = False
+    """Whether each recipient names the host that is asked."""
+
+
+NO_BOUNDS = Reach()
+
+
+def filled_in(channel: NotificationChannel, config: ChannelConfig, reaches: Mapping[str, Reach]) -> ChannelConfig:
+    """Return the settings of a channel with the defaults that depend on the channel and on its transports.
+
+    Settings that are filled in already come back as they are.
+
+    Args:
+        channel: which channel they are of.
+        config: the settings as they were given.
+        reaches: those of its transports, by the name of the provider; one that is not there has no bound.
+    """
+    changes: dict[str, Any] = {}
+    others: dict[str, dict[str, Any]] = {name: {} for name in config.failover}
+    _fill_slots(config, reaches, changes, others)
+    if channel is NotificationChannel.WEBHOOK or any(reach.recipients_choose_hosts for reach in reaches.values()):
+        _fill_hosts(config, changes, others)
+    if any(others.values()):
+        changes["failover"] = {
+            name: other.model_copy(update=others[name]) if others[name] else other
+            for name, other in config.failover.items()
+        }
+    return config.model_copy(update=changes) if changes else config
+
+
+def _fill_slots(
+    config: ChannelConfig, reaches: Mapping[str, Reach], changes: dict[str, Any], others: dict[str, dict[str, Any]]
+) -> None:
+    own_slots = _slots(config, reaches.get(PRIMARY, NO_BOUNDS))
+    if own_slots != config.max_in_flight:
+        changes["max_in_flight"] = own_slots
+    for name, other in config.failover.items():
+        is_given = "max_in_flight" in other.model_fields_set
+        slots = _slots(other if is_given else config, reaches.get(name, NO_BOUNDS))
+        if slots != (other.max_in_flight if is_given else own_slots):
+            others[name]["max_in_flight"] = slots
+
+
+def _slots(given: Any, reach: Reach) -> int | None:
+    slots: int | None = given.max_in_flight
+    if reach.connections_max is None or (slots is None and "max_in_flight" in given.model_fields_set):
+        return slots
+    return reach.connections_max if slots is None else min(slots, reach.connections_max)
+
+
+def _fill_hosts(config: ChannelConfig, changes: dict[str, Any], others: dict[str, dict[str, Any]]) -> None:
+    """Fill in a breaker per host for all providers, unless one of them says otherwise: they are all alike."""
+    own = {name: other.circuit_breaker for name, other in config.failover.items() if other.circuit_breaker is not None}
+    if any("per" in breaker.model_fields_set for breaker in (config.circuit_breaker, *own.values())):
+        return
+    by_host = {"per": "host"}
+    changes["circuit_breaker"] = config.circuit_breaker.model_copy(update=by_host)
+    for name, breaker in own.items():
+        others[name]["circuit_breaker"] = breaker.model_copy(update=by_host)
+
+
+def simulated_reaches(config: ChannelConfig) -> dict[str, Reach]:
+    """Return the reaches of the simulated providers that a channel's settings describe, by name."""
+    providers = {PRIMARY: config.provider, **{name: other.provider for name, other in config.failover.items()}}
+    return {name: Reach(provider.connections) for name, provider in providers.items()}
