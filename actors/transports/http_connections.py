@@ -138,9 +138,12 @@ class HostShares:
         try:
             await turn.wait()
         except BaseException:
-            waiting.remove(turn)
-            if not waiting:
-                del self._waiting[host]
+            if turn.is_set():  # it was given one in the moment in which it stopped waiting
+                self.release(host)
+            else:
+                waiting.remove(turn)
+                if not waiting:
+                    del self._waiting[host]
             raise
 
     def release(self, host: bytes) -> None:

@@ -236,3 +236,17 @@ def test_nobody_waits_for_what_is_there_and_a_host_leaves_one_free(connections, 
             nursery.cancel_scope.cancel()
 
     trio.run(run)
+
+
+async def test_who_stops_waiting_as_a_connection_is_given_to_it_gives_it_back():
+    shares = HostShares(1)
+    await shares.acquire(b"a")
+    with trio.CancelScope() as patience:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(shares.acquire, b"a")
+            await trio.testing.wait_all_tasks_blocked()
+            shares.release(b"a")
+            patience.cancel()
+    assert patience.cancelled_caught
+    with trio.fail_after(1):
+        await shares.acquire(b"a")
