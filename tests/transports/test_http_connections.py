@@ -245,8 +245,8 @@ async def test_who_stops_waiting_as_a_connection_is_given_to_it_gives_it_back():
         async with trio.open_nursery() as nursery:
             nursery.start_soon(shares.acquire, b"a")
             await trio.testing.wait_all_tasks_blocked()
-            shares.release(b"a")
             patience.cancel()
+            shares.release(b"a")
     assert patience.cancelled_caught
     with trio.fail_after(1):
         await shares.acquire(b"a")
