@@ -129,15 +129,15 @@ def test_a_backlog_survives_kills_and_goes_on_at_a_pace(nodes, kills, backlog, t
     sent = [number for life in lives for number in life.said("sent")]
     begun = sorted(float(line[2]) for life in lives for line in life.lines if line[0] == "begun")
     most = max(bisect_left(begun, start + 1) - place for place, start in enumerate(begun))
-    twice = len([number for life in lives for number in life.said("begun")]) - len(set(sent))
+    all_begun = [number for life in lives for number in life.said("begun")]
+    twice = len(all_begun) - len(set(all_begun))
     letters = {number for life in lives for number in life.said("letter")}
     print(
         f"{len(accepted):,} accepted over {kills} kills of {nodes} nodes, {len(set(sent)):,} sent, "
         f"{twice} begun again, {most} in a second at most, {len(letters)} dead letters"
     )
     assert len(accepted) >= backlog
-    begun_ids = {number for life in lives for number in life.said("begun")}
-    assert accepted <= begun_ids
+    assert accepted <= set(all_begun)
     trio.run(check_ended, store, accepted - set(sent))  # whose process was killed before it said so
     assert not letters
     assert not any(line == ["opened"] for life in lives for line in life.lines)
