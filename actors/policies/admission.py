@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import math
 
-NORMAL_SHARE = 0.95
-"""The share of the room that notifications that are not critical may fill."""
+RESERVE = 20
+"""One place in so many is for critical notifications alone."""
 
 RETRY_AFTER = 5.0
 """Seconds after which a sender that was refused may try again: long enough that those who do are no load."""
@@ -23,7 +23,7 @@ class Admission:
     def __init__(self, max_pending: int | None) -> None:
         """Allow `max_pending` of them, at least 1; None: no bound."""
         self.max_pending = max_pending
-        self._max_normal = None if max_pending is None else max(1, int(max_pending * NORMAL_SHARE))
+        self._max_normal = None if max_pending is None else max_pending - max_pending // RESERVE
         self.scarce_from = math.inf if self._max_normal is None else self._max_normal
         """While fewer are pending there is room for anything."""
 

@@ -84,13 +84,13 @@ def told(name, critical=False):
 
 def test_nothing_is_accepted_by_itself_while_there_is_no_room():
     def context():
-        return Context(channels={EMAIL: ChannelConfig()}, max_pending=2)
+        return Context(channels={EMAIL: ChannelConfig()}, max_pending=20)
 
-    first = [told("a"), requested(0, "a")]
-    text = "b is accepted as number 2 of those that are pending"
+    first = [event for number in range(19) for event in (told(f"a{number}"), requested(0, f"a{number}"))]
+    text = "b is accepted as number 20 of those that are pending"
     check_breach("room", [*first, told("b"), requested(0, "b")], text, context())
     for well in (
-        [sent(1, "a"), told("b"), requested(1, "b")],
+        [sent(1, "a0"), told("b"), requested(1, "b")],
         [told("b", critical=True), requested(0, "b")],
         [requested(0, "b"), requested(0, "c")],  # an event led to them
     ):
