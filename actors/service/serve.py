@@ -218,6 +218,7 @@ class Server:
         self.config = config
         self.status.settings_read_at = datetime.now(UTC)
         self.metrics.set_faults(len(config.faults))
+        is_first = self._dead_letters is None
         if self._dead_letters is None:
             self._dead_letters = DeadLetters(notifier, nursery)
         else:
@@ -245,7 +246,7 @@ class Server:
         if config.store_kind == "memory":
             logger.warning("the store is in memory: what has not ended is lost with this process")
         logger.info(
-            "started",
+            "started" if is_first else "going on with other settings",
             extra={"fields": {"channels": ", ".join(config.notifier.channels), "in_flight": notifier.in_flight}},
         )
 

@@ -149,9 +149,13 @@ def check_same_site(request: Request) -> None:
         if fetch_site != "same-origin":
             raise HTTPException(403, "The form was sent from another site.")
     elif not (netloc := _netloc(origin)) or netloc != request.headers.get("host"):
+        if not origin:
+            raise HTTPException(
+                403, "The form came without an Origin, which browsers send. Programs use /api and a token."
+            )
         raise HTTPException(
             403,
-            f"The form was sent from {origin or 'an unknown origin'} to {request.headers.get('host')}. "
+            f"The form was sent from {origin} to {request.headers.get('host')}. "
             "A proxy in between has to pass on the Host header as it came.",
         )
 
