@@ -96,8 +96,8 @@ MUTANTS = (
         LANE,
         "A slot is given back where an attempt has succeeded.",
         (
-            "        self.in_flight -= 1\n        breaker =",
-            "        self.in_flight -= type(outcome) is Sent\n        breaker =",
+            "        self._release_slot(host)\n        breaker =",
+            "        if type(outcome) is Sent:\n            self._release_slot(host)\n        breaker =",
         ),
         expected="liveness",
     ),
