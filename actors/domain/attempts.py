@@ -150,3 +150,24 @@ class Provider:
 
         For providers that do things in their own time, and answer with a :class:`~actors.kernel.effects.Promise`.
         """
+
+
+class WrappedProvider(Provider):
+    """Is to a pipeline what another provider is, but for its attempts."""
+
+    def __init__(self, provider: Provider) -> None:
+        self._provider = provider
+
+    @property
+    def connections_max(self) -> int | None:
+        """That of the other provider."""
+        return self._provider.connections_max
+
+    @property
+    def recipients_choose_hosts(self) -> bool:
+        """That of the other provider."""
+        return self._provider.recipients_choose_hosts
+
+    def on_wired(self, system: ActorSystem) -> None:
+        """Have the other provider go by the clock of this system."""
+        self._provider.on_wired(system)

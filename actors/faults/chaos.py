@@ -7,7 +7,7 @@ from typing import Any
 
 import trio
 
-from actors.domain.attempts import Attempt, Provider
+from actors.domain.attempts import Attempt, Provider, WrappedProvider
 from actors.faults.conditions import NEVER_NS
 from actors.faults.rules import SENT, FailureRule, Fate, FaultRules
 from actors.instants import NS_PER_S
@@ -18,7 +18,7 @@ from actors.settings.channel import ProviderConfig
 from actors.settings.faults import FaultConfig
 
 
-class FaultyProvider(Provider):
+class FaultyProvider(WrappedProvider):
     """Decides the fate of each attempt as the unreliable provider does, and passes on what is to succeed.
 
     Equal seeds, names and faults give the fates of a :class:`~actors.faults.provider.SimulatedProvider`. What
@@ -61,25 +61,15 @@ class FaultyProvider(Provider):
         Raises:
             ConfigurationError: a rule cannot be called.
         """
+        super().__init__(provider)
         streams = streams if streams is not None else RandomStreams(0)
-        self._provider = provider
         self._rules = FaultRules(settings, faults, rules, streams, name)
-
-    @property
-    def connections_max(self) -> int | None:
-        """That of the other provider."""
-        return self._provider.connections_max
-
-    @property
-    def recipients_choose_hosts(self) -> bool:
-        """That of the other provider."""
-        return self._provider.recipients_choose_hosts
 
     def on_wired(self, system: ActorSystem) -> None:
         """Go by the clock of this system, and have the other provider do so."""
         self._system = system
         self._rules.on_wired(system)
-        self._provider.on_wired(system)
+        super().on_wired(system)
 
     def attempt(self, attempt: Attempt, now_ns: int) -> Effect:
         """Return the effect that makes this attempt, or has it fail."""

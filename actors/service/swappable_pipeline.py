@@ -10,9 +10,8 @@ import trio
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from actors.domain.attempts import Attempt, Provider
+from actors.domain.attempts import Attempt, Provider, WrappedProvider
 from actors.kernel.effects import Effect, Foreseen, Promise
-from actors.kernel.system import ActorSystem
 from actors.outcomes import Outcome
 
 PATIENCE = 0.9
@@ -79,24 +78,12 @@ class ProviderGate:
             self._changed = trio.Event()
 
 
-class _Guarded(Provider):
+class _Guarded(WrappedProvider):
     def __init__(self, provider: Provider, gate: ProviderGate, timeout: float) -> None:
-        self._provider = provider
+        super().__init__(provider)
         self._attempt = provider.attempt
-        self._on_wired = provider.on_wired
         self._gate = gate
         self._timeout = timeout
-
-    @property
-    def connections_max(self) -> int | None:
-        return self._provider.connections_max
-
-    @property
-    def recipients_choose_hosts(self) -> bool:
-        return self._provider.recipients_choose_hosts
-
-    def on_wired(self, system: ActorSystem) -> None:
-        self._on_wired(system)
 
     def attempt(self, attempt: Attempt, now_ns: int) -> Effect:
         effect = self._attempt(attempt, now_ns)

@@ -13,7 +13,7 @@ import msgspec
 from pykka._envelope import Envelope
 from pykka.messages import _ActorStop
 
-from actors.domain.attempts import Attempt, Provider
+from actors.domain.attempts import Attempt, Provider, WrappedProvider
 from actors.instants import ns
 from actors.kernel.actor import Actor, ActorRef
 from actors.kernel.effects import Effect, Foreseen, Promise
@@ -33,7 +33,7 @@ Note = Callable[[Any], None]
 QUESTIONS_BEFORE_A_LOOK = 1024
 
 
-class ObservedProvider(Provider):
+class ObservedProvider(WrappedProvider):
     """A provider every attempt at which is observed."""
 
     def __init__(
@@ -55,7 +55,7 @@ class ObservedProvider(Provider):
             lifecycles: knows the latest attempt of each notification.
             note: takes an :class:`~simulation.invariants.observations.AttemptMade` for each attempt.
         """
-        self._provider = provider
+        super().__init__(provider)
         self.outcomes_are_plain = provider.outcomes_are_plain
         self._channel = channel
         self._name = name
@@ -65,17 +65,9 @@ class ObservedProvider(Provider):
         self._note = note
         self._counts_deliveries = hasattr(provider, "delivered")
 
-    @property
-    def connections_max(self) -> int | None:
-        return self._provider.connections_max
-
-    @property
-    def recipients_choose_hosts(self) -> bool:
-        return self._provider.recipients_choose_hosts
-
     def on_wired(self, system: ActorSystem) -> None:
         self._system = system
-        self._provider.on_wired(system)
+        super().on_wired(system)
 
     def attempt(self, attempt: Attempt, now_ns: int) -> Effect:
         provider = self._provider

@@ -24,14 +24,13 @@ from typing import Any, Literal, TypeAlias, get_args
 
 import msgspec
 
-from actors.domain.attempts import Attempt, Provider
+from actors.domain.attempts import Attempt, Provider, WrappedProvider
 from actors.errors import ConfigurationError
 from actors.faults.build import checked_providers, faults_of, stream_name
 from actors.faults.chaos import FaultyProvider
 from actors.kernel.effects import Effect
 from actors.kernel.live import LiveSystem
 from actors.kernel.randomness import RandomStreams
-from actors.kernel.system import ActorSystem
 from actors.messages import NotificationChannel
 from actors.settings.channel import ProviderConfig
 from simulation.results.result import Result
@@ -131,26 +130,12 @@ def _wrapped(
     return wrapped
 
 
-class Readdressed(Provider):
+class Readdressed(WrappedProvider):
     """Hands each attempt to another provider, with another address."""
 
     def __init__(self, provider: Provider, address: Callable[[str], str]) -> None:
-        self._provider = provider
+        super().__init__(provider)
         self._address = address
-
-    @property
-    def connections_max(self) -> int | None:
-        """That of the other provider."""
-        return self._provider.connections_max
-
-    @property
-    def recipients_choose_hosts(self) -> bool:
-        """That of the other provider."""
-        return self._provider.recipients_choose_hosts
-
-    def on_wired(self, system: ActorSystem) -> None:
-        """Have the other provider go by the clock of this system."""
-        self._provider.on_wired(system)
 
     def attempt(self, attempt: Attempt, now_ns: int) -> Effect:
         """Return the effect that makes this attempt."""
