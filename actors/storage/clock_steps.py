@@ -6,11 +6,11 @@ import contextlib
 import secrets
 import time
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 from actors.instants import NS_PER_S
+from actors.storage.boot_clock import clock_that_counts_sleep
 
 STEP_NS = NS_PER_S
 """By how much two clocks have to part for one to have been set: reading both takes its time, and one is slewed."""
@@ -39,9 +39,7 @@ def clocks_of_this_machine() -> Clocks:
     boot_id = ""
     with contextlib.suppress(OSError, ValueError):
         boot_id = _BOOT_ID.read_text(encoding="ascii").strip()
-    clock = getattr(time, "CLOCK_BOOTTIME", None)  # on Linux
-    boot_ns = time.monotonic_ns if clock is None else partial(time.clock_gettime_ns, clock)
-    return Clocks(time.time_ns, boot_ns, boot_id or secrets.token_hex(16))
+    return Clocks(time.time_ns, clock_that_counts_sleep(), boot_id or secrets.token_hex(16))
 
 
 class ClockSteps:

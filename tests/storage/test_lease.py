@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 import time
 
 import pytest
 from hypothesis import given, strategies as st
 
+from actors.storage.boot_clock import clock_that_counts_sleep
 from actors.storage.postgres import lease as leases
 from actors.storage.postgres.lease import Lease
 
@@ -47,9 +49,8 @@ def test_the_clock_of_leases_goes_on_while_the_machine_sleeps(monkeypatch):
     """CLOCK_MONOTONIC stands still then, and CLOCK_BOOTTIME does not: 100 s of sleep between two looks."""
     monkeypatch.setattr(time, "CLOCK_BOOTTIME", 7, raising=False)
     slept = 0.0
-    monkeypatch.setattr(time, "clock_gettime", lambda which: {7: 50.0 + slept}[which])
-    clock = leases.clock_that_counts_sleep()
-    monkeypatch.setattr(leases, "clock", clock)
+    monkeypatch.setattr(time, "clock_gettime_ns", lambda which: {7: round((50.0 + slept) * 1e9)}[which])
+    monkeypatch.setattr(leases, "_boot_ns", clock_that_counts_sleep())
     lease = Lease("one", 30, when_over=never, when_renewed=lambda: None)
     lease.keep_from(lease.now())
     assert lease.holds()
@@ -60,10 +61,10 @@ def test_the_clock_of_leases_goes_on_while_the_machine_sleeps(monkeypatch):
 @pytest.mark.parametrize(("platform", "counts"), [("darwin", "CLOCK_MONOTONIC"), ("win32", None)])
 def test_where_there_is_no_boot_time_the_best_that_is_there_counts(monkeypatch, platform, counts):
     monkeypatch.delattr(time, "CLOCK_BOOTTIME", raising=False)
-    monkeypatch.setattr(leases.sys, "platform", platform)
+    monkeypatch.setattr(sys, "platform", platform)
     asked = []
-    monkeypatch.setattr(time, "clock_gettime", lambda which: asked.append(which) or 1.0)
-    clock = leases.clock_that_counts_sleep()
+    monkeypatch.setattr(time, "clock_gettime_ns", lambda which: asked.append(which) or 1)
+    clock = clock_that_counts_sleep()
     assert clock() > 0
     assert asked == ([getattr(time, counts)] if counts else [])
 

@@ -7,32 +7,22 @@ machine that sleeps or is moved), it knows when it goes on that others may have 
 
 from __future__ import annotations
 
-import sys
 import threading
-import time
 from collections.abc import Callable
+
+from actors.instants import NS_PER_S
+from actors.storage.boot_clock import clock_that_counts_sleep
 
 SHARE = 0.9
 """What share of its lease a node uses: clocks do not all go at the same rate."""
 
 
-def clock_that_counts_sleep() -> Callable[[], float]:
-    """Return the monotonic clock, in seconds, that goes on while the machine sleeps.
-
-    That is CLOCK_BOOTTIME where there is one (Linux, Android, OpenBSD). On macOS CLOCK_MONOTONIC does that, which is
-    not the clock that Python calls monotonic. On other systems it is Python's monotonic clock, which does it on
-    Windows.
-    """
-    if hasattr(time, "CLOCK_BOOTTIME"):
-        boot_time: int = time.CLOCK_BOOTTIME
-        return lambda: time.clock_gettime(boot_time)
-    if sys.platform == "darwin":
-        return lambda: time.clock_gettime(time.CLOCK_MONOTONIC)
-    return time.monotonic
+_boot_ns = clock_that_counts_sleep()
 
 
-clock = clock_that_counts_sleep()
-"""The clock of leases."""
+def clock() -> float:
+    """Return the present instant by the clock of leases, in seconds."""
+    return _boot_ns() / NS_PER_S
 
 
 class Lease:
