@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Self
 
 import trio
 
+from actors.domain.caution import Caution
 from actors.domain.remembered_ids import RememberedIds
 from actors.errors import StoreFailed
+from actors.kernel.effects import Effect
 from actors.kernel.trio_token import trio_token
-from actors.messages import DeadLetterDiscarded, NotificationEvent, NotificationSent, NotificationSuppressed
+from actors.messages import (
+    DeadLetterDiscarded,
+    NotificationEvent,
+    NotificationSent,
+    NotificationSuppressed,
+    SendNotification,
+)
 from actors.storage.clock_steps import Clocks, ClockSteps
 from actors.storage.memory import DAY_NS, Entry, MemoryStore
 
@@ -42,6 +50,8 @@ class StoreOnDisk(MemoryStore):
         super().__init__()
         self._steps = ClockSteps(clocks)
         self.remembered = RememberedIds(remember_ids_ns, most=CACHED_IDS, ahead_ns=self._steps.ahead_ns)
+        self._marked: dict[str, Caution] = {}
+        """What is known of those that have a mark on the disk, or will have one before their next attempt."""
         self.transactions = 0
         """How many transactions of changes have been committed since it was opened."""
         self._name = name
@@ -86,6 +96,34 @@ class StoreOnDisk(MemoryStore):
         """Have a function called in the thread of the system, if that is still there."""
         with contextlib.suppress(trio.RunFinishedError):
             self._token.run_sync_soon(function, *arguments)
+
+    def _be_careful(self, cautions: Mapping[str, Caution]) -> None:
+        """Know this of notifications that had not ended when a process died."""
+        self.cautions.update(cautions)
+        self._marked.update(cautions)
+
+    def mark_as_not_alone(self, notification_id: str) -> Effect | None:
+        """Hand over that an attempt is no longer alone; see :meth:`Store.mark_as_not_alone`.
+
+        Raises:
+            StoreFailed: nothing can be made durable any more, or the store is closed.
+        """
+        return self.mark(notification_id, alone=False) if notification_id in self._marked else None
+
+    async def recall(self, notification_id: str, now_ns: int) -> SendNotification | None:
+        """Return the command that an id came with which is remembered; see :meth:`Store.recall`.
+
+        Raises:
+            StoreError: the store is closed, or cannot be read.
+        """
+        known = self.remembered.get(notification_id, now_ns)
+        if known is not None or notification_id in self._open:
+            return known
+        return await self._recall(notification_id, self.remembered.steady_ns(now_ns))
+
+    async def _recall(self, notification_id: str, steady_ns: int) -> SendNotification | None:
+        """Ask the disk for what memory does not know, at an instant of the clock that nobody sets."""
+        raise NotImplementedError
 
     def _check_open(self) -> None:
         if self._failure is not None:

@@ -96,8 +96,6 @@ class PostgresStore(StoreOnDisk):
         """The name of this node."""
         self._under_way: Counter[str | Setting] = Counter()
         """Letters and settings with changes under way: news of them meanwhile is outdated."""
-        self._marked: dict[str, Caution] = {}
-        """What is known of those whose attempts have a mark, or will have one."""
         self._to_do = ToDo()
         self._worker = Worker(
             self._to_do,
@@ -222,14 +220,6 @@ class PostgresStore(StoreOnDisk):
         self._to_do.put(0, (), lambda batch: batch.mark(mark))
         return mark
 
-    def mark_as_not_alone(self, notification_id: str) -> Effect | None:
-        """Hand over that an attempt is no longer alone; see :meth:`Store.mark_as_not_alone`.
-
-        Raises:
-            StoreFailed: an earlier change could not be made durable, the lease is lost, or the store is closed.
-        """
-        return self.mark(notification_id, alone=False) if notification_id in self._marked else None
-
     def note(self, entry: AuditEntry) -> Effect:
         """Hand over an entry of the audit trail; see :meth:`Store.note`.
 
@@ -253,16 +243,8 @@ class PostgresStore(StoreOnDisk):
         self._under_way.update(keys)
         return self._to_do.put(self.remembered.steady_ns(change.audit.at_ns), keys, lambda batch: batch.change(change))
 
-    async def recall(self, notification_id: str, now_ns: int) -> SendNotification | None:
-        """Return the command that an id came with which is remembered, of any node; see :meth:`Store.recall`.
-
-        Raises:
-            StoreError: the store is closed, or cannot be read.
-        """
-        known = self.remembered.get(notification_id, now_ns)
-        if known is not None or notification_id in self._open:
-            return known
-        oldest_ns = self.remembered.steady_ns(now_ns) - self.remembered.ttl_ns
+    async def _recall(self, notification_id: str, steady_ns: int) -> SendNotification | None:
+        oldest_ns = steady_ns - self.remembered.ttl_ns
         return await self._ask(lambda sql: recalled(sql, notification_id, oldest_ns))
 
     async def past(self, notification_id: str) -> StoredHistory | None:
@@ -394,10 +376,6 @@ class PostgresStore(StoreOnDisk):
         for setting, written in state.settings.items():
             self._set(setting, written)
         self._be_careful(state.cautions)
-
-    def _be_careful(self, cautions: dict[str, Caution]) -> None:
-        self.cautions.update(cautions)
-        self._marked.update(cautions)
 
     def _lose(self, failure: str) -> None:
         """Record, in whichever thread, that nothing can be made durable any more."""

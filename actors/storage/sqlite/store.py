@@ -35,7 +35,6 @@ from typing import Any, TypeVar
 import trio
 
 from actors.domain.audit import AuditEntry
-from actors.domain.caution import Caution
 from actors.domain.codec import encode_command, encode_events
 from actors.domain.store import LeaseLost, SettingsChange, StoredHistory
 from actors.domain.suppressions import normal_address, suppression_from
@@ -99,8 +98,6 @@ class SqliteStore(StoreOnDisk, SqliteHistories):
         self._retention = Retention(RememberedRows(remember_ids_ns), keep_audit_ns)
         self._busy_timeout = busy_timeout
         self._seq = 0
-        self._marked: dict[str, Caution] = {}
-        """What is known of those that have a mark in the file, or will have one before their next attempt."""
         self._to_do: deque[Batch | _Query] = deque()
         self._news = threading.Condition()
         """Guards the work, and notifies the thread when there is some."""
@@ -233,24 +230,7 @@ class SqliteStore(StoreOnDisk, SqliteHistories):
             batch.mark(notification_id, marks.Mark(self._marked[notification_id], alone))
         return batch
 
-    def mark_as_not_alone(self, notification_id: str) -> Effect | None:
-        """Hand over that an attempt is no longer alone; see :meth:`Store.mark_as_not_alone`.
-
-        Raises:
-            StoreFailed: an earlier change could not be made durable, or the store is closed.
-        """
-        return self.mark(notification_id, alone=False) if notification_id in self._marked else None
-
-    async def recall(self, notification_id: str, now_ns: int) -> SendNotification | None:
-        """Return the command that an id came with which is remembered; see :meth:`Store.recall`.
-
-        Raises:
-            StoreError: the store is closed, or cannot be read.
-        """
-        known = self.remembered.get(notification_id, now_ns)
-        if known is not None or notification_id in self._open:
-            return known
-        steady_ns = self.remembered.steady_ns(now_ns)
+    async def _recall(self, notification_id: str, steady_ns: int) -> SendNotification | None:
         return await self._ask(lambda sql: recalled(sql, notification_id, self._retention.remembered, steady_ns))
 
     async def past(self, notification_id: str) -> StoredHistory | None:
@@ -383,8 +363,7 @@ class SqliteStore(StoreOnDisk, SqliteHistories):
         """Read what has not ended, and dead letters, into memory; and find out how old remembered ids are."""
         try:
             self._seq = self.replay(sql)
-            self.cautions = marks.begin(sql, self._open)
-            self._marked = dict(self.cautions)
+            self._be_careful(marks.begin(sql, self._open))
             self._resume_clock(sql)
         except UNREADABLE as error:
             raise StoreError(f"{self.path} cannot be read: {reason_of(error)}") from error
