@@ -132,6 +132,12 @@ class _Ended(Exception):
         self.why = why
 
 
+def place_of(error: Exception) -> str:
+    """Return where an error was raised, as the log has it; empty where that is not known."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return f"{frames[-1].filename.rpartition('/')[2]}:{frames[-1].lineno}" if frames else ""
+
+
 class Connection:
     """One connection of a server. Nothing that comes over it raises out of :meth:`serve`, save bugs of this module."""
 
@@ -308,12 +314,10 @@ class Connection:
         if self._is_over:  # the application was told so, and this is its way to say that it has heard it
             logger.debug("a request ended early: %s", type(error).__name__)
             return
-        frames = traceback.extract_tb(error.__traceback__)
-        place = f"{frames[-1].filename.rpartition('/')[2]}:{frames[-1].lineno}" if frames else ""
         logger.error(
             "a request failed: %s",
             type(error).__name__,
-            extra={"fields": {"at": place}},
+            extra={"fields": {"at": place_of(error)}},
             exc_info=error if logger.isEnabledFor(logging.DEBUG) else None,
         )
 

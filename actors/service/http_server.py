@@ -7,13 +7,12 @@ import heapq
 import logging
 import resource
 import socket
-import traceback
 from operator import itemgetter
 
 import trio
 from starlette.types import ASGIApp
 
-from actors.service.http_connection import Connection, Limits, Waits
+from actors.service.http_connection import Connection, Limits, Waits, place_of
 
 logger = logging.getLogger("retrylab.service")
 
@@ -121,9 +120,7 @@ class HttpServer:
         try:
             await connection.serve()
         except Exception as error:
-            frames = traceback.extract_tb(error.__traceback__)
-            place = f"{frames[-1].filename.rpartition('/')[2]}:{frames[-1].lineno}"
-            logger.error("a connection failed: %s", type(error).__name__, extra={"fields": {"at": place}})
+            logger.error("a connection failed: %s", type(error).__name__, extra={"fields": {"at": place_of(error)}})
         finally:
             self._connections.discard(connection)
             stream.socket.close()

@@ -70,7 +70,6 @@ async def sign_out(request: Request) -> Response:
         check_form_token(request, await read_form(request, SMALL_FORM_BYTES_MAX))
     except HTTPException as refused:
         return refusal(request, refused)
-    access = request.app.state.service.access
     access.end_session(request)
     answer = RedirectResponse("/console/sign-in?out", 303)
     answer.delete_cookie(
