@@ -58,8 +58,14 @@ from actors.pipeline.templates import Templates
 from actors.pipeline.wiring import Stages, Wiring
 from actors.policies.admission import Admission
 from actors.settings.base import validated
-from actors.settings.channel import KEEP_ALL_LETTERS, ChannelConfig, DeadLettersConfig, NotifierConfig, ProviderConfig
-from actors.settings.defaults import filled_in, simulated_reaches
+from actors.settings.channel import (
+    KEEP_ALL_LETTERS,
+    SUBSCRIBER_TIMEOUT,
+    ChannelConfig,
+    DeadLettersConfig,
+    NotifierConfig,
+    ProviderConfig,
+)
 from actors.storage.clock_steps import ClockSteps
 from actors.storage.memory import MemoryStore
 
@@ -86,7 +92,7 @@ class Pipeline:
         log: bool = True,
         dead_letters: DeadLettersConfig = KEEP_ALL_LETTERS,
         max_pending: int | None = None,
-        subscriber_timeout: float = 60.0,
+        subscriber_timeout: float = SUBSCRIBER_TIMEOUT,
     ) -> None:
         """Start all actors.
 
@@ -107,7 +113,8 @@ class Pipeline:
             ConfigurationError: a channel lacks a provider, or falls back to nowhere; all problems.
         """
         by_name = checked_providers(channels, providers)
-        channels = with_defaults(channels, by_name)
+        channels = self.channels = with_defaults(channels, by_name)
+        """The settings of each channel, with what follows from its providers."""
         if problems := list(problems_of_fallbacks(channels)):
             raise ConfigurationError(problems)
         self._system = system
@@ -238,11 +245,6 @@ class Notifier:
         if not isinstance(config, NotifierConfig):
             config = validated(NotifierConfig, {} if config is None else config)
         channels = dict(config.channels) or {channel: ChannelConfig() for channel in NotificationChannel}
-        if providers is None:
-            channels = {channel: filled_in(channel, own, simulated_reaches(own)) for channel, own in channels.items()}
-        else:
-            channels = with_defaults(channels, checked_providers(channels, providers))
-        _warn(channels, has_own_providers=providers is not None)
         if store is None:
             store = MemoryStore(remember_ids_ns=ns(config.remember_ids), ahead_ns=ClockSteps().ahead_ns)
         events = Events(on_event)
@@ -263,6 +265,7 @@ class Notifier:
                     max_pending=config.max_pending,
                     subscriber_timeout=config.subscriber_timeout,
                 )
+                _warn(pipeline.channels, has_own_providers=providers is not None)
                 events.watch(pipeline)
                 try:
                     yield cls(system, pipeline, events)

@@ -51,10 +51,11 @@ class Channel(Actor):
     def _waits_for_turn(self, admitted: Admitted) -> bool:
         """Have an attempt wait until the channel is its own, or no longer another one's; tell whether it does."""
         isolation = self._isolation
-        if isolation is None or (admitted.attempt.caution is None and not isolation.is_busy):
-            return False
-        isolation.actor_ref.tell(Enter(self.actor_ref, admitted))
-        return True
+        assert isolation is not None
+        waits = admitted.attempt.caution is not None or isolation.is_busy
+        if waits:
+            isolation.actor_ref.tell(Enter(self.actor_ref, admitted))
+        return waits
 
     @handles(Admitted)
     def on_admitted(self, admitted: Admitted, has_turn: bool = False) -> None:

@@ -216,6 +216,10 @@ class DeadLettersConfig(Settings):
 KEEP_ALL_LETTERS = DeadLettersConfig()
 
 
+SUBSCRIBER_TIMEOUT = 60.0
+"""Seconds that an async subscriber may take where nothing else is said."""
+
+
 class NotifierConfig(Settings):
     """All settings of a live notifier."""
 
@@ -232,7 +236,7 @@ class NotifierConfig(Settings):
     drain: Duration = 30.0
     """How long a shutdown waits for what is in flight."""
 
-    subscriber_timeout: PositiveDuration = 60.0
+    subscriber_timeout: PositiveDuration = SUBSCRIBER_TIMEOUT
     """How long an async subscriber may take for an event; then it is cancelled, and `publish` waits for it no more."""
 
     dead_letters: DeadLettersConfig = DeadLettersConfig(keep=30 * 86_400.0, at_most=100_000)
