@@ -229,15 +229,6 @@ class Lane:
             return False
         return self._held.get(host, 0) >= max(1, slots // 4)
 
-    def _release_slot(self, host: str) -> None:
-        self.in_flight -= 1
-        if self._held is not None:
-            held = self._held.get(host, 0) - 1
-            if held > 0:
-                self._held[host] = held
-            else:
-                self._held.pop(host, None)
-
     def rates_allow_at_ns(self, now_ns: int) -> int:
         """Return the earliest instant from now on at which the quota and the adaptive rate allow one more send."""
         allowed_ns = now_ns
@@ -299,7 +290,9 @@ class Lane:
             duration_ns: how long it took.
             in_flight: how many were at the provider when it set out, itself included.
         """
-        self._release_slot(host)
+        self.in_flight -= 1
+        if self._held is not None:
+            _give_back(self._held, host)
         breaker = self.breaker if self.breaker is not None else self.breaker_of(host, now_ns)
         if type(outcome) is Sent:
             breaker.record_success(permit, now_ns, duration_ns)
@@ -310,7 +303,9 @@ class Lane:
 
     def take_back(self, permit: int, host: str, now_ns: int) -> None:
         """Record that an attempt that was admitted is not made: that says nothing about the provider."""
-        self._release_slot(host)
+        self.in_flight -= 1
+        if self._held is not None:
+            _give_back(self._held, host)
         self.breaker_of(host, now_ns).record_neutral(permit, now_ns)
 
     def _adapt(self, outcome: Outcome, now_ns: int, duration_ns: int, in_flight: int) -> None:
@@ -423,6 +418,14 @@ def lanes_of(
         Lane(number, channel, name if len(settings) > 1 else None, own, stream, arrivals)
         for number, (name, own) in enumerate(settings.items())
     )
+
+
+def _give_back(held: dict[str, int], host: str) -> None:
+    """Count one less of the slots that a host holds."""
+    if held.get(host, 0) > 1:
+        held[host] -= 1
+    else:
+        held.pop(host, None)
 
 
 def _record_failure_with_breaker(

@@ -96,8 +96,10 @@ MUTANTS = (
         LANE,
         "A slot is given back where an attempt has succeeded.",
         (
-            "        self._release_slot(host)\n        breaker =",
-            "        if type(outcome) is Sent:\n            self._release_slot(host)\n        breaker =",
+            "        self.in_flight -= 1\n        if self._held is not None:\n"
+            "            _give_back(self._held, host)\n        breaker =",
+            "        self.in_flight -= type(outcome) is Sent\n        if self._held is not None:\n"
+            "            _give_back(self._held, host)\n        breaker =",
         ),
         expected="liveness",
     ),
