@@ -6,8 +6,6 @@ import contextlib
 import gc
 import weakref
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
-from decimal import Decimal
 from functools import partial
 from typing import Any
 
@@ -15,7 +13,7 @@ import msgspec
 import pytest
 import trio
 import trio.testing
-from worlds import OK, Scripted, World, email, on_both_clocks, simulate
+from worlds import OK, PLACED, Scripted, World, email, on_both_clocks, simulate
 
 from actors import Notifier
 from actors.errors import IdempotencyConflict, NotifierClosed, RetrylabError, StoreFailed, WrongType
@@ -42,15 +40,6 @@ from actors.pipeline.orders import Acceptance
 from actors.pipeline.preferences import Preferences, SwitchedOff
 from actors.service.operations.dead_letters import DeadLetters
 from actors.storage.memory import MemoryStore
-
-PLACED = OrderPlaced(
-    order_id="7",
-    user_id="ann",
-    customer_email="ann@example.org",
-    customer_phone="+4670",
-    total_amount=Decimal("12.50"),
-    placed_at=datetime(2026, 1, 1, tzinfo=UTC),
-)
 
 
 def test_an_order_has_three_subscribers_email_sms_and_a_counter():

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-from decimal import Decimal
 from typing import Any
 
 import pytest
 import trio
-from worlds import OK, Scripted, World, email, on_both_clocks
+from worlds import OK, PLACED, Scripted, World, email, on_both_clocks
 
 from actors import Notifier
 from actors.kernel.async_handlers import HandlerCancelled, failure
@@ -16,15 +14,6 @@ from actors.messages import ActorFailed, OrderPlaced
 from actors.outcomes import Permanent, Sent
 from actors.pipeline.preferences import Preferences
 from actors.pipeline.templates import Templates
-
-PLACED = OrderPlaced(
-    order_id="7",
-    user_id="ann",
-    customer_email="ann@example.org",
-    customer_phone="+4670",
-    total_amount=Decimal("12.50"),
-    placed_at=datetime(2026, 1, 1, tzinfo=UTC),
-)
 
 
 class Odd(BaseException):

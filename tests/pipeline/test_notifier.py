@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import trio
-from worlds import EMAIL, SMS, World, email, on_both_clocks
+from worlds import EMAIL, PLACED, SMS, World, email, on_both_clocks
 
 from actors import Foreseen, NotificationService, Notifier, SqliteStore
 from actors.domain.attempts import Attempt, Provider
@@ -34,15 +34,6 @@ from actors.policies.quiet_hours import QuietHours
 from actors.settings.channel import NotifierConfig
 from actors.settings.faults import FaultConfig
 from actors.storage.memory import MemoryStore
-
-PLACED = OrderPlaced(
-    order_id="7",
-    user_id="ann",
-    customer_email="ann@example.org",
-    customer_phone="+4670",
-    total_amount=Decimal("12.50"),
-    placed_at=datetime(2026, 1, 1, tzinfo=UTC),
-)
 
 
 class Transport(Provider):

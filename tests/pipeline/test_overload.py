@@ -1,11 +1,11 @@
 """At most so many notifications are pending; one more is refused at the door, and nothing that was let in ever is."""
 
 import logging
-from datetime import UTC, datetime
 
+import msgspec
 import pytest
 from hypothesis import given, settings, strategies as st
-from worlds import EMAIL, SMS, Scripted, email, on_both_clocks, simulate
+from worlds import EMAIL, PLACED, SMS, Scripted, email, on_both_clocks, simulate
 
 import simulation
 from actors.errors import Overloaded
@@ -13,7 +13,6 @@ from actors.messages import (
     NotificationMovedToDeadLetter,
     NotificationRequested,
     NotificationSent,
-    OrderPlaced,
 )
 from actors.outcomes import Permanent
 from actors.pipeline.dead_letter_queue import RedriveDeadLetter
@@ -27,15 +26,8 @@ def ids(world):
     return [event.notification_id for event in world.events(NotificationRequested)]
 
 
-def placed(order_id="7"):
-    return OrderPlaced(
-        order_id=order_id,
-        user_id="ann",
-        customer_email="ann@example.org",
-        customer_phone="+4930123456",
-        total_amount=1,
-        placed_at=datetime(2026, 1, 1, tzinfo=UTC),
-    )
+def placed(order_id):
+    return msgspec.structs.replace(PLACED, order_id=order_id)
 
 
 @given(st.integers(1, 10**6), st.integers(0, 2 * 10**6))

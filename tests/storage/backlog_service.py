@@ -9,26 +9,20 @@ is sent and its standard input is closed.
 
 from __future__ import annotations
 
-import os
 import sys
 import time
-from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 import trio
+from service_parts import opened_store, say
 
-from actors import Notifier, PostgresStore, SendNotification, SqliteStore
+from actors import Notifier, SendNotification
 from actors.domain.attempts import Attempt, Provider
 from actors.messages import BreakerTransitioned, NotificationChannel, NotificationSent
 from actors.outcomes import Outcome, Sent
 
 LEASE = 3.0
 CONFIG = {"channels": {"push": {"max_in_flight": 1, "timeout": "10s"}}, "drain": "10m"}
-
-
-def say(*words: object) -> None:
-    """Say something so that it is known even if this process is gone right behind it."""
-    os.write(1, (" ".join(map(str, words)) + "\n").encode())
 
 
 class OneByOne(Provider):
@@ -45,10 +39,10 @@ class OneByOne(Provider):
 
 async def main(path: str, first: int, count: int) -> None:
     """Run the service."""
-    opened: AbstractAsyncContextManager[Any] = (
-        PostgresStore.open(path, lease=LEASE) if path.startswith("postgresql:") else SqliteStore.open(path)
-    )
-    async with opened as store, Notifier.open(CONFIG, providers=OneByOne(), store=store) as notifier:
+    async with (
+        opened_store(path, lease=LEASE) as store,
+        Notifier.open(CONFIG, providers=OneByOne(), store=store) as notifier,
+    ):
         notifier.bus.subscribe(NotificationSent)(lambda event: say("sent", event.notification_id))
         notifier.bus.subscribe(BreakerTransitioned)(lambda event: say("opened") if event.to_state == "open" else None)
 

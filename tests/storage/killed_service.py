@@ -8,19 +8,16 @@ NOTIFICATIONS of them and nothing is in flight, it ends; as a node, when its sta
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Iterator
-from contextlib import AbstractAsyncContextManager
-from typing import Any
 
 import trio
+from service_parts import opened_store, say
 
-from actors import Foreseen, Notifier, SendNotification, SqliteStore
+from actors import Foreseen, Notifier, SendNotification
 from actors.domain.attempts import Attempt, Provider
 from actors.messages import NotificationChannel, NotificationSent
 from actors.outcomes import Outcome, Permanent, Sent, Transient
-from actors.storage.postgres.store import PostgresStore
 
 CLIENTS = 40
 
@@ -35,11 +32,6 @@ CONFIG = {
         }
     }
 }
-
-
-def say(what: str, number: str) -> None:
-    """Say something so that it is known even if this process is gone right behind it."""
-    os.write(1, f"{what} {number}\n".encode())
 
 
 class Receiver(Provider):
@@ -70,10 +62,10 @@ async def publish(notifier: Notifier, numbers: Iterator[int]) -> None:
 async def main(path: str, first: int, notifications: int) -> None:
     """Run the service."""
     is_node = path.startswith("postgresql:")
-    opened: AbstractAsyncContextManager[Any] = (
-        PostgresStore.open(path, lease=LEASE) if is_node else SqliteStore.open(path)
-    )
-    async with opened as store, Notifier.open(CONFIG, providers=Receiver(), store=store) as notifier:
+    async with (
+        opened_store(path, lease=LEASE) as store,
+        Notifier.open(CONFIG, providers=Receiver(), store=store) as notifier,
+    ):
         notifier.bus.subscribe(NotificationSent)(lambda event: say("sent", event.notification_id))
         numbers = iter(range(first, first + notifications))
         async with trio.open_nursery() as clients:

@@ -10,22 +10,18 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 import trio
+from service_parts import opened_store, say
 
-from actors import Notifier, PostgresStore, SendNotification, SqliteStore
+from actors import Notifier, SendNotification
 from actors.domain.attempts import Attempt, Provider
 from actors.messages import NotificationChannel
 from actors.outcomes import Outcome, Sent
 from actors.pipeline import isolation
 
 CONFIG = {"channels": {"push": {"max_in_flight": 10}}}
-
-
-def say(*words: object) -> None:
-    os.write(1, (" ".join(map(str, words)) + "\n").encode())
 
 
 class Deadly(Provider):
@@ -53,10 +49,10 @@ async def main(path: str, notifications: int) -> None:
     say("started")
     isolation.PAUSE_S = 0.05  # no one kills this process over and over
     deadly = Deadly()
-    opened: AbstractAsyncContextManager[Any] = (
-        PostgresStore.open(path, node="one") if path.startswith("postgresql:") else SqliteStore.open(path)
-    )
-    async with opened as store, Notifier.open(CONFIG, providers=deadly, store=store) as notifier:
+    async with (
+        opened_store(path, node="one") as store,
+        Notifier.open(CONFIG, providers=deadly, store=store) as notifier,
+    ):
         for number in range(notifications):
             name = f"poison-{number}" if number % 20 == 7 else str(number)
             await notifier.send(

@@ -7,16 +7,14 @@ import sys
 import threading
 import time
 from bisect import bisect_left
-from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from random import Random
-from typing import Any
 
 import psycopg
 import pytest
 import trio
+from service_parts import opened_store
 
-from actors import PostgresStore, SqliteStore
 from actors.policies.resuming import ceiling_per_s
 from actors.settings.breaker import CircuitBreakerConfig
 
@@ -90,10 +88,7 @@ def wait_until_taken_over(dsn: str) -> None:
 
 async def check_ended(path: str, notification_ids: set[str]) -> None:
     """Check that nothing in a store has not ended, and that these have."""
-    opened: AbstractAsyncContextManager[Any] = (
-        PostgresStore.open(path) if path.startswith("postgresql:") else SqliteStore.open(path)
-    )
-    async with opened as store:
+    async with opened_store(path) as store:
         assert list(store.open_deliveries(0)) == []
         assert list(store.dead_letters()) == []
         for notification_id in notification_ids:

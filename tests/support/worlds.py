@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
 
 import msgspec
@@ -26,6 +27,7 @@ from actors.messages import (
     NotificationRequested,
     NotificationSent,
     NotificationSuppressed,
+    OrderPlaced,
     SendNotification,
 )
 from actors.notifier import Pipeline
@@ -41,6 +43,14 @@ START = datetime(2026, 1, 1, tzinfo=UTC)
 EMAIL, SMS = NotificationChannel.EMAIL, NotificationChannel.SMS
 PUSH, WEBHOOK = NotificationChannel.PUSH, NotificationChannel.WEBHOOK
 OK = Sent()
+PLACED = OrderPlaced(
+    order_id="7",
+    user_id="ann",
+    customer_email="ann@example.org",
+    customer_phone="+4670",
+    total_amount=Decimal("12.50"),
+    placed_at=START,
+)
 
 
 def email(notification_id: str = "n", **fields: Any) -> SendNotification:
