@@ -169,7 +169,9 @@ class Connection:
 
     def _begin_request(self) -> None:
         self._method = b""
-        self._body_bytes = self._body_parts = 0
+        self.body_bytes = 0
+        """Bytes of a body that are held until its request is answered."""
+        self._body_parts = 0
         self._body_since: float | None = None
         self._has_body_ended = False
         self._head = b""
@@ -189,7 +191,7 @@ class Connection:
     @property
     def reads_since(self) -> float | None:
         """Since when it reads a body of which there is a part (on trio's clock); None: it reads none, or no longer."""
-        reads = self._body_bytes > 0 and not (self._has_body_ended or self._is_over or self.is_sent_away)
+        reads = self.body_bytes > 0 and not (self._has_body_ended or self._is_over or self.is_sent_away)
         return self._body_since if reads else None
 
     def send_away(self) -> None:
@@ -296,7 +298,8 @@ class Connection:
                 await self._refuse(_Ended(HTTPStatus.SERVICE_UNAVAILABLE, "the service is stopping"))
             raise
         finally:
-            self._room.release(self._body_bytes)
+            self._room.release(self.body_bytes)
+            self.body_bytes = 0
         if self._is_over:
             return False
         if not self._has_started:
@@ -405,15 +408,15 @@ class Connection:
             self._body_since = trio.current_time()
         while (event := self._h11.next_event()) is h11.NEED_DATA:
             self._waits_since = self._body_since
-            in_time = self._limits.body_s + self._body_bytes / self._limits.body_bytes_per_s
+            in_time = self._limits.body_s + self.body_bytes / self._limits.body_bytes_per_s
             if not await self._read(Waits.FINISH, self._body_since + in_time):
                 raise _Ended
         if not isinstance(event, h11.Data):
             self._has_body_ended = True
             return {"type": "http.request", "body": b"", "more_body": False}
-        self._body_bytes += len(event.data)
+        self.body_bytes += len(event.data)
         self._body_parts += 1
-        if self._body_parts > PARTS_MAX + self._body_bytes // 64:
+        if self._body_parts > PARTS_MAX + self.body_bytes // 64:
             raise _Ended(HTTPStatus.BAD_REQUEST, "the body comes in too many parts")
         if not self._room.hold(self, len(event.data)):
             raise _Ended(HTTPStatus.SERVICE_UNAVAILABLE, "too many bodies are being read")

@@ -144,6 +144,9 @@ class HttpServer:
         self._held += size
         if self._held <= self._limits.bodies_bytes:
             return True
+        going = sum(each.body_bytes for each in self._connections if each.is_sent_away)
+        if self._held - going <= self._limits.bodies_bytes:
+            return True
         reading = [
             (each.reads_since, each)
             for each in self._connections
