@@ -16,7 +16,7 @@ from actors.settings.adaptive import AdaptiveRateConfig, AdaptiveThrottleConfig,
 from actors.settings.base import Settings
 from actors.settings.breaker import CircuitBreakerConfig as CircuitBreakerConfig
 from actors.settings.distributions import Distribution
-from actors.settings.quantities import Duration, PositiveDuration, PositiveWholeNumber, Share, Wanted, wanted
+from actors.settings.quantities import Duration, NotNegative, PositiveDuration, PositiveWholeNumber, Share, Wanted, wanted
 from actors.settings.rate_limit import RateLimitConfig as RateLimitConfig
 from actors.settings.retry import RetryConfig as RetryConfig
 
@@ -58,6 +58,9 @@ class ProviderConfig(Settings):
     connections: PositiveWholeNumber | None = None
     """How many connections to it there are at most; stands for a transport's: it is the `max_in_flight` of a channel
     that is given none, or more. What waits for one is no attempt and no failure. None: no bound."""
+
+    price: NotNegative = 0.0
+    """What a request to it costs, in a unit of your own; the summary's `cost` is the sum of all."""
 
     discipline: Discipline = "fifo"
     """What happens to more than its capacity. `fifo`: they wait, first come, first served. `critical_first`: critical

@@ -225,6 +225,15 @@ class FaultConfig(Settings):
         keys = [key for key in type(self).model_fields if key not in _NOT_FAULTS]
         return frozenset(key for key in keys if not any(getattr(self, key) is nothing for nothing in (None, False)))
 
+    @property
+    def ends_at(self) -> float | None:
+        """When it is over, in seconds of the run: its window, or the time for which the process is gone. None: never."""
+        if self.for_ is not None:
+            return self.at + self.for_
+        if self.crash == "process" or self.restart_after is not None:
+            return self.at + (self.restart_after or 0.0)
+        return None
+
     @model_validator(mode="after")
     def _at_least_one(self) -> Self:
         if not self.injects:

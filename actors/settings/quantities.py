@@ -229,6 +229,11 @@ def _more_than_0(value: Any, _unit_required: bool) -> float | None:
     return result if result is not None and result > 0 else None
 
 
+def _at_least_0(value: Any, _unit_required: bool) -> float | None:
+    result = _plain_number(value)
+    return result if result is not None and result >= 0 else None
+
+
 def _text(value: Any, _unit_required: bool) -> str | None:
     return value if isinstance(value, str) and value.strip() else None
 
@@ -287,6 +292,9 @@ PositiveNumber = Annotated[
     float, Wanted("a number of more than 0", _more_than_0, {"type": "number", "exclusiveMinimum": 0})
 ]
 """Finite, more than 0."""
+
+NotNegative = Annotated[float, Wanted("a number of at least 0", _at_least_0, {"type": "number", "minimum": 0})]
+"""Finite, at least 0."""
 
 Text = Annotated[str, Wanted("text that is not empty", _text, {"type": "string", "pattern": r"\S"})]
 

@@ -140,7 +140,7 @@ def _kinds(file: Path, sets: Sequence[str], metrics: Sequence[str]) -> dict[str,
         if isinstance(scenario, ConfigurationError):
             return {}
         paths = checked_metrics(metrics or [DEFAULT_METRIC], [scenario], "")
-        return {path: metric_kind(scenario.providers_used, path) for path in paths}
+        return {path: metric_kind(scenario.outline, path) for path in paths}
     except ConfigurationError:
         return {}
 

@@ -190,7 +190,7 @@ class Comparison:
 
     def figure(self, metric: str) -> MetricKind:
         """Return what kind of metric it is."""
-        return metric_kind(self.scenario.providers_used, metric)
+        return metric_kind(self.scenario.outline, metric)
 
 
 def save_comparison(comparison: Comparison, directory: str | Path) -> list[Path]:

@@ -18,7 +18,7 @@ from simulation.results.formatting import duration_text
 from simulation.results.result import Result
 from simulation.results.series import SeriesCounter, bucket_width_ns
 from simulation.scenario import Expectation
-from simulation.scenario.metrics import MetricKind, metric_kind
+from simulation.scenario.metrics import MetricKind, metric_kind, path_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -92,7 +92,7 @@ class Wording(NamedTuple):
 
 def wording(result: Result, expectation: Expectation, value: float | None) -> Wording:
     """Return an expectation of a run and the value of its metric in words, with units."""
-    kind = metric_kind(result.scenario.providers_used, ".".join(expectation.path))
+    kind = metric_kind(result.scenario.outline, path_of(expectation.path))
     wanted = expectation.value
     wanted_text = f"{_WANTED[expectation.op]} {_with_unit(wanted, kind)}".lstrip()
     if value is None:

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any, Generic, NamedTuple, ParamSpec, Protocol
 
 from actors.instants import NS_PER_S
 from actors.messages import BreakerState, NotificationChannel
-from simulation.results.counters import BreakerNow, RunningMetrics
+from simulation.results.counters import BreakerNow
+from simulation.results.recorder import group_of
+from simulation.results.tallies import Figures
 
 if TYPE_CHECKING:
     from simulation.results.recorder import Recorder
@@ -44,8 +46,8 @@ class RunSnapshot:
 
     @property
     def refused_arrivals(self) -> int:
-        """How many arrivals found the process down."""
-        return self._recorder.refused_arrivals
+        """How many arrivals found the process down, or no room."""
+        return self._recorder.ledger.figures().refused
 
     def counts_of(self, channel: NotificationChannel | None = None) -> dict[str, int]:
         """Return the counts of a summary, such as `accepted`, `sent`, `dead_lettered`, `in_flight` and `attempts`."""
@@ -56,7 +58,7 @@ class RunSnapshot:
         return self._metrics(channel).retry_amplification
 
     def delivery_time_of(self, channel: NotificationChannel | None, share: float) -> float | None:
-        """Return about how many seconds `share` of those sent took at most, within 0.4%; None without any."""
+        """Return about how many seconds `share` of those delivered so far took at most, within 0.4%; None without any."""
         return self._metrics(channel).delivery_time_so_far(share)
 
     def dlq_of(self, channel: NotificationChannel | None = None) -> tuple[int, int]:
@@ -80,8 +82,8 @@ class RunSnapshot:
         """Return all metrics as a result's summary has them; the exact quantiles take longer the longer the run."""
         return self._recorder.summary_of(channel, self.at_ns)
 
-    def _metrics(self, channel: NotificationChannel | None) -> RunningMetrics:
-        return self._recorder.metrics if channel is None else self._recorder.channel_metrics[channel]
+    def _metrics(self, channel: NotificationChannel | None) -> Figures:
+        return self._recorder.ledger.figures(group_of(channel))
 
 
 class Listener(Generic[P]):

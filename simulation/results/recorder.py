@@ -26,13 +26,11 @@ from actors.messages import (
 )
 from actors.pipeline.lane import breaker_name
 from simulation.results.counters import (
-    COUNTED_ALWAYS,
     BreakerMetrics,
-    Counted,
     ProviderMetrics,
-    RunningMetrics,
     by_type,
 )
+from simulation.results.ledger import WHOLE, Group, Ledger
 from simulation.results.series import SeriesCounter
 
 CHUNK = 4096
@@ -53,31 +51,24 @@ class Recorder:
 
     def __init__(
         self,
+        ledger: Ledger,
         providers: Mapping[NotificationChannel, Sequence[str]],
         *,
         keep_history: bool,
         series_bucket_ns: int,
-        counted: Counted = COUNTED_ALWAYS,
     ) -> None:
         """Make a recorder.
 
         Args:
+            ledger: counts what happens.
             providers: the channels, each with the names of its providers in order.
             keep_history: whether to keep every event.
             series_bucket_ns: the width of a bucket of the series.
-            counted: what may happen in the run, and so has to be counted.
         """
-        channels = list(providers)
+        self.ledger = ledger
         self.history: list[RecordedEvent] = []
         """The whole history if it is kept; else the first dead letters."""
         self.keeps_history = keep_history
-        self.metrics = RunningMetrics(exact=keep_history, counted=counted)
-        # With one channel there is nothing to tell apart.
-        self.channel_metrics = (
-            {channels[0]: self.metrics}
-            if len(channels) == 1
-            else {channel: RunningMetrics(exact=keep_history, counted=counted) for channel in channels}
-        )
         self.breaker_metrics = {
             breaker_name(channel, number, name): BreakerMetrics()
             for channel, names in providers.items()
@@ -93,8 +84,6 @@ class Recorder:
         """Called now and then, when all is folded, with the time of the latest event."""
         self.on_events: Callable[[Sequence[RecordedEvent]], None] | None = None
         """Given a chunk of the history at a time."""
-        self.refused_arrivals = 0
-        """How many arrivals found the process down; they are not in the history."""
         self._in_flight = 0
         """Up to the last chunk."""
         self._latest_ns = 0
@@ -162,8 +151,7 @@ class Recorder:
         sorted_events = by_type(chunk)
         for transition in sorted_events.get(BreakerTransitioned, []):
             self.breaker_metrics[transition.breaker].fold(transition)
-        self.metrics.fold(sorted_events)
-        self._fold_channels(sorted_events)
+        self.ledger.fold(sorted_events)
         self.provider_metrics.fold(sorted_events)
         self.series.fold(sorted_events)
         if self.keeps_history:
@@ -181,19 +169,7 @@ class Recorder:
     def summary_of(self, channel: NotificationChannel | None, simulated_ns: int) -> dict[str, Any]:
         """Return the metrics of a channel so far, or those of all when it is None."""
         self.fold()
-        metrics = self.metrics if channel is None else self.channel_metrics[channel]
-        return metrics.summary(simulated_ns)
-
-    def _fold_channels(self, sorted_events: dict[type, list[Any]]) -> None:
-        for channel, metrics in self.channel_metrics.items():
-            if metrics is not self.metrics:
-                metrics.fold(
-                    {
-                        kind: [event for event in events if event.channel is channel]
-                        for kind, events in sorted_events.items()
-                        if hasattr(kind, "channel")
-                    }
-                )
+        return self.ledger.figures(group_of(channel)).summary(simulated_ns, self.ledger.within_s)
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what there is to pickle of a finished run: all but what it takes to record more."""
@@ -203,3 +179,8 @@ class Recorder:
         """Return the SHA-256 over the ordered history so far."""
         self.fold()
         return self._digest.hexdigest()
+
+
+def group_of(channel: NotificationChannel | None) -> Group:
+    """Return the group of what is counted on a channel, or of all when it is None."""
+    return WHOLE if channel is None else ("channels", channel.value)

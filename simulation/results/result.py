@@ -12,6 +12,7 @@ from simulation.results.recorder import Recorder
 from simulation.results.reproduce import Origin
 from simulation.scenario import Scenario
 from simulation.scenario.identity import critical_prefixes
+from simulation.scenario.metrics import VERSION
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -49,21 +50,22 @@ class Result:
         recorder, simulated_ns = self._recorder, self._simulated_ns
         digest = recorder.digest()
         breakers = {str(name): metrics.summary(simulated_ns) for name, metrics in recorder.breaker_metrics.items()}
+        metrics = recorder.ledger.summary(simulated_ns)
         summary: dict[str, Any] = {
+            "version": VERSION,
             "scenario": self.scenario.name,
             "seed": self.scenario.seed,
             "runtime": runtime,
             "simulated_s": simulated_ns / NS_PER_S,
-            "refused_arrivals": recorder.refused_arrivals,
-            **recorder.metrics.summary(simulated_ns),
+            **metrics,
             "breaker": breakers,
             "channels": {
-                str(channel): {
-                    **metrics.summary(simulated_ns),
-                    "breaker": breakers[str(channel)],
+                channel.value: {
+                    **metrics["channels"][channel.value],
+                    "breaker": breakers[channel.value],
                     **recorder.provider_metrics.summary(channel),
                 }
-                for channel, metrics in recorder.channel_metrics.items()
+                for channel in self.scenario.channels_used
             },
         }
         expectations = []

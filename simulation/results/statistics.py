@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from array import array
+from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 
 from actors.instants import NS_PER_S
-
-QUANTILES = {"p50": 0.50, "p90": 0.90, "p99": 0.99}
+from simulation.scenario.metrics import QUANTILES
 
 SORTED_WITHOUT_NUMPY = 50_000
 """So many durations Python sorts in less time than the import of NumPy takes, a tenth of a second."""
@@ -23,15 +23,46 @@ class Durations(ABC):
         """Add several."""
 
     @abstractmethod
-    def quantile_so_far(self, share: float) -> float | None:
-        """Return about the value in seconds that `share` of them do not exceed; None without any.
-
-        At most 0.4% off, and cheap to ask again and again while they come: it costs as much as what has come since.
-        """
+    def sketch(self) -> Histogram:
+        """Return a sketch of them, not to be changed: cheap to ask for again and again while they come."""
 
     @abstractmethod
-    def _quantiles_ns(self, shares: Iterable[float]) -> list[float]:
-        """Return for each share the value that so many of them do not exceed."""
+    def _quantiles_ns(self, shares: Iterable[float], of: int) -> list[float | None]:
+        """Return for each share the value that so many do not exceed of so many, those beyond these being longer than
+        any; None where it is one of those."""
+
+    @abstractmethod
+    def at_most(self, limit_ns: int) -> int:
+        """Return how many are at most this long."""
+
+    @abstractmethod
+    def plus(self, others: Iterable[Durations]) -> Durations:
+        """Return these and those of others of the same kind."""
+
+    @property
+    def count(self) -> int:
+        """How many there are."""
+        return self._count_total_max_ns[0]
+
+    def quantiles_of(self, offered: int) -> dict[str, float | None]:
+        """Return quantiles in seconds of so many, of which these have ended and the others never do.
+
+        Where either neighbour of a quantile is one of those that never end, it is None; so it is without any.
+        """
+        if not offered:
+            return dict.fromkeys(QUANTILES)
+        values_ns = self._quantiles_ns(QUANTILES.values(), offered)
+        return {
+            name: None if value_ns is None else value_ns / NS_PER_S
+            for name, value_ns in zip(QUANTILES, values_ns, strict=True)
+        }
+
+    def mean_and_max(self) -> dict[str, float | None]:
+        """Return their mean and the longest in seconds; both are None without any."""
+        count, total_ns, max_ns = self._count_total_max_ns
+        if not count:
+            return {"mean": None, "max": None}
+        return {"mean": total_ns / count / NS_PER_S, "max": max_ns / NS_PER_S}
 
     @property
     @abstractmethod
@@ -39,12 +70,8 @@ class Durations(ABC):
 
     def statistics(self) -> dict[str, float | None]:
         """Return mean, quantiles and maximum in seconds; each is None without any."""
-        count, total_ns, max_ns = self._count_total_max_ns
-        if not count:
-            return dict.fromkeys(("mean", *QUANTILES, "max"))
-        values_ns = self._quantiles_ns(QUANTILES.values())
-        quantiles = {name: value_ns / NS_PER_S for name, value_ns in zip(QUANTILES, values_ns, strict=True)}
-        return {"mean": total_ns / count / NS_PER_S, **quantiles, "max": max_ns / NS_PER_S}
+        ends = self.mean_and_max()
+        return {"mean": ends["mean"], **self.quantiles_of(self.count), "max": ends["max"]}
 
 
 class Samples(Durations):
@@ -52,19 +79,21 @@ class Samples(Durations):
 
     def __init__(self, samples: Iterable[int] = ()) -> None:
         self._samples = array("q", samples)
+        self._sorted: Sequence[int] | None = None
         self._sketch: Histogram | None = None
         self._sketched = 0
         """How many of the samples are in it."""
 
     def extend(self, durations_ns: list[int]) -> None:
         self._samples.extend(durations_ns)
+        self._sorted = None
 
-    def quantile_so_far(self, share: float) -> float | None:
+    def sketch(self) -> Histogram:
         if self._sketch is None:
             self._sketch = Histogram()
         self._sketch.extend(self._samples[self._sketched :])
         self._sketched = len(self._samples)
-        return self._sketch.quantile_so_far(share)
+        return self._sketch
 
     @property
     def _count_total_max_ns(self) -> tuple[int, int, int]:
@@ -72,22 +101,38 @@ class Samples(Durations):
             return 0, 0, 0
         return len(self._samples), sum(self._samples), max(self._samples)
 
-    def _quantiles_ns(self, shares: Iterable[float]) -> list[float]:
+    def _quantiles_ns(self, shares: Iterable[float], of: int) -> list[float | None]:
         ordered = self._ordered()
-        return [_interpolated(ordered, share) for share in shares]
+        return [_interpolated(ordered, share, of) for share in shares]
+
+    def at_most(self, limit_ns: int) -> int:
+        return bisect_right(self._ordered(), limit_ns)
+
+    def plus(self, others: Iterable[Durations]) -> Samples:
+        together = Samples(self._samples)
+        for other in others:
+            assert isinstance(other, Samples)
+            together._samples.extend(other._samples)
+        return together
 
     def _ordered(self) -> Sequence[int]:
-        if len(self._samples) <= SORTED_WITHOUT_NUMPY:
-            return sorted(self._samples)
-        import numpy as np
+        if self._sorted is None and len(self._samples) <= SORTED_WITHOUT_NUMPY:
+            self._sorted = sorted(self._samples)
+        elif self._sorted is None:
+            import numpy as np
 
-        return array("q", np.sort(np.frombuffer(self._samples, dtype=np.int64)).tobytes())
+            self._sorted = array("q", np.sort(np.frombuffer(self._samples, dtype=np.int64)).tobytes())
+        return self._sorted
 
 
-def _interpolated(ordered: Sequence[int], share: float) -> float:
+def _interpolated(ordered: Sequence[int], share: float, of: int) -> float | None:
     """Return a quantile to the last bit as numpy does, which reckons from the nearer of the two values around it."""
-    beyond, before = math.modf(share * (len(ordered) - 1))
-    low, high = ordered[int(before)], ordered[min(int(before) + 1, len(ordered) - 1)]
+    beyond, before = math.modf(share * (of - 1))
+    first = int(before)
+    last = min(first + 1, of - 1) if beyond else first
+    if last >= len(ordered):
+        return None
+    low, high = ordered[first], ordered[last]
     return low + (high - low) * beyond if beyond < 0.5 else high - (high - low) * (1 - beyond)
 
 
@@ -98,13 +143,19 @@ BITS = 7
 class Histogram(Durations):
     """Keeps counts in log-linear buckets (as HdrHistogram by Tene): bounded memory for any number of durations.
 
-    Mean and maximum are exact. A quantile is interpolated as that of `Samples` is, but between the middles of the
+    Mean, maximum and how many are within the given limits are exact. A quantile is interpolated as that of `Samples` is, but between the middles of the
     buckets, so it is at most 0.4% off.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, limits_ns: Iterable[int] = ()) -> None:
+        """Begin with none.
+
+        Args:
+            limits_ns: those that :meth:`at_most` may be asked for.
+        """
         import numpy as np
 
+        self._at_most = dict.fromkeys(limits_ns, 0)
         self._counts = np.zeros((64 - BITS) << BITS, dtype=np.int64)
         self._total_ns = 0
         self._max_ns = 0
@@ -121,23 +172,48 @@ class Histogram(Durations):
         shifts = np.maximum(exponents - 1 - BITS, 0)
         buckets = (shifts << BITS) + (values >> shifts)
         np.add.at(self._counts, buckets, 1)
+        for limit_ns in self._at_most:
+            self._at_most[limit_ns] += int((values <= limit_ns).sum())
         self._total_ns += sum(durations_ns)
         self._max_ns = max(self._max_ns, max(durations_ns))
         self._count += len(durations_ns)
 
-    def quantile_so_far(self, share: float) -> float | None:
-        return self._quantiles_ns([share])[0] / NS_PER_S if self._count else None
+    def sketch(self) -> Histogram:
+        return self
+
+    def quantile(self, share: float) -> float | None:
+        """Return about the value in seconds that `share` of them do not exceed; None without any. At most 0.4% off."""
+        (value_ns,) = self._quantiles_ns([share], self._count) if self._count else (None,)
+        return None if value_ns is None else value_ns / NS_PER_S
+
+    def at_most(self, limit_ns: int) -> int:
+        return self._at_most[limit_ns]
+
+    def plus(self, others: Iterable[Durations]) -> Histogram:
+        together = Histogram(self._at_most)
+        for part in (self, *others):
+            assert isinstance(part, Histogram)
+            together._counts += part._counts
+            together._total_ns += part._total_ns
+            together._max_ns = max(together._max_ns, part._max_ns)
+            together._count += part._count
+            for limit_ns, count in part._at_most.items():
+                together._at_most[limit_ns] += count
+        return together
 
     @property
     def _count_total_max_ns(self) -> tuple[int, int, int]:
         return self._count, self._total_ns, self._max_ns
 
-    def _quantiles_ns(self, shares: Iterable[float]) -> list[float]:
+    def _quantiles_ns(self, shares: Iterable[float], of: int) -> list[float | None]:
         counts_up_to = self._counts.cumsum()
-        found = []
+        found: list[float | None] = []
         for share in shares:
-            beyond, before = math.modf(share * (self._count - 1))
-            ranks = [before + 1, min(before + 2, self._count)]
+            beyond, before = math.modf(share * (of - 1))
+            ranks = [before + 1, min(before + 2, of) if beyond else before + 1]
+            if ranks[1] > self._count:
+                found.append(None)
+                continue
             low, high = (self._middle_ns(int(bucket)) for bucket in counts_up_to.searchsorted(ranks))
             found.append(low + beyond * (high - low))
         return found
@@ -148,9 +224,14 @@ class Histogram(Durations):
         return min(lowest + ((1 << shift) - 1) / 2, float(self._max_ns))
 
 
-def durations(*, exact: bool) -> Durations:
-    """Return an empty collection of durations, that keeps every one or only counts."""
-    return Samples() if exact else Histogram()
+def durations(*, exact: bool, limits_ns: Iterable[int] = ()) -> Durations:
+    """Return an empty collection of durations, that keeps every one or only counts.
+
+    Args:
+        exact: whether it keeps every one.
+        limits_ns: those that :meth:`Durations.at_most` may be asked for.
+    """
+    return Samples() if exact else Histogram(limits_ns)
 
 
 def student_t(probability: float, degrees: float) -> float:

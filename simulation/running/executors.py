@@ -19,7 +19,7 @@ from simulation.running.cache_key import code_hash
 from simulation.running.process_pool import processes
 from simulation.scenario import Scenario
 from simulation.scenario.arguments import check_counts
-from simulation.scenario.metrics import NOT_METRICS, MetricKind, Shape, summary_shape
+from simulation.scenario.metrics import NEVER, NOT_METRICS, MetricKind, Outline, Shape, keys_of, path_of, summary_shape
 
 AHEAD = 3
 """So many tasks for each worker are under way or wait for it, so that none is idle, and few are lost when it ends."""
@@ -94,28 +94,34 @@ def do(task: Task) -> RunMetrics:
 
 
 def figure_at(summary: Any, path: str) -> float | None:
-    """Return the metric of a summary at a path such as ``dlq.peak``; None where there is nothing to measure."""
-    for key in path.split("."):
-        summary = summary[key]
-    return None if summary is None else float(summary)
+    """Return the metric of a summary at a path such as ``dlq.peak``.
+
+    A quantile of those that were never delivered is infinite. None: there is nothing to measure.
+    """
+    above: Any = {}
+    for key in keys_of(path):
+        above, summary = summary, summary[key]
+    if summary is None:
+        return math.inf if above.get(NEVER) else None
+    return float(summary)
 
 
 def metric_paths(scenario: Scenario) -> tuple[str, ...]:
     """Return the paths of all metrics in the summary of a scenario, in its order."""
-    return _paths(tuple((channel, tuple(names)) for channel, names in scenario.providers_used.items()))
+    return _paths(scenario.outline)
 
 
 @cache
-def _paths(providers: Any) -> tuple[str, ...]:
-    return tuple(_below(summary_shape(dict(providers))))
+def _paths(outline: Outline) -> tuple[str, ...]:
+    return tuple(path_of(keys) for keys in _below(summary_shape(outline)))
 
 
-def _below(shape: Shape, above: str = "") -> Iterator[str]:
+def _below(shape: Shape, above: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
     for key, part in shape.items():
         if not isinstance(part, MetricKind):
-            yield from _below(part, f"{above}{key}.")
+            yield from _below(part, (*above, key))
         elif part not in NOT_METRICS:
-            yield f"{above}{key}"
+            yield (*above, key)
 
 
 @contextmanager

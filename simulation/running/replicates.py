@@ -54,7 +54,7 @@ def checked_metrics(paths: Sequence[str], scenarios: Sequence[Scenario], name: s
         ConfigurationError: it is no list of paths, or one is no metric of the summary of every scenario.
     """
     check_texts(name, paths, "sent_fraction")
-    shapes = [summary_shape(scenario.providers_used) for scenario in scenarios]
+    shapes = [summary_shape(scenario.outline) for scenario in scenarios]
     problems = []
     for path in paths:
         try:
@@ -80,7 +80,7 @@ def kinds_of_metrics(paths: Sequence[str], scenarios: Sequence[Scenario], name: 
     Raises:
         ConfigurationError: one is a metric of none of the summaries; all problems.
     """
-    unlike = list({str(scenario.providers_used): scenario for scenario in scenarios}.values())
+    unlike = list({scenario.outline: scenario for scenario in scenarios}.values())
     kinds: dict[str, MetricKind] = {}
     problems: list[str] = []
     for path in paths:
@@ -91,7 +91,7 @@ def kinds_of_metrics(paths: Sequence[str], scenarios: Sequence[Scenario], name: 
             except ConfigurationError as error:
                 found += error.problems
             else:
-                kinds[path] = metric_kind(scenario.providers_used, path)
+                kinds[path] = metric_kind(scenario.outline, path)
                 break
         else:
             problems += found

@@ -29,19 +29,21 @@ from actors.settings.channel import ChannelConfig
 from actors.storage.lossy import LossyStore
 from actors.storage.memory import MemoryStore
 from simulation.engine.message_faults import MessageFaults, is_message_fault
-from simulation.results.counters import Counted
+from simulation.results.ledger import Entry, Ledger
 from simulation.results.progress import Listener, RunSnapshot
 from simulation.results.recorder import Recorder
 from simulation.results.reproduce import Origin
 from simulation.results.result import Result
 from simulation.results.series import bucket_width_ns
+from simulation.results.tallies import Counted
 from simulation.running.operator import Operator
 from simulation.running.service import Service
 from simulation.running.system_faults import FaultInjector, is_system_fault
 from simulation.running.workload import Clients, Source
-from simulation.scenario import ClosedWorkload, EventWorkload, Scenario
+from simulation.scenario import ChannelWorkload, ClosedWorkload, EventWorkload, Scenario
 from simulation.scenario.arguments import check_mapping, check_word
 from simulation.scenario.loading import given
+from simulation.scenario.model import class_of
 
 if TYPE_CHECKING:
     from simulation.engine.schedules import Schedule
@@ -242,12 +244,27 @@ def _plan(
 
 def recorder_of(scenario: Scenario) -> Recorder:
     """Return a recorder for a run of a scenario."""
-    return Recorder(
-        scenario.providers_used,
-        keep_history=scenario.record == "full",
-        series_bucket_ns=bucket_width_ns(scenario.arrivals_end_ns),
+    keeps_history = scenario.record == "full"
+    ledger = Ledger(
+        scenario.outline,
+        [Entry(class_of(entry), entry.channels) for entry in scenario.workload],
+        exact=keeps_history,
         counted=_counted(scenario),
+        prices=_prices(scenario),
     )
+    return Recorder(
+        ledger,
+        scenario.providers_used,
+        keep_history=keeps_history,
+        series_bucket_ns=bucket_width_ns(scenario.arrivals_end_ns),
+    )
+
+
+def _prices(scenario: Scenario) -> dict[NotificationChannel, dict[str, float]]:
+    return {
+        channel: {name: lane.provider.price for name, lane in config.by_provider().items()}
+        for channel, config in _channels(scenario).items()
+    }
 
 
 def _checker(scenario: Scenario, recorder: Recorder, rules: Rules, invariants: Choice) -> Checker:
@@ -343,14 +360,17 @@ def build(system: ActorSystem, plan: RunPlan) -> Pipeline:
     if any(is_system_fault(fault) for fault in scenario.faults):
         system.spawn(FaultInjector, scenario.faults, service)
     # Where none is ever refused, arrivals go to the one pipeline that there is, by the shortest way.
-    gate = service if scenario.crashes_as_a_whole or scenario.max_pending is not None else None
-    send = service.pipeline.handler.tell if gate is None else gate.send
-    announce = service.pipeline.bus.announce if gate is None else gate.announce
+    is_gated = scenario.crashes_as_a_whole or scenario.max_pending is not None
+    send = None if is_gated else service.pipeline.handler.tell
+    announce = None if is_gated else service.pipeline.bus.announce
     for number, entry in enumerate(scenario.workload):
+        lose = partial(recorder.ledger.refuse, number, entry.channels)
         if isinstance(entry, ClosedWorkload):
-            service.answer(system.spawn(Clients, number, scenario, entry, send))
+            service.answer(system.spawn(Clients, number, scenario, entry, send, service.send, lose))
+        elif isinstance(entry, EventWorkload):
+            system.spawn(Source, number, scenario, entry, announce, service.announce, lose)
         else:
-            system.spawn(Source, number, scenario, entry, announce if isinstance(entry, EventWorkload) else send)
+            system.spawn(Source, number, scenario, entry, send, service.send, lose)
     if scenario.operations:
         system.spawn(Operator, scenario.operations, lambda: service.pipeline)
     system.spawn(RunController, scenario, recorder, service)
@@ -367,6 +387,8 @@ def _counted(scenario: Scenario) -> Counted:
             config.adaptive_throttle is not None or config.circuit_breaker.when_open == "fail" for config in lanes
         ),
         fallbacks=any(config.fallback is not None for config in channels),
+        forgotten_ids=any(isinstance(entry, ChannelWorkload) and entry.repeats for entry in scenario.workload)
+        and scenario.remember_ids < scenario.duration + scenario.drain,
     )
 
 

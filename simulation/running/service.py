@@ -14,7 +14,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from actors.errors import InvariantBreach, NotifierClosed, Overloaded
+from actors.errors import InvariantBreach, Overloaded
 from actors.instants import seconds
 from actors.kernel.actor import ActorRef
 from actors.kernel.futures import Future
@@ -22,14 +22,17 @@ from actors.kernel.system import ActorSystem
 from actors.messages import ActorFailed, BreakerTransitioned, SendNotification
 from actors.notifier import Pipeline
 from actors.pipeline.orders import Acceptance, Submit
-from actors.policies.admission import RETRY_AFTER
 from actors.storage.lossy import LossyStore
 from actors.storage.memory import MemoryStore
 from simulation.results.recorder import Recorder
-from simulation.running.workload import ENDS, Clients, Forgotten, TurnedAway
+from simulation.running.workload import ENDS, Clients, Forgotten, Refuse
 
 RESTART = "restart"
 """What a breaker's transition is caused by when its state is lost with the process."""
+
+
+DOWN, OVERLOADED = "down", "overloaded"
+"""Why an arrival is refused: the process is down, or as many notifications are pending as may be."""
 
 
 class Service:
@@ -43,7 +46,7 @@ class Service:
         Args:
             system: what it runs on.
             store: what outlives its process.
-            recorder: counts the notifications in flight and the arrivals that were refused.
+            recorder: counts the notifications in flight.
             make: starts a pipeline over the store.
         """
         self._system = system
@@ -75,45 +78,25 @@ class Service:
 
     # ── arrivals ────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def send(self, command: SendNotification) -> None:
-        """Send a command to the handler.
-
-        Raises:
-            NotifierClosed: the process is down.
-        """
-        self._check_up()
-        if self.pipeline.wiring.admission.max_pending is None:
-            self.pipeline.handler.tell(command)
-            return
-        answer: Future[Acceptance] = self._system.future_class()
-        answer.when_done(partial(self._count_if_refused, command.notification_id, answer))
-        self.pipeline.handler.tell(Submit(command, answer))
-
-    def _count_if_refused(self, notification_id: str, answer: Future[Acceptance]) -> None:
-        try:
-            answer.get(timeout=0)
-        except Overloaded:
-            self._recorder.refused_arrivals += 1
-            for clients in self._clients:
-                clients.tell(TurnedAway(notification_id))
-
-    def announce(self, event: Any) -> None:
-        """Publish a domain event on the bus.
-
-        Raises:
-            NotifierClosed: the process is down.
-            Overloaded: as many notifications are pending as may be.
-        """
-        self._check_up()
-        if not self.pipeline.bus.has_room():
-            self._recorder.refused_arrivals += 1
-            raise Overloaded(RETRY_AFTER)
-        self.pipeline.bus.announce(event)
-
-    def _check_up(self) -> None:
+    def send(self, command: SendNotification, refuse: Refuse) -> None:
+        """Send a command to the handler; `refuse` is told if it is not accepted."""
         if self.is_down:
-            self._recorder.refused_arrivals += 1
-            raise NotifierClosed("the process is down")
+            refuse(DOWN)
+        elif self.pipeline.wiring.admission.max_pending is None:
+            self.pipeline.handler.tell(command)
+        else:
+            answer: Future[Acceptance] = self._system.future_class()
+            answer.when_done(partial(_tell_if_overloaded, answer, refuse))
+            self.pipeline.handler.tell(Submit(command, answer))
+
+    def announce(self, event: Any, refuse: Refuse) -> None:
+        """Publish a domain event on the bus; `refuse` is told if it is not."""
+        if self.is_down:
+            refuse(DOWN)
+        elif not self.pipeline.bus.has_room():
+            refuse(OVERLOADED)
+        else:
+            self.pipeline.bus.announce(event)
 
     # ── the crash ───────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -163,3 +146,10 @@ class Service:
                             cause=RESTART,
                         )
                         self._system.record(event)
+
+
+def _tell_if_overloaded(answer: Future[Acceptance], refuse: Refuse) -> None:
+    try:
+        answer.get(timeout=0)
+    except Overloaded:
+        refuse(OVERLOADED)

@@ -15,7 +15,7 @@ from typing import Any, assert_never
 
 import msgspec
 
-from actors.errors import ConfigurationError, NotifierClosed, Overloaded
+from actors.errors import ConfigurationError
 from actors.instants import ns, seconds, utc
 from actors.kernel.actor import Actor, Supervision, handles
 from actors.messages import (
@@ -48,14 +48,30 @@ class Forgotten(msgspec.Struct, frozen=True, gc=False):
     known: frozenset[str]
 
 
-class TurnedAway(msgspec.Struct, frozen=True, gc=False):
-    """This notification was not accepted, for lack of room."""
+Refuse = Callable[[str], None]
+"""Is told that what was sent is not accepted, and why: ``down`` or ``overloaded``."""
 
-    notification_id: str
+Send = Callable[[Any, Refuse], None]
+"""Sends a message, and says what is to be told where it is not accepted."""
 
 
 ROUNDS_AT_ONCE = 1000
 """More than so many notifications of each client at one instant, and time will never go on."""
+
+
+class _TurnedAway(msgspec.Struct, frozen=True, gc=False):
+    """This was not accepted."""
+
+    message: Any
+    why: str
+    resent: int = 0
+    """How often it had been sent once more."""
+
+
+class _SendAgain(msgspec.Struct, frozen=True, gc=False):
+    """Offer once more what was not accepted."""
+
+    turned_away: _TurnedAway
 
 
 class _Arrive(msgspec.Struct, frozen=True, gc=False):
@@ -77,10 +93,31 @@ class Source(Actor):
     supervision = Supervision(max_restarts=0, then="escalate")
 
     def __init__(
-        self, number: int, scenario: Scenario, entry: ChannelWorkload | EventWorkload, send: Callable[[Any], None]
+        self,
+        number: int,
+        scenario: Scenario,
+        entry: ChannelWorkload | EventWorkload,
+        send: Callable[[Any], None] | None,
+        offer: Send,
+        lose: Refuse,
     ) -> None:
+        """Make a source.
+
+        Args:
+            number: of the entry.
+            scenario: that the entry is from.
+            entry: what arrives.
+            send: the shortest way for a message, where none is ever refused; None: any may be.
+            offer: the way for a message that may be refused.
+            lose: is told of each arrival that is refused for good.
+        """
         super().__init__()
-        self._send = send
+        self._send = send if send is not None else self._offer
+        self._offer_to = offer
+        self._lose = lose
+        self._resend = entry.resend
+        self._offered: set[str] | None = set() if isinstance(entry, ChannelWorkload) and entry.repeats else None
+        """The ids of those that came, where some come once more: nothing is lost when that is refused."""
         self._make = _maker(number, scenario, entry, self)
         self._times: Iterator[int] = arrival_times_ns(
             entry.arrivals,
@@ -97,14 +134,37 @@ class Source(Actor):
 
     @handles(_Arrive)
     def on_arrive(self, _: _Arrive) -> None:
-        try:  # noqa: SIM105  # suppress() costs something for each arrival
-            self._send(self._make(self._arrived))
-        except (NotifierClosed, Overloaded):
-            pass  # refused, which is counted where it is
+        self._send(self._make(self._arrived))
         self._arrived += 1
         next_ns = next(self._times, None)
         if next_ns is not None:
             self.system.set_timer(next_ns, self, _ARRIVE)
+
+    def _offer(self, message: Any) -> None:
+        if self._offered is None:
+            self._offer_once(message, 0)
+        elif message.notification_id in self._offered:
+            self._offer_to(message, _ignore)
+        else:
+            self._offered.add(message.notification_id)
+            self._offer_once(message, 0)
+
+    def _offer_once(self, message: Any, resent: int) -> None:
+        def refuse(why: str) -> None:
+            self.actor_ref.tell(_TurnedAway(message, why, resent))
+
+        self._offer_to(message, refuse)
+
+    @handles(_TurnedAway)
+    def on_turned_away(self, turned_away: _TurnedAway) -> None:
+        if self._resend is not None and turned_away.resent < self._resend.at_most:
+            self.after(self._resend.after, _SendAgain(turned_away))
+        else:
+            self._lose(turned_away.why)
+
+    @handles(_SendAgain)
+    def on_send_again(self, again: _SendAgain) -> None:
+        self._offer_once(again.turned_away.message, again.turned_away.resent + 1)
 
 
 class Clients(Actor):
@@ -117,10 +177,21 @@ class Clients(Actor):
 
     supervision = Supervision(max_restarts=0, then="escalate")
 
-    def __init__(self, number: int, scenario: Scenario, entry: ClosedWorkload, send: Callable[[Any], None]) -> None:
+    def __init__(
+        self,
+        number: int,
+        scenario: Scenario,
+        entry: ClosedWorkload,
+        send: Callable[[Any], None] | None,
+        offer: Send,
+        lose: Refuse,
+    ) -> None:
+        """Make clients; the arguments are those of a :class:`Source`."""
         super().__init__()
         self._path = f"workload.{number}.think"
-        self._send = send
+        self._send = send if send is not None else self._offer
+        self._offer_to = offer
+        self._lose = lose
         self._make = _maker(number, scenario, entry, self)
         self._think = [
             entry.think.sampler(self.stream(f"workload.{number}.client.{client}.think"))
@@ -148,10 +219,13 @@ class Clients(Actor):
         notification = self._make(self._count)
         self._count += 1
         self._waiting[notification.notification_id] = message.client
-        try:
-            self._send(notification)
-        except NotifierClosed:
-            self._let_go_on(notification.notification_id)
+        self._send(notification)
+
+    def _offer(self, notification: SendNotification) -> None:
+        def refuse(why: str) -> None:
+            self.actor_ref.tell(_TurnedAway(notification, why))
+
+        self._offer_to(notification, refuse)
 
     def _look_out_for_standstill(self) -> None:
         now_ns = self.system.now_ns
@@ -172,9 +246,10 @@ class Clients(Actor):
         for notification_id in [each for each in self._waiting if each not in message.known]:
             self._let_go_on(notification_id)
 
-    @handles(TurnedAway)
-    def on_turned_away(self, message: TurnedAway) -> None:
-        self._let_go_on(message.notification_id)
+    @handles(_TurnedAway)
+    def on_turned_away(self, turned_away: _TurnedAway) -> None:
+        self._lose(turned_away.why)
+        self._let_go_on(turned_away.message.notification_id)
 
     def _let_go_on(self, notification_id: str) -> None:
         """Have the client that waits for this notification think of its next one."""
@@ -185,6 +260,10 @@ class Clients(Actor):
     @handles(*ENDS)
     def on_end(self, event: NotificationSent | NotificationSuppressed | NotificationMovedToDeadLetter) -> None:
         self._let_go_on(event.notification_id)
+
+
+def _ignore(_why: str) -> None:
+    """Leave it at that."""
 
 
 def _maker(

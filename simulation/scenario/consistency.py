@@ -15,8 +15,8 @@ from actors.messages import NotificationChannel
 from actors.settings.channel import PRIMARY
 from actors.settings.faults import is_host
 from simulation.scenario.expectations import Expectation
-from simulation.scenario.metrics import summary_shape
-from simulation.scenario.model import CHANNELS_OF_EVENT, HOST_OF_EVENTS, host_name
+from simulation.scenario.metrics import Outline, entry_names, summary_shape
+from simulation.scenario.model import CHANNELS_OF_EVENT, CRITICAL, HOST_OF_EVENTS, NORMAL, host_name
 
 Finding = tuple[tuple[str | int, ...], str]
 """The path of a value, and what is wrong with it."""
@@ -32,7 +32,9 @@ def findings(scenario: Any) -> Iterator[Finding]:
         yield from _elsewhere("operations", scenario.get("operations"), used)
         yield from _hosts_without_recipients(scenario.get("faults"), scenario["workload"])
         yield from _crashes_of_missing_actors(scenario.get("faults"), scenario.get("channels"))
-        yield from _expectations(scenario.get("expect"), used)
+        outline = _outline(scenario, used)
+        yield from _names_twice(outline.entries)
+        yield from _expectations(scenario.get("expect"), outline)
     yield from _fallbacks_in_a_circle(scenario.get("channels"))
 
 
@@ -157,8 +159,39 @@ def _fallbacks_in_a_circle(channels: Any) -> Iterator[Finding]:
             yield ("channels", start, "fallback", "channel"), f"wanted fallbacks that end somewhere, got {circle}"
 
 
-def _expectations(expect: Any, used: Mapping[NotificationChannel, Sequence[str]]) -> Iterator[Finding]:
-    shape = summary_shape(used)
+def _outline(scenario: dict[str, Any], used: Mapping[NotificationChannel, Sequence[str]]) -> Outline:
+    """Return what metrics are told apart by, as far as the plain data says it."""
+    workload, faults, expect = scenario["workload"], scenario.get("faults"), scenario.get("expect")
+    named = [(entry.get("name"), str(entry.get("event", entry.get("channel")))) for entry in workload]
+    classes = {CRITICAL if entry.get("critical") is True else NORMAL for entry in workload}
+    within = set()
+    for text in expect if isinstance(expect, list) else ():
+        try:
+            within.add(Expectation.parse(text).within_s)
+        except PydanticCustomError:
+            continue  # the model says so
+    return Outline(
+        providers=tuple((channel, tuple(names)) for channel, names in used.items()),
+        entries=entry_names((given if isinstance(given, str) else None, called) for given, called in named),
+        classes=tuple(classes),
+        faults=tuple(
+            number
+            for number, fault in enumerate(faults if isinstance(faults, list) else ())
+            if _within(fault, "crash") == "process"
+            or any(_within(fault, key) is not None for key in ("for", "restart_after"))
+        ),
+        within_s=tuple(within - {None}),
+    )
+
+
+def _names_twice(names: Sequence[str]) -> Iterator[Finding]:
+    for index, name in enumerate(names):
+        if name in names[:index]:
+            yield ("workload", index, "name"), f"wanted a name that no other entry has, got {name!r}"
+
+
+def _expectations(expect: Any, outline: Outline) -> Iterator[Finding]:
+    shape = summary_shape(outline)
     for index, text in enumerate(expect if isinstance(expect, list) else ()):
         try:
             problem = Expectation.parse(text).problem(shape)

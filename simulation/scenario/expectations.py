@@ -13,7 +13,7 @@ from pydantic_core import CoreSchema, core_schema
 
 from actors.settings.base import nearest
 from actors.settings.quantities import parse_duration, parse_rate, parse_share, wanted
-from simulation.scenario.metrics import NOT_METRICS, MetricKind, Shape
+from simulation.scenario.metrics import DURATIONS, NOT_METRICS, WITHIN, MetricKind, Shape, keys_of, path_of, within_name
 
 _COMPARE: dict[str, Callable[[Any, Any], bool]] = {
     ">=": operator.ge,
@@ -23,7 +23,7 @@ _COMPARE: dict[str, Callable[[Any, Any], bool]] = {
     "==": operator.eq,
     "!=": operator.ne,
 }
-_FORM = re.compile(r"\s*([A-Za-z0-9_./-]+)\s*(>=|<=|==|!=|>|<)\s*(\S+(?:\s\S+)*)\s*", re.ASCII)
+_FORM = re.compile(r"\s*([A-Za-z0-9_./-]+(?:\([^()\s]+\))?)\s*(>=|<=|==|!=|>|<)\s*(\S+(?:\s\S+)*)\s*", re.ASCII)
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 _IS = {MetricKind.TEXT: "text", MetricKind.LIST: "a list", MetricKind.SEED: "the run's seed"}
 _WANTED = "an expectation such as sent_fraction >= 0.99"
@@ -59,6 +59,11 @@ class Expectation:
         """Return whether the metric is as expected; None is not."""
         return measured is not None and _COMPARE[self.op](measured, self.value)
 
+    @property
+    def within_s(self) -> float | None:
+        """The time within which it wants deliveries counted; None: it is about something else."""
+        return parse_duration(self.path[-1]) if self.path[-2:-1] == (WITHIN,) else None
+
     @classmethod
     def parse(cls, text: Any) -> Expectation:
         """Return the expectation that `text` states.
@@ -70,7 +75,10 @@ class Expectation:
         value = _number(match[3]) if match else None
         if match is None or value is None:
             raise wanted(_WANTED)
-        return cls(" ".join(text.split()), tuple(match[1].split(".")), match[2], value)
+        keys = keys_of(match[1])
+        if keys[-2:-1] == [WITHIN] and (seconds := parse_duration(keys[-1])):
+            keys[-1] = within_name(seconds)
+        return cls(" ".join(text.split()), tuple(keys), match[2], value)
 
     def problem(self, shape: Shape) -> str | None:
         """Return what is wrong with the path or the unit when the summary has this `shape`, or None."""
@@ -79,9 +87,9 @@ class Expectation:
             if isinstance(part, MetricKind) or key not in part:
                 return _no_such_metric(self.path, depth, part)
             part = part[key]
-        path = ".".join(self.path)
+        path = path_of(self.path)
         if not isinstance(part, MetricKind):
-            return f"wanted a single metric, such as {path}.{'.'.join(_first_metric(part))}, got {path}"
+            return f"wanted a single metric, such as {path_of((*self.path, *_first_metric(part)))}, got {path}"
         if part in NOT_METRICS:
             return f"wanted a metric of the summary, got {path}, which is {_IS[part]}"
         match = _FORM.fullmatch(self.text)
@@ -101,7 +109,7 @@ class Expectation:
 
     @classmethod
     def __get_pydantic_json_schema__(cls, _core: CoreSchema, _handler: Any) -> dict[str, Any]:
-        return {"type": "string", "pattern": r"^\s*[A-Za-z0-9_./-]+\s*(>=|<=|==|!=|>|<)\s*\S+", "description": _WANTED}
+        return {"type": "string", "pattern": r"^\s*[A-Za-z0-9_./-]+(\([^()\s]+\))?\s*(>=|<=|==|!=|>|<)\s*\S+", "description": _WANTED}
 
 
 def _number(text: str) -> float | None:
@@ -116,21 +124,23 @@ def _number(text: str) -> float | None:
 
 def _unit_fits(text: str, kind: MetricKind) -> bool:
     if parse_duration(text) is not None:
-        return kind is MetricKind.SECONDS
+        return kind in DURATIONS
     if parse_share(text) is not None:
         return kind is MetricKind.SHARE
     return kind is MetricKind.PER_SECOND
 
 
 def _no_such_metric(path: tuple[str, ...], depth: int, part: MetricKind | Shape) -> str:
-    wrong = ".".join(path)
+    wrong = path_of(path)
     if isinstance(part, MetricKind):
-        return f"wanted a metric of the summary, got {wrong}; {'.'.join(path[:depth])} is a single metric"
+        return f"wanted a metric of the summary, got {wrong}; {path_of(path[:depth])} is a single metric"
+    if path[depth - 1 : depth] == (WITHIN,):
+        return f"wanted a duration as in delivered_within(30s), got {wrong}"
     known = [key for key, below in part.items() if below not in NOT_METRICS]
     near = nearest(path[depth], known)
     if near is not None:
-        return f"wanted a metric of the summary, got {wrong}; did you mean {'.'.join((*path[:depth], near))}?"
-    where = f"{'.'.join(path[:depth])} has" if depth else "known are"
+        return f"wanted a metric of the summary, got {wrong}; did you mean {path_of((*path[:depth], near))}?"
+    where = f"{path_of(path[:depth])} has" if depth else "known are"
     return f"wanted a metric of the summary, got {wrong}; {where} {', '.join(known)}"
 
 

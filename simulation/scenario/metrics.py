@@ -1,12 +1,14 @@
-"""The shape of a run's summary: every key, and the kind of metric under it.
+"""The shape of a run's summary: every key, the kind of metric under it, and its formula.
 
 The one place for code that builds a summary, checks an expectation against it, or documents it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable
+from dataclasses import dataclass
 from enum import StrEnum
+from functools import cache
 from typing import TypeAlias
 
 from actors.messages import NotificationChannel
@@ -28,8 +30,13 @@ class MetricKind(StrEnum):
     SECONDS = "seconds"
     """A duration; null where there is nothing to measure."""
 
+    QUANTILE = "seconds or never"
+    """A duration that so many do not exceed; null where there is nothing to measure, and where they wait for ever."""
+
     PER_SECOND = "per second"
     PER_MINUTE = "per minute"
+    MONEY = "money"
+    """In the unit of the scenario's prices."""
     TEXT = "text"
     LIST = "list"
     SEED = "seed"
@@ -39,9 +46,22 @@ class MetricKind(StrEnum):
 NOT_METRICS = (MetricKind.TEXT, MetricKind.LIST, MetricKind.SEED)
 """What is in the summary and cannot be expected, compared or searched for."""
 
+DURATIONS = (MetricKind.SECONDS, MetricKind.QUANTILE)
+
 Shape: TypeAlias = "dict[str, MetricKind | Shape]"
 
-STATISTICS: Shape = dict.fromkeys(("mean", "p50", "p90", "p99", "max"), MetricKind.SECONDS)
+VERSION = 2
+"""Of the summary's document; 1 had no `offered`."""
+
+QUANTILES = {"p50": 0.50, "p90": 0.90, "p95": 0.95, "p99": 0.99, "p99_9": 0.999}
+
+WITHIN_S = {"1s": 1.0, "10s": 10.0, "30s": 30.0, "1m": 60.0, "5m": 300.0, "1h": 3600.0}
+"""The times within which every summary says how many were delivered."""
+
+WITHIN = "delivered_within"
+NEVER = "never"
+
+STATISTICS: Shape = dict.fromkeys(("mean", *QUANTILES, "max"), MetricKind.SECONDS)
 
 COUNTS: Shape = dict.fromkeys(
     (
@@ -53,6 +73,7 @@ COUNTS: Shape = dict.fromkeys(
         "attempts",
         "retries",
         "hedges",
+        "interrupted",
         "requests",
         "fallbacks",
         "deferred",
@@ -60,28 +81,57 @@ COUNTS: Shape = dict.fromkeys(
     ),
     MetricKind.COUNT,
 )
+"""Of notifications, and of what was done for them."""
 
-METRICS: Shape = {
-    **COUNTS,
+DELIVERY: Shape = {
+    "offered": MetricKind.COUNT,
+    "delivered": MetricKind.COUNT,
+    "refused": {"down": MetricKind.COUNT, "overloaded": MetricKind.COUNT},
+    "unwanted": MetricKind.COUNT,
+    "handed_on": MetricKind.COUNT,
+    "reached_twice": MetricKind.COUNT,
     "sent_fraction": MetricKind.SHARE,
+    "delivery_time_s": {**dict.fromkeys(QUANTILES, MetricKind.QUANTILE), NEVER: MetricKind.COUNT},
+    WITHIN: dict.fromkeys(WITHIN_S, MetricKind.SHARE),
+    "sent_time_s": dict.fromkeys(("mean", "max"), MetricKind.SECONDS),
+}
+"""Of requests: a notification together with what goes out in its place."""
+
+OTHERS: Shape = {
+    "cost": MetricKind.MONEY,
     "throughput_per_s": MetricKind.PER_SECOND,
     "retry_amplification": MetricKind.RATIO,
-    "delivery_time_s": STATISTICS,
     "retry_delay_s": STATISTICS,
     "dlq": {"final": MetricKind.COUNT, "peak": MetricKind.COUNT, "growth_per_min": MetricKind.PER_MINUTE},
 }
-"""What is counted over the whole run, and again for each channel."""
+
+METRICS: Shape = {**DELIVERY, **COUNTS, **OTHERS}
+"""What is counted over the whole run, and again for each entry of the workload, each class and each channel."""
+
+PEAKS: Shape = dict.fromkeys(("requests_per_s", "in_flight"), MetricKind.COUNT)
+"""Of the whole run, of each channel, and of each provider of a channel that has several."""
 
 BREAKER: Shape = {"opened": MetricKind.COUNT, "open_s": MetricKind.SECONDS}
 
-CHANNEL: Shape = {**METRICS, "breaker": BREAKER}
+CHANNEL: Shape = {**METRICS, "peaks": PEAKS, "breaker": BREAKER}
 
-PROVIDER: Shape = {"attempts": MetricKind.COUNT, "sent": MetricKind.COUNT}
+PROVIDER: Shape = {"attempts": MetricKind.COUNT, "sent": MetricKind.COUNT, "peaks": PEAKS}
 """Of each provider of a channel that has several."""
 
+FAULT: Shape = {"backlog_cleared_s": MetricKind.SECONDS}
+"""Of each fault that ends, by its number."""
+
 MEANINGS = {
-    "refused_arrivals": "arrivals while the process was down, or for which there was no room; they are lost",
     "simulated_s": "how long the run lasted on its own clock",
+    "offered": "requests: accepted - handed_on + refused - unwanted. A request is a notification together with what "
+    "goes out in its place on other channels",
+    "delivered": "requests of which one notification was sent at least",
+    "refused.down": "arrivals while the process was down; they are lost",
+    "refused.overloaded": "arrivals for which there was no room; they are lost",
+    "unwanted": "requests not sent since their user has switched the channel off, or an operator has suppressed the "
+    "address; not those to an address of which a provider said that it is gone",
+    "handed_on": "requests that another channel took over",
+    "reached_twice": "requests of which more than one notification was sent",
     "accepted": "notifications that were accepted; one that comes again with the same id is a duplicate",
     "sent": "notifications that were sent",
     "dead_lettered": "notifications that ended in the dead letter queue, discarded ones included, redriven ones not",
@@ -90,60 +140,148 @@ MEANINGS = {
     "attempts": "attempts to send, failed ones and those that were refused on this side included",
     "retries": "attempts other than a notification's first",
     "hedges": "copies that were sent because an answer was late",
-    "requests": "what reached the providers: attempts but for those refused on this side, and hedges",
-    "fallbacks": "notifications that went on to another channel",
+    "interrupted": "requests to providers whose answer was lost as the process crashed; no attempts",
+    "requests": "what reached the providers: attempts but for those refused on this side, hedges and interrupted",
+    "cost": "requests times the price of their provider",
+    "fallbacks": "notifications that were accepted in place of one on another channel",
     "deferred": "waits for a limit, an open breaker or the end of quiet hours, each counted once, however long",
     "duplicates": "notifications that came again with an id that is remembered",
-    "sent_fraction": "sent / accepted",
+    "sent_fraction": "delivered / offered",
     "throughput_per_s": "sent / simulated_s",
     "retry_amplification": "attempts / notifications that were attempted; 1 means that nothing was retried",
-    "delivery_time_s": "from acceptance until sent; of a fallback, from the acceptance on the first channel",
+    "delivery_time_s": "of those offered, from the first acceptance until the first was sent",
+    "delivery_time_s.never": "offered - delivered: longer than any time",
+    "delivered_within": "those delivered within this time / offered",
+    "sent_time_s": "of those delivered only, from the first acceptance until the first was sent",
     "retry_delay_s": "from the end of a failed attempt until its retry was due",
     "dlq.final": "dead letters at the end of the run",
     "dlq.peak": "the most dead letters there were at any instant",
     "dlq.growth_per_min": "dlq.final / minutes of the run",
+    "peaks.requests_per_s": "the most requests to providers that started in one whole second of the run",
+    "peaks.in_flight": "the most attempts at providers at any instant",
+    "faults.backlog_cleared_s": "from the end of a fault until no more of what was accepted before that end is pending "
+    "than was when the fault began; null if that never comes",
     "breaker.opened": "how often it opened, from half-open too",
     "breaker.open_s": "how long it was open, half-open not included",
     "providers.attempts": "attempts that ended at this provider",
     "providers.sent": "notifications that this provider sent",
 }
-"""What each metric is, by its path without the names of channels, breakers and providers; a group of statistics has one
-sentence for all of them."""
+"""What each metric is, by its path without the names of entries, classes, channels, breakers and providers; a group of
+statistics has one sentence for all of them."""
 
 
-def summary_shape(providers: Mapping[NotificationChannel, Sequence[str]]) -> Shape:
-    """Return the shape of the summary of a run, keys in the order of the document.
+@dataclass(frozen=True)
+class Outline:
+    """What metrics of a scenario's runs are told apart by."""
+
+    providers: tuple[tuple[NotificationChannel, tuple[str, ...]], ...]
+    """The channels that it uses, in order, and the names of each one's providers."""
+
+    entries: tuple[str, ...] = ()
+    """The names of the entries of the workload."""
+
+    classes: tuple[str, ...] = ()
+    """The classes of traffic that these have."""
+
+    faults: tuple[int, ...] = ()
+    """The numbers of the faults that end."""
+
+    within_s: tuple[float, ...] = ()
+    """The times for which `expect` wants to know how many were delivered within them."""
+
+    @property
+    def all_within_s(self) -> dict[str, float]:
+        """The times within which deliveries are counted, by name."""
+        return WITHIN_S | {within_name(seconds): seconds for seconds in sorted(self.within_s)}
+
+
+def within_name(seconds: float) -> str:
+    """Return how the summary names a time within which deliveries are counted."""
+    return next((name for name, known_s in WITHIN_S.items() if known_s == seconds), f"{seconds:.12g}s")
+
+
+def entry_names(entries: Iterable[tuple[str | None, str]]) -> tuple[str, ...]:
+    """Return the names of the entries of a workload.
 
     Args:
-        providers: the channels that it uses, in order, and the names of each one's providers.
+        entries: the name of each, or None where the file gives none, and the channel or event that it is called after.
     """
+    entries = list(entries)
+    unnamed = [default for given, default in entries if given is None]
+    numbers: dict[str, int] = {}
+    names = []
+    for given, default in entries:
+        if given is None and unnamed.count(default) > 1:
+            number = numbers[default] = numbers.get(default, 0) + 1
+            names.append(f"{default}-{number}")
+        else:
+            names.append(default if given is None else given)
+    return tuple(names)
+
+
+@cache
+def summary_shape(outline: Outline) -> Shape:
+    """Return the shape of the summary of a run, keys in the order of the document. Not to be changed."""
+    within: Shape = {WITHIN: dict.fromkeys(outline.all_within_s, MetricKind.SHARE)}
     channels: Shape = {}
-    for channel, names in providers.items():
+    for channel, names in outline.providers:
         several: Shape = {"providers": dict.fromkeys(names, PROVIDER)} if len(names) > 1 else {}
-        channels[channel.value] = {**CHANNEL, **several}
+        channels[channel.value] = {**CHANNEL, **within, **several}
+    figures = {**METRICS, **within}
     return {
+        "version": MetricKind.SEED,
         "scenario": MetricKind.TEXT,
         "seed": MetricKind.SEED,
         "runtime": MetricKind.TEXT,
         "simulated_s": MetricKind.SECONDS,
-        "refused_arrivals": MetricKind.COUNT,
-        **METRICS,
+        **figures,
+        "peaks": PEAKS,
         "breaker": {
             breaker_name(channel, number, name): BREAKER
-            for channel, names in providers.items()
+            for channel, names in outline.providers
             for number, name in enumerate(names)
         },
+        "faults": {str(number): FAULT for number in outline.faults},
+        "workload": dict.fromkeys(outline.entries, figures),
+        "classes": dict.fromkeys(outline.classes, figures),
         "channels": channels,
+        "worst": MetricKind.LIST,
         "expectations": MetricKind.LIST,
         "digest": MetricKind.TEXT,
     }
 
 
-def metric_kind(providers: Mapping[NotificationChannel, Sequence[str]], path: str) -> MetricKind:
+def metric_kind(outline: Outline, path: str) -> MetricKind:
     """Return the kind of metric at a path, such as ``dlq.peak``, of the summary of a run."""
-    part: MetricKind | Shape = summary_shape(providers)
-    for key in path.split("."):
+    part: MetricKind | Shape = summary_shape(outline)
+    for key in keys_of(path):
         assert not isinstance(part, MetricKind)
         part = part[key]
     assert isinstance(part, MetricKind)
     return part
+
+
+def path_of(keys: Iterable[str]) -> str:
+    """Return the path of the metric under these keys of the summary."""
+    path = ""
+    for key in keys:
+        if path.endswith(WITHIN):
+            path += f"({key})"
+        else:
+            path += f".{key}" if path else key
+    return path
+
+
+def keys_of(path: str) -> list[str]:
+    """Return the keys of the summary along the path of a metric; `delivered_within(90s)` is two."""
+    keys: list[str] = []
+    rest = path
+    while rest:
+        if rest.startswith(f"{WITHIN}("):
+            within, _, rest = rest.removeprefix(f"{WITHIN}(").partition(")")
+            keys += [WITHIN, within]
+        else:
+            key, _, rest = rest.partition(".")
+            keys.append(key)
+        rest = rest.removeprefix(".")
+    return keys

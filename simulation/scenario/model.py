@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import Annotated, Any, ClassVar, Literal, Self, TypeAlias
 
 from pydantic import (
@@ -39,9 +41,26 @@ from actors.settings.quantities import (
 )
 from simulation.scenario.arrivals import Arrivals
 from simulation.scenario.expectations import Expectation
+from simulation.scenario.metrics import Outline, entry_names
 from simulation.scenario.operations import Operation
 from simulation.scenario.schedule import ScheduleConfig
 from simulation.scenario.sweep import Sweep
+
+def _entry_name(value: Any, _unit_required: bool) -> str | None:
+    return value if isinstance(value, str) and re.fullmatch(_NAME, value) else None
+
+
+_NAME = "[A-Za-z0-9_-]{1,60}"
+
+EntryName = Annotated[
+    str,
+    Wanted(
+        "a name of letters, digits, _ and -, such as password-reset",
+        _entry_name,
+        {"type": "string", "pattern": f"^{_NAME}$"},
+    ),
+]
+"""What an entry of the workload is called: it stands in the paths of metrics."""
 
 EventName: TypeAlias = Literal["UserRegistered", "OrderPlaced", "OrderShipped", "PaymentReceived"]
 
@@ -62,11 +81,30 @@ def host_name(number: int) -> str:
     return f"host-{number}.example"
 
 
+NORMAL, CRITICAL = "normal", "critical"
+"""The classes of traffic."""
+
+
 # ── workload ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class ResendConfig(Settings):
+    """What the sender of an arrival that is refused does: it offers it once more after a while."""
+
+    wanted_text: ClassVar[str] = "a wait and how often, such as {after: 30s, at_most: 5}"
+
+    after: PositiveDuration
+    """How long it waits each time."""
+
+    at_most: PositiveWholeNumber
+    """How often it is offered once more; refused again after that it is lost."""
 
 
 class EventWorkload(Settings):
     """Domain events, which go the whole way: bus, subscribers, notifications."""
+
+    name: EntryName | None = None
+    """What the summary calls it. None: as its channel or event, numbered where several would be called so."""
 
     event: EventName
     """Which domain event arrives."""
@@ -77,14 +115,25 @@ class EventWorkload(Settings):
     users: PositiveWholeNumber | None = None
     """Spread uniformly at random over so many users. None: every event has its own."""
 
+    resend: ResendConfig | None = None
+    """What becomes of an arrival that is refused. None: it is lost."""
+
     @property
     def channels(self) -> tuple[NotificationChannel, ...]:
         """The channels that it uses."""
         return CHANNELS_OF_EVENT[self.event]
 
+    @property
+    def called(self) -> str:
+        """What it is called without a name."""
+        return self.event
+
 
 class ChannelWorkload(Settings):
     """Notifications, sent directly to one channel."""
+
+    name: EntryName | None = None
+    """What the summary calls it. None: as its channel or event, numbered where several would be called so."""
 
     channel: NotificationChannel
     """The channel that they are sent on."""
@@ -105,6 +154,9 @@ class ChannelWorkload(Settings):
     critical: StrictBool = False
     """Bypasses preferences and quiet hours."""
 
+    resend: ResendConfig | None = None
+    """What becomes of an arrival that is refused. None: it is lost."""
+
     repeats: Share = 0.0
     """So many of the arrivals are no new notification, but one of the latest hundred once more with the same id, as of
     a sender that got no answer and does not know that it was accepted."""
@@ -114,9 +166,17 @@ class ChannelWorkload(Settings):
         """The channels that it uses."""
         return (self.channel,)
 
+    @property
+    def called(self) -> str:
+        """What it is called without a name."""
+        return self.channel.value
+
 
 class ClosedWorkload(Settings):
     """Clients that each wait for the end of their notification, think, and send the next one."""
+
+    name: EntryName | None = None
+    """What the summary calls it. None: as its channel or event, numbered where several would be called so."""
 
     channel: NotificationChannel
     """The channel that they are sent on."""
@@ -144,6 +204,11 @@ class ClosedWorkload(Settings):
     def channels(self) -> tuple[NotificationChannel, ...]:
         """The channels that it uses."""
         return (self.channel,)
+
+    @property
+    def called(self) -> str:
+        """What it is called without a name."""
+        return self.channel.value
 
 
 _ENTRY = "an entry such as {event: OrderPlaced, arrivals: {poisson: 20/s}}"
@@ -173,6 +238,11 @@ def _by_its_keys(value: Any, _handler: Any, info: ValidationInfo) -> Any:
 
 
 WorkloadEntry: TypeAlias = EventWorkload | ChannelWorkload | ClosedWorkload
+
+
+def class_of(entry: WorkloadEntry) -> str:
+    """Return the class of traffic that an entry's notifications are of."""
+    return CRITICAL if not isinstance(entry, EventWorkload) and entry.critical else NORMAL
 
 
 # ── people ──────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -384,6 +454,18 @@ class Scenario(Settings):
         """Return the settings of `channel` as the file has them."""
         config: ChannelConfig = getattr(self.channels, channel.value)
         return config
+
+    @cached_property
+    def outline(self) -> Outline:
+        """What metrics of its runs are told apart by."""
+        classes = {class_of(entry) for entry in self.workload}
+        return Outline(
+            providers=tuple((channel, tuple(names)) for channel, names in self.providers_used.items()),
+            entries=entry_names((entry.name, entry.called) for entry in self.workload),
+            classes=tuple(name for name in (CRITICAL, NORMAL) if name in classes),
+            faults=tuple(number for number, fault in enumerate(self.faults) if fault.ends_at is not None),
+            within_s=tuple({each.within_s for each in self.expect if each.within_s is not None}),
+        )
 
     @property
     def providers_used(self) -> dict[NotificationChannel, list[str]]:

@@ -1,0 +1,273 @@
+"""The ledger of a run: sorts events by the entry of the workload and the channel that they are of, and follows requests.
+
+Whatever a run's metrics are told apart by, the whole, entries, classes or channels, is a group of its tallies, so that
+an event is counted once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+from actors.messages import (
+    NotificationChannel,
+    NotificationEvent,
+    NotificationMovedToDeadLetter,
+    NotificationRequested,
+    NotificationSent,
+    NotificationSuppressed,
+)
+from actors.pipeline.readiness import ADDRESS_GONE
+from simulation.results.tallies import COUNTED_ALWAYS, LEAVES_THE_QUEUE, Counted, DeadLetters, Figures, Tally
+from simulation.scenario.identity import channel_of, entry_number
+from simulation.scenario.metrics import Outline
+
+Place = tuple[int | None, NotificationChannel]
+"""The number of an entry of the workload, None for what is of none, and a channel."""
+
+Group = tuple[str, str]
+"""Such as ``("channels", "email")``."""
+
+WHOLE: Group = ("", "")
+
+
+class Entry(NamedTuple):
+    """What there is to know of an entry of the workload."""
+
+    priority: str
+    channels: tuple[NotificationChannel, ...]
+
+
+class Ledger:
+    """The tallies of a run, or of a part of it."""
+
+    def __init__(
+        self,
+        outline: Outline,
+        of_entries: Sequence[Entry],
+        *,
+        exact: bool,
+        counted: Counted = COUNTED_ALWAYS,
+        prices: Mapping[NotificationChannel, Mapping[str, float]] | None = None,
+    ) -> None:
+        """Begin with none.
+
+        Args:
+            outline: what metrics are told apart by.
+            of_entries: what there is to know of each entry of the workload.
+            exact: whether statistics are of all durations there are, and not of a sketch of them.
+            counted: what may happen and so has to be counted.
+            prices: what a request costs, by channel and provider.
+        """
+        self.within_s = outline.all_within_s
+        self._outline = outline
+        self._classes = [entry.priority for entry in of_entries]
+        self._counted = counted
+        self._make = partial(Tally, exact=exact, within_s=self.within_s.values(), counted=counted)
+        self._prices = prices or {}
+        self._tallies: dict[Place, Tally] = {}
+        self._dead_letters: dict[Group, DeadLetters] = {}
+        self._chains = Chains() if counted.fallbacks or counted.forgotten_ids else None
+        channels = [channel for channel, _ in outline.providers]
+        self._entries = {str(number): number for number in range(len(outline.entries))}
+        self._of_channel = {} if counted.fallbacks else _of_one_entry(of_entries)
+        """The place of each channel, where each is used by one entry alone."""
+        self._only = next(iter(self._of_channel.values())) if len(self._of_channel) == len(channels) == 1 else None
+        """Where all events are of one entry and one channel."""
+
+    # ── what happens ────────────────────────────────────────────────────────────────────────────────────────────
+
+    def tally(self, place: Place) -> Tally:
+        """Return that of an entry on a channel."""
+        try:
+            return self._tallies[place]
+        except KeyError:
+            tally = self._tallies[place] = self._make(prices=self._prices.get(place[1]))
+            return tally
+
+    def place_of(self, event: NotificationEvent) -> Place:
+        """Return the entry and the channel that an event is of."""
+        return self._of_channel.get(event.channel) or (entry_number(event.notification_id), event.channel)
+
+    def fold(self, events: Mapping[type, Sequence[Any]]) -> None:
+        """Take in a chunk of the history, sorted by type, each in order."""
+        for place, of_place in self._by_place(events).items():
+            self.tally(place).fold(of_place)
+        self.accept(events.get(NotificationRequested, ()))
+        self.suppress(events.get(NotificationSuppressed, ()))
+        self.deliver(events.get(NotificationSent, ()))
+        self.follow_dead_letters(events)
+
+    def _by_place(self, events: Mapping[type, Sequence[Any]]) -> Mapping[Place, Mapping[type, Sequence[Any]]]:
+        of_notifications = {kind: of_kind for kind, of_kind in events.items() if issubclass(kind, NotificationEvent)}
+        if self._only is not None:
+            return {self._only: of_notifications}
+        found: dict[Any, dict[type, list[Any]]] = {}
+        entries, by_channel = self._entries, self._of_channel
+        for kind, of_kind in of_notifications.items():
+            for event in of_kind:
+                # As place_of() has it, with less to do for each event of a run.
+                if by_channel:
+                    place = event.channel
+                else:
+                    number = event.notification_id.split("-", 2)[1:2]
+                    place = (entries[number[0]], event.channel) if number and number[0] in entries else self.place_of(event)
+                try:
+                    found[place][kind].append(event)
+                except KeyError:
+                    found.setdefault(place, {}).setdefault(kind, []).append(event)
+        return {by_channel[place]: kinds for place, kinds in found.items()} if by_channel else found
+
+    def accept(self, requested: Sequence[NotificationRequested]) -> None:
+        """Note which of the notifications that were accepted are of requests that had been accepted before."""
+        if self._chains is None:
+            return
+        for event in requested:
+            place = self.place_of(event)
+            if event.instead_of is not None:
+                self.tally(place).fallbacks += 1
+                self.tally((place[0], self._chains.hand_on(event))).handed_on += 1
+            elif self._counted.forgotten_ids and self._chains.is_known(event.notification_id):
+                self.tally(place).accepted_again += 1
+
+    def suppress(self, suppressed: Sequence[NotificationSuppressed]) -> None:
+        """Note which requests turn out not to be wanted."""
+        for event in suppressed:
+            # That its address is gone, or that the channel in place of the first is switched off, is no wish.
+            if event.reason != ADDRESS_GONE and (self._chains is None or not self._chains.is_part(event.notification_id)):
+                self.tally(self.place_of(event)).unwanted += 1
+
+    def deliver(self, sent: Sequence[NotificationSent]) -> None:
+        """Note which requests are delivered, and how long they took."""
+        if self._chains is None and self._only is not None:
+            self.tally(self._only).delivery_times.extend([event.at_ns - event.requested_at_ns for event in sent])
+            return
+        times: dict[Place, list[int]] = {}
+        for event in sent:
+            place = self.place_of(event)
+            if self._chains is not None:
+                number, holder = self._chains.deliver(event)
+                if number > 1:
+                    self.tally(place).reached_twice += number == 2
+                    continue
+                if holder is not event.channel:
+                    # It comes back to this channel, which had handed it on.
+                    self.tally((place[0], holder)).handed_on += 1
+                    self.tally(place).handed_on -= 1
+            times.setdefault(place, []).append(event.at_ns - event.requested_at_ns)
+        for place, of_place in times.items():
+            self.tally(place).delivery_times.extend(of_place)
+
+    def refuse(self, entry: int, channels: Sequence[NotificationChannel], why: str) -> None:
+        """Note that an arrival is refused, of which notifications on these channels would have come.
+
+        Args:
+            entry: the number of its entry of the workload.
+            channels: of the notifications.
+            why: ``down`` or ``overloaded``.
+        """
+        for channel in channels:
+            self.tally((entry, channel)).refused[why] += 1
+
+    # ── dead letters ────────────────────────────────────────────────────────────────────────────────────────────
+
+    def follow_dead_letters(self, events: Mapping[type, Sequence[Any]]) -> None:
+        """Note how many dead letters there are after these events, and how many there were at most."""
+        moved = [(event.at_ns, -1, event) for event in events.get(NotificationMovedToDeadLetter, ())]
+        left = [(event.at_ns, 1, event) for kind in LEAVES_THE_QUEUE for event in events.get(kind, ())]
+        # Between one and the other the order decides about the peak; at the same instant the larger size counts.
+        for _, by, event in sorted(moved + left, key=_order) if left else moved:
+            for group in self._groups_of(self.place_of(event)):
+                self.dead_letters(group).change(-by)
+
+    def dead_letters(self, group: Group) -> DeadLetters:
+        """Return how many dead letters of a group there are."""
+        return self._dead_letters.setdefault(group, DeadLetters())
+
+    def _groups_of(self, place: Place) -> list[Group]:
+        entry, channel = place
+        groups: list[Group] = [WHOLE, ("channels", channel.value)]
+        if entry is not None and entry < len(self._outline.entries):
+            groups += [("workload", self._outline.entries[entry]), ("classes", self._classes[entry])]
+        return groups
+
+    # ── metrics ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def figures(self, group: Group = WHOLE) -> Figures:
+        """Return the metrics of a group of tallies."""
+        tallies = [tally for place, tally in self._tallies.items() if group in self._groups_of(place)]
+        return Figures(tallies or [self._make()], self.dead_letters(group))
+
+    def summary(self, simulated_ns: int) -> dict[str, Any]:
+        """Return the metrics of the whole and of each group, as the summary has them."""
+        known: dict[frozenset[Place], dict[str, Any]] = {}
+
+        def of(group: Group) -> dict[str, Any]:
+            # Mostly each channel is one entry's alone; then both have the same metrics, which take time to work out.
+            places = frozenset(place for place in self._tallies if group in self._groups_of(place))
+            if places not in known:
+                known[places] = self.figures(group).summary(simulated_ns, self.within_s)
+            return dict(known[places])
+
+        outline = self._outline
+        return {
+            **of(WHOLE),
+            "workload": {name: of(("workload", name)) for name in outline.entries},
+            "classes": {name: of(("classes", name)) for name in outline.classes},
+            "channels": {channel.value: of(("channels", channel.value)) for channel, _ in outline.providers},
+        }
+
+
+class Chains:
+    """Which notifications are of one request, where these are not one and the same."""
+
+    def __init__(self) -> None:
+        self._first: dict[str, str] = {}
+        """The notification at the beginning, by the id of each in its place."""
+        self._holders: dict[str, NotificationChannel] = {}
+        """The channel that has taken the request over last, by its first notification."""
+        self._deliveries: dict[str, int] = {}
+        """How many notifications of a request were sent, by its first one, where it may be more than one."""
+        self._accepted: set[str] = set()
+
+    def hand_on(self, event: NotificationRequested) -> NotificationChannel:
+        """Note that a notification is accepted in place of another; return the channel that has handed it on."""
+        assert event.instead_of is not None
+        first = self._first[event.notification_id] = self._first.get(event.instead_of, event.instead_of)
+        last = self._holders.get(first) or channel_of(first)
+        self._holders[first] = event.channel
+        return last
+
+    def is_part(self, notification_id: str) -> bool:
+        """Tell whether a notification is one of several."""
+        return notification_id in self._first or notification_id in self._holders
+
+    def is_known(self, notification_id: str) -> bool:
+        """Tell whether a notification has been accepted before, and note that it is now."""
+        before = len(self._accepted)
+        self._accepted.add(notification_id)
+        return len(self._accepted) == before
+
+    def deliver(self, event: NotificationSent) -> tuple[int, NotificationChannel]:
+        """Return how many notifications of its request have been sent now, and the channel that it belonged to."""
+        first = self._first.get(event.notification_id, event.notification_id)
+        holder = self._holders.get(first)
+        if holder is None and not self._accepted:
+            return 1, event.channel
+        number = self._deliveries[first] = self._deliveries.get(first, 0) + 1
+        if number == 1 and holder is not None:
+            self._holders[first] = event.channel
+        return number, holder or event.channel
+
+
+def _of_one_entry(entries: Sequence[Entry]) -> dict[NotificationChannel, Place]:
+    """Return the place of each channel where no two entries of the workload have one in common; else nothing."""
+    channels = [(channel, number) for number, entry in enumerate(entries) for channel in entry.channels]
+    found: dict[NotificationChannel, Place] = {channel: (number, channel) for channel, number in channels}
+    return found if len(found) == len(channels) else {}
+
+
+def _order(change: tuple[int, int, Any]) -> tuple[int, int]:
+    at_ns, by, _ = change
+    return at_ns, by

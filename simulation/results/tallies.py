@@ -1,0 +1,249 @@
+"""What is counted for one entry of the workload on one channel, and the metrics of several of these together.
+
+A notification and what goes out in its place on other channels are one *request*. It is delivered when the first of
+them is sent, and belongs to the channel that has taken it over last, or that has delivered it. So the counts of entries,
+classes and channels each add up to those of the run.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from actors.instants import NS_PER_S, ns
+from actors.messages import (
+    DeadLetterDiscarded,
+    DuplicateIgnored,
+    NotificationDeferred,
+    NotificationFailed,
+    NotificationMovedToDeadLetter,
+    NotificationRedriven,
+    NotificationRequested,
+    NotificationSent,
+    NotificationSuppressed,
+)
+from actors.settings.channel import PRIMARY
+from simulation.results.statistics import Durations, durations
+from simulation.scenario.metrics import NEVER
+
+
+class Counted(NamedTuple):
+    """What may happen in a run, and what is to be known of it: what cannot is not looked for in every event."""
+
+    hedges: bool = False
+    refusals: bool = False
+    """Of attempts on our side, before a provider is asked."""
+    fallbacks: bool = False
+    forgotten_ids: bool = False
+    """The same notification may be accepted again, since its id is not remembered for long enough."""
+
+
+COUNTED_ALWAYS = Counted(hedges=True, refusals=True, fallbacks=True, forgotten_ids=True)
+
+
+class Tally:
+    """Counts and durations of one entry of the workload on one channel."""
+
+    def __init__(
+        self,
+        *,
+        exact: bool,
+        within_s: Iterable[float],
+        counted: Counted = COUNTED_ALWAYS,
+        prices: Mapping[str, float] | None = None,
+    ) -> None:
+        """Begin with none.
+
+        Args:
+            exact: whether statistics are of all durations there are, and not of a sketch of them.
+            within_s: the times within which deliveries are counted.
+            counted: what may happen and so has to be counted.
+            prices: what a request costs at each provider of the channel.
+        """
+        self.counts: Counter[type] = Counter()
+        """Of events."""
+        self.first_attempts = 0
+        self.hedges = 0
+        self.refused_here = 0
+        """Attempts that no provider was asked for."""
+        self.interrupted = 0
+        self.cost = 0.0
+        self.fallbacks = 0
+        # Of requests:
+        self.refused: Counter[str] = Counter()
+        self.unwanted = 0
+        self.handed_on = 0
+        self.accepted_again = 0
+        """Notifications of a request that had been accepted before, and whose id was forgotten."""
+        self.reached_twice = 0
+        self.delivery_times = durations(exact=exact, limits_ns=[ns(seconds) for seconds in within_s])
+        """Of the requests that were delivered, from their acceptance on."""
+        self.retry_delays = durations(exact=exact)
+        self._counted = counted
+        self._prices = {name: price for name, price in (prices or {}).items() if price}
+
+    def fold(self, events: Mapping[type, Sequence[Any]]) -> None:
+        """Take in what happened to notifications, sorted by type; what becomes of requests is told beside it."""
+        counts = self.counts
+        for kind, of_kind in events.items():
+            counts[kind] += len(of_kind)
+        sent: Sequence[NotificationSent] = events.get(NotificationSent, ())
+        failed: Sequence[NotificationFailed] = events.get(NotificationFailed, ())
+        self.retry_delays.extend(
+            [event.next_retry_at_ns - event.at_ns for event in failed if event.next_retry_at_ns is not None]
+        )
+        # A ChannelFault uses up no attempt: it carries the number of the one before.
+        self.first_attempts += len([1 for event in sent if event.attempt == 1])
+        self.first_attempts += len([1 for event in failed if event.attempt == 1 and event.kind != "ChannelFault"])
+        if self._counted.hedges:
+            self.hedges += sum([event.hedges for event in sent]) + sum([event.hedges for event in failed])
+        if self._counted.refusals:
+            self.refused_here += sum([event.refused for event in failed])
+        if self._prices:
+            self._charge(sent)
+            self._charge([event for event in failed if not event.refused])
+
+    def _charge(self, attempts: Sequence[NotificationSent | NotificationFailed]) -> None:
+        for event in attempts:
+            self.cost += self._prices.get(event.provider or PRIMARY, 0.0) * (1 + event.hedges)
+
+    def interrupt(self, provider: str, count: int) -> None:
+        """Note that the answers to so many requests are lost."""
+        self.interrupted += count
+        self.cost += self._prices.get(provider, 0.0) * count
+
+
+class DeadLetters:
+    """How many dead letters there are, and how many there were at most."""
+
+    __slots__ = ("peak", "size")
+
+    def __init__(self) -> None:
+        self.size = 0
+        self.peak = 0
+
+    def change(self, by: int) -> None:
+        """Count one more, or one less."""
+        self.size += by
+        self.peak = max(self.peak, self.size)
+
+
+class Figures:
+    """The metrics of some tallies together, and of the dead letters that are theirs."""
+
+    def __init__(self, tallies: Sequence[Tally], dead_letters: DeadLetters) -> None:
+        self._tallies = tallies
+        self._dead_letters = dead_letters
+
+    def _count(self, *kinds: type) -> int:
+        return sum(tally.counts[kind] for tally in self._tallies for kind in kinds)
+
+    def _sum(self, name: str) -> int:
+        return sum(getattr(tally, name) for tally in self._tallies)
+
+    def _together(self, name: str) -> Durations:
+        first, *others = (getattr(tally, name) for tally in self._tallies)
+        together: Durations = first.plus(others) if others else first
+        return together
+
+    def summary(self, simulated_ns: int, within_s: Mapping[str, float]) -> dict[str, Any]:
+        """Return the metrics as the summary names them.
+
+        Args:
+            simulated_ns: how long the run, or the part of it, has lasted.
+            within_s: the times within which deliveries are counted, by name.
+        """
+        counts, delivery = self.counts(), self._delivery(within_s)
+        simulated_s = simulated_ns / NS_PER_S
+        return {
+            **delivery,
+            **counts,
+            "cost": sum(tally.cost for tally in self._tallies),
+            "throughput_per_s": counts["sent"] / simulated_s if simulated_s else None,
+            "retry_amplification": self.retry_amplification,
+            "retry_delay_s": self._together("retry_delays").statistics(),
+            "dlq": {
+                "final": self.dlq_size,
+                "peak": self.dlq_peak,
+                "growth_per_min": self.dlq_size / (simulated_s / 60) if simulated_s else None,
+            },
+        }
+
+    def _delivery(self, within_s: Mapping[str, float]) -> dict[str, Any]:
+        times = self._together("delivery_times")
+        refused = {why: sum(tally.refused[why] for tally in self._tallies) for why in ("down", "overloaded")}
+        lost, unwanted, handed_on = sum(refused.values()), self._sum("unwanted"), self._sum("handed_on")
+        accepted = self._count(NotificationRequested) - self._sum("accepted_again")
+        offered, delivered = accepted - handed_on + lost - unwanted, times.count
+        return {
+            "offered": offered,
+            "delivered": delivered,
+            "refused": refused,
+            "unwanted": unwanted,
+            "handed_on": handed_on,
+            "reached_twice": self._sum("reached_twice"),
+            "sent_fraction": delivered / offered if offered else None,
+            "delivery_time_s": {**times.quantiles_of(offered), NEVER: offered - delivered},
+            "delivered_within": {
+                name: times.at_most(ns(seconds)) / offered if offered else None for name, seconds in within_s.items()
+            },
+            "sent_time_s": times.mean_and_max(),
+        }
+
+    def counts(self) -> dict[str, int]:
+        """Return those metrics that are counts of notifications and attempts, as the summary names them."""
+        accepted = self._count(NotificationRequested)
+        sent = self._count(NotificationSent)
+        suppressed = self._count(NotificationSuppressed)
+        dead_lettered = self._count(NotificationMovedToDeadLetter) - self._count(NotificationRedriven)
+        attempts, hedges, interrupted = self._attempts, self._sum("hedges"), self._sum("interrupted")
+        return {
+            "accepted": accepted,
+            "sent": sent,
+            "dead_lettered": dead_lettered,
+            "suppressed": suppressed,
+            "in_flight": accepted - sent - suppressed - dead_lettered,
+            "attempts": attempts,
+            "retries": attempts - self._sum("first_attempts"),
+            "hedges": hedges,
+            "interrupted": interrupted,
+            "requests": attempts - self._sum("refused_here") + hedges + interrupted,
+            "fallbacks": self._sum("fallbacks"),
+            "deferred": self._count(NotificationDeferred),
+            "duplicates": self._count(DuplicateIgnored),
+        }
+
+    @property
+    def refused(self) -> int:
+        """Arrivals that were refused."""
+        return sum(sum(tally.refused.values()) for tally in self._tallies)
+
+    @property
+    def _attempts(self) -> int:
+        return self._count(NotificationSent, NotificationFailed)
+
+    @property
+    def retry_amplification(self) -> float | None:
+        """Attempts for each notification that was attempted; None without any."""
+        first_attempts = self._sum("first_attempts")
+        return self._attempts / first_attempts if first_attempts else None
+
+    @property
+    def dlq_size(self) -> int:
+        """How many dead letters are neither redriven nor discarded."""
+        return self._dead_letters.size
+
+    @property
+    def dlq_peak(self) -> int:
+        """The largest that this has been."""
+        return self._dead_letters.peak
+
+    def delivery_time_so_far(self, share: float) -> float | None:
+        """Return about how many seconds `share` of those delivered took at most, within 0.4%; None without any."""
+        first, *others = (tally.delivery_times.sketch() for tally in self._tallies)
+        return (first.plus(others) if others else first).quantile(share)
+
+
+LEAVES_THE_QUEUE = (NotificationRedriven, DeadLetterDiscarded)
+"""The events with which a dead letter leaves its queue."""
