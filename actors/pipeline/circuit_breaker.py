@@ -13,7 +13,7 @@ import functools
 import heapq
 import operator
 from collections import OrderedDict, deque
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Literal
 
 from actors.domain.attempts import (
@@ -185,6 +185,9 @@ class CircuitBreakerActor(Stage):
         for lane in self._lanes:
             lane.restart_paces(self.now_ns)
         self._set_timer()
+
+    def waiting(self) -> Iterator[Attempt]:
+        return (attempt for line in self._lines.values() for attempt in line.attempts.values())
 
     def _advance(self) -> None:
         now_ns = self.now_ns

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+from collections.abc import Iterator
 
 from actors.domain.attempts import EXPIRED, RATE_LIMIT_EXCEEDED, Attempt, FlushQueue, Requeued
 from actors.kernel.actor import handles
@@ -68,6 +69,9 @@ class RateLimiterActor(Stage):
         self._wakes.clear()
         self._set_timer()
         self._to_breaker(flush)
+
+    def waiting(self) -> Iterator[Attempt]:
+        return (attempt for line in self._lines.values() for attempt in line.attempts.values())
 
     def _advance(self) -> None:
         now_ns = self.now_ns

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from actors.domain.attempts import Attempt, Rejected
 from actors.kernel.actor import Actor, Supervision, handles
 from actors.kernel.effects import Cancellable
@@ -39,6 +41,10 @@ class Stage(Actor):
 
     def _advance(self) -> None:
         """Release the attempts that may go now, and set the timer again."""
+        raise NotImplementedError
+
+    def waiting(self) -> Iterator[Attempt]:
+        """Yield the attempts that wait here."""
         raise NotImplementedError
 
     def _wake_at(self, wake_ns: int | None) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -63,6 +63,12 @@ class Stages:
     def in_flight(self) -> int:
         """Attempts at the providers."""
         return sum(lane.in_flight for lane in self.lanes)
+
+    def waiting(self) -> Iterator[Attempt]:
+        """Yield the attempts that wait at a stage."""
+        for stage in (self.rate_limiter, self.circuit_breaker):
+            if stage is not None:
+                yield from stage.actor.waiting()
 
     @property
     def entrance(self) -> ActorRef[Any]:

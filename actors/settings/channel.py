@@ -16,7 +16,15 @@ from actors.settings.adaptive import AdaptiveRateConfig, AdaptiveThrottleConfig,
 from actors.settings.base import Settings
 from actors.settings.breaker import CircuitBreakerConfig as CircuitBreakerConfig
 from actors.settings.distributions import Distribution
-from actors.settings.quantities import Duration, NotNegative, PositiveDuration, PositiveWholeNumber, Share, Wanted, wanted
+from actors.settings.quantities import (
+    Duration,
+    NotNegative,
+    PositiveDuration,
+    PositiveWholeNumber,
+    Share,
+    Wanted,
+    wanted,
+)
 from actors.settings.rate_limit import RateLimitConfig as RateLimitConfig
 from actors.settings.retry import RetryConfig as RetryConfig
 

@@ -227,7 +227,7 @@ class FaultConfig(Settings):
 
     @property
     def ends_at(self) -> float | None:
-        """When it is over, in seconds of the run: its window, or the time for which the process is gone. None: never."""
+        """When it is over, in seconds of the run: its window, or the time that a crash takes. None: never."""
         if self.for_ is not None:
             return self.at + self.for_
         if self.crash == "process" or self.restart_after is not None:

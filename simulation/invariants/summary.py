@@ -21,6 +21,7 @@ from actors.messages import (
     NotificationSuppressed,
 )
 from actors.outcomes import ChannelFault
+from actors.pipeline.readiness import ADDRESS_GONE
 from simulation.invariants.base import Context, Invariant, Objection, observes
 
 _ADDS: dict[type[NotificationEvent], dict[str, int]] = {
@@ -37,31 +38,48 @@ _ADDS: dict[type[NotificationEvent], dict[str, int]] = {
 """What each event adds to the metrics; which attempts are retries it takes more to know."""
 
 
+class _Request:
+    """A notification, and those in its place."""
+
+    def __init__(self, channel: NotificationChannel) -> None:
+        self.channel = channel
+        """The one that has taken it over last, or that has delivered it."""
+        self.has_others = False
+        """Whether it has gone on to another channel."""
+        self.is_wanted = True
+        self.sent = 0
+        self.took_ns = 0
+
+
 class _Books:
     """The metrics of one channel, or of all."""
 
     def __init__(self) -> None:
         self.counts = Counter(dict.fromkeys(("retries", *(name for adds in _ADDS.values() for name in adds)), 0))
-        self.slowest_ns: int | None = None
+        self.requests: list[_Request] = []
+        """Those that ended here."""
 
     def enter(self, event: NotificationEvent) -> None:
         """Take in an event."""
         self.counts.update(_ADDS[type(event)])
         if isinstance(event, NotificationSent):
             self.counts["retries"] += event.attempt > 1
-            took_ns = event.at_ns - event.requested_at_ns
-            self.slowest_ns = took_ns if self.slowest_ns is None else max(took_ns, self.slowest_ns)
         elif isinstance(event, NotificationFailed):
             self.counts["retries"] += event.attempt != 1 or event.kind == ChannelFault.__name__
 
     def compare(self, summary: Mapping[str, Any], of: str) -> str | None:
         """Return what a summary says that is not so."""
-        slowest_s = None if self.slowest_ns is None else self.slowest_ns / NS_PER_S
-        sent = {**summary, "dlq.final": summary["dlq"]["final"]}
+        refused = sum(summary["refused"].values())
+        delivered = [request.took_ns for request in self.requests if request.sent]
+        slowest_s = max(delivered) / NS_PER_S if delivered else None
+        sent = {**summary, "dlq.final": summary["dlq"]["final"], "never": summary["delivery_time_s"]["never"]}
         counted: dict[str, float | None] = dict(self.counts)
-        counted["sent_fraction"] = self.counts["sent"] / self.counts["accepted"] if self.counts["accepted"] else None
-        if not _is_near(slowest_s, shown_s := summary["delivery_time_s"]["max"]):
-            return f"the summary of {of} says delivery_time_s.max {shown_s}, and by the history it is {slowest_s}"
+        offered = sum(request.is_wanted for request in self.requests) + refused
+        counted["offered"], counted["delivered"] = offered, len(delivered)
+        counted["never"] = offered - len(delivered)
+        counted["sent_fraction"] = len(delivered) / offered if offered else None
+        if not _is_near(slowest_s, shown_s := summary["sent_time_s"]["max"]):
+            return f"the summary of {of} says sent_time_s.max {shown_s}, and by the history it is {slowest_s}"
         for name, value in counted.items():
             if sent[name] != value:
                 return f"the summary of {of} says {name} {sent[name]}, and by the history it is {value}"
@@ -77,17 +95,37 @@ class Summary(Invariant):
         super().__init__(context)
         self._all = _Books()
         self._by_channel: dict[NotificationChannel, _Books] = {channel: _Books() for channel in context.channels}
+        self._requests: dict[str, _Request] = {}
+        """By the id of each of its notifications."""
 
     @observes(*_ADDS)
     def on_event(self, event: NotificationEvent) -> Objection:
         self._all.enter(event)
         self._by_channel[event.channel].enter(event)
+        self._follow(event)
         return None
+
+    def _follow(self, event: NotificationEvent) -> None:
+        request = self._requests.get(event.notification_id)
+        if isinstance(event, NotificationRequested):
+            if event.instead_of is not None:
+                request = self._requests[event.instead_of]
+                request.channel, request.has_others = event.channel, True
+            self._requests[event.notification_id] = request or _Request(event.channel)
+        elif isinstance(event, NotificationSent) and request is not None:
+            request.sent += 1
+            if request.sent == 1:
+                request.took_ns, request.channel = event.at_ns - event.requested_at_ns, event.channel
+        elif isinstance(event, NotificationSuppressed) and request is not None:
+            request.is_wanted = event.reason == ADDRESS_GONE or request.has_others
 
     def at_end(self, now_ns: int) -> Objection:
         summary_of: Callable[[NotificationChannel | None, int], Mapping[str, Any]] | None = self.context.summary_of
         if summary_of is None:
             return None
+        for request in {id(each): each for each in self._requests.values()}.values():
+            self._all.requests.append(request)
+            self._by_channel[request.channel].requests.append(request)
         wrong = self._all.compare(summary_of(None, now_ns), "the run")
         for channel, books in self._by_channel.items():
             wrong = wrong or books.compare(summary_of(channel, now_ns), str(channel))

@@ -32,7 +32,7 @@ def print_result(result: Result, directory: Path | None) -> None:
     if result.scenario.description:
         console.print(escape(result.scenario.description), style="dim", highlight=False)
     print_table(_figures_table(summary))
-    if refused := summary["refused_arrivals"]:
+    if refused := sum(summary["refused"].values()):
         console.print(f"{refused:,} arrivals refused: {refusal_cause(result.scenario)}", highlight=False)
     for expectation in summary["expectations"]:
         mark = "[green]holds[/green]" if expectation["holds"] else "[bold red]FAILS[/bold red]"

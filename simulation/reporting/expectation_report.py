@@ -18,7 +18,7 @@ from simulation.results.formatting import duration_text
 from simulation.results.result import Result
 from simulation.results.series import SeriesCounter, bucket_width_ns
 from simulation.scenario import Expectation
-from simulation.scenario.metrics import MetricKind, metric_kind, path_of
+from simulation.scenario.metrics import DURATIONS, MetricKind, metric_kind, path_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -123,7 +123,7 @@ def _number(value: float) -> str:
 
 
 def _with_unit(value: float, kind: MetricKind) -> str:
-    if kind is MetricKind.SECONDS:
+    if kind in DURATIONS:
         text = duration_text(value)
         return text if text == f"{_number(value)} s" else f"{_number(value)} s ({text})"
     unit = {MetricKind.PER_SECOND: " a second", MetricKind.PER_MINUTE: " a minute"}.get(kind, "")

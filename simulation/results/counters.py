@@ -82,13 +82,9 @@ class ProviderMetrics:
             if kind is NotificationSent:
                 self._sent.update(ended)
 
-    def summary(self, channel: NotificationChannel) -> dict[str, Any]:
-        """Return the metrics of a channel as the summary names them; nothing where it has only one provider."""
+    def summary(self, channel: NotificationChannel) -> dict[str, dict[str, Any]]:
+        """Return the metrics of each provider of a channel as the summary names them; nothing where there is one."""
         names = self._providers.get(channel)
         if names is None:
             return {}
-        return {
-            "providers": {
-                name: {"attempts": self._attempts[channel, name], "sent": self._sent[channel, name]} for name in names
-            }
-        }
+        return {name: {"attempts": self._attempts[channel, name], "sent": self._sent[channel, name]} for name in names}

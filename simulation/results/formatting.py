@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from actors.formatting import LARGER_UNITS, counted, in_a_unit, plain_number
-from simulation.scenario.metrics import MetricKind
+from simulation.scenario.metrics import DURATIONS, NEVER, MetricKind
 
 if TYPE_CHECKING:
     from simulation.scenario.model import Scenario
@@ -75,7 +76,9 @@ def duration_text(seconds: float | None) -> str:
 
 def metric_text(value: float, kind: MetricKind, digits: int = 4) -> str:
     """Return a metric of at least 0, as suits its kind; what has no unit of its own with so many digits."""
-    if kind is MetricKind.SECONDS:
+    if math.isinf(value):
+        return NEVER
+    if kind in DURATIONS:
         return duration_text(value)
     if kind is MetricKind.SHARE:
         return f"{value:.5f}"

@@ -1,4 +1,4 @@
-"""The ledger of a run: sorts events by the entry of the workload and the channel that they are of, and follows requests.
+"""The ledger of a run: sorts events by entry of the workload and channel, and follows requests.
 
 Whatever a run's metrics are told apart by, the whole, entries, classes or channels, is a group of its tallies, so that
 an event is counted once.
@@ -6,10 +6,12 @@ an event is counted once.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
+from actors.instants import NS_PER_S
 from actors.messages import (
     NotificationChannel,
     NotificationEvent,
@@ -31,12 +33,20 @@ Group = tuple[str, str]
 
 WHOLE: Group = ("", "")
 
+IN_TIME_NS = 60 * NS_PER_S
+"""What takes longer counts among those that a host is worst by."""
+
+WORST = 10
+"""So many hosts are named."""
+
 
 class Entry(NamedTuple):
     """What there is to know of an entry of the workload."""
 
     priority: str
     channels: tuple[NotificationChannel, ...]
+    host_of: Callable[[str], str] | None = None
+    """Returns the host at which a user's address is; None: addresses have no host."""
 
 
 class Ledger:
@@ -63,6 +73,10 @@ class Ledger:
         self.within_s = outline.all_within_s
         self._outline = outline
         self._classes = [entry.priority for entry in of_entries]
+        self._hosts: dict[int | None, HostCounts] = {
+            number: HostCounts(entry.host_of) for number, entry in enumerate(of_entries) if entry.host_of
+        }
+        """By entry of the workload, of those whose recipients have hosts."""
         self._counted = counted
         self._make = partial(Tally, exact=exact, within_s=self.within_s.values(), counted=counted)
         self._prices = prices or {}
@@ -95,6 +109,8 @@ class Ledger:
         for place, of_place in self._by_place(events).items():
             self.tally(place).fold(of_place)
         self.accept(events.get(NotificationRequested, ()))
+        if self._hosts:
+            self._fold_hosts(events)
         self.suppress(events.get(NotificationSuppressed, ()))
         self.deliver(events.get(NotificationSent, ()))
         self.follow_dead_letters(events)
@@ -112,12 +128,25 @@ class Ledger:
                     place = event.channel
                 else:
                     number = event.notification_id.split("-", 2)[1:2]
-                    place = (entries[number[0]], event.channel) if number and number[0] in entries else self.place_of(event)
+                    place = (
+                        (entries[number[0]], event.channel) if number and number[0] in entries else self.place_of(event)
+                    )
                 try:
                     found[place][kind].append(event)
                 except KeyError:
                     found.setdefault(place, {}).setdefault(kind, []).append(event)
         return {by_channel[place]: kinds for place, kinds in found.items()} if by_channel else found
+
+    def _fold_hosts(self, events: Mapping[type, Sequence[Any]]) -> None:
+        for event in events.get(NotificationRequested, ()):
+            hosts = self._hosts.get(self.place_of(event)[0])
+            if hosts is not None and event.instead_of is None:
+                hosts.accept(event)
+        for kind in (NotificationSent, NotificationSuppressed, NotificationMovedToDeadLetter):
+            for event in events.get(kind, ()):
+                hosts = self._hosts.get(self.place_of(event)[0])
+                if hosts is not None:
+                    hosts.end(event)
 
     def accept(self, requested: Sequence[NotificationRequested]) -> None:
         """Note which of the notifications that were accepted are of requests that had been accepted before."""
@@ -135,7 +164,9 @@ class Ledger:
         """Note which requests turn out not to be wanted."""
         for event in suppressed:
             # That its address is gone, or that the channel in place of the first is switched off, is no wish.
-            if event.reason != ADDRESS_GONE and (self._chains is None or not self._chains.is_part(event.notification_id)):
+            if event.reason != ADDRESS_GONE and (
+                self._chains is None or not self._chains.is_part(event.notification_id)
+            ):
                 self.tally(self.place_of(event)).unwanted += 1
 
     def deliver(self, sent: Sequence[NotificationSent]) -> None:
@@ -169,6 +200,23 @@ class Ledger:
         """
         for channel in channels:
             self.tally((entry, channel)).refused[why] += 1
+
+    def interrupt(self, notification_id: str, channel: NotificationChannel, provider: str) -> None:
+        """Note that the answer of a provider to a request is lost."""
+        self.tally((entry_number(notification_id), channel)).interrupt(provider, 1)
+
+    def worst_hosts(self) -> list[dict[str, Any]]:
+        """Return the hosts with the most requests that were not delivered within a minute, the worst first."""
+        late: Counter[str] = Counter()
+        offered: Counter[str] = Counter()
+        for hosts in self._hosts.values():
+            late.update(hosts.late)
+            offered.update(hosts.offered)
+        worst = sorted((host for host in late if late[host]), key=lambda host: (-late[host], host))
+        return [
+            {"name": host, "offered": offered[host], "late": late[host], "late_fraction": late[host] / offered[host]}
+            for host in worst[:WORST]
+        ]
 
     # ── dead letters ────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -217,6 +265,36 @@ class Ledger:
             "classes": {name: of(("classes", name)) for name in outline.classes},
             "channels": {channel.value: of(("channels", channel.value)) for channel, _ in outline.providers},
         }
+
+
+class HostCounts:
+    """How many requests were offered for each host of an entry's recipients, and how many are not in time."""
+
+    def __init__(self, host_of: Callable[[str], str]) -> None:
+        self._host_of = host_of
+        self._under_way: dict[str, str] = {}
+        """The hosts of what has not been sent, by id."""
+        self.offered: Counter[str] = Counter()
+        self.late: Counter[str] = Counter()
+        """Those not delivered within a minute, or not yet."""
+
+    def accept(self, event: NotificationRequested) -> None:
+        """Note that a request comes in."""
+        host = self._under_way[event.notification_id] = self._host_of(event.user_id)
+        self.offered[host] += 1
+        self.late[host] += 1
+
+    def end(self, event: NotificationSent | NotificationSuppressed | NotificationMovedToDeadLetter) -> None:
+        """Note that a notification has ended, and maybe its request."""
+        first = event.notification_id.partition("/")[0]
+        if isinstance(event, NotificationMovedToDeadLetter) or first not in self._under_way:
+            return
+        host = self._under_way.pop(first)
+        if isinstance(event, NotificationSuppressed) and event.reason != ADDRESS_GONE:
+            self.offered[host] -= 1
+            self.late[host] -= 1
+        elif isinstance(event, NotificationSent):
+            self.late[host] -= event.at_ns - event.requested_at_ns <= IN_TIME_NS
 
 
 class Chains:

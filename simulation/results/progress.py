@@ -58,7 +58,7 @@ class RunSnapshot:
         return self._metrics(channel).retry_amplification
 
     def delivery_time_of(self, channel: NotificationChannel | None, share: float) -> float | None:
-        """Return about how many seconds `share` of those delivered so far took at most, within 0.4%; None without any."""
+        """Return about how many seconds `share` of those delivered so far took, within 0.4%; None without any."""
         return self._metrics(channel).delivery_time_so_far(share)
 
     def dlq_of(self, channel: NotificationChannel | None = None) -> tuple[int, int]:
@@ -68,7 +68,7 @@ class RunSnapshot:
 
     def providers_of(self, channel: NotificationChannel) -> dict[str, dict[str, int]]:
         """Return `attempts` and `sent` of each provider of a channel that has several; else nothing."""
-        return dict(self._recorder.provider_metrics.summary(channel).get("providers", {}))
+        return self._recorder.provider_metrics.summary(channel)
 
     def breaker(self, name: str) -> Mapping[str | None, BreakerNow]:
         """Return the state of a breaker and since when; of each host's own, where there has been any, by host.

@@ -18,32 +18,22 @@ from actors.messages import (
     BreakerTransitioned,
     NotificationChannel,
     NotificationMovedToDeadLetter,
-    NotificationRedriven,
-    NotificationRequested,
-    NotificationSent,
-    NotificationSuppressed,
     RecordedEvent,
 )
 from actors.pipeline.lane import breaker_name
+from simulation.results.backlogs import CHANGES as CHANGES_OF_PENDING, Backlogs, FaultTimes
 from simulation.results.counters import (
     BreakerMetrics,
     ProviderMetrics,
     by_type,
 )
 from simulation.results.ledger import WHOLE, Group, Ledger
+from simulation.results.peaks import Peaks
 from simulation.results.series import SeriesCounter
 
 CHUNK = 4096
 DEAD_LETTERS_KEPT = 10_000
 """In a run that keeps no rows."""
-
-CHANGE_OF_IN_FLIGHT = {
-    NotificationRequested: 1,
-    NotificationRedriven: 1,
-    NotificationSent: -1,
-    NotificationSuppressed: -1,
-    NotificationMovedToDeadLetter: -1,
-}
 
 
 class Recorder:
@@ -56,6 +46,8 @@ class Recorder:
         *,
         keep_history: bool,
         series_bucket_ns: int,
+        faults: Sequence[FaultTimes] = (),
+        longest_ns: int = 0,
     ) -> None:
         """Make a recorder.
 
@@ -64,6 +56,8 @@ class Recorder:
             providers: the channels, each with the names of its providers in order.
             keep_history: whether to keep every event.
             series_bucket_ns: the width of a bucket of the series.
+            faults: those that end.
+            longest_ns: how long an attempt may take.
         """
         self.ledger = ledger
         self.history: list[RecordedEvent] = []
@@ -75,6 +69,8 @@ class Recorder:
             for number, name in enumerate(names)
         }
         self.provider_metrics = ProviderMetrics(providers)
+        self.peaks = Peaks(providers, longest_ns)
+        self.backlogs = Backlogs(faults)
         self.series = SeriesCounter(series_bucket_ns)
         self.in_flight_now: Callable[[], int] = lambda: 0
         """Returns how many notifications the pipeline itself holds in flight."""
@@ -101,16 +97,16 @@ class Recorder:
         chunk.append(event)
         if len(chunk) >= CHUNK:
             self.fold()
-            if type(event) in CHANGE_OF_IN_FLIGHT:  # else an actor may just have failed between one count and the other
+            if type(event) in CHANGES_OF_PENDING:  # else an actor may just have failed between one count and the other
                 self.check()
-        if self.when_quiet is not None and type(event) in CHANGE_OF_IN_FLIGHT and self.in_flight_now() == 0:
+        if self.when_quiet is not None and type(event) in CHANGES_OF_PENDING and self.in_flight_now() == 0:
             self.when_quiet()
 
     @property
     def in_flight(self) -> int:
         """How many are accepted and have not ended, by the history."""
         # Without folding: the digest is over chunks, and may not depend on when it is asked for.
-        return self._in_flight + sum([CHANGE_OF_IN_FLIGHT.get(type(event), 0) for event in self._chunk])
+        return self._in_flight + sum([CHANGES_OF_PENDING.get(type(event), 0) for event in self._chunk])
 
     def end(self) -> None:
         """Work up what is left when the run has finished, and let go of its actors.
@@ -153,13 +149,15 @@ class Recorder:
             self.breaker_metrics[transition.breaker].fold(transition)
         self.ledger.fold(sorted_events)
         self.provider_metrics.fold(sorted_events)
+        self.peaks.fold(sorted_events)
+        self.backlogs.fold(chunk)
         self.series.fold(sorted_events)
         if self.keeps_history:
             self.history.extend(chunk)
         else:
             room = DEAD_LETTERS_KEPT - len(self.history)
             self.history.extend(sorted_events.get(NotificationMovedToDeadLetter, [])[:room])
-        for kind, change in CHANGE_OF_IN_FLIGHT.items():
+        for kind, change in CHANGES_OF_PENDING.items():
             self._in_flight += change * len(sorted_events.get(kind, ()))
         self._latest_ns = chunk[-1].at_ns
         chunk.clear()

@@ -7,11 +7,11 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from actors.instants import NS_PER_S
+from actors.messages import NotificationChannel
 from simulation.results.formatting import line_of_run
 from simulation.results.recorder import Recorder
 from simulation.results.reproduce import Origin
 from simulation.scenario import Scenario
-from simulation.scenario.identity import critical_prefixes
 from simulation.scenario.metrics import VERSION
 
 if TYPE_CHECKING:
@@ -51,6 +51,7 @@ class Result:
         digest = recorder.digest()
         breakers = {str(name): metrics.summary(simulated_ns) for name, metrics in recorder.breaker_metrics.items()}
         metrics = recorder.ledger.summary(simulated_ns)
+        told_apart = {group: metrics.pop(group) for group in ("workload", "classes", "channels")}
         summary: dict[str, Any] = {
             "version": VERSION,
             "scenario": self.scenario.name,
@@ -58,21 +59,35 @@ class Result:
             "runtime": runtime,
             "simulated_s": simulated_ns / NS_PER_S,
             **metrics,
+            "peaks": recorder.peaks.summary(),
             "breaker": breakers,
+            "faults": recorder.backlogs.end(simulated_ns),
+            "workload": told_apart["workload"],
+            "classes": told_apart["classes"],
             "channels": {
                 channel.value: {
-                    **metrics["channels"][channel.value],
+                    **told_apart["channels"][channel.value],
+                    "peaks": recorder.peaks.summary(channel),
                     "breaker": breakers[channel.value],
-                    **recorder.provider_metrics.summary(channel),
+                    **self._providers(channel),
                 }
                 for channel in self.scenario.channels_used
             },
+            "worst": {"hosts": recorder.ledger.worst_hosts()},
         }
         expectations = []
         for expectation in self.scenario.expect:
             value, holds = expectation.evaluate(summary)
             expectations.append({"text": expectation.text, "value": value, "holds": holds})
         return {**summary, "expectations": expectations, "digest": digest}
+
+    def _providers(self, channel: NotificationChannel) -> dict[str, Any]:
+        recorder = self._recorder
+        found = {
+            name: {**metrics, "peaks": recorder.peaks.summary(channel, name)}
+            for name, metrics in recorder.provider_metrics.summary(channel).items()
+        }
+        return {"providers": found} if found else {}
 
     @property
     def holds(self) -> bool:
@@ -95,13 +110,14 @@ class Result:
     def notifications(self) -> pd.DataFrame:
         """One row a notification; empty with ``record: aggregates``.
 
-        `critical` tells those of critical entries of the workload from the others, as for a provider with the
-        discipline ``critical_first``. Delivery time is `finished_at` less `waited_since`, where `outcome` is sent.
+        `entry` and `priority` tell which entry of the workload it is from, and of which class. Rows with the same
+        `request` are one notification and what went out in its place. Delivery time is `finished_at` less
+        `waited_since`, where `outcome` is sent.
         """
         from simulation.results.tables import notifications_table
 
         history = self.history if self._recorder.keeps_history else []
-        return notifications_table(history, critical_prefixes(self.scenario))
+        return notifications_table(history, self.scenario)
 
     @cached_property
     def attempts(self) -> pd.DataFrame:
@@ -112,14 +128,14 @@ class Result:
         """
         from simulation.results.tables import attempts_table
 
-        return attempts_table(self.history if self._recorder.keeps_history else [])
+        return attempts_table(self.history if self._recorder.keeps_history else [], self.scenario)
 
     @cached_property
     def deferrals(self) -> pd.DataFrame:
         """One row a wait for a limiter, an open breaker or quiet hours; empty with ``record: aggregates``."""
         from simulation.results.tables import deferrals_table
 
-        return deferrals_table(self.history if self._recorder.keeps_history else [])
+        return deferrals_table(self.history if self._recorder.keeps_history else [], self.scenario)
 
     @cached_property
     def breaker(self) -> pd.DataFrame:
@@ -136,7 +152,7 @@ class Result:
         """One row a dead letter; the first 10,000 with ``record: aggregates``, which does not know when one left."""
         from simulation.results.tables import dead_letters_table
 
-        return dead_letters_table(self.history)
+        return dead_letters_table(self.history, self.scenario)
 
     @cached_property
     def series(self) -> pd.DataFrame:

@@ -49,7 +49,7 @@ class SavedResult:
 
     @cached_property
     def notifications(self) -> pd.DataFrame:
-        """One row a notification; empty with ``record: aggregates``. Older files have no column `critical`."""
+        """One row a notification; empty with ``record: aggregates``. Older files have no column `entry`."""
         return self._table("notifications")
 
     @cached_property

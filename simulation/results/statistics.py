@@ -143,8 +143,8 @@ BITS = 7
 class Histogram(Durations):
     """Keeps counts in log-linear buckets (as HdrHistogram by Tene): bounded memory for any number of durations.
 
-    Mean, maximum and how many are within the given limits are exact. A quantile is interpolated as that of `Samples` is, but between the middles of the
-    buckets, so it is at most 0.4% off.
+    Mean, maximum and how many are within the given limits are exact. A quantile is interpolated as that of `Samples`
+    is, but between the middles of the buckets, so it is at most 0.4% off.
     """
 
     def __init__(self, limits_ns: Iterable[int] = ()) -> None:

@@ -21,6 +21,8 @@ from actors.messages import (
     RecordedEvent,
 )
 from actors.settings.channel import PRIMARY
+from simulation.scenario.identity import Origins
+from simulation.scenario.model import Scenario
 
 IN_FLIGHT = "in_flight"
 _OUTCOMES = {
@@ -43,19 +45,21 @@ class _Row:
         return self.requested.at_ns if since_ns is None else since_ns
 
 
-def notifications_table(history: Sequence[RecordedEvent], critical_prefixes: tuple[str, ...] = ()) -> pd.DataFrame:
+def notifications_table(history: Sequence[RecordedEvent], scenario: Scenario) -> pd.DataFrame:
     """Return a row for each accepted notification, in the order of acceptance.
 
     `outcome` is sent, dead_lettered, suppressed or in_flight; `finished_at` is null for one in flight. `attempts`
     counts all of them, those before a redrive too. `waited_since` is from when the user waits and delivery time runs:
-    as a rule `requested_at`, and of a fallback when the first of those was accepted that it stands in for. `critical`
-    is of the entry in the workload that it is from: events do not say it, but ids begin with the channel and the number
-    of the entry.
+    as a rule `requested_at`, and of a fallback when the first of those was accepted that it stands in for. `entry` and
+    `priority` are of the entry in the workload that it is from, `host` is where the recipient's address is; null where
+    it has none. `request` is the id of the first notification of its chain of fallbacks, else its own.
 
     Args:
         history: what was recorded.
-        critical_prefixes: how the ids of critical notifications begin.
+        scenario: whose run it is.
     """
+    origins = Origins(scenario)
+    first: dict[str, str] = {}
     rows: dict[str, _Row] = {}
     open_rows: dict[str, _Row] = {}
     order: list[_Row] = []
@@ -64,6 +68,8 @@ def notifications_table(history: Sequence[RecordedEvent], critical_prefixes: tup
         if kind is NotificationRequested:
             row = open_rows[event.notification_id] = _Row(event)  # type: ignore[attr-defined,arg-type]
             order.append(row)
+            if (before := row.requested.instead_of) is not None:
+                first[row.requested.notification_id] = first.get(before, before)
         elif kind is NotificationFailed:
             open_rows[event.notification_id].attempts += 1  # type: ignore[attr-defined]
         elif kind in _OUTCOMES:
@@ -81,8 +87,12 @@ def notifications_table(history: Sequence[RecordedEvent], critical_prefixes: tup
             "id": pd.Series([row.requested.notification_id for row in order], dtype="str"),
             "channel": pd.Series([str(row.requested.channel) for row in order], dtype="str"),
             "user": pd.Series([row.requested.user_id for row in order], dtype="str"),
-            "critical": pd.Series(
-                [row.requested.notification_id.startswith(critical_prefixes) for row in order], dtype="bool"
+            "request": pd.Series(
+                [first.get(row.requested.notification_id, row.requested.notification_id) for row in order], dtype="str"
+            ),
+            **_origins([row.requested.notification_id for row in order], origins),
+            "host": pd.Series(
+                [origins.host(row.requested.notification_id, row.requested.user_id) for row in order], dtype="str"
             ),
             "requested_at": pd.Series([row.requested.at_ns / NS_PER_S for row in order], dtype="float64"),
             "waited_since": pd.Series([row.waited_since_ns / NS_PER_S for row in order], dtype="float64"),
@@ -93,7 +103,15 @@ def notifications_table(history: Sequence[RecordedEvent], critical_prefixes: tup
     )
 
 
-def attempts_table(history: Sequence[RecordedEvent]) -> pd.DataFrame:
+def _origins(ids: Sequence[str], origins: Origins) -> dict[str, pd.Series[str]]:
+    """Return the columns that tell which entries of the workload notifications are from."""
+    return {
+        "entry": pd.Series([origins.entry(each) for each in ids], dtype="str"),
+        "priority": pd.Series([origins.priority(each) for each in ids], dtype="str"),
+    }
+
+
+def attempts_table(history: Sequence[RecordedEvent], scenario: Scenario) -> pd.DataFrame:
     """Return a row for each attempt, in the order in which they ended.
 
     `delay_before` is the wait that was set before it; null for a first one, and where it waited for something else.
@@ -115,6 +133,7 @@ def attempts_table(history: Sequence[RecordedEvent]) -> pd.DataFrame:
         {
             "id": pd.Series([event.notification_id for event in attempts], dtype="str"),
             "channel": pd.Series([str(event.channel) for event in attempts], dtype="str"),
+            **_origins([event.notification_id for event in attempts], Origins(scenario)),
             "attempt": pd.Series([event.attempt for event in attempts], dtype="int64"),
             "start": pd.Series([event.started_ns / NS_PER_S for event in attempts], dtype="float64"),
             "end": pd.Series([event.at_ns / NS_PER_S for event in attempts], dtype="float64"),
@@ -137,7 +156,7 @@ def attempts_table(history: Sequence[RecordedEvent]) -> pd.DataFrame:
     )
 
 
-def deferrals_table(history: Sequence[RecordedEvent]) -> pd.DataFrame:
+def deferrals_table(history: Sequence[RecordedEvent], scenario: Scenario) -> pd.DataFrame:
     """Return a row for each time that a notification began to wait without using up an attempt, in order.
 
     `cause` is rate_limit, circuit_breaker or quiet_hours. `resumes_at` is when it was to go on at the earliest, as far
@@ -149,6 +168,7 @@ def deferrals_table(history: Sequence[RecordedEvent]) -> pd.DataFrame:
             "time": pd.Series([event.at_ns / NS_PER_S for event in deferred], dtype="float64"),
             "id": pd.Series([event.notification_id for event in deferred], dtype="str"),
             "channel": pd.Series([str(event.channel) for event in deferred], dtype="str"),
+            **_origins([event.notification_id for event in deferred], Origins(scenario)),
             "cause": pd.Series([str(event.cause) for event in deferred], dtype="str"),
             "resumes_at": pd.Series([_seconds_or_none(event.resumes_at_ns) for event in deferred], dtype="float64"),
         }
@@ -169,7 +189,7 @@ def transitions_table(transitions: Sequence[BreakerTransitioned]) -> pd.DataFram
     )
 
 
-def dead_letters_table(history: Sequence[RecordedEvent]) -> pd.DataFrame:
+def dead_letters_table(history: Sequence[RecordedEvent], scenario: Scenario) -> pd.DataFrame:
     """Return a row for each dead letter, in order.
 
     `left_at` is when it left the queue, and `left` how, redriven or discarded; both are null while it is there.
@@ -190,6 +210,7 @@ def dead_letters_table(history: Sequence[RecordedEvent]) -> pd.DataFrame:
             "time": pd.Series([event.at_ns / NS_PER_S for event in moved], dtype="float64"),
             "id": pd.Series([event.notification_id for event in moved], dtype="str"),
             "channel": pd.Series([str(event.channel) for event in moved], dtype="str"),
+            **_origins([event.notification_id for event in moved], Origins(scenario)),
             "reason": pd.Series([event.reason for event in moved], dtype="str"),
             "attempts": pd.Series([event.attempts for event in moved], dtype="int64"),
             "requested_at": pd.Series([event.requested_at_ns / NS_PER_S for event in moved], dtype="float64"),

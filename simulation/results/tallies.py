@@ -1,8 +1,8 @@
 """What is counted for one entry of the workload on one channel, and the metrics of several of these together.
 
 A notification and what goes out in its place on other channels are one *request*. It is delivered when the first of
-them is sent, and belongs to the channel that has taken it over last, or that has delivered it. So the counts of entries,
-classes and channels each add up to those of the run.
+them is sent, and belongs to the channel that has taken it over last, or that has delivered it. So the
+counts of entries, classes and channels each add up to those of the run.
 """
 
 from __future__ import annotations

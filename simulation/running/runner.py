@@ -29,6 +29,7 @@ from actors.settings.channel import ChannelConfig
 from actors.storage.lossy import LossyStore
 from actors.storage.memory import MemoryStore
 from simulation.engine.message_faults import MessageFaults, is_message_fault
+from simulation.results.backlogs import FaultTimes
 from simulation.results.ledger import Entry, Ledger
 from simulation.results.progress import Listener, RunSnapshot
 from simulation.results.recorder import Recorder
@@ -42,6 +43,7 @@ from simulation.running.system_faults import FaultInjector, is_system_fault
 from simulation.running.workload import Clients, Source
 from simulation.scenario import ChannelWorkload, ClosedWorkload, EventWorkload, Scenario
 from simulation.scenario.arguments import check_mapping, check_word
+from simulation.scenario.identity import host_of_user
 from simulation.scenario.loading import given
 from simulation.scenario.model import class_of
 
@@ -247,7 +249,7 @@ def recorder_of(scenario: Scenario) -> Recorder:
     keeps_history = scenario.record == "full"
     ledger = Ledger(
         scenario.outline,
-        [Entry(class_of(entry), entry.channels) for entry in scenario.workload],
+        [Entry(class_of(entry), entry.channels, host_of_user(entry)) for entry in scenario.workload],
         exact=keeps_history,
         counted=_counted(scenario),
         prices=_prices(scenario),
@@ -257,6 +259,14 @@ def recorder_of(scenario: Scenario) -> Recorder:
         scenario.providers_used,
         keep_history=keeps_history,
         series_bucket_ns=bucket_width_ns(scenario.arrivals_end_ns),
+        faults=[
+            FaultTimes(number, ns(fault.at), ns(fault.ends_at))
+            for number, fault in enumerate(scenario.faults)
+            if fault.ends_at is not None
+        ],
+        longest_ns=max(
+            ns(lane.timeout) for config in _channels(scenario).values() for lane in config.by_provider().values()
+        ),
     )
 
 

@@ -32,8 +32,8 @@ from actors.messages import (
 )
 from simulation.scenario import ChannelWorkload, ClosedWorkload, EventWorkload, Scenario
 from simulation.scenario.arrivals import arrival_times_ns
-from simulation.scenario.identity import id_prefix
-from simulation.scenario.model import HOST_OF_EVENTS, host_name
+from simulation.scenario.identity import host_of_user, id_prefix
+from simulation.scenario.model import HOST_OF_EVENTS
 
 TEXT = "simulated"
 REPEATED = 100
@@ -274,7 +274,7 @@ def _maker(
     match entry:
         case ChannelWorkload() | ClosedWorkload():
             channel, critical, expires_after = entry.channel, entry.critical, entry.expires_after
-            hosts = entry.hosts
+            host_of = host_of_user(entry)
             prefix = id_prefix(number, channel)
             others = _fallbacks_of(channel, scenario)
 
@@ -283,8 +283,8 @@ def _maker(
                 return SendNotification(
                     notification_id=f"{prefix}{k}",
                     channel=channel,
-                    recipient=user if hosts is None else _address(user, hosts),
-                    user_id=None if hosts is None else user,
+                    recipient=user if host_of is None else f"{user}@{host_of(user)}",
+                    user_id=None if host_of is None else user,
                     message=TEXT,
                     critical=critical,
                     expires_after=expires_after,
@@ -330,11 +330,6 @@ def _user_chooser(number: int, users: int | None, source: Actor) -> Callable[[in
         return lambda k: f"user-{number}-{k}"
     draw = source.stream(f"workload.{number}.users").random
     return lambda _: f"user-{int(draw() * users)}"
-
-
-def _address(user: str, hosts: int) -> str:
-    """Return the address of a user at one of so many hosts, always the same."""
-    return f"{user}@{host_name(int(user.rpartition('-')[2]) % hosts)}"
 
 
 def _user_registered(key: str, user: str, at: datetime) -> UserRegistered:

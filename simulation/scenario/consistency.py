@@ -164,12 +164,13 @@ def _outline(scenario: dict[str, Any], used: Mapping[NotificationChannel, Sequen
     workload, faults, expect = scenario["workload"], scenario.get("faults"), scenario.get("expect")
     named = [(entry.get("name"), str(entry.get("event", entry.get("channel")))) for entry in workload]
     classes = {CRITICAL if entry.get("critical") is True else NORMAL for entry in workload}
-    within = set()
+    within: set[float] = set()
     for text in expect if isinstance(expect, list) else ():
         try:
-            within.add(Expectation.parse(text).within_s)
+            within_s = Expectation.parse(text).within_s
         except PydanticCustomError:
             continue  # the model says so
+        within |= set() if within_s is None else {within_s}
     return Outline(
         providers=tuple((channel, tuple(names)) for channel, names in used.items()),
         entries=entry_names((given if isinstance(given, str) else None, called) for given, called in named),
@@ -180,7 +181,7 @@ def _outline(scenario: dict[str, Any], used: Mapping[NotificationChannel, Sequen
             if _within(fault, "crash") == "process"
             or any(_within(fault, key) is not None for key in ("for", "restart_after"))
         ),
-        within_s=tuple(within - {None}),
+        within_s=tuple(within),
     )
 
 

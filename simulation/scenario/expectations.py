@@ -13,7 +13,17 @@ from pydantic_core import CoreSchema, core_schema
 
 from actors.settings.base import nearest
 from actors.settings.quantities import parse_duration, parse_rate, parse_share, wanted
-from simulation.scenario.metrics import DURATIONS, NOT_METRICS, WITHIN, MetricKind, Shape, keys_of, path_of, within_name
+from simulation.scenario.metrics import (
+    DURATIONS,
+    MOVED,
+    NOT_METRICS,
+    WITHIN,
+    MetricKind,
+    Shape,
+    keys_of,
+    path_of,
+    within_name,
+)
 
 _COMPARE: dict[str, Callable[[Any, Any], bool]] = {
     ">=": operator.ge,
@@ -109,7 +119,8 @@ class Expectation:
 
     @classmethod
     def __get_pydantic_json_schema__(cls, _core: CoreSchema, _handler: Any) -> dict[str, Any]:
-        return {"type": "string", "pattern": r"^\s*[A-Za-z0-9_./-]+(\([^()\s]+\))?\s*(>=|<=|==|!=|>|<)\s*\S+", "description": _WANTED}
+        pattern = r"^\s*[A-Za-z0-9_./-]+(\([^()\s]+\))?\s*(>=|<=|==|!=|>|<)\s*\S+"
+        return {"type": "string", "pattern": pattern, "description": _WANTED}
 
 
 def _number(text: str) -> float | None:
@@ -132,6 +143,8 @@ def _unit_fits(text: str, kind: MetricKind) -> bool:
 
 def _no_such_metric(path: tuple[str, ...], depth: int, part: MetricKind | Shape) -> str:
     wrong = path_of(path)
+    if (now := MOVED.get(path_of(path[-2:]))) is not None or (now := MOVED.get(path[-1])) is not None:
+        return f"wanted a metric of the summary, got {wrong}; it is {now}"
     if isinstance(part, MetricKind):
         return f"wanted a metric of the summary, got {wrong}; {path_of(path[:depth])} is a single metric"
     if path[depth - 1 : depth] == (WITHIN,):

@@ -3,28 +3,25 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 from actors.messages import NotificationChannel
-from simulation.scenario.model import EventWorkload, Scenario
+from simulation.scenario.model import NORMAL, EventWorkload, Scenario, WorkloadEntry, class_of, host_name
 
 _KEY_OF_EVENT = re.compile(r"(?:-placed-|-shipped-|-received-|/)(\d+)-\d+")
-
-
-def critical_prefixes(scenario: Scenario) -> tuple[str, ...]:
-    """Return how the ids of critical notifications begin; those of all others, of events' too, begin otherwise.
-
-    What goes out in place of one has its id with something behind it, and is as critical.
-    """
-    return tuple(
-        id_prefix(number, entry.channel)
-        for number, entry in enumerate(scenario.workload)
-        if not isinstance(entry, EventWorkload) and entry.critical
-    )
 
 
 def id_prefix(number: int, channel: NotificationChannel) -> str:
     """Return how the ids of the notifications of an entry of the workload begin."""
     return f"{channel}-{number}-"
+
+
+def host_of_user(entry: WorkloadEntry) -> Callable[[str], str] | None:
+    """Return what gives the host at which a user's address is; None where addresses of an entry have no host."""
+    if isinstance(entry, EventWorkload) or entry.hosts is None:
+        return None
+    hosts = entry.hosts
+    return lambda user: host_name(int(user.rpartition("-")[2]) % hosts)
 
 
 def entry_number(notification_id: str) -> int | None:
@@ -43,3 +40,32 @@ def entry_number(notification_id: str) -> int | None:
 def channel_of(notification_id: str) -> NotificationChannel:
     """Return the channel of a notification that goes out in place of none."""
     return NotificationChannel(notification_id.partition("-")[0])
+
+
+class Origins:
+    """Which entry of the workload each notification of a scenario is from."""
+
+    def __init__(self, scenario: Scenario) -> None:
+        self._names = scenario.outline.entries
+        self._classes = [class_of(entry) for entry in scenario.workload]
+        self._hosts = [host_of_user(entry) for entry in scenario.workload]
+
+    def entry(self, notification_id: str) -> str | None:
+        """Return the name of the entry; None: it is from none."""
+        number = self._number(notification_id)
+        return None if number is None else self._names[number]
+
+    def priority(self, notification_id: str) -> str:
+        """Return the class of traffic of the entry."""
+        number = self._number(notification_id)
+        return NORMAL if number is None else self._classes[number]
+
+    def host(self, notification_id: str, user: str) -> str | None:
+        """Return the host at which the address of a notification for a user is; None: it has none."""
+        number = self._number(notification_id)
+        host_of = None if number is None else self._hosts[number]
+        return None if host_of is None else host_of(user)
+
+    def _number(self, notification_id: str) -> int | None:
+        number = entry_number(notification_id)
+        return number if number is not None and number < len(self._names) else None

@@ -170,6 +170,14 @@ MEANINGS = {
 statistics has one sentence for all of them."""
 
 
+MOVED = {
+    "delivery_time_s.mean": "sent_time_s.mean, which is of those delivered only",
+    "delivery_time_s.max": "sent_time_s.max, which is of those delivered only",
+    "refused_arrivals": "refused.down and refused.overloaded",
+}
+"""What metrics of the first version are called, and what takes their place."""
+
+
 @dataclass(frozen=True)
 class Outline:
     """What metrics of a scenario's runs are told apart by."""
@@ -245,7 +253,7 @@ def summary_shape(outline: Outline) -> Shape:
         "workload": dict.fromkeys(outline.entries, figures),
         "classes": dict.fromkeys(outline.classes, figures),
         "channels": channels,
-        "worst": MetricKind.LIST,
+        "worst": {"hosts": MetricKind.LIST},
         "expectations": MetricKind.LIST,
         "digest": MetricKind.TEXT,
     }

@@ -46,6 +46,7 @@ from simulation.scenario.operations import Operation
 from simulation.scenario.schedule import ScheduleConfig
 from simulation.scenario.sweep import Sweep
 
+
 def _entry_name(value: Any, _unit_required: bool) -> str | None:
     return value if isinstance(value, str) and re.fullmatch(_NAME, value) else None
 

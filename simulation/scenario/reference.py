@@ -20,7 +20,18 @@ from actors.messages import NotificationChannel
 from actors.settings.base import NotEmpty, Settings, known_keys
 from actors.settings.quantities import Wanted
 from simulation.scenario.expectations import Expectation
-from simulation.scenario.metrics import BREAKER, MEANINGS, METRICS, PROVIDER, STATISTICS, MetricKind, Shape
+from simulation.scenario.metrics import (
+    BREAKER,
+    FAULT,
+    MEANINGS,
+    METRICS,
+    PEAKS,
+    PROVIDER,
+    WITHIN,
+    MetricKind,
+    Shape,
+    keys_of,
+)
 from simulation.scenario.model import Scenario
 from simulation.scenario.ranges import Range
 from simulation.scenario.schema import json_schema
@@ -36,6 +47,8 @@ _UNIT_OF = {
     MetricKind.SHARE: "a share",
     MetricKind.RATIO: "a number",
     MetricKind.SECONDS: "seconds, or a duration",
+    MetricKind.QUANTILE: "seconds, or a duration",
+    MetricKind.MONEY: "a number",
     MetricKind.PER_SECOND: "a number a second, or a rate",
     MetricKind.PER_MINUTE: "a number a minute",
 }
@@ -174,18 +187,21 @@ def _in_a_cell(text: str) -> str:
 
 def _metrics() -> str:
     """Return tables of every metric of the summary of a run: of the run, of its breakers, of its channels."""
-    run: Shape = {"simulated_s": MetricKind.SECONDS, "refused_arrivals": MetricKind.COUNT, **METRICS}
+    run: Shape = {"simulated_s": MetricKind.SECONDS, **METRICS, "peaks": PEAKS}
     channel: Shape = {f"channels.<channel>.providers.<provider>.{key}": kind for key, kind in PROVIDER.items()}
+    fault: Shape = {f"faults.<n>.{key}": kind for key, kind in FAULT.items()}
     breaker: Shape = {f"breaker.<breaker>.{key}": kind for key, kind in BREAKER.items()}
     lines = ["| metric | value | |", "|---|---|---|"]
-    for path, kind in _flat({**run, **breaker, **channel}):
+    for path, kind in _flat({**run, **breaker, **fault, **channel}):
         lines.append(f"| `{path}` | {_UNIT_OF[kind]} | {meaning_of(path)} |")
     return "\n".join(lines)
 
 
 def _flat(shape: Shape, above: str = "") -> Iterator[tuple[str, MetricKind]]:
     for key, part in shape.items():
-        if isinstance(part, dict):
+        if key == WITHIN:
+            yield f"{above}{key}(30s)", MetricKind.SHARE
+        elif isinstance(part, dict):
             yield from _flat(part, f"{above}{key}.")
         else:
             yield f"{above}{key}", part
@@ -197,19 +213,34 @@ def meaning_of(path: str) -> str:
     Raises:
         KeyError: there is none.
     """
-    *above, key = path.split(".")
+    *above, key = keys_of(path)
     group = next((name for name in reversed(above) if name in _GROUPS), None)
-    if key in STATISTICS and group is not None:
+    if group == WITHIN:
+        return MEANINGS[group]
+    if key in _STATISTIC and group is not None:
         return f"{_STATISTIC[key]}: {MEANINGS[group]}"
     return MEANINGS[key if group is None else f"{group}.{key}"]
 
 
-_GROUPS = ("delivery_time_s", "retry_delay_s", "dlq", "breaker", "providers")
+_GROUPS = (
+    "delivery_time_s",
+    "sent_time_s",
+    "retry_delay_s",
+    "refused",
+    WITHIN,
+    "dlq",
+    "peaks",
+    "breaker",
+    "faults",
+    "providers",
+)
 
 _STATISTIC = {
     "mean": "the mean",
     "p50": "the median",
     "p90": "9 in 10 are at most this",
+    "p95": "19 in 20 are at most this",
     "p99": "99 in 100 are at most this",
+    "p99_9": "999 in 1,000 are at most this",
     "max": "the longest",
 }

@@ -17,7 +17,7 @@ from simulation.experiments.tuning.trial import Trial
 from simulation.experiments.tuning.tuning import Tuning
 from simulation.results.formatting import NOTHING, metric_text, seeds_text
 from simulation.running.replicates import kinds_of_metrics
-from simulation.scenario.metrics import MetricKind
+from simulation.scenario.metrics import DURATIONS, MetricKind
 from simulation.scenario.space import number_of
 
 COLUMNS = 80
@@ -296,6 +296,6 @@ def _text(value: float | None, kind: MetricKind, digits: int = 4) -> str:
 
 def _plain(value: float | None, kind: MetricKind, digits: int = 4) -> str:
     """Return a metric beside the bound of an expectation, which is in seconds where it is a duration."""
-    if value is None or kind is not MetricKind.SECONDS:
+    if value is None or kind not in DURATIONS:
         return _text(value, kind, digits)
     return f"{metric_text(value, MetricKind.COUNT, digits)} s"

@@ -65,8 +65,8 @@ def tiles(result: Result) -> list[Tile]:
         found.append(Tile("suppressed", count(summary["suppressed"]), "not wanted, or the address is gone"))
     if summary["in_flight"]:
         found.append(Tile("still in flight", count(summary["in_flight"]), "at the end of the run", "care"))
-    if summary["refused_arrivals"]:
-        found.append(Tile("refused", count(summary["refused_arrivals"]), refusal_cause(result.scenario), "care"))
+    if refused := sum(summary["refused"].values()):
+        found.append(Tile("refused", count(refused), refusal_cause(result.scenario), "care"))
     amplification = summary["retry_amplification"]
     attempts = NOTHING if amplification is None else f"×{amplification:.2f}"
     found += [

@@ -1,0 +1,133 @@
+"""How long after each fault its backlog is there: what had been accepted before its end and has not ended."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from actors.instants import NS_PER_S
+from actors.messages import (
+    NotificationMovedToDeadLetter,
+    NotificationRedriven,
+    NotificationRequested,
+    NotificationSent,
+    NotificationSuppressed,
+    RecordedEvent,
+)
+
+CHANGES: Mapping[type, int] = {
+    NotificationRequested: 1,
+    NotificationRedriven: 1,
+    NotificationSent: -1,
+    NotificationSuppressed: -1,
+    NotificationMovedToDeadLetter: -1,
+}
+"""By how much an event changes how many notifications are pending."""
+
+
+class FaultTimes(NamedTuple):
+    """When a fault begins and ends."""
+
+    number: int
+    begins_ns: int
+    ends_ns: int
+
+
+class Backlogs:
+    """Follows the backlog of each fault that ends."""
+
+    def __init__(self, faults: Sequence[FaultTimes]) -> None:
+        self._backlogs = [Backlog(fault) for fault in faults]
+        self._under_way = list(self._backlogs)
+        self._pending = 0
+
+    def fold(self, chunk: Sequence[RecordedEvent]) -> None:
+        """Take in some of the history, in order."""
+        if not self._under_way:
+            return
+        latest_ns = chunk[-1].at_ns
+        if all(latest_ns < backlog.next_ns for backlog in self._under_way):
+            self._pending += sum([CHANGES.get(type(event), 0) for event in chunk])
+            return
+        for event in chunk:
+            change = CHANGES.get(type(event), 0)
+            for backlog in self._under_way:
+                if event.at_ns >= backlog.next_ns:
+                    backlog.look(event, change, self._pending)
+            self._pending += change
+        self._under_way = [backlog for backlog in self._under_way if backlog.cleared_ns is None]
+
+    def end(self, simulated_ns: int) -> dict[str, dict[str, Any]]:
+        """Return what the summary says of each fault of a run that has lasted so long."""
+        return {
+            str(each.fault.number): {"backlog_cleared_s": each.cleared_s(self._pending, simulated_ns)}
+            for each in self._backlogs
+        }
+
+
+class Backlog:
+    """That of one fault."""
+
+    def __init__(self, fault: FaultTimes) -> None:
+        self.fault = fault
+        self.next_ns = fault.begins_ns
+        """From when on it is to look at events."""
+        self.cleared_ns: int | None = None
+        """When no more was pending than as the fault began."""
+        self._at_begin: int | None = None
+        self._left: int | None = None
+        """What was accepted before the end of the fault and is pending; None before that end."""
+        self._younger: set[str] = set()
+        """Those that were accepted after the end of the fault, and were not sent since."""
+
+    def look(self, event: RecordedEvent, change: int, pending: int) -> None:
+        """Look at an event that comes after :attr:`next_ns`.
+
+        Args:
+            event: the next one.
+            change: by how much it changes how many are pending.
+            pending: how many are pending before it.
+        """
+        fault = self.fault
+        if self._at_begin is None:
+            self._at_begin, self.next_ns = pending, fault.ends_ns
+            if event.at_ns < fault.ends_ns:
+                return
+        if self._left is None:
+            self._left = pending
+        if self.cleared_ns is not None:
+            return
+        if self._left <= self._at_begin:
+            self.cleared_ns = fault.ends_ns
+        elif change and not self._is_younger(event):
+            self._left += change
+            if self._left <= self._at_begin:
+                self.cleared_ns = event.at_ns
+                self._younger.clear()
+
+    def _is_younger(self, event: Any) -> bool:
+        """Tell whether an event is of a request that was accepted after the end of the fault."""
+        if isinstance(event, NotificationRequested):
+            since_ns = event.at_ns if event.waited_since_ns is None else event.waited_since_ns
+            if since_ns >= self.fault.ends_ns:
+                self._younger.add(event.notification_id)
+                return True
+            return False
+        if isinstance(event, NotificationSent):
+            self._younger.discard(event.notification_id)
+            return event.requested_at_ns >= self.fault.ends_ns
+        return event.notification_id in self._younger
+
+    def cleared_s(self, pending: int, simulated_ns: int) -> float | None:
+        """Return how long after the end of the fault its backlog was gone; None if it never was.
+
+        Args:
+            pending: how many are pending when the run ends.
+            simulated_ns: when that is.
+        """
+        ends_ns = self.fault.ends_ns
+        if self.cleared_ns is not None:
+            return (self.cleared_ns - ends_ns) / NS_PER_S
+        at_begin = pending if self._at_begin is None else self._at_begin
+        is_clear = self._left is None and simulated_ns >= ends_ns and pending <= at_begin
+        return 0.0 if is_clear else None
