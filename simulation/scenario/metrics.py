@@ -13,6 +13,7 @@ from typing import TypeAlias
 
 from actors.messages import NotificationChannel
 from actors.pipeline.lane import breaker_name
+from actors.settings.quantities import write_duration
 
 
 class MetricKind(StrEnum):
@@ -205,7 +206,7 @@ class Outline:
 
 def within_name(seconds: float) -> str:
     """Return how the summary names a time within which deliveries are counted."""
-    return next((name for name, known_s in WITHIN_S.items() if known_s == seconds), f"{seconds:.12g}s")
+    return write_duration(seconds)
 
 
 def entry_names(entries: Iterable[tuple[str | None, str]]) -> tuple[str, ...]:

@@ -37,7 +37,7 @@ WITHOUT = {
             ["faults.0.for=1s"],
             {
                 "breaker.email.opened >= 3",
-                "channels.email.delivery_time_s.max >= 90s",
+                "channels.email.sent_time_s.max >= 90s",
                 "breaker.webhook.open_s >= 60s",
             },
         ),
@@ -50,13 +50,13 @@ WITHOUT = {
             {"sent_fraction >= 0.65", "retry_amplification <= 1.1"},
         ),
         (["channels.webhook.max_in_flight=20"], {"sent_fraction <= 0.85"}),
-        (["channels.webhook.circuit_breaker.enabled=true"], {"delivery_time_s.p50 <= 200ms"}),
+        (["channels.webhook.circuit_breaker.enabled=true"], {"delivered_within(1s) >= 70%"}),
     ],
     "burst-over-the-limit": [
-        (["channels.email.rate_limit.max_per_minute=1000"], {"deferred == 1200", "delivery_time_s.max >= 2m"}),
+        (["channels.email.rate_limit.max_per_minute=1000"], {"deferred == 1200", "sent_time_s.max >= 2m"}),
         (["channels.email.rate_limit.on_limit=drop"], {"dead_lettered == 0", "deferred == 1200"}),
-        (["channels.email.rate_limit.max_per_minute=8"], {"delivery_time_s.max <= 5m"}),
-        (["workload.0.users=1"], {"deferred == 1200", "delivery_time_s.max <= 5m"}),
+        (["channels.email.rate_limit.max_per_minute=8"], {"delivered_within(5m) >= 100%"}),
+        (["workload.0.users=1"], {"deferred == 1200", "delivered_within(5m) >= 100%"}),
         (["channels.email.provider.failure_rate=1%"], {"retry_amplification == 1"}),
         (["channels.email.provider.latency=200ms"], {"delivery_time_s.p50 <= 150ms"}),
     ],
@@ -90,14 +90,14 @@ WITHOUT = {
         ),
         (["channels.webhook.retry.max_attempts=1"], {"dead_lettered == 0"}),
         (["channels.webhook.timeout=2m"], {"breaker.webhook.opened >= 5"}),
-        (["channels.webhook.circuit_breaker.timeout=5m"], {"channels.webhook.delivery_time_s.max <= 3m"}),
+        (["channels.webhook.circuit_breaker.timeout=5m"], {"channels.webhook.delivered_within(3m) >= 100%"}),
         (["faults.1.lost_reply_rate=0%"], {"channels.push.retries >= 30"}),
         (["faults.1.lost_reply_rate=60%"], {"breaker.push.opened == 0"}),
     ],
     "hedged-tail": [
         (["channels.push.hedging=null"], {"hedges >= 300", "delivery_time_s.p99 <= 500ms"}),
         (["channels.push.hedging.delay=100ms"], {"hedges <= 900"}),
-        (["channels.push.hedging.max_attempts=4"], {"delivery_time_s.max >= 2s"}),
+        (["channels.push.hedging.max_attempts=4"], {"sent_time_s.max >= 2s"}),
         (["channels.push.hedging=null", "channels.push.retry.max_attempts=1"], {"dead_lettered == 0"}),
         (["channels.push.provider.latency=150ms"], {"hedges >= 300", "delivery_time_s.p50 <= 120ms"}),
     ],
@@ -124,7 +124,7 @@ WITHOUT = {
             ["channels.sms.circuit_breaker.enabled=false"],
             {"channels.sms.dead_lettered == 0", "channels.sms.retry_amplification <= 1.1"},
         ),
-        (["channels.sms.circuit_breaker={}"], {"channels.sms.delivery_time_s.max <= 1m"}),
+        (["channels.sms.circuit_breaker={}"], {"channels.sms.delivered_within(1m) >= 100%"}),
     ],
     "poison-messages": [
         (
@@ -164,11 +164,11 @@ WITHOUT = {
     "push-then-sms": [
         (
             ["channels.push.fallback={channel: sms}"],
-            {"channels.push.delivery_time_s.max <= 21s", "channels.sms.accepted >= 2200", "delivery_time_s.max <= 25s"},
+            {"channels.push.delivered_within(21s) >= 100%", "channels.sms.accepted >= 2200", "delivered_within(25s) >= 100%"},
         ),
         (
             ["channels.push.fallback.after=1m"],
-            {"channels.push.delivery_time_s.max <= 21s", "channels.sms.accepted >= 2200", "delivery_time_s.max <= 25s"},
+            {"channels.push.delivered_within(21s) >= 100%", "channels.sms.accepted >= 2200", "delivered_within(25s) >= 100%"},
         ),
         (["faults.1.for=4m"], {"channels.sms.accepted <= 2900"}),
         (
@@ -176,14 +176,14 @@ WITHOUT = {
             {
                 "channels.sms.accepted >= 2200",
                 "channels.sms.dead_lettered == 0",
-                "delivery_time_s.max <= 25s",
+                "delivered_within(25s) >= 100%",
                 "breaker.push.open_s >= 2m",
             },
         ),
     ],
     "quiet-hours": [
-        (["start=2026-03-20T18:00:00Z"], {"channels.push.delivery_time_s.max <= 8.1h"}),
-        (["quiet_hours=[]"], {"channels.push.deferred >= 3000", "channels.push.delivery_time_s.max >= 7.9h"}),
+        (["start=2026-03-20T18:00:00Z"], {"channels.push.delivered_within(8.1h) >= 100%"}),
+        (["quiet_hours=[]"], {"channels.push.deferred >= 3000", "channels.push.sent_time_s.max >= 7.9h"}),
         (["preferences=[]"], {"channels.push.suppressed >= 1000"}),
         (["workload.1.critical=false"], {"channels.sms.deferred == 0"}),
         (["workload.1.critical=false", "preferences.0.channel=sms"], {"channels.sms.suppressed == 0"}),
@@ -246,10 +246,10 @@ WITHOUT = {
                 "channels.email.delivery_time_s.p99 >= 2m",
             },
         ),
-        (["channels.email.circuit_breaker.resume_rate=5/s"], {"channels.email.delivery_time_s.max <= 4m"}),
+        (["channels.email.circuit_breaker.resume_rate=5/s"], {"channels.email.delivered_within(4m) >= 100%"}),
         (
             ["channels.sms.circuit_breaker.when_open=wait"],
-            {"channels.sms.dead_lettered >= 1500", "channels.sms.delivery_time_s.p99 <= 15s"},
+            {"channels.sms.dead_lettered >= 1500", "channels.sms.sent_time_s.max <= 15s"},
         ),
         (["channels.push.circuit_breaker.when_open=wait"], {"channels.push.retry_amplification >= 3"}),
         (["channels.push.circuit_breaker.enabled=false"], {"channels.push.requests <= 6000"}),

@@ -1,0 +1,266 @@
+"""The metrics of requests: what is offered and what is delivered, told apart by entry, class and channel."""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+from typing import Any
+
+import pandas as pd
+import pytest
+from hypothesis import given, strategies as st
+
+import simulation
+from actors.messages import NotificationChannel, NotificationMovedToDeadLetter, NotificationRequested, NotificationSent
+from simulation.results.ledger import Entry, Ledger
+from simulation.results.tallies import Counted
+from simulation.scenario.metrics import QUANTILES, WITHIN_S, Outline
+
+EMAIL = NotificationChannel.EMAIL
+OUTLINE = Outline(providers=((EMAIL, ("primary",)),), entries=("email",), classes=("normal",))
+SECOND = 10**9
+WAYS = ("lost", "refused", "late", "pending")
+
+
+def event(kind: type, number: int, at_ns: int, **more: Any) -> Any:
+    return kind(at_ns=at_ns, epoch_ns=0, notification_id=f"email-0-{number}", channel=EMAIL, **more)
+
+
+def summary_of(fates: list[tuple[str, int]], *, exact: bool = True) -> dict[str, Any]:
+    """Return the metrics of requests that were all accepted at 0 and ended so, after so many nanoseconds."""
+    ledger = Ledger(OUTLINE, [Entry("normal", (EMAIL,))], exact=exact, counted=Counted())
+    events: dict[type, list[Any]] = {NotificationRequested: [], NotificationSent: [], NotificationMovedToDeadLetter: []}
+    for number, (fate, took_ns) in enumerate(fates):
+        if fate == "refused":
+            ledger.refuse(0, [EMAIL], "down")
+            continue
+        events[NotificationRequested].append(event(NotificationRequested, number, 0, user_id="ann"))
+        if fate == "lost":
+            lost = event(
+                NotificationMovedToDeadLetter, number, took_ns, reason="refused", attempts=1, requested_at_ns=0
+            )
+            events[NotificationMovedToDeadLetter].append(lost)
+        elif fate in ("sent", "late"):
+            sent = event(NotificationSent, number, took_ns, attempt=1, started_ns=took_ns, requested_at_ns=0)
+            events[NotificationSent].append(sent)
+    ledger.fold(events)
+    return ledger.summary(100_000 * SECOND)
+
+
+def of_delivery(summary: dict[str, Any]) -> dict[str, float]:
+    """Return the metrics of delivery, the larger the better."""
+    times = summary["delivery_time_s"]
+    better = {name: -(math.inf if times[name] is None else times[name]) for name in QUANTILES}
+    within = {f"within {name}": summary["delivered_within"][name] for name in WITHIN_S}
+    return {
+        **better,
+        **within,
+        "never": -times["never"],
+        "sent_fraction": summary["sent_fraction"],
+        "delivered": summary["delivered"],
+    }
+
+
+FATES = st.lists(
+    st.tuples(st.sampled_from(["sent", *WAYS]), st.integers(0, 4_000).map(lambda tenths: tenths * SECOND // 10)),
+    min_size=1,
+    max_size=60,
+)
+
+
+@given(FATES, st.sampled_from(WAYS), st.booleans(), st.data())
+def test_no_metric_of_delivery_gets_better_as_one_that_was_delivered_fares_worse(fates, way, exact, data):
+    delivered = [number for number, (fate, _) in enumerate(fates) if fate in ("sent", "late")]
+    if not delivered:
+        return
+    worse = list(fates)
+    number = data.draw(st.sampled_from(delivered))
+    worse[number] = (way, fates[number][1] + data.draw(st.integers(0, 4_000)) * SECOND)
+    before, after = (of_delivery(summary_of(each, exact=exact)) for each in (fates, worse))
+    assert {name for name in before if after[name] > before[name] + 1e-9 * abs(before[name])} == set()
+
+
+@given(FATES)
+def test_quantiles_are_over_all_that_were_offered(fates):
+    summary = summary_of(fates)
+    took = sorted(took_ns / SECOND if fate in ("sent", "late") else math.inf for fate, took_ns in fates)
+    for name, share in QUANTILES.items():
+        place = share * (len(took) - 1)
+        neighbours = {took[math.floor(place)], took[math.ceil(place)]}
+        if math.inf in neighbours:
+            assert summary["delivery_time_s"][name] is None
+        else:
+            assert min(neighbours) <= summary["delivery_time_s"][name] <= max(neighbours)
+    assert summary["delivery_time_s"]["never"] == sum(map(math.isinf, took))
+    for name, seconds in WITHIN_S.items():
+        assert summary["delivered_within"][name] == sum(each <= seconds for each in took) / len(took)
+
+
+# ── in runs ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+MIXED = """
+name: mixed
+duration: 4m
+drain: 2m
+record: {record}
+workload:
+  - {{event: OrderPlaced, arrivals: {{poisson: 1/s}}}}
+  - {{name: codes, channel: sms, critical: true, expires_after: 20s, arrivals: {{poisson: 1/s}}}}
+  - {{channel: push, arrivals: {{poisson: 2/s}}, users: 40}}
+  - {{channel: push, clients: 3, think: 2s}}
+  - {{event: UserRegistered, arrivals: {{poisson: 1/s}}}}
+channels:
+  email: {{retry: {{max_attempts: 2, initial_delay: 1s}}, provider: {{failure_rate: 20%, price: 0.1}}}}
+  sms: {{provider: {{failure_rate: 30%, price: 4, latency: 200ms}}}}
+  push:
+    retry: {{max_attempts: 1}}
+    rate_limit: {{max_per_minute: 3}}
+    fallback: {{channel: sms}}
+    provider: {{failure_rate: 20%, latency: 300ms}}
+preferences: [{{share: 20%, channel: push, enabled: false}}]
+faults:
+  - {{channel: sms, at: 30s, for: 30s, outage: true}}
+  - {{channel: email, at: 100s, crash: process, restart_after: 10s}}
+operations: [{{at: 3m, redrive: all}}]
+"""
+
+
+def ran(record: str = "full") -> Any:
+    return simulation.run(simulation.parse(MIXED.format(record=record)), invariants="all")
+
+
+ADD_UP = (
+    *("offered", "delivered", "unwanted", "reached_twice", "accepted", "sent", "dead_lettered", "suppressed"),
+    *("in_flight", "attempts", "retries", "hedges", "interrupted", "requests", "deferred", "duplicates", "cost"),
+)
+
+
+def test_counts_of_entries_classes_and_channels_add_up_to_those_of_the_run():
+    summary = ran().summary
+    assert list(summary["workload"]) == ["OrderPlaced", "codes", "push-1", "push-2", "UserRegistered"]
+    assert list(summary["classes"]) == ["critical", "normal"]
+    for group in ("workload", "classes", "channels"):
+        parts = summary[group].values()
+        for name in ADD_UP:
+            assert sum(part[name] for part in parts) == pytest.approx(summary[name], rel=1e-12), (group, name)
+        for why in ("down", "overloaded"):
+            assert sum(part["refused"][why] for part in parts) == summary["refused"][why]
+        assert sum(part["delivery_time_s"]["never"] for part in parts) == summary["delivery_time_s"]["never"]
+    # Each of these has to do with something that happens here.
+    assert min(summary[name] for name in ("unwanted", "handed_on", "reached_twice", "interrupted", "cost")) > 0
+    assert summary["refused"]["down"] > 0
+
+
+def test_aggregates_have_the_same_metrics_as_a_full_recording():
+    full, lean = ran().summary, ran("aggregates").summary
+    assert full["digest"] == lean["digest"]
+    for group in ("workload", "classes", "channels"):
+        for name, part in full[group].items():
+            counts = {key: value for key, value in part.items() if not isinstance(value, dict)}
+            assert counts == {key: lean[group][name][key] for key in counts}
+            assert part["delivered_within"] == lean[group][name]["delivered_within"]
+    for name, value in full["delivery_time_s"].items():
+        assert lean["delivery_time_s"][name] == (None if value is None else pytest.approx(value, rel=0.004))
+    assert lean["peaks"] == full["peaks"]
+    assert lean["faults"] == full["faults"]
+
+
+def test_the_metrics_are_those_of_the_frames():
+    result = ran()
+    summary, frame = result.summary, result.notifications
+    by_request = frame.assign(time=(frame["finished_at"] - frame["waited_since"]).where(frame["outcome"] == "sent"))
+    requests = by_request.groupby("request").agg(
+        time=("time", "min"), sent=("outcome", lambda found: (found == "sent").sum()), entry=("entry", "first")
+    )
+    alone = frame.groupby("request")["id"].transform("size") == 1
+    unwanted = frame[alone & (frame["outcome"] == "suppressed")]
+    refused = sum(summary["refused"].values())
+    assert len(requests) - len(unwanted) + refused == summary["offered"]
+    assert requests["time"].notna().sum() == summary["delivered"]
+    assert (requests["sent"] > 1).sum() == summary["reached_twice"]
+    for name, part in summary["workload"].items():
+        assert requests[requests["entry"] == name]["time"].notna().sum() == part["delivered"]
+        assert (frame["entry"] == name).sum() == part["accepted"]
+    for name, seconds in WITHIN_S.items():
+        in_time = (requests["time"] <= seconds).sum() / summary["offered"]
+        assert summary["delivered_within"][name] == pytest.approx(in_time)
+    attempts = result.attempts
+    asked = attempts[~attempts["refused"]]
+    assert summary["requests"] == len(asked) + asked["hedges"].sum() + summary["interrupted"]
+
+
+def test_the_peaks_are_those_of_the_frames():
+    result = ran()
+    attempts = result.attempts[~result.attempts["refused"]]
+    for channel, part in [(None, result.summary), *result.summary["channels"].items()]:
+        of_channel = attempts if channel is None else attempts[attempts["channel"] == channel]
+        seconds = of_channel["start"].floordiv(1).value_counts()
+        assert part["peaks"]["requests_per_s"] == seconds.max()
+        changes = pd.concat(
+            [
+                pd.DataFrame({"at": of_channel["end"], "by": -1}),
+                pd.DataFrame({"at": of_channel["start"], "by": 1}),
+            ]
+        ).sort_values(["at", "by"])
+        assert part["peaks"]["in_flight"] == changes["by"].cumsum().max()
+
+
+def test_who_is_refused_and_comes_again_is_lost_only_in_the_end():
+    down = "{at: 10s, crash: process, restart_after: 20s}"
+    scenario = """
+    name: down
+    duration: 1m
+    workload: [{channel: email, arrivals: {constant: 1/s}, %s}]
+    faults: [{channel: email, at: 10s, crash: process, restart_after: 20s}]
+    """
+    lost = simulation.run(simulation.parse(scenario % "users: 5")).summary
+    kept = simulation.run(simulation.parse(scenario % "resend: {after: 5s, at_most: 4}")).summary
+    some = simulation.run(simulation.parse(scenario % "resend: {after: 5s, at_most: 1}")).summary
+    assert (lost["refused"]["down"], lost["offered"], lost["sent_fraction"]) == (20, 60, 40 / 60), down
+    assert (kept["refused"]["down"], kept["offered"], kept["sent_fraction"]) == (0, 60, 1.0)
+    assert (some["refused"]["down"], some["offered"]) == (15, 60)
+
+
+# ── after a fault ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_backlog_is_cleared_when_no_more_is_pending_than_as_its_fault_began():
+    scenario = """
+    name: backlog
+    duration: 2m
+    workload: [{channel: email, arrivals: {constant: 1/s}}]
+    channels: {email: {quota: {rate: 2/s, kind: leaky_bucket}, circuit_breaker: {failure_threshold: 1, timeout: 10s}}}
+    faults:
+      - {channel: email, at: 20s, for: 20s, outage: true}
+      - {channel: email, at: 100s, for: 1s, outage: true}
+      - {channel: email, at: 110s, outage: true}
+    """
+    result = simulation.run(simulation.parse(scenario))
+    cleared = {number: fault["backlog_cleared_s"] for number, fault in result.summary["faults"].items()}
+    assert list(cleared) == ["0", "1"]  # the third has no end
+    frame = result.notifications
+    for number, (begins, ends) in {"0": (20, 40), "1": (100, 101)}.items():
+        pending = [
+            (at, ((frame["requested_at"] < ends) & ~(frame["finished_at"] <= at)).sum())
+            for at in sorted({ends, *frame["finished_at"][frame["finished_at"] >= ends]})
+        ]
+        at_begin = ((frame["requested_at"] < begins) & ~(frame["finished_at"] < begins)).sum()
+        first = next(at for at, left in pending if left <= at_begin)
+        assert cleared[number] == pytest.approx(first - ends)
+    assert cleared["0"] > 5
+
+
+def test_a_time_is_asked_for_by_the_expectation_that_wants_it():
+    scenario = """
+    name: within
+    duration: 1m
+    workload: [{channel: email, arrivals: {constant: 1/s}}]
+    channels: {email: {provider: {latency: {uniform: {low: 0s, high: 2s}}}}}
+    record: %s
+    expect: ["delivered_within(1500ms) >= 60%%", "channels.email.delivered_within(1.5s) <= 90%%"]
+    """
+    full, lean = (simulation.run(simulation.parse(scenario % record)) for record in ("full", "aggregates"))
+    assert full.holds
+    assert full.summary["expectations"] == lean.summary["expectations"]
+    assert list(full.summary["delivered_within"]) == [*WITHIN_S, "1.5s"]
+    assert all(low <= high for low, high in pairwise(sorted(full.summary["delivered_within"].values())))
