@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,10 @@ from rich.markup import escape
 from rich.measure import Measurement
 from rich.table import Table
 
-from actors.formatting import plain_number
-from simulation.results.formatting import NOTHING, amplification_text, duration_text, refusal_cause
+from actors.formatting import counted, plain_number
+from simulation.results.formatting import NOTHING, amplification_text, duration_text, quantile_text, value_text
 from simulation.results.result import REPORT_FILE, Result
+from simulation.scenario import Scenario
 
 WIDTH_OF_A_FILE = 120
 """In a file or a pipe there is no terminal whose width could be taken."""
@@ -31,12 +33,12 @@ def print_result(result: Result, directory: Path | None) -> None:
     )
     if result.scenario.description:
         console.print(escape(result.scenario.description), style="dim", highlight=False)
-    print_table(_figures_table(summary))
-    if refused := sum(summary["refused"].values()):
-        console.print(f"{refused:,} arrivals refused: {refusal_cause(result.scenario)}", highlight=False)
+    print_table(_figures_table(result))
+    for fact in _facts(summary):
+        console.print(escape(fact), highlight=False)
     for expectation in summary["expectations"]:
         mark = "[green]holds[/green]" if expectation["holds"] else "[bold red]FAILS[/bold red]"
-        value = NOTHING if expectation["value"] is None else plain_number(expectation["value"], 6)
+        value = value_text(expectation, lambda value: plain_number(value, 6))
         console.print(f"{mark}  {escape(expectation['text'])}  [dim]is {value}[/dim]", highlight=False)
     if result.checked:
         console.print(f"[dim]checked: {len(result.checked)} invariants[/dim]", highlight=False)
@@ -61,34 +63,65 @@ def print_table(table: Table) -> None:
 
 
 _COUNTS = {
-    "accepted": "accepted",
-    "sent": "sent",
+    "offered": "offered",
+    "delivered": "delivered",
     "dead": "dead_lettered",
-    "suppressed": "suppressed",
+    "unwanted": "unwanted",
     "in flight": "in_flight",
 }
-_ALWAYS_SHOWN = {"accepted", "sent", "dead"}
+_ALWAYS_SHOWN = {"offered", "delivered", "dead"}
 
 
-def _figures_table(summary: dict[str, Any]) -> Table:
+def _figures_table(result: Result) -> Table:
+    summary = result.summary
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     counts = {name: key for name, key in _COUNTS.items() if name in _ALWAYS_SHOWN or summary[key]}
     table.add_column("channel", no_wrap=True)
     for heading in (*counts, "attempts", "p50", "p99", "breaker open"):
         table.add_column(heading, justify="right", no_wrap=True)
+    entries = entries_apart(result.scenario)
     for channel, figures in summary["channels"].items():
         table.add_row(channel, *_cells(figures, counts), _open_text(figures["breaker"]))
+    for name in entries:
+        table.add_row(f"  {name}", *_cells(summary["workload"][name], counts), "", style="dim")
     if len(summary["channels"]) > 1:
         table.add_row("all", *_cells(summary, counts), "", style="bold")
     return table
+
+
+def entries_apart(scenario: Scenario) -> list[str]:
+    """Return the names of the entries of the workload, if these have figures other than those of the channels."""
+    channels = [channel for entry in scenario.workload for channel in entry.channels]
+    return list(scenario.outline.entries) if len(channels) > len(set(channels)) else []
 
 
 def _cells(figures: dict[str, Any], counts: dict[str, str]) -> list[str]:
     return [
         *(f"{figures[key]:,}" for key in counts.values()),
         amplification_text(figures["retry_amplification"]),
-        *(duration_text(figures["delivery_time_s"][key]) for key in ("p50", "p99")),
+        *(quantile_text(figures, key) for key in ("p50", "p99")),
     ]
+
+
+def _facts(summary: dict[str, Any]) -> Iterator[str]:
+    """Yield what no one should have to look for: who was refused, reached twice, or at one host not reached at all."""
+    if refused := sum(summary["refused"].values()):
+        causes = {"down": "while the process was down", "overloaded": "for lack of room"}
+        each = [f"{count:,} {causes[why]}" for why, count in summary["refused"].items() if count]
+        yield f"{refused:,} refused, and lost: {', '.join(each)}"
+    if twice := summary["reached_twice"]:
+        yield f"{counted(twice, 'request')} delivered twice"
+    hosts = summary["worst"]["hosts"]
+    if hosts and hosts[0]["late"] > WORTH_SAYING * summary["offered"]:
+        worst = hosts[0]
+        yield (
+            f"{worst['name']} has {worst['late']:,} of {counted(worst['offered'], 'request')} "
+            "that were not delivered within a minute"
+        )
+
+
+WORTH_SAYING = 0.001
+"""The share of all requests that a host is named for, if so many of its own are late."""
 
 
 def _open_text(breaker: dict[str, Any]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from actors.formatting import LARGER_UNITS, counted, in_a_unit, plain_number
@@ -60,6 +60,24 @@ LABEL_MAX = 34
 def amplification_text(value: float | None) -> str:
     """Return how many times as many attempts as notifications there were."""
     return NOTHING if value is None else f"×{value:.2f}"
+
+
+def quantile_text(figures: Mapping[str, Any], name: str) -> str:
+    """Return a quantile of the delivery times among the metrics of a summary, such as p99."""
+    times = figures["delivery_time_s"]
+    return NEVER if times[name] is None and times[NEVER] else duration_text(times[name])
+
+
+def value_text(expectation: Mapping[str, Any], number: Callable[[float], str]) -> str:
+    """Return the value of an expectation of a summary, as it is written in text.
+
+    Args:
+        expectation: as the summary has it.
+        number: writes a number.
+    """
+    if expectation["value"] is None:
+        return NEVER if expectation.get("never") else NOTHING
+    return number(expectation["value"])
 
 
 _UNITS = ((1000, 1000, "ms"), *LARGER_UNITS)

@@ -78,7 +78,7 @@ class Ledger:
         }
         """By entry of the workload, of those whose recipients have hosts."""
         self._counted = counted
-        self._make = partial(Tally, exact=exact, within_s=self.within_s.values(), counted=counted)
+        self._make = partial(Tally, exact=exact, within_s=tuple(self.within_s.values()), counted=counted)
         self._prices = prices or {}
         self._tallies: dict[Place, Tally] = {}
         self._dead_letters: dict[Group, DeadLetters] = {}

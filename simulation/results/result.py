@@ -78,7 +78,8 @@ class Result:
         expectations = []
         for expectation in self.scenario.expect:
             value, holds = expectation.evaluate(summary)
-            expectations.append({"text": expectation.text, "value": value, "holds": holds})
+            never = {"never": True} if expectation.is_never(summary) else {}
+            expectations.append({"text": expectation.text, "value": value, "holds": holds, **never})
         return {**summary, "expectations": expectations, "digest": digest}
 
     def _providers(self, channel: NotificationChannel) -> dict[str, Any]:

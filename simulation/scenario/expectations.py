@@ -16,6 +16,7 @@ from actors.settings.quantities import parse_duration, parse_rate, parse_share, 
 from simulation.scenario.metrics import (
     DURATIONS,
     MOVED,
+    NEVER,
     NOT_METRICS,
     WITHIN,
     MetricKind,
@@ -64,6 +65,13 @@ class Expectation:
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             return None, False
         return value, self.holds_of(value)
+
+    def is_never(self, summary: Mapping[str, Any]) -> bool:
+        """Tell whether it is about a quantile that is longer than any time, as so many were never delivered."""
+        above: Any = summary
+        for key in self.path[:-1]:
+            above = above.get(key) if isinstance(above, Mapping) else None
+        return isinstance(above, Mapping) and above.get(self.path[-1]) is None and bool(above.get(NEVER))
 
     def holds_of(self, measured: float | None) -> bool:
         """Return whether the metric is as expected; None is not."""

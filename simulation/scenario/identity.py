@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from typing import NamedTuple
 
 from actors.messages import NotificationChannel
 from simulation.scenario.model import NORMAL, EventWorkload, Scenario, WorkloadEntry, class_of, host_name
@@ -20,8 +21,16 @@ def host_of_user(entry: WorkloadEntry) -> Callable[[str], str] | None:
     """Return what gives the host at which a user's address is; None where addresses of an entry have no host."""
     if isinstance(entry, EventWorkload) or entry.hosts is None:
         return None
-    hosts = entry.hosts
-    return lambda user: host_name(int(user.rpartition("-")[2]) % hosts)
+    return _HostOf(entry.hosts)
+
+
+class _HostOf(NamedTuple):
+    """Returns the host at which a user's address is, of so many: always the same."""
+
+    hosts: int
+
+    def __call__(self, user: str) -> str:
+        return host_name(int(user.rpartition("-")[2]) % self.hosts)
 
 
 def entry_number(notification_id: str) -> int | None:

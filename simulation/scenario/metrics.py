@@ -254,7 +254,7 @@ def summary_shape(outline: Outline) -> Shape:
         "workload": dict.fromkeys(outline.entries, figures),
         "classes": dict.fromkeys(outline.classes, figures),
         "channels": channels,
-        "worst": {"hosts": MetricKind.LIST},
+        "worst": MetricKind.LIST,
         "expectations": MetricKind.LIST,
         "digest": MetricKind.TEXT,
     }

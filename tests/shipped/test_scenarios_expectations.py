@@ -164,11 +164,19 @@ WITHOUT = {
     "push-then-sms": [
         (
             ["channels.push.fallback={channel: sms}"],
-            {"channels.push.delivered_within(21s) >= 100%", "channels.sms.accepted >= 2200", "delivered_within(25s) >= 100%"},
+            {
+                "channels.push.delivered_within(21s) >= 100%",
+                "channels.sms.accepted >= 2200",
+                "delivered_within(25s) >= 100%",
+            },
         ),
         (
             ["channels.push.fallback.after=1m"],
-            {"channels.push.delivered_within(21s) >= 100%", "channels.sms.accepted >= 2200", "delivered_within(25s) >= 100%"},
+            {
+                "channels.push.delivered_within(21s) >= 100%",
+                "channels.sms.accepted >= 2200",
+                "delivered_within(25s) >= 100%",
+            },
         ),
         (["faults.1.for=4m"], {"channels.sms.accepted <= 2900"}),
         (
