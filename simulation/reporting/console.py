@@ -14,7 +14,7 @@ from rich.table import Table
 from actors.formatting import counted, plain_number
 from simulation.results.formatting import NOTHING, amplification_text, duration_text, quantile_text, value_text
 from simulation.results.result import REPORT_FILE, Result
-from simulation.scenario import Scenario
+from simulation.scenario.identity import entries_apart
 
 WIDTH_OF_A_FILE = 120
 """In a file or a pipe there is no terminal whose width could be taken."""
@@ -87,12 +87,6 @@ def _figures_table(result: Result) -> Table:
     if len(summary["channels"]) > 1:
         table.add_row("all", *_cells(summary, counts), "", style="bold")
     return table
-
-
-def entries_apart(scenario: Scenario) -> list[str]:
-    """Return the names of the entries of the workload, if these have figures other than those of the channels."""
-    channels = [channel for entry in scenario.workload for channel in entry.channels]
-    return list(scenario.outline.entries) if len(channels) > len(set(channels)) else []
 
 
 def _cells(figures: dict[str, Any], counts: dict[str, str]) -> list[str]:

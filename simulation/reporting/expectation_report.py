@@ -18,7 +18,7 @@ from simulation.results.formatting import duration_text
 from simulation.results.result import Result
 from simulation.results.series import SeriesCounter, bucket_width_ns
 from simulation.scenario import Expectation
-from simulation.scenario.metrics import DURATIONS, MetricKind, metric_kind, path_of
+from simulation.scenario.metrics import DURATIONS, NEVER, MetricKind, metric_kind, path_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,7 +38,12 @@ FLOWS = {"arrivals": "arrivals", "sent": "sent", "failed": "failed", "dead_lette
 
 SERIES_OF = {
     "sent": ("sent", "dead_lettered"),
+    "offered": ("arrivals",),
+    "delivered": ("sent", "dead_lettered"),
+    "delivered_within": ("in_flight", "sent"),
     "sent_fraction": ("sent", "dead_lettered"),
+    "sent_time_s": ("in_flight", "sent"),
+    "peaks": ("sent", "failed"),
     "throughput_per_s": ("sent",),
     "dead_lettered": ("failed", "dead_lettered"),
     "dlq": ("dlq_size",),
@@ -96,7 +101,8 @@ def wording(result: Result, expectation: Expectation, value: float | None) -> Wo
     wanted = expectation.value
     wanted_text = f"{_WANTED[expectation.op]} {_with_unit(wanted, kind)}".lstrip()
     if value is None:
-        return Wording("nothing: it is a statistic of no values", wanted_text, None)
+        nothing = NEVER if expectation.is_never(result.summary) else "nothing: it is a statistic of no values"
+        return Wording(nothing, wanted_text, None)
     off = None
     if value != wanted:
         side = "under by" if value < wanted else "over by"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -101,6 +102,25 @@ def notifications_table(history: Sequence[RecordedEvent], scenario: Scenario) ->
             "finished_at": pd.Series([_seconds_or_none(row.finished_at_ns) for row in order], dtype="float64"),
         }
     )
+
+
+def requests_of(notifications: pd.DataFrame) -> pd.DataFrame:
+    """Return a row for each request among the notifications of a frame, without those that turned out not to be wanted.
+
+    `channel` is the one that has delivered it, or that has taken it over last; `time` is its delivery time in seconds,
+    infinite where it was never delivered.
+    """
+    frame = notifications
+    if "request" not in frame.columns:  # as in older files, and in frames of one's own
+        frame = frame.assign(request=frame["id"] if "id" in frame.columns else range(len(frame)))
+    is_sent = frame["outcome"] == "sent"
+    is_alone = ~frame["request"].duplicated(keep=False)
+    frame = frame.assign(time=(frame["finished_at"] - frame["waited_since"]).where(is_sent, math.inf))
+    frame = frame[~(is_alone & (frame["outcome"] == "suppressed"))]
+    # The quickest of those that were sent; of none, the last.
+    first = frame.sort_values("time", kind="stable")
+    ends = pd.concat([first[first["time"] < math.inf], frame[frame["time"] == math.inf].iloc[::-1]])
+    return ends.drop_duplicates("request")[["request", "channel", "time"]].sort_index()
 
 
 def _origins(ids: Sequence[str], origins: Origins) -> dict[str, pd.Series[str]]:

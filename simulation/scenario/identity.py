@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import NamedTuple
+from dataclasses import dataclass
 
 from actors.messages import NotificationChannel
 from simulation.scenario.model import NORMAL, EventWorkload, Scenario, WorkloadEntry, class_of, host_name
@@ -24,7 +24,8 @@ def host_of_user(entry: WorkloadEntry) -> Callable[[str], str] | None:
     return _HostOf(entry.hosts)
 
 
-class _HostOf(NamedTuple):
+@dataclass(frozen=True)
+class _HostOf:
     """Returns the host at which a user's address is, of so many: always the same."""
 
     hosts: int
@@ -78,3 +79,9 @@ class Origins:
     def _number(self, notification_id: str) -> int | None:
         number = entry_number(notification_id)
         return number if number is not None and number < len(self._names) else None
+
+
+def entries_apart(scenario: Scenario) -> list[str]:
+    """Return the names of the entries of the workload, if these have figures other than those of the channels."""
+    channels = [channel for entry in scenario.workload for channel in entry.channels]
+    return list(scenario.outline.entries) if len(channels) > len(set(channels)) else []

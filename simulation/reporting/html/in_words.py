@@ -12,6 +12,7 @@ from simulation.reporting.fault_windows import Span, windows
 from simulation.reporting.html.words import count, percent, plain_duration, shortened
 from simulation.reporting.plots.backoff import envelope, policy_text
 from simulation.reporting.plots.panels import bins, peak
+from simulation.scenario.metrics import NEVER, WITHIN_S
 
 if TYPE_CHECKING:
     from simulation.results.result import Result
@@ -21,8 +22,6 @@ LISTED_MAX = 5
 
 WAITS_MAX = 9
 """As many retries as the figure shows."""
-
-SLOWER_THAN_S = (1.0, 10.0, 60.0, 600.0, 3600.0)
 
 
 def of_the_faults(result: Result) -> str:
@@ -93,23 +92,27 @@ def of_the_breakers(result: Result) -> str:
 def of_the_delivery_times(result: Result) -> str:
     """Return how long deliveries took."""
     times = result.summary["delivery_time_s"]
-    if times["p50"] is None:
+    offered, never = result.summary["offered"], times[NEVER]
+    if never == offered:
         return "Nothing was delivered."
-    said = [
-        f"Half of the deliveries took at most {plain_duration(times['p50'])}, 90% {plain_duration(times['p90'])}, "
-        f"99% {plain_duration(times['p99'])}; the slowest {plain_duration(times['max'])}."
-    ]
-    table = result.notifications
-    sent = table[table["outcome"] == "sent"]
-    took = sent["finished_at"] - sent["waited_since"]
+    known = [(share, times[key]) for share, key in _SHARES.items() if times[key] is not None]
+    took = ", ".join(f"{share} {plain_duration(seconds)}" for share, seconds in known)
+    slowest = plain_duration(result.summary["sent_time_s"]["max"])
+    said = [f"Of all that was offered, {took} at most; the slowest delivery took {slowest}."] if took else []
+    if never:
+        said.append(f"{percent(never / offered)} were never delivered ({count(never)} of {count(offered)}).")
     slower = [
-        f"{percent(float((took > bound_s).mean()))} longer than {plain_duration(bound_s)}"
-        for bound_s in SLOWER_THAN_S
-        if len(took) and (took > bound_s).any()
+        f"{percent(1 - share)} longer than {plain_duration(WITHIN_S[name])}"
+        for name, share in result.summary["delivered_within"].items()
+        if name in WITHIN_S and 1 - share > never / offered
     ]
     if slower:
-        said.append(f"{', '.join(slower)}.")
+        also = ", those that were never delivered included" if never else ""
+        said.append(f"{', '.join(slower)}{also}.")
     return " ".join(said)
+
+
+_SHARES = {"half took": "p50", "90%": "p90", "99%": "p99"}
 
 
 def of_the_amplification(result: Result, highest: tuple[float, float] | None) -> str:

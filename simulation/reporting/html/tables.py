@@ -13,6 +13,8 @@ from actors.instants import NS_PER_S
 from simulation.reporting.html.steps import OUTCOMES
 from simulation.reporting.html.words import count, duration, instant, percent, quoted
 from simulation.results.formatting import NOTHING, refusal_cause
+from simulation.scenario.identity import entries_apart
+from simulation.scenario.metrics import NEVER
 
 if TYPE_CHECKING:
     from simulation.results.result import Result
@@ -54,15 +56,17 @@ class Tile(NamedTuple):
 def tiles(result: Result) -> list[Tile]:
     """Return the key figures; those that are mostly 0 only when they are not."""
     summary, simulated_s = result.summary, result.summary["simulated_s"]
-    accepted, times, dlq = summary["accepted"], summary["delivery_time_s"], summary["dlq"]
+    offered, never, dlq = summary["offered"], summary["delivery_time_s"][NEVER], summary["dlq"]
     dead = summary["dead_lettered"]
     found = [
-        Tile("accepted", count(accepted), _rate(accepted / simulated_s) if simulated_s else ""),
-        Tile("delivered", count(summary["sent"]), f"{percent(summary['sent_fraction'])} of the accepted"),
+        Tile("offered", count(offered), _rate(offered / simulated_s) if simulated_s else ""),
+        Tile("delivered", count(summary["delivered"]), f"{percent(summary['sent_fraction'])} of those offered"),
         Tile("dead-lettered", count(dead), _queue(dlq["peak"]), "bad" if dead else ""),
     ]
-    if summary["suppressed"]:
-        found.append(Tile("suppressed", count(summary["suppressed"]), "not wanted, or the address is gone"))
+    if summary["unwanted"]:
+        found.append(Tile("unwanted", count(summary["unwanted"]), "by the user or an operator; not offered"))
+    if summary["reached_twice"]:
+        found.append(Tile("reached twice", count(summary["reached_twice"]), "one request, sent twice", "care"))
     if summary["in_flight"]:
         found.append(Tile("still in flight", count(summary["in_flight"]), "at the end of the run", "care"))
     if refused := sum(summary["refused"].values()):
@@ -71,8 +75,8 @@ def tiles(result: Result) -> list[Tile]:
     attempts = NOTHING if amplification is None else f"×{amplification:.2f}"
     found += [
         Tile("attempts per notification", attempts, f"{counted(summary['attempts'], 'attempt')} in all"),
-        Tile("median delivery time", duration(times["p50"])),
-        Tile("99% delivered within", duration(times["p99"]), Markup("slowest: {}").format(duration(times["max"]))),
+        Tile("median delivery time", _quantile(summary, "p50")),
+        Tile("99% delivered within", _quantile(summary, "p99"), f"{count(never)} never" if never else ""),
     ]
     return found
 
@@ -83,7 +87,8 @@ def tables(result: Result) -> list[Table]:
 
 
 def _tables(result: Result) -> Iterator[Table]:
-    yield _channels(result.summary)
+    yield _channels(result)
+    yield _worst(result)
     yield _breakers(result)
     yield _providers(result)
     yield _outcomes(result)
@@ -91,23 +96,26 @@ def _tables(result: Result) -> Iterator[Table]:
 
 
 _COUNTS = {
-    "accepted": "accepted",
-    "delivered": "sent",
+    "offered": "offered",
+    "delivered": "delivered",
     "dead": "dead_lettered",
-    "suppressed": "suppressed",
+    "unwanted": "unwanted",
+    "handed on": "handed_on",
     "in flight": "in_flight",
     "deferred": "deferred",
     "hedges": "hedges",
     "duplicates": "duplicates",
 }
-_ALWAYS = {"accepted", "delivered", "dead"}
-_TIMES = {"p50": "p50", "p90": "p90", "p99": "p99", "slowest": "max"}
+_ALWAYS = {"offered", "delivered", "dead"}
+_TIMES = ("p50", "p90", "p99")
 
 
-def _channels(summary: dict[str, Any]) -> Table:
+def _channels(result: Result) -> Table:
+    summary = result.summary
     counts = {name: key for name, key in _COUNTS.items() if name in _ALWAYS or summary[key]}
     headings = [*counts, "attempts", "per notification", *_TIMES]
     rows = [[channel, *_figures(figures, counts)] for channel, figures in summary["channels"].items()]
+    rows += [[name, *_figures(summary["workload"][name], counts)] for name in entries_apart(result.scenario)]
     several = len(rows) > 1
     if several:
         rows.append(["all", *_figures(summary, counts)])
@@ -117,7 +125,8 @@ def _channels(summary: dict[str, Any]) -> Table:
         "Channels",
         columns,
         rows,
-        "dead: dead-lettered. Delivery times run from accepted to delivered.",
+        "dead: dead-lettered. Delivery times are of all that was offered, from the first acceptance to the delivery. "
+        "What the workload calls an entry is listed below the channels, where a channel has several.",
         several,
     )
 
@@ -128,8 +137,22 @@ def _figures(figures: dict[str, Any], counts: dict[str, str]) -> list[Any]:
         *(count(figures[key]) for key in counts.values()),
         count(figures["attempts"]),
         NOTHING if amplification is None else f"×{amplification:.2f}",
-        *(duration(figures["delivery_time_s"][key]) for key in _TIMES.values()),
+        *(_quantile(figures, key) for key in _TIMES),
     ]
+
+
+def _quantile(figures: dict[str, Any], name: str) -> Any:
+    times = figures["delivery_time_s"]
+    return NEVER if times[name] is None and times[NEVER] else duration(times[name])
+
+
+def _worst(result: Result) -> Table:
+    columns = [Column("Host", is_number=False), Column("offered"), Column("not within a minute"), Column("share")]
+    rows = [
+        [host["name"], count(host["offered"]), count(host["late"]), percent(host["late_fraction"])]
+        for host in result.summary["worst"]["hosts"]
+    ]
+    return Table("worst", "The hosts with the most that were not delivered within a minute", columns, rows)
 
 
 def _breakers(result: Result) -> Table:

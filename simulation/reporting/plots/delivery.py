@@ -18,12 +18,16 @@ from simulation.reporting.plots.source import PlottedRun, Source, taken, why_emp
 from simulation.reporting.plots.text import cut, drawable
 from simulation.reporting.plots.time_axis import draw_log_durations
 from simulation.results.formatting import duration_text
+from simulation.results.tables import requests_of
 
 WIDTH, HEIGHT = 7.6, 4.2
 POINTS_MAX = 1500
 """So many steps of a curve are distinguished; of more, those are drawn that lie evenly on the axes."""
 
 LABEL_ROOM = 3.4
+
+FEWER_THAN_ONE = 0.5
+"""Of those that are left: none, but for what rounding does."""
 
 
 class Curve(NamedTuple):
@@ -33,17 +37,17 @@ class Curve(NamedTuple):
     """In order, each once."""
 
     longer: npt.NDArray[np.float64]
-    """The share that took longer than each of them; the last is 0."""
+    """The share that took longer than each of them; the last is the share that was never delivered."""
 
     size: int
     """How many there are."""
 
 
 def delivery_times(source: Source | Mapping[str, Source], ax: Axes | None = None) -> Axes:
-    """Draw for every time t the share of delivered notifications that took longer, P(delivery time > t).
+    """Draw for every time t the share of requests that took longer, P(delivery time > t).
 
     Both axes are logarithmic, so that a tail is seen as well as the bulk: where the curve crosses 0.01 is the 99th
-    percentile. What was not delivered is not in the curve; the legend counts it.
+    percentile. What was never delivered took longer than any time: the curve levels off at its share.
 
     Args:
         source: a result, or its frame `notifications`: a curve for each channel. Or several by their labels: a curve
@@ -53,14 +57,15 @@ def delivery_times(source: Source | Mapping[str, Source], ax: Axes | None = None
     with canvas(ax, WIDTH, HEIGHT) as ax:
         lowest, shortest, longest = 1.0, np.inf, 0.0
         why = ""
-        for number, (label, rows, run) in enumerate(_groups(source)):
-            took = (rows["finished_at"] - rows["waited_since"])[rows["outcome"] == "sent"]
-            times = took.to_numpy(float).round(9)  # whole nanoseconds, as they were before they became seconds
+        for number, (label, rows, run, refused) in enumerate(_groups(source)):
+            times = rows["time"].to_numpy(float)
+            times = times[np.isfinite(times)].round(9)  # whole nanoseconds, as they were before they became seconds
             if not len(times):
                 why = why or ("nothing was delivered" if len(rows) else why_empty(run))
                 continue
-            curve = survival(times)
-            _draw(ax, number, _label(label, len(times), len(rows)), curve)
+            offered = len(rows) + refused
+            curve = survival(times, offered)
+            _draw(ax, number, _label(label, len(times), offered), curve)
             lowest = min(lowest, 1 / curve.size)
             above_0 = curve.times_s[curve.times_s > 0]
             if above_0.size:
@@ -73,26 +78,35 @@ def delivery_times(source: Source | Mapping[str, Source], ax: Axes | None = None
     return ax
 
 
-def survival(times_s: npt.NDArray[np.float64]) -> Curve:
-    """Return the empirical survival curve of some times, at least one."""
+def survival(times_s: npt.NDArray[np.float64], offered: int) -> Curve:
+    """Return the empirical survival curve of so many, of which some took these times, and the others never ended."""
     values, counts = np.unique(times_s, return_counts=True)
-    return Curve(values, 1.0 - np.cumsum(counts) / counts.sum(), int(counts.sum()))
+    return Curve(values, 1.0 - np.cumsum(counts) / offered, offered)
 
 
-def _groups(source: Source | Mapping[str, Source]) -> Iterator[tuple[str, pd.DataFrame, PlottedRun | None]]:
+def _groups(source: Source | Mapping[str, Source]) -> Iterator[tuple[str, pd.DataFrame, PlottedRun | None, int]]:
     needed = ("channel", "waited_since", "outcome", "finished_at")
     if isinstance(source, Mapping):
         for label, one in source.items():
-            yield str(label), *taken(one, "notifications", *needed)
+            found = taken(one, "notifications", *needed)
+            yield str(label), requests_of(found.frame), found.run, 0 if found.run is None else _refused(found.run)
         return
     found = taken(source, "notifications", *needed)
-    channels = found.frame["channel"].unique() if found.scenario is None else found.scenario.channels_used
+    requests = requests_of(found.frame)
+    channels = requests["channel"].unique() if found.scenario is None else found.scenario.channels_used
     for channel in channels:
-        yield str(channel), found.frame[found.frame["channel"] == channel], found.run
+        refused = 0 if found.run is None else _refused(found.run, str(channel))
+        yield str(channel), requests[requests["channel"] == channel], found.run, refused
 
 
-def _label(label: str, delivered: int, accepted: int) -> str:
-    rest = "" if delivered == accepted else f", {accepted - delivered:,} not"
+def _refused(run: PlottedRun, channel: str | None = None) -> int:
+    """Return how many arrivals were refused, on a channel or in all; older files do not say it."""
+    figures = run.summary if channel is None else run.summary["channels"][channel]
+    return sum(figures.get("refused", {}).values())
+
+
+def _label(label: str, delivered: int, offered: int) -> str:
+    rest = "" if delivered == offered else f", {offered - delivered:,} never"
     return f"{cut(drawable(label), LABEL_ROOM, 8.5)} ({delivered:,} delivered{rest})"
 
 
@@ -100,7 +114,8 @@ def _draw(ax: Axes, number: int, label: str, curve: Curve) -> None:
     """Draw a curve from 1 to the last time, which has a mark; the share 0 has no place on a logarithmic axis."""
     look = series_look(number)
     times, longer = _thinned(curve)
-    last = float(longer[-2]) if len(longer) > 1 else 1.0
+    before = float(longer[-2]) if len(longer) > 1 else 1.0
+    last = float(longer[-1]) if longer[-1] > FEWER_THAN_ONE / curve.size else before
     ax.step(
         [times[0], *times],
         [1.0, *longer[:-1], last],

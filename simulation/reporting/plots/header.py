@@ -10,7 +10,7 @@ from actors.formatting import plain_number
 from simulation.reporting.plots.layout import FAILS, GREY, HOLDS, TEXT_SIZE, TITLE_SIZE, TOP, WIDTH
 from simulation.reporting.plots.source import PlottedRun
 from simulation.reporting.plots.text import cut, drawable, wrap
-from simulation.results.formatting import duration_text
+from simulation.results.formatting import NOTHING, quantile_text, value_text
 
 INDENT = 0.3
 ROOM = WIDTH - 2 * INDENT
@@ -62,7 +62,7 @@ def write_header(figure: Figure, lines: list[Line], height: float) -> None:
 
 def _failures(expectations: list[dict[str, Any]]) -> list[str]:
     failed = [expectation for expectation in expectations if not expectation["holds"]]
-    lines = [f"does not hold: {one['text']} — it is {_figure(one['value'])}" for one in failed[:FAILURES_MAX]]
+    lines = [f"does not hold: {one['text']} — it is {_figure(one)}" for one in failed[:FAILURES_MAX]]
     return lines if len(failed) <= FAILURES_MAX else [*lines, f"and {len(failed) - FAILURES_MAX} more"]
 
 
@@ -75,15 +75,17 @@ def _result_text(expectations: list[dict[str, Any]]) -> tuple[str, str]:
     return f"{mark} {holding} of {len(expectations)} {noun} {verb}", color
 
 
-def _figure(value: float | None) -> str:
-    return "undefined: nothing was counted" if value is None else plain_number(value, 6)
+def _figure(expectation: dict[str, Any]) -> str:
+    text = value_text(expectation, lambda value: plain_number(value, 6))
+    return "undefined: nothing was counted" if text == NOTHING else text
 
 
 def _counts(summary: dict[str, Any]) -> str:
-    parts = [f"{summary['accepted']:,} accepted", f"{summary['sent']:,} delivered"]
-    names = (("dead_lettered", "dead-lettered"), ("suppressed", "suppressed"), ("in_flight", "still in flight"))
+    parts = [f"{summary['offered']:,} offered", f"{summary['delivered']:,} delivered"]
+    parts += [f"{refused:,} refused"] if (refused := sum(summary["refused"].values())) else []
+    names = (("dead_lettered", "dead-lettered"), ("unwanted", "unwanted"), ("in_flight", "still in flight"))
     parts += [f"{summary[key]:,} {name}" for key, name in names if summary[key] or key == "dead_lettered"]
-    p50, p99 = (summary["delivery_time_s"][key] for key in ("p50", "p99"))
-    if p50 is not None:
-        parts.append(f"delivery time p50 {duration_text(p50)}, p99 {duration_text(p99)}")
+    if summary["offered"]:
+        p50, p99 = (quantile_text(summary, key) for key in ("p50", "p99"))
+        parts.append(f"delivery time p50 {p50}, p99 {p99}")
     return "  ·  ".join(parts)
