@@ -24,14 +24,14 @@ import trio
 from actors.domain.attempts import Provider
 from actors.domain.store import LettersChanged, News, Store
 from actors.errors import ConfigurationError, StoreInUse, UnknownChannel
-from actors.faults.build import Providers, checked_providers, unreliable_providers, with_defaults
+from actors.faults.build import Providers, checked_providers, reaches_of, unreliable_providers, with_defaults
 from actors.faults.provider import SimulatedProvider
 from actors.instants import ns
 from actors.kernel.actor import ActorRef
 from actors.kernel.async_handlers import failure, is_async
 from actors.kernel.live import LiveSystem
 from actors.kernel.system import ActorSystem
-from actors.lint.channel import lint
+from actors.lint.live import lint_live
 from actors.messages import (
     DeadLetterMessage,
     NotificationChannel,
@@ -64,7 +64,6 @@ from actors.settings.channel import (
     ChannelConfig,
     DeadLettersConfig,
     NotifierConfig,
-    ProviderConfig,
 )
 from actors.storage.clock_steps import ClockSteps
 from actors.storage.memory import MemoryStore
@@ -113,6 +112,8 @@ class Pipeline:
             ConfigurationError: a channel lacks a provider, or falls back to nowhere; all problems.
         """
         by_name = checked_providers(channels, providers)
+        self.reaches = {channel: reaches_of(by_name[channel]) for channel in channels}
+        """How the providers of each channel reach those that they ask."""
         channels = self.channels = with_defaults(channels, by_name)
         """The settings of each channel, with what follows from its providers."""
         if problems := list(problems_of_fallbacks(channels)):
@@ -265,7 +266,8 @@ class Notifier:
                     max_pending=config.max_pending,
                     subscriber_timeout=config.subscriber_timeout,
                 )
-                _warn(pipeline.channels, has_own_providers=providers is not None)
+                for finding in lint_live(pipeline.channels, pipeline.reaches, are_simulated=providers is None):
+                    logger.warning("%s", finding)
                 events.watch(pipeline)
                 try:
                     yield cls(system, pipeline, events)
@@ -429,18 +431,6 @@ def _held(store: Store) -> Generator[None, None, None]:
         yield
     finally:
         _in_use.remove(id(store))
-
-
-def _warn(channels: Mapping[NotificationChannel, ChannelConfig], *, has_own_providers: bool) -> None:
-    """Log which settings cannot do what they say."""
-    for channel, config in channels.items():
-        if has_own_providers:  # the settings of the simulated provider are unused
-            others = {
-                name: other.model_copy(update={"provider": ProviderConfig()}) for name, other in config.failover.items()
-            }
-            config = config.model_copy(update={"provider": ProviderConfig(), "failover": others})
-        for finding in lint(channel, config, meets_channel_faults=has_own_providers):
-            logger.warning("%s", finding)
 
 
 def _unreliable(

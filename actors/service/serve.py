@@ -41,6 +41,7 @@ import trio
 from actors.domain.store import Store
 from actors.errors import ConfigurationError, StoreFailed
 from actors.kernel.randomness import RandomStreams
+from actors.lint.live import lint_live
 from actors.messages import RecordedEvent
 from actors.notifier import Notifier
 from actors.pipeline.dead_letter_queue import Peek
@@ -59,6 +60,8 @@ from actors.service.reloading.live_settings import LiveSettings
 from actors.service.stores import open_store
 from actors.service.swappable_pipeline import ProviderGate, RequestGate
 from actors.service.transports import open_transports
+from actors.settings.file import located, text_of
+from actors.settings.yaml_tree import Place, read
 from actors.storage.memory import MemoryStore
 
 logger = logging.getLogger("retrylab.service")
@@ -352,8 +355,15 @@ def _open_live_settings(config: ServiceConfig, store: Store) -> AbstractAsyncCon
     )
 
 
-async def check(config: ServiceConfig) -> None:
+async def check(path: Path, config: ServiceConfig) -> list[str]:
     """Check whether all files that the settings name can be used. Nothing is connected to, and no store is opened.
+
+    Args:
+        path: of the settings.
+        config: what is in it.
+
+    Returns:
+        What in them cannot do what it says, each with its place in the file.
 
     Raises:
         ConfigurationError: some cannot.
@@ -361,6 +371,13 @@ async def check(config: ServiceConfig) -> None:
     async with AsyncExitStack() as stack:
         open_transports(config.transports, config.notifier.channels, config.faults, RandomStreams(0), stack)
         await stack.enter_async_context(_open_live_settings(config, MemoryStore()))
+    channels = config.notifier.channels
+    reaches = {channel: config.transports.reaches(channel, own) for channel, own in channels.items()}
+    root = read(text_of(path), Place(str(path), 1, 1))
+    problems = [
+        located(root, finding.path, finding.text) for finding in lint_live(channels, reaches, are_simulated=False)
+    ]
+    return [str(problem) for problem in sorted(problems, key=lambda problem: problem.sort_key)]
 
 
 async def serve(path: Path, config: ServiceConfig, announce: Callable[[str], Any]) -> int:

@@ -192,9 +192,12 @@ class TransportsConfig(Settings):
 
     def filled_in(self, channel: NotificationChannel, config: ChannelConfig) -> ChannelConfig:
         """Return the settings of a channel with the defaults that follow from its transports."""
+        return filled_in(channel, config, self.reaches(channel, config))
+
+    def reaches(self, channel: NotificationChannel, config: ChannelConfig) -> dict[str, Reach]:
+        """Return how the transports of a channel reach those that they ask, by name."""
         simulated = simulated_reaches(config)
-        reaches = {name: own.reach(simulated.get(name, NO_BOUNDS)) for name, own in self.of(channel).items()}
-        return filled_in(channel, config, reaches)
+        return {name: own.reach(simulated.get(name, NO_BOUNDS)) for name, own in self.of(channel).items()}
 
     @property
     def simulated(self) -> list[str]:
