@@ -92,6 +92,13 @@ async def test_what_a_reply_means(verb, reply, kind, reason):
             assert type(await outcome_of(provider, mail())) is Sent  # over the same connection, or over another one
 
 
+@pytest.mark.parametrize("reply", ["250 2.0.0 taken", "251 to be forwarded", "252 2.5.0 will try"])
+async def test_a_reply_of_success_at_the_end_is_sent(reply):
+    with mail_server(Script(DATA=reply)) as server:
+        async with EmailProvider(server.settings()) as provider:
+            assert await outcome_of(provider, mail()) == Sent(answer=reply)
+
+
 @pytest.mark.parametrize(
     ("turns", "kind", "reason"),
     [
