@@ -29,8 +29,8 @@ class Resolver(trio.abc.HostnameResolver):
 
 
 def clock() -> trio.testing.MockClock:
-    """Return a clock that goes on when nothing has come for 5 ms."""
-    return trio.testing.MockClock(autojump_threshold=0.005)
+    """Return a clock that goes on when nothing has come for 2 ms."""
+    return trio.testing.MockClock(autojump_threshold=0.002)
 
 
 @contextmanager
