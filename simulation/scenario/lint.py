@@ -119,10 +119,8 @@ def _channel(scenario: Scenario, channel: NotificationChannel) -> Iterator[Findi
     config = scenario.channel_config(channel)
     yield from _hosts(scenario, channel, config)
     yield from _reasons(channel, config)
-    opened = [entry for entry in entries if not isinstance(entry, ClosedWorkload)]
-    if entries and len(opened) == len(entries):
-        yield from _limit_of_nobody(scenario, opened, channel, config)
     if channel in _with_arrivals(scenario):
+        yield from _limit_of_nobody(scenario, channel, config)
         yield from _without_a_provider(scenario, channel, config)
     yield from _disciplines(scenario, channel, config)
     is_operated = any(
@@ -134,6 +132,7 @@ def _channel(scenario: Scenario, channel: NotificationChannel) -> Iterator[Findi
     )
     # A push to a host is one by Web Push.
     has_hosts = channel is NotificationChannel.PUSH and any(getattr(entry, "hosts", None) for entry in entries)
+    opened = [entry for entry in entries if not isinstance(entry, ClosedWorkload)]
     if len(opened) < len(entries):
         # How often clients that wait for their answers send is what a run has to show.
         yield from lint(
@@ -189,26 +188,37 @@ def _hosts(scenario: Scenario, channel: NotificationChannel, config: ChannelConf
         )
 
 
-def _limit_of_nobody(
-    scenario: Scenario,
-    entries: Sequence[ChannelWorkload | EventWorkload],
-    channel: NotificationChannel,
-    config: ChannelConfig,
-) -> Iterator[Finding]:
+def _limit_of_nobody(scenario: Scenario, channel: NotificationChannel, config: ChannelConfig) -> Iterator[Finding]:
     """Yield that a limit for each user holds nothing back, as no user gets more than one.
 
     Nothing is said of events, each of which is known to be of a customer of its own.
     """
     if config.rate_limit is None:
         return
-    if all(isinstance(entry, ChannelWorkload) and entry.users is None for entry in entries):
-        per_s = sum(_per_s(scenario, entry, channel) for entry in entries)
-        arriving = Traffic(per_s, most_in=partial(_most_in, entries)).arriving(per_s, config)
-        yield Finding(
-            ("channels", channel, "rate_limit"),
-            f"is for each user, and each of the {arriving} that arrive has one of its own: nothing is held back "
-            "(users in the workload shares them)",
-        )
+    opened: list[ChannelWorkload] = []
+    clients, comes_by_fallback = 0, False
+    for entry in scenario.workload:
+        if all(channel not in _way(scenario, own) for own in entry.channels):
+            continue
+        if isinstance(entry, EventWorkload) or entry.users is not None:
+            return
+        comes_by_fallback |= entry.channel is not channel
+        if isinstance(entry, ClosedWorkload):
+            clients += entry.clients
+        else:
+            opened.append(entry)
+    each = []
+    if opened:
+        per_s = sum(_per_s(scenario, entry, entry.channel) for entry in opened)
+        arriving = Traffic(per_s, most_in=partial(_most_in, opened)).arriving(per_s, config)
+        each.append(f"of the {'up to ' * comes_by_fallback}{arriving} that arrive")
+    if clients:
+        each.append(f"of what {counted(clients, 'client')} send{'s' if clients == 1 else ''}")
+    yield Finding(
+        ("channels", channel, "rate_limit"),
+        f"is for each user, and each {' and '.join(each)} has one of its own: nothing is held back (users in the "
+        "workload shares them)",
+    )
 
 
 def _most_in(entries: Sequence[ChannelWorkload | EventWorkload], width: float) -> float:

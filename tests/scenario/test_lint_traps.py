@@ -50,6 +50,13 @@ def said(workload, channels):
         (f"{{channel: sms, {BURST}}}", f"sms: {{rate_limit: {{rate: 2/h}}, {PLAIN}}}",
          "sms.rate_limit: is for each user, and each of the 10/s on average (600 in a second) that arrive has one of "
          "its own: nothing is held back (users in the workload shares them)"),
+        ("{channel: sms, clients: 9, think: 1s}", f"sms: {{rate_limit: {{rate: 2/h}}, {PLAIN}}}",
+         "sms.rate_limit: is for each user, and each of what 9 clients send has one of its own: nothing is held back "
+         "(users in the workload shares them)"),
+        ("{channel: push, arrivals: {poisson: 3/s}}",
+         f"push: {{fallback: {{channel: sms}}, {PLAIN}}}, sms: {{rate_limit: {{rate: 2/h}}, {PLAIN}}}",
+         "sms.rate_limit: is for each user, and each of the up to 3/s that arrive has one of its own: nothing is held "
+         "back (users in the workload shares them)"),
         ("{channel: webhook, clients: 9, think: 1s}",
          "webhook: {retry: {max_attempts: 7}, hedging: {delay: 1s}, max_in_flight: 9}",
          "webhook: has no provider and meets no fault before the last arrivals: each attempt succeeds after 0s, and "
@@ -72,8 +79,11 @@ def said(workload, channels):
          "email.retry.max_attempts: 6 attempts of 30/s are up to 180/s, and the provider serves 40/s: with no budget, "
          "no breaker and no slots, what has failed once may keep it overloaded"),
     ],
-    ids=["bulkhead", "hosts", "hosts of Web Push", "timeout", "timeout of a fallback", "open time", "users",
-         "users of a burst", "no provider", "no provider of a fallback", "unused", "burst", "burst over two", "storm"],
+    ids=[
+        "bulkhead", "hosts", "hosts of Web Push", "timeout", "timeout of a fallback", "open time", "users",
+        "users of a burst", "users of clients", "users of a fallback", "no provider", "no provider of a fallback",
+        "unused", "burst", "burst over two", "storm",
+    ],
 )  # fmt: skip
 def test_one_trap_is_one_finding(workload, channels, finding):
     assert said(workload, channels) == [finding]
@@ -89,6 +99,9 @@ def test_one_trap_is_one_finding(workload, channels, finding):
         ("{channel: push, expires_after: 8s, arrivals: {poisson: 3/s}}",
          f"push: {{timeout: 5s, {QUICK}, {PLAIN}, failover: {{b: {{timeout: 8s}}}}}}"),
         ("{channel: email, arrivals: {poisson: 30/s}}", f"email: {{{STORM}, quota: {{rate: 35/s}}}}"),
+        ("{channel: push, users: 9, arrivals: {poisson: 3/s}}",
+         f"push: {{fallback: {{channel: sms}}, {PLAIN}}}, sms: {{rate_limit: {{rate: 2/h}}, {PLAIN}}}"),
+        ("{channel: sms, users: 9, clients: 9, think: 1s}", f"sms: {{rate_limit: {{rate: 2/h}}, {PLAIN}}}"),
     ],
 )  # fmt: skip
 def test_what_is_no_trap_is_not_said(workload, channels):
