@@ -103,7 +103,8 @@ class Pipeline:
             store: keeps what must survive.
             preferences: of the users; none when None.
             templates: that notifications may name; metadata that names one is ignored when None.
-            notify: called with the text of each admin alert, plain or ``async``; it is logged when None.
+            notify: called with the text of each admin alert, plain or ``async``. When None, that a channel is broken
+                is logged; of dead letters `log` has a line each.
             log: whether dead letters are worth an error in the log.
             dead_letters: how many are kept, and for how long; all of them, without limit, by default.
             max_pending: how many notifications may be accepted and not ended, at least 1; None: no bound.
@@ -230,7 +231,8 @@ class Notifier:
             store: keeps what must survive, and is this notifier's alone while it is open; in memory when None.
             preferences: of the users; none when None.
             templates: that notifications may name; the built-in ones when None.
-            notify: called with the text of each admin alert, plain or ``async``; it is logged when None.
+            notify: called with the text of each admin alert, plain or ``async``. When None, that a channel is broken
+                is logged; each dead letter is in the log anyway.
             on_event: called with every recorded event at once, in order: for metrics and logs. It must not wait for
                 anything; an exception it raises is logged, and changes nothing.
             seed: of jitter and of the unreliable provider; a random one when None, so that services do not retry in

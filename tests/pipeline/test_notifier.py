@@ -373,6 +373,24 @@ async def test_alerts_may_be_async_and_slow(autojump_clock, is_object):
     assert raised == ["Notification a moved to DLQ: injected failure"]
 
 
+async def test_without_a_pager_a_dead_letter_is_a_line_of_the_log_and_a_broken_channel_another(autojump_clock, caplog):
+    outcomes = iter([Permanent(reason="no such mailbox"), ChannelFault(reason="login refused"), Sent()])
+
+    async def deliver(attempt: Attempt) -> Outcome:
+        return next(outcomes)
+
+    async with Notifier.open(providers=Transport(deliver)) as notifier:
+        await notifier.send(email("a"))
+        await notifier.wait_until_quiet()
+        await notifier.send(email("b"))
+        await notifier.wait_until_quiet()
+    said = [(record.levelname, record.getMessage()) for record in caplog.records if record.levelno > logging.INFO]
+    assert said == [
+        ("ERROR", "DLQ: a failed after 1 attempts: no such mailbox"),
+        ("WARNING", "Channel email is broken: login refused"),
+    ]
+
+
 # ── real transports ─────────────────────────────────────────────────────────────────────────────────────────────
 
 

@@ -225,3 +225,44 @@ async def test_a_store_that_fails_says_so_in_the_log_before_the_service_ends(tmp
     ended = [json.loads(line) for line in capsys.readouterr().err.splitlines() if "the service has failed" in line]
     assert ended[0]["level"] == "critical"
     assert "cannot be written: the file was deleted, moved or replaced" in ended[0]["cause"]
+
+
+async def test_a_dead_letter_is_one_line_with_all_that_is_needed(tmp_path, monkeypatch, autojump_clock):
+    async def deliver(attempt):
+        if attempt.command.notification_id == "n-1":
+            return Permanent(reason="550 no such mailbox")
+        if attempt.command.notification_id == "n-2":
+            return Transient(reason="450 busy")
+        return Transient(reason="421 closing") if attempt.number == 1 else Permanent(reason="550 no")
+
+    monkeypatch.setattr("actors.service.transports.EmailTransport.open", lambda self: Scripted(deliver))
+    channels = {"email": {"retry": {"max_attempts": 2, "jitter": "none"}}}
+    said = io.StringIO()
+    async with service(tmp_path, channels=channels) as served:
+        logs.set_up(LogsConfig(format="json", level="info"), said)
+        await served.post("/notifications", [email(1), email(2, expires_after=0.5), email(3)])
+        await trio.sleep(100)
+    about = [line for line in lines(said) if "n-" in json.dumps(line)]
+    assert [
+        {key: value for key, value in line.items() if key not in ("time", "logger")}
+        for line in about
+        if line["notification_id"] == "n-1"
+    ] == [
+        {
+            "level": "error",
+            "event": "NotificationMovedToDeadLetter",
+            "notification_id": "n-1",
+            "channel": "email",
+            "attempts": 1,
+            "reason": "550 no such mailbox",
+        }
+    ]
+    # What was not sent for another reason than its last failure has both.
+    assert [(line["event"], line["reason"]) for line in about if line["notification_id"] == "n-2"] == [
+        ("NotificationFailed", "450 busy"),
+        ("NotificationMovedToDeadLetter", "expired"),
+    ]
+    assert [(line["event"], line["reason"]) for line in about if line["notification_id"] == "n-3"] == [
+        ("NotificationFailed", "421 closing"),
+        ("NotificationMovedToDeadLetter", "550 no"),
+    ]
