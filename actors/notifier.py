@@ -271,7 +271,7 @@ class Notifier:
                 events.watch(pipeline)
                 try:
                     yield cls(system, pipeline, events)
-                    await events.wait_until_quiet(config.drain)
+                    await events.drain(config.drain)
                 finally:
                     events.end()
 
@@ -383,13 +383,15 @@ class Events:
             self._quiet.append(quiet)
             with trio.move_on_after(timeout):
                 await quiet.wait()
-        if self._is_quiet():
-            return True
-        assert self._pipeline is not None
-        unanswered = self._pipeline.bus.under_way
-        said = f", and not answered yet: {unanswered}" if unanswered else ""
-        logger.warning("still in flight: %d%s", self._pipeline.in_flight, said)
-        return False
+        return self._is_quiet()
+
+    async def drain(self, timeout: float) -> None:
+        """Wait until nothing is in flight or about to be; log what is, if the wait ends before that."""
+        if not await self.wait_until_quiet(timeout):
+            assert self._pipeline is not None
+            unanswered = self._pipeline.bus.under_way
+            said = f", and not answered yet: {unanswered}" if unanswered else ""
+            logger.warning("still in flight: %d%s", self._pipeline.in_flight, said)
 
 
 _WANTED: Mapping[str, tuple[str, str]] = {

@@ -242,7 +242,7 @@ async def test_waiting_until_quiet_tells_whether_it_is(autojump_clock, caplog):
         assert not await notifier.wait_until_quiet(timeout=0)
         assert await notifier.wait_until_quiet()
         assert len(notifier.sent_notifications) == 1
-    assert caplog.text.count("still in flight") == 2
+    assert "still in flight" not in caplog.text  # its caller knows
 
 
 async def test_no_one_waits_for_quiet_longer_than_the_notifier_is_open(autojump_clock, caplog):
