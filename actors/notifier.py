@@ -154,7 +154,7 @@ class Pipeline:
                 lane.channel = system.spawn(channel_class, provider, lane, stages)
         self.bus.to_handler = self.handler.tell
         if max_pending is not None:
-            self.bus.has_room = self._has_room_for_event
+            self.bus.has_room = self.has_room
         store.on_news = self._on_news
         subscribe_all(self.bus, frozenset(channels))
 
@@ -164,8 +164,9 @@ class Pipeline:
         with contextlib.suppress(pykka.ActorDeadError):  # when the system has ended, it is for the next one
             listener.tell(news)
 
-    def _has_room_for_event(self) -> bool:
-        return self.handler.actor.intake.has_room(critical=False, besides=self.bus.under_way)
+    def has_room(self, *, critical: bool = False) -> bool:
+        """Tell whether another notification would be accepted."""
+        return self.handler.actor.intake.has_room(critical=critical, besides=self.bus.under_way)
 
     def kill(self) -> None:
         """Remove all actors at once, as in a crash of their process; what is not in the store is lost.

@@ -51,6 +51,7 @@ from actors.service.http_server import HttpServer
 from actors.service.observability import logs
 from actors.service.observability.health import Status
 from actors.service.observability.metrics import Metrics
+from actors.service.observability.overload import OverloadLog
 from actors.service.observability.tracing import Tracing
 from actors.service.operations.breaker_overrides import Overrides, overrides_of, with_overrides
 from actors.service.operations.breakers import BreakerWatch
@@ -113,6 +114,9 @@ class Server:
         self.config = config
         self.status = Status(started_at=datetime.now(UTC))
         self.metrics = Metrics()
+        self.overload = OverloadLog(
+            nursery, lambda: self.notifier.in_flight, lambda: self.notifier.pipeline.has_room(critical=False)
+        )
         self.breakers = BreakerWatch()
         self._dead_letters: DeadLetters | None = None
         """It outlives a pipeline, and so do its bulk runs."""
@@ -231,6 +235,7 @@ class Server:
             store=self._store,
             live_settings=live_settings,
             metrics=self.metrics,
+            overload=self.overload,
             breakers=self.breakers,
             status=self.status,
         )
@@ -332,6 +337,7 @@ class Server:
             if not await incarnation.notifier.wait_until_quiet(drain - coming_back):
                 await self._come_to_rest(incarnation, coming_back)
             await self._http.stop()
+            self.overload.end()
             left = incarnation.notifier.in_flight
             await incarnation.end()
         parked = "lost with the store in memory" if self.config.store_kind == "memory" else "parked in the store"

@@ -11,6 +11,7 @@ from actors import Notifier, SendNotification, StoreFailed, Unstorable
 from actors.outcomes import Sent
 from actors.service.http.bodies import BODY_MAX, DEPTH_MAX, VALUES_MAX
 from actors.service.http.ingest import HINTS_MAX, ITEM_VALUES_MAX, ITEMS_AT_ONCE, ITEMS_MAX, PROBLEMS_MAX
+from actors.service.observability.overload import QUIET_S
 
 
 async def test_an_event_is_answered_with_what_it_gives_rise_to(tmp_path, autojump_clock):
@@ -83,6 +84,49 @@ async def test_what_there_is_no_room_for_is_refused_for_now_and_nothing_of_it_is
     assert counted == 6 + 1 + 1
     assert [one["status"] for one in again.json()] == ["duplicate"] * 19 + ["accepted"] * 6
     assert sorted(sent) == sorted([f"n-{number}" for number in range(25)] + ["n-c"])
+
+
+async def test_an_overload_is_a_line_of_the_log_when_it_begins_and_one_when_it_ends(
+    tmp_path, autojump_clock, monkeypatch, caplog
+):
+    gates = {number: trio.Event() for number in range(60)}
+
+    async def wait(attempt):
+        await gates[int(attempt.command.notification_id.removeprefix("n-"))].wait()
+        return Sent()
+
+    def said():
+        return [
+            (record.getMessage(), record.fields) for record in caplog.records if "overloaded" in record.getMessage()
+        ]
+
+    async def pending():
+        return (await served.get("/healthz", None)).json()["pending"]
+
+    monkeypatch.setattr("actors.service.transports.EmailTransport.open", lambda self: Scripted(wait))
+    channels = {"email": {"max_in_flight": 5, "timeout": "1h"}}
+    async with service(tmp_path, max_pending=20, channels=channels) as served:
+        began = {"in_flight": 19, "max_pending": 20}
+        assert await pending() == {"at_providers": 0, "waiting": 0, "at_most": 20, "overloaded": False}
+        await served.post("/notifications", [email(number) for number in range(21)])
+        assert await pending() == {"at_providers": 5, "waiting": 14, "at_most": 20, "overloaded": True}
+        assert [fields for _, fields in said()] == [began]
+        # It goes on while a few come in, and others are refused; also while nobody tries, as long as there is no room.
+        gates[0].set()
+        await trio.sleep(5)
+        await served.post("/notifications", [email(number) for number in range(30, 33)])
+        await trio.sleep(1000)
+        assert len(said()) == 1
+        gates[1].set()
+        await trio.sleep(QUIET_S + 1)
+        assert [fields for _, fields in said()] == [began, {"refused": 2 + 2, "for_s": 5.0}]
+        assert not (await pending())["overloaded"]
+        # Another one is told anew, and the end of the service is its end.
+        await served.post("/notifications", [email(number) for number in range(40, 50)])
+        for gate in gates.values():
+            gate.set()
+        await served.server.shut_down()
+        assert [fields for _, fields in said()[2:]] == [began, {"refused": 9, "for_s": 0.0}]
 
 
 @pytest.mark.parametrize(

@@ -119,6 +119,7 @@ async def _receive(
         result["code"] = _CODES[result["status"]]
     waits = [result["retry_after"] for result in results if result["status"] == "overloaded"]
     service.metrics.count_overloaded(len(waits))
+    service.overload.count(len(waits), service.config.max_pending)
     headers = {"Retry-After": str(max(waits))} if waits else None
     if not is_list:
         return JSONResponse(results[0], results[0]["code"], headers)
