@@ -57,7 +57,7 @@ from actors.service.operations.breaker_overrides import Overrides, overrides_of,
 from actors.service.operations.breakers import BreakerWatch
 from actors.service.operations.dead_letters import DeadLetters
 from actors.service.reloading.live_settings import LiveSettings
-from actors.service.stores import open_store
+from actors.service.stores import check_store, open_store
 from actors.service.swappable_pipeline import ProviderGate, RequestGate
 from actors.service.transports import open_transports
 from actors.storage.memory import MemoryStore
@@ -359,11 +359,13 @@ def _open_live_settings(config: ServiceConfig, store: Store) -> AbstractAsyncCon
 
 
 async def check(config: ServiceConfig) -> None:
-    """Check whether all files that the settings name can be used. Nothing is connected to, and no store is opened.
+    """Check whether all files that the settings name can be used, and whether a DSN can be read. Nothing is connected
+    to, and no store is opened.
 
     Raises:
         ConfigurationError: some cannot.
     """
+    check_store(config)
     async with AsyncExitStack() as stack:
         open_transports(config.transports, config.notifier.channels, config.faults, RandomStreams(0), stack)
         await stack.enter_async_context(_open_live_settings(config, MemoryStore()))
