@@ -99,6 +99,14 @@ class ServiceUnavailable(RetrylabError):
 class IdempotencyConflict(RetrylabError):
     """A notification id that is known already came with a different payload."""
 
+    def __init__(self, message: str, differs: tuple[str, ...] = ()) -> None:
+        super().__init__(message, differs)
+        self.differs = differs
+        """The fields that are not as they were."""
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
 
 class UnknownChannel(RetrylabError):
     """A command names a channel that is not configured."""

@@ -77,7 +77,8 @@ class Intake:
             return self.repeated(command, known)
         stages = self._stages.get(command.channel)
         if stages is None:
-            raise UnknownChannel(f"channel {command.channel} is not configured; known are {', '.join(self._stages)}")
+            known_channels = ", ".join(self._stages)
+            raise UnknownChannel(f"wanted a channel that is configured ({known_channels}), got {command.channel}")
         if (
             asks_for_room
             and len(self._deliveries) >= self._scarce_from
@@ -125,7 +126,12 @@ class Intake:
         conflict = command != known
         self._journal.ignore_duplicate(command, conflict)
         if conflict:
+            differs = tuple(
+                name for name in command.__struct_fields__ if getattr(command, name) != getattr(known, name)
+            )
             raise IdempotencyConflict(
-                f"notification id {command.notification_id!r} is known already, with a different payload"
+                f"notification id {command.notification_id!r} is known already, with a different payload: another "
+                f"{', '.join(differs)}",
+                differs,
             )
         return Acceptance.DUPLICATE

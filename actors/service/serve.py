@@ -37,6 +37,7 @@ from pathlib import Path
 from typing import Any
 
 import trio
+from pydantic import BaseModel
 
 from actors.domain.store import Store
 from actors.errors import ConfigurationError, StoreFailed
@@ -294,7 +295,9 @@ class Server:
 
     async def _change(self, config: ServiceConfig) -> None:
         for key in sorted(config.differs_from(self.config) & BY_RESTART):
-            logger.warning("%s has changed, and will be used by the next process", key)
+            fields = {"used": _shown(getattr(self.config, key)), "in_the_file": _shown(getattr(config, key))}
+            text = "%s: the change takes effect when the service is restarted"
+            logger.warning(text, key, extra={"fields": fields})
         config = config.model_copy(update={key: getattr(self.config, key) for key in BY_RESTART})
         changed = config.differs_from(self.config)
         if changed - AT_ONCE:
@@ -346,6 +349,13 @@ class Server:
         else:
             logger.info("stopped; nothing was in flight")
         return left
+
+
+def _shown(value: Any) -> str:
+    """Return the value of a setting for the log; a secret in it is asterisks."""
+    if isinstance(value, BaseModel):
+        return ", ".join(f"{key}: {getattr(value, key)}" for key in sorted(value.model_fields_set))
+    return str(value)
 
 
 def _open_live_settings(config: ServiceConfig, store: Store) -> AbstractAsyncContextManager[LiveSettings]:

@@ -199,7 +199,7 @@ class StoreFile:
 
         shown = self._wait(timeline(self._store, unquote(quoted_id), time.time_ns()))
         if shown is None:
-            raise NotDone("nothing is known of such a notification, or nothing any more")
+            raise NotDone("no notification with this id is known, or it is no longer known")
         return documents.of_timeline(shown)
 
     @staticmethod

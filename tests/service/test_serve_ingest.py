@@ -27,6 +27,15 @@ async def test_an_event_is_answered_with_what_it_gives_rise_to(tmp_path, autojum
         sent, "accepted"
     )
     assert [response.json()["status"] for response in (first, again, other)] == ["accepted", "duplicate", "conflict"]
+    assert [one["problems"] for one in other.json()["notifications"]] == [
+        [
+            {
+                "field": "notification_id",
+                "problem": f"accepted before with other content ({field}); wanted the same as then, or a new id",
+            }
+        ]
+        for field in ("recipient", "addresses")  # of the email, and of the SMS
+    ]
     assert {one["notification_id"]: one["status"] for one in other.json()["notifications"]} == {
         "email-order-placed-7": "conflict",
         "sms-order-placed-7": "conflict",  # the mailbox is where it falls back to
@@ -134,7 +143,11 @@ async def test_an_overload_is_a_line_of_the_log_when_it_begins_and_one_when_it_e
     [
         ("/notifications", 3, {"": "wanted a notification, which is an object"}),
         ("/notifications", email(1, channel="fax"), {"channel": "wanted one of email, sms, push, webhook"}),
-        ("/notifications", email(1, channel="push"), {"channel": "not a channel that this service has"}),
+        (
+            "/notifications",
+            email(1, channel="push"),
+            {"channel": "wanted a channel that is configured (email, sms), got push"},
+        ),
         ("/notifications", email(1, recipient=" "), {"recipient": "wanted text that is not empty"}),
         ("/notifications", email(1, expires_after=-1), {"expires_after": "wanted seconds of at least 0, got -1.0"}),
         (
@@ -148,8 +161,8 @@ async def test_an_overload_is_a_line_of_the_log_when_it_begins_and_one_when_it_e
             "/notifications",
             {"notification_id": 7, "channel": "email"},
             {
-                "recipient": "wanted, and not there",
-                "message": "wanted, and not there",
+                "recipient": "wanted text, got nothing",
+                "message": "wanted text, got nothing",
                 "notification_id": "wanted text, got a number",
             },
         ),
@@ -161,8 +174,27 @@ async def test_an_overload_is_a_line_of_the_log_when_it_begins_and_one_when_it_e
                 "OrderPlaced?"
             },
         ),
+        (
+            "/events",
+            {"type": "OrderPlaced", "order_id": "7", "user_id": "ann", "customer_email": "ann@example.com"},
+            {
+                "customer_phone": "wanted text, got nothing",
+                "total_amount": "wanted a number, got nothing",
+                "placed_at": "wanted a time, got nothing",
+            },
+        ),
+        (
+            "/notifications",
+            {"notification_id": "n"},
+            {
+                "channel": "wanted one of email, sms, push, webhook, got nothing",
+                "recipient": "wanted text, got nothing",
+                "message": "wanted text, got nothing",
+            },
+        ),
         ("/events", {"type": ["OrderPlaced"]}, None),
-        ("/events", PLACED | {"placed_at": "yesterday"}, {"placed_at": "Invalid RFC3339 encoded datetime"}),
+        ("/events", PLACED | {"placed_at": "yesterday"}, {"placed_at": "wanted a time such as 2026-01-31T12:00:00Z"}),
+        ("/events", PLACED | {"total_amount": "ten"}, {"total_amount": "wanted a number"}),
         (
             "/events",
             PLACED | {"placed_at": "2026-01-01T00:00:00"},

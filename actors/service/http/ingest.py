@@ -13,7 +13,7 @@ status        code
 ============  ====  =====================================================================================
 accepted      202   it is in the store
 duplicate     202   the same was accepted before; nothing happens
-conflict      409   the id was accepted before, with something else in it
+conflict      409   the id was accepted before, with other content
 overloaded    429   as many notifications are pending as may be; `Retry-After` says when to send the same again
 invalid       422   `problems` says which fields, and what was wanted
 ============  ====  =====================================================================================
@@ -59,6 +59,8 @@ ITEM_VALUES_MAX = 10_000
 
 PROBLEMS_MAX = 10
 """Problems that an item is told of."""
+
+_A_CHANNEL = f"wanted one of {', '.join(NotificationChannel)}"
 
 HINTS_MAX = 10
 """Words of a request for which the nearest known one is looked for: that takes some 0.2 ms each."""
@@ -193,7 +195,11 @@ def _converted(item: dict[Any, Any], kind: type[T], hints: _Hints) -> T:
     ]
     if len(strange) > PROBLEMS_MAX:
         problems.append(("", f"and {len(strange) - PROBLEMS_MAX:,} further unknown fields"))
-    problems += [(field.name, "wanted, and not there") for field in fields if field.required and field.name not in item]
+    problems += [
+        (field.name, f"{_wanted(field.type)}, got nothing")
+        for field in fields
+        if field.required and field.name not in item
+    ]
     try:
         converted = msgspec.convert(item, kind)
     except msgspec.ValidationError as error:
@@ -210,6 +216,19 @@ def _fields(kind: type[Any]) -> tuple[msgspec.structs.FieldInfo, ...]:
     return msgspec.structs.fields(kind)  # it looks at every annotation each time, for a millisecond
 
 
+@cache
+def _wanted(kind: Any) -> str:
+    """Return what is wanted of a field of this type."""
+    if kind is NotificationChannel:
+        return _A_CHANNEL
+    try:
+        msgspec.convert(object(), kind)
+    except msgspec.ValidationError as error:
+        found = re.match(r"Expected `([^`]+)`", str(error))
+        return "wanted a value" if found is None else f"wanted {in_words(found[1])}"
+    return "wanted a value"
+
+
 def _of_msgspec(text: str) -> tuple[str, str]:
     """Return the field and the problem of a message such as ``Expected `str`, got `int` - at `$.order_id```."""
     if (said_by_us := re.fullmatch(r"(\w+): (wanted .*)", text)) is not None:
@@ -223,7 +242,11 @@ def _of_msgspec(text: str) -> tuple[str, str]:
     if "missing required field" in what:
         return "", what
     if field in ("channel", "addresses") and "Invalid enum value" in what:
-        return field, f"wanted one of {', '.join(NotificationChannel)}"
+        return field, _A_CHANNEL
+    if what == "Invalid RFC3339 encoded datetime":
+        return field, "wanted a time such as 2026-01-31T12:00:00Z"
+    if what == "Invalid decimal string":
+        return field, "wanted a number"
     if (wrong := re.fullmatch(r"Expected `(.+)`, got `(.+)`", what)) is not None:
         return field, f"wanted {in_words(wrong[1])}, got {in_words(wrong[2])}"
     return field, what if "`" not in what and "'" not in what else "not a value that fits"
@@ -285,21 +308,29 @@ def _submit_event(notifier: Notifier, event: Any) -> _Answer:
     return answer
 
 
+_UNSTORABLE = (
+    "cannot be stored so that it comes back unchanged; wanted text, numbers of at most 64 bits, true, false, null, and "
+    "lists and objects of these"
+)
+
+
 def _of(submission: Submission) -> Result:
     """Return the outcome of a command."""
     notification_id, answer = submission.command.notification_id, submission.answer
     match answer:
         case IdempotencyConflict():
-            problems = [{"field": "notification_id", "problem": "known already, with something else in it"}]
+            others = f" ({', '.join(answer.differs)})" if answer.differs else ""
+            what = f"accepted before with other content{others}; wanted the same as then, or a new id"
+            problems = [{"field": "notification_id", "problem": what}]
             return _result("conflict", notification_id=notification_id, problems=problems)
         case UnknownChannel():
-            problems = [{"field": "channel", "problem": "not a channel that this service has"}]
+            problems = [{"field": "channel", "problem": str(answer)}]
             return _result("invalid", notification_id=notification_id, problems=problems)
         case Overloaded():
             return _overloaded(answer, notification_id=notification_id)
         case Unstorable():
             of_id = problem_of_id(notification_id)
-            what = "not one that could be stored and read again as it is" if of_id is None else of_id
+            what = _UNSTORABLE if of_id is None else of_id
             problems = [{"field": "" if of_id is None else "notification_id", "problem": what}]
             return _result("invalid", notification_id=notification_id, problems=problems)
         case Exception():
