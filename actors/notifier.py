@@ -53,6 +53,7 @@ from actors.pipeline.lane import lanes_of
 from actors.pipeline.orders import Acceptance
 from actors.pipeline.preferences import Preferences
 from actors.pipeline.rate_limiter import RateLimiterActor
+from actors.pipeline.recipients import recipient_check
 from actors.pipeline.subscribers import subscribe_all
 from actors.pipeline.templates import Templates
 from actors.pipeline.wiring import Stages, Wiring
@@ -140,6 +141,7 @@ class Pipeline:
             stages = wiring.stages[channel]
             stages.isolation = wiring.isolation
             stages.handler = self.handler
+            stages.recipient_problem = recipient_check(tuple(by_name[channel].values()), templates)
             if config.rate_limit is not None:
                 limiter_class = RateLimiterActor if system.delivers_once else DeduplicatingLimiter
                 stages.rate_limiter = system.spawn(limiter_class, channel, config.rate_limit, stages)

@@ -234,7 +234,9 @@ class DeadLetterQueue(Actor):
             submit.answer.set(False)
             return
         try:
-            edit = checked_edit(letter.command, submit.edit)
+            stages = self._wiring.stages.get(letter.channel)
+            problem_of = None if stages is None else stages.recipient_problem
+            edit = checked_edit(letter.command, submit.edit, problem_of)
         except EditRefused:
             submit.answer.set_exception()
             return

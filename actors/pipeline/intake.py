@@ -9,7 +9,7 @@ import msgspec
 from actors.domain.delivery import Delivery
 from actors.domain.ids import check_id
 from actors.domain.store import Store
-from actors.errors import IdempotencyConflict, Overloaded, UnknownChannel, Unstorable
+from actors.errors import IdempotencyConflict, InvalidRecipient, Overloaded, UnknownChannel, Unstorable
 from actors.kernel.runtime import Runtime
 from actors.messages import NotificationRequested, SendNotification
 from actors.pipeline.journal import Journal
@@ -64,6 +64,8 @@ class Intake:
         Raises:
             IdempotencyConflict: its id is known, with another payload.
             UnknownChannel: its channel is not configured.
+            InvalidRecipient: no provider of its channel could send to its recipient. A fallback is not asked for that:
+                its sender has had an answer, and it becomes a dead letter.
             Overloaded: there is no room.
             Unstorable: it would not come back from the store as it is, or its id cannot be one.
             StoreFailed: it cannot be made durable.
@@ -79,6 +81,12 @@ class Intake:
         if stages is None:
             known_channels = ", ".join(self._stages)
             raise UnknownChannel(f"wanted a channel that is configured ({known_channels}), got {command.channel}")
+        if (
+            instead_of is None
+            and stages.recipient_problem is not None
+            and (problem := stages.recipient_problem(command)) is not None
+        ):
+            raise InvalidRecipient(problem)
         if (
             asks_for_room
             and len(self._deliveries) >= self._scarce_from

@@ -47,7 +47,7 @@ from actors.messages import SendNotification
 from actors.outcomes import DeadDestination, Outcome, Permanent, Sent, Transient
 from actors.settings.base import validated
 from actors.settings.transports import SigningKey, WebhookConfig
-from actors.transports.http_exchange import Answer, HttpExchange, HttpTransport, header_value
+from actors.transports.http_exchange import Answer, HttpExchange, HttpTransport, header_value, is_url
 from actors.transports.network_guard import GuardedNetwork
 
 THROTTLED: Final = frozenset({429, 502, 504})
@@ -85,6 +85,13 @@ class WebhookProvider(HttpTransport):
     def recipients_choose_hosts(self) -> bool:
         """Yes: whose endpoint it is, chooses it."""
         return True
+
+    def recipient_problem(self, command: SendNotification) -> str | None:
+        """Return why nothing may be posted to the recipient, whatever is there."""
+        problem = problem_of_url(command.recipient, allow_http=self._allow_http)
+        if problem is None and not is_url(command.recipient):
+            problem = "not a URL"
+        return None if problem is None else f"{problem}; wanted one such as https://example.com/hook"
 
     async def _send(self, attempt: Attempt, wanted_for: float | None) -> Outcome:
         command = attempt.command

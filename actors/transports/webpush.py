@@ -155,13 +155,24 @@ class WebPushProvider(HttpTransport):
         """Yes: whose endpoint it is, chooses it."""
         return True
 
+    def recipient_problem(self, command: SendNotification) -> str | None:
+        """Return why the recipient is no subscription of a browser, or has an endpoint to which nothing may go."""
+        try:
+            self._subscription(command)
+        except Unpushable as error:
+            return f"{error}; wanted what JSON.stringify makes of the subscription of a browser"
+        return None
+
+    def _subscription(self, command: SendNotification) -> tuple[Subscription, str]:
+        subscription = parse_subscription(command.recipient)
+        if (problem := problem_of_url(subscription.endpoint, allow_http=self._config.allow_http)) is not None:
+            raise Unpushable(problem)
+        return subscription, origin_of(subscription.endpoint)
+
     async def _send(self, attempt: Attempt, wanted_for: float | None) -> Outcome:
         command = attempt.command
         try:
-            subscription = parse_subscription(command.recipient)
-            if (problem := problem_of_url(subscription.endpoint, allow_http=self._config.allow_http)) is not None:
-                raise Unpushable(problem)
-            origin = origin_of(subscription.endpoint)
+            subscription, origin = self._subscription(command)
             headers = self._headers(command, origin, wanted_for)
             body = encrypted(payload_of(command), subscription)
         except Unpushable as error:

@@ -7,8 +7,8 @@ import pytest
 import trio
 from served import ANN, OTTO, PLACED, SHOP, Scripted, email, service
 
-from actors import Notifier, SendNotification, StoreFailed, Unstorable
-from actors.outcomes import Sent
+from actors import EmailProvider, Foreseen, Notifier, SendNotification, StoreFailed, Unstorable
+from actors.outcomes import Permanent, Sent
 from actors.service.http.bodies import BODY_MAX, DEPTH_MAX, VALUES_MAX
 from actors.service.http.ingest import HINTS_MAX, ITEM_VALUES_MAX, ITEMS_AT_ONCE, ITEMS_MAX, PROBLEMS_MAX
 from actors.service.observability.overload import QUIET_S
@@ -446,3 +446,40 @@ async def test_a_full_disk_is_a_503_for_who_is_being_answered_and_the_end(tmp_pa
     codes = [int(said[9:12]) for said in statuses if said]
     assert codes.index(503) > 3
     assert codes == [202] * codes.index(503) + [503] * codes.count(503)
+
+
+MAIL_SERVER = {"smtp": {"host": "127.0.0.1", "port": 1, "security": "none", "sender": "shop@example.com"}}
+
+
+async def test_what_can_be_no_address_is_refused_where_the_transport_of_the_channel_knows_it(tmp_path, autojump_clock):
+    transports = {"email": MAIL_SERVER, "sms": {"simulated": True}}
+    async with service(tmp_path, transports=transports, max_pending=10) as served:
+        alone = await served.post("/notifications", email(1, recipient="ann@example.com>"))
+        simulated = await served.post("/notifications", email(2, channel="sms", recipient="any form"))
+        event = await served.post("/events", PLACED | {"customer_email": "ann@@example.com"})
+        await served.server.notifier.wait_until_quiet()
+        assert served.server.notifier.dead_letter_queue == []
+    problem = {"field": "recipient", "problem": "not a mailbox; wanted one such as ann@example.com"}
+    assert (alone.status_code, alone.json()["problems"]) == (422, [problem])
+    assert simulated.status_code == 202
+    assert event.status_code == 422
+    assert [(one["status"], one.get("problems")) for one in event.json()["notifications"]] == [
+        ("invalid", [problem]),
+        ("accepted", None),
+    ]
+
+
+async def test_a_dead_letter_is_not_edited_to_no_address(tmp_path, autojump_clock, monkeypatch):
+    class Refusing(EmailProvider):
+        def attempt(self, attempt, now_ns):
+            return Foreseen(0, Permanent(reason="550 full"))
+
+    monkeypatch.setattr("actors.service.transports.EmailTransport.open", lambda self: Refusing(self.smtp))
+    async with service(tmp_path, transports={"email": MAIL_SERVER}) as served:
+        await served.post("/notifications", email(1))
+        await served.server.notifier.wait_until_quiet()
+        path = "/api/dead-letters/n-1/retry"
+        refused = await served.post(path, {"edit": {"recipient": "ann"}}, OTTO)
+        retried = await served.post(path, {"edit": {"recipient": "bob@example.com"}}, OTTO)
+    assert (refused.status_code, retried.status_code) == (422, 200)
+    assert refused.json() == {"problems": ["edit.recipient: not a mailbox; wanted one such as ann@example.com"]}

@@ -19,7 +19,9 @@ invalid       422   `problems` says which fields, and what was wanted
 ============  ====  =====================================================================================
 
 An item alone is answered with its own code, a list with 202 when all its items are, else with 207. An event leads
-to several notifications; its result lists them.
+to several notifications; its result lists them, and has the worst of their statuses: one of them may be invalid, such
+as an SMS to what is no phone number, and the others be accepted. What can be no address is invalid where the transport
+of its channel would refuse it without asking anyone.
 """
 
 from __future__ import annotations
@@ -39,7 +41,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from actors.domain.ids import problem_of_id
-from actors.errors import IdempotencyConflict, Overloaded, UnknownChannel, Unstorable
+from actors.errors import NOT_ACCEPTED, IdempotencyConflict, InvalidRecipient, Overloaded, UnknownChannel, Unstorable
 from actors.messages import DomainEvent, NotificationChannel, SendNotification, in_words
 from actors.notifier import Notifier
 from actors.pipeline.event_bus import Submission
@@ -289,7 +291,7 @@ def _submit_notification(notifier: Notifier, command: SendNotification) -> _Answ
         outcome: Acceptance | Exception
         try:
             outcome = await accepted
-        except (IdempotencyConflict, UnknownChannel, Overloaded, Unstorable) as error:
+        except NOT_ACCEPTED as error:
             outcome = error
         return _of(Submission(command, outcome))
 
@@ -325,6 +327,9 @@ def _of(submission: Submission) -> Result:
             return _result("conflict", notification_id=notification_id, problems=problems)
         case UnknownChannel():
             problems = [{"field": "channel", "problem": str(answer)}]
+            return _result("invalid", notification_id=notification_id, problems=problems)
+        case InvalidRecipient():
+            problems = [{"field": "recipient", "problem": str(answer)}]
             return _result("invalid", notification_id=notification_id, problems=problems)
         case Overloaded():
             return _overloaded(answer, notification_id=notification_id)
