@@ -54,7 +54,7 @@ from actors.pipeline.orders import Acceptance
 from actors.pipeline.preferences import Preferences
 from actors.pipeline.rate_limiter import RateLimiterActor
 from actors.pipeline.recipients import recipient_check
-from actors.pipeline.subscribers import subscribe_all
+from actors.pipeline.subscribers import log_unserved, subscribe_all
 from actors.pipeline.templates import Templates
 from actors.pipeline.wiring import Stages, Wiring
 from actors.policies.admission import Admission
@@ -270,6 +270,7 @@ class Notifier:
                     max_pending=config.max_pending,
                     subscriber_timeout=config.subscriber_timeout,
                 )
+                log_unserved(pipeline.channels)
                 _warn(pipeline.channels, has_own_providers=providers is not None)
                 events.watch(pipeline)
                 try:

@@ -469,6 +469,37 @@ async def test_what_can_be_no_address_is_refused_where_the_transport_of_the_chan
     ]
 
 
+async def test_a_channel_that_events_lead_to_and_that_is_not_there_is_said_once_at_the_start(
+    tmp_path, autojump_clock, caplog
+):
+    caplog.set_level("INFO")
+
+    def said():
+        return [text for text in caplog.messages if "no channel" in text]
+
+    async with service(tmp_path, transports={"email": {"simulated": True}}) as served:
+        assert said() == ["no channel sms is configured: OrderPlaced leads to nothing there"]
+        for number in range(3):
+            event = (await served.post("/events", PLACED | {"order_id": str(number)})).json()
+            assert [one["notification_id"] for one in event["notifications"]] == [f"email-order-placed-{number}"]
+        direct = await served.post("/notifications", email(1, channel="sms"))
+        assert (direct.status_code, direct.json()["problems"]) == (
+            422,
+            [{"field": "channel", "problem": "wanted a channel that is configured (email), got sms"}],
+        )
+        assert len(said()) == 1
+    caplog.clear()
+    async with service(tmp_path, transports={"push": {"simulated": True}}):
+        assert said() == [
+            "no channel email is configured: UserRegistered or OrderPlaced or OrderShipped or PaymentReceived leads to "
+            "nothing there",
+            "no channel sms is configured: OrderPlaced leads to nothing there",
+        ]
+    caplog.clear()
+    async with service(tmp_path):
+        assert said() == []
+
+
 async def test_a_dead_letter_is_not_edited_to_no_address(tmp_path, autojump_clock, monkeypatch):
     class Refusing(EmailProvider):
         def attempt(self, attempt, now_ns):
