@@ -106,7 +106,7 @@ async def test_one_is_retried_with_edits_and_one_discarded_and_the_audit_says_by
             "bob@example.org", "Hello", {"lang": "en"}, 60,
         )  # fmt: skip
         again = await at.run("retry", "a", code=1)
-        assert again.stderr == "wanted a dead letter, got a notification that is sent\n"
+        assert again.stderr == "wanted a dead letter, got a notification that was sent\n"
         assert (await at.run("show", "unknown", code=1)).stdout == ""
         await at.run("discard", "c", "--why", "test data")
         trail = await at.document("audit")

@@ -205,7 +205,11 @@ async def _done(request: Request, notification_id: str, what: str, done: bool) -
     timeline = await _letters(request).show(notification_id)
     if timeline is None:
         raise HTTPException(404, "no notification with this id is known, or it is no longer known")
-    raise HTTPException(409, f"wanted a dead letter, got a notification that is {timeline.state}")
+    state = _IN_WORDS.get(timeline.state, f"was {timeline.state}")
+    raise HTTPException(409, f"wanted a dead letter, got a notification that {state}")
+
+
+_IN_WORDS = {"in flight": "is in flight", "ended": "has ended", "dead letter": "was none a moment ago"}
 
 
 # ── bulk runs ───────────────────────────────────────────────────────────────────────────────────────────────────────
