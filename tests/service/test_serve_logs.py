@@ -12,6 +12,7 @@ from served import OTTO, PLACED, SHOP, Scripted, email, service
 from actors.errors import StoreFailed, TransientError
 from actors.messages import NotificationChannel, OrderPlaced, SendNotification
 from actors.outcomes import Ambiguous, DeadDestination, Permanent, Sent, Transient
+from actors.pipeline.alert import Alert
 from actors.service.config import LogsConfig, load
 from actors.service.observability import logs
 from actors.service.serve import serve
@@ -266,3 +267,17 @@ async def test_a_dead_letter_is_one_line_with_all_that_is_needed(tmp_path, monke
         ("NotificationFailed", "421 closing"),
         ("NotificationMovedToDeadLetter", "550 no"),
     ]
+
+
+async def test_an_actor_that_fails_is_one_line_with_the_place(tmp_path, monkeypatch, autojump_clock):
+    said = io.StringIO()
+    async with service(tmp_path) as served:
+        logs.set_up(LogsConfig(format="json", level="info"), said)
+        alert = served.server.notifier.pipeline.alert
+        monkeypatch.setattr(alert.actor, "_latest_ns", None)
+        alert.tell(Alert(notification_id="n", channel=NotificationChannel.EMAIL, reason="x"))
+        await trio.sleep(10)
+    [line] = lines(said)
+    assert (line["level"], line["error"]["type"]) == ("error", "TypeError")
+    assert line["event"].startswith("AdminAlert")
+    assert any("alert.py" in place for place in line["error"]["at"])

@@ -51,9 +51,9 @@ LEVEL_OF = {
     DeadLetterDiscarded: logging.INFO,
     DuplicateIgnored: logging.INFO,
     BreakerTransitioned: logging.WARNING,
-    ActorFailed: logging.ERROR,
 }
-"""The level of a type of event; that of any other is debug. See also :func:`level_of`."""
+"""The level of a type of event; that of any other is debug, also of an actor that failed: who supervises it has logged
+that, with the place. See also :func:`level_of`."""
 
 _LOGGED: dict[type, tuple[str, ...]] = {
     NotificationSent: ("attempt", "provider"),
