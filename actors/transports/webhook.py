@@ -55,6 +55,9 @@ MAY_BE_REPEATED: Final = frozenset({408, 425})
 """Request Timeout, Too Early: they say themselves that the request may be repeated."""
 
 
+NOT_ALLOWED: Final = "target address not allowed; wanted one of the internet, or of allow_networks"
+
+
 class WebhookProvider(HttpTransport):
     """Posts events to the endpoints of other people, signed.
 
@@ -73,8 +76,8 @@ class WebhookProvider(HttpTransport):
     def __init__(self, config: WebhookConfig | Mapping[str, Any], *, clock: Callable[[], float] = time.time) -> None:
         if not isinstance(config, WebhookConfig):
             config = validated(WebhookConfig, config)
-        network = GuardedNetwork(config.allow_networks)
-        self._http = HttpExchange(config, clock, network=network, is_ours=False, errors_in_body=False)
+        self._network = GuardedNetwork(config.allow_networks)
+        self._http = HttpExchange(config, clock, network=self._network, is_ours=False, errors_in_body=False)
         self._clock = clock
         self._allow_http = config.allow_http
         self._keys = _keys(config.signing_keys)
@@ -91,6 +94,8 @@ class WebhookProvider(HttpTransport):
         problem = problem_of_url(command.recipient, allow_http=self._allow_http)
         if problem is None and not is_url(command.recipient):
             problem = "not a URL"
+        if problem is None and self._network.refuses(command.recipient):
+            return NOT_ALLOWED
         return None if problem is None else f"{problem}; wanted one such as https://example.com/hook"
 
     async def _send(self, attempt: Attempt, wanted_for: float | None) -> Outcome:

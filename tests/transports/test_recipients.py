@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import json
 from typing import Any
 
@@ -13,9 +14,9 @@ from actors.domain.attempts import Attempt, Provider
 from actors.messages import NotificationChannel, SendNotification
 from actors.outcomes import Permanent, Sent
 from actors.transports.email import EmailProvider
-from actors.transports.http_exchange import Answer, HttpTransport
+from actors.transports.http_exchange import Answer, Failed, HttpTransport, TargetRefused
 from actors.transports.sms import SmsProvider
-from actors.transports.webhook import WebhookProvider
+from actors.transports.webhook import NOT_ALLOWED, WebhookProvider
 from actors.transports.webpush import WebPushProvider
 
 VAPID = "MC4QU6Pt7xZGb5mYGsXfWXxQCTc_xQ_LXHHJxJYBQSU"
@@ -46,10 +47,22 @@ def to(channel: str, recipient: str, **metadata: Any) -> SendNotification:
 class _Taking:
     """Takes every request, or every mail, in place of a server."""
 
-    def __init__(self) -> None:
+    def __init__(self, network: Any) -> None:
         self.taken = 0
+        self.network = network
+        if network is not None:
+            network._network = self
+
+    async def connect_tcp(self, host: str, port: int, **_: Any) -> None:
+        """Connect, which costs nothing."""
 
     async def answer(self, request: Any) -> Answer:
+        host = request.url.host.decode()
+        if self.network is not None and _is_literal(host):  # else it is a name of an address of the internet
+            try:
+                await self.network.connect_tcp(host, 443)
+            except TargetRefused:
+                raise Failed(Permanent(reason="target address not allowed")) from None
         self.taken += 1
         return Answer(201, {}, b"{}", 0.0, False)
 
@@ -58,9 +71,17 @@ class _Taking:
         return Sent()
 
 
+def _is_literal(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
 def is_handed_over(provider: Any, command: SendNotification) -> bool:
     """Make an attempt; tell whether it came to the network. It is refused for good, where it did not."""
-    network = _Taking()
+    network = _Taking(getattr(provider, "_network", None))
     if isinstance(provider, HttpTransport):
         provider._http._answer = network.answer  # type: ignore[method-assign]
     else:
@@ -99,13 +120,16 @@ def is_handed_over(provider: Any, command: SendNotification) -> bool:
         (
             WebhookProvider(SIGNED),
             "webhook",
-            ["https://example.com/hook", "https://[2001:db8::1]:8443/x?y=z"],
+            ["https://example.com/hook", "https://[2606:4700::1]:8443/x?y=z", "https://9.9.9.9", "https://localhost"],
             {
                 "example.com/hook": "not a URL; wanted one such as https://example.com/hook",
                 "https://": "not a URL; wanted one such as https://example.com/hook",
                 "ftp://example.com": "not a URL; wanted one such as https://example.com/hook",
                 "https://example.com:x": "not a URL; wanted one such as https://example.com/hook",
                 "http://example.com": "not an https URL; wanted one such as https://example.com/hook",
+                "https://127.0.0.1/hook": NOT_ALLOWED,
+                "https://[::ffff:10.0.0.1]/hook": NOT_ALLOWED,
+                "https://169.254.169.254": NOT_ALLOWED,
                 "https://a:b@example.com": "password in the URL; wanted one such as https://example.com/hook",
             },
         ),
@@ -114,6 +138,7 @@ def is_handed_over(provider: Any, command: SendNotification) -> bool:
             "push",
             [subscription()],
             {
+                subscription("https://[::1]/x"): NOT_ALLOWED,
                 "{}": "not a subscription; wanted what JSON.stringify makes of the subscription of a browser",
                 "token": "not a subscription; wanted what JSON.stringify makes of the subscription of a browser",
                 subscription(auth="x"): "not a subscription; wanted what JSON.stringify makes of the subscription of "
@@ -140,6 +165,12 @@ def test_a_national_number_is_read_by_the_country_of_its_metadata_or_of_the_sett
     assert SmsProvider(ACCOUNT).recipient_problem(to("sms", "030 1234567", country_code="+999")) is not None
 
 
+def test_an_address_of_ones_own_network_is_one_where_it_is_allowed():
+    allowed = WebhookProvider(SIGNED | {"allow_networks": ["127.0.0.0/8"]})
+    assert allowed.recipient_problem(to("webhook", "https://127.0.0.1:1/x")) is None
+    assert allowed.recipient_problem(to("webhook", "https://10.0.0.1/x")) == NOT_ALLOWED
+
+
 def test_http_is_an_address_where_it_is_allowed():
     assert WebhookProvider(SIGNED | {"allow_http": True}).recipient_problem(to("webhook", "http://localhost:1")) is None
 
@@ -162,6 +193,8 @@ PARTS = st.lists(
             "30123",
             "ä",
             "\ud800",
+            "127.0.0.1",
+            "[::1]",
         ]
     ),
     max_size=12,
