@@ -136,6 +136,7 @@ async def test_an_overload_is_a_line_of_the_log_when_it_begins_and_one_when_it_e
             gate.set()
         await served.server.shut_down()
         assert [fields for _, fields in said()[2:]] == [began, {"refused": 9, "for_s": 0.0}]
+        assert [text for text, _ in said()[1::2]] == ["no longer overloaded", "overloaded until the end of the service"]
 
 
 @pytest.mark.parametrize(

@@ -57,11 +57,11 @@ class OverloadLog:
     async def _watch(self) -> None:
         while (quiet_s := trio.current_time() - self._latest_s) < QUIET_S or not self._has_room():
             await trio.sleep(QUIET_S - quiet_s if quiet_s < QUIET_S else QUIET_S)
-        self.end()
+        self.end("no longer overloaded")
 
-    def end(self) -> None:
-        """Log the end of an overload, if there is one: also at the end of the service."""
+    def end(self, text: str = "overloaded until the end of the service") -> None:
+        """Log the end of an overload, if there is one."""
         if self.is_on:
             fields = {"refused": self._refused, "for_s": round(self._latest_s - self._began_s, 3)}
             self._refused = 0
-            logger.warning("no longer overloaded", extra={"fields": fields})
+            logger.warning(text, extra={"fields": fields})
