@@ -54,10 +54,12 @@ def _with_key_file(value: Any, info: ValidationInfo) -> Any:
     path = Path((info.context or {}).get("directory", ""), str(value["service_account"]))
     try:
         content = json.loads(read_whole(path, KEY_FILE_BYTES_MAX))
-    except (OSError, ValueError):
+        got = f"another one: {path}"
+    except (OSError, ValueError) as error:
         content = None
+        got = f"{path}: {(getattr(error, 'strerror', None) or 'no JSON').lower()}"
     if not isinstance(content, dict) or content.get("type") != "service_account":
-        raise wanted("the key file of a service account, in JSON, as service_account", str(path))
+        raise wanted("the key file of a service account, in JSON, as service_account", got)
     own = {key: given for key, given in value.items() if key != "service_account"}
     return {key: content[key] for key in _OF_A_KEY_FILE if key in content} | own
 

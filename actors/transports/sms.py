@@ -112,9 +112,18 @@ class SmsProvider(HttpTransport):
             "content-type": "application/x-www-form-urlencoded",
         }
 
+    def recipient_problem(self, command: SendNotification) -> str | None:
+        """Return why the recipient is no phone number; None: it is one, whether or not anyone has it."""
+        if self._number(command) is not None:
+            return None
+        return "not a phone number; wanted one such as +4930123456, or one that is valid in the country of country_code"
+
+    def _number(self, command: SendNotification) -> str | None:
+        return e164(command.recipient, command.metadata.get("country_code") or self._config.country_code)
+
     async def _send(self, attempt: Attempt, wanted_for: float | None) -> Outcome:
         command = attempt.command
-        number = e164(command.recipient, command.metadata.get("country_code") or self._config.country_code)
+        number = self._number(command)
         if number is None:
             return Permanent(reason="not a phone number")
         try:

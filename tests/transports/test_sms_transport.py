@@ -345,7 +345,7 @@ def test_who_has_signed_a_callback():
     [
         ({"sender": None}, "sender: wanted sender or messaging_service, got none"),
         ({"messaging_service": "MG1"}, "sender: wanted sender or messaging_service, got both"),
-        ({"auth_token": ""}, "auth_token: wanted a secret that is not empty, got a value that is not shown"),
+        ({"auth_token": ""}, "auth_token: wanted a secret that is not empty, got an empty text"),
         (
             {"base_url": "http://api.example.com"},
             "base_url: wanted a URL such as https://api.example.com, and https unless it is on this machine, "
