@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from actors.errors import (
         ConfigurationError as ConfigurationError,
         IdempotencyConflict as IdempotencyConflict,
+        InvalidRecipient as InvalidRecipient,
         InvariantBreach as InvariantBreach,
         NotifierClosed as NotifierClosed,
         Overloaded as Overloaded,
@@ -117,7 +118,7 @@ _HOME_OF = {
     name: module
     for module, names in {
         "actors.domain.attempts": "Attempt Provider",
-        "actors.errors": "ConfigurationError IdempotencyConflict InvariantBreach NotifierClosed "
+        "actors.errors": "ConfigurationError IdempotencyConflict InvalidRecipient InvariantBreach NotifierClosed "
         "Overloaded Overtaken PermanentError RetrylabError ServiceUnavailable StoreError "
         "StoreFailed StoreInUse TemplateError TransientError UnknownChannel "
         "Unstorable WrongType",

@@ -10,6 +10,7 @@
     ├── IllegalTransition             a breaker's state has no such event (in actors.policies.breaker)
     ├── IdempotencyConflict           a known notification id came with another payload
     ├── UnknownChannel                a command for a channel that is not configured
+    ├── InvalidRecipient              an address that the channel's providers cannot send to; a ValueError too
     ├── Overloaded                    as many notifications are pending as may be; not accepted
     ├── TemplateError                 a template is unknown, or a variable of it is missing
     ├── ConfigurationError            settings or a scenario file that cannot be used
@@ -99,9 +100,21 @@ class ServiceUnavailable(RetrylabError):
 class IdempotencyConflict(RetrylabError):
     """A notification id that is known already came with a different payload."""
 
+    def __init__(self, message: str, differs: tuple[str, ...] = ()) -> None:
+        super().__init__(message, differs)
+        self.differs = differs
+        """The fields that are not as they were."""
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
 
 class UnknownChannel(RetrylabError):
     """A command names a channel that is not configured."""
+
+
+class InvalidRecipient(RetrylabError, ValueError):
+    """A command's recipient can be no address of its channel; it is not accepted. It says what was wanted."""
 
 
 class Overloaded(RetrylabError):
@@ -189,6 +202,10 @@ class Overtaken(StoreError):
 
 class Unstorable(StoreError):
     """A command would not come back from a store as it is; it is not accepted."""
+
+
+NOT_ACCEPTED: Final = (IdempotencyConflict, UnknownChannel, InvalidRecipient, Overloaded, Unstorable)
+"""Why a command may be refused; nothing of it is remembered, and the system goes on."""
 
 
 class WorkerLost(RetrylabError):

@@ -149,6 +149,8 @@ class SendNotification(Message, frozen=True, kw_only=True, gc=False):
     """Unique for all time: the same id is sent once, and goes to the provider as its idempotency key."""
 
     channel: NotificationChannel
+    """One that is given by its name is the channel; the receiver reports a name that there is not."""
+
     recipient: str
     """The address as the channel writes it: mailbox, phone number, device token, URL."""
 
@@ -170,6 +172,8 @@ class SendNotification(Message, frozen=True, kw_only=True, gc=False):
     """The same person's addresses on other channels, for a fallback; copied and frozen."""
 
     def __post_init__(self) -> None:
+        if type(self.channel) is str and self.channel in _CHANNELS:
+            msgspec.structs.force_setattr(self, "channel", NotificationChannel(self.channel))
         if type(self.metadata) is not FrozenDict and isinstance(self.metadata, Mapping):
             try:
                 frozen = FrozenDict(self.metadata)

@@ -28,7 +28,7 @@ def breaker_rules(config: ChannelConfig, traffic: Traffic) -> Iterator[Found]:
     breaker = config.circuit_breaker
     if breaker.enabled and breaker.initial_state == "forced-open" and not traffic.is_operated:
         flow = traffic.flow(config)
-        come = "nothing" if not flow else f"nothing of the {rate(flow)} that arrive"
+        come = "nothing" if not flow else f"nothing of the {traffic.arriving(flow, config)} that arrive"
         yield (
             ("circuit_breaker", "initial_state"),
             f"forced-open lets {come} through until an operator changes it",
@@ -56,8 +56,8 @@ def breaker_rules(config: ChannelConfig, traffic: Traffic) -> Iterator[Found]:
         if most <= flow:
             yield (
                 ("circuit_breaker", "resume_rate_max"),
-                f"{rate(most)} is no more than the {rate(flow)} that arrive: the line behind a breaker that has closed "
-                "does not end while they do",
+                f"{rate(most)} is no more than the {traffic.arriving(flow, config)} that arrive: the line behind a "
+                "breaker that has closed does not end while they do",
             )
 
 
@@ -67,7 +67,7 @@ def channel_fault_rules(config: ChannelConfig, traffic: Traffic) -> Iterator[Fou
         config.fallback is not None and config.fallback.after is not None
     )
     breakers = [own.circuit_breaker for own in config.by_provider().values()]
-    if is_bound or not traffic.meets_channel_faults or any(_trips(breaker) for breaker in breakers):
+    if is_bound or not traffic.meets_channel_faults or any(trips(breaker) for breaker in breakers):
         return
     key, value = ("initial_state", breakers[0].initial_state) if breakers[0].enabled else ("enabled", "false")
     apart = duration(config.retry.calculate_delay(1))
@@ -80,21 +80,23 @@ def channel_fault_rules(config: ChannelConfig, traffic: Traffic) -> Iterator[Fou
 
 def one_for_all_hosts(config: ChannelConfig) -> Iterator[Found]:
     """Yield that one host stops all others, where recipients choose theirs."""
-    breaker = config.circuit_breaker
-    if breaker.per == "host" or "per" not in breaker.model_fields_set or not _trips(breaker):
-        return
-    if breaker.window is None:
-        fail = f"{counted(breaker.failure_threshold, 'failure')} in a row"
-    else:
-        fail = f"failures of {percent(breaker.failure_rate)} of the calls"
-    yield (
-        ("circuit_breaker", "per"),
-        f"channel, where each recipient chooses a host: {fail} at one of them stop all others for "
-        f"{duration(breaker.timeout)}",
-    )
+    own = {("failover", name): other.circuit_breaker for name, other in config.failover.items()}
+    for path, breaker in ((), config.circuit_breaker), *own.items():
+        if breaker is None or breaker.per == "host" or "per" not in breaker.model_fields_set or not trips(breaker):
+            continue
+        if breaker.window is None:
+            fail = f"{counted(breaker.failure_threshold, 'failure')} in a row"
+        else:
+            fail = f"failures of {percent(breaker.failure_rate)} of the calls"
+        yield (
+            (*path, "circuit_breaker", "per"),
+            f"channel, where each recipient chooses a host: {fail} at one of them stop all others for "
+            f"{duration(breaker.timeout)}",
+        )
 
 
-def _trips(breaker: CircuitBreakerConfig) -> bool:
+def trips(breaker: CircuitBreakerConfig) -> bool:
+    """Return whether a breaker ever keeps anything back."""
     return breaker.enabled and breaker.initial_state not in ("disabled", "metrics-only")
 
 
@@ -162,7 +164,7 @@ def _healthy_failures(config: ChannelConfig, traffic: Traffic) -> Iterator[Found
         yield (
             ("failure_threshold",),
             f"{counted(threshold, 'failure')} in a row come by chance about every {duration(every_s)}: "
-            f"{percent(healthy.all)} of {rate(flow)} fail with nothing wrong{healthy.timing_out}",
+            f"{percent(healthy.all)} of {traffic.arriving(flow, config)} fail with nothing wrong{healthy.timing_out}",
         )
 
 

@@ -52,6 +52,7 @@ def lint(
     lasts_s: float | None = None,
     is_operated: bool = False,
     meets_channel_faults: bool = False,
+    recipients_choose_hosts: bool = False,
 ) -> list[Finding]:
     """Return what cannot work in the settings of one channel; the paths begin with ``channels``.
 
@@ -68,6 +69,7 @@ def lint(
         is_operated: whether an operator is known to give an order that has a forced-open breaker let something through.
         meets_channel_faults: whether a provider may say that the channel is broken, as a real one does, and not all
             notifications are known to expire.
+        recipients_choose_hosts: whether each recipient names the host that is asked. Those of webhooks always do.
     """
     if per_user_per_s is None and users is not None and arrivals_per_s is not None:
         per_user_per_s = arrivals_per_s / users
@@ -87,7 +89,7 @@ def lint(
         *load_rules(config, traffic),
         *failover_rules(config, traffic),
     ]
-    if channel == "webhook":
+    if channel == "webhook" or recipients_choose_hosts:
         found += one_for_all_hosts(config)
     if expires_after is not None:
         found += expiry_rules(config, expires_after)

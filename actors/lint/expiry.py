@@ -19,10 +19,15 @@ def expiry_rules(config: ChannelConfig, expires_after: float) -> Iterator[Found]
     """
     age, retry = duration(expires_after), config.retry
     has_retries = retry.max_attempts > 1 or bool(retry.per_reason) or any(rule for _, rule in retry.per_outcome)
-    if config.timeout > expires_after and has_retries:
+    for name, own in config.by_provider().items():
+        is_further = name in config.failover
+        if own.timeout <= expires_after or not has_retries:
+            continue
+        if is_further and "timeout" not in config.failover[name].model_fields_set:
+            continue  # the channel's, of which it is said
         yield (
-            ("timeout",),
-            f"{duration(config.timeout)} is longer than an expires_after of {age}: an attempt that is not answered "
+            (*(("failover", name) if is_further else ()), "timeout"),
+            f"{duration(own.timeout)} is longer than an expires_after of {age}: an attempt that is not answered "
             "takes all of that, and is never retried",
         )
     breaker = config.circuit_breaker

@@ -63,8 +63,8 @@ def _together(config: ChannelConfig, traffic: Traffic) -> Iterator[Found]:
         deciding = next((quota for quota in quotas if quota.on_limit != "drop"), quotas[0])
         yield (
             ("quota", key_of(quotas[0])),
-            f"{as_written(quotas[0])}, with those of failover {rate(allowed)}, is below the {rate(arriving)} that "
-            f"arrive: {excess(arriving - allowed, deciding)}",
+            f"{as_written(quotas[0])}, with those of failover {rate(allowed)}, is below the "
+            f"{traffic.arriving(arriving, config)} that arrive: {excess(arriving - allowed, deciding)}",
         )
         return
     each = {name: _most_through(own) for name, own in lanes.items()}
@@ -73,8 +73,8 @@ def _together(config: ChannelConfig, traffic: Traffic) -> Iterator[Found]:
         parts = ", ".join(f"{name} {rate(most)}" for name, most in each.items())
         yield (
             ("failover",),
-            f"all providers together let through {rate(through)} ({parts}), and {rate(arriving)} arrive: "
-            f"{growth(arriving - through)}",
+            f"all providers together let through {rate(through)} ({parts}), and {traffic.arriving(arriving, config)} "
+            f"arrive: {growth(arriving - through)}",
         )
 
 

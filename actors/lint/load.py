@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from actors.formatting import counted, plain_number
+from actors.lint.breaker import trips
 from actors.lint.traffic import NEARLY, Found, Traffic
 from actors.lint.words import duration, percent, rate
 from actors.settings.distribution_moments import limited_mean, mean, median, share_above
@@ -42,38 +43,41 @@ def timeout_rules(config: ChannelConfig, _traffic: Traffic) -> Iterator[Found]:
 
 def _no_bulkhead(config: ChannelConfig, traffic: Traffic) -> Iterator[Found]:
     """What is written to have no bound, has none; what is left out has that of its transport."""
-    if "max_in_flight" not in config.model_fields_set or config.max_in_flight is not None or config.concurrency_limit:
-        return
-    calls = None if traffic.is_bound else traffic.calls_in(config.timeout, config)
-    many = "" if calls is None else f": {plain_number(calls)} attempts"
-    yield (
-        ("max_in_flight",),
-        f"null bounds nothing: while the provider does not answer, what arrives in a timeout of "
-        f"{duration(config.timeout)} is under way at once{many}",
-    )
+    for name, own in config.by_provider().items():
+        is_further = name in config.failover
+        given = (config.failover[name] if is_further else config).model_fields_set
+        if "max_in_flight" not in given or own.max_in_flight is not None or own.concurrency_limit is not None:
+            continue
+        calls = traffic.calls_in(own.timeout, own)
+        many = "" if calls is None else f": {'up to ' * is_further}{plain_number(calls)} attempts"
+        yield (
+            (*(("failover", name) if is_further else ()), "max_in_flight"),
+            f"null bounds nothing: while the provider does not answer, what arrives in a timeout of "
+            f"{duration(own.timeout)} is under way at once{many}",
+        )
 
 
 def _retry_storm(config: ChannelConfig, traffic: Traffic) -> Iterator[Found]:
     """All attempts of all that arrive are more than the provider takes, and nothing at the sender holds them back."""
     provider, flow, retry = config.provider, traffic.flow(config), config.retry
+    takes = mean(provider.latency)
+    if provider.capacity is None or flow is None or not takes:
+        return
+    serves, most = provider.capacity / takes, flow * retry.max_attempts
     holds_back = (
         retry.budget is not None
-        or config.circuit_breaker.enabled
+        or trips(config.circuit_breaker)
         or config.max_in_flight is not None
         or config.concurrency_limit is not None
         or config.adaptive_rate is not None
         or config.adaptive_throttle is not None
-        or config.quota is not None
+        or (config.quota is not None and config.quota.limit.per_second * NEARLY <= serves)
     )
-    takes = mean(provider.latency)
-    if provider.capacity is None or flow is None or holds_back or not takes:
-        return
-    serves, most = provider.capacity / takes, flow * retry.max_attempts
-    if flow * NEARLY > serves or most * NEARLY <= serves:
-        return  # the former is said of the capacity
+    if holds_back or flow * NEARLY > serves or most * NEARLY <= serves:
+        return  # that more arrive than it serves is said of the capacity
     yield (
         ("retry", "max_attempts"),
-        f"{plain_number(retry.max_attempts)} attempts of {_arriving(flow, config, traffic)} are up to {rate(most)}, "
+        f"{plain_number(retry.max_attempts)} attempts of {traffic.arriving(flow, config)} are up to {rate(most)}, "
         f"and the provider serves {rate(serves)}: with no budget, no breaker and no slots, what has failed once may "
         "keep it overloaded",
     )
@@ -85,7 +89,7 @@ def _quota(config: ChannelConfig, traffic: Traffic) -> Iterator[Found]:
         return
     yield (
         ("quota", key_of(quota)),
-        f"{as_written(quota)} is below the {_arriving(arriving, config, traffic)} that arrive: "
+        f"{as_written(quota)} is below the {traffic.arriving(arriving, config)} that arrive: "
         f"{excess(arriving - quota.limit.per_second, quota)}",
     )
 
@@ -96,7 +100,7 @@ def _limit_of_users(config: ChannelConfig, traffic: Traffic) -> Iterator[Found]:
         return
     yield (
         ("rate_limit", key_of(limit)),
-        f"{as_written(limit)} is below the {rate(arriving)} that arrive for one user: "
+        f"{as_written(limit)} is below the {traffic.arriving(arriving, config)} that arrive for one user: "
         f"{excess(arriving - limit.limit.per_second, limit, of=' of each')}",
     )
 
@@ -119,16 +123,8 @@ def _adaptive_rate(config: ChannelConfig, traffic: Traffic) -> Iterator[Found]:
     if flow * NEARLY > most:
         yield (
             ("adaptive_rate", "maximum_rate"),
-            f"{rate(most)} is below the {_arriving(flow, config, traffic)} that arrive: {growth(flow - most)}",
+            f"{rate(most)} is below the {traffic.arriving(flow, config)} that arrive: {growth(flow - most)}",
         )
-
-
-def _arriving(per_s: float, config: ChannelConfig, traffic: Traffic) -> str:
-    """Return a rate, and where it is the mean of bursts, how many come at once."""
-    most = traffic.calls_in(1.0, config.model_copy(update={"quota": None})) if traffic.most_in is not None else None
-    if most is None or most < 2 or most * NEARLY <= 2 * per_s:
-        return rate(per_s)
-    return f"{rate(per_s)} on average ({plain_number(most)} in a second)"
 
 
 def growth(per_s: float, of: str = "") -> str:
@@ -194,5 +190,5 @@ def _slots(config: ChannelConfig, traffic: Traffic) -> Iterator[Found]:
             yield (
                 path,
                 f"{counted(places, noun)} at a mean latency of {duration(takes)}{how} {verb} {rate(places / takes)}, "
-                f"and {_arriving(flow, config, traffic)} arrive: {growth(flow - places / takes)}",
+                f"and {traffic.arriving(flow, config)} arrive: {growth(flow - places / takes)}",
             )

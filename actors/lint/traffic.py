@@ -6,6 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
+from actors.formatting import plain_number
+from actors.lint.words import rate
+
 if TYPE_CHECKING:
     from actors.settings.channel import ChannelConfig
 
@@ -60,3 +63,11 @@ class Traffic:
         if self.per_s is None or self.is_bound:
             return None
         return self.per_s if config.quota is None else min(self.per_s, config.quota.limit.per_second)
+
+    def arriving(self, per_s: float, config: ChannelConfig) -> str:
+        """Return a rate of what arrives; where it is the mean of bursts, that it is, and how many come at once."""
+        most, is_whole = None if self.most_in is None else self.most_in(1.0), per_s == self.per_s
+        is_even = config.quota is not None and per_s == config.quota.limit.per_second and not is_whole
+        if is_even or most is None or most < 2 or most * NEARLY <= 2 * (self.per_s or 0.0):
+            return rate(per_s)
+        return f"{rate(per_s)} on average" + (f" ({plain_number(most)} in a second)" if is_whole else "")

@@ -174,7 +174,8 @@ class DeadLetterQueue(Actor):
         if self._timer is None:
             self._look_at_ages()
         if self._log:
-            logger.error("DLQ: %s failed after %d attempts", letter.notification_id, letter.attempts)
+            text = "DLQ: %s failed after %d attempts: %s"
+            logger.error(text, letter.notification_id, letter.attempts, letter.failure_reason)
         self._to_alert(
             Alert(notification_id=letter.notification_id, channel=letter.channel, reason=letter.failure_reason)
         )
@@ -233,7 +234,9 @@ class DeadLetterQueue(Actor):
             submit.answer.set(False)
             return
         try:
-            edit = checked_edit(letter.command, submit.edit)
+            stages = self._wiring.stages.get(letter.channel)
+            problem_of = None if stages is None else stages.recipient_problem
+            edit = checked_edit(letter.command, submit.edit, problem_of)
         except EditRefused:
             submit.answer.set_exception()
             return

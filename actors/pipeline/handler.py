@@ -24,8 +24,8 @@ from actors.domain.attempts import (
 from actors.domain.delivery import Delivery, dead_letter, redriven, state_after
 from actors.domain.store import LeaseLost, LeaseRenewed, Store, Takeover
 from actors.errors import (
+    NOT_ACCEPTED,
     IdempotencyConflict,
-    Overloaded,
     Overtaken,
     StoreFailed,
     TemplateError,
@@ -266,7 +266,7 @@ class Handler(Actor):
         """Accept a command that was sent with `tell`. There is no caller to raise to, so a refusal is logged."""
         try:
             return self.intake.accept(command, self._prepare, asks_for_room=True)
-        except (IdempotencyConflict, UnknownChannel, Overloaded, Unstorable) as error:
+        except NOT_ACCEPTED as error:
             logger.error("not accepted: %s", error)
             return Acceptance.REFUSED
 
@@ -290,7 +290,7 @@ class Handler(Actor):
                 commit = self._commits.opening(submit.command.notification_id)
                 if commit is not None:
                     commit.sender = submit.answer
-        except (IdempotencyConflict, UnknownChannel, Overloaded, Unstorable):
+        except NOT_ACCEPTED:
             submit.answer.set_exception()
         except StoreFailed:
             submit.answer.set_exception()

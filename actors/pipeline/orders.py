@@ -20,8 +20,8 @@ class Acceptance(StrEnum):
     """The same id with the same payload is in flight or has ended already; nothing happens."""
 
     REFUSED = "refused"
-    """It cannot be accepted: the id came with another payload, its channel is not configured, no store could keep it,
-    or as many are pending as may be."""
+    """It cannot be accepted: the id came with another payload, its channel is not configured, its recipient can be no
+    address there, no store could keep it, or as many are pending as may be."""
 
 
 class Submit(msgspec.Struct, frozen=True):
@@ -29,7 +29,7 @@ class Submit(msgspec.Struct, frozen=True):
 
     command: SendNotification
     answer: Future[Acceptance]
-    """Gets the acceptance, or IdempotencyConflict, UnknownChannel, Overloaded, Unstorable or StoreFailed."""
+    """Gets the acceptance, one of NOT_ACCEPTED, or StoreFailed."""
 
     follows_event: bool = False
     """Whether an event led to it, which was admitted: then it is not asked again whether there is room."""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from urllib.parse import quote
 
 import typer
+from typer.core import TyperGroup
 
 from simulation.commands.shared import Exit, json_option, option, path_option
 
@@ -22,10 +23,34 @@ if TYPE_CHECKING:
 POLL_S = 0.5
 """How often a bulk run under way is asked how far it is."""
 
+
+class _Letters(TyperGroup):
+    """The commands. Their options may stand before a command as well as behind it."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, self._with_options_behind(ctx, args))
+
+    def _with_options_behind(self, ctx: Any, args: list[str]) -> list[str]:
+        commands = [self.get_command(ctx, name) for name in self.list_commands(ctx)]
+        takes_value = {
+            name: not getattr(option, "is_flag", False)
+            for command in commands
+            if command is not None
+            for option in command.params
+            if option.param_type_name == "option"
+            for name in (*option.opts, *option.secondary_opts)
+        }
+        at = 0
+        while at < len(args) and (name := args[at].partition("=")[0]) in takes_value:
+            at += 2 if takes_value[name] and name == args[at] else 1
+        return [*args[at : at + 1], *args[:at], *args[at + 1 :]] if at < len(args) else args
+
+
 dlq = typer.Typer(
+    cls=_Letters,
     no_args_is_help=True,
-    help="Look at dead letters, try them again, discard them. Exit code 0: done; 1: there was no such letter; "
-    "2: bad input, or no service that answers.",
+    help="Look at dead letters, try them again, discard them. The options of a command may stand before it, too. "
+    "Exit code 0: done; 1: there was no such letter; 2: bad input, or no service that answers.",
 )
 
 
@@ -49,6 +74,9 @@ _Store = Annotated[
     str | None,
     option("Read this file of a store, whether or not a service runs.", "--store", metavar="sqlite:PATH"),
 ]
+_NoStore = Annotated[str | None, option("A file is only looked at.", "--store", hidden=True)]
+"""Taken so that a service is asked for, and not said that there is no such option."""
+
 _Json = Annotated[bool, json_option("")]
 _Why = Annotated[str | None, option("The reason, for the audit trail.", "--why", metavar="TEXT")]
 _Id = Annotated[str, typer.Argument(metavar="ID", help="The notification's id.", show_default=False)]
@@ -143,10 +171,11 @@ def retry(
     as_json: _Json = False,
     url: _Url = None,
     token_file: _Token = None,
+    store: _NoStore = None,
 ) -> None:
     """Try one again with a fresh set of attempts, edited or as it is."""
     edit = _edit(edits or [])
-    with _asking(url, token_file) as source:
+    with _asking(url, token_file, store) as source:
         done = source.post(f"dead-letters/{_part(notification_id)}/retry", {"why": why, "edit": edit or None})
     if not _printed_as_json(as_json, done):
         typer.echo(f"{notification_id!r} is being tried again")
@@ -159,9 +188,10 @@ def discard(
     as_json: _Json = False,
     url: _Url = None,
     token_file: _Token = None,
+    store: _NoStore = None,
 ) -> None:
     """Remove one for good."""
-    with _asking(url, token_file) as source:
+    with _asking(url, token_file, store) as source:
         done = source.post(f"dead-letters/{_part(notification_id)}/discard", {"why": why})
     if not _printed_as_json(as_json, done):
         typer.echo(f"{notification_id!r} is discarded")
@@ -185,6 +215,7 @@ def bulk(
     as_json: _Json = False,
     url: _Url = None,
     token_file: _Token = None,
+    store: _NoStore = None,
 ) -> None:
     """Retry or discard all that fit a filter; all there are, without one. Says first what that would be, and asks.
 
@@ -197,7 +228,7 @@ def bulk(
     if action == "discard" and why is None and not dry_run:
         _refuse("--why: wanted the reason of a discard, got nothing")
     order: dict[str, Any] = {"action": action, "filter": filter, "rate": rate, "why": why}
-    with _asking(url, token_file) as source:
+    with _asking(url, token_file, store) as source:
         if dry_run or asks:
             dry = source.post("dead-letters/bulk", order | {"dry_run": True})
             order["filter"] = dry["filter"]  # only the letters shown, and none that come before the answer
@@ -221,9 +252,9 @@ def bulk(
 
 
 @dlq.command()
-def bulks(as_json: _Json = False, url: _Url = None, token_file: _Token = None) -> None:
+def bulks(as_json: _Json = False, url: _Url = None, token_file: _Token = None, store: _NoStore = None) -> None:
     """Print the bulk runs of the service, newest first."""
-    with _asking(url, token_file) as source:
+    with _asking(url, token_file, store) as source:
         runs = source.get("bulks")
     _print(as_json, runs, lambda tables: tables.print_bulks(runs["bulks"]))
 
@@ -234,9 +265,10 @@ def cancel(
     as_json: _Json = False,
     url: _Url = None,
     token_file: _Token = None,
+    store: _NoStore = None,
 ) -> None:
     """End a bulk run before its time; what it has not come to stays as it is."""
-    with _asking(url, token_file) as source:
+    with _asking(url, token_file, store) as source:
         cancelled = source.post(f"bulks/{_part(run)}/cancel", {})
     if not _printed_as_json(as_json, cancelled):
         typer.echo(f"{run}: cancelled, {cancelled['done']:,} of {cancelled['total']:,} done")
@@ -290,7 +322,7 @@ def _read(field: str, text: str) -> Any:
 
 
 @contextmanager
-def _asking(url: str | None, token_file: Path | None, store: str | None = None) -> Iterator[Source]:
+def _asking(url: str | None, token_file: Path | None, store: str | None) -> Iterator[Source]:
     """Open where to ask; whatever goes wrong there is said in a line, and is the exit code."""
     import os
 

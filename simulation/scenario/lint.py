@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,8 @@ from actors.instants import seconds
 from actors.lint.channel import Finding, lint, lint_expiry
 from actors.lint.expiry import expiry_rules
 from actors.lint.retry import total_wait
-from actors.lint.words import duration, rate
+from actors.lint.traffic import Traffic
+from actors.lint.words import duration
 from actors.messages import NotificationChannel
 from actors.pipeline.circuit_breaker import BREAKER_OPEN, THROTTLED_HERE
 from actors.settings.base import nearest
@@ -41,6 +43,12 @@ from simulation.scenario.expected_arrivals import expected_arrivals, most_arriva
 from simulation.scenario.model import HOST_OF_EVENTS
 
 _WITHOUT_EFFECT_AT_0 = tuple(key for key in FAULT_KEYS if key.endswith("_rate"))
+
+_FOR_FAILURES_OR_DELAYS = (
+    "timeout", "retry", "circuit_breaker", "max_in_flight", "hedging", "adaptive_rate", "concurrency_limit",
+    "adaptive_throttle",
+)  # fmt: skip
+"""Settings of a channel that do nothing where each attempt succeeds at once."""
 
 _REASONS = (FAILED.reason, OUTAGE.reason, THROTTLED, TIMED_OUT.reason, BREAKER_OPEN, THROTTLED_HERE)
 """Why an attempt that may be retried fails where the provider is the simulated one and has no rules given."""
@@ -111,7 +119,7 @@ def _channel(scenario: Scenario, channel: NotificationChannel) -> Iterator[Findi
     config = scenario.channel_config(channel)
     yield from _hosts(scenario, channel, config)
     yield from _reasons(channel, config)
-    if entries:
+    if channel in _with_arrivals(scenario):
         yield from _limit_of_nobody(scenario, channel, config)
         yield from _without_a_provider(scenario, channel, config)
     yield from _disciplines(scenario, channel, config)
@@ -122,10 +130,18 @@ def _channel(scenario: Scenario, channel: NotificationChannel) -> Iterator[Findi
     meets_channel_faults = not _all_expire(scenario, channel, math.inf) and any(
         fault.channel_fault_rate and channel in fault.channel for fault in scenario.faults
     )
+    # A push to a host is one by Web Push.
+    has_hosts = channel is NotificationChannel.PUSH and any(getattr(entry, "hosts", None) for entry in entries)
     opened = [entry for entry in entries if not isinstance(entry, ClosedWorkload)]
     if len(opened) < len(entries):
         # How often clients that wait for their answers send is what a run has to show.
-        yield from lint(channel, config, is_operated=is_operated, meets_channel_faults=meets_channel_faults)
+        yield from lint(
+            channel,
+            config,
+            is_operated=is_operated,
+            meets_channel_faults=meets_channel_faults,
+            recipients_choose_hosts=has_hosts,
+        )
         yield from _horizon(scenario, channel, config)
     elif entries:
         yield from lint(
@@ -133,10 +149,11 @@ def _channel(scenario: Scenario, channel: NotificationChannel) -> Iterator[Findi
             config,
             arrivals_per_s=sum(_per_s(scenario, entry, channel) for entry in opened),
             per_user_per_s=_of_the_busiest_user(scenario, opened, channel),
-            most_arrivals_in=lambda width: sum(most_arrivals(entry.arrivals, width) for entry in opened),
+            most_arrivals_in=partial(_most_in, opened),
             lasts_s=seconds(scenario.arrivals_end_ns),
             is_operated=is_operated,
             meets_channel_faults=meets_channel_faults,
+            recipients_choose_hosts=has_hosts,
         )
         yield from _horizon(scenario, channel, config)
 
@@ -176,16 +193,36 @@ def _limit_of_nobody(scenario: Scenario, channel: NotificationChannel, config: C
 
     Nothing is said of events, each of which is known to be of a customer of its own.
     """
-    entries = [entry for entry in scenario.workload if channel in entry.channels]
-    if config.rate_limit is None or channel not in {getattr(entry, "channel", None) for entry in entries}:
+    if config.rate_limit is None:
         return
-    if all(isinstance(entry, ChannelWorkload) and entry.users is None for entry in entries):
-        per_s = sum(_per_s(scenario, entry, channel) for entry in entries if isinstance(entry, ChannelWorkload))
-        yield Finding(
-            ("channels", channel, "rate_limit"),
-            f"is for each user, and each of the {rate(per_s)} that arrive has one of its own: nothing is held back "
-            "(users in the workload shares them)",
-        )
+    opened: list[ChannelWorkload] = []
+    clients, comes_by_fallback = 0, False
+    for entry in scenario.workload:
+        if all(channel not in _way(scenario, own) for own in entry.channels):
+            continue
+        if isinstance(entry, EventWorkload) or entry.users is not None:
+            return
+        comes_by_fallback |= entry.channel is not channel
+        if isinstance(entry, ClosedWorkload):
+            clients += entry.clients
+        else:
+            opened.append(entry)
+    each = []
+    if opened:
+        per_s = sum(_per_s(scenario, entry, entry.channel) for entry in opened)
+        arriving = Traffic(per_s, most_in=partial(_most_in, opened)).arriving(per_s, config)
+        each.append(f"of the {'up to ' * comes_by_fallback}{arriving} that arrive")
+    if clients:
+        each.append(f"of what {counted(clients, 'client')} send{'s' if clients == 1 else ''}")
+    yield Finding(
+        ("channels", channel, "rate_limit"),
+        f"is for each user, and each {' and '.join(each)} has one of its own: nothing is held back (users in the "
+        "workload shares them)",
+    )
+
+
+def _most_in(entries: Sequence[ChannelWorkload | EventWorkload], width: float) -> float:
+    return sum(most_arrivals(entry.arrivals, width) for entry in entries)
 
 
 def _without_a_provider(scenario: Scenario, channel: NotificationChannel, config: ChannelConfig) -> Iterator[Finding]:
@@ -193,7 +230,8 @@ def _without_a_provider(scenario: Scenario, channel: NotificationChannel, config
 
     Nothing is said of a single one, as in a scenario that tries out what an operator does with a breaker.
     """
-    keys = [key for key in ("timeout", "retry", "circuit_breaker") if key in config.model_fields_set]
+    given = scenario.channel_as_given(channel)
+    keys = [key for key in _FOR_FAILURES_OR_DELAYS if key in given.model_fields_set and getattr(given, key) is not None]
     fails = any(channel in fault.channel and fault.at < seconds(scenario.arrivals_end_ns) for fault in scenario.faults)
     if len(keys) > 1 and not fails and not config.failover and "provider" not in config.model_fields_set:
         yield Finding(
@@ -237,6 +275,16 @@ def _per_s(scenario: Scenario, entry: ChannelWorkload | EventWorkload, channel: 
     return arrive / run_s * _share_wanted(scenario, entry, channel)
 
 
+def _within(scenario: Scenario, entry: ChannelWorkload | EventWorkload, start_s: float, end_s: float) -> float:
+    """Return how many of an entry are expected between two instants."""
+    lasts_s, day_s = seconds(scenario.arrivals_end_of(entry)), seconds(scenario.time_of_day_ns)
+    before, until = (
+        expected_arrivals(entry.arrivals, lasts_s, time_of_day=day_s, until=min(at_s, lasts_s))
+        for at_s in (start_s, end_s)
+    )
+    return until - before
+
+
 def _share_wanted(scenario: Scenario, entry: ChannelWorkload | EventWorkload, channel: NotificationChannel) -> float:
     """Return the share of an entry that preferences let through."""
     if isinstance(entry, ChannelWorkload) and entry.critical:
@@ -265,7 +313,7 @@ def _room(scenario: Scenario) -> Iterator[Finding]:
         if not fault.outage or fault.for_ is None or fault.provider is not None:
             continue
         arrive = sum(
-            _per_s(scenario, entry, channel) * fault.for_
+            _within(scenario, entry, fault.at, fault.at + fault.for_) * _share_wanted(scenario, entry, channel)
             for channel in scenario.channels_used
             if channel in fault.channel
             for entry in scenario.workload
@@ -313,15 +361,19 @@ def _all_expire(scenario: Scenario, channel: NotificationChannel, within_s: floa
 
 
 def _expiries(scenario: Scenario) -> Iterator[Finding]:
+    """Yield what an expiry is too short for; a setting that is too long for several, of the shortest alone."""
+    shortest: dict[NotificationChannel, float] = {}
     for number, entry in enumerate(scenario.workload):
         if isinstance(entry, EventWorkload) or entry.expires_after is None:
             continue
-        config = scenario.channel_config(entry.channel)
-        text = lint_expiry(config, entry.expires_after)
+        text = lint_expiry(scenario.channel_config(entry.channel), entry.expires_after)
         if text is not None:
             yield Finding(("workload", str(number), "expires_after"), text)
-        for path, text in expiry_rules(config, entry.expires_after):
-            yield Finding(("channels", entry.channel, *path), text)
+        for channel in _way(scenario, entry.channel):
+            shortest[channel] = min(entry.expires_after, shortest.get(channel, math.inf))
+    for channel, expires_after in shortest.items():
+        for path, text in expiry_rules(scenario.channel_config(channel), expires_after):
+            yield Finding(("channels", channel, *path), text)
 
 
 def _thinking(scenario: Scenario) -> Iterator[Finding]:
@@ -446,12 +498,15 @@ def _without_arrivals(scenario: Scenario) -> list[NotificationChannel]:
 
 
 def _with_arrivals(scenario: Scenario) -> set[NotificationChannel]:
-    busy: set[NotificationChannel] = set()
-    for entry in scenario.workload:
-        for channel in entry.channels:
-            way: NotificationChannel | None = channel
-            while way is not None and way not in busy:
-                busy.add(way)
-                fallback = scenario.channel_config(way).fallback
-                way = None if fallback is None else fallback.channel
-    return busy
+    return {way for entry in scenario.workload for channel in entry.channels for way in _way(scenario, channel)}
+
+
+def _way(scenario: Scenario, channel: NotificationChannel) -> list[NotificationChannel]:
+    """Return a channel and those that its fallbacks lead to, which have what is left of its expiry."""
+    way: list[NotificationChannel] = []
+    while channel not in way:
+        way.append(channel)
+        if (fallback := scenario.channel_config(channel).fallback) is None:
+            break
+        channel = fallback.channel
+    return way

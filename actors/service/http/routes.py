@@ -177,7 +177,7 @@ async def _groups(request: Request) -> Response:
 async def _show(request: Request) -> Response:
     timeline = await _letters(request).show(request.path_params["id"])
     if timeline is None:
-        raise HTTPException(404, "nothing is known of such a notification, or nothing any more")
+        raise HTTPException(404, "no notification with this id is known, or it is no longer known")
     return _json(documents.of_timeline(timeline))
 
 
@@ -204,8 +204,12 @@ async def _done(request: Request, notification_id: str, what: str, done: bool) -
         return _json({"id": notification_id, what: True})
     timeline = await _letters(request).show(notification_id)
     if timeline is None:
-        raise HTTPException(404, "nothing is known of such a notification, or nothing any more")
-    raise HTTPException(409, f"it is no dead letter (any more), but {timeline.state}")
+        raise HTTPException(404, "no notification with this id is known, or it is no longer known")
+    state = _IN_WORDS.get(timeline.state, f"was {timeline.state}")
+    raise HTTPException(409, f"wanted a dead letter, got a notification that {state}")
+
+
+_IN_WORDS = {"in flight": "is in flight", "ended": "has ended", "dead letter": "was none a moment ago"}
 
 
 # ── bulk runs ───────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -242,7 +246,7 @@ async def _cancel_bulk(request: Request) -> Response:
 def _bulk_of(request: Request) -> Any:
     bulk = _letters(request).bulk(request.path_params["id"])
     if bulk is None:
-        raise HTTPException(404, "there is no such bulk run, or not since this process started")
+        raise HTTPException(404, "no bulk run of this name has been started since this process was")
     return bulk
 
 

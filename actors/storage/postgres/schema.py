@@ -138,6 +138,8 @@ def check_dsn(dsn: str) -> None:
     Raises:
         StoreError: it cannot; the DSN is not shown.
     """
+    if not isinstance(dsn, str):  # as of an environment variable that is not set
+        raise StoreError(f"{_WANTED}, got {type(dsn).__name__}")
     try:
         parts = psycopg.conninfo.conninfo_to_dict(dsn)
     except psycopg.Error:
@@ -150,11 +152,13 @@ def check_dsn(dsn: str) -> None:
         raise _unreadable("got one whose port is no number")
 
 
+_WANTED = (
+    "the store in PostgreSQL cannot be opened: wanted a DSN such as postgresql://user@host/database or host=… dbname=…"
+)
+
+
 def _unreadable(got: str) -> StoreError:
-    return StoreError(
-        "the store in PostgreSQL cannot be opened: wanted a DSN such as postgresql://user@host/database or "
-        f"host=… dbname=…, {got}; it is not shown, as there may be a password in it"
-    )
+    return StoreError(f"{_WANTED}, {got}; it is not shown, as there may be a password in it")
 
 
 def connected(dsn: str, schema: str, *, lease_s: float) -> psycopg.Connection[Any]:
