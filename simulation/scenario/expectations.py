@@ -36,7 +36,12 @@ _COMPARE: dict[str, Callable[[Any, Any], bool]] = {
 }
 _FORM = re.compile(r"\s*([A-Za-z0-9_./-]+(?:\([^()\s]+\))?)\s*(>=|<=|==|!=|>|<)\s*(\S+(?:\s\S+)*)\s*", re.ASCII)
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
-_IS = {MetricKind.TEXT: "text", MetricKind.LIST: "a list", MetricKind.SEED: "the run's seed"}
+_IS = {
+    MetricKind.TEXT: "text",
+    MetricKind.LIST: "a list",
+    MetricKind.SEED: "the run's seed",
+    MetricKind.VERSION: "that of the form it has",
+}
 _WANTED = "an expectation such as sent_fraction >= 0.99"
 
 

@@ -42,9 +42,11 @@ class MetricKind(StrEnum):
     LIST = "list"
     SEED = "seed"
     """A number that was given, and not a result."""
+    VERSION = "version"
+    """Of the form that the summary has."""
 
 
-NOT_METRICS = (MetricKind.TEXT, MetricKind.LIST, MetricKind.SEED)
+NOT_METRICS = (MetricKind.TEXT, MetricKind.LIST, MetricKind.SEED, MetricKind.VERSION)
 """What is in the summary and cannot be expected, compared or searched for."""
 
 DURATIONS = (MetricKind.SECONDS, MetricKind.QUANTILE)
@@ -238,7 +240,7 @@ def summary_shape(outline: Outline) -> Shape:
         channels[channel.value] = {**CHANNEL, **within, **several}
     figures = {**METRICS, **within}
     return {
-        "version": MetricKind.SEED,
+        "version": MetricKind.VERSION,
         "scenario": MetricKind.TEXT,
         "seed": MetricKind.SEED,
         "runtime": MetricKind.TEXT,

@@ -38,7 +38,7 @@ def test_expectations_that_hold_exit_0_and_are_shown():
 def test_arrivals_that_were_refused_are_told():
     crash = "faults=[{channel: email, at: 1m, crash: process, restart_after: 10s}]"
     words = ("run", STEADY, "--set", "duration=90s")
-    done = retrylab(*words, "--set", crash, "--set", "expect=[refused_arrivals > 0]")
+    done = retrylab(*words, "--set", crash, "--set", "expect=[refused.down > 0]")
     assert (done.returncode, done.stderr) == (0, "")
     assert " arrivals refused: the process was down\n" in done.stdout
     assert "refused while" not in retrylab(*words).stdout

@@ -76,7 +76,7 @@ faults:
   - {channel: webhook, at: 2m, crash: {actor: breaker}}
   - {channel: webhook, at: 0s, for: 50s, duplicate_rate: 10%}
 operations: [{at: 150s, redrive: all}]
-expect: [refused_arrivals > 0, in_flight == 0]
+expect: [refused.down > 0, in_flight == 0]
 """
 FALLBACK = """
 name: a fallback

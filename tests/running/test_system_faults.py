@@ -268,7 +268,7 @@ def test_however_the_wall_clock_steps_over_a_crash_nothing_is_sent_before_it_was
 def test_while_the_process_is_down_arrivals_are_refused_and_all_else_ends() -> None:
     log: list[tuple[float, str]] = []
     result = run({"at": 10, "crash": "process", "restart_after": "5s"}, log=log)
-    assert result.summary["refused_arrivals"] == 5  # from 10 to 14; it is back for that of 15
+    assert result.summary["refused"]["down"] == 5  # from 10 to 14; it is back for that of 15
     assert result.summary["accepted"] == result.summary["sent"] == 15
     assert [at for at, _ in log] == [*range(10), *range(15, 20)]
 
@@ -279,7 +279,7 @@ def test_what_was_at_the_provider_is_sent_again_and_no_one_gets_the_first_answer
     # The answer for that of 7 s is due at the instant of the crash, and comes behind it.
     # What was under way is resumed at a pace; that of 10 s is new, and passes.
     assert [each for at, each in log if 10 <= at < 11] == ["email-0-7", "email-0-10", "email-0-8", "email-0-9"]
-    assert result.summary["refused_arrivals"] == 0
+    assert result.summary["refused"]["down"] == 0
     assert result.summary["attempts"] == result.summary["sent"] == 20
     assert len(log) == 23
     sent = {event.notification_id: event for event in result.history if isinstance(event, NotificationSent)}
@@ -340,14 +340,14 @@ def test_a_crash_of_an_actor_or_of_the_process_that_is_down_is_nothing() -> None
         {"at": 7, "crash": {"actor": "handler"}},
     )
     assert times(result, ActorFailed) == [5]
-    assert result.summary["refused_arrivals"] == 5
+    assert result.summary["refused"]["down"] == 5
 
 
 def test_one_that_does_not_come_back_leaves_its_notifications_in_flight() -> None:
     result = run(
         {"at": 10, "crash": "process", "restart_after": "1h"}, email={"provider": {"latency": "3s"}}, drain="1m"
     )
-    assert (result.summary["in_flight"], result.summary["refused_arrivals"]) == (3, 10)
+    assert (result.summary["in_flight"], result.summary["refused"]["down"]) == (3, 10)
     assert result.summary["simulated_s"] == 80
 
 
@@ -373,7 +373,7 @@ def test_clients_that_are_refused_or_forgotten_think_again() -> None:
         commit_latency="100ms",
     )
     # These were not accepted. The clients see an error, think for a second, and are refused at 5.95 s and at 6.95 s.
-    assert result.summary["refused_arrivals"] == 6
+    assert result.summary["refused"]["down"] == 6
     assert [at for at in times(result, NotificationRequested) if 4 < at < 9] == [7.95] * 3
     assert ended(result)
 

@@ -6,12 +6,13 @@ import pytest
 
 from actors.messages import NotificationChannel
 from simulation.scenario import Expectation
-from simulation.scenario.metrics import NOT_METRICS, MetricKind, summary_shape
+from simulation.scenario.metrics import NOT_METRICS, MetricKind, Outline, path_of, summary_shape
 
 SUMMARY = {
     "sent_fraction": 0.99,
     "sent": 0,
-    "delivery_time_s": {"p99": None, "max": 240.0},
+    "delivery_time_s": {"p99": None, "never": 0},
+    "sent_time_s": {"max": 240.0},
     "breaker": {"email": {"opened": 2}},
 }
 
@@ -26,8 +27,8 @@ SUMMARY = {
         ("sent_fraction == 99 %", 0.99, True),
         ("sent_fraction != 99%", 0.99, False),
         ("sent == 0", 0, True),
-        ("delivery_time_s.max <= 4m", 240.0, True),
-        ("delivery_time_s.max < 240000ms", 240.0, False),
+        ("sent_time_s.max <= 4m", 240.0, True),
+        ("sent_time_s.max < 240000ms", 240.0, False),
         ("breaker.email.opened >= 2", 2, True),
         ("delivery_time_s.p99 <= 1e9", None, False),
         ("delivery_time_s.p99 != 3", None, False),
@@ -46,7 +47,7 @@ def test_evaluation(text: str, value: Any, holds: bool) -> None:
 def test_numbers_with_units(text: str, value: float) -> None:
     expectation = Expectation.parse(text)
     assert expectation.value == value
-    assert expectation.problem(summary_shape({NotificationChannel.EMAIL: ["primary"]})) is None
+    assert expectation.problem(summary_shape(Outline(((NotificationChannel.EMAIL, ("primary",)),)))) is None
 
 
 @pytest.mark.parametrize(
@@ -72,7 +73,14 @@ def test_what_is_no_expectation(text: Any) -> None:
 
 
 def test_every_number_of_the_summary_can_be_expected_and_nothing_else() -> None:
-    shape = summary_shape({channel: ["primary"] for channel in NotificationChannel})
+    outline = Outline(
+        tuple((channel, ("primary",)) for channel in NotificationChannel),
+        entries=("codes",),
+        classes=("normal",),
+        faults=(0,),
+        within_s=(1.5,),
+    )
+    shape = summary_shape(outline)
 
     def paths(part: Any, path: tuple[str, ...] = ()) -> Any:
         if isinstance(part, MetricKind):
@@ -84,10 +92,42 @@ def test_every_number_of_the_summary_can_be_expected_and_nothing_else() -> None:
     found = dict(paths(shape))
     assert len(found) > 100
     for path, figure in found.items():
-        problem = Expectation.parse(f"{'.'.join(path)} >= 1").problem(shape)
+        problem = Expectation.parse(f"{path_of(path)} >= 1").problem(shape)
         assert (problem is None) == (figure not in NOT_METRICS)
     assert {path for path, figure in found.items() if figure in NOT_METRICS} == {
-        ("scenario",), ("seed",), ("runtime",), ("expectations",), ("digest",),
+        ("version",), ("scenario",), ("seed",), ("runtime",), ("worst",), ("expectations",), ("digest",),
     }  # fmt: skip
     assert ("channels", "webhook", "breaker", "open_s") in found
     assert found["dlq", "peak"] is MetricKind.COUNT
+    assert {
+        ("workload", "codes", "delivered"),
+        ("delivered_within", "1.5s"),
+        ("faults", "0", "backlog_cleared_s"),
+    } <= set(found)
+
+
+@pytest.mark.parametrize("written", ["90s", "1.5m", "90000ms"])
+def test_a_time_is_known_however_it_is_written(written: str) -> None:
+    expectation = Expectation.parse(f"channels.email.delivered_within({written}) >= 99%")
+    assert expectation.path == ("channels", "email", "delivered_within", "90s")
+    assert expectation.within_s == 90.0
+    summary = {"channels": {"email": {"delivered_within": {"90s": 0.995}}}}
+    assert expectation.evaluate(summary) == (0.995, True)
+
+
+@pytest.mark.parametrize(
+    "text", ["delivered_within >= 99%", "delivered_within(soon) >= 99%", "delivered_within(30) > 0"]
+)
+def test_a_time_that_is_none_is_said_to_be_wanted(text: str) -> None:
+    problem = Expectation.parse(text).problem(summary_shape(Outline(((NotificationChannel.EMAIL, ("primary",)),))))
+    assert problem is not None
+    assert "delivered_within(" in problem
+
+
+@pytest.mark.parametrize("op", [">=", "<=", "<", ">", "==", "!="])
+def test_no_bound_holds_on_what_is_never(op: str) -> None:
+    summary = {"delivery_time_s": {"p99": None, "never": 3}}
+    expectation = Expectation.parse(f"delivery_time_s.p99 {op} 5")
+    assert expectation.evaluate(summary) == (None, False)
+    assert expectation.is_never(summary)
+    assert not expectation.is_never({"delivery_time_s": {"p99": None, "never": 0}})

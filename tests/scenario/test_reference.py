@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from actors.messages import NotificationChannel
 from simulation.scenario import json_schema, load
-from simulation.scenario.metrics import MEANINGS, NOT_METRICS, MetricKind, Shape, summary_shape
+from simulation.scenario.metrics import MEANINGS, NOT_METRICS, MetricKind, Outline, Shape, path_of, summary_shape
 from simulation.scenario.reference import meaning_of, models_described, reference
 
 FILE = Path(__file__).parents[2] / "notebooks" / "guides" / "reference.md"
@@ -44,32 +44,35 @@ def test_every_key_says_what_it_is() -> None:
     assert [key for name, model in schema["$defs"].items() for key in described(model, name)] == []
 
 
-def leaves(shape: Shape, above: str = "") -> list[str]:
+def leaves(shape: Shape, above: tuple[str, ...] = ()) -> list[str]:
     paths = []
     for key, part in shape.items():
         if isinstance(part, MetricKind):
-            paths += [] if part in NOT_METRICS else [f"{above}{key}"]
+            paths += [] if part in NOT_METRICS else [path_of((*above, key))]
         else:
-            paths += leaves(part, f"{above}{key}.")
+            paths += leaves(part, (*above, key))
     return paths
 
 
 def test_every_metric_says_what_it_is() -> None:
-    shape = summary_shape({channel: ["primary", "backup"] for channel in NotificationChannel})
-    said = [meaning_of(path) for path in leaves(shape)]
+    outline = Outline(tuple((channel, ("primary", "backup")) for channel in NotificationChannel), faults=(0,))
+    said = [meaning_of(path) for path in leaves(summary_shape(outline))]
     assert [text for text in MEANINGS.values() if not any(one.endswith(text) for one in said)] == []
 
 
 def test_the_metrics_in_it_are_those_that_can_be_expected(tmp_path: Path) -> None:
     section = TEXT.partition("## Expect")[2].partition("\n## ")[0]
-    listed = re.findall(r"^\| `([\w.<>]+)` \|", section, flags=re.MULTILINE)
-    names = {"<breaker>": "email/backup", "<channel>": "email", "<provider>": "backup"}
+    listed = re.findall(r"^\| `([\w.<>()]+)` \|", section, flags=re.MULTILINE)
+    names = {"<breaker>": "email/backup", "<channel>": "email", "<provider>": "backup", "<n>": "0"}
     paths = [re.sub("<.*?>", lambda name: names[name[0]], path) for path in listed]
+    fault = "faults: [{channel: email, for: 1m, outage: true}]\n"
     expected = "".join(f"  - {path} >= 0\n" for path in paths)
-    scenario = load(complete(f"channels: {{email: {{failover: {{backup: {{}}}}}}}}\nexpect:\n{expected}", tmp_path))
-    assert [".".join(expectation.path) for expectation in scenario.expect] == paths
-    shape = summary_shape({NotificationChannel.EMAIL: ["primary", "backup"]})
-    of_the_run = [path for path in leaves(shape) if not path.startswith("channels.")]
+    scenario = load(
+        complete(f"channels: {{email: {{failover: {{backup: {{}}}}}}}}\n{fault}expect:\n{expected}", tmp_path)
+    )
+    assert [path_of(expectation.path) for expectation in scenario.expect] == paths
+    shape = summary_shape(Outline(((NotificationChannel.EMAIL, ("primary", "backup")),), faults=(0,)))
+    of_the_run = [path for path in leaves(shape) if not path.startswith(("channels.", "delivered_within("))]
     assert [path for path in of_the_run if path not in paths and not path.startswith("breaker.email.")] == []
 
 

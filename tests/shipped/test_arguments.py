@@ -325,7 +325,7 @@ def test_a_time_limit_is_what_makes_a_fallback_one_in_an_outage(replicates):
             "20s": {"channel": "sms", "after": "20s"},
             "1m": {"channel": "sms", "after": "1m"},
         },
-        ["channels.sms.accepted", "channels.push.delivery_time_s.max", "channels.sms.delivery_time_s.max"],
+        ["channels.sms.accepted", "channels.push.sent_time_s.max", "channels.sms.sent_time_s.max"],
         replicates,
     )
     some = {"at the end": 50, "20s": 2500, "1m": 1900}

@@ -1,4 +1,4 @@
-"""The column `critical` of the notifications, against what the commands say that come to the provider."""
+"""The column `priority` of the notifications, against what the commands say that come to the provider."""
 
 import pandas as pd
 
@@ -35,8 +35,7 @@ def test_it_is_what_the_provider_is_told(tmp_path):
 
     scenario = parse(MIXED)
     result = simulation.run(scenario, rules={channel: [note] for channel in ("email", "sms", "push")})
-    table = result.notifications.set_index("id")["critical"]
-    assert table.dtype == bool
+    table = result.notifications.set_index("id")["priority"] == "critical"
     assert table.to_dict() == is_critical
     # The second entry is critical, the eleventh and twelfth are not; nor are the events, but some fallbacks are.
     of = {
