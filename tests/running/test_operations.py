@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import pytest
 
 import simulation
 from actors.errors import ConfigurationError
-from actors.messages import BreakerTransitioned, DeadLetterDiscarded, NotificationRedriven
+from actors.messages import BreakerTransitioned, DeadLetterDiscarded, NotificationRedriven, NotificationSent
 from simulation.engine.schedules import RandomWalk
 from simulation.scenario import Operation, parse
 
@@ -56,6 +58,29 @@ def test_those_dead_letters_that_are_meant(order, redriven, discarded):
     assert {event.at_ns for event in result.history if type(event) is NotificationRedriven} <= {45 * 10**9}
     assert result.summary["sent"] == 120 - 30 + redriven
     assert result.summary["dlq"]["final"] == 30 - redriven - discarded
+
+
+FALLEN_BACK = """
+duration: 10m
+workload: [{channel: sms, arrivals: {constant: 1/s}}]
+channels:
+  sms:
+    retry: {max_attempts: 2, initial_delay: 1s}
+    circuit_breaker: {enabled: false}
+    fallback: {channel: push}
+    provider: {latency: 100ms}
+  push: {provider: {latency: 50ms}}
+faults: [{channel: sms, at: 2m, for: 2m, outage: true}]
+"""
+
+
+@pytest.mark.parametrize(("served", "twice"), [("", 0), (", served: exclude", 0), (", served: include", 119)])
+def test_after_a_fallback_a_redrive_reaches_no_one_twice_unless_told_so(served, twice):
+    result = on_both_clocks(f"{FALLEN_BACK}operations: [{{at: 6m, redrive: all{served}}}]")
+    reached = Counter(event.notification_id.removesuffix("/push") for event in events(result, NotificationSent))
+    assert len(reached) == 600
+    assert sum(times > 1 for times in reached.values()) == twice
+    assert result.summary["dlq"]["final"] == 119 - twice
 
 
 def test_only_what_is_dead_by_then_and_again_when_it_dies_again():
@@ -118,6 +143,8 @@ operations:
         ("{at: 1s, breaker: close}", "operations.0: wanted a channel beside breaker, got none"),
         ("{at: 1s, breaker: open, channel: sms}", "operations.0.breaker: wanted one of force-open, disable, close, me"),
         ("{at: 1s, redrive: all, provider: x}", "operations.0: wanted provider only with breaker, got"),
+        ("{at: 1s, discard: all, served: include}", "operations.0: wanted served only with redrive, got"),
+        ("{at: 1s, redrive: all, served: too}", "operations.0.served: wanted one of exclude, include, got 'too'"),
         (
             "{at: 1s, redrive: all, channel: push}",
             "operations.0.channel: wanted a channel that this file uses (em",
