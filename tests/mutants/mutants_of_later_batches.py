@@ -184,6 +184,13 @@ MUTANTS = (
         expected="reached-once",
     ),
     mutant(
+        "served-note-not-written",
+        "actors/storage/sqlite/store.py",
+        "Memory knows of which request a notification is, so the file does.",
+        ("            batch.belong(event.notification_id, request)\n", "            pass\n"),
+        expected="reopened",
+    ),
+    mutant(
         "served-by-the-next-in-the-chain-only",
         "actors/domain/requests.py",
         "A fallback of a fallback is a request of its own.",
