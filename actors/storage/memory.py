@@ -42,6 +42,10 @@ class Entry(msgspec.Struct, gc=False):
 
     events: list[NotificationEvent]
     was_redriven: bool = False
+    request_id: str | None = None
+    """Of which request it is, where it is a fallback and the store has that beside its history."""
+    served: bool = False
+    """Whether it is served as far as others have noted that which share the store."""
 
 
 class MemoryStore:
