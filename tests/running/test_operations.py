@@ -10,6 +10,7 @@ import simulation
 from actors.errors import ConfigurationError
 from actors.messages import BreakerTransitioned, DeadLetterDiscarded, NotificationRedriven, NotificationSent
 from simulation.engine.schedules import RandomWalk
+from simulation.reporting.console import print_result
 from simulation.scenario import Operation, parse
 
 OUTAGE = """
@@ -219,3 +220,34 @@ def test_schedules_that_there_are_not(schedule, problem):
     with pytest.raises(ConfigurationError) as caught:
         parse(f"{OUTAGE}schedule: {schedule}")
     assert problem in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("served", "left", "said"),
+    [("exclude", 119, "119 dead letters are served, and left out of redrives"), ("include", 0, "")],
+)
+def test_the_table_of_dead_letters_and_the_terminal_say_what_was_left_out(served, left, said, capsys):
+    result = run(f"{FALLEN_BACK}operations: [{{at: 6m, redrive: all, served: {served}}}]")
+    assert list(result.dlq["served"]) == [True] * 119
+    assert result.dlq["left"].isna().sum() == left
+    print_result(result, None)
+    out = capsys.readouterr().out
+    assert said in out
+    assert ("left out of redrives" in out) is bool(said)
+
+
+def test_a_letter_is_served_in_the_table_as_it_was_when_it_left_the_queue_or_at_the_end():
+    text = FALLEN_BACK.replace("push: {", "push: {retry: {max_attempts: 1}, circuit_breaker: {enabled: false}, ")
+    text = text.replace("faults: [", "faults: [{channel: push, at: 0s, for: 3m, outage: true}, ")
+    result = run(f"{text}operations: [{{at: 4m, redrive: all, channel: push}}, {{at: 6m, redrive: all, channel: sms}}]")
+    dlq = result.dlq.set_index("id")
+    of_push = dlq[dlq["channel"] == "push"]
+    assert list(of_push["served"].unique()) == [False]
+    assert dlq[dlq["channel"] == "sms"]["served"].all()
+    assert set(result.dlq["left"].dropna()) == {"redriven"}
+
+
+def test_what_is_served_is_not_known_where_only_dead_letters_are_kept():
+    result = run(f"{FALLEN_BACK}record: aggregates\noperations: [{{at: 6m, redrive: all}}]")
+    assert len(result.dlq) == 119
+    assert result.dlq["served"].isna().all()
