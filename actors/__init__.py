@@ -16,6 +16,7 @@ if TYPE_CHECKING:
         ConfigurationError as ConfigurationError,
         IdempotencyConflict as IdempotencyConflict,
         InvariantBreach as InvariantBreach,
+        LetterServed as LetterServed,
         NotifierClosed as NotifierClosed,
         Overloaded as Overloaded,
         Overtaken as Overtaken,
@@ -117,7 +118,7 @@ _HOME_OF = {
     name: module
     for module, names in {
         "actors.domain.attempts": "Attempt Provider",
-        "actors.errors": "ConfigurationError IdempotencyConflict InvariantBreach NotifierClosed "
+        "actors.errors": "ConfigurationError IdempotencyConflict InvariantBreach LetterServed NotifierClosed "
         "Overloaded Overtaken PermanentError RetrylabError ServiceUnavailable StoreError "
         "StoreFailed StoreInUse TemplateError TransientError UnknownChannel "
         "Unstorable WrongType",
