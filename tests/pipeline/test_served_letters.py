@@ -10,7 +10,7 @@ from actors.domain.requests import Requests
 from actors.messages import NotificationRedriven, NotificationSent, SendNotification
 from actors.outcomes import DeadDestination, Permanent
 from actors.pipeline.dead_letter_queue import DiscardDeadLetter, Get, ListDeadLetters, RedriveDeadLetter
-from actors.pipeline.orders import Acceptance
+from actors.pipeline.orders import Acceptance, Redrive
 from actors.storage.lossy import LossyStore
 
 BAD = Permanent(reason="bad address")
@@ -206,3 +206,44 @@ def test_a_request_is_forgotten_with_the_last_that_may_be_asked_about():
     world = on_both_clocks(scenario)
     assert notes(world) == [True, 1, True, 0]
     assert world.times(NotificationSent) == [0.0]
+
+
+# ── waiting for room ────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_redrive_that_is_refused_lets_the_next_one_try_that_waits_for_room():
+    def scenario(world: World) -> None:
+        world.open(
+            Scripted([BAD, BAD], latency=lambda this: 10.0 if this.notification_id == "long" else 0.0), max_pending=1
+        )
+        world.send(email("a"))
+        world.send(email("b"), at=1)
+        world.send(email("long"), at=2)
+
+        def redrive_a_twice_and_then_b() -> None:
+            a, b = world.pipeline.dead_letters
+            for letter in (a, a, b):
+                world.pipeline.handler.tell(Redrive(letter=letter))
+
+        world.at(3, redrive_a_twice_and_then_b)
+
+    world = on_both_clocks(scenario)
+    assert world.sent_ids() == ["long", "a", "b"]
+
+
+def test_what_has_come_to_be_served_while_it_waited_for_room_goes_back_into_the_queue():
+    def scenario(world: World) -> None:
+        chain(world, Scripted([BAD]), Scripted([BAD]), Scripted([BAD], latency=lambda this: float(this.number)))
+        world.send(push())
+
+        def redrive_both() -> None:
+            first, second, _ = world.pipeline.dead_letters
+            for letter in (second, first):  # past the queue, which would have known
+                world.pipeline.handler.tell(Redrive(letter=letter))
+
+        world.at(5, redrive_both)
+        look(world, 6)
+
+    world = on_both_clocks(scenario)
+    assert notes(world) == [{"n": True, "n/sms/email": True}]
+    assert world.sent_ids() == ["n/sms"]

@@ -592,6 +592,8 @@ async def test_a_served_letter_says_so_wherever_it_is_and_is_retried_only_on_pur
         await browser.send(edit, "/console/dead-letters/edit", recipient="ann@example.com")
         await service.notifier.wait_until_quiet()
         assert [command.notification_id for command in service.gateway.sent] == ["n-1/sms", "n-1"]
+        page = await browser.get("/console/dead-letters/notification", id="n-1")
+        assert "Retried by otto Also if it was served." in page.text()
 
 
 async def test_a_bulk_retry_says_how_many_it_leaves_out_and_offers_to_take_them(autojump_clock):
