@@ -196,8 +196,8 @@ def test_an_error_in_the_middle_is_all_that_is_left(tmp_path):
     assert command.screen.cursor_is_seen
 
 
-def test_where_no_one_sees_it_there_is_nothing_to_tell(capsys):
-    with watch_run(load(OUTAGE)) as progress, watch_runs() as progress_of_runs:
+def test_where_it_is_to_be_quiet_there_is_nothing_to_tell(capsys):
+    with watch_run(load(OUTAGE), quiet=True) as progress, watch_runs(quiet=True) as progress_of_runs:
         assert progress is None
         assert progress_of_runs is None
     assert capsys.readouterr() == ("", "")
