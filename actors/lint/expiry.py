@@ -20,8 +20,9 @@ def expiry_rules(config: ChannelConfig, expires_after: float) -> Iterator[Found]
     age, retry = duration(expires_after), config.retry
     has_retries = retry.max_attempts > 1 or bool(retry.per_reason) or any(rule for _, rule in retry.per_outcome)
     if config.timeout > expires_after and has_retries:
-        yield (
+        yield Found(
             ("timeout",),
+            "timeout-above-expiry",
             f"{duration(config.timeout)} is longer than an expires_after of {age}: an attempt that is not answered "
             "takes all of that, and is never retried",
         )
@@ -30,8 +31,9 @@ def expiry_rules(config: ChannelConfig, expires_after: float) -> Iterator[Found]
     shortest_open = breaker.timeout * (1 - growth.jitter if growth else 1)
     opens = breaker.enabled and breaker.initial_state == "closed" and breaker.when_open == "wait"
     if opens and shortest_open > expires_after and not config.failover and config.fallback is None:
-        yield (
+        yield Found(
             ("circuit_breaker", "timeout"),
+            "breaker-open-above-expiry",
             f"{duration(shortest_open)} is longer than an expires_after of {age}: of each opening, what arrives in the "
             f"first {duration(shortest_open - expires_after)} expires before an attempt is let through",
         )

@@ -33,8 +33,9 @@ def timeout_rules(config: ChannelConfig, _traffic: Traffic) -> Iterator[Found]:
     middle = median(config.provider.latency)
     if config.timeout < middle:
         share = share_above(config.provider.latency, config.timeout)
-        yield (
+        yield Found(
             ("timeout",),
+            "timeout-below-median-latency",
             f"{duration(config.timeout)} is shorter than the provider's median latency of {duration(middle)}: "
             f"{percent(share)} of the attempts will time out",
         )
@@ -46,8 +47,9 @@ def _no_bulkhead(config: ChannelConfig, traffic: Traffic) -> Iterator[Found]:
         return
     calls = None if traffic.is_bound else traffic.calls_in(config.timeout, config)
     many = "" if calls is None else f": {plain_number(calls)} attempts"
-    yield (
+    yield Found(
         ("max_in_flight",),
+        "slots-unbounded",
         f"null bounds nothing: while the provider does not answer, what arrives in a timeout of "
         f"{duration(config.timeout)} is under way at once{many}",
     )
@@ -71,8 +73,9 @@ def _retry_storm(config: ChannelConfig, traffic: Traffic) -> Iterator[Found]:
     serves, most = provider.capacity / takes, flow * retry.max_attempts
     if flow * NEARLY > serves or most * NEARLY <= serves:
         return  # the former is said of the capacity
-    yield (
+    yield Found(
         ("retry", "max_attempts"),
+        "retries-overload-provider",
         f"{plain_number(retry.max_attempts)} attempts of {_arriving(flow, config, traffic)} are up to {rate(most)}, "
         f"and the provider serves {rate(serves)}: with no budget, no breaker and no slots, what has failed once may "
         "keep it overloaded",
@@ -83,8 +86,9 @@ def _quota(config: ChannelConfig, traffic: Traffic) -> Iterator[Found]:
     quota, arriving = config.quota, traffic.per_s
     if quota is None or arriving is None or _keeps_up(quota, arriving, traffic):
         return
-    yield (
+    yield Found(
         ("quota", key_of(quota)),
+        "quota-below-arrivals",
         f"{as_written(quota)} is below the {_arriving(arriving, config, traffic)} that arrive: "
         f"{excess(arriving - quota.limit.per_second, quota)}",
     )
@@ -94,8 +98,9 @@ def _limit_of_users(config: ChannelConfig, traffic: Traffic) -> Iterator[Found]:
     limit, arriving = config.rate_limit, traffic.per_user_per_s
     if limit is None or arriving is None or _keeps_up(limit, arriving, traffic):
         return
-    yield (
+    yield Found(
         ("rate_limit", key_of(limit)),
+        "rate-limit-below-arrivals",
         f"{as_written(limit)} is below the {rate(arriving)} that arrive for one user: "
         f"{excess(arriving - limit.limit.per_second, limit, of=' of each')}",
     )
@@ -117,8 +122,9 @@ def _adaptive_rate(config: ChannelConfig, traffic: Traffic) -> Iterator[Found]:
         return
     most = adaptive.maximum_rate.per_second
     if flow * NEARLY > most:
-        yield (
+        yield Found(
             ("adaptive_rate", "maximum_rate"),
+            "adaptive-rate-below-arrivals",
             f"{rate(most)} is below the {_arriving(flow, config, traffic)} that arrive: {growth(flow - most)}",
         )
 
@@ -189,10 +195,12 @@ def _slots(config: ChannelConfig, traffic: Traffic) -> Iterator[Found]:
     )
     for path, places, noun, verb, takes, how in bounds:
         if places is not None and places < takes * flow * NEARLY:
+            of = "slots" if noun == "slot" else "capacity"
             if places == 1:
                 verb = "lets through" if noun == "slot" else "serves"
-            yield (
+            yield Found(
                 path,
+                f"{of}-below-load",
                 f"{counted(places, noun)} at a mean latency of {duration(takes)}{how} {verb} {rate(places / takes)}, "
                 f"and {_arriving(flow, config, traffic)} arrive: {growth(flow - places / takes)}",
             )

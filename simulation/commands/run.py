@@ -1,4 +1,4 @@
-"""The commands ``retrylab run`` and ``retrylab lint``."""
+"""The command ``retrylab run``."""
 
 from __future__ import annotations
 
@@ -9,7 +9,19 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from simulation.commands.shared import Exit, Sets, argument, json_option, option, path_option, refuse, save, say
+from simulation.commands.scenario_files import Files, findings_in, load_all
+from simulation.commands.shared import (
+    Exit,
+    Sets,
+    json_option,
+    jsonl_option,
+    option,
+    path_option,
+    print_line,
+    refuse,
+    save,
+    say,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -21,8 +33,6 @@ if TYPE_CHECKING:
 RuntimeName = Literal["simpy", "trio"]
 """The clock to run on."""
 
-Files = Annotated[list[Path], argument("FILE", "Scenario files.")]
-
 
 def run(
     files: Files,
@@ -33,6 +43,9 @@ def run(
         Path | None, path_option("DIR", "Write report.html, summary.json, tables and a picture here.")
     ] = None,
     as_json: Annotated[bool, json_option("the summary as ")] = False,
+    as_jsonl: Annotated[
+        bool, jsonl_option("each file as soon as it has run: its path as file, and its summary")
+    ] = False,
     record: Annotated[
         Path | None, path_option("TRACE", "Write the history of the run here, to be replayed; one FILE only.")
     ] = None,
@@ -45,13 +58,17 @@ def run(
     from simulation.reporting.terminal import watch_run
     from simulation.results.reproduce import Origin, shell_command
 
-    scenarios = _load_all(files, sets or [], seed)
+    if as_json and as_jsonl:
+        refuse(["--jsonl: wanted it without --json"])
+    scenarios, problems = load_all(files, sets or [], seed)
+    if problems:
+        refuse(problems)
     directories = _directories(files, out)
     if record is not None and len(files) > 1:
         refuse([f"--record {record}: wanted one scenario file, got {len(files)}"])
     for file, scenario in zip(files, scenarios, strict=True):
-        for warning in _warnings(file, scenario, sets or []):
-            say(f"warning: {warning}")
+        for problem, _ in findings_in(file, scenario, sets or []):
+            say(f"warning: {problem}")
     summaries = []  # and not the results, which may be large
     holds = True
     unsaved: str | None = None
@@ -77,10 +94,13 @@ def run(
             say(f"{file}: {breach.of_run(scenario.seed, command)}")
             raise typer.Exit(Exit.INVARIANT_BROKEN) from None
         result.origin = Origin(file, tuple(sets or []))
-        summaries.append(result.summary)
+        if as_json:
+            summaries.append(result.summary)
         holds &= result.holds
         unsaved = None if directory is None else save(result, directory)
-        if not as_json:
+        if as_jsonl:
+            print_line({"file": str(file), **result.summary})
+        elif not as_json:
             from simulation.reporting.console import print_result
 
             print_result(result, directory if unsaved is None else None)
@@ -92,43 +112,6 @@ def run(
         refuse([unsaved])
     if not holds:
         raise typer.Exit(Exit.DOES_NOT_HOLD)
-
-
-def lint(files: Files, sets: Sets = None) -> None:
-    """Print the settings that cannot do what they say. Exit code 0: none; 1: some; 2: bad input."""
-    scenarios = _load_all(files, sets or [], None)
-    found = [
-        warning
-        for file, scenario in zip(files, scenarios, strict=True)
-        for warning in _warnings(file, scenario, sets or [])
-    ]
-    for warning in found:
-        typer.echo(warning)
-    if found:
-        raise typer.Exit(Exit.DOES_NOT_HOLD)
-
-
-def _load_all(files: Sequence[Path], sets: Sequence[str], seed: int | None) -> list[Scenario]:
-    """Load every file before any runs, and report the problems of all of them."""
-    from actors.errors import ConfigurationError
-    from simulation.scenario import load
-
-    scenarios: list[Scenario] = []
-    problems: list[str] = []
-    for file in files:
-        try:
-            scenarios.append(load(file, sets=sets, seed=seed))
-        except ConfigurationError as error:
-            problems.extend(problem for problem in error.problems if problem not in problems)
-    if problems:
-        refuse(problems)
-    return scenarios
-
-
-def _warnings(file: Path, scenario: Scenario, sets: Sequence[str]) -> list[str]:
-    from simulation.scenario.lint import lint_scenario, located
-
-    return located(lint_scenario(scenario), file, sets)
 
 
 def _directories(files: Sequence[Path], out: Path | None) -> list[Path | None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +22,11 @@ if TYPE_CHECKING:
 def say(text: str) -> None:
     """Print a line on stderr."""
     typer.echo(text, err=True)
+
+
+def print_line(document: Any) -> None:
+    """Print a document as JSON on a line, which is out when this returns: typer flushes."""
+    typer.echo(json.dumps(document, allow_nan=False))
 
 
 def refuse(problems: Iterable[str]) -> NoReturn:
@@ -76,6 +82,11 @@ def path_option(metavar: str, help: str, *names: str, **more: Any) -> Any:
 def json_option(what: str) -> Any:
     """Return the option ``--json`` of a command that prints something."""
     return typer.Option("--json", help=f"Print {what}JSON and nothing else.")
+
+
+def jsonl_option(what: str) -> Any:
+    """Return the option ``--jsonl`` of a command that takes several files."""
+    return typer.Option("--jsonl", help=f"Print a line of JSON for {what}.")
 
 
 def set_option(help: str) -> Any:

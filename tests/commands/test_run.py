@@ -224,3 +224,42 @@ def test_a_narrow_terminal_cuts_off_no_figures(command, columns, tmp_path, monke
     for figure in ("11,100", "123 ms") if command != "whatif" else ("50", "123 ms", "time until sent, p99"):
         assert figure in done.stdout
     assert "…" not in done.stdout
+
+
+# ── a line for each file ────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_lines_are_the_summaries_with_their_files(tmp_path):
+    failing = tmp_path / "failing.yaml"
+    failing.write_text("duration: 5s\nworkload: [{channel: sms, arrivals: {constant: 1/s}}]\nexpect: [sent > 9]\n")
+    files = [STEADY, failing]
+    done = retrylab("run", *files, "--set", "duration=5s", "--jsonl")
+    listed = json.loads(retrylab("run", *files, "--set", "duration=5s", "--json").stdout)
+    assert (done.returncode, done.stderr) == (1, "")
+    assert [json.loads(line) for line in done.stdout.splitlines()] == [
+        {"file": str(file)} | summary for file, summary in zip(files, listed, strict=True)
+    ]
+    assert retrylab("run", STEADY, *SHORT, "--jsonl").stdout.count("\n") == 1
+
+
+def test_a_line_is_out_before_the_next_run_begins(monkeypatch):
+    from simulation.running import runner
+
+    begun, run = [], runner.run
+
+    def once(*arguments, **options):
+        begun.append(sys.stdout.getvalue())
+        if len(begun) == 2:
+            raise KeyboardInterrupt
+        return run(*arguments, **options)
+
+    monkeypatch.setattr(runner, "run", once)
+    done = retrylab("run", STEADY, STEADY, *SHORT, "--jsonl")
+    assert (done.returncode, done.stderr) == (130, "interrupted\n")
+    assert begun == ["", done.stdout]
+    assert json.loads(done.stdout)["file"] == str(STEADY)
+
+
+def test_one_list_and_lines_do_not_go_together():
+    done = retrylab("run", STEADY, *SHORT, "--json", "--jsonl")
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", "--jsonl: wanted it without --json\n")

@@ -473,7 +473,7 @@ def test_a_breaker_for_all_hosts_is_said_of_webhooks(breaker, fail):
 
 
 def test_a_finding_is_its_path_and_its_text():
-    assert str(Finding(("channels", "sms", "timeout"), "is short")) == "channels.sms.timeout: is short"
+    assert str(Finding(("channels", "sms", "timeout"), "too-short", "is short")) == "channels.sms.timeout: is short"
 
 
 DURATIONS = st.floats(1e-9, 1e9)
