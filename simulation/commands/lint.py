@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from simulation.commands.scenario_files import Files, findings_in, load_all
+from simulation.commands.scenario_files import Annotate, Files, Messages, findings_in, load_all
 from simulation.commands.shared import Exit, Sets, json_option, jsonl_option, print_line, refuse
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ def lint(
     sets: Sets = None,
     as_json: Annotated[bool, json_option("one list of the findings as ")] = False,
     as_jsonl: Annotated[bool, jsonl_option("each finding, file by file")] = False,
+    annotate: Annotate = None,
 ) -> None:
     """Print the settings that cannot do what they say.
 
@@ -32,19 +33,22 @@ def lint(
     """
     if as_json and as_jsonl:
         refuse(["--jsonl: wanted it without --json"])
+    messages = Messages(annotate)
     scenarios, problems = load_all(files, sets or [], None)
     if problems:
-        refuse(problems)
+        messages.refuse(problems)
     documents: list[dict[str, Any]] = []
     holds = True
     for file, scenario in zip(files, scenarios, strict=True):
         for problem, finding in findings_in(file, scenario, sets or []):
             holds = False
+            if messages.annotates:
+                messages.finding("error", file, problem, finding)  # since it fails the command
             if as_json:
                 documents.append(_document(file, problem, finding))
             elif as_jsonl:
                 print_line(_document(file, problem, finding))
-            else:
+            elif not messages.annotates:
                 typer.echo(problem)
     if as_json:
         typer.echo(json.dumps(documents, indent=2, allow_nan=False))

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from simulation.commands.scenario_files import Files, findings_in, load_all
+from simulation.commands.run_output import RunOutput
+from simulation.commands.scenario_files import Annotate, Files, Messages, findings_in, load_all
 from simulation.commands.shared import (
     Exit,
     Sets,
@@ -17,10 +17,8 @@ from simulation.commands.shared import (
     jsonl_option,
     option,
     path_option,
-    print_line,
     refuse,
     save,
-    say,
 )
 
 if TYPE_CHECKING:
@@ -46,6 +44,7 @@ def run(
     as_jsonl: Annotated[
         bool, jsonl_option("each file as soon as it has run: its path as file, and its summary")
     ] = False,
+    annotate: Annotate = None,
     record: Annotated[
         Path | None, path_option("TRACE", "Write the history of the run here, to be replayed; one FILE only.")
     ] = None,
@@ -60,16 +59,17 @@ def run(
 
     if as_json and as_jsonl:
         refuse(["--jsonl: wanted it without --json"])
+    messages = Messages(annotate)
     scenarios, problems = load_all(files, sets or [], seed)
     if problems:
-        refuse(problems)
+        messages.refuse(problems)
     directories = _directories(files, out)
     if record is not None and len(files) > 1:
         refuse([f"--record {record}: wanted one scenario file, got {len(files)}"])
     for file, scenario in zip(files, scenarios, strict=True):
-        for problem, _ in findings_in(file, scenario, sets or []):
-            say(f"warning: {problem}")
-    summaries = []  # and not the results, which may be large
+        for problem, finding in findings_in(file, scenario, sets or []):
+            messages.finding("warning", file, problem, finding)
+    output = RunOutput(messages, sets or [], as_json=as_json, as_jsonl=as_jsonl)
     holds = True
     unsaved: str | None = None
     for number, (file, scenario, directory) in enumerate(zip(files, scenarios, directories, strict=True), start=1):
@@ -85,29 +85,21 @@ def run(
                 raise
             refuse([f"--record {record}: {error.strerror}"])
         except ConfigurationError as error:
-            refuse(
-                f"--record {problem}" if problem.startswith(f"{record}: ") else f"{file}: {problem}"
-                for problem in error.problems
-            )
+            if record is not None and (of_trace := [each for each in error.problems if each.startswith(f"{record}: ")]):
+                refuse(f"--record {problem}" for problem in of_trace)
+            messages.refuse({f"{file}: {problem}": file for problem in error.problems})
         except InvariantBreach as breach:
             command = shell_command(file, scenario.seed, sets or [], runtime, check=check)
-            say(f"{file}: {breach.of_run(scenario.seed, command)}")
+            text = f"{file}: {breach.of_run(scenario.seed, command)}"
+            messages.problem(text, "an invariant broke, which is a bug", file)
             raise typer.Exit(Exit.INVARIANT_BROKEN) from None
         result.origin = Origin(file, tuple(sets or []))
-        if as_json:
-            summaries.append(result.summary)
         holds &= result.holds
         unsaved = None if directory is None else save(result, directory)
-        if as_jsonl:
-            print_line({"file": str(file), **result.summary})
-        elif not as_json:
-            from simulation.reporting.console import print_result
-
-            print_result(result, directory if unsaved is None else None)
+        output.add(file, result, directory if unsaved is None else None)
         if unsaved is not None:
             break
-    if as_json:
-        typer.echo(json.dumps(summaries if len(files) > 1 else summaries[0], indent=2, allow_nan=False))
+    output.end(several=len(files) > 1)
     if unsaved is not None:  # reported after the metrics are printed, which would be lost otherwise
         refuse([unsaved])
     if not holds:
