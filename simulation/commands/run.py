@@ -45,6 +45,12 @@ def run(
         bool, jsonl_option("each file as soon as it has run: its path as file, and its summary")
     ] = False,
     annotate: Annotate = None,
+    markdown: Annotated[
+        Path | None,
+        path_option(
+            "FILE", "Append a summary as Markdown to this file, such as $GITHUB_STEP_SUMMARY; - prints it alone."
+        ),
+    ] = None,
     record: Annotated[
         Path | None, path_option("TRACE", "Write the history of the run here, to be replayed; one FILE only.")
     ] = None,
@@ -57,51 +63,50 @@ def run(
     from simulation.reporting.terminal import watch_run
     from simulation.results.reproduce import Origin, shell_command
 
-    if as_json and as_jsonl:
-        refuse(["--jsonl: wanted it without --json"])
     messages = Messages(annotate)
-    scenarios, problems = load_all(files, sets or [], seed)
-    if problems:
-        messages.refuse(problems)
-    directories = _directories(files, out)
+    output = RunOutput(messages, as_json=as_json, as_jsonl=as_jsonl, markdown=markdown)
     if record is not None and len(files) > 1:
         refuse([f"--record {record}: wanted one scenario file, got {len(files)}"])
-    for file, scenario in zip(files, scenarios, strict=True):
-        for problem, finding in findings_in(file, scenario, sets or []):
-            messages.finding("warning", file, problem, finding)
-    output = RunOutput(messages, sets or [], as_json=as_json, as_jsonl=as_jsonl)
-    holds = True
-    unsaved: str | None = None
-    for number, (file, scenario, directory) in enumerate(zip(files, scenarios, directories, strict=True), start=1):
-        part = f"{number} of {len(files)}" if len(files) > 1 else ""
-        try:
-            how = _runner(scenario) if record is None else _recorder(file, record, seed, sets or [])
-            if check:
-                how = partial(how, invariants="all")
-            with watch_run(scenario, quiet=as_json, part=part) as progress:
-                result = how(runtime=runtime, progress=progress)
-        except OSError as error:
-            if record is None:
-                raise
-            refuse([f"--record {record}: {error.strerror}"])
-        except ConfigurationError as error:
-            if record is not None and (of_trace := [each for each in error.problems if each.startswith(f"{record}: ")]):
-                refuse(f"--record {problem}" for problem in of_trace)
-            messages.refuse({f"{file}: {problem}": file for problem in error.problems})
-        except InvariantBreach as breach:
-            command = shell_command(file, scenario.seed, sets or [], runtime, check=check)
-            text = f"{file}: {breach.of_run(scenario.seed, command)}"
-            messages.problem(text, "an invariant broke, which is a bug", file)
-            raise typer.Exit(Exit.INVARIANT_BROKEN) from None
-        result.origin = Origin(file, tuple(sets or []))
-        holds &= result.holds
-        unsaved = None if directory is None else save(result, directory)
-        output.add(file, result, directory if unsaved is None else None)
-        if unsaved is not None:
-            break
-    output.end(several=len(files) > 1)
-    if unsaved is not None:  # reported after the metrics are printed, which would be lost otherwise
-        refuse([unsaved])
+    with output.summarized(len(files)):
+        scenarios, problems = load_all(files, sets or [], seed)
+        if problems:
+            messages.refuse(problems)
+        directories = _directories(files, out)
+        for file, scenario in zip(files, scenarios, strict=True):
+            for problem, finding in findings_in(file, scenario, sets or []):
+                messages.finding("warning", file, problem, finding)
+        holds = True
+        unsaved: str | None = None
+        for number, (file, scenario, directory) in enumerate(zip(files, scenarios, directories, strict=True), start=1):
+            part = f"{number} of {len(files)}" if len(files) > 1 else ""
+            again = shell_command(file, scenario.seed, sets or [], runtime, check=check)
+            try:
+                how = _runner(scenario) if record is None else _recorder(file, record, seed, sets or [])
+                if check:
+                    how = partial(how, invariants="all")
+                with watch_run(scenario, quiet=as_json, part=part) as progress:
+                    result = how(runtime=runtime, progress=progress)
+            except OSError as error:
+                if record is None:
+                    raise
+                refuse([f"--record {record}: {error.strerror}"])
+            except ConfigurationError as error:
+                if of_trace := [each for each in error.problems if record and each.startswith(f"{record}: ")]:
+                    refuse(f"--record {problem}" for problem in of_trace)
+                messages.refuse({f"{file}: {problem}": file for problem in error.problems})
+            except InvariantBreach as breach:
+                text = f"{file}: {breach.of_run(scenario.seed, again)}"
+                messages.problem(text, "an invariant broke, which is a bug", file)
+                raise typer.Exit(Exit.INVARIANT_BROKEN) from None
+            result.origin = Origin(file, tuple(sets or []))
+            holds &= result.holds
+            unsaved = None if directory is None else save(result, directory)
+            output.add(file, result, directory if unsaved is None else None, again)
+            if unsaved is not None:
+                break
+        output.end(several=len(files) > 1)
+        if unsaved is not None:  # reported after the metrics are printed, which would be lost otherwise
+            refuse([unsaved])
     if not holds:
         raise typer.Exit(Exit.DOES_NOT_HOLD)
 

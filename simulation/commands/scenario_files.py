@@ -58,6 +58,8 @@ class Messages:
     def __init__(self, annotate: System | None) -> None:
         self.annotates = annotate is not None
         """Whether as annotations."""
+        self.problems: list[str] = []
+        """What was wrong with files."""
 
     def finding(self, level: Level, file: Path, problem: Problem, finding: Finding) -> None:
         """Say what a setting cannot do."""
@@ -74,6 +76,7 @@ class Messages:
 
     def problem(self, text: str, title: str, file: Path) -> None:
         """Say what is wrong with a file; the title is that of an annotation, which stands alone."""
+        self.problems.append(text)
         if self.annotates:
             self._annotate("error", text, title, file, _place_in(text, file))
         else:
