@@ -92,7 +92,7 @@ def test_a_run_without_standard_error_is_a_run(monkeypatch):
 
 
 def test_a_run_says_how_far_it_is_what_is_left_and_how_it_stands(hurried):
-    done = retrylab("run", OUTAGE, OUTAGE, *SHORT, cwd=ROOT)
+    done = retrylab("run", OUTAGE, OUTAGE, *SHORT, cwd=ROOT, minute_s=60.0)
     assert done.returncode == 0
     lines = done.stderr.splitlines()
     assert len(lines) > 2
@@ -105,7 +105,7 @@ def test_a_run_says_how_far_it_is_what_is_left_and_how_it_stands(hurried):
 
 
 def test_with_json_there_is_none(hurried):
-    done = retrylab("run", OUTAGE, *SHORT, "--json", cwd=ROOT)
+    done = retrylab("run", OUTAGE, *SHORT, "--json", cwd=ROOT, minute_s=60.0)
     assert (done.returncode, done.stderr) == (0, "")
     with _said(["layers"], full=False, quiet=True) as on_experiment:
         assert on_experiment is None
