@@ -23,7 +23,7 @@ System = Literal["github"]
 
 Annotate = Annotated[
     System | None,
-    option("Say on stderr what is wrong as annotations of a pull request, at their lines, as GitHub reads them."),
+    option("Annotate the lines of what is wrong in a pull request, by commands on stderr that GitHub reads."),
 ]
 
 Files = Annotated[list[Path], argument("FILE", "Scenario files.")]
