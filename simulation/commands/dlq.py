@@ -259,7 +259,7 @@ def bulk(
                 raise typer.Exit(1)
         run = source.post("dead-letters/bulk", order)
         if wait:
-            run = _wait_for(source, run, quiet=as_json or not sys.stderr.isatty())
+            run = _wait_for(source, run, quiet=as_json)
     if not _printed_as_json(as_json, run):
         done, skipped, failed = f"{run['done']:,} of {run['total']:,} done", run["skipped"], run["failed"]
         gone = f", {skipped:,} were no longer dead letters" if skipped else ""
