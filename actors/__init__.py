@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         IdempotencyConflict as IdempotencyConflict,
         InvalidRecipient as InvalidRecipient,
         InvariantBreach as InvariantBreach,
+        LetterServed as LetterServed,
         NotifierClosed as NotifierClosed,
         Overloaded as Overloaded,
         Overtaken as Overtaken,
@@ -118,7 +119,8 @@ _HOME_OF = {
     name: module
     for module, names in {
         "actors.domain.attempts": "Attempt Provider",
-        "actors.errors": "ConfigurationError IdempotencyConflict InvalidRecipient InvariantBreach NotifierClosed "
+        "actors.errors": "ConfigurationError IdempotencyConflict InvalidRecipient InvariantBreach LetterServed "
+        "NotifierClosed "
         "Overloaded Overtaken PermanentError RetrylabError ServiceUnavailable StoreError "
         "StoreFailed StoreInUse TemplateError TransientError UnknownChannel "
         "Unstorable WrongType",

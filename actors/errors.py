@@ -15,6 +15,7 @@
     ├── TemplateError                 a template is unknown, or a variable of it is missing
     ├── ConfigurationError            settings or a scenario file that cannot be used
     ├── EditRefused                   a dead letter cannot be edited so before it is tried again
+    ├── LetterServed                  its fallback was delivered or is under way; it is not redriven unless told so
     ├── WrongType                     an argument of a kind that cannot work here; a TypeError too
     ├── NotifierClosed                something came after the notifier's block, or was unanswered at its end
     ├── StoreError                    a store that cannot be opened, or is closed
@@ -154,6 +155,24 @@ class EditRefused(RetrylabError):
 
     def __str__(self) -> str:
         return "\n".join(f"{field}: {problem}" for field, problem in self.problems.items())
+
+
+class LetterServed(RetrylabError):
+    """A dead letter is served: its fallback was delivered or is under way, or another one of its request.
+
+    Nothing has happened. To redrive it would reach its recipient twice, and has to be asked for: `served="include"`.
+    """
+
+    def __init__(self, notification_id: str) -> None:
+        super().__init__(notification_id)
+        self.notification_id = notification_id
+        """Of which notification."""
+
+    def __str__(self) -> str:
+        return (
+            f"notification {self.notification_id!r} is served: its fallback, or another notification of the same "
+            "request, was delivered or is under way; it is redriven only where that is asked for, by served: include"
+        )
 
 
 class WrongType(RetrylabError, TypeError):

@@ -447,6 +447,9 @@ class NotificationRedriven(NotificationEvent, frozen=True, kw_only=True, gc=Fals
     edit: Mapping[str, Any] = NO_METADATA
     """The changes to its command: new values by field. Copied and frozen."""
 
+    include_served: bool = False
+    """Whether it was asked for even if its recipient had been reached otherwise, so that they may be reached twice."""
+
     def __post_init__(self) -> None:
         if type(self.edit) is not FrozenDict:
             msgspec.structs.force_setattr(self, "edit", FrozenDict(self.edit))
@@ -517,6 +520,10 @@ class DeadLetterMessage(Message, frozen=True, kw_only=True, gc=False):
 
     edits: int = 0
     """How often it was redriven with another payload."""
+
+    served: bool = False
+    """Whether its fallback was delivered or is under way, or another notification of the same request: then no redrive
+    takes it unless told so. As it was when the letter was read."""
 
     @property
     def channel(self) -> NotificationChannel:

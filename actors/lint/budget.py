@@ -46,7 +46,7 @@ def budget_rules(config: ChannelConfig, traffic: Traffic) -> Iterator[Found]:
         return
     if (nothing := _allows_none(retry)) is not None:
         key, text = nothing
-        yield ("retry", "budget", key), text
+        yield Found(("retry", "budget", key), "budget-allows-nothing", text)
         return
     if has_rules or retry.max_elapsed is not None or config.hedging is not None:
         return
@@ -66,7 +66,8 @@ def budget_rules(config: ChannelConfig, traffic: Traffic) -> Iterator[Found]:
             finding = _by_share(budget.share, retry, healthy)
     if finding is not None:
         key, text = finding
-        yield ("retry", "budget", key), f"{text}: with nothing wrong, some of what fails is not retried"
+        so = f"{text}: with nothing wrong, some of what fails is not retried"
+        yield Found(("retry", "budget", key), "budget-runs-out", so)
 
 
 def _allows_none(retry: RetryConfig) -> tuple[str, str] | None:

@@ -25,8 +25,9 @@ def expiry_rules(config: ChannelConfig, expires_after: float) -> Iterator[Found]
             continue
         if is_further and "timeout" not in config.failover[name].model_fields_set:
             continue  # the channel's, of which it is said
-        yield (
+        yield Found(
             (*(("failover", name) if is_further else ()), "timeout"),
+            "timeout-above-expiry",
             f"{duration(own.timeout)} is longer than an expires_after of {age}: an attempt that is not answered "
             "takes all of that, and is never retried",
         )
@@ -35,8 +36,9 @@ def expiry_rules(config: ChannelConfig, expires_after: float) -> Iterator[Found]
     shortest_open = breaker.timeout * (1 - growth.jitter if growth else 1)
     opens = breaker.enabled and breaker.initial_state == "closed" and breaker.when_open == "wait"
     if opens and shortest_open > expires_after and not config.failover and config.fallback is None:
-        yield (
+        yield Found(
             ("circuit_breaker", "timeout"),
+            "breaker-open-above-expiry",
             f"{duration(shortest_open)} is longer than an expires_after of {age}: of each opening, what arrives in the "
             f"first {duration(shortest_open - expires_after)} expires before an attempt is let through",
         )

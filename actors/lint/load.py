@@ -34,8 +34,9 @@ def timeout_rules(config: ChannelConfig, _traffic: Traffic) -> Iterator[Found]:
     middle = median(config.provider.latency)
     if config.timeout < middle:
         share = share_above(config.provider.latency, config.timeout)
-        yield (
+        yield Found(
             ("timeout",),
+            "timeout-below-median-latency",
             f"{duration(config.timeout)} is shorter than the provider's median latency of {duration(middle)}: "
             f"{percent(share)} of the attempts will time out",
         )
@@ -50,8 +51,9 @@ def _no_bulkhead(config: ChannelConfig, traffic: Traffic) -> Iterator[Found]:
             continue
         calls = traffic.calls_in(own.timeout, own)
         many = "" if calls is None else f": {'up to ' * is_further}{plain_number(calls)} attempts"
-        yield (
+        yield Found(
             (*(("failover", name) if is_further else ()), "max_in_flight"),
+            "slots-unbounded",
             f"null bounds nothing: while the provider does not answer, what arrives in a timeout of "
             f"{duration(own.timeout)} is under way at once{many}",
         )
@@ -75,8 +77,9 @@ def _retry_storm(config: ChannelConfig, traffic: Traffic) -> Iterator[Found]:
     )
     if holds_back or flow * NEARLY > serves or most * NEARLY <= serves:
         return  # that more arrive than it serves is said of the capacity
-    yield (
+    yield Found(
         ("retry", "max_attempts"),
+        "retries-overload-provider",
         f"{plain_number(retry.max_attempts)} attempts of {traffic.arriving(flow, config)} are up to {rate(most)}, "
         f"and the provider serves {rate(serves)}: with no budget, no breaker and no slots, what has failed once may "
         "keep it overloaded",
@@ -87,8 +90,9 @@ def _quota(config: ChannelConfig, traffic: Traffic) -> Iterator[Found]:
     quota, arriving = config.quota, traffic.per_s
     if quota is None or arriving is None or _keeps_up(quota, arriving, traffic):
         return
-    yield (
+    yield Found(
         ("quota", key_of(quota)),
+        "quota-below-arrivals",
         f"{as_written(quota)} is below the {traffic.arriving(arriving, config)} that arrive: "
         f"{excess(arriving - quota.limit.per_second, quota)}",
     )
@@ -98,8 +102,9 @@ def _limit_of_users(config: ChannelConfig, traffic: Traffic) -> Iterator[Found]:
     limit, arriving = config.rate_limit, traffic.per_user_per_s
     if limit is None or arriving is None or _keeps_up(limit, arriving, traffic):
         return
-    yield (
+    yield Found(
         ("rate_limit", key_of(limit)),
+        "rate-limit-below-arrivals",
         f"{as_written(limit)} is below the {traffic.arriving(arriving, config)} that arrive for one user: "
         f"{excess(arriving - limit.limit.per_second, limit, of=' of each')}",
     )
@@ -121,8 +126,9 @@ def _adaptive_rate(config: ChannelConfig, traffic: Traffic) -> Iterator[Found]:
         return
     most = adaptive.maximum_rate.per_second
     if flow * NEARLY > most:
-        yield (
+        yield Found(
             ("adaptive_rate", "maximum_rate"),
+            "adaptive-rate-below-arrivals",
             f"{rate(most)} is below the {traffic.arriving(flow, config)} that arrive: {growth(flow - most)}",
         )
 
@@ -185,10 +191,12 @@ def _slots(config: ChannelConfig, traffic: Traffic) -> Iterator[Found]:
     )
     for path, places, noun, verb, takes, how in bounds:
         if places is not None and places < takes * flow * NEARLY:
+            of = "slots" if noun == "slot" else "capacity"
             if places == 1:
                 verb = "lets through" if noun == "slot" else "serves"
-            yield (
+            yield Found(
                 path,
+                f"{of}-below-load",
                 f"{counted(places, noun)} at a mean latency of {duration(takes)}{how} {verb} {rate(places / takes)}, "
                 f"and {traffic.arriving(flow, config)} arrive: {growth(flow - places / takes)}",
             )

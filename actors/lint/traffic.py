@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple
 
 from actors.formatting import plain_number
 from actors.lint.words import rate
@@ -15,8 +15,18 @@ if TYPE_CHECKING:
 NEARLY = 1 - 1e-9
 """Rates that are equal but for the rounding of floats are equal."""
 
-Found: TypeAlias = "tuple[tuple[str, ...], str]"
-"""The path of a setting inside those of the channel, and the warning about it."""
+
+class Found(NamedTuple):
+    """What a rule finds in the settings of a channel."""
+
+    path: tuple[str, ...]
+    """Of the setting, inside those of the channel."""
+
+    rule: str
+    """The name of the rule, which stays when its text changes: ``timeout-below-median-latency``."""
+
+    text: str
+    """The warning about it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ from actors.domain.attempts import (
     Requeued,
 )
 from actors.domain.delivery import Delivery, dead_letter, redriven, state_after
-from actors.domain.store import LeaseLost, LeaseRenewed, Store, Takeover
+from actors.domain.store import LeaseLost, LeaseRenewed, LettersChanged, Store, Takeover
 from actors.errors import (
     NOT_ACCEPTED,
     IdempotencyConflict,
@@ -37,9 +37,7 @@ from actors.kernel.actor import Actor, Supervision, handles
 from actors.kernel.effects import Cancellable, Performed
 from actors.kernel.supervision import Restarted
 from actors.messages import (
-    NO_METADATA,
     DeferralCause,
-    FrozenDict,
     Message,
     NotificationChannel,
     NotificationDeferred,
@@ -539,12 +537,15 @@ class Handler(Actor):
         if not self.intake.has_room(critical=letter.command.critical):
             self._wiring.redrives.append(redrive)
             return
-        if not self._store.is_dead_letter(letter.notification_id):
-            if redrive.answer is not None:
-                redrive.answer.set(False)
-            return  # redriven already
-        delivery = redriven(letter, self.now_ns, self.epoch_ns)
-        edit = {name: value for name, value in redrive.edit.items() if getattr(letter.command, name) != value}
+        is_dead = self._store.is_dead_letter(letter.notification_id)  # else it is redriven already
+        is_served = is_dead and self._store.is_served(letter.notification_id, self.is_in_flight)
+        if not is_dead or (is_served and redrive.served == "exclude"):
+            if is_dead:
+                self._to_dead_letter_queue(LettersChanged((letter,), ()))
+            redrive.refuse(is_served)
+            self._take_up_next_redrive()
+            return
+        delivery, edit = redriven(letter, self.now_ns, self.epoch_ns), redrive.changes
         delivery.edit(edit)
         self._deliveries[letter.notification_id] = delivery
         event = self._journal.event(
@@ -552,7 +553,8 @@ class Handler(Actor):
             letter.command,
             by=redrive.by,
             why=redrive.why,
-            edit=FrozenDict(edit) if edit else NO_METADATA,
+            edit=edit,
+            include_served=redrive.served == "include",
         )
         answer = redrive.answer
         if answer is None:
@@ -571,6 +573,10 @@ class Handler(Actor):
         if (commit := self._commits.under_way.get(letter.notification_id)) is not None and commit.event is event:
             commit.sender = answer
 
+    def _take_up_next_redrive(self) -> None:
+        if self._wiring.redrives:  # there is room for one again
+            self.actor_ref.tell(self._wiring.redrives.popleft())
+
     def _overtaken(self, commit: Commit, overtaken: Overtaken) -> None:
         """Leave a notification to what was there first, unless this node has taken that over since."""
         notification_id, command = commit.event.notification_id, commit.delivery.known_as
@@ -579,8 +585,8 @@ class Handler(Actor):
         if commit.taken_over is not None:
             self._deliveries[notification_id] = commit.taken_over
             self._resume([commit.taken_over])
-        elif self._wiring.redrives:  # there is room for one again
-            self.actor_ref.tell(self._wiring.redrives.popleft())
+        else:
+            self._take_up_next_redrive()
         if isinstance(commit.event, NotificationRequested) and commit.event.instead_of is not None:
             self._journal.ignore_duplicate(command, conflict=False)  # it fell back before it was redriven
             return

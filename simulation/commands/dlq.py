@@ -54,6 +54,9 @@ dlq = typer.Typer(
 )
 
 
+Served = Literal["exclude", "include"]
+"""What a retry does with dead letters that are served."""
+
 By = Literal["reason", "channel", "recipient"]
 """What to group by."""
 
@@ -90,6 +93,14 @@ _Since = Annotated[
     str | None, option("Dead-lettered since 2026-03-01T14:30Z, or since so long ago: 2h.", "--since", metavar="TIME")
 ]
 _Until = Annotated[str | None, option("Dead-lettered before.", "--until", metavar="TIME")]
+_ServedToo = Annotated[
+    Served,
+    typer.Option(
+        "--served",
+        help="Whether to take those too that are served: whose fallback was delivered or is under way, so that a retry "
+        "reaches people twice.",
+    ),
+]
 _Limit = Annotated[int, typer.Option("--limit", min=1, max=1000, help="How many at most.")]
 
 
@@ -168,15 +179,16 @@ def retry(
         ),
     ] = None,
     why: _Why = None,
+    served: _ServedToo = "exclude",
     as_json: _Json = False,
     url: _Url = None,
     token_file: _Token = None,
     store: _NoStore = None,
 ) -> None:
     """Try one again with a fresh set of attempts, edited or as it is."""
-    edit = _edit(edits or [])
+    order = {"why": why, "edit": _edit(edits or []) or None, "served": _if_included(served)}
     with _asking(url, token_file, store) as source:
-        done = source.post(f"dead-letters/{_part(notification_id)}/retry", {"why": why, "edit": edit or None})
+        done = source.post(f"dead-letters/{_part(notification_id)}/retry", order)
     if not _printed_as_json(as_json, done):
         typer.echo(f"{notification_id!r} is being tried again")
 
@@ -209,6 +221,7 @@ def bulk(
     until: _Until = None,
     rate: Annotated[str, typer.Option("--rate", metavar="RATE", help="The rate at most.")] = "10/s",
     why: _Why = None,
+    served: _ServedToo = "exclude",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print what it would do.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask first.")] = False,
     wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until it has ended.")] = True,
@@ -219,6 +232,8 @@ def bulk(
 ) -> None:
     """Retry or discard all that fit a filter; all there are, without one. Says first what that would be, and asks.
 
+    A retry leaves out those that are served, and says how many.
+
     Exit code 1: there were none, or some failed.
     """
     filter = _filter(reason, reason_is, channel, recipient, id_prefix, since, until)
@@ -227,7 +242,10 @@ def bulk(
         _refuse("wanted --yes or --dry-run where there is no terminal to ask on")
     if action == "discard" and why is None and not dry_run:
         _refuse("--why: wanted the reason of a discard, got nothing")
+    if action == "discard" and served == "include":
+        _refuse("--served: wanted it only with retry; a discard takes all that fit")
     order: dict[str, Any] = {"action": action, "filter": filter, "rate": rate, "why": why}
+    order["served"] = _if_included(served)
     with _asking(url, token_file, store) as source:
         if dry_run or asks:
             dry = source.post("dead-letters/bulk", order | {"dry_run": True})
@@ -241,12 +259,13 @@ def bulk(
                 raise typer.Exit(1)
         run = source.post("dead-letters/bulk", order)
         if wait:
-            run = _wait_for(source, run, quiet=as_json or not sys.stderr.isatty())
+            run = _wait_for(source, run, quiet=as_json)
     if not _printed_as_json(as_json, run):
         done, skipped, failed = f"{run['done']:,} of {run['total']:,} done", run["skipped"], run["failed"]
         gone = f", {skipped:,} were no longer dead letters" if skipped else ""
+        left_out = f", {run['left_out']:,} left out as served" if run.get("left_out") else ""
         wrong = f", {failed:,} failed" if failed else ""
-        typer.echo(f"bulk {action} {run['bulk']}: {run['state']}, {done}{gone}{wrong}")
+        typer.echo(f"bulk {action} {run['bulk']}: {run['state']}, {done}{gone}{left_out}{wrong}")
     if wait and (run["failed"] or run["state"] == "cancelled" or not run["total"]):
         raise typer.Exit(1)
 
@@ -295,6 +314,11 @@ def audit(
 def _filter(*given: str | None) -> dict[str, str]:
     names = ("reason", "reason_is", "channel", "recipient", "id", "since", "until")
     return {name: value for name, value in zip(names, given, strict=True) if value is not None}
+
+
+def _if_included(served: Served) -> Served | None:
+    """Return what to tell the service; None: nothing, which one of an earlier release would not know."""
+    return None if served == "exclude" else served
 
 
 def _part(text: str) -> str:
@@ -348,7 +372,7 @@ def _wait_for(source: Source, run: dict[str, Any], *, quiet: bool) -> dict[str, 
         with watch_runs("dead letters", quiet=quiet) as progress:
             while run["state"] == "running":
                 if progress is not None:
-                    progress(run["done"] + run["skipped"] + run["failed"], run["total"])
+                    progress(run["done"] + run["skipped"] + run.get("left_out", 0) + run["failed"], run["total"])
                 time.sleep(POLL_S)
                 run = source.get(f"bulks/{_part(run['bulk'])}")
     except KeyboardInterrupt:

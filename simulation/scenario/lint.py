@@ -20,7 +20,7 @@ from actors.formatting import counted
 from actors.instants import seconds
 from actors.lint.channel import Finding, lint, lint_expiry
 from actors.lint.expiry import expiry_rules
-from actors.lint.retry import total_wait
+from actors.lint.retry import ENDS_EARLY, total_wait
 from actors.lint.traffic import Traffic
 from actors.lint.words import duration
 from actors.messages import NotificationChannel
@@ -30,7 +30,7 @@ from actors.settings.channel import PRIMARY, ChannelConfig, CircuitBreakerConfig
 from actors.settings.distribution_moments import share_above
 from actors.settings.faults import FAULT_KEYS, FaultConfig
 from actors.settings.file import located as placed, text_of
-from actors.settings.yaml_tree import Node, Place, ScalarNode, Unreadable, read
+from actors.settings.yaml_tree import Node, Place, Problem, ScalarNode, Unreadable, read
 from simulation.scenario import (
     ChannelWorkload,
     ClosedWorkload,
@@ -41,6 +41,10 @@ from simulation.scenario import (
 )
 from simulation.scenario.expected_arrivals import expected_arrivals, most_arrivals
 from simulation.scenario.model import HOST_OF_EVENTS
+
+NOTHING_ARRIVES = "nothing-arrives"
+NO_EFFECT = "fault-without-effect"
+"""Rules that several settings may break."""
 
 _WITHOUT_EFFECT_AT_0 = tuple(key for key in FAULT_KEYS if key.endswith("_rate"))
 
@@ -98,10 +102,23 @@ def located(findings: Iterable[Finding], path: str | Path, sets: Sequence[str] =
         path: the file, which is read once more.
         sets: the overrides it was loaded with.
     """
+    return [str(problem) for problem, _ in places_of(findings, path, sets)]
+
+
+def places_of(findings: Iterable[Finding], path: str | Path, sets: Sequence[str] = ()) -> list[tuple[Problem, Finding]]:
+    """Return findings, each with its place in the file of the scenario, in its order; see :func:`located`."""
     root, _ = changes.apply(_tree(Path(path)), sets)
-    steps = ((finding, [int(key) if key.isdigit() else key for key in finding.path]) for finding in findings)
-    problems = [placed(root, path, finding.text) for finding, path in steps]
-    return [str(problem) for problem in sorted(problems, key=lambda problem: problem.sort_key)]
+    found = []
+    for finding in findings:
+        keys = [int(key) if key.isdigit() else key for key in finding.path]
+        found.append((placed(root, keys, finding.text), finding))
+    return sorted(found, key=lambda each: each[0].sort_key)
+
+
+def expectations_at(path: str | Path, count: int, sets: Sequence[str] = ()) -> list[Place]:
+    """Return where each of so many expectations stands in the file of the scenario, which is read once more."""
+    root, _ = changes.apply(_tree(Path(path)), sets)
+    return [placed(root, ("expect", number), "").place for number in range(count)]
 
 
 def _tree(path: Path) -> Node:
@@ -162,7 +179,9 @@ def _unused(scenario: Scenario) -> Iterator[Finding]:
     """Yield the settings of channels to which nothing leads."""
     for channel in _without_arrivals(scenario):
         if scenario.channel_as_given(channel).model_fields_set:
-            yield Finding(("channels", channel), f"nothing arrives on {channel}: its settings have no effect")
+            yield Finding(
+                ("channels", channel), NOTHING_ARRIVES, f"nothing arrives on {channel}: its settings have no effect"
+            )
 
 
 def _hosts(scenario: Scenario, channel: NotificationChannel, config: ChannelConfig) -> Iterator[Finding]:
@@ -183,6 +202,7 @@ def _hosts(scenario: Scenario, channel: NotificationChannel, config: ChannelConf
         where = "have no host" if others == {""} else "are at one host"
         yield Finding(
             ("channels", channel, "circuit_breaker", "per"),
+            "breaker-per-host-of-one-host",
             f"host, and all recipients on {channel} {where}: they share one breaker (hosts in the workload spreads "
             "them)",
         )
@@ -216,6 +236,7 @@ def _limit_of_nobody(scenario: Scenario, channel: NotificationChannel, config: C
         each.append(f"of what {counted(clients, 'client')} send{'s' if clients == 1 else ''}")
     yield Finding(
         ("channels", channel, "rate_limit"),
+        "rate-limit-without-effect",
         f"is for each user, and each {' and '.join(each)} has one of its own: nothing is held back (users in the "
         "workload shares them)",
     )
@@ -236,6 +257,7 @@ def _without_a_provider(scenario: Scenario, channel: NotificationChannel, config
     if len(keys) > 1 and not fails and not config.failover and "provider" not in config.model_fields_set:
         yield Finding(
             ("channels", channel),
+            "failure-settings-without-effect",
             f"has no provider and meets no fault before the last arrivals: each attempt succeeds after 0s, and "
             f"{', '.join(keys[:-1])} and {keys[-1]} have nothing to do",
         )
@@ -247,6 +269,7 @@ def _reasons(channel: NotificationChannel, config: ChannelConfig) -> Iterator[Fi
             near = nearest(reason, _REASONS)
             yield Finding(
                 ("channels", channel, "retry", "per_reason", reason),
+                "unknown-reason",
                 "is the reason of no failure that comes in a scenario; "
                 + (f"did you mean {near}?" if near else f"they are {', '.join(_REASONS)}"),
             )
@@ -264,7 +287,8 @@ def _disciplines(scenario: Scenario, channel: NotificationChannel, config: Chann
     for name, settings in config.by_provider().items():
         if settings.provider.discipline == "critical_first":
             path = ("channels", channel, *(() if name == PRIMARY else ("failover", name)), "provider", "discipline")
-            yield Finding(path, f"critical_first, and {which}: it is first come, first served")
+            text = f"critical_first, and {which}: it is first come, first served"
+            yield Finding(path, "discipline-without-effect", text)
 
 
 def _per_s(scenario: Scenario, entry: ChannelWorkload | EventWorkload, channel: NotificationChannel) -> float:
@@ -322,6 +346,7 @@ def _room(scenario: Scenario) -> Iterator[Finding]:
         if arrive > most_live:
             yield Finding(
                 ("faults", str(number), "for"),
+                "more-pending-than-live",
                 f"{counted(round(arrive), 'notification')} arrive meanwhile, and a live notifier has at most "
                 f"{most_live:,} pending by default and refuses what is more; max_pending says so here",
             )
@@ -342,6 +367,7 @@ def _horizon(scenario: Scenario, channel: NotificationChannel, config: ChannelCo
         if opens and breaker.timeout > run_s:
             yield Finding(
                 ("channels", channel, *path, "circuit_breaker", "timeout"),
+                "breaker-open-above-run",
                 f"{duration(breaker.timeout)} is longer than the run of at most {duration(run_s)}: once open it stays "
                 "open",
             )
@@ -350,6 +376,7 @@ def _horizon(scenario: Scenario, channel: NotificationChannel, config: ChannelCo
         on_average = "" if config.retry.jitter == "none" else "on average "
         yield Finding(
             ("drain",),
+            "drain-below-retries",
             f"{duration(drain_s)} is shorter than the {duration(retry_s)} that all attempts of a notification on "
             f"{channel} take {on_average}in waits alone: what fails at the end of the arrivals is cut off in flight",
         )
@@ -368,12 +395,12 @@ def _expiries(scenario: Scenario) -> Iterator[Finding]:
             continue
         text = lint_expiry(scenario.channel_config(entry.channel), entry.expires_after)
         if text is not None:
-            yield Finding(("workload", str(number), "expires_after"), text)
+            yield Finding(("workload", str(number), "expires_after"), ENDS_EARLY, text)
         for channel in _way(scenario, entry.channel):
             shortest[channel] = min(entry.expires_after, shortest.get(channel, math.inf))
     for channel, expires_after in shortest.items():
-        for path, text in expiry_rules(scenario.channel_config(channel), expires_after):
-            yield Finding(("channels", channel, *path), text)
+        for path, rule, text in expiry_rules(scenario.channel_config(channel), expires_after):
+            yield Finding(("channels", channel, *path), rule, text)
 
 
 def _thinking(scenario: Scenario) -> Iterator[Finding]:
@@ -384,6 +411,7 @@ def _thinking(scenario: Scenario) -> Iterator[Finding]:
         if share_above(entry.think, math.nextafter(end_s, 0)) == 1:
             yield Finding(
                 ("workload", str(number), "think"),
+                "nothing-is-sent",
                 f"takes at least the {duration(end_s)} in which notifications arrive, and clients think before their "
                 "first one too: none is ever sent",
             )
@@ -398,6 +426,7 @@ def _instants(scenario: Scenario) -> Iterator[Finding]:
         if behind:
             yield Finding(
                 ("workload", str(number), "arrivals", "times"),
+                "arrivals-after-end",
                 f"{behind:,} of {len(times):,} are not before the {duration(end_s)} at which arrivals end: they do not "
                 "come",
             )
@@ -415,35 +444,39 @@ def _faults(scenario: Scenario) -> Iterator[Finding]:
         if fault.at >= run_s:
             yield Finding(
                 (*path, "at"),
+                "fault-after-end",
                 f"{duration(fault.at)} is after the end of the run at {duration(run_s)}: it has no effect",
             )
         elif fault.at >= end_s:
             yield Finding(
                 (*path, "at"),
+                "fault-after-arrivals",
                 f"{duration(fault.at)} is after the last arrivals at {duration(end_s)}: it affects only what is still "
                 "in flight then",
             )
         for key in _WITHOUT_EFFECT_AT_0:
             if getattr(fault, key) == 0:
-                yield Finding((*path, key), "0% injects nothing")
+                yield Finding((*path, key), NO_EFFECT, "0% injects nothing")
         if fault.clock_step == 0:
-            yield Finding((*path, "clock_step"), "0s changes nothing")
+            yield Finding((*path, "clock_step"), NO_EFFECT, "0s changes nothing")
         if fault.latency_factor == 1:
-            yield Finding((*path, "latency_factor"), "1 changes nothing")
+            yield Finding((*path, "latency_factor"), NO_EFFECT, "1 changes nothing")
         if fault.burst is not None and fault.burst.failure_rate == 0:
-            yield Finding((*path, "burst", "failure_rate"), "0% injects nothing")
+            yield Finding((*path, "burst", "failure_rate"), NO_EFFECT, "0% injects nothing")
         if fault.capacity is not None and all(
             _changes_no_capacity(scenario, fault, channel) for channel in fault.channel
         ):
-            yield Finding((*path, "capacity"), "is not below the provider's own: it changes nothing")
+            yield Finding((*path, "capacity"), NO_EFFECT, "is not below the provider's own: it changes nothing")
         lasts = run_s if fault.for_ is None else fault.for_
         if fault.flap is not None and fault.flap.up >= lasts:
             yield Finding(
                 (*path, "flap", "up"),
+                "flap-never-down",
                 f"{duration(fault.flap.up)} up comes first, and all lasts {duration(lasts)}: it is never down",
             )
         if all(channel in quiet for channel in fault.channel):
-            yield Finding((*path, "channel"), f"nothing arrives on {' and '.join(fault.channel)}: it has no effect")
+            text = f"nothing arrives on {' and '.join(fault.channel)}: it has no effect"
+            yield Finding((*path, "channel"), NOTHING_ARRIVES, text)
 
 
 def _operations(scenario: Scenario) -> Iterator[Finding]:
@@ -452,6 +485,7 @@ def _operations(scenario: Scenario) -> Iterator[Finding]:
         if operation.at >= run_s:
             yield Finding(
                 ("operations", str(index), "at"),
+                "operation-after-end",
                 f"{duration(operation.at)} is after the end of the run at {duration(run_s)}: it is never carried out",
             )
 
@@ -472,16 +506,15 @@ def _expectations(scenario: Scenario) -> Iterator[Finding]:
         path = ("expect", str(index))
         where = next((channel for channel in quiet if channel in expectation.path), None)
         if where is not None:
-            yield Finding(
-                path, f"nothing arrives on {where}: counts stay 0 there, and a share or a time of nothing never holds"
-            )
+            text = f"nothing arrives on {where}: counts stay 0 there, and a share or a time of nothing never holds"
+            yield Finding(path, NOTHING_ARRIVES, text)
         elif expectation.path[-1] == "sent_fraction":
             shares = (0.0, 1e-9, 0.5, expectation.value, 1.0)
             outcomes = {_holds(expectation, share) for share in shares if 0 <= share <= 1}
             if outcomes == {True}:
-                yield Finding(path, "always holds, as a share is between 0 and 1")
+                yield Finding(path, "expectation-always-holds", "always holds, as a share is between 0 and 1")
             elif outcomes == {False}:
-                yield Finding(path, "never holds, as a share is between 0 and 1")
+                yield Finding(path, "expectation-never-holds", "never holds, as a share is between 0 and 1")
 
 
 def _holds(expectation: Expectation, value: float) -> bool:

@@ -353,3 +353,49 @@ def test_the_file_of_a_store_is_not_changed_and_a_service_is_asked_for(store_fil
         result = invoke(*given)
         assert result.exit_code == 2
         assert result.stderr == "--store: a file is only looked at; wanted the --url of a running service\n"
+
+
+@asynccontextmanager
+async def shell_with_a_served_one() -> AsyncGenerator[Shell]:
+    """Open a service in which `a`, whose fallback was sent, and `b` are dead letters."""
+    channels = {"email": {"fallback": {"channel": "sms"}}, "sms": {}}
+    async with desk(channels=channels) as at, served(app_of(at)) as url:
+        await at.die(command("a", message="bad: x", addresses={SMS: "+4670"}), command("b", message="bad: x"), pace=0)
+        await at.letters.retry("a/sms", by="ann", edit={"message": "Hello"})
+        await at.notifier.wait_until_quiet()
+        yield Shell(at, url)
+
+
+async def test_served_ones_are_marked_and_left_out_unless_told_so():
+    async with shell_with_a_served_one() as at:
+        listed = (await at.run("list")).stdout.splitlines()
+        assert [line.split()[-1] == "served" for line in listed] == [True, True, False]
+        assert "a  dead letter, served" in (await at.run("show", "a")).stdout
+        refused = await at.run("retry", "a", code=1)
+        assert "'a' is served: its fallback" in refused.stderr
+        dry = (await at.run("bulk", "retry", "--dry-run")).stdout
+        assert "would retry 1 dead letters, and leave out 1 that is served" in dry
+        assert "left out as served" not in (await at.run("bulk", "discard", "--dry-run")).stdout
+        assert (await at.run("bulk", "discard", "--why", "x", "--yes", "--served", "include", code=2)).stderr == (
+            "--served: wanted it only with retry; a discard takes all that fit\n"
+        )
+        done = (await at.run("bulk", "retry", "--yes")).stdout
+        assert "finished, 1 of 2 done, 1 left out as served" in done
+        (run,) = (await at.run("bulks")).stdout.splitlines()[1:]
+        assert run.split()[3:8] == ["2", "1", "0", "1", "0"]
+        assert (await at.run("retry", "a", "--served", "include")).stdout == "'a' is being tried again\n"
+
+
+async def test_the_file_of_a_store_says_so_too(tmp_path):
+    path = tmp_path / "store.db"
+    async with SqliteStore.open(path) as store:
+        channels = {"email": {"fallback": {"channel": "sms"}}, "sms": {}}
+        async with desk(store, channels=channels) as at:
+            await at.die(command("a", message="bad: x", addresses={SMS: "+4670"}), pace=0)
+            await at.notifier.wait_until_quiet()
+            assert await at.letters.retry("a/sms", by="ann", edit={"message": "Hello"})
+            await at.notifier.wait_until_quiet()
+    listed = json.loads((await trio.to_thread.run_sync(invoke, "list", "--store", f"sqlite:{path}", "--json")).stdout)
+    assert [(letter["id"], letter["served"]) for letter in listed["dead_letters"]] == [("a", True)]
+    shown = (await trio.to_thread.run_sync(invoke, "show", "a", "--store", f"sqlite:{path}")).stdout
+    assert "a  dead letter, served" in shown

@@ -519,7 +519,7 @@ def test_a_further_provider_may_be_the_one_that_says_so():
 
 
 def test_a_finding_is_its_path_and_its_text():
-    assert str(Finding(("channels", "sms", "timeout"), "is short")) == "channels.sms.timeout: is short"
+    assert str(Finding(("channels", "sms", "timeout"), "too-short", "is short")) == "channels.sms.timeout: is short"
 
 
 DURATIONS = st.floats(1e-9, 1e9)

@@ -230,3 +230,34 @@ async def test_breakers_are_shown_with_their_history_and_ordered_about(autojump_
         assert [(each["action"], each["about"], each["why"]) for each in trail["audit"]] == [
             ("breaker force-open", "email", "asked to")
         ]
+
+
+async def test_served_letters_say_so_and_are_retried_only_where_that_is_asked_for(autojump_clock):
+    channels = {"email": {"fallback": {"channel": "sms"}}, "sms": {}}
+    async with asked(channels=channels) as client:
+        await client.at.die(command("a", message="bad: x", addresses={SMS: "+4670"}), command("b", message="bad: x"))
+        await client.at.letters.retry("a/sms", by="ann", edit={"message": "Hello"})
+        await client.at.notifier.wait_until_quiet()
+        _, page = await client.get("/api/dead-letters")
+        assert {letter["id"]: letter["served"] for letter in page["dead_letters"]} == {"a": True, "b": False}
+        assert (await client.get("/api/dead-letters/a"))[1]["dead_letter"]["served"]
+        status, answer = await client.post("/api/dead-letters/a/retry", {"edit": {"message": "Hello"}})
+        assert (status, "'a' is served" in answer["detail"]) == (409, True)
+        assert (await client.post("/api/dead-letters/a/retry", {"served": True}))[0] == 422
+
+        retry_all = {"action": "retry", "filter": {}}
+        _, dry = await client.post("/api/dead-letters/bulk", retry_all | {"dry_run": True})
+        assert (dry["count"], dry["left_out"], [each["id"] for each in dry["sample"]]) == (1, 1, ["b"])
+        _, dry = await client.post("/api/dead-letters/bulk", retry_all | {"dry_run": True, "served": "include"})
+        assert (dry["count"], dry["left_out"]) == (2, 0)
+        _, run = await client.post("/api/dead-letters/bulk", retry_all)
+        assert (run["total"], run["left_out"], run["served"]) == (2, 1, "exclude")
+        await client.at.notifier.wait_until_quiet()
+        discard = {"action": "discard", "filter": {}, "why": "x", "served": "include"}
+        status, answer = await client.post("/api/dead-letters/bulk", discard)
+        assert (status, answer["problems"][0][:27]) == (422, "served: wanted it only with")
+
+        edit = {"edit": {"message": "Hello"}, "served": "include"}
+        assert (await client.post("/api/dead-letters/a/retry", edit))[0] == 200
+        await client.at.notifier.wait_until_quiet()
+        assert client.at.provider.ids == ["a/sms", "a"]

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
 
 from actors.domain.audit import AuditEntry
 from actors.domain.codec import Damaged, check_seal, checksum, decode_command, encode_event, seal
+from actors.domain.requests import Request
 from actors.domain.suppressions import Key, Suppression
 from actors.domain.user_preferences import UserPreferences
 from actors.errors import Overtaken
@@ -99,6 +100,11 @@ class Batch(Promise):
         """Take in what a user has set from now on; None: nothing."""
         self.turns[-1].preferences[user_id] = preferences
 
+    def belong(self, notification_id: str, request: Request | None) -> None:
+        """Take in of which request a notification is, and whether that was delivered; None: it is forgotten."""
+        row = None if request is None else (notification_id, request.request_id, request.delivered)
+        self.turns[-1].requests[notification_id] = row
+
 
 class _Turn:
     """Changes of which each is of another notification, so that those of a kind may be written together."""
@@ -114,6 +120,7 @@ class _Turn:
         "preferences",
         "remembered",
         "requested",
+        "requests",
         "suppressions",
     )
 
@@ -131,6 +138,7 @@ class _Turn:
         self.marks: dict[str, Mark | None] = {}
         self.suppressions: dict[Key, Suppression | None] = {}
         self.preferences: dict[str, UserPreferences | None] = {}
+        self.requests: dict[str, tuple[str, str, bool] | None] = {}
 
     def request(self, seq: int, event: NotificationEvent, acceptance: Acceptance, written: bytes) -> None:
         """Take an acceptance in, with its number and its command."""
@@ -194,6 +202,8 @@ class _Turn:
             self._write_suppressions(sql)
         if self.preferences:
             self._write_preferences(sql)
+        if self.requests:
+            _write_requests(sql, self.requests)
 
     def _leave_out_what_is_known(self, sql: sqlite3.Connection, remembered: RememberedRows) -> None:
         """Do not accept what has an id that is remembered."""
@@ -239,6 +249,12 @@ class _Turn:
             else:
                 rows += (user_id, preferences.written())
         _insert(sql, "INSERT OR REPLACE INTO preferences VALUES", 2, rows)
+
+
+def _write_requests(sql: sqlite3.Connection, requests: Mapping[str, tuple[str, str, bool] | None]) -> None:
+    _delete(sql, "requests", [notification_id for notification_id, row in requests.items() if row is None])
+    rows = [value for row in requests.values() if row is not None for value in row]
+    _insert(sql, "INSERT OR REPLACE INTO requests VALUES", 3, rows)
 
 
 _REMEMBER = (

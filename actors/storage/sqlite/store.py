@@ -36,6 +36,7 @@ import trio
 
 from actors.domain.audit import AuditEntry
 from actors.domain.codec import encode_command, encode_events
+from actors.domain.requests import Request
 from actors.domain.store import LeaseLost, SettingsChange, StoredHistory
 from actors.domain.suppressions import normal_address, suppression_from
 from actors.errors import StoreError, StoreFailed, Unstorable
@@ -45,6 +46,7 @@ from actors.messages import (
     NotificationEvent,
     NotificationRedriven,
     NotificationRequested,
+    NotificationSent,
     SendNotification,
 )
 from actors.storage.clock_steps import Clocks
@@ -60,6 +62,7 @@ from actors.storage.sqlite.reading import (
     audit_entries,
     closed_history,
     recalled,
+    requests_in,
 )
 
 logger = logging.getLogger(__name__)
@@ -170,10 +173,12 @@ class SqliteStore(StoreOnDisk, SqliteHistories):
             if closes_case(entry, event):
                 written = encode_command(entry.command)
                 history = encode_events((*entry.events, event))
+        request_before = self._requests.of(event.notification_id)
         super().commit(event, command)
         self._seq += 1
         with self._news:
             batch = self._batch_to_fill()
+            self._write_request(batch, event, request_before)
             if kind is NotificationRequested:
                 steady_ns = event.epoch_ns + event.at_ns - batch.ahead_ns
                 acceptance = Acceptance(self._open[event.notification_id], steady_ns)
@@ -186,6 +191,15 @@ class SqliteStore(StoreOnDisk, SqliteHistories):
                 key = command.channel, normal_address(command.channel, command.recipient)
                 batch.suppress(key, self.suppressions.stored_at(key))
         return batch
+
+    def _write_request(self, batch: Batch, event: NotificationEvent, before: Request | None) -> None:
+        """Write what this event means for the request of its notification, in the same transaction."""
+        request = self._requests.of(event.notification_id)
+        if request is None:
+            for member in () if before is None else before.members:
+                batch.belong(member, None)
+        elif isinstance(event, (NotificationRequested, NotificationSent)):
+            batch.belong(event.notification_id, request)
 
     def note(self, entry: AuditEntry) -> Effect:
         """Hand over an entry of the audit trail; see :meth:`Store.note`.
@@ -363,6 +377,8 @@ class SqliteStore(StoreOnDisk, SqliteHistories):
         """Read what has not ended, and dead letters, into memory; and find out how old remembered ids are."""
         try:
             self._seq = self.replay(sql)
+            stale = [member for member, *_ in requests_in(sql) if self._requests.of(member) is None]
+            sql.executemany("DELETE FROM requests WHERE notification_id = ?", [(member,) for member in stale])
             self._be_careful(marks.begin(sql, self._open))
             self._resume_clock(sql)
         except UNREADABLE as error:
