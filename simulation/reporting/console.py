@@ -13,11 +13,18 @@ from rich.table import Table
 from actors.formatting import plain_number
 from simulation.results.formatting import NOTHING, amplification_text, duration_text, refusal_cause
 from simulation.results.result import REPORT_FILE, Result
+from simulation.running.deciding import decision_text
 
 WIDTH_OF_A_FILE = 120
 """In a file or a pipe there is no terminal whose width could be taken."""
 WIDEST = 10_000
 """Of a table, however narrow the terminal is."""
+
+_MARKS = {
+    True: "[green]holds[/green]",
+    False: "[bold red]FAILS[/bold red]",
+    None: "[yellow]undecided[/yellow]",
+}
 
 
 def print_result(result: Result, directory: Path | None) -> None:
@@ -34,10 +41,11 @@ def print_result(result: Result, directory: Path | None) -> None:
     print_table(_figures_table(summary))
     if refused := summary["refused_arrivals"]:
         console.print(f"{refused:,} arrivals refused: {refusal_cause(result.scenario)}", highlight=False)
-    for expectation in summary["expectations"]:
-        mark = "[green]holds[/green]" if expectation["holds"] else "[bold red]FAILS[/bold red]"
-        value = NOTHING if expectation["value"] is None else plain_number(expectation["value"], 6)
-        console.print(f"{mark}  {escape(expectation['text'])}  [dim]is {value}[/dim]", highlight=False)
+    for expectation, entry in zip(result.scenario.expect, summary["expectations"], strict=True):
+        value = NOTHING if entry["value"] is None else plain_number(entry["value"], 6)
+        decided = decision_text(expectation, entry)
+        told = "; ".join([f"is {value}", *([decided] if decided else [])])
+        console.print(f"{_MARKS[entry['holds']]}  {escape(entry['text'])}  [dim]{told}[/dim]", highlight=False)
     if result.checked:
         console.print(f"[dim]checked: {len(result.checked)} invariants[/dim]", highlight=False)
     console.print(f"[dim]digest {summary['digest']}[/dim]", highlight=False, soft_wrap=True)

@@ -159,10 +159,11 @@ def _fallbacks_in_a_circle(channels: Any) -> Iterator[Finding]:
 
 def _expectations(expect: Any, used: Mapping[NotificationChannel, Sequence[str]]) -> Iterator[Finding]:
     shape = summary_shape(used)
-    for index, text in enumerate(expect if isinstance(expect, list) else ()):
+    for index, entry in enumerate(expect if isinstance(expect, list) else ()):
+        is_text = not isinstance(entry, dict)
         try:
-            problem = Expectation.parse(text).problem(shape)
+            problem = Expectation.parse(entry if is_text else entry.get("that")).problem(shape)
         except PydanticCustomError:
             continue  # the model says so
         if problem is not None:
-            yield ("expect", index), problem
+            yield ("expect", index) if is_text else ("expect", index, "that"), problem

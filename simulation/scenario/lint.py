@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 from actors.domain.attempts import TIMED_OUT
 from actors.errors import ConfigurationError
@@ -33,7 +32,6 @@ from simulation.scenario import (
     ChannelWorkload,
     ClosedWorkload,
     EventWorkload,
-    Expectation,
     Scenario,
     overrides as changes,
 )
@@ -425,18 +423,11 @@ def _expectations(scenario: Scenario) -> Iterator[Finding]:
             )
         elif expectation.path[-1] == "sent_fraction":
             shares = (0.0, 1e-9, 0.5, expectation.value, 1.0)
-            outcomes = {_holds(expectation, share) for share in shares if 0 <= share <= 1}
+            outcomes = {expectation.holds_of(share) for share in shares if 0 <= share <= 1}
             if outcomes == {True}:
                 yield Finding(path, "always holds, as a share is between 0 and 1")
             elif outcomes == {False}:
                 yield Finding(path, "never holds, as a share is between 0 and 1")
-
-
-def _holds(expectation: Expectation, value: float) -> bool:
-    summary: Any = value
-    for key in reversed(expectation.path):
-        summary = {key: summary}
-    return expectation.evaluate(summary)[1]
 
 
 def _without_arrivals(scenario: Scenario) -> list[NotificationChannel]:

@@ -38,7 +38,7 @@ from actors.settings.quantities import (
     wanted,
 )
 from simulation.scenario.arrivals import Arrivals
-from simulation.scenario.expectations import Expectation
+from simulation.scenario.expectations import Entry as ExpectEntry
 from simulation.scenario.operations import Operation
 from simulation.scenario.schedule import ScheduleConfig
 from simulation.scenario.sweep import Sweep
@@ -339,8 +339,8 @@ class Scenario(Settings):
     schedule: ScheduleConfig | None = None
     """In which order ready messages are taken where the actor system promises none. None: first come, first served."""
 
-    expect: tuple[Expectation, ...] = ()
-    """What must hold of the summary, e.g. ``sent_fraction >= 0.99``; the run fails otherwise."""
+    expect: tuple[ExpectEntry, ...] = ()
+    """What must hold of the summary, e.g. ``sent_fraction >= 0.99``; the run fails otherwise. Or in a share of runs."""
 
     sweep: Sweep | None = None
     """Which settings to vary in a sweep."""

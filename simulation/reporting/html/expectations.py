@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from actors.formatting import counted
 from simulation.reporting.expectation_report import Wording, wording
 from simulation.reporting.html.words import count
+from simulation.running.deciding import decision_text
 
 if TYPE_CHECKING:
     from simulation.results.result import Result
@@ -15,8 +17,16 @@ class ExpectationResult(NamedTuple):
     """The result of one expectation."""
 
     text: str
-    holds: bool
+    holds: bool | None
+    """None: undecided."""
     words: Wording
+    decided: str
+    """What replicates show; empty where there are none, and none are needed."""
+
+    @property
+    def mark(self) -> tuple[str, str]:
+        """How it is drawn, and the result in a word."""
+        return {True: ("fine", "holds"), False: ("bad", "fails"), None: ("off", "undecided")}[self.holds]
 
 
 class Overall(NamedTuple):
@@ -34,21 +44,32 @@ class Overall(NamedTuple):
 
 
 def expectation_results(result: Result) -> list[ExpectationResult]:
-    """Return the result of each expectation: those that fail first, each in the order of the file."""
+    """Return the result of each expectation: first those that fail, then those that are undecided, each in the order of
+    the file."""
     found = [
-        ExpectationResult(expectation.text, outcome["holds"], wording(result, expectation, outcome["value"]))
+        ExpectationResult(
+            expectation.text,
+            outcome["holds"],
+            wording(result, expectation, outcome["value"]),
+            decision_text(expectation, outcome),
+        )
         for expectation, outcome in zip(result.scenario.expect, result.summary["expectations"], strict=True)
     ]
-    return sorted(found, key=lambda each: each.holds)
+    return sorted(found, key=lambda each: (False, None, True).index(each.holds))
 
 
 def overall(found: list[ExpectationResult]) -> Overall:
     """Return the result of all of them together."""
-    failing = sum(not each.holds for each in found)
+    failing = sum(each.holds is False for each in found)
+    undecided = sum(each.holds is None for each in found)
     if not found:
         return Overall(
             "off", "–", "No expectations", "The scenario expects nothing, so the run neither holds nor fails."
         )
+    if undecided and not failing:
+        verb = "is" if undecided == 1 else "are"
+        text = f"{count(undecided)} of {counted(len(found), 'expectation')} {verb} undecided; none fails."
+        return Overall("off", "–", "Undecided", text)
     if len(found) == 1:
         text = "The one expectation does not hold." if failing else "The one expectation holds."
     elif failing:
