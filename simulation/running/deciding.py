@@ -132,7 +132,7 @@ def held_in(summary: Mapping[str, Any], scenario: Scenario) -> Held:
     return tuple(expectation.holds_of(entry["value"]) for expectation, entry in entries)
 
 
-def decision_text(expectation: Expectation, entry: Mapping[str, Any]) -> str:
+def decision_text(expectation: Expectation, entry: Mapping[str, Any], option: str = "--replicates") -> str:
     """Return in a few words what replicates show: ``held in 299 of 299 runs, so in 99% to 100% of all``.
 
     Without any, what it takes to decide an expectation of a share of runs, and nothing of another.
@@ -140,10 +140,11 @@ def decision_text(expectation: Expectation, entry: Mapping[str, Any]) -> str:
     Args:
         expectation: which.
         entry: of the summary.
+        option: that does replicates.
     """
     share, runs = expectation.share, entry.get("runs")
     if runs is None:
-        return "" if share is None else f"undecided by one run: it takes --replicates {fewest_runs(share)} or more"
+        return "" if share is None else f"undecided by one run: it takes {option} {fewest_runs(share)} or more"
     low, high = (f"{plain_number(bound * 100, 4)}%" for bound in entry["interval"])
     return f"held in {entry['held']:,} of {counted(runs, 'run')}, so in {low} to {high} of all"
 
