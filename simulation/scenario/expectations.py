@@ -31,7 +31,6 @@ _COMPARE: dict[str, Callable[[Any, Any], bool]] = {
 _FORM = re.compile(r"\s*([A-Za-z0-9_./-]+)\s*(>=|<=|==|!=|>|<)\s*(\S+(?:\s\S+)*)\s*", re.ASCII)
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 _IS = {MetricKind.TEXT: "text", MetricKind.LIST: "a list", MetricKind.SEED: "the run's seed"}
-_OF_RUNS = re.compile(r"\s*(\S.*?)\s+of\s+runs\s*", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,8 +125,8 @@ class Expectation:
 
 
 def _share_of_runs(value: Any, _unit_required: bool) -> float | None:
-    match = _OF_RUNS.fullmatch(value) if isinstance(value, str) else None
-    share = parse_share(match[1]) if match else None
+    words = value.split() if isinstance(value, str) else []
+    share = parse_share(" ".join(words[:-2])) if words[-2:] == ["of", "runs"] else None
     return share if share is not None and 0 < share < 1 else None
 
 
