@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from simulation.reporting.html import report as report
     from simulation.results.result import Result as Result
     from simulation.results.saved_result import SavedResult as SavedResult, open_result as open_result
+    from simulation.running.deciding import decide as decide
     from simulation.running.live_run import run_live as run_live
     from simulation.running.runner import run as run
     from simulation.running.traces.recording import record as record
@@ -57,6 +58,7 @@ _HOME_OF = {
         "simulation.reporting.html": "report",
         "simulation.results.result": "Result",
         "simulation.results.saved_result": "SavedResult open_result",
+        "simulation.running.deciding": "decide",
         "simulation.running.live_run": "run_live",
         "simulation.running.runner": "run",
         "simulation.running.traces.recording": "record",

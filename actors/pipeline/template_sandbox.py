@@ -214,6 +214,7 @@ def _check_growth(name: str, value: Any, arguments: tuple[Any, ...], named: Mapp
 # ── what is counted ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 
+@functools.cache  # Jinja's are the same in every environment, of which each run of a scenario makes four
 def _counted(name: str, function: Any) -> Callable[..., Any]:
     """Return a filter or a test that costs steps."""
     skipped = 0 if getattr(function, "jinja_pass_arg", None) is None else 1  # Jinja's own argument goes first

@@ -180,8 +180,8 @@ def describe(annotation: Any) -> str:
         return "one of " + ", ".join(map(str, arguments))
     kind = get_origin(annotation) or annotation
     if isinstance(kind, type):
-        if issubclass(kind, Settings):
-            return kind.wanted_text
+        if (text := getattr(kind, "wanted_text", None)) is not None:
+            return str(text)
         if issubclass(kind, Enum):
             return "one of " + ", ".join(str(member.value) for member in kind)
         if issubclass(kind, bool):

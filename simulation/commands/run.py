@@ -13,6 +13,8 @@ from simulation.commands.scenario_files import Annotate, Files, Messages, findin
 from simulation.commands.shared import (
     Exit,
     Sets,
+    Workers,
+    exits_in_words,
     json_option,
     jsonl_option,
     option,
@@ -57,8 +59,18 @@ def run(
     check: Annotated[
         bool, typer.Option("--check", help="Check all invariants that apply, and stop at the first breach.")
     ] = False,
+    replicates: Annotated[
+        int | None,
+        option(
+            "Run so many consecutive seeds at most, until each expectation 'in: 99% of runs' is decided with 95% "
+            "confidence; 99% takes 299 runs without a failure. Other expectations must hold with the first seed.",
+            min=1,
+        ),
+    ] = None,
+    workers: Workers = None,
 ) -> None:
-    """Run scenarios. Exit code 0: all expectations hold; 1: one does not; 2: bad input; 3: an invariant broke."""
+    """Run scenarios. Exit code 0: no expectation fails, though one may be undecided; 1: one does; 2: bad input; 3: an
+    invariant broke; 4: a worker process is gone."""
     from actors.errors import ConfigurationError, InvariantBreach
     from simulation.reporting.terminal import watch_run
     from simulation.results.reproduce import Origin, shell_command
@@ -67,6 +79,8 @@ def run(
     output = RunOutput(messages, as_json=as_json, as_jsonl=as_jsonl, markdown=markdown)
     if record is not None and len(files) > 1:
         refuse([f"--record {record}: wanted one scenario file, got {len(files)}"])
+    if workers is not None and replicates is None:
+        refuse([f"--workers {workers}: wanted it with --replicates, whose runs they share"])
     with output.summarized(len(files)):
         scenarios, problems = load_all(files, sets or [], seed)
         if problems:
@@ -99,6 +113,8 @@ def run(
                 messages.problem(text, "an invariant broke, which is a bug", file)
                 raise typer.Exit(Exit.INVARIANT_BROKEN) from None
             result.origin = Origin(file, tuple(sets or []))
+            if replicates is not None:
+                _decide(result, file, replicates, workers, check=check, quiet=as_json)
             holds &= result.holds
             unsaved = None if directory is None else save(result, directory)
             output.add(file, result, directory if unsaved is None else None, again)
@@ -128,6 +144,15 @@ def _directories(files: Sequence[Path], out: Path | None) -> list[Path | None]:
         if directory in directories[:number]:
             refuse([f"--out {out}: {files[number]} and another file are both called {directory.name}"])
     return list(directories)
+
+
+def _decide(result: Result, file: Path, replicates: int, workers: int | None, *, check: bool, quiet: bool) -> None:
+    """Run the seeds that follow, and note in the summary what all show of the expectations."""
+    from simulation.reporting.terminal import watch_runs
+    from simulation.running.deciding import decide
+
+    with exits_in_words(file, None), watch_runs(quiet=quiet) as progress:
+        decide(result, replicates, workers=workers, invariants="all" if check else "default", progress=progress)
 
 
 def _runner(scenario: Scenario) -> Callable[..., Result]:

@@ -67,7 +67,7 @@ def expectation_commands(result: Result, file: Path, places: list[Place]) -> lis
     which = f"{result.summary['scenario']}, seed {result.summary['seed']}"
     commands = []
     for expectation, place in zip(in_words(result), places, strict=True):
-        if expectation.holds:
+        if expectation.holds is not False:
             continue
         value, wanted, off = expectation.words
         title = f"{expectation.text} does not hold"

@@ -14,12 +14,19 @@ from rich.table import Table
 from actors.formatting import counted, plain_number
 from simulation.results.formatting import NOTHING, amplification_text, duration_text, quantile_text, value_text
 from simulation.results.result import REPORT_FILE, Result
+from simulation.running.deciding import decision_text
 from simulation.scenario.identity import entries_apart
 
 WIDTH_OF_A_FILE = 120
 """In a file or a pipe there is no terminal whose width could be taken."""
 WIDEST = 10_000
 """Of a table, however narrow the terminal is."""
+
+_MARKS = {
+    True: "[green]holds[/green]",
+    False: "[bold red]FAILS[/bold red]",
+    None: "[yellow]undecided[/yellow]",
+}
 
 
 def print_result(result: Result, directory: Path | None) -> None:
@@ -39,10 +46,11 @@ def print_result(result: Result, directory: Path | None) -> None:
     if served := _left_out_as_served(result):
         what = "1 dead letter is" if served == 1 else f"{served:,} dead letters are"
         console.print(f"{what} served, and left out of redrives: the fallback was delivered or is under way")
-    for expectation in summary["expectations"]:
-        mark = "[green]holds[/green]" if expectation["holds"] else "[bold red]FAILS[/bold red]"
-        value = value_text(expectation, lambda value: plain_number(value, 6))
-        console.print(f"{mark}  {escape(expectation['text'])}  [dim]is {value}[/dim]", highlight=False)
+    for expectation, entry in zip(result.scenario.expect, summary["expectations"], strict=True):
+        value = value_text(entry, lambda value: plain_number(value, 6))
+        decided = decision_text(expectation, entry)
+        told = "; ".join([f"is {value}", *([decided] if decided else [])])
+        console.print(f"{_MARKS[entry['holds']]}  {escape(entry['text'])}  [dim]{told}[/dim]", highlight=False)
     if result.checked:
         console.print(f"[dim]checked: {len(result.checked)} invariants[/dim]", highlight=False)
     console.print(f"[dim]digest {summary['digest']}[/dim]", highlight=False, soft_wrap=True)

@@ -17,6 +17,7 @@ from simulation.results.counters import by_type
 from simulation.results.formatting import duration_text
 from simulation.results.result import Result
 from simulation.results.series import SeriesCounter, bucket_width_ns
+from simulation.running.deciding import decision_text
 from simulation.scenario import Expectation
 from simulation.scenario.metrics import DURATIONS, NEVER, MetricKind, metric_kind, path_of
 
@@ -116,14 +117,29 @@ class ExpectationResult(NamedTuple):
     text: str
     """The expectation, as it was written."""
 
-    holds: bool
+    holds: bool | None
+    """None: undecided."""
+
     words: Wording
+
+    decided: str
+    """What replicates show; empty where there are none, and none are needed."""
+
+    @property
+    def mark(self) -> tuple[str, str]:
+        """How it is drawn, and the result in a word."""
+        return {True: ("fine", "holds"), False: ("bad", "fails"), None: ("off", "undecided")}[self.holds]
 
 
 def in_words(result: Result) -> list[ExpectationResult]:
     """Return the result of each expectation of a run, in the order of the file."""
     return [
-        ExpectationResult(expectation.text, outcome["holds"], wording(result, expectation, outcome["value"]))
+        ExpectationResult(
+            expectation.text,
+            outcome["holds"],
+            wording(result, expectation, outcome["value"]),
+            decision_text(expectation, outcome),
+        )
         for expectation, outcome in zip(result.scenario.expect, result.summary["expectations"], strict=True)
     ]
 

@@ -36,7 +36,12 @@ class RunFacts(NamedTuple):
     @property
     def failing(self) -> list[ExpectationResult]:
         """The expectations that do not hold."""
-        return [each for each in self.expectations if not each.holds]
+        return [each for each in self.expectations if each.holds is False]
+
+    @property
+    def undecided(self) -> int:
+        """How many of the expectations are."""
+        return sum(each.holds is None for each in self.expectations)
 
 
 def markdown(runs: Sequence[RunFacts], problems: Sequence[str], of: int) -> str:
@@ -79,13 +84,15 @@ def _row(run: RunFacts) -> list[str]:
     if failing:
         result = f"**fails** {failing:,} of {counted(count, 'expectation')}"
     else:
-        result = f"meets {counted(count, 'expectation')}" if count else "expects nothing"
+        undecided = f", {run.undecided:,} undecided" if run.undecided else ""
+        result = f"meets {counted(count - run.undecided, 'expectation')}{undecided}" if count else "expects nothing"
     return [result, _plain(run.scenario), str(run.seed), f"`{run.digest[:DIGEST]}`"]
 
 
 def _failures(run: RunFacts) -> Iterator[list[str]]:
-    for text, _, (value, wanted, off) in run.failing:
-        yield [_plain(run.scenario), f"`{text}`", _plain(wanted), _plain(value), _plain(off or "")]
+    for each in run.failing:
+        value, wanted, off = each.words
+        yield [_plain(run.scenario), f"`{each.text}`", _plain(wanted), _plain(value), _plain(off or "")]
 
 
 def _table(headings: list[str], rows: Iterable[list[str]]) -> Iterator[str]:

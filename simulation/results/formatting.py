@@ -27,11 +27,14 @@ def line(kind: str, scenario: str, facts: Iterable[str]) -> str:
 def line_of_run(kind: str, summary: Mapping[str, Any]) -> str:
     """Return the line of a result of one run, of which only the summary is looked at: no table is made for it."""
     expectations = summary["expectations"]
-    failing = sum(not expectation["holds"] for expectation in expectations)
+    failing = sum(expectation["holds"] is False for expectation in expectations)
+    undecided = sum(expectation["holds"] is None for expectation in expectations)
     if not expectations:
         result = "no expectations"
     elif failing:
         result = f"{failing} of {counted(len(expectations), 'expectation')} not met"
+    elif undecided:
+        result = f"{undecided} of {counted(len(expectations), 'expectation')} undecided, others met"
     else:
         result = f"{counted(len(expectations), 'expectation')} met"
     sent = f"{summary['sent']:,} of {counted(summary['accepted'], 'notification')} sent"

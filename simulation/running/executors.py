@@ -7,7 +7,7 @@ import logging
 import math
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, CancelledError, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -65,7 +65,7 @@ class Executor(ABC):
         return self.map(do, tasks)
 
     @abstractmethod
-    def map(self, function: Callable[[T], R], arguments: Sequence[T]) -> Iterator[tuple[int, R]]:
+    def map(self, function: Callable[[T], R], arguments: Sequence[T]) -> Generator[tuple[int, R], None, None]:
         """Call a function with each argument, and yield what it returns with its place as soon as it is there.
 
         Args:
@@ -84,14 +84,27 @@ def do(task: Task) -> RunMetrics:
     Raises:
         InvariantBreach: it broke an invariant: a bug.
     """
+    summary = summary_of(task)
+    return RunMetrics({path: figure_at(summary, path) for path in metric_paths(task.scenario)}, summary["digest"])
+
+
+def summary_of(task: Task, **how: Any) -> dict[str, Any]:
+    """Do a run in this process, and return its summary.
+
+    Args:
+        task: the run.
+        how: further arguments of :func:`simulation.run`.
+
+    Raises:
+        InvariantBreach: it broke an invariant: a bug.
+    """
     from simulation.running.runner import run
 
     try:
-        summary = run(task.scenario, seed=task.seed).summary
+        return run(task.scenario, seed=task.seed, **how).summary
     except InvariantBreach as breach:
         changes = f" and {task.changes}" if task.changes else ""
         raise InvariantBreach(f"with seed {task.seed}{changes}: {breach}") from None
-    return RunMetrics({path: figure_at(summary, path) for path in metric_paths(task.scenario)}, summary["digest"])
 
 
 def figure_at(summary: Any, path: str) -> float | None:
@@ -152,7 +165,7 @@ def executor(workers: int | None = 1, cluster: Any = None) -> Iterator[Executor]
 
 
 class _Here(Executor):
-    def map(self, function: Callable[[T], R], arguments: Sequence[T]) -> Iterator[tuple[int, R]]:
+    def map(self, function: Callable[[T], R], arguments: Sequence[T]) -> Generator[tuple[int, R], None, None]:
         for place, argument in enumerate(arguments):
             yield place, function(argument)
 
@@ -165,7 +178,7 @@ class _Pool(Executor):
         self._workers = workers
         self._lost = lost
 
-    def map(self, function: Callable[[T], R], arguments: Sequence[T]) -> Iterator[tuple[int, R]]:
+    def map(self, function: Callable[[T], R], arguments: Sequence[T]) -> Generator[tuple[int, R], None, None]:
         waiting = iter(enumerate(arguments))
         places = {
             self._pool.submit(function, argument): place for place, argument in islice(waiting, self._workers * AHEAD)

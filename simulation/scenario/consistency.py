@@ -165,9 +165,9 @@ def _outline(scenario: dict[str, Any], used: Mapping[NotificationChannel, Sequen
     named = [(entry.get("name"), str(entry.get("event", entry.get("channel")))) for entry in workload]
     classes = {CRITICAL if entry.get("critical") is True else NORMAL for entry in workload}
     within: set[float] = set()
-    for text in expect if isinstance(expect, list) else ():
+    for entry in expect if isinstance(expect, list) else ():
         try:
-            within_s = Expectation.parse(text).within_s
+            within_s = Expectation.parse(entry.get("that") if isinstance(entry, dict) else entry).within_s
         except PydanticCustomError:
             continue  # the model says so
         within |= set() if within_s is None else {within_s}
@@ -193,10 +193,11 @@ def _names_twice(names: Sequence[str]) -> Iterator[Finding]:
 
 def _expectations(expect: Any, outline: Outline) -> Iterator[Finding]:
     shape = summary_shape(outline)
-    for index, text in enumerate(expect if isinstance(expect, list) else ()):
+    for index, entry in enumerate(expect if isinstance(expect, list) else ()):
+        is_text = not isinstance(entry, dict)
         try:
-            problem = Expectation.parse(text).problem(shape)
+            problem = Expectation.parse(entry if is_text else entry.get("that")).problem(shape)
         except PydanticCustomError:
             continue  # the model says so
         if problem is not None:
-            yield ("expect", index), problem
+            yield ("expect", index) if is_text else ("expect", index, "that"), problem

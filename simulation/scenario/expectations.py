@@ -1,18 +1,23 @@
-"""What a scenario expects of its run: ``dlq.peak <= 150``."""
+"""What a scenario expects of its run: ``dlq.peak <= 150``; or of a share of its runs with other seeds.
+
+An entry of `expect` is a text, or a mapping that one of its keys tells from others: with ``in`` a
+:class:`RunsExpectation`. All become an :class:`Expectation`.
+"""
 
 from __future__ import annotations
 
 import operator
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, ClassVar, TypeAlias
 
-from pydantic import GetCoreSchemaHandler
+from pydantic import Field, GetCoreSchemaHandler, ValidationInfo
 from pydantic_core import CoreSchema, core_schema
 
-from actors.settings.base import nearest
-from actors.settings.quantities import parse_duration, parse_rate, parse_share, wanted
+from actors.formatting import plain_number
+from actors.settings.base import Settings, nearest
+from actors.settings.quantities import Wanted, parse_duration, parse_rate, parse_share, wanted
 from simulation.scenario.metrics import (
     DURATIONS,
     MOVED,
@@ -42,15 +47,16 @@ _IS = {
     MetricKind.SEED: "the run's seed",
     MetricKind.VERSION: "that of the form it has",
 }
-_WANTED = "an expectation such as sent_fraction >= 0.99"
 
 
 @dataclass(frozen=True, slots=True)
 class Expectation:
     """A bound on one metric of the summary."""
 
-    text: str
-    """As it was written."""
+    wanted_text: ClassVar[str] = "an expectation such as sent_fraction >= 0.99"
+
+    bound: str
+    """As it was written: ``dlq.peak <= 150``."""
 
     path: tuple[str, ...]
     op: str
@@ -59,17 +65,27 @@ class Expectation:
     value: float
     """Durations in seconds, shares between 0 and 1, rates a second."""
 
-    def evaluate(self, summary: Mapping[str, Any]) -> tuple[float | None, bool]:
-        """Return the metric in `summary` and whether it is as expected.
+    share: float | None = None
+    """In what share of runs it is to hold, more than 0 and less than 1; None: in every run."""
+
+    @property
+    def text(self) -> str:
+        """All of it: ``dlq.peak <= 150``, or ``dlq.peak <= 150 in 99% of runs``."""
+        return self.bound if self.share is None else f"{self.bound} in {_of_runs(self.share)}"
+
+    def evaluate(self, summary: Mapping[str, Any]) -> tuple[float | None, bool | None]:
+        """Return the metric in `summary` and whether it is as expected; None where no single run decides that.
 
         A statistic of no values is None, and None never holds, not even for ``!=``: no run has shown it.
         """
+        value = self._value_in(summary)
+        return value, self.holds_of(value) if self.share is None else None
+
+    def _value_in(self, summary: Mapping[str, Any]) -> float | None:
         value: Any = summary
         for key in self.path:
             value = value.get(key) if isinstance(value, Mapping) else None
-        if isinstance(value, bool) or not isinstance(value, (int, float)):
-            return None, False
-        return value, self.holds_of(value)
+        return None if isinstance(value, bool) or not isinstance(value, (int, float)) else value
 
     def is_never(self, summary: Mapping[str, Any]) -> bool:
         """Tell whether it is about a quantile that is longer than any time, as so many were never delivered."""
@@ -79,7 +95,7 @@ class Expectation:
         return isinstance(above, Mapping) and above.get(self.path[-1]) is None and bool(above.get(NEVER))
 
     def holds_of(self, measured: float | None) -> bool:
-        """Return whether the metric is as expected; None is not."""
+        """Return whether the metric of one run is within the bound; None is not."""
         return measured is not None and _COMPARE[self.op](measured, self.value)
 
     @property
@@ -97,7 +113,7 @@ class Expectation:
         match = _FORM.fullmatch(text) if isinstance(text, str) else None
         value = _number(match[3]) if match else None
         if match is None or value is None:
-            raise wanted(_WANTED)
+            raise wanted(cls.wanted_text)
         keys = keys_of(match[1])
         if keys[-2:-1] == [WITHIN] and (seconds := parse_duration(keys[-1])):
             keys[-1] = within_name(seconds)
@@ -115,7 +131,7 @@ class Expectation:
             return f"wanted a single metric, such as {path_of((*self.path, *_first_metric(part)))}, got {path}"
         if part in NOT_METRICS:
             return f"wanted a metric of the summary, got {path}, which is {_IS[part]}"
-        match = _FORM.fullmatch(self.text)
+        match = _FORM.fullmatch(self.bound)
         written = match[3] if match else ""
         if not _NUMBER.fullmatch(written) and not _unit_fits(written, part):
             return f"wanted a number that fits {path} ({part}), got {written!r}"
@@ -127,13 +143,82 @@ class Expectation:
             return value if isinstance(value, cls) else cls.parse(value)
 
         return core_schema.no_info_plain_validator_function(
-            read, serialization=core_schema.plain_serializer_function_ser_schema(lambda value: value.text)
+            read, serialization=core_schema.plain_serializer_function_ser_schema(_written)
         )
 
     @classmethod
     def __get_pydantic_json_schema__(cls, _core: CoreSchema, _handler: Any) -> dict[str, Any]:
-        pattern = r"^\s*[A-Za-z0-9_./-]+(\([^()\s]+\))?\s*(>=|<=|==|!=|>|<)\s*\S+"
-        return {"type": "string", "pattern": pattern, "description": _WANTED}
+        return {
+            "type": "string",
+            "pattern": r"^\s*[A-Za-z0-9_./-]+(\([^()\s]+\))?\s*(>=|<=|==|!=|>|<)\s*\S+",
+            "description": cls.wanted_text,
+        }
+
+
+def _share_of_runs(value: Any, _unit_required: bool) -> float | None:
+    words = value.split() if isinstance(value, str) else []
+    share = parse_share(" ".join(words[:-2])) if words[-2:] == ["of", "runs"] else None
+    return share if share is not None and 0 < share < 1 else None
+
+
+class RunsExpectation(Settings):
+    """What is to hold in a share of runs with different seeds. `retrylab run --replicates` decides whether it does."""
+
+    wanted_text: ClassVar[str] = "{that: sent_fraction >= 0.99, in: 99% of runs}"
+
+    that: Expectation
+    """What is to hold in such a run."""
+
+    in_: Annotated[
+        float,
+        Wanted(
+            "a share of runs of more than 0% and less than 100% such as 99% of runs",
+            _share_of_runs,
+            {"type": "string", "pattern": r"^\s*[0-9]{1,2}(\.[0-9]+)?([eE]-[0-9]+)? ?%\s+of\s+runs\s*$"},
+        ),
+    ] = Field(alias="in")
+    """In what share of them, as ``99% of runs``."""
+
+    @property
+    def expectation(self) -> Expectation:
+        """The bound and the share."""
+        return replace(self.that, share=self.in_)
+
+
+class _Entry:
+    """The marker of an entry of `expect`: a text, or a mapping whose keys show what kind it is, so that its problems
+    are those of that kind alone."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        # The validator sees to the forms itself: of their union only the JSON Schema is made.
+        union = core_schema.union_schema([handler(source), handler.generate_schema(RunsExpectation)])
+        return core_schema.with_info_wrap_validator_function(
+            self._read,
+            union,
+            serialization=core_schema.plain_serializer_function_ser_schema(_written),
+        )
+
+    def _read(self, value: Any, _handler: Any, info: ValidationInfo) -> Expectation:
+        if isinstance(value, Expectation):
+            return value
+        if isinstance(value, Mapping):
+            return RunsExpectation.model_validate(value, context=info.context).expectation
+        return Expectation.parse(value)
+
+
+Entry: TypeAlias = Annotated[Expectation, _Entry()]
+"""An entry of `expect`."""
+
+
+def _written(expectation: Expectation) -> str | dict[str, str]:
+    """Return an expectation as a file has it."""
+    if expectation.share is None:
+        return expectation.bound
+    return {"that": expectation.bound, "in": _of_runs(expectation.share)}
+
+
+def _of_runs(share: float) -> str:
+    return f"{plain_number(share * 100, 12)}% of runs"
 
 
 def _number(text: str) -> float | None:

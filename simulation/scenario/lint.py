@@ -10,7 +10,6 @@ import math
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from actors.domain.attempts import TIMED_OUT
 from actors.errors import ConfigurationError
@@ -35,7 +34,6 @@ from simulation.scenario import (
     ChannelWorkload,
     ClosedWorkload,
     EventWorkload,
-    Expectation,
     Scenario,
     overrides as changes,
 )
@@ -510,18 +508,11 @@ def _expectations(scenario: Scenario) -> Iterator[Finding]:
             yield Finding(path, NOTHING_ARRIVES, text)
         elif expectation.path[-1] == "sent_fraction":
             shares = (0.0, 1e-9, 0.5, expectation.value, 1.0)
-            outcomes = {_holds(expectation, share) for share in shares if 0 <= share <= 1}
+            outcomes = {expectation.holds_of(share) for share in shares if 0 <= share <= 1}
             if outcomes == {True}:
                 yield Finding(path, "expectation-always-holds", "always holds, as a share is between 0 and 1")
             elif outcomes == {False}:
                 yield Finding(path, "expectation-never-holds", "never holds, as a share is between 0 and 1")
-
-
-def _holds(expectation: Expectation, value: float) -> bool:
-    summary: Any = value
-    for key in reversed(expectation.path):
-        summary = {key: summary}
-    return expectation.evaluate(summary)[1]
 
 
 def _without_arrivals(scenario: Scenario) -> list[NotificationChannel]:

@@ -40,7 +40,7 @@ from actors.settings.quantities import (
     wanted,
 )
 from simulation.scenario.arrivals import Arrivals
-from simulation.scenario.expectations import Expectation
+from simulation.scenario.expectations import Entry as ExpectEntry
 from simulation.scenario.metrics import Outline, entry_names
 from simulation.scenario.operations import Operation
 from simulation.scenario.schedule import ScheduleConfig
@@ -410,8 +410,8 @@ class Scenario(Settings):
     schedule: ScheduleConfig | None = None
     """In which order ready messages are taken where the actor system promises none. None: first come, first served."""
 
-    expect: tuple[Expectation, ...] = ()
-    """What must hold of the summary, e.g. ``sent_fraction >= 0.99``; the run fails otherwise."""
+    expect: tuple[ExpectEntry, ...] = ()
+    """What must hold of the summary, e.g. ``sent_fraction >= 0.99``; the run fails otherwise. Or in a share of runs."""
 
     sweep: Sweep | None = None
     """Which settings to vary in a sweep."""

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from simulation.testing.testkit import ActorKit, Recorded, SteppedLiveSystem
 
 SCENARIOS = "retrylab_scenarios"
+REPLICATES = "retrylab_replicates"
 SEED_MARKER = "retrylab_seed"
 BYTES_MAX = 4 * 2**20
 """A longer file is no scenario."""
@@ -53,6 +54,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="run each scenario file with N seeds, its own and those after it (default: 1)",
     )
     group.addoption(
+        "--retrylab-replicates",
+        metavar="N",
+        type=_at_least_1,
+        default=None,
+        help="run each scenario file that has expectations 'in: 99%% of runs' with up to N seeds, until these are "
+        f"decided; undecided ones are skipped (default: {REPLICATES} of the configuration, or 1)",
+    )
+    group.addoption(
         "--retrylab-runtime",
         choices=("simpy", "trio"),
         default="simpy",
@@ -64,6 +73,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "(default: files that look like one)",
         type="args",
         default=[],
+    )
+    parser.addini(
+        REPLICATES, "how many seeds expectations 'in: 99% of runs' may take, as --retrylab-replicates", default="1"
     )
 
 
@@ -97,7 +109,12 @@ def pytest_report_header() -> str | None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Make the plugin's markers known."""
+    """Make the plugin's markers known, and see that what is configured can be used."""
+    if config.getoption("--retrylab-replicates") is None:
+        try:
+            config.option.retrylab_replicates = _at_least_1(config.getini(REPLICATES))
+        except argparse.ArgumentTypeError as error:
+            raise pytest.UsageError(f"{REPLICATES}: {error}") from None
     config.addinivalue_line("markers", "retrylab_scenario: a test made from a scenario file")
     config.addinivalue_line(
         "markers",

@@ -11,6 +11,7 @@ import pytest
 
 from actors.errors import ConfigurationError, InvariantBreach
 from simulation.results.reproduce import shell_command
+from simulation.running.deciding import decide, decision_text
 from simulation.running.runner import run
 from simulation.scenario import Expectation, Scenario, load
 
@@ -79,13 +80,17 @@ class ScenarioFile(pytest.File):
         count = self.config.getoption("--retrylab-seeds")
         # The same text twice is the same test.
         expectations = list({expectation.text: expectation for expectation in self.scenario.expect}.values())
+        of_each_run = [expectation for expectation in expectations if expectation.share is None]
+        of_many_runs = [expectation for expectation in expectations if expectation.share is not None]
         for seed in range(self.scenario.seed, self.scenario.seed + count):
             suffix = f"[seed {seed}]" if count > 1 else ""
             yield RunItem.from_parent(self, name=RUNS + suffix, seed=seed)
-            for expectation in expectations:
+            for expectation in of_each_run:
                 yield ExpectationItem.from_parent(
                     self, name=expectation.text + suffix, seed=seed, expectation=expectation
                 )
+            for expectation in of_many_runs if seed == self.scenario.seed else ():
+                yield ShareItem.from_parent(self, name=expectation.text, seed=seed, expectation=expectation)
 
     @property
     def shown_path(self) -> str:
@@ -100,17 +105,31 @@ class ScenarioFile(pytest.File):
             try:
                 runtime = self.config.getoption("--retrylab-runtime")
                 self._outcome = run(self.scenario, seed=seed, runtime=runtime, invariants="all")
-            except InvariantBreach as breach:
-                # Without the command that it brings: that is for a caller who runs the scenario from Python.
-                report = InvariantBreach(breach.message, breach.invariant, breach.at_ns, breach.seed, breach.history)
-                self._outcome = NoResult("an invariant broke", f"an invariant broke, which is a bug\n{report}")
-            except ConfigurationError as error:
-                self._outcome = NoResult("cannot be run so", f"the scenario cannot be run so\n{error}")
+            except (InvariantBreach, ConfigurationError) as error:
+                self._outcome = _without_result(error)
         return self._outcome
+
+    def decided(self, seed: int, replicates: int) -> Result | NoResult:
+        """Return the result of the run with a seed, with what up to so many runs from this one on decide."""
+        outcome = self.outcome(seed)
+        if not isinstance(outcome, NoResult) and replicates > 1 and "replicates" not in outcome.summary:
+            try:
+                decide(outcome, replicates, invariants="all")
+            except (InvariantBreach, ConfigurationError) as error:
+                return _without_result(error)
+        return outcome
 
     def teardown(self) -> None:
         """Let go of the run."""
         self._outcome = None
+
+
+def _without_result(error: InvariantBreach | ConfigurationError) -> NoResult:
+    if isinstance(error, ConfigurationError):
+        return NoResult("cannot be run so", f"the scenario cannot be run so\n{error}")
+    # Without the command that it brings: that is for a caller who runs the scenario from Python.
+    report = InvariantBreach(error.message, error.invariant, error.at_ns, error.seed, error.history)
+    return NoResult("an invariant broke", f"an invariant broke, which is a bug\n{report}")
 
 
 class ScenarioItem(pytest.Item):
@@ -180,3 +199,27 @@ class ExpectationItem(ScenarioItem):
                 verdict(self.expectation, value),
                 "\n".join([*failure_text(outcome, self.expectation, value), "", self.again()]),
             )
+
+
+class ShareItem(ScenarioItem):
+    """One expectation of a share of runs: decided by the runs from the file's own seed on, or skipped."""
+
+    def __init__(self, *, expectation: Expectation, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.expectation = expectation
+
+    def runtest(self) -> None:
+        """See whether it holds in as many runs as it should."""
+        replicates = self.config.getoption("--retrylab-replicates")
+        outcome = self.parent.decided(self.seed, replicates)
+        if isinstance(outcome, NoResult):
+            raise DoesNotHold(outcome.headline, f"{outcome.text}\n\n{self.again(broken=True)}")
+        place = outcome.scenario.expect.index(self.expectation)
+        entry = outcome.summary["expectations"][place]
+        shown = decision_text(self.expectation, entry, "--retrylab-replicates")
+        if entry["holds"] is None:
+            pytest.skip(f"{self.name}: {shown if 'runs' not in entry else f'undecided, {shown}'}")
+        if not entry["holds"]:
+            path = shlex.quote(self.parent.shown_path)
+            look = f"look closer  retrylab run {path} --replicates {replicates}"
+            raise DoesNotHold(shown, f"{self.name} does not hold\n{shown}\n\n{look}")

@@ -1,13 +1,14 @@
 """The confirmation as a whole: how often what it says is wrong, over all that it tries."""
 
 import random
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 from scipy.stats import binom
 
-from simulation.experiments.tuning.chance import Decision
-from simulation.experiments.tuning.confirmation import REJECTED_MAX, compared, confirm
+from simulation.experiments.tuning.chance import Decision, plan
+from simulation.experiments.tuning.confirmation import REJECTED_MAX, compared, confirm, judge
 from simulation.experiments.tuning.goal import Goal, Objective
 from simulation.experiments.tuning.trial import Trial
 from simulation.running.executors import RunMetrics
@@ -105,3 +106,20 @@ def test_it_stops_after_ten():
     search = searched(30)
     assert confirm(search, Coins(1, [0.1] * 30, common=False)) == []
     assert [trial.number for trial in search.alive if trial.fresh] == list(range(1, REJECTED_MAX + 1))
+
+
+def test_one_that_falls_short_of_a_share_of_runs_is_hardly_ever_confirmed_however_well_the_rest_holds():
+    of_all, in_a_share = Expectation.parse("requests >= 0"), replace(Expectation.parse("sent >= 1"), share=0.8)
+    confirmed = {0.75: 0, 0.97: 0}
+    for probability in confirmed:
+        for seed in range(100):
+            found = searched(2)
+            goal = replace(found.goal, expectations=(of_all, in_a_share))
+            assert [part.probability for part in goal.parts] == [STATED, 0.8]
+            trial = Trial(1, Setting((), ""), None, goal)
+            judge(trial, Coins(seed, [0, probability], common=False), 0.05)
+            confirmed[probability] += trial.decision is Decision.CONFIRMED
+            if trial.decision is Decision.CONFIRMED:
+                assert len(trial.fresh) >= plan(STATED, 0.05)[0]  # as many as the rest takes
+    assert confirmed[0.75] <= 8
+    assert confirmed[0.97] >= 80

@@ -16,9 +16,12 @@ import simulation
 from actors.errors import ConfigurationError, InvariantBreach
 from simulation.experiments.paired import difference, mean_interval, share_interval
 from simulation.experiments.sweeping.journal import Journal
+from simulation.experiments.sweeping.printing import print_sweep
+from simulation.experiments.sweeping.result import save_sweep
 from simulation.running import executors
 from simulation.running.cache_key import scenario_hash
 from simulation.scenario import load
+from simulation.scenario.metrics import MetricKind
 
 SCENARIO = """
 name: contended
@@ -402,3 +405,50 @@ def test_what_cannot_be_run_is_told_before_anything_runs(path, arguments, proble
 def test_less_than_one_is_refused(path, arguments):
     with pytest.raises(ValueError, match="at least 1, got 0"):
         simulation.sweep(path, **arguments)
+
+
+# ── expectations of a share of runs ─────────────────────────────────────────────────────────────────────────────────
+
+FATES = """
+duration: 1s
+workload: [{channel: email, arrivals: {times: [0s]}}]
+channels: {email: {retry: {max_attempts: 1}, circuit_breaker: {enabled: false}}}
+expect:
+  - {that: sent == 1, in: 80% of runs}
+  - {that: delivery_time_s.max <= 1s, in: 99% of runs}
+"""
+
+
+def test_the_runs_of_a_cell_decide_what_is_expected_of_a_share_of_them(tmp_path, capsys):
+    path = tmp_path / "fates.yaml"
+    path.write_text(FATES)
+    swept = simulation.sweep(path, {"channels.email.provider.failure_rate": ["0%", "100%"]}, replicates=20)
+    assert "expectations_hold" not in swept.runs  # which no single run decides
+    good, bad = ([(one["holds"], one["held"], one["runs"]) for one in swept.decided(cell)] for cell in (0, 1))
+    assert good == [(True, 14, 14), (None, 20, 20)]
+    assert bad == [(False, 0, 3), (False, 0, 2)]  # what has no value holds in no run
+    document = swept.document()
+    assert [cell["expectations"] for cell in document["cells"]] == [swept.decided(0), swept.decided(1)]
+    assert json.loads(json.dumps(document, allow_nan=False)) == document
+    save_sweep(swept, tmp_path / "out")
+    assert simulation.open_sweep(tmp_path / "out").decided(0) == swept.decided(0)
+    print_sweep(swept, {"sent": MetricKind.COUNT}, "", tmp_path)
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "sent == 1 in 80% of runs" in printed
+    assert "holds, 14 of 14 undecided, 20 of 20" in printed
+    assert "fails, 0 of 3 fails, 0 of 2" in printed
+    with pytest.raises(ConfigurationError, match="wanted a cell of the sweep"):
+        swept.decided(2)
+
+
+def test_of_both_kinds_the_column_is_about_every_run(tmp_path):
+    path = tmp_path / "fates.yaml"
+    path.write_text(FATES + "  - accepted == 1\n")
+    swept = simulation.sweep(path, {"channels.email.provider.failure_rate": ["100%"]}, replicates=2)
+    assert swept.runs["expectations_hold"].to_list() == [1.0, 1.0]
+    assert (
+        "expectations"
+        not in simulation.sweep(
+            path, {"channels.email.provider.failure_rate": ["0%"]}, replicates=1, sets=["expect=[sent == 1]"]
+        ).document()["cells"][0]
+    )

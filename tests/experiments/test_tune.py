@@ -8,6 +8,7 @@ import pytest
 import simulation
 from actors.errors import ConfigurationError
 from simulation.experiments.tuning import tune as module
+from simulation.experiments.tuning.report import origin, report
 from simulation.experiments.tuning.tuning import TuningInterrupted
 from simulation.scenario import load
 
@@ -308,3 +309,60 @@ def test_without_anything_to_vary_it_says_how(deterministic):
 def test_numbers_out_of_their_range_are_refused(random, wrong):
     with pytest.raises(ValueError, match=r"^wanted "):
         module.tune(random, {ATTEMPTS: "1,2"}, **wrong)
+
+
+# ── expectations of a share of runs ─────────────────────────────────────────────────────────────────────────────────
+
+FATES = """
+name: fates
+seed: 3
+duration: 1s
+workload: [{channel: email, arrivals: {times: [0s]}}]
+channels:
+  email:
+    retry: {max_attempts: 5, initial_delay: 1s}
+    circuit_breaker: {enabled: false}
+    provider: {failure_rate: 10%}
+expect:
+  - {that: sent == 1, in: 95% of runs}
+"""
+
+
+@pytest.fixture
+def fates(tmp_path):
+    path = tmp_path / "fates.yaml"
+    path.write_text(FATES)
+    return path
+
+
+def test_the_cheapest_setting_that_meets_a_share_of_runs_is_found_and_no_cheaper_one(fates):
+    # One attempt is sent in 90% of runs, two in 99%.
+    tuning = simulation.tune(fates, {ATTEMPTS: "1..3"}, probability=0.5, replicates=10)
+    assert tuning.best.setting.values == ((ATTEMPTS, "2"),)
+    (margin,) = tuning.margins(tuning.best)
+    assert margin.held / margin.runs >= 0.95
+    assert margin.usual == 1.0  # in as many runs as wanted, and not in 50%
+    (part,) = tuning.goal.parts
+    assert part.probability == 0.95
+    text = report(tuning)
+    assert "the smallest where all expectations hold in their share of runs:" in text
+    evidence = f"confirmed in {margin.held} of {margin.runs} runs with fresh seeds (at least 95%, 95% confidence)"
+    assert evidence in text
+    assert evidence in origin(tuning, tuning.best)
+    assert tuning.document["expectations"] == ["sent == 1 in 95% of runs"]
+
+
+def test_one_that_fails_its_share_is_not_chosen_where_all_else_holds(fates):
+    expect = "expect=[{that: sent == 1, in: 80% of runs}, accepted == 1]"
+    sets = [expect, "channels.email.provider.failure_rate=40%"]
+    tuning = simulation.tune(fates, {ATTEMPTS: "1"}, replicates=5, probability=0.5, sets=sets)
+    assert not tuning.found
+    assert "meets the expectations in 50% of runs, or their own share of them" in report(tuning)
+    tuning = simulation.tune(fates, {ATTEMPTS: "5"}, replicates=5, probability=0.5, sets=sets)
+    assert "accepted == 1: confirmed in" in report(tuning)
+    assert "sent == 1: confirmed in" in report(tuning)
+
+
+def test_a_share_that_takes_too_many_runs_is_refused(fates):
+    with pytest.raises(ConfigurationError, match=r"wanted expectations of at most 99.9% of runs in a search, got"):
+        simulation.tune(fates, {ATTEMPTS: "1"}, sets=["expect=[{that: sent == 1, in: 99.95% of runs}]"])

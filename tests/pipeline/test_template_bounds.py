@@ -234,3 +234,11 @@ def test_reasons_are_short_whatever_the_client_has_named():
     assert len(reasons) == 3
     assert max(map(len, reasons)) <= REASON_LENGTH_MAX
     assert "known are order_confirm, welcome" in reasons[0]
+
+
+def test_what_is_counted_is_made_once_for_all_environments() -> None:
+    one, other = sandbox.BoundedEnvironment(), sandbox.BoundedEnvironment()
+    ours = ("upper", "join", "replace")
+    assert [one.filters[name] is other.filters[name] for name in ours] == [True] * 3
+    assert one.filters is not other.filters
+    assert one.tests["even"] is other.tests["even"]

@@ -2,11 +2,15 @@ from __future__ import annotations
 
 from typing import Any
 
+import jsonschema
 import pytest
+import yaml
 
+from actors.errors import ConfigurationError
 from actors.messages import NotificationChannel
-from simulation.scenario import Expectation
+from simulation.scenario import Expectation, json_schema, parse
 from simulation.scenario.metrics import NOT_METRICS, MetricKind, Outline, path_of, summary_shape
+from simulation.scenario.writing import write
 
 SUMMARY = {
     "sent_fraction": 0.99,
@@ -131,3 +135,81 @@ def test_no_bound_holds_on_what_is_never(op: str) -> None:
     assert expectation.evaluate(summary) == (None, False)
     assert expectation.is_never(summary)
     assert not expectation.is_never({"delivery_time_s": {"p99": None, "never": 0}})
+
+
+# ── in a share of runs ──────────────────────────────────────────────────────────────────────────────────────────────
+
+FILE = """\
+duration: 1m
+workload: [{channel: email, arrivals: {poisson: 1/s}}]
+expect:
+  - ENTRY
+"""
+
+
+def expecting(entry: str) -> str:
+    return FILE.replace("ENTRY", entry)
+
+
+def test_in_a_share_of_runs_the_bound_holds_of_a_run_and_no_run_decides_the_expectation() -> None:
+    (expectation,) = parse(expecting("{that: 'sent  >= 3', in: 99.5 %  of runs}")).expect
+    assert (expectation.text, expectation.bound) == ("sent >= 3 in 99.5% of runs", "sent >= 3")
+    assert expectation.share == pytest.approx(0.995)
+    assert (expectation.holds_of(3), expectation.holds_of(2), expectation.holds_of(None)) == (True, False, False)
+    assert expectation.evaluate({"sent": 5}) == (5, None)
+
+
+@pytest.mark.parametrize("share", ["99%", "99.9%", "50%", "0.1%", "99.99999%", "33.3333%"])
+def test_a_share_of_runs_is_written_as_it_is_read(share: str) -> None:
+    text = expecting(f"{{that: dlq.peak <= 100, in: {share} of runs}}")
+    scenario = parse(text)
+    assert scenario.expect[0].text == f"dlq.peak <= 100 in {share} of runs"
+    assert parse(write(scenario)) == scenario
+    jsonschema.validate(yaml.safe_load(text), json_schema())
+
+
+@pytest.mark.parametrize(
+    ("entry", "problems"),
+    [
+        (
+            "{that: dlq.peek <= 100, in: 99% of runs}",
+            [
+                "4:12: expect.0.that: wanted a metric of the summary, got dlq.peek; did you mean dlq.peak?",
+            ],
+        ),
+        (
+            "{that: sent, in: 100% of runs}",
+            [
+                "4:12: expect.0.that: wanted an expectation such as sent_fraction >= 0.99, got 'sent'",
+                "4:22: expect.0.in: wanted a share of runs of more than 0% and less than 100% such as 99% of runs, got "
+                "'100% of runs'",
+            ],
+        ),
+        (
+            "{in: 99%, of: runs}",
+            [
+                "4:5: expect.0.that: wanted an expectation such as sent_fraction >= 0.99, got nothing",
+                "4:10: expect.0.in: wanted a share of runs of more than 0% and less than 100% such as 99% of runs, got "
+                "'99%'",
+                "4:15: expect.0.of: unknown key; known are that, in",
+            ],
+        ),
+        (
+            "{that: {that: sent >= 3, in: 9% of runs}, in: 0% of runs}",
+            [
+                "4:12: expect.0.that: wanted an expectation such as sent_fraction >= 0.99, got {that: sent >= 3, in: "
+                "9% of runs}",
+                "4:51: expect.0.in: wanted a share of runs of more than 0% and less than 100% such as 99% of runs, got "
+                "'0% of runs'",
+            ],
+        ),
+        ("[sent >= 3]", ["4:5: expect.0: wanted an expectation such as sent_fraction >= 0.99, got [sent >= 3]"]),
+    ],
+)
+def test_what_is_wrong_with_an_entry_is_said_with_its_place(entry: str, problems: list[str]) -> None:
+    with pytest.raises(ConfigurationError) as raised:
+        parse(expecting(entry), "outage.yaml")
+    assert raised.value.problems == [f"outage.yaml:{problem}" for problem in problems]
+    if "peek" not in entry:  # a JSON Schema knows no metrics
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate(yaml.safe_load(expecting(entry)), json_schema())

@@ -61,7 +61,7 @@ def test_every_metric_says_what_it_is() -> None:
 
 
 def test_the_metrics_in_it_are_those_that_can_be_expected(tmp_path: Path) -> None:
-    section = TEXT.partition("## Expect")[2].partition("\n## ")[0]
+    section = TEXT.partition("## Expect")[2].partition("\n##")[0]
     listed = re.findall(r"^\| `([\w.<>()]+)` \|", section, flags=re.MULTILINE)
     names = {"<breaker>": "email/backup", "<channel>": "email", "<provider>": "backup", "<n>": "0"}
     paths = [re.sub("<.*?>", lambda name: names[name[0]], path) for path in listed]

@@ -17,7 +17,12 @@ from actors.messages import NotificationMovedToDeadLetter
 from simulation.invariants import observes
 
 # Now, since pytester forgets what is imported only inside it, and some of it cannot be imported twice.
-for needed in ("actors.kernel.live", "simulation.reporting.expectation_report", "simulation.testing.testkit"):
+for needed in (
+    "actors.kernel.live",
+    "scipy.special",
+    "simulation.reporting.expectation_report",
+    "simulation.testing.testkit",
+):
     importlib.import_module(needed)
 
 Pytester = pytest.Pytester
@@ -503,3 +508,70 @@ def test_one(simulated_system):
     result = run(pytester)
     result.assert_outcomes(errors=1)
     result.stdout.fnmatch_lines(["*UsageError: *::test_one: wanted @pytest.mark.retrylab_seed(a whole number)"])
+
+
+# ── expectations of a share of runs ─────────────────────────────────────────────────────────────────────────────────
+
+FATES = """\
+seed: 5
+duration: 1s
+workload: [{channel: email, arrivals: {times: [0s]}}]
+channels:
+  email: {retry: {max_attempts: 1}, circuit_breaker: {enabled: false}, provider: {failure_rate: 0%}}
+expect:
+  - {that: sent == 1, in: 80% of runs}
+  - {that: sent == 0, in: 80% of runs}
+  - sent == 1
+"""
+
+
+def test_what_no_single_run_decides_is_skipped_with_the_reason(pytester: Pytester) -> None:
+    pytester.makefile(".yaml", fates=FATES)
+    result = run(pytester, "-v", "-ra")
+    result.assert_outcomes(passed=2, skipped=2)
+    result.stdout.fnmatch_lines(
+        [
+            "fates.yaml::sent == 1 in 80% of runs SKIPPED*",
+            "SKIPPED * sent == 1 in 80% of runs: undecided by one run: it takes --retrylab-replicates 14 or more",
+        ]
+    )
+
+
+def test_replicates_decide_it_by_the_option_or_the_configuration(pytester: Pytester) -> None:
+    pytester.makefile(".yaml", fates=FATES)
+    result = run(pytester, "-v", "--retrylab-replicates=20", "--retrylab-seeds=2")
+    result.assert_outcomes(passed=5, failed=1)
+    result.stdout.fnmatch_lines(
+        ["fates.yaml::sent == 1 in 80% of runs PASSED*", "FAILED *sent == 0 in 80% of runs - held in 0 of 3 runs*"]
+    )
+    assert shown(result, "sent == 0 in") == [
+        "sent == 0 in 80% of runs does not hold",
+        "held in 0 of 3 runs, so in 0% to 63.16% of all",
+        "",
+        "look closer  retrylab run fates.yaml --replicates 20",
+    ]
+    pytester.makeini("[pytest]\nretrylab_replicates = 13")
+    result = run(pytester, "-ra")
+    result.assert_outcomes(passed=2, skipped=1, failed=1)
+    result.stdout.fnmatch_lines(["*sent == 1 in 80% of runs: undecided, held in 13 of 13 runs, so in * of all"])
+
+
+def test_replicates_that_are_no_number_are_a_usage_error(pytester: Pytester) -> None:
+    pytester.makeini("[pytest]\nretrylab_replicates = many")
+    result = run(pytester)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["*retrylab_replicates: wanted a whole number of at least 1, got 'many'"])
+    assert run(pytester, "--retrylab-replicates=0").ret == pytest.ExitCode.USAGE_ERROR
+
+
+def test_replicates_of_a_file_are_shared_by_its_expectations(pytester: Pytester, monkeypatch: Any) -> None:
+    seeds = []
+
+    def noted(task: Any, **how: Any) -> Any:
+        seeds.append((task.seed, how["invariants"]))
+        return True, False, True
+
+    monkeypatch.setattr("simulation.running.deciding.held_in_run", noted)
+    pytester.makefile(".yaml", fates=FATES)
+    run(pytester, "--retrylab-replicates=20").assert_outcomes(passed=3, failed=1)
+    assert seeds == [(seed, "all") for seed in range(6, 19)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from rich.markup import escape
 from rich.table import Table
@@ -53,6 +54,9 @@ def _table(sweep: SweepResult, metrics: Mapping[str, MetricKind]) -> Table:
     holds = HOLDS in sweep.figures
     if holds:
         table.add_column("as expected", justify="right")
+    for expectation in sweep.scenario.expect:
+        if expectation.share is not None:
+            table.add_column(escape(expectation.text), justify="right", overflow="fold")
     statistics = sweep.cells.set_index(["cell", "figure"])[["mean", "low", "high"]].to_dict("index")
     for cell, setting in enumerate(sweep.settings[:CELLS_SHOWN]):
         row = [escape(text) for _, text in setting.values]
@@ -63,8 +67,14 @@ def _table(sweep: SweepResult, metrics: Mapping[str, MetricKind]) -> Table:
         if holds:
             values = sweep.values(cell, HOLDS)
             row.append(f"{values.count(1.0)} of {len(values)}")
+        row += [_decided(entry) for entry in sweep.decided(cell)]
         table.add_row(*row)
     return table
+
+
+def _decided(entry: Mapping[str, Any]) -> str:
+    word = {True: "holds", False: "fails", None: "undecided"}[entry["holds"]]
+    return f"{word}, {entry['held']:,} of {entry['runs']:,}"
 
 
 def _mean_text(mean: float, half_width: float, kind: MetricKind) -> str:

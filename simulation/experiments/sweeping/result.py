@@ -18,6 +18,7 @@ from simulation.results.files import folder_to_fill, read_table
 from simulation.results.formatting import line, seeds_text
 from simulation.results.result import SCENARIO_FILE
 from simulation.results.saved_result import scenario_kept
+from simulation.running.deciding import Evidence
 from simulation.running.executors import RunMetrics
 from simulation.scenario import Scenario
 from simulation.scenario.arguments import check_metric, shown
@@ -26,7 +27,8 @@ from simulation.scenario.variations import Setting, settings_of
 from simulation.scenario.writing import write
 
 HOLDS = "expectations_hold"
-"""The metric that is 1 in a run in which every expectation of the scenario holds, and 0 in others."""
+"""The metric that is 1 in a run in which every expectation of the scenario holds, and 0 in others; those of a share of
+runs are left out, which no single run decides."""
 
 DOCUMENT, RUNS, CELLS = "sweep.json", "runs.parquet", "cells.parquet"
 
@@ -78,7 +80,7 @@ class SweepResult:
             "seed": pd.Series([seed for _ in by_cell for seed in seeds], dtype="int64"),
             **{path: pd.Series([run.figures.get(path) for run in flat], dtype="float64") for path in metrics},
         }
-        if scenario.expect:
+        if any(expectation.share is None for expectation in scenario.expect):
             columns[HOLDS] = pd.Series([_holds(scenario, run) for run in flat], dtype="float64")
         columns["digest"] = pd.Series([run.digest for run in flat], dtype="str")
         return cls(scenario, varied, settings, pd.DataFrame(columns), path)
@@ -152,6 +154,26 @@ class SweepResult:
         self._check_cell("baseline", baseline)
         return difference(self.values(cell, figure), self.values(baseline, figure))
 
+    def decided(self, cell: int) -> list[dict[str, Any]]:
+        """Return what the runs of a cell show of each expectation of a share of runs, in the order of the seeds.
+
+        That is its `text`; whether it `holds`, None where that is undecided; after how many `runs`; in how many of
+        these it `held`; and the `interval` of the probability. See
+        :class:`simulation.running.sequential_test.SequentialTest`.
+
+        Raises:
+            ConfigurationError: there is no such cell.
+        """
+        self._check_cell("cell", cell)
+        expectations = [expectation for expectation in self.scenario.expect if expectation.share is not None]
+        values = [self.values(cell, ".".join(expectation.path)) for expectation in expectations]
+        evidence = Evidence(expectations)
+        for of_run in zip(*values, strict=True):
+            pairs = zip(expectations, of_run, strict=True)
+            evidence.add(tuple(expectation.holds_of(value) for expectation, value in pairs))
+        documents = zip(expectations, evidence.document, strict=True)
+        return [{"text": expectation.text, **document} for expectation, document in documents]
+
     def _check_cell(self, name: str, cell: object) -> None:
         count = len(self.settings)
         if cell not in range(count):
@@ -170,6 +192,7 @@ class SweepResult:
             "cells": [
                 {
                     "setting": dict(setting.values),
+                    **({"expectations": decided} if (decided := self.decided(cell)) else {}),
                     **({"figures": {name: _plain(statistics[cell, name]) for name in figures}} if figures else {}),
                 }
                 for cell, setting in enumerate(self.settings)
@@ -218,7 +241,11 @@ def open_sweep(directory: str | Path) -> SweepResult:
 
 
 def _holds(scenario: Scenario, run: RunMetrics) -> bool:
-    return all(expectation.holds_of(run.figures.get(".".join(expectation.path))) for expectation in scenario.expect)
+    return all(
+        expectation.holds_of(run.figures.get(".".join(expectation.path)))
+        for expectation in scenario.expect
+        if expectation.share is None
+    )
 
 
 def _column(path: str, settings: Sequence[Setting], cells: Iterable[int]) -> pd.Series[Any]:

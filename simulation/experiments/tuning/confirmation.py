@@ -76,12 +76,16 @@ def compared(search: Search, found: list[Trial], bench: Bench) -> list[Trial]:
 
 def expected_runs(goal: Goal) -> int:
     """Return how many runs it takes where the best is confirmed without a failure."""
-    looks = plan(goal.probability, (1 - goal.confidence) / 2) if goal.expectations else (goal.replicates,)
-    return looks[0] + goal.replicates
+    error = (1 - goal.confidence) / 2
+    looks = [plan(part.probability, error)[0] for part in goal.parts] or [goal.replicates]
+    return max(looks) + goal.replicates
 
 
 def judge(trial: Trial, bench: Bench, error: float) -> None:
-    """Do fresh runs of a trial until it is clear whether it reaches the probability.
+    """Do fresh runs of a trial until it is clear whether it reaches the probability, of each part of the goal.
+
+    It is confirmed when it is of every part, and rejected when it is of one. So one that falls short of a part is not
+    confirmed more often than that part is wrongly.
 
     Args:
         trial: which.
@@ -93,10 +97,15 @@ def judge(trial: Trial, bench: Bench, error: float) -> None:
         bench.freshly([(trial, goal.replicates)])
         trial.decision = Decision.CONFIRMED
         return
-    looks = plan(goal.probability, error)
     while True:
-        held = [goal.holds(run) for run in trial.fresh]
-        trial.decision, runs = decide(held, looks)
-        if trial.decision is not None:
+        decisions, next_looks = set(), []
+        for part in goal.parts:
+            looks, held = plan(part.probability, error), [part.holds(run) for run in trial.fresh]
+            decision, _ = decide(held, looks)
+            decisions.add(decision)
+            if decision is None:
+                next_looks.append(looks[held.count(False)])
+        if Decision.REJECTED in decisions or not next_looks:
+            trial.decision = Decision.REJECTED if Decision.REJECTED in decisions else Decision.CONFIRMED
             return
-        bench.freshly([(trial, min(max(2 * runs, CHUNK), looks[held.count(False)]))])
+        bench.freshly([(trial, min(max(2 * len(trial.fresh), CHUNK), *next_looks))])

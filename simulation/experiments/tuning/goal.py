@@ -12,6 +12,8 @@ from simulation.running.replicates import kinds_of_metrics
 from simulation.scenario import Expectation, Scenario
 from simulation.scenario.arguments import check_texts
 
+PROBABILITY_MAX = 0.999
+
 DEFAULT_METRIC = "requests"
 """What is made small by default: the load on the providers."""
 
@@ -41,13 +43,26 @@ class Objective:
 
 
 @dataclass(frozen=True, slots=True)
+class Part:
+    """Expectations that are to hold together in a share of runs."""
+
+    expectations: tuple[Expectation, ...]
+    probability: float
+    """The share; more than 0 and less than 1."""
+
+    def holds(self, run: RunMetrics) -> bool:
+        """Return whether a run is within all their bounds."""
+        return all(expectation.holds_of(value_in(run, expectation)) for expectation in self.expectations)
+
+
+@dataclass(frozen=True, slots=True)
 class Goal:
     """What is searched for."""
 
     objectives: tuple[Objective, ...]
     expectations: tuple[Expectation, ...]
     probability: float
-    """With which all expectations are to hold in a run; more than 0 and less than 1."""
+    """With which all expectations are to hold in a run that have no share of their own; more than 0, less than 1."""
 
     confidence: float
     """With which that is to be shown; more than 0 and less than 1."""
@@ -55,8 +70,19 @@ class Goal:
     replicates: int
     """How many seeds of the search each setting meets at most."""
 
+    @property
+    def parts(self) -> list[Part]:
+        """What is to be shown of a setting, each by itself: first of the expectations without a share of their own."""
+        together = tuple(expectation for expectation in self.expectations if expectation.share is None)
+        alone = [Part((each,), each.share) for each in self.expectations if each.share is not None]
+        return [Part(together, self.probability), *alone] if together else alone
+
+    def share_of(self, expectation: Expectation) -> float:
+        """Return in what share of runs an expectation is to hold."""
+        return self.probability if expectation.share is None else expectation.share
+
     def holds(self, run: RunMetrics) -> bool:
-        """Return whether all expectations hold in a run."""
+        """Return whether a run is within the bounds of all expectations."""
         return all(expectation.holds_of(value_in(run, expectation)) for expectation in self.expectations)
 
     def shortfall(self, run: RunMetrics) -> float:
@@ -111,6 +137,11 @@ def goal(
         problems.append(
             f"{scenario.name}: wanted expectations to be met, such as --set 'expect=[dead_lettered <= 10]', got none"
         )
+    problems += [
+        f"{scenario.name}: wanted expectations of at most {PROBABILITY_MAX:.1%} of runs in a search, got {each.text}"
+        for each in scenario.expect
+        if each.share is not None and each.share > PROBABILITY_MAX
+    ]
     if problems:
         raise ConfigurationError(problems)
     return Goal(

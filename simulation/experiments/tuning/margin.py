@@ -64,7 +64,7 @@ class Margin:
 
 def margins(goal: Goal, runs: Sequence[RunMetrics]) -> list[Margin]:
     """Return how far runs, at least one, are from the bound of each expectation."""
-    return [_margin(expectation, goal.probability, runs) for expectation in goal.expectations]
+    return [_margin(expectation, goal.share_of(expectation), runs) for expectation in goal.expectations]
 
 
 def _margin(expectation: Expectation, probability: float, runs: Sequence[RunMetrics]) -> Margin:

@@ -11,7 +11,7 @@ from typing import Any
 from actors.formatting import counted
 from simulation.experiments.paired import Difference
 from simulation.experiments.tuning.chance import Decision
-from simulation.experiments.tuning.goal import Objective
+from simulation.experiments.tuning.goal import Goal, Objective
 from simulation.experiments.tuning.margin import Margin
 from simulation.experiments.tuning.trial import Trial
 from simulation.experiments.tuning.tuning import Tuning
@@ -47,8 +47,7 @@ def origin(tuning: Tuning, trial: Trial) -> str:
     lines += [f"{path}: {value}, was {_written(own[path])}" for path, value in tuning.values(trial).items()]
     if tuning.sets:
         lines.append("and changed with " + " ".join(f"--set {shlex.quote(text)}" for text in tuning.sets))
-    if tuning.goal.expectations:
-        lines.append(_evidence(tuning, trial))
+    lines += _evidence(tuning, trial)
     first = tuning.first_fresh_seed
     lines.append(f"Seeds {tuning.first_seed} to {first - 1}, fresh ones {first} to {first + len(trial.fresh) - 1}.")
     return "\n".join(lines)
@@ -87,7 +86,7 @@ def _found(tuning: Tuning, trial: Trial) -> Iterator[str]:
     if trial.is_baseline:
         yield "These are the file's own settings."
     if tuning.goal.expectations:
-        yield _evidence(tuning, trial)
+        yield from _evidence(tuning, trial)
         yield from _margins(tuning, trial)
     yield from _beaten(tuning, trial, objective)
 
@@ -95,7 +94,16 @@ def _found(tuning: Tuning, trial: Trial) -> Iterator[str]:
 def _for(tuning: Tuning) -> str:
     if not tuning.goal.expectations:
         return ""
-    return f" where all expectations hold in {_percent(tuning.goal.probability)} of runs"
+    return f" where all expectations hold in {_shares(tuning.goal)}"
+
+
+def _shares(goal: Goal) -> str:
+    """Return in what share of runs the expectations are to hold."""
+    of_all = f"{_percent(goal.probability)} of runs"
+    if not any(expectation.share is not None for expectation in goal.expectations):
+        return of_all
+    together = any(expectation.share is None for expectation in goal.expectations)
+    return f"{of_all}, or their own share of them" if together else "their share of runs"
 
 
 def _setting(tuning: Tuning, trial: Trial) -> Iterator[str]:
@@ -108,14 +116,20 @@ def _setting(tuning: Tuning, trial: Trial) -> Iterator[str]:
         yield f"  {path:{width}}  {text:{column}}  {was}"
 
 
-def _evidence(tuning: Tuning, trial: Trial) -> str:
-    held, runs = tuning.held(trial.fresh), len(trial.fresh)
-    share, confidence = _percent(tuning.goal.probability), _percent(tuning.goal.confidence)
-    return f"confirmed in {held:,} of {runs:,} runs with fresh seeds (at least {share}, {confidence} confidence)"
+def _evidence(tuning: Tuning, trial: Trial) -> Iterator[str]:
+    """Yield in how many runs each part of the goal held."""
+    parts, confidence = tuning.goal.parts, _percent(tuning.goal.confidence)
+    for part in parts:
+        held, runs = sum(map(part.holds, trial.fresh)), len(trial.fresh)
+        share = _percent(part.probability)
+        text = f"confirmed in {held:,} of {runs:,} runs with fresh seeds (at least {share}, {confidence} confidence)"
+        (*others, last) = part.expectations
+        of_which = "all others" if others and len(parts) > 1 else last.bound
+        yield text if len(parts) == 1 else f"{of_which}: {text}"
 
 
 def _margins(tuning: Tuning, trial: Trial) -> Iterator[str]:
-    usual = f"{_percent(tuning.goal.probability)} of runs"
+    usual = "in its share" if len(tuning.goal.parts) > 1 else f"{_percent(tuning.goal.parts[0].probability)} of runs"
     yield _row("", ["worst run", usual, "to spare"])
     for margin in tuning.margins(trial):
         kind = _kind(tuning, ".".join(margin.expectation.path))
@@ -176,8 +190,9 @@ def _pareto(tuning: Tuning) -> Iterator[str]:
     for trial in tuning.found:
         yield f"  #{trial.number}  {trial.label}"
     if tuning.goal.expectations:
-        share, confidence = _percent(tuning.goal.probability), _percent(tuning.goal.confidence)
-        yield f"confirmed with fresh seeds (at least {share}, {confidence} confidence for all together)"
+        confidence = _percent(tuning.goal.confidence)
+        shares = ", ".join(dict.fromkeys(_percent(part.probability) for part in tuning.goal.parts))
+        yield f"confirmed with fresh seeds (at least {shares}, {confidence} confidence for all together)"
 
 
 def _table_of(tuning: Tuning, trials: dict[str, Trial], *, heading: bool = True) -> Iterator[str]:
@@ -205,13 +220,13 @@ def _not_found(tuning: Tuning) -> Iterator[str]:
     if all(each.costs is None for each in tuning.trials if each.in_space and each.searched):
         yield f"No setting has the metric {' and '.join(each.metric for each in goal.objectives)} in every run."
         return
-    share = _percent(goal.probability)
+    share = _shares(goal)
     if not tuning.is_finished:
         yield "The best so far, not confirmed yet:" if not trial.given_up else "Nothing so far; the nearest is:"
     elif any(each.decision is Decision.REJECTED and not each.is_baseline for each in tuning.trials):
-        yield f"No setting was confirmed to meet the expectations in {share} of runs. The nearest one:"
+        yield f"No setting was confirmed to meet the expectations in {share}. The nearest one:"
     else:
-        yield f"No setting meets the expectations in {share} of runs. The nearest one:"
+        yield f"No setting meets the expectations in {share}. The nearest one:"
     yield from _setting(tuning, trial)
     fresh = " with fresh seeds" if trial.fresh else ""
     yield f"all expectations held in {tuning.held(runs):,} of {counted(len(runs), 'run')}{fresh}"

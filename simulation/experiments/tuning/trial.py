@@ -43,8 +43,8 @@ class Trial:
         """Whether it may be chosen: the file's own may lie outside of what is searched."""
         self.searched: list[RunMetrics] = []
         """Its runs in the search, with the seeds from the first one on; see :meth:`add`."""
-        self.failed = 0
-        """In how many of these an expectation did not hold."""
+        self._failed = [0] * len(goal.parts)
+        """In how many of these each part of the goal did not hold."""
         self.given_up = False
         """Whether it failed too often to be worth more runs."""
         self.fresh: list[RunMetrics] = []
@@ -64,12 +64,14 @@ class Trial:
 
     def add(self, runs: Sequence[RunMetrics]) -> None:
         """Take in runs of the search, with the next seeds."""
+        parts = self.goal.parts
         for run in runs:
             self.searched.append(run)
-            self.failed += not self.goal.holds(run)
-            self.given_up = self.given_up or hopeless(
-                self.failed, len(self.searched), self.goal.probability, self.goal.replicates
-            )
+            for place, part in enumerate(parts):
+                self._failed[place] += not part.holds(run)
+                self.given_up = self.given_up or hopeless(
+                    self._failed[place], len(self.searched), part.probability, self.goal.replicates
+                )
 
     @property
     def costs(self) -> Costs | None:

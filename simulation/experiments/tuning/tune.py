@@ -11,7 +11,7 @@ from actors.errors import ConfigurationError
 from simulation.experiments.sweeping.journal import Journal
 from simulation.experiments.tuning.bench import Bench
 from simulation.experiments.tuning.confirmation import compared, confirm, expected_runs
-from simulation.experiments.tuning.goal import goal
+from simulation.experiments.tuning.goal import PROBABILITY_MAX as PROBABILITY_MAX, goal
 from simulation.experiments.tuning.save import save_tuning
 from simulation.experiments.tuning.search import Search
 from simulation.experiments.tuning.source import source
@@ -24,7 +24,6 @@ from simulation.scenario.arguments import check_counts
 
 TRIALS = 40
 REPLICATES = 20
-PROBABILITY_MAX = 0.999
 SEED_MAX = 2**62
 
 
@@ -62,7 +61,8 @@ def tune(
             the providers, when there is neither this nor `maximize`. With several metrics in both together, the Pareto
             set is searched: those settings that no other is better than in one metric and as good in the rest.
         maximize: metrics whose means are to be large.
-        probability: with which all expectations of a run are to hold, more than 0 and at most 0.999.
+        probability: with which all expectations of a run are to hold, more than 0 and at most 0.999. One of a share of
+            runs, such as ``{that: dlq.peak <= 100, in: 99% of runs}``, is to hold in that share instead.
         confidence: with which that is to be shown, from 0.5 to 0.999. With several objectives: of all settings that are
             found together.
         trials: how many settings are tried at most, at least 1, besides the file's own.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from actors.formatting import counted
 from simulation.reporting.expectation_report import ExpectationResult, in_words
 from simulation.reporting.html.words import count
 
@@ -26,17 +27,23 @@ class Overall(NamedTuple):
 
 
 def expectation_results(result: Result) -> list[ExpectationResult]:
-    """Return the result of each expectation: those that fail first, each in the order of the file."""
-    return sorted(in_words(result), key=lambda each: each.holds)
+    """Return the result of each expectation: first those that fail, then those that are undecided, each in the order of
+    the file."""
+    return sorted(in_words(result), key=lambda each: (False, None, True).index(each.holds))
 
 
 def overall(found: list[ExpectationResult]) -> Overall:
     """Return the result of all of them together."""
-    failing = sum(not each.holds for each in found)
+    failing = sum(each.holds is False for each in found)
+    undecided = sum(each.holds is None for each in found)
     if not found:
         return Overall(
             "off", "–", "No expectations", "The scenario expects nothing, so the run neither holds nor fails."
         )
+    if undecided and not failing:
+        verb = "is" if undecided == 1 else "are"
+        text = f"{count(undecided)} of {counted(len(found), 'expectation')} {verb} undecided; none fails."
+        return Overall("off", "–", "Undecided", text)
     if len(found) == 1:
         text = "The one expectation does not hold." if failing else "The one expectation holds."
     elif failing:

@@ -11,6 +11,7 @@ from simulation.reporting.plots.layout import FAILS, GREY, HOLDS, TEXT_SIZE, TIT
 from simulation.reporting.plots.source import PlottedRun
 from simulation.reporting.plots.text import cut, drawable, wrap
 from simulation.results.formatting import NOTHING, quantile_text, value_text
+from simulation.running.deciding import decision_text
 
 INDENT = 0.3
 ROOM = WIDTH - 2 * INDENT
@@ -32,6 +33,7 @@ def header(result: PlottedRun) -> list[Line]:
     """Return the lines above the panels."""
     scenario, summary = result.scenario, result.summary
     result_text, color = _result_text(summary["expectations"])
+    told = [decision_text(*each) for each in zip(scenario.expect, summary["expectations"], strict=True)]
     return [
         *(
             Line(text, 0.3, TITLE_SIZE, weight="bold")
@@ -39,7 +41,7 @@ def header(result: PlottedRun) -> list[Line]:
         ),
         *(Line(text, color=GREY) for text in wrap(scenario.description, ROOM, TEXT_SIZE, DESCRIPTION_LINES_MAX)),
         Line(f"{result_text}  ·  seed {summary['seed']}", LINE + 0.07, color=color, weight="bold"),
-        *(Line(cut(drawable(text), ROOM, TEXT_SIZE), color=FAILS) for text in _failures(summary["expectations"])),
+        *(Line(cut(drawable(text), ROOM, TEXT_SIZE), color=FAILS) for text in _failures(summary["expectations"], told)),
         Line(_counts(summary)),
     ]
 
@@ -60,17 +62,23 @@ def write_header(figure: Figure, lines: list[Line], height: float) -> None:
         )
 
 
-def _failures(expectations: list[dict[str, Any]]) -> list[str]:
-    failed = [expectation for expectation in expectations if not expectation["holds"]]
-    lines = [f"does not hold: {one['text']} — it is {_figure(one)}" for one in failed[:FAILURES_MAX]]
+def _failures(expectations: list[dict[str, Any]], told: list[str]) -> list[str]:
+    failed = [each for each in zip(expectations, told, strict=True) if each[0]["holds"] is False]
+    lines = [
+        f"does not hold: {one['text']} — it {decided or 'is ' + _figure(one)}" for one, decided in failed[:FAILURES_MAX]
+    ]
     return lines if len(failed) <= FAILURES_MAX else [*lines, f"and {len(failed) - FAILURES_MAX} more"]
 
 
 def _result_text(expectations: list[dict[str, Any]]) -> tuple[str, str]:
-    holding = sum(expectation["holds"] for expectation in expectations)
+    holding = sum(expectation["holds"] is True for expectation in expectations)
+    undecided = sum(expectation["holds"] is None for expectation in expectations)
     if not expectations:
         return "no expectations", GREY
     noun, verb = ("expectation", "holds") if len(expectations) == 1 else ("expectations", "hold")
+    if undecided:
+        mark, color = ("–", GREY) if holding + undecided == len(expectations) else ("✗", FAILS)
+        return f"{mark} {holding} of {len(expectations)} {noun} {verb}, {undecided} undecided", color
     mark, color = ("✓", HOLDS) if holding == len(expectations) else ("✗", FAILS)
     return f"{mark} {holding} of {len(expectations)} {noun} {verb}", color
 
