@@ -65,7 +65,16 @@ def test_a_window_as_long_as_the_run_has_its_metrics(summary):
     assert list(whole["delivered_within"]) == [*summary["delivered_within"]]
     for group in ("workload", "classes"):
         assert whole[group] == summary[group]
-    for name in ("delivery_time_s", "sent_time_s", "delivered_within", "dlq", "in_flight", "breaker", "cost", "offered"):
+    for name in (
+        "delivery_time_s",
+        "sent_time_s",
+        "delivered_within",
+        "dlq",
+        "in_flight",
+        "breaker",
+        "cost",
+        "offered",
+    ):
         assert whole[name] == summary[name], name
 
 
