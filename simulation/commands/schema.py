@@ -16,7 +16,7 @@ def schema(
     ] = False,
     of_summary: Annotated[
         bool,
-        typer.Option("--summary", help="Print that of the summary of a run instead: of summary.json and run --json."),
+        typer.Option("--summary", help="Print that of a run's summary instead: summary.json, run --json."),
     ] = False,
 ) -> None:
     """Print the JSON Schema of scenario files, for editors and other tools."""
