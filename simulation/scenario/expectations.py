@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 import re
 from collections.abc import Callable, Mapping
@@ -66,8 +67,8 @@ class Expectation:
         return value, self.holds_of(value)
 
     def holds_of(self, measured: float | None) -> bool:
-        """Return whether the metric is as expected; None is not."""
-        return measured is not None and _COMPARE[self.op](measured, self.value)
+        """Return whether the metric is as expected; None is not, nor is never, which is infinite."""
+        return measured is not None and math.isfinite(measured) and _COMPARE[self.op](measured, self.value)
 
     @property
     def within_s(self) -> float | None:
