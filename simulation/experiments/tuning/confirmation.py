@@ -35,7 +35,9 @@ def confirm(search: Search, bench: Bench) -> list[Trial]:
     goal = search.goal
     confirmed: list[Trial] = []
     rejected = 0
-    bench.ahead = goal.replicates
+    bench.ahead = expected_runs(goal) - goal.replicates
+    bench.freshly([(search.baseline, goal.replicates)])
+    bench.ahead = 0
     for place, trial in enumerate(ranked(search.alive), start=1):
         if rejected == REJECTED_MAX or (confirmed and len(goal.objectives) == 1):
             break
@@ -49,8 +51,6 @@ def confirm(search: Search, bench: Bench) -> list[Trial]:
             confirmed.append(trial)
         else:
             rejected += 1
-    bench.ahead = 0
-    bench.freshly([(search.baseline, goal.replicates)])
     if search.baseline.decision is None:
         judge(search.baseline, bench, 1 - goal.confidence)
     return best(confirmed)
@@ -83,6 +83,8 @@ def expected_runs(goal: Goal) -> int:
 def judge(trial: Trial, bench: Bench, error: float) -> None:
     """Do fresh runs of a trial until it is clear whether it reaches the probability.
 
+    It is rejected when the metric of an objective is never in one of them: of that there is no mean.
+
     Args:
         trial: which.
         bench: does the runs.
@@ -91,10 +93,13 @@ def judge(trial: Trial, bench: Bench, error: float) -> None:
     goal = trial.goal
     if not goal.expectations:
         bench.freshly([(trial, goal.replicates)])
-        trial.decision = Decision.CONFIRMED
+        trial.decision = Decision.REJECTED if trial.is_never else Decision.CONFIRMED
         return
     looks = plan(goal.probability, error)
     while True:
+        if trial.is_never:
+            trial.decision = Decision.REJECTED
+            return
         held = [goal.holds(run) for run in trial.fresh]
         trial.decision, runs = decide(held, looks)
         if trial.decision is not None:

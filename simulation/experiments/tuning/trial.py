@@ -46,7 +46,7 @@ class Trial:
         self.failed = 0
         """In how many of these an expectation did not hold."""
         self.given_up = False
-        """Whether it failed too often to be worth more runs."""
+        """Whether it failed too often to be worth more runs, or the metric of an objective was never in one."""
         self.fresh: list[RunMetrics] = []
         """Its runs with fresh seeds, which the search has not seen, from the first of these on."""
         self.decision: Decision | None = None
@@ -67,13 +67,21 @@ class Trial:
         for run in runs:
             self.searched.append(run)
             self.failed += not self.goal.holds(run)
-            self.given_up = self.given_up or hopeless(
-                self.failed, len(self.searched), self.goal.probability, self.goal.replicates
+            self.given_up = (
+                self.given_up
+                or self.goal.is_never(run)
+                or hopeless(self.failed, len(self.searched), self.goal.probability, self.goal.replicates)
             )
 
     @property
+    def is_never(self) -> bool:
+        """Whether the metric of an objective was never in one of its runs: then it is not chosen."""
+        return any(self.goal.is_never(run) for run in (*self.searched, *self.fresh))
+
+    @property
     def costs(self) -> Costs | None:
-        """What it costs, as far as the search has seen; None when a run of it has no such metric, or none has finished.
+        """What it costs, as far as the search has seen; None when a run of it has no such metric, or one that is never,
+        or none has finished.
 
         The mean of the reference over all its seeds, and by how much this one differs from it on the seeds that both
         met: so settings with few runs compare with those that have many (a *control variate*: Law, *Simulation Modeling
