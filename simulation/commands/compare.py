@@ -43,7 +43,10 @@ def compare(
     as_json: Annotated[bool, json_option("the comparison as ")] = False,
     out: Annotated[Path | None, path_option("DIR", "Write comparison.json and tables here.")] = None,
 ) -> None:
-    """Compare settings on the same seeds: the mean of each, and the differences with their 95% confidence intervals."""
+    """Compare settings on the same seeds: the mean of each, and the differences with their 95% confidence intervals.
+
+    Of what may be never, as delivery_time_s.p99, it is the median, and in how many runs it is never.
+    """
     from simulation.experiments.comparison import DOCUMENT, compare as compare_settings
     from simulation.reporting.terminal import watch_runs
     from simulation.results.files import check_folder

@@ -8,9 +8,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from simulation.experiments.comparison import Comparison
-from simulation.experiments.paired import Difference, OverRuns, never_text, pairs_text
+from simulation.experiments.paired import Difference, OverRuns, pairs_text
 from simulation.reporting.console import print_table, stdout
-from simulation.results.formatting import LABEL_MAX, NOTHING, metric_text, seeds_text
+from simulation.results.formatting import LABEL_MAX, NOTHING, metric_text, never_text, seeds_text
 from simulation.scenario.metrics import MetricKind
 
 

@@ -137,11 +137,6 @@ def over_runs(path: str, values: Sequence[float | None]) -> OverRuns:
     return OverRuns(len(known), never, math.nan, middle, sd, low, high)
 
 
-def never_text(never: int, runs: int) -> str:
-    """Return in how many runs a metric is never: ``never in 3 of 20``; nothing if in none."""
-    return f"never in {never:,} of {runs:,}" if never else ""
-
-
 def finite(value: Any) -> Any:
     """Return a value for a JSON document: None in place of a number that is infinite, or not known."""
     return None if isinstance(value, float) and not math.isfinite(value) else value

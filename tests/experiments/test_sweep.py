@@ -142,6 +142,23 @@ def test_what_is_never_has_a_median_and_is_counted_and_is_kept_as_it_was(path, t
     assert (apart.value, apart.more, apart.excludes_0) == (math.inf, 7, True)
 
 
+def test_null_is_never_where_a_summary_says_so_and_nothing_elsewhere():
+    summary = {
+        "delivery_time_s": {"p50": 1.0, "p99": None, "never": 2},
+        "sent_time_s": {"max": None},
+        "faults": {"0": {"backlog_cleared_s": None}, "1": {"backlog_cleared_s": 3.0}},
+        "channels": {"email": {"delivery_time_s": {"p50": None, "never": 0}}},
+    }
+    expected = {
+        "delivery_time_s.p50": 1.0, "delivery_time_s.p99": math.inf, "delivery_time_s.never": 2.0,
+        "sent_time_s.max": None, "faults.0.backlog_cleared_s": math.inf, "faults.1.backlog_cleared_s": 3.0,
+        "channels.email.delivery_time_s.p50": None, "channels.email.delivery_time_s.never": 0.0,
+    }  # fmt: skip
+    assert {path: executors.figure_at(summary, path) for path in expected} == expected
+    plain = {path: None if value == math.inf else value for path, value in expected.items()}
+    assert executors.with_never(plain) == expected
+
+
 def test_an_older_sweep_that_has_no_count_of_never_is_opened(path, tmp_path):
     simulation.sweep(path, {ATTEMPTS: [1, 5]}, replicates=2, out=tmp_path / "out")
     runs = pd.read_parquet(tmp_path / "out" / "runs.parquet")

@@ -11,10 +11,10 @@ from rich.markup import escape
 from rich.table import Table
 
 from actors.formatting import counted
-from simulation.experiments.paired import OverRuns, never_text
+from simulation.experiments.paired import OverRuns
 from simulation.experiments.sweeping.result import HOLDS, SweepResult
 from simulation.reporting.console import stdout
-from simulation.results.formatting import NOTHING, metric_text, seeds_text
+from simulation.results.formatting import NOTHING, metric_text, never_text, seeds_text
 from simulation.scenario.metrics import MetricKind
 from simulation.scenario.variations import short_names
 
@@ -75,10 +75,12 @@ def _over_runs_text(found: OverRuns, kind: MetricKind) -> str:
     middle = found.middle
     if middle is None:
         return NOTHING
+    never = never_text(found.never, found.n)
+    if math.isinf(middle):
+        return never
     text = metric_text(middle, kind)
     if found.low < found.high and math.isnan(found.mean):
         text += f", {metric_text(found.low, kind, 3)} to {metric_text(found.high, kind, 3)}"
     elif not math.isnan(found.mean + found.low):
         text += f" ± {metric_text(max(found.high - middle, middle - found.low), kind, 3)}"
-    never = never_text(found.never, found.n)
     return f"{text} ({never})" if never else text
