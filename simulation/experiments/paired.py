@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, NamedTuple
 
-from actors.formatting import counted
 from simulation.results.statistics import student_t
 from simulation.scenario.metrics import MetricKind, kind_of
 
@@ -241,5 +240,5 @@ def difference(values: Sequence[float | None], baseline: Sequence[float | None])
 
 
 def pairs_text(found: Difference) -> str:
-    """Return in how many pairs a metric is more, and in how many less: ``more in 12, less in 3 of 20``."""
-    return f"more in {found.more:,}, less in {found.less:,} of {counted(found.pairs, 'pair')}"
+    """Return in how many pairs a metric is more, and in how many less: ``12 more, 3 less``."""
+    return f"{found.more:,} more, {found.less:,} less"

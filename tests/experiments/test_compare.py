@@ -135,7 +135,7 @@ def test_a_setting_that_is_never_is_said_to_be_and_is_above_all_others(scenario,
     assert list(compared.runs["delivery_time_s.p99"][7:]) == [math.inf] * 7
     print_comparison(compared, None)
     lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
-    assert "max_attempts=3 never +never more in 7, less in 0 of 7 pairs * (never in 7 of 7)" in lines
+    assert "max_attempts=3 never +never 7 more, 0 less * (never in 7 of 7)" in lines
     assert lines[-1] == "where one of a pair is never: the median difference, and * by the sign test"
 
 

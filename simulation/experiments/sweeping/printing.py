@@ -42,7 +42,8 @@ def print_sweep(sweep: SweepResult, metrics: Mapping[str, MetricKind], plot_comm
         console.print("[dim]± 95% confidence, Student's t[/dim]", highlight=False)
         if MetricKind.QUANTILE in metrics.values():
             console.print(
-                "[dim]of what may be never the median, with its 95% confidence interval[/dim]", highlight=False
+                "[dim]of what may be never the median, with its 95% confidence interval from six runs on[/dim]",
+                highlight=False,
             )
     console.print(
         f"written to {escape(str(directory))}; to see it: {escape(plot_command)}", soft_wrap=True, highlight=False
