@@ -21,7 +21,7 @@ from actors.kernel.randomness import RandomStreams
 from actors.settings.faults import FaultConfig
 from actors.settings.quantities import Rate
 from simulation.scenario import ClosedWorkload, Operation, Scenario, ScheduleConfig, WorkloadEntry
-from simulation.scenario.arrivals import Arrivals, arrival_times_ns
+from simulation.scenario.arrivals import Arrivals
 from simulation.scenario.expected_arrivals import expected_notifications
 
 NOTIFICATIONS = (30, 300)
@@ -123,6 +123,10 @@ def _scaled(
     scenario: Scenario, entry: WorkloadEntry, rate_factor: float, time_factor: float, random: Random
 ) -> WorkloadEntry:
     changes: dict[str, Any] = {}
+    if entry.at:
+        changes["at"] = _rounded(entry.at * time_factor)
+    if entry.for_ is not None:
+        changes["for_"] = max(1e-3, _rounded(entry.for_ * time_factor))
     if entry.users is not None:
         changes["users"] = max(1, round(_log_uniform(random, 1, max(1.01, entry.users))))
     if isinstance(entry, ClosedWorkload):
@@ -161,7 +165,7 @@ def _fewer(scenario: Scenario, entry: Any, rate_factor: float, time_factor: floa
 
 def _thinned(scenario: Scenario, entry: Any, share: float, time_factor: float, random: Random) -> Arrivals:
     """Return a share of arrivals that are given as instants, brought closer together."""
-    times_ns = arrival_times_ns(entry.arrivals, random, scenario.arrivals_end_of(entry))
+    times_ns = scenario.arrival_times_ns(entry.model_copy(update={"at": 0.0}), random)
     kept = [at_ns for at_ns in times_ns if random.random() < share]
     return Arrivals.model_validate({"times": [round(seconds(at_ns) * time_factor, 3) for at_ns in kept] or [0.0]})
 

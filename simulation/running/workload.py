@@ -7,7 +7,7 @@ slow service is asked less often, and what is under way is never more than there
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import datetime
 from decimal import Decimal
 from random import Random
@@ -31,7 +31,6 @@ from actors.messages import (
     UserRegistered,
 )
 from simulation.scenario import ChannelWorkload, ClosedWorkload, EventWorkload, Scenario
-from simulation.scenario.arrivals import arrival_times_ns
 from simulation.scenario.identity import id_prefix
 from simulation.scenario.model import HOST_OF_EVENTS, host_name
 
@@ -82,12 +81,7 @@ class Source(Actor):
         super().__init__()
         self._send = send
         self._make = _maker(number, scenario, entry, self)
-        self._times: Iterator[int] = arrival_times_ns(
-            entry.arrivals,
-            self.stream(f"workload.{number}.arrivals"),
-            scenario.arrivals_end_of(entry),
-            time_of_day_ns=scenario.time_of_day_ns,
-        )
+        self._times = scenario.arrival_times_ns(entry, self.stream(f"workload.{number}.arrivals"))
         self._arrived = 0
 
     def on_start(self) -> None:
@@ -126,7 +120,7 @@ class Clients(Actor):
             entry.think.sampler(self.stream(f"workload.{number}.client.{client}.think"))
             for client in range(entry.clients)
         ]
-        self._until_ns = scenario.arrivals_end_of(entry)
+        self._come_ns, self._until_ns = ns(entry.at), scenario.arrivals_end_of(entry)
         self._waiting: dict[str, int] = {}
         """Which client waits for the end of which notification."""
         self._count = 0
@@ -135,10 +129,10 @@ class Clients(Actor):
 
     def on_start(self) -> None:
         for client in range(len(self._think)):
-            self._let_think(client)
+            self._let_think(client, self._come_ns)
 
-    def _let_think(self, client: int) -> None:
-        next_ns = self.system.now_ns + ns(self._think[client]())
+    def _let_think(self, client: int, from_ns: int) -> None:
+        next_ns = from_ns + ns(self._think[client]())
         if next_ns < self._until_ns:
             self.system.set_timer(next_ns, self, _Next(client))
 
@@ -180,7 +174,7 @@ class Clients(Actor):
         """Have the client that waits for this notification think of its next one."""
         client = self._waiting.pop(notification_id, None)
         if client is not None:
-            self._let_think(client)
+            self._let_think(client, self.system.now_ns)
 
     @handles(*ENDS)
     def on_end(self, event: NotificationSent | NotificationSuppressed | NotificationMovedToDeadLetter) -> None:

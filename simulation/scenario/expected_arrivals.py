@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left
+from collections.abc import Sequence
 from itertools import accumulate
 
-from actors.instants import seconds
+from actors.instants import ns, seconds
 from actors.settings.distribution_moments import limited_mean
-from simulation.scenario import ClosedWorkload, Scenario, WorkloadEntry
+from simulation.scenario import ChannelWorkload, ClosedWorkload, EventWorkload, Scenario, WorkloadEntry
 from simulation.scenario.arrivals import Arrivals, DiurnalArrivals, wave
 
 DAY_S = 86_400.0
@@ -51,13 +52,42 @@ def expected_arrivals(
 
 def expected_notifications(scenario: Scenario, entry: WorkloadEntry, until_s: float = math.inf) -> float:
     """Return about how many notifications an entry of the workload has brought by `until_s` seconds, or by its end."""
+    if not isinstance(entry, ClosedWorkload):
+        return expected_in_window(scenario, entry, until_s=until_s) * len(entry.channels)
     end_s = seconds(scenario.arrivals_end_of(entry))
-    if isinstance(entry, ClosedWorkload):
-        return entry.clients * min(until_s, end_s) / max(limited_mean(entry.think, end_s), 0.1)
-    arrive = expected_arrivals(
-        entry.arrivals, end_s, time_of_day=seconds(scenario.time_of_day_ns), until=min(until_s, end_s)
-    )
-    return arrive * len(entry.channels)
+    return entry.clients * max(0.0, min(until_s, end_s) - entry.at) / max(limited_mean(entry.think, end_s), 0.1)
+
+
+def expected_in_window(
+    scenario: Scenario, entry: EventWorkload | ChannelWorkload, *, until_s: float = math.inf
+) -> float:
+    """Return about how many times an open entry of the workload has arrived by `until_s` seconds, or by its end."""
+    start_ns, end_ns = ns(entry.at), scenario.arrivals_end_of(entry)
+    until = min(until_s - entry.at, seconds(end_ns - start_ns))
+    if until <= 0:
+        return 0.0
+    lasts = seconds(end_ns - start_ns) if entry.for_ is None else entry.for_
+    time_of_day = seconds(scenario.time_of_day_ns + start_ns)
+    return expected_arrivals(entry.arrivals, lasts, time_of_day=time_of_day, until=until)
+
+
+def most_in_windows(scenario: Scenario, entries: Sequence[EventWorkload | ChannelWorkload], stretch_s: float) -> float:
+    """Return how many are expected of all these entries in the busiest stretch of so many seconds, or a little more.
+
+    Only entries whose windows one stretch can meet add up. The most windows are met by one that ends as some window
+    starts.
+    """
+    windows = [(entry, entry.at, seconds(scenario.arrivals_end_of(entry))) for entry in entries]
+    windows = [(entry, start_s, end_s) for entry, start_s, end_s in windows if start_s < end_s]
+    most = 0.0
+    for _, last_s, _ in windows:
+        met = (
+            most_arrivals(entry.arrivals, min(stretch_s, end_s - start_s))
+            for entry, start_s, end_s in windows
+            if start_s <= last_s and last_s - stretch_s < end_s
+        )
+        most = max(most, math.fsum(met))
+    return most
 
 
 def most_arrivals(arrivals: Arrivals, seconds: float) -> float:

@@ -16,7 +16,7 @@ from actors.errors import ConfigurationError
 from actors.faults.conditions import FAILED, THROTTLED
 from actors.faults.rules import OUTAGE
 from actors.formatting import counted
-from actors.instants import seconds
+from actors.instants import ns, seconds
 from actors.lint.channel import Finding, lint, lint_expiry
 from actors.lint.expiry import expiry_rules
 from actors.lint.retry import total_wait
@@ -37,7 +37,7 @@ from simulation.scenario import (
     Scenario,
     overrides as changes,
 )
-from simulation.scenario.expected_arrivals import expected_arrivals, most_arrivals
+from simulation.scenario.expected_arrivals import expected_in_window, most_in_windows
 from simulation.scenario.model import HOST_OF_EVENTS
 
 _WITHOUT_EFFECT_AT_0 = tuple(key for key in FAULT_KEYS if key.endswith("_rate"))
@@ -53,6 +53,7 @@ def lint_scenario(scenario: Scenario) -> list[Finding]:
         found += _channel(scenario, channel)
     found += _unused(scenario)
     found += _expiries(scenario)
+    found += _windows(scenario)
     found += _thinking(scenario)
     found += _room(scenario)
     found += _instants(scenario)
@@ -133,7 +134,7 @@ def _channel(scenario: Scenario, channel: NotificationChannel) -> Iterator[Findi
             config,
             arrivals_per_s=sum(_per_s(scenario, entry, channel) for entry in opened),
             per_user_per_s=_of_the_busiest_user(scenario, opened, channel),
-            most_arrivals_in=lambda width: sum(most_arrivals(entry.arrivals, width) for entry in opened),
+            most_arrivals_in=lambda width: most_in_windows(scenario, opened, width),
             lasts_s=seconds(scenario.arrivals_end_ns),
             is_operated=is_operated,
             meets_channel_faults=meets_channel_faults,
@@ -230,11 +231,8 @@ def _disciplines(scenario: Scenario, channel: NotificationChannel, config: Chann
 
 
 def _per_s(scenario: Scenario, entry: ChannelWorkload | EventWorkload, channel: NotificationChannel) -> float:
-    run_s = seconds(scenario.arrivals_end_ns)
-    arrive = expected_arrivals(
-        entry.arrivals, seconds(scenario.arrivals_end_of(entry)), time_of_day=seconds(scenario.time_of_day_ns)
-    )
-    return arrive / run_s * _share_wanted(scenario, entry, channel)
+    arrive = expected_in_window(scenario, entry)
+    return arrive / seconds(scenario.arrivals_end_ns) * _share_wanted(scenario, entry, channel)
 
 
 def _share_wanted(scenario: Scenario, entry: ChannelWorkload | EventWorkload, channel: NotificationChannel) -> float:
@@ -265,7 +263,11 @@ def _room(scenario: Scenario) -> Iterator[Finding]:
         if not fault.outage or fault.for_ is None or fault.provider is not None:
             continue
         arrive = sum(
-            _per_s(scenario, entry, channel) * fault.for_
+            (
+                expected_in_window(scenario, entry, until_s=fault.at + fault.for_)
+                - expected_in_window(scenario, entry, until_s=fault.at)
+            )
+            * _share_wanted(scenario, entry, channel)
             for channel in scenario.channels_used
             if channel in fault.channel
             for entry in scenario.workload
@@ -324,15 +326,23 @@ def _expiries(scenario: Scenario) -> Iterator[Finding]:
             yield Finding(("channels", entry.channel, *path), text)
 
 
+def _windows(scenario: Scenario) -> Iterator[Finding]:
+    for number, entry in enumerate(scenario.workload):
+        path, end_s = ("workload", str(number)), scenario.duration
+        if entry.at >= end_s and (isinstance(entry, ClosedWorkload) or entry.arrivals.trace is None):
+            text = f"{duration(entry.at)} is not before the {duration(end_s)} at which arrivals end: none comes"
+            yield Finding((*path, "at"), text)
+
+
 def _thinking(scenario: Scenario) -> Iterator[Finding]:
     for number, entry in enumerate(scenario.workload):
         if not isinstance(entry, ClosedWorkload):
             continue
-        end_s = seconds(scenario.arrivals_end_of(entry))
-        if share_above(entry.think, math.nextafter(end_s, 0)) == 1:
+        lasts_s = seconds(scenario.arrivals_end_of(entry) - ns(entry.at))
+        if lasts_s > 0 and share_above(entry.think, math.nextafter(lasts_s, 0)) == 1:
             yield Finding(
                 ("workload", str(number), "think"),
-                f"takes at least the {duration(end_s)} in which notifications arrive, and clients think before their "
+                f"takes at least the {duration(lasts_s)} in which notifications arrive, and clients think before their "
                 "first one too: none is ever sent",
             )
 
@@ -341,13 +351,13 @@ def _instants(scenario: Scenario) -> Iterator[Finding]:
     for number, entry in enumerate(scenario.workload):
         if isinstance(entry, ClosedWorkload) or entry.arrivals.times is None:
             continue
-        times, end_s = entry.arrivals.times, seconds(scenario.arrivals_end_of(entry))
-        behind = sum(at >= end_s for at in times)
-        if behind:
+        times, lasts_s = entry.arrivals.times, seconds(scenario.arrivals_end_of(entry) - ns(entry.at))
+        behind = sum(at >= lasts_s for at in times)
+        if behind and lasts_s > 0:
             yield Finding(
                 ("workload", str(number), "arrivals", "times"),
-                f"{behind:,} of {len(times):,} are not before the {duration(end_s)} at which arrivals end: they do not "
-                "come",
+                f"{behind:,} of {len(times):,} are not before the {duration(lasts_s)} at which arrivals end: they do "
+                "not come",
             )
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import UTC, datetime
+from itertools import takewhile
+from random import Random
 from typing import Annotated, Any, ClassVar, Literal, Self, TypeAlias
 
 from pydantic import (
@@ -37,7 +40,7 @@ from actors.settings.quantities import (
     ZoneName,
     wanted,
 )
-from simulation.scenario.arrivals import Arrivals
+from simulation.scenario.arrivals import Arrivals, arrival_times_ns
 from simulation.scenario.expectations import Expectation
 from simulation.scenario.operations import Operation
 from simulation.scenario.schedule import ScheduleConfig
@@ -74,6 +77,13 @@ class EventWorkload(Settings):
     arrivals: Arrivals
     """When they arrive."""
 
+    at: Duration = 0.0
+    """When its window starts, from the start of the run: they arrive as if the run began then."""
+
+    for_: PositiveDuration | None = Field(None, alias="for")
+    """How long its window lasts: it is [at, at + for), and cut at `duration`. A ramp goes over all of it. None: to
+    `duration`; a trace to its end."""
+
     users: PositiveWholeNumber | None = None
     """Spread uniformly at random over so many users. None: every event has its own."""
 
@@ -91,6 +101,13 @@ class ChannelWorkload(Settings):
 
     arrivals: Arrivals
     """When they arrive."""
+
+    at: Duration = 0.0
+    """When its window starts, from the start of the run: they arrive as if the run began then."""
+
+    for_: PositiveDuration | None = Field(None, alias="for")
+    """How long its window lasts: it is [at, at + for), and cut at `duration`. A ramp goes over all of it. None: to
+    `duration`; a trace to its end."""
 
     users: PositiveWholeNumber | None = None
     """Spread uniformly at random over so many users. None: every notification has its own."""
@@ -126,6 +143,12 @@ class ClosedWorkload(Settings):
 
     think: Distribution
     """How long a client waits before the next one."""
+
+    at: Duration = 0.0
+    """When the clients come, from the start of the run; each thinks first."""
+
+    for_: PositiveDuration | None = Field(None, alias="for")
+    """How long they send: in [at, at + for), and not from `duration` on. None: to `duration`."""
 
     users: PositiveWholeNumber | None = None
     """Spread uniformly at random over so many users. None: every notification has its own."""
@@ -298,8 +321,8 @@ class Scenario(Settings):
     """Where all its randomness comes from: same seed, same run."""
 
     duration: PositiveDuration
-    """How long notifications arrive. A trace says itself how long it is, and is replayed whole; so `duration` may be
-    left out when all arrivals are traces."""
+    """How long notifications arrive. A trace says itself how long it is, and is replayed whole, from the `at` of its
+    entry on; so `duration` may be left out when all arrivals are traces."""
 
     drain: Duration = 3600.0
     """After `duration`, at most so long until nothing is in flight."""
@@ -361,7 +384,8 @@ class Scenario(Settings):
             return handler(data)
         scenario = handler({**data, "duration": "1s"})
         opened = [entry for entry in scenario.workload if not isinstance(entry, ClosedWorkload)]
-        longest = max(entry.arrivals.trace.duration for entry in opened if entry.arrivals.trace is not None)
+        traces = [(entry, entry.arrivals.trace.duration) for entry in opened if entry.arrivals.trace is not None]
+        longest = max(entry.at + min(lasts, entry.for_ or lasts) for entry, lasts in traces)
         object.__setattr__(scenario, "duration", longest)  # not yet handed out, so still to be completed
         return scenario
 
@@ -402,12 +426,41 @@ class Scenario(Settings):
     @property
     def arrivals_end_ns(self) -> int:
         """When all arrivals have ended: at `duration`, or at the end of a longer trace."""
-        return max(self.arrivals_end_of(entry) for entry in self.workload)
+        return max(self._longest_end_of(entry) for entry in self.workload)
 
     def arrivals_end_of(self, entry: WorkloadEntry) -> int:
-        """Return when the arrivals of one entry end, in nanoseconds."""
+        """Return when the window of one entry ends, in nanoseconds; none of its arrivals is at that instant or later.
+
+        That is before it starts where it starts after `duration`.
+        """
+        end_ns = self._longest_end_of(entry)
+        return end_ns if entry.for_ is None else min(end_ns, ns(entry.at) + ns(entry.for_))
+
+    def _longest_end_of(self, entry: WorkloadEntry) -> int:
+        """Return when the window of one entry ends at the latest: at `duration`, or where its trace does."""
         trace = None if isinstance(entry, ClosedWorkload) else entry.arrivals.trace
-        return ns(self.duration if trace is None else trace.duration)
+        if trace is None:
+            return ns(self.duration)
+        lasts_ns = ns(trace.duration)
+        return ns(entry.at) + (lasts_ns if entry.for_ is None else min(lasts_ns, ns(entry.for_)))
+
+    def arrival_times_ns(self, entry: EventWorkload | ChannelWorkload, random: Random) -> Iterator[int]:
+        """Yield the instants at which an open entry arrives, in order.
+
+        Args:
+            entry: of the workload.
+            random: the stream that it draws from.
+        """
+        start_ns, end_ns = ns(entry.at), self.arrivals_end_of(entry)
+        times_ns = arrival_times_ns(
+            entry.arrivals,
+            random,
+            max(0, end_ns - start_ns) if entry.for_ is None else ns(entry.for_),
+            time_of_day_ns=self.time_of_day_ns + start_ns,
+        )
+        if start_ns == 0 and entry.for_ is None:
+            return times_ns
+        return takewhile(lambda at_ns: at_ns < end_ns, (start_ns + at_ns for at_ns in times_ns))
 
     @property
     def activity_end_ns(self) -> int:
