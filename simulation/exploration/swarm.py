@@ -21,7 +21,7 @@ from actors.kernel.randomness import RandomStreams
 from actors.settings.faults import FaultConfig
 from actors.settings.quantities import Rate
 from simulation.scenario import ClosedWorkload, Operation, Scenario, ScheduleConfig, WorkloadEntry
-from simulation.scenario.arrivals import Arrivals
+from simulation.scenario.arrivals import Arrivals, HoldStage, Stage
 from simulation.scenario.expected_arrivals import expected_notifications
 
 NOTIFICATIONS = (30, 300)
@@ -155,12 +155,22 @@ def _fewer(scenario: Scenario, entry: Any, rate_factor: float, time_factor: floa
         ratio = wave.peak.per_second / wave.mean.per_second
         peak = Rate(mean.per_second * ratio, 1.0)
         written = {"diurnal": {"mean": Rate(mean.per_second, 1.0), "peak": peak, "peak_at": wave.peak_at}}
+    elif arrivals.weekly is not None:
+        written = {"weekly": {"mean": scaled(arrivals.weekly.mean), "factors": arrivals.weekly.factors}}
+    elif arrivals.stages is not None:
+        written = {"stages": [_shorter(stage, scaled, time_factor) for stage in arrivals.stages]}
     elif arrivals.burst is not None:
         every = _rounded(max(1e-3, arrivals.burst.every * time_factor))
         written = {"burst": {"size": max(1, round(arrivals.burst.size * rate_factor)), "every": every}}
     else:
         return _thinned(scenario, entry, rate_factor * time_factor, time_factor, random)
     return Arrivals.model_validate(written)
+
+
+def _shorter(stage: Stage, scaled: Callable[[Rate], Rate], time_factor: float) -> dict[str, Any]:
+    if isinstance(stage, HoldStage):
+        return {"hold": max(1e-3, _rounded(stage.hold * time_factor))}
+    return {"to": scaled(stage.to), "over": _rounded(stage.over * time_factor)}
 
 
 def _thinned(scenario: Scenario, entry: Any, share: float, time_factor: float, random: Random) -> Arrivals:

@@ -17,7 +17,7 @@ from pydantic import (
     model_validator,
 )
 
-from actors.instants import NS_PER_S, ns, since_1970_ns
+from actors.instants import ns, since_1970_ns
 from actors.messages import BreakerState, NotificationChannel
 from actors.pipeline.lane import breaker_name
 from actors.settings.base import NotEmpty, Settings, nearest
@@ -40,7 +40,7 @@ from actors.settings.quantities import (
     ZoneName,
     wanted,
 )
-from simulation.scenario.arrivals import Arrivals, arrival_times_ns
+from simulation.scenario.arrivals import DAY_NS, Arrivals, arrival_times_ns
 from simulation.scenario.expectations import Expectation
 from simulation.scenario.operations import Operation
 from simulation.scenario.schedule import ScheduleConfig
@@ -55,6 +55,9 @@ CHANNELS_OF_EVENT: dict[str, tuple[NotificationChannel, ...]] = {
     "PaymentReceived": (NotificationChannel.EMAIL,),
 }
 """The channels on which a domain event ends up as notifications."""
+
+_MONDAY_TO_1970_NS = 3 * DAY_NS
+"""1970 began on a Thursday."""
 
 HOST_OF_EVENTS = "example.com"
 """The host of the email addresses in domain events."""
@@ -456,7 +459,7 @@ class Scenario(Settings):
             entry.arrivals,
             random,
             max(0, end_ns - start_ns) if entry.for_ is None else ns(entry.for_),
-            time_of_day_ns=self.time_of_day_ns + start_ns,
+            time_of_week_ns=self.time_of_week_ns + start_ns,
         )
         if start_ns == 0 and entry.for_ is None:
             return times_ns
@@ -488,6 +491,6 @@ class Scenario(Settings):
         return since_1970_ns(self.start)
 
     @property
-    def time_of_day_ns(self) -> int:
-        """The time of day (UTC) at which the run starts."""
-        return self.epoch_ns % (86_400 * NS_PER_S)
+    def time_of_week_ns(self) -> int:
+        """How long after Monday 00:00 UTC the run starts."""
+        return (self.epoch_ns + _MONDAY_TO_1970_NS) % (7 * DAY_NS)
