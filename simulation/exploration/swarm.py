@@ -23,6 +23,7 @@ from actors.settings.quantities import Rate
 from simulation.scenario import ClosedWorkload, Operation, Scenario, ScheduleConfig, WorkloadEntry
 from simulation.scenario.arrivals import Arrivals, HoldStage, Stage
 from simulation.scenario.expected_arrivals import expected_notifications
+from simulation.scenario.popularity import ZipfSpread, count_of
 
 NOTIFICATIONS = (30, 300)
 """The number of notifications of a case is about log-uniform between these."""
@@ -128,7 +129,9 @@ def _scaled(
     if entry.for_ is not None:
         changes["for_"] = max(1e-3, _rounded(entry.for_ * time_factor))
     if entry.users is not None:
-        changes["users"] = max(1, round(_log_uniform(random, 1, max(1.01, entry.users))))
+        users = max(1, round(_log_uniform(random, 1, max(1.01, count_of(entry.users)))))
+        spread = entry.users
+        changes["users"] = spread.model_copy(update={"count": users}) if isinstance(spread, ZipfSpread) else users
     if isinstance(entry, ClosedWorkload):
         changes["clients"] = max(1, round(entry.clients * rate_factor))
         return entry.model_copy(update=changes)

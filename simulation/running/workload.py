@@ -33,6 +33,7 @@ from actors.messages import (
 from simulation.scenario import ChannelWorkload, ClosedWorkload, EventWorkload, Scenario
 from simulation.scenario.identity import id_prefix
 from simulation.scenario.model import HOST_OF_EVENTS, host_name
+from simulation.scenario.popularity import ZipfSpread, host_of
 
 TEXT = "simulated"
 REPEATED = 100
@@ -240,16 +241,19 @@ def _fallbacks_of(channel: NotificationChannel, scenario: Scenario) -> list[Noti
     return others
 
 
-def _user_chooser(number: int, users: int | None, source: Actor) -> Callable[[int], str]:
+def _user_chooser(number: int, users: int | ZipfSpread | None, source: Actor) -> Callable[[int], str]:
     if users is None:
         return lambda k: f"user-{number}-{k}"
     draw = source.stream(f"workload.{number}.users").random
+    if isinstance(users, ZipfSpread):
+        at = users.at
+        return lambda _: f"user-{at(draw())}"
     return lambda _: f"user-{int(draw() * users)}"
 
 
-def _address(user: str, hosts: int) -> str:
+def _address(user: str, hosts: int | ZipfSpread) -> str:
     """Return the address of a user at one of so many hosts, always the same."""
-    return f"{user}@{host_name(int(user.rpartition('-')[2]) % hosts)}"
+    return f"{user}@{host_name(host_of(int(user.rpartition('-')[2]), hosts))}"
 
 
 def _user_registered(key: str, user: str, at: datetime) -> UserRegistered:

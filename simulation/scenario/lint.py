@@ -39,6 +39,7 @@ from simulation.scenario import (
 )
 from simulation.scenario.expected_arrivals import expected_in_window, most_in_windows
 from simulation.scenario.model import HOST_OF_EVENTS
+from simulation.scenario.popularity import count_of, share_of_the_first
 
 _WITHOUT_EFFECT_AT_0 = tuple(key for key in FAULT_KEYS if key.endswith("_rate"))
 
@@ -160,7 +161,7 @@ def _hosts(scenario: Scenario, channel: NotificationChannel, config: ChannelConf
             if channel in entry.channels:
                 others.add(HOST_OF_EVENTS if channel is NotificationChannel.EMAIL else "")
         elif entry.channel is channel:
-            spread = max(spread, entry.hosts or 0)
+            spread = max(spread, 0 if entry.hosts is None else count_of(entry.hosts))
             if entry.hosts is None:
                 others.add("")
     if spread + len(others) <= 1:
@@ -248,7 +249,7 @@ def _of_the_busiest_user(
 ) -> float:
     """Return the notifications a second of a user whom all entries with `users` have; the others have one each."""
     return sum(
-        _per_s(scenario, entry, channel) / entry.users
+        _per_s(scenario, entry, channel) * share_of_the_first(entry.users)
         for entry in entries
         if entry.users is not None and getattr(entry, "event", None) != "UserRegistered"
     )

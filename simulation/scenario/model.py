@@ -43,6 +43,7 @@ from actors.settings.quantities import (
 from simulation.scenario.arrivals import DAY_NS, Arrivals, arrival_times_ns
 from simulation.scenario.expectations import Expectation
 from simulation.scenario.operations import Operation
+from simulation.scenario.popularity import Spread
 from simulation.scenario.schedule import ScheduleConfig
 from simulation.scenario.sweep import Sweep
 
@@ -87,8 +88,8 @@ class EventWorkload(Settings):
     """How long its window lasts: it is [at, at + for), and cut at `duration`. A ramp goes over all of it. None: to
     `duration`; a trace to its end."""
 
-    users: PositiveWholeNumber | None = None
-    """Spread uniformly at random over so many users. None: every event has its own."""
+    users: Spread | None = None
+    """Spread at random over so many users, evenly or by Zipf's law. None: every event has its own."""
 
     @property
     def channels(self) -> tuple[NotificationChannel, ...]:
@@ -112,12 +113,12 @@ class ChannelWorkload(Settings):
     """How long its window lasts: it is [at, at + for), and cut at `duration`. A ramp goes over all of it. None: to
     `duration`; a trace to its end."""
 
-    users: PositiveWholeNumber | None = None
-    """Spread uniformly at random over so many users. None: every notification has its own."""
+    users: Spread | None = None
+    """Spread at random over so many users, evenly or by Zipf's law. None: every notification has its own."""
 
-    hosts: PositiveWholeNumber | None = None
-    """The users' addresses are at so many hosts in turn, as `user-27@host-7.example` of 20. None: addresses have no
-    host."""
+    hosts: Spread | None = None
+    """The users' addresses are at so many hosts in turn, as `user-27@host-7.example` of 20; by Zipf's law, so large a
+    share of the users is at each. None: addresses have no host."""
 
     expires_after: PositiveDuration | None = None
     """A notification older than this is dead-lettered as expired. A redrive begins the count anew. None: never."""
@@ -153,12 +154,12 @@ class ClosedWorkload(Settings):
     for_: PositiveDuration | None = Field(None, alias="for")
     """How long they send: in [at, at + for), and not from `duration` on. None: to `duration`."""
 
-    users: PositiveWholeNumber | None = None
-    """Spread uniformly at random over so many users. None: every notification has its own."""
+    users: Spread | None = None
+    """Spread at random over so many users, evenly or by Zipf's law. None: every notification has its own."""
 
-    hosts: PositiveWholeNumber | None = None
-    """The users' addresses are at so many hosts in turn, as `user-27@host-7.example` of 20. None: addresses have no
-    host."""
+    hosts: Spread | None = None
+    """The users' addresses are at so many hosts in turn, as `user-27@host-7.example` of 20; by Zipf's law, so large a
+    share of the users is at each. None: addresses have no host."""
 
     expires_after: PositiveDuration | None = None
     """A notification older than this is dead-lettered as expired. A redrive begins the count anew. None: never."""
