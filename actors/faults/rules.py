@@ -5,7 +5,8 @@ The fate of an attempt is fixed when it starts. In this order:
 0. Windows that name a `host` hold for attempts to recipients there, and are nothing to all others.
 1. `hang`: no answer ever comes, whatever else holds, and nothing is delivered. It takes up none of a capacity: that
    would be until its sender's timeout, which the provider does not know.
-2. `latency` (the last window that gives one) in place of the provider's own, times every `latency_factor`.
+2. `latency` (the last window that gives one) in place of the provider's own, and what `latency_by_load` adds for each
+   attempt that is under way; all of it times every `latency_factor`.
 3. `throttle`: over the quota, the answer is `throttled`. It comes after the latency and takes up no capacity.
 4. `outage`, and the down phase of `flap`: a transient failure after the latency, which takes up no capacity either;
    what was queued before is worked on as if nothing were wrong.
@@ -115,7 +116,7 @@ class FaultRules:
             faults,
             streams,
             name,
-            is_ever_calm=not (steps or rules),
+            is_ever_calm=not (steps or rules or config.latency_by_load),
         )
         self.draw = streams.stream(f"{name}.fate").random
         """The random draw of the next attempt, between 0 and 1; drawn also where nothing depends on it, so that the
@@ -129,9 +130,11 @@ class FaultRules:
             self._queue = ServiceQueue(steps)
         elif steps:
             self._station = RunningStation(config.discipline, steps)
-        self._meter = LoadMeter() if rules and self._station is None else None
+        self._per_in_flight = 0.0 if config.latency_by_load is None else config.latency_by_load.per_in_flight
+        needs_load = bool(rules or self._per_in_flight)
+        self._meter = LoadMeter() if needs_load and self._station is None else None
         meter = self._meter or self._station  # a station knows its own load
-        self._load = meter.load if rules and meter is not None else None
+        self._load = meter.load if needs_load and meter is not None else None
 
     def on_wired(self, system: ActorSystem) -> None:
         """Go by the clock of this system, where one is needed.
@@ -149,14 +152,18 @@ class FaultRules:
         conditions = self.conditions
         if conditions.by_host:
             conditions = conditions.by_host.get(recipient_host(attempt.command.recipient), conditions)
-        latency_ns = round(conditions.latency() * conditions.latency_factor * 1e9)
+        latency = conditions.latency()
+        load = None if self._load is None else self._load(now_ns)
+        if load is not None:
+            latency += self._per_in_flight * load.under_way
+        latency_ns = round(latency * conditions.latency_factor * 1e9)
         drawn = self.draw()
         if conditions.hangs:
             return Fate(None, latency_ns, False, conditions.latency_factor)
         refusal = _refusal(conditions, now_ns)
         if refusal is not None:
             return Fate(refusal, latency_ns, False, conditions.latency_factor)
-        outcome = self._ruled(attempt, now_ns)
+        outcome = None if load is None else self._ruled(attempt, now_ns, load)
         if outcome is None:
             outcome = _fate(conditions, now_ns, drawn)
         elif isinstance(outcome, Transient) and outcome.throttled:
@@ -165,10 +172,7 @@ class FaultRules:
             return self._work_at(self._station, conditions, now_ns, latency_ns, outcome, attempt.command.critical)
         return self._work(conditions, now_ns, latency_ns, outcome)
 
-    def _ruled(self, attempt: Attempt, now_ns: int) -> Outcome | None:
-        if self._load is None:
-            return None
-        load = self._load(now_ns)
+    def _ruled(self, attempt: Attempt, now_ns: int, load: Load) -> Outcome | None:
         for rule in self._rules:
             outcome = rule(attempt, now_ns, load)
             if outcome is not None:

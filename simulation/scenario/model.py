@@ -495,3 +495,8 @@ class Scenario(Settings):
     def time_of_week_ns(self) -> int:
         """How long after Monday 00:00 UTC the run starts."""
         return (self.epoch_ns + _MONDAY_TO_1970_NS) % (7 * DAY_NS)
+
+    @property
+    def time_of_day_ns(self) -> int:
+        """The time of day (UTC) at which the run starts."""
+        return self.time_of_week_ns % DAY_NS
