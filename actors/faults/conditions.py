@@ -7,7 +7,9 @@ themselves remember, so it is all looked up once: that is the :class:`Conditions
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from fractions import Fraction
+from math import prod
 from random import Random
 
 import msgspec
@@ -16,6 +18,7 @@ from actors.faults.bursts import BurstChain
 from actors.instants import ns
 from actors.kernel.randomness import RandomStreams
 from actors.outcomes import ChannelFault, DeadDestination, Outcome, Permanent, Transient
+from actors.policies.exact import as_fraction
 from actors.policies.rate_limit.buckets import TokenBucket
 from actors.settings.distributions import Draw
 from actors.settings.faults import SYSTEM_FAULT_KEYS, FaultConfig, Flap
@@ -32,7 +35,7 @@ CHANNEL_FAULT = ChannelFault(reason="injected channel fault")
 
 _CALM = SYSTEM_FAULT_KEYS | {
     "latency", "latency_factor", "failure_rate", "permanent_rate", "dead_destination_rate", "channel_fault_rate",
-    "lost_reply_rate", "capacity",
+    "lost_reply_rate", "capacity", "speed",
 }  # fmt: skip
 """Faults under which nothing but the draw decides: the ladder and the latency hold them, or they are not looked at for
 each attempt; a capacity makes that no instant of the run is calm. A fault that is not named here is looked at."""
@@ -82,8 +85,7 @@ class TimedFault:
     """One fault with its window, and what it remembers from one attempt to the next."""
 
     def __init__(self, fault: FaultConfig, latencies: Random, spells: Random) -> None:
-        self.start_ns = ns(fault.at)
-        self.end_ns = NEVER_NS if fault.for_ is None else self.start_ns + ns(fault.for_)
+        self.start_ns, self.end_ns = _window_ns(fault)
         self.fault = fault
         self.latency = None if fault.latency is None else fault.latency.sampler(latencies)
         self.throttle = (
@@ -214,23 +216,43 @@ def capacity_steps(own: int | None, faults: Sequence[FaultConfig]) -> list[tuple
         own: the provider's own capacity. None: no bound.
         faults: what goes wrong, and when.
     """
-    windows = [
-        (ns(fault.at), NEVER_NS if fault.for_ is None else ns(fault.at) + ns(fault.for_), fault.capacity)
-        for fault in faults
-        if fault.capacity is not None
-    ]
+    windows = [(*_window_ns(fault), fault.capacity) for fault in faults if fault.capacity is not None]
     if own is None and not windows:
         return []
     usual = sys.maxsize if own is None else own
     steps = []
-    edges_ns = {
-        0,
-        *(edge_ns for start_ns, end_ns, _ in windows for edge_ns in (start_ns, end_ns) if edge_ns < NEVER_NS),
-    }
-    for edge_ns in sorted(edges_ns):
+    for edge_ns in _edges_ns(windows):
         injected = [capacity for start_ns, end_ns, capacity in windows if start_ns <= edge_ns < end_ns]
         steps.append((edge_ns, min(usual, injected[-1]) if injected else usual))
     return steps
+
+
+def speed_steps(faults: Sequence[FaultConfig]) -> list[tuple[int, Fraction]]:
+    """Return how fast a provider works, as a multiple of its usual speed, from which instant on; empty if it is always
+    that.
+
+    Args:
+        faults: what goes wrong, and when. In several windows at once it is the product.
+    """
+    windows = [(*_window_ns(fault), as_fraction(fault.speed)) for fault in faults if fault.speed is not None]
+    return [
+        (edge_ns, prod((speed for start_ns, end_ns, speed in windows if start_ns <= edge_ns < end_ns), start=_USUAL))
+        for edge_ns in (_edges_ns(windows) if windows else ())
+    ]
+
+
+_USUAL = Fraction(1)
+
+
+def _window_ns(fault: FaultConfig) -> tuple[int, int]:
+    start_ns = ns(fault.at)
+    return start_ns, NEVER_NS if fault.for_ is None else start_ns + ns(fault.for_)
+
+
+def _edges_ns(windows: Iterable[tuple[int, int, object]]) -> list[int]:
+    """Return 0, and when windows begin and end, in order."""
+    edges_ns = {edge_ns for start_ns, end_ns, _ in windows for edge_ns in (start_ns, end_ns) if edge_ns < NEVER_NS}
+    return sorted({0, *edges_ns})
 
 
 def _ladder(*rates: tuple[float, Outcome | None]) -> list[tuple[float, Outcome | None]]:

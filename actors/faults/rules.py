@@ -20,9 +20,10 @@ The fate of an attempt is fixed when it starts. In this order:
 
 With a `capacity` (the provider's own or a fault's) an attempt that comes to step 5 and is not refused there is worked
 on for its latency, however it ends, or waits until so many others are done with: first come, first served, unless the
-provider's `discipline` says otherwise. The answer comes when the work is done. That the sender has stopped waiting does
-not cancel it: late work costs as much as any other, which is how retries can keep a provider overloaded long after its
-trigger has ended (Bronson et al., HotOS 2021).
+provider's `discipline` says otherwise. The answer comes when the work is done. A `speed` slows what is under way and
+queued: it is of the provider, where a latency is of those who come. That the sender has stopped waiting does not cancel
+it: late work costs as much as any other, which is how retries can keep a provider overloaded long after its trigger has
+ended (Bronson et al., HotOS 2021).
 """
 
 from __future__ import annotations
@@ -34,8 +35,9 @@ import msgspec
 
 from actors.domain.attempts import Attempt
 from actors.errors import ConfigurationError
-from actors.faults.conditions import FAILED, NEVER_NS, Conditions, Forecast, capacity_steps
+from actors.faults.conditions import FAILED, NEVER_NS, Conditions, Forecast, capacity_steps, speed_steps
 from actors.faults.queue import Load, LoadMeter, ServiceQueue
+from actors.faults.speed import Speed
 from actors.faults.station import RunningStation
 from actors.kernel.effects import Promise
 from actors.kernel.randomness import RandomStreams
@@ -126,10 +128,12 @@ class FaultRules:
         self._rules = tuple(rules)
         self._queue: ServiceQueue | None = None
         self._station: RunningStation | None = None
+        speeds = speed_steps(faults)
+        speed = Speed(speeds) if speeds else None
         if steps and config.discipline == "fifo":
-            self._queue = ServiceQueue(steps)
+            self._queue = ServiceQueue(steps, speed)
         elif steps:
-            self._station = RunningStation(config.discipline, steps)
+            self._station = RunningStation(config.discipline, steps, speed)
         self._per_in_flight = 0.0 if config.latency_by_load is None else config.latency_by_load.per_in_flight
         needs_load = bool(rules or self._per_in_flight)
         self._meter = LoadMeter() if needs_load and self._station is None else None
@@ -181,9 +185,12 @@ class FaultRules:
 
     def _work(self, conditions: Conditions, now_ns: int, latency_ns: int, outcome: Outcome | None) -> Fate:
         """Work on an attempt, once there is room for it. None: its reply will be lost."""
-        delivers = outcome is None or type(outcome) is Sent
-        start_ns = now_ns if self._queue is None else self._queue.join(now_ns, latency_ns)
-        end_ns = start_ns + latency_ns
+        start_ns, end_ns = now_ns, now_ns + latency_ns
+        if self._queue is not None:
+            start_ns, end_ns = self._queue.join(now_ns, latency_ns)
+        if end_ns >= NEVER_NS:  # it is frozen to the end of the run
+            outcome = None
+        delivers = end_ns < NEVER_NS and (outcome is None or type(outcome) is Sent)
         if self._meter is not None:
             self._meter.add(start_ns, end_ns, delivers=delivers)
         return Fate(outcome, end_ns - now_ns, delivers, conditions.latency_factor)

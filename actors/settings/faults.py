@@ -26,6 +26,7 @@ from actors.settings.quantities import (
     SignedDuration,
     Text,
     Wanted,
+    number,
     wanted,
 )
 
@@ -166,7 +167,8 @@ class FaultConfig(Settings):
     """Every attempt fails transiently, after the provider's latency."""
 
     latency: Distribution | None = None
-    """The provider's latency, in place of its usual one."""
+    """The provider's latency, in place of its usual one. With a capacity: of those who arrive in the window; what is
+    under way and queued goes on as before. `speed` is of all of them."""
 
     latency_factor: PositiveNumber | None = None
     """Multiplies the provider's latency."""
@@ -194,6 +196,10 @@ class FaultConfig(Settings):
 
     capacity: PositiveWholeNumber | None = None
     """How many the provider works on at once, unless its own capacity is smaller still; the rest queue."""
+
+    speed: Annotated[float, number(0)] | None = None
+    """How fast a provider with a capacity works, as a multiple of its usual speed: at 0.2 all takes five times as long,
+    what it is at and what is queued included; at 0 it is frozen. Of windows that overlap, the product."""
 
     lost_reply_rate: Share | None = None
     """Share of attempts that succeed, but whose reply is lost."""
@@ -244,7 +250,7 @@ FAULT_KEYS = tuple(key for key in FaultConfig.model_fields if key not in _NOT_FA
 SYSTEM_FAULT_KEYS = frozenset({"duplicate_rate", "reorder", "crash", "clock_step"})
 """Those that hit the system or its messages, and no provider. Only a simulation injects them."""
 
-_OF_NO_HOST = SYSTEM_FAULT_KEYS | {"capacity"}
+_OF_NO_HOST = SYSTEM_FAULT_KEYS | {"capacity", "speed"}
 
 
 def _crash(value: Any, info: Any) -> Any:

@@ -275,6 +275,7 @@ KINDS: Mapping[str, Callable[[Random], dict[str, Any]]] = {
     },
     "flap": lambda random: {"flap": {"up": _log_uniform(random, 0.2, 30.0), "down": _log_uniform(random, 0.2, 30.0)}},
     "capacity": lambda random: {"capacity": round(_log_uniform(random, 1, 8))},
+    "speed": lambda random: {"speed": 0.0 if random.random() < 0.3 else _log_uniform(random, 0.02, 1.0)},
     "duplicate_rate": lambda random: {"duplicate_rate": _share(random)},
     "reorder": lambda random: {"reorder": {"delay": {"exponential": {"mean": _log_uniform(random, 0.001, 10.0)}}}},
     "crash": _crash,

@@ -105,6 +105,7 @@ _WORDS: dict[str, Callable[[Any], str]] = {
         + ("" if throttle.retry_after is None else f", Retry-After {_duration(throttle.retry_after)}")
     ),
     "capacity": lambda capacity: f"capacity {capacity:,}",
+    "speed": lambda speed: f"works at {plain_number(speed, 6)} of its speed" if speed else "frozen",
     "latency": lambda _: "other latency",
     "latency_factor": lambda factor: f"latency ×{plain_number(factor, 6)}",
     "duplicate_rate": lambda share: f"{_share(share)} of messages come twice",

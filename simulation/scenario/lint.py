@@ -395,6 +395,7 @@ def _faults(scenario: Scenario) -> Iterator[Finding]:
             _changes_no_capacity(scenario, fault, channel) for channel in fault.channel
         ):
             yield Finding((*path, "capacity"), "is not below the provider's own: it changes nothing")
+        yield from _of_what_queues(scenario, fault, path)
         lasts = run_s if fault.for_ is None else fault.for_
         if fault.flap is not None and fault.flap.up >= lasts:
             yield Finding(
@@ -413,6 +414,38 @@ def _operations(scenario: Scenario) -> Iterator[Finding]:
                 ("operations", str(index), "at"),
                 f"{duration(operation.at)} is after the end of the run at {duration(run_s)}: it is never carried out",
             )
+
+
+def _of_what_queues(scenario: Scenario, fault: FaultConfig, path: tuple[str, ...]) -> Iterator[Finding]:
+    """Yield what a speed has nothing to slow down by, and what a latency is not of."""
+    have_one = [_has_a_capacity(scenario, fault, channel) for channel in fault.channel]
+    if fault.speed == 1:
+        yield Finding((*path, "speed"), "1 changes nothing")
+    elif fault.speed is not None and not any(have_one):
+        yield Finding(
+            (*path, "speed"), "no provider there has a capacity: it changes nothing (latency_factor makes all slower)"
+        )
+    if fault.latency is not None and any(have_one):
+        yield Finding(
+            (*path, "latency"),
+            "is of those who arrive in the window: what a provider with a capacity has under way and queued goes on as "
+            "before (speed slows it too)",
+        )
+
+
+def _has_a_capacity(scenario: Scenario, fault: FaultConfig, channel: NotificationChannel) -> bool:
+    """Return whether a provider that is hit works on so many at once, by itself or by a fault."""
+    if channel not in scenario.channels_used:
+        return False
+    hit = {
+        name: settings.provider.capacity
+        for name, settings in scenario.channel_config(channel).by_provider().items()
+        if fault.provider in (None, name)
+    }
+    injected = [other for other in scenario.faults if other.capacity is not None and channel in other.channel]
+    return any(bound is not None for bound in hit.values()) or any(
+        other.provider is None or other.provider in hit for other in injected
+    )
 
 
 def _changes_no_capacity(scenario: Scenario, fault: FaultConfig, channel: NotificationChannel) -> bool:

@@ -240,6 +240,7 @@ _strengths: SearchStrategy[dict[str, Any]] = st.one_of(
     _shares.map(lambda share: {"lost_reply_rate": share}),
     st.builds(lambda up, down: {"flap": {"up": up, "down": down}}, st.just(2.0), st.sampled_from([1.0, 5.0])),
     st.integers(1, 5).map(lambda count: {"capacity": count}),
+    st.sampled_from([0.0, 0.5, 0.1]).map(lambda speed: {"speed": speed}),
     st.builds(
         lambda good, bad: {"burst": {"mean_good": good, "mean_bad": bad}},
         st.sampled_from([5.0, 20.0]),
