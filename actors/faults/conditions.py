@@ -1,7 +1,8 @@
 """The conditions at the unreliable provider from one instant to the next: its own settings, and the faults.
 
 A window is [at, at + for). Between two instants at which one begins or ends nothing changes but what the faults
-themselves remember, so it is all looked up once: that is the :class:`Conditions`.
+themselves remember, so it is all looked up once: that is the :class:`Conditions`. While a rate or a factor changes they
+hold for one instant.
 """
 
 from __future__ import annotations
@@ -15,13 +16,13 @@ from random import Random
 import msgspec
 
 from actors.faults.bursts import BurstChain
-from actors.instants import ns
+from actors.instants import ns, seconds
 from actors.kernel.randomness import RandomStreams
 from actors.outcomes import ChannelFault, DeadDestination, Outcome, Permanent, Transient
 from actors.policies.exact import as_fraction
 from actors.policies.rate_limit.buckets import TokenBucket
 from actors.settings.distributions import Draw
-from actors.settings.faults import SYSTEM_FAULT_KEYS, FaultConfig, Flap
+from actors.settings.faults import SYSTEM_FAULT_KEYS, Change, FaultConfig, Flap, value_at
 from actors.settings.quantities import Rate
 
 NEVER_NS = 2**62
@@ -94,6 +95,18 @@ class TimedFault:
         self.countdown = None if fault.fail_first is None else Countdown(fault.fail_first)
         self.flapping = None if fault.flap is None else Flapping(fault.flap, self.start_ns)
         self.burst = None if fault.burst is None else BurstChain(fault.burst, self.start_ns, spells)
+
+        changes = [value.over for value in (fault.failure_rate, fault.latency_factor) if isinstance(value, Change)]
+        self.changes_until_ns = min(self.end_ns, self.start_ns + ns(max(changes, default=0.0)))
+        """When its rate and its factor have come to what they stay at."""
+
+    def failure_rate(self, now_ns: int) -> float:
+        """Return the share of attempts that it has fail transiently now."""
+        return value_at(self.fault.failure_rate or 0.0, seconds(now_ns - self.start_ns))
+
+    def latency_factor(self, now_ns: int) -> float:
+        """Return by what it multiplies the latency now."""
+        return value_at(self.fault.latency_factor or 1.0, seconds(now_ns - self.start_ns))
 
     def holds(self, now_ns: int) -> bool:
         """Tell whether its window is open."""
@@ -168,23 +181,28 @@ class Forecast:
         """Return what holds now."""
         open_ = [timed for timed in self._timed if timed.holds(now_ns)]
         until_ns = min((edge for edge in self._edges_ns() if edge > now_ns), default=NEVER_NS)
+        if any(now_ns < timed.changes_until_ns for timed in open_):
+            until_ns = now_ns + 1  # what changes all the time is looked up for every attempt
         hosts = dict.fromkeys(host for timed in open_ for host in timed.fault.host or ())
         by_host = {
-            host: self._conditions([timed for timed in open_ if timed.hits(host)], until_ns, {}) for host in hosts
+            host: self._conditions(now_ns, [timed for timed in open_ if timed.hits(host)], until_ns, {})
+            for host in hosts
         }
-        return self._conditions([timed for timed in open_ if timed.hits(None)], until_ns, by_host)
+        return self._conditions(now_ns, [timed for timed in open_ if timed.hits(None)], until_ns, by_host)
 
-    def _conditions(self, open_: Sequence[TimedFault], until_ns: int, by_host: Mapping[str, Conditions]) -> Conditions:
+    def _conditions(
+        self, now_ns: int, open_: Sequence[TimedFault], until_ns: int, by_host: Mapping[str, Conditions]
+    ) -> Conditions:
         """Return what holds where these faults hit."""
         factor = 1.0
         for timed in open_:
-            factor *= timed.fault.latency_factor or 1.0
+            factor *= timed.latency_factor(now_ns)
         ladder = _ladder(
             (sum(timed.fault.dead_destination_rate or 0.0 for timed in open_), DEAD),
             (sum(timed.fault.permanent_rate or 0.0 for timed in open_), PERMANENT),
             (sum(timed.fault.channel_fault_rate or 0.0 for timed in open_), CHANNEL_FAULT),
             (sum(timed.fault.lost_reply_rate or 0.0 for timed in open_), None),
-            (self._failure_rate + sum(timed.fault.failure_rate or 0.0 for timed in open_), FAILED),
+            (self._failure_rate + sum(timed.failure_rate(now_ns) for timed in open_), FAILED),
         )
         latencies = [timed.latency for timed in open_ if timed.latency is not None]
         return Conditions(
@@ -204,7 +222,9 @@ class Forecast:
         )
 
     def _edges_ns(self) -> list[int]:
-        return sorted({edge for timed in self._timed for edge in (timed.start_ns, timed.end_ns)})
+        return sorted(
+            {edge for timed in self._timed for edge in (timed.start_ns, timed.changes_until_ns, timed.end_ns)}
+        )
 
 
 def capacity_steps(own: int | None, faults: Sequence[FaultConfig]) -> list[tuple[int, int]]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, ClassVar, Literal, Self, TypeAlias
 
-from pydantic import Field, StrictBool, WrapValidator, model_validator
+from pydantic import Field, StrictBool, TypeAdapter, ValidationInfo, WrapValidator, model_validator
 
 from actors.messages import NotificationChannel
 from actors.settings.base import Settings
@@ -76,6 +76,67 @@ Hosts = Annotated[
     ),
 ]
 """One host of recipients, or a list of them; read, it is a tuple, in lower case."""
+
+
+class Change(Settings):
+    """What goes in a straight line from one value to another, and stays there."""
+
+    from_: float
+    to: float
+    over: PositiveDuration
+
+    def at(self, seconds: float) -> float:
+        """Return the value so many seconds after its start."""
+        return self.from_ + (self.to - self.from_) * min(1.0, seconds / self.over)
+
+
+class ChangingShare(Change):
+    """A share that goes in a straight line from one value to another, and stays there to the end of the window."""
+
+    wanted_text: ClassVar[str] = "a share such as 30%, or one that changes such as {from: 0%, to: 60%, over: 10m}"
+
+    from_: Share = Field(alias="from")
+    """The share at the window's start."""
+
+    to: Share
+    """The share that it gets to."""
+
+    over: PositiveDuration
+    """How long that takes."""
+
+
+class ChangingFactor(Change):
+    """A factor that goes in a straight line from one value to another, and stays there to the end of the window."""
+
+    wanted_text: ClassVar[str] = "a number of more than 0, or one that changes such as {from: 1, to: 10, over: 10m}"
+
+    from_: PositiveNumber = Field(alias="from")
+    """The factor at the window's start."""
+
+    to: PositiveNumber
+    """The factor that it gets to."""
+
+    over: PositiveDuration
+    """How long that takes."""
+
+
+def _or_changing(steady: Any, changing: type[Change]) -> WrapValidator:
+    """Return the validator that takes a mapping as what changes, and all else as what does not."""
+    steadily = TypeAdapter[float](steady)
+
+    def read(value: Any, _handler: Any, info: ValidationInfo) -> float | Change:
+        if isinstance(value, (dict, changing)):
+            return changing.model_validate(value, context=info.context)
+        if isinstance(value, (list, type(None))):
+            raise wanted(changing.wanted_text)
+        return steadily.validate_python(value, context=info.context)
+
+    return WrapValidator(read)
+
+
+def value_at(value: float | Change, seconds: float) -> float:
+    """Return a value of a fault, so many seconds after the start of its window."""
+    return value.at(seconds) if isinstance(value, Change) else value
 
 
 class QuotaFault(Settings):
@@ -157,8 +218,8 @@ class FaultConfig(Settings):
     for_: PositiveDuration | None = Field(None, alias="for")
     """How long the window lasts: it is [at, at + for). None: to the end of the run."""
 
-    failure_rate: Share | None = None
-    """Share of attempts that fail transiently."""
+    failure_rate: Annotated[Share | ChangingShare, _or_changing(Share, ChangingShare)] | None = None
+    """Share of attempts that fail transiently; or one that changes, for a slow decline."""
 
     fail_first: PositiveWholeNumber | None = None
     """The first so many attempts in the window fail transiently."""
@@ -170,8 +231,10 @@ class FaultConfig(Settings):
     """The provider's latency, in place of its usual one. With a capacity: of those who arrive in the window; what is
     under way and queued goes on as before. `speed` is of all of them."""
 
-    latency_factor: PositiveNumber | None = None
-    """Multiplies the provider's latency."""
+    latency_factor: Annotated[PositiveNumber | ChangingFactor, _or_changing(PositiveNumber, ChangingFactor)] | None = (
+        None
+    )
+    """Multiplies the provider's latency; or one that changes, for a slow decline."""
 
     hang: StrictBool = False
     """The provider never answers: attempts run into their timeout."""

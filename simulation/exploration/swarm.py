@@ -18,7 +18,7 @@ from typing import Any, Literal, TypeAlias
 
 from actors.instants import seconds
 from actors.kernel.randomness import RandomStreams
-from actors.settings.faults import FaultConfig
+from actors.settings.faults import Change, FaultConfig
 from actors.settings.quantities import Rate
 from simulation.scenario import ClosedWorkload, Operation, Scenario, ScheduleConfig, WorkloadEntry
 from simulation.scenario.arrivals import Arrivals, HoldStage, Stage
@@ -192,6 +192,11 @@ def _faults(scenario: Scenario, duration: float, time_factor: float, random: Ran
             update={
                 "at": _rounded(fault.at * time_factor),
                 "for_": None if fault.for_ is None else max(1e-3, _rounded(fault.for_ * time_factor)),
+                **{
+                    key: change.model_copy(update={"over": max(1e-3, _rounded(change.over * time_factor))})
+                    for key in ("failure_rate", "latency_factor")
+                    if isinstance(change := getattr(fault, key), Change)
+                },
             }
         )
         for fault in scenario.faults

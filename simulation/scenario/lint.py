@@ -26,7 +26,7 @@ from actors.pipeline.circuit_breaker import BREAKER_OPEN, THROTTLED_HERE
 from actors.settings.base import nearest
 from actors.settings.channel import PRIMARY, ChannelConfig, CircuitBreakerConfig, NotifierConfig
 from actors.settings.distribution_moments import share_above
-from actors.settings.faults import FAULT_KEYS, FaultConfig
+from actors.settings.faults import FAULT_KEYS, Change, FaultConfig
 from actors.settings.file import located as placed, text_of
 from actors.settings.yaml_tree import Node, Place, ScalarNode, Unreadable, read
 from simulation.scenario import (
@@ -383,11 +383,11 @@ def _faults(scenario: Scenario) -> Iterator[Finding]:
                 "in flight then",
             )
         for key in _WITHOUT_EFFECT_AT_0:
-            if getattr(fault, key) == 0:
+            if _is_always(getattr(fault, key), 0):
                 yield Finding((*path, key), "0% injects nothing")
         if fault.clock_step == 0:
             yield Finding((*path, "clock_step"), "0s changes nothing")
-        if fault.latency_factor == 1:
+        if _is_always(fault.latency_factor, 1):
             yield Finding((*path, "latency_factor"), "1 changes nothing")
         if fault.burst is not None and fault.burst.failure_rate == 0:
             yield Finding((*path, "burst", "failure_rate"), "0% injects nothing")
@@ -396,6 +396,11 @@ def _faults(scenario: Scenario) -> Iterator[Finding]:
         ):
             yield Finding((*path, "capacity"), "is not below the provider's own: it changes nothing")
         yield from _of_what_queues(scenario, fault, path)
+        lasts = run_s - fault.at if fault.for_ is None else min(fault.for_, run_s - fault.at)
+        for key, of in (("failure_rate", fault.failure_rate), ("latency_factor", fault.latency_factor)):
+            if isinstance(of, Change) and 0 < lasts < of.over:
+                text = f"{duration(of.over)} is longer than the {duration(lasts)} that it lasts"
+                yield Finding((*path, key, "over"), f"{text}: it does not get to its end")
         lasts = run_s if fault.for_ is None else fault.for_
         if fault.flap is not None and fault.flap.up >= lasts:
             yield Finding(
@@ -414,6 +419,10 @@ def _operations(scenario: Scenario) -> Iterator[Finding]:
                 ("operations", str(index), "at"),
                 f"{duration(operation.at)} is after the end of the run at {duration(run_s)}: it is never carried out",
             )
+
+
+def _is_always(value: Any, number: float) -> bool:
+    return (value.from_ == value.to == number) if isinstance(value, Change) else value == number
 
 
 def _of_what_queues(scenario: Scenario, fault: FaultConfig, path: tuple[str, ...]) -> Iterator[Finding]:
