@@ -11,10 +11,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any, ClassVar, Literal, Self, TypeAlias
 
-from pydantic import Field, StrictBool, TypeAdapter, ValidationInfo, WrapValidator, model_validator
+from pydantic import Field, StrictBool, WrapValidator, model_validator
 
 from actors.messages import NotificationChannel
-from actors.settings.base import Settings
+from actors.settings.base import Settings, plain_or
 from actors.settings.distributions import Distribution
 from actors.settings.quantities import (
     Duration,
@@ -120,20 +120,6 @@ class ChangingFactor(Change):
     """How long that takes."""
 
 
-def _or_changing(steady: Any, changing: type[Change]) -> WrapValidator:
-    """Return the validator that takes a mapping as what changes, and all else as what does not."""
-    steadily = TypeAdapter[float](steady)
-
-    def read(value: Any, _handler: Any, info: ValidationInfo) -> float | Change:
-        if isinstance(value, (dict, changing)):
-            return changing.model_validate(value, context=info.context)
-        if isinstance(value, (list, type(None))):
-            raise wanted(changing.wanted_text)
-        return steadily.validate_python(value, context=info.context)
-
-    return WrapValidator(read)
-
-
 def value_at(value: float | Change, seconds: float) -> float:
     """Return a value of a fault, so many seconds after the start of its window."""
     return value.at(seconds) if isinstance(value, Change) else value
@@ -218,7 +204,7 @@ class FaultConfig(Settings):
     for_: PositiveDuration | None = Field(None, alias="for")
     """How long the window lasts: it is [at, at + for). None: to the end of the run."""
 
-    failure_rate: Annotated[Share | ChangingShare, _or_changing(Share, ChangingShare)] | None = None
+    failure_rate: Annotated[Share | ChangingShare, plain_or(Share, ChangingShare)] | None = None
     """Share of attempts that fail transiently; or one that changes, for a slow decline."""
 
     fail_first: PositiveWholeNumber | None = None
@@ -231,9 +217,7 @@ class FaultConfig(Settings):
     """The provider's latency, in place of its usual one. With a capacity: of those who arrive in the window; what is
     under way and queued goes on as before. `speed` is of all of them."""
 
-    latency_factor: Annotated[PositiveNumber | ChangingFactor, _or_changing(PositiveNumber, ChangingFactor)] | None = (
-        None
-    )
+    latency_factor: Annotated[PositiveNumber | ChangingFactor, plain_or(PositiveNumber, ChangingFactor)] | None = None
     """Multiplies the provider's latency; or one that changes, for a slow decline."""
 
     hang: StrictBool = False

@@ -30,6 +30,7 @@ from actors.messages import (
     SendNotification,
     UserRegistered,
 )
+from actors.settings.distributions import Distribution
 from simulation.scenario import ChannelWorkload, ClosedWorkload, EventWorkload, Scenario
 from simulation.scenario.identity import id_prefix
 from simulation.scenario.model import HOST_OF_EVENTS, host_name
@@ -189,8 +190,8 @@ def _maker(
     user_of = _user_chooser(number, entry.users, source)
     match entry:
         case ChannelWorkload() | ClosedWorkload():
-            channel, critical, expires_after = entry.channel, entry.critical, entry.expires_after
-            hosts = entry.hosts
+            channel, critical, hosts = entry.channel, entry.critical, entry.hosts
+            age_of = _age_chooser(number, entry.expires_after, source)
             prefix = id_prefix(number, channel)
             others = _fallbacks_of(channel, scenario)
 
@@ -203,7 +204,7 @@ def _maker(
                     user_id=None if hosts is None else user,
                     message=TEXT,
                     critical=critical,
-                    expires_after=expires_after,
+                    expires_after=age_of(),
                     addresses={other: f"{other} of {user}" for other in others} if others else NO_METADATA,
                 )
 
@@ -249,6 +250,13 @@ def _user_chooser(number: int, users: int | ZipfSpread | None, source: Actor) ->
         at = users.at
         return lambda _: f"user-{at(draw())}"
     return lambda _: f"user-{int(draw() * users)}"
+
+
+def _age_chooser(number: int, age: float | Distribution | None, source: Actor) -> Callable[[], float | None]:
+    """Return what says how old the next notification may become."""
+    if isinstance(age, Distribution):
+        return age.sampler(source.stream(f"workload.{number}.ages"))
+    return lambda: age
 
 
 def _address(user: str, hosts: int | ZipfSpread) -> str:

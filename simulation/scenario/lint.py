@@ -25,7 +25,8 @@ from actors.messages import NotificationChannel
 from actors.pipeline.circuit_breaker import BREAKER_OPEN, THROTTLED_HERE
 from actors.settings.base import nearest
 from actors.settings.channel import PRIMARY, ChannelConfig, CircuitBreakerConfig, NotifierConfig
-from actors.settings.distribution_moments import share_above
+from actors.settings.distribution_moments import quantile, share_above
+from actors.settings.distributions import Distribution
 from actors.settings.faults import FAULT_KEYS, Change, FaultConfig
 from actors.settings.file import located as placed, text_of
 from actors.settings.yaml_tree import Node, Place, ScalarNode, Unreadable, read
@@ -312,18 +313,27 @@ def _horizon(scenario: Scenario, channel: NotificationChannel, config: ChannelCo
 
 def _all_expire(scenario: Scenario, channel: NotificationChannel, within_s: float) -> bool:
     ages = [getattr(entry, "expires_after", None) for entry in scenario.workload if channel in entry.channels]
-    return all(age is not None and age <= within_s for age in ages)
+    return all(age is not None and _is_within(age, within_s) for age in ages)
+
+
+def _is_within(age: float | Distribution, within_s: float) -> bool:
+    return share_above(age, within_s) == 0 if isinstance(age, Distribution) else age <= within_s
 
 
 def _expiries(scenario: Scenario) -> Iterator[Finding]:
     for number, entry in enumerate(scenario.workload):
         if isinstance(entry, EventWorkload) or entry.expires_after is None:
             continue
+        age, of_most = entry.expires_after, ""
+        if isinstance(age, Distribution):
+            age, of_most = quantile(age, 0.99), "99 in 100 are at most this: "
+        if age <= 0:
+            continue
         config = scenario.channel_config(entry.channel)
-        text = lint_expiry(config, entry.expires_after)
+        text = lint_expiry(config, age)
         if text is not None:
-            yield Finding(("workload", str(number), "expires_after"), text)
-        for path, text in expiry_rules(config, entry.expires_after):
+            yield Finding(("workload", str(number), "expires_after"), of_most + text)
+        for path, text in expiry_rules(config, age):
             yield Finding(("channels", entry.channel, *path), text)
 
 

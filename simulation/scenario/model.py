@@ -20,7 +20,7 @@ from pydantic import (
 from actors.instants import ns, since_1970_ns
 from actors.messages import BreakerState, NotificationChannel
 from actors.pipeline.lane import breaker_name
-from actors.settings.base import NotEmpty, Settings, nearest
+from actors.settings.base import NotEmpty, Settings, nearest, plain_or
 from actors.settings.channel import KEEP_ALL_LETTERS, ChannelConfig, DeadLettersConfig
 from actors.settings.defaults import filled_in, simulated_reaches
 from actors.settings.distributions import Distribution
@@ -67,6 +67,10 @@ HOST_OF_EVENTS = "example.com"
 def host_name(number: int) -> str:
     """Return the name of one of the hosts that recipients are spread over; the first is number 0."""
     return f"host-{number}.example"
+
+
+Age: TypeAlias = Annotated[PositiveDuration | Distribution, plain_or(PositiveDuration, Distribution)]
+"""How old a notification may become, or how that is distributed."""
 
 
 # ── workload ────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -120,8 +124,9 @@ class ChannelWorkload(Settings):
     """The users' addresses are at so many hosts in turn, as `user-27@host-7.example` of 20; by Zipf's law, so large a
     share of the users is at each. None: addresses have no host."""
 
-    expires_after: PositiveDuration | None = None
-    """A notification older than this is dead-lettered as expired. A redrive begins the count anew. None: never."""
+    expires_after: Age | None = None
+    """A notification older than this is dead-lettered as expired. Of a distribution, each draws its own. A redrive
+    begins the count anew. None: never."""
 
     critical: StrictBool = False
     """Bypasses preferences and quiet hours."""
@@ -161,8 +166,9 @@ class ClosedWorkload(Settings):
     """The users' addresses are at so many hosts in turn, as `user-27@host-7.example` of 20; by Zipf's law, so large a
     share of the users is at each. None: addresses have no host."""
 
-    expires_after: PositiveDuration | None = None
-    """A notification older than this is dead-lettered as expired. A redrive begins the count anew. None: never."""
+    expires_after: Age | None = None
+    """A notification older than this is dead-lettered as expired. Of a distribution, each draws its own. A redrive
+    begins the count anew. None: never."""
 
     critical: StrictBool = False
     """Bypasses preferences and quiet hours."""

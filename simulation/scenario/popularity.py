@@ -6,11 +6,11 @@ from array import array
 from bisect import bisect_right
 from functools import lru_cache
 from itertools import accumulate
-from typing import Annotated, Any, ClassVar, TypeAlias
+from typing import Annotated, ClassVar, TypeAlias
 
-from pydantic import TypeAdapter, ValidationInfo, WrapValidator, model_validator
+from pydantic import model_validator
 
-from actors.settings.base import Settings, at_key
+from actors.settings.base import Settings, at_key, plain_or
 from actors.settings.quantities import PositiveWholeNumber, number, wanted
 
 COUNT_MAX = 1_000_000
@@ -54,18 +54,7 @@ def _bounds(count: int, exponent: float) -> array[float]:
     return array("d", accumulate(float(rank) ** -exponent for rank in range(1, count + 1)))
 
 
-_COUNT = TypeAdapter[int](PositiveWholeNumber)
-
-
-def _count_or_spread(value: Any, _handler: Any, info: ValidationInfo) -> int | ZipfSpread:
-    if isinstance(value, (dict, ZipfSpread)):
-        return ZipfSpread.model_validate(value, context=info.context)
-    if type(value) is int:
-        return _COUNT.validate_python(value)
-    raise wanted(ZipfSpread.wanted_text)
-
-
-Spread: TypeAlias = Annotated[PositiveWholeNumber | ZipfSpread, WrapValidator(_count_or_spread)]
+Spread: TypeAlias = Annotated[PositiveWholeNumber | ZipfSpread, plain_or(PositiveWholeNumber, ZipfSpread)]
 """So many, one as often as another; or some more often than others."""
 
 
