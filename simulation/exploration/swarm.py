@@ -237,6 +237,16 @@ def _share(random: Random) -> float:
     return _log_uniform(random, 0.01, 1.0)
 
 
+def _factor(random: Random) -> float:
+    return _log_uniform(random, 2.0, 50.0)
+
+
+def _steady_or_changing(strength: Callable[[Random], float], random: Random) -> float | dict[str, float]:
+    if random.random() < 0.7:
+        return strength(random)
+    return {"from": strength(random), "to": strength(random), "over": _log_uniform(random, 1.0, 120.0)}
+
+
 def _throttle(random: Random) -> dict[str, Any]:
     written: dict[str, Any] = {"rate": Rate(_log_uniform(random, 0.1, 10.0), 1.0)}
     if random.random() < 0.6:
@@ -261,11 +271,11 @@ def _clock_step(random: Random) -> dict[str, Any]:
 
 
 KINDS: Mapping[str, Callable[[Random], dict[str, Any]]] = {
-    "failure_rate": lambda random: {"failure_rate": _share(random)},
+    "failure_rate": lambda random: {"failure_rate": _steady_or_changing(_share, random)},
     "fail_first": lambda random: {"fail_first": round(_log_uniform(random, 1, 20))},
     "outage": lambda _: {"outage": True},
     "latency": lambda random: {"latency": {"exponential": {"mean": _log_uniform(random, 0.001, 20.0)}}},
-    "latency_factor": lambda random: {"latency_factor": _log_uniform(random, 2.0, 50.0)},
+    "latency_factor": lambda random: {"latency_factor": _steady_or_changing(_factor, random)},
     "hang": lambda _: {"hang": True},
     "throttle": _throttle,
     "permanent_rate": lambda random: {"permanent_rate": _share(random)},
