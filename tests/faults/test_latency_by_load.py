@@ -80,10 +80,10 @@ def mean_time(seed: int, per_s: float, more: float) -> float:
         streams=RandomStreams(seed),
     )
     at, times = 0.0, []
-    for number in range(6000):
+    for number in range(4000):
         at += random.expovariate(per_s)
         effect: Any = provider.attempt(ATTEMPT, ns(at))
-        if number >= 1000:  # from an empty provider on it takes a while
+        if number >= 500:  # from an empty provider on it takes a while
             times.append(effect.delay_ns / S)
     return sum(times) / len(times)
 
@@ -91,11 +91,11 @@ def mean_time(seed: int, per_s: float, more: float) -> float:
 @pytest.mark.parametrize(("per_s", "more"), [(20, 0.02), (50, 0.01), (100, 0.007)])
 def test_at_random_it_takes_what_littles_law_says(per_s: float, more: float) -> None:
     """T = L + c·N for the N under way that an arrival at random sees, which are r·T: so T = L / (1 - r·c)."""
-    check_mean([mean_time(seed, per_s, more) for seed in range(10)], 0.1 / (1 - per_s * more), within=0.06)
+    check_mean([mean_time(seed, per_s, more) for seed in range(10)], 0.1 / (1 - per_s * more), within=0.08)
 
 
 SCENARIO = """
-duration: 2m
+duration: 1m
 workload: [{channel: email, arrivals: {poisson: 20/s}}]
 channels:
   email:
@@ -107,7 +107,7 @@ channels:
 
 def test_a_run_is_slower_by_the_formula_and_the_same_live() -> None:
     simulated = simulation.run(parse(SCENARIO))
-    assert simulated.summary["delivery_time_s"]["mean"] == pytest.approx(0.2 / (1 - 0.6), rel=0.15)
+    assert simulated.summary["delivery_time_s"]["mean"] == pytest.approx(0.2 / (1 - 0.6), rel=0.2)
     assert simulation.run(parse(SCENARIO), runtime="trio").history == simulated.history
 
 

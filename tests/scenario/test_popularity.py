@@ -50,10 +50,10 @@ def users_of(result: Any) -> Counter[str]:
     return Counter(result.notifications["user"])
 
 
-@pytest.mark.parametrize("exponent", [0.0, 0.8, 1.1, 2.0])
+@pytest.mark.parametrize("exponent", [0.0, 1.1, 2.0])
 def test_users_of_a_run_have_their_shares(exponent: float) -> None:
-    result = simulation.run(of(f"arrivals: {{constant: 20/s}}, users: {{count: 50, zipf: {exponent}}}"))
-    found, total = users_of(result), 12_000
+    result = simulation.run(of(f"arrivals: {{constant: 20/s}}, users: {{count: 50, zipf: {exponent}}}", duration="5m"))
+    found, total = users_of(result), 6_000
     for number, share in enumerate(zipf_shares(50, exponent)):
         sd = math.sqrt(total * share * (1 - share))
         assert abs(found[f"user-{number}"] - total * share) <= 5 * sd + 1
