@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from actors.errors import (
         ConfigurationError as ConfigurationError,
         IdempotencyConflict as IdempotencyConflict,
+        InvalidRecipient as InvalidRecipient,
         InvariantBreach as InvariantBreach,
+        LetterServed as LetterServed,
         NotifierClosed as NotifierClosed,
         Overloaded as Overloaded,
         Overtaken as Overtaken,
@@ -117,7 +119,8 @@ _HOME_OF = {
     name: module
     for module, names in {
         "actors.domain.attempts": "Attempt Provider",
-        "actors.errors": "ConfigurationError IdempotencyConflict InvariantBreach NotifierClosed "
+        "actors.errors": "ConfigurationError IdempotencyConflict InvalidRecipient InvariantBreach LetterServed "
+        "NotifierClosed "
         "Overloaded Overtaken PermanentError RetrylabError ServiceUnavailable StoreError "
         "StoreFailed StoreInUse TemplateError TransientError UnknownChannel "
         "Unstorable WrongType",

@@ -10,10 +10,12 @@
     ├── IllegalTransition             a breaker's state has no such event (in actors.policies.breaker)
     ├── IdempotencyConflict           a known notification id came with another payload
     ├── UnknownChannel                a command for a channel that is not configured
+    ├── InvalidRecipient              an address that the channel's providers cannot send to; a ValueError too
     ├── Overloaded                    as many notifications are pending as may be; not accepted
     ├── TemplateError                 a template is unknown, or a variable of it is missing
     ├── ConfigurationError            settings or a scenario file that cannot be used
     ├── EditRefused                   a dead letter cannot be edited so before it is tried again
+    ├── LetterServed                  its fallback was delivered or is under way; it is not redriven unless told so
     ├── WrongType                     an argument of a kind that cannot work here; a TypeError too
     ├── NotifierClosed                something came after the notifier's block, or was unanswered at its end
     ├── StoreError                    a store that cannot be opened, or is closed
@@ -99,9 +101,21 @@ class ServiceUnavailable(RetrylabError):
 class IdempotencyConflict(RetrylabError):
     """A notification id that is known already came with a different payload."""
 
+    def __init__(self, message: str, differs: tuple[str, ...] = ()) -> None:
+        super().__init__(message, differs)
+        self.differs = differs
+        """The fields that are not as they were."""
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
 
 class UnknownChannel(RetrylabError):
     """A command names a channel that is not configured."""
+
+
+class InvalidRecipient(RetrylabError, ValueError):
+    """A command's recipient can be no address of its channel; it is not accepted. It says what was wanted."""
 
 
 class Overloaded(RetrylabError):
@@ -141,6 +155,24 @@ class EditRefused(RetrylabError):
 
     def __str__(self) -> str:
         return "\n".join(f"{field}: {problem}" for field, problem in self.problems.items())
+
+
+class LetterServed(RetrylabError):
+    """A dead letter is served: its fallback was delivered or is under way, or another one of its request.
+
+    Nothing has happened. To redrive it would reach its recipient twice, and has to be asked for: `served="include"`.
+    """
+
+    def __init__(self, notification_id: str) -> None:
+        super().__init__(notification_id)
+        self.notification_id = notification_id
+        """Of which notification."""
+
+    def __str__(self) -> str:
+        return (
+            f"notification {self.notification_id!r} is served: its fallback, or another notification of the same "
+            "request, was delivered or is under way; it is redriven only where that is asked for, by served: include"
+        )
 
 
 class WrongType(RetrylabError, TypeError):
@@ -189,6 +221,10 @@ class Overtaken(StoreError):
 
 class Unstorable(StoreError):
     """A command would not come back from a store as it is; it is not accepted."""
+
+
+NOT_ACCEPTED: Final = (IdempotencyConflict, UnknownChannel, InvalidRecipient, Overloaded, Unstorable)
+"""Why a command may be refused; nothing of it is remembered, and the system goes on."""
 
 
 class WorkerLost(RetrylabError):

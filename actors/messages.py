@@ -149,6 +149,8 @@ class SendNotification(Message, frozen=True, kw_only=True, gc=False):
     """Unique for all time: the same id is sent once, and goes to the provider as its idempotency key."""
 
     channel: NotificationChannel
+    """One that is given by its name is the channel; the receiver reports a name that there is not."""
+
     recipient: str
     """The address as the channel writes it: mailbox, phone number, device token, URL."""
 
@@ -170,6 +172,8 @@ class SendNotification(Message, frozen=True, kw_only=True, gc=False):
     """The same person's addresses on other channels, for a fallback; copied and frozen."""
 
     def __post_init__(self) -> None:
+        if type(self.channel) is str and self.channel in _CHANNELS:
+            msgspec.structs.force_setattr(self, "channel", NotificationChannel(self.channel))
         if type(self.metadata) is not FrozenDict and isinstance(self.metadata, Mapping):
             try:
                 frozen = FrozenDict(self.metadata)
@@ -443,6 +447,9 @@ class NotificationRedriven(NotificationEvent, frozen=True, kw_only=True, gc=Fals
     edit: Mapping[str, Any] = NO_METADATA
     """The changes to its command: new values by field. Copied and frozen."""
 
+    include_served: bool = False
+    """Whether it was asked for even if its recipient had been reached otherwise, so that they may be reached twice."""
+
     def __post_init__(self) -> None:
         if type(self.edit) is not FrozenDict:
             msgspec.structs.force_setattr(self, "edit", FrozenDict(self.edit))
@@ -513,6 +520,10 @@ class DeadLetterMessage(Message, frozen=True, kw_only=True, gc=False):
 
     edits: int = 0
     """How often it was redriven with another payload."""
+
+    served: bool = False
+    """Whether its fallback was delivered or is under way, or another notification of the same request: then no redrive
+    takes it unless told so. As it was when the letter was read."""
 
     @property
     def channel(self) -> NotificationChannel:

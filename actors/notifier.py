@@ -24,14 +24,14 @@ import trio
 from actors.domain.attempts import Provider
 from actors.domain.store import LettersChanged, News, Store
 from actors.errors import ConfigurationError, StoreInUse, UnknownChannel
-from actors.faults.build import Providers, checked_providers, unreliable_providers, with_defaults
+from actors.faults.build import Providers, checked_providers, reaches_of, unreliable_providers, with_defaults
 from actors.faults.provider import SimulatedProvider
 from actors.instants import ns
 from actors.kernel.actor import ActorRef
 from actors.kernel.async_handlers import failure, is_async
 from actors.kernel.live import LiveSystem
 from actors.kernel.system import ActorSystem
-from actors.lint.channel import lint
+from actors.lint.live import lint_live
 from actors.messages import (
     DeadLetterMessage,
     NotificationChannel,
@@ -53,7 +53,8 @@ from actors.pipeline.lane import lanes_of
 from actors.pipeline.orders import Acceptance
 from actors.pipeline.preferences import Preferences
 from actors.pipeline.rate_limiter import RateLimiterActor
-from actors.pipeline.subscribers import subscribe_all
+from actors.pipeline.recipients import recipient_check
+from actors.pipeline.subscribers import log_unserved, subscribe_all
 from actors.pipeline.templates import Templates
 from actors.pipeline.wiring import Stages, Wiring
 from actors.policies.admission import Admission
@@ -64,7 +65,6 @@ from actors.settings.channel import (
     ChannelConfig,
     DeadLettersConfig,
     NotifierConfig,
-    ProviderConfig,
 )
 from actors.storage.clock_steps import ClockSteps
 from actors.storage.memory import MemoryStore
@@ -103,7 +103,8 @@ class Pipeline:
             store: keeps what must survive.
             preferences: of the users; none when None.
             templates: that notifications may name; metadata that names one is ignored when None.
-            notify: called with the text of each admin alert, plain or ``async``; it is logged when None.
+            notify: called with the text of each admin alert, plain or ``async``. When None, that a channel is broken
+                is logged; of dead letters `log` has a line each.
             log: whether dead letters are worth an error in the log.
             dead_letters: how many are kept, and for how long; all of them, without limit, by default.
             max_pending: how many notifications may be accepted and not ended, at least 1; None: no bound.
@@ -113,6 +114,8 @@ class Pipeline:
             ConfigurationError: a channel lacks a provider, or falls back to nowhere; all problems.
         """
         by_name = checked_providers(channels, providers)
+        self.reaches = {channel: reaches_of(by_name[channel]) for channel in channels}
+        """How the providers of each channel reach those that they ask."""
         channels = self.channels = with_defaults(channels, by_name)
         """The settings of each channel, with what follows from its providers."""
         if problems := list(problems_of_fallbacks(channels)):
@@ -139,6 +142,7 @@ class Pipeline:
             stages = wiring.stages[channel]
             stages.isolation = wiring.isolation
             stages.handler = self.handler
+            stages.recipient_problem = recipient_check(tuple(by_name[channel].values()), templates)
             if config.rate_limit is not None:
                 limiter_class = RateLimiterActor if system.delivers_once else DeduplicatingLimiter
                 stages.rate_limiter = system.spawn(limiter_class, channel, config.rate_limit, stages)
@@ -153,7 +157,7 @@ class Pipeline:
                 lane.channel = system.spawn(channel_class, provider, lane, stages)
         self.bus.to_handler = self.handler.tell
         if max_pending is not None:
-            self.bus.has_room = self._has_room_for_event
+            self.bus.has_room = self.has_room
         store.on_news = self._on_news
         subscribe_all(self.bus, frozenset(channels))
 
@@ -163,8 +167,9 @@ class Pipeline:
         with contextlib.suppress(pykka.ActorDeadError):  # when the system has ended, it is for the next one
             listener.tell(news)
 
-    def _has_room_for_event(self) -> bool:
-        return self.handler.actor.intake.has_room(critical=False, besides=self.bus.under_way)
+    def has_room(self, *, critical: bool = False) -> bool:
+        """Tell whether another notification would be accepted."""
+        return self.handler.actor.intake.has_room(critical=critical, besides=self.bus.under_way)
 
     def kill(self) -> None:
         """Remove all actors at once, as in a crash of their process; what is not in the store is lost.
@@ -230,7 +235,8 @@ class Notifier:
             store: keeps what must survive, and is this notifier's alone while it is open; in memory when None.
             preferences: of the users; none when None.
             templates: that notifications may name; the built-in ones when None.
-            notify: called with the text of each admin alert, plain or ``async``; it is logged when None.
+            notify: called with the text of each admin alert, plain or ``async``. When None, that a channel is broken
+                is logged; each dead letter is in the log anyway.
             on_event: called with every recorded event at once, in order: for metrics and logs. It must not wait for
                 anything; an exception it raises is logged, and changes nothing.
             seed: of jitter and of the unreliable provider; a random one when None, so that services do not retry in
@@ -265,11 +271,13 @@ class Notifier:
                     max_pending=config.max_pending,
                     subscriber_timeout=config.subscriber_timeout,
                 )
-                _warn(pipeline.channels, has_own_providers=providers is not None)
+                log_unserved(pipeline.channels)
+                for finding in lint_live(pipeline.channels, pipeline.reaches, are_simulated=providers is None):
+                    logger.warning("%s", finding)
                 events.watch(pipeline)
                 try:
                     yield cls(system, pipeline, events)
-                    await events.wait_until_quiet(config.drain)
+                    await events.drain(config.drain)
                 finally:
                     events.end()
 
@@ -348,7 +356,8 @@ class Events:
                 self._on_event(event)
             except BaseException as error:
                 logger.error("on_event raised on %s", type(event).__name__, exc_info=failure(error))
-        self._look()
+        if self._quiet:
+            self._look()
 
     def watch(self, pipeline: Pipeline) -> None:
         """Watch this pipeline."""
@@ -381,13 +390,15 @@ class Events:
             self._quiet.append(quiet)
             with trio.move_on_after(timeout):
                 await quiet.wait()
-        if self._is_quiet():
-            return True
-        assert self._pipeline is not None
-        unanswered = self._pipeline.bus.under_way
-        said = f", and not answered yet: {unanswered}" if unanswered else ""
-        logger.warning("still in flight: %d%s", self._pipeline.in_flight, said)
-        return False
+        return self._is_quiet()
+
+    async def drain(self, timeout: float) -> None:
+        """Wait until nothing is in flight or about to be; log what is, if the wait ends before that."""
+        if not await self.wait_until_quiet(timeout):
+            assert self._pipeline is not None
+            unanswered = self._pipeline.bus.under_way
+            said = f", and not answered yet: {unanswered}" if unanswered else ""
+            logger.warning("still in flight: %d%s", self._pipeline.in_flight, said)
 
 
 _WANTED: Mapping[str, tuple[str, str]] = {
@@ -429,18 +440,6 @@ def _held(store: Store) -> Generator[None, None, None]:
         yield
     finally:
         _in_use.remove(id(store))
-
-
-def _warn(channels: Mapping[NotificationChannel, ChannelConfig], *, has_own_providers: bool) -> None:
-    """Log which settings cannot do what they say."""
-    for channel, config in channels.items():
-        if has_own_providers:  # the settings of the simulated provider are unused
-            others = {
-                name: other.model_copy(update={"provider": ProviderConfig()}) for name, other in config.failover.items()
-            }
-            config = config.model_copy(update={"provider": ProviderConfig(), "failover": others})
-        for finding in lint(channel, config, meets_channel_faults=has_own_providers):
-            logger.warning("%s", finding)
 
 
 def _unreliable(

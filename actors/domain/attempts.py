@@ -141,6 +141,14 @@ class Provider:
         otherwise has a circuit breaker for each host."""
         return False
 
+    def recipient_problem(self, command: SendNotification) -> str | None:
+        """Return why it could send nothing to the recipient of a command, in a few words and with what is wanted.
+
+        None: that is not known without asking. It is asked when a command is to be accepted, of each one; if all
+        providers of a channel have a problem, the command is refused.
+        """
+        return None
+
     def attempt(self, attempt: Attempt, now_ns: int) -> Effect:
         """Return the effect that makes this attempt; its result is an outcome, or :data:`UNSENT`."""
         raise NotImplementedError
@@ -167,6 +175,10 @@ class WrappedProvider(Provider):
     def recipients_choose_hosts(self) -> bool:
         """That of the other provider."""
         return self._provider.recipients_choose_hosts
+
+    def recipient_problem(self, command: SendNotification) -> str | None:
+        """Return that of the other provider."""
+        return self._provider.recipient_problem(command)
 
     def on_wired(self, system: ActorSystem) -> None:
         """Have the other provider go by the clock of this system."""

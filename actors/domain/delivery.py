@@ -182,6 +182,11 @@ def redriven(letter: DeadLetterMessage, now_ns: int, epoch_ns: int) -> Delivery:
     )
 
 
+def noted(letter: DeadLetterMessage, served: bool) -> DeadLetterMessage:
+    """Return a dead letter that says whether it is served."""
+    return letter if letter.served is served else msgspec.structs.replace(letter, served=served)
+
+
 def anchored(event: RecordedEvent, instant_ns: int, epoch_ns: int) -> int:
     """Return an instant that `event` names, on the clock that started at `epoch_ns`."""
     return instant_ns + event.epoch_ns - epoch_ns

@@ -148,10 +148,18 @@ class Store(Protocol):
         """
 
     def dead_letters(self) -> Iterable[DeadLetterMessage]:
-        """Return the dead letters, oldest first."""
+        """Return the dead letters, oldest first; those that are served say so."""
 
     def is_dead_letter(self, notification_id: str) -> bool:
         """Tell whether this is the notification of a dead letter."""
+
+    def is_served(self, notification_id: str, is_under_way: Callable[[str], bool] | None = None) -> bool:
+        """Tell whether another notification of the same request was delivered or is under way.
+
+        Args:
+            notification_id: of a dead letter.
+            is_under_way: tells of what has ended in the store whether more may follow from it; None: of nothing.
+        """
 
     async def recall(self, notification_id: str, now_ns: int) -> SendNotification | None:
         """Return the command that an id came with which is remembered; None: that is new, or has not ended.

@@ -19,8 +19,9 @@ def adaptive_rules(config: ChannelConfig, _traffic: Traffic) -> Iterator[Found]:
     yield from _throttle(config)
     limit, slots = config.concurrency_limit, config.max_in_flight
     if limit is not None and slots is not None and limit.initial > slots:
-        yield (
+        yield Found(
             ("concurrency_limit", "initial"),
+            "concurrency-limit-above-slots",
             f"{plain_number(limit.initial)} at once is more than the max_in_flight of {plain_number(slots)}: it binds "
             "only once it has fallen below that",
         )
@@ -43,8 +44,9 @@ def _throttle(config: ChannelConfig) -> Iterator[Found]:
         comes_to = f"each refusal brings more, up to {percent(throttle.max_rejection)} of all attempts"
     else:
         comes_to = f"{percent(min(throttle.max_rejection, 1 - let_through))} of the attempts are refused"
-    yield (
+    yield Found(
         ("adaptive_throttle", "k"),
+        "throttle-refuses-when-healthy",
         f"{plain_number(throttle.k)} times what is accepted is less than what is sent where {percent(healthy.all)} of "
         f"the attempts fail{healthy.timing_out}: with nothing wrong, at the sender {comes_to}",
     )

@@ -28,36 +28,39 @@ def breaker_rules(config: ChannelConfig, traffic: Traffic) -> Iterator[Found]:
     breaker = config.circuit_breaker
     if breaker.enabled and breaker.initial_state == "forced-open" and not traffic.is_operated:
         flow = traffic.flow(config)
-        come = "nothing" if not flow else f"nothing of the {rate(flow)} that arrive"
-        yield (
+        come = "nothing" if not flow else f"nothing of the {traffic.arriving(flow, config)} that arrive"
+        yield Found(
             ("circuit_breaker", "initial_state"),
+            "breaker-forced-open",
             f"forced-open lets {come} through until an operator changes it",
         )
     if not breaker.enabled or breaker.initial_state in ("disabled", "metrics-only", "forced-open"):
         return
     for rule in (_minimum_calls, _slow_calls, _healthy_failures, _retries_end_before, _never_closes):
-        for path, text in rule(config, traffic):
-            yield ("circuit_breaker", *path), text
+        for path, name, text in rule(config, traffic):
+            yield Found(("circuit_breaker", *path), name, text)
     growth = breaker.open_growth
     if growth is not None and growth.jitter == 0 and (growth.multiplier == 1 or growth.max <= breaker.timeout):
         key = "multiplier" if growth.multiplier == 1 else "max"
         value = "1" if growth.multiplier == 1 else duration(growth.max)
-        yield (
+        yield Found(
             ("circuit_breaker", "open_growth", key),
+            "open-growth-without-effect",
             f"{value} lets nothing grow: every opening lasts {duration(breaker.timeout)}",
         )
     if breaker.when_open == "fail":
         for key in ("resume_rate", "resume_doubling", "resume_rate_max"):
             if key in breaker.model_fields_set:
                 text = "has an effect only after a restart with when_open: fail, where nothing waits for the breaker"
-                yield ("circuit_breaker", key), text
+                yield Found(("circuit_breaker", key), "setting-without-effect", text)
     elif breaker.resume_rate_max is not None and (flow := traffic.flow(config)):
         most = breaker.resume_rate_max.per_second
         if most <= flow:
-            yield (
+            yield Found(
                 ("circuit_breaker", "resume_rate_max"),
-                f"{rate(most)} is no more than the {rate(flow)} that arrive: the line behind a breaker that has closed "
-                "does not end while they do",
+                "resume-rate-below-arrivals",
+                f"{rate(most)} is no more than the {traffic.arriving(flow, config)} that arrive: the line behind a "
+                "breaker that has closed does not end while they do",
             )
 
 
@@ -67,12 +70,13 @@ def channel_fault_rules(config: ChannelConfig, traffic: Traffic) -> Iterator[Fou
         config.fallback is not None and config.fallback.after is not None
     )
     breakers = [own.circuit_breaker for own in config.by_provider().values()]
-    if is_bound or not traffic.meets_channel_faults or any(_trips(breaker) for breaker in breakers):
+    if is_bound or not traffic.meets_channel_faults or any(trips(breaker) for breaker in breakers):
         return
     key, value = ("initial_state", breakers[0].initial_state) if breakers[0].enabled else ("enabled", "false")
     apart = duration(config.retry.calculate_delay(1))
-    yield (
+    yield Found(
         ("circuit_breaker", key),
+        "channel-fault-retried-forever",
         f"{value}, and a channel fault uses up no attempt: without a max_elapsed, what meets one and has no "
         f"expires_after is tried again, at least {apart} apart, for as long as it lasts",
     )
@@ -80,21 +84,24 @@ def channel_fault_rules(config: ChannelConfig, traffic: Traffic) -> Iterator[Fou
 
 def one_for_all_hosts(config: ChannelConfig) -> Iterator[Found]:
     """Yield that one host stops all others, where recipients choose theirs."""
-    breaker = config.circuit_breaker
-    if breaker.per == "host" or "per" not in breaker.model_fields_set or not _trips(breaker):
-        return
-    if breaker.window is None:
-        fail = f"{counted(breaker.failure_threshold, 'failure')} in a row"
-    else:
-        fail = f"failures of {percent(breaker.failure_rate)} of the calls"
-    yield (
-        ("circuit_breaker", "per"),
-        f"channel, where each recipient chooses a host: {fail} at one of them stop all others for "
-        f"{duration(breaker.timeout)}",
-    )
+    own = {("failover", name): other.circuit_breaker for name, other in config.failover.items()}
+    for path, breaker in ((), config.circuit_breaker), *own.items():
+        if breaker is None or breaker.per == "host" or "per" not in breaker.model_fields_set or not trips(breaker):
+            continue
+        if breaker.window is None:
+            fail = f"{counted(breaker.failure_threshold, 'failure')} in a row"
+        else:
+            fail = f"failures of {percent(breaker.failure_rate)} of the calls"
+        yield Found(
+            (*path, "circuit_breaker", "per"),
+            "breaker-shared-by-hosts",
+            f"channel, where each recipient chooses a host: {fail} at one of them stop all others for "
+            f"{duration(breaker.timeout)}",
+        )
 
 
-def _trips(breaker: CircuitBreakerConfig) -> bool:
+def trips(breaker: CircuitBreakerConfig) -> bool:
+    """Return whether a breaker ever keeps anything back."""
     return breaker.enabled and breaker.initial_state not in ("disabled", "metrics-only")
 
 
@@ -119,7 +126,8 @@ def _minimum_calls(config: ChannelConfig, traffic: Traffic) -> Iterator[Found]:
         so = f"nor do retries help ({most} with all {attempts} attempts of each): it hardly ever opens"
     else:
         so = f"only when retries make up the rest ({most} with all {attempts} attempts) can it open"
-    yield ("minimum_calls",), f"{plain_number(minimum)} calls seldom come together: {come} on average; {so}"
+    text = f"{plain_number(minimum)} calls seldom come together: {come} on average; {so}"
+    yield Found(("minimum_calls",), "too-few-calls", text)
 
 
 def _slow_calls(config: ChannelConfig, _traffic: Traffic) -> Iterator[Found]:
@@ -127,14 +135,16 @@ def _slow_calls(config: ChannelConfig, _traffic: Traffic) -> Iterator[Found]:
     if slow is None:
         return
     if slow.duration >= config.timeout:
-        yield (
+        yield Found(
             ("slow_call", "duration"),
+            "slow-call-above-timeout",
             f"{duration(slow.duration)} is never exceeded: an attempt ends at the timeout of "
             f"{duration(config.timeout)}, so no call is slow",
         )
     elif (share := share_above(latency, slow.duration)) >= slow.rate:
-        yield (
+        yield Found(
             ("slow_call", "rate"),
+            "slow-call-rate-when-healthy",
             f"{percent(slow.rate)} is reached with nothing wrong: {percent(share)} of the provider's calls take "
             f"longer than {duration(slow.duration)}",
         )
@@ -148,8 +158,9 @@ def _healthy_failures(config: ChannelConfig, traffic: Traffic) -> Iterator[Found
     healthy = failing(config)
     if breaker.window is not None:
         if healthy.all and healthy.all >= breaker.failure_rate:
-            yield (
+            yield Found(
                 ("failure_rate",),
+                "failure-rate-when-healthy",
                 f"{percent(breaker.failure_rate)} is reached with nothing wrong: {percent(healthy.all)} of the "
                 f"provider's calls fail{healthy.timing_out}",
             )
@@ -159,10 +170,11 @@ def _healthy_failures(config: ChannelConfig, traffic: Traffic) -> Iterator[Found
         return
     every_s = _calls_until_run(healthy.all, threshold) / flow
     if every_s < _SOON_S:
-        yield (
+        yield Found(
             ("failure_threshold",),
+            "failures-in-a-row-when-healthy",
             f"{counted(threshold, 'failure')} in a row come by chance about every {duration(every_s)}: "
-            f"{percent(healthy.all)} of {rate(flow)} fail with nothing wrong{healthy.timing_out}",
+            f"{percent(healthy.all)} of {traffic.arriving(flow, config)} fail with nothing wrong{healthy.timing_out}",
         )
 
 
@@ -192,8 +204,9 @@ def _retries_end_before(config: ChannelConfig, _traffic: Traffic) -> Iterator[Fo
         at_most = "" if retry.jitter == "none" else "at most "
         last = f"the last of {counted(retry.max_attempts, 'attempt')}"
         ends = f"{last} starts {at_most}{duration(latest)} after the first"
-    yield (
+    yield Found(
         ("when_open",),
+        "attempts-end-before-half-open",
         f"fail, and {ends}, before the breaker can be half-open after {duration(shortest_open)}: what meets it just "
         "opened is dead-lettered",
     )
@@ -212,8 +225,9 @@ def _never_closes(config: ChannelConfig, traffic: Traffic) -> Iterator[Found]:
     middle = median(config.provider.latency)
     if middle > longest:
         share = percent(share_above(config.provider.latency, longest))
-        yield (
+        yield Found(
             ("half_open_max",),
+            "probes-longer-than-half-open",
             f"{duration(longest)} is shorter than the provider's median latency of {duration(middle)}: {share} of the "
             "probes come back when it has opened again",
         )
@@ -222,8 +236,9 @@ def _never_closes(config: ChannelConfig, traffic: Traffic) -> Iterator[Found]:
     if breaker.when_open == "fail" and calls is not None:
         with_retries = calls * config.retry.max_attempts
         if with_retries < breaker.half_open_permits and breaker.decide != "when_decided":
-            yield (
+            yield Found(
                 ("half_open_permits",),
+                "too-few-probes",
                 f"{counted(breaker.half_open_permits, 'probe')} seldom come together: {plain_number(calls)} arrive in "
                 f"the half_open_max of {duration(longest)} on average ({plain_number(with_retries)} with all their "
                 "attempts), and then it opens again",

@@ -46,7 +46,7 @@ def budget_rules(config: ChannelConfig, traffic: Traffic) -> Iterator[Found]:
         return
     if (nothing := _allows_none(retry)) is not None:
         key, text = nothing
-        yield ("retry", "budget", key), text
+        yield Found(("retry", "budget", key), "budget-allows-nothing", text)
         return
     if has_rules or retry.max_elapsed is not None or config.hedging is not None:
         return
@@ -55,7 +55,7 @@ def budget_rules(config: ChannelConfig, traffic: Traffic) -> Iterator[Found]:
         return  # the latter is said of the timeout, and is the cause
     match budget:
         case FinagleBudgetConfig():
-            finding = _finagle(budget, retry, healthy, traffic.flow(config))
+            finding = _finagle(budget, config, healthy, traffic)
         case EnvoyBudgetConfig():
             finding = _envoy(budget, config, healthy, traffic.flow(config))
         case GrpcBudgetConfig():
@@ -66,7 +66,8 @@ def budget_rules(config: ChannelConfig, traffic: Traffic) -> Iterator[Found]:
             finding = _by_share(budget.share, retry, healthy)
     if finding is not None:
         key, text = finding
-        yield ("retry", "budget", key), f"{text}: with nothing wrong, some of what fails is not retried"
+        so = f"{text}: with nothing wrong, some of what fails is not retried"
+        yield Found(("retry", "budget", key), "budget-runs-out", so)
 
 
 def _allows_none(retry: RetryConfig) -> tuple[str, str] | None:
@@ -109,8 +110,9 @@ def _retries(p: float, max_attempts: int) -> float:
 
 
 def _finagle(
-    budget: FinagleBudgetConfig, retry: RetryConfig, healthy: Failing, flow: float | None
+    budget: FinagleBudgetConfig, config: ChannelConfig, healthy: Failing, traffic: Traffic
 ) -> tuple[str, str] | None:
+    retry, flow = config.retry, traffic.flow(config)
     if budget.min_rate is None:
         return _by_share(budget.share, retry, healthy)
     if flow is None:
@@ -122,8 +124,9 @@ def _finagle(
         return None
     return (
         "share",
-        f"{percent(budget.share)} of {rate(flow)} and a min_rate of {rate(budget.min_rate.per_second)} allow retries "
-        f"at {rate(allowed)}, and {rate(needed * flow)} are needed where {percent(healthy.all)} {fail}",
+        f"{percent(budget.share)} of {traffic.arriving(flow, config)} and a min_rate of "
+        f"{rate(budget.min_rate.per_second)} allow retries at {rate(allowed)}, and {rate(needed * flow)} are needed "
+        f"where {percent(healthy.all)} {fail}",
     )
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from actors.lint.adaptive import adaptive_rules
 from actors.lint.breaker import breaker_rules, channel_fault_rules, one_for_all_hosts
@@ -19,8 +19,9 @@ from actors.lint.expiry import expiry_rules
 from actors.lint.failover import failover_rules
 from actors.lint.hedging import hedging_rules
 from actors.lint.load import load_rules, timeout_rules
-from actors.lint.retry import ends_too_soon, retry_rules
+from actors.lint.retry import ENDS_EARLY, ends_too_soon, retry_rules
 from actors.lint.traffic import Found, Traffic
+from actors.lint.words import numbers_in
 
 if TYPE_CHECKING:
     from actors.settings.channel import ChannelConfig
@@ -33,8 +34,21 @@ class Finding:
     path: tuple[str, ...]
     """The keys that lead to it, as they are written: ``("channels", "email", "timeout")``."""
 
+    rule: str
+    """The name of the rule, which stays when its text changes: ``timeout-below-median-latency``."""
+
     text: str
     """The warning about it, with the numbers."""
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """The finding as a plain dict, for a program; its numbers are those of the text, in its order."""
+        return {
+            "rule": self.rule,
+            "path": ".".join(self.path),
+            "message": self.text,
+            "numbers": [number._asdict() for number in numbers_in(self.text)],
+        }
 
     def __str__(self) -> str:
         return f"{'.'.join(self.path)}: {self.text}"
@@ -52,6 +66,7 @@ def lint(
     lasts_s: float | None = None,
     is_operated: bool = False,
     meets_channel_faults: bool = False,
+    recipients_choose_hosts: bool = False,
 ) -> list[Finding]:
     """Return what cannot work in the settings of one channel; the paths begin with ``channels``.
 
@@ -68,6 +83,7 @@ def lint(
         is_operated: whether an operator is known to give an order that has a forced-open breaker let something through.
         meets_channel_faults: whether a provider may say that the channel is broken, as a real one does, and not all
             notifications are known to expire.
+        recipients_choose_hosts: whether each recipient names the host that is asked. Those of webhooks always do.
     """
     if per_user_per_s is None and users is not None and arrivals_per_s is not None:
         per_user_per_s = arrivals_per_s / users
@@ -87,13 +103,13 @@ def lint(
         *load_rules(config, traffic),
         *failover_rules(config, traffic),
     ]
-    if channel == "webhook":
+    if channel == "webhook" or recipients_choose_hosts:
         found += one_for_all_hosts(config)
     if expires_after is not None:
         found += expiry_rules(config, expires_after)
-    findings = [Finding(("channels", channel, *path), text) for path, text in found]
+    findings = [Finding(("channels", channel, *path), rule, text) for path, rule, text in found]
     if expires_after is not None and (text := lint_expiry(config, expires_after)) is not None:
-        findings.append(Finding(("channels", channel, "retry"), f"an expiry of {text}"))
+        findings.append(Finding(("channels", channel, "retry"), ENDS_EARLY, f"an expiry of {text}"))
     return findings
 
 
@@ -110,9 +126,9 @@ def _of_each_provider(config: ChannelConfig, traffic: Traffic) -> list[Found]:
     for name, own in others:
         given = config.failover[name].model_fields_set
         found += [
-            (("failover", name, *path), text)
-            for path, text in _of_provider(own, at_most)
-            if path[0] in given or (path, text) not in found
+            one._replace(path=("failover", name, *one.path))
+            for one in _of_provider(own, at_most)
+            if one.path[0] in given or one not in found
         ]
     return found
 

@@ -32,8 +32,9 @@ def _switch_after(config: ChannelConfig) -> Iterator[Found]:
     rules = [rule for _, rule in retry.per_outcome if rule is not None] + list(retry.per_reason.values())
     most = 1 + sum(own.max_attempts - 1 for own in (retry, *(retry.with_rule(rule) for rule in rules)))
     if after >= most:
-        yield (
+        yield Found(
             ("switch_after",),
+            "switch-after-never-reached",
             f"{counted(after, 'failed attempt')} never {'comes' if after == 1 else 'come'} before another one, as "
             f"there are at most {counted(most, 'attempt')}: no notification tries another provider first",
         )
@@ -43,8 +44,9 @@ def _fallback(config: ChannelConfig) -> Iterator[Found]:
     fallback, latency = config.fallback, config.provider.latency
     if fallback is None or fallback.after is None or fallback.after >= (middle := median(latency)):
         return
-    yield (
+    yield Found(
         ("fallback", "after"),
+        "fallback-below-median-latency",
         f"{duration(fallback.after)} is shorter than the provider's median latency of {duration(middle)}: "
         f"{percent(share_above(latency, fallback.after))} of the first attempts are still under way then, and none of "
         "them that fails is retried",
@@ -61,20 +63,22 @@ def _together(config: ChannelConfig, traffic: Traffic) -> Iterator[Found]:
     if len(quotas) == len(lanes) and allowed < arriving * NEARLY:
         # Only where every quota drops is anything dropped.
         deciding = next((quota for quota in quotas if quota.on_limit != "drop"), quotas[0])
-        yield (
+        yield Found(
             ("quota", key_of(quotas[0])),
-            f"{as_written(quotas[0])}, with those of failover {rate(allowed)}, is below the {rate(arriving)} that "
-            f"arrive: {excess(arriving - allowed, deciding)}",
+            "quotas-below-arrivals",
+            f"{as_written(quotas[0])}, with those of failover {rate(allowed)}, is below the "
+            f"{traffic.arriving(arriving, config)} that arrive: {excess(arriving - allowed, deciding)}",
         )
         return
     each = {name: _most_through(own) for name, own in lanes.items()}
     through = sum(each.values())
     if through < arriving * NEARLY:
         parts = ", ".join(f"{name} {rate(most)}" for name, most in each.items())
-        yield (
+        yield Found(
             ("failover",),
-            f"all providers together let through {rate(through)} ({parts}), and {rate(arriving)} arrive: "
-            f"{growth(arriving - through)}",
+            "providers-below-arrivals",
+            f"all providers together let through {rate(through)} ({parts}), and {traffic.arriving(arriving, config)} "
+            f"arrive: {growth(arriving - through)}",
         )
 
 

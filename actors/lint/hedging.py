@@ -22,18 +22,21 @@ def hedging_rules(config: ChannelConfig, _traffic: Traffic) -> Iterator[Found]:
     if hedging is None:
         return
     if hedging.max_attempts > MOST_SENDS:
-        yield ("hedging", "max_attempts"), f"{plain_number(hedging.max_attempts)} are taken as {MOST_SENDS}"
+        text = f"{plain_number(hedging.max_attempts)} are taken as {MOST_SENDS}"
+        yield Found(("hedging", "max_attempts"), "hedging-attempts-capped", text)
     latency = config.provider.latency
     middle = median(latency)
     if hedging.delay >= config.timeout:
-        yield (
+        yield Found(
             ("hedging", "delay"),
+            "hedging-delay-above-timeout",
             f"{duration(hedging.delay)} is not below the timeout of {duration(config.timeout)}: no late answer brings "
             "a copy, only a failure does",
         )
     elif hedging.delay < middle:
-        yield (
+        yield Found(
             ("hedging", "delay"),
+            "hedging-delay-below-median-latency",
             f"{duration(hedging.delay)} is shorter than the provider's median latency of {duration(middle)}: "
             f"{percent(share_above(latency, hedging.delay))} of the attempts are sent more than once",
         )

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from actors.formatting import counted, plain_number
+from actors.lint.breaker import trips
 from actors.lint.traffic import NEARLY, Found, Traffic
 from actors.lint.words import duration, percent, rate
 from actors.settings.distribution_moments import limited_mean, mean, median, share_above
@@ -34,8 +35,9 @@ def timeout_rules(config: ChannelConfig, _traffic: Traffic) -> Iterator[Found]:
     middle = median(config.provider.latency)
     if config.timeout < middle:
         share = share_above(config.provider.latency, config.timeout)
-        yield (
+        yield Found(
             ("timeout",),
+            "timeout-below-median-latency",
             f"{duration(config.timeout)} is shorter than the provider's median latency of {duration(middle)}: "
             f"{percent(share)} of the attempts will time out",
         )
@@ -43,15 +45,19 @@ def timeout_rules(config: ChannelConfig, _traffic: Traffic) -> Iterator[Found]:
 
 def _no_bulkhead(config: ChannelConfig, traffic: Traffic) -> Iterator[Found]:
     """What is written to have no bound, has none; what is left out has that of its transport."""
-    if "max_in_flight" not in config.model_fields_set or config.max_in_flight is not None or config.concurrency_limit:
-        return
-    calls = None if traffic.is_bound else traffic.calls_in(config.timeout, config)
-    many = "" if calls is None else f": {plain_number(calls)} attempts"
-    yield (
-        ("max_in_flight",),
-        f"null bounds nothing: while the provider does not answer, what arrives in a timeout of "
-        f"{duration(config.timeout)} is under way at once{many}",
-    )
+    for name, own in config.by_provider().items():
+        is_further = name in config.failover
+        given = (config.failover[name] if is_further else config).model_fields_set
+        if "max_in_flight" not in given or own.max_in_flight is not None or own.concurrency_limit is not None:
+            continue
+        calls = traffic.calls_in(own.timeout, own)
+        many = "" if calls is None else f": {'up to ' * is_further}{plain_number(calls)} attempts"
+        yield Found(
+            (*(("failover", name) if is_further else ()), "max_in_flight"),
+            "slots-unbounded",
+            f"null bounds nothing: while the provider does not answer, what arrives in a timeout of "
+            f"{duration(own.timeout)} is under way at once{many}",
+        )
 
 
 def _never_settles(config: ChannelConfig, traffic: Traffic) -> Iterator[Found]:
@@ -65,9 +71,10 @@ def _never_settles(config: ChannelConfig, traffic: Traffic) -> Iterator[Found]:
     if by_load is None or flow is None or any(bound is not None for bound in bounds):
         return
     if flow * by_load.per_in_flight >= NEARLY:
-        yield (
+        yield Found(
             ("provider", "latency_by_load", "per_in_flight"),
-            f"{duration(by_load.per_in_flight)} for each in flight, and {_arriving(flow, config, traffic)} arrive: "
+            "latency-only-grows",
+            f"{duration(by_load.per_in_flight)} for each in flight, and {traffic.arriving(flow, config)} arrive: "
             f"above {rate(1.0 / by_load.per_in_flight)} the latency only grows, and nothing bounds what is in flight",
         )
 
@@ -75,24 +82,25 @@ def _never_settles(config: ChannelConfig, traffic: Traffic) -> Iterator[Found]:
 def _retry_storm(config: ChannelConfig, traffic: Traffic) -> Iterator[Found]:
     """All attempts of all that arrive are more than the provider takes, and nothing at the sender holds them back."""
     provider, flow, retry = config.provider, traffic.flow(config), config.retry
+    takes = mean(provider.latency)
+    if provider.capacity is None or flow is None or not takes:
+        return
+    serves, most = provider.capacity / takes, flow * retry.max_attempts
     holds_back = (
         retry.budget is not None
-        or config.circuit_breaker.enabled
+        or trips(config.circuit_breaker)
         or config.max_in_flight is not None
         or config.concurrency_limit is not None
         or config.adaptive_rate is not None
         or config.adaptive_throttle is not None
-        or config.quota is not None
+        or (config.quota is not None and config.quota.limit.per_second * NEARLY <= serves)
     )
-    takes = mean(provider.latency)
-    if provider.capacity is None or flow is None or holds_back or not takes:
-        return
-    serves, most = provider.capacity / takes, flow * retry.max_attempts
-    if flow * NEARLY > serves or most * NEARLY <= serves:
-        return  # the former is said of the capacity
-    yield (
+    if holds_back or flow * NEARLY > serves or most * NEARLY <= serves:
+        return  # that more arrive than it serves is said of the capacity
+    yield Found(
         ("retry", "max_attempts"),
-        f"{plain_number(retry.max_attempts)} attempts of {_arriving(flow, config, traffic)} are up to {rate(most)}, "
+        "retries-overload-provider",
+        f"{plain_number(retry.max_attempts)} attempts of {traffic.arriving(flow, config)} are up to {rate(most)}, "
         f"and the provider serves {rate(serves)}: with no budget, no breaker and no slots, what has failed once may "
         "keep it overloaded",
     )
@@ -102,9 +110,10 @@ def _quota(config: ChannelConfig, traffic: Traffic) -> Iterator[Found]:
     quota, arriving = config.quota, traffic.per_s
     if quota is None or arriving is None or _keeps_up(quota, arriving, traffic):
         return
-    yield (
+    yield Found(
         ("quota", key_of(quota)),
-        f"{as_written(quota)} is below the {_arriving(arriving, config, traffic)} that arrive: "
+        "quota-below-arrivals",
+        f"{as_written(quota)} is below the {traffic.arriving(arriving, config)} that arrive: "
         f"{excess(arriving - quota.limit.per_second, quota)}",
     )
 
@@ -113,9 +122,10 @@ def _limit_of_users(config: ChannelConfig, traffic: Traffic) -> Iterator[Found]:
     limit, arriving = config.rate_limit, traffic.per_user_per_s
     if limit is None or arriving is None or _keeps_up(limit, arriving, traffic):
         return
-    yield (
+    yield Found(
         ("rate_limit", key_of(limit)),
-        f"{as_written(limit)} is below the {rate(arriving)} that arrive for one user: "
+        "rate-limit-below-arrivals",
+        f"{as_written(limit)} is below the {traffic.arriving(arriving, config)} that arrive for one user: "
         f"{excess(arriving - limit.limit.per_second, limit, of=' of each')}",
     )
 
@@ -136,18 +146,11 @@ def _adaptive_rate(config: ChannelConfig, traffic: Traffic) -> Iterator[Found]:
         return
     most = adaptive.maximum_rate.per_second
     if flow * NEARLY > most:
-        yield (
+        yield Found(
             ("adaptive_rate", "maximum_rate"),
-            f"{rate(most)} is below the {_arriving(flow, config, traffic)} that arrive: {growth(flow - most)}",
+            "adaptive-rate-below-arrivals",
+            f"{rate(most)} is below the {traffic.arriving(flow, config)} that arrive: {growth(flow - most)}",
         )
-
-
-def _arriving(per_s: float, config: ChannelConfig, traffic: Traffic) -> str:
-    """Return a rate, and where it is the mean of bursts, how many come at once."""
-    most = traffic.calls_in(1.0, config.model_copy(update={"quota": None})) if traffic.most_in is not None else None
-    if most is None or most < 2 or most * NEARLY <= 2 * per_s:
-        return rate(per_s)
-    return f"{rate(per_s)} on average ({plain_number(most)} in a second)"
 
 
 def growth(per_s: float, of: str = "") -> str:
@@ -208,10 +211,12 @@ def _slots(config: ChannelConfig, traffic: Traffic) -> Iterator[Found]:
     )
     for path, places, noun, verb, takes, how in bounds:
         if places is not None and places < takes * flow * NEARLY:
+            of = "slots" if noun == "slot" else "capacity"
             if places == 1:
                 verb = "lets through" if noun == "slot" else "serves"
-            yield (
+            yield Found(
                 path,
+                f"{of}-below-load",
                 f"{counted(places, noun)} at a mean latency of {duration(takes)}{how} {verb} {rate(places / takes)}, "
-                f"and {_arriving(flow, config, traffic)} arrive: {growth(flow - places / takes)}",
+                f"and {traffic.arriving(flow, config)} arrive: {growth(flow - places / takes)}",
             )

@@ -14,6 +14,9 @@ from actors.lint.words import duration
 if TYPE_CHECKING:
     from actors.settings.channel import ChannelConfig, RetryConfig
 
+ENDS_EARLY = "attempts-end-early"
+"""The rule about what cuts attempts off: a bound on their time, an expiry."""
+
 _OF_A_FORMULA = ("initial_delay", "backoff_multiplier", "max_delay", "min_delay", "backoff", "increment")
 _OF_RETRIES = (
     "schedule", *_OF_A_FORMULA, "jitter", "jitter_share", "jitter_max", "jitter_factor", "max_elapsed", "budget",
@@ -27,16 +30,17 @@ def retry_rules(config: ChannelConfig, _traffic: Traffic) -> Iterator[Found]:
     has_rules = any(rule is not None for _, rule in retry.per_outcome) or bool(retry.per_reason)
     if retry.max_attempts == 1 and not has_rules:
         if unused := [key for key in _OF_RETRIES if key in retry.model_fields_set]:
-            yield (
+            yield Found(
                 ("retry", "max_attempts"),
+                "setting-without-effect",
                 f"1 leaves {' and '.join(unused)} without an effect: the only attempt is never retried",
             )
         return
     for key, why in _without_effect(retry, has_rules):
-        yield ("retry", key), f"has no effect {why}"
+        yield Found(("retry", key), "setting-without-effect", f"has no effect {why}")
     yield from _never_grows(retry)
     if retry.max_elapsed is not None and (text := ends_too_soon(retry, retry.max_elapsed, included=False)):
-        yield ("retry", "max_elapsed"), text
+        yield Found(("retry", "max_elapsed"), ENDS_EARLY, text)
 
 
 def ends_too_soon(retry: RetryConfig, limit: float, *, included: bool) -> str | None:
@@ -104,8 +108,9 @@ def _never_grows(retry: RetryConfig) -> Iterator[Found]:
     rules += [(("retry", "per_reason", reason), retry.with_rule(rule)) for reason, rule in retry.per_reason.items()]
     for path, own in rules:
         if own.schedule is None and own.max_attempts > 1 and own.max_delay < own.initial_delay:
-            yield (
+            yield Found(
                 (*path, "max_delay"),
+                "max-delay-below-initial-delay",
                 f"{duration(own.max_delay)} is below the initial_delay of {duration(own.initial_delay)}: "
                 f"{'no wait is longer' if own.jitter != 'none' else 'every wait is cut to it'}, and none grows",
             )

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple
+
+from actors.formatting import plain_number
+from actors.lint.words import rate
 
 if TYPE_CHECKING:
     from actors.settings.channel import ChannelConfig
@@ -12,8 +15,18 @@ if TYPE_CHECKING:
 NEARLY = 1 - 1e-9
 """Rates that are equal but for the rounding of floats are equal."""
 
-Found: TypeAlias = "tuple[tuple[str, ...], str]"
-"""The path of a setting inside those of the channel, and the warning about it."""
+
+class Found(NamedTuple):
+    """What a rule finds in the settings of a channel."""
+
+    path: tuple[str, ...]
+    """Of the setting, inside those of the channel."""
+
+    rule: str
+    """The name of the rule, which stays when its text changes: ``timeout-below-median-latency``."""
+
+    text: str
+    """The warning about it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,3 +73,11 @@ class Traffic:
         if self.per_s is None or self.is_bound:
             return None
         return self.per_s if config.quota is None else min(self.per_s, config.quota.limit.per_second)
+
+    def arriving(self, per_s: float, config: ChannelConfig) -> str:
+        """Return a rate of what arrives; where it is the mean of bursts, that it is, and how many come at once."""
+        most, is_whole = None if self.most_in is None else self.most_in(1.0), per_s == self.per_s
+        is_even = config.quota is not None and per_s == config.quota.limit.per_second and not is_whole
+        if is_even or most is None or most < 2 or most * NEARLY <= 2 * (self.per_s or 0.0):
+            return rate(per_s)
+        return f"{rate(per_s)} on average" + (f" ({plain_number(most)} in a second)" if is_whole else "")

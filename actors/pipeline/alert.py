@@ -56,7 +56,7 @@ class AdminAlert(Actor):
 
     def __init__(self, notify: Notify | None = None, quiet_for: float = 300.0) -> None:
         super().__init__()
-        self._notify = notify if notify is not None else logger.warning
+        self._notify = notify
         self._quiet_for_ns = ns(quiet_for)
         self._latest_ns: dict[tuple[type, NotificationChannel, str], int] = {}
         """When each was last raised, in order of time: what is quiet no longer stands in front."""
@@ -76,7 +76,10 @@ class AdminAlert(Actor):
             return
         latest_ns[key] = now_ns
         self.alerts.append(alert.text)
-        if is_async(self._notify):
+        if self._notify is None:
+            # Of a dead letter the queue has logged it, with the reason.
+            logger.log(logging.DEBUG if type(alert) is Alert else logging.WARNING, "%s", alert.text)
+        elif is_async(self._notify):
             self.spawn(_Messenger, self._notify).tell(_Bring(text=alert.text))
         else:
             try:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 import math
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple, TypeAlias
 
 import msgspec
 
+from actors.domain.delivery import noted
 from actors.domain.store import LettersChanged, Store
-from actors.errors import EditRefused, Overtaken, StoreError
+from actors.errors import EditRefused, LetterServed, Overtaken, StoreError
 from actors.instants import ns
 from actors.kernel.actor import Actor, Supervision, handles
 from actors.kernel.effects import Cancellable, Performed
@@ -24,7 +25,7 @@ from actors.messages import (
 )
 from actors.pipeline.alert import Alert
 from actors.pipeline.editing import checked_edit
-from actors.pipeline.orders import Redrive
+from actors.pipeline.orders import Redrive, Served
 from actors.pipeline.wiring import Wiring
 from actors.settings.channel import KEEP_ALL_LETTERS, DeadLettersConfig
 
@@ -59,9 +60,9 @@ class ListDeadLetters(Message, frozen=True, kw_only=True, gc=False):
 
 
 class RedriveDeadLetter(Message, frozen=True, kw_only=True, gc=False):
-    """Try a notification again with a fresh set of attempts; answer whether there was such a dead letter.
+    """Try a notification again with a fresh set of attempts; answer whether there was such a dead letter to take.
 
-    Asked for twice, it is redriven once: the first takes it out of the queue.
+    Asked for twice, it is redriven once: the first takes it out of the queue. One that is served is not taken.
     """
 
     notification_id: str
@@ -70,6 +71,9 @@ class RedriveDeadLetter(Message, frozen=True, kw_only=True, gc=False):
 
     why: str | None = None
     """Why, for the record."""
+
+    served: Served = "exclude"
+    """Whether it is taken though its recipient has been reached otherwise, or is about to be."""
 
 
 class DiscardDeadLetter(Message, frozen=True, kw_only=True, gc=False):
@@ -91,7 +95,7 @@ class SubmitRedrive(msgspec.Struct, frozen=True):
     """Fields of its command, with what they are to be; see :func:`actors.pipeline.editing.checked_edit`."""
 
     answer: Future[bool]
-    """Gets whether there was such a dead letter, or EditRefused or StoreFailed."""
+    """Gets whether there was such a dead letter, or LetterServed, EditRefused or StoreFailed."""
 
 
 class SubmitDiscard(msgspec.Struct, frozen=True):
@@ -151,13 +155,27 @@ class DeadLetterQueue(Actor):
     @property
     def letters(self) -> Iterator[DeadLetterMessage]:
         """What is in the queue, oldest first."""
-        return (letter for letter in self._letters.values() if self._store.is_dead_letter(letter.notification_id))
+        return self._noted(self._letters.values())
 
     @property
     def newest_first(self) -> Iterator[DeadLetterMessage]:
         """What is in the queue, newest first."""
-        letters = reversed(self._letters.values())
-        return (letter for letter in letters if self._store.is_dead_letter(letter.notification_id))
+        return self._noted(reversed(self._letters.values()))
+
+    def _noted(self, letters: Iterable[DeadLetterMessage]) -> Iterator[DeadLetterMessage]:
+        """Yield those that are dead letters, with what is known now of whether they are served."""
+        for letter in letters:
+            if self._store.is_dead_letter(letter.notification_id):
+                yield noted(letter, self._is_served(letter))
+
+    def _is_served(self, letter: DeadLetterMessage) -> bool:
+        return self._store.is_served(letter.notification_id, self._is_on_its_way)
+
+    def _is_on_its_way(self, notification_id: str) -> bool:
+        """Tell whether a notification is on its way from the handler, which may yet fall back from it, or to it."""
+        return notification_id in self._wiring.commits.under_way or (
+            self._store.is_dead_letter(notification_id) and notification_id not in self._letters
+        )
 
     def on_start(self) -> None:
         assert self._wiring.handler is not None
@@ -174,7 +192,8 @@ class DeadLetterQueue(Actor):
         if self._timer is None:
             self._look_at_ages()
         if self._log:
-            logger.error("DLQ: %s failed after %d attempts", letter.notification_id, letter.attempts)
+            text = "DLQ: %s failed after %d attempts: %s"
+            logger.error(text, letter.notification_id, letter.attempts, letter.failure_reason)
         self._to_alert(
             Alert(notification_id=letter.notification_id, channel=letter.channel, reason=letter.failure_reason)
         )
@@ -219,10 +238,10 @@ class DeadLetterQueue(Actor):
     @handles(RedriveDeadLetter)
     def on_redrive(self, message: RedriveDeadLetter) -> bool:
         letter = self.letter(message.notification_id)
-        if letter is None:
+        if letter is None or (letter.served and message.served == "exclude"):
             return False
         del self._letters[letter.notification_id]
-        self._to_handler(Redrive(letter=letter, by=message.by, why=message.why))
+        self._to_handler(Redrive(letter=letter, by=message.by, why=message.why, served=message.served))
         return True
 
     @handles(SubmitRedrive)
@@ -233,12 +252,18 @@ class DeadLetterQueue(Actor):
             submit.answer.set(False)
             return
         try:
-            edit = checked_edit(letter.command, submit.edit)
-        except EditRefused:
+            if letter.served and order.served == "exclude":
+                raise LetterServed(letter.notification_id)
+            stages = self._wiring.stages.get(letter.channel)
+            problem_of = None if stages is None else stages.recipient_problem
+            edit = checked_edit(letter.command, submit.edit, problem_of)
+        except (EditRefused, LetterServed):
             submit.answer.set_exception()
             return
         del self._letters[letter.notification_id]
-        self._to_handler(Redrive(letter=letter, by=order.by, why=order.why, edit=edit, answer=submit.answer))
+        self._to_handler(
+            Redrive(letter=letter, by=order.by, why=order.why, served=order.served, edit=edit, answer=submit.answer)
+        )
 
     @handles(DiscardDeadLetter)
     def on_discard(self, message: DiscardDeadLetter) -> bool:
@@ -260,7 +285,7 @@ class DeadLetterQueue(Actor):
     def letter(self, notification_id: str) -> DeadLetterMessage | None:
         """Return the dead letter of this notification, or None."""
         letter = self._letters.get(notification_id)
-        return letter if letter is not None and self._store.is_dead_letter(notification_id) else None
+        return None if letter is None else next(self._noted((letter,)), None)
 
     # ── time and room ───────────────────────────────────────────────────────────────────────────────────────────
 

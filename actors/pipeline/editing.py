@@ -6,7 +6,7 @@ The id stays, with the channel and whose preferences and limits apply: the sende
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
@@ -20,8 +20,17 @@ EDITABLE = ("recipient", "subject", "message", "metadata", "expires_after")
 """The fields that may be edited: `metadata` as a whole; `expires_after` counts from the redrive on."""
 
 
-def checked_edit(command: SendNotification, edit: Mapping[str, Any]) -> Mapping[str, Any]:
+def checked_edit(
+    command: SendNotification,
+    edit: Mapping[str, Any],
+    recipient_problem: Callable[[SendNotification], str | None] | None = None,
+) -> Mapping[str, Any]:
     """Return an edit of a command, frozen.
+
+    Args:
+        command: it.
+        edit: fields of it, with what they are to be.
+        recipient_problem: tells why nothing could be sent to the recipient of a command. None: it always could.
 
     Raises:
         EditRefused: it has other fields, or values that are invalid or cannot be stored; it lists all problems.
@@ -29,7 +38,11 @@ def checked_edit(command: SendNotification, edit: Mapping[str, Any]) -> Mapping[
     problems = {name: problem for name, value in edit.items() if (problem := _problem(name, value)) is not None}
     if not problems:
         try:
-            encode_command(msgspec.structs.replace(command, **edit))
+            edited = msgspec.structs.replace(command, **edit)
+            encode_command(edited)
+            if "recipient" in edit and recipient_problem is not None:
+                problem = recipient_problem(edited)
+                problems |= {} if problem is None else {"recipient": problem}
         except Unstorable as error:
             problems["metadata" if "metadata" in edit else next(iter(edit))] = str(error)
     if problems:

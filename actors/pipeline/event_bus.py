@@ -239,6 +239,7 @@ class EventBus:
         Raises (where it is awaited):
             IdempotencyConflict: the id is known already, with a different payload.
             UnknownChannel: the command's channel is not configured.
+            InvalidRecipient: no provider of that channel could send to its recipient.
             Overloaded: as many notifications are pending as may be. Nothing of it is remembered.
             StoreFailed: it cannot be made durable.
             NotifierClosed: the notifier was closed before its acceptance was durable; perhaps it is. Sent again with

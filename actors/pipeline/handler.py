@@ -22,10 +22,10 @@ from actors.domain.attempts import (
     Requeued,
 )
 from actors.domain.delivery import Delivery, dead_letter, redriven, state_after
-from actors.domain.store import LeaseLost, LeaseRenewed, Store, Takeover
+from actors.domain.store import LeaseLost, LeaseRenewed, LettersChanged, Store, Takeover
 from actors.errors import (
+    NOT_ACCEPTED,
     IdempotencyConflict,
-    Overloaded,
     Overtaken,
     StoreFailed,
     TemplateError,
@@ -37,9 +37,7 @@ from actors.kernel.actor import Actor, Supervision, handles
 from actors.kernel.effects import Cancellable, Performed
 from actors.kernel.supervision import Restarted
 from actors.messages import (
-    NO_METADATA,
     DeferralCause,
-    FrozenDict,
     Message,
     NotificationChannel,
     NotificationDeferred,
@@ -112,7 +110,8 @@ class Handler(Actor):
             stages.is_current = self._is_current
             stages.is_wanted = self._readiness.is_wanted
             stages.lease_holds = store.lease_holds
-        self._held = None if store.lease_holds is None else Held(store.lease_holds)
+        self._lease_holds = store.lease_holds
+        self._held = Held()
         self._backlog = Backlog(wiring.stages)
         self._backlog_timer: Cancellable | None = None
         self._fallbacks = Fallbacks(channels) if any(config.fallback for config in channels.values()) else None
@@ -248,8 +247,7 @@ class Handler(Actor):
     @handles(LeaseRenewed)
     def on_lease_renewed(self, _: LeaseRenewed) -> None:
         """Go on with what waits for the lease, which may have expired or be unwanted by now."""
-        if self._held is not None:
-            self._resume(self._held.release(self._deliveries))
+        self._resume(self._held.release(self._deliveries))
 
     @handles(LeaseLost)
     def on_lease_lost(self, lost: LeaseLost) -> None:
@@ -262,7 +260,7 @@ class Handler(Actor):
         """Accept a command that was sent with `tell`. There is no caller to raise to, so a refusal is logged."""
         try:
             return self.intake.accept(command, self._prepare, asks_for_room=True)
-        except (IdempotencyConflict, UnknownChannel, Overloaded, Unstorable) as error:
+        except NOT_ACCEPTED as error:
             logger.error("not accepted: %s", error)
             return Acceptance.REFUSED
 
@@ -286,7 +284,7 @@ class Handler(Actor):
                 commit = self._commits.opening(submit.command.notification_id)
                 if commit is not None:
                     commit.sender = submit.answer
-        except (IdempotencyConflict, UnknownChannel, Overloaded, Unstorable):
+        except NOT_ACCEPTED:
             submit.answer.set_exception()
         except StoreFailed:
             submit.answer.set_exception()
@@ -338,7 +336,8 @@ class Handler(Actor):
     # ── an attempt, and its outcome ─────────────────────────────────────────────────────────────────────────────
 
     def _send(self, delivery: Delivery) -> None:
-        if self._held is not None and self._held.keeps(delivery, self._budgets, self.system.now_ns):
+        if self._lease_holds is not None and not self._lease_holds():
+            self._held.keep(delivery, self._budgets, self.system.now_ns)
             return
         command = delivery.command
         if self._fallbacks is None and command.expires_after is None and not delivery.attempts:
@@ -535,12 +534,15 @@ class Handler(Actor):
         if not self.intake.has_room(critical=letter.command.critical):
             self._wiring.redrives.append(redrive)
             return
-        if not self._store.is_dead_letter(letter.notification_id):
-            if redrive.answer is not None:
-                redrive.answer.set(False)
-            return  # redriven already
-        delivery = redriven(letter, self.now_ns, self.epoch_ns)
-        edit = {name: value for name, value in redrive.edit.items() if getattr(letter.command, name) != value}
+        is_dead = self._store.is_dead_letter(letter.notification_id)  # else it is redriven already
+        is_served = is_dead and self._store.is_served(letter.notification_id, self.is_in_flight)
+        if not is_dead or (is_served and redrive.served == "exclude"):
+            if is_dead:
+                self._to_dead_letter_queue(LettersChanged((letter,), ()))
+            redrive.refuse(is_served)
+            self._take_up_next_redrive()
+            return
+        delivery, edit = redriven(letter, self.now_ns, self.epoch_ns), redrive.changes
         delivery.edit(edit)
         self._deliveries[letter.notification_id] = delivery
         event = self._journal.event(
@@ -548,7 +550,8 @@ class Handler(Actor):
             letter.command,
             by=redrive.by,
             why=redrive.why,
-            edit=FrozenDict(edit) if edit else NO_METADATA,
+            edit=edit,
+            include_served=redrive.served == "include",
         )
         answer = redrive.answer
         if answer is None:
@@ -567,6 +570,10 @@ class Handler(Actor):
         if (commit := self._commits.under_way.get(letter.notification_id)) is not None and commit.event is event:
             commit.sender = answer
 
+    def _take_up_next_redrive(self) -> None:
+        if self._wiring.redrives:  # there is room for one again
+            self.actor_ref.tell(self._wiring.redrives.popleft())
+
     def _overtaken(self, commit: Commit, overtaken: Overtaken) -> None:
         """Leave a notification to what was there first, unless this node has taken that over since."""
         notification_id, command = commit.event.notification_id, commit.delivery.known_as
@@ -575,8 +582,8 @@ class Handler(Actor):
         if commit.taken_over is not None:
             self._deliveries[notification_id] = commit.taken_over
             self._resume([commit.taken_over])
-        elif self._wiring.redrives:  # there is room for one again
-            self.actor_ref.tell(self._wiring.redrives.popleft())
+        else:
+            self._take_up_next_redrive()
         if isinstance(commit.event, NotificationRequested) and commit.event.instead_of is not None:
             self._journal.ignore_duplicate(command, conflict=False)  # it fell back before it was redriven
             return

@@ -9,7 +9,7 @@ import msgspec
 from actors.domain.delivery import Delivery
 from actors.domain.ids import check_id
 from actors.domain.store import Store
-from actors.errors import IdempotencyConflict, Overloaded, UnknownChannel, Unstorable
+from actors.errors import IdempotencyConflict, InvalidRecipient, Overloaded, UnknownChannel, Unstorable
 from actors.kernel.runtime import Runtime
 from actors.messages import NotificationRequested, SendNotification
 from actors.pipeline.journal import Journal
@@ -64,6 +64,8 @@ class Intake:
         Raises:
             IdempotencyConflict: its id is known, with another payload.
             UnknownChannel: its channel is not configured.
+            InvalidRecipient: no provider of its channel could send to its recipient. A fallback is not asked for that:
+                its sender has had an answer, and it becomes a dead letter.
             Overloaded: there is no room.
             Unstorable: it would not come back from the store as it is, or its id cannot be one.
             StoreFailed: it cannot be made durable.
@@ -77,7 +79,14 @@ class Intake:
             return self.repeated(command, known)
         stages = self._stages.get(command.channel)
         if stages is None:
-            raise UnknownChannel(f"channel {command.channel} is not configured; known are {', '.join(self._stages)}")
+            known_channels = ", ".join(self._stages)
+            raise UnknownChannel(f"wanted a channel that is configured ({known_channels}), got {command.channel}")
+        if (
+            instead_of is None
+            and stages.recipient_problem is not None
+            and (problem := stages.recipient_problem(command)) is not None
+        ):
+            raise InvalidRecipient(problem)
         if (
             asks_for_room
             and len(self._deliveries) >= self._scarce_from
@@ -125,7 +134,12 @@ class Intake:
         conflict = command != known
         self._journal.ignore_duplicate(command, conflict)
         if conflict:
+            differs = tuple(
+                name for name in command.__struct_fields__ if getattr(command, name) != getattr(known, name)
+            )
             raise IdempotencyConflict(
-                f"notification id {command.notification_id!r} is known already, with a different payload"
+                f"notification id {command.notification_id!r} is known already, with a different payload: another "
+                f"{', '.join(differs)}",
+                differs,
             )
         return Acceptance.DUPLICATE

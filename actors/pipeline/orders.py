@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import msgspec
 
+from actors.errors import LetterServed
 from actors.kernel.futures import Future
-from actors.messages import NO_METADATA, DeadLetterMessage, SendNotification
+from actors.messages import NO_METADATA, DeadLetterMessage, FrozenDict, SendNotification
+
+Served: TypeAlias = Literal["exclude", "include"]
+"""What a redrive does with dead letters that are served, so that it would reach their recipients twice: it leaves them
+where they are, or takes them too."""
 
 
 class Acceptance(StrEnum):
@@ -20,8 +25,8 @@ class Acceptance(StrEnum):
     """The same id with the same payload is in flight or has ended already; nothing happens."""
 
     REFUSED = "refused"
-    """It cannot be accepted: the id came with another payload, its channel is not configured, no store could keep it,
-    or as many are pending as may be."""
+    """It cannot be accepted: the id came with another payload, its channel is not configured, its recipient can be no
+    address there, no store could keep it, or as many are pending as may be."""
 
 
 class Submit(msgspec.Struct, frozen=True):
@@ -29,7 +34,7 @@ class Submit(msgspec.Struct, frozen=True):
 
     command: SendNotification
     answer: Future[Acceptance]
-    """Gets the acceptance, or IdempotencyConflict, UnknownChannel, Overloaded, Unstorable or StoreFailed."""
+    """Gets the acceptance, one of NOT_ACCEPTED, or StoreFailed."""
 
     follows_event: bool = False
     """Whether an event led to it, which was admitted: then it is not asked again whether there is room."""
@@ -45,8 +50,27 @@ class Redrive(msgspec.Struct, frozen=True, kw_only=True):
     why: str | None = None
     """Why, for the record."""
 
+    served: Served = "exclude"
+    """Whether it is taken up where it is served; else it goes back to the queue."""
+
     edit: Mapping[str, Any] = NO_METADATA
     """What to change of its command: fields that it has, with values that can be stored."""
 
     answer: Future[bool] | None = None
-    """Gets whether it was a dead letter, once its redrive is durable; or StoreFailed."""
+    """Gets whether it was a dead letter, once its redrive is durable; or LetterServed or StoreFailed."""
+
+    @property
+    def changes(self) -> Mapping[str, Any]:
+        """What of the edit is not so already."""
+        changes = {name: value for name, value in self.edit.items() if getattr(self.letter.command, name) != value}
+        return FrozenDict(changes) if changes else NO_METADATA
+
+    def refuse(self, is_served: bool) -> None:
+        """Answer that it is not done: since it is served, or is no dead letter any more."""
+        if self.answer is None:
+            return
+        if is_served:
+            error = LetterServed(self.letter.notification_id)
+            self.answer.set_exception((LetterServed, error, None))
+        else:
+            self.answer.set(False)

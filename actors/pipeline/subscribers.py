@@ -5,7 +5,8 @@ The id carries the type of the event, so that a second event on the same order i
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Collection
 from typing import Any
 
 from actors.messages import (
@@ -17,6 +18,8 @@ from actors.messages import (
     UserRegistered,
 )
 from actors.pipeline.event_bus import EventBus
+
+logger = logging.getLogger(__name__)
 
 
 def welcome_email(event: UserRegistered) -> SendNotification:
@@ -95,3 +98,13 @@ def subscribe_all(bus: EventBus, channels: frozenset[NotificationChannel]) -> No
     for event_type, channel, function in NOTIFICATIONS:
         if channel in channels:
             bus.subscribe(event_type)(function)
+
+
+def log_unserved(channels: Collection[NotificationChannel]) -> None:
+    """Log which channels events lead to that are not configured, a line each: nothing is sent there."""
+    events: dict[NotificationChannel, list[str]] = {}
+    for event_type, channel, _ in NOTIFICATIONS:
+        if channel not in channels:
+            events.setdefault(channel, []).append(event_type.__name__)
+    for channel, names in events.items():
+        logger.info("no channel %s is configured: %s leads to nothing there", channel, " or ".join(names))

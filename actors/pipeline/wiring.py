@@ -46,6 +46,10 @@ class Stages:
     lanes: tuple[Lane, ...] = ()
     """The providers in the order in which they are tried."""
 
+    recipient_problem: Callable[[SendNotification], str | None] | None = None
+    """Tells why nothing could be sent to the recipient of a command; asked before it is accepted. None: it always
+    could."""
+
     isolation: ActorRef[Any] | None = None
     """Gives attempts their turns where one may have to be alone. None: there is never any need to."""
 

@@ -19,6 +19,7 @@ from actors.service.http.access import Access
 from actors.service.observability import health
 from actors.service.observability.health import Status
 from actors.service.observability.metrics import Metrics
+from actors.service.observability.overload import OverloadLog
 from actors.service.operations.breakers import BreakerWatch
 from actors.service.operations.dead_letters import DeadLetters
 from actors.service.reloading.live_settings import LiveSettings
@@ -35,6 +36,7 @@ class Service:
     store: Store
     live_settings: LiveSettings
     metrics: Metrics
+    overload: OverloadLog
     breakers: BreakerWatch
     status: Status
 

@@ -57,6 +57,18 @@ def _address(value: Any, _unit_required: bool) -> str | None:
 Address = Annotated[str, Wanted("a host and a port such as 127.0.0.1:8080 or [::1]:8080", _address, {"type": "string"})]
 
 
+class Dsn(Secret):
+    """How to reach a database in PostgreSQL, as libpq has it; there may be a password in it."""
+
+    __slots__ = ()
+
+    wanted_text: ClassVar[str] = "a DSN such as postgresql://user@host/database or host=… dbname=…"
+
+    @classmethod
+    def _is_well_formed(cls, text: str) -> bool:
+        return re.match(r"postgres(ql)?://|\s*\w+\s*=", text) is not None
+
+
 class StoreConfig(Settings):
     """A store that outlives the process."""
 
@@ -65,7 +77,7 @@ class StoreConfig(Settings):
     sqlite: DataFile | None = None
     """The path of the file; for one process at a time."""
 
-    postgres: Secret | None = None
+    postgres: Dsn | None = None
     """How to reach the database, as libpq has it; there may be a password in it. For several nodes."""
 
     node: Text | None = None

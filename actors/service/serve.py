@@ -37,10 +37,12 @@ from pathlib import Path
 from typing import Any
 
 import trio
+from pydantic import BaseModel
 
 from actors.domain.store import Store
 from actors.errors import ConfigurationError, StoreFailed
 from actors.kernel.randomness import RandomStreams
+from actors.lint.live import lint_live
 from actors.messages import RecordedEvent
 from actors.notifier import Notifier
 from actors.pipeline.dead_letter_queue import Peek
@@ -51,14 +53,17 @@ from actors.service.http_server import HttpServer
 from actors.service.observability import logs
 from actors.service.observability.health import Status
 from actors.service.observability.metrics import Metrics
+from actors.service.observability.overload import OverloadLog
 from actors.service.observability.tracing import Tracing
 from actors.service.operations.breaker_overrides import Overrides, overrides_of, with_overrides
 from actors.service.operations.breakers import BreakerWatch
 from actors.service.operations.dead_letters import DeadLetters
 from actors.service.reloading.live_settings import LiveSettings
-from actors.service.stores import open_store
+from actors.service.stores import check_store, open_store
 from actors.service.swappable_pipeline import ProviderGate, RequestGate
 from actors.service.transports import open_transports
+from actors.settings.file import located, text_of
+from actors.settings.yaml_tree import Place, read
 from actors.storage.memory import MemoryStore
 
 logger = logging.getLogger("retrylab.service")
@@ -113,6 +118,9 @@ class Server:
         self.config = config
         self.status = Status(started_at=datetime.now(UTC))
         self.metrics = Metrics()
+        self.overload = OverloadLog(
+            nursery, lambda: self.notifier.in_flight, lambda: self.notifier.pipeline.has_room(critical=False)
+        )
         self.breakers = BreakerWatch()
         self._dead_letters: DeadLetters | None = None
         """It outlives a pipeline, and so do its bulk runs."""
@@ -231,6 +239,7 @@ class Server:
             store=self._store,
             live_settings=live_settings,
             metrics=self.metrics,
+            overload=self.overload,
             breakers=self.breakers,
             status=self.status,
         )
@@ -289,7 +298,9 @@ class Server:
 
     async def _change(self, config: ServiceConfig) -> None:
         for key in sorted(config.differs_from(self.config) & BY_RESTART):
-            logger.warning("%s has changed, and will be used by the next process", key)
+            fields = {"used": _shown(getattr(self.config, key)), "in_the_file": _shown(getattr(config, key))}
+            text = "%s: the change takes effect when the service is restarted"
+            logger.warning(text, key, extra={"fields": fields})
         config = config.model_copy(update={key: getattr(self.config, key) for key in BY_RESTART})
         changed = config.differs_from(self.config)
         if changed - AT_ONCE:
@@ -332,6 +343,7 @@ class Server:
             if not await incarnation.notifier.wait_until_quiet(drain - coming_back):
                 await self._come_to_rest(incarnation, coming_back)
             await self._http.stop()
+            self.overload.end()
             left = incarnation.notifier.in_flight
             await incarnation.end()
         parked = "lost with the store in memory" if self.config.store_kind == "memory" else "parked in the store"
@@ -340,6 +352,13 @@ class Server:
         else:
             logger.info("stopped; nothing was in flight")
         return left
+
+
+def _shown(value: Any) -> str:
+    """Return the value of a setting for the log; a secret in it is asterisks."""
+    if isinstance(value, BaseModel):
+        return ", ".join(f"{key}: {getattr(value, key)}" for key in sorted(value.model_fields_set))
+    return str(value)
 
 
 def _open_live_settings(config: ServiceConfig, store: Store) -> AbstractAsyncContextManager[LiveSettings]:
@@ -352,15 +371,31 @@ def _open_live_settings(config: ServiceConfig, store: Store) -> AbstractAsyncCon
     )
 
 
-async def check(config: ServiceConfig) -> None:
-    """Check whether all files that the settings name can be used. Nothing is connected to, and no store is opened.
+async def check(path: Path, config: ServiceConfig) -> list[str]:
+    """Check whether all files that the settings name can be used, and whether a DSN can be read. Nothing is connected
+    to, and no store is opened.
+
+    Args:
+        path: of the settings.
+        config: what is in it.
+
+    Returns:
+        What in them cannot do what it says, each with its place in the file.
 
     Raises:
         ConfigurationError: some cannot.
     """
+    check_store(config)
     async with AsyncExitStack() as stack:
         open_transports(config.transports, config.notifier.channels, config.faults, RandomStreams(0), stack)
         await stack.enter_async_context(_open_live_settings(config, MemoryStore()))
+    channels = config.notifier.channels
+    reaches = {channel: config.transports.reaches(channel, own) for channel, own in channels.items()}
+    root = read(text_of(path), Place(str(path), 1, 1))
+    problems = [
+        located(root, finding.path, finding.text) for finding in lint_live(channels, reaches, are_simulated=False)
+    ]
+    return [str(problem) for problem in sorted(problems, key=lambda problem: problem.sort_key)]
 
 
 async def serve(path: Path, config: ServiceConfig, announce: Callable[[str], Any]) -> int:

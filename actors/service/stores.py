@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 from actors.domain.store import Store
-from actors.errors import ConfigurationError
+from actors.errors import ConfigurationError, StoreError
 from actors.instants import ns
 from actors.service.config import ServiceConfig, StoreConfig
 from actors.storage.clock_steps import ClockSteps
@@ -33,12 +33,9 @@ async def open_store(config: ServiceConfig) -> AsyncGenerator[Store, None]:
             yield store
     else:
         assert choice.postgres is not None
-        try:
-            from actors.storage.postgres.store import PostgresStore
-        except ImportError as error:
-            raise ConfigurationError(
-                [f"store.postgres: wanted the extra retrylab[postgres], got no {error.name}"]
-            ) from None
+        check_store(config)
+        from actors.storage.postgres.store import PostgresStore
+
         async with PostgresStore.open(
             choice.postgres.reveal(),
             node=choice.node,
@@ -47,3 +44,24 @@ async def open_store(config: ServiceConfig) -> AsyncGenerator[Store, None]:
             keep_audit=choice.keep_audit,
         ) as database:
             yield database
+
+
+def check_store(config: ServiceConfig) -> None:
+    """Check what can be known of the store in the settings without opening it.
+
+    Raises:
+        ConfigurationError: the packages for it are not installed, or its DSN cannot be read.
+    """
+    choice = config.store
+    if not isinstance(choice, StoreConfig) or choice.postgres is None:
+        return
+    try:
+        from actors.storage.postgres.schema import check_dsn
+    except ImportError as error:
+        raise ConfigurationError(
+            [f"store.postgres: wanted the extra retrylab[postgres], got no {error.name}"]
+        ) from None
+    try:
+        check_dsn(choice.postgres.reveal())
+    except StoreError as error:
+        raise ConfigurationError([f"store.postgres: {error}"]) from None

@@ -54,10 +54,12 @@ def _with_key_file(value: Any, info: ValidationInfo) -> Any:
     path = Path((info.context or {}).get("directory", ""), str(value["service_account"]))
     try:
         content = json.loads(read_whole(path, KEY_FILE_BYTES_MAX))
-    except (OSError, ValueError):
+        got = f"another one: {path}"
+    except (OSError, ValueError) as error:
         content = None
+        got = f"{path}: {(getattr(error, 'strerror', None) or 'no JSON').lower()}"
     if not isinstance(content, dict) or content.get("type") != "service_account":
-        raise wanted("the key file of a service account, in JSON, as service_account", str(path))
+        raise wanted("the key file of a service account, in JSON, as service_account", got)
     own = {key: given for key, given in value.items() if key != "service_account"}
     return {key: content[key] for key in _OF_A_KEY_FILE if key in content} | own
 
@@ -192,9 +194,12 @@ class TransportsConfig(Settings):
 
     def filled_in(self, channel: NotificationChannel, config: ChannelConfig) -> ChannelConfig:
         """Return the settings of a channel with the defaults that follow from its transports."""
+        return filled_in(channel, config, self.reaches(channel, config))
+
+    def reaches(self, channel: NotificationChannel, config: ChannelConfig) -> dict[str, Reach]:
+        """Return how the transports of a channel reach those that they ask, by name."""
         simulated = simulated_reaches(config)
-        reaches = {name: own.reach(simulated.get(name, NO_BOUNDS)) for name, own in self.of(channel).items()}
-        return filled_in(channel, config, reaches)
+        return {name: own.reach(simulated.get(name, NO_BOUNDS)) for name, own in self.of(channel).items()}
 
     @property
     def simulated(self) -> list[str]:

@@ -57,17 +57,23 @@ class Secret:
 
     @classmethod
     def _is_well_formed(cls, text: str) -> bool:
-        return bool(text.strip())
+        """Tell whether a text that is not empty can be one."""
+        return True
 
     @classmethod
     def _read(cls, value: Any, info: ValidationInfo) -> Self:
         if isinstance(value, cls):
             return value
         if isinstance(value, Mapping):
-            value, got = _from_elsewhere(value, str((info.context or {}).get("directory", "")))
+            place, value = _from_elsewhere(cls.wanted_text, value, str((info.context or {}).get("directory", "")))
         else:
-            got = NOT_SHOWN
-        if not isinstance(value, str) or not cls._is_well_formed(value):
+            place = ""
+        if not isinstance(value, str):
+            raise wanted(cls.wanted_text, NOT_SHOWN)
+        if not value.strip():
+            raise wanted(cls.wanted_text, f"nothing: {place} is empty" if place else "an empty text")
+        got = f"another value in {place}, which is not shown" if place else NOT_SHOWN
+        if not cls._is_well_formed(value):
             raise wanted(cls.wanted_text, got)
         try:
             value.encode()
@@ -95,24 +101,32 @@ class Secret:
         return {"anyOf": [{"type": "string", "pattern": r"\S", "writeOnly": True}, *elsewhere]}
 
 
-def _from_elsewhere(source: Mapping[Any, Any], directory: str) -> tuple[str | None, str]:
-    """Return the secret that ``{env: NAME}`` or ``{file: path}`` stands for, or None; and what to say that was there.
+def _from_elsewhere(what: str, source: Mapping[Any, Any], directory: str) -> tuple[str, str]:
+    """Return where ``{env: NAME}`` or ``{file: path}`` says that a secret is, for people, and what is there.
 
     Args:
+        what: what is wanted there.
         source: such a mapping, perhaps.
         directory: what the path of a file is relative to.
+
+    Raises:
+        PydanticCustomError: it is no such mapping, or there is no such variable or file.
     """
     match dict(source):
         case {"env": str(name), **others} if not others:
             text = os.environ.get(name)
-            return text, f"an environment variable {name} that is not set" if text is None else f"another one in {name}"
+            if text is None:
+                raise wanted(what, f"nothing: the environment variable {name} is not set")
+            return f"the environment variable {name}", text
         case {"file": str(name), **others} if not others:
             path = Path(directory, name)
             try:
                 text = read_whole(path, _LENGTH_MAX)[:_LENGTH_MAX].decode("utf-8-sig")
             except (OSError, ValueError) as error:
                 reason = getattr(error, "strerror", None) or "no UTF-8 text"
-                return None, f"{path}: {reason[:1].lower()}{reason[1:]}"
-            return text.removesuffix("\n").removesuffix("\r"), f"another one in {path}"
+                raise wanted(
+                    what, f"nothing: the file {path} cannot be read: {reason[:1].lower()}{reason[1:]}"
+                ) from None
+            return f"the file {path}", text.removesuffix("\n").removesuffix("\r")
         case _:
-            return None, "a mapping that is neither {env: NAME} nor {file: path}"
+            raise wanted(what, "a mapping that is neither {env: NAME} nor {file: path}")

@@ -10,8 +10,9 @@ import msgspec
 
 from actors.domain.audit import AuditEntry, entry_of
 from actors.domain.caution import Caution
-from actors.domain.delivery import Delivery, dead_letter_after, state_after
+from actors.domain.delivery import Delivery, dead_letter_after, noted, state_after
 from actors.domain.remembered_ids import RememberedIds
+from actors.domain.requests import Requests
 from actors.domain.store import News, SettingsChange, StoredHistory
 from actors.domain.suppressions import Suppressions, suppression_from
 from actors.domain.user_preferences import UserPreferences
@@ -41,6 +42,10 @@ class Entry(msgspec.Struct, gc=False):
 
     events: list[NotificationEvent]
     was_redriven: bool = False
+    request_id: str | None = None
+    """Of which request it is, where it is a fallback and the store has that beside its history."""
+    served: bool = False
+    """Whether it is served as far as others have noted that which share the store."""
 
 
 class MemoryStore:
@@ -67,6 +72,8 @@ class MemoryStore:
         self._dead: dict[str, Entry] = {}
         self._closed: dict[str, StoredHistory] = {}
         """What has ended since an operator acted on it, the oldest first."""
+        self._requests = Requests()
+        """Those of which a notification is open, or a dead letter."""
         self._audit: deque[AuditEntry] = deque(maxlen=AUDIT_KEPT)
         self.cautions: dict[str, Caution] = {}  # always empty, as it dies with its process
         self.suppressions = Suppressions()
@@ -76,11 +83,13 @@ class MemoryStore:
         kind, notification_id = type(event), event.notification_id
         if kind is NotificationRequested:
             self._open[notification_id] = Entry(command, [event])
+            self._join_request(event)
         elif kind is NotificationSent or kind is NotificationSuppressed:
             entry = self._open.pop(notification_id)
             self.remembered.add(entry.command, event.epoch_ns + event.at_ns)
             if entry.was_redriven:
                 self._close_case(entry, event)
+            self._end_in_request(event)
         elif kind is NotificationMovedToDeadLetter:
             entry = self._open.pop(notification_id)
             entry.events.append(event)
@@ -100,6 +109,7 @@ class MemoryStore:
             self._keep_in_audit(event)
             if closes_case(entry, event):
                 self._close_case(entry, event)
+            self._end_in_request(event)
         else:
             self._open[notification_id].events.append(event)
             suppression = suppression_from(event, command.recipient)
@@ -120,10 +130,16 @@ class MemoryStore:
         for entry in self._dead.values():
             moved = entry.events[-1]
             assert isinstance(moved, NotificationMovedToDeadLetter)
-            yield dead_letter_after(entry.command, entry.events, moved)
+            letter = dead_letter_after(entry.command, entry.events, moved)
+            yield noted(letter, self.is_served(moved.notification_id))
 
     def is_dead_letter(self, notification_id: str) -> bool:
         return notification_id in self._dead
+
+    def is_served(self, notification_id: str, is_under_way: Callable[[str], bool] | None = None) -> bool:
+        return self._requests.is_served(
+            notification_id, lambda other: other in self._open or (is_under_way is not None and is_under_way(other))
+        )
 
     async def recall(self, notification_id: str, now_ns: int) -> SendNotification | None:
         return self.remembered.get(notification_id, now_ns)
@@ -158,6 +174,18 @@ class MemoryStore:
     def _past(self, notification_id: str) -> StoredHistory | None:
         entry = self._open.get(notification_id) or self._dead.get(notification_id)
         return None if entry is None else StoredHistory(entry.command, tuple(entry.events))
+
+    def _join_request(self, event: NotificationEvent) -> None:
+        """Have a notification that is a fallback belong to the request of what it is sent in place of."""
+        if isinstance(event, NotificationRequested) and event.instead_of is not None:
+            self._requests.join(event.notification_id, event.instead_of)
+
+    def _end_in_request(self, event: NotificationEvent) -> None:
+        """Note what the end of a notification means for the others of its request, while there are any."""
+        request = self._requests.of(event.notification_id)
+        if request is not None:
+            request.delivered |= type(event) is NotificationSent
+            self._requests.forget_unless(request, self._open, self._dead)
 
     def _keep_in_audit(self, event: NotificationEvent) -> None:
         """Record an operator's action on a dead letter."""

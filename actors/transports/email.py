@@ -45,6 +45,7 @@ import trio
 
 from actors.domain.attempts import UNSENT, Attempt, Unsent
 from actors.errors import ConfigurationError
+from actors.messages import SendNotification
 from actors.outcomes import Outcome, Permanent
 from actors.settings.base import validated
 from actors.settings.transports import SmtpConfig
@@ -85,6 +86,14 @@ class EmailProvider(Transport):
     def connections_max(self) -> int:
         """How many attempts it can make at once."""
         return self._connections_max
+
+    def recipient_problem(self, command: SendNotification) -> str | None:
+        """Return why the recipient is no mailbox; None: it is one, whether or not mail arrives there."""
+        try:
+            parse_mailbox(command.recipient)
+        except Unsendable as error:
+            return f"{error}; wanted one such as ann@example.com"
+        return None
 
     def attempt(self, attempt: Attempt, now_ns: int) -> Callable[[], Awaitable[Outcome | Unsent]]:
         """Return the effect that sends this mail."""

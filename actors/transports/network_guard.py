@@ -19,6 +19,7 @@ from actors.transports.http_exchange import TargetRefused
 
 with needs("live"):
     import httpcore2
+    import httpx2
 
 Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -93,6 +94,14 @@ class GuardedNetwork(httpcore2.AsyncNetworkBackend):
             return True
         mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
         return self.permits(mapped) if mapped is not None else is_public(address)
+
+    def refuses(self, url: str) -> bool:
+        """Tell whether the host of a URL is an address to which nothing may go; of a name, only its lookup tells."""
+        try:
+            address = ipaddress.ip_address(httpx2.URL(url).host)
+        except (httpx2.InvalidURL, ValueError):
+            return False
+        return not self.permits(address)
 
     async def connect_tcp(
         self,

@@ -112,9 +112,18 @@ class SmsProvider(HttpTransport):
             "content-type": "application/x-www-form-urlencoded",
         }
 
+    def recipient_problem(self, command: SendNotification) -> str | None:
+        """Return why the recipient is no phone number; None: it is one, whether or not anyone has it."""
+        if self._number(command) is not None:
+            return None
+        return "not a phone number; wanted one such as +4930123456, or one that is valid in the country of country_code"
+
+    def _number(self, command: SendNotification) -> str | None:
+        return e164(command.recipient, command.metadata.get("country_code") or self._config.country_code)
+
     async def _send(self, attempt: Attempt, wanted_for: float | None) -> Outcome:
         command = attempt.command
-        number = e164(command.recipient, command.metadata.get("country_code") or self._config.country_code)
+        number = self._number(command)
         if number is None:
             return Permanent(reason="not a phone number")
         try:
@@ -144,14 +153,30 @@ class SmsProvider(HttpTransport):
     def has_signed(self, url: str, form: Mapping[str, str], signature: str) -> bool:
         """Tell whether a status callback comes from the provider, who knows the account's token as we do.
 
+        Twilio signs a URL with its port or without, whichever way it was configured, as its own libraries say: either
+        is taken.
+
         Args:
             url: Where it was sent to, as the provider wrote it, with its query.
             form: What was in its body.
             signature: The header X-Twilio-Signature.
         """
-        signed = url + "".join(name + form[name] for name in sorted(form))
-        expected = hmac.digest(self._config.auth_token.reveal().encode(), signed.encode(), hashlib.sha1)
-        return hmac.compare_digest(base64.b64encode(expected), signature.encode("ascii", "replace"))
+        fields = "".join(name + form[name] for name in sorted(form))
+        token, given = self._config.auth_token.reveal().encode(), signature.encode("ascii", "replace")
+        expected = [
+            base64.b64encode(hmac.digest(token, (way + fields).encode(), hashlib.sha1)) for way in _ways_to_write(url)
+        ]
+        return any(hmac.compare_digest(each, given) for each in expected)
+
+
+def _ways_to_write(url: str) -> set[str]:
+    """Return a URL as it stands, and with its port left out or with the usual one of its scheme."""
+    parts = re.fullmatch(r"(https?)(://[^/?#]*?)(:[0-9]+)?([/?#].*)?", url, re.DOTALL)
+    if parts is None:
+        return {url}
+    scheme, host, port, rest = parts.groups(default="")
+    other = "" if port else ":443" if scheme == "https" else ":80"
+    return {url, f"{scheme}{host}{other}{rest}"}
 
 
 def e164(recipient: str, country_code: Any) -> str | None:

@@ -47,12 +47,15 @@ from actors.messages import SendNotification
 from actors.outcomes import DeadDestination, Outcome, Permanent, Sent, Transient
 from actors.settings.base import validated
 from actors.settings.transports import SigningKey, WebhookConfig
-from actors.transports.http_exchange import Answer, HttpExchange, HttpTransport, header_value
+from actors.transports.http_exchange import Answer, HttpExchange, HttpTransport, header_value, is_url
 from actors.transports.network_guard import GuardedNetwork
 
 THROTTLED: Final = frozenset({429, 502, 504})
 MAY_BE_REPEATED: Final = frozenset({408, 425})
 """Request Timeout, Too Early: they say themselves that the request may be repeated."""
+
+
+NOT_ALLOWED: Final = "target address not allowed; wanted one of the internet, or of allow_networks"
 
 
 class WebhookProvider(HttpTransport):
@@ -73,8 +76,8 @@ class WebhookProvider(HttpTransport):
     def __init__(self, config: WebhookConfig | Mapping[str, Any], *, clock: Callable[[], float] = time.time) -> None:
         if not isinstance(config, WebhookConfig):
             config = validated(WebhookConfig, config)
-        network = GuardedNetwork(config.allow_networks)
-        self._http = HttpExchange(config, clock, network=network, is_ours=False, errors_in_body=False)
+        self._network = GuardedNetwork(config.allow_networks)
+        self._http = HttpExchange(config, clock, network=self._network, is_ours=False, errors_in_body=False)
         self._clock = clock
         self._allow_http = config.allow_http
         self._keys = _keys(config.signing_keys)
@@ -85,6 +88,15 @@ class WebhookProvider(HttpTransport):
     def recipients_choose_hosts(self) -> bool:
         """Yes: whose endpoint it is, chooses it."""
         return True
+
+    def recipient_problem(self, command: SendNotification) -> str | None:
+        """Return why nothing may be posted to the recipient, whatever is there."""
+        problem = problem_of_url(command.recipient, allow_http=self._allow_http)
+        if problem is None and not is_url(command.recipient):
+            problem = "not a URL"
+        if problem is None and self._network.refuses(command.recipient):
+            return NOT_ALLOWED
+        return None if problem is None else f"{problem}; wanted one such as https://example.com/hook"
 
     async def _send(self, attempt: Attempt, wanted_for: float | None) -> Outcome:
         command = attempt.command

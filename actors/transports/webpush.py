@@ -56,7 +56,7 @@ from actors.settings.base import NOT_SHOWN, validated
 from actors.settings.transports import WebPushConfig
 from actors.transports.http_exchange import Answer, HttpExchange, HttpTransport
 from actors.transports.network_guard import GuardedNetwork
-from actors.transports.webhook import MAY_BE_REPEATED, problem_of_url
+from actors.transports.webhook import MAY_BE_REPEATED, NOT_ALLOWED, problem_of_url
 
 with needs("live"):
     import http_ece
@@ -145,8 +145,8 @@ class WebPushProvider(HttpTransport):
         public = vapid.public_key.public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
         self._public_key = base64.urlsafe_b64encode(public).decode().rstrip("=")
         self._refusals = Refusals()
-        network = GuardedNetwork(config.allow_networks)
-        self._http = HttpExchange(config, clock, network=network, is_ours=False, errors_in_body=False)
+        self._network = GuardedNetwork(config.allow_networks)
+        self._http = HttpExchange(config, clock, network=self._network, is_ours=False, errors_in_body=False)
         self._config = config
         self._clock = clock
 
@@ -155,13 +155,24 @@ class WebPushProvider(HttpTransport):
         """Yes: whose endpoint it is, chooses it."""
         return True
 
+    def recipient_problem(self, command: SendNotification) -> str | None:
+        """Return why the recipient is no subscription of a browser, or has an endpoint to which nothing may go."""
+        try:
+            subscription, _ = self._subscription(command)
+        except Unpushable as error:
+            return f"{error}; wanted what JSON.stringify makes of the subscription of a browser"
+        return NOT_ALLOWED if self._network.refuses(subscription.endpoint) else None
+
+    def _subscription(self, command: SendNotification) -> tuple[Subscription, str]:
+        subscription = parse_subscription(command.recipient)
+        if (problem := problem_of_url(subscription.endpoint, allow_http=self._config.allow_http)) is not None:
+            raise Unpushable(problem)
+        return subscription, origin_of(subscription.endpoint)
+
     async def _send(self, attempt: Attempt, wanted_for: float | None) -> Outcome:
         command = attempt.command
         try:
-            subscription = parse_subscription(command.recipient)
-            if (problem := problem_of_url(subscription.endpoint, allow_http=self._config.allow_http)) is not None:
-                raise Unpushable(problem)
-            origin = origin_of(subscription.endpoint)
+            subscription, origin = self._subscription(command)
             headers = self._headers(command, origin, wanted_for)
             body = encrypted(payload_of(command), subscription)
         except Unpushable as error:

@@ -41,28 +41,25 @@ def compare(
     sets: Sets = None,
     workers: Workers = None,
     as_json: Annotated[bool, json_option("the comparison as ")] = False,
-    out: Annotated[Path | None, path_option("DIR", "Write comparison.json and tables here.")] = None,
+    out: Annotated[
+        Path | None,
+        path_option(
+            "DIR",
+            "Write comparison.json and tables here, and each run as soon as it has finished; what is here already is "
+            "not run again.",
+        ),
+    ] = None,
 ) -> None:
     """Compare settings on the same seeds: the mean of each, and the differences with their 95% confidence intervals."""
-    from simulation.experiments.comparison import DOCUMENT, compare as compare_settings
+    from simulation.experiments.comparison import run_settings
     from simulation.reporting.terminal import watch_runs
-    from simulation.results.files import check_folder
     from simulation.scenario.variations import parse_vary
 
-    with exits_in_words(file, None), watch_runs(quiet=as_json) as progress:
-        if out is not None:
-            check_folder(out, DOCUMENT, [file])
+    with exits_in_words(file, out) as finished, watch_runs(quiet=as_json) as progress:
         varied = parse_vary(vary or [])
         warn_of_varied(file, sets, varied)
-        comparison = compare_settings(
-            file,
-            varied,
-            replicates=replicates,
-            seed=seed,
-            metrics=metrics or None,
-            sets=sets or [],
-            workers=workers,
-            progress=progress,
+        comparison = run_settings(
+            file, varied, replicates, seed, metrics or None, sets or [], workers, out, finished.counted(progress)
         )
     unsaved = None if out is None else save(comparison, out)
     if as_json:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from urllib.parse import quote
 
 import typer
+from typer.core import TyperGroup
 
 from simulation.commands.shared import Exit, json_option, option, path_option
 
@@ -22,12 +23,39 @@ if TYPE_CHECKING:
 POLL_S = 0.5
 """How often a bulk run under way is asked how far it is."""
 
+
+class _Letters(TyperGroup):
+    """The commands. Their options may stand before a command as well as behind it."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, self._with_options_behind(ctx, args))
+
+    def _with_options_behind(self, ctx: Any, args: list[str]) -> list[str]:
+        commands = [self.get_command(ctx, name) for name in self.list_commands(ctx)]
+        takes_value = {
+            name: not getattr(option, "is_flag", False)
+            for command in commands
+            if command is not None
+            for option in command.params
+            if option.param_type_name == "option"
+            for name in (*option.opts, *option.secondary_opts)
+        }
+        at = 0
+        while at < len(args) and (name := args[at].partition("=")[0]) in takes_value:
+            at += 2 if takes_value[name] and name == args[at] else 1
+        return [*args[at : at + 1], *args[:at], *args[at + 1 :]] if at < len(args) else args
+
+
 dlq = typer.Typer(
+    cls=_Letters,
     no_args_is_help=True,
-    help="Look at dead letters, try them again, discard them. Exit code 0: done; 1: there was no such letter; "
-    "2: bad input, or no service that answers.",
+    help="Look at dead letters, try them again, discard them. The options of a command may stand before it, too. "
+    "Exit code 0: done; 1: there was no such letter; 2: bad input, or no service that answers.",
 )
 
+
+Served = Literal["exclude", "include"]
+"""What a retry does with dead letters that are served."""
 
 By = Literal["reason", "channel", "recipient"]
 """What to group by."""
@@ -49,6 +77,9 @@ _Store = Annotated[
     str | None,
     option("Read this file of a store, whether or not a service runs.", "--store", metavar="sqlite:PATH"),
 ]
+_NoStore = Annotated[str | None, option("A file is only looked at.", "--store", hidden=True)]
+"""Taken so that a service is asked for, and not said that there is no such option."""
+
 _Json = Annotated[bool, json_option("")]
 _Why = Annotated[str | None, option("The reason, for the audit trail.", "--why", metavar="TEXT")]
 _Id = Annotated[str, typer.Argument(metavar="ID", help="The notification's id.", show_default=False)]
@@ -62,6 +93,14 @@ _Since = Annotated[
     str | None, option("Dead-lettered since 2026-03-01T14:30Z, or since so long ago: 2h.", "--since", metavar="TIME")
 ]
 _Until = Annotated[str | None, option("Dead-lettered before.", "--until", metavar="TIME")]
+_ServedToo = Annotated[
+    Served,
+    typer.Option(
+        "--served",
+        help="Whether to take those too that are served: whose fallback was delivered or is under way, so that a retry "
+        "reaches people twice.",
+    ),
+]
 _Limit = Annotated[int, typer.Option("--limit", min=1, max=1000, help="How many at most.")]
 
 
@@ -140,14 +179,16 @@ def retry(
         ),
     ] = None,
     why: _Why = None,
+    served: _ServedToo = "exclude",
     as_json: _Json = False,
     url: _Url = None,
     token_file: _Token = None,
+    store: _NoStore = None,
 ) -> None:
     """Try one again with a fresh set of attempts, edited or as it is."""
-    edit = _edit(edits or [])
-    with _asking(url, token_file) as source:
-        done = source.post(f"dead-letters/{_part(notification_id)}/retry", {"why": why, "edit": edit or None})
+    order = {"why": why, "edit": _edit(edits or []) or None, "served": _if_included(served)}
+    with _asking(url, token_file, store) as source:
+        done = source.post(f"dead-letters/{_part(notification_id)}/retry", order)
     if not _printed_as_json(as_json, done):
         typer.echo(f"{notification_id!r} is being tried again")
 
@@ -159,9 +200,10 @@ def discard(
     as_json: _Json = False,
     url: _Url = None,
     token_file: _Token = None,
+    store: _NoStore = None,
 ) -> None:
     """Remove one for good."""
-    with _asking(url, token_file) as source:
+    with _asking(url, token_file, store) as source:
         done = source.post(f"dead-letters/{_part(notification_id)}/discard", {"why": why})
     if not _printed_as_json(as_json, done):
         typer.echo(f"{notification_id!r} is discarded")
@@ -179,14 +221,18 @@ def bulk(
     until: _Until = None,
     rate: Annotated[str, typer.Option("--rate", metavar="RATE", help="The rate at most.")] = "10/s",
     why: _Why = None,
+    served: _ServedToo = "exclude",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print what it would do.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask first.")] = False,
     wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until it has ended.")] = True,
     as_json: _Json = False,
     url: _Url = None,
     token_file: _Token = None,
+    store: _NoStore = None,
 ) -> None:
     """Retry or discard all that fit a filter; all there are, without one. Says first what that would be, and asks.
+
+    A retry leaves out those that are served, and says how many.
 
     Exit code 1: there were none, or some failed.
     """
@@ -196,8 +242,11 @@ def bulk(
         _refuse("wanted --yes or --dry-run where there is no terminal to ask on")
     if action == "discard" and why is None and not dry_run:
         _refuse("--why: wanted the reason of a discard, got nothing")
+    if action == "discard" and served == "include":
+        _refuse("--served: wanted it only with retry; a discard takes all that fit")
     order: dict[str, Any] = {"action": action, "filter": filter, "rate": rate, "why": why}
-    with _asking(url, token_file) as source:
+    order["served"] = _if_included(served)
+    with _asking(url, token_file, store) as source:
         if dry_run or asks:
             dry = source.post("dead-letters/bulk", order | {"dry_run": True})
             order["filter"] = dry["filter"]  # only the letters shown, and none that come before the answer
@@ -210,20 +259,21 @@ def bulk(
                 raise typer.Exit(1)
         run = source.post("dead-letters/bulk", order)
         if wait:
-            run = _wait_for(source, run, quiet=as_json or not sys.stderr.isatty())
+            run = _wait_for(source, run, quiet=as_json)
     if not _printed_as_json(as_json, run):
         done, skipped, failed = f"{run['done']:,} of {run['total']:,} done", run["skipped"], run["failed"]
         gone = f", {skipped:,} were no longer dead letters" if skipped else ""
+        left_out = f", {run['left_out']:,} left out as served" if run.get("left_out") else ""
         wrong = f", {failed:,} failed" if failed else ""
-        typer.echo(f"bulk {action} {run['bulk']}: {run['state']}, {done}{gone}{wrong}")
+        typer.echo(f"bulk {action} {run['bulk']}: {run['state']}, {done}{gone}{left_out}{wrong}")
     if wait and (run["failed"] or run["state"] == "cancelled" or not run["total"]):
         raise typer.Exit(1)
 
 
 @dlq.command()
-def bulks(as_json: _Json = False, url: _Url = None, token_file: _Token = None) -> None:
+def bulks(as_json: _Json = False, url: _Url = None, token_file: _Token = None, store: _NoStore = None) -> None:
     """Print the bulk runs of the service, newest first."""
-    with _asking(url, token_file) as source:
+    with _asking(url, token_file, store) as source:
         runs = source.get("bulks")
     _print(as_json, runs, lambda tables: tables.print_bulks(runs["bulks"]))
 
@@ -234,9 +284,10 @@ def cancel(
     as_json: _Json = False,
     url: _Url = None,
     token_file: _Token = None,
+    store: _NoStore = None,
 ) -> None:
     """End a bulk run before its time; what it has not come to stays as it is."""
-    with _asking(url, token_file) as source:
+    with _asking(url, token_file, store) as source:
         cancelled = source.post(f"bulks/{_part(run)}/cancel", {})
     if not _printed_as_json(as_json, cancelled):
         typer.echo(f"{run}: cancelled, {cancelled['done']:,} of {cancelled['total']:,} done")
@@ -265,6 +316,11 @@ def _filter(*given: str | None) -> dict[str, str]:
     return {name: value for name, value in zip(names, given, strict=True) if value is not None}
 
 
+def _if_included(served: Served) -> Served | None:
+    """Return what to tell the service; None: nothing, which one of an earlier release would not know."""
+    return None if served == "exclude" else served
+
+
 def _part(text: str) -> str:
     """Return a text as one part of a path."""
     return quote(text, safe="")
@@ -290,7 +346,7 @@ def _read(field: str, text: str) -> Any:
 
 
 @contextmanager
-def _asking(url: str | None, token_file: Path | None, store: str | None = None) -> Iterator[Source]:
+def _asking(url: str | None, token_file: Path | None, store: str | None) -> Iterator[Source]:
     """Open where to ask; whatever goes wrong there is said in a line, and is the exit code."""
     import os
 
@@ -316,7 +372,7 @@ def _wait_for(source: Source, run: dict[str, Any], *, quiet: bool) -> dict[str, 
         with watch_runs("dead letters", quiet=quiet) as progress:
             while run["state"] == "running":
                 if progress is not None:
-                    progress(run["done"] + run["skipped"] + run["failed"], run["total"])
+                    progress(run["done"] + run["skipped"] + run.get("left_out", 0) + run["failed"], run["total"])
                 time.sleep(POLL_S)
                 run = source.get(f"bulks/{_part(run['bulk'])}")
     except KeyboardInterrupt:

@@ -145,6 +145,9 @@ class LettersOfStore:
         return self._by_id.get(notification_id)
 
 
+_ONLY_LOOKED_AT = "--store: a file is only looked at; wanted the --url of a running service"
+
+
 class StoreFile:
     """The file of a store, only to be looked at."""
 
@@ -158,6 +161,8 @@ class StoreFile:
 
         given = {name: value for name, value in query.items() if value is not None}
         kind, _, rest = path.partition("/")
+        if kind == "bulks":
+            raise CannotAsk(_ONLY_LOOKED_AT)
         if kind == "audit":
             entries = self._wait(self._store.audit_trail(limit=given["limit"], notification_id=given.get("id")))
             return {"audit": [documents.of_audit(entry) for entry in entries]}
@@ -174,7 +179,7 @@ class StoreFile:
         return {"dead_letters": [documents.of_letter(letter) for letter in page.letters], "next": page.next}
 
     def post(self, path: str, content: Document) -> Document:
-        raise CannotAsk("--store: a file is only looked at; wanted the --url of a running service")
+        raise CannotAsk(_ONLY_LOOKED_AT)
 
     @staticmethod
     def _filter(given: Mapping[str, Any]) -> Filter:
@@ -194,7 +199,7 @@ class StoreFile:
 
         shown = self._wait(timeline(self._store, unquote(quoted_id), time.time_ns()))
         if shown is None:
-            raise NotDone("nothing is known of such a notification, or nothing any more")
+            raise NotDone("no notification with this id is known, or it is no longer known")
         return documents.of_timeline(shown)
 
     @staticmethod
@@ -238,7 +243,9 @@ def source(
     if store is not None:
         return store_file(store)
     if url is None:
-        raise CannotAsk("--url: wanted the URL of a running service, here or in RETRYLAB_URL, got none")
+        raise CannotAsk(
+            "--url: wanted the URL of a running service, here or in RETRYLAB_URL, or --store sqlite:PATH, got neither"
+        )
     if token_file is not None:
         try:
             token = read_whole(token_file, 2**16).decode().strip()

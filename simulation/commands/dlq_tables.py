@@ -36,15 +36,27 @@ def at(text: str | None) -> str:
 def print_letters(letters: Sequence[Document], after: str | None) -> None:
     """Print a page of dead letters."""
     rows = [
-        (each["id"], each["channel"], each["recipient"], each["reason"], f"{each['attempts']}", at(each["moved_at"]))
+        (
+            each["id"],
+            each["channel"],
+            each["recipient"],
+            each["reason"],
+            f"{each['attempts']}",
+            at(each["moved_at"]),
+            _served(each),
+        )
         for each in letters
     ]
     console = stdout()
-    _print(
-        console, ("id", "channel", "recipient", "reason", ">attempts", "dead-lettered, UTC"), rows, "no dead letters"
-    )
+    headings = ("id", "channel", "recipient", "reason", ">attempts", "dead-lettered, UTC", "served")
+    _print(console, headings, rows, "no dead letters")
     if after is not None:
         console.print(Text.assemble("more: --after ", plain(after)), style="dim", soft_wrap=True)
+
+
+def _served(letter: Document) -> str | None:
+    """Return what says of a dead letter that its fallback was delivered or is under way."""
+    return "served" if letter.get("served") else None
 
 
 def print_groups(by: str, groups: Sequence[Document]) -> None:
@@ -74,20 +86,22 @@ def print_bulks(bulks: Sequence[Document]) -> None:
             each["bulk"],
             each["action"],
             each["state"],
-            *(f"{each[name]:,}" for name in ("total", "done", "skipped", "failed")),
+            *(f"{each.get(name, 0):,}" for name in ("total", "done", "skipped", "left_out", "failed")),
             each["by"],
             at(each["started_at"]),
         )
         for each in bulks
     ]
-    headings = ("run", "what", "state", ">total", ">done", ">skipped", ">failed", "who", "started, UTC")
+    headings = ("run", "what", "state", ">total", ">done", ">skipped", ">left out", ">failed", "who", "started, UTC")
     _print(stdout(), headings, rows, "no bulk runs since the service started")
 
 
 def print_dry_run(action: str, dry_run: Document) -> None:
     """Print what a bulk run would be about."""
     console = stdout()
-    console.print(f"would {action} [bold]{dry_run['count']:,}[/bold] dead letters")
+    left_out = dry_run.get("left_out", 0)
+    others = f", and leave out {left_out:,} that {'is' if left_out == 1 else 'are'} served" if left_out else ""
+    console.print(f"would {action} [bold]{dry_run['count']:,}[/bold] dead letters{others}")
     if dry_run["count"]:
         rows = [
             (f"{each['count']:,}", each["key"], at(each["oldest"]), at(each["newest"])) for each in dry_run["groups"]
@@ -100,7 +114,8 @@ def print_dry_run(action: str, dry_run: Document) -> None:
 def print_notification(shown: Document) -> None:
     """Print all that is known of one notification."""
     console, command = stdout(), shown["command"]
-    console.print(Text.assemble((str(plain(shown["id"])), "bold"), "  ", shown["state"]), soft_wrap=True)
+    served = ", served" if _served(shown["dead_letter"] or {}) else ""
+    console.print(Text.assemble((str(plain(shown["id"])), "bold"), "  ", shown["state"], served), soft_wrap=True)
     facts = {name: command[name] for name in ("channel", "recipient", "user", "subject", "message")}
     facts["metadata"] = json.dumps(command["metadata"], ensure_ascii=False) if command["metadata"] else None
     facts["expires after"] = None if command["expires_after"] is None else f"{command['expires_after']:g} s"

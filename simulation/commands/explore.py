@@ -42,8 +42,11 @@ def explore(
     from simulation.exploration.explore import ExplorationInterrupted, explore as explore_cases
     from simulation.exploration.report import document, interrupted, report
     from simulation.reporting.terminal import watch_runs
+    from simulation.results.files import check_writable
 
     try:
+        if out is not None:
+            check_writable(out)
         with watch_runs("cases", quiet=as_json) as progress:
             exploration = explore_cases(
                 file,

@@ -103,9 +103,13 @@ def plot(
 
 def _check_out(out: Path | None) -> None:
     from actors.errors import ConfigurationError
+    from simulation.results.files import check_writable
 
-    if out is not None and not out.is_dir() and out.suffix and out.suffix.lower() not in ENDINGS:
+    if out is None:
+        return
+    if not out.is_dir() and out.suffix and out.suffix.lower() not in ENDINGS:
         raise ConfigurationError([f"--out {out}: wanted a name that ends in .png or .svg, or a directory"])
+    check_writable(out.parent if out.suffix and not out.is_dir() else out)
 
 
 def _plot(

@@ -1,15 +1,25 @@
-"""The commands ``retrylab run`` and ``retrylab lint``."""
+"""The command ``retrylab run``."""
 
 from __future__ import annotations
 
-import json
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from simulation.commands.shared import Exit, Sets, argument, json_option, option, path_option, refuse, save, say
+from simulation.commands.run_output import RunOutput
+from simulation.commands.scenario_files import Annotate, Files, Messages, findings_in, load_all
+from simulation.commands.shared import (
+    Exit,
+    Sets,
+    json_option,
+    jsonl_option,
+    option,
+    path_option,
+    refuse,
+    save,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -21,8 +31,6 @@ if TYPE_CHECKING:
 RuntimeName = Literal["simpy", "trio"]
 """The clock to run on."""
 
-Files = Annotated[list[Path], argument("FILE", "Scenario files.")]
-
 
 def run(
     files: Files,
@@ -33,6 +41,16 @@ def run(
         Path | None, path_option("DIR", "Write report.html, summary.json, tables and a picture here.")
     ] = None,
     as_json: Annotated[bool, json_option("the summary as ")] = False,
+    as_jsonl: Annotated[
+        bool, jsonl_option("each file as soon as it has run: its path as file, and its summary")
+    ] = False,
+    annotate: Annotate = None,
+    markdown: Annotated[
+        Path | None,
+        path_option(
+            "FILE", "Append a summary as Markdown to this file, such as $GITHUB_STEP_SUMMARY; - prints it alone."
+        ),
+    ] = None,
     record: Annotated[
         Path | None, path_option("TRACE", "Write the history of the run here, to be replayed; one FILE only.")
     ] = None,
@@ -45,90 +63,52 @@ def run(
     from simulation.reporting.terminal import watch_run
     from simulation.results.reproduce import Origin, shell_command
 
-    scenarios = _load_all(files, sets or [], seed)
-    directories = _directories(files, out)
+    messages = Messages(annotate)
+    output = RunOutput(messages, as_json=as_json, as_jsonl=as_jsonl, markdown=markdown)
     if record is not None and len(files) > 1:
         refuse([f"--record {record}: wanted one scenario file, got {len(files)}"])
-    for file, scenario in zip(files, scenarios, strict=True):
-        for warning in _warnings(file, scenario, sets or []):
-            say(f"warning: {warning}")
-    summaries = []  # and not the results, which may be large
-    holds = True
-    unsaved: str | None = None
-    for number, (file, scenario, directory) in enumerate(zip(files, scenarios, directories, strict=True), start=1):
-        part = f"{number} of {len(files)}" if len(files) > 1 else ""
-        try:
-            how = _runner(scenario) if record is None else _recorder(file, record, seed, sets or [])
-            if check:
-                how = partial(how, invariants="all")
-            with watch_run(scenario, quiet=as_json, part=part) as progress:
-                result = how(runtime=runtime, progress=progress)
-        except OSError as error:
-            if record is None:
-                raise
-            refuse([f"--record {record}: {error.strerror}"])
-        except ConfigurationError as error:
-            refuse(
-                f"--record {problem}" if problem.startswith(f"{record}: ") else f"{file}: {problem}"
-                for problem in error.problems
-            )
-        except InvariantBreach as breach:
-            command = shell_command(file, scenario.seed, sets or [], runtime, check=check)
-            say(f"{file}: {breach.of_run(scenario.seed, command)}")
-            raise typer.Exit(Exit.INVARIANT_BROKEN) from None
-        result.origin = Origin(file, tuple(sets or []))
-        summaries.append(result.summary)
-        holds &= result.holds
-        unsaved = None if directory is None else save(result, directory)
-        if not as_json:
-            from simulation.reporting.console import print_result
-
-            print_result(result, directory if unsaved is None else None)
-        if unsaved is not None:
-            break
-    if as_json:
-        typer.echo(json.dumps(summaries if len(files) > 1 else summaries[0], indent=2, allow_nan=False))
-    if unsaved is not None:  # reported after the metrics are printed, which would be lost otherwise
-        refuse([unsaved])
+    with output.summarized(len(files)):
+        scenarios, problems = load_all(files, sets or [], seed)
+        if problems:
+            messages.refuse(problems)
+        directories = _directories(files, out)
+        for file, scenario in zip(files, scenarios, strict=True):
+            for problem, finding in findings_in(file, scenario, sets or []):
+                messages.finding("warning", file, problem, finding)
+        holds = True
+        unsaved: str | None = None
+        for number, (file, scenario, directory) in enumerate(zip(files, scenarios, directories, strict=True), start=1):
+            part = f"{number} of {len(files)}" if len(files) > 1 else ""
+            again = shell_command(file, scenario.seed, sets or [], runtime, check=check)
+            try:
+                how = _runner(scenario) if record is None else _recorder(file, record, seed, sets or [])
+                if check:
+                    how = partial(how, invariants="all")
+                with watch_run(scenario, quiet=as_json, part=part) as progress:
+                    result = how(runtime=runtime, progress=progress)
+            except OSError as error:
+                if record is None:
+                    raise
+                refuse([f"--record {record}: {error.strerror}"])
+            except ConfigurationError as error:
+                if of_trace := [each for each in error.problems if record and each.startswith(f"{record}: ")]:
+                    refuse(f"--record {problem}" for problem in of_trace)
+                messages.refuse({f"{file}: {problem}": file for problem in error.problems})
+            except InvariantBreach as breach:
+                text = f"{file}: {breach.of_run(scenario.seed, again)}"
+                messages.problem(text, "an invariant broke, which is a bug", file)
+                raise typer.Exit(Exit.INVARIANT_BROKEN) from None
+            result.origin = Origin(file, tuple(sets or []))
+            holds &= result.holds
+            unsaved = None if directory is None else save(result, directory)
+            output.add(file, result, directory if unsaved is None else None, again)
+            if unsaved is not None:
+                break
+        output.end(several=len(files) > 1)
+        if unsaved is not None:  # reported after the metrics are printed, which would be lost otherwise
+            refuse([unsaved])
     if not holds:
         raise typer.Exit(Exit.DOES_NOT_HOLD)
-
-
-def lint(files: Files, sets: Sets = None) -> None:
-    """Print the settings that cannot do what they say. Exit code 0: none; 1: some; 2: bad input."""
-    scenarios = _load_all(files, sets or [], None)
-    found = [
-        warning
-        for file, scenario in zip(files, scenarios, strict=True)
-        for warning in _warnings(file, scenario, sets or [])
-    ]
-    for warning in found:
-        typer.echo(warning)
-    if found:
-        raise typer.Exit(Exit.DOES_NOT_HOLD)
-
-
-def _load_all(files: Sequence[Path], sets: Sequence[str], seed: int | None) -> list[Scenario]:
-    """Load every file before any runs, and report the problems of all of them."""
-    from actors.errors import ConfigurationError
-    from simulation.scenario import load
-
-    scenarios: list[Scenario] = []
-    problems: list[str] = []
-    for file in files:
-        try:
-            scenarios.append(load(file, sets=sets, seed=seed))
-        except ConfigurationError as error:
-            problems.extend(problem for problem in error.problems if problem not in problems)
-    if problems:
-        refuse(problems)
-    return scenarios
-
-
-def _warnings(file: Path, scenario: Scenario, sets: Sequence[str]) -> list[str]:
-    from simulation.scenario.lint import lint_scenario, located
-
-    return located(lint_scenario(scenario), file, sets)
 
 
 def _directories(files: Sequence[Path], out: Path | None) -> list[Path | None]:

@@ -33,7 +33,8 @@ def serve(
     try:
         config = load(file)
         if check:
-            trio.run(check_files, config)
+            for warning in trio.run(check_files, file, config):
+                say(f"warning: {warning}")
             typer.echo(f"{file}: the settings are valid")
             return
         code = trio.run(run, file, config, lambda url: typer.echo(f"retrylab serves {url}"))

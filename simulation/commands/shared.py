@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,12 +16,18 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
 
     from simulation.experiments.comparison import Comparison
+    from simulation.results.progress import FinishedCell, RunsProgress
     from simulation.results.result import Result
 
 
 def say(text: str) -> None:
     """Print a line on stderr."""
     typer.echo(text, err=True)
+
+
+def print_line(document: Any) -> None:
+    """Print a document as JSON on a line, which is out when this returns: typer flushes."""
+    typer.echo(json.dumps(document, allow_nan=False))
 
 
 def refuse(problems: Iterable[str]) -> NoReturn:
@@ -78,6 +85,11 @@ def json_option(what: str) -> Any:
     return typer.Option("--json", help=f"Print {what}JSON and nothing else.")
 
 
+def jsonl_option(what: str) -> Any:
+    """Return the option ``--jsonl`` of a command that takes several files."""
+    return typer.Option("--jsonl", help=f"Print a line of JSON for {what}.")
+
+
 def set_option(help: str) -> Any:
     """Return the option ``--set``."""
     return option(help, "--set", metavar="PATH=VALUE")
@@ -96,9 +108,42 @@ Workers = Annotated[int | None, option("Processes that share the runs; as many a
 # ── ends ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
+class FinishedRuns:
+    """How many of many runs have finished, for an end that comes before they all have."""
+
+    def __init__(self, out: Path | None) -> None:
+        self._out = out
+        self._count: int | None = None
+        """None until the first of them begins."""
+
+    def counted(self, progress: RunsProgress | None) -> RunsProgress:
+        """Return what counts the runs, and tells `progress` of them."""
+
+        def count(finished: int, of: int, cell: FinishedCell | None = None, /) -> None:
+            self._count = finished
+            if progress is not None:
+                progress(finished, of) if cell is None else progress(finished, of, cell)
+
+        return count
+
+    @property
+    def kept(self) -> str:
+        """What is kept of them and how to go on, to stand behind why they end."""
+        from actors.formatting import counted
+
+        if self._count is None:
+            return ""
+        if not self._count:
+            return " before a run had finished"
+        runs, are = counted(self._count, "finished run"), "is" if self._count == 1 else "are"
+        if self._out is None:
+            return f": {runs} {are} lost; with --out DIR the same command would go on from there"
+        return f": {runs} {are} kept in {self._out}, and the same command goes on from there"
+
+
 @contextmanager
-def exits_in_words(file: Path, out: Path | None) -> Iterator[None]:
-    """End the command with a text and an exit code when the block raises.
+def exits_in_words(file: Path, out: Path | None) -> Iterator[FinishedRuns]:
+    """End the command with a text and an exit code when the block raises; gives what counts its runs.
 
     Args:
         file: the scenario's file.
@@ -106,21 +151,21 @@ def exits_in_words(file: Path, out: Path | None) -> Iterator[None]:
     """
     from actors.errors import ConfigurationError, InvariantBreach, WorkerLost
 
-    kept = "" if out is None else f"; finished runs are in {out}, and the same command goes on from there"
+    finished = FinishedRuns(out)
     try:
-        yield
+        yield finished
     except ConfigurationError as error:
         refuse(error.problems)
     except InvariantBreach as breach:
         say(f"{file}: an invariant broke, which is a bug: {breach}")
         raise typer.Exit(Exit.INVARIANT_BROKEN) from None
     except WorkerLost as lost:
-        say(f"{lost}{kept}")
+        say(f"{lost}{finished.kept}")
         raise typer.Exit(Exit.WORKER_LOST) from None
     except OSError as error:
         refuse([f"--out {error.filename or out}: {error.strerror or error}"])
     except KeyboardInterrupt:
-        say(f"interrupted{kept}")
+        say(f"interrupted{finished.kept}")
         raise typer.Exit(Exit.INTERRUPTED) from None
 
 

@@ -81,7 +81,7 @@ def sweep(
     from simulation.running.replicates import kinds_of_metrics
     from simulation.scenario.space import parse_space
 
-    with exits_in_words(file, out):
+    with exits_in_words(file, out) as finished:
         check_who_does_them(workers, dask)
         space = parse_space(vary) if vary else None
         warn_of_varied(file, sets, space)
@@ -96,7 +96,7 @@ def sweep(
         )
         shown = kinds_of_metrics(metrics or METRICS, plan.scenarios, "--metric")
         with watch_runs(quiet=as_json, figures=shown) as progress:
-            swept = plan.run(workers, dask, out, progress)
+            swept = plan.run(workers, dask, out, finished.counted(progress))
     if as_json:
         typer.echo(json.dumps(swept.document(list(shown)), indent=2, allow_nan=False))
     else:

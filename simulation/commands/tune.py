@@ -18,6 +18,7 @@ from simulation.commands.shared import (
     json_option,
     option,
     path_option,
+    say,
     set_option,
     warn_of_varied,
 )
@@ -94,7 +95,7 @@ def tune(
 
     interrupted = False
     kinds = _kinds(file, sets or [], [*(minimize or []), *(maximize or [])])
-    with exits_in_words(file, out):
+    with exits_in_words(file, out) as finished:
         check_who_does_them(workers, dask)
         space = parse_space(vary) if vary else None
         warn_of_varied(file, sets, space)
@@ -116,12 +117,13 @@ def tune(
                     workers=workers,
                     cluster=dask,
                     out=out,
-                    progress=progress,
+                    progress=finished.counted(progress),
                 )
             except TuningInterrupted as stopped:
                 tuning, interrupted = stopped.so_far, True
     typer.echo(json.dumps(tuning.document, indent=2, allow_nan=False) if as_json else report(tuning, out))
     if interrupted:
+        say(f"interrupted{finished.kept}")
         raise typer.Exit(Exit.INTERRUPTED)
     if not tuning.found:
         raise typer.Exit(Exit.DOES_NOT_HOLD)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -11,6 +12,8 @@ import typer
 from simulation.commands.shared import Exit, json_option, option, refuse, say
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from simulation.validation.procedure import CaseResult
 
 
@@ -54,14 +57,15 @@ def validate(
             cases = find(case)
             typer.echo(json.dumps(listing_document(cases), indent=2) if as_json else listing(cases))
             return
-        validation = validate_cases(
-            case,
-            full=full,
-            seed=seed,
-            workers=workers,
-            on_result=print_case if plain else None,
-            on_experiment=_say_what_is_done if sys.stderr.isatty() else None,
-        )
+        with _said(case, full=full, quiet=as_json or as_markdown) as on_experiment:
+            validation = validate_cases(
+                case,
+                full=full,
+                seed=seed,
+                workers=workers,
+                on_result=print_case if plain else None,
+                on_experiment=on_experiment,
+            )
     except ConfigurationError as error:
         refuse(f"--{problem}" for problem in error.problems)
     except InvariantBreach as breach:
@@ -76,6 +80,33 @@ def validate(
         typer.echo(markdown(validation, rows) if as_markdown else summary(validation))
     if not validation.holds:
         raise typer.Exit(Exit.DOES_NOT_HOLD)
+
+
+@contextmanager
+def _said(cases: list[str] | None, *, full: bool, quiet: bool) -> Iterator[Callable[[str], None] | None]:
+    """Give what says which experiment is done: on a line of the terminal that the next one takes, or in one a minute.
+
+    How long the rest takes is not known, since one experiment may take a hundred times as long as another.
+    """
+    from actors.formatting import counted
+    from simulation.reporting.terminal.canvas import ticking
+    from simulation.reporting.terminal.minutes import MinuteLines
+    from simulation.validation.procedure import planned
+
+    if sys.stderr is not None and sys.stderr.isatty():
+        yield _say_what_is_done
+        return
+    if quiet:
+        yield None
+        return
+    of = counted(sum(map(len, planned(cases, full=full).values())), "experiment")
+    begun: list[str] = []
+
+    def in_a_line() -> str:
+        return f"{len(begun) - 1:,} of {of}, now {begun[-1]}" if begun else f"0 of {of}"
+
+    with ticking(MinuteLines(in_a_line)):
+        yield begun.append
 
 
 def _say_what_is_done(experiment: str) -> None:

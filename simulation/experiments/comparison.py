@@ -9,16 +9,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from actors.formatting import counted
 from simulation.experiments.paired import CONFIDENCE, Difference, difference, mean
-from simulation.results.files import folder_to_fill
+from simulation.experiments.sweeping.journal import Journal, finish
+from simulation.results.files import check_folder, folder_to_fill
 from simulation.results.formatting import line, seeds_text
-from simulation.running.executors import Task
-from simulation.running.replicates import Values, checked_metrics, figures_of_runs
+from simulation.running.executors import Task, executor
+from simulation.running.replicates import Values, checked_metrics
 from simulation.scenario import Scenario
 from simulation.scenario.arguments import check_counts
 from simulation.scenario.metrics import MetricKind, metric_kind
@@ -51,6 +53,7 @@ def compare(
     metrics: Sequence[str] | None = None,
     sets: Sequence[str] = (),
     workers: int | None = 1,
+    out: str | Path | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Comparison:
     """Run a scenario with every combination of settings, each with the same seeds, and return how they compare.
@@ -67,12 +70,37 @@ def compare(
         workers: how many processes share the runs; all cores when None. The result is the same for any number. A script
             that asks for more than one is imported by each, so what it does belongs under
             ``if __name__ == "__main__":``.
-        progress: called with how many runs have finished, and of how many; first with 0.
+        out: a folder for the results, and for the runs that have finished; those that it has already are not done
+            again. Nothing is kept when None.
+        progress: called with how many runs have finished, and of how many; first with 0, or with those that are kept.
 
     Raises:
-        ConfigurationError: the file, a path, a value or a metric cannot be used; all problems.
+        ConfigurationError: the file, a path, a value, a metric or the folder cannot be used; all problems.
         InvariantBreach: a run broke an invariant that always holds: a bug.
+        OSError: the folder cannot be written.
         ValueError: `replicates` or `workers` is less than 1.
+        WorkerLost: a process that did runs is gone; the finished runs are kept in `out`.
+    """
+    comparison = run_settings(path, vary, replicates, seed, metrics, sets, workers, out, progress)
+    if out is not None:
+        save_comparison(comparison, out)
+    return comparison
+
+
+def run_settings(
+    path: str | Path,
+    vary: Mapping[str, str | Sequence[Any]],
+    replicates: int,
+    seed: int | None,
+    metrics: Sequence[str] | None,
+    sets: Sequence[str],
+    workers: int | None,
+    out: str | Path | None,
+    progress: Callable[[int, int], None] | None,
+) -> Comparison:
+    """Do the runs of a comparison that have not finished yet, keep them in `out`, and return how the settings compare.
+
+    See :func:`compare` for the arguments, and what is raised where one is wrong.
     """
     check_counts(replicates=replicates, workers=workers)
     settings = combinations(vary)
@@ -84,9 +112,12 @@ def compare(
         for scenario, setting in zip(scenarios, settings, strict=True)
         for seed in seeds
     ]
-    if progress is not None:
-        progress(0, len(tasks))
-    rows = figures_of_runs(tasks, paths, workers, progress)
+    if out is not None:
+        check_folder(Path(out), DOCUMENT, [path])
+    kept = nullcontext() if out is None else Journal.opened(Path(out))
+    with executor(min(len(tasks), workers) if workers else workers) as runs_here, kept as journal:
+        found = finish(tasks, runs_here, journal, progress)
+    rows = [[run.figures[metric] for metric in paths] for run in found]
     runs = {
         metric: [
             [row[column] for row in rows[number * replicates : (number + 1) * replicates]]

@@ -22,6 +22,7 @@ from simulation.invariants.limits import Bulkhead, Quota, UserLimit
 from simulation.invariants.liveness import Liveness
 from simulation.invariants.quiet import QuietKept
 from simulation.invariants.rates import AdaptiveRates
+from simulation.invariants.requests import ReachedOnce
 from simulation.invariants.resuming import RestartPace, ResumePace
 from simulation.invariants.room import Room
 from simulation.invariants.slots import ConcurrencyLimits
@@ -57,6 +58,7 @@ KNOWN: dict[str, type[Invariant]] = {
         RestartPace,
         FailoverOrder,
         Fallbacks,
+        ReachedOnce,
         UserLimit,
         Quota,
         Bulkhead,

@@ -34,6 +34,9 @@ def print_result(result: Result, directory: Path | None) -> None:
     print_table(_figures_table(summary))
     if refused := summary["refused_arrivals"]:
         console.print(f"{refused:,} arrivals refused: {refusal_cause(result.scenario)}", highlight=False)
+    if served := _left_out_as_served(result):
+        what = "1 dead letter is" if served == 1 else f"{served:,} dead letters are"
+        console.print(f"{what} served, and left out of redrives: the fallback was delivered or is under way")
     for expectation in summary["expectations"]:
         mark = "[green]holds[/green]" if expectation["holds"] else "[bold red]FAILS[/bold red]"
         value = NOTHING if expectation["value"] is None else plain_number(expectation["value"], 6)
@@ -45,6 +48,16 @@ def print_result(result: Result, directory: Path | None) -> None:
         console.print(
             f"report {escape(str(directory / REPORT_FILE))}, its tables beside it", highlight=False, soft_wrap=True
         )
+
+
+def _left_out_as_served(result: Result) -> int:
+    """Return how many dead letters are in the queue at the end since redrives have left them out as served."""
+    scenario = result.scenario
+    if not any(each.redrive is not None and each.served == "exclude" for each in scenario.operations):
+        return 0
+    if not any(config.fallback is not None for _, config in scenario.channels):
+        return 0  # the table takes its time
+    return int((result.dlq["served"] & result.dlq["left_at"].isna()).sum())
 
 
 def stdout() -> Console:

@@ -104,6 +104,24 @@ def wording(result: Result, expectation: Expectation, value: float | None) -> Wo
     return Wording(_with_unit(value, kind), wanted_text, off)
 
 
+class ExpectationResult(NamedTuple):
+    """The result of one expectation of a run."""
+
+    text: str
+    """The expectation, as it was written."""
+
+    holds: bool
+    words: Wording
+
+
+def in_words(result: Result) -> list[ExpectationResult]:
+    """Return the result of each expectation of a run, in the order of the file."""
+    return [
+        ExpectationResult(expectation.text, outcome["holds"], wording(result, expectation, outcome["value"]))
+        for expectation, outcome in zip(result.scenario.expect, result.summary["expectations"], strict=True)
+    ]
+
+
 def failure_text(result: Result, expectation: Expectation, value: float | None) -> list[str]:
     """Return the lines that show why `expectation` fails, of a hundred columns; the first says that it does."""
     words = wording(result, expectation, value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -26,7 +27,7 @@ KINDS = {
     "summary.json": FolderKind("a run", ("scenario.yaml", "report.html", "overview.png", "*.parquet")),
     "sweep.json": FolderKind("a sweep", ("scenario.yaml", "runs.jsonl", "*.parquet")),
     "tuning.json": FolderKind("a search of tune", ("tuned.yaml", "tuned-[0-9]*.yaml", "runs.jsonl", "*.parquet")),
-    "comparison.json": FolderKind("a comparison", ("*.parquet",)),
+    "comparison.json": FolderKind("a comparison", ("runs.jsonl", "*.parquet")),
 }
 """What is in a folder that has a document of this name."""
 
@@ -42,8 +43,10 @@ def check_folder(directory: Path, document: str, scenarios: Sequence[str | Path]
 
     Raises:
         ConfigurationError: it has the results of another kind of command, some of whose files have the same names; or a
-            scenario where a result would be, this one or another's; or it may not be read.
+            scenario where a result would be; or a file there that no such command has written; or it may not be read
+            or written.
     """
+    check_writable(directory, name)
     kind = KINDS[document]
     try:
         others = [other.text for name, other in KINDS.items() if name != document and _is_there(directory / name)]
@@ -57,9 +60,46 @@ def check_folder(directory: Path, document: str, scenarios: Sequence[str | Path]
         if any(is_same(path, Path(scenario)) for scenario in scenarios):
             wanted = f"wanted a folder where {path.name} may be written"
             raise ConfigurationError([f"{name}{directory}: {wanted}, got the one where that is the scenario itself"])
-    if there and all(path.suffix == ".yaml" for path in there):  # which nothing writes before there is a table
+    # Nothing else is written before there is a table, or a line for a run.
+    if (
+        there
+        and not any(path.suffix in (".parquet", ".jsonl") for path in there)
+        and not _is_ours(directory / document)
+    ):
         wanted = f"wanted a folder where {there[0].name} may be written"
         raise ConfigurationError([f"{name}{directory}: {wanted}, got one where that is no result of {kind.text}"])
+
+
+def check_writable(directory: Path, name: str = "--out ") -> None:
+    """Check that a folder can be made if it is not there, and be written, as far as that can be seen without doing it.
+
+    Args:
+        directory: the folder.
+        name: of the option, to stand before the folder in an error.
+
+    Raises:
+        ConfigurationError: it cannot.
+    """
+    for there in (directory, *directory.absolute().parents):
+        try:
+            if not _is_there(there):
+                continue
+        except OSError as error:
+            raise ConfigurationError([f"{name}{directory}: {error.strerror}"]) from None
+        which = "" if there is directory else f" at {there}"
+        if not there.is_dir():
+            raise ConfigurationError([f"{name}{directory}: wanted a folder, got a file{which}"])
+        if not os.access(there, os.W_OK | os.X_OK):
+            raise ConfigurationError([f"{name}{directory}: wanted a folder that may be written{which}"])
+        return
+
+
+def _is_ours(document: Path) -> bool:
+    """Return whether a file is the document of results: each tells its scenario."""
+    try:
+        return "scenario" in json.loads(document.read_bytes())
+    except (OSError, ValueError, TypeError):
+        return False
 
 
 def folder_to_fill(directory: str | Path, document: str, scenario: Path | None) -> Path:

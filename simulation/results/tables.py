@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from actors.domain.requests import Requests
 from actors.instants import NS_PER_S
 from actors.messages import (
     BreakerTransitioned,
@@ -173,18 +174,29 @@ def dead_letters_table(history: Sequence[RecordedEvent]) -> pd.DataFrame:
     """Return a row for each dead letter, in order.
 
     `left_at` is when it left the queue, and `left` how, redriven or discarded; both are null while it is there.
+    `served` is whether its fallback was delivered or under way, or another notification of its request: when it left
+    the queue, or at the end of the run. It is null where only dead letters are kept.
     """
     moved: list[NotificationMovedToDeadLetter] = []
     left: list[tuple[int | None, str | None]] = []
     row_of: dict[str, int] = {}
+    requests, under_way = Requests(), set[str]()
+    served: list[bool | None] = []
     for event in history:
         if isinstance(event, NotificationMovedToDeadLetter):
             row_of[event.notification_id] = len(moved)
             moved.append(event)
             left.append((None, None))
+            served.append(None)
         elif isinstance(event, (NotificationRedriven, DeadLetterDiscarded)) and event.notification_id in row_of:
             how = "redriven" if isinstance(event, NotificationRedriven) else "discarded"
-            left[row_of.pop(event.notification_id)] = event.at_ns, how
+            row = row_of.pop(event.notification_id)
+            left[row] = event.at_ns, how
+            served[row] = requests.is_served(event.notification_id, under_way.__contains__)
+        _follow(requests, under_way, event)
+    if any(isinstance(event, NotificationRequested) for event in history):
+        for notification_id, row in row_of.items():
+            served[row] = requests.is_served(notification_id, under_way.__contains__)
     return pd.DataFrame(
         {
             "time": pd.Series([event.at_ns / NS_PER_S for event in moved], dtype="float64"),
@@ -195,8 +207,25 @@ def dead_letters_table(history: Sequence[RecordedEvent]) -> pd.DataFrame:
             "requested_at": pd.Series([event.requested_at_ns / NS_PER_S for event in moved], dtype="float64"),
             "left_at": pd.Series([_seconds_or_none(at_ns) for at_ns, _ in left], dtype="float64"),
             "left": pd.Series([how for _, how in left], dtype="str"),
+            "served": pd.Series(served, dtype="boolean"),
         }
     )
+
+
+def _follow(requests: Requests, under_way: set[str], event: RecordedEvent) -> None:
+    """Follow which notifications are under way, which are of one request, and what of that was delivered."""
+    match event:
+        case NotificationRequested():
+            under_way.add(event.notification_id)
+            if event.instead_of is not None:
+                requests.join(event.notification_id, event.instead_of)
+        case NotificationRedriven():
+            under_way.add(event.notification_id)
+        case NotificationSent() | NotificationSuppressed() | NotificationMovedToDeadLetter():
+            under_way.discard(event.notification_id)
+            request = requests.of(event.notification_id)
+            if request is not None and isinstance(event, NotificationSent):
+                request.delivered = True
 
 
 def _asked(event: NotificationSent | NotificationFailed) -> str | None:

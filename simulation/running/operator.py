@@ -72,7 +72,7 @@ def _clear_dead_letters(pipeline: Pipeline, operation: Operation) -> None:
             continue
         order: RedriveDeadLetter | DiscardDeadLetter
         if operation.redrive is not None:
-            order = RedriveDeadLetter(notification_id=letter.notification_id)
+            order = RedriveDeadLetter(notification_id=letter.notification_id, served=operation.served)
         else:
             order = DiscardDeadLetter(notification_id=letter.notification_id, reason=DISCARDED)
         pipeline.dead_letter_queue.tell(order)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,9 @@ from actors.formatting import counted
 from actors.instants import ns, seconds
 from actors.lint.channel import Finding, lint, lint_expiry
 from actors.lint.expiry import expiry_rules
-from actors.lint.retry import total_wait
-from actors.lint.words import duration, rate
+from actors.lint.retry import ENDS_EARLY, total_wait
+from actors.lint.traffic import Traffic
+from actors.lint.words import duration
 from actors.messages import NotificationChannel
 from actors.pipeline.circuit_breaker import BREAKER_OPEN, THROTTLED_HERE
 from actors.settings.base import nearest
@@ -29,7 +31,7 @@ from actors.settings.distribution_moments import quantile, share_above
 from actors.settings.distributions import Distribution
 from actors.settings.faults import FAULT_KEYS, Change, FaultConfig
 from actors.settings.file import located as placed, text_of
-from actors.settings.yaml_tree import Node, Place, ScalarNode, Unreadable, read
+from actors.settings.yaml_tree import Node, Place, Problem, ScalarNode, Unreadable, read
 from simulation.scenario import (
     ChannelWorkload,
     ClosedWorkload,
@@ -42,7 +44,17 @@ from simulation.scenario.expected_arrivals import expected_in_window, most_in_wi
 from simulation.scenario.model import HOST_OF_EVENTS
 from simulation.scenario.popularity import count_of, share_of_the_first
 
+NOTHING_ARRIVES = "nothing-arrives"
+NO_EFFECT = "fault-without-effect"
+"""Rules that several settings may break."""
+
 _WITHOUT_EFFECT_AT_0 = tuple(key for key in FAULT_KEYS if key.endswith("_rate"))
+
+_FOR_FAILURES_OR_DELAYS = (
+    "timeout", "retry", "circuit_breaker", "max_in_flight", "hedging", "adaptive_rate", "concurrency_limit",
+    "adaptive_throttle",
+)  # fmt: skip
+"""Settings of a channel that do nothing where each attempt succeeds at once."""
 
 _REASONS = (FAILED.reason, OUTAGE.reason, THROTTLED, TIMED_OUT.reason, BREAKER_OPEN, THROTTLED_HERE)
 """Why an attempt that may be retried fails where the provider is the simulated one and has no rules given."""
@@ -93,10 +105,23 @@ def located(findings: Iterable[Finding], path: str | Path, sets: Sequence[str] =
         path: the file, which is read once more.
         sets: the overrides it was loaded with.
     """
+    return [str(problem) for problem, _ in places_of(findings, path, sets)]
+
+
+def places_of(findings: Iterable[Finding], path: str | Path, sets: Sequence[str] = ()) -> list[tuple[Problem, Finding]]:
+    """Return findings, each with its place in the file of the scenario, in its order; see :func:`located`."""
     root, _ = changes.apply(_tree(Path(path)), sets)
-    steps = ((finding, [int(key) if key.isdigit() else key for key in finding.path]) for finding in findings)
-    problems = [placed(root, path, finding.text) for finding, path in steps]
-    return [str(problem) for problem in sorted(problems, key=lambda problem: problem.sort_key)]
+    found = []
+    for finding in findings:
+        keys = [int(key) if key.isdigit() else key for key in finding.path]
+        found.append((placed(root, keys, finding.text), finding))
+    return sorted(found, key=lambda each: each[0].sort_key)
+
+
+def expectations_at(path: str | Path, count: int, sets: Sequence[str] = ()) -> list[Place]:
+    """Return where each of so many expectations stands in the file of the scenario, which is read once more."""
+    root, _ = changes.apply(_tree(Path(path)), sets)
+    return [placed(root, ("expect", number), "").place for number in range(count)]
 
 
 def _tree(path: Path) -> Node:
@@ -114,7 +139,7 @@ def _channel(scenario: Scenario, channel: NotificationChannel) -> Iterator[Findi
     config = scenario.channel_config(channel)
     yield from _hosts(scenario, channel, config)
     yield from _reasons(channel, config)
-    if entries:
+    if channel in _with_arrivals(scenario):
         yield from _limit_of_nobody(scenario, channel, config)
         yield from _without_a_provider(scenario, channel, config)
     yield from _disciplines(scenario, channel, config)
@@ -125,10 +150,18 @@ def _channel(scenario: Scenario, channel: NotificationChannel) -> Iterator[Findi
     meets_channel_faults = not _all_expire(scenario, channel, math.inf) and any(
         fault.channel_fault_rate and channel in fault.channel for fault in scenario.faults
     )
+    # A push to a host is one by Web Push.
+    has_hosts = channel is NotificationChannel.PUSH and any(getattr(entry, "hosts", None) for entry in entries)
     opened = [entry for entry in entries if not isinstance(entry, ClosedWorkload)]
     if len(opened) < len(entries):
         # How often clients that wait for their answers send is what a run has to show.
-        yield from lint(channel, config, is_operated=is_operated, meets_channel_faults=meets_channel_faults)
+        yield from lint(
+            channel,
+            config,
+            is_operated=is_operated,
+            meets_channel_faults=meets_channel_faults,
+            recipients_choose_hosts=has_hosts,
+        )
         yield from _horizon(scenario, channel, config)
     elif entries:
         yield from lint(
@@ -136,10 +169,11 @@ def _channel(scenario: Scenario, channel: NotificationChannel) -> Iterator[Findi
             config,
             arrivals_per_s=sum(_per_s(scenario, entry, channel) for entry in opened),
             per_user_per_s=_of_the_busiest_user(scenario, opened, channel),
-            most_arrivals_in=lambda width: most_in_windows(scenario, opened, width),
+            most_arrivals_in=partial(most_in_windows, scenario, opened),
             lasts_s=seconds(scenario.arrivals_end_ns),
             is_operated=is_operated,
             meets_channel_faults=meets_channel_faults,
+            recipients_choose_hosts=has_hosts,
         )
         yield from _horizon(scenario, channel, config)
 
@@ -148,7 +182,9 @@ def _unused(scenario: Scenario) -> Iterator[Finding]:
     """Yield the settings of channels to which nothing leads."""
     for channel in _without_arrivals(scenario):
         if scenario.channel_as_given(channel).model_fields_set:
-            yield Finding(("channels", channel), f"nothing arrives on {channel}: its settings have no effect")
+            yield Finding(
+                ("channels", channel), NOTHING_ARRIVES, f"nothing arrives on {channel}: its settings have no effect"
+            )
 
 
 def _hosts(scenario: Scenario, channel: NotificationChannel, config: ChannelConfig) -> Iterator[Finding]:
@@ -169,6 +205,7 @@ def _hosts(scenario: Scenario, channel: NotificationChannel, config: ChannelConf
         where = "have no host" if others == {""} else "are at one host"
         yield Finding(
             ("channels", channel, "circuit_breaker", "per"),
+            "breaker-per-host-of-one-host",
             f"host, and all recipients on {channel} {where}: they share one breaker (hosts in the workload spreads "
             "them)",
         )
@@ -179,16 +216,33 @@ def _limit_of_nobody(scenario: Scenario, channel: NotificationChannel, config: C
 
     Nothing is said of events, each of which is known to be of a customer of its own.
     """
-    entries = [entry for entry in scenario.workload if channel in entry.channels]
-    if config.rate_limit is None or channel not in {getattr(entry, "channel", None) for entry in entries}:
+    if config.rate_limit is None:
         return
-    if all(isinstance(entry, ChannelWorkload) and entry.users is None for entry in entries):
-        per_s = sum(_per_s(scenario, entry, channel) for entry in entries if isinstance(entry, ChannelWorkload))
-        yield Finding(
-            ("channels", channel, "rate_limit"),
-            f"is for each user, and each of the {rate(per_s)} that arrive has one of its own: nothing is held back "
-            "(users in the workload shares them)",
-        )
+    opened: list[ChannelWorkload] = []
+    clients, comes_by_fallback = 0, False
+    for entry in scenario.workload:
+        if all(channel not in _way(scenario, own) for own in entry.channels):
+            continue
+        if isinstance(entry, EventWorkload) or entry.users is not None:
+            return
+        comes_by_fallback |= entry.channel is not channel
+        if isinstance(entry, ClosedWorkload):
+            clients += entry.clients
+        else:
+            opened.append(entry)
+    each = []
+    if opened:
+        per_s = sum(_per_s(scenario, entry, entry.channel) for entry in opened)
+        arriving = Traffic(per_s, most_in=partial(most_in_windows, scenario, opened)).arriving(per_s, config)
+        each.append(f"of the {'up to ' * comes_by_fallback}{arriving} that arrive")
+    if clients:
+        each.append(f"of what {counted(clients, 'client')} send{'s' if clients == 1 else ''}")
+    yield Finding(
+        ("channels", channel, "rate_limit"),
+        "rate-limit-without-effect",
+        f"is for each user, and each {' and '.join(each)} has one of its own: nothing is held back (users in the "
+        "workload shares them)",
+    )
 
 
 def _without_a_provider(scenario: Scenario, channel: NotificationChannel, config: ChannelConfig) -> Iterator[Finding]:
@@ -196,11 +250,13 @@ def _without_a_provider(scenario: Scenario, channel: NotificationChannel, config
 
     Nothing is said of a single one, as in a scenario that tries out what an operator does with a breaker.
     """
-    keys = [key for key in ("timeout", "retry", "circuit_breaker") if key in config.model_fields_set]
+    given = scenario.channel_as_given(channel)
+    keys = [key for key in _FOR_FAILURES_OR_DELAYS if key in given.model_fields_set and getattr(given, key) is not None]
     fails = any(channel in fault.channel and fault.at < seconds(scenario.arrivals_end_ns) for fault in scenario.faults)
     if len(keys) > 1 and not fails and not config.failover and "provider" not in config.model_fields_set:
         yield Finding(
             ("channels", channel),
+            "failure-settings-without-effect",
             f"has no provider and meets no fault before the last arrivals: each attempt succeeds after 0s, and "
             f"{', '.join(keys[:-1])} and {keys[-1]} have nothing to do",
         )
@@ -212,6 +268,7 @@ def _reasons(channel: NotificationChannel, config: ChannelConfig) -> Iterator[Fi
             near = nearest(reason, _REASONS)
             yield Finding(
                 ("channels", channel, "retry", "per_reason", reason),
+                "unknown-reason",
                 "is the reason of no failure that comes in a scenario; "
                 + (f"did you mean {near}?" if near else f"they are {', '.join(_REASONS)}"),
             )
@@ -229,12 +286,19 @@ def _disciplines(scenario: Scenario, channel: NotificationChannel, config: Chann
     for name, settings in config.by_provider().items():
         if settings.provider.discipline == "critical_first":
             path = ("channels", channel, *(() if name == PRIMARY else ("failover", name)), "provider", "discipline")
-            yield Finding(path, f"critical_first, and {which}: it is first come, first served")
+            text = f"critical_first, and {which}: it is first come, first served"
+            yield Finding(path, "discipline-without-effect", text)
 
 
 def _per_s(scenario: Scenario, entry: ChannelWorkload | EventWorkload, channel: NotificationChannel) -> float:
     arrive = expected_in_window(scenario, entry)
     return arrive / seconds(scenario.arrivals_end_ns) * _share_wanted(scenario, entry, channel)
+
+
+def _within(scenario: Scenario, entry: ChannelWorkload | EventWorkload, start_s: float, end_s: float) -> float:
+    """Return how many of an entry are expected between two instants."""
+    before, until = (expected_in_window(scenario, entry, until_s=at_s) for at_s in (start_s, end_s))
+    return until - before
 
 
 def _share_wanted(scenario: Scenario, entry: ChannelWorkload | EventWorkload, channel: NotificationChannel) -> float:
@@ -265,11 +329,7 @@ def _room(scenario: Scenario) -> Iterator[Finding]:
         if not fault.outage or fault.for_ is None or fault.provider is not None:
             continue
         arrive = sum(
-            (
-                expected_in_window(scenario, entry, until_s=fault.at + fault.for_)
-                - expected_in_window(scenario, entry, until_s=fault.at)
-            )
-            * _share_wanted(scenario, entry, channel)
+            _within(scenario, entry, fault.at, fault.at + fault.for_) * _share_wanted(scenario, entry, channel)
             for channel in scenario.channels_used
             if channel in fault.channel
             for entry in scenario.workload
@@ -278,6 +338,7 @@ def _room(scenario: Scenario) -> Iterator[Finding]:
         if arrive > most_live:
             yield Finding(
                 ("faults", str(number), "for"),
+                "more-pending-than-live",
                 f"{counted(round(arrive), 'notification')} arrive meanwhile, and a live notifier has at most "
                 f"{most_live:,} pending by default and refuses what is more; max_pending says so here",
             )
@@ -298,6 +359,7 @@ def _horizon(scenario: Scenario, channel: NotificationChannel, config: ChannelCo
         if opens and breaker.timeout > run_s:
             yield Finding(
                 ("channels", channel, *path, "circuit_breaker", "timeout"),
+                "breaker-open-above-run",
                 f"{duration(breaker.timeout)} is longer than the run of at most {duration(run_s)}: once open it stays "
                 "open",
             )
@@ -306,6 +368,7 @@ def _horizon(scenario: Scenario, channel: NotificationChannel, config: ChannelCo
         on_average = "" if config.retry.jitter == "none" else "on average "
         yield Finding(
             ("drain",),
+            "drain-below-retries",
             f"{duration(drain_s)} is shorter than the {duration(retry_s)} that all attempts of a notification on "
             f"{channel} take {on_average}in waits alone: what fails at the end of the arrivals is cut off in flight",
         )
@@ -321,6 +384,8 @@ def _is_within(age: float | Distribution, within_s: float) -> bool:
 
 
 def _expiries(scenario: Scenario) -> Iterator[Finding]:
+    """Yield what an expiry is too short for; a setting that is too long for several, of the shortest alone."""
+    shortest: dict[NotificationChannel, float] = {}
     for number, entry in enumerate(scenario.workload):
         if isinstance(entry, EventWorkload) or entry.expires_after is None:
             continue
@@ -329,12 +394,14 @@ def _expiries(scenario: Scenario) -> Iterator[Finding]:
             age, of_most = quantile(age, 0.99), "99 in 100 are at most this: "
         if age <= 0:
             continue
-        config = scenario.channel_config(entry.channel)
-        text = lint_expiry(config, age)
+        text = lint_expiry(scenario.channel_config(entry.channel), age)
         if text is not None:
-            yield Finding(("workload", str(number), "expires_after"), of_most + text)
-        for path, text in expiry_rules(config, age):
-            yield Finding(("channels", entry.channel, *path), text)
+            yield Finding(("workload", str(number), "expires_after"), ENDS_EARLY, of_most + text)
+        for channel in _way(scenario, entry.channel):
+            shortest[channel] = min(age, shortest.get(channel, math.inf))
+    for channel, expires_after in shortest.items():
+        for path, rule, text in expiry_rules(scenario.channel_config(channel), expires_after):
+            yield Finding(("channels", channel, *path), rule, text)
 
 
 def _windows(scenario: Scenario) -> Iterator[Finding]:
@@ -342,7 +409,7 @@ def _windows(scenario: Scenario) -> Iterator[Finding]:
         path, end_s = ("workload", str(number)), scenario.duration
         if entry.at >= end_s and (isinstance(entry, ClosedWorkload) or entry.arrivals.trace is None):
             text = f"{duration(entry.at)} is not before the {duration(end_s)} at which arrivals end: none comes"
-            yield Finding((*path, "at"), text)
+            yield Finding((*path, "at"), "arrivals-after-end", text)
 
 
 def _thinking(scenario: Scenario) -> Iterator[Finding]:
@@ -353,6 +420,7 @@ def _thinking(scenario: Scenario) -> Iterator[Finding]:
         if lasts_s > 0 and share_above(entry.think, math.nextafter(lasts_s, 0)) == 1:
             yield Finding(
                 ("workload", str(number), "think"),
+                "nothing-is-sent",
                 f"takes at least the {duration(lasts_s)} in which notifications arrive, and clients think before their "
                 "first one too: none is ever sent",
             )
@@ -367,6 +435,7 @@ def _instants(scenario: Scenario) -> Iterator[Finding]:
         if behind and lasts_s > 0:
             yield Finding(
                 ("workload", str(number), "arrivals", "times"),
+                "arrivals-after-end",
                 f"{behind:,} of {len(times):,} are not before the {duration(lasts_s)} at which arrivals end: they do "
                 "not come",
             )
@@ -384,41 +453,45 @@ def _faults(scenario: Scenario) -> Iterator[Finding]:
         if fault.at >= run_s:
             yield Finding(
                 (*path, "at"),
+                "fault-after-end",
                 f"{duration(fault.at)} is after the end of the run at {duration(run_s)}: it has no effect",
             )
         elif fault.at >= end_s:
             yield Finding(
                 (*path, "at"),
+                "fault-after-arrivals",
                 f"{duration(fault.at)} is after the last arrivals at {duration(end_s)}: it affects only what is still "
                 "in flight then",
             )
         for key in _WITHOUT_EFFECT_AT_0:
             if _is_always(getattr(fault, key), 0):
-                yield Finding((*path, key), "0% injects nothing")
+                yield Finding((*path, key), NO_EFFECT, "0% injects nothing")
         if fault.clock_step == 0:
-            yield Finding((*path, "clock_step"), "0s changes nothing")
+            yield Finding((*path, "clock_step"), NO_EFFECT, "0s changes nothing")
         if _is_always(fault.latency_factor, 1):
-            yield Finding((*path, "latency_factor"), "1 changes nothing")
+            yield Finding((*path, "latency_factor"), NO_EFFECT, "1 changes nothing")
         if fault.burst is not None and fault.burst.failure_rate == 0:
-            yield Finding((*path, "burst", "failure_rate"), "0% injects nothing")
+            yield Finding((*path, "burst", "failure_rate"), NO_EFFECT, "0% injects nothing")
         if fault.capacity is not None and all(
             _changes_no_capacity(scenario, fault, channel) for channel in fault.channel
         ):
-            yield Finding((*path, "capacity"), "is not below the provider's own: it changes nothing")
+            yield Finding((*path, "capacity"), NO_EFFECT, "is not below the provider's own: it changes nothing")
         yield from _of_what_queues(scenario, fault, path)
         lasts = run_s - fault.at if fault.for_ is None else min(fault.for_, run_s - fault.at)
         for key, of in (("failure_rate", fault.failure_rate), ("latency_factor", fault.latency_factor)):
             if isinstance(of, Change) and 0 < lasts < of.over:
                 text = f"{duration(of.over)} is longer than the {duration(lasts)} that it lasts"
-                yield Finding((*path, key, "over"), f"{text}: it does not get to its end")
+                yield Finding((*path, key, "over"), "change-cut-off", f"{text}: it does not get to its end")
         lasts = run_s if fault.for_ is None else fault.for_
         if fault.flap is not None and fault.flap.up >= lasts:
             yield Finding(
                 (*path, "flap", "up"),
+                "flap-never-down",
                 f"{duration(fault.flap.up)} up comes first, and all lasts {duration(lasts)}: it is never down",
             )
         if all(channel in quiet for channel in fault.channel):
-            yield Finding((*path, "channel"), f"nothing arrives on {' and '.join(fault.channel)}: it has no effect")
+            text = f"nothing arrives on {' and '.join(fault.channel)}: it has no effect"
+            yield Finding((*path, "channel"), NOTHING_ARRIVES, text)
 
 
 def _operations(scenario: Scenario) -> Iterator[Finding]:
@@ -427,6 +500,7 @@ def _operations(scenario: Scenario) -> Iterator[Finding]:
         if operation.at >= run_s:
             yield Finding(
                 ("operations", str(index), "at"),
+                "operation-after-end",
                 f"{duration(operation.at)} is after the end of the run at {duration(run_s)}: it is never carried out",
             )
 
@@ -439,14 +513,17 @@ def _of_what_queues(scenario: Scenario, fault: FaultConfig, path: tuple[str, ...
     """Yield what a speed has nothing to slow down by, and what a latency is not of."""
     have_one = [_has_a_capacity(scenario, fault, channel) for channel in fault.channel]
     if fault.speed == 1:
-        yield Finding((*path, "speed"), "1 changes nothing")
+        yield Finding((*path, "speed"), NO_EFFECT, "1 changes nothing")
     elif fault.speed is not None and not any(have_one):
         yield Finding(
-            (*path, "speed"), "no provider there has a capacity: it changes nothing (latency_factor makes all slower)"
+            (*path, "speed"),
+            NO_EFFECT,
+            "no provider there has a capacity: it changes nothing (latency_factor makes all slower)",
         )
     if fault.latency is not None and any(have_one):
         yield Finding(
             (*path, "latency"),
+            "latency-of-those-who-arrive",
             "is of those who arrive in the window: what a provider with a capacity has under way and queued goes on as "
             "before (speed slows it too)",
         )
@@ -483,16 +560,15 @@ def _expectations(scenario: Scenario) -> Iterator[Finding]:
         path = ("expect", str(index))
         where = next((channel for channel in quiet if channel in expectation.path), None)
         if where is not None:
-            yield Finding(
-                path, f"nothing arrives on {where}: counts stay 0 there, and a share or a time of nothing never holds"
-            )
+            text = f"nothing arrives on {where}: counts stay 0 there, and a share or a time of nothing never holds"
+            yield Finding(path, NOTHING_ARRIVES, text)
         elif expectation.path[-1] == "sent_fraction":
             shares = (0.0, 1e-9, 0.5, expectation.value, 1.0)
             outcomes = {_holds(expectation, share) for share in shares if 0 <= share <= 1}
             if outcomes == {True}:
-                yield Finding(path, "always holds, as a share is between 0 and 1")
+                yield Finding(path, "expectation-always-holds", "always holds, as a share is between 0 and 1")
             elif outcomes == {False}:
-                yield Finding(path, "never holds, as a share is between 0 and 1")
+                yield Finding(path, "expectation-never-holds", "never holds, as a share is between 0 and 1")
 
 
 def _holds(expectation: Expectation, value: float) -> bool:
@@ -509,12 +585,15 @@ def _without_arrivals(scenario: Scenario) -> list[NotificationChannel]:
 
 
 def _with_arrivals(scenario: Scenario) -> set[NotificationChannel]:
-    busy: set[NotificationChannel] = set()
-    for entry in scenario.workload:
-        for channel in entry.channels:
-            way: NotificationChannel | None = channel
-            while way is not None and way not in busy:
-                busy.add(way)
-                fallback = scenario.channel_config(way).fallback
-                way = None if fallback is None else fallback.channel
-    return busy
+    return {way for entry in scenario.workload for channel in entry.channels for way in _way(scenario, channel)}
+
+
+def _way(scenario: Scenario, channel: NotificationChannel) -> list[NotificationChannel]:
+    """Return a channel and those that its fallbacks lead to, which have what is left of its expiry."""
+    way: list[NotificationChannel] = []
+    while channel not in way:
+        way.append(channel)
+        if (fallback := scenario.channel_config(channel).fallback) is None:
+            break
+        channel = fallback.channel
+    return way

@@ -47,6 +47,10 @@ class Operation(Settings):
     """Which of the dead letters that there are then are tried again, each with a fresh set of attempts and, where it
     expires, with its whole `expires_after` anew."""
 
+    served: Literal["exclude", "include"] = "exclude"
+    """`redrive` only: whether it takes those too that are served: their fallback was delivered or is under way, or
+    another notification of the same request. To redrive them reaches people twice."""
+
     discard: DeadLetters | None = None
     """Which of them are removed for good."""
 
@@ -59,6 +63,8 @@ class Operation(Settings):
         check_one_given(self, ("redrive", "discard", "breaker"))
         if self.breaker is not None and self.channel is None:
             raise wanted("a channel beside breaker", "none")
+        if self.redrive is None and self.served == "include":
+            raise wanted("served only with redrive")
         if self.breaker is None and self.provider is not None:
             raise wanted("provider only with breaker")
         return self

@@ -86,6 +86,7 @@ def operations(
 
     orders = st.one_of(
         _tenths(3 * within).map(lambda at: [{"at": at, "redrive": "all"}]),
+        _tenths(3 * within).map(lambda at: [{"at": at, "redrive": "all", "served": "include"}]),
         _tenths(3 * within).map(lambda at: [{"at": at, "discard": "all"}]),
         st.builds(
             breaker,

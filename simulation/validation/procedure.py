@@ -107,11 +107,7 @@ def validate(
     """
     seed = one_seed(seed)
     chosen = find(cases)
-    by_name = {each for each in cases or [case.name for case in chosen] if isinstance(each, str)}
-    experiments = {
-        case.name: [each for each in case.experiments if full or case.name not in by_name or not each.full_only]
-        for case in chosen
-    }
+    experiments = planned(cases, full=full)
     left_out = sum(len(case.experiments) - len(experiments[case.name]) for case in chosen)
     if workers != 1:
         _check_sendable(chosen)
@@ -130,6 +126,20 @@ def validate(
                 if on_result is not None:
                     on_result(results[-1])
     return Validation(tuple(results), seed, full, rigor.alpha, left_out)
+
+
+def planned(cases: Sequence[str | Case] | None, *, full: bool) -> dict[str, list[Experiment]]:
+    """Return the experiments that a validation runs, by the name of their case; see :func:`validate`.
+
+    Raises:
+        ConfigurationError: there is no case of that name; all such names.
+    """
+    chosen = find(cases)
+    by_name = {each for each in cases or [case.name for case in chosen] if isinstance(each, str)}
+    return {
+        case.name: [each for each in case.experiments if full or case.name not in by_name or not each.full_only]
+        for case in chosen
+    }
 
 
 def find(cases: Sequence[str | Case] | None) -> list[Case]:

@@ -106,7 +106,7 @@ async def test_one_is_retried_with_edits_and_one_discarded_and_the_audit_says_by
             "bob@example.org", "Hello", {"lang": "en"}, 60,
         )  # fmt: skip
         again = await at.run("retry", "a", code=1)
-        assert again.stderr == "it is no dead letter (any more), but sent\n"
+        assert again.stderr == "wanted a dead letter, got a notification that was sent\n"
         assert (await at.run("show", "unknown", code=1)).stdout == ""
         await at.run("discard", "c", "--why", "test data")
         trail = await at.document("audit")
@@ -204,7 +204,9 @@ def test_what_is_no_url_is_refused(url):
 
 
 def test_no_url_at_all_is_refused():
-    assert invoke("list").stderr == "--url: wanted the URL of a running service, here or in RETRYLAB_URL, got none\n"
+    assert invoke("list").stderr == (
+        "--url: wanted the URL of a running service, here or in RETRYLAB_URL, or --store sqlite:PATH, got neither\n"
+    )
 
 
 async def test_someone_elses_server_is_told_from_ours():
@@ -301,3 +303,99 @@ def test_what_is_no_store_is_refused(where, said, tmp_path, monkeypatch):
     result = invoke("list", "--store", where)
     assert result.exit_code == 2
     assert result.stderr.rstrip().endswith(said)
+
+
+async def _store_with_two_letters(path: Path) -> None:
+    async with SqliteStore.open(path) as store, desk(store) as at:
+        await at.die(*(command(f"n-{number}", message="bad: full") for number in range(2)), pace=0)
+
+
+@pytest.fixture(scope="module")
+def store_file(tmp_path_factory) -> str:
+    """A store with the dead letters n-0 and n-1, as ``--store`` takes it."""
+    path = tmp_path_factory.mktemp("store") / "store.db"
+    trio.run(_store_with_two_letters, path)
+    return f"sqlite:{path}"
+
+
+def test_options_may_stand_before_the_command(store_file):
+    store = store_file
+    listed = json.loads(invoke("list", "--store", store, "--json").stdout)
+    assert [letter["id"] for letter in listed["dead_letters"]] == ["n-0", "n-1"]
+    for words in (
+        ("--store", store, "list", "--json"),
+        ("--json", "--store", store, "list"),
+        (f"--store={store}", "--json", "list"),
+        ("--json", "list", "--store", store),
+    ):
+        assert json.loads(invoke(*words).stdout) == listed, words
+    found = json.loads(invoke("--limit", "1", "--json", "--store", store, "list", "--newest").stdout)
+    assert [letter["id"] for letter in found["dead_letters"]] == ["n-1"]
+    # The last one counts, as everywhere.
+    assert invoke("--store", "sqlite:nowhere", "list", "--store", store).exit_code == 0
+    # A value is no command, whatever it says.
+    assert json.loads(invoke("--id", "show", "--store", store, "--json", "list").stdout)["dead_letters"] == []
+
+
+def test_an_option_that_no_command_has_or_that_this_one_has_not_is_refused_at_any_place():
+    assert "No such option: --stor" in invoke("--stor", "x", "list").stderr
+    assert "No such option: --newest" in invoke("--newest", "groups").stderr
+    assert "--store" in invoke("--store").stderr
+    assert invoke("--help").exit_code == 0
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("retry", "a"), ("discard", "a", "--why", "x"), ("bulk", "retry", "--yes"), ("bulks",), ("cancel", "a")],
+)
+def test_the_file_of_a_store_is_not_changed_and_a_service_is_asked_for(store_file, words):
+    for given in (("--store", store_file, *words), (*words, "--store", store_file)):
+        result = invoke(*given)
+        assert result.exit_code == 2
+        assert result.stderr == "--store: a file is only looked at; wanted the --url of a running service\n"
+
+
+@asynccontextmanager
+async def shell_with_a_served_one() -> AsyncGenerator[Shell]:
+    """Open a service in which `a`, whose fallback was sent, and `b` are dead letters."""
+    channels = {"email": {"fallback": {"channel": "sms"}}, "sms": {}}
+    async with desk(channels=channels) as at, served(app_of(at)) as url:
+        await at.die(command("a", message="bad: x", addresses={SMS: "+4670"}), command("b", message="bad: x"), pace=0)
+        await at.letters.retry("a/sms", by="ann", edit={"message": "Hello"})
+        await at.notifier.wait_until_quiet()
+        yield Shell(at, url)
+
+
+async def test_served_ones_are_marked_and_left_out_unless_told_so():
+    async with shell_with_a_served_one() as at:
+        listed = (await at.run("list")).stdout.splitlines()
+        assert [line.split()[-1] == "served" for line in listed] == [True, True, False]
+        assert "a  dead letter, served" in (await at.run("show", "a")).stdout
+        refused = await at.run("retry", "a", code=1)
+        assert "'a' is served: its fallback" in refused.stderr
+        dry = (await at.run("bulk", "retry", "--dry-run")).stdout
+        assert "would retry 1 dead letters, and leave out 1 that is served" in dry
+        assert "left out as served" not in (await at.run("bulk", "discard", "--dry-run")).stdout
+        assert (await at.run("bulk", "discard", "--why", "x", "--yes", "--served", "include", code=2)).stderr == (
+            "--served: wanted it only with retry; a discard takes all that fit\n"
+        )
+        done = (await at.run("bulk", "retry", "--yes")).stdout
+        assert "finished, 1 of 2 done, 1 left out as served" in done
+        (run,) = (await at.run("bulks")).stdout.splitlines()[1:]
+        assert run.split()[3:8] == ["2", "1", "0", "1", "0"]
+        assert (await at.run("retry", "a", "--served", "include")).stdout == "'a' is being tried again\n"
+
+
+async def test_the_file_of_a_store_says_so_too(tmp_path):
+    path = tmp_path / "store.db"
+    async with SqliteStore.open(path) as store:
+        channels = {"email": {"fallback": {"channel": "sms"}}, "sms": {}}
+        async with desk(store, channels=channels) as at:
+            await at.die(command("a", message="bad: x", addresses={SMS: "+4670"}), pace=0)
+            await at.notifier.wait_until_quiet()
+            assert await at.letters.retry("a/sms", by="ann", edit={"message": "Hello"})
+            await at.notifier.wait_until_quiet()
+    listed = json.loads((await trio.to_thread.run_sync(invoke, "list", "--store", f"sqlite:{path}", "--json")).stdout)
+    assert [(letter["id"], letter["served"]) for letter in listed["dead_letters"]] == [("a", True)]
+    shown = (await trio.to_thread.run_sync(invoke, "show", "a", "--store", f"sqlite:{path}")).stdout
+    assert "a  dead letter, served" in shown

@@ -1,12 +1,15 @@
 """`retrylab run` and `retrylab schema` as a person or a CI job meets them."""
 
+import errno
 import gc
 import html
 import json
+import os
 import subprocess
 import sys
 from functools import partial
 from pathlib import Path
+from unittest import mock
 
 import in_process
 import jsonschema
@@ -30,7 +33,7 @@ retrylab = partial(in_process.retrylab, cwd=ROOT)
 def test_expectations_that_hold_exit_0_and_are_shown():
     command = [sys.executable, "-c", "from simulation.commands.cli import main; main()", "run", OUTAGE]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr) == (0, "")
+    assert (done.returncode, in_process.without_minutes(done.stderr)) == (0, "")
     assert "provider-outage" in done.stdout
     assert "holds  sent_fraction >= 0.99" in done.stdout
 
@@ -133,27 +136,19 @@ def test_out_of_several_files_is_a_folder_each(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["provider-outage", "steady-state"]
 
 
-def test_out_that_cannot_be_written_is_bad_input(tmp_path):
-    (tmp_path / "file").write_text("in the way")
-    done = retrylab("run", STEADY, *SHORT, "--out", tmp_path / "file")
-    assert done.returncode == 2
-    assert done.stderr == f"--out {tmp_path / 'file'}: File exists\n"
-    assert "digest " in done.stdout  # what came of it is not lost with the folder
-    assert "report " not in done.stdout
-
-
-@pytest.mark.parametrize("command", ["run", "compare"])
-def test_what_cannot_be_saved_is_printed_all_the_same(command, tmp_path):
-    (tmp_path / "file").write_text("in the way")
+def test_what_cannot_be_saved_is_printed_all_the_same(tmp_path, monkeypatch):
+    """The folder was fine before the run, and is not afterwards."""
+    full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    monkeypatch.setattr(pd.DataFrame, "to_parquet", mock.Mock(side_effect=full))
     vary = ["--vary", "channels.email.retry.max_attempts=1,2", "--replicates", "1", "--workers", "1"]
-    vary = vary if command == "compare" else []
-    words = [command, STEADY, *vary, "--set", "duration=5s", "--set", "expect=[]", "--out", tmp_path / "file"]
-    plain = retrylab(*words)
-    assert plain.returncode == 2
-    assert plain.stdout == retrylab(*words[:-2]).stdout
-    as_json = retrylab(*words, "--json")
-    assert (as_json.returncode, as_json.stderr) == (2, f"--out {tmp_path / 'file'}: File exists\n")
-    assert as_json.stdout == retrylab(*words[:-2], "--json").stdout
+    for command, more in (("run", []), ("compare", vary)):
+        words = [command, STEADY, *more, "--set", "duration=5s", "--set", "expect=[]"]
+        out = ["--out", tmp_path / command]
+        plain, as_json = retrylab(*words, *out), retrylab(*words, *out, "--json")
+        assert (plain.returncode, as_json.returncode) == (2, 2)
+        assert plain.stderr == as_json.stderr == f"--out {tmp_path / command}: No space left on device\n"
+        assert plain.stdout == retrylab(*words).stdout
+        assert as_json.stdout == retrylab(*words, "--json").stdout
 
 
 def test_all_problems_of_all_files_are_said_before_anything_runs(tmp_path):
@@ -224,3 +219,42 @@ def test_a_narrow_terminal_cuts_off_no_figures(command, columns, tmp_path, monke
     for figure in ("11,100", "123 ms") if command != "whatif" else ("50", "123 ms", "time until sent, p99"):
         assert figure in done.stdout
     assert "…" not in done.stdout
+
+
+# ── a line for each file ────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_lines_are_the_summaries_with_their_files(tmp_path):
+    failing = tmp_path / "failing.yaml"
+    failing.write_text("duration: 5s\nworkload: [{channel: sms, arrivals: {constant: 1/s}}]\nexpect: [sent > 9]\n")
+    files = [STEADY, failing]
+    done = retrylab("run", *files, "--set", "duration=5s", "--jsonl")
+    listed = json.loads(retrylab("run", *files, "--set", "duration=5s", "--json").stdout)
+    assert (done.returncode, done.stderr) == (1, "")
+    assert [json.loads(line) for line in done.stdout.splitlines()] == [
+        {"file": str(file)} | summary for file, summary in zip(files, listed, strict=True)
+    ]
+    assert retrylab("run", STEADY, *SHORT, "--jsonl").stdout.count("\n") == 1
+
+
+def test_a_line_is_out_before_the_next_run_begins(monkeypatch):
+    from simulation.running import runner
+
+    begun, run = [], runner.run
+
+    def once(*arguments, **options):
+        begun.append(sys.stdout.getvalue())
+        if len(begun) == 2:
+            raise KeyboardInterrupt
+        return run(*arguments, **options)
+
+    monkeypatch.setattr(runner, "run", once)
+    done = retrylab("run", STEADY, STEADY, *SHORT, "--jsonl")
+    assert (done.returncode, done.stderr) == (130, "interrupted\n")
+    assert begun == ["", done.stdout]
+    assert json.loads(done.stdout)["file"] == str(STEADY)
+
+
+def test_one_list_and_lines_do_not_go_together():
+    done = retrylab("run", STEADY, *SHORT, "--json", "--jsonl")
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", "--jsonl: wanted it without --json\n")

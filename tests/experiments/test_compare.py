@@ -217,3 +217,14 @@ def test_the_guide_shows_what_it_prints():
     done = retrylab(*shlex.split(command.replace("\\\n", " "))[1:])
     assert (done.returncode, done.stderr) == (0, "")
     assert [line.rstrip() for line in done.stdout.splitlines()] == shown.splitlines()
+
+
+def test_a_folder_keeps_the_runs_and_has_the_results(scenario, tmp_path):
+    out, reported = tmp_path / "out", []
+    few = simulation.compare(scenario, {ATTEMPTS: "1,3"}, replicates=2, out=out)
+    assert json.loads((out / "comparison.json").read_text()) == few.document
+    more = simulation.compare(
+        scenario, {ATTEMPTS: "1,3"}, replicates=3, out=out, progress=lambda over, of: reported.append((over, of))
+    )
+    assert reported == [(4, 6), (5, 6), (6, 6)]
+    assert more.document == simulation.compare(scenario, {ATTEMPTS: "1,3"}, replicates=3).document

@@ -317,7 +317,7 @@ def test_another_scenario_or_other_data_is_not_taken_for_it(path, tmp_path):
 
 
 def test_two_at_once_in_one_folder_are_kept_apart(path, tmp_path):
-    with Journal.opened(tmp_path / "out"), pytest.raises(ConfigurationError, match="another sweep is at work there"):
+    with Journal.opened(tmp_path / "out"), pytest.raises(ConfigurationError, match="another command is at work there"):
         simulation.sweep(path, out=tmp_path / "out")
 
 

@@ -73,8 +73,8 @@ def suppressed(seconds: float, id: str = "n") -> NotificationSuppressed:
     return NotificationSuppressed(**at(seconds), notification_id=id, channel=EMAIL, reason="switched off")
 
 
-def redriven(seconds: float, id: str = "n") -> NotificationRedriven:
-    return NotificationRedriven(**at(seconds), notification_id=id, channel=EMAIL)
+def redriven(seconds: float, id: str = "n", **fields: Any) -> NotificationRedriven:
+    return NotificationRedriven(**at(seconds), notification_id=id, channel=EMAIL, **fields)
 
 
 def deferred(seconds: float, id: str = "n") -> NotificationDeferred:

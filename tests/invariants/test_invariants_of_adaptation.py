@@ -15,6 +15,7 @@ from histories import (
     dead,
     failed,
     made,
+    redriven,
     requested,
     sent,
 )
@@ -379,3 +380,29 @@ def test_after_a_pushback_the_backoff_begins_anew():
     assert breach_of("backoff", events, context_of(**settings)) is None
     goes_on = failed(8.5, 12.5, attempt=4, kind="Transient")
     check_breach("backoff", [*events[:-1], goes_on], "of at least 1 s and at most 1 s", context_of(**settings))
+
+
+def test_no_one_is_reached_twice_through_a_redrive_unless_it_is_asked_for():
+    context = context_of(fallback={"channel": "sms"})
+    instead, later = (
+        msgspec.structs.replace(requested(2, id), instead_of=first, waited_since_ns=0)
+        for id, first in (("n/sms", "n"), ("n/sms/push", "n/sms"))
+    )
+    fell_back = [requested(0), dead(1), instead]
+    check_breach("reached-once", [*fell_back, redriven(3)], "n/sms of the same request is in flight", context)
+    reached = [*fell_back, dead(3, "n/sms"), later, sent(4, "n/sms/push")]
+    for again in ("n", "n/sms"):
+        check_breach("reached-once", [*reached, redriven(5, again)], "n/sms/push of the same request is sent", context)
+    asked_for = [*reached, redriven(5, include_served=True), sent(6)]
+    assert breach_of("reached-once", asked_for, context) is None
+    # Of several that are dead one may be redriven, and then no other.
+    dead_ends = [*fell_back, dead(3, "n/sms"), redriven(4, "n/sms")]
+    assert breach_of("reached-once", [*dead_ends, sent(5, "n/sms")], context) is None
+    check_breach("reached-once", [*dead_ends, redriven(5)], "n/sms of the same request is in flight", context)
+    # However it has come to be sent.
+    check_breach(
+        "reached-once", [requested(0), instead, sent(3), sent(4, "n/sms")], "and so was n of the same request", context
+    )
+    # With an id that was forgotten it is another request.
+    anew = [*fell_back, sent(3, "n/sms"), requested(90_000), dead(90_001), redriven(90_002), sent(90_003)]
+    assert breach_of("reached-once", anew, context) is None

@@ -301,12 +301,47 @@ RULES = [
     ({"max_in_flight": None}, {"arrivals_per_s": 20},
      "max_in_flight: null bounds nothing: while the provider does not answer, what arrives in a timeout of 10s is "
      "under way at once: 200 attempts"),
+    ({"failover": {"backup": {"max_in_flight": None, "timeout": 7}}}, {"arrivals_per_s": 12},
+     "failover.backup.max_in_flight: null bounds nothing: while the provider does not answer, what arrives in a "
+     "timeout of 7s is under way at once: up to 84 attempts"),
+    # a further provider, against an expiry
+    ({"timeout": 5, "failover": {"backup": {"timeout": 40}, "other": {}}, "circuit_breaker": OFF},
+     {"expires_after": 30},
+     "failover.backup.timeout: 40s is longer than an expires_after of 30s: an attempt that is not answered takes all "
+     "of that, and is never retried"),
     # a retry storm
     ({"circuit_breaker": OFF, "retry": {"max_attempts": 4}, "provider": {"capacity": 10, "latency": 0.25}},
      {"arrivals_per_s": 20},
      "retry.max_attempts: 4 attempts of 20/s are up to 80/s, and the provider serves 40/s: with no budget, no breaker "
      "and no slots, what has failed once may keep it overloaded"),
+    # A breaker that only watches, and a quota beyond what the provider serves, hold nothing back.
+    ({"circuit_breaker": {"initial_state": "metrics-only"}, "quota": {"rate": "50/s"},
+      "provider": {"capacity": 10, "latency": 0.25}}, {"arrivals_per_s": 20},
+     "retry.max_attempts: 3 attempts of 20/s are up to 60/s, and the provider serves 40/s: with no budget, no breaker "
+     "and no slots, what has failed once may keep it overloaded"),
     # A burst is no mean.
+    ({"rate_limit": {"rate": "10/min"}},
+     {"arrivals_per_s": 20, "per_user_per_s": 2, "most_arrivals_in": lambda width: 1200},
+     "rate_limit.rate: 10/min is below the 2/s on average that arrive for one user: the queue of each grows by 110 a "
+     "minute"),
+    ({"circuit_breaker": {"initial_state": "forced-open"}},
+     {"arrivals_per_s": 20, "most_arrivals_in": lambda width: 1200},
+     "circuit_breaker.initial_state: forced-open lets nothing of the 20/s on average (1,200 in a second) that arrive "
+     "through until an operator changes it"),
+    ({"circuit_breaker": {"failure_threshold": 2}, "provider": {"failure_rate": 0.2}},
+     {"arrivals_per_s": 20, "most_arrivals_in": lambda width: 1200},
+     "circuit_breaker.failure_threshold: 2 failures in a row come by chance about every 1.5s: 20% of 20/s on average "
+     "(1,200 in a second) fail with nothing wrong"),
+    ({"circuit_breaker": OFF, "provider": {"failure_rate": 0.2},
+      "retry": {"budget": {"share": 0.01, "min_rate": "1/min"}}},
+     {"arrivals_per_s": 20, "most_arrivals_in": lambda width: 1200},
+     "retry.budget.share: 1% of 20/s on average (1,200 in a second) and a min_rate of 1/min allow retries at 13/min, "
+     "and 4.8/s are needed where 20% of the attempts fail: with nothing wrong, some of what fails is not retried"),
+    # What a quota lets through comes evenly.
+    ({"quota": {"rate": "20/s"}, "provider": {"capacity": 10, "latency": 1}, "circuit_breaker": OFF},
+     {"arrivals_per_s": 20, "most_arrivals_in": lambda width: 20 * width},
+     "provider.capacity: 10 places at a mean latency of 1s serve 10/s, and 20/s arrive: the queue grows by 600 a "
+     "minute"),
     ({"quota": {"rate": "10/s"}}, {"arrivals_per_s": 20, "most_arrivals_in": lambda width: 1200},
      "quota.rate: 10/s is below the 20/s on average (1,200 in a second) that arrive: the queue grows by 600 a minute"),
     ({"max_in_flight": 3, "provider": {"latency": 0.25}},
@@ -468,12 +503,23 @@ def test_a_breaker_for_all_hosts_is_said_of_webhooks(breaker, fail):
         "channels.webhook.circuit_breaker.per: channel, where each recipient chooses a host: "
         f"{fail} at one of them stop all others for 60s"
     )
-    assert [str(finding) for finding in lint("webhook", config)] == ([] if fail is None else [text])
-    assert lint("email", config) == []
+    texts = [] if fail is None else [text]
+    assert [str(finding) for finding in lint("webhook", config)] == texts
+    assert lint("push", config) == []
+    by_web_push = [str(finding) for finding in lint("push", config, recipients_choose_hosts=True)]
+    assert by_web_push == [text.replace("webhook", "push") for text in texts]
+
+
+def test_a_further_provider_may_be_the_one_that_says_so():
+    config = ChannelConfig.model_validate({"failover": {"b": {"circuit_breaker": {"per": "channel", "timeout": 45}}}})
+    assert [str(finding) for finding in lint("webhook", config)] == [
+        "channels.webhook.failover.b.circuit_breaker.per: channel, where each recipient chooses a host: 5 failures in "
+        "a row at one of them stop all others for 45s"
+    ]
 
 
 def test_a_finding_is_its_path_and_its_text():
-    assert str(Finding(("channels", "sms", "timeout"), "is short")) == "channels.sms.timeout: is short"
+    assert str(Finding(("channels", "sms", "timeout"), "too-short", "is short")) == "channels.sms.timeout: is short"
 
 
 DURATIONS = st.floats(1e-9, 1e9)

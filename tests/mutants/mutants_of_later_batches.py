@@ -14,7 +14,7 @@ MUTANTS = (
         "redriven-twice",
         HANDLER,
         "The queue has taken the letter out, so it cannot be redriven again.",
-        ("        if not self._store.is_dead_letter(letter.notification_id):\n", "        if False:\n"),
+        ("        is_dead = self._store.is_dead_letter(letter.notification_id)", "        is_dead = True"),
         expected="no-errors",
     ),
     mutant(
@@ -99,7 +99,7 @@ MUTANTS = (
         "history-outlives-its-notification",
         "actors/storage/sqlite/batch.py",
         "The notification is deleted, and what depends on it goes with it.",
-        ('            _delete(sql, "history", self.ended)\n', ""),
+        ('            _delete(sql, "history", self.ended_with_history)\n', ""),
         expected="reopened",
     ),
     # The second ten, when the invariants were there that the first had asked for.
@@ -166,7 +166,7 @@ MUTANTS = (
         "ids-pruned-by-number",
         "actors/storage/sqlite/batch.py",
         "For each id that comes two old ones go, whatever their age.",
-        ('ORDER BY seq LIMIT ?) AND {column} <= ? "', 'ORDER BY seq LIMIT ?) AND ? IS NOT NULL "'),
+        ("WHERE {column} <= ? AND NOT seq", "WHERE ? IS NOT NULL AND NOT seq"),
         expected="reopened",
     ),
     mutant(
@@ -175,6 +175,31 @@ MUTANTS = (
         "A channel has one timeout.",
         ("ns(lane.config.timeout)", "ns(stages.lanes[0].config.timeout)"),
         expected="answers",
+    ),
+    mutant(
+        "served-only-while-it-is-under-way",
+        "actors/storage/memory.py",
+        "What has been sent is gone from the store, and with it that the letter is served.",
+        ("            request.delivered |= type(event) is NotificationSent\n", ""),
+        expected="reached-once",
+    ),
+    mutant(
+        "served-note-not-written",
+        "actors/storage/sqlite/store.py",
+        "Memory knows of which request a notification is, so the file does.",
+        ("            batch.belong(event.notification_id, request)\n", "            pass\n"),
+        expected="reopened",
+    ),
+    mutant(
+        "served-by-the-next-in-the-chain-only",
+        "actors/domain/requests.py",
+        "A fallback of a fallback is a request of its own.",
+        (
+            "        request = self._by_member.get(instead_of)\n        if request is None:\n",
+            "        request = self._by_member.get(instead_of)\n"
+            "        if request is None or request.request_id != instead_of:\n",
+        ),
+        expected="reached-once",
     ),
     mutant(
         "fallback-forgets-whose-it-is",

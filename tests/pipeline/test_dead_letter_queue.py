@@ -155,7 +155,8 @@ def test_the_alert_and_the_log_word_for_word(caplog):
     world = on_both_clocks(scenario)
     assert world.alerts == ["Notification welcome-1 moved to DLQ: provider outage"]
     errors = [record for record in caplog.records if record.levelno == logging.ERROR]
-    assert [record.getMessage() for record in errors] == ["DLQ: welcome-1 failed after 3 attempts"] * 2  # both clocks
+    said = ["DLQ: welcome-1 failed after 3 attempts: provider outage"] * 2  # both clocks
+    assert [record.getMessage() for record in errors] == said
 
 
 def test_alerts_are_deduplicated_by_channel_and_reason_for_five_minutes():

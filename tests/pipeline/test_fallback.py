@@ -207,7 +207,8 @@ def test_a_redriven_one_does_not_fall_back_twice():
     def scenario(world: World) -> None:
         open_with(world, Scripted([Permanent()] * 2), Scripted(), {"channel": "sms"})
         world.send(push())
-        world.ask(world.pipeline.dead_letter_queue, RedriveDeadLetter(notification_id="n"), at=5)
+        order = RedriveDeadLetter(notification_id="n", served="include")
+        world.ask(world.pipeline.dead_letter_queue, order, at=5)
 
     world = on_both_clocks(scenario)
     assert world.sent_ids() == ["n/sms"]

@@ -259,6 +259,19 @@ def test_every_field_is_part_of_the_payload(field):
     assert email("a", channel=SMS) != email("a")
 
 
+@pytest.mark.parametrize("channel", list(messages.NotificationChannel))
+def test_a_channel_that_is_given_by_its_name_is_that_channel(channel):
+    by_name = email("a", channel=channel.value)
+    assert type(by_name.channel) is messages.NotificationChannel
+    assert by_name == email("a", channel=channel)
+    assert type(msgspec.structs.replace(by_name, channel="sms").channel) is messages.NotificationChannel
+
+
+@pytest.mark.parametrize("channel", ["Email", "pigeon", "", None, ["email"]])
+def test_a_channel_that_there_is_not_is_left_to_the_receiver(channel):
+    assert email("a", channel=channel).channel is channel
+
+
 def test_limits_and_preferences_are_those_of_the_recipient_when_no_user_is_named():
     assert email("a").user == "ann@example.org"
     assert email("a", user_id="ann").user == "ann"

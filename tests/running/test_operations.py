@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import pytest
 
 import simulation
 from actors.errors import ConfigurationError
-from actors.messages import BreakerTransitioned, DeadLetterDiscarded, NotificationRedriven
+from actors.messages import BreakerTransitioned, DeadLetterDiscarded, NotificationRedriven, NotificationSent
 from simulation.engine.schedules import RandomWalk
+from simulation.reporting.console import print_result
 from simulation.scenario import Operation, parse
 
 OUTAGE = """
@@ -56,6 +59,29 @@ def test_those_dead_letters_that_are_meant(order, redriven, discarded):
     assert {event.at_ns for event in result.history if type(event) is NotificationRedriven} <= {45 * 10**9}
     assert result.summary["sent"] == 120 - 30 + redriven
     assert result.summary["dlq"]["final"] == 30 - redriven - discarded
+
+
+FALLEN_BACK = """
+duration: 10m
+workload: [{channel: sms, arrivals: {constant: 1/s}}]
+channels:
+  sms:
+    retry: {max_attempts: 2, initial_delay: 1s}
+    circuit_breaker: {enabled: false}
+    fallback: {channel: push}
+    provider: {latency: 100ms}
+  push: {provider: {latency: 50ms}}
+faults: [{channel: sms, at: 2m, for: 2m, outage: true}]
+"""
+
+
+@pytest.mark.parametrize(("served", "twice"), [("", 0), (", served: exclude", 0), (", served: include", 119)])
+def test_after_a_fallback_a_redrive_reaches_no_one_twice_unless_told_so(served, twice):
+    result = on_both_clocks(f"{FALLEN_BACK}operations: [{{at: 6m, redrive: all{served}}}]")
+    reached = Counter(event.notification_id.removesuffix("/push") for event in events(result, NotificationSent))
+    assert len(reached) == 600
+    assert sum(times > 1 for times in reached.values()) == twice
+    assert result.summary["dlq"]["final"] == 119 - twice
 
 
 def test_only_what_is_dead_by_then_and_again_when_it_dies_again():
@@ -118,6 +144,8 @@ operations:
         ("{at: 1s, breaker: close}", "operations.0: wanted a channel beside breaker, got none"),
         ("{at: 1s, breaker: open, channel: sms}", "operations.0.breaker: wanted one of force-open, disable, close, me"),
         ("{at: 1s, redrive: all, provider: x}", "operations.0: wanted provider only with breaker, got"),
+        ("{at: 1s, discard: all, served: include}", "operations.0: wanted served only with redrive, got"),
+        ("{at: 1s, redrive: all, served: too}", "operations.0.served: wanted one of exclude, include, got 'too'"),
         (
             "{at: 1s, redrive: all, channel: push}",
             "operations.0.channel: wanted a channel that this file uses (em",
@@ -192,3 +220,34 @@ def test_schedules_that_there_are_not(schedule, problem):
     with pytest.raises(ConfigurationError) as caught:
         parse(f"{OUTAGE}schedule: {schedule}")
     assert problem in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("served", "left", "said"),
+    [("exclude", 119, "119 dead letters are served, and left out of redrives"), ("include", 0, "")],
+)
+def test_the_table_of_dead_letters_and_the_terminal_say_what_was_left_out(served, left, said, capsys):
+    result = run(f"{FALLEN_BACK}operations: [{{at: 6m, redrive: all, served: {served}}}]")
+    assert list(result.dlq["served"]) == [True] * 119
+    assert result.dlq["left"].isna().sum() == left
+    print_result(result, None)
+    out = capsys.readouterr().out
+    assert said in out
+    assert ("left out of redrives" in out) is bool(said)
+
+
+def test_a_letter_is_served_in_the_table_as_it_was_when_it_left_the_queue_or_at_the_end():
+    text = FALLEN_BACK.replace("push: {", "push: {retry: {max_attempts: 1}, circuit_breaker: {enabled: false}, ")
+    text = text.replace("faults: [", "faults: [{channel: push, at: 0s, for: 3m, outage: true}, ")
+    result = run(f"{text}operations: [{{at: 4m, redrive: all, channel: push}}, {{at: 6m, redrive: all, channel: sms}}]")
+    dlq = result.dlq.set_index("id")
+    of_push = dlq[dlq["channel"] == "push"]
+    assert list(of_push["served"].unique()) == [False]
+    assert dlq[dlq["channel"] == "sms"]["served"].all()
+    assert set(result.dlq["left"].dropna()) == {"redriven"}
+
+
+def test_what_is_served_is_not_known_where_only_dead_letters_are_kept():
+    result = run(f"{FALLEN_BACK}record: aggregates\noperations: [{{at: 6m, redrive: all}}]")
+    assert len(result.dlq) == 119
+    assert result.dlq["served"].isna().all()

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 import trio
-from console_kit import ANN, NASTY, notification, signed_in
+from console_kit import ANN, NASTY, SETTINGS, notification, signed_in
 
 from actors.service.console.asked import written
 from actors.service.console.breakers import BREAKERS_SHOWN
@@ -566,3 +566,53 @@ async def test_every_page_can_be_read_by_who_does_not_see_it(autojump_clock):
                 )
                 assert set(page_text.split()) <= set(known)
             assert all(button.text().strip() for button in html.css("button, a"))
+
+
+# ── served ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+FALLS_BACK = {**SETTINGS, "channels": {**SETTINGS["channels"], "email": {"fallback": {"channel": "sms"}}}}
+SERVED = [
+    notification(1, "nobody@example.com", addresses={"sms": "+4930123456"}),
+    notification(2, "nobody@example.net"),
+]
+
+
+async def test_a_served_letter_says_so_wherever_it_is_and_is_retried_only_on_purpose(autojump_clock):
+    async with signed_in(SERVED, settings=FALLS_BACK) as (service, browser):
+        reasons = {row[0]: row[3] for row in (await browser.get("/console/dead-letters")).rows("Dead letters")}
+        assert reasons == {"n-1": "550 no such user served", "n-2": "550 no such user"}
+        page = await browser.get("/console/dead-letters/notification", id="n-1")
+        assert "Served: its fallback was delivered or is under way" in page.text()
+        assert page.texts("summary") == ["Retry though it is served…", "Discard…"]
+        retry = "/console/dead-letters/retry"
+        refused = await browser.post(retry, {**page.form(retry), "served": ""})
+        assert "Nothing was done: its recipient has been reached otherwise" in refused.text()
+        edit = await browser.get("/console/dead-letters/edit", id="n-1")
+        assert "Served:" in edit.text()
+        await browser.send(edit, "/console/dead-letters/edit", recipient="ann@example.com")
+        await service.notifier.wait_until_quiet()
+        assert [command.notification_id for command in service.gateway.sent] == ["n-1/sms", "n-1"]
+        page = await browser.get("/console/dead-letters/notification", id="n-1")
+        assert "Retried by otto Also if it was served." in page.text()
+
+
+async def test_a_bulk_retry_says_how_many_it_leaves_out_and_offers_to_take_them(autojump_clock):
+    async with signed_in(SERVED, settings=FALLS_BACK) as (service, browser):
+        page = await browser.get("/console/bulks/new", action="retry")
+        assert "Retry 1 dead letter?" in page.text()
+        assert "1 dead letter more fits and is left out: served" in page.text()
+        (link,) = [node for node in page.html.css("main a") if node.text() == "Take them too"]
+        more = await browser.get(link.attributes["href"])
+        assert "Retry 2 dead letters?" in more.text()
+        assert "Those that are served are among them" in more.text()
+        run = await browser.send(page, "/console/bulks")
+        await trio.sleep(1)
+        run = await browser.get(run.path)
+        assert "Left out: 1, which is served" in run.text()
+        await browser.send(more, "/console/bulks")
+        await trio.sleep(1)
+        assert [(bulk.total, bulk.done, bulk.left_out) for bulk in service.dead_letters.bulks()] == [
+            (2, 1, 1),
+            (2, 2, 0),
+        ]
+        assert "left out" not in (await browser.get("/console/bulks/new", action="discard")).text()

@@ -16,10 +16,10 @@ from desks import EMAIL, SMS, Desk, Provided, command, desk
 
 from actors import Notifier
 from actors.domain.attempts import Attempt, Provider
-from actors.errors import EditRefused, IdempotencyConflict, StoreFailed
+from actors.errors import EditRefused, IdempotencyConflict, LetterServed, StoreFailed
 from actors.kernel.effects import Foreseen
 from actors.messages import DeadLetterDiscarded, NotificationRedriven
-from actors.outcomes import Sent, Transient
+from actors.outcomes import Permanent, Sent, Transient
 from actors.pipeline.orders import Acceptance
 from actors.service.operations.dead_letters import DeadLetters
 from actors.service.operations.queries import Filter
@@ -587,3 +587,79 @@ async def test_who_orders_a_breaker_about_is_in_the_audit_trail(autojump_clock):
         assert await at.letters.operate_breaker("email", "force-open", by="ann", why="the provider asked")
         (entry,) = await at.letters.audit()
         assert (entry.action, entry.about, entry.by) == ("breaker force-open", "email", "ann")
+
+
+# ── served ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+FALLS_BACK = {"channels": {"email": {"fallback": {"channel": "sms"}}, "sms": {}}}
+"""What email dead-letters goes out by SMS, which takes what is not bad."""
+
+
+class BadByEmail(Provided):
+    """Dead-letters every email, and takes everything else."""
+
+    def attempt(self, attempt: Attempt, now_ns: int) -> Foreseen:
+        if attempt.command.channel is EMAIL and len(self.taken) < 4:
+            return Foreseen(0, Permanent(reason="no such mailbox"))
+        return super().attempt(attempt, now_ns)
+
+
+@asynccontextmanager
+async def four_served_and_one_not() -> AsyncGenerator[Desk]:
+    async with desk(provider=BadByEmail(), **FALLS_BACK) as at:
+        await at.die(*(command(f"s{number}", addresses={SMS: "+4670"}) for number in range(4)))
+        await at.die(command("u", message="bad: x"))
+        yield at
+
+
+async def test_one_that_is_served_is_not_retried_unless_told_so(autojump_clock):
+    async with four_served_and_one_not() as at:
+        assert [(letter.notification_id, letter.served) for letter in at.letters.list().letters] == [
+            *((f"s{number}", True) for number in range(4)), ("u", False),
+        ]  # fmt: skip
+        assert at.letters.letter("s0").served
+        assert (await at.letters.show("s0")).letter.served
+        for edit in (None, {"message": "Hello again"}):
+            with pytest.raises(LetterServed, match="'s0' is served: its fallback"):
+                await at.letters.retry("s0", by="ann", edit=edit)
+        assert len(at.ids()) == 5
+        assert not [entry for entry in await at.letters.audit() if entry.action == "retry"]
+        assert await at.letters.retry("s0", by="ann", served="include")
+        await at.notifier.wait_until_quiet()
+        assert at.provider.ids.count("s0/sms") == at.provider.ids.count("s0") == 1
+        with pytest.raises(ValueError, match="served: wanted one of exclude, include, got 'too'"):
+            await at.letters.retry("s1", by="ann", served="too")
+
+
+@pytest.mark.parametrize(("served", "done", "left_out"), [("exclude", 1, 4), ("include", 5, 0)])
+async def test_a_bulk_retry_leaves_out_those_that_are_served_and_says_how_many(served, done, left_out, autojump_clock):
+    async with four_served_and_one_not() as at:
+        dry = at.letters.dry_run(Filter(), "retry", served=served)
+        assert (dry.count, dry.left_out, sum(group.count for group in dry.groups)) == (done, left_out, done)
+        bulk = at.letters.start_bulk("retry", Filter(), by="ann", why=None, rate_per_s=100, served=served)
+        await trio.sleep(1)
+        assert (bulk.total, bulk.done, bulk.left_out, bulk.failed) == (5, done, left_out, 0)
+        assert (bulk.handled, bulk.state) == (5, "finished")
+        assert len(at.ids(Filter(id_prefix="s"))) == left_out
+        (started,) = [entry for entry in await at.letters.audit() if entry.action == "bulk retry"]
+        assert (", served ones too" in started.about) is (served == "include")
+
+
+async def test_one_that_comes_to_be_served_while_a_bulk_run_is_under_way_is_left_out(autojump_clock):
+    async with desk(**FALLS_BACK) as at:
+        await at.die(command("n", message="bad: x", addresses={SMS: "+4670"}))
+        assert at.ids() == ["n", "n/sms"]
+        bulk = at.letters.start_bulk("retry", Filter(), by="ann", why=None, rate_per_s=1)
+        await at.letters.retry("n/sms", by="bob", edit={"message": "Hello"})
+        await trio.sleep(5)
+        assert at.provider.ids == ["n/sms"]
+        assert (bulk.total, bulk.done, bulk.left_out, bulk.skipped, bulk.failed) == (2, 0, 1, 1, 0)
+
+
+async def test_a_bulk_discard_takes_those_that_are_served(autojump_clock):
+    async with four_served_and_one_not() as at:
+        assert at.letters.dry_run(Filter()).count == 5
+        at.letters.start_bulk("discard", Filter(), by="ann", why="test data", rate_per_s=100)
+        await trio.sleep(1)
+        assert at.ids() == []

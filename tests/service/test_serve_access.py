@@ -275,18 +275,21 @@ def test_a_token_may_be_elsewhere(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("secret", "got"),
     [
+        ("", "an empty text"),
+        ({"env": "EMPTY"}, "nothing: the environment variable EMPTY is empty"),
         ("hush", "a value that is not shown"),
         ("hush hush hush hush hush", "a value that is not shown"),
-        ({"env": "NOT_SET"}, "an environment variable NOT_SET that is not set"),
-        ({"env": "SHORT"}, "another one in SHORT"),
-        ({"file": "/nowhere/token"}, "/nowhere/token: no such file or directory"),
-        ({"file": "/nowhere\0"}, "/nowhere\0: no UTF-8 text"),
+        ({"env": "NOT_SET"}, "nothing: the environment variable NOT_SET is not set"),
+        ({"env": "SHORT"}, "another value in the environment variable SHORT, which is not shown"),
+        ({"file": "/nowhere/token"}, "nothing: the file /nowhere/token cannot be read: no such file or directory"),
+        ({"file": "/nowhere\0"}, "nothing: the file /nowhere\0 cannot be read: no UTF-8 text"),
         ({"env": "SHORT", "file": "x"}, "a mapping that is neither {env: NAME} nor {file: path}"),
         ({"hush": "hush"}, "a mapping that is neither {env: NAME} nor {file: path}"),
     ],
 )
 def test_a_problem_with_a_token_does_not_show_it(secret, got, monkeypatch):
     monkeypatch.setenv("SHORT", "hush")
+    monkeypatch.setenv("EMPTY", "")
     monkeypatch.delenv("NOT_SET", raising=False)
     with pytest.raises(ConfigurationError) as refused:
         token_of(secret)

@@ -9,6 +9,7 @@ from actors.errors import ConfigurationError
 from actors.messages import NotificationChannel
 from actors.service import config as config_module
 from actors.service.config import load
+from actors.service.stores import check_store
 
 TOKENS = """
 tokens:
@@ -114,7 +115,8 @@ faults:
             ],
         ),
         (
-            "store: {sqlite: a, postgres: b}\ntransports: {email: {simulated: true, smtp: {host: a}}}\n" + TOKENS,
+            "store: {sqlite: a, postgres: dbname=b}\ntransports: {email: {simulated: true, smtp: {host: a}}}\n"
+            + TOKENS,
             [
                 "service.yaml:1:8: store: wanted exactly one of sqlite, postgres, got sqlite and postgres",
                 "service.yaml:2:45: transports.email.smtp.sender: wanted text that is not empty, got nothing",
@@ -144,20 +146,53 @@ faults:
             ["service.yaml:1:26: store.node: wanted node only with postgres, got 'b'"],
         ),
         (
-            "store: {postgres: a, lease: 100ms}\ntransports: {sms: {simulated: true}}\n" + TOKENS,
-            ["service.yaml:1:29: store.lease: wanted a lease of at least 1s, got '100ms'"],
+            "store: {postgres: dbname=a, lease: 100ms}\ntransports: {sms: {simulated: true}}\n" + TOKENS,
+            ["service.yaml:1:36: store.lease: wanted a lease of at least 1s, got '100ms'"],
         ),
         (
             "store: memory\ntransports: {push: {fcm: {service_account: none.json}}}\n" + TOKENS,
             [
                 "service.yaml:2:26: transports.push.fcm: wanted the key file of a service account, in JSON, as "
-                "service_account, got {}/none.json"
+                "service_account, got {}/none.json: no such file or directory"
             ],
         ),
     ],
 )
 def test_all_that_is_wrong_is_said_at_once_with_its_place(tmp_path, text, expected):
     assert problems(tmp_path, text) == [line.replace("{}/", f"{tmp_path}/") for line in expected]
+
+
+@pytest.mark.parametrize(
+    "dsn", ["mysql://shop:hush@db/shop", "postgresql//shop:hush@db/shop", "shop.db", "jdbc:postgresql://db/shop?a=b"]
+)
+def test_what_is_no_dsn_is_said_before_anything_is_opened_and_not_shown(tmp_path, monkeypatch, dsn):
+    rest = "\ntransports: {sms: {simulated: true}}\n" + TOKENS
+    wanted = "store.postgres: wanted a DSN such as postgresql://user@host/database or host=… dbname=…, got "
+    monkeypatch.setenv("SUCH_URL", dsn)
+    monkeypatch.delenv("NO_URL", raising=False)
+    for given, got in (
+        (f"'{dsn}'", "a value that is not shown"),
+        ("{env: SUCH_URL}", "another value in the environment variable SUCH_URL, which is not shown"),
+        ("{env: NO_URL}", "nothing: the environment variable NO_URL is not set"),
+    ):
+        assert problems(tmp_path, f"store: {{postgres: {given}}}{rest}") == [f"service.yaml:1:19: {wanted}{got}"]
+
+
+@pytest.mark.parametrize(
+    "dsn", ["postgresql://db/shop", "postgres://ann@db", "dbname=shop", " host = db dbname = shop", "service=shop"]
+)
+def test_what_libpq_takes_is_a_dsn(tmp_path, dsn):
+    text = f"store: {{postgres: '{dsn}'}}\ntransports: {{sms: {{simulated: true}}}}\n"
+    check_store(loaded(tmp_path, text + TOKENS))
+
+
+def test_a_dsn_that_libpq_would_misread_is_found_by_the_check(tmp_path):
+    config = loaded(
+        tmp_path, "store: {postgres: 'postgresql://ann:hu@sh@db/x'}\ntransports: {sms: {simulated: true}}\n" + TOKENS
+    )
+    with pytest.raises(ConfigurationError, match=r"store\.postgres: .*percent-encoded") as refused:
+        check_store(config)
+    assert "hu@sh" not in str(refused.value)
 
 
 def test_a_key_file_of_a_service_account_holds_most_settings(tmp_path):

@@ -7,10 +7,11 @@ import pytest
 import trio
 from served import ANN, OTTO, PLACED, SHOP, Scripted, email, service
 
-from actors import Notifier, SendNotification, StoreFailed, Unstorable
-from actors.outcomes import Sent
+from actors import EmailProvider, Foreseen, Notifier, SendNotification, StoreFailed, Unstorable
+from actors.outcomes import Permanent, Sent
 from actors.service.http.bodies import BODY_MAX, DEPTH_MAX, VALUES_MAX
 from actors.service.http.ingest import HINTS_MAX, ITEM_VALUES_MAX, ITEMS_AT_ONCE, ITEMS_MAX, PROBLEMS_MAX
+from actors.service.observability.overload import QUIET_S
 
 
 async def test_an_event_is_answered_with_what_it_gives_rise_to(tmp_path, autojump_clock):
@@ -26,6 +27,15 @@ async def test_an_event_is_answered_with_what_it_gives_rise_to(tmp_path, autojum
         sent, "accepted"
     )
     assert [response.json()["status"] for response in (first, again, other)] == ["accepted", "duplicate", "conflict"]
+    assert [one["problems"] for one in other.json()["notifications"]] == [
+        [
+            {
+                "field": "notification_id",
+                "problem": f"accepted before with other content ({field}); wanted the same as then, or a new id",
+            }
+        ]
+        for field in ("recipient", "addresses")  # of the email, and of the SMS
+    ]
     assert {one["notification_id"]: one["status"] for one in other.json()["notifications"]} == {
         "email-order-placed-7": "conflict",
         "sms-order-placed-7": "conflict",  # the mailbox is where it falls back to
@@ -85,12 +95,60 @@ async def test_what_there_is_no_room_for_is_refused_for_now_and_nothing_of_it_is
     assert sorted(sent) == sorted([f"n-{number}" for number in range(25)] + ["n-c"])
 
 
+async def test_an_overload_is_a_line_of_the_log_when_it_begins_and_one_when_it_ends(
+    tmp_path, autojump_clock, monkeypatch, caplog
+):
+    gates = {number: trio.Event() for number in range(60)}
+
+    async def wait(attempt):
+        await gates[int(attempt.command.notification_id.removeprefix("n-"))].wait()
+        return Sent()
+
+    def said():
+        return [
+            (record.getMessage(), record.fields) for record in caplog.records if "overloaded" in record.getMessage()
+        ]
+
+    async def pending():
+        return (await served.get("/healthz", None)).json()["pending"]
+
+    monkeypatch.setattr("actors.service.transports.EmailTransport.open", lambda self: Scripted(wait))
+    channels = {"email": {"max_in_flight": 5, "timeout": "1h"}}
+    async with service(tmp_path, max_pending=20, channels=channels) as served:
+        began = {"in_flight": 19, "max_pending": 20}
+        assert await pending() == {"at_providers": 0, "waiting": 0, "at_most": 20, "overloaded": False}
+        await served.post("/notifications", [email(number) for number in range(21)])
+        assert await pending() == {"at_providers": 5, "waiting": 14, "at_most": 20, "overloaded": True}
+        assert [fields for _, fields in said()] == [began]
+        # It goes on while a few come in, and others are refused; also while nobody tries, as long as there is no room.
+        gates[0].set()
+        await trio.sleep(5)
+        await served.post("/notifications", [email(number) for number in range(30, 33)])
+        await trio.sleep(1000)
+        assert len(said()) == 1
+        gates[1].set()
+        await trio.sleep(QUIET_S + 1)
+        assert [fields for _, fields in said()] == [began, {"refused": 2 + 2, "for_s": 5.0}]
+        assert not (await pending())["overloaded"]
+        # Another one is told anew, and the end of the service is its end.
+        await served.post("/notifications", [email(number) for number in range(40, 50)])
+        for gate in gates.values():
+            gate.set()
+        await served.server.shut_down()
+        assert [fields for _, fields in said()[2:]] == [began, {"refused": 9, "for_s": 0.0}]
+        assert [text for text, _ in said()[1::2]] == ["no longer overloaded", "overloaded until the end of the service"]
+
+
 @pytest.mark.parametrize(
     ("path", "item", "problems"),
     [
         ("/notifications", 3, {"": "wanted a notification, which is an object"}),
         ("/notifications", email(1, channel="fax"), {"channel": "wanted one of email, sms, push, webhook"}),
-        ("/notifications", email(1, channel="push"), {"channel": "not a channel that this service has"}),
+        (
+            "/notifications",
+            email(1, channel="push"),
+            {"channel": "wanted a channel that is configured (email, sms), got push"},
+        ),
         ("/notifications", email(1, recipient=" "), {"recipient": "wanted text that is not empty"}),
         ("/notifications", email(1, expires_after=-1), {"expires_after": "wanted seconds of at least 0, got -1.0"}),
         (
@@ -104,8 +162,8 @@ async def test_what_there_is_no_room_for_is_refused_for_now_and_nothing_of_it_is
             "/notifications",
             {"notification_id": 7, "channel": "email"},
             {
-                "recipient": "wanted, and not there",
-                "message": "wanted, and not there",
+                "recipient": "wanted text, got nothing",
+                "message": "wanted text, got nothing",
                 "notification_id": "wanted text, got a number",
             },
         ),
@@ -117,8 +175,27 @@ async def test_what_there_is_no_room_for_is_refused_for_now_and_nothing_of_it_is
                 "OrderPlaced?"
             },
         ),
+        (
+            "/events",
+            {"type": "OrderPlaced", "order_id": "7", "user_id": "ann", "customer_email": "ann@example.com"},
+            {
+                "customer_phone": "wanted text, got nothing",
+                "total_amount": "wanted a number, got nothing",
+                "placed_at": "wanted a time, got nothing",
+            },
+        ),
+        (
+            "/notifications",
+            {"notification_id": "n"},
+            {
+                "channel": "wanted one of email, sms, push, webhook, got nothing",
+                "recipient": "wanted text, got nothing",
+                "message": "wanted text, got nothing",
+            },
+        ),
         ("/events", {"type": ["OrderPlaced"]}, None),
-        ("/events", PLACED | {"placed_at": "yesterday"}, {"placed_at": "Invalid RFC3339 encoded datetime"}),
+        ("/events", PLACED | {"placed_at": "yesterday"}, {"placed_at": "wanted a time such as 2026-01-31T12:00:00Z"}),
+        ("/events", PLACED | {"total_amount": "ten"}, {"total_amount": "wanted a number"}),
         (
             "/events",
             PLACED | {"placed_at": "2026-01-01T00:00:00"},
@@ -167,8 +244,9 @@ async def test_a_body_is_bounded_and_json(tmp_path, autojump_clock):
         ('"\\ud800\\ud800 and then others"', "half a surrogate pair is no text"),
         ('"\\udc00"', "half a surrogate pair is no text"),
         ('{"\\ud800": 1}', "half a surrogate pair is no text"),
-        ('"\\ud800', "Input data was truncated"),
-        ('"\\\\ud800', "Input data was truncated"),
+        ('"\\ud800', "it ends too early"),
+        ("nine", "invalid character (byte 78)"),
+        ('"\\\\ud800', "it ends too early"),
     ],
 )
 async def test_a_body_that_cannot_be_read_says_what_is_wrong_with_it(tmp_path, autojump_clock, written, reason):
@@ -362,6 +440,8 @@ async def test_a_full_disk_is_a_503_for_who_is_being_answered_and_the_end(tmp_pa
                 head = f"POST /notifications HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {SHOP}\r\n"
                 await stream.send_all(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
                 statuses.append(await stream.receive_some())
+                if not statuses[-1].startswith(b"HTTP/1.1 202"):
+                    await trio.sleep_forever()  # until the service has ended: it takes no further request
     except* StoreFailed as failed:
         why = str(failed.exceptions)
     assert "disk is full" in why
@@ -370,3 +450,71 @@ async def test_a_full_disk_is_a_503_for_who_is_being_answered_and_the_end(tmp_pa
     codes = [int(said[9:12]) for said in statuses if said]
     assert codes.index(503) > 3
     assert codes == [202] * codes.index(503) + [503] * codes.count(503)
+
+
+MAIL_SERVER = {"smtp": {"host": "127.0.0.1", "port": 1, "security": "none", "sender": "shop@example.com"}}
+
+
+async def test_what_can_be_no_address_is_refused_where_the_transport_of_the_channel_knows_it(tmp_path, autojump_clock):
+    transports = {"email": MAIL_SERVER, "sms": {"simulated": True}}
+    async with service(tmp_path, transports=transports, max_pending=10) as served:
+        alone = await served.post("/notifications", email(1, recipient="ann@example.com>"))
+        simulated = await served.post("/notifications", email(2, channel="sms", recipient="any form"))
+        event = await served.post("/events", PLACED | {"customer_email": "ann@@example.com"})
+        await served.server.notifier.wait_until_quiet()
+        assert served.server.notifier.dead_letter_queue == []
+    problem = {"field": "recipient", "problem": "not a mailbox; wanted one such as ann@example.com"}
+    assert (alone.status_code, alone.json()["problems"]) == (422, [problem])
+    assert simulated.status_code == 202
+    assert event.status_code == 422
+    assert [(one["status"], one.get("problems")) for one in event.json()["notifications"]] == [
+        ("invalid", [problem]),
+        ("accepted", None),
+    ]
+
+
+async def test_a_channel_that_events_lead_to_and_that_is_not_there_is_said_once_at_the_start(
+    tmp_path, autojump_clock, caplog
+):
+    caplog.set_level("INFO")
+
+    def said():
+        return [text for text in caplog.messages if "no channel" in text]
+
+    async with service(tmp_path, transports={"email": {"simulated": True}}) as served:
+        assert said() == ["no channel sms is configured: OrderPlaced leads to nothing there"]
+        for number in range(3):
+            event = (await served.post("/events", PLACED | {"order_id": str(number)})).json()
+            assert [one["notification_id"] for one in event["notifications"]] == [f"email-order-placed-{number}"]
+        direct = await served.post("/notifications", email(1, channel="sms"))
+        assert (direct.status_code, direct.json()["problems"]) == (
+            422,
+            [{"field": "channel", "problem": "wanted a channel that is configured (email), got sms"}],
+        )
+        assert len(said()) == 1
+    caplog.clear()
+    async with service(tmp_path, transports={"push": {"simulated": True}}):
+        assert said() == [
+            "no channel email is configured: UserRegistered or OrderPlaced or OrderShipped or PaymentReceived leads to "
+            "nothing there",
+            "no channel sms is configured: OrderPlaced leads to nothing there",
+        ]
+    caplog.clear()
+    async with service(tmp_path):
+        assert said() == []
+
+
+async def test_a_dead_letter_is_not_edited_to_no_address(tmp_path, autojump_clock, monkeypatch):
+    class Refusing(EmailProvider):
+        def attempt(self, attempt, now_ns):
+            return Foreseen(0, Permanent(reason="550 full"))
+
+    monkeypatch.setattr("actors.service.transports.EmailTransport.open", lambda self: Refusing(self.smtp))
+    async with service(tmp_path, transports={"email": MAIL_SERVER}) as served:
+        await served.post("/notifications", email(1))
+        await served.server.notifier.wait_until_quiet()
+        path = "/api/dead-letters/n-1/retry"
+        refused = await served.post(path, {"edit": {"recipient": "ann"}}, OTTO)
+        retried = await served.post(path, {"edit": {"recipient": "bob@example.com"}}, OTTO)
+    assert (refused.status_code, retried.status_code) == (422, 200)
+    assert refused.json() == {"problems": ["edit.recipient: not a mailbox; wanted one such as ann@example.com"]}

@@ -12,6 +12,7 @@ from served import OTTO, PLACED, SHOP, Scripted, email, service
 from actors.errors import StoreFailed, TransientError
 from actors.messages import NotificationChannel, OrderPlaced, SendNotification
 from actors.outcomes import Ambiguous, DeadDestination, Permanent, Sent, Transient
+from actors.pipeline.alert import Alert
 from actors.service.config import LogsConfig, load
 from actors.service.observability import logs
 from actors.service.serve import serve
@@ -225,3 +226,58 @@ async def test_a_store_that_fails_says_so_in_the_log_before_the_service_ends(tmp
     ended = [json.loads(line) for line in capsys.readouterr().err.splitlines() if "the service has failed" in line]
     assert ended[0]["level"] == "critical"
     assert "cannot be written: the file was deleted, moved or replaced" in ended[0]["cause"]
+
+
+async def test_a_dead_letter_is_one_line_with_all_that_is_needed(tmp_path, monkeypatch, autojump_clock):
+    async def deliver(attempt):
+        if attempt.command.notification_id == "n-1":
+            return Permanent(reason="550 no such mailbox")
+        if attempt.command.notification_id == "n-2":
+            return Transient(reason="450 busy")
+        return Transient(reason="421 closing") if attempt.number == 1 else Permanent(reason="550 no")
+
+    monkeypatch.setattr("actors.service.transports.EmailTransport.open", lambda self: Scripted(deliver))
+    channels = {"email": {"retry": {"max_attempts": 2, "jitter": "none"}}}
+    said = io.StringIO()
+    async with service(tmp_path, channels=channels) as served:
+        logs.set_up(LogsConfig(format="json", level="info"), said)
+        await served.post("/notifications", [email(1), email(2, expires_after=0.5), email(3)])
+        await trio.sleep(100)
+    about = [line for line in lines(said) if "n-" in json.dumps(line)]
+    assert [
+        {key: value for key, value in line.items() if key not in ("time", "logger")}
+        for line in about
+        if line["notification_id"] == "n-1"
+    ] == [
+        {
+            "level": "error",
+            "event": "NotificationMovedToDeadLetter",
+            "notification_id": "n-1",
+            "channel": "email",
+            "attempts": 1,
+            "reason": "550 no such mailbox",
+        }
+    ]
+    # What was not sent for another reason than its last failure has both.
+    assert [(line["event"], line["reason"]) for line in about if line["notification_id"] == "n-2"] == [
+        ("NotificationFailed", "450 busy"),
+        ("NotificationMovedToDeadLetter", "expired"),
+    ]
+    assert [(line["event"], line["reason"]) for line in about if line["notification_id"] == "n-3"] == [
+        ("NotificationFailed", "421 closing"),
+        ("NotificationMovedToDeadLetter", "550 no"),
+    ]
+
+
+async def test_an_actor_that_fails_is_one_line_with_the_place(tmp_path, monkeypatch, autojump_clock):
+    said = io.StringIO()
+    async with service(tmp_path) as served:
+        logs.set_up(LogsConfig(format="json", level="info"), said)
+        alert = served.server.notifier.pipeline.alert
+        monkeypatch.setattr(alert.actor, "_latest_ns", None)
+        alert.tell(Alert(notification_id="n", channel=NotificationChannel.EMAIL, reason="x"))
+        await trio.sleep(10)
+    [line] = lines(said)
+    assert (line["level"], line["error"]["type"]) == ("error", "TypeError")
+    assert line["event"].startswith("AdminAlert")
+    assert any("alert.py" in place for place in line["error"]["at"])

@@ -212,9 +212,12 @@ async def test_what_needs_a_restart_is_said(tmp_path, autojump_clock, caplog):
         assert await served.change(store={"sqlite": "other.db"}, listen="127.0.0.1:1")
         assert served.server.notifier is before
         assert served.server.config.store == "memory"
-    assert [text for text in caplog.messages if "by the next process" in text] == [
-        "listen has changed, and will be used by the next process",
-        "store has changed, and will be used by the next process",
+        assert await served.change(store={"postgres": "postgresql://ann:hunter2@db/x"})
+    restarts = [record for record in caplog.records if "when the service is restarted" in record.getMessage()]
+    assert [(record.getMessage().partition(":")[0], record.fields) for record in restarts] == [
+        ("listen", {"used": "127.0.0.1:8080", "in_the_file": "127.0.0.1:1"}),
+        ("store", {"used": "memory", "in_the_file": f"sqlite: {tmp_path / 'other.db'}"}),
+        ("store", {"used": "memory", "in_the_file": "postgres: **********"}),
     ]
 
 

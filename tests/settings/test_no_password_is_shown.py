@@ -15,6 +15,7 @@ from actors.formatting import without_passwords
 from actors.service.config import load
 from actors.settings.base import validated
 from actors.settings.channel import NotifierConfig
+from actors.storage.postgres.schema import check_dsn
 from actors.storage.postgres.store import PostgresStore
 
 DSN = "postgresql://shop:hunter2@db.example.com/shop"
@@ -95,6 +96,11 @@ def test_point_10_a_dsn_that_cannot_be_used_is_not_shown(dsn: str, caplog: pytes
     shown = f"{error}{error!r}{error.__cause__!r}{caplog.text}"
     assert "hunter2" not in shown
     assert "cannot be opened: " in shown
+
+
+def test_a_dsn_that_is_not_there_is_said_so() -> None:
+    with pytest.raises(StoreError, match=r"wanted a DSN such as postgresql://\S+ or host=… dbname=…, got NoneType"):
+        check_dsn(None)  # type: ignore[arg-type]  # of os.environ.get
 
 
 PASSWORDS = st.text(st.characters(exclude_categories=["Z", "C"]), max_size=20)

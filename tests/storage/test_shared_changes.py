@@ -12,9 +12,16 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 from shelves import change, command, event_of, suppression
 
 from actors.domain.user_preferences import UserPreferences
-from actors.messages import NotificationMovedToDeadLetter, NotificationRedriven, NotificationRequested
+from actors.errors import Overtaken
+from actors.messages import (
+    NotificationMovedToDeadLetter,
+    NotificationRedriven,
+    NotificationRequested,
+    NotificationSent,
+)
 from actors.storage.postgres import worker as postgres_worker
 from actors.storage.postgres.node import Retention, changed, look_round, register
+from actors.storage.postgres.reading import Shared
 from actors.storage.postgres.schema import connected, migrate
 from actors.storage.postgres.store import PostgresStore
 
@@ -28,8 +35,8 @@ async def until(holds: Callable[[], object]) -> None:
             await trio.sleep(0.01)
 
 
-async def happens(store, kind, command, at_s: float = 0) -> None:
-    await store.commit(event_of(kind, command, at_s), command)()
+async def happens(store, kind, command, at_s: float = 0, **fields) -> None:
+    await store.commit(event_of(kind, command, at_s, **fields), command)()
 
 
 def dead_ids(store) -> list[str]:
@@ -103,6 +110,80 @@ async def test_a_hint_that_cannot_be_given_holds_nothing_up(dsn, monkeypatch):
         await happens(one, NotificationMovedToDeadLetter, A)
         await until(lambda: dead_ids(two) == ["a"])
         assert one._worker._link.losses == 0
+
+
+N, SMS = command("n"), command("n/sms")
+
+
+def served(store) -> dict[str, bool]:
+    return {letter.notification_id: letter.served for letter in store.dead_letters()}
+
+
+async def fall_back(store) -> None:
+    await happens(store, NotificationRequested, N)
+    await happens(store, NotificationMovedToDeadLetter, N)
+    await happens(store, NotificationRequested, SMS, 1, instead_of="n", waited_since_ns=0)
+
+
+async def test_a_letter_is_served_at_every_node_by_what_happens_at_one(dsn):
+    async with PostgresStore.open(dsn, node="one") as one, PostgresStore.open(dsn, node="two") as two:
+        await fall_back(one)
+        await until(lambda: served(two) == {"n": True})
+        await happens(one, NotificationMovedToDeadLetter, SMS, 2)
+        await until(lambda: served(two) == {"n": False, "n/sms": False})
+        assert served(one) == served(two)
+        await happens(two, NotificationRedriven, N, 3)
+        await until(lambda: served(one) == {"n/sms": True})
+        await happens(two, NotificationMovedToDeadLetter, N, 4)
+        await until(lambda: served(one) == {"n": False, "n/sms": False})
+        assert served(one) == served(two)
+        await happens(one, NotificationRedriven, SMS, 5)
+        await happens(one, NotificationSent, SMS, 6)
+        await until(lambda: served(two) == {"n": True})
+    async with PostgresStore.open(dsn, node="three") as three:
+        assert served(three) == {"n": True}
+
+
+async def test_what_two_nodes_do_to_one_request_while_they_know_nothing_of_each_other(dsn, monkeypatch):
+    """The database decides: it takes no redrive of what is served there, unless that is asked for."""
+    async with PostgresStore.open(dsn, node="one") as one, PostgresStore.open(dsn, node="two") as two:
+        await fall_back(one)
+        await happens(one, NotificationMovedToDeadLetter, SMS, 2)
+        await until(lambda: served(two) == {"n": False, "n/sms": False})
+        monkeypatch.setattr(postgres_worker, "changed", lambda sql, token, seen: (Shared({}, {}), seen))
+        await happens(one, NotificationRedriven, SMS, 3)
+        assert not two.is_served("n")
+        with pytest.raises(Overtaken):
+            await happens(two, NotificationRedriven, N, 4)
+        assert served(two) == {"n": True, "n/sms": False}  # the letter is back, and its note is as it should be
+        await happens(two, NotificationRedriven, N, 5, include_served=True)
+        await happens(two, NotificationSent, N, 6)
+        await happens(one, NotificationMovedToDeadLetter, SMS, 7)
+        assert served(one)["n/sms"]
+
+
+async def test_what_is_taken_over_serves_as_it_did(dsn):
+    async with PostgresStore.open(dsn, node="two") as two:
+        async with PostgresStore.open(dsn, node="one") as one:
+            await fall_back(one)
+        await until(lambda: [each.command for each in two.open_deliveries(0)] == [SMS])
+        assert served(two) == {"n": True}
+        await happens(two, NotificationMovedToDeadLetter, SMS, 2)
+        assert served(two) == {"n": False, "n/sms": False}
+
+
+async def test_a_fallback_that_a_node_of_the_release_before_has_accepted_serves_where_it_is_taken_over(dsn):
+    async with PostgresStore.open(dsn, node="two") as two:
+        async with PostgresStore.open(dsn, node="one") as one:
+            await fall_back(one)
+            with psycopg.connect(dsn) as sql:
+                sql.execute("UPDATE retrylab.notifications SET request_id = NULL")
+        await until(lambda: [each.command for each in two.open_deliveries(0)] == [SMS])
+        assert served(two) == {"n": True}
+        await happens(two, NotificationSent, SMS, 2)
+        assert served(two) == {"n": True}
+    async with PostgresStore.open(dsn, node="three") as three:
+        assert served(three) == {"n": True}
 
 
 STEPS = st.lists(st.tuples(st.integers(0, 3), st.sampled_from(["change", "commit", "roll back", "look"])), max_size=25)

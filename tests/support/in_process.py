@@ -6,21 +6,34 @@ its own, which takes a second to start.
 
 import contextlib
 import io
+import math
+import re
 import subprocess
 import sys
 from unittest import mock
 
 from simulation.commands.cli import main
+from simulation.reporting.terminal import minutes
 
 
-def retrylab(*arguments, cwd):
-    """Return what `subprocess.run` would, had the command been run in this folder with its output captured as text."""
+def retrylab(*arguments, cwd, minute_s=math.inf):
+    """Return what `subprocess.run` would, had the command been run in this folder with its output captured as text.
+
+    A minute has so many seconds by which a line says how far it is: none, unless a test is about these lines, since a
+    loaded machine takes longer.
+    """
     command = ["retrylab", *map(str, arguments)]
     out, err = io.StringIO(), io.StringIO()
     captured = contextlib.redirect_stdout(out), contextlib.redirect_stderr(err)
-    with contextlib.chdir(cwd), captured[0], captured[1], mock.patch.object(sys, "argv", command):
+    patched = mock.patch.object(sys, "argv", command), mock.patch.object(minutes, "MINUTE_S", minute_s)
+    with contextlib.chdir(cwd), captured[0], captured[1], patched[0], patched[1]:
         try:
             main()
         except SystemExit as end:
             code = end.code
     return subprocess.CompletedProcess(command, int(code or 0), out.getvalue(), err.getvalue())
+
+
+def without_minutes(stderr):
+    """Return what a process of its own has said on standard error, but for how far it was after each minute."""
+    return re.sub(r"^after [0-9]+ min: .*\n", "", stderr, flags=re.MULTILINE)

@@ -92,6 +92,13 @@ async def test_what_a_reply_means(verb, reply, kind, reason):
             assert type(await outcome_of(provider, mail())) is Sent  # over the same connection, or over another one
 
 
+@pytest.mark.parametrize("reply", ["250 2.0.0 taken", "251 to be forwarded", "252 2.5.0 will try"])
+async def test_a_reply_of_success_at_the_end_is_sent(reply):
+    with mail_server(Script(DATA=reply)) as server:
+        async with EmailProvider(server.settings()) as provider:
+            assert await outcome_of(provider, mail()) == Sent(answer=reply)
+
+
 @pytest.mark.parametrize(
     ("turns", "kind", "reason"),
     [
@@ -621,7 +628,8 @@ def test_a_password_that_is_no_text_is_refused_and_does_not_show(monkeypatch):
     login = {"username": "shop", "password": {"env": "SMTP_PASSWORD"}}
     with pytest.raises(ConfigurationError) as caught:
         EmailProvider({"host": "mail.example.com", "sender": "shop@example.com"} | login)
-    assert caught.value.problems == ["password: wanted a secret in UTF-8, got another one in SMTP_PASSWORD"]
+    got = "another value in the environment variable SMTP_PASSWORD, which is not shown"
+    assert caught.value.problems == [f"password: wanted a secret in UTF-8, got {got}"]
 
 
 def test_certificates_that_cannot_be_read(tmp_path):

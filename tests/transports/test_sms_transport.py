@@ -10,7 +10,6 @@ import phonenumbers
 import pytest
 import trio
 from attempts import outcome_of
-from documented import answers_in_table, words_of
 from http_servers import DROP, HANG, HttpServer, Reply, Request, http_server
 from hypothesis import given, strategies as st
 from tls_certificate import Tls
@@ -18,7 +17,6 @@ from tls_certificate import Tls
 from actors.errors import ConfigurationError
 from actors.messages import SendNotification
 from actors.outcomes import Ambiguous, ChannelFault, DeadDestination, Permanent, Sent, Transient
-from actors.transports import sms
 from actors.transports.sms import SmsProvider, e164, status_callback
 
 ACCOUNT = "AC0123456789abcdef0123456789abcdef"
@@ -86,12 +84,6 @@ TABLE = [
     (Reply(400, {"code": 21211}, cut_off=True), Transient(reason="answer cut off")),
     (Reply(500, {"code": 20500}, cut_off=True), Ambiguous(reason="HTTP 500")),
 ]
-
-
-def test_each_answer_that_the_documentation_names_is_tested():
-    documented = answers_in_table(sms)
-    assert len(documented) >= 20
-    assert documented - words_of(*TABLE) == set()
 
 
 @pytest.mark.parametrize(("reply", "wanted"), TABLE)
@@ -353,7 +345,7 @@ def test_who_has_signed_a_callback():
     [
         ({"sender": None}, "sender: wanted sender or messaging_service, got none"),
         ({"messaging_service": "MG1"}, "sender: wanted sender or messaging_service, got both"),
-        ({"auth_token": ""}, "auth_token: wanted a secret that is not empty, got a value that is not shown"),
+        ({"auth_token": ""}, "auth_token: wanted a secret that is not empty, got an empty text"),
         (
             {"base_url": "http://api.example.com"},
             "base_url: wanted a URL such as https://api.example.com, and https unless it is on this machine, "

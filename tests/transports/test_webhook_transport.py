@@ -19,6 +19,7 @@ from hypothesis import given, strategies as st
 from standardwebhooks import Webhook, WebhookVerificationError
 from tls_certificate import Tls
 
+from actors.domain.attempts import UNSENT
 from actors.errors import ConfigurationError
 from actors.messages import SendNotification
 from actors.notifier import Notifier
@@ -110,6 +111,19 @@ async def test_an_endpoint_that_is_down_or_being_set_up(tls: Tls):
         outcome = await outcome_of(provider, event(server.url))
     assert (type(outcome), outcome.reason) == (Transient, "certificate of the server does not verify")
     assert server.requests == []
+
+
+async def test_who_finds_no_connection_free_has_made_no_attempt():
+    async with (
+        http_server([HANG]) as server,
+        provider_of(connections=1, connect_timeout=0.1) as provider,
+        trio.open_nursery() as nursery,
+    ):
+        nursery.start_soon(outcome_of, provider, event(server.url))
+        await server.hangs.wait()
+        assert await outcome_of(provider, event(server.url)) is UNSENT
+        nursery.cancel_scope.cancel()
+    assert len(server.requests) == 1
 
 
 async def test_a_timeout_leaves_nothing_behind():

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import base64
 import json
-import shutil
 import socket
 import subprocess
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -16,6 +14,7 @@ import pytest
 from attempts import outcome_of
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+from node_packages import node_with
 
 from actors.messages import SendNotification
 from actors.outcomes import DeadDestination, Permanent, Sent
@@ -24,7 +23,6 @@ from actors.transports.webpush import WebPushProvider
 pytestmark = pytest.mark.integration
 
 PACKAGE = "web-push-testing@1.2.2"
-INSTALL_PATIENCE_S = 120
 START = """
 const {PushApiModel} = require('web-push-testing/src/PushApiModel.js');
 const Server = require('web-push-testing/src/server.js');
@@ -64,11 +62,8 @@ class Browsers:
 
 @pytest.fixture(scope="module")
 def browsers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browsers]:
-    node, npm = shutil.which("node"), shutil.which("npm")
-    if node is None or npm is None:
-        pytest.skip("needs node and npm, to install the package web-push-testing")
     folder = tmp_path_factory.mktemp("node")
-    install(npm, folder)
+    node = node_with(PACKAGE, folder)
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port = listener.getsockname()[1]
@@ -81,14 +76,6 @@ def browsers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browsers]:
             there.close()
         finally:
             process.kill()
-
-
-def install(npm: str, folder: Path) -> None:
-    command = [npm, "install", "--no-audit", "--no-fund", "--ignore-scripts", "--prefix", str(folder), PACKAGE]
-    try:
-        subprocess.run(command, check=True, capture_output=True, timeout=INSTALL_PATIENCE_S)
-    except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
-        pytest.skip(f"the package web-push-testing cannot be installed: {error}")
 
 
 async def pushed(subscription: dict[str, Any], **more: Any) -> Any:

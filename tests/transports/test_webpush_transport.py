@@ -17,7 +17,6 @@ from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
-from documented import answers_in_table, words_of
 from http_servers import DROP, Reply, http_server
 from hypothesis import given, strategies as st
 from tls_certificate import Tls
@@ -25,7 +24,6 @@ from tls_certificate import Tls
 from actors.errors import ConfigurationError
 from actors.messages import SendNotification
 from actors.outcomes import Ambiguous, ChannelFault, DeadDestination, Permanent, Sent, Transient
-from actors.transports import webpush
 from actors.transports.webpush import (
     Refusals,
     Subscription,
@@ -145,12 +143,6 @@ TABLE = [
     (Reply(410, b"half", cut_off=True), DeadDestination(reason="HTTP 410")),
     (Reply(500, b"half", cut_off=True), Ambiguous(reason="HTTP 500")),
 ]
-
-
-def test_each_answer_that_the_documentation_names_is_tested():
-    documented = answers_in_table(webpush)
-    assert len(documented) >= 8
-    assert documented - words_of(*TABLE) == set()
 
 
 @pytest.mark.parametrize(("reply", "wanted"), TABLE)

@@ -8,9 +8,10 @@ from typing import get_args
 from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse, Response
 
+from actors.pipeline.orders import Served
 from actors.service.console.asked import Asked, read_asked, said_of
 from actors.service.console.gate import Visit
-from actors.service.console.letters import Done, done_of
+from actors.service.console.letters import Done, done_of, served_of
 from actors.service.console.rendering import address, now_of, render
 from actors.service.operations.bulk import RATE_MAX_PER_S, Action, Bulk, DryRun
 from actors.service.operations.dead_letters import DeadLetters
@@ -27,13 +28,14 @@ _DONE = {
 
 async def new_page(visit: Visit) -> Response:
     """Show what it would do, and ask for confirmation."""
-    return _dry_run(visit, _action(visit.query.get("action", "")), _sound(read_asked(visit.query)), {}, {})
+    action, asked = _action(visit.query.get("action", "")), _sound(read_asked(visit.query))
+    return _dry_run(visit, action, asked, served_of(visit.query), {}, {})
 
 
 async def start(visit: Visit) -> Response:
     """Begin it."""
     form = visit.form
-    action, asked = _action(form.get("action", "")), _sound(read_asked(form))
+    action, asked, served = _action(form.get("action", "")), _sound(read_asked(form)), served_of(form)
     texts = {"rate": form.get("rate", "").strip(), "why": form.get("why", "").strip()}
     rate_per_s = _rate(texts["rate"])
     problems = {}
@@ -42,9 +44,9 @@ async def start(visit: Visit) -> Response:
     if action == "discard" and not texts["why"]:
         problems["why"] = "Say why, for the audit trail."
     if rate_per_s is None or problems:
-        return _dry_run(visit, action, asked, texts, problems)
+        return _dry_run(visit, action, asked, served, texts, problems)
     bulk = _dead_letters(visit).start_bulk(
-        action, asked.filter, by=visit.who.name, why=texts["why"] or None, rate_per_s=rate_per_s
+        action, asked.filter, by=visit.who.name, why=texts["why"] or None, rate_per_s=rate_per_s, served=served
     )
     return RedirectResponse(address(f"/bulks/{bulk.id}", done="started"), 303)
 
@@ -82,14 +84,16 @@ class _Progress:
 
 
 def _progress(bulk: Bulk) -> _Progress:
-    handled = bulk.done + bulk.skipped + bulk.failed
+    handled = bulk.handled
     left_s = (bulk.total - handled) / bulk.rate_per_s if bulk.state == "running" else None
     return _Progress(handled, handled / bulk.total if bulk.total else 1.0, left_s)
 
 
-def _dry_run(visit: Visit, action: Action, asked: Asked, texts: dict[str, str], problems: dict[str, str]) -> Response:
+def _dry_run(
+    visit: Visit, action: Action, asked: Asked, served: Served, texts: dict[str, str], problems: dict[str, str]
+) -> Response:
     bounded = asked.up_to(now_of(visit.request))
-    dry: DryRun = _dead_letters(visit).dry_run(bounded.filter)
+    dry: DryRun = _dead_letters(visit).dry_run(bounded.filter, action, served=served)
     return render(
         visit,
         "bulk.html",
@@ -100,6 +104,7 @@ def _dry_run(visit: Visit, action: Action, asked: Asked, texts: dict[str, str], 
         until=bounded.filter.until,
         said=said_of(asked.filter),
         dry=dry,
+        served=served,
         groups=dry.groups[:GROUPS_SHOWN],
         groups_left=max(0, len(dry.groups) - GROUPS_SHOWN),
         texts={"rate": USUAL_RATE_PER_S, "why": ""} | texts,

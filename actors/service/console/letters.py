@@ -11,8 +11,9 @@ import msgspec
 from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse, Response
 
-from actors.errors import EditRefused
+from actors.errors import EditRefused, LetterServed
 from actors.messages import DeadLetterMessage, NotificationChannel, SendNotification
+from actors.pipeline.orders import Served
 from actors.policies.breaker.states import NOT_CLOSED
 from actors.service.console.asked import WINDOWS, read_asked, written
 from actors.service.console.gate import Visit
@@ -39,6 +40,9 @@ _DONE = {
     "retried": Done("It is being tried again, with a fresh set of attempts."),
     "edited": Done("Your changes are recorded, and it is being tried again with them."),
     "discarded": Done("It is discarded."),
+    "served": Done(
+        "Nothing was done: its recipient has been reached otherwise since, or is about to be. Look at it again.", "care"
+    ),
     "gone": Done("Nothing was done: it is no dead letter any more. Perhaps another operator was quicker.", "care"),
 }
 """By its word in an address; any other word there is never shown."""
@@ -103,7 +107,12 @@ async def notification_page(visit: Visit) -> Response:
 async def retry(visit: Visit) -> Response:
     """Try one again."""
     notification_id, why = _id(visit), visit.form.get("why", "").strip() or None
-    done = await _dead_letters(visit).retry(notification_id, by=visit.who.name, why=why)
+    try:
+        done = await _dead_letters(visit).retry(
+            notification_id, by=visit.who.name, why=why, served=served_of(visit.form)
+        )
+    except LetterServed:
+        return _redirect(notification_id, "served")
     return _redirect(notification_id, "retried" if done else "gone")
 
 
@@ -140,8 +149,14 @@ async def edit(visit: Visit) -> Response:
     if not problems:
         try:
             done = await _dead_letters(visit).retry(
-                notification_id, by=visit.who.name, edit=changes, why=texts["why"].strip() or None
+                notification_id,
+                by=visit.who.name,
+                edit=changes,
+                why=texts["why"].strip() or None,
+                served=served_of(visit.form),
             )
+        except LetterServed:
+            return _redirect(notification_id, "served")
         except EditRefused as refused:
             problems = {name: f"{problem[:1].upper()}{problem[1:]}." for name, problem in refused.problems.items()}
         else:
@@ -307,6 +322,11 @@ def _id(visit: Visit) -> str:
 
 def _redirect(notification_id: str, done: str) -> Response:
     return RedirectResponse(address("/dead-letters/notification", id=notification_id, done=done), 303)
+
+
+def served_of(said: Mapping[str, str]) -> Served:
+    """Return whether an address or a form wants those too that are served."""
+    return "include" if said.get("served") == "include" else "exclude"
 
 
 def _by(text: str) -> By | None:

@@ -94,7 +94,9 @@ def _step(event: NotificationEvent) -> Step:
             return Step(event.at, f"Suppressed: {event.reason}", "care")
         case NotificationRedriven():
             changed = [f"Changed {name.replace('_', ' ')} to {_short(value)}" for name, value in event.edit.items()]
-            return Step(event.at, f"Retried by {event.by or 'an unknown operator'}", lines=(*_why(event.why), *changed))
+            served = ["Also if it was served."] if event.include_served else []
+            details = (*_why(event.why), *served, *changed)
+            return Step(event.at, f"Retried by {event.by or 'an unknown operator'}", lines=details)
         case DeadLetterDiscarded():
             who = event.by or "the queue itself"
             return Step(event.at, f"Discarded by {who}", "bad", _why(event.reason))

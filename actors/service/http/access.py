@@ -149,7 +149,9 @@ class Access:
                 return HTTPException(429, text, {"Retry-After": str(math.ceil(wait))})
             if self._guesses.was_wrong(address, now):
                 fields = {"address": address}
-                logger.warning("unknown tokens: no others are looked at for a while", extra={"fields": fields})
+                logger.warning(
+                    "too many unknown tokens from an address: others are refused for a while", extra={"fields": fields}
+                )
         return HTTPException(401, "wanted a known token", {"WWW-Authenticate": "Bearer"})
 
     def begin_session(self, request: HTTPConnection, token: str) -> tuple[Principal, str] | None:

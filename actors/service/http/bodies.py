@@ -46,13 +46,21 @@ async def content_of(request: Request, values_max: int = VALUES_MAX) -> Any:
     try:
         content = msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
-        reason = str(error) if isinstance(error, msgspec.DecodeError) else "not UTF-8, or too deep"
+        reason = _reason_of(error)
         if _is_but_for_half_a_character(body):
             reason = NO_TEXT
         raise HTTPException(400, f"wanted JSON: {reason}") from None
     if (problem := problem_of_shape(content, values_max)) is not None:
         raise HTTPException(400, problem)
     return content
+
+
+def _reason_of(error: Exception) -> str:
+    """Return why a body is no JSON, in plain words."""
+    if not isinstance(error, msgspec.DecodeError):
+        return "not UTF-8, or too deep"
+    text = str(error).removeprefix("JSON is malformed: ")
+    return "it ends too early" if text == "Input data was truncated" else text
 
 
 async def body_of(request: Request, at_most: int, too_long: Exception) -> bytes:

@@ -13,13 +13,15 @@ status        code
 ============  ====  =====================================================================================
 accepted      202   it is in the store
 duplicate     202   the same was accepted before; nothing happens
-conflict      409   the id was accepted before, with something else in it
+conflict      409   the id was accepted before, with other content
 overloaded    429   as many notifications are pending as may be; `Retry-After` says when to send the same again
 invalid       422   `problems` says which fields, and what was wanted
 ============  ====  =====================================================================================
 
 An item alone is answered with its own code, a list with 202 when all its items are, else with 207. An event leads
-to several notifications; its result lists them.
+to several notifications; its result lists them, and has the worst of their statuses: one of them may be invalid, such
+as an SMS to what is no phone number, and the others be accepted. What can be no address is invalid where the transport
+of its channel would refuse it without asking anyone.
 """
 
 from __future__ import annotations
@@ -39,7 +41,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from actors.domain.ids import problem_of_id
-from actors.errors import IdempotencyConflict, Overloaded, UnknownChannel, Unstorable
+from actors.errors import NOT_ACCEPTED, IdempotencyConflict, InvalidRecipient, Overloaded, UnknownChannel, Unstorable
 from actors.messages import DomainEvent, NotificationChannel, SendNotification, in_words
 from actors.notifier import Notifier
 from actors.pipeline.event_bus import Submission
@@ -59,6 +61,8 @@ ITEM_VALUES_MAX = 10_000
 
 PROBLEMS_MAX = 10
 """Problems that an item is told of."""
+
+_A_CHANNEL = f"wanted one of {', '.join(NotificationChannel)}"
 
 HINTS_MAX = 10
 """Words of a request for which the nearest known one is looked for: that takes some 0.2 ms each."""
@@ -119,6 +123,7 @@ async def _receive(
         result["code"] = _CODES[result["status"]]
     waits = [result["retry_after"] for result in results if result["status"] == "overloaded"]
     service.metrics.count_overloaded(len(waits))
+    service.overload.count(len(waits), service.config.max_pending)
     headers = {"Retry-After": str(max(waits))} if waits else None
     if not is_list:
         return JSONResponse(results[0], results[0]["code"], headers)
@@ -192,7 +197,11 @@ def _converted(item: dict[Any, Any], kind: type[T], hints: _Hints) -> T:
     ]
     if len(strange) > PROBLEMS_MAX:
         problems.append(("", f"and {len(strange) - PROBLEMS_MAX:,} further unknown fields"))
-    problems += [(field.name, "wanted, and not there") for field in fields if field.required and field.name not in item]
+    problems += [
+        (field.name, f"{_wanted(field.type)}, got nothing")
+        for field in fields
+        if field.required and field.name not in item
+    ]
     try:
         converted = msgspec.convert(item, kind)
     except msgspec.ValidationError as error:
@@ -209,6 +218,19 @@ def _fields(kind: type[Any]) -> tuple[msgspec.structs.FieldInfo, ...]:
     return msgspec.structs.fields(kind)  # it looks at every annotation each time, for a millisecond
 
 
+@cache
+def _wanted(kind: Any) -> str:
+    """Return what is wanted of a field of this type."""
+    if kind is NotificationChannel:
+        return _A_CHANNEL
+    try:
+        msgspec.convert(object(), kind)
+    except msgspec.ValidationError as error:
+        found = re.match(r"Expected `([^`]+)`", str(error))
+        return "wanted a value" if found is None else f"wanted {in_words(found[1])}"
+    return "wanted a value"
+
+
 def _of_msgspec(text: str) -> tuple[str, str]:
     """Return the field and the problem of a message such as ``Expected `str`, got `int` - at `$.order_id```."""
     if (said_by_us := re.fullmatch(r"(\w+): (wanted .*)", text)) is not None:
@@ -222,7 +244,11 @@ def _of_msgspec(text: str) -> tuple[str, str]:
     if "missing required field" in what:
         return "", what
     if field in ("channel", "addresses") and "Invalid enum value" in what:
-        return field, f"wanted one of {', '.join(NotificationChannel)}"
+        return field, _A_CHANNEL
+    if what == "Invalid RFC3339 encoded datetime":
+        return field, "wanted a time such as 2026-01-31T12:00:00Z"
+    if what == "Invalid decimal string":
+        return field, "wanted a number"
     if (wrong := re.fullmatch(r"Expected `(.+)`, got `(.+)`", what)) is not None:
         return field, f"wanted {in_words(wrong[1])}, got {in_words(wrong[2])}"
     return field, what if "`" not in what and "'" not in what else "not a value that fits"
@@ -265,7 +291,7 @@ def _submit_notification(notifier: Notifier, command: SendNotification) -> _Answ
         outcome: Acceptance | Exception
         try:
             outcome = await accepted
-        except (IdempotencyConflict, UnknownChannel, Overloaded, Unstorable) as error:
+        except NOT_ACCEPTED as error:
             outcome = error
         return _of(Submission(command, outcome))
 
@@ -284,21 +310,32 @@ def _submit_event(notifier: Notifier, event: Any) -> _Answer:
     return answer
 
 
+_UNSTORABLE = (
+    "cannot be stored so that it comes back unchanged; wanted text, numbers of at most 64 bits, true, false, null, and "
+    "lists and objects of these"
+)
+
+
 def _of(submission: Submission) -> Result:
     """Return the outcome of a command."""
     notification_id, answer = submission.command.notification_id, submission.answer
     match answer:
         case IdempotencyConflict():
-            problems = [{"field": "notification_id", "problem": "known already, with something else in it"}]
+            others = f" ({', '.join(answer.differs)})" if answer.differs else ""
+            what = f"accepted before with other content{others}; wanted the same as then, or a new id"
+            problems = [{"field": "notification_id", "problem": what}]
             return _result("conflict", notification_id=notification_id, problems=problems)
         case UnknownChannel():
-            problems = [{"field": "channel", "problem": "not a channel that this service has"}]
+            problems = [{"field": "channel", "problem": str(answer)}]
+            return _result("invalid", notification_id=notification_id, problems=problems)
+        case InvalidRecipient():
+            problems = [{"field": "recipient", "problem": str(answer)}]
             return _result("invalid", notification_id=notification_id, problems=problems)
         case Overloaded():
             return _overloaded(answer, notification_id=notification_id)
         case Unstorable():
             of_id = problem_of_id(notification_id)
-            what = "not one that could be stored and read again as it is" if of_id is None else of_id
+            what = _UNSTORABLE if of_id is None else of_id
             problems = [{"field": "" if of_id is None else "notification_id", "problem": what}]
             return _result("invalid", notification_id=notification_id, problems=problems)
         case Exception():

@@ -7,10 +7,12 @@
     GET  /api/dead-letters/groups           ?by=reason|channel|recipient, and the filter
     GET  /api/dead-letters/{id}             all that is known of one notification, whatever its state
     POST /api/dead-letters/{id}/retry       {"why": …, "edit": {"recipient": …, "subject": …, "message": …,
-                                            "metadata": {…}, "expires_after": seconds}}; both may be left out
+                                            "metadata": {…}, "expires_after": seconds},
+                                            "served": "exclude"|"include"}; all may be left out
     POST /api/dead-letters/{id}/discard     {"why": …}
     POST /api/dead-letters/bulk             {"action": "retry"|"discard", "filter": {…}, "rate": "10/s", "why": …,
-                                            "dry_run": true}; the filter {} is for all of them
+                                            "served": "exclude"|"include", "dry_run": true}; the filter {} is for all
+                                            of them
     GET  /api/bulks                         the runs of this process, newest first
     GET  /api/bulks/{id}
     POST /api/bulks/{id}/cancel
@@ -22,7 +24,9 @@
 Times are as RFC 3339 has them, or say how long ago (``2h``). An answer of 200 or 202 comes when what was done is
 durable. What cannot be read is answered by 422 and all that is wrong,
 ``{"problems": ["limit: wanted …, got 'many'"]}``; a retry or discard of what is no dead letter (any more) by 409, or by
-404 where the id is unknown.
+404 where the id is unknown. A dead letter with ``"served": true`` has a fallback that was delivered or is under way:
+its retry is answered by 409, and a bulk retry leaves it out (``"left_out"`` says how many), unless they ask for
+``"served": "include"``.
 """
 
 from __future__ import annotations
@@ -39,9 +43,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from actors.errors import ConfigurationError, EditRefused, UnknownChannel
+from actors.errors import ConfigurationError, EditRefused, LetterServed, UnknownChannel
 from actors.messages import NotificationChannel
 from actors.notifier import BreakerOverride
+from actors.pipeline.orders import Served
 from actors.service.http.access import Role, require
 from actors.service.http.bodies import SETTINGS_VALUES_MAX, content_of
 from actors.service.operations import json as documents
@@ -95,6 +100,7 @@ class _Retry(Settings):
 
     why: Text | None = None
     edit: dict[str, Any] | None = None
+    served: Served = "exclude"
 
 
 class _Discard(Settings):
@@ -108,6 +114,7 @@ class _Bulk(Settings):
     filter: FilterSettings
     rate: _Pace = Rate(10, 1)
     why: Text | None = None
+    served: Served = "exclude"
     dry_run: bool = False
 
 
@@ -177,7 +184,7 @@ async def _groups(request: Request) -> Response:
 async def _show(request: Request) -> Response:
     timeline = await _letters(request).show(request.path_params["id"])
     if timeline is None:
-        raise HTTPException(404, "nothing is known of such a notification, or nothing any more")
+        raise HTTPException(404, "no notification with this id is known, or it is no longer known")
     return _json(documents.of_timeline(timeline))
 
 
@@ -185,7 +192,11 @@ async def _retry(request: Request) -> Response:
     who, body = require(request, Role.OPERATOR), await _body(request, _Retry)
     notification_id = request.path_params["id"]
     try:
-        done = await _letters(request).retry(notification_id, by=who.name, edit=body.edit, why=body.why)
+        done = await _letters(request).retry(
+            notification_id, by=who.name, edit=body.edit, why=body.why, served=body.served
+        )
+    except LetterServed as served:
+        raise HTTPException(409, str(served)) from None
     except EditRefused as refused:
         problems = [f"edit.{field}: {problem}" for field, problem in refused.problems.items()]
         raise ConfigurationError(problems) from None
@@ -204,8 +215,12 @@ async def _done(request: Request, notification_id: str, what: str, done: bool) -
         return _json({"id": notification_id, what: True})
     timeline = await _letters(request).show(notification_id)
     if timeline is None:
-        raise HTTPException(404, "nothing is known of such a notification, or nothing any more")
-    raise HTTPException(409, f"it is no dead letter (any more), but {timeline.state}")
+        raise HTTPException(404, "no notification with this id is known, or it is no longer known")
+    state = _IN_WORDS.get(timeline.state, f"was {timeline.state}")
+    raise HTTPException(409, f"wanted a dead letter, got a notification that {state}")
+
+
+_IN_WORDS = {"in flight": "is in flight", "ended": "has ended", "dead letter": "was none a moment ago"}
 
 
 # ── bulk runs ───────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -217,10 +232,15 @@ async def _start_bulk(request: Request) -> Response:
     if body.dry_run:
         # With this filter a run is about those that were shown, and not about what has come since.
         bounded = filter if filter.until is not None else replace(filter, until=_now(request))
-        return _json(documents.of_dry_run(letters.dry_run(bounded), bounded))
+        dry = letters.dry_run(bounded, body.action, served=body.served)
+        return _json(documents.of_dry_run(dry, bounded))
     if body.action == "discard" and body.why is None:
         raise ConfigurationError(["why: wanted the reason of a discard, got nothing"])
-    bulk = letters.start_bulk(body.action, filter, by=who.name, why=body.why, rate_per_s=body.rate.per_second)
+    if body.action == "discard" and body.served == "include":
+        raise ConfigurationError(["served: wanted it only with the action retry; a discard takes all that fit"])
+    bulk = letters.start_bulk(
+        body.action, filter, by=who.name, why=body.why, rate_per_s=body.rate.per_second, served=body.served
+    )
     return _json(documents.of_bulk(bulk), HTTPStatus.ACCEPTED)
 
 
@@ -242,7 +262,7 @@ async def _cancel_bulk(request: Request) -> Response:
 def _bulk_of(request: Request) -> Any:
     bulk = _letters(request).bulk(request.path_params["id"])
     if bulk is None:
-        raise HTTPException(404, "there is no such bulk run, or not since this process started")
+        raise HTTPException(404, "no bulk run of this name has been started since this process was")
     return bulk
 
 

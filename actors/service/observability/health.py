@@ -65,6 +65,7 @@ async def health(request: Request) -> Response:
         },
         "store": service.config.store_kind,
         "in_flight": service.notifier.in_flight,
+        "pending": _pending(service),
         "breakers": breakers_of(service.notifier.pipeline),
         "faults": [
             {"channels": list(fault.channel), "provider": fault.provider, "injects": sorted(fault.injects)}
@@ -72,6 +73,18 @@ async def health(request: Request) -> Response:
         ],
     }
     return JSONResponse(answer, 200 if is_ready else 503)
+
+
+def _pending(service: Any) -> dict[str, Any]:
+    """Return how many notifications have not ended, and how many may be so."""
+    at_providers = sum(stages.in_flight for stages in service.notifier.pipeline.wiring.stages.values())
+    in_flight = service.notifier.in_flight
+    return {
+        "at_providers": at_providers,
+        "waiting": max(0, in_flight - at_providers),  # a hedge is at a provider as well
+        "at_most": service.config.max_pending,
+        "overloaded": service.overload.is_on,
+    }
 
 
 async def live(_request: Request) -> Response:

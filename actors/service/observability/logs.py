@@ -45,15 +45,15 @@ events = logging.getLogger("retrylab.events")
 
 LEVEL_OF = {
     NotificationFailed: logging.INFO,
-    NotificationMovedToDeadLetter: logging.WARNING,
+    NotificationMovedToDeadLetter: logging.ERROR,
     NotificationSuppressed: logging.INFO,
     NotificationRedriven: logging.INFO,
     DeadLetterDiscarded: logging.INFO,
     DuplicateIgnored: logging.INFO,
     BreakerTransitioned: logging.WARNING,
-    ActorFailed: logging.ERROR,
 }
-"""The level of a type of event; that of any other is debug."""
+"""The level of a type of event; that of any other is debug, also of an actor that failed: who supervises it has logged
+that, with the place. See also :func:`level_of`."""
 
 _LOGGED: dict[type, tuple[str, ...]] = {
     NotificationSent: ("attempt", "provider"),
@@ -68,6 +68,9 @@ _LOGGED: dict[type, tuple[str, ...]] = {
     ActorFailed: ("actor", "error", "decision"),
 }
 """What the log says of each type of event; nothing else of it, see above."""
+
+_SAID_BY_EVENTS = frozenset({"actors.pipeline.dead_letter_queue"})
+"""Loggers of what the events of this log say as well, and with fields."""
 
 _HIDDEN = "…"
 
@@ -106,6 +109,8 @@ def set_up(config: LogsConfig, stream: TextIO | None = None) -> logging.Handler:
     as_json = config.format == "json" or (config.format == "auto" and not stream.isatty())
     handler = logging.StreamHandler(stream)
     handler.setFormatter(JsonFormatter() if as_json else TextFormatter())
+    if config.level != "debug":
+        handler.addFilter(lambda record: record.name not in _SAID_BY_EVENTS)
     root = logging.getLogger()
     for old in root.handlers[:]:
         if isinstance(old.formatter, _Formatter):
@@ -119,9 +124,16 @@ def set_up(config: LogsConfig, stream: TextIO | None = None) -> logging.Handler:
 
 def log_event(event: RecordedEvent) -> None:
     """Log an event, if events of its type are to be."""
-    level = LEVEL_OF.get(type(event), logging.DEBUG)
+    level = level_of(event)
     if events.isEnabledFor(level):
         events.log(level, type(event).__name__, extra={"fields": fields_of(event)})
+
+
+def level_of(event: RecordedEvent) -> int:
+    """Return the level at which an event is logged."""
+    if isinstance(event, NotificationFailed) and event.given_up == event.reason:
+        return logging.DEBUG  # the line of its dead letter follows, for the same reason
+    return LEVEL_OF.get(type(event), logging.DEBUG)
 
 
 def log_end(error: BaseException) -> None:

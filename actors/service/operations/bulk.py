@@ -11,8 +11,9 @@ from typing import Any, Literal, TypeAlias
 
 import trio
 
-from actors.errors import RetrylabError
+from actors.errors import LetterServed, RetrylabError
 from actors.messages import DeadLetterMessage
+from actors.pipeline.orders import Served
 from actors.service.operations.queries import Filter, Group
 
 logger = logging.getLogger(__name__)
@@ -34,6 +35,9 @@ class DryRun:
     """What a bulk run would be about if it started now."""
 
     count: int
+    left_out: int
+    """How many fit as well, and would be left out as they are served."""
+
     groups: Sequence[Group]
     """By reason, the largest first."""
 
@@ -56,7 +60,8 @@ class Bulk:
     """How many are started a second at the most."""
 
     total: int
-    """How many dead letters fitted when it started; those that come later are none of its business."""
+    """How many dead letters fitted when it started, with those that are left out; those that come later are none of its
+    business."""
 
     started_at: datetime
     _note_cancel: Any = field(repr=False)
@@ -68,10 +73,21 @@ class Bulk:
     skipped: int = 0
     """How many were dead letters no more when their turn came."""
 
+    served: Served = "exclude"
+    """Whether a retry takes those too that are served."""
+
+    left_out: int = 0
+    """How many are left where they are, since they are served."""
+
     failed: int = 0
     state: Literal["running", "finished", "cancelled"] = "running"
     ended_at: datetime | None = None
     cancelled_by: str | None = None
+
+    @property
+    def handled(self) -> int:
+        """How many it has come to."""
+        return self.done + self.skipped + self.left_out + self.failed
 
     def cancel(self, by: str | None) -> bool:
         """Let it end before its time; what it has not started stays. Tell whether it was still running."""
@@ -110,6 +126,8 @@ class Bulk:
     ) -> None:
         try:
             was_one = await do(notification_id)
+        except LetterServed:  # since the run began
+            self.left_out += 1
         except RetrylabError as error:
             self.failed += 1
             logger.error("bulk %s %s: %r has failed: %s", self.action, self.id, notification_id, error)

@@ -16,7 +16,7 @@ from __future__ import annotations
 import functools
 import secrets
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, get_args
 
@@ -38,6 +38,7 @@ from actors.pipeline.dead_letter_queue import (
     SubmitDiscard,
     SubmitRedrive,
 )
+from actors.pipeline.orders import Served
 from actors.service.operations.bulk import RATE_MAX_PER_S, Action, Bulk, DryRun
 from actors.service.operations.queries import ALL, By, Filter, Group, Page, grouped, paged
 from actors.service.operations.timeline import Timeline, timeline
@@ -108,6 +109,7 @@ class DeadLetters:
         by: str | None,
         edit: Mapping[str, Any] | None = None,
         why: str | None = None,
+        served: Served = "exclude",
     ) -> bool:
         """Try a notification again with a fresh set of attempts; return whether it was a dead letter, once that is so.
 
@@ -119,13 +121,17 @@ class DeadLetters:
             by: who asks for it.
             edit: fields to change first, of :data:`actors.pipeline.editing.EDITABLE`; what is not in it stays.
             why: the reason, for the record.
+            served: ``include`` to try it also if it is served: its fallback was delivered or is under way, so its
+                recipient may be reached twice.
 
         Raises:
+            LetterServed: it is served, and that is not included; nothing has happened.
+            ValueError: `served` is something else.
             EditRefused: it cannot be edited so; nothing has happened.
             NotifierClosed: the notifier is closed.
             StoreFailed: it cannot be made durable.
         """
-        order = RedriveDeadLetter(notification_id=notification_id, by=by, why=why)
+        order = RedriveDeadLetter(notification_id=notification_id, by=by, why=why, served=_served(served))
         answer: Future[bool] = self._future()
         self._tell(SubmitRedrive(order, NO_METADATA if edit is None else FrozenDict(edit), answer))
         self._notifier.bus.track(answer)
@@ -167,13 +173,28 @@ class DeadLetters:
 
     # ── bulk ────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def dry_run(self, filter: Filter) -> DryRun:
-        """Return what a bulk run over this filter would be about; nothing happens."""
-        letters = [*self._fitting(filter)]
-        return DryRun(len(letters), grouped(letters, "reason"), letters[:SAMPLE])
+    def dry_run(self, filter: Filter, action: Action = "discard", *, served: Served = "exclude") -> DryRun:
+        """Return what a bulk run over this filter would be about; nothing happens.
 
-    def start_bulk(self, action: Action, filter: Filter, *, by: str | None, why: str | None, rate_per_s: float) -> Bulk:
-        """Retry or discard all dead letters that fit now, in their order.
+        Args:
+            filter: which dead letters.
+            action: what it would do with each; a retry leaves out those that are served.
+            served: ``include``: that it does not.
+        """
+        letters, left_out = _taken(self._fitting(filter), action, served)
+        return DryRun(len(letters), left_out, grouped(letters, "reason"), letters[:SAMPLE])
+
+    def start_bulk(
+        self,
+        action: Action,
+        filter: Filter,
+        *,
+        by: str | None,
+        why: str | None,
+        rate_per_s: float,
+        served: Served = "exclude",
+    ) -> Bulk:
+        """Retry or discard all dead letters that fit now, in their order. A retry leaves out those that are served.
 
         Args:
             action: what to do with each.
@@ -181,15 +202,17 @@ class DeadLetters:
             by: who asks for it.
             why: the reason, for the record; a discard without one says ``bulk discard``.
             rate_per_s: how many to start a second at the most, above 0 and up to :data:`RATE_MAX_PER_S`.
+            served: ``include`` to retry also those that are served: whose fallback was delivered or is under way.
 
         Raises:
-            ValueError: there is no such action, or the rate is out of range.
+            ValueError: there is no such action, the rate is out of range, or `served` is something else.
         """
         if action not in get_args(Action):
             raise ValueError(f"action: wanted one of {', '.join(get_args(Action))}, got {action!r}")
         if not 0 < rate_per_s <= RATE_MAX_PER_S:
             raise ValueError(f"rate_per_s: wanted a number above 0 and up to {RATE_MAX_PER_S:g}, got {rate_per_s!r}")
-        left = deque(letter.notification_id for letter in self._fitting(filter))
+        letters, left_out = _taken(self._fitting(filter), action, served)
+        left = deque(letter.notification_id for letter in letters)
         bulk = Bulk(
             id=secrets.token_hex(4),
             action=action,
@@ -197,13 +220,16 @@ class DeadLetters:
             by=by,
             why=why,
             rate_per_s=rate_per_s,
-            total=len(left),
+            total=len(left) + left_out,
+            served=served,
+            left_out=left_out,
             started_at=self._now,
             _note_cancel=self._note_cancel,
             _left=left,
         )
         # What may raise comes first, so that no run is known that does not run.
-        self._note(f"bulk {action}", by, f"{filter} ({len(left):,} dead letters, run {bulk.id})", why)
+        others = "" if served == "exclude" else ", served ones too"
+        self._note(f"bulk {action}", by, f"{filter} ({len(left):,} dead letters{others}, run {bulk.id})", why)
         self._nursery.start_soon(self._run, bulk)
         self._forget_old_bulks()
         self._bulks[bulk.id] = bulk
@@ -220,7 +246,7 @@ class DeadLetters:
     async def _run(self, bulk: Bulk) -> None:
         """Have a bulk run work through its letters, until it has ended."""
         if bulk.action == "retry":
-            await bulk.run(functools.partial(self.retry, by=bulk.by, why=bulk.why))
+            await bulk.run(functools.partial(self.retry, by=bulk.by, why=bulk.why, served=bulk.served))
         else:
             await bulk.run(functools.partial(self.discard, by=bulk.by, why=bulk.why or "bulk discard"))
         bulk.ended_at = self._now
@@ -270,6 +296,21 @@ class DeadLetters:
             self._notifier.pipeline.dead_letter_queue.tell(message)
         except pykka.ActorDeadError:
             raise NotifierClosed from None
+
+
+def _taken(fitting: Iterable[DeadLetterMessage], action: Action, served: Served) -> tuple[list[DeadLetterMessage], int]:
+    """Return which of the dead letters that fit a bulk run takes, and how many it leaves out as they are served."""
+    letters = [*fitting]
+    if action == "discard" or _served(served) == "include":
+        return letters, 0
+    taken = [letter for letter in letters if not letter.served]
+    return taken, len(letters) - len(taken)
+
+
+def _served(value: Served) -> Served:
+    if value not in get_args(Served):
+        raise ValueError(f"served: wanted one of {', '.join(get_args(Served))}, got {value!r}")
+    return value
 
 
 async def done(effect: Effect | None) -> None:

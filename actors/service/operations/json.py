@@ -33,7 +33,7 @@ def of_letter(letter: DeadLetterMessage) -> Document:
         "channel": letter.channel,
         **parts_of(letter.command, "recipient", "user", "subject"),
         "reason": letter.failure_reason,
-        **parts_of(letter, "attempts", "requested_at", "first_failure", "last_failure", "moved_at", "edits"),
+        **parts_of(letter, "attempts", "requested_at", "first_failure", "last_failure", "moved_at", "edits", "served"),
     }
 
 
@@ -96,6 +96,7 @@ def of_dry_run(dry_run: DryRun, filter: Filter) -> Document:
         "dry_run": True,
         "filter": of_filter(filter),
         "count": dry_run.count,
+        "left_out": dry_run.left_out,
         "groups": [of_group(group) for group in dry_run.groups],
         "sample": [of_letter(letter) for letter in dry_run.sample],
     }
@@ -104,7 +105,7 @@ def of_dry_run(dry_run: DryRun, filter: Filter) -> Document:
 def of_bulk(bulk: Bulk) -> Document:
     """Return a bulk run, and how far it is."""
     named = {"bulk": bulk.id, "action": bulk.action, "filter": of_filter(bulk.filter)}
-    counts = parts_of(bulk, "by", "why", "rate_per_s", "total", "done", "skipped", "failed")
+    counts = parts_of(bulk, "by", "why", "rate_per_s", "served", "total", "done", "skipped", "left_out", "failed")
     return named | counts | parts_of(bulk, "state", "cancelled_by", "started_at", "ended_at")
 
 

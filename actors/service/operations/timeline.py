@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from actors.domain.audit import AuditEntry
-from actors.domain.delivery import dead_letter_after, state_after
+from actors.domain.delivery import dead_letter_after, noted, state_after
 from actors.domain.store import Store
 from actors.messages import (
     DeadLetterDiscarded,
@@ -71,6 +71,7 @@ async def timeline(store: Store, notification_id: str, now_ns: int) -> Timeline 
     match history.events[-1]:
         case NotificationMovedToDeadLetter() as moved:
             state, letter = "dead letter", dead_letter_after(history.command, history.events, moved)
+            letter = noted(letter, store.is_served(notification_id))
         case NotificationSent():
             state = "sent"
         case NotificationSuppressed():

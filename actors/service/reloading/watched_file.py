@@ -83,7 +83,7 @@ class WatchedFile(Generic[T]):
         for problem in problems:
             logger.error("%s", problem)
         if problems:
-            logger.error("%s: what was there before holds in place of what cannot be used", self.path)
+            logger.error("%s: not used; what was read before still holds", self.path)
         else:
             logger.info("%s: read again", self.path)
         return problems

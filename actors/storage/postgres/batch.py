@@ -10,7 +10,7 @@ must lock the same row, so of a commit and a take-over one is wholly before the 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from actors.domain.audit import AuditEntry
@@ -33,7 +33,7 @@ from actors.storage.memory import Entry
 from actors.storage.postgres import marks
 from actors.storage.postgres.connection import Sql, columns
 from actors.storage.postgres.marks import Mark
-from actors.storage.postgres.reading import Shared, read_shared
+from actors.storage.postgres.reading import IS_SERVED, Shared, read_shared
 from actors.storage.postgres.settings import Setting, named, setting_of, write_change, write_suppressions
 
 with needs("postgres"):
@@ -60,6 +60,8 @@ class Change(Promise):
         "has_history",
         "kept_history",
         "number",
+        "request_id",
+        "was_marked",
         "written",
     )
 
@@ -76,8 +78,12 @@ class Change(Promise):
         """The command as it was accepted, where it is requested, or its history is kept."""
         self.kept_history = b""
         """All that happened to it, where it ends and that is to be kept."""
+        self.request_id: str | None = None
+        """Of which request it is, where others of that may be served by it, or no longer are."""
         self.dead_since_ns = 0
         """When it was dead-lettered, as far as is known here, where it is redriven or discarded."""
+        self.was_marked = False
+        """Whether its notification has a mark until then."""
         self.has_history = True
         """Whether there may be anything in `history` that its end deletes."""
         self.entry: Entry | None = None
@@ -89,7 +95,7 @@ class Change(Promise):
 class Batch:
     """The changes of one transaction."""
 
-    __slots__ = ("keys", "number", "overtaken", "promises", "shared", "turns", "unsure")
+    __slots__ = ("keys", "number", "overtaken", "promises", "served", "shared", "turns", "unsure")
 
     def __init__(self) -> None:
         self.number = 0
@@ -105,21 +111,22 @@ class Batch:
         """Settings that its changes leave as they are where people have set them, perhaps at another node."""
         self.shared: Shared | None = None
         """The current state of what those changes were about, and of these settings."""
-
-    @property
-    def size(self) -> int:
-        """How many changes it has."""
-        return len(self.promises)
+        self.served: dict[str, bool] = {}
+        """Which dead letters of the requests that it is about are served, and which are not."""
 
     def add(self, change: Change) -> None:
         """Take a change in."""
         self.promises.append(change)
         change.number = len(self.promises)
+        notification_id = change.event.notification_id
         turn = self.turns[-1]
-        if change.event.notification_id in turn.ids:
+        if notification_id in turn.ids:
             turn = _Turn()
             self.turns.append(turn)
+        turn.ids.add(notification_id)
         turn.add(change)
+        if change.was_marked:
+            turn.marks[notification_id] = None
 
     def note(self, entry: AuditEntry) -> Promise:
         """Take in an entry of the audit trail that is about no event; return the promise that it is durable."""
@@ -132,10 +139,6 @@ class Batch:
         """Take in what is to be written before an attempt."""
         self.promises.append(mark)
         self.turns[-1].marks[mark.notification_id] = mark
-
-    def take_mark_away(self, notification_id: str) -> None:
-        """Take in that an attempt has ended."""
-        self.turns[-1].marks[notification_id] = None
 
     def change(self, change: SettingsChange) -> Promise:
         """Take in a change of settings; return the promise that it is durable."""
@@ -162,7 +165,7 @@ class Batch:
                 if not _was_made(sql, token, self.number, lease_s):
                     raise Fenced
                 return bool(self.keys)
-            self.overtaken, self.unsure, self.shared = {}, set(), None
+            self.overtaken, self.unsure, self.shared, self.served = {}, set(), None, {}
             base = row[0] * CHANGES_A_BATCH
             for turn in self.turns:
                 turn.write(sql, self, token, base, remember_ids_ns)
@@ -170,7 +173,7 @@ class Batch:
                 ids = {change.event.notification_id for change in self.overtaken}
                 settings = self.unsure | {setting_of(change.command) for change in self.overtaken}
                 self.shared = read_shared(sql, ids, settings)
-        return bool(self.keys)
+        return bool(self.keys or self.served)
 
 
 def _was_made(sql: Sql, token: int, number: int, lease_s: float) -> bool:
@@ -208,7 +211,6 @@ class _Turn:
     def add(self, change: Change) -> None:
         """Take a change in."""
         kind = type(change.event)
-        self.ids.add(change.event.notification_id)
         if kind is NotificationRequested:
             self.requested.append(change)
         elif kind in _ENDS:
@@ -262,11 +264,29 @@ class _Turn:
             (token, change.event.notification_id, None, None) for change in (*self.moved, *taken, *discarded)
         ]
         shared += [(token, None, *named(setting)) for setting in settings]
+        served = self._write_requests(sql, [change for change in self._of_requests() if change not in batch.overtaken])
+        batch.served.update(served)
+        shared += [(token, notification_id, None, None) for notification_id in served]
         if shared:
             sql.execute(_SHARE, columns(shared))
         if self.marks:
             marks.write(sql, [mark for mark in self.marks.values() if mark is not None])
             marks.take_away(sql, [each for each, mark in self.marks.items() if mark is None])
+
+    def _of_requests(self) -> Iterator[Change]:
+        kinds = (self.requested, self.ended, self.moved, self.redriven, self.discarded)
+        return (change for changes in kinds for change in changes if change.request_id is not None)
+
+    def _write_requests(self, sql: Sql, changes: Sequence[Change]) -> dict[str, bool]:
+        """Note what was delivered for its request; return of the dead letters of these requests which are served."""
+        if not changes:
+            return {}
+        delivered = sorted({each.request_id or "" for each in changes if type(each.event) is NotificationSent})
+        if delivered:
+            sql.execute(_DELIVERED, {"requests": delivered})
+        return dict(
+            sql.execute(_LETTERS_OF, {"requests": sorted({each.request_id or "" for each in changes})}).fetchall()
+        )
 
     def _write_requested(self, sql: Sql, batch: Batch, token: int, base: int, remember_ids_ns: int) -> None:
         # In the order of their ids, so that two nodes with the same ones never wait for each other.
@@ -280,6 +300,7 @@ class _Turn:
                     "at_ns": [change.at_ns for change in left],
                     "commands": [change.written for change in left],
                     "requested": [encode_event(change.event) for change in left],
+                    "request_ids": [change.request_id for change in left],
                     "token": token,
                     "remember_ids_ns": remember_ids_ns,
                 },
@@ -309,6 +330,7 @@ class _Turn:
             "ids": _ids(changes),
             "at_ns": [change.at_ns for change in changes],
             "dead_since_ns": [change.dead_since_ns for change in changes],
+            "served_too": [not _is_unserved_only(change.event) for change in changes],
             "token": token,
         }
         found = {notification_id for (notification_id,) in sql.execute(update, values).fetchall()}
@@ -319,19 +341,22 @@ class _Turn:
 
 
 _ACCEPT = """
-    INSERT INTO notifications AS known (notification_id, seq, state, owner, at_ns, command, requested)
-    SELECT notification_id, seq, 'open', %(token)s, at_ns, command, requested
-    FROM unnest(%(ids)b::text[], %(seqs)b::bigint[], %(at_ns)b::bigint[], %(commands)b::bytea[], %(requested)b::bytea[])
-        AS new (notification_id, seq, at_ns, command, requested)
+    INSERT INTO notifications AS known (notification_id, seq, state, owner, at_ns, command, requested, request_id)
+    SELECT notification_id, seq, 'open', %(token)s, at_ns, command, requested, request_id
+    FROM unnest(%(ids)b::text[], %(seqs)b::bigint[], %(at_ns)b::bigint[], %(commands)b::bytea[], %(requested)b::bytea[],
+        %(request_ids)b::text[]) AS new (notification_id, seq, at_ns, command, requested, request_id)
     ON CONFLICT (notification_id) DO UPDATE SET seq = excluded.seq, state = 'open', owner = excluded.owner, via = 0,
-        at_ns = excluded.at_ns, command = excluded.command, requested = excluded.requested
+        at_ns = excluded.at_ns, command = excluded.command, requested = excluded.requested,
+        request_id = excluded.request_id, served = false
     WHERE known.state = 'ended' AND known.at_ns <= excluded.at_ns - %(remember_ids_ns)s
     RETURNING notification_id
 """
-_REDRIVE = """
+_REDRIVE = f"""
     UPDATE notifications AS known SET state = 'open', owner = %(token)s, via = 0, at_ns = done.at_ns
-    FROM unnest(%(ids)b::text[], %(at_ns)b::bigint[], %(dead_since_ns)b::bigint[]) AS done (id, at_ns, dead_since_ns)
+    FROM unnest(%(ids)b::text[], %(at_ns)b::bigint[], %(dead_since_ns)b::bigint[], %(served_too)b::boolean[])
+        AS done (id, at_ns, dead_since_ns, served_too)
     WHERE known.notification_id = done.id AND known.state = 'dead' AND known.at_ns = done.dead_since_ns
+        AND (done.served_too OR NOT {IS_SERVED})
     RETURNING known.notification_id
 """
 _DISCARD = """
@@ -360,10 +385,27 @@ _CLOSE = """
         ended_ns = excluded.ended_ns, command = excluded.command, events = excluded.events
 """
 _AUDIT = "INSERT INTO audit SELECT * FROM unnest(%b::bigint[], %b::text[], %b::bigint[], %b::bytea[])"
+_DELIVERED = """
+    UPDATE notifications SET served = true
+    WHERE notification_id IN (
+        SELECT notification_id FROM notifications
+        WHERE NOT served AND (notification_id = ANY(%(requests)s) OR request_id = ANY(%(requests)s))
+        ORDER BY notification_id FOR UPDATE
+    )
+"""
+_LETTERS_OF = f"""
+    SELECT notification_id, {IS_SERVED} FROM notifications AS known
+    WHERE state = 'dead' AND (notification_id = ANY(%(requests)s) OR request_id = ANY(%(requests)s))
+"""
 _SHARE = """
     INSERT INTO changes (token, notification_id, kind, name)
     SELECT * FROM unnest(%b::bigint[], %b::text[], %b::text[], %b::bytea[])
 """
+
+
+def _is_unserved_only(event: NotificationEvent) -> bool:
+    """Tell whether this is a redrive that nobody has asked for if the letter is served."""
+    return isinstance(event, NotificationRedriven) and not event.include_served
 
 
 def _all_ours(done: psycopg.Cursor[Any], ids: Sequence[str]) -> None:

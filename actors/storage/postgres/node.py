@@ -17,7 +17,7 @@ from actors.storage.memory import Entry
 from actors.storage.postgres import marks
 from actors.storage.postgres.batch import Fenced
 from actors.storage.postgres.connection import Sql
-from actors.storage.postgres.reading import Shared, entries, read_shared
+from actors.storage.postgres.reading import IS_SERVED, Shared, entries, read_shared
 from actors.storage.postgres.settings import Setting, setting_named
 
 TAKEN_AT_ONCE = 1_000
@@ -44,6 +44,9 @@ class State(NamedTuple):
 
     settings: dict[Setting, bytes | None]
     """What is set, in writing."""
+
+    requests: list[tuple[str, str | None, bool]]
+    """Of notifications that are fallbacks, or served: of which request each is, and whether it is served."""
 
     cautions: dict[str, Caution]
     """What is known of all that it has taken over, by notification."""
@@ -125,11 +128,18 @@ def load(sql: Sql, token: int) -> State:
         settings = sql.execute("SELECT kind, name, value FROM settings").fetchall()
         own = sql.execute("SELECT notification_id FROM notifications WHERE state = 'open' AND owner = %s", (token,))
         cautions = marks.cautions(sql, [notification_id for (notification_id,) in own])
+        requests = sql.execute(
+            f"SELECT notification_id, request_id, is_served FROM (SELECT *, {IS_SERVED} AS is_served "
+            "FROM notifications AS known WHERE state = 'dead' OR (state = 'open' AND owner = %s)) AS present "
+            "WHERE request_id IS NOT NULL OR is_served".encode(),
+            (token,),
+        ).fetchall()
         now = sql.execute("SELECT (extract(epoch FROM clock_timestamp()) * 1000000000)::bigint").fetchone()
         assert now is not None
     return State(
         changes,
         {setting_named(kind, name): value for kind, name, value in settings},
+        requests,
         cautions,
         now[0],
     )

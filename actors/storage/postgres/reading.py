@@ -13,6 +13,19 @@ from actors.storage.memory import Entry
 from actors.storage.postgres.connection import Sql
 from actors.storage.postgres.settings import Setting, read_settings
 
+IS_SERVED = """(
+    known.served
+    OR EXISTS (
+        SELECT FROM notifications AS other
+        WHERE other.request_id = coalesce(known.request_id, known.notification_id) AND other.state = 'open'
+            AND other.notification_id <> known.notification_id
+    )
+    OR EXISTS (
+        SELECT FROM notifications AS first WHERE first.notification_id = known.request_id AND first.state = 'open'
+    )
+)"""
+"""Whether another notification of the request of `known` was delivered or is under way, at whichever node."""
+
 
 class Shared(NamedTuple):
     """The state that all nodes share, as the database has it."""
@@ -34,13 +47,14 @@ def read_shared(sql: Sql, ids: Iterable[str], settings: Iterable[Setting]) -> Sh
 def entries(sql: Sql, where: str, values: Sequence[Any]) -> dict[str, Entry]:
     """Return the notifications that fit, in the order of acceptance, with all that happened to them."""
     rows = sql.execute(
-        f"SELECT notification_id, command, requested FROM notifications WHERE {where} ORDER BY seq".encode(),
+        f"SELECT notification_id, command, requested, request_id, {IS_SERVED} FROM notifications AS known "
+        f"WHERE {where} ORDER BY seq".encode(),
         values,
         binary=True,
     ).fetchall()
     found = {
-        notification_id: Entry(decode_command(command), [decode_event(requested)])
-        for notification_id, command, requested in rows
+        notification_id: Entry(decode_command(command), [decode_event(requested)], request_id=request_id, served=served)
+        for notification_id, command, requested, request_id, served in rows
     }
     if found:
         history = sql.execute(

@@ -11,6 +11,8 @@ clock of the node that writes; leases alone are by the clock of the database. Bl
                    `seq`: orders acceptances and what is in `history`. `at_ns`: when it came to be in its state.
                    `command`: as it was accepted. `requested`: the event of its acceptance.
                    `via`: which take-over of its owner brought it; 0: it was accepted or redriven there.
+                   `request_id`: of a fallback, the first notification of its chain. `served`: one of that request was
+                   delivered (:mod:`actors.domain.requests`); that one is under way is seen by its `state`.
 ``history``        What happened later to those that are open or dead: `seq`, `notification_id`, `event`.
 ``settings``       Addresses that nothing is sent to, and what users have set: `kind` (the channel, or ``user``),
                    `digest` (SHA-256 of the name, which may be longer than a key may be), `name` (the address, or the
@@ -122,6 +124,11 @@ ADDITIONS: tuple[str, ...] = (
         deaths int NOT NULL
     );
     """,
+    """
+    ALTER TABLE notifications ADD COLUMN IF NOT EXISTS request_id text COLLATE "C";
+    ALTER TABLE notifications ADD COLUMN IF NOT EXISTS served boolean NOT NULL DEFAULT false;
+    CREATE INDEX IF NOT EXISTS notifications_of_request ON notifications (request_id) WHERE request_id IS NOT NULL;
+    """,
 )
 """What a release adds that the one before it does without: tables, indices, columns with a default. They raise no
 version, so that the release before starts beside this one, and a fleet is upgraded node by node. What it could not run
@@ -138,6 +145,8 @@ def check_dsn(dsn: str) -> None:
     Raises:
         StoreError: it cannot; the DSN is not shown.
     """
+    if not isinstance(dsn, str):  # as of an environment variable that is not set
+        raise StoreError(f"{_WANTED}, got {type(dsn).__name__}")
     try:
         parts = psycopg.conninfo.conninfo_to_dict(dsn)
     except psycopg.Error:
@@ -150,11 +159,13 @@ def check_dsn(dsn: str) -> None:
         raise _unreadable("got one whose port is no number")
 
 
+_WANTED = (
+    "the store in PostgreSQL cannot be opened: wanted a DSN such as postgresql://user@host/database or host=… dbname=…"
+)
+
+
 def _unreadable(got: str) -> StoreError:
-    return StoreError(
-        "the store in PostgreSQL cannot be opened: wanted a DSN such as postgresql://user@host/database or "
-        f"host=… dbname=…, {got}; it is not shown, as there may be a password in it"
-    )
+    return StoreError(f"{_WANTED}, {got}; it is not shown, as there may be a password in it")
 
 
 def connected(dsn: str, schema: str, *, lease_s: float) -> psycopg.Connection[Any]:

@@ -173,13 +173,15 @@ class PostgresStore(StoreOnDisk):
         self._check_open()
         kind, notification_id = type(event), event.notification_id
         change = Change(event, command)
+        steady_ns = self.remembered.steady_ns(change.at_ns)
         if kind is NotificationRequested or kind in ENDS:
-            change.at_ns = self.remembered.steady_ns(change.at_ns)  # which decides how long an id is remembered
+            change.at_ns = steady_ns  # which decides how long an id is remembered
         if kind is NotificationRequested:
             change.written = encode_command(command)
             change.before = self._open.get(notification_id)
             super().commit(event, command)
             change.entry = self._open[notification_id]
+            change.request_id = self._request_id(change.entry)
         elif kind in ENDS:
             entry = self._open.get(notification_id) or self._dead[notification_id]
             change.has_history = len(entry.events) > 1
@@ -188,26 +190,45 @@ class PostgresStore(StoreOnDisk):
             if closes_case(entry, event):
                 change.written = encode_command(entry.command)
                 change.kept_history = encode_events((*entry.events, event))
+            change.request_id = self._request_id(entry)
             super().commit(event, command)
         elif kind is NotificationRedriven:
             change.dead_since_ns = _since_ns(self._dead[notification_id])
             super().commit(event, command)
             change.entry = self._open[notification_id]
+            change.request_id = self._request_id(change.entry)
         else:
             super().commit(event, command)
+            if kind is NotificationMovedToDeadLetter:
+                change.request_id = self._request_id(self._dead[notification_id])
         keys: list[str | Setting] = [notification_id] if kind in _SHARED else []
         if kind is NotificationRedriven or suppression_from(event, command.recipient) is not None:
             keys.append(setting_of(command))
-        self._under_way.update(keys)
-        is_marked = self._marked.pop(notification_id, None) is not None
-
-        def add(batch: Batch) -> None:
-            if is_marked:
-                batch.take_mark_away(notification_id)
-            batch.add(change)
-
-        self._to_do.put(self.remembered.steady_ns(event.epoch_ns + event.at_ns), keys, add)
+        if keys:
+            self._under_way.update(keys)
+        if self._marked:
+            change.was_marked = self._marked.pop(notification_id, None) is not None
+        self._to_do.put(steady_ns, keys, Batch.add, change)
         return change
+
+    def is_served(self, notification_id: str, is_under_way: Callable[[str], bool] | None = None) -> bool:
+        """Tell whether a dead letter is served, by what happens here or at other nodes; see :meth:`Store.is_served`."""
+        entry = self._dead.get(notification_id)
+        return (entry is not None and entry.served) or super().is_served(notification_id, is_under_way)
+
+    def _request_id(self, entry: Entry) -> str | None:
+        """Return of which request a notification is; None: no other one of it can be served by it."""
+        notification_id = entry.command.notification_id
+        request = self._requests.of(notification_id)
+        if request is not None:
+            return request.request_id
+        return notification_id if entry.was_redriven else None  # others of it may be at other nodes
+
+    def _join_request_of(self, entry: Entry) -> None:
+        """Have a notification that comes from another node belong to its request."""
+        self._join_request(entry.events[0])
+        if entry.request_id is not None:
+            self._requests.join(entry.command.notification_id, entry.request_id)
 
     def mark(self, notification_id: str, *, alone: bool) -> Effect:
         """Hand over the mark of an attempt; see :meth:`Store.mark`.
@@ -217,7 +238,7 @@ class PostgresStore(StoreOnDisk):
         """
         self._check_open()
         mark = Mark(notification_id, self._marked[notification_id], alone)
-        self._to_do.put(0, (), lambda batch: batch.mark(mark))
+        self._to_do.put(0, (), Batch.mark, mark)
         return mark
 
     def note(self, entry: AuditEntry) -> Effect:
@@ -227,7 +248,7 @@ class PostgresStore(StoreOnDisk):
             StoreFailed: an earlier change could not be made durable, the lease is lost, or the store is closed.
         """
         self._check_open()
-        return self._to_do.put(self.remembered.steady_ns(entry.at_ns), (), lambda batch: batch.note(entry))
+        return self._to_do.put(self.remembered.steady_ns(entry.at_ns), (), Batch.note, entry)
 
     def change(self, change: SettingsChange) -> Effect:
         """Hand over a change of settings; see :meth:`Store.change`.
@@ -241,7 +262,7 @@ class PostgresStore(StoreOnDisk):
         keys += [(channel.value, address) for channel, address in change.lifted]
         keys += [(USER, user_id) for user_id in change.preferences]
         self._under_way.update(keys)
-        return self._to_do.put(self.remembered.steady_ns(change.audit.at_ns), keys, lambda batch: batch.change(change))
+        return self._to_do.put(self.remembered.steady_ns(change.audit.at_ns), keys, Batch.change, change)
 
     async def _recall(self, notification_id: str, steady_ns: int) -> SendNotification | None:
         oldest_ns = steady_ns - self.remembered.ttl_ns
@@ -290,19 +311,25 @@ class PostgresStore(StoreOnDisk):
                 del self._open[notification_id]
                 if change.before is not None:
                     self._open[notification_id] = change.before
+        for notification_id, served in batch.served.items():
+            if (letter := self._dead.get(notification_id)) is not None:
+                letter.served = served
         self._under_way.subtract(batch.keys)
         for key in batch.keys:
             if self._under_way[key] <= 0:
                 del self._under_way[key]
         if batch.shared is not None:
             self._take_in_shared(batch.shared)
+        overtaken = batch.overtaken
         for promise in batch.promises:
             if not promise.is_kept:
-                promise.keep(batch.overtaken.get(promise) if isinstance(promise, Change) else None)
+                promise.keep(overtaken.get(promise) if overtaken and isinstance(promise, Change) else None)
 
     def _take_over(self, taken: dict[str, Entry], cautions: dict[str, Caution]) -> None:
         """Take over what another node had."""
         self._open.update(taken)
+        for entry in taken.values():
+            self._join_request_of(entry)
         self._be_careful(cautions)
         self._tell_news(Takeover(tuple(StoredHistory(entry.command, tuple(entry.events)) for entry in taken.values())))
 
@@ -316,9 +343,12 @@ class PostgresStore(StoreOnDisk):
                 moved = entry.events[-1]
                 assert isinstance(moved, NotificationMovedToDeadLetter)
                 self._dead[notification_id] = entry
+                self._join_request_of(entry)
                 self.remembered.keep(entry.command)
                 found.append(dead_letter_after(entry.command, entry.events, moved))
             elif self._dead.pop(notification_id, None) is not None:
+                if (request := self._requests.of(notification_id)) is not None:
+                    self._requests.forget_unless(request, self._open, self._dead)
                 self.remembered.forget(notification_id)
                 gone.append(notification_id)
         for setting, written in shared.settings.items():
@@ -372,6 +402,10 @@ class PostgresStore(StoreOnDisk):
         self._steps.show_now(state.now_ns)  # so that ids grow old alike at all nodes, whatever their clocks show
         for event, command in state.changes:
             super().commit(event, command)
+        for notification_id, request_id, served in state.requests:
+            entry = self._dead.get(notification_id) or self._open[notification_id]
+            entry.request_id, entry.served = request_id, served
+            self._join_request_of(entry)
         self.suppressions.restore(())  # of those that resulted from it, some have been lifted
         for setting, written in state.settings.items():
             self._set(setting, written)

@@ -118,6 +118,15 @@ ADDED: tuple[str, ...] = (
         kept_at_ns INTEGER NOT NULL  -- ... which was then
     )
     """,
+    # Which notifications are of one request, see `actors.domain.requests`: those that are fallbacks, and what was sent
+    # of a request of which there are dead letters still.
+    """
+    CREATE TABLE IF NOT EXISTS requests (
+        notification_id TEXT PRIMARY KEY,
+        request_id TEXT NOT NULL,  -- the id of the first of them
+        delivered INTEGER NOT NULL  -- whether any of them was sent
+    ) WITHOUT ROWID
+    """,
 )
 """Tables that the release before does without, so that it can open the file still: they are no new version."""
 

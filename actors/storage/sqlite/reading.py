@@ -81,6 +81,11 @@ class SqliteHistories(MemoryStore):
             raise ValueError(f"notification {notification_id!r} has a history and no beginning") from None
         except (msgspec.MsgspecError, ValueError) as error:
             raise ValueError(f"of notification {notification_id!r}: {error}") from error
+        for member, request_id, delivered in requests_in(sql):
+            request = self._requests.join(member, instead_of=request_id)
+            request.delivered |= bool(delivered)
+        for request in self._requests.all():
+            self._requests.forget_unless(request, self._open, self._dead)
         self.suppressions.restore(_suppressions(sql))  # those of letters that are discarded, too
         for user_id, preferences in sql.execute("SELECT user_id, preferences FROM preferences"):
             self.preferences[user_id] = UserPreferences.model_validate_json(preferences)
@@ -152,6 +157,13 @@ def recalled(
         return None
     check_seal(row[2], notification_id)
     return decode_command(row[2])
+
+
+def requests_in(sql: sqlite3.Connection) -> list[tuple[str, str, int]]:
+    """Return of which request each notification is known to be, and whether that was delivered."""
+    if not sql.execute("SELECT count(*) FROM sqlite_schema WHERE name = 'requests'").fetchone()[0]:
+        return []  # a release that knows none has made the file
+    return sql.execute("SELECT notification_id, request_id, delivered FROM requests").fetchall()
 
 
 def _suppressions(sql: sqlite3.Connection) -> Iterator[Suppression]:

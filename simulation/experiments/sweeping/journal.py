@@ -1,4 +1,4 @@
-"""The finished runs of a sweep, on disk: a line for each run, as soon as it has finished.
+"""The finished runs of a sweep, a search or a comparison, on disk: a line for each run, as soon as it has finished.
 
 A run is known by what decides about it (:mod:`simulation.running.cache_key`) and its seed. So a sweep that was cut off
 goes on where it was, and one with more values or more replicates does only what is new. A process killed in the
@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TextIO
 
 from actors.errors import ConfigurationError
-from simulation.running.executors import RunMetrics
+from simulation.running.cache_key import scenario_hash
+from simulation.running.executors import Executor, RunMetrics, Task
 
 NAME = "runs.jsonl"
 
@@ -33,7 +34,7 @@ class Journal:
         """Give the journal of a folder, which is made if it is not there, for the length of a block.
 
         Raises:
-            ConfigurationError: another sweep is at work in the folder.
+            ConfigurationError: another command is at work in the folder.
             OSError: it cannot be written.
         """
         directory.mkdir(parents=True, exist_ok=True)
@@ -59,6 +60,47 @@ class Journal:
         self._file.flush()
 
 
+def finish(
+    tasks: Sequence[Task],
+    executor: Executor,
+    journal: Journal | None,
+    progress: Callable[[int, int], None] | None,
+) -> list[RunMetrics]:
+    """Return the runs of all tasks, in their order: those that are kept, and those that are done and kept now.
+
+    Args:
+        tasks: the runs.
+        executor: does those that are missing.
+        journal: keeps them; None where nothing is kept.
+        progress: called with how many runs have finished, and of how many; first with those that were kept.
+    """
+    # A setting has many runs, and one hash.
+    hashes = (
+        {}
+        if journal is None
+        else {
+            number: scenario_hash(scenario)
+            for number, scenario in {id(task.scenario): task.scenario for task in tasks}.items()
+        }
+    )
+    done: dict[int, RunMetrics] = {}
+    for place, task in enumerate(tasks):
+        kept = None if journal is None else journal[hashes[id(task.scenario)], task.seed]
+        if kept is not None:
+            done[place] = kept
+    missing = [place for place in range(len(tasks)) if place not in done]
+    if progress is not None:
+        progress(len(done), len(tasks))
+    for number, run in executor.run([tasks[place] for place in missing]) if missing else ():
+        task = tasks[missing[number]]
+        done[missing[number]] = run
+        if journal is not None:
+            journal.add(hashes[id(task.scenario)], task.seed, run)
+        if progress is not None:
+            progress(len(done), len(tasks))
+    return [done[place] for place in range(len(tasks))]
+
+
 def _runs_in(text: str) -> Iterator[tuple[tuple[str, int], RunMetrics]]:
     for line in text.splitlines():
         try:
@@ -77,4 +119,4 @@ def _lock(file: TextIO, path: Path) -> None:
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        raise ConfigurationError([f"--out {path.parent}: another sweep is at work there"]) from None
+        raise ConfigurationError([f"--out {path.parent}: another command is at work there"]) from None

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from itertools import takewhile
 
 from simulation.experiments.sweeping.journal import Journal
 from simulation.experiments.tuning.trial import Trial
@@ -36,23 +37,36 @@ class Bench:
         self._progress = progress
 
     def search(self, wanted: Iterable[tuple[Trial, int]]) -> None:
-        """Do runs until each trial has at least so many in the search."""
-        missing = [(trial, range(len(trial.searched), count)) for trial, count in wanted]
-        for trial, runs in self._done(missing, self.first_seed):
+        """Do runs until each trial has at least so many in the search; cut off, those that had finished count."""
+
+        def take(trial: Trial, runs: list[RunMetrics], _missing: int) -> None:
             trial.add(runs)
             if runs and trial.in_space and not trial.given_up and self._is_complete(trial):
                 self._tell(0, _cell(trial))
 
+        self._do([(trial, range(len(trial.searched), count)) for trial, count in wanted], self.first_seed, take)
+
     def freshly(self, wanted: Iterable[tuple[Trial, int]]) -> None:
         """Do runs until each trial has at least so many with fresh seeds."""
-        missing = [(trial, range(len(trial.fresh), count)) for trial, count in wanted]
-        for trial, runs in self._done(missing, self.first_fresh_seed):
-            trial.fresh += runs
 
-    def _done(self, missing: Sequence[tuple[Trial, range]], first_seed: int) -> list[tuple[Trial, list[RunMetrics]]]:
-        """Do runs by their place among the seeds, and return those of each trial in order."""
-        wanted = [(trial, first_seed + place) for trial, places in missing for place in places]
-        hashes = {} if self._journal is None else {trial: scenario_hash(trial.scenario) for trial, _ in missing}
+        def take(trial: Trial, runs: list[RunMetrics], missing: int) -> None:
+            if not missing:  # a few of those that were planned decide nothing, and would hide those of the search
+                trial.fresh += runs
+
+        self._do([(trial, range(len(trial.fresh), count)) for trial, count in wanted], self.first_fresh_seed, take)
+
+    def _do(
+        self,
+        places: Sequence[tuple[Trial, range]],
+        first_seed: int,
+        take: Callable[[Trial, list[RunMetrics], int], None],
+    ) -> None:
+        """Do runs by their place among the seeds, and have each trial take them in order, and how many are missing.
+
+        When it is cut off, those up to the first one that has not finished.
+        """
+        wanted = [(trial, first_seed + place) for trial, seeds in places for place in seeds]
+        hashes = {} if self._journal is None else {trial: scenario_hash(trial.scenario) for trial, _ in places}
         done: dict[tuple[Trial, int], RunMetrics] = {}
         for trial, seed in wanted:
             run = None if self._journal is None else self._journal[hashes[trial], seed]
@@ -60,16 +74,20 @@ class Bench:
                 done[trial, seed] = run
         self.finished += len(done)
         left = [each for each in wanted if each not in done]
-        self._tell(len(left))
-        tasks = [Task(trial.scenario, seed, trial.setting.label) for trial, seed in left]
-        for place, run in self._executor.run(tasks) if tasks else ():
-            trial, seed = left[place]
-            done[trial, seed] = run
-            if self._journal is not None:
-                self._journal.add(hashes[trial], seed, run)
-            self.finished += 1
-            self._tell(len(wanted) - len(done))
-        return [(trial, [done[trial, first_seed + place] for place in places]) for trial, places in missing]
+        try:
+            self._tell(len(left))
+            tasks = [Task(trial.scenario, seed, trial.setting.label) for trial, seed in left]
+            for place, run in self._executor.run(tasks) if tasks else ():
+                trial, seed = left[place]
+                done[trial, seed] = run
+                if self._journal is not None:
+                    self._journal.add(hashes[trial], seed, run)
+                self.finished += 1
+                self._tell(len(wanted) - len(done))
+        finally:
+            for trial, seeds in places:
+                runs = list(takewhile(bool, (done.get((trial, first_seed + place)) for place in seeds)))
+                take(trial, [run for run in runs if run is not None], len(seeds) - len(runs))
 
     def _is_complete(self, trial: Trial) -> bool:
         return self.first_seed + len(trial.searched) == self.first_fresh_seed

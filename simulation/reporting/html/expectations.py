@@ -4,19 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from simulation.reporting.expectation_report import Wording, wording
+from simulation.reporting.expectation_report import ExpectationResult, in_words
 from simulation.reporting.html.words import count
 
 if TYPE_CHECKING:
     from simulation.results.result import Result
-
-
-class ExpectationResult(NamedTuple):
-    """The result of one expectation."""
-
-    text: str
-    holds: bool
-    words: Wording
 
 
 class Overall(NamedTuple):
@@ -35,11 +27,7 @@ class Overall(NamedTuple):
 
 def expectation_results(result: Result) -> list[ExpectationResult]:
     """Return the result of each expectation: those that fail first, each in the order of the file."""
-    found = [
-        ExpectationResult(expectation.text, outcome["holds"], wording(result, expectation, outcome["value"]))
-        for expectation, outcome in zip(result.scenario.expect, result.summary["expectations"], strict=True)
-    ]
-    return sorted(found, key=lambda each: each.holds)
+    return sorted(in_words(result), key=lambda each: each.holds)
 
 
 def overall(found: list[ExpectationResult]) -> Overall:

@@ -1,7 +1,7 @@
-"""What a terminal shows while a run, or many of them, go on; it vanishes when they have finished.
+"""What is shown on standard error while a run, or many of them, go on.
 
-Nothing is shown where standard error is a file or a pipe, or the terminal cannot move its cursor. The views are
-imported only where they are shown.
+A terminal shows a view that vanishes when they have finished. Where standard error is a file or a pipe, or the terminal
+cannot move its cursor, there is a line a minute instead. The views are imported only where they are shown.
 """
 
 from __future__ import annotations
@@ -11,7 +11,10 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from simulation.reporting.terminal.minutes import MinuteLines
+
 if TYPE_CHECKING:
+    from simulation.reporting.terminal.canvas import Drawn, View
     from simulation.reporting.terminal.runs_view import Better
     from simulation.results.progress import RunSnapshot, RunsProgress
     from simulation.scenario import Scenario
@@ -26,17 +29,16 @@ def watch_run(
 
     Args:
         scenario: what is run.
-        quiet: show nothing; None is given, as where there is no terminal.
+        quiet: show nothing; None is given.
         part: which one it is where there are several, such as ``2 of 5``.
     """
-    if quiet or not is_seen():
+    if quiet:
         yield None
         return
-    from simulation.reporting.terminal.canvas import Canvas, stderr
     from simulation.reporting.terminal.run_view import RunView
 
     view = RunView(scenario, part)
-    with Canvas(view.lines, stderr()) as canvas:
+    with _shown(view) as canvas:
 
         def show(run: RunSnapshot) -> None:
             if canvas.is_due():
@@ -62,26 +64,38 @@ def watch_runs(
 
     Args:
         what: what is counted.
-        quiet: show nothing; None is given, as where there is no terminal.
+        quiet: show nothing; None is given.
         figures: by path, the kind of each metric that is shown of a finished cell, in the order of the columns. Where
             it is narrow the last ones are left out.
         chosen: the metric whose extremes are shown among the finished cells; the first of `figures` when None.
         better: which of the extremes is the better one; they are called the highest and the lowest when None.
     """
-    if quiet or not is_seen():
+    if quiet:
         yield None
         return
-    from simulation.reporting.terminal.canvas import Canvas, stderr, ticking
+    from simulation.reporting.terminal.canvas import ticking
     from simulation.reporting.terminal.runs_view import RunsView
 
     view = RunsView(what, figures or {}, chosen, better)
-    with Canvas(view.lines, stderr()) as canvas, ticking(canvas):
+    with _shown(view) as canvas, ticking(canvas):
         yield view.update
+
+
+@contextmanager
+def _shown(view: View) -> Iterator[Drawn]:
+    """Give what shows a view: on the terminal, or in a line a minute."""
+    if not is_seen():
+        yield MinuteLines(view.in_a_line)
+        return
+    from simulation.reporting.terminal.canvas import Canvas, stderr
+
+    with Canvas(view.lines, stderr()) as canvas:
+        yield canvas
 
 
 def is_seen() -> bool:
     """Return whether standard error is a terminal that shows at once what is drawn on it."""
-    if not sys.stderr.isatty():
+    if sys.stderr is None or not sys.stderr.isatty():  # None: it was closed from the start
         return False
     from rich.console import Console
 

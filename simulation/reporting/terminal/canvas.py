@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from types import TracebackType
-from typing import Self, TypeAlias
+from typing import Protocol, Self, TypeAlias
 
 from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.control import Control
@@ -29,6 +29,26 @@ AFTER_S = 0.25
 """What ends sooner is not drawn at all: there would be no time to read it."""
 
 TICK_S = 0.5
+
+
+class View(Protocol):
+    """Something long, as it is shown while it goes on."""
+
+    def lines(self, width: int) -> Sequence[RenderableType]:
+        """Return what a terminal of so many columns shows, from the top down."""
+
+    def in_a_line(self) -> str:
+        """Return in a line what is done of how much, and how long the rest takes where that is known."""
+
+
+class Drawn(Protocol):
+    """What shows a view anew, now and then."""
+
+    def is_due(self) -> bool:
+        """Return whether it is time to."""
+
+    def draw(self) -> None:
+        """Do it."""
 
 
 def stderr() -> Console:
@@ -142,7 +162,7 @@ def _uninterrupted() -> Iterator[None]:
 
 
 @contextmanager
-def ticking(canvas: Canvas) -> Iterator[None]:
+def ticking(canvas: Drawn) -> Iterator[None]:
     """Draw now and then, in a thread, for as long as the block lasts."""
     finished = threading.Event()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from rich.cells import cell_len
@@ -30,6 +30,11 @@ def packed(parts: Sequence[Text], width: int, *, lines_max: int) -> list[Text]:
     for line in lines:
         line.truncate(width, overflow="ellipsis")
     return lines
+
+
+def in_a_line(facts: Iterable[Text]) -> str:
+    """Return facts as one line of a log."""
+    return " ".join(", ".join(fact.plain for fact in facts).split())
 
 
 def bar(done: float, of: float, width: int) -> ProgressBar:

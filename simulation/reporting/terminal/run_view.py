@@ -14,7 +14,7 @@ from actors.messages import BreakerState, NotificationChannel
 from actors.pipeline.lane import breaker_name
 from actors.policies.breaker.states import NOT_CLOSED
 from simulation.reporting.fault_windows import Window, windows
-from simulation.reporting.terminal.layout import Column, SteadyTable, bar, packed
+from simulation.reporting.terminal.layout import Column, SteadyTable, bar, in_a_line, packed
 from simulation.reporting.terminal.pace import Pace, time_left
 from simulation.results.counters import BreakerNow
 from simulation.results.formatting import NOTHING, amplification_text, duration_text
@@ -91,6 +91,11 @@ class RunView:
             *self._table.draw(list(self._rows(run)), width),
             *self._wrong(run, width),
         ]
+
+    def in_a_line(self) -> str:
+        """Return how far it is, and how it stands, for a log."""
+        run = self._run
+        return self._name.plain if run is None else in_a_line([*self._clock_facts(run), *self._facts(run)])
 
     def _clock_facts(self, run: RunSnapshot) -> Iterator[Text]:
         yield self._name

@@ -11,7 +11,7 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from actors.formatting import plain_number
-from simulation.reporting.terminal.layout import Column, SteadyTable, bar, packed
+from simulation.reporting.terminal.layout import Column, SteadyTable, bar, in_a_line, packed
 from simulation.reporting.terminal.pace import time_left
 from simulation.results.formatting import LABEL_MAX, NOTHING, duration_text, metric_text
 from simulation.results.progress import FinishedCell
@@ -80,13 +80,20 @@ class RunsView:
     def lines(self, width: int) -> Sequence[RenderableType]:
         """Return what is shown in a terminal that is so many columns wide."""
         done, of = self._done, self._of
-        facts = [Text(f"0 {self._what}")] if self._base is None else list(self._facts(*self._base))
-        lines: list[RenderableType] = [*packed(facts, width, lines_max=2), bar(done, max(of, 1), width)]
+        lines: list[RenderableType] = [*packed(list(self._facts()), width, lines_max=2), bar(done, max(of, 1), width)]
         if self._latest:
             lines += self._table.draw(list(self._rows()), width)
         return lines
 
-    def _facts(self, begun_s: float, done_before: int) -> Iterator[Text]:
+    def in_a_line(self) -> str:
+        """Return how many have finished, and how long the rest takes, for a log."""
+        return in_a_line(self._facts())
+
+    def _facts(self) -> Iterator[Text]:
+        if self._base is None:
+            yield Text(f"0 {self._what}")
+            return
+        begun_s, done_before = self._base
         elapsed_s, done = self._clock() - begun_s, self._done - done_before
         yield Text(f"{self._done:,} of {self._of:,} {self._what}", style="bold")
         if done_before:

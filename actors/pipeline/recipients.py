@@ -1,0 +1,47 @@
+"""Whether a recipient can be sent to: asked of the providers of its channel before a command is accepted."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Collection
+
+from actors.domain.attempts import Provider
+from actors.kernel.async_handlers import failure
+from actors.messages import SendNotification
+from actors.pipeline.templates import Templates
+
+logger = logging.getLogger(__name__)
+
+
+def recipient_check(
+    providers: Collection[Provider], templates: Templates | None
+) -> Callable[[SendNotification], str | None] | None:
+    """Return the function that tells why nothing could be sent to the recipient of a command; None: it may be sent to.
+
+    It may go out by any of the providers, so each of them has to know a problem. None where there is nothing to ask: a
+    simulated provider takes every address.
+
+    Args:
+        providers: those of a channel.
+        templates: those of the notifier. Of a class of the user's own, they may put another recipient in.
+    """
+    if any(provider.outcomes_are_plain for provider in providers):
+        return None
+    has_own_templates = templates is not None and type(templates) is not Templates
+
+    def check(command: SendNotification) -> str | None:
+        if has_own_templates and "template" in command.metadata:
+            return None
+        first = None
+        for provider in providers:
+            try:
+                problem = provider.recipient_problem(command)
+            except BaseException as error:
+                logger.error("recipient_problem raised on %r", command.notification_id, exc_info=failure(error))
+                problem = None
+            if problem is None:
+                return None
+            first = problem if first is None else first
+        return first
+
+    return check

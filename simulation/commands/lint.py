@@ -1,0 +1,62 @@
+"""The command ``retrylab lint``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from simulation.commands.scenario_files import Annotate, Files, Messages, findings_in, load_all
+from simulation.commands.shared import Exit, Sets, json_option, jsonl_option, print_line, refuse
+
+if TYPE_CHECKING:
+    from actors.lint.channel import Finding
+    from actors.settings.yaml_tree import Problem
+
+
+def lint(
+    files: Files,
+    sets: Sets = None,
+    as_json: Annotated[bool, json_option("one list of the findings as ")] = False,
+    as_jsonl: Annotated[bool, jsonl_option("each finding, file by file")] = False,
+    annotate: Annotate = None,
+) -> None:
+    """Print the settings that cannot do what they say.
+
+    As JSON a finding is an object: file; line and column, null where --set put the setting; rule, a name that stays
+    when the message changes; path, of the setting; message; and numbers, a list of those in the message, each with
+    text, value and unit (s, 1/s, share, or null).
+
+    Exit code 0: there is none; 1: there are some; 2: bad input.
+    """
+    if as_json and as_jsonl:
+        refuse(["--jsonl: wanted it without --json"])
+    messages = Messages(annotate)
+    scenarios, problems = load_all(files, sets or [], None)
+    if problems:
+        messages.refuse(problems)
+    documents: list[dict[str, Any]] = []
+    holds = True
+    for file, scenario in zip(files, scenarios, strict=True):
+        for problem, finding in findings_in(file, scenario, sets or []):
+            holds = False
+            if messages.annotates:
+                messages.finding("error", file, problem, finding)  # since it fails the command
+            if as_json:
+                documents.append(_document(file, problem, finding))
+            elif as_jsonl:
+                print_line(_document(file, problem, finding))
+            elif not messages.annotates:
+                typer.echo(problem)
+    if as_json:
+        typer.echo(json.dumps(documents, indent=2, allow_nan=False))
+    if not holds:
+        raise typer.Exit(Exit.DOES_NOT_HOLD)
+
+
+def _document(file: Path, problem: Problem, finding: Finding) -> dict[str, Any]:
+    """Return a finding as a plain dict; what the help promises of it."""
+    place = problem.place
+    return {"file": str(file), "line": place.line or None, "column": place.column or None, **finding.document}

@@ -1,0 +1,97 @@
+"""Several scenario files of one command: loaded before anything is done with one of them, and linted."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
+
+import typer
+
+from simulation.commands.shared import Exit, argument, option, say
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from actors.lint.channel import Finding
+    from actors.settings.yaml_tree import Place, Problem
+    from simulation.reporting.annotations import Level
+    from simulation.scenario import Scenario
+
+System = Literal["github"]
+"""Whose jobs can annotate a pull request."""
+
+Annotate = Annotated[
+    System | None,
+    option("Annotate the lines of what is wrong in a pull request, by commands on stderr that GitHub reads."),
+]
+
+Files = Annotated[list[Path], argument("FILE", "Scenario files.")]
+
+
+def load_all(files: Sequence[Path], sets: Sequence[str], seed: int | None) -> tuple[list[Scenario], dict[str, Path]]:
+    """Return the scenarios, and what is wrong with the files, each with the first one that has it."""
+    from actors.errors import ConfigurationError
+    from simulation.scenario import load
+
+    scenarios: list[Scenario] = []
+    problems: dict[str, Path] = {}
+    for file in files:
+        try:
+            scenarios.append(load(file, sets=sets, seed=seed))
+        except ConfigurationError as error:
+            for problem in error.problems:
+                problems.setdefault(problem, file)
+    return scenarios, problems
+
+
+def findings_in(file: Path, scenario: Scenario, sets: Sequence[str]) -> list[tuple[Problem, Finding]]:
+    """Return the settings of a file that cannot do what they say, with their places."""
+    from simulation.scenario.lint import lint_scenario, places_of
+
+    return places_of(lint_scenario(scenario), file, sets)
+
+
+class Messages:
+    """Says on standard error what is wrong with files: in lines, or as annotations of a pull request."""
+
+    def __init__(self, annotate: System | None) -> None:
+        self.annotates = annotate is not None
+        """Whether as annotations."""
+        self.problems: list[str] = []
+        """What was wrong with files."""
+
+    def finding(self, level: Level, file: Path, problem: Problem, finding: Finding) -> None:
+        """Say what a setting cannot do."""
+        if self.annotates:
+            self._annotate(level, str(problem), finding.rule, file, problem.place)
+        else:
+            say(f"{level}: {problem}")
+
+    def refuse(self, problems: Mapping[str, Path]) -> NoReturn:
+        """Say what is wrong with files that cannot be used, each problem with its file, and end the command."""
+        for problem, file in problems.items():
+            self.problem(problem, "cannot be used", file)
+        raise typer.Exit(Exit.BAD_INPUT) from None
+
+    def problem(self, text: str, title: str, file: Path) -> None:
+        """Say what is wrong with a file; the title is that of an annotation, which stands alone."""
+        self.problems.append(text)
+        if self.annotates:
+            self._annotate("error", text, title, file, _place_in(text, file))
+        else:
+            say(text)
+
+    def _annotate(self, level: Level, text: str, title: str, file: Path, place: Place | None) -> None:
+        from simulation.reporting.annotations import workflow_command
+
+        say(workflow_command(level, text, title=title, file=file, place=place))
+
+
+def _place_in(problem: str, file: Path) -> Place | None:
+    """Return the place with which a problem of a file begins, if it does."""
+    from actors.settings.yaml_tree import Place, printable
+
+    name = printable(str(file))
+    found = re.match(r":([0-9]{1,9}):([0-9]{1,9}): ", problem[len(name) :]) if problem.startswith(name) else None
+    return None if found is None else Place(name, int(found[1]), int(found[2]))

@@ -1,0 +1,107 @@
+"""The results of runs as Markdown, for the summary of a job or a comment: which scenarios fail, and by how much."""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from actors.formatting import counted
+from simulation.reporting.expectation_report import ExpectationResult, in_words
+
+if TYPE_CHECKING:
+    from simulation.results.result import Result
+
+DIGEST = 16
+"""So many characters of a digest tell it from any other."""
+
+
+class RunFacts(NamedTuple):
+    """What is told of a run; it keeps nothing else of its result."""
+
+    scenario: str
+    seed: int
+    digest: str
+    expectations: list[ExpectationResult]
+    again: str
+    """The command that runs it again."""
+
+    @classmethod
+    def of(cls, result: Result, again: str) -> RunFacts:
+        """Return the facts of a result."""
+        summary = result.summary
+        return cls(summary["scenario"], summary["seed"], summary["digest"], in_words(result), again)
+
+    @property
+    def failing(self) -> list[ExpectationResult]:
+        """The expectations that do not hold."""
+        return [each for each in self.expectations if not each.holds]
+
+
+def markdown(runs: Sequence[RunFacts], problems: Sequence[str], of: int) -> str:
+    """Return the results of runs as Markdown of GitHub's kind.
+
+    Args:
+        runs: those that have ended.
+        problems: what is wrong with the files, or why no more of them has ended.
+        of: how many files there are.
+    """
+    lines = [f"### retrylab: {_headline(runs, problems, of)}", ""]
+    if runs:
+        lines += [*_table(["result", "scenario", "seed", "digest"], map(_row, runs)), ""]
+    failing = [run for run in runs if run.failing]
+    if failing:
+        rows = [row for run in failing for row in _failures(run)]
+        lines += [*_table(["scenario", "expectation", "wanted", "is", "off"], rows), ""]
+        lines += ["Run again:", "", *_verbatim(run.again for run in failing), ""]
+    if problems:
+        lines += [*_verbatim(problems), ""]
+    return "\n".join(lines)
+
+
+def _headline(runs: Sequence[RunFacts], problems: Sequence[str], of: int) -> str:
+    failing = sum(bool(run.failing) for run in runs)
+    if failing:
+        text = f"{failing:,} of {counted(len(runs), 'scenario')} {'fails' if failing == 1 else 'fail'}"
+    elif runs:
+        text = f"{counted(len(runs), 'scenario')} {'holds' if len(runs) == 1 else 'hold'}"
+    else:
+        text = "no scenario has run"
+    left = of - len(runs)
+    if runs and left:
+        text += f", {left:,} {'has' if left == 1 else 'have'} not run to the end"
+    return text + (f" · {counted(len(problems), 'problem')}" if problems else "")
+
+
+def _row(run: RunFacts) -> list[str]:
+    count, failing = len(run.expectations), len(run.failing)
+    if failing:
+        result = f"**fails** {failing:,} of {counted(count, 'expectation')}"
+    else:
+        result = f"meets {counted(count, 'expectation')}" if count else "expects nothing"
+    return [result, _plain(run.scenario), str(run.seed), f"`{run.digest[:DIGEST]}`"]
+
+
+def _failures(run: RunFacts) -> Iterator[list[str]]:
+    for text, _, (value, wanted, off) in run.failing:
+        yield [_plain(run.scenario), f"`{text}`", _plain(wanted), _plain(value), _plain(off or "")]
+
+
+def _table(headings: list[str], rows: Iterable[list[str]]) -> Iterator[str]:
+    for cells in (headings, [":--"] * len(headings), *rows):
+        yield f"| {' | '.join(cells)} |"
+
+
+def _plain(text: str) -> str:
+    """Return a text that stands in a cell as it is, in one line and with no markup in it."""
+    escaped = re.sub(r"([\\`*_\[\]|~])", r"\\\1", " ".join(text.split()))
+    return html.escape(escaped, quote=False)
+
+
+def _verbatim(texts: Iterable[str]) -> list[str]:
+    """Return texts as a block of code, with a fence that none of them has."""
+    lines = [line for text in texts for line in text.splitlines()]
+    longest = max((len(run) for line in lines for run in re.findall("`+", line)), default=0)
+    fence = "`" * max(3, longest + 1)
+    return [f"{fence}text", *lines, fence]

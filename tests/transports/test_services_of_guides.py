@@ -1,0 +1,314 @@
+"""The services that guides show, run as they are: a burst, a restart in the middle of it, and one that is dead.
+
+Of what guides show, only where it goes is exchanged: ports and hosts, the database of several nodes for a file, and
+`connect_timeout`, so that more wait for a connection than that in a short time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+import yaml
+from documents import blocks
+from loopback_hosts import clock, hosts_on_loopback
+from smtp_servers import mail_server
+from test_bursts_from_guides import SlowScript
+
+from actors import Metrics, Notifier, OrderPlaced, SendNotification, SqliteStore, UserRegistered
+from actors.messages import (
+    BreakerTransitioned,
+    NotificationFailed,
+    NotificationMovedToDeadLetter,
+    NotificationSent,
+)
+from actors.service.config import load
+from actors.service.serve import Server
+
+TAKES = 0.1
+"""Seconds that a mail takes."""
+
+PATIENCE = 0.5
+"""Seconds that the provider waits for one of its connections."""
+
+DEAD = "dead@example.com"
+
+Service = tuple[Notifier, Callable[[int, str], Any]]
+"""A notifier, and what gives an event that leads to one email to an address."""
+
+
+def order(number: int, address: str) -> OrderPlaced:
+    return OrderPlaced(
+        order_id=str(number),
+        user_id="ann",
+        customer_email=address,
+        customer_phone="",
+        total_amount=9.5,
+        placed_at=datetime.now(UTC),
+    )
+
+
+def user(number: int, address: str) -> UserRegistered:
+    """Return what leads to no SMS."""
+    return UserRegistered(user_id=str(number), email=address, name="Ann", registered_at=datetime.now(UTC))
+
+
+# ── the services ────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def module_of(name: str, port: int) -> dict[str, Any]:
+    """Return what is in the Python file that a guide shows, with the mail server at this port."""
+    code = blocks(name, "python")[0].partition("\ntrio.run(main")[0]
+    module: dict[str, Any] = {"__name__": __name__}
+    exec(compile(code, f"{name}.md", "exec"), module)
+    module["SMTP"] |= {"port": port, "connect_timeout": PATIENCE}
+    return module
+
+
+@asynccontextmanager
+async def trio_service(port: int) -> AsyncIterator[Service]:
+    module = module_of("trio-example", port)
+    Path("templates").mkdir(exist_ok=True)
+    Path("templates/reset.txt").write_text(blocks("trio-example", "text")[0])
+    Path("preferences.yaml").write_text(blocks("trio-example", "yaml")[0])
+    async with module["open_notifier"](Metrics()) as notifier:
+        yield notifier, lambda number, address: module["PasswordForgotten"](str(number), "ann", address, "https://a/")
+
+
+@asynccontextmanager
+async def asgi_application(port: int) -> AsyncIterator[Service]:
+    async with module_of("asgi", port)["lifespan"](None) as state:
+        yield state["notifier"], order
+
+
+@asynccontextmanager
+async def one_of_several_nodes(port: int) -> AsyncIterator[Service]:
+    module = module_of("several-nodes", port)
+    async with (
+        SqliteStore.open("node.db") as store,
+        module["EmailProvider"](module["SMTP"]) as email,
+        Notifier.open(module["SETTINGS"], providers={"email": email}, store=store) as notifier,
+    ):
+        yield notifier, order
+
+
+def file_of(name: str, changes: Callable[[dict[str, Any]], None]) -> Path:
+    """Write a file of settings that the guide to `retrylab serve` shows, changed."""
+    shown = {"service.yaml": 0, "production.yaml": 1}[name]
+    settings = yaml.safe_load(blocks("service-process", "yaml")[shown])
+    settings["tokens"] = [{"name": "shop", "role": "ingest", "secret": "shop-0123456789abcdef"}]
+    settings |= {"store": {"sqlite": "notifications.db"}, "listen": "127.0.0.1:0"}
+    changes(settings)
+    path = Path(name)
+    path.write_text(yaml.safe_dump(settings))
+    return path
+
+
+@asynccontextmanager
+async def a_process_of_its_own(port: int) -> AsyncIterator[Service]:
+    def changes(settings: dict[str, Any]) -> None:
+        settings["transports"]["email"]["smtp"] |= {"port": port, "connect_timeout": "500ms"}
+
+    path = file_of("service.yaml", changes)
+    async with Server.open(path, load(path)) as server:
+        yield server.notifier, order
+
+
+def for_production(settings: dict[str, Any]) -> None:
+    """Have no other files, and secrets that stand here."""
+    for key in ("preferences", "templates", "suppressions"):
+        del settings[key]
+    settings["transports"]["sms"]["twilio"]["auth_token"] = "0123456789abcdef"
+    settings["transports"]["webhook"]["standard_webhooks"] |= {
+        "signing_keys": ["whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"],
+        "allow_networks": ["127.0.0.0/8"],
+        "allow_http": True,
+    }
+    email = settings["transports"]["email"]
+    for smtp in (email["smtp"], email["failover"]["backup"]["smtp"]):
+        smtp |= {"host": "127.0.0.1", "security": "none", "connect_timeout": "500ms"}
+        smtp.pop("username", None)
+        smtp.pop("password", None)
+
+
+@asynccontextmanager
+async def in_production(port: int) -> AsyncIterator[Service]:
+    def changes(settings: dict[str, Any]) -> None:
+        for_production(settings)
+        email = settings["transports"]["email"]
+        for smtp in (email["smtp"], email["failover"]["backup"]["smtp"]):
+            smtp["port"] = port
+
+    path = file_of("production.yaml", changes)
+    async with Server.open(path, load(path)) as server:
+        yield server.notifier, user
+
+
+SERVICES = [trio_service, asgi_application, one_of_several_nodes, a_process_of_its_own, in_production]
+
+
+# ── emails ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class Heard:
+    """What the notifiers of a test have recorded."""
+
+    def __init__(self) -> None:
+        self.events: list[Any] = []
+
+    def of(self, *kinds: type[Any]) -> list[Any]:
+        return [event for event in self.events if isinstance(event, kinds)]
+
+
+@pytest.fixture
+def heard(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Heard:
+    """What every notifier records that is opened, wherever; files are written to a folder of the test's."""
+    monkeypatch.chdir(tmp_path)
+    found, opened = Heard(), Notifier.open
+
+    @asynccontextmanager
+    async def open_heard(*arguments: Any, on_event: Any = None, **more: Any) -> AsyncIterator[Notifier]:
+        def hear(event: Any) -> None:
+            found.events.append(event)
+            if on_event is not None:
+                on_event(event)
+
+        async with opened(*arguments, on_event=hear, **more) as notifier:
+            yield notifier
+
+    monkeypatch.setattr(Notifier, "open", staticmethod(open_heard))
+    return found
+
+
+class Mails(SlowScript):
+    """Knows of one mailbox that it is not there any more."""
+
+    async def handle_RCPT(self, server: Any, session: Any, envelope: Any, address: str, options: list[str]) -> str:  # noqa: N802
+        if address == DEAD:
+            return "550 5.1.1 no such user"
+        return await super().handle_RCPT(server, session, envelope, address, options)
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    with trio.fail_after(20):
+        while not condition():
+            await trio.sleep(0.01)
+
+
+@pytest.mark.parametrize("service", SERVICES)
+async def test_a_burst_of_emails_with_one_dead_mailbox(service, heard):
+    size = 40
+    assert size * TAKES / 4 > 1.5 * PATIENCE
+    with mail_server(Mails(TAKES)) as server:
+        async with service(server.port) as (notifier, event_of):
+            for number in range(size):
+                notifier.publish(event_of(number, f"u{number}@example.com"))
+            await notifier.publish(event_of(size, DEAD))
+            await until(lambda: notifier.in_flight == 0)
+        assert sorted(server.script.recipients) == sorted(f"u{number}@example.com" for number in range(size))
+        assert server.script.most_at_once == (8 if service is in_production else 4)
+    assert [failed.kind for failed in heard.of(NotificationFailed)] == ["DeadDestination"]
+    assert heard.of(BreakerTransitioned) == []
+    assert {sent.attempt for sent in heard.of(NotificationSent)} == {1}
+
+
+@pytest.mark.parametrize("service", SERVICES)
+async def test_a_restart_in_the_middle_of_a_backlog(service, heard):
+    """What was at the server as it was cut off comes twice, and nothing else does; nothing is lost, and none fails."""
+    size = 24
+    with mail_server(Mails(TAKES)) as server:
+        mails = server.script.recipients
+        with trio.CancelScope() as scope:
+            async with service(server.port) as (notifier, event_of):
+                for number in range(size):
+                    await notifier.publish(event_of(number, f"u{number}@example.com"))
+                await until(lambda: len(mails) >= 8)
+                scope.cancel()
+                await trio.sleep_forever()
+        assert len(mails) < size
+        async with service(server.port) as (notifier, _):
+            await until(lambda: notifier.in_flight == 0)
+        assert set(mails) == {f"u{number}@example.com" for number in range(size)}
+        assert len(mails) - size <= (8 if service is in_production else 4)
+    assert heard.of(NotificationFailed, NotificationMovedToDeadLetter, BreakerTransitioned) == []
+
+
+# ── webhooks ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@asynccontextmanager
+async def webhooks_in_production(store: Any, **more: Any) -> AsyncIterator[Notifier]:
+    def changes(settings: dict[str, Any]) -> None:
+        for_production(settings)
+        settings["transports"]["webhook"]["standard_webhooks"] |= more
+        settings["store"] = store
+
+    path = file_of("production.yaml", changes)
+    async with Server.open(path, load(path)) as server:
+        yield server.notifier
+
+
+def webhook(number: int, url: str) -> SendNotification:
+    return SendNotification(notification_id=str(number), channel="webhook", recipient=url, message="Hello")
+
+
+def webhooks_sent_after(heard: Heard, names: list[str], **more: Any) -> dict[str, float]:
+    """Send a webhook for each name of a host at once; return after how many seconds each was sent, by its place."""
+    heard.events.clear()
+
+    async def main() -> None:
+        # On a clock that does not wait there is no waiting for a disk.
+        async with hosts_on_loopback(204, 0.5) as hosts, webhooks_in_production("memory", **more) as notifier:
+            for number, name in enumerate(names):
+                await notifier.send(webhook(number, hosts.url(name)))
+            with trio.move_on_after(600):
+                while notifier.in_flight:
+                    await trio.sleep(1)
+
+    trio.run(main, clock=clock())
+    return {sent.notification_id: sent.at_ns / 1e9 for sent in heard.of(NotificationSent)}
+
+
+def test_a_burst_of_webhooks(heard):
+    """Of 144 to 12 connections, 24 wait for longer than `connect_timeout` for one."""
+    hosts = [f"host-{number % 36}.example" for number in range(144)]
+    sent = webhooks_sent_after(heard, hosts, connections=12)
+    assert len(sent) == 144
+    assert max(sent.values()) == pytest.approx(144 / 12 * 0.5, abs=0.1)
+    assert heard.of(NotificationFailed, NotificationMovedToDeadLetter, BreakerTransitioned) == []
+
+
+async def test_a_restart_in_the_middle_of_a_burst_of_webhooks(heard):
+    store, size = {"sqlite": "notifications.db"}, 30
+    async with hosts_on_loopback(204, 0.1) as hosts:
+        requests = hosts.server.requests
+        with trio.CancelScope() as scope:
+            async with webhooks_in_production(store, connections=5) as notifier:
+                for number in range(size):
+                    await notifier.send(webhook(number, hosts.url(f"host-{number % 9}.example")))
+                await until(lambda: len(requests) >= 15)
+                scope.cancel()
+                await trio.sleep_forever()
+        assert len(requests) < size
+        async with webhooks_in_production(store, connections=5) as notifier:
+            await until(lambda: notifier.in_flight == 0)
+        assert {request.headers["webhook-id"] for request in requests} == {str(number) for number in range(size)}
+        assert len(requests) <= size + 5
+    assert heard.of(NotificationFailed, NotificationMovedToDeadLetter, BreakerTransitioned) == []
+
+
+def test_one_dead_endpoint_among_many(heard):
+    hosts = [f"host-{number}.example" for number in range(60)]
+    mixed = hosts[:3] + ["refuses.example"] * 8 + hosts[3:]
+    usual = webhooks_sent_after(heard, hosts, connections=20)
+    now = webhooks_sent_after(heard, mixed, connections=20)
+    place = {name: str(number) for number, name in enumerate(mixed)}
+    later = [name for number, name in enumerate(hosts) if now[place[name]] > 1.05 * usual[str(number)] + 0.5]
+    assert later == []
+    assert {moved.host for moved in heard.of(BreakerTransitioned)} == {"refuses.example"}
+    assert {int(failed.notification_id) for failed in heard.of(NotificationFailed)} <= set(range(3, 11))
