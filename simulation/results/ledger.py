@@ -107,20 +107,31 @@ class Ledger:
 
     def fold(self, events: Mapping[type, Sequence[Any]]) -> None:
         """Take in a chunk of the history, sorted by type, each in order."""
-        self.count(events)
-        self.follow(
-            events.get(NotificationRequested, ()),
-            events.get(NotificationSuppressed, ()),
-            events.get(NotificationSent, ()),
-        )
+        places = self.count(events)
+        if self._chains is None:  # as `follow` has it where each notification is a request of its own
+            for place, of_place in places.items():
+                tally = self.tally(place)
+                tally.requests += len(of_place.get(NotificationRequested, ()))
+                tally.delivery_times.extend(
+                    [event.at_ns - event.requested_at_ns for event in of_place.get(NotificationSent, ())]
+                )
+            self._suppress(events.get(NotificationSuppressed, ()))
+        else:
+            self.follow(
+                events.get(NotificationRequested, ()),
+                events.get(NotificationSuppressed, ()),
+                events.get(NotificationSent, ()),
+            )
         if self._hosts:
             self._fold_hosts(events)
         self.follow_dead_letters(events)
 
-    def count(self, events: Mapping[type, Sequence[Any]]) -> None:
-        """Count what happens to notifications."""
-        for place, of_place in self._by_place(events).items():
+    def count(self, events: Mapping[type, Sequence[Any]]) -> Mapping[Place, Mapping[type, Sequence[Any]]]:
+        """Count what happens to notifications; return the events of each place, by type."""
+        places = self._by_place(events)
+        for place, of_place in places.items():
             self.tally(place).fold(of_place)
+        return places
 
     def follow(
         self,
@@ -180,16 +191,11 @@ class Ledger:
 
     def _accept(self, requested: Sequence[NotificationRequested]) -> None:
         """Note which of the notifications that were accepted are of requests that had been accepted before."""
-        if self._chains is None:
-            if self._only is not None:
-                self.tally(self._only).requests += len(requested)
-                return
-            for place, count in Counter(map(self.place_of, requested)).items():
-                self.tally(place).requests += count
-            return
         for event in requested:
             place = self.place_of(event)
             self.tally(place).requests += 1
+            if self._chains is None:
+                continue
             if event.instead_of is not None:
                 self.tally(place).fallbacks += 1
                 self.tally((place[0], self._chains.hand_on(event))).handed_on += 1
@@ -207,9 +213,6 @@ class Ledger:
 
     def _deliver(self, sent: Sequence[NotificationSent]) -> None:
         """Note which requests are delivered, and how long they took."""
-        if self._chains is None and self._only is not None:
-            self.tally(self._only).delivery_times.extend([event.at_ns - event.requested_at_ns for event in sent])
-            return
         times: dict[Place, list[int]] = {}
         for event in sent:
             place = self.place_of(event)

@@ -134,6 +134,7 @@ class Recorder:
             InvariantBreach: see :meth:`check`.
         """
         self.fold()
+        self.peaks.end()
         self.check()
         self.in_flight_now = partial(int, self._in_flight)
         self.when_quiet = self.on_chunk = self.on_events = None
