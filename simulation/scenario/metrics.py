@@ -32,7 +32,7 @@ class MetricKind(StrEnum):
     """A duration; null where there is nothing to measure."""
 
     QUANTILE = "seconds or never"
-    """A duration that so many do not exceed; null where there is nothing to measure, and where they wait for ever."""
+    """A duration, as one that so many do not exceed; null where there is nothing to measure, and where it is never."""
 
     PER_SECOND = "per second"
     PER_MINUTE = "per minute"
@@ -122,8 +122,8 @@ CHANNEL: Shape = {**METRICS, "peaks": PEAKS, "breaker": BREAKER}
 PROVIDER: Shape = {"attempts": MetricKind.COUNT, "sent": MetricKind.COUNT, "peaks": PEAKS}
 """Of each provider of a channel that has several."""
 
-FAULT: Shape = {"backlog_cleared_s": MetricKind.SECONDS}
-"""Of each fault that ends, by its number."""
+FAULT: Shape = {"backlog_cleared_s": MetricKind.QUANTILE}
+"""Of each fault that ends, by its number. Null is never: it has no count of those that wait beside it."""
 
 MEANINGS = {
     "simulated_s": "how long the run lasted on its own clock",
@@ -298,6 +298,20 @@ def metric_kind(outline: Outline, path: str) -> MetricKind:
         part = part[key]
     assert isinstance(part, MetricKind)
     return part
+
+
+@cache
+def kind_of(path: str) -> MetricKind | None:
+    """Return the kind of a metric by the end of its path, which is the same for the run, an entry, class or channel.
+
+    None: it is a metric of peaks, breakers or providers, or none of this version.
+    """
+    keys = keys_of(path)
+    if keys[-2:-1] == [WITHIN]:
+        return MetricKind.SHARE
+    group = METRICS.get(keys[-2]) if len(keys) > 1 else None
+    found = group.get(keys[-1]) if isinstance(group, dict) else METRICS.get(keys[-1], FAULT.get(keys[-1]))
+    return found if isinstance(found, MetricKind) else None
 
 
 def path_of(keys: Iterable[str]) -> str:
