@@ -44,7 +44,10 @@ WITHOUT = {
         (["channels.email.retry.max_attempts=1"], {"channels.email.dead_lettered == 0"}),
     ],
     "budget-against-retry-storm": [
-        (["channels.webhook.retry.budget=null"], {"sent_fraction >= 0.65", "retry_amplification <= 1.1"}),
+        (
+            ["channels.webhook.retry.budget=null"],
+            {"sent_fraction >= 0.65", "retry_amplification <= 1.1", "peaks.requests_per_s <= 70"},
+        ),
         (
             ["channels.webhook.retry.budget={kind: finagle, share: 10%}"],
             {"sent_fraction >= 0.65", "retry_amplification <= 1.1"},
@@ -118,13 +121,20 @@ WITHOUT = {
         (["faults.0.at=10s"], {"channels.webhook.sent_fraction >= 14%"}),
         (
             ["channels.push.retry.budget=null"],
-            {"channels.push.sent_fraction >= 83%", "channels.push.retry_amplification <= 1.1"},
+            {
+                "channels.push.sent_fraction >= 83%",
+                "channels.push.retry_amplification <= 1.1",
+                "channels.push.peaks.requests_per_s <= 60",
+            },
         ),
         (
             ["channels.sms.circuit_breaker.enabled=false"],
             {"channels.sms.dead_lettered == 0", "channels.sms.retry_amplification <= 1.1"},
         ),
-        (["channels.sms.circuit_breaker={}"], {"channels.sms.delivered_within(1m) >= 100%"}),
+        (
+            ["channels.sms.circuit_breaker={}"],
+            {"channels.sms.delivered_within(1m) >= 100%", "channels.sms.peaks.requests_per_s <= 45"},
+        ),
     ],
     "poison-messages": [
         (
@@ -158,7 +168,12 @@ WITHOUT = {
         ),
         (["faults.0.for=10s"], {"breaker.email.open_s >= 2m"}),
         (["faults.0.for=6m"], {"delivery_time_s.p99 <= 240"}),
-        (["channels.email.circuit_breaker.resume_rate=1/min"], {"delivery_time_s.p99 <= 240"}),
+        (
+            ["channels.email.circuit_breaker.resume_rate=1/min"],
+            {"delivery_time_s.p99 <= 240", "faults.0.backlog_cleared_s <= 2m"},
+        ),
+        (["channels.email.circuit_breaker.resume_rate=100/s"], {"channels.email.peaks.requests_per_s <= 120"}),
+        (["channels.email.circuit_breaker.resume_rate_max=1000/s"], {"channels.email.peaks.requests_per_s <= 120"}),
         (["channels.push.circuit_breaker.failure_threshold=5"], {"breaker.push.opened == 0"}),
     ],
     "push-then-sms": [
@@ -166,7 +181,7 @@ WITHOUT = {
             ["channels.push.fallback={channel: sms}"],
             {
                 "channels.push.delivered_within(21s) >= 100%",
-                "channels.sms.accepted >= 2200",
+                "handed_on >= 2200",
                 "delivered_within(25s) >= 100%",
             },
         ),
@@ -174,28 +189,29 @@ WITHOUT = {
             ["channels.push.fallback.after=1m"],
             {
                 "channels.push.delivered_within(21s) >= 100%",
-                "channels.sms.accepted >= 2200",
+                "handed_on >= 2200",
                 "delivered_within(25s) >= 100%",
             },
         ),
-        (["faults.1.for=4m"], {"channels.sms.accepted <= 2900"}),
+        (["faults.1.for=4m"], {"handed_on <= 2900"}),
         (
             ["faults.1.channel=sms"],
             {
-                "channels.sms.accepted >= 2200",
-                "channels.sms.dead_lettered == 0",
+                "handed_on >= 2200",
                 "delivered_within(25s) >= 100%",
                 "breaker.push.open_s >= 2m",
             },
         ),
+        (["operations=[{at: 8m, redrive: all, served: include}]"], {"reached_twice == 0"}),
     ],
     "quiet-hours": [
         (["start=2026-03-20T18:00:00Z"], {"channels.push.delivered_within(8.1h) >= 100%"}),
         (["quiet_hours=[]"], {"channels.push.deferred >= 3000", "channels.push.sent_time_s.max >= 7.9h"}),
-        (["preferences=[]"], {"channels.push.suppressed >= 1000"}),
-        (["workload.1.critical=false"], {"channels.sms.deferred == 0"}),
+        (["preferences=[]"], {"unwanted >= 1000"}),
+        (["channels.push.max_in_flight=null"], {"channels.push.peaks.requests_per_s <= 250"}),
+        (["workload.1.critical=false"], {"workload.security-codes.delivered_within(10s) >= 100%"}),
         (["workload.1.critical=false", "preferences.0.channel=sms"], {"channels.sms.suppressed == 0"}),
-        (["workload.0.expires_after=1h"], {"dead_lettered == 0"}),
+        (["workload.0.expires_after=1h"], {"sent_fraction == 1"}),
     ],
     "shop-events": [
         (["channels.sms.timeout=5s"], {"breaker.sms.opened == 0", "channels.sms.retries == 0"}),
