@@ -356,7 +356,8 @@ class Events:
                 self._on_event(event)
             except BaseException as error:
                 logger.error("on_event raised on %s", type(event).__name__, exc_info=failure(error))
-        self._look()
+        if self._quiet:
+            self._look()
 
     def watch(self, pipeline: Pipeline) -> None:
         """Watch this pipeline."""

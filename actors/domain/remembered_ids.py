@@ -54,9 +54,11 @@ class RememberedIds:
         steady_ns = now_ns if self._ahead_ns is None else now_ns - self._ahead_ns()
         if self._ended_ns and self._ended_ns[0] <= steady_ns - self.ttl_ns:
             self._forget_old(steady_ns - self.ttl_ns)
-        self.latest_ns = max(self.latest_ns, steady_ns)
-        self._payloads[command.notification_id] = command
-        self._ended.append(command.notification_id)
+        if steady_ns > self.latest_ns:
+            self.latest_ns = steady_ns
+        notification_id = command.notification_id
+        self._payloads[notification_id] = command
+        self._ended.append(notification_id)
         self._ended_ns.append(self.latest_ns)
         if self._most is not None and len(self._ended) > self._most:
             self._drop_oldest()

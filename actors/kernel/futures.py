@@ -118,11 +118,13 @@ class Future(pykka.Future[T]):
 
     def __await__(self) -> Generator[Any, None, T]:
         while True:
-            try:
-                return self.get(timeout=0)
-            except Unanswered as unanswered:
-                # A future made by map() or join() waits for others: `leaf` is the one that is not settled yet.
-                leaf = unanswered.future
+            leaf: Future[Any] | None = self
+            if self._outcome is not None or self._get_hook is not None:
+                try:
+                    return self.get(timeout=0)
+                except Unanswered as unanswered:
+                    # A future made by map() or join() waits for others: `leaf` is the one that is not settled yet.
+                    leaf = unanswered.future
             assert leaf is not None
             if self.system._current_run() is not None:
                 yield from park(functools.partial(self.system._resume_when_done, leaf))

@@ -164,7 +164,8 @@ class LiveSystem(ActorSystem):
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
             self._thread = threading.get_ident()
-            self._started_at = trio.current_time()
+            self._trio_now = trio.lowlevel.current_clock().current_time
+            self._started_at = self._trio_now()
             nursery.start_soon(self._dispatch)
             try:
                 yield self
@@ -221,7 +222,7 @@ class LiveSystem(ActorSystem):
         return utc(self.epoch_ns + max(self.now_ns, self._wall_ns()))
 
     def _wall_ns(self) -> int:
-        return round((trio.current_time() - self._started_at) * NS_PER_S)
+        return round((self._trio_now() - self._started_at) * NS_PER_S)
 
     def _catch_up(self) -> None:
         """Set the clock by trio's, but to the instant of a timer if that is due just now."""

@@ -71,7 +71,9 @@ class Awaited:
             return
         system.look_at_the_clock()
         done = Performed(request=self._request, result=result, started_ns=self._started_ns, ended_ns=system.now_ns)
-        self.cancel()
+        self._actor = self._request = None
+        if self._time_out is not None:
+            self._stop_the_clock()
         if system.has_ended:
             system._refuse(actor, done)
         else:

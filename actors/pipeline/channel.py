@@ -70,30 +70,19 @@ class Channel(Actor):
         except BaseException as error:
             effect = Foreseen(0, failure(error))
         if type(effect) is not Foreseen or type(effect.result) not in self._taken_unseen:
-            effect = ending_in_an_outcome(effect)
-            if self._lease_holds is not None:
-                effect = made_under_a_lease(effect, self._lease_holds)
+            effect = ending_in_an_outcome(effect, self._lease_holds)
         system.perform(self._breaker, effect, admitted, self._timeout_ns, TIMED_OUT)
 
 
 _NOT_MADE = Foreseen(0, UNSENT)
 
 
-def made_under_a_lease(effect: Effect, lease_holds: Callable[[], bool]) -> Effect:
-    """Return an effect that looks at the lease again when it begins, which may be long after it was asked for: a
-    process can be stopped in between."""
-    if isinstance(effect, (Foreseen, Promise)):
-        return effect  # it is under way already
-    call = effect
+def ending_in_an_outcome(effect: Effect, lease_holds: Callable[[], bool] | None) -> Effect:
+    """Return an effect that does the same and whose result is an outcome, whatever a provider gave.
 
-    async def attempt() -> Any:
-        return await call() if lease_holds() else UNSENT
-
-    return attempt
-
-
-def ending_in_an_outcome(effect: Effect) -> Effect:
-    """Return an effect that does the same and whose result is an outcome, whatever a provider gave."""
+    One that is not under way already looks at the lease again when it begins, which may be long after it was asked for:
+    a process can be stopped in between.
+    """
     if isinstance(effect, Foreseen):
         return Foreseen(effect.delay_ns, _end_of(effect.result))
     if isinstance(effect, Promise):
@@ -106,6 +95,8 @@ def ending_in_an_outcome(effect: Effect) -> Effect:
     call = effect
 
     async def attempt() -> Outcome | Unsent:
+        if lease_holds is not None and not lease_holds():
+            return UNSENT
         try:
             called = call()
             if not inspect.isawaitable(called):

@@ -30,11 +30,8 @@ class Commit:
     """The answers to callers that sent the same command while its acceptance was under way."""
     taken_over: Delivery | None = None
     """What this node has taken over of the same notification meanwhile, to resume when this fails."""
-
-    @property
-    def opens(self) -> bool:
-        """Whether its notification is accepted or redriven by it, and so not in flight before it is done."""
-        return type(self.event) in _OPENING
+    opens: bool = False
+    """Whether its notification is accepted or redriven by it, and so not in flight before it is done."""
 
     @property
     def waiting(self) -> list[Future[Any]]:
@@ -59,8 +56,9 @@ class Commits:
 
     def begin(self, event: NotificationEvent, delivery: Delivery, go_on: Callable[[Delivery], None] | None) -> Commit:
         """Return a new one."""
-        commit = self.under_way[event.notification_id] = Commit(event, delivery, go_on)
-        self.opening_count += commit.opens
+        opens = type(event) in _OPENING
+        commit = self.under_way[event.notification_id] = Commit(event, delivery, go_on, opens=opens)
+        self.opening_count += opens
         return commit
 
     def end(self, commit: Commit) -> None:

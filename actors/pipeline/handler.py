@@ -110,7 +110,8 @@ class Handler(Actor):
             stages.is_current = self._is_current
             stages.is_wanted = self._readiness.is_wanted
             stages.lease_holds = store.lease_holds
-        self._held = None if store.lease_holds is None else Held(store.lease_holds)
+        self._lease_holds = store.lease_holds
+        self._held = Held()
         self._backlog = Backlog(wiring.stages)
         self._backlog_timer: Cancellable | None = None
         self._fallbacks = Fallbacks(channels) if any(config.fallback for config in channels.values()) else None
@@ -250,8 +251,7 @@ class Handler(Actor):
     @handles(LeaseRenewed)
     def on_lease_renewed(self, _: LeaseRenewed) -> None:
         """Go on with what waits for the lease, which may have expired or be unwanted by now."""
-        if self._held is not None:
-            self._resume(self._held.release(self._deliveries))
+        self._resume(self._held.release(self._deliveries))
 
     @handles(LeaseLost)
     def on_lease_lost(self, lost: LeaseLost) -> None:
@@ -340,7 +340,8 @@ class Handler(Actor):
     # ── an attempt, and its outcome ─────────────────────────────────────────────────────────────────────────────
 
     def _send(self, delivery: Delivery) -> None:
-        if self._held is not None and self._held.keeps(delivery, self._budgets, self.system.now_ns):
+        if self._lease_holds is not None and not self._lease_holds():
+            self._held.keep(delivery, self._budgets, self.system.now_ns)
             return
         command = delivery.command
         if self._fallbacks is None and command.expires_after is None and not delivery.attempts:

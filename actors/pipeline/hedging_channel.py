@@ -9,7 +9,7 @@ from actors.kernel.actor import handles
 from actors.kernel.async_handlers import failure
 from actors.kernel.effects import Cancellable, Effect, Foreseen, Performed
 from actors.outcomes import Ambiguous, Outcome, Sent, Transient
-from actors.pipeline.channel import Channel, ending_in_an_outcome, made_under_a_lease
+from actors.pipeline.channel import Channel, ending_in_an_outcome
 from actors.pipeline.lane import Lane
 from actors.pipeline.wiring import Stages
 from actors.policies.breaker.states import NOT_CLOSED
@@ -133,8 +133,7 @@ class HedgingChannel(Channel):
             effect = self._attempt(flight.admitted.attempt, self.system.now_ns)
         except BaseException as error:
             effect = Foreseen(0, failure(error))
-        effect = ending_in_an_outcome(effect)
-        return effect if self._lease_holds is None else made_under_a_lease(effect, self._lease_holds)
+        return ending_in_an_outcome(effect, self._lease_holds)
 
     # ── answers ─────────────────────────────────────────────────────────────────────────────────────────────────
 

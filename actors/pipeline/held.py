@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 from actors.domain.delivery import Delivery
 from actors.pipeline.retry_budgets import RetryBudgets
@@ -11,24 +11,20 @@ from actors.pipeline.retry_budgets import RetryBudgets
 class Held:
     """Notifications that are to be sent when the store has its lease again."""
 
-    def __init__(self, lease_holds: Callable[[], bool]) -> None:
-        self._lease_holds = lease_holds
+    def __init__(self) -> None:
         self._deliveries: dict[str, Delivery] = {}
 
-    def keeps(self, delivery: Delivery, budgets: RetryBudgets | None, now_ns: int) -> bool:
-        """Keep one back if the lease is over, and tell whether it is.
+    def keep(self, delivery: Delivery, budgets: RetryBudgets | None, now_ns: int) -> None:
+        """Keep one back, as the lease is over.
 
         An attempt of it that is under way is of no interest any more: whoever asked for another one knows that it is
         lost.
         """
-        if self._lease_holds():
-            return False
         if delivery.current is not None:
             if budgets is not None:
                 budgets.attempt_has_ended(delivery, None, now_ns)
             delivery.current = None
         self._deliveries[delivery.command.notification_id] = delivery
-        return True
 
     def release(self, in_flight: Mapping[str, Delivery]) -> list[Delivery]:
         """Return those that are still in flight, in the order in which they came."""

@@ -86,11 +86,8 @@ class Isolation(Actor):
         self._waiting: deque[Enter] = deque()
         self._alone: Admitted | None = None
         self._hold: Cancellable | None = None
-
-    @property
-    def is_busy(self) -> bool:
+        self.is_busy = False
         """Whether others have to wait for their turns."""
-        return self._alone is not None or bool(self._waiting)
 
     @handles(Enter)
     def on_enter(self, enter: Enter) -> None:
@@ -104,6 +101,10 @@ class Isolation(Actor):
         self._take_turns()
 
     def _take_turns(self) -> None:
+        self._begin_those_whose_turn_it_is()
+        self.is_busy = self._alone is not None or bool(self._waiting)
+
+    def _begin_those_whose_turn_it_is(self) -> None:
         while self._waiting and self._alone is None:
             enter = self._waiting[0]
             caution = enter.admitted.attempt.caution

@@ -66,7 +66,7 @@ class RunOutput:
             from simulation.reporting.annotations import expectation_commands
             from simulation.scenario.lint import expectations_at
 
-            places = expectations_at(file, len(result.scenario.expect), result.origin.sets)
+            places = expectations_at(file, result.scenario.expect, result.origin.sets)
             for command in expectation_commands(result, file, places):
                 say(command)
         if self._markdown is not None:

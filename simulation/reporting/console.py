@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,8 @@ from rich.markup import escape
 from rich.measure import Measurement
 from rich.table import Table
 
-from actors.formatting import counted, plain_number
+from actors.formatting import plain_number
+from simulation.reporting.facts import facts
 from simulation.results.formatting import NOTHING, amplification_text, duration_text, quantile_text, value_text
 from simulation.results.result import REPORT_FILE, Result
 from simulation.running.deciding import decision_text
@@ -41,11 +41,8 @@ def print_result(result: Result, directory: Path | None) -> None:
     if result.scenario.description:
         console.print(escape(result.scenario.description), style="dim", highlight=False)
     print_table(_figures_table(result))
-    for fact in _facts(summary):
+    for fact in facts(result):
         console.print(escape(fact), highlight=False)
-    if served := _left_out_as_served(result):
-        what = "1 dead letter is" if served == 1 else f"{served:,} dead letters are"
-        console.print(f"{what} served, and left out of redrives: the fallback was delivered or is under way")
     for expectation, entry in zip(result.scenario.expect, summary["expectations"], strict=True):
         value = value_text(entry, lambda value: plain_number(value, 6))
         decided = decision_text(expectation, entry)
@@ -58,16 +55,6 @@ def print_result(result: Result, directory: Path | None) -> None:
         console.print(
             f"report {escape(str(directory / REPORT_FILE))}, its tables beside it", highlight=False, soft_wrap=True
         )
-
-
-def _left_out_as_served(result: Result) -> int:
-    """Return how many dead letters are in the queue at the end since redrives have left them out as served."""
-    scenario = result.scenario
-    if not any(each.redrive is not None and each.served == "exclude" for each in scenario.operations):
-        return 0
-    if not any(config.fallback is not None for _, config in scenario.channels):
-        return 0  # the table takes its time
-    return int((result.dlq["served"] & result.dlq["left_at"].isna()).sum())
 
 
 def stdout() -> Console:
@@ -116,27 +103,6 @@ def _cells(figures: dict[str, Any], counts: dict[str, str]) -> list[str]:
         amplification_text(figures["retry_amplification"]),
         *(quantile_text(figures, key) for key in ("p50", "p99")),
     ]
-
-
-def _facts(summary: dict[str, Any]) -> Iterator[str]:
-    """Yield what no one should have to look for: who was refused, reached twice, or at one host not reached at all."""
-    if refused := sum(summary["refused"].values()):
-        causes = {"down": "while the process was down", "overloaded": "for lack of room"}
-        each = [f"{count:,} {causes[why]}" for why, count in summary["refused"].items() if count]
-        yield f"{refused:,} refused, and lost: {', '.join(each)}"
-    if twice := summary["reached_twice"]:
-        yield f"{counted(twice, 'request')} delivered twice"
-    hosts = summary["worst"]["hosts"]
-    if hosts and hosts[0]["late"] > WORTH_SAYING * summary["offered"]:
-        worst = hosts[0]
-        yield (
-            f"{worst['name']} has {worst['late']:,} of {counted(worst['offered'], 'request')} "
-            "that were not delivered within a minute"
-        )
-
-
-WORTH_SAYING = 0.001
-"""The share of all requests that a host is named for, if so many of its own are late."""
 
 
 def _open_text(breaker: dict[str, Any]) -> str:

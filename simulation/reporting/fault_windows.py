@@ -54,7 +54,12 @@ def _fault_window(fault: FaultConfig, used: tuple[NotificationChannel, ...], end
     if fault.injects <= _AT_THE_START:
         until_s = min(end_s, fault.at + (fault.restart_after or 0.0))
     spans = ((fault.at, until_s),) if fault.at < end_s else ()
-    return Window(f"{_place_text(fault, used)}{fault_text(fault)}", spans, _dips(fault, until_s))
+    return Window(fault_label(fault, used), spans, _dips(fault, until_s))
+
+
+def fault_label(fault: FaultConfig, used: tuple[NotificationChannel, ...]) -> str:
+    """Return where a fault hits, and what goes wrong there."""
+    return f"{_place_text(fault, used)}{fault_text(fault)}"
 
 
 _AT_THE_START = {"crash", "clock_step"}

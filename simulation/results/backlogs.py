@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 from actors.instants import NS_PER_S
@@ -25,6 +27,12 @@ CHANGES: Mapping[type, int] = {
 """By how much an event changes how many notifications are pending."""
 
 
+NEVER_NS = 2**63
+"""Later than any instant of a run."""
+
+_at_ns = attrgetter("at_ns")
+
+
 class FaultTimes(NamedTuple):
     """When a fault begins and ends."""
 
@@ -45,14 +53,13 @@ class Backlogs:
         """Take in some of the history, in order."""
         if not self._under_way:
             return
-        latest_ns = chunk[-1].at_ns
-        if all(latest_ns < backlog.next_ns for backlog in self._under_way):
-            self._pending += sum([CHANGES.get(type(event), 0) for event in chunk])
-            return
-        for event in chunk:
+        first = bisect_left(chunk, min(backlog.next_ns for backlog in self._under_way), key=_at_ns)
+        self._pending += sum([CHANGES.get(type(event), 0) for event in chunk[:first]])
+        for event in chunk[first:]:
             change = CHANGES.get(type(event), 0)
+            at_ns = event.at_ns
             for backlog in self._under_way:
-                if event.at_ns >= backlog.next_ns:
+                if at_ns >= backlog.next_ns:
                     backlog.look(event, change, self._pending)
             self._pending += change
         self._under_way = [backlog for backlog in self._under_way if backlog.cleared_ns is None]
@@ -99,10 +106,12 @@ class Backlog:
             return
         if self._left <= self._at_begin:
             self.cleared_ns = fault.ends_ns
+            self.next_ns = NEVER_NS
         elif change and not self._is_younger(event):
             self._left += change
             if self._left <= self._at_begin:
                 self.cleared_ns = event.at_ns
+                self.next_ns = NEVER_NS
                 self._younger.clear()
 
     def _is_younger(self, event: Any) -> bool:

@@ -21,6 +21,7 @@ from actors.messages import (
     NotificationSuppressed,
 )
 from actors.pipeline.readiness import ADDRESS_GONE
+from simulation.results.backlogs import CHANGES
 from simulation.results.tallies import COUNTED_ALWAYS, LEAVES_THE_QUEUE, Counted, DeadLetters, Figures, Tally
 from simulation.scenario.identity import channel_of, entry_number
 from simulation.scenario.metrics import Outline
@@ -106,14 +107,54 @@ class Ledger:
 
     def fold(self, events: Mapping[type, Sequence[Any]]) -> None:
         """Take in a chunk of the history, sorted by type, each in order."""
-        for place, of_place in self._by_place(events).items():
-            self.tally(place).fold(of_place)
-        self.accept(events.get(NotificationRequested, ()))
+        places = self.count(events)
+        if self._chains is None:  # as `follow` has it where each notification is a request of its own
+            for place, of_place in places.items():
+                tally = self.tally(place)
+                tally.requests += len(of_place.get(NotificationRequested, ()))
+                tally.delivery_times.extend(
+                    [event.at_ns - event.requested_at_ns for event in of_place.get(NotificationSent, ())]
+                )
+            self._suppress(events.get(NotificationSuppressed, ()))
+        else:
+            self.follow(
+                events.get(NotificationRequested, ()),
+                events.get(NotificationSuppressed, ()),
+                events.get(NotificationSent, ()),
+            )
         if self._hosts:
             self._fold_hosts(events)
-        self.suppress(events.get(NotificationSuppressed, ()))
-        self.deliver(events.get(NotificationSent, ()))
         self.follow_dead_letters(events)
+
+    def count(self, events: Mapping[type, Sequence[Any]]) -> Mapping[Place, Mapping[type, Sequence[Any]]]:
+        """Count what happens to notifications; return the events of each place, by type."""
+        places = self._by_place(events)
+        for place, of_place in places.items():
+            self.tally(place).fold(of_place)
+        return places
+
+    def follow(
+        self,
+        requested: Sequence[NotificationRequested],
+        suppressed: Sequence[NotificationSuppressed],
+        sent: Sequence[NotificationSent],
+    ) -> None:
+        """Follow what becomes of requests."""
+        self._accept(requested)
+        self._suppress(suppressed)
+        self._deliver(sent)
+
+    def carry(self, events: Mapping[type, Sequence[Any]]) -> None:
+        """Take in what happens before that which is counted: of it only what is left at its end matters."""
+        for kind, change in CHANGES.items():
+            for event in events.get(kind, ()):
+                self.tally(self.place_of(event)).pending_before += change
+        self.follow_dead_letters(events)
+
+    def begin(self) -> None:
+        """Begin to count: the most dead letters there are is from now on."""
+        for letters in self._dead_letters.values():
+            letters.peak = letters.size
 
     def _by_place(self, events: Mapping[type, Sequence[Any]]) -> Mapping[Place, Mapping[type, Sequence[Any]]]:
         of_notifications = {kind: of_kind for kind, of_kind in events.items() if issubclass(kind, NotificationEvent)}
@@ -148,19 +189,20 @@ class Ledger:
                 if hosts is not None:
                     hosts.end(event)
 
-    def accept(self, requested: Sequence[NotificationRequested]) -> None:
+    def _accept(self, requested: Sequence[NotificationRequested]) -> None:
         """Note which of the notifications that were accepted are of requests that had been accepted before."""
-        if self._chains is None:
-            return
         for event in requested:
             place = self.place_of(event)
+            self.tally(place).requests += 1
+            if self._chains is None:
+                continue
             if event.instead_of is not None:
                 self.tally(place).fallbacks += 1
                 self.tally((place[0], self._chains.hand_on(event))).handed_on += 1
             elif self._counted.forgotten_ids and self._chains.is_known(event.notification_id):
                 self.tally(place).accepted_again += 1
 
-    def suppress(self, suppressed: Sequence[NotificationSuppressed]) -> None:
+    def _suppress(self, suppressed: Sequence[NotificationSuppressed]) -> None:
         """Note which requests turn out not to be wanted."""
         for event in suppressed:
             # That its address is gone, or that the channel in place of the first is switched off, is no wish.
@@ -169,11 +211,8 @@ class Ledger:
             ):
                 self.tally(self.place_of(event)).unwanted += 1
 
-    def deliver(self, sent: Sequence[NotificationSent]) -> None:
+    def _deliver(self, sent: Sequence[NotificationSent]) -> None:
         """Note which requests are delivered, and how long they took."""
-        if self._chains is None and self._only is not None:
-            self.tally(self._only).delivery_times.extend([event.at_ns - event.requested_at_ns for event in sent])
-            return
         times: dict[Place, list[int]] = {}
         for event in sent:
             place = self.place_of(event)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import accumulate
 from typing import Any
 
@@ -19,65 +19,55 @@ KEPT = 100_000
 SORTED_WITHOUT_NUMPY = 50_000
 """So many instants Python works through in less time than the import of NumPy takes."""
 
+Provider = tuple[NotificationChannel, str]
+"""A channel and one of its providers."""
+
 Asked = tuple[NotificationChannel | None, str | None]
-"""A channel and one of its providers; None: all of them."""
+"""The same; None: all of them."""
 
 
 class Peak:
-    """The peaks of some attempts, of which one hears as they end."""
+    """The peaks of attempts, of which one hears some time after they have ended, in the order of what they change."""
 
-    def __init__(self, longest_ns: int) -> None:
-        """Begin with none.
+    def __init__(self) -> None:
+        self.requests_per_s = 0
+        self.in_flight = 0
+        self._under_way = 0
+        self._second: tuple[int, int] = (-1, 0)
+        """The latest, and how many have started in it so far."""
+
+    def extend(self, ordered: Sequence[int], hedges: Counter[int]) -> None:
+        """Take in changes: twice the instant at which an attempt ends, or twice that at which one starts, and 1 more.
 
         Args:
-            longest_ns: how long an attempt may take.
+            ordered: all up to the last of them that have not been taken in.
+            hedges: how many copies there were beside the attempts that started in a second of the run.
         """
-        self._longest_ns = longest_ns
-        self._started: Counter[int] = Counter()
-        """By second of the run."""
-        self._requests_per_s = 0
-        self._changes = array("q")
-        """Instants at which an attempt starts, times 2 plus 1, and at which one ends, times 2."""
-        self._under_way = 0
-        self._in_flight = 0
-
-    def extend(self, attempts: Sequence[NotificationSent | NotificationFailed]) -> None:
-        """Take in attempts that have ended, in the order in which they did."""
-        self._started.update([event.started_ns // NS_PER_S for event in attempts])
-        for event in attempts:
-            if event.hedges:
-                self._started[event.started_ns // NS_PER_S] += event.hedges
-        self._changes.extend([2 * event.started_ns + 1 for event in attempts])
-        self._changes.extend([2 * event.at_ns for event in attempts])
-        if len(self._changes) > 2 * KEPT:
-            self._settle(attempts[-1].at_ns - self._longest_ns)
-
-    def _settle(self, until_ns: int) -> None:
-        """Work through what happened before an instant, all attempts of which have ended by now."""
-        ordered = array("q", sorted(self._changes))
-        end = bisect_left(ordered, 2 * until_ns)
-        self._in_flight, self._under_way = self._peak(ordered[:end])
-        self._changes = ordered[end:]
-        second = until_ns // NS_PER_S
-        past = [each for each in self._started if each < second]
-        self._requests_per_s = max([self._requests_per_s, *(self._started.pop(each) for each in past)])
-
-    def _peak(self, ordered: array[int]) -> tuple[int, int]:
-        """Return the most that were under way up to the last of some changes, and how many then are."""
+        if not ordered:
+            return
         if len(ordered) <= SORTED_WITHOUT_NUMPY:
             levels = list(accumulate([1 if change & 1 else -1 for change in ordered], initial=self._under_way))
-            return max(self._in_flight, *levels, 0), levels[-1]
-        import numpy as np
+            self.in_flight, self._under_way = max(self.in_flight, max(levels)), levels[-1]
+            started = Counter([change // _SECOND for change in ordered if change & 1])
+        else:
+            import numpy as np
 
-        steps = self._under_way + np.cumsum(2 * (np.frombuffer(ordered, dtype=np.int64) & 1) - 1)
-        return max(self._in_flight, int(steps.max())), int(steps[-1])
+            changes = np.array(ordered, dtype=np.int64)
+            steps = self._under_way + np.cumsum(2 * (changes & 1) - 1)
+            self.in_flight, self._under_way = max(self.in_flight, int(steps.max())), int(steps[-1])
+            seconds, counts = np.unique(changes[changes & 1 == 1] // _SECOND, return_counts=True)
+            started = Counter(dict(zip(seconds.tolist(), counts.tolist(), strict=True)))
+        started[self._second[0]] += self._second[1]
+        last = max(started)
+        self._second = last, started[last]
+        self.requests_per_s = max(self.requests_per_s, *(count + hedges[each] for each, count in started.items()))
 
     def summary(self) -> dict[str, int]:
         """Return the peaks as the summary names them."""
-        return {
-            "requests_per_s": max([self._requests_per_s, *self._started.values()]),
-            "in_flight": self._peak(_in_order(self._changes))[0],
-        }
+        return {"requests_per_s": self.requests_per_s, "in_flight": self.in_flight}
+
+
+_SECOND = 2 * NS_PER_S
 
 
 class Peaks:
@@ -90,44 +80,86 @@ class Peaks:
             providers: the channels, and the names of each one's providers.
             longest_ns: how long an attempt may take.
         """
-        self._several = frozenset(channel for channel, names in providers.items() if len(names) > 1)
-        self._is_one = len(providers) == 1
         self._longest_ns = longest_ns
-        self._peaks: dict[Asked, Peak] = {}
+        self._changes: dict[Provider, array[int]] = {
+            (channel, name): array("q") for channel, names in providers.items() for name in names
+        }
+        """Of attempts that have ended, and that are not yet part of the peaks."""
+        self._hedges: dict[Provider, Counter[int]] = {provider: Counter() for provider in self._changes}
+        self._groups: dict[Asked, list[Provider]] = {(None, None): list(self._changes)}
+        for channel, names in providers.items():
+            self._groups[channel, None] = [(channel, name) for name in names]
+            self._groups |= {(channel, name): [(channel, name)] for name in names if len(names) > 1}
+        self._peaks = {asked: Peak() for asked in self._groups}
+        self._kept = 0
 
     def fold(self, events: Mapping[type, Sequence[Any]]) -> None:
         """Take in a chunk of the history, sorted by type."""
         sent: Sequence[NotificationSent] = events.get(NotificationSent, ())
         failed: Sequence[NotificationFailed] = events.get(NotificationFailed, ())
-        attempts: list[NotificationSent | NotificationFailed] = [*sent]
-        attempts += [event for event in failed if not event.refused]
-        if failed and sent:
-            attempts.sort(key=_end)
-        for asked, of_those in self._by_asked(attempts):
-            if of_those:
-                self._peaks.setdefault(asked, Peak(self._longest_ns)).extend(of_those)
+        for attempts in (sent, [event for event in failed if not event.refused]):
+            for provider, own in self._by_provider(attempts):
+                self._changes[provider].extend([2 * event.at_ns for event in own])
+                self._changes[provider].extend([2 * event.started_ns + 1 for event in own])
+                self._hedges[provider].update(
+                    {event.started_ns // NS_PER_S: event.hedges for event in own if event.hedges}
+                )
+                self._kept += len(own)
+        if self._kept > KEPT:
+            self._settle(max(each[-1].at_ns for each in (sent, failed) if each) - self._longest_ns)
 
-    def _by_asked(
+    def _by_provider(
         self, attempts: Sequence[NotificationSent | NotificationFailed]
-    ) -> Iterator[tuple[Asked, Sequence[NotificationSent | NotificationFailed]]]:
-        yield (None, None), attempts
-        found: dict[Asked, list[NotificationSent | NotificationFailed]] = {}
-        if not self._is_one:
-            for event in attempts:
-                found.setdefault((event.channel, None), []).append(event)
-        for event in attempts if self._several else ():
-            if event.channel in self._several:
-                found.setdefault((event.channel, event.provider or PRIMARY), []).append(event)
-        yield from found.items()
+    ) -> Iterable[tuple[Provider, Sequence[NotificationSent | NotificationFailed]]]:
+        if len(self._changes) == 1:
+            return [(provider, attempts) for provider in self._changes]
+        found: dict[Provider, list[NotificationSent | NotificationFailed]] = {}
+        for event in attempts:
+            provider = event.channel, event.provider or PRIMARY
+            try:
+                found[provider].append(event)
+            except KeyError:
+                found[provider] = [event]
+        return found.items()
+
+    def _settle(self, until_ns: int) -> None:
+        """Make peaks of what happened before an instant, as all attempts that began then have ended by now."""
+        limit = 2 * (until_ns - until_ns % NS_PER_S)
+        ordered = {provider: _in_order(changes) for provider, changes in self._changes.items()}
+        ends = {provider: bisect_left(changes, limit) for provider, changes in ordered.items()}
+        for asked, group in self._groups.items():
+            self._peaks[asked].extend(
+                _together([ordered[provider][: ends[provider]] for provider in group]), self._hedges_of(group)
+            )
+        self._changes = {provider: changes[ends[provider] :] for provider, changes in ordered.items()}
+        self._kept = sum(map(len, self._changes.values())) // 2
+
+    def _hedges_of(self, group: Sequence[Provider]) -> Counter[int]:
+        hedges: Counter[int] = Counter()
+        for provider in group:
+            hedges.update(self._hedges[provider])
+        return hedges
+
+    def end(self) -> None:
+        """Make peaks of what is left: no attempt ends any more."""
+        for asked, group in self._groups.items():
+            changes = _together([_in_order(self._changes[provider]) for provider in group])
+            self._peaks[asked].extend(changes, self._hedges_of(group))
+        self._changes = {provider: array("q") for provider in self._changes}
+        self._kept = 0
 
     def summary(self, channel: NotificationChannel | None = None, provider: str | None = None) -> dict[str, int]:
         """Return the peaks of a channel, or of one of its providers, as the summary names them; None: of all."""
-        asked: Asked = (None if self._is_one and provider is None else channel, provider)
-        return self._peaks.get(asked, Peak(0)).summary()
+        return self._peaks[channel, provider].summary()
 
 
-def _end(event: NotificationSent | NotificationFailed) -> int:
-    return event.at_ns
+def _together(parts: Sequence[array[int]]) -> array[int]:
+    if len(parts) == 1:
+        return parts[0]
+    together = array("q")
+    for part in parts:
+        together.extend(part)
+    return _in_order(together)
 
 
 def _in_order(changes: array[int]) -> array[int]:

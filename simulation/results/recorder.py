@@ -30,6 +30,7 @@ from simulation.results.counters import (
 from simulation.results.ledger import WHOLE, Group, Ledger
 from simulation.results.peaks import Peaks
 from simulation.results.series import SeriesCounter
+from simulation.results.windows import WindowMetrics
 
 CHUNK = 4096
 DEAD_LETTERS_KEPT = 10_000
@@ -48,6 +49,7 @@ class Recorder:
         series_bucket_ns: int,
         faults: Sequence[FaultTimes] = (),
         longest_ns: int = 0,
+        windows: Sequence[WindowMetrics] = (),
     ) -> None:
         """Make a recorder.
 
@@ -58,8 +60,10 @@ class Recorder:
             series_bucket_ns: the width of a bucket of the series.
             faults: those that end.
             longest_ns: how long an attempt may take.
+            windows: of the run, that have metrics of their own.
         """
         self.ledger = ledger
+        self.windows = windows
         self.history: list[RecordedEvent] = []
         """The whole history if it is kept; else the first dead letters."""
         self.keeps_history = keep_history
@@ -102,6 +106,19 @@ class Recorder:
         if self.when_quiet is not None and type(event) in CHANGES_OF_PENDING and self.in_flight_now() == 0:
             self.when_quiet()
 
+    def refuse(self, entry: int, channels: Sequence[NotificationChannel], why: str, at_ns: int) -> None:
+        """Note that an arrival is refused, which is in no history; see :meth:`Ledger.refuse`."""
+        self.ledger.refuse(entry, channels, why)
+        for window in self.windows:
+            window.refuse(entry, channels, why, at_ns)
+
+    def interrupt(self, notification_id: str, channel: NotificationChannel, provider: str, at_ns: int) -> None:
+        """Note that the answer of a provider to a request is lost, which is in no history; see
+        :meth:`Ledger.interrupt`."""
+        self.ledger.interrupt(notification_id, channel, provider)
+        for window in self.windows:
+            window.interrupt(notification_id, channel, provider, at_ns)
+
     @property
     def in_flight(self) -> int:
         """How many are accepted and have not ended, by the history."""
@@ -117,6 +134,7 @@ class Recorder:
             InvariantBreach: see :meth:`check`.
         """
         self.fold()
+        self.peaks.end()
         self.check()
         self.in_flight_now = partial(int, self._in_flight)
         self.when_quiet = self.on_chunk = self.on_events = None
@@ -148,6 +166,8 @@ class Recorder:
         for transition in sorted_events.get(BreakerTransitioned, []):
             self.breaker_metrics[transition.breaker].fold(transition)
         self.ledger.fold(sorted_events)
+        for window in self.windows:
+            window.fold(chunk)
         self.provider_metrics.fold(sorted_events)
         self.peaks.fold(sorted_events)
         self.backlogs.fold(chunk)

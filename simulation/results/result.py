@@ -12,7 +12,7 @@ from simulation.results.formatting import line_of_run
 from simulation.results.recorder import Recorder
 from simulation.results.reproduce import Origin
 from simulation.scenario import Scenario
-from simulation.scenario.metrics import VERSION
+from simulation.scenario.metrics import VERSION, WINDOWS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -73,6 +73,7 @@ class Result:
                 }
                 for channel in self.scenario.channels_used
             },
+            **self._windows(),
             "worst": {"hosts": recorder.ledger.worst_hosts()},
         }
         expectations = []
@@ -81,6 +82,14 @@ class Result:
             never = {"never": True} if expectation.is_never(summary) else {}
             expectations.append({"text": expectation.text, "value": value, "holds": holds, **never})
         return {**summary, "expectations": expectations, "digest": digest}
+
+    def _windows(self) -> dict[str, Any]:
+        recorder, transitions = self._recorder, self._recorder.series.transitions
+        names = list(recorder.breaker_metrics)
+        found = {
+            window.window.name: window.summary(self._simulated_ns, names, transitions) for window in recorder.windows
+        }
+        return {WINDOWS: found} if found else {}
 
     def _providers(self, channel: NotificationChannel) -> dict[str, Any]:
         recorder = self._recorder

@@ -70,7 +70,11 @@ class Tally:
         self.interrupted = 0
         self.cost = 0.0
         self.fallbacks = 0
+        self.pending_before = 0
+        """Notifications that were pending when it was begun to count."""
         # Of requests:
+        self.requests = 0
+        """Notifications that were accepted."""
         self.refused: Counter[str] = Counter()
         self.unwanted = 0
         self.handed_on = 0
@@ -174,7 +178,7 @@ class Figures:
         times = self._together("delivery_times")
         refused = {why: sum(tally.refused[why] for tally in self._tallies) for why in ("down", "overloaded")}
         lost, unwanted, handed_on = sum(refused.values()), self._sum("unwanted"), self._sum("handed_on")
-        accepted = self._count(NotificationRequested) - self._sum("accepted_again")
+        accepted = self._sum("requests") - self._sum("accepted_again")
         offered, delivered = accepted - handed_on + lost - unwanted, times.count
         return {
             "offered": offered,
@@ -203,7 +207,7 @@ class Figures:
             "sent": sent,
             "dead_lettered": dead_lettered,
             "suppressed": suppressed,
-            "in_flight": accepted - sent - suppressed - dead_lettered,
+            "in_flight": self._sum("pending_before") + accepted - sent - suppressed - dead_lettered,
             "attempts": attempts,
             "retries": attempts - self._sum("first_attempts"),
             "hedges": hedges,

@@ -37,6 +37,7 @@ from simulation.results.reproduce import Origin
 from simulation.results.result import Result
 from simulation.results.series import bucket_width_ns
 from simulation.results.tallies import Counted
+from simulation.results.windows import WindowMetrics
 from simulation.running.operator import Operator
 from simulation.running.service import Service
 from simulation.running.system_faults import FaultInjector, is_system_fault
@@ -247,7 +248,8 @@ def _plan(
 def recorder_of(scenario: Scenario) -> Recorder:
     """Return a recorder for a run of a scenario."""
     keeps_history = scenario.record == "full"
-    ledger = Ledger(
+    ledger = partial(
+        Ledger,
         scenario.outline,
         [Entry(class_of(entry), entry.channels, host_of_user(entry)) for entry in scenario.workload],
         exact=keeps_history,
@@ -255,7 +257,7 @@ def recorder_of(scenario: Scenario) -> Recorder:
         prices=_prices(scenario),
     )
     return Recorder(
-        ledger,
+        ledger(),
         scenario.providers_used,
         keep_history=keeps_history,
         series_bucket_ns=bucket_width_ns(scenario.arrivals_end_ns),
@@ -264,6 +266,7 @@ def recorder_of(scenario: Scenario) -> Recorder:
             for number, fault in enumerate(scenario.faults)
             if fault.ends_at is not None
         ],
+        windows=[WindowMetrics(window, ledger()) for window in scenario.outline.windows],
         longest_ns=max(
             ns(lane.timeout) for config in _channels(scenario).values() for lane in config.by_provider().values()
         ),
@@ -374,7 +377,7 @@ def build(system: ActorSystem, plan: RunPlan) -> Pipeline:
     send = None if is_gated else service.pipeline.handler.tell
     announce = None if is_gated else service.pipeline.bus.announce
     for number, entry in enumerate(scenario.workload):
-        lose = partial(recorder.ledger.refuse, number, entry.channels)
+        lose = partial(_refuse, recorder, system, number, entry.channels)
         if isinstance(entry, ClosedWorkload):
             service.answer(system.spawn(Clients, number, scenario, entry, send, service.send, lose))
         elif isinstance(entry, EventWorkload):
@@ -385,6 +388,12 @@ def build(system: ActorSystem, plan: RunPlan) -> Pipeline:
         system.spawn(Operator, scenario.operations, lambda: service.pipeline)
     system.spawn(RunController, scenario, recorder, service)
     return service.pipeline
+
+
+def _refuse(
+    recorder: Recorder, system: ActorSystem, entry: int, channels: Sequence[NotificationChannel], why: str
+) -> None:
+    recorder.refuse(entry, channels, why, system.now_ns)
 
 
 def _counted(scenario: Scenario) -> Counted:

@@ -143,7 +143,7 @@ class Service:
             asked = iter(at_providers[channel])
             for lane in stages.lanes:
                 for notification_id in islice(asked, lane.in_flight):
-                    self._recorder.ledger.interrupt(notification_id, channel, lane.provider_name)
+                    self._recorder.interrupt(notification_id, channel, lane.provider_name, self._system.now_ns)
 
     def _forget_states(self) -> None:
         """Record that every breaker is in the state again in which it began."""

@@ -14,8 +14,9 @@ from pydantic_core import PydanticCustomError
 from actors.messages import NotificationChannel
 from actors.settings.channel import PRIMARY
 from actors.settings.faults import is_host
+from actors.settings.quantities import parse_duration
 from simulation.scenario.expectations import Expectation
-from simulation.scenario.metrics import Outline, entry_names, summary_shape
+from simulation.scenario.metrics import WINDOWS, Outline, Window, entry_names, summary_shape
 from simulation.scenario.model import CHANNELS_OF_EVENT, CRITICAL, HOST_OF_EVENTS, NORMAL, host_name
 
 Finding = tuple[tuple[str | int, ...], str]
@@ -165,9 +166,11 @@ def _outline(scenario: dict[str, Any], used: Mapping[NotificationChannel, Sequen
     named = [(entry.get("name"), str(entry.get("event", entry.get("channel")))) for entry in workload]
     classes = {CRITICAL if entry.get("critical") is True else NORMAL for entry in workload}
     within: set[float] = set()
-    for entry in expect if isinstance(expect, list) else ():
+    windows: dict[Window, None] = {}
+    for _, text, window in _bounds(expect):
+        windows |= {} if window is None else {window: None}
         try:
-            within_s = Expectation.parse(entry.get("that") if isinstance(entry, dict) else entry).within_s
+            within_s = Expectation.parse(text).within_s
         except PydanticCustomError:
             continue  # the model says so
         within |= set() if within_s is None else {within_s}
@@ -182,6 +185,7 @@ def _outline(scenario: dict[str, Any], used: Mapping[NotificationChannel, Sequen
             or any(_within(fault, key) is not None for key in ("for", "restart_after"))
         ),
         within_s=tuple(within),
+        windows=tuple(windows),
     )
 
 
@@ -193,11 +197,31 @@ def _names_twice(names: Sequence[str]) -> Iterator[Finding]:
 
 def _expectations(expect: Any, outline: Outline) -> Iterator[Finding]:
     shape = summary_shape(outline)
-    for index, entry in enumerate(expect if isinstance(expect, list) else ()):
-        is_text = not isinstance(entry, dict)
+    for path, text, window in _bounds(expect):
         try:
-            problem = Expectation.parse(entry if is_text else entry.get("that")).problem(shape)
+            bound = Expectation.parse(text)
         except PydanticCustomError:
             continue  # the model says so
+        problem = bound.problem(shape if window is None else shape[WINDOWS][window.name])  # type: ignore[index,arg-type]
         if problem is not None:
-            yield ("expect", index) if is_text else ("expect", index, "that"), problem
+            yield path, problem
+
+
+def _bounds(expect: Any) -> Iterator[tuple[tuple[str | int, ...], Any, Window | None]]:
+    """Yield where each bound of `expect` stands, as it is written, and the window that it is of."""
+    for index, entry in enumerate(expect if isinstance(expect, list) else ()):
+        if not isinstance(entry, dict):
+            yield ("expect", index), entry, None
+        elif entry.keys().isdisjoint({"from", "to"}):
+            yield ("expect", index, "that"), entry.get("that"), None
+        elif (window := _window(entry)) is not None and isinstance(entry.get("that"), list):
+            for place, text in enumerate(entry["that"]):
+                yield ("expect", index, "that", place), text, window
+
+
+def _window(entry: dict[str, Any]) -> Window | None:
+    """Return the window of an entry of `expect`; None where what it says of it is wrong."""
+    from_s, to_s = (None if entry.get(key) is None else parse_duration(entry[key]) for key in ("from", "to"))
+    if (from_s is None) != (entry.get("from") is None) or (to_s is None) != (entry.get("to") is None):
+        return None
+    return Window(from_s or 0.0, to_s)

@@ -9,23 +9,34 @@ from __future__ import annotations
 import operator
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, ClassVar, TypeAlias
 
-from pydantic import Field, GetCoreSchemaHandler, ValidationInfo
+from pydantic import Field, GetCoreSchemaHandler, ValidationInfo, model_validator
 from pydantic_core import CoreSchema, core_schema
 
 from actors.formatting import plain_number
-from actors.settings.base import Settings, nearest
-from actors.settings.quantities import Wanted, parse_duration, parse_rate, parse_share, wanted
+from actors.settings.base import NotEmpty, Settings, nearest
+from actors.settings.quantities import (
+    Duration,
+    PositiveDuration,
+    Wanted,
+    parse_duration,
+    parse_rate,
+    parse_share,
+    wanted,
+    write_duration,
+)
 from simulation.scenario.metrics import (
     DURATIONS,
     MOVED,
     NEVER,
     NOT_METRICS,
+    WINDOWS,
     WITHIN,
     MetricKind,
     Shape,
+    Window,
     keys_of,
     path_of,
     within_name,
@@ -68,10 +79,21 @@ class Expectation:
     share: float | None = None
     """In what share of runs it is to hold, more than 0 and less than 1; None: in every run."""
 
+    window: Window | None = None
+    """The part of the run that it is about; None: the whole."""
+
+    at: tuple[str | int, ...] = field(default=(), compare=False)
+    """Where it stands in `expect`."""
+
     @property
     def text(self) -> str:
-        """All of it: ``dlq.peak <= 150``, or ``dlq.peak <= 150 in 99% of runs``."""
-        return self.bound if self.share is None else f"{self.bound} in {_of_runs(self.share)}"
+        """All of it: ``dlq.peak <= 150``, or ``dlq.peak <= 150 from 5m to 10m in 99% of runs``."""
+        when = "" if self.window is None else f" {_when(self.window)}"
+        return f"{self.bound}{when}" if self.share is None else f"{self.bound}{when} in {_of_runs(self.share)}"
+
+    def during(self, window: Window) -> Expectation:
+        """Return the same bound on a part of the run."""
+        return replace(self, window=window, path=(WINDOWS, window.name, *self.path))
 
     def evaluate(self, summary: Mapping[str, Any]) -> tuple[float | None, bool | None]:
         """Return the metric in `summary` and whether it is as expected; None where no single run decides that.
@@ -185,22 +207,52 @@ class RunsExpectation(Settings):
         return replace(self.that, share=self.in_)
 
 
+class WindowExpectation(Settings):
+    """What is to hold in a part of the run: of delivery for what was offered in it, else for what happened in it."""
+
+    wanted_text: ClassVar[str] = "{from: 5m, to: 10m, that: [sent_fraction >= 0.99]}"
+
+    from_: Duration = Field(0.0, alias="from")
+    """When it begins, itself included."""
+
+    to: PositiveDuration | None = None
+    """When it ends, itself excluded. None: with the run."""
+
+    that: Annotated[tuple[Expectation, ...], NotEmpty()]
+    """What is to hold."""
+
+    @model_validator(mode="after")
+    def _some_time(self) -> WindowExpectation:
+        if self.to is not None and self.to <= self.from_:
+            raise wanted("to after from", f"from {write_duration(self.from_)} to {write_duration(self.to)}")
+        return self
+
+    @property
+    def expectations(self) -> tuple[Expectation, ...]:
+        """The bounds, each with the window."""
+        window = Window(self.from_, self.to)
+        return tuple(each.during(window) for each in self.that)
+
+
 class _Entry:
     """The marker of an entry of `expect`: a text, or a mapping whose keys show what kind it is, so that its problems
     are those of that kind alone."""
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         # The validator sees to the forms itself: of their union only the JSON Schema is made.
-        union = core_schema.union_schema([handler(source), handler.generate_schema(RunsExpectation)])
+        forms = [handler.generate_schema(form) for form in (RunsExpectation, WindowExpectation)]
+        union = core_schema.union_schema([handler(source), *forms])
         return core_schema.with_info_wrap_validator_function(
             self._read,
             union,
             serialization=core_schema.plain_serializer_function_ser_schema(_written),
         )
 
-    def _read(self, value: Any, _handler: Any, info: ValidationInfo) -> Expectation:
+    def _read(self, value: Any, _handler: Any, info: ValidationInfo) -> Expectation | tuple[Expectation, ...]:
         if isinstance(value, Expectation):
             return value
+        if isinstance(value, Mapping) and not value.keys().isdisjoint({"from", "to"}):
+            return WindowExpectation.model_validate(value, context=info.context).expectations
         if isinstance(value, Mapping):
             return RunsExpectation.model_validate(value, context=info.context).expectation
         return Expectation.parse(value)
@@ -210,8 +262,28 @@ Entry: TypeAlias = Annotated[Expectation, _Entry()]
 """An entry of `expect`."""
 
 
-def _written(expectation: Expectation) -> str | dict[str, str]:
+def flattened(entries: tuple[Expectation | tuple[Expectation, ...], ...]) -> tuple[Expectation, ...]:
+    """Return the expectations of all entries, each with its place."""
+    found: list[Expectation] = []
+    for number, entry in enumerate(entries):
+        if isinstance(entry, Expectation):
+            found.append(entry if entry.at else replace(entry, at=(number,)))
+        else:
+            found += [replace(each, at=(number, "that", place)) for place, each in enumerate(entry)]
+    return tuple(found)
+
+
+def _when(window: Window) -> str:
+    return (
+        f"from {write_duration(window.from_s)} to {'the end' if window.to_s is None else write_duration(window.to_s)}"
+    )
+
+
+def _written(expectation: Expectation) -> str | dict[str, Any]:
     """Return an expectation as a file has it."""
+    if (window := expectation.window) is not None:
+        to = {} if window.to_s is None else {"to": write_duration(window.to_s)}
+        return {"from": write_duration(window.from_s), **to, "that": [expectation.bound]}
     if expectation.share is None:
         return expectation.bound
     return {"that": expectation.bound, "in": _of_runs(expectation.share)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -82,6 +83,7 @@ class Origins:
 
 
 def entries_apart(scenario: Scenario) -> list[str]:
-    """Return the names of the entries of the workload, if these have figures other than those of the channels."""
-    channels = [channel for entry in scenario.workload for channel in entry.channels]
-    return list(scenario.outline.entries) if len(channels) > len(set(channels)) else []
+    """Return the names of those entries of the workload that share a channel, and so have figures of their own."""
+    on = Counter(channel for entry in scenario.workload for channel in entry.channels)
+    entries = zip(scenario.outline.entries, scenario.workload, strict=True)
+    return [name for name, entry in entries if any(on[channel] > 1 for channel in entry.channels)]

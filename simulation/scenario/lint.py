@@ -34,6 +34,7 @@ from simulation.scenario import (
     ChannelWorkload,
     ClosedWorkload,
     EventWorkload,
+    Expectation,
     Scenario,
     overrides as changes,
 )
@@ -113,10 +114,10 @@ def places_of(findings: Iterable[Finding], path: str | Path, sets: Sequence[str]
     return sorted(found, key=lambda each: each[0].sort_key)
 
 
-def expectations_at(path: str | Path, count: int, sets: Sequence[str] = ()) -> list[Place]:
-    """Return where each of so many expectations stands in the file of the scenario, which is read once more."""
+def expectations_at(path: str | Path, expect: Sequence[Expectation], sets: Sequence[str] = ()) -> list[Place]:
+    """Return where each expectation of a scenario stands in its file, which is read once more."""
     root, _ = changes.apply(_tree(Path(path)), sets)
-    return [placed(root, ("expect", number), "").place for number in range(count)]
+    return [placed(root, ("expect", *each.at), "").place for each in expect]
 
 
 def _tree(path: Path) -> Node:
@@ -500,8 +501,8 @@ def _changes_no_capacity(scenario: Scenario, fault: FaultConfig, channel: Notifi
 
 def _expectations(scenario: Scenario) -> Iterator[Finding]:
     quiet = _without_arrivals(scenario)
-    for index, expectation in enumerate(scenario.expect):
-        path = ("expect", str(index))
+    for expectation in scenario.expect:
+        path = ("expect", *map(str, expectation.at))
         where = next((channel for channel in quiet if channel in expectation.path), None)
         if where is not None:
             text = f"nothing arrives on {where}: counts stay 0 there, and a share or a time of nothing never holds"

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from actors.messages import NotificationChannel
 from actors.pipeline.lane import breaker_name
@@ -62,6 +62,7 @@ WITHIN_S = {"1s": 1.0, "10s": 10.0, "30s": 30.0, "1m": 60.0, "5m": 300.0, "1h": 
 """The times within which every summary says how many were delivered."""
 
 WITHIN = "delivered_within"
+WINDOWS = "windows"
 NEVER = "never"
 
 STATISTICS: Shape = dict.fromkeys(("mean", *QUANTILES, "max"), MetricKind.SECONDS)
@@ -181,6 +182,19 @@ MOVED = {
 """What metrics of the first version are called, and what takes their place."""
 
 
+class Window(NamedTuple):
+    """A part of a run that has metrics of its own."""
+
+    from_s: float
+    to_s: float | None
+    """None: to the end of the run."""
+
+    @property
+    def name(self) -> str:
+        """What the summary calls it."""
+        return f"{write_duration(self.from_s)},{'end' if self.to_s is None else write_duration(self.to_s)}"
+
+
 @dataclass(frozen=True)
 class Outline:
     """What metrics of a scenario's runs are told apart by."""
@@ -199,6 +213,9 @@ class Outline:
 
     within_s: tuple[float, ...] = ()
     """The times for which `expect` wants to know how many were delivered within them."""
+
+    windows: tuple[Window, ...] = ()
+    """The parts of the run that `expect` has bounds for."""
 
     @property
     def all_within_s(self) -> dict[str, float]:
@@ -239,6 +256,21 @@ def summary_shape(outline: Outline) -> Shape:
         several: Shape = {"providers": dict.fromkeys(names, PROVIDER)} if len(names) > 1 else {}
         channels[channel.value] = {**CHANNEL, **within, **several}
     figures = {**METRICS, **within}
+    breakers: Shape = {
+        breaker_name(channel, number, name): BREAKER
+        for channel, names in outline.providers
+        for number, name in enumerate(names)
+    }
+    told_apart: Shape = {
+        "workload": dict.fromkeys(outline.entries, figures),
+        "classes": dict.fromkeys(outline.classes, figures),
+    }
+    part: Shape = {
+        **figures,
+        "breaker": breakers,
+        **told_apart,
+        "channels": {channel.value: {**figures, "breaker": BREAKER} for channel, _ in outline.providers},
+    }
     return {
         "version": MetricKind.VERSION,
         "scenario": MetricKind.TEXT,
@@ -247,15 +279,11 @@ def summary_shape(outline: Outline) -> Shape:
         "simulated_s": MetricKind.SECONDS,
         **figures,
         "peaks": PEAKS,
-        "breaker": {
-            breaker_name(channel, number, name): BREAKER
-            for channel, names in outline.providers
-            for number, name in enumerate(names)
-        },
+        "breaker": breakers,
         "faults": {str(number): FAULT for number in outline.faults},
-        "workload": dict.fromkeys(outline.entries, figures),
-        "classes": dict.fromkeys(outline.classes, figures),
+        **told_apart,
         "channels": channels,
+        **({WINDOWS: dict.fromkeys([window.name for window in outline.windows], part)} if outline.windows else {}),
         "worst": MetricKind.LIST,
         "expectations": MetricKind.LIST,
         "digest": MetricKind.TEXT,
@@ -274,12 +302,13 @@ def metric_kind(outline: Outline, path: str) -> MetricKind:
 
 def path_of(keys: Iterable[str]) -> str:
     """Return the path of the metric under these keys of the summary."""
-    path = ""
+    path, above = "", ""
     for key in keys:
-        if path.endswith(WITHIN):
+        if above in _IN_BRACKETS:
             path += f"({key})"
         else:
             path += f".{key}" if path else key
+        above = key
     return path
 
 
@@ -288,11 +317,16 @@ def keys_of(path: str) -> list[str]:
     keys: list[str] = []
     rest = path
     while rest:
-        if rest.startswith(f"{WITHIN}("):
-            within, _, rest = rest.removeprefix(f"{WITHIN}(").partition(")")
-            keys += [WITHIN, within]
+        group = next((name for name in _IN_BRACKETS if rest.startswith(f"{name}(")), None)
+        if group is not None:
+            key, _, rest = rest.removeprefix(f"{group}(").partition(")")
+            keys += [group, key]
         else:
             key, _, rest = rest.partition(".")
             keys.append(key)
         rest = rest.removeprefix(".")
     return keys
+
+
+_IN_BRACKETS = (WITHIN, WINDOWS)
+"""The groups of the summary the keys of which stand in brackets."""

@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Annotated, Any, ClassVar, Literal, Self, TypeAlias
 
 from pydantic import (
+    AfterValidator,
     Field,
     ModelWrapValidatorHandler,
     StrictBool,
@@ -40,7 +41,7 @@ from actors.settings.quantities import (
     wanted,
 )
 from simulation.scenario.arrivals import Arrivals
-from simulation.scenario.expectations import Entry as ExpectEntry
+from simulation.scenario.expectations import Entry as ExpectEntry, flattened
 from simulation.scenario.metrics import Outline, entry_names
 from simulation.scenario.operations import Operation
 from simulation.scenario.schedule import ScheduleConfig
@@ -410,8 +411,9 @@ class Scenario(Settings):
     schedule: ScheduleConfig | None = None
     """In which order ready messages are taken where the actor system promises none. None: first come, first served."""
 
-    expect: tuple[ExpectEntry, ...] = ()
-    """What must hold of the summary, e.g. ``sent_fraction >= 0.99``; the run fails otherwise. Or in a share of runs."""
+    expect: Annotated[tuple[ExpectEntry, ...], AfterValidator(flattened)] = ()
+    """What must hold of the summary, e.g. ``sent_fraction >= 0.99``; the run fails otherwise. Or of a part of the run,
+    or in a share of runs."""
 
     sweep: Sweep | None = None
     """Which settings to vary in a sweep."""
@@ -466,6 +468,7 @@ class Scenario(Settings):
             classes=tuple(name for name in (CRITICAL, NORMAL) if name in classes),
             faults=tuple(number for number, fault in enumerate(self.faults) if fault.ends_at is not None),
             within_s=tuple({each.within_s for each in self.expect if each.within_s is not None}),
+            windows=tuple(dict.fromkeys(each.window for each in self.expect if each.window is not None)),
         )
 
     @property

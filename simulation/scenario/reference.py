@@ -19,7 +19,7 @@ from pydantic import BaseModel
 from actors.messages import NotificationChannel
 from actors.settings.base import NotEmpty, Settings, known_keys
 from actors.settings.quantities import Wanted
-from simulation.scenario.expectations import Expectation, RunsExpectation
+from simulation.scenario.expectations import Expectation, RunsExpectation, WindowExpectation
 from simulation.scenario.metrics import (
     BREAKER,
     FAULT,
@@ -89,7 +89,7 @@ def _places(text: str) -> Iterator[tuple[str, str]]:
 def _models() -> dict[str, type[BaseModel]]:
     """Return the models of a scenario file by name, those inside others included."""
     found: dict[str, type[BaseModel]] = {}
-    todo: list[Any] = [Scenario, RunsExpectation]  # which is read into what is no model
+    todo: list[Any] = [Scenario, RunsExpectation, WindowExpectation]  # which are read into what is no model
     while todo:
         annotation = todo.pop()
         if isinstance(annotation, type) and issubclass(annotation, BaseModel):

@@ -99,7 +99,7 @@ MUTANTS = (
         "history-outlives-its-notification",
         "actors/storage/sqlite/batch.py",
         "The notification is deleted, and what depends on it goes with it.",
-        ('            _delete(sql, "history", self.ended)\n', ""),
+        ('            _delete(sql, "history", self.ended_with_history)\n', ""),
         expected="reopened",
     ),
     # The second ten, when the invariants were there that the first had asked for.
@@ -166,7 +166,7 @@ MUTANTS = (
         "ids-pruned-by-number",
         "actors/storage/sqlite/batch.py",
         "For each id that comes two old ones go, whatever their age.",
-        ('ORDER BY seq LIMIT ?) AND {column} <= ? "', 'ORDER BY seq LIMIT ?) AND ? IS NOT NULL "'),
+        ("WHERE {column} <= ? AND NOT seq", "WHERE ? IS NOT NULL AND NOT seq"),
         expected="reopened",
     ),
     mutant(

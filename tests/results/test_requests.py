@@ -121,7 +121,7 @@ preferences: [{{share: 20%, channel: push, enabled: false}}]
 faults:
   - {{channel: sms, at: 30s, for: 30s, outage: true}}
   - {{channel: email, at: 100s, crash: process, restart_after: 10s}}
-operations: [{{at: 3m, redrive: all}}]
+operations: [{{at: 3m, redrive: all, served: include}}]
 """
 
 

@@ -187,7 +187,9 @@ async def test_what_has_fallen_back_before_it_was_redriven_does_not_again(kind, 
             await notifier.send(command(f"n{number}"))
         await notifier.wait_until_quiet()
         taken = list(receiver.taken)
-        assert await notifier.pipeline.dead_letter_queue.ask(RedriveDeadLetter(notification_id="a"), block=False)
+        assert await notifier.pipeline.dead_letter_queue.ask(
+            RedriveDeadLetter(notification_id="a", served="include"), block=False
+        )
         await notifier.wait_until_quiet()
         assert [letter.notification_id for letter in notifier.dead_letter_queue] == ["a"]
         assert notifier.in_flight == 0

@@ -61,6 +61,7 @@ class Change(Promise):
         "kept_history",
         "number",
         "request_id",
+        "was_marked",
         "written",
     )
 
@@ -81,6 +82,8 @@ class Change(Promise):
         """Of which request it is, where others of that may be served by it, or no longer are."""
         self.dead_since_ns = 0
         """When it was dead-lettered, as far as is known here, where it is redriven or discarded."""
+        self.was_marked = False
+        """Whether its notification has a mark until then."""
         self.has_history = True
         """Whether there may be anything in `history` that its end deletes."""
         self.entry: Entry | None = None
@@ -111,20 +114,19 @@ class Batch:
         self.served: dict[str, bool] = {}
         """Which dead letters of the requests that it is about are served, and which are not."""
 
-    @property
-    def size(self) -> int:
-        """How many changes it has."""
-        return len(self.promises)
-
     def add(self, change: Change) -> None:
         """Take a change in."""
         self.promises.append(change)
         change.number = len(self.promises)
+        notification_id = change.event.notification_id
         turn = self.turns[-1]
-        if change.event.notification_id in turn.ids:
+        if notification_id in turn.ids:
             turn = _Turn()
             self.turns.append(turn)
+        turn.ids.add(notification_id)
         turn.add(change)
+        if change.was_marked:
+            turn.marks[notification_id] = None
 
     def note(self, entry: AuditEntry) -> Promise:
         """Take in an entry of the audit trail that is about no event; return the promise that it is durable."""
@@ -137,10 +139,6 @@ class Batch:
         """Take in what is to be written before an attempt."""
         self.promises.append(mark)
         self.turns[-1].marks[mark.notification_id] = mark
-
-    def take_mark_away(self, notification_id: str) -> None:
-        """Take in that an attempt has ended."""
-        self.turns[-1].marks[notification_id] = None
 
     def change(self, change: SettingsChange) -> Promise:
         """Take in a change of settings; return the promise that it is durable."""
@@ -213,7 +211,6 @@ class _Turn:
     def add(self, change: Change) -> None:
         """Take a change in."""
         kind = type(change.event)
-        self.ids.add(change.event.notification_id)
         if kind is NotificationRequested:
             self.requested.append(change)
         elif kind in _ENDS:

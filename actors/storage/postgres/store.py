@@ -173,8 +173,9 @@ class PostgresStore(StoreOnDisk):
         self._check_open()
         kind, notification_id = type(event), event.notification_id
         change = Change(event, command)
+        steady_ns = self.remembered.steady_ns(change.at_ns)
         if kind is NotificationRequested or kind in ENDS:
-            change.at_ns = self.remembered.steady_ns(change.at_ns)  # which decides how long an id is remembered
+            change.at_ns = steady_ns  # which decides how long an id is remembered
         if kind is NotificationRequested:
             change.written = encode_command(command)
             change.before = self._open.get(notification_id)
@@ -203,15 +204,11 @@ class PostgresStore(StoreOnDisk):
         keys: list[str | Setting] = [notification_id] if kind in _SHARED else []
         if kind is NotificationRedriven or suppression_from(event, command.recipient) is not None:
             keys.append(setting_of(command))
-        self._under_way.update(keys)
-        is_marked = self._marked.pop(notification_id, None) is not None
-
-        def add(batch: Batch) -> None:
-            if is_marked:
-                batch.take_mark_away(notification_id)
-            batch.add(change)
-
-        self._to_do.put(self.remembered.steady_ns(event.epoch_ns + event.at_ns), keys, add)
+        if keys:
+            self._under_way.update(keys)
+        if self._marked:
+            change.was_marked = self._marked.pop(notification_id, None) is not None
+        self._to_do.put(steady_ns, keys, Batch.add, change)
         return change
 
     def is_served(self, notification_id: str, is_under_way: Callable[[str], bool] | None = None) -> bool:
@@ -241,7 +238,7 @@ class PostgresStore(StoreOnDisk):
         """
         self._check_open()
         mark = Mark(notification_id, self._marked[notification_id], alone)
-        self._to_do.put(0, (), lambda batch: batch.mark(mark))
+        self._to_do.put(0, (), Batch.mark, mark)
         return mark
 
     def note(self, entry: AuditEntry) -> Effect:
@@ -251,7 +248,7 @@ class PostgresStore(StoreOnDisk):
             StoreFailed: an earlier change could not be made durable, the lease is lost, or the store is closed.
         """
         self._check_open()
-        return self._to_do.put(self.remembered.steady_ns(entry.at_ns), (), lambda batch: batch.note(entry))
+        return self._to_do.put(self.remembered.steady_ns(entry.at_ns), (), Batch.note, entry)
 
     def change(self, change: SettingsChange) -> Effect:
         """Hand over a change of settings; see :meth:`Store.change`.
@@ -265,7 +262,7 @@ class PostgresStore(StoreOnDisk):
         keys += [(channel.value, address) for channel, address in change.lifted]
         keys += [(USER, user_id) for user_id in change.preferences]
         self._under_way.update(keys)
-        return self._to_do.put(self.remembered.steady_ns(change.audit.at_ns), keys, lambda batch: batch.change(change))
+        return self._to_do.put(self.remembered.steady_ns(change.audit.at_ns), keys, Batch.change, change)
 
     async def _recall(self, notification_id: str, steady_ns: int) -> SendNotification | None:
         oldest_ns = steady_ns - self.remembered.ttl_ns
@@ -323,9 +320,10 @@ class PostgresStore(StoreOnDisk):
                 del self._under_way[key]
         if batch.shared is not None:
             self._take_in_shared(batch.shared)
+        overtaken = batch.overtaken
         for promise in batch.promises:
             if not promise.is_kept:
-                promise.keep(batch.overtaken.get(promise) if isinstance(promise, Change) else None)
+                promise.keep(overtaken.get(promise) if overtaken and isinstance(promise, Change) else None)
 
     def _take_over(self, taken: dict[str, Entry], cautions: dict[str, Caution]) -> None:
         """Take over what another node had."""

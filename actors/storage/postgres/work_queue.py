@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias, TypeVar
 
 from actors.errors import StoreError
@@ -15,6 +15,7 @@ from actors.storage.postgres.settings import Setting
 from actors.storage.self_pipe import SelfPipe
 
 A = TypeVar("A")
+B = TypeVar("B")
 
 
 class Query:
@@ -64,21 +65,25 @@ class ToDo:
 
     # ── in the thread of the system ─────────────────────────────────────────────────────────────────────────────
 
-    def put(self, at_ns: int, keys: Iterable[str | Setting], add: Callable[[Batch], A]) -> A:
+    def put(self, at_ns: int, keys: Sequence[str | Setting], add: Callable[[Batch, B], A], what: B) -> A:
         """Have something go into the batch that is being filled.
 
         Args:
             at_ns: since 1970, when it happened.
             keys: of what it changes.
             add: puts it into a batch; what that returns is returned.
+            what: it.
         """
-        self.latest_ns = max(self.latest_ns, at_ns)
+        if at_ns > self.latest_ns:
+            self.latest_ns = at_ns
         with self._lock:
-            if self._batch is None or self._batch.size >= CHANGES_A_BATCH - 1:
-                self._batch = Batch()
-                self._to_do.append(self._batch)
-            self._batch.keys += keys
-            added = add(self._batch)
+            batch = self._batch
+            if batch is None or len(batch.promises) >= CHANGES_A_BATCH - 1:
+                batch = self._batch = Batch()
+                self._to_do.append(batch)
+            if keys:
+                batch.keys += keys
+            added = add(batch, what)
         self.self_pipe.wake()
         return added
 

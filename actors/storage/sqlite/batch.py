@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sqlite3
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any, NamedTuple
 
 import msgspec
@@ -18,15 +19,15 @@ from actors.errors import Overtaken
 from actors.kernel.effects import Promise
 from actors.messages import DeadLetterDiscarded, NotificationEvent, NotificationRedriven
 from actors.storage.memory import Entry
-from actors.storage.on_disk import ENDS
 from actors.storage.sqlite import marks
 from actors.storage.sqlite.marks import Mark
 from actors.storage.sqlite.reading import ENDED_NS, RememberedRows
 
 logger = logging.getLogger(__name__)
 
-ROWS_A_STATEMENT = (128, 16, 1)
-"""How many rows are written by one statement. The most is what older builds of SQLite have room for."""
+ROWS_A_STATEMENT = (128, 64, 32, 16, 8, 4, 2, 1)
+"""How many rows are written by one statement. The most is what older builds of SQLite have room for. Each is half of
+the one before it: so a batch takes few statements, and there are few of them to be prepared."""
 
 
 class Retention(NamedTuple):
@@ -70,18 +71,51 @@ class Batch(Promise):
     def request(self, seq: int, event: NotificationEvent, acceptance: Acceptance, written: bytes) -> None:
         """Take an acceptance in."""
         self.acceptances.append(acceptance)
-        self._turn_of(event).request(seq, event, acceptance, written)
+        notification_id = event.notification_id
+        turn = self._turn_of(notification_id)
+        turn.acceptances[notification_id] = acceptance
+        requested = seal(encode_event(event), notification_id, seq)
+        turn.requested += (seq, notification_id, seal(written, notification_id), requested)
 
-    def add(self, seq: int, event: NotificationEvent, written: bytes, history: bytes, ended_ns: int) -> None:
-        """Take any other change in; its arguments are those of :meth:`_Turn.add`."""
-        self._turn_of(event).add(seq, event, written, history, ended_ns)
+    def end(
+        self, seq: int, event: NotificationEvent, written: bytes, history: bytes, ended_ns: int, has_history: bool
+    ) -> None:
+        """Take in that a notification has ended.
 
-    def _turn_of(self, event: NotificationEvent) -> _Turn:
+        Args:
+            seq: the number of the change.
+            event: what happened.
+            written: its command as it was accepted, where what happened to it is to be kept.
+            history: all that happened to it, there.
+            ended_ns: from when on its id is remembered.
+            has_history: whether there may be rows of what happened to it.
+        """
+        notification_id = event.notification_id
+        turn = self._turn_of(notification_id)
+        turn.ended.append(notification_id)
+        turn.remembered += (seq, notification_id, ended_ns)
+        if has_history:
+            turn.ended_with_history.append(notification_id)
+        if history:
+            sealed = seal(written, notification_id, checksum(history))
+            turn.closed += (seq, notification_id, event.epoch_ns + event.at_ns, sealed, history)
+        if type(event) in _BY_PEOPLE:
+            turn.note_event(seq, event)
+
+    def add(self, seq: int, event: NotificationEvent) -> None:
+        """Take in any other change of a notification, with its number."""
+        notification_id = event.notification_id
+        turn = self._turn_of(notification_id)
+        turn.history += (seq, notification_id, seal(encode_event(event), notification_id, seq))
+        if type(event) in _BY_PEOPLE:
+            turn.note_event(seq, event)
+
+    def _turn_of(self, notification_id: str) -> _Turn:
         turn = self.turns[-1]
-        if event.notification_id in turn.ids:
+        if notification_id in turn.ids:
             turn = _Turn()
             self.turns.append(turn)
-        turn.ids.add(event.notification_id)
+        turn.ids.add(notification_id)
         return turn
 
     def note(self, seq: int, entry: AuditEntry) -> None:
@@ -114,6 +148,7 @@ class _Turn:
         "audit",
         "closed",
         "ended",
+        "ended_with_history",
         "history",
         "ids",
         "marks",
@@ -131,6 +166,7 @@ class _Turn:
         self.requested: list[Any] = []
         self.history: list[Any] = []
         self.ended: list[str] = []
+        self.ended_with_history: list[str] = []
         self.remembered: list[Any] = []
         self.audit: list[Any] = []
         self.closed: list[Any] = []
@@ -140,34 +176,9 @@ class _Turn:
         self.preferences: dict[str, UserPreferences | None] = {}
         self.requests: dict[str, tuple[str, str, bool] | None] = {}
 
-    def request(self, seq: int, event: NotificationEvent, acceptance: Acceptance, written: bytes) -> None:
-        """Take an acceptance in, with its number and its command."""
-        notification_id = event.notification_id
-        self.acceptances[notification_id] = acceptance
-        requested = seal(encode_event(event), notification_id, seq)
-        self.requested += (seq, notification_id, seal(written, notification_id), requested)
-
-    def add(self, seq: int, event: NotificationEvent, written: bytes, history: bytes, ended_ns: int) -> None:
-        """Take any other change in.
-
-        Args:
-            seq: its number.
-            event: what happened.
-            written: its command as it was accepted, where it ends and what happened to it is to be kept.
-            history: all that happened to it, there.
-            ended_ns: from when on its id is remembered, where it ends.
-        """
-        kind, notification_id = type(event), event.notification_id
-        at_ns = event.epoch_ns + event.at_ns
-        if kind in _BY_PEOPLE:
-            self.note(seq, notification_id, at_ns, encode_event(event))
-        if kind in ENDS:
-            self.ended.append(notification_id)
-            self.remembered += (seq, notification_id, ended_ns)
-            if history:
-                self.closed += (seq, notification_id, at_ns, seal(written, notification_id, checksum(history)), history)
-            return
-        self.history += (seq, notification_id, seal(encode_event(event), notification_id, seq))
+    def note_event(self, seq: int, event: NotificationEvent) -> None:
+        """Take in what an operator has done."""
+        self.note(seq, event.notification_id, event.epoch_ns + event.at_ns, encode_event(event))
 
     def note(self, seq: int, notification_id: str | None, at_ns: int, written: bytes) -> None:
         """Take an entry of the audit trail in."""
@@ -185,7 +196,7 @@ class _Turn:
         if self.ended:
             _insert(sql, "WITH ended (seq, id, ended_ns) AS (VALUES", 3, self.remembered, _REMEMBER)
             _delete(sql, "notifications", self.ended)
-            _delete(sql, "history", self.ended)
+            _delete(sql, "history", self.ended_with_history)
             remembered, now_ns = retention.remembered, self.remembered[-1]
             until_ns = now_ns - remembered.ttl_ns
             kept = remembered.kept if remembered.kept_at_ns > until_ns else (0, -1)
@@ -207,16 +218,9 @@ class _Turn:
 
     def _leave_out_what_is_known(self, sql: sqlite3.Connection, remembered: RememberedRows) -> None:
         """Do not accept what has an id that is remembered."""
-        ids, acceptances = list(self.acceptances), self.acceptances
-        for start in range(0, len(ids), ROWS_A_STATEMENT[0]):
-            some = ids[start : start + ROWS_A_STATEMENT[0]]
-            # One statement, of a size that there are few of: the rest is filled up with what is nobody's id.
-            size = min(rows for rows in ROWS_A_STATEMENT if rows >= len(some))
-            found = sql.execute(
-                f"SELECT notification_id, seq, {ENDED_NS}, command FROM remembered "
-                f"WHERE notification_id IN ({','.join('?' * size)})",
-                [*some, *[None] * (size - len(some))],
-            )
+        ids, acceptances, are_overtaken = list(self.acceptances), self.acceptances, False
+        for start, rows in _slices(len(ids)):
+            found = sql.execute(_statement(_KNOWN, "?", rows, ")"), ids[start : start + rows])
             for notification_id, seq, ended_ns, command in found:
                 acceptance = acceptances[notification_id]
                 if remembered.ended_ns(seq, ended_ns) <= acceptance.steady_ns - remembered.ttl_ns:
@@ -228,7 +232,8 @@ class _Turn:
                     logger.error("what id %r came with is not known: %s", notification_id, error)
                     known = None
                 acceptance.overtaken = Overtaken(notification_id, known)
-        if any(acceptance.overtaken is not None for acceptance in acceptances.values()):
+                are_overtaken = True
+        if are_overtaken:
             rows_of_four = zip(*[iter(self.requested)] * 4, strict=True)
             self.requested = [value for row in rows_of_four if acceptances[row[1]].overtaken is None for value in row]
 
@@ -257,6 +262,7 @@ def _write_requests(sql: sqlite3.Connection, requests: Mapping[str, tuple[str, s
     _insert(sql, "INSERT OR REPLACE INTO requests VALUES", 3, rows)
 
 
+_KNOWN = f"SELECT notification_id, seq, {ENDED_NS}, command FROM remembered WHERE notification_id IN ("
 _REMEMBER = (
     ") INSERT OR REPLACE INTO remembered (seq, notification_id, ended_ns, command) "
     "SELECT ended.seq, id, ended_ns, command FROM ended CROSS JOIN notifications ON notification_id = id"
@@ -268,14 +274,14 @@ def _insert(sql: sqlite3.Connection, insert: str, width: int, values: Sequence[A
     """Insert rows of so many values each, by few statements."""
     row = f"({','.join('?' * width)})"
     for start, rows in _slices(len(values) // width):
-        sql.execute(f"{insert} {','.join([row] * rows)}{then}", values[start * width : (start + rows) * width])
+        sql.execute(_statement(insert, row, rows, then), values[start * width : (start + rows) * width])
 
 
 def _delete(sql: sqlite3.Connection, table: str, ids: Sequence[str]) -> None:
     """Delete the rows of some notifications, by few statements."""
     for start, rows in _slices(len(ids)):
-        which = ",".join("?" * rows)
-        sql.execute(f"DELETE FROM {table} WHERE notification_id IN ({which})", ids[start : start + rows])
+        delete = _statement(f"DELETE FROM {table} WHERE notification_id IN (", "?", rows, ")")
+        sql.execute(delete, ids[start : start + rows])
 
 
 def _forget(
@@ -286,10 +292,16 @@ def _forget(
     Two for each that comes: so those whose time has passed become fewer, and no transaction is much longer.
     """
     sql.execute(
-        f"DELETE FROM {table} WHERE seq IN (SELECT seq FROM {table} ORDER BY seq LIMIT ?) AND {column} <= ? "
-        "AND NOT seq BETWEEN ? AND ?",
+        f"DELETE FROM {table} WHERE seq IN (SELECT seq FROM (SELECT seq, {column} FROM {table} ORDER BY seq LIMIT ?) "
+        f"WHERE {column} <= ? AND NOT seq BETWEEN ? AND ?)",
         (2 * arrived, until_ns, *kept),
     )
+
+
+@cache
+def _statement(begin: str, row: str, rows: int, end: str) -> str:
+    """Return a statement for so many rows: the same text each time, by which the prepared one is found."""
+    return f"{begin}{','.join([row] * rows)}{end}"
 
 
 def _slices(rows: int) -> list[tuple[int, int]]:

@@ -102,8 +102,10 @@ class SqliteStore(StoreOnDisk, SqliteHistories):
         self._busy_timeout = busy_timeout
         self._seq = 0
         self._to_do: deque[Batch | _Query] = deque()
-        self._news = threading.Condition()
-        """Guards the work, and notifies the thread when there is some."""
+        self._lock = threading.Lock()
+        """Guards the work."""
+        self._news = threading.Condition(self._lock)
+        """Notifies the thread when there is some."""
         self._batch: Batch | None = None
         """The last batch, while more may go into it."""
 
@@ -163,30 +165,40 @@ class SqliteStore(StoreOnDisk, SqliteHistories):
             StoreFailed: an earlier change could not be made durable, or the store is closed.
         """
         self._check_open()
-        kind = type(event)
-        written = history = b""
+        kind, notification_id = type(event), event.notification_id
         if kind is NotificationRequested:
-            self._check_undamaged(event.notification_id)
+            if self.damaged:
+                self._check_undamaged(notification_id)
             written = encode_command(command)
-        elif kind in ENDS:
-            entry = self._open.get(event.notification_id) or self._dead[event.notification_id]
+            request_before = self._requests.of(notification_id)
+            super().commit(event, command)
+            self._seq += 1
+            with self._lock:
+                batch = self._batch or self._new_batch()
+                self._write_request(batch, event, request_before)
+                acceptance = Acceptance(self._open[notification_id], event.epoch_ns + event.at_ns - batch.ahead_ns)
+                batch.request(self._seq, event, acceptance, written)
+            return acceptance
+        ends = kind in ENDS
+        if ends:
+            entry = self._open.get(notification_id) or self._dead[notification_id]
+            written = history = b""
+            has_history = len(entry.events) > 1
             if closes_case(entry, event):
                 written = encode_command(entry.command)
                 history = encode_events((*entry.events, event))
-        request_before = self._requests.of(event.notification_id)
+        request_before = self._requests.of(notification_id)
         super().commit(event, command)
         self._seq += 1
-        with self._news:
-            batch = self._batch_to_fill()
+        with self._lock:
+            batch = self._batch or self._new_batch()
             self._write_request(batch, event, request_before)
-            if kind is NotificationRequested:
-                steady_ns = event.epoch_ns + event.at_ns - batch.ahead_ns
-                acceptance = Acceptance(self._open[event.notification_id], steady_ns)
-                batch.request(self._seq, event, acceptance, written)
-                return acceptance
-            if self._marked.pop(event.notification_id, None) is not None:
-                batch.mark(event.notification_id, None)
-            batch.add(self._seq, event, written, history, self.remembered.latest_ns)
+            if self._marked and self._marked.pop(notification_id, None) is not None:
+                batch.mark(notification_id, None)
+            if ends:
+                batch.end(self._seq, event, written, history, self.remembered.latest_ns, has_history)
+                return batch
+            batch.add(self._seq, event)
             if kind is NotificationRedriven or suppression_from(event, command.recipient) is not None:
                 key = command.channel, normal_address(command.channel, command.recipient)
                 batch.suppress(key, self.suppressions.stored_at(key))
@@ -209,8 +221,8 @@ class SqliteStore(StoreOnDisk, SqliteHistories):
         """
         self._check_open()
         self._seq += 1
-        with self._news:
-            batch = self._batch_to_fill()
+        with self._lock:
+            batch = self._batch or self._new_batch()
             batch.note(self._seq, entry)
         return batch
 
@@ -223,8 +235,8 @@ class SqliteStore(StoreOnDisk, SqliteHistories):
         self._check_open()
         self._apply(change)
         self._seq += 1
-        with self._news:
-            batch = self._batch_to_fill()
+        with self._lock:
+            batch = self._batch or self._new_batch()
             batch.note(self._seq, change.audit)
             for key in (*(suppression.key for suppression in change.suppressed), *change.lifted):
                 batch.suppress(key, self.suppressions.stored_at(key))
@@ -239,8 +251,8 @@ class SqliteStore(StoreOnDisk, SqliteHistories):
             StoreFailed: an earlier change could not be made durable, or the store is closed.
         """
         self._check_open()
-        with self._news:
-            batch = self._batch_to_fill()
+        with self._lock:
+            batch = self._batch or self._new_batch()
             batch.mark(notification_id, marks.Mark(self._marked[notification_id], alone))
         return batch
 
@@ -264,13 +276,12 @@ class SqliteStore(StoreOnDisk, SqliteHistories):
         """
         return await self._ask(lambda sql: audit_entries(sql, limit, notification_id))
 
-    def _batch_to_fill(self) -> Batch:
-        """Return the batch that changes go into now."""
-        if self._batch is None:
-            self._batch = Batch(self._steps.ahead_ns())
-            self._to_do.append(self._batch)
-            self._news.notify()
-        return self._batch
+    def _new_batch(self) -> Batch:
+        """Return a new batch that changes go into now; called with the lock."""
+        batch = self._batch = Batch(self._steps.ahead_ns())
+        self._to_do.append(batch)
+        self._news.notify()
+        return batch
 
     def _check_undamaged(self, notification_id: str) -> None:
         if (why := self.damaged.get(notification_id)) is not None:
@@ -280,9 +291,10 @@ class SqliteStore(StoreOnDisk, SqliteHistories):
         """Take back what was known already, and resume all that wait for this batch."""
         failed = None if failure is None else StoreFailed(failure)
         for acceptance in batch.acceptances:
-            notification_id = acceptance.entry.command.notification_id
-            if acceptance.overtaken is not None and self._open.get(notification_id) is acceptance.entry:
-                del self._open[notification_id]
+            if acceptance.overtaken is not None:
+                notification_id = acceptance.entry.command.notification_id
+                if self._open.get(notification_id) is acceptance.entry:
+                    del self._open[notification_id]
             acceptance.keep(failed or acceptance.overtaken)
         batch.keep(failed)
 

@@ -1,0 +1,240 @@
+"""What happened to whom in a run, in a few sentences: none where there is nothing to say."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from actors.formatting import counted, plain_number
+from actors.messages import (
+    NotificationChannel,
+    NotificationFailed,
+    NotificationMovedToDeadLetter,
+    NotificationRedriven,
+)
+from simulation.reporting.fault_windows import fault_label
+from simulation.results.formatting import duration_text
+from simulation.scenario.metrics import NEVER, WITHIN
+from simulation.scenario.model import CRITICAL, class_of
+
+if TYPE_CHECKING:
+    from simulation.results.result import Result
+
+WORTH_SAYING = 0.001
+"""The share of all requests from which on it is said that they are late."""
+
+FAILURES_WORTH_SAYING = 0.02
+"""The share of all attempts from which on it is said why they fail."""
+
+BACKLOG_WORTH_SAYING_S = 10.0
+"""From when on it is said how long the backlog of a fault was there."""
+
+NAMED_MAX = 3
+"""So many entries, reasons and faults are named; of the others it is said how many there are."""
+
+HERD = 5
+"""How many times the mean the requests of the busiest second are at least, for these to be a herd."""
+
+HERD_MIN = 50
+"""Fewer requests in a second are none."""
+
+
+def facts(result: Result) -> list[str]:
+    """Return what no one should have to look for in tables: who was not reached, was late, or was reached twice."""
+    return list(_facts(result))
+
+
+def _facts(result: Result) -> Iterator[str]:
+    summary = result.summary
+    groups = _groups(result)
+    if summary["delivery_time_s"][NEVER]:
+        what = "not delivered by the end of the run" if summary["in_flight"] else "never delivered"
+        yield _whom(groups, summary, lambda each: int(each["delivery_time_s"][NEVER]), what)
+    yield from _refused(summary["refused"])
+    yield from _reasons(result)
+    yield from _late_ones(groups, summary)
+    if summary["reached_twice"]:
+        yield _whom(groups, summary, lambda each: int(each["reached_twice"]), "delivered twice")
+    yield from _worst_host(result)
+    yield from _other_ways(result)
+    yield from _backlogs(result)
+    yield from _herd(result)
+    yield from _served(result)
+
+
+# ── whom ────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class _Group(NamedTuple):
+    """The requests of an entry of the workload."""
+
+    name: str
+    figures: Mapping[str, Any]
+
+
+def _groups(result: Result) -> list[_Group]:
+    """Return the entries of the workload; where classes differ, those that are critical say so."""
+    entries = result.scenario.workload
+    critical = [class_of(entry) == CRITICAL for entry in entries]
+    names = [
+        f"{name} (critical)" if is_critical and not all(critical) else name
+        for name, is_critical in zip(result.scenario.outline.entries, critical, strict=True)
+    ]
+    return [_Group(name, figures) for name, figures in zip(names, result.summary["workload"].values(), strict=True)]
+
+
+def _whom(groups: list[_Group], of_all: Mapping[str, Any], count: Callable[[Mapping[str, Any]], int], what: str) -> str:
+    """Return of how many requests something is to be said, and whose they are."""
+    text = f"{_of(count(of_all), of_all)} {what}"
+    if len(groups) == 1:
+        return text
+    hit = sorted((each for each in groups if count(each.figures)), key=lambda each: -count(each.figures))
+    parts = [f"{each.name} {_of(count(each.figures), each.figures, '')}" for each in hit[:NAMED_MAX]]
+    if rest := sum(count(each.figures) for each in hit[NAMED_MAX:]):
+        parts.append(f"others {rest:,}")
+    return f"{text}: {', '.join(parts)}"
+
+
+def _of(count: int, figures: Mapping[str, Any], what: str = " requests") -> str:
+    offered = figures["offered"]
+    return f"all {count:,}{what}" if count == offered > 1 else f"{count:,} of {offered:,}{what}"
+
+
+LATE = {"1m": "a minute", "10s": "10 s"}
+"""What is late: a minute, or where no one has waited that long, this."""
+
+
+def _late_ones(groups: list[_Group], summary: Mapping[str, Any]) -> Iterator[str]:
+    for name, words in LATE.items():
+        late = partial(_late, within=name)
+        if late(summary) > WORTH_SAYING * summary["offered"]:
+            what = f"took over {words}, at most {duration_text(summary['sent_time_s']['max'])}"
+            yield _whom(groups, summary, late, what)
+            return
+
+
+def _late(figures: Mapping[str, Any], within: str = "1m") -> int:
+    """Return how many requests were delivered, but not within this time."""
+    share = figures[WITHIN][within]
+    return 0 if share is None else int(figures["delivered"]) - round(share * figures["offered"])
+
+
+# ── what else ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _refused(refused: Mapping[str, int]) -> Iterator[str]:
+    causes = {"down": "while the process was down", "overloaded": "for lack of room"}
+    if each := [f"{count:,} {causes[why]}" for why, count in refused.items() if count]:
+        yield f"of these were refused: {', '.join(each)}"
+
+
+def _reasons(result: Result) -> Iterator[str]:
+    """Yield why attempts failed and why notifications were dead-lettered, as far as that is known of all of them."""
+    summary, failed = result.summary, Counter[str]()
+    dead: dict[str, str] = {}
+    for event in result.history:
+        if isinstance(event, NotificationFailed):
+            failed["throttled by the provider" if event.throttled else event.reason] += 1
+        elif isinstance(event, NotificationMovedToDeadLetter):
+            dead[event.notification_id] = event.reason
+        elif isinstance(event, NotificationRedriven):
+            dead.pop(event.notification_id, None)
+    if failed.total() > FAILURES_WORTH_SAYING * summary["attempts"]:
+        yield f"failed attempts: {_most_common(failed)}"
+    if dead and len(dead) == summary["dead_lettered"]:  # aggregates keep the first ones only
+        yield f"dead letters: {_most_common(Counter(dead.values()))}"
+
+
+def _most_common(reasons: Counter[str]) -> str:
+    each = reasons.most_common()
+    parts = [f"{count:,} {reason}" for reason, count in each[:NAMED_MAX]]
+    if rest := sum(count for _, count in each[NAMED_MAX:]):
+        parts.append(f"{rest:,} for other reasons")
+    return ", ".join(parts)
+
+
+def _worst_host(result: Result) -> Iterator[str]:
+    """Yield at which host recipients were late or not reached, if it is one and not all of them."""
+    hosts = result.summary["worst"]["hosts"]
+    if not hosts or hosts[0]["late"] <= WORTH_SAYING * result.summary["offered"]:
+        return
+    worst = hosts[0]
+    with_hosts = [
+        result.summary["workload"][name]
+        for name, entry in zip(result.scenario.outline.entries, result.scenario.workload, strict=True)
+        if getattr(entry, "hosts", None) is not None
+    ]
+    others = sum(figures["offered"] for figures in with_hosts) - worst["offered"]
+    late = sum(_late(figures) + figures["delivery_time_s"][NEVER] for figures in with_hosts) - worst["late"]
+    if others <= 0 or late / others > worst["late_fraction"] / 2:
+        return
+    yield (
+        f"{worst['name']}: {worst['late']:,} of {counted(worst['offered'], 'request')} not delivered within a minute; "
+        f"at all other hosts {max(late, 0):,} of {others:,}"
+    )
+
+
+def _other_ways(result: Result) -> Iterator[str]:
+    """Yield what went through further providers and over other channels."""
+    for channel, figures in result.summary["channels"].items():
+        config = result.scenario.channel_config(NotificationChannel(channel))
+        providers = figures.get("providers", {})
+        further = [f"{each['sent']:,} by {name}" for name, each in list(providers.items())[1:] if each["sent"]]
+        if further:
+            yield f"{channel}: of {figures['sent']:,} sent {', '.join(further)}"
+        if config.fallback is not None and figures["handed_on"]:
+            yield f"{channel} handed {counted(figures['handed_on'], 'request')} on to {config.fallback.channel}"
+
+
+def _backlogs(result: Result) -> Iterator[str]:
+    """Yield of the faults that left a backlog how long after them it was cleared, the longest ones."""
+    times = {}
+    for key, each in result.summary["faults"].items():
+        ends_at, cleared_s = result.scenario.faults[int(key)].ends_at, each["backlog_cleared_s"]
+        is_over = ends_at is not None and ends_at <= result.summary["simulated_s"]
+        if is_over and (cleared_s is None or cleared_s >= BACKLOG_WORTH_SAYING_S):
+            times[int(key)] = cleared_s
+    longest = sorted(times, key=lambda number: -(times[number] or float("inf")))[:NAMED_MAX]
+    for number in sorted(longest):
+        fault, cleared_s = result.scenario.faults[number], times[number]
+        when = "not cleared by the end" if cleared_s is None else f"cleared {duration_text(cleared_s)} after its end"
+        label = fault_label(fault, result.scenario.channels_used)
+        yield f"backlog of «{label}» at {duration_text(fault.at)}: {when}"
+    if rest := len(times) - len(longest):
+        yield f"backlogs of {counted(rest, 'other fault')} cleared sooner"
+
+
+def _herd(result: Result) -> Iterator[str]:
+    """Yield on which channel that a fault hits the requests of one second are many times the usual."""
+    scenario = result.scenario
+    hit = {channel.value for fault in scenario.faults for channel in fault.channel}
+    lasts_s = max(scenario.duration, 1.0)
+    most = [
+        (figures["peaks"]["requests_per_s"] * lasts_s / figures["requests"], name, figures)
+        for name, figures in result.summary["channels"].items()
+        if name in hit and figures["peaks"]["requests_per_s"] >= HERD_MIN
+    ]
+    if most and (herd := max(most, key=lambda each: each[0]))[0] >= HERD:
+        times, name, figures = herd
+        yield (
+            f"{name}: {figures['peaks']['requests_per_s']:,} requests to the provider in the busiest second, "
+            f"{plain_number(times)} times the mean"
+        )
+
+
+def _served(result: Result) -> Iterator[str]:
+    if served := _left_out_as_served(result):
+        what = "1 dead letter is" if served == 1 else f"{served:,} dead letters are"
+        yield f"{what} served, and left out of redrives: the fallback was delivered or is under way"
+
+
+def _left_out_as_served(result: Result) -> int:
+    """Return how many dead letters are in the queue at the end since redrives have left them out as served."""
+    scenario = result.scenario
+    if not any(each.redrive is not None and each.served == "exclude" for each in scenario.operations):
+        return 0
+    if not any(config.fallback is not None for _, config in scenario.channels):
+        return 0  # the table takes its time
+    return int((result.dlq["served"] & result.dlq["left_at"].isna()).sum())

@@ -1,0 +1,121 @@
+"""The metrics of a window of a run: of delivery for what was offered in it, all others for what happened in it."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Mapping, Sequence
+from operator import attrgetter
+from typing import Any
+
+from actors.instants import ns
+from actors.messages import (
+    BreakerTransitioned,
+    NotificationChannel,
+    NotificationRequested,
+    NotificationSent,
+    NotificationSuppressed,
+    RecordedEvent,
+)
+from simulation.results.counters import BreakerMetrics, by_type
+from simulation.results.ledger import Ledger
+from simulation.scenario.metrics import Window
+
+
+class WindowMetrics:
+    """Follows one window."""
+
+    def __init__(self, window: Window, ledger: Ledger) -> None:
+        """Begin with none.
+
+        Args:
+            window: its times.
+            ledger: to count in; nothing else counts in it.
+        """
+        self.window = window
+        self._ledger = ledger
+        self._from_ns = ns(window.from_s)
+        self._to_ns = None if window.to_s is None else ns(window.to_s)
+        self._accepted: set[str] = set()
+        """Those that were accepted in the window, and have not been sent."""
+        self._has_begun = False
+
+    def fold(self, chunk: Sequence[RecordedEvent]) -> None:
+        """Take in some of the history, in order."""
+        begins = bisect_left(chunk, self._from_ns, key=_at_ns)
+        ends = len(chunk) if self._to_ns is None else bisect_left(chunk, self._to_ns, key=_at_ns)
+        if begins:
+            self._ledger.carry(by_type(chunk[:begins]))
+        if not self._has_begun and begins < len(chunk):
+            self._ledger.begin()
+            self._has_begun = True
+        if begins < ends:
+            events = by_type(chunk[begins:ends])
+            self._ledger.count(events)
+            self._ledger.follow_dead_letters(events)
+            self._follow(events)
+        if ends < len(chunk):
+            self._follow(by_type(chunk[ends:]))
+
+    def _follow(self, events: Mapping[type, Sequence[Any]]) -> None:
+        requested: list[NotificationRequested] = [
+            event for event in events.get(NotificationRequested, ()) if self._holds(_since_ns(event))
+        ]
+        self._accepted.update([event.notification_id for event in requested])
+        sent: list[NotificationSent] = [
+            event for event in events.get(NotificationSent, ()) if self._holds(event.requested_at_ns)
+        ]
+        suppressed: list[NotificationSuppressed] = [
+            event for event in events.get(NotificationSuppressed, ()) if event.notification_id in self._accepted
+        ]
+        self._ledger.follow(requested, suppressed, sent)
+        self._accepted.difference_update([event.notification_id for event in sent])
+
+    def refuse(self, entry: int, channels: Sequence[NotificationChannel], why: str, at_ns: int) -> None:
+        """Note that an arrival is refused; see :meth:`Ledger.refuse`."""
+        if self._holds(at_ns):
+            self._ledger.refuse(entry, channels, why)
+
+    def interrupt(self, notification_id: str, channel: NotificationChannel, provider: str, at_ns: int) -> None:
+        """Note that the answer to a request is lost; see :meth:`Ledger.interrupt`."""
+        if self._holds(at_ns):
+            self._ledger.interrupt(notification_id, channel, provider)
+
+    def _holds(self, at_ns: int) -> bool:
+        return at_ns >= self._from_ns and (self._to_ns is None or at_ns < self._to_ns)
+
+    def summary(
+        self, simulated_ns: int, breakers: Sequence[str], transitions: Sequence[BreakerTransitioned]
+    ) -> dict[str, Any]:
+        """Return the metrics as the summary names them.
+
+        Args:
+            simulated_ns: how long the run has lasted.
+            breakers: the names of all breakers.
+            transitions: every one of the run.
+        """
+        to_ns = simulated_ns if self._to_ns is None else min(self._to_ns, simulated_ns)
+        opened = {
+            name: self._breaker([each for each in transitions if each.breaker == name], to_ns) for name in breakers
+        }
+        metrics = self._ledger.summary(max(0, to_ns - self._from_ns))
+        channels = {name: {**figures, "breaker": opened[name]} for name, figures in metrics.pop("channels").items()}
+        told_apart = {group: metrics.pop(group) for group in ("workload", "classes")}
+        return {**metrics, "breaker": opened, **told_apart, "channels": channels}
+
+    def _breaker(self, transitions: Sequence[BreakerTransitioned], to_ns: int) -> dict[str, Any]:
+        """Return how often a breaker opened in the window, and for how long it was open then."""
+        before, until = BreakerMetrics(), BreakerMetrics()
+        for transition in transitions:
+            if transition.at_ns < self._from_ns:
+                before.fold(transition)
+            if transition.at_ns < to_ns:
+                until.fold(transition)
+        less, all_in_all = before.summary(self._from_ns), until.summary(max(to_ns, self._from_ns))
+        return {name: all_in_all[name] - less[name] for name in all_in_all}
+
+
+_at_ns = attrgetter("at_ns")
+
+
+def _since_ns(event: NotificationRequested) -> int:
+    return event.at_ns if event.waited_since_ns is None else event.waited_since_ns

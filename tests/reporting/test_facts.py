@@ -1,0 +1,152 @@
+"""What the lines below the table of a run say, and that there are none where there is nothing to say."""
+
+import pytest
+
+import simulation
+from simulation.reporting.console import print_result
+from simulation.reporting.facts import facts
+from simulation.scenario import parse
+
+TWO = """
+duration: 10m
+workload:
+  - {name: codes, channel: sms, critical: true, arrivals: {constant: 1/s}}
+  - {name: news, channel: sms, arrivals: {constant: 2/s}}
+channels:
+  sms: {retry: {max_attempts: 2, initial_delay: 1s}, circuit_breaker: {enabled: false}, provider: {latency: 100ms}}
+"""
+OUTAGE = "faults: [{channel: sms, at: 2m, for: 2m, outage: true}]\n"
+
+
+def facts_of(text):
+    return facts(simulation.run(parse(text)))
+
+
+def test_where_all_is_well_nothing_is_said():
+    assert facts_of(TWO) == []
+
+
+def test_who_was_not_reached_is_said_by_entry_the_most_first_and_why():
+    assert facts_of(TWO + OUTAGE)[:3] == [
+        "357 of 1,800 requests never delivered: news 238 of 1,200, codes (critical) 119 of 600",
+        "failed attempts: 717 provider outage",
+        "dead letters: 357 provider outage",
+    ]
+
+
+def test_whom_it_did_not_hit_is_not_named():
+    text = TWO.replace("critical: true", "critical: true, expires_after: 10s").replace("constant: 1/s", "constant: 5/s")
+    text = text.replace("constant: 2/s", "burst: {size: 6000, every: 1h}")
+    text = text.replace("sms: {retry", "sms: {quota: {rate: 10/s, kind: leaky_bucket}, retry")
+    lines = facts_of(text)
+    assert lines[0] == "2,950 of 9,000 requests never delivered: codes (critical) 2,950 of 3,000"
+    assert lines[1] == "dead letters: 2,950 expired"
+    assert lines[2].startswith("5,401 of 9,000 requests took over a minute, at most 10 min: news 5,401 of 6,000")
+
+
+def test_of_more_than_three_entries_and_reasons_the_rest_is_counted():
+    entries = "".join(f"  - {{name: e{n}, channel: sms, arrivals: {{constant: 1/s}}}}\n" for n in range(5))
+    text = f"duration: 2m\nworkload:\n{entries}channels: {{sms: {{circuit_breaker: {{enabled: false}}}}}}\n"
+    lines = facts_of(f"{text}faults: [{{channel: sms, outage: true}}]\n")
+    assert lines[0] == "all 600 requests never delivered: e0 all 120, e1 all 120, e2 all 120, others 240"
+
+
+def test_refused_arrivals_are_among_those_that_are_not_delivered():
+    crash = "faults: [{channel: sms, at: 2m, crash: process, restart_after: 10s}]\n"
+    lines = facts_of(TWO + crash)
+    assert lines[0].startswith("30 of 1,800 requests never delivered: news 20 of 1,200, codes (critical) 10 of 600")
+    assert lines[1] == "of these were refused: 30 while the process was down"
+
+
+def test_what_is_under_way_at_the_end_is_not_called_never():
+    [line, *_] = facts_of(TWO + "drain: 0s\nfaults: [{channel: sms, at: 9m, hang: true}]\n")
+    assert " requests not delivered by the end of the run: " in line
+
+
+def test_late_is_over_a_minute_and_where_none_is_over_ten_seconds():
+    for for_, words in (("3m", "took over a minute, at most "), ("20s", "took over 10 s, at most ")):
+        text = (
+            TWO.replace("{enabled: false}", "{timeout: 10s}")
+            + f"faults: [{{channel: sms, at: 2m, for: {for_}, outage: true}}]\n"
+        )
+        assert any(words in line for line in facts_of(text))
+
+
+FALLEN_BACK = """
+duration: 10m
+workload: [{channel: sms, arrivals: {constant: 1/s}}]
+channels:
+  sms: {retry: {max_attempts: 2, initial_delay: 1s}, circuit_breaker: {enabled: false}, fallback: {channel: push}}
+faults: [{channel: sms, at: 2m, for: 2m, outage: true}]
+"""
+
+
+def test_who_was_reached_twice_and_what_went_another_way_is_said():
+    lines = facts_of(FALLEN_BACK + "operations: [{at: 6m, redrive: all, served: include}]\n")
+    assert "119 of 600 requests delivered twice" in lines
+    assert "sms handed 119 requests on to push" in lines
+
+
+def test_what_further_providers_sent_is_said():
+    failover = TWO.replace("{enabled: false}", "{}").replace("sms: {retry", "sms: {failover: {backup: {}}, retry")
+    [line] = [line for line in facts_of(failover + OUTAGE.replace("at:", "provider: primary, at:")) if "backup" in line]
+    assert line.startswith("sms: of 1,798 sent ")
+    assert line.endswith(" by backup")
+
+
+HOSTS = """
+duration: 10m
+workload: [{channel: email, hosts: 4, arrivals: {constant: 4/s}}]
+channels:
+  email: {circuit_breaker: {per: host, timeout: 30s}, retry: {max_attempts: 9}, provider: {latency: 100ms}}
+"""
+
+
+def test_the_worst_host_is_named_beside_all_others_and_not_where_all_are_as_bad():
+    fault = "faults: [{channel: email, at: 2m, for: 3m, outage: true, host: host-0.example}]\n"
+    [line] = [line for line in facts_of(HOSTS + fault) if line.startswith("host-")]
+    assert line.startswith("host-0.example: ")
+    assert line.endswith(" of 600 requests not delivered within a minute; at all other hosts 0 of 1,800")
+    everywhere = facts_of(HOSTS + fault.replace(", host: host-0.example", ""))
+    assert not [line for line in everywhere if line.startswith("host-")]
+
+
+def test_of_many_faults_the_three_longest_backlogs_are_named_and_none_of_what_has_not_been():
+    slots = TWO.replace("10m", "30m").replace("sms: {retry", "sms: {max_in_flight: 1, timeout: 1h, retry")
+    each = ", ".join(f"{{channel: sms, at: {5 * n}m, for: 50s, latency: 1s}}" for n in range(1, 6))
+    lines = facts_of(f"{slots}faults: [{each}, {{channel: sms, at: 5h, for: 1m, outage: true}}]\n")
+    assert sum(line.startswith("backlog of «sms: other latency» at ") for line in lines) == 3
+    assert any(line == "backlogs of 2 other faults cleared sooner" for line in lines)
+    assert not any("5 h" in line or "outage" in line for line in lines)
+
+
+def test_a_herd_after_an_outage_is_told_and_a_paced_return_is_not():
+    waits = TWO.replace("{enabled: false}", "{timeout: 10s, resume_rate: 6/s, resume_rate_max: 6/s}") + OUTAGE
+    assert not [line for line in facts_of(waits) if "busiest second" in line]
+    [line] = [line for line in facts_of(waits.replace("6/s", "1000/s")) if "busiest second" in line]
+    assert line.endswith("times the mean")
+
+
+def test_entries_have_rows_of_their_own_where_they_share_a_channel_only(capsys):
+    text = TWO.replace("channels:", "  - {name: mails, channel: email, arrivals: {constant: 1/s}}\nchannels:")
+    print_result(simulation.run(parse(text)), None)
+    first = [line.split(" ")[0] or line.split()[0] for line in capsys.readouterr().out.splitlines()[1:]]
+    assert first[:6] == ["channel", "email", "sms", "codes", "news", "all"]
+
+
+@pytest.mark.parametrize("record", ["full", "aggregates"])
+def test_aggregates_say_the_same_but_for_why_attempts_fail(record):
+    lines = facts_of(f"{TWO}{OUTAGE}record: {record}\n")
+    assert [line for line in lines if not line.startswith("failed")] == [
+        line for line in facts_of(TWO + OUTAGE) if not line.startswith("failed")
+    ]
+
+
+def test_the_table_of_long_names_fits_a_hundred_characters(capsys):
+    text = TWO.replace("codes", "password-resets").replace("news", "weekly-letters").replace("{enabled: false}", "{}")
+    text += "faults: [{channel: sms, at: 2m, for: 2m, outage: true}]\npreferences: "
+    text += "[{share: 10%, channel: sms, enabled: false}]\n"
+    print_result(simulation.run(parse(text)), None)
+    out = capsys.readouterr().out.splitlines()
+    assert "unwanted" in out[1]
+    assert max(len(line.rstrip()) for line in out[1:5]) <= 100

@@ -1,0 +1,132 @@
+"""A batch of a store in SQLite: what it writes does not depend on how it is cut into statements, and these are few."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given, strategies as st
+from shelves import S, command, event_of
+
+from actors.domain.codec import encode_command
+from actors.messages import NotificationFailed, NotificationRequested, NotificationSent
+from actors.storage.memory import Entry
+from actors.storage.sqlite.batch import Acceptance, Batch, Retention
+from actors.storage.sqlite.file import SqliteFile
+from actors.storage.sqlite.reading import RememberedRows
+
+TTL_NS = 100 * S
+
+
+class Written:
+    """A file into which batches are written."""
+
+    def __init__(self, path: Path) -> None:
+        self.file = SqliteFile(path, busy_timeout=1)
+        self.sql = self.file.connection
+        self.statements: list[str] = []
+        self.sql.set_trace_callback(self.statements.append)
+        self._seq = 0
+
+    def number(self) -> int:
+        self._seq += 1
+        return self._seq
+
+    def write(self, batch: Batch) -> None:
+        self.statements.clear()
+        self.sql.execute("BEGIN")
+        for turn in batch.turns:
+            turn.write(self.sql, Retention(RememberedRows(TTL_NS), TTL_NS))
+        self.sql.execute("COMMIT")
+
+    def accept(self, ids: list[str], at_s: float = 0) -> dict[str, Acceptance]:
+        """Write a batch of acceptances."""
+        batch, acceptances = Batch(0), {}
+        for each in ids:
+            event = event_of(NotificationRequested, command(each), at_s)
+            acceptance = Acceptance(Entry(command(each), [event]), event.epoch_ns + event.at_ns)
+            acceptances[each] = acceptance
+            batch.request(self.number(), event, acceptance, encode_command(command(each)))
+        self.write(batch)
+        return acceptances
+
+    def fail(self, ids: list[str]) -> None:
+        """Write a batch of failed attempts."""
+        batch = Batch(0)
+        for each in ids:
+            batch.add(self.number(), event_of(NotificationFailed, command(each), 0))
+        self.write(batch)
+
+    def end(self, ids: list[str], *, with_history: set[str], at_s: float = 0) -> None:
+        """Write a batch of ends."""
+        batch = Batch(0)
+        for each in ids:
+            event = event_of(NotificationSent, command(each), at_s)
+            batch.end(self.number(), event, b"", b"", event.epoch_ns + event.at_ns, each in with_history)
+        self.write(batch)
+
+    def ids_in(self, table: str) -> list[str]:
+        return [each for (each,) in self.sql.execute(f"SELECT notification_id FROM {table} ORDER BY seq")]
+
+
+@contextlib.contextmanager
+def opened() -> Iterator[Written]:
+    with tempfile.TemporaryDirectory() as directory:
+        written = Written(Path(directory) / "store.db")
+        try:
+            yield written
+        finally:
+            written.file.close()
+
+
+@given(st.integers(1, 400), st.data())
+def test_what_is_accepted_fails_and_ends_together_is_what_each_would_be_alone(count, data):
+    ids = [f"n{number}" for number in range(count)]
+    some = st.sets(st.sampled_from(ids))
+    known, failed = data.draw(some), data.draw(some)
+    with opened() as written:
+        written.accept(sorted(known))
+        written.end(sorted(known), with_history=set())
+        acceptances = written.accept(ids)
+        assert {each for each, acceptance in acceptances.items() if acceptance.overtaken is not None} == known
+        accepted = [each for each in ids if each not in known]
+        assert written.ids_in("notifications") == accepted
+        with_history = failed - known
+        written.fail(sorted(with_history))
+        assert set(written.ids_in("history")) == with_history
+        written.end(accepted[1:], with_history=with_history)
+        assert written.ids_in("notifications") == accepted[:1]
+        assert written.ids_in("history") == [each for each in accepted[:1] if each in with_history]
+        assert set(written.ids_in("remembered")) == known | set(accepted[1:])
+
+
+@pytest.mark.parametrize("count", [1, 17, 35, 127, 128, 110, 511])
+def test_a_batch_takes_few_statements(count):
+    """At most one of each size below 128 rows, for each of four kinds, beside one for each 128 rows."""
+    ids = [f"n{number}" for number in range(count)]
+    with opened() as written:
+        for number in range(2):
+            mine = [f"{each}-{number}" for each in ids]
+            written.accept(mine)
+            of_acceptance = len(written.statements)
+            written.end(mine, with_history=set(mine))
+            most = count // 128 + (count % 128).bit_count()
+            assert of_acceptance <= 2 + 2 * most
+            assert len(written.statements) <= 3 + 3 * most
+
+
+@given(st.lists(st.integers(0, 300), min_size=1, max_size=60))
+def test_old_ids_go_by_their_age_the_oldest_first_and_two_for_each_that_comes(ages_s):
+    """However many ended at an instant: none goes before its time, and what is due becomes fewer with each new one."""
+    at_s = sorted(ages_s)
+    with opened() as written:
+        for number, instant_s in enumerate(at_s):
+            each = f"n{number}"
+            before = written.ids_in("remembered")
+            written.accept([each], instant_s)
+            written.end([each], with_history=set(), at_s=instant_s)
+            due = [old for old in before if (at_s[int(old[1:])] + 100) <= instant_s]
+            assert written.ids_in("remembered") == [old for old in before if old not in due[:2]] + [each]
