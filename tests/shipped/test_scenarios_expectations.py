@@ -50,10 +50,14 @@ WITHOUT = {
         ),
         (
             ["channels.webhook.retry.budget={kind: finagle, share: 10%}"],
-            {"sent_fraction >= 0.65", "retry_amplification <= 1.1"},
+            {
+                "sent_fraction >= 0.65",
+                "retry_amplification <= 1.1",
+                "delivered_within(1s) >= 95% from 5m to the end",
+            },
         ),
         (["channels.webhook.max_in_flight=20"], {"sent_fraction <= 0.85"}),
-        (["channels.webhook.circuit_breaker.enabled=true"], {"delivered_within(1s) >= 70%"}),
+        (["channels.webhook.circuit_breaker.enabled=true"], {"delivered_within(1s) >= 95% from 5m to the end"}),
     ],
     "burst-over-the-limit": [
         (["channels.email.rate_limit.max_per_minute=1000"], {"deferred == 1200", "sent_time_s.max >= 2m"}),
@@ -112,28 +116,36 @@ WITHOUT = {
         (["faults.0.throttle.rate=600/s"], {"retry_amplification >= 3"}),
     ],
     "metastable-failure": [
-        (["faults=[]"], {"channels.webhook.sent_fraction <= 20%", "channels.webhook.retry_amplification >= 3"}),
+        (
+            ["faults=[]"],
+            {"channels.webhook.sent_fraction <= 1% from 2m to the end", "channels.webhook.retry_amplification >= 3"},
+        ),
         # With no retries the trigger is the same, and what it began ends soon after it.
         (
             ["channels.webhook.retry.max_attempts=1"],
-            {"channels.webhook.sent_fraction <= 20%", "channels.webhook.retry_amplification >= 3"},
+            {"channels.webhook.sent_fraction <= 1% from 2m to the end", "channels.webhook.retry_amplification >= 3"},
         ),
-        (["faults.0.at=10s"], {"channels.webhook.sent_fraction >= 14%"}),
+        (["faults.0.at=10s"], {"sent_fraction == 1 from 0s to 50s"}),
         (
             ["channels.push.retry.budget=null"],
             {
                 "channels.push.sent_fraction >= 83%",
+                "channels.push.delivered_within(10s) >= 99% from 2m to the end",
                 "channels.push.retry_amplification <= 1.1",
                 "channels.push.peaks.requests_per_s <= 60",
             },
         ),
         (
             ["channels.sms.circuit_breaker.enabled=false"],
-            {"channels.sms.dead_lettered == 0", "channels.sms.retry_amplification <= 1.1"},
+            {"channels.sms.delivered_within(1m) >= 100%", "channels.sms.retry_amplification <= 1.1"},
         ),
         (
             ["channels.sms.circuit_breaker={}"],
-            {"channels.sms.delivered_within(1m) >= 100%", "channels.sms.peaks.requests_per_s <= 45"},
+            {
+                "channels.sms.delivered_within(10s) >= 99% from 2m to the end",
+                "channels.sms.delivered_within(1m) >= 100%",
+                "channels.sms.peaks.requests_per_s <= 45",
+            },
         ),
     ],
     "poison-messages": [
