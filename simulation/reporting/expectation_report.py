@@ -39,12 +39,12 @@ FLOWS = {"arrivals": "arrivals", "sent": "sent", "failed": "failed", "dead_lette
 
 SERIES_OF = {
     "sent": ("sent", "dead_lettered"),
-    "offered": ("arrivals",),
     "delivered": ("sent", "dead_lettered"),
     "delivered_within": ("in_flight", "sent"),
     "sent_fraction": ("sent", "dead_lettered"),
     "sent_time_s": ("in_flight", "sent"),
     "peaks": ("sent", "failed"),
+    "faults": ("in_flight", "sent"),
     "throughput_per_s": ("sent",),
     "dead_lettered": ("failed", "dead_lettered"),
     "dlq": ("dlq_size",),
@@ -52,6 +52,7 @@ SERIES_OF = {
     "in_flight": ("in_flight",),
     "simulated_s": ("in_flight",),
     "attempts": ("sent", "failed"),
+    "requests": ("sent", "failed"),
     "retries": ("sent", "failed"),
     "hedges": ("sent", "failed"),
     "providers": ("sent", "failed"),
@@ -75,11 +76,12 @@ LEGEND = {"╌": "lets everything through", "▒": "half-open", "█": "open"}
 _WANTED = {">=": "at least", "<=": "at most", ">": "more than", "<": "less than", "==": "", "!=": "other than"}
 
 
-def verdict(expectation: Expectation, value: float | None) -> str:
+def verdict(expectation: Expectation, result: Result, value: float | None) -> str:
     """Return in a few words what the value is and what was wanted: ``is 181.402, wanted at most 60``."""
-    if value is None:
+    if value is None and not expectation.is_never(result.summary):
         return "has no value: it is a statistic of no values"
-    return f"is {_number(value)}, wanted {_WANTED[expectation.op]} {_number(expectation.value)}".replace("  ", " ")
+    shown = NEVER if value is None else _number(value)
+    return f"is {shown}, wanted {_WANTED[expectation.op]} {_number(expectation.value)}".replace("  ", " ")
 
 
 class Wording(NamedTuple):
@@ -244,6 +246,8 @@ def _scope(path: Sequence[str]) -> tuple[str | None, str]:
     """Return the channel that a path is about, if it is one, and the metric of it."""
     if path[0] == "channels":
         return path[1], path[2]
+    if path[0] in ("workload", "classes"):
+        return None, path[2]
     return (path[1].split("/")[0] if path[0] == "breaker" else None), path[0]
 
 

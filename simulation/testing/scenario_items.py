@@ -196,7 +196,7 @@ class ExpectationItem(ScenarioItem):
             from simulation.reporting.expectation_report import failure_text, verdict
 
             raise DoesNotHold(
-                verdict(self.expectation, value),
+                verdict(self.expectation, outcome, value),
                 "\n".join([*failure_text(outcome, self.expectation, value), "", self.again()]),
             )
 

@@ -44,13 +44,20 @@ WITHOUT = {
         (["channels.email.retry.max_attempts=1"], {"channels.email.dead_lettered == 0"}),
     ],
     "budget-against-retry-storm": [
-        (["channels.webhook.retry.budget=null"], {"sent_fraction >= 0.65", "retry_amplification <= 1.1"}),
+        (
+            ["channels.webhook.retry.budget=null"],
+            {"sent_fraction >= 0.65", "retry_amplification <= 1.1", "peaks.requests_per_s <= 70"},
+        ),
         (
             ["channels.webhook.retry.budget={kind: finagle, share: 10%}"],
-            {"sent_fraction >= 0.65", "retry_amplification <= 1.1"},
+            {
+                "sent_fraction >= 0.65",
+                "retry_amplification <= 1.1",
+                "delivered_within(1s) >= 95% from 5m to the end",
+            },
         ),
         (["channels.webhook.max_in_flight=20"], {"sent_fraction <= 0.85"}),
-        (["channels.webhook.circuit_breaker.enabled=true"], {"delivered_within(1s) >= 70%"}),
+        (["channels.webhook.circuit_breaker.enabled=true"], {"delivered_within(1s) >= 95% from 5m to the end"}),
     ],
     "burst-over-the-limit": [
         (["channels.email.rate_limit.max_per_minute=1000"], {"deferred == 1200", "sent_time_s.max >= 2m"}),
@@ -109,22 +116,37 @@ WITHOUT = {
         (["faults.0.throttle.rate=600/s"], {"retry_amplification >= 3"}),
     ],
     "metastable-failure": [
-        (["faults=[]"], {"channels.webhook.sent_fraction <= 20%", "channels.webhook.retry_amplification >= 3"}),
+        (
+            ["faults=[]"],
+            {"channels.webhook.sent_fraction <= 1% from 2m to the end", "channels.webhook.retry_amplification >= 3"},
+        ),
         # With no retries the trigger is the same, and what it began ends soon after it.
         (
             ["channels.webhook.retry.max_attempts=1"],
-            {"channels.webhook.sent_fraction <= 20%", "channels.webhook.retry_amplification >= 3"},
+            {"channels.webhook.sent_fraction <= 1% from 2m to the end", "channels.webhook.retry_amplification >= 3"},
         ),
-        (["faults.0.at=10s"], {"channels.webhook.sent_fraction >= 14%"}),
+        (["faults.0.at=10s"], {"sent_fraction == 1 from 0s to 50s"}),
         (
             ["channels.push.retry.budget=null"],
-            {"channels.push.sent_fraction >= 83%", "channels.push.retry_amplification <= 1.1"},
+            {
+                "channels.push.sent_fraction >= 83%",
+                "channels.push.delivered_within(10s) >= 99% from 2m to the end",
+                "channels.push.retry_amplification <= 1.1",
+                "channels.push.peaks.requests_per_s <= 60",
+            },
         ),
         (
             ["channels.sms.circuit_breaker.enabled=false"],
-            {"channels.sms.dead_lettered == 0", "channels.sms.retry_amplification <= 1.1"},
+            {"channels.sms.delivered_within(1m) >= 100%", "channels.sms.retry_amplification <= 1.1"},
         ),
-        (["channels.sms.circuit_breaker={}"], {"channels.sms.delivered_within(1m) >= 100%"}),
+        (
+            ["channels.sms.circuit_breaker={}"],
+            {
+                "channels.sms.delivered_within(10s) >= 99% from 2m to the end",
+                "channels.sms.delivered_within(1m) >= 100%",
+                "channels.sms.peaks.requests_per_s <= 45",
+            },
+        ),
     ],
     "poison-messages": [
         (
@@ -158,7 +180,12 @@ WITHOUT = {
         ),
         (["faults.0.for=10s"], {"breaker.email.open_s >= 2m"}),
         (["faults.0.for=6m"], {"delivery_time_s.p99 <= 240"}),
-        (["channels.email.circuit_breaker.resume_rate=1/min"], {"delivery_time_s.p99 <= 240"}),
+        (
+            ["channels.email.circuit_breaker.resume_rate=1/min"],
+            {"delivery_time_s.p99 <= 240", "faults.0.backlog_cleared_s <= 2m"},
+        ),
+        (["channels.email.circuit_breaker.resume_rate=100/s"], {"channels.email.peaks.requests_per_s <= 120"}),
+        (["channels.email.circuit_breaker.resume_rate_max=1000/s"], {"channels.email.peaks.requests_per_s <= 120"}),
         (["channels.push.circuit_breaker.failure_threshold=5"], {"breaker.push.opened == 0"}),
     ],
     "push-then-sms": [
@@ -166,7 +193,7 @@ WITHOUT = {
             ["channels.push.fallback={channel: sms}"],
             {
                 "channels.push.delivered_within(21s) >= 100%",
-                "channels.sms.accepted >= 2200",
+                "handed_on >= 2200",
                 "delivered_within(25s) >= 100%",
             },
         ),
@@ -174,28 +201,29 @@ WITHOUT = {
             ["channels.push.fallback.after=1m"],
             {
                 "channels.push.delivered_within(21s) >= 100%",
-                "channels.sms.accepted >= 2200",
+                "handed_on >= 2200",
                 "delivered_within(25s) >= 100%",
             },
         ),
-        (["faults.1.for=4m"], {"channels.sms.accepted <= 2900"}),
+        (["faults.1.for=4m"], {"handed_on <= 2900"}),
         (
             ["faults.1.channel=sms"],
             {
-                "channels.sms.accepted >= 2200",
-                "channels.sms.dead_lettered == 0",
+                "handed_on >= 2200",
                 "delivered_within(25s) >= 100%",
                 "breaker.push.open_s >= 2m",
             },
         ),
+        (["operations=[{at: 8m, redrive: all, served: include}]"], {"reached_twice == 0"}),
     ],
     "quiet-hours": [
         (["start=2026-03-20T18:00:00Z"], {"channels.push.delivered_within(8.1h) >= 100%"}),
         (["quiet_hours=[]"], {"channels.push.deferred >= 3000", "channels.push.sent_time_s.max >= 7.9h"}),
-        (["preferences=[]"], {"channels.push.suppressed >= 1000"}),
-        (["workload.1.critical=false"], {"channels.sms.deferred == 0"}),
+        (["preferences=[]"], {"unwanted >= 1000"}),
+        (["channels.push.max_in_flight=null"], {"channels.push.peaks.requests_per_s <= 250"}),
+        (["workload.1.critical=false"], {"workload.security-codes.delivered_within(10s) >= 100%"}),
         (["workload.1.critical=false", "preferences.0.channel=sms"], {"channels.sms.suppressed == 0"}),
-        (["workload.0.expires_after=1h"], {"dead_lettered == 0"}),
+        (["workload.0.expires_after=1h"], {"sent_fraction == 1"}),
     ],
     "shop-events": [
         (["channels.sms.timeout=5s"], {"breaker.sms.opened == 0", "channels.sms.retries == 0"}),

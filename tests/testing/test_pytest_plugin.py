@@ -46,7 +46,7 @@ faults:
 expect:
   - sent_fraction >= 0.9
   - dlq.peak <= 100
-  - delivery_time_s.p99 <= 10s
+  - delivery_time_s.p50 <= 10s
 """
 
 
@@ -71,7 +71,7 @@ def test_each_expectation_is_a_test_and_so_is_the_run(pytester: Pytester) -> Non
             "outage.yaml::runs PASSED*",
             "outage.yaml::sent_fraction >= 0.9 FAILED*",
             "outage.yaml::dlq.peak <= 100 PASSED*",
-            "outage.yaml::delivery_time_s.p99 <= 10s PASSED*",
+            "outage.yaml::delivery_time_s.p50 <= 10s PASSED*",
             "FAILED outage.yaml::sent_fraction >= 0.9 - is 0.775, wanted at least 0.9",
         ]
     )
@@ -388,11 +388,29 @@ def test_a_run_that_keeps_no_rows_shows_all_channels_and_says_so(pytester: Pytes
 
 
 def test_a_statistic_over_nothing_says_so(pytester: Pytester) -> None:
-    text = OUTAGE.replace("delivery_time_s.p99 <= 10s", "retry_delay_s.p99 <= 10s")
+    text = OUTAGE.replace("delivery_time_s.p50 <= 10s", "retry_delay_s.p99 <= 10s")
     pytester.makefile(".yaml", outage=text.replace("at: 30s, for: 30s", "at: 30.5s, for: 1ms"))
     result = run(pytester)
     result.assert_outcomes(passed=3, failed=1)
     assert "is           nothing: it is a statistic of no values" in shown(result, "retry_delay_s")
+
+
+def test_a_quantile_that_so_many_never_reach_is_never(pytester: Pytester) -> None:
+    pytester.makefile(".yaml", outage=OUTAGE.replace("p50 <= 10s", "p99 <= 1h"))
+    result = run(pytester, "-k", "delivery_time_s")
+    assert shown(result, "delivery_time_s")[1:3] == ["is           never", "wanted       at most 3,600 s (60 min)"]
+    result.stdout.fnmatch_lines(["FAILED * - is never, wanted at most 3,600"])
+
+
+def test_metrics_of_an_entry_or_a_class_and_of_a_fault_show_their_series(pytester: Pytester) -> None:
+    paths = ("workload.email.dead_lettered", "classes.normal.dead_lettered", "faults.0.backlog_cleared_s")
+    expect = "expect:\n" + "".join(f"  - {path} < 0\n" for path in paths)
+    pytester.makefile(".yaml", outage=OUTAGE[: OUTAGE.index("expect:")] + expect)
+    result = run(pytester)
+    result.assert_outcomes(passed=1, failed=3)
+    for path in paths[:2]:
+        assert [line.split()[0] for line in shown(result, path)[7:9]] == ["failed", "dead-lettered"]
+    assert [line.split()[:2] for line in shown(result, paths[2])[7:9]] == [["in", "flight"], ["sent", "per"]]
 
 
 @pytest.mark.parametrize("name", ["provider-outage", "quiet-hours", "flapping-provider", "burst-over-the-limit"])

@@ -34,7 +34,7 @@ def test_the_failure_shown_is_what_pytest_prints(pytester: pytest.Pytester) -> N
     file = folder / "provider-outage.yaml"
     file.write_text(text.replace("delivery_time_s.p99 <= 240", "delivery_time_s.p99 <= 60"), encoding="utf-8")
     result = pytester.runpytest_inprocess("-p", "no:cacheprovider", "scenarios")
-    result.assert_outcomes(passed=7, failed=1)
+    result.assert_outcomes(passed=9, failed=1)
     start = result.outlines.index("delivery_time_s.p99 <= 60 does not hold")
     lines = shown.splitlines()
     assert result.outlines[start : start + len(lines)] == lines
