@@ -38,7 +38,7 @@ def encoded(*arguments, cwd, encoding):
 
 def written_to(path_or_descriptor, *arguments, cwd, stderr_too=False):
     """Return how the command ends, and what it says on standard error, when its output goes there."""
-    out = open(path_or_descriptor, "w", encoding="utf-8", closefd=not isinstance(path_or_descriptor, int))
+    out = open(path_or_descriptor, "w", encoding="utf-8", closefd=not isinstance(path_or_descriptor, int))  # noqa: SIM115 - it may not close
     err = io.StringIO()
     code = _done(arguments, out, out if stderr_too else err, cwd).returncode
     with contextlib.suppress(OSError):  # it has gone, or there is no room
