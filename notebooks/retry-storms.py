@@ -140,6 +140,10 @@ pd.DataFrame.from_dict(rows, orient="index").rename_axis("arrivals")
 #   the 40/s.
 
 # %%
+def text_of(seconds):
+    return "never" if seconds is None else f"{seconds:.1f}"
+
+
 answers = {
     "plain": plain,
     "no retries": storm(retry="{max_attempts: 1}"),
@@ -153,7 +157,7 @@ pd.DataFrame.from_dict(
             "sent": f"{run.summary['sent_fraction']:.0%}",
             "sent in the last minute": f"{sent_in_the_last_minute(run):.0%}",
             "attempts for each": round(run.summary["retry_amplification"], 2),
-            "p99 in s": round(run.summary["delivery_time_s"]["p99"], 1),
+            "p99 in s": text_of(run.summary["delivery_time_s"]["p99"]),
         }
         for label, run in answers.items()
     },
