@@ -120,8 +120,8 @@ plots.raster(runs["full"], limit=100).figure
 
 # %% [markdown]
 # A curve is of all that was offered. The one without jitter ends at one half: the others never
-# arrive, as its legend says. Which of the three kinds of jitter it is matters far less: they all end
-# between 25 and 45 s.
+# arrive, as its legend says. Which of the three kinds of jitter it is matters far less: they all
+# end between 25 and 45 s.
 
 # %%
 plots.delivery_times(runs).figure

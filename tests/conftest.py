@@ -39,7 +39,7 @@ sys.dont_write_bytecode = False
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """Return how many workers ``-n auto`` means: one more than cores, since tests of stores wait for leases and locks."""
+    """Return what ``-n auto`` means: one more than cores, since tests of stores wait for leases and locks."""
     return (os.cpu_count() or 1) + 1
 
 
