@@ -102,9 +102,7 @@ def figures(result):
     }
 
 
-pd.DataFrame.from_dict(
-    {jitter: figures(run) for jitter, run in runs.items()}, orient="index"
-)
+pd.DataFrame.from_dict({jitter: figures(run) for jitter, run in runs.items()}, orient="index")
 
 # %% [markdown]
 # Without jitter half are lost, and so even the median is never: all that are left come back in the
@@ -122,8 +120,8 @@ plots.raster(runs["full"], limit=100).figure
 
 # %% [markdown]
 # A curve is of all that was offered. The one without jitter ends at one half: the others never
-# arrive, as its legend says. Which of the three kinds of jitter it is matters far less: they all end
-# between 25 and 45 s.
+# arrive, as its legend says. Which of the three kinds of jitter it is matters far less: they all
+# end between 25 and 45 s.
 
 # %%
 plots.delivery_times(runs).figure
@@ -139,9 +137,7 @@ plots.delivery_times(runs).figure
 runs["full, quota of 25/s"] = simulation.run(
     FILE, sets=["duration=1m", "channels.sms.retry.jitter=full", "channels.sms.quota.rate=25/s"]
 )
-pd.DataFrame.from_dict(
-    {label: figures(runs[label]) for label in list(runs)[-4:]}, orient="index"
-)
+pd.DataFrame.from_dict({label: figures(runs[label]) for label in list(runs)[-4:]}, orient="index")
 
 # %% [markdown]
 # A limiter is a plain object as well. It answers with the instant at which the call fits: now, or

@@ -139,6 +139,7 @@ pd.DataFrame.from_dict(rows, orient="index").rename_axis("arrivals")
 # - *a breaker*: it stops sending until a probe succeeds, and then sends what waited below
 #   the 40/s.
 
+
 # %%
 def text_of(seconds):
     return "never" if seconds is None else f"{seconds:.1f}"
