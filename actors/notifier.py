@@ -56,6 +56,7 @@ from actors.pipeline.rate_limiter import RateLimiterActor
 from actors.pipeline.recipients import recipient_check
 from actors.pipeline.subscribers import log_unserved, subscribe_all
 from actors.pipeline.templates import Templates
+from actors.pipeline.waiting_line import WaitingCounts
 from actors.pipeline.wiring import Stages, Wiring
 from actors.policies.admission import Admission
 from actors.settings.base import validated
@@ -124,10 +125,12 @@ class Pipeline:
         self.store = store
         self.bus = EventBus(system, subscriber_timeout)
         announce = self.bus.announce
+        waiting = WaitingCounts()
         wiring = self.wiring = Wiring(
             announce,
             self.bus.subscribed,
-            stages={channel: Stages(announce) for channel in channels},
+            waiting=waiting,
+            stages={channel: Stages(announce, waiting=WaitingCounts(waiting)) for channel in channels},
             admission=Admission(max_pending),
         )
         self.alert = wiring.alert = system.spawn(AdminAlert, notify)

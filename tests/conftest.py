@@ -37,6 +37,12 @@ gc.set_threshold(100_000, 20, 20)
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
 
+
+def pytest_xdist_auto_num_workers() -> int:
+    """Return how many workers ``-n auto`` means: one more than cores, since tests of stores wait for leases and locks."""
+    return (os.cpu_count() or 1) + 1
+
+
 # A shell starts what it puts in the background with Ctrl-C ignored, and all that the tests start would inherit that.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -1,24 +1,28 @@
 """The conditions at the unreliable provider from one instant to the next: its own settings, and the faults.
 
 A window is [at, at + for). Between two instants at which one begins or ends nothing changes but what the faults
-themselves remember, so it is all looked up once: that is the :class:`Conditions`.
+themselves remember, so it is all looked up once: that is the :class:`Conditions`. While a rate or a factor changes they
+hold for one instant.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from fractions import Fraction
+from math import prod
 from random import Random
 
 import msgspec
 
 from actors.faults.bursts import BurstChain
-from actors.instants import ns
+from actors.instants import ns, seconds
 from actors.kernel.randomness import RandomStreams
 from actors.outcomes import ChannelFault, DeadDestination, Outcome, Permanent, Transient
+from actors.policies.exact import as_fraction
 from actors.policies.rate_limit.buckets import TokenBucket
 from actors.settings.distributions import Draw
-from actors.settings.faults import SYSTEM_FAULT_KEYS, FaultConfig, Flap
+from actors.settings.faults import SYSTEM_FAULT_KEYS, Change, FaultConfig, Flap, value_at
 from actors.settings.quantities import Rate
 
 NEVER_NS = 2**62
@@ -32,7 +36,7 @@ CHANNEL_FAULT = ChannelFault(reason="injected channel fault")
 
 _CALM = SYSTEM_FAULT_KEYS | {
     "latency", "latency_factor", "failure_rate", "permanent_rate", "dead_destination_rate", "channel_fault_rate",
-    "lost_reply_rate", "capacity",
+    "lost_reply_rate", "capacity", "speed",
 }  # fmt: skip
 """Faults under which nothing but the draw decides: the ladder and the latency hold them, or they are not looked at for
 each attempt; a capacity makes that no instant of the run is calm. A fault that is not named here is looked at."""
@@ -82,8 +86,7 @@ class TimedFault:
     """One fault with its window, and what it remembers from one attempt to the next."""
 
     def __init__(self, fault: FaultConfig, latencies: Random, spells: Random) -> None:
-        self.start_ns = ns(fault.at)
-        self.end_ns = NEVER_NS if fault.for_ is None else self.start_ns + ns(fault.for_)
+        self.start_ns, self.end_ns = _window_ns(fault)
         self.fault = fault
         self.latency = None if fault.latency is None else fault.latency.sampler(latencies)
         self.throttle = (
@@ -92,6 +95,18 @@ class TimedFault:
         self.countdown = None if fault.fail_first is None else Countdown(fault.fail_first)
         self.flapping = None if fault.flap is None else Flapping(fault.flap, self.start_ns)
         self.burst = None if fault.burst is None else BurstChain(fault.burst, self.start_ns, spells)
+
+        changes = [value.over for value in (fault.failure_rate, fault.latency_factor) if isinstance(value, Change)]
+        self.changes_until_ns = min(self.end_ns, self.start_ns + ns(max(changes, default=0.0)))
+        """When its rate and its factor have come to what they stay at."""
+
+    def failure_rate(self, now_ns: int) -> float:
+        """Return the share of attempts that it has fail transiently now."""
+        return value_at(self.fault.failure_rate or 0.0, seconds(now_ns - self.start_ns))
+
+    def latency_factor(self, now_ns: int) -> float:
+        """Return by what it multiplies the latency now."""
+        return value_at(self.fault.latency_factor or 1.0, seconds(now_ns - self.start_ns))
 
     def holds(self, now_ns: int) -> bool:
         """Tell whether its window is open."""
@@ -166,23 +181,28 @@ class Forecast:
         """Return what holds now."""
         open_ = [timed for timed in self._timed if timed.holds(now_ns)]
         until_ns = min((edge for edge in self._edges_ns() if edge > now_ns), default=NEVER_NS)
+        if any(now_ns < timed.changes_until_ns for timed in open_):
+            until_ns = now_ns + 1  # what changes all the time is looked up for every attempt
         hosts = dict.fromkeys(host for timed in open_ for host in timed.fault.host or ())
         by_host = {
-            host: self._conditions([timed for timed in open_ if timed.hits(host)], until_ns, {}) for host in hosts
+            host: self._conditions(now_ns, [timed for timed in open_ if timed.hits(host)], until_ns, {})
+            for host in hosts
         }
-        return self._conditions([timed for timed in open_ if timed.hits(None)], until_ns, by_host)
+        return self._conditions(now_ns, [timed for timed in open_ if timed.hits(None)], until_ns, by_host)
 
-    def _conditions(self, open_: Sequence[TimedFault], until_ns: int, by_host: Mapping[str, Conditions]) -> Conditions:
+    def _conditions(
+        self, now_ns: int, open_: Sequence[TimedFault], until_ns: int, by_host: Mapping[str, Conditions]
+    ) -> Conditions:
         """Return what holds where these faults hit."""
         factor = 1.0
         for timed in open_:
-            factor *= timed.fault.latency_factor or 1.0
+            factor *= timed.latency_factor(now_ns)
         ladder = _ladder(
             (sum(timed.fault.dead_destination_rate or 0.0 for timed in open_), DEAD),
             (sum(timed.fault.permanent_rate or 0.0 for timed in open_), PERMANENT),
             (sum(timed.fault.channel_fault_rate or 0.0 for timed in open_), CHANNEL_FAULT),
             (sum(timed.fault.lost_reply_rate or 0.0 for timed in open_), None),
-            (self._failure_rate + sum(timed.fault.failure_rate or 0.0 for timed in open_), FAILED),
+            (self._failure_rate + sum(timed.failure_rate(now_ns) for timed in open_), FAILED),
         )
         latencies = [timed.latency for timed in open_ if timed.latency is not None]
         return Conditions(
@@ -202,7 +222,9 @@ class Forecast:
         )
 
     def _edges_ns(self) -> list[int]:
-        return sorted({edge for timed in self._timed for edge in (timed.start_ns, timed.end_ns)})
+        return sorted(
+            {edge for timed in self._timed for edge in (timed.start_ns, timed.changes_until_ns, timed.end_ns)}
+        )
 
 
 def capacity_steps(own: int | None, faults: Sequence[FaultConfig]) -> list[tuple[int, int]]:
@@ -214,23 +236,43 @@ def capacity_steps(own: int | None, faults: Sequence[FaultConfig]) -> list[tuple
         own: the provider's own capacity. None: no bound.
         faults: what goes wrong, and when.
     """
-    windows = [
-        (ns(fault.at), NEVER_NS if fault.for_ is None else ns(fault.at) + ns(fault.for_), fault.capacity)
-        for fault in faults
-        if fault.capacity is not None
-    ]
+    windows = [(*_window_ns(fault), fault.capacity) for fault in faults if fault.capacity is not None]
     if own is None and not windows:
         return []
     usual = sys.maxsize if own is None else own
     steps = []
-    edges_ns = {
-        0,
-        *(edge_ns for start_ns, end_ns, _ in windows for edge_ns in (start_ns, end_ns) if edge_ns < NEVER_NS),
-    }
-    for edge_ns in sorted(edges_ns):
+    for edge_ns in _edges_ns(windows):
         injected = [capacity for start_ns, end_ns, capacity in windows if start_ns <= edge_ns < end_ns]
         steps.append((edge_ns, min(usual, injected[-1]) if injected else usual))
     return steps
+
+
+def speed_steps(faults: Sequence[FaultConfig]) -> list[tuple[int, Fraction]]:
+    """Return how fast a provider works, as a multiple of its usual speed, from which instant on; empty if it is always
+    that.
+
+    Args:
+        faults: what goes wrong, and when. In several windows at once it is the product.
+    """
+    windows = [(*_window_ns(fault), as_fraction(fault.speed)) for fault in faults if fault.speed is not None]
+    return [
+        (edge_ns, prod((speed for start_ns, end_ns, speed in windows if start_ns <= edge_ns < end_ns), start=_USUAL))
+        for edge_ns in (_edges_ns(windows) if windows else ())
+    ]
+
+
+_USUAL = Fraction(1)
+
+
+def _window_ns(fault: FaultConfig) -> tuple[int, int]:
+    start_ns = ns(fault.at)
+    return start_ns, NEVER_NS if fault.for_ is None else start_ns + ns(fault.for_)
+
+
+def _edges_ns(windows: Iterable[tuple[int, int, object]]) -> list[int]:
+    """Return 0, and when windows begin and end, in order."""
+    edges_ns = {edge_ns for start_ns, end_ns, _ in windows for edge_ns in (start_ns, end_ns) if edge_ns < NEVER_NS}
+    return sorted({0, *edges_ns})
 
 
 def _ladder(*rates: tuple[float, Outcome | None]) -> list[tuple[float, Outcome | None]]:

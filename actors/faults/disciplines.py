@@ -15,6 +15,7 @@ from itertools import count
 from typing import Generic, TypeVar
 
 from actors.faults.conditions import NEVER_NS
+from actors.faults.speed import Speed
 
 T = TypeVar("T")
 
@@ -25,11 +26,12 @@ class Station(ABC, Generic[T]):
     `now_ns` never goes back from one call to the next. A job that ends at an instant has ended before any arrival then.
     """
 
-    def __init__(self, steps: Sequence[tuple[int, int]]) -> None:
+    def __init__(self, steps: Sequence[tuple[int, int]], speed: Speed | None = None) -> None:
         """Make an empty station.
 
         Args:
             steps: how many servers there are from which instant on, in order of time; the first from 0, none below 1.
+            speed: how fast each works. None: always as usual.
         """
         self._steps = list(reversed(steps))
         """Those still to come, the next one last."""
@@ -71,8 +73,9 @@ class CriticalFirst(Station[T]):
     A queue with non-preemptive priority (Cobham 1954). Servers that are taken away finish what they are at.
     """
 
-    def __init__(self, steps: Sequence[tuple[int, int]]) -> None:
-        super().__init__(steps)
+    def __init__(self, steps: Sequence[tuple[int, int]], speed: Speed | None = None) -> None:
+        super().__init__(steps, speed)
+        self._speed = speed
         self._serving: list[tuple[int, int, T]] = []
         """A heap: when each ends, and the order in which they were let in."""
         self._critical: deque[tuple[int, T]] = deque()
@@ -101,7 +104,8 @@ class CriticalFirst(Station[T]):
     def _let_in(self, now_ns: int) -> None:
         while len(self._serving) < self._servers and (line := self._critical or self._ordinary):
             work_ns, who = line.popleft()
-            heappush(self._serving, (now_ns + work_ns, self._number(), who))
+            end_ns = now_ns + work_ns if self._speed is None else self._speed.end_ns(now_ns, work_ns)
+            heappush(self._serving, (end_ns, self._number(), who))
 
     @property
     def next_ns(self) -> int:
@@ -138,8 +142,13 @@ class ProcessorSharing(Station[T]):
     would have been given, and to know for each at which count its work is done.
     """
 
-    def __init__(self, steps: Sequence[tuple[int, int]]) -> None:
-        super().__init__(steps)
+    def __init__(self, steps: Sequence[tuple[int, int]], speed: Speed | None = None) -> None:
+        super().__init__(steps, speed)
+        self._speeds = [] if speed is None else list(reversed(speed.steps))
+        """Those still to come, the next one last."""
+        self._speed = (1, 1)
+        """Of a server, as a fraction of the usual one."""
+        self._change(0)
         self._sharing: list[tuple[int, int, T]] = []
         """A heap: at which count each ends, and the order in which they came."""
         self._given = 0
@@ -161,12 +170,24 @@ class ProcessorSharing(Station[T]):
                 self._at = end
                 ended.append(who)
             else:
-                self._go_on(self._step_ns * GRAIN)
-                self._servers = self._steps.pop()[1]
+                step_ns = self._step_ns
+                self._go_on(step_ns * GRAIN)
+                self._change(step_ns)
         self._go_on(now_ns * GRAIN)
-        while self._step_ns <= now_ns:
-            self._servers = self._steps.pop()[1]
+        self._change(now_ns)
         return ended
+
+    @property
+    def _step_ns(self) -> int:
+        """When the number of servers or their speed changes next."""
+        return min(super()._step_ns, self._speeds[-1][0] if self._speeds else NEVER_NS)
+
+    def _change(self, now_ns: int) -> None:
+        """Have as many servers, and as fast ones, as there are from this instant on."""
+        while super()._step_ns <= now_ns:
+            self._servers = self._steps.pop()[1]
+        while self._speeds and self._speeds[-1][0] <= now_ns:
+            self._speed = self._speeds.pop()[1].as_integer_ratio()
 
     def join(self, now_ns: int, work_ns: int, who: T, *, critical: bool = False) -> list[T]:
         """See :class:`Station`. Critical ones share like all others."""
@@ -176,20 +197,23 @@ class ProcessorSharing(Station[T]):
 
     def _end_of_next(self) -> int:
         """Return when the next one ends, as things are now."""
-        left, sharing = self._sharing[0][0] - self._given, len(self._sharing)
-        if sharing > self._servers:
-            left = -(-left * sharing // self._servers)
-        return self._at + left
+        left = self._sharing[0][0] - self._given
+        given, of = self._each_is_given()
+        return self._at + -(-left * of // given) if given else NEVER_NS * GRAIN
 
     def _go_on(self, at: int) -> None:
         """Share out what the servers do until an instant at which nothing has changed yet."""
         if at <= self._at:
             return
-        passed, sharing = at - self._at, len(self._sharing)
-        if sharing > self._servers:
-            passed = passed * self._servers // sharing
-        self._given = self._given + passed if sharing else 0
+        given, of = self._each_is_given()
+        self._given = self._given + (at - self._at) * given // of if self._sharing else 0
         self._at = at
+
+    def _each_is_given(self) -> tuple[int, int]:
+        """Return what each is given of one server's usual work, as a fraction of the time that passes."""
+        speed, of = self._speed
+        sharing = len(self._sharing)
+        return (speed * self._servers, of * sharing) if sharing > self._servers else (speed, of)
 
     @property
     def next_ns(self) -> int:

@@ -34,6 +34,7 @@ class SimulatedProvider(Provider):
         SimulatedProvider(latency=Distribution(exponential={"mean": 0.2}))
         SimulatedProvider(latency=0.2, capacity=10)         # at most 50 a second; the others queue
         SimulatedProvider(latency=0.2, capacity=10, discipline="processor_sharing")   # the others slow all down
+        SimulatedProvider(latency=0.2, per_in_flight=0.01)  # slower the more it has to do
         SimulatedProvider(rules=[collapses])                # as a function of yours says
     """
 
@@ -46,6 +47,7 @@ class SimulatedProvider(Provider):
         capacity: int | None = None,
         discipline: Discipline = "fifo",
         connections: int | None = None,
+        per_in_flight: float = 0.0,
         rules: Sequence[FailureRule] = (),
         faults: Sequence[FaultConfig] = (),
         streams: RandomStreams | None = None,
@@ -61,6 +63,7 @@ class SimulatedProvider(Provider):
             discipline: which is next, or how they share, where there are more than that.
             connections: how many attempts there are at once at most, at least 1; a channel holds the others back. No
                 bound when None.
+            per_in_flight: seconds that an attempt takes longer for each other one that is under way when it starts.
             rules: what decides by the current state.
             faults: what goes wrong, and when; their `channel` is not looked at.
             streams: its random streams; a seed of 0 when None.
@@ -75,6 +78,7 @@ class SimulatedProvider(Provider):
             "capacity": capacity,
             "discipline": discipline,
             "connections": connections,
+            "latency_by_load": {"per_in_flight": per_in_flight} if per_in_flight else None,
         }
         config = validated(ProviderConfig, given)
         self._connections_max = config.connections
@@ -105,6 +109,7 @@ class SimulatedProvider(Provider):
             capacity=config.capacity,
             discipline=config.discipline,
             connections=config.connections,
+            per_in_flight=0.0 if config.latency_by_load is None else config.latency_by_load.per_in_flight,
             rules=rules,
             faults=faults,
             streams=streams,

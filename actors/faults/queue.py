@@ -1,8 +1,9 @@
 """A provider that works on so many attempts at once while the others queue, first come first served.
 
-The fate of an attempt is fixed when it starts, and so is everything that may change the number of servers: the windows
-of the faults are known beforehand. So nothing has to be simulated: an attempt that joins the queue learns at once when
-its service starts (the recursion of Kiefer and Wolfowitz 1955, over a number of servers that changes with time).
+The fate of an attempt is fixed when it starts, and so is everything that may change the number of servers and their
+speed: the windows of the faults are known beforehand. So nothing has to be simulated: an attempt that joins the queue
+learns at once when its service starts and ends (the recursion of Kiefer and Wolfowitz 1955, over a number of servers
+that changes with time).
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from heapq import heappop, heappush
 
 import msgspec
 
+from actors.faults.speed import Speed
+
 
 class ServiceQueue:
     """The servers of one provider, and the attempts that wait for them.
@@ -22,14 +25,16 @@ class ServiceQueue:
     stopped waiting for the answer, so late work costs as much as any other.
     """
 
-    __slots__ = ("_ends_ns", "_latest_start_ns", "_servers", "_steps")
+    __slots__ = ("_ends_ns", "_latest_start_ns", "_servers", "_speed", "_steps")
 
-    def __init__(self, steps: Sequence[tuple[int, int]]) -> None:
+    def __init__(self, steps: Sequence[tuple[int, int]], speed: Speed | None = None) -> None:
         """Make an empty queue.
 
         Args:
             steps: how many servers there are from which instant on, in order of time; the first from 0, none below 1.
+            speed: how fast each works. None: always as usual.
         """
+        self._speed = speed
         self._steps = list(reversed(steps))
         """Those still to come, the next one last."""
         self._servers = self._steps.pop()[1]
@@ -37,10 +42,10 @@ class ServiceQueue:
         """A heap of the instants at which the service of those ends that are served at `_latest_start_ns`."""
         self._latest_start_ns = 0
 
-    def join(self, now_ns: int, service_ns: int) -> int:
-        """Take an attempt into the queue and return when its service starts; it ends `service_ns` after that.
+    def join(self, now_ns: int, service_ns: int) -> tuple[int, int]:
+        """Take an attempt into the queue and return when its service starts, and when it ends.
 
-        `now_ns` never goes back from one call to the next.
+        That is `service_ns` after its start at the usual speed. `now_ns` never goes back from one call to the next.
         """
         ends_ns, steps = self._ends_ns, self._steps
         start_ns = max(now_ns, self._latest_start_ns)  # none overtakes
@@ -52,9 +57,10 @@ class ServiceQueue:
             if len(ends_ns) < self._servers:
                 break
             start_ns = min(ends_ns[0], steps[-1][0]) if steps else ends_ns[0]
-        heappush(ends_ns, start_ns + service_ns)
+        end_ns = start_ns + service_ns if self._speed is None else self._speed.end_ns(start_ns, service_ns)
+        heappush(ends_ns, end_ns)
         self._latest_start_ns = start_ns
-        return start_ns
+        return start_ns, end_ns
 
 
 class Load(msgspec.Struct, frozen=True, kw_only=True, gc=False):

@@ -5,7 +5,8 @@ The fate of an attempt is fixed when it starts. In this order:
 0. Windows that name a `host` hold for attempts to recipients there, and are nothing to all others.
 1. `hang`: no answer ever comes, whatever else holds, and nothing is delivered. It takes up none of a capacity: that
    would be until its sender's timeout, which the provider does not know.
-2. `latency` (the last window that gives one) in place of the provider's own, times every `latency_factor`.
+2. `latency` (the last window that gives one) in place of the provider's own, and what `latency_by_load` adds for each
+   attempt that is under way; all of it times every `latency_factor`.
 3. `throttle`: over the quota, the answer is `throttled`. It comes after the latency and takes up no capacity.
 4. `outage`, and the down phase of `flap`: a transient failure after the latency, which takes up no capacity either;
    what was queued before is worked on as if nothing were wrong.
@@ -19,9 +20,10 @@ The fate of an attempt is fixed when it starts. In this order:
 
 With a `capacity` (the provider's own or a fault's) an attempt that comes to step 5 and is not refused there is worked
 on for its latency, however it ends, or waits until so many others are done with: first come, first served, unless the
-provider's `discipline` says otherwise. The answer comes when the work is done. That the sender has stopped waiting does
-not cancel it: late work costs as much as any other, which is how retries can keep a provider overloaded long after its
-trigger has ended (Bronson et al., HotOS 2021).
+provider's `discipline` says otherwise. The answer comes when the work is done. A `speed` slows what is under way and
+queued: it is of the provider, where a latency is of those who come. That the sender has stopped waiting does not cancel
+it: late work costs as much as any other, which is how retries can keep a provider overloaded long after its trigger has
+ended (Bronson et al., HotOS 2021).
 """
 
 from __future__ import annotations
@@ -33,8 +35,9 @@ import msgspec
 
 from actors.domain.attempts import Attempt
 from actors.errors import ConfigurationError
-from actors.faults.conditions import FAILED, NEVER_NS, Conditions, Forecast, capacity_steps
+from actors.faults.conditions import FAILED, NEVER_NS, Conditions, Forecast, capacity_steps, speed_steps
 from actors.faults.queue import Load, LoadMeter, ServiceQueue
+from actors.faults.speed import Speed
 from actors.faults.station import RunningStation
 from actors.kernel.effects import Promise
 from actors.kernel.randomness import RandomStreams
@@ -115,7 +118,7 @@ class FaultRules:
             faults,
             streams,
             name,
-            is_ever_calm=not (steps or rules),
+            is_ever_calm=not (steps or rules or config.latency_by_load),
         )
         self.draw = streams.stream(f"{name}.fate").random
         """The random draw of the next attempt, between 0 and 1; drawn also where nothing depends on it, so that the
@@ -125,13 +128,17 @@ class FaultRules:
         self._rules = tuple(rules)
         self._queue: ServiceQueue | None = None
         self._station: RunningStation | None = None
+        speeds = speed_steps(faults)
+        speed = Speed(speeds) if speeds else None
         if steps and config.discipline == "fifo":
-            self._queue = ServiceQueue(steps)
+            self._queue = ServiceQueue(steps, speed)
         elif steps:
-            self._station = RunningStation(config.discipline, steps)
-        self._meter = LoadMeter() if rules and self._station is None else None
+            self._station = RunningStation(config.discipline, steps, speed)
+        self._per_in_flight = 0.0 if config.latency_by_load is None else config.latency_by_load.per_in_flight
+        needs_load = bool(rules or self._per_in_flight)
+        self._meter = LoadMeter() if needs_load and self._station is None else None
         meter = self._meter or self._station  # a station knows its own load
-        self._load = meter.load if rules and meter is not None else None
+        self._load = meter.load if needs_load and meter is not None else None
 
     def on_wired(self, system: ActorSystem) -> None:
         """Go by the clock of this system, where one is needed.
@@ -149,14 +156,18 @@ class FaultRules:
         conditions = self.conditions
         if conditions.by_host:
             conditions = conditions.by_host.get(recipient_host(attempt.command.recipient), conditions)
-        latency_ns = round(conditions.latency() * conditions.latency_factor * 1e9)
+        latency = conditions.latency()
+        load = None if self._load is None else self._load(now_ns)
+        if load is not None:
+            latency += self._per_in_flight * load.under_way
+        latency_ns = round(latency * conditions.latency_factor * 1e9)
         drawn = self.draw()
         if conditions.hangs:
             return Fate(None, latency_ns, False, conditions.latency_factor)
         refusal = _refusal(conditions, now_ns)
         if refusal is not None:
             return Fate(refusal, latency_ns, False, conditions.latency_factor)
-        outcome = self._ruled(attempt, now_ns)
+        outcome = None if load is None else self._ruled(attempt, now_ns, load)
         if outcome is None:
             outcome = _fate(conditions, now_ns, drawn)
         elif isinstance(outcome, Transient) and outcome.throttled:
@@ -165,10 +176,7 @@ class FaultRules:
             return self._work_at(self._station, conditions, now_ns, latency_ns, outcome, attempt.command.critical)
         return self._work(conditions, now_ns, latency_ns, outcome)
 
-    def _ruled(self, attempt: Attempt, now_ns: int) -> Outcome | None:
-        if self._load is None:
-            return None
-        load = self._load(now_ns)
+    def _ruled(self, attempt: Attempt, now_ns: int, load: Load) -> Outcome | None:
         for rule in self._rules:
             outcome = rule(attempt, now_ns, load)
             if outcome is not None:
@@ -177,9 +185,12 @@ class FaultRules:
 
     def _work(self, conditions: Conditions, now_ns: int, latency_ns: int, outcome: Outcome | None) -> Fate:
         """Work on an attempt, once there is room for it. None: its reply will be lost."""
-        delivers = outcome is None or type(outcome) is Sent
-        start_ns = now_ns if self._queue is None else self._queue.join(now_ns, latency_ns)
-        end_ns = start_ns + latency_ns
+        start_ns, end_ns = now_ns, now_ns + latency_ns
+        if self._queue is not None:
+            start_ns, end_ns = self._queue.join(now_ns, latency_ns)
+        if end_ns >= NEVER_NS:  # it is frozen to the end of the run
+            outcome = None
+        delivers = end_ns < NEVER_NS and (outcome is None or type(outcome) is Sent)
         if self._meter is not None:
             self._meter.add(start_ns, end_ns, delivers=delivers)
         return Fate(outcome, end_ns - now_ns, delivers, conditions.latency_factor)

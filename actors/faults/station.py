@@ -9,6 +9,7 @@ from actors.errors import ActorSystemError
 from actors.faults.conditions import NEVER_NS
 from actors.faults.disciplines import CriticalFirst, ProcessorSharing, Station
 from actors.faults.queue import Load
+from actors.faults.speed import Speed
 from actors.kernel.effects import Cancellable, Promise
 
 if TYPE_CHECKING:
@@ -27,15 +28,16 @@ class _Job(NamedTuple):
 class RunningStation:
     """The servers of one provider, and what is under way there. No attempt leaves when its sender stops waiting."""
 
-    def __init__(self, discipline: Discipline, steps: Sequence[tuple[int, int]]) -> None:
+    def __init__(self, discipline: Discipline, steps: Sequence[tuple[int, int]], speed: Speed | None = None) -> None:
         """Make an empty one.
 
         Args:
             discipline: any but ``fifo``, which needs no clock.
             steps: how many servers there are from which instant on, in order of time; the first from 0, none below 1.
+            speed: how fast each works. None: always as usual.
         """
         kind = CriticalFirst if discipline == "critical_first" else ProcessorSharing
-        self._station: Station[_Job] = kind(steps)
+        self._station: Station[_Job] = kind(steps, speed)
         self._discipline = discipline
         self._system: ActorSystem | None = None
         self._timer: Cancellable | None = None

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def load_rules(config: ChannelConfig, traffic: Traffic) -> Iterator[Found]:
-    """Yield findings about `rate_limit`; and of `quota`, `adaptive_rate`, slots and the provider's capacity.
+    """Yield findings about `rate_limit`; and of `quota`, `adaptive_rate`, slots, and what load does to the provider.
 
     The latter where there is one provider: of several, what is too much for one goes to the next.
     """
@@ -27,6 +27,7 @@ def load_rules(config: ChannelConfig, traffic: Traffic) -> Iterator[Found]:
         yield from _adaptive_rate(config, traffic)
         yield from _slots(config, traffic)
         yield from _retry_storm(config, traffic)
+        yield from _never_settles(config, traffic)
 
 
 def timeout_rules(config: ChannelConfig, _traffic: Traffic) -> Iterator[Found]:
@@ -56,6 +57,25 @@ def _no_bulkhead(config: ChannelConfig, traffic: Traffic) -> Iterator[Found]:
             "slots-unbounded",
             f"null bounds nothing: while the provider does not answer, what arrives in a timeout of "
             f"{duration(own.timeout)} is under way at once{many}",
+        )
+
+
+def _never_settles(config: ChannelConfig, traffic: Traffic) -> Iterator[Found]:
+    """Each attempt makes those that come while it is under way slower by more, all together, than it takes itself.
+
+    With a mean latency L and a rate r of arrivals at random the mean time T is L + c · N for the N that are under way,
+    which are r · T (Little 1961): so T is L / (1 - r · c), and there is none where r · c is 1 or more.
+    """
+    by_load, flow = config.provider.latency_by_load, traffic.flow(config)
+    bounds = (config.max_in_flight, config.concurrency_limit, config.adaptive_rate)
+    if by_load is None or flow is None or any(bound is not None for bound in bounds):
+        return
+    if flow * by_load.per_in_flight >= NEARLY:
+        yield Found(
+            ("provider", "latency_by_load", "per_in_flight"),
+            "latency-only-grows",
+            f"{duration(by_load.per_in_flight)} for each in flight, and {traffic.arriving(flow, config)} arrive: "
+            f"above {rate(1.0 / by_load.per_in_flight)} the latency only grows, and nothing bounds what is in flight",
         )
 
 

@@ -35,7 +35,7 @@ from actors.outcomes import Transient
 from actors.pipeline.isolation import AttemptEnded
 from actors.pipeline.lane import NO_ROOM, WHOLE_LANE, Blocked, BlockReason, Lane
 from actors.pipeline.stage import Stage
-from actors.pipeline.waiting_line import WaitingLine
+from actors.pipeline.waiting_line import Waiting, WaitingLine
 from actors.pipeline.wiring import Stages
 from actors.policies.breaker.breaker import BreakerEvent, Transition
 from actors.settings.channel import ChannelConfig
@@ -56,8 +56,8 @@ class OperateBreaker(Message, frozen=True, kw_only=True, gc=False):
 class _Line(WaitingLine):
     """Waiting attempts, all of one host where breakers are per host, and what they wait for."""
 
-    def __init__(self, host: str) -> None:
-        super().__init__()
+    def __init__(self, host: str, waiting: Waiting) -> None:
+        super().__init__(waiting)
         self.host = host
         self.cause: DeferralCause | None = None
         """Why they are deferred; None while they only wait for a slot."""
@@ -96,6 +96,8 @@ class CircuitBreakerActor(Stage):
         """Whether a breaker has changed its state since this was last looked at."""
         for lane in self._lanes:
             lane.on_transition = self._on_transition
+        for waiting in (stages.waiting.quota, stages.waiting.slots, stages.waiting.breaker):
+            waiting.change(-waiting.now)  # those of an actor that has crashed are sent again
 
     def on_start(self) -> None:
         super().on_start()
@@ -179,6 +181,8 @@ class CircuitBreakerActor(Stage):
 
     @handles(FlushQueue)
     def on_flush_queue(self, _: FlushQueue) -> None:
+        for line in self._lines.values():
+            line.clear()
         self._lines.clear()
         for turns in self._turns:
             turns.clear()
@@ -186,7 +190,7 @@ class CircuitBreakerActor(Stage):
             lane.restart_paces(self.now_ns)
         self._set_timer()
 
-    def waiting(self) -> Iterator[Attempt]:
+    def waiting_attempts(self) -> Iterator[Attempt]:
         return (attempt for line in self._lines.values() for attempt in line.attempts.values())
 
     def _advance(self) -> None:
@@ -294,7 +298,7 @@ class CircuitBreakerActor(Stage):
         if (end := self._end(attempt, blocked.values(), reasons)) is not None:
             self._to_handler(end)
             return
-        line = self._lines[host] = _Line(host)
+        line = self._lines[host] = _Line(host, self._waiting_for(reasons))
         line.append(attempt)
         self._note(line, blocked, reasons)
         self._set_timer()
@@ -328,6 +332,7 @@ class CircuitBreakerActor(Stage):
     def _note(self, line: _Line, blocked: Mapping[int, Blocked], reasons: BlockReason) -> None:
         """Record what a line waits for."""
         line.cause = _cause(reasons)
+        line.now_waits_for(self._waiting_for(reasons))
         line.is_paced = reasons == BlockReason.PACE
         line.is_up_to_time = reasons not in _WAITS_FOR_THE_BREAKER and _is_up_to_time(blocked.values())
         asks_at_ns = None
@@ -343,6 +348,13 @@ class CircuitBreakerActor(Stage):
         line.asks_at_ns = asks_at_ns
         self._report_deferred(line)
         self._set_wake(line)
+
+    def _waiting_for(self, reasons: BlockReason) -> Waiting:
+        """Return what counts those that are blocked so."""
+        waiting = self._stages.waiting
+        if reasons in _WAITS_FOR_THE_BREAKER:
+            return waiting.breaker
+        return waiting.slots if reasons in _WAITS_FOR_A_SLOT else waiting.quota
 
     def _resumes_at_ns(self, line: _Line) -> int | None:
         """Return when the first of a line may go, as far as time decides."""
@@ -426,6 +438,9 @@ _SHUT = BlockReason.BREAKER | BlockReason.RAMP
 _SHUT_OR_OVER_QUOTA = _SHUT | BlockReason.QUOTA
 _WAITS_FOR_THE_BREAKER = _SHUT | BlockReason.PACE | BlockReason.THROTTLE
 """All that has nothing to do with room."""
+
+
+_WAITS_FOR_A_SLOT = _WAITS_FOR_THE_BREAKER | BlockReason.SLOT
 
 
 def _reasons(blocked: Iterable[Blocked]) -> BlockReason:

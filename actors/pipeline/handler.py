@@ -350,7 +350,7 @@ class Handler(Actor):
         else:
             until_ns, wanted_until_ns = self._last_start_ns(delivery), delivery.expires_at_ns
         if until_ns is not None and self.system.now_ns > until_ns:
-            self._dead_letter(delivery, self._retries.reason_of_expiry(delivery, self.system.now_ns))
+            self._dead_letter(delivery, self._retries.reason_of_expiry(delivery))
             return
         if command.metadata and self._templates is not None and "template" in command.metadata:
             try:
@@ -428,7 +428,7 @@ class Handler(Actor):
         delivery = self._delivery_of(rejected.attempt)
         if delivery is not None:
             is_expired = rejected.reason == EXPIRED
-            reason = self._retries.reason_of_expiry(delivery, self.now_ns) if is_expired else rejected.reason
+            reason = self._retries.reason_of_expiry(delivery) if is_expired else rejected.reason
             self._dead_letter(delivery, reason)
 
     @handles(Requeued)

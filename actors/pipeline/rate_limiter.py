@@ -38,6 +38,7 @@ class RateLimiterActor(Stage):
         self._lines: dict[str, _UserLine] = {}
         """By user; none is empty."""
         self._wakes: list[tuple[int, str]] = []
+        stages.waiting.limit.change(-stages.waiting.limit.now)  # those of an actor that has crashed are sent again
 
     def on_start(self) -> None:
         super().on_start()
@@ -65,12 +66,14 @@ class RateLimiterActor(Stage):
 
     @handles(FlushQueue)
     def on_flush_queue(self, flush: FlushQueue) -> None:
+        for line in self._lines.values():
+            line.clear()
         self._lines.clear()
         self._wakes.clear()
         self._set_timer()
         self._to_breaker(flush)
 
-    def waiting(self) -> Iterator[Attempt]:
+    def waiting_attempts(self) -> Iterator[Attempt]:
         return (attempt for line in self._lines.values() for attempt in line.attempts.values())
 
     def _advance(self) -> None:
@@ -99,7 +102,7 @@ class RateLimiterActor(Stage):
     def _wait(self, attempt: Attempt, user: str, fits_at_ns: int) -> None:
         line = self._lines.get(user)
         if line is None:
-            line = self._lines[user] = _UserLine()
+            line = self._lines[user] = _UserLine(self._stages.waiting.limit)
             line.fits_at_ns = fits_at_ns
             heapq.heappush(self._wakes, (fits_at_ns, user))
         line.append(attempt)

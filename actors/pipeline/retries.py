@@ -79,11 +79,13 @@ class Retries:
         """Return the last instant at which a retry may start, None where that is any time."""
         return self._policies[delivery.command.channel].last_start_ns(delivery.fresh_since_ns)
 
-    def reason_of_expiry(self, delivery: Delivery, now_ns: int) -> str:
-        """Return why one is dead-lettered whose attempt came too late for its expiry or for its retries."""
-        until_ns = delivery.sent_until_ns
-        is_in_time = until_ns is None or now_ns <= until_ns
-        return RETRY_TIME_UP if is_in_time and self.last_start_ns(delivery) is not None else EXPIRED
+    def reason_of_expiry(self, delivery: Delivery) -> str:
+        """Return why one is dead-lettered whose attempt comes too late: the bound that is the first to pass.
+
+        The time for retries bounds no first attempt.
+        """
+        until_ns, last_ns = delivery.sent_until_ns, self.last_start_ns(delivery) if delivery.attempts else None
+        return RETRY_TIME_UP if last_ns is not None and (until_ns is None or last_ns < until_ns) else EXPIRED
 
 
 def succeeded(outcome: Outcome) -> bool | None:

@@ -43,7 +43,7 @@ class Stage(Actor):
         """Release the attempts that may go now, and set the timer again."""
         raise NotImplementedError
 
-    def waiting(self) -> Iterator[Attempt]:
+    def waiting_attempts(self) -> Iterator[Attempt]:
         """Yield the attempts that wait here."""
         raise NotImplementedError
 

@@ -9,13 +9,62 @@ from collections.abc import Iterator
 from actors.domain.attempts import Attempt
 
 
+class Waiting:
+    """How many attempts wait for one thing, and the most that did at an instant."""
+
+    __slots__ = ("_whole", "now", "peak")
+
+    def __init__(self, whole: Waiting | None = None) -> None:
+        """Begin with none.
+
+        Args:
+            whole: counts these too, beside those of others.
+        """
+        self.now = 0
+        self.peak = 0
+        self._whole = whole
+
+    def change(self, by: int) -> None:
+        """Count so many more, or fewer."""
+        self.now += by
+        if self.now > self.peak:
+            self.peak = self.now
+        if self._whole is not None:
+            self._whole.change(by)
+
+
+class WaitingCounts:
+    """How many attempts wait at the stages, by what for."""
+
+    def __init__(self, whole: WaitingCounts | None = None) -> None:
+        """Begin with none.
+
+        Args:
+            whole: counts these too, beside those of other channels.
+        """
+        self.limit: Waiting = Waiting(None if whole is None else whole.limit)
+        """For a user's limit."""
+        self.quota: Waiting = Waiting(None if whole is None else whole.quota)
+        """For what the account or the adaptive rate allows."""
+        self.slots: Waiting = Waiting(None if whole is None else whole.slots)
+        """For other attempts to end."""
+        self.breaker: Waiting = Waiting(None if whole is None else whole.breaker)
+        """For a breaker to close, and to let all through again."""
+
+
 class WaitingLine:
     """Attempts in the order in which they came.
 
     Keeps the expiries in a heap beside the line, so that its owner needs one timer for all of them, however many.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, waiting: Waiting) -> None:
+        """Begin an empty line.
+
+        Args:
+            waiting: counts those that wait for the same.
+        """
+        self._waiting = waiting
         self.attempts: OrderedDict[int, Attempt] = OrderedDict()
         """By place; to look whether there are any, which is done for every attempt."""
         self._next_place = 0
@@ -30,6 +79,7 @@ class WaitingLine:
         place = self._next_place
         self._next_place += 1
         self.attempts[place] = attempt
+        self._waiting.change(1)
         if attempt.expires_at_ns is not None:
             heapq.heappush(self._expiries, (attempt.expires_at_ns, place))
 
@@ -55,13 +105,27 @@ class WaitingLine:
 
     def pop(self) -> Attempt:
         """Take the one that has waited longest."""
+        self._waiting.change(-1)
         return self.attempts.popitem(last=False)[1]
+
+    def clear(self) -> None:
+        """Take all out."""
+        self._waiting.change(-len(self.attempts))
+        self.attempts.clear()
+
+    def now_waits_for(self, waiting: Waiting) -> None:
+        """Count those that wait among others from now on."""
+        if waiting is not self._waiting:
+            self._waiting.change(-len(self.attempts))
+            waiting.change(len(self.attempts))
+            self._waiting = waiting
 
     def expired(self, now_ns: int) -> Iterator[Attempt]:
         """Take out those that have expired."""
         while self._expiries and self._expiries[0][0] < now_ns:
             attempt = self.attempts.pop(heapq.heappop(self._expiries)[1], None)
             if attempt is not None:
+                self._waiting.change(-1)
                 yield attempt
 
     @property

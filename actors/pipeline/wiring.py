@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from actors.messages import NotificationChannel, SendNotification
 from actors.pipeline.commits import Commits
+from actors.pipeline.waiting_line import WaitingCounts
 from actors.policies.admission import Admission
 from actors.policies.resuming import Arrivals
 
@@ -50,6 +51,9 @@ class Stages:
     """Tells why nothing could be sent to the recipient of a command; asked before it is accepted. None: it always
     could."""
 
+    waiting: WaitingCounts = field(default_factory=WaitingCounts)
+    """How many of its attempts wait, and for what."""
+
     isolation: ActorRef[Any] | None = None
     """Gives attempts their turns where one may have to be alone. None: there is never any need to."""
 
@@ -68,11 +72,11 @@ class Stages:
         """Attempts at the providers."""
         return sum(lane.in_flight for lane in self.lanes)
 
-    def waiting(self) -> Iterator[Attempt]:
+    def waiting_attempts(self) -> Iterator[Attempt]:
         """Yield the attempts that wait at a stage."""
         for stage in (self.rate_limiter, self.circuit_breaker):
             if stage is not None:
-                yield from stage.actor.waiting()
+                yield from stage.actor.waiting_attempts()
 
     @property
     def entrance(self) -> ActorRef[Any]:
@@ -103,6 +107,9 @@ class Wiring:
     alert: ActorRef[Any] | None = None
     isolation: ActorRef[Any] | None = None
     stages: dict[NotificationChannel, Stages] = field(default_factory=dict)
+
+    waiting: WaitingCounts = field(default_factory=WaitingCounts)
+    """How many attempts wait on all channels, and for what."""
 
     admission: Admission = field(default_factory=lambda: Admission(None))
     """Tells how many notifications may be pending."""

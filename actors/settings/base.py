@@ -19,6 +19,7 @@ from pydantic import (
     GetCoreSchemaHandler,
     GetJsonSchemaHandler,
     ModelWrapValidatorHandler,
+    TypeAdapter,
     ValidationError,
     ValidationInfo,
     WrapValidator,
@@ -254,5 +255,22 @@ def by_kind(kinds: Mapping[str, type[Settings]], default: str) -> WrapValidator:
         if not isinstance(kind, str) or kind not in kinds:
             raise at_key("kind", wanted("one of " + ", ".join(kinds)), kind)
         return kinds[kind].model_validate(value, context=info.context)
+
+    return WrapValidator(read)
+
+
+def plain_or(plain: Any, model: type[Settings]) -> WrapValidator:
+    """Return the validator that takes a mapping as `model`, and a number or text as a value of the type `plain`.
+
+    So the problems of a value are those of one of the two alone.
+    """
+    adapter = TypeAdapter[Any](plain)
+
+    def read(value: Any, _handler: Any, info: ValidationInfo) -> Any:
+        if isinstance(value, (dict, model)):
+            return model.model_validate(value, context=info.context)
+        if isinstance(value, (str, int, float)):
+            return adapter.validate_python(value, context=info.context)
+        raise wanted(model.wanted_text)
 
     return WrapValidator(read)

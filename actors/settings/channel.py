@@ -51,11 +51,25 @@ ProviderName = Annotated[
 Discipline: TypeAlias = Literal["fifo", "critical_first", "processor_sharing"]
 
 
+class LatencyByLoadConfig(Settings):
+    """A provider that becomes slower the more it has to do."""
+
+    wanted_text: ClassVar[str] = "a mapping such as {per_in_flight: 10ms}"
+
+    per_in_flight: PositiveDuration
+    """How much longer an attempt takes for each other one that is under way there when it starts, worked on or queued.
+    With arrivals at random at a rate r and a mean latency L it takes L / (1 - r · per_in_flight) on average, and longer
+    and longer where r · per_in_flight is 1 or more."""
+
+
 class ProviderConfig(Settings):
     """The simulated provider behind a channel when nothing is wrong."""
 
     latency: Distribution = Field(default_factory=lambda: Distribution(constant=0.0))
     """How long it takes to answer; with a capacity, how long it works on an attempt."""
+
+    latency_by_load: LatencyByLoadConfig | None = None
+    """How much longer it takes the more there is under way at it. None: its latency does not depend on that."""
 
     failure_rate: Share = 0.0
     """Share of attempts that fail transiently."""

@@ -73,16 +73,27 @@ def mean(distribution: Distribution) -> float:
 
 def median(distribution: Distribution) -> float:
     """Return the least duration in seconds that at most half of all exceed, to twelve digits."""
+    return quantile(distribution, 0.5)
+
+
+def quantile(distribution: Distribution, share: float) -> float:
+    """Return the least duration in seconds that at most all but this share exceed, to twelve digits.
+
+    Args:
+        distribution: of durations.
+        share: more than 0, less than 1; 0.99 for the 99th percentile.
+    """
+    more = 1.0 - share
     low, high = 0.0, 1.0
-    if share_above(distribution, low) <= 0.5:
+    if share_above(distribution, low) <= more:
         return low
-    while share_above(distribution, high) > 0.5:
+    while share_above(distribution, high) > more:
         low, high = high, 2.0 * high
     while high - low > 1e-12 * high:
         middle = (low + high) / 2.0
         if not low < middle < high:
             break
-        low, high = (middle, high) if share_above(distribution, middle) > 0.5 else (low, middle)
+        low, high = (middle, high) if share_above(distribution, middle) > more else (low, middle)
     return high
 
 

@@ -14,7 +14,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self, TypeAlias
 from pydantic import Field, StrictBool, WrapValidator, model_validator
 
 from actors.messages import NotificationChannel
-from actors.settings.base import Settings
+from actors.settings.base import Settings, plain_or
 from actors.settings.distributions import Distribution
 from actors.settings.quantities import (
     Duration,
@@ -26,6 +26,7 @@ from actors.settings.quantities import (
     SignedDuration,
     Text,
     Wanted,
+    number,
     wanted,
 )
 
@@ -75,6 +76,53 @@ Hosts = Annotated[
     ),
 ]
 """One host of recipients, or a list of them; read, it is a tuple, in lower case."""
+
+
+class Change(Settings):
+    """What goes in a straight line from one value to another, and stays there."""
+
+    from_: float
+    to: float
+    over: PositiveDuration
+
+    def at(self, seconds: float) -> float:
+        """Return the value so many seconds after its start."""
+        return self.from_ + (self.to - self.from_) * min(1.0, seconds / self.over)
+
+
+class ChangingShare(Change):
+    """A share that goes in a straight line from one value to another, and stays there to the end of the window."""
+
+    wanted_text: ClassVar[str] = "a share such as 30%, or one that changes such as {from: 0%, to: 60%, over: 10m}"
+
+    from_: Share = Field(alias="from")
+    """The share at the window's start."""
+
+    to: Share
+    """The share that it gets to."""
+
+    over: PositiveDuration
+    """How long that takes."""
+
+
+class ChangingFactor(Change):
+    """A factor that goes in a straight line from one value to another, and stays there to the end of the window."""
+
+    wanted_text: ClassVar[str] = "a number of more than 0, or one that changes such as {from: 1, to: 10, over: 10m}"
+
+    from_: PositiveNumber = Field(alias="from")
+    """The factor at the window's start."""
+
+    to: PositiveNumber
+    """The factor that it gets to."""
+
+    over: PositiveDuration
+    """How long that takes."""
+
+
+def value_at(value: float | Change, seconds: float) -> float:
+    """Return a value of a fault, so many seconds after the start of its window."""
+    return value.at(seconds) if isinstance(value, Change) else value
 
 
 class QuotaFault(Settings):
@@ -156,8 +204,8 @@ class FaultConfig(Settings):
     for_: PositiveDuration | None = Field(None, alias="for")
     """How long the window lasts: it is [at, at + for). None: to the end of the run."""
 
-    failure_rate: Share | None = None
-    """Share of attempts that fail transiently."""
+    failure_rate: Annotated[Share | ChangingShare, plain_or(Share, ChangingShare)] | None = None
+    """Share of attempts that fail transiently; or one that changes, for a slow decline."""
 
     fail_first: PositiveWholeNumber | None = None
     """The first so many attempts in the window fail transiently."""
@@ -166,10 +214,11 @@ class FaultConfig(Settings):
     """Every attempt fails transiently, after the provider's latency."""
 
     latency: Distribution | None = None
-    """The provider's latency, in place of its usual one."""
+    """The provider's latency, in place of its usual one. With a capacity: of those who arrive in the window; what is
+    under way and queued goes on as before. `speed` is of all of them."""
 
-    latency_factor: PositiveNumber | None = None
-    """Multiplies the provider's latency."""
+    latency_factor: Annotated[PositiveNumber | ChangingFactor, plain_or(PositiveNumber, ChangingFactor)] | None = None
+    """Multiplies the provider's latency; or one that changes, for a slow decline."""
 
     hang: StrictBool = False
     """The provider never answers: attempts run into their timeout."""
@@ -194,6 +243,10 @@ class FaultConfig(Settings):
 
     capacity: PositiveWholeNumber | None = None
     """How many the provider works on at once, unless its own capacity is smaller still; the rest queue."""
+
+    speed: Annotated[float, number(0)] | None = None
+    """How fast a provider with a capacity works, as a multiple of its usual speed: at 0.2 all takes five times as long,
+    what it is at and what is queued included; at 0 it is frozen. Of windows that overlap, the product."""
 
     lost_reply_rate: Share | None = None
     """Share of attempts that succeed, but whose reply is lost."""
@@ -253,7 +306,7 @@ FAULT_KEYS = tuple(key for key in FaultConfig.model_fields if key not in _NOT_FA
 SYSTEM_FAULT_KEYS = frozenset({"duplicate_rate", "reorder", "crash", "clock_step"})
 """Those that hit the system or its messages, and no provider. Only a simulation injects them."""
 
-_OF_NO_HOST = SYSTEM_FAULT_KEYS | {"capacity"}
+_OF_NO_HOST = SYSTEM_FAULT_KEYS | {"capacity", "speed"}
 
 
 def _crash(value: Any, info: Any) -> Any:

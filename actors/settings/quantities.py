@@ -194,6 +194,11 @@ def _rate(value: Any, unit_required: bool) -> Rate | None:
     return result if result is not None and result.count > 0 and result.per_second >= slowest else None
 
 
+def _rate_from_0(value: Any, unit_required: bool) -> Rate | None:
+    result = parse_rate(value, unit_required=unit_required)
+    return result if result is not None and result.count == 0 else _rate(value, unit_required)
+
+
 def _share(text: str, accepts: Callable[[float], bool]) -> Wanted:
     def read(value: Any, _unit_required: bool) -> float | None:
         result = parse_share(value)
@@ -278,6 +283,17 @@ PositiveRate = Annotated[
     ),
 ]
 """A :class:`Rate` of more than 0."""
+
+RateFrom0 = Annotated[
+    Rate,
+    Wanted(
+        "a rate such as 20/s, 100/min or 0/s",
+        _rate_from_0,
+        {"type": "string", "pattern": f"^{_RATE_PATTERN}$"},
+        write_rate,
+    ),
+]
+"""A :class:`Rate` that may be 0."""
 
 Share = Annotated[float, _share("a share between 0% and 100%", lambda share: True)]
 """Between 0 and 1."""

@@ -50,7 +50,10 @@ def compare(
         ),
     ] = None,
 ) -> None:
-    """Compare settings on the same seeds: the mean of each, and the differences with their 95% confidence intervals."""
+    """Compare settings on the same seeds: the mean of each, and the differences with their 95% confidence intervals.
+
+    Of what may be never, as delivery_time_s.p99, it is the median, and in how many runs it is never.
+    """
     from simulation.experiments.comparison import run_settings
     from simulation.reporting.terminal import watch_runs
     from simulation.scenario.variations import parse_vary

@@ -81,8 +81,8 @@ def tune(
     """Search for the cheapest settings that meet the expectations of a scenario.
 
     Few combinations are all tried, many are sampled by Optuna. Each gets a run or two, and more where it looks best;
-    the best is confirmed with fresh seeds. A search takes a few hundred runs: to shorten it, set a shorter duration or
-    fewer --trials.
+    the best is confirmed with fresh seeds. One whose metric is never in a run is not found. A search takes a few
+    hundred runs: to shorten it, set a shorter duration or fewer --trials.
 
     Exit code 0: a setting is found; 1: none meets the expectations; 2: bad input; 130: interrupted, with the best so
     far.

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from actors.formatting import counted
-from simulation.experiments.paired import CONFIDENCE, Difference, difference, mean
+from simulation.experiments.paired import CONFIDENCE, Difference, OverRuns, difference, finite, over_runs
 from simulation.experiments.sweeping.journal import Journal, finish
 from simulation.results.files import check_folder, folder_to_fill
 from simulation.results.formatting import line, seeds_text
@@ -33,12 +33,15 @@ if TYPE_CHECKING:
 DOCUMENT = "comparison.json"
 
 METRICS = (
+    "offered",
+    "delivered",
     "sent_fraction",
     "dead_lettered",
     "attempts",
     "retry_amplification",
     "delivery_time_s.p50",
     "delivery_time_s.p99",
+    "delivery_time_s.never",
     "dlq.peak",
 )
 """What is compared unless it is said otherwise; and of the breakers that open at all, how often and for how long."""
@@ -141,9 +144,11 @@ class Comparison:
         self.settings = settings
         self.seeds = seeds
         self.values = values
-        """By metric, for each setting, its value in each run."""
-        self.means = {metric: [mean(runs) for runs in of_setting] for metric, of_setting in values.items()}
-        """By metric, for each setting; None where no run has it."""
+        """By metric, for each setting, its value in each run; infinite where it is never."""
+        self.over_runs: dict[str, list[OverRuns]] = {
+            metric: [over_runs(metric, runs) for runs in of_setting] for metric, of_setting in values.items()
+        }
+        """By metric, for each setting: its mean, or of what may be never its median and in how many runs it was."""
         self.differences: dict[str, list[Difference | None]] = {
             metric: [None, *(difference(runs, of_setting[0]) for runs in of_setting[1:])]
             for metric, of_setting in values.items()
@@ -156,34 +161,40 @@ class Comparison:
 
     @cached_property
     def table(self) -> pd.DataFrame:
-        """One row for each metric and setting: its mean, and the difference to the baseline with its interval."""
+        """One row for each metric and setting: its mean, or of what may be never its `median`, in how many runs it is
+        `never`, and the difference to the baseline with its interval. What is never is infinite; see
+        :func:`simulation.experiments.paired.difference`."""
         import pandas as pd
 
         rows = []
-        for metric, means in self.means.items():
-            for number, (setting, value) in enumerate(zip(self.settings, means, strict=True)):
+        for metric, of_setting in self.over_runs.items():
+            for number, (setting, over) in enumerate(zip(self.settings, of_setting, strict=True)):
                 found = self.differences[metric][number]
                 rows.append(
                     {
                         "metric": metric,
                         "setting": setting.label,
                         **dict(setting.values),
-                        "runs": sum(value is not None for value in self.values[metric][number]),
-                        "mean": value,
+                        "runs": over.n,
+                        "never": over.never,
+                        "mean": over.mean,
+                        "median": over.median,
                         "pairs": found.pairs if found else 0,
-                        "difference": found.mean if found else None,
+                        "more": found.more if found else 0,
+                        "less": found.less if found else 0,
+                        "difference": found.value if found else None,
                         "low": found.low if found else None,
                         "high": found.high if found else None,
                         "excludes_0": bool(found and found.excludes_0),
                     }
                 )
         frame = pd.DataFrame(rows)
-        numbers = ["mean", "difference", "low", "high"]
+        numbers = ["mean", "median", "difference", "low", "high"]
         return frame.astype(dict.fromkeys(numbers, "float64"))
 
     @cached_property
     def runs(self) -> pd.DataFrame:
-        """One row a run: its setting, its seed and its metrics."""
+        """One row a run: its setting, its seed and its metrics; what is never is infinite."""
         import pandas as pd
 
         rows = [
@@ -200,7 +211,7 @@ class Comparison:
 
     @property
     def document(self) -> dict[str, Any]:
-        """The comparison as a plain dict that is also the JSON document."""
+        """The comparison as a plain dict that is also the JSON document, in which null stands for never too."""
         return {
             "scenario": self.scenario.name,
             "seeds": self.seeds,
@@ -209,8 +220,8 @@ class Comparison:
             "metrics": {
                 metric: [
                     {
-                        "mean": self.means[metric][number],
-                        "values": runs,
+                        **_over_runs_as_dict(self.over_runs[metric][number], self.figure(metric)),
+                        "values": [finite(value) for value in runs],
                         "difference": _as_dict(self.differences[metric][number]),
                     }
                     for number, runs in enumerate(of_setting)
@@ -241,6 +252,12 @@ def save_comparison(comparison: Comparison, directory: str | Path) -> list[Path]
 
 def _as_dict(found: Difference | None) -> dict[str, Any] | None:
     return None if found is None else {**found.document, "excludes_0": found.excludes_0}
+
+
+def _over_runs_as_dict(found: OverRuns, kind: MetricKind) -> dict[str, Any]:
+    if kind is MetricKind.QUANTILE:
+        return {"median": finite(found.median), "never": found.never}
+    return {"mean": finite(found.mean)}
 
 
 def _default_metrics(scenarios: Sequence[Scenario]) -> tuple[str, ...]:

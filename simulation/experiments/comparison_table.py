@@ -8,9 +8,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from simulation.experiments.comparison import Comparison
-from simulation.experiments.paired import Difference
+from simulation.experiments.paired import Difference, OverRuns, pairs_text
 from simulation.reporting.console import print_table, stdout
-from simulation.results.formatting import LABEL_MAX, NOTHING, metric_text, seeds_text
+from simulation.results.formatting import LABEL_MAX, NOTHING, metric_text, never_text, seeds_text
 from simulation.scenario.metrics import MetricKind
 
 
@@ -34,6 +34,12 @@ def print_comparison(comparison: Comparison, directory: Path | None) -> None:
             "[dim]± 95% confidence, Student's t over the differences by seed; *: excludes 0[/dim]",
             highlight=False,
         )
+        found = [one for of_setting in comparison.differences.values() for one in of_setting if one is not None]
+        if any(one.mean is None for one in found):
+            console.print(
+                "[dim]where one of a pair is never: the median difference, and * by the sign test[/dim]",
+                highlight=False,
+            )
     if directory is not None:
         console.print(f"written to {escape(str(directory))}", highlight=False, soft_wrap=True)
 
@@ -44,23 +50,38 @@ def _comparison_table(comparison: Comparison, labels: list[str]) -> Table:
     table.add_column("mean", justify="right", no_wrap=True)
     table.add_column("difference", justify="right", no_wrap=True)
     table.add_column("", no_wrap=True)
-    for metric, means in comparison.means.items():
+    for metric, of_setting in comparison.over_runs.items():
         kind = comparison.figure(metric)
-        table.add_row(f"[bold]{escape(metric)}[/bold]")
-        for number, (label, mean) in enumerate(zip(labels, means, strict=True)):
-            cells = _difference_cells(comparison.differences[metric][number], kind, len(comparison.seeds))
-            table.add_row(f"  {escape(label)}", NOTHING if mean is None else metric_text(mean, kind), *cells)
+        table.add_row(f"[bold]{escape(metric)}[/bold]", "[dim]median[/dim]" if kind is MetricKind.QUANTILE else "")
+        for number, (label, over) in enumerate(zip(labels, of_setting, strict=True)):
+            difference, *notes = _difference_cells(comparison.differences[metric][number], kind, len(comparison.seeds))
+            notes.append(_never_note(over))
+            table.add_row(
+                f"  {escape(label)}",
+                NOTHING if over.middle is None else metric_text(over.middle, kind),
+                difference,
+                " ".join(filter(None, notes)),
+            )
     return table
+
+
+def _never_note(found: OverRuns) -> str:
+    text = never_text(found.never, found.n)
+    return f"({text})" if text else ""
 
 
 def _difference_cells(found: Difference | None, kind: MetricKind, replicates: int) -> tuple[str, str]:
     if found is None:
         return "", ""
-    if found.mean == 0 and found.half_width == 0:
+    value = found.value
+    if not found.more and not found.less:
         difference, interval = "same", ""
     else:
-        difference = ("-" if found.mean < 0 else "+") + metric_text(abs(found.mean), kind, 3)
-        interval = "" if found.half_width is None else f"± {metric_text(found.half_width, kind, 3)}"
+        difference = NOTHING if value is None else ("-" if value < 0 else "+") + metric_text(abs(value), kind, 3)
+        if found.mean is None:
+            interval = pairs_text(found)
+        else:
+            interval = "" if found.half_width is None else f"± {metric_text(found.half_width, kind, 3)}"
     if found.excludes_0:
         interval += " *"
     if found.pairs < replicates:

@@ -1,48 +1,144 @@
-"""Means with their intervals, and differences between runs that had the same seeds."""
+"""Means and medians with their intervals, and differences between runs that had the same seeds.
+
+What may be never, as a quantile of delivery times, has a median over runs, and the number of those in which it was
+never. Never is infinite: longer than any time, and as long as itself.
+"""
 
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from simulation.results.statistics import student_t
+from simulation.scenario.metrics import MetricKind, kind_of
 
 CONFIDENCE = 0.95
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """The mean of the differences between two settings, run by run with the same seed."""
+    """What the differences between two settings come to, run by run with the same seed.
+
+    It is their mean. Where one of a pair is never there is none, and it is their median, with the interval that goes
+    with the sign test.
+    """
 
     pairs: int
     """Seeds with which both settings have the metric."""
 
-    mean: float
+    more: int
+    """In how many pairs the metric is larger than the baseline's; never is larger than any time."""
+
+    less: int
+    """In how many pairs it is smaller; in the others both are equal, as they are where both are never."""
+
+    mean: float | None
+    """None where one of a pair is never."""
+
     half_width: float | None
-    """Half the width of the confidence interval, which is the mean plus and minus this. None: fewer than two pairs."""
+    """Half the width of the confidence interval of the mean, which is the mean plus and minus this. None: there is no
+    mean, or there are fewer than two pairs."""
+
+    median: float | None = None
+    """Where one of a pair is never: the median, infinite if it is of a pair with never on one side, and None between
+    one with never on the one side and one on the other. None too where there is a mean."""
+
+    ends: tuple[float, float] | None = None
+    """Where the confidence interval of the median begins and ends. None: there is a mean, or fewer than six pairs."""
+
+    @property
+    def value(self) -> float | None:
+        """The mean, or the median."""
+        return self.median if self.mean is None else self.mean
 
     @property
     def low(self) -> float | None:
-        """Where the confidence interval begins; None with fewer than two pairs."""
+        """Where the confidence interval begins; None with too few pairs."""
+        if self.mean is None:
+            return None if self.ends is None else self.ends[0]
         return None if self.half_width is None else self.mean - self.half_width
 
     @property
     def high(self) -> float | None:
-        """Where the confidence interval ends; None with fewer than two pairs."""
+        """Where the confidence interval ends; None with too few pairs."""
+        if self.mean is None:
+            return None if self.ends is None else self.ends[1]
         return None if self.half_width is None else self.mean + self.half_width
 
     @property
     def excludes_0(self) -> bool:
-        """Whether the settings differ by more than chance explains: the interval is to one side of 0."""
+        """Whether the settings differ by more than chance explains: the interval is to one side of 0.
+
+        Of a median this is the exact two-sided sign test, in which equal pairs count against a difference.
+        """
+        if self.mean is None:
+            return self.ends is not None and (self.ends[0] > 0 or self.ends[1] < 0)
         return self.half_width is not None and abs(self.mean) > self.half_width
 
     @property
     def document(self) -> dict[str, Any]:
-        """The difference as plain data."""
-        return {"pairs": self.pairs, "mean": self.mean, "low": self.low, "high": self.high}
+        """The difference as plain data; null stands for what is infinite."""
+        found = {"pairs": self.pairs, "mean": self.mean, "low": self.low, "high": self.high}
+        if self.mean is None:
+            found |= {"median": self.median, "more": self.more, "less": self.less}
+        return {name: finite(value) for name, value in found.items()}
+
+
+class OverRuns(NamedTuple):
+    """A metric over runs of one setting. What is not known of so few is NaN."""
+
+    n: int
+    """Runs that have the metric."""
+
+    never: int
+    """In how many of them it is never."""
+
+    mean: float
+    """NaN where the metric may be never."""
+
+    median: float
+    """Where the metric may be never, and NaN where it may not; infinite if it is never itself."""
+
+    sd: float
+    """NaN where it is never in a run."""
+
+    low: float
+    """Where the 95% confidence interval of the mean, or of the median, begins."""
+
+    high: float
+    """Where it ends; infinite where that may be never."""
+
+    @property
+    def middle(self) -> float | None:
+        """The mean or the median; None: no run has the metric."""
+        value = self.mean if math.isnan(self.median) else self.median
+        return None if math.isnan(value) else value
+
+
+def over_runs(path: str, values: Sequence[float | None]) -> OverRuns:
+    """Return what a metric comes to over some runs: of what may be never the median, and of all else the mean.
+
+    Args:
+        path: of the metric, such as ``delivery_time_s.p99``.
+        values: in each run; None where the run has none.
+    """
+    known = [value for value in values if value is not None]
+    never = known.count(math.inf)
+    if kind_of(path) is not MetricKind.QUANTILE:
+        middle, sd, low, high = mean_interval(known)
+        return OverRuns(len(known), 0, middle, math.nan, sd, low, high)
+    middle, low, high = median_interval(known)
+    sd = math.nan if never else mean_interval(known)[1]
+    return OverRuns(len(known), never, math.nan, middle, sd, low, high)
+
+
+def finite(value: Any) -> Any:
+    """Return a value for a JSON document: None in place of a number that is infinite, or not known."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def mean(values: Sequence[float | None]) -> float | None:
@@ -66,6 +162,22 @@ def mean_interval(values: Sequence[float]) -> tuple[float, float, float, float]:
     return middle, sd, middle - half_width, middle + half_width
 
 
+def median_interval(values: Sequence[float]) -> tuple[float, float, float]:
+    """Return the median of some values, any of which may be infinite, and the ends of its confidence interval.
+
+    Of an even number it is half way between the two in the middle, and infinite where one of these is. The interval
+    goes from the k-th smallest to the k-th largest, with the largest k for which so few of n values are below the
+    median in at most 2.5% of cases: whatever the distribution (David and Nagaraja, *Order Statistics*, 7.1). It takes
+    six values. What is not known of so few is NaN.
+    """
+    if not values:
+        return math.nan, math.nan, math.nan
+    ordered = sorted(values)
+    rank = _rank_of_median(len(ordered))
+    ends = (ordered[rank - 1], ordered[-rank]) if rank else (math.nan, math.nan)
+    return statistics.median(ordered), *ends
+
+
 def share_interval(values: Sequence[float]) -> tuple[float, float, float, float]:
     """Return the share of ones among values that are 0 or 1, their standard deviation, and Wilson's score interval.
 
@@ -86,23 +198,47 @@ def _t(degrees: int) -> float:
     return student_t((1 + CONFIDENCE) / 2, degrees)
 
 
+@cache
+def _rank_of_median(count: int) -> int:
+    """Return the k of :func:`median_interval`; 0: there are too few values."""
+    from scipy.special import bdtr, bdtrik
+
+    error = (1 - CONFIDENCE) / 2
+    rank = math.floor(float(bdtrik(error, count, 0.5))) + 1
+    return rank if float(bdtr(rank - 1, count, 0.5)) <= error else rank - 1
+
+
 def difference(values: Sequence[float | None], baseline: Sequence[float | None]) -> Difference | None:
-    """Return the mean of `values` minus `baseline`, pair by pair; None if no pair has both.
+    """Return what `values` minus `baseline` comes to, pair by pair; None if no pair has both.
 
     The interval is mean ± t · s / √n, with the standard deviation s of the n differences and the quantile t of
     Student's t for n - 1 degrees of freedom (Law, *Simulation Modeling and Analysis*, 10.2.1: the paired-t interval).
     What the seeds do to both settings alike cancels out in a difference, so it is narrower than one from independent
     runs.
+
+    Where one of a pair is never, the difference is infinite, and of both it is 0. Then it is the median instead, with
+    the interval of :func:`median_interval`: 0 is outside of it where the sign test tells the settings apart (Dixon and
+    Mood, *The Statistical Sign Test*, JASA 41, 1946).
     """
     pairs = zip(values, baseline, strict=True)
-    differences = [value - base for value, base in pairs if value is not None and base is not None]
-    count = len(differences)
-    if not count:
+    both = [(value, base) for value, base in pairs if value is not None and base is not None]
+    if not both:
         return None
+    differences = [0.0 if value == base else value - base for value, base in both]
+    count, more, less = len(both), sum(one > 0 for one in differences), sum(one < 0 for one in differences)
+    if any(math.inf in pair for pair in both):
+        median, low, high = median_interval(differences)
+        ends = None if math.isnan(low) else (low, high)
+        return Difference(count, more, less, None, None, None if math.isnan(median) else median, ends)
     middle = math.fsum(differences) / count
     if count == 1:
-        return Difference(1, middle, None)
+        return Difference(1, more, less, middle, None)
     if len(set(differences)) == 1:
-        return Difference(count, differences[0], 0.0)  # without the rounding that the mean would add
+        return Difference(count, more, less, differences[0], 0.0)  # without the rounding that the mean would add
     variance = math.fsum((value - middle) ** 2 for value in differences) / (count - 1)
-    return Difference(count, middle, _t(count - 1) * math.sqrt(variance / count))
+    return Difference(count, more, less, middle, _t(count - 1) * math.sqrt(variance / count))
+
+
+def pairs_text(found: Difference) -> str:
+    """Return in how many pairs a metric is more, and in how many less: ``12 more, 3 less``."""
+    return f"{found.more:,} more, {found.less:,} less"

@@ -24,6 +24,7 @@ from simulation.running.replicates import checked_metrics, figures_of_runs
 from simulation.scenario import Scenario
 from simulation.scenario.arguments import check_counts
 from simulation.scenario.loading import given
+from simulation.scenario.metrics import NEVER
 from simulation.scenario.seeds import seeds_of
 
 CONFIDENCE = 0.99
@@ -33,7 +34,7 @@ METRICS = ("sent_fraction", "retry_amplification")
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """Where a metric is expected to be, both ends included."""
+    """Where a metric is expected to be, both ends included; infinite where that may be never."""
 
     low: float
     high: float
@@ -89,7 +90,7 @@ class Prediction:
     def __init__(self, scenario: Scenario, values: Mapping[str, Sequence[float]], confidence: float) -> None:
         self.scenario = scenario
         self.values = values
-        """By metric, in each replicate."""
+        """By metric, in each replicate; infinite where it is never."""
         self.confidence = confidence
         self.intervals = {metric: prediction_interval(of, confidence, len(values)) for metric, of in values.items()}
         """By metric."""
@@ -105,10 +106,14 @@ class Prediction:
         for metric, interval in self.intervals.items():
             value = figure_at(summary, metric)
             if value not in interval:
-                shown = "null" if value is None else plain_number(value, 6)
-                low, high = plain_number(interval.low, 6), plain_number(interval.high, 6)
+                shown = "null" if value is None else _text(value)
+                low, high = _text(interval.low), _text(interval.high)
                 found.append(f"{metric} is {shown}, predicted {low} to {high}")
         return found
+
+
+def _text(value: float) -> str:
+    return NEVER if math.isinf(value) else plain_number(value, 6)
 
 
 def predict(

@@ -24,7 +24,6 @@ from actors.settings.quantities import FROM_FILE, Rate, parse_duration, parse_ra
 from simulation.engine.schedules import RandomWalk, Schedule, minimal
 from simulation.exploration.trial import FailingCase, Trial, attempt
 from simulation.scenario import ClosedWorkload, Scenario
-from simulation.scenario.arrivals import arrival_times_ns
 from simulation.scenario.consistency import findings
 from simulation.scenario.writing import as_data
 
@@ -192,6 +191,7 @@ class _Shrinking:
             if not isinstance(entry, ClosedWorkload):
                 times = _arrivals_ns(self._best, number)
                 kept = [at_ns for at_ns in times if until_ns is None or at_ns <= until_ns]
+                written = {key: value for key, value in written.items() if key not in ("at", "for")}
                 written["arrivals"] = {"times": [write_duration(seconds(at_ns)) for at_ns in kept] or ["0s"]}
             workload.append(written)
         return {**self._data, "workload": workload}
@@ -355,12 +355,7 @@ def _arrivals_ns(scenario: Scenario, number: int) -> Iterator[int]:
     """Yield the instants at which an open entry of the workload arrives in the run of a scenario."""
     entry = scenario.workload[number]
     assert not isinstance(entry, ClosedWorkload)
-    return arrival_times_ns(
-        entry.arrivals,
-        RandomStreams(scenario.seed).stream(f"workload.{number}.arrivals"),
-        scenario.arrivals_end_of(entry),
-        time_of_day_ns=scenario.time_of_day_ns,
-    )
+    return scenario.arrival_times_ns(entry, RandomStreams(scenario.seed).stream(f"workload.{number}.arrivals"))
 
 
 def _pairs(schedule: Schedule) -> list[list[int]]:

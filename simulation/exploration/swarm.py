@@ -18,11 +18,12 @@ from typing import Any, Literal, TypeAlias
 
 from actors.instants import seconds
 from actors.kernel.randomness import RandomStreams
-from actors.settings.faults import FaultConfig
+from actors.settings.faults import Change, FaultConfig
 from actors.settings.quantities import Rate
 from simulation.scenario import ClosedWorkload, Operation, Scenario, ScheduleConfig, WorkloadEntry
-from simulation.scenario.arrivals import Arrivals, arrival_times_ns
+from simulation.scenario.arrivals import Arrivals, HoldStage, Stage
 from simulation.scenario.expected_arrivals import expected_notifications
+from simulation.scenario.popularity import ZipfSpread, count_of
 
 NOTIFICATIONS = (30, 300)
 """The number of notifications of a case is about log-uniform between these."""
@@ -123,8 +124,14 @@ def _scaled(
     scenario: Scenario, entry: WorkloadEntry, rate_factor: float, time_factor: float, random: Random
 ) -> WorkloadEntry:
     changes: dict[str, Any] = {}
+    if entry.at:
+        changes["at"] = _rounded(entry.at * time_factor)
+    if entry.for_ is not None:
+        changes["for_"] = max(1e-3, _rounded(entry.for_ * time_factor))
     if entry.users is not None:
-        changes["users"] = max(1, round(_log_uniform(random, 1, max(1.01, entry.users))))
+        users = max(1, round(_log_uniform(random, 1, max(1.01, count_of(entry.users)))))
+        spread = entry.users
+        changes["users"] = spread.model_copy(update={"count": users}) if isinstance(spread, ZipfSpread) else users
     if isinstance(entry, ClosedWorkload):
         changes["clients"] = max(1, round(entry.clients * rate_factor))
         return entry.model_copy(update=changes)
@@ -151,6 +158,10 @@ def _fewer(scenario: Scenario, entry: Any, rate_factor: float, time_factor: floa
         ratio = wave.peak.per_second / wave.mean.per_second
         peak = Rate(mean.per_second * ratio, 1.0)
         written = {"diurnal": {"mean": Rate(mean.per_second, 1.0), "peak": peak, "peak_at": wave.peak_at}}
+    elif arrivals.weekly is not None:
+        written = {"weekly": {"mean": scaled(arrivals.weekly.mean), "factors": arrivals.weekly.factors}}
+    elif arrivals.stages is not None:
+        written = {"stages": [_shorter(stage, scaled, time_factor) for stage in arrivals.stages]}
     elif arrivals.burst is not None:
         every = _rounded(max(1e-3, arrivals.burst.every * time_factor))
         written = {"burst": {"size": max(1, round(arrivals.burst.size * rate_factor)), "every": every}}
@@ -159,9 +170,15 @@ def _fewer(scenario: Scenario, entry: Any, rate_factor: float, time_factor: floa
     return Arrivals.model_validate(written)
 
 
+def _shorter(stage: Stage, scaled: Callable[[Rate], Rate], time_factor: float) -> dict[str, Any]:
+    if isinstance(stage, HoldStage):
+        return {"hold": max(1e-3, _rounded(stage.hold * time_factor))}
+    return {"to": scaled(stage.to), "over": _rounded(stage.over * time_factor)}
+
+
 def _thinned(scenario: Scenario, entry: Any, share: float, time_factor: float, random: Random) -> Arrivals:
     """Return a share of arrivals that are given as instants, brought closer together."""
-    times_ns = arrival_times_ns(entry.arrivals, random, scenario.arrivals_end_of(entry))
+    times_ns = scenario.arrival_times_ns(entry.model_copy(update={"at": 0.0}), random)
     kept = [at_ns for at_ns in times_ns if random.random() < share]
     return Arrivals.model_validate({"times": [round(seconds(at_ns) * time_factor, 3) for at_ns in kept] or [0.0]})
 
@@ -175,6 +192,11 @@ def _faults(scenario: Scenario, duration: float, time_factor: float, random: Ran
             update={
                 "at": _rounded(fault.at * time_factor),
                 "for_": None if fault.for_ is None else max(1e-3, _rounded(fault.for_ * time_factor)),
+                **{
+                    key: change.model_copy(update={"over": max(1e-3, _rounded(change.over * time_factor))})
+                    for key in ("failure_rate", "latency_factor")
+                    if isinstance(change := getattr(fault, key), Change)
+                },
             }
         )
         for fault in scenario.faults
@@ -215,6 +237,16 @@ def _share(random: Random) -> float:
     return _log_uniform(random, 0.01, 1.0)
 
 
+def _factor(random: Random) -> float:
+    return _log_uniform(random, 2.0, 50.0)
+
+
+def _steady_or_changing(strength: Callable[[Random], float], random: Random) -> float | dict[str, float]:
+    if random.random() < 0.7:
+        return strength(random)
+    return {"from": strength(random), "to": strength(random), "over": _log_uniform(random, 1.0, 120.0)}
+
+
 def _throttle(random: Random) -> dict[str, Any]:
     written: dict[str, Any] = {"rate": Rate(_log_uniform(random, 0.1, 10.0), 1.0)}
     if random.random() < 0.6:
@@ -239,11 +271,11 @@ def _clock_step(random: Random) -> dict[str, Any]:
 
 
 KINDS: Mapping[str, Callable[[Random], dict[str, Any]]] = {
-    "failure_rate": lambda random: {"failure_rate": _share(random)},
+    "failure_rate": lambda random: {"failure_rate": _steady_or_changing(_share, random)},
     "fail_first": lambda random: {"fail_first": round(_log_uniform(random, 1, 20))},
     "outage": lambda _: {"outage": True},
     "latency": lambda random: {"latency": {"exponential": {"mean": _log_uniform(random, 0.001, 20.0)}}},
-    "latency_factor": lambda random: {"latency_factor": _log_uniform(random, 2.0, 50.0)},
+    "latency_factor": lambda random: {"latency_factor": _steady_or_changing(_factor, random)},
     "hang": lambda _: {"hang": True},
     "throttle": _throttle,
     "permanent_rate": lambda random: {"permanent_rate": _share(random)},
@@ -258,6 +290,7 @@ KINDS: Mapping[str, Callable[[Random], dict[str, Any]]] = {
     },
     "flap": lambda random: {"flap": {"up": _log_uniform(random, 0.2, 30.0), "down": _log_uniform(random, 0.2, 30.0)}},
     "capacity": lambda random: {"capacity": round(_log_uniform(random, 1, 8))},
+    "speed": lambda random: {"speed": 0.0 if random.random() < 0.3 else _log_uniform(random, 0.02, 1.0)},
     "duplicate_rate": lambda random: {"duplicate_rate": _share(random)},
     "reorder": lambda random: {"reorder": {"delay": {"exponential": {"mean": _log_uniform(random, 0.001, 10.0)}}}},
     "crash": _crash,

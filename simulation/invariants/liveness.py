@@ -188,7 +188,8 @@ def _at_provider(config: ChannelConfig) -> tuple[float, float]:
     open_s += (breaker.half_open_max or 0.0) + timeout
     own = timeout + open_s + (0.0 if breaker.ramp is None else breaker.ramp.over)
     late = share_above(provider.latency, timeout)
-    fails = 1.0 if provider.capacity is not None else min(1.0, provider.failure_rate + late)
+    is_slower_under_load = provider.capacity is not None or provider.latency_by_load is not None
+    fails = 1.0 if is_slower_under_load else min(1.0, provider.failure_rate + late)
     for_each = fails * open_s + 1.0 / breaker.resume_rate.per_second
     if config.quota is not None:
         own += max(rate.period for rate in config.quota.limits)

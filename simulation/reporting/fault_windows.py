@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from actors.formatting import plain_number
 from actors.messages import NotificationChannel
 from actors.policies.quiet_hours import QuietHours
-from actors.settings.faults import ChannelNames, FaultConfig
+from actors.settings.faults import Change, ChannelNames, FaultConfig
 from actors.settings.quantities import Rate
 from simulation.results.formatting import duration_text
 from simulation.scenario import Scenario
@@ -96,7 +96,7 @@ _WORDS: dict[str, Callable[[Any], str]] = {
     "hang": lambda _: "hangs, no answer",
     "flap": lambda flap: f"flaps, {_duration(flap.up)} up, {_duration(flap.down)} down",
     "fail_first": lambda count: f"first {count:,} attempts fail",
-    "failure_rate": lambda share: f"{_share(share)} fail",
+    "failure_rate": lambda share: f"{_changing(share, _share)} fail",
     "burst": lambda burst: (
         f"{_share(burst.failure_rate)} fail in bursts, {_duration(burst.mean_good)} good, "
         f"{_duration(burst.mean_bad)} bad"
@@ -110,8 +110,9 @@ _WORDS: dict[str, Callable[[Any], str]] = {
         + ("" if throttle.retry_after is None else f", Retry-After {_duration(throttle.retry_after)}")
     ),
     "capacity": lambda capacity: f"capacity {capacity:,}",
+    "speed": lambda speed: f"works at {plain_number(speed, 6)} of its speed" if speed else "frozen",
     "latency": lambda _: "other latency",
-    "latency_factor": lambda factor: f"latency ×{plain_number(factor, 6)}",
+    "latency_factor": lambda factor: f"latency ×{_changing(factor, lambda number: plain_number(number, 6))}",
     "duplicate_rate": lambda share: f"{_share(share)} of messages come twice",
     "reorder": lambda _: "messages late, out of order",
 }
@@ -135,6 +136,13 @@ def fault_text(fault: FaultConfig) -> str:
 
 def _duration(seconds: float) -> str:
     return duration_text(seconds).replace(" ", "\N{NO-BREAK SPACE}")
+
+
+def _changing(value: Any, write: Callable[[float], str]) -> str:
+    """Return a value, or what it changes from and to."""
+    if isinstance(value, Change):
+        return f"{write(value.from_)} to {write(value.to)} over {_duration(value.over)}"
+    return write(value)
 
 
 def _share(share: float) -> str:

@@ -88,7 +88,7 @@ class Backlog:
         """Those that were accepted after the end of the fault, and were not sent since."""
 
     def look(self, event: RecordedEvent, change: int, pending: int) -> None:
-        """Look at an event that comes after :attr:`next_ns`.
+        """Look at an event that comes after ``next_ns``.
 
         Args:
             event: the next one.

@@ -95,6 +95,11 @@ def duration_text(seconds: float | None) -> str:
     return " ".join(in_a_unit(seconds, _UNITS))
 
 
+def never_text(never: int, runs: int) -> str:
+    """Return in how many runs a metric is never: ``never in 3 of 20``; nothing if in none."""
+    return f"{NEVER} in {never:,} of {runs:,}" if never else ""
+
+
 def metric_text(value: float, kind: MetricKind, digits: int = 4) -> str:
     """Return a metric of at least 0, as suits its kind; what has no unit of its own with so many digits."""
     if math.isinf(value):

@@ -11,6 +11,7 @@ from typing import Any
 
 from actors.instants import NS_PER_S
 from actors.messages import NotificationChannel, NotificationFailed, NotificationSent
+from actors.pipeline.waiting_line import WaitingCounts
 from actors.settings.channel import PRIMARY
 
 KEPT = 100_000
@@ -92,6 +93,10 @@ class Peaks:
             self._groups |= {(channel, name): [(channel, name)] for name in names if len(names) > 1}
         self._peaks = {asked: Peak() for asked in self._groups}
         self._kept = 0
+        self._backoffs: dict[NotificationChannel, array[int]] = {channel: array("q") for channel in providers}
+        """When notifications begin to wait for their retry, and when they no longer do: changes as of attempts."""
+        self._in_backoff: dict[NotificationChannel | None, Peak] = {each: Peak() for each in (None, *providers)}
+        self._waiting: dict[NotificationChannel | None, Counter[str]] = {each: Counter() for each in (None, *providers)}
 
     def fold(self, events: Mapping[type, Sequence[Any]]) -> None:
         """Take in a chunk of the history, sorted by type."""
@@ -105,6 +110,9 @@ class Peaks:
                     {event.started_ns // NS_PER_S: event.hedges for event in own if event.hedges}
                 )
                 self._kept += len(own)
+        for event in failed:
+            if event.next_retry_at_ns is not None:
+                self._backoffs[event.channel].extend((2 * event.at_ns + 1, 2 * event.next_retry_at_ns))
         if self._kept > KEPT:
             self._settle(max(each[-1].at_ns for each in (sent, failed) if each) - self._longest_ns)
 
@@ -133,6 +141,24 @@ class Peaks:
             )
         self._changes = {provider: changes[ends[provider] :] for provider, changes in ordered.items()}
         self._kept = sum(map(len, self._changes.values())) // 2
+        self._settle_backoffs(limit)
+
+    def _settle_backoffs(self, limit: int | None) -> None:
+        """Make peaks of the waits for retries, of what happened before a limit; None: of all."""
+        settled: dict[NotificationChannel, array[int]] = {}
+        for channel, changes in self._backoffs.items():
+            ordered = _in_order(changes)
+            end = len(ordered) if limit is None else bisect_left(ordered, limit)
+            settled[channel], self._backoffs[channel] = ordered[:end], ordered[end:]
+        for each, peak in self._in_backoff.items():
+            peak.extend(_together(list(settled.values()) if each is None else [settled[each]]), Counter())
+
+    def note_waiting(self, whole: WaitingCounts, channels: Mapping[NotificationChannel, WaitingCounts]) -> None:
+        """Note how many have waited at the stages of a process that is about to end."""
+        for each, counts in [(None, whole), *channels.items()]:
+            most = self._waiting[each]
+            for name in ("limit", "quota", "slots", "breaker"):
+                most[name] = max(most[name], getattr(counts, name).peak)
 
     def _hedges_of(self, group: Sequence[Provider]) -> Counter[int]:
         hedges: Counter[int] = Counter()
@@ -147,9 +173,18 @@ class Peaks:
             self._peaks[asked].extend(changes, self._hedges_of(group))
         self._changes = {provider: array("q") for provider in self._changes}
         self._kept = 0
+        self._settle_backoffs(None)
 
-    def summary(self, channel: NotificationChannel | None = None, provider: str | None = None) -> dict[str, int]:
-        """Return the peaks of a channel, or of one of its providers, as the summary names them; None: of all."""
+    def summary(self, channel: NotificationChannel | None = None) -> dict[str, Any]:
+        """Return the peaks of a channel as the summary names them; None: of all."""
+        waiting = {name: self._waiting[channel][name] for name in ("limit", "quota", "slots", "breaker")}
+        return {
+            **self._peaks[channel, None].summary(),
+            "waiting": {**waiting, "backoff": self._in_backoff[channel].in_flight},
+        }
+
+    def of_provider(self, channel: NotificationChannel, provider: str) -> dict[str, int]:
+        """Return the peaks of a provider of a channel that has several, as the summary names them."""
         return self._peaks[channel, provider].summary()
 
 

@@ -118,7 +118,11 @@ class FinishedCell(NamedTuple):
     """What tells its settings from others', such as ``max_attempts=5, jitter=full``."""
 
     figures: Mapping[str, float | None]
-    """Metrics by path, such as ``{"sent_fraction": 0.998}``; None where there is nothing to measure."""
+    """Metrics by path, such as ``{"sent_fraction": 0.998}``; None where there is nothing to measure, infinite where it
+    is never."""
+
+    never: Mapping[str, int] = {}
+    """In how many of the runs a metric is never, of those that are in any."""
 
 
 class RunsProgress(Protocol):

@@ -21,6 +21,7 @@ from actors.messages import (
     RecordedEvent,
 )
 from actors.pipeline.lane import breaker_name
+from actors.pipeline.wiring import Wiring
 from simulation.results.backlogs import CHANGES as CHANGES_OF_PENDING, Backlogs, FaultTimes
 from simulation.results.counters import (
     BreakerMetrics,
@@ -76,6 +77,8 @@ class Recorder:
         self.peaks = Peaks(providers, longest_ns)
         self.backlogs = Backlogs(faults)
         self.series = SeriesCounter(series_bucket_ns)
+        self.wiring_now: Callable[[], Wiring] | None = None
+        """Returns the references of the pipeline that there is."""
         self.in_flight_now: Callable[[], int] = lambda: 0
         """Returns how many notifications the pipeline itself holds in flight."""
         self.when_quiet: Callable[[], None] | None = None
@@ -134,10 +137,17 @@ class Recorder:
             InvariantBreach: see :meth:`check`.
         """
         self.fold()
+        self.note_waiting()
         self.peaks.end()
         self.check()
         self.in_flight_now = partial(int, self._in_flight)
-        self.when_quiet = self.on_chunk = self.on_events = None
+        self.when_quiet = self.on_chunk = self.on_events = self.wiring_now = None
+
+    def note_waiting(self) -> None:
+        """Note how many have waited in the process that there is."""
+        if self.wiring_now is not None:
+            wiring = self.wiring_now()
+            self.peaks.note_waiting(wiring.waiting, {name: each.waiting for name, each in wiring.stages.items()})
 
     def check(self) -> None:
         """See that nothing has been lost: what is in flight is counted twice, by the history and by the pipeline.

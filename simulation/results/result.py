@@ -94,7 +94,7 @@ class Result:
     def _providers(self, channel: NotificationChannel) -> dict[str, Any]:
         recorder = self._recorder
         found = {
-            name: {**metrics, "peaks": recorder.peaks.summary(channel, name)}
+            name: {**metrics, "peaks": recorder.peaks.of_provider(channel, name)}
             for name, metrics in recorder.provider_metrics.summary(channel).items()
         }
         return {"providers": found} if found else {}

@@ -93,9 +93,7 @@ def notifications_table(history: Sequence[RecordedEvent], scenario: Scenario) ->
                 [first.get(row.requested.notification_id, row.requested.notification_id) for row in order], dtype="str"
             ),
             **_origins([row.requested.notification_id for row in order], origins),
-            "host": pd.Series(
-                [origins.host(row.requested.notification_id, row.requested.user_id) for row in order], dtype="str"
-            ),
+            "host": pd.Series([_host(row.requested, origins) for row in order], dtype="str"),
             "requested_at": pd.Series([row.requested.at_ns / NS_PER_S for row in order], dtype="float64"),
             "waited_since": pd.Series([row.waited_since_ns / NS_PER_S for row in order], dtype="float64"),
             "outcome": pd.Series([row.outcome for row in order], dtype="str"),
@@ -103,6 +101,13 @@ def notifications_table(history: Sequence[RecordedEvent], scenario: Scenario) ->
             "finished_at": pd.Series([_seconds_or_none(row.finished_at_ns) for row in order], dtype="float64"),
         }
     )
+
+
+def _host(requested: NotificationRequested, origins: Origins) -> str | None:
+    """Return the host at which the recipient's address is; None: it has none, as on the channel of a fallback."""
+    if requested.instead_of is not None:
+        return None
+    return origins.host(requested.notification_id, requested.user_id)
 
 
 def requests_of(notifications: pd.DataFrame) -> pd.DataFrame:

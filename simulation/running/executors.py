@@ -20,7 +20,17 @@ from simulation.running.cache_key import code_hash
 from simulation.running.process_pool import processes
 from simulation.scenario import Scenario
 from simulation.scenario.arguments import check_counts
-from simulation.scenario.metrics import NEVER, NOT_METRICS, MetricKind, Outline, Shape, keys_of, path_of, summary_shape
+from simulation.scenario.metrics import (
+    FAULT,
+    NEVER,
+    NOT_METRICS,
+    MetricKind,
+    Outline,
+    Shape,
+    keys_of,
+    path_of,
+    summary_shape,
+)
 
 AHEAD = 3
 """So many tasks for each worker are under way or wait for it, so that none is idle, and few are lost when it ends."""
@@ -46,7 +56,8 @@ class RunMetrics:
     """What is kept of a run."""
 
     figures: Mapping[str, float | None]
-    """Every metric of the summary by its path, such as ``dlq.peak``; None where there is nothing to measure."""
+    """Every metric of the summary by its path, such as ``dlq.peak``; None where there is nothing to measure, infinite
+    where it is never."""
 
     digest: str
     """Over the history; equal runs have equal ones."""
@@ -110,14 +121,27 @@ def summary_of(task: Task, **how: Any) -> dict[str, Any]:
 def figure_at(summary: Any, path: str) -> float | None:
     """Return the metric of a summary at a path such as ``dlq.peak``.
 
-    A quantile of those that were never delivered is infinite. None: there is nothing to measure.
+    What is never, as a quantile of the delivery times of which some are, is infinite. None: there is nothing to
+    measure.
     """
     above: Any = {}
+    key = ""
     for key in keys_of(path):
         above, summary = summary, summary[key]
     if summary is None:
-        return math.inf if above.get(NEVER) else None
+        return math.inf if above.get(NEVER) or key in FAULT else None
     return float(summary)
+
+
+def with_never(figures: Mapping[str, float | None]) -> dict[str, float | None]:
+    """Return the metrics of a run by their paths as :func:`figure_at` has them, from a document in which null stands
+    for never too."""
+    return {path: math.inf if value is None and _is_never(path, figures) else value for path, value in figures.items()}
+
+
+def _is_never(path: str, figures: Mapping[str, float | None]) -> bool:
+    above, _, key = path.rpartition(".")
+    return key in FAULT or bool(figures.get(f"{above}.{NEVER}"))
 
 
 def metric_paths(scenario: Scenario) -> tuple[str, ...]:

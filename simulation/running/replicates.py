@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TypeAlias
 
 from pydantic_core import PydanticCustomError
@@ -11,11 +12,11 @@ from actors.errors import ConfigurationError
 from simulation.running.executors import Task, executor
 from simulation.scenario import Expectation, Scenario
 from simulation.scenario.arguments import check_texts
-from simulation.scenario.metrics import MetricKind, metric_kind, summary_shape
+from simulation.scenario.metrics import WINDOWS, MetricKind, keys_of, metric_kind, path_of, summary_shape
 
 Values: TypeAlias = "list[float | None]"
-"""A metric in each run, in the order of the seeds; None where there is nothing to measure. Or the metrics of one
-run."""
+"""A metric in each run, in the order of the seeds; None where there is nothing to measure, infinite where it is never.
+Or the metrics of one run."""
 
 
 def figures_of_runs(
@@ -43,7 +44,7 @@ def figures_of_runs(
 
 
 def checked_metrics(paths: Sequence[str], scenarios: Sequence[Scenario], name: str) -> tuple[str, ...]:
-    """Return the paths of metrics, each once.
+    """Return the paths of metrics as the summary has them, each once.
 
     Args:
         paths: such as ``dlq.peak``.
@@ -56,9 +57,12 @@ def checked_metrics(paths: Sequence[str], scenarios: Sequence[Scenario], name: s
     check_texts(name, paths, "sent_fraction")
     shapes = [summary_shape(scenario.outline) for scenario in scenarios]
     problems = []
+    known = []
     for path in paths:
         try:
-            found = [Expectation.parse(f"{path} >= 0").problem(shape) for shape in shapes]
+            metric = _metric(path)
+            found = [metric.problem(shape) for shape in shapes]
+            known.append(path_of(metric.path))  # delivered_within(60s) is delivered_within(1m)
         except PydanticCustomError:
             found = [f"wanted a metric of the summary such as sent_fraction, got {path!r}"]
         problems += [f"{name} {path}: {problem}" for problem in found if problem is not None]
@@ -66,7 +70,15 @@ def checked_metrics(paths: Sequence[str], scenarios: Sequence[Scenario], name: s
         problems.append(f"{name}: wanted a metric of the summary such as sent_fraction, got none")
     if problems:
         raise ConfigurationError(list(dict.fromkeys(problems)))
-    return tuple(dict.fromkeys(paths))
+    return tuple(dict.fromkeys(known))
+
+
+def _metric(path: str) -> Expectation:
+    """Return an expectation of the metric at a path, that of a part of the run too."""
+    keys = keys_of(path)
+    of = 2 if keys[:1] == [WINDOWS] else 0
+    metric = Expectation.parse(f"{path_of(keys[of:])} >= 0")
+    return replace(metric, path=(*keys[:of], *metric.path))
 
 
 def kinds_of_metrics(paths: Sequence[str], scenarios: Sequence[Scenario], name: str) -> dict[str, MetricKind]:
@@ -87,11 +99,11 @@ def kinds_of_metrics(paths: Sequence[str], scenarios: Sequence[Scenario], name: 
         found: list[str] = []
         for scenario in unlike:
             try:
-                checked_metrics([path], [scenario], name)
+                (known,) = checked_metrics([path], [scenario], name)
             except ConfigurationError as error:
                 found += error.problems
             else:
-                kinds[path] = metric_kind(scenario.outline, path)
+                kinds[known] = metric_kind(scenario.outline, known)
                 break
         else:
             problems += found

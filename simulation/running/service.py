@@ -23,6 +23,7 @@ from actors.kernel.system import ActorSystem
 from actors.messages import ActorFailed, BreakerTransitioned, NotificationChannel, SendNotification
 from actors.notifier import Pipeline
 from actors.pipeline.orders import Acceptance, Submit
+from actors.pipeline.wiring import Wiring
 from actors.storage.lossy import LossyStore
 from actors.storage.memory import MemoryStore
 from simulation.results.recorder import Recorder
@@ -66,6 +67,7 @@ class Service:
         self.pipeline = self._make()
         self.is_down = False
         self._recorder.in_flight_now = self.pipeline.handler.actor.count_in_flight
+        self._recorder.wiring_now = partial(_wiring_of, self)
         for clients in self._clients:
             self._tell_of_ends(clients)
 
@@ -107,6 +109,7 @@ class Service:
             return
         self.is_down = True
         self._count_interrupted()
+        self._recorder.note_waiting()
         self.pipeline.kill()
         now_ns = self._system.now_ns
         if isinstance(self._store, LossyStore):
@@ -134,7 +137,7 @@ class Service:
     def _count_interrupted(self) -> None:
         """Count the requests whose answers are lost: what is at a stage and does not wait there is at a provider."""
         wiring = self.pipeline.wiring
-        waiting = {id(attempt) for stages in wiring.stages.values() for attempt in stages.waiting()}
+        waiting = {id(attempt) for stages in wiring.stages.values() for attempt in stages.waiting_attempts()}
         at_providers: dict[NotificationChannel, list[str]] = {channel: [] for channel in wiring.stages}
         for attempt in self.pipeline.handler.actor.attempts_under_way():
             if id(attempt) not in waiting:
@@ -162,6 +165,10 @@ class Service:
                             cause=RESTART,
                         )
                         self._system.record(event)
+
+
+def _wiring_of(service: Service) -> Wiring:
+    return service.pipeline.wiring
 
 
 def _tell_if_overloaded(answer: Future[Acceptance], refuse: Refuse) -> None:

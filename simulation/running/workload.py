@@ -7,7 +7,7 @@ slow service is asked less often, and what is under way is never more than there
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import datetime
 from decimal import Decimal
 from random import Random
@@ -30,10 +30,11 @@ from actors.messages import (
     SendNotification,
     UserRegistered,
 )
+from actors.settings.distributions import Distribution
 from simulation.scenario import ChannelWorkload, ClosedWorkload, EventWorkload, Scenario
-from simulation.scenario.arrivals import arrival_times_ns
 from simulation.scenario.identity import host_of_user, id_prefix
 from simulation.scenario.model import HOST_OF_EVENTS
+from simulation.scenario.popularity import ZipfSpread
 
 TEXT = "simulated"
 REPEATED = 100
@@ -119,12 +120,7 @@ class Source(Actor):
         self._offered: set[str] | None = set() if isinstance(entry, ChannelWorkload) and entry.repeats else None
         """The ids of those that came, where some come once more: nothing is lost when that is refused."""
         self._make = _maker(number, scenario, entry, self)
-        self._times: Iterator[int] = arrival_times_ns(
-            entry.arrivals,
-            self.stream(f"workload.{number}.arrivals"),
-            scenario.arrivals_end_of(entry),
-            time_of_day_ns=scenario.time_of_day_ns,
-        )
+        self._times = scenario.arrival_times_ns(entry, self.stream(f"workload.{number}.arrivals"))
         self._arrived = 0
 
     def on_start(self) -> None:
@@ -197,7 +193,7 @@ class Clients(Actor):
             entry.think.sampler(self.stream(f"workload.{number}.client.{client}.think"))
             for client in range(entry.clients)
         ]
-        self._until_ns = scenario.arrivals_end_of(entry)
+        self._come_ns, self._until_ns = ns(entry.at), scenario.arrivals_end_of(entry)
         self._waiting: dict[str, int] = {}
         """Which client waits for the end of which notification."""
         self._count = 0
@@ -206,10 +202,10 @@ class Clients(Actor):
 
     def on_start(self) -> None:
         for client in range(len(self._think)):
-            self._let_think(client)
+            self._let_think(client, self._come_ns)
 
-    def _let_think(self, client: int) -> None:
-        next_ns = self.system.now_ns + ns(self._think[client]())
+    def _let_think(self, client: int, from_ns: int) -> None:
+        next_ns = from_ns + ns(self._think[client]())
         if next_ns < self._until_ns:
             self.system.set_timer(next_ns, self, _Next(client))
 
@@ -255,7 +251,7 @@ class Clients(Actor):
         """Have the client that waits for this notification think of its next one."""
         client = self._waiting.pop(notification_id, None)
         if client is not None:
-            self._let_think(client)
+            self._let_think(client, self.system.now_ns)
 
     @handles(*ENDS)
     def on_end(self, event: NotificationSent | NotificationSuppressed | NotificationMovedToDeadLetter) -> None:
@@ -273,8 +269,9 @@ def _maker(
     user_of = _user_chooser(number, entry.users, source)
     match entry:
         case ChannelWorkload() | ClosedWorkload():
-            channel, critical, expires_after = entry.channel, entry.critical, entry.expires_after
+            channel, critical = entry.channel, entry.critical
             host_of = host_of_user(entry)
+            age_of = _age_chooser(number, entry.expires_after, source)
             prefix = id_prefix(number, channel)
             others = _fallbacks_of(channel, scenario)
 
@@ -287,7 +284,7 @@ def _maker(
                     user_id=None if host_of is None else user,
                     message=TEXT,
                     critical=critical,
-                    expires_after=expires_after,
+                    expires_after=age_of(),
                     addresses={other: f"{other} of {user}" for other in others} if others else NO_METADATA,
                 )
 
@@ -325,11 +322,21 @@ def _fallbacks_of(channel: NotificationChannel, scenario: Scenario) -> list[Noti
     return others
 
 
-def _user_chooser(number: int, users: int | None, source: Actor) -> Callable[[int], str]:
+def _user_chooser(number: int, users: int | ZipfSpread | None, source: Actor) -> Callable[[int], str]:
     if users is None:
         return lambda k: f"user-{number}-{k}"
     draw = source.stream(f"workload.{number}.users").random
+    if isinstance(users, ZipfSpread):
+        at = users.at
+        return lambda _: f"user-{at(draw())}"
     return lambda _: f"user-{int(draw() * users)}"
+
+
+def _age_chooser(number: int, age: float | Distribution | None, source: Actor) -> Callable[[], float | None]:
+    """Return what says how old the next notification may become."""
+    if isinstance(age, Distribution):
+        return age.sampler(source.stream(f"workload.{number}.ages"))
+    return lambda: age
 
 
 def _user_registered(key: str, user: str, at: datetime) -> UserRegistered:

@@ -7,14 +7,14 @@ hold nothing but their state; a trace holds one bucket.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
-from itertools import pairwise
+from itertools import cycle, islice, pairwise
 from pathlib import Path
 from random import Random
-from typing import Annotated, Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Self, TypeAlias
 
-from pydantic import Field, GetJsonSchemaHandler, PrivateAttr, ValidationInfo, model_validator
+from pydantic import Field, GetJsonSchemaHandler, PrivateAttr, ValidationInfo, WrapValidator, model_validator
 from pydantic.functional_validators import ModelWrapValidatorHandler
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError
@@ -29,12 +29,16 @@ from actors.settings.quantities import (
     PositiveRate,
     PositiveWholeNumber,
     Rate,
+    RateFrom0,
     Text,
+    number as number_from,
     wanted,
     write_duration,
 )
+from simulation.scenario.changing_rates import Piece, poisson_along
 
-DAY_NS = 86_400 * NS_PER_S
+HOUR_NS = 3600 * NS_PER_S
+DAY_NS = 24 * HOUR_NS
 COUNT_MAX = 10_000_000
 """The most arrivals in one bucket of a trace, which is kept in memory."""
 
@@ -80,6 +84,67 @@ class DiurnalArrivals(Settings):
         if not self.mean.per_second <= self.peak.per_second <= 1000 * self.mean.per_second:
             raise wanted("a peak from once to a thousand times the mean")
         return self
+
+
+class ToStage(Settings):
+    """The rate goes in a straight line from what it was to another one."""
+
+    wanted_text: ClassVar[str] = "a stage such as {to: 100/s, over: 10m} or {hold: 1h}"
+
+    to: RateFrom0
+    """The rate at the end of the stage."""
+
+    over: Duration
+    """How long that takes. `0s`: at once."""
+
+
+class HoldStage(Settings):
+    """The rate stays what it was."""
+
+    hold: PositiveDuration
+    """For how long."""
+
+
+def _stage(value: Any, _handler: Any, info: ValidationInfo) -> Any:
+    if isinstance(value, (ToStage, HoldStage)):
+        return value
+    if not isinstance(value, dict):
+        raise wanted(ToStage.wanted_text)
+    if "hold" in value and value.keys() & {"to", "over"}:
+        raise wanted("either hold, or to and over", "both")
+    return (HoldStage if "hold" in value else ToStage).model_validate(value, context=info.context)
+
+
+Stage: TypeAlias = ToStage | HoldStage
+
+HOURS_A_WEEK = 168
+
+
+class WeeklyArrivals(Settings):
+    """Poisson arrivals whose rate changes with the hour of the week, and is even within the hour."""
+
+    wanted_text: ClassVar[str] = "a week such as {mean: 10/s, factors: [0.2, 0.1, …]} with 168 factors"
+
+    mean: PositiveRate
+    """The mean rate over a week."""
+
+    factors: tuple[Annotated[float, number_from(0)], ...]
+    """How busy each of the 168 hours is, from Monday 00:00 UTC on, against the others: they need not have a mean of
+    1."""
+
+    @model_validator(mode="after")
+    def _of_a_week(self) -> Self:
+        if len(self.factors) != HOURS_A_WEEK:
+            raise at_key("factors", wanted("168 factors, one for each hour", f"{len(self.factors)}"), self.factors)
+        if not 0 < math.fsum(self.factors) < math.inf:
+            raise at_key("factors", wanted("a factor above 0, and a finite sum", "none"), self.factors)
+        return self
+
+    @property
+    def rates(self) -> tuple[float, ...]:
+        """The rate a second in each hour of the week."""
+        unit = self.mean.per_second * HOURS_A_WEEK / math.fsum(self.factors)
+        return tuple(factor * unit for factor in self.factors)
 
 
 class TraceArrivals(Settings):
@@ -146,6 +211,13 @@ class Arrivals(OneOf):
     diurnal: DiurnalArrivals | None = None
     """At random, at a rate that rises and falls with the time of day."""
 
+    weekly: WeeklyArrivals | None = None
+    """At random, at a rate that rises and falls with the hour of the week."""
+
+    stages: Annotated[tuple[Annotated[Stage, WrapValidator(_stage)], ...], NotEmpty()] | None = None
+    """At random, at a rate that goes in straight lines from one value to another, from 0 on; the last one holds to the
+    end: ``[{to: 100/s, over: 10m}, {hold: 1h}, {to: 0/s, over: 5m}]``."""
+
     trace: TraceArrivals | None = None
     """As often as a file has counted."""
 
@@ -188,14 +260,16 @@ def _read_counts(path: Path, name: str) -> tuple[int, ...]:
     return tuple(counts)
 
 
-def arrival_times_ns(arrivals: Arrivals, random: Random, duration_ns: int, *, time_of_day_ns: int = 0) -> Iterator[int]:
+def arrival_times_ns(
+    arrivals: Arrivals, random: Random, duration_ns: int, *, time_of_week_ns: int = 0
+) -> Iterator[int]:
     """Yield the instants of `arrivals` in order, all of them in [0, `duration_ns`).
 
     Args:
         arrivals: The process.
         random: The stream that it draws from.
         duration_ns: Where arrivals stop.
-        time_of_day_ns: The time of day (UTC) at which the run starts; diurnal arrivals only.
+        time_of_week_ns: How long after Monday 00:00 UTC they start; diurnal and weekly arrivals only.
     """
     if arrivals.constant is not None:
         return constant(arrivals.constant, duration_ns)
@@ -207,8 +281,12 @@ def arrival_times_ns(arrivals: Arrivals, random: Random, duration_ns: int, *, ti
         return ramp(arrivals.ramp.from_.per_second, arrivals.ramp.to.per_second, random, duration_ns)
     if arrivals.diurnal is not None:
         wave = arrivals.diurnal
-        since_peak_ns = time_of_day_ns - ns(wave.peak_at)
+        since_peak_ns = time_of_week_ns - ns(wave.peak_at)
         return diurnal(wave.mean.per_second, wave.peak.per_second, since_peak_ns, random, duration_ns)
+    if arrivals.weekly is not None:
+        return poisson_along(pieces_of_weeks(arrivals.weekly.rates, time_of_week_ns), random, duration_ns)
+    if arrivals.stages is not None:
+        return poisson_along(pieces_of(arrivals.stages, duration_ns), random, duration_ns)
     if arrivals.times is not None:
         return at_instants(arrivals.times, duration_ns)
     assert arrivals.trace is not None  # exactly one is given
@@ -242,24 +320,33 @@ def bursts(size: int, every_ns: int, duration_ns: int) -> Iterator[int]:
 
 
 def ramp(from_per_second: float, to_per_second: float, random: Random, duration_ns: int) -> Iterator[int]:
-    """Yield a Poisson process whose rate goes in a straight line from one value to another.
+    """Yield a Poisson process whose rate goes in a straight line from one value to another over the duration."""
+    return poisson_along([Piece(duration_ns, from_per_second, to_per_second)], random, duration_ns)
 
-    By inversion (Çinlar 1975; Lewis and Shedler 1979, section 2): the n-th arrival of a unit Poisson process at u is
-    put where the integrated rate a·t + b·t²/2 reaches u. The root is taken in the form 2u / (a + sqrt(a² + 2bu)), which
-    loses no digits where b is small and holds for b = 0.
+
+def pieces_of(stages: Sequence[Stage], duration_ns: int) -> Iterator[Piece]:
+    """Yield the rate of stages, from 0 on; the last value holds to the end of the duration."""
+    rate = 0.0
+    for stage in stages:
+        if isinstance(stage, HoldStage):
+            yield Piece(ns(stage.hold), rate, rate)
+        else:
+            yield Piece(ns(stage.over), rate, stage.to.per_second)
+            rate = stage.to.per_second
+    yield Piece(duration_ns, rate, rate)
+
+
+def pieces_of_weeks(rates: Sequence[float], time_of_week_ns: int) -> Iterator[Piece]:
+    """Yield the rate of week after week without an end, from a time of the week on.
+
+    Args:
+        rates: a second, in each hour from Monday 00:00 UTC on.
+        time_of_week_ns: where in the week it begins.
     """
-    duration_s = duration_ns / NS_PER_S
-    slope = (to_per_second - from_per_second) / duration_s if duration_s else 0.0
-    expected = 0.0
-    while True:
-        expected += random.expovariate(1.0)
-        square = from_per_second * from_per_second + 2.0 * slope * expected
-        if square < 0.0:  # a falling rate never adds up to so many
-            return
-        at_ns = int(2.0 * expected / (from_per_second + math.sqrt(square)) * NS_PER_S)
-        if at_ns >= duration_ns:
-            return
-        yield at_ns
+    hour, into_ns = divmod(time_of_week_ns, HOUR_NS)
+    for rate in islice(cycle(rates), hour % HOURS_A_WEEK, None):
+        yield Piece(HOUR_NS - into_ns, rate, rate)
+        into_ns = 0
 
 
 def diurnal(

@@ -121,8 +121,10 @@ def _hosts_on(channel: NotificationChannel, workload: Sequence[Any]) -> Iterator
         if isinstance(event, str):
             if channel is NotificationChannel.EMAIL and channel in CHANNELS_OF_EVENT.get(event, ()):
                 yield None
-        elif _within(entry, "channel") == channel and type(hosts) is int:
-            yield hosts
+        elif _within(entry, "channel") == channel:
+            count = _within(hosts, "count") if isinstance(hosts, dict) else hosts
+            if type(count) is int:
+                yield count
 
 
 def _is_among(host: str, count: int | None) -> bool:

@@ -6,6 +6,7 @@ An entry of `expect` is a text, or a mapping that one of its keys tells from oth
 
 from __future__ import annotations
 
+import math
 import operator
 import re
 from collections.abc import Callable, Mapping
@@ -29,6 +30,7 @@ from actors.settings.quantities import (
 )
 from simulation.scenario.metrics import (
     DURATIONS,
+    FAULT,
     MOVED,
     NEVER,
     NOT_METRICS,
@@ -110,15 +112,16 @@ class Expectation:
         return None if isinstance(value, bool) or not isinstance(value, (int, float)) else value
 
     def is_never(self, summary: Mapping[str, Any]) -> bool:
-        """Tell whether it is about a quantile that is longer than any time, as so many were never delivered."""
+        """Tell whether it is about a duration that is never, as a quantile where so many were never delivered."""
         above: Any = summary
         for key in self.path[:-1]:
             above = above.get(key) if isinstance(above, Mapping) else None
-        return isinstance(above, Mapping) and above.get(self.path[-1]) is None and bool(above.get(NEVER))
+        key = self.path[-1]
+        return isinstance(above, Mapping) and above.get(key, 0) is None and (key in FAULT or bool(above.get(NEVER)))
 
     def holds_of(self, measured: float | None) -> bool:
-        """Return whether the metric of one run is within the bound; None is not."""
-        return measured is not None and _COMPARE[self.op](measured, self.value)
+        """Return whether the metric of one run is within the bound; None is not, nor is never, which is infinite."""
+        return measured is not None and math.isfinite(measured) and _COMPARE[self.op](measured, self.value)
 
     @property
     def within_s(self) -> float | None:

@@ -4,26 +4,37 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left
-from itertools import accumulate
+from collections.abc import Sequence
+from itertools import accumulate, islice
 
-from actors.instants import seconds
+from actors.instants import ns, seconds
 from actors.settings.distribution_moments import limited_mean
-from simulation.scenario import ClosedWorkload, Scenario, WorkloadEntry
-from simulation.scenario.arrivals import Arrivals, DiurnalArrivals, wave
+from simulation.scenario import ChannelWorkload, ClosedWorkload, EventWorkload, Scenario, WorkloadEntry
+from simulation.scenario.arrivals import (
+    HOURS_A_WEEK,
+    Arrivals,
+    DiurnalArrivals,
+    WeeklyArrivals,
+    pieces_of,
+    pieces_of_weeks,
+    wave,
+)
+from simulation.scenario.changing_rates import expected_along, most_along
 
 DAY_S = 86_400.0
+WEEK_S = 7 * DAY_S
 _STEPS_A_DAY = 1440
 
 
 def expected_arrivals(
-    arrivals: Arrivals, duration: float, *, time_of_day: float = 0.0, until: float | None = None
+    arrivals: Arrivals, duration: float, *, time_of_week: float = 0.0, until: float | None = None
 ) -> float:
     """Return how many arrive, on average.
 
     Args:
         arrivals: the process.
         duration: how many seconds it lasts.
-        time_of_day: seconds from midnight (UTC) to the start; diurnal arrivals only.
+        time_of_week: seconds from Monday 00:00 UTC to the start; diurnal and weekly arrivals only.
         until: count those of so many seconds from the start, at most `duration`; all when None.
     """
     if arrivals.ramp is not None:
@@ -38,7 +49,11 @@ def expected_arrivals(
     if arrivals.burst is not None:
         return float(arrivals.burst.size * math.ceil(duration / arrivals.burst.every))
     if arrivals.diurnal is not None:
-        return _of_a_wave(arrivals.diurnal, duration, time_of_day)
+        return _of_a_wave(arrivals.diurnal, duration, time_of_week)
+    if arrivals.weekly is not None:
+        return _of_weeks(arrivals.weekly, duration, time_of_week)
+    if arrivals.stages is not None:
+        return expected_along(pieces_of(arrivals.stages, ns(duration)), ns(duration))
     if arrivals.trace is not None:
         whole, rest = divmod(duration, arrivals.trace.every)
         counts = arrivals.trace.counts
@@ -51,13 +66,42 @@ def expected_arrivals(
 
 def expected_notifications(scenario: Scenario, entry: WorkloadEntry, until_s: float = math.inf) -> float:
     """Return about how many notifications an entry of the workload has brought by `until_s` seconds, or by its end."""
+    if not isinstance(entry, ClosedWorkload):
+        return expected_in_window(scenario, entry, until_s=until_s) * len(entry.channels)
     end_s = seconds(scenario.arrivals_end_of(entry))
-    if isinstance(entry, ClosedWorkload):
-        return entry.clients * min(until_s, end_s) / max(limited_mean(entry.think, end_s), 0.1)
-    arrive = expected_arrivals(
-        entry.arrivals, end_s, time_of_day=seconds(scenario.time_of_day_ns), until=min(until_s, end_s)
-    )
-    return arrive * len(entry.channels)
+    return entry.clients * max(0.0, min(until_s, end_s) - entry.at) / max(limited_mean(entry.think, end_s), 0.1)
+
+
+def expected_in_window(
+    scenario: Scenario, entry: EventWorkload | ChannelWorkload, *, until_s: float = math.inf
+) -> float:
+    """Return about how many times an open entry of the workload has arrived by `until_s` seconds, or by its end."""
+    start_ns, end_ns = ns(entry.at), scenario.arrivals_end_of(entry)
+    until = min(until_s - entry.at, seconds(end_ns - start_ns))
+    if until <= 0:
+        return 0.0
+    lasts = seconds(end_ns - start_ns) if entry.for_ is None else entry.for_
+    time_of_week = seconds(scenario.time_of_week_ns + start_ns)
+    return expected_arrivals(entry.arrivals, lasts, time_of_week=time_of_week, until=until)
+
+
+def most_in_windows(scenario: Scenario, entries: Sequence[EventWorkload | ChannelWorkload], stretch_s: float) -> float:
+    """Return how many are expected of all these entries in the busiest stretch of so many seconds, or a little more.
+
+    Only entries whose windows one stretch can meet add up. The most windows are met by one that ends as some window
+    starts.
+    """
+    windows = [(entry, entry.at, seconds(scenario.arrivals_end_of(entry))) for entry in entries]
+    windows = [(entry, start_s, end_s) for entry, start_s, end_s in windows if start_s < end_s]
+    most = 0.0
+    for _, last_s, _ in windows:
+        met = (
+            most_arrivals(entry.arrivals, min(stretch_s, end_s - start_s))
+            for entry, start_s, end_s in windows
+            if start_s <= last_s and last_s - stretch_s < end_s
+        )
+        most = max(most, math.fsum(met))
+    return most
 
 
 def most_arrivals(arrivals: Arrivals, seconds: float) -> float:
@@ -71,12 +115,25 @@ def most_arrivals(arrivals: Arrivals, seconds: float) -> float:
         return max(arrivals.ramp.from_.per_second, arrivals.ramp.to.per_second) * seconds
     if arrivals.diurnal is not None:
         return arrivals.diurnal.peak.per_second * seconds
+    if arrivals.weekly is not None:
+        weeks, rest = divmod(seconds, WEEK_S)
+        two_weeks = list(islice(pieces_of_weeks(arrivals.weekly.rates, 0), 2 * HOURS_A_WEEK))
+        return weeks * WEEK_S * arrivals.weekly.mean.per_second + most_along(two_weeks, rest)
+    if arrivals.stages is not None:
+        return most_along(list(pieces_of(arrivals.stages, ns(seconds))), seconds)
     if arrivals.trace is not None:
         return _most_of_a_trace(arrivals.trace.counts, seconds / arrivals.trace.every)
     if arrivals.times is not None:
         times = arrivals.times
         return float(max(bisect_left(times, start + seconds) - first for first, start in enumerate(times)))
     raise AssertionError("exactly one is given")
+
+
+def _of_weeks(weekly: WeeklyArrivals, duration: float, time_of_week: float) -> float:
+    """Whole weeks by their mean, the rest by its hours."""
+    weeks, rest = divmod(duration, WEEK_S)
+    pieces = pieces_of_weeks(weekly.rates, ns(time_of_week % WEEK_S))
+    return weeks * WEEK_S * weekly.mean.per_second + expected_along(pieces, ns(rest))
 
 
 def _of_a_wave(diurnal: DiurnalArrivals, duration: float, time_of_day: float) -> float:

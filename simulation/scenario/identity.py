@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from actors.messages import NotificationChannel
 from simulation.scenario.model import NORMAL, EventWorkload, Scenario, WorkloadEntry, class_of, host_name
+from simulation.scenario.popularity import ZipfSpread, host_of
 
 _KEY_OF_EVENT = re.compile(r"(?:-placed-|-shipped-|-received-|/)(\d+)-\d+")
 
@@ -27,12 +28,12 @@ def host_of_user(entry: WorkloadEntry) -> Callable[[str], str] | None:
 
 @dataclass(frozen=True)
 class _HostOf:
-    """Returns the host at which a user's address is, of so many: always the same."""
+    """Returns the host at which a user's address is, of these: always the same."""
 
-    hosts: int
+    hosts: int | ZipfSpread
 
     def __call__(self, user: str) -> str:
-        return host_name(int(user.rpartition("-")[2]) % self.hosts)
+        return host_name(host_of(int(user.rpartition("-")[2]), self.hosts))
 
 
 def entry_number(notification_id: str) -> int | None:

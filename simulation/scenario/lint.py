@@ -10,13 +10,14 @@ import math
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from actors.domain.attempts import TIMED_OUT
 from actors.errors import ConfigurationError
 from actors.faults.conditions import FAILED, THROTTLED
 from actors.faults.rules import OUTAGE
 from actors.formatting import counted
-from actors.instants import seconds
+from actors.instants import ns, seconds
 from actors.lint.channel import Finding, lint, lint_expiry
 from actors.lint.expiry import expiry_rules
 from actors.lint.retry import ENDS_EARLY, total_wait
@@ -26,8 +27,9 @@ from actors.messages import NotificationChannel
 from actors.pipeline.circuit_breaker import BREAKER_OPEN, THROTTLED_HERE
 from actors.settings.base import nearest
 from actors.settings.channel import PRIMARY, ChannelConfig, CircuitBreakerConfig, NotifierConfig
-from actors.settings.distribution_moments import share_above
-from actors.settings.faults import FAULT_KEYS, FaultConfig
+from actors.settings.distribution_moments import quantile, share_above
+from actors.settings.distributions import Distribution
+from actors.settings.faults import FAULT_KEYS, Change, FaultConfig
 from actors.settings.file import located as placed, text_of
 from actors.settings.yaml_tree import Node, Place, Problem, ScalarNode, Unreadable, read
 from simulation.scenario import (
@@ -38,8 +40,9 @@ from simulation.scenario import (
     Scenario,
     overrides as changes,
 )
-from simulation.scenario.expected_arrivals import expected_arrivals, most_arrivals
+from simulation.scenario.expected_arrivals import expected_in_window, most_in_windows
 from simulation.scenario.model import HOST_OF_EVENTS
+from simulation.scenario.popularity import count_of, share_of_the_first
 
 NOTHING_ARRIVES = "nothing-arrives"
 NO_EFFECT = "fault-without-effect"
@@ -64,6 +67,7 @@ def lint_scenario(scenario: Scenario) -> list[Finding]:
         found += _channel(scenario, channel)
     found += _unused(scenario)
     found += _expiries(scenario)
+    found += _windows(scenario)
     found += _thinking(scenario)
     found += _room(scenario)
     found += _instants(scenario)
@@ -165,7 +169,7 @@ def _channel(scenario: Scenario, channel: NotificationChannel) -> Iterator[Findi
             config,
             arrivals_per_s=sum(_per_s(scenario, entry, channel) for entry in opened),
             per_user_per_s=_of_the_busiest_user(scenario, opened, channel),
-            most_arrivals_in=partial(_most_in, opened),
+            most_arrivals_in=partial(most_in_windows, scenario, opened),
             lasts_s=seconds(scenario.arrivals_end_ns),
             is_operated=is_operated,
             meets_channel_faults=meets_channel_faults,
@@ -194,7 +198,7 @@ def _hosts(scenario: Scenario, channel: NotificationChannel, config: ChannelConf
             if channel in entry.channels:
                 others.add(HOST_OF_EVENTS if channel is NotificationChannel.EMAIL else "")
         elif entry.channel is channel:
-            spread = max(spread, entry.hosts or 0)
+            spread = max(spread, 0 if entry.hosts is None else count_of(entry.hosts))
             if entry.hosts is None:
                 others.add("")
     if spread + len(others) <= 1:
@@ -229,7 +233,7 @@ def _limit_of_nobody(scenario: Scenario, channel: NotificationChannel, config: C
     each = []
     if opened:
         per_s = sum(_per_s(scenario, entry, entry.channel) for entry in opened)
-        arriving = Traffic(per_s, most_in=partial(_most_in, opened)).arriving(per_s, config)
+        arriving = Traffic(per_s, most_in=partial(most_in_windows, scenario, opened)).arriving(per_s, config)
         each.append(f"of the {'up to ' * comes_by_fallback}{arriving} that arrive")
     if clients:
         each.append(f"of what {counted(clients, 'client')} send{'s' if clients == 1 else ''}")
@@ -239,10 +243,6 @@ def _limit_of_nobody(scenario: Scenario, channel: NotificationChannel, config: C
         f"is for each user, and each {' and '.join(each)} has one of its own: nothing is held back (users in the "
         "workload shares them)",
     )
-
-
-def _most_in(entries: Sequence[ChannelWorkload | EventWorkload], width: float) -> float:
-    return sum(most_arrivals(entry.arrivals, width) for entry in entries)
 
 
 def _without_a_provider(scenario: Scenario, channel: NotificationChannel, config: ChannelConfig) -> Iterator[Finding]:
@@ -291,20 +291,13 @@ def _disciplines(scenario: Scenario, channel: NotificationChannel, config: Chann
 
 
 def _per_s(scenario: Scenario, entry: ChannelWorkload | EventWorkload, channel: NotificationChannel) -> float:
-    run_s = seconds(scenario.arrivals_end_ns)
-    arrive = expected_arrivals(
-        entry.arrivals, seconds(scenario.arrivals_end_of(entry)), time_of_day=seconds(scenario.time_of_day_ns)
-    )
-    return arrive / run_s * _share_wanted(scenario, entry, channel)
+    arrive = expected_in_window(scenario, entry)
+    return arrive / seconds(scenario.arrivals_end_ns) * _share_wanted(scenario, entry, channel)
 
 
 def _within(scenario: Scenario, entry: ChannelWorkload | EventWorkload, start_s: float, end_s: float) -> float:
     """Return how many of an entry are expected between two instants."""
-    lasts_s, day_s = seconds(scenario.arrivals_end_of(entry)), seconds(scenario.time_of_day_ns)
-    before, until = (
-        expected_arrivals(entry.arrivals, lasts_s, time_of_day=day_s, until=min(at_s, lasts_s))
-        for at_s in (start_s, end_s)
-    )
+    before, until = (expected_in_window(scenario, entry, until_s=at_s) for at_s in (start_s, end_s))
     return until - before
 
 
@@ -321,7 +314,7 @@ def _of_the_busiest_user(
 ) -> float:
     """Return the notifications a second of a user whom all entries with `users` have; the others have one each."""
     return sum(
-        _per_s(scenario, entry, channel) / entry.users
+        _per_s(scenario, entry, channel) * share_of_the_first(entry.users)
         for entry in entries
         if entry.users is not None and getattr(entry, "event", None) != "UserRegistered"
     )
@@ -383,7 +376,11 @@ def _horizon(scenario: Scenario, channel: NotificationChannel, config: ChannelCo
 
 def _all_expire(scenario: Scenario, channel: NotificationChannel, within_s: float) -> bool:
     ages = [getattr(entry, "expires_after", None) for entry in scenario.workload if channel in entry.channels]
-    return all(age is not None and age <= within_s for age in ages)
+    return all(age is not None and _is_within(age, within_s) for age in ages)
+
+
+def _is_within(age: float | Distribution, within_s: float) -> bool:
+    return share_above(age, within_s) == 0 if isinstance(age, Distribution) else age <= within_s
 
 
 def _expiries(scenario: Scenario) -> Iterator[Finding]:
@@ -392,26 +389,39 @@ def _expiries(scenario: Scenario) -> Iterator[Finding]:
     for number, entry in enumerate(scenario.workload):
         if isinstance(entry, EventWorkload) or entry.expires_after is None:
             continue
-        text = lint_expiry(scenario.channel_config(entry.channel), entry.expires_after)
+        age, of_most = entry.expires_after, ""
+        if isinstance(age, Distribution):
+            age, of_most = quantile(age, 0.99), "99 in 100 are at most this: "
+        if age <= 0:
+            continue
+        text = lint_expiry(scenario.channel_config(entry.channel), age)
         if text is not None:
-            yield Finding(("workload", str(number), "expires_after"), ENDS_EARLY, text)
+            yield Finding(("workload", str(number), "expires_after"), ENDS_EARLY, of_most + text)
         for channel in _way(scenario, entry.channel):
-            shortest[channel] = min(entry.expires_after, shortest.get(channel, math.inf))
+            shortest[channel] = min(age, shortest.get(channel, math.inf))
     for channel, expires_after in shortest.items():
         for path, rule, text in expiry_rules(scenario.channel_config(channel), expires_after):
             yield Finding(("channels", channel, *path), rule, text)
+
+
+def _windows(scenario: Scenario) -> Iterator[Finding]:
+    for number, entry in enumerate(scenario.workload):
+        path, end_s = ("workload", str(number)), scenario.duration
+        if entry.at >= end_s and (isinstance(entry, ClosedWorkload) or entry.arrivals.trace is None):
+            text = f"{duration(entry.at)} is not before the {duration(end_s)} at which arrivals end: none comes"
+            yield Finding((*path, "at"), "arrivals-after-end", text)
 
 
 def _thinking(scenario: Scenario) -> Iterator[Finding]:
     for number, entry in enumerate(scenario.workload):
         if not isinstance(entry, ClosedWorkload):
             continue
-        end_s = seconds(scenario.arrivals_end_of(entry))
-        if share_above(entry.think, math.nextafter(end_s, 0)) == 1:
+        lasts_s = seconds(scenario.arrivals_end_of(entry) - ns(entry.at))
+        if lasts_s > 0 and share_above(entry.think, math.nextafter(lasts_s, 0)) == 1:
             yield Finding(
                 ("workload", str(number), "think"),
                 "nothing-is-sent",
-                f"takes at least the {duration(end_s)} in which notifications arrive, and clients think before their "
+                f"takes at least the {duration(lasts_s)} in which notifications arrive, and clients think before their "
                 "first one too: none is ever sent",
             )
 
@@ -420,14 +430,14 @@ def _instants(scenario: Scenario) -> Iterator[Finding]:
     for number, entry in enumerate(scenario.workload):
         if isinstance(entry, ClosedWorkload) or entry.arrivals.times is None:
             continue
-        times, end_s = entry.arrivals.times, seconds(scenario.arrivals_end_of(entry))
-        behind = sum(at >= end_s for at in times)
-        if behind:
+        times, lasts_s = entry.arrivals.times, seconds(scenario.arrivals_end_of(entry) - ns(entry.at))
+        behind = sum(at >= lasts_s for at in times)
+        if behind and lasts_s > 0:
             yield Finding(
                 ("workload", str(number), "arrivals", "times"),
                 "arrivals-after-end",
-                f"{behind:,} of {len(times):,} are not before the {duration(end_s)} at which arrivals end: they do not "
-                "come",
+                f"{behind:,} of {len(times):,} are not before the {duration(lasts_s)} at which arrivals end: they do "
+                "not come",
             )
 
 
@@ -454,11 +464,11 @@ def _faults(scenario: Scenario) -> Iterator[Finding]:
                 "in flight then",
             )
         for key in _WITHOUT_EFFECT_AT_0:
-            if getattr(fault, key) == 0:
+            if _is_always(getattr(fault, key), 0):
                 yield Finding((*path, key), NO_EFFECT, "0% injects nothing")
         if fault.clock_step == 0:
             yield Finding((*path, "clock_step"), NO_EFFECT, "0s changes nothing")
-        if fault.latency_factor == 1:
+        if _is_always(fault.latency_factor, 1):
             yield Finding((*path, "latency_factor"), NO_EFFECT, "1 changes nothing")
         if fault.burst is not None and fault.burst.failure_rate == 0:
             yield Finding((*path, "burst", "failure_rate"), NO_EFFECT, "0% injects nothing")
@@ -466,6 +476,12 @@ def _faults(scenario: Scenario) -> Iterator[Finding]:
             _changes_no_capacity(scenario, fault, channel) for channel in fault.channel
         ):
             yield Finding((*path, "capacity"), NO_EFFECT, "is not below the provider's own: it changes nothing")
+        yield from _of_what_queues(scenario, fault, path)
+        lasts = run_s - fault.at if fault.for_ is None else min(fault.for_, run_s - fault.at)
+        for key, of in (("failure_rate", fault.failure_rate), ("latency_factor", fault.latency_factor)):
+            if isinstance(of, Change) and 0 < lasts < of.over:
+                text = f"{duration(of.over)} is longer than the {duration(lasts)} that it lasts"
+                yield Finding((*path, key, "over"), "change-cut-off", f"{text}: it does not get to its end")
         lasts = run_s if fault.for_ is None else fault.for_
         if fault.flap is not None and fault.flap.up >= lasts:
             yield Finding(
@@ -487,6 +503,45 @@ def _operations(scenario: Scenario) -> Iterator[Finding]:
                 "operation-after-end",
                 f"{duration(operation.at)} is after the end of the run at {duration(run_s)}: it is never carried out",
             )
+
+
+def _is_always(value: Any, number: float) -> bool:
+    return (value.from_ == value.to == number) if isinstance(value, Change) else value == number
+
+
+def _of_what_queues(scenario: Scenario, fault: FaultConfig, path: tuple[str, ...]) -> Iterator[Finding]:
+    """Yield what a speed has nothing to slow down by, and what a latency is not of."""
+    have_one = [_has_a_capacity(scenario, fault, channel) for channel in fault.channel]
+    if fault.speed == 1:
+        yield Finding((*path, "speed"), NO_EFFECT, "1 changes nothing")
+    elif fault.speed is not None and not any(have_one):
+        yield Finding(
+            (*path, "speed"),
+            NO_EFFECT,
+            "no provider there has a capacity: it changes nothing (latency_factor makes all slower)",
+        )
+    if fault.latency is not None and any(have_one):
+        yield Finding(
+            (*path, "latency"),
+            "latency-of-those-who-arrive",
+            "is of those who arrive in the window: what a provider with a capacity has under way and queued goes on as "
+            "before (speed slows it too)",
+        )
+
+
+def _has_a_capacity(scenario: Scenario, fault: FaultConfig, channel: NotificationChannel) -> bool:
+    """Return whether a provider that is hit works on so many at once, by itself or by a fault."""
+    if channel not in scenario.channels_used:
+        return False
+    hit = {
+        name: settings.provider.capacity
+        for name, settings in scenario.channel_config(channel).by_provider().items()
+        if fault.provider in (None, name)
+    }
+    injected = [other for other in scenario.faults if other.capacity is not None and channel in other.channel]
+    return any(bound is not None for bound in hit.values()) or any(
+        other.provider is None or other.provider in hit for other in injected
+    )
 
 
 def _changes_no_capacity(scenario: Scenario, fault: FaultConfig, channel: NotificationChannel) -> bool:

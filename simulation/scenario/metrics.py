@@ -32,7 +32,7 @@ class MetricKind(StrEnum):
     """A duration; null where there is nothing to measure."""
 
     QUANTILE = "seconds or never"
-    """A duration that so many do not exceed; null where there is nothing to measure, and where they wait for ever."""
+    """A duration, as one that so many do not exceed; null where there is nothing to measure, and where it is never."""
 
     PER_SECOND = "per second"
     PER_MINUTE = "per minute"
@@ -112,18 +112,23 @@ OTHERS: Shape = {
 METRICS: Shape = {**DELIVERY, **COUNTS, **OTHERS}
 """What is counted over the whole run, and again for each entry of the workload, each class and each channel."""
 
-PEAKS: Shape = dict.fromkeys(("requests_per_s", "in_flight"), MetricKind.COUNT)
-"""Of the whole run, of each channel, and of each provider of a channel that has several."""
+PEAKS_OF_PROVIDER: Shape = dict.fromkeys(("requests_per_s", "in_flight"), MetricKind.COUNT)
+
+PEAKS: Shape = {
+    **PEAKS_OF_PROVIDER,
+    "waiting": dict.fromkeys(("limit", "quota", "slots", "breaker", "backoff"), MetricKind.COUNT),
+}
+"""Of the whole run, and of each channel."""
 
 BREAKER: Shape = {"opened": MetricKind.COUNT, "open_s": MetricKind.SECONDS}
 
 CHANNEL: Shape = {**METRICS, "peaks": PEAKS, "breaker": BREAKER}
 
-PROVIDER: Shape = {"attempts": MetricKind.COUNT, "sent": MetricKind.COUNT, "peaks": PEAKS}
+PROVIDER: Shape = {"attempts": MetricKind.COUNT, "sent": MetricKind.COUNT, "peaks": PEAKS_OF_PROVIDER}
 """Of each provider of a channel that has several."""
 
-FAULT: Shape = {"backlog_cleared_s": MetricKind.SECONDS}
-"""Of each fault that ends, by its number."""
+FAULT: Shape = {"backlog_cleared_s": MetricKind.QUANTILE}
+"""Of each fault that ends, by its number. Null is never: it has no count of those that wait beside it."""
 
 MEANINGS = {
     "simulated_s": "how long the run lasted on its own clock",
@@ -163,6 +168,11 @@ MEANINGS = {
     "dlq.growth_per_min": "dlq.final / minutes of the run",
     "peaks.requests_per_s": "the most requests to providers that started in one whole second of the run",
     "peaks.in_flight": "the most attempts at providers at any instant",
+    "waiting.limit": "the most attempts that waited for the limit of their user at any instant",
+    "waiting.quota": "the most attempts that waited for the quota or the adaptive rate",
+    "waiting.slots": "the most attempts that waited for a slot, as max_in_flight has them",
+    "waiting.breaker": "the most attempts that waited for an open breaker, or behind those that had",
+    "waiting.backoff": "the most notifications that waited for their retry to be due",
     "faults.backlog_cleared_s": "from the end of a fault until no more of what was accepted before that end is pending "
     "than was when the fault began; null if that never comes",
     "breaker.opened": "how often it opened, from half-open too",
@@ -298,6 +308,20 @@ def metric_kind(outline: Outline, path: str) -> MetricKind:
         part = part[key]
     assert isinstance(part, MetricKind)
     return part
+
+
+@cache
+def kind_of(path: str) -> MetricKind | None:
+    """Return the kind of a metric by the end of its path, which is the same for the run, an entry, class or channel.
+
+    None: it is a metric of peaks, breakers or providers, or none of this version.
+    """
+    keys = keys_of(path)
+    if keys[-2:-1] == [WITHIN]:
+        return MetricKind.SHARE
+    group = METRICS.get(keys[-2]) if len(keys) > 1 else None
+    found = group.get(keys[-1]) if isinstance(group, dict) else METRICS.get(keys[-1], FAULT.get(keys[-1]))
+    return found if isinstance(found, MetricKind) else None
 
 
 def path_of(keys: Iterable[str]) -> str:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from functools import cached_property
+from itertools import takewhile
+from random import Random
 from typing import Annotated, Any, ClassVar, Literal, Self, TypeAlias
 
 from pydantic import (
@@ -17,10 +20,10 @@ from pydantic import (
     model_validator,
 )
 
-from actors.instants import NS_PER_S, ns, since_1970_ns
+from actors.instants import ns, since_1970_ns
 from actors.messages import BreakerState, NotificationChannel
 from actors.pipeline.lane import breaker_name
-from actors.settings.base import NotEmpty, Settings, nearest
+from actors.settings.base import NotEmpty, Settings, nearest, plain_or
 from actors.settings.channel import KEEP_ALL_LETTERS, ChannelConfig, DeadLettersConfig
 from actors.settings.defaults import filled_in, simulated_reaches
 from actors.settings.distributions import Distribution
@@ -40,10 +43,11 @@ from actors.settings.quantities import (
     ZoneName,
     wanted,
 )
-from simulation.scenario.arrivals import Arrivals
+from simulation.scenario.arrivals import DAY_NS, Arrivals, arrival_times_ns
 from simulation.scenario.expectations import Entry as ExpectEntry, flattened
 from simulation.scenario.metrics import Outline, entry_names
 from simulation.scenario.operations import Operation
+from simulation.scenario.popularity import Spread
 from simulation.scenario.schedule import ScheduleConfig
 from simulation.scenario.sweep import Sweep
 
@@ -74,6 +78,9 @@ CHANNELS_OF_EVENT: dict[str, tuple[NotificationChannel, ...]] = {
 }
 """The channels on which a domain event ends up as notifications."""
 
+_MONDAY_TO_1970_NS = 3 * DAY_NS
+"""1970 began on a Thursday."""
+
 HOST_OF_EVENTS = "example.com"
 """The host of the email addresses in domain events."""
 
@@ -85,6 +92,9 @@ def host_name(number: int) -> str:
 
 NORMAL, CRITICAL = "normal", "critical"
 """The classes of traffic."""
+
+Age: TypeAlias = Annotated[PositiveDuration | Distribution, plain_or(PositiveDuration, Distribution)]
+"""How old a notification may become, or how that is distributed."""
 
 
 # ── workload ────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -114,8 +124,15 @@ class EventWorkload(Settings):
     arrivals: Arrivals
     """When they arrive."""
 
-    users: PositiveWholeNumber | None = None
-    """Spread uniformly at random over so many users. None: every event has its own."""
+    at: Duration = 0.0
+    """When its window starts, from the start of the run: they arrive as if the run began then."""
+
+    for_: PositiveDuration | None = Field(None, alias="for")
+    """How long its window lasts: it is [at, at + for), and cut at `duration`. A ramp goes over all of it. None: to
+    `duration`; a trace to its end."""
+
+    users: Spread | None = None
+    """Spread at random over so many users, evenly or by Zipf's law. None: every event has its own."""
 
     resend: ResendConfig | None = None
     """What becomes of an arrival that is refused. None: it is lost."""
@@ -143,15 +160,23 @@ class ChannelWorkload(Settings):
     arrivals: Arrivals
     """When they arrive."""
 
-    users: PositiveWholeNumber | None = None
-    """Spread uniformly at random over so many users. None: every notification has its own."""
+    at: Duration = 0.0
+    """When its window starts, from the start of the run: they arrive as if the run began then."""
 
-    hosts: PositiveWholeNumber | None = None
-    """The users' addresses are at so many hosts in turn, as `user-27@host-7.example` of 20. None: addresses have no
-    host."""
+    for_: PositiveDuration | None = Field(None, alias="for")
+    """How long its window lasts: it is [at, at + for), and cut at `duration`. A ramp goes over all of it. None: to
+    `duration`; a trace to its end."""
 
-    expires_after: PositiveDuration | None = None
-    """A notification older than this is dead-lettered as expired. A redrive begins the count anew. None: never."""
+    users: Spread | None = None
+    """Spread at random over so many users, evenly or by Zipf's law. None: every notification has its own."""
+
+    hosts: Spread | None = None
+    """The users' addresses are at so many hosts in turn, as `user-27@host-7.example` of 20; by Zipf's law, so large a
+    share of the users is at each. None: addresses have no host."""
+
+    expires_after: Age | None = None
+    """A notification older than this is dead-lettered as expired. Of a distribution, each draws its own. A redrive
+    begins the count anew. None: never."""
 
     critical: StrictBool = False
     """Bypasses preferences and quiet hours."""
@@ -189,15 +214,22 @@ class ClosedWorkload(Settings):
     think: Distribution
     """How long a client waits before the next one."""
 
-    users: PositiveWholeNumber | None = None
-    """Spread uniformly at random over so many users. None: every notification has its own."""
+    at: Duration = 0.0
+    """When the clients come, from the start of the run; each thinks first."""
 
-    hosts: PositiveWholeNumber | None = None
-    """The users' addresses are at so many hosts in turn, as `user-27@host-7.example` of 20. None: addresses have no
-    host."""
+    for_: PositiveDuration | None = Field(None, alias="for")
+    """How long they send: in [at, at + for), and not from `duration` on. None: to `duration`."""
 
-    expires_after: PositiveDuration | None = None
-    """A notification older than this is dead-lettered as expired. A redrive begins the count anew. None: never."""
+    users: Spread | None = None
+    """Spread at random over so many users, evenly or by Zipf's law. None: every notification has its own."""
+
+    hosts: Spread | None = None
+    """The users' addresses are at so many hosts in turn, as `user-27@host-7.example` of 20; by Zipf's law, so large a
+    share of the users is at each. None: addresses have no host."""
+
+    expires_after: Age | None = None
+    """A notification older than this is dead-lettered as expired. Of a distribution, each draws its own. A redrive
+    begins the count anew. None: never."""
 
     critical: StrictBool = False
     """Bypasses preferences and quiet hours."""
@@ -370,8 +402,8 @@ class Scenario(Settings):
     """Where all its randomness comes from: same seed, same run."""
 
     duration: PositiveDuration
-    """How long notifications arrive. A trace says itself how long it is, and is replayed whole; so `duration` may be
-    left out when all arrivals are traces."""
+    """How long notifications arrive. A trace says itself how long it is, and is replayed whole, from the `at` of its
+    entry on; so `duration` may be left out when all arrivals are traces."""
 
     drain: Duration = 3600.0
     """After `duration`, at most so long until nothing is in flight."""
@@ -434,7 +466,8 @@ class Scenario(Settings):
             return handler(data)
         scenario = handler({**data, "duration": "1s"})
         opened = [entry for entry in scenario.workload if not isinstance(entry, ClosedWorkload)]
-        longest = max(entry.arrivals.trace.duration for entry in opened if entry.arrivals.trace is not None)
+        traces = [(entry, entry.arrivals.trace.duration) for entry in opened if entry.arrivals.trace is not None]
+        longest = max(entry.at + min(lasts, entry.for_ or lasts) for entry, lasts in traces)
         object.__setattr__(scenario, "duration", longest)  # not yet handed out, so still to be completed
         return scenario
 
@@ -488,12 +521,41 @@ class Scenario(Settings):
     @property
     def arrivals_end_ns(self) -> int:
         """When all arrivals have ended: at `duration`, or at the end of a longer trace."""
-        return max(self.arrivals_end_of(entry) for entry in self.workload)
+        return max(self._longest_end_of(entry) for entry in self.workload)
 
     def arrivals_end_of(self, entry: WorkloadEntry) -> int:
-        """Return when the arrivals of one entry end, in nanoseconds."""
+        """Return when the window of one entry ends, in nanoseconds; none of its arrivals is at that instant or later.
+
+        That is before it starts where it starts after `duration`.
+        """
+        end_ns = self._longest_end_of(entry)
+        return end_ns if entry.for_ is None else min(end_ns, ns(entry.at) + ns(entry.for_))
+
+    def _longest_end_of(self, entry: WorkloadEntry) -> int:
+        """Return when the window of one entry ends at the latest: at `duration`, or where its trace does."""
         trace = None if isinstance(entry, ClosedWorkload) else entry.arrivals.trace
-        return ns(self.duration if trace is None else trace.duration)
+        if trace is None:
+            return ns(self.duration)
+        lasts_ns = ns(trace.duration)
+        return ns(entry.at) + (lasts_ns if entry.for_ is None else min(lasts_ns, ns(entry.for_)))
+
+    def arrival_times_ns(self, entry: EventWorkload | ChannelWorkload, random: Random) -> Iterator[int]:
+        """Yield the instants at which an open entry arrives, in order.
+
+        Args:
+            entry: of the workload.
+            random: the stream that it draws from.
+        """
+        start_ns, end_ns = ns(entry.at), self.arrivals_end_of(entry)
+        times_ns = arrival_times_ns(
+            entry.arrivals,
+            random,
+            max(0, end_ns - start_ns) if entry.for_ is None else ns(entry.for_),
+            time_of_week_ns=self.time_of_week_ns + start_ns,
+        )
+        if start_ns == 0 and entry.for_ is None:
+            return times_ns
+        return takewhile(lambda at_ns: at_ns < end_ns, (start_ns + at_ns for at_ns in times_ns))
 
     @property
     def activity_end_ns(self) -> int:
@@ -521,6 +583,11 @@ class Scenario(Settings):
         return since_1970_ns(self.start)
 
     @property
+    def time_of_week_ns(self) -> int:
+        """How long after Monday 00:00 UTC the run starts."""
+        return (self.epoch_ns + _MONDAY_TO_1970_NS) % (7 * DAY_NS)
+
+    @property
     def time_of_day_ns(self) -> int:
         """The time of day (UTC) at which the run starts."""
-        return self.epoch_ns % (86_400 * NS_PER_S)
+        return self.time_of_week_ns % DAY_NS

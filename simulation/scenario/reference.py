@@ -230,6 +230,7 @@ _GROUPS = (
     WITHIN,
     "dlq",
     "peaks",
+    "waiting",
     "breaker",
     "faults",
     "providers",

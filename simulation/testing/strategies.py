@@ -230,6 +230,9 @@ _strengths: SearchStrategy[dict[str, Any]] = st.one_of(
     st.just({"hang": True}),
     st.sampled_from([1.0, 10.0, 0.1]).map(lambda mean: {"latency": {"exponential": {"mean": mean}}}),
     st.sampled_from([2.0, 20.0]).map(lambda factor: {"latency_factor": factor}),
+    st.sampled_from([(0.0, 1.0), (1.0, 0.0)]).map(
+        lambda ends: {"failure_rate": {"from": ends[0], "to": ends[1], "over": 10.0}}
+    ),
     st.builds(
         lambda rate, wait: {"throttle": {"rate": rate, **({} if wait is None else {"retry_after": wait})}},
         st.sampled_from(["1/s", "1/10s", "5/s"]),
@@ -241,6 +244,7 @@ _strengths: SearchStrategy[dict[str, Any]] = st.one_of(
     _shares.map(lambda share: {"lost_reply_rate": share}),
     st.builds(lambda up, down: {"flap": {"up": up, "down": down}}, st.just(2.0), st.sampled_from([1.0, 5.0])),
     st.integers(1, 5).map(lambda count: {"capacity": count}),
+    st.sampled_from([0.0, 0.5, 0.1]).map(lambda speed: {"speed": speed}),
     st.builds(
         lambda good, bad: {"burst": {"mean_good": good, "mean_bad": bad}},
         st.sampled_from([5.0, 20.0]),

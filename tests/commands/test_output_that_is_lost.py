@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import in_process
 import pytest
 
 pytestmark = pytest.mark.integration
@@ -44,21 +45,31 @@ def ended(code, *arguments, stdout, stderr=subprocess.PIPE):
         ["--version"],
         [],
         ["run", STEADY, *SHORT],
-        ["run", STEADY, *SHORT, "--json"],
         ["lint", "scenarios/throttling-provider.yaml"],
-        ["compare", STEADY, *FEW, *TIMES],
-        ["sweep", STEADY, *FEW, *TIMES, "--out", "DIR"],
-        ["explore", STEADY, "--set", "duration=5s", "--seeds", "1", "--workers", "1"],
-        ["validate", "--list"],
-        ["validate", "--case", "grpc-throttling", "--case", "layers", "--workers", "1"],
         ["schema"],
         ["dlq", "--help"],
     ],
     ids=lambda arguments: " ".join(arguments[:2]),
 )
-def test_every_command_says_that_no_one_reads(arguments, no_one_reads, tmp_path):
-    arguments = [tmp_path / "out" if argument == "DIR" else argument for argument in arguments]
+def test_every_command_says_that_no_one_reads(arguments, no_one_reads):
     assert ended(MAIN, *arguments, stdout=no_one_reads) == (141, "")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["run", STEADY, *SHORT, "--json"],
+        ["compare", STEADY, *FEW, *TIMES],
+        ["sweep", STEADY, *FEW, *TIMES, "--out", "DIR"],
+        ["explore", STEADY, "--set", "duration=5s", "--seeds", "1", "--workers", "1"],
+        ["validate", "--list"],
+        ["validate", "--case", "grpc-throttling", "--case", "layers", "--workers", "1"],
+    ],
+    ids=lambda arguments: " ".join(arguments[:2]),
+)
+def test_those_that_take_long_to_start_say_so_too(arguments, no_one_reads, tmp_path):
+    arguments = [tmp_path / "out" if argument == "DIR" else argument for argument in arguments]
+    assert in_process.written_to(no_one_reads, *arguments, cwd=ROOT) == (141, "")
 
 
 def test_what_goes_wrong_is_no_bad_input_where_no_one_receives_it(no_one_reads):
@@ -106,8 +117,15 @@ def test_no_output_at_all_is_no_broken_pipe():
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device that is always full is wanted")
-@pytest.mark.parametrize("arguments", [["validate", "--list"], ["run", STEADY, *SHORT], ["--help"]], ids=" ".join)
+@pytest.mark.parametrize("arguments", [["run", STEADY, *SHORT], ["--help"]], ids=" ".join)
 def test_a_disk_without_room_is_said_in_a_line(arguments):
     with open("/dev/full", "wb", buffering=0) as full:
         assert ended(MAIN, *arguments, stdout=full) == (2, "output: No space left on device\n")
         assert ended(MAIN, *arguments, stdout=full, stderr=full)[0] == 2
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device that is always full is wanted")
+def test_nor_is_there_for_the_list_of_cases():
+    listed = ["validate", "--list"]
+    assert in_process.written_to("/dev/full", *listed, cwd=ROOT) == (2, "output: No space left on device\n")
+    assert in_process.written_to("/dev/full", *listed, cwd=ROOT, stderr_too=True)[0] == 2

@@ -71,7 +71,20 @@ def test_it_prints_a_row_a_cell_and_where_the_rest_is(path, tmp_path):
             f"{swept.runs['sent_fraction'][2 * cell : 2 * cell + 2].mean():.5f}",
         ]
     assert lines[2].endswith("0 of 2")
+    assert " ".join(lines[2].split()).endswith("never in 2 of 2 0 of 2")  # of 50 one in five is lost
+    assert "of what may be never the median, with its 95% confidence interval from six runs on" in lines
     assert lines[-1] == f"written to {tmp_path / 'out'}; to see it: retrylab plot {tmp_path / 'out'}"
+
+
+def test_a_median_is_printed_with_its_interval_and_in_how_many_runs_it_is_never(path, tmp_path):
+    vary = ("--vary", "channels.email.retry.max_attempts=3", "--replicates", 8, "--metric", "delivery_time_s.p95")
+    done = sweep(path, *vary, *ALONE, "--out", tmp_path / "out", "--set", "channels.email.provider.failure_rate=33%")
+    swept = simulation.open_sweep(tmp_path / "out")
+    values = swept.values(0, "delivery_time_s.p95")
+    never = values.count(math.inf)
+    assert 0 < never < 4
+    row = " ".join(done.stdout.splitlines()[2].split())
+    assert re.fullmatch(rf"3 [\d.]+ s, [\d.]+ m?s to never \(never in {never} of 8\) \d of 8", row)
 
 
 def test_json_is_one_document_with_the_figures_asked_for(path, tmp_path):

@@ -1,6 +1,7 @@
 """`simulation.compare` and `retrylab compare`: settings on the same seeds."""
 
 import json
+import math
 import re
 import shlex
 from functools import partial
@@ -52,7 +53,9 @@ def test_each_run_is_that_of_the_run_command(scenario):
         for run, seed in enumerate([3, 4]):
             summary = simulation.run(scenario, seed=seed, sets=[f"{ATTEMPTS}={attempts}"]).summary
             assert compared.values["attempts"][number][run] == summary["attempts"]
-            assert compared.values["delivery_time_s.p99"][number][run] == summary["delivery_time_s"]["p99"]
+            of_all = summary["delivery_time_s"]
+            expected = math.inf if of_all["p99"] is None and of_all["never"] else of_all["p99"]
+            assert compared.values["delivery_time_s.p99"][number][run] == expected
     assert compared.seeds == [3, 4]
 
 
@@ -74,7 +77,7 @@ def test_the_table_has_means_and_paired_differences(scenario):
 
 def test_what_the_setting_leaves_alone_has_the_same_seeds(scenario):
     compared = simulation.compare(
-        scenario, {ATTEMPTS: "2,6"}, replicates=4, metrics=["accepted", "channels.push.delivery_time_s.max"]
+        scenario, {ATTEMPTS: "2,6"}, replicates=4, metrics=["accepted", "channels.push.sent_time_s.max"]
     )
     for metric in compared.values:
         assert compared.differences[metric][1].mean == 0
@@ -82,7 +85,7 @@ def test_what_the_setting_leaves_alone_has_the_same_seeds(scenario):
 
 
 def test_common_random_numbers_give_narrower_intervals_than_independent_ones(scenario):
-    metrics = ["sent", "attempts", "delivery_time_s.mean"]
+    metrics = ["sent", "attempts", "sent_time_s.mean"]
     compared = simulation.compare(scenario, {ATTEMPTS: "3,4"}, replicates=12, metrics=metrics)
     independent = simulation.compare(scenario, {ATTEMPTS: "3,4"}, replicates=12, seed=1000, metrics=metrics)
     for metric in metrics:
@@ -103,7 +106,7 @@ def test_the_result_is_the_same_for_any_number_of_workers(scenario):
 def test_a_figure_of_nothing_is_none_and_said_so(scenario, capsys):
     # With one attempt at most there is no retry, and so no delay of one.
     compared = simulation.compare(scenario, {ATTEMPTS: "3,1"}, replicates=2, metrics=["retry_delay_s.max"])
-    assert compared.means["retry_delay_s.max"] == [2.0, None]
+    assert [found.middle for found in compared.over_runs["retry_delay_s.max"]] == [2.0, None]
     assert compared.differences["retry_delay_s.max"] == [None, None]
     assert compared.document["metrics"]["retry_delay_s.max"][1] == {
         "mean": None, "values": [None, None], "difference": None,
@@ -111,6 +114,45 @@ def test_a_figure_of_nothing_is_none_and_said_so(scenario, capsys):
     assert pd.isna(compared.table["mean"][1])
     print_comparison(compared, None)
     assert ["max_attempts=1", "–"] in [line.split() for line in capsys.readouterr().out.splitlines()]
+
+
+def test_a_setting_that_is_never_is_said_to_be_and_is_above_all_others(scenario, capsys):
+    # Three attempts lose 3% of what goes out, five 0.2%: so p99 is never with three, and a time with five.
+    compared = simulation.compare(scenario, {ATTEMPTS: "5,3"}, replicates=7, metrics=["delivery_time_s.p99"])
+    (five, three) = compared.over_runs["delivery_time_s.p99"]
+    assert (five.never, three.never) == (0, 7)
+    assert (math.isnan(three.mean), three.median, three.low) == (True, math.inf, math.inf)
+    (_, apart) = compared.differences["delivery_time_s.p99"]
+    assert (apart.mean, apart.value, apart.more, apart.less, apart.excludes_0) == (None, math.inf, 7, 0, True)
+    assert compared.document["metrics"]["delivery_time_s.p99"][1] == {
+        "median": None, "never": 7, "values": [None] * 7,
+        "difference": {"pairs": 7, "mean": None, "median": None, "low": None, "high": None, "more": 7, "less": 0,
+                       "excludes_0": True},
+    }  # fmt: skip
+    json.dumps(compared.document, allow_nan=False)
+    row = compared.table.iloc[1]
+    assert (row["never"], row["median"], row["difference"]) == (7, math.inf, math.inf)
+    assert list(compared.runs["delivery_time_s.p99"][7:]) == [math.inf] * 7
+    print_comparison(compared, None)
+    lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    assert "max_attempts=3 never +never 7 more, 0 less * (never in 7 of 7)" in lines
+    assert lines[-1] == "where one of a pair is never: the median difference, and * by the sign test"
+
+
+def test_a_time_is_written_in_the_way_of_the_summary(scenario):
+    compared = simulation.compare(
+        scenario, {ATTEMPTS: "1,2"}, replicates=1, metrics=["delivered_within(60s)", "delivered_within(1m)"]
+    )
+    assert list(compared.values) == ["delivered_within(1m)"]
+
+
+def test_a_metric_of_a_part_of_the_run_is_compared(scenario):
+    sets = ["expect=[{from: 0s, to: 5s, that: [sent >= 0]}]"]
+    path = "windows(0s,5s).delivered_within(60s)"
+    compared = simulation.compare(scenario, {ATTEMPTS: "1,2"}, replicates=1, metrics=[path], sets=sets)
+    assert list(compared.values) == ["windows(0s,5s).delivered_within(1m)"]
+    with pytest.raises(ConfigurationError, match=r"wanted a metric of the summary, got windows\(0s,6s\).sent"):
+        simulation.compare(scenario, {ATTEMPTS: "1,2"}, replicates=1, metrics=["windows(0s,6s).sent"], sets=sets)
 
 
 def test_breakers_are_among_the_metrics_only_where_one_opens(scenario):

@@ -1,5 +1,6 @@
 """The confirmation as a whole: how often what it says is wrong, over all that it tries."""
 
+import math
 import random
 from dataclasses import replace
 from types import SimpleNamespace
@@ -100,6 +101,30 @@ def test_of_several_objectives_all_that_none_is_better_than_are_confirmed():
     search = searched(6, ("requests", "attempts"))
     confirmed = confirm(search, Coins(1, [0.0, 1.0, 0.2, 1.0, 1.0, 0.2], common=False))
     assert [trial.number for trial in confirmed] == [1, 3, 4]
+
+
+@pytest.mark.parametrize("expect", [True, False])
+def test_one_whose_objective_is_never_in_a_fresh_run_is_not_confirmed(expect):
+    search = searched(4, ("requests",))
+    if not expect:
+        goal = Goal(search.goal.objectives, (), STATED, confidence=0.95, replicates=30)
+        search.goal = goal
+        for trial in search.trials:
+            trial.goal = goal
+
+    class Never(Coins):
+        def toss(self, trial, place):
+            return True
+
+        def freshly(self, wanted):
+            super().freshly(wanted)
+            first = search.trials[1].fresh
+            if len(first) > 20:
+                first[20] = run(True, math.inf)
+
+    (found,) = confirm(search, Never(1, [1.0] * 4, common=False))
+    assert search.trials[1].decision is Decision.REJECTED
+    assert found is search.trials[2]
 
 
 def test_it_stops_after_ten():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from fractions import Fraction
 
@@ -118,9 +119,21 @@ def test_the_replicates_are_the_runs_with_the_seeds_that_follow(path):
 
 def test_a_figure_that_is_null_is_a_surprise(path):
     prediction = simulation.predict(path, ["delivery_time_s.p50"], confidence=0.5)
-    assert prediction.surprises({"delivery_time_s": {"p50": None}})[0].startswith(
-        "delivery_time_s.p50 is null, predicted "
+    for never, text in ((0, "null"), (3, "never")):
+        assert prediction.surprises({"delivery_time_s": {"p50": None, "never": never}})[0].startswith(
+            f"delivery_time_s.p50 is {text}, predicted "
+        )
+
+
+def test_where_never_is_predicted_all_times_are_below_it(path):
+    prediction = simulation.predict(
+        path, ["delivery_time_s.p99"], confidence=0.5, sets=["channels.email.retry.max_attempts=1"]
     )
+    assert set(prediction.values["delivery_time_s.p99"]) == {math.inf}
+    assert prediction.surprises({"delivery_time_s": {"p99": None, "never": 3}}) == []
+    assert prediction.surprises({"delivery_time_s": {"p99": 2.0, "never": 0}}) == [
+        "delivery_time_s.p99 is 2, predicted never to never"
+    ]
 
 
 def test_what_cannot_be_predicted_is_said(path):
@@ -154,7 +167,7 @@ async def test_all_that_goes_wrong_in_the_scenario_is_injected_round_a_provider(
 
 async def test_or_the_faults_alone_or_nothing(path, autojump_clock):
     calm = (await simulation.run_live(path, Takes(), inject="nothing")).summary
-    assert (calm["retry_amplification"], calm["delivery_time_s"]["max"]) == (1, 0)
+    assert (calm["retry_amplification"], calm["sent_time_s"]["max"]) == (1, 0)
     faults = await simulation.run_live(path, Takes())
     failed = faults.attempts[faults.attempts["outcome"] != "Sent"]
     assert len(failed) > 0

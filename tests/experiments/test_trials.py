@@ -1,5 +1,7 @@
 """Settings on trial: what they cost, which are best, and how far they are from the bounds."""
 
+import math
+
 import pytest
 from hypothesis import given, strategies as st
 
@@ -48,6 +50,20 @@ def test_one_without_the_figure_has_no_cost_and_is_never_best():
     assert ranked([own, lacking]) == [own]
     assert no_worse(own.costs, lacking.costs)
     assert not no_worse(lacking.costs, own.costs)
+
+
+def test_one_that_is_never_in_one_run_of_twenty_is_given_up_and_never_best():
+    figure, many = "delivery_time_s.p99", [{"delivery_time_s.p99": 1.0, "sent": 10.0}] * 19
+    for maximize in (False, True):
+        own, fast = on_trial(
+            goal(Objective(figure, maximize), replicates=20),
+            [{figure: 3.0, "sent": 10.0}] * 20,
+            [*many, {figure: math.inf, "sent": 10.0}],
+        )
+        assert (fast.given_up, fast.is_never, fast.costs) == (True, True, None)
+        assert best([own, fast]) == ranked([own, fast]) == [own]
+        assert nearest([own, fast]) is own
+        assert 0 == own.shortfall < fast.shortfall
 
 
 def test_of_equal_costs_the_one_with_more_to_spare_is_best_and_then_the_first():
@@ -103,6 +119,8 @@ def test_it_is_rejected_once_it_has_failed_too_often_and_the_nearest_is_the_one_
         ("sent <= 10", 8.0, 2.0), ("sent < 10", 12.0, -2.0), ("sent >= 10", 8.0, -2.0), ("sent > 10", 12.0, 2.0),
         ("sent == 10", 12.0, -2.0), ("sent == 10", 10.0, 0.0), ("sent != 10", 8.0, 2.0),
         ("sent <= 10", None, float("-inf")), ("sent >= 10", None, float("-inf")),
+        ("sent <= 10", math.inf, float("-inf")), ("sent >= 10", math.inf, float("-inf")),
+        ("sent != 10", math.inf, float("-inf")),
     ],
 )  # fmt: skip
 def test_the_distance_to_a_bound_is_on_the_side_where_it_holds(text, value, expected):
@@ -122,3 +140,17 @@ def test_margins_have_the_worst_run_and_what_the_stated_share_of_runs_keeps():
     assert (sent.worst, sent.spare_at_worst, sent.relative(-1.0), sent.held) == (4.0, -1.0, -0.2, 19)
     assert (sent.usual, sent.spare) == (26.0, 21.0)
     assert (dead.worst, dead.spare_at_worst, dead.relative(-1.0), dead.usual, dead.spare) == (1.0, -1.0, None, 0.0, 0.0)
+
+
+@pytest.mark.parametrize("bound", ["<= 60s", ">= 1s", "!= 5s"])
+def test_no_bound_holds_in_a_run_in_which_the_metric_is_never(bound):
+    wanted = goal(Objective("requests"), expect=(f"delivery_time_s.p99 {bound}",), probability=0.95)
+    runs = [RunMetrics({"delivery_time_s.p99": 20.0}, "")] * 19 + [RunMetrics({"delivery_time_s.p99": math.inf}, "")]
+    (times,) = margins(wanted, runs)
+    assert [wanted.holds(run) for run in runs] == [True] * 19 + [False]
+    assert (times.held, times.never, times.worst, times.spare_at_worst) == (19, 1, math.inf, -math.inf)
+    assert times.usual == 20.0
+    assert times.document["worst"] is None
+    assert times.document["spare_at_worst"] is None
+    assert wanted.shortfall(runs[-1]) == 1.0
+    assert wanted.spare(runs[-1]) == -1.0

@@ -36,7 +36,7 @@ def ends(station: Station[int], jobs: Jobs) -> dict[int, int]:
 
 def fifo_ends(steps: list[tuple[int, int]], jobs: Jobs) -> dict[int, int]:
     queue = ServiceQueue(steps)
-    return {number: queue.join(at, work) + work for number, (at, work, _) in enumerate(jobs)}
+    return {number: queue.join(at, work)[1] for number, (at, work, _) in enumerate(jobs)}
 
 
 # Small numbers, so that much falls on the same instant.

@@ -91,7 +91,8 @@ def copy_of_the_product() -> Iterator[Path]:
     """Give a folder with a copy of the packages."""
     with tempfile.TemporaryDirectory() as folder:
         for package in PACKAGES:
-            shutil.copytree(ROOT / package, Path(folder) / package, ignore=shutil.ignore_patterns("__pycache__"))
+            # What is compiled comes along, but for files that another process is just writing.
+            shutil.copytree(ROOT / package, Path(folder) / package, ignore=shutil.ignore_patterns("*.pyc.*"))
         yield Path(folder)
 
 

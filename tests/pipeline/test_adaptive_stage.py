@@ -49,11 +49,11 @@ def is_throttled(entry: Logged) -> bool:
 )
 def test_an_adaptive_rate_finds_what_a_throttling_provider_takes_and_its_breaker_never_opens(settings):
     channel = {"retry": PATIENT, "adaptive_rate": settings}
-    world = on_both_clocks(scenario_of(channel, 20, 200, {"rate": "10/s"}, latency=0.05), until=200)
+    world = on_both_clocks(scenario_of(channel, 20, 130, {"rate": "10/s"}, latency=0.05), until=130)
     late = after(world, 50)
-    accepted = sum(not is_throttled(entry) for entry in late) / 150
+    accepted = sum(not is_throttled(entry) for entry in late) / 80
     assert accepted == pytest.approx(10, rel=0.05)
-    assert len(late) / 150 <= 11
+    assert len(late) / 80 <= 11
     assert world.events(BreakerTransitioned) == []
 
 

@@ -135,6 +135,32 @@ def test_what_cannot_fit_before_its_expiry_is_dead_lettered(expires_after):
         assert world.provider.ids == ["a", "b", "n", "z"]
 
 
+@pytest.mark.parametrize("gate", ["rate_limit", "quota"])
+def test_a_first_attempt_that_cannot_start_before_its_expiry_is_no_matter_of_retry_time(gate):
+    def scenario(world: World) -> None:
+        world.open(email={gate: {"rate": "1/10s"}, "retry": {"max_elapsed": 3600}})
+        world.send(email("a"), email("n", expires_after=5.0))
+
+    world = on_both_clocks(scenario)
+    assert (world.reasons, world.letters[0].attempts) == (["expired"], 0)
+
+
+@pytest.mark.parametrize(("expires_after", "max_elapsed", "reason"), [
+    (40.0, 25.0, "retry time is up"),
+    (25.0, 40.0, "expired"),
+])  # fmt: skip
+def test_a_retry_that_no_longer_fits_is_given_up_by_the_bound_that_comes_first(expires_after, max_elapsed, reason):
+    """The retry is due at 1 s, and the quota has room for it at 60 s: after both bounds."""
+
+    def scenario(world: World) -> None:
+        retry = {"max_attempts": 3, "initial_delay": 1, "max_elapsed": max_elapsed}
+        world.open(Scripted([Transient(reason="busy")]), email={"quota": {"rate": "1/60s"}, "retry": retry})
+        world.send(email("n", expires_after=expires_after))
+
+    world = on_both_clocks(scenario)
+    assert (world.reasons, world.letters[0].attempts) == ([reason], 1)
+
+
 def test_an_idle_user_is_forgotten():
     sizes = []
 

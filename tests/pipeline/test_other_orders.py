@@ -2,6 +2,7 @@
 
 from random import Random
 
+import pytest
 import worlds
 from hypothesis import given, settings, strategies as st
 from test_random_runs import (
@@ -33,18 +34,31 @@ def run_under(schedule, scenario, seed):
     return world
 
 
-@given(setups, st.lists(st.tuples(instants, steps), max_size=40), st.one_of(walks, strict))
-@settings(max_examples=200)
-def test_the_invariants_hold_in_any_order(setup, program, make):
+in_any_order = given(setups, st.lists(st.tuples(instants, steps), max_size=40), st.one_of(walks, strict))
+in_any_order_with_crashes = given(
+    setups, st.lists(st.tuples(instants, st.one_of(steps, steps, crashes)), max_size=40), st.one_of(walks, strict)
+)
+
+
+def check(setup, program, make):
     world = run_under(make(), scenario_of(setup, program), setup.seed)
     check_safety(world, crashed=False)
     check_the_end(world)
 
 
-@given(setups, st.lists(st.tuples(instants, st.one_of(steps, steps, crashes)), max_size=40), st.one_of(walks, strict))
-@settings(max_examples=200)
-def test_the_invariants_hold_in_any_order_with_crashes(setup, program, make):
+def check_with_crashes(setup, program, make):
     program = at_most_five_crashes_an_actor(program)
     world = run_under(make(), scenario_of(setup, program), setup.seed)
     check_safety(world, crashed=True)
     check_the_end(world)
+
+
+test_the_invariants_hold_in_any_order = settings(max_examples=60)(in_any_order(check))
+test_the_invariants_hold_in_any_order_with_crashes = settings(max_examples=60)(
+    in_any_order_with_crashes(check_with_crashes)
+)
+
+test_in_many_orders = pytest.mark.slow(settings(max_examples=600)(in_any_order(check)))
+test_in_many_orders_with_crashes = pytest.mark.slow(
+    settings(max_examples=600)(in_any_order_with_crashes(check_with_crashes))
+)

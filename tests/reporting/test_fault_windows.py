@@ -60,6 +60,10 @@ def test_a_fault_holds_in_its_window_as_far_as_the_run_goes(fault, expected):
         ({"latency": {"constant": 3}}, "other latency"),
         ({"flap": {"up": 40, "down": 20}}, "flaps, 40 s up, 20 s down"),
         ({"capacity": 1200}, "capacity 1,200"),
+        ({"speed": 0.2}, "works at 0.2 of its speed"),
+        ({"speed": 0}, "frozen"),
+        ({"failure_rate": {"from": 0, "to": 0.6, "over": 600}}, "0% to 60% over 10 min fail"),
+        ({"latency_factor": {"from": 1, "to": 2.5, "over": 30}}, "latency ×1 to 2.5 over 30 s"),
         (
             {"burst": {"mean_good": 300, "mean_bad": 20, "failure_rate": 0.9}},
             "90% fail in bursts, 5 min good, 20 s bad",

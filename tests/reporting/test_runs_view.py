@@ -1,6 +1,7 @@
 """What is seen of many runs."""
 
 import io
+import math
 import re
 
 import pytest
@@ -12,7 +13,7 @@ from simulation.results.progress import FinishedCell
 from simulation.scenario.metrics import MetricKind
 from simulation.scenario.variations import short_names
 
-FIGURES = {"sent_fraction": MetricKind.SHARE, "delivery_time_s.p99": MetricKind.SECONDS, "dlq.peak": MetricKind.COUNT}
+FIGURES = {"sent_fraction": MetricKind.SHARE, "delivery_time_s.p99": MetricKind.QUANTILE, "dlq.peak": MetricKind.COUNT}
 
 
 class Watched:
@@ -104,6 +105,17 @@ def test_the_chosen_figure_decides_and_must_be_one_of_those_shown():
     assert watched.row("best").split()[1] == "b"
     with pytest.raises(ValueError, match=r"wanted one of the metrics sent_fraction, .*, got 'attempts'"):
         RunsView(figures=FIGURES, chosen="attempts")
+
+
+def test_one_that_is_never_in_a_run_is_above_all_that_are_never_in_none():
+    figures = {"delivery_time_s.p99": MetricKind.QUANTILE, "delivery_time_s.never": MetricKind.COUNT}
+    watched = Watched(figures=figures, better="less")
+    for label, p99, never in (("some", 2.0, 3), ("none", 90.0, 0), ("all", math.inf, 20), ("most", math.inf, 12)):
+        cell = FinishedCell(label, {"delivery_time_s.p99": p99}, {"delivery_time_s.p99": never} if never else {})
+        watched.update(1, 1, 5, cell)
+    assert watched.row("best").split() == ["best", "none", "90", "s", "–"]
+    assert watched.row("worst").split()[:5] == ["worst", "all", "never", "(20", "never)"]
+    assert "some 2 s (3 never)" in " ".join(watched.text().split())
 
 
 def test_the_latest_cells_come_first_and_older_ones_make_room():

@@ -227,3 +227,65 @@ def test_values_are_written_as_they_were_given(tmp_path):
     drawn = plots.pareto(swept)
     assert [text.get_text() for text in drawn.texts] == ["1–4"]
     assert drawn.get_legend().get_texts()[1].get_text() == "1 timeout=100ms, max_attempts=1"
+
+
+def with_never():
+    """Return the cells with a median of p99: never with 1 attempt, and in 2 of 9 runs with 2 and no jitter."""
+    frame = cells().assign(median=np.nan, never=0)
+    of_p99 = frame["figure"] == P99
+    frame.loc[of_p99, "median"] = frame.loc[of_p99, "mean"]
+    frame.loc[of_p99, "mean"] = np.nan
+    one = of_p99 & (frame[ATTEMPTS] == 1)
+    frame.loc[one, ["median", "low", "high"]] = np.inf
+    frame.loc[one, "never"] = 9
+    two = of_p99 & (frame[ATTEMPTS] == 2) & (frame[JITTER] == "none")
+    frame.loc[two, "high"] = np.inf
+    frame.loc[two, "never"] = 2
+    return frame
+
+
+def test_what_is_never_stands_above_all_lines_and_its_intervals_reach_it():
+    ax = plots.sweep_lines(with_never(), P99)
+    drawn = series(ax)
+    level = drawn["jitter=full, timeout=10"][0][1]
+    assert all(points[0][1] == level for points in drawn.values())
+    assert level > max(point[1] for points in drawn.values() for point in points[1:])
+    assert level > np.nanmax([point[3] for name in drawn if "full" in name for point in drawn[name][1:]])
+    for timeout in (10, 60):
+        assert drawn[f"jitter=none, timeout={timeout}"][1][3] == level
+    assert [text.get_text() for text in ax.texts] == ["never", *["never in 2 of 9"] * 2]
+    known = of(P99, **{JITTER: "full", TIMEOUT: 60})["mean"].to_numpy()[1:]
+    np.testing.assert_allclose([point[1] for point in drawn["jitter=full, timeout=60"][1:]], known)
+    # Averaged over settings one of which is never it is never.
+    averaged = series(plots.sweep_lines(with_never(), P99, x=JITTER, by=TIMEOUT))
+    assert len({point[1] for points in averaged.values() for point in points}) == 1
+
+
+def test_a_heat_map_fills_what_is_never_and_frames_what_is_in_some_runs():
+    ax = plots.sweep_heatmap(with_never(), P99, x=ATTEMPTS, y=JITTER)
+    (mesh,) = (one for one in ax.collections if type(one).__name__ == "QuadMesh")
+    assert np.ma.getmaskarray(mesh.get_array()).tolist() == [[True, False, False, False, False]] * 2
+    assert np.isfinite([mesh.norm.vmin, mesh.norm.vmax]).all()
+    frames = {(round(one.get_x()), round(one.get_y())): one.get_facecolor()[3] for one in ax.patches}
+    assert frames == {(0, 0): 1, (0, 1): 1, (1, 0): 0}
+    texts = [text.get_text() for text in ax.texts]
+    assert (texts[0], texts[5]) == ("never", "never")
+    assert texts.count("never") == 2
+    assert ax.get_xlabel().endswith("(orange: never; framed: never in some runs)")
+    points = scattered().assign(median=np.nan, never=[1, 0] * 10)
+    points.loc[0, "mean"] = np.inf
+    never, known = plots.sweep_heatmap(points, "sent_fraction").collections
+    assert (len(never.get_offsets()), len(known.get_offsets())) == (1, 19)
+
+
+def test_what_is_never_in_a_run_is_not_on_the_front():
+    ax = plots.pareto(with_never(), cost=P99)
+    drawn = series(ax)
+    sent = of("sent_fraction", **{JITTER: "none"}).set_index(ATTEMPTS)["mean"]
+    assert {point[1] for point in drawn["never in some runs"]} == {sent[2.0].iloc[0]}
+    assert not {sent[1.0].iloc[0], sent[2.0].iloc[0]} & {point[1] for point in drawn["Pareto front"]}
+    assert ax.get_legend().get_texts()[-1].get_text() == "not drawn, as they are never: 4"
+    # Never is no gain either, and where it is with all settings there is no front.
+    assert np.isfinite([point[:2] for point in series(plots.pareto(with_never(), gain=P99))["Pareto front"]]).all()
+    every = with_never().assign(never=1)
+    assert [text.get_text() for text in plots.pareto(every, cost=P99).texts] == ["each setting is never in some run"]

@@ -90,7 +90,10 @@ def test_a_redrive_does_not_wake_a_client():
 
     def on(world: World) -> None:
         world.open(Scripted([Permanent(reason="no")]), webhook={})
-        clients = world.system.spawn(Clients, 0, scenario, scenario.workload[0], world.pipeline.handler.tell)
+        send = world.pipeline.handler.tell
+        clients = world.system.spawn(
+            Clients, 0, scenario, scenario.workload[0], send, lambda message, _: send(message), lambda _: None
+        )
         world.pipeline.bus.subscribe(*ENDS)(clients.tell)
         world.ask(world.pipeline.dead_letter_queue, RedriveDeadLetter(notification_id="webhook-0-0"), at=6)
 

@@ -166,7 +166,7 @@ def test_traces_are_compared_without_running_anything(small, tmp_path):
 
 def test_a_run_that_breaks_off_is_recorded_up_to_there_and_breaks_off_again(small, tmp_path, monkeypatch):
     with monkeypatch.context() as sabotage:
-        sabotage.delitem(recorder.CHANGE_OF_IN_FLIGHT, NotificationSent)  # so that conservation seems broken
+        sabotage.delitem(recorder.CHANGES_OF_PENDING, NotificationSent)  # so that conservation seems broken
         sabotage.setattr(recorder, "CHUNK", 1)  # so that it is found at once
         with pytest.raises(InvariantBreach, match="are in flight"):
             simulation.record(small, tmp_path / "trace")
@@ -187,7 +187,7 @@ def test_a_run_that_breaks_off_is_recorded_up_to_there_and_breaks_off_again(smal
 
 def test_what_is_lost_in_a_short_run_is_found_at_its_end(small, tmp_path, monkeypatch):
     whole = simulation.run(small)
-    monkeypatch.delitem(recorder.CHANGE_OF_IN_FLIGHT, NotificationSent)
+    monkeypatch.delitem(recorder.CHANGES_OF_PENDING, NotificationSent)
     with pytest.raises(InvariantBreach, match=rf"is {whole.summary['sent']} by the history, but 0 are in flight"):
         simulation.record(small, tmp_path / "trace")
     assert Trace(tmp_path / "trace").ending.events == len(whole.history)

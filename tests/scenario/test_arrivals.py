@@ -49,6 +49,12 @@ def in_order_and_range(times: list[int], duration_ns: int) -> bool:
 # ── invariants ──────────────────────────────────────────────────────────────────────────────────────────────────
 
 
+stage = st.one_of(
+    st.builds(
+        lambda rate, over: {"to": Rate(rate, 1), "over": over}, st.just(0.0) | rates, st.just(0.0) | st.floats(0, 9)
+    ),
+    st.builds(lambda seconds: {"hold": seconds}, st.floats(1e-9, 9)),
+)
 processes = st.one_of(
     st.builds(lambda rate: {"constant": Rate(rate, 1)}, rates),
     st.builds(lambda rate: {"poisson": Rate(rate, 1)}, rates),
@@ -61,6 +67,12 @@ processes = st.one_of(
         st.floats(0, 86400),
     ),
     st.builds(lambda times: {"times": sorted(times)}, st.lists(st.floats(0, 40), min_size=1)),
+    st.builds(
+        lambda mean, factors: {"weekly": {"mean": Rate(mean, 1), "factors": factors}},
+        st.floats(1e-3, 100),
+        st.lists(st.sampled_from([0.0, 0.5, 2.0]), min_size=24, max_size=24).map(lambda day: [*day * 6, *[1.0] * 24]),
+    ),
+    st.builds(lambda stages: {"stages": stages}, st.lists(stage, min_size=1, max_size=5)),
 )
 
 
@@ -198,7 +210,7 @@ def test_diurnal_arrivals_have_their_mean_and_peak(peak: float, start_hour: int)
     arrivals = Arrivals.model_validate(
         {"diurnal": {"mean": Rate(mean, 1), "peak": Rate(peak, 1), "peak_at": peak_hour * 3600}}
     )
-    times = arrival_times_ns(arrivals, Random(4), days * DAY_NS, time_of_day_ns=start_hour * HOUR_NS)
+    times = arrival_times_ns(arrivals, Random(4), days * DAY_NS, time_of_week_ns=start_hour * HOUR_NS)
     by_hour = [0] * 24
     for at_ns in times:
         by_hour[(at_ns // HOUR_NS + start_hour) % 24] += 1

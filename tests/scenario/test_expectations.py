@@ -135,6 +135,10 @@ def test_no_bound_holds_on_what_is_never(op: str) -> None:
     assert expectation.evaluate(summary) == (None, False)
     assert expectation.is_never(summary)
     assert not expectation.is_never({"delivery_time_s": {"p99": None, "never": 0}})
+    cleared = Expectation.parse(f"faults.0.backlog_cleared_s {op} 5")
+    assert cleared.is_never({"faults": {"0": {"backlog_cleared_s": None}}})
+    assert not cleared.is_never({"faults": {"0": {"backlog_cleared_s": 4.0}}})
+    assert not cleared.is_never({"faults": {}})
 
 
 # ── in a share of runs ──────────────────────────────────────────────────────────────────────────────────────────────

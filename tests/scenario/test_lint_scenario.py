@@ -535,6 +535,17 @@ PROCESSES = [
     {"ramp": {"from": "20/s", "to": "1/s"}},
     {"diurnal": {"mean": "5/s", "peak": "9/s", "peak_at": "1h"}},
     {"diurnal": {"mean": "1/s", "peak": "9/s", "peak_at": "0s"}},
+    {"weekly": {"mean": "5/s", "factors": [hour % 7 for hour in range(168)]}},
+    {
+        "stages": [
+            {"to": "20/s", "over": "30s"},
+            {"hold": "20s"},
+            {"to": "0/s", "over": "0s"},
+            {"hold": "30s"},
+            {"to": "9/s", "over": "90s"},
+            {"to": "2/s", "over": "60s"},
+        ]
+    },
     {"trace": TRACE},
     {"times": [second / 4 for second in range(200, 400) for _ in range(second % 3)]},
 ]
@@ -545,11 +556,11 @@ PROCESSES = [
 def test_as_many_are_expected_as_arrive(process, time_of_day):
     arrivals = Arrivals.model_validate(process)
     for duration in (95.0, 600.0):
-        times = list(arrival_times_ns(arrivals, random.Random(4), ns(duration), time_of_day_ns=ns(time_of_day)))
-        expected = expected_arrivals(arrivals, duration, time_of_day=time_of_day)
+        times = list(arrival_times_ns(arrivals, random.Random(4), ns(duration), time_of_week_ns=ns(time_of_day)))
+        expected = expected_arrivals(arrivals, duration, time_of_week=time_of_day)
         assert abs(len(times) - expected) <= 4 * max(1.0, expected) ** 0.5
         for until in (0.0, 0.4 * duration, duration):
-            so_far = expected_arrivals(arrivals, duration, time_of_day=time_of_day, until=until)
+            so_far = expected_arrivals(arrivals, duration, time_of_week=time_of_day, until=until)
             assert abs(sum(at_ns < ns(until) for at_ns in times) - so_far) <= 4 * max(1.0, so_far) ** 0.5
 
 
@@ -557,7 +568,7 @@ def test_as_many_are_expected_as_arrive(process, time_of_day):
 @given(width=st.floats(0.5, 200), start=st.floats(0, 400))
 def test_no_stretch_is_busier_than_the_busiest(process, width, start):
     arrivals = Arrivals.model_validate(process)
-    times = arrival_times_ns(arrivals, random.Random(4), ns(600), time_of_day_ns=0)
+    times = arrival_times_ns(arrivals, random.Random(4), ns(600), time_of_week_ns=0)
     within = sum(ns(start) < at_ns <= ns(start + width) for at_ns in times)
     most = most_arrivals(arrivals, width)
     assert within <= most + 5 * most**0.5 + 1
@@ -566,7 +577,7 @@ def test_no_stretch_is_busier_than_the_busiest(process, width, start):
 def test_a_whole_day_has_its_mean():
     arrivals = Arrivals.model_validate({"diurnal": {"mean": "1/s", "peak": "9/s", "peak_at": "5h"}})
     assert expected_arrivals(arrivals, 86_400.0) == pytest.approx(86_400)
-    halves = expected_arrivals(arrivals, 43_200.0) + expected_arrivals(arrivals, 43_200.0, time_of_day=43_200.0)
+    halves = expected_arrivals(arrivals, 43_200.0) + expected_arrivals(arrivals, 43_200.0, time_of_week=43_200.0)
     assert halves == pytest.approx(86_400, rel=1e-4)
 
 

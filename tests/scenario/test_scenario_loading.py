@@ -68,7 +68,7 @@ def test_every_key_of_the_release() -> None:
     every = scenario.load(DATA / "everything.yaml")
     assert every.seed == 17
     assert every.start == datetime(2026, 3, 28, 17, tzinfo=UTC)
-    assert every.time_of_day_ns == 17 * 3600 * 10**9
+    assert every.time_of_week_ns == (5 * 24 + 17) * 3600 * 10**9
     assert every.channels.sms == every.channels.email
     assert every.channels.email.retry.max_attempts == 5, "the schedule's length and one"
     assert every.channels.push.provider.latency.constant == 0.08

@@ -10,20 +10,22 @@ import pytest
 from shipped import SCENARIOS, result_of
 
 import simulation
+from simulation.scenario import load
 
-DIGESTS = """
+SUMMARIES = """
 import json, sys
 import simulation
-print(json.dumps({path: simulation.run(path).summary["digest"] for path in sys.argv[1:]}))
+print(json.dumps({path: simulation.run(path, sets=["record=aggregates"]).summary for path in sys.argv[1:]}))
 """
 
 each_scenario = pytest.mark.parametrize("path", SCENARIOS, ids=lambda path: path.stem)
 
 
 @cache
-def digests_in_a_process():
+def figures_alone_in_a_process():
+    """The summaries of runs that keep figures only; the digest is of the whole history all the same."""
     environment = {**os.environ, "PYTHONHASHSEED": "1"}
-    command = [sys.executable, "-c", DIGESTS, *map(str, SCENARIOS)]
+    command = [sys.executable, "-c", SUMMARIES, *map(str, SCENARIOS)]
     return json.loads(subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout)
 
 
@@ -34,12 +36,15 @@ def test_there_are_scenarios_to_test():
 @pytest.mark.integration
 @each_scenario
 def test_a_process_with_another_hash_seed_has_equal_digests(path):
-    assert digests_in_a_process()[str(path)] == result_of(path).summary["digest"]
+    assert figures_alone_in_a_process()[str(path)]["digest"] == result_of(path).summary["digest"]
 
 
 @each_scenario
-def test_trio_under_mock_clock_has_the_history_of_the_simulated_run(path):
-    simulated, live = result_of(path), simulation.run(path, runtime="trio")
+@pytest.mark.parametrize("share", [0.5, pytest.param(1, marks=pytest.mark.slow)])
+def test_trio_under_mock_clock_has_the_history_of_the_simulated_run(path, share):
+    """Over half of its time, where most faults have come and gone; with `-m slow` over all of it."""
+    shorter = [f"duration={int(load(path).duration * share)}s"]
+    simulated, live = (simulation.run(path, runtime=runtime, sets=shorter) for runtime in ("simpy", "trio"))
     for one, other in zip(simulated.history, live.history, strict=False):
         assert one == other
     assert live.summary == {**simulated.summary, "runtime": "trio"}
@@ -52,9 +57,10 @@ def test_what_is_accepted_is_accounted_for(path):
         assert figures["accepted"] == ended + figures["in_flight"] > 0
 
 
+@pytest.mark.integration
 @each_scenario
 def test_figures_alone_have_the_same_digest_and_counts(path):
-    figures_only = simulation.run(path, sets=["record=aggregates"]).summary
+    figures_only = figures_alone_in_a_process()[str(path)]
     full = result_of(path).summary
     assert figures_only["digest"] == full["digest"]
     for key, value in full.items():

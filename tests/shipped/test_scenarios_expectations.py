@@ -10,7 +10,7 @@ from simulation.scenario import json_schema, load
 
 SCENARIOS = {path.stem: path for path in PATHS}
 SCHEMA = SCENARIOS["steady-state"].with_name("scenario.schema.json")
-OTHER_SEEDS = (101, 102, 103)
+OTHER_SEEDS = (101, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (102, 103)))
 
 WITHOUT = {
     "adaptive-rate-on-429": [

@@ -3,13 +3,16 @@
 STORE is the file of a store, or a database of PostgreSQL's, ``postgresql://…``, for a node among others. It sends
 notifications numbered from FIRST on and says on its standard output what happens, a line each: ``accepted 7`` as their
 sender gets its answer, ``taken 7`` as the receiver gets one, ``sent 7`` as that is durable. When it has come through
-NOTIFICATIONS of them and nothing is in flight, it ends; as a node, when its standard input is closed.
+NOTIFICATIONS of them and nothing is in flight, it ends; as a node, when its standard input is closed. A node
+has nothing to hurry for once it has accepted `AT_FULL_SPEED`: it then goes on slowly, for the other may wait for a
+lease.
 """
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from math import inf
 
 import trio
 from service_parts import opened_store, say
@@ -20,6 +23,10 @@ from actors.messages import NotificationChannel, NotificationSent
 from actors.outcomes import Outcome, Permanent, Sent, Transient
 
 CLIENTS = 40
+
+AT_FULL_SPEED = 1000
+PAUSE_S = 0.2
+"""Of each client of a node, after that."""
 
 LEASE = 15.0
 """Seconds until others take over what a node had that is killed; a busy disk may make the others wait for some."""
@@ -49,9 +56,11 @@ class Receiver(Provider):
         return Foreseen(2_000_000, outcome)
 
 
-async def publish(notifier: Notifier, numbers: Iterator[int]) -> None:
-    """Send one notification after the other."""
+async def publish(notifier: Notifier, numbers: Iterator[int], hurried_to: float = inf) -> None:
+    """Send one notification after the other, slowly from a number on."""
     for number in numbers:
+        if number >= hurried_to:
+            await trio.sleep(PAUSE_S)
         command = SendNotification(
             notification_id=str(number), channel=NotificationChannel.PUSH, recipient=f"device-{number}", message="Hello"
         )
@@ -68,9 +77,10 @@ async def main(path: str, first: int, notifications: int) -> None:
     ):
         notifier.bus.subscribe(NotificationSent)(lambda event: say("sent", event.notification_id))
         numbers = iter(range(first, first + notifications))
+        hurried_to = first + AT_FULL_SPEED if is_node else inf
         async with trio.open_nursery() as clients:
             for _ in range(CLIENTS):
-                clients.start_soon(publish, notifier, numbers)
+                clients.start_soon(publish, notifier, numbers, hurried_to)
             if is_node:
                 await trio.to_thread.run_sync(sys.stdin.read, abandon_on_cancel=True)
                 clients.cancel_scope.cancel()

@@ -22,8 +22,32 @@ def retrylab(*arguments, cwd, minute_s=math.inf):
     A minute has so many seconds by which a line says how far it is: none, unless a test is about these lines, since a
     loaded machine takes longer.
     """
-    command = ["retrylab", *map(str, arguments)]
     out, err = io.StringIO(), io.StringIO()
+    done = _done(arguments, out, err, cwd, minute_s)
+    done.stdout, done.stderr = out.getvalue(), err.getvalue()
+    return done
+
+
+def encoded(*arguments, cwd, encoding):
+    """Return what `subprocess.run` would, with output in this encoding captured as bytes."""
+    out, err = (io.TextIOWrapper(io.BytesIO(), encoding, errors) for errors in ("strict", "backslashreplace"))
+    done = _done(arguments, out, err, cwd)
+    done.stdout, done.stderr = out.buffer.getvalue(), err.buffer.getvalue()
+    return done
+
+
+def written_to(path_or_descriptor, *arguments, cwd, stderr_too=False):
+    """Return how the command ends, and what it says on standard error, when its output goes there."""
+    out = open(path_or_descriptor, "w", encoding="utf-8", closefd=not isinstance(path_or_descriptor, int))  # noqa: SIM115 - it may not close
+    err = io.StringIO()
+    code = _done(arguments, out, out if stderr_too else err, cwd).returncode
+    with contextlib.suppress(OSError):  # it has gone, or there is no room
+        out.close()
+    return code, err.getvalue()
+
+
+def _done(arguments, out, err, cwd, minute_s=math.inf):
+    command = ["retrylab", *map(str, arguments)]
     captured = contextlib.redirect_stdout(out), contextlib.redirect_stderr(err)
     patched = mock.patch.object(sys, "argv", command), mock.patch.object(minutes, "MINUTE_S", minute_s)
     with contextlib.chdir(cwd), captured[0], captured[1], patched[0], patched[1]:
@@ -31,7 +55,8 @@ def retrylab(*arguments, cwd, minute_s=math.inf):
             main()
         except SystemExit as end:
             code = end.code
-    return subprocess.CompletedProcess(command, int(code or 0), out.getvalue(), err.getvalue())
+        sys.stdout.flush()  # as Python does at exit: by then it has to go well
+    return subprocess.CompletedProcess(command, int(code or 0))
 
 
 def without_minutes(stderr):

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from markupsafe import Markup
 
 from actors.formatting import plain_number
-from actors.settings.faults import FaultConfig
+from actors.settings.faults import Change, FaultConfig
 
 _UNITS = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 
@@ -76,7 +76,10 @@ def fault(config: FaultConfig) -> str:
     for key in sorted(config.injects):
         value = getattr(config, key)
         name = key.replace("_", " ")
-        if key.endswith("_rate"):
+        if isinstance(value, Change):
+            say = percent if key.endswith("_rate") else plain_number
+            name += f" from {say(value.from_)} to {say(value.to)} over {duration(value.over)}"
+        elif key.endswith("_rate"):
             name += f" {percent(value)}"
         elif isinstance(value, (int, float)) and not isinstance(value, bool):
             name += f" {plain_number(value, 6)}"

@@ -2,20 +2,21 @@
 
 A run is known by what decides about it (:mod:`simulation.running.cache_key`) and its seed. So a sweep that was cut off
 goes on where it was, and one with more values or more replicates does only what is new. A process killed in the
-middle of a line loses that line.
+middle of a line loses that line. Null stands in a line for what is never, as it does in a summary.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
+import math
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TextIO
 
 from actors.errors import ConfigurationError
 from simulation.running.cache_key import scenario_hash
-from simulation.running.executors import Executor, RunMetrics, Task
+from simulation.running.executors import Executor, RunMetrics, Task, with_never
 
 NAME = "runs.jsonl"
 
@@ -55,7 +56,8 @@ class Journal:
     def add(self, scenario: str, seed: int, run: RunMetrics) -> None:
         """Keep a run: in the file when this returns, so that it survives the end of this process."""
         self._runs[scenario, seed] = run
-        line = {"scenario": scenario, "seed": seed, "digest": run.digest, "figures": dict(run.figures)}
+        figures = {path: None if value == math.inf else value for path, value in run.figures.items()}
+        line = {"scenario": scenario, "seed": seed, "digest": run.digest, "figures": figures}
         self._file.write(json.dumps(line, allow_nan=False) + "\n")
         self._file.flush()
 
@@ -105,8 +107,8 @@ def _runs_in(text: str) -> Iterator[tuple[tuple[str, int], RunMetrics]]:
     for line in text.splitlines():
         try:
             entry = json.loads(line)
-            yield (entry["scenario"], entry["seed"]), RunMetrics(entry["figures"], entry["digest"])
-        except (ValueError, TypeError, KeyError):
+            yield (entry["scenario"], entry["seed"]), RunMetrics(with_never(entry["figures"]), entry["digest"])
+        except (ValueError, TypeError, KeyError, AttributeError):
             continue  # cut off
 
 

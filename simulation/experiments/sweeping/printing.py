@@ -1,4 +1,5 @@
-"""How a sweep is printed in a terminal: a row a cell, with the means of some metrics and their intervals."""
+"""How a sweep is printed in a terminal: a row a cell, with the means or medians of some metrics and their
+intervals."""
 
 from __future__ import annotations
 
@@ -11,9 +12,10 @@ from rich.markup import escape
 from rich.table import Table
 
 from actors.formatting import counted
+from simulation.experiments.paired import OverRuns
 from simulation.experiments.sweeping.result import HOLDS, SweepResult
 from simulation.reporting.console import stdout
-from simulation.results.formatting import NOTHING, metric_text, seeds_text
+from simulation.results.formatting import NOTHING, metric_text, never_text, seeds_text
 from simulation.scenario.metrics import MetricKind
 from simulation.scenario.variations import short_names
 
@@ -39,6 +41,11 @@ def print_sweep(sweep: SweepResult, metrics: Mapping[str, MetricKind], plot_comm
         console.print(f"[dim]and {cells - CELLS_SHOWN:,} more cells, in cells.parquet[/dim]", highlight=False)
     if len(seeds) > 1:
         console.print("[dim]± 95% confidence, Student's t[/dim]", highlight=False)
+        if MetricKind.QUANTILE in metrics.values():
+            console.print(
+                "[dim]of what may be never the median, with its 95% confidence interval from six runs on[/dim]",
+                highlight=False,
+            )
     console.print(
         f"written to {escape(str(directory))}; to see it: {escape(plot_command)}", soft_wrap=True, highlight=False
     )
@@ -57,13 +64,11 @@ def _table(sweep: SweepResult, metrics: Mapping[str, MetricKind]) -> Table:
     for expectation in sweep.scenario.expect:
         if expectation.share is not None:
             table.add_column(escape(expectation.text), justify="right", overflow="fold")
-    statistics = sweep.cells.set_index(["cell", "figure"])[["mean", "low", "high"]].to_dict("index")
+    statistics = sweep.cells.set_index(["cell", "figure"])[[*OverRuns._fields]].to_dict("index")
     for cell, setting in enumerate(sweep.settings[:CELLS_SHOWN]):
         row = [escape(text) for _, text in setting.values]
         for metric, kind in metrics.items():
-            found = statistics[cell, metric]
-            half_width = max(found["high"] - found["mean"], found["mean"] - found["low"])
-            row.append(_mean_text(found["mean"], half_width, kind))
+            row.append(_over_runs_text(OverRuns(*statistics[cell, metric].values()), kind))
         if holds:
             values = sweep.values(cell, HOLDS)
             row.append(f"{values.count(1.0)} of {len(values)}")
@@ -77,8 +82,16 @@ def _decided(entry: Mapping[str, Any]) -> str:
     return f"{word}, {entry['held']:,} of {entry['runs']:,}"
 
 
-def _mean_text(mean: float, half_width: float, kind: MetricKind) -> str:
-    if math.isnan(mean):
+def _over_runs_text(found: OverRuns, kind: MetricKind) -> str:
+    middle = found.middle
+    if middle is None:
         return NOTHING
-    text = metric_text(mean, kind)
-    return text if math.isnan(half_width) else f"{text} ± {metric_text(half_width, kind, 3)}"
+    never = never_text(found.never, found.n)
+    if math.isinf(middle):
+        return never
+    text = metric_text(middle, kind)
+    if found.low < found.high and math.isnan(found.mean):
+        text += f", {metric_text(found.low, kind, 3)} to {metric_text(found.high, kind, 3)}"
+    elif not math.isnan(found.mean + found.low):
+        text += f" ± {metric_text(max(found.high - middle, middle - found.low), kind, 3)}"
+    return f"{text} ({never})" if never else text

@@ -13,7 +13,15 @@ import pandas as pd
 
 from actors.errors import ConfigurationError
 from actors.formatting import counted
-from simulation.experiments.paired import CONFIDENCE, Difference, difference, mean_interval, share_interval
+from simulation.experiments.paired import (
+    CONFIDENCE,
+    Difference,
+    OverRuns,
+    difference,
+    finite,
+    over_runs,
+    share_interval,
+)
 from simulation.results.files import folder_to_fill, read_table
 from simulation.results.formatting import line, seeds_text
 from simulation.results.result import SCENARIO_FILE
@@ -22,6 +30,7 @@ from simulation.running.deciding import Evidence
 from simulation.running.executors import RunMetrics
 from simulation.scenario import Scenario
 from simulation.scenario.arguments import check_metric, shown
+from simulation.scenario.metrics import MetricKind, kind_of, path_of
 from simulation.scenario.space import number_of
 from simulation.scenario.variations import Setting, settings_of
 from simulation.scenario.writing import write
@@ -52,7 +61,8 @@ class SweepResult:
         """What was set in each cell."""
         self.runs = runs
         """One row a run: `cell`, a column for each varied path, `replicate`, `seed`, a column for each metric of the
-        summary by its path, `expectations_hold` if there are any, and `digest`.
+        summary by its path, `expectations_hold` if there are any, and `digest`. What is never is infinite, and what
+        there is nothing to measure of is null.
 
         What was varied is a number where all its values are quantities, and text as it was written where they are not.
         """
@@ -105,36 +115,43 @@ class SweepResult:
     def cells(self) -> pd.DataFrame:
         """One row for each metric of each cell: `n` runs that have it, `mean`, `sd`, and the interval `low` to `high`.
 
-        The interval has 95% confidence: Student's t of the mean, and Wilson's for the share of runs whose expectations
-        hold. It ends where the metric does: at 0, and of a share at 1. It is null with fewer than two runs.
+        What may be never, as a quantile of delivery times, has a `median` in the place of the mean, and `never` says in
+        how many runs it was. A median or an end of an interval that is never is infinite.
+
+        The interval has 95% confidence: Student's t of the mean, that of the sign test of the median, and Wilson's for
+        the share of runs whose expectations hold. It ends where the metric does: at 0, and of a share at 1. It is null
+        with fewer than two runs, and of a median with fewer than six.
         """
         replicates = int(self.runs["replicate"].max()) + 1
         values = {metric: self.runs[metric].to_list() for metric in self.figures}
         cells = [cell for cell in range(len(self.settings)) for _ in values]
-        shares = {metric for metric in values if metric.rpartition(".")[2] == "sent_fraction"}
+        shares = {metric for metric in values if kind_of(metric) is MetricKind.SHARE}
         rows = []
         for cell in range(len(self.settings)):
             for metric, of_all in values.items():
                 of_cell = of_all[cell * replicates : (cell + 1) * replicates]
                 known = [value for value in of_cell if not math.isnan(value)]
-                mean, sd, low, high = (share_interval if metric == HOLDS else mean_interval)(known)
-                rows.append([len(known), mean, sd, max(low, 0.0), min(high, 1.0) if metric in shares else high])
-        counts, *statistics = zip(*rows, strict=True)
+                found = _held(known) if metric == HOLDS else over_runs(metric, known)
+                low, high = max(found.low, 0.0), min(found.high, 1.0) if metric in shares else found.high
+                rows.append(found._replace(low=low, high=high))
+        counts, never, *statistics = zip(*rows, strict=True)
         return pd.DataFrame(
             {
                 "cell": pd.Series(cells, dtype="int64"),
                 **{path: _column(path, self.settings, cells) for path in self.varied},
                 "figure": pd.Series([*values] * len(self.settings), dtype="str"),
                 "n": pd.Series(counts, dtype="int64"),
+                "never": pd.Series(never, dtype="int64"),
                 **{
                     name: pd.Series(column, dtype="float64")
-                    for name, column in zip(("mean", "sd", "low", "high"), statistics, strict=True)
+                    for name, column in zip(OverRuns._fields[2:], statistics, strict=True)
                 },
             }
         )
 
     def values(self, cell: int, figure: str) -> list[float | None]:
-        """Return a metric in each run of a cell, in the order of the seeds; None where the run has none.
+        """Return a metric in each run of a cell, in the order of the seeds; None where the run has none, and
+        infinite where it is never.
 
         Raises:
             ConfigurationError: there is no such cell, or no such metric.
@@ -166,7 +183,7 @@ class SweepResult:
         """
         self._check_cell("cell", cell)
         expectations = [expectation for expectation in self.scenario.expect if expectation.share is not None]
-        values = [self.values(cell, ".".join(expectation.path)) for expectation in expectations]
+        values = [self.values(cell, path_of(expectation.path)) for expectation in expectations]
         evidence = Evidence(expectations)
         for of_run in zip(*values, strict=True):
             pairs = zip(expectations, of_run, strict=True)
@@ -181,8 +198,11 @@ class SweepResult:
             raise ConfigurationError([f"{name}: wanted a cell of the sweep, {there}, got {shown(cell)}"])
 
     def document(self, figures: Sequence[str] = ()) -> dict[str, Any]:
-        """Return the sweep in short, as a plain dict that is also the JSON document, with some metrics of each cell."""
-        statistics = self.cells.set_index(["cell", "figure"])[["n", "mean", "sd", "low", "high"]].to_dict("index")
+        """Return the sweep in short, as a plain dict that is also the JSON document, with some metrics of each cell.
+
+        Null stands for what is never, and for what is not known.
+        """
+        statistics = self.cells.set_index(["cell", "figure"])[[*OverRuns._fields]].to_dict("index")
         return {
             "scenario": self.scenario.name,
             "seeds": sorted(map(int, self.runs["seed"].unique())),
@@ -193,7 +213,9 @@ class SweepResult:
                 {
                     "setting": dict(setting.values),
                     **({"expectations": decided} if (decided := self.decided(cell)) else {}),
-                    **({"figures": {name: _plain(statistics[cell, name]) for name in figures}} if figures else {}),
+                    **(
+                        {"figures": {name: _plain(name, statistics[cell, name]) for name in figures}} if figures else {}
+                    ),
                 }
                 for cell, setting in enumerate(self.settings)
             ],
@@ -242,10 +264,15 @@ def open_sweep(directory: str | Path) -> SweepResult:
 
 def _holds(scenario: Scenario, run: RunMetrics) -> bool:
     return all(
-        expectation.holds_of(run.figures.get(".".join(expectation.path)))
+        expectation.holds_of(run.figures.get(path_of(expectation.path)))
         for expectation in scenario.expect
         if expectation.share is None
     )
+
+
+def _held(values: Sequence[float]) -> OverRuns:
+    share, sd, low, high = share_interval(values)
+    return OverRuns(len(values), 0, share, math.nan, sd, low, high)
 
 
 def _column(path: str, settings: Sequence[Setting], cells: Iterable[int]) -> pd.Series[Any]:
@@ -257,5 +284,7 @@ def _column(path: str, settings: Sequence[Setting], cells: Iterable[int]) -> pd.
     return pd.Series([numbers[cell] for cell in cells], dtype="float64")
 
 
-def _plain(statistics: Mapping[Any, Any]) -> dict[str, Any]:
-    return {name: None if math.isnan(value) else value for name, value in statistics.items()}
+def _plain(figure: str, statistics: Mapping[Any, Any]) -> dict[str, Any]:
+    """Return the statistics that a metric has: a mean, or a median and in how many runs it is never."""
+    others = ("mean",) if kind_of(figure) is MetricKind.QUANTILE else ("median", "never")
+    return {name: finite(value) for name, value in statistics.items() if name not in others}

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from actors.errors import ConfigurationError
-from simulation.experiments.paired import mean
+from simulation.experiments.paired import over_runs
 from simulation.experiments.sweeping.design import cells
 from simulation.experiments.sweeping.journal import Journal
 from simulation.experiments.sweeping.result import DOCUMENT, SweepResult, save_sweep
@@ -68,7 +68,7 @@ def sweep(
         out: a folder for the results, and for the runs that have finished; those that it has already are not done
             again. Nothing is kept when None.
         progress: called with how many runs have finished, and of how many; at first with those that were there already.
-            When a cell is finished, its means are a third argument; see
+            When a cell is finished, its means and medians are a third argument; see
             :class:`simulation.results.progress.RunsProgress`.
 
     Raises:
@@ -184,8 +184,12 @@ class _Done:
             self._progress(len(self._runs), self._count)
             return
         runs = [self._runs[finished, seed].figures for seed in self._plan.seeds]
-        means = {path: mean([run.get(path) for run in runs]) for path in runs[0]}
-        cell = FinishedCell(self._plan.settings[finished].label, means)
+        found = {path: over_runs(path, [run.get(path) for run in runs]) for path in runs[0]}
+        cell = FinishedCell(
+            self._plan.settings[finished].label,
+            {path: over.middle for path, over in found.items()},
+            {path: over.never for path, over in found.items() if over.never},
+        )
         self._progress(len(self._runs), self._count, cell)
 
     def by_cell(self) -> Iterator[list[RunMetrics]]:

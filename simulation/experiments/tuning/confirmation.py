@@ -35,7 +35,9 @@ def confirm(search: Search, bench: Bench) -> list[Trial]:
     goal = search.goal
     confirmed: list[Trial] = []
     rejected = 0
-    bench.ahead = goal.replicates
+    bench.ahead = expected_runs(goal) - goal.replicates
+    bench.freshly([(search.baseline, goal.replicates)])
+    bench.ahead = 0
     for place, trial in enumerate(ranked(search.alive), start=1):
         if rejected == REJECTED_MAX or (confirmed and len(goal.objectives) == 1):
             break
@@ -49,8 +51,6 @@ def confirm(search: Search, bench: Bench) -> list[Trial]:
             confirmed.append(trial)
         else:
             rejected += 1
-    bench.ahead = 0
-    bench.freshly([(search.baseline, goal.replicates)])
     if search.baseline.decision is None:
         judge(search.baseline, bench, 1 - goal.confidence)
     return best(confirmed)
@@ -87,6 +87,8 @@ def judge(trial: Trial, bench: Bench, error: float) -> None:
     It is confirmed when it is of every part, and rejected when it is of one. So one that falls short of a part is not
     confirmed more often than that part is wrongly.
 
+    It is rejected when the metric of an objective is never in one of them: of that there is no mean.
+
     Args:
         trial: which.
         bench: does the runs.
@@ -95,7 +97,7 @@ def judge(trial: Trial, bench: Bench, error: float) -> None:
     goal = trial.goal
     if not goal.expectations:
         bench.freshly([(trial, goal.replicates)])
-        trial.decision = Decision.CONFIRMED
+        trial.decision = Decision.REJECTED if trial.is_never else Decision.CONFIRMED
         return
     while True:
         decisions, next_looks = set(), []
@@ -105,7 +107,10 @@ def judge(trial: Trial, bench: Bench, error: float) -> None:
             decisions.add(decision)
             if decision is None:
                 next_looks.append(looks[held.count(False)])
-        if Decision.REJECTED in decisions or not next_looks:
-            trial.decision = Decision.REJECTED if Decision.REJECTED in decisions else Decision.CONFIRMED
+        if trial.is_never or Decision.REJECTED in decisions:
+            trial.decision = Decision.REJECTED
+            return
+        if not next_looks:
+            trial.decision = Decision.CONFIRMED
             return
         bench.freshly([(trial, min(max(2 * len(trial.fresh), CHUNK), *next_looks))])

@@ -11,6 +11,7 @@ from simulation.running.executors import RunMetrics
 from simulation.running.replicates import kinds_of_metrics
 from simulation.scenario import Expectation, Scenario
 from simulation.scenario.arguments import check_texts
+from simulation.scenario.metrics import path_of
 
 PROBABILITY_MAX = 0.999
 
@@ -20,7 +21,7 @@ DEFAULT_METRIC = "requests"
 
 @dataclass(frozen=True, slots=True)
 class Objective:
-    """A metric of the summary whose mean over the runs is to be small, or large."""
+    """A metric of the summary whose mean over the runs is to be small, or large, and in no run never."""
 
     metric: str
     """By its path, such as ``dlq.peak``."""
@@ -33,9 +34,16 @@ class Objective:
         return f"{'largest' if self.maximize else 'smallest'} {self.metric}"
 
     def cost(self, run: RunMetrics) -> float | None:
-        """Return the metric of a run, with its sign turned where it is to be large; None where the run has none."""
+        """Return the metric of a run, with its sign turned where it is to be large; None where the run has none, or it
+        is never."""
         value = run.figures.get(self.metric)
-        return -value if self.maximize and value is not None else value
+        if value is None or value == math.inf:
+            return None
+        return -value if self.maximize else value
+
+    def is_never(self, run: RunMetrics) -> bool:
+        """Return whether the metric of a run is never."""
+        return run.figures.get(self.metric) == math.inf
 
     def value(self, cost: float) -> float:
         """Return the metric of a cost."""
@@ -85,10 +93,14 @@ class Goal:
         """Return whether a run is within the bounds of all expectations."""
         return all(expectation.holds_of(value_in(run, expectation)) for expectation in self.expectations)
 
+    def is_never(self, run: RunMetrics) -> bool:
+        """Return whether the metric of an objective is never in a run: one such run, and the setting cannot win."""
+        return any(objective.is_never(run) for objective in self.objectives)
+
     def shortfall(self, run: RunMetrics) -> float:
         """Return how far a run is from meeting the expectations, from 0 to their number: for each that does not hold
-        one half, and up to one half for its distance."""
-        return math.fsum(
+        one half, and up to one half for its distance. For each objective whose metric is never, 1 more."""
+        return sum(objective.is_never(run) for objective in self.objectives) + math.fsum(
             0.5 + 0.5 * _squashed(-distance(expectation, value_in(run, expectation)), expectation.value)
             for expectation in self.expectations
             if not expectation.holds_of(value_in(run, expectation))
@@ -150,14 +162,14 @@ def goal(
 
 
 def value_in(run: RunMetrics, expectation: Expectation) -> float | None:
-    """Return the metric that an expectation is about, in a run; None where the run has none."""
-    return run.figures.get(".".join(expectation.path))
+    """Return the metric that an expectation is about, in a run; None where the run has none, infinite if never."""
+    return run.figures.get(path_of(expectation.path))
 
 
 def distance(expectation: Expectation, value: float | None) -> float:
     """Return how far a metric is from the bound of an expectation, in the metric's unit: more than 0 on the side where
-    it holds, less on the other. A metric that the run does not have is infinitely far off."""
-    if value is None:
+    it holds, less on the other. A metric that the run does not have, or that is never, is infinitely far off."""
+    if value is None or value == math.inf:
         return -math.inf
     if expectation.op in ("<=", "<"):
         return expectation.value - value

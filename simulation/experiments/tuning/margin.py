@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from simulation.experiments.paired import finite
 from simulation.experiments.tuning.goal import Goal, distance, value_in
 from simulation.running.executors import RunMetrics
 from simulation.scenario import Expectation
@@ -22,14 +23,18 @@ class Margin:
     """In how many of these it holds."""
 
     worst: float | None
-    """The metric in the run that is nearest to the bound, or the furthest on the wrong side of it; None when a run
-    does not have it."""
+    """The metric in the run that is nearest to the bound, or the furthest on the wrong side of it; infinite when it is
+    never in a run, None when a run does not have it."""
 
     usual: float | None
-    """The metric that is at least so good in the stated share of the runs; None when there is no such value."""
+    """The metric that is at least so good in the stated share of the runs; infinite when that is never, None when there
+    is no such value."""
 
     median: float | None
-    """The median of the metric over the runs; None when there is no such value."""
+    """The median of the metric over the runs; infinite when that is never, None when there is no such value."""
+
+    never: int
+    """In how many of the runs the metric is never."""
 
     @property
     def spare(self) -> float | None:
@@ -43,13 +48,15 @@ class Margin:
         return None if self.worst is None else distance(self.expectation, self.worst)
 
     def relative(self, spare: float | None) -> float | None:
-        """Return a distance as a share of the bound; None where that is 0."""
-        return None if spare is None or not self.expectation.value else spare / abs(self.expectation.value)
+        """Return a distance as a share of the bound; None where that is 0, or the distance infinite."""
+        if spare is None or not math.isfinite(spare) or not self.expectation.value:
+            return None
+        return spare / abs(self.expectation.value)
 
     @property
     def document(self) -> dict[str, Any]:
-        """The margin as plain data."""
-        return {
+        """The margin as plain data; null stands for never too."""
+        found = {
             "expectation": self.expectation.text,
             "held": self.held,
             "runs": self.runs,
@@ -59,7 +66,9 @@ class Margin:
             "spare": self.spare,
             "relative": self.relative(self.spare),
             "spare_at_worst": self.spare_at_worst,
+            "never": self.never,
         }
+        return {name: finite(value) for name, value in found.items()}
 
 
 def margins(goal: Goal, runs: Sequence[RunMetrics]) -> list[Margin]:
@@ -78,4 +87,5 @@ def _margin(expectation: Expectation, probability: float, runs: Sequence[RunMetr
         worst_first[0],
         worst_first[worse],
         worst_first[len(runs) // 2],
+        values.count(math.inf),
     )

@@ -39,10 +39,11 @@ class Learnt:
     """What is known of a point."""
 
     costs: tuple[float, ...]
-    """Of each objective, less is better."""
+    """Of each objective, less is better; finite."""
 
     shortfall: float
-    """More than 0 when it does not meet the expectations: the more, the further off. 0 when it seems to."""
+    """More than 0 when it does not meet the expectations, or an objective is never: the more, the further off. 0 when
+    it seems to be neither."""
 
 
 class Points:

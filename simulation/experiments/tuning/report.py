@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 import shlex
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +17,9 @@ from simulation.experiments.tuning.goal import Goal, Objective
 from simulation.experiments.tuning.margin import Margin
 from simulation.experiments.tuning.trial import Trial
 from simulation.experiments.tuning.tuning import Tuning
-from simulation.results.formatting import NOTHING, metric_text, seeds_text
+from simulation.results.formatting import NOTHING, metric_text, never_text, seeds_text
 from simulation.running.replicates import kinds_of_metrics
-from simulation.scenario.metrics import DURATIONS, MetricKind
+from simulation.scenario.metrics import DURATIONS, NEVER, MetricKind, path_of
 from simulation.scenario.space import number_of
 
 COLUMNS = 80
@@ -80,7 +82,7 @@ def _outcome(tuning: Tuning) -> Iterator[str]:
 
 def _found(tuning: Tuning, trial: Trial) -> Iterator[str]:
     (objective,) = tuning.goal.objectives
-    value = _text(tuning.value(trial, objective), _kind(tuning, objective.metric))
+    value = _value(tuning, trial, objective)
     yield f"{objective.metric} {value}, the {'largest' if objective.maximize else 'smallest'}{_for(tuning)}:"
     yield from _setting(tuning, trial)
     if trial.is_baseline:
@@ -124,7 +126,7 @@ def _evidence(tuning: Tuning, trial: Trial) -> Iterator[str]:
         share = _percent(part.probability)
         text = f"confirmed in {held:,} of {runs:,} runs with fresh seeds (at least {share}, {confidence} confidence)"
         (*others, last) = part.expectations
-        of_which = "all others" if others and len(parts) > 1 else last.bound
+        of_which = "all others" if others and len(parts) > 1 else replace(last, share=None).text
         yield text if len(parts) == 1 else f"{of_which}: {text}"
 
 
@@ -132,13 +134,13 @@ def _margins(tuning: Tuning, trial: Trial) -> Iterator[str]:
     usual = "in its share" if len(tuning.goal.parts) > 1 else f"{_percent(tuning.goal.parts[0].probability)} of runs"
     yield _row("", ["worst run", usual, "to spare"])
     for margin in tuning.margins(trial):
-        kind = _kind(tuning, ".".join(margin.expectation.path))
+        kind = _kind(tuning, path_of(margin.expectation.path))
         cells = [_plain(margin.worst, kind), _plain(margin.usual, kind), _spare(margin, kind)]
         yield from _rows(margin.expectation.text, cells)
 
 
 def _spare(margin: Margin, kind: MetricKind) -> str:
-    if margin.spare is None:
+    if margin.spare is None or math.isinf(margin.spare):
         return NOTHING
     text = "none" if margin.spare == 0 else ("-" if margin.spare < 0 else "") + _plain(abs(margin.spare), kind, 3)
     relative = margin.relative(margin.spare)
@@ -153,15 +155,19 @@ def _beaten(tuning: Tuning, found: Trial, objective: Objective) -> Iterator[str]
     long = [trial for trial in beaten if len(trial.label) > LABEL]
     names = {trial: f"#{trial.number}" if long and not trial.is_baseline else trial.label for trial in beaten}
     yield _row("what it beat", ["holds in", _short(objective.metric, CELL - 1), "difference"])
+    by_sign = False
     for trial in beaten:
         runs = tuning.runs_of(trial)
         holds = f"{tuning.held(runs):,} of {len(runs):,}" if tuning.goal.expectations else NOTHING
         apart = tuning.difference(trial, found, objective)
-        yield _row(names[trial], [holds, _text(tuning.value(trial, objective), kind), _apart(apart, kind)])
+        by_sign = by_sign or (apart is not None and apart.mean is None)
+        yield _row(names[trial], [holds, _value(tuning, trial, objective), _apart(apart, kind)])
     for trial in beaten:
         if names[trial] != trial.label:
             yield f"  {names[trial]}  {trial.label}"
     yield "± 95% confidence, Student's t over the differences by seed; *: excludes 0"
+    if by_sign:
+        yield "where one of a pair is never: the median difference, and * by the sign test"
     if any(trial.decision is Decision.REJECTED and not trial.is_baseline for trial in beaten):
         yield "Cheaper ones were refused: their fresh runs failed too often to confirm them."
 
@@ -169,9 +175,9 @@ def _beaten(tuning: Tuning, found: Trial, objective: Objective) -> Iterator[str]
 def _apart(found: Difference | None, kind: MetricKind) -> str:
     if found is None:
         return NOTHING
-    if found.mean == 0 and not found.half_width:
+    if not found.more and not found.less:
         return "same"
-    text = _signed(found.mean, kind)
+    text = NOTHING if found.value is None else _signed(found.value, kind)
     if found.half_width is not None:
         text += f" ± {_text(found.half_width, kind, 3)}"
     return text + (" *" if found.excludes_0 else "")
@@ -204,7 +210,7 @@ def _table_of(tuning: Tuning, trials: dict[str, Trial], *, heading: bool = True)
     for name, trial in trials.items():
         runs = tuning.runs_of(trial)
         holds = f"{tuning.held(runs):,} of {len(runs):,}" if tuning.goal.expectations else NOTHING
-        values = [_text(tuning.value(trial, each), _kind(tuning, each.metric)) for each in objectives]
+        values = [_value(tuning, trial, each) for each in objectives]
         yield f"{name:{LABEL_OF_ONE}}{holds:>{CELL}}" + "".join(f"{value:>{width}}" for value in values)
 
 
@@ -219,6 +225,11 @@ def _not_found(tuning: Tuning) -> Iterator[str]:
         return
     if all(each.costs is None for each in tuning.trials if each.in_space and each.searched):
         yield f"No setting has the metric {' and '.join(each.metric for each in goal.objectives)} in every run."
+        if trial.is_never:
+            all_runs = [*trial.searched, *trial.fresh]
+            never = never_text(sum(map(goal.is_never, all_runs)), len(all_runs))
+            yield f"It is {never} runs of the nearest one:"
+            yield from _setting(tuning, trial)
         return
     share = _shares(goal)
     if not tuning.is_finished:
@@ -232,7 +243,7 @@ def _not_found(tuning: Tuning) -> Iterator[str]:
     yield f"all expectations held in {tuning.held(runs):,} of {counted(len(runs), 'run')}{fresh}"
     yield _row("", ["holds in", "median", "worst is off by"])
     for margin in tuning.margins(trial):
-        kind = _kind(tuning, ".".join(margin.expectation.path))
+        kind = _kind(tuning, path_of(margin.expectation.path))
         cells = [f"{margin.held:,} of {margin.runs:,}", _plain(margin.median, kind), _off_by(margin, kind)]
         yield from _rows(margin.expectation.text, cells)
 
@@ -240,6 +251,8 @@ def _not_found(tuning: Tuning) -> Iterator[str]:
 def _off_by(margin: Margin, kind: MetricKind) -> str:
     if margin.spare_at_worst is None:
         return "no value"
+    if margin.never:
+        return NEVER
     if margin.held == margin.runs:
         return NOTHING
     relative = margin.relative(margin.spare_at_worst)
@@ -301,6 +314,13 @@ def _kind(tuning: Tuning, path: str) -> MetricKind:
     return kinds_of_metrics([path], [trial.scenario for trial in tuning.trials], "")[path]
 
 
+def _value(tuning: Tuning, trial: Trial, objective: Objective) -> str:
+    never = tuning.never(trial, objective)
+    if never:
+        return f"{NEVER} ({never}/{len(tuning.runs_of(trial))})"
+    return _text(tuning.value(trial, objective), _kind(tuning, objective.metric))
+
+
 def _signed(value: float, kind: MetricKind) -> str:
     return ("-" if value < 0 else "+") + _text(abs(value), kind, 3)
 
@@ -311,6 +331,6 @@ def _text(value: float | None, kind: MetricKind, digits: int = 4) -> str:
 
 def _plain(value: float | None, kind: MetricKind, digits: int = 4) -> str:
     """Return a metric beside the bound of an expectation, which is in seconds where it is a duration."""
-    if value is None or kind not in DURATIONS:
+    if value is None or math.isinf(value) or kind not in DURATIONS:
         return _text(value, kind, digits)
     return f"{metric_text(value, MetricKind.COUNT, digits)} s"

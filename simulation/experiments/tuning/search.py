@@ -122,10 +122,14 @@ class Search:
         return new
 
     def _proposed(self, count: int) -> list[Point]:
+        known_costs = [trial.costs for trial in self._by_point.values() if trial.costs is not None]
+        # Where an objective is never, the sampler is told of a bound that is not met, and not of an infinite cost: by
+        # how far the bound is missed it orders such points behind all others, whatever they cost.
+        worst = tuple(map(max, zip(*known_costs, strict=True))) or (0.0,) * len(self.goal.objectives)
         learnt = {
-            point: Learnt(trial.costs, trial.shortfall if trial.given_up else 0.0)
+            point: Learnt(trial.costs or worst, trial.shortfall if trial.given_up else 0.0)
             for point, trial in self._by_point.items()
-            if trial.costs is not None
+            if trial.costs is not None or trial.is_never
         }
         known = [*self._by_point, *self.invalid]
         random = RandomStreams(self.baseline.scenario.seed).stream(f"tune.{len(known)}")

@@ -46,7 +46,7 @@ class Trial:
         self._failed = [0] * len(goal.parts)
         """In how many of these each part of the goal did not hold."""
         self.given_up = False
-        """Whether it failed too often to be worth more runs."""
+        """Whether it failed too often to be worth more runs, or the metric of an objective was never in one."""
         self.fresh: list[RunMetrics] = []
         """Its runs with fresh seeds, which the search has not seen, from the first of these on."""
         self.decision: Decision | None = None
@@ -67,6 +67,7 @@ class Trial:
         parts = self.goal.parts
         for run in runs:
             self.searched.append(run)
+            self.given_up = self.given_up or self.goal.is_never(run)
             for place, part in enumerate(parts):
                 self._failed[place] += not part.holds(run)
                 self.given_up = self.given_up or hopeless(
@@ -74,8 +75,14 @@ class Trial:
                 )
 
     @property
+    def is_never(self) -> bool:
+        """Whether the metric of an objective was never in one of its runs: then it is not chosen."""
+        return any(self.goal.is_never(run) for run in (*self.searched, *self.fresh))
+
+    @property
     def costs(self) -> Costs | None:
-        """What it costs, as far as the search has seen; None when a run of it has no such metric, or none has finished.
+        """What it costs, as far as the search has seen; None when a run of it has no such metric, or one that is never,
+        or none has finished.
 
         The mean of the reference over all its seeds, and by how much this one differs from it on the seeds that both
         met: so settings with few runs compare with those that have many (a *control variate*: Law, *Simulation Modeling

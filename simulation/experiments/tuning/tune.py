@@ -57,7 +57,8 @@ def tune(
         vary: for each path into it, such as ``channels.email.retry.max_attempts``, a sequence of values, a text such as
             ``1,2,3`` or ``1..10``, or a range such as ``{"from": "100ms", "to": "10s", "scale": "log"}``. What the
             file's `sweep` says when None.
-        minimize: metrics of the summary by path, whose means over the runs are to be small; ``requests``, the load on
+        minimize: metrics of the summary by path, whose means over the runs are to be small, and that are never in none
+            of them, for then a setting is not found; ``requests``, the load on
             the providers, when there is neither this nor `maximize`. With several metrics in both together, the Pareto
             set is searched: those settings that no other is better than in one metric and as good in the rest.
         maximize: metrics whose means are to be large.

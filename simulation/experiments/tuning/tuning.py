@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from actors.formatting import counted
-from simulation.experiments.paired import Difference, difference, mean
+from simulation.experiments.paired import Difference, difference, finite, mean
 from simulation.experiments.tuning.chance import at_least
 from simulation.experiments.tuning.goal import Objective
 from simulation.experiments.tuning.margin import Margin, margins
@@ -101,7 +102,8 @@ class Tuning:
         return margins(self.goal, self.runs_of(trial))
 
     def value(self, trial: Trial, objective: Objective) -> float | None:
-        """Return the mean of an objective's metric over the runs that say most of a trial; None where a run has none.
+        """Return the mean of an objective's metric over the runs that say most of a trial; infinite where it is never
+        in one, None where a run has none.
 
         Of several that were found together, it is over the seeds that all of them met. Without fresh runs it is what
         the search reckons with, so that trials with few runs compare with others.
@@ -110,10 +112,17 @@ class Tuning:
             runs = trial.fresh
             if trial in self.found:
                 runs = runs[: min(len(each.fresh) for each in self.found)]
-            return mean([run.figures.get(objective.metric) for run in runs])
+            values = [run.figures.get(objective.metric) for run in runs]
+            return None if None in values else mean(values)
+        if self.never(trial, objective):
+            return math.inf
         if trial.costs is None:
             return None
         return objective.value(trial.costs[self.goal.objectives.index(objective)])
+
+    def never(self, trial: Trial, objective: Objective) -> int:
+        """Return in how many of the runs that say most of a trial an objective's metric is never."""
+        return sum(map(objective.is_never, self.runs_of(trial)))
 
     def difference(self, trial: Trial, than: Trial, objective: Objective) -> Difference | None:
         """Return by how much an objective's metric of a trial differs from that of another, on the same seeds; see
@@ -146,7 +155,7 @@ class Tuning:
     def table(self) -> pd.DataFrame:
         """One row a trial: the number `trial`, what it sets, its outcome (`status`: confirmed, rejected, given up,
         holds, no figure), its `runs` in the search and in how many all expectations `held`, the same of the fresh ones,
-        its `shortfall`, and the mean of each objective's metric."""
+        its `shortfall`, and the mean of each objective's metric, infinite where it is never in a run."""
         import pandas as pd
 
         rows = [
@@ -170,7 +179,7 @@ class Tuning:
     @cached_property
     def runs(self) -> pd.DataFrame:
         """One row a run: its `trial`, its `seed`, whether that is a `fresh` one, whether all expectations `hold`, and
-        each metric of the summary by its path."""
+        each metric of the summary by its path; what is never is infinite."""
         import pandas as pd
 
         rows = [
@@ -188,7 +197,7 @@ class Tuning:
 
     @property
     def document(self) -> dict[str, Any]:
-        """The search as a plain dict that is also the JSON document."""
+        """The search as a plain dict that is also the JSON document, in which null stands for never too."""
         goal = self.goal
         return {
             "scenario": self.baseline.scenario.name,
@@ -219,7 +228,8 @@ class Tuning:
         runs = self.runs_of(trial)
         return {
             **self._in_short(trial),
-            "figures": {objective.metric: self.value(trial, objective) for objective in self.goal.objectives},
+            "figures": {objective.metric: finite(self.value(trial, objective)) for objective in self.goal.objectives},
+            "never": {objective.metric: self.never(trial, objective) for objective in self.goal.objectives},
             "at_least": at_least(self.held(runs), len(runs), self.goal.confidence) if runs else 0.0,
             "margins": [margin.document for margin in self.margins(trial)] if runs else [],
         }

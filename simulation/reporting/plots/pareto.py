@@ -26,7 +26,8 @@ def pareto(sweep: SweepSource, *, gain: str = "sent_fraction", cost: str = "requ
     other gains as much for less, or more for as little.
 
     The front is numbered from the cheapest on, and its settings stand in the legend. It is that of the means; bars are
-    their 95% intervals, and where these overlap the order may be chance.
+    their 95% intervals, and where these overlap the order may be chance. A setting of which one of the two metrics is
+    never in some run is not on the front.
 
     Args:
         sweep: a sweep, or its frame `cells`.
@@ -39,22 +40,34 @@ def pareto(sweep: SweepSource, *, gain: str = "sent_fraction", cost: str = "requ
     """
     cells = cells_of(sweep)
     gains, costs = cells.of(gain), cells.of(cost)
-    both = gains.merge(costs, on="cell", suffixes=("", "_cost")).dropna(subset=["mean", "mean_cost"])
-    front = pareto_front(both["mean"].to_numpy(float), both["mean_cost"].to_numpy(float))
+    both = gains.merge(costs, on="cell", suffixes=("", "_cost")).dropna(subset=["middle", "middle_cost"])
+    never = (both["never"] > 0) | (both["never_cost"] > 0)
+    with_never, both = both[never], both[~never]
+    front = pareto_front(both["middle"].to_numpy(float), both["middle_cost"].to_numpy(float))
     with canvas(ax, WIDTH, HEIGHT) as ax:
         ax.set_title(f"{gain} against {cost}")
         ax.set_xlabel(f"{cost} (less is better)")
         ax.set_ylabel(f"{gain} (more is better)")
-        if both.empty:
+        if both.empty and with_never.empty:
             say(ax, "no cell has both metrics")
+            return ax
+        if both.empty:
+            say(ax, "each setting is never in some run")
             return ax
         rest = both.drop(index=both.index[front])
         if len(rest):
             _draw_cells(ax, rest, "#888888", "o", "other settings")
+        known = with_never[np.isfinite(with_never["middle"] + with_never["middle_cost"])]
+        if len(known):  # without the bars that would never end
+            _draw_cells(
+                ax, known.replace({"high": np.inf, "high_cost": np.inf}, np.nan), VERMILION, "x", "never in some runs"
+            )
         best = both.iloc[front]
         _draw_cells(ax, best, VERMILION, "D", "Pareto front")
-        ax.step(best["mean_cost"], best["mean"], where="post", color=VERMILION, linewidth=1.2, linestyle=(0, (4, 2)))
-        _name_the_front(ax, best, cells)
+        ax.step(
+            best["middle_cost"], best["middle"], where="post", color=VERMILION, linewidth=1.2, linestyle=(0, (4, 2))
+        )
+        _name_the_front(ax, best, cells, len(with_never) - len(known))
         for axis in (ax.xaxis, ax.yaxis):
             axis.set_major_formatter(FuncFormatter(number_text))
         ax.set_axisbelow(True)
@@ -76,10 +89,10 @@ def pareto_front(gain: npt.NDArray[np.float64], cost: npt.NDArray[np.float64]) -
 
 
 def _draw_cells(ax: Axes, rows: pd.DataFrame, color: str, marker: str, label: str) -> None:
-    of_cost = rows[["mean_cost", "low_cost", "high_cost"]].set_axis(["mean", "low", "high"], axis=1)
+    of_cost = rows[["middle_cost", "low_cost", "high_cost"]].set_axis(["middle", "low", "high"], axis=1)
     ax.errorbar(
-        rows["mean_cost"].to_numpy(float),
-        rows["mean"].to_numpy(float),
+        rows["middle_cost"].to_numpy(float),
+        rows["middle"].to_numpy(float),
         xerr=error_bars(of_cost),
         yerr=error_bars(rows),
         linestyle="",
@@ -92,11 +105,11 @@ def _draw_cells(ax: Axes, rows: pd.DataFrame, color: str, marker: str, label: st
     )
 
 
-def _name_the_front(ax: Axes, best: pd.DataFrame, cells: Cells) -> None:
+def _name_the_front(ax: Axes, best: pd.DataFrame, cells: Cells, left_out: int) -> None:
     entries, _ = ax.get_legend_handles_labels()
     numbers_at: dict[tuple[float, float], list[str]] = {}
     for number, (_, row) in enumerate(best.iterrows(), start=1):
-        numbers_at.setdefault((row["mean_cost"], row["mean"]), []).append(str(number))
+        numbers_at.setdefault((row["middle_cost"], row["middle"]), []).append(str(number))
     for place, numbers in numbers_at.items():
         ax.annotate(
             numbers[0] if len(numbers) == 1 else f"{numbers[0]}–{numbers[-1]}",  # equal ones stand side by side
@@ -113,4 +126,6 @@ def _name_the_front(ax: Axes, best: pd.DataFrame, cells: Cells) -> None:
             entries.append(Line2D([], [], linestyle="", label=text))
     if len(best) > LABELS_MAX:
         entries.append(Line2D([], [], linestyle="", label=f"and {len(best) - LABELS_MAX:,} more"))
+    if left_out:
+        entries.append(Line2D([], [], linestyle="", label=f"not drawn, as they are never: {left_out:,}"))
     legend_within(ax, entries, loc="lower right")

@@ -1,4 +1,4 @@
-"""What a sweep plot is drawn from: the means of one metric by cell, and the settings that were varied."""
+"""What a sweep plot is drawn from: the means or medians of one metric by cell, and the settings that were varied."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from simulation.scenario.arguments import check_metric
 from simulation.scenario.space import number_of
 from simulation.scenario.variations import Setting, short_names
 
-OF_A_CELL = ("cell", "figure", "n", "mean", "sd", "low", "high")
+OF_A_CELL = ("cell", "figure", "n", "never", "mean", "median", "sd", "low", "high")
 """The columns beside the varied settings."""
 
 
@@ -51,7 +51,8 @@ class Cells(NamedTuple):
         return f"{path} (a second)" if any(parse_rate(text, unit_required=True) is not None for text in texts) else path
 
     def of(self, figure: str) -> pd.DataFrame:
-        """Return the rows of one metric of the summary.
+        """Return the rows of one metric of the summary: `middle` is its mean, or its median where it may be never, and
+        infinite where that is.
 
         Raises:
             ConfigurationError: the sweep has no such metric.
@@ -59,7 +60,10 @@ class Cells(NamedTuple):
         rows = self.frame[self.frame["figure"] == figure]
         if rows.empty:
             check_metric(figure, dict.fromkeys(self.frame["figure"]))
-        return rows.reset_index(drop=True)
+        rows = rows.reset_index(drop=True)
+        if "median" not in rows.columns:  # as in the frame of an older sweep
+            return rows.assign(middle=rows["mean"], never=0)
+        return rows.assign(middle=rows["mean"].fillna(rows["median"]))
 
     def setting(self, role: str, path: str | None, taken: Sequence[str] = ()) -> str:
         """Return which of the varied settings plays a role in a plot: the one that is asked for, or the first left.
@@ -129,6 +133,6 @@ def setting_text(row: pd.Series[Any], cells: Cells) -> str:
 
 
 def error_bars(rows: pd.DataFrame) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """Return how far the 95% intervals reach below and above the means; NaN where that is not known."""
-    mean = rows["mean"].to_numpy(float)
-    return np.array([mean - rows["low"].to_numpy(float), rows["high"].to_numpy(float) - mean]).clip(0.0)
+    """Return how far the 95% intervals reach below and above the middle; NaN where that is not known."""
+    middle = rows["middle"].to_numpy(float)
+    return np.array([middle - rows["low"].to_numpy(float), rows["high"].to_numpy(float) - middle]).clip(0.0)

@@ -11,6 +11,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.collections import PathCollection, QuadMesh
 from matplotlib.colors import Normalize
+from matplotlib.patches import Rectangle
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from actors.errors import ConfigurationError
@@ -18,7 +19,7 @@ from actors.formatting import plain_number
 from simulation.reporting.plots.canvas import canvas, size_in
 from simulation.reporting.plots.layout import SMALL_SIZE
 from simulation.reporting.plots.legend import legend_within
-from simulation.reporting.plots.looks import series_look
+from simulation.reporting.plots.looks import VERMILION, series_look
 from simulation.reporting.plots.panels import number_text
 from simulation.reporting.plots.sweep_table import (
     Cells,
@@ -29,6 +30,8 @@ from simulation.reporting.plots.sweep_table import (
     value_text,
 )
 from simulation.reporting.plots.text import cut, drawable
+from simulation.results.formatting import never_text
+from simulation.scenario.metrics import NEVER
 from simulation.scenario.variations import short_names
 
 WIDTH, HEIGHT = 7.6, 4.2
@@ -37,6 +40,9 @@ LINES_MAX = 12
 
 LABEL_ROOM = 3.0
 TICKS_MAX = 12
+NOTES_MAX = 30
+"""At so many points at most it is written in how many runs they are never."""
+
 SPARSE = 4
 """A design with so many times fewer cells than a grid of its values is not drawn as a grid."""
 
@@ -50,7 +56,11 @@ LOGARITHMIC_FROM = 30.0
 def sweep_lines(
     sweep: SweepSource, figure: str, *, x: str | None = None, by: str | None = None, ax: Axes | None = None
 ) -> Axes:
-    """Draw the mean of a metric with its 95% interval against a setting, a line for each value of the others.
+    """Draw the mean of a metric, or the median of what may be never, with its 95% interval against a setting, a line
+    for each value of the others.
+
+    What is never stands above all that has a time, at a line of its own; beside a median that is none stands in how
+    many runs it was never.
 
     Where hardly two cells lie on one line, as in a random or Latin hypercube design, they are drawn as points.
 
@@ -73,6 +83,7 @@ def sweep_lines(
     rows = rows.assign(place=places)
     averaged = [path for path in cells.varied if path not in (x, *others)]
     rows = _averaged(rows, ["place", *others]) if averaged else rows
+    rows, level = _with_a_level(rows)
     groups = list(rows.groupby(others, sort=False)) if others else [((), rows)]
     scattered = by is None and len(groups) > LINES_MAX and max(len(group) for _, group in groups) == 1
     with canvas(ax, WIDTH, HEIGHT) as ax:
@@ -87,6 +98,7 @@ def sweep_lines(
                 ax, number, "each cell" if scattered else text or figure, group.sort_values("place"), not scattered
             )
         _x_axis(ax, cells.axis_label(x), ticks, places)
+        _say_never(ax, rows, level)
         ax.set_ylabel(figure)
         ax.yaxis.set_major_formatter(FuncFormatter(number_text))
         ax.set_title(_title(figure, x, averaged))
@@ -118,15 +130,47 @@ def _averaged(rows: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
 
 
 def _means(rows: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
-    """Return the mean of the means for each combination of the settings `keys`, in the order in which they come."""
-    return rows.groupby(keys, sort=False)["mean"].mean().reset_index()
+    """Return the mean of the means or medians for each combination of the settings `keys`, in the order in which they
+    come. It is never where one of them is."""
+    groups = rows.assign(infinite=np.isposinf(rows["middle"])).groupby(keys, sort=False)
+    found = groups.agg({"middle": "mean", "infinite": "any", "never": "sum", "n": "sum"}).reset_index()
+    return found.assign(middle=found["middle"].where(~found["infinite"], np.inf))
+
+
+def _with_a_level(rows: pd.DataFrame) -> tuple[pd.DataFrame, float | None]:
+    """Return rows with a height in the place of what is never, above all others; None: nothing is."""
+    ends = rows[["middle", "low", "high"]].to_numpy(float)
+    if not np.isposinf(ends).any():
+        return rows, None
+    known = ends[np.isfinite(ends)]
+    highest, lowest = (float(known.max()), float(known.min())) if len(known) else (1.0, 0.0)
+    level = highest + 0.15 * ((highest - min(lowest, 0.0)) or 1.0)
+    return rows.replace({name: {np.inf: level} for name in ("middle", "low", "high")}), level
+
+
+def _say_never(ax: Axes, rows: pd.DataFrame, level: float | None) -> None:
+    """Write at the height of what is never that it is, and at other points how often."""
+    if level is not None:
+        ax.axhline(level, color=VERMILION, linewidth=0.9, linestyle=":")
+        at_right = ax.get_yaxis_transform()
+        ax.text(0.995, level, NEVER, transform=at_right, ha="right", va="bottom", color=VERMILION, size=SMALL_SIZE)
+    some = rows[(rows["never"] > 0) & (rows["middle"] != level)].sort_values(["place", "middle"])
+    for above, (_, row) in zip(some.groupby("place").cumcount(), some.head(NOTES_MAX).iterrows(), strict=False):
+        ax.annotate(
+            never_text(int(row["never"]), int(row["n"])),
+            (row["place"], row["middle"]),
+            xytext=(4, 4 + 9 * above),
+            textcoords="offset points",
+            color=VERMILION,
+            size=SMALL_SIZE,
+        )
 
 
 def _draw_line(ax: Axes, number: int, label: str, rows: pd.DataFrame, joined: bool) -> None:
     look = series_look(number)
     ax.errorbar(
         rows["place"].to_numpy(float),
-        rows["mean"].to_numpy(float),
+        rows["middle"].to_numpy(float),
         yerr=error_bars(rows),
         color=look.color,
         linestyle=look.line if joined else "",
@@ -191,19 +235,22 @@ def sweep_heatmap(
     means = _means(rows, [x, y])
     columns, lines = _values(means[x]), _values(means[y])
     with canvas(ax, WIDTH, HEIGHT) as ax:
-        norm = _norm(means["mean"])
+        norm = _norm(means["middle"])
+        never = "\n(orange: never; framed: never in some runs)" if (means["never"] > 0).any() else ""
         if len(columns) * len(lines) > SPARSE * len(means):
             drawn: Any = _draw_points(ax, means, x, y, norm)
-            ax.set_xlabel(cells.axis_label(x))
+            ax.set_xlabel(cells.axis_label(x) + never)
             ax.set_ylabel(cells.axis_label(y))
         else:
             drawn = _draw_grid(ax, means, (x, columns), (y, lines), norm, cells)
-            ax.set_xlabel(x)
+            ax.set_xlabel(x + never)
             ax.set_ylabel(y)
         names = short_names([x, y, *averaged])
         over = f", averaged over {', '.join(names[path] for path in averaged)}" if averaged else ""
         ax.set_title(f"{figure} by {names[x]} and {names[y]}{over}")
-        if means["mean"].nunique() > 1:  # else there is no scale, and of a share one would go beyond the whole
+        if (
+            means["middle"].replace(np.inf, np.nan).nunique() > 1
+        ):  # else there is no scale, and of a share one would go beyond the whole
             ax.figure.colorbar(drawn, ax=ax, label=figure)
     return ax
 
@@ -214,7 +261,7 @@ def _values(values: pd.Series[Any]) -> list[Any]:
 
 
 def _norm(means: pd.Series[float]) -> Normalize:
-    known = means.dropna()
+    known = means[np.isfinite(means)]
     low, high = (float(known.min()), float(known.max())) if len(known) else (0.0, 1.0)
     return Normalize(low, high if high > low else low + (abs(low) or 1.0))
 
@@ -226,15 +273,19 @@ def _draw_points(ax: Axes, means: pd.DataFrame, x: str, y: str, norm: Normalize)
     if height_texts is not None:
         ax.set_yticks(range(len(height_texts)), [cut(drawable(text), 1.2, 8.5) for text in height_texts])
     ax.set_facecolor("#f2f2f2")
+    never = np.isposinf(means["middle"])
+    if never.any():
+        ax.scatter(places[never], heights[never], c=VERMILION, s=70, edgecolors="#222222", linewidths=0.6)
+    some = (means["never"] > 0) & ~never
     return ax.scatter(
-        places,
-        heights,
-        c=means["mean"],
+        places[~never],
+        heights[~never],
+        c=means.loc[~never, "middle"],
         cmap=COLORS,
         norm=norm,
         s=70,
-        edgecolors="#222222",
-        linewidths=0.6,
+        edgecolors=[VERMILION if one else "#222222" for one in some[~never]],
+        linewidths=[1.8 if one else 0.6 for one in some[~never]],
         label="cells",
     )
 
@@ -249,17 +300,25 @@ def _draw_grid(
 ) -> QuadMesh:
     (x, columns), (y, lines) = across, up
     grid = np.full((len(lines), len(columns)), np.nan)
-    for column, line, mean in zip(means[x], means[y], means["mean"], strict=True):
-        grid[lines.index(line), columns.index(column)] = mean
+    often = np.zeros(grid.shape, int)
+    for column, line, middle, never in zip(means[x], means[y], means["middle"], means["never"], strict=True):
+        place = lines.index(line), columns.index(column)
+        grid[place], often[place] = middle, never
     ax.set_facecolor("#f2f2f2")
     ax.patch.set(hatch="///", edgecolor="#bbbbbb", linewidth=0.0)
     mesh = ax.pcolormesh(np.ma.masked_invalid(grid), cmap=COLORS, norm=norm, edgecolors="white", linewidth=1.0)
     width, height = size_in(ax)
     fits = len(columns) <= width / 0.42 and len(lines) <= height / 0.2
+    for line, column in np.argwhere(often > 0):
+        fill = VERMILION if np.isinf(grid[line, column]) else "none"
+        inset = 0.0 if fill == VERMILION else 0.03  # so that the frames of neighbours do not cover one another
+        corner, size = (column + inset, line + inset), 1 - 2 * inset
+        ax.add_patch(Rectangle(corner, size, size, facecolor=fill, edgecolor=VERMILION, linewidth=1.8))
     for line, column in np.argwhere(~np.isnan(grid)) if fits else []:
         value = grid[line, column]
-        color = "#222222" if norm(value) > 0.55 else "#ffffff"
-        ax.text(column + 0.5, line + 0.5, plain_number(value), ha="center", va="center", color=color, size=SMALL_SIZE)
+        text = NEVER if np.isinf(value) else plain_number(value)
+        color = "#ffffff" if np.isinf(value) or norm(value) <= 0.55 else "#222222"
+        ax.text(column + 0.5, line + 0.5, text, ha="center", va="center", color=color, size=SMALL_SIZE)
     room = max(width / max(len(columns), 1) - 0.05, 0.3)
     ax.set_xticks(np.arange(len(columns)) + 0.5, [cut(drawable(cells.text(x, one)), room, 8.5) for one in columns])
     ax.set_yticks(np.arange(len(lines)) + 0.5, [cut(drawable(cells.text(y, one)), 1.4, 8.5) for one in lines])

@@ -54,9 +54,9 @@ def ticks_s(end_s: float) -> list[float]:
 
 
 def minds_the_clock(scenario: Scenario) -> bool:
-    """Return whether the time of day matters in `scenario`: there are quiet hours, or arrivals with a daily rhythm."""
+    """Return whether the time of day matters in `scenario`: there are quiet hours, or arrivals with a rhythm."""
     return bool(scenario.quiet_hours) or any(
-        entry.arrivals.diurnal is not None
+        entry.arrivals.diurnal is not None or entry.arrivals.weekly is not None
         for entry in scenario.workload
         if isinstance(entry, (EventWorkload, ChannelWorkload))
     )

@@ -74,8 +74,8 @@ class RunsView:
         value = self._value(cell)
         if value is not None:
             # Of equal ones the first.
-            self._most = max(self._most or cell, cell, key=lambda each: self._value(each) or 0.0)
-            self._least = min(self._least or cell, cell, key=lambda each: self._value(each) or 0.0)
+            self._most = max(self._most or cell, cell, key=self._rank)
+            self._least = min(self._least or cell, cell, key=self._rank)
 
     def lines(self, width: int) -> Sequence[RenderableType]:
         """Return what is shown in a terminal that is so many columns wide."""
@@ -119,11 +119,16 @@ class RunsView:
             yield "bold" if name in names else "", [Text(name), Text(cell.label), *figures]
 
     def _figure_text(self, path: str, cell: FinishedCell) -> Text:
-        value = cell.figures.get(path)
-        return Text(NOTHING if value is None else metric_text(value, self._figures[path]))
+        value, never = cell.figures.get(path), cell.never.get(path)
+        text = NOTHING if value is None else metric_text(value, self._figures[path])
+        return Text(f"{text} ({never} never)" if never else text)
 
     def _value(self, cell: FinishedCell) -> float | None:
         return None if self._chosen is None else cell.figures.get(self._chosen)
+
+    def _rank(self, cell: FinishedCell) -> tuple[float, float]:
+        """Return what cells are ordered by: those that are never in more runs are above the others."""
+        return 0 if self._chosen is None else cell.never.get(self._chosen, 0), self._value(cell) or 0.0
 
 
 def _rate_text(per_second: float, what: str) -> str:

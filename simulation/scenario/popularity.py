@@ -1,0 +1,79 @@
+"""Over how many users or hosts notifications are spread: evenly, or by Zipf's law."""
+
+from __future__ import annotations
+
+from array import array
+from bisect import bisect_right
+from functools import lru_cache
+from itertools import accumulate
+from typing import Annotated, ClassVar, TypeAlias
+
+from pydantic import model_validator
+
+from actors.settings.base import Settings, at_key, plain_or
+from actors.settings.quantities import PositiveWholeNumber, number, wanted
+
+COUNT_MAX = 1_000_000
+"""The most that are spread by Zipf's law: eight bytes of memory for each."""
+
+
+class ZipfSpread(Settings):
+    """Some come more often than others, by Zipf's law: the k-th as often as 1/k^zipf says, number 0 the most often."""
+
+    wanted_text: ClassVar[str] = "a whole number of at least 1, or a mapping such as {count: 10000, zipf: 1.1}"
+
+    count: PositiveWholeNumber
+    """How many there are, at most a million."""
+
+    zipf: Annotated[float, number(0)]
+    """The exponent. 0: all alike. 1: the first comes twice as often as the second, ten times as often as the tenth."""
+
+    @model_validator(mode="after")
+    def _not_too_many(self) -> ZipfSpread:
+        if self.count > COUNT_MAX:
+            raise at_key("count", wanted(f"at most {COUNT_MAX:,} that are spread by Zipf's law"), self.count)
+        return self
+
+    def at(self, share: float) -> int:
+        """Return the number of which so large a share of all that comes is of smaller numbers.
+
+        Args:
+            share: at least 0 and less than 1; drawn uniformly at random, it gives each number as often as it comes.
+        """
+        bounds = _bounds(self.count, self.zipf)
+        return min(bisect_right(bounds, share * bounds[-1]), self.count - 1)
+
+    def share_of(self, number: int) -> float:
+        """Return how often one of them comes, as a share of all."""
+        bounds = _bounds(self.count, self.zipf)
+        return (bounds[number] - (bounds[number - 1] if number else 0.0)) / bounds[-1]
+
+
+@lru_cache(maxsize=8)
+def _bounds(count: int, exponent: float) -> array[float]:
+    return array("d", accumulate(float(rank) ** -exponent for rank in range(1, count + 1)))
+
+
+Spread: TypeAlias = Annotated[PositiveWholeNumber | ZipfSpread, plain_or(PositiveWholeNumber, ZipfSpread)]
+"""So many, one as often as another; or some more often than others."""
+
+
+def count_of(spread: int | ZipfSpread) -> int:
+    """Return over how many it is."""
+    return spread.count if isinstance(spread, ZipfSpread) else spread
+
+
+def share_of_the_first(spread: int | ZipfSpread) -> float:
+    """Return how much comes of the one that comes the most often, as a share of all."""
+    return spread.share_of(0) if isinstance(spread, ZipfSpread) else 1.0 / spread
+
+
+_GOLDEN = 0x9E37_79B9_7F4A_7C15
+"""The golden section of 2^64: its multiples fill the circle more evenly than any other's (Knuth, volume 3, 6.4)."""
+
+
+def host_of(user: int, hosts: int | ZipfSpread) -> int:
+    """Return at which host a user is, by number: always the same, and each host has its share of any many users."""
+    if isinstance(hosts, ZipfSpread):
+        return hosts.at((user * _GOLDEN % 2**64) / 2**64)
+    return user % hosts

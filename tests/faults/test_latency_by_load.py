@@ -1,0 +1,170 @@
+"""A provider that is slower the more it has to do: by hand, against a naive model, and by Little's law."""
+
+from __future__ import annotations
+
+import math
+from random import Random
+from typing import Any
+
+import pytest
+from confidence import check_mean
+from hypothesis import given, strategies as st
+from worlds import email
+
+import simulation
+from actors.domain.attempts import Attempt
+from actors.errors import ConfigurationError
+from actors.faults.provider import NEVER_NS, SimulatedProvider
+from actors.instants import ns
+from actors.kernel.randomness import RandomStreams
+from actors.settings.distributions import Distribution
+from actors.settings.faults import FaultConfig
+from simulation.scenario import parse
+from simulation.scenario.lint import lint_scenario
+
+S = 1_000_000_000
+ATTEMPT = Attempt(command=email("n"), number=1, charged=False, expires_at_ns=None)
+
+
+def fault(**keys: Any) -> FaultConfig:
+    return FaultConfig.model_validate({"channel": "all", **keys})
+
+
+def answered(provider: SimulatedProvider, *seconds: float) -> list[float]:
+    """Return, for attempts that start at these instants, when their answers come; inf for never."""
+    effects: list[Any] = [provider.attempt(ATTEMPT, ns(at)) for at in seconds]
+    return [
+        math.inf if effect.delay_ns == NEVER_NS else round(at + effect.delay_ns / S, 9)
+        for at, effect in zip(seconds, effects, strict=True)
+    ]
+
+
+def test_each_takes_longer_for_every_other_one_that_is_under_way() -> None:
+    provider = SimulatedProvider(latency=1, per_in_flight=0.5)
+    assert answered(provider, 0, 0, 0, 1.2, 2, 5) == [1, 1.5, 2, 3.2, 3.5, 6]
+
+
+def test_those_that_wait_for_a_place_count() -> None:
+    # At 0 the second finds one, works 1.5 s from 1 s on; the third finds two, and works 2 s from 2.5 s on.
+    assert answered(SimulatedProvider(latency=1, capacity=1, per_in_flight=0.5), 0, 0, 0) == [1, 2.5, 4.5]
+
+
+def test_what_is_refused_or_hangs_is_not_under_way_but_as_slow() -> None:
+    faults = [fault(at=0, **{"for": 1}, outage=True), fault(at=1, **{"for": 1}, hang=True)]
+    provider = SimulatedProvider(latency=5, per_in_flight=1, faults=faults)
+    assert answered(provider, 0, 0.5, 1, 1.5, 2, 2.5) == [5, 5.5, math.inf, math.inf, 7, 8.5]
+    slower = SimulatedProvider(latency=5, per_in_flight=1, faults=[fault(latency_factor=2, at=1)])
+    assert answered(slower, 0, 1) == [5, 13]
+
+
+@given(
+    st.lists(st.integers(0, 2000), min_size=1, max_size=40).map(sorted),
+    st.floats(0, 0.3),
+    st.floats(1e-3, 0.2),
+)
+def test_it_is_that_of_a_naive_model(at_ms: list[int], latency: float, more: float) -> None:
+    ends: list[float] = []
+    provider = SimulatedProvider(latency=latency, per_in_flight=more)
+    for ms in at_ms:
+        effect: Any = provider.attempt(ATTEMPT, ms * 10**6)
+        expected = latency + more * sum(end > ms * 10**6 for end in ends)
+        assert effect.delay_ns == round(expected * 1e9)
+        ends.append(ms * 10**6 + effect.delay_ns)
+
+
+def mean_time(seed: int, per_s: float, more: float) -> float:
+    random = Random(seed)
+    provider = SimulatedProvider(
+        latency=Distribution.model_validate({"exponential": {"mean": 0.1}}),
+        per_in_flight=more,
+        streams=RandomStreams(seed),
+    )
+    at, times = 0.0, []
+    for number in range(4000):
+        at += random.expovariate(per_s)
+        effect: Any = provider.attempt(ATTEMPT, ns(at))
+        if number >= 500:  # from an empty provider on it takes a while
+            times.append(effect.delay_ns / S)
+    return sum(times) / len(times)
+
+
+@pytest.mark.parametrize(("per_s", "more"), [(20, 0.02), (50, 0.01), (100, 0.007)])
+def test_at_random_it_takes_what_littles_law_says(per_s: float, more: float) -> None:
+    """T = L + c·N for the N under way that an arrival at random sees, which are r·T: so T = L / (1 - r·c)."""
+    check_mean([mean_time(seed, per_s, more) for seed in range(10)], 0.1 / (1 - per_s * more), within=0.08)
+
+
+SCENARIO = """
+duration: 1m
+workload: [{channel: email, arrivals: {poisson: 20/s}}]
+channels:
+  email:
+    timeout: 30s
+    circuit_breaker: {enabled: false}
+    provider: {latency: {exponential: {mean: 200ms}}, latency_by_load: {per_in_flight: 30ms}}
+"""
+
+
+def test_a_run_is_slower_by_the_formula_and_the_same_live() -> None:
+    simulated = simulation.run(parse(SCENARIO))
+    assert simulated.summary["sent_time_s"]["mean"] == pytest.approx(0.2 / (1 - 0.6), rel=0.2)
+    assert simulation.run(parse(SCENARIO), runtime="trio").history == simulated.history
+
+
+@pytest.mark.parametrize("discipline", ["fifo", "critical_first", "processor_sharing"])
+def test_with_a_capacity_of_any_discipline_the_invariants_hold(discipline: str) -> None:
+    scenario = parse(
+        SCENARIO, sets=["channels.email.provider.capacity=30", f"channels.email.provider.discipline={discipline}"]
+    )
+    result = simulation.run(scenario, invariants="all")
+    alone = simulation.run(parse(SCENARIO, sets=["channels.email.provider.latency_by_load.per_in_flight=1ns"]))
+    assert result.summary["sent_fraction"] == 1
+    assert result.summary["sent_time_s"]["mean"] > 1.5 * alone.summary["sent_time_s"]["mean"]
+
+
+def test_of_whom_it_is_asked_it_does_not_change_the_draws() -> None:
+    """The k-th attempt has the same latency drawn, so that only what the load adds differs."""
+    quick, slow = (
+        SimulatedProvider(latency=Distribution.model_validate({"exponential": {"mean": 1}}), per_in_flight=more)
+        for more in (0.0, 100.0)
+    )
+    one, other = answered(quick, 0, 0, 0, 0), answered(slow, 0, 0, 0, 0)
+    assert [round(late - soon, 6) for soon, late in zip(one, other, strict=True)] == [0, 100, 200, 300]
+
+
+@pytest.mark.parametrize(
+    ("value", "problem"),
+    [
+        ("10ms", "latency_by_load: wanted a mapping such as {per_in_flight: 10ms}, got '10ms'"),
+        ("{}", "latency_by_load.per_in_flight: wanted a duration of more than 0 such as 80ms, 10s, 5m or 2h"),
+        ("{per_in_flight: 0s}", "latency_by_load.per_in_flight: wanted a duration of more than 0"),
+        ("{per_inflight: 1s}", "latency_by_load.per_inflight: unknown key; did you mean per_in_flight?"),
+    ],
+)
+def test_what_is_no_such_latency_is_said(value: str, problem: str) -> None:
+    with pytest.raises(ConfigurationError) as raised:
+        parse(SCENARIO.replace("{per_in_flight: 30ms}", value))
+    assert problem in str(raised.value)
+
+
+def test_python_says_it_too() -> None:
+    with pytest.raises(ConfigurationError, match="per_in_flight: wanted a duration of more than 0"):
+        SimulatedProvider(per_in_flight=-1)
+
+
+@pytest.mark.parametrize(
+    ("sets", "is_said"),
+    [
+        ([], False),
+        (["workload.0.arrivals.poisson=40/s"], True),
+        (["workload.0.arrivals.poisson=40/s", "channels.email.max_in_flight=50"], False),
+        (["workload.0.arrivals.poisson=40/s", "channels.email.provider.connections=50"], False),
+    ],
+)
+def test_the_linter_says_where_the_latency_only_grows(sets: list[str], is_said: bool) -> None:
+    found = [str(finding) for finding in lint_scenario(parse(SCENARIO, sets=sets))]
+    text = (
+        "channels.email.provider.latency_by_load.per_in_flight: 30ms for each in flight, and 40/s arrive: above 33.3/s "
+        "the latency only grows, and nothing bounds what is in flight"
+    )
+    assert [each for each in found if "latency_by_load" in each] == ([text] if is_said else [])
