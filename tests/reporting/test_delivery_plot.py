@@ -10,14 +10,18 @@ from simulation.reporting import plots
 from simulation.reporting.plots.delivery import POINTS_MAX, survival
 
 
-@given(times=st.lists(st.floats(0, 1e6) | st.sampled_from([0.0, 1.0, 2.0]), min_size=1, max_size=50))
-def test_the_curve_is_the_share_that_took_longer(times):
-    curve = survival(np.array(times))
+@given(
+    times=st.lists(st.floats(0, 1e6) | st.sampled_from([0.0, 1.0, 2.0]), min_size=1, max_size=50),
+    never=st.integers(0, 50),
+)
+def test_the_curve_is_the_share_that_took_longer(times, never):
+    offered = len(times) + never
+    curve = survival(np.array(times), offered)
     assert list(curve.times_s) == sorted(set(times))
     for at_s, share in zip(curve.times_s, curve.longer, strict=True):
-        assert share == pytest.approx(sum(time > at_s for time in times) / len(times))
-    assert curve.longer[-1] == 0
-    assert curve.size == len(times)
+        assert share == pytest.approx((sum(time > at_s for time in times) + never) / offered)
+    assert curve.longer[-1] == pytest.approx(never / offered)
+    assert curve.size == offered
 
 
 def curves(ax):
@@ -28,10 +32,10 @@ def curves(ax):
     }
 
 
-def share_at(curve, at_s):
-    """Return the height of a drawn step curve at a time; it ends where 0 begins, which has no place on the axis."""
+def share_at(curve, at_s, never=0.0):
+    """Return the height of a drawn step curve at a time; from its end on it is the share that is never delivered."""
     if at_s >= curve[0][-1]:
-        return 0.0
+        return never
     place = np.searchsorted(curve[0], at_s, side="right") - 1
     return 1.0 if place < 0 else curve[1][place]
 
@@ -42,26 +46,32 @@ def test_there_is_a_curve_for_each_channel_that_agrees_with_the_percentiles_of_t
     assert list(drawn) == ["email", "push"]
     for channel, figures in result.summary["channels"].items():
         times = figures["delivery_time_s"]
-        slack = 1 / figures["sent"]
+        slack = 1 / figures["offered"]
+        never = times["never"] / figures["offered"]
         for percentile, share in (("p50", 0.5), ("p90", 0.1), ("p99", 0.01)):
             at_s = times[percentile]
-            assert share_at(drawn[channel], at_s - 1e-6) + slack >= share >= share_at(drawn[channel], at_s) - slack
-        assert drawn[channel][0][-1] == pytest.approx(times["max"])
+            if at_s is None:
+                assert never + slack >= share
+                continue
+            before, after = (share_at(drawn[channel], instant_s, never) for instant_s in (at_s - 1e-6, at_s))
+            assert before + slack >= share >= after - slack
+        assert drawn[channel][0][-1] == pytest.approx(figures["sent_time_s"]["max"])
 
 
 def test_what_was_not_delivered_is_counted_in_the_legend():
     result = result_of("outage")
     labels = [text.get_text() for text in plots.delivery_times(result).get_legend().get_texts()]
     for label, (channel, figures) in zip(labels, result.summary["channels"].items(), strict=True):
-        lost = figures["accepted"] - figures["sent"]
-        assert label == f"{channel} ({figures['sent']:,} delivered" + (f", {lost:,} not)" if lost else ")")
+        never = figures["delivery_time_s"]["never"]
+        assert label == f"{channel} ({figures['delivered']:,} delivered" + (f", {never:,} never)" if never else ")")
 
 
 def test_several_results_are_curves_by_their_labels():
     drawn = curves(plots.delivery_times({"one": result_of("outage"), "other": result_of("providers").notifications}))
     assert list(drawn) == ["one", "other"]
     rows = result_of("outage").notifications
-    times = (rows["finished_at"] - rows["waited_since"])[rows["outcome"] == "sent"]
+    times = (rows["finished_at"] - rows["waited_since"]).where(rows["outcome"] == "sent", np.inf)
+    assert np.isinf(times).any()
     assert share_at(drawn["one"], 1.0) == pytest.approx((times > 1.0).mean())
 
 

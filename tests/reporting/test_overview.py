@@ -375,7 +375,7 @@ def test_name_description_verdict_and_seed_are_on_top():
     summary = result_of(OUTAGE).summary
     assert (name, description) == ("outage", "Email is down for a while.")
     assert conclusion == "✓ 2 of 2 expectations hold  ·  seed 4"
-    assert counts.startswith(f"{summary['accepted']:,} accepted  ·  {summary['sent']:,} delivered")
+    assert counts.startswith(f"{summary['offered']:,} offered  ·  {summary['delivered']:,} delivered")
 
 
 def header_lines(figure):
