@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 @pytest.mark.parametrize(
     ("write", "unit"),
     [(duration, "s"), (rate, "1/s"), (percent, "share"), (plain_number, None)],
-    ids=lambda each: str(each),
+    ids=lambda each: getattr(each, "__name__", str(each)),
 )
 @given(value=POSITIVE)
 def test_what_is_written_is_read_again_with_its_digits(write, unit, value):
