@@ -41,6 +41,7 @@ def metrics(rows: Rows) -> dict[str, Any]:
         "throughput_per_s": sent / simulated_s,
         "retry_amplification": len(attempts) / len(notifications),
         "delivery_time_s": _statistics((finished_at - requested_at)[is_sent]),
+        "sent_time_s": _statistics((finished_at - requested_at)[is_sent]),
         "retry_delay_s": _statistics(np.array([row[5] for row in attempts if row[5]])),
         "dlq": {"final": dead, "peak": dead, "growth_per_min": dead / (simulated_s / 60)},
         "breaker": _breaker(rows.transitions, simulated_s),

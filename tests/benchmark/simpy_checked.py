@@ -27,8 +27,11 @@ from actors.messages import (
     SendNotification,
 )
 from actors.storage.memory import MemoryStore
+from simulation.results.ledger import Entry, Ledger
 from simulation.results.recorder import Recorder
 from simulation.results.series import bucket_width_ns
+from simulation.results.tallies import Counted
+from simulation.scenario.metrics import Outline
 
 PUSH = NotificationChannel.PUSH
 EPOCH_NS = 1_767_225_600 * NS_PER_S
@@ -43,7 +46,10 @@ class CheckedModel(Model):
         self.under_way: dict[str, SendNotification] = {}
         self.store = MemoryStore()
         width_ns = bucket_width_ns(int(load.notifications / load.rate * NS_PER_S))
-        self.recorder = Recorder({PUSH: ("primary",)}, keep_history=True, series_bucket_ns=width_ns)
+        providers = {PUSH: ("primary",)}
+        outline = Outline(providers=tuple(providers.items()), entries=("push",), classes=("normal",))
+        ledger = Ledger(outline, [Entry("normal", (PUSH,))], exact=True, counted=Counted())
+        self.recorder = Recorder(ledger, providers, keep_history=True, series_bucket_ns=width_ns)
         self.recorder.in_flight_now = self.under_way.__len__
 
     def source(self) -> Process:

@@ -264,4 +264,4 @@ def test_a_burst_at_a_provider_with_so_many_connections(tmp_path, channel, size,
     summary = simulation.run(path, sets=sets, invariants="all").summary
     assert (summary["sent"], summary["attempts"], summary["dead_lettered"]) == (size, size, 0)
     assert summary["breaker"][channel]["opened"] == 0
-    assert summary["delivery_time_s"]["max"] == pytest.approx(ends)
+    assert summary["sent_time_s"]["max"] == pytest.approx(ends)

@@ -86,7 +86,7 @@ def test_they_are_those_of_the_summary(simulated):
         assert figure("retry_attempts_count") == figures["sent"] + figures["dead_lettered"]
         assert figure("delivery_time_seconds_count") == figures["sent"]
         mean = figure("delivery_time_seconds_sum") / figure("delivery_time_seconds_count")
-        assert mean == pytest.approx(figures["delivery_time_s"]["mean"])
+        assert mean == pytest.approx(figures["sent_time_s"]["mean"])
         opened = figure("breaker_transitions_total", f"{channel},open")
         assert opened == summary["breaker"][channel]["opened"]
     assert summary["channels"]["email"]["deferred"] > 0
