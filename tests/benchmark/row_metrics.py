@@ -40,7 +40,7 @@ def metrics(rows: Rows) -> dict[str, Any]:
         "sent_fraction": sent / len(notifications),
         "throughput_per_s": sent / simulated_s,
         "retry_amplification": len(attempts) / len(notifications),
-        "delivery_time_s": _statistics((finished_at - requested_at)[is_sent]),
+        "delivery_time_s": _quantiles(np.where(is_sent, finished_at - requested_at, np.inf)),
         "sent_time_s": _statistics((finished_at - requested_at)[is_sent]),
         "retry_delay_s": _statistics(np.array([row[5] for row in attempts if row[5]])),
         "dlq": {"final": dead, "peak": dead, "growth_per_min": dead / (simulated_s / 60)},
@@ -55,6 +55,12 @@ def metrics(rows: Rows) -> dict[str, Any]:
             }.items()
         },
     }
+
+
+def _quantiles(durations: np.ndarray[Any, Any]) -> dict[str, float]:
+    """Return quantiles of durations, infinite ones among them."""
+    p50, p90, p99 = np.quantile(durations, (0.5, 0.9, 0.99), method="higher")
+    return {"p50": p50, "p90": p90, "p99": p99}
 
 
 def _statistics(durations: np.ndarray[Any, Any]) -> dict[str, float]:
