@@ -317,7 +317,7 @@ def test_scenarios_of_the_project_are_tests() -> None:
     listed = subprocess.run([*command, "scenarios"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     assert "scenarios/provider-outage.yaml::sent_fraction >= 0.99\n" in listed
     files = {line.split("::")[0] for line in listed.splitlines() if "::" in line}
-    assert files == {f"scenarios/{path.name}" for path in (ROOT / "scenarios").glob("*.yaml")}
+    assert files == {str(path.relative_to(ROOT)) for path in (ROOT / "scenarios").rglob("*.yaml")}
 
 
 @pytest.mark.integration
