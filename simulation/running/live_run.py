@@ -31,7 +31,7 @@ from actors.faults.chaos import FaultyProvider
 from actors.kernel.effects import Effect
 from actors.kernel.live import LiveSystem
 from actors.kernel.randomness import RandomStreams
-from actors.messages import NotificationChannel
+from actors.messages import NotificationChannel, SendNotification
 from actors.settings.channel import ProviderConfig
 from simulation.results.result import Result
 from simulation.running.runner import RunPlan, build, recorder_of
@@ -139,5 +139,12 @@ class Readdressed(WrappedProvider):
 
     def attempt(self, attempt: Attempt, now_ns: int) -> Effect:
         """Return the effect that makes this attempt."""
-        command = msgspec.structs.replace(attempt.command, recipient=self._address(attempt.command.recipient))
+        command = self._readdressed(attempt.command)
         return self._provider.attempt(msgspec.structs.replace(attempt, command=command), now_ns)
+
+    def recipient_problem(self, command: SendNotification) -> str | None:
+        """Return that of the other provider with the recipient that it gets."""
+        return self._provider.recipient_problem(self._readdressed(command))
+
+    def _readdressed(self, command: SendNotification) -> SendNotification:
+        return msgspec.structs.replace(command, recipient=self._address(command.recipient))

@@ -65,7 +65,9 @@ def module_of(name: str, port: int) -> dict[str, Any]:
     """Return what is in the Python file that a guide shows, with the mail server at this port."""
     code = blocks(name, "python")[0].partition("\ntrio.run(main")[0]
     module: dict[str, Any] = {"__name__": __name__}
-    exec(compile(code, f"{name}.md", "exec"), module)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DATABASE_URL", "postgresql://nobody@localhost/none")  # its store is another one here
+        exec(compile(code, f"{name}.md", "exec"), module)
     module["SMTP"] |= {"port": port, "connect_timeout": PATIENCE}
     return module
 
