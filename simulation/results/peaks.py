@@ -7,18 +7,18 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import accumulate
-from typing import Any
+from typing import Any, TypeVar
 
 from actors.instants import NS_PER_S
 from actors.messages import NotificationChannel, NotificationFailed, NotificationSent
 from actors.pipeline.waiting_line import WaitingCounts
 from actors.settings.channel import PRIMARY
+from simulation.results.statistics import SORTED_WITHOUT_NUMPY, in_order
 
 KEPT = 100_000
 """Attempts whose times are kept until it is known what was under way beside them."""
 
-SORTED_WITHOUT_NUMPY = 50_000
-"""So many instants Python works through in less time than the import of NumPy takes."""
+K = TypeVar("K")
 
 Provider = tuple[NotificationChannel, str]
 """A channel and one of its providers."""
@@ -93,6 +93,7 @@ class Peaks:
             self._groups |= {(channel, name): [(channel, name)] for name in names if len(names) > 1}
         self._peaks = {asked: Peak() for asked in self._groups}
         self._kept = 0
+        self._keeps_at_most = KEPT
         self._backoffs: dict[NotificationChannel, array[int]] = {channel: array("q") for channel in providers}
         """When notifications begin to wait for their retry, and when they no longer do: changes as of attempts."""
         self._in_backoff: dict[NotificationChannel | None, Peak] = {each: Peak() for each in (None, *providers)}
@@ -106,15 +107,17 @@ class Peaks:
             for provider, own in self._by_provider(attempts):
                 self._changes[provider].extend([2 * event.at_ns for event in own])
                 self._changes[provider].extend([2 * event.started_ns + 1 for event in own])
-                self._hedges[provider].update(
-                    {event.started_ns // NS_PER_S: event.hedges for event in own if event.hedges}
-                )
+                for event in own:
+                    if event.hedges:
+                        self._hedges[provider][event.started_ns // NS_PER_S] += event.hedges
                 self._kept += len(own)
         for event in failed:
             if event.next_retry_at_ns is not None:
                 self._backoffs[event.channel].extend((2 * event.at_ns + 1, 2 * event.next_retry_at_ns))
-        if self._kept > KEPT:
-            self._settle(max(each[-1].at_ns for each in (sent, failed) if each) - self._longest_ns)
+        if self._kept > self._keeps_at_most:
+            until_ns = max(each[-1].at_ns for each in (sent, failed) if each) - self._longest_ns
+            self._settle(2 * (until_ns - until_ns % NS_PER_S))
+            self._keeps_at_most = max(KEPT, 2 * self._kept)  # each is put in order a few times at most
 
     def _by_provider(
         self, attempts: Sequence[NotificationSent | NotificationFailed]
@@ -130,28 +133,16 @@ class Peaks:
                 found[provider] = [event]
         return found.items()
 
-    def _settle(self, until_ns: int) -> None:
-        """Make peaks of what happened before an instant, as all attempts that began then have ended by now."""
-        limit = 2 * (until_ns - until_ns % NS_PER_S)
-        ordered = {provider: _in_order(changes) for provider, changes in self._changes.items()}
-        ends = {provider: bisect_left(changes, limit) for provider, changes in ordered.items()}
+    def _settle(self, limit: int | None) -> None:
+        """Make peaks of the changes before a limit, of which all are known; None: of all changes."""
+        settled = _taken(self._changes, limit)
         for asked, group in self._groups.items():
-            self._peaks[asked].extend(
-                _together([ordered[provider][: ends[provider]] for provider in group]), self._hedges_of(group)
-            )
-        self._changes = {provider: changes[ends[provider] :] for provider, changes in ordered.items()}
+            hedges = sum((self._hedges[provider] for provider in group), Counter())
+            self._peaks[asked].extend(_together([settled[provider] for provider in group]), hedges)
         self._kept = sum(map(len, self._changes.values())) // 2
-        self._settle_backoffs(limit)
-
-    def _settle_backoffs(self, limit: int | None) -> None:
-        """Make peaks of the waits for retries, of what happened before a limit; None: of all."""
-        settled: dict[NotificationChannel, array[int]] = {}
-        for channel, changes in self._backoffs.items():
-            ordered = _in_order(changes)
-            end = len(ordered) if limit is None else bisect_left(ordered, limit)
-            settled[channel], self._backoffs[channel] = ordered[:end], ordered[end:]
+        waits = _taken(self._backoffs, limit)
         for each, peak in self._in_backoff.items():
-            peak.extend(_together(list(settled.values()) if each is None else [settled[each]]), Counter())
+            peak.extend(_together(list(waits.values()) if each is None else [waits[each]]), Counter())
 
     def note_waiting(self, whole: WaitingCounts, channels: Mapping[NotificationChannel, WaitingCounts]) -> None:
         """Note how many have waited at the stages of a process that is about to end."""
@@ -160,20 +151,9 @@ class Peaks:
             for name in ("limit", "quota", "slots", "breaker"):
                 most[name] = max(most[name], getattr(counts, name).peak)
 
-    def _hedges_of(self, group: Sequence[Provider]) -> Counter[int]:
-        hedges: Counter[int] = Counter()
-        for provider in group:
-            hedges.update(self._hedges[provider])
-        return hedges
-
     def end(self) -> None:
         """Make peaks of what is left: no attempt ends any more."""
-        for asked, group in self._groups.items():
-            changes = _together([_in_order(self._changes[provider]) for provider in group])
-            self._peaks[asked].extend(changes, self._hedges_of(group))
-        self._changes = {provider: array("q") for provider in self._changes}
-        self._kept = 0
-        self._settle_backoffs(None)
+        self._settle(None)
 
     def summary(self, channel: NotificationChannel | None = None) -> dict[str, Any]:
         """Return the peaks of a channel as the summary names them; None: of all."""
@@ -188,18 +168,20 @@ class Peaks:
         return self._peaks[channel, provider].summary()
 
 
+def _taken(changes: dict[K, array[int]], limit: int | None) -> dict[K, array[int]]:
+    """Take out the changes before a limit, or all; return them in order."""
+    taken = {}
+    for key, own in changes.items():
+        ordered = in_order(own)
+        end = len(ordered) if limit is None else bisect_left(ordered, limit)
+        taken[key], changes[key] = ordered[:end], ordered[end:]
+    return taken
+
+
 def _together(parts: Sequence[array[int]]) -> array[int]:
     if len(parts) == 1:
         return parts[0]
     together = array("q")
     for part in parts:
         together.extend(part)
-    return _in_order(together)
-
-
-def _in_order(changes: array[int]) -> array[int]:
-    if len(changes) <= SORTED_WITHOUT_NUMPY:
-        return array("q", sorted(changes))
-    import numpy as np
-
-    return array("q", np.sort(np.frombuffer(changes, dtype=np.int64)).tobytes())
+    return in_order(together)

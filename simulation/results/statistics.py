@@ -12,7 +12,16 @@ from actors.instants import NS_PER_S
 from simulation.scenario.metrics import QUANTILES
 
 SORTED_WITHOUT_NUMPY = 50_000
-"""So many durations Python sorts in less time than the import of NumPy takes, a tenth of a second."""
+"""So many numbers Python sorts in less time than the import of NumPy takes, a tenth of a second."""
+
+
+def in_order(numbers: array[int]) -> array[int]:
+    """Return whole numbers of 64 bits in order."""
+    if len(numbers) <= SORTED_WITHOUT_NUMPY:
+        return array("q", sorted(numbers))
+    import numpy as np
+
+    return array("q", np.sort(np.frombuffer(numbers, dtype=np.int64)).tobytes())
 
 
 class Durations(ABC):
@@ -116,12 +125,8 @@ class Samples(Durations):
         return together
 
     def _ordered(self) -> Sequence[int]:
-        if self._sorted is None and len(self._samples) <= SORTED_WITHOUT_NUMPY:
-            self._sorted = sorted(self._samples)
-        elif self._sorted is None:
-            import numpy as np
-
-            self._sorted = array("q", np.sort(np.frombuffer(self._samples, dtype=np.int64)).tobytes())
+        if self._sorted is None:
+            self._sorted = in_order(self._samples)
         return self._sorted
 
 

@@ -205,6 +205,29 @@ def test_the_peaks_are_those_of_the_frames():
         assert part["peaks"]["in_flight"] == changes["by"].cumsum().max()
 
 
+def test_every_copy_counts_in_the_second_of_the_attempt_beside_which_it_was_sent():
+    scenario = """
+    name: hedges
+    duration: 10s
+    workload: [{channel: push, arrivals: {constant: 50/s}}]
+    channels: {push: {hedging: {max_attempts: 2, delay: 100ms}, provider: {latency: 200ms}}}
+    """
+    summary = simulation.run(simulation.parse(scenario)).summary
+    assert summary["hedges"] == summary["attempts"] == 500
+    assert summary["peaks"]["requests_per_s"] == 100
+
+
+@pytest.mark.parametrize("kept", [1, 7, 100_000])
+def test_the_peaks_do_not_depend_on_how_many_attempts_are_kept(kept, monkeypatch):
+    whole = ran().summary
+    monkeypatch.setattr("simulation.results.peaks.KEPT", kept)
+    monkeypatch.setattr("simulation.results.recorder.CHUNK", 100)
+    summary = ran().summary
+    for channel in whole["channels"]:
+        assert summary["channels"][channel]["peaks"] == whole["channels"][channel]["peaks"]
+    assert summary["peaks"] == whole["peaks"]
+
+
 def test_who_is_refused_and_comes_again_is_lost_only_in_the_end():
     down = "{at: 10s, crash: process, restart_after: 20s}"
     scenario = """
