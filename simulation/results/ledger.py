@@ -179,15 +179,11 @@ class Ledger:
         return {by_channel[place]: kinds for place, kinds in found.items()} if by_channel else found
 
     def _fold_hosts(self, events: Mapping[type, Sequence[Any]]) -> None:
-        for event in events.get(NotificationRequested, ()):
-            hosts = self._hosts.get(self.place_of(event)[0])
-            if hosts is not None and event.instead_of is None:
-                hosts.accept(event)
-        for kind in (NotificationSent, NotificationSuppressed, NotificationMovedToDeadLetter):
+        for kind in (NotificationRequested, NotificationSent, NotificationSuppressed):
             for event in events.get(kind, ()):
                 hosts = self._hosts.get(self.place_of(event)[0])
                 if hosts is not None:
-                    hosts.end(event)
+                    hosts.see(event)
 
     def _accept(self, requested: Sequence[NotificationRequested]) -> None:
         """Note which of the notifications that were accepted are of requests that had been accepted before."""
@@ -205,10 +201,8 @@ class Ledger:
     def _suppress(self, suppressed: Sequence[NotificationSuppressed]) -> None:
         """Note which requests turn out not to be wanted."""
         for event in suppressed:
-            # That its address is gone, or that the channel in place of the first is switched off, is no wish.
-            if event.reason != ADDRESS_GONE and (
-                self._chains is None or not self._chains.is_part(event.notification_id)
-            ):
+            # That the channel in place of the first is switched off is no wish.
+            if _is_unwanted(event) and (self._chains is None or not self._chains.is_part(event.notification_id)):
                 self.tally(self.place_of(event)).unwanted += 1
 
     def _deliver(self, sent: Sequence[NotificationSent]) -> None:
@@ -242,7 +236,7 @@ class Ledger:
 
     def interrupt(self, notification_id: str, channel: NotificationChannel, provider: str) -> None:
         """Note that the answer of a provider to a request is lost."""
-        self.tally((entry_number(notification_id), channel)).interrupt(provider, 1)
+        self.tally((entry_number(notification_id), channel)).interrupt(provider)
 
     def worst_hosts(self) -> list[dict[str, Any]]:
         """Return the hosts with the most requests that were not delivered within a minute, the worst first."""
@@ -261,12 +255,14 @@ class Ledger:
 
     def follow_dead_letters(self, events: Mapping[type, Sequence[Any]]) -> None:
         """Note how many dead letters there are after these events, and how many there were at most."""
-        moved = [(event.at_ns, -1, event) for event in events.get(NotificationMovedToDeadLetter, ())]
-        left = [(event.at_ns, 1, event) for kind in LEAVES_THE_QUEUE for event in events.get(kind, ())]
-        # Between one and the other the order decides about the peak; at the same instant the larger size counts.
-        for _, by, event in sorted(moved + left, key=_order) if left else moved:
+        changes = [(event, 1) for event in events.get(NotificationMovedToDeadLetter, ())]
+        left = [(event, -1) for kind in LEAVES_THE_QUEUE for event in events.get(kind, ())]
+        if left:
+            # The order decides about the peak; at the same instant the larger size counts.
+            changes = sorted(changes + left, key=lambda change: (change[0].at_ns, -change[1]))
+        for event, by in changes:
             for group in self._groups_of(self.place_of(event)):
-                self.dead_letters(group).change(-by)
+                self.dead_letters(group).change(by)
 
     def dead_letters(self, group: Group) -> DeadLetters:
         """Return how many dead letters of a group there are."""
@@ -317,23 +313,20 @@ class HostCounts:
         self.late: Counter[str] = Counter()
         """Those not delivered within a minute, or not yet."""
 
-    def accept(self, event: NotificationRequested) -> None:
-        """Note that a request comes in."""
-        host = self._under_way[event.notification_id] = self._host_of(event.user_id)
-        self.offered[host] += 1
-        self.late[host] += 1
-
-    def end(self, event: NotificationSent | NotificationSuppressed | NotificationMovedToDeadLetter) -> None:
-        """Note that a notification has ended, and maybe its request."""
-        first = event.notification_id.partition("/")[0]
-        if isinstance(event, NotificationMovedToDeadLetter) or first not in self._under_way:
-            return
-        host = self._under_way.pop(first)
-        if isinstance(event, NotificationSuppressed) and event.reason != ADDRESS_GONE:
-            self.offered[host] -= 1
-            self.late[host] -= 1
+    def see(self, event: NotificationRequested | NotificationSent | NotificationSuppressed) -> None:
+        """Note that a request comes in, or what becomes of it."""
+        first, _, instead = event.notification_id.partition("/")
+        if isinstance(event, NotificationRequested):
+            if not instead:
+                host = self._under_way[first] = self._host_of(event.user_id)
+                self.offered[host] += 1
+                self.late[host] += 1
         elif isinstance(event, NotificationSent):
-            self.late[host] -= event.at_ns - event.requested_at_ns <= IN_TIME_NS
+            if (host_of_it := self._under_way.pop(first, None)) is not None:
+                self.late[host_of_it] -= event.at_ns - event.requested_at_ns <= IN_TIME_NS
+        elif not instead and _is_unwanted(event) and (host_of_it := self._under_way.pop(first, None)) is not None:
+            self.offered[host_of_it] -= 1
+            self.late[host_of_it] -= 1
 
 
 class Chains:
@@ -378,13 +371,13 @@ class Chains:
         return number, holder or event.channel
 
 
+def _is_unwanted(event: NotificationSuppressed) -> bool:
+    """Tell whether a user or an operator did not want it; that its address is gone is no wish."""
+    return event.reason != ADDRESS_GONE
+
+
 def _of_one_entry(entries: Sequence[Entry]) -> dict[NotificationChannel, Place]:
     """Return the place of each channel where no two entries of the workload have one in common; else nothing."""
     channels = [(channel, number) for number, entry in enumerate(entries) for channel in entry.channels]
     found: dict[NotificationChannel, Place] = {channel: (number, channel) for channel, number in channels}
     return found if len(found) == len(channels) else {}
-
-
-def _order(change: tuple[int, int, Any]) -> tuple[int, int]:
-    at_ns, by, _ = change
-    return at_ns, by

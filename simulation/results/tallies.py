@@ -112,10 +112,10 @@ class Tally:
         for event in attempts:
             self.cost += self._prices.get(event.provider or PRIMARY, 0.0) * (1 + event.hedges)
 
-    def interrupt(self, provider: str, count: int) -> None:
-        """Note that the answers to so many requests are lost."""
-        self.interrupted += count
-        self.cost += self._prices.get(provider, 0.0) * count
+    def interrupt(self, provider: str) -> None:
+        """Note that the answer to a request is lost."""
+        self.interrupted += 1
+        self.cost += self._prices.get(provider, 0.0)
 
 
 class DeadLetters:

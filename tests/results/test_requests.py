@@ -273,6 +273,31 @@ def test_a_backlog_is_cleared_when_no_more_is_pending_than_as_its_fault_began():
     assert cleared["0"] > 5
 
 
+def test_a_host_has_those_of_its_requests_that_were_offered_and_not_in_time():
+    scenario = """
+    name: hosts
+    duration: 100s
+    workload: [{channel: email, arrivals: {constant: 1/s}, hosts: 2}]
+    channels: {email: {retry: {max_attempts: 1}, fallback: {channel: sms}}, sms: {}}
+    faults: [{channel: email, host: host-0.example, %s}]
+    preferences: [{share: %s, channel: %s, enabled: false}]
+    """
+
+    def worst(fault: str, share: str, channel: str) -> dict[str, Any]:
+        summary = simulation.run(simulation.parse(scenario % (fault, share, channel))).summary
+        by_name = {host["name"]: host for host in summary["worst"]["hosts"]}
+        assert sum(each["late"] for each in by_name.values()) == summary["delivery_time_s"]["never"]
+        return by_name
+
+    # All that fail at the one host go out by SMS in time: be it that the provider says that the address is gone.
+    assert worst("permanent_rate: 100%", "1e-9%", "push") == {}
+    assert worst("dead_destination_rate: 100%", "1e-9%", "push") == {}
+    # Who wants no SMS is not reached, and wanted the email all the same.
+    lost = worst("permanent_rate: 100%", "100%", "sms")["host-0.example"]
+    assert (lost["offered"], lost["late"], lost["late_fraction"]) == (50, 50, 1.0)
+    assert worst("permanent_rate: 100%", "100%", "email") == {}
+
+
 def test_a_time_is_asked_for_by_the_expectation_that_wants_it():
     scenario = """
     name: within
