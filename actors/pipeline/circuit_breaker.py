@@ -13,7 +13,7 @@ import functools
 import heapq
 import operator
 from collections import OrderedDict, deque
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Literal
 
 from actors.domain.attempts import (
@@ -96,8 +96,7 @@ class CircuitBreakerActor(Stage):
         """Whether a breaker has changed its state since this was last looked at."""
         for lane in self._lanes:
             lane.on_transition = self._on_transition
-        for waiting in (stages.waiting.quota, stages.waiting.slots, stages.waiting.breaker):
-            waiting.change(-waiting.now)  # those of an actor that has crashed are sent again
+        self._reset_waiting()
 
     def on_start(self) -> None:
         super().on_start()
@@ -181,17 +180,13 @@ class CircuitBreakerActor(Stage):
 
     @handles(FlushQueue)
     def on_flush_queue(self, _: FlushQueue) -> None:
-        for line in self._lines.values():
-            line.clear()
         self._lines.clear()
+        self._reset_waiting()
         for turns in self._turns:
             turns.clear()
         for lane in self._lanes:
             lane.restart_paces(self.now_ns)
         self._set_timer()
-
-    def waiting_attempts(self) -> Iterator[Attempt]:
-        return (attempt for line in self._lines.values() for attempt in line.attempts.values())
 
     def _advance(self) -> None:
         now_ns = self.now_ns
@@ -348,6 +343,11 @@ class CircuitBreakerActor(Stage):
         line.asks_at_ns = asks_at_ns
         self._report_deferred(line)
         self._set_wake(line)
+
+    def _reset_waiting(self) -> None:
+        waiting = self._stages.waiting
+        for each in (waiting.quota, waiting.slots, waiting.breaker):
+            each.reset()
 
     def _waiting_for(self, reasons: BlockReason) -> Waiting:
         """Return what counts those that are blocked so."""

@@ -544,7 +544,7 @@ class Handler(Actor):
             if is_dead:
                 self._to_dead_letter_queue(LettersChanged((letter,), ()))
             redrive.refuse(is_served)
-            self._take_up_next_redrive()
+            self._journal.take_up_next_redrive()
             return
         delivery, edit = redriven(letter, self.now_ns, self.epoch_ns), redrive.changes
         delivery.edit(edit)
@@ -574,10 +574,6 @@ class Handler(Actor):
         if (commit := self._commits.under_way.get(letter.notification_id)) is not None and commit.event is event:
             commit.sender = answer
 
-    def _take_up_next_redrive(self) -> None:
-        if self._wiring.redrives:  # there is room for one again
-            self.actor_ref.tell(self._wiring.redrives.popleft())
-
     def _overtaken(self, commit: Commit, overtaken: Overtaken) -> None:
         """Leave a notification to what was there first, unless this node has taken that over since."""
         notification_id, command = commit.event.notification_id, commit.delivery.known_as
@@ -587,7 +583,7 @@ class Handler(Actor):
             self._deliveries[notification_id] = commit.taken_over
             self._resume([commit.taken_over])
         else:
-            self._take_up_next_redrive()
+            self._journal.take_up_next_redrive()
         if isinstance(commit.event, NotificationRequested) and commit.event.instead_of is not None:
             self._journal.ignore_duplicate(command, conflict=False)  # it fell back before it was redriven
             return

@@ -71,13 +71,18 @@ class Journal:
         kind = type(event)
         if kind in _ENDING:
             self._deliveries.pop(event.notification_id, None)
-            if self._redrives:  # there is room for one again
-                self._handler.actor_ref.tell(self._redrives.popleft())
+            if self._redrives:
+                self.take_up_next_redrive()
         self._system.record(event)
         if kind in self._subscribed:
             self._announce(event)
         if go_on is not None:
             go_on(delivery)
+
+    def take_up_next_redrive(self) -> None:
+        """Take up a redrive that waits, if any does, as there is room for one again."""
+        if self._redrives:
+            self._handler.actor_ref.tell(self._redrives.popleft())
 
     def is_done(self, commit: Commit) -> None:
         """Go on with what the store has made durable."""

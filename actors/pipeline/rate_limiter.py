@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterator
 
 from actors.domain.attempts import EXPIRED, RATE_LIMIT_EXCEEDED, Attempt, FlushQueue, Requeued
 from actors.kernel.actor import handles
@@ -38,7 +37,7 @@ class RateLimiterActor(Stage):
         self._lines: dict[str, _UserLine] = {}
         """By user; none is empty."""
         self._wakes: list[tuple[int, str]] = []
-        stages.waiting.limit.change(-stages.waiting.limit.now)  # those of an actor that has crashed are sent again
+        stages.waiting.limit.reset()
 
     def on_start(self) -> None:
         super().on_start()
@@ -66,15 +65,11 @@ class RateLimiterActor(Stage):
 
     @handles(FlushQueue)
     def on_flush_queue(self, flush: FlushQueue) -> None:
-        for line in self._lines.values():
-            line.clear()
         self._lines.clear()
+        self._stages.waiting.limit.reset()
         self._wakes.clear()
         self._set_timer()
         self._to_breaker(flush)
-
-    def waiting_attempts(self) -> Iterator[Attempt]:
-        return (attempt for line in self._lines.values() for attempt in line.attempts.values())
 
     def _advance(self) -> None:
         now_ns = self.now_ns

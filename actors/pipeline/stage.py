@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from actors.domain.attempts import Attempt, Rejected
 from actors.kernel.actor import Actor, Supervision, handles
 from actors.kernel.effects import Cancellable
 from actors.messages import DeferralCause, Message, NotificationChannel, NotificationDeferred, RecordedEvent
+from actors.pipeline.waiting_line import WaitingLine
 from actors.pipeline.wiring import Stages
 
 
@@ -27,6 +28,8 @@ class Stage(Actor):
         super().__init__()
         self._channel = channel
         self._stages = stages
+        self._lines: Mapping[str, WaitingLine] = {}
+        """Those that wait, by what each line is of; none is empty."""
         self._timer: Cancellable | None = None
         self._timer_ns = 0
 
@@ -45,7 +48,7 @@ class Stage(Actor):
 
     def waiting_attempts(self) -> Iterator[Attempt]:
         """Yield the attempts that wait here."""
-        raise NotImplementedError
+        return (attempt for line in self._lines.values() for attempt in line.attempts.values())
 
     def _wake_at(self, wake_ns: int | None) -> None:
         """Have `_advance` called at this instant, and not at the one set before; None: at none."""

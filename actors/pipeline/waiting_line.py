@@ -32,6 +32,10 @@ class Waiting:
         if self._whole is not None:
             self._whole.change(by)
 
+    def reset(self) -> None:
+        """Count none any more: what a stage had that has crashed, or has dropped them, is sent again."""
+        self.change(-self.now)
+
 
 class WaitingCounts:
     """How many attempts wait at the stages, by what for."""
@@ -107,11 +111,6 @@ class WaitingLine:
         """Take the one that has waited longest."""
         self._waiting.change(-1)
         return self.attempts.popitem(last=False)[1]
-
-    def clear(self) -> None:
-        """Take all out."""
-        self._waiting.change(-len(self.attempts))
-        self.attempts.clear()
 
     def now_waits_for(self, waiting: Waiting) -> None:
         """Count those that wait among others from now on."""

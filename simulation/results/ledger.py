@@ -13,16 +13,18 @@ from typing import Any, NamedTuple
 
 from actors.instants import NS_PER_S
 from actors.messages import (
+    DeadLetterDiscarded,
     NotificationChannel,
     NotificationEvent,
     NotificationMovedToDeadLetter,
+    NotificationRedriven,
     NotificationRequested,
     NotificationSent,
     NotificationSuppressed,
 )
 from actors.pipeline.readiness import ADDRESS_GONE
 from simulation.results.backlogs import CHANGES
-from simulation.results.tallies import COUNTED_ALWAYS, LEAVES_THE_QUEUE, Counted, DeadLetters, Figures, Tally
+from simulation.results.tallies import COUNTED_ALWAYS, Counted, DeadLetters, Figures, Tally
 from simulation.scenario.identity import channel_of, entry_number
 from simulation.scenario.metrics import Outline
 
@@ -36,6 +38,9 @@ WHOLE: Group = ("", "")
 
 IN_TIME_NS = 60 * NS_PER_S
 """What takes longer counts among those that a host is worst by."""
+
+LEAVES_THE_QUEUE = (NotificationRedriven, DeadLetterDiscarded)
+"""The events with which a dead letter leaves its queue."""
 
 WORST = 10
 """So many hosts are named."""

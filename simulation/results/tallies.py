@@ -13,7 +13,6 @@ from typing import Any, NamedTuple
 
 from actors.instants import NS_PER_S, ns
 from actors.messages import (
-    DeadLetterDiscarded,
     DuplicateIgnored,
     NotificationDeferred,
     NotificationFailed,
@@ -247,7 +246,3 @@ class Figures:
         """Return about how many seconds `share` of those delivered took at most, within 0.4%; None without any."""
         first, *others = (tally.delivery_times.sketch() for tally in self._tallies)
         return (first.plus(others) if others else first).quantile(share)
-
-
-LEAVES_THE_QUEUE = (NotificationRedriven, DeadLetterDiscarded)
-"""The events with which a dead letter leaves its queue."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from mutant import mutant
 
 HANDLER = "actors/pipeline/handler.py"
-FIGURES = "simulation/results/counters.py"
+FIGURES = "simulation/results/tallies.py"
 
 MUTANTS = (
     mutant(
@@ -158,11 +158,11 @@ MUTANTS = (
     ),
     mutant(
         "delivery-time-without-the-wait",
-        "simulation/results/counters.py",
+        "simulation/results/ledger.py",
         "Delivery begins with the attempt.",
         (
-            "[event.at_ns - event.requested_at_ns for event in sent]",
-            "[event.at_ns - event.started_ns for event in sent]",
+            "[event.at_ns - event.requested_at_ns for event in of_place.get(NotificationSent, ())]",
+            "[event.at_ns - event.started_ns for event in of_place.get(NotificationSent, ())]",
         ),
         expected="summary",
     ),

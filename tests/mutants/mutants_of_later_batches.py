@@ -82,7 +82,13 @@ MUTANTS = (
         "those-sent-anew-still-wait",
         "actors/pipeline/rate_limiter.py",
         "The limiter was not the one that crashed, so it keeps its lines.",
-        ("        self._lines.clear()\n        self._wakes.clear()\n        self._set_timer()\n", ""),
+        (
+            "        self._lines.clear()\n"
+            "        self._stages.waiting.limit.reset()\n"
+            "        self._wakes.clear()\n"
+            "        self._set_timer()\n",
+            "",
+        ),
         expected="awaited",
     ),
     mutant(

@@ -59,7 +59,7 @@ def test_a_few_are_found_at_once(name):
 def test_the_product_itself_is_not_found(tmp_path):
     harmless = mutant(
         "harmless",
-        "simulation/results/counters.py",
+        "simulation/results/tallies.py",
         "There is none.",
         ("        simulated_s = simulated_ns / NS_PER_S\n", "        simulated_s = (simulated_ns / NS_PER_S)\n"),
         expected="summary",
