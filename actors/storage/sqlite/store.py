@@ -166,21 +166,12 @@ class SqliteStore(StoreOnDisk, SqliteHistories):
         """
         self._check_open()
         kind, notification_id = type(event), event.notification_id
-        if kind is NotificationRequested:
+        is_requested, ends = kind is NotificationRequested, kind in ENDS
+        if is_requested:
             if self.damaged:
                 self._check_undamaged(notification_id)
             written = encode_command(command)
-            request_before = self._requests.of(notification_id)
-            super().commit(event, command)
-            self._seq += 1
-            with self._lock:
-                batch = self._batch or self._new_batch()
-                self._write_request(batch, event, request_before)
-                acceptance = Acceptance(self._open[notification_id], event.epoch_ns + event.at_ns - batch.ahead_ns)
-                batch.request(self._seq, event, acceptance, written)
-            return acceptance
-        ends = kind in ENDS
-        if ends:
+        elif ends:
             entry = self._open.get(notification_id) or self._dead[notification_id]
             written = history = b""
             has_history = len(entry.events) > 1
@@ -193,6 +184,10 @@ class SqliteStore(StoreOnDisk, SqliteHistories):
         with self._lock:
             batch = self._batch or self._new_batch()
             self._write_request(batch, event, request_before)
+            if is_requested:
+                acceptance = Acceptance(self._open[notification_id], event.epoch_ns + event.at_ns - batch.ahead_ns)
+                batch.request(self._seq, event, acceptance, written)
+                return acceptance
             if self._marked and self._marked.pop(notification_id, None) is not None:
                 batch.mark(notification_id, None)
             if ends:
