@@ -30,7 +30,13 @@ CHANGES: Mapping[type, int] = {
 NEVER_NS = 2**63
 """Later than any instant of a run."""
 
-_at_ns = attrgetter("at_ns")
+instant_of = attrgetter("at_ns")
+"""Returns the instant of an event."""
+
+
+def waits_since_ns(requested: NotificationRequested) -> int:
+    """Return since when the user of a notification waits: since the first of its chain of fallbacks was accepted."""
+    return requested.at_ns if requested.waited_since_ns is None else requested.waited_since_ns
 
 
 class FaultTimes(NamedTuple):
@@ -53,13 +59,12 @@ class Backlogs:
         """Take in some of the history, in order."""
         if not self._under_way:
             return
-        first = bisect_left(chunk, min(backlog.next_ns for backlog in self._under_way), key=_at_ns)
+        first = bisect_left(chunk, min(backlog.next_ns for backlog in self._under_way), key=instant_of)
         self._pending += sum([CHANGES.get(type(event), 0) for event in chunk[:first]])
         for event in chunk[first:]:
             change = CHANGES.get(type(event), 0)
-            at_ns = event.at_ns
             for backlog in self._under_way:
-                if at_ns >= backlog.next_ns:
+                if event.at_ns >= backlog.next_ns:
                     backlog.look(event, change, self._pending)
             self._pending += change
         self._under_way = [backlog for backlog in self._under_way if backlog.cleared_ns is None]
@@ -117,11 +122,10 @@ class Backlog:
     def _is_younger(self, event: Any) -> bool:
         """Tell whether an event is of a request that was accepted after the end of the fault."""
         if isinstance(event, NotificationRequested):
-            since_ns = event.at_ns if event.waited_since_ns is None else event.waited_since_ns
-            if since_ns >= self.fault.ends_ns:
+            is_younger = waits_since_ns(event) >= self.fault.ends_ns
+            if is_younger:
                 self._younger.add(event.notification_id)
-                return True
-            return False
+            return is_younger
         if isinstance(event, NotificationSent):
             self._younger.discard(event.notification_id)
             return event.requested_at_ns >= self.fault.ends_ns

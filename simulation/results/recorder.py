@@ -77,8 +77,8 @@ class Recorder:
         self.peaks = Peaks(providers, longest_ns)
         self.backlogs = Backlogs(faults)
         self.series = SeriesCounter(series_bucket_ns)
-        self.wiring_now: Callable[[], Wiring] | None = None
-        """Returns the references of the pipeline that there is."""
+        self.wiring: Wiring | None = None
+        """The references of the pipeline that there is."""
         self.in_flight_now: Callable[[], int] = lambda: 0
         """Returns how many notifications the pipeline itself holds in flight."""
         self.when_quiet: Callable[[], None] | None = None
@@ -141,12 +141,11 @@ class Recorder:
         self.peaks.end()
         self.check()
         self.in_flight_now = partial(int, self._in_flight)
-        self.when_quiet = self.on_chunk = self.on_events = self.wiring_now = None
+        self.when_quiet = self.on_chunk = self.on_events = self.wiring = None
 
     def note_waiting(self) -> None:
         """Note how many have waited in the process that there is."""
-        if self.wiring_now is not None:
-            wiring = self.wiring_now()
+        if (wiring := self.wiring) is not None:
             self.peaks.note_waiting(wiring.waiting, {name: each.waiting for name, each in wiring.stages.items()})
 
     def check(self) -> None:

@@ -23,6 +23,7 @@ from actors.messages import (
     RecordedEvent,
 )
 from actors.settings.channel import PRIMARY
+from simulation.results.backlogs import waits_since_ns
 from simulation.scenario.identity import Origins
 from simulation.scenario.model import Scenario
 
@@ -40,11 +41,6 @@ class _Row:
     outcome: str = IN_FLIGHT
     attempts: int = 0
     finished_at_ns: int | None = None
-
-    @property
-    def waited_since_ns(self) -> int:
-        since_ns = self.requested.waited_since_ns
-        return self.requested.at_ns if since_ns is None else since_ns
 
 
 def notifications_table(history: Sequence[RecordedEvent], scenario: Scenario) -> pd.DataFrame:
@@ -95,7 +91,7 @@ def notifications_table(history: Sequence[RecordedEvent], scenario: Scenario) ->
             **_origins([row.requested.notification_id for row in order], origins),
             "host": pd.Series([_host(row.requested, origins) for row in order], dtype="str"),
             "requested_at": pd.Series([row.requested.at_ns / NS_PER_S for row in order], dtype="float64"),
-            "waited_since": pd.Series([row.waited_since_ns / NS_PER_S for row in order], dtype="float64"),
+            "waited_since": pd.Series([waits_since_ns(row.requested) / NS_PER_S for row in order], dtype="float64"),
             "outcome": pd.Series([row.outcome for row in order], dtype="str"),
             "attempts": pd.Series([row.attempts for row in order], dtype="int64"),
             "finished_at": pd.Series([_seconds_or_none(row.finished_at_ns) for row in order], dtype="float64"),

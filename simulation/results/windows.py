@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
-from operator import attrgetter
 from typing import Any
 
 from actors.instants import ns
@@ -16,6 +15,7 @@ from actors.messages import (
     NotificationSuppressed,
     RecordedEvent,
 )
+from simulation.results.backlogs import instant_of, waits_since_ns
 from simulation.results.counters import BreakerMetrics, by_type
 from simulation.results.ledger import Ledger
 from simulation.scenario.metrics import Window
@@ -41,8 +41,8 @@ class WindowMetrics:
 
     def fold(self, chunk: Sequence[RecordedEvent]) -> None:
         """Take in some of the history, in order."""
-        begins = bisect_left(chunk, self._from_ns, key=_at_ns)
-        ends = len(chunk) if self._to_ns is None else bisect_left(chunk, self._to_ns, key=_at_ns)
+        begins = bisect_left(chunk, self._from_ns, key=instant_of)
+        ends = len(chunk) if self._to_ns is None else bisect_left(chunk, self._to_ns, key=instant_of)
         if begins:
             self._ledger.carry(by_type(chunk[:begins]))
         if not self._has_begun and begins < len(chunk):
@@ -58,7 +58,7 @@ class WindowMetrics:
 
     def _follow(self, events: Mapping[type, Sequence[Any]]) -> None:
         requested: list[NotificationRequested] = [
-            event for event in events.get(NotificationRequested, ()) if self._holds(_since_ns(event))
+            event for event in events.get(NotificationRequested, ()) if self._holds(waits_since_ns(event))
         ]
         self._accepted.update([event.notification_id for event in requested])
         sent: list[NotificationSent] = [
@@ -112,10 +112,3 @@ class WindowMetrics:
                 until.fold(transition)
         less, all_in_all = before.summary(self._from_ns), until.summary(max(to_ns, self._from_ns))
         return {name: all_in_all[name] - less[name] for name in all_in_all}
-
-
-_at_ns = attrgetter("at_ns")
-
-
-def _since_ns(event: NotificationRequested) -> int:
-    return event.at_ns if event.waited_since_ns is None else event.waited_since_ns

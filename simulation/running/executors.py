@@ -21,12 +21,12 @@ from simulation.running.process_pool import processes
 from simulation.scenario import Scenario
 from simulation.scenario.arguments import check_counts
 from simulation.scenario.metrics import (
-    FAULT,
     NEVER,
     NOT_METRICS,
     MetricKind,
     Outline,
     Shape,
+    is_null_never,
     keys_of,
     path_of,
     summary_shape,
@@ -129,7 +129,7 @@ def figure_at(summary: Any, path: str) -> float | None:
     for key in keys_of(path):
         above, summary = summary, summary[key]
     if summary is None:
-        return math.inf if above.get(NEVER) or key in FAULT else None
+        return math.inf if is_null_never(key, above.get(NEVER)) else None
     return float(summary)
 
 
@@ -141,7 +141,7 @@ def with_never(figures: Mapping[str, float | None]) -> dict[str, float | None]:
 
 def _is_never(path: str, figures: Mapping[str, float | None]) -> bool:
     above, _, key = path.rpartition(".")
-    return key in FAULT or bool(figures.get(f"{above}.{NEVER}"))
+    return is_null_never(key, figures.get(f"{above}.{NEVER}"))
 
 
 def metric_paths(scenario: Scenario) -> tuple[str, ...]:

@@ -23,7 +23,6 @@ from actors.kernel.system import ActorSystem
 from actors.messages import ActorFailed, BreakerTransitioned, NotificationChannel, SendNotification
 from actors.notifier import Pipeline
 from actors.pipeline.orders import Acceptance, Submit
-from actors.pipeline.wiring import Wiring
 from actors.storage.lossy import LossyStore
 from actors.storage.memory import MemoryStore
 from simulation.results.recorder import Recorder
@@ -67,7 +66,7 @@ class Service:
         self.pipeline = self._make()
         self.is_down = False
         self._recorder.in_flight_now = self.pipeline.handler.actor.count_in_flight
-        self._recorder.wiring_now = partial(_wiring_of, self)
+        self._recorder.wiring = self.pipeline.wiring
         for clients in self._clients:
             self._tell_of_ends(clients)
 
@@ -165,10 +164,6 @@ class Service:
                             cause=RESTART,
                         )
                         self._system.record(event)
-
-
-def _wiring_of(service: Service) -> Wiring:
-    return service.pipeline.wiring
 
 
 def _tell_if_overloaded(answer: Future[Acceptance], refuse: Refuse) -> None:

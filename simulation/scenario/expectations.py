@@ -30,7 +30,6 @@ from actors.settings.quantities import (
 )
 from simulation.scenario.metrics import (
     DURATIONS,
-    FAULT,
     MOVED,
     NEVER,
     NOT_METRICS,
@@ -39,9 +38,9 @@ from simulation.scenario.metrics import (
     MetricKind,
     Shape,
     Window,
+    is_null_never,
     keys_of,
     path_of,
-    within_name,
 )
 
 _COMPARE: dict[str, Callable[[Any, Any], bool]] = {
@@ -117,7 +116,7 @@ class Expectation:
         for key in self.path[:-1]:
             above = above.get(key) if isinstance(above, Mapping) else None
         key = self.path[-1]
-        return isinstance(above, Mapping) and above.get(key, 0) is None and (key in FAULT or bool(above.get(NEVER)))
+        return isinstance(above, Mapping) and above.get(key, 0) is None and is_null_never(key, above.get(NEVER))
 
     def holds_of(self, measured: float | None) -> bool:
         """Return whether the metric of one run is within the bound; None is not, nor is never, which is infinite."""
@@ -141,7 +140,7 @@ class Expectation:
             raise wanted(cls.wanted_text)
         keys = keys_of(match[1])
         if keys[-2:-1] == [WITHIN] and (seconds := parse_duration(keys[-1])):
-            keys[-1] = within_name(seconds)
+            keys[-1] = write_duration(seconds)
         return cls(" ".join(text.split()), tuple(keys), match[2], value)
 
     def problem(self, shape: Shape) -> str | None:

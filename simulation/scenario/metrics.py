@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from actors.messages import NotificationChannel
 from actors.pipeline.lane import breaker_name
@@ -230,12 +230,7 @@ class Outline:
     @property
     def all_within_s(self) -> dict[str, float]:
         """The times within which deliveries are counted, by name."""
-        return WITHIN_S | {within_name(seconds): seconds for seconds in sorted(self.within_s)}
-
-
-def within_name(seconds: float) -> str:
-    """Return how the summary names a time within which deliveries are counted."""
-    return write_duration(seconds)
+        return WITHIN_S | {write_duration(seconds): seconds for seconds in sorted(self.within_s)}
 
 
 def entry_names(entries: Iterable[tuple[str | None, str]]) -> tuple[str, ...]:
@@ -322,6 +317,16 @@ def kind_of(path: str) -> MetricKind | None:
     group = METRICS.get(keys[-2]) if len(keys) > 1 else None
     found = group.get(keys[-1]) if isinstance(group, dict) else METRICS.get(keys[-1], FAULT.get(keys[-1]))
     return found if isinstance(found, MetricKind) else None
+
+
+def is_null_never(key: str, never: Any) -> bool:
+    """Tell whether a metric that is null is longer than any time, and not one of nothing.
+
+    Args:
+        key: of the metric, without what is above.
+        never: the count of that name beside it, if there is one.
+    """
+    return key in FAULT or bool(never)
 
 
 def path_of(keys: Iterable[str]) -> str:
