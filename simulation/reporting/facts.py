@@ -15,7 +15,7 @@ from actors.messages import (
     NotificationRedriven,
 )
 from simulation.reporting.fault_windows import fault_label
-from simulation.results.formatting import duration_text
+from simulation.results.formatting import duration_text, refusals_text
 from simulation.scenario.metrics import NEVER, WITHIN
 from simulation.scenario.model import CRITICAL, class_of
 
@@ -52,7 +52,8 @@ def _facts(result: Result) -> Iterator[str]:
     if summary["delivery_time_s"][NEVER]:
         what = "not delivered by the end of the run" if summary["in_flight"] else "never delivered"
         yield _whom(groups, summary, lambda each: int(each["delivery_time_s"][NEVER]), what)
-    yield from _refused(summary["refused"])
+    if refusals := refusals_text(summary["refused"]):
+        yield f"of these were refused: {refusals}"
     yield from _reasons(result)
     yield from _late_ones(groups, summary)
     if summary["reached_twice"]:
@@ -122,12 +123,6 @@ def _late(figures: Mapping[str, Any], within: str = "1m") -> int:
 
 
 # ── what else ───────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def _refused(refused: Mapping[str, int]) -> Iterator[str]:
-    causes = {"down": "while the process was down", "overloaded": "for lack of room"}
-    if each := [f"{count:,} {causes[why]}" for why, count in refused.items() if count]:
-        yield f"of these were refused: {', '.join(each)}"
 
 
 def _reasons(result: Result) -> Iterator[str]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from actors.formatting import counted
 from simulation.reporting.expectation_report import ExpectationResult, in_words
+from simulation.reporting.facts import facts
 
 if TYPE_CHECKING:
     from simulation.results.result import Result
@@ -24,6 +25,8 @@ class RunFacts(NamedTuple):
     seed: int
     digest: str
     expectations: list[ExpectationResult]
+    said: list[str]
+    """What happened to whom."""
     again: str
     """The command that runs it again."""
 
@@ -31,7 +34,7 @@ class RunFacts(NamedTuple):
     def of(cls, result: Result, again: str) -> RunFacts:
         """Return the facts of a result."""
         summary = result.summary
-        return cls(summary["scenario"], summary["seed"], summary["digest"], in_words(result), again)
+        return cls(summary["scenario"], summary["seed"], summary["digest"], in_words(result), facts(result), again)
 
     @property
     def failing(self) -> list[ExpectationResult]:
@@ -59,6 +62,9 @@ def markdown(runs: Sequence[RunFacts], problems: Sequence[str], of: int) -> str:
     if failing:
         rows = [row for run in failing for row in _failures(run)]
         lines += [*_table(["scenario", "expectation", "wanted", "is", "off"], rows), ""]
+        for run in failing:
+            if run.said:
+                lines += [f"{_plain(run.scenario)}:", "", *(f"- {_plain(fact)}" for fact in run.said), ""]
         lines += ["Run again:", "", *_verbatim(run.again for run in failing), ""]
     if problems:
         lines += [*_verbatim(problems), ""]

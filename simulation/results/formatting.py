@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from actors.formatting import LARGER_UNITS, counted, in_a_unit, plain_number
 from simulation.scenario.metrics import DURATIONS, NEVER, MetricKind
-
-if TYPE_CHECKING:
-    from simulation.scenario.model import Scenario
 
 
 def line(kind: str, scenario: str, facts: Iterable[str]) -> str:
@@ -41,11 +38,12 @@ def line_of_run(kind: str, summary: Mapping[str, Any]) -> str:
     return line(kind, summary["scenario"], [f"seed {summary['seed']}", str(summary["runtime"]), sent, result])
 
 
-def refusal_cause(scenario: Scenario) -> str:
-    """Return why arrivals of a run of a scenario can have been refused."""
-    causes = ["the process was down"] if scenario.crashes_as_a_whole else []
-    causes += ["there was no room"] if scenario.max_pending is not None else []
-    return ", or ".join(causes)
+REFUSALS = {"down": "while the process was down", "overloaded": "for lack of room"}
+
+
+def refusals_text(refused: Mapping[str, int]) -> str:
+    """Return why arrivals were refused, with how many for each cause; empty where none was."""
+    return ", ".join(f"{count:,} {REFUSALS[cause]}" for cause, count in refused.items() if count)
 
 
 def seeds_text(seeds: Sequence[int]) -> str:

@@ -62,6 +62,19 @@ def test_it_says_which_fail_what_was_wanted_what_was_and_how_to_run_it_again(fil
     assert lines[-3:] == ["```text", f"retrylab run {failing} --seed 4", "```"]
 
 
+def test_it_says_what_happened_to_whom_where_an_expectation_fails(tmp_path):
+    path = tmp_path / "lost.yaml"
+    path.write_text(
+        "name: lost_*\nduration: 20s\nworkload: [{channel: sms, arrivals: {constant: 5/s}}]\n"
+        "channels: {sms: {retry: {max_attempts: 1}, circuit_breaker: {enabled: false}}}\n"
+        "faults: [{channel: sms, at: 0s, for: 10s, outage: true}]\nexpect: [sent_fraction == 1]\n"
+    )
+    lines = retrylab("run", path, "--markdown", "-").stdout.splitlines()
+    start = lines.index("lost\\_\\*:")
+    assert lines[start + 2] == "- 50 of 100 requests never delivered"
+    assert lines[start + 3] == "- failed attempts: 50 provider outage"
+
+
 def test_a_file_is_appended_to_and_the_terminal_has_what_it_always_has(file, tmp_path):
     holding, summary = file("good", HOLDING), tmp_path / "summary.md"
     summary.write_text("of another step")
@@ -146,7 +159,7 @@ def test_a_pipe_is_written_as_a_file_is(file):
 
 @given(name=st.text(), problem=st.text())
 def test_no_name_adds_a_cell_a_line_or_markup_and_no_problem_ends_its_block(name, problem):
-    run = RunFacts(name, 1, "0" * 64, [], "retrylab run")
+    run = RunFacts(name, 1, "0" * 64, [], [], "retrylab run")
     lines = markdown([run], [problem], 1).split("\n")
     row = next(line for line in lines if line.startswith("| expects nothing"))
     assert len(cells(row)) == 4

@@ -28,6 +28,7 @@ from report_pages import (
 
 import simulation
 from actors.outcomes import Permanent
+from simulation.reporting.facts import facts
 from simulation.reporting.html.tables import ROWS_MAX
 from simulation.reporting.html.words import LONG
 from simulation.scenario import parse
@@ -49,6 +50,13 @@ def test_a_page_is_complete_in_itself_and_well_formed(kind):
     assert_figures_have_text_alternatives(read)
     assert_readers_find_their_way(read)
     assert len(read.source) < 700_000
+
+
+def test_it_says_what_happened_to_whom_as_the_terminal_does():
+    result = simulation.run(parse(CRASH))
+    said = [node.text() for node in Page(simulation.report(result)).html.css("ul.said li")]
+    assert said == facts(result)
+    assert "while the process was down" in " ".join(said)
 
 
 def assert_nothing_is_fetched_or_run(read):

@@ -9,6 +9,7 @@ import jinja2
 from markupsafe import Markup
 
 from actors.formatting import counted
+from simulation.reporting.facts import facts
 from simulation.reporting.html import words
 from simulation.reporting.html.expectations import expectation_results, overall
 from simulation.reporting.html.figures import figures
@@ -40,6 +41,7 @@ def report(result: Result, *, overview: Figure | None = None) -> str:
         expectations=found,
         warnings=_warnings(result),
         tiles=tiles(result),
+        facts=facts(result),
         tables=tables(result),
         figures=figures(result, overview),
         worst=worst_notifications(result),

@@ -12,7 +12,7 @@ from actors.formatting import counted, plain_number
 from actors.instants import NS_PER_S
 from simulation.reporting.html.steps import OUTCOMES
 from simulation.reporting.html.words import count, duration, instant, percent, quoted
-from simulation.results.formatting import NOTHING, refusal_cause
+from simulation.results.formatting import NOTHING, refusals_text
 from simulation.scenario.identity import entries_apart
 from simulation.scenario.metrics import NEVER
 
@@ -70,7 +70,7 @@ def tiles(result: Result) -> list[Tile]:
     if summary["in_flight"]:
         found.append(Tile("still in flight", count(summary["in_flight"]), "at the end of the run", "care"))
     if refused := sum(summary["refused"].values()):
-        found.append(Tile("refused", count(refused), refusal_cause(result.scenario), "care"))
+        found.append(Tile("refused", count(refused), refusals_text(summary["refused"]), "care"))
     amplification = summary["retry_amplification"]
     attempts = NOTHING if amplification is None else f"×{amplification:.2f}"
     found += [
