@@ -112,7 +112,7 @@ def test_a_run_is_seen_while_it_goes_on_and_then_only_its_result(tmp_path):
     assert code == 0
     shown = re.sub(r"\x1b\[[\d;]*m", "", command.text)
     assert re.search(r"provider-outage · [\d.]+ min of 20 min", shown)
-    assert re.search(r"channel +accepted +sent +dead +in flight +attempts +p50 +p99 +breaker", shown)
+    assert re.search(r"channel +accepted +sent +dead +in flight +attempts +sent p50 +sent p99 +breaker", shown)
     assert "\x1b[3" in command.text  # colours
     assert (command.screen.text, command.screen.cursor_is_seen) == ("", True)
     piped = in_a_pipe("run", OUTAGE, *longer)

@@ -31,8 +31,8 @@ _COLUMNS = (
     Column("dead", 5),
     Column("in flight"),
     Column("attempts", need=2),
-    Column("p50", 8, need=1),
-    Column("p99", 8, need=4),
+    Column("sent p50", need=1),
+    Column("sent p99", need=4),
     Column("breaker", 13, left=True),
 )
 
