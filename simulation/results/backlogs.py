@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
+from itertools import accumulate, repeat
 from operator import attrgetter
 from typing import Any, NamedTuple
 
@@ -26,9 +27,6 @@ CHANGES: Mapping[type, int] = {
 }
 """By how much an event changes how many notifications are pending."""
 
-
-NEVER_NS = 2**63
-"""Later than any instant of a run."""
 
 instant_of = attrgetter("at_ns")
 """Returns the instant of an event."""
@@ -59,14 +57,11 @@ class Backlogs:
         """Take in some of the history, in order."""
         if not self._under_way:
             return
-        first = bisect_left(chunk, min(backlog.next_ns for backlog in self._under_way), key=instant_of)
-        self._pending += sum([CHANGES.get(type(event), 0) for event in chunk[:first]])
-        for event in chunk[first:]:
-            change = CHANGES.get(type(event), 0)
-            for backlog in self._under_way:
-                if event.at_ns >= backlog.next_ns:
-                    backlog.look(event, change, self._pending)
-            self._pending += change
+        changes = map(CHANGES.get, map(type, chunk), repeat(0))
+        pending = [*accumulate(changes, initial=self._pending)]
+        for backlog in self._under_way:
+            backlog.fold(chunk, pending)
+        self._pending = pending[-1]
         self._under_way = [backlog for backlog in self._under_way if backlog.cleared_ns is None]
 
     def end(self, simulated_ns: int) -> dict[str, dict[str, Any]]:
@@ -82,8 +77,6 @@ class Backlog:
 
     def __init__(self, fault: FaultTimes) -> None:
         self.fault = fault
-        self.next_ns = fault.begins_ns
-        """From when on it is to look at events."""
         self.cleared_ns: int | None = None
         """When no more was pending than as the fault began."""
         self._at_begin: int | None = None
@@ -92,32 +85,35 @@ class Backlog:
         self._younger: set[str] = set()
         """Those that were accepted after the end of the fault, and were not sent since."""
 
-    def look(self, event: RecordedEvent, change: int, pending: int) -> None:
-        """Look at an event that comes after ``next_ns``.
+    def fold(self, chunk: Sequence[RecordedEvent], pending: Sequence[int]) -> None:
+        """Take in some of the history, in order.
 
         Args:
-            event: the next one.
-            change: by how much it changes how many are pending.
-            pending: how many are pending before it.
+            chunk: the events.
+            pending: how many notifications are pending before each of them.
         """
-        fault = self.fault
+        fault, first = self.fault, 0
         if self._at_begin is None:
-            self._at_begin, self.next_ns = pending, fault.ends_ns
-            if event.at_ns < fault.ends_ns:
+            first = bisect_left(chunk, fault.begins_ns, key=instant_of)
+            if first == len(chunk):
                 return
+            self._at_begin = pending[first]
         if self._left is None:
-            self._left = pending
-        if self.cleared_ns is not None:
-            return
-        if self._left <= self._at_begin:
-            self.cleared_ns = fault.ends_ns
-            self.next_ns = NEVER_NS
-        elif change and not self._is_younger(event):
-            self._left += change
+            first = bisect_left(chunk, fault.ends_ns, lo=first, key=instant_of)
+            if first == len(chunk):
+                return
+            self._left = pending[first]
             if self._left <= self._at_begin:
-                self.cleared_ns = event.at_ns
-                self.next_ns = NEVER_NS
-                self._younger.clear()
+                self.cleared_ns = fault.ends_ns
+                return
+        for event in chunk[first:]:
+            change = CHANGES.get(type(event), 0)
+            if change and not self._is_younger(event):
+                self._left += change
+                if self._left <= self._at_begin:
+                    self.cleared_ns = event.at_ns
+                    self._younger.clear()
+                    return
 
     def _is_younger(self, event: Any) -> bool:
         """Tell whether an event is of a request that was accepted after the end of the fault."""

@@ -6,9 +6,10 @@ an event is counted once.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 from actors.instants import NS_PER_S
@@ -30,6 +31,11 @@ from simulation.scenario.metrics import Outline
 
 Place = tuple[int | None, NotificationChannel]
 """The number of an entry of the workload, None for what is of none, and a channel."""
+
+ByPlace = Mapping[Place, Mapping[type, Sequence[Any]]]
+"""The events of each place, by type, each in order."""
+
+CHANNEL_OF = attrgetter("channel")
 
 Group = tuple[str, str]
 """Such as ``("channels", "email")``."""
@@ -110,8 +116,8 @@ class Ledger:
         """Return the entry and the channel that an event is of."""
         return self._of_channel.get(event.channel) or (entry_number(event.notification_id), event.channel)
 
-    def fold(self, events: Mapping[type, Sequence[Any]]) -> None:
-        """Take in a chunk of the history, sorted by type, each in order."""
+    def fold(self, events: Mapping[type, Sequence[Any]]) -> ByPlace:
+        """Take in a chunk of the history, sorted by type, each in order; return the events of each place."""
         places = self.count(events)
         if self._chains is None:  # as `follow` has it where each notification is a request of its own
             for place, of_place in places.items():
@@ -130,8 +136,9 @@ class Ledger:
         if self._hosts:
             self._fold_hosts(events)
         self.follow_dead_letters(events)
+        return places
 
-    def count(self, events: Mapping[type, Sequence[Any]]) -> Mapping[Place, Mapping[type, Sequence[Any]]]:
+    def count(self, events: Mapping[type, Sequence[Any]]) -> ByPlace:
         """Count what happens to notifications; return the events of each place, by type."""
         places = self._by_place(events)
         for place, of_place in places.items():
@@ -161,27 +168,28 @@ class Ledger:
         for letters in self._dead_letters.values():
             letters.peak = letters.size
 
-    def _by_place(self, events: Mapping[type, Sequence[Any]]) -> Mapping[Place, Mapping[type, Sequence[Any]]]:
+    def _by_place(self, events: Mapping[type, Sequence[Any]]) -> ByPlace:
         of_notifications = {kind: of_kind for kind, of_kind in events.items() if issubclass(kind, NotificationEvent)}
         if self._only is not None:
             return {self._only: of_notifications}
-        found: dict[Any, dict[type, list[Any]]] = {}
-        entries, by_channel = self._entries, self._of_channel
+        by_channel = self._of_channel
+        found: defaultdict[Any, dict[type, list[Any]]] = defaultdict(dict)
         for kind, of_kind in of_notifications.items():
-            for event in of_kind:
-                # As place_of() has it, with less to do for each event of a run.
-                if by_channel:
-                    place = event.channel
-                else:
-                    number = event.notification_id.split("-", 2)[1:2]
-                    place = (
-                        (entries[number[0]], event.channel) if number and number[0] in entries else self.place_of(event)
-                    )
-                try:
-                    found[place][kind].append(event)
-                except KeyError:
-                    found.setdefault(place, {}).setdefault(kind, []).append(event)
-        return {by_channel[place]: kinds for place, kinds in found.items()} if by_channel else found
+            apart: defaultdict[Any, list[Any]] = defaultdict(list)
+            for key, event in zip(
+                map(CHANNEL_OF, of_kind) if by_channel else self._places(of_kind), of_kind, strict=True
+            ):
+                apart[key].append(event)
+            for key, those in apart.items():
+                found[key][kind] = those
+        return {by_channel[channel]: kinds for channel, kinds in found.items()} if by_channel else found
+
+    def _places(self, events: Iterable[NotificationEvent]) -> Iterator[Place]:
+        """Yield the places of events, as :meth:`place_of` has them, with less to do for each event of a run."""
+        entries = self._entries
+        for event in events:
+            number = event.notification_id.split("-", 2)[1:2]
+            yield (entries[number[0]], event.channel) if number and number[0] in entries else self.place_of(event)
 
     def _fold_hosts(self, events: Mapping[type, Sequence[Any]]) -> None:
         for kind in (NotificationRequested, NotificationSent, NotificationSuppressed):

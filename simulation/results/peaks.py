@@ -6,14 +6,16 @@ from array import array
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import accumulate
+from itertools import accumulate, compress, repeat
+from operator import and_, attrgetter, floordiv, mul, or_
 from typing import Any, TypeVar
 
 from actors.instants import NS_PER_S
 from actors.messages import NotificationChannel, NotificationFailed, NotificationSent
 from actors.pipeline.waiting_line import WaitingCounts
 from actors.settings.channel import PRIMARY
-from simulation.results.statistics import SORTED_WITHOUT_NUMPY, in_order
+from simulation.results.ledger import ByPlace
+from simulation.results.statistics import in_order
 
 KEPT = 100_000
 """Attempts whose times are kept until it is known what was under way beside them."""
@@ -46,18 +48,11 @@ class Peak:
         """
         if not ordered:
             return
-        if len(ordered) <= SORTED_WITHOUT_NUMPY:
-            levels = list(accumulate([1 if change & 1 else -1 for change in ordered], initial=self._under_way))
-            self.in_flight, self._under_way = max(self.in_flight, max(levels)), levels[-1]
-            started = Counter([change // _SECOND for change in ordered if change & 1])
-        else:
-            import numpy as np
-
-            changes = np.array(ordered, dtype=np.int64)
-            steps = self._under_way + np.cumsum(2 * (changes & 1) - 1)
-            self.in_flight, self._under_way = max(self.in_flight, int(steps.max())), int(steps[-1])
-            seconds, counts = np.unique(changes[changes & 1 == 1] // _SECOND, return_counts=True)
-            started = Counter(dict(zip(seconds.tolist(), counts.tolist(), strict=True)))
+        # Twice for each attempt of a run: so no step of it is taken in Python.
+        starts = [*map(and_, ordered, repeat(1))]
+        levels = [*accumulate(map(_STEPS.__getitem__, starts), initial=self._under_way)]
+        self.in_flight, self._under_way = max(self.in_flight, max(levels)), levels[-1]
+        started = Counter(map(floordiv, compress(ordered, starts), repeat(_SECOND)))
         started[self._second[0]] += self._second[1]
         last = max(started)
         self._second = last, started[last]
@@ -69,6 +64,12 @@ class Peak:
 
 
 _SECOND = 2 * NS_PER_S
+_STEPS = (-1, 1)
+"""By how much a change alters how many are under way: an end, a start."""
+
+_ENDED = attrgetter("at_ns")
+_STARTED = attrgetter("started_ns")
+_HEDGES = attrgetter("hedges")
 
 
 class Peaks:
@@ -99,38 +100,46 @@ class Peaks:
         self._in_backoff: dict[NotificationChannel | None, Peak] = {each: Peak() for each in (None, *providers)}
         self._waiting: dict[NotificationChannel | None, Counter[str]] = {each: Counter() for each in (None, *providers)}
 
-    def fold(self, events: Mapping[type, Sequence[Any]]) -> None:
-        """Take in a chunk of the history, sorted by type."""
+    def fold(self, events: Mapping[type, Sequence[Any]], places: ByPlace) -> None:
+        """Take in a chunk of the history.
+
+        Args:
+            events: sorted by type.
+            places: the same, by place.
+        """
         sent: Sequence[NotificationSent] = events.get(NotificationSent, ())
         failed: Sequence[NotificationFailed] = events.get(NotificationFailed, ())
-        for attempts in (sent, [event for event in failed if not event.refused]):
-            for provider, own in self._by_provider(attempts):
-                self._changes[provider].extend([2 * event.at_ns for event in own])
-                self._changes[provider].extend([2 * event.started_ns + 1 for event in own])
-                for event in own:
-                    if event.hedges:
-                        self._hedges[provider][event.started_ns // NS_PER_S] += event.hedges
-                self._kept += len(own)
-        for event in failed:
-            if event.next_retry_at_ns is not None:
-                self._backoffs[event.channel].extend((2 * event.at_ns + 1, 2 * event.next_retry_at_ns))
+        for (_, channel), of_place in places.items():
+            failures = of_place.get(NotificationFailed, ())
+            for attempts in (of_place.get(NotificationSent, ()), [event for event in failures if not event.refused]):
+                for provider, own in self._by_provider(channel, attempts):
+                    self._extend(provider, own)
+            for event in failures:
+                if event.next_retry_at_ns is not None:
+                    self._backoffs[channel].extend((2 * event.at_ns + 1, 2 * event.next_retry_at_ns))
         if self._kept > self._keeps_at_most:
             until_ns = max(each[-1].at_ns for each in (sent, failed) if each) - self._longest_ns
             self._settle(2 * (until_ns - until_ns % NS_PER_S))
             self._keeps_at_most = max(KEPT, 2 * self._kept)  # each is put in order a few times at most
 
+    def _extend(self, provider: Provider, attempts: Sequence[NotificationSent | NotificationFailed]) -> None:
+        changes = self._changes[provider]
+        changes.extend(map(mul, map(_ENDED, attempts), repeat(2)))
+        changes.extend(map(or_, map(mul, map(_STARTED, attempts), repeat(2)), repeat(1)))
+        if any(map(_HEDGES, attempts)):
+            for event in attempts:
+                self._hedges[provider][event.started_ns // NS_PER_S] += event.hedges
+        self._kept += len(attempts)
+
     def _by_provider(
-        self, attempts: Sequence[NotificationSent | NotificationFailed]
+        self, channel: NotificationChannel, attempts: Sequence[NotificationSent | NotificationFailed]
     ) -> Iterable[tuple[Provider, Sequence[NotificationSent | NotificationFailed]]]:
-        if len(self._changes) == 1:
-            return [(provider, attempts) for provider in self._changes]
+        group = self._groups[channel, None]
+        if len(group) == 1:
+            return [(group[0], attempts)]
         found: dict[Provider, list[NotificationSent | NotificationFailed]] = {}
         for event in attempts:
-            provider = event.channel, event.provider or PRIMARY
-            try:
-                found[provider].append(event)
-            except KeyError:
-                found[provider] = [event]
+            found.setdefault((channel, event.provider or PRIMARY), []).append(event)
         return found.items()
 
     def _settle(self, limit: int | None) -> None:

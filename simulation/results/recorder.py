@@ -174,11 +174,11 @@ class Recorder:
         sorted_events = by_type(chunk)
         for transition in sorted_events.get(BreakerTransitioned, []):
             self.breaker_metrics[transition.breaker].fold(transition)
-        self.ledger.fold(sorted_events)
+        places = self.ledger.fold(sorted_events)
         for window in self.windows:
             window.fold(chunk)
         self.provider_metrics.fold(sorted_events)
-        self.peaks.fold(sorted_events)
+        self.peaks.fold(sorted_events, places)
         self.backlogs.fold(chunk)
         self.series.fold(sorted_events)
         if self.keeps_history:
