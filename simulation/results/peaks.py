@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-from array import array
-from bisect import bisect_left
+import itertools
+from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import accumulate, compress, repeat
-from operator import and_, attrgetter, floordiv, mul, or_
-from typing import Any, TypeVar
+from itertools import chain, repeat
+from operator import attrgetter, floordiv, sub
+from typing import Any, NamedTuple
 
 from actors.instants import NS_PER_S
 from actors.messages import NotificationChannel, NotificationFailed, NotificationSent
 from actors.pipeline.waiting_line import WaitingCounts
 from actors.settings.channel import PRIMARY
 from simulation.results.ledger import ByPlace
-from simulation.results.statistics import in_order
 
-KEPT = 100_000
+KEPT = 20_000
 """Attempts whose times are kept until it is known what was under way beside them."""
-
-K = TypeVar("K")
 
 Provider = tuple[NotificationChannel, str]
 """A channel and one of its providers."""
@@ -28,9 +25,37 @@ Provider = tuple[NotificationChannel, str]
 Asked = tuple[NotificationChannel | None, str | None]
 """The same; None: all of them."""
 
+_ENDED = attrgetter("at_ns")
+_STARTED = attrgetter("started_ns")
+_HEDGES = attrgetter("hedges")
+
+
+class Spans(NamedTuple):
+    """When some attempts, or waits, begin and end: no more than the instants, each in any order."""
+
+    begins_ns: list[int]
+    ends_ns: list[int]
+
+    def taken(self, limit_ns: int | None) -> Spans:
+        """Take out the instants before a limit, or all, and return them in order."""
+        return Spans(*(_taken(instants_ns, limit_ns) for instants_ns in self))
+
+
+def _taken(instants_ns: list[int], limit_ns: int | None) -> list[int]:
+    instants_ns.sort()
+    end = len(instants_ns) if limit_ns is None else bisect_left(instants_ns, limit_ns)
+    taken, instants_ns[:] = instants_ns[:end], instants_ns[end:]
+    return taken
+
+
+def _together(parts: Sequence[Spans]) -> Spans:
+    if len(parts) == 1:
+        return parts[0]
+    return Spans(*(sorted(chain.from_iterable(instants_ns)) for instants_ns in zip(*parts, strict=True)))
+
 
 class Peak:
-    """The peaks of attempts, of which one hears some time after they have ended, in the order of what they change."""
+    """The peaks of attempts, of which one hears some time after they have ended."""
 
     def __init__(self) -> None:
         self.requests_per_s = 0
@@ -39,37 +64,28 @@ class Peak:
         self._second: tuple[int, int] = (-1, 0)
         """The latest, and how many have started in it so far."""
 
-    def extend(self, ordered: Sequence[int], hedges: Counter[int]) -> None:
-        """Take in changes: twice the instant at which an attempt ends, or twice that at which one starts, and 1 more.
+    def extend(self, spans: Spans, hedges: Counter[int]) -> None:
+        """Take in attempts. One that ends as another begins is not under way beside it.
 
         Args:
-            ordered: all up to the last of them that have not been taken in.
-            hedges: how many copies there were beside the attempts that started in a second of the run.
+            spans: when they begin and end, in order: all instants up to the last that have not been taken in.
+            hedges: how many copies there were beside the attempts that began in a second of the run.
         """
-        if not ordered:
-            return
-        # Twice for each attempt of a run: so no step of it is taken in Python.
-        starts = [*map(and_, ordered, repeat(1))]
-        levels = [*accumulate(map(_STEPS.__getitem__, starts), initial=self._under_way)]
-        self.in_flight, self._under_way = max(self.in_flight, max(levels)), levels[-1]
-        started = Counter(map(floordiv, compress(ordered, starts), repeat(_SECOND)))
-        started[self._second[0]] += self._second[1]
-        last = max(started)
-        self._second = last, started[last]
-        self.requests_per_s = max(self.requests_per_s, *(count + hedges[each] for each, count in started.items()))
+        begins_ns, ends_ns = spans
+        if begins_ns:
+            # Once for each attempt of a run: so no step of it is taken in Python.
+            levels = map(sub, itertools.count(self._under_way + 1), map(bisect_right, repeat(ends_ns), begins_ns))
+            self.in_flight = max(self.in_flight, max(levels))
+            began = Counter(map(floordiv, begins_ns, repeat(NS_PER_S)))
+            began[self._second[0]] += self._second[1]
+            last = max(began)
+            self._second = last, began[last]
+            self.requests_per_s = max(self.requests_per_s, *(count + hedges[each] for each, count in began.items()))
+        self._under_way += len(begins_ns) - len(ends_ns)
 
     def summary(self) -> dict[str, int]:
         """Return the peaks as the summary names them."""
         return {"requests_per_s": self.requests_per_s, "in_flight": self.in_flight}
-
-
-_SECOND = 2 * NS_PER_S
-_STEPS = (-1, 1)
-"""By how much a change alters how many are under way: an end, a start."""
-
-_ENDED = attrgetter("at_ns")
-_STARTED = attrgetter("started_ns")
-_HEDGES = attrgetter("hedges")
 
 
 class Peaks:
@@ -83,20 +99,20 @@ class Peaks:
             longest_ns: how long an attempt may take.
         """
         self._longest_ns = longest_ns
-        self._changes: dict[Provider, array[int]] = {
-            (channel, name): array("q") for channel, names in providers.items() for name in names
+        self._attempts: dict[Provider, Spans] = {
+            (channel, name): Spans([], []) for channel, names in providers.items() for name in names
         }
-        """Of attempts that have ended, and that are not yet part of the peaks."""
-        self._hedges: dict[Provider, Counter[int]] = {provider: Counter() for provider in self._changes}
-        self._groups: dict[Asked, list[Provider]] = {(None, None): list(self._changes)}
+        """Those that have ended, and are not yet part of the peaks."""
+        self._hedges: dict[Provider, Counter[int]] = {provider: Counter() for provider in self._attempts}
+        self._groups: dict[Asked, list[Provider]] = {(None, None): list(self._attempts)}
         for channel, names in providers.items():
             self._groups[channel, None] = [(channel, name) for name in names]
             self._groups |= {(channel, name): [(channel, name)] for name in names if len(names) > 1}
         self._peaks = {asked: Peak() for asked in self._groups}
         self._kept = 0
         self._keeps_at_most = KEPT
-        self._backoffs: dict[NotificationChannel, array[int]] = {channel: array("q") for channel in providers}
-        """When notifications begin to wait for their retry, and when they no longer do: changes as of attempts."""
+        self._backoffs: dict[NotificationChannel, Spans] = {channel: Spans([], []) for channel in providers}
+        """When notifications begin to wait for their retry, and when they no longer do."""
         self._in_backoff: dict[NotificationChannel | None, Peak] = {each: Peak() for each in (None, *providers)}
         self._waiting: dict[NotificationChannel | None, Counter[str]] = {each: Counter() for each in (None, *providers)}
 
@@ -116,16 +132,16 @@ class Peaks:
                     self._extend(provider, own)
             for event in failures:
                 if event.next_retry_at_ns is not None:
-                    self._backoffs[channel].extend((2 * event.at_ns + 1, 2 * event.next_retry_at_ns))
+                    self._backoffs[channel].begins_ns.append(event.at_ns)
+                    self._backoffs[channel].ends_ns.append(event.next_retry_at_ns)
         if self._kept > self._keeps_at_most:
             until_ns = max(each[-1].at_ns for each in (sent, failed) if each) - self._longest_ns
-            self._settle(2 * (until_ns - until_ns % NS_PER_S))
+            self._settle(until_ns - until_ns % NS_PER_S)
             self._keeps_at_most = max(KEPT, 2 * self._kept)  # each is put in order a few times at most
 
     def _extend(self, provider: Provider, attempts: Sequence[NotificationSent | NotificationFailed]) -> None:
-        changes = self._changes[provider]
-        changes.extend(map(mul, map(_ENDED, attempts), repeat(2)))
-        changes.extend(map(or_, map(mul, map(_STARTED, attempts), repeat(2)), repeat(1)))
+        self._attempts[provider].begins_ns.extend(map(_STARTED, attempts))
+        self._attempts[provider].ends_ns.extend(map(_ENDED, attempts))
         if any(map(_HEDGES, attempts)):
             for event in attempts:
                 self._hedges[provider][event.started_ns // NS_PER_S] += event.hedges
@@ -142,14 +158,14 @@ class Peaks:
             found.setdefault((channel, event.provider or PRIMARY), []).append(event)
         return found.items()
 
-    def _settle(self, limit: int | None) -> None:
-        """Make peaks of the changes before a limit, of which all are known; None: of all changes."""
-        settled = _taken(self._changes, limit)
+    def _settle(self, limit_ns: int | None) -> None:
+        """Make peaks of what is before a limit, of which all is known; None: of all."""
+        settled = {provider: spans.taken(limit_ns) for provider, spans in self._attempts.items()}
         for asked, group in self._groups.items():
             hedges = sum((self._hedges[provider] for provider in group), Counter())
             self._peaks[asked].extend(_together([settled[provider] for provider in group]), hedges)
-        self._kept = sum(map(len, self._changes.values())) // 2
-        waits = _taken(self._backoffs, limit)
+        self._kept = sum(len(spans.ends_ns) for spans in self._attempts.values())
+        waits = {channel: spans.taken(limit_ns) for channel, spans in self._backoffs.items()}
         for each, peak in self._in_backoff.items():
             peak.extend(_together(list(waits.values()) if each is None else [waits[each]]), Counter())
 
@@ -175,22 +191,3 @@ class Peaks:
     def of_provider(self, channel: NotificationChannel, provider: str) -> dict[str, int]:
         """Return the peaks of a provider of a channel that has several, as the summary names them."""
         return self._peaks[channel, provider].summary()
-
-
-def _taken(changes: dict[K, array[int]], limit: int | None) -> dict[K, array[int]]:
-    """Take out the changes before a limit, or all; return them in order."""
-    taken = {}
-    for key, own in changes.items():
-        ordered = in_order(own)
-        end = len(ordered) if limit is None else bisect_left(ordered, limit)
-        taken[key], changes[key] = ordered[:end], ordered[end:]
-    return taken
-
-
-def _together(parts: Sequence[array[int]]) -> array[int]:
-    if len(parts) == 1:
-        return parts[0]
-    together = array("q")
-    for part in parts:
-        together.extend(part)
-    return in_order(together)
