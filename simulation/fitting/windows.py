@@ -7,7 +7,9 @@ with n attempts to begin at and m levels it is at most n · m · exp(-s) for all
 for which that is below `ALPHA`: the best set of stretches is found, each at the price of that score, by dynamic
 programming over the runs of equal outcomes.
 
-The usual share is that outside of the windows, so both are found in turn until nothing changes.
+The usual share is that outside of the windows, so both are found in turn until nothing changes. Where several levels
+are tried that is done from two beginnings, as a long partial outage lifts the share of all so much that nothing stands
+out; the windows that are worth more are taken.
 """
 
 from __future__ import annotations
@@ -33,6 +35,7 @@ LEAST = 3
 USUAL_MAX = 0.9
 """Where more than so many fail as a rule, windows cannot be distinguished."""
 _ROUNDS = 20
+_BLOCKS = 20
 
 
 @dataclass(frozen=True)
@@ -86,10 +89,29 @@ def find_windows(
     if size < LEAST or not hit.any():
         return []
     price = math.log(size * len(levels) / ALPHA)
-    found: list[Stretch] = []
-    outside = np.ones(size, dtype=bool)
+    sets = [_settled(hit, levels, start, price, usual_max) for start in _starts(hit, several=len(levels) > 1)]
+    found = max(sets, key=lambda stretches: _worth(hit, stretches, price)) if len(sets) > 1 else sets[0]
+    usual = _usual(hit, found)
+    bounds = [(-1, -1), *((first, last) for first, last, _level in found), (size, size)]
+    return [
+        _window(hit, start_s, stretch, (before[1], after[0]), usual, levels)
+        for before, stretch, after in zip(bounds, found, bounds[2:], strict=False)
+    ]
+
+
+def _starts(hit: Flags, *, several: bool) -> list[float]:
+    """Return what to take for the usual share at first: that of all, and one that a long window does not lift."""
+    usual = _usual(hit, [])
+    if not several or len(hit) < 10 * _BLOCKS:
+        return [usual]
+    rates = sorted(_usual(block, []) for block in np.array_split(hit, _BLOCKS))
+    return [usual, rates[_BLOCKS // 10]]
+
+
+def _settled(hit: Flags, levels: Sequence[float], usual: float, price: float, usual_max: float) -> list[Stretch]:
+    """Return the stretches at which the search comes to rest, with the share outside of them for the usual one."""
+    found: list[Stretch] | None = None
     for _ in range(_ROUNDS):
-        usual = (np.count_nonzero(hit & outside) + 1.0) / (np.count_nonzero(outside) + 2.0)
         odds = LEVEL_ODDS * usual / (1.0 - usual)
         tried = [level for level in levels if usual < usual_max and level / (1.0 - level) >= odds]
         if not tried:
@@ -104,14 +126,35 @@ def find_windows(
         if stretches == found:
             break
         found = stretches
-        outside = np.ones(size, dtype=bool)
-        for first, last, _level in found:
-            outside[first : last + 1] = False
-    bounds = [(-1, -1), *((first, last) for first, last, _level in found), (size, size)]
-    return [
-        _window(hit, start_s, stretch, (before[1], after[0]), _scores(usual, stretch.level), len(levels))
-        for before, stretch, after in zip(bounds, found, bounds[2:], strict=False)
-    ]
+        usual = _usual(hit, found)
+    return found or []
+
+
+def _usual(hit: Flags, stretches: Sequence[Stretch]) -> float:
+    """Return the share that is hit outside of some stretches; never none or all."""
+    hits, size = int(np.count_nonzero(hit)), len(hit)
+    for first, last, _level in stretches:
+        hits -= int(np.count_nonzero(hit[first : last + 1]))
+        size -= last - first + 1
+    return (hits + 1.0) / (size + 2.0)
+
+
+def _worth(hit: Flags, stretches: Sequence[Stretch], price: float) -> float:
+    """Return the logarithm of the likelihood with each stretch at its own share and the rest at its, less the price of
+    each stretch."""
+    outside = np.ones(len(hit), dtype=bool)
+    worth = -price * len(stretches)
+    for first, last, _level in stretches:
+        outside[first : last + 1] = False
+        worth += _at_best(int(np.count_nonzero(hit[first : last + 1])), last - first + 1)
+    return worth + _at_best(int(np.count_nonzero(hit & outside)), int(np.count_nonzero(outside)))
+
+
+def _at_best(hits: int, size: int, share: float | None = None) -> float:
+    """Return the logarithm of the likelihood of so many hits, at the likeliest share or at another one."""
+    share = share if share is not None else hits / size if size else 0.0
+    found = hits * math.log(share) if hits else 0.0
+    return found + ((size - hits) * math.log1p(-share) if size > hits else 0.0)
 
 
 class Stretch(NamedTuple):
@@ -131,10 +174,7 @@ def _merged(stretches: list[Stretch], hit: Flags, usual: float, price: float) ->
         return int(before[last + 1] - before[first])
 
     def likelihood(first: int, last: int, share: float | None = None) -> float:
-        count, size = hits(first, last), last - first + 1
-        share = count / size if share is None and size else share or 0.0
-        found = count * math.log(share) if count else 0.0
-        return found + ((size - count) * math.log1p(-share) if size > count else 0.0)
+        return _at_best(hits(first, last), last - first + 1, share)
 
     merged: list[Stretch] = []
     for stretch in stretches:
@@ -197,17 +237,21 @@ def _window(
     start_s: Floats,
     stretch: Stretch,
     between: tuple[int, int],
-    scores: tuple[float, float],
-    levels: int,
+    usual: float,
+    levels: Sequence[float],
 ) -> Window:
     """Return a window: its first and last attempt, and those of the neighbouring windows that it lies between."""
     first, last, level = stretch
+    size = last - first + 1
     hits = int(np.count_nonzero(hit[first : last + 1]))
-    score = hits * scores[0] + (last - first + 1 - hits) * scores[1]
+    # The bound is that of a level that was tried; where the window ends is best known by the share itself.
+    score = max(hits * gain + (size - hits) * loss for gain, loss in (_scores(usual, each) for each in levels))
+    is_partial = len(levels) > 1 and level < INSIDE
+    ends = _scores(usual, min(max(hits / size, level / 2.0), INSIDE) if is_partial else level)
     middle = (first + last) // 2
-    start = _edge(hit, start_s, range(middle, between[0], -1), *scores)
-    end = _edge(hit, start_s, range(middle, between[1]), *scores)
-    chance = (math.log(len(hit) * levels) - score) / math.log(10.0)
+    start = _edge(hit, start_s, range(middle, between[0], -1), *ends)
+    end = _edge(hit, start_s, range(middle, between[1]), *ends)
+    chance = (math.log(len(hit) * len(levels)) - score) / math.log(10.0)
     return Window(first, last, start, end, hits, chance, level)
 
 

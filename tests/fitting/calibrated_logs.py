@@ -101,7 +101,7 @@ class Compared:
         return self.low <= self.logged <= self.high
 
 
-def compared(trouble, seeds=20):
+def compared(trouble, seeds=20, confidence=None):
     """Return the metrics of a log, and intervals for those of the scenario that is fitted to it.
 
     The log is that of a saved run, which knows when each notification was requested; each has a seed of its own.
@@ -115,7 +115,7 @@ def compared(trouble, seeds=20):
         simulation.save(fit, path)
         scenario = simulation.load(path, sets=[*(part.replace(": ", "=", 1) for part in sets), "record=aggregates"])
         runs = [simulation.run(scenario.model_copy(update={"seed": 1000 + each})).summary for each in range(seeds)]
-    return [between(trouble.name, metric, value_at(recorded.summary, metric), runs) for metric in METRICS]
+    return [between(trouble.name, metric, value_at(recorded.summary, metric), runs, confidence) for metric in METRICS]
 
 
 def split(policies):
@@ -130,13 +130,17 @@ def split(policies):
     return [part.strip() for part in parts]
 
 
-def between(trouble, metric, logged, runs):
+def between(trouble, metric, logged, runs, confidence):
     """Return a prediction interval: that of Student's t, or from the least to the most where some are never."""
     values = [value_at(run, metric) for run in runs]
     if math.inf in values:
         return Compared(trouble, metric, logged, statistics.median(values), min(values), max(values))
     mean, spread = statistics.fmean(values), statistics.stdev(values)
-    half = float(stats.t.ppf((1.0 + CONFIDENCE) / 2.0, len(values) - 1)) * spread * math.sqrt(1.0 + 1.0 / len(values))
+    half = (
+        float(stats.t.ppf((1.0 + (confidence or CONFIDENCE)) / 2.0, len(values) - 1))
+        * spread
+        * math.sqrt(1.0 + 1.0 / len(values))
+    )
     return Compared(trouble, metric, logged, mean, mean - half - 1e-9, mean + half + 1e-9)
 
 
