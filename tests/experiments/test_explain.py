@@ -10,7 +10,7 @@ import simulation
 from actors.errors import ConfigurationError
 from actors.messages import NotificationChannel
 from simulation.experiments.explaining import explain as explaining
-from simulation.experiments.explaining.breaking import open_spells, opens_s
+from simulation.experiments.explaining.breaking import cost_in_words, open_spells, opens_s
 from simulation.experiments.explaining.outages import _by_run, has_closed_form, one_call, under_load
 from simulation.experiments.explaining.parts import By
 from simulation.experiments.explaining.picture import picture
@@ -114,6 +114,14 @@ def test_a_limit_on_the_time_makes_late_attempts_uncertain():
     assert [each.is_certain for each in schedule.attempts] == [True] * 4 + [False] * 6
     assert all(each.start.longest <= 10.0 for each in schedule.attempts)
     assert 4.0 < schedule.mean_attempts < 10.0
+
+
+def test_the_cost_is_that_of_the_attempts_that_there_is_time_for():
+    retry = {"max_attempts": 50, "initial_delay": "1s", "backoff": "constant", "max_elapsed": "10s"}
+    config = parsed({"retry": retry, "provider": {"price": 2}}).channel_config(EMAIL)
+    said = " ".join(each.text for each in cost_in_words(config, 5.0, schedules(config.retry)[0]))
+    assert "a call is 10 requests: 5/s become up to 50/s" in said
+    assert "A call costs 2, and 20 where all fail." in said
 
 
 def test_each_kind_of_failure_with_a_rule_has_a_schedule():

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 
-from actors.formatting import counted
+from actors.formatting import counted, plain_number
 from actors.instants import NS_PER_S, ns
 from actors.policies.breaker.recovery import OpenTime
 from actors.policies.breaker.tripping import make_tripping
 from actors.settings.breaker import CircuitBreakerConfig
 from actors.settings.channel import ChannelConfig
 from actors.settings.distribution_moments import limited_mean
-from simulation.experiments.explaining.parts import By, OpenSpell, Said
+from simulation.experiments.explaining.parts import By, OpenSpell, Said, Schedule
 from simulation.results.formatting import duration_text
 
 SPELLS = 12
@@ -141,24 +141,40 @@ def _meanwhile(config: ChannelConfig) -> str:
     )
 
 
-def cost_in_words(config: ChannelConfig, rate: float) -> tuple[Said, ...]:
-    """Return what the provider gets to do with these settings."""
-    attempts = config.retry.max_attempts
+def cost_in_words(config: ChannelConfig, rate: float, schedule: Schedule) -> tuple[Said, ...]:
+    """Return what the provider gets to do with these settings, at so many calls a second.
+
+    Args:
+        config: of the channel.
+        rate: calls a second.
+        schedule: of failures without a rule of their own.
+    """
+    limit = config.retry.max_elapsed
+    attempts = schedule.max_attempts if limit is None else schedule.mean_attempts
+    by = By.DRAWS if limit is not None and schedule.drawn else By.FORMULA
     copies = "" if config.hedging is None else ", before copies that hedging sends"
     said = [
-        f"Where all fail, a call is {counted(attempts, 'request')}{copies}: {rate:g}/s become up to "
-        f"{rate * attempts:g}/s, but for what an open breaker keeps back."
+        Said(
+            f"Where all fail, a call is {counted(attempts, 'request')}{copies}: {rate:g}/s become up to "
+            f"{plain_number(rate * attempts)}/s, but for what an open breaker keeps back.",
+            by,
+        )
     ]
-    if attempts > 1:
-        rates = ", ".join(f"×{_amplification(p, attempts):.3g} where {100 * p:g}% fail" for p in (0.1, 0.5, 0.9))
-        said.append(f"Where a share fails at random: {rates}.")
+    if attempts > 1 and limit is None:
+        shares = ((p, _amplification(p, schedule.max_attempts)) for p in (0.1, 0.5, 0.9))
+        rates = ", ".join(f"×{times:.3g} where {100 * p:g}% fail" for p, times in shares)
+        said.append(Said(f"Where a share fails at random: {rates}."))
     said.append(
-        f"Where attempts hang, each takes {duration_text(config.timeout)}: at {rate:g}/s, first attempts alone are "
-        f"{counted(rate * config.timeout, 'request')} at a time."
+        Said(
+            f"Where attempts hang, each takes {duration_text(config.timeout)}: at {rate:g}/s, first attempts alone are "
+            f"{counted(rate * config.timeout, 'request')} at a time."
+        )
     )
-    if config.provider.price:
-        said.append(f"A call costs {config.provider.price:g}, and up to {config.provider.price * attempts:g}.")
-    return tuple(Said(text, By.FORMULA) for text in said)
+    if price := config.provider.price:
+        said.append(
+            Said(f"A call costs {plain_number(price)}, and {plain_number(price * attempts)} where all fail.", by)
+        )
+    return tuple(said)
 
 
 def _amplification(failure_rate: float, attempts: int) -> float:

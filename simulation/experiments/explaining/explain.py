@@ -118,7 +118,7 @@ def _explained(
         tuple(under_load(scenario, channel, rate, outage_s, entries[0] if entries else None) for outage_s in OUTAGES_S),
         breaker_in_words(config, rate),
         open_spells(config, rate),
-        cost_in_words(config, rate),
+        cost_in_words(config, rate, found[0]),
         besides(config),
     )
 
