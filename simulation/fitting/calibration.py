@@ -173,14 +173,12 @@ def _provider(
     if failing is not None:
         usable &= ~failing.inside(log.start_s)
     calm = log.where(usable)
-    stalls = () if failing is None else tuple(each for each in failing.outages if _STALL in each.rates)
-    for stall in stalls:
-        calm = calm.where(~stall.window.holds(calm.start_s))
-    slow = find_brownouts(calm.latency_s, calm.start_s)
-    windows = [*(each.window for each in slow), *(each.window for each in stalls)]
-    apart = [(window, log.where(usable & window.holds(log.start_s))) for window in windows]
-    for each in slow:
-        calm = calm.where(~each.window.holds(calm.start_s))
+    slow = [each.window for each in find_brownouts(calm.latency_s, calm.start_s)]
+    stalls = [] if failing is None else [each.window for each in failing.outages if _STALL in each.rates]
+    apart = []
+    for window in _apart([*slow, *stalls]):
+        apart.append((window, log.where(usable & window.holds(log.start_s))))
+        calm = calm.where(~window.holds(calm.start_s))
     sample, is_of, notes = _sample(calm)
     found = fit_latency(sample, is_of, resamples=resamples, random=random)
     brownouts = [
@@ -217,6 +215,24 @@ def _provider(
 
 _STALL = "lost_reply_rate"
 """The rate of a partial outage in which attempts get no answer."""
+
+
+def _apart(windows: Sequence[Window]) -> list[Window]:
+    """Return the windows that stand for themselves: of two that are about the same time the one with more evidence.
+
+    A brownout shows in slow answers, and in timeouts as well; which of them say more depends on how slow it is.
+    """
+    kept: list[Window] = []
+    for window in sorted(windows, key=lambda each: each.log10_chance):
+        if not any(_overlaps(window, other) for other in kept):
+            kept.append(window)
+    return kept
+
+
+def _overlaps(one: Window, other: Window) -> bool:
+    """Return whether more than half of the shorter of two windows is in both."""
+    both = min(one.end_s.value, other.end_s.value) - max(one.start_s.value, other.start_s.value)
+    return both > 0.5 * min(one.duration_s, other.duration_s)
 
 
 def _without_stalls(failing: Failing) -> Failing:

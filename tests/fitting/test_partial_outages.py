@@ -241,6 +241,15 @@ def test_slow_answers_alone_are_no_hang():
     assert provider.failing.outages == ()
 
 
+def test_a_brownout_in_which_some_time_out_is_one_window_as_its_slow_answers_have_it():
+    attempts = log("{channel: sms, at: 4m, for: 2m, latency_factor: 5}", minutes=8, seed=12)
+    provider = simulation.fit(attempts, resamples=0).providers["sms"]
+    (brownout,) = provider.brownouts
+    assert is_about(brownout.window.start_s, 240.0)
+    assert brownout.window.start_s.high - brownout.window.start_s.low < 15.0
+    assert provider.failing.outages == ()
+
+
 def test_what_is_clustered_and_not_explained_is_said(monkeypatch):
     monkeypatch.setattr(failures, "find_windows", lambda *_args, **_kwargs: [])
     monkeypatch.setattr(failures, "candidate", lambda *_args: None)
