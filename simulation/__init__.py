@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from simulation import invariants as invariants, validation as validation
     from simulation.engine.system import SimulatedSystem as SimulatedSystem
     from simulation.experiments.comparison import Comparison as Comparison, compare as compare
+    from simulation.experiments.explaining.explain import Explanation as Explanation, explain as explain
     from simulation.experiments.prediction import predict as predict
     from simulation.experiments.sweeping.result import SweepResult as SweepResult, open_sweep as open_sweep
     from simulation.experiments.sweeping.sweep import sweep as sweep
@@ -47,6 +48,7 @@ _HOME_OF = {
     for module, names in {
         "simulation.engine.system": "SimulatedSystem",
         "simulation.experiments.comparison": "Comparison compare",
+        "simulation.experiments.explaining.explain": "Explanation explain",
         "simulation.experiments.prediction": "predict",
         "simulation.experiments.sweeping.result": "SweepResult open_sweep",
         "simulation.experiments.sweeping.sweep": "sweep",

@@ -10,6 +10,9 @@ import typer
 
 from simulation.commands.shared import argument, json_option, option, path_option, refuse
 
+Timeouts = Literal["hang", "lost_reply"]
+"""What attempts without an answer are taken for."""
+
 LatencyUnit = Literal["s", "ms", "us", "ns"]
 """What latencies are counted in."""
 
@@ -53,6 +56,13 @@ def fit(
     outcome: OutcomeColumn = None,
     outcome_map: OutcomeMap = None,
     channel: ChannelName = None,
+    timeouts: Annotated[
+        Timeouts | None,
+        option(
+            "What the scenario takes attempts without an answer for, which no log can tell: a hang in windows, lost "
+            "replies elsewhere, when left out."
+        ),
+    ] = None,
     out: Annotated[Path | None, path_option("FILE", "Write a scenario with what was found here.")] = None,
     as_json: Annotated[bool, json_option("all metrics as ")] = False,
 ) -> None:
@@ -79,6 +89,7 @@ def fit(
             outcome=outcome,
             outcome_map=given,
             channel=channel,
+            timeouts=timeouts,
         )
         written = [] if out is None else save_fit(found, out)
     except ConfigurationError as error:

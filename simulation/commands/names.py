@@ -37,6 +37,7 @@ _SERVICE = (*_SHELL, "h11", "httpx2", "prometheus_client", "starlette")
 COMMANDS = {
     "run": Command("simulation.commands.run", "lab", _LAB),
     "lint": Command("simulation.commands.lint", "lab", _LAB),
+    "explain": Command("simulation.commands.explain", "lab", _LAB),
     "plot": Command("simulation.commands.plot", "lab", _LAB),
     "compare": Command("simulation.commands.compare", "lab", _LAB),
     "sweep": Command("simulation.commands.sweep", "lab", _LAB),

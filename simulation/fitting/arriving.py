@@ -38,8 +38,8 @@ class Arriving:
 
 def fit_arriving(log: AttemptLog, channel: str) -> Arriving | None:
     """Return how notifications of a channel arrived; None where nothing can be said, as of a single one."""
-    at_s = np.sort(log.arrived_s[(log.channel == channel) & log.first])
-    duration_s = log.duration_s
+    at_s = log.arrivals_s(channel)
+    duration_s = max(log.duration_s, float(at_s[-1])) if len(at_s) else 0.0
     if len(at_s) < 2 or duration_s <= 0:
         return None
     gaps = np.diff(at_s)

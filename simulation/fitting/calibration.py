@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
 from scipy import stats
@@ -19,12 +19,16 @@ from simulation.fitting.latency import Latency, fit_latency
 from simulation.fitting.log import AttemptLog, Flags, OutcomeKind
 from simulation.fitting.reading import Columns, Unit, read_log
 from simulation.fitting.sample import Sample
-from simulation.fitting.slowness import Brownout, find_brownouts
+from simulation.fitting.slowness import Brownout, find_brownouts, slowness
 from simulation.fitting.throttling import Throttling, fit_throttling
+from simulation.fitting.windows import Window
 from simulation.results.formatting import line
 
 if TYPE_CHECKING:
     import pandas as pd
+
+Timeouts: TypeAlias = Literal["hang", "lost_reply"]
+"""What to take attempts without an answer for."""
 
 RESAMPLES = 200
 SAME_LATENCY_P = 1e-3
@@ -81,6 +85,9 @@ class Fit:
 
     notes: tuple[str, ...]
 
+    timeouts: Timeouts | None = None
+    """What its scenario takes attempts without an answer for; None: a hang in windows, and lost replies elsewhere."""
+
     def __repr__(self) -> str:
         return line("Fit", self.log.source, [counted(len(self.log), "attempt"), *self.providers])
 
@@ -94,6 +101,7 @@ def fit(
     latency_unit: Unit | None = None,
     outcome_map: Mapping[str, str | OutcomeKind] | None = None,
     channel: str | None = None,
+    timeouts: Timeouts | None = None,
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> Fit:
@@ -107,6 +115,8 @@ def fit(
         latency_unit: ``"s"``, ``"ms"``, ``"us"`` or ``"ns"``; by the column's name when None.
         outcome_map: what words mean that are not known, as ``{"bounced": "permanent"}``.
         channel: look at this channel alone; of a log without channels, what its channel is.
+        timeouts: what the scenario takes attempts without an answer for, which a log cannot tell: ``"hang"``, nothing
+            was delivered or much later, or ``"lost_reply"``, it was. None: a hang in windows, else lost replies.
         resamples: how many samples the p-values of the goodness of fit are made with; 0 for none of them.
         seed: of these samples.
 
@@ -121,6 +131,8 @@ def fit(
         outcome_map=outcome_map,
         channel=channel,
     )
+    if timeouts not in (None, "hang", "lost_reply"):
+        raise ConfigurationError([f"timeouts: wanted hang or lost_reply, got {timeouts!r}"])
     log = read_log(source, columns)
     if not len(log):
         raise ConfigurationError([f"{log.source}: wanted at least one attempt, got none"])
@@ -132,6 +144,7 @@ def fit(
         {each.name: each for each in fits},
         {name: fit_arriving(log, name) for name in channels},
         (*log.notes, *_notes(log)),
+        timeouts,
     )
 
 
@@ -160,11 +173,21 @@ def _provider(
     if failing is not None:
         usable &= ~failing.inside(log.start_s)
     calm = log.where(usable)
-    brownouts = find_brownouts(calm.latency_s, calm.start_s)
-    for brownout in brownouts:
-        calm = calm.where(~brownout.window.holds(calm.start_s))
+    slow = [each.window for each in find_brownouts(calm.latency_s, calm.start_s)]
+    stalls = [] if failing is None else [each.window for each in failing.outages if _STALL in each.rates]
+    apart = []
+    for window in _apart([*slow, *stalls]):
+        apart.append((window, log.where(usable & window.holds(log.start_s))))
+        calm = calm.where(~window.holds(calm.start_s))
     sample, is_of, notes = _sample(calm)
     found = fit_latency(sample, is_of, resamples=resamples, random=random)
+    brownouts = [
+        brownout
+        for window, there in apart
+        if (brownout := _brownout(window, there, sample, resamples=resamples, random=random)) is not None
+    ]
+    if failing is not None:
+        failing = _without_stalls(failing)
     lost = None
     if found is None and failing is not None and not failing.counts["answered"]:
         lost = share(
@@ -183,11 +206,86 @@ def _provider(
         len(log),
         found,
         failing,
-        tuple(brownouts),
+        tuple(sorted(brownouts, key=lambda each: each.window.start_s.value)),
         fit_throttling(log),
         lost,
-        tuple(notes),
+        tuple(notes + _unsaid(failing, brownouts, lost)),
     )
+
+
+_STALL = "lost_reply_rate"
+"""The rate of a partial outage in which attempts get no answer."""
+
+
+def _apart(windows: Sequence[Window]) -> list[Window]:
+    """Return the windows that stand for themselves: of two that are about the same time the one with more evidence.
+
+    A brownout shows in slow answers, and in timeouts as well; which of them say more depends on how slow it is.
+    """
+    kept: list[Window] = []
+    for window in sorted(windows, key=lambda each: each.log10_chance):
+        if not any(_overlaps(window, other) for other in kept):
+            kept.append(window)
+    return kept
+
+
+def _overlaps(one: Window, other: Window) -> bool:
+    """Return whether more than half of the shorter of two windows is in both."""
+    both = min(one.end_s.value, other.end_s.value) - max(one.start_s.value, other.start_s.value)
+    return both > 0.5 * min(one.duration_s, other.duration_s)
+
+
+def _without_stalls(failing: Failing) -> Failing:
+    """Return the failures without what has become a brownout."""
+    outages = []
+    for outage in failing.outages:
+        rates = {name: each for name, each in outage.rates.items() if name != _STALL}
+        if rates or not outage.is_partial:
+            outages.append(replace(outage, rates=rates))
+    return replace(failing, outages=tuple(outages))
+
+
+def _brownout(
+    window: Window, there: AttemptLog, usual: Sample, *, resamples: int, random: np.random.Generator
+) -> Brownout | None:
+    """Return what the latency is like in a window; None where that is nothing out of the usual.
+
+    Args:
+        window: of slowness, or in which attempts get no answer.
+        there: the attempts in it.
+        usual: the latencies outside of all windows.
+        resamples: for the fit of its latency.
+        random: draws these.
+    """
+    sample, is_of, _notes = _sample(there)
+    if not len(sample.seen) or not len(usual.seen) or not np.median(usual.seen) > 0:
+        unanswered = share(len(sample.censored), sample.size)
+        return Brownout(window, Estimate(1.0, 1.0, 1.0), None, unanswered) if unanswered.value else None
+    factor = slowness(sample.seen, usual.seen)
+    found = fit_latency(sample, f"{is_of} in the window", resamples=resamples, random=random)
+    brownout = Brownout(window, factor, None, None if found is None or found.fit.lost <= 0 else _lost(found))
+    if found is None or not (brownout.is_slow or brownout.unanswered is None):
+        return brownout
+    # A stretched latency is the simpler thing to say, where it is all that there is.
+    p = float(stats.ks_2samp(sample.seen / factor.value, usual.seen, method="asymp").pvalue)
+    return replace(brownout, latency=found) if p < SAME_LATENCY_P or len(sample.censored) else brownout
+
+
+def _unsaid(failing: Failing | None, brownouts: Sequence[Brownout], lost: Estimate | None) -> list[str]:
+    """Return what a log cannot tell, and what was seen and is not explained."""
+    notes = []
+    if failing is not None and failing.is_unexplained:
+        notes.append(
+            f"failures are still nearer to each other than chance has them, by {failing.clustering:.1f} standard "
+            "errors: something here is not explained"
+        )
+    hangs = failing is not None and any(each.kind == "hang" for each in failing.outages)
+    if hangs or lost is not None or any(each.unanswered is not None for each in brownouts):
+        notes.append(
+            "what timed out either hung, or was delivered and its reply lost, which no log can tell; --timeouts hang "
+            "and --timeouts lost_reply give the scenarios of both"
+        )
+    return notes
 
 
 def _sample(log: AttemptLog) -> tuple[Sample, str, list[str]]:

@@ -11,8 +11,10 @@ from typing import Any
 from actors.errors import ConfigurationError
 from actors.formatting import counted
 from simulation.fitting.arriving import Arriving
-from simulation.fitting.calibration import Fit, ProviderFit
+from simulation.fitting.calibration import Fit, ProviderFit, Timeouts
 from simulation.fitting.failing import Outage
+from simulation.fitting.latency import Latency
+from simulation.fitting.slowness import Brownout
 from simulation.fitting.writing import duration, instant, per_second, percent, plain
 from simulation.scenario.writing import write
 
@@ -73,9 +75,24 @@ def _provider(found: ProviderFit) -> dict[str, Any]:
             "bursts": None if failing.bursts is None else asdict(failing.bursts),
             "clustering": failing.clustering,
             "bic": failing.evidence,
-            "outages": [{"kind": outage.kind, **asdict(outage.window)} for outage in failing.outages],
+            "outages": [
+                {
+                    "kind": outage.kind,
+                    "rates": {name: asdict(each) for name, each in outage.rates.items()},
+                    **asdict(outage.window),
+                }
+                for outage in failing.outages
+            ],
         },
-        "brownouts": [{"factor": asdict(each.factor), **asdict(each.window)} for each in found.brownouts],
+        "brownouts": [
+            {
+                "factor": asdict(each.factor),
+                "latency": None if each.latency is None else each.latency.fit.data,
+                "unanswered": None if each.unanswered is None else asdict(each.unanswered),
+                **asdict(each.window),
+            }
+            for each in found.brownouts
+        ],
         "throttling": None if found.throttling is None else asdict(found.throttling),
     }
 
@@ -151,7 +168,7 @@ def scenario_data(fit: Fit, stem: str) -> tuple[dict[str, Any], dict[str, str]]:
             of_channel["provider"] = provider
         else:
             of_channel.setdefault("failover", {})[found.provider] = {"provider": provider}
-        faults += _faults(found, fit.log.duration_s)
+        faults += _faults(found, fit, stem, files)
     data: dict[str, Any] = {
         "name": stem,
         "description": f"As fitted to {fit.log.source}.",
@@ -175,27 +192,50 @@ def _workload(arriving: Arriving | None, channel: str, fit: Fit, stem: str, file
 def _provider_settings(found: ProviderFit, stem: str, files: dict[str, str]) -> dict[str, Any]:
     settings: dict[str, Any] = {}
     if found.latency is not None:
-        settings["latency"] = found.latency.fit.data
-        if found.latency.is_empirical:
-            name = f"{stem}.{found.name.replace('/', '.')}.latency.csv"
-            files[name] = "seconds\n" + "".join(f"{seconds:.9g}\n" for seconds in found.latency.measured())
-            settings["latency"] = {"empirical": name}
+        settings["latency"] = _latency(found.latency, f"{stem}.{found.name.replace('/', '.')}.latency.csv", files)
     if found.failing is not None and found.failing.rates["failure_rate"].value > 0:
         settings["failure_rate"] = percent(found.failing.rates["failure_rate"].value)
     return settings
 
 
-def _faults(found: ProviderFit, duration_s: float) -> Iterator[dict[str, Any]]:
+def _latency(latency: Latency, file: str, files: dict[str, str]) -> dict[str, Any]:
+    """Return a latency as a scenario has it; of measured values it names a data file, which is added to `files`."""
+    if not latency.is_empirical:
+        return latency.fit.data
+    files[file] = "seconds\n" + "".join(f"{seconds:.9g}\n" for seconds in latency.measured())
+    return {"empirical": file}
+
+
+HUNG_S = 3600.0
+"""What hangs answers so late, if anyone still waits."""
+
+
+def _hanging(share: float, latency: dict[str, Any]) -> dict[str, Any]:
+    """Return the latency of a provider at which a share hangs."""
+    if share >= 1.0:
+        return {"latency": {"constant": duration(HUNG_S)}}
+    parts = [{"weight": 1.0 - share, **latency}] if "mixture" not in latency else []
+    total = sum(part["weight"] for part in latency.get("mixture", ()))
+    parts += [{**part, "weight": (1.0 - share) * part["weight"] / total} for part in latency.get("mixture", ())]
+    rounded = [{**part, "weight": float(plain(100.0 * part["weight"]))} for part in parts]
+    return {"latency": {"mixture": [*rounded, {"weight": float(plain(100.0 * share)), "constant": duration(HUNG_S)}]}}
+
+
+def _faults(found: ProviderFit, fit: Fit, stem: str, files: dict[str, str]) -> Iterator[dict[str, Any]]:
+    duration_s = fit.log.duration_s
     where: dict[str, Any] = {"channel": found.channel}
     if found.provider is not None:
         where["provider"] = found.provider
     failing = found.failing
+    usual = _provider_settings(found, stem, files).get("latency")
     throughout = {}
     if failing is not None:
         others = [name for name in failing.rates if name != "failure_rate" and failing.rates[name].value > 0]
         throughout = {name: percent(failing.rates[name].value) for name in others}
-    if found.lost_reply_rate is not None:
+    if found.lost_reply_rate is not None and (fit.timeouts != "hang" or usual is None):
         throughout["lost_reply_rate"] = percent(found.lost_reply_rate.value)
+    elif found.lost_reply_rate is not None and usual is not None:
+        throughout |= _hanging(found.lost_reply_rate.value, usual)
     if throughout:
         yield {**where, **throughout}
     if failing is not None and failing.bursts is not None:
@@ -214,16 +254,41 @@ def _faults(found: ProviderFit, duration_s: float) -> Iterator[dict[str, Any]]:
         always = span > _THROUGHOUT * duration_s
         window = {} if always else {"at": instant(throttling.start_s), "for": instant(max(span, 0.001))}
         yield {**where, **window, "throttle": {"rate": per_second(throttling.rate.value)}}
-    windows = [(each.window, {"latency_factor": float(plain(each.factor.value))}) for each in found.brownouts]
+    windows = []
+    for number, brownout in enumerate(found.brownouts):
+        file = f"{stem}.{found.name.replace('/', '.')}.brownout-{number + 1}.csv"
+        windows.append((brownout.window, _of_brownout(brownout, usual, fit.timeouts, file, files)))
     if failing is not None:
-        windows += [(outage.window, what_happens(outage)) for outage in failing.outages]
+        windows += [(outage.window, what_happens(outage, fit.timeouts)) for outage in failing.outages]
     for each, what in sorted(windows, key=lambda pair: pair[0].start_s.value):
         window = {"at": instant(each.start_s.value), "for": instant(max(each.duration_s, 0.001))}
         yield {**where, **window, **what}
 
 
-def what_happens(outage: Outage) -> dict[str, Any]:
+def _of_brownout(
+    brownout: Brownout, usual: dict[str, Any] | None, timeouts: Timeouts | None, file: str, files: dict[str, str]
+) -> dict[str, Any]:
+    """Return the fault of a brownout: a factor or a latency, and what becomes of those without an answer."""
+    own = None if brownout.latency is None else _latency(brownout.latency, file, files)
+    there = own or usual
+    what: dict[str, Any] = {}
+    if own is not None:
+        what = {"latency": own}
+    elif brownout.is_slow:
+        what = {"latency_factor": float(plain(brownout.factor.value))}
+    if brownout.unanswered is None:
+        return what
+    if timeouts == "lost_reply" or there is None:
+        return {**what, "lost_reply_rate": percent(brownout.unanswered.value)}
+    return {**what, **_hanging(brownout.unanswered.value, there)}
+
+
+def what_happens(outage: Outage, timeouts: Timeouts | None = None) -> dict[str, Any]:
     """Return the fault of an outage."""
+    if outage.is_partial:
+        return {name: percent(each.value) for name, each in outage.rates.items()}
+    if outage.kind == "hang" and timeouts == "lost_reply":
+        return {"lost_reply_rate": "100%"}
     return {"channel_fault_rate": "100%"} if outage.kind == "channel_fault" else {outage.kind: True}
 
 

@@ -1,24 +1,26 @@
 """How attempts at one provider fail: windows of outage, bursts, and what is left, which is independent of time.
 
-What fails in a window counts for nothing else. Whether the rest fails in bursts, and whether a window is one of its own
-or only a long bad spell, is decided by BIC among all models with the longest windows taken out (those without answers,
-or with answers that the channel is broken, always are): each window costs two instants that may be anywhere, a burst
-model three parameters more than a mere failure rate.
+In a window all fail, or a share of them, more than usual: a partial outage. What fails in a window counts for nothing
+else. Whether the rest fails in bursts, and whether a window is one of its own or only a long bad spell, is decided by
+BIC among all models with the longest windows taken out (those without answers, or with answers that the channel is
+broken, always are): each window costs two instants that may be anywhere, a partial one its share besides, a burst model
+three parameters more than a mere failure rate.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from simulation.fitting.bursts import CLUSTERED, Bursts, Candidate, candidate, clustering, independent_log_likelihood
 from simulation.fitting.estimate import Estimate, share
 from simulation.fitting.log import AttemptLog, Flags, Floats, OutcomeKind
-from simulation.fitting.windows import INSIDE, Window, find_windows
+from simulation.fitting.windows import INSIDE, LEVELS, Window, find_windows
 
 MARGIN = 10.0
 """By so much must the BIC of bursts be lower than that of none: very strong evidence."""
@@ -36,15 +38,27 @@ RATES = {
 _FAILED = (OutcomeKind.TRANSIENT, OutcomeKind.AMBIGUOUS, OutcomeKind.CHANNEL_FAULT)
 
 WindowKind = Literal["outage", "hang", "channel_fault"]
+UNEXPLAINED = 4.0
+"""Failures that are nearer to each other by so many standard errors are not explained by a failure rate: the most over
+all block sizes of a long log is beyond it once in a thousand times."""
 
 
 @dataclass(frozen=True)
 class Outage:
-    """A window in which nearly every attempt failed."""
+    """A window in which nearly every attempt failed, or more of them than usual."""
 
     window: Window
     kind: WindowKind
     """Whether there were answers, or none, or such as say that the channel is broken."""
+
+    rates: Mapping[str, Estimate] = field(default_factory=dict)
+    """Of a partial one: the shares of its attempts that end so, by the key of a scenario; of `failure_rate` and
+    `channel_fault_rate` what it adds to those outside."""
+
+    @property
+    def is_partial(self) -> bool:
+        """Whether only a share fails in it."""
+        return self.window.level < INSIDE
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,20 +80,25 @@ class Failing:
     evidence: dict[str, float]
     """The BIC of each model that was compared; less is better."""
 
+    @property
+    def is_unexplained(self) -> bool:
+        """Whether failures are nearer to each other than what was found has them."""
+        return self.bursts is None and self.clustering >= UNEXPLAINED
+
     def inside(self, start_s: Floats) -> Flags:
-        """Return which instants lie in a window of outage."""
+        """Return which instants lie in a window in which nearly all failed."""
         found: Flags = np.zeros(len(start_s), dtype=bool)
         for outage in self.outages:
-            found |= outage.window.holds(start_s)
+            if not outage.is_partial:
+                found |= outage.window.holds(start_s)
         return found
 
 
 def fit_failing(log: AttemptLog) -> Failing:
     """Return what failures there are in the attempts at one provider."""
     asked = log.where(log.kind != OutcomeKind.THROTTLED)
-    windows = find_windows(np.isin(asked.kind, _FAILED), asked.start_s)
+    windows = find_windows(np.isin(asked.kind, _FAILED), asked.start_s, levels=LEVELS)
     taken_out, chosen, evidence, clustered = _chosen(asked, windows)
-    outages = tuple(Outage(window, _kind_of(asked.kind[window.first : window.last + 1])) for window in taken_out)
     answered = asked.where(~_in_windows(len(asked), taken_out) & (asked.kind != OutcomeKind.AMBIGUOUS))
     total = len(answered)
     counts = {name: int(np.count_nonzero(answered.kind == kind)) for name, kind in RATES.items()}
@@ -87,14 +106,43 @@ def fit_failing(log: AttemptLog) -> Failing:
     bursts = None if chosen is None else chosen.described()
     if bursts is not None:
         rates["failure_rate"] = bursts.base_rate
+    unanswered = asked.where(~_in_windows(len(asked), taken_out)).kind == OutcomeKind.AMBIGUOUS
+    usual = {**rates, "lost_reply_rate": share(int(np.count_nonzero(unanswered)), len(unanswered))}
+    outages = []
+    for window in taken_out:
+        kinds = asked.kind[window.first : window.last + 1]
+        outage = Outage(window, _kind_of(kinds))
+        outages.append(replace(outage, rates=_added(kinds, usual)) if outage.is_partial else outage)
     return Failing(
         rates=rates,
         counts={**counts, "answered": total},
-        outages=outages,
+        outages=tuple(outages),
         bursts=bursts,
         clustering=clustered,
         evidence=evidence,
     )
+
+
+_KIND_OF = {
+    "failure_rate": OutcomeKind.TRANSIENT,
+    "channel_fault_rate": OutcomeKind.CHANNEL_FAULT,
+    "lost_reply_rate": OutcomeKind.AMBIGUOUS,
+}
+
+
+def _added(kinds: NDArray[np.int8], usual: Mapping[str, Estimate]) -> dict[str, Estimate]:
+    """Return the shares of attempts in a window that end in each bad way, for sure more often than those outside.
+
+    Each is less its share outside, but for that of attempts without an answer, which is as it is.
+    """
+    found = {}
+    for name, kind in _KIND_OF.items():
+        there = share(int(np.count_nonzero(kinds == kind)), len(kinds))
+        if there.low <= usual[name].high:
+            continue
+        less = 0.0 if name == "lost_reply_rate" else usual[name].value
+        found[name] = Estimate(there.value - less, there.low - less, there.high - less)
+    return found
 
 
 def _chosen(
@@ -136,10 +184,14 @@ def _name(windows: int, *, bursts: bool) -> str:
 
 
 def _windows_bic(windows: Sequence[Window], price: float) -> float:
-    hits = sum(window.hits for window in windows)
-    others = sum(window.attempts for window in windows) - hits
-    inside = hits * math.log(INSIDE) + others * math.log1p(-INSIDE)
-    return 4.0 * price * len(windows) - 2.0 * inside
+    bic = 0.0
+    for window in windows:
+        is_partial = window.level < INSIDE
+        level = window.hits / window.attempts if is_partial else INSIDE
+        others = window.attempts - window.hits
+        inside = window.hits * math.log(level) + (others * math.log1p(-level) if others else 0.0)
+        bic += (5.0 if is_partial else 4.0) * price - 2.0 * inside
+    return bic
 
 
 def _outside(asked: AttemptLog, windows: Sequence[Window]) -> tuple[Flags, Flags, Floats]:
@@ -155,7 +207,7 @@ def _in_windows(size: int, windows: Sequence[Window]) -> Flags:
     return inside
 
 
-def _kind_of(kinds: np.ndarray[Any, np.dtype[np.int8]]) -> WindowKind:
+def _kind_of(kinds: NDArray[np.int8]) -> WindowKind:
     counts = {kind: int(np.count_nonzero(kinds == kind)) for kind in _FAILED}
     most = max(_FAILED, key=lambda kind: counts[kind])
     return {OutcomeKind.TRANSIENT: "outage", OutcomeKind.AMBIGUOUS: "hang", OutcomeKind.CHANNEL_FAULT: "channel_fault"}[

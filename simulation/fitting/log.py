@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from typing import Any, TypeAlias
@@ -70,6 +71,9 @@ class AttemptLog:
     origin: str | None = field(default=None)
     """The instant from which its seconds count, as ISO 8601; None where it counts from 0 itself."""
 
+    unasked_s: Mapping[str, Floats] = field(default_factory=dict)
+    """By channel, when notifications arrived of which the sender refused all attempts itself; where the log says so."""
+
     def __len__(self) -> int:
         return len(self.start_s)
 
@@ -77,6 +81,11 @@ class AttemptLog:
     def has_outcomes(self) -> bool:
         """Whether the log says how attempts ended."""
         return len(self) == 0 or bool((self.kind != OutcomeKind.UNKNOWN).any())
+
+    def arrivals_s(self, channel: str) -> Floats:
+        """Return when the notifications of a channel arrived, in order."""
+        asked = self.arrived_s[(self.channel == channel) & self.first]
+        return np.sort(np.concatenate([asked, self.unasked_s.get(channel, np.empty(0))]))
 
     @property
     def duration_s(self) -> float:

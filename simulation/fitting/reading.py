@@ -136,6 +136,34 @@ def _with_arrivals(frame: pd.DataFrame, notifications: Path) -> pd.DataFrame:
     return frame.merge(requested, on="id", how="left")
 
 
+def _asked(frame: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, Floats]]:
+    """Return the attempts that the provider was asked to make, and by channel when notifications arrived of which it
+    never was: the sender refused all of their attempts itself, as one does at an open breaker.
+
+    Where the sender refused the first attempts of one alone, it arrived with the first of these.
+    """
+    refused = frame["refused"].astype("str").str.lower().isin(("true", "1"))
+    asked = frame[~refused].copy()
+    if not refused.any() or not {"id", "attempt", "start"} <= set(frame.columns):
+        return asked, {}
+    times = pd.to_numeric(frame["requested_at" if "requested_at" in frame else "start"], errors="coerce")
+    number = pd.to_numeric(frame["attempt"], errors="coerce")
+    first = pd.DataFrame({"id": frame["id"], "at": times, "channel": frame.get("channel", "email")})
+    first = first[refused & (number == 1) & times.notna()].drop_duplicates("id").set_index("id")
+    if not len(first):
+        return asked, {}
+    starts = pd.to_numeric(asked["start"], errors="coerce")
+    earliest = asked.loc[starts.sort_values(kind="stable").index].drop_duplicates("id")
+    earliest = earliest[earliest["id"].isin(first.index)]
+    asked["attempt"] = number[~refused]
+    asked.loc[earliest.index, "attempt"] = 1
+    if "requested_at" not in asked:
+        asked["requested_at"] = starts
+        asked.loc[earliest.index, "requested_at"] = first.loc[earliest["id"], "at"].to_numpy()
+    never = first[~first.index.isin(asked["id"])]
+    return asked, {str(name): np.sort(of["at"].to_numpy(dtype="float64")) for name, of in never.groupby("channel")}
+
+
 class _Reader:
     """Turns the columns of one frame into arrays, and collects what is wrong with them."""
 
@@ -144,8 +172,9 @@ class _Reader:
         if first_line and len(frame):
             empty = frame.isna().all(axis=1) | (frame.astype("object").fillna("") == "").all(axis=1)
             frame = frame[~empty]
-        if "refused" in frame:  # by the sender itself: the provider was not asked
-            frame = frame[~frame["refused"].astype("str").str.lower().isin(("true", "1"))]
+        self._unasked_s: dict[str, Floats] = {}
+        if "refused" in frame:
+            frame, self._unasked_s = _asked(frame)
         self._frame, self._name, self._columns, self._first_line = frame, name, columns, first_line
         self._lines = frame.index.to_numpy() + first_line
         self._problems: list[str] = []
@@ -179,6 +208,7 @@ class _Reader:
             notes=tuple(self._notes),
             source=Path(self._name).name,
             origin=origin,
+            unasked_s=self._unasked_s if origin is None else {},
         )
         wanted = self._columns.channel
         return log.where(log.channel == wanted) if wanted is not None else log

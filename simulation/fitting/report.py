@@ -16,6 +16,7 @@ from simulation.results.formatting import duration_text
 if TYPE_CHECKING:
     from simulation.fitting.calibration import Fit, ProviderFit
     from simulation.fitting.latency import Latency
+    from simulation.fitting.slowness import Brownout
 
 NOT_LOOKED_FOR = (
     "Not looked for: flapping (its bad spells are outages or bursts here), capacity, and failures that depend on load."
@@ -56,20 +57,13 @@ def lines_of(found: ProviderFit) -> Iterator[Line]:
         for outage in failing.outages:
             window = outage.window
             evidence = f"{window.hits:,} of {window.attempts:,} failed; by chance: below {_power(window.log10_chance)}"
-            yield Line(f"{outage.kind} at", _at(window.start_s.value), _ats(window.start_s), evidence)
+            kind = "partial outage" if outage.is_partial else "hang or lost" if outage.kind == "hang" else outage.kind
+            yield Line(f"{kind} at", _at(window.start_s.value), _ats(window.start_s), evidence)
             yield Line("  until", _at(window.end_s.value), _ats(window.end_s), "between neighbouring attempts")
+            for name, estimate in outage.rates.items():
+                yield Line(f"  {name}", percent(estimate.value), _shares(estimate), "in it, besides the usual")
     for brownout in found.brownouts:
-        window = brownout.window
-        yield Line(
-            "latency_factor",
-            plain(brownout.factor.value),
-            f"[{plain(brownout.factor.low)}, {plain(brownout.factor.high)}]",
-            f"ratio of medians; {window.attempts:,} attempts",
-        )
-        yield Line(
-            "  at", _at(window.start_s.value), _ats(window.start_s), f"by chance: below {_power(window.log10_chance)}"
-        )
-        yield Line("  until", _at(window.end_s.value), _ats(window.end_s), "between neighbouring attempts")
+        yield from _brownout_lines(brownout)
     if found.throttling is not None:
         quota = found.throttling
         yield Line(
@@ -78,6 +72,22 @@ def lines_of(found: ProviderFit) -> Iterator[Line]:
             f"[{plain(quota.rate.low)}, {plain(quota.rate.high)}]/s",
             f"let through between {quota.refusals:,} refusals, from {_at(quota.start_s)} to {_at(quota.end_s)}",
         )
+
+
+def _brownout_lines(brownout: Brownout) -> Iterator[Line]:
+    window, unanswered = brownout.window, brownout.unanswered
+    chance = f"{window.attempts:,} attempts; by chance: below {_power(window.log10_chance)}"
+    yield Line("brownout at", _at(window.start_s.value), _ats(window.start_s), chance)
+    yield Line("  until", _at(window.end_s.value), _ats(window.end_s), "between neighbouring attempts")
+    if brownout.is_slow:
+        factor = brownout.factor
+        ends = f"[{plain(factor.low)}, {plain(factor.high)}]"
+        yield Line("  latency_factor", plain(factor.value), ends, "ratio of medians, of what is answered")
+    if brownout.latency is not None:
+        yield from (line._replace(setting=f"  {line.setting}") for line in _latency_lines(brownout.latency))
+    if unanswered is not None:
+        evidence = "hang, or are delivered and their reply lost: no log can tell"
+        yield Line("  unanswered", percent(unanswered.value), _shares(unanswered), evidence)
 
 
 def _latency_lines(latency: Latency) -> Iterator[Line]:

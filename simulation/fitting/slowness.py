@@ -15,6 +15,7 @@ import numpy as np
 from scipy import stats
 
 from simulation.fitting.estimate import TAIL, Estimate
+from simulation.fitting.latency import Latency
 from simulation.fitting.log import Flags, Floats
 from simulation.fitting.windows import Window, find_windows
 
@@ -27,13 +28,24 @@ SURE_MIN = 1.2
 LEAST = 8
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Brownout:
-    """A window of slowness."""
+    """A window of slowness, or one in which a share gets no answer at all."""
 
     window: Window
     factor: Estimate
-    """How many times the usual latency."""
+    """How many times the usual latency, of those that are answered."""
+
+    latency: Latency | None = None
+    """The latency in it, where that is not the usual one times the factor."""
+
+    unanswered: Estimate | None = None
+    """The share that gets no answer in it, beyond those that the latency explains."""
+
+    @property
+    def is_slow(self) -> bool:
+        """Whether those that are answered wait longer than usual, for sure."""
+        return self.factor.value >= FACTOR_MIN and self.factor.low >= SURE_MIN
 
 
 def find_brownouts(latency_s: Floats, start_s: Floats) -> list[Brownout]:
@@ -46,7 +58,7 @@ def find_brownouts(latency_s: Floats, start_s: Floats) -> list[Brownout]:
     if len(latency_s) < 2 * LEAST or latency_s.min() == latency_s.max():
         return []
     slow: Flags = latency_s > np.quantile(latency_s, QUANTILE)
-    windows = find_windows(slow, start_s, inside=INSIDE, usual_max=0.6)
+    windows = find_windows(slow, start_s, levels=(INSIDE,), usual_max=0.6)
     outside = np.ones(len(latency_s), dtype=bool)
     for window in windows:
         outside[window.first : window.last + 1] = False
@@ -55,13 +67,13 @@ def find_brownouts(latency_s: Floats, start_s: Floats) -> list[Brownout]:
         return []
     found = []
     for window in windows:
-        factor = _factor(latency_s[window.first : window.last + 1], usual)
-        if window.attempts >= LEAST and factor.value >= FACTOR_MIN and factor.low >= SURE_MIN:
-            found.append(Brownout(window, factor))
+        brownout = Brownout(window, slowness(latency_s[window.first : window.last + 1], usual))
+        if window.attempts >= LEAST and brownout.is_slow:
+            found.append(brownout)
     return found
 
 
-def _factor(inside: Floats, outside: Floats) -> Estimate:
+def slowness(inside: Floats, outside: Floats) -> Estimate:
     """Return the ratio of the medians; the interval has both by order statistics, as if they erred independently."""
     inner, outer = _median(inside), _median(outside)
     value = inner.value / outer.value

@@ -238,7 +238,7 @@ def _scenario(policies: Scenario, log: AttemptLog) -> Scenario:
     """Return what is run: the policies, with the recorded first attempts for arrivals."""
     workload = []
     for name in dict.fromkeys(log.channel.tolist()):
-        times = np.sort(log.arrived_s[(log.channel == name) & log.first])
+        times = log.arrivals_s(name)
         if len(times):
             arrivals = Arrivals.model_construct(times=tuple(times.tolist()))
             workload.append(ChannelWorkload.model_construct(channel=NotificationChannel(name), arrivals=arrivals))
@@ -303,6 +303,7 @@ def _metrics_of_log(log: AttemptLog) -> dict[str, float | None]:
     ended = np.full(len(numbers), np.inf)
     np.minimum.at(ended, at[sent], log.start_s[sent] + np.nan_to_num(log.latency_s[sent]))
     times = (ended - arrived)[np.isfinite(ended)]
+    count += sum(len(log.unasked_s.get(name, ())) for name in dict.fromkeys(log.channel.tolist()))
     return _metrics(count, len(log), int((~sent).sum()), times)
 
 

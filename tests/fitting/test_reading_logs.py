@@ -217,3 +217,35 @@ def test_frames_with_numbers_and_instants_are_logs_too():
     assert log.origin == "2026-01-01T00:00:00+00:00"
     assert np.isnan(log.latency_s[2])
     assert "1 attempts have no latency" in log.notes
+
+
+def test_what_the_sender_refused_itself_has_arrived_all_the_same():
+    frame = pd.DataFrame(
+        {
+            "id": ["a", "b", "b", "c", "c", "d"],
+            "channel": ["email"] * 5 + ["sms"],
+            "attempt": [1, 1, 2, 1, 2, 1],
+            "start": [0.0, 1.0, 4.0, 2.0, 5.0, 6.0],
+            "end": [0.1, 1.0, 4.1, 2.0, 5.0, 6.1],
+            "outcome": ["Sent", "Transient", "Sent", "Transient", "Transient", "Sent"],
+            "refused": [False, True, False, True, True, False],
+        }
+    )
+    log = read_log(frame, Columns())
+    assert log.start_s.tolist() == [0.0, 4.0, 6.0]  # what the provider was asked
+    assert log.first.tolist() == [True, True, True]
+    assert log.arrivals_s("email").tolist() == [0.0, 1.0, 2.0]
+    assert log.arrivals_s("sms").tolist() == [6.0]
+
+
+def test_a_log_of_a_breaker_that_fails_has_the_load_that_there_was():
+    result = simulation.run(
+        simulation.parse(
+            "{duration: 3m, workload: [{channel: email, arrivals: {constant: 5/s}}], channels: {email: "
+            "{retry: {max_attempts: 3}, circuit_breaker: {when_open: fail, timeout: 20s}}}, "
+            "faults: [{channel: email, at: 1m, for: 1m, outage: true}]}"
+        )
+    )
+    arriving = simulation.fit(result.attempts, resamples=0).arriving["email"]
+    assert arriving.count == 900
+    assert arriving.process == "constant"

@@ -32,7 +32,7 @@ def best_value(hit, gain, loss, price):
     st.floats(0.1, 10.0),
 )
 def test_the_stretches_are_the_best_set_there_is(hit, gain, loss, price):
-    found = _stretches(np.array(hit), gain, loss, price)
+    found = [(first, last) for first, last, _number in _stretches(np.array(hit), [(gain, loss)], price)]
     assert value(hit, found, gain, loss, price) == pytest.approx(best_value(hit, gain, loss, price), abs=1e-9)
     assert all(first <= last < following for (first, last), (following, _) in itertools.pairwise(found))
 

@@ -1,0 +1,56 @@
+"""The command ``retrylab explain``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from simulation.commands.shared import exits_in_words, given_path, json_option, option, path_option, set_option
+
+
+def explain(
+    file: Annotated[
+        Path | None,
+        typer.Argument(
+            parser=given_path, metavar="[FILE]", help="A scenario file; the defaults when left out.", show_default=False
+        ),
+    ] = None,
+    sets: Annotated[
+        list[str] | None,
+        set_option("Change a setting, e.g. channels.email.retry.max_attempts=8; of the file, or of the defaults."),
+    ] = None,
+    channel: Annotated[str | None, option("Explain this channel alone; all that are used when left out.")] = None,
+    load: Annotated[
+        float | None,
+        option("Calls a second in the outages; as many as the file has on average, or 10, when left out."),
+    ] = None,
+    out: Annotated[Path | None, path_option("FILE", "Draw the picture here: a name that ends in .png or .svg.")] = None,
+    as_json: Annotated[bool, json_option("all numbers, and how each was found, as ")] = False,
+) -> None:
+    """Say in words, tables and one picture what settings will do: when attempts are made, what an outage of a second to
+    an hour does to a call and to a load, when the breaker opens. Exit code 0: done; 2: bad input.
+
+    Numbers come by a closed form where there is one, else by a small run; each says which.
+    """
+    from actors.errors import ConfigurationError
+    from simulation.experiments.explaining.explain import explain as explain_settings
+    from simulation.experiments.explaining.printing import print_explanation
+
+    with exits_in_words(file or Path("defaults"), out):
+        if out is not None and out.suffix.lower() not in (".png", ".svg"):
+            raise ConfigurationError([f"--out {out}: wanted a name that ends in .png or .svg"])
+        found = explain_settings(file, sets=sets or [], channel=channel, load=load)
+        if out is not None:
+            from simulation.experiments.explaining.picture import picture
+            from simulation.reporting.plots.canvas import write_picture
+
+            write_picture(picture(found.scenario.name, found.channels), out)
+    if as_json:
+        typer.echo(json.dumps(found.document, indent=2, allow_nan=False))
+        return
+    print_explanation(found.scenario.name, found.channels)
+    if out is not None:
+        typer.echo(f"written to {out}")

@@ -1,0 +1,182 @@
+"""When the breaker of a channel opens and closes at a steady load, by stepping the policy itself."""
+
+from __future__ import annotations
+
+import math
+
+from actors.formatting import counted, plain_number
+from actors.instants import NS_PER_S, ns
+from actors.policies.breaker.recovery import OpenTime
+from actors.policies.breaker.tripping import make_tripping
+from actors.settings.breaker import CircuitBreakerConfig
+from actors.settings.channel import ChannelConfig
+from actors.settings.distribution_moments import limited_mean
+from simulation.experiments.explaining.parts import By, OpenSpell, Said, Schedule
+from simulation.results.formatting import duration_text
+
+SPELLS = 12
+_STEPS_MAX = 200_000
+"""Calls that are counted until the breaker opens; with more it is as good as never."""
+
+
+def calls_until_open(config: CircuitBreakerConfig, rate: float) -> int | None:
+    """Return at which failed call in a row a breaker opens that has seen good ones for long; None: it never does.
+
+    Args:
+        config: the breaker.
+        rate: calls a second, all of them first attempts.
+    """
+    tripping = make_tripping(config)
+    gap_ns = max(1, ns(1.0 / rate))
+    window = config.window
+    before = 0
+    if window is not None:
+        before = window.calls or 10 * (window.ema or 0) or math.ceil((window.time or 0.0) * rate) + 1
+    at_ns = 0
+    for _ in range(min(before, _STEPS_MAX)):
+        at_ns += gap_ns
+        tripping.success(at_ns, 0)
+    # In a window of time the good calls are gone after its width, so a breaker that is still closed then stays closed.
+    enough = config.failure_threshold if window is None else 2 * before + (config.minimum_calls or 100) + 10
+    for number in range(1, min(enough, _STEPS_MAX) + 1):
+        at_ns += gap_ns
+        if tripping.failure(at_ns, 0):
+            return number
+    return None
+
+
+def opens_s(config: ChannelConfig, rate: float) -> float | None:
+    """Return when the breaker opens after an outage has begun, in seconds, if nothing is retried before; None: never.
+
+    A retry is one more failure, so it opens earlier where retries are made before that.
+    """
+    breaker = config.circuit_breaker
+    if breaker.begins.value != "closed" or (calls := calls_until_open(breaker, rate)) is None:
+        return None
+    return (calls - 1) / rate + limited_mean(config.provider.latency, config.timeout)
+
+
+def open_spells(config: ChannelConfig, rate: float) -> tuple[OpenSpell, ...]:
+    """Return when the breaker is open in an outage without an end, the first times; a probe is made after each."""
+    start_s = opens_s(config, rate)
+    breaker = config.circuit_breaker
+    if start_s is None or (breaker.open_growth is not None and breaker.open_growth.jitter):
+        return ()
+    takes_s = limited_mean(config.provider.latency, config.timeout)
+    open_time = OpenTime(breaker, None)
+    spells = []
+    for opened_before in range(SPELLS):
+        end_s = start_s + open_time.next_ns(opened_before) / NS_PER_S
+        spells.append(OpenSpell(start_s, end_s))
+        start_s = end_s + takes_s
+    return tuple(spells)
+
+
+def breaker_in_words(config: ChannelConfig, rate: float) -> tuple[Said, ...]:
+    """Return when the breaker opens, what happens meanwhile, and when it closes."""
+    breaker = config.circuit_breaker
+    match breaker.begins.value:
+        case "disabled":
+            return (Said("There is no breaker: whatever goes wrong, every attempt goes out."),)
+        case "metrics-only":
+            return (Said("The breaker only counts: whatever goes wrong, every attempt goes out."),)
+        case "forced-open":
+            return (Said("The breaker is forced open: nothing goes out until an operator changes that."),)
+    return (Said(_opens(config, rate)), Said(_stays_open(breaker)), Said(_meanwhile(config)))
+
+
+def _opens(config: ChannelConfig, rate: float) -> str:
+    breaker = config.circuit_breaker
+    window = breaker.window
+    if window is None:
+        rule = f"at {counted(breaker.failure_threshold, 'failure')} in a row"
+    else:
+        over = (
+            f"the last {counted(window.calls, 'call')}"
+            if window.calls is not None
+            else f"the calls of {duration_text(window.time)}"
+            if window.time is not None
+            else f"a moving average of {counted(window.ema or 1, 'call')}"
+        )
+        least = breaker.minimum_calls or window.default_minimum_calls
+        rule = f"where {100 * breaker.failure_rate:g}% of {over} have failed, of {least} or more"
+        if breaker.slow_call is not None:
+            slow = breaker.slow_call
+            rule += f", or {100 * slow.rate:g}% took over {duration_text(slow.duration)}"
+    per = ", one for each host of recipients" if breaker.per == "host" else ""
+    after_s = opens_s(config, rate)
+    if after_s is None:
+        return f"The breaker opens {rule}{per}: never at {rate:g}/s, where all fail."
+    calls = calls_until_open(breaker, rate)
+    return (
+        f"The breaker opens {rule}{per}. Where all fail at {rate:g}/s that is with call {calls}, after "
+        f"{duration_text(after_s)}; with retries, before."
+    )
+
+
+def _stays_open(breaker: CircuitBreakerConfig) -> str:
+    growth = breaker.open_growth
+    lasts = duration_text(breaker.timeout)
+    if growth is not None:
+        lasts += f", then ×{growth.multiplier:g} each time up to {duration_text(growth.max)}"
+    if growth is not None and growth.jitter:
+        lasts += f", ±{100 * growth.jitter:g}%"
+    probes = counted(breaker.half_open_permits, "probe")
+    closes = "closes once all have succeeded" if breaker.half_open_permits > 1 else "closes if that succeeds"
+    if breaker.decide != "first_failure":
+        closes = f"closes if fewer than {100 * breaker.failure_rate:g}% of them fail"
+    ramp = breaker.ramp
+    rest = "" if ramp is None else f", then lets {100 * ramp.start:g}% through and all after {duration_text(ramp.over)}"
+    return f"It stays open for {lasts}, lets {probes} through, and {closes}{rest}."
+
+
+def _meanwhile(config: ChannelConfig) -> str:
+    breaker = config.circuit_breaker
+    if breaker.when_open == "fail":
+        return "What meets it open fails at once, and uses up an attempt."
+    pace = breaker.resume_rate.per_second
+    return (
+        f"What meets it open waits and uses up no attempt; once closed, that resumes at {pace:g}/s, twice that every "
+        f"{duration_text(breaker.resume_doubling)}."
+    )
+
+
+def cost_in_words(config: ChannelConfig, rate: float, schedule: Schedule) -> tuple[Said, ...]:
+    """Return what the provider gets to do with these settings, at so many calls a second.
+
+    Args:
+        config: of the channel.
+        rate: calls a second.
+        schedule: of failures without a rule of their own.
+    """
+    limit = config.retry.max_elapsed
+    attempts = schedule.max_attempts if limit is None else schedule.mean_attempts
+    by = By.DRAWS if limit is not None and schedule.drawn else By.FORMULA
+    copies = "" if config.hedging is None else ", before copies that hedging sends"
+    said = [
+        Said(
+            f"Where all fail, a call is {counted(attempts, 'request')}{copies}: {rate:g}/s become up to "
+            f"{plain_number(rate * attempts)}/s, but for what an open breaker keeps back.",
+            by,
+        )
+    ]
+    if attempts > 1 and limit is None:
+        shares = ((p, _amplification(p, schedule.max_attempts)) for p in (0.1, 0.5, 0.9))
+        rates = ", ".join(f"×{times:.3g} where {100 * p:g}% fail" for p, times in shares)
+        said.append(Said(f"Where a share fails at random: {rates}."))
+    said.append(
+        Said(
+            f"Where attempts hang, each takes {duration_text(config.timeout)}: at {rate:g}/s, first attempts alone are "
+            f"{counted(rate * config.timeout, 'request')} at a time."
+        )
+    )
+    if price := config.provider.price:
+        said.append(
+            Said(f"A call costs {plain_number(price)}, and {plain_number(price * attempts)} where all fail.", by)
+        )
+    return tuple(said)
+
+
+def _amplification(failure_rate: float, attempts: int) -> float:
+    """Return 1 + p + p² + … of so many attempts."""
+    return (1.0 - failure_rate**attempts) / (1.0 - failure_rate)

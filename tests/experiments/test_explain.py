@@ -1,0 +1,189 @@
+"""`explain`: closed forms agree with runs, a breaker opens when it says, and whatever shows it says the same."""
+
+import json
+
+import pytest
+from console_command import app
+from typer.testing import CliRunner
+
+import simulation
+from actors.errors import ConfigurationError
+from actors.messages import NotificationChannel
+from simulation.experiments.explaining import explain as explaining
+from simulation.experiments.explaining.breaking import cost_in_words, open_spells, opens_s
+from simulation.experiments.explaining.outages import _by_run, has_closed_form, one_call, under_load
+from simulation.experiments.explaining.parts import By
+from simulation.experiments.explaining.picture import picture
+from simulation.experiments.explaining.schedule import schedules
+from simulation.experiments.explaining.words import grids
+
+EMAIL = NotificationChannel.EMAIL
+
+
+@pytest.fixture
+def short(monkeypatch):
+    """Let the outages be short."""
+    monkeypatch.setattr(explaining, "OUTAGES_S", (1.0, 5.0))
+
+
+def parsed(email, **more):
+    return simulation.parse(
+        json.dumps(
+            {
+                "duration": "1m",
+                "workload": [{"channel": "email", "arrivals": {"poisson": "4/s"}, **more}],
+                "channels": {"email": email},
+            }
+        )
+    )
+
+
+NO_BREAKER = {"circuit_breaker": {"enabled": False}}
+
+
+@pytest.mark.parametrize(
+    ("email", "outage_s"),
+    [
+        ({"retry": {"max_attempts": 3}}, 1.0),
+        ({"retry": {"max_attempts": 3}}, 8.0),
+        ({"retry": {"max_attempts": 5, "max_elapsed": "7s"}}, 20.0),
+        ({"retry": {"schedule": ["300ms", "4s"]}, "provider": {"latency": "250ms"}}, 6.0),
+        ({"retry": {"max_attempts": 1}, "provider": {"latency": "250ms"}}, 3.0),
+    ],
+)
+def test_the_closed_form_is_what_a_run_finds(email, outage_s):
+    scenario = parsed(NO_BREAKER | email)
+    assert has_closed_form(scenario.channel_config(EMAIL))
+    formula = under_load(scenario, EMAIL, 4.0, outage_s, None)
+    run = _by_run(scenario, EMAIL, 4.0, outage_s, None)
+    assert (formula.by, run.by) == (By.FORMULA, By.RUN)
+    for found in ("calls", "lost", "requests", "peak_per_s"):
+        assert getattr(formula, found) == getattr(run, found), found
+    if formula.lost < formula.calls:
+        assert formula.slowest_s == pytest.approx(run.slowest_s, abs=1e-6)
+
+
+def test_drawn_schedules_agree_with_a_run():
+    scenario = parsed(NO_BREAKER | {"retry": {"max_attempts": 4, "jitter": "full"}})
+    drawn = under_load(scenario, EMAIL, 50.0, 10.0, None)
+    run = _by_run(scenario, EMAIL, 50.0, 10.0, None)
+    assert drawn.by == By.DRAWS
+    assert drawn.lost == pytest.approx(run.lost, abs=4 * drawn.lost**0.5)
+    assert drawn.requests == pytest.approx(run.requests, rel=0.05)
+
+
+@pytest.mark.parametrize(
+    "breaker",
+    [
+        {},
+        {"failure_threshold": 3, "timeout": "2s"},
+        {"window": {"calls": 20}},
+        {"window": {"time": "4s"}, "failure_rate": 0.3},
+        {"window": {"ema": 12}, "minimum_calls": 5},
+        {"failure_threshold": 2, "timeout": "1s", "open_growth": {"multiplier": 2, "max": "3s"}},
+    ],
+)
+def test_the_breaker_opens_and_probes_when_it_says(breaker):
+    # Nothing is retried, so that first attempts alone are counted: that is what is promised.
+    scenario = parsed({"retry": {"max_attempts": 1}, "circuit_breaker": breaker, "provider": {"latency": "50ms"}})
+    config = scenario.channel_config(EMAIL)
+    run = under_load(scenario, EMAIL, 10.0, 8.0, None)
+    assert run.opens_s == pytest.approx(opens_s(config, 10.0), abs=1e-6)
+    probe_s = next(spell.end_s for spell in open_spells(config, 10.0) if spell.end_s >= 8.0)
+    assert run.closes_s == pytest.approx(probe_s + 0.05 - 8.0, abs=0.11)  # the next call is the probe
+
+
+def test_a_window_that_too_few_calls_fall_into_never_opens():
+    config = parsed({"circuit_breaker": {"window": {"time": "2s"}}}).channel_config(EMAIL)
+    assert opens_s(config, 4.0) is None
+    assert opens_s(config, 10.0) is not None
+
+
+def test_what_an_outage_does_to_one_call():
+    config = parsed({"retry": {"max_attempts": 3}, "provider": {"latency": "100ms"}}).channel_config(EMAIL)
+    late = one_call(config, 3.3)  # attempts start at 0, 1.1 and 3.2 s
+    assert (late.delivered, late.after, late.attempts, late.by) == (0.0, None, 3.0, By.FORMULA)
+    in_time = one_call(config, 3.2)
+    assert (in_time.delivered, in_time.attempts) == (1.0, 3.0)
+    assert in_time.after.shortest == in_time.after.longest == pytest.approx(3.3)
+
+
+def test_a_limit_on_the_time_makes_late_attempts_uncertain():
+    retry = {"max_attempts": 10, "jitter": "full", "max_elapsed": "10s"}
+    (schedule,) = schedules(parsed({"retry": retry}).channel_config(EMAIL).retry)
+    assert [each.is_certain for each in schedule.attempts] == [True] * 4 + [False] * 6
+    assert all(each.start.longest <= 10.0 for each in schedule.attempts)
+    assert 4.0 < schedule.mean_attempts < 10.0
+
+
+def test_the_cost_is_that_of_the_attempts_that_there_is_time_for():
+    retry = {"max_attempts": 50, "initial_delay": "1s", "backoff": "constant", "max_elapsed": "10s"}
+    config = parsed({"retry": retry, "provider": {"price": 2}}).channel_config(EMAIL)
+    said = " ".join(each.text for each in cost_in_words(config, 5.0, schedules(config.retry)[0]))
+    assert "a call is 10 requests: 5/s become up to 50/s" in said
+    assert "A call costs 2, and 20 where all fail." in said
+
+
+def test_each_kind_of_failure_with_a_rule_has_a_schedule():
+    retry = {"per_outcome": {"throttled": {"max_attempts": 5, "initial_delay": "30s"}}}
+    found = schedules(parsed({"retry": retry}).channel_config(EMAIL).retry)
+    assert [(each.failures, each.max_attempts) for each in found] == [("any", 3), ("throttled", 5)]
+    assert found[1].attempts[1].start.shortest == 30.0
+
+
+def test_a_setting_that_only_a_run_accounts_for_is_named():
+    scenario = parsed(NO_BREAKER | {"quota": {"rate": "2/s"}, "retry": {"budget": {}}})
+    assert not has_closed_form(scenario.channel_config(EMAIL))
+    assert explaining.besides(scenario.channel_config(EMAIL)) == ("quota", "retry.budget")
+
+
+@pytest.mark.usefixtures("short")
+def test_the_load_is_that_of_the_scenario_unless_one_is_given():
+    scenario = parsed(NO_BREAKER)
+    (found,) = simulation.explain(scenario).channels
+    assert (found.load, found.load_is) == (4.0, "of the scenario")
+    (found,) = simulation.explain(scenario, load=7.0).channels
+    assert (found.load, found.load_is, found.under_load[0].rate) == (7.0, "given", 7.0)
+
+
+@pytest.mark.usefixtures("short")
+def test_settings_alone_are_explained_on_the_defaults():
+    found = simulation.explain(sets=["channels.sms.retry.max_attempts=7", "channels.sms.circuit_breaker.enabled=false"])
+    (sms,) = found.channels
+    assert (sms.channel, sms.load_is, sms.schedules[0].max_attempts) == ("sms", "assumed", 7)
+
+
+def test_what_cannot_be_explained_is_refused():
+    for wrong in ({"load": 0.0}, {"load": float("nan")}, {"channel": "fax"}, {"sets": ["channels.email.retry.x=1"]}):
+        with pytest.raises(ConfigurationError):
+            simulation.explain(**wrong)
+
+
+@pytest.mark.usefixtures("short")
+def test_whatever_shows_it_says_the_same():
+    found = simulation.explain(parsed(NO_BREAKER | {"retry": {"max_attempts": 4, "jitter": "equal"}}))
+    html = found._repr_html_()
+    cells = [cell for grid in grids(found.channels[0]) for row in grid.rows for cell in row]
+    assert cells
+    assert all(f"<td>{cell}</td>" in html for cell in cells)
+    assert json.loads(json.dumps(found.document))["channels"][0]["under_load"][0]["by"] == "draws"
+    (axes,) = picture("a", found.channels).get_axes()
+    # One bar for each attempt that jitter spreads, from its earliest to its latest start.
+    bars = [(bar.get_x(), bar.get_x() + bar.get_width()) for bar in axes.patches]
+    starts = [each.start for each in found.channels[0].schedules[0].attempts[1:]]
+    assert bars == [pytest.approx((start.shortest, start.longest)) for start in starts]
+
+
+@pytest.mark.usefixtures("short")
+def test_the_command_fits_eighty_columns_and_draws(tmp_path):
+    sets = ["--set", "channels.email.retry.jitter=full", "--set", "channels.email.circuit_breaker.timeout=2s"]
+    done = CliRunner().invoke(
+        app, ["explain", *sets, "--load", "2", "--out", str(tmp_path / "a.png")], env={"COLUMNS": "80"}
+    )
+    assert done.exit_code == 0, done.output
+    lines = done.stdout.splitlines()
+    assert [line for line in lines if line.count("  ") > 3 and len(line.rstrip()) > 80] == []
+    assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
+    as_json = CliRunner().invoke(app, ["explain", *sets, "--load", "2", "--json"])
+    assert json.loads(as_json.stdout)["channels"][0]["load"] == 2.0
+    assert CliRunner().invoke(app, ["explain", "--out", str(tmp_path / "a.txt")]).exit_code == 2
