@@ -238,14 +238,14 @@ def _outcome(answer: ScriptedAnswer) -> Outcome | None:
     """Return the outcome that is written down; None: no answer ever comes."""
     if answer.outcome in ("lost", "hang"):
         return None
-    outcome: Outcome = _SCRIPTED[answer.outcome]
+    outcome: Outcome = SCRIPTED[answer.outcome]
     changes: dict[str, Any] = {} if answer.reason is None else {"reason": answer.reason}
     if answer.retry_after is not None:
         changes["retry_after"] = answer.retry_after
     return msgspec.structs.replace(outcome, **changes) if changes else outcome
 
 
-_SCRIPTED: dict[str, Outcome] = {
+SCRIPTED: dict[str, Outcome] = {
     "sent": SENT,
     "transient": FAILED,
     "throttled": Transient(reason=THROTTLED, throttled=True),
@@ -254,6 +254,7 @@ _SCRIPTED: dict[str, Outcome] = {
     "channel_fault": CHANNEL_FAULT,
     "ambiguous": Ambiguous(),
 }
+"""The outcomes of a script, where it gives no reason of its own."""
 
 
 def _refusal(conditions: Conditions, now_ns: int) -> Outcome | None:
