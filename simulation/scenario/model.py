@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from functools import cached_property
 from itertools import takewhile
@@ -490,12 +490,6 @@ class Scenario(Settings):
         """Return the settings of `channel` as the file has them."""
         config: ChannelConfig = getattr(self.channels, channel.value)
         return config
-
-    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
-        """Return a copy, with these changes; what this one has looked up of itself is not that of the copy."""
-        copied = super().model_copy(update=update, deep=deep)
-        copied.__dict__.pop("outline", None)
-        return copied
 
     @cached_property
     def outline(self) -> Outline:
