@@ -53,7 +53,7 @@ from simulation.scenario.writing import as_data
 Data: TypeAlias = dict[str, Any]
 Path: TypeAlias = tuple[str | int, ...]
 
-CHANGES = (1, 12)
+CHANGES = (1, 24)
 """How many settings of a channel are changed is about log-uniform between these."""
 
 REPAIRS = 4
@@ -120,7 +120,7 @@ class _Drawing:
         changes: dict[str, Any] = {"drain": max(scenario.drain, DRAIN_S)}
         given = {channel: scenario.channel_as_given(channel) for channel in scenario.channels_used}
         channels: Mapping[NotificationChannel, ChannelConfig] = {
-            channel: self._channel(config) if random.random() < 0.7 else config for channel, config in given.items()
+            channel: self._channel(config) if random.random() < 0.8 else config for channel, config in given.items()
         }
         channels = self._without_circles(channels, given)
         changes["channels"] = scenario.channels.model_copy(
@@ -265,7 +265,7 @@ class Values:
         elif isinstance(present, dict) and (inner := _model_of(annotation, present)) is not None:
             if random.random() < 0.1 and not _is_needed(model, key):
                 del data[key]
-            elif random.random() < 0.2 or issubclass(inner, OneOf | Distribution):
+            elif random.random() < 0.3 or issubclass(inner, OneOf | Distribution):
                 data[key] = self.value(annotation, key)
             else:
                 self.change(inner, present)
