@@ -119,8 +119,9 @@ class _Drawing:
         random, scenario = self._random, self._scenario
         changes: dict[str, Any] = {"drain": max(scenario.drain, DRAIN_S)}
         given = {channel: scenario.channel_as_given(channel) for channel in scenario.channels_used}
+        varied = [channel for channel in given if random.random() < 0.8] or [random.choice(list(given))]
         channels: Mapping[NotificationChannel, ChannelConfig] = {
-            channel: self._channel(config) if random.random() < 0.8 else config for channel, config in given.items()
+            channel: self._channel(config) if channel in varied else config for channel, config in given.items()
         }
         channels = self._without_circles(channels, given)
         changes["channels"] = scenario.channels.model_copy(

@@ -17,9 +17,12 @@ from actors.instants import seconds
 from actors.kernel.randomness import RandomStreams
 from actors.settings.faults import FaultConfig
 from simulation.exploration.drawn_settings import draw_settings
-from simulation.exploration.pairs import Span, seen_in
+from simulation.exploration.pairs import HALF_OPEN, LEFT, REDRIVEN, Span, seen_in
 from simulation.exploration.trial import attempt
 from simulation.scenario import Operation, Scenario
+
+WEIGHTS: Mapping[str, int] = {HALF_OPEN: 4, LEFT: 2, REDRIVEN: 2}
+"""How often a state is aimed at, where it is more often than others: it is short, or there is much to get wrong."""
 
 AIMS = 3
 """At most so much is aimed in one variation."""
@@ -64,7 +67,8 @@ def _aim(case: Scenario, spans: Sequence[Span], random: Random) -> tuple[str, fl
     """Return a channel and an instant in seconds at which something goes on there: at an edge of it, or in it."""
     if not spans:
         return random.choice(case.channels_used).value, round(random.uniform(0.0, 1.2 * case.duration), 3)
-    state = random.choice(sorted({span.state for span in spans}))
+    states = sorted({span.state for span in spans})
+    state = random.choices(states, [WEIGHTS.get(state, 1) for state in states])[0]
     span = random.choice([span for span in spans if span.state == state])
     start_ns, end_ns = span.start_ns, span.end_ns
     where = random.choice(["begins", "just begun", "within", "within", "within", "ends"])

@@ -120,7 +120,7 @@ def test_what_is_aimed_at_is_hit():
     result = simulation.run(base)
     spans = [span for span in seen_in(result.history, base).spans if span.state == HALF_OPEN]
     hit = Counter()
-    for seed in range(40):
+    for seed in range(70):
         child = varied(base, seed, spans)
         assert child.workload == base.workload
         seen = seen_in(simulation.run(child).history, child).names

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import mutants_of_drawn_settings
 import pytest
 import stalking
 from catalogue import MUTANTS
-from hunt import Kill, hunt, main, row
+from hunt import Kill, copy_of_the_product, hunt, main, row, stalk
 from mutant import DoesNotApply, mutant
 
 from simulation.invariants import KNOWN
@@ -53,6 +54,32 @@ def test_a_few_are_found_at_once(name):
     assert kill is not None
     assert kill.killer in KNOWN
     assert kill.seed < 4
+
+
+@pytest.mark.parametrize("each", mutants_of_drawn_settings.MUTANTS, ids=lambda each: each.name)
+@pytest.mark.slow
+def test_what_only_a_drawn_setting_reveals_is_found_within_200_seeds(each):
+    with copy_of_the_product() as copy:
+        each.plant(copy)
+        left = list(range(200))
+        while left:
+            kill = stalk(copy, [(stalking.DRAWN, seed) for seed in left])
+            assert kill is not None, "it survives"
+            if stalk(ROOT, [(stalking.DRAWN, kill.seed)]) is None:
+                break
+            left = [seed for seed in left if seed > kill.seed]
+        assert kill.killer == each.expected
+
+
+@pytest.mark.integration
+def test_one_of_them_is_found_at_once_and_not_without_drawn_settings():
+    (each,) = [each for each in mutants_of_drawn_settings.MUTANTS if each.name == "shortest-wait-forgotten"]
+    with copy_of_the_product() as copy:
+        each.plant(copy)
+        assert stalk(copy, [("swarm", seed) for seed in range(12)]) is None
+        kill = stalk(copy, [(stalking.DRAWN, seed) for seed in range(30)])
+        assert kill is not None
+        assert kill.killer == "backoff"
 
 
 @pytest.mark.integration
