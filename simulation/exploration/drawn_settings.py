@@ -56,6 +56,9 @@ Path: TypeAlias = tuple[str | int, ...]
 CHANGES = (1, 24)
 """How many settings of a channel are changed is about log-uniform between these."""
 
+GROUPS = 6
+"""So many groups of settings are drawn until one is valid."""
+
 REPAIRS = 4
 """So often what the models object to is left out; then the change is given up."""
 
@@ -308,7 +311,17 @@ class Values:
         return self._latency() if issubclass(plain, Distribution) else self.group(plain)
 
     def group(self, model: type[Settings]) -> Data:
-        """Return a group of settings: what it has to have, and some of the rest."""
+        """Return a group of settings: what it has to have, and some of the rest; mostly one that is valid."""
+        for _ in range(GROUPS):
+            data = self._any_group(model)
+            try:
+                model.model_validate(data, context=FROM_FILE)
+            except ValidationError:
+                continue
+            break
+        return data
+
+    def _any_group(self, model: type[Settings]) -> Data:
         keys = _keys(model)
         if issubclass(model, OneOf):
             key = self._random.choice(list(keys))

@@ -6,10 +6,10 @@ from mutant import mutant
 
 MUTANTS = (
     mutant(
-        "fibonacci-a-step-ahead",
+        "linear-a-step-ahead",
         "actors/settings/retry.py",
-        "The sequence is taken to begin with 1, 2.",
-        ("    term, following = 1.0, 1.0\n", "    term, following = 1.0, 2.0\n"),
+        "The first wait is taken to be longer by an increment already.",
+        ("min(initial + increment * (attempt - 1), longest)", "min(initial + increment * attempt, longest)"),
         expected="backoff",
     ),
     mutant(
