@@ -23,7 +23,7 @@ from pydantic.types import Strict
 
 from actors.messages import NotificationChannel
 from actors.settings.base import OneOf, Settings, known_keys
-from actors.settings.channel import ChannelConfig, DeadLettersConfig, ProviderConfig
+from actors.settings.channel import ChannelConfig, CircuitBreakerConfig, DeadLettersConfig, ProviderConfig, RetryConfig
 from actors.settings.distributions import Distribution
 from actors.settings.faults import ChannelNames
 from actors.settings.quantities import (
@@ -83,6 +83,9 @@ _NOT_DRAWN: Mapping[type[Settings], frozenset[str]] = {
 }
 _REASONS = ("injected failure", "provider outage", "throttled", "timed out")
 _ZONES = ("UTC", "Europe/Berlin", "Pacific/Apia", "America/St_Johns")
+_SHARE_ANEW = 0.4
+"""In so many channels each of the largest groups is drawn as a whole, before single settings are changed."""
+
 _SPARE = "spare"
 """What a provider is called that a channel has got."""
 
@@ -149,6 +152,12 @@ class _Drawing:
         data: Data = config.model_dump(mode="json", by_alias=True, exclude_unset=True)
         wanted = round(math.exp(self._random.uniform(*map(math.log, CHANGES))))
         changed, tries = 0, 0
+        for key, model in (("retry", RetryConfig), ("circuit_breaker", CircuitBreakerConfig)):
+            if self._random.random() < _SHARE_ANEW:
+                repaired, found = self._repair(data | {key: Values(self._random, data).group(model)})
+                if found is not None:
+                    data, config = repaired, found
+                    changed += 1
         while changed < wanted and tries < 3 * wanted:
             tries += 1
             candidate = deepcopy(data)

@@ -1,5 +1,5 @@
-"""How fast cases are explored: seeds and notifications a second, with one process and with two; and with the settings of
-the file and no variations beside what an exploration does unless it is told otherwise.
+"""How fast cases are explored: seeds and notifications a second, with one process and with two; and what it would be
+with the settings of the file and no variations.
 
     python tests/benchmark/explore.py [--seeds N] [--rounds N]
 
