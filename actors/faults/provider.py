@@ -6,7 +6,7 @@ there.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from actors.domain.attempts import Attempt, Provider
@@ -20,6 +20,7 @@ from actors.settings.base import validated
 from actors.settings.channel import Discipline, ProviderConfig
 from actors.settings.distributions import Distribution
 from actors.settings.faults import FaultConfig
+from actors.settings.script import ScriptedAnswer
 
 
 class SimulatedProvider(Provider):
@@ -35,6 +36,7 @@ class SimulatedProvider(Provider):
         SimulatedProvider(latency=0.2, capacity=10)         # at most 50 a second; the others queue
         SimulatedProvider(latency=0.2, capacity=10, discipline="processor_sharing")   # the others slow all down
         SimulatedProvider(latency=0.2, per_in_flight=0.01)  # slower the more it has to do
+        SimulatedProvider(script=[{"outcome": "hang"}, {}])     # as it is written
         SimulatedProvider(rules=[collapses])                # as a function of yours says
     """
 
@@ -48,6 +50,7 @@ class SimulatedProvider(Provider):
         discipline: Discipline = "fifo",
         connections: int | None = None,
         per_in_flight: float = 0.0,
+        script: Sequence[ScriptedAnswer | Mapping[str, Any]] = (),
         rules: Sequence[FailureRule] = (),
         faults: Sequence[FaultConfig] = (),
         streams: RandomStreams | None = None,
@@ -64,6 +67,8 @@ class SimulatedProvider(Provider):
             connections: how many attempts there are at once at most, at least 1; a channel holds the others back. No
                 bound when None.
             per_in_flight: seconds that an attempt takes longer for each other one that is under way when it starts.
+            script: what it answers to the first attempts; see
+                :attr:`~actors.settings.channel.ProviderConfig.script`.
             rules: what decides by the current state.
             faults: what goes wrong, and when; their `channel` is not looked at.
             streams: its random streams; a seed of 0 when None.
@@ -79,6 +84,7 @@ class SimulatedProvider(Provider):
             "discipline": discipline,
             "connections": connections,
             "latency_by_load": {"per_in_flight": per_in_flight} if per_in_flight else None,
+            "script": tuple(script),
         }
         config = validated(ProviderConfig, given)
         self._connections_max = config.connections
@@ -110,6 +116,7 @@ class SimulatedProvider(Provider):
             discipline=config.discipline,
             connections=config.connections,
             per_in_flight=0.0 if config.latency_by_load is None else config.latency_by_load.per_in_flight,
+            script=config.script,
             rules=rules,
             faults=faults,
             streams=streams,

@@ -1,6 +1,7 @@
 """The fate of each attempt at an unreliable provider: rules in a fixed order, on any clock.
 
-The fate of an attempt is fixed when it starts. In this order:
+The fate of an attempt is fixed when it starts. The first ones are as a `script` says, where there is one, and to all
+below it is as if there had been none of them. Then in this order:
 
 0. Windows that name a `host` hold for attempts to recipients there, and are nothing to all others.
 1. `hang`: no answer ever comes, whatever else holds, and nothing is delivered. It takes up none of a capacity: that
@@ -28,24 +29,38 @@ ended (Bronson et al., HotOS 2021).
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Sequence
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import msgspec
 
 from actors.domain.attempts import Attempt
 from actors.errors import ConfigurationError
-from actors.faults.conditions import FAILED, NEVER_NS, Conditions, Forecast, capacity_steps, speed_steps
+from actors.faults.conditions import (
+    CHANNEL_FAULT,
+    DEAD,
+    FAILED,
+    NEVER_NS,
+    PERMANENT,
+    THROTTLED,
+    Conditions,
+    Forecast,
+    capacity_steps,
+    speed_steps,
+)
 from actors.faults.queue import Load, LoadMeter, ServiceQueue
 from actors.faults.speed import Speed
 from actors.faults.station import RunningStation
+from actors.instants import ns
 from actors.kernel.effects import Promise
 from actors.kernel.randomness import RandomStreams
 from actors.kernel.system import ActorSystem
-from actors.outcomes import Outcome, Sent, Transient
+from actors.outcomes import Ambiguous, Outcome, Sent, Transient
 from actors.policies.breaker.per_host import recipient_host
 from actors.settings.channel import ProviderConfig
 from actors.settings.faults import FaultConfig
+from actors.settings.script import ScriptedAnswer
 
 FailureRule: TypeAlias = Callable[[Attempt, int, Load], Outcome | None]
 """Decides about an attempt by the current state: called with the attempt, the instant at which it starts (``now_ns``)
@@ -118,13 +133,14 @@ class FaultRules:
             faults,
             streams,
             name,
-            is_ever_calm=not (steps or rules or config.latency_by_load),
+            is_ever_calm=not (steps or rules or config.latency_by_load or config.script),
         )
         self.draw = streams.stream(f"{name}.fate").random
         """The random draw of the next attempt, between 0 and 1; drawn also where nothing depends on it, so that the
         k-th attempt has the same draw whatever went wrong before."""
         self.conditions = self._forecast.at(0)
         """The conditions at the latest attempt."""
+        self._script = deque(config.script)
         self._rules = tuple(rules)
         self._queue: ServiceQueue | None = None
         self._station: RunningStation | None = None
@@ -151,6 +167,8 @@ class FaultRules:
 
     def judge(self, attempt: Attempt, now_ns: int) -> Fate:
         """Return the fate of an attempt that starts now."""
+        if self._script:
+            return _scripted(self._script.popleft())
         if now_ns >= self.conditions.until_ns:
             self.conditions = self._forecast.at(now_ns)
         conditions = self.conditions
@@ -208,6 +226,35 @@ class FaultRules:
         delivers = outcome is None or type(outcome) is Sent
         finished = station.work(now_ns, latency_ns, outcome, critical=critical, delivers=delivers)
         return Fate(outcome, NEVER_NS, delivers, conditions.latency_factor, finished)
+
+
+def _scripted(answer: ScriptedAnswer) -> Fate:
+    """Return the fate that is written down for an attempt."""
+    delivers = answer.outcome in ("sent", "lost")
+    return Fate(_outcome(answer), ns(answer.latency), delivers, latency_factor=1.0)
+
+
+def _outcome(answer: ScriptedAnswer) -> Outcome | None:
+    """Return the outcome that is written down; None: no answer ever comes."""
+    if answer.outcome in ("lost", "hang"):
+        return None
+    outcome: Outcome = SCRIPTED[answer.outcome]
+    changes: dict[str, Any] = {} if answer.reason is None else {"reason": answer.reason}
+    if answer.retry_after is not None:
+        changes["retry_after"] = answer.retry_after
+    return msgspec.structs.replace(outcome, **changes) if changes else outcome
+
+
+SCRIPTED: dict[str, Outcome] = {
+    "sent": SENT,
+    "transient": FAILED,
+    "throttled": Transient(reason=THROTTLED, throttled=True),
+    "permanent": PERMANENT,
+    "dead_destination": DEAD,
+    "channel_fault": CHANNEL_FAULT,
+    "ambiguous": Ambiguous(),
+}
+"""The outcomes of a script, where it gives no reason of its own."""
 
 
 def _refusal(conditions: Conditions, now_ns: int) -> Outcome | None:

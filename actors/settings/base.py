@@ -75,6 +75,14 @@ class Settings(BaseModel):
     other_names: ClassVar[Mapping[str, str]] = {}
     """Keys that it lacks but has under another name: what to say of them."""
 
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """Return a copy with these changes, which are not checked. What this one has worked out of itself and kept is
+        worked out anew, of what the copy has."""
+        copied = super().model_copy(update=update, deep=deep)
+        for name in copied.__dict__.keys() - type(self).model_fields.keys():
+            del copied.__dict__[name]
+        return copied
+
     @model_validator(mode="wrap")
     @classmethod
     def _in_plain_words(cls, data: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:

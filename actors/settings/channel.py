@@ -27,6 +27,7 @@ from actors.settings.quantities import (
 )
 from actors.settings.rate_limit import RateLimitConfig as RateLimitConfig
 from actors.settings.retry import RetryConfig as RetryConfig
+from actors.settings.script import ScriptedAnswer
 
 PRIMARY = "primary"
 """The name of a channel's own provider, where it has others to fall back on."""
@@ -89,6 +90,11 @@ class ProviderConfig(Settings):
     notifications go before all others; what it works on already is not interrupted. `processor_sharing`: none wait, all
     become slower, as more than the capacity share it equally. Real email and SMS gateways slow down like that as load
     grows."""
+
+    script: tuple[ScriptedAnswer, ...] = ()
+    """What it answers to the first attempts, one after the other in the order in which they start, each copy of a hedge
+    being one. No other setting of it, no fault, no queue and no draw has a say in these. After the last of them it is
+    what the rest says of it, as if no attempt had been made before. Empty: so from the beginning."""
 
     @model_validator(mode="after")
     def _has_something_to_share(self) -> Self:

@@ -13,6 +13,9 @@ from simulation.commands.shared import Exit, File, SetsAsForRun, json_option, op
 ScheduleName = Literal["mixed", "normal", "random-walk", "pct"]
 """How the order of ready messages is drawn."""
 
+SettingsName = Literal["mixed", "given", "drawn"]
+"""Which settings the cases have."""
+
 
 def explore(
     file: File,
@@ -23,12 +26,22 @@ def explore(
         ScheduleName,
         typer.Option(help="Which orders of ready messages to draw: the normal one, others, or both."),
     ] = "mixed",
+    settings: Annotated[
+        SettingsName,
+        typer.Option(help="Which settings the cases have: those of FILE, some of them changed at random, or both."),
+    ] = "mixed",
+    unguided: Annotated[
+        bool, typer.Option("--unguided", help="Vary no earlier case that has seen something new.")
+    ] = False,
+    varies: Annotated[
+        str | None, option("Have every case vary the one that these seeds lead to, such as 12,57.", metavar="SEEDS")
+    ] = None,
     sets: SetsAsForRun = None,
     out: Annotated[
         Path | None,
         path_option(
             "DIR",
-            "Keep failing cases here, and try those that are here first; .retrylab/failures beside FILE when left out.",
+            "Keep failing cases here, and try those that are here first. Nothing is written when left out.",
         ),
     ] = None,
     as_json: Annotated[bool, json_option("the result as ")] = False,
@@ -54,6 +67,9 @@ def explore(
                 first_seed=first_seed,
                 workers=workers,
                 schedule=schedule,
+                settings=settings,
+                guided=not unguided,
+                varies=_seeds(varies),
                 sets=sets or [],
                 failures=out,
                 progress=progress,
@@ -68,3 +84,17 @@ def explore(
     typer.echo(json.dumps(document(exploration), indent=2) if as_json else report(exploration))
     if not exploration.holds:
         raise typer.Exit(Exit.DOES_NOT_HOLD)
+
+
+def _seeds(text: str | None) -> list[int]:
+    """Return seeds that are given with commas between them.
+
+    Raises:
+        ConfigurationError: they are none.
+    """
+    from actors.errors import ConfigurationError
+
+    parts = [] if text is None else text.split(",")
+    if not all(part.isascii() and part.strip().isdecimal() for part in parts):
+        raise ConfigurationError([f"--varies: wanted seeds with commas between them such as 12,57, got {text!r}"])
+    return [int(part) for part in parts]

@@ -1,7 +1,8 @@
 """The folder of failing cases: each is kept as a scenario file, and tried first in the next exploration.
 
 A case is kept with the settings that it was found with, so that its file alone shows what broke. When it is tried again
-it is tried on the current settings: it is mended when they no longer break, and its file is then removed.
+it is tried on the current settings, but where it had settings of its own, that were drawn: it is mended when these no
+longer break, and its file is then removed.
 """
 
 from __future__ import annotations
@@ -9,8 +10,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from actors.errors import ConfigurationError
+from actors.settings.channel import ChannelConfig, ProviderConfig
 from simulation.results.files import is_same
 from simulation.scenario import Scenario, load
+from simulation.scenario.model import Channels
 from simulation.scenario.writing import write
 
 HOME = ".retrylab"
@@ -18,12 +21,9 @@ _SETTINGS = ("channels", "preferences", "quiet_hours", "templates", "remember_id
 _MARK = "; to see it again:"
 """Is in every kept case, and marks it as one: other scenarios are never removed."""
 
+_OWN_SETTINGS = ", with settings of its own"
+
 _IGNORE_ALL = "# Failing cases of explorations, found again by their seeds.\n*\n"
-
-
-def folder_of(file: Path) -> Path:
-    """Return where the failing cases of a scenario file are kept: ``.retrylab/failures/<its name>`` beside it."""
-    return file.parent / HOME / "failures" / file.stem
 
 
 class Corpus:
@@ -61,9 +61,12 @@ class Corpus:
             if channel in used
         ):
             return None
-        return kept.model_copy(update={key: getattr(scenario, key) for key in _SETTINGS})
+        if _OWN_SETTINGS in file.read_text(encoding="utf-8").partition(_MARK)[0]:
+            return kept
+        current = {key: getattr(scenario, key) for key in _SETTINGS}
+        return kept.model_copy(update=current | {"channels": _with_scripts(scenario.channels, kept.channels)})
 
-    def keep(self, name: str, scenario: Scenario, comment: str, command: str) -> Path:
+    def keep(self, name: str, scenario: Scenario, comment: str, command: str, *, own_settings: bool = False) -> Path:
         """Write a failing case, in place of one of the same name; return its file.
 
         Args:
@@ -71,6 +74,7 @@ class Corpus:
             scenario: the case.
             comment: what broke.
             command: shows it again.
+            own_settings: whether it is to be tried with the settings that it has, also when others have changed.
 
         Raises:
             OSError: it cannot be written there.
@@ -81,8 +85,31 @@ class Corpus:
         if home.name == HOME and not ignored.exists():
             ignored.write_text(_IGNORE_ALL, encoding="utf-8")
         file = self.folder / f"{name}.yaml"
+        comment += _OWN_SETTINGS if own_settings else ""
         file.write_text(write(scenario, f"{comment}{_MARK}\n{command}"), encoding="utf-8")
         return file
+
+
+def _with_scripts(channels: Channels, kept: Channels) -> Channels:
+    """Return the settings of channels, with the scripts that a case was kept with: they are no settings under test."""
+    changes: dict[str, ChannelConfig] = {}
+    for name in kept.model_fields_set:
+        config, scripted = getattr(channels, name), getattr(kept, name)
+        if scripted.provider.script:
+            config = config.model_copy(update={"provider": _with_script(config.provider, scripted.provider)})
+        others = {
+            each: config.failover[each].model_copy(
+                update={"provider": _with_script(config.failover[each].provider, other.provider)}
+            )
+            for each, other in scripted.failover.items()
+            if other.provider.script and each in config.failover
+        }
+        changes[name] = config.model_copy(update={"failover": config.failover | others}) if others else config
+    return channels.model_copy(update=changes)
+
+
+def _with_script(provider: ProviderConfig, scripted: ProviderConfig) -> ProviderConfig:
+    return provider.model_copy(update={"script": scripted.script})
 
 
 def _is_marked(file: Path) -> bool:

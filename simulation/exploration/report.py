@@ -10,6 +10,8 @@ from actors.instants import NS_PER_S
 from simulation.exploration.coverage import SOMETIMES, demanded
 from simulation.exploration.explore import Exploration, Failure
 from simulation.exploration.interleaving import interleaving
+from simulation.exploration.pairs import EVENTS, PAIRS, STATES
+from simulation.scenario.writing import as_data, write
 
 _COLUMNS = 2
 _COLUMN_WIDTH = 58
@@ -60,8 +62,11 @@ def _lines(exploration: Exploration) -> Iterator[str]:
     else:
         yield f"{exploration.scenario.name}  {seeds} · {exploration.notifications:,} notifications · no case broke"
     yield from _mended(exploration)
+    yield from _drawn(exploration)
     yield f"reached, in how many of {counted(exploration.cases, 'case')}"
     yield from _coverage(exploration)
+    yield ""
+    yield from _pairs(exploration)
 
 
 def _mended(exploration: Exploration) -> Iterator[str]:
@@ -83,6 +88,37 @@ def _coverage(exploration: Exploration) -> Iterator[str]:
         yield "".join(cell.ljust(_COLUMN_WIDTH) for cell in cells[row::rows])
 
 
+def _drawn(exploration: Exploration) -> Iterator[str]:
+    """Yield how many cases were variations, and how many had settings that were drawn."""
+    if exploration.variations:
+        yield f"{counted(exploration.variations, 'case')} varied an earlier one that had seen something new"
+    if exploration.with_drawn_settings:
+        changed, refused = exploration.settings_changed, exploration.settings_refused
+        yield (
+            f"settings were drawn in {counted(exploration.with_drawn_settings, 'case')}: {counted(changed, 'change')}, "
+            f"and {refused:,} more that the validator refused"
+        )
+
+
+def _pairs(exploration: Exploration) -> Iterator[str]:
+    """Yield a table: in how many cases each event happened while each state went on."""
+    seen = exploration.seen
+    states = [state for state in STATES if seen[state]]
+    events = [event for event in EVENTS if seen[event]]
+    if not states or not events:
+        return
+    reached = sum(seen[f"{event} while {state}"] > 0 for event in events for state in states)
+    yield f"pairs of an event and a state, in how many cases; {reached:,} of {len(states) * len(events):,} were seen"
+    letters = [chr(ord("A") + number) for number in range(len(states))]
+    width = max(map(len, events))
+    yield " " * width + "".join(f"{letter:>6}" for letter in letters)
+    for event in events:
+        counts = [seen[f"{event} while {state}"] for state in states]
+        yield f"{event:<{width}}" + "".join(f"{count or '·':>6}" for count in counts)
+    for letter, state in zip(letters, states, strict=True):
+        yield f"{letter:>4}  while {state}"
+
+
 def _failed(failure: Failure) -> Iterator[str]:
     failing_case = failure.failing_case if failure.shrunk is None else failure.shrunk.failing_case
     yield f"{failing_case.headline}:"
@@ -91,8 +127,7 @@ def _failed(failure: Failure) -> Iterator[str]:
         yield "what had happened until then:"
         yield from (f"  {line}" for line in failing_case.history)
     if failure.shrunk is None:
-        if failure.file is not None:
-            yield f"kept: retrylab run {failure.file} --check"
+        yield from _kept(failure)
         return
     shrunk = failure.shrunk
     order = interleaving(shrunk.scenario)
@@ -100,13 +135,19 @@ def _failed(failure: Failure) -> Iterator[str]:
         yield "in this order (deviations from the usual order are marked):"
         yield from (f"  {line}" for line in order)
     yield f"shrunk in {shrunk.runs:,} runs from {shrunk.before} to {shrunk.after}:"
-    assert failure.file is not None
-    text = failure.file.read_text(encoding="utf-8").splitlines()
-    written = [line for line in text if not line.startswith("#")]
-    yield from (f"  {line}" for line in written[:_LINES_OF_A_CASE])
-    if len(written) > _LINES_OF_A_CASE:
-        yield f"  … and {len(written) - _LINES_OF_A_CASE} more lines"
-    yield f"kept: retrylab run {failure.file} --check"
+    written = write(failure.smallest).splitlines()
+    shown = _LINES_OF_A_CASE if failure.file is not None else len(written)  # all of it, where it is nowhere else
+    yield from (f"  {line}" for line in written[:shown])
+    if len(written) > shown:
+        yield f"  … and {len(written) - shown} more lines"
+    yield from _kept(failure)
+
+
+def _kept(failure: Failure) -> Iterator[str]:
+    if failure.file is None:
+        yield "not kept: --out DIR writes it to a file there"
+    else:
+        yield f"kept: retrylab run {failure.file} --check"
 
 
 def document(exploration: Exploration) -> dict[str, Any]:
@@ -119,6 +160,13 @@ def document(exploration: Exploration) -> dict[str, Any]:
         "notifications": exploration.notifications,
         "reached": {each.text: exploration.coverage[each.text] for each in demanded(exploration.scenario)},
         "never": exploration.never if failure is None else [],
+        "pairs": {pair: exploration.seen[pair] for pair in PAIRS if exploration.seen[pair]},
+        "variations": exploration.variations,
+        "drawn_settings": {
+            "cases": exploration.with_drawn_settings,
+            "changes": exploration.settings_changed,
+            "refused": exploration.settings_refused,
+        },
         "mended": [str(file) for file in exploration.mended],
         "failure": None if failure is None else _failure(failure),
         "command": exploration.replay,
@@ -133,5 +181,6 @@ def _failure(failure: Failure) -> dict[str, Any]:
         "text": failing_case.text,
         "at_s": None if failing_case.at_ns is None else failing_case.at_ns / NS_PER_S,
         "history": list(failing_case.history),
+        "scenario": as_data(failure.smallest),
         "file": None if failure.file is None else str(failure.file),
     }

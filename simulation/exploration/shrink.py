@@ -3,6 +3,9 @@
 By delta debugging over what a case is made of: workload entries, notifications, faults, operations, deviations of the
 schedule, settings; then by simpler numbers. Each candidate is run, and kept when the same invariant breaks. The
 algorithm for each list is that of :func:`simulation.engine.schedules.minimal`.
+
+What is left of that is tried once more with what the providers answered written down
+(:attr:`actors.settings.channel.ProviderConfig.script`). Then nothing has to stay for the draws of what comes after it.
 """
 
 from __future__ import annotations
@@ -10,8 +13,9 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator
+from contextlib import suppress
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -22,6 +26,7 @@ from actors.instants import seconds
 from actors.kernel.randomness import RandomStreams
 from actors.settings.quantities import FROM_FILE, Rate, parse_duration, parse_rate, write_duration, write_rate
 from simulation.engine.schedules import RandomWalk, Schedule, minimal
+from simulation.exploration.scripting import Answers, answers_of, noting_providers, scripted
 from simulation.exploration.trial import FailingCase, Trial, attempt
 from simulation.scenario import ClosedWorkload, Scenario
 from simulation.scenario.consistency import findings
@@ -35,6 +40,9 @@ RUNS = 800
 
 _WALKS = 4
 """Where a schedule matters, other decisions come up as soon as anything is left out: so many walks are tried then."""
+
+_SHARE_UNSCRIPTED = 0.6
+"""So much of the runs is for the case as it is at most; the rest is for that with scripts."""
 
 _SETTINGS_LEFT_OUT = ("commit_latency", "preferences", "quiet_hours", "templates", "start", "drain", "remember_ids")
 
@@ -52,6 +60,13 @@ class Size:
     faults: int
     operations: int
     deviations: int
+    answers: int = 0
+    """Those that are written down."""
+
+    @property
+    def total(self) -> int:
+        """How many things it is made of."""
+        return self.notifications + self.faults + self.operations + self.deviations + self.answers
 
     def __str__(self) -> str:
         parts = {
@@ -59,6 +74,7 @@ class Size:
             "fault": self.faults,
             "operation": self.operations,
             "deviation": self.deviations,
+            "scripted answer": self.answers,
         }
         return ", ".join(counted(count, name) for name, count in parts.items() if count)
 
@@ -100,11 +116,12 @@ class _Shrinking:
         self._invariants = invariants
         self._runs_max = runs
         self._runs = 0
+        self._is_scripted = False
         self._tried: set[str] = set()
         schedule = None
         if scenario.schedule is not None:
             schedule = scenario.schedule.make(RandomStreams(scenario.seed).stream("schedule"))
-        trial = attempt(scenario, schedule, self._invariants)
+        trial, self._answers = self._noted(scenario, schedule)
         if trial.failing_case is None or kind not in (None, trial.failing_case.kind):
             raise ValueError(
                 f"shrink: wanted a case that breaks{'' if kind is None else f' {kind}'}, got one that does not"
@@ -118,12 +135,21 @@ class _Shrinking:
         self.before = _size(scenario, 0 if schedule is None else len(schedule.deviations))
 
     def carry_out(self) -> Shrunk:
-        try:
+        runs_max, self._runs_max = self._runs_max, math.ceil(self._runs_max * _SHARE_UNSCRIPTED)
+        with suppress(_Spent):
             self._accept_as_written()
             while self._pass():
                 pass
-        except _Spent:
-            pass
+        plain = self._shrunk()
+        self._runs_max = runs_max
+        with suppress(_Spent):
+            if self._write_scripts():
+                while self._pass():
+                    pass
+        # Without scripts where these make it no smaller: they say less of why it breaks than a fault does.
+        return replace(min(plain, self._shrunk(), key=lambda shrunk: shrunk.after.total), runs=self._runs)
+
+    def _shrunk(self) -> Shrunk:
         return Shrunk(self._best, self._failing_case, self.before, _size(self._best, None), self._runs)
 
     # ── candidates ──────────────────────────────────────────────────────────────────────────────────────────────
@@ -158,12 +184,19 @@ class _Shrinking:
         if self._runs >= self._runs_max:
             raise _Spent
         self._runs += 1
-        return attempt(scenario, schedule, self._invariants)
+        trial, self._latest_answers = self._noted(scenario, schedule)
+        return trial
+
+    def _noted(self, scenario: Scenario, schedule: Schedule | None) -> tuple[Trial, Answers]:
+        """Return the outcome of a run, and what its providers answered."""
+        providers = noting_providers(scenario)
+        return attempt(scenario, schedule, self._invariants, providers=providers), answers_of(providers)
 
     def _takes(self, trial: Trial, scenario: Scenario, data: Data) -> bool:
         if trial.failing_case is None or trial.failing_case.kind != self._failing_case.kind:
             return False
         self._best, self._failing_case, self._data = scenario, trial.failing_case, data
+        self._answers = self._latest_answers
         return True
 
     def _with(self, path: Path, value: Any) -> bool:
@@ -195,6 +228,13 @@ class _Shrinking:
                 written["arrivals"] = {"times": [write_duration(seconds(at_ns)) for at_ns in kept] or ["0s"]}
             workload.append(written)
         return {**self._data, "workload": workload}
+
+    def _write_scripts(self) -> bool:
+        """Write down what the providers answer, if the case still breaks with it; return whether it does."""
+        self._is_scripted = any(
+            self._try(scripted(self._data, self._answers, faults=faults)) for faults in (False, True)
+        )
+        return self._is_scripted
 
     def _pass(self) -> bool:
         """Try to leave out and to simplify everything once; return whether anything could be."""
@@ -229,21 +269,28 @@ class _Shrinking:
 
     def _fewer_notifications(self) -> None:
         times = [
-            (number, at)
+            (number, index, at)
             for number, entry in enumerate(self._data["workload"])
-            for at in entry.get("arrivals", {}).get("times", ())
+            for index, at in enumerate(entry.get("arrivals", {}).get("times", ()))
         ]
+        data, answers = self._data, self._answers
 
-        def still(fewer: list[tuple[int, str]]) -> bool:
+        def still(fewer: list[tuple[int, int, str]]) -> bool:
             workload = []
-            for number, entry in enumerate(self._data["workload"]):
+            for number, entry in enumerate(data["workload"]):
                 if "times" in entry.get("arrivals", {}):
-                    left = [at for index, at in fewer if index == number]
+                    left = [at for of, _, at in fewer if of == number]
                     if not left:
                         return False  # an entry goes as a whole, elsewhere
                     entry = {**entry, "arrivals": {"times": left}}
                 workload.append(entry)
-            return self._try({**self._data, "workload": workload})
+            candidate = {**data, "workload": workload}
+            if self._is_scripted:  # what was answered to those that are left out goes with them
+                gone = {each[:2] for each in times} - {each[:2] for each in fewer}
+                with_faults = "faults" in data
+                if self._try(scripted(candidate, answers, without=gone, faults=with_faults)):
+                    return True
+            return self._try(candidate)
 
         minimal(times, still)
 
@@ -372,4 +419,9 @@ def _size(scenario: Scenario, deviations: int | None) -> Size:
     if deviations is None:
         given = scenario.schedule and scenario.schedule.deviations
         deviations = len(given or ())
-    return Size(count, len(scenario.faults), len(scenario.operations), deviations)
+    answers = sum(
+        len(lane.provider.script)
+        for channel in scenario.channels_used
+        for lane in scenario.channel_config(channel).by_provider().values()
+    )
+    return Size(count, len(scenario.faults), len(scenario.operations), deviations, answers)

@@ -4,14 +4,16 @@ Which kinds of faults there are at all is drawn anew for each case, and how stro
 case with some kinds left out goes further with those that it has than one with all of them at a middling strength. The
 idea is that of Groce, Zhang, Eide, Chen and Regehr, "Swarm Testing", ISSTA 2012.
 
-The settings under test (channels, preferences, quiet hours, templates) are those of the scenario. All else is drawn,
-from streams that depend on the seed and their names alone: the same case in any process.
+The settings under test (channels, preferences, quiet hours, templates) are those of the scenario, or those with some
+changes (:mod:`simulation.exploration.drawn_settings`). All else is drawn, from streams that depend on the seed and
+their names alone: the same case in any process.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import timedelta
 from random import Random
 from typing import Any, Literal, TypeAlias
@@ -20,9 +22,12 @@ from actors.instants import seconds
 from actors.kernel.randomness import RandomStreams
 from actors.settings.faults import Change, FaultConfig
 from actors.settings.quantities import Rate
+from simulation.exploration.drawn_settings import DrawnSettings, draw_settings
+from simulation.exploration.variation import edit
 from simulation.scenario import ClosedWorkload, Operation, Scenario, ScheduleConfig, WorkloadEntry
 from simulation.scenario.arrivals import Arrivals, HoldStage, Stage
 from simulation.scenario.expected_arrivals import expected_notifications
+from simulation.scenario.operations import EditConfig
 from simulation.scenario.popularity import ZipfSpread, count_of
 
 NOTIFICATIONS = (30, 300)
@@ -31,25 +36,59 @@ NOTIFICATIONS = (30, 300)
 ScheduleKind: TypeAlias = Literal["mixed", "normal", "random-walk", "pct"]
 """How the order of ready messages is drawn. ``mixed``: in half of the cases as usual, else one of the other two."""
 
+SettingsKind: TypeAlias = Literal["mixed", "given", "drawn"]
+"""Which settings a case has: those of the scenario, with changes that are drawn, or with these in half of the cases."""
+
 SHORTEST_S = 1.0
 _SHARE_OF_KINDS = 0.35
 _LONGEST_WINDOW = 1.5
 """As a share of the time in which notifications arrive."""
 
 
-def case(scenario: Scenario, seed: int, *, schedule: ScheduleKind = "mixed") -> Scenario:
-    """Return the case of a scenario that a seed draws.
+@dataclass(frozen=True, slots=True)
+class Case:
+    """What a seed draws of a scenario."""
+
+    scenario: Scenario
+    """It, as one that can be run."""
+
+    settings: DrawnSettings | None
+    """Its settings, where they were drawn; None: they are those of the scenario that it is a case of."""
+
+
+def case(
+    scenario: Scenario, seed: int, *, schedule: ScheduleKind = "mixed", settings: SettingsKind = "mixed"
+) -> Scenario:
+    """Return the case of a scenario that a seed draws; see :func:`drawn_case`."""
+    return drawn_case(scenario, seed, schedule=schedule, settings=settings).scenario
+
+
+def drawn_case(
+    scenario: Scenario, seed: int, *, schedule: ScheduleKind = "mixed", settings: SettingsKind = "mixed"
+) -> Case:
+    """Return the case of a scenario that a seed draws, with what was drawn of its settings.
 
     Args:
         scenario: its settings are tried. Each of its own faults and operations is in half of the cases.
         seed: draws the case, and is the seed of its run.
         schedule: which orders of ready messages are drawn.
+        settings: whether settings are drawn.
     """
     streams = RandomStreams(seed)
 
     def stream(name: str) -> Random:
         return streams.stream(f"swarm.{name}")
 
+    drawn: DrawnSettings | None = None
+    draw = stream("settings")
+    if settings == "drawn" or (settings == "mixed" and draw.random() < 0.5):
+        drawn = draw_settings(scenario, draw)
+        scenario = drawn.scenario
+    return Case(_case(scenario, seed, schedule, stream), drawn)
+
+
+def _case(scenario: Scenario, seed: int, schedule: ScheduleKind, stream: Callable[[str], Random]) -> Scenario:
+    """Return a case of a scenario with the settings that it has."""
     workload, time_factor = _workload(scenario, stream("workload"))
     duration = _rounded(max(SHORTEST_S, seconds(scenario.arrivals_end_ns) * time_factor))
     settled = scenario.model_copy(update={"workload": workload, "duration": duration})
@@ -63,7 +102,9 @@ def case(scenario: Scenario, seed: int, *, schedule: ScheduleKind = "mixed") -> 
             update={str(channel): scenario.channel_as_given(channel) for channel in scenario.channels_used}
         ),
         "faults": faults,
-        "operations": _operations(settled, scenario, duration, time_factor, stream("operations")),
+        "operations": _with_edits(
+            scenario, _operations(settled, scenario, duration, time_factor, stream("operations")), stream("edits")
+        ),
         "schedule": _schedule(schedule, stream("schedule")),
         "record": "full",
         "expect": (),
@@ -340,6 +381,16 @@ def _orders(scenario: Scenario, duration: float, random: Random) -> list[Operati
         until = at + _log_uniform(random, duration / 30, duration)
         orders.append({"channel": channel, "at": _rounded(until), "breaker": "close"})
     return [Operation.model_validate(written) for written in orders]
+
+
+def _with_edits(scenario: Scenario, operations: tuple[Operation, ...], random: Random) -> tuple[Operation, ...]:
+    """Return the operations, with edits of what some of them redrive."""
+    return tuple(
+        operation.model_copy(update={"edit": EditConfig.model_validate(edit(scenario, random))})
+        if operation.redrive is not None and operation.edit is None and random.random() < 0.3
+        else operation
+        for operation in operations
+    )
 
 
 # ── schedules ───────────────────────────────────────────────────────────────────────────────────────────────────

@@ -11,6 +11,7 @@ from actors.instants import NS_PER_S
 from simulation.scenario import Scenario
 
 if TYPE_CHECKING:
+    from actors.faults.build import Providers
     from simulation.engine.schedules import Schedule
     from simulation.invariants import Choice
     from simulation.results.result import Result
@@ -59,6 +60,7 @@ def attempt(
     schedule: Schedule | None = None,
     invariants: Choice = "all",
     rules: RulesByName | None = None,
+    providers: Providers | None = None,
 ) -> Trial:
     """Run a scenario, and return the outcome. Whatever the run raises is a failing case, but for interrupts.
 
@@ -67,6 +69,7 @@ def attempt(
         schedule: in place of its own.
         invariants: those that are checked, as for :func:`simulation.run`.
         rules: of its providers, as for :func:`simulation.run`.
+        providers: in place of its own, as for :func:`simulation.run`.
     """
     from simulation.running.runner import run
 
@@ -74,7 +77,8 @@ def attempt(
     level = logger.level
     logger.setLevel(logging.CRITICAL + 1)  # crashes are injected by the thousand, and each would be in the log
     try:
-        return Trial(run(scenario, schedule=schedule, invariants=invariants, rules=rules), None)
+        result = run(scenario, schedule=schedule, invariants=invariants, rules=rules, providers=providers)
+        return Trial(result, None)
     except InvariantBreach as breach:
         return Trial(
             None, FailingCase(breach.invariant or UNNAMED, breach.message, breach.at_ns, history=breach.history)

@@ -28,7 +28,7 @@ class GoneAddresses(Invariant):
 
     @observes(NotificationRedriven)
     def on_redriven(self, redriven: NotificationRedriven) -> Objection:
-        recipient = self._recipient(redriven.notification_id)
+        recipient = redriven.edit.get("recipient") or self._recipient(redriven.notification_id)
         if recipient is not None:
             self._gone.discard((redriven.channel, recipient))
         return None

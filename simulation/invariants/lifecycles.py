@@ -6,6 +6,8 @@ from collections import deque
 from enum import StrEnum
 from typing import Any
 
+import msgspec
+
 from actors.domain.attempts import Attempt
 from actors.messages import (
     ActorFailed,
@@ -81,7 +83,7 @@ class Lifecycle:
         self.user_id = ""
         """Whose it is."""
         self.attempt: Attempt | None = None
-        """The latest attempt that came to a provider."""
+        """The latest attempt that came to a provider, with what has been edited since."""
         self.copies = 0
         """Further copies of attempts, made by a channel that hedges."""
         self.delivered = 0
@@ -145,6 +147,9 @@ class Lifecycles:
         lifecycle.state, lifecycle.state_since_ns = after, event.at_ns
         if kind in OPENING:
             lifecycle.fresh_since_ns, lifecycle.failures = event.at_ns, ()
+            if kind is NotificationRedriven and event.edit and lifecycle.attempt is not None:
+                edited = msgspec.structs.replace(lifecycle.attempt.command, **event.edit)
+                lifecycle.attempt = msgspec.structs.replace(lifecycle.attempt, command=edited)
         else:
             self._ended.append((event.notification_id, lifecycle, event.at_ns))
             if len(self._ended) > self._ended_kept:

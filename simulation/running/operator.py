@@ -9,10 +9,11 @@ import pykka
 
 from actors.instants import ns
 from actors.kernel.actor import Actor, Supervision, handles
+from actors.kernel.futures import Future
 from actors.messages import DeadLetterMessage
 from actors.notifier import Pipeline
 from actors.pipeline.circuit_breaker import OperateBreaker
-from actors.pipeline.dead_letter_queue import DiscardDeadLetter, RedriveDeadLetter
+from actors.pipeline.dead_letter_queue import DiscardDeadLetter, RedriveDeadLetter, SubmitRedrive
 from simulation.scenario import Operation
 
 DISCARDED = "discarded by the operator"
@@ -29,14 +30,21 @@ class Operator(Actor):
 
     supervision = Supervision(max_restarts=0, then="escalate")
 
-    def __init__(self, operations: Sequence[Operation], pipeline: Callable[[], Pipeline]) -> None:
+    def __init__(
+        self,
+        operations: Sequence[Operation],
+        pipeline: Callable[[], Pipeline],
+        new_answer: Callable[[], Future[bool]],
+    ) -> None:
         """Make an operator.
 
         Args:
             operations: the orders.
             pipeline: returns the one that there is now.
+            new_answer: makes what gets the answer to an order with an edit.
         """
         super().__init__()
+        self._new_answer = new_answer
         self._operations = operations
         self._pipeline = pipeline
 
@@ -51,9 +59,22 @@ class Operator(Actor):
             if act.operation.breaker is not None:
                 _override_breakers(pipeline, act.operation)
             else:
-                _clear_dead_letters(pipeline, act.operation)
+                self._clear_dead_letters(pipeline, act.operation)
         except pykka.ActorDeadError:
             return  # the process is down
+
+    def _clear_dead_letters(self, pipeline: Pipeline, operation: Operation) -> None:
+        for letter in pipeline.dead_letters:
+            if not _is_meant(letter, operation):
+                continue
+            order: RedriveDeadLetter | DiscardDeadLetter | SubmitRedrive
+            if operation.redrive is None:
+                order = DiscardDeadLetter(notification_id=letter.notification_id, reason=DISCARDED)
+            else:
+                order = RedriveDeadLetter(notification_id=letter.notification_id, served=operation.served)
+                if operation.edit is not None:
+                    order = SubmitRedrive(order, operation.edit.changes(), self._new_answer())
+            pipeline.dead_letter_queue.tell(order)
 
 
 def _override_breakers(pipeline: Pipeline, operation: Operation) -> None:
@@ -64,18 +85,6 @@ def _override_breakers(pipeline: Pipeline, operation: Operation) -> None:
         if (stages := pipeline.wiring.stages.get(channel)) is not None:
             assert stages.circuit_breaker is not None
             stages.circuit_breaker.tell(order)
-
-
-def _clear_dead_letters(pipeline: Pipeline, operation: Operation) -> None:
-    for letter in pipeline.dead_letters:
-        if not _is_meant(letter, operation):
-            continue
-        order: RedriveDeadLetter | DiscardDeadLetter
-        if operation.redrive is not None:
-            order = RedriveDeadLetter(notification_id=letter.notification_id, served=operation.served)
-        else:
-            order = DiscardDeadLetter(notification_id=letter.notification_id, reason=DISCARDED)
-        pipeline.dead_letter_queue.tell(order)
 
 
 def _is_meant(letter: DeadLetterMessage, operation: Operation) -> bool:

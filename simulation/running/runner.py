@@ -109,7 +109,7 @@ class _Look(msgspec.Struct, frozen=True, gc=False):
     """Nothing was in flight a moment ago."""
 
 
-_LOOK = _Look()
+_LOOK, _LAST_LOOK = _Look(), _Look()
 
 
 class RunController(Actor):
@@ -121,6 +121,9 @@ class RunController(Actor):
         self._commit_latency = scenario.commit_latency
         self._service = service
         self._recorder = recorder
+        self._redrives_may_wait = scenario.max_pending is not None and any(
+            operation.redrive is not None for operation in scenario.operations
+        )
 
     def on_start(self) -> None:
         self.at(self._activity_end_ns, _ActivityEnd())
@@ -135,11 +138,13 @@ class RunController(Actor):
         self.actor_ref.tell(_LOOK)
 
     @handles(_Look)
-    def on_look(self, _: _Look) -> None:
+    def on_look(self, look: _Look) -> None:
         if self._recorder.in_flight > 0:
             return
         if self._service.pipeline.wiring.commits.under_way and not self._service.is_down:
             self.after(self._commit_latency, _LOOK)  # what is being accepted will be in flight
+        elif self._redrives_may_wait and look is _LOOK:
+            self.after(1e-9, _LAST_LOOK)  # one that had waited for room is on its way to the handler now
         else:
             self.system.stop()
 
@@ -385,7 +390,7 @@ def build(system: ActorSystem, plan: RunPlan) -> Pipeline:
         else:
             system.spawn(Source, number, scenario, entry, send, service.send, lose)
     if scenario.operations:
-        system.spawn(Operator, scenario.operations, lambda: service.pipeline)
+        system.spawn(Operator, scenario.operations, lambda: service.pipeline, system.future_class)
     system.spawn(RunController, scenario, recorder, service)
     return service.pipeline
 

@@ -6,9 +6,9 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import ValidationInfo, WrapValidator, model_validator
 
-from actors.settings.base import Settings, check_one_given
+from actors.settings.base import Settings, at_key, check_one_given
 from actors.settings.faults import ChannelNames
-from actors.settings.quantities import Duration, Text, wanted
+from actors.settings.quantities import Duration, PositiveDuration, Text, wanted
 
 _ALL = "all"
 
@@ -27,6 +27,36 @@ def _all_or_some(value: Any, _handler: Any, info: ValidationInfo) -> Any:
 
 
 DeadLetters = Annotated[Literal["all"] | DeadLettersOf, WrapValidator(_all_or_some)]
+
+
+class EditConfig(Settings):
+    """What is changed of each of them before it is tried again; a key left out stays as it is."""
+
+    wanted_text: ClassVar[str] = "changes such as {recipient: user-7@host-3.example, expires_after: 30s}"
+
+    recipient: Text | None = None
+    """The address that it goes to; all of them to the same."""
+
+    message: Text | None = None
+    """The text."""
+
+    expires_after: PositiveDuration | None = None
+    """How old it may become, from the redrive on; null: it never expires."""
+
+    @model_validator(mode="after")
+    def _something(self) -> Self:
+        if not self.model_fields_set:
+            raise wanted("something to change: recipient, message or expires_after", "nothing")
+        for key in self.model_fields_set - {"expires_after"}:
+            if getattr(self, key) is None:
+                raise at_key(key, wanted("text that is not empty"), None)
+        return self
+
+    def changes(self) -> dict[str, Any]:
+        """Return the fields of a command that change, with what they are then."""
+        return {
+            key: getattr(self, key) for key in ("recipient", "message", "expires_after") if key in self.model_fields_set
+        }
 
 
 class Operation(Settings):
@@ -51,6 +81,9 @@ class Operation(Settings):
     """`redrive` only: whether it takes those too that are served: their fallback was delivered or is under way, or
     another notification of the same request. To redrive them reaches people twice."""
 
+    edit: EditConfig | None = None
+    """`redrive` only: what is changed of each of them before. None: nothing."""
+
     discard: DeadLetters | None = None
     """Which of them are removed for good."""
 
@@ -65,6 +98,8 @@ class Operation(Settings):
             raise wanted("a channel beside breaker", "none")
         if self.redrive is None and self.served == "include":
             raise wanted("served only with redrive")
+        if self.redrive is None and self.edit is not None:
+            raise wanted("edit only with redrive")
         if self.breaker is None and self.provider is not None:
             raise wanted("provider only with breaker")
         return self

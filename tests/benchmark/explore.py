@@ -1,4 +1,5 @@
-"""How fast cases are explored: seeds and notifications a second, with one process and with two.
+"""How fast cases are explored: seeds and notifications a second, with one process and with two; and what it would be
+with the settings of the file and no variations.
 
     python tests/benchmark/explore.py [--seeds N] [--rounds N]
 
@@ -10,27 +11,31 @@ from __future__ import annotations
 
 import argparse
 import statistics
-import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 from simulation.exploration.explore import explore
-from simulation.exploration.report import report
 
 SWARM = Path(__file__).parents[1] / "exploration" / "swarm.yaml"
 
 
-def measure(seeds: int, workers: int) -> float:
-    """Explore, print how fast it went, and return the seeds a second."""
-    with tempfile.TemporaryDirectory() as folder:
-        begin = time.perf_counter()
-        exploration = explore(SWARM, seeds=seeds, workers=workers, failures=folder)
-        took = time.perf_counter() - begin
-    if exploration.failure is not None:
-        raise SystemExit(report(exploration))
+def measure(seeds: int, workers: int, *, plain: bool = False) -> float:
+    """Explore, print how fast it went, and return the seeds a second.
+
+    Args:
+        seeds: how many cases.
+        workers: how many processes.
+        plain: with the settings of the file, and no case that varies another.
+    """
+    begin = time.perf_counter()
+    how: dict[str, Any] = {"settings": "given", "guided": False} if plain else {}
+    exploration = explore(SWARM, seeds=seeds, workers=workers, shrink_runs=0, **how)
+    took = time.perf_counter() - begin
+    broken = "" if exploration.failure is None else f", and seed {exploration.failure.seed} broke"
     print(
-        f"{workers} process{'' if workers == 1 else 'es'}: {exploration.cases / took:6.1f} seeds/s, "
-        f"{exploration.notifications / took:8,.0f} notifications/s"
+        f"{workers} process{'' if workers == 1 else 'es'}{', plain' if plain else ''}: "
+        f"{exploration.cases / took:6.1f} seeds/s, {exploration.notifications / took:8,.0f} notifications/s{broken}"
     )
     return exploration.cases / took
 
@@ -41,11 +46,13 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     given = parser.parse_args()
     measure(20, 1)  # what is imported and compiled only once
-    ratios = []
+    ratios, plain = [], []
     for _ in range(given.rounds):
         one = measure(given.seeds, 1)
+        plain.append(measure(given.seeds, 1, plain=True) / one)
         ratios.append(measure(given.seeds, 2) / one)
     print(f"two processes are {statistics.median(ratios):.2f} times as fast as one")
+    print(f"without drawn settings and variations it is {statistics.median(plain):.2f} times as fast")
 
 
 if __name__ == "__main__":

@@ -52,13 +52,13 @@ def test_every_case_is_a_file_that_can_be_read(path):
     for seed in range(15):
         drawn = case(scenario, seed)
         assert parse(write(drawn), str(path)) == drawn
-        assert drawn.channels == scenario.channels
+        assert case(scenario, seed, settings="given").channels == scenario.channels
         assert drawn.seed == seed
 
 
 def test_cases_are_small_and_none_is_like_another():
     scenario = load(SWARM)
-    sizes = sorted(simulation.run(case(scenario, seed)).summary["accepted"] for seed in range(40))
+    sizes = sorted(simulation.run(case(scenario, seed, settings="given")).summary["accepted"] for seed in range(40))
     assert 20 <= sizes[10] <= sizes[30] <= 450, "half of them are about as large as they should be"
     assert sizes[-1] < 1500
     assert len({write(case(scenario, seed).model_copy(update={"seed": 0})) for seed in range(100)}) == 100
@@ -66,7 +66,7 @@ def test_cases_are_small_and_none_is_like_another():
 
 def test_every_kind_of_fault_operation_and_schedule_is_drawn():
     scenario = load(SWARM)
-    cases = [case(scenario, seed) for seed in range(400)]
+    cases = [case(scenario, seed, settings="given") for seed in range(400)]
     keys = Counter(
         "crash_process" if fault.crash == "process" else key
         for drawn in cases
@@ -77,7 +77,11 @@ def test_every_kind_of_fault_operation_and_schedule_is_drawn():
     assert {fault.provider for drawn in cases for fault in drawn.faults} == {None, "primary", "backup", "mirror"}
     operations = [operation for drawn in cases for operation in drawn.operations]
     assert {operation.breaker for operation in operations} == {None, "force-open", "disable", "close", "metrics-only"}
-    assert {key for operation in operations for key in operation.model_fields_set} >= {"redrive", "discard", "provider"}
+    assert {key for operation in operations for key in operation.model_fields_set} >= {
+        "redrive", "discard", "provider", "edit",
+    }  # fmt: skip
+    edits = {key for operation in operations if operation.edit is not None for key in operation.edit.changes()}
+    assert edits == {"recipient", "message", "expires_after"}
     schedules = Counter(
         "normal" if drawn.schedule is None else "walk" if drawn.schedule.random_walk else "pct" for drawn in cases
     )
@@ -90,7 +94,7 @@ def test_an_order_to_a_breaker_is_taken_back():
     scenario = load(SWARM)
     for seed in range(200):
         left = {}
-        for operation in case(scenario, seed).operations:
+        for operation in case(scenario, seed, settings="given").operations:
             if operation.breaker is not None:
                 left[operation.channel] = operation.breaker
         assert set(left.values()) <= {"close", "disable", "metrics-only"}
@@ -103,7 +107,7 @@ workload: [{channel: email, arrivals: {constant: 1/s}}]
 faults: [{channel: email, at: 5m, for: 1m, capacity: 77}]
 operations: [{at: 8m, redrive: {reason: mine}}]
 """)
-    cases = [case(scenario, seed) for seed in range(100)]
+    cases = [case(scenario, seed, settings="given") for seed in range(100)]
     own = [(drawn, fault) for drawn in cases for fault in drawn.faults if fault.capacity == 77]
     assert 30 <= len(own) <= 70
     for drawn, fault in own:

@@ -24,6 +24,7 @@ from actors.notifier import Pipeline
 from actors.outcomes import Ambiguous
 from simulation.exploration.swarm import case
 from simulation.exploration.trial import attempt
+from simulation.exploration.variation import varied
 from simulation.scenario import Scenario, load
 
 ROOT = Path(__file__).parents[2]
@@ -36,6 +37,12 @@ LONGEST_S = 60
 
 REOPENED = "swarm, reopened"
 """Cases of the swarm whose changes go through a store on disk."""
+
+DRAWN = "swarm, settings drawn"
+"""Cases of the swarm with settings of their own."""
+
+VARIED = "swarm, varied"
+"""Variations of the cases of the swarm: something is aimed at an instant that matters in them."""
 
 RESET = "copies, reset"
 """The scenario of copies with providers some of whose connections break before the answer."""
@@ -73,6 +80,8 @@ def grounds() -> dict[str, int | None]:
         **own,
         RESET: None,
         "swarm": None,
+        DRAWN: None,
+        VARIED: None,
         REOPENED: None,
         **dict.fromkeys((f"shipped {path.stem}" for path in SHIPPED), SHIPPED_SEEDS),
     }
@@ -114,7 +123,11 @@ def _scenario(ground: str, seed: int) -> Scenario:
     if ground == RESET:
         ground = "copies"
     if ground == "swarm":
-        return case(_loaded(SWARM), seed)
+        return case(_loaded(SWARM), seed, settings="given")
+    if ground == DRAWN:
+        return case(_loaded(SWARM), seed, settings="drawn")
+    if ground == VARIED:
+        return varied(case(_loaded(SWARM), seed), seed)
     if ground.startswith("shipped "):
         return _loaded(ROOT / "scenarios" / f"{ground.removeprefix('shipped ')}.yaml")
     return _loaded(Path(__file__).parent / "scenarios" / f"{ground}.yaml").model_copy(update={"seed": seed})

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import mutants_of_drawn_settings
 import pytest
 import stalking
 from catalogue import MUTANTS
-from hunt import Kill, hunt, main, row
+from hunt import Kill, copy_of_the_product, hunt, main, row, stalk
 from mutant import DoesNotApply, mutant
 
 from simulation.invariants import KNOWN
@@ -53,6 +54,37 @@ def test_a_few_are_found_at_once(name):
     assert kill is not None
     assert kill.killer in KNOWN
     assert kill.seed < 4
+
+
+def found_by_drawn_settings(each, seeds):
+    """Return the first find of a mutant in cases with drawn settings that the product itself passes, or None."""
+    with copy_of_the_product() as copy:
+        each.plant(copy)
+        left = list(seeds)
+        while True:
+            kill = stalk(copy, [(stalking.DRAWN, seed) for seed in left])
+            if kill is None or stalk(ROOT, [(stalking.DRAWN, kill.seed)]) is None:
+                return kill
+            left = [seed for seed in left if seed > kill.seed]
+
+
+@pytest.mark.parametrize("each", mutants_of_drawn_settings.MUTANTS, ids=lambda each: each.name)
+@pytest.mark.slow
+def test_what_only_a_drawn_setting_reveals_is_found_within_200_seeds(each):
+    kill = found_by_drawn_settings(each, range(200))
+    assert kill is not None
+    assert kill.killer == each.expected
+
+
+@pytest.mark.integration
+def test_one_of_them_is_found_soon_and_not_without_drawn_settings():
+    (each,) = [each for each in mutants_of_drawn_settings.MUTANTS if each.name == "reserve-for-everyone"]
+    kill = found_by_drawn_settings(each, range(40))
+    assert kill is not None
+    assert kill.killer == "room"
+    with copy_of_the_product() as copy:
+        each.plant(copy)
+        assert stalk(copy, [("swarm", seed) for seed in range(8)]) is None
 
 
 @pytest.mark.integration

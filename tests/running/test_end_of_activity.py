@@ -60,3 +60,20 @@ operations: [{at: 1m, discard: all}]
 """)
     result = simulation.run(scenario, runtime=runtime, invariants="all")
     assert [type(event).__name__ for event in result.history][-1] == "DeadLetterDiscarded"
+
+
+ONE_AT_A_TIME = """
+duration: 30s
+max_pending: 1
+workload: [{channel: sms, arrivals: {times: [0s, 2s, 4s, 6s]}}]
+channels: {sms: {retry: {max_attempts: 1}, circuit_breaker: {enabled: false}, provider: {latency: 100ms}}}
+faults: [{channel: sms, for: 10s, outage: true}]
+operations: [{at: 40s, redrive: all}]
+schedule: {random_walk: true}
+"""
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_redrives_that_wait_for_room_are_carried_out_before_the_end(seed):
+    result = simulation.run(parse(ONE_AT_A_TIME, seed=seed), invariants="all")
+    assert (len(result.history) > 0, result.summary["sent"]) == (True, 4)

@@ -251,3 +251,38 @@ def test_what_is_served_is_not_known_where_only_dead_letters_are_kept():
     result = run(f"{FALLEN_BACK}record: aggregates\noperations: [{{at: 6m, redrive: all}}]")
     assert len(result.dlq) == 119
     assert result.dlq["served"].isna().all()
+
+
+def test_an_edit_changes_what_is_redriven():
+    text = f"""{OUTAGE}
+operations: [{{at: 45s, channel: sms, redrive: all, edit: {{recipient: another, expires_after: 5s}}}}]
+"""
+    result = on_both_clocks(text)
+    edits = [event.edit for event in events(result, NotificationRedriven)]
+    assert edits == [{"recipient": "another", "expires_after": 5.0}] * 10
+
+
+def test_an_edit_may_take_the_expiry_away():
+    expiring = OUTAGE.replace("channel: sms, arr", "channel: sms, expires_after: 1s, arr")
+    edits = [
+        event.edit
+        for event in events(
+            run(f"{expiring}operations: [{{at: 45s, channel: sms, redrive: all, edit: {{expires_after: null}}}}]"),
+            NotificationRedriven,
+        )
+    ]
+    assert edits == [{"expires_after": None}] * 10
+
+
+@pytest.mark.parametrize(
+    ("order", "problem"),
+    [
+        ("{at: 1s, discard: all, edit: {message: other}}", "wanted edit only with redrive"),
+        ("{at: 1s, redrive: all, edit: {}}", "wanted something to change: recipient, message or expires_after"),
+        ("{at: 1s, redrive: all, edit: {message: null}}", "edit.message: wanted text that is not empty"),
+        ("{at: 1s, redrive: all, edit: {channel: sms}}", "edit.channel: unknown key"),
+    ],
+)
+def test_an_edit_that_cannot_be_is_refused(order, problem):
+    with pytest.raises(ConfigurationError, match=problem):
+        parse(f"{OUTAGE}operations: [{order}]")

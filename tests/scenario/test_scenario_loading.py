@@ -258,3 +258,14 @@ def test_what_is_printed_of_a_scenario_is_no_order_to_a_terminal(number: int) ->
 
 def test_a_name_may_have_lines_as_files_of_windows_end_them() -> None:
     assert scenario.parse(SMALL + r'name: "one\r\nother"').name == "one\r\nother"
+
+
+def test_a_copy_does_not_remember_what_the_original_has_looked_up_of_itself() -> None:
+    loaded = scenario.parse("duration: 1s\nworkload: [{channel: email, arrivals: {constant: 1/s}}]\n")
+    assert [channel for channel, _ in loaded.outline.providers] == ["email"]
+    falling_back = scenario.parse(
+        "duration: 1s\nworkload: [{channel: email, arrivals: {constant: 1/s}}]\n"
+        "channels: {email: {fallback: {channel: sms}}}\n"
+    )
+    copy = loaded.model_copy(update={"channels": falling_back.channels})
+    assert copy.outline == falling_back.outline

@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from actors.messages import BreakerTransitioned, NotificationChannel, NotificationRedriven, NotificationRequested
+from actors.messages import (
+    ActorFailed,
+    BreakerTransitioned,
+    NotificationChannel,
+    NotificationMovedToDeadLetter,
+    NotificationRedriven,
+    NotificationRequested,
+    NotificationSent,
+)
 from simulation.invariants import Context, Invariant, observes
 
 
@@ -24,6 +32,30 @@ class OpensOnce(Invariant):
     def on_transition(self, event):
         self.opened += event.breaker == "sms" and event.to_state == "open"
         return "the breaker of sms opens for the second time" if self.opened == 2 else None
+
+
+class AfterTwoCrashes(Invariant):
+    """The process crashes while what an earlier crash left is under way."""
+
+    name = "after-two-crashes"
+
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
+        self.left = None
+
+    @observes(ActorFailed)
+    def on_failed(self, event):
+        if event.actor != "process":
+            return None
+        if self.left:
+            return "the second crash in a row"
+        self.left = set(self.context.lifecycles.in_flight())
+        return None
+
+    @observes(NotificationSent, NotificationMovedToDeadLetter)
+    def on_end(self, event):
+        if self.left is not None:
+            self.left.discard(event.notification_id)
 
 
 class InTheOrderOfTheFile(Invariant):

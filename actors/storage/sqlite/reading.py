@@ -60,6 +60,7 @@ class SqliteHistories(MemoryStore):
             sql.text_factory = str
 
     def _replay(self, sql: sqlite3.Connection) -> int:
+        _check_pages(sql)
         numbers = (f"SELECT max(seq) FROM {table}" for table in ("notifications", "history", "remembered", "audit"))
         last = max(sql.execute(number).fetchone()[0] or 0 for number in numbers)
         self.damaged = _damaged(sql)
@@ -90,6 +91,27 @@ class SqliteHistories(MemoryStore):
         for user_id, preferences in sql.execute("SELECT user_id, preferences FROM preferences"):
             self.preferences[user_id] = UserPreferences.model_validate_json(preferences)
         return int(last)
+
+
+_READ_WHOLE = ("notifications", "history", "requests", "suppressions", "preferences")
+"""Tables that are read from one end to the other when a file is opened."""
+
+
+def _check_pages(sql: sqlite3.Connection) -> None:
+    """Check that the pages of a file belong together: a row's seal says nothing of rows that are gone with their page.
+
+    The disk may have written a page to the place of another one, or a part of it. Of remembered ids, which may be many,
+    it is not checked that the index has each row: that takes five times as long.
+
+    Raises:
+        ValueError: they do not.
+    """
+    there = {name for (name,) in sql.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
+    checks = [f"integrity_check({table})" for table in _READ_WHOLE if table in there]
+    for check in [*checks, "quick_check(remembered)"]:
+        (found,) = sql.execute(f"PRAGMA {check}").fetchone()
+        if found != "ok":
+            raise ValueError(f"it was changed on the disk: {found.splitlines()[-1]}")
 
 
 def _text(written: bytes) -> str:
