@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from actors.messages import ActorFailed
-from simulation.invariants.base import PROCESS, Context, Invariant, Objection, observes
+from simulation.invariants.base import Context, Invariant, Objection, observes
+from simulation.invariants.lifecycles import PROCESS
 from simulation.invariants.observations import Overtaken, Unanswered
 from simulation.invariants.text import seconds_text
 

@@ -101,14 +101,32 @@ class Context:
         """The settings of each circuit breaker, by its name in the history."""
         return {breaker_of(channel, name): config.circuit_breaker for (channel, name), config in self.providers.items()}
 
+    def calendar_ns(self, at_ns: int) -> list[int]:
+        """Return where the calendar stood at an instant, in nanoseconds since 1970, the latest first.
+
+        There are several where the wall clock steps at that very instant: what was decided just before goes on after.
+        """
+        stood_ns = [self.epoch_ns() + at_ns]
+        for fault in reversed(self.faults):
+            if fault.clock_step is not None and ns(fault.at) == at_ns:
+                stood_ns.append(stood_ns[-1] - ns(fault.clock_step))
+        return stood_ns
+
+    def is_awaited(self, attempt: Attempt) -> bool:
+        """Tell whether the handler waits for the outcome of an attempt, and has not sent another one in its place.
+
+        True where that is unknown.
+        """
+        pipeline = self.pipeline()
+        if pipeline is None:
+            return True
+        is_current = pipeline.wiring.stages[attempt.command.channel].is_current
+        return is_current is None or is_current(attempt)
+
     def breaker_before(self, channel: NotificationChannel, provider: str, attempt: Attempt) -> BreakerKey:
         """Return which circuit breaker lets an attempt through to a provider."""
         name = breaker_of(channel, provider)
         return name, recipient_host(attempt.command.recipient) if self.breakers[name].per == "host" else None
-
-
-PROCESS = "process"
-"""What is said to have failed where the whole process has."""
 
 
 def breaker_of(channel: NotificationChannel, provider: str) -> str:

@@ -4,22 +4,27 @@ another."""
 from __future__ import annotations
 
 from actors.messages import BreakerState, BreakerTransitioned, NotificationChannel, NotificationRequested
+from actors.pipeline.channel import Channel
+from actors.pipeline.hedging_channel import HedgingChannel
 from actors.settings.channel import PRIMARY
-from simulation.invariants.base import Context, Invariant, Objection, observes
+from simulation.invariants.base import Context, Finding, Invariant, Objection, observes
 from simulation.invariants.breakers import Breakers
+from simulation.invariants.feedback import let_through_in, provider_of
 from simulation.invariants.lifecycles import State
-from simulation.invariants.observations import AttemptMade
+from simulation.invariants.observations import MessageSent
 
 
 class FailoverOrder(Breakers):
-    """No further provider is asked while nothing keeps the first from being asked: its breaker has never opened, and it
-    has no bounds that could be met.
+    """Nothing is let through to a further provider while nothing keeps the first from being asked: its breaker has
+    never opened, and it has no bounds that could be met.
 
     Behind a breaker that has closed the waiters go at a pace, so that one may go to another provider. Of a channel
     that switches providers by the number of the attempt the first is another one each time, which is not looked at.
     """
 
     name = "failover-order"
+    receivers = frozenset({Channel, HedgingChannel})
+    watches_actors = True
     needs_order = True
 
     def __init__(self, context: Context) -> None:
@@ -35,19 +40,19 @@ class FailoverOrder(Breakers):
         self._follow(event)
         return None
 
-    @observes(AttemptMade)
-    def on_attempt(self, made: AttemptMade) -> Objection:
-        if (
-            made.provider == PRIMARY
-            or made.channel not in self._unbounded
-            or made.at_ns <= self.context.lifecycles.up_at_ns
-        ):
+    @observes(MessageSent)
+    def on_message(self, sent: MessageSent) -> Objection:
+        if (admitted := let_through_in(sent)) is None:
             return None
-        key = self.context.breaker_before(made.channel, PRIMARY, made.attempt)
+        (channel, provider), command = provider_of(admitted), admitted.attempt.command
+        if provider == PRIMARY or channel not in self._unbounded:
+            return None
+        key = self.context.breaker_before(channel, PRIMARY, admitted.attempt)
         breaker = self._breaker(key)
         if breaker.state is not BreakerState.CLOSED or breaker.since_ns >= 0:
             return None
-        return f"{made.notification_id} goes to the {made.provider} provider of {made.channel}, and {key[0]} is closed"
+        text = f"{command.notification_id} goes to the {provider} provider of {channel}, and breaker {key[0]} is closed"
+        return Finding(text, command.notification_id)
 
 
 class Fallbacks(Invariant):

@@ -16,11 +16,15 @@ from actors.messages import (
     NotificationSuppressed,
 )
 from actors.outcomes import Ambiguous, Transient
+from actors.pipeline.channel import Channel
 from actors.pipeline.circuit_breaker import CircuitBreakerActor
 from actors.pipeline.handler import Handler
+from actors.pipeline.hedging_channel import HedgingChannel
 from actors.pipeline.rate_limiter import RateLimiterActor
 from actors.settings.rate_limit import RateLimitConfig
-from simulation.invariants.base import PROCESS, Context, Finding, Invariant, Objection, observes
+from simulation.invariants.base import Context, Finding, Invariant, Objection, observes
+from simulation.invariants.feedback import Key, let_through_in, provider_of
+from simulation.invariants.lifecycles import PROCESS
 from simulation.invariants.meters import Meter, longest_window_ns, meters_of
 from simulation.invariants.observations import AttemptMade, MessageSent
 
@@ -121,7 +125,8 @@ class UserLimit(Invariant):
         return has_rates and known in self._counted and not self._is_counted(known)
 
     def _is_counted(self, notification_id: str) -> bool:
-        """Tell whether a notification counts already, and no actor has failed since it was accepted."""
+        """Tell whether a notification counts already, and no actor has failed since it was accepted: what is sent anew
+        from before the limiter counts once more."""
         lifecycles = self.context.lifecycles
         lifecycle = lifecycles.get(notification_id)
         return (
@@ -161,13 +166,15 @@ class UserLimit(Invariant):
 
 
 class Quota(Invariant):
-    """No provider is asked more often than its `quota` allows, in any of its windows; every copy counts.
+    """No more is let through to a provider than its `quota` allows, in any of its windows; every copy counts.
 
-    What lies in the mailbox of a channel that is down goes late; so after a crash the windows are counted anew, once
-    all of that is done.
+    What lies in the mailbox of a channel that is down comes to its provider late, and may be more than that at once. A
+    process that starts again knows of nothing before.
     """
 
     name = "quota"
+    receivers = frozenset({Channel, HedgingChannel})
+    watches_actors = True
     needs_order = True
     needs = ("quota",)
 
@@ -178,26 +185,36 @@ class Quota(Invariant):
         }
         self._new_meters = {key: meters_of(limit) for key, limit in self._limits.items()}
         self._meters: dict[tuple[NotificationChannel, str], list[Meter]] = {}
-        self._pauses_until_ns = 0
 
     @observes(ActorFailed)
     def on_crash(self, event: ActorFailed) -> Objection:
-        width_ns = max(longest_window_ns(limit) for limit in self._limits.values())
-        self._pauses_until_ns = event.at_ns + self.context.restarted_within_ns + width_ns
-        self._meters.clear()
+        if event.actor == PROCESS:
+            self._meters.clear()
         return None
+
+    @observes(MessageSent)
+    def on_message(self, sent: MessageSent) -> Objection:
+        admitted = let_through_in(sent)
+        if admitted is None:
+            return None
+        return self._count(provider_of(admitted), sent.at_ns, admitted.attempt.command.notification_id)
 
     @observes(AttemptMade)
     def on_attempt(self, made: AttemptMade) -> Objection:
-        key = made.channel, made.provider
-        if key not in self._limits or made.at_ns < self._pauses_until_ns:
+        return self._count((made.channel, made.provider), made.at_ns, made.notification_id) if made.is_copy else None
+
+    def _count(self, key: Key, now_ns: int, notification_id: str) -> Objection:
+        if key not in self._limits:
             return None
         meters = self._meters.get(key)
         if meters is None:
             meters = self._meters[key] = self._new_meters[key]()
         for meter in meters:
-            if (text := meter.add(made.at_ns)) is not None:
-                return f"the {made.provider} provider of {made.channel} is asked more often than its quota: {text}"
+            if (text := meter.add(now_ns)) is not None:
+                channel, provider = key
+                return Finding(
+                    f"the {provider} provider of {channel} is asked more often than its quota: {text}", notification_id
+                )
         return None
 
 

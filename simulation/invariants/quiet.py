@@ -26,10 +26,11 @@ class QuietKept(Invariant):
 
     @observes(AttemptMade)
     def on_attempt(self, made: AttemptMade) -> Objection:
-        command, at = made.attempt.command, utc(self.context.epoch_ns() + made.at_ns)
+        command = made.attempt.command
         if made.is_copy or self.context.mixes_messages_up:
             return None  # it had set out before, perhaps, and was late on its way
-        if command.critical or not self._is_quiet(command.user, made.channel, at):
+        at, *before = map(utc, self.context.calendar_ns(made.at_ns))
+        if command.critical or not all(self._is_quiet(command.user, made.channel, each) for each in (at, *before)):
             return None
         return f"{made.notification_id} is sent at {at}, in the quiet hours of {command.user}"
 

@@ -21,8 +21,8 @@ from actors.messages import (
 )
 from actors.pipeline.handler import Handler
 from actors.settings.breaker import CircuitBreakerConfig
-from simulation.invariants.base import PROCESS, BreakerKey, Context, Invariant, Objection, observes
-from simulation.invariants.lifecycles import Lifecycle
+from simulation.invariants.base import BreakerKey, Context, Invariant, Objection, observes
+from simulation.invariants.lifecycles import PROCESS, Lifecycle
 from simulation.invariants.observations import AttemptMade
 from simulation.invariants.text import seconds_text
 

@@ -27,7 +27,7 @@ class LegalSteps(Invariant):
     suppressed. Only what is dead-lettered can be redriven or discarded; and what has ended is accepted anew only when
     its id has been forgotten.
 
-    After a crash a stage may still say that an attempt waits which a restarted handler has exhausted.
+    Until all is settled after a crash, a stage may say of an attempt that it waits which the handler has let go of.
     """
 
     name = "legal-steps"
@@ -38,7 +38,7 @@ class LegalSteps(Invariant):
         lifecycle = lifecycles.get(event.notification_id)
         state = State.UNKNOWN if lifecycle is None else lifecycle.state
         if kind not in NEXT[state]:
-            if kind is NotificationDeferred and lifecycles.crashes:
+            if kind is NotificationDeferred and not lifecycles.is_settled(event.at_ns):
                 return None
             if lifecycle is None and lifecycles.forgotten and kind in (NotificationRedriven, DeadLetterDiscarded):
                 return None

@@ -100,9 +100,18 @@ def test_nothing_sets_out_before_its_time_or_after_its_end():
 def test_what_is_recorded_is_what_was_answered():
     says = made(0, outcome=Permanent(reason="no such box"))
     check_breach("answers", [requested(0), says, failed(0.5, 2, kind="Transient")], "as Transient, and is Permanent")
-    check_breach("answers", [requested(0), made(0), sent(0.6)], "is recorded at 0.6 s, and is there at 0.5 s")
+    begun = {"started_ns": 0}
+    late = msgspec.structs.replace(sent(0.6), **begun)
+    check_breach("answers", [requested(0), made(0), late], "is recorded at 0.6 s, and is there at 0.5 s")
     check_breach("answers", [requested(0), sent(0.6)], "no provider was asked")
-    assert breach_of("answers", [requested(0), made(0), sent(0.5)]) is None
+    assert breach_of("answers", [requested(0), made(0), msgspec.structs.replace(sent(0.5), **begun)]) is None
+    # After a crash it may lie in a mailbox, but not for longer than all is down, and it stays what it was.
+    assert breach_of("answers", [requested(0), made(0), crashed(0.1), late]) is None
+    too_late = msgspec.structs.replace(sent(21), **begun)
+    check_breach("answers", [requested(0), made(0), crashed(0.1), too_late], "is recorded at 21 s")
+    other = failed(0.6, 2, kind="Transient")
+    check_breach("answers", [requested(0), made(0), crashed(0.1), other], "as Transient, and is Sent")
+    check_breach("answers", [requested(0), made(0), crashed(0.1), sent(0.6)], "no provider was asked")
     unanswered = made(0, takes=10, answered=False)
     assert breach_of("answers", [requested(0), unanswered, failed(10, 11)]) is None
 
