@@ -106,6 +106,10 @@ class Lifecycle:
         self.undelivered_answers = 0
         """How many of the answers that it was delivered never came back, or came too late."""
 
+    def has_begun(self, attempt: Attempt) -> bool:
+        """Tell whether an attempt has come to a provider already."""
+        return any(type(each) is AttemptMade and each.attempt is attempt for each in reversed(self.history))
+
 
 class Lifecycles:
     """The lifecycles of all that are in flight, and of the latest that have ended."""

@@ -117,7 +117,7 @@ class ObservedProvider(WrappedProvider):
             answered=answered,
             ends_at_ns=now_ns + takes_ns,
             is_promised=is_promised,
-            is_copy=self._hedges and lifecycle is not None and lifecycle.attempt is attempt,
+            is_copy=self._hedges and lifecycle is not None and lifecycle.has_begun(attempt),
         )
         self._note(made)
         return made

@@ -1,8 +1,15 @@
 """Runs that look wrong and are not: each was a breach once that was none."""
 
 import pytest
+from histories import EMAIL, made
 
 import simulation
+from actors.domain.attempts import Provider
+from actors.kernel.effects import Foreseen
+from actors.outcomes import Sent
+from actors.settings.channel import ChannelConfig
+from simulation.invariants.lifecycles import Lifecycles
+from simulation.invariants.watching import ObservedProvider
 from simulation.scenario.loading import parse
 
 STAGE_DOWN_WHEN_PROBES_ARE_OVERDUE = """\
@@ -47,3 +54,26 @@ def test_a_breaker_is_open_from_when_its_probes_were_overdue_though_its_stage_wa
 @pytest.mark.parametrize("seed", [7, 8, 12])
 def test_what_set_out_just_before_the_wall_clock_stepped_was_wanted(seed):
     simulation.run(parse(STEPS_AT_THE_INSTANT_OF_ARRIVALS, seed=seed), invariants="all")
+
+
+class Answering(Provider):
+    """Delivers at once."""
+
+    def attempt(self, attempt, now_ns):
+        return Foreseen(0, Sent())
+
+
+def test_a_copy_is_one_though_another_attempt_has_set_out_between():
+    """Two channels have crashed at once, so the notification was sent anew twice, and each attempt has its copy."""
+    seen, lifecycles = [], Lifecycles()
+    config = ChannelConfig.model_validate({"hedging": {"max_attempts": 2, "delay": 1}})
+
+    def note(observed):
+        seen.append(observed)
+        lifecycles.follow(observed)
+
+    provider = ObservedProvider(Answering(), EMAIL, "primary", config, lifecycles, note)
+    one, other = made(0).attempt, made(0).attempt
+    for now_ns, attempt in enumerate((one, other, one, other)):
+        provider.attempt(attempt, now_ns)
+    assert [each.is_copy for each in seen] == [False, False, True, True]
