@@ -301,7 +301,15 @@ def test_after_a_restart_what_is_overdue_goes_at_a_pace_and_new_ones_pass():
     slow = {"circuit_breaker": {"resume_rate": "1/s", "resume_doubling": 60, "enabled": False}}
     assert breach_of("restart-pace", back_after_a_crash(1.0, 5), context_of(**slow)) is None
     check_breach("restart-pace", back_after_a_crash(0.5, 2), "2 of those overdue at a restart", context_of(**slow))
-    check_breach("restart-pace", back_after_a_crash(0.0, 2), "0 s after it, of at most 1", context_of(**slow))
+    check_breach("restart-pace", back_after_a_crash(0.0, 2), "0 s after it, and the latest of them might 0.99", context_of(**slow))
+
+
+def test_after_a_restart_the_ceiling_holds_beside_the_doubling_rate():
+    fast = {"circuit_breaker": {"resume_rate": "1/s", "resume_doubling": 1, "resume_rate_max": "2/s", "enabled": False}}
+    first = back_after_a_crash(0.76, 2)  # the second after 0.76 s, as log2(1 + ln 2) says
+    third = [*first, made(11.26, "n2")]  # log2(1 + 2 ln 2) is 1.255, and the ceiling wants half a second between
+    assert breach_of("restart-pace", third, context_of(**fast)) is None
+    check_breach("restart-pace", [*first, made(11.257, "n2")], "might 1.2597", context_of(**fast))
 
 
 def test_after_a_restart_what_is_due_later_goes_at_its_time():
