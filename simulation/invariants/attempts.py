@@ -14,7 +14,7 @@ from actors.messages import (
 from actors.outcomes import Ambiguous, ChannelFault
 from actors.pipeline.circuit_breaker import BREAKER_OPEN, THROTTLED_HERE
 from actors.settings.channel import PRIMARY
-from simulation.invariants.base import Context, Invariant, Objection, observes
+from simulation.invariants.base import Context, Finding, Invariant, Objection, observes
 from simulation.invariants.lifecycles import Lifecycle
 from simulation.invariants.observations import AttemptMade
 from simulation.invariants.text import seconds_text
@@ -124,7 +124,8 @@ class InTime(Invariant):
         timeout_ns = self._timeouts_ns.get((event.channel, event.provider or PRIMARY))
         took_ns = event.at_ns - event.started_ns
         if timeout_ns is not None and took_ns > timeout_ns and self.context.lifecycles.is_settled(event.at_ns):
-            return f"an attempt of {event.notification_id} takes {seconds_text(took_ns)}, beyond its timeout"
+            text = f"an attempt of {event.notification_id} takes {seconds_text(took_ns)}, beyond its timeout"
+            return Finding(text, event.notification_id, ("timeout",))
         retry_at_ns = event.next_retry_at_ns if isinstance(event, NotificationFailed) else None
         if retry_at_ns is None or lifecycle.attempt is None:
             return None

@@ -24,6 +24,7 @@ class Backoff(Invariant):
     none is shorter than the provider has asked for."""
 
     name = "backoff"
+    settings = ("retry",)
     needs_order = True
 
     @observes(NotificationFailed)

@@ -29,6 +29,8 @@ _HALF_OPEN = BreakerState.HALF_OPEN
 RESTART = "restart"
 """The cause of a transition back to the beginning, where the process has crashed."""
 
+_OPEN_TIME = ("circuit_breaker.timeout", "circuit_breaker.open_growth")
+
 _OVERDUE = frozenset({BreakerEvent.PROBES_OVERDUE, BreakerEvent.BENEFIT_OF_THE_DOUBT})
 """What time alone has a half-open breaker do, as of the instant at which it was due."""
 
@@ -100,6 +102,7 @@ class BreakerTransitions(Breakers):
     """
 
     name = "breaker-transitions"
+    settings = ("circuit_breaker",)
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
@@ -117,7 +120,7 @@ class BreakerTransitions(Breakers):
     @observes(BreakerTransitioned)
     def on_transition(self, event: BreakerTransitioned) -> Objection:
         if event.breaker not in self._configs:
-            return f"there is no breaker {event.breaker}, got {event!r}"
+            return f"breaker {event.breaker} goes from {event.from_state} to {event.to_state}, and there is none"
         key = event.breaker, event.host
         before = self._breaker(key)
         if event.to_state == _OPEN:
@@ -144,12 +147,11 @@ class BreakerTransitions(Breakers):
         if before.state is _OPEN and event.cause == BreakerEvent.WAIT_OVER:
             least_ns, _ = _open_bounds_ns(self._configs[event.breaker], self._openings.get(key, 1))
             if open_ns < least_ns:
-                return (
-                    f"breaker {event.breaker} is half-open after {seconds_text(open_ns)}, of at least "
-                    f"{seconds_text(least_ns)}"
-                )
+                text = f"breaker {event.breaker} is half-open after {seconds_text(open_ns)}, of at least "
+                return Finding(f"{text}{seconds_text(least_ns)}", None, _OPEN_TIME)
         if event.cause in _OVERDUE and ends_ns is not None and event.at_ns < ends_ns:
-            return f"breaker {event.breaker} goes {step} by {event.cause}, and its time ends at {seconds_text(ends_ns)}"
+            text = f"breaker {event.breaker} goes {step} by {event.cause}, and its time ends at {seconds_text(ends_ns)}"
+            return Finding(text, None, ("circuit_breaker.half_open_max",))
         return self._overdue(event.breaker, before, ends_ns, event.at_ns)
 
     def at_end(self, now_ns: int) -> Objection:
@@ -159,11 +161,12 @@ class BreakerTransitions(Breakers):
                 return text
         return None
 
-    def _overdue(self, name: str, breaker: _Breaker, ends_ns: int | None, now_ns: int) -> str | None:
+    def _overdue(self, name: str, breaker: _Breaker, ends_ns: int | None, now_ns: int) -> Finding | None:
         """Return what is wrong where one has been half-open until an instant; its stage may have been down."""
         if ends_ns is None or now_ns <= max(ends_ns, self.context.lifecycles.up_at_ns):
             return None
-        return f"breaker {name} is half-open since {seconds_text(breaker.since_ns)}, until {seconds_text(now_ns)}"
+        text = f"breaker {name} is half-open since {seconds_text(breaker.since_ns)}, until {seconds_text(now_ns)}"
+        return Finding(text, None, ("circuit_breaker.half_open_max",))
 
     @observes(NotificationDeferred)
     def on_deferred(self, deferred: NotificationDeferred) -> Objection:
@@ -177,10 +180,11 @@ class BreakerTransitions(Breakers):
         _, longest_ns = _open_bounds_ns(config, self._openings.get((name, None), 1))
         if deferred.resumes_at_ns <= max(deferred.at_ns, breaker.began_ns + longest_ns):
             return None
-        return (
+        text = (
             f"{deferred.notification_id} waits until {seconds_text(deferred.resumes_at_ns)} for breaker {name}, open "
             f"since {seconds_text(breaker.since_ns)} for at most {seconds_text(longest_ns)}"
         )
+        return Finding(text, deferred.notification_id, _OPEN_TIME)
 
 
 class OpenBreaker(Breakers):
@@ -192,6 +196,7 @@ class OpenBreaker(Breakers):
     """
 
     name = "open-breaker"
+    settings = _OPEN_TIME
     receivers = frozenset({Channel, HedgingChannel, Handler})
     watches_actors = True
     needs_order = True
@@ -243,6 +248,7 @@ class OpenBreaker(Breakers):
         key = name, host = self.context.breaker_before(command.channel, admitted.provider or PRIMARY, admitted.attempt)
         breaker = self._breaker(key)
         self._let_through[id(admitted.attempt)] = admitted.attempt, breaker
+        settings: tuple[str, ...] = ()
         if name in self._forced and breaker.since_ns < 0:
             text = f"is let through by breaker {name} of {host}, and all of them are forced open"
         elif breaker.state not in NOT_CLOSED or self._may_be_forgotten(key, now_ns):
@@ -254,10 +260,11 @@ class OpenBreaker(Breakers):
                 return None
             since = seconds_text(breaker.since_ns)
             text = f"is probe {breaker.probes} at breaker {name}, half-open since {since}, of at most {at_most}"
+            settings = ("circuit_breaker.half_open_permits",)
         else:
             since = "" if breaker.since_ns < 0 else f" since {seconds_text(breaker.since_ns)}"
             text = f"is let through by breaker {name}, which is {breaker.state}{since}"
-        return Finding(f"{command.notification_id} {text}", command.notification_id)
+        return Finding(f"{command.notification_id} {text}", command.notification_id, settings)
 
     def _most_probes(self, config: CircuitBreakerConfig, half_open_ns: int) -> int:
         if config.half_open_then != "probe" or config.half_open_max is None:

@@ -284,6 +284,7 @@ class RetryBudgets(Invariant):
     """
 
     name = "retry-budget"
+    settings = ("retry.budget",)
     receivers = frozenset({CircuitBreakerActor, Handler, RateLimiterActor})
     watches_actors = True
 

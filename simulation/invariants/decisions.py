@@ -149,6 +149,7 @@ class BreakerDecisions(Invariant):
     """
 
     name = "breaker-decisions"
+    settings = ("circuit_breaker",)
     receivers = frozenset({Channel, HedgingChannel, Handler})
     watches_actors = True
     needs_order = True

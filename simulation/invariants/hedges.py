@@ -68,6 +68,7 @@ class Hedges(Invariant):
     """
 
     name = "hedges"
+    settings = ("hedging",)
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)

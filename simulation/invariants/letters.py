@@ -153,6 +153,7 @@ class Reasons(Invariant):
     """What is exhausted after a failed attempt has no attempt left, or no time, or no budget, as it says."""
 
     name = "given-up"
+    settings = ("retry",)
 
     @observes(NotificationFailed)
     def on_failure(self, failed: NotificationFailed) -> Objection:

@@ -27,19 +27,21 @@ from simulation.invariants.feedback import Key, let_through_in, provider_of
 from simulation.invariants.lifecycles import PROCESS
 from simulation.invariants.meters import Meter, longest_window_ns, meters_of
 from simulation.invariants.observations import AttemptMade, MessageSent
+from simulation.invariants.text import seconds_text
 
 _MANY = 1024
 
 
 class UserLimit(Invariant):
     """No user gets more notifications than the channel's `rate_limit` allows, in any of its windows; and none has to
-    wait, or is dropped, where one more would be allowed.
+    wait, or is dropped, where one more would be allowed, or waits for what comes after it has expired.
 
     A notification counts once, at the instant at which its first attempt passes the limiter, and its retries pass. A
     process that starts again knows of none before.
     """
 
     name = "user-limit"
+    settings = ("rate_limit",)
     receivers = frozenset({RateLimiterActor, CircuitBreakerActor, Handler})
     watches_actors = True
     needs_order = True
@@ -80,6 +82,12 @@ class UserLimit(Invariant):
         attempt = self._at_limiter.get(deferred.notification_id)
         if attempt is None or deferred.cause is not DeferralCause.RATE_LIMIT or self._may_wait_behind(deferred):
             return None
+        until_ns, expires_ns = deferred.resumes_at_ns, attempt.expires_at_ns
+        if until_ns is not None and expires_ns is not None and until_ns > expires_ns:
+            return (
+                f"{deferred.notification_id} is to wait until {seconds_text(until_ns)} for the limit of "
+                f"{attempt.command.user}, and has expired by then, at {seconds_text(expires_ns)}"
+            )
         breach = self._undue(attempt, deferred.at_ns, "has to wait")
         key = deferred.channel, attempt.command.user
         self._in_line[key] = max(self._in_line.get(key, 0), deferred.resumes_at_ns or 0)
@@ -173,6 +181,7 @@ class Quota(Invariant):
     """
 
     name = "quota"
+    settings = ("quota",)
     receivers = frozenset({Channel, HedgingChannel})
     watches_actors = True
     needs_order = True
@@ -225,6 +234,7 @@ class Bulkhead(Invariant):
     """
 
     name = "bulkhead"
+    settings = ("max_in_flight", "concurrency_limit")
     needs_order = True
     needs = ("max_in_flight", "concurrency_limit")
 

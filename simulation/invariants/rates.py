@@ -123,6 +123,7 @@ class AdaptiveRates(Invariant):
     """
 
     name = "adaptive-rate"
+    settings = ("adaptive_rate",)
     receivers = frozenset({Channel, Handler, HedgingChannel})
     watches_actors = True
     needs_order = True

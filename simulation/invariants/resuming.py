@@ -72,6 +72,7 @@ class ResumePace(Invariant):
     """
 
     name = "resume-pace"
+    settings = ("circuit_breaker.resume_rate", "circuit_breaker.resume_doubling", "circuit_breaker.resume_rate_max")
     needs_order = True
 
     def __init__(self, context: Context) -> None:
@@ -163,6 +164,7 @@ class RestartPace(Invariant):
     """
 
     name = "restart-pace"
+    settings = ("circuit_breaker.resume_rate", "circuit_breaker.resume_doubling", "circuit_breaker.resume_rate_max")
     needs_order = True
 
     def __init__(self, context: Context) -> None:

@@ -48,6 +48,7 @@ class ConcurrencyLimits(Invariant):
     """
 
     name = "concurrency-limit"
+    settings = ("concurrency_limit", "max_in_flight")
     receivers = frozenset({Channel, Handler, HedgingChannel})
     watches_actors = True
     needs_order = True

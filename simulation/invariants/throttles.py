@@ -56,6 +56,7 @@ class AdaptiveThrottles(Invariant):
     """
 
     name = "adaptive-throttle"
+    settings = ("adaptive_throttle",)
     receivers = frozenset({Channel, HedgingChannel, Handler})
     watches_actors = True
     needs_order = True

@@ -290,6 +290,8 @@ def _checker(scenario: Scenario, recorder: Recorder, rules: Rules, invariants: C
         preferences=_preferences(scenario),
         remember_ids_ns=ns(scenario.remember_ids),
         max_pending=scenario.max_pending,
+        dead_letters=scenario.dead_letters,
+        commit_latency_ns=ns(scenario.commit_latency),
         has_rules=bool(rules),
         in_flight_now=lambda: recorder.in_flight_now(),
         summary_of=recorder.summary_of,

@@ -189,6 +189,8 @@ def fresh(context: Context) -> Context:
         epoch_ns=context.epoch_ns,
         preferences=context.preferences,
         max_pending=context.max_pending,
+        dead_letters=context.dead_letters,
+        commit_latency_ns=context.commit_latency_ns,
         in_flight_now=context.in_flight_now,
         pipeline=context.pipeline,
     )

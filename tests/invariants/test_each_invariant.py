@@ -67,7 +67,7 @@ def test_what_a_crash_loses_is_named():
     context = Context(channels={EMAIL: ChannelConfig()}, pipeline=lambda: Holding("a", "c"))
     events = [requested(0, "a"), requested(0, "b"), crashed(1), requested(5, "c"), requested(11, "d")]
     breach = check_breach("nothing-lost", events, "the pipeline knows nothing of b", context)
-    assert any("accepted for email" in line for line in breach.history)
+    assert any("Accepted on email" in line for line in breach.history)
 
 
 def test_what_is_lost_without_a_crash_is_named_at_the_end():
@@ -146,10 +146,14 @@ def test_steps_that_there_are(events):
     ("retry", "events", "text"),
     [
         ({"max_attempts": 2}, [failed(1, 2), failed(3, 4, attempt=2)], "has used up its attempts"),
-        ({"max_attempts": 2}, [failed(1, 2), failed(3, 4, attempt=3)], "attempt 3 of n, of at most 2"),
+        (
+            {"max_attempts": 2},
+            [failed(1, 2), failed(3, 4, attempt=3)],
+            "of at most 2 (channels.email.retry.max_attempts = 2)",
+        ),
         ({}, [failed(1, 2, kind="Permanent")], "failed for good (Permanent)"),
         ({}, [failed(3, 2)], "to be tried again at 2 s, which has passed"),
-        ({"max_elapsed": 10}, [failed(9, 10)], "after max_elapsed"),
+        ({"max_elapsed": 10}, [failed(9, 10)], "after its time, at 10 s (channels.email.retry"),
         ({}, [failed(1, 2, given_up="expired")], "either to be tried again or exhausted"),
     ],
 )
@@ -168,9 +172,9 @@ def test_a_redrive_gives_a_fresh_set_of_attempts():
 def test_a_second_success_is_one_too_many():
     breach = check_breach("one-success", [requested(0), made(1), made(2, number=2)], "is delivered 2 times; at most 1")
     assert [line.split("  ")[-1] for line in breach.history] == [
-        "accepted for email, of ann",
-        "attempt 1 is made at the primary provider of email: Sent at 1.5 s",
-        "attempt 2 is made at the primary provider of email: Sent at 2.5 s",
+        "Accepted on email for ann",
+        "Attempt 1 is made at the primary provider of email: sent at 1.5 s",
+        "Attempt 2 is made at the primary provider of email: sent at 2.5 s",
     ]
 
 
@@ -251,7 +255,10 @@ HALF_OPENS = breaker(70, "open", "half-open", "wait-over")
         ([breaker(1, "open", "half-open", "wait-over")], "but is closed"),
         ([OPENS, breaker(69, "open", "half-open", "wait-over")], "half-open after 59 s, of at least 60 s"),
         ([OPENS, HALF_OPENS, breaker(71, "closed", "open", "trip")], "but is half-open"),
-        ([breaker(1, "closed", "open", "trip", breaker="fax")], "there is no breaker fax"),
+        (
+            [breaker(1, "closed", "open", "trip", breaker="fax")],
+            "closed to open, and there is none",
+        ),
         ([OPENS, breaker(11, "open", "closed", "restart")], "nothing crashed"),
         ([OPENS, crashed(11), breaker(11, "open", "closed", "restart")], "nothing crashed"),
         ([OPENS, crashed(9, "process"), breaker(11, "open", "closed", "restart")], "nothing crashed"),

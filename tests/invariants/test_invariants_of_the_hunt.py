@@ -301,7 +301,12 @@ def test_after_a_restart_what_is_overdue_goes_at_a_pace_and_new_ones_pass():
     slow = {"circuit_breaker": {"resume_rate": "1/s", "resume_doubling": 60, "enabled": False}}
     assert breach_of("restart-pace", back_after_a_crash(1.0, 5), context_of(**slow)) is None
     check_breach("restart-pace", back_after_a_crash(0.5, 2), "2 of those overdue at a restart", context_of(**slow))
-    check_breach("restart-pace", back_after_a_crash(0.0, 2), "0 s after it, and the latest of them might 0.99", context_of(**slow))
+    check_breach(
+        "restart-pace",
+        back_after_a_crash(0.0, 2),
+        "0 s after it, and the latest of them might 0.99",
+        context_of(**slow),
+    )
 
 
 def test_after_a_restart_the_ceiling_holds_beside_the_doubling_rate():
@@ -377,18 +382,24 @@ def test_a_dead_letter_tells_what_happened(fields, text):
 def test_a_summary_that_does_not_add_up():
     figures = {
         "accepted": 1, "sent": 1, "dead_lettered": 0, "suppressed": 0, "in_flight": 0, "attempts": 1, "retries": 0,
-        "deferred": 0, "duplicates": 0, "dlq": {"final": 0}, "refused": {"down": 0, "overloaded": 0}, "offered": 1,
-        "delivered": 1, "sent_fraction": 1.0, "delivery_time_s": {"never": 0}, "sent_time_s": {"max": 2.0},
+        "requests": 1, "deferred": 0, "duplicates": 0, "dlq": {"final": 0}, "refused": {"down": 0, "overloaded": 0},
+        "offered": 1, "delivered": 1, "sent_fraction": 1.0,
+        "delivery_time_s": {"never": 0}, "sent_time_s": {"max": 2.0},
     }  # fmt: skip
     context = context_of()
     context.summary_of = lambda _channel, _now_ns: figures
-    assert breach_of("summary", [requested(0), sent(2)], context, 3) is None
+    assert breach_of("summary", [requested(0), made(1), sent(2)], context, 3) is None
     figures["sent"] = 2
-    check_breach("summary", [requested(0), sent(2)], "says sent 2, and by the history it is 1", context, 3)
+    check_breach("summary", [requested(0), made(1), sent(2)], "says sent 2, and by the history it is 1", context, 3)
     figures["sent"], figures["offered"] = 1, 2
-    check_breach("summary", [requested(0), sent(2)], "says offered 2, and by the history it is 1", context, 3)
+    check_breach("summary", [requested(0), made(1), sent(2)], "says offered 2, and by the history it is 1", context, 3)
     figures["offered"], figures["sent_time_s"] = 1, {"max": 1.0}
-    check_breach("summary", [requested(0), sent(2)], "says sent_time_s.max 1.0, and by the history it is", context, 3)
+    check_breach(
+        "summary", [requested(0), made(1), sent(2)], "says sent_time_s.max 1.0, and by the history it is", context, 3
+    )
+    figures["sent_time_s"] = {"max": 2.0}
+    asked = [requested(0), made(0.5), crashed(0.6), made(1), sent(2)]  # the first answer is no one's, and was a request
+    check_breach("summary", asked, "says requests 1, and by the history it is 2", context, 3)
 
 
 def test_retries_are_in_the_budget():

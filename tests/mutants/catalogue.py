@@ -6,6 +6,7 @@ import mutants_found_later
 import mutants_of_breakers
 import mutants_of_later_batches
 import mutants_of_limits
+import mutants_of_obligations
 import mutants_of_retries
 import mutants_of_the_books
 import mutants_of_times
@@ -19,4 +20,5 @@ MUTANTS: tuple[Mutant, ...] = (
     *mutants_of_the_books.MUTANTS,
     *mutants_found_later.MUTANTS,
     *mutants_of_later_batches.MUTANTS,
+    *mutants_of_obligations.MUTANTS,
 )
