@@ -38,7 +38,7 @@ from actors.settings.retry import (
     TokenBudgetConfig,
 )
 from simulation.invariants.base import Context, Finding, Invariant, Objection, observes
-from simulation.invariants.lifecycles import PROCESS
+from simulation.invariants.lifecycles import ON_THE_WAY, PROCESS
 from simulation.invariants.observations import AttemptMade, MessageSent
 
 _WORTH_A_RETRY = frozenset({Transient.__name__, Ambiguous.__name__})
@@ -280,7 +280,8 @@ class RetryBudgets(Invariant):
 
     Copies of a channel that hedges are charged too. Where what they cost depends on their outcomes, what is refused
     is not looked at. A handler that has crashed has new budgets, to which all that it sends again is a first attempt;
-    what it sends again since a stage has crashed is under way already.
+    what it sends again since a stage has crashed is under way already, and the copies of what that replaces are charged
+    until they have ended: then what is refused is not looked at on a channel that hedges.
     """
 
     name = "retry-budget"
@@ -295,12 +296,14 @@ class RetryBudgets(Invariant):
         """The notifications whose attempt is counted and has no outcome."""
         self._decided_before: set[str] = set()
         """Those of which a handler has decided that crashed before that was durable."""
-        self._unknown = {
+        self._hedging = {channel for (channel, _), config in context.providers.items() if config.hedging is not None}
+        self._always_unknown = {
             channel
             for (channel, _), config in context.providers.items()
             if config.hedging is not None and isinstance(config.retry.budget, (AwsBudgetConfig, GrpcBudgetConfig))
         }
         """Those in whose budgets is less, or more, than is known here."""
+        self._unknown = set(self._always_unknown)
         self._in_flight = dict.fromkeys(context.channels, 0)
 
     @classmethod
@@ -317,9 +320,15 @@ class RetryBudgets(Invariant):
     @observes(ActorFailed)
     def on_crash(self, event: ActorFailed) -> Objection:
         if event.actor not in (PROCESS, Handler.__name__):
+            if event.actor in ON_THE_WAY:
+                self._unknown |= self._hedging  # copies of what is sent anew are charged until they have ended
             return None
+        self._unknown = set(self._always_unknown)
         pipeline = self.context.pipeline()
-        self._decided_before = set() if pipeline is None else set(pipeline.wiring.commits.under_way)
+        self._decided_before = set()
+        if event.actor != PROCESS and pipeline is not None:
+            commits = pipeline.wiring.commits.under_way.items()
+            self._decided_before = {each for each, commit in commits if type(commit.event) is NotificationFailed}
         self._accounts = self._new_accounts()
         self._under_way.clear()
         return None

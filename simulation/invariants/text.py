@@ -86,7 +86,8 @@ def what_happened(event: Any) -> str:
             until = "" if event.resumes_at_ns is None else f", until {seconds_text(event.resumes_at_ns)} at least"
             return f"{in_words(event)}{until}"
         case NotificationMovedToDeadLetter():
-            return f"{in_words(event)}, after {counted(event.attempts, 'attempt')}"
+            tried = f"after {counted(event.attempts, 'attempt')}" if event.attempts else "before its first attempt"
+            return f"{in_words(event)}, {tried}"
         case DeadLetterDiscarded():
             return f"{in_words(event)}: {event.reason}"
         case RecordedEvent():

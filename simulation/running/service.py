@@ -106,13 +106,15 @@ class Service:
         if self.is_down:
             return
         self.is_down = True
-        if self._recorder.interruptions is not None:
-            self._recorder.interruptions.lose_all(self._system.now_ns)
         self._recorder.note_waiting()
         self.pipeline.kill()
         now_ns = self._system.now_ns
         if isinstance(self._store, LossyStore):
-            self._store.crash(now_ns - 1)  # what becomes durable at this instant comes behind the crash
+            last_ns = now_ns - 1  # what becomes durable at this instant comes behind the crash
+            self._record_what_is_durable(self._store, last_ns)
+            self._store.crash(last_ns)
+        if self._recorder.interruptions is not None:
+            self._recorder.interruptions.lose_all(now_ns)
         left = {delivery.command.notification_id for delivery in self._store.open_deliveries(self._system.epoch_ns)}
         if len(left) != self._recorder.in_flight:
             raise InvariantBreach(
@@ -132,6 +134,13 @@ class Service:
         self._forget_states()
         for clients in self._clients:
             clients.tell(Forgotten(frozenset(left)))
+
+    def _record_what_is_durable(self, store: LossyStore, last_ns: int) -> None:
+        """Record the changes that the store keeps, and that a handler which was down has not recorded any more."""
+        self._recorder.in_flight_now = lambda: self._recorder.in_flight
+        for commit in self.pipeline.wiring.commits.under_way.values():
+            if store.has_made_durable(commit.event, last_ns):
+                self._system.record(commit.event)
 
     def _forget_states(self) -> None:
         """Record that every breaker is in the state again in which it began."""

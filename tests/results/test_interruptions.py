@@ -78,3 +78,20 @@ def test_an_id_that_comes_again_after_a_crash_is_a_duplicate_still():
     again = [event for event in result.history if type(event) is DuplicateIgnored]
     assert result.summary["duplicates"] == len(again)
     assert sum(event.at_ns > 13 * 10**9 for event in again) > 10
+
+
+def test_what_is_durable_has_happened_though_the_handler_was_down_and_the_process_crashed():
+    scenario = """\
+duration: 1s
+commit_latency: 500ms
+workload:
+  - {channel: email, arrivals: {times: [0s, 0s]}}
+channels:
+  email: {provider: {latency: 1s}}
+faults:
+  - {channel: email, at: 1.9s, crash: {actor: handler}, restart_after: 5s}
+  - {channel: email, at: 2.5s, crash: process, restart_after: 1s}
+"""
+    result = simulation.run(parse(scenario), invariants="all")
+    assert (result.summary["sent"], result.summary["in_flight"]) == (2, 0)
+    assert (result.summary["requests"], result.summary["interrupted"]) == (2, 0)
