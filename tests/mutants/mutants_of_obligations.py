@@ -85,16 +85,6 @@ MUTANTS = (
         expected="retention",
     ),
     mutant(
-        "retention-not-looked-at-after-a-restart",
-        QUEUE,
-        "The timer of the queue that has crashed is still there, and the next letter sets another one.",
-        (
-            "        self._discard_the_oldest()\n        self._look_at_ages()\n\n    @handles(DeadLetterMessage)",
-            "        self._discard_the_oldest()\n\n    @handles(DeadLetterMessage)",
-        ),
-        expected="retention",
-    ),
-    mutant(
         "room-for-one-letter-less",
         QUEUE,
         "A queue of twelve is full with the twelfth.",
