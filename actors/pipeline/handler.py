@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from actors.domain.attempts import (
@@ -128,10 +128,6 @@ class Handler(Actor):
         self._commit = self._journal.commit
         self.intake = Intake(self.system, store, wiring, self._journal, self._deliveries)
         """To be asked whether there is room."""
-
-    def attempts_under_way(self) -> Iterator[Attempt]:
-        """Yield what is at a stage: waits there, or is at a provider."""
-        return (delivery.current for delivery in self._deliveries.values() if delivery.current is not None)
 
     def count_in_flight(self) -> int:
         """Return how many notifications are accepted and have not ended."""

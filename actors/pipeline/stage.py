@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 from actors.domain.attempts import Attempt, Rejected
 from actors.kernel.actor import Actor, Supervision, handles
@@ -45,10 +45,6 @@ class Stage(Actor):
     def _advance(self) -> None:
         """Release the attempts that may go now, and set the timer again."""
         raise NotImplementedError
-
-    def waiting_attempts(self) -> Iterator[Attempt]:
-        """Yield the attempts that wait here."""
-        return (attempt for line in self._lines.values() for attempt in line.attempts.values())
 
     def _wake_at(self, wake_ns: int | None) -> None:
         """Have `_advance` called at this instant, and not at the one set before; None: at none."""

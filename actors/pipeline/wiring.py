@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Container, Iterator
+from collections.abc import Callable, Container
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -71,12 +71,6 @@ class Stages:
     def in_flight(self) -> int:
         """Attempts at the providers."""
         return sum(lane.in_flight for lane in self.lanes)
-
-    def waiting_attempts(self) -> Iterator[Attempt]:
-        """Yield the attempts that wait at a stage."""
-        for stage in (self.rate_limiter, self.circuit_breaker):
-            if stage is not None:
-                yield from stage.actor.waiting_attempts()
 
     @property
     def entrance(self) -> ActorRef[Any]:

@@ -39,6 +39,10 @@ class LossyStore(MemoryStore):
         else:
             self._durable.append(change)
 
+    def has_made_durable(self, event: NotificationEvent, now_ns: int) -> bool:
+        """Tell whether a change that was handed over is durable by an instant."""
+        return event.at_ns + self._commit_delay_ns <= now_ns
+
     def _settle(self, now_ns: int) -> None:
         while self._under_way and self._under_way[0][0] <= now_ns:
             self._durable.append(self._under_way.popleft()[1])

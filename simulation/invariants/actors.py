@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from actors.event_words import class_in_words
 from actors.messages import ActorFailed
-from simulation.invariants.base import PROCESS, Context, Invariant, Objection, observes
+from simulation.invariants.base import Context, Invariant, Objection, observes
+from simulation.invariants.lifecycles import PROCESS
 from simulation.invariants.observations import Overtaken, Unanswered
-from simulation.invariants.text import seconds_text
+from simulation.invariants.text import message_text, seconds_text
 
 
 class Order(Invariant):
@@ -20,7 +22,8 @@ class Order(Invariant):
 
     @observes(Overtaken)
     def on_overtaken(self, overtaken: Overtaken) -> Objection:
-        return f"{overtaken.receiver} handles {overtaken.message!r} after what {overtaken.sender} sent it later"
+        receiver, sender = class_in_words(overtaken.receiver), class_in_words(overtaken.sender)
+        return f"the {receiver} handles {message_text(overtaken.message)} after what the {sender} sent it later"
 
 
 class AsksSettle(Invariant):
@@ -47,4 +50,5 @@ class AsksSettle(Invariant):
         if question.asked_at_ns <= self._crashed_ns:
             return None
         asked = seconds_text(question.asked_at_ns)
-        return f"{question.receiver} was asked {question.message!r} at {asked} and has not answered"
+        receiver = class_in_words(question.receiver)
+        return f"the {receiver} was asked {message_text(question.message)} at {asked} and has not answered"

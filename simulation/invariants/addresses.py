@@ -37,7 +37,7 @@ class GoneAddresses(Invariant):
     def on_suppressed(self, suppressed: NotificationSuppressed) -> Objection:
         if suppressed.reason != ADDRESS_GONE:
             return None
-        if not self._gone and not self.context.lifecycles.crashes:
+        if not self._gone:
             return f"{suppressed.notification_id} is suppressed, and no address is gone"
         recipient = self._recipient(suppressed.notification_id)
         if recipient is None or (suppressed.channel, recipient) in self._gone:

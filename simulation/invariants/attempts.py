@@ -14,7 +14,7 @@ from actors.messages import (
 from actors.outcomes import Ambiguous, ChannelFault
 from actors.pipeline.circuit_breaker import BREAKER_OPEN, THROTTLED_HERE
 from actors.settings.channel import PRIMARY
-from simulation.invariants.base import Context, Invariant, Objection, observes
+from simulation.invariants.base import Context, Finding, Invariant, Objection, observes
 from simulation.invariants.lifecycles import Lifecycle
 from simulation.invariants.observations import AttemptMade
 from simulation.invariants.text import seconds_text
@@ -53,8 +53,8 @@ class AttemptNumbers(Invariant):
     @observes(AttemptMade)
     def on_attempt(self, made: AttemptMade) -> Objection:
         lifecycle = self.context.lifecycles.get(made.notification_id)
-        if lifecycle is None or self.context.lifecycles.crashes > lifecycle.crashes_before:
-            return None  # what lay in a mailbox may go out late
+        if lifecycle is None or not self.context.is_awaited(made.attempt):
+            return None  # another one was sent in its place, of which this is said
         number, expected = made.attempt.number, used_up(lifecycle) + 1
         return None if number == expected else f"{made.notification_id} is sent as attempt {number} and not {expected}"
 
@@ -63,7 +63,8 @@ class InTime(Invariant):
     """No retry sets out before its time or after the notification has expired, no attempt outlasts its timeout, and
     what waits for its retry has no outcome meanwhile.
 
-    Unless an actor has failed since the notification was accepted: what lay in a mailbox goes late.
+    Until all is settled after a crash, what lay in a mailbox goes late; and where the wall clock steps, what is read
+    from the store is read by the calendar, so that a notification from before a crash expires earlier or later by that.
     """
 
     name = "in-time"
@@ -99,14 +100,15 @@ class InTime(Invariant):
             return None
         if lifecycle.failures and made.attempt.number == used_up(lifecycle) + 1:
             due_ns = lifecycle.failures[-1].next_retry_at_ns
-            steps = self.context.steps_the_clock and self._has_crashed(lifecycle)  # then it was read by the calendar
-            if due_ns is not None and made.at_ns < due_ns and not steps:
+            if due_ns is not None and made.at_ns < due_ns and not self._is_by_the_calendar(lifecycle):
                 return f"{made.notification_id} is tried again before {seconds_text(due_ns)}, when it was to be"
         expires_ns = _expires_ns(lifecycle, made.attempt.command.expires_after)
         of_fallback_ns = self._of_fallbacks_ns.get(made.notification_id)
         if of_fallback_ns is not None:
             expires_ns = of_fallback_ns if expires_ns is None else min(expires_ns, of_fallback_ns)
-        if expires_ns is None or made.at_ns <= expires_ns or made.is_copy or self._has_crashed(lifecycle):
+        if expires_ns is None or made.at_ns <= expires_ns or made.is_copy:
+            return None
+        if not self.context.lifecycles.is_settled(made.at_ns) or self._is_by_the_calendar(lifecycle):
             return None
         return f"{made.notification_id} is sent after {seconds_text(expires_ns)}, when it has expired"
 
@@ -121,24 +123,27 @@ class InTime(Invariant):
                 return f"{event.notification_id} has an outcome while it waits for its retry at {seconds_text(due_ns)}"
         timeout_ns = self._timeouts_ns.get((event.channel, event.provider or PRIMARY))
         took_ns = event.at_ns - event.started_ns
-        if timeout_ns is not None and took_ns > timeout_ns and not self._has_crashed(lifecycle):
-            return f"an attempt of {event.notification_id} takes {seconds_text(took_ns)}, beyond its timeout"
+        if timeout_ns is not None and took_ns > timeout_ns and self.context.lifecycles.is_settled(event.at_ns):
+            text = f"an attempt of {event.notification_id} takes {seconds_text(took_ns)}, beyond its timeout"
+            return Finding(text, event.notification_id, ("timeout",))
         retry_at_ns = event.next_retry_at_ns if isinstance(event, NotificationFailed) else None
         if retry_at_ns is None or lifecycle.attempt is None:
             return None
         expires_ns = _expires_ns(lifecycle, lifecycle.attempt.command.expires_after)
-        if expires_ns is None or retry_at_ns <= expires_ns or self._has_crashed(lifecycle):
+        if expires_ns is None or retry_at_ns <= expires_ns or self._is_by_the_calendar(lifecycle):
             return None
         return f"{event.notification_id} is to be tried again after {seconds_text(expires_ns)}, when it has expired"
 
-    def _has_crashed(self, lifecycle: Lifecycle) -> bool:
-        return self.context.lifecycles.crashes > lifecycle.crashes_before
+    def _is_by_the_calendar(self, lifecycle: Lifecycle) -> bool:
+        """Tell whether its times may have been read from the store after a crash, while the wall clock steps."""
+        return self.context.steps_the_clock and self.context.lifecycles.crashes > lifecycle.crashes_before
 
 
 class Answers(Invariant):
     """What is recorded of an attempt is what its provider answered, at the instant at which it did.
 
-    Where a provider is sent copies, several answers make one outcome; and after a crash they come late, or to no actor.
+    Where a provider is sent copies, several answers make one outcome. After a crash an answer lies in a mailbox, and is
+    recorded late.
     """
 
     name = "answers"
@@ -152,25 +157,38 @@ class Answers(Invariant):
     def on_outcome(self, event: NotificationSent | NotificationFailed) -> Objection:
         lifecycle = self.context.lifecycles.get(event.notification_id)
         key = event.channel, event.provider or PRIMARY
-        if lifecycle is None or key not in self._plain or self.context.lifecycles.crashes > lifecycle.crashes_before:
+        if lifecycle is None or key not in self._plain:
             return None
         kind = "Sent" if isinstance(event, NotificationSent) else event.kind
         if isinstance(event, NotificationFailed) and event.reason in (BREAKER_OPEN, THROTTLED_HERE):
             return None  # no provider was asked
-        made = next((each for each in reversed(lifecycle.history) if type(each) is AttemptMade), None)
-        if made is None:
+        attempts = attempts_of(event, lifecycle)
+        if not attempts:
             return f"{event.notification_id} has the outcome {kind}, and no provider was asked"
-        said = _said(made)
-        if said is None:
+        said = {_said(made): made.ends_at_ns for made in attempts}
+        if None in said:
             return None
-        if kind != said:
-            return f"the outcome of {event.notification_id} is recorded as {kind}, and is {said}"
-        if event.at_ns != made.ends_at_ns:
-            return (
-                f"the outcome of {event.notification_id} is recorded at {seconds_text(event.at_ns)}, and is there at "
-                f"{seconds_text(made.ends_at_ns)}"
-            )
-        return None
+        if kind not in said:
+            return f"the outcome of {event.notification_id} is recorded as {kind}, and is {' or '.join(map(str, said))}"
+        is_late = event.at_ns > said[kind] and not self.context.lifecycles.is_settled(event.at_ns)
+        if event.at_ns == said[kind] or is_late or len(attempts) > 1:
+            return None
+        return (
+            f"the outcome of {event.notification_id} is recorded at {seconds_text(event.at_ns)}, and is there at "
+            f"{seconds_text(said[kind])}"
+        )
+
+
+def attempts_of(event: NotificationSent | NotificationFailed, lifecycle: Lifecycle) -> list[AttemptMade]:
+    """Return the attempts at providers of which one has this outcome: it has begun when that says.
+
+    There are several only where what lay in the mailbox of a channel goes together with what was sent in its place.
+    """
+    return [
+        each
+        for each in reversed(lifecycle.history)
+        if type(each) is AttemptMade and each.at_ns == event.started_ns and not each.is_copy
+    ]
 
 
 def _said(made: AttemptMade) -> str | None:

@@ -7,8 +7,8 @@ import math
 from actors.instants import NS_PER_S, wait_ns
 from actors.messages import NotificationFailed, NotificationRedriven
 from actors.outcomes import ChannelFault, Transient
-from actors.pipeline.circuit_breaker import BREAKER_OPEN, THROTTLED_HERE
 from actors.settings.channel import RetryConfig
+from simulation.invariants.attempts import attempts_of
 from simulation.invariants.base import Invariant, Objection, observes
 from simulation.invariants.lifecycles import Lifecycle
 from simulation.invariants.observations import AttemptMade
@@ -24,6 +24,7 @@ class Backoff(Invariant):
     none is shorter than the provider has asked for."""
 
     name = "backoff"
+    settings = ("retry",)
     needs_order = True
 
     @observes(NotificationFailed)
@@ -42,16 +43,17 @@ class Backoff(Invariant):
         retry, rule = config.retry, rule_of(failed, config.retry)
         settings = config_of(rule, retry)
         wait = failed.next_retry_at_ns - failed.at_ns
-        hints = [_hint(each) for each in lifecycle.history if type(each) is AttemptMade]
+        has_hints = any(_hint(each) is not None for each in lifecycle.history if type(each) is AttemptMade)
         earlier = [each for each in lifecycle.failures if each.kind != ChannelFault.__name__]
-        if any(hint is not None for hint in hints):
-            if self._is_uncertain(failed, lifecycle):
+        if has_hints:
+            made = _attempt_of(failed, lifecycle)
+            if made is None:
                 return None
-            if hints[-1] is not None or retry.retry_after != "pushback" or _is_special(retry):
-                return self._with_hint(failed, retry, wait, hints[-1])
+            if (hint := _hint(made)) is not None or retry.retry_after != "pushback" or _is_special(retry):
+                return self._with_hint(failed, retry, wait, hint)
             since = _since_pushback(lifecycle)
-            if since is None:
-                return None
+            if since is None or self.context.lifecycles.crashes > lifecycle.crashes_before:
+                return None  # that a hint has had the backoff begin anew is not in the store
             earlier = since
         earlier = [each for each in earlier if rule_of(each, retry) == rule]
         before = None
@@ -65,13 +67,6 @@ class Backoff(Invariant):
             f"{least / NS_PER_S:.9g} s and at most {most / NS_PER_S:.9g} s"
         )
 
-    def _is_uncertain(self, failed: NotificationFailed, lifecycle: Lifecycle) -> bool:
-        """Tell whether it is another attempt that failed than the latest that came to a provider."""
-        if self.context.lifecycles.crashes > lifecycle.crashes_before or failed.hedges:
-            return True
-        made = next(each for each in reversed(lifecycle.history) if type(each) is AttemptMade)
-        return made.is_copy or made.ends_at_ns != failed.at_ns or failed.reason in (BREAKER_OPEN, THROTTLED_HERE)
-
     def _with_hint(self, failed: NotificationFailed, retry: RetryConfig, wait: int, hint: float | None) -> Objection:
         if retry.retry_after == "ignore" or hint is None or not 0 < hint < math.inf:
             return None
@@ -82,6 +77,14 @@ class Backoff(Invariant):
             f"{failed.notification_id} waits for {seconds_text(wait)} after attempt {failed.attempt}, and the provider "
             f"has asked for {hint:.9g} s"
         )
+
+
+def _attempt_of(failed: NotificationFailed, lifecycle: Lifecycle) -> AttemptMade | None:
+    """Return the attempt at a provider that has failed; None where it is not known which one, or none was asked."""
+    if failed.refused or failed.hedges:
+        return None
+    attempts = attempts_of(failed, lifecycle)
+    return attempts[0] if len(attempts) == 1 else None
 
 
 def _is_special(retry: RetryConfig) -> bool:
@@ -95,14 +98,12 @@ def _since_pushback(lifecycle: Lifecycle) -> list[NotificationFailed] | None:
     None: it is not known which those are.
     """
     since: list[NotificationFailed] = []
-    made: AttemptMade | None = None
     for each in lifecycle.history:
-        if type(each) is AttemptMade:
-            made = None if each.is_copy else each
-        elif type(each) is NotificationRedriven:
+        if type(each) is NotificationRedriven:
             since = []
         elif type(each) is NotificationFailed:
-            if made is None or made.ends_at_ns != each.at_ns or each.refused or each.hedges:
+            made = _attempt_of(each, lifecycle)
+            if made is None:
                 return None
             since = [] if _hint(made) is not None else [*since, each]
     return [each for each in since if each.kind != ChannelFault.__name__]

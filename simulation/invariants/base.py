@@ -16,7 +16,7 @@ from actors.pipeline.lane import breaker_name
 from actors.pipeline.preferences import Preferences
 from actors.policies.breaker.per_host import recipient_host
 from actors.settings.breaker import CircuitBreakerConfig
-from actors.settings.channel import PRIMARY, ChannelConfig
+from actors.settings.channel import KEEP_ALL_LETTERS, PRIMARY, ChannelConfig, DeadLettersConfig
 from actors.settings.faults import FaultConfig
 from simulation.invariants.lifecycles import Lifecycles
 
@@ -28,6 +28,9 @@ class Finding(NamedTuple):
 
     text: str
     notification_id: str | None = None
+    settings: tuple[str, ...] = ()
+    """The settings that are broken, by their paths: in those of the channel, or ``dead_letters.keep``. Empty: those
+    that the invariant is about."""
 
 
 BreakerKey: TypeAlias = tuple[str, str | None]
@@ -52,6 +55,12 @@ class Context:
 
     max_pending: int | None = None
     """How many notifications may be accepted and not ended. None: no bound."""
+
+    dead_letters: DeadLettersConfig = KEEP_ALL_LETTERS
+    """How much the dead letter queue keeps."""
+
+    commit_latency_ns: int = 0
+    """How long the store takes to make a change durable."""
 
     has_rules: bool = False
     """Whether providers follow failure rules, whose effects and length are unknown."""
@@ -101,14 +110,37 @@ class Context:
         """The settings of each circuit breaker, by its name in the history."""
         return {breaker_of(channel, name): config.circuit_breaker for (channel, name), config in self.providers.items()}
 
+    def calendar_ns(self, at_ns: int) -> list[int]:
+        """Return where the calendar stood at an instant, in nanoseconds since 1970, the latest first.
+
+        There are several where the wall clock steps at that very instant: what was decided just before goes on after.
+        """
+        stood_ns = [self.epoch_ns() + at_ns]
+        for fault in reversed(self.faults):
+            if fault.clock_step is not None and ns(fault.at) == at_ns:
+                stood_ns.append(stood_ns[-1] - ns(fault.clock_step))
+        return stood_ns
+
+    def is_awaited(self, attempt: Attempt) -> bool:
+        """Tell whether the handler waits for the outcome of an attempt, and has not sent another one in its place.
+
+        True where that is unknown.
+        """
+        pipeline = self.pipeline()
+        if pipeline is None:
+            return True
+        is_current = pipeline.wiring.stages[attempt.command.channel].is_current
+        return is_current is None or is_current(attempt)
+
+    @cached_property
+    def breaker_names(self) -> dict[tuple[NotificationChannel, str], str]:
+        """The name of the circuit breaker before each provider, by channel and provider."""
+        return {(channel, name): breaker_of(channel, name) for channel, name in self.providers}
+
     def breaker_before(self, channel: NotificationChannel, provider: str, attempt: Attempt) -> BreakerKey:
         """Return which circuit breaker lets an attempt through to a provider."""
         name = breaker_of(channel, provider)
         return name, recipient_host(attempt.command.recipient) if self.breakers[name].per == "host" else None
-
-
-PROCESS = "process"
-"""What is said to have failed where the whole process has."""
 
 
 def breaker_of(channel: NotificationChannel, provider: str) -> str:
@@ -162,6 +194,10 @@ class Invariant:
 
     needs_order: ClassVar[bool] = False
     """Whether it can tell nothing where messages between actors come twice, or overtake each other."""
+
+    settings: ClassVar[tuple[str, ...]] = ()
+    """The settings of a channel that it is about, such as ``circuit_breaker.timeout``: a report names those that are
+    set, with their values, unless a `Finding` names others."""
 
     needs: ClassVar[tuple[str, ...]] = ()
     """Settings of a channel, or of a provider, of which there is one at least where there is anything to look at."""

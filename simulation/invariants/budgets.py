@@ -9,11 +9,13 @@ from fractions import Fraction
 from itertools import takewhile
 from typing import Any
 
-from actors.domain.attempts import Attempt
+from actors.domain.attempts import Attempt, Requeued
 from actors.instants import wait_ns
 from actors.messages import (
     ActorFailed,
+    DeferralCause,
     NotificationChannel,
+    NotificationDeferred,
     NotificationEvent,
     NotificationFailed,
     NotificationMovedToDeadLetter,
@@ -36,6 +38,7 @@ from actors.settings.retry import (
     TokenBudgetConfig,
 )
 from simulation.invariants.base import Context, Finding, Invariant, Objection, observes
+from simulation.invariants.lifecycles import ON_THE_WAY, PROCESS
 from simulation.invariants.observations import AttemptMade, MessageSent
 
 _WORTH_A_RETRY = frozenset({Transient.__name__, Ambiguous.__name__})
@@ -276,35 +279,58 @@ class RetryBudgets(Invariant):
     for the budget only where it has not.
 
     Copies of a channel that hedges are charged too. Where what they cost depends on their outcomes, what is refused
-    is not looked at; and a handler that has crashed has new budgets.
+    is not looked at. A handler that has crashed has new budgets, to which all that it sends again is a first attempt;
+    what it sends again since a stage has crashed is under way already, and the copies of what that replaces are charged
+    until they have ended: then what is refused is not looked at on a channel that hedges.
     """
 
     name = "retry-budget"
-    receivers = frozenset({RateLimiterActor, CircuitBreakerActor})
+    settings = ("retry.budget",)
+    receivers = frozenset({CircuitBreakerActor, Handler, RateLimiterActor})
     watches_actors = True
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
-        self._accounts: dict[NotificationChannel, _Account] = {
-            channel: _ACCOUNTS[type(config.retry.budget)](config.retry.budget)
-            for channel, config in context.channels.items()
-            if config.retry.budget is not None
-        }
-        self._unknown = {
+        self._accounts = self._new_accounts()
+        self._under_way: set[str] = set()
+        """The notifications whose attempt is counted and has no outcome."""
+        self._decided_before: set[str] = set()
+        """Those of which a handler has decided that crashed before that was durable."""
+        self._hedging = {channel for (channel, _), config in context.providers.items() if config.hedging is not None}
+        self._always_unknown = {
             channel
             for (channel, _), config in context.providers.items()
             if config.hedging is not None and isinstance(config.retry.budget, (AwsBudgetConfig, GrpcBudgetConfig))
         }
         """Those in whose budgets is less, or more, than is known here."""
+        self._unknown = set(self._always_unknown)
         self._in_flight = dict.fromkeys(context.channels, 0)
 
     @classmethod
     def applies(cls, context: Context) -> bool:
         return super().applies(context) and any(config.retry.budget is not None for config in context.channels.values())
 
+    def _new_accounts(self) -> dict[NotificationChannel, _Account]:
+        return {
+            channel: _ACCOUNTS[type(config.retry.budget)](config.retry.budget)
+            for channel, config in self.context.channels.items()
+            if config.retry.budget is not None
+        }
+
     @observes(ActorFailed)
-    def on_crash(self, _event: ActorFailed) -> Objection:
-        self._accounts.clear()
+    def on_crash(self, event: ActorFailed) -> Objection:
+        if event.actor not in (PROCESS, Handler.__name__):
+            if event.actor in ON_THE_WAY:
+                self._unknown |= self._hedging  # copies of what is sent anew are charged until they have ended
+            return None
+        self._unknown = set(self._always_unknown)
+        pipeline = self.context.pipeline()
+        self._decided_before = set()
+        if event.actor != PROCESS and pipeline is not None:
+            commits = pipeline.wiring.commits.under_way.items()
+            self._decided_before = {each for each, commit in commits if type(commit.event) is NotificationFailed}
+        self._accounts = self._new_accounts()
+        self._under_way.clear()
         return None
 
     @observes(NotificationRequested, NotificationRedriven)
@@ -315,6 +341,7 @@ class RetryBudgets(Invariant):
     @observes(NotificationSent, NotificationSuppressed, NotificationMovedToDeadLetter)
     def on_end(self, event: NotificationEvent) -> Objection:
         self._in_flight[event.channel] -= 1
+        self._under_way.discard(event.notification_id)
         account = self._accounts.get(event.channel)
         if account is not None:
             account.ended(event)
@@ -322,11 +349,22 @@ class RetryBudgets(Invariant):
 
     @observes(MessageSent)
     def on_message(self, sent: MessageSent) -> Objection:
-        if type(sent.message) is Attempt and sent.sender is Handler:
-            command = sent.message.command
-            account = self._accounts.get(command.channel)
-            if account is not None:
-                account.set_out(command.notification_id, sent.at_ns)
+        message = sent.message
+        if type(message) is Requeued:
+            if self.context.is_awaited(message.attempt):
+                self._under_way.discard(message.attempt.command.notification_id)
+        elif type(message) is Attempt and sent.sender is Handler:
+            notification_id = message.command.notification_id
+            account = self._accounts.get(message.command.channel)
+            if account is not None and notification_id not in self._under_way:
+                self._under_way.add(notification_id)
+                account.set_out(notification_id, sent.at_ns)
+        return None
+
+    @observes(NotificationDeferred)
+    def on_deferred(self, deferred: NotificationDeferred) -> Objection:
+        if deferred.cause is DeferralCause.QUIET_HOURS:
+            self._under_way.discard(deferred.notification_id)
         return None
 
     @observes(AttemptMade)
@@ -340,6 +378,10 @@ class RetryBudgets(Invariant):
     @observes(NotificationFailed)
     def on_failed(self, failed: NotificationFailed) -> Objection:
         account = self._accounts.get(failed.channel)
+        self._under_way.discard(failed.notification_id)
+        if failed.notification_id in self._decided_before:
+            self._decided_before.discard(failed.notification_id)
+            return None
         if account is None:
             return None
         account.failed(failed)

@@ -13,6 +13,7 @@ from actors.kernel.system import ActorSystem
 from actors.messages import BreakerTransitioned, NotificationChannel, RecordedEvent
 from simulation.invariants.base import Context, Finding, Invariant, Objection
 from simulation.invariants.known import KNOWN
+from simulation.invariants.settings import named, place_of
 from simulation.invariants.text import history_lines
 from simulation.invariants.watching import MessageWatch, ObservedProvider
 
@@ -49,6 +50,7 @@ class Checker:
         """The first one."""
         self._record = record
         self._invariants, functions = _chosen(choice, context)
+        self._settings = {_name(invariant): invariant.settings for invariant in self._invariants}
         self._observers: dict[type, list[tuple[str, Observer]]] = {}
         self._of_any_event: list[tuple[str, Observer]] = []
         for invariant in self._invariants:
@@ -160,10 +162,14 @@ class Checker:
                 self._break(name, objection, event, event.at_ns)
 
     def _break(self, name: str, objection: str | Finding, event: Any, at_ns: int) -> None:
-        text, notification_id = (objection, None) if isinstance(objection, str) else objection
+        text, notification_id, settings = (objection, None, ()) if isinstance(objection, str) else objection
         notification_id = notification_id or getattr(event, "notification_id", None)
-        history = history_lines(self._history(notification_id, event))
-        self.breach = InvariantBreach(text, name, at_ns, history=history)
+        history = self._history(notification_id, event)
+        settings = settings or self._settings.get(name, ())
+        place = place_of(event, self.context) or next((place_of(each, self.context) for each in history), None)
+        if written := named(self.context, settings, place):
+            text = f"{text} ({', '.join(written)})"
+        self.breach = InvariantBreach(text, name, at_ns, history=history_lines(history))
 
     def _history(self, notification_id: str | None, event: Any) -> list[Any]:
         lifecycle = None if notification_id is None else self.context.lifecycles.get(notification_id)

@@ -20,7 +20,8 @@ from actors.policies.breaker.per_host import IDLE_NS
 from actors.policies.breaker.states import BreakerEvent
 from actors.settings.breaker import CircuitBreakerConfig
 from actors.settings.channel import PRIMARY
-from simulation.invariants.base import PROCESS, BreakerKey, Context, Finding, Invariant, Objection, observes
+from simulation.invariants.base import BreakerKey, Context, Finding, Invariant, Objection, observes
+from simulation.invariants.lifecycles import PROCESS
 from simulation.invariants.observations import MessageSent
 from simulation.invariants.text import seconds_text
 
@@ -148,6 +149,7 @@ class BreakerDecisions(Invariant):
     """
 
     name = "breaker-decisions"
+    settings = ("circuit_breaker",)
     receivers = frozenset({Channel, HedgingChannel, Handler})
     watches_actors = True
     needs_order = True

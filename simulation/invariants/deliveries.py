@@ -45,7 +45,7 @@ class OneSuccess(Invariant):
 class NothingAfterTheEnd(Invariant):
     """Nothing is sent that has ended: not after dead-lettering unless redriven, nor what was sent or suppressed.
 
-    Unless an actor has failed since it was accepted: what lay in its mailbox may then still go out.
+    Until all is settled after a crash, what lay in a mailbox may still go out.
     """
 
     name = "nothing-after-the-end"
@@ -57,7 +57,7 @@ class NothingAfterTheEnd(Invariant):
         lifecycle = lifecycles.get(made.notification_id)
         if lifecycle is None:
             return None if lifecycles.forgotten else f"{made.notification_id} is sent and was never accepted"
-        if lifecycle.state not in _ENDED or lifecycles.crashes > lifecycle.crashes_before:
+        if lifecycle.state not in _ENDED or not lifecycles.is_settled(made.at_ns):
             return None
         return (
             f"{made.notification_id} is sent, though it has been {lifecycle.state} for "
@@ -83,8 +83,10 @@ class Wanted(Invariant):
             return f"{made.notification_id} is sent, though {command.user} has switched {made.channel} off"
         if made.is_copy or self.context.mixes_messages_up:
             return None  # it had set out before, perhaps, and was late on its way
-        now = utc(self.context.epoch_ns() + made.at_ns)
-        quiet_until = preferences.quiet_until(command.user, made.channel, now)
-        if quiet_until is None or quiet_until <= now:
-            return None
+        quiet_until = None
+        for now in map(utc, self.context.calendar_ns(made.at_ns)):
+            until = preferences.quiet_until(command.user, made.channel, now)
+            if until is None or until <= now:
+                return None
+            quiet_until = quiet_until or until
         return f"{made.notification_id} is sent in the quiet hours of {command.user}, which last until {quiet_until}"

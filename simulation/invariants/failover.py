@@ -3,51 +3,78 @@ another."""
 
 from __future__ import annotations
 
-from actors.messages import BreakerState, BreakerTransitioned, NotificationChannel, NotificationRequested
-from actors.settings.channel import PRIMARY
-from simulation.invariants.base import Context, Invariant, Objection, observes
+from itertools import takewhile
+
+from actors.domain.attempts import Attempt
+from actors.messages import BreakerTransitioned, NotificationChannel, NotificationRequested
+from actors.pipeline.channel import Channel
+from actors.pipeline.hedging_channel import HedgingChannel
+from actors.pipeline.lane import WHOLE_LANE
+from actors.policies.breaker.states import NOT_CLOSED
+from actors.settings.channel import ChannelConfig
+from simulation.invariants.base import Context, Finding, Invariant, Objection, observes
 from simulation.invariants.breakers import Breakers
+from simulation.invariants.feedback import let_through_in, provider_of
 from simulation.invariants.lifecycles import State
-from simulation.invariants.observations import AttemptMade
+from simulation.invariants.observations import MessageSent
 
 
 class FailoverOrder(Breakers):
-    """No further provider is asked while nothing keeps the first from being asked: its breaker has never opened, and it
-    has no bounds that could be met.
+    """An attempt is let through to the first provider that may be asked, in their order; on a channel that switches
+    providers, in the order that begins with the one of its number: `switch_after` attempts with the first, then as many
+    with the next.
 
-    Behind a breaker that has closed the waiters go at a pace, so that one may go to another provider. Of a channel
-    that switches providers by the number of the attempt the first is another one each time, which is not looked at.
+    One that comes before may be asked where its breaker is not open, there is room, and no one who has waited goes at a
+    pace. Where an adaptive throttle refuses, that is not known.
     """
 
     name = "failover-order"
+    settings = ("switch_after",)
+    receivers = frozenset({Channel, HedgingChannel})
+    watches_actors = True
     needs_order = True
-
-    def __init__(self, context: Context) -> None:
-        super().__init__(context)
-        self._unbounded = {channel for channel in context.channels if _is_unbounded(context, channel)}
 
     @classmethod
     def applies(cls, context: Context) -> bool:
-        return super().applies(context) and any(_is_unbounded(context, channel) for channel in context.channels)
+        return super().applies(context) and any(config.failover for config in context.channels.values())
 
     @observes(BreakerTransitioned)
     def on_transition(self, event: BreakerTransitioned) -> Objection:
         self._follow(event)
         return None
 
-    @observes(AttemptMade)
-    def on_attempt(self, made: AttemptMade) -> Objection:
-        if (
-            made.provider == PRIMARY
-            or made.channel not in self._unbounded
-            or made.at_ns <= self.context.lifecycles.up_at_ns
-        ):
+    @observes(MessageSent)
+    def on_message(self, sent: MessageSent) -> Objection:
+        if (admitted := let_through_in(sent)) is None:
             return None
-        key = self.context.breaker_before(made.channel, PRIMARY, made.attempt)
+        (channel, provider), attempt = provider_of(admitted), admitted.attempt
+        providers, after = (
+            list(self.context.channels[channel].by_provider()),
+            self.context.channels[channel].switch_after,
+        )
+        first = 0 if after is None else (attempt.number - 1) // after % len(providers)
+        for name in takewhile(provider.__ne__, (*providers[first:], *providers[:first])):
+            if self._may_be_asked(channel, name, attempt, sent.at_ns):
+                text = f"attempt {attempt.number} of {attempt.command.notification_id} goes to the {provider} provider"
+                text += f" of {channel}, and the {name} provider is before it and may be asked"
+                return Finding(text, attempt.command.notification_id)
+        return None
+
+    def _may_be_asked(self, channel: NotificationChannel, provider: str, attempt: Attempt, now_ns: int) -> bool:
+        config = self.context.providers[channel, provider]
+        key = self.context.breaker_before(channel, provider, attempt)
         breaker = self._breaker(key)
-        if breaker.state is not BreakerState.CLOSED or breaker.since_ns >= 0:
-            return None
-        return f"{made.notification_id} goes to the {made.provider} provider of {made.channel}, and {key[0]} is closed"
+        if breaker.state in NOT_CLOSED or config.adaptive_throttle is not None:
+            return False
+        has_closed = breaker.since_ns >= 0
+        if has_closed and (key[1] is not None or config.circuit_breaker.ramp is not None):
+            return False
+        pipeline = self.context.pipeline()
+        if pipeline is None:
+            return not has_closed and _is_unbounded(config)
+        lane = next(each for each in pipeline.wiring.stages[channel].lanes if each.provider_name == provider)
+        host = key[1] or WHOLE_LANE
+        return not lane.paces and lane.room_at_ns(now_ns) == now_ns and not lane.is_kept_for_others(host)
 
 
 class Fallbacks(Invariant):
@@ -55,6 +82,7 @@ class Fallbacks(Invariant):
     back to, and only once that one has been exhausted or suppressed."""
 
     name = "fallback"
+    settings = ("fallback",)
     needs = ("fallback",)
 
     @observes(NotificationRequested)
@@ -74,16 +102,7 @@ class Fallbacks(Invariant):
         return None
 
 
-def _is_unbounded(context: Context, channel: NotificationChannel) -> bool:
-    """Tell whether a channel has further providers, and nothing before the first one but its breaker."""
-    config = context.channels[channel]
-    bounds = (
-        config.quota,
-        config.max_in_flight,
-        config.concurrency_limit,
-        config.adaptive_rate,
-        config.adaptive_throttle,
-        config.switch_after,
-        config.circuit_breaker.ramp,
-    )
-    return bool(config.failover) and all(bound is None for bound in bounds)
+def _is_unbounded(config: ChannelConfig) -> bool:
+    """Tell whether there is nothing before a provider but its breaker."""
+    bounds = (config.quota, config.max_in_flight, config.concurrency_limit, config.adaptive_rate)
+    return all(bound is None for bound in bounds)

@@ -33,6 +33,15 @@ def provider_of(admitted: Admitted) -> Key:
     return admitted.attempt.command.channel, admitted.provider or PRIMARY
 
 
+def let_through_in(sent: MessageSent) -> Admitted | None:
+    """Return what is sent where a breaker lets an attempt through to a provider.
+
+    That is the instant of what is decided there: where the channel is down, its provider is asked when that is up.
+    """
+    message = sent.message
+    return message if sent.sender is CircuitBreakerActor and type(message) is Admitted else None
+
+
 def answer_in(sent: MessageSent) -> tuple[Admitted, Performed] | None:
     """Return what is sent where a breaker has taken note of an outcome and hands it on."""
     message = sent.message

@@ -10,6 +10,7 @@ from actors.outcomes import Ambiguous, Outcome, Transient
 from actors.pipeline.circuit_breaker import BREAKER_OPEN, THROTTLED_HERE
 from actors.settings.adaptive import HedgingConfig
 from simulation.invariants.base import Context, Invariant, Objection, observes
+from simulation.invariants.lifecycles import PROCESS
 from simulation.invariants.observations import AttemptMade
 from simulation.invariants.text import seconds_text
 
@@ -62,10 +63,12 @@ class Hedges(Invariant):
     has decided or the attempt has timed out; and the outcome is the first that decides, or else the latest failure, an
     ambiguous one before others.
 
-    After a crash attempts are sent anew, and answers come late: then only the number of copies is looked at.
+    After a crash the same holds of each attempt that was sent in place of another. Where messages come twice, or
+    overtake each other, only the number of copies is looked at.
     """
 
     name = "hedges"
+    settings = ("hedging",)
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
@@ -77,13 +80,14 @@ class Hedges(Invariant):
                 self._configs[key] = config.hedging
                 self._timeouts_ns[key] = ns(config.timeout)
                 self._most[key[0]] = max(self._most[key[0]], config.hedging.max_attempts)
-        self._flights: dict[str, _Flight] = {}
+        self._flights: dict[str, list[_Flight]] = {}
+        """By notification: those whose outcome is not there, several where one was sent anew."""
         self._looks_on = not context.mixes_messages_up
 
     @observes(ActorFailed)
-    def on_crash(self, _event: ActorFailed) -> Objection:
-        self._looks_on = False
-        self._flights.clear()
+    def on_crash(self, event: ActorFailed) -> Objection:
+        if event.actor == PROCESS:
+            self._flights.clear()
         return None
 
     @observes(AttemptMade)
@@ -92,9 +96,11 @@ class Hedges(Invariant):
         config = self._configs.get(key)
         if config is None or not self._looks_on:
             return None
-        flight = self._flights.get(made.notification_id)
-        if flight is None or flight.attempt is not made.attempt:
-            flight = self._flights[made.notification_id] = _Flight(made, self._timeouts_ns[key])
+        flights = self._flights.setdefault(made.notification_id, [])
+        flight = next((each for each in flights if each.attempt is made.attempt), None)
+        if flight is None:
+            flight = _Flight(made, self._timeouts_ns[key])
+            flights.append(flight)
         wrong = _wrong_time(config, flight, made.at_ns) if flight.sends else None
         flight.sends.append(made)
         if len(flight.sends) > config.max_attempts:
@@ -105,7 +111,9 @@ class Hedges(Invariant):
 
     @observes(NotificationSent, NotificationFailed)
     def on_outcome(self, event: NotificationSent | NotificationFailed) -> Objection:
-        flight = self._flights.pop(event.notification_id, None)
+        flights = self._flights.pop(event.notification_id, ())
+        begun = [each for each in flights if each.sends[0].at_ns == event.started_ns]
+        flight = begun[0] if len(begun) == 1 else None  # else it was sent anew at the same instant
         most = self._most[event.channel]
         if 1 + event.hedges > most:
             return f"an attempt of {event.notification_id} was sent {1 + event.hedges} times, of at most {most}"

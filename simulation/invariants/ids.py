@@ -15,6 +15,7 @@ class Ids(Invariant):
     remembered."""
 
     name = "ids"
+    settings = ("remember_ids",)
 
     @classmethod
     def applies(cls, context: Context) -> bool:

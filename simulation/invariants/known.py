@@ -20,9 +20,12 @@ from simulation.invariants.ids import Ids
 from simulation.invariants.letters import Letters, Reasons
 from simulation.invariants.limits import Bulkhead, Quota, UserLimit
 from simulation.invariants.liveness import Liveness
+from simulation.invariants.obligations import Alerts, FallbackDue, Retention
 from simulation.invariants.quiet import QuietKept
+from simulation.invariants.ramps import Ramps
 from simulation.invariants.rates import AdaptiveRates
 from simulation.invariants.requests import ReachedOnce
+from simulation.invariants.restarts import Restarts
 from simulation.invariants.resuming import RestartPace, ResumePace
 from simulation.invariants.room import Room
 from simulation.invariants.slots import ConcurrencyLimits
@@ -56,6 +59,8 @@ KNOWN: dict[str, type[Invariant]] = {
         OpenBreaker,
         ResumePace,
         RestartPace,
+        Restarts,
+        Ramps,
         FailoverOrder,
         Fallbacks,
         ReachedOnce,
@@ -71,6 +76,9 @@ KNOWN: dict[str, type[Invariant]] = {
         NoErrors,
         RecordedFirst,
         Letters,
+        FallbackDue,
+        Alerts,
+        Retention,
         Liveness,
         Summary,
     )

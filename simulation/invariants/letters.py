@@ -109,8 +109,10 @@ class Letters(Invariant):
     def _has_nothing_to_wait_for(self, letter: DeadLetterMessage, lifecycle: Lifecycle) -> bool:
         """Tell whether one that is still good could be sent now, so that no wait is a reason to give it up early."""
         config, expires_after = self.context.channels[letter.channel], letter.command.expires_after
-        if expires_after is None or config.fallback is not None or self.context.lifecycles.crashes:
+        if expires_after is None or config.fallback is not None:
             return False
+        if self.context.lifecycles.crashes:
+            return False  # then it may wait for one that is down, and for the pace of what is overdue
         if lifecycle.state_since_ns > lifecycle.fresh_since_ns + wait_ns(expires_after):
             return False
         quiet = self.context.preferences
@@ -151,6 +153,7 @@ class Reasons(Invariant):
     """What is exhausted after a failed attempt has no attempt left, or no time, or no budget, as it says."""
 
     name = "given-up"
+    settings = ("retry",)
 
     @observes(NotificationFailed)
     def on_failure(self, failed: NotificationFailed) -> Objection:

@@ -22,6 +22,11 @@ from actors.messages import (
     NotificationSent,
     NotificationSuppressed,
 )
+from actors.pipeline.channel import Channel
+from actors.pipeline.circuit_breaker import CircuitBreakerActor
+from actors.pipeline.handler import Handler
+from actors.pipeline.hedging_channel import HedgingChannel
+from actors.pipeline.rate_limiter import RateLimiterActor
 from simulation.invariants.observations import AttemptMade
 
 ENDED_KEPT = 20_000
@@ -57,6 +62,18 @@ NEXT: dict[State, dict[type[NotificationEvent], State]] = {
 """State, event, next state: every step there is in the lifecycle of a notification. A duplicate is no step."""
 
 OPENING = frozenset({NotificationRequested, NotificationRedriven})
+
+PROCESS = "process"
+"""What is said to have failed where the whole process has."""
+
+ON_THE_WAY = frozenset(
+    {
+        PROCESS,
+        *(each.__name__ for each in (Handler, RateLimiterActor, CircuitBreakerActor, Channel, HedgingChannel)),
+    }
+)
+"""Whose crash has attempts sent anew, and lets go late what lay in a mailbox. The queue of dead letters, the alert and
+subscribers stand beside the way."""
 STEPS = frozenset(kind for steps in NEXT.values() for kind in steps)
 
 
@@ -91,6 +108,10 @@ class Lifecycle:
         self.undelivered_answers = 0
         """How many of the answers that it was delivered never came back, or came too late."""
 
+    def has_begun(self, attempt: Attempt) -> bool:
+        """Tell whether an attempt has come to a provider already."""
+        return any(type(each) is AttemptMade and each.attempt is attempt for each in reversed(self.history))
+
 
 class Lifecycles:
     """The lifecycles of all that are in flight, and of the latest that have ended."""
@@ -99,9 +120,12 @@ class Lifecycles:
         self.restarted_within_ns = 0
         """How long after a crash an actor, or the process, is restarted at the latest."""
         self.crashes = 0
-        """How many actors have failed."""
+        """How many actors have failed of those :data:`ON_THE_WAY`."""
         self.up_at_ns = -1
-        """When all runs again that has crashed; -1 while nothing has."""
+        """When all runs again that has crashed, be it on the way or not; -1 while nothing has."""
+        self.settled_at_ns = -1
+        """When what lay in the mailbox of one that had crashed has gone, or has been flushed; -1 while nothing has
+        crashed on the way."""
         self._recent_crashes_ns: deque[int] = deque()
         """When those failed that may not have been settled yet."""
         self.forgotten = 0
@@ -111,6 +135,10 @@ class Lifecycles:
         self._ended_kept = ended_kept
         self.get = self._lifecycles.get
         """Return the lifecycle of a notification id, or None."""
+
+    def is_settled(self, now_ns: int) -> bool:
+        """Tell whether nothing that a crash has held up can still be late, or be sent beside what replaced it."""
+        return now_ns > self.settled_at_ns
 
     def in_flight(self) -> list[str]:
         """Return the ids of what is accepted and has not ended."""
@@ -127,9 +155,7 @@ class Lifecycles:
             self._attempted(event)
             return
         if kind is ActorFailed:
-            self.crashes += 1
-            self.up_at_ns = event.at_ns + self.restarted_within_ns
-            self._recent_crashes_ns.append(event.at_ns)
+            self._crashed(event)
             return
         if kind not in STEPS and kind is not DuplicateIgnored:
             return
@@ -155,6 +181,15 @@ class Lifecycles:
             if len(self._ended) > self._ended_kept:
                 self._forget()
 
+    def _crashed(self, event: ActorFailed) -> None:
+        self.up_at_ns = event.at_ns + self.restarted_within_ns
+        if event.actor not in ON_THE_WAY:
+            return
+        self.crashes += 1
+        # A message about one restart may lie in the mailbox of an actor that is waiting for its own.
+        self.settled_at_ns = event.at_ns + 2 * self.restarted_within_ns
+        self._recent_crashes_ns.append(event.at_ns)
+
     def _attempted(self, made: AttemptMade) -> None:
         lifecycle = self._lifecycles.get(made.notification_id)
         if lifecycle is None:
@@ -170,7 +205,6 @@ class Lifecycles:
 
     def _crashes_settled(self, now_ns: int) -> int:
         recent_ns = self._recent_crashes_ns
-        # A message about one restart may lie in the mailbox of an actor that is waiting for its own.
         while recent_ns and recent_ns[0] + 2 * self.restarted_within_ns < now_ns:
             recent_ns.popleft()
         return self.crashes - len(recent_ns)

@@ -16,26 +16,32 @@ from actors.messages import (
     NotificationSuppressed,
 )
 from actors.outcomes import Ambiguous, Transient
+from actors.pipeline.channel import Channel
 from actors.pipeline.circuit_breaker import CircuitBreakerActor
 from actors.pipeline.handler import Handler
+from actors.pipeline.hedging_channel import HedgingChannel
 from actors.pipeline.rate_limiter import RateLimiterActor
 from actors.settings.rate_limit import RateLimitConfig
-from simulation.invariants.base import PROCESS, Context, Finding, Invariant, Objection, observes
+from simulation.invariants.base import Context, Finding, Invariant, Objection, observes
+from simulation.invariants.feedback import Key, let_through_in, provider_of
+from simulation.invariants.lifecycles import PROCESS
 from simulation.invariants.meters import Meter, longest_window_ns, meters_of
 from simulation.invariants.observations import AttemptMade, MessageSent
+from simulation.invariants.text import seconds_text
 
 _MANY = 1024
 
 
 class UserLimit(Invariant):
     """No user gets more notifications than the channel's `rate_limit` allows, in any of its windows; and none has to
-    wait, or is dropped, where one more would be allowed.
+    wait, or is dropped, where one more would be allowed, or waits for what comes after it has expired.
 
     A notification counts once, at the instant at which its first attempt passes the limiter, and its retries pass. A
     process that starts again knows of none before.
     """
 
     name = "user-limit"
+    settings = ("rate_limit",)
     receivers = frozenset({RateLimiterActor, CircuitBreakerActor, Handler})
     watches_actors = True
     needs_order = True
@@ -76,6 +82,12 @@ class UserLimit(Invariant):
         attempt = self._at_limiter.get(deferred.notification_id)
         if attempt is None or deferred.cause is not DeferralCause.RATE_LIMIT or self._may_wait_behind(deferred):
             return None
+        until_ns, expires_ns = deferred.resumes_at_ns, attempt.expires_at_ns
+        if until_ns is not None and expires_ns is not None and until_ns > expires_ns:
+            return (
+                f"{deferred.notification_id} is to wait until {seconds_text(until_ns)} for the limit of "
+                f"{attempt.command.user}, and has expired by then, at {seconds_text(expires_ns)}"
+            )
         breach = self._undue(attempt, deferred.at_ns, "has to wait")
         key = deferred.channel, attempt.command.user
         self._in_line[key] = max(self._in_line.get(key, 0), deferred.resumes_at_ns or 0)
@@ -121,7 +133,8 @@ class UserLimit(Invariant):
         return has_rates and known in self._counted and not self._is_counted(known)
 
     def _is_counted(self, notification_id: str) -> bool:
-        """Tell whether a notification counts already, and no actor has failed since it was accepted."""
+        """Tell whether a notification counts already, and no actor has failed since it was accepted: what is sent anew
+        from before the limiter counts once more."""
         lifecycles = self.context.lifecycles
         lifecycle = lifecycles.get(notification_id)
         return (
@@ -161,13 +174,16 @@ class UserLimit(Invariant):
 
 
 class Quota(Invariant):
-    """No provider is asked more often than its `quota` allows, in any of its windows; every copy counts.
+    """No more is let through to a provider than its `quota` allows, in any of its windows; every copy counts.
 
-    What lies in the mailbox of a channel that is down goes late; so after a crash the windows are counted anew, once
-    all of that is done.
+    What lies in the mailbox of a channel that is down comes to its provider late, and may be more than that at once. A
+    process that starts again knows of nothing before.
     """
 
     name = "quota"
+    settings = ("quota",)
+    receivers = frozenset({Channel, HedgingChannel})
+    watches_actors = True
     needs_order = True
     needs = ("quota",)
 
@@ -178,26 +194,36 @@ class Quota(Invariant):
         }
         self._new_meters = {key: meters_of(limit) for key, limit in self._limits.items()}
         self._meters: dict[tuple[NotificationChannel, str], list[Meter]] = {}
-        self._pauses_until_ns = 0
 
     @observes(ActorFailed)
     def on_crash(self, event: ActorFailed) -> Objection:
-        width_ns = max(longest_window_ns(limit) for limit in self._limits.values())
-        self._pauses_until_ns = event.at_ns + self.context.restarted_within_ns + width_ns
-        self._meters.clear()
+        if event.actor == PROCESS:
+            self._meters.clear()
         return None
+
+    @observes(MessageSent)
+    def on_message(self, sent: MessageSent) -> Objection:
+        admitted = let_through_in(sent)
+        if admitted is None:
+            return None
+        return self._count(provider_of(admitted), sent.at_ns, admitted.attempt.command.notification_id)
 
     @observes(AttemptMade)
     def on_attempt(self, made: AttemptMade) -> Objection:
-        key = made.channel, made.provider
-        if key not in self._limits or made.at_ns < self._pauses_until_ns:
+        return self._count((made.channel, made.provider), made.at_ns, made.notification_id) if made.is_copy else None
+
+    def _count(self, key: Key, now_ns: int, notification_id: str) -> Objection:
+        if key not in self._limits:
             return None
         meters = self._meters.get(key)
         if meters is None:
             meters = self._meters[key] = self._new_meters[key]()
         for meter in meters:
-            if (text := meter.add(made.at_ns)) is not None:
-                return f"the {made.provider} provider of {made.channel} is asked more often than its quota: {text}"
+            if (text := meter.add(now_ns)) is not None:
+                channel, provider = key
+                return Finding(
+                    f"the {provider} provider of {channel} is asked more often than its quota: {text}", notification_id
+                )
         return None
 
 
@@ -208,6 +234,7 @@ class Bulkhead(Invariant):
     """
 
     name = "bulkhead"
+    settings = ("max_in_flight", "concurrency_limit")
     needs_order = True
     needs = ("max_in_flight", "concurrency_limit")
 

@@ -5,20 +5,37 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from actors.instants import utc
-from actors.messages import DeferralCause, NotificationChannel, NotificationDeferred
+from actors.instants import utc, wait_ns
+from actors.messages import (
+    DeferralCause,
+    NotificationChannel,
+    NotificationDeferred,
+    NotificationRedriven,
+    SendNotification,
+)
+from actors.pipeline.handler import Handler
+from actors.pipeline.orders import Submit
 from actors.policies.quiet_hours import QuietHours
 from simulation.invariants.base import Context, Invariant, Objection, observes
-from simulation.invariants.observations import AttemptMade
+from simulation.invariants.observations import AttemptMade, MessageSent
+from simulation.invariants.text import seconds_text
 
 _MOMENT = timedelta(microseconds=1)
 
 
 class QuietKept(Invariant):
     """Nothing but what is critical sets out while it is quiet for its user, further copies of what has set out before
-    not counted; and what waits for the end of quiet hours waits until then, and no longer."""
+    not counted; and what waits for the end of quiet hours waits until then, and no longer. What will have expired by
+    then does not wait; where the wall clock steps, that is not known after a crash."""
 
     name = "quiet-hours"
+    receivers = frozenset({Handler})
+    watches_actors = True
+
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
+        self._expires_after: dict[str, float] = {}
+        """For how many seconds each is wanted that has come to the handler, where there is an end to that."""
 
     @classmethod
     def applies(cls, context: Context) -> bool:
@@ -26,18 +43,42 @@ class QuietKept(Invariant):
 
     @observes(AttemptMade)
     def on_attempt(self, made: AttemptMade) -> Objection:
-        command, at = made.attempt.command, utc(self.context.epoch_ns() + made.at_ns)
+        command = made.attempt.command
         if made.is_copy or self.context.mixes_messages_up:
             return None  # it had set out before, perhaps, and was late on its way
-        if command.critical or not self._is_quiet(command.user, made.channel, at):
+        at, *before = map(utc, self.context.calendar_ns(made.at_ns))
+        if command.critical or not all(self._is_quiet(command.user, made.channel, each) for each in (at, *before)):
             return None
         return f"{made.notification_id} is sent at {at}, in the quiet hours of {command.user}"
+
+    @observes(MessageSent)
+    def on_message(self, sent: MessageSent) -> Objection:
+        message = sent.message
+        command = message.command if type(message) is Submit else message
+        if type(command) is SendNotification and command.expires_after is not None:
+            self._expires_after.setdefault(command.notification_id, command.expires_after)
+        return None
+
+    @observes(NotificationRedriven)
+    def on_redriven(self, redriven: NotificationRedriven) -> Objection:
+        if redriven.edit:
+            self._expires_after.pop(redriven.notification_id, None)  # perhaps it has another one now
+        return None
 
     @observes(NotificationDeferred)
     def on_deferred(self, deferred: NotificationDeferred) -> Objection:
         lifecycle = self.context.lifecycles.get(deferred.notification_id)
         if deferred.cause is not DeferralCause.QUIET_HOURS or deferred.resumes_at_ns is None or lifecycle is None:
             return None
+        expires_after = self._expires_after.get(deferred.notification_id)
+        steps = self.context.steps_the_clock and self.context.lifecycles.crashes
+        if expires_after is not None and not steps:
+            expires_ns = lifecycle.fresh_since_ns + wait_ns(expires_after)
+            if deferred.resumes_at_ns > expires_ns:
+                return (
+                    f"{deferred.notification_id} is to wait for the end of quiet hours at "
+                    f"{seconds_text(deferred.resumes_at_ns)}, and has expired by then, at {seconds_text(expires_ns)}"
+                )
         user, until = lifecycle.user_id, utc(deferred.epoch_ns + deferred.resumes_at_ns)
         if not self._is_quiet(user, deferred.channel, utc(deferred.epoch_ns + deferred.at_ns)):
             return f"{deferred.notification_id} waits for the end of quiet hours, and it is not quiet for {user}"

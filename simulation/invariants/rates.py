@@ -8,10 +8,21 @@ from typing import Any
 from actors.instants import NS_PER_S, seconds, wait_ns
 from actors.messages import ActorFailed
 from actors.outcomes import Outcome
+from actors.pipeline.channel import Channel
 from actors.pipeline.handler import Handler
+from actors.pipeline.hedging_channel import HedgingChannel
 from actors.settings.adaptive import AdaptiveRateConfig
-from simulation.invariants.base import PROCESS, Context, Finding, Invariant, Objection, observes
-from simulation.invariants.feedback import Key, answer_in, is_answer, is_throttled, lane_of, provider_of
+from simulation.invariants.base import Context, Finding, Invariant, Objection, observes
+from simulation.invariants.feedback import (
+    Key,
+    answer_in,
+    is_answer,
+    is_throttled,
+    lane_of,
+    let_through_in,
+    provider_of,
+)
+from simulation.invariants.lifecycles import PROCESS
 from simulation.invariants.observations import AttemptMade, MessageSent
 
 _NEARLY = 1e-6
@@ -103,20 +114,17 @@ class _Rate:
         self._pending = 1.0
         return keeps
 
-    def forget_sends(self) -> None:
-        """Have nothing pending."""
-        self._pending = 0.0
-
 
 class AdaptiveRates(Invariant):
     """An adaptive rate is cut by throttling and grows by what the provider takes, as its formula says and never out of
-    its bounds; and its provider is asked no faster than that.
+    its bounds; and nothing is let through to its provider faster than that, copies included.
 
-    What lies in the mailbox of a channel that is down goes late; so the sends are counted anew after a crash.
+    What lies in the mailbox of a channel that is down comes to its provider late, and perhaps all at once.
     """
 
     name = "adaptive-rate"
-    receivers = frozenset({Handler})
+    settings = ("adaptive_rate",)
+    receivers = frozenset({Channel, Handler, HedgingChannel})
     watches_actors = True
     needs_order = True
     needs = ("adaptive_rate",)
@@ -137,21 +145,26 @@ class AdaptiveRates(Invariant):
 
     @observes(ActorFailed)
     def on_crash(self, event: ActorFailed) -> Objection:
-        for rate in self._rates.values():
-            rate.forget_sends()
         if event.actor == PROCESS:
             self._rates.clear()
         return None
 
     @observes(AttemptMade)
     def on_attempt(self, made: AttemptMade) -> Objection:
-        rate = self._rate((made.channel, made.provider))
-        if rate is None or made.at_ns <= self.context.lifecycles.up_at_ns or rate.send(made.at_ns):
+        return self._send((made.channel, made.provider), made.at_ns, made.notification_id) if made.is_copy else None
+
+    def _send(self, key: Key, now_ns: int, notification_id: str) -> Objection:
+        rate = self._rate(key)
+        if rate is None or rate.send(now_ns):
             return None
-        return f"the {made.provider} provider of {made.channel} is asked sooner than at its rate of {rate.rate:.6g}/s"
+        channel, provider = key
+        text = f"the {provider} provider of {channel} is asked sooner than at its rate of {rate.rate:.6g}/s"
+        return Finding(text, notification_id)
 
     @observes(MessageSent)
     def on_message(self, sent: MessageSent) -> Objection:
+        if (admitted := let_through_in(sent)) is not None:
+            return self._send(provider_of(admitted), sent.at_ns, admitted.attempt.command.notification_id)
         if (answer := answer_in(sent)) is None:
             return None
         admitted, performed = answer

@@ -15,6 +15,7 @@ class ReachedOnce(Invariant):
     """
 
     name = "reached-once"
+    settings = ("fallback",)
     needs = ("fallback",)
 
     def __init__(self, context: Context) -> None:

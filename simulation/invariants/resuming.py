@@ -21,12 +21,15 @@ from actors.messages import (
 )
 from actors.pipeline.handler import Handler
 from actors.settings.breaker import CircuitBreakerConfig
-from simulation.invariants.base import PROCESS, BreakerKey, Context, Invariant, Objection, observes
-from simulation.invariants.lifecycles import Lifecycle
+from simulation.invariants.base import BreakerKey, Context, Invariant, Objection, observes
+from simulation.invariants.lifecycles import PROCESS, Lifecycle
 from simulation.invariants.observations import AttemptMade
 from simulation.invariants.text import seconds_text
 
 MINUTE_NS = 60 * NS_PER_S
+
+_ROUNDING_NS = 100
+"""To which the turns of many may add up."""
 
 
 class _Ceilings:
@@ -69,6 +72,7 @@ class ResumePace(Invariant):
     """
 
     name = "resume-pace"
+    settings = ("circuit_breaker.resume_rate", "circuit_breaker.resume_doubling", "circuit_breaker.resume_rate_max")
     needs_order = True
 
     def __init__(self, context: Context) -> None:
@@ -147,17 +151,20 @@ class _Restarted:
     """The highest since."""
     gone: int = 0
     """How many of the overdue have gone."""
+    due_s: float = 0.0
+    """How many seconds after it was back the latest of them might go."""
 
 
 class RestartPace(Invariant):
     """What is overdue when the process is back after a crash goes at the channel's `resume_rate`, which doubles again
-    and again up to the ceiling, whether there is a circuit breaker or not: at no instant have more of it gone.
+    and again up to the ceiling, whether there is a circuit breaker or not: no one of it goes before its turn.
 
     Unless the handler has failed since: then all that is in flight is due again. Does not apply where the wall clock
     steps, as what the store has is due by that.
     """
 
     name = "restart-pace"
+    settings = ("circuit_breaker.resume_rate", "circuit_breaker.resume_doubling", "circuit_breaker.resume_rate_max")
     needs_order = True
 
     def __init__(self, context: Context) -> None:
@@ -200,12 +207,15 @@ class RestartPace(Invariant):
         if restarted is None or made.notification_id not in restarted.overdue:
             return None
         restarted.overdue.discard(made.notification_id)
-        restarted.gone += 1
         config = self.context.channels[made.channel].circuit_breaker
-        most = 1 + _released(config, restarted.ceiling, (made.at_ns - restarted.back_ns + 2) / NS_PER_S)
-        if restarted.gone <= most * (1 + 1e-6):
+        if restarted.gone:
+            apart_s = min(1 / restarted.ceiling, 1 / config.resume_rate.per_second)
+            restarted.due_s = max(restarted.due_s + apart_s, _turn_s(config, restarted.gone))
+        restarted.gone += 1
+        gone_ns = made.at_ns - restarted.back_ns
+        if gone_ns + _ROUNDING_NS >= restarted.due_s * NS_PER_S * (1 - 1e-9):
             return None
-        after = f"{seconds_text(made.at_ns - restarted.back_ns)} after it, of at most {most:.0f}"
+        after = f"{seconds_text(gone_ns)} after it, and the latest of them might {restarted.due_s:.6g} s after it"
         return f"{restarted.gone} of those overdue at a restart have gone on {made.channel} {after}"
 
     def _look_up(self, channel: NotificationChannel, now_ns: int) -> None:
@@ -235,10 +245,7 @@ def _due_ns(lifecycle: Lifecycle) -> int:
     return 0
 
 
-def _released(config: CircuitBreakerConfig, ceiling: float, seconds: float) -> float:
-    """Return the integral of the rate from its beginning."""
+def _turn_s(config: CircuitBreakerConfig, before: int) -> float:
+    """Return after how many seconds the next one goes when so many have gone, where there is no ceiling."""
     rate, doubling = config.resume_rate.per_second, config.resume_doubling
-    capped_s = doubling * math.log2(ceiling / rate)
-    growing_s = min(seconds, capped_s)
-    grown = rate * doubling / math.log(2.0) * (math.pow(2.0, growing_s / doubling) - 1.0)
-    return grown + ceiling * max(0.0, seconds - capped_s)
+    return doubling * math.log2(1.0 + before * math.log(2.0) / (rate * doubling))

@@ -24,6 +24,7 @@ class Room(Invariant):
     """
 
     name = "room"
+    settings = ("max_pending",)
     receivers = frozenset({Handler})
     watches_actors = True
 

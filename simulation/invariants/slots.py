@@ -9,26 +9,34 @@ from actors.domain.attempts import Admitted, Attempt
 from actors.kernel.effects import Performed
 from actors.messages import ActorFailed
 from actors.outcomes import Ambiguous
+from actors.pipeline.channel import Channel
 from actors.pipeline.handler import Handler
+from actors.pipeline.hedging_channel import HedgingChannel
 from actors.pipeline.lane import Lane
 from actors.settings.adaptive import (
     ConcurrencyLimitConfig,
     VegasConfig,
 )
-from simulation.invariants.base import PROCESS, Context, Finding, Invariant, Objection, observes
-from simulation.invariants.feedback import Key, answer_in, is_answer, is_throttled, lane_of, provider_of
-from simulation.invariants.observations import AttemptMade, MessageSent
+from simulation.invariants.base import Context, Finding, Invariant, Objection, observes
+from simulation.invariants.feedback import (
+    Key,
+    answer_in,
+    is_answer,
+    is_throttled,
+    lane_of,
+    let_through_in,
+    provider_of,
+)
+from simulation.invariants.lifecycles import PROCESS
+from simulation.invariants.observations import MessageSent
 
 
 class _Slots:
     """What is known of the slots before one provider whose number follows its latency."""
 
-    def __init__(self, most: int) -> None:
+    def __init__(self) -> None:
         self.now: int | None = None
         """Their number, once it has been seen."""
-        self.most_at_once = most
-        """The most there were at the instant of the latest answer."""
-        self.answered_ns = -1
         self.fastest_ns: int | None = None
         self.under_way: dict[int, Attempt] = {}
         """By identity, until the breaker has taken note of its outcome."""
@@ -36,11 +44,12 @@ class _Slots:
 
 class ConcurrencyLimits(Invariant):
     """A concurrency limit stays between its bounds, grows only by an answer to what filled half of it, falls only by
-    what was slow, refused or not answered, and by one step at a time; and no more attempts are under way than it says.
+    what was slow, refused or not answered, and by one step at a time; and no more are let through than it says.
     """
 
     name = "concurrency-limit"
-    receivers = frozenset({Handler})
+    settings = ("concurrency_limit", "max_in_flight")
+    receivers = frozenset({Channel, Handler, HedgingChannel})
     watches_actors = True
     needs_order = True
     needs = ("concurrency_limit",)
@@ -59,7 +68,7 @@ class ConcurrencyLimits(Invariant):
     def _of(self, key: Key) -> _Slots:
         slots = self._slots.get(key)
         if slots is None:
-            slots = self._slots[key] = _Slots(self._bounds[key][1])
+            slots = self._slots[key] = _Slots()
         return slots
 
     @observes(ActorFailed)
@@ -68,24 +77,22 @@ class ConcurrencyLimits(Invariant):
             self._slots.clear()
         return None
 
-    @observes(AttemptMade)
-    def on_attempt(self, made: AttemptMade) -> Objection:
-        key = made.channel, made.provider
-        if key not in self._configs or made.is_copy:
+    def _let_through(self, admitted: Admitted) -> Objection:
+        key = channel, provider = provider_of(admitted)
+        if key not in self._configs:
             return None
         slots = self._of(key)
-        slots.under_way[id(made.attempt)] = made.attempt
-        if slots.now is None or made.at_ns <= self.context.lifecycles.up_at_ns:
+        slots.under_way[id(admitted.attempt)] = admitted.attempt
+        if slots.now is None or len(slots.under_way) <= slots.now:
             return None
-        # One that was admitted before an answer of this very instant may come to the provider after it.
-        allowed = max(slots.now, slots.most_at_once) if slots.answered_ns == made.at_ns else slots.now
-        if len(slots.under_way) <= allowed:
-            return None
-        place = f"at the {made.provider} provider of {made.channel}"
-        return f"{len(slots.under_way)} attempts are under way {place}, whose limit is {allowed}"
+        place = f"at the {provider} provider of {channel}"
+        text = f"{len(slots.under_way)} attempts are under way {place}, whose limit is {slots.now}"
+        return Finding(text, admitted.attempt.command.notification_id)
 
     @observes(MessageSent)
     def on_message(self, sent: MessageSent) -> Objection:
+        if (let_through := let_through_in(sent)) is not None:
+            return self._let_through(let_through)
         if (answer := answer_in(sent)) is None:
             return None
         admitted, performed = answer
@@ -95,10 +102,7 @@ class ConcurrencyLimits(Invariant):
             return None
         slots, after = self._of(key), lane.slots
         slots.under_way.pop(id(admitted.attempt), None)
-        before = slots.now
-        if slots.answered_ns != sent.at_ns:
-            slots.answered_ns, slots.most_at_once = sent.at_ns, after if before is None else before
-        slots.now, slots.most_at_once = after, max(slots.most_at_once, after)
+        before, slots.now = slots.now, after
         least, most = self._bounds[key]
         if not least <= after <= most:
             return self._finding(admitted, lane, f"is {after}, of at least {least} and at most {most}")

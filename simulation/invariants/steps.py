@@ -14,7 +14,7 @@ from actors.messages import (
 )
 from actors.outcomes import ChannelFault, DeadDestination, Permanent
 from actors.settings.channel import RetryConfig
-from simulation.invariants.base import Context, Invariant, Objection, observes
+from simulation.invariants.base import Context, Finding, Invariant, Objection, observes
 from simulation.invariants.lifecycles import NEXT, STEPS, State
 from simulation.invariants.text import seconds_text
 
@@ -27,7 +27,7 @@ class LegalSteps(Invariant):
     suppressed. Only what is dead-lettered can be redriven or discarded; and what has ended is accepted anew only when
     its id has been forgotten.
 
-    After a crash a stage may still say that an attempt waits which a restarted handler has exhausted.
+    Until all is settled after a crash, a stage may say of an attempt that it waits which the handler has let go of.
     """
 
     name = "legal-steps"
@@ -38,7 +38,7 @@ class LegalSteps(Invariant):
         lifecycle = lifecycles.get(event.notification_id)
         state = State.UNKNOWN if lifecycle is None else lifecycle.state
         if kind not in NEXT[state]:
-            if kind is NotificationDeferred and lifecycles.crashes:
+            if kind is NotificationDeferred and not lifecycles.is_settled(event.at_ns):
                 return None
             if lifecycle is None and lifecycles.forgotten and kind in (NotificationRedriven, DeadLetterDiscarded):
                 return None
@@ -55,6 +55,7 @@ class RetryLimits(Invariant):
     has failed for good is tried again."""
 
     name = "retry-limits"
+    settings = ("retry",)
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
@@ -69,9 +70,11 @@ class RetryLimits(Invariant):
         retry, retry_at_ns = config.retry, failed.next_retry_at_ns
         most = self._most[failed.channel]
         if failed.attempt > most:
-            return f"attempt {failed.attempt} of {failed.notification_id}, of at most {most}"
+            text = f"attempt {failed.attempt} of {failed.notification_id} is made, of at most {most}"
+            return Finding(text, failed.notification_id, ("retry.max_attempts",))
         if (retry_at_ns is None) == (failed.given_up is None):
-            return f"{failed.notification_id} is either to be tried again or exhausted, got {failed!r}"
+            both = "both" if retry_at_ns is not None else "neither"
+            return f"{failed.notification_id} is either to be tried again or exhausted, and is {both}"
         if retry_at_ns is None:
             return None
         if retry_at_ns < failed.at_ns:
@@ -79,9 +82,11 @@ class RetryLimits(Invariant):
         if failed.kind in _FOR_GOOD:
             return f"{failed.notification_id} failed for good ({failed.kind}) and is to be tried again"
         if is_spent(failed, lifecycle.failures, retry):
-            return f"{failed.notification_id} has used up its attempts and is to be tried again"
+            text = f"{failed.notification_id} has used up its attempts and is to be tried again"
+            return Finding(text, failed.notification_id, ("retry.max_attempts",))
         if retry.max_elapsed is not None and retry_at_ns >= lifecycle.fresh_since_ns + wait_ns(retry.max_elapsed):
-            return f"{failed.notification_id} is to be tried again after max_elapsed, at {seconds_text(retry_at_ns)}"
+            text = f"{failed.notification_id} is to be tried again after its time, at {seconds_text(retry_at_ns)}"
+            return Finding(text, failed.notification_id, ("retry.max_elapsed",))
         return None
 
 

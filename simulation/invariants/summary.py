@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from actors.instants import NS_PER_S
 from actors.messages import (
+    ActorFailed,
     DeadLetterDiscarded,
     DuplicateIgnored,
     NotificationChannel,
@@ -23,6 +24,8 @@ from actors.messages import (
 from actors.outcomes import ChannelFault
 from actors.pipeline.readiness import ADDRESS_GONE
 from simulation.invariants.base import Context, Invariant, Objection, observes
+from simulation.invariants.lifecycles import PROCESS
+from simulation.invariants.observations import AttemptMade
 
 _ADDS: dict[type[NotificationEvent], dict[str, int]] = {
     NotificationRequested: {"accepted": 1, "in_flight": 1},
@@ -55,7 +58,8 @@ class _Books:
     """The metrics of one channel, or of all."""
 
     def __init__(self) -> None:
-        self.counts = Counter(dict.fromkeys(("retries", *(name for adds in _ADDS.values() for name in adds)), 0))
+        names = ("retries", "requests", *(name for adds in _ADDS.values() for name in adds))
+        self.counts = Counter(dict.fromkeys(names, 0))
         self.requests: list[_Request] = []
         """Those that ended here."""
 
@@ -97,13 +101,35 @@ class Summary(Invariant):
         self._by_channel: dict[NotificationChannel, _Books] = {channel: _Books() for channel in context.channels}
         self._requests: dict[str, _Request] = {}
         """By the id of each of its notifications."""
+        self._asked: Counter[tuple[str, NotificationChannel]] = Counter()
+        """By notification and channel: how often a provider was asked of which there is no outcome, and may be one."""
 
     @observes(*_ADDS)
     def on_event(self, event: NotificationEvent) -> Objection:
         self._all.enter(event)
         self._by_channel[event.channel].enter(event)
         self._follow(event)
+        if isinstance(event, (NotificationSent, NotificationFailed)):
+            self._count_asked([(event.notification_id, event.channel)])
         return None
+
+    @observes(AttemptMade)
+    def on_attempt(self, made: AttemptMade) -> Objection:
+        self._asked[made.notification_id, made.channel] += 1
+        return None
+
+    @observes(ActorFailed)
+    def on_crash(self, event: ActorFailed) -> Objection:
+        if event.actor == PROCESS:
+            self._count_asked(list(self._asked))
+        return None
+
+    def _count_asked(self, keys: Iterable[tuple[str, NotificationChannel]]) -> None:
+        """Count the requests that have an outcome, and those before them, which have none any more."""
+        for key in keys:
+            for books in (self._all, self._by_channel[key[1]]):
+                books.counts["requests"] += self._asked.get(key, 0)
+            self._asked.pop(key, None)
 
     def _follow(self, event: NotificationEvent) -> None:
         request = self._requests.get(event.notification_id)

@@ -14,8 +14,9 @@ from actors.pipeline.circuit_breaker import THROTTLED_HERE, CircuitBreakerActor
 from actors.pipeline.handler import Handler
 from actors.pipeline.hedging_channel import HedgingChannel
 from actors.settings.adaptive import AdaptiveThrottleConfig
-from simulation.invariants.base import PROCESS, Context, Finding, Invariant, Objection, observes
+from simulation.invariants.base import Context, Finding, Invariant, Objection, observes
 from simulation.invariants.feedback import answer_in, is_answer
+from simulation.invariants.lifecycles import PROCESS
 from simulation.invariants.observations import MessageSent
 
 _BUCKETS = 60
@@ -55,6 +56,7 @@ class AdaptiveThrottles(Invariant):
     """
 
     name = "adaptive-throttle"
+    settings = ("adaptive_throttle",)
     receivers = frozenset({Channel, HedgingChannel, Handler})
     watches_actors = True
     needs_order = True

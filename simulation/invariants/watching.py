@@ -25,7 +25,14 @@ from actors.outcomes import Sent
 from actors.pipeline.channel import outcome_of
 from actors.settings.channel import ChannelConfig
 from simulation.invariants.lifecycles import Lifecycle, Lifecycles
-from simulation.invariants.observations import AttemptMade, MessageSent, Overtaken, Unanswered
+from simulation.invariants.observations import (
+    ActorCrashed,
+    ActorStarted,
+    AttemptMade,
+    MessageSent,
+    Overtaken,
+    Unanswered,
+)
 
 Note = Callable[[Any], None]
 """Takes an observation."""
@@ -117,7 +124,7 @@ class ObservedProvider(WrappedProvider):
             answered=answered,
             ends_at_ns=now_ns + takes_ns,
             is_promised=is_promised,
-            is_copy=self._hedges and lifecycle is not None and lifecycle.attempt is attempt,
+            is_copy=self._hedges and lifecycle is not None and lifecycle.has_begun(attempt),
         )
         self._note(made)
         return made
@@ -190,6 +197,7 @@ class MessageWatch(Interceptor):
 
     def start(self, go_on: Next, actor: Actor) -> None:
         self._at_work = actor
+        self._note(ActorStarted(at_ns=self.system.now_ns, actor=actor.actor_urn, kind=type(actor)))
         try:
             go_on(actor)
         finally:
@@ -245,8 +253,19 @@ class MessageWatch(Interceptor):
     def lose(self, go_on: Next, actor: Actor, message: Any, reason: str) -> None:
         go_on(actor, _content(message), reason)
 
-    def fail(self, go_on: Next, actor: Actor, message: Any, error: Exception, *args: Any) -> None:
-        go_on(actor, _content(message), error, *args)
+    def fail(
+        self, go_on: Next, actor: Actor, message: Any, error: Exception, restart_after_ns: int | None = None
+    ) -> None:
+        self._note(
+            ActorCrashed(
+                at_ns=self.system.now_ns,
+                actor=actor.actor_urn,
+                kind=type(actor),
+                supervision=actor.supervision,
+                restart_after_ns=restart_after_ns,
+            )
+        )
+        go_on(actor, _content(message), error, restart_after_ns)
 
     def end(self, go_on: Next, actor: Actor, error: Exception | None) -> None:
         go_on(actor, error)

@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from actors.domain.attempts import Attempt
 from actors.errors import InvariantBreach
 from actors.messages import (
     BreakerTransitioned,
@@ -28,6 +29,7 @@ from simulation.results.counters import (
     ProviderMetrics,
     by_type,
 )
+from simulation.results.interruptions import Interruptions
 from simulation.results.ledger import WHOLE, Group, Ledger
 from simulation.results.peaks import Peaks
 from simulation.results.series import SeriesCounter
@@ -77,6 +79,8 @@ class Recorder:
         self.peaks = Peaks(providers, longest_ns)
         self.backlogs = Backlogs(faults)
         self.series = SeriesCounter(series_bucket_ns)
+        self.interruptions: Interruptions | None = None
+        """Finds the requests whose answers are lost; None where none can be."""
         self.wiring: Wiring | None = None
         """The references of the pipeline that there is."""
         self.in_flight_now: Callable[[], int] = lambda: 0
@@ -102,6 +106,8 @@ class Recorder:
         """
         chunk = self._chunk
         chunk.append(event)
+        if self.interruptions is not None:
+            self.interruptions.follow(event)
         if len(chunk) >= CHUNK:
             self.fold()
             if type(event) in CHANGES_OF_PENDING:  # else an actor may just have failed between one count and the other
@@ -137,11 +143,20 @@ class Recorder:
             InvariantBreach: see :meth:`check`.
         """
         self.fold()
+        if self.interruptions is not None:
+            self.interruptions.end(self._is_awaited)
         self.note_waiting()
         self.peaks.end()
         self.check()
         self.in_flight_now = partial(int, self._in_flight)
-        self.when_quiet = self.on_chunk = self.on_events = self.wiring = None
+        self.when_quiet = self.on_chunk = self.on_events = self.wiring = self.interruptions = None
+
+    def _is_awaited(self, attempt: Attempt) -> bool:
+        """Tell whether the handler waits for the outcome of an attempt at the end of the run."""
+        if self.wiring is None:
+            return True
+        is_current = self.wiring.stages[attempt.command.channel].is_current
+        return is_current is None or is_current(attempt)
 
     def note_waiting(self) -> None:
         """Note how many have waited in the process that there is."""

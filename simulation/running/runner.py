@@ -30,6 +30,7 @@ from actors.storage.lossy import LossyStore
 from actors.storage.memory import MemoryStore
 from simulation.engine.message_faults import MessageFaults, is_message_fault
 from simulation.results.backlogs import FaultTimes
+from simulation.results.interruptions import Interruptions
 from simulation.results.ledger import Entry, Ledger
 from simulation.results.progress import Listener, RunSnapshot
 from simulation.results.recorder import Recorder
@@ -294,6 +295,8 @@ def _checker(scenario: Scenario, recorder: Recorder, rules: Rules, invariants: C
         preferences=_preferences(scenario),
         remember_ids_ns=ns(scenario.remember_ids),
         max_pending=scenario.max_pending,
+        dead_letters=scenario.dead_letters,
+        commit_latency_ns=ns(scenario.commit_latency),
         has_rules=bool(rules),
         in_flight_now=lambda: recorder.in_flight_now(),
         summary_of=recorder.summary_of,
@@ -359,6 +362,9 @@ def build(system: ActorSystem, plan: RunPlan) -> Pipeline:
     if checker is not None:
         checker.watch(system)
         providers = checker.observed(providers)
+    if any(fault.crash is not None or is_message_fault(fault) for fault in scenario.faults):
+        recorder.interruptions = Interruptions(recorder.interrupt)
+        providers = recorder.interruptions.observed(providers)
     make = partial(
         Pipeline,
         system,

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from itertools import islice
 from typing import Any
 
 from actors.errors import InvariantBreach, Overloaded
@@ -20,7 +19,7 @@ from actors.instants import seconds
 from actors.kernel.actor import ActorRef
 from actors.kernel.futures import Future
 from actors.kernel.system import ActorSystem
-from actors.messages import ActorFailed, BreakerTransitioned, NotificationChannel, SendNotification
+from actors.messages import ActorFailed, BreakerTransitioned, SendNotification
 from actors.notifier import Pipeline
 from actors.pipeline.orders import Acceptance, Submit
 from actors.storage.lossy import LossyStore
@@ -107,12 +106,15 @@ class Service:
         if self.is_down:
             return
         self.is_down = True
-        self._count_interrupted()
         self._recorder.note_waiting()
         self.pipeline.kill()
         now_ns = self._system.now_ns
         if isinstance(self._store, LossyStore):
-            self._store.crash(now_ns - 1)  # what becomes durable at this instant comes behind the crash
+            last_ns = now_ns - 1  # what becomes durable at this instant comes behind the crash
+            self._record_what_is_durable(self._store, last_ns)
+            self._store.crash(last_ns)
+        if self._recorder.interruptions is not None:
+            self._recorder.interruptions.lose_all(now_ns)
         left = {delivery.command.notification_id for delivery in self._store.open_deliveries(self._system.epoch_ns)}
         if len(left) != self._recorder.in_flight:
             raise InvariantBreach(
@@ -133,19 +135,12 @@ class Service:
         for clients in self._clients:
             clients.tell(Forgotten(frozenset(left)))
 
-    def _count_interrupted(self) -> None:
-        """Count the requests whose answers are lost: what is at a stage and does not wait there is at a provider."""
-        wiring = self.pipeline.wiring
-        waiting = {id(attempt) for stages in wiring.stages.values() for attempt in stages.waiting_attempts()}
-        at_providers: dict[NotificationChannel, list[str]] = {channel: [] for channel in wiring.stages}
-        for attempt in self.pipeline.handler.actor.attempts_under_way():
-            if id(attempt) not in waiting:
-                at_providers[attempt.command.channel].append(attempt.command.notification_id)
-        for channel, stages in wiring.stages.items():
-            asked = iter(at_providers[channel])
-            for lane in stages.lanes:
-                for notification_id in islice(asked, lane.in_flight):
-                    self._recorder.interrupt(notification_id, channel, lane.provider_name, self._system.now_ns)
+    def _record_what_is_durable(self, store: LossyStore, last_ns: int) -> None:
+        """Record the changes that the store keeps, and that a handler which was down has not recorded any more."""
+        self._recorder.in_flight_now = lambda: self._recorder.in_flight
+        for commit in self.pipeline.wiring.commits.under_way.values():
+            if store.has_made_durable(commit.event, last_ns):
+                self._system.record(commit.event)
 
     def _forget_states(self) -> None:
         """Record that every breaker is in the state again in which it began."""

@@ -149,7 +149,7 @@ MEANINGS = {
     "attempts": "attempts to send, failed ones and those that were refused on this side included",
     "retries": "attempts other than a notification's first",
     "hedges": "copies that were sent because an answer was late",
-    "interrupted": "requests to providers whose answer was lost as the process crashed; no attempts",
+    "interrupted": "requests to providers whose answer no one took, as the process or an actor crashed; no attempts",
     "requests": "what reached the providers: attempts but for those refused on this side, hedges and interrupted",
     "cost": "requests times the price of their provider",
     "fallbacks": "notifications that were accepted in place of one on another channel",

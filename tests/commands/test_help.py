@@ -1,6 +1,8 @@
 """The help of every command: complete in a terminal of the usual width, in lines of its own."""
 
 import re
+import runpy
+import sys
 
 import pytest
 from console_command import app
@@ -30,3 +32,11 @@ def test_paragraphs_are_broken_where_the_terminal_ends(name):
     printed = get_command(app).commands[name].help.split("\n\n")
     lines = [line.strip() for line in help_of(name, columns=1000).splitlines()]
     assert all(" ".join(paragraph.split()) in lines for paragraph in printed)
+
+
+def test_python_runs_the_package_as_the_command(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["simulation", "--version"])
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_module("simulation", run_name="__main__")
+    assert ended.value.code == 0
+    assert capsys.readouterr().out.startswith("retrylab ")

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from actors.domain.attempts import Attempt
+from actors.domain.attempts import Admitted, Attempt
 from actors.errors import InvariantBreach
+from actors.kernel.effects import Performed
 from actors.messages import (
     ActorFailed,
     BreakerTransitioned,
@@ -23,9 +24,12 @@ from actors.messages import (
     SendNotification,
 )
 from actors.outcomes import Outcome, Sent
+from actors.pipeline.channel import Channel
+from actors.pipeline.circuit_breaker import CircuitBreakerActor
+from actors.pipeline.handler import Handler
 from actors.settings.channel import ChannelConfig
 from actors.settings.faults import FaultConfig
-from simulation.invariants import AttemptMade, Checker, Context
+from simulation.invariants import AttemptMade, Checker, Context, MessageSent
 
 S = 1_000_000_000
 EMAIL = NotificationChannel.EMAIL
@@ -122,6 +126,23 @@ def made(
     )
 
 
+def told(seconds: float, sender: type | None, receiver: type, message: Any) -> MessageSent:
+    return MessageSent(at_ns=round(seconds * S), sender=sender, receiver=receiver, message=message)
+
+
+def let_through(seconds: float, id: str = "n", of: Attempt | None = None, **command: Any) -> MessageSent:
+    """Return that a circuit breaker lets an attempt through to its provider."""
+    admitted = Admitted(attempt=of or made(seconds, id, **command).attempt, permit=1)
+    return told(seconds, CircuitBreakerActor, Channel, admitted)
+
+
+def settled(seconds: float, passes: MessageSent, outcome: Outcome | None = None) -> MessageSent:
+    """Return that a circuit breaker hands on the outcome of what it has let through."""
+    end_ns = round(seconds * S)
+    done = Performed(request=passes.message, result=outcome or Sent(), started_ns=passes.at_ns, ended_ns=end_ns)
+    return told(seconds, CircuitBreakerActor, Handler, done)
+
+
 def context_of(faults: Any = (), **email: Any) -> Context:
     return Context(
         channels={EMAIL: ChannelConfig.model_validate(email)},
@@ -165,8 +186,11 @@ def fresh(context: Context) -> Context:
     return Context(
         channels=context.channels,
         faults=context.faults,
+        epoch_ns=context.epoch_ns,
         preferences=context.preferences,
         max_pending=context.max_pending,
+        dead_letters=context.dead_letters,
+        commit_latency_ns=context.commit_latency_ns,
         in_flight_now=context.in_flight_now,
         pipeline=context.pipeline,
     )

@@ -15,10 +15,12 @@ from histories import (
     deferred,
     failed,
     fresh,
+    let_through,
     made,
     redriven,
     requested,
     sent,
+    settled,
     suppressed,
 )
 
@@ -65,7 +67,7 @@ def test_what_a_crash_loses_is_named():
     context = Context(channels={EMAIL: ChannelConfig()}, pipeline=lambda: Holding("a", "c"))
     events = [requested(0, "a"), requested(0, "b"), crashed(1), requested(5, "c"), requested(11, "d")]
     breach = check_breach("nothing-lost", events, "the pipeline knows nothing of b", context)
-    assert any("accepted for email" in line for line in breach.history)
+    assert any("Accepted on email" in line for line in breach.history)
 
 
 def test_what_is_lost_without_a_crash_is_named_at_the_end():
@@ -118,6 +120,8 @@ def test_nothing_is_redriven_while_there_is_no_room():
         ([requested(0), redriven(1)], "is in flight"),
         ([requested(0), dead(1), redriven(2), redriven(3)], "is in flight"),
         ([requested(0), sent(1), deferred(2)], "is sent"),
+        ([requested(0), crashed(1), sent(2), deferred(21.1)], "is sent"),
+        ([requested(0), crashed(1, "AdminAlert"), sent(2), deferred(3)], "is sent"),
         ([requested(0), sent(1), requested(86_400)], "accepted again 86399 s after it was sent"),
     ],
 )
@@ -131,7 +135,7 @@ def test_steps_that_there_are_not(events, text):
         [requested(0), deferred(1), failed(2, 3), sent(4)],
         [requested(0), dead(1), redriven(2), dead(3), redriven(4), sent(5)],
         [requested(0), sent(1), requested(86_401), sent(86_402)],
-        [requested(0), crashed(1), sent(2), deferred(3)],
+        [requested(0), crashed(1), sent(2), deferred(21)],
     ],
 )
 def test_steps_that_there_are(events):
@@ -142,10 +146,14 @@ def test_steps_that_there_are(events):
     ("retry", "events", "text"),
     [
         ({"max_attempts": 2}, [failed(1, 2), failed(3, 4, attempt=2)], "has used up its attempts"),
-        ({"max_attempts": 2}, [failed(1, 2), failed(3, 4, attempt=3)], "attempt 3 of n, of at most 2"),
+        (
+            {"max_attempts": 2},
+            [failed(1, 2), failed(3, 4, attempt=3)],
+            "of at most 2 (channels.email.retry.max_attempts = 2)",
+        ),
         ({}, [failed(1, 2, kind="Permanent")], "failed for good (Permanent)"),
         ({}, [failed(3, 2)], "to be tried again at 2 s, which has passed"),
-        ({"max_elapsed": 10}, [failed(9, 10)], "after max_elapsed"),
+        ({"max_elapsed": 10}, [failed(9, 10)], "after its time, at 10 s (channels.email.retry"),
         ({}, [failed(1, 2, given_up="expired")], "either to be tried again or exhausted"),
     ],
 )
@@ -164,9 +172,9 @@ def test_a_redrive_gives_a_fresh_set_of_attempts():
 def test_a_second_success_is_one_too_many():
     breach = check_breach("one-success", [requested(0), made(1), made(2, number=2)], "is delivered 2 times; at most 1")
     assert [line.split("  ")[-1] for line in breach.history] == [
-        "accepted for email, of ann",
-        "attempt 1 is made at the primary provider of email: Sent at 1.5 s",
-        "attempt 2 is made at the primary provider of email: Sent at 2.5 s",
+        "Accepted on email for ann",
+        "Attempt 1 is made at the primary provider of email: sent at 1.5 s",
+        "Attempt 2 is made at the primary provider of email: sent at 2.5 s",
     ]
 
 
@@ -203,7 +211,8 @@ def test_nothing_is_sent_after_its_end(events, text):
 
 def test_what_is_redriven_may_be_sent_and_what_a_crash_left_behind_too():
     assert breach_of("nothing-after-the-end", [requested(0), dead(1), redriven(2), made(3)]) is None
-    assert breach_of("nothing-after-the-end", [requested(0), crashed(1), dead(2), made(3)]) is None
+    assert breach_of("nothing-after-the-end", [requested(0), crashed(1), dead(2), made(21)]) is None
+    check_breach("nothing-after-the-end", [requested(0), crashed(1), dead(2), made(22)], "dead-lettered for 20 s")
 
 
 def test_no_one_is_sent_what_they_do_not_want():
@@ -216,6 +225,21 @@ def test_no_one_is_sent_what_they_do_not_want():
         "wanted", [requested(0), made(599, user_id="ann"), made(600, user_id="ann")], "quiet hours of ann", context
     )
     assert breach_of("wanted", [made(600, user_id="ann", critical=True), made(600, user_id="eve")], context) is None
+
+
+def test_what_was_decided_just_before_the_wall_clock_steps_goes_on_after():
+    preferences = Preferences()
+    preferences.set_quiet_hours("ann", QuietHours(time(0, 10), time(6), "UTC"))
+    steps = [{"at": 5, "clock_step": 600}, {"at": 5, "clock_step": 60}, {"at": 9, "clock_step": 3600}]
+    context = context_of(steps)
+    context.preferences, context.epoch_ns = preferences, lambda: 660 * S  # both steps have been
+    at_once = [requested(5), made(5, user_id="ann")]
+    for law in ("wanted", "quiet-hours"):
+        assert breach_of(law, at_once, context) is None
+        check_breach(law, [requested(6), made(6, user_id="ann")], "in the quiet hours of ann", context)
+        context.epoch_ns = lambda: 4260 * S  # it was quiet before as well
+        check_breach(law, at_once, "in the quiet hours of ann", context)
+        context.epoch_ns = lambda: 660 * S
 
 
 # ── breakers ────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -231,8 +255,13 @@ HALF_OPENS = breaker(70, "open", "half-open", "wait-over")
         ([breaker(1, "open", "half-open", "wait-over")], "but is closed"),
         ([OPENS, breaker(69, "open", "half-open", "wait-over")], "half-open after 59 s, of at least 60 s"),
         ([OPENS, HALF_OPENS, breaker(71, "closed", "open", "trip")], "but is half-open"),
-        ([breaker(1, "closed", "open", "trip", breaker="fax")], "there is no breaker fax"),
+        (
+            [breaker(1, "closed", "open", "trip", breaker="fax")],
+            "closed to open, and there is none",
+        ),
         ([OPENS, breaker(11, "open", "closed", "restart")], "nothing crashed"),
+        ([OPENS, crashed(11), breaker(11, "open", "closed", "restart")], "nothing crashed"),
+        ([OPENS, crashed(9, "process"), breaker(11, "open", "closed", "restart")], "nothing crashed"),
     ],
 )
 def test_transitions_that_there_are_not(events, text):
@@ -249,30 +278,47 @@ def test_transitions_that_there_are():
     )
 
 
-def test_nothing_passes_an_open_breaker():
-    check_breach("open-breaker", [made(9), OPENS, made(10), made(11)], "n is sent past breaker email, which is open")
+def test_an_open_breaker_lets_nothing_through():
+    closed = [let_through(9), OPENS]
+    check_breach("open-breaker", [*closed, let_through(11)], "n is let through by breaker email, which is open")
+    check_breach("open-breaker", [*closed, let_through(10)], "which is open since 10 s")
     forced = breaker(0, "closed", "forced-open", "force-open")
-    check_breach("open-breaker", [forced, made(1)], "which is forced-open since 0 s")
+    check_breach("open-breaker", [forced, let_through(1)], "which is forced-open since 0 s")
+
+
+def test_what_was_let_through_before_may_come_to_its_provider_late():
+    passes = let_through(9)
+    late = [passes, crashed(9, "Channel"), OPENS, made(12, attempt=passes.message.attempt)]
+    assert breach_of("open-breaker", late) is None
+    check_breach("open-breaker", [*late, made(12)], "no circuit breaker has let that attempt through")
+    check_breach("open-breaker", [*late, let_through(12)], "which is open since 10 s")  # not so what comes later
 
 
 def test_no_more_probes_than_permits():
+    half_open = [OPENS, HALF_OPENS, let_through(70, "a")]
     check_breach(
-        "open-breaker", [OPENS, HALF_OPENS, made(70), made(70)], "probe 2 at breaker email, half-open since 70 s"
+        "open-breaker", [*half_open, let_through(70, "b")], "b is probe 2 at breaker email, half-open since 70 s"
     )
-    throttled = made(70, outcome=THROTTLED)
-    assert breach_of("open-breaker", [OPENS, HALF_OPENS, throttled, made(71)]) is None
+    says_nothing = [*half_open, settled(70.5, half_open[-1], THROTTLED)]
+    assert breach_of("open-breaker", [*says_nothing, let_through(71, "b")]) is None
     two = context_of(circuit_breaker={"half_open_permits": 2})
-    assert breach_of("open-breaker", [OPENS, HALF_OPENS, made(70), made(70)], two) is None
+    assert breach_of("open-breaker", [*half_open, let_through(70, "b")], two) is None
     closes = breaker(71, "half-open", "closed", "recover")
-    assert breach_of("open-breaker", [OPENS, HALF_OPENS, made(70), closes, made(71), made(71)]) is None
+    assert breach_of("open-breaker", [*half_open, closes, let_through(71, "b"), let_through(71, "c")]) is None
+
+
+def test_a_probe_from_before_a_trip_gives_no_permit_back():
+    early = let_through(9, "a")
+    half_open = [early, OPENS, HALF_OPENS, let_through(70, "b"), settled(71, early, THROTTLED), let_through(72, "c")]
+    check_breach("open-breaker", half_open, "c is probe 2")
 
 
 def test_the_breaker_of_one_host_is_none_of_anothers():
     context = context_of(circuit_breaker={"per": "host"})
     opens = breaker(1, "closed", "open", "trip", host="example.org")
-    there, elsewhere = made(2), made(2, recipient="eve@example.com")
+    there, elsewhere = let_through(2), let_through(2, recipient="eve@example.com")
     assert breach_of("open-breaker", [opens, elsewhere], context) is None
-    check_breach("open-breaker", [opens, there], "past breaker email", context_of(circuit_breaker={"per": "host"}))
+    check_breach("open-breaker", [opens, there], "by breaker email", context_of(circuit_breaker={"per": "host"}))
 
 
 # ── limits ──────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -291,15 +337,22 @@ def test_the_breaker_of_one_host_is_none_of_anothers():
     ],
 )
 def test_quotas_by_what_each_kind_promises(quota, good, bad):
-    assert breach_of("quota", [made(each) for each in good], context_of(quota=quota)) is None
-    check_breach("quota", [made(each) for each in bad], "asked more often than its quota", context_of(quota=quota))
+    assert breach_of("quota", [let_through(each) for each in good], context_of(quota=quota)) is None
+    check_breach(
+        "quota", [let_through(each) for each in bad], "asked more often than its quota", context_of(quota=quota)
+    )
 
 
-def test_after_a_crash_a_quota_is_counted_anew_when_what_is_late_has_gone():
-    context = context_of(quota={"rate": "2/10s"})
-    events = [made(0), made(0), crashed(1), made(2), made(3), made(21), made(22)]
-    assert breach_of("quota", events, context) is None
-    check_breach("quota", [*events, made(23)], "3 since 21 s", context_of(quota={"rate": "2/10s"}))
+def test_copies_count_for_a_quota():
+    events = [let_through(0), made(0), made(1, is_copy=True), let_through(2)]
+    check_breach("quota", events, "3 since 0 s, of at most 2 in 10 s", context_of(quota={"rate": "2/10s"}))
+
+
+def test_a_quota_goes_on_when_an_actor_has_crashed_and_begins_anew_with_the_process():
+    quota = {"rate": "2/10s"}
+    two = [let_through(0), let_through(0)]
+    check_breach("quota", [*two, crashed(1, "Channel"), let_through(2)], "3 since 0 s", context_of(quota=quota))
+    assert breach_of("quota", [*two, crashed(1, "process"), let_through(2)], context_of(quota=quota)) is None
 
 
 def test_a_bulkhead_has_so_many_slots():

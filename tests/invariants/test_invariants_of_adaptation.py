@@ -14,6 +14,7 @@ from histories import (
     crashed,
     dead,
     failed,
+    let_through,
     made,
     redriven,
     requested,
@@ -123,10 +124,16 @@ def test_a_cubic_rate_is_back_where_it_was_cut_after_its_time():
 
 def test_no_one_asks_sooner_than_the_rate_allows():
     settings = {"adaptive_rate": {"initial_rate": 2}}
-    assert breach_of("adaptive-rate", [made(0), made(0.5), made(1.0)], context_of(**settings)) is None
-    check_breach("adaptive-rate", [made(0), made(0.4)], "sooner than at its rate of 2/s", context_of(**settings))
-    late = [crashed(0.1), made(0.2), made(0.3), made(20.2)]
-    assert breach_of("adaptive-rate", [made(0), *late], context_of(**settings)) is None
+    in_time = [let_through(0), let_through(0.5), made(1.0, is_copy=True), let_through(1.5)]
+    assert breach_of("adaptive-rate", in_time, context_of(**settings)) is None
+    for early in (let_through(0.4), made(0.4, is_copy=True)):
+        check_breach("adaptive-rate", [let_through(0), early], "sooner than at its rate of 2/s", context_of(**settings))
+    # A channel that is down has them come late, and they went in time.
+    late = [let_through(0), crashed(0.1, "Channel"), let_through(0.5), made(9), made(9)]
+    assert breach_of("adaptive-rate", late, context_of(**settings)) is None
+    check_breach("adaptive-rate", [*late[:2], let_through(0.4)], "sooner than", context_of(**settings))
+    anew = [let_through(0), crashed(0.1, "process"), let_through(0.2)]
+    assert breach_of("adaptive-rate", anew, context_of(**settings)) is None
 
 
 # ── slots ───────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -166,14 +173,16 @@ def test_slots_that_are_not_used_do_not_grow():
 
 
 def test_no_more_are_under_way_than_there_are_slots_now():
-    first, second = made(1.1, "a"), made(1.2, "b")
+    first, second, third = let_through(1.1, "a"), let_through(1.2, "b"), let_through(1.6, "c")
     before = (answered(1, Sent()), {"slots": 2})
     context = Before().context
     two = [before, (first, {}), (second, {})]
     assert breach("concurrency-limit", Before(), VEGAS, *two) is None
-    ended = (answered(1.5, Sent(), of=first.attempt), {})
-    assert breach("concurrency-limit", Before(), VEGAS, *two, ended, (made(1.6, "c"), {})) is None
-    assert "3 attempts are under way" in str(breach("concurrency-limit", Before(), VEGAS, *two, (made(1.6, "c"), {})))
+    ended = (answered(1.5, Sent(), of=first.message.attempt), {})
+    assert breach("concurrency-limit", Before(), VEGAS, *two, ended, (third, {})) is None
+    assert "3 attempts are under way" in str(breach("concurrency-limit", Before(), VEGAS, *two, (third, {})))
+    down = (crashed(1.5, "Channel"), {})
+    assert "3 attempts are under way" in str(breach("concurrency-limit", Before(), VEGAS, *two, down, (third, {})))
     assert context(**VEGAS).pipeline() is not None
 
 
@@ -185,10 +194,6 @@ THROTTLE = {"adaptive_throttle": {"k": 2, "window": "60s", "padding": 1}}
 def refused(seconds):
     outcome = Transient(reason=THROTTLED_HERE)
     return told_message(seconds, CircuitBreakerActor, Handler, Refused(attempt=attempt(), outcome=outcome))
-
-
-def let_through(seconds):
-    return told_message(seconds, CircuitBreakerActor, Channel, Admitted(attempt=attempt(), permit=1))
 
 
 def test_what_a_provider_takes_is_not_refused_and_the_rest_is_in_proportion():
@@ -239,15 +244,18 @@ def test_a_copy_goes_at_its_time(sends, text):
         assert breach_of("hedges", events, context_of(**HEDGED)) is None
     else:
         check_breach("hedges", events, text, context_of(**HEDGED))
-        assert breach_of("hedges", [requested(0), crashed(0), *events[1:]], context_of(**HEDGED)) is None
+        check_breach("hedges", [requested(0), crashed(0), *events[1:]], text, context_of(**HEDGED))
+        begun = [event for event in events[1:] if not event.is_copy]  # in the process that crashes with its timer
+        assert breach_of("hedges", [requested(0), *begun, crashed(0, "process")], context_of(**HEDGED)) is None
 
 
 def test_the_outcome_of_copies_is_the_first_that_decides_or_the_latest_ambiguous_failure():
     both = [requested(0), *copies((0, Sent(), 3), (1, Permanent(reason="no"), 1))]
     over = {"hedges": 1, "kind": "Permanent"}
+    succeeded = {"hedges": 1, "started_ns": 0}
     assert breach_of("hedges", [*both, failed(2, **over)], context_of(**HEDGED)) is None
     check_breach(
-        "hedges", [*both, msgspec.structs.replace(sent(3), hedges=1)], "as Sent, and is Perm", context_of(**HEDGED)
+        "hedges", [*both, msgspec.structs.replace(sent(3), **succeeded)], "as Sent, and is Perm", context_of(**HEDGED)
     )
     unsure = [requested(0), *copies((0, Ambiguous(reason="reset"), 0.5), (0.5, DOWN, 1))]
     assert breach_of("hedges", [*unsure, failed(1.5, 3, hedges=1)], context_of(**HEDGED)) is None
@@ -349,10 +357,24 @@ def test_a_breaker_is_half_open_for_no_longer_than_it_may():
     check_breach("breaker-transitions", half_open, "half-open since 10 s, until 60 s", context, end=60)
 
 
+def test_a_breaker_whose_stage_is_down_is_open_from_when_that_was_due():
+    context = context_of(circuit_breaker={"timeout": 10, "half_open_max": 2})
+    half_open = [breaker(0, "closed", "open", "trip"), breaker(10, "open", "half-open", "wait-over")]
+    down = [*half_open, crashed(11, "CircuitBreakerActor"), breaker(15, "half-open", "open", "probes-overdue")]
+    again = breaker(22, "open", "half-open", "wait-over")
+    assert breach_of("breaker-transitions", [*down, again], context) is None
+    early = breaker(21.9, "open", "half-open", "wait-over")
+    check_breach("breaker-transitions", [*down, early], "half-open after 9.9 s, of at least 10 s", context)
+    at_last = [*half_open, crashed(11, "CircuitBreakerActor"), breaker(21.1, "half-open", "open", "probes-overdue")]
+    check_breach("breaker-transitions", at_last, "half-open since 10 s, until 21.1 s", context)
+    hasty = [*half_open, breaker(11, "half-open", "open", "probes-overdue")]
+    check_breach("breaker-transitions", hasty, "by probes-overdue, and its time ends at 12 s", context)
+
+
 def test_what_an_operator_forces_open_is_so_for_hosts_that_come_later():
     context = context_of(circuit_breaker={"per": "host"})
     forced = breaker(1, "closed", "forced-open", "force-open", host="a.example")
-    other = made(2, recipient="bob@b.example")
+    other = let_through(2, recipient="bob@b.example")
     check_breach("open-breaker", [forced, other], "all of them are forced open", context)
     closed = breaker(1.5, "forced-open", "closed", "close", host="a.example")
     assert breach_of("open-breaker", [forced, closed, other], context) is None
@@ -376,9 +398,9 @@ def test_after_a_pushback_the_backoff_begins_anew():
     events = [requested(0)]
     for number, (at, outcome, wait) in enumerate([(0, DOWN, 1), (2, DOWN, 2), (5, LATER, 2), (8, DOWN, 1)], 1):
         tried = made(at, outcome=outcome, number=number)
-        events += [tried, failed(at + 0.5, at + 0.5 + wait, attempt=number, kind="Transient")]
+        events += [tried, failed(at + 0.5, at + 0.5 + wait, attempt=number, kind="Transient", started_ns=at * S)]
     assert breach_of("backoff", events, context_of(**settings)) is None
-    goes_on = failed(8.5, 12.5, attempt=4, kind="Transient")
+    goes_on = failed(8.5, 12.5, attempt=4, kind="Transient", started_ns=8 * S)
     check_breach("backoff", [*events[:-1], goes_on], "of at least 1 s and at most 1 s", context_of(**settings))
 
 

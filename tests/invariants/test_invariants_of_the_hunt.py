@@ -100,9 +100,18 @@ def test_nothing_sets_out_before_its_time_or_after_its_end():
 def test_what_is_recorded_is_what_was_answered():
     says = made(0, outcome=Permanent(reason="no such box"))
     check_breach("answers", [requested(0), says, failed(0.5, 2, kind="Transient")], "as Transient, and is Permanent")
-    check_breach("answers", [requested(0), made(0), sent(0.6)], "is recorded at 0.6 s, and is there at 0.5 s")
+    begun = {"started_ns": 0}
+    late = msgspec.structs.replace(sent(0.6), **begun)
+    check_breach("answers", [requested(0), made(0), late], "is recorded at 0.6 s, and is there at 0.5 s")
     check_breach("answers", [requested(0), sent(0.6)], "no provider was asked")
-    assert breach_of("answers", [requested(0), made(0), sent(0.5)]) is None
+    assert breach_of("answers", [requested(0), made(0), msgspec.structs.replace(sent(0.5), **begun)]) is None
+    # After a crash it may lie in a mailbox, but not for longer than all is down, and it stays what it was.
+    assert breach_of("answers", [requested(0), made(0), crashed(0.1), late]) is None
+    too_late = msgspec.structs.replace(sent(21), **begun)
+    check_breach("answers", [requested(0), made(0), crashed(0.1), too_late], "is recorded at 21 s")
+    other = failed(0.6, 2, kind="Transient")
+    check_breach("answers", [requested(0), made(0), crashed(0.1), other], "as Transient, and is Sent")
+    check_breach("answers", [requested(0), made(0), crashed(0.1), sent(0.6)], "no provider was asked")
     unanswered = made(0, takes=10, answered=False)
     assert breach_of("answers", [requested(0), unanswered, failed(10, 11)]) is None
 
@@ -292,7 +301,20 @@ def test_after_a_restart_what_is_overdue_goes_at_a_pace_and_new_ones_pass():
     slow = {"circuit_breaker": {"resume_rate": "1/s", "resume_doubling": 60, "enabled": False}}
     assert breach_of("restart-pace", back_after_a_crash(1.0, 5), context_of(**slow)) is None
     check_breach("restart-pace", back_after_a_crash(0.5, 2), "2 of those overdue at a restart", context_of(**slow))
-    check_breach("restart-pace", back_after_a_crash(0.0, 2), "0 s after it, of at most 1", context_of(**slow))
+    check_breach(
+        "restart-pace",
+        back_after_a_crash(0.0, 2),
+        "0 s after it, and the latest of them might 0.99",
+        context_of(**slow),
+    )
+
+
+def test_after_a_restart_the_ceiling_holds_beside_the_doubling_rate():
+    fast = {"circuit_breaker": {"resume_rate": "1/s", "resume_doubling": 1, "resume_rate_max": "2/s", "enabled": False}}
+    first = back_after_a_crash(0.76, 2)  # the second after 0.76 s, as log2(1 + ln 2) says
+    third = [*first, made(11.26, "n2")]  # log2(1 + 2 ln 2) is 1.255, and the ceiling wants half a second between
+    assert breach_of("restart-pace", third, context_of(**fast)) is None
+    check_breach("restart-pace", [*first, made(11.257, "n2")], "might 1.2597", context_of(**fast))
 
 
 def test_after_a_restart_what_is_due_later_goes_at_its_time():
@@ -360,18 +382,24 @@ def test_a_dead_letter_tells_what_happened(fields, text):
 def test_a_summary_that_does_not_add_up():
     figures = {
         "accepted": 1, "sent": 1, "dead_lettered": 0, "suppressed": 0, "in_flight": 0, "attempts": 1, "retries": 0,
-        "deferred": 0, "duplicates": 0, "dlq": {"final": 0}, "refused": {"down": 0, "overloaded": 0}, "offered": 1,
-        "delivered": 1, "sent_fraction": 1.0, "delivery_time_s": {"never": 0}, "sent_time_s": {"max": 2.0},
+        "requests": 1, "deferred": 0, "duplicates": 0, "dlq": {"final": 0}, "refused": {"down": 0, "overloaded": 0},
+        "offered": 1, "delivered": 1, "sent_fraction": 1.0,
+        "delivery_time_s": {"never": 0}, "sent_time_s": {"max": 2.0},
     }  # fmt: skip
     context = context_of()
     context.summary_of = lambda _channel, _now_ns: figures
-    assert breach_of("summary", [requested(0), sent(2)], context, 3) is None
+    assert breach_of("summary", [requested(0), made(1), sent(2)], context, 3) is None
     figures["sent"] = 2
-    check_breach("summary", [requested(0), sent(2)], "says sent 2, and by the history it is 1", context, 3)
+    check_breach("summary", [requested(0), made(1), sent(2)], "says sent 2, and by the history it is 1", context, 3)
     figures["sent"], figures["offered"] = 1, 2
-    check_breach("summary", [requested(0), sent(2)], "says offered 2, and by the history it is 1", context, 3)
+    check_breach("summary", [requested(0), made(1), sent(2)], "says offered 2, and by the history it is 1", context, 3)
     figures["offered"], figures["sent_time_s"] = 1, {"max": 1.0}
-    check_breach("summary", [requested(0), sent(2)], "says sent_time_s.max 1.0, and by the history it is", context, 3)
+    check_breach(
+        "summary", [requested(0), made(1), sent(2)], "says sent_time_s.max 1.0, and by the history it is", context, 3
+    )
+    figures["sent_time_s"] = {"max": 2.0}
+    asked = [requested(0), made(0.5), crashed(0.6), made(1), sent(2)]  # the first answer is no one's, and was a request
+    check_breach("summary", asked, "says requests 1, and by the history it is 2", context, 3)
 
 
 def test_retries_are_in_the_budget():

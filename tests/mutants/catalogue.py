@@ -7,6 +7,7 @@ import mutants_of_breakers
 import mutants_of_drawn_settings
 import mutants_of_later_batches
 import mutants_of_limits
+import mutants_of_obligations
 import mutants_of_retries
 import mutants_of_the_books
 import mutants_of_times
@@ -21,4 +22,5 @@ MUTANTS: tuple[Mutant, ...] = (
     *mutants_found_later.MUTANTS,
     *mutants_of_later_batches.MUTANTS,
     *mutants_of_drawn_settings.MUTANTS,
+    *mutants_of_obligations.MUTANTS,
 )

@@ -21,6 +21,7 @@ from pipeline_invariants import (
 from worlds import World, email, on_both_clocks, simulate
 
 from actors.faults.provider import SimulatedProvider
+from actors.kernel.interceptors import put_in
 from actors.messages import NotificationChannel, NotificationRequested, SendNotification
 from actors.pipeline.circuit_breaker import OperateBreaker
 from actors.pipeline.dead_letter_queue import Dequeue, DiscardDeadLetter, RedriveDeadLetter
@@ -263,6 +264,8 @@ def open_world(world: World, setup: Setup) -> None:
         record=world.system.record,
     )
     world.checker.watch(world.system)
+    for each in world.checker.interceptors:
+        put_in(each, world.system, world.system._lifecycle)
     world.system.record = world.checker.record
     world.open(
         world.checker.observed(world.logs),

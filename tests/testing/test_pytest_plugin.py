@@ -203,7 +203,7 @@ def test_a_breach_shows_what_had_happened_to_the_notification(pytester: Pytester
     assert report[1].endswith("(seed 3):")
     assert report[2].endswith(" is dead-lettered")
     assert report[3] == "what had happened until then:"
-    assert any("attempt 1 failed" in line for line in report[4:])
+    assert any("Attempt 1 failed" in line for line in report[4:])
     assert "simulation.run(" not in "".join(report)
 
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Literal, TypeAlias
 
+from actors.event_words import OUTCOMES, what_happened
 from actors.formatting import counted
 from actors.messages import (
     DeadLetterDiscarded,
-    DeferralCause,
     DuplicateIgnored,
     NotificationDeferred,
     NotificationEvent,
@@ -28,20 +28,6 @@ SHOWN_OF_A_CHANGE = 200
 """How much of a changed field is shown, in characters; all of it stands below the timeline."""
 
 Tone: TypeAlias = Literal["", "fine", "care", "bad"]
-
-_WAITS_FOR = {
-    DeferralCause.RATE_LIMIT: "a limit to allow it",
-    DeferralCause.CIRCUIT_BREAKER: "an open circuit breaker",
-    DeferralCause.QUIET_HOURS: "the end of the user's quiet hours",
-}
-
-_KINDS = {
-    "Transient": "transient failure",
-    "Permanent": "permanent failure",
-    "DeadDestination": "the address is gone",
-    "ChannelFault": "fault of the channel",
-    "Ambiguous": "perhaps sent",
-}
 
 
 @dataclass(frozen=True)
@@ -77,41 +63,37 @@ def _step(event: NotificationEvent) -> Step:
     match event:
         case NotificationRequested():
             lines = () if event.instead_of is None else (f"In place of {event.instead_of}, as a fallback.",)
-            return Step(event.at, "Accepted", lines=lines)
+            return Step(event.at, what_happened(event), lines=lines)
         case NotificationFailed():
             return _failed(event)
         case NotificationSent():
             taken = (event.at - event.started).total_seconds()
             details = (f"The answer came after {duration(taken)}.", *_provider(event))
-            return Step(event.at, f"Sent with attempt {event.attempt}", "fine", details)
+            return Step(event.at, what_happened(event), "fine", details)
         case NotificationDeferred():
             until = "" if event.resumes_at is None else f", until {event.resumes_at:%H:%M:%S} at least"
-            return Step(event.at, f"Waits for {_WAITS_FOR[event.cause]}{until}", "care")
+            return Step(event.at, f"{what_happened(event)}{until}", "care")
         case NotificationMovedToDeadLetter():
             tried = (f"After {counted(event.attempts, 'attempt')}.",)
-            return Step(event.at, f"Dead-lettered: {event.reason}", "bad", tried)
+            return Step(event.at, what_happened(event), "bad", tried)
         case NotificationSuppressed():
-            return Step(event.at, f"Suppressed: {event.reason}", "care")
+            return Step(event.at, what_happened(event), "care")
         case NotificationRedriven():
             changed = [f"Changed {name.replace('_', ' ')} to {_short(value)}" for name, value in event.edit.items()]
             served = ["Also if it was served."] if event.include_served else []
             details = (*_why(event.why), *served, *changed)
-            return Step(event.at, f"Retried by {event.by or 'an unknown operator'}", lines=details)
+            return Step(event.at, what_happened(event), lines=details)
         case DeadLetterDiscarded():
-            who = event.by or "the queue itself"
-            return Step(event.at, f"Discarded by {who}", "bad", _why(event.reason))
+            return Step(event.at, what_happened(event), "bad", _why(event.reason))
         case DuplicateIgnored():
-            payload = "another payload: a conflict" if event.conflict else "the same payload"
-            return Step(event.at, f"Came again with {payload}; ignored", "care" if event.conflict else "")
+            return Step(event.at, what_happened(event), "care" if event.conflict else "")
         case _:
-            return Step(event.at, type(event).__name__)
+            return Step(event.at, what_happened(event))
 
 
 def _failed(event: NotificationFailed) -> Step:
     taken = (event.at - event.started).total_seconds()
-    which = f"Attempt {event.attempt}" if event.attempt else "An attempt that does not count"
-    what = f"{which} failed: {event.reason}"
-    how = [_KINDS.get(event.kind, event.kind)]
+    how = [OUTCOMES.get(event.kind, event.kind)]
     if event.throttled:
         how.append("the provider says that we send too fast")
     if event.refused:
@@ -123,7 +105,7 @@ def _failed(event: NotificationFailed) -> Step:
     if event.next_retry_at is not None:
         wait = (event.next_retry_at - event.at).total_seconds()
         lines.append(f"Next attempt {duration(wait)} later, at {event.next_retry_at:%H:%M:%S}.")
-    return Step(event.at, what, "care" if event.given_up is None else "bad", tuple(lines), event.answer)
+    return Step(event.at, what_happened(event), "care" if event.given_up is None else "bad", tuple(lines), event.answer)
 
 
 def _provider(event: NotificationSent | NotificationFailed) -> tuple[str, ...]:

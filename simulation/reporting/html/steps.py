@@ -7,11 +7,11 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 
 from markupsafe import Markup
 
+from actors.event_words import OUTCOMES, what_happened
 from actors.formatting import counted
 from actors.instants import NS_PER_S
 from actors.messages import (
     DeadLetterDiscarded,
-    DeferralCause,
     DuplicateIgnored,
     NotificationDeferred,
     NotificationFailed,
@@ -28,22 +28,6 @@ HEAD, TAIL = 8, 5
 
 Tone: TypeAlias = Literal["", "fine", "care", "bad"]
 """Whether something is good, a warning or bad; shown by a shape beside the words."""
-
-WAITS_FOR = {
-    DeferralCause.RATE_LIMIT: "a limit to allow it",
-    DeferralCause.CIRCUIT_BREAKER: "an open circuit breaker",
-    DeferralCause.QUIET_HOURS: "the end of the user's quiet hours",
-}
-
-OUTCOMES = {
-    "Sent": "sent",
-    "Transient": "transient failure",
-    "Permanent": "permanent failure",
-    "DeadDestination": "the address is gone",
-    "ChannelFault": "fault of the channel",
-    "Ambiguous": "perhaps sent",
-}
-"""The outcomes of an attempt, as they are displayed."""
 
 
 class Step(NamedTuple):
@@ -84,34 +68,31 @@ def _step(event: Any, notification_id: str) -> Step:
         case NotificationRequested() if event.notification_id != notification_id:
             return Step(event.at_ns, f"Goes out on {event.channel} instead", "care", (f"As {event.notification_id}.",))
         case NotificationRequested():
-            return Step(event.at_ns, "Accepted", details=_origin(event))
+            return Step(event.at_ns, what_happened(event), details=_origin(event))
         case NotificationFailed():
             return _failed(event)
         case NotificationSent():
             took = Markup("The answer came after {}.").format(_lasting(event.at_ns - event.started_ns))
-            return Step(event.at_ns, f"Sent with attempt {event.attempt}", "fine", (took, *_provider(event)))
+            return Step(event.at_ns, what_happened(event), "fine", (took, *_provider(event)))
         case NotificationDeferred():
-            return Step(event.at_ns, f"Waits for {WAITS_FOR[event.cause]}", "care", _until(event))
+            return Step(event.at_ns, what_happened(event), "care", _until(event))
         case NotificationMovedToDeadLetter():
             tried = (f"After {counted(event.attempts, 'attempt')}.",)
-            return Step(event.at_ns, f"Dead-lettered: {event.reason}", "bad", tried)
+            return Step(event.at_ns, what_happened(event), "bad", tried)
         case NotificationSuppressed():
-            return Step(event.at_ns, f"Suppressed: {event.reason}", "care")
+            return Step(event.at_ns, what_happened(event), "care")
         case NotificationRedriven():
             changed = [f"Changed: {', '.join(event.edit)}."] if event.edit else []
-            by = "" if event.by is None else f" by {event.by}"
-            return Step(event.at_ns, f"Taken out of the dead letter queue{by}", details=(*_why(event.why), *changed))
+            return Step(event.at_ns, what_happened(event), details=(*_why(event.why), *changed))
         case DeadLetterDiscarded():
-            return Step(event.at_ns, f"Discarded by {event.by or 'the queue itself'}", "bad", _why(event.reason))
+            return Step(event.at_ns, what_happened(event), "bad", _why(event.reason))
         case DuplicateIgnored():
-            payload = "another payload: a conflict" if event.conflict else "the same payload"
-            return Step(event.at_ns, f"Came again with {payload}; ignored", "care" if event.conflict else "")
+            return Step(event.at_ns, what_happened(event), "care" if event.conflict else "")
         case _:
-            return Step(event.at_ns, type(event).__name__)
+            return Step(event.at_ns, what_happened(event))
 
 
 def _failed(event: NotificationFailed) -> Step:
-    which = f"Attempt {event.attempt}" if event.attempt else "An attempt that does not count"
     how = [OUTCOMES.get(event.kind, event.kind)]
     if event.throttled:
         how.append("the provider says we are too fast")
@@ -126,7 +107,7 @@ def _failed(event: NotificationFailed) -> Step:
         wait = _lasting(event.next_retry_at_ns - event.at_ns)
         details.append(Markup("Next attempt after {}, at {}.").format(wait, instant(event.next_retry_at_ns)))
     kind: Tone = "care" if event.given_up is None else "bad"
-    return Step(event.at_ns, f"{which} failed: {event.reason}", kind, tuple(details), event.answer)
+    return Step(event.at_ns, what_happened(event), kind, tuple(details), event.answer)
 
 
 def _origin(event: NotificationRequested) -> tuple[str, ...]:

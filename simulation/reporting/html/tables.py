@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pandas as pd
 from markupsafe import Markup
 
+from actors.event_words import OUTCOMES
 from actors.formatting import counted, plain_number
 from actors.instants import NS_PER_S
-from simulation.reporting.html.steps import OUTCOMES
 from simulation.reporting.html.words import count, duration, instant, percent, quoted
 from simulation.results.formatting import NOTHING, refusals_text
 from simulation.scenario.identity import entries_apart

@@ -1,0 +1,79 @@
+"""What happened, in words: the one way in which the console, reports and breaches say an event of the history."""
+
+from __future__ import annotations
+
+import re
+
+from actors.messages import (
+    ActorFailed,
+    BreakerTransitioned,
+    DeadLetterDiscarded,
+    DeferralCause,
+    DuplicateIgnored,
+    NotificationDeferred,
+    NotificationFailed,
+    NotificationMovedToDeadLetter,
+    NotificationRedriven,
+    NotificationRequested,
+    NotificationSent,
+    NotificationSuppressed,
+    RecordedEvent,
+)
+
+WAITS_FOR = {
+    DeferralCause.RATE_LIMIT: "a limit to allow it",
+    DeferralCause.CIRCUIT_BREAKER: "an open circuit breaker",
+    DeferralCause.QUIET_HOURS: "the end of the user's quiet hours",
+}
+"""Why a notification waits."""
+
+OUTCOMES = {
+    "Sent": "sent",
+    "Transient": "transient failure",
+    "Permanent": "permanent failure",
+    "DeadDestination": "the address is gone",
+    "ChannelFault": "fault of the channel",
+    "Ambiguous": "perhaps sent",
+}
+"""The outcomes of an attempt."""
+
+
+_HUMPS = re.compile(r"(?<=[a-z])(?=[A-Z])")
+
+
+def class_in_words(name: str) -> str:
+    """Return the name of a class as words: ``circuit breaker`` for ``CircuitBreakerActor``."""
+    return _HUMPS.sub(" ", name.lstrip("_")).lower().removesuffix(" actor")
+
+
+def what_happened(event: RecordedEvent) -> str:
+    """Return in a few words what an event says."""
+    match event:
+        case NotificationRequested():
+            return "Accepted"
+        case NotificationSent():
+            return f"Sent with attempt {event.attempt}"
+        case NotificationFailed():
+            which = f"Attempt {event.attempt}" if event.attempt else "An attempt that does not count"
+            return f"{which} failed: {event.reason}"
+        case NotificationDeferred():
+            return f"Waits for {WAITS_FOR[event.cause]}"
+        case NotificationMovedToDeadLetter():
+            return f"Dead-lettered: {event.reason}"
+        case NotificationSuppressed():
+            return f"Suppressed: {event.reason}"
+        case NotificationRedriven():
+            return f"Retried by {event.by or 'an unknown operator'}"
+        case DeadLetterDiscarded():
+            return f"Discarded by {event.by or 'the queue itself'}"
+        case DuplicateIgnored():
+            payload = "another payload: a conflict" if event.conflict else "the same payload"
+            return f"Came again with {payload}; ignored"
+        case BreakerTransitioned():
+            host = "" if event.host is None else f" of {event.host or 'no host'}"
+            return f"Breaker {event.breaker}{host}: {event.from_state} to {event.to_state} ({event.cause})"
+        case ActorFailed():
+            then = {"restart": "it is restarted", "stop": "it is stopped"}.get(event.decision, "its supervisor decides")
+            return f"The {class_in_words(event.actor)} crashed ({event.error}): {then}"
+        case _:
+            return type(event).__name__

@@ -1,0 +1,79 @@
+"""Runs that look wrong and are not: each was a breach once that was none."""
+
+import pytest
+from histories import EMAIL, made
+
+import simulation
+from actors.domain.attempts import Provider
+from actors.kernel.effects import Foreseen
+from actors.outcomes import Sent
+from actors.settings.channel import ChannelConfig
+from simulation.invariants.lifecycles import Lifecycles
+from simulation.invariants.watching import ObservedProvider
+from simulation.scenario.loading import parse
+
+STAGE_DOWN_WHEN_PROBES_ARE_OVERDUE = """\
+seed: 1
+duration: 60s
+workload:
+  - {channel: sms, arrivals: {poisson: 1/s}, users: 10}
+channels:
+  sms:
+    retry: {max_attempts: 5, initial_delay: 1s}
+    circuit_breaker: {failure_threshold: 3, timeout: 3s, half_open_max: 4s, half_open_then: open}
+    timeout: 20s
+    provider: {latency: 6s}
+faults:
+  - {channel: sms, at: 5s, for: 13s, outage: true}
+  - {channel: sms, at: 18s, crash: {actor: breaker}, restart_after: 900ms}
+"""
+"""Half-open since 14.6 s, so open again at 18.6 s, which is said at 18.9 s; half-open at 21.6 s."""
+
+STEPS_AT_THE_INSTANT_OF_ARRIVALS = """\
+start: 2026-01-05T20:59:00Z
+duration: 1s
+workload:
+  - {channel: push, arrivals: {times: [0s, 0s, 0s]}, users: 3}
+channels:
+  push: {}
+quiet_hours:
+  - {share: 100%, from: 22:00, to: 07:00, zone: Europe/Berlin, channels: [push]}
+faults:
+  - {channel: push, clock_step: 10m}
+schedule: {random_walk: true}
+"""
+"""In some orders an attempt is on its way to the provider when the clock on the wall steps into the quiet hours."""
+
+
+def test_a_breaker_is_open_from_when_its_probes_were_overdue_though_its_stage_was_down():
+    result = simulation.run(parse(STAGE_DOWN_WHEN_PROBES_ARE_OVERDUE), invariants="all")
+    times = {(each.cause, each.at_ns) for each in result.history if hasattr(each, "cause") and hasattr(each, "breaker")}
+    assert ("probes-overdue", 18_900_000_000) in times
+
+
+@pytest.mark.parametrize("seed", [7, 8, 12])
+def test_what_set_out_just_before_the_wall_clock_stepped_was_wanted(seed):
+    simulation.run(parse(STEPS_AT_THE_INSTANT_OF_ARRIVALS, seed=seed), invariants="all")
+
+
+class Answering(Provider):
+    """Delivers at once."""
+
+    def attempt(self, attempt, now_ns):
+        return Foreseen(0, Sent())
+
+
+def test_a_copy_is_one_though_another_attempt_has_set_out_between():
+    """Two channels have crashed at once, so the notification was sent anew twice, and each attempt has its copy."""
+    seen, lifecycles = [], Lifecycles()
+    config = ChannelConfig.model_validate({"hedging": {"max_attempts": 2, "delay": 1}})
+
+    def note(observed):
+        seen.append(observed)
+        lifecycles.follow(observed)
+
+    provider = ObservedProvider(Answering(), EMAIL, "primary", config, lifecycles, note)
+    one, other = made(0).attempt, made(0).attempt
+    for now_ns, attempt in enumerate((one, other, one, other)):
+        provider.attempt(attempt, now_ns)
+    assert [each.is_copy for each in seen] == [False, False, True, True]

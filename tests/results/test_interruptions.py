@@ -1,0 +1,97 @@
+"""Requests that a crash interrupts: providers were asked, and no one takes their answers."""
+
+import pytest
+
+import simulation
+from actors.messages import DuplicateIgnored
+from simulation.scenario.loading import parse
+
+SCENARIO = """\
+seed: 3
+duration: 30s
+drain: 10m
+workload:
+  - {channel: email, arrivals: {constant: 4/s}, users: 40}
+channels:
+  email:
+    rate_limit: {rate: 100/s}
+    provider: {latency: 700ms, failure_rate: 10%, price: 2}
+"""
+
+
+def ran(faults, more="", sets=()):
+    """Return the summary of a run with such faults, and how often its provider was asked."""
+    asked = []
+    lines = "".join(f"  - {fault}\n" for fault in faults)
+    scenario = parse(f"{SCENARIO}{more}faults:\n{lines}", sets=sets)
+    rule = {"email": [lambda attempt, now_ns, load: asked.append(attempt)]}
+    return simulation.run(scenario, rules=rule, invariants="all").summary, len(asked)
+
+
+@pytest.mark.parametrize(
+    "crash",
+    [
+        "crash: process, restart_after: 2s",
+        "crash: process",
+        *(f"crash: {{actor: {actor}}}, restart_after: 400ms" for actor in ("handler", "limiter", "breaker", "channel")),
+    ],
+)
+def test_what_a_crash_interrupts_is_counted_as_the_provider_counts_it(crash):
+    summary, asked = ran([f"{{channel: email, at: 10.1s, {crash}}}", f"{{channel: email, at: 10.3s, {crash}}}"])
+    assert summary["requests"] == asked
+    assert summary["interrupted"] >= 2
+    assert summary["attempts"] == asked - summary["interrupted"]
+    assert summary["cost"] == 2 * asked
+    assert summary["channels"]["email"]["interrupted"] == summary["interrupted"]
+
+
+@pytest.mark.parametrize("actor", ["dlq", "alert"])
+def test_what_stands_beside_the_way_interrupts_nothing(actor):
+    summary, asked = ran([f"{{channel: email, at: 10s, crash: {{actor: {actor}}}}}"])
+    assert (summary["requests"], summary["interrupted"]) == (asked, 0)
+
+
+def test_copies_are_interrupted_too():
+    crash = "{channel: email, at: 10.1s, crash: {actor: breaker}, restart_after: 400ms}"
+    summary, asked = ran([crash], "    hedging: {max_attempts: 3, delay: 200ms}\n")
+    assert summary["requests"] == asked
+    assert summary["interrupted"] > 3  # of those at the provider, which are about three, most have copies
+
+
+def test_what_comes_to_a_provider_twice_by_mistake_is_counted_twice():
+    summary, asked = ran(["{channel: email, duplicate_rate: 20%}"])
+    assert summary["requests"] == asked
+    assert summary["attempts"] == asked - summary["interrupted"]
+
+
+def test_what_is_at_a_provider_at_the_end_is_neither_an_attempt_nor_interrupted():
+    crash = "{channel: email, at: 10.1s, crash: {actor: breaker}}"
+    summary, asked = ran([crash], sets=["drain=0s"])
+    assert 0 < asked - summary["requests"] <= summary["in_flight"]  # others wait for their retry
+    assert summary["interrupted"] == ran([crash])[0]["interrupted"]
+
+
+def test_an_id_that_comes_again_after_a_crash_is_a_duplicate_still():
+    repeats = SCENARIO.replace("users: 40}", "users: 40, repeats: 30%}")
+    crash = "faults: [{channel: email, at: 10.1s, crash: process, restart_after: 3s}]\n"
+    result = simulation.run(parse(repeats + crash), invariants="all")
+    again = [event for event in result.history if type(event) is DuplicateIgnored]
+    assert result.summary["duplicates"] == len(again)
+    assert sum(event.at_ns > 13 * 10**9 for event in again) > 10
+
+
+def test_what_is_durable_has_happened_though_the_handler_was_down_and_the_process_crashed():
+    scenario = """\
+duration: 1s
+commit_latency: 500ms
+workload:
+  - {channel: email, arrivals: {times: [0s, 0s]}}
+channels:
+  email: {provider: {latency: 1s}}
+faults:
+  - {channel: email, at: 1.9s, crash: {actor: handler}, restart_after: 5s}
+  - {channel: email, at: 2.5s, crash: process, restart_after: 1s}
+"""
+    result = simulation.run(parse(scenario), invariants="all")
+    assert (result.summary["sent"], result.summary["in_flight"]) == (2, 0)
+    assert (result.summary["requests"], result.summary["interrupted"]) == (2, 0)
