@@ -25,6 +25,8 @@ class KindName(StrEnum):
     DLQ_GROWTH = "dlq-growth"
     BREAKER_STATES = "breaker-states"
     AMPLIFICATION = "amplification"
+    DELIVERY_OVER_TIME = "delivery-over-time"
+    WAITING = "waiting"
     DELIVERY_TIMES = "delivery-times"
     RASTER = "raster"
     TIMELINE = "timeline"
@@ -66,14 +68,22 @@ def plot(
         str | None,
         option("The notification whose timeline to draw; the one with the most attempts when left out.", metavar="ID"),
     ] = None,
-    channel: Annotated[str | None, option("The channel of raster and backoff; all when left out.")] = None,
+    channel: Annotated[str | None, option("Of a run: this channel alone; all when left out.")] = None,
+    entry: Annotated[str | None, option("Of a run over time: this entry of the workload alone.")] = None,
     metric: Annotated[
         str | None, _of_a_sweep("the metric to draw, e.g. delivery_time_s.p99; sent_fraction when left out.")
     ] = None,
     figure: Annotated[str | None, option("The former name of --metric.", hidden=True)] = None,
     x: Annotated[str | None, _of_a_sweep("the setting on the x axis.")] = None,
     y: Annotated[str | None, _of_a_sweep("the setting on the y axis.")] = None,
-    by: Annotated[str | None, _of_a_sweep("the setting with a line for each value.")] = None,
+    by: Annotated[
+        str | None,
+        option(
+            "Of a run over time: channel, entry or priority, each drawn apart. Of a sweep: the setting with a line for "
+            "each value.",
+            metavar="PATH",
+        ),
+    ] = None,
     gain: Annotated[
         str | None, option("Of pareto: the metric to maximize; sent_fraction when left out.", metavar="PATH")
     ] = None,
@@ -90,7 +100,7 @@ def plot(
     if figure is not None:
         say("warning: --figure is deprecated: use --metric")
         metric = figure if metric is None else metric
-    options = Options(notification, channel, metric, x, y, by, gain, cost)
+    options = Options(notification, channel, metric, x, y, by, gain, cost, entry)
     names = [kind.value for kind in kinds or []]
     with exits_in_words(source, None):
         _check_out(out)

@@ -58,7 +58,10 @@ class SavedResult:
 
         In older files `provider` is null also where the channel has only one.
         """
-        return self._table("attempts")
+        from simulation.results.tables import ATTEMPT_OUTCOMES
+
+        found = self._table("attempts")
+        return found.assign(outcome=found["outcome"].replace(ATTEMPT_OUTCOMES))  # older files have "Sent" there
 
     @cached_property
     def deferrals(self) -> pd.DataFrame:

@@ -95,7 +95,7 @@ def test_a_setting_and_a_seed_change_the_run(here):
 def test_an_option_chooses_the_kind_that_heeds_it(saved):
     notification = result_id(saved)
     assert written(plot(saved, "--notification", notification)) == [str(saved / "timeline.png")]
-    assert written(plot(saved, "--channel", "push")) == [str(saved / "raster.png")]
+    assert written(plot(saved, "--channel", "push")) == [str(saved / "throughput.png")]
 
 
 def result_id(saved):

@@ -22,6 +22,7 @@ from actors.messages import (
     NotificationSuppressed,
 )
 from simulation.reporting.html.words import duration, instant
+from simulation.results.tables import ATTEMPT_OUTCOMES
 
 HEAD, TAIL = 8, 5
 """Of more steps than these together only so many at the beginning and at the end are shown."""
@@ -36,12 +37,12 @@ WAITS_FOR = {
 }
 
 OUTCOMES = {
-    "Sent": "sent",
-    "Transient": "transient failure",
-    "Permanent": "permanent failure",
-    "DeadDestination": "the address is gone",
-    "ChannelFault": "fault of the channel",
-    "Ambiguous": "perhaps sent",
+    "sent": "sent",
+    "transient": "transient failure",
+    "permanent": "permanent failure",
+    "dead_destination": "the address is gone",
+    "channel_fault": "fault of the channel",
+    "ambiguous": "perhaps sent",
 }
 """The outcomes of an attempt, as they are displayed."""
 
@@ -112,7 +113,7 @@ def _step(event: Any, notification_id: str) -> Step:
 
 def _failed(event: NotificationFailed) -> Step:
     which = f"Attempt {event.attempt}" if event.attempt else "An attempt that does not count"
-    how = [OUTCOMES.get(event.kind, event.kind)]
+    how = [OUTCOMES.get(ATTEMPT_OUTCOMES.get(event.kind, event.kind), event.kind)]
     if event.throttled:
         how.append("the provider says we are too fast")
     if event.refused:

@@ -17,6 +17,11 @@ HANDLE_IN, LINE_IN = 0.42, 0.19
 """How wide the sign of an entry is with the gaps around it, and how high a line of the legend, in inches."""
 
 
+def legend_width(handles: Sequence[Artist]) -> float:
+    """Return how much room a legend in one line takes, in inches."""
+    return sum(width_in(str(handle.get_label()), SIZE) + HANDLE_IN for handle in handles)
+
+
 def legend_above(axes: Axes, handles: Sequence[Artist]) -> None:
     """Put a legend to the right of the title; where that is too long, between title and axes, in lines that fit.
 
