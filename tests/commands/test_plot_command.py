@@ -197,3 +197,11 @@ def test_what_is_drawn_of_a_saved_run_is_what_is_drawn_of_the_run(saved):
     written(plot(saved, "--kind", "timeline"))
     expected = OF_A_RUN["timeline"].draw(simulation.run(parse(SCENARIO, "small.yaml")), Options())
     assert (saved / "timeline.png").read_bytes() == picture_bytes(expected, "png")
+
+
+def test_two_runs_are_drawn_side_by_side_into_one_picture(saved, here):
+    assert written(plot(saved, "small.yaml", "--channel", "sms")) == ["run-and-small.png"]
+    assert (here / "run-and-small.png").read_bytes().startswith(b"\x89PNG")
+    refused = plot(saved, "small.yaml", "--kind", "raster", "--metric", "sent")
+    assert refused.code == 2
+    assert any("--kind: wanted only with a single run" in line for line in refused.err)

@@ -177,6 +177,30 @@ def test_of_aggregates_there_is_the_whole_alone():
         plots.in_flight(result, by="channel")
 
 
+def test_two_runs_side_by_side_have_the_same_scales():
+    one, other = result_of("outage"), result_of("providers")
+    figure = plots.compare({"with push": one, "with a backup": other})
+    rows = [figure.axes[place : place + 2] for place in range(0, len(figure.axes), 2)]
+    assert len(rows) == 4
+    for left, right in rows:
+        assert left.get_ylim() == right.get_ylim()
+        assert left.get_xlim() == right.get_xlim() == (0, one.summary["simulated_s"])
+    assert [axes.get_ylabel() for axes, _ in rows] == ["per second", "delivery time", "in flight", "dead letters"]
+    assert rows[0][0].get_title("left").startswith(f"{one.series['sent'].sum():,} of ")
+
+
+@pytest.mark.parametrize("given", [(), ("outage",)])
+def test_other_than_two_are_not_compared(given):
+    with pytest.raises(ConfigurationError, match="compare: wanted two results"):
+        plots.compare({name: result_of(name) for name in given})
+
+
+def test_a_plot_that_is_the_value_of_a_cell_is_shown():
+    shown, about = plots.throughput(result_of("outage"))._repr_png_()
+    assert shown.startswith(b"\x89PNG")
+    assert "delivered" in about["alt"]
+
+
 # ── delivery times ──────────────────────────────────────────────────────────────────────────────────────────────
 
 

@@ -48,7 +48,7 @@ def test_a_page_is_complete_in_itself_and_well_formed(kind):
     assert_ids_are_unique_and_meant(read)
     assert_figures_have_text_alternatives(read)
     assert_readers_find_their_way(read)
-    assert len(read.source) < 700_000
+    assert len(read.source) < 850_000
 
 
 def assert_nothing_is_fetched_or_run(read):

@@ -23,6 +23,7 @@ from simulation.reporting.plots.over_time import amplification, breaker_states, 
 from simulation.reporting.plots.pareto import pareto
 from simulation.reporting.plots.picture import overview
 from simulation.reporting.plots.raster import raster
+from simulation.reporting.plots.side_by_side import compare
 from simulation.reporting.plots.sweeps import sweep_heatmap, sweep_lines
 from simulation.reporting.plots.timeline import timeline
 
@@ -31,6 +32,7 @@ __all__ = [
     "amplification",
     "backoff",
     "breaker_states",
+    "compare",
     "delivery_over_time",
     "delivery_times",
     "dlq_growth",

@@ -42,6 +42,9 @@ TICKS_MAX = 5
 TICKS_IN = 0.15
 """How far apart their texts are at least, in inches."""
 
+DECADES = 1e5
+"""What is so many times shorter than the longest stands at the bottom of the axis."""
+
 SHORTEST_S = 1e-6
 """What takes less stands here on the logarithmic axis."""
 
@@ -93,7 +96,7 @@ def delivery_over_time(
     found = parts(source, "notifications", *needed, channel=channel, entry=entry, by=by)
     shown = [part._replace(frame=requests_in(part)) for part in found]
     scale = scale_of([course_of(part.frame, ends_s(part)) for part in shown])
-    return over_time(shown, ax, partial(_draw, scale=scale), "delivery time")
+    return over_time(shown, ax, partial(draw_delivery, scale=scale), "delivery time")
 
 
 def requests_in(part: Taken) -> pd.DataFrame:
@@ -133,7 +136,8 @@ def _quantile(times_s: Floats, share: float) -> float:
     return findings.quantile(times_s, share) if len(times_s) else np.nan
 
 
-def _draw(ax: Axes, part: Taken, scale: Scale) -> tuple[str, Sequence[Artist]]:
+def draw_delivery(ax: Axes, part: Taken, scale: Scale) -> tuple[str, Sequence[Artist]]:
+    """Draw the delivery times of a part, whose frame is its requests; return a title and a legend's entries."""
     course = course_of(part.frame, ends_s(part))
     title = titled(part.label, findings.of_the_times(course.times_s))
     if not len(course.times_s):
@@ -212,6 +216,7 @@ def scale_of(courses: Sequence[Course], also_s: Sequence[float] = ()) -> Scale:
     known = np.concatenate([*(np.concatenate([each.p50_s, each.p99_s]) for each in courses), [np.nan], also_s])
     known = np.maximum(known[np.isfinite(known)], SHORTEST_S)
     low_s, high_s = (float(known.min()), float(known.max())) if len(known) else (0.1, 1.0)
+    low_s = max(low_s, high_s / DECADES)
     return Scale(low_s, max(high_s, low_s * 2), any(np.isposinf(each.times_s).any() for each in courses))
 
 
@@ -260,10 +265,11 @@ def waiting(
     the source is a result.
     """
     found = parts(source, "notifications", "id", channel=channel, entry=entry, by=by)
-    return over_time(found, ax, _draw_waiting, "in flight")
+    return over_time(found, ax, draw_waits, "in flight")
 
 
-def _draw_waiting(ax: Axes, part: Taken) -> tuple[str, Sequence[Artist]]:
+def draw_waits(ax: Axes, part: Taken) -> tuple[str, Sequence[Artist]]:
+    """Draw what the notifications of a part wait for; return a title and a legend's entries."""
     if part.run is None or part.run.scenario.record != "full":
         say(ax, why_empty(part.run))
         return titled(part.label, "where notifications wait"), []
@@ -315,8 +321,10 @@ def found_waiting(edges_s: Floats, levels: Floats, *, peak: bool = True) -> str:
     at = int(levels[first].argmax())
     name = WHERE[first]
     where = name if name.startswith("at ") or name == "backing off" else f"waiting for {_WAITED_FOR.get(name, name)}"
+    if not peak:
+        return f"{spent[first] / spent.sum():.0%} of the time {where}"
     share = f"{spent[first] / spent.sum():.0%} of the time in flight {where}"
-    return share if not peak else f"{share}, at most {levels[first, at]:,.0f} at {duration_text(float(edges_s[at]))}"
+    return f"{share}, at most {levels[first, at]:,.0f} at {duration_text(float(edges_s[at]))}"
 
 
 _WAITED_FOR = {"open breaker": "an open breaker", "limit": "a limit"}

@@ -35,7 +35,8 @@ def of_a_level(highest: int, at_s: float, last: int, what: str) -> str:
     if not highest:
         return f"never any {what}"
     at_the_end = f", {last:,} at the end" if last and last != highest else ""
-    return f"at most {highest:,} {what}, at {duration_text(at_s)}{at_the_end}"
+    noun = what.removesuffix("s") if highest == 1 and what.endswith("letters") else what
+    return f"at most {highest:,} {noun}, at {duration_text(at_s)}{at_the_end}"
 
 
 def of_the_times(times_s: npt.NDArray[np.float64]) -> str:

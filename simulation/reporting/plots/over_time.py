@@ -16,7 +16,7 @@ from simulation.reporting.plots import findings
 from simulation.reporting.plots.breakers import breakers_in, draw_breakers, found_of_breakers, host_counts
 from simulation.reporting.plots.canvas import canvas, say, size_in
 from simulation.reporting.plots.findings import titled
-from simulation.reporting.plots.legend import legend_above
+from simulation.reporting.plots.legend import legend_above, set_title
 from simulation.reporting.plots.looks import BLUE, VERMILION
 from simulation.reporting.plots.panels import DEAD, IN_FLIGHT, bins, count_axis, draw_level, draw_rates, peak
 from simulation.reporting.plots.shading import shade_and_label
@@ -32,6 +32,9 @@ LANE = 0.3
 
 LANES_SHARE_MAX = 0.6
 """How much of the height the lanes of breakers may take."""
+
+FEW = 0.4
+"""Of the usual number of first attempts around an instant: fewer are none, where there are many retries."""
 
 CELLS = 600
 """So many points of the time of a run have a value of the amplification each."""
@@ -65,10 +68,11 @@ def throughput(
         WrongType: it is neither a result nor such a frame.
     """
     found = parts(source, "series", "time", "arrivals", "sent", "failed", channel=channel, entry=entry, by=by)
-    return over_time(found, ax, _draw_throughput, "per second")
+    return over_time(found, ax, draw_throughput, "per second")
 
 
-def _draw_throughput(ax: Axes, part: Taken) -> tuple[str, Sequence[Artist]]:
+def draw_throughput(ax: Axes, part: Taken) -> tuple[str, Sequence[Artist]]:
+    """Draw the rates of a part; return a title and a legend's entries."""
     binned, bin_s = bins(part.frame, ends_s(part))
     steps = draw_rates(ax, binned, bin_s)
     return titled(part.label, findings.of_the_rates(part.frame), steps), ax.get_legend_handles_labels()[0]
@@ -84,7 +88,7 @@ def in_flight(
 ) -> Axes:
     """Draw how many notifications were accepted and had not ended; see :func:`throughput` for the arguments."""
     found = parts(source, "series", "time", "in_flight", channel=channel, entry=entry, by=by)
-    return over_time(found, ax, partial(_draw_level, column="in_flight", what="in flight"), "notifications")
+    return over_time(found, ax, partial(draw_level_of, column="in_flight", what="in flight"), "notifications")
 
 
 def dlq_growth(
@@ -97,10 +101,11 @@ def dlq_growth(
 ) -> Axes:
     """Draw how many dead letters there were; see :func:`throughput` for the arguments."""
     found = parts(source, "series", "time", "dlq_size", channel=channel, entry=entry, by=by)
-    return over_time(found, ax, partial(_draw_level, column="dlq_size", what="dead letters"), "dead letters")
+    return over_time(found, ax, partial(draw_level_of, column="dlq_size", what="dead letters"), "dead letters")
 
 
-def _draw_level(ax: Axes, part: Taken, column: str, what: str) -> tuple[str, Sequence[Artist]]:
+def draw_level_of(ax: Axes, part: Taken, column: str, what: str) -> tuple[str, Sequence[Artist]]:
+    """Draw a level of a part, such as how many are in flight; return a title, and no legend."""
     end_s = ends_s(part)
     binned, bin_s = bins(part.frame, end_s)
     draw_level(ax, binned, bin_s, end_s, column, IN_FLIGHT if column == "in_flight" else DEAD)
@@ -147,7 +152,7 @@ def breaker_states(source: Source, ax: Axes | None = None, *, channel: str | Non
         lanes.spines[:].set_visible(False)
         hosts = host_counts(found.frame, None if found.run is None else found.run.notifications)
         handles = draw_breakers(lanes, found.frame, breakers, end_s, hosts)
-        ax.set_title(titled(found.label or "Breakers", found_of_breakers(found.frame, breakers)))
+        set_title(ax, titled(found.label or "Breakers", found_of_breakers(found.frame, breakers)))
         legend_above(ax, [*handles, *ax.get_legend_handles_labels()[0]])
         arrivals_end_s = None if found.run is None else arrivals_end_of(found.run)
         shade_and_label(ax, found.windows(end_s), end_s, arrivals_end_s, 1.0 - share)
@@ -243,7 +248,10 @@ def _smoothed_ratio(attempts: Floats, firsts: Floats, width: float) -> tuple[Flo
         np.convolve(counts, weights, mode="full")[int(width) : int(width) + len(counts)]
         for counts in (attempts, firsts)
     )
-    nothing = around_firsts < 1e-9
+    some = around_firsts[around_firsts > 1e-9]
+    few = FEW * float(np.median(some)) if some.size else 0.0
+    # Next to where first attempts stop, hardly any weight is left of them, and the ratio would be that of a rest.
+    nothing = (around_firsts < 1e-9) | ((around_firsts < few) & (around > 3 * around_firsts))
     ratio = np.divide(around, around_firsts, out=np.full(len(around), np.nan), where=~nothing)
     return ratio, nothing & (around > 1e-9)
 

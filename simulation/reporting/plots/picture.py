@@ -15,7 +15,7 @@ from simulation.reporting.fault_windows import windows
 from simulation.reporting.plots import findings
 from simulation.reporting.plots.bounds import Bound, bounds_of, draw_bounds
 from simulation.reporting.plots.breakers import HEADROOM, draw_breakers, found_of_breakers, host_counts
-from simulation.reporting.plots.canvas import DPI, STYLE, Picture
+from simulation.reporting.plots.canvas import DPI, STYLE, Picture, size_in
 from simulation.reporting.plots.delivery_over_time import (
     Course,
     Scale,
@@ -30,7 +30,7 @@ from simulation.reporting.plots.delivery_over_time import (
 )
 from simulation.reporting.plots.findings import titled
 from simulation.reporting.plots.header import header, write_header
-from simulation.reporting.plots.layout import BOTTOM, GAP, GREY, LEFT, PANEL_WIDTH, SMALL_SIZE, TOP, WIDTH
+from simulation.reporting.plots.layout import BOTTOM, GAP, GREY, LEFT, NOTES_AT, PANEL_WIDTH, SMALL_SIZE, TOP, WIDTH
 from simulation.reporting.plots.legend import legend_above, legend_width
 from simulation.reporting.plots.notes import breaker_notes, delivery_note, dlq_note, in_flight_note, note, rates_note
 from simulation.reporting.plots.panels import DEAD, IN_FLIGHT, bins, count_axis, draw_level, draw_rates, peak
@@ -50,6 +50,10 @@ RATES_OF_SEVERAL, TIMES_OF_SEVERAL = 0.85, 0.8
 
 ARRIVALS_STOP_ROOM = 0.12
 """How much of the width of a panel the words at the end of arrivals take."""
+
+
+LEGEND_BELOW = 0.42
+"""How far below the top of its panel the legend of delivery times begins, in inches: below a note of two lines."""
 
 
 class _Panel(NamedTuple):
@@ -193,7 +197,10 @@ def _draw_times(axes: Axes, part: Taken, course: Course, scale: Scale, bounds: S
     title = titled(f"Delivery time, {part.label}".removesuffix(", "), findings.of_the_times(course.times_s))
     above = ["by the time of acceptance"] if first else []
     note(axes, [*above, *delivery_note(course.accepted_s, course.times_s)])
-    _set_title(axes, title, handles if first else ())
+    if first:
+        beside = (NOTES_AT, 1 - LEGEND_BELOW / size_in(axes)[1])
+        axes.legend(handles=handles, loc="upper left", bbox_to_anchor=beside, handlelength=1.8, labelspacing=0.25)
+    _set_title(axes, title)
 
 
 def _levels(result: PlottedRun, bounds: Sequence[Bound]) -> Iterator[_Panel]:

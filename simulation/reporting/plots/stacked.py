@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator
 
 from simulation.reporting.plots.canvas import canvas, say, size_in
-from simulation.reporting.plots.legend import legend_above
+from simulation.reporting.plots.legend import legend_above, set_title
 from simulation.reporting.plots.shading import shade_and_label
 from simulation.reporting.plots.source import Taken, arrivals_end_of, why_empty
 from simulation.reporting.plots.time_axis import draw_time_axis
@@ -46,7 +46,7 @@ def over_time(found: Sequence[Taken], ax: Axes | None, draw: Draw, ylabel: str, 
         legend: dict[str, Artist] = {}
         for number, (title, handles, panel, part) in enumerate(drawn, start=1):
             left_out = f"; and {len(found) - PARTS_MAX:,} more" if number == PARTS_MAX < len(found) else ""
-            panel.set_title(title + left_out)
+            set_title(panel, title + left_out)
             panel.set_ylabel(ylabel)
             legend.update({str(handle.get_label()): handle for handle in handles})
             _finish(panel, part)
@@ -63,7 +63,7 @@ def over_time(found: Sequence[Taken], ax: Axes | None, draw: Draw, ylabel: str, 
 
 def _draw_one(ax: Axes, part: Taken, draw: Draw, ylabel: str) -> None:
     title, handles = draw(ax, part)
-    ax.set_title(title)
+    set_title(ax, title)
     legend_above(ax, handles)
     ax.set_ylabel(ylabel)
     _finish(ax, part)

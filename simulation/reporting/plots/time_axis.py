@@ -80,7 +80,8 @@ def log_durations(low_s: float, high_s: float, ticks_max: int = 11) -> list[floa
     """Return round durations from low to high that stand well on a logarithmic axis."""
     fine = [tick for tick in _LOGARITHMIC if low_s <= tick <= high_s]
     coarse = [tick for tick in _COARSE if low_s <= tick <= high_s]
-    return fine if len(fine) <= ticks_max or not coarse else coarse
+    found = fine if len(fine) <= ticks_max or not coarse else coarse
+    return found[:: max(-(-len(found) // ticks_max), 1)]
 
 
 def draw_log_durations(axis: Axis, low_s: float, high_s: float, ticks_max: int = 11) -> None:
