@@ -105,7 +105,10 @@ def _deliveries(run: PlottedRun, expectation: Expectation, scope: Scope) -> Brea
     if requests.empty:
         return None
     limit_s = expectation.value if is_a_time else _within_s(expectation, scope)
-    accepted, times = requests["waited_since"].to_numpy(float), requests["time"].to_numpy(float).round(9)  # whole nanoseconds
+    accepted, times = (
+        requests["waited_since"].to_numpy(float),
+        requests["time"].to_numpy(float).round(9),
+    )  # whole nanoseconds
     late = np.isinf(times) if math.isinf(limit_s) else times > limit_s
     if scope.metric[0] == "sent_time_s":
         late &= np.isfinite(times)
