@@ -23,6 +23,7 @@ class KindName(StrEnum):
     THROUGHPUT = "throughput"
     IN_FLIGHT = "in-flight"
     DLQ_GROWTH = "dlq-growth"
+    BREAKER_CAUSES = "breaker-causes"
     BREAKER_STATES = "breaker-states"
     AMPLIFICATION = "amplification"
     DELIVERY_OVER_TIME = "delivery-over-time"

@@ -12,12 +12,14 @@ from plot_samples import result_of
 
 import simulation
 from actors.errors import ConfigurationError, WrongType
+from actors.messages import NotificationChannel
 from simulation.reporting import plots
 from simulation.reporting.fault_windows import windows
 from simulation.reporting.plots import over_time as drawn_over_time
 from simulation.reporting.plots.delivery_over_time import course_of, requests_in
 from simulation.reporting.plots.findings import quantile
 from simulation.reporting.plots.source import parts
+from simulation.reporting.plots.tripping import counted_by
 from simulation.results.parts import waiting_of
 from simulation.scenario import parse
 
@@ -270,6 +272,36 @@ def test_transitions_alone_are_bands_without_traffic():
 
 def test_no_transitions_are_said_to_be_none():
     assert [text.get_text() for text in plots.breaker_states(result_of("nothing").breaker).texts] == ["no transitions"]
+
+
+@pytest.mark.parametrize(
+    "breaker",
+    [
+        "{failure_threshold: 3, timeout: 20s}",
+        "{window: {calls: 20}, failure_rate: 40%, minimum_calls: 10, timeout: 20s}",
+        "{window: {time: 10s}, failure_rate: 40%, minimum_calls: 10, timeout: 20s}",
+    ],
+)
+def test_whenever_a_closed_breaker_opens_what_it_counts_has_reached_its_threshold(breaker):
+    text = f"""
+        duration: 4m
+        seed: 8
+        workload: [{{channel: sms, arrivals: {{poisson: 4/s}}}}]
+        channels: {{sms: {{provider: {{latency: 100ms}}, circuit_breaker: {breaker}}}}}
+        faults: [{{channel: sms, at: 1m, for: 1m, failure_rate: 60%}}]
+    """
+    result = simulation.run(parse(textwrap.dedent(text), "a.yaml"))
+    config = result.scenario.channel_config(NotificationChannel.SMS).circuit_breaker
+    rows = result.attempts[~result.attempts["refused"]]
+    closes = list(result.breaker.query("to == 'closed'")["time"])
+    found = counted_by(config, rows.to_dict("records"), closes)
+    opens = result.breaker[(result.breaker["to"] == "open") & (result.breaker["from"] == "closed")]["time"]
+    assert len(opens) >= 1
+    threshold = config.failure_threshold if config.window is None else config.failure_rate
+    for at_s in opens:
+        reached = [value for end_s, value in zip(found.at_s, found.failing, strict=True) if end_s == at_s]
+        assert max(reached) >= threshold - 1e-9
+    assert plots.breaker_causes(result).get_title("left").startswith("sms: opens ")
 
 
 # ── windows ─────────────────────────────────────────────────────────────────────────────────────────────────────

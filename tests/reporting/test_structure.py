@@ -38,6 +38,7 @@ DRAWN = {
     "throughput-by-channel": lambda: plots.throughput(result_of("outage"), by="channel"),
     "delivery-over-time": lambda: plots.delivery_over_time(result_of("outage"), by="channel"),
     "waiting": lambda: plots.waiting(result_of("all kinds of waits")),
+    "breaker-causes": lambda: plots.breaker_causes(result_of("outage")),
     "amplification": lambda: plots.amplification(result_of("outage")),
     "amplification-of-aggregates": lambda: plots.amplification(result_of("aggregates")),
     "delivery-times": lambda: plots.delivery_times(result_of("outage")),

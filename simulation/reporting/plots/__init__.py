@@ -26,11 +26,13 @@ from simulation.reporting.plots.raster import raster
 from simulation.reporting.plots.side_by_side import compare
 from simulation.reporting.plots.sweeps import sweep_heatmap, sweep_lines
 from simulation.reporting.plots.timeline import timeline
+from simulation.reporting.plots.tripping import breaker_causes
 
 __all__ = [
     "STYLE",
     "amplification",
     "backoff",
+    "breaker_causes",
     "breaker_states",
     "compare",
     "delivery_over_time",

@@ -22,6 +22,7 @@ from simulation.reporting.plots.source import PlottedRun
 from simulation.reporting.plots.sweep_table import SweepSource, cells_of
 from simulation.reporting.plots.sweeps import sweep_heatmap, sweep_lines
 from simulation.reporting.plots.timeline import timeline
+from simulation.reporting.plots.tripping import breaker_causes
 
 METRIC = "sent_fraction"
 """Of the summary: what is drawn of a sweep when no metric is given."""
@@ -112,6 +113,9 @@ OF_A_RUN: dict[str, PlotKind] = {
     "dlq-growth": _over_time(dlq_growth),
     "breaker-states": PlotKind(
         lambda run, options: figure_of(breaker_states(run, channel=options.channel)), ("channel",)
+    ),
+    "breaker-causes": PlotKind(
+        lambda run, options: figure_of(breaker_causes(run, channel=options.channel)), ("channel",), _kept_rows
     ),
     "amplification": _over_time(amplification),
     "delivery-over-time": _over_time(delivery_over_time),
