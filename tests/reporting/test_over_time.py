@@ -159,8 +159,8 @@ def test_parts_are_drawn_below_each_other_on_the_same_scale():
 @pytest.mark.parametrize(
     ("name", "asked", "problem"),
     [
-        ("outage", {"channel": "sms"}, r"channel: wanted one of those that there are \(email, push\), got 'sms'"),
-        ("outage", {"entry": "orders"}, "entry: wanted one of"),
+        ("outage", {"channel": "sms"}, r"channel: wanted a channel that the scenario uses \(email, push\), got 'sms'"),
+        ("outage", {"entry": "orders"}, "entry: wanted an entry of its workload"),
         ("outage", {"by": "user"}, "by: wanted channel, entry, priority, got 'user'"),
     ],
 )

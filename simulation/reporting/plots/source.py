@@ -122,7 +122,8 @@ def parts(
     for name, value in chosen.items():
         if value not in (known := _values(found, name)):
             listed = ", ".join(known) or "none"
-            problems.append(f"{name}: wanted one of those that there are ({listed}), got {value!r}")
+            what = "a channel that the scenario uses" if name == "channel" else "an entry of its workload"
+            problems.append(f"{name}: wanted {what} ({listed}), got {value!r}")
     if by is not None and by not in get_args(By):
         problems.append(f"by: wanted {', '.join(get_args(By))}, got {by!r}")
     if problems:
