@@ -23,8 +23,11 @@ class KindName(StrEnum):
     THROUGHPUT = "throughput"
     IN_FLIGHT = "in-flight"
     DLQ_GROWTH = "dlq-growth"
+    BREAKER_CAUSES = "breaker-causes"
     BREAKER_STATES = "breaker-states"
     AMPLIFICATION = "amplification"
+    DELIVERY_OVER_TIME = "delivery-over-time"
+    WAITING = "waiting"
     DELIVERY_TIMES = "delivery-times"
     RASTER = "raster"
     TIMELINE = "timeline"
@@ -46,6 +49,13 @@ def plot(
     source: Annotated[
         Path, argument("DIR|FILE", "The directory of a saved run or sweep, or a scenario file, which is run.")
     ],
+    other: Annotated[
+        Path | None,
+        argument(
+            "OTHER",
+            "Another saved run or scenario file: both are drawn over time, side by side on the same scales.",
+        ),
+    ] = None,
     kinds: Annotated[
         list[KindName] | None,
         option(
@@ -66,14 +76,22 @@ def plot(
         str | None,
         option("The notification whose timeline to draw; the one with the most attempts when left out.", metavar="ID"),
     ] = None,
-    channel: Annotated[str | None, option("The channel of raster and backoff; all when left out.")] = None,
+    channel: Annotated[str | None, option("Of a run: this channel alone; all when left out.")] = None,
+    entry: Annotated[str | None, option("Of a run over time: this entry of the workload alone.")] = None,
     metric: Annotated[
         str | None, _of_a_sweep("the metric to draw, e.g. delivery_time_s.p99; sent_fraction when left out.")
     ] = None,
     figure: Annotated[str | None, option("The former name of --metric.", hidden=True)] = None,
     x: Annotated[str | None, _of_a_sweep("the setting on the x axis.")] = None,
     y: Annotated[str | None, _of_a_sweep("the setting on the y axis.")] = None,
-    by: Annotated[str | None, _of_a_sweep("the setting with a line for each value.")] = None,
+    by: Annotated[
+        str | None,
+        option(
+            "Of a run over time: channel, entry or priority, each drawn apart. Of a sweep: the setting with a line for "
+            "each value.",
+            metavar="PATH",
+        ),
+    ] = None,
     gain: Annotated[
         str | None, option("Of pareto: the metric to maximize; sent_fraction when left out.", metavar="PATH")
     ] = None,
@@ -90,10 +108,14 @@ def plot(
     if figure is not None:
         say("warning: --figure is deprecated: use --metric")
         metric = figure if metric is None else metric
-    options = Options(notification, channel, metric, x, y, by, gain, cost)
+    options = Options(notification, channel, metric, x, y, by, gain, cost, entry)
     names = [kind.value for kind in kinds or []]
     with exits_in_words(source, None):
         _check_out(out)
+        if other is not None:
+            written = [_plot_two(source, other, names, out, options, seed, sets or [])]
+            typer.echo(f"written to {written[0]}")
+            return
         if os.path.isdir(source) and (seed is not None or sets):
             raise ConfigurationError([f"{'--seed' if sets is None or not sets else '--set'}: wanted only with a FILE"])
         written = _plot(source, names, out, options, seed, sets or [])
@@ -132,6 +154,39 @@ def _plot(
         path.parent.mkdir(parents=True, exist_ok=True)
         write_picture(figure, path)
     return list(paths.values())
+
+
+OF_TWO = ("channel", "entry", "by")
+"""The options that a picture of two runs heeds."""
+
+
+def _plot_two(
+    source: Path, other: Path, names: list[str], out: Path | None, options: Options, seed: int | None, sets: list[str]
+) -> Path:
+    """Draw two runs side by side, and return the path that was written."""
+    from actors.errors import ConfigurationError
+    from simulation.reporting.plots import compare
+    from simulation.reporting.plots.canvas import write_picture
+
+    given = [name for name, value in options._asdict().items() if value is not None and name not in OF_TWO]
+    problems = [f"--{name}: wanted only with a single run or sweep" for name in given]
+    if names:
+        problems.append(f"--kind: wanted only with a single run or sweep, got {', '.join(names)}")
+    for each in (source, other):
+        _check_source(each)
+        if _has(each, "sweep.json"):
+            problems.append(f"{each}: wanted a run, got a sweep")
+    if problems:
+        raise ConfigurationError(problems)
+    labels = [str(source), str(other)] if str(source) != str(other) else [str(source), f"{other} again"]
+    runs = dict(zip(labels, (_run(each, seed, sets) for each in (source, other)), strict=True))
+    figure = compare(runs, channel=options.channel, entry=options.entry, by=options.by)  # type: ignore[arg-type]
+    path = Path(f"{source.stem}-and-{other.stem}.png") if out is None else out
+    if path.suffix.lower() not in ENDINGS or path.is_dir():
+        path = path / f"{source.stem}-and-{other.stem}.png"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_picture(figure, path)
+    return path
 
 
 def _paths(source: Path, names: list[str], out: Path | None) -> dict[str, Path]:

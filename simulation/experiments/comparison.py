@@ -8,6 +8,7 @@ differences are then taken seed by seed.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from functools import cached_property
@@ -18,14 +19,16 @@ from actors.formatting import counted
 from simulation.experiments.paired import CONFIDENCE, Difference, OverRuns, difference, finite, over_runs
 from simulation.experiments.sweeping.journal import Journal, finish
 from simulation.results.files import check_folder, folder_to_fill
-from simulation.results.formatting import line, seeds_text
+from simulation.results.formatting import line, metric_text, seeds_text
 from simulation.running.executors import Task, executor
 from simulation.running.replicates import Values, checked_metrics
 from simulation.scenario import Scenario
 from simulation.scenario.arguments import check_counts
 from simulation.scenario.metrics import MetricKind, metric_kind
+from simulation.scenario.notebook_html import shown_as_html
 from simulation.scenario.seeds import seeds_of
 from simulation.scenario.variations import Setting, combinations, load_all
+from simulation.scenario.writing import file_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -48,7 +51,7 @@ METRICS = (
 
 
 def compare(
-    path: str | Path,
+    path: str | Path | Scenario,
     vary: Mapping[str, str | Sequence[Any]],
     *,
     replicates: int = 10,
@@ -62,7 +65,7 @@ def compare(
     """Run a scenario with every combination of settings, each with the same seeds, and return how they compare.
 
     Args:
-        path: the scenario's file.
+        path: the scenario's file; or a scenario, as :func:`simulation.parse` returns it.
         vary: the values to try for each path into the scenario, such as
             ``{"channels.email.retry.jitter": ["none", "full"]}``; the first of each is the baseline.
         replicates: how many runs of each combination, with the seeds `seed`, `seed` + 1 and so on; at least 1, and
@@ -84,7 +87,8 @@ def compare(
         ValueError: `replicates` or `workers` is less than 1.
         WorkerLost: a process that did runs is gone; the finished runs are kept in `out`.
     """
-    comparison = run_settings(path, vary, replicates, seed, metrics, sets, workers, out, progress)
+    with file_of(path) as file:
+        comparison = run_settings(file, vary, replicates, seed, metrics, sets, workers, out, progress)
     if out is not None:
         save_comparison(comparison, out)
     return comparison
@@ -158,6 +162,23 @@ class Comparison:
     def __repr__(self) -> str:
         facts = [seeds_text(self.seeds), counted(len(self.settings), "setting"), counted(len(self.values), "metric")]
         return line("Comparison", self.scenario.name, facts)
+
+    def _repr_html_(self) -> str:
+        columns = ("metric", *(setting.label for setting in self.settings))
+        rows = [
+            [metric, *(self._cell(metric, number) for number in range(len(self.settings)))] for metric in self.over_runs
+        ]
+        note = "± 95% of the difference to the first, seed by seed; *: excludes 0" if len(self.seeds) > 1 else ""
+        return shown_as_html(repr(self).strip("<>"), columns, rows, note)
+
+    def _cell(self, metric: str, number: int) -> str:
+        over, found = self.over_runs[metric][number], self.differences[metric][number]
+        middle = over.mean if over.mean is not None else over.median
+        text = "–" if middle is None else metric_text(middle, self.figure(metric))
+        if found is None or found.low is None or found.high is None or not math.isfinite(found.high - found.low):
+            return text
+        half = (found.high - found.low) / 2
+        return f"{text} ({found.value:+.3g} ± {half:.2g}{'*' if found.excludes_0 else ''})"
 
     @cached_property
     def table(self) -> pd.DataFrame:

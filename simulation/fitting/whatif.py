@@ -316,7 +316,7 @@ def _metrics_of_run(result: Result, log: AttemptLog) -> dict[str, dict[str, floa
         sent = of_channel[of_channel["outcome"] == "sent"]
         times = (sent["finished_at"] - sent["requested_at"]).to_numpy(dtype="float64")
         made = attempts[attempts["channel"] == name]
-        metrics[name] = _metrics(len(of_channel), len(made), int((made["outcome"] != "Sent").sum()), times)
+        metrics[name] = _metrics(len(of_channel), len(made), int((made["outcome"] != "sent").sum()), times)
     return metrics
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from actors.instants import NS_PER_S
 from actors.messages import NotificationChannel
 from simulation.results.formatting import line_of_run
+from simulation.results.notebook import run_as_html
 from simulation.results.recorder import Recorder
 from simulation.results.reproduce import Origin
 from simulation.scenario import Scenario
@@ -45,6 +46,9 @@ class Result:
 
     def __repr__(self) -> str:
         return line_of_run("Result", self.summary)
+
+    def _repr_html_(self) -> str:
+        return run_as_html("Result", self.summary)
 
     def _summary(self, runtime: str) -> dict[str, Any]:
         recorder, simulated_ns = self._recorder, self._simulated_ns

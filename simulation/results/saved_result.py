@@ -14,6 +14,7 @@ from actors.settings.csv_column import read_file, reading_by
 from actors.settings.file import text_of
 from simulation.results.files import read_table
 from simulation.results.formatting import line_of_run
+from simulation.results.notebook import run_as_html
 from simulation.results.result import SCENARIO_FILE, SUMMARY_FILE
 from simulation.scenario import Scenario, parse
 
@@ -42,6 +43,9 @@ class SavedResult:
     def __repr__(self) -> str:
         return line_of_run("SavedResult", self.summary)
 
+    def _repr_html_(self) -> str:
+        return run_as_html("SavedResult", self.summary)
+
     @property
     def holds(self) -> bool:
         """Whether no expectation of the scenario fails; one of a share of runs is undecided by a single one."""
@@ -58,7 +62,10 @@ class SavedResult:
 
         In older files `provider` is null also where the channel has only one.
         """
-        return self._table("attempts")
+        from simulation.results.tables import ATTEMPT_OUTCOMES
+
+        found = self._table("attempts")
+        return found.assign(outcome=found["outcome"].replace(ATTEMPT_OUTCOMES))  # older files have "Sent" there
 
     @cached_property
     def deferrals(self) -> pd.DataFrame:

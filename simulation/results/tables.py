@@ -28,8 +28,21 @@ from simulation.scenario.identity import Origins
 from simulation.scenario.model import Scenario
 
 IN_FLIGHT = "in_flight"
+SENT = "sent"
+"""What was delivered, of notifications and of attempts alike."""
+
+ATTEMPT_OUTCOMES = {
+    "Sent": SENT,
+    "Transient": "transient",
+    "Permanent": "permanent",
+    "DeadDestination": "dead_destination",
+    "ChannelFault": "channel_fault",
+    "Ambiguous": "ambiguous",
+}
+"""What tables call the outcomes of attempts, by their names in the history; `fit` knows the same words."""
+
 _OUTCOMES = {
-    NotificationSent: "sent",
+    NotificationSent: SENT,
     NotificationMovedToDeadLetter: "dead_lettered",
     NotificationSuppressed: "suppressed",
 }
@@ -140,6 +153,7 @@ def attempts_table(history: Sequence[RecordedEvent], scenario: Scenario) -> pd.D
     `next_retry_at` is when the next one was to start; null where none was to follow.
     `hedges` counts the copies of it that were sent beside it. `provider` is the one that was asked, ``primary`` where
     the channel has only one; null where none was: then `refused` is true. `throttled` is what a provider said.
+    `outcome` is sent, transient, permanent, dead_destination, channel_fault or ambiguous.
     """
     attempts: list[NotificationSent | NotificationFailed] = []
     delays_ns: list[int | None] = []
@@ -160,7 +174,11 @@ def attempts_table(history: Sequence[RecordedEvent], scenario: Scenario) -> pd.D
             "start": pd.Series([event.started_ns / NS_PER_S for event in attempts], dtype="float64"),
             "end": pd.Series([event.at_ns / NS_PER_S for event in attempts], dtype="float64"),
             "outcome": pd.Series(
-                [event.kind if isinstance(event, failed) else "Sent" for event in attempts], dtype="str"
+                [
+                    ATTEMPT_OUTCOMES.get(event.kind, event.kind) if isinstance(event, failed) else SENT
+                    for event in attempts
+                ],
+                dtype="str",
             ),
             "reason": pd.Series(
                 [event.reason if isinstance(event, failed) else None for event in attempts], dtype="str"

@@ -46,6 +46,7 @@ from actors.settings.quantities import (
 from simulation.scenario.arrivals import DAY_NS, Arrivals, arrival_times_ns
 from simulation.scenario.expectations import Entry as ExpectEntry, flattened
 from simulation.scenario.metrics import Outline, entry_names
+from simulation.scenario.notebook_html import scenario_as_html
 from simulation.scenario.operations import Operation
 from simulation.scenario.popularity import Spread
 from simulation.scenario.schedule import ScheduleConfig
@@ -490,6 +491,9 @@ class Scenario(Settings):
         """Return the settings of `channel` as the file has them."""
         config: ChannelConfig = getattr(self.channels, channel.value)
         return config
+
+    def _repr_html_(self) -> str:
+        return scenario_as_html(self)
 
     @cached_property
     def outline(self) -> Outline:

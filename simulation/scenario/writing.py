@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from actors.messages import NotificationChannel
@@ -17,6 +20,18 @@ _PLAIN = re.compile(r"[A-Za-z0-9_/](?:[A-Za-z0-9_ ./%+<>=*()-]*[A-Za-z0-9_./%+<>
 """Text that means itself without quotes, wherever it stands, unless it looks like another kind of scalar."""
 
 _NOT_OF_ONE_RUN = ("sweep",)
+
+
+@contextmanager
+def file_of(scenario: str | Path | Scenario) -> Iterator[str | Path]:
+    """Give the file of a scenario, which can be changed setting by setting; of one that was loaded, one of its own."""
+    if not isinstance(scenario, Scenario):
+        yield scenario
+        return
+    with TemporaryDirectory(prefix="retrylab-") as folder:
+        path = Path(folder) / "scenario.yaml"
+        path.write_text(write(scenario), encoding="utf-8")
+        yield path
 
 
 def as_data(scenario: Scenario) -> dict[str, Any]:

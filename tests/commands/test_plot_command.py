@@ -95,7 +95,7 @@ def test_a_setting_and_a_seed_change_the_run(here):
 def test_an_option_chooses_the_kind_that_heeds_it(saved):
     notification = result_id(saved)
     assert written(plot(saved, "--notification", notification)) == [str(saved / "timeline.png")]
-    assert written(plot(saved, "--channel", "push")) == [str(saved / "raster.png")]
+    assert written(plot(saved, "--channel", "push")) == [str(saved / "throughput.png")]
 
 
 def result_id(saved):
@@ -142,8 +142,12 @@ def test_a_sweep_that_was_saved_is_opened_and_what_it_cannot_show_is_left_out_of
     )
 
 
-def test_all_of_a_run_without_notifications_is_all_but_the_timeline():
-    assert [kind for kind in OF_A_RUN if not OF_A_RUN[kind].possible(result_of("aggregates"))] == ["timeline"]
+def test_all_of_a_run_without_notifications_is_all_but_what_is_of_them():
+    assert [kind for kind in OF_A_RUN if not OF_A_RUN[kind].possible(result_of("aggregates"))] == [
+        "breaker-causes",
+        "waiting",
+        "timeline",
+    ]
     assert all(kind.possible(result_of("outage")) for kind in OF_A_RUN.values())
 
 
@@ -153,7 +157,7 @@ def test_all_of_a_run_without_notifications_is_all_but_the_timeline():
         (["run", "--kind", "pareto"], r"--kind: wanted one of a run \(overview, throughput, .*\), got pareto"),
         (["run", "--kind", "raster", "--x", "seed"], "--x: wanted only with --kind lines or heatmap, got raster"),
         (["run", "--out", "x.jpg"], r"--out x.jpg: wanted a name that ends in \.png or \.svg, or a directory"),
-        (["run", "--kind", "all", "--out", "x.png"], "--out x.png: wanted a directory for 10 pictures, got a file"),
+        (["run", "--kind", "all", "--out", "x.png"], "--out x.png: wanted a directory for 13 pictures, got a file"),
         (["run", "--notification", "nope"], "notification: wanted the id of one of the run's .*, got 'nope'"),
         (["run", "--channel", "fax"], r"channel: wanted a channel that the scenario uses \(sms, push\), got 'fax'"),
         (["run", "--kind", "backoff", "--channel", "fax"], "channel: wanted a channel .*, got 'fax'"),
@@ -197,3 +201,11 @@ def test_what_is_drawn_of_a_saved_run_is_what_is_drawn_of_the_run(saved):
     written(plot(saved, "--kind", "timeline"))
     expected = OF_A_RUN["timeline"].draw(simulation.run(parse(SCENARIO, "small.yaml")), Options())
     assert (saved / "timeline.png").read_bytes() == picture_bytes(expected, "png")
+
+
+def test_two_runs_are_drawn_side_by_side_into_one_picture(saved, here):
+    assert written(plot(saved, "small.yaml", "--channel", "sms")) == ["run-and-small.png"]
+    assert (here / "run-and-small.png").read_bytes().startswith(b"\x89PNG")
+    refused = plot(saved, "small.yaml", "--kind", "raster", "--metric", "sent")
+    assert refused.code == 2
+    assert any("--kind: wanted only with a single run" in line for line in refused.err)

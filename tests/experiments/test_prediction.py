@@ -169,7 +169,7 @@ async def test_or_the_faults_alone_or_nothing(path, autojump_clock):
     calm = (await simulation.run_live(path, Takes(), inject="nothing")).summary
     assert (calm["retry_amplification"], calm["sent_time_s"]["max"]) == (1, 0)
     faults = await simulation.run_live(path, Takes())
-    failed = faults.attempts[faults.attempts["outcome"] != "Sent"]
+    failed = faults.attempts[faults.attempts["outcome"] != "sent"]
     assert len(failed) > 0
     assert failed["start"].between(10, 20, inclusive="left").all()
 

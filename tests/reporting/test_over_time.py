@@ -11,9 +11,16 @@ from matplotlib.patches import Rectangle, StepPatch
 from plot_samples import result_of
 
 import simulation
-from actors.errors import WrongType
+from actors.errors import ConfigurationError, WrongType
+from actors.messages import NotificationChannel
 from simulation.reporting import plots
 from simulation.reporting.fault_windows import windows
+from simulation.reporting.plots import over_time as drawn_over_time
+from simulation.reporting.plots.delivery_over_time import course_of, requests_in
+from simulation.reporting.plots.findings import quantile
+from simulation.reporting.plots.source import parts
+from simulation.reporting.plots.tripping import counted_by
+from simulation.results.parts import waiting_of
 from simulation.scenario import parse
 
 
@@ -56,41 +63,46 @@ def test_a_level_is_that_at_the_ends_of_the_steps_and_of_the_run(plot, column, n
     assert values[-1] == key[column]
 
 
-def test_an_empty_dead_letter_queue_is_called_so():
-    assert plots.dlq_growth(result_of("nothing")).get_title("left") == "Dead letter queue: empty all the time"
-    assert plots.dlq_growth(result_of("outage")).get_title("left") == "Dead letter queue"
+def test_titles_say_what_is_found():
+    result = result_of("outage")
+    peak = result.series["dlq_size"].max()
+    assert plots.dlq_growth(result_of("nothing")).get_title("left") == "Never any dead letters"
+    assert plots.dlq_growth(result).get_title("left").startswith(f"At most {peak:,} dead letters, at ")
+    sent, came = result.series["sent"].sum(), result.series["arrivals"].sum()
+    assert plots.throughput(result).get_title("left").startswith(f"{sent:,} of {came:,} delivered, ")
 
 
-def test_amplification_is_attempts_over_first_attempts_in_each_step():
+def test_amplification_is_the_ratio_of_attempts_to_first_ones_whatever_the_cells(monkeypatch):
     result = result_of("outage")
     ax = plots.amplification(result)
-    values, edges, _ = steps(ax, "attempts for each first one")
-    attempts = result.attempts
-    firsts = set(attempts.sort_values("start").groupby("id").head(1).index)
-    seen_both = 0
-    for (low, high), value in zip(itertools.pairwise(edges), values, strict=True):
-        within = attempts[(attempts["start"] >= low) & (attempts["start"] < high)]
-        first = sum(index in firsts for index in within.index)
-        if first:
-            assert value == pytest.approx(len(within) / first)
-            seen_both += value > 1
-        else:
-            assert np.isnan(value)
-    assert seen_both > 3
+    times, ratio = line(ax, "attempts for each first one")
+    monkeypatch.setattr(drawn_over_time, "CELLS", 977)
+    times_of_others, others = line(plots.amplification(result), "attempts for each first one")
+    known = np.isfinite(np.interp(times, times_of_others, others))
+    np.testing.assert_allclose(np.interp(times, times_of_others, others)[known], ratio[known], atol=0.12)
+    assert np.nanmin(ratio) >= 1 - 1e-9 or np.nanmax(ratio) > 1
     assert f"whole run: ×{result.summary['retry_amplification']:.3g}" in legend(ax)
+
+
+def test_where_all_is_tried_equally_often_amplification_is_that_everywhere():
+    starts = np.repeat(np.arange(0.0, 100.0, 0.25), 3)
+    rows = pd.DataFrame({"id": [f"n{each}" for each in starts], "start": starts, "attempt": 1})
+    _, ratio = line(plots.amplification(rows), "attempts for each first one")
+    np.testing.assert_allclose(ratio[np.isfinite(ratio)], 3.0)
 
 
 def legend(ax):
     return [text.get_text() for text in ax.get_legend().get_texts()]
 
 
-def test_a_step_of_retries_alone_has_no_ratio_but_a_mark():
+def test_a_time_of_retries_alone_has_no_ratio_but_a_mark():
     ax = plots.amplification(
         pd.DataFrame({"id": ["a", "a", "b", "b"], "start": [0.0, 50.0, 100.0, 100.0], "attempt": [1, 2, 1, 2]})
     )
-    values, edges, _ = steps(ax, "attempts for each first one")
-    known = [(float(edges[place]), value) for place, value in enumerate(values) if not np.isnan(value)]
-    np.testing.assert_allclose(known, [(0, 1), (100, 2)], atol=1)
+    times, ratio = line(ax, "attempts for each first one")
+    known = ~np.isnan(ratio)
+    assert set(ratio[known & (times < 50)]) == {1.0}
+    assert set(ratio[known & (times > 50)]) == {2.0}
     (marks,) = (one for one in ax.lines if one.get_label() == "retries only")
     np.testing.assert_allclose(marks.get_xdata(), [50], atol=1)
 
@@ -98,13 +110,126 @@ def test_a_step_of_retries_alone_has_no_ratio_but_a_mark():
 def test_without_attempts_amplification_counts_what_ended_against_arrivals_and_says_so():
     result = result_of("aggregates")
     ax = plots.amplification(result)
-    values, edges, _ = steps(ax, "attempts for each arrival")
+    _, ratio = line(ax, "attempts for each arrival")
     ended = (result.series["sent"] + result.series["failed"]).sum()
-    weights = [
-        result.series.loc[(result.series["time"] >= low) & (result.series["time"] < high), "arrivals"].sum()
-        for low, high in itertools.pairwise(edges)
-    ]
-    assert np.nansum(values * weights) == pytest.approx(ended)
+    assert f"whole run: ×{ended / result.series['arrivals'].sum():.3g}" in legend(ax)
+    assert 1 < np.nanmax(ratio) < 4
+
+
+# ── parts ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("name", ["outage", "all kinds of waits"])
+@pytest.mark.parametrize("by", ["channel", "entry", "priority"])
+def test_the_series_of_parts_add_up_to_that_of_the_whole(name, by):
+    result = result_of(name)
+    found = [part.frame for part in parts(result, "series", "time", by=by)]
+    columns = ["arrivals", "sent", "failed", "dead_lettered", "suppressed", "in_flight", "dlq_size"]
+    pd.testing.assert_frame_equal(sum(frame[columns] for frame in found), result.series[columns])
+
+
+@pytest.mark.parametrize("name", ["outage", "all kinds of waits", "lost"])
+def test_the_time_in_each_place_is_that_in_flight(name):
+    result = result_of(name)
+    edges = np.linspace(0.0, result.summary["simulated_s"], 40)
+    tables = (result.notifications, result.attempts, result.deferrals, result.dlq)
+    levels = waiting_of(*tables, edges)
+    assert levels.min() > -1e-6
+    spent = (levels.sum(axis=0) * np.diff(edges)).sum()
+    rows = result.notifications
+    took = (rows["finished_at"].fillna(edges[-1]) - rows["requested_at"]).sum()
+    in_the_queue = (result.dlq["left_at"] - result.dlq["time"]).sum()  # of those that were redriven from there
+    assert spent == pytest.approx(took - in_the_queue)
+    asked = result.attempts[~result.attempts["refused"]]
+    at_the_provider = (levels[0] * np.diff(edges)).sum()
+    assert at_the_provider == pytest.approx((asked["end"] - asked["start"]).sum(), abs=1e-6)
+
+
+def test_parts_are_drawn_below_each_other_on_the_same_scale():
+    result = result_of("outage")
+    for plot in (plots.throughput, plots.in_flight, plots.dlq_growth, plots.amplification, plots.delivery_over_time):
+        ax = plot(result, by="channel")
+        assert [panel.get_title("left").split(":")[0] for panel in ax.child_axes] == ["email", "push"]
+        assert len({panel.get_ylim() for panel in ax.child_axes}) == 1
+        alone = plot(result, channel="push")
+        assert not alone.child_axes
+        assert alone.get_title("left").startswith("push: ")
+
+
+@pytest.mark.parametrize(
+    ("name", "asked", "problem"),
+    [
+        ("outage", {"channel": "sms"}, r"channel: wanted a channel that the scenario uses \(email, push\), got 'sms'"),
+        ("outage", {"entry": "orders"}, "entry: wanted an entry of its workload"),
+        ("outage", {"by": "user"}, "by: wanted channel, entry, priority, got 'user'"),
+    ],
+)
+def test_a_part_that_there_is_not_is_refused(name, asked, problem):
+    with pytest.raises(ConfigurationError, match=problem):
+        plots.throughput(result_of(name), **asked)
+
+
+def test_of_aggregates_there_is_the_whole_alone():
+    assert plots.throughput(result_of("aggregates"), by="channel").get_title("left").startswith("sms: ")
+    two = "{duration: 1s, record: aggregates, workload: [{channel: sms, arrivals: {poisson: 1/s}}, {channel: push}]}"
+    result = simulation.run(
+        parse(two.replace("{channel: push}", "{channel: push, arrivals: {poisson: 1/s}}"), "a.yaml")
+    )
+    with pytest.raises(ConfigurationError, match="channel: wanted a run that kept its notifications"):
+        plots.in_flight(result, by="channel")
+
+
+def test_two_runs_side_by_side_have_the_same_scales():
+    one, other = result_of("outage"), result_of("providers")
+    figure = plots.compare({"with push": one, "with a backup": other})
+    rows = [figure.axes[place : place + 2] for place in range(0, len(figure.axes), 2)]
+    assert len(rows) == 4
+    for left, right in rows:
+        assert left.get_ylim() == right.get_ylim()
+        assert left.get_xlim() == right.get_xlim() == (0, one.summary["simulated_s"])
+    assert [axes.get_ylabel() for axes, _ in rows] == ["per second", "delivery time", "in flight", "dead letters"]
+    assert rows[0][0].get_title("left").startswith(f"{one.series['sent'].sum():,} of ")
+
+
+@pytest.mark.parametrize("given", [(), ("outage",)])
+def test_other_than_two_are_not_compared(given):
+    with pytest.raises(ConfigurationError, match="compare: wanted two results"):
+        plots.compare({name: result_of(name) for name in given})
+
+
+def test_a_plot_that_is_the_value_of_a_cell_is_shown():
+    shown, about = plots.throughput(result_of("outage"))._repr_png_()
+    assert shown.startswith(b"\x89PNG")
+    assert "delivered" in about["alt"]
+
+
+# ── delivery times ──────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_delivery_times_stand_where_those_were_accepted_that_took_them():
+    result = result_of("outage")
+    (email, _) = parts(result, "notifications", by="channel")
+    requests = requests_in(email)
+    course = course_of(requests, result.summary["simulated_s"])
+    assert len(course.p50_s) > 5
+    for (low, high), p50, p99 in zip(itertools.pairwise(course.edges_s), course.p50_s, course.p99_s, strict=True):
+        times = requests.loc[(requests["requested_at"] >= low) & (requests["requested_at"] < high), "time"]
+        finite = times.replace(np.inf, 1e9)
+        for found, share in ((p50, 0.5), (p99, 0.99)):
+            expected = np.quantile(finite, share)
+            assert found == pytest.approx(expected) if expected < 1e6 else np.isinf(found)
+    whole = result.summary["channels"]["email"]["delivery_time_s"]
+    assert quantile(course.times_s, 0.5) == pytest.approx(whole["p50"])
+    assert np.isinf(course.times_s).sum() == whole["never"]
+
+
+def test_each_that_was_never_delivered_has_a_mark_at_its_acceptance():
+    result = result_of("lost")
+    ax = plots.delivery_over_time(result)
+    marks, _ = line(ax, "never delivered")
+    np.testing.assert_allclose(np.sort(marks), np.sort(result.notifications["waited_since"]))
+    assert ax.get_title("left") == f"None of {len(marks)} delivered"
+    assert "never" in [tick.get_text() for tick in ax.get_yticklabels()]
 
 
 # ── breakers ────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -147,6 +272,36 @@ def test_transitions_alone_are_bands_without_traffic():
 
 def test_no_transitions_are_said_to_be_none():
     assert [text.get_text() for text in plots.breaker_states(result_of("nothing").breaker).texts] == ["no transitions"]
+
+
+@pytest.mark.parametrize(
+    "breaker",
+    [
+        "{failure_threshold: 3, timeout: 20s}",
+        "{window: {calls: 20}, failure_rate: 40%, minimum_calls: 10, timeout: 20s}",
+        "{window: {time: 10s}, failure_rate: 40%, minimum_calls: 10, timeout: 20s}",
+    ],
+)
+def test_whenever_a_closed_breaker_opens_what_it_counts_has_reached_its_threshold(breaker):
+    text = f"""
+        duration: 4m
+        seed: 8
+        workload: [{{channel: sms, arrivals: {{poisson: 4/s}}}}]
+        channels: {{sms: {{provider: {{latency: 100ms}}, circuit_breaker: {breaker}}}}}
+        faults: [{{channel: sms, at: 1m, for: 1m, failure_rate: 60%}}]
+    """
+    result = simulation.run(parse(textwrap.dedent(text), "a.yaml"))
+    config = result.scenario.channel_config(NotificationChannel.SMS).circuit_breaker
+    rows = result.attempts[~result.attempts["refused"]]
+    closes = list(result.breaker.query("to == 'closed'")["time"])
+    found = counted_by(config, rows.to_dict("records"), closes)
+    opens = result.breaker[(result.breaker["to"] == "open") & (result.breaker["from"] == "closed")]["time"]
+    assert len(opens) >= 1
+    threshold = config.failure_threshold if config.window is None else config.failure_rate
+    for at_s in opens:
+        reached = [value for end_s, value in zip(found.at_s, found.failing, strict=True) if end_s == at_s]
+        assert max(reached) >= threshold - 1e-9
+    assert plots.breaker_causes(result).get_title("left").startswith("sms: opens ")
 
 
 # ── windows ─────────────────────────────────────────────────────────────────────────────────────────────────────

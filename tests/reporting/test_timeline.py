@@ -136,7 +136,7 @@ def test_of_very_many_attempts_the_first_and_last_are_shown_and_the_rest_counted
             {"id": ["a"], "channel": ["email"], "requested_at": [0.0], "outcome": ["sent"], "finished_at": [99.0]}
         )
         attempts = pd.DataFrame(
-            {"id": "a", "attempt": range(1, 101), "start": range(100), "end": range(100), "outcome": "Transient"}
+            {"id": "a", "attempt": range(1, 101), "start": range(100), "end": range(100), "outcome": "transient"}
         ).assign(reason="no", next_retry_at=float("nan"), provider=None, hedges=0)
         deferrals = result_of("outage").deferrals.iloc[:0]
         dlq = result_of("outage").dlq.iloc[:0]

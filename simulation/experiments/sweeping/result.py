@@ -23,7 +23,7 @@ from simulation.experiments.paired import (
     share_interval,
 )
 from simulation.results.files import folder_to_fill, read_table
-from simulation.results.formatting import line, seeds_text
+from simulation.results.formatting import line, metric_text, seeds_text
 from simulation.results.result import SCENARIO_FILE
 from simulation.results.saved_result import scenario_kept
 from simulation.running.deciding import Evidence
@@ -31,6 +31,7 @@ from simulation.running.executors import RunMetrics
 from simulation.scenario import Scenario
 from simulation.scenario.arguments import check_metric, shown
 from simulation.scenario.metrics import MetricKind, kind_of, path_of
+from simulation.scenario.notebook_html import shown_as_html
 from simulation.scenario.space import number_of
 from simulation.scenario.variations import Setting, settings_of
 from simulation.scenario.writing import write
@@ -38,6 +39,11 @@ from simulation.scenario.writing import write
 HOLDS = "expectations_hold"
 """The metric that is 1 in a run in which every expectation of the scenario holds, and 0 in others; those of a share of
 runs are left out, which no single run decides."""
+
+SHOWN = (HOLDS, "sent_fraction", "delivery_time_s.p99", "requests", "retry_amplification")
+"""The metrics that a notebook shows of each cell."""
+
+ROWS_SHOWN = 20
 
 DOCUMENT, RUNS, CELLS = "sweep.json", "runs.parquet", "cells.parquet"
 
@@ -105,6 +111,26 @@ class SweepResult:
         if HOLDS in self.runs:
             facts.append(f"expectations met in {int(self.runs[HOLDS].sum()):,}")
         return line("SweepResult", self.scenario.name, facts)
+
+    def _repr_html_(self) -> str:
+        metrics = [name for name in SHOWN if name in self.figures]
+        found = self.cells[self.cells["figure"].isin(metrics)]
+        middles = found.assign(middle=found["mean"].fillna(found["median"])).pivot(
+            index="cell", columns="figure", values="middle"
+        )
+        rows = [
+            [
+                self.settings[cell].label,
+                *(
+                    metric_text(float(middles[name].to_numpy()[cell]), kind_of(name) or MetricKind.SHARE)
+                    for name in metrics
+                ),
+            ]
+            for cell in range(min(len(self.settings), ROWS_SHOWN))
+        ]
+        more = len(self.settings) - ROWS_SHOWN
+        note = f"and {more:,} more cells; plots.sweep_lines, sweep_heatmap and pareto draw all" if more > 0 else ""
+        return shown_as_html(repr(self).strip("<>"), ("setting", *metrics), rows, note)
 
     @property
     def figures(self) -> list[str]:

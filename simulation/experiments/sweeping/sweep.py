@@ -24,12 +24,13 @@ from simulation.scenario.seeds import seeds_of
 from simulation.scenario.space import Space, space
 from simulation.scenario.sweep import Design
 from simulation.scenario.variations import Setting, load_all
+from simulation.scenario.writing import file_of
 
 RUNS_MAX = 1_000_000
 
 
 def sweep(
-    path: str | Path,
+    path: str | Path | Scenario,
     vary: Mapping[str, Any] | None = None,
     *,
     replicates: int | None = None,
@@ -49,7 +50,7 @@ def sweep(
     between two of them is known better than either.
 
     Args:
-        path: the scenario's file.
+        path: the scenario's file; or a scenario, as :func:`simulation.parse` returns it.
         vary: for each path into it, such as ``channels.email.retry.max_attempts``, a sequence of values, a text such as
             ``1,2,3`` or ``1..10``, or a range such as ``{"from": "100ms", "to": "10s", "scale": "log"}``. What the
             file's `sweep` says when None.
@@ -79,7 +80,11 @@ def sweep(
         WorkerLost: a process that did runs is gone; the finished runs are kept in `out`.
     """
     check_counts(workers=workers)
-    return Plan.of(path, vary, replicates, design, samples, seed, sets).run(workers, cluster, out, progress)
+    with file_of(path) as file:
+        found = Plan.of(file, vary, replicates, design, samples, seed, sets).run(workers, cluster, out, progress)
+    if isinstance(path, Scenario):
+        found.path = None  # it has no file
+    return found
 
 
 @dataclass(frozen=True, eq=False)

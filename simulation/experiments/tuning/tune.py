@@ -20,7 +20,9 @@ from simulation.experiments.tuning.tuning import DOCUMENT, Tuning, TuningInterru
 from simulation.results.files import check_folder
 from simulation.results.progress import RunsProgress
 from simulation.running.executors import executor
+from simulation.scenario import Scenario
 from simulation.scenario.arguments import check_counts
+from simulation.scenario.writing import file_of
 
 TRIALS = 40
 REPLICATES = 20
@@ -28,7 +30,7 @@ SEED_MAX = 2**62
 
 
 def tune(
-    path: str | Path,
+    path: str | Path | Scenario,
     vary: Mapping[str, Any] | None = None,
     *,
     minimize: Sequence[str] = (),
@@ -53,7 +55,7 @@ def tune(
     does the runs.
 
     Args:
-        path: the scenario's file.
+        path: the scenario's file; or a scenario, as :func:`simulation.parse` returns it.
         vary: for each path into it, such as ``channels.email.retry.max_attempts``, a sequence of values, a text such as
             ``1,2,3`` or ``1..10``, or a range such as ``{"from": "100ms", "to": "10s", "scale": "log"}``. What the
             file's `sweep` says when None.
@@ -88,6 +90,24 @@ def tune(
         ValueError: a number is out of its range.
         WorkerLost: a process that did runs is gone; the finished runs are kept in `out`.
     """
+    if isinstance(path, Scenario):
+        with file_of(path) as file:
+            return tune(
+                file,
+                vary,
+                minimize=minimize,
+                maximize=maximize,
+                probability=probability,
+                confidence=confidence,
+                trials=trials,
+                replicates=replicates,
+                seed=seed,
+                sets=sets,
+                workers=workers,
+                cluster=cluster,
+                out=out,
+                progress=progress,
+            )
     check_counts(trials=trials, replicates=replicates, workers=workers)
     if not 0 < probability <= PROBABILITY_MAX:
         raise ValueError(f"wanted a probability of more than 0 and at most {PROBABILITY_MAX}, got {probability!r}")

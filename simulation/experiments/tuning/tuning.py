@@ -18,10 +18,14 @@ from simulation.experiments.tuning.source import own_value
 from simulation.experiments.tuning.trial import Trial, best, nearest
 from simulation.results.formatting import line
 from simulation.running.executors import RunMetrics
+from simulation.scenario.notebook_html import shown_as_html
 from simulation.scenario.ranges import Range
 
 if TYPE_CHECKING:
     import pandas as pd
+
+ROWS_SHOWN = 20
+"""So many settings a notebook shows at most."""
 
 DOCUMENT, TRIALS, RUNS = "tuning.json", "trials.parquet", "runs.parquet"
 
@@ -70,6 +74,18 @@ class Tuning:
     def __repr__(self) -> str:
         facts = [f"{counted(len(self.trials), 'setting')} tried", f"{len(self.found) or 'none'} found"]
         return line("Tuning", self.baseline.scenario.name, [*facts, *([] if self.is_finished else ["interrupted"])])
+
+    def _repr_html_(self) -> str:
+        objectives = self.goal.objectives
+        columns = ("setting", "as expected", *(objective.metric for objective in objectives))
+        shown = list(dict.fromkeys([*self.found, *self.beaten]))[:ROWS_SHOWN]
+        rows = []
+        for trial in shown:
+            runs = self.runs_of(trial)
+            values = [self.value(trial, objective) for objective in objectives]
+            mark = "found: " if trial in self.found else ""
+            rows.append([f"{mark}{trial.setting.label}", f"{self.held(runs):,} of {len(runs):,} runs", *values])
+        return shown_as_html(repr(self).strip("<>"), columns, rows)
 
     @property
     def best(self) -> Trial | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 import matplotlib.style
@@ -15,8 +15,10 @@ from actors.settings.channel import ChannelConfig
 from simulation.reporting import plots
 from simulation.reporting.html import in_words
 from simulation.reporting.html.drawing import as_svg
+from simulation.reporting.html.hovering import fields
 from simulation.reporting.plots.header import header
 from simulation.reporting.plots.layout import LEFT, RIGHT, TOP, WIDTH
+from simulation.reporting.plots.source import By
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -33,6 +35,8 @@ class Drawn(NamedTuple):
     """What it shows."""
     svg: Markup
     wide: bool = False
+    narrow: bool = False
+    """Whether it is for narrow screens alone."""
 
 
 NO_WAITS = {
@@ -58,18 +62,43 @@ class Size(NamedTuple):
     bottom: float = 0.6
 
 
-BELOW_THE_OVERVIEW = Size(WIDTH, 2.6, LEFT, RIGHT)
+BELOW_THE_OVERVIEW = Size(WIDTH, 2.9, LEFT, RIGHT, 0.65)
 HALF = Size(6.4, 3.7, 0.85, 0.2)
 
 
-def figures(result: Result, overview: Figure | None = None) -> list[Drawn]:
+def figures(result: Result, overview: Figure | None = None, keys: Mapping[str, str] | None = None) -> list[Drawn]:
     """Return the figures of a run.
 
     Args:
         result: of the run.
         overview: the figure of :func:`simulation.reporting.plots.overview`, where it has been drawn already.
+        keys: the ids of the elements of the notifications that the page has more about, to which points are links.
     """
-    return [_overview(result, overview or plots.overview(result)), *_others(result)]
+    return [_overview(result, overview or plots.overview(result), keys or {}), *_narrow(result), *_others(result)]
+
+
+NARROW = 4.3
+"""How wide the figures for narrow screens are, in inches; their text is then as large as that of the page."""
+
+
+def _narrow(result: Result) -> Iterator[Drawn]:
+    """Yield for narrow screens the whole course of the run, as wide as these."""
+    if result.scenario.record != "full" or result.notifications.empty:
+        return
+    several: By | None = "channel" if len(result.scenario.channels_used) > 1 else None
+    count = len(result.scenario.channels_used)
+    for key, title, draw, left in (
+        ("narrow-rates", "Per second", plots.throughput, 0.55),
+        ("narrow-times", "Delivery time by acceptance", plots.delivery_over_time, 0.75),
+    ):
+        top, bottom = (0.5, 0.5) if several else (1.0, 0.5)
+        height = 1.55 * count + top + bottom
+        with matplotlib.style.context(plots.STYLE, after_reset=True), matplotlib.rc_context({"axes.titlesize": 8}):
+            figure = Figure(figsize=(NARROW, height))
+            box = (left / NARROW, bottom / height, 1 - (left + 0.1) / NARROW, 1 - (bottom + top) / height)
+            draw(result, figure.add_axes(box), by=several)
+            said = in_words.of_the_rates(result) if key == "narrow-rates" else in_words.of_the_delivery_times(result)
+            yield Drawn(key, title, said, Markup(as_svg(figure, key, title, said)), narrow=True)
 
 
 def _others(result: Result) -> Iterator[Drawn]:
@@ -117,7 +146,7 @@ def _policies(result: Result) -> dict[str, ChannelConfig]:
     return {", ".join(channels): configs[policy] for policy, channels in names.items()}
 
 
-def _overview(result: Result, figure: Figure) -> Drawn:
+def _overview(result: Result, figure: Figure, keys: Mapping[str, str]) -> Drawn:
     """Return the overview without the text above its panels, which stands on the page already."""
     said = in_words.overview(result)
     above_in = TOP + sum(line.height for line in header(result))
@@ -126,7 +155,8 @@ def _overview(result: Result, figure: Figure) -> Drawn:
     svg = as_svg(figure, "overview", "Overview", said, above_in=above_in)
     for text in figure.texts:
         text.set_visible(True)
-    return Drawn("overview", "Overview", said, Markup(svg), wide=True)
+    with_fields = svg.removesuffix("</svg>") + str(fields(result, figure, keys)) + "</svg>"
+    return Drawn("overview", "Overview", said, Markup(with_fields), wide=True)
 
 
 def _drawn(key: str, title: str, draw: Callable[[Axes], str], size: Size) -> Drawn:

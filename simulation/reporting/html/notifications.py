@@ -20,6 +20,7 @@ from simulation.reporting.html.worst import Chosen, choose
 from simulation.scenario import EventWorkload, Scenario
 
 if TYPE_CHECKING:
+    from simulation.reporting.html.happenings import Broken
     from simulation.results.result import Result
 
 _KEBAB = re.compile(r"(?<=[a-z])(?=[A-Z])")
@@ -64,10 +65,10 @@ class Details(NamedTuple):
     chart: Markup
 
 
-def worst_notifications(result: Result) -> list[Details]:
+def worst_notifications(result: Result, found: Sequence[Broken] = ()) -> list[Details]:
     """Return the notifications of a run to look at first, in the order of
     :data:`simulation.reporting.html.worst.RULES`."""
-    chosen = choose(result)
+    chosen = choose(result, found)
     histories = histories_of(result.history, [each.notification_id for each in chosen])
     rows = result.notifications.drop_duplicates("id", keep="last").set_index("id") if chosen else None
     return [

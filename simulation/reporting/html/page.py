@@ -13,6 +13,8 @@ from simulation.reporting.facts import facts
 from simulation.reporting.html import words
 from simulation.reporting.html.expectations import expectation_results, overall
 from simulation.reporting.html.figures import figures
+from simulation.reporting.html.happenings import broken, happenings
+from simulation.reporting.html.letters import letters, linked
 from simulation.reporting.html.notifications import worst_notifications
 from simulation.reporting.html.reproduce import reproduction
 from simulation.reporting.html.tables import tables, tiles
@@ -32,7 +34,9 @@ def report(result: Result, *, overview: Figure | None = None) -> str:
         result: of the run.
         overview: the figure of :func:`simulation.reporting.plots.overview`, where it has been drawn already.
     """
-    found = expectation_results(result)
+    found, broke = expectation_results(result), broken(result)
+    worst = worst_notifications(result, broke)
+    keys = {each.notification_id: each.key for each in worst}
     page = _environment.get_template("report.html").render(
         css=Markup(files(__package__).joinpath("report.css").read_text(encoding="utf-8")),
         scenario=result.scenario,
@@ -43,8 +47,11 @@ def report(result: Result, *, overview: Figure | None = None) -> str:
         tiles=tiles(result),
         facts=facts(result),
         tables=tables(result),
-        figures=figures(result, overview),
-        worst=worst_notifications(result),
+        broken=[(each, [linked(one, keys) for one in each.breach.ids]) for each in broke if each.breach is not None],
+        happenings=happenings(result, broke),
+        letters=letters(result, keys),
+        figures=figures(result, overview, keys),
+        worst=worst,
         rules=RULES,
         keeps_rows=result.scenario.record == "full",
         yaml=write(result.scenario),

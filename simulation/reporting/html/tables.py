@@ -13,6 +13,7 @@ from actors.formatting import counted, plain_number
 from actors.instants import NS_PER_S
 from simulation.reporting.html.words import count, duration, instant, percent, quoted
 from simulation.results.formatting import NOTHING, refusals_text
+from simulation.results.tables import ATTEMPT_OUTCOMES
 from simulation.scenario.identity import entries_apart
 from simulation.scenario.metrics import NEVER
 
@@ -206,6 +207,10 @@ def _providers(result: Result) -> Table:
     return Table("providers", "Providers", columns, rows)
 
 
+_IN_WORDS = {ATTEMPT_OUTCOMES[kind]: words for kind, words in OUTCOMES.items()}
+"""Outcomes of attempts as tables have them, in words."""
+
+
 def _outcomes(result: Result) -> Table:
     columns = [
         Column("Outcome", is_number=False), Column("channel", is_number=False), Column("reason", is_number=False),
@@ -222,7 +227,7 @@ def _outcomes(result: Result) -> Table:
     grouped = attempts.groupby(["channel", "outcome", "reason"], sort=True)["took"].agg(["size", "median"])
     grouped = grouped.sort_values("size", ascending=False, kind="stable")
     rows = [
-        [OUTCOMES.get(outcome, outcome), channel, quoted(reason) or NOTHING, count(size),
+        [_IN_WORDS.get(outcome, outcome), channel, quoted(reason) or NOTHING, count(size),
          percent(size / of_channel[channel]), duration(median)]
         for (channel, outcome, reason), size, median in grouped.head(ROWS_MAX).itertuples()
     ]  # fmt: skip

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import pandas as pd
@@ -12,6 +12,7 @@ from simulation.reporting.html.words import shortened
 from simulation.results.tables import IN_FLIGHT
 
 if TYPE_CHECKING:
+    from simulation.reporting.html.happenings import Broken
     from simulation.results.result import Result
 
 REASONS_MAX = 3
@@ -20,7 +21,7 @@ REASONS_MAX = 3
 RULES = (
     f"of each of the {REASONS_MAX} most frequent reasons in the dead letter queue, the notification with the most "
     "attempts; of those still in flight at the end, the oldest; of each channel, the one that was delivered latest "
-    "after its user began to wait"
+    "after its user began to wait; and of each expectation that broke, the worst that it broke by"
 )
 """By which rules they are chosen; among equals, the one that took longest, and then the first."""
 
@@ -33,10 +34,22 @@ class Chosen(NamedTuple):
     """Why it is here, in a few words."""
 
 
-def choose(result: Result) -> list[Chosen]:
-    """Return the notifications to look at, each once; none where the run kept no rows."""
+def choose(result: Result, found: Sequence[Broken] = ()) -> list[Chosen]:
+    """Return the notifications to look at, each once; none where the run kept no rows.
+
+    Args:
+        result: of the run.
+        found: the expectations that broke, with the notifications that did it.
+    """
     chosen: dict[str, Chosen] = {}
-    for each in _choices(result):
+    if result.notifications.empty:
+        return []
+    broke = [
+        Chosen(each.breach.ids[0], f"Breaks the expectation {each.text}.")
+        for each in found
+        if each.breach is not None and each.breach.ids
+    ]
+    for each in (*_choices(result), *broke):
         chosen.setdefault(each.notification_id, each)
     return list(chosen.values())
 

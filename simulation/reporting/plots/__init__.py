@@ -18,18 +18,24 @@ colours are for a light background::
 from simulation.reporting.plots.backoff import backoff
 from simulation.reporting.plots.canvas import STYLE
 from simulation.reporting.plots.delivery import delivery_times
+from simulation.reporting.plots.delivery_over_time import delivery_over_time, waiting
 from simulation.reporting.plots.over_time import amplification, breaker_states, dlq_growth, in_flight, throughput
 from simulation.reporting.plots.pareto import pareto
 from simulation.reporting.plots.picture import overview
 from simulation.reporting.plots.raster import raster
+from simulation.reporting.plots.side_by_side import compare
 from simulation.reporting.plots.sweeps import sweep_heatmap, sweep_lines
 from simulation.reporting.plots.timeline import timeline
+from simulation.reporting.plots.tripping import breaker_causes
 
 __all__ = [
     "STYLE",
     "amplification",
     "backoff",
+    "breaker_causes",
     "breaker_states",
+    "compare",
+    "delivery_over_time",
     "delivery_times",
     "dlq_growth",
     "in_flight",
@@ -40,4 +46,10 @@ __all__ = [
     "sweep_lines",
     "throughput",
     "timeline",
+    "waiting",
 ]
+
+
+def __dir__() -> list[str]:
+    """Return the plots, and not the modules they are in: what a notebook offers to complete."""
+    return __all__

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from random import Random
 from typing import Any, NamedTuple, TypeAlias
 
@@ -87,7 +88,9 @@ def backoff(
         for number, (label, config) in enumerate(policies.items()):
             retries = (min(config.max_attempts, ATTEMPTS_SHOWN) if attempts is None else attempts) - 1
             if retries:
-                drawn.append(_draw(ax, number, label or policy_text(config), envelope(config, retries, seed)))
+                waits = envelope(config, retries, seed)
+                draw = _draw if len(policies) == 1 else partial(_draw_beside, of=len(policies))
+                drawn.append(draw(ax, number, label or policy_text(config), waits))
         ax.set_title("Wait before each retry" if not drawn or len(policies) > 1 else _title(policies))
         if drawn:
             _draw_axes(ax, drawn)
@@ -239,6 +242,38 @@ def _draw(ax: Axes, number: int, label: str, waits: Envelope) -> Envelope:
         zorder=3,
     )
     return waits
+
+
+def _draw_beside(ax: Axes, number: int, label: str, waits: Envelope, *, of: int) -> Envelope:
+    """Draw one of several policies: a bar beside those of the others for each retry, as areas hide one another.
+
+    It is thin from the shortest to the longest wait, and thick where nine in ten lie; a line joins the medians.
+    """
+    look = series_look(number)
+    retries = np.arange(1, len(waits.median) + 1) + (number - (of - 1) / 2) * BESIDE / of
+    label = cut(drawable(label), LABEL_ROOM, 8.5)
+    if (waits.shortest < waits.longest).any():
+        lowest = np.maximum(waits.shortest, 1e-12)  # a logarithmic axis has no 0
+        ax.vlines(retries, lowest, waits.longest, color=look.color, linewidth=1.6, alpha=0.7, label=f"{label}: range")
+    low, high = (waits.shortest, waits.longest) if waits.low is None or waits.high is None else (waits.low, waits.high)
+    if waits.low is not None:
+        ax.vlines(retries, low, high, color=look.color, linewidth=4.5, alpha=0.45, label=f"{label}: nine in ten")
+    ax.plot(
+        retries,
+        waits.median,
+        color=look.color,
+        linestyle=look.line,
+        linewidth=0.9,
+        marker=look.marker,
+        markersize=5,
+        label=label,
+        zorder=3,
+    )
+    return waits
+
+
+BESIDE = 0.6
+"""How much of the distance between two retries the bars of several policies take."""
 
 
 def _draw_axes(ax: Axes, drawn: list[Envelope]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.patches import Patch
@@ -13,6 +14,8 @@ from actors.messages import BreakerState
 from simulation.reporting.plots.canvas import size_in
 from simulation.reporting.plots.layout import LEFT, NOTE_SIZE, SMALL_SIZE
 from simulation.reporting.plots.text import cut, width_in
+from simulation.results.counters import OPEN_STATES
+from simulation.results.formatting import duration_text
 from simulation.results.series import most_shut
 
 Spans = dict[BreakerState, list[tuple[float, float]]]
@@ -86,16 +89,87 @@ def breakers_in(transitions: pd.DataFrame) -> dict[str, BreakerState]:
     return {str(name): BreakerState(state) for name, state in zip(firsts["channel"], firsts["from"], strict=True)}
 
 
+def has_hosts(transitions: pd.DataFrame, breaker: str) -> bool:
+    """Return whether what changed under this name is a breaker for each host."""
+    return bool(transitions.loc[transitions["channel"] == breaker, "host"].notna().any())
+
+
+def _of_hosts(transitions: pd.DataFrame, breaker: str, hosts: Mapping[str, int] | None) -> int:
+    """Return how many hosts have a breaker of this name of their own; 0 for one that is not told apart from theirs."""
+    if not has_hosts(transitions, breaker):
+        return 0
+    known = transitions.loc[transitions["channel"] == breaker, "host"].nunique()
+    return count if (count := max((hosts or {}).get(breaker, 0), known)) > 1 else 0
+
+
+def host_counts(transitions: pd.DataFrame, notifications: pd.DataFrame | None) -> dict[str, int]:
+    """Return for each breaker that each host has of its own how many hosts there are, as far as the tables tell."""
+    found = {}
+    for name in transitions.loc[transitions["host"].notna(), "channel"].unique():
+        hosts = set(transitions.loc[transitions["channel"] == name, "host"].dropna())
+        if notifications is not None and not notifications.empty:
+            of_channel = notifications["channel"] == str(name).partition("/")[0]
+            hosts.update(notifications.loc[of_channel, "host"].dropna())
+        found[str(name)] = len(hosts)
+    return found
+
+
+def host_spans(transitions: pd.DataFrame, breaker: str, end_s: float) -> dict[str, Spans]:
+    """Return for each host whose breaker changed when it was in which state."""
+    own = transitions[transitions["channel"] == breaker]
+    return {
+        str(host): spans_of(rows, breaker, BreakerState(rows["from"].iloc[0]), end_s)
+        for host, rows in own.groupby("host", sort=False)
+    }
+
+
+def open_times(transitions: pd.DataFrame, breaker: str, end_s: float) -> dict[str, float]:
+    """Return how long the breaker of each host was open, in seconds, the longest first."""
+    found = {
+        host: sum(stop_s - start_s for state in OPEN_STATES for start_s, stop_s in spans.get(state, ()))
+        for host, spans in host_spans(transitions, breaker, end_s).items()
+    }
+    return dict(sorted(found.items(), key=lambda each: (-each[1], each[0])))
+
+
+def found_of_breakers(transitions: pd.DataFrame, breakers: Mapping[str, BreakerState]) -> str:
+    """Return which breakers opened, and when first."""
+    opened = transitions[transitions["to"].isin([str(state) for state in OPEN_STATES])]
+    firsts = {str(name): float(rows["time"].iloc[0]) for name, rows in opened.groupby("channel", sort=False)}
+    moved = [name for name in firsts if name in breakers]
+    if not moved:
+        return "none opened"
+    of_all = f"{len(moved):,} of {len(breakers):,} opened, " if len(breakers) > 1 else ""
+    first = "first opened" if len(breakers) == 1 else "first" if len(moved) > 1 else ""
+    return f"{of_all}{moved[0]} {first} at {duration_text(firsts[moved[0]])}".replace("  ", " ")
+
+
 def draw_breakers(
-    axes: Axes, transitions: pd.DataFrame, breakers: Mapping[str, BreakerState], end_s: float
+    axes: Axes,
+    transitions: pd.DataFrame,
+    breakers: Mapping[str, BreakerState],
+    end_s: float,
+    hosts: Mapping[str, int] | None = None,
 ) -> list[Patch]:
     """Draw a lane for each breaker, the first on top, with the states written into what is wide enough.
 
-    `breakers` are by name, with the state in which each begins. Returns the entries of a legend.
+    Where each host has its own, what is drawn is how large a share of the hosts is in which state.
+
+    Args:
+        axes: to draw on.
+        transitions: as ``result.breaker``.
+        breakers: by name, with the state in which each begins.
+        end_s: of the run.
+        hosts: how many hosts have a breaker of their own, by its name.
+
+    Returns the entries of a legend.
     """
     seen: set[BreakerState] = set()
     inches_per_s = size_in(axes)[0] / end_s
     for lane, (breaker, begins) in enumerate(breakers.items()):
+        if count := _of_hosts(transitions, breaker, hosts):
+            seen.update(_draw_hosts(axes, transitions, lane, breaker, end_s, count))
+            continue
         spans = spans_of(transitions, breaker, begins, end_s)
         seen.update(spans)
         _draw_lane(axes, spans, lane, breaker, end_s, inches_per_s)
@@ -107,6 +181,50 @@ def draw_breakers(
         for state, look in LOOKS.items()
         if state in seen
     ]
+
+
+def _draw_hosts(
+    axes: Axes, transitions: pd.DataFrame, lane: int, breaker: str, end_s: float, hosts: int
+) -> set[BreakerState]:
+    """Draw the share of the hosts in each state, from the bottom of the lane up; any of them is seen."""
+    own = transitions[transitions["channel"] == breaker]
+    times = [0.0, *own["time"], end_s]
+    states: dict[str, BreakerState] = {}
+    shares: dict[BreakerState, list[float]] = {state: [0.0] for state in _STACKED}
+    for host, after in zip(own["host"], own["to"], strict=True):
+        states[str(host)] = BreakerState(after)
+        for state, counted in shares.items():
+            share = sum(each is state for each in states.values()) / hosts
+            counted.append(max(share, SHARE_SEEN) if share else 0.0)
+    closed = LOOKS[BreakerState.CLOSED]
+    axes.broken_barh([(0.0, end_s)], (lane - LANE / 2, LANE), facecolor=closed.face, label=f"{breaker}: closed")
+    seen = {BreakerState.CLOSED}
+    below = np.zeros(len(times) - 1)
+    for state, counted in shares.items():
+        if not any(counted):
+            continue
+        above = np.minimum(below + counted, 1.0)
+        look = LOOKS[state]
+        axes.fill_between(
+            times,
+            lane + LANE / 2 - np.append(below, below[-1]) * LANE,
+            lane + LANE / 2 - np.append(above, above[-1]) * LANE,
+            step="post",
+            facecolor=look.face,
+            edgecolor=look.edge,
+            hatch=look.hatch or None,
+            linewidth=0.0,
+            label=f"{breaker}: share of {hosts:,} hosts {state}",
+            zorder=2,
+        )
+        below = above
+        seen.add(state)
+    return seen
+
+
+_STACKED = (BreakerState.FORCED_OPEN, BreakerState.OPEN, BreakerState.HALF_OPEN)
+SHARE_SEEN = 0.08
+"""Of the height of a lane: the least that a host takes in it whose breaker is not closed."""
 
 
 def _label(breaker: str) -> str:

@@ -35,6 +35,14 @@ class Picture(Figure):
         return picture_bytes(self, "png"), {"alt": in_words(self)}
 
 
+class PlotAxes(Axes):
+    """Axes that a notebook shows as the picture that they are in, where they are the value of a cell."""
+
+    def _repr_png_(self) -> tuple[bytes, dict[str, str]] | None:
+        figure = self.get_figure(root=True)
+        return figure._repr_png_() if isinstance(figure, Picture) else None
+
+
 @contextmanager
 def canvas(ax: Axes | None, width: float, height: float) -> Iterator[Axes]:
     """Yield the axes to draw on: `ax`, in the caller's style, or those of a new figure of this size in inches."""
@@ -44,7 +52,7 @@ def canvas(ax: Axes | None, width: float, height: float) -> Iterator[Axes]:
         return
     with matplotlib.style.context(STYLE, after_reset=True):
         figure = Picture(figsize=(width, height), dpi=DPI, layout="constrained")
-        yield figure.add_subplot()
+        yield figure.add_subplot(axes_class=PlotAxes)
         figure.draw_without_rendering()  # makes the ticks while the style holds
 
 

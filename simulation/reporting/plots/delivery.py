@@ -9,9 +9,11 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
-from simulation.reporting.plots.canvas import canvas, say
+from simulation.reporting.plots.canvas import canvas, say, size_in
+from simulation.reporting.plots.layout import SMALL_SIZE
 from simulation.reporting.plots.legend import legend_within
 from simulation.reporting.plots.looks import series_look
 from simulation.reporting.plots.source import PlottedRun, Source, taken, why_empty
@@ -25,6 +27,8 @@ POINTS_MAX = 1500
 """So many steps of a curve are distinguished; of more, those are drawn that lie evenly on the axes."""
 
 LABEL_ROOM = 3.4
+TICK_IN = 0.62
+"""How far apart the ticks of times are at least, in inches."""
 
 FEWER_THAN_ONE = 0.5
 """Of those that are left: none, but for what rounding does."""
@@ -57,6 +61,7 @@ def delivery_times(source: Source | Mapping[str, Source], ax: Axes | None = None
     with canvas(ax, WIDTH, HEIGHT) as ax:
         lowest, shortest, longest = 1.0, np.inf, 0.0
         why = ""
+        never: dict[int, tuple[float, float]] = {}  # from when on, and the share at which a curve levels off
         for number, (label, rows, run, refused) in enumerate(_groups(source)):
             times = rows["time"].to_numpy(float)
             times = times[np.isfinite(times)].round(9)  # whole nanoseconds, as they were before they became seconds
@@ -65,7 +70,9 @@ def delivery_times(source: Source | Mapping[str, Source], ax: Axes | None = None
                 continue
             offered = len(rows) + refused
             curve = survival(times, offered)
-            _draw(ax, number, _label(label, len(times), offered), curve)
+            share = _draw(ax, number, _label(label, len(times), offered), curve)
+            if share is not None:
+                never[number] = float(curve.times_s[-1]), share
             lowest = min(lowest, 1 / curve.size)
             above_0 = curve.times_s[curve.times_s > 0]
             if above_0.size:
@@ -74,7 +81,7 @@ def delivery_times(source: Source | Mapping[str, Source], ax: Axes | None = None
         if not ax.lines:
             say(ax, why or "no notifications")
             return ax
-        _draw_axes(ax, lowest, shortest, longest)
+        _draw_axes(ax, lowest, shortest, longest, never)
     return ax
 
 
@@ -110,8 +117,11 @@ def _label(label: str, delivered: int, offered: int) -> str:
     return f"{cut(drawable(label), LABEL_ROOM, 8.5)} ({delivered:,} delivered{rest})"
 
 
-def _draw(ax: Axes, number: int, label: str, curve: Curve) -> None:
-    """Draw a curve from 1 to the last time, which has a mark; the share 0 has no place on a logarithmic axis."""
+def _draw(ax: Axes, number: int, label: str, curve: Curve) -> float | None:
+    """Draw a curve from 1 to the last time, which has a mark; the share 0 has no place on a logarithmic axis.
+
+    Returns the share that was never delivered; None: all was.
+    """
     look = series_look(number)
     times, longer = _thinned(curve)
     before = float(longer[-2]) if len(longer) > 1 else 1.0
@@ -126,6 +136,7 @@ def _draw(ax: Axes, number: int, label: str, curve: Curve) -> None:
         label=label,
     )
     ax.plot([times[-1]], [last], look.marker, color=look.color, markersize=5, label=f"{label}: longest")
+    return last if longer[-1] > FEWER_THAN_ONE / curve.size else None
 
 
 def _thinned(curve: Curve) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
@@ -139,13 +150,15 @@ def _thinned(curve: Curve) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.floa
     return curve.times_s[chosen], curve.longer[chosen]
 
 
-def _draw_axes(ax: Axes, lowest: float, shortest: float, longest: float) -> None:
+def _draw_axes(
+    ax: Axes, lowest: float, shortest: float, longest: float, never: Mapping[int, tuple[float, float]]
+) -> None:
     ax.set_yscale("log")
     ax.set_ylim(lowest / 1.5, 1.25)
     if longest > 0:
         ax.set_xscale("log")
         ax.set_xlim(shortest / 1.2, longest * 1.3)
-        draw_log_durations(ax.xaxis, shortest / 1.2, longest * 1.3)
+        draw_log_durations(ax.xaxis, shortest / 1.2, longest * 1.3, max(int(size_in(ax)[0] / TICK_IN), 2))
     else:
         ax.xaxis.set_major_formatter(FuncFormatter(lambda seconds, _position: duration_text(seconds)))
     ax.yaxis.set_major_formatter(FuncFormatter(lambda share, _position: f"{share:g}"))
@@ -154,5 +167,19 @@ def _draw_axes(ax: Axes, lowest: float, shortest: float, longest: float) -> None
     ax.set_ylabel("share that took longer than t")
     ax.set_axisbelow(True)
     ax.grid(which="major")
+    for number, (from_s, share) in never.items():
+        look = series_look(number)
+        level = [[(max(from_s, shortest), share), (ax.get_xlim()[1], share)]]
+        ax.add_collection(LineCollection(level, colors=look.color, linestyles=[look.line], linewidths=1.6))
+        ax.annotate(
+            f"{share:.3g} never",
+            (0.995, share),
+            xycoords=("axes fraction", "data"),
+            xytext=(0, 2),
+            textcoords="offset points",
+            ha="right",
+            size=SMALL_SIZE,
+            color=look.color,
+        )
     curves = [line for line in ax.lines if not str(line.get_label()).endswith(": longest")]
     legend_within(ax, curves, loc="lower left")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from actors.errors import ConfigurationError
@@ -12,6 +13,7 @@ from actors.messages import NotificationChannel
 from simulation.reporting.plots.backoff import backoff
 from simulation.reporting.plots.canvas import figure_of
 from simulation.reporting.plots.delivery import delivery_times
+from simulation.reporting.plots.delivery_over_time import delivery_over_time, waiting
 from simulation.reporting.plots.over_time import amplification, breaker_states, dlq_growth, in_flight, throughput
 from simulation.reporting.plots.pareto import pareto
 from simulation.reporting.plots.picture import overview
@@ -20,6 +22,7 @@ from simulation.reporting.plots.source import PlottedRun
 from simulation.reporting.plots.sweep_table import SweepSource, cells_of
 from simulation.reporting.plots.sweeps import sweep_heatmap, sweep_lines
 from simulation.reporting.plots.timeline import timeline
+from simulation.reporting.plots.tripping import breaker_causes
 
 METRIC = "sent_fraction"
 """Of the summary: what is drawn of a sweep when no metric is given."""
@@ -36,6 +39,7 @@ class Options(NamedTuple):
     by: str | None = None
     gain: str | None = None
     cost: str | None = None
+    entry: str | None = None
 
 
 class PlotKind(NamedTuple):
@@ -47,6 +51,20 @@ class PlotKind(NamedTuple):
     options: tuple[str, ...] = ()
     possible: Callable[..., bool] = lambda _source: True
     """Whether it can be drawn of a run or a sweep; when not, it is left out of ``all``."""
+
+
+def _over_time(plot: Callable[..., Axes], *, needs_rows: bool = False) -> PlotKind:
+    """Return a kind of picture over time, of a channel or an entry alone, or divided by one of these."""
+
+    def draw(run: PlottedRun, options: Options) -> Figure:
+        return figure_of(plot(run, channel=options.channel, entry=options.entry, by=options.by))
+
+    possible = _kept_rows if needs_rows else lambda _run: True
+    return PlotKind(draw, ("channel", "entry", "by"), possible)
+
+
+def _kept_rows(run: PlottedRun) -> bool:
+    return not run.notifications.empty
 
 
 def _timeline(run: PlottedRun, options: Options) -> Figure:
@@ -90,11 +108,18 @@ def _pareto(sweep: SweepSource, options: Options) -> Figure:
 
 OF_A_RUN: dict[str, PlotKind] = {
     "overview": PlotKind(lambda run, _options: overview(run)),
-    "throughput": PlotKind(lambda run, _options: figure_of(throughput(run))),
-    "in-flight": PlotKind(lambda run, _options: figure_of(in_flight(run))),
-    "dlq-growth": PlotKind(lambda run, _options: figure_of(dlq_growth(run))),
-    "breaker-states": PlotKind(lambda run, _options: figure_of(breaker_states(run))),
-    "amplification": PlotKind(lambda run, _options: figure_of(amplification(run))),
+    "throughput": _over_time(throughput),
+    "in-flight": _over_time(in_flight),
+    "dlq-growth": _over_time(dlq_growth),
+    "breaker-states": PlotKind(
+        lambda run, options: figure_of(breaker_states(run, channel=options.channel)), ("channel",)
+    ),
+    "breaker-causes": PlotKind(
+        lambda run, options: figure_of(breaker_causes(run, channel=options.channel)), ("channel",), _kept_rows
+    ),
+    "amplification": _over_time(amplification),
+    "delivery-over-time": _over_time(delivery_over_time),
+    "waiting": _over_time(waiting, needs_rows=True),
     "delivery-times": PlotKind(lambda run, _options: figure_of(delivery_times(run))),
     "raster": PlotKind(lambda run, options: figure_of(raster(run, channel=options.channel)), ("channel",)),
     "timeline": PlotKind(_timeline, ("notification",), lambda run: not run.notifications.empty),

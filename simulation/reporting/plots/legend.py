@@ -10,11 +10,17 @@ from matplotlib.axes import Axes
 from matplotlib.font_manager import FontProperties
 
 from simulation.reporting.plots.canvas import size_in
-from simulation.reporting.plots.text import POINTS_PER_INCH, width_in
+from simulation.reporting.plots.text import POINTS_PER_INCH, width_in, wrap
 
 SIZE = 8.5
+TITLE_LINES_MAX = 3
 HANDLE_IN, LINE_IN = 0.42, 0.19
 """How wide the sign of an entry is with the gaps around it, and how high a line of the legend, in inches."""
+
+
+def legend_width(handles: Sequence[Artist]) -> float:
+    """Return how much room a legend in one line takes, in inches."""
+    return sum(width_in(str(handle.get_label()), SIZE) + HANDLE_IN for handle in handles)
 
 
 def legend_above(axes: Axes, handles: Sequence[Artist]) -> None:
@@ -72,8 +78,19 @@ def _title(axes: Axes) -> str:
 
 def _title_width(axes: Axes) -> float:
     """Return how wide the title is, in inches, as it is set in."""
+    size, weight = _title_font(axes)
+    return max(width_in(line, size, weight) for line in _title(axes).split("\n"))
+
+
+def _title_font(axes: Axes) -> tuple[float, str]:
     font: FontProperties = axes.title.get_fontproperties()
-    return width_in(_title(axes), font.get_size_in_points(), str(font.get_weight()))
+    return font.get_size_in_points(), str(font.get_weight())
+
+
+def set_title(axes: Axes, title: str) -> None:
+    """Set the title of axes, in as many lines as it takes for none to be wider than they are."""
+    size, weight = _title_font(axes)
+    axes.set_title("\n".join(wrap(title, size_in(axes)[0], size, TITLE_LINES_MAX, weight)))
 
 
 def _columns(entries: Sequence[float], room: float) -> int:

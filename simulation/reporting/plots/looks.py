@@ -55,12 +55,12 @@ class Mark(NamedTuple):
 
 
 OUTCOMES = {
-    "Sent": Mark(BLUE, "", "o", "sent"),
-    "Transient": Mark(VERMILION, "////", "x", "transient failure"),
-    "Ambiguous": Mark(PURPLE, "xxxx", "D", "ambiguous"),
-    "Permanent": Mark(BLACK, "", "s", "permanent failure"),
-    "DeadDestination": Mark(BLACK, "....", "P", "address gone"),
-    "ChannelFault": Mark(ORANGE, "\\\\\\\\", "^", "channel fault"),
+    "sent": Mark(BLUE, "", "o", "sent"),
+    "transient": Mark(VERMILION, "////", "x", "transient failure"),
+    "ambiguous": Mark(PURPLE, "xxxx", "D", "ambiguous"),
+    "permanent": Mark(BLACK, "", "s", "permanent failure"),
+    "dead_destination": Mark(BLACK, "....", "P", "address gone"),
+    "channel_fault": Mark(ORANGE, "\\\\\\\\", "^", "channel fault"),
 }
 """How an attempt looks, by its outcome."""
 

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping, Sequence
 
+import numpy as np
+import numpy.typing as npt
 from matplotlib.axes import Axes
 
+from actors.formatting import counted, plain_number
+from simulation.reporting.plots.breakers import open_times
 from simulation.reporting.plots.layout import NOTE_ROOM, NOTE_SIZE, NOTES_AT
-from simulation.reporting.plots.source import PlottedRun
+from simulation.reporting.plots.source import PlottedRun, Taken
 from simulation.reporting.plots.text import cut, drawable
 from simulation.results.formatting import duration_text
 
 REASONS_MAX = 3
+
+Floats = npt.NDArray[np.float64]
 
 
 def note(axes: Axes, lines: list[str]) -> None:
@@ -44,9 +50,39 @@ def dlq_note(result: PlottedRun) -> list[str]:
     return lines
 
 
-def breaker_notes(axes: Axes, figures: dict[str, dict[str, Any]]) -> None:
-    """Write beside each lane how often the breaker opened, and for how long it was open."""
-    for lane, breaker in enumerate(figures.values()):
+def rates_note(part: Taken, steps: Sequence[str]) -> list[str]:
+    """Return what became of a channel's notifications, as far as the title does not say it."""
+    assert part.run is not None
+    figures = part.run.summary if part.channel is None else part.run.summary["channels"][part.channel]
+    names = {"dead_lettered": "dead-lettered", "unwanted": "unwanted", "in_flight": "in flight at the end"}
+    lines = [f"{figures[key]:,} {name}" for key, name in names.items() if figures[key]]
+    amplification = figures["retry_amplification"]
+    if amplification is not None and amplification > 1.005:
+        lines.append(f"×{plain_number(amplification)} attempts each")
+    if figures["hedges"]:
+        more = figures["hedges"] / max(figures["requests"] - figures["hedges"], 1)
+        lines.append(f"{figures['hedges']:,} copies, {more:.1%} more requests")
+    return [*lines, f"{counted(figures['requests'], 'request')} to the provider", ", ".join(steps[:2]), *steps[2:]]
+
+
+def delivery_note(accepted_s: Floats, times_s: Floats) -> list[str]:
+    """Return when those were accepted that took longest, or that were never delivered."""
+    never = accepted_s[np.isinf(times_s)]
+    if len(never):
+        return [f"never: accepted {duration_text(never[0])} to {duration_text(never[-1])}"]
+    longest = int(times_s.argmax())
+    return [f"longest {duration_text(times_s[longest])}, accepted at {duration_text(accepted_s[longest])}"]
+
+
+def breaker_notes(axes: Axes, run: PlottedRun, names: Sequence[str], hosts: Mapping[str, int], end_s: float) -> None:
+    """Write beside each lane how often the breaker opened, and for how long it was open; where each host has its own,
+    how many did, and for how long the worst."""
+    for lane, name in enumerate(names):
+        breaker = run.summary["breaker"][name]
         times = "once" if breaker["opened"] == 1 else f"{breaker['opened']:,} times"
         text = f"opened {times}, open for {duration_text(breaker['open_s'])}" if breaker["opened"] else "never opened"
+        if name in hosts:
+            longest = open_times(run.breaker, name, end_s)
+            opened = sum(open_s > 0 for open_s in longest.values())
+            text = f"{opened:,} of {counted(hosts[name], 'host')}, longest {duration_text(max(longest.values()))}"
         axes.text(NOTES_AT, lane, text, transform=axes.get_yaxis_transform(), size=NOTE_SIZE, va="center")

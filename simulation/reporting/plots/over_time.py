@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import partial
+from typing import TypeAlias
+
 import numpy as np
-import pandas as pd
+import numpy.typing as npt
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 
 from actors.formatting import plain_number
-from simulation.reporting.plots.breakers import breakers_in, draw_breakers
+from simulation.reporting.plots import findings
+from simulation.reporting.plots.breakers import breakers_in, draw_breakers, found_of_breakers, host_counts
 from simulation.reporting.plots.canvas import canvas, say, size_in
-from simulation.reporting.plots.legend import legend_above
+from simulation.reporting.plots.findings import titled
+from simulation.reporting.plots.legend import legend_above, set_title
 from simulation.reporting.plots.looks import BLUE, VERMILION
-from simulation.reporting.plots.panels import DEAD, IN_FLIGHT, bins, count_axis, draw_level, draw_rates
+from simulation.reporting.plots.panels import DEAD, IN_FLIGHT, bins, count_axis, draw_level, draw_rates, peak
 from simulation.reporting.plots.shading import shade_and_label
-from simulation.reporting.plots.source import Source, Taken, arrivals_end_of, taken
+from simulation.reporting.plots.source import By, Source, Taken, arrivals_end_of, parts
+from simulation.reporting.plots.stacked import HEIGHT, WIDTH, ends_s, over_time
 from simulation.reporting.plots.time_axis import draw_time_axis
 from simulation.results.formatting import duration_text
 
-WIDTH, HEIGHT = 8.6, 3.3
-"""Of a figure of its own, in inches."""
+Floats: TypeAlias = npt.NDArray[np.float64]
 
 LANE = 0.3
 """Of a breaker, in inches."""
@@ -26,11 +33,25 @@ LANE = 0.3
 LANES_SHARE_MAX = 0.6
 """How much of the height the lanes of breakers may take."""
 
-AMPLIFICATION_BINS_MAX = 120
-"""A ratio of small counts jumps about, so there are fewer and wider steps than elsewhere."""
+FEW = 0.4
+"""Of the usual number of first attempts around an instant: fewer are none, where there are many retries."""
+
+CELLS = 600
+"""So many points of the time of a run have a value of the amplification each."""
+
+SMOOTH_SHARE, SMOOTH_FIRSTS, SMOOTH_MAX = 1 / 80, 25, 1 / 10
+"""It is that of the time around each point: of this share of the run, or of so many first attempts if these take
+longer, but of no more than the last share."""
 
 
-def throughput(source: Source, ax: Axes | None = None) -> Axes:
+def throughput(
+    source: Source,
+    ax: Axes | None = None,
+    *,
+    channel: str | None = None,
+    entry: str | None = None,
+    by: By | None = None,
+) -> Axes:
     """Draw what arrives, what is delivered and which attempts fail, a second.
 
     Where a burst would flatten all else, the axis is logarithmic from the usual rate on, and the title says so.
@@ -38,52 +59,82 @@ def throughput(source: Source, ax: Axes | None = None) -> Axes:
     Args:
         source: a result, or its frame `series`.
         ax: where to draw; axes of a figure of its own when None.
+        channel: of this channel alone, as for ``retrylab plot --channel``.
+        entry: of this entry of the workload alone.
+        by: ``channel``, ``entry`` or ``priority``: one below the other on the same scales, in ``ax.child_axes``.
+
+    Raises:
+        ConfigurationError: there is no such channel or entry, or the run kept no rows that would tell them apart.
+        WrongType: it is neither a result nor such a frame.
     """
-    found = taken(source, "series", "time", "arrivals", "sent", "failed")
-    with canvas(ax, WIDTH, HEIGHT) as ax:
-        binned, bin_s, end_s = _binned(found)
-        ax.set_title(f"Per second, {draw_rates(ax, binned, bin_s)}")
-        legend_above(ax, ax.get_legend_handles_labels()[0])
-        ax.set_ylabel("per second")
-        _finish(ax, found, end_s)
-    return ax
+    found = parts(source, "series", "time", "arrivals", "sent", "failed", channel=channel, entry=entry, by=by)
+    return over_time(found, ax, draw_throughput, "per second")
 
 
-def in_flight(source: Source, ax: Axes | None = None) -> Axes:
+def draw_throughput(ax: Axes, part: Taken) -> tuple[str, Sequence[Artist]]:
+    """Draw the rates of a part; return a title and a legend's entries."""
+    binned, bin_s = bins(part.frame, ends_s(part))
+    steps = draw_rates(ax, binned, bin_s)
+    return titled(part.label, findings.of_the_rates(part.frame), steps), ax.get_legend_handles_labels()[0]
+
+
+def in_flight(
+    source: Source,
+    ax: Axes | None = None,
+    *,
+    channel: str | None = None,
+    entry: str | None = None,
+    by: By | None = None,
+) -> Axes:
     """Draw how many notifications were accepted and had not ended; see :func:`throughput` for the arguments."""
-    found = taken(source, "series", "time", "in_flight")
-    with canvas(ax, WIDTH, HEIGHT) as ax:
-        binned, bin_s, end_s = _binned(found)
-        draw_level(ax, binned, bin_s, end_s, "in_flight", IN_FLIGHT)
-        ax.set_title(f"In flight, at the end of each step of {duration_text(bin_s)}")
-        ax.set_ylabel("notifications")
-        _finish(ax, found, end_s)
-    return ax
+    found = parts(source, "series", "time", "in_flight", channel=channel, entry=entry, by=by)
+    return over_time(found, ax, partial(draw_level_of, column="in_flight", what="in flight"), "notifications")
 
 
-def dlq_growth(source: Source, ax: Axes | None = None) -> Axes:
+def dlq_growth(
+    source: Source,
+    ax: Axes | None = None,
+    *,
+    channel: str | None = None,
+    entry: str | None = None,
+    by: By | None = None,
+) -> Axes:
     """Draw how many dead letters there were; see :func:`throughput` for the arguments."""
-    found = taken(source, "series", "time", "dlq_size")
-    with canvas(ax, WIDTH, HEIGHT) as ax:
-        binned, bin_s, end_s = _binned(found)
-        draw_level(ax, binned, bin_s, end_s, "dlq_size", DEAD)
-        ax.set_title("Dead letter queue" if binned["dlq_size"].any() else "Dead letter queue: empty all the time")
-        ax.set_ylabel("dead letters")
-        _finish(ax, found, end_s)
-    return ax
+    found = parts(source, "series", "time", "dlq_size", channel=channel, entry=entry, by=by)
+    return over_time(found, ax, partial(draw_level_of, column="dlq_size", what="dead letters"), "dead letters")
 
 
-def breaker_states(source: Source, ax: Axes | None = None) -> Axes:
+def draw_level_of(ax: Axes, part: Taken, column: str, what: str) -> tuple[str, Sequence[Artist]]:
+    """Draw a level of a part, such as how many are in flight; return a title, and no legend."""
+    end_s = ends_s(part)
+    binned, bin_s = bins(part.frame, end_s)
+    draw_level(ax, binned, bin_s, end_s, column, IN_FLIGHT if column == "in_flight" else DEAD)
+    highest, at_s = peak(binned, bin_s, column)
+    last = int(part.frame[column].iloc[-1])
+    found = findings.of_a_level(highest, min(at_s, end_s), last, what)
+    return titled(part.label, found, f"in steps of {duration_text(bin_s)}" if highest else ""), []
+
+
+def breaker_states(source: Source, ax: Axes | None = None, *, channel: str | None = None) -> Axes:
     """Draw the states of the circuit breakers as bands, a lane each, above the traffic.
+
+    Where each host has its own, a lane shows how large a share of them is open.
 
     Args:
         source: a result; or its frame `breaker`, without the traffic, which says nothing of a breaker that never
             changed its state, and ends with the last transition.
         ax: where to draw; axes of a figure of its own when None. The lanes are in axes within it,
             ``ax.child_axes[0]``.
+        channel: the breakers of this channel's providers alone, above its own traffic.
     """
-    found = taken(source, "breaker", "time", "channel", "from", "to", "host")
-    breakers = breakers_in(found.frame) if found.scenario is None else found.scenario.breakers
+    traffic = "series" if hasattr(source, "series") else "breaker"
+    (shown,) = parts(source, traffic, "time", channel=channel)
+    frame = shown.frame if shown.run is None else shown.run.breaker
+    (found,) = (
+        [shown._replace(frame=frame)] if shown.run is not None else parts(source, "breaker", "from", "to", "host")
+    )
+    every = breakers_in(found.frame) if found.scenario is None else found.scenario.breakers
+    breakers = {name: begins for name, begins in every.items() if channel in (None, name.split("/")[0])}
     with canvas(ax, WIDTH, HEIGHT + LANE * len(breakers)) as ax:
         if not breakers:
             say(ax, "no transitions")
@@ -92,92 +143,120 @@ def breaker_states(source: Source, ax: Axes | None = None) -> Axes:
         end_s = found.end_s or float(found.frame["time"].iloc[-1]) or 1.0
         share = 1.0 if found.run is None else min(LANE * (len(breakers) + 0.6) / size_in(ax)[1], LANES_SHARE_MAX)
         if found.run is not None:
-            binned, bin_s = bins(found.run.series, end_s)
+            binned, bin_s = bins(shown.frame, end_s)
             ax.set_ylabel("per second\n" + draw_rates(ax, binned, bin_s).replace(", ", "\n"), y=(1 - share) / 2)
         else:
             ax.yaxis.set_visible(False)
         lanes = ax.inset_axes((0.0, 1.0 - share, 1.0, share), sharex=ax, label="breakers")
         lanes.patch.set_visible(False)
         lanes.spines[:].set_visible(False)
-        handles = draw_breakers(lanes, found.frame, breakers, end_s)
-        ax.set_title("Circuit breakers" if found.run is None else "Circuit breakers and traffic")
+        hosts = host_counts(found.frame, None if found.run is None else found.run.notifications)
+        handles = draw_breakers(lanes, found.frame, breakers, end_s, hosts)
+        set_title(ax, titled(found.label or "Breakers", found_of_breakers(found.frame, breakers)))
         legend_above(ax, [*handles, *ax.get_legend_handles_labels()[0]])
-        _finish(ax, found, end_s, top=1.0 - share)
+        arrivals_end_s = None if found.run is None else arrivals_end_of(found.run)
+        shade_and_label(ax, found.windows(end_s), end_s, arrivals_end_s, 1.0 - share)
+        draw_time_axis(ax, found.scenario, end_s)
         lanes.tick_params(axis="x", labelbottom=False, length=0)
     return ax
 
 
-def amplification(source: Source, ax: Axes | None = None) -> Axes:
-    """Draw the retry amplification over time: in each step, the attempts that started for each that was the first of
-    its notification.
+def amplification(
+    source: Source,
+    ax: Axes | None = None,
+    *,
+    channel: str | None = None,
+    entry: str | None = None,
+    by: By | None = None,
+) -> Axes:
+    """Draw the retry amplification over time: the attempts that started around each instant, for each that was the
+    first of its notification.
 
-    A step with attempts but without a first one has no such ratio; a triangle on top marks it.
+    Both are weighted by how near they are, in a window that slides: so nothing depends on where steps begin. A time
+    with attempts but without a first one has no such ratio; a triangle on top marks it.
 
     Args:
         source: a result, or its frame `attempts`. With ``record: aggregates``, which keeps no attempts, what is drawn
             is attempts that ended for each arrival, and the legend says so.
         ax: where to draw; axes of a figure of its own when None.
+        channel: see :func:`throughput`, as for `entry` and `by`.
+        entry: of the workload.
+        by: what to divide it by.
     """
-    found = taken(source, "attempts", "id", "start")
-    with canvas(ax, WIDTH, HEIGHT) as ax:
-        end_s = _end_of_attempts(found)
-        of, counts, width_s = _attempts_by_step(found, end_s)
-        edges = [*counts["time"], counts["time"].iloc[-1] + width_s]
-        with np.errstate(divide="ignore", invalid="ignore"):
-            ratio = counts["attempts"].to_numpy(float) / counts["first"].to_numpy(float)
-        unbounded = np.isinf(ratio)
-        ratio[unbounded] = np.nan
-        overall = None if found.run is None else found.run.summary["retry_amplification"]
-        highest = max(float(np.nanmax(ratio)) if np.isfinite(ratio).any() else 1.0, overall or 1.0, 1.5)
-        ax.stairs(ratio, edges, color=BLUE, linewidth=1.5, baseline=None, label=f"attempts for each {of}", zorder=3)
-        count_axis(ax, highest, whole=False)
-        ax.axhline(1.0, color="#888888", linewidth=0.8, label="without retries")
-        handles = ax.get_legend_handles_labels()[0][:1]
-        if overall is not None:
-            label = f"whole run: ×{plain_number(overall)}"
-            handles.append(ax.axhline(overall, color=VERMILION, linewidth=1.2, linestyle=(0, (5, 2)), label=label))
-        _finish(ax, found, end_s)
-        if unbounded.any():
-            times = counts["time"].to_numpy(float)[unbounded] + width_s / 2
-            heights = np.full(len(times), highest * 1.08)
-            handles += ax.plot(times, heights, "^", color=VERMILION, markersize=5, clip_on=False, label="retries only")
-        ax.set_title(f"Retry amplification, in steps of {duration_text(width_s)}")
-        ax.set_ylabel("ratio")
-        legend_above(ax, handles)
-    return ax
+    found = parts(source, "attempts", "id", "start", channel=channel, entry=entry, by=by)
+    return over_time(found, ax, _draw_amplification, "ratio")
 
 
-def _attempts_by_step(found: Taken, end_s: float) -> tuple[str, pd.DataFrame, float]:
-    """Return what attempts are counted against, both counts for each step, and how wide steps are, in seconds."""
-    width_s = end_s / AMPLIFICATION_BINS_MAX
-    if found.run is not None:
-        series, width_s = bins(found.run.series, end_s, AMPLIFICATION_BINS_MAX)
-        if found.run.scenario.record != "full":
-            ended = series["sent"] + series["failed"]
-            counts = pd.DataFrame({"time": series["time"], "attempts": ended, "first": series["arrivals"]})
-            return "arrival", counts.reset_index(drop=True), width_s
-    edges = np.arange(int(end_s // width_s) + 2) * width_s
-    attempts, _ = np.histogram(found.frame["start"], edges)
-    starts = found.frame.sort_values("start", kind="stable")
+def _draw_amplification(ax: Axes, part: Taken) -> tuple[str, Sequence[Artist]]:
+    end_s = ends_s(part)
+    of, times_s, attempts, firsts = _attempts_by_cell(part, end_s)
+    width_s = _width_s(float(firsts.sum()), end_s)
+    ratio, unbounded = _smoothed_ratio(attempts, firsts, width_s / (end_s / CELLS))
+    total = float(firsts.sum())
+    overall = float(attempts.sum()) / total if total else None
+    top = float(np.nanmax(ratio)) if np.isfinite(ratio).any() else 1.0
+    highest = max(top, overall or 1.0, 1.5)
+    handles: list[Artist] = []
+    handles += ax.plot(times_s, ratio, color=BLUE, linewidth=1.5, label=f"attempts for each {of}", zorder=3)
+    count_axis(ax, highest, whole=False)
+    ax.axhline(1.0, color="#888888", linewidth=0.8, label="without retries")
+    said = "nothing was tried" if not attempts.any() else f"×{plain_number(overall or 0.0)} over the whole run"
+    if overall is not None:
+        label = "whole run" if part.label else f"whole run: ×{plain_number(overall)}"
+        handles.append(ax.axhline(overall, color=VERMILION, linewidth=1.2, linestyle=(0, (5, 2)), label=label))
+        if top > overall * 1.2:
+            said += f", up to ×{plain_number(top)} at {duration_text(float(times_s[int(np.nanargmax(ratio))]))}"
+    if unbounded.any():
+        places = _middles(unbounded)
+        heights = np.full(len(places), highest * 1.08)
+        handles += ax.plot(
+            times_s[places], heights, "^", color=VERMILION, markersize=5, clip_on=False, label="retries only"
+        )
+    return titled(part.label, f"retry amplification {said}" if not part.label else said), handles
+
+
+def _attempts_by_cell(part: Taken, end_s: float) -> tuple[str, Floats, Floats, Floats]:
+    """Return what attempts are counted against, the middle of each cell in seconds, and both counts in it."""
+    edges = np.linspace(0.0, end_s, CELLS + 1)
+    middles = (edges[1:] + edges[:-1]) / 2
+    if part.run is not None and part.run.scenario.record != "full":
+        series = part.series()
+        weights = {"arrivals": series["arrivals"], "attempts": series["sent"] + series["failed"]}
+        places = np.clip(np.searchsorted(edges, series["time"], side="right") - 1, 0, CELLS - 1)
+        counts = {name: np.bincount(places, each, CELLS).astype(float) for name, each in weights.items()}
+        return "arrival", middles, counts["attempts"], counts["arrivals"]
+    starts = part.frame.sort_values("start", kind="stable")
+    attempts, _ = np.histogram(starts["start"], edges)
     firsts, _ = np.histogram(starts.drop_duplicates("id")["start"], edges)
-    counts = pd.DataFrame({"time": edges[:-1], "attempts": attempts, "first": firsts})
-    return "first one", counts, width_s
+    return "first one", middles, attempts.astype(float), firsts.astype(float)
 
 
-def _end_of_attempts(found: Taken) -> float:
-    if found.end_s is not None:
-        return found.end_s
-    return (float(found.frame["start"].max()) if len(found.frame) else 0.0) or 1.0
+def _width_s(firsts: float, end_s: float) -> float:
+    """Return how far the window of the amplification reaches to each side, in seconds."""
+    wanted_s = max(SMOOTH_SHARE * end_s, SMOOTH_FIRSTS * end_s / firsts if firsts else 0.0)
+    return min(wanted_s, SMOOTH_MAX * end_s)
 
 
-def _binned(found: Taken) -> tuple[pd.DataFrame, float, float]:
-    """Return the buckets of a series, how wide they are, and when it ends, in seconds."""
-    binned, bin_s = bins(found.frame, found.end_s or 1.0)
-    return binned, bin_s, found.end_s or float(binned["time"].iloc[-1]) + bin_s
+def _smoothed_ratio(attempts: Floats, firsts: Floats, width: float) -> tuple[Floats, npt.NDArray[np.bool_]]:
+    """Return the ratio of both, each weighted by a triangle of this width in cells; and where only the first is there.
+
+    A ratio of weighted sums lies between those of its parts, and does not depend on where cells begin.
+    """
+    reach = np.arange(-int(width), int(width) + 1)
+    weights = 1.0 - np.abs(reach) / (width + 1.0)
+    around, around_firsts = (
+        np.convolve(counts, weights, mode="full")[int(width) : int(width) + len(counts)]
+        for counts in (attempts, firsts)
+    )
+    some = around_firsts[around_firsts > 1e-9]
+    few = FEW * float(np.median(some)) if some.size else 0.0
+    # Next to where first attempts stop, hardly any weight is left of them, and the ratio would be that of a rest.
+    nothing = (around_firsts < 1e-9) | ((around_firsts < few) & (around > 3 * around_firsts))
+    ratio = np.divide(around, around_firsts, out=np.full(len(around), np.nan), where=~nothing)
+    return ratio, nothing & (around > 1e-9)
 
 
-def _finish(ax: Axes, found: Taken, end_s: float, top: float = 1.0) -> None:
-    """Shade and label the windows, and draw the time axis."""
-    arrivals_end_s = None if found.run is None else arrivals_end_of(found.run)
-    shade_and_label(ax, found.windows(end_s), end_s, arrivals_end_s, top)
-    draw_time_axis(ax, found.scenario, end_s)
+def _middles(marked: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
+    """Return the middle of each run of cells that are marked."""
+    changes = np.flatnonzero(np.diff(np.concatenate([[False], marked, [False]]).astype(int)))
+    return (changes[::2] + changes[1::2] - 1) // 2

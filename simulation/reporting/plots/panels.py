@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.patches import StepPatch
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
 from simulation.results.formatting import duration_text
@@ -40,13 +42,23 @@ def bins(series: pd.DataFrame, end_s: float, bins_max: int = BINS_MAX) -> tuple[
 _FOLDS = {"time": "first", "arrivals": "sum", "sent": "sum", "failed": "sum", "in_flight": "max", "dlq_size": "max"}
 
 
+def stairs(axes: Axes, values: Any, edges: Any, *, baseline: Any = 0, fill: bool = False, **look: Any) -> StepPatch:
+    """Draw steps as `Axes.stairs` does, but do not let the axes find their limits, which takes half of the time."""
+    color = look.pop("color", None)
+    if color is not None:
+        look |= {"facecolor": color, "edgecolor": "none"} if fill else {"edgecolor": color}
+    patch = StepPatch(values, edges, baseline=baseline, fill=fill, **look)
+    axes.add_artist(patch)
+    return patch
+
+
 def draw_rates(axes: Axes, binned: pd.DataFrame, width_s: float) -> str:
     """Draw what arrives, what is delivered and which attempts fail, a second; return in which steps, and how scaled."""
     edges = [*binned["time"], binned["time"].iloc[-1] + width_s]
     rates = {name: binned[name].to_numpy() / width_s for name in ("arrivals", "sent", "failed")}
-    axes.stairs(rates["arrivals"], edges, fill=True, color=ARRIVALS, alpha=0.75, label="arrivals")
-    axes.stairs(rates["sent"], edges, color=DELIVERED, linewidth=1.4, label="delivered", baseline=None, zorder=3)
-    axes.stairs(rates["failed"], edges, fill=True, color=FAILED, alpha=0.85, label="failed attempts", zorder=2)
+    stairs(axes, rates["arrivals"], edges, fill=True, color=ARRIVALS, alpha=0.75, label="arrivals")
+    stairs(axes, rates["sent"], edges, color=DELIVERED, linewidth=1.4, label="delivered", baseline=None, zorder=3)
+    stairs(axes, rates["failed"], edges, fill=True, color=FAILED, alpha=0.85, label="failed attempts", zorder=2)
     steps = f"in steps of {duration_text(width_s)}"
     highest = max(float(rate.max()) for rate in rates.values())
     usual = _usual(np.concatenate(list(rates.values())))

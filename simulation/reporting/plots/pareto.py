@@ -8,7 +8,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter
+from scipy.special import stdtrit
 
+from actors.formatting import plain_number
 from simulation.reporting.plots.canvas import canvas, say
 from simulation.reporting.plots.legend import legend_within
 from simulation.reporting.plots.looks import VERMILION
@@ -26,8 +28,9 @@ def pareto(sweep: SweepSource, *, gain: str = "sent_fraction", cost: str = "requ
     other gains as much for less, or more for as little.
 
     The front is numbered from the cheapest on, and its settings stand in the legend. It is that of the means; bars are
-    their 95% intervals, and where these overlap the order may be chance. A setting of which one of the two metrics is
-    never in some run is not on the front.
+    their 95% intervals. Behind each but the first stands by how much it gains more than the one before it on the same
+    seeds. Where settings are as expected in every run, the front is of these alone. A setting of which one of the two
+    metrics is never in some run is not on the front.
 
     Args:
         sweep: a sweep, or its frame `cells`.
@@ -43,7 +46,10 @@ def pareto(sweep: SweepSource, *, gain: str = "sent_fraction", cost: str = "requ
     both = gains.merge(costs, on="cell", suffixes=("", "_cost")).dropna(subset=["middle", "middle_cost"])
     never = (both["never"] > 0) | (both["never_cost"] > 0)
     with_never, both = both[never], both[~never]
-    front = pareto_front(both["middle"].to_numpy(float), both["middle_cost"].to_numpy(float))
+    meets = cells.meets()
+    first = both if not meets else both[both["cell"].isin(meets)]  # what is not as expected is no choice
+    choice = first if len(first) else both
+    front = pareto_front(choice["middle"].to_numpy(float), choice["middle_cost"].to_numpy(float))
     with canvas(ax, WIDTH, HEIGHT) as ax:
         ax.set_title(f"{gain} against {cost}")
         ax.set_xlabel(f"{cost} (less is better)")
@@ -54,20 +60,33 @@ def pareto(sweep: SweepSource, *, gain: str = "sent_fraction", cost: str = "requ
         if both.empty:
             say(ax, "each setting is never in some run")
             return ax
-        rest = both.drop(index=both.index[front])
+        best = choice.iloc[front]
+        rest = both.drop(index=best.index)
+        broken = rest[~rest["cell"].isin(meets)] if meets and len(first) else rest.iloc[:0]
+        rest = rest.drop(index=broken.index)
+        if len(broken):
+            ax.plot(
+                broken["middle_cost"],
+                broken["middle"],
+                "x",
+                color="#999999",
+                markersize=6,
+                label="not as expected in every run",
+            )
         if len(rest):
-            _draw_cells(ax, rest, "#888888", "o", "other settings")
+            _draw_cells(ax, rest, "#888888", "o", "as expected, too" if meets else "other settings")
         known = with_never[np.isfinite(with_never["middle"] + with_never["middle_cost"])]
         if len(known):  # without the bars that would never end
             _draw_cells(
                 ax, known.replace({"high": np.inf, "high_cost": np.inf}, np.nan), VERMILION, "x", "never in some runs"
             )
-        best = both.iloc[front]
-        _draw_cells(ax, best, VERMILION, "D", "Pareto front")
+        _draw_cells(ax, best, VERMILION, "D", "Pareto front of what is as expected" if meets else "Pareto front")
+        if meets is not None and not meets:
+            ax.set_title(f"{gain} against {cost}: no setting is as expected in every run")
         ax.step(
             best["middle_cost"], best["middle"], where="post", color=VERMILION, linewidth=1.2, linestyle=(0, (4, 2))
         )
-        _name_the_front(ax, best, cells, len(with_never) - len(known))
+        _name_the_front(ax, best, cells, len(with_never) - len(known), gain)
         for axis in (ax.xaxis, ax.yaxis):
             axis.set_major_formatter(FuncFormatter(number_text))
         ax.set_axisbelow(True)
@@ -105,7 +124,19 @@ def _draw_cells(ax: Axes, rows: pd.DataFrame, color: str, marker: str, label: st
     )
 
 
-def _name_the_front(ax: Axes, best: pd.DataFrame, cells: Cells, left_out: int) -> None:
+def _gained(cells: Cells, gain: str, one: int, other: int) -> str:
+    """Return by how much the second cell gains more than the first, on the same seeds, with its 95% interval."""
+    if cells.runs is None or gain not in cells.runs.columns:
+        return ""
+    values = cells.runs.pivot(index="seed", columns="cell", values=gain)
+    found = (values[other] - values[one]).dropna()
+    if len(found) < 2 or not np.isfinite(found).all():
+        return ""
+    half = float(stdtrit(len(found) - 1, 0.975) * found.std(ddof=1) / np.sqrt(len(found)))
+    return f" ({'+' if found.mean() >= 0 else '−'}{plain_number(abs(float(found.mean())))} ± {plain_number(half)})"
+
+
+def _name_the_front(ax: Axes, best: pd.DataFrame, cells: Cells, left_out: int, gain: str) -> None:
     entries, _ = ax.get_legend_handles_labels()
     numbers_at: dict[tuple[float, float], list[str]] = {}
     for number, (_, row) in enumerate(best.iterrows(), start=1):
@@ -120,9 +151,11 @@ def _name_the_front(ax: Axes, best: pd.DataFrame, cells: Cells, left_out: int) -
             size=8.5,
             weight="bold",
         )
+    order = [int(cell) for cell in best["cell"]]
     for number, (_, row) in enumerate(best.iterrows(), start=1):
         if number <= LABELS_MAX:
-            text = cut(drawable(f"{number} {setting_text(row, cells)}"), LABEL_ROOM, 8.5)
+            more = _gained(cells, gain, order[number - 2], order[number - 1]) if number > 1 else ""
+            text = cut(drawable(f"{number} {setting_text(row, cells)}"), LABEL_ROOM, 8.5) + more
             entries.append(Line2D([], [], linestyle="", label=text))
     if len(best) > LABELS_MAX:
         entries.append(Line2D([], [], linestyle="", label=f"and {len(best) - LABELS_MAX:,} more"))

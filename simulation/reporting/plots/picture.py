@@ -1,38 +1,78 @@
-"""The overview of a run: one picture that says what happened, when, and whether it is as expected."""
+"""The overview of a run: one picture that says what happened, when, to whom, and whether it is as expected."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
+
 import matplotlib.style
+import pandas as pd
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from simulation.reporting.fault_windows import windows
-from simulation.reporting.plots.breakers import HEADROOM, draw_breakers
-from simulation.reporting.plots.canvas import DPI, STYLE, Picture
+from simulation.reporting.plots import findings
+from simulation.reporting.plots.bounds import Bound, bounds_of, draw_bounds
+from simulation.reporting.plots.breakers import HEADROOM, draw_breakers, found_of_breakers, host_counts
+from simulation.reporting.plots.canvas import DPI, STYLE, Picture, size_in
+from simulation.reporting.plots.delivery_over_time import (
+    Course,
+    Scale,
+    course_of,
+    draw_alone,
+    draw_course,
+    draw_waiting,
+    found_waiting,
+    requests_in,
+    scale_of,
+    waiting_in,
+)
+from simulation.reporting.plots.findings import titled
 from simulation.reporting.plots.header import header, write_header
 from simulation.reporting.plots.layout import BOTTOM, GAP, GREY, LEFT, NOTES_AT, PANEL_WIDTH, SMALL_SIZE, TOP, WIDTH
-from simulation.reporting.plots.legend import legend_above
-from simulation.reporting.plots.notes import breaker_notes, dlq_note, in_flight_note, note
-from simulation.reporting.plots.panels import DEAD, IN_FLIGHT, bins, draw_level, draw_rates, peak
+from simulation.reporting.plots.legend import legend_above, legend_width
+from simulation.reporting.plots.notes import breaker_notes, delivery_note, dlq_note, in_flight_note, note, rates_note
+from simulation.reporting.plots.panels import DEAD, IN_FLIGHT, bins, count_axis, draw_level, draw_rates, peak
 from simulation.reporting.plots.shading import draw_windows, mark_end_of_arrivals, shade, window_notes
-from simulation.reporting.plots.source import PlottedRun, arrivals_end_of, check_run, end_of
-from simulation.reporting.plots.time_axis import draw_time_axis
+from simulation.reporting.plots.source import PlottedRun, Taken, arrivals_end_of, check_run, end_of, parts
+from simulation.reporting.plots.stacked import on_one_scale
+from simulation.reporting.plots.text import cut, drawable
+from simulation.reporting.plots.time_axis import draw_time_axis, minds_the_clock
 from simulation.results.formatting import duration_text
+from simulation.scenario import Scenario
 
 # Heights in inches.
 WINDOW_LINE, BREAKER_LANE = 0.21, 0.32
-RATES, LEVEL, DLQ, EMPTY_DLQ = 1.75, 1.25, 1.1, 0.45
+RATES, LEVEL, DLQ, TIMES = 1.6, 1.25, 0.9, 1.15
+RATES_OF_SEVERAL, TIMES_OF_SEVERAL = 0.85, 0.8
+"""Of each channel, where there are several."""
 
-TITLE_SHARE = 0.23
-"""How much of the width of its panel the title of the dead letter queue takes."""
+ARRIVALS_STOP_ROOM = 0.12
+"""How much of the width of a panel the words at the end of arrivals take."""
+
+
+LEGEND_BELOW = 0.42
+"""How far below the top of its panel the legend of delivery times begins, in inches: below a note of two lines."""
+
+
+class _Panel(NamedTuple):
+    """A panel of the picture."""
+
+    name: str
+    height: float
+    draw: Callable[[Axes], None]
+    part: Taken | None = None
+    """What it is of; the faults of its channel are shaded, of all when None."""
 
 
 def overview(result: PlottedRun) -> Figure:
     """Return a figure of a run over time.
 
-    From top to bottom: name, description and result; the windows of faults and quiet hours, which are shaded in all
-    panels below; arrivals, deliveries and failed attempts a second; how many are in flight; the size of the dead letter
-    queue; the states of each channel's circuit breaker.
+    From top to bottom: name, description and result; the windows of faults and quiet hours, which are shaded in the
+    panels below that they hit; for each channel arrivals, deliveries and failed attempts a second; how long delivery
+    took, by the time of acceptance; what those in flight wait for; dead letters; the circuit breakers that opened. What
+    is expected is drawn where it applies, with where that broke. A panel that would be empty is left out.
 
     Raises:
         WrongType: it is no result.
@@ -45,80 +85,195 @@ def overview(result: PlottedRun) -> Figure:
 
 
 def _draw(result: PlottedRun) -> Figure:
-    scenario, summary = result.scenario, result.summary
+    scenario = result.scenario
     end_s, arrivals_end_s = end_of(result), arrivals_end_of(result)
     found = windows(scenario, end_s)
-    beside_windows = window_notes(found)
-    figure, panels = _lay_out(
-        result,
-        {
-            "windows": sum(map(len, beside_windows)) * WINDOW_LINE,
-            "rates": RATES,
-            "in flight": LEVEL,
-            "dlq": DLQ if summary["dlq"]["peak"] else EMPTY_DLQ,
-            "breakers": (len(scenario.breakers) + HEADROOM) * BREAKER_LANE,
-        },
-    )
+    notes = window_notes(found)
+    bounds = bounds_of(result)
+    wanted: list[_Panel] = []
     if found:
-        draw_windows(panels["windows"], found, beside_windows)
-
-    binned, bin_s = bins(result.series, end_s)
-    panels["rates"].set_title(f"Per second, {draw_rates(panels['rates'], binned, bin_s)}")
-    panels["rates"].legend(loc="upper left", bbox_to_anchor=(NOTES_AT, 1.0), handlelength=1.8, labelspacing=0.6)
-
-    step = duration_text(bin_s)
-    draw_level(panels["in flight"], binned, bin_s, end_s, "in_flight", IN_FLIGHT)
-    panels["in flight"].set_title(f"In flight, at the end of each step of {step}")
-    note(panels["in flight"], in_flight_note(result, *peak(binned, bin_s, "in_flight")))
-
-    draw_level(panels["dlq"], binned, bin_s, end_s, "dlq_size", DEAD)
-    panels["dlq"].set_title("Dead letter queue")
-    note(panels["dlq"], dlq_note(result))
-
-    panels["breakers"].set_title("Circuit breakers")
-    legend_above(panels["breakers"], draw_breakers(panels["breakers"], result.breaker, scenario.breakers, end_s))
-    breaker_notes(panels["breakers"], summary["breaker"])
-
-    shade([axes for name, axes in panels.items() if name != "windows"], found, arrivals_end_s, end_s)
+        height = sum(map(len, notes)) * WINDOW_LINE
+        wanted.append(_Panel("windows", height, lambda axes: draw_windows(axes, found, notes)))
+    channels = _channels(result)
+    wanted += [*_rates(channels, bounds), *_times(channels, bounds), *_levels(result, bounds)]
+    wanted += _breakers(result, end_s)
+    figure, panels = _lay_out(result, wanted)
+    for each in wanted:
+        each.draw(panels[each.name])
+    shown = {name: axes for name, axes in panels.items() if name != "windows"}
+    on_one_scale([axes for name, axes in shown.items() if name.startswith("rates")])
+    for each in wanted:
+        if each.name != "windows":
+            own = found if each.part is None else each.part.windows(end_s)
+            shade([panels[each.name]], own, arrivals_end_s, end_s, numbers=[found.index(window) for window in own])
     if arrivals_end_s is not None and arrivals_end_s < end_s:
-        _mark_the_drain(panels, arrivals_end_s, end_s)
+        _mark_the_drain(panels, arrivals_end_s, end_s, scenario)
+    lowest = panels[wanted[-1].name]
     for axes in panels.values():
-        lowest = axes is panels["breakers"]
-        axes.tick_params(axis="x", labelbottom=lowest, length=3 if lowest else 0)
-    draw_time_axis(panels["breakers"], scenario, end_s)
+        axes.tick_params(axis="x", labelbottom=axes is lowest, length=3 if axes is lowest else 0)
+    draw_time_axis(lowest, scenario, end_s)
     return figure
 
 
-def _lay_out(result: PlottedRun, heights: dict[str, float]) -> tuple[Figure, dict[str, Axes]]:
-    """Return a figure with its header, and empty panels of these heights below each other; without height, none."""
-    heights = {name: height for name, height in heights.items() if height}
+def _lay_out(result: PlottedRun, wanted: Sequence[_Panel]) -> tuple[Figure, dict[str, Axes]]:
+    """Return a figure with its header, and empty panels below each other."""
     lines = header(result)
     header_height = sum(line.height for line in lines)
-    height = TOP + header_height + sum(heights.values()) + GAP * len(heights) + BOTTOM
+    height = TOP + header_height + sum(each.height + GAP for each in wanted) + BOTTOM
     figure = Picture(figsize=(WIDTH, height), dpi=DPI)
     write_header(figure, lines, height)
     panels: dict[str, Axes] = {}
     bottom = height - TOP - header_height
-    for name, panel_height in heights.items():
-        bottom -= GAP + panel_height
-        box = (LEFT / WIDTH, bottom / height, PANEL_WIDTH / WIDTH, panel_height / height)
-        panels[name] = figure.add_axes(box, sharex=next(iter(panels.values()), None), label=name)
+    for each in wanted:
+        bottom -= GAP + each.height
+        box = (LEFT / WIDTH, bottom / height, PANEL_WIDTH / WIDTH, each.height / height)
+        panels[each.name] = figure.add_axes(box, sharex=next(iter(panels.values()), None), label=each.name)
     return figure, panels
 
 
-def _mark_the_drain(panels: dict[str, Axes], arrivals_end_s: float, end_s: float) -> None:
+# ── panels ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _channels(result: PlottedRun) -> list[Taken]:
+    """Return the parts that have panels of their own: the channels, or the whole where there is one or no rows."""
+    by_channel = result.scenario.record == "full" and len(result.scenario.channels_used) > 1
+    return parts(result, "series", "time", by="channel" if by_channel else None)
+
+
+def _rates(shown: Sequence[Taken], bounds: Sequence[Bound]) -> Iterator[_Panel]:
+    """Yield the panels of what arrives, is delivered and fails: one, or one for each channel on the same scale."""
+    for number, part in enumerate(shown):
+        yield _Panel(
+            f"rates {part.label}".strip(),
+            RATES if len(shown) == 1 else RATES_OF_SEVERAL,
+            lambda axes, part=part, first=number == 0: _draw_rates(axes, part, bounds, first),  # type: ignore[misc]
+            part,
+        )
+
+
+def _draw_rates(axes: Axes, part: Taken, bounds: Sequence[Bound], first: bool) -> None:
+    assert part.run is not None
+    binned, bin_s = bins(part.frame, end_of(part.run))
+    steps = draw_rates(axes, binned, bin_s)
+    handles = axes.get_legend_handles_labels()[0] if first else []
+    draw_bounds(axes, bounds, "rates", part)
+    note(axes, rates_note(part, ["per second", *steps.split(", ")] if first or "," in steps else []))
+    _set_title(axes, titled(part.label, findings.of_the_rates(part.frame)), handles)
+
+
+def _set_title(axes: Axes, title: str, handles: Sequence[Artist] = ()) -> None:
+    """Set the title, cut so that the legend has room beside it."""
+    axes.set_title(cut(drawable(title), PANEL_WIDTH - legend_width(handles) - 0.3, 10, "bold"))
+    if handles:
+        legend_above(axes, handles)
+
+
+def _times(channels: Sequence[Taken], bounds: Sequence[Bound]) -> Iterator[_Panel]:
+    """Yield the panels of delivery times by the time of acceptance; none where there are no rows."""
+    run = channels[0].run
+    assert run is not None
+    if run.scenario.record != "full" or run.notifications.empty:
+        return
+    end_s = end_of(run)
+    shown = [part._replace(frame=requests_in(part)) for part in channels]
+    courses = [course_of(part.frame, end_s) for part in shown]
+    scale = scale_of(courses, [bound.value for bound in bounds if bound.panel == "times" and bound.value > 0])
+    for number, (part, course) in enumerate(zip(shown, courses, strict=True)):
+        if len(course.times_s):
+            yield _Panel(
+                f"times {part.label}".strip(),
+                TIMES if len(shown) == 1 else TIMES_OF_SEVERAL,
+                lambda axes, part=part, course=course, first=number == 0: _draw_times(  # type: ignore[misc]
+                    axes, part, course, scale, bounds, first
+                ),
+                part,
+            )
+
+
+def _draw_times(axes: Axes, part: Taken, course: Course, scale: Scale, bounds: Sequence[Bound], first: bool) -> None:
+    handles = draw_course(axes, course, scale)
+    draw_bounds(axes, bounds, "times", part)
+    draw_alone(axes, part)
+    title = titled(f"Delivery time, {part.label}".removesuffix(", "), findings.of_the_times(course.times_s))
+    above = ["by the time of acceptance"] if first else []
+    note(axes, [*above, *delivery_note(course.accepted_s, course.times_s)])
+    if first:
+        beside = (NOTES_AT, 1 - LEGEND_BELOW / size_in(axes)[1])
+        axes.legend(handles=handles, loc="upper left", bbox_to_anchor=beside, handlelength=1.8, labelspacing=0.25)
+    _set_title(axes, title)
+
+
+def _levels(result: PlottedRun, bounds: Sequence[Bound]) -> Iterator[_Panel]:
+    """Yield the panels of those in flight and of dead letters, but for what is empty."""
+    end_s = end_of(result)
+    (whole,) = parts(result, "series", "time")
+    binned, bin_s = bins(result.series, end_s)
+    if result.series["in_flight"].any() or result.scenario.record != "full":
+        yield _Panel("in flight", LEVEL, lambda axes: _draw_in_flight(axes, whole, binned, bin_s))
+    if result.summary["dlq"]["peak"]:
+        yield _Panel("dlq", DLQ, lambda axes: _draw_dead_letters(axes, whole, bounds, binned, bin_s))
+
+
+def _draw_in_flight(axes: Axes, whole: Taken, binned: pd.DataFrame, bin_s: float) -> None:
+    run = whole.run
+    assert run is not None
+    end_s = end_of(run)
+    said = in_flight_note(run, *peak(binned, bin_s, "in_flight"))
+    if run.scenario.record == "full":
+        edges, levels = waiting_in(whole, end_s)
+        count_axis(axes, max(float(levels.sum(axis=0).max()), 1.0), whole=False)
+        handles = draw_waiting(axes, edges, levels)
+        _set_title(axes, titled("In flight", found_waiting(edges, levels, peak=False)), handles)
+        together = levels.sum(axis=0)
+        at = int(together.argmax())
+        step = f"mean of each step of {duration_text(float(edges[1]))}"
+        said = [f"highest {together[at]:,.0f}, at {duration_text(float(edges[at]))}", step, said[-1]]
+    else:
+        draw_level(axes, binned, bin_s, end_s, "in_flight", IN_FLIGHT)
+        axes.set_title(f"In flight, at the end of each step of {duration_text(bin_s)}")
+    note(axes, said)
+
+
+def _draw_dead_letters(axes: Axes, whole: Taken, bounds: Sequence[Bound], binned: pd.DataFrame, bin_s: float) -> None:
+    assert whole.run is not None
+    draw_level(axes, binned, bin_s, end_of(whole.run), "dlq_size", DEAD)
+    draw_bounds(axes, bounds, "dlq", whole)
+    axes.set_title("Dead letter queue")
+    note(axes, dlq_note(whole.run))
+
+
+def _breakers(result: PlottedRun, end_s: float) -> Iterator[_Panel]:
+    """Yield the panel of the breakers that changed, with how many others there are; none where none did."""
+    moved = set(result.breaker["channel"])
+    shown = {name: begins for name, begins in result.scenario.breakers.items() if name in moved}
+    if not shown:
+        return
+
+    def draw(axes: Axes) -> None:
+        hosts = host_counts(result.breaker, result.notifications)
+        several = {name: count for name, count in hosts.items() if count > 1}
+        handles = draw_breakers(axes, result.breaker, shown, end_s, hosts)
+        title = f"Breakers: {found_of_breakers(result.breaker, result.scenario.breakers)}"
+        _set_title(axes, title, handles)
+        breaker_notes(axes, result, list(shown), several, end_s)
+
+    yield _Panel("breakers", (len(shown) + HEADROOM) * BREAKER_LANE, draw)
+
+
+def _mark_the_drain(panels: dict[str, Axes], arrivals_end_s: float, end_s: float, scenario: Scenario) -> None:
     """Mark where arrivals stop: what comes after that is only what was in flight."""
     for axes in panels.values():
         mark_end_of_arrivals(axes, arrivals_end_s)
+    lowest = list(panels.values())[-1]
     place = arrivals_end_s / end_s
-    beside_the_title = place < TITLE_SHARE
-    panels["dlq"].text(
-        max(place, TITLE_SHARE),
-        1.03,
-        "← arrivals stop" if beside_the_title else "arrivals stop",
-        transform=panels["dlq"].transAxes,
+    lowest.annotate(
+        "arrivals stop",
+        (place, 0.0),
+        xycoords="axes fraction",
+        xytext=(0, -34 if minds_the_clock(scenario) else -25),
+        textcoords="offset points",
         size=SMALL_SIZE,
         color=GREY,
-        ha="left" if beside_the_title else "center" if place < 0.95 else "right",
-        va="bottom",
+        ha="center" if 0.65 < place < 1 - ARRIVALS_STOP_ROOM / 2 else "right" if place > 0.5 else "left",
+        va="top",
     )

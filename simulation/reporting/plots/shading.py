@@ -63,14 +63,21 @@ def draw_windows(axes: Axes, found: list[Window], notes: list[list[str]]) -> Non
 
 
 def shade(
-    panels: list[Axes], found: list[Window], arrivals_end_s: float | None, end_s: float, *, tagged: bool = True
+    panels: list[Axes],
+    found: list[Window],
+    arrivals_end_s: float | None,
+    end_s: float,
+    *,
+    tagged: bool = True,
+    numbers: Sequence[int] | None = None,
 ) -> None:
     """Shade the windows in all `panels`; one that holds all the time is not shaded.
 
-    Their letters are written into the shades unless they are not `tagged`.
+    Their letters are written into the shades unless they are not `tagged`; `numbers` are those of the windows among all
+    that have letters, in order when None.
     """
     tags: dict[float, str] = {}
-    for number, window in enumerate(found):
+    for number, window in zip(range(len(found)) if numbers is None else numbers, found, strict=True):
         first_s, until_s = window.spans[0]
         if first_s == 0 and until_s >= (end_s if arrivals_end_s is None else min(arrivals_end_s, end_s)):
             continue

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, Protocol, TypeAlias
+from collections.abc import Mapping
+from typing import Any, Literal, NamedTuple, Protocol, TypeAlias, get_args
 
 import pandas as pd
 
-from actors.errors import WrongType
+from actors.errors import ConfigurationError, WrongType
 from actors.instants import NS_PER_S
 from simulation.reporting.fault_windows import Window, windows
+from simulation.results.parts import series_of
 from simulation.scenario import Scenario
 
 
@@ -38,10 +40,18 @@ Source: TypeAlias = PlottedRun | pd.DataFrame
 
 
 class Taken(NamedTuple):
-    """What was taken from a source: one of its tables, and the run if there is one."""
+    """What was taken from a source: one of its tables, or a part of it, and the run if there is one."""
 
     frame: pd.DataFrame
     run: PlottedRun | None
+    where: Mapping[str, str] = {}
+    """The columns of tables that tell the part apart, with their values; empty: it is the whole."""
+
+    label: str = ""
+    """What the part is called; empty where nothing was asked for."""
+
+    channel: str | None = None
+    """The channel that it is of, if it is one."""
 
     @property
     def scenario(self) -> Scenario | None:
@@ -53,9 +63,102 @@ class Taken(NamedTuple):
         """When the run ended, where that is known."""
         return None if self.run is None else end_of(self.run)
 
-    def windows(self, end_s: float, channel: str | None = None) -> list[Window]:
-        """Return the faults and quiet hours of the run; those of one channel alone, where one is named."""
-        return [] if self.run is None else windows(self.run.scenario, end_s, channel)
+    def windows(self, end_s: float) -> list[Window]:
+        """Return the faults and quiet hours of the run; those of one channel alone, where it is of one."""
+        return [] if self.run is None else windows(self.run.scenario, end_s, self.channel)
+
+    def table(self, name: str) -> pd.DataFrame:
+        """Return the rows of the part in another table of the run, which there must be."""
+        frame: pd.DataFrame = getattr(self.run, name)
+        return rows_where(frame, self.where)
+
+    def series(self) -> pd.DataFrame:
+        """Return how the part goes over time; the run must be there."""
+        assert self.run is not None
+        whole = self.run.series
+        if not self.where:
+            return whole
+        width_s = float(whole["time"].iloc[1] - whole["time"].iloc[0]) if len(whole) > 1 else end_of(self.run)
+        notifications, attempts, dlq = (self.table(name) for name in ("notifications", "attempts", "dlq"))
+        return series_of(notifications, attempts, dlq, whole["time"], width_s)
+
+
+def rows_where(frame: pd.DataFrame, where: Mapping[str, str]) -> pd.DataFrame:
+    """Return the rows of a frame with these values."""
+    for column, value in where.items():
+        frame = frame[frame[column] == value]
+    return frame
+
+
+By: TypeAlias = Literal["channel", "entry", "priority"]
+"""What a run is divided by: its channels, the entries of its workload, or their classes of traffic."""
+
+
+def parts(
+    source: Source,
+    table: str,
+    *needed: str,
+    channel: str | None = None,
+    entry: str | None = None,
+    by: By | None = None,
+) -> list[Taken]:
+    """Return the parts of a table of a source that a plot shows; one where it is not divided.
+
+    Args:
+        source: a run, or the table itself.
+        table: the table's name, such as ``attempts``.
+        needed: the columns that it must have.
+        channel: of this channel alone.
+        entry: of this entry of the workload alone.
+        by: a part for each of these.
+
+    Raises:
+        ConfigurationError: there is no such channel or entry; or the run kept no rows that would tell them apart.
+        WrongType: it is neither a run nor the table.
+    """
+    found = taken(source, table, *needed)
+    chosen = {name: value for name, value in (("channel", channel), ("entry", entry)) if value is not None}
+    problems = []
+    for name, value in chosen.items():
+        if value not in (known := _values(found, name)):
+            listed = ", ".join(known) or "none"
+            what = "a channel that the scenario uses" if name == "channel" else "an entry of its workload"
+            problems.append(f"{name}: wanted {what} ({listed}), got {value!r}")
+    if by is not None and by not in get_args(By):
+        problems.append(f"by: wanted {', '.join(get_args(By))}, got {by!r}")
+    if problems:
+        raise ConfigurationError(problems)
+    wanted = [{**chosen, by: value} for value in _values(found, by)] if by is not None else [chosen]
+    wanted = [each for each in wanted if chosen.items() <= each.items()]
+    return [_part(found, table, each) for each in wanted]
+
+
+def _values(found: Taken, column: str) -> list[str]:
+    """Return what a run or a table can be divided into by a column."""
+    if found.scenario is None:
+        return list(map(str, found.frame[column].dropna().unique())) if column in found.frame.columns else []
+    outline = found.scenario.outline
+    names = {"channel": found.scenario.channels_used, "entry": outline.entries, "priority": outline.classes}[column]
+    return list(map(str, names))
+
+
+def _part(found: Taken, table: str, where: Mapping[str, str]) -> Taken:
+    label = ", ".join(where.values())
+    run = found.run
+    if run is None:
+        return found._replace(frame=rows_where(found.frame, where).reset_index(drop=True), label=label)
+    channel = where.get("channel")
+    if channel is None and len(run.scenario.channels_used) == 1:
+        channel = str(run.scenario.channels_used[0])
+    apart = {name: value for name, value in where.items() if len(_values(found, name)) > 1}
+    if apart and run.scenario.record != "full":
+        kept = "wanted a run that kept its notifications (record: full), got one of aggregates"
+        raise ConfigurationError([f"{next(iter(apart))}: {kept}"])
+    part = found._replace(where=apart, label=label, channel=channel)
+    if not apart:
+        return part
+    frame = part.series() if table == "series" else rows_where(found.frame, apart).reset_index(drop=True)
+    return part._replace(frame=frame)
 
 
 def end_of(run: PlottedRun) -> float:

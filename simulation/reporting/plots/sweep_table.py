@@ -12,9 +12,14 @@ from actors.errors import ConfigurationError, WrongType
 from actors.formatting import plain_number
 from actors.settings.base import nearest
 from actors.settings.quantities import parse_duration, parse_rate
+from simulation.scenario import Expectation
 from simulation.scenario.arguments import check_metric
+from simulation.scenario.metrics import path_of
 from simulation.scenario.space import number_of
 from simulation.scenario.variations import Setting, short_names
+
+HOLDS = "expectations_hold"
+"""The metric of a sweep's cell that is 1 where every run of it is as expected."""
 
 OF_A_CELL = ("cell", "figure", "n", "never", "mean", "median", "sd", "low", "high")
 """The columns beside the varied settings."""
@@ -38,6 +43,21 @@ class Cells(NamedTuple):
     varied: tuple[str, ...]
     written: Mapping[str, Mapping[Any, str]]
     """For each setting its values as a person wrote them, as far as that is known: ``10s`` for 10."""
+
+    expect: tuple[Expectation, ...] = ()
+    """What the scenario expects of each run, as far as that is known."""
+
+    runs: pd.DataFrame | None = None
+    """A row for each run, where there are any."""
+
+    def expected(self, figure: str) -> list[Expectation]:
+        """Return the bounds that the scenario has for a metric."""
+        return [each for each in self.expect if path_of(each.path) == figure]
+
+    def meets(self) -> set[int] | None:
+        """Return the cells in which every run is as expected; None where nothing is expected, or that is not known."""
+        rows = self.frame[self.frame["figure"] == HOLDS]
+        return None if rows.empty else set(rows.loc[rows["mean"] >= 1.0, "cell"])
 
     def text(self, path: str, value: Any) -> str:
         """Return a value of a setting as a person would write it."""
@@ -100,7 +120,9 @@ def cells_of(sweep: SweepSource) -> Cells:
         raise WrongType(f"wanted the frame `cells` of a sweep; {', '.join(missing)} missing, got {had}")
     named = getattr(sweep, "varied", None)
     varied = [column for column in frame.columns if column not in OF_A_CELL] if named is None else named
-    return Cells(frame, tuple(map(str, varied)), _written(getattr(sweep, "settings", ())))
+    runs = getattr(sweep, "runs", None)
+    expect = tuple(getattr(getattr(sweep, "scenario", None), "expect", ()))
+    return Cells(frame, tuple(map(str, varied)), _written(getattr(sweep, "settings", ())), expect, runs)
 
 
 def _written(settings: Sequence[Setting]) -> dict[str, dict[Any, str]]:

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.collections import PathCollection, QuadMesh
+from matplotlib.collections import LineCollection, PathCollection, QuadMesh
 from matplotlib.colors import Normalize
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
@@ -243,7 +243,8 @@ def sweep_heatmap(
             ax.set_ylabel(cells.axis_label(y))
         else:
             drawn = _draw_grid(ax, means, (x, columns), (y, lines), norm, cells)
-            ax.set_xlabel(x + never)
+            bound = _draw_the_bound(ax, cells, figure, means, (x, columns), (y, lines))
+            ax.set_xlabel(x + never + bound)
             ax.set_ylabel(y)
         names = short_names([x, y, *averaged])
         over = f", averaged over {', '.join(names[path] for path in averaged)}" if averaged else ""
@@ -253,6 +254,40 @@ def sweep_heatmap(
         ):  # else there is no scale, and of a share one would go beyond the whole
             ax.figure.colorbar(drawn, ax=ax, label=figure)
     return ax
+
+
+def _draw_the_bound(
+    ax: Axes,
+    cells: Cells,
+    figure: str,
+    means: pd.DataFrame,
+    across: tuple[str, list[Any]],
+    up: tuple[str, list[Any]],
+) -> str:
+    """Draw the line between what is as expected and what is not; return what it is, for below the axis."""
+    said = []
+    for expectation in cells.expected(figure):
+        (x, columns), (y, lines) = across, up
+        meets = np.full((len(lines) + 2, len(columns) + 2), np.nan)  # with a rim, of which nothing is known
+        for column, line, middle in zip(means[x], means[y], means["middle"], strict=True):
+            meets[lines.index(line) + 1, columns.index(column) + 1] = expectation.holds_of(middle)
+        edges = []
+        for line, column in np.argwhere(~np.isnan(meets)):
+            for there, ends in (
+                ((line, column + 1), ((column, line - 1), (column, line))),
+                ((line + 1, column), ((column - 1, line), (column, line))),
+            ):
+                if meets[there] != meets[line, column] and not np.isnan(meets[there]):
+                    edges.append(ends)
+        ax.add_collection(
+            LineCollection(edges, colors="#ffffff", linewidths=4.5, zorder=4, label=f"{expectation.text}: rim")
+        )
+        ax.add_collection(LineCollection(edges, colors="#000000", linewidths=2.2, zorder=5, label=expectation.text))
+        held = int(np.nansum(meets))
+        known = int((~np.isnan(meets)).sum())
+        where = "all cells" if held == known else "no cell" if not held else f"{held} of {known} cells, within the line"
+        said.append(f"{expectation.text} in {where}")
+    return "".join(f"\n{each}" for each in said)
 
 
 def _values(values: pd.Series[Any]) -> list[Any]:

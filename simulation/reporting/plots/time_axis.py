@@ -76,11 +76,17 @@ _COARSE = (
 )
 
 
-def draw_log_durations(axis: Axis, low_s: float, high_s: float, ticks_max: int = 11) -> None:
-    """Put ticks at round durations on a logarithmic axis from low to high."""
+def log_durations(low_s: float, high_s: float, ticks_max: int = 11) -> list[float]:
+    """Return round durations from low to high that stand well on a logarithmic axis."""
     fine = [tick for tick in _LOGARITHMIC if low_s <= tick <= high_s]
     coarse = [tick for tick in _COARSE if low_s <= tick <= high_s]
-    axis.set_major_locator(FixedLocator(fine if len(fine) <= ticks_max else coarse))
+    found = fine if len(fine) <= ticks_max or not coarse else coarse
+    return found[:: max(-(-len(found) // ticks_max), 1)]
+
+
+def draw_log_durations(axis: Axis, low_s: float, high_s: float, ticks_max: int = 11) -> None:
+    """Put ticks at round durations on a logarithmic axis from low to high."""
+    axis.set_major_locator(FixedLocator(log_durations(low_s, high_s, ticks_max)))
     axis.set_minor_locator(NullLocator())
     axis.set_major_formatter(FuncFormatter(lambda seconds, _position: duration_text(seconds)))
 

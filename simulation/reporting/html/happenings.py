@@ -1,0 +1,112 @@
+"""What happened in a run, in words and in order: faults, breakers, the first dead letters, where it broke."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, NamedTuple
+
+from actors.formatting import counted
+from actors.instants import NS_PER_S
+from simulation.reporting.fault_windows import windows
+from simulation.reporting.html.steps import Tone
+from simulation.reporting.html.words import count, plain_duration
+from simulation.reporting.plots.breaches import Breach, breach_of
+from simulation.reporting.plots.source import arrivals_end_of, end_of
+from simulation.results.counters import OPEN_STATES
+
+if TYPE_CHECKING:
+    from simulation.results.result import Result
+
+EACH_MAX = 8
+"""Of more faults, and of more openings of one breaker, only so many are listed."""
+
+
+class Happening(NamedTuple):
+    """Something that happened."""
+
+    at_ns: int
+    text: str
+    kind: Tone = ""
+
+
+class Broken(NamedTuple):
+    """An expectation that does not hold, with where and when it broke."""
+
+    number: int
+    text: str
+    breach: Breach | None
+
+
+def broken(result: Result) -> list[Broken]:
+    """Return the expectations of a run that do not hold, in the order of the file."""
+    outcomes = zip(result.scenario.expect, result.summary["expectations"], strict=True)
+    return [
+        Broken(number, expectation.text, breach_of(result, number))
+        for number, (expectation, outcome) in enumerate(outcomes)
+        if outcome["holds"] is False
+    ]
+
+
+def happenings(result: Result, found: list[Broken]) -> list[Happening]:
+    """Return what happened in a run, in order; `found` are the expectations that broke."""
+    return sorted([*_faults(result), *_breakers(result), *_levels(result), *_broke(found)], key=lambda each: each.at_ns)
+
+
+def _faults(result: Result) -> Iterator[Happening]:
+    end_s = end_of(result)
+    found = windows(result.scenario, end_s)
+    for window in found[:EACH_MAX]:
+        start_s, stop_s = window.spans[0]
+        more = f", and {count(len(window.spans) - 1)} times more" if len(window.spans) > 1 else ""
+        yield Happening(_ns(start_s), f"{window.text}: begins{more}", "care")
+        if stop_s < end_s:
+            yield Happening(_ns(stop_s), f"{window.text}: ends, after {plain_duration(stop_s - start_s)}")
+    arrivals_end_s = arrivals_end_of(result)
+    if arrivals_end_s is not None and arrivals_end_s < end_s:
+        yield Happening(_ns(arrivals_end_s), "Arrivals stop")
+    yield Happening(_ns(end_s), "End of the run")
+
+
+def _breakers(result: Result) -> Iterator[Happening]:
+    """Yield when breakers opened; of one that opens again and again, how often between the first and the last time."""
+    transitions = result.breaker
+    for name, own in transitions.groupby("channel", sort=False):
+        opened = own[own["to"].isin([str(state) for state in OPEN_STATES])]
+        for place, (at_s, cause, host) in enumerate(zip(opened["time"], opened["cause"], opened["host"], strict=True)):
+            of_host = f" for {host}" if own["host"].nunique() > 1 else ""
+            if place == 0:
+                times = len(opened) - 1
+                again = f"; {counted(times, 'time')} again later" if times else ""
+                yield Happening(
+                    _ns(at_s), f"Breaker {name}{of_host} opens: {str(cause).replace('_', ' ')}{again}", "bad"
+                )
+        closed = own[own["to"] == "closed"]
+        if len(opened) and len(closed):
+            yield Happening(_ns(closed["time"].iloc[-1]), f"Breaker {name} closes for the last time", "fine")
+
+
+def _levels(result: Result) -> Iterator[Happening]:
+    series = result.series
+    if len(series) > 1 and series["in_flight"].any():
+        width_s = float(series["time"].iloc[1] - series["time"].iloc[0])
+        row = int(series["in_flight"].to_numpy().argmax())
+        at_s = min(float(series["time"].iloc[row]) + width_s, end_of(result))
+        yield Happening(_ns(at_s), f"{counted(int(series['in_flight'].iloc[row]), 'notification')} in flight, the most")
+    letters = result.dlq
+    if len(letters):
+        first = letters.iloc[0]
+        yield Happening(_ns(float(first["time"])), f"First dead letter, {first['id']}: {first['reason']}", "bad")
+        if len(letters) > 1 and len(letters) >= result.summary["dlq"]["peak"]:
+            last = float(letters["time"].iloc[-1])
+            yield Happening(_ns(last), f"Last of {counted(len(letters), 'dead letter')}", "bad")
+
+
+def _broke(found: list[Broken]) -> Iterator[Happening]:
+    for each in found:
+        if each.breach is not None and each.breach.spans:
+            text = f"Expectation {each.text} breaks: {each.breach.text}"
+            yield Happening(_ns(each.breach.spans[0][0]), text, "bad")
+
+
+def _ns(seconds: float) -> int:
+    return round(float(seconds) * NS_PER_S)

@@ -1,0 +1,332 @@
+"""Where and when an expectation broke: the times, and which notifications did it, from the tables of the run."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from actors.formatting import counted, plain_number
+from simulation.reporting.fault_windows import Span
+from simulation.reporting.plots.source import PlottedRun, end_of, rows_where
+from simulation.results.counters import OPEN_STATES
+from simulation.results.formatting import duration_text
+from simulation.results.tables import requests_of
+from simulation.scenario import Expectation
+from simulation.scenario.metrics import QUANTILES, WINDOWS, WITHIN, WITHIN_S
+
+IDS_MAX = 5
+"""So many of the notifications that did it are named."""
+
+STEPS = 120
+"""Into so many steps the time of a run is divided, to say when a share or a percentile was not as expected."""
+
+Times = npt.NDArray[np.float64]
+
+
+class Scope(NamedTuple):
+    """What a metric is of."""
+
+    where: dict[str, str]
+    """The columns of tables that tell it apart."""
+
+    metric: tuple[str, ...]
+    """Its path within that."""
+
+    from_s: float
+    to_s: float
+    """The part of the run that it is about."""
+
+
+class Breach(NamedTuple):
+    """Where and when an expectation broke."""
+
+    text: str
+    """In words, with the times."""
+
+    spans: tuple[Span, ...]
+    """When, in order, in seconds from the start."""
+
+    ids: tuple[str, ...] = ()
+    """Some of the notifications that did it, the worst first."""
+
+
+def scope_of(expectation: Expectation, end_s: float) -> Scope:
+    """Return what the metric of an expectation is of."""
+    path = expectation.path[2:] if expectation.path[0] == WINDOWS else expectation.path
+    window = expectation.window
+    from_s = 0.0 if window is None else window.from_s
+    to_s = end_s if window is None or window.to_s is None else min(window.to_s, end_s)
+    column = {"channels": "channel", "workload": "entry", "classes": "priority"}.get(path[0])
+    where, metric = ({}, path) if column is None else ({column: path[1]}, path[2:])
+    if metric[0] == "breaker" and column is None:
+        where, metric = {"breaker": metric[1]}, ("breaker", *metric[2:])
+    elif metric[0] == "breaker":
+        where = {"breaker": path[1]}
+    return Scope(where, metric, from_s, to_s)
+
+
+def breach_of(run: PlottedRun, number: int) -> Breach | None:
+    """Return where and when an expectation of a run broke.
+
+    None: it holds; or nothing of its metric has a time, or a place, as when too few of something came.
+
+    Args:
+        run: with its tables.
+        number: of the expectation, in the order of the file.
+    """
+    expectation, outcome = run.scenario.expect[number], run.summary["expectations"][number]
+    if outcome["holds"] is not False:
+        return None
+    scope = scope_of(expectation, end_of(run))
+    for finds, find in _FINDERS:
+        if finds(scope.metric):
+            return find(run, expectation, scope)
+    return None
+
+
+# ── deliveries ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _is_of_deliveries(metric: Sequence[str]) -> bool:
+    return metric[0] in ("delivery_time_s", "sent_time_s", WITHIN, "sent_fraction")
+
+
+def _deliveries(run: PlottedRun, expectation: Expectation, scope: Scope) -> Breach | None:
+    """Return when requests were accepted that were late, or never delivered, and in which steps there were too many."""
+    is_a_time = scope.metric[0] in ("delivery_time_s", "sent_time_s")
+    if expectation.op not in (("<=", "<", "==") if is_a_time else (">=", ">", "==")):
+        return None
+    requests = _requests(run, scope)
+    if requests.empty:
+        return None
+    limit_s = expectation.value if is_a_time else _within_s(expectation, scope)
+    accepted, times = (
+        requests["waited_since"].to_numpy(float),
+        requests["time"].to_numpy(float).round(9),
+    )  # whole nanoseconds
+    late = np.isinf(times) if math.isinf(limit_s) else times > limit_s
+    if scope.metric[0] == "sent_time_s":
+        late &= np.isfinite(times)
+    if not late.any():
+        return None
+    allowed = 1 - (QUANTILES.get(scope.metric[-1], 1.0) if is_a_time else expectation.value)
+    what = "never delivered" if math.isinf(limit_s) else f"not delivered within {duration_text(limit_s)}"
+    first, last = float(accepted[late].min()), float(accepted[late].max())
+    text = f"{late.sum():,} of {counted(len(late), 'request')} {what}, {_from_to(first, last, 'accepted ')}"
+    worst = requests[late].sort_values("time", ascending=False, kind="stable")["id"]
+    return Breach(text, _steps_above(accepted, late, allowed, scope), tuple(worst.head(IDS_MAX)))
+
+
+def _within_s(expectation: Expectation, scope: Scope) -> float:
+    if scope.metric[0] != WITHIN:
+        return math.inf
+    return WITHIN_S.get(scope.metric[1], expectation.within_s or math.inf)
+
+
+def _requests(run: PlottedRun, scope: Scope) -> pd.DataFrame:
+    """Return a row for each request in scope, with an id, when it was accepted and how long it took."""
+    rows = run.notifications
+    if rows.empty:
+        return rows
+    found = requests_of(rows_where(rows, {key: value for key, value in scope.where.items() if key != "channel"}))
+    found = found.assign(id=rows["id"].reindex(found.index), waited_since=rows["waited_since"].reindex(found.index))
+    found = rows_where(found, {key: value for key, value in scope.where.items() if key == "channel"})
+    return found[found["waited_since"].between(scope.from_s, scope.to_s)]
+
+
+def _steps_above(at_s: Times, marked: npt.NDArray[np.bool_], allowed: float, scope: Scope) -> tuple[Span, ...]:
+    """Return when a larger share than allowed was marked of what is then."""
+    edges = np.linspace(scope.from_s, scope.to_s, STEPS + 1)
+    all_of, _ = np.histogram(at_s, edges)
+    some, _ = np.histogram(at_s[marked], edges)
+    return _joined(edges, some > allowed * all_of + 1e-9)
+
+
+def _joined(edges: Times, marked: npt.NDArray[np.bool_]) -> tuple[Span, ...]:
+    """Return the spans of steps that are marked, those that touch as one."""
+    changes = np.flatnonzero(np.diff(np.concatenate([[False], marked, [False]]).astype(int)))
+    return tuple(
+        (float(edges[first]), float(edges[stop])) for first, stop in zip(changes[::2], changes[1::2], strict=True)
+    )
+
+
+def _from_to(first_s: float, last_s: float, what: str = "") -> str:
+    first, last = duration_text(first_s), duration_text(last_s)
+    return f"{what}at {first}" if first == last else f"{what}from {first} to {last}"
+
+
+# ── counts ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+_NOUNS = {
+    "dead_lettered": "dead letter",
+    "attempts": "attempt",
+    "requests": "request to a provider",
+    "retries": "retry",
+    "deferred": "wait",
+    "suppressed": "suppressed notification",
+    "opened": "opening of the breaker",
+}
+
+
+def _is_a_count(metric: Sequence[str]) -> bool:
+    return metric[-1] in _NOUNS and metric[0] in (*_NOUNS, "breaker")
+
+
+def _counts(run: PlottedRun, expectation: Expectation, scope: Scope) -> Breach | None:
+    """Return from when on there were more than expected."""
+    if expectation.op not in ("<=", "<", "=="):
+        return None
+    at_s, ids = _events(run, scope)
+    within = (at_s >= scope.from_s) & (at_s <= scope.to_s)
+    at_s, ids = at_s[within], ids[within]
+    order = np.argsort(at_s, kind="stable")
+    place = math.ceil(expectation.value) - 1 if expectation.op == "<" else math.floor(expectation.value)
+    if not 0 <= place < len(at_s):
+        return None
+    from_s = float(at_s[order[place]])
+    noun = _NOUNS[scope.metric[-1]]
+    text = f"the {_ordinal(place + 1)} {noun} came at {duration_text(from_s)}, the last at {duration_text(at_s.max())}"
+    named = dict.fromkeys(str(ids[at]) for at in order[place:] if ids[at] is not None)
+    return Breach(text, ((from_s, scope.to_s),), tuple(named)[:IDS_MAX])
+
+
+def _events(run: PlottedRun, scope: Scope) -> tuple[Times, npt.NDArray[Any]]:
+    """Return when what a count is of happened, and to which notification."""
+    name = scope.metric[-1]
+    if name == "opened":
+        rows = run.breaker
+        rows = rows[(rows["channel"] == scope.where["breaker"]) & rows["to"].isin([str(each) for each in OPEN_STATES])]
+        return rows["time"].to_numpy(float), np.full(len(rows), None)
+    if name == "dead_lettered":
+        rows, column = rows_where(run.dlq, scope.where), "time"
+        rows = rows[rows["left"] != "redriven"]
+    elif name == "deferred":
+        rows, column = rows_where(run.deferrals, scope.where), "time"
+    elif name == "suppressed":
+        rows, column = rows_where(run.notifications, scope.where), "finished_at"
+        rows = rows[rows["outcome"] == "suppressed"]
+    else:
+        rows, column = rows_where(run.attempts, scope.where), "start"
+        if name == "requests":
+            rows = rows[~rows["refused"]]
+        elif name == "retries":
+            rows = rows[rows["id"].duplicated()]
+    return rows[column].to_numpy(float), rows["id"].to_numpy(object)
+
+
+def _ordinal(number: int) -> str:
+    ending = {1: "st", 2: "nd", 3: "rd"}.get(number % 10 if number % 100 not in (11, 12, 13) else 0, "th")
+    return f"{number:,}{ending}"
+
+
+# ── levels and rates ────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _dead_letters(run: PlottedRun, expectation: Expectation, scope: Scope) -> Breach | None:
+    """Return when there were more dead letters than expected."""
+    if expectation.op not in ("<=", "<", "=="):
+        return None
+    rows = rows_where(run.dlq, scope.where)
+    left = rows["left_at"].dropna().to_numpy(float)
+    times = np.concatenate([rows["time"].to_numpy(float), left])
+    steps = np.concatenate([np.ones(len(rows)), -np.ones(len(left))])
+    order = np.argsort(times, kind="stable")
+    edges, levels = np.append(times[order], scope.to_s), np.cumsum(steps[order])
+    above = levels >= expectation.value if expectation.op == "<" else levels > expectation.value
+    if not above.any():
+        return None
+    spans = _joined(edges, above)
+    text = f"more than that {_from_to(spans[0][0], spans[-1][1])}, at most {levels.max():,.0f}"
+    first = rows.loc[rows["time"] >= spans[0][0], "id"].head(IDS_MAX)
+    return Breach(text, spans, tuple(map(str, first)))
+
+
+def _busy_seconds(run: PlottedRun, expectation: Expectation, scope: Scope) -> Breach | None:
+    """Return in which whole seconds more requests started than expected."""
+    rows = rows_where(run.attempts, scope.where)
+    rows = rows[~rows["refused"]]
+    if rows.empty or expectation.op not in ("<=", "<", "=="):
+        return None
+    counts = np.bincount(rows["start"].to_numpy(float).astype(int), rows["hedges"].to_numpy(float) + 1)
+    above = counts >= expectation.value if expectation.op == "<" else counts > expectation.value
+    if not above.any():
+        return None
+    spans = _joined(np.arange(len(counts) + 1.0), above)
+    at = int(counts.argmax())
+    seconds = counted(int(above.sum()), "second")
+    return Breach(f"in {seconds}, the first at {_at(spans[0][0])}; most at {_at(at)}: {counts[at]:,.0f}", spans)
+
+
+def _at(seconds: float) -> str:
+    return duration_text(float(seconds))
+
+
+def _amplified(run: PlottedRun, expectation: Expectation, scope: Scope) -> Breach | None:
+    """Return in which steps there were more attempts for each first one than expected."""
+    rows = rows_where(run.attempts, scope.where).sort_values("start", kind="stable")
+    if rows.empty or expectation.op not in ("<=", "<", "=="):
+        return None
+    edges = np.linspace(scope.from_s, scope.to_s, STEPS + 1)
+    attempts, _ = np.histogram(rows["start"], edges)
+    firsts, _ = np.histogram(rows.drop_duplicates("id")["start"], edges)
+    above = attempts > expectation.value * np.maximum(firsts, 1)
+    if not above.any():
+        return None
+    spans = _joined(edges, above)
+    many = rows["id"].value_counts().head(IDS_MAX)
+    text = f"more than that {_from_to(spans[0][0], spans[-1][1])}; one notification took {many.iloc[0]:,} attempts"
+    return Breach(text, spans, tuple(map(str, many.index)))
+
+
+def _open_times(run: PlottedRun, expectation: Expectation, scope: Scope) -> Breach | None:
+    """Return when the breaker was open for longer than expected."""
+    if expectation.op not in ("<=", "<", "=="):
+        return None
+    rows = run.breaker[run.breaker["channel"] == scope.where["breaker"]]
+    opened: dict[Any, float] = {}
+    spans = []
+    for at_s, after, host in zip(rows["time"], rows["to"], rows["host"], strict=True):
+        since_s = opened.pop(host, None)
+        if since_s is not None:
+            spans.append((since_s, float(at_s)))
+        if after in OPEN_STATES:
+            opened[host] = float(at_s)
+    spans = sorted([*spans, *((since_s, scope.to_s) for since_s in opened.values())])
+    left_s = expectation.value
+    for start_s, stop_s in spans:
+        if stop_s - start_s > left_s:
+            broke_s = start_s + left_s
+            return Breach(f"open for that long at {duration_text(broke_s)}", ((broke_s, scope.to_s),))
+        left_s -= stop_s - start_s
+    return None
+
+
+def _backlog(run: PlottedRun, expectation: Expectation, scope: Scope) -> Breach | None:
+    """Return from when on the backlog of a fault should have been cleared until it was."""
+    fault = run.scenario.faults[int(scope.metric[1])]
+    cleared_s = run.summary["faults"][scope.metric[1]]["backlog_cleared_s"]
+    if fault.ends_at is None or expectation.op not in ("<=", "<", "=="):
+        return None
+    from_s = fault.ends_at + expectation.value
+    until_s = end_of(run) if cleared_s is None else fault.ends_at + cleared_s
+    after = f"{plain_number(expectation.value)} s after the end of the fault at {duration_text(fault.ends_at)}"
+    text = f"still there {after}" + ("" if cleared_s is None else f", cleared at {duration_text(until_s)}")
+    return Breach(text, ((from_s, until_s),)) if from_s < until_s else None
+
+
+_Finder = tuple[Callable[[Sequence[str]], bool], Callable[[PlottedRun, Expectation, Scope], "Breach | None"]]
+_FINDERS: Iterable[_Finder] = (
+    (_is_of_deliveries, _deliveries),
+    (_is_a_count, _counts),
+    (lambda metric: metric[0] == "dlq" and metric[-1] in ("peak", "final"), _dead_letters),
+    (lambda metric: metric[-1] == "requests_per_s", _busy_seconds),
+    (lambda metric: metric[0] == "retry_amplification", _amplified),
+    (lambda metric: metric[-1] == "open_s", _open_times),
+    (lambda metric: metric[0] == "faults", _backlog),
+)
+"""The first that is about the metric finds it."""

@@ -1,0 +1,330 @@
+"""How long delivery took, by when what was delivered had been accepted; and where those in flight were meanwhile."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.patches import Patch
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+
+from actors.messages import NotificationChannel
+from actors.settings.distribution_moments import quantile
+from simulation.reporting.plots import findings
+from simulation.reporting.plots.canvas import say, size_in
+from simulation.reporting.plots.findings import titled
+from simulation.reporting.plots.layout import SMALL_SIZE
+from simulation.reporting.plots.looks import BLUE, SKY, VERMILION
+from simulation.reporting.plots.panels import count_axis, stairs
+from simulation.reporting.plots.source import By, Source, Taken, parts, why_empty
+from simulation.reporting.plots.stacked import ends_s, over_time
+from simulation.reporting.plots.time_axis import log_durations
+from simulation.results.formatting import duration_text
+from simulation.results.parts import WHERE, waiting_of
+from simulation.results.tables import requests_of
+from simulation.scenario.metrics import NEVER
+
+STEPS_MAX, IN_A_STEP = 120, 30
+"""A step has some so many requests, for a 99th percentile of fewer is their longest; there are no more than so many."""
+
+WAITING_STEPS = 300
+
+RUG_MAX = 2000
+"""More marks than that cannot be distinguished across a picture."""
+
+TICKS_MAX = 5
+TICKS_IN = 0.15
+"""How far apart their texts are at least, in inches."""
+
+DECADES = 1e5
+"""What is so many times shorter than the longest stands at the bottom of the axis."""
+
+SHORTEST_S = 1e-6
+"""What takes less stands here on the logarithmic axis."""
+
+Floats = npt.NDArray[np.float64]
+
+
+class Course(NamedTuple):
+    """Delivery times by the time of acceptance."""
+
+    accepted_s: Floats
+    """When each request was accepted, in order."""
+
+    times_s: Floats
+    """How long each took; infinite where it was never delivered."""
+
+    edges_s: Floats
+    """Of the steps."""
+
+    p50_s: Floats
+    p99_s: Floats
+    """Of each step; NaN where nothing was accepted."""
+
+
+def delivery_over_time(
+    source: Source,
+    ax: Axes | None = None,
+    *,
+    channel: str | None = None,
+    entry: str | None = None,
+    by: By | None = None,
+) -> Axes:
+    """Draw how long delivery took, by when a request was accepted: the median and the 99th percentile of each step.
+
+    What was never delivered took longer than any time: a percentile that is never stands above all times, at a line of
+    its own, where a mark shows each of these requests.
+
+    Args:
+        source: a result, or its frame `notifications`.
+        ax: where to draw; axes of a figure of its own when None.
+        channel: what this channel delivered, or took over last, alone.
+        entry: of this entry of the workload alone.
+        by: ``channel``, ``entry`` or ``priority``: one below the other on the same scales, in ``ax.child_axes``.
+
+    Raises:
+        ConfigurationError: there is no such channel or entry, or the run kept no rows that would tell them apart.
+        WrongType: it is neither a result nor such a frame.
+    """
+    needed = ("channel", "waited_since", "outcome", "finished_at")
+    found = parts(source, "notifications", *needed, channel=channel, entry=entry, by=by)
+    shown = [part._replace(frame=requests_in(part)) for part in found]
+    scale = scale_of([course_of(part.frame, ends_s(part)) for part in shown])
+    return over_time(shown, ax, partial(draw_delivery, scale=scale), "delivery time")
+
+
+def requests_in(part: Taken) -> pd.DataFrame:
+    """Return a row for each request of a part: when it was accepted, and how long it took."""
+    where = {name: value for name, value in part.where.items() if name != "channel"}
+    frame = part.frame if part.run is None else part._replace(where=where).table("notifications")
+    found = requests_of(frame)
+    if "channel" in part.where:
+        found = found[found["channel"] == part.where["channel"]]
+    accepted = frame["waited_since"].reindex(found.index)
+    return pd.DataFrame({"requested_at": accepted, "time": found["time"], "finished_at": accepted + found["time"]})
+
+
+def course_of(requests: pd.DataFrame, end_s: float) -> Course:
+    """Return how delivery times go over the time of a run.
+
+    Args:
+        requests: with when each was accepted, `requested_at`, and how long it took, `time`.
+        end_s: of the run.
+    """
+    ordered = requests.sort_values("requested_at", kind="stable")
+    accepted, times = ordered["requested_at"].to_numpy(float), ordered["time"].to_numpy(float)
+    last_s = float(accepted[-1]) if len(accepted) else end_s
+    steps = int(np.clip(len(accepted) // IN_A_STEP, 1, STEPS_MAX))
+    edges = np.linspace(0.0, np.nextafter(last_s, np.inf) or end_s, steps + 1)
+    of_step = [times[low:high] for low, high in zip(*_bounds(accepted, edges), strict=True)]
+    p50, p99 = (np.array([_quantile(each, share) for each in of_step]) for share in (0.5, 0.99))
+    return Course(accepted, times, edges, p50, p99)
+
+
+def _bounds(accepted_s: Floats, edges_s: Floats) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    places = np.searchsorted(accepted_s, edges_s)
+    return places[:-1], places[1:]
+
+
+def _quantile(times_s: Floats, share: float) -> float:
+    return findings.quantile(times_s, share) if len(times_s) else np.nan
+
+
+def draw_delivery(ax: Axes, part: Taken, scale: Scale) -> tuple[str, Sequence[Artist]]:
+    """Draw the delivery times of a part, whose frame is its requests; return a title and a legend's entries."""
+    course = course_of(part.frame, ends_s(part))
+    title = titled(part.label, findings.of_the_times(course.times_s))
+    if not len(course.times_s):
+        say(ax, why_empty(part.run))
+        return titled(part.label, "delivery times"), []
+    handles = draw_course(ax, course, scale)
+    draw_alone(ax, part)
+    return title, handles
+
+
+def never_level(longest_s: float) -> float:
+    """Return where what is never stands on a logarithmic axis up to this time."""
+    return longest_s * 4.0
+
+
+def draw_course(ax: Axes, course: Course, scale: Scale) -> list[Artist]:
+    """Draw the percentiles as steps, and a mark for each request never delivered; return a legend's entries."""
+    low_s, high_s, _ = scale
+    never_s = never_level(high_s)
+    p50, p99 = (
+        np.where(np.isposinf(values), never_s, np.maximum(values, low_s)) for values in (course.p50_s, course.p99_s)
+    )
+    stairs(ax, p99, course.edges_s, baseline=p50, fill=True, color=SKY, alpha=0.35, label="between them")
+    handles: list[Artist] = [
+        stairs(ax, p99, course.edges_s, baseline=None, color=BLUE, linewidth=0.9, label="99% within", zorder=3),
+        stairs(ax, p50, course.edges_s, baseline=None, color="#222222", linewidth=1.6, label="half within", zorder=3),
+    ]
+    never = course.accepted_s[np.isposinf(course.times_s)]
+    if scale.has_never:
+        ax.axhline(never_s, color=VERMILION, linewidth=0.6, linestyle=":", label="_never")
+        shown = never[np.unique(np.linspace(0, len(never) - 1, min(len(never), RUG_MAX)).round().astype(int))]
+        handles += ax.plot(
+            shown,
+            np.full(len(shown), never_s),
+            "|",
+            color=VERMILION,
+            markersize=7,
+            markeredgewidth=0.8,
+            label=f"{NEVER} delivered",
+            zorder=4,
+        )
+    _time_axis(ax, scale)
+    return handles
+
+
+def draw_alone(ax: Axes, part: Taken) -> None:
+    """Draw for a channel that hedges how long one request alone takes, which the copies are there to cut."""
+    if part.run is None or part.channel is None:
+        return
+    config = part.run.scenario.channel_config(NotificationChannel(part.channel))
+    if config.hedging is None:
+        return
+    alone_s = quantile(config.provider.latency, 0.99)
+    low, high = ax.get_ylim()
+    if low < alone_s:
+        ax.set_ylim(top=max(high, alone_s * 2.2))
+        ax.axhline(alone_s, color="#555555", linewidth=1.0, linestyle=(0, (1, 1.5)), label="without copies")
+        text = f"one request alone: 99% within {duration_text(alone_s)}"
+        ax.annotate(
+            text, (0.004, alone_s), xycoords=("axes fraction", "data"), xytext=(0, 1.5), textcoords="offset points",
+            size=SMALL_SIZE, color="#555555", va="bottom",
+        )  # fmt: skip
+
+
+class Scale(NamedTuple):
+    """Of an axis of delivery times."""
+
+    low_s: float
+    high_s: float
+    has_never: bool
+    """Whether some were never delivered."""
+
+
+def scale_of(courses: Sequence[Course], also_s: Sequence[float] = ()) -> Scale:
+    """Return the scale on which the percentiles of all courses have room, and other times too."""
+    known = np.concatenate([*(np.concatenate([each.p50_s, each.p99_s]) for each in courses), [np.nan], also_s])
+    known = np.maximum(known[np.isfinite(known)], SHORTEST_S)
+    low_s, high_s = (float(known.min()), float(known.max())) if len(known) else (0.1, 1.0)
+    low_s = max(low_s, high_s / DECADES)
+    return Scale(low_s, max(high_s, low_s * 2), any(np.isposinf(each.times_s).any() for each in courses))
+
+
+def _time_axis(ax: Axes, scale: Scale) -> None:
+    low_s, high_s, has_never = scale
+    ax.set_yscale("log")
+    ax.set_ylim(low_s / 1.5, never_level(high_s) * 5 if has_never else high_s * 3)
+    bottom, top = ax.get_ylim()
+    apart = float(np.exp(np.log(top / bottom) * TICKS_IN / size_in(ax)[1]))
+    below = never_level(high_s) / apart if has_never else high_s * 1.2
+    texts: dict[float, str] = {}
+    for tick in log_durations(low_s / 1.5, below, TICKS_MAX):
+        if not texts or tick >= max(texts) * apart:
+            texts[tick] = duration_text(tick)
+    if has_never:
+        texts[never_level(high_s)] = NEVER
+    ax.yaxis.set_major_locator(FixedLocator(list(texts)))
+    ax.yaxis.set_minor_locator(NullLocator())
+    ax.yaxis.set_major_formatter(FuncFormatter(lambda at_s, _position: texts.get(at_s, duration_text(at_s))))
+    ax.set_axisbelow(True)
+    ax.grid(axis="y")
+
+
+LOOKS = {
+    "at the provider": ("#0072b2", ""),
+    "backing off": ("#f0b400", ""),
+    "open breaker": ("#a3320f", ""),
+    "limit": ("#56b4e9", "////"),
+    "quiet hours": ("#8c3b7e", "...."),
+    "its turn or a free slot": ("#999999", ""),
+}
+"""How the time in each place is drawn."""
+
+
+def waiting(
+    source: Source,
+    ax: Axes | None = None,
+    *,
+    channel: str | None = None,
+    entry: str | None = None,
+    by: By | None = None,
+) -> Axes:
+    """Draw where the notifications in flight are: at the provider, or what they wait for, one above the other.
+
+    Together they are all in flight, on average over each step. The arguments are those of :func:`delivery_over_time`;
+    the source is a result.
+    """
+    found = parts(source, "notifications", "id", channel=channel, entry=entry, by=by)
+    return over_time(found, ax, draw_waits, "in flight")
+
+
+def draw_waits(ax: Axes, part: Taken) -> tuple[str, Sequence[Artist]]:
+    """Draw what the notifications of a part wait for; return a title and a legend's entries."""
+    if part.run is None or part.run.scenario.record != "full":
+        say(ax, why_empty(part.run))
+        return titled(part.label, "where notifications wait"), []
+    end_s = ends_s(part)
+    edges, levels = waiting_in(part, end_s)
+    count_axis(ax, max(float(levels.sum(axis=0).max()), 1.0), whole=False)
+    return titled(part.label, found_waiting(edges, levels)), draw_waiting(ax, edges, levels)
+
+
+def waiting_in(part: Taken, end_s: float) -> tuple[Floats, Floats]:
+    """Return the edges of steps of a part, and how many are where in each of them."""
+    edges = np.linspace(0.0, end_s, WAITING_STEPS + 1)
+    notifications, attempts = part.table("notifications"), part.table("attempts")
+    return edges, waiting_of(notifications, attempts, part.table("deferrals"), part.table("dlq"), edges).clip(0.0)
+
+
+def draw_waiting(ax: Axes, edges_s: Floats, levels: Floats) -> list[Artist]:
+    """Draw how many are where as areas one above the other; return the entries of a legend."""
+    below = np.zeros(levels.shape[1])
+    handles: list[Artist] = []
+    for name, level in zip(WHERE, levels, strict=True):
+        if level.max(initial=0.0) < 0.005 * max(levels.sum(axis=0).max(initial=0.0), 1e-9):
+            continue
+        color, hatch = LOOKS[name]
+        stairs(
+            ax,
+            below + level,
+            edges_s,
+            baseline=below,
+            fill=True,
+            facecolor=color,
+            edgecolor="white" if hatch else color,
+            hatch=hatch or None,
+            linewidth=0.0,
+            alpha=0.85,
+            label=name,
+        )
+        handles.append(Patch(facecolor=color, edgecolor="white" if hatch else color, hatch=hatch or None, label=name))
+        below = below + level
+    return handles
+
+
+def found_waiting(edges_s: Floats, levels: Floats, *, peak: bool = True) -> str:
+    """Return where those in flight spent most of their time, and with its `peak`, when most were there."""
+    spent = levels.sum(axis=1)
+    if not spent.sum():
+        return "nothing in flight"
+    first = int(spent.argmax())
+    at = int(levels[first].argmax())
+    name = WHERE[first]
+    where = name if name.startswith("at ") or name == "backing off" else f"waiting for {_WAITED_FOR.get(name, name)}"
+    if not peak:
+        return f"{spent[first] / spent.sum():.0%} of the time {where}"
+    share = f"{spent[first] / spent.sum():.0%} of the time in flight {where}"
+    return f"{share}, at most {levels[first, at]:,.0f} at {duration_text(float(edges_s[at]))}"
+
+
+_WAITED_FOR = {"open breaker": "an open breaker", "limit": "a limit"}

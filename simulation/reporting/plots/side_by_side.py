@@ -1,0 +1,152 @@
+"""Two runs over time side by side, on the same scales."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+
+import matplotlib.style
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator
+
+from actors.errors import ConfigurationError
+from simulation.reporting.plots.canvas import DPI, STYLE, Picture
+from simulation.reporting.plots.delivery_over_time import course_of, draw_delivery, draw_waits, requests_in, scale_of
+from simulation.reporting.plots.legend import legend_within
+from simulation.reporting.plots.over_time import draw_level_of, draw_throughput
+from simulation.reporting.plots.shading import shade
+from simulation.reporting.plots.source import By, PlottedRun, Taken, arrivals_end_of, check_run, parts
+from simulation.reporting.plots.stacked import ends_s
+from simulation.reporting.plots.text import cut, drawable
+from simulation.reporting.plots.time_axis import draw_time_axis
+
+WIDTH, ROW, AROUND = 12.5, 1.75, 1.0
+"""In inches: the figure, a row of it, and what is above and below the rows."""
+
+ROWS_MAX = 24
+
+Draw = Callable[[Axes, Taken], tuple[str, Sequence[Artist]]]
+
+
+def compare(
+    one: PlottedRun | Mapping[str, PlottedRun],
+    other: PlottedRun | None = None,
+    *,
+    channel: str | None = None,
+    entry: str | None = None,
+    by: By | None = None,
+) -> Figure:
+    """Return a figure of two runs over time side by side: what each title says can be compared at a glance.
+
+    From top to bottom: what arrives, is delivered and fails a second; delivery times by acceptance; what those in
+    flight wait for; dead letters, where there are any. The scales of a row are the same on both sides.
+
+    Args:
+        one: a result, or one that was saved and opened again. Or both by their labels, in place of `other` too.
+        other: the other one.
+        channel: of this channel alone.
+        entry: of this entry of the workload alone.
+        by: ``channel``, ``entry`` or ``priority``: a row for each.
+
+    Raises:
+        ConfigurationError: one of them has no such channel or entry; or there are not two.
+        WrongType: one of them is no result.
+    """
+    named = dict(one) if isinstance(one, Mapping) else {} if other is None else _named(one, other)
+    if len(named) != 2:
+        raise ConfigurationError([f"compare: wanted two results, got {len(named) if named else 1}"])
+    for run in named.values():
+        check_run(run)
+    with matplotlib.style.context(STYLE, after_reset=True):
+        return _drawn(named, channel, entry, by)
+
+
+def _named(one: PlottedRun, other: PlottedRun) -> dict[str, PlottedRun]:
+    """Return both by their names, with what tells them apart where these are the same."""
+    check_run(one)
+    check_run(other)
+    names = [one.scenario.name, other.scenario.name]
+    seeds = [one.summary["seed"], other.summary["seed"]]
+    if names[0] == names[1]:
+        apart = seeds if seeds[0] != seeds[1] else ["first", "second"]
+        names = [f"{name}, {'seed ' if apart is seeds else ''}{each}" for name, each in zip(names, apart, strict=True)]
+    return dict(zip(names, (one, other), strict=True))
+
+
+def _drawn(named: Mapping[str, PlottedRun], channel: str | None, entry: str | None, by: By | None) -> Figure:
+    columns = [parts(run, "series", "time", channel=channel, entry=entry, by=by) for run in named.values()]
+    labels = list(dict.fromkeys(part.label for column in columns for part in column))
+    rows: list[tuple[Draw, str, list[Taken | None]]] = []
+    for label in labels:
+        pair = [next((part for part in column if part.label == label), None) for column in columns]
+        rows += _rows_of(pair)
+    rows = rows[:ROWS_MAX]
+    end_s = max(ends_s(part) for column in columns for part in column)
+    figure = Picture(figsize=(WIDTH, AROUND + ROW * len(rows)), dpi=DPI, layout="constrained")
+    grid = figure.subplots(len(rows), 2, squeeze=False)
+    for (draw, ylabel, pair), panels in zip(rows, grid, strict=True):
+        _draw_row(draw, ylabel, pair, list(panels), end_s)
+    for (label, run), panel in zip(named.items(), grid[-1], strict=True):
+        draw_time_axis(panel, run.scenario, end_s)
+        panel.tick_params(labelbottom=True)
+        panel.set_xlabel(f"{cut(drawable(label), 3.5, 9)}: {panel.get_xlabel()}")
+    for (label, _), panel in zip(named.items(), grid[0], strict=True):
+        heading = cut(drawable(label), WIDTH / 2 - 0.8, 12, "bold")
+        panel.annotate(
+            heading,
+            (0, 1),
+            xycoords="axes fraction",
+            xytext=(0, 24),
+            textcoords="offset points",
+            size=12,
+            weight="bold",
+        )
+    figure.draw_without_rendering()  # makes the ticks while the style holds
+    return figure
+
+
+def _rows_of(pair: list[Taken | None]) -> list[tuple[Draw, str, list[Taken | None]]]:
+    """Return the rows of a part of both runs."""
+    known = [part for part in pair if part is not None]
+    rows: list[tuple[Draw, str, list[Taken | None]]] = [(draw_throughput, "per second", pair)]
+    if all(part.run is not None and part.run.scenario.record == "full" for part in known):
+        requests = [None if part is None else part._replace(frame=requests_in(part)) for part in pair]
+        scale = scale_of([course_of(part.frame, ends_s(part)) for part in requests if part is not None])
+        rows.append((partial(draw_delivery, scale=scale), "delivery time", list(requests)))
+        rows.append((draw_waits, "in flight", pair))
+    else:
+        rows.append((partial(draw_level_of, column="in_flight", what="in flight"), "in flight", pair))
+    if any(part.frame["dlq_size"].any() for part in known):
+        rows.append((partial(draw_level_of, column="dlq_size", what="dead letters"), "dead letters", pair))
+    return rows
+
+
+def _draw_row(draw: Draw, ylabel: str, pair: Sequence[Taken | None], panels: list[Axes], end_s: float) -> None:
+    drawn: list[Axes] = []
+    legend: dict[str, Artist] = {}
+    for part, panel in zip(pair, panels, strict=True):
+        if part is None:
+            panel.set_axis_off()
+            continue
+        title, handles = draw(panel, part)
+        panel.set_title(cut(drawable(title.partition(", in steps of")[0]), WIDTH / 2 - 0.9, 9, "bold"), size=9)
+        legend.update({str(handle.get_label()): handle for handle in handles})
+        panel.set_ylabel(ylabel)
+        drawn.append(panel)
+    highest = max(drawn, key=lambda panel: panel.get_ylim()[1])
+    limits, ticks = highest.get_ylim(), list(highest.get_yticks())
+    for part, panel in zip([part for part in pair if part is not None], drawn, strict=True):
+        if panel.get_yscale() == highest.get_yscale():
+            panel.set_ylim(limits)
+            if panel.get_yscale() == "linear":
+                panel.yaxis.set_major_locator(FixedLocator(ticks))
+        own_end_s = ends_s(part)
+        arrivals_end_s = None if part.run is None else arrivals_end_of(part.run)
+        shade([panel], part.windows(own_end_s), arrivals_end_s, own_end_s, tagged=False)
+        draw_time_axis(panel, part.scenario, end_s)
+        panel.tick_params(labelbottom=False)
+        panel.set_xlabel("")
+    if legend:
+        legend_within(drawn[0], list(legend.values()))

@@ -1,0 +1,124 @@
+"""Parts of a run below each other, on the same scales: axes within the axes that a plot is drawn on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.ticker import FixedLocator
+
+from simulation.reporting.plots.canvas import canvas, say, size_in
+from simulation.reporting.plots.legend import legend_above, set_title
+from simulation.reporting.plots.shading import shade_and_label
+from simulation.reporting.plots.source import Taken, arrivals_end_of, why_empty
+from simulation.reporting.plots.time_axis import draw_time_axis
+
+WIDTH, HEIGHT, PART = 8.6, 3.3, 1.75
+"""Of a figure of its own, in inches; and how high a part of several is, with its title."""
+
+TITLE_IN = 0.3
+"""How much of a part is between it and the one above, in inches."""
+
+PARTS_MAX = 12
+"""Of more parts only the first are drawn, and the last title says how many are left out."""
+
+Draw = Callable[[Axes, Taken], tuple[str, Sequence[Artist]]]
+"""Draws a part, with the limits of the y axis as the data would have them; returns a title and a legend's entries."""
+
+
+def over_time(found: Sequence[Taken], ax: Axes | None, draw: Draw, ylabel: str, *, height: float = HEIGHT) -> Axes:
+    """Draw one part or several over time, each with its windows, and return the axes.
+
+    Several are in axes within those that are returned, ``ax.child_axes``, from top to bottom.
+    """
+    shown = found[:PARTS_MAX]
+    with canvas(ax, WIDTH, height if len(shown) == 1 else 0.6 + PART * len(shown)) as ax:
+        if not shown:
+            say(ax, why_empty(None))
+            return ax
+        if len(shown) == 1:
+            _draw_one(ax, shown[0], draw, ylabel)
+            return ax
+        panels = _divided(ax, len(shown))
+        drawn = [(*draw(panel, part), panel, part) for panel, part in zip(panels, shown, strict=True)]
+        on_one_scale(panels)
+        legend: dict[str, Artist] = {}
+        for number, (title, handles, panel, part) in enumerate(drawn, start=1):
+            left_out = f"; and {len(found) - PARTS_MAX:,} more" if number == PARTS_MAX < len(found) else ""
+            set_title(panel, title + left_out)
+            panel.set_ylabel(ylabel)
+            legend.update({str(handle.get_label()): handle for handle in handles})
+            _finish(panel, part)
+            panel.tick_params(axis="x", labelbottom=number == len(shown))
+            if number < len(shown):
+                panel.set_xlabel("")
+        top = max(panel.get_ylim()[1] for panel in panels)  # some have more windows named above the data
+        for panel in panels:
+            panel.set_ylim(top=top)
+        if legend:
+            _legend_on_top(ax, list(legend.values()))
+    return ax
+
+
+def _draw_one(ax: Axes, part: Taken, draw: Draw, ylabel: str) -> None:
+    title, handles = draw(ax, part)
+    set_title(ax, title)
+    legend_above(ax, handles)
+    ax.set_ylabel(ylabel)
+    _finish(ax, part)
+
+
+def on_one_scale(panels: Sequence[Axes]) -> None:
+    """Let all panels have the scale, the limits and the ticks of the one that goes highest."""
+    highest = max(panels, key=lambda panel: panel.get_ylim()[1])
+    scale, limits, ticks = highest.get_yscale(), highest.get_ylim(), list(highest.get_yticks())
+    if scale == "linear" and all(panel.get_yscale() == "linear" for panel in panels):
+        for panel in panels:
+            panel.set_ylim(limits)
+            panel.yaxis.set_major_locator(FixedLocator(ticks))
+
+
+def _divided(ax: Axes, count: int) -> list[Axes]:
+    """Return so many axes within others, which have none of their own any more, with room for the titles."""
+    ax.set_axis_off()
+    share = 1 / count
+    above = min(TITLE_IN / size_in(ax)[1], share / 3)
+    panels: list[Axes] = []
+    for number in range(count):
+        box = (0.0, 1 - (number + 1) * share, 1.0, share - above)
+        first = panels[0] if panels else None
+        panels.append(ax.inset_axes(box, sharex=first))
+    return panels
+
+
+def _legend_on_top(ax: Axes, handles: Sequence[Artist]) -> None:
+    ax.legend(
+        handles=list(handles),
+        loc="lower left",
+        bbox_to_anchor=(0.0, 1.0),
+        ncols=max(len(handles), 1),
+        borderaxespad=0.0,
+        handlelength=1.6,
+        columnspacing=1.4,
+    )
+
+
+def _finish(ax: Axes, part: Taken) -> None:
+    """Shade and label the windows, and draw the time axis."""
+    end_s = ends_s(part)
+    arrivals_end_s = None if part.run is None else arrivals_end_of(part.run)
+    shade_and_label(ax, part.windows(end_s), end_s, arrivals_end_s)
+    draw_time_axis(ax, part.scenario, end_s)
+
+
+def ends_s(part: Taken) -> float:
+    """Return when a part ends, in seconds; a frame of its own, with its last bucket or row."""
+    if part.end_s is not None:
+        return part.end_s
+    frame = part.frame
+    if "arrivals" in frame.columns or "in_flight" in frame.columns or "dlq_size" in frame.columns:
+        times = frame["time"]
+        return float(times.iloc[-1] + (times.iloc[1] - times.iloc[0] if len(times) > 1 else 1.0))
+    latest = [float(frame[name].max()) for name in ("start", "finished_at", "requested_at") if name in frame.columns]
+    return max((value for value in latest if value == value), default=0.0) or 1.0

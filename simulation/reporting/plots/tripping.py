@@ -1,0 +1,146 @@
+"""Why a breaker opened: what it counts against its thresholds, from the attempts of the run."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+
+from actors.errors import ConfigurationError
+from actors.formatting import counted as counted_text
+from actors.messages import NotificationChannel
+from actors.settings.breaker import CircuitBreakerConfig
+from simulation.reporting.plots.findings import titled
+from simulation.reporting.plots.looks import BLUE, PURPLE, VERMILION
+from simulation.reporting.plots.panels import count_axis
+from simulation.reporting.plots.source import PlottedRun, Taken, check_run, parts
+from simulation.reporting.plots.stacked import over_time
+from simulation.results.counters import OPEN_STATES
+from simulation.results.formatting import duration_text
+
+COUNTED = ("transient", "ambiguous", "channel_fault")
+"""The outcomes that a breaker takes for failures of the provider."""
+
+
+class Counted(NamedTuple):
+    """What a breaker counts, after each call to its provider that ended."""
+
+    at_s: list[float]
+    failing: list[float]
+    """The share of failures in its window, or without one the failures in a row."""
+
+    slow: list[float]
+    """The share of slow calls in its window."""
+
+    calls: list[int]
+    """How many calls are in its window."""
+
+
+def breaker_causes(result: PlottedRun, ax: Axes | None = None, *, channel: str | None = None) -> Axes:
+    """Draw why the breaker of a channel's first provider opened: its failure rate or failures in a row against the
+    threshold, slow calls against theirs, pale where there are fewer calls than it needs; a line marks each opening.
+
+    It is counted again from the attempts of the run, from none on whenever the breaker closes.
+
+    Args:
+        result: a result that kept its attempts.
+        ax: where to draw; axes of a figure of its own when None.
+        channel: of which channel; one below the other for each when None.
+
+    Raises:
+        ConfigurationError: there is no such channel, or the run kept no attempts.
+        WrongType: it is no result.
+    """
+    check_run(result)
+    if result.scenario.record != "full":
+        raise ConfigurationError(["breaker-causes: wanted a run that kept its attempts (record: full)"])
+    several = channel is None and len(result.scenario.channels_used) > 1
+    found = parts(result, "attempts", "end", channel=channel, by="channel" if several else None)
+    return over_time(found, ax, _draw, "against its threshold")
+
+
+def _draw(ax: Axes, part: Taken) -> tuple[str, Sequence[Artist]]:
+    assert part.run is not None
+    assert part.channel is not None
+    config = part.run.scenario.channel_config(NotificationChannel(part.channel)).circuit_breaker
+    transitions = part.run.breaker[part.run.breaker["channel"] == part.channel]
+    own = part.frame[(part.frame["provider"] == "primary") & (part.frame["channel"] == part.channel)]
+    closes = transitions.loc[transitions["to"] == "closed", "time"].to_list()
+    opens = transitions.loc[transitions["to"].isin([str(state) for state in OPEN_STATES]), "time"].to_list()
+    counted = counted_by(config, own.sort_values("end", kind="stable").to_dict("records"), closes)
+    threshold = config.failure_rate if config.window is not None else float(config.failure_threshold)
+    needed = _needed(config)
+    values = np.array(counted.failing) / threshold
+    enough = np.array(counted.calls) >= needed
+    name = "failure rate" if config.window is not None else "failures in a row"
+    handles: list[Artist] = []
+    ax.plot(counted.at_s, values, color=BLUE, linewidth=0.7, alpha=0.35, drawstyle="steps-post", label="_too few calls")
+    shown = np.where(enough, values, np.nan)
+    handles += ax.plot(counted.at_s, shown, color=BLUE, linewidth=1.3, drawstyle="steps-post", label=name)
+    highest = max([1.0, *values[enough].tolist()])
+    if config.slow_call is not None:
+        slow = np.where(enough, np.array(counted.slow) / config.slow_call.rate, np.nan)
+        handles += ax.plot(counted.at_s, slow, color=PURPLE, linewidth=1.3, drawstyle="steps-post", label="slow calls")
+        highest = max([highest, *slow[np.isfinite(slow)].tolist()])
+    handles.append(ax.axhline(1.0, color="#222222", linewidth=1.0, linestyle=(0, (4, 2)), label="threshold"))
+    ax.vlines(opens, 0, 1, color=VERMILION, linewidth=0.9, transform=ax.get_xaxis_transform(), label="opens")
+    count_axis(ax, highest, whole=False)
+    said = f"opens {counted_text(len(opens), 'time')}, first at {duration_text(opens[0])}" if opens else "never opens"
+    at = f"{threshold:.3g} of its calls" if config.window is not None else f"{threshold:g} in a row"
+    slow_too = "" if config.slow_call is None else f" or {config.slow_call.rate:.3g} slow"
+    return titled(part.label or part.channel, said, f"threshold {at} failing{slow_too}"), handles
+
+
+def _needed(config: CircuitBreakerConfig) -> int:
+    """Return how many calls there have to be for it to judge."""
+    if config.window is None or config.minimum_calls is not None:
+        return config.minimum_calls or 0
+    return min(MINIMUM_CALLS, config.window.calls or config.window.ema or MINIMUM_CALLS)
+
+
+MINIMUM_CALLS = 10
+"""Unless a breaker is set to need another number."""
+
+
+def counted_by(
+    config: CircuitBreakerConfig, attempts: Sequence[Mapping[Any, Any]], closes_s: Sequence[float]
+) -> Counted:
+    """Return what a breaker counts after each of some attempts, in the order in which they ended.
+
+    Args:
+        config: of the breaker.
+        attempts: rows of ``result.attempts``.
+        closes_s: when it closed, which it begins anew with.
+    """
+    found = Counted([], [], [], [])
+    kept: deque[tuple[float, bool, bool]] = deque()
+    in_a_row = 0
+    pending = deque(closes_s)
+    for attempt in attempts:
+        start_s, end_s = float(attempt["start"]), float(attempt["end"])
+        while pending and pending[0] < end_s:
+            pending.popleft()
+            kept.clear()
+            in_a_row = 0
+        failed = attempt["outcome"] in COUNTED and not attempt["throttled"]
+        slow = config.slow_call is not None and end_s - start_s >= config.slow_call.duration
+        in_a_row = in_a_row + 1 if failed else 0
+        kept.append((end_s, failed, slow))
+        window = config.window
+        if window is not None and window.time is not None:
+            while kept[0][0] <= end_s - window.time:
+                kept.popleft()
+        else:
+            size = (window.calls or window.ema or 1) if window is not None else config.failure_threshold
+            while len(kept) > size:
+                kept.popleft()
+        found.at_s.append(end_s)
+        found.calls.append(len(kept))
+        found.slow.append(sum(each[2] for each in kept) / len(kept))
+        share = sum(each[1] for each in kept) / len(kept)
+        found.failing.append(share if window is not None else float(in_a_row))
+    return found

@@ -1,0 +1,128 @@
+"""Where an expectation broke is where the rows say so, and nothing is said of one that holds."""
+
+import textwrap
+from functools import cache
+
+import pytest
+
+import simulation
+from simulation.reporting.html.happenings import broken, happenings
+from simulation.reporting.plots import overview
+from simulation.reporting.plots.breaches import breach_of
+from simulation.scenario import parse
+
+TEXT = """
+    name: broken in many ways
+    seed: 9
+    duration: 4m
+    workload:
+      - {channel: email, arrivals: {constant: 2/s}}
+      - {channel: sms, arrivals: {constant: 1/s}}
+    channels:
+      email:
+        retry: {max_attempts: 2, initial_delay: 1s, jitter: none}
+        circuit_breaker: {failure_threshold: 3, timeout: 20s}
+        provider: {latency: 100ms}
+      sms: {retry: {max_attempts: 1}, provider: {latency: 50ms}, circuit_breaker: {enabled: false}}
+    faults:
+      - {channel: email, at: 1m, for: 1m, outage: true}
+      - {channel: sms, at: 2m, for: 10s, permanent_rate: 100%}
+    expect:
+      - channels.sms.dead_lettered <= 4
+      - channels.email.delivery_time_s.p50 <= 1ms
+      - channels.email.delivered_within(10s) >= 99%
+      - channels.sms.sent_fraction >= 99%
+      - dlq.peak <= 2
+      - breaker.email.opened <= 1
+      - breaker.email.open_s <= 30s
+      - channels.email.peaks.requests_per_s <= 2
+      - channels.email.retry_amplification <= 0.5
+      - channels.sms.dead_lettered >= 1000
+      - sent_fraction >= 1%
+"""
+
+
+@cache
+def result():
+    return simulation.run(parse(textwrap.dedent(TEXT), "a.yaml"))
+
+
+def breach(text):
+    (number,) = (place for place, each in enumerate(result().scenario.expect) if each.text == text)
+    assert result().summary["expectations"][number]["holds"] is (text == "sent_fraction >= 1%")
+    return breach_of(result(), number)
+
+
+def test_a_count_breaks_with_the_first_that_is_too_many():
+    letters = result().dlq[result().dlq["channel"] == "sms"]
+    found = breach("channels.sms.dead_lettered <= 4")
+    assert found.spans == ((letters["time"].iloc[4], result().summary["simulated_s"]),)
+    assert found.ids == tuple(letters["id"].iloc[4:9])
+    assert found.text.startswith("the 5th dead letter came at ")
+
+
+def test_late_deliveries_break_it_in_the_steps_in_which_those_were_accepted():
+    rows = result().notifications
+    in_time = (rows["outcome"] == "sent") & ((rows["finished_at"] - rows["waited_since"]).round(9) <= 10.0)
+    late = rows[(rows["channel"] == "email") & ~in_time]
+    found = breach("channels.email.delivered_within(10s) >= 99%")
+    assert found.text.startswith(f"{len(late)} of ")
+    assert set(found.ids) <= set(late["id"])
+    assert len(found.ids) == 5
+    for start_s, stop_s in found.spans:
+        assert late["waited_since"].between(start_s, stop_s).any()
+    covered = sum(late["waited_since"].between(start_s, stop_s).sum() for start_s, stop_s in found.spans)
+    assert covered >= len(late)
+
+
+def test_a_median_that_all_exceed_breaks_it_all_the_time():
+    found = breach("channels.email.delivery_time_s.p50 <= 1ms")
+    assert sum(stop_s - start_s for start_s, stop_s in found.spans) > 0.9 * 240
+
+
+def test_what_was_never_sent_breaks_a_share():
+    never = result().notifications.query("channel == 'sms' and outcome != 'sent'")
+    found = breach("channels.sms.sent_fraction >= 99%")
+    assert set(found.ids) <= set(never["id"])
+    assert found.spans[0][0] <= never["waited_since"].min()
+    assert found.spans[-1][1] >= never["waited_since"].max()
+
+
+def test_levels_and_rates_break_when_they_are_too_high():
+    letters = result().dlq
+    assert breach("dlq.peak <= 2").spans[0][0] == letters["time"].sort_values().iloc[2]
+    attempts = result().attempts.query("channel == 'email' and not refused")
+    counts = attempts["start"].astype(int).value_counts()
+    busy = breach("channels.email.peaks.requests_per_s <= 2")
+    assert sum(stop_s - start_s for start_s, stop_s in busy.spans) == (counts > 2).sum() > 0
+    assert breach("channels.email.retry_amplification <= 0.5").spans
+
+
+def test_breakers_break_it_with_the_opening_and_the_second_that_are_too_many():
+    opened = result().breaker.query("to == 'open'")["time"]
+    assert breach("breaker.email.opened <= 1").spans[0][0] == opened.iloc[1]
+    (span,) = breach("breaker.email.open_s <= 30s").spans
+    assert opened.iloc[0] + 30.0 <= span[0] + 1e-9
+
+
+@pytest.mark.parametrize("text", ["channels.sms.dead_lettered >= 1000", "sent_fraction >= 1%"])
+def test_what_holds_or_came_too_rarely_broke_nowhere(text):
+    assert breach(text) is None
+
+
+def test_the_overview_has_a_bar_where_it_broke_in_the_panel_it_is_about():
+    (panel,) = (axes for axes in overview(result()).axes if axes.get_label() == "times email")
+    bars = [patch for patch in panel.patches if str(patch.get_label()).endswith(": broke")]
+    spans = breach("channels.email.delivered_within(10s) >= 99%").spans
+    within = [patch for patch in bars if patch.get_label().startswith("within")]
+    assert [(bar.get_x(), bar.get_x() + bar.get_width()) for bar in within] == list(spans)
+    assert any("✗ within(10s) ≥ 99%" in text.get_text() for text in panel.texts)
+
+
+def test_happenings_are_in_order_and_say_when_it_broke():
+    found = happenings(result(), broken(result()))
+    assert [each.at_ns for each in found] == sorted(each.at_ns for each in found)
+    texts = [each.text for each in found]
+    assert any(text.startswith("email: outage: begins") for text in texts)
+    assert sum(text.startswith("Expectation ") for text in texts) == 9
+    assert any(text.startswith("Breaker email opens: ") for text in texts)
