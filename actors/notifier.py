@@ -36,6 +36,7 @@ from actors.messages import (
     DeadLetterMessage,
     NotificationChannel,
     NotificationSent,
+    Priority,
     RecordedEvent,
     SendNotification,
 )
@@ -170,9 +171,9 @@ class Pipeline:
         with contextlib.suppress(pykka.ActorDeadError):  # when the system has ended, it is for the next one
             listener.tell(news)
 
-    def has_room(self, *, critical: bool = False) -> bool:
-        """Tell whether another notification would be accepted."""
-        return self.handler.actor.intake.has_room(critical=critical, besides=self.bus.under_way)
+    def has_room(self, priority: Priority = Priority.NORMAL) -> bool:
+        """Tell whether another notification of this class would be accepted."""
+        return self.handler.actor.intake.has_room(priority, besides=self.bus.under_way)
 
     def kill(self) -> None:
         """Remove all actors at once, as in a crash of their process; what is not in the store is lost.

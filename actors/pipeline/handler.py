@@ -535,7 +535,7 @@ class Handler(Actor):
     @handles(Redrive)
     def on_redrive(self, redrive: Redrive) -> None:
         letter = redrive.letter
-        if not self.intake.has_room(critical=letter.command.critical):
+        if not self.intake.has_room(redrive.priority):
             self._wiring.redrives.append(redrive)
             return
         is_dead = self._store.is_dead_letter(letter.notification_id)  # else it is redriven already

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Container, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from actors.messages import NotificationChannel, SendNotification
 from actors.pipeline.commits import Commits
+from actors.pipeline.orders import Redrives
 from actors.pipeline.waiting_line import WaitingCounts
 from actors.policies.admission import Admission
 from actors.policies.resuming import Arrivals
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from actors.domain.attempts import Attempt
     from actors.kernel.actor import ActorRef
     from actors.pipeline.lane import Lane
-    from actors.pipeline.orders import Redrive
     from actors.policies.rate_limit.limiter import Limiter
     from actors.policies.retry.budgets import Budget
 
@@ -114,7 +113,7 @@ class Wiring:
     admission: Admission = field(default_factory=lambda: Admission(None))
     """Tells how many notifications may be pending."""
 
-    redrives: deque[Redrive] = field(default_factory=deque)
+    redrives: Redrives = field(default_factory=Redrives)
     """Those that wait at the handler until there is room."""
 
     commits: Commits = field(default_factory=Commits)

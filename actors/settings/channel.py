@@ -256,7 +256,7 @@ class NotifierConfig(Settings):
 
     max_pending: PositiveWholeNumber | None = 100_000
     """How many notifications may be accepted and not ended. One that would be more is refused (`Overloaded`; 429 over
-    HTTP); the last twentieth of the room is for critical ones. None: no bound."""
+    HTTP): one of priority `bulk` at 80% of it, a normal one at 95%. None: no bound."""
 
     drain: Duration = 30.0
     """How long a shutdown waits for what is in flight."""

@@ -17,7 +17,7 @@ from actors.messages import (
 from simulation.reporting.fault_windows import fault_label
 from simulation.results.formatting import duration_text
 from simulation.scenario.metrics import NEVER, WITHIN
-from simulation.scenario.model import CRITICAL, class_of
+from simulation.scenario.model import NORMAL, class_of
 
 if TYPE_CHECKING:
     from simulation.results.result import Result
@@ -75,12 +75,11 @@ class _Group(NamedTuple):
 
 
 def _groups(result: Result) -> list[_Group]:
-    """Return the entries of the workload; where classes differ, those that are critical say so."""
-    entries = result.scenario.workload
-    critical = [class_of(entry) == CRITICAL for entry in entries]
+    """Return the entries of the workload; where classes differ, those that are not normal say so."""
+    classes = [class_of(entry) for entry in result.scenario.workload]
     names = [
-        f"{name} (critical)" if is_critical and not all(critical) else name
-        for name, is_critical in zip(result.scenario.outline.entries, critical, strict=True)
+        f"{name} ({kind})" if kind != NORMAL and len(set(classes)) > 1 else name
+        for name, kind in zip(result.scenario.outline.entries, classes, strict=True)
     ]
     return [_Group(name, figures) for name, figures in zip(names, result.summary["workload"].values(), strict=True)]
 

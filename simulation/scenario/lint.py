@@ -41,7 +41,7 @@ from simulation.scenario import (
     overrides as changes,
 )
 from simulation.scenario.expected_arrivals import expected_in_window, most_in_windows
-from simulation.scenario.model import HOST_OF_EVENTS
+from simulation.scenario.model import CRITICAL, HOST_OF_EVENTS, class_of
 from simulation.scenario.popularity import count_of, share_of_the_first
 
 NOTHING_ARRIVES = "nothing-arrives"
@@ -279,7 +279,7 @@ def _disciplines(scenario: Scenario, channel: NotificationChannel, config: Chann
     configs = [scenario.channel_config(used) for used in scenario.channels_used]
     is_fallback = any(other.fallback is not None and other.fallback.channel is channel for other in configs)
     come = [entry for entry in scenario.workload if is_fallback or channel in entry.channels]
-    kinds = {getattr(entry, "critical", False) for entry in come}
+    kinds = {class_of(entry) == CRITICAL for entry in come}
     if len(kinds) != 1:
         return
     which = "all that arrive are critical" if True in kinds else "nothing that arrives is critical"

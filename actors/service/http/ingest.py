@@ -42,7 +42,7 @@ from starlette.routing import BaseRoute, Route
 
 from actors.domain.ids import problem_of_id
 from actors.errors import NOT_ACCEPTED, IdempotencyConflict, InvalidRecipient, Overloaded, UnknownChannel, Unstorable
-from actors.messages import DomainEvent, NotificationChannel, SendNotification, in_words
+from actors.messages import DomainEvent, NotificationChannel, Priority, SendNotification, in_words
 from actors.notifier import Notifier
 from actors.pipeline.event_bus import Submission
 from actors.pipeline.orders import Acceptance
@@ -63,6 +63,7 @@ PROBLEMS_MAX = 10
 """Problems that an item is told of."""
 
 _A_CHANNEL = f"wanted one of {', '.join(NotificationChannel)}"
+_A_PRIORITY = f"wanted one of {', '.join(Priority)}"
 
 HINTS_MAX = 10
 """Words of a request for which the nearest known one is looked for: that takes some 0.2 ms each."""
@@ -223,6 +224,8 @@ def _wanted(kind: Any) -> str:
     """Return what is wanted of a field of this type."""
     if kind is NotificationChannel:
         return _A_CHANNEL
+    if kind is Priority:
+        return _A_PRIORITY
     try:
         msgspec.convert(object(), kind)
     except msgspec.ValidationError as error:
@@ -245,6 +248,8 @@ def _of_msgspec(text: str) -> tuple[str, str]:
         return "", what
     if field in ("channel", "addresses") and "Invalid enum value" in what:
         return field, _A_CHANNEL
+    if field == "priority" and "Invalid enum value" in what:
+        return field, _A_PRIORITY
     if what == "Invalid RFC3339 encoded datetime":
         return field, "wanted a time such as 2026-01-31T12:00:00Z"
     if what == "Invalid decimal string":
