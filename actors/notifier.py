@@ -147,10 +147,10 @@ class Pipeline:
             stages.isolation = wiring.isolation
             stages.handler = self.handler
             stages.recipient_problem = recipient_check(tuple(by_name[channel].values()), templates)
+            stages.lanes = lanes_of(channel, config, system.streams.stream, stages.arrivals)
             if config.rate_limit is not None:
                 limiter_class = RateLimiterActor if system.delivers_once else DeduplicatingLimiter
                 stages.rate_limiter = system.spawn(limiter_class, channel, config.rate_limit, stages)
-            stages.lanes = lanes_of(channel, config, system.streams.stream, stages.arrivals)
             if system.delivers_once:
                 stages.circuit_breaker = system.spawn(CircuitBreakerActor, channel, config, stages)
             else:

@@ -48,7 +48,7 @@ class Stage(Actor):
 
     def waiting_attempts(self) -> Iterator[Attempt]:
         """Yield the attempts that wait here."""
-        return (attempt for line in self._lines.values() for attempt in line.attempts.values())
+        return (attempt for line in self._lines.values() for attempt in line.waiting())
 
     def _wake_at(self, wake_ns: int | None) -> None:
         """Have `_advance` called at this instant, and not at the one set before; None: at none."""
