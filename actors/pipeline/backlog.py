@@ -1,8 +1,7 @@
 """What was due already when a node started, or took it over from another one: it resumes at a pace, not as one herd.
 
-It waits here, in the order of its channel, before it sets out, so nothing of it is under way: new ones pass, and what is
-due later goes at its time.
-What meets an open breaker then waits there as all others do.
+It waits here, in the order of its channel, before it sets out, so nothing of it is under way: new ones pass, and what
+is due later goes at its time. What meets an open breaker then waits there as all others do.
 """
 
 from __future__ import annotations

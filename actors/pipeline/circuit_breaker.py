@@ -15,7 +15,7 @@ import heapq
 import operator
 from collections import deque
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 from actors.domain.attempts import (
     EXPIRED,
@@ -40,7 +40,7 @@ from actors.pipeline.turns import TurnsOfHosts, TurnsOfOneLine
 from actors.pipeline.waiting_line import Waiting, WaitingLine
 from actors.pipeline.wiring import Stages
 from actors.policies.breaker.breaker import BreakerEvent, Transition
-from actors.policies.order import Flow, Order
+from actors.policies.order import Flow, Order, Turns
 from actors.settings.channel import ChannelConfig
 
 BREAKER_OPEN = "circuit breaker is open"
@@ -94,8 +94,7 @@ class CircuitBreakerActor(Stage):
         """By host; none is empty."""
         self._keys_are_hosts = self._is_per_host and config.fair_by == "host"
         self._turns: list[TurnsOfOneLine | TurnsOfHosts] = [
-            TurnsOfHosts(self._lines, self._order) if self._is_per_host else TurnsOfOneLine(self._lines)
-            for _ in self._lanes
+            (TurnsOfHosts if self._is_per_host else TurnsOfOneLine)(self._lines, self._order) for _ in self._lanes
         ]
         """By lane: those of the lines that wait for room there."""
         self._half_open: dict[tuple[str, int], int] = {}
@@ -277,11 +276,11 @@ class CircuitBreakerActor(Stage):
         for attempt in line.expired(self.system.now_ns):
             self._reject(attempt, EXPIRED)
         if line.size:
-            if flow is None:
-                flow = self._next_flow(line)
-            elif line.place(flow) is None:
+            if flow is not None and line.place(flow) is None:
                 return True  # those whose turn it was have expired
-            first = line.head(flow)
+            if flow is None and line.turns is not None:
+                flow = self._next_flow(line, line.turns)
+            first = line.first(flow)
             is_wanted = self._stages.is_wanted
             if is_wanted is not None and not is_wanted(first.command):
                 self._to_handler(Requeued(attempt=first, charged=True))
@@ -293,7 +292,7 @@ class CircuitBreakerActor(Stage):
                     return False
                 self._to_handler(end)
             line.pop(flow)
-            if self._is_per_host:
+            if flow is not None and self._is_per_host:
                 for turns in self._turns:
                     if line.host in turns:
                         turns.has_gone(flow, turns is taken_at)
@@ -306,12 +305,10 @@ class CircuitBreakerActor(Stage):
             return False
         return True
 
-    def _next_flow(self, line: _Line) -> Flow:
+    def _next_flow(self, line: _Line, turns: Turns[Any]) -> Flow:
         """Return the flow of a line whose turn it is, where its lane has said nothing of it."""
-        if line.turns is None or not self._has_keys:
-            return line.next_flow
-        for lane in self._lanes:
-            if (flow := lane.next_turn(line.turns)) is not None:
+        for lane in self._lanes if self._has_keys else ():
+            if (flow := lane.next_turn(turns)) is not None:
                 return flow
         return line.next_flow  # its slot is kept for others, as it will be told
 
@@ -384,9 +381,9 @@ class CircuitBreakerActor(Stage):
         for lane, turns in zip(self._lanes, self._turns, strict=True):
             reason, until_ns = blocked[lane.number]
             if reason in NO_ROOM:
-                turns.add(line.host)
+                turns.setdefault(line.host)
                 continue
-            turns.discard(line.host)
+            turns.pop(line.host, None)
             if reason is BlockReason.RAMP:
                 until_ns = lane.wait_through_ramp(line.host, self.system.now_ns)
             asks_at_ns = sooner(asks_at_ns, until_ns)
@@ -424,7 +421,7 @@ class CircuitBreakerActor(Stage):
     def _drop(self, line: _Line) -> None:
         del self._lines[line.host]
         for lane, turns in zip(self._lanes, self._turns, strict=True):
-            turns.discard(line.host)
+            turns.pop(line.host, None)
             lane.none_waits(line.host)
 
     # ── the timer ───────────────────────────────────────────────────────────────────────────────────────────────

@@ -168,7 +168,7 @@ class Handler(Actor):
         under_way = self._commits.under_way  # which go on when their commits are done
         self._resume([delivery for each, delivery in self._deliveries.items() if each not in under_way])
         for _ in range(len(self._wiring.redrives)):
-            self.actor_ref.tell(self._wiring.redrives.popleft())
+            self.actor_ref.tell(self._wiring.redrives.take())
 
     def _take_care(self, delivery: Delivery) -> None:
         """Take note of the part that it may have had in the death of the process before."""
@@ -536,7 +536,7 @@ class Handler(Actor):
     def on_redrive(self, redrive: Redrive) -> None:
         letter = redrive.letter
         if not self.intake.has_room(redrive.priority):
-            self._wiring.redrives.append(redrive)
+            self._wiring.redrives.wait(redrive)
             return
         is_dead = self._store.is_dead_letter(letter.notification_id)  # else it is redriven already
         is_served = is_dead and self._store.is_served(letter.notification_id, self.is_in_flight)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+import heapq
 from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any, Literal, TypeAlias
@@ -82,20 +82,19 @@ class Redrive(msgspec.Struct, frozen=True, kw_only=True):
             self.answer.set(False)
 
 
-class Redrives:
-    """Redrives that wait until there is room: the most urgent class first, and in a class in the order in which they
-    came. Where there is no room for one of a class, there is none for one that is less urgent."""
+class Redrives(list[tuple[int, int, Redrive]]):
+    """Redrives that wait until there is room, as a heap: the most urgent class first, and in a class in the order in
+    which they came. Where there is no room for one of a class, there is none for one that is less urgent."""
 
     def __init__(self) -> None:
-        self._lines: tuple[deque[Redrive], ...] = tuple(deque() for _ in Priority)
+        super().__init__()
+        self._next_place = 0
 
-    def __len__(self) -> int:
-        return sum(map(len, self._lines))
-
-    def append(self, redrive: Redrive) -> None:
+    def wait(self, redrive: Redrive) -> None:
         """Let one wait behind the others of its class."""
-        self._lines[RANKS[redrive.priority]].append(redrive)
+        heapq.heappush(self, (RANKS[redrive.priority], self._next_place, redrive))
+        self._next_place += 1
 
-    def popleft(self) -> Redrive:
+    def take(self) -> Redrive:
         """Take the one whose turn it is; there has to be one."""
-        return next(line for line in self._lines if line).popleft()
+        return heapq.heappop(self)[2]

@@ -18,6 +18,7 @@ from actors.settings.channel import RateLimitConfig
 class _UserLine(WaitingLine):
     """The waiting attempts of one user, and the instant at which the first of them may fit."""
 
+    reports = False
     fits_at_ns = 0
 
 
@@ -85,7 +86,7 @@ class RateLimiterActor(Stage):
                 self._reject(attempt, EXPIRED)
             is_wanted = self._stages.is_wanted
             while line.size and line.fits_at_ns <= now_ns:
-                if is_wanted is not None and not is_wanted(line.first.command):
+                if is_wanted is not None and not is_wanted(line.first().command):
                     self._to_handler(Requeued(attempt=line.pop(), charged=False))
                     continue
                 line.fits_at_ns = self._try_acquire(user, now_ns)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from actors.pipeline.lane import Lane
+from actors.pipeline.lane import WHOLE_LANE, Lane
 from actors.pipeline.waiting_line import WaitingLine
 from actors.policies.order import Flow, Order, Turns
 
@@ -17,43 +17,32 @@ class Turn(NamedTuple):
     host: str
     """That of its line."""
 
-    flow: Flow
-    """Of the line, whose first one it is."""
+    flow: Flow | None = None
+    """Of the line, whose first one it is; None: the line says whose turn it is."""
 
 
-class TurnsOfOneLine:
-    """The turns where all wait in one line, which has them itself."""
+_THE_LINE = Turn(WHOLE_LANE)
 
-    def __init__(self, lines: Mapping[str, WaitingLine]) -> None:
+
+class TurnsOfOneLine(dict[str, None]):
+    """The turns where all wait in one line, which has them itself: what is here is that it waits for room.
+
+    A mapping as that of many lines is, so that most of what is asked of it takes no call.
+    """
+
+    def __init__(self, lines: Mapping[str, WaitingLine], order: Order) -> None:
+        super().__init__()
         self._lines = lines
-        self._host: str | None = None
-        """That of the line, while it waits for room here."""
-
-    def __bool__(self) -> bool:
-        return self._host is not None
-
-    def __contains__(self, host: str) -> bool:
-        return self._host == host
-
-    def add(self, host: str) -> None:
-        """Let a line wait for room here, if it does not yet."""
-        self._host = host
-
-    def discard(self, host: str) -> None:
-        """Let a line wait here no more, if it does."""
-        if self._host == host:
-            self._host = None
-
-    def clear(self) -> None:
-        """Remove the line."""
-        self._host = None
+        self._has_keys = order.has_keys
 
     def next(self, lane: Lane) -> Turn | None:
         """Return whose turn it is to get the room there is; None: it is kept for others."""
-        assert self._host is not None
-        line = self._lines[self._host]
-        flow = line.next_flow if line.turns is None else lane.next_turn(line.turns)
-        return None if flow is None else Turn(self._host, flow)
+        if not self._has_keys:
+            return _THE_LINE
+        turns = self._lines[WHOLE_LANE].turns
+        assert turns is not None
+        flow = lane.next_turn(turns)
+        return None if flow is None else Turn(WHOLE_LANE, flow)
 
     def waits_before(self, rank: int, order: Order) -> bool:
         """Tell whether one that waits here goes before another one of a class that comes now: it joins the line."""
@@ -78,41 +67,40 @@ class _Hosts:
         self.waiting: set[str] = set()
 
 
-class TurnsOfHosts:
-    """The turns where each host has a line of its own: by class and key, and within these by who joined first."""
+class TurnsOfHosts(dict[str, dict[Flow, None]]):
+    """The turns where each host has a line of its own: by class and key, and within these by who joined first.
+
+    Maps the hosts whose lines wait for room here to the flows with which they take part.
+    """
 
     def __init__(self, lines: Mapping[str, WaitingLine], order: Order) -> None:
+        super().__init__()
         self._lines = lines
         self._turns: Turns[_Hosts] = order.turns(self._since)
-        self._flows: dict[str, dict[Flow, None]] = {}
-        """By host, the flows with which its line takes part."""
 
-    def __bool__(self) -> bool:
-        return bool(self._flows)
-
-    def __contains__(self, host: str) -> bool:
-        return host in self._flows
-
-    def add(self, host: str) -> None:
+    def setdefault(self, host: str, _: None = None) -> dict[Flow, None]:  # type: ignore[override]
         """Let a line wait for room here, if it does not yet."""
-        if host not in self._flows:
-            self._flows[host] = {}
+        if host not in self:
+            self[host] = {}
             for flow in self._lines[host].flows():
                 self._add(host, flow)
+        return self[host]
 
-    def discard(self, host: str) -> None:
+    def pop(self, host: str, default: Any = None) -> Any:
         """Let a line wait here no more, if it does."""
-        for flow in self._flows.pop(host, ()):
+        flows = super().pop(host, default)
+        for flow in flows or ():
             self._remove(host, flow)
+        return flows
 
     def clear(self) -> None:
         """Remove all lines."""
-        for host in list(self._flows):
-            self.discard(host)
+        for host in list(self):
+            self.pop(host)
 
     def changed(self, host: str, flow: Flow) -> None:
         """Take note that the first of a flow has joined a line, or the last has left."""
-        flows = self._flows.get(host)
+        flows = self.get(host)
         if flows is None:
             return
         if self._lines[host].place(flow) is not None:
@@ -132,7 +120,7 @@ class TurnsOfHosts:
 
     def waits_before(self, rank: int, order: Order) -> bool:
         """Tell whether one that waits here goes before another one of a class that comes now."""
-        return bool(self._flows) and not order.is_before_all(rank, self._turns)
+        return bool(self) and not order.is_before_all(rank, self._turns)
 
     def has_gone(self, flow: Flow, is_here: bool) -> None:
         """Take note that one has gone, here or on another lane."""
@@ -142,7 +130,7 @@ class TurnsOfHosts:
             self._turns.pass_by(flow)
 
     def _add(self, host: str, flow: Flow) -> None:
-        self._flows[host][flow] = None
+        self[host][flow] = None
         hosts = self._turns.get(flow)
         if hosts is None:
             hosts = _Hosts(flow)

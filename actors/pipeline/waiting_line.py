@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import TypeAlias
 
 from actors.domain.attempts import Attempt
-from actors.policies.order import NO_KEY, Flow, Order, Turns
+from actors.policies.order import FLOWS, NO_KEY, Flow, Order, Turns
 
 
 class Waiting:
@@ -65,6 +65,9 @@ class WaitingLine:
     Keeps the expiries in a heap beside the line, so that its owner needs one timer for all of them, however many.
     """
 
+    reports = True
+    """Whether :meth:`unreported` is asked for those that have come."""
+
     def __init__(self, waiting: Waiting, order: Order) -> None:
         """Begin an empty line.
 
@@ -88,27 +91,35 @@ class WaitingLine:
 
     def append(self, attempt: Attempt, now_ns: int) -> None:
         """Let an attempt wait behind all others of its flow."""
-        place, flow = self._order.next_place(now_ns), self._order.flow_of(attempt.command)
+        order = self._order
+        place = order.next_place(now_ns)
+        flow = order.flow_of(attempt.command) if order.has_keys else FLOWS[attempt.command.priority]
+        queue = self._queue
         if self.turns is None and self.size and flow != self._flow:
-            self.turns = self._order.turns(_since)
-            self.turns.add(self._flow, self._queue)
+            self.turns = order.turns(_since)
+            self.turns.add(self._flow, queue)
         if self.turns is None:
-            queue, self._flow = self._queue, flow
+            self._flow = flow
         else:
-            known = self.turns.get(flow)
-            if known is None:
-                known = OrderedDict()
-                self.turns.add(flow, known)
-            queue = known
+            queue = self._queue_in(self.turns, flow)
         is_first = not queue
         queue[place] = attempt
         self.size += 1
-        self._unreported[place] = attempt
+        if self.reports:
+            self._unreported[place] = attempt
         self._waiting.change(1)
         if attempt.expires_at_ns is not None:
             heapq.heappush(self._expiries, (attempt.expires_at_ns, place, flow))
         if is_first and self.on_flow is not None:
             self.on_flow(flow)
+
+    @staticmethod
+    def _queue_in(turns: Turns[_Queue], flow: Flow) -> _Queue:
+        queue = turns.get(flow)
+        if queue is None:
+            queue = OrderedDict()
+            turns.add(flow, queue)
+        return queue
 
     @property
     def next_flow(self) -> Flow:
@@ -131,14 +142,10 @@ class WaitingLine:
         """Return the place of the first of a flow; None: there is none."""
         return next(iter(self._queue_of(flow)), None)
 
-    def head(self, flow: Flow) -> Attempt:
-        """Return the first of a flow; there has to be one."""
-        return next(iter(self._queue_of(flow).values()))
-
-    @property
-    def first(self) -> Attempt:
-        """The one whose turn it is; there has to be one."""
-        return self.head(self.next_flow)
+    def first(self, flow: Flow | None = None) -> Attempt:
+        """Return the first of a flow, of which there has to be one; None: the one whose turn it is."""
+        queue = self._queue if self.turns is None else self._queue_of(self.next_flow if flow is None else flow)
+        return next(iter(queue.values()))
 
     def waiting(self) -> Iterator[Attempt]:
         """Yield those that wait, by their flows."""
@@ -157,11 +164,12 @@ class WaitingLine:
         return bool(self._unreported)
 
     def pop(self, flow: Flow | None = None) -> Attempt:
-        """Take the one whose turn it is, or the first of a flow."""
-        if flow is None:
-            flow = self.next_flow
-        queue = self._queue_of(flow)
-        if self.turns is not None:
+        """Take the first of a flow; None: the one whose turn it is."""
+        if self.turns is None:
+            flow, queue = self._flow, self._queue
+        else:
+            flow = self.next_flow if flow is None else flow
+            queue = self._queue_of(flow)
             self.turns.take(flow)
         place, attempt = queue.popitem(last=False)
         self._left(flow, queue, place)
@@ -200,7 +208,8 @@ class WaitingLine:
         """Record that one of a flow waits no more."""
         self.size -= 1
         self._waiting.change(-1)
-        self._unreported.pop(place, None)
+        if self._unreported:
+            self._unreported.pop(place, None)
         if not queue:
             if self.turns is not None:
                 self.turns.discard(flow)

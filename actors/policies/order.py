@@ -31,6 +31,9 @@ V = TypeVar("V")
 NO_KEY = ""
 """The key of all where there are no turns, and of those that have none: these are many who share it."""
 
+FLOWS: dict[Priority, Flow] = {priority: (rank, NO_KEY) for priority, rank in RANKS.items()}
+"""The flow of each class, where keys take no turns."""
+
 
 def tenant_of(command: SendNotification) -> str:
     """Return the tenant that a command is of, by its metadata; ``""``: of none."""
@@ -57,7 +60,7 @@ class Order:
         fair_by: what takes turns within a class.
     """
 
-    __slots__ = ("_config", "_last_place", "has_keys", "key_of")
+    __slots__ = ("_config", "has_keys", "key_of", "last_place")
 
     def __init__(self, config: OrderConfig, fair_by: FairBy) -> None:
         self._config = config
@@ -65,15 +68,16 @@ class Order:
         """Whether keys take turns within a class."""
         self.key_of: Callable[[SendNotification], str] = _KEYS.get(fair_by, lambda _: NO_KEY)
         """Returns the key of a command."""
-        self._last_place = -1
+        self.last_place = -1
+        """That of the latest to join; the next one's is larger, and the instant but for a few nanoseconds."""
 
     def flow_of(self, command: SendNotification) -> Flow:
         """Return the class and the key of a command."""
-        return RANKS[command.priority], self.key_of(command) if self.has_keys else NO_KEY
+        return (RANKS[command.priority], self.key_of(command)) if self.has_keys else FLOWS[command.priority]
 
     def next_place(self, now_ns: int) -> int:
-        """Return a number for one that joins now: larger than those before, and the instant but for a few ns."""
-        self._last_place = place = now_ns if now_ns > self._last_place else self._last_place + 1
+        """Return the place of one that joins now."""
+        self.last_place = place = now_ns if now_ns > self.last_place else self.last_place + 1
         return place
 
     def turns(self, since: Callable[[V], int]) -> Turns[V]:

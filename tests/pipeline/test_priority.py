@@ -64,8 +64,8 @@ def test_redrives_that_wait_go_by_class():
 
     line = Redrives()
     for name, priority, edit in [("a", "bulk", {}), ("b", "normal", {}), ("c", "bulk", {"priority": "critical"})]:
-        line.append(Redrive(letter=Letter(name, priority), edit=edit))
-    assert [line.popleft().letter.command.subject for _ in range(len(line))] == ["c", "b", "a"]
+        line.wait(Redrive(letter=Letter(name, priority), edit=edit))
+    assert [line.take().letter.command.subject for _ in range(len(line))] == ["c", "b", "a"]
 
 
 def test_a_subscriber_gives_the_class_of_what_has_none_of_its_own():
