@@ -57,6 +57,7 @@ from actors.pipeline.rate_limiter import RateLimiterActor
 from actors.pipeline.recipients import recipient_check
 from actors.pipeline.subscribers import log_unserved, subscribe_all
 from actors.pipeline.templates import Templates
+from actors.pipeline.tenants import TenantBounds
 from actors.pipeline.waiting_line import WaitingCounts
 from actors.pipeline.wiring import Stages, Wiring
 from actors.policies.admission import Admission
@@ -151,6 +152,8 @@ class Pipeline:
             if config.rate_limit is not None:
                 limiter_class = RateLimiterActor if system.delivers_once else DeduplicatingLimiter
                 stages.rate_limiter = system.spawn(limiter_class, channel, config.rate_limit, stages)
+            if config.tenant is not None:
+                stages.tenant_bounds = system.spawn(TenantBounds, channel, config.tenant, stages)
             if system.delivers_once:
                 stages.circuit_breaker = system.spawn(CircuitBreakerActor, channel, config, stages)
             else:

@@ -14,7 +14,7 @@ import functools
 import heapq
 import operator
 from collections import deque
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 from actors.domain.attempts import (
@@ -35,7 +35,9 @@ from actors.messages import RANKS, BreakerState, BreakerTransitioned, DeferralCa
 from actors.outcomes import Transient
 from actors.pipeline.isolation import AttemptEnded
 from actors.pipeline.lane import NO_ROOM, WHOLE_LANE, Blocked, BlockReason, Lane
+from actors.pipeline.on_their_way import OnTheirWay
 from actors.pipeline.stage import Stage
+from actors.pipeline.tenants import TenantHasRoom
 from actors.pipeline.turns import TurnsOfHosts, TurnsOfOneLine
 from actors.pipeline.waiting_line import Waiting, WaitingLine
 from actors.pipeline.wiring import Stages
@@ -111,10 +113,33 @@ class CircuitBreakerActor(Stage):
         super().on_start()
         self._isolation = None if self._stages.isolation is None else self._stages.isolation.actor
         self._to_channels = [self.route(lane.channel) for lane in self._lanes if lane.channel is not None]
+        if self._stages.on_their_way is not None:
+            self._tell_of_tenants(self._stages.on_their_way)
         for lane in self._lanes:
             for host, until_ns in lane.half_open_until():
                 self._set_half_open(lane, host, until_ns)
         self._set_timer()
+
+    def _tell_of_tenants(self, on_their_way: OnTheirWay) -> None:
+        """Have it known which attempts are at a provider and which have left, as these make room for their tenants."""
+        assert self._stages.tenant_bounds is not None
+        to_bounds, to_handler = self.route(self._stages.tenant_bounds), self._to_handler
+
+        def tell_handler(message: Any) -> None:
+            to_handler(message)
+            attempt = message.request.attempt if type(message) is Performed else message.attempt
+            if (tenant := on_their_way.leave(attempt)) is not None:
+                to_bounds(TenantHasRoom(tenant))
+
+        def noting(to_channel: Callable[[Any], None]) -> Callable[[Any], None]:
+            def tell_channel(admitted: Admitted) -> None:
+                on_their_way.begin(admitted.attempt)
+                to_channel(admitted)
+
+            return tell_channel
+
+        self._to_handler = tell_handler
+        self._to_channels = [noting(to_channel) for to_channel in self._to_channels]
 
     @handles(Attempt)
     def on_attempt(self, attempt: Attempt) -> None:

@@ -41,12 +41,13 @@ class RateLimiterActor(Stage):
         self._wakes: list[tuple[int, str]] = []
         settings = stages.lanes[0].config
         self._order = Order(settings.order, settings.fair_by)
-        stages.waiting.limit.reset()
+        stages.waiting.users.reset()
 
     def on_start(self) -> None:
         super().on_start()
-        assert self._stages.circuit_breaker is not None
-        self._to_breaker = self.route(self._stages.circuit_breaker)
+        following = self._stages.tenant_bounds or self._stages.circuit_breaker
+        assert following is not None
+        self._to_breaker = self.route(following)
 
     @handles(Attempt)
     def on_attempt(self, attempt: Attempt) -> None:
@@ -70,7 +71,7 @@ class RateLimiterActor(Stage):
     @handles(FlushQueue)
     def on_flush_queue(self, flush: FlushQueue) -> None:
         self._lines.clear()
-        self._stages.waiting.limit.reset()
+        self._stages.waiting.users.reset()
         self._wakes.clear()
         self._set_timer()
         self._to_breaker(flush)
@@ -101,7 +102,7 @@ class RateLimiterActor(Stage):
     def _wait(self, attempt: Attempt, user: str, fits_at_ns: int) -> None:
         line = self._lines.get(user)
         if line is None:
-            line = self._lines[user] = _UserLine(self._stages.waiting.limit, self._order)
+            line = self._lines[user] = _UserLine(self._stages.waiting.users, self._order)
             line.fits_at_ns = fits_at_ns
             heapq.heappush(self._wakes, (fits_at_ns, user))
         line.append(attempt, self.system.now_ns)

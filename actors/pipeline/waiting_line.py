@@ -49,7 +49,11 @@ class WaitingCounts:
             whole: counts these too, beside those of other channels.
         """
         self.limit: Waiting = Waiting(None if whole is None else whole.limit)
-        """For a user's limit."""
+        """For a user's limit, or a tenant's."""
+        self.users = Waiting(self.limit)
+        """Of these, for a user's."""
+        self.tenants = Waiting(self.limit)
+        """Of these, for a tenant's."""
         self.quota: Waiting = Waiting(None if whole is None else whole.quota)
         """For what the account or the adaptive rate allows."""
         self.slots: Waiting = Waiting(None if whole is None else whole.slots)

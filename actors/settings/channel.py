@@ -16,7 +16,7 @@ from actors.settings.adaptive import AdaptiveRateConfig, AdaptiveThrottleConfig,
 from actors.settings.base import Settings
 from actors.settings.breaker import CircuitBreakerConfig as CircuitBreakerConfig
 from actors.settings.distributions import Distribution
-from actors.settings.order import FairBy, OrderConfig
+from actors.settings.order import FairBy, OrderConfig, TenantConfig as TenantConfig
 from actors.settings.quantities import (
     Duration,
     NotNegative,
@@ -176,6 +176,9 @@ class ChannelConfig(Settings):
 
     quota: RateLimitConfig | None = None
     """For all together, as a provider's account has it; charged once an attempt. None: no limit."""
+
+    tenant: TenantConfig | None = None
+    """What each tenant may take, by `metadata.tenant`. None: no bound."""
 
     timeout: PositiveDuration = 10.0
     """How long one attempt may take before it counts as ambiguous."""

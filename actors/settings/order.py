@@ -7,7 +7,14 @@ from typing import ClassVar, Literal, Self, TypeAlias
 from pydantic import model_validator
 
 from actors.settings.base import Settings
-from actors.settings.quantities import PositiveDuration, PositiveNumber, PositiveRate, PositiveWholeNumber, wanted
+from actors.settings.quantities import (
+    PositiveDuration,
+    PositiveNumber,
+    PositiveRate,
+    PositiveWholeNumber,
+    wanted,
+    write_rate,
+)
 
 FairBy: TypeAlias = Literal["none", "user", "host", "tenant"]
 """Whose notifications take turns within a class."""
@@ -76,4 +83,6 @@ class TenantConfig(Settings):
     def _bounds_something(self) -> Self:
         if self.max_in_flight is None and self.rate is None:
             raise wanted("max_in_flight, rate, or both", "neither")
+        if self.rate is not None and not (self.rate.count >= 1 and float(self.rate.count).is_integer()):
+            raise wanted("a rate that lets a whole number of at least 1 through in its window", write_rate(self.rate))
         return self

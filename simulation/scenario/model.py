@@ -90,6 +90,11 @@ def host_name(number: int) -> str:
     return f"host-{number}.example"
 
 
+def tenant_name(number: int) -> str:
+    """Return the name of one of the tenants that notifications are spread over; the first is number 0."""
+    return f"tenant-{number}"
+
+
 NORMAL, CRITICAL = Priority.NORMAL.value, Priority.CRITICAL.value
 
 Class: TypeAlias = Literal["critical", "normal", "bulk"]
@@ -176,6 +181,10 @@ class ChannelWorkload(Settings):
     """The users' addresses are at so many hosts in turn, as `user-27@host-7.example` of 20; by Zipf's law, so large a
     share of the users is at each. None: addresses have no host."""
 
+    tenants: Spread | None = None
+    """Their senders are so many tenants in turn, as `metadata.tenant: tenant-7` of 20; by Zipf's law, so large a share
+    of the users is each one's. None: there is no tenant."""
+
     expires_after: Age | None = None
     """A notification older than this is dead-lettered as expired. Of a distribution, each draws its own. A redrive
     begins the count anew. None: never."""
@@ -232,6 +241,10 @@ class ClosedWorkload(Settings):
     hosts: Spread | None = None
     """The users' addresses are at so many hosts in turn, as `user-27@host-7.example` of 20; by Zipf's law, so large a
     share of the users is at each. None: addresses have no host."""
+
+    tenants: Spread | None = None
+    """Their senders are so many tenants in turn, as `metadata.tenant: tenant-7` of 20; by Zipf's law, so large a share
+    of the users is each one's. None: there is no tenant."""
 
     expires_after: Age | None = None
     """A notification older than this is dead-lettered as expired. Of a distribution, each draws its own. A redrive
