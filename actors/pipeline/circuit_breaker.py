@@ -166,8 +166,7 @@ class CircuitBreakerActor(Stage):
         if line is not None:
             self._join(line, attempt)
             return
-        rank = RANKS[attempt.command.priority]
-        if self._lines and any(turns.waits_before(rank, self._order) for turns in self._turns):
+        if self._lines and not self._is_before_all(attempt, host):
             self._take_turns()  # there may be room by now, which belongs to those that came before
         for lane in self._lanes:
             lane.drop_unused_pace(host, self.system.now_ns)
@@ -262,6 +261,14 @@ class CircuitBreakerActor(Stage):
     def _key_of(self, attempt: Attempt, host: str) -> str:
         """Return whose turns an attempt at a host has a part in."""
         return host if self._keys_are_hosts else self._order.key_of(attempt.command)
+
+    def _is_before_all(self, attempt: Attempt, host: str) -> bool:
+        """Tell whether an attempt at a host where none waits goes before all that wait for room at other ones."""
+        rank, key = RANKS[attempt.command.priority], self._key_of(attempt, host)
+        return not any(
+            lane.has_its_share(key) or turns.waits_before(rank, self._order)
+            for lane, turns in zip(self._lanes, self._turns, strict=True)
+        )
 
     def _order_of_lanes(self, attempt: Attempt) -> Sequence[Lane]:
         if self._switch_after is None:

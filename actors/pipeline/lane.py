@@ -205,7 +205,7 @@ class Lane:
         """Return whether a slot that is free is kept for keys that have fewer: the last sixteenth of them is, so that
         one that is slow cannot have all before any other comes."""
         slots = self.slots
-        return slots is not None and slots - self.in_flight <= (slots + 8) // 16 and self._has_its_share(key)
+        return slots is not None and slots - self.in_flight <= (slots + 8) // 16 and self.has_its_share(key)
 
     def next_turn(self, turns: Turns[Any]) -> Flow | None:
         """Return which of those that wait for room gets the slot that is free; None: it is kept for others.
@@ -223,12 +223,12 @@ class Lane:
         return flow
 
     def _has_less(self, key: str) -> bool:
-        return not self._has_its_share(key)
+        return not self.has_its_share(key)
 
     def _is_free_for(self, key: str) -> bool:
         return not self.is_kept_for_others(key)
 
-    def _has_its_share(self, key: str) -> bool:
+    def has_its_share(self, key: str) -> bool:
         """Return whether a key has a quarter of the slots. Those without a key are many who share one."""
         if self._held is None or key == WHOLE_LANE or (slots := self.slots) is None:
             return False

@@ -20,6 +20,7 @@ from simulation.invariants.ids import Ids
 from simulation.invariants.letters import Letters, Reasons
 from simulation.invariants.limits import Bulkhead, Quota, UserLimit
 from simulation.invariants.liveness import Liveness
+from simulation.invariants.order import ClassOrder, ClassShares, FairTurns, LimitOrder, Refusals, TenantsBound
 from simulation.invariants.quiet import QuietKept
 from simulation.invariants.rates import AdaptiveRates
 from simulation.invariants.requests import ReachedOnce
@@ -63,6 +64,12 @@ KNOWN: dict[str, type[Invariant]] = {
         Quota,
         Bulkhead,
         Room,
+        Refusals,
+        ClassOrder,
+        ClassShares,
+        FairTurns,
+        LimitOrder,
+        TenantsBound,
         AdaptiveRates,
         ConcurrencyLimits,
         AdaptiveThrottles,

@@ -50,7 +50,8 @@ def notifications_table(history: Sequence[RecordedEvent], scenario: Scenario) ->
     counts all of them, those before a redrive too. `waited_since` is from when the user waits and delivery time runs:
     as a rule `requested_at`, and of a fallback when the first of those was accepted that it stands in for. `entry` and
     `priority` are of the entry in the workload that it is from, `host` is where the recipient's address is, `tenant`
-    whose it is; null where it has none. `request` is the id of the first notification of its chain of fallbacks, else its own.
+    whose it is; null where it has none. `request` is the id of the first notification of its chain of fallbacks, else
+    its own.
 
     Args:
         history: what was recorded.

@@ -208,3 +208,14 @@ def test_no_other_starts_while_a_critical_one_could(data):
         assert all((rank, joined) <= (other, at) for other, _, at in waited)
     assert not left
     assert not world.events(NotificationMovedToDeadLetter)
+
+
+def test_one_whose_host_has_its_share_passes_no_other_that_has_less_however_urgent():
+    def scenario(world):
+        hosts = {"max_in_flight": 3, "quota": {"rate": "1/10s"}, "circuit_breaker": {"per": "host"}, "timeout": 100}
+        world.open(Scripted(latency=50.0), email=hosts)
+        world.send(email("c0", recipient="ann@a.example", priority=C))
+        world.send(email("b", recipient="ann@b.example", priority=B), at=1)
+        world.send(email("c1", recipient="ann@a.example", priority=C), at=10)
+
+    assert on_both_clocks(scenario).provider.ids == ["c0", "b", "c1"]
