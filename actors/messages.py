@@ -346,6 +346,9 @@ class NotificationRequested(NotificationEvent, frozen=True, kw_only=True, gc=Fal
     waited_since_ns: int | None = None
     """When the first notification of its chain of fallbacks was accepted: its user has been waiting since then."""
 
+    priority: Priority = Priority.NORMAL
+    """The class of traffic of the notification."""
+
     @property
     def waited_since(self) -> datetime | None:
         """When the first notification of its chain of fallbacks was accepted, in UTC."""
@@ -369,6 +372,9 @@ class NotificationSent(NotificationEvent, frozen=True, kw_only=True, gc=False):
 
     hedges: int = 0
     """Hedged copies of that attempt."""
+
+    priority: Priority = Priority.NORMAL
+    """The class of traffic of the notification."""
 
     @property
     def started(self) -> datetime:
@@ -433,6 +439,9 @@ class NotificationMovedToDeadLetter(NotificationEvent, frozen=True, kw_only=True
     attempts: int
     requested_at_ns: int
     """When the notification was accepted."""
+
+    priority: Priority = Priority.NORMAL
+    """The class of traffic of the notification."""
 
     @property
     def requested_at(self) -> datetime:

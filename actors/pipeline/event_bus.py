@@ -306,10 +306,11 @@ class EventBus:
 
     def has_room_for(self, event: Any) -> bool:
         """Tell whether what an event leads to may be accepted."""
-        return self.has_room is None or self.has_room(self._most_urgent(type(event)))
+        return self.has_room is None or self.has_room(self.priority_of(event))
 
-    def _most_urgent(self, event_type: type) -> Priority:
-        """Return the class of the most urgent subscriber to a type of events."""
+    def priority_of(self, event: Any) -> Priority:
+        """Return the class of the most urgent subscriber to an event."""
+        event_type = type(event)
         given = [priority for _, priority in self._priorities.get(event_type, ())]
         others = len(self._subscribers.get(event_type, ())) - len(given)
         return min(given + [Priority.NORMAL] * (others > 0 or not given), key=RANKS.__getitem__)

@@ -459,6 +459,7 @@ class Handler(Actor):
             requested_at_ns=delivery.requested_at_ns,
             provider=admitted.provider,
             hedges=admitted.hedges,
+            priority=command.priority,
         )
         self._commit(event, delivery, None)
 
@@ -509,6 +510,7 @@ class Handler(Actor):
             reason=reason,
             attempts=delivery.attempts,
             requested_at_ns=delivery.requested_at_ns,
+            priority=delivery.command.priority,
         )
         letter = dead_letter(delivery, event)
 

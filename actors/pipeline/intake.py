@@ -99,6 +99,7 @@ class Intake:
             notification_id=notification_id,
             channel=command.channel,
             user_id=command.recipient if command.user_id is None else command.user_id,
+            priority=command.priority,
         )
         if instead_of is not None:
             delivery.requested_at_ns = instead_of.requested_at_ns

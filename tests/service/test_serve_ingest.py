@@ -80,7 +80,7 @@ async def test_what_there_is_no_room_for_is_refused_for_now_and_nothing_of_it_is
         alone = await served.post("/notifications", email(30))
         event = await served.post("/events", PLACED)
         critical = await served.post("/notifications", email("c", critical=True))
-        counted = await served.metric("requests_overloaded_total")
+        counted = await served.metric('requests_overloaded_total{priority="normal"}')
         may_go_on.set()
         await served.server.notifier.wait_until_quiet()
         again = await served.post("/notifications", batch)
@@ -219,7 +219,7 @@ async def test_what_is_wrong_with_an_item_is_said_by_its_field(tmp_path, autojum
 async def test_who_may_hand_in_something(tmp_path, autojump_clock, token, code):
     async with service(tmp_path) as served:
         assert (await served.post("/notifications", email(1), token)).status_code == code
-        assert await served.metric('notifications_accepted_total{channel="email"}') == (code == 202)
+        assert await served.metric('notifications_accepted_total{channel="email",priority="normal"}') == (code == 202)
 
 
 async def test_a_body_is_bounded_and_json(tmp_path, autojump_clock):

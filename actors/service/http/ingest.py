@@ -112,18 +112,20 @@ async def _receive(
         try:
             if (problem := problem_of_shape(item, ITEM_VALUES_MAX)) is not None:
                 raise _Invalid(("", problem))
-            answers.append(submit(service.notifier, read(item, hints)))
+            made = read(item, hints)
+            answers.append(submit(service.notifier, made))
         except _Invalid as invalid:
             answers.append(_already(_result("invalid", problems=invalid.problems)))
         except Overloaded as overloaded:
-            answers.append(_already(_overloaded(overloaded)))
+            answers.append(_already(_overloaded(overloaded, priority=service.notifier.bus.priority_of(made))))
         if number % ITEMS_AT_ONCE == 0:
             await trio.lowlevel.checkpoint()
     results = [await answer() for answer in answers]
     for result in results:
         result["code"] = _CODES[result["status"]]
+    refused = [result.pop("priority") for result in results if result["status"] == "overloaded"]
     waits = [result["retry_after"] for result in results if result["status"] == "overloaded"]
-    service.metrics.count_overloaded(len(waits))
+    service.metrics.count_overloaded(refused)
     service.overload.count(len(waits), service.config.max_pending)
     headers = {"Retry-After": str(max(waits))} if waits else None
     if not is_list:
@@ -337,7 +339,8 @@ def _of(submission: Submission) -> Result:
             problems = [{"field": "recipient", "problem": str(answer)}]
             return _result("invalid", notification_id=notification_id, problems=problems)
         case Overloaded():
-            return _overloaded(answer, notification_id=notification_id)
+            priority = submission.command.priority
+            return _overloaded(answer, notification_id=notification_id, priority=priority)
         case Unstorable():
             of_id = problem_of_id(notification_id)
             what = _UNSTORABLE if of_id is None else of_id
