@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import cProfile
 import itertools
+import pstats
 from collections import Counter
 
 import pytest
@@ -219,3 +221,29 @@ def test_one_whose_host_has_its_share_passes_no_other_that_has_less_however_urge
         world.send(email("c1", recipient="ann@a.example", priority=C), at=10)
 
     assert on_both_clocks(scenario).provider.ids == ["c0", "b", "c1"]
+
+
+def test_a_notification_costs_the_same_however_many_wait():
+    """Counted in calls, with classes, weights and turns of tenants."""
+
+    def calls(count):
+        def scenario(world):
+            order = {"kind": "weighted", "fair_by": "tenant"}
+            world.open(email={"quota": {"rate": "100/s", "kind": "token_bucket", "burst": 1}, "order": order})
+            batch = commands([B, N, C] * (count // 3))
+            tenants = [{"metadata": {"tenant": f"t{number % 37}"}} for number in range(len(batch))]
+            made = [
+                email(each.notification_id, priority=each.priority, **more)
+                for each, more in zip(batch, tenants, strict=True)
+            ]
+            world.send(*made)
+
+        profile = cProfile.Profile()
+        profile.enable()
+        world = simulate(scenario)
+        profile.disable()
+        assert len(world.provider.tries) == count
+        return pstats.Stats(profile).total_calls / count
+
+    few, many = calls(600), calls(6000)
+    assert many <= 1.05 * few
