@@ -245,5 +245,5 @@ def test_a_notification_costs_the_same_however_many_wait():
         assert len(world.provider.tries) == count
         return pstats.Stats(profile).total_calls / count
 
-    few, many = calls(600), calls(6000)
+    few, many = calls(300), calls(3000)
     assert many <= 1.05 * few

@@ -89,8 +89,8 @@ async def look_at_the_order(path, waiting: int) -> None:
     assert 15 <= Counter(each.metadata["tenant"] for each in bulk)["quiet"] <= 25
 
 
-async def test_after_a_restart_with_some_hundred_waiting(tmp_path):
-    await look_at_the_order(tmp_path / "waiting.db", 400)
+async def test_after_a_restart_with_two_hundred_waiting(tmp_path):
+    await look_at_the_order(tmp_path / "waiting.db", 200)
 
 
 @pytest.mark.slow
