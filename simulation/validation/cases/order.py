@@ -156,7 +156,7 @@ def _deficit(weights: tuple[float, float, float]) -> Experiment:
     given = ", ".join(f"{name}: {weight:g}" for name, weight in zip(CLASSES, weights, strict=True))
     entries = ", ".join(f"{{channel: sms, priority: {name}, arrivals: {{poisson: 12/s}}}}" for name in CLASSES)
     text = f"""
-duration: 60s
+duration: 30s
 drain: 0s
 workload: [{entries}]
 channels:
