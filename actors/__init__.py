@@ -65,6 +65,7 @@ if TYPE_CHECKING:
         OrderPlaced as OrderPlaced,
         OrderShipped as OrderShipped,
         PaymentReceived as PaymentReceived,
+        Priority as Priority,
         SendNotification as SendNotification,
         UserRegistered as UserRegistered,
     )
@@ -136,7 +137,7 @@ _HOME_OF = {
         "actors.messages": "BreakerState BreakerTransitioned DeadLetterMessage NotificationChannel "
         "NotificationDeferred NotificationFailed NotificationMovedToDeadLetter "
         "NotificationRequested NotificationSent NotificationSuppressed "
-        "OrderPlaced OrderShipped PaymentReceived SendNotification UserRegistered",
+        "OrderPlaced OrderShipped PaymentReceived Priority SendNotification UserRegistered",
         "actors.notifier": "Notifier Pipeline",
         "actors.outcomes": "Ambiguous ChannelFault DeadDestination Outcome Permanent Sent Transient",
         "actors.pipeline.circuit_breaker": "OperateBreaker",

@@ -15,7 +15,7 @@ from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
 from functools import cache
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
 import msgspec
 
@@ -79,6 +79,17 @@ class NotificationChannel(StrEnum):
     WEBHOOK = "webhook"
 
 
+class Priority(StrEnum):
+    """The classes of traffic, the most urgent first: who goes first where notifications wait for their turn."""
+
+    CRITICAL = "critical"
+    """What someone waits for, such as a login code."""
+    NORMAL = "normal"
+    """All else that is for one person."""
+    BULK = "bulk"
+    """What goes to many at once and may be late, such as a newsletter."""
+
+
 class BreakerState(StrEnum):
     """What a circuit breaker does with a request for a permit."""
 
@@ -128,10 +139,24 @@ NO_METADATA = FrozenDict()
 
 _NUMBERS = frozenset({int, float})
 _CHANNELS = frozenset(NotificationChannel)
+_PRIORITIES = frozenset(Priority)
+RANKS = {priority: rank for rank, priority in enumerate(Priority)}
+"""By class of traffic, its place among them: 0 is the most urgent."""
 
 
 def _are_addresses(addresses: Mapping[Any, Any]) -> bool:
     return addresses.keys() <= _CHANNELS and all(type(address) is str for address in addresses.values())
+
+
+def _priority(given: object, critical: bool) -> object:
+    """Return the class of traffic of a command; what is no text is left to the check of types."""
+    if given is None:
+        return Priority.CRITICAL if critical is True else Priority.NORMAL
+    if not isinstance(given, str):
+        return given
+    if given not in _PRIORITIES:
+        raise ValueError(f"priority: wanted one of {', '.join(Priority)}, got {given!r:.100}")
+    return Priority(given)
 
 
 # ── commands ────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -142,7 +167,8 @@ class SendNotification(Message, frozen=True, kw_only=True, gc=False):
 
     Raises:
         TypeError: fields hold a wrong type, such as a number for an id; it names all of them.
-        ValueError: `expires_after` is negative, or not a number; or `metadata` is nested too deep for the stack.
+        ValueError: `expires_after` is negative, or not a number; `priority` is no class of traffic; or `metadata` is
+            nested too deep for the stack.
     """
 
     notification_id: str
@@ -163,7 +189,11 @@ class SendNotification(Message, frozen=True, kw_only=True, gc=False):
     """Whose preferences and limits apply; the recipient when None. Read it as `user`."""
 
     critical: bool = False
-    """Bypasses preferences and quiet hours."""
+    """Bypasses preferences and quiet hours; and means `priority` critical where none is given."""
+
+    priority: Priority = cast(Any, None)
+    """Who goes first where notifications wait for their turn; bypasses nothing. Left out, or None: normal, or critical
+    by the flag. One that is given by its name is the class of that name."""
 
     expires_after: float | None = None
     """Seconds; when it is older than this it is dead-lettered as expired and not sent. None: never."""
@@ -182,6 +212,8 @@ class SendNotification(Message, frozen=True, kw_only=True, gc=False):
             msgspec.structs.force_setattr(self, "metadata", frozen)
         if type(self.addresses) is not FrozenDict and isinstance(self.addresses, Mapping):
             msgspec.structs.force_setattr(self, "addresses", FrozenDict(self.addresses))
+        if type(self.priority) is not Priority:
+            msgspec.structs.force_setattr(self, "priority", _priority(self.priority, self.critical))
         # The same checks as check_types, in a twentieth of the time: a run makes millions of them.
         if not (
             type(self.notification_id) is type(self.recipient) is type(self.message) is str
@@ -189,6 +221,7 @@ class SendNotification(Message, frozen=True, kw_only=True, gc=False):
             and (self.subject is None or type(self.subject) is str)
             and (self.expires_after is None or type(self.expires_after) in _NUMBERS)
             and type(self.critical) is bool
+            and type(self.priority) is Priority
             and type(self.metadata) is type(self.addresses) is FrozenDict
             and (not self.addresses or _are_addresses(self.addresses))
         ):
@@ -200,6 +233,11 @@ class SendNotification(Message, frozen=True, kw_only=True, gc=False):
     def user(self) -> str:
         """Whose preferences and limits apply."""
         return self.user_id if self.user_id is not None else self.recipient
+
+    @property
+    def has_implied_priority(self) -> bool:
+        """Whether its class of traffic is the one that it would have if none had been given."""
+        return self.priority is (Priority.CRITICAL if self.critical else Priority.NORMAL)
 
 
 # ── domain events ───────────────────────────────────────────────────────────────────────────────────────────────
@@ -308,6 +346,9 @@ class NotificationRequested(NotificationEvent, frozen=True, kw_only=True, gc=Fal
     waited_since_ns: int | None = None
     """When the first notification of its chain of fallbacks was accepted: its user has been waiting since then."""
 
+    priority: Priority = Priority.NORMAL
+    """The class of traffic of the notification."""
+
     @property
     def waited_since(self) -> datetime | None:
         """When the first notification of its chain of fallbacks was accepted, in UTC."""
@@ -331,6 +372,9 @@ class NotificationSent(NotificationEvent, frozen=True, kw_only=True, gc=False):
 
     hedges: int = 0
     """Hedged copies of that attempt."""
+
+    priority: Priority = Priority.NORMAL
+    """The class of traffic of the notification."""
 
     @property
     def started(self) -> datetime:
@@ -395,6 +439,9 @@ class NotificationMovedToDeadLetter(NotificationEvent, frozen=True, kw_only=True
     attempts: int
     requested_at_ns: int
     """When the notification was accepted."""
+
+    priority: Priority = Priority.NORMAL
+    """The class of traffic of the notification."""
 
     @property
     def requested_at(self) -> datetime:

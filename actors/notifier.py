@@ -36,6 +36,7 @@ from actors.messages import (
     DeadLetterMessage,
     NotificationChannel,
     NotificationSent,
+    Priority,
     RecordedEvent,
     SendNotification,
 )
@@ -56,6 +57,7 @@ from actors.pipeline.rate_limiter import RateLimiterActor
 from actors.pipeline.recipients import recipient_check
 from actors.pipeline.subscribers import log_unserved, subscribe_all
 from actors.pipeline.templates import Templates
+from actors.pipeline.tenants import TenantBounds
 from actors.pipeline.waiting_line import WaitingCounts
 from actors.pipeline.wiring import Stages, Wiring
 from actors.policies.admission import Admission
@@ -146,10 +148,12 @@ class Pipeline:
             stages.isolation = wiring.isolation
             stages.handler = self.handler
             stages.recipient_problem = recipient_check(tuple(by_name[channel].values()), templates)
+            stages.lanes = lanes_of(channel, config, system.streams.stream, stages.arrivals)
             if config.rate_limit is not None:
                 limiter_class = RateLimiterActor if system.delivers_once else DeduplicatingLimiter
                 stages.rate_limiter = system.spawn(limiter_class, channel, config.rate_limit, stages)
-            stages.lanes = lanes_of(channel, config, system.streams.stream, stages.arrivals)
+            if config.tenant is not None:
+                stages.tenant_bounds = system.spawn(TenantBounds, channel, config.tenant, stages)
             if system.delivers_once:
                 stages.circuit_breaker = system.spawn(CircuitBreakerActor, channel, config, stages)
             else:
@@ -170,9 +174,9 @@ class Pipeline:
         with contextlib.suppress(pykka.ActorDeadError):  # when the system has ended, it is for the next one
             listener.tell(news)
 
-    def has_room(self, *, critical: bool = False) -> bool:
-        """Tell whether another notification would be accepted."""
-        return self.handler.actor.intake.has_room(critical=critical, besides=self.bus.under_way)
+    def has_room(self, priority: Priority = Priority.NORMAL) -> bool:
+        """Tell whether another notification of this class would be accepted."""
+        return self.handler.actor.intake.has_room(priority, besides=self.bus.under_way)
 
     def kill(self) -> None:
         """Remove all actors at once, as in a crash of their process; what is not in the store is lost.

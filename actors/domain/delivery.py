@@ -123,7 +123,7 @@ class Delivery(msgspec.Struct, gc=False):
         return sooner(self.expires_at_ns, self.falls_back_ns)
 
 
-NO_PAYLOAD = frozenset({"expires_after"})
+NO_PAYLOAD = frozenset({"expires_after", "priority"})
 """Fields of a command that a provider does not get to see."""
 
 

@@ -56,6 +56,7 @@ from actors.instants import ns
 from actors.kernel.effects import Promise
 from actors.kernel.randomness import RandomStreams
 from actors.kernel.system import ActorSystem
+from actors.messages import Priority
 from actors.outcomes import Ambiguous, Outcome, Sent, Transient
 from actors.policies.breaker.per_host import recipient_host
 from actors.settings.channel import ProviderConfig
@@ -191,7 +192,9 @@ class FaultRules:
         elif isinstance(outcome, Transient) and outcome.throttled:
             return Fate(outcome, latency_ns, False, conditions.latency_factor)
         if self._station is not None:
-            return self._work_at(self._station, conditions, now_ns, latency_ns, outcome, attempt.command.critical)
+            return self._work_at(
+                self._station, conditions, now_ns, latency_ns, outcome, attempt.command.priority is Priority.CRITICAL
+            )
         return self._work(conditions, now_ns, latency_ns, outcome)
 
     def _ruled(self, attempt: Attempt, now_ns: int, load: Load) -> Outcome | None:

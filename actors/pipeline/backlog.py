@@ -1,7 +1,7 @@
 """What was due already when a node started, or took it over from another one: it resumes at a pace, not as one herd.
 
-It waits here before it sets out, so nothing of it is under way: new ones pass, and what is due later goes at its time.
-What meets an open breaker then waits there as all others do.
+It waits here, in the order of its channel, before it sets out, so nothing of it is under way: new ones pass, and what
+is due later goes at its time. What meets an open breaker then waits there as all others do.
 """
 
 from __future__ import annotations
@@ -9,11 +9,13 @@ from __future__ import annotations
 import heapq
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
+from typing import TypeAlias
 
 from actors.domain.delivery import Delivery
 from actors.instants import sooner
 from actors.messages import Message, NotificationChannel
 from actors.pipeline.wiring import Stages
+from actors.policies.order import Flow, Order, Turns
 from actors.policies.resuming import Pace
 
 
@@ -32,35 +34,69 @@ def due_since_ns(delivery: Delivery) -> int:
     return delivery.fresh_since_ns if delivery.due_ns is None else delivery.due_ns
 
 
+_Queue: TypeAlias = "OrderedDict[str, tuple[int, Delivery]]"
+"""Deliveries by their ids, in order; with each its place."""
+
+
 class _Line:
     """The backlog of one channel."""
 
-    __slots__ = ("deliveries", "expiries", "pace")
+    __slots__ = ("_expiries", "_order", "_turns", "pace", "size")
 
-    def __init__(self, pace: Pace) -> None:
+    def __init__(self, pace: Pace, order: Order) -> None:
         self.pace = pace
-        self.deliveries: OrderedDict[str, Delivery] = OrderedDict()
-        self.expiries: list[tuple[int, str]] = []
+        self.size = 0
+        """How many wait."""
+        self._order = order
+        self._turns: Turns[_Queue] = order.turns(_since)
+        self._expiries: list[tuple[int, str, Flow]] = []
 
-    def add(self, delivery: Delivery, until_ns: int | None) -> None:
-        self.deliveries[delivery.command.notification_id] = delivery
+    def add(self, delivery: Delivery, until_ns: int | None, now_ns: int) -> None:
+        flow = self._order.flow_of(delivery.command)
+        queue = self._turns.get(flow)
+        if queue is None:
+            queue = OrderedDict()
+            self._turns.add(flow, queue)
+        notification_id = delivery.command.notification_id
+        self.size += notification_id not in queue
+        queue[notification_id] = self._order.next_place(now_ns), delivery
         if until_ns is not None:
-            heapq.heappush(self.expiries, (until_ns, delivery.command.notification_id))
+            heapq.heappush(self._expiries, (until_ns, notification_id, flow))
 
     def due(self, now_ns: int) -> Iterator[Delivery]:
-        while self.expiries and self.expiries[0][0] < now_ns:
-            expired = self.deliveries.pop(heapq.heappop(self.expiries)[1], None)
-            if expired is not None:
-                yield expired
-        if self.deliveries and self.pace.next_ns <= now_ns:
+        while self._expiries and self._expiries[0][0] < now_ns:
+            _, notification_id, flow = heapq.heappop(self._expiries)
+            if self._is_waiting(notification_id, flow):
+                yield self._take_out(notification_id, flow)
+        if self.size and self.pace.next_ns <= now_ns:
             self.pace.release(now_ns)
-            yield self.deliveries.popitem(last=False)[1]
+            turn = self._turns.next()
+            assert turn is not None
+            self._turns.take(turn)
+            yield self._take_out(next(iter(self._turns.get(turn) or ())), turn)
 
     @property
     def wake_ns(self) -> int | None:
-        while self.expiries and self.expiries[0][1] not in self.deliveries:
-            heapq.heappop(self.expiries)
-        return sooner(self.pace.next_ns, self.expiries[0][0] + 1 if self.expiries else None)
+        while self._expiries and not self._is_waiting(*self._expiries[0][1:]):
+            heapq.heappop(self._expiries)
+        return sooner(self.pace.next_ns, self._expiries[0][0] + 1 if self._expiries else None)
+
+    def _is_waiting(self, notification_id: str, flow: Flow) -> bool:
+        return notification_id in (self._turns.get(flow) or ())
+
+    def _take_out(self, notification_id: str, flow: Flow) -> Delivery:
+        queue = self._turns.get(flow)
+        assert queue is not None
+        self.size -= 1
+        _, delivery = queue.pop(notification_id)
+        if not queue:
+            self._turns.discard(flow)
+        return delivery
+
+
+def _since(queue: _Queue) -> int:
+    """Return the place of the first, which is when it joined."""
+    return next(iter(queue.values()))[0]
 
 
 class Backlog:
@@ -76,7 +112,7 @@ class Backlog:
         """Each until its pace would let one go, and none is left."""
 
     def add(self, delivery: Delivery, until_ns: int | None, now_ns: int) -> None:
-        """Let one wait for its turn, behind all others of its channel.
+        """Let one wait for its turn, behind all others of its class and key on its channel.
 
         Args:
             delivery: it.
@@ -86,8 +122,10 @@ class Backlog:
         channel = delivery.command.channel
         line = self.lines.get(channel)
         if line is None:
-            line = self.lines[channel] = _Line(Pace(self._stages[channel].lanes[0].config.circuit_breaker, now_ns))
-        line.add(delivery, until_ns)
+            config = self._stages[channel].lanes[0].config
+            order = Order(config.order, config.fair_by)
+            line = self.lines[channel] = _Line(Pace(config.circuit_breaker, now_ns), order)
+        line.add(delivery, until_ns, now_ns)
 
     def charge(self, channel: NotificationChannel, now_ns: int) -> None:
         """Count one that sets out, from here or not: the ceiling is for all together."""
@@ -97,7 +135,7 @@ class Backlog:
 
     def due(self, now_ns: int) -> list[Delivery]:
         """Take out those whose turn it is, and those that have expired."""
-        for channel in [each for each, line in self.lines.items() if not line.deliveries]:
+        for channel in [each for each, line in self.lines.items() if not line.size]:
             if self.lines[channel].pace.next_ns <= now_ns:
                 del self.lines[channel]
         return [delivery for line in self.lines.values() for delivery in line.due(now_ns)]

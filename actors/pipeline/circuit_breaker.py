@@ -1,10 +1,11 @@
 """The circuit breaker of one channel, with bulkhead and quota: which attempt may go where now, and which waits.
 
 What stands in front of a provider is a :class:`~actors.pipeline.lane.Lane`, and a channel has one for each of its
-providers: an attempt goes to the first that takes it. Those that none takes wait in order, in one line for the whole
-channel, or in one for each host of recipients where breakers are per host. A line that waits for room at a provider is
-in the turns of that lane: the lines take turns for what they share, and none that comes later goes before them. However
-many wait, it costs one timer; behind a breaker that has closed they resume at a pace, not as one herd.
+providers: an attempt goes to the first that takes it. Those that none takes wait in one line for the whole channel, or
+in one for each host of recipients where breakers are per host; who goes first is up to the channel's order. A line that
+waits for room at a provider is in the turns of that lane: the lines take turns for what they share, and none of their
+class that comes later goes before them. However many wait, it costs one timer; behind a breaker that has closed they
+resume at a pace, not as one herd.
 """
 
 from __future__ import annotations
@@ -12,9 +13,9 @@ from __future__ import annotations
 import functools
 import heapq
 import operator
-from collections import OrderedDict, deque
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Literal
+from collections import deque
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import Any, Literal
 
 from actors.domain.attempts import (
     EXPIRED,
@@ -30,14 +31,18 @@ from actors.domain.attempts import (
 from actors.instants import sooner
 from actors.kernel.actor import handles
 from actors.kernel.effects import Performed
-from actors.messages import BreakerState, BreakerTransitioned, DeferralCause, Message, NotificationChannel
+from actors.messages import RANKS, BreakerState, BreakerTransitioned, DeferralCause, Message, NotificationChannel
 from actors.outcomes import Transient
 from actors.pipeline.isolation import AttemptEnded
 from actors.pipeline.lane import NO_ROOM, WHOLE_LANE, Blocked, BlockReason, Lane
+from actors.pipeline.on_their_way import OnTheirWay
 from actors.pipeline.stage import Stage
+from actors.pipeline.tenants import TenantHasRoom
+from actors.pipeline.turns import TurnsOfHosts, TurnsOfOneLine
 from actors.pipeline.waiting_line import Waiting, WaitingLine
 from actors.pipeline.wiring import Stages
 from actors.policies.breaker.breaker import BreakerEvent, Transition
+from actors.policies.order import Flow, Order, Turns
 from actors.settings.channel import ChannelConfig
 
 BREAKER_OPEN = "circuit breaker is open"
@@ -56,8 +61,8 @@ class OperateBreaker(Message, frozen=True, kw_only=True, gc=False):
 class _Line(WaitingLine):
     """Waiting attempts, all of one host where breakers are per host, and what they wait for."""
 
-    def __init__(self, host: str, waiting: Waiting) -> None:
-        super().__init__(waiting)
+    def __init__(self, host: str, waiting: Waiting, order: Order) -> None:
+        super().__init__(waiting, order)
         self.host = host
         self.cause: DeferralCause | None = None
         """Why they are deferred; None while they only wait for a slot."""
@@ -79,15 +84,21 @@ class CircuitBreakerActor(Stage):
         self._fails_when_open = config.circuit_breaker.when_open == "fail"
         self._switch_after = config.switch_after
         self._lanes = stages.lanes
-        self._only = self._lanes[0] if len(self._lanes) == 1 and self._lanes[0].breaker is not None else None
-        """The lane where there is but one, with one breaker for all."""
+        self._order = Order(config.order, config.fair_by)
+        self._has_keys = self._order.has_keys
+        is_only = len(self._lanes) == 1 and self._lanes[0].breaker is not None and not self._has_keys
+        self._only = self._lanes[0] if is_only else None
+        """The lane where there is but one, with one breaker for all and without turns of users, hosts or tenants."""
         self._unbounded = self._only if self._only is not None and self._only.is_plain else None
         """The same, where there is nothing to pass but that breaker."""
         self._is_per_host = config.circuit_breaker.per == "host"
         self._lines: dict[str, _Line] = {}
         """By host; none is empty."""
-        self._turns: list[OrderedDict[str, None]] = [OrderedDict() for _ in self._lanes]
-        """By lane: the hosts whose lines wait for room there, in the order of their turns."""
+        self._keys_are_hosts = self._is_per_host and config.fair_by == "host"
+        self._turns: list[TurnsOfOneLine | TurnsOfHosts] = [
+            (TurnsOfHosts if self._is_per_host else TurnsOfOneLine)(self._lines, self._order) for _ in self._lanes
+        ]
+        """By lane: those of the lines that wait for room there."""
         self._half_open: dict[tuple[str, int], int] = {}
         """By host and lane: until when a breaker is half-open at most."""
         self._wakes: list[tuple[int, str, int]] = []
@@ -102,10 +113,33 @@ class CircuitBreakerActor(Stage):
         super().on_start()
         self._isolation = None if self._stages.isolation is None else self._stages.isolation.actor
         self._to_channels = [self.route(lane.channel) for lane in self._lanes if lane.channel is not None]
+        if self._stages.on_their_way is not None:
+            self._tell_of_tenants(self._stages.on_their_way)
         for lane in self._lanes:
             for host, until_ns in lane.half_open_until():
                 self._set_half_open(lane, host, until_ns)
         self._set_timer()
+
+    def _tell_of_tenants(self, on_their_way: OnTheirWay) -> None:
+        """Have it known which attempts are at a provider and which have left, as these make room for their tenants."""
+        assert self._stages.tenant_bounds is not None
+        to_bounds, to_handler = self.route(self._stages.tenant_bounds), self._to_handler
+
+        def tell_handler(message: Any) -> None:
+            to_handler(message)
+            attempt = message.request.attempt if type(message) is Performed else message.attempt
+            if (tenant := on_their_way.leave(attempt)) is not None:
+                to_bounds(TenantHasRoom(tenant))
+
+        def noting(to_channel: Callable[[Any], None]) -> Callable[[Any], None]:
+            def tell_channel(admitted: Admitted) -> None:
+                on_their_way.begin(admitted.attempt)
+                to_channel(admitted)
+
+            return tell_channel
+
+        self._to_handler = tell_handler
+        self._to_channels = [noting(to_channel) for to_channel in self._to_channels]
 
     @handles(Attempt)
     def on_attempt(self, attempt: Attempt) -> None:
@@ -132,7 +166,7 @@ class CircuitBreakerActor(Stage):
         if line is not None:
             self._join(line, attempt)
             return
-        if self._lines:
+        if self._lines and not self._is_before_all(attempt, host):
             self._take_turns()  # there may be room by now, which belongs to those that came before
         for lane in self._lanes:
             lane.drop_unused_pace(host, self.system.now_ns)
@@ -147,8 +181,9 @@ class CircuitBreakerActor(Stage):
         self._has_news = False
         lane = self._lanes[admitted.lane]
         host = lane.host_of(admitted.attempt) if self._is_per_host else WHOLE_LANE
+        key = self._key_of(admitted.attempt, host) if self._has_keys else WHOLE_LANE
         if performed.result is UNSENT:
-            lane.take_back(admitted.permit, host, self.system.now_ns)
+            lane.take_back(admitted.permit, host, self.system.now_ns, key)
             self._to_handler(Requeued(attempt=admitted.attempt, charged=True))
         else:
             lane.settle(
@@ -158,6 +193,7 @@ class CircuitBreakerActor(Stage):
                 self.system.now_ns,
                 performed.ended_ns - performed.started_ns,
                 admitted.in_flight,
+                key,
             )
             self._to_handler(performed)
         if self._isolation is not None and self._isolation.is_busy:
@@ -209,9 +245,10 @@ class CircuitBreakerActor(Stage):
     def _admit(self, attempt: Attempt, host: str) -> dict[int, Blocked]:
         """Send an attempt to the first provider that takes it; else return what blocks it, by number of lane."""
         now_ns = self.system.now_ns
+        key = self._key_of(attempt, host) if self._has_keys else WHOLE_LANE
         blocked = {}
         for lane in self._order_of_lanes(attempt):
-            permit = lane.try_admit(host, now_ns)
+            permit = lane.try_admit(host, now_ns, key)
             if not isinstance(permit, Blocked):
                 admitted = Admitted(
                     attempt=attempt, permit=permit, lane=lane.number, provider=lane.provider, in_flight=lane.in_flight
@@ -220,6 +257,18 @@ class CircuitBreakerActor(Stage):
                 return {}
             blocked[lane.number] = permit
         return blocked
+
+    def _key_of(self, attempt: Attempt, host: str) -> str:
+        """Return whose turns an attempt at a host has a part in."""
+        return host if self._keys_are_hosts else self._order.key_of(attempt.command)
+
+    def _is_before_all(self, attempt: Attempt, host: str) -> bool:
+        """Tell whether an attempt at a host where none waits goes before all that wait for room at other ones."""
+        rank, key = RANKS[attempt.command.priority], self._key_of(attempt, host)
+        return not any(
+            lane.has_its_share(key) or turns.waits_before(rank, self._order)
+            for lane, turns in zip(self._lanes, self._turns, strict=True)
+        )
 
     def _order_of_lanes(self, attempt: Attempt) -> Sequence[Lane]:
         if self._switch_after is None:
@@ -239,19 +288,31 @@ class CircuitBreakerActor(Stage):
         self._set_timer()
 
     def _take_turns(self) -> None:
-        """Release those for which there is room: one of each line, and again from the first."""
+        """Release those for which there is room, by their turns."""
         now_ns = self.system.now_ns
         for lane, turns in zip(self._lanes, self._turns, strict=True):
             # A line that room alone does not help leaves these turns, so this loop ends.
-            while turns and lane.room_at_ns(now_ns) == now_ns and (host := lane.next_turn(turns)) is not None:
-                self._step(self._lines[host])
+            while turns and lane.room_at_ns(now_ns) == now_ns and (turn := turns.next(lane)) is not None:
+                self._step(self._lines[turn.host], turn.flow, turns)
 
-    def _step(self, line: _Line) -> bool:
-        """Deal with the one that has waited longest; return whether the next one is worth a look."""
+    def _step(
+        self, line: _Line, flow: Flow | None = None, taken_at: TurnsOfOneLine | TurnsOfHosts | None = None
+    ) -> bool:
+        """Deal with the one whose turn it is; return whether the next one is worth a look.
+
+        Args:
+            line: where it waits.
+            flow: of which it is the first, by the turns of a lane; None: by those of the line.
+            taken_at: those turns of the lane.
+        """
         for attempt in line.expired(self.system.now_ns):
             self._reject(attempt, EXPIRED)
-        if line.attempts:
-            first = line.first
+        if line.size:
+            if flow is not None and line.place(flow) is None:
+                return True  # those whose turn it was have expired
+            if flow is None and line.turns is not None:
+                flow = self._next_flow(line, line.turns)
+            first = line.first(flow)
             is_wanted = self._stages.is_wanted
             if is_wanted is not None and not is_wanted(first.command):
                 self._to_handler(Requeued(attempt=first, charged=True))
@@ -262,19 +323,26 @@ class CircuitBreakerActor(Stage):
                     self._note(line, blocked, reasons)
                     return False
                 self._to_handler(end)
-            line.pop()
-        if not line.attempts:
+            line.pop(flow)
+            if flow is not None and self._is_per_host:
+                for turns in self._turns:
+                    if line.host in turns:
+                        turns.has_gone(flow, turns is taken_at)
+        if not line.size:
             self._drop(line)
             return False
         if line.is_paced and (asks_at_ns := self._paced_until_ns(line.host)) is not None:
             line.asks_at_ns = asks_at_ns  # as another look would find out, at a higher cost
             self._set_wake(line)
             return False
-        if self._is_per_host:
-            for turns in self._turns:
-                if line.host in turns:
-                    turns.move_to_end(line.host)
         return True
+
+    def _next_flow(self, line: _Line, turns: Turns[Any]) -> Flow:
+        """Return the flow of a line whose turn it is, where its lane has said nothing of it."""
+        for lane in self._lanes if self._has_keys else ():
+            if (flow := lane.next_turn(turns)) is not None:
+                return flow
+        return line.next_flow  # its slot is kept for others, as it will be told
 
     def _paced_until_ns(self, host: str) -> int | None:
         """Return when the first pace lets the next one go; None if one of them does now, or there is none."""
@@ -293,8 +361,10 @@ class CircuitBreakerActor(Stage):
         if (end := self._end(attempt, blocked.values(), reasons)) is not None:
             self._to_handler(end)
             return
-        line = self._lines[host] = _Line(host, self._waiting_for(reasons))
-        line.append(attempt)
+        line = self._lines[host] = _Line(host, self._waiting_for(reasons), self._order)
+        line.append(attempt, self.system.now_ns)
+        if self._is_per_host:
+            line.on_flow = functools.partial(self._on_flow, host)
         self._note(line, blocked, reasons)
         self._set_timer()
 
@@ -318,11 +388,20 @@ class CircuitBreakerActor(Stage):
         if line.is_up_to_time and _is_too_late(attempt, self._resumes_at_ns(line)):
             self._reject(attempt, EXPIRED)
             return
-        line.append(attempt)
-        self._report_deferred(line)
-        if attempt.expires_at_ns is not None:
-            self._set_wake(line)
+        line.append(attempt, self.system.now_ns)
+        has_own_turns = self._has_keys and not self._keys_are_hosts
+        if has_own_turns:
+            self._take_turns()  # a slot that is kept for others may be for this one
+        if line.size:
+            self._report_deferred(line)
+            if attempt.expires_at_ns is not None:
+                self._set_wake(line)
+        if has_own_turns or attempt.expires_at_ns is not None:
             self._set_timer()
+
+    def _on_flow(self, host: str, flow: Flow) -> None:
+        for turns in self._turns:
+            turns.changed(host, flow)
 
     def _note(self, line: _Line, blocked: Mapping[int, Blocked], reasons: BlockReason) -> None:
         """Record what a line waits for."""
@@ -403,7 +482,7 @@ class CircuitBreakerActor(Stage):
         for lane, turns in zip(self._lanes, self._turns, strict=True):
             if turns:
                 room_at_ns = lane.room_at_ns(self.system.now_ns)
-                if room_at_ns != self.system.now_ns or lane.next_turn(turns) is not None:
+                if room_at_ns != self.system.now_ns or turns.next(lane) is not None:
                     wake_ns = sooner(wake_ns, room_at_ns)
                 # Else what is free is kept for hosts with fewer slots; the end of an attempt brings more.
         self._wake_at(wake_ns)

@@ -13,10 +13,10 @@ import msgspec
 
 from actors.domain.codec import encode_command
 from actors.errors import EditRefused, Unstorable
-from actors.messages import FrozenDict, SendNotification
+from actors.messages import FrozenDict, Priority, SendNotification
 from actors.settings.base import unknown
 
-EDITABLE = ("recipient", "subject", "message", "metadata", "expires_after")
+EDITABLE = ("recipient", "subject", "message", "metadata", "expires_after", "priority")
 """The fields that may be edited: `metadata` as a whole; `expires_after` counts from the redrive on."""
 
 
@@ -64,6 +64,9 @@ def _problem(name: str, value: Any) -> str | None:
         case "expires_after":
             is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
             fits, what = value is None or (is_number and 0 <= value < math.inf), "seconds of at least 0, or null"
+        case "priority":
+            fits = isinstance(value, str) and value in set(Priority)
+            what = f"one of {', '.join(Priority)}"
         case _:
             return unknown(name, EDITABLE, "field; it cannot be edited")
     return None if fits else f"wanted {what}, got {value!r:.100}"

@@ -27,7 +27,7 @@ from actors.kernel.async_handlers import failure, is_async
 from actors.kernel.effects import Cancellable
 from actors.kernel.futures import Future
 from actors.kernel.system import ActorSystem
-from actors.messages import DomainEvent, RecordedEvent, SendNotification
+from actors.messages import RANKS, DomainEvent, Priority, RecordedEvent, SendNotification
 from actors.pipeline.orders import Acceptance, Submit
 from actors.policies.admission import RETRY_AFTER
 
@@ -118,9 +118,11 @@ class EventBus:
         self._subscriber_timeout = subscriber_timeout
         self.to_handler: Callable[[Any], None]
         """Where commands go; set when the handler is there."""
-        self.has_room: Callable[[], bool] = lambda: True
-        """Tells whether what an event leads to may be accepted."""
+        self.has_room: Callable[[Priority], bool] | None = None
+        """Tells whether what an event leads to may be accepted, of this class. None: it always may."""
         self._subscribers: dict[type, list[tuple[Subscriber, ActorRef[Any]]]] = {}
+        self._priorities: dict[type, list[tuple[Subscriber, Priority]]] = {}
+        """By type of event, those of its subscribers that were given one."""
         self._pending: dict[Future[Any], None] = {}
         """The answers that publications, commands and operations wait for, in order."""
         self.when_idle: Callable[[], None] | None = None
@@ -142,25 +144,37 @@ class EventBus:
         """How many publications, commands and operations have not been answered yet."""
         return len(self._pending)
 
-    def subscribe(self, *event_types: type) -> Callable[[S], S]:
+    def subscribe(self, *event_types: type, priority: Priority | str | None = None) -> Callable[[S], S]:
         """Have a function called with each event of these types, domain events and notification events alike.
 
         An event is of a type when that is its class; an event of a subclass is of another one.
 
+        Args:
+            event_types: the types.
+            priority: of the commands that the function returns and that have none of their own; where there is little
+                room for new notifications, an event is refused only if there is none for the most urgent of its
+                subscribers. None: normal.
+
         Raises:
-            WrongType: none is given, or one is not a class.
+            WrongType: none is given, or one is not a class; or `priority` is no class of traffic.
         """
+        if priority is not None and priority not in set(Priority):
+            raise WrongType(f"priority: wanted one of {', '.join(Priority)}, got {priority!r:.100}")
+        given = None if priority is None else Priority(priority)
         if not event_types or not all(isinstance(event_type, type) for event_type in event_types):
             got = ", ".join(map(repr, event_types)) or "nothing"
             raise WrongType(f"wanted types of events, as in @bus.subscribe(OrderPlaced), got {got}")
 
         def subscribe(function: S) -> S:
             ref: ActorRef[Any]
+            submit = self._submit if given is None else functools.partial(self._submit_as, given)
             if is_async(function):
-                ref = self._system.spawn(_AsyncSubscriber, function, self._submit, self._subscriber_timeout)
+                ref = self._system.spawn(_AsyncSubscriber, function, submit, self._subscriber_timeout)
             else:
-                ref = self._system.spawn(_PlainSubscriber, function, self._submit)
+                ref = self._system.spawn(_PlainSubscriber, function, submit)
             for event_type in event_types:
+                if given is not None:
+                    self._priorities.setdefault(event_type, []).append((function, given))
                 self._subscribers.setdefault(event_type, []).append((function, ref))
             return function
 
@@ -172,6 +186,8 @@ class EventBus:
         for event_type in event_types or tuple(self._subscribers):
             entries = self._subscribers.get(event_type, [])
             self._subscribers[event_type] = [entry for entry in entries if entry[0] != function]
+            if event_type in self._priorities:
+                self._priorities[event_type] = [each for each in self._priorities[event_type] if each[0] != function]
             gone += [ref for subscriber, ref in entries if subscriber == function]
         needed = {ref.actor_urn for entries in self._subscribers.values() for _, ref in entries}
         for ref in {ref.actor_urn: ref for ref in gone}.values():
@@ -226,7 +242,7 @@ class EventBus:
         self._check(event)
         if self._system.has_ended:
             raise NotifierClosed
-        if not self.has_room():
+        if not self.has_room_for(event):
             raise Overloaded(RETRY_AFTER)
         done: Future[None] = self._system.future_class()
         self.track(done)
@@ -287,6 +303,23 @@ class EventBus:
             raise NotifierClosed from None
         self.track(answer)
         return answer
+
+    def has_room_for(self, event: Any) -> bool:
+        """Tell whether what an event leads to may be accepted."""
+        return self.has_room is None or self.has_room(self.priority_of(event))
+
+    def priority_of(self, event: Any) -> Priority:
+        """Return the class of the most urgent subscriber to an event."""
+        event_type = type(event)
+        given = [priority for _, priority in self._priorities.get(event_type, ())]
+        others = len(self._subscribers.get(event_type, ())) - len(given)
+        return min(given + [Priority.NORMAL] * (others > 0 or not given), key=RANKS.__getitem__)
+
+    def _submit_as(self, priority: Priority, command: SendNotification) -> Future[Acceptance]:
+        """Send a command of a subscriber that was given a class of traffic."""
+        if type(command) is SendNotification and command.has_implied_priority:
+            command = msgspec.structs.replace(command, priority=priority)
+        return self._submit(command)
 
     def track(self, answer: Future[Any]) -> None:
         """Count this answer as pending until it is set, also if it is set to an error."""

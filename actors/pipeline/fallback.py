@@ -52,6 +52,7 @@ class Fallbacks:
             metadata=command.metadata,
             user_id=command.user,
             critical=command.critical,
+            priority=command.priority,
             expires_after=left_s,
             addresses=command.addresses,
         )

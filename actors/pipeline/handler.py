@@ -164,7 +164,7 @@ class Handler(Actor):
         under_way = self._commits.under_way  # which go on when their commits are done
         self._resume([delivery for each, delivery in self._deliveries.items() if each not in under_way])
         for _ in range(len(self._wiring.redrives)):
-            self.actor_ref.tell(self._wiring.redrives.popleft())
+            self.actor_ref.tell(self._wiring.redrives.take())
 
     def _take_care(self, delivery: Delivery) -> None:
         """Take note of the part that it may have had in the death of the process before."""
@@ -455,6 +455,7 @@ class Handler(Actor):
             requested_at_ns=delivery.requested_at_ns,
             provider=admitted.provider,
             hedges=admitted.hedges,
+            priority=command.priority,
         )
         self._commit(event, delivery, None)
 
@@ -505,6 +506,7 @@ class Handler(Actor):
             reason=reason,
             attempts=delivery.attempts,
             requested_at_ns=delivery.requested_at_ns,
+            priority=delivery.command.priority,
         )
         letter = dead_letter(delivery, event)
 
@@ -531,8 +533,8 @@ class Handler(Actor):
     @handles(Redrive)
     def on_redrive(self, redrive: Redrive) -> None:
         letter = redrive.letter
-        if not self.intake.has_room(critical=letter.command.critical):
-            self._wiring.redrives.append(redrive)
+        if not self.intake.has_room(redrive.priority):
+            self._wiring.redrives.wait(redrive)
             return
         is_dead = self._store.is_dead_letter(letter.notification_id)  # else it is redriven already
         is_served = is_dead and self._store.is_served(letter.notification_id, self.is_in_flight)

@@ -11,7 +11,7 @@ from actors.domain.ids import check_id
 from actors.domain.store import Store
 from actors.errors import IdempotencyConflict, InvalidRecipient, Overloaded, UnknownChannel, Unstorable
 from actors.kernel.runtime import Runtime
-from actors.messages import NotificationRequested, SendNotification
+from actors.messages import NotificationRequested, Priority, SendNotification
 from actors.pipeline.journal import Journal
 from actors.pipeline.orders import Acceptance
 from actors.pipeline.wiring import Wiring
@@ -41,9 +41,9 @@ class Intake:
         self._journal = journal
         self._deliveries = deliveries
 
-    def has_room(self, *, critical: bool, besides: int = 0) -> bool:
-        """Tell whether one more may be accepted, where so many are on their way to the handler already."""
-        return self._admission.has_room(len(self._deliveries) + besides, critical=critical)
+    def has_room(self, priority: Priority, besides: int = 0) -> bool:
+        """Tell whether one more of this class may be accepted, where so many are on their way here already."""
+        return self._admission.has_room(len(self._deliveries) + besides, priority)
 
     def accept(
         self,
@@ -87,11 +87,7 @@ class Intake:
             and (problem := stages.recipient_problem(command)) is not None
         ):
             raise InvalidRecipient(problem)
-        if (
-            asks_for_room
-            and len(self._deliveries) >= self._scarce_from
-            and not self.has_room(critical=command.critical)
-        ):
+        if asks_for_room and len(self._deliveries) >= self._scarce_from and not self.has_room(command.priority):
             raise Overloaded(RETRY_AFTER)
         stages.arrivals.note(None, now_ns)
         if stages.lanes[0].breaker is None:  # it has one for each host
@@ -103,6 +99,7 @@ class Intake:
             notification_id=notification_id,
             channel=command.channel,
             user_id=command.recipient if command.user_id is None else command.user_id,
+            priority=command.priority,
         )
         if instead_of is not None:
             delivery.requested_at_ns = instead_of.requested_at_ns

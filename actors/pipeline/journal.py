@@ -82,7 +82,7 @@ class Journal:
     def take_up_next_redrive(self) -> None:
         """Take up a redrive that waits, if any does, as there is room for one again."""
         if self._redrives:
-            self._handler.actor_ref.tell(self._redrives.popleft())
+            self._handler.actor_ref.tell(self._redrives.take())
 
     def is_done(self, commit: Commit) -> None:
         """Go on with what the store has made durable."""

@@ -8,7 +8,7 @@ quota when they all go. A plain object with the time passed in; its stage keeps 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from enum import IntFlag
 from random import Random
 from typing import TYPE_CHECKING, Any, NamedTuple, assert_never
@@ -21,6 +21,7 @@ from actors.policies.adaptive.throttle import AdaptiveThrottle
 from actors.policies.breaker.breaker import Breaker, BreakerEvent, IllegalTransition, Transition
 from actors.policies.breaker.per_host import BreakerGroup, recipient_host
 from actors.policies.breaker.states import NOT_CLOSED
+from actors.policies.order import Flow, Turns
 from actors.policies.rate_limit.limiter import Limiter, make_limiter
 from actors.policies.resuming import Arrivals, Pace, ceiling_per_s
 from actors.settings.channel import PRIMARY, ChannelConfig
@@ -68,7 +69,7 @@ class Blocked(NamedTuple):
 
 
 NO_ROOM = BlockReason.SLOT | BlockReason.RATE | BlockReason.QUOTA
-"""What is in the way of every attempt alike, whatever the host of its recipient."""
+"""What is in the way of every attempt alike, whatever the host of its recipient, but for a slot kept for others."""
 
 _NO_SLOT = Blocked(BlockReason.SLOT)
 _THROTTLED = Blocked(BlockReason.THROTTLE)
@@ -146,25 +147,27 @@ class Lane:
         self.adapts = self._concurrency is not None or self.rate is not None or self._throttle is not None
         """Whether anything but the breaker learns from outcomes."""
         self._has_bounds = self._slots is not None or self._concurrency is not None or bool(self._rates)
+        fair_by = config.fair_by
         self._held: dict[str, int] | None = (
-            {} if self.breaker is None and (self._slots is not None or self._concurrency is not None) else None
+            {} if fair_by != "none" and (self._slots is not None or self._concurrency is not None) else None
         )
-        """By host, how many attempts are at the provider; None where no host has to leave room for others."""
+        """By key, how many attempts are at the provider; None where no key has to leave room for others."""
         self.is_plain = self.breaker is not None and not self._has_bounds and not self.adapts
         """Whether there is nothing to pass but the breaker of the whole channel."""
 
     # ── admission ───────────────────────────────────────────────────────────────────────────────────────────────
 
-    def try_admit(self, host: str, now_ns: int) -> int | Blocked:
+    def try_admit(self, host: str, now_ns: int, key: str = WHOLE_LANE) -> int | Blocked:
         """Take an attempt and return its permit, which has to be settled with :meth:`settle`; or say what blocks it.
 
         Args:
             host: that of its recipient; looked at only where each host has a breaker of its own.
             now_ns: the instant.
+            key: its user, host or tenant, where these take turns; looked at only there.
         """
         if self._has_bounds and (room_at_ns := self.room_at_ns(now_ns)) != now_ns:
             return self._blocked_without_room(host, now_ns, room_at_ns)
-        if self._held is not None and self.is_kept_for_others(host):
+        if self._held is not None and self.is_kept_for_others(key):
             return self._blocked_without_room(host, now_ns, None)
         pace = self.paces.get(host) if self.paces else None
         if pace is not None and pace.next_ns > now_ns:
@@ -185,7 +188,7 @@ class Lane:
             self.charge(now_ns)
         self.in_flight += 1
         if self._held is not None:
-            self._held[host] = self._held.get(host, 0) + 1
+            self._held[key] = self._held.get(key, 0) + 1
         return permit
 
     def room_at_ns(self, now_ns: int) -> int | None:
@@ -198,36 +201,38 @@ class Lane:
             return None
         return self.rates_allow_at_ns(now_ns) if self._rates else now_ns
 
-    def is_kept_for_others(self, host: str) -> bool:
-        """Return whether a slot that is free is kept for hosts that have fewer: the last sixteenth of them is, so that
-        one host that is slow cannot have all before any other comes."""
+    def is_kept_for_others(self, key: str) -> bool:
+        """Return whether a slot that is free is kept for keys that have fewer: the last sixteenth of them is, so that
+        one that is slow cannot have all before any other comes."""
         slots = self.slots
-        return slots is not None and slots - self.in_flight <= (slots + 8) // 16 and self._has_its_share(host, slots)
+        return slots is not None and slots - self.in_flight <= (slots + 8) // 16 and self.has_its_share(key)
 
-    def next_turn(self, hosts: Iterable[str]) -> str | None:
-        """Return which of the `hosts` that wait for room gets the slot that is free; None: it is kept for others.
+    def next_turn(self, turns: Turns[Any]) -> Flow | None:
+        """Return which of those that wait for room gets the slot that is free; None: it is kept for others.
 
-        The first that has less than a quarter of the slots; where all have that, the one with the fewest.
+        By their turns the first whose key has less than a quarter of the slots, of whichever class; where all have
+        that, the one with the fewest, of the first class.
         """
-        if self._held is None:
-            for host in hosts:
-                return host
-            return None
-        fewest: str | None = None
-        for host in hosts:
-            if not self._has_its_share(host, self.slots):
-                return host
-            if not self.is_kept_for_others(host) and (
-                fewest is None or self._held.get(host, 0) < self._held.get(fewest, 0)
-            ):
-                fewest = host
-        return fewest
+        held = self._held
+        if held is None:
+            return turns.next()
+        flow = turns.next(self._has_less)
+        if flow is None and (flow := turns.next(self._is_free_for)) is not None:
+            free = [key for key in turns.classes[flow[0]] if self._is_free_for(key)]
+            flow = flow[0], min(free, key=lambda key: held.get(key, 0))
+        return flow
 
-    def _has_its_share(self, host: str, slots: int | None) -> bool:
-        """Return whether a host has a quarter of the slots. Those without a host are many who share a key."""
-        if self._held is None or slots is None or host == WHOLE_LANE:
+    def _has_less(self, key: str) -> bool:
+        return not self.has_its_share(key)
+
+    def _is_free_for(self, key: str) -> bool:
+        return not self.is_kept_for_others(key)
+
+    def has_its_share(self, key: str) -> bool:
+        """Return whether a key has a quarter of the slots. Those without a key are many who share one."""
+        if self._held is None or key == WHOLE_LANE or (slots := self.slots) is None:
             return False
-        return self._held.get(host, 0) >= max(1, slots // 4)
+        return self._held.get(key, 0) >= max(1, slots // 4)
 
     def rates_allow_at_ns(self, now_ns: int) -> int:
         """Return the earliest instant from now on at which the quota and the adaptive rate allow one more send."""
@@ -279,7 +284,16 @@ class Lane:
 
     # ── outcomes ────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def settle(self, permit: int, outcome: Outcome, host: str, now_ns: int, duration_ns: int, in_flight: int) -> None:
+    def settle(
+        self,
+        permit: int,
+        outcome: Outcome,
+        host: str,
+        now_ns: int,
+        duration_ns: int,
+        in_flight: int,
+        key: str = WHOLE_LANE,
+    ) -> None:
         """Record that an attempt has ended.
 
         Args:
@@ -289,10 +303,11 @@ class Lane:
             now_ns: the instant.
             duration_ns: how long it took.
             in_flight: how many were at the provider when it set out, itself included.
+            key: as it was admitted with.
         """
         self.in_flight -= 1
         if self._held is not None:
-            _give_back(self._held, host)
+            _give_back(self._held, key)
         breaker = self.breaker if self.breaker is not None else self.breaker_of(host, now_ns)
         if type(outcome) is Sent:
             breaker.record_success(permit, now_ns, duration_ns)
@@ -301,11 +316,11 @@ class Lane:
         if self.adapts:
             self._adapt(outcome, now_ns, duration_ns, in_flight)
 
-    def take_back(self, permit: int, host: str, now_ns: int) -> None:
+    def take_back(self, permit: int, host: str, now_ns: int, key: str = WHOLE_LANE) -> None:
         """Record that an attempt that was admitted is not made: that says nothing about the provider."""
         self.in_flight -= 1
         if self._held is not None:
-            _give_back(self._held, host)
+            _give_back(self._held, key)
         self.breaker_of(host, now_ns).record_neutral(permit, now_ns)
 
     def _adapt(self, outcome: Outcome, now_ns: int, duration_ns: int, in_flight: int) -> None:
@@ -420,12 +435,12 @@ def lanes_of(
     )
 
 
-def _give_back(held: dict[str, int], host: str) -> None:
-    """Count one less of the slots that a host holds."""
-    if held.get(host, 0) > 1:
-        held[host] -= 1
+def _give_back(held: dict[str, int], key: str) -> None:
+    """Count one less of the slots that a key holds."""
+    if held.get(key, 0) > 1:
+        held[key] -= 1
     else:
-        held.pop(host, None)
+        held.pop(key, None)
 
 
 def _record_failure_with_breaker(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any, Literal, TypeAlias
@@ -10,7 +11,7 @@ import msgspec
 
 from actors.errors import LetterServed
 from actors.kernel.futures import Future
-from actors.messages import NO_METADATA, DeadLetterMessage, FrozenDict, SendNotification
+from actors.messages import NO_METADATA, RANKS, DeadLetterMessage, FrozenDict, Priority, SendNotification
 
 Served: TypeAlias = Literal["exclude", "include"]
 """What a redrive does with dead letters that are served, so that it would reach their recipients twice: it leaves them
@@ -65,6 +66,11 @@ class Redrive(msgspec.Struct, frozen=True, kw_only=True):
         changes = {name: value for name, value in self.edit.items() if getattr(self.letter.command, name) != value}
         return FrozenDict(changes) if changes else NO_METADATA
 
+    @property
+    def priority(self) -> Priority:
+        """The class of traffic that it will be of."""
+        return Priority(self.edit.get("priority", self.letter.command.priority))
+
     def refuse(self, is_served: bool) -> None:
         """Answer that it is not done: since it is served, or is no dead letter any more."""
         if self.answer is None:
@@ -74,3 +80,21 @@ class Redrive(msgspec.Struct, frozen=True, kw_only=True):
             self.answer.set_exception((LetterServed, error, None))
         else:
             self.answer.set(False)
+
+
+class Redrives(list[tuple[int, int, Redrive]]):
+    """Redrives that wait until there is room, as a heap: the most urgent class first, and in a class in the order in
+    which they came. Where there is no room for one of a class, there is none for one that is less urgent."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._next_place = 0
+
+    def wait(self, redrive: Redrive) -> None:
+        """Let one wait behind the others of its class."""
+        heapq.heappush(self, (RANKS[redrive.priority], self._next_place, redrive))
+        self._next_place += 1
+
+    def take(self) -> Redrive:
+        """Take the one whose turn it is; there has to be one."""
+        return heapq.heappop(self)[2]

@@ -10,6 +10,7 @@ from actors.messages import DeferralCause, NotificationChannel
 from actors.pipeline.stage import Stage
 from actors.pipeline.waiting_line import WaitingLine
 from actors.pipeline.wiring import Stages
+from actors.policies.order import Order
 from actors.policies.rate_limit.limiter import make_limiter
 from actors.settings.channel import RateLimitConfig
 
@@ -17,6 +18,7 @@ from actors.settings.channel import RateLimitConfig
 class _UserLine(WaitingLine):
     """The waiting attempts of one user, and the instant at which the first of them may fit."""
 
+    reports = False
     fits_at_ns = 0
 
 
@@ -24,8 +26,8 @@ class RateLimiterActor(Stage):
     """Passes attempts on to the circuit breaker, at no more than each user's limit allows.
 
     A notification is counted once, when its first attempt passes here; so its retries pass at once, and what then waits
-    for an open breaker or the channel's quota has been counted already. The attempts of one user go in the order in
-    which they came.
+    for an open breaker or the channel's quota has been counted already. The attempts of one user go in the order of the
+    channel, by class and then as they came.
     """
 
     def __init__(self, channel: NotificationChannel, config: RateLimitConfig, stages: Stages) -> None:
@@ -37,12 +39,15 @@ class RateLimiterActor(Stage):
         self._lines: dict[str, _UserLine] = {}
         """By user; none is empty."""
         self._wakes: list[tuple[int, str]] = []
-        stages.waiting.limit.reset()
+        settings = stages.lanes[0].config
+        self._order = Order(settings.order, settings.fair_by)
+        stages.waiting.users.reset()
 
     def on_start(self) -> None:
         super().on_start()
-        assert self._stages.circuit_breaker is not None
-        self._to_breaker = self.route(self._stages.circuit_breaker)
+        following = self._stages.tenant_bounds or self._stages.circuit_breaker
+        assert following is not None
+        self._to_breaker = self.route(following)
 
     @handles(Attempt)
     def on_attempt(self, attempt: Attempt) -> None:
@@ -66,7 +71,7 @@ class RateLimiterActor(Stage):
     @handles(FlushQueue)
     def on_flush_queue(self, flush: FlushQueue) -> None:
         self._lines.clear()
-        self._stages.waiting.limit.reset()
+        self._stages.waiting.users.reset()
         self._wakes.clear()
         self._set_timer()
         self._to_breaker(flush)
@@ -81,8 +86,8 @@ class RateLimiterActor(Stage):
             for attempt in line.expired(now_ns):
                 self._reject(attempt, EXPIRED)
             is_wanted = self._stages.is_wanted
-            while line.attempts and line.fits_at_ns <= now_ns:
-                if is_wanted is not None and not is_wanted(line.first.command):
+            while line.size and line.fits_at_ns <= now_ns:
+                if is_wanted is not None and not is_wanted(line.first().command):
                     self._to_handler(Requeued(attempt=line.pop(), charged=False))
                     continue
                 line.fits_at_ns = self._try_acquire(user, now_ns)
@@ -90,17 +95,17 @@ class RateLimiterActor(Stage):
                     self._to_breaker(line.pop())
                 else:
                     heapq.heappush(self._wakes, (line.fits_at_ns, user))
-            if not line.attempts:
+            if not line.size:
                 del self._lines[user]
         self._set_timer()
 
     def _wait(self, attempt: Attempt, user: str, fits_at_ns: int) -> None:
         line = self._lines.get(user)
         if line is None:
-            line = self._lines[user] = _UserLine(self._stages.waiting.limit)
+            line = self._lines[user] = _UserLine(self._stages.waiting.users, self._order)
             line.fits_at_ns = fits_at_ns
             heapq.heappush(self._wakes, (fits_at_ns, user))
-        line.append(attempt)
+        line.append(attempt, self.system.now_ns)
         if attempt.expires_at_ns is not None:
             heapq.heappush(self._wakes, (attempt.expires_at_ns + 1, user))
         self._set_timer()

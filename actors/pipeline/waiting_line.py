@@ -1,12 +1,14 @@
-"""The attempts that wait in a stage: first come, first served, and removed when they expire."""
+"""The attempts that wait in a stage: in the order of their channel, and removed when they expire."""
 
 from __future__ import annotations
 
 import heapq
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import TypeAlias
 
 from actors.domain.attempts import Attempt
+from actors.policies.order import FLOWS, NO_KEY, Flow, Order, Turns
 
 
 class Waiting:
@@ -47,7 +49,11 @@ class WaitingCounts:
             whole: counts these too, beside those of other channels.
         """
         self.limit: Waiting = Waiting(None if whole is None else whole.limit)
-        """For a user's limit."""
+        """For a user's limit, or a tenant's."""
+        self.users = Waiting(self.limit)
+        """Of these, for a user's."""
+        self.tenants = Waiting(self.limit)
+        """Of these, for a tenant's."""
         self.quota: Waiting = Waiting(None if whole is None else whole.quota)
         """For what the account or the adaptive rate allows."""
         self.slots: Waiting = Waiting(None if whole is None else whole.slots)
@@ -57,79 +63,170 @@ class WaitingCounts:
 
 
 class WaitingLine:
-    """Attempts in the order in which they came.
+    """Attempts that wait, in the order of their channel.
 
+    While all are of one class and one key, which is nearly always, they are one queue and nothing is spent on turns.
     Keeps the expiries in a heap beside the line, so that its owner needs one timer for all of them, however many.
     """
 
-    def __init__(self, waiting: Waiting) -> None:
+    reports = True
+    """Whether :meth:`unreported` is asked for those that have come."""
+
+    def __init__(self, waiting: Waiting, order: Order) -> None:
         """Begin an empty line.
 
         Args:
             waiting: counts those that wait for the same.
+            order: of its channel, at its stage.
         """
         self._waiting = waiting
-        self.attempts: OrderedDict[int, Attempt] = OrderedDict()
-        """By place; to look whether there are any, which is done for every attempt."""
-        self._next_place = 0
-        self._reported = 0
-        self._expiries: list[tuple[int, int]] = []
+        self._order = order
+        self.size = 0
+        """How many wait; to look whether there are any, which is done for every attempt."""
+        self._queue: _Queue = OrderedDict()
+        self._flow: Flow = (0, NO_KEY)
+        """That of all, while there is but one."""
+        self.turns: Turns[_Queue] | None = order.turns(_since) if order.has_keys else None
+        """Those of its flows; None while there has been but one, without a key."""
+        self.on_flow: Callable[[Flow], None] | None = None
+        """Called with each flow of which the first joins, or the last leaves."""
+        self._unreported: dict[int, Attempt] = {}
+        self._expiries: list[tuple[int, int, Flow]] = []
 
-    def __len__(self) -> int:
-        return len(self.attempts)
-
-    def append(self, attempt: Attempt) -> None:
-        """Let an attempt wait behind all others."""
-        place = self._next_place
-        self._next_place += 1
-        self.attempts[place] = attempt
+    def append(self, attempt: Attempt, now_ns: int) -> None:
+        """Let an attempt wait behind all others of its flow."""
+        order = self._order
+        place = order.next_place(now_ns)
+        flow = order.flow_of(attempt.command) if order.has_keys else FLOWS[attempt.command.priority]
+        queue = self._queue
+        if self.turns is None and self.size and flow != self._flow:
+            self.turns = order.turns(_since)
+            self.turns.add(self._flow, queue)
+        if self.turns is None:
+            self._flow = flow
+        else:
+            queue = self._queue_in(self.turns, flow)
+        is_first = not queue
+        queue[place] = attempt
+        self.size += 1
+        if self.reports:
+            self._unreported[place] = attempt
         self._waiting.change(1)
         if attempt.expires_at_ns is not None:
-            heapq.heappush(self._expiries, (attempt.expires_at_ns, place))
+            heapq.heappush(self._expiries, (attempt.expires_at_ns, place, flow))
+        if is_first and self.on_flow is not None:
+            self.on_flow(flow)
+
+    @staticmethod
+    def _queue_in(turns: Turns[_Queue], flow: Flow) -> _Queue:
+        queue = turns.get(flow)
+        if queue is None:
+            queue = OrderedDict()
+            turns.add(flow, queue)
+        return queue
 
     @property
-    def first(self) -> Attempt:
-        """The one that has waited longest; there has to be one."""
-        return next(iter(self.attempts.values()))
+    def next_flow(self) -> Flow:
+        """The flow whose turn it is; there has to be one."""
+        if self.turns is None:
+            return self._flow
+        flow = self.turns.next()
+        assert flow is not None
+        return flow
 
-    @property
-    def has_unreported(self) -> bool:
-        """Whether any have come since :meth:`unreported` was called last."""
-        return self._reported != self._next_place
+    def flows(self) -> Iterator[Flow]:
+        """Yield the flows of those that wait."""
+        if self.turns is not None:
+            for rank, keys in enumerate(self.turns.classes):
+                yield from [(rank, key) for key in keys]
+        elif self.size:
+            yield self._flow
+
+    def place(self, flow: Flow) -> int | None:
+        """Return the place of the first of a flow; None: there is none."""
+        return next(iter(self._queue_of(flow)), None)
+
+    def first(self, flow: Flow | None = None) -> Attempt:
+        """Return the first of a flow, of which there has to be one; None: the one whose turn it is."""
+        queue = self._queue if self.turns is None else self._queue_of(self.next_flow if flow is None else flow)
+        return next(iter(queue.values()))
+
+    def waiting(self) -> Iterator[Attempt]:
+        """Yield those that wait, by their flows."""
+        for flow in self.flows():
+            yield from self._queue_of(flow).values()
 
     def unreported(self) -> list[Attempt]:
         """Return those that have come since this was called last, in order."""
-        unreported = []
-        for place in reversed(self.attempts):
-            if place < self._reported:
-                break
-            unreported.append(self.attempts[place])
-        self._reported = self._next_place
-        return unreported[::-1]
+        unreported = list(self._unreported.values())
+        self._unreported.clear()
+        return unreported
 
-    def pop(self) -> Attempt:
-        """Take the one that has waited longest."""
-        self._waiting.change(-1)
-        return self.attempts.popitem(last=False)[1]
+    @property
+    def has_unreported(self) -> bool:
+        """Whether any that wait have come since :meth:`unreported` was called last."""
+        return bool(self._unreported)
+
+    def pop(self, flow: Flow | None = None) -> Attempt:
+        """Take the first of a flow; None: the one whose turn it is."""
+        if self.turns is None:
+            flow, queue = self._flow, self._queue
+        else:
+            flow = self.next_flow if flow is None else flow
+            queue = self._queue_of(flow)
+            self.turns.take(flow)
+        place, attempt = queue.popitem(last=False)
+        self._left(flow, queue, place)
+        return attempt
 
     def now_waits_for(self, waiting: Waiting) -> None:
         """Count those that wait among others from now on."""
         if waiting is not self._waiting:
-            self._waiting.change(-len(self.attempts))
-            waiting.change(len(self.attempts))
+            self._waiting.change(-self.size)
+            waiting.change(self.size)
             self._waiting = waiting
 
     def expired(self, now_ns: int) -> Iterator[Attempt]:
         """Take out those that have expired."""
         while self._expiries and self._expiries[0][0] < now_ns:
-            attempt = self.attempts.pop(heapq.heappop(self._expiries)[1], None)
+            _, place, flow = heapq.heappop(self._expiries)
+            queue = self._queue_of(flow)
+            attempt = queue.pop(place, None)
             if attempt is not None:
-                self._waiting.change(-1)
+                self._left(flow, queue, place)
                 yield attempt
 
     @property
     def next_expiry_ns(self) -> int | None:
         """The first instant at which a waiting attempt has expired; None when none ever expires."""
-        while self._expiries and self._expiries[0][1] not in self.attempts:
+        while self._expiries and self._expiries[0][1] not in self._queue_of(self._expiries[0][2]):
             heapq.heappop(self._expiries)
         return self._expiries[0][0] + 1 if self._expiries else None
+
+    def _queue_of(self, flow: Flow) -> _Queue:
+        if self.turns is None:
+            return self._queue if flow == self._flow else _NONE
+        return self.turns.get(flow) or _NONE
+
+    def _left(self, flow: Flow, queue: _Queue, place: int) -> None:
+        """Record that one of a flow waits no more."""
+        self.size -= 1
+        self._waiting.change(-1)
+        if self._unreported:
+            self._unreported.pop(place, None)
+        if not queue:
+            if self.turns is not None:
+                self.turns.discard(flow)
+            if self.on_flow is not None:
+                self.on_flow(flow)
+
+
+_Queue: TypeAlias = "OrderedDict[int, Attempt]"
+"""Attempts by their places, in order."""
+
+_NONE: _Queue = OrderedDict()
+
+
+def _since(queue: _Queue) -> int:
+    """Return the place of the first, which is when it joined."""
+    return next(iter(queue))

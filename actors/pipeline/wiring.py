@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Container
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from actors.messages import NotificationChannel, SendNotification
 from actors.pipeline.commits import Commits
+from actors.pipeline.orders import Redrives
 from actors.pipeline.waiting_line import WaitingCounts
 from actors.policies.admission import Admission
 from actors.policies.resuming import Arrivals
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from actors.domain.attempts import Attempt
     from actors.kernel.actor import ActorRef
     from actors.pipeline.lane import Lane
-    from actors.pipeline.orders import Redrive
+    from actors.pipeline.on_their_way import OnTheirWay
     from actors.policies.rate_limit.limiter import Limiter
     from actors.policies.retry.budgets import Budget
 
@@ -35,6 +35,7 @@ class Stages:
 
     handler: ActorRef[Any] | None = None
     rate_limiter: ActorRef[Any] | None = None
+    tenant_bounds: ActorRef[Any] | None = None
     circuit_breaker: ActorRef[Any] | None = None
 
     # What an actor goes on with when it is restarted: a crash of ours is no news about the provider, and does not give
@@ -42,6 +43,8 @@ class Stages:
     arrivals: Arrivals = field(default_factory=Arrivals)
     """The new ones of the channel, all together and, with breakers per host, by host."""
     limiter: Limiter | None = None
+    on_their_way: OnTheirWay | None = None
+    """The attempts that count towards the bounds of their tenants; None where these have none."""
     budget: Budget | None = None
     """The retry budget; the handler's."""
     lanes: tuple[Lane, ...] = ()
@@ -75,14 +78,14 @@ class Stages:
     @property
     def entrance(self) -> ActorRef[Any]:
         """The first stage."""
-        entrance = self.rate_limiter or self.circuit_breaker
+        entrance = self.rate_limiter or self.tenant_bounds or self.circuit_breaker
         assert entrance is not None
         return entrance
 
     @property
     def actors(self) -> tuple[ActorRef[Any], ...]:
         """Every actor along the way."""
-        stages = [self.rate_limiter, self.circuit_breaker, *(lane.channel for lane in self.lanes)]
+        stages = [self.rate_limiter, self.tenant_bounds, self.circuit_breaker, *(lane.channel for lane in self.lanes)]
         return tuple(stage for stage in stages if stage is not None)
 
 
@@ -108,7 +111,7 @@ class Wiring:
     admission: Admission = field(default_factory=lambda: Admission(None))
     """Tells how many notifications may be pending."""
 
-    redrives: deque[Redrive] = field(default_factory=deque)
+    redrives: Redrives = field(default_factory=Redrives)
     """Those that wait at the handler until there is room."""
 
     commits: Commits = field(default_factory=Commits)

@@ -118,9 +118,7 @@ class Server:
         self.config = config
         self.status = Status(started_at=datetime.now(UTC))
         self.metrics = Metrics()
-        self.overload = OverloadLog(
-            nursery, lambda: self.notifier.in_flight, lambda: self.notifier.pipeline.has_room(critical=False)
-        )
+        self.overload = OverloadLog(nursery, lambda: self.notifier.in_flight, lambda: self.notifier.pipeline.has_room())
         self.breakers = BreakerWatch()
         self._dead_letters: DeadLetters | None = None
         """It outlives a pipeline, and so do its bulk runs."""

@@ -16,6 +16,7 @@ from actors.settings.adaptive import AdaptiveRateConfig, AdaptiveThrottleConfig,
 from actors.settings.base import Settings
 from actors.settings.breaker import CircuitBreakerConfig as CircuitBreakerConfig
 from actors.settings.distributions import Distribution
+from actors.settings.order import FairBy, OrderConfig, TenantConfig as TenantConfig
 from actors.settings.quantities import (
     Duration,
     NotNegative,
@@ -170,6 +171,9 @@ class ChannelConfig(Settings):
     retry: RetryConfig = RetryConfig()
     """When to try again, and when to stop."""
 
+    order: OrderConfig = OrderConfig()
+    """Who goes first where notifications wait."""
+
     circuit_breaker: CircuitBreakerConfig = CircuitBreakerConfig()
     """When to stop sending to a provider that fails, and when to try it again."""
 
@@ -179,13 +183,17 @@ class ChannelConfig(Settings):
     quota: RateLimitConfig | None = None
     """For all together, as a provider's account has it; charged once an attempt. None: no limit."""
 
+    tenant: TenantConfig | None = None
+    """What each tenant may take, by `metadata.tenant`. None: no bound."""
+
     timeout: PositiveDuration = 10.0
     """How long one attempt may take before it counts as ambiguous."""
 
     max_in_flight: PositiveWholeNumber | None = None
     """Attempts under way at once (bulkhead). Left out, or above it: as many as the transport has connections, in a
-    simulation those of the `provider`. Null: no bound. With a circuit breaker per host, no host gets a slot beyond a
-    quarter of them while others wait with less, nor one of the last sixteenth."""
+    simulation those of the `provider`. Null: no bound. By `order.fair_by`, as by host with a circuit breaker per host,
+    no host, tenant or user gets a slot beyond a quarter of them while others wait with less, nor one of the last
+    sixteenth."""
 
     adaptive_rate: AdaptiveRateConfig | None = None
     """A rate that follows what the provider takes. None: no limit but the `quota`."""
@@ -225,6 +233,11 @@ class ChannelConfig(Settings):
                 raise wanted("when_open only for the whole channel, as it is decided when no provider takes any", name)
         return self
 
+    @property
+    def fair_by(self) -> FairBy:
+        """Whose notifications take turns within a class of traffic."""
+        return self.order.fair_by or ("host" if self.circuit_breaker.per == "host" else "none")
+
     def by_provider(self) -> dict[str, ChannelConfig]:
         """Return the settings that hold for each provider, by its name, in the order in which they are tried."""
         alone = self.model_copy(update={"failover": {}})
@@ -262,7 +275,7 @@ class NotifierConfig(Settings):
 
     max_pending: PositiveWholeNumber | None = 100_000
     """How many notifications may be accepted and not ended. One that would be more is refused (`Overloaded`; 429 over
-    HTTP); the last twentieth of the room is for critical ones. None: no bound."""
+    HTTP): one of priority `bulk` at 80% of it, a normal one at 95%. None: no bound."""
 
     drain: Duration = 30.0
     """How long a shutdown waits for what is in flight."""

@@ -172,8 +172,8 @@ def retry(
     edits: Annotated[
         list[str] | None,
         option(
-            "Change this first: recipient, subject, message, expires_after (seconds) or metadata (a JSON object). May "
-            "be given several times.",
+            "Change this first: recipient, subject, message, priority, expires_after (seconds) or metadata (a JSON "
+            "object). May be given several times.",
             "--edit",
             metavar="FIELD=VALUE",
         ),

@@ -119,6 +119,7 @@ def print_notification(shown: Document) -> None:
     facts = {name: command[name] for name in ("channel", "recipient", "user", "subject", "message")}
     facts["metadata"] = json.dumps(command["metadata"], ensure_ascii=False) if command["metadata"] else None
     facts["expires after"] = None if command["expires_after"] is None else f"{command['expires_after']:g} s"
+    facts["priority"] = command.get("priority")
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=False)
     for name, value in facts.items():
         if value is not None:

@@ -21,6 +21,7 @@ from simulation.invariants.letters import Letters, Reasons
 from simulation.invariants.limits import Bulkhead, Quota, UserLimit
 from simulation.invariants.liveness import Liveness
 from simulation.invariants.obligations import Alerts, FallbackDue, Retention
+from simulation.invariants.order import ClassOrder, ClassShares, FairTurns, LimitOrder, Refusals, TenantsBound
 from simulation.invariants.quiet import QuietKept
 from simulation.invariants.ramps import Ramps
 from simulation.invariants.rates import AdaptiveRates
@@ -68,6 +69,12 @@ KNOWN: dict[str, type[Invariant]] = {
         Quota,
         Bulkhead,
         Room,
+        Refusals,
+        ClassOrder,
+        ClassShares,
+        FairTurns,
+        LimitOrder,
+        TenantsBound,
         AdaptiveRates,
         ConcurrencyLimits,
         AdaptiveThrottles,

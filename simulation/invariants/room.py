@@ -8,6 +8,7 @@ from actors.messages import (
     NotificationRequested,
     NotificationSent,
     NotificationSuppressed,
+    Priority,
     SendNotification,
 )
 from actors.pipeline.handler import Handler
@@ -32,8 +33,8 @@ class Room(Invariant):
         super().__init__(context)
         self._admission = Admission(context.max_pending)
         self._pending = 0
-        self._at_the_door: dict[str, bool] = {}
-        """What has been sent by itself and not accepted yet, and whether it is critical."""
+        self._at_the_door: dict[str, Priority] = {}
+        """What has been sent by itself and not accepted yet, and of which class it is."""
 
     @classmethod
     def applies(cls, context: Context) -> bool:
@@ -43,16 +44,16 @@ class Room(Invariant):
     def on_message(self, sent: MessageSent) -> Objection:
         submit = sent.message
         if type(submit) is SendNotification:
-            self._at_the_door[submit.notification_id] = submit.critical
+            self._at_the_door[submit.notification_id] = submit.priority
         elif type(submit) is Submit and not submit.follows_event:
-            self._at_the_door[submit.command.notification_id] = submit.command.critical
+            self._at_the_door[submit.command.notification_id] = submit.command.priority
         return None
 
     @observes(NotificationRequested)
     def on_requested(self, requested: NotificationRequested) -> Objection:
-        is_critical = self._at_the_door.pop(requested.notification_id, None)
+        priority = self._at_the_door.pop(requested.notification_id, None)
         self._pending += 1
-        if is_critical is None or self._admission.has_room(self._pending - 1, critical=is_critical):
+        if priority is None or self._admission.has_room(self._pending - 1, priority):
             return None
         return (
             f"{requested.notification_id} is accepted as number {self._pending:,} of those that are pending, of which "
@@ -62,7 +63,7 @@ class Room(Invariant):
     @observes(NotificationRedriven)
     def on_redriven(self, redriven: NotificationRedriven) -> Objection:
         self._pending += 1
-        if self._admission.has_room(self._pending - 1, critical=True):
+        if self._admission.has_room(self._pending - 1, Priority.CRITICAL):
             return None
         return f"{redriven.notification_id} is redriven while as many are pending as may be"
 

@@ -17,7 +17,7 @@ from actors.messages import (
 from simulation.reporting.fault_windows import fault_label
 from simulation.results.formatting import duration_text, refusals_text
 from simulation.scenario.metrics import NEVER, WITHIN
-from simulation.scenario.model import CRITICAL, class_of
+from simulation.scenario.model import NORMAL, class_of
 
 if TYPE_CHECKING:
     from simulation.results.result import Result
@@ -58,7 +58,7 @@ def _facts(result: Result) -> Iterator[str]:
     yield from _late_ones(groups, summary)
     if summary["reached_twice"]:
         yield _whom(groups, summary, lambda each: int(each["reached_twice"]), "delivered twice")
-    yield from _worst_host(result)
+    yield from _worst_parties(result)
     yield from _other_ways(result)
     yield from _backlogs(result)
     yield from _herd(result)
@@ -76,12 +76,11 @@ class _Group(NamedTuple):
 
 
 def _groups(result: Result) -> list[_Group]:
-    """Return the entries of the workload; where classes differ, those that are critical say so."""
-    entries = result.scenario.workload
-    critical = [class_of(entry) == CRITICAL for entry in entries]
+    """Return the entries of the workload; where classes differ, those that are not normal say so."""
+    classes = [class_of(entry) for entry in result.scenario.workload]
     names = [
-        f"{name} (critical)" if is_critical and not all(critical) else name
-        for name, is_critical in zip(result.scenario.outline.entries, critical, strict=True)
+        f"{name} ({kind})" if kind != NORMAL and len(set(classes)) > 1 else name
+        for name, kind in zip(result.scenario.outline.entries, classes, strict=True)
     ]
     return [_Group(name, figures) for name, figures in zip(names, result.summary["workload"].values(), strict=True)]
 
@@ -150,24 +149,29 @@ def _most_common(reasons: Counter[str]) -> str:
     return ", ".join(parts)
 
 
-def _worst_host(result: Result) -> Iterator[str]:
-    """Yield at which host recipients were late or not reached, if it is one and not all of them."""
-    hosts = result.summary["worst"]["hosts"]
-    if not hosts or hosts[0]["late"] <= WORTH_SAYING * result.summary["offered"]:
+def _worst_parties(result: Result) -> Iterator[str]:
+    """Yield at which host, and of which tenant, recipients were late or not reached, if it is one and not all."""
+    for kind, preposition in (("hosts", "at"), ("tenants", "of")):
+        yield from _worst_party(result, kind, preposition)
+
+
+def _worst_party(result: Result, kind: str, preposition: str) -> Iterator[str]:
+    parties = result.summary["worst"].get(kind)
+    if not parties or parties[0]["late"] <= WORTH_SAYING * result.summary["offered"]:
         return
-    worst = hosts[0]
-    with_hosts = [
+    worst = parties[0]
+    with_them = [
         result.summary["workload"][name]
         for name, entry in zip(result.scenario.outline.entries, result.scenario.workload, strict=True)
-        if getattr(entry, "hosts", None) is not None
+        if getattr(entry, kind, None) is not None
     ]
-    others = sum(figures["offered"] for figures in with_hosts) - worst["offered"]
-    late = sum(_late(figures) + figures["delivery_time_s"][NEVER] for figures in with_hosts) - worst["late"]
+    others = sum(figures["offered"] for figures in with_them) - worst["offered"]
+    late = sum(_late(figures) + figures["delivery_time_s"][NEVER] for figures in with_them) - worst["late"]
     if others <= 0 or late / others > worst["late_fraction"] / 2:
         return
     yield (
         f"{worst['name']}: {worst['late']:,} of {counted(worst['offered'], 'request')} not delivered within a minute; "
-        f"at all other hosts {max(late, 0):,} of {others:,}"
+        f"{preposition} all other {kind} {max(late, 0):,} of {others:,}"
     )
 
 

@@ -49,7 +49,7 @@ LEAVES_THE_QUEUE = (NotificationRedriven, DeadLetterDiscarded)
 """The events with which a dead letter leaves its queue."""
 
 WORST = 10
-"""So many hosts are named."""
+"""So many hosts, and tenants, are named."""
 
 
 class Entry(NamedTuple):
@@ -59,6 +59,8 @@ class Entry(NamedTuple):
     channels: tuple[NotificationChannel, ...]
     host_of: Callable[[str], str] | None = None
     """Returns the host at which a user's address is; None: addresses have no host."""
+    tenant_of: Callable[[str], str] | None = None
+    """Returns the tenant that sends to a user; None: there are no tenants."""
 
 
 class Ledger:
@@ -85,10 +87,11 @@ class Ledger:
         self.within_s = outline.all_within_s
         self._outline = outline
         self._classes = [entry.priority for entry in of_entries]
-        self._hosts: dict[int | None, HostCounts] = {
-            number: HostCounts(entry.host_of) for number, entry in enumerate(of_entries) if entry.host_of
+        self._parties: dict[str, dict[int | None, PartyCounts]] = {
+            "hosts": {each: PartyCounts(entry.host_of) for each, entry in enumerate(of_entries) if entry.host_of},
+            "tenants": {each: PartyCounts(entry.tenant_of) for each, entry in enumerate(of_entries) if entry.tenant_of},
         }
-        """By entry of the workload, of those whose recipients have hosts."""
+        """Of hosts and of tenants, by entry of the workload, of those that have any."""
         self._counted = counted
         self._make = partial(Tally, exact=exact, within_s=tuple(self.within_s.values()), counted=counted)
         self._prices = prices or {}
@@ -133,8 +136,9 @@ class Ledger:
                 events.get(NotificationSuppressed, ()),
                 events.get(NotificationSent, ()),
             )
-        if self._hosts:
-            self._fold_hosts(events)
+        for counts in self._parties.values():
+            if counts:
+                self._fold_parties(events, counts)
         self.follow_dead_letters(events)
         return places
 
@@ -191,12 +195,12 @@ class Ledger:
             number = event.notification_id.split("-", 2)[1:2]
             yield (entries[number[0]], event.channel) if number and number[0] in entries else self.place_of(event)
 
-    def _fold_hosts(self, events: Mapping[type, Sequence[Any]]) -> None:
+    def _fold_parties(self, events: Mapping[type, Sequence[Any]], counts: Mapping[int | None, PartyCounts]) -> None:
         for kind in (NotificationRequested, NotificationSent, NotificationSuppressed):
             for event in events.get(kind, ()):
-                hosts = self._hosts.get(self.place_of(event)[0])
-                if hosts is not None:
-                    hosts.see(event)
+                parties = counts.get(self.place_of(event)[0])
+                if parties is not None:
+                    parties.see(event)
 
     def _accept(self, requested: Sequence[NotificationRequested]) -> None:
         """Note which of the notifications that were accepted are of requests that had been accepted before."""
@@ -251,18 +255,10 @@ class Ledger:
         """Note that the answer of a provider to a request is lost."""
         self.tally((entry_number(notification_id), channel)).interrupt(provider)
 
-    def worst_hosts(self) -> list[dict[str, Any]]:
-        """Return the hosts with the most requests that were not delivered within a minute, the worst first."""
-        late: Counter[str] = Counter()
-        offered: Counter[str] = Counter()
-        for hosts in self._hosts.values():
-            late.update(hosts.late)
-            offered.update(hosts.offered)
-        worst = sorted((host for host in late if late[host]), key=lambda host: (-late[host], host))
-        return [
-            {"name": host, "offered": offered[host], "late": late[host], "late_fraction": late[host] / offered[host]}
-            for host in worst[:WORST]
-        ]
+    def worst(self) -> dict[str, list[dict[str, Any]]]:
+        """Return the hosts and the tenants with the most requests that were not delivered within a minute, the worst
+        first."""
+        return {kind: _worst(counts.values()) for kind, counts in self._parties.items()}
 
     # ── dead letters ────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -315,13 +311,26 @@ class Ledger:
         }
 
 
-class HostCounts:
-    """How many requests were offered for each host of an entry's recipients, and how many are not in time."""
+def _worst(counts: Iterable[PartyCounts]) -> list[dict[str, Any]]:
+    late: Counter[str] = Counter()
+    offered: Counter[str] = Counter()
+    for each in counts:
+        late.update(each.late)
+        offered.update(each.offered)
+    worst = sorted((name for name in late if late[name]), key=lambda name: (-late[name], name))
+    return [
+        {"name": name, "offered": offered[name], "late": late[name], "late_fraction": late[name] / offered[name]}
+        for name in worst[:WORST]
+    ]
 
-    def __init__(self, host_of: Callable[[str], str]) -> None:
-        self._host_of = host_of
+
+class PartyCounts:
+    """How many requests of an entry were offered for each host, or of each tenant, and how many are not in time."""
+
+    def __init__(self, party_of: Callable[[str], str]) -> None:
+        self._party_of = party_of
         self._under_way: dict[str, str] = {}
-        """The hosts of what has not been sent, by id."""
+        """The hosts or tenants of what has not been sent, by id."""
         self.offered: Counter[str] = Counter()
         self.late: Counter[str] = Counter()
         """Those not delivered within a minute, or not yet."""
@@ -331,15 +340,15 @@ class HostCounts:
         first, _, instead = event.notification_id.partition("/")
         if isinstance(event, NotificationRequested):
             if not instead:
-                host = self._under_way[first] = self._host_of(event.user_id)
-                self.offered[host] += 1
-                self.late[host] += 1
+                party = self._under_way[first] = self._party_of(event.user_id)
+                self.offered[party] += 1
+                self.late[party] += 1
         elif isinstance(event, NotificationSent):
-            if (host_of_it := self._under_way.pop(first, None)) is not None:
-                self.late[host_of_it] -= event.at_ns - event.requested_at_ns <= IN_TIME_NS
-        elif not instead and _is_unwanted(event) and (host_of_it := self._under_way.pop(first, None)) is not None:
-            self.offered[host_of_it] -= 1
-            self.late[host_of_it] -= 1
+            if (ended := self._under_way.pop(first, None)) is not None:
+                self.late[ended] -= event.at_ns - event.requested_at_ns <= IN_TIME_NS
+        elif not instead and _is_unwanted(event) and (ended := self._under_way.pop(first, None)) is not None:
+            self.offered[ended] -= 1
+            self.late[ended] -= 1
 
 
 class Chains:

@@ -78,7 +78,7 @@ class Result:
                 for channel in self.scenario.channels_used
             },
             **self._windows(),
-            "worst": {"hosts": recorder.ledger.worst_hosts()},
+            "worst": recorder.ledger.worst(),
         }
         expectations = []
         for expectation in self.scenario.expect:

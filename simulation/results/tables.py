@@ -62,8 +62,9 @@ def notifications_table(history: Sequence[RecordedEvent], scenario: Scenario) ->
     `outcome` is sent, dead_lettered, suppressed or in_flight; `finished_at` is null for one in flight. `attempts`
     counts all of them, those before a redrive too. `waited_since` is from when the user waits and delivery time runs:
     as a rule `requested_at`, and of a fallback when the first of those was accepted that it stands in for. `entry` and
-    `priority` are of the entry in the workload that it is from, `host` is where the recipient's address is; null where
-    it has none. `request` is the id of the first notification of its chain of fallbacks, else its own.
+    `priority` are of the entry in the workload that it is from, `host` is where the recipient's address is, `tenant`
+    whose it is; null where it has none. `request` is the id of the first notification of its chain of fallbacks, else
+    its own.
 
     Args:
         history: what was recorded.
@@ -103,6 +104,9 @@ def notifications_table(history: Sequence[RecordedEvent], scenario: Scenario) ->
             ),
             **_origins([row.requested.notification_id for row in order], origins),
             "host": pd.Series([_host(row.requested, origins) for row in order], dtype="str"),
+            "tenant": pd.Series(
+                [origins.tenant(row.requested.notification_id, row.requested.user_id) for row in order], dtype="str"
+            ),
             "requested_at": pd.Series([row.requested.at_ns / NS_PER_S for row in order], dtype="float64"),
             "waited_since": pd.Series([waits_since_ns(row.requested) / NS_PER_S for row in order], dtype="float64"),
             "outcome": pd.Series([row.outcome for row in order], dtype="str"),

@@ -45,7 +45,7 @@ from simulation.running.system_faults import FaultInjector, is_system_fault
 from simulation.running.workload import Clients, Source
 from simulation.scenario import ChannelWorkload, ClosedWorkload, EventWorkload, Scenario
 from simulation.scenario.arguments import check_mapping, check_word
-from simulation.scenario.identity import host_of_user
+from simulation.scenario.identity import host_of_user, tenant_of_user
 from simulation.scenario.loading import given
 from simulation.scenario.model import class_of
 
@@ -257,7 +257,10 @@ def recorder_of(scenario: Scenario) -> Recorder:
     ledger = partial(
         Ledger,
         scenario.outline,
-        [Entry(class_of(entry), entry.channels, host_of_user(entry)) for entry in scenario.workload],
+        [
+            Entry(class_of(entry), entry.channels, host_of_user(entry), tenant_of_user(entry))
+            for entry in scenario.workload
+        ],
         exact=keeps_history,
         counted=_counted(scenario),
         prices=_prices(scenario),

@@ -94,7 +94,7 @@ class Service:
         """Publish a domain event on the bus; `refuse` is told if it is not."""
         if self.is_down:
             refuse(DOWN)
-        elif not self.pipeline.bus.has_room():
+        elif not self.pipeline.bus.has_room_for(event):
             refuse(OVERLOADED)
         else:
             self.pipeline.bus.announce(event)

@@ -27,13 +27,14 @@ from actors.messages import (
     OrderPlaced,
     OrderShipped,
     PaymentReceived,
+    Priority,
     SendNotification,
     UserRegistered,
 )
 from actors.settings.distributions import Distribution
 from simulation.scenario import ChannelWorkload, ClosedWorkload, EventWorkload, Scenario
-from simulation.scenario.identity import host_of_user, id_prefix
-from simulation.scenario.model import HOST_OF_EVENTS
+from simulation.scenario.identity import host_of_user, id_prefix, tenant_of_user
+from simulation.scenario.model import HOST_OF_EVENTS, class_of
 from simulation.scenario.popularity import ZipfSpread
 
 TEXT = "simulated"
@@ -270,7 +271,8 @@ def _maker(
     match entry:
         case ChannelWorkload() | ClosedWorkload():
             channel, critical = entry.channel, entry.critical
-            host_of = host_of_user(entry)
+            priority = Priority(class_of(entry))
+            host_of, tenant_of = host_of_user(entry), tenant_of_user(entry)
             age_of = _age_chooser(number, entry.expires_after, source)
             prefix = id_prefix(number, channel)
             others = _fallbacks_of(channel, scenario)
@@ -283,7 +285,9 @@ def _maker(
                     recipient=user if host_of is None else f"{user}@{host_of(user)}",
                     user_id=None if host_of is None else user,
                     message=TEXT,
+                    metadata=NO_METADATA if tenant_of is None else {"tenant": tenant_of(user)},
                     critical=critical,
+                    priority=priority,
                     expires_after=age_of(),
                     addresses={other: f"{other} of {user}" for other in others} if others else NO_METADATA,
                 )

@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic_core import PydanticCustomError
 
-from actors.messages import NotificationChannel
+from actors.messages import NotificationChannel, Priority
 from actors.settings.channel import PRIMARY
 from actors.settings.faults import is_host
 from actors.settings.quantities import parse_duration
@@ -166,7 +166,7 @@ def _outline(scenario: dict[str, Any], used: Mapping[NotificationChannel, Sequen
     """Return what metrics are told apart by, as far as the plain data says it."""
     workload, faults, expect = scenario["workload"], scenario.get("faults"), scenario.get("expect")
     named = [(entry.get("name"), str(entry.get("event", entry.get("channel")))) for entry in workload]
-    classes = {CRITICAL if entry.get("critical") is True else NORMAL for entry in workload}
+    classes = {entry.get("priority") or (CRITICAL if entry.get("critical") is True else NORMAL) for entry in workload}
     within: set[float] = set()
     windows: dict[Window, None] = {}
     for _, text, window in _bounds(expect):
@@ -179,7 +179,7 @@ def _outline(scenario: dict[str, Any], used: Mapping[NotificationChannel, Sequen
     return Outline(
         providers=tuple((channel, tuple(names)) for channel, names in used.items()),
         entries=entry_names((given if isinstance(given, str) else None, called) for given, called in named),
-        classes=tuple(classes),
+        classes=tuple(each for each in Priority if each in classes),
         faults=tuple(
             number
             for number, fault in enumerate(faults if isinstance(faults, list) else ())

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from actors.messages import NotificationChannel
-from simulation.scenario.model import NORMAL, EventWorkload, Scenario, WorkloadEntry, class_of, host_name
+from simulation.scenario.model import NORMAL, EventWorkload, Scenario, WorkloadEntry, class_of, host_name, tenant_name
 from simulation.scenario.popularity import ZipfSpread, host_of
 
 _KEY_OF_EVENT = re.compile(r"(?:-placed-|-shipped-|-received-|/)(\d+)-\d+")
@@ -23,17 +23,25 @@ def host_of_user(entry: WorkloadEntry) -> Callable[[str], str] | None:
     """Return what gives the host at which a user's address is; None where addresses of an entry have no host."""
     if isinstance(entry, EventWorkload) or entry.hosts is None:
         return None
-    return _HostOf(entry.hosts)
+    return _PartyOf(entry.hosts, host_name)
+
+
+def tenant_of_user(entry: WorkloadEntry) -> Callable[[str], str] | None:
+    """Return what gives the tenant that sends to a user; None where an entry has no tenants."""
+    if isinstance(entry, EventWorkload) or entry.tenants is None:
+        return None
+    return _PartyOf(entry.tenants, tenant_name)
 
 
 @dataclass(frozen=True)
-class _HostOf:
-    """Returns the host at which a user's address is, of these: always the same."""
+class _PartyOf:
+    """Returns which of these a user belongs to: always the same."""
 
-    hosts: int | ZipfSpread
+    parties: int | ZipfSpread
+    name: Callable[[int], str]
 
     def __call__(self, user: str) -> str:
-        return host_name(host_of(int(user.rpartition("-")[2]), self.hosts))
+        return self.name(host_of(int(user.rpartition("-")[2]), self.parties))
 
 
 def entry_number(notification_id: str) -> int | None:
@@ -61,6 +69,7 @@ class Origins:
         self._names = scenario.outline.entries
         self._classes = [class_of(entry) for entry in scenario.workload]
         self._hosts = [host_of_user(entry) for entry in scenario.workload]
+        self._tenants = [tenant_of_user(entry) for entry in scenario.workload]
 
     def entry(self, notification_id: str) -> str | None:
         """Return the name of the entry; None: it is from none."""
@@ -77,6 +86,12 @@ class Origins:
         number = self._number(notification_id)
         host_of = None if number is None else self._hosts[number]
         return None if host_of is None else host_of(user)
+
+    def tenant(self, notification_id: str, user: str) -> str | None:
+        """Return the tenant that a notification for a user is of; None: of none."""
+        number = self._number(notification_id)
+        tenant_of = None if number is None else self._tenants[number]
+        return None if tenant_of is None else tenant_of(user)
 
     def _number(self, notification_id: str) -> int | None:
         number = entry_number(notification_id)

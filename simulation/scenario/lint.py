@@ -26,7 +26,7 @@ from actors.lint.words import duration
 from actors.messages import NotificationChannel
 from actors.pipeline.circuit_breaker import BREAKER_OPEN, THROTTLED_HERE
 from actors.settings.base import nearest
-from actors.settings.channel import PRIMARY, ChannelConfig, CircuitBreakerConfig, NotifierConfig
+from actors.settings.channel import PRIMARY, ChannelConfig, CircuitBreakerConfig
 from actors.settings.distribution_moments import quantile, share_above
 from actors.settings.distributions import Distribution
 from actors.settings.faults import FAULT_KEYS, Change, FaultConfig
@@ -41,7 +41,8 @@ from simulation.scenario import (
     overrides as changes,
 )
 from simulation.scenario.expected_arrivals import expected_in_window, most_in_windows
-from simulation.scenario.model import HOST_OF_EVENTS
+from simulation.scenario.model import CRITICAL, HOST_OF_EVENTS, class_of
+from simulation.scenario.pending import pending_rules, share_wanted
 from simulation.scenario.popularity import count_of, share_of_the_first
 
 NOTHING_ARRIVES = "nothing-arrives"
@@ -69,7 +70,7 @@ def lint_scenario(scenario: Scenario) -> list[Finding]:
     found += _expiries(scenario)
     found += _windows(scenario)
     found += _thinking(scenario)
-    found += _room(scenario)
+    found += pending_rules(scenario)
     found += _instants(scenario)
     found += _faults(scenario)
     found += _operations(scenario)
@@ -279,7 +280,7 @@ def _disciplines(scenario: Scenario, channel: NotificationChannel, config: Chann
     configs = [scenario.channel_config(used) for used in scenario.channels_used]
     is_fallback = any(other.fallback is not None and other.fallback.channel is channel for other in configs)
     come = [entry for entry in scenario.workload if is_fallback or channel in entry.channels]
-    kinds = {getattr(entry, "critical", False) for entry in come}
+    kinds = {class_of(entry) == CRITICAL for entry in come}
     if len(kinds) != 1:
         return
     which = "all that arrive are critical" if True in kinds else "nothing that arrives is critical"
@@ -292,21 +293,7 @@ def _disciplines(scenario: Scenario, channel: NotificationChannel, config: Chann
 
 def _per_s(scenario: Scenario, entry: ChannelWorkload | EventWorkload, channel: NotificationChannel) -> float:
     arrive = expected_in_window(scenario, entry)
-    return arrive / seconds(scenario.arrivals_end_ns) * _share_wanted(scenario, entry, channel)
-
-
-def _within(scenario: Scenario, entry: ChannelWorkload | EventWorkload, start_s: float, end_s: float) -> float:
-    """Return how many of an entry are expected between two instants."""
-    before, until = (expected_in_window(scenario, entry, until_s=at_s) for at_s in (start_s, end_s))
-    return until - before
-
-
-def _share_wanted(scenario: Scenario, entry: ChannelWorkload | EventWorkload, channel: NotificationChannel) -> float:
-    """Return the share of an entry that preferences let through."""
-    if isinstance(entry, ChannelWorkload) and entry.critical:
-        return 1.0
-    off = sum(rule.share for rule in scenario.preferences if rule.channel is channel and not rule.enabled)
-    return max(0.0, 1.0 - off)
+    return arrive / seconds(scenario.arrivals_end_ns) * share_wanted(scenario, entry, channel)
 
 
 def _of_the_busiest_user(
@@ -318,30 +305,6 @@ def _of_the_busiest_user(
         for entry in entries
         if entry.users is not None and getattr(entry, "event", None) != "UserRegistered"
     )
-
-
-def _room(scenario: Scenario) -> Iterator[Finding]:
-    """Yield that more may be pending in an outage than a live notifier accepts by default."""
-    most_live = NotifierConfig.model_fields["max_pending"].default
-    if scenario.max_pending is not None:
-        return
-    for number, fault in enumerate(scenario.faults):
-        if not fault.outage or fault.for_ is None or fault.provider is not None:
-            continue
-        arrive = sum(
-            _within(scenario, entry, fault.at, fault.at + fault.for_) * _share_wanted(scenario, entry, channel)
-            for channel in scenario.channels_used
-            if channel in fault.channel
-            for entry in scenario.workload
-            if channel in entry.channels and not isinstance(entry, ClosedWorkload)
-        )
-        if arrive > most_live:
-            yield Finding(
-                ("faults", str(number), "for"),
-                "more-pending-than-live",
-                f"{counted(round(arrive), 'notification')} arrive meanwhile, and a live notifier has at most "
-                f"{most_live:,} pending by default and refuses what is more; max_pending says so here",
-            )
 
 
 def _horizon(scenario: Scenario, channel: NotificationChannel, config: ChannelConfig) -> Iterator[Finding]:

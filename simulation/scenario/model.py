@@ -21,7 +21,7 @@ from pydantic import (
 )
 
 from actors.instants import ns, since_1970_ns
-from actors.messages import BreakerState, NotificationChannel
+from actors.messages import BreakerState, NotificationChannel, Priority
 from actors.pipeline.lane import breaker_name
 from actors.settings.base import NotEmpty, Settings, nearest, plain_or
 from actors.settings.channel import KEEP_ALL_LETTERS, ChannelConfig, DeadLettersConfig
@@ -91,7 +91,14 @@ def host_name(number: int) -> str:
     return f"host-{number}.example"
 
 
-NORMAL, CRITICAL = "normal", "critical"
+def tenant_name(number: int) -> str:
+    """Return the name of one of the tenants that notifications are spread over; the first is number 0."""
+    return f"tenant-{number}"
+
+
+NORMAL, CRITICAL = Priority.NORMAL.value, Priority.CRITICAL.value
+
+Class: TypeAlias = Literal["critical", "normal", "bulk"]
 """The classes of traffic."""
 
 Age: TypeAlias = Annotated[PositiveDuration | Distribution, plain_or(PositiveDuration, Distribution)]
@@ -175,12 +182,20 @@ class ChannelWorkload(Settings):
     """The users' addresses are at so many hosts in turn, as `user-27@host-7.example` of 20; by Zipf's law, so large a
     share of the users is at each. None: addresses have no host."""
 
+    tenants: Spread | None = None
+    """Their senders are so many tenants in turn, as `metadata.tenant: tenant-7` of 20; by Zipf's law, so large a share
+    of the users is each one's. None: there is no tenant."""
+
     expires_after: Age | None = None
     """A notification older than this is dead-lettered as expired. Of a distribution, each draws its own. A redrive
     begins the count anew. None: never."""
 
     critical: StrictBool = False
-    """Bypasses preferences and quiet hours."""
+    """Bypasses preferences and quiet hours; and means `priority: critical` where none is given."""
+
+    priority: Class | None = None
+    """Who goes first where notifications wait for their turn; bypasses nothing. None: `normal`, or `critical` by the
+    flag."""
 
     resend: ResendConfig | None = None
     """What becomes of an arrival that is refused. None: it is lost."""
@@ -228,12 +243,20 @@ class ClosedWorkload(Settings):
     """The users' addresses are at so many hosts in turn, as `user-27@host-7.example` of 20; by Zipf's law, so large a
     share of the users is at each. None: addresses have no host."""
 
+    tenants: Spread | None = None
+    """Their senders are so many tenants in turn, as `metadata.tenant: tenant-7` of 20; by Zipf's law, so large a share
+    of the users is each one's. None: there is no tenant."""
+
     expires_after: Age | None = None
     """A notification older than this is dead-lettered as expired. Of a distribution, each draws its own. A redrive
     begins the count anew. None: never."""
 
     critical: StrictBool = False
-    """Bypasses preferences and quiet hours."""
+    """Bypasses preferences and quiet hours; and means `priority: critical` where none is given."""
+
+    priority: Class | None = None
+    """Who goes first where notifications wait for their turn; bypasses nothing. None: `normal`, or `critical` by the
+    flag."""
 
     @property
     def channels(self) -> tuple[NotificationChannel, ...]:
@@ -277,7 +300,9 @@ WorkloadEntry: TypeAlias = EventWorkload | ChannelWorkload | ClosedWorkload
 
 def class_of(entry: WorkloadEntry) -> str:
     """Return the class of traffic that an entry's notifications are of."""
-    return CRITICAL if not isinstance(entry, EventWorkload) and entry.critical else NORMAL
+    if isinstance(entry, EventWorkload):
+        return NORMAL  # its subscribers' own
+    return entry.priority or (CRITICAL if entry.critical else NORMAL)
 
 
 # ── people ──────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -420,7 +445,7 @@ class Scenario(Settings):
 
     max_pending: PositiveWholeNumber | None = None
     """How many notifications may be accepted and not ended; an arrival that would be more is refused, and lost to this
-    service. The last twentieth of the room is for critical ones. None: no bound; live it is 100,000."""
+    service: one of priority `bulk` at 80% of it, a normal one at 95%. None: no bound; live it is 100,000."""
 
     commit_latency: Duration = 0.0
     """How long the store takes to make a change durable; a crash of the process forgets what is not."""
@@ -502,7 +527,7 @@ class Scenario(Settings):
         return Outline(
             providers=tuple((channel, tuple(names)) for channel, names in self.providers_used.items()),
             entries=entry_names((entry.name, entry.called) for entry in self.workload),
-            classes=tuple(name for name in (CRITICAL, NORMAL) if name in classes),
+            classes=tuple(priority.value for priority in Priority if priority in classes),
             faults=tuple(number for number, fault in enumerate(self.faults) if fault.ends_at is not None),
             within_s=tuple({each.within_s for each in self.expect if each.within_s is not None}),
             windows=tuple(dict.fromkeys(each.window for each in self.expect if each.window is not None)),

@@ -37,9 +37,9 @@ _TYPES: Mapping[MetricKind, dict[str, Any]] = {
     MetricKind.VERSION: {"const": VERSION},
 }
 
-_HOST = {
+_PARTY = {
     "name": {"type": "string"},
-    "offered": {"type": "integer", "description": "requests for recipients at this host"},
+    "offered": {"type": "integer", "description": "requests for recipients at this host, or of this tenant"},
     "late": {"type": "integer", "description": "those that were not delivered within a minute, or never"},
     "late_fraction": {"type": "number", "description": "late / offered"},
 }
@@ -74,7 +74,7 @@ def summary_schema() -> dict[str, Any]:
         **_told_apart(metrics),
         "channels": _by_name(_object(channel, optional=("providers",))),
         WINDOWS: _by_name(_object(part), "parts of the run that expectations are about, as 5m,10m"),
-        "worst": _object({"hosts": {"type": "array", "items": _object(_HOST)}}),
+        "worst": _object({kind: {"type": "array", "items": _object(_PARTY)} for kind in ("hosts", "tenants")}),
         "expectations": {
             "type": "array",
             "items": _object(_EXPECTATION, optional=("never", "runs", "held", "interval")),

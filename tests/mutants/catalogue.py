@@ -8,6 +8,7 @@ import mutants_of_drawn_settings
 import mutants_of_later_batches
 import mutants_of_limits
 import mutants_of_obligations
+import mutants_of_order
 import mutants_of_retries
 import mutants_of_the_books
 import mutants_of_times
@@ -17,6 +18,7 @@ MUTANTS: tuple[Mutant, ...] = (
     *mutants_of_retries.MUTANTS,
     *mutants_of_breakers.MUTANTS,
     *mutants_of_limits.MUTANTS,
+    *mutants_of_order.MUTANTS,
     *mutants_of_times.MUTANTS,
     *mutants_of_the_books.MUTANTS,
     *mutants_found_later.MUTANTS,

@@ -12,7 +12,7 @@ MUTANTS = (
         "last-come-first-served",
         "actors/pipeline/waiting_line.py",
         "What was added last is at the end that is popped.",
-        ("self.attempts.popitem(last=False)[1]", "self.attempts.popitem()[1]"),
+        ("queue.popitem(last=False)", "queue.popitem()"),
         expected="expectations",
     ),
     mutant(

@@ -84,7 +84,7 @@ MUTANTS = (
         "The limiter was not the one that crashed, so it keeps its lines.",
         (
             "        self._lines.clear()\n"
-            "        self._stages.waiting.limit.reset()\n"
+            "        self._stages.waiting.users.reset()\n"
             "        self._wakes.clear()\n"
             "        self._set_timer()\n",
             "",

@@ -97,9 +97,9 @@ MUTANTS = (
         "A slot is given back where an attempt has succeeded.",
         (
             "        self.in_flight -= 1\n        if self._held is not None:\n"
-            "            _give_back(self._held, host)\n        breaker =",
+            "            _give_back(self._held, key)\n        breaker =",
             "        self.in_flight -= type(outcome) is Sent\n        if self._held is not None:\n"
-            "            _give_back(self._held, host)\n        breaker =",
+            "            _give_back(self._held, key)\n        breaker =",
         ),
         expected="liveness",
     ),

@@ -1,5 +1,6 @@
 """At most so many notifications are pending; one more is refused at the door, and nothing that was let in ever is."""
 
+import itertools
 import logging
 
 import msgspec
@@ -13,6 +14,7 @@ from actors.messages import (
     NotificationMovedToDeadLetter,
     NotificationRequested,
     NotificationSent,
+    Priority,
 )
 from actors.outcomes import Permanent
 from actors.pipeline.dead_letter_queue import RedriveDeadLetter
@@ -31,14 +33,16 @@ def placed(order_id):
 
 
 @given(st.integers(1, 10**6), st.integers(0, 2 * 10**6))
-def test_the_last_part_of_the_room_is_for_critical_ones(max_pending, pending):
+def test_the_last_parts_of_the_room_are_for_the_more_urgent(max_pending, pending):
     admission = Admission(max_pending)
-    assert admission.has_room(pending, critical=True) == (pending < max_pending)
-    assert admission.has_room(pending, critical=False) <= admission.has_room(pending, critical=True)
-    assert admission.has_room(0, critical=False)
-    for_all = max_pending - max_pending // 20
-    assert not admission.has_room(for_all, critical=False)
-    assert admission.has_room(for_all - 1, critical=False)
+    assert admission.has_room(pending, Priority.CRITICAL) == (pending < max_pending)
+    for less, more in itertools.pairwise(reversed(Priority)):
+        assert admission.has_room(pending, less) <= admission.has_room(pending, more)
+    for each, kept_from in ((Priority.NORMAL, 20), (Priority.BULK, 5)):
+        bound = max_pending - max_pending // kept_from
+        assert admission.has_room(0, each)
+        assert admission.has_room(bound - 1, each)
+        assert not admission.has_room(bound, each)
 
 
 def test_what_is_refused_is_not_remembered_and_taken_when_there_is_room():

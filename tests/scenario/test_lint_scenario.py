@@ -581,6 +581,23 @@ def test_a_whole_day_has_its_mean():
     assert halves == pytest.approx(86_400, rel=1e-4)
 
 
+@pytest.mark.parametrize(
+    ("size", "more", "from_on"),
+    [(96_000, "", "95,000"), (90_000, ", priority: bulk", "80,000"), (90_000, ", critical: true", None)],
+)
+def test_more_may_come_at_once_than_a_live_notifier_accepts_of_its_class(size, more, from_on):
+    text = f"{TIMES}workload: [{{channel: sms{more}, arrivals: {{burst: {{size: {size}, every: 1d}}}}}}]"
+    found = [finding for finding in said(text) if "pending" in finding]
+    assert found == (
+        []
+        if from_on is None
+        else [
+            f"workload.0.arrivals.burst.size: {size:,} notifications arrive at once, and a live notifier has at most "
+            f"100,000 pending by default and refuses what is more, of these from {from_on} on; max_pending says so here"
+        ]
+    )
+
+
 def test_more_may_wait_in_an_outage_than_a_live_notifier_accepts():
     text = """
         duration: 1h
@@ -594,7 +611,7 @@ def test_more_may_wait_in_an_outage_than_a_live_notifier_accepts():
 
     assert of_room(per_s=100, bound="") == [
         "faults.0.for: 120,000 notifications arrive meanwhile, and a live notifier has at most 100,000 pending by "
-        "default and refuses what is more; max_pending says so here"
+        "default and refuses what is more, of these from 95,000 on; max_pending says so here"
     ]
-    assert of_room(per_s=80, bound="") == []
+    assert of_room(per_s=75, bound="") == []
     assert of_room(per_s=100, bound="max_pending: 50000\n        ") == []

@@ -80,7 +80,7 @@ async def test_what_there_is_no_room_for_is_refused_for_now_and_nothing_of_it_is
         alone = await served.post("/notifications", email(30))
         event = await served.post("/events", PLACED)
         critical = await served.post("/notifications", email("c", critical=True))
-        counted = await served.metric("requests_overloaded_total")
+        counted = await served.metric('requests_overloaded_total{priority="normal"}')
         may_go_on.set()
         await served.server.notifier.wait_until_quiet()
         again = await served.post("/notifications", batch)
@@ -219,7 +219,7 @@ async def test_what_is_wrong_with_an_item_is_said_by_its_field(tmp_path, autojum
 async def test_who_may_hand_in_something(tmp_path, autojump_clock, token, code):
     async with service(tmp_path) as served:
         assert (await served.post("/notifications", email(1), token)).status_code == code
-        assert await served.metric('notifications_accepted_total{channel="email"}') == (code == 202)
+        assert await served.metric('notifications_accepted_total{channel="email",priority="normal"}') == (code == 202)
 
 
 async def test_a_body_is_bounded_and_json(tmp_path, autojump_clock):
@@ -518,3 +518,37 @@ async def test_a_dead_letter_is_not_edited_to_no_address(tmp_path, autojump_cloc
         retried = await served.post(path, {"edit": {"recipient": "bob@example.com"}}, OTTO)
     assert (refused.status_code, retried.status_code) == (422, 200)
     assert refused.json() == {"problems": ["edit.recipient: not a mailbox; wanted one such as ann@example.com"]}
+
+
+async def test_bulk_is_refused_first_item_by_item_and_the_whole_may_be_sent_again(
+    tmp_path, autojump_clock, monkeypatch
+):
+    may_go_on = trio.Event()
+
+    async def wait(attempt):
+        await may_go_on.wait()
+        return Sent()
+
+    monkeypatch.setattr("actors.service.transports.EmailTransport.open", lambda self: Scripted(wait))
+    async with service(tmp_path, max_pending=10) as served:
+        classes = ["bulk"] * 9 + ["normal"] * 3 + ["critical"]
+        batch = [email(number, priority=priority) for number, priority in enumerate(classes)]
+        first = await served.post("/notifications", batch)
+        may_go_on.set()
+        await served.server.notifier.wait_until_quiet()
+        again = await served.post("/notifications", batch)
+        await served.server.notifier.wait_until_quiet()
+    assert [one["code"] for one in first.json()] == [202] * 8 + [429] + [202] * 2 + [429] * 2
+    assert int(first.headers["retry-after"]) >= 1
+    assert [one["status"] for one in again.json()][:9] == ["duplicate"] * 8 + ["accepted"]
+    assert {one["code"] for one in again.json()} == {202}
+
+
+async def test_what_is_no_class_is_invalid_and_told_so(tmp_path, autojump_clock):
+    async with service(tmp_path) as served:
+        wrong = [await served.post("/notifications", email(1, priority=given)) for given in ("urgent", 3)]
+        fine = await served.post("/notifications", email(1, priority="bulk"))
+    assert [answer.status_code for answer in (*wrong, fine)] == [422, 422, 202]
+    problem = {"field": "priority", "problem": "wanted one of critical, normal, bulk"}
+    assert wrong[0].json()["problems"] == [problem]
+    assert wrong[1].json()["problems"][0]["field"] == "priority"

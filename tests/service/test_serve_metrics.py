@@ -76,16 +76,16 @@ def test_they_are_those_of_the_summary(simulated):
         def total(name, channel=channel):
             return sum(value for labels, value in values(metrics, name).items() if labels.split(",")[0] == channel)
 
-        assert figure("notifications_accepted_total") == figures["accepted"]
-        assert figure("notifications_sent_total") == figures["sent"]
+        assert total("notifications_accepted_total") == figures["accepted"]
+        assert total("notifications_sent_total") == figures["sent"]
         assert total("notifications_failed_total") == figures["attempts"] - figures["sent"]
         assert figure("notifications_in_dlq") == figures["dlq"]["final"]
         assert figure("notifications_in_flight") == figures["in_flight"]
         assert total("notifications_deferred_total") == figures["deferred"]
         assert figure("retry_attempts_sum") == figures["attempts"]
         assert figure("retry_attempts_count") == figures["sent"] + figures["dead_lettered"]
-        assert figure("delivery_time_seconds_count") == figures["sent"]
-        mean = figure("delivery_time_seconds_sum") / figure("delivery_time_seconds_count")
+        assert total("delivery_time_seconds_count") == figures["sent"]
+        mean = total("delivery_time_seconds_sum") / total("delivery_time_seconds_count")
         assert mean == pytest.approx(figures["sent_time_s"]["mean"])
         opened = figure("breaker_transitions_total", f"{channel},open")
         assert opened == summary["breaker"][channel]["opened"]
@@ -134,7 +134,23 @@ async def test_the_gauge_of_the_dead_letter_queue_falls_when_one_is_taken_out(au
     restarted.start_from(store, [NotificationChannel.EMAIL, NotificationChannel.SMS])
     assert values(restarted, "notifications_in_dlq") == {"email": 1, "sms": 0}
     assert values(restarted, "notifications_in_flight") == {"email": 0, "sms": 0}
-    assert values(restarted, "notifications_sent_total") == {"email": 0, "sms": 0}
+    classes = ("critical", "normal", "bulk")
+    assert values(restarted, "notifications_sent_total") == {
+        f"{on},{of}": 0 for on in ("email", "sms") for of in classes
+    }
+
+
+async def test_classes_are_told_apart(tmp_path):
+    path = tmp_path / "classes.yaml"
+    entries = ", ".join(
+        f"{{channel: email, priority: {each}, arrivals: {{constant: 1/s}}}}" for each in ("critical", "bulk")
+    )
+    fault = "{channel: email, at: 5s, for: 5s, permanent_rate: 100%}"
+    path.write_text(f"duration: 10s\nworkload: [{entries}]\nfaults: [{fault}]\n")
+    metrics = Metrics()
+    run(path, on_events=metrics.record_all)
+    for name in ("notifications_sent_total", "notifications_dead_lettered_total", "delivery_time_seconds_count"):
+        assert values(metrics, name) == {"email,critical": 5, "email,bulk": 5}
 
 
 async def test_the_states_of_breakers_are_as_they_are_when_they_are_asked_for(tmp_path, monkeypatch, autojump_clock):

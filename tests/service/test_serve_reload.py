@@ -58,7 +58,7 @@ async def test_what_is_at_a_provider_comes_back_first_and_what_waits_is_sent_onc
                 await trio.sleep(0.001)
         await served.server.notifier.wait_until_quiet()
         assert begun == provider.taken == ["n-1", "n-2"]
-        assert await served.metric('notifications_sent_total{channel="email"}') == 2
+        assert await served.metric('notifications_sent_total{channel="email",priority="normal"}') == 2
         assert await served.metric('notifications_in_flight{channel="email"}') == 0
 
 
@@ -91,8 +91,8 @@ async def test_under_load_everything_that_was_accepted_is_sent_once(tmp_path, pr
                 changed = channels(retry=retry | {"max_attempts": 4 + change}, circuit_breaker=breaker)
                 assert await served.change(store=store, channels=changed)
         await served.server.notifier.wait_until_quiet()
-        assert await served.metric('notifications_accepted_total{channel="email"}') == 400
-        assert await served.metric('notifications_sent_total{channel="email"}') == 400
+        assert await served.metric('notifications_accepted_total{channel="email",priority="normal"}') == 400
+        assert await served.metric('notifications_sent_total{channel="email",priority="normal"}') == 400
     assert codes == [202] * 400
     assert len(provider.taken) == len(set(provider.taken)) == 400
     assert set(begun.values()) == {1}

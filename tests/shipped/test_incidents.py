@@ -88,7 +88,7 @@ SAID = {
     "onfido-2025": ["of 5,393 requests took over a minute", "680 throttled by the provider"],
     "opsgenie-2022": ["requests took over a minute, at most 50 min: us ", ", eu "],
     "pagerduty-2017": ["of 7,189 requests took over a minute", "pages (critical) 1,846 of 3,236", "3,098 by backup"],
-    "va-debt-2023": ["of 5,119 requests took over a minute", "appointments (critical) 282 of 619"],
+    "va-debt-2023": ["of 5,119 requests took over a minute", "appointments 282 of 619"],
     "vonage-2022": ["270 of 5,980 requests took over 10 s, at most 23.5 s", "270 by second", "270 timed out"],
 }
 """What the lines below the table say: what happened, to whom, and by how much."""

@@ -67,6 +67,17 @@ WITHOUT = {
         (["channels.email.provider.failure_rate=1%"], {"retry_amplification == 1"}),
         (["channels.email.provider.latency=200ms"], {"delivery_time_s.p50 <= 150ms"}),
     ],
+    "fairness-by-tenant": [
+        (["channels.sms.quota.rate=3/s", "drain=1s"], {"delivery_time_s.never == 0"}),
+        (
+            ["channels.email.order.fair_by=tenant"],
+            {"workload.rest-in-line.delivered_within(1m) <= 45%", "workload.noise-in-line.sent_time_s.max <= 280s"},
+        ),
+        (
+            ["channels.sms.order.fair_by=none"],
+            {"workload.rest-in-turns.delivered_within(1m) >= 90%", "workload.noise-in-turns.sent_time_s.max >= 400s"},
+        ),
+    ],
     "failover-on-outage": [
         (
             ["faults.0.provider=null"],
@@ -114,6 +125,20 @@ WITHOUT = {
             {"dead_lettered == 0", "retry_amplification <= 5.5", "delivery_time_s.p99 <= 45s"},
         ),
         (["faults.0.throttle.rate=600/s"], {"retry_amplification >= 3"}),
+    ],
+    "login-codes-and-digests": [
+        (["channels.email.retry.max_attempts=1"], {"delivery_time_s.never == 0"}),
+        (
+            ["workload.1.priority=bulk"],
+            {
+                "workload.codes-strict.sent_time_s.max <= 70s",
+                "workload.codes-strict.delivered_within(10s) >= 80%",
+            },
+        ),
+        (["workload.3.priority=bulk"], {"workload.codes-weighted.delivered_within(10s) >= 80%"}),
+        (["channels.webhook.quota.rate=12/s"], {"workload.codes-alone.delivered_within(10s) <= 75%"}),
+        (["channels.email.quota.rate=9/s"], {"workload.digests-strict.sent_time_s.max <= 6m"}),
+        (["channels.push.quota.rate=14/s"], {"workload.digests-alone.sent_time_s.max >= 6m"}),
     ],
     "metastable-failure": [
         (
@@ -224,6 +249,12 @@ WITHOUT = {
         (["workload.1.critical=false"], {"workload.security-codes.delivered_within(10s) >= 100%"}),
         (["workload.1.critical=false", "preferences.0.channel=sms"], {"channels.sms.suppressed == 0"}),
         (["workload.0.expires_after=1h"], {"sent_fraction == 1"}),
+    ],
+    "refused-first": [
+        (["channels.email.retry.max_attempts=1"], {"dead_lettered == 0"}),
+        (["max_pending=20"], {"classes.critical.refused.overloaded == 0", "workload.codes.delivery_time_s.never == 0"}),
+        (["max_pending=9000"], {"classes.normal.refused.overloaded >= 1"}),
+        (["workload.0.resend=null"], {"workload.newsletters.delivery_time_s.never == 0"}),
     ],
     "shop-events": [
         (["channels.sms.timeout=5s"], {"breaker.sms.opened == 0", "channels.sms.retries == 0"}),

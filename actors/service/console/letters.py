@@ -12,7 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse, Response
 
 from actors.errors import EditRefused, LetterServed
-from actors.messages import DeadLetterMessage, NotificationChannel, SendNotification
+from actors.messages import DeadLetterMessage, NotificationChannel, Priority, SendNotification
 from actors.pipeline.orders import Served
 from actors.policies.breaker.states import NOT_CLOSED
 from actors.service.console.asked import WINDOWS, read_asked, written
@@ -172,6 +172,7 @@ LABELS = {
     "message": "Message",
     "metadata": "Metadata",
     "expires_after": "Expires after",
+    "priority": "Priority",
     "why": "Why (optional)",
 }
 """What the fields of the form are called."""
@@ -186,6 +187,7 @@ def texts_of(command: SendNotification) -> dict[str, str]:
         "message": command.message.replace("\r\n", "\n").replace("\r", "\n"),  # as a browser sends it back
         "metadata": metadata if command.metadata else "",
         "expires_after": "" if command.expires_after is None else write_duration(command.expires_after),
+        "priority": command.priority.value,
     }
 
 
@@ -215,7 +217,7 @@ def changes_of(command: SendNotification, texts: Mapping[str, str]) -> tuple[dic
                 if seconds is None and text.strip():
                     problems[name] = f"Wanted a duration such as 90s, 10m, 2h or 1d, got {text!r:.40}."
             case _:
-                changes[name] = text.strip() if name == "recipient" else text
+                changes[name] = text.strip() if name in ("recipient", "priority") else text
     return changes, problems
 
 
@@ -283,6 +285,8 @@ async def _notification(
     facts = [("Channel", command.channel), ("Recipient", command.recipient), ("User", command.user)]
     if command.critical:
         facts.append(("Critical", "yes: it passes by preferences and quiet hours"))
+    if command.priority is not Priority.NORMAL:
+        facts.append(("Priority", command.priority))
     if command.expires_after is not None:
         facts.append(("Expires after", write_duration(command.expires_after)))
     state = _STATES[timeline.state]

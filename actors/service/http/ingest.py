@@ -42,7 +42,7 @@ from starlette.routing import BaseRoute, Route
 
 from actors.domain.ids import problem_of_id
 from actors.errors import NOT_ACCEPTED, IdempotencyConflict, InvalidRecipient, Overloaded, UnknownChannel, Unstorable
-from actors.messages import DomainEvent, NotificationChannel, SendNotification, in_words
+from actors.messages import DomainEvent, NotificationChannel, Priority, SendNotification, in_words
 from actors.notifier import Notifier
 from actors.pipeline.event_bus import Submission
 from actors.pipeline.orders import Acceptance
@@ -63,6 +63,7 @@ PROBLEMS_MAX = 10
 """Problems that an item is told of."""
 
 _A_CHANNEL = f"wanted one of {', '.join(NotificationChannel)}"
+_A_PRIORITY = f"wanted one of {', '.join(Priority)}"
 
 HINTS_MAX = 10
 """Words of a request for which the nearest known one is looked for: that takes some 0.2 ms each."""
@@ -111,18 +112,20 @@ async def _receive(
         try:
             if (problem := problem_of_shape(item, ITEM_VALUES_MAX)) is not None:
                 raise _Invalid(("", problem))
-            answers.append(submit(service.notifier, read(item, hints)))
+            made = read(item, hints)
+            answers.append(submit(service.notifier, made))
         except _Invalid as invalid:
             answers.append(_already(_result("invalid", problems=invalid.problems)))
         except Overloaded as overloaded:
-            answers.append(_already(_overloaded(overloaded)))
+            answers.append(_already(_overloaded(overloaded, priority=service.notifier.bus.priority_of(made))))
         if number % ITEMS_AT_ONCE == 0:
             await trio.lowlevel.checkpoint()
     results = [await answer() for answer in answers]
     for result in results:
         result["code"] = _CODES[result["status"]]
+    refused = [result.pop("priority") for result in results if result["status"] == "overloaded"]
     waits = [result["retry_after"] for result in results if result["status"] == "overloaded"]
-    service.metrics.count_overloaded(len(waits))
+    service.metrics.count_overloaded(refused)
     service.overload.count(len(waits), service.config.max_pending)
     headers = {"Retry-After": str(max(waits))} if waits else None
     if not is_list:
@@ -223,6 +226,8 @@ def _wanted(kind: Any) -> str:
     """Return what is wanted of a field of this type."""
     if kind is NotificationChannel:
         return _A_CHANNEL
+    if kind is Priority:
+        return _A_PRIORITY
     try:
         msgspec.convert(object(), kind)
     except msgspec.ValidationError as error:
@@ -245,6 +250,8 @@ def _of_msgspec(text: str) -> tuple[str, str]:
         return "", what
     if field in ("channel", "addresses") and "Invalid enum value" in what:
         return field, _A_CHANNEL
+    if field == "priority" and "Invalid enum value" in what:
+        return field, _A_PRIORITY
     if what == "Invalid RFC3339 encoded datetime":
         return field, "wanted a time such as 2026-01-31T12:00:00Z"
     if what == "Invalid decimal string":
@@ -332,7 +339,8 @@ def _of(submission: Submission) -> Result:
             problems = [{"field": "recipient", "problem": str(answer)}]
             return _result("invalid", notification_id=notification_id, problems=problems)
         case Overloaded():
-            return _overloaded(answer, notification_id=notification_id)
+            priority = submission.command.priority
+            return _overloaded(answer, notification_id=notification_id, priority=priority)
         case Unstorable():
             of_id = problem_of_id(notification_id)
             what = _UNSTORABLE if of_id is None else of_id

@@ -7,7 +7,8 @@
     GET  /api/dead-letters/groups           ?by=reason|channel|recipient, and the filter
     GET  /api/dead-letters/{id}             all that is known of one notification, whatever its state
     POST /api/dead-letters/{id}/retry       {"why": …, "edit": {"recipient": …, "subject": …, "message": …,
-                                            "metadata": {…}, "expires_after": seconds},
+                                            "metadata": {…}, "expires_after": seconds,
+                                            "priority": …},
                                             "served": "exclude"|"include"}; all may be left out
     POST /api/dead-letters/{id}/discard     {"why": …}
     POST /api/dead-letters/bulk             {"action": "retry"|"discard", "filter": {…}, "rate": "10/s", "why": …,

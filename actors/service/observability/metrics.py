@@ -9,10 +9,10 @@ So a simulation of the same scenario has the same metrics: hand its events to :m
 ==============================  =========  ===================  =====================================================
 name                            kind       labels               what
 ==============================  =========  ===================  =====================================================
-notifications_accepted          counter    channel              accepted
-notifications_sent              counter    channel              sent
+notifications_accepted          counter    channel, priority    accepted
+notifications_sent              counter    channel, priority    sent
 notifications_failed            counter    channel, kind        failed attempts, by outcome
-notifications_dead_lettered     counter    channel              moved to the dead letter queue
+notifications_dead_lettered     counter    channel, priority    moved to the dead letter queue
 notifications_redriven          counter    channel              taken out of it for another set of attempts
 notifications_suppressed        counter    channel              not sent: switched off, or the address is suppressed
 notifications_deferred          counter    channel, cause       waits for a limit, a breaker or the end of quiet hours
@@ -21,11 +21,11 @@ limiter_refusals                counter    channel              refused by the l
 notifications_in_flight         gauge      channel              accepted, and not ended
 notifications_in_dlq            gauge      channel              in the dead letter queue
 retry_attempts                  histogram  channel              attempts that a notification took until it ended
-delivery_time_seconds           histogram  channel              from its acceptance until it was sent
+delivery_time_seconds           histogram  channel, priority    from its acceptance until it was sent
 breaker_transitions             counter    breaker, to          transitions of circuit breakers
 breaker_state                   gauge      channel, provider,   1 for the state that a breaker is in, 0 for the others
                                            host, state
-requests_overloaded             counter                         events and notifications that there was no room for
+requests_overloaded             counter    priority             events and notifications that there was no room for
 faults_injected                 gauge                           faults that are on: a game day
 settings_reloads                counter    result               settings that were read again: used or refused
 settings_files_refused          gauge                           files of preferences, templates and suppressions of
@@ -59,6 +59,7 @@ from actors.messages import (
     NotificationRequested,
     NotificationSent,
     NotificationSuppressed,
+    Priority,
     RecordedEvent,
 )
 from actors.notifier import Pipeline
@@ -85,10 +86,10 @@ class Metrics:
         def counter(name: str, text: str, *labels: str) -> Counter:
             return Counter(name, text, ("channel", *labels), registry=registry)
 
-        self._accepted = counter("notifications_accepted", "Notifications that were accepted.")
-        self._sent = counter("notifications_sent", "Notifications that were sent.")
+        self._accepted = counter("notifications_accepted", "Notifications that were accepted.", "priority")
+        self._sent = counter("notifications_sent", "Notifications that were sent.", "priority")
         self._failed = counter("notifications_failed", "Attempts that failed, by outcome.", "kind")
-        self._dead = counter("notifications_dead_lettered", "Notifications moved to the dead letter queue.")
+        self._dead = counter("notifications_dead_lettered", "Notifications moved to the dead letter queue.", "priority")
         self._redriven = counter("notifications_redriven", "Dead letters taken up again.")
         self._suppressed = counter("notifications_suppressed", "Notifications that are not wanted.")
         self._deferred = counter("notifications_deferred", "Waits that use up no attempt, by cause.", "cause")
@@ -103,11 +104,20 @@ class Metrics:
             "retry_attempts", "Attempts until the end.", ("channel",), buckets=ATTEMPTS, registry=registry
         )
         self._delivery_time = Histogram(
-            "delivery_time_seconds", "From acceptance until sent.", ("channel",), buckets=SECONDS, registry=registry
+            "delivery_time_seconds",
+            "From acceptance until sent.",
+            ("channel", "priority"),
+            buckets=SECONDS,
+            registry=registry,
         )
         self._overloaded = Counter(
-            "requests_overloaded", "Events and notifications that were refused for lack of room.", registry=registry
+            "requests_overloaded",
+            "Events and notifications that were refused for lack of room.",
+            ("priority",),
+            registry=registry,
         )
+        for priority in Priority:
+            self._overloaded.labels(priority)
         self._faults = Gauge("faults_injected", "Faults that are injected: a game day.", registry=registry)
         self._reloads = Counter("settings_reloads", "Settings that were read again.", ("result",), registry=registry)
         for result in ("used", "refused"):
@@ -142,17 +152,19 @@ class Metrics:
             self.record(event)
 
     def _on_requested(self, event: NotificationRequested) -> None:
-        self._accepted.labels(event.channel).inc()
+        self._accepted.labels(event.channel, event.priority).inc()
         self._in_flight.labels(event.channel).inc()
 
     def _on_sent(self, event: NotificationSent) -> None:
-        self._sent.labels(event.channel).inc()
+        self._sent.labels(event.channel, event.priority).inc()
         self._in_flight.labels(event.channel).dec()
         self._attempts.labels(event.channel).observe(event.attempt)
-        self._delivery_time.labels(event.channel).observe((event.at_ns - event.requested_at_ns) / NS_PER_S)
+        self._delivery_time.labels(event.channel, event.priority).observe(
+            (event.at_ns - event.requested_at_ns) / NS_PER_S
+        )
 
     def _on_dead(self, event: NotificationMovedToDeadLetter) -> None:
-        self._dead.labels(event.channel).inc()
+        self._dead.labels(event.channel, event.priority).inc()
         self._in_flight.labels(event.channel).dec()
         self._in_dlq.labels(event.channel).inc()
         self._attempts.labels(event.channel).observe(event.attempts)
@@ -189,10 +201,12 @@ class Metrics:
                 self._in_flight.labels(channel).set(in_flight[channel])
                 self._in_dlq.labels(channel).set(dead[channel])
         for channel in channels:
-            for one in (self._accepted, self._sent, self._dead, self._redriven, self._suppressed, self._refusals):
+            for one in (self._redriven, self._suppressed, self._refusals):
                 one.labels(channel)
             self._attempts.labels(channel)
-            self._delivery_time.labels(channel)
+            for priority in Priority:
+                for by_class in (self._accepted, self._sent, self._dead, self._delivery_time):
+                    by_class.labels(channel, priority)
 
     def look_at(self, pipeline: Pipeline) -> None:
         """Have the gauges say what a pipeline has now: where several nodes share a store, events do not tell it."""
@@ -210,9 +224,10 @@ class Metrics:
         """
         self.registry.register(_BreakerStates(pipeline))
 
-    def count_overloaded(self, count: int) -> None:
-        """Count events and notifications that were refused for lack of room."""
-        self._overloaded.inc(count)
+    def count_overloaded(self, refused: Iterable[Priority]) -> None:
+        """Count events and notifications that were refused for lack of room, by class."""
+        for priority in refused:
+            self._overloaded.labels(priority).inc()
 
     def set_faults(self, count: int) -> None:
         """Say how many faults are injected."""

@@ -57,8 +57,8 @@ def of_timeline(timeline: Timeline) -> Document:
 
 def of_command(command: SendNotification) -> Document:
     """Return a command, with what it says."""
-    names = ("channel", "recipient", "user", "subject", "message", "metadata", "critical", "expires_after", "addresses")
-    return parts_of(command, *names)
+    names = ("channel", "recipient", "user", "subject", "message", "metadata", "critical", "priority")
+    return parts_of(command, *names, "expires_after", "addresses")
 
 
 def of_event(event: RecordedEvent) -> Document:

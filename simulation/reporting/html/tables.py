@@ -148,12 +148,16 @@ def _quantile(figures: dict[str, Any], name: str) -> Any:
 
 
 def _worst(result: Result) -> Table:
-    columns = [Column("Host", is_number=False), Column("offered"), Column("not within a minute"), Column("share")]
+    """Return the hosts and tenants with the most that were late; the table is left out where there are none."""
+    columns = [Column("Of", is_number=False), Column("offered"), Column("not within a minute"), Column("share")]
+    worst = result.summary["worst"]
     rows = [
-        [host["name"], count(host["offered"]), count(host["late"]), percent(host["late_fraction"])]
-        for host in result.summary["worst"]["hosts"]
+        [each["name"], count(each["offered"]), count(each["late"]), percent(each["late_fraction"])]
+        for kind in ("hosts", "tenants")
+        for each in worst.get(kind, ())
     ]
-    return Table("worst", "The hosts with the most that were not delivered within a minute", columns, rows)
+    kinds = " and ".join(kind for kind in ("hosts", "tenants") if worst.get(kind)) or "hosts"
+    return Table("worst", f"The {kinds} with the most that were not delivered within a minute", columns, rows)
 
 
 def _breakers(result: Result) -> Table:

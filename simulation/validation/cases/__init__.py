@@ -16,6 +16,7 @@ FAMILIES = (
     "attempts",
     "queues",
     "disciplines",
+    "order",
     "gas_station",
     "bank",
     "pipeline",

@@ -1,0 +1,88 @@
+"""Settings of the order in which notifications of a channel go where they wait for their turn."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal, Self, TypeAlias
+
+from pydantic import model_validator
+
+from actors.settings.base import Settings
+from actors.settings.quantities import (
+    PositiveDuration,
+    PositiveNumber,
+    PositiveRate,
+    PositiveWholeNumber,
+    wanted,
+    write_rate,
+)
+
+FairBy: TypeAlias = Literal["none", "user", "host", "tenant"]
+"""Whose notifications take turns within a class."""
+
+
+class OrderWeights(Settings):
+    """How large a part of what goes each class gets while notifications of all of them wait."""
+
+    wanted_text: ClassVar[str] = "a mapping such as {critical: 16, normal: 4, bulk: 1}"
+
+    critical: PositiveNumber = 16.0
+    """The part of critical ones."""
+
+    normal: PositiveNumber = 4.0
+    """The part of normal ones."""
+
+    bulk: PositiveNumber = 1.0
+    """The part of those that may be late."""
+
+
+class OrderConfig(Settings):
+    """Who goes first where notifications of a channel wait: for a user's limit, the quota, the adaptive rate, a slot,
+    an open breaker and its probe, the pace of resuming, a ramp."""
+
+    wanted_text: ClassVar[str] = "a mapping such as {kind: weighted, fair_by: tenant}"
+
+    kind: Literal["strict", "weighted"] = "strict"
+    """`strict`: a critical one goes before a normal one, and that before bulk. `weighted`: each class that waits gets
+    its part by the `weights`, so that none starves (deficit round robin)."""
+
+    weights: OrderWeights | None = None
+    """Of `kind: weighted`. Left out: 16 critical ones to 4 normal ones to 1 of bulk."""
+
+    fair_by: FairBy | None = None
+    """Within a class these take turns, one attempt each: users, the hosts of recipients, or tenants, by
+    `metadata.tenant`; and while others wait with less, none of them gets a slot beyond a quarter of all, nor one of
+    the last sixteenth. `none`: first come, first served. Left out: `host` with a circuit breaker per host, else
+    `none`."""
+
+    aging: PositiveDuration | None = None
+    """Of `kind: strict`: one goes before another of the next more urgent class that joined so much later, of the class
+    above that twice as much: by the instant at which it joined plus 0, 1 or 2 times this. None: never."""
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if self.weights is not None and self.kind != "weighted":
+            raise wanted("weights only with kind: weighted")
+        if self.aging is not None and self.kind != "strict":
+            raise wanted("aging only with kind: strict; in weighted order nothing starves")
+        return self
+
+
+class TenantConfig(Settings):
+    """What each tenant may take of a channel, by `metadata.tenant`; those without one are not bounded."""
+
+    wanted_text: ClassVar[str] = "a mapping such as {max_in_flight: 10, rate: 20/s}"
+
+    max_in_flight: PositiveWholeNumber | None = None
+    """How many of a tenant may be on their way at once: at the provider, or behind these bounds and waiting for it.
+    None: no bound."""
+
+    rate: PositiveRate | None = None
+    """How many attempts of a tenant go in so long. None: no bound."""
+
+    @model_validator(mode="after")
+    def _bounds_something(self) -> Self:
+        if self.max_in_flight is None and self.rate is None:
+            raise wanted("max_in_flight, rate, or both", "neither")
+        if self.rate is not None and not (self.rate.count >= 1 and float(self.rate.count).is_integer()):
+            raise wanted("a rate that lets a whole number of at least 1 through in its window", write_rate(self.rate))
+        return self

@@ -1,0 +1,130 @@
+"""No tenant has more on its way than it may, nor faster; what waits for its own bounds holds up no one else."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+from hypothesis import given, settings, strategies as st
+from pydantic import ValidationError
+from worlds import EMAIL, OK, Scripted, email, most_in_a_window, on_both_clocks, simulate
+
+from actors.kernel.actor import ActorRef
+from actors.messages import Priority
+from actors.outcomes import Transient
+from actors.settings.channel import ChannelConfig
+
+DOWN = Transient(reason="down")
+S = 1_000_000_000
+
+
+def of(tenant, number, **fields):
+    return email(f"{tenant}-{number}", metadata={"tenant": tenant} if tenant else {}, **fields)
+
+
+def most_at_once(tries, latency):
+    """Return how many of each tenant were at the provider at once, at most."""
+    changes = [(each.at_ns, 1, each) for each in tries] + [(each.at_ns + latency * S, 0, each) for each in tries]
+    now, most = Counter(), Counter()
+    for _, begins, each in sorted(changes, key=lambda change: change[:2]):
+        tenant = each.command.metadata.get("tenant", "")
+        now[tenant] += 1 if begins else -1
+        most[tenant] = max(most[tenant], now[tenant])
+    return most
+
+
+@settings(max_examples=12, deadline=None)
+@given(
+    st.lists(st.tuples(st.integers(0, 15), st.sampled_from(["", "a", "b"])), min_size=1, max_size=25),
+    st.sampled_from([{"max_in_flight": 2}, {"rate": "2/5s"}, {"max_in_flight": 1, "rate": "3/10s"}]),
+    st.lists(st.booleans(), max_size=10),
+)
+def test_each_tenant_keeps_to_its_bounds_and_all_are_sent(arrivals, bounds, outcomes):
+    def scenario(world):
+        world.open(
+            Scripted([OK if ok else DOWN for ok in outcomes], latency=3.0),
+            email={"tenant": bounds, "retry": {"max_attempts": 30}},
+        )
+        for number, (at, tenant) in enumerate(arrivals):
+            world.send(of(tenant, number), at=at)
+
+    world = on_both_clocks(scenario)
+    most = most_at_once(world.provider.tries, 3)
+    by_tenant = {tenant: [] for _, tenant in arrivals}
+    for each in world.provider.tries:
+        by_tenant[each.command.metadata.get("tenant", "")].append(each.at_ns)
+    for tenant in {"a", "b"} & set(by_tenant):
+        assert most[tenant] <= bounds.get("max_in_flight", 100)
+        if "rate" in bounds:
+            count, _, period = bounds["rate"].partition("/")
+            assert most_in_a_window(by_tenant[tenant], int(period[:-1]) * S) <= int(count)
+    assert sorted(world.sent_ids()) == sorted(f"{tenant}-{number}" for number, (_, tenant) in enumerate(arrivals))
+    assert world.pipeline.wiring.waiting.limit.now == 0
+    assert not world.pipeline.wiring.stages[EMAIL].on_their_way._attempts
+
+
+def test_one_tenant_at_its_bounds_changes_nothing_for_another():
+    def run(noisy):
+        def scenario(world):
+            world.open(Scripted(latency=3.0), email={"tenant": {"max_in_flight": 2}, "order": {"fair_by": "tenant"}})
+            for number in range(20):
+                world.send(*[of("noisy", 10 * number + each) for each in range(noisy)], at=number)
+                world.send(of("quiet", number), of("", number), at=number)
+
+        return [each for each in simulate(scenario).provider.tries if not each.notification_id.startswith("noisy")]
+
+    assert [(each.at, each.notification_id) for each in run(0)] == [(each.at, each.notification_id) for each in run(10)]
+
+
+def test_a_tenant_s_own_go_by_class():
+    def scenario(world):
+        world.open(Scripted(latency=1.0), email={"tenant": {"max_in_flight": 1}})
+        world.send(of("a", "first"))
+        for number, priority in enumerate(reversed(Priority)):
+            world.send(of("a", number, priority=priority), at=0.5)
+
+    assert on_both_clocks(scenario).provider.ids == ["a-first", "a-2", "a-1", "a-0"]
+
+
+def test_what_would_come_too_late_is_dead_lettered_at_once_or_when_it_expires():
+    def scenario(world):
+        world.open(Scripted(latency=100.0), email={"tenant": {"max_in_flight": 1, "rate": "1/h"}, "timeout": 200})
+        world.send(of("a", 0), of("a", 1, expires_after=50), at=0)
+        world.send(of("b", 0), at=0)
+        world.send(of("b", 1, expires_after=150), at=1)  # its slot is free in time, its rate allows none
+
+    world = on_both_clocks(scenario)
+    assert {letter.notification_id: letter.moved_at_ns / S for letter in world.letters} == {
+        "a-1": pytest.approx(50, abs=1e-6),
+        "b-1": pytest.approx(100, abs=60),
+    }
+    assert world.reasons == ["expired"] * 2
+
+
+@pytest.mark.parametrize("crashing", ["tenant_bounds", "circuit_breaker", "handler"])
+def test_a_crash_of_a_stage_leaves_no_one_counted_who_is_not_on_its_way(crashing):
+    def scenario(world):
+        world.open(
+            Scripted(latency=5.0),
+            email={"tenant": {"max_in_flight": 2}, "max_in_flight": 1, "retry": {"max_attempts": 9}},
+        )
+        world.send(*[of("ab"[number % 2], number) for number in range(12)])
+
+        def crash():
+            ref: ActorRef = world.pipeline.handler
+            if crashing != "handler":
+                ref = getattr(world.pipeline.wiring.stages[EMAIL], crashing)
+            world.system.crash(ref, RuntimeError("crash"))
+
+        world.at(12, crash)
+
+    world = simulate(scenario)
+    assert sorted(set(world.sent_ids())) == sorted(f"{'ab'[number % 2]}-{number}" for number in range(12))
+    assert not world.pipeline.wiring.stages[EMAIL].on_their_way._attempts
+    assert world.pipeline.wiring.waiting.limit.now == 0
+
+
+@pytest.mark.parametrize("bounds", [{}, {"rate": "0.5/s"}, {"max_in_flight": 0}])
+def test_bounds_that_bound_nothing_or_let_nothing_through_are_refused(bounds):
+    with pytest.raises(ValidationError, match="wanted"):
+        ChannelConfig.model_validate({"tenant": bounds})
