@@ -19,6 +19,7 @@ from actors.settings.breaker import CircuitBreakerConfig
 from actors.settings.channel import PRIMARY, ChannelConfig
 from actors.settings.faults import FaultConfig
 from simulation.invariants.lifecycles import Lifecycles
+from simulation.reference.world import World
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -52,6 +53,9 @@ class Context:
 
     max_pending: int | None = None
     """How many notifications may be accepted and not ended. None: no bound."""
+
+    world: World | None = None
+    """All that the reference model has to know of the run. None: it is not asked."""
 
     has_rules: bool = False
     """Whether providers follow failure rules, whose effects and length are unknown."""

@@ -20,6 +20,7 @@ from simulation.invariants.ids import Ids
 from simulation.invariants.letters import Letters, Reasons
 from simulation.invariants.limits import Bulkhead, Quota, UserLimit
 from simulation.invariants.liveness import Liveness
+from simulation.invariants.lockstep import LockStep
 from simulation.invariants.quiet import QuietKept
 from simulation.invariants.rates import AdaptiveRates
 from simulation.invariants.requests import ReachedOnce
@@ -73,6 +74,7 @@ KNOWN: dict[str, type[Invariant]] = {
         Letters,
         Liveness,
         Summary,
+        LockStep,
     )
 }
 """In the order in which they look at what happens."""

@@ -117,6 +117,7 @@ class ObservedProvider(WrappedProvider):
             answered=answered,
             ends_at_ns=now_ns + takes_ns,
             is_promised=is_promised,
+            foreseen_ns=None if foreseen is None else foreseen.delay_ns,
             is_copy=self._hedges and lifecycle is not None and lifecycle.attempt is attempt,
         )
         self._note(made)

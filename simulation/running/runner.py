@@ -15,7 +15,7 @@ from actors.errors import ConfigurationError, InvariantBreach
 from actors.faults.build import Providers, checked_providers, unreliable_providers
 from actors.faults.provider import SimulatedProvider
 from actors.faults.rules import FailureRule
-from actors.instants import ns
+from actors.instants import ns, since_1970_ns
 from actors.kernel.actor import Actor, handles
 from actors.kernel.interceptors import Interceptor
 from actors.kernel.randomness import RandomStreams
@@ -51,6 +51,7 @@ from simulation.scenario.model import class_of
 if TYPE_CHECKING:
     from simulation.engine.schedules import Schedule
     from simulation.invariants import Checker, Choice
+    from simulation.reference.world import World
 
 Runtime = Literal["simpy", "trio"]
 
@@ -289,11 +290,34 @@ def _checker(scenario: Scenario, recorder: Recorder, rules: Rules, invariants: C
         preferences=_preferences(scenario),
         remember_ids_ns=ns(scenario.remember_ids),
         max_pending=scenario.max_pending,
+        world=world_of(scenario),
         has_rules=bool(rules),
         in_flight_now=lambda: recorder.in_flight_now(),
         summary_of=recorder.summary_of,
     )
     return Checker(invariants, context, record=recorder.record)
+
+
+def world_of(scenario: Scenario) -> World:
+    """Return what the reference model has to know of a run."""
+    from simulation.reference.world import World
+
+    return World(
+        seed=scenario.seed,
+        epoch_ns=since_1970_ns(scenario.start),
+        channels=_channels(scenario),
+        faults=scenario.faults,
+        preferences=scenario.preferences,
+        quiet_hours=scenario.quiet_hours,
+        operations=scenario.operations,
+        templates={**BUILT_IN, **scenario.templates},
+        platform=scenario.name,
+        dead_letters=scenario.dead_letters,
+        remember_ids=scenario.remember_ids,
+        commit_latency=scenario.commit_latency,
+        max_pending=scenario.max_pending,
+        schedule=scenario.schedule,
+    )
 
 
 def _replay(
@@ -362,7 +386,7 @@ def build(system: ActorSystem, plan: RunPlan) -> Pipeline:
         store=store,
         preferences=_preferences(scenario),
         templates=_templates(scenario),
-        notify=_ignore_alert,
+        notify=_ignore_alert if checker is None or checker.lock_step is None else checker.lock_step.on_alert,
         dead_letters=scenario.dead_letters,
         max_pending=scenario.max_pending,
         log=False,
