@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import bisect
 import math
+from bisect import bisect, bisect_left
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from fractions import Fraction
@@ -25,11 +25,10 @@ def share_of(share: float) -> Fraction:
 
 
 class Limit:
-    """ "At most so many for each key." An answer is `now_ns` where one may go, else the earliest instant at which it
-    fits if none goes before."""
+    """At most so many for each key (a user; ``""`` for a provider), which is charged for each that goes."""
 
     def fits_at(self, key: str, now_ns: int) -> int:
-        """Return when the next of `key` may go."""
+        """Return the earliest instant from now on at which one more fits, if none goes before."""
         raise NotImplementedError
 
     def charge(self, key: str, now_ns: int) -> None:
@@ -37,7 +36,7 @@ class Limit:
         raise NotImplementedError
 
     def take(self, key: str, now_ns: int) -> int:
-        """Return when the next may go, and count it if that is now."""
+        """Return when one more fits, and count it if that is now."""
         fits_at_ns = self.fits_at(key, now_ns)
         if fits_at_ns == now_ns:
             self.charge(key, now_ns)
@@ -45,60 +44,53 @@ class Limit:
 
 
 class SlidingWindow(Limit):
-    """ "`sliding_window` (exact log)": at most `count` in any (now - width, now]."""
+    """At most `count` in any (now - width, now], by an exact log."""
 
     def __init__(self, count: int, width_ns: int) -> None:
         self._count = count
         self._width_ns = width_ns
         self._went: dict[str, list[int]] = defaultdict(list)
+        """When all that went did."""
 
     def fits_at(self, key: str, now_ns: int) -> int:
-        recent = [at_ns for at_ns in self._went[key] if at_ns > now_ns - self._width_ns]
-        return now_ns if len(recent) < self._count else recent[-self._count] + self._width_ns
+        went = self._went[key]
+        return now_ns if len(went) < self._count else max(now_ns, went[-self._count] + self._width_ns)
 
     def charge(self, key: str, now_ns: int) -> None:
-        self._went[key] = [*self._went[key], now_ns][-self._count :]
+        self._went[key].append(now_ns)
 
 
-class FixedWindow(Limit):
-    """ "`fixed_window`": at most `count` in each [n · width, (n + 1) · width) since the start of the run."""
-
-    def __init__(self, count: int, width_ns: int) -> None:
-        self._count = count
-        self._width_ns = width_ns
-        self._went: Counter[tuple[str, int]] = Counter()
+class FixedWindow(SlidingWindow):
+    """At most `count` in each [n · width, (n + 1) · width) since the start of the run."""
 
     def fits_at(self, key: str, now_ns: int) -> int:
         window = now_ns // self._width_ns
-        return now_ns if self._went[key, window] < self._count else (window + 1) * self._width_ns
+        return now_ns if self._in(key, window) < self._count else (window + 1) * self._width_ns
 
-    def charge(self, key: str, now_ns: int) -> None:
-        self._went[key, now_ns // self._width_ns] += 1
+    def _in(self, key: str, window: int) -> int:
+        begins_ns, went = window * self._width_ns, self._went[key]
+        return bisect_left(went, begins_ns + self._width_ns) - bisect_left(went, begins_ns)
 
 
 class SlidingCounter(FixedWindow):
-    """ "`sliding_counter`": two counts in place of a log. The window before counts by the share of it that a window
-    ending now would cover, rounded down."""
+    """The same windows, of which the one before counts by the share of it that a window ending now would cover, rounded
+    down."""
 
     def fits_at(self, key: str, now_ns: int) -> int:
         window = now_ns // self._width_ns
-        room = self._count - 1 - self._went[key, window]
+        room = self._count - 1 - self._in(key, window)
         if room >= 0:
             return max(now_ns, self._room_at(key, window, room))
         return self._room_at(key, window + 1, self._count - 1)
 
     def _room_at(self, key: str, window: int, room: int) -> int:
         """Return the first instant of a window at which the one before is worth at most `room`."""
-        before, width_ns = self._went[key, window - 1], self._width_ns
-        offsets = range(width_ns)
-        return window * width_ns + bisect.bisect(
-            offsets, False, key=lambda offset: before * (width_ns - offset) // width_ns <= room
-        )
+        before, width = self._in(key, window - 1), self._width_ns
+        return window * width + bisect(range(width), False, key=lambda at: before * (width - at) // width <= room)
 
 
 class TokenBucket(Limit):
-    """ "`token_bucket`/GCRA": `burst` tokens at most, of which one flows in every `interval_ns`, and each that goes
-    takes one."""
+    """`burst` tokens at most, of which one flows in every `interval_ns`, and each that goes takes one."""
 
     def __init__(self, interval_ns: Fraction, burst: int) -> None:
         self._interval_ns = interval_ns
@@ -106,20 +98,19 @@ class TokenBucket(Limit):
         self._left: dict[str, tuple[Fraction, int]] = {}
         """By key, the tokens that the latest left, and when."""
 
-    def _tokens(self, key: str, now_ns: int) -> Fraction:
-        tokens, since_ns = self._left.get(key, (self._burst, now_ns))
-        return min(self._burst, tokens + (now_ns - since_ns) / self._interval_ns)
-
     def fits_at(self, key: str, now_ns: int) -> int:
-        missing = max(Fraction(0), 1 - self._tokens(key, now_ns))
-        return now_ns + math.ceil(missing * self._interval_ns)
+        return now_ns + max(0, math.ceil((1 - self._tokens(key, now_ns)) * self._interval_ns))
 
     def charge(self, key: str, now_ns: int) -> None:
         self._left[key] = self._tokens(key, now_ns) - 1, now_ns
 
+    def _tokens(self, key: str, now_ns: int) -> Fraction:
+        tokens, since_ns = self._left.get(key, (self._burst, now_ns))
+        return min(self._burst, tokens + (now_ns - since_ns) / self._interval_ns)
+
 
 class LeakyBucket(Limit):
-    """ "`leaky_bucket`: evenly spaced"; with `aligned` one in each interval since the start of the run."""
+    """One every `interval_ns`; with `aligned`, one in each interval since the start of the run."""
 
     def __init__(self, interval_ns: Fraction, *, aligned: bool) -> None:
         self._interval_ns = interval_ns
@@ -135,7 +126,7 @@ class LeakyBucket(Limit):
 
 
 class SeveralRates(Limit):
-    """ "Several at once": all hold, and what one refuses is not charged to the others."""
+    """All hold at once, and what one refuses is not charged to the others."""
 
     def __init__(self, limits: Iterable[Limit]) -> None:
         self._limits = list(limits)
@@ -149,13 +140,12 @@ class SeveralRates(Limit):
 
 
 def limit_of(config: RateLimitConfig) -> Limit:
-    """Return the limit that the settings ask for: of a user, or a provider's quota (whose key is ``""``)."""
+    """Return the limit that the settings ask for."""
     rates = config.rates or (config.rate or Rate(float(config.max_per_minute or 0), 60.0),)
-    return SeveralRates(_one_limit(config, rate) for rate in rates)
+    return SeveralRates(_one_limit(config, wait_ns(rate.period), as_written(rate.count)) for rate in rates)
 
 
-def _one_limit(config: RateLimitConfig, rate: Rate) -> Limit:
-    width_ns, count = wait_ns(rate.period), as_written(rate.count)
+def _one_limit(config: RateLimitConfig, width_ns: int, count: Fraction) -> Limit:
     match config.kind:
         case "sliding_window":
             return SlidingWindow(int(count), width_ns)
@@ -165,15 +155,15 @@ def _one_limit(config: RateLimitConfig, rate: Rate) -> Limit:
             return FixedWindow(int(count), width_ns)
         case "leaky_bucket":
             return LeakyBucket(width_ns / count, aligned=config.aligned)
-        case _:
+        case "token_bucket" | "gcra":
             return TokenBucket(width_ns / count, config.burst or int(count))
 
 
 class Slots:
-    """ "`max_in_flight` (bulkhead)": so many attempts may be at the provider at once.
+    """The bulkhead: so many attempts may be at the provider at once; the `limit` is passed in, as it may adapt.
 
-    With a breaker per host the last sixteenth of the slots is kept for hosts that have less than a quarter: "no key
-    holds more than a quarter of the slots while others wait" (section 14). `limit` is passed in, as it may adapt.
+    With a breaker per host the last sixteenth of them is kept for hosts that have less than a quarter: "no key holds
+    more than a quarter of the slots while others wait" (section 14).
     """
 
     def __init__(self) -> None:
@@ -186,26 +176,21 @@ class Slots:
 
     def are_kept_from(self, host: str, limit: int | None) -> bool:
         """Return whether those that are free are kept for hosts other than this one."""
-        if limit is None or not self._has_its_quarter(host, limit):
-            return False
-        return limit - self.held.total() <= (limit + 8) // 16
+        return self._has_quarter(host, limit) and (limit or 0) - self.held.total() <= ((limit or 0) + 8) // 16
 
     def next_of(self, hosts: Iterable[str], limit: int | None) -> str | None:
-        """Return which of the hosts in their turns gets the free slot: the first with less than a quarter, else the one
-        with the fewest; None: it is kept for others."""
+        """Return which host gets the free slot: the first without its quarter, else the one with the fewest, if any."""
         turns = list(hosts)
-        for host in turns:
-            if limit is None or not self._has_its_quarter(host, limit):
-                return host
-        allowed = [host for host in turns if not self.are_kept_from(host, limit)]
+        hungry = [host for host in turns if not self._has_quarter(host, limit)]
+        allowed = hungry[:1] or [host for host in turns if not self.are_kept_from(host, limit)]
         return min(allowed, key=lambda host: self.held[host], default=None)
 
-    def _has_its_quarter(self, host: str, limit: int) -> bool:
-        return host != "" and self.held[host] >= max(1, limit // 4)
+    def _has_quarter(self, host: str, limit: int | None) -> bool:
+        return limit is not None and host != "" and self.held[host] >= max(1, limit // 4)
 
 
 class Arrivals:
-    """How many new ones have come, by host and, under None, all together: in seconds of the run, for a minute."""
+    """How many new ones have come in each second of the run, by host and, under None, all together."""
 
     def __init__(self) -> None:
         self._came: dict[str | None, Counter[int]] = defaultdict(Counter)
@@ -216,37 +201,32 @@ class Arrivals:
 
     def per_second(self, host: str | None, now_ns: int) -> float:
         """Return how many a second there were in the last minute."""
-        second = now_ns // NS_PER_S
-        return sum(self._came[host][one] for one in range(second - 59, second + 1)) / 60
+        now = now_ns // NS_PER_S
+        return sum(self._came[host][second] for second in range(now - 59, now + 1)) / 60
 
 
 def ceiling_per_s(config: CircuitBreakerConfig, arriving_per_s: float) -> float:
-    """Return how many may go a second at most while others resume.
-
-    "`resume_rate_max`, default the larger of ten times `resume_rate` and twice the rate at which new ones joined in the
-    last minute."
-    """
+    """Return `resume_rate_max`, "default the larger of ten times `resume_rate` and twice the rate at which new ones
+    joined in the last minute"."""
     if config.resume_rate_max is not None:
-        return config.resume_rate_max.count / config.resume_rate_max.period
-    return max(10.0 * (config.resume_rate.count / config.resume_rate.period), 2.0 * arriving_per_s)
+        return config.resume_rate_max.per_second
+    return max(10.0 * config.resume_rate.per_second, 2.0 * arriving_per_s)
 
 
 class Pace:
-    """ "What waited is resumed at a pace": the first at once, then r a second, which doubles every `resume_doubling`.
+    """What waited resumes at a pace: the first at once, then r a second, which doubles every d = `resume_doubling`.
 
-    With r the rate and d the doubling time r · d / ln 2 · (2^(t/d) - 1) have gone by t. The pace stands still for as
-    long as one is late, and for as long as the ceiling holds one up.
+    So r · d / ln 2 · (2^(t/d) - 1) have gone by t. It stands still for as long as one is late, or the ceiling holds it
+    up: that is for all that go, but those that pass by hold nobody up to less than r a second.
     """
 
     def __init__(self, config: CircuitBreakerConfig, now_ns: int) -> None:
-        self._rate = config.resume_rate.count / config.resume_rate.period
+        self._rate = config.resume_rate.per_second
         self._doubling = config.resume_doubling
         self._began_ns = now_ns
         self._gone = 0
         self._ceiling_from_ns = now_ns
-        """When the ceiling allows the next one."""
         self._ceiling_until_ns = now_ns
-        """When the next one goes whatever the ceiling: those that pass by hold nobody up below `resume_rate`."""
         self.next_ns = now_ns
         """When the next one may go."""
 
@@ -264,14 +244,13 @@ class Pace:
         apart_ns = math.ceil(NS_PER_S / ceiling)
         most_ns = now_ns + max(apart_ns, NS_PER_S)
         self._ceiling_from_ns = min(max(self._ceiling_from_ns, now_ns) + apart_ns, most_ns)
-        held_ns = min(self._ceiling_from_ns, self._ceiling_until_ns) - self.next_ns
-        if held_ns > 0:
-            self._began_ns += held_ns
-            self.next_ns += held_ns
+        held_ns = max(0, min(self._ceiling_from_ns, self._ceiling_until_ns) - self.next_ns)
+        self._began_ns += held_ns
+        self.next_ns += held_ns
 
 
 class Ramp:
-    """ "A ramp after closing": a share of the calls that grows in a straight line from `start` to all.
+    """After closing a share of the calls goes, which grows in a straight line from `start` to all.
 
     Each call adds the share of its instant to a credit; one that brings it to 1 goes, and takes 1 away.
     """
@@ -292,5 +271,5 @@ class Ramp:
 
     def goes_at(self, now_ns: int) -> int:
         """Return when the next call would go, if none asks before."""
-        growth_wanted = (1 - self._credit - self._start) / (1 - self._start)
-        return max(now_ns, self._began_ns + math.ceil(growth_wanted * self._over_ns))
+        grown = (1 - self._credit - self._start) / (1 - self._start)
+        return max(now_ns, self._began_ns + math.ceil(grown * self._over_ns))
