@@ -36,6 +36,7 @@ from actors.outcomes import Outcome
 from actors.pipeline.orders import Submit
 from simulation.invariants.base import Context, Invariant, Objection, observes
 from simulation.invariants.observations import AttemptMade
+from simulation.reference.crashes import CLASSES
 from simulation.reference.model import Alerted, Asked, Difference, Model, Refused
 from simulation.reference.world import refusals
 
@@ -160,6 +161,9 @@ class TurnWatch(Interceptor):
         tell(message)
 
     def start(self, go_on: Next, actor: Actor) -> None:
+        place = _place_of(actor) if actor._incarnation.number else None
+        if place is not None:
+            self._lock_step.note(self._lock_step.model.turn, "restart", place, self.system.now_ns)
         go_on(actor)
         turns = _TURNS.get(type(actor).__name__, {})
         for kind, handler in list(actor._plain.items()):
@@ -173,8 +177,9 @@ class TurnWatch(Interceptor):
         self, turn_of: Callable[[LockStep, Any, Any], tuple[str, Any] | None], actor: Actor, handler: Any, message: Any
     ) -> Any:
         lock_step = self._lock_step
-        kind, what = turn_of(lock_step, actor, message) or ("other", None)
-        lock_step.note(lock_step.model.turn, kind, what, self.system.now_ns)
+        turn = turn_of(lock_step, actor, message)
+        if turn is not None:
+            lock_step.note(lock_step.model.turn, *turn, self.system.now_ns)
         return handler(message)
 
     def _submit(self, handler: Callable[[Submit], None], submit: Submit) -> None:
@@ -202,6 +207,35 @@ def _go_on(_lock_step: LockStep, actor: Any, message: Any) -> tuple[str, Any] | 
     return ("go-on", name) if actor._deliveries.get(name) is message.delivery else None
 
 
+def _of_handler(lock_step: LockStep, _actor: Any, performed: Performed) -> tuple[str, Any] | None:
+    event = getattr(performed.request, "event", None)
+    return None if event is None else ("commit", event.notification_id)
+
+
+def _of_letters(_lock_step: LockStep, _actor: Any, performed: Performed) -> tuple[str, Any]:
+    return "discarded", performed.request.event.notification_id
+
+
+def _place_of(actor: Any) -> tuple[str, str] | None:
+    name = type(actor).__name__
+    place = next((place for place, actor_class in CLASSES.items() if actor_class == name), None)
+    if place is None:
+        return None
+    if place == "channel":
+        lane = actor._incarnation.args[1]
+        return place, f"{lane.name.partition('/')[0]}/{lane.provider_name}"
+    return place, actor._incarnation.args[0] if place in ("limiter", "breaker") else ""
+
+
+def _injected(lock_step: LockStep, _actor: Any, message: Any) -> tuple[str, Any]:
+    return "inject", next(n for n, fault in enumerate(lock_step.model.world.faults) if fault is message.fault)
+
+
+def _ordered(lock_step: LockStep, _actor: Any, message: Any) -> tuple[str, Any]:
+    orders = lock_step.model.world.operations
+    return "operate", next(n for n, order in enumerate(orders) if order is message.operation)
+
+
 def _stage(kind: str) -> Callable[[LockStep, Any, Any], tuple[str, Any]]:
     return lambda _lock_step, actor, _message: (kind, actor._channel)
 
@@ -211,14 +245,14 @@ def _once(kind: str) -> Callable[[LockStep, Any, Any], tuple[str, Any]]:
 
 
 _TURNS: dict[str, dict[str, Callable[[LockStep, Any, Any], tuple[str, Any] | None]]] = {
-    "Handler": {"_GoOn": _go_on, "LookAtBacklog": _once("backlog")},
+    "Handler": {"_GoOn": _go_on, "LookAtBacklog": _once("backlog"), "Performed": _of_handler},
     "RateLimiterActor": {"_Advance": _stage("limiter")},
     "CircuitBreakerActor": {"_Advance": _stage("breaker"), "Performed": _answer},
-    "DeadLetterQueue": {"_LookAtAges": _once("ages")},
+    "DeadLetterQueue": {"_LookAtAges": _once("ages"), "Performed": _of_letters},
     "Source": {"_Arrive": _other, "_SendAgain": _other},
     "Clients": {"_Next": _other},
     "Environment": {"ScheduledCall": _other},
-    "Operator": {"_Act": lambda _lock_step, _actor, message: ("operate", message.operation)},
-    "FaultInjector": {"_Inject": lambda _lock_step, _actor, message: ("inject", message.fault)},
+    "Operator": {"_Act": _ordered},
+    "FaultInjector": {"_Inject": _injected, "_Restart": _once("back")},
 }
 """By class of actor and kind of message: whose turn it is."""

@@ -165,6 +165,13 @@ class Way:
                 del self.users[user]
         self._wake_limiter()
 
+    def follow_flush(self) -> None:
+        """Have all that waits dropped, along the way of the attempts, so that it overtakes none of them."""
+        if self.limit is None:
+            self.model.follow("breaker", self.channel, self.flush)
+        else:
+            self.model.follow("limiter", self.channel, self.flush_users)
+
     def flush_users(self) -> None:
         """Drop all that wait at the limit."""
         self.users.clear()
@@ -196,7 +203,7 @@ class Way:
                 line = self.lines[attempt.host] = Line(attempt.host)
                 line.join(attempt)
                 self._note(line, blocked)
-        self._wake()
+        self.set_wake()
 
     def _join(self, line: Line, attempt: Attempt) -> None:
         if line.is_up_to_time and _is_too_late(attempt, self._resumes_at(line)):
@@ -206,7 +213,7 @@ class Way:
         self._report(line)
         if attempt.until_ns is not None:
             line.wake_ns = sooner(line.next_expiry_ns(), line.asks_at_ns)
-            self._wake()
+            self.set_wake()
 
     def answered(self, attempt: Attempt, outcome: Outcome) -> None:
         """Settle an attempt at its provider; its slot is free, and its breaker may have changed."""
@@ -233,7 +240,7 @@ class Way:
             turns.clear()
         for lane in self.lanes:
             lane.restart_paces()
-        self._wake()
+        self.set_wake()
 
     def look(self) -> None:
         """Look at what time has brought: expiries, the end of open or half-open time, the next at a pace."""
@@ -300,7 +307,7 @@ class Way:
             host = ready.pop(0)
             if host in self.lines and self._step(self.lines[host]):
                 ready.append(host)
-        self._wake()
+        self.set_wake()
 
     def _take_turns(self) -> None:
         """While there is room at a provider, the lines that wait for it take turns, one attempt each."""
@@ -411,7 +418,7 @@ class Way:
         )
         model.expect(event, "{} may not go now: {}", attempt.name, why)
 
-    def _wake(self) -> None:
+    def set_wake(self) -> None:
         """Set when time will bring something: an expiry, a breaker, a pace, or room that only time brings."""
         now_ns = self.model.now_ns
         wake_ns = None
@@ -449,7 +456,7 @@ class Way:
             until_ns = lane.breaker(host).changes_at_ns
             if until_ns is not None:
                 lane.half_open[host] = until_ns
-                self._wake()
+                self.set_wake()
 
 
 def host_of(recipient: str) -> str:

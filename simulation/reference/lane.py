@@ -7,7 +7,6 @@ breaker's permit, so that nothing queued passes an open breaker", 5).
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, NamedTuple
 
 from actors.instants import wait_ns
@@ -189,5 +188,3 @@ class Lane:
         arriving = self.way.arrivals.per_second(None, now_ns)
         pace.pass_by(now_ns, ceiling_per_s(self.config.circuit_breaker, arriving))
 
-
-NO_CEILING = math.inf

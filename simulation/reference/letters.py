@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import OrderedDict, deque
 from typing import TYPE_CHECKING, Any
 
 from actors.instants import ns
-from actors.messages import DeadLetterDiscarded, NotificationRedriven
+from actors.messages import DeadLetterDiscarded
 from simulation.reference.notifications import Letter, Notification
 
 if TYPE_CHECKING:
@@ -24,7 +24,15 @@ class Letters:
         self.kept = model.store.letters()
         self.redrives: deque[tuple[Letter, str]] = deque()
         """Those that wait for room."""
-        self._raised: dict[Any, int] = {}
+        self._discarding: dict[str, tuple[Any, str, tuple[Any, ...]]] = {}
+        self.forget_alerts()
+
+    def begin(self) -> None:
+        """Look at what the store has."""
+        store, commits = self.model.store, self.model.commits
+        self.kept = OrderedDict((name, letter) for name, letter in store.letters().items() if name not in commits)
+        self.discard_the_oldest()
+        self.look_at_ages()
 
     # ── what comes in, and what is too old or too much ──────────────────────────────────────────────────────────
 
@@ -74,7 +82,16 @@ class Letters:
             reason=reason,
         )
         model.store.keep(event, letter.command)
-        model.expect(event, why, *about)
+        if model.world.commit_latency:
+            self._discarding[name] = event, why, about
+            model.at(model.now_ns + ns(model.world.commit_latency), "discarded", name)
+        else:
+            model.expect(event, why, *about)
+
+    def is_discarded(self, name: str) -> None:
+        """Record a discard that is durable."""
+        event, why, about = self._discarding.pop(name)
+        self.model.expect(event, why, *about)
 
     # ── operators ───────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -85,8 +102,10 @@ class Letters:
         ]
 
     def _is_served(self, name: str) -> bool:
-        store = self.model.store
-        return store.is_served(name, lambda other: other in store.dead and other not in self.kept)
+        store, commits = self.model.store, self.model.commits
+        return store.is_served(
+            name, lambda other: other in commits or (other in store.dead and other not in self.kept)
+        )
 
     def ask_redrive(self, name: str, served: str) -> None:
         """Take a letter out of the queue for a redrive; "no redrive takes a served one unless told" (15)."""
@@ -130,7 +149,16 @@ class Letters:
         if self.redrives:
             self.model.follow("handler", "", self.redrive, *self.redrives.popleft())
 
+    def take_up_all_redrives(self) -> None:
+        """A handler that starts asks anew whether there is room."""
+        for _ in range(len(self.redrives)):
+            self.take_up_next_redrive()
+
     # ── alerts ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def forget_alerts(self) -> None:
+        """Begin as an alert that starts."""
+        self._raised: dict[Any, int] = {}
 
     def alert(self, about: Any, text: str) -> None:
         """"Admin alert, deduplicated, best effort" (7)."""
@@ -139,6 +167,3 @@ class Letters:
         if latest_ns is None or now_ns - latest_ns >= ALERT_QUIET_NS:
             self._raised[about] = now_ns
             self.model.alerted(text)
-
-
-__all__ = ["Letters", "NotificationRedriven"]

@@ -37,9 +37,10 @@ from actors.outcomes import Ambiguous, ChannelFault, DeadDestination, Outcome, P
 from actors.settings.faults import FaultConfig
 from simulation.reference.backoff import Retrying, budget_of
 from simulation.reference.channel import EXPIRED, Ended, Way, host_of
+from simulation.reference.crashes import Backlog, Crashes, turn_that_waits
 from simulation.reference.lane import Lane
 from simulation.reference.letters import Letters
-from simulation.reference.limits import Arrivals, Pace
+from simulation.reference.limits import Arrivals
 from simulation.reference.notifications import Attempt, Letter, Notification, Store, address, state_after
 from simulation.reference.people import NOT_WANTED, People
 from simulation.reference.randomness import Stream
@@ -98,7 +99,7 @@ class Model:
         self.due: dict[Key, int] = {}
         """What falls due when."""
         self._agenda: list[tuple[int, int, Key]] = []
-        self._number = 0
+        self._number = self._number_of_asked = 0
         self._following: deque[tuple[str, str, Callable[..., None], tuple[Any, ...]]] = deque()
         """What follows at this instant, in order: where, on which channel, and what."""
         self._expected: deque[tuple[Any, str, tuple[Any, ...]]] = deque()
@@ -107,6 +108,11 @@ class Model:
         self.is_down = False
         """Whether the process is."""
         self.boot()
+        for number, fault in enumerate(world.faults):
+            if fault.crash is not None or fault.clock_step is not None:
+                self.at(ns(fault.at), "inject", number)
+        for number, operation in enumerate(world.operations):
+            self.at(ns(operation.at), "operate", number)
 
     # ── the loop: what is due, what follows, what is expected ───────────────────────────────────────────────────
 
@@ -131,36 +137,70 @@ class Model:
         """Have a rule applied at this instant, behind all that follows already."""
         self._following.append((place, channel, rule, args))
 
+    def first(self, mailbox: Iterable[tuple[Any, ...]]) -> None:
+        """Have what was in a mailbox handled before all that follows."""
+        self._following.extendleft(reversed(list(mailbox)))
+
     def expect(self, event: Any, why: str, *about: Any) -> None:
         """Expect an event next, by a rule in words."""
         self._expected.append((event, why, about))
 
     def _run(self) -> bool:
-        """Apply what follows until an event is expected; tell whether one is."""
-        while not self._expected and self._following:
-            _, _, rule, args = self._following.popleft()
-            rule(*args)
+        """Apply what follows until an event is expected; tell whether one is.
+
+        What is for an actor that is down waits in its mailbox.
+        """
+        while not self._expected and self._following and self._following[0][2] is not turn_that_waits:
+            self._apply_next()
         return bool(self._expected)
+
+    def _apply_next(self) -> None:
+        step = self._following.popleft()
+        mailbox = self.crashes.mailboxes.get(step[:2])
+        if mailbox is not None:
+            mailbox.append(step)
+        else:
+            step[2](*step[3])
 
     def settle(self, now_ns: int) -> None:
         """Let time pass: all that was to happen before has to have happened."""
-        if self._run():
-            event, why, about = self._expected[0]
-            raise Difference(f"{shown(event)} is missing: {why.format(*about)}")
+        self._run()
+        self._check_that_all_has_come()
+        if self._following:
+            raise Difference(f"{_said(self._following[0][3][0])} has waited in a mailbox and has not come")
         self.now_ns = now_ns
         while self._agenda and self._agenda[0][0] < now_ns:
             instant_ns, _, key = heapq.heappop(self._agenda)
-            if self.due.get(key) == instant_ns:
+            if self.due.get(key) != instant_ns:
+                continue
+            place = self.crashes.place_of(key)
+            if place in self.crashes.mailboxes:
+                del self.due[key]
+                self.crashes.mailboxes[place].append((*place, turn_that_waits, (key,)))
+            else:
                 raise Difference(f"{_said(key)} was due at {instant_ns / NS_PER_S:.9f} s and has not come")
+
+    def _check_that_all_has_come(self) -> None:
+        if self._expected:
+            event, why, about = self._expected[0]
+            raise Difference(f"{shown(event)} is missing: {why.format(*about)}")
 
     def turn(self, kind: str, what: Any, now_ns: int) -> None:
         """Take note that it is the turn of something that is due now."""
-        self.settle(now_ns)
         key = (kind, what)
+        if any(step[2] is turn_that_waits and step[3][0] == key for step in self._following):
+            while self._following[0][2] is not turn_that_waits:
+                self._apply_next()
+                self._check_that_all_has_come()
+            if self._following.popleft()[3][0] == key:
+                self._TURNS[kind](self, what)
+                return
+            raise Difference(f"{_said(key)} has come before what was in the mailbox before it")
+        self.settle(now_ns)
         instant_ns = self.due.get(key)
         if instant_ns == now_ns:
             del self.due[key]
-        elif kind not in ("limiter", "breaker", "backlog", "ages", "other", "inject", "operate"):  # one look more does no harm
+        elif kind not in ("limiter", "breaker", "backlog", "ages", "other"):  # one look more does no harm
             due = "never" if instant_ns is None else f"due at {instant_ns / NS_PER_S:.9f} s"
             raise Difference(f"{_said(key)} has come at {now_ns / NS_PER_S:.9f} s; it is {due}")
         self._TURNS[kind](self, what)
@@ -215,22 +255,59 @@ class Model:
         self.admitted: dict[str, Notification] = {}
         """What is accepted and has not ended, by id."""
         self._answers: dict[int, Outcome | None] = {}
-        self._number_of_asked = 0
         self.asked.clear()
-        self.backlogs: dict[str, tuple[Pace, dict[str, Notification]]] = {}
+        self.commits: dict[str, tuple[NotificationEvent, Notification, str, tuple[Any, ...], Any]] = {}
+        """By notification, what is not durable yet."""
+        self.crashes = Crashes(self)
         self.arrivals = {channel: Arrivals() for channel in self.world.channels}
         self.ways = {
             channel: Way(self, channel, config, self.arrivals[channel])
             for channel, config in self.world.channels.items()
         }
         self.letters = Letters(self)
-        self.reset_handler()
+        self.forget_what_the_handler_had()
+        self.follow("dlq", "", self.letters.begin)
+        self.follow("handler", "", self.resume)
 
-    def reset_handler(self) -> None:
-        """Begin as a handler that starts: its retry budgets, and the streams of its jitter, are as new."""
+    def forget_what_the_handler_had(self) -> None:
+        """A handler that starts knows what is in the store; its budgets and the streams of its jitter are as new."""
         channels, seed = self.world.channels, self.world.seed
         self.retrying = {each: Retrying(own.retry, Stream(seed, f"{each}.backoff")) for each, own in channels.items()}
         self.budgets = {each: budget_of(own.retry.budget) for each, own in channels.items()}
+        self.backlog = Backlog(self)
+        self.admitted = {
+            name: state_after(entry.command, entry.events, self.epoch_ns, self.now_ns)
+            for name, entry in self.store.open.items()
+        }
+        for name, (_, notification, *_) in self.commits.items():
+            self.admitted[name] = notification
+            notification.charge = 0
+
+    def resume(self) -> None:
+        """"After a restart only what is overdue is paced" (19); what waits for its time goes on at its time."""
+        for way in self.ways.values():
+            way.follow_flush()
+        waiting = [each for name, each in self.admitted.items() if name not in self.commits]
+        for notification in sorted(waiting, key=_due_since_ns):
+            if notification.given_up is None and _due_since_ns(notification) <= self.now_ns:
+                self.backlog.add(notification, self.last_start_ns(notification))
+            else:
+                self._take_up(notification)
+        self.backlog.look()
+        self.letters.take_up_all_redrives()
+
+    def send_again(self, channel: str) -> None:
+        """A stage has lost its state: what was under way there is sent again, and what it answers yet is stale."""
+        self.ways[channel].follow_flush()
+        for notification in list(self.admitted.values()):
+            attempt = notification.under_way
+            if attempt is None or notification.command.channel != channel:
+                continue
+            if self.is_wanted(notification.command):
+                notification.charged = attempt.charged
+                self.send(notification)
+            else:
+                self.requeue(notification, attempt.charged)
 
     # ── acceptance ──────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -289,9 +366,15 @@ class Model:
     ) -> None:
         """"Record first, announce afterwards" (2): nothing follows from a change before it is durable."""
         self.store.keep(event, notification.command)
+        change = event, notification, why, about, then
         if self.world.commit_latency:
-            raise NotImplementedError
-        self._has_happened(event, notification, why, about, then)
+            self.commits[event.notification_id] = change
+            self.at(self.now_ns + ns(self.world.commit_latency), "commit", event.notification_id)
+        else:
+            self._has_happened(*change)
+
+    def _is_durable(self, name: str) -> None:
+        self._has_happened(*self.commits.pop(name))
 
     def _has_happened(
         self,
@@ -358,7 +441,7 @@ class Model:
         if config.fallback is not None and config.fallback.after is not None and notification.falls_back_ns is None:
             # "The time runs from when a notification first sets out."
             notification.falls_back_ns = self.now_ns + wait_ns(config.fallback.after)
-        until_ns = self._last_start_ns(notification)
+        until_ns = self.last_start_ns(notification)
         if until_ns is not None and self.now_ns > until_ns:
             why = "its last start was at {:.9f} s (expires_after, fallback.after or max_elapsed)"
             self.dead_letter(notification, self._reason_of_expiry(notification), why, until_ns / NS_PER_S)
@@ -373,15 +456,14 @@ class Model:
         if notification.under_way is None:
             self.budgets[command.channel].begin(notification.charge, self.now_ns)
         notification.under_way = attempt
-        if command.channel in self.backlogs:
-            self.ways[command.channel].lanes[0].pass_backlog(self.backlogs[command.channel][0])
+        self.backlog.pass_by(command.channel)
         way = self.ways[command.channel]
         if way.limit is None:
             self.follow("breaker", command.channel, way.ask, attempt)
         else:
             self.follow("limiter", command.channel, way.enter, attempt)
 
-    def _last_start_ns(self, notification: Notification) -> int | None:
+    def last_start_ns(self, notification: Notification) -> int | None:
         until_ns = notification.sent_until_ns
         if not notification.attempts:
             return until_ns
@@ -619,13 +701,21 @@ class Model:
 
     # ── faults and orders of the scenario ───────────────────────────────────────────────────────────────────────
 
-    def _inject(self, fault: FaultConfig) -> None:
-        """"Clock steps in wall time" (10): instants and waits stay, the calendar moves."""
+    def _inject(self, number: int) -> None:
+        """"Clock steps in wall time" (10): instants and waits stay, the calendar moves. And crashes."""
+        fault = self.world.faults[number]
         if fault.clock_step is not None:
             self.epoch_ns += ns(fault.clock_step)
+        if self.is_down:
+            return
+        if fault.crash == "process":
+            self.crashes.of_process(fault)
+        elif fault.crash is not None:
+            self.crashes.of_actors(fault)
 
-    def _operate(self, operation: Any) -> None:
+    def _operate(self, number: int) -> None:
         """Do what an operator of the scenario orders; while the process is down it is lost."""
+        operation = self.world.operations[number]
         if self.is_down:
             return
         if operation.breaker is not None:
@@ -649,11 +739,20 @@ class Model:
         "go-on": _go_on,
         "limiter": lambda self, channel: self.ways[channel].look_at_users(),
         "breaker": lambda self, channel: self.ways[channel].look(),
+        "commit": _is_durable,
+        "discarded": lambda self, name: self.letters.is_discarded(name),
+        "backlog": lambda self, _: self.backlog.look(),
+        "restart": lambda self, place: self.crashes.restart(place),
+        "back": lambda self, _: self.crashes.start_process(),
         "ages": lambda self, _: self.letters.look_at_ages(),
         "inject": _inject,
         "operate": _operate,
         "other": lambda self, _: None,
     }
+
+
+def _due_since_ns(notification: Notification) -> int:
+    return notification.fresh_since_ns if notification.due_ns is None else notification.due_ns
 
 
 def _said(key: Key) -> str:

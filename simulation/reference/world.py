@@ -46,10 +46,6 @@ def refusals(world: World) -> list[str]:
         for key in ("duplicate_rate", "reorder"):
             if getattr(fault, key) is not None:
                 found.append(f"faults.{number}.{key}")
-        if fault.crash is not None:
-            found.append(f"faults.{number}.crash")
     if world.schedule is not None:
         found.append("schedule")
-    if world.commit_latency:
-        found.append("commit_latency")
     return found
