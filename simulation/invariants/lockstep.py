@@ -163,7 +163,9 @@ class TurnWatch(Interceptor):
     def start(self, go_on: Next, actor: Actor) -> None:
         place = _place_of(actor) if actor._incarnation.number else None
         if place is not None:
-            self._lock_step.note(self._lock_step.model.turn, "restart", place, self.system.now_ns)
+            self._lock_step.note(
+                self._lock_step.model.turn, "restart", place, self.system.now_ns, not self.system._ready
+            )
         go_on(actor)
         turns = _TURNS.get(type(actor).__name__, {})
         for kind, handler in list(actor._plain.items()):
@@ -179,7 +181,7 @@ class TurnWatch(Interceptor):
         lock_step = self._lock_step
         turn = turn_of(lock_step, actor, message)
         if turn is not None:
-            lock_step.note(lock_step.model.turn, *turn, self.system.now_ns)
+            lock_step.note(lock_step.model.turn, *turn, self.system.now_ns, not self.system._ready)
         return handler(message)
 
     def _submit(self, handler: Callable[[Submit], None], submit: Submit) -> None:

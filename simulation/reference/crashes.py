@@ -152,6 +152,7 @@ class Crashes:
                             cause="restart",
                         )
                         model.expect(event_of_breaker, "its state was in memory")
+        model.drop_what_follows()
         for key in [key for key in model.due if key[0] not in ("inject", "operate")]:
             del model.due[key]
         if fault.restart_after:

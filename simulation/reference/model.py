@@ -102,6 +102,8 @@ class Model:
         self._number = self._number_of_asked = 0
         self._following: deque[tuple[str, str, Callable[..., None], tuple[Any, ...]]] = deque()
         """What follows at this instant, in order: where, on which channel, and what."""
+        self._handed_over: deque[tuple[str, str, Callable[..., None], tuple[Any, ...]]] = deque()
+        """What was in the mailbox of an actor that has just been restarted: it comes before what follows."""
         self._expected: deque[tuple[Any, str, tuple[Any, ...]]] = deque()
         self.asked: dict[int, Attempt] = {}
         """By number, what is at a provider."""
@@ -137,25 +139,28 @@ class Model:
         """Have a rule applied at this instant, behind all that follows already."""
         self._following.append((place, channel, rule, args))
 
+    def drop_what_follows(self) -> None:
+        """Drop what was about to be done, as its process is gone."""
+        self._following.clear()
+        self._handed_over.clear()
+
     def first(self, mailbox: Iterable[tuple[Any, ...]]) -> None:
         """Have what was in a mailbox handled before all that follows."""
-        self._following.extendleft(reversed(list(mailbox)))
+        self._handed_over.extend(mailbox)
 
     def expect(self, event: Any, why: str, *about: Any) -> None:
         """Expect an event next, by a rule in words."""
         self._expected.append((event, why, about))
 
-    def _run(self) -> bool:
-        """Apply what follows until an event is expected; tell whether one is.
-
-        What is for an actor that is down waits in its mailbox.
-        """
-        while not self._expected and self._following and self._following[0][2] is not turn_that_waits:
+    def _run(self) -> None:
+        """Apply what follows until an event is expected. What is for an actor that is down waits in its mailbox."""
+        while not self._expected and (self._handed_over or self._following):
+            if self._handed_over and self._handed_over[0][2] is turn_that_waits:
+                return
             self._apply_next()
-        return bool(self._expected)
 
     def _apply_next(self) -> None:
-        step = self._following.popleft()
+        step = (self._handed_over or self._following).popleft()
         mailbox = self.crashes.mailboxes.get(step[:2])
         if mailbox is not None:
             mailbox.append(step)
@@ -166,8 +171,8 @@ class Model:
         """Let time pass: all that was to happen before has to have happened."""
         self._run()
         self._check_that_all_has_come()
-        if self._following:
-            raise Difference(f"{_said(self._following[0][3][0])} has waited in a mailbox and has not come")
+        if self._handed_over:
+            raise Difference(f"{_said(self._handed_over[0][3][0])} has waited in a mailbox and has not come")
         self.now_ns = now_ns
         while self._agenda and self._agenda[0][0] < now_ns:
             instant_ns, _, key = heapq.heappop(self._agenda)
@@ -185,18 +190,28 @@ class Model:
             event, why, about = self._expected[0]
             raise Difference(f"{shown(event)} is missing: {why.format(*about)}")
 
-    def turn(self, kind: str, what: Any, now_ns: int) -> None:
-        """Take note that it is the turn of something that is due now."""
+    def turn(self, kind: str, what: Any, now_ns: int, is_first: bool = True) -> None:
+        """Take note that it is the turn of something that is due now.
+
+        Args:
+            kind: of it.
+            what: it is about.
+            now_ns: the instant.
+            is_first: whether nothing else is under way at this instant; else it comes out of a mailbox.
+        """
         key = (kind, what)
-        if any(step[2] is turn_that_waits and step[3][0] == key for step in self._following):
-            while self._following[0][2] is not turn_that_waits:
+        waited = any(step[2] is turn_that_waits and step[3][0] == key for step in self._handed_over)
+        if waited or not is_first:
+            while self._handed_over and self._handed_over[0][2] is not turn_that_waits:
                 self._apply_next()
                 self._check_that_all_has_come()
-            if self._following.popleft()[3][0] == key:
-                self._TURNS[kind](self, what)
-                return
-            raise Difference(f"{_said(key)} has come before what was in the mailbox before it")
-        self.settle(now_ns)
+            if waited and self._handed_over.popleft()[3][0] != key:
+                raise Difference(f"{_said(key)} has come before what was in the mailbox before it")
+        else:
+            self.settle(now_ns)
+        if waited:
+            self._TURNS[kind](self, what)
+            return
         instant_ns = self.due.get(key)
         if instant_ns == now_ns:
             del self.due[key]
