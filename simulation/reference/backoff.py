@@ -215,9 +215,11 @@ class Tokens(Budget):
 
     def __init__(self, config: GrpcBudgetConfig | AwsBudgetConfig | TokenBudgetConfig) -> None:
         self._config = config
-        grpc = isinstance(config, GrpcBudgetConfig)
-        self._most = Fraction(round(config.max_tokens * 1000), 1000) if grpc else Fraction(config.capacity)
-        self._tokens = self._most
+        self._most = self._tokens = (
+            Fraction(round(config.max_tokens * 1000), 1000)
+            if isinstance(config, GrpcBudgetConfig)
+            else Fraction(config.capacity)
+        )
 
     def begin(self, charge: int, now_ns: int) -> None:
         if isinstance(self._config, TokenBudgetConfig) and not charge:

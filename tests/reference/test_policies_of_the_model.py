@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, time, timedelta
+from random import Random
 from typing import Any, TypeVar
 
 import pytest
@@ -11,8 +12,9 @@ from pydantic import TypeAdapter, ValidationError
 
 from actors.instants import since_1970_ns
 from actors.kernel.randomness import RandomStreams
+from actors.messages import BreakerState
 from actors.outcomes import Ambiguous, ChannelFault, DeadDestination, Outcome, Permanent, Sent, Transient
-from actors.pipeline.lane import _record_failure_with_breaker
+from actors.pipeline.lane import Lane, _record_failure_with_breaker
 from actors.pipeline.retries import succeeded
 from actors.policies.adaptive.concurrency import make_concurrency_limit
 from actors.policies.adaptive.rate import AdaptiveRate
@@ -28,8 +30,9 @@ from actors.policies.retry.policy import Progress, RetryPolicy, failure_kind
 from actors.settings.adaptive import AdaptiveRateConfig, AdaptiveThrottleConfig, ConcurrencyLimitConfig
 from actors.settings.base import Settings
 from actors.settings.breaker import BreakerWindow, CircuitBreakerConfig
+from actors.settings.channel import ChannelConfig
 from actors.settings.rate_limit import RateLimitConfig
-from actors.settings.retry import RetryConfig
+from actors.settings.retry import FinagleBudgetConfig, RetryConfig
 from simulation.reference import adaptive, backoff, breakers, limits, quiet_hours
 from simulation.reference.randomness import Stream
 
@@ -49,23 +52,33 @@ RATES = st.builds(
     st.sampled_from([1, 2, 3, 7, 10, 2.5, 0.5, 1000]),
     st.sampled_from(["ms", "s", "3s", "min", "7s"]),
 )
-TINY_NS = st.integers(0, 5)
-STEPS_NS = st.one_of(
-    TINY_NS,
-    st.sampled_from([99, 100, 101, 10**6, SECOND // 2, SECOND - 1, SECOND, SECOND + 1, 60 * SECOND, 3600 * SECOND]),
-    st.integers(0, 3 * SECOND),
-)
-FAILURES = st.sampled_from(
-    [Transient(), Transient(reason="busy"), Transient(throttled=True), Ambiguous(), Ambiguous(reason="busy")]
-)
-OUTCOMES = st.one_of(
-    st.just(Sent()), FAILURES, st.sampled_from([Sent(), Permanent(), DeadDestination(), ChannelFault()])
-)
-HINTS = st.one_of(
-    st.none(),
-    st.sampled_from([0.0, 1e-9, 0.5, 60.0, 86401.0, 1e12, -1.0, float("nan"), float("inf")]),
-    st.floats(0, 100),
-)
+SEEDS = st.integers(0, 2**32)
+"""Of the calls: what is drawn one by one from a seed is cheap enough for long sequences."""
+
+FAILURES = (Transient(), Transient(reason="busy"), Transient(throttled=True), Ambiguous(), Ambiguous(reason="busy"))
+ENDS = (*FAILURES, Sent(), Permanent(), DeadDestination(), ChannelFault())
+STEPS_NS = (0, 0, 0, 1, 2, 99, 100, 101, 10**6, SECOND // 2, SECOND - 1, SECOND, SECOND + 1, 10 * SECOND, 60 * SECOND)
+HINTS = (None, None, None, 0.0, 1e-9, 0.5, 3.7, 60.0, 86401.0, 1e12, -1.0, float("nan"), float("inf"))
+
+
+def any_step_ns(random: Random) -> int:
+    """Return how long it is until the next call: nothing, one of the usual steps, or up to three seconds."""
+    return random.choice(STEPS_NS) if random.random() < 0.7 else random.randrange(3 * SECOND)
+
+
+def any_end(random: Random, share_sent: float) -> Outcome:
+    """Return an outcome, so often a success."""
+    return Sent() if random.random() < share_sent else random.choice(ENDS)
+
+
+def is_taken(outcome: Outcome) -> bool:
+    """Return whether the provider took it, as a lane asks."""
+    return isinstance(outcome, (Sent, Permanent, DeadDestination))
+
+
+def is_throttled(outcome: Outcome) -> bool:
+    """Return whether the provider said that we send too fast, as a lane asks."""
+    return isinstance(outcome, Transient) and outcome.throttled
 
 
 def some(draw: st.DrawFn, optional: dict[str, st.SearchStrategy[Any]], *, often: int = 3) -> dict[str, Any]:
@@ -150,31 +163,29 @@ def test_delays_without_jitter_are_the_same(config: RetryConfig, attempt: int) -
     assert backoff.delay_s(config, attempt) == config.calculate_delay(attempt)
 
 
-@settings(max_examples=300)
-@given(
-    retry_configs(),
-    st.lists(
-        st.tuples(st.sampled_from(["fail", "fail", "fail", "recall", "channel fault"]), FAILURES, HINTS), max_size=15
-    ),
-    st.integers(0, 10),
-)
-def test_retries_follow_after_the_same_waits(
-    config: RetryConfig, calls: list[tuple[str, Transient | Ambiguous, float | None]], seed: int
-) -> None:
+@settings(max_examples=250)
+@given(retry_configs(), SEEDS)
+def test_retries_follow_after_the_same_waits(config: RetryConfig, seed: int) -> None:
     product = RetryPolicy(config, RandomStreams(seed).stream("email.backoff"))
     model = backoff.Retrying(config, Stream(seed, "email.backoff"))
-    progress, used = Progress(), backoff.Progress()
     assert model.last_start_ns(7) == product.last_start_ns(7)
-    for what, outcome, hint in calls:
-        if what == "channel fault":
-            fault = ChannelFault()
-            assert model.next_wait_ns(fault, used) == product.next_wait_ns(fault, progress)
-        elif what == "recall":
-            waited_ns = int(1e9 * (hint if hint is not None and 0 <= hint < 1e10 else 3))
-            model.recall(outcome, waited_ns, used)
-            product.recall(outcome, waited_ns, progress)
-        else:
-            if isinstance(outcome, Transient):
+    random = Random(seed)
+    for _ in range(4):  # one notification after the other
+        progress, used = Progress(), backoff.Progress()
+        heeds = random.random() < 0.5
+        for _ in range(12):
+            outcome, what = random.choice(FAILURES), random.random()
+            if what < 0.1:
+                fault = ChannelFault()
+                assert model.next_wait_ns(fault, used) == product.next_wait_ns(fault, progress)
+                continue
+            if what < 0.2:
+                waited_ns = any_step_ns(random)
+                model.recall(outcome, waited_ns, used)
+                product.recall(outcome, waited_ns, progress)
+                continue
+            if isinstance(outcome, Transient) and heeds:
+                hint = random.choice(HINTS)
                 outcome = Transient(reason=outcome.reason, throttled=outcome.throttled, retry_after=hint)
             assert model.next_wait_ns(outcome, used) == product.next_wait_ns(outcome, progress)
 
@@ -192,39 +203,36 @@ def budget_settings(draw: st.DrawFn) -> dict[str, Any]:
     return {"kind": kind, **some(draw, keys[kind], often=2)}
 
 
-@settings(max_examples=200)
-@given(
-    budget_settings(),
-    st.lists(
-        st.tuples(STEPS_NS, st.sampled_from(["first", "first", "end", "ask", "ask", "ask", "give back"]), OUTCOMES),
-        max_size=40,
-    ),
-)
-def test_budgets_allow_the_same_retries(chosen: dict[str, Any], calls: list[tuple[int, str, Outcome]]) -> None:
+@settings(max_examples=100)
+@given(budget_settings(), SEEDS)
+def test_budgets_allow_the_same_retries(chosen: dict[str, Any], seed: int) -> None:
     config = valid(RetryConfig, {"budget": chosen}).budget
     assert config is not None
     product, model = make_budget(config), backoff.budget_of(config)
-    now_ns = 0
+    random, now_ns = Random(seed), 0
+    share_sent, share_asked = random.choice([0.1, 0.5, 0.9]), random.choice([0.3, 0.5])
+    ttl_ns = int(config.ttl * SECOND / 10) if isinstance(config, FinagleBudgetConfig) else 0
     under_way: list[int] = []
     allowed: list[int] = []
-    for step_ns, what, outcome in calls:
-        now_ns += step_ns
-        if what == "ask":
-            kind = outcome if isinstance(outcome, (Transient, Ambiguous)) else Transient()
-            charge = product.try_retry(failure_kind(kind), now_ns)
-            assert model.ask(kind, now_ns) == charge
+    for _ in range(150):
+        now_ns += random.choice([0, 1, ttl_ns - 1, ttl_ns]) if ttl_ns else any_step_ns(random)
+        what, outcome = random.random(), any_end(random, share_sent)
+        if what < share_asked:
+            failure = random.choice(FAILURES)
+            charge = product.try_retry(failure_kind(failure), now_ns)
+            assert model.ask(failure, now_ns) == charge
             if charge is not None:
                 allowed.append(charge)
-        elif what == "give back" and allowed:
+        elif what < share_asked + 0.05 and allowed:
             charge = allowed.pop()
             product.give_back(charge, now_ns)
             model.give_back(charge, now_ns)
-        elif what == "end" and under_way:
+        elif what < 0.7 and under_way:
             charge = under_way.pop(0)
             product.end(charge, succeeded(outcome), now_ns)
             model.end(charge, outcome, now_ns)
         else:
-            charge = allowed.pop() if allowed and what == "end" else 0
+            charge = allowed.pop() if allowed and random.random() < 0.5 else 0
             under_way.append(charge)
             product.start(charge, now_ns)
             model.begin(charge, now_ns)
@@ -255,31 +263,50 @@ def limit_configs(draw: st.DrawFn) -> RateLimitConfig:
     return valid(RateLimitConfig, chosen)
 
 
-@settings(max_examples=400)
-@given(
-    limit_configs(),
-    st.lists(
-        st.tuples(
-            st.one_of(STEPS_NS, st.just("when it fits"), st.just("just before")), st.sampled_from("aab"), st.booleans()
-        ),
-        max_size=40,
-    ),
-)
-def test_limits_let_the_same_go_at_the_same_instants(
-    config: RateLimitConfig, calls: list[tuple[int | str, str, bool]]
-) -> None:
+@settings(max_examples=200)
+@given(limit_configs(), SEEDS)
+def test_limits_let_the_same_go_at_the_same_instants(config: RateLimitConfig, seed: int) -> None:
     product, model = make_limiter(config), limits.limit_of(config)
-    now_ns, fits_at_ns = 0, 0
-    for step, key, takes in calls:
-        if isinstance(step, int):
-            now_ns += step
-        else:
-            now_ns = max(now_ns, fits_at_ns - (step == "just before"))
-        if takes:
+    width_ns = round(config.limits[0].period * SECOND)
+    random, now_ns, fits_at_ns = Random(seed), 0, 0
+    steps_ns = (0, 0, 0, 0, 1, width_ns // 7, width_ns // 2, width_ns - 1, width_ns, width_ns + 1, 2 * width_ns)
+    for _ in range(150):
+        what = random.random()
+        if what < 0.25:
+            now_ns = max(now_ns, fits_at_ns - random.choice([0, 0, 1]))
+        elif what < 0.5:
+            now_ns += random.choice(steps_ns)
+        elif what < 0.55:
+            now_ns += any_step_ns(random)
+        key = random.choice("aaaaab")
+        if random.random() < 0.8:
             fits_at_ns = product.try_acquire(key, now_ns)
             assert model.take(key, now_ns) == fits_at_ns
         else:
             assert model.fits_at(key, now_ns) == product.fits_at(key, now_ns)
+
+
+@given(SEEDS)
+def test_slots_go_to_the_same_hosts(seed: int) -> None:
+    random = Random(seed)
+    limit = random.choice([1, 2, 3, 7, 8, 9, 20, 40])
+    config = ChannelConfig(max_in_flight=limit, circuit_breaker=CircuitBreakerConfig(per="host"))
+    product = Lane(0, "email", None, config, RandomStreams(seed).stream, Arrivals())
+    model = limits.Slots()
+    permits: list[tuple[int, str]] = []
+    for _ in range(60):
+        host = random.choice(["", "a", "a", "a", "b", "c"])
+        assert model.are_taken(limit) == (product.room_at_ns(0) is None)
+        assert model.are_kept_from(host, limit) == product.is_kept_for_others(host)
+        turns = random.sample(["", "a", "b", "c"], random.randint(1, 4))
+        assert model.next_of(turns, limit) == product.next_turn(turns)
+        if permits and random.random() < 0.4:
+            permit, host = permits.pop(random.randrange(len(permits)))
+            product.take_back(permit, host, 0)
+            model.held[host] -= 1
+        elif isinstance(permit := product.try_admit(host, 0), int):
+            permits.append((permit, host))
+            model.held[host] += 1
 
 
 PACES = st.fixed_dictionaries(
@@ -288,33 +315,30 @@ PACES = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=200)
-@given(
-    PACES,
-    st.lists(
-        st.tuples(st.one_of(STEPS_NS, st.just("due")), st.sampled_from(["arrives", "goes", "goes", "passes by"])),
-        max_size=40,
-    ),
-)
-def test_what_waited_resumes_at_the_same_pace(chosen: dict[str, Any], calls: list[tuple[int | str, str]]) -> None:
+@settings(max_examples=80)
+@given(PACES, SEEDS)
+def test_what_waited_resumes_at_the_same_pace(chosen: dict[str, Any], seed: int) -> None:
     config = valid(CircuitBreakerConfig, chosen)
-    now_ns = 5
+    random, now_ns = Random(seed), 5
     product, model = Pace(config, now_ns), limits.Pace(config, now_ns)
     arrivals, came = Arrivals(), limits.Arrivals()
-    for step, what in calls:
-        now_ns = max(now_ns, product.next_ns) if isinstance(step, str) else now_ns + step
-        if what == "arrives":
-            for host in (None, "a"):
+    share_arriving = random.choice([0.0, 0.1, 0.8])
+    for _ in range(100):
+        due = random.random() < 0.5
+        now_ns = max(now_ns, product.next_ns) + random.choice([0, 0, 1]) if due else now_ns + any_step_ns(random) // 10
+        if random.random() < share_arriving:
+            for host in (None, random.choice("ab")):
                 arrivals.note(host, now_ns)
                 came.add(host, now_ns)
+        for host in (None, "a"):
+            assert came.per_second(host, now_ns) == arrivals.per_second(host, now_ns)
         ceiling = ceiling_per_s(config, arrivals.per_second(None, now_ns))
         assert limits.ceiling_per_s(config, came.per_second(None, now_ns)) == ceiling
-        assert came.per_second("a", now_ns) == arrivals.per_second("a", now_ns)
-        if what == "goes" and product.next_ns <= now_ns:
+        if product.next_ns <= now_ns and random.random() < 0.8:
             product.release(now_ns)
             product.charge(now_ns, ceiling)
             model.go(now_ns, ceiling)
-        elif what == "passes by":
+        elif random.random() < 0.3:
             product.charge(now_ns, ceiling)
             model.pass_by(now_ns, ceiling)
         assert model.next_ns == product.next_ns
@@ -373,20 +397,6 @@ ORDERS = {
     "metrics-only": BreakerEvent.METRICS_ONLY,
     "close": BreakerEvent.CLOSE,
 }
-BREAKER_STEPS_NS = st.one_of(
-    st.integers(0, 3), st.sampled_from([29, 30, 39, 40, 99, 100, 101, 350, 401]), st.just("when it changes")
-)
-BREAKER_CALLS = st.lists(
-    st.tuples(
-        BREAKER_STEPS_NS,
-        st.sampled_from(["before", "before", "before", "after", "after", "after late", "advance", "order"]),
-        st.one_of(st.none(), OUTCOMES, FAILURES),
-        st.sampled_from([0, SLOW_NS, SLOW_NS + 1]),
-        st.sampled_from(sorted(ORDERS)),
-        st.sampled_from("aab"),
-    ),
-    max_size=50,
-)
 
 
 def settle(breaker: Breaker, permit: int, outcome: Outcome | None, now_ns: int, took_ns: int) -> None:
@@ -423,8 +433,7 @@ class BreakerPair:
         if per_host:
             self.group = BreakerGroup(config, random=random, on_transition=self._note, idle_ns=300, keys_max=2)
             self.model_group = breakers.BreakersByHost(config, stream, self.predicted.append)
-            self.model_group.KEYS_MAX = 2
-            self.model_group._idle_ns = self.group._idle_ns
+            self.model_group.KEYS_MAX, self.model_group._idle_ns = 2, self.group._idle_ns
         else:
             product = Breaker(config, random=random, on_transition=lambda each: self._note("", each))
             self.both = product, breakers.Breaker(config, stream, self.predicted.append)
@@ -444,68 +453,73 @@ class BreakerPair:
             product, model = self.both
             assert model.override(order, now_ns) == override(product, order, now_ns)
 
-    def play(self, calls: list[tuple[Any, str, Outcome | None, int, str, str]]) -> None:
+    def play(self, random: Random, calls: int, steps_ns: tuple[int, ...]) -> None:
+        """Make so many calls, with the same questions to both."""
         now_ns = 0
         permits: list[tuple[int, str]] = []
-        for step, what, outcome, took_ns, order, host in calls:
-            host = host if self.per_host else ""
-            if isinstance(step, int):
-                now_ns += step
+        share_sent, share_ordered = random.choice([0.0, 0.2, 0.5, 0.8]), random.choice([0.0, 0.0, 0.03])
+        for _ in range(calls):
+            host = random.choice("aab") if self.per_host else ""
+            what = random.random()
+            if what < 0.5:
+                now_ns += random.choice(steps_ns)
             product, model = self.of(host, now_ns)
-            if isinstance(step, str):
-                now_ns = max(now_ns, product.changes_at_ns or now_ns)
-            if what == "before":
+            if what > 0.85 and product.changes_at_ns is not None:
+                now_ns = max(now_ns, product.changes_at_ns + random.choice([-1, 0, 0, 1]))
+            what = random.random()
+            if what < share_ordered:
+                self.override(random.choice(sorted(ORDERS)), now_ns)
+            elif what < 0.5 or not permits:
                 permit = product.try_acquire(now_ns)
                 assert model.before(now_ns) == permit
                 if permit is not None:
                     permits.append((permit, host))
-            elif what in ("after", "after late") and permits:
-                permit, host = permits.pop(0 if what == "after late" else -1)
+            elif what < 0.95:
+                permit, host = permits.pop(-1 if random.random() < 0.8 else random.randrange(len(permits)))
                 product, model = self.of(host, now_ns)
+                outcome = any_end(random, share_sent) if random.random() < 0.9 else None
+                took_ns = random.choice([0, SLOW_NS, SLOW_NS + 1])
                 settle(product, permit, outcome, now_ns, took_ns)
                 model.after(permit, outcome, now_ns, took_ns)
-            elif what == "order":
-                self.override(order, now_ns)
-            elif what == "advance":
+                if product.state is BreakerState.CLOSED:
+                    product.advance(now_ns)  # only the end of a ramp is due then, which no result asks for
+            else:
                 product.advance(now_ns)
                 model.advance(now_ns)
                 assert model.admits_at_ns(now_ns) == product.admits_at_ns(now_ns)
             assert self.predicted == self.happened
-            assert model.state == product.state
+            assert (model.state, model.generation) == (product.state, product.generation)
             assert model.ramping_until_ns == product.ramping_until_ns
             assert model.changes_at_ns == product.changes_at_ns
+            self.predicted.clear()
+            self.happened.clear()
 
 
-@settings(max_examples=600)
-@given(breaker_configs(), BREAKER_CALLS)
-def test_breakers_change_at_the_same_instants(config: CircuitBreakerConfig, calls: list[Any]) -> None:
-    BreakerPair(config, per_host=False).play(calls)
+STEPS_OF_BREAKERS_NS = (0, 0, 0, 1, 1, 2, 3, 5, 30, 40, 99, 100, 101, 350, 401)
 
 
-@settings(max_examples=150)
-@given(breaker_configs(), BREAKER_CALLS)
-def test_breakers_of_hosts_change_at_the_same_instants(config: CircuitBreakerConfig, calls: list[Any]) -> None:
-    BreakerPair(config, per_host=True).play(calls)
+@settings(max_examples=250)
+@given(breaker_configs(), SEEDS)
+def test_breakers_change_at_the_same_instants(config: CircuitBreakerConfig, seed: int) -> None:
+    BreakerPair(config, per_host=False).play(Random(seed), 200, STEPS_OF_BREAKERS_NS)
 
 
-@given(st.lists(st.tuples(st.integers(0, 12), st.booleans()), min_size=30, max_size=120))
-def test_long_windows_lay_the_same_instants_together(calls: list[tuple[int, bool]]) -> None:
+@settings(max_examples=80)
+@given(breaker_configs(), SEEDS)
+def test_breakers_of_hosts_change_at_the_same_instants(config: CircuitBreakerConfig, seed: int) -> None:
+    BreakerPair(config, per_host=True).play(Random(seed), 200, STEPS_OF_BREAKERS_NS)
+
+
+@settings(max_examples=40)
+@given(st.integers(10, 30), SEEDS)
+def test_long_windows_lay_the_same_instants_together(minimum_calls: int, seed: int) -> None:
     """So many instants are not reached in a test: both count with fewer."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(windows, "EXACT_INSTANTS", 10)
         patch.setattr(breakers, "EXACT_INSTANTS", 10)
-        config = CircuitBreakerConfig(window=BreakerWindow(time=1e-7), minimum_calls=12, failure_rate=0.5, timeout=1e-9)
-        pair = BreakerPair(config, per_host=False)
-        pair.play(
-            [
-                each
-                for step_ns, failed in calls
-                for each in (
-                    (step_ns, "before", None, 0, "", ""),
-                    (0, "after", Transient() if failed else Sent(), 0, "", ""),
-                )
-            ]
-        )
+        window = BreakerWindow(time=1e-7)
+        config = CircuitBreakerConfig(window=window, minimum_calls=minimum_calls, failure_rate=0.5, timeout=1e-9)
+        BreakerPair(config, per_host=False).play(Random(seed), 500, (0, 1, 2, 3, 4, 5, 12))
 
 
 # ── what adapts ─────────────────────────────────────────────────────────────────────────────────────────────────
@@ -529,17 +543,20 @@ def adaptive_rates(draw: st.DrawFn) -> AdaptiveRateConfig:
     return valid(AdaptiveRateConfig, {"kind": kind, **chosen})
 
 
-@settings(max_examples=200)
-@given(adaptive_rates(), st.lists(st.tuples(st.one_of(STEPS_NS, st.just("when it fits")), OUTCOMES), max_size=60))
-def test_adaptive_rates_let_the_same_go_at_the_same_instants(config: AdaptiveRateConfig, calls: list[Any]) -> None:
+@settings(max_examples=100)
+@given(adaptive_rates(), SEEDS)
+def test_adaptive_rates_let_the_same_go_at_the_same_instants(config: AdaptiveRateConfig, seed: int) -> None:
     product, model = AdaptiveRate(config), adaptive.AdaptiveRate(config)
-    now_ns = 0
-    for step, outcome in calls:
-        now_ns = product.fits_at("", now_ns) if isinstance(step, str) else now_ns + step
+    random, now_ns = Random(seed), 0
+    share_sent = random.choice([0.3, 0.8, 0.95])
+    for _ in range(100):
+        waits = random.random() < 0.4
+        now_ns = product.fits_at("", now_ns) if waits else now_ns + any_step_ns(random) // random.choice([1, 10])
         assert model.take("", now_ns) == product.try_acquire("", now_ns)
-        if isinstance(outcome, Transient) and outcome.throttled:
+        outcome = any_end(random, share_sent)
+        if is_throttled(outcome):
             product.on_throttled(now_ns)
-        elif isinstance(outcome, (Sent, Permanent, DeadDestination)):
+        elif is_taken(outcome):
             product.on_success(now_ns)
         model.after(outcome, now_ns)
         assert model.rate == product.rate
@@ -560,50 +577,51 @@ def concurrency_limits(draw: st.DrawFn) -> ConcurrencyLimitConfig:
     return config
 
 
-@settings(max_examples=200)
-@given(
-    concurrency_limits(),
-    st.lists(st.tuples(OUTCOMES, st.one_of(STEPS_NS, st.integers(1, 300)), st.integers(0, 100)), max_size=60),
-)
-def test_adaptive_bounds_of_concurrency_are_the_same(
-    config: ConcurrencyLimitConfig, calls: list[tuple[Outcome, int, int]]
-) -> None:
-    product = make_concurrency_limit(config, RandomStreams(7).stream("email.concurrency"))
-    model = adaptive.concurrency_of(config, Stream(7, "email.concurrency"))
-    for outcome, took_ns, less in calls:
-        in_flight = max(1, product.limit - less)
-        answered = isinstance(outcome, (Sent, Permanent, DeadDestination))
-        if answered or isinstance(outcome, Ambiguous) or (isinstance(outcome, Transient) and outcome.throttled):
+@settings(max_examples=100)
+@given(concurrency_limits(), SEEDS)
+def test_adaptive_bounds_of_concurrency_are_the_same(config: ConcurrencyLimitConfig, seed: int) -> None:
+    product = make_concurrency_limit(config, RandomStreams(seed).stream("email.concurrency"))
+    model = adaptive.concurrency_of(config, Stream(seed, "email.concurrency"))
+    random = Random(seed)
+    share_sent, slow = random.choice([0.3, 0.8, 0.99]), random.choice([1, 2, 10])
+    for _ in range(150):
+        outcome = any_end(random, share_sent)
+        took_ns = random.choice([0, 1, 10, 15, 16, 100 * slow, random.randrange(300)])
+        in_flight = max(1, product.limit - random.choice([0, 0, 0, 1, 5, 50]))
+        answered = is_taken(outcome)
+        if answered or is_throttled(outcome) or isinstance(outcome, Ambiguous):
             product.on_result(max(1, took_ns), in_flight, dropped=not answered)
         model.after(outcome, took_ns, in_flight)
         assert model.limit == product.limit
 
 
-@settings(max_examples=200)
-@given(
-    st.fixed_dictionaries(
-        {},
-        optional={
-            "k": FACTORS,
-            "window": DURATIONS,
-            "padding": st.sampled_from([0.001, 1.0, 10.0]),
-            "max_rejection": SHARES,
-            "count_rejected": st.booleans(),
-        },
-    ),
-    st.lists(st.tuples(STEPS_NS, st.one_of(OUTCOMES, st.just(Transient()))), max_size=80),
+THROTTLES = st.fixed_dictionaries(
+    {},
+    optional={
+        "k": FACTORS,
+        "window": DURATIONS,
+        "padding": st.sampled_from([0.001, 1.0, 10.0]),
+        "max_rejection": SHARES,
+        "count_rejected": st.booleans(),
+    },
 )
-def test_adaptive_throttles_refuse_the_same(chosen: dict[str, Any], calls: list[tuple[int, Outcome]]) -> None:
+
+
+@settings(max_examples=60)
+@given(THROTTLES, SEEDS)
+def test_adaptive_throttles_refuse_the_same(chosen: dict[str, Any], seed: int) -> None:
     config = AdaptiveThrottleConfig(**chosen)
-    product = AdaptiveThrottle(config, RandomStreams(7).stream("email.throttle"))
-    model = adaptive.AdaptiveThrottle(config, Stream(7, "email.throttle"))
-    now_ns = 0
-    for step_ns, outcome in calls:
-        now_ns += step_ns
+    product = AdaptiveThrottle(config, RandomStreams(seed).stream("email.throttle"))
+    model = adaptive.AdaptiveThrottle(config, Stream(seed, "email.throttle"))
+    random, now_ns = Random(seed), 0
+    share_sent = random.choice([0.0, 0.3, 0.8])
+    for _ in range(150):
+        now_ns += random.choice([0, 1, any_step_ns(random), int(config.window * SECOND / 60)])
         admitted = product.admits(now_ns)
         assert model.admits(now_ns) == admitted
         if admitted:
-            if isinstance(outcome, (Sent, Permanent, DeadDestination)):
+            outcome = any_end(random, share_sent)
+            if is_taken(outcome):
                 product.on_accepted(now_ns)
             model.after(outcome, now_ns)
 
