@@ -105,55 +105,55 @@ def test_streams_of_the_same_seed_and_name_draw_the_same(seed: int, name: str) -
 # ── retries ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-@st.composite
-def outcome_rules(draw: st.DrawFn) -> dict[str, Any]:
-    return some(
-        draw,
-        {
-            "max_attempts": st.integers(1, 6),
-            "initial_delay": DURATIONS_FROM_0,
-            "max_delay": DURATIONS_FROM_0,
-            "schedule": st.lists(DURATIONS_FROM_0, min_size=1, max_size=3),
-        },
-        often=2,
-    )
+def outcome_rules(*, schedules: bool) -> st.SearchStrategy[dict[str, Any]]:
+    keys: dict[str, st.SearchStrategy[Any]] = {
+        "max_attempts": st.integers(1, 6),
+        "initial_delay": DURATIONS_FROM_0,
+        "max_delay": DURATIONS_FROM_0,
+    }
+    if schedules:
+        keys["schedule"] = st.lists(DURATIONS_FROM_0, min_size=1, max_size=3)
+    return st.composite(lambda draw: some(draw, keys, often=2))()
 
 
 @st.composite
 def retry_configs(draw: st.DrawFn) -> RetryConfig:
-    chosen = some(
-        draw,
-        {
-            "initial_delay": DURATIONS_FROM_0,
-            "max_delay": DURATIONS_FROM_0,
-            "min_delay": DURATIONS_FROM_0,
-            "max_elapsed": DURATIONS,
-            "jitter_share": SHARES,
-            "jitter_max": DURATIONS,
-            "jitter_factor": FACTORS,
-            "retry_after": st.sampled_from(["lower_bound", "pushback", "ignore"]),
-            "retry_after_jitter": SHARES,
-            "retry_after_excess": st.one_of(st.none(), DURATIONS_FROM_0),
-            "per_outcome": st.fixed_dictionaries(
-                {}, optional={key: outcome_rules() for key in ("transient", "throttled", "ambiguous")}
-            ),
-            "per_reason": st.fixed_dictionaries({"busy": outcome_rules()}),
-        },
-    )
-    chosen["max_attempts"] = draw(st.sampled_from([1, 2, 5, 8, 2000]))
-    jitter = chosen["jitter"] = draw(
-        st.sampled_from(["none", "full", "equal", "decorrelated", "proportional", "additive", "soft"])
-    )
+    jitter = draw(st.sampled_from(["none", "full", "equal", "proportional", "additive", "decorrelated", "soft"]))
+    rules = outcome_rules(schedules=jitter not in ("decorrelated", "soft"))
+    chosen = {
+        "jitter": jitter,
+        "max_attempts": draw(st.sampled_from([2000, 8, 5, 2])),
+        "retry_after": draw(st.sampled_from(["pushback", "lower_bound", "ignore"])),
+        **some(
+            draw,
+            {
+                "initial_delay": DURATIONS_FROM_0,
+                "max_delay": DURATIONS_FROM_0,
+                "min_delay": DURATIONS_FROM_0,
+                "max_elapsed": DURATIONS,
+                "jitter_share": SHARES,
+                "jitter_max": DURATIONS,
+                "jitter_factor": FACTORS,
+                "retry_after_jitter": SHARES,
+                "retry_after_excess": st.one_of(st.none(), DURATIONS_FROM_0),
+                "per_outcome": st.fixed_dictionaries(
+                    {}, optional=dict.fromkeys(("transient", "throttled", "ambiguous"), rules)
+                ),
+                "per_reason": st.fixed_dictionaries({"busy": rules}),
+            },
+        ),
+    }
+    chosen["min_delay"] = min(chosen.get("min_delay", 0.0), chosen.get("max_delay", 60.0))
     if jitter == "decorrelated":
         chosen["cap_after_draw"] = draw(st.booleans())
     elif jitter in ("proportional", "additive"):
         chosen["cap_before_jitter"] = draw(st.booleans())
     if jitter != "soft":
-        chosen["backoff"] = draw(st.sampled_from(["exponential", "constant", "linear", "fibonacci"]))
+        chosen["backoff"] = draw(st.sampled_from(["exponential", "fibonacci", "linear", "constant"]))
         chosen["backoff_multiplier"] = draw(FACTORS)
         if chosen["backoff"] == "linear" and draw(st.booleans()):
             chosen["increment"] = draw(DURATIONS_FROM_0)
-        if jitter != "decorrelated" and draw(st.integers(1, 4)) == 1:
+        if jitter != "decorrelated" and draw(st.integers(1, 5)) == 5:
             chosen["schedule"] = draw(st.lists(DURATIONS_FROM_0, min_size=1, max_size=4))
     return valid(RetryConfig, chosen)
 
@@ -304,8 +304,8 @@ def test_slots_go_to_the_same_hosts(seed: int) -> None:
             permit, host = permits.pop(random.randrange(len(permits)))
             product.take_back(permit, host, 0)
             model.held[host] -= 1
-        elif isinstance(permit := product.try_admit(host, 0), int):
-            permits.append((permit, host))
+        elif isinstance(admitted := product.try_admit(host, 0), int):
+            permits.append((admitted, host))
             model.held[host] += 1
 
 
@@ -360,15 +360,15 @@ def breaker_configs(draw: st.DrawFn) -> CircuitBreakerConfig:
             "ignored_counts_as": st.just("success"),
             "initial_state": st.sampled_from(["disabled", "forced-open", "metrics-only"]),
             "half_open_max": st.sampled_from([1e-9, 30e-9, 100e-9]),
-            "ramp": st.fixed_dictionaries(
-                {"over": st.sampled_from([1e-9, 40e-9, 7e-8])}, optional={"start": SHARES_FROM_0}
-            ),
             "open_growth": st.fixed_dictionaries(
                 {"max": st.sampled_from([100e-9, 350e-9, 1e3])}, optional={"multiplier": FACTORS, "jitter": SHARES}
             ),
         },
     )
     chosen["timeout"] = TIMEOUT_NS / 1e9
+    if draw(st.booleans()):
+        starts = st.sampled_from([0.5, 0.25, 1 / 3, 0.0, 0.1])
+        chosen["ramp"] = {"over": draw(st.sampled_from([40e-9, 7e-8, 1e-9])), "start": draw(starts)}
     if "half_open_max" in chosen:
         chosen["half_open_then"] = draw(st.sampled_from(["open", "closed", "probe"]))
     if draw(st.integers(1, 3)) > 1:
@@ -458,8 +458,10 @@ class BreakerPair:
         now_ns = 0
         permits: list[tuple[int, str]] = []
         share_sent, share_ordered = random.choice([0.0, 0.2, 0.5, 0.8]), random.choice([0.0, 0.0, 0.03])
+        if share_ordered:
+            self.override(random.choice(sorted(ORDERS)), now_ns)  # before there is any breaker of a host
         for _ in range(calls):
-            host = random.choice("aab") if self.per_host else ""
+            host = random.choice("aaaab" if now_ns % 2 else "aabbc") if self.per_host else ""
             what = random.random()
             if what < 0.5:
                 now_ns += random.choice(steps_ns)
@@ -495,7 +497,7 @@ class BreakerPair:
             self.happened.clear()
 
 
-STEPS_OF_BREAKERS_NS = (0, 0, 0, 1, 1, 2, 3, 5, 30, 40, 99, 100, 101, 350, 401)
+STEPS_OF_BREAKERS_NS = (0, 0, 0, 1, 1, 2, 3, 5, 10, 10, 20, 30, 40, 99, 100, 101, 300, 350, 401)
 
 
 @settings(max_examples=250)
@@ -549,9 +551,15 @@ def test_adaptive_rates_let_the_same_go_at_the_same_instants(config: AdaptiveRat
     product, model = AdaptiveRate(config), adaptive.AdaptiveRate(config)
     random, now_ns = Random(seed), 0
     share_sent = random.choice([0.3, 0.8, 0.95])
+    cooldown_ns = round(config.cooldown * SECOND)
     for _ in range(100):
-        waits = random.random() < 0.4
-        now_ns = product.fits_at("", now_ns) if waits else now_ns + any_step_ns(random) // random.choice([1, 10])
+        what = random.random()
+        if what < 0.4:
+            now_ns = product.fits_at("", now_ns)
+        elif what < 0.8:
+            now_ns += any_step_ns(random) // random.choice([1, 10])
+        else:
+            now_ns += random.choice([cooldown_ns - 1, cooldown_ns]) if cooldown_ns else 0
         assert model.take("", now_ns) == product.try_acquire("", now_ns)
         outcome = any_end(random, share_sent)
         if is_throttled(outcome):
@@ -586,13 +594,13 @@ def test_adaptive_bounds_of_concurrency_are_the_same(config: ConcurrencyLimitCon
     share_sent, slow = random.choice([0.3, 0.8, 0.99]), random.choice([1, 2, 10])
     for _ in range(150):
         outcome = any_end(random, share_sent)
-        took_ns = random.choice([0, 1, 10, 15, 16, 100 * slow, random.randrange(300)])
+        took_ns = random.choice([0, 1, 10, 15, 16, 100 * slow, random.randrange(10, 30), random.randrange(300)])
         in_flight = max(1, product.limit - random.choice([0, 0, 0, 1, 5, 50]))
         answered = is_taken(outcome)
         if answered or is_throttled(outcome) or isinstance(outcome, Ambiguous):
             product.on_result(max(1, took_ns), in_flight, dropped=not answered)
         model.after(outcome, took_ns, in_flight)
-        assert model.limit == product.limit
+        assert (model.limit, model._estimate) == (product.limit, product._estimate)
 
 
 THROTTLES = st.fixed_dictionaries(
