@@ -93,10 +93,11 @@ class Checker:
     ) -> dict[NotificationChannel, dict[str, Provider]]:
         """Return the providers of each channel by name, each so that the attempts at it are observed."""
         settings = self.context.providers
+        kept = None if self.lock_step is None else self.lock_step.on_promise_kept
         return {
             channel: {
                 name: ObservedProvider(
-                    provider, channel, name, settings[channel, name], self.context.lifecycles, self.note
+                    provider, channel, name, settings[channel, name], self.context.lifecycles, self.note, kept
                 )
                 for name, provider in by_name.items()
             }

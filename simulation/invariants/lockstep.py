@@ -32,7 +32,6 @@ from actors.messages import (
     RecordedEvent,
     SendNotification,
 )
-from actors.outcomes import Outcome
 from actors.pipeline.orders import Submit
 from simulation.invariants.base import Context, Invariant, Objection, observes
 from simulation.invariants.observations import AttemptMade
@@ -95,10 +94,10 @@ class LockStep(Invariant):
 
         return self._asked(ask)
 
-    def on_promise_kept(self, made: AttemptMade, outcome: Outcome) -> None:
+    def on_promise_kept(self, made: AttemptMade) -> None:
         """Take note of an answer that was promised."""
         if id(made.attempt) in self._numbers:
-            self.note(self.model.answers_now, self._numbers[id(made.attempt)][1], outcome)
+            self.note(self.model.answers_now, self._numbers[id(made.attempt)][1], made.outcome, made.ends_at_ns)
 
     def on_alert(self, text: str) -> None:
         """Take note of an alert that is raised."""

@@ -122,7 +122,7 @@ class Way:
     # ── the limit of each user ──────────────────────────────────────────────────────────────────────────────────
 
     def enter(self, attempt: Attempt) -> None:
-        """"A refused notification is deferred to the earliest time it fits, or dead-lettered; charged once" (5)."""
+        """ "A refused notification is deferred to the earliest time it fits, or dead-lettered; charged once" (5)."""
         model = self.model
         assert self.limit is not None
         if attempt.charged:
@@ -227,7 +227,7 @@ class Way:
             self._look_after([attempt.host] if is_of_interest else [])
 
     def operate(self, order: str, provider: str | None) -> None:
-        """"Operator states forced-open and disabled" (4): an order to the breakers, of one provider or of all."""
+        """ "Operator states forced-open and disabled" (4): an order to the breakers, of one provider or of all."""
         for lane in self.lanes:
             if provider in (None, lane.provider_name):
                 lane.override(order)
@@ -273,7 +273,9 @@ class Way:
         for lane in lanes:
             why = lane.admit(attempt)
             if why is None:
-                self.model.follow("channel", f"{self.channel}/{lane.provider_name}", self.model.make, self, lane, attempt)
+                self.model.follow(
+                    "channel", f"{self.channel}/{lane.provider_name}", self.model.make, self, lane, attempt
+                )
                 return {}
             blocked[lane.number] = why
         return blocked
@@ -406,7 +408,7 @@ class Way:
         return resumes_ns
 
     def _defer(self, attempt: Attempt, cause: DeferralCause, resumes_ns: int | None, why: str) -> None:
-        """"A wait is one NotificationDeferred, however long" (4)."""
+        """ "A wait is one NotificationDeferred, however long" (4)."""
         model = self.model
         event = NotificationDeferred(
             at_ns=model.now_ns,
@@ -436,7 +438,7 @@ class Way:
     # ── breakers ────────────────────────────────────────────────────────────────────────────────────────────────
 
     def transition(self, lane: Lane, change: Change) -> None:
-        """"Each transition is a recorded event" (4); what waited resumes paced, not as one herd."""
+        """ "Each transition is a recorded event" (4); what waited resumes paced, not as one herd."""
         model, host = self.model, change.host
         event = BreakerTransitioned(
             at_ns=model.now_ns,

@@ -79,7 +79,9 @@ class Crashes:
     def _fail(self, place: Place, restart_after: float | None) -> None:
         """It is restarted `restart_after` later, or after 0.1 s · 2^k at the k-th time in a minute, at most 10 s."""
         model, now_ns = self.model, self.model.now_ns
-        recent = self._failed_ns[place] = [at_ns for at_ns in self._failed_ns.get(place, []) if at_ns > now_ns - WINDOW_NS]
+        recent = self._failed_ns[place] = [
+            at_ns for at_ns in self._failed_ns.get(place, []) if at_ns > now_ns - WINDOW_NS
+        ]
         decision = "restart"
         if len(recent) >= RESTARTS and restart_after is None and place[0] != "alert":
             decision = "escalate"

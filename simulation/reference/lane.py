@@ -157,7 +157,7 @@ class Lane:
         self.way.transition(self, change)
 
     def resume_paced(self, host: str) -> None:
-        """"Waiting ones queue in order and resume paced, not as one herd" (4)."""
+        """ "Waiting ones queue in order and resume paced, not as one herd" (4)."""
         self.paces[host] = Pace(self.config.circuit_breaker, self.way.model.now_ns)
 
     def wait_through_ramp(self, host: str) -> int:
@@ -187,4 +187,3 @@ class Lane:
         now_ns = self.way.model.now_ns
         arriving = self.way.arrivals.per_second(None, now_ns)
         pace.pass_by(now_ns, ceiling_per_s(self.config.circuit_breaker, arriving))
-

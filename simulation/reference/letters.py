@@ -48,7 +48,7 @@ class Letters:
         model.follow("alert", "", self.alert, ("letter", command.channel, reason), text)
 
     def discard_the_oldest(self) -> None:
-        """"Retention and size bounds": `dead_letters.at_most`."""
+        """ "Retention and size bounds": `dead_letters.at_most`."""
         most = self.model.world.dead_letters.at_most
         while most is not None and len(self.kept) > most:
             name = next(iter(self.kept))
@@ -103,9 +103,7 @@ class Letters:
 
     def _is_served(self, name: str) -> bool:
         store, commits = self.model.store, self.model.commits
-        return store.is_served(
-            name, lambda other: other in commits or (other in store.dead and other not in self.kept)
-        )
+        return store.is_served(name, lambda other: other in commits or (other in store.dead and other not in self.kept))
 
     def ask_redrive(self, name: str, served: str) -> None:
         """Take a letter out of the queue for a redrive; "no redrive takes a served one unless told" (15)."""
@@ -119,7 +117,7 @@ class Letters:
             self.discard(name, reason, "an operator has said so")
 
     def redrive(self, letter: Letter, served: str) -> None:
-        """"Redrive is idempotent" (7), waits for room (14), starts a fresh set of attempts and keeps the history (3)."""
+        """ "Redrive is idempotent" (7), waits for room (14), starts a fresh set of attempts and keeps the history (3)."""
         model, name = self.model, letter.command.notification_id
         if not model.has_room(letter.command.critical):
             self.redrives.append((letter, served))
@@ -133,8 +131,13 @@ class Letters:
             return
         since_ns = min(letter.moved.requested_at_ns + letter.moved.epoch_ns - model.epoch_ns, model.now_ns)
         notification = model.admitted[name] = Notification(
-            letter.command, since_ns, model.now_ns, charged=True, failures=letter.history,
-            accepted=letter.accepted, edits=letter.edits,
+            letter.command,
+            since_ns,
+            model.now_ns,
+            charged=True,
+            failures=letter.history,
+            accepted=letter.accepted,
+            edits=letter.edits,
         )
         model.redriven(notification, include_served=served == "include")
 
@@ -161,7 +164,7 @@ class Letters:
         self._raised: dict[Any, int] = {}
 
     def alert(self, about: Any, text: str) -> None:
-        """"Admin alert, deduplicated, best effort" (7)."""
+        """ "Admin alert, deduplicated, best effort" (7)."""
         now_ns = self.model.now_ns
         latest_ns = self._raised.get(about)
         if latest_ns is None or now_ns - latest_ns >= ALERT_QUIET_NS:

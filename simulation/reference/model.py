@@ -9,7 +9,6 @@ knows: which event comes next, at which instant and with what in it. The first t
 from __future__ import annotations
 
 import heapq
-import math
 from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
@@ -18,8 +17,6 @@ import msgspec
 
 from actors.instants import NS_PER_S, ns, sooner, wait_ns
 from actors.messages import (
-    ActorFailed,
-    BreakerTransitioned,
     DeferralCause,
     DuplicateIgnored,
     NotificationDeferred,
@@ -30,11 +27,9 @@ from actors.messages import (
     NotificationRequested,
     NotificationSent,
     NotificationSuppressed,
-    RecordedEvent,
     SendNotification,
 )
 from actors.outcomes import Ambiguous, ChannelFault, DeadDestination, Outcome, Permanent, Sent, Transient
-from actors.settings.faults import FaultConfig
 from simulation.reference.backoff import Retrying, budget_of
 from simulation.reference.channel import EXPIRED, Ended, Way, host_of
 from simulation.reference.crashes import Backlog, Crashes, turn_that_waits
@@ -228,7 +223,9 @@ class Model:
         expected, why, about = self._expected.popleft()
         if expected != event:
             reason = why.format(*about)
-            raise Difference(f"{differing(expected, event)}\nrule: {reason}\nexpected: {shown(expected)}\ngot: {shown(event)}")
+            raise Difference(
+                f"{differing(expected, event)}\nrule: {reason}\nexpected: {shown(expected)}\ngot: {shown(event)}"
+            )
 
     # ── what comes from outside ─────────────────────────────────────────────────────────────────────────────────
 
@@ -257,11 +254,11 @@ class Model:
         self.at(self.now_ns + delay_ns, "answer", number)
         return number
 
-    def answers_now(self, number: int, outcome: Outcome) -> None:
+    def answers_now(self, number: int, outcome: Outcome, now_ns: int) -> None:
         """Take the answer of a provider that could not be foreseen."""
         if number in self.asked and self._answers.get(number) is TIMED_OUT:
             self._answers[number] = outcome
-            self._put(("answer", number), self.now_ns)
+            self._put(("answer", number), now_ns)
 
     # ── the process ─────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -299,7 +296,7 @@ class Model:
             notification.charge = 0
 
     def resume(self) -> None:
-        """"After a restart only what is overdue is paced" (19); what waits for its time goes on at its time."""
+        """ "After a restart only what is overdue is paced" (19); what waits for its time goes on at its time."""
         for way in self.ways.values():
             way.follow_flush()
         waiting = [each for name, each in self.admitted.items() if name not in self.commits]
@@ -327,12 +324,14 @@ class Model:
     # ── acceptance ──────────────────────────────────────────────────────────────────────────────────────────────
 
     def accept(self, command: SendNotification, asks_for_room: bool, instead_of: Notification | None = None) -> None:
-        """"The same `notification_id` is sent once; the same id with a different payload is a conflict, reported" (6).
+        """ "The same `notification_id` is sent once; the same id with a different payload is a conflict, reported" (6).
 
         "Room is asked once, at the door": of what an event or a fallback gives rise to it is not asked (14).
         """
         name, now_ns = command.notification_id, self.now_ns
-        known = self.admitted[name].known_as if name in self.admitted else self.store.known(name, now_ns + self.epoch_ns)
+        known = (
+            self.admitted[name].known_as if name in self.admitted else self.store.known(name, now_ns + self.epoch_ns)
+        )
         if known is not None:
             self._duplicate(command, known != command)
             return
@@ -345,14 +344,16 @@ class Model:
             arrivals.add(host_of(command.recipient), now_ns)
         since_ns = now_ns if instead_of is None else instead_of.waited_since_ns
         self.admitted[name] = notification = Notification(command, since_ns, now_ns)
-        fields = {} if instead_of is None else {
-            "instead_of": instead_of.command.notification_id, "waited_since_ns": since_ns
-        }
+        fields = (
+            {}
+            if instead_of is None
+            else {"instead_of": instead_of.command.notification_id, "waited_since_ns": since_ns}
+        )
         event = self._event(NotificationRequested, command, user_id=command.user, **fields)
         self._happens(event, notification, "it has arrived, and its id is new", then=self.prepare)
 
     def has_room(self, critical: bool) -> bool:
-        """"`max_pending` bounds what is accepted and has not ended"; the last twentieth is for critical ones."""
+        """ "`max_pending` bounds what is accepted and has not ended"; the last twentieth is for critical ones."""
         most = self.world.max_pending
         return most is None or len(self.admitted) < (most if critical else most - most // 20)
 
@@ -379,7 +380,7 @@ class Model:
         *about: Any,
         then: Callable[[Notification], None] | None = None,
     ) -> None:
-        """"Record first, announce afterwards" (2): nothing follows from a change before it is durable."""
+        """ "Record first, announce afterwards" (2): nothing follows from a change before it is durable."""
         self.store.keep(event, notification.command)
         change = event, notification, why, about, then
         if self.world.commit_latency:
@@ -409,7 +410,7 @@ class Model:
     # ── whether it may go now ───────────────────────────────────────────────────────────────────────────────────
 
     def prepare(self, notification: Notification) -> None:
-        """"handler: idempotency → preferences, quiet hours → template" (2)."""
+        """ "handler: idempotency → preferences, quiet hours → template" (2)."""
         command = notification.command
         if address(command) in self.store.gone:
             self._suppress(notification, ADDRESS_GONE, "a provider has said that the address is gone")
@@ -423,9 +424,7 @@ class Model:
             self.dead_letter(notification, EXPIRED, "quiet_hours end only after it has expired")
         else:
             notification.due_ns = until_ns
-            event = self._event(
-                NotificationDeferred, command, cause=DeferralCause.QUIET_HOURS, resumes_at_ns=until_ns
-            )
+            event = self._event(NotificationDeferred, command, cause=DeferralCause.QUIET_HOURS, resumes_at_ns=until_ns)
             self._happens(event, notification, "its user has quiet_hours", then=self._wait)
 
     def is_wanted(self, command: SendNotification) -> bool:
@@ -434,7 +433,7 @@ class Model:
         return wanted_ns is None or (wanted_ns is not NOT_WANTED and wanted_ns <= self.now_ns)
 
     def _suppress(self, notification: Notification, reason: str, why: str) -> None:
-        """"Off means a `NotificationSuppressed`, not silence" (6)."""
+        """ "Off means a `NotificationSuppressed`, not silence" (6)."""
         self._settle_budget(notification)
         event = self._event(NotificationSuppressed, notification.command, reason=reason)
         self._happens(event, notification, why, then=self._fall_back if reason == ADDRESS_GONE else None)
@@ -452,10 +451,7 @@ class Model:
 
     def send(self, notification: Notification) -> None:
         """Send an attempt on its way, unless its time is up."""
-        command, config = notification.command, self.world.channels[notification.command.channel]
-        if config.fallback is not None and config.fallback.after is not None and notification.falls_back_ns is None:
-            # "The time runs from when a notification first sets out."
-            notification.falls_back_ns = self.now_ns + wait_ns(config.fallback.after)
+        command = notification.command
         until_ns = self.last_start_ns(notification)
         if until_ns is not None and self.now_ns > until_ns:
             why = "its last start was at {:.9f} s (expires_after, fallback.after or max_elapsed)"
@@ -479,6 +475,10 @@ class Model:
             self.follow("limiter", command.channel, way.enter, attempt)
 
     def last_start_ns(self, notification: Notification) -> int | None:
+        """Return the last instant for the next attempt; `fallback.after` runs from when it first sets out, or resumes."""
+        fallback = self.world.channels[notification.command.channel].fallback
+        if fallback is not None and fallback.after is not None and notification.falls_back_ns is None:
+            notification.falls_back_ns = self.now_ns + wait_ns(fallback.after)
         until_ns = notification.sent_until_ns
         if not notification.attempts:
             return until_ns
@@ -514,7 +514,7 @@ class Model:
         return notification if notification is not None and notification.under_way is attempt else None
 
     def answered(self, attempt: Attempt, outcome: Outcome) -> None:
-        """"sent → NotificationSent; transient → NotificationFailed → retry after backoff" (2)."""
+        """ "sent → NotificationSent; transient → NotificationFailed → retry after backoff" (2)."""
         notification = self._of(attempt)
         if notification is None:
             return
@@ -550,7 +550,7 @@ class Model:
         self._failed(notification, end.outcome, self.now_ns, None)
 
     def requeued(self, attempt: Attempt, charged: bool) -> None:
-        """"A notification in quiet hours is scheduled for their end and checked again then": also one that waited."""
+        """ "A notification in quiet hours is scheduled for their end and checked again then": also one that waited."""
         notification = self._of(attempt)
         if notification is not None:
             self.requeue(notification, charged)
@@ -563,7 +563,7 @@ class Model:
         self.prepare(notification)
 
     def _failed(self, notification: Notification, outcome: Outcome, started_ns: int, lane: Lane | None) -> None:
-        """"`NotificationFailed` (every failed attempt, the last one too)" (1); then a wait, or the dead letter queue."""
+        """ "`NotificationFailed` (every failed attempt, the last one too)" (1); then a wait, or the dead letter queue."""
         notification.under_way = None
         command = notification.command
         if isinstance(outcome, ChannelFault):
@@ -649,7 +649,7 @@ class Model:
         self.dead_letter(notification, notification.given_up, "its latest attempt was the last one")
 
     def dead_letter(self, notification: Notification, reason: str, why: str, *about: Any) -> None:
-        """"attempts spent, permanent, expired → NotificationMovedToDeadLetter → dead letter queue → admin alert" (2)."""
+        """ "attempts spent, permanent, expired → NotificationMovedToDeadLetter → dead letter queue → admin alert" (2)."""
         self._settle_budget(notification)
         notification.under_way = None
         event = self._event(
@@ -668,7 +668,7 @@ class Model:
         self._happens(event, notification, why, *about, then=bury)
 
     def _fall_back(self, notification: Notification) -> None:
-        """"A fallback for each dead letter": on the channel's `fallback`, with the id ``<id>/<channel>``, once."""
+        """ "A fallback for each dead letter": on the channel's `fallback`, with the id ``<id>/<channel>``, once."""
         command = notification.command
         fallback = self.world.channels[command.channel].fallback
         recipient = None if fallback is None else command.addresses.get(fallback.channel)
@@ -717,7 +717,7 @@ class Model:
     # ── faults and orders of the scenario ───────────────────────────────────────────────────────────────────────
 
     def _inject(self, number: int) -> None:
-        """"Clock steps in wall time" (10): instants and waits stay, the calendar moves. And crashes."""
+        """ "Clock steps in wall time" (10): instants and waits stay, the calendar moves. And crashes."""
         fault = self.world.faults[number]
         if fault.clock_step is not None:
             self.epoch_ns += ns(fault.clock_step)

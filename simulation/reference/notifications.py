@@ -82,7 +82,7 @@ class Notification:
 
     @property
     def expires_at_ns(self) -> int | None:
-        """"A notification older than this is dead-lettered as expired, not sent" (1)."""
+        """ "A notification older than this is dead-lettered as expired, not sent" (1)."""
         age = self.command.expires_after
         return None if age is None else self.fresh_since_ns + wait_ns(age)
 
@@ -195,7 +195,7 @@ class Store:
                 self._apply(event, command)
 
     def known(self, notification_id: str, calendar_ns: int) -> SendNotification | None:
-        """"Remembered ids are bounded by a time to live" (6): from the end on; that of a dead letter as long as it is one."""
+        """ "Remembered ids are bounded by a time to live" (6): from the end on; that of a dead letter as long as it is one."""
         if notification_id not in self.ids:
             return None
         self._forget(calendar_ns)
@@ -260,7 +260,7 @@ class Store:
                     del self._requests[member]
 
     def is_served(self, name: str, is_under_way: Callable[[str], bool]) -> bool:
-        """"A letter whose fallback was delivered or is under way is served" (15)."""
+        """ "A letter whose fallback was delivered or is under way is served" (15)."""
         request = self._requests.get(name)
         if request is None:
             return False

@@ -242,7 +242,7 @@ def _plan(
     rules_of = _rules_of(scenario, {} if rules is None else rules)
     own = None if providers is None else checked_providers(_channels(scenario), providers)
     recorder = recorder_of(scenario)
-    checker = None if invariants == "default" else _checker(scenario, recorder, rules_of, invariants)
+    checker = None if invariants == "default" else _checker(scenario, recorder, rules_of, schedule, invariants)
     return RunPlan(scenario, recorder, rules=rules_of, providers=own, schedule=schedule, checker=checker)
 
 
@@ -281,7 +281,9 @@ def _prices(scenario: Scenario) -> dict[NotificationChannel, dict[str, float]]:
     }
 
 
-def _checker(scenario: Scenario, recorder: Recorder, rules: Rules, invariants: Choice) -> Checker:
+def _checker(
+    scenario: Scenario, recorder: Recorder, rules: Rules, schedule: Schedule | None, invariants: Choice
+) -> Checker:
     from simulation.invariants import Checker, Context
 
     context = Context(
@@ -290,7 +292,7 @@ def _checker(scenario: Scenario, recorder: Recorder, rules: Rules, invariants: C
         preferences=_preferences(scenario),
         remember_ids_ns=ns(scenario.remember_ids),
         max_pending=scenario.max_pending,
-        world=world_of(scenario),
+        world=world_of(scenario, schedule),
         has_rules=bool(rules),
         in_flight_now=lambda: recorder.in_flight_now(),
         summary_of=recorder.summary_of,
@@ -298,7 +300,7 @@ def _checker(scenario: Scenario, recorder: Recorder, rules: Rules, invariants: C
     return Checker(invariants, context, record=recorder.record)
 
 
-def world_of(scenario: Scenario) -> World:
+def world_of(scenario: Scenario, schedule: Schedule | None = None) -> World:
     """Return what the reference model has to know of a run."""
     from simulation.reference.world import World
 
@@ -316,7 +318,7 @@ def world_of(scenario: Scenario) -> World:
         remember_ids=scenario.remember_ids,
         commit_latency=scenario.commit_latency,
         max_pending=scenario.max_pending,
-        schedule=scenario.schedule,
+        schedule=scenario.schedule if schedule is None else schedule,
     )
 
 

@@ -20,8 +20,8 @@ from typing import Any
 
 from actors.errors import InvariantBreach
 from simulation.exploration.swarm import case
-from simulation.running.runner import run, world_of
 from simulation.reference.world import refusals
+from simulation.running.runner import run, world_of
 from simulation.scenario import Scenario, load
 
 TESTS = Path(__file__).parent.parent
@@ -70,7 +70,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     paths = options.scenarios or SCENARIOS
     scenarios = {path: load(path) for path in paths}
     began, count, differ = time.monotonic(), 0, 0
-    out = None if options.out is None else options.out.open("a", encoding="utf-8")
     for seed, path in zip(range(first, last), itertools.cycle(paths), strict=False):
         if seed in done:
             continue
@@ -78,8 +77,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         count += 1
         differ += found is not None
         line = f"{seed} {path.name} {'ok' if found is None else found!r}"
-        if out is not None:
-            print(line, file=out, flush=True)
+        if options.out is not None:
+            with options.out.open("a", encoding="utf-8") as out:
+                print(line, file=out)
         if found is not None:
             print(f"{seed} {path.name}: {found}\n", flush=True)
         if count % 100 == 0:
