@@ -35,8 +35,10 @@ from actors.messages import (
 from actors.pipeline.orders import Submit
 from simulation.invariants.base import Context, Invariant, Objection, observes
 from simulation.invariants.observations import AttemptMade
-from simulation.reference.crashes import CLASSES
-from simulation.reference.model import Alerted, Asked, Difference, Model, Refused
+from simulation.reference.handler import Asked, Refused
+from simulation.reference.letters import Alerted
+from simulation.reference.loop import Difference
+from simulation.reference.model import CLASSES, Model
 from simulation.reference.world import refusals
 
 _RECORDED = (
@@ -126,7 +128,8 @@ class LockStep(Invariant):
             function(*args)
         except Difference as difference:
             self._has_differed = True
-            return str(difference)
+            name = getattr(args[0], "notification_id", None) if args else None
+            return f"{difference}\nstate: {self.model.state_of(name)}"
         except Exception:
             self._has_differed = True
             return f"the reference model failed itself:\n{traceback.format_exc()}"

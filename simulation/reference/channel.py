@@ -1,4 +1,4 @@
-"""The way of a channel's attempts to its providers: user limits, then for each provider slots, quota, breaker, throttle.
+"""The way of a channel's attempts to its providers: user limits, then slots, quota, breaker and throttle of each.
 
 "rate limiter → circuit breaker → channel → provider" (2). What may not go yet waits in line: at the user's limit by
 user, before the providers in one line, or in one for each host where breakers are per host. A line takes its turn with
@@ -7,24 +7,23 @@ the others for what they share, and a wait is one `NotificationDeferred`, howeve
 
 from __future__ import annotations
 
+import contextlib
 import heapq
 import json
 from collections import OrderedDict
 from collections.abc import Collection, Iterable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import Any, NamedTuple, Protocol
 from urllib.parse import urlsplit
 
 from actors.instants import sooner
-from actors.messages import BreakerTransitioned, DeferralCause, NotificationDeferred
+from actors.messages import BreakerTransitioned, DeferralCause, NotificationDeferred, SendNotification
 from actors.outcomes import Outcome, Transient
 from actors.settings.channel import ChannelConfig
 from simulation.reference.breakers import Change
 from simulation.reference.lane import Blocked, Lane
 from simulation.reference.limits import Arrivals, limit_of
+from simulation.reference.loop import Loop
 from simulation.reference.notifications import Attempt
-
-if TYPE_CHECKING:
-    from simulation.reference.model import Model
 
 EXPIRED = "expired"
 OVER_THE_LIMIT = "rate limit exceeded"
@@ -94,19 +93,43 @@ class Ended(NamedTuple):
     """Or why its notification is dead-lettered."""
 
 
+class Handler(Protocol):
+    """What comes back to the handler from the way of an attempt."""
+
+    def answered(self, attempt: Attempt, outcome: Outcome) -> None:
+        """Take the answer of a provider."""
+
+    def turned_away(self, attempt: Attempt, end: Ended) -> None:
+        """Take back what was not made, for good."""
+
+    def requeued(self, attempt: Attempt, charged: bool) -> None:
+        """Take back what is not wanted now."""
+
+    def is_wanted(self, command: SendNotification) -> bool: ...
+
+    def make(self, lane: Lane, attempt: Attempt) -> None:
+        """Ask the provider."""
+
+
+_EXPIRED = Ended(reason=EXPIRED)
+
+
 class Way:
     """The way of one channel."""
 
-    def __init__(self, model: Model, channel: str, config: ChannelConfig, arrivals: Arrivals) -> None:
-        self.model = model
+    def __init__(self, loop: Loop, handler: Handler, channel: str, config: ChannelConfig) -> None:
+        self.loop = loop
+        self.handler = handler
         self.channel = channel
         self.config = config
-        self.arrivals = arrivals
+        self.arrivals = Arrivals()
         providers = config.by_provider()
         self.lanes = [
-            Lane(self, number, name if len(providers) > 1 else None, name, own)
+            Lane(loop, channel, self.arrivals, number, name, own, len(providers) == 1)
             for number, (name, own) in enumerate(providers.items())
         ]
+        for lane in self.lanes:
+            lane.on_change = self._transition
         self.is_per_host = config.circuit_breaker.per == "host"
         self.limit = None if config.rate_limit is None else limit_of(config.rate_limit)
         self.users: dict[str, Line] = {}
@@ -121,69 +144,81 @@ class Way:
 
     # ── the limit of each user ──────────────────────────────────────────────────────────────────────────────────
 
-    def enter(self, attempt: Attempt) -> None:
+    def set_out(self, attempt: Attempt) -> None:
+        """Have an attempt take the first step of the way."""
+        if self.limit is None:
+            self.loop.follow("breaker", self.channel, self._ask, attempt)
+        else:
+            self.loop.follow("limiter", self.channel, self._enter, attempt)
+
+    def _enter(self, attempt: Attempt) -> None:
         """ "A refused notification is deferred to the earliest time it fits, or dead-lettered; charged once" (5)."""
-        model = self.model
+        loop, now_ns, settings = self.loop, self.loop.now_ns, self.config.rate_limit
         assert self.limit is not None
-        if attempt.charged:
-            model.follow("breaker", self.channel, self.ask, attempt)
-            return
-        user, now_ns = attempt.command.user, model.now_ns
+        assert settings is not None
+        user = attempt.command.user
         line = self.users.get(user)
-        fits_ns = self.limit.take(user, now_ns) if line is None else max(line.fits_at_ns, now_ns + 1)
+        fits_ns = now_ns
+        if not attempt.charged:
+            fits_ns = self.limit.take(user, now_ns) if line is None else max(line.fits_at_ns, now_ns + 1)
         if fits_ns == now_ns:
-            model.follow("breaker", self.channel, self.ask, attempt)
-        elif self.config.rate_limit is not None and self.config.rate_limit.on_limit == "drop":
-            model.follow("handler", "", model.turned_away, attempt, Ended(reason=OVER_THE_LIMIT))
+            loop.follow("breaker", self.channel, self._ask, attempt)
+        elif settings.on_limit == "drop":
+            self._turn_away(attempt, Ended(reason=OVER_THE_LIMIT))
         elif attempt.until_ns is not None and fits_ns > attempt.until_ns:
-            model.follow("handler", "", model.turned_away, attempt, Ended(reason=EXPIRED))
+            self._turn_away(attempt, _EXPIRED)
         else:
             if line is None:
                 line = self.users[user] = Line(user)
                 line.fits_at_ns = fits_ns
             line.join(attempt)
             self._wake_limiter()
-            self._defer(attempt, DeferralCause.RATE_LIMIT, fits_ns, "over the user's limit (rate_limit)")
+            self._defer(
+                attempt, DeferralCause.RATE_LIMIT, fits_ns, "{} is over the user's limit (rate_limit: {})", settings
+            )
 
     def look_at_users(self) -> None:
         """Let those go who fit now, each user's in the order in which they came."""
-        model, now_ns, limit = self.model, self.model.now_ns, self.limit
+        loop, now_ns, limit = self.loop, self.loop.now_ns, self.limit
         assert limit is not None
         due = sorted((wake_ns, line.key) for line in self.users.values() if (wake_ns := _user_wake(line)) <= now_ns)
         for _, user in due:
             line = self.users[user]
             for attempt in line.take_expired(now_ns):
-                model.follow("handler", "", model.turned_away, attempt, Ended(reason=EXPIRED))
+                self._turn_away(attempt, _EXPIRED)
             while line.waiting and line.fits_at_ns <= now_ns:
-                if not model.is_wanted(line.first().command):
-                    model.follow("handler", "", model.requeued, line.pop(), False)
+                if not self.handler.is_wanted(line.first().command):
+                    loop.follow("handler", "", self.handler.requeued, line.pop(), False)
                     continue
                 line.fits_at_ns = limit.take(user, now_ns)
                 if line.fits_at_ns == now_ns:
-                    model.follow("breaker", self.channel, self.ask, line.pop())
+                    loop.follow("breaker", self.channel, self._ask, line.pop())
             if not line.waiting:
                 del self.users[user]
+        self._wake_limiter()
+
+    def restart_limiter(self) -> None:
+        """Begin as its actor that starts: what it had counted is kept, and nobody waits."""
+        self.users.clear()
         self._wake_limiter()
 
     def follow_flush(self) -> None:
         """Have all that waits dropped, along the way of the attempts, so that it overtakes none of them."""
         if self.limit is None:
-            self.model.follow("breaker", self.channel, self.flush)
-        else:
-            self.model.follow("limiter", self.channel, self.flush_users)
+            self.loop.follow("breaker", self.channel, self._flush)
+            return
+        self.loop.follow("limiter", self.channel, self._flush_limiter)
 
-    def flush_users(self) -> None:
-        """Drop all that wait at the limit."""
-        self.users.clear()
-        self._wake_limiter()
-        self.model.follow("breaker", self.channel, self.flush)
+    def _flush_limiter(self) -> None:
+        self.restart_limiter()
+        self.loop.follow("breaker", self.channel, self._flush)
 
     def _wake_limiter(self) -> None:
-        self.model.wake("limiter", self.channel, min(map(_user_wake, self.users.values()), default=None))
+        self.loop.wake("limiter", self.channel, min(map(_user_wake, self.users.values()), default=None))
 
     # ── before the providers ────────────────────────────────────────────────────────────────────────────────────
 
-    def ask(self, attempt: Attempt) -> None:
+    def _ask(self, attempt: Attempt) -> None:
         """Let an attempt go to the first provider that takes it, behind all that wait at its host."""
         attempt.host = host_of(attempt.command.recipient) if self.is_per_host else ""
         line = self.lines.get(attempt.host)
@@ -198,7 +233,7 @@ class Way:
         if blocked:
             end = self._end(attempt, blocked)
             if end is not None:
-                self.model.follow("handler", "", self.model.turned_away, attempt, end)
+                self._turn_away(attempt, end)
             else:
                 line = self.lines[attempt.host] = Line(attempt.host)
                 line.join(attempt)
@@ -207,7 +242,7 @@ class Way:
 
     def _join(self, line: Line, attempt: Attempt) -> None:
         if line.is_up_to_time and _is_too_late(attempt, self._resumes_at(line)):
-            self.model.follow("handler", "", self.model.turned_away, attempt, Ended(reason=EXPIRED))
+            self._turn_away(attempt, _EXPIRED)
             return
         line.join(attempt)
         self._report(line)
@@ -220,7 +255,7 @@ class Way:
         self.has_news = False
         lane = self.lanes[attempt.lane]
         lane.settle(attempt, outcome)
-        self.model.follow("handler", "", self.model.answered, attempt, outcome)
+        self.loop.follow("handler", "", self.handler.answered, attempt, outcome)
         if self.lines:
             line = self.lines.get(attempt.host)
             is_of_interest = line is not None and (self.has_news or not line.is_paced)
@@ -233,7 +268,7 @@ class Way:
                 lane.override(order)
         self._look_after(list(self.lines))
 
-    def flush(self) -> None:
+    def _flush(self) -> None:
         """Drop all that wait: the handler sends again what is under way."""
         self.lines.clear()
         for turns in self.turns:
@@ -244,7 +279,7 @@ class Way:
 
     def look(self) -> None:
         """Look at what time has brought: expiries, the end of open or half-open time, the next at a pace."""
-        now_ns = self.model.now_ns
+        now_ns = self.loop.now_ns
         due = [(line.wake_ns, host, -1) for host, line in self.lines.items() if line.wake_ns is not None]
         due += [(until_ns, host, lane.number) for lane in self.lanes for host, until_ns in lane.half_open.items()]
         hosts: dict[str, None] = {}
@@ -273,9 +308,7 @@ class Way:
         for lane in lanes:
             why = lane.admit(attempt)
             if why is None:
-                self.model.follow(
-                    "channel", f"{self.channel}/{lane.provider_name}", self.model.make, self, lane, attempt
-                )
+                self.loop.follow("channel", f"{self.channel}/{lane.provider_name}", self.handler.make, lane, attempt)
                 return {}
             blocked[lane.number] = why
         return blocked
@@ -297,7 +330,7 @@ class Way:
         if "quota" in reasons and reasons <= SHUT | {"quota"}:
             return Ended(reason=OVER_THE_LIMIT)
         if attempt.until_ns is not None and all(_is_too_late(attempt, each.until_ns) for each in blocked.values()):
-            return Ended(reason=EXPIRED)
+            return _EXPIRED
         return None
 
     # ── lines and turns ─────────────────────────────────────────────────────────────────────────────────────────
@@ -313,7 +346,7 @@ class Way:
 
     def _take_turns(self) -> None:
         """While there is room at a provider, the lines that wait for it take turns, one attempt each."""
-        now_ns = self.model.now_ns
+        now_ns = self.loop.now_ns
         for lane, turns in zip(self.lanes, self.turns, strict=True):
             while turns and lane.room_at(now_ns) == now_ns:
                 host = lane.slots.next_of(turns, lane.slot_limit)
@@ -323,19 +356,19 @@ class Way:
 
     def _step(self, line: Line) -> bool:
         """Deal with the first of a line; return whether the next is worth a look."""
-        model, now_ns = self.model, self.model.now_ns
+        now_ns = self.loop.now_ns
         for attempt in line.take_expired(now_ns):
-            model.follow("handler", "", model.turned_away, attempt, Ended(reason=EXPIRED))
+            self._turn_away(attempt, _EXPIRED)
         if line.waiting:
             first = line.first()
-            if not model.is_wanted(first.command):
-                model.follow("handler", "", model.requeued, first, True)
+            if not self.handler.is_wanted(first.command):
+                self.loop.follow("handler", "", self.handler.requeued, first, True)
             elif blocked := self._admit(first):
                 end = self._end(first, blocked)
                 if end is None:
                     self._note(line, blocked)
                     return False
-                model.follow("handler", "", model.turned_away, first, end)
+                self._turn_away(first, end)
             line.pop()
         if not line.waiting:
             del self.lines[line.key]
@@ -357,7 +390,7 @@ class Way:
         until_ns = None
         for lane in self.lanes:
             pace = lane.paces.get(host)
-            if pace is None or pace.next_ns <= self.model.now_ns:
+            if pace is None or pace.next_ns <= self.loop.now_ns:
                 return None
             until_ns = sooner(until_ns, pace.next_ns)
         return until_ns
@@ -396,33 +429,28 @@ class Way:
         waiting = set(map(id, line.waiting.values()))
         for attempt in line.unreported:
             if id(attempt) in waiting:
-                why = "no provider takes it now (slots, quota, breaker, pace)"
-                self._defer(attempt, line.cause, resumes_ns, why)
+                why = "for {} no provider has a slot, its rate or its breaker's leave now (circuit_breaker: {})"
+                self._defer(attempt, line.cause, resumes_ns, why, self.config.circuit_breaker)
         line.unreported = []
 
     def _resumes_at(self, line: Line) -> int | None:
         resumes_ns = line.asks_at_ns
         for lane, turns in zip(self.lanes, self.turns, strict=True):
             if line.key in turns:
-                resumes_ns = sooner(resumes_ns, lane.room_at(self.model.now_ns))
+                resumes_ns = sooner(resumes_ns, lane.room_at(self.loop.now_ns))
         return resumes_ns
 
-    def _defer(self, attempt: Attempt, cause: DeferralCause, resumes_ns: int | None, why: str) -> None:
+    def _defer(self, attempt: Attempt, cause: DeferralCause, resumes_ns: int | None, why: str, settings: Any) -> None:
         """ "A wait is one NotificationDeferred, however long" (4)."""
-        model = self.model
-        event = NotificationDeferred(
-            at_ns=model.now_ns,
-            epoch_ns=model.epoch_ns,
-            notification_id=attempt.command.notification_id,
-            channel=attempt.command.channel,
-            cause=cause,
-            resumes_at_ns=resumes_ns,
-        )
-        model.expect(event, "{} may not go now: {}", attempt.name, why)
+        event = self.loop.event(NotificationDeferred, attempt.command, cause=cause, resumes_at_ns=resumes_ns)
+        self.loop.expect(event, why, attempt.name, settings)
+
+    def _turn_away(self, attempt: Attempt, end: Ended) -> None:
+        self.loop.follow("handler", "", self.handler.turned_away, attempt, end)
 
     def set_wake(self) -> None:
         """Set when time will bring something: an expiry, a breaker, a pace, or room that only time brings."""
-        now_ns = self.model.now_ns
+        now_ns = self.loop.now_ns
         wake_ns = None
         for line in self.lines.values():
             wake_ns = sooner(wake_ns, line.wake_ns)
@@ -433,23 +461,18 @@ class Way:
                 room_ns = lane.room_at(now_ns)
                 if room_ns != now_ns or lane.slots.next_of(turns, lane.slot_limit) is not None:
                     wake_ns = sooner(wake_ns, room_ns)
-        self.model.wake("breaker", self.channel, wake_ns)
+        self.loop.wake("breaker", self.channel, wake_ns)
 
     # ── breakers ────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def transition(self, lane: Lane, change: Change) -> None:
+    def _transition(self, lane: Lane, change: Change) -> None:
         """ "Each transition is a recorded event" (4); what waited resumes paced, not as one herd."""
-        model, host = self.model, change.host
-        event = BreakerTransitioned(
-            at_ns=model.now_ns,
-            epoch_ns=model.epoch_ns,
-            breaker=lane.name,
-            host=host if self.is_per_host else None,
-            from_state=change.before,
-            to_state=change.after,
-            cause=change.cause,
+        loop, host = self.loop, change.host
+        fields = {"from_state": change.before, "to_state": change.after, "cause": change.cause}
+        event = loop.event(
+            BreakerTransitioned, None, breaker=lane.name, host=host if self.is_per_host else None, **fields
         )
-        model.expect(event, "circuit_breaker: {} is its setting", lane.config.circuit_breaker)
+        loop.expect(event, "a breaker trips, opens and closes by its circuit_breaker: {}", lane.config.circuit_breaker)
         self.has_news = True
         lane.half_open.pop(host, None)
         if change.after == "closed" and host in self.lines:
@@ -465,10 +488,8 @@ def host_of(recipient: str) -> str:
     """Return the host of a recipient: of a URL, or the domain of an address; ``""`` for those that have none."""
     text = recipient
     if text.lstrip().startswith("{"):  # a Web Push subscription
-        try:
+        with contextlib.suppress(ValueError, KeyError, TypeError):
             text = str(json.loads(text)["endpoint"])
-        except (ValueError, KeyError, TypeError):
-            pass
     if "://" in text:
         try:
             host = urlsplit(text).hostname or ""

@@ -7,7 +7,8 @@ breaker's permit, so that nothing queued passes an open breaker", 5).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple
 
 from actors.instants import wait_ns
 from actors.messages import BreakerState
@@ -15,12 +16,10 @@ from actors.outcomes import Outcome
 from actors.settings.channel import ChannelConfig
 from simulation.reference.adaptive import AdaptiveRate, AdaptiveThrottle, concurrency_of
 from simulation.reference.breakers import Breaker, BreakersByHost, Change
-from simulation.reference.limits import Limit, Pace, Slots, ceiling_per_s, limit_of
+from simulation.reference.limits import Arrivals, Limit, Pace, Slots, ceiling_per_s, limit_of
+from simulation.reference.loop import Loop
 from simulation.reference.notifications import Attempt
 from simulation.reference.randomness import Stream
-
-if TYPE_CHECKING:
-    from simulation.reference.channel import Way
 
 _KEPT_BACK = (BreakerState.OPEN, BreakerState.HALF_OPEN, BreakerState.FORCED_OPEN)
 
@@ -37,16 +36,20 @@ class Blocked(NamedTuple):
 class Lane:
     """One provider of a channel; its state outlives the actors, and not the process."""
 
-    def __init__(self, way: Way, number: int, provider: str | None, provider_name: str, config: ChannelConfig) -> None:
-        self.way = way
+    def __init__(
+        self, loop: Loop, channel: str, arrivals: Arrivals, number: int, name: str, config: ChannelConfig, alone: bool
+    ) -> None:
+        self.loop = loop
+        self.arrivals = arrivals
+        self.on_change: Callable[[Lane, Change], None] = lambda lane, change: None
         self.number = number
-        self.provider = provider
-        """None where the channel has only one."""
-        self.provider_name = provider_name
-        self.name = way.channel if number == 0 else f"{way.channel}/{provider}"
+        self.provider_name = name
+        self.provider = None if alone else name
+        self.name = channel if number == 0 else f"{channel}/{name}"
         self.config = config
         self.timeout_ns = wait_ns(config.timeout)
-        seed = way.model.world.seed
+        seed = loop.world.seed
+        self.is_per_host = config.circuit_breaker.per == "host"
         breaker, stream = config.circuit_breaker, Stream(seed, f"{self.name}.breaker")
         self._breaker = Breaker(breaker, stream, self._changed) if breaker.per != "host" else None
         self._by_host = BreakersByHost(breaker, stream, self._changed)
@@ -67,11 +70,11 @@ class Lane:
 
     def admit(self, attempt: Attempt) -> Blocked | None:
         """Take an attempt, with a permit of the breaker and a slot; or say what is in its way."""
-        host, now_ns = attempt.host, self.way.model.now_ns
+        host, now_ns = attempt.host, self.loop.now_ns
         room_ns = self.room_at(now_ns)
         if room_ns != now_ns:
             return self._without_room(host, room_ns)
-        if self.way.is_per_host and self.slots.are_kept_from(host, self.slot_limit):
+        if self.is_per_host and self.slots.are_kept_from(host, self.slot_limit):
             return self._without_room(host, None)
         pace = self.paces.get(host)
         if pace is not None and pace.next_ns > now_ns:
@@ -107,7 +110,7 @@ class Lane:
 
     def _without_room(self, host: str, room_ns: int | None) -> Blocked:
         """Room would not help one that waits for an open breaker."""
-        now_ns, breaker = self.way.model.now_ns, self.breaker(host)
+        now_ns, breaker = self.loop.now_ns, self.breaker(host)
         if breaker.state in _KEPT_BACK and breaker.admits_at_ns(now_ns) != now_ns:
             return self._shut(host)
         if room_ns is None:
@@ -118,7 +121,7 @@ class Lane:
         return Blocked("quota" if is_over else "rate", room_ns)
 
     def _shut(self, host: str) -> Blocked:
-        now_ns, breaker = self.way.model.now_ns, self.breaker(host)
+        now_ns, breaker = self.loop.now_ns, self.breaker(host)
         until_ns = breaker.admits_at_ns(now_ns)
         if breaker.ramping_until_ns is not None:
             return Blocked("ramp", breaker.ramping_until_ns)
@@ -128,7 +131,7 @@ class Lane:
 
     def settle(self, attempt: Attempt, outcome: Outcome) -> None:
         """Free the slot, and have the breaker and all that adapts learn of the outcome."""
-        now_ns = self.way.model.now_ns
+        now_ns = self.loop.now_ns
         self.slots.held[attempt.host] -= 1
         self.breaker(attempt.host).after(attempt.permit, outcome, now_ns, now_ns - attempt.started_ns)
         if self._rate is not None:
@@ -142,7 +145,7 @@ class Lane:
 
     def breaker(self, host: str) -> Breaker:
         """Return the breaker that decides about recipients at a host."""
-        return self._breaker or self._by_host.of(host, self.way.model.now_ns)
+        return self._breaker or self._by_host.of(host, self.loop.now_ns)
 
     def breakers(self) -> list[tuple[str, Breaker]]:
         """Return all of them, with the host of each."""
@@ -150,40 +153,40 @@ class Lane:
 
     def override(self, order: str) -> None:
         """Apply an operator's override."""
-        (self._breaker or self._by_host).override(order, self.way.model.now_ns)
+        (self._breaker or self._by_host).override(order, self.loop.now_ns)
 
     def _changed(self, change: Change) -> None:
         self.paces.pop(change.host, None)
-        self.way.transition(self, change)
+        self.on_change(self, change)
 
     def resume_paced(self, host: str) -> None:
         """ "Waiting ones queue in order and resume paced, not as one herd" (4)."""
-        self.paces[host] = Pace(self.config.circuit_breaker, self.way.model.now_ns)
+        self.paces[host] = Pace(self.config.circuit_breaker, self.loop.now_ns)
 
     def wait_through_ramp(self, host: str) -> int:
         """Let those that the ramp has refused ask again at a pace; the one that has just asked was the first."""
         self.resume_paced(host)
-        self.paces[host].go(self.way.model.now_ns, self._ceiling(host))
+        self.paces[host].go(self.loop.now_ns, self._ceiling(host))
         return self.paces[host].next_ns
 
     def drop_unused_pace(self, host: str) -> None:
         """Drop a pace that was due and that nobody has used."""
         pace = self.paces.get(host)
-        if pace is not None and pace.next_ns < self.way.model.now_ns:
+        if pace is not None and pace.next_ns < self.loop.now_ns:
             del self.paces[host]
 
     def restart_paces(self) -> None:
         """All that waited was dropped, and comes again at once."""
         for host, pace in list(self.paces.items()):
-            if pace.next_ns < self.way.model.now_ns:
+            if pace.next_ns < self.loop.now_ns:
                 self.resume_paced(host)
 
     def _ceiling(self, host: str | None) -> float:
-        of = host if self.way.is_per_host else None
-        return ceiling_per_s(self.config.circuit_breaker, self.way.arrivals.per_second(of, self.way.model.now_ns))
+        of = host if self.is_per_host else None
+        return ceiling_per_s(self.config.circuit_breaker, self.arrivals.per_second(of, self.loop.now_ns))
 
     def pass_backlog(self, pace: Pace) -> None:
         """Count one that sets out while a backlog resumes: the ceiling is for all together."""
-        now_ns = self.way.model.now_ns
-        arriving = self.way.arrivals.per_second(None, now_ns)
+        now_ns = self.loop.now_ns
+        arriving = self.arrivals.per_second(None, now_ns)
         pace.pass_by(now_ns, ceiling_per_s(self.config.circuit_breaker, arriving))

@@ -91,6 +91,11 @@ class Notification:
         """The last instant at which it may be sent here, where it may fall back."""
         return sooner(self.expires_at_ns, self.falls_back_ns)
 
+    def counted_failures(self) -> tuple[NotificationFailed, ...]:
+        """Return the failures that have used up the attempts since it was accepted or redriven."""
+        counted = [failed for failed in self.failures if failed.kind != "ChannelFault"]
+        return tuple(counted[-self.attempts :] if self.attempts else ())
+
     def edit(self, changes: Mapping[str, Any]) -> None:
         """Change fields of the command, as an operator may before a redrive (7)."""
         if changes:
@@ -195,7 +200,7 @@ class Store:
                 self._apply(event, command)
 
     def known(self, notification_id: str, calendar_ns: int) -> SendNotification | None:
-        """ "Remembered ids are bounded by a time to live" (6): from the end on; that of a dead letter as long as it is one."""
+        """ "Remembered ids are bounded by a time to live" (6) from the end on; of a dead letter, as long as it is one."""
         if notification_id not in self.ids:
             return None
         self._forget(calendar_ns)

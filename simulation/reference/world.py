@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from actors.messages import NotificationChannel
-from actors.settings.channel import ChannelConfig, DeadLettersConfig
+from actors.settings.channel import KEEP_ALL_LETTERS, ChannelConfig, DeadLettersConfig
 from actors.settings.faults import FaultConfig
 
 
@@ -27,7 +27,7 @@ class World:
     templates: Mapping[str, Any] = field(default_factory=dict)
     """By name: `subject`, `body` and `html`."""
     platform: str = ""
-    dead_letters: DeadLettersConfig = DeadLettersConfig()
+    dead_letters: DeadLettersConfig = KEEP_ALL_LETTERS
     remember_ids: float = 86_400.0
     commit_latency: float = 0.0
     max_pending: int | None = None

@@ -132,7 +132,8 @@ def test_the_first_difference_is_said_with_its_rule_and_the_setting(monkeypatch)
         simulation.run(parse(SMALL, "small.yaml"), invariants=LOCK_STEP)
     message = caught.value.message
     assert "next_retry_at_ns should be" in message
-    assert "initial_delay=0.1" in message
+    assert "(retry: initial_delay=0.1, " in message
+    assert "state: " in message
     assert "jitter='full'" in message
     assert caught.value.history
 
