@@ -41,7 +41,7 @@ class Line:
     def __init__(self, key: str) -> None:
         self.key = key
         self.waiting: OrderedDict[int, Attempt] = OrderedDict()
-        self.unreported: list[Attempt] = []
+        self.unreported: dict[int, Attempt] = {}
         self.fits_at_ns = 0
         """At a limit: when the next one fits."""
         self.cause: DeferralCause | None = None
@@ -57,7 +57,7 @@ class Line:
     def join(self, attempt: Attempt) -> None:
         """Let one wait behind all others."""
         self.waiting[self._places] = attempt
-        self.unreported.append(attempt)
+        self.unreported[self._places] = attempt
         if attempt.until_ns is not None:
             heapq.heappush(self._expiries, (attempt.until_ns, self._places))
         self._places += 1
@@ -65,9 +65,10 @@ class Line:
     def take_expired(self, now_ns: int) -> Iterable[Attempt]:
         """Take out those whose time is up, the first to expire first."""
         while self._expiries and self._expiries[0][0] < now_ns:
-            attempt = self.waiting.pop(heapq.heappop(self._expiries)[1], None)
-            if attempt is not None:
-                yield attempt
+            place = heapq.heappop(self._expiries)[1]
+            if place in self.waiting:
+                self.unreported.pop(place, None)
+                yield self.waiting.pop(place)
 
     def next_expiry_ns(self) -> int | None:
         """Return the first instant at which one of them has expired."""
@@ -81,7 +82,9 @@ class Line:
 
     def pop(self) -> Attempt:
         """Take the one that has waited longest."""
-        return self.waiting.popitem(last=False)[1]
+        place, attempt = self.waiting.popitem(last=False)
+        self.unreported.pop(place, None)
+        return attempt
 
 
 class Ended(NamedTuple):
@@ -426,12 +429,10 @@ class Way:
         if line.cause is None or not line.unreported:
             return
         resumes_ns = self._resumes_at(line)
-        waiting = set(map(id, line.waiting.values()))
-        for attempt in line.unreported:
-            if id(attempt) in waiting:
-                why = "for {} no provider has a slot, its rate or its breaker's leave now (circuit_breaker: {})"
-                self._defer(attempt, line.cause, resumes_ns, why, self.config.circuit_breaker)
-        line.unreported = []
+        why = "for {} no provider has a slot, its rate or its breaker's leave now (circuit_breaker: {})"
+        for attempt in line.unreported.values():
+            self._defer(attempt, line.cause, resumes_ns, why, self.config.circuit_breaker)
+        line.unreported = {}
 
     def _resumes_at(self, line: Line) -> int | None:
         resumes_ns = line.asks_at_ns

@@ -200,7 +200,7 @@ class Store:
                 self._apply(event, command)
 
     def known(self, notification_id: str, calendar_ns: int) -> SendNotification | None:
-        """ "Remembered ids are bounded by a time to live" (6) from the end on; of a dead letter, as long as it is one."""
+        """ "Remembered ids are bounded by a time to live" (6) from the end on; of a dead letter, while it is one."""
         if notification_id not in self.ids:
             return None
         self._forget(calendar_ns)
