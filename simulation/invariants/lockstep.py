@@ -21,6 +21,7 @@ from actors.messages import (
     ActorFailed,
     BreakerTransitioned,
     DeadLetterDiscarded,
+    DeadLetterMessage,
     DuplicateIgnored,
     NotificationDeferred,
     NotificationFailed,
@@ -85,7 +86,8 @@ class LockStep(Invariant):
     @observes(AttemptMade)
     def on_attempt(self, made: AttemptMade) -> Objection:
         attempt = made.attempt
-        asked = Asked(made.at_ns, made.provider, attempt.number, attempt.idempotency_key, attempt.command)
+        key, until_ns = attempt.idempotency_key, attempt.wanted_until_ns
+        asked = Asked(made.at_ns, made.provider, attempt.number, key, attempt.command, until_ns)
 
         def ask() -> None:
             is_foreseen = made.outcome is not None and not made.is_promised
@@ -174,6 +176,8 @@ class TurnWatch(Interceptor):
             turn_of = turns.get(kind.__name__)
             if turn_of is not None:
                 actor._plain[kind] = partial(self._take_turn, turn_of, actor, handler)
+            elif kind is DeadLetterMessage:
+                actor._plain[kind] = partial(self._bury, handler)
             elif kind is Submit:
                 actor._plain[kind] = partial(self._submit, handler)
 
@@ -185,6 +189,10 @@ class TurnWatch(Interceptor):
         if turn is not None:
             lock_step.note(lock_step.model.turn, *turn, self.system.now_ns, not self.system._ready)
         return handler(message)
+
+    def _bury(self, handler: Callable[[Any], None], letter: DeadLetterMessage) -> None:
+        self._lock_step.note(self._lock_step.model.compare, letter)
+        handler(letter)
 
     def _submit(self, handler: Callable[[Submit], None], submit: Submit) -> None:
         handler(submit)

@@ -10,6 +10,7 @@ import msgspec
 
 from actors.instants import NS_PER_S, ns, sooner, wait_ns
 from actors.messages import (
+    DeadLetterMessage,
     DeferralCause,
     DuplicateIgnored,
     NotificationDeferred,
@@ -28,7 +29,7 @@ from simulation.reference.channel import EXPIRED, Ended, Way, host_of
 from simulation.reference.lane import Lane
 from simulation.reference.letters import Letters
 from simulation.reference.loop import Loop
-from simulation.reference.notifications import Attempt, Letter, Notification, address, state_after
+from simulation.reference.notifications import Attempt, Notification, address, state_after
 from simulation.reference.people import NOT_WANTED, People
 from simulation.reference.randomness import Stream
 from simulation.reference.resuming import Backlog
@@ -52,6 +53,8 @@ class Asked(msgspec.Struct, frozen=True):
     key: str
     """The idempotency key: another one after an edit."""
     command: SendNotification
+    wanted_until_ns: int | None
+    """When it expires."""
 
 
 class Refused(msgspec.Struct, frozen=True):
@@ -77,7 +80,7 @@ class Handler(Loop):
         channels = self.world.channels.items()
         self.ways: dict[str, Way] = {each: Way(self, self, each, config) for each, config in channels}
         self.letters = Letters(self)
-        self.redrives: deque[tuple[Letter, str]] = deque()
+        self.redrives: deque[tuple[DeadLetterMessage, str]] = deque()
         """Those that wait for room."""
         self.start()
         self.follow("dlq", "", self.letters.begin)
@@ -255,6 +258,7 @@ class Handler(Loop):
             self._dead_letter(notification, str(missing), "a missing variable is a permanent failure that names it")
             return
         attempt = Attempt(command, notification.attempts + 1, notification.charged, until_ns, notification.edits)
+        attempt.wanted_until_ns = notification.expires_at_ns
         notification.charged = True
         if notification.under_way is None:
             self.budgets[command.channel].begin(notification.charge, self.now_ns)
@@ -285,7 +289,7 @@ class Handler(Loop):
         self.asked[self.number_of_asked] = attempt
         name = attempt.command.notification_id
         key = f"{name}/edit-{attempt.edits}" if attempt.edits else name
-        asked = Asked(self.now_ns, lane.provider_name, attempt.number, key, attempt.command)
+        asked = Asked(self.now_ns, lane.provider_name, attempt.number, key, attempt.command, attempt.wanted_until_ns)
         self.expect(asked, "{} has passed all that stands before {}", attempt.name, lane.name)
 
     number_of_asked = 0
@@ -365,8 +369,8 @@ class Handler(Loop):
             provider=None if lane is None else lane.provider,
             refused=lane is None,
         )
-        notification.failures += (event,)
-        notification.given_up, notification.due_ns = given_up, retry_ns
+        notification.fail(event)
+        notification.due_ns = retry_ns
         then = self._wait if given_up is None else self._dead_letter_as_decided
         self._happens(event, notification, then, why + " (retry: {})", self.world.channels[command.channel].retry)
 
@@ -421,7 +425,7 @@ class Handler(Loop):
         self._leave_budget(notification)
         fields = {"attempts": notification.attempts, "requested_at_ns": notification.waited_since_ns}
         event = self.event(NotificationMovedToDeadLetter, notification.command, reason=reason, **fields)
-        letter = Letter(notification.command, event, notification.failures, notification.accepted, notification.edits)
+        letter = notification.letter(event)
 
         def bury(notification: Notification) -> None:
             self.follow("dlq", "", self.letters.add, letter)
@@ -444,7 +448,7 @@ class Handler(Loop):
         other = msgspec.structs.replace(command, **changes, user_id=command.user, expires_after=left_s)
         self.accept(other, False, instead_of=notification)
 
-    def redrive(self, letter: Letter, served: str) -> None:
+    def redrive(self, letter: DeadLetterMessage, served: str) -> None:
         """ "Redrive is idempotent" (7), waits for room (14), starts afresh and keeps the history (3)."""
         name = letter.command.notification_id
         if not self._has_room(letter.command):
@@ -457,10 +461,9 @@ class Handler(Loop):
                 self.follow("dlq", "", self.letters.put_back, letter)
             self._take_up_next_redrive()
             return
-        moved = letter.moved
-        since_ns = min(moved.requested_at_ns + moved.epoch_ns - self.epoch_ns, self.now_ns)
+        since_ns = min(letter.requested_at_ns + letter.epoch_ns - self.epoch_ns, self.now_ns)
         notification = self.admitted[name] = Notification(letter.command, since_ns, self.now_ns, charged=True)
-        notification.failures = letter.history
+        notification.failures, notification.first_failed_ns = letter.history, letter.first_failure_ns + letter.epoch_ns
         notification.accepted, notification.edits = letter.accepted, letter.edits
         event = self.event(NotificationRedriven, letter.command, include_served=served == "include")
         self._happens(event, notification, self._take_up, "an operator has asked for it")

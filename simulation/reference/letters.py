@@ -8,9 +8,8 @@ from typing import Any
 import msgspec
 
 from actors.instants import ns
-from actors.messages import DeadLetterDiscarded
+from actors.messages import DeadLetterDiscarded, DeadLetterMessage
 from simulation.reference.loop import Loop
-from simulation.reference.notifications import Letter
 
 ALERT_QUIET_NS = 300 * 10**9
 
@@ -27,7 +26,7 @@ class Letters:
 
     def __init__(self, loop: Loop) -> None:
         self.loop = loop
-        self.kept: OrderedDict[str, Letter] = loop.store.letters()
+        self.kept: OrderedDict[str, DeadLetterMessage] = loop.store.letters()
         self._discarding: dict[str, tuple[Any, ...]] = {}
         self.forget_alerts()
 
@@ -37,16 +36,16 @@ class Letters:
         self.kept = OrderedDict((name, letter) for name, letter in store.letters().items() if name not in commits)
         self._look_at_all()
 
-    def add(self, letter: Letter) -> None:
+    def add(self, letter: DeadLetterMessage) -> None:
         """Take a letter in, discard what is too much or too old, and have people told."""
+        self.loop.expect(letter, "a dead letter has all that is needed to find out why and to try again")
         self.put_back(letter)
-        command, reason = letter.command, letter.moved.reason
-        text = f"Notification {command.notification_id} moved to DLQ: {reason}"
-        self.loop.follow("alert", "", self.alert, ("letter", command.channel, reason), text)
+        text = f"Notification {letter.notification_id} moved to DLQ: {letter.failure_reason}"
+        self.loop.follow("alert", "", self.alert, ("letter", letter.channel, letter.failure_reason), text)
 
-    def put_back(self, letter: Letter) -> None:
+    def put_back(self, letter: DeadLetterMessage) -> None:
         """Keep a letter."""
-        self.kept[letter.command.notification_id] = letter
+        self.kept[letter.notification_id] = letter
         self._look_at_all(looks_at_ages=("ages", "") not in self.loop.due)
 
     def _look_at_all(self, looks_at_ages: bool = True) -> None:
@@ -66,8 +65,7 @@ class Letters:
         loop, keep = self.loop, self.loop.world.dead_letters.keep
         loop.wake("ages", "", None)
         while keep is not None and (name := next(filter(self.is_one, self.kept), None)) is not None:
-            moved = self.kept[name].moved
-            up_ns = moved.epoch_ns + moved.at_ns + ns(keep) - loop.epoch_ns
+            up_ns = self.kept[name].moved_at_ns + self.kept[name].epoch_ns + ns(keep) - loop.epoch_ns
             if up_ns > loop.now_ns:
                 loop.wake("ages", "", up_ns)
                 return

@@ -204,7 +204,8 @@ def shown(event: Any) -> str:
     """Return an event in one line: its kind, its instant, and what it says."""
     fields = {name: getattr(event, name) for name in event.__struct_fields__ if name not in ("at_ns", "epoch_ns")}
     text = ", ".join(f"{name} {_worded(value)}" for name, value in fields.items() if value is not None)
-    return f"{type(event).__name__} at {event.at_ns / NS_PER_S:.9f} s ({text})"
+    at = f" at {event.at_ns / NS_PER_S:.9f} s" if hasattr(event, "at_ns") else ""
+    return f"{type(event).__name__}{at} ({text})"
 
 
 def _differing(expected: Any, got: Any) -> str:

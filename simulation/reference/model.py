@@ -118,7 +118,7 @@ class Model(Handler):
                 continue
             if operation.channel is not None and letter.command.channel not in operation.channel:
                 continue
-            if which != "all" and which.reason not in letter.moved.reason:
+            if which != "all" and which.reason not in letter.failure_reason:
                 continue
             if operation.redrive is None:
                 self.follow("dlq", "", self.letters.order_discard, name)

@@ -16,6 +16,7 @@ import msgspec
 from actors.instants import sooner, wait_ns
 from actors.messages import (
     DeadLetterDiscarded,
+    DeadLetterMessage,
     NotificationDeferred,
     NotificationEvent,
     NotificationFailed,
@@ -40,6 +41,8 @@ class Attempt:
     until_ns: int | None
     """The last instant at which it may start."""
     edits: int = 0
+    wanted_until_ns: int | None = None
+    """When its notification expires, whatever else bounds the attempt."""
     host: str = ""
     lane: int = 0
     permit: Any = None
@@ -70,6 +73,8 @@ class Notification:
     charge: Any = 0
     """What its retry was charged to the channel's budget."""
     failures: tuple[NotificationFailed, ...] = ()
+    first_failed_ns: int | None = None
+    """By the calendar."""
     given_up: str | None = None
     falls_back_ns: int | None = None
     accepted: SendNotification | None = None
@@ -90,6 +95,30 @@ class Notification:
     def sent_until_ns(self) -> int | None:
         """The last instant at which it may be sent here, where it may fall back."""
         return sooner(self.expires_at_ns, self.falls_back_ns)
+
+    def fail(self, event: NotificationFailed) -> None:
+        """Take down a failed attempt."""
+        self.failures += (event,)
+        self.given_up = event.given_up
+        self.first_failed_ns = self.first_failed_ns or event.at_ns + event.epoch_ns
+
+    def letter(self, moved: NotificationMovedToDeadLetter) -> DeadLetterMessage:
+        """ "`first_failure` is the time of the first *failure*, not of the first attempt" (1)."""
+        first_ns, last = self.first_failed_ns, self.failures[-1] if self.failures else None
+        return DeadLetterMessage(
+            notification_id=moved.notification_id,
+            command=self.command,
+            failure_reason=moved.reason,
+            attempts=moved.attempts,
+            requested_at_ns=moved.requested_at_ns,
+            first_failure_ns=moved.at_ns if first_ns is None else first_ns - moved.epoch_ns,
+            last_failure_ns=moved.at_ns if last is None else last.at_ns + last.epoch_ns - moved.epoch_ns,
+            moved_at_ns=moved.at_ns,
+            epoch_ns=moved.epoch_ns,
+            history=self.failures,
+            accepted=self.accepted,
+            edits=self.edits,
+        )
 
     def counted_failures(self) -> tuple[NotificationFailed, ...]:
         """Return the failures that have used up the attempts since it was accepted or redriven."""
@@ -122,11 +151,13 @@ def state_after(command: SendNotification, events: list[NotificationEvent], epoc
         state.due_ns = state.decided_wait_ns = None
         resumes_ns = None
         if isinstance(event, NotificationFailed):
-            state.attempts, state.charged, state.given_up = event.attempt, True, event.given_up
-            state.failures += (event,)
+            state.attempts, state.charged = event.attempt, True
+            state.fail(event)
             resumes_ns = event.next_retry_at_ns
         elif isinstance(event, NotificationDeferred):
             resumes_ns = event.resumes_at_ns
+        elif isinstance(event, NotificationMovedToDeadLetter):
+            state.first_failed_ns = state.first_failed_ns or event.at_ns + event.epoch_ns
         elif isinstance(event, NotificationRedriven):
             state.edit(event.edit)
             state.fresh_since_ns = here(event, event.at_ns)
@@ -138,17 +169,6 @@ def state_after(command: SendNotification, events: list[NotificationEvent], epoc
     if state.due_ns is not None and state.decided_wait_ns is not None:
         state.due_ns = min(state.due_ns, now_ns + state.decided_wait_ns)
     return state
-
-
-@dataclass(eq=False, slots=True)
-class Letter:
-    """A dead letter: what is needed to try again, and since when it lies there."""
-
-    command: SendNotification
-    moved: NotificationMovedToDeadLetter
-    history: tuple[NotificationFailed, ...]
-    accepted: SendNotification | None
-    edits: int
 
 
 @dataclass(slots=True)
@@ -273,17 +293,14 @@ class Store:
             other in self.open or is_under_way(other) for other in request.members if other != name
         )
 
-    def letters(self) -> OrderedDict[str, Letter]:
+    def letters(self) -> OrderedDict[str, DeadLetterMessage]:
         """Return the dead letters, the oldest first."""
-        return OrderedDict((name, letter_of(entry.command, entry.events)) for name, entry in self.dead.items())
-
-
-def letter_of(command: SendNotification, events: list[NotificationEvent]) -> Letter:
-    """Return the letter of a notification that its latest event has dead-lettered."""
-    moved = events[-1]
-    assert isinstance(moved, NotificationMovedToDeadLetter)
-    state = state_after(command, events, moved.epoch_ns, moved.at_ns)
-    return Letter(state.command, moved, state.failures, state.accepted, state.edits)
+        letters: OrderedDict[str, DeadLetterMessage] = OrderedDict()
+        for name, entry in self.dead.items():
+            moved = entry.events[-1]
+            assert isinstance(moved, NotificationMovedToDeadLetter)
+            letters[name] = state_after(entry.command, entry.events, moved.epoch_ns, moved.at_ns).letter(moved)
+        return letters
 
 
 def address(command: SendNotification) -> tuple[str, str]:
