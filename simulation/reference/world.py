@@ -32,6 +32,8 @@ class World:
     commit_latency: float = 0.0
     max_pending: int | None = None
     schedule: Any = None
+    choosy_providers: bool = False
+    """Whether providers of one's own change settings, or refuse recipients at the door."""
 
 
 def refusals(world: World) -> list[str]:
@@ -46,6 +48,11 @@ def refusals(world: World) -> list[str]:
         for key in ("duplicate_rate", "reorder"):
             if getattr(fault, key) is not None:
                 found.append(f"faults.{number}.{key}")
+    for name, template in world.templates.items():
+        if any(mark in f"{template.subject} {template.body}" for mark in ("{{", "{%")):
+            found.append(f"templates.{name} (Jinja)")
+    if world.choosy_providers:
+        found.append("providers that refuse recipients, have connections or let recipients choose hosts")
     if world.schedule is not None:
         found.append("schedule")
     return found

@@ -242,7 +242,10 @@ def _plan(
     rules_of = _rules_of(scenario, {} if rules is None else rules)
     own = None if providers is None else checked_providers(_channels(scenario), providers)
     recorder = recorder_of(scenario)
-    checker = None if invariants == "default" else _checker(scenario, recorder, rules_of, schedule, invariants)
+    checker = None
+    if invariants != "default":
+        world = world_of(scenario, schedule, own)
+        checker = _checker(scenario, recorder, rules_of, world, invariants)
     return RunPlan(scenario, recorder, rules=rules_of, providers=own, schedule=schedule, checker=checker)
 
 
@@ -281,9 +284,7 @@ def _prices(scenario: Scenario) -> dict[NotificationChannel, dict[str, float]]:
     }
 
 
-def _checker(
-    scenario: Scenario, recorder: Recorder, rules: Rules, schedule: Schedule | None, invariants: Choice
-) -> Checker:
+def _checker(scenario: Scenario, recorder: Recorder, rules: Rules, world: World, invariants: Choice) -> Checker:
     from simulation.invariants import Checker, Context
 
     context = Context(
@@ -292,7 +293,7 @@ def _checker(
         preferences=_preferences(scenario),
         remember_ids_ns=ns(scenario.remember_ids),
         max_pending=scenario.max_pending,
-        world=world_of(scenario, schedule),
+        world=world,
         has_rules=bool(rules),
         in_flight_now=lambda: recorder.in_flight_now(),
         summary_of=recorder.summary_of,
@@ -300,8 +301,8 @@ def _checker(
     return Checker(invariants, context, record=recorder.record)
 
 
-def world_of(scenario: Scenario, schedule: Schedule | None = None) -> World:
-    """Return what the reference model has to know of a run."""
+def world_of(scenario: Scenario, schedule: Schedule | None = None, providers: _ByName | None = None) -> World:
+    """Return what the reference model has to know of a run, with the schedule and the providers that it is given."""
     from simulation.reference.world import World
 
     return World(
@@ -319,6 +320,12 @@ def world_of(scenario: Scenario, schedule: Schedule | None = None) -> World:
         commit_latency=scenario.commit_latency,
         max_pending=scenario.max_pending,
         schedule=scenario.schedule if schedule is None else schedule,
+        choosy_providers=any(
+            getattr(type(provider), name) is not getattr(Provider, name)
+            for by_name in (providers or {}).values()
+            for provider in by_name.values()
+            for name in ("recipient_problem", "connections_max", "recipients_choose_hosts")
+        ),
     )
 
 

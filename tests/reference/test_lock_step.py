@@ -161,6 +161,7 @@ def test_an_alert_that_is_not_raised_is_missed(monkeypatch):
         (("provider:", "hedging: {delay: 1s}\n    provider:"), "channels.email.primary.hedging"),
         (("outage: true", "duplicate_rate: 10%"), "faults.0.duplicate_rate"),
         (("outage: true", "reorder: {delay: 1ms}"), "faults.0.reorder"),
+        (("seed: 5", "seed: 5\ntemplates: {welcome: {body: 'Hello {{ name }}'}}"), "templates.welcome (Jinja)"),
         (("seed: 5", "seed: 5\nschedule: {random_walk: true}"), "schedule"),
     ],
 )
