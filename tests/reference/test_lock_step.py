@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -136,6 +138,21 @@ def test_the_first_difference_is_said_with_its_rule_and_the_setting(monkeypatch)
     assert "state: " in message
     assert "jitter='full'" in message
     assert caught.value.history
+
+
+@pytest.mark.integration
+def test_a_planted_mistake_is_told_with_the_setting_that_is_broken():
+    code = (
+        "import os, subprocess, sys; sys.path.insert(0, 'tests/mutants'); "
+        "from hunt import copy_of_the_product; from catalogue import MUTANTS\n"
+        "with copy_of_the_product() as copy:\n"
+        "    next(each for each in MUTANTS if each.name == 'one-failure-too-late').plant(copy)\n"
+        "    run = [sys.executable, 'tests/reference/many_seeds.py', '--seeds', '1:2']\n"
+        "    sys.exit(subprocess.run(run, env={**os.environ, 'PYTHONPATH': str(copy)}).returncode)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 1, done.stderr
+    assert "a breaker trips, opens and closes by its circuit_breaker: failure_threshold=2" in done.stdout
 
 
 def test_what_does_not_happen_is_missed(monkeypatch):
