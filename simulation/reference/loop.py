@@ -217,11 +217,9 @@ def _differing(expected: Any, got: Any) -> str:
 
 
 def _worded(value: Any) -> Any:
-    return f"{value.notification_id} to {value.recipient}: {value.message}" if _is_command(value) else value
-
-
-def _is_command(value: Any) -> bool:
-    return isinstance(value, SendNotification)
+    if isinstance(value, SendNotification):
+        return f"{value.notification_id} to {value.recipient}: {value.message}"
+    return f"of {len(value)}" if isinstance(value, tuple) else value
 
 
 def _rule(why: str, about: tuple[Any, ...]) -> str:

@@ -2,9 +2,10 @@
 
     python tests/reference/many_seeds.py --seeds 0:30000 --out seeds.txt
 
-Each seed draws a case of one scenario, of all of them in turn (by default the swarm's of the tests, and what the hunt for planted
-mistakes runs). Messages come once and in order, and actors take their turns in the usual one, as the model says nothing
-about others. Every line of the file is a seed and what became of it; those that are in it are not run again.
+Each seed draws a case of one scenario, of all of them in turn: by default the swarm's of the tests, and those of the
+hunt for planted mistakes. Messages come once and in order, and actors take their turns in the usual one, as the model
+says nothing about others. Every line of the file is a seed and what became of it; those that are in it are not run
+again.
 """
 
 from __future__ import annotations
