@@ -54,9 +54,6 @@ class Context:
     max_pending: int | None = None
     """How many notifications may be accepted and not ended. None: no bound."""
 
-    world: World | None = None
-    """All that the reference model has to know of the run. None: it is not asked."""
-
     has_rules: bool = False
     """Whether providers follow failure rules, whose effects and length are unknown."""
 
@@ -72,6 +69,9 @@ class Context:
 
     lifecycles: Lifecycles = field(default_factory=Lifecycles)
     """The lifecycle of each notification, up to and without the event that is being observed."""
+
+    world: World | None = None
+    """All that the reference model has to know of the run. None: it is not asked."""
 
     def __post_init__(self) -> None:
         self.lifecycles.restarted_within_ns = self.restarted_within_ns
