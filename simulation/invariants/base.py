@@ -19,6 +19,7 @@ from actors.settings.breaker import CircuitBreakerConfig
 from actors.settings.channel import KEEP_ALL_LETTERS, PRIMARY, ChannelConfig, DeadLettersConfig
 from actors.settings.faults import FaultConfig
 from simulation.invariants.lifecycles import Lifecycles
+from simulation.reference.world import World
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -77,6 +78,9 @@ class Context:
 
     lifecycles: Lifecycles = field(default_factory=Lifecycles)
     """The lifecycle of each notification, up to and without the event that is being observed."""
+
+    world: World | None = None
+    """All that the reference model has to know of the run. None: it is not asked."""
 
     def __post_init__(self) -> None:
         self.lifecycles.restarted_within_ns = self.restarted_within_ns

@@ -13,6 +13,7 @@ from actors.kernel.system import ActorSystem
 from actors.messages import BreakerTransitioned, NotificationChannel, RecordedEvent
 from simulation.invariants.base import Context, Finding, Invariant, Objection
 from simulation.invariants.known import KNOWN
+from simulation.invariants.lockstep import LockStep
 from simulation.invariants.settings import named, place_of
 from simulation.invariants.text import history_lines
 from simulation.invariants.watching import MessageWatch, ObservedProvider
@@ -62,6 +63,10 @@ class Checker:
                 self._observers.setdefault(kind, []).append((_name(function), function))
             if kinds is None:
                 self._of_any_event.append((_name(function), function))
+        self.lock_step = next((each for each in self._invariants if isinstance(each, LockStep)), None)
+        """The reference model beside the run, if that is checked."""
+        if self.lock_step is not None:
+            self.lock_step.broken = self._break_outside
         self.names = [_name(each) for each in (*self._invariants, *functions)]
         """What is checked."""
         self._message_watch: MessageWatch | None = None
@@ -77,7 +82,8 @@ class Checker:
     @property
     def interceptors(self) -> list[Interceptor]:
         """What the system that is checked needs."""
-        return [] if self._message_watch is None else [self._message_watch]
+        watches: list[Interceptor] = [] if self._message_watch is None else [self._message_watch]
+        return watches if self.lock_step is None else [*watches, self.lock_step.watch]
 
     def watch(self, system: ActorSystem) -> None:
         """Look at what goes on in a system, on which nothing has been started yet."""
@@ -89,10 +95,11 @@ class Checker:
     ) -> dict[NotificationChannel, dict[str, Provider]]:
         """Return the providers of each channel by name, each so that the attempts at it are observed."""
         settings = self.context.providers
+        kept = None if self.lock_step is None else self.lock_step.on_promise_kept
         return {
             channel: {
                 name: ObservedProvider(
-                    provider, channel, name, settings[channel, name], self.context.lifecycles, self.note
+                    provider, channel, name, settings[channel, name], self.context.lifecycles, self.note, kept
                 )
                 for name, provider in by_name.items()
             }
@@ -170,6 +177,13 @@ class Checker:
         if written := named(self.context, settings, place):
             text = f"{text} ({', '.join(written)})"
         self.breach = InvariantBreach(text, name, at_ns, history=history_lines(history))
+
+    def _break_outside(self, text: str) -> None:
+        """Break where nothing is recorded, and end the run as soon as may be."""
+        if self.breach is None:
+            self._break(LockStep.name, text, None, 0 if self._system is None else self._system.now_ns)
+            if self._system is not None:
+                self._system.stop()
 
     def _history(self, notification_id: str | None, event: Any) -> list[Any]:
         lifecycle = None if notification_id is None else self.context.lifecycles.get(notification_id)

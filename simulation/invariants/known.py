@@ -20,6 +20,7 @@ from simulation.invariants.ids import Ids
 from simulation.invariants.letters import Letters, Reasons
 from simulation.invariants.limits import Bulkhead, Quota, UserLimit
 from simulation.invariants.liveness import Liveness
+from simulation.invariants.lockstep import LockStep
 from simulation.invariants.obligations import Alerts, FallbackDue, Retention
 from simulation.invariants.order import ClassOrder, ClassShares, FairTurns, LimitOrder, Refusals, TenantsBound
 from simulation.invariants.quiet import QuietKept
@@ -88,6 +89,7 @@ KNOWN: dict[str, type[Invariant]] = {
         Retention,
         Liveness,
         Summary,
+        LockStep,
     )
 }
 """In the order in which they look at what happens."""

@@ -51,6 +51,9 @@ class AttemptMade(Observation, frozen=True, kw_only=True, gc=False):
     is_promised: bool = False
     """Whether the provider has given a promise."""
 
+    foreseen_ns: int | None = None
+    """After how long the provider answers, be that in time or not. None: that is not known."""
+
     is_copy: bool = False
     """Whether it is a further copy of an attempt that is under way, as of a channel that hedges."""
 

@@ -51,6 +51,7 @@ class ObservedProvider(WrappedProvider):
         config: ChannelConfig,
         lifecycles: Lifecycles,
         note: Note,
+        kept: Note | None = None,
     ) -> None:
         """Make one.
 
@@ -61,6 +62,7 @@ class ObservedProvider(WrappedProvider):
             config: the settings that hold for it.
             lifecycles: knows the latest attempt of each notification.
             note: takes an :class:`~simulation.invariants.observations.AttemptMade` for each attempt.
+            kept: takes it once more when its answer, which was promised, has come in time.
         """
         super().__init__(provider)
         self.outcomes_are_plain = provider.outcomes_are_plain
@@ -70,6 +72,7 @@ class ObservedProvider(WrappedProvider):
         self._hedges = config.hedging is not None
         self._lifecycles = lifecycles
         self._note = note
+        self._tell_kept = kept
         self._counts_deliveries = hasattr(provider, "delivered")
 
     def on_wired(self, system: ActorSystem) -> None:
@@ -103,6 +106,8 @@ class ObservedProvider(WrappedProvider):
         if now_ns > made.ends_at_ns:
             return
         made.settle(outcome_of(result), now_ns)
+        if self._tell_kept is not None:
+            self._tell_kept(made)
         if made.delivered and lifecycle is not None:
             lifecycle.undelivered_answers -= 1  # as which it was counted until now
 
@@ -124,6 +129,7 @@ class ObservedProvider(WrappedProvider):
             answered=answered,
             ends_at_ns=now_ns + takes_ns,
             is_promised=is_promised,
+            foreseen_ns=None if foreseen is None else foreseen.delay_ns,
             is_copy=self._hedges and lifecycle is not None and lifecycle.has_begun(attempt),
         )
         self._note(made)

@@ -50,11 +50,23 @@ def print_result(result: Result, directory: Path | None) -> None:
         console.print(f"{_MARKS[entry['holds']]}  {escape(entry['text'])}  [dim]{told}[/dim]", highlight=False)
     if result.checked:
         console.print(f"[dim]checked: {len(result.checked)} invariants[/dim]", highlight=False)
+        console.print(f"[dim]{escape(_comparison(result))}[/dim]", highlight=False)
     console.print(f"[dim]digest {summary['digest']}[/dim]", highlight=False, soft_wrap=True)
     if directory is not None:
         console.print(
             f"report {escape(str(directory / REPORT_FILE))}, its tables beside it", highlight=False, soft_wrap=True
         )
+
+
+def _comparison(result: Result) -> str:
+    """Return whether a checked run was compared with the reference model, event by event."""
+    from simulation.reference.world import refusals
+    from simulation.running.runner import world_of
+
+    if "reference-model" in result.checked:
+        return "in lock-step with the reference model"
+    nothing_said = ", ".join(refusals(world_of(result.scenario))) or "an order of messages of one's own"
+    return f"not in lock-step: the reference model says nothing about {nothing_said}"
 
 
 def stdout() -> Console:

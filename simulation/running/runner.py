@@ -15,7 +15,7 @@ from actors.errors import ConfigurationError, InvariantBreach
 from actors.faults.build import Providers, checked_providers, unreliable_providers
 from actors.faults.provider import SimulatedProvider
 from actors.faults.rules import FailureRule
-from actors.instants import ns
+from actors.instants import ns, since_1970_ns
 from actors.kernel.actor import Actor, handles
 from actors.kernel.interceptors import Interceptor
 from actors.kernel.randomness import RandomStreams
@@ -52,6 +52,7 @@ from simulation.scenario.model import class_of
 if TYPE_CHECKING:
     from simulation.engine.schedules import Schedule
     from simulation.invariants import Checker, Choice
+    from simulation.reference.world import World
 
 Runtime = Literal["simpy", "trio"]
 
@@ -247,7 +248,10 @@ def _plan(
     rules_of = _rules_of(scenario, {} if rules is None else rules)
     own = None if providers is None else checked_providers(_channels(scenario), providers)
     recorder = recorder_of(scenario)
-    checker = None if invariants == "default" else _checker(scenario, recorder, rules_of, invariants)
+    checker = None
+    if invariants != "default":
+        world = world_of(scenario, schedule, own)
+        checker = _checker(scenario, recorder, rules_of, world, invariants)
     return RunPlan(scenario, recorder, rules=rules_of, providers=own, schedule=schedule, checker=checker)
 
 
@@ -289,7 +293,7 @@ def _prices(scenario: Scenario) -> dict[NotificationChannel, dict[str, float]]:
     }
 
 
-def _checker(scenario: Scenario, recorder: Recorder, rules: Rules, invariants: Choice) -> Checker:
+def _checker(scenario: Scenario, recorder: Recorder, rules: Rules, world: World, invariants: Choice) -> Checker:
     from simulation.invariants import Checker, Context
 
     context = Context(
@@ -300,11 +304,40 @@ def _checker(scenario: Scenario, recorder: Recorder, rules: Rules, invariants: C
         max_pending=scenario.max_pending,
         dead_letters=scenario.dead_letters,
         commit_latency_ns=ns(scenario.commit_latency),
+        world=world,
         has_rules=bool(rules),
         in_flight_now=lambda: recorder.in_flight_now(),
         summary_of=recorder.summary_of,
     )
     return Checker(invariants, context, record=recorder.record)
+
+
+def world_of(scenario: Scenario, schedule: Schedule | None = None, providers: _ByName | None = None) -> World:
+    """Return what the reference model has to know of a run, with the schedule and the providers that it is given."""
+    from simulation.reference.world import World
+
+    return World(
+        seed=scenario.seed,
+        epoch_ns=since_1970_ns(scenario.start),
+        channels=_channels(scenario),
+        faults=scenario.faults,
+        preferences=scenario.preferences,
+        quiet_hours=scenario.quiet_hours,
+        operations=scenario.operations,
+        templates={**BUILT_IN, **scenario.templates},
+        platform=scenario.name,
+        dead_letters=scenario.dead_letters,
+        remember_ids=scenario.remember_ids,
+        commit_latency=scenario.commit_latency,
+        max_pending=scenario.max_pending,
+        schedule=scenario.schedule if schedule is None else schedule,
+        choosy_providers=any(
+            getattr(type(provider), name) is not getattr(Provider, name)
+            for by_name in (providers or {}).values()
+            for provider in by_name.values()
+            for name in ("recipient_problem", "connections_max", "recipients_choose_hosts")
+        ),
+    )
 
 
 def _replay(
@@ -376,7 +409,7 @@ def build(system: ActorSystem, plan: RunPlan) -> Pipeline:
         store=store,
         preferences=_preferences(scenario),
         templates=_templates(scenario),
-        notify=_ignore_alert,
+        notify=_ignore_alert if checker is None or checker.lock_step is None else checker.lock_step.on_alert,
         dead_letters=scenario.dead_letters,
         max_pending=scenario.max_pending,
         log=False,

@@ -23,8 +23,7 @@ MUTANTS = (
         BREAKER,
         "From which state a result is, is not asked.",
         (
-            "        if permit != self._generation:\n            return False\n        if self._state is _CLOSED:\n"
-            "            if self._tripping.success(",
+            "            return False\n        if self._state is _CLOSED:\n            if self._tripping.success(",
             "        if self._state is _CLOSED:\n            if self._tripping.success(",
         ),
         (

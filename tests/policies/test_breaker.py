@@ -198,6 +198,16 @@ def test_a_late_result_from_before_the_trip_changes_nothing(late: str, state: st
     assert breaker.would_admit(ns(61)) == admits
 
 
+@pytest.mark.parametrize("late", ["record_success", "record_failure", "record_neutral", "trip"])
+def test_a_late_result_does_what_is_due_like_any_call(late: str) -> None:
+    breaker, transitions = make(failure_threshold=1, timeout=60.0, half_open_max=5.0)
+    first, stale = permit(breaker, 0.0), permit(breaker, 0.0)
+    assert breaker.record_failure(first, 0)
+    permit(breaker, 60.0)
+    assert not getattr(breaker, late)(stale, ns(66.0))
+    assert (breaker.state, transitions[-1].at_ns) == (BreakerState.OPEN, ns(65.0))
+
+
 def test_a_second_result_of_the_same_probe_frees_no_further_permit() -> None:
     breaker = half_open(half_open_permits=1)
     probe = permit(breaker, 60)

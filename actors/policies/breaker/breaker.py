@@ -234,6 +234,7 @@ class Breaker:
     def record_success(self, permit: int, now_ns: int, duration_ns: int = 0) -> bool:
         """Settle a permit: the provider did the work, in `duration_ns`. False, with nothing changed, if it is stale."""
         if permit != self._generation:
+            self.advance(now_ns)  # what is due does not wait for a permit that is in force
             return False
         if self._state is _CLOSED:
             if self._tripping.success(now_ns, duration_ns):
@@ -244,6 +245,7 @@ class Breaker:
     def record_failure(self, permit: int, now_ns: int, duration_ns: int = 0) -> bool:
         """Settle a permit: the provider failed, or did not answer in time. False if the permit is stale."""
         if permit != self._generation:
+            self.advance(now_ns)  # what is due does not wait for a permit that is in force
             return False
         if self._state is _CLOSED:
             if self._tripping.failure(now_ns, duration_ns):

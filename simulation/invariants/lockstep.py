@@ -1,0 +1,270 @@
+"""The product in lock-step with the reference model: each event as it is recorded is compared with the one expected.
+
+What the model needs to know from outside is observed here: what arrives, what a provider makes of an attempt, crashes
+and orders, and of several things that are due at one instant, whose turn the product lets it be.
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from pykka._envelope import Envelope
+
+from actors.errors import Overloaded
+from actors.kernel.actor import Actor
+from actors.kernel.effects import Performed
+from actors.kernel.interceptors import Interceptor, Next
+from actors.messages import (
+    ActorFailed,
+    BreakerTransitioned,
+    DeadLetterDiscarded,
+    DeadLetterMessage,
+    DuplicateIgnored,
+    NotificationDeferred,
+    NotificationFailed,
+    NotificationMovedToDeadLetter,
+    NotificationRedriven,
+    NotificationRequested,
+    NotificationSent,
+    NotificationSuppressed,
+    RecordedEvent,
+    SendNotification,
+)
+from actors.pipeline.orders import Submit
+from simulation.invariants.base import Context, Invariant, Objection, observes
+from simulation.invariants.observations import AttemptMade
+from simulation.reference.handler import Asked, Refused
+from simulation.reference.letters import Alerted
+from simulation.reference.loop import Difference
+from simulation.reference.model import CLASSES, Model
+from simulation.reference.world import refusals
+
+_RECORDED = (
+    ActorFailed,
+    BreakerTransitioned,
+    DeadLetterDiscarded,
+    DuplicateIgnored,
+    NotificationDeferred,
+    NotificationFailed,
+    NotificationMovedToDeadLetter,
+    NotificationRedriven,
+    NotificationRequested,
+    NotificationSent,
+    NotificationSuppressed,
+)
+
+
+class LockStep(Invariant):
+    """Each event is the one that the reference model expects next, at its instant and with what is in it."""
+
+    name = "reference-model"
+
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
+        assert context.world is not None
+        self.model = Model(context.world)
+        self.watch = TurnWatch(self)
+        self.broken: Callable[[str], None] = lambda text: None
+        """Takes what is broken where no event is recorded; set by the checker."""
+        self._has_differed = False
+        self._numbers: dict[int, tuple[Any, int]] = {}
+        """By the identity of an attempt at a provider, it and its number in the model."""
+
+    @classmethod
+    def applies(cls, context: Context) -> bool:
+        return context.world is not None and not refusals(context.world)
+
+    # ── what happens ────────────────────────────────────────────────────────────────────────────────────────────
+
+    @observes(*_RECORDED)
+    def on_event(self, event: RecordedEvent) -> Objection:
+        return self._asked(self.model.compare, event)
+
+    @observes(AttemptMade)
+    def on_attempt(self, made: AttemptMade) -> Objection:
+        attempt = made.attempt
+        key, until_ns = attempt.idempotency_key, attempt.wanted_until_ns
+        asked = Asked(made.at_ns, made.provider, attempt.number, key, attempt.command, until_ns)
+
+        def ask() -> None:
+            is_foreseen = made.outcome is not None and not made.is_promised
+            number = self.model.is_asked(
+                asked, made.outcome if is_foreseen else None, made.foreseen_ns if is_foreseen else None
+            )
+            self._numbers[id(attempt)] = attempt, number
+
+        return self._asked(ask)
+
+    def on_promise_kept(self, made: AttemptMade) -> None:
+        """Take note of an answer that was promised."""
+        if id(made.attempt) in self._numbers:
+            self.note(self.model.answers_now, self._numbers[id(made.attempt)][1], made.outcome, made.ends_at_ns)
+
+    def on_alert(self, text: str) -> None:
+        """Take note of an alert that is raised."""
+        self.note(self.model.compare, Alerted(self.watch.system.now_ns, text))
+
+    def at_end(self, now_ns: int) -> Objection:
+        return self._asked(self.model.settle, now_ns)
+
+    # ── for the watch ───────────────────────────────────────────────────────────────────────────────────────────
+
+    def note(self, function: Callable[..., None], *args: Any) -> None:
+        """Tell the model something that is no event of the history."""
+        objection = self._asked(function, *args)
+        if objection is not None:
+            self.broken(str(objection))
+
+    def answer_of(self, request: Any) -> int | None:
+        """Return the number of the attempt that is answered."""
+        known = self._numbers.pop(id(request.attempt), None)
+        return None if known is None else known[1]
+
+    def _asked(self, function: Callable[..., Any], *args: Any) -> str | None:
+        if self._has_differed:
+            return None
+        try:
+            function(*args)
+        except Difference as difference:
+            self._has_differed = True
+            name = getattr(args[0], "notification_id", None) if args else None
+            return f"{difference}\nstate: {self.model.state_of(name)}"
+        except Exception:
+            self._has_differed = True
+            return f"the reference model failed itself:\n{traceback.format_exc()}"
+        return None
+
+
+class TurnWatch(Interceptor):
+    """Tells what is told to the handler from outside, and whose turn it is when several things are due."""
+
+    def __init__(self, lock_step: LockStep) -> None:
+        self._lock_step = lock_step
+
+    def attach(self, system: Any) -> None:
+        super().attach(system)
+        teller = system._teller
+
+        def telling(actor: Actor) -> Callable[[Any], None]:
+            tell: Callable[[Any], None] = teller(actor)
+            return partial(self._told, tell) if type(actor).__name__ == "Handler" else tell
+
+        system._teller = telling
+
+    def _told(self, tell: Callable[[Any], None], message: Any) -> None:
+        content = message.message if type(message) is Envelope else message
+        if type(content).__name__ == "_Sending":
+            content = content.message
+        if type(content) is SendNotification:
+            self._lock_step.note(self._lock_step.model.arrives, content, True)
+        elif type(content) is Submit:
+            self._lock_step.note(self._lock_step.model.arrives, content.command, not content.follows_event)
+        tell(message)
+
+    def start(self, go_on: Next, actor: Actor) -> None:
+        place = _place_of(actor) if actor._incarnation.number else None
+        if place is not None:
+            self._lock_step.note(
+                self._lock_step.model.turn, "restart", place, self.system.now_ns, not self.system._ready
+            )
+        go_on(actor)
+        turns = _TURNS.get(type(actor).__name__, {})
+        for kind, handler in list(actor._plain.items()):
+            turn_of = turns.get(kind.__name__)
+            if turn_of is not None:
+                actor._plain[kind] = partial(self._take_turn, turn_of, actor, handler)
+            elif kind is DeadLetterMessage:
+                actor._plain[kind] = partial(self._bury, handler)
+            elif kind is Submit:
+                actor._plain[kind] = partial(self._submit, handler)
+
+    def _take_turn(
+        self, turn_of: Callable[[LockStep, Any, Any], tuple[str, Any] | None], actor: Actor, handler: Any, message: Any
+    ) -> Any:
+        lock_step = self._lock_step
+        turn = turn_of(lock_step, actor, message)
+        if turn is not None:
+            lock_step.note(lock_step.model.turn, *turn, self.system.now_ns, not self.system._ready)
+        return handler(message)
+
+    def _bury(self, handler: Callable[[Any], None], letter: DeadLetterMessage) -> None:
+        self._lock_step.note(self._lock_step.model.compare, letter)
+        handler(letter)
+
+    def _submit(self, handler: Callable[[Submit], None], submit: Submit) -> None:
+        handler(submit)
+        if submit.answer.done:
+            try:
+                submit.answer.get(timeout=0)
+            except Overloaded:
+                self._lock_step.note(self._lock_step.model.compare, Refused(self.system.now_ns, "overloaded"))
+            except Exception:
+                return
+
+
+def _other(_lock_step: LockStep, _actor: Any, _message: Any) -> tuple[str, Any]:
+    return "other", None
+
+
+def _answer(lock_step: LockStep, _actor: Any, performed: Performed) -> tuple[str, Any] | None:
+    number = lock_step.answer_of(performed.request)
+    return None if number is None else ("answer", number)
+
+
+def _go_on(_lock_step: LockStep, actor: Any, message: Any) -> tuple[str, Any] | None:
+    name = message.delivery.command.notification_id
+    return ("go-on", name) if actor._deliveries.get(name) is message.delivery else None
+
+
+def _of_handler(lock_step: LockStep, _actor: Any, performed: Performed) -> tuple[str, Any] | None:
+    event = getattr(performed.request, "event", None)
+    return None if event is None else ("commit", event.notification_id)
+
+
+def _of_letters(_lock_step: LockStep, _actor: Any, performed: Performed) -> tuple[str, Any]:
+    return "discarded", performed.request.event.notification_id
+
+
+def _place_of(actor: Any) -> tuple[str, str] | None:
+    name = type(actor).__name__
+    place = next((place for place, actor_class in CLASSES.items() if actor_class == name), None)
+    if place is None:
+        return None
+    if place == "channel":
+        lane = actor._incarnation.args[1]
+        return place, f"{lane.name.partition('/')[0]}/{lane.provider_name}"
+    return place, actor._incarnation.args[0] if place in ("limiter", "breaker") else ""
+
+
+def _injected(lock_step: LockStep, _actor: Any, message: Any) -> tuple[str, Any]:
+    return "inject", next(n for n, fault in enumerate(lock_step.model.world.faults) if fault is message.fault)
+
+
+def _ordered(lock_step: LockStep, _actor: Any, message: Any) -> tuple[str, Any]:
+    orders = lock_step.model.world.operations
+    return "operate", next(n for n, order in enumerate(orders) if order is message.operation)
+
+
+def _stage(kind: str) -> Callable[[LockStep, Any, Any], tuple[str, Any]]:
+    return lambda _lock_step, actor, _message: (kind, actor._channel)
+
+
+def _once(kind: str) -> Callable[[LockStep, Any, Any], tuple[str, Any]]:
+    return lambda _lock_step, _actor, _message: (kind, "")
+
+
+_TURNS: dict[str, dict[str, Callable[[LockStep, Any, Any], tuple[str, Any] | None]]] = {
+    "Handler": {"_GoOn": _go_on, "LookAtBacklog": _once("backlog"), "Performed": _of_handler},
+    "RateLimiterActor": {"_Advance": _stage("limiter")},
+    "CircuitBreakerActor": {"_Advance": _stage("breaker"), "Performed": _answer},
+    "DeadLetterQueue": {"_LookAtAges": _once("ages"), "Performed": _of_letters},
+    "Source": {"_Arrive": _other, "_SendAgain": _other},
+    "Clients": {"_Next": _other},
+    "Environment": {"ScheduledCall": _other},
+    "Operator": {"_Act": _ordered},
+    "FaultInjector": {"_Inject": _injected, "_Restart": _once("back")},
+}
+"""By class of actor and kind of message: whose turn it is."""

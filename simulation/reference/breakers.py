@@ -1,0 +1,316 @@
+"""Circuit breakers of every kind (section 4): one for a channel's provider, or one for each host of its recipients."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from actors.instants import NS_PER_S, wait_ns
+from actors.messages import BreakerState
+from actors.outcomes import Ambiguous, ChannelFault, DeadDestination, Outcome, Permanent, Transient
+from actors.settings.breaker import CircuitBreakerConfig
+from simulation.reference.limits import Ramp, share_of
+from simulation.reference.randomness import Stream
+
+CLOSED, OPEN, HALF_OPEN = BreakerState.CLOSED, BreakerState.OPEN, BreakerState.HALF_OPEN
+OVERRIDES: dict[str, BreakerState] = {
+    "force-open": BreakerState.FORCED_OPEN,
+    "disable": BreakerState.DISABLED,
+    "metrics-only": BreakerState.METRICS_ONLY,
+    "close": CLOSED,
+}
+"""What an operator says, and the state it leads to from any other."""
+
+
+@dataclass(frozen=True)
+class Change:
+    """A transition. Its cause is an override, or ``trip`` (to open), ``wait-over`` (open to half-open), ``recover``
+    (half-open to closed); ``probes-overdue`` and ``benefit-of-the-doubt`` (half-open too long, to open and closed)."""
+
+    at_ns: int
+    host: str
+    before: BreakerState
+    after: BreakerState
+    cause: str
+
+
+class Breaker:
+    """One circuit breaker. `on_change` is called after each transition; `stream` is that of ``<lane>.breaker``."""
+
+    def __init__(
+        self,
+        config: CircuitBreakerConfig,
+        stream: Stream,
+        on_change: Callable[[Change], None] = lambda change: None,
+        *,
+        host: str = "",
+        generation: int = 1,
+    ) -> None:
+        self._config = config
+        self._stream = stream
+        self._on_change = on_change
+        self._host = host
+        self.state = BreakerState(config.initial_state) if config.enabled else BreakerState.DISABLED
+        self.generation = generation
+        """The number of its permits; a transition begins a new one."""
+        self.changes_at_ns: int | None = None
+        """When time alone makes a difference: the end of the open time, of `half_open_max`, of the ramp."""
+        self._openings = 0
+        """How many times it has opened since it was last closed."""
+        self._calls = Calls(config)
+        self._ramp: Ramp | None = None
+        self._probes_out = 0
+        self._probes_back: list[tuple[bool, bool]] = []
+        """Of each result whether it failed, and whether it was slow."""
+
+    def before(self, now_ns: int) -> int | None:
+        """Return a permit for a call, or None: refused.
+
+        "`timeout` s later, at the exact instant included, it is half-open; one probe (`half_open_permits`) is let
+        through." The change comes with the first call after the time.
+        """
+        self.advance(now_ns)
+        if self.changes_at_ns is not None and now_ns >= self.changes_at_ns:
+            if self.state == OPEN:
+                self._change(now_ns, "wait-over", HALF_OPEN)
+            else:  # `half_open_then: probe`: as many as have no result are let through again
+                self._probes_out = 0
+                self.changes_at_ns = now_ns + wait_ns(self._config.half_open_max or 0)
+        if self.state == HALF_OPEN and self._has_probes_left():
+            self._probes_out += 1
+            return self.generation
+        if self.state in (OPEN, HALF_OPEN, BreakerState.FORCED_OPEN):
+            return None
+        return self.generation if self._ramp is None or self._ramp.ask(now_ns) else None
+
+    def after(self, permit: int, outcome: Outcome | None, now_ns: int, duration_ns: int) -> None:
+        """Count the end of a call; None: it was cancelled, or never made. "A late result changes nothing."
+
+        "`throttled` never counts"; "one that is cancelled or neutral gives its permit back". A channel fault "opens the
+        breaker at once". "Permanent failures don't count" (or as a success, by a setting); "as a probe's answer they
+        prove it reachable".
+        """
+        self.advance(now_ns)
+        failed = isinstance(outcome, (Transient, Ambiguous))
+        ignored = isinstance(outcome, (Permanent, DeadDestination)) and self._config.ignored_counts_as == "neutral"
+        if permit != self.generation:
+            return
+        if outcome is None or (isinstance(outcome, Transient) and outcome.throttled):
+            self._probes_out = max(0, self._probes_out - 1)
+        elif isinstance(outcome, ChannelFault):
+            if self.state in (CLOSED, HALF_OPEN):
+                self._change(now_ns, "trip", OPEN)
+        elif self.state == HALF_OPEN:
+            self._after_probe(failed, now_ns, duration_ns)
+        elif self.state == CLOSED and not ignored and self._calls.trip(failed, now_ns, duration_ns):
+            self._change(now_ns, "trip", OPEN)
+
+    def _after_probe(self, failed: bool, now_ns: int, duration_ns: int) -> None:
+        """Count the result of a probe and decide, as `decide` says.
+
+        `first_failure`: a failure, or a slow one, opens it; successes of all close it. `when_all_used`: the shares of
+        failures and of slow ones decide when all have a result; `when_decided`: as soon as the rest cannot change that.
+        """
+        config, permits = self._config, self._config.half_open_permits
+        if not self._probes_out:
+            return
+        self._probes_out -= 1
+        slow = config.slow_call is not None and duration_ns > wait_ns(config.slow_call.duration)
+        self._probes_back.append((failed, slow))
+        missing = permits - len(self._probes_back)
+        if missing and config.decide == "when_all_used":
+            return
+        opens, closes = False, True
+        for number, rate in ((0, config.failure_rate), (1, config.slow_call.rate if config.slow_call else 1.0)):
+            bad = sum(result[number] for result in self._probes_back)
+            enough = 1 if config.decide == "first_failure" else math.ceil(share_of(rate) * permits)
+            opens = opens or bad >= enough
+            closes = closes and (bad + missing < enough or (number == 1 and config.slow_call is None))
+        if opens or closes:
+            self._change(now_ns, "trip" if opens else "recover", OPEN if opens else CLOSED)
+
+    def advance(self, now_ns: int) -> None:
+        """Do what time alone has made due, as of the instant at which it was: "half-open cannot get stuck"."""
+        due_ns, then = self.changes_at_ns, self._config.half_open_then
+        if due_ns is None or now_ns < due_ns:
+            return
+        if self.state == CLOSED:
+            self._ramp = self.changes_at_ns = None
+        elif self.state == HALF_OPEN and then == "open":
+            self._change(due_ns, "probes-overdue", OPEN)
+        elif self.state == HALF_OPEN and then == "closed":
+            self._change(due_ns, "benefit-of-the-doubt", CLOSED)
+            self.advance(now_ns)
+
+    def override(self, order: str, now_ns: int) -> bool:
+        """Apply an operator's override; return whether that changes anything."""
+        self.advance(now_ns)
+        if self.state == OVERRIDES[order]:
+            return False
+        self._change(now_ns, order, OVERRIDES[order])
+        return True
+
+    def admits_at_ns(self, now_ns: int) -> int | None:
+        """Return when the next call is worth asking for, as far as time decides; None: something has to happen."""
+        self.advance(now_ns)
+        if self._ramp is not None:
+            return self._ramp.goes_at(now_ns)
+        if self.state in (OPEN, HALF_OPEN) and not (self.state == HALF_OPEN and self._has_probes_left()):
+            return None if self.changes_at_ns is None else max(now_ns, self.changes_at_ns)
+        return None if self.state == BreakerState.FORCED_OPEN else now_ns
+
+    @property
+    def ramping_until_ns(self) -> int | None:
+        """Until when only a growing share goes, after closing."""
+        return None if self._ramp is None else self._ramp.end_ns
+
+    def _has_probes_left(self) -> bool:
+        return self._probes_out + len(self._probes_back) < self._config.half_open_permits
+
+    def _change(self, now_ns: int, cause: str, after: BreakerState) -> None:
+        config = self._config
+        before, self.state = self.state, after
+        self.generation += 1
+        self.changes_at_ns = self._ramp = None
+        self._probes_out, self._probes_back = 0, []
+        self._calls = Calls(config)
+        if after == OPEN:
+            # "A setting makes it the first instant after, as some peers do."
+            self.changes_at_ns = now_ns + self._open_time_ns() + (1 if config.reopen == "after" else 0)
+            self._openings += 1
+        elif after == HALF_OPEN and config.half_open_max is not None:
+            self.changes_at_ns = now_ns + wait_ns(config.half_open_max)
+        elif after != HALF_OPEN:
+            self._openings = 0
+        if after == CLOSED and before in (OPEN, HALF_OPEN, BreakerState.FORCED_OPEN) and config.ramp is not None:
+            self._ramp = Ramp(config.ramp, now_ns)
+            self.changes_at_ns = self._ramp.end_ns
+        self._on_change(Change(now_ns, self._host, before, after, cause))
+
+    def _open_time_ns(self) -> int:
+        """Return timeout · multiplier^k after k openings, times U(1-x, 1+x): "growing, with a maximum and jitter"."""
+        growth = self._config.open_growth
+        if growth is None:
+            return wait_ns(self._config.timeout)
+        longest = open_ns = wait_ns(growth.max)
+        with contextlib.suppress(OverflowError):  # beyond the floats, and so beyond any maximum
+            open_ns = min(longest, wait_ns(self._config.timeout * math.pow(growth.multiplier, self._openings)))
+        if growth.jitter:
+            open_ns = round(open_ns * (1 - growth.jitter + 2 * growth.jitter * self._stream.draw()))
+        return min(open_ns, longest)
+
+
+EXACT_INSTANTS = 10_000
+"""So many instants in a window of time are kept one by one; then those within such a part of the width share one."""
+
+
+class Calls:
+    """The calls of a closed breaker since it closed, and whether they trip it.
+
+    The window is of the last so many calls, of those that ended in (now - width, now], or a moving average.
+    """
+
+    def __init__(self, config: CircuitBreakerConfig) -> None:
+        self._config = config
+        self._consecutive = self._calls = 0
+        self._bad: list[float] = [0, 0]
+        """Failures and slow calls in the window; with a moving average, their shares."""
+        self._log: deque[tuple[int, int, int, int]] = deque()
+        """Instant, calls, failures, slow ones."""
+
+    def trip(self, failed: bool, now_ns: int, duration_ns: int) -> bool:
+        """Count a call that has ended, and return whether it trips.
+
+        "`failure_threshold` consecutive failures open it"; or in a window, with a minimum of calls, the share of
+        failures or of slow ones.
+        """
+        config, window = self._config, self._config.window
+        if window is None:
+            self._consecutive = self._consecutive + 1 if failed else 0
+            return self._consecutive >= config.failure_threshold
+        slow = config.slow_call is not None and duration_ns > wait_ns(config.slow_call.duration)
+        if window.ema is not None:
+            keep = math.exp(-1.0 / window.ema) if self._calls else 0.0
+            self._calls += 1
+            self._bad = [keep * bad + (1.0 - keep) * this for bad, this in zip(self._bad, (failed, slow), strict=True)]
+        elif window.time is not None:
+            self._add_in_time(now_ns, failed, slow, wait_ns(window.time))
+        else:
+            if self._calls == window.calls:
+                self._count(self._log.popleft(), -1)
+            self._log.append((now_ns, 1, failed, slow))
+            self._count(self._log[-1], 1)
+        least = config.minimum_calls or window.ema or min(10, window.calls or 10)
+        if self._calls < least or not (failed or slow or config.success_may_trip):
+            return False
+        rates = (config.failure_rate,) if config.slow_call is None else (config.failure_rate, config.slow_call.rate)
+        whole = 1.0 if window.ema is not None else self._calls
+        shares = [share_of(rate) for rate in rates]
+        return any(bad * of.denominator >= of.numerator * whole for bad, of in zip(self._bad, shares, strict=False))
+
+    def _add_in_time(self, now_ns: int, failed: bool, slow: bool, width_ns: int) -> None:
+        while self._log and self._log[0][0] <= now_ns - width_ns:
+            self._count(self._log.popleft(), -1)
+        last_ns, grain_ns = self._log[-1][0] if self._log else -1, max(1, width_ns // EXACT_INSTANTS)
+        same_grain = len(self._log) >= EXACT_INSTANTS and last_ns // grain_ns == now_ns // grain_ns
+        _, calls, failures, slow_ones = self._log.pop() if last_ns == now_ns or same_grain else (0, 0, 0, 0)
+        self._log.append((now_ns, calls + 1, failures + failed, slow_ones + slow))
+        self._count((now_ns, 1, failed, slow), 1)
+
+    def _count(self, entry: tuple[int, int, int, int], sign: int) -> None:
+        self._calls += sign * entry[1]
+        self._bad = [self._bad[0] + sign * entry[2], self._bad[1] + sign * entry[3]]
+
+
+class BreakersByHost:
+    """A breaker for each host of recipients, made when first asked for. Overrides hold for those that come later too.
+
+    When one is made, those are forgotten for which nobody has asked in an hour (or twice the longest open time, if that
+    is more), and the longest unused beyond 10,000.
+    """
+
+    KEYS_MAX = 10_000
+
+    def __init__(
+        self, config: CircuitBreakerConfig, stream: Stream, on_change: Callable[[Change], None] = lambda change: None
+    ) -> None:
+        self._config = config
+        self._stream = stream
+        self._on_change = on_change
+        self._breakers: dict[str, tuple[Breaker, int]] = {}
+        """The longest unused first, and when each was last asked for."""
+        self._generation = 1
+        self._order: str | None = None
+        longest = config.timeout if config.open_growth is None else config.open_growth.max
+        self._idle_ns = max(3600 * NS_PER_S, 2 * wait_ns(longest))
+        self._state = Breaker(config, stream).state
+
+    def of(self, host: str, now_ns: int) -> Breaker:
+        """Return the breaker of a host."""
+        if (kept := self._breakers.pop(host, None)) is not None:
+            self._breakers[host] = kept[0], now_ns
+            return kept[0]
+        for other, (breaker, used_ns) in list(self._breakers.items()):
+            if len(self._breakers) < self.KEYS_MAX and now_ns - used_ns < self._idle_ns:
+                break
+            self._generation = max(self._generation, breaker.generation + 1)
+            del self._breakers[other]
+        new = Breaker(self._config, self._stream, self._on_change, host=host, generation=self._generation)
+        self._breakers[host] = new, now_ns
+        if self._order is not None:
+            new.override(self._order, now_ns)
+        return new
+
+    def all(self) -> list[tuple[str, Breaker]]:
+        """Return those there are, the longest unused first."""
+        return [(host, breaker) for host, (breaker, _) in self._breakers.items()]
+
+    def override(self, order: str, now_ns: int) -> bool:
+        """Apply an operator's override to all; return whether that changes anything."""
+        changes = self._state != OVERRIDES[order]
+        self._state, self._order = OVERRIDES[order], order
+        changed = [breaker.override(order, now_ns) for _, breaker in self.all()]
+        return changes or any(changed)

@@ -1,0 +1,509 @@
+"""The way of a channel's attempts to its providers: user limits, then slots, quota, breaker and throttle of each.
+
+"rate limiter → circuit breaker → channel → provider" (2). What may not go yet waits in line: at the user's limit by
+user, before the providers in one line, or in one for each host where breakers are per host. A line takes its turn with
+the others for what they share, and a wait is one `NotificationDeferred`, however long.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import heapq
+import json
+from collections import OrderedDict
+from collections.abc import Collection, Iterable
+from typing import Any, NamedTuple, Protocol
+from urllib.parse import urlsplit
+
+from actors.instants import sooner
+from actors.messages import BreakerTransitioned, DeferralCause, NotificationDeferred, SendNotification
+from actors.outcomes import Outcome, Transient
+from actors.settings.channel import ChannelConfig
+from simulation.reference.breakers import Change
+from simulation.reference.lane import Blocked, Lane
+from simulation.reference.limits import Arrivals, limit_of
+from simulation.reference.loop import Loop
+from simulation.reference.notifications import Attempt
+
+EXPIRED = "expired"
+OVER_THE_LIMIT = "rate limit exceeded"
+BREAKER_OPEN = "circuit breaker is open"
+THROTTLED = "adaptive throttle"
+
+ROOM = {"slot", "rate", "quota"}
+"""What is in the way of all alike, whatever the host of the recipient."""
+SHUT = {"breaker", "ramp"}
+
+
+class Line:
+    """Attempts that wait, first come, first served; those that have expired are taken out."""
+
+    def __init__(self, key: str) -> None:
+        self.key = key
+        self.waiting: OrderedDict[int, Attempt] = OrderedDict()
+        self.unreported: dict[int, Attempt] = {}
+        self.fits_at_ns = 0
+        """At a limit: when the next one fits."""
+        self.cause: DeferralCause | None = None
+        """Why they are deferred. None: they only wait for a slot, which is not reported."""
+        self.asks_at_ns: int | None = None
+        self.is_up_to_time = False
+        """Whether nothing but time brings the next one's turn."""
+        self.is_paced = False
+        self.wake_ns: int | None = None
+        self._places = 0
+        self._expiries: list[tuple[int, int]] = []
+
+    def join(self, attempt: Attempt) -> None:
+        """Let one wait behind all others."""
+        self.waiting[self._places] = attempt
+        self.unreported[self._places] = attempt
+        if attempt.until_ns is not None:
+            heapq.heappush(self._expiries, (attempt.until_ns, self._places))
+        self._places += 1
+
+    def take_expired(self, now_ns: int) -> Iterable[Attempt]:
+        """Take out those whose time is up, the first to expire first."""
+        while self._expiries and self._expiries[0][0] < now_ns:
+            place = heapq.heappop(self._expiries)[1]
+            if place in self.waiting:
+                self.unreported.pop(place, None)
+                yield self.waiting.pop(place)
+
+    def next_expiry_ns(self) -> int | None:
+        """Return the first instant at which one of them has expired."""
+        while self._expiries and self._expiries[0][1] not in self.waiting:
+            heapq.heappop(self._expiries)
+        return self._expiries[0][0] + 1 if self._expiries else None
+
+    def first(self) -> Attempt:
+        """Return the one that has waited longest."""
+        return next(iter(self.waiting.values()))
+
+    def pop(self) -> Attempt:
+        """Take the one that has waited longest."""
+        place, attempt = self.waiting.popitem(last=False)
+        self.unreported.pop(place, None)
+        return attempt
+
+
+class Ended(NamedTuple):
+    """What becomes of an attempt that is neither made nor to wait."""
+
+    outcome: Outcome | None = None
+    """As if a provider had said so."""
+    reason: str = ""
+    """Or why its notification is dead-lettered."""
+
+
+class Handler(Protocol):
+    """What comes back to the handler from the way of an attempt."""
+
+    def answered(self, attempt: Attempt, outcome: Outcome) -> None:
+        """Take the answer of a provider."""
+
+    def turned_away(self, attempt: Attempt, end: Ended) -> None:
+        """Take back what was not made, for good."""
+
+    def requeued(self, attempt: Attempt, charged: bool) -> None:
+        """Take back what is not wanted now."""
+
+    def is_wanted(self, command: SendNotification) -> bool: ...
+
+    def make(self, lane: Lane, attempt: Attempt) -> None:
+        """Ask the provider."""
+
+
+_EXPIRED = Ended(reason=EXPIRED)
+
+
+class Way:
+    """The way of one channel."""
+
+    def __init__(self, loop: Loop, handler: Handler, channel: str, config: ChannelConfig) -> None:
+        self.loop = loop
+        self.handler = handler
+        self.channel = channel
+        self.config = config
+        self.arrivals = Arrivals()
+        providers = config.by_provider()
+        self.lanes = [
+            Lane(loop, channel, self.arrivals, number, name, own, len(providers) == 1)
+            for number, (name, own) in enumerate(providers.items())
+        ]
+        for lane in self.lanes:
+            lane.on_change = self._transition
+        self.is_per_host = config.circuit_breaker.per == "host"
+        self.limit = None if config.rate_limit is None else limit_of(config.rate_limit)
+        self.users: dict[str, Line] = {}
+        self.forget_those_that_wait()
+
+    def forget_those_that_wait(self) -> None:
+        """Drop the lines before the providers, as their actor has crashed; the handler sends again what was there."""
+        self.lines: dict[str, Line] = {}
+        self.turns: list[OrderedDict[str, None]] = [OrderedDict() for _ in self.lanes]
+        """By lane, the hosts whose lines wait for room there, in the order of their turns."""
+        self.has_news = False
+
+    # ── the limit of each user ──────────────────────────────────────────────────────────────────────────────────
+
+    def set_out(self, attempt: Attempt) -> None:
+        """Have an attempt take the first step of the way."""
+        if self.limit is None:
+            self.loop.follow("breaker", self.channel, self._ask, attempt)
+        else:
+            self.loop.follow("limiter", self.channel, self._enter, attempt)
+
+    def _enter(self, attempt: Attempt) -> None:
+        """ "A refused notification is deferred to the earliest time it fits, or dead-lettered; charged once" (5)."""
+        loop, now_ns, settings = self.loop, self.loop.now_ns, self.config.rate_limit
+        assert self.limit is not None
+        assert settings is not None
+        user = attempt.command.user
+        line = self.users.get(user)
+        fits_ns = now_ns
+        if not attempt.charged:
+            fits_ns = self.limit.take(user, now_ns) if line is None else max(line.fits_at_ns, now_ns + 1)
+        if fits_ns == now_ns:
+            loop.follow("breaker", self.channel, self._ask, attempt)
+        elif settings.on_limit == "drop":
+            self._turn_away(attempt, Ended(reason=OVER_THE_LIMIT))
+        elif attempt.until_ns is not None and fits_ns > attempt.until_ns:
+            self._turn_away(attempt, _EXPIRED)
+        else:
+            if line is None:
+                line = self.users[user] = Line(user)
+                line.fits_at_ns = fits_ns
+            line.join(attempt)
+            self._wake_limiter()
+            self._defer(
+                attempt, DeferralCause.RATE_LIMIT, fits_ns, "{} is over the user's limit (rate_limit: {})", settings
+            )
+
+    def look_at_users(self) -> None:
+        """Let those go who fit now, each user's in the order in which they came."""
+        loop, now_ns, limit = self.loop, self.loop.now_ns, self.limit
+        assert limit is not None
+        due = sorted((wake_ns, line.key) for line in self.users.values() if (wake_ns := _user_wake(line)) <= now_ns)
+        for _, user in due:
+            line = self.users[user]
+            for attempt in line.take_expired(now_ns):
+                self._turn_away(attempt, _EXPIRED)
+            while line.waiting and line.fits_at_ns <= now_ns:
+                if not self.handler.is_wanted(line.first().command):
+                    loop.follow("handler", "", self.handler.requeued, line.pop(), False)
+                    continue
+                line.fits_at_ns = limit.take(user, now_ns)
+                if line.fits_at_ns == now_ns:
+                    loop.follow("breaker", self.channel, self._ask, line.pop())
+            if not line.waiting:
+                del self.users[user]
+        self._wake_limiter()
+
+    def restart_limiter(self) -> None:
+        """Begin as its actor that starts: what it had counted is kept, and nobody waits."""
+        self.users.clear()
+        self._wake_limiter()
+
+    def follow_flush(self) -> None:
+        """Have all that waits dropped, along the way of the attempts, so that it overtakes none of them."""
+        if self.limit is None:
+            self.loop.follow("breaker", self.channel, self._flush)
+            return
+        self.loop.follow("limiter", self.channel, self._flush_limiter)
+
+    def _flush_limiter(self) -> None:
+        self.restart_limiter()
+        self.loop.follow("breaker", self.channel, self._flush)
+
+    def _wake_limiter(self) -> None:
+        self.loop.wake("limiter", self.channel, min(map(_user_wake, self.users.values()), default=None))
+
+    # ── before the providers ────────────────────────────────────────────────────────────────────────────────────
+
+    def _ask(self, attempt: Attempt) -> None:
+        """Let an attempt go to the first provider that takes it, behind all that wait at its host."""
+        attempt.host = host_of(attempt.command.recipient) if self.is_per_host else ""
+        line = self.lines.get(attempt.host)
+        if line is not None:
+            self._join(line, attempt)
+            return
+        if self.lines:
+            self._take_turns()  # what room there is by now belongs to those that came before
+        for lane in self.lanes:
+            lane.drop_unused_pace(attempt.host)
+        blocked = self._admit(attempt)
+        if blocked:
+            end = self._end(attempt, blocked)
+            if end is not None:
+                self._turn_away(attempt, end)
+            else:
+                line = self.lines[attempt.host] = Line(attempt.host)
+                line.join(attempt)
+                self._note(line, blocked)
+        self.set_wake()
+
+    def _join(self, line: Line, attempt: Attempt) -> None:
+        if line.is_up_to_time and _is_too_late(attempt, self._resumes_at(line)):
+            self._turn_away(attempt, _EXPIRED)
+            return
+        line.join(attempt)
+        self._report(line)
+        if attempt.until_ns is not None:
+            line.wake_ns = sooner(line.next_expiry_ns(), line.asks_at_ns)
+            self.set_wake()
+
+    def answered(self, attempt: Attempt, outcome: Outcome) -> None:
+        """Settle an attempt at its provider; its slot is free, and its breaker may have changed."""
+        self.has_news = False
+        lane = self.lanes[attempt.lane]
+        lane.settle(attempt, outcome)
+        self.loop.follow("handler", "", self.handler.answered, attempt, outcome)
+        if self.lines:
+            line = self.lines.get(attempt.host)
+            is_of_interest = line is not None and (self.has_news or not line.is_paced)
+            self._look_after([attempt.host] if is_of_interest else [])
+
+    def operate(self, order: str, provider: str | None) -> None:
+        """ "Operator states forced-open and disabled" (4): an order to the breakers, of one provider or of all."""
+        for lane in self.lanes:
+            if provider in (None, lane.provider_name):
+                lane.override(order)
+        self._look_after(list(self.lines))
+
+    def _flush(self) -> None:
+        """Drop all that wait: the handler sends again what is under way."""
+        self.lines.clear()
+        for turns in self.turns:
+            turns.clear()
+        for lane in self.lanes:
+            lane.restart_paces()
+        self.set_wake()
+
+    def look(self) -> None:
+        """Look at what time has brought: expiries, the end of open or half-open time, the next at a pace."""
+        now_ns = self.loop.now_ns
+        due = [(line.wake_ns, host, -1) for host, line in self.lines.items() if line.wake_ns is not None]
+        due += [(until_ns, host, lane.number) for lane in self.lanes for host, until_ns in lane.half_open.items()]
+        hosts: dict[str, None] = {}
+        for instant_ns, host, number in sorted(due):
+            if instant_ns > now_ns:
+                break
+            hosts[host] = None
+            if number < 0:
+                self.lines[host].wake_ns = None
+            else:
+                lane = self.lanes[number]
+                del lane.half_open[host]
+                lane.breaker(host).advance(now_ns)
+        self._look_after(list(hosts))
+
+    def _admit(self, attempt: Attempt) -> dict[int, Blocked]:
+        """Let it go to the first provider that takes it now; else say what is in its way at each.
+
+        "With `switch_after` a notification tries the next provider first after so many failed attempts."
+        """
+        lanes, after = self.lanes, self.config.switch_after
+        if after is not None:
+            first = (attempt.number - 1) // after % len(lanes)
+            lanes = lanes[first:] + lanes[:first]
+        blocked = {}
+        for lane in lanes:
+            why = lane.admit(attempt)
+            if why is None:
+                self.loop.follow("channel", f"{self.channel}/{lane.provider_name}", self.handler.make, lane, attempt)
+                return {}
+            blocked[lane.number] = why
+        return blocked
+
+    def _end(self, attempt: Attempt, blocked: dict[int, Blocked]) -> Ended | None:
+        """Return what becomes of one that is blocked so; None: it waits.
+
+        "`when_open: wait` (default), or it counts as a failed attempt"; a quota with `on_limit: drop` dead-letters; one
+        that cannot be in time expires at once.
+        """
+        reasons = {each.reason for each in blocked.values()}
+        if "throttle" in reasons:
+            return Ended(Transient(reason=THROTTLED))
+        if reasons <= SHUT:
+            fails = self.config.circuit_breaker.when_open == "fail"
+            return Ended(Transient(reason=BREAKER_OPEN)) if fails else None
+        if reasons <= SHUT | {"pace"}:
+            return None
+        if "quota" in reasons and reasons <= SHUT | {"quota"}:
+            return Ended(reason=OVER_THE_LIMIT)
+        if attempt.until_ns is not None and all(_is_too_late(attempt, each.until_ns) for each in blocked.values()):
+            return _EXPIRED
+        return None
+
+    # ── lines and turns ─────────────────────────────────────────────────────────────────────────────────────────
+
+    def _look_after(self, hosts: Collection[str]) -> None:
+        self._take_turns()
+        ready = list(hosts)
+        while ready:
+            host = ready.pop(0)
+            if host in self.lines and self._step(self.lines[host]):
+                ready.append(host)
+        self.set_wake()
+
+    def _take_turns(self) -> None:
+        """While there is room at a provider, the lines that wait for it take turns, one attempt each."""
+        now_ns = self.loop.now_ns
+        for lane, turns in zip(self.lanes, self.turns, strict=True):
+            while turns and lane.room_at(now_ns) == now_ns:
+                host = lane.slots.next_of(turns, lane.slot_limit)
+                if host is None:
+                    break
+                self._step(self.lines[host])
+
+    def _step(self, line: Line) -> bool:
+        """Deal with the first of a line; return whether the next is worth a look."""
+        now_ns = self.loop.now_ns
+        for attempt in line.take_expired(now_ns):
+            self._turn_away(attempt, _EXPIRED)
+        if line.waiting:
+            first = line.first()
+            if not self.handler.is_wanted(first.command):
+                self.loop.follow("handler", "", self.handler.requeued, first, True)
+            elif blocked := self._admit(first):
+                end = self._end(first, blocked)
+                if end is None:
+                    self._note(line, blocked)
+                    return False
+                self._turn_away(first, end)
+            line.pop()
+        if not line.waiting:
+            del self.lines[line.key]
+            for lane, turns in zip(self.lanes, self.turns, strict=True):
+                turns.pop(line.key, None)
+                lane.paces.pop(line.key, None)
+            return False
+        if line.is_paced and (until_ns := self._paced_until(line.key)) is not None:
+            line.asks_at_ns = until_ns
+            line.wake_ns = sooner(line.next_expiry_ns(), until_ns)
+            return False
+        if self.is_per_host:
+            for turns in self.turns:
+                if line.key in turns:
+                    turns.move_to_end(line.key)
+        return True
+
+    def _paced_until(self, host: str) -> int | None:
+        until_ns = None
+        for lane in self.lanes:
+            pace = lane.paces.get(host)
+            if pace is None or pace.next_ns <= self.loop.now_ns:
+                return None
+            until_ns = sooner(until_ns, pace.next_ns)
+        return until_ns
+
+    def _note(self, line: Line, blocked: dict[int, Blocked]) -> None:
+        """Take down what a line waits for, and report those that have not been."""
+        reasons = {each.reason for each in blocked.values()}
+        line.cause = (
+            None
+            if reasons == {"slot"}
+            else DeferralCause.RATE_LIMIT
+            if reasons & {"rate", "quota"}
+            else DeferralCause.CIRCUIT_BREAKER
+        )
+        line.is_paced = reasons == {"pace"}
+        line.is_up_to_time = not reasons <= SHUT | {"pace", "throttle"} and all(
+            each.until_ns is not None for each in blocked.values()
+        )
+        line.asks_at_ns = None
+        for lane, turns in zip(self.lanes, self.turns, strict=True):
+            reason, until_ns = blocked[lane.number]
+            if reason in ROOM:
+                turns.setdefault(line.key)
+                continue
+            turns.pop(line.key, None)
+            if reason == "ramp":
+                until_ns = lane.wait_through_ramp(line.key)
+            line.asks_at_ns = sooner(line.asks_at_ns, until_ns)
+        self._report(line)
+        line.wake_ns = sooner(line.next_expiry_ns(), line.asks_at_ns)
+
+    def _report(self, line: Line) -> None:
+        if line.cause is None or not line.unreported:
+            return
+        resumes_ns = self._resumes_at(line)
+        why = "for {} no provider has a slot, its rate or its breaker's leave now (circuit_breaker: {})"
+        for attempt in line.unreported.values():
+            self._defer(attempt, line.cause, resumes_ns, why, self.config.circuit_breaker)
+        line.unreported = {}
+
+    def _resumes_at(self, line: Line) -> int | None:
+        resumes_ns = line.asks_at_ns
+        for lane, turns in zip(self.lanes, self.turns, strict=True):
+            if line.key in turns:
+                resumes_ns = sooner(resumes_ns, lane.room_at(self.loop.now_ns))
+        return resumes_ns
+
+    def _defer(self, attempt: Attempt, cause: DeferralCause, resumes_ns: int | None, why: str, settings: Any) -> None:
+        """ "A wait is one NotificationDeferred, however long" (4)."""
+        event = self.loop.event(NotificationDeferred, attempt.command, cause=cause, resumes_at_ns=resumes_ns)
+        self.loop.expect(event, why, attempt.name, settings)
+
+    def _turn_away(self, attempt: Attempt, end: Ended) -> None:
+        self.loop.follow("handler", "", self.handler.turned_away, attempt, end)
+
+    def set_wake(self) -> None:
+        """Set when time will bring something: an expiry, a breaker, a pace, or room that only time brings."""
+        now_ns = self.loop.now_ns
+        wake_ns = None
+        for line in self.lines.values():
+            wake_ns = sooner(wake_ns, line.wake_ns)
+        for lane, turns in zip(self.lanes, self.turns, strict=True):
+            for until_ns in lane.half_open.values():
+                wake_ns = sooner(wake_ns, until_ns)
+            if turns:
+                room_ns = lane.room_at(now_ns)
+                if room_ns != now_ns or lane.slots.next_of(turns, lane.slot_limit) is not None:
+                    wake_ns = sooner(wake_ns, room_ns)
+        self.loop.wake("breaker", self.channel, wake_ns)
+
+    # ── breakers ────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _transition(self, lane: Lane, change: Change) -> None:
+        """ "Each transition is a recorded event" (4); what waited resumes paced, not as one herd."""
+        loop, host = self.loop, change.host
+        fields = {"from_state": change.before, "to_state": change.after, "cause": change.cause}
+        event = loop.event(
+            BreakerTransitioned, None, breaker=lane.name, host=host if self.is_per_host else None, **fields
+        )
+        loop.expect(event, "a breaker trips, opens and closes by its circuit_breaker: {}", lane.config.circuit_breaker)
+        self.has_news = True
+        lane.half_open.pop(host, None)
+        if change.after == "closed" and host in self.lines:
+            lane.resume_paced(host)
+        elif change.after == "half-open":
+            until_ns = lane.breaker(host).changes_at_ns
+            if until_ns is not None:
+                lane.half_open[host] = until_ns
+                self.set_wake()
+
+
+def host_of(recipient: str) -> str:
+    """Return the host of a recipient: of a URL, or the domain of an address; ``""`` for those that have none."""
+    text = recipient
+    if text.lstrip().startswith("{"):  # a Web Push subscription
+        with contextlib.suppress(ValueError, KeyError, TypeError):
+            text = str(json.loads(text)["endpoint"])
+    if "://" in text:
+        try:
+            host = urlsplit(text).hostname or ""
+        except ValueError:
+            return ""
+    else:
+        host = text.rpartition("@")[2] if "@" in text else ""
+    return host.strip().rstrip(".>").lower()
+
+
+def _user_wake(line: Line) -> int:
+    return min(line.fits_at_ns, line.next_expiry_ns() or line.fits_at_ns)
+
+
+def _is_too_late(attempt: Attempt, instant_ns: int | None) -> bool:
+    return instant_ns is not None and attempt.until_ns is not None and instant_ns > attempt.until_ns

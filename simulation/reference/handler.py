@@ -1,0 +1,477 @@
+"""The handler's rules: what happens to a notification from its acceptance to its end (sections 2, 3, 6, 7)."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+import msgspec
+
+from actors.instants import NS_PER_S, ns, sooner, wait_ns
+from actors.messages import (
+    DeadLetterMessage,
+    DeferralCause,
+    DuplicateIgnored,
+    NotificationDeferred,
+    NotificationEvent,
+    NotificationFailed,
+    NotificationMovedToDeadLetter,
+    NotificationRedriven,
+    NotificationRequested,
+    NotificationSent,
+    NotificationSuppressed,
+    SendNotification,
+)
+from actors.outcomes import Ambiguous, ChannelFault, DeadDestination, Outcome, Permanent, Sent, Transient
+from simulation.reference.backoff import Retrying, budget_of
+from simulation.reference.channel import EXPIRED, Ended, Way, host_of
+from simulation.reference.lane import Lane
+from simulation.reference.letters import Letters
+from simulation.reference.loop import Loop
+from simulation.reference.notifications import Attempt, Notification, address, state_after
+from simulation.reference.people import NOT_WANTED, People
+from simulation.reference.randomness import Stream
+from simulation.reference.resuming import Backlog
+from simulation.reference.templates import Missing, filled_in
+from simulation.reference.world import World
+
+RETRY_TIME_UP = "retry time is up"
+BUDGET_SPENT = "retry budget spent"
+ADDRESS_GONE = "the address is gone"
+
+_ENDS = (NotificationSent, NotificationSuppressed, NotificationMovedToDeadLetter)
+Then: TypeAlias = Callable[[Notification], None] | None
+
+
+class Asked(msgspec.Struct, frozen=True):
+    """A provider is asked to deliver: no recorded event, but as good as one here."""
+
+    at_ns: int
+    provider: str
+    attempt: int
+    key: str
+    """The idempotency key: another one after an edit."""
+    command: SendNotification
+    wanted_until_ns: int | None
+    """When it expires."""
+
+
+class Refused(msgspec.Struct, frozen=True):
+    """An arrival is not accepted: no recorded event either."""
+
+    at_ns: int
+    why: str
+
+
+class Handler(Loop):
+    """The service while its process runs."""
+
+    def __init__(self, world: World) -> None:
+        super().__init__(world)
+        self.people = People(world)
+        self.boot()
+
+    def boot(self) -> None:
+        """Start a process over the store: what was in memory is as new."""
+        self.asked.clear()
+        self.commits.clear()
+        self.mailboxes.clear()
+        channels = self.world.channels.items()
+        self.ways: dict[str, Way] = {each: Way(self, self, each, config) for each, config in channels}
+        self.letters = Letters(self)
+        self.redrives: deque[tuple[DeadLetterMessage, str]] = deque()
+        """Those that wait for room."""
+        self.start()
+        self.follow("dlq", "", self.letters.begin)
+        self.follow("handler", "", self.resume)
+
+    # ── starting, and starting again ────────────────────────────────────────────────────────────────────────────
+
+    def start(self) -> None:
+        """A handler that starts knows what is in the store; its budgets and the streams of its jitter are as new."""
+        channels, seed = self.world.channels, self.world.seed
+        self.retrying = {each: Retrying(own.retry, Stream(seed, f"{each}.backoff")) for each, own in channels.items()}
+        self.budgets = {each: budget_of(own.retry.budget) for each, own in channels.items()}
+        self.backlog = Backlog(self, self.ways)
+        self.admitted = {
+            name: state_after(entry.command, entry.events, self.epoch_ns, self.now_ns)
+            for name, entry in self.store.open.items()
+        }
+        for name, (_, notification, *_) in self.commits.items():
+            self.admitted[name] = notification
+            notification.charge = 0
+
+    def resume(self) -> None:
+        """ "After a restart only what is overdue is paced" (19); the rest goes at its time."""
+        for way in self.ways.values():
+            way.follow_flush()
+        for notification in sorted(self.admitted.values(), key=_due_since_ns):
+            if notification.command.notification_id in self.commits:
+                continue
+            if notification.given_up is None and _due_since_ns(notification) <= self.now_ns:
+                self.backlog.add(notification, self.last_start_ns(notification))
+            else:
+                self._take_up(notification)
+        self.look_at_backlog()
+        for _ in range(len(self.redrives)):
+            self._take_up_next_redrive()
+
+    def look_at_backlog(self) -> None:
+        """Go on with those of the backlog whose turn it is."""
+        for notification in self.backlog.take_due():
+            notification.due_ns = None
+            self.prepare(notification)
+        self.backlog.set_wake()
+
+    def _take_up(self, notification: Notification) -> None:
+        if notification.given_up is not None:
+            self._dead_letter_as_decided(notification)
+        elif notification.due_ns is None:
+            self.prepare(notification)
+        else:
+            self._wait(notification)
+
+    def send_again(self, channel: str) -> None:
+        """A stage has lost its state: what was under way there is sent again, and what it answers yet is stale."""
+        self.ways[channel].follow_flush()
+        for notification in list(self.admitted.values()):
+            attempt = notification.under_way
+            if attempt is None or notification.command.channel != channel:
+                continue
+            if self.is_wanted(notification.command):
+                notification.charged = attempt.charged
+                self._send(notification)
+            else:
+                self._requeue(notification, attempt.charged)
+
+    # ── acceptance ──────────────────────────────────────────────────────────────────────────────────────────────
+
+    def accept(self, command: SendNotification, asks_for_room: bool, instead_of: Notification | None = None) -> None:
+        """ "The same `notification_id` is sent once; the same id with a different payload is a conflict, reported" (6).
+
+        "Room is asked once, at the door": what an event or a fallback gives rise to is never refused (14).
+        """
+        name, now_ns = command.notification_id, self.now_ns
+        known = self._known(name)
+        if known is not None:
+            again = self.event(DuplicateIgnored, command, conflict=known != command)
+            self.expect(again, "its id is known (remember_ids is {} s)", self.world.remember_ids)
+            return
+        if asks_for_room and not self._has_room(command):
+            why = "max_pending is {}, and {} are pending"
+            self.expect(Refused(now_ns, "overloaded"), why, self.world.max_pending, len(self.admitted))
+            return
+        way = self.ways[command.channel]
+        way.arrivals.add(None, now_ns)
+        if way.is_per_host:
+            way.arrivals.add(host_of(command.recipient), now_ns)
+        since_ns = now_ns if instead_of is None else instead_of.waited_since_ns
+        self.admitted[name] = notification = Notification(command, since_ns, now_ns)
+        fields: dict[str, Any] = {"user_id": command.user}
+        if instead_of is not None:
+            fields |= {"instead_of": instead_of.command.notification_id, "waited_since_ns": since_ns}
+        event = self.event(NotificationRequested, command, **fields)
+        self._happens(event, notification, self.prepare, "it has come, and its id is new")
+
+    def _known(self, name: str) -> SendNotification | None:
+        if name in self.admitted:
+            return self.admitted[name].known_as
+        return self.store.known(name, self.now_ns + self.epoch_ns)
+
+    def _has_room(self, command: SendNotification) -> bool:
+        """ "`max_pending` bounds what is accepted and has not ended"; the last twentieth is for what is critical."""
+        most = self.world.max_pending
+        return most is None or len(self.admitted) < (most if command.critical else most - most // 20)
+
+    def _happens(self, event: NotificationEvent, notification: Notification, then: Then, why: str, *about: Any) -> None:
+        """ "Record first, announce afterwards" (2): nothing follows from a change before it is durable."""
+        self.store.keep(event, notification.command)
+        self.commits[event.notification_id] = event, notification, then, why, about
+        if self.world.commit_latency:
+            self.at(self.now_ns + ns(self.world.commit_latency), "commit", event.notification_id)
+        else:
+            self.is_durable(event.notification_id)
+
+    def is_durable(self, name: str) -> None:
+        """Record what is durable, and go on."""
+        event, notification, then, why, about = self.commits.pop(name)
+        if isinstance(event, _ENDS):
+            self.admitted.pop(name, None)
+            self._take_up_next_redrive()
+        self.expect(event, why, *about)
+        if then is not None:
+            then(notification)
+
+    # ── whether it may go now ───────────────────────────────────────────────────────────────────────────────────
+
+    def prepare(self, notification: Notification) -> None:
+        """ "handler: idempotency → preferences, quiet hours → template" (2)."""
+        command = notification.command
+        if address(command) in self.store.gone:
+            self._suppress(notification, ADDRESS_GONE, self._fall_back, "a provider has said that its address is gone")
+            return
+        until_ns = self.people.wanted_from(command, self.now_ns, self.epoch_ns)
+        if until_ns == NOT_WANTED:
+            self._suppress(notification, "switched off by the user", None, "preferences: the user has it switched off")
+        elif until_ns is None or until_ns <= self.now_ns:
+            self._send(notification)
+        elif notification.expires_at_ns is not None and until_ns > notification.expires_at_ns:
+            self._dead_letter(notification, EXPIRED, "quiet_hours end only after it has expired")
+        else:
+            notification.due_ns = until_ns
+            quiet = {"cause": DeferralCause.QUIET_HOURS, "resumes_at_ns": until_ns}
+            event = self.event(NotificationDeferred, command, **quiet)
+            self._happens(event, notification, self._wait, "its user has quiet_hours until then")
+
+    def is_wanted(self, command: SendNotification) -> bool:
+        """Tell whether a user wants this now: asked again when its turn comes after a wait."""
+        wanted_ns = self.people.wanted_from(command, self.now_ns, self.epoch_ns)
+        return wanted_ns is None or (wanted_ns != NOT_WANTED and wanted_ns <= self.now_ns)
+
+    def _suppress(self, notification: Notification, reason: str, then: Then, why: str) -> None:
+        """ "Off means a `NotificationSuppressed`, not silence" (6)."""
+        self._leave_budget(notification)
+        self._happens(self.event(NotificationSuppressed, notification.command, reason=reason), notification, then, why)
+
+    def _wait(self, notification: Notification) -> None:
+        assert notification.due_ns is not None
+        self.at(notification.due_ns, "go-on", notification.command.notification_id)
+
+    def go_on(self, name: str) -> None:
+        """Go on with one whose wait is over."""
+        self.admitted[name].due_ns = None
+        self.prepare(self.admitted[name])
+
+    # ── an attempt ──────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _send(self, notification: Notification) -> None:
+        """Send an attempt on its way, unless its time is up."""
+        command, until_ns = notification.command, self.last_start_ns(notification)
+        if until_ns is not None and self.now_ns > until_ns:
+            why = "it might have set out until {} s (expires_after, fallback.after, retry.max_elapsed)"
+            self._dead_letter(notification, self._reason_of_expiry(notification), why, until_ns / NS_PER_S)
+            return
+        try:
+            command = filled_in(command, self.world.templates, self.world.platform)
+        except Missing as missing:
+            self._dead_letter(notification, str(missing), "a missing variable is a permanent failure that names it")
+            return
+        attempt = Attempt(command, notification.attempts + 1, notification.charged, until_ns, notification.edits)
+        attempt.wanted_until_ns = notification.expires_at_ns
+        notification.charged = True
+        if notification.under_way is None:
+            self.budgets[command.channel].begin(notification.charge, self.now_ns)
+        notification.under_way = attempt
+        self.backlog.pass_by(command.channel)
+        self.ways[command.channel].set_out(attempt)
+
+    def last_start_ns(self, notification: Notification) -> int | None:
+        """Return the last instant for the next attempt; `fallback.after` runs from the first, or a restart."""
+        channel = notification.command.channel
+        fallback = self.world.channels[channel].fallback
+        if fallback is not None and fallback.after is not None and notification.falls_back_ns is None:
+            notification.falls_back_ns = self.now_ns + wait_ns(fallback.after)
+        until_ns = notification.sent_until_ns
+        if not notification.attempts:
+            return until_ns
+        return sooner(until_ns, self.retrying[channel].last_start_ns(notification.fresh_since_ns))
+
+    def _reason_of_expiry(self, notification: Notification) -> str:
+        """Return the bound that is the first to pass; the time for retries bounds no first attempt."""
+        until_ns, attempts = notification.sent_until_ns, notification.attempts
+        last_ns = self.retrying[notification.command.channel].last_start_ns(notification.fresh_since_ns)
+        return RETRY_TIME_UP if attempts and last_ns is not None and last_ns < (until_ns or last_ns + 1) else EXPIRED
+
+    def make(self, lane: Lane, attempt: Attempt) -> None:
+        """Ask the provider."""
+        attempt.started_ns, self.number_of_asked = self.now_ns, self.number_of_asked + 1
+        self.asked[self.number_of_asked] = attempt
+        name = attempt.command.notification_id
+        key = f"{name}/edit-{attempt.edits}" if attempt.edits else name
+        asked = Asked(self.now_ns, lane.provider_name, attempt.number, key, attempt.command, attempt.wanted_until_ns)
+        self.expect(asked, "{} has passed all that stands before {}", attempt.name, lane.name)
+
+    number_of_asked = 0
+
+    # ── what follows from its outcome ───────────────────────────────────────────────────────────────────────────
+
+    def _of(self, attempt: Attempt) -> Notification | None:
+        """Return the notification whose attempt under way this is; None: an answer to it is stale."""
+        notification = self.admitted.get(attempt.command.notification_id)
+        return notification if notification is not None and notification.under_way is attempt else None
+
+    def answered(self, attempt: Attempt, outcome: Outcome) -> None:
+        """ "sent → NotificationSent; transient → NotificationFailed → retry after backoff" (2)."""
+        notification = self._of(attempt)
+        if notification is None:
+            return
+        self._end_attempt(notification, outcome)
+        lane = self.ways[attempt.command.channel].lanes[attempt.lane]
+        if not isinstance(outcome, Sent):
+            self._failed(notification, outcome, attempt.started_ns, lane)
+            return
+        event = self.event(
+            NotificationSent,
+            notification.command,
+            attempt=notification.attempts + 1,
+            started_ns=attempt.started_ns,
+            requested_at_ns=notification.waited_since_ns,
+            provider=lane.provider,
+        )
+        self._happens(event, notification, None, "the provider has taken it")
+
+    def turned_away(self, attempt: Attempt, end: Ended) -> None:
+        """Take back an attempt that was not made, with an outcome of our own or a reason to end."""
+        notification = self._of(attempt)
+        if notification is None:
+            return
+        if end.outcome is None:
+            reason = self._reason_of_expiry(notification) if end.reason == EXPIRED else end.reason
+            self._dead_letter(notification, reason, "it can no longer be in time, or on_limit: drop")
+        else:
+            self._end_attempt(notification, None)
+            self._failed(notification, end.outcome, self.now_ns, None)
+
+    def requeued(self, attempt: Attempt, charged: bool) -> None:
+        """ "A notification in quiet hours is scheduled for their end and checked again" (6): also one that waited."""
+        notification = self._of(attempt)
+        if notification is not None:
+            self._requeue(notification, charged)
+
+    def _requeue(self, notification: Notification, charged: bool) -> None:
+        self._end_attempt(notification, None)
+        notification.charged = charged
+        self.prepare(notification)
+
+    def _end_attempt(self, notification: Notification, outcome: Outcome | None) -> None:
+        self.budgets[notification.command.channel].end(notification.charge, outcome, self.now_ns)
+        notification.charge, notification.under_way = 0, None
+
+    def _failed(self, notification: Notification, outcome: Outcome, started_ns: int, lane: Lane | None) -> None:
+        """ "`NotificationFailed` (every failed attempt, the last one too)" (1); then a wait, or a dead letter."""
+        command = notification.command
+        if isinstance(outcome, ChannelFault):
+            text = f"Channel {command.channel} is broken: {outcome.reason}"
+            self.follow("alert", "", self.letters.alert, ("broken", command.channel, outcome.reason), text)
+        retry_ns, given_up, why = self._retry(notification, outcome)
+        event = self.event(
+            NotificationFailed,
+            command,
+            reason=outcome.reason,
+            kind=type(outcome).__name__,
+            attempt=notification.attempts,
+            started_ns=started_ns,
+            next_retry_at_ns=retry_ns,
+            answer=outcome.answer,
+            throttled=isinstance(outcome, Transient) and outcome.throttled,
+            given_up=given_up,
+            provider=None if lane is None else lane.provider,
+            refused=lane is None,
+        )
+        notification.fail(event)
+        notification.due_ns = retry_ns
+        then = self._wait if given_up is None else self._dead_letter_as_decided
+        self._happens(event, notification, then, why + " (retry: {})", self.world.channels[command.channel].retry)
+
+    def _retry(self, notification: Notification, outcome: Outcome) -> tuple[int | None, str | None, str]:
+        """Count a failure; return when it is tried again or why not, and the rule in words."""
+        if isinstance(outcome, (Permanent, DeadDestination)):
+            notification.attempts += 1
+            return None, outcome.reason, "a permanent failure is not tried again"
+        assert isinstance(outcome, (Transient, Ambiguous, ChannelFault))
+        channel = notification.command.channel
+        retrying = self.retrying[channel]
+        if notification.progress is None:
+            notification.progress = {}
+            for failed in notification.counted_failures():
+                assert failed.next_retry_at_ns is not None
+                again = Transient(reason=failed.reason, throttled=failed.throttled)
+                recalled = Ambiguous(reason=failed.reason) if failed.kind == "Ambiguous" else again
+                retrying.recall(recalled, failed.next_retry_at_ns - failed.at_ns, notification.progress)
+        notification.attempts += not isinstance(outcome, ChannelFault)
+        wait = retrying.next_wait_ns(outcome, notification.progress)
+        if wait is None:
+            return None, outcome.reason, "max_attempts are spent, or the provider forbids a retry"
+        retry_ns, until_ns = self.now_ns + wait, notification.sent_until_ns
+        if until_ns is not None and retry_ns > until_ns:
+            return None, EXPIRED, "a retry that would start after the expiry is not scheduled"
+        last_ns = retrying.last_start_ns(notification.fresh_since_ns)
+        if last_ns is not None and retry_ns > last_ns:
+            return None, RETRY_TIME_UP, "a retry would start after max_elapsed"
+        if not isinstance(outcome, ChannelFault):
+            charge = self.budgets[channel].ask(outcome, self.now_ns)
+            if charge is None:
+                return None, BUDGET_SPENT, "the retry budget allows no more"
+            notification.charge = charge
+        return retry_ns, None, "the wait goes by backoff, jitter and the provider's hint"
+
+    def _leave_budget(self, notification: Notification) -> None:
+        """Give back what one has of its channel's budget that ends without an answer of a provider."""
+        if notification.under_way is not None:
+            self._end_attempt(notification, None)
+        elif notification.charge:
+            self.budgets[notification.command.channel].give_back(notification.charge, self.now_ns)
+            notification.charge = 0
+
+    # ── dead letters, fallbacks, redrives ───────────────────────────────────────────────────────────────────────
+
+    def _dead_letter_as_decided(self, notification: Notification) -> None:
+        assert notification.given_up is not None
+        self._dead_letter(notification, notification.given_up, "its latest attempt was the last one")
+
+    def _dead_letter(self, notification: Notification, reason: str, why: str, *about: Any) -> None:
+        """ "attempts spent, permanent, expired → dead letter queue → admin alert" (2)."""
+        self._leave_budget(notification)
+        fields = {"attempts": notification.attempts, "requested_at_ns": notification.waited_since_ns}
+        event = self.event(NotificationMovedToDeadLetter, notification.command, reason=reason, **fields)
+        letter = notification.letter(event)
+
+        def bury(notification: Notification) -> None:
+            self.follow("dlq", "", self.letters.add, letter)
+            self._fall_back(notification)
+
+        self._happens(event, notification, bury, why, *about)
+
+    def _fall_back(self, notification: Notification) -> None:
+        """What a channel has dead-lettered goes out on its `fallback`, once, with the id ``<id>/<channel>``."""
+        command = notification.command
+        fallback, expires_ns = self.world.channels[command.channel].fallback, notification.expires_at_ns
+        recipient = None if fallback is None else command.addresses.get(fallback.channel)
+        left_s = None if expires_ns is None else (expires_ns - self.now_ns) / NS_PER_S
+        if fallback is None or recipient is None or (left_s is not None and left_s < 0):
+            return
+        name = f"{command.notification_id}/{fallback.channel}"
+        if self._known(name) is not None:
+            return  # it fell back before it was redriven
+        changes = {"notification_id": name, "channel": fallback.channel, "recipient": recipient}
+        other = msgspec.structs.replace(command, **changes, user_id=command.user, expires_after=left_s)
+        self.accept(other, False, instead_of=notification)
+
+    def redrive(self, letter: DeadLetterMessage, served: str) -> None:
+        """ "Redrive is idempotent" (7), waits for room (14), starts afresh and keeps the history (3)."""
+        name = letter.command.notification_id
+        if not self._has_room(letter.command):
+            self.redrives.append((letter, served))
+            return
+        is_dead = name in self.store.dead
+        is_served = is_dead and self.store.is_served(name, lambda other: other in self.admitted)
+        if not is_dead or (is_served and served == "exclude"):
+            if is_dead:
+                self.follow("dlq", "", self.letters.put_back, letter)
+            self._take_up_next_redrive()
+            return
+        since_ns = min(letter.requested_at_ns + letter.epoch_ns - self.epoch_ns, self.now_ns)
+        notification = self.admitted[name] = Notification(letter.command, since_ns, self.now_ns, charged=True)
+        notification.failures, notification.first_failed_ns = letter.history, letter.first_failure_ns + letter.epoch_ns
+        notification.accepted, notification.edits = letter.accepted, letter.edits
+        event = self.event(NotificationRedriven, letter.command, include_served=served == "include")
+        self._happens(event, notification, self._take_up, "an operator has asked for it")
+
+    def _take_up_next_redrive(self) -> None:
+        if self.redrives:
+            self.follow("handler", "", self.redrive, *self.redrives.popleft())
+
+
+def _due_since_ns(notification: Notification) -> int:
+    return notification.fresh_since_ns if notification.due_ns is None else notification.due_ns

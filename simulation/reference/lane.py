@@ -1,0 +1,192 @@
+"""A lane: one provider of a channel, and what stands in front of it.
+
+An attempt has to pass, in this order: room (slots, quota, adaptive rate), the pace of what resumes, the breaker's
+permit, the adaptive throttle; and is counted against a quota only when it passes all ("a slot is taken before the
+breaker's permit, so that nothing queued passes an open breaker", 5).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from actors.instants import wait_ns
+from actors.messages import BreakerState
+from actors.outcomes import Outcome
+from actors.settings.channel import ChannelConfig
+from simulation.reference.adaptive import AdaptiveRate, AdaptiveThrottle, concurrency_of
+from simulation.reference.breakers import Breaker, BreakersByHost, Change
+from simulation.reference.limits import Arrivals, Limit, Pace, Slots, ceiling_per_s, limit_of
+from simulation.reference.loop import Loop
+from simulation.reference.notifications import Attempt
+from simulation.reference.randomness import Stream
+
+_KEPT_BACK = (BreakerState.OPEN, BreakerState.HALF_OPEN, BreakerState.FORCED_OPEN)
+
+
+class Blocked(NamedTuple):
+    """Why a lane does not take an attempt now."""
+
+    reason: str
+    """slot, rate, quota, breaker, ramp, pace or throttle."""
+    until_ns: int | None
+    """When it may, as far as time alone decides; None: something has to happen first."""
+
+
+class Lane:
+    """One provider of a channel; its state outlives the actors, and not the process."""
+
+    def __init__(
+        self, loop: Loop, channel: str, arrivals: Arrivals, number: int, name: str, config: ChannelConfig, alone: bool
+    ) -> None:
+        self.loop = loop
+        self.arrivals = arrivals
+        self.on_change: Callable[[Lane, Change], None] = lambda lane, change: None
+        self.number = number
+        self.provider_name = name
+        self.provider = None if alone else name
+        self.name = channel if number == 0 else f"{channel}/{name}"
+        self.config = config
+        self.timeout_ns = wait_ns(config.timeout)
+        seed = loop.world.seed
+        self.is_per_host = config.circuit_breaker.per == "host"
+        breaker, stream = config.circuit_breaker, Stream(seed, f"{self.name}.breaker")
+        self._breaker = Breaker(breaker, stream, self._changed) if breaker.per != "host" else None
+        self._by_host = BreakersByHost(breaker, stream, self._changed)
+        self.half_open: dict[str, int] = {}
+        """By host, until when its breaker is half-open at most."""
+        self.paces: dict[str, Pace] = {}
+        """By host, while what waited for the breaker resumes."""
+        self.slots = Slots()
+        limit = config.concurrency_limit
+        self._concurrency = None if limit is None else concurrency_of(limit, Stream(seed, f"{self.name}.concurrency"))
+        self._quota = None if config.quota is None else limit_of(config.quota)
+        self._rate = None if config.adaptive_rate is None else AdaptiveRate(config.adaptive_rate)
+        self._rates: list[Limit] = [limit for limit in (self._quota, self._rate) if limit is not None]
+        throttle = config.adaptive_throttle
+        self._throttle = None if throttle is None else AdaptiveThrottle(throttle, Stream(seed, f"{self.name}.throttle"))
+
+    # ── admission ───────────────────────────────────────────────────────────────────────────────────────────────
+
+    def admit(self, attempt: Attempt) -> Blocked | None:
+        """Take an attempt, with a permit of the breaker and a slot; or say what is in its way."""
+        host, now_ns = attempt.host, self.loop.now_ns
+        room_ns = self.room_at(now_ns)
+        if room_ns != now_ns:
+            return self._without_room(host, room_ns)
+        if self.is_per_host and self.slots.are_kept_from(host, self.slot_limit):
+            return self._without_room(host, None)
+        pace = self.paces.get(host)
+        if pace is not None and pace.next_ns > now_ns:
+            return Blocked("pace", pace.next_ns)
+        breaker = self.breaker(host)
+        permit = breaker.before(now_ns)
+        if pace is not None:
+            pace.go(now_ns, self._ceiling(host))  # let through by a ramp or not: a share of those that ask goes
+        if permit is None:
+            if pace is not None and breaker.ramping_until_ns is not None:
+                return Blocked("pace", pace.next_ns)
+            return self._shut(host)
+        if self._throttle is not None and not self._throttle.admits(now_ns):
+            breaker.after(permit, None, now_ns, 0)
+            return Blocked("throttle", None)
+        for limit in self._rates:
+            limit.charge("", now_ns)
+        self.slots.held[host] += 1
+        attempt.lane, attempt.permit, attempt.in_flight = self.number, permit, self.slots.held.total()
+        return None
+
+    @property
+    def slot_limit(self) -> int | None:
+        """How many attempts may be at the provider at once: `max_in_flight`, or what adapts if that is less."""
+        limits = [self.config.max_in_flight, None if self._concurrency is None else self._concurrency.limit]
+        return min((limit for limit in limits if limit is not None), default=None)
+
+    def room_at(self, now_ns: int) -> int | None:
+        """Return when one more fits, whatever its host; None: when a slot becomes free."""
+        if self.slots.are_taken(self.slot_limit):
+            return None
+        return max([now_ns, *(limit.fits_at("", now_ns) for limit in self._rates)])
+
+    def _without_room(self, host: str, room_ns: int | None) -> Blocked:
+        """Room would not help one that waits for an open breaker."""
+        now_ns, breaker = self.loop.now_ns, self.breaker(host)
+        if breaker.state in _KEPT_BACK and breaker.admits_at_ns(now_ns) != now_ns:
+            return self._shut(host)
+        if room_ns is None:
+            return Blocked("slot", None)
+        quota = self.config.quota
+        drops = quota is not None and quota.on_limit == "drop" and self._quota is not None
+        is_over = drops and self._quota is not None and self._quota.fits_at("", now_ns) != now_ns
+        return Blocked("quota" if is_over else "rate", room_ns)
+
+    def _shut(self, host: str) -> Blocked:
+        now_ns, breaker = self.loop.now_ns, self.breaker(host)
+        until_ns = breaker.admits_at_ns(now_ns)
+        if breaker.ramping_until_ns is not None:
+            return Blocked("ramp", breaker.ramping_until_ns)
+        return Blocked("breaker", until_ns)
+
+    # ── outcomes ────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def settle(self, attempt: Attempt, outcome: Outcome) -> None:
+        """Free the slot, and have the breaker and all that adapts learn of the outcome."""
+        now_ns = self.loop.now_ns
+        self.slots.held[attempt.host] -= 1
+        self.breaker(attempt.host).after(attempt.permit, outcome, now_ns, now_ns - attempt.started_ns)
+        if self._rate is not None:
+            self._rate.after(outcome, now_ns)
+        if self._throttle is not None:
+            self._throttle.after(outcome, now_ns)
+        if self._concurrency is not None:
+            self._concurrency.after(outcome, now_ns - attempt.started_ns, attempt.in_flight)
+
+    # ── breakers, and the pace of what waited for them ──────────────────────────────────────────────────────────
+
+    def breaker(self, host: str) -> Breaker:
+        """Return the breaker that decides about recipients at a host."""
+        return self._breaker or self._by_host.of(host, self.loop.now_ns)
+
+    def breakers(self) -> list[tuple[str, Breaker]]:
+        """Return all of them, with the host of each."""
+        return [("", self._breaker)] if self._breaker is not None else self._by_host.all()
+
+    def override(self, order: str) -> None:
+        """Apply an operator's override."""
+        (self._breaker or self._by_host).override(order, self.loop.now_ns)
+
+    def _changed(self, change: Change) -> None:
+        self.paces.pop(change.host, None)
+        self.on_change(self, change)
+
+    def resume_paced(self, host: str) -> None:
+        """ "Waiting ones queue in order and resume paced, not as one herd" (4)."""
+        self.paces[host] = Pace(self.config.circuit_breaker, self.loop.now_ns)
+
+    def wait_through_ramp(self, host: str) -> int:
+        """Let those that the ramp has refused ask again at a pace; the one that has just asked was the first."""
+        self.resume_paced(host)
+        self.paces[host].go(self.loop.now_ns, self._ceiling(host))
+        return self.paces[host].next_ns
+
+    def drop_unused_pace(self, host: str) -> None:
+        """Drop a pace that was due and that nobody has used."""
+        pace = self.paces.get(host)
+        if pace is not None and pace.next_ns < self.loop.now_ns:
+            del self.paces[host]
+
+    def restart_paces(self) -> None:
+        """All that waited was dropped, and comes again at once."""
+        for host, pace in list(self.paces.items()):
+            if pace.next_ns < self.loop.now_ns:
+                self.resume_paced(host)
+
+    def _ceiling(self, host: str | None) -> float:
+        of = host if self.is_per_host else None
+        return ceiling_per_s(self.config.circuit_breaker, self.arrivals.per_second(of, self.loop.now_ns))
+
+    def pass_backlog(self, pace: Pace) -> None:
+        """Count one that sets out while a backlog resumes: the ceiling is for all together."""
+        now_ns = self.loop.now_ns
+        arriving = self.arrivals.per_second(None, now_ns)
+        pace.pass_by(now_ns, ceiling_per_s(self.config.circuit_breaker, arriving))

@@ -1,0 +1,112 @@
+"""The dead letter queue and the admin alert (section 7)."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import Any
+
+import msgspec
+
+from actors.instants import ns
+from actors.messages import DeadLetterDiscarded, DeadLetterMessage
+from simulation.reference.loop import Loop
+
+ALERT_QUIET_NS = 300 * 10**9
+
+
+class Alerted(msgspec.Struct, frozen=True):
+    """An administrator is told: no recorded event, but as good as one here."""
+
+    at_ns: int
+    text: str
+
+
+class Letters:
+    """The letters, the oldest first, and when each alert was last raised."""
+
+    def __init__(self, loop: Loop) -> None:
+        self.loop = loop
+        self.kept: OrderedDict[str, DeadLetterMessage] = loop.store.letters()
+        self._discarding: dict[str, tuple[Any, ...]] = {}
+        self.forget_alerts()
+
+    def begin(self) -> None:
+        """Begin as its actor that starts, with what the store has."""
+        store, commits = self.loop.store, self.loop.commits
+        self.kept = OrderedDict((name, letter) for name, letter in store.letters().items() if name not in commits)
+        self._look_at_all()
+
+    def add(self, letter: DeadLetterMessage) -> None:
+        """Take a letter in, discard what is too much or too old, and have people told."""
+        self.loop.expect(letter, "a dead letter has all that is needed to find out why and to try again")
+        self.put_back(letter)
+        text = f"Notification {letter.notification_id} moved to DLQ: {letter.failure_reason}"
+        self.loop.follow("alert", "", self.alert, ("letter", letter.channel, letter.failure_reason), text)
+
+    def put_back(self, letter: DeadLetterMessage) -> None:
+        """Keep a letter."""
+        self.kept[letter.notification_id] = letter
+        self._look_at_all(looks_at_ages=("ages", "") not in self.loop.due)
+
+    def _look_at_all(self, looks_at_ages: bool = True) -> None:
+        """ "Retention and size bounds": the oldest beyond `at_most` go, and those whose `keep` has ended."""
+        bounds = self.loop.world.dead_letters
+        while bounds.at_most is not None and len(self.kept) > bounds.at_most:
+            name = next(iter(self.kept))
+            if self.is_one(name):
+                self._discard(name, "full")
+            else:
+                del self.kept[name]
+        if looks_at_ages:
+            self.look_at_ages()
+
+    def look_at_ages(self) -> None:
+        """Discard those whose retention has ended, by the calendar."""
+        loop, keep = self.loop, self.loop.world.dead_letters.keep
+        loop.wake("ages", "", None)
+        while keep is not None and (name := next(filter(self.is_one, self.kept), None)) is not None:
+            up_ns = self.kept[name].moved_at_ns + self.kept[name].epoch_ns + ns(keep) - loop.epoch_ns
+            if up_ns > loop.now_ns:
+                loop.wake("ages", "", up_ns)
+                return
+            self._discard(name, "retention")
+
+    def is_one(self, name: str) -> bool:
+        """Return whether a notification is a dead letter here that can be taken."""
+        return name in self.kept and name in self.loop.store.dead
+
+    def is_served(self, name: str) -> bool:
+        """ "A letter whose fallback was delivered or is under way is served, and no redrive takes it" (15)."""
+        store, commits = self.loop.store, self.loop.commits
+        return store.is_served(name, lambda other: other in commits or (other in store.dead and other not in self.kept))
+
+    def order_discard(self, name: str) -> None:
+        """Discard a letter by an operator's order, if it is one still."""
+        if self.is_one(name):
+            self._discard(name, "discarded by the operator")
+
+    def _discard(self, name: str, reason: str) -> None:
+        loop, letter = self.loop, self.kept.pop(name)
+        event = loop.event(DeadLetterDiscarded, letter.command, reason=reason)
+        loop.store.keep(event, letter.command)
+        self._discarding[name] = event, "an operator has said so, or by dead_letters: {}", loop.world.dead_letters
+        if loop.world.commit_latency:
+            loop.at(loop.now_ns + ns(loop.world.commit_latency), "discarded", name)
+        else:
+            self.is_discarded(name)
+
+    def is_discarded(self, name: str) -> None:
+        """Record a discard that is durable."""
+        self.loop.expect(*self._discarding.pop(name))
+
+    def forget_alerts(self) -> None:
+        """Begin as the alert that starts."""
+        self._raised: dict[Any, int] = {}
+
+    def alert(self, about: Any, text: str) -> None:
+        """ "Admin alert, deduplicated": one for each channel and reason in five minutes."""
+        now_ns = self.loop.now_ns
+        latest_ns = self._raised.get(about)
+        if latest_ns is None or now_ns - latest_ns >= ALERT_QUIET_NS:
+            self._raised[about] = now_ns
+            self.loop.expect(Alerted(now_ns, text), "one alert for each channel and reason in five minutes")

@@ -1,0 +1,275 @@
+"""Limits: at most so many in a time, for a user or a provider (section 5); slots; the pace of resuming (section 19)."""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect, bisect_left
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from fractions import Fraction
+
+from actors.instants import NS_PER_S, ns, wait_ns
+from actors.settings.breaker import CircuitBreakerConfig, RampConfig
+from actors.settings.quantities import Rate
+from actors.settings.rate_limit import RateLimitConfig
+
+
+def as_written(number: float) -> Fraction:
+    """Return a number of the settings as its decimals say: 3.3 is 33/10."""
+    return Fraction(repr(float(number)))
+
+
+def share_of(share: float) -> Fraction:
+    """Return the share that was meant: the nearest fraction with a denominator of at most 10⁹, 0 only for 0."""
+    return Fraction(share).limit_denominator(10**9) or Fraction(1 if share else 0, 10**9)
+
+
+class Limit:
+    """At most so many for each key (a user; ``""`` for a provider), which is charged for each that goes."""
+
+    def fits_at(self, key: str, now_ns: int) -> int:
+        """Return the earliest instant from now on at which one more fits, if none goes before."""
+        raise NotImplementedError
+
+    def charge(self, key: str, now_ns: int) -> None:
+        """Count one that goes now."""
+        raise NotImplementedError
+
+    def take(self, key: str, now_ns: int) -> int:
+        """Return when one more fits, and count it if that is now."""
+        fits_at_ns = self.fits_at(key, now_ns)
+        if fits_at_ns == now_ns:
+            self.charge(key, now_ns)
+        return fits_at_ns
+
+
+class SlidingWindow(Limit):
+    """At most `count` in any (now - width, now], by an exact log."""
+
+    def __init__(self, count: int, width_ns: int) -> None:
+        self._count = count
+        self._width_ns = width_ns
+        self._went: dict[str, list[int]] = defaultdict(list)
+        """When all that went did."""
+
+    def fits_at(self, key: str, now_ns: int) -> int:
+        went = self._went[key]
+        return now_ns if len(went) < self._count else max(now_ns, went[-self._count] + self._width_ns)
+
+    def charge(self, key: str, now_ns: int) -> None:
+        self._went[key].append(now_ns)
+
+
+class FixedWindow(SlidingWindow):
+    """At most `count` in each [n · width, (n + 1) · width) since the start of the run."""
+
+    def fits_at(self, key: str, now_ns: int) -> int:
+        window = now_ns // self._width_ns
+        return now_ns if self._in(key, window) < self._count else (window + 1) * self._width_ns
+
+    def _in(self, key: str, window: int) -> int:
+        begins_ns, went = window * self._width_ns, self._went[key]
+        return bisect_left(went, begins_ns + self._width_ns) - bisect_left(went, begins_ns)
+
+
+class SlidingCounter(FixedWindow):
+    """The same windows, of which the one before counts by the share of it that a window ending now would cover, rounded
+    down."""
+
+    def fits_at(self, key: str, now_ns: int) -> int:
+        window = now_ns // self._width_ns
+        room = self._count - 1 - self._in(key, window)
+        if room >= 0:
+            return max(now_ns, self._room_at(key, window, room))
+        return self._room_at(key, window + 1, self._count - 1)
+
+    def _room_at(self, key: str, window: int, room: int) -> int:
+        """Return the first instant of a window at which the one before is worth at most `room`."""
+        before, width = self._in(key, window - 1), self._width_ns
+        return window * width + bisect(range(width), False, key=lambda at: before * (width - at) // width <= room)
+
+
+class TokenBucket(Limit):
+    """`burst` tokens at most, of which one flows in every `interval_ns`, and each that goes takes one."""
+
+    def __init__(self, interval_ns: Fraction, burst: int) -> None:
+        self._interval_ns = interval_ns
+        self._burst = Fraction(burst)
+        self._left: dict[str, tuple[Fraction, int]] = {}
+        """By key, the tokens that the latest left, and when."""
+
+    def fits_at(self, key: str, now_ns: int) -> int:
+        return now_ns + max(0, math.ceil((1 - self._tokens(key, now_ns)) * self._interval_ns))
+
+    def charge(self, key: str, now_ns: int) -> None:
+        self._left[key] = self._tokens(key, now_ns) - 1, now_ns
+
+    def _tokens(self, key: str, now_ns: int) -> Fraction:
+        tokens, since_ns = self._left.get(key, (self._burst, now_ns))
+        return min(self._burst, tokens + (now_ns - since_ns) / self._interval_ns)
+
+
+class LeakyBucket(Limit):
+    """One every `interval_ns`; with `aligned`, one in each interval since the start of the run."""
+
+    def __init__(self, interval_ns: Fraction, *, aligned: bool) -> None:
+        self._interval_ns = interval_ns
+        self._aligned = aligned
+        self._free_at: dict[str, Fraction] = defaultdict(Fraction)
+
+    def fits_at(self, key: str, now_ns: int) -> int:
+        return max(now_ns, math.ceil(self._free_at[key]))
+
+    def charge(self, key: str, now_ns: int) -> None:
+        begins = now_ns // self._interval_ns * self._interval_ns if self._aligned else Fraction(now_ns)
+        self._free_at[key] = max(self._free_at[key], begins) + self._interval_ns
+
+
+class SeveralRates(Limit):
+    """All hold at once, and what one refuses is not charged to the others."""
+
+    def __init__(self, limits: Iterable[Limit]) -> None:
+        self._limits = list(limits)
+
+    def fits_at(self, key: str, now_ns: int) -> int:
+        return max(limit.fits_at(key, now_ns) for limit in self._limits)
+
+    def charge(self, key: str, now_ns: int) -> None:
+        for limit in self._limits:
+            limit.charge(key, now_ns)
+
+
+def limit_of(config: RateLimitConfig) -> Limit:
+    """Return the limit that the settings ask for."""
+    rates = config.rates or (config.rate or Rate(float(config.max_per_minute or 0), 60.0),)
+    return SeveralRates(_one_limit(config, wait_ns(rate.period), as_written(rate.count)) for rate in rates)
+
+
+def _one_limit(config: RateLimitConfig, width_ns: int, count: Fraction) -> Limit:
+    match config.kind:
+        case "sliding_window":
+            return SlidingWindow(int(count), width_ns)
+        case "sliding_counter":
+            return SlidingCounter(int(count), width_ns)
+        case "fixed_window":
+            return FixedWindow(int(count), width_ns)
+        case "leaky_bucket":
+            return LeakyBucket(width_ns / count, aligned=config.aligned)
+        case "token_bucket" | "gcra":
+            return TokenBucket(width_ns / count, config.burst or int(count))
+
+
+class Slots:
+    """The bulkhead: so many attempts may be at the provider at once; the `limit` is passed in, as it may adapt.
+
+    With a breaker per host the last sixteenth of them is kept for hosts that have less than a quarter: "no key holds
+    more than a quarter of the slots while others wait" (section 14).
+    """
+
+    def __init__(self) -> None:
+        self.held: Counter[str] = Counter()
+        """By host; ``""`` are those without one, and all where hosts make no difference."""
+
+    def are_taken(self, limit: int | None) -> bool:
+        """Return whether none is free."""
+        return limit is not None and self.held.total() >= limit
+
+    def are_kept_from(self, host: str, limit: int | None) -> bool:
+        """Return whether those that are free are kept for hosts other than this one."""
+        return self._has_quarter(host, limit) and (limit or 0) - self.held.total() <= ((limit or 0) + 8) // 16
+
+    def next_of(self, hosts: Iterable[str], limit: int | None) -> str | None:
+        """Return which host gets the free slot: the first without its quarter, else the one with the fewest, if any."""
+        turns = list(hosts)
+        hungry = [host for host in turns if not self._has_quarter(host, limit)]
+        allowed = hungry[:1] or [host for host in turns if not self.are_kept_from(host, limit)]
+        return min(allowed, key=lambda host: self.held[host], default=None)
+
+    def _has_quarter(self, host: str, limit: int | None) -> bool:
+        return limit is not None and host != "" and self.held[host] >= max(1, limit // 4)
+
+
+class Arrivals:
+    """How many new ones have come in each second of the run, by host and, under None, all together."""
+
+    def __init__(self) -> None:
+        self._came: dict[str | None, Counter[int]] = defaultdict(Counter)
+
+    def add(self, host: str | None, now_ns: int) -> None:
+        """Count one."""
+        self._came[host][now_ns // NS_PER_S] += 1
+
+    def per_second(self, host: str | None, now_ns: int) -> float:
+        """Return how many a second there were in the last minute."""
+        now = now_ns // NS_PER_S
+        return sum(self._came[host][second] for second in range(now - 59, now + 1)) / 60
+
+
+def ceiling_per_s(config: CircuitBreakerConfig, arriving_per_s: float) -> float:
+    """Return `resume_rate_max`, "default the larger of ten times `resume_rate` and twice the rate at which new ones
+    joined in the last minute"."""
+    if config.resume_rate_max is not None:
+        return config.resume_rate_max.per_second
+    return max(10.0 * config.resume_rate.per_second, 2.0 * arriving_per_s)
+
+
+class Pace:
+    """What waited resumes at a pace: the first at once, then r a second, which doubles every d = `resume_doubling`.
+
+    So r · d / ln 2 · (2^(t/d) - 1) have gone by t. It stands still for as long as one is late, or the ceiling holds it
+    up: that is for all that go, but those that pass by hold nobody up to less than r a second.
+    """
+
+    def __init__(self, config: CircuitBreakerConfig, now_ns: int) -> None:
+        self._rate = config.resume_rate.per_second
+        self._doubling = config.resume_doubling
+        self._began_ns = now_ns
+        self._gone = 0
+        self._ceiling_from_ns = now_ns
+        self._ceiling_until_ns = now_ns
+        self.next_ns = now_ns
+        """When the next one may go."""
+
+    def go(self, now_ns: int, ceiling: float) -> None:
+        """Count one that resumes now, under a ceiling of so many a second."""
+        self._began_ns += max(0, now_ns - self.next_ns)
+        self._gone += 1
+        after_s = self._doubling * math.log2(1.0 + self._gone * math.log(2.0) / (self._rate * self._doubling))
+        self.next_ns = max(now_ns + 1, self._began_ns + ns(after_s))
+        self._ceiling_until_ns = now_ns + ns(1.0 / self._rate)
+        self.pass_by(now_ns, ceiling)
+
+    def pass_by(self, now_ns: int, ceiling: float) -> None:
+        """Count one that has not waited, and goes now; however many, they are paid off within a second."""
+        apart_ns = math.ceil(NS_PER_S / ceiling)
+        most_ns = now_ns + max(apart_ns, NS_PER_S)
+        self._ceiling_from_ns = min(max(self._ceiling_from_ns, now_ns) + apart_ns, most_ns)
+        held_ns = max(0, min(self._ceiling_from_ns, self._ceiling_until_ns) - self.next_ns)
+        self._began_ns += held_ns
+        self.next_ns += held_ns
+
+
+class Ramp:
+    """After closing a share of the calls goes, which grows in a straight line from `start` to all.
+
+    Each call adds the share of its instant to a credit; one that brings it to 1 goes, and takes 1 away.
+    """
+
+    def __init__(self, config: RampConfig, now_ns: int) -> None:
+        self._over_ns = max(1, wait_ns(config.over))
+        self._start = share_of(config.start)
+        self._began_ns = now_ns
+        self._credit = Fraction(0)
+        self.end_ns = now_ns + self._over_ns
+
+    def ask(self, now_ns: int) -> bool:
+        """Count a call, and return whether it goes."""
+        self._credit += self._start + (1 - self._start) * Fraction(now_ns - self._began_ns, self._over_ns)
+        goes = self._credit >= 1
+        self._credit -= goes
+        return goes
+
+    def goes_at(self, now_ns: int) -> int:
+        """Return when the next call would go, if none asks before."""
+        grown = (1 - self._credit - self._start) / (1 - self._start)
+        return max(now_ns, self._began_ns + math.ceil(grown * self._over_ns))

@@ -1,0 +1,313 @@
+"""One notification as its history tells it, and what the store keeps of all of them.
+
+The state of a notification follows from its history alone (specification, 7 and 9), so a handler that starts again
+knows of each what it knew before, but for what was only in memory: the waits that were drawn, and its retry budget.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from actors.instants import sooner, wait_ns
+from actors.messages import (
+    DeadLetterDiscarded,
+    DeadLetterMessage,
+    NotificationDeferred,
+    NotificationEvent,
+    NotificationFailed,
+    NotificationMovedToDeadLetter,
+    NotificationRedriven,
+    NotificationRequested,
+    NotificationSent,
+    NotificationSuppressed,
+    SendNotification,
+)
+
+
+@dataclass(eq=False, slots=True)
+class Attempt:
+    """One attempt on its way; an answer to any but the latest of its notification is stale."""
+
+    command: SendNotification
+    """With its template filled in."""
+    number: int
+    charged: bool
+    """Whether its notification was counted against the user's limit before."""
+    until_ns: int | None
+    """The last instant at which it may start."""
+    edits: int = 0
+    wanted_until_ns: int | None = None
+    """When its notification expires, whatever else bounds the attempt."""
+    host: str = ""
+    lane: int = 0
+    permit: Any = None
+    in_flight: int = 0
+    """How many were at the provider when it set out, itself included."""
+    started_ns: int = 0
+
+    @property
+    def name(self) -> str:
+        """How it is called in a report."""
+        return f"attempt {self.number} of {self.command.notification_id}"
+
+
+@dataclass(eq=False, slots=True)
+class Notification:
+    """The state of one that is accepted and has not ended."""
+
+    command: SendNotification
+    waited_since_ns: int
+    fresh_since_ns: int
+    """When it was accepted or last redriven: its expiry counts from here."""
+    attempts: int = 0
+    charged: bool = False
+    under_way: Attempt | None = None
+    due_ns: int | None = None
+    decided_wait_ns: int | None = None
+    progress: Any = None
+    charge: Any = 0
+    """What its retry was charged to the channel's budget."""
+    failures: tuple[NotificationFailed, ...] = ()
+    first_failed_ns: int | None = None
+    """By the calendar."""
+    given_up: str | None = None
+    falls_back_ns: int | None = None
+    accepted: SendNotification | None = None
+    edits: int = 0
+
+    @property
+    def known_as(self) -> SendNotification:
+        """The command as it was accepted: a repetition is the same if it equals that."""
+        return self.command if self.accepted is None else self.accepted
+
+    @property
+    def expires_at_ns(self) -> int | None:
+        """ "A notification older than this is dead-lettered as expired, not sent" (1)."""
+        age = self.command.expires_after
+        return None if age is None else self.fresh_since_ns + wait_ns(age)
+
+    @property
+    def sent_until_ns(self) -> int | None:
+        """The last instant at which it may be sent here, where it may fall back."""
+        return sooner(self.expires_at_ns, self.falls_back_ns)
+
+    def fail(self, event: NotificationFailed) -> None:
+        """Take down a failed attempt."""
+        self.failures += (event,)
+        self.given_up = event.given_up
+        self.first_failed_ns = self.first_failed_ns or event.at_ns + event.epoch_ns
+
+    def letter(self, moved: NotificationMovedToDeadLetter) -> DeadLetterMessage:
+        """ "`first_failure` is the time of the first *failure*, not of the first attempt" (1)."""
+        first_ns, last = self.first_failed_ns, self.failures[-1] if self.failures else None
+        return DeadLetterMessage(
+            notification_id=moved.notification_id,
+            command=self.command,
+            failure_reason=moved.reason,
+            attempts=moved.attempts,
+            requested_at_ns=moved.requested_at_ns,
+            first_failure_ns=moved.at_ns if first_ns is None else first_ns - moved.epoch_ns,
+            last_failure_ns=moved.at_ns if last is None else last.at_ns + last.epoch_ns - moved.epoch_ns,
+            moved_at_ns=moved.at_ns,
+            epoch_ns=moved.epoch_ns,
+            history=self.failures,
+            accepted=self.accepted,
+            edits=self.edits,
+        )
+
+    def counted_failures(self) -> tuple[NotificationFailed, ...]:
+        """Return the failures that have used up the attempts since it was accepted or redriven."""
+        counted = [failed for failed in self.failures if failed.kind != "ChannelFault"]
+        return tuple(counted[-self.attempts :] if self.attempts else ())
+
+    def edit(self, changes: Mapping[str, Any]) -> None:
+        """Change fields of the command, as an operator may before a redrive (7)."""
+        if changes:
+            self.accepted = self.known_as
+            self.command = msgspec.structs.replace(self.command, **changes)
+            self.edits += changes.keys() != {"expires_after"}
+
+
+def state_after(command: SendNotification, events: list[NotificationEvent], epoch_ns: int, now_ns: int) -> Notification:
+    """Return the state of a notification with this history, on the clock that started at `epoch_ns`.
+
+    A history is kept by the calendar: where the wall clock was stepped, its instants move by the step. But nothing was
+    accepted in the future, and no wait is longer than it was decided.
+    """
+
+    def here(event: NotificationEvent, instant_ns: int) -> int:
+        return instant_ns + event.epoch_ns - epoch_ns
+
+    requested = events[0]
+    accepted_ns = here(requested, requested.at_ns)
+    since_ns = getattr(requested, "waited_since_ns", None)
+    state = Notification(command, accepted_ns if since_ns is None else here(requested, since_ns), accepted_ns)
+    for event in events:
+        state.due_ns = state.decided_wait_ns = None
+        resumes_ns = None
+        if isinstance(event, NotificationFailed):
+            state.attempts, state.charged = event.attempt, True
+            state.fail(event)
+            resumes_ns = event.next_retry_at_ns
+        elif isinstance(event, NotificationDeferred):
+            resumes_ns = event.resumes_at_ns
+        elif isinstance(event, NotificationMovedToDeadLetter):
+            state.first_failed_ns = state.first_failed_ns or event.at_ns + event.epoch_ns
+        elif isinstance(event, NotificationRedriven):
+            state.edit(event.edit)
+            state.fresh_since_ns = here(event, event.at_ns)
+            state.attempts, state.charged, state.given_up = 0, True, None
+        if resumes_ns is not None:
+            state.due_ns, state.decided_wait_ns = here(event, resumes_ns), resumes_ns - event.at_ns
+    state.waited_since_ns = min(state.waited_since_ns, now_ns)
+    state.fresh_since_ns = min(state.fresh_since_ns, now_ns)
+    if state.due_ns is not None and state.decided_wait_ns is not None:
+        state.due_ns = min(state.due_ns, now_ns + state.decided_wait_ns)
+    return state
+
+
+@dataclass(slots=True)
+class _Entry:
+    command: SendNotification
+    events: list[NotificationEvent]
+
+
+@dataclass(slots=True)
+class _Request:
+    members: list[str]
+    delivered: bool = False
+
+
+@dataclass
+class Store:
+    """What outlives a crash of the process: histories of what has not ended, dead letters, ids, gone addresses.
+
+    It answers at once by all that it was handed, and loses in a crash what was not durable by then.
+    """
+
+    remember_ns: int
+    latency_ns: int
+    journal: list[tuple[int, NotificationEvent, SendNotification]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.open: dict[str, _Entry] = {}
+        self.dead: dict[str, _Entry] = {}
+        self.gone: set[tuple[str, str]] = set()
+        """Addresses of which a provider has said that they are gone."""
+        self.ids: dict[str, SendNotification] = {}
+        self._ended: deque[tuple[int, str]] = deque()
+        self._latest_ended_ns = 0
+        self._requests: dict[str, _Request] = {}
+
+    def keep(self, event: NotificationEvent, command: SendNotification) -> None:
+        """Take a change; it is durable `latency_ns` later."""
+        if self.latency_ns:
+            self.journal.append((event.at_ns + self.latency_ns, event, command))
+        self._apply(event, command)
+
+    def crash(self, now_ns: int) -> None:
+        """Lose what is not durable before this instant."""
+        if self.latency_ns:
+            self.journal = [change for change in self.journal if change[0] < now_ns]
+            self.__post_init__()
+            for _, event, command in self.journal:
+                self.known(event.notification_id, event.epoch_ns + event.at_ns)  # what was forgotten then is so now
+                self._apply(event, command)
+
+    def known(self, notification_id: str, calendar_ns: int) -> SendNotification | None:
+        """ "Remembered ids are bounded by a time to live" (6) from the end on; of a dead letter, while it is one."""
+        if notification_id not in self.ids:
+            return None
+        self._forget(calendar_ns)
+        return self.ids.get(notification_id)
+
+    def _remember(self, command: SendNotification, calendar_ns: int) -> None:
+        self._forget(calendar_ns)
+        self._latest_ended_ns = max(self._latest_ended_ns, calendar_ns)  # the wall clock may be set back
+        self.ids[command.notification_id] = command
+        self._ended.append((self._latest_ended_ns, command.notification_id))
+
+    def _forget(self, calendar_ns: int) -> None:
+        while self._ended and self._ended[0][0] <= calendar_ns - self.remember_ns:
+            self.ids.pop(self._ended.popleft()[1], None)
+
+    def _apply(self, event: NotificationEvent, command: SendNotification) -> None:
+        name, calendar_ns = event.notification_id, event.epoch_ns + event.at_ns
+        match event:
+            case NotificationRequested():
+                self.open[name] = _Entry(command, [event])
+                if event.instead_of is not None:
+                    self._join(name, event.instead_of)
+            case NotificationSent() | NotificationSuppressed():
+                self._remember(self.open.pop(name).command, calendar_ns)
+                self._end(name, delivered=isinstance(event, NotificationSent))
+            case NotificationMovedToDeadLetter():
+                entry = self.dead[name] = self.open.pop(name)
+                entry.events.append(event)
+                self.ids[name] = entry.command
+            case NotificationRedriven():
+                entry = self.open[name] = self.dead.pop(name)
+                entry.events.append(event)
+                self.ids.pop(name, None)
+                self.gone.discard(address(command))
+            case DeadLetterDiscarded():
+                self._remember(self.dead.pop(name).command, calendar_ns)
+                self._end(name, delivered=False)
+            case _:
+                self.open[name].events.append(event)
+                if isinstance(event, NotificationFailed) and event.kind == "DeadDestination":
+                    self.gone.add(address(command))
+
+    # ── requests: a notification and what falls back from it ────────────────────────────────────────────────────
+
+    def _join(self, name: str, instead_of: str) -> None:
+        request = self._requests.setdefault(instead_of, _Request([instead_of]))
+        own = self._requests.get(name)
+        if own is None:
+            request.members.append(name)
+            self._requests[name] = request
+        elif own is not request:
+            request.members += own.members
+            request.delivered |= own.delivered
+            self._requests.update(dict.fromkeys(own.members, request))
+
+    def _end(self, name: str, *, delivered: bool) -> None:
+        request = self._requests.get(name)
+        if request is not None:
+            request.delivered |= delivered
+            if not any(member in self.open or member in self.dead for member in request.members):
+                for member in request.members:
+                    del self._requests[member]
+
+    def is_served(self, name: str, is_under_way: Callable[[str], bool]) -> bool:
+        """ "A letter whose fallback was delivered or is under way is served" (15)."""
+        request = self._requests.get(name)
+        if request is None:
+            return False
+        return request.delivered or any(
+            other in self.open or is_under_way(other) for other in request.members if other != name
+        )
+
+    def letters(self) -> OrderedDict[str, DeadLetterMessage]:
+        """Return the dead letters, the oldest first."""
+        letters: OrderedDict[str, DeadLetterMessage] = OrderedDict()
+        for name, entry in self.dead.items():
+            moved = entry.events[-1]
+            assert isinstance(moved, NotificationMovedToDeadLetter)
+            letters[name] = state_after(entry.command, entry.events, moved.epoch_ns, moved.at_ns).letter(moved)
+        return letters
+
+
+def address(command: SendNotification) -> tuple[str, str]:
+    """Return the address of a command as it is compared: emails in any case, phone numbers with or without spaces."""
+    text = command.recipient.strip()
+    if command.channel == "email":
+        text = text.casefold()
+    elif command.channel == "sms" and text and all(mark in "+0123456789 ./()-\u00a0\u2011" for mark in text):
+        text = "".join(mark for mark in text if mark in "+0123456789")
+    return command.channel, text

@@ -1,0 +1,59 @@
+"""Quiet hours "in the user's own time zone, over midnight and over daylight-saving changes" (section 6).
+
+"A notification in quiet hours is scheduled for their end and checked again then": after a step of the clock that check
+finds another wall time, and defers once more where it is quiet then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime, time, timedelta
+from typing import NamedTuple
+from zoneinfo import ZoneInfo
+
+from actors.instants import since_1970_ns, utc
+
+_HOUR = timedelta(hours=1)
+
+
+class QuietHours(NamedTuple):
+    """It is quiet while the clock on the wall shows a time in [start, end); over midnight where `end` is less."""
+
+    start: time
+    end: time
+    zone: str
+
+    def hold_at(self, instant: datetime) -> bool:
+        """Return whether it is quiet."""
+        shown = instant.astimezone(ZoneInfo(self.zone)).time()
+        if self.start < self.end:
+            return self.start <= shown < self.end
+        return shown >= self.start or shown < self.end
+
+    def end_after(self, instant: datetime) -> datetime:
+        """Return the first instant from this one on at which it is not quiet.
+
+        Hour by hour: one in which the zone's offset stays is an hour on the wall too; in another one each second is
+        looked at, and within it the instant at which the wall may show `end`.
+        """
+        while self.hold_at(instant):
+            here = instant.astimezone(ZoneInfo(self.zone))
+            if here.utcoffset() == (instant + _HOUR).astimezone(ZoneInfo(self.zone)).utcoffset():
+                to_end = datetime.combine(here, self.end) - datetime.combine(here, here.time())
+                instant += min(to_end % timedelta(days=1), _HOUR)
+                continue
+            whole, last = instant.replace(microsecond=0), instant + _HOUR
+            seconds = (whole + timedelta(seconds=number) for number in range(3601))
+            looks = (look for second in seconds for look in (second, second.replace(microsecond=self.end.microsecond)))
+            instant = next((look for look in looks if instant < look < last and not self.hold_at(look)), last)
+        return instant
+
+
+def quiet_until_ns(hours: Iterable[QuietHours], now_ns: int, epoch_ns: int) -> int | None:
+    """Return until when it is quiet for a user by any of their rules, in ns since the start; None: it is not.
+
+    The wall shows `epoch_ns` + `now_ns` since 1970, in whole microseconds; a step of the clock is one of `epoch_ns`.
+    """
+    instant = utc(epoch_ns + now_ns)
+    ends = [one.end_after(instant) for one in hours if one.hold_at(instant)]
+    return max(now_ns, since_1970_ns(max(ends)) - epoch_ns) if ends else None

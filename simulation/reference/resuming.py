@@ -1,0 +1,68 @@
+"""What is overdue when a handler starts: it goes at the pace of what resumes (section 19)."""
+
+from __future__ import annotations
+
+import heapq
+import math
+from collections import OrderedDict
+from collections.abc import Mapping
+
+from actors.instants import sooner
+from simulation.reference.channel import Way
+from simulation.reference.limits import Pace
+from simulation.reference.loop import Loop
+from simulation.reference.notifications import Notification
+
+
+class _Line:
+    def __init__(self, pace: Pace) -> None:
+        self.pace = pace
+        self.waiting: OrderedDict[str, Notification] = OrderedDict()
+        self.expiries: list[tuple[int, str]] = []
+
+
+class Backlog:
+    """By channel, those that wait for their turn; "newcomers pass"."""
+
+    def __init__(self, loop: Loop, ways: Mapping[str, Way]) -> None:
+        self.loop = loop
+        self.ways = ways
+        self.lines: dict[str, _Line] = {}
+
+    def add(self, notification: Notification, until_ns: int | None) -> None:
+        """Let one wait for its turn."""
+        channel, name = notification.command.channel, notification.command.notification_id
+        if channel not in self.lines:
+            self.lines[channel] = _Line(Pace(self.ways[channel].config.circuit_breaker, self.loop.now_ns))
+        self.lines[channel].waiting[name] = notification
+        if until_ns is not None:
+            heapq.heappush(self.lines[channel].expiries, (until_ns, name))
+
+    def take_due(self) -> list[Notification]:
+        """Take out those whose time is up, and of each channel one whose turn it is."""
+        now_ns = self.loop.now_ns
+        lines = self.lines.items()
+        self.lines = {channel: line for channel, line in lines if line.waiting or line.pace.next_ns > now_ns}
+        due: list[Notification | None] = []
+        for line in self.lines.values():
+            while line.expiries and line.expiries[0][0] < now_ns:
+                due.append(line.waiting.pop(heapq.heappop(line.expiries)[1], None))
+            if line.waiting and line.pace.next_ns <= now_ns:
+                line.pace.go(now_ns, math.inf)
+                due.append(line.waiting.popitem(last=False)[1])
+        return [notification for notification in due if notification is not None]
+
+    def set_wake(self) -> None:
+        """Set when to look again."""
+        wake_ns = None
+        for line in self.lines.values():
+            while line.expiries and line.expiries[0][1] not in line.waiting:
+                heapq.heappop(line.expiries)
+            wake_ns = sooner(wake_ns, line.pace.next_ns)
+            wake_ns = sooner(wake_ns, line.expiries[0][0] + 1 if line.expiries else None)
+        self.loop.wake("backlog", "", wake_ns)
+
+    def pass_by(self, channel: str) -> None:
+        """Count one that sets out, from here or not: the ceiling is for all together."""
+        if channel in self.lines:
+            self.ways[channel].lanes[0].pass_backlog(self.lines[channel].pace)

@@ -1,0 +1,58 @@
+"""What a run is made of, as far as the model has to know; and which runs it does not say anything about."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from actors.messages import NotificationChannel
+from actors.settings.channel import KEEP_ALL_LETTERS, ChannelConfig, DeadLettersConfig
+from actors.settings.faults import FaultConfig
+
+
+@dataclass
+class World:
+    """The settings of a run."""
+
+    seed: int
+    epoch_ns: int
+    channels: Mapping[NotificationChannel, ChannelConfig]
+    faults: Sequence[FaultConfig] = ()
+    preferences: Sequence[Any] = ()
+    """Rules: a `share` of the users has switched off a `channel`."""
+    quiet_hours: Sequence[Any] = ()
+    """Rules: a `share` of the users has quiet hours on `channels`, `from_` to `to` in their `zone`."""
+    operations: Sequence[Any] = ()
+    templates: Mapping[str, Any] = field(default_factory=dict)
+    """By name: `subject`, `body` and `html`."""
+    platform: str = ""
+    dead_letters: DeadLettersConfig = KEEP_ALL_LETTERS
+    remember_ids: float = 86_400.0
+    commit_latency: float = 0.0
+    max_pending: int | None = None
+    schedule: Any = None
+    choosy_providers: bool = False
+    """Whether providers of one's own change settings, or refuse recipients at the door."""
+
+
+def refusals(world: World) -> list[str]:
+    """Return the settings of a run that the model says nothing about yet; none: it can be checked."""
+    lanes = {
+        f"{channel}.{name}": config
+        for channel, settings in world.channels.items()
+        for name, config in settings.by_provider().items()
+    }
+    found = [f"channels.{name}.hedging" for name, config in lanes.items() if config.hedging is not None]
+    for number, fault in enumerate(world.faults):
+        for key in ("duplicate_rate", "reorder"):
+            if getattr(fault, key) is not None:
+                found.append(f"faults.{number}.{key}")
+    for name, template in world.templates.items():
+        if any(mark in f"{template.subject} {template.body}" for mark in ("{{", "{%")):
+            found.append(f"templates.{name} (Jinja)")
+    if world.choosy_providers:
+        found.append("providers that refuse recipients, have connections or let recipients choose hosts")
+    if world.schedule is not None:
+        found.append("schedule")
+    return found

@@ -1,0 +1,66 @@
+"""What it costs to compare a run with the reference model, event by event, and how many seeds a second that makes.
+
+    python tests/benchmark/lock_step.py [--rounds N] [--seeds N]
+
+The sides take turns, and a ratio is the median of those of the rounds; times are of the processor. At most five times a
+plain run is wanted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import simulation
+from simulation.scenario import load
+
+TESTS = Path(__file__).parents[1]
+sys.path.insert(0, str(TESTS / "reference"))
+LOADS = {
+    "steady-state": ["duration=5m"],
+    "provider-outage": ["duration=5m"],
+    "wait-or-fail": [],
+    "breaker-per-host": ["duration=5m"],
+}
+WANTED = 5.0
+
+
+def took(run: Callable[[], Any]) -> float:
+    """Return the seconds of the processor that something takes."""
+    began = time.process_time()
+    run()
+    return time.process_time() - began
+
+
+def ratio(name: str, rounds: int) -> float:
+    """Return how many times as long a run of a shipped scenario takes in lock-step."""
+    path, sets = TESTS.parent / "scenarios" / f"{name}.yaml", LOADS[name]
+    simulation.run(path, sets=["duration=5s"], invariants=["reference-model"])  # what is imported only once
+    return statistics.median(
+        took(lambda: simulation.run(path, sets=sets, invariants=["reference-model"]))
+        / took(lambda: simulation.run(path, sets=sets))
+        for _ in range(rounds)
+    )
+
+
+def main() -> None:
+    import many_seeds
+
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seeds", type=int, default=200)
+    given = parser.parse_args()
+    for name in LOADS:
+        print(f"{name}: {ratio(name, given.rounds):.1f} times a plain run (at most {WANTED:g} is wanted)")
+    scenario = load(many_seeds.SCENARIOS[0])
+    seconds = took(lambda: [many_seeds.difference(scenario, seed) for seed in range(given.seeds)])
+    print(f"swarm: {given.seeds / seconds:.1f} seeds a second of the processor")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,98 @@
+"""Runs swarm cases in lock-step with the reference model, seed after seed, and goes on where it stopped.
+
+    python tests/reference/many_seeds.py --seeds 0:30000 --out seeds.txt
+
+Each seed draws a case of one scenario, of all of them in turn: by default the swarm's of the tests, and those of the
+hunt for planted mistakes. Messages come once and in order, and actors take their turns in the usual one, as the model
+says nothing about others. Every line of the file is a seed and what became of it; those that are in it are not run
+again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+import traceback
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from actors.errors import InvariantBreach
+from simulation.exploration.swarm import case
+from simulation.reference.world import refusals
+from simulation.running.runner import run, world_of
+from simulation.scenario import Scenario, load
+
+TESTS = Path(__file__).parent.parent
+SCENARIOS = (TESTS / "exploration" / "swarm.yaml", *sorted((TESTS / "mutants" / "scenarios").glob("*.yaml")))
+
+
+def ordinary(scenario: Scenario, seed: int) -> Scenario:
+    """Return the case of a seed, in which messages come once and in order, and actors in turn."""
+    drawn = case(scenario, seed, schedule="normal")
+    faults = tuple(fault for fault in drawn.faults if fault.duplicate_rate is None and fault.reorder is None)
+    return drawn.model_copy(update={"faults": faults, "channels": _without_hedging(drawn)})
+
+
+def _without_hedging(scenario: Scenario) -> Any:
+    changes = {}
+    for channel in scenario.channels_used:
+        config = scenario.channel_as_given(channel)
+        failover = {name: other.model_copy(update={"hedging": None}) for name, other in config.failover.items()}
+        changes[str(channel)] = config.model_copy(update={"hedging": None, "failover": failover})
+    return scenario.channels.model_copy(update=changes)
+
+
+def difference(scenario: Scenario, seed: int) -> str | None:
+    """Return in what a seed's run differs from the model: None where it does not, or is not compared."""
+    drawn = ordinary(scenario, seed)
+    if refusals(world_of(drawn)):
+        return None
+    try:
+        run(drawn, invariants=["reference-model"])
+    except InvariantBreach as breach:
+        return breach.message
+    except Exception:
+        return traceback.format_exc()
+    return None
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the seeds that are asked for, print what differs, and return 1 if anything does."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seeds", default="0:100", help="first:behind the last")
+    parser.add_argument("--out", type=Path, help="keeps what has been run")
+    parser.add_argument("scenarios", nargs="*", type=Path)
+    options = parser.parse_args(arguments)
+    first, last = map(int, options.seeds.split(":"))
+    done = set() if options.out is None or not options.out.exists() else set(_seeds_in(options.out))
+    paths = options.scenarios or SCENARIOS
+    scenarios = {path: load(path) for path in paths}
+    began, count, differ = time.monotonic(), 0, 0
+    for seed in range(first, last):
+        if seed in done:
+            continue
+        path = paths[seed % len(paths)]
+        found = difference(scenarios[path], seed)
+        count += 1
+        differ += found is not None
+        line = f"{seed} {path.name} {'ok' if found is None else found!r}"
+        if options.out is not None:
+            with options.out.open("a", encoding="utf-8") as out:
+                print(line, file=out)
+        if found is not None:
+            print(f"{seed} {path.name}: {found}\n", flush=True)
+        if count % 100 == 0:
+            print(f"{count} seeds, {differ} differ, {count / (time.monotonic() - began):.1f} a second", flush=True)
+    print(f"{count} seeds, {differ} differ, {count / max(1e-9, time.monotonic() - began):.1f} a second")
+    return int(differ > 0)
+
+
+def _seeds_in(path: Path) -> Iterator[int]:
+    for line in path.read_text(encoding="utf-8").splitlines():
+        yield int(line.partition(" ")[0])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,208 @@
+"""The product in lock-step with the reference model: every shipped scenario, cases of the swarm, both clocks."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from console_command import app
+from many_seeds import SCENARIOS, difference, main, ordinary
+from typer.testing import CliRunner
+
+import simulation
+from actors.errors import InvariantBreach
+from actors.kernel.actor import handles
+from actors.pipeline.alert import AdminAlert, Alert
+from actors.pipeline.handler import Handler
+from actors.policies.retry.policy import RetryPolicy
+from simulation.reference.world import refusals
+from simulation.running.runner import world_of
+from simulation.scenario import load, parse
+from simulation.validation import case as validation_case
+from simulation.validation.procedure import find
+
+ROOT = Path(__file__).parents[2]
+SHIPPED = sorted([*(ROOT / "scenarios").glob("*.yaml"), *(ROOT / "scenarios" / "incidents").glob("*.yaml")])
+COMPARED = [path for path in SHIPPED if path.stem != "hedged-tail"]
+LOCK_STEP = ["reference-model"]
+
+SMALL = """\
+name: small
+seed: 5
+duration: 20s
+workload:
+  - {channel: email, arrivals: {constant: 2/s}, users: 3}
+channels:
+  email:
+    circuit_breaker: {failure_threshold: 3, timeout: 5s}
+    rate_limit: {max_per_minute: 100}
+    retry: {max_attempts: 3, initial_delay: 100ms, jitter: full}
+    provider: {latency: 50ms}
+faults:
+  - {channel: email, at: 5s, for: 10s, outage: true}
+"""
+
+
+def compared(scenario, **arguments):
+    result = simulation.run(scenario, invariants=LOCK_STEP, **arguments)
+    assert result.checked == ("reference-model",)
+    return result
+
+
+# ── no difference ───────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("path", COMPARED, ids=lambda path: path.stem)
+def test_a_case_of_each_shipped_scenario(path):
+    compared(ordinary(load(path), 7))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", COMPARED, ids=lambda path: path.stem)
+def test_each_shipped_scenario_as_it_is(path):
+    compared(path)
+
+
+@pytest.mark.parametrize("path", SCENARIOS, ids=lambda path: path.stem)
+def test_cases_of_the_swarm(path):
+    scenario = load(path)
+    assert {seed: found for seed in range(3) if (found := difference(scenario, seed))} == {}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", SCENARIOS, ids=lambda path: path.stem)
+def test_many_cases_of_the_swarm(path):
+    scenario = load(path)
+    assert {seed: found for seed in range(1000) if (found := difference(scenario, seed))} == {}
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("path", [SCENARIOS[0], SCENARIOS[-1]], ids=lambda path: path.stem)
+def test_on_the_clock_for_tests(path, seed):
+    compared(ordinary(load(path), seed), runtime="trio")
+
+
+QUICK = ("attempts", "herd", "token-bucket", "fan-out", "duplicates", "contention", "gas-station", "bank-renege")
+
+
+def replicates_of_cases(names):
+    for case in find(names):
+        for experiment in case.experiments:
+            if getattr(experiment.replicate, "func", None) is validation_case._run:
+                yield pytest.param(experiment.replicate, id=f"{case.name} {experiment.name}")
+
+
+def run_case(replicate, seed):
+    text, _measure, rules, providers = replicate.args
+    compared(
+        parse(text, "scenario"),
+        seed=seed,
+        rules=None if rules is None else rules(),
+        providers=None if providers is None else providers(seed),
+    )
+
+
+@pytest.mark.parametrize("replicate", [next(iter(replicates_of_cases([name]))) for name in QUICK])
+def test_a_slice_of_the_validation_cases(replicate):
+    run_case(replicate, 3)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("replicate", list(replicates_of_cases(None)))
+def test_every_validation_case(replicate):
+    run_case(replicate, 3)
+
+
+def test_answers_that_nobody_could_foresee():
+    """A provider that is slowed down while it works gives promises; what is not kept in time has timed out."""
+    text = SMALL.replace("latency: 50ms", "latency: 50ms, capacity: 1").replace("outage: true", "speed: 0.05")
+    result = compared(parse(text + "  - {channel: email, at: 8s, for: 4s, speed: 0}\n", "small.yaml"))
+    assert result.summary["peaks"]["in_flight"] > 1
+
+
+# ── a difference ────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_the_first_difference_is_said_with_its_rule_and_the_setting(monkeypatch):
+    right = RetryPolicy.next_wait_ns
+    monkeypatch.setattr(
+        RetryPolicy, "next_wait_ns", lambda self, outcome, progress: (right(self, outcome, progress) or 0) + 1 or None
+    )
+    with pytest.raises(InvariantBreach) as caught:
+        simulation.run(parse(SMALL, "small.yaml"), invariants=LOCK_STEP)
+    message = caught.value.message
+    assert "next_retry_at_ns should be" in message
+    assert "(retry: initial_delay=0.1, " in message
+    assert "state: " in message
+    assert "jitter='full'" in message
+    assert caught.value.history
+
+
+@pytest.mark.integration
+def test_a_planted_mistake_is_told_with_the_setting_that_is_broken():
+    code = (
+        "import os, subprocess, sys; sys.path.insert(0, 'tests/mutants'); "
+        "from hunt import copy_of_the_product; from catalogue import MUTANTS\n"
+        "with copy_of_the_product() as copy:\n"
+        "    next(each for each in MUTANTS if each.name == 'one-failure-too-late').plant(copy)\n"
+        "    run = [sys.executable, 'tests/reference/many_seeds.py', '--seeds', '1:2']\n"
+        "    sys.exit(subprocess.run(run, env={**os.environ, 'PYTHONPATH': str(copy)}).returncode)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 1, done.stderr
+    assert "a breaker trips, opens and closes by its circuit_breaker: failure_threshold=2" in done.stdout
+
+
+def test_what_does_not_happen_is_missed(monkeypatch):
+    """A retry that never comes is no event: it is missed when its time has passed."""
+    monkeypatch.setattr(Handler, "_wait", lambda self, delivery: None)
+    with pytest.raises(InvariantBreach, match=r"was due at .* and has not come"):
+        simulation.run(parse(SMALL, "small.yaml"), invariants=LOCK_STEP)
+
+
+def test_an_alert_that_is_not_raised_is_missed(monkeypatch):
+    monkeypatch.setattr(AdminAlert, "on_alert", handles(Alert)(lambda self, alert: None))
+    text = SMALL.replace("max_attempts: 3", "max_attempts: 1")
+    with pytest.raises(InvariantBreach, match=r"Alerted at .* is missing"):
+        simulation.run(parse(text, "small.yaml"), invariants=LOCK_STEP)
+
+
+# ── what it says nothing about ──────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        (("provider:", "hedging: {delay: 1s}\n    provider:"), "channels.email.primary.hedging"),
+        (("outage: true", "duplicate_rate: 10%"), "faults.0.duplicate_rate"),
+        (("outage: true", "reorder: {delay: 1ms}"), "faults.0.reorder"),
+        (("seed: 5", "seed: 5\ntemplates: {welcome: {body: 'Hello {{ name }}'}}"), "templates.welcome (Jinja)"),
+        (("seed: 5", "seed: 5\nschedule: {random_walk: true}"), "schedule"),
+    ],
+)
+def test_it_is_refused_by_name(tmp_path, change, named):
+    path = tmp_path / "small.yaml"
+    path.write_text(SMALL.replace(*change))
+    scenario = load(path)
+    assert named in refusals(world_of(scenario))
+    assert "reference-model" not in simulation.run(scenario, invariants="all").checked
+    result = CliRunner().invoke(app, ["run", str(path), "--check"])
+    assert f"the reference model says nothing about {named}" in " ".join(result.stdout.split())
+
+
+def test_a_checked_run_says_that_it_is_compared(tmp_path):
+    path = tmp_path / "small.yaml"
+    path.write_text(SMALL)
+    result = CliRunner().invoke(app, ["run", str(path), "--check"])
+    assert "in lock-step with the reference model" in result.stdout
+
+
+def test_many_seeds_go_on_where_they_stopped(tmp_path, capsys):
+    path, out = tmp_path / "small.yaml", tmp_path / "seeds.txt"
+    path.write_text(SMALL)
+    assert main(["--seeds", "0:2", "--out", str(out), str(path)]) == 0
+    assert main(["--seeds", "0:3", "--out", str(out), str(path)]) == 0
+    assert [line.split()[0] for line in out.read_text().splitlines()] == ["0", "1", "2"]
+    assert "1 seeds, 0 differ" in capsys.readouterr().out
