@@ -1,6 +1,6 @@
 """Hunt mutants: plant each mistake in a copy of the product, and see what finds it, and after how many seeds.
 
-``python tests/mutants/hunt.py [NAME…] [--seeds 200] [--workers 2]``; exit code 1 when one survives.
+``python tests/mutants/hunt.py [NAME…] [--strangers] [--seeds 200] [--workers 2]``; exit code 1 when one survives.
 
 A find counts only where the product itself, without the mistake, does not break.
 """
@@ -23,6 +23,7 @@ from pathlib import Path
 
 from catalogue import MUTANTS
 from mutant import Mutant
+from mutants_of_a_stranger import STRANGERS
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("actors", "simulation")
@@ -113,16 +114,19 @@ def stalk(copy: Path, route: Sequence[tuple[str, int]]) -> Kill | None:
     return None if found is None else Kill(**found)
 
 
-def chosen(names: Sequence[str]) -> list[Mutant]:
-    """Return the mutants of these names; all when there are none.
+def chosen(names: Sequence[str], *, strangers: bool = False) -> list[Mutant]:
+    """Return the mutants of these names, those of a stranger among them.
+
+    When there are no names: all but those of a stranger; or these alone.
 
     Raises:
         SystemExit: a name is not known.
     """
-    by_name = {mutant.name: mutant for mutant in MUTANTS}
+    of_a_stranger = [mutant for area in STRANGERS.values() for mutant in area]
+    by_name = {mutant.name: mutant for mutant in (*MUTANTS, *of_a_stranger)}
     if unknown := [name for name in names if name not in by_name]:
         raise SystemExit(f"wanted names of mutants ({', '.join(by_name)}), got {', '.join(unknown)}")
-    return [by_name[name] for name in names] or list(MUTANTS)
+    return [by_name[name] for name in names] or (of_a_stranger if strangers else list(MUTANTS))
 
 
 def row(hunt: Hunt) -> str:
@@ -138,11 +142,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Hunt, print the table, and return the exit code."""
     parser = argparse.ArgumentParser(description="Plants mistakes in copies of the product and shows what finds them.")
     parser.add_argument("names", metavar="NAME", nargs="*", help="which mutants; all when left out")
+    parser.add_argument("--strangers", action="store_true", help="where no names are given: those of a stranger")
     parser.add_argument("--seeds", type=int, default=200, help="how many of each scenario to try at most")
     parser.add_argument("--workers", type=int, default=2, help="how many mutants to hunt at a time")
     parser.add_argument("--verbose", action="store_true", help="also say what was broken")
     options = parser.parse_args(arguments)
-    mutants = chosen(options.names)
+    mutants = chosen(options.names, strangers=options.strangers)
     print(f"{'mutant':<44} {'killer':<24} {'scenario and seed':<36} {'s':>6}")
     survivors = 0
     with ThreadPoolExecutor(options.workers) as pool:

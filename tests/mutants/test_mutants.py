@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
+from types import ModuleType
 
 import mutants_of_drawn_settings
 import pytest
 import stalking
 from catalogue import MUTANTS
-from hunt import Kill, copy_of_the_product, hunt, main, row, stalk
+from hunt import Kill, chosen, copy_of_the_product, hunt, main, row, stalk
 from mutant import DoesNotApply, mutant
+from mutants_of_a_stranger import ANYTHING, STRANGERS
 
 from simulation.invariants import KNOWN
 
@@ -28,6 +31,31 @@ def test_each_can_still_be_planted(each):
 
 def test_each_has_a_name_of_its_own():
     assert len({each.name for each in MUTANTS}) == len(MUTANTS) >= 30
+
+
+@pytest.mark.parametrize("each", chosen([], strangers=True), ids=lambda each: each.name)
+def test_each_of_a_stranger_can_still_be_planted(each, monkeypatch):
+    assert each.file.startswith("actors/")
+    text = (ROOT / each.file).read_text(encoding="utf-8")
+    planted = each.planted(text)
+    assert planted != text
+    module = ModuleType("planted")
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    exec(compile(planted, each.file, "exec"), vars(module))  # it can be imported
+    assert each.expected == ANYTHING
+    assert all(said.endswith(".") for said in (each.mistake, each.seen, each.world))
+
+
+def test_those_of_a_stranger_are_a_set_of_their_own():
+    areas = [len(area) for area in STRANGERS.values()]
+    assert len(areas) == 9
+    assert set(areas) == {4, 5}
+    strangers = chosen([], strangers=True)
+    assert len(strangers) == len({(each.file, each.changes) for each in strangers}) == sum(areas) == 40
+    assert chosen([]) == list(MUTANTS)
+    names = [each.name for each in (*MUTANTS, *strangers)]
+    assert len(names) == len(set(names))
+    assert chosen([strangers[-1].name]) == strangers[-1:]
 
 
 def test_a_change_that_does_not_fit_is_an_error():
