@@ -105,13 +105,13 @@ IN_STAGES = (
         LIMITER,
         "A line needs one alarm for its next place and one for its expiry, both set when it begins.",
         (
-            "            heapq.heappush(self._wakes, (fits_at_ns, user))\n        line.append(attempt)\n"
+            "            heapq.heappush(self._wakes, (fits_at_ns, user))\n        line.append(attempt, self.system.now_ns)\n"
             "        if attempt.expires_at_ns is not None:\n"
             "            heapq.heappush(self._wakes, (attempt.expires_at_ns + 1, user))\n",
             "            heapq.heappush(self._wakes, (fits_at_ns, user))\n"
             "            if attempt.expires_at_ns is not None:\n"
             "                heapq.heappush(self._wakes, (attempt.expires_at_ns + 1, user))\n"
-            "        line.append(attempt)\n",
+            "        line.append(attempt, self.system.now_ns)\n",
         ),
         seen="What waits behind others at a user's limit is dead-lettered as expired later than it expires.",
         world="A user's limit that defers, several of a user at once, and an expiry (or the time of a fallback) in it.",
@@ -176,8 +176,8 @@ IN_LANES = (
         LANE,
         "Of hosts with equally few slots any will do.",
         (
-            "self._held.get(host, 0) < self._held.get(fewest, 0)",
-            "self._held.get(host, 0) <= self._held.get(fewest, 0)",
+            "min(free, key=lambda key: held.get(key, 0))",
+            "min(reversed(free), key=lambda key: held.get(key, 0))",
         ),
         seen="Of the hosts that wait for a slot with equally many, the one that came last gets it, again and again.",
         world="A breaker per host with a bulkhead or concurrency limit, and several busy hosts with their share of it.",

@@ -26,7 +26,7 @@ MUTANTS = (
         "reserve-for-everyone",
         "actors/pipeline/intake.py",
         "What is kept free for critical notifications is given to all.",
-        ("and not self.has_room(critical=command.critical)", "and not self.has_room(critical=True)"),
+        ("and not self.has_room(command.priority)", "and not self.has_room(Priority.CRITICAL)"),
         expected="room",
     ),
 )
