@@ -105,7 +105,8 @@ IN_STAGES = (
         LIMITER,
         "A line needs one alarm for its next place and one for its expiry, both set when it begins.",
         (
-            "            heapq.heappush(self._wakes, (fits_at_ns, user))\n        line.append(attempt, self.system.now_ns)\n"
+            "            heapq.heappush(self._wakes, (fits_at_ns, user))\n"
+            "        line.append(attempt, self.system.now_ns)\n"
             "        if attempt.expires_at_ns is not None:\n"
             "            heapq.heappush(self._wakes, (attempt.expires_at_ns + 1, user))\n",
             "            heapq.heappush(self._wakes, (fits_at_ns, user))\n"
