@@ -113,11 +113,9 @@ def test_a_text_in_the_place_of_a_file_says_where_it_goes_and_is_not_shown(call)
     assert refused.value.problems == [TEXT_GIVEN]
 
 
-def test_a_text_of_one_line_is_one_too_and_a_loaded_scenario_is_no_file():
+def test_a_text_of_one_line_is_one_too_and_a_loaded_scenario_is_no_file_to_explore_or_record():
     with pytest.raises(ConfigurationError, match="got a text of 1 line; "):
         simulation.run("{duration: 10s, workload: []}")
-    with pytest.raises(ConfigurationError, match="wanted the path of a scenario's file, got Scenario"):
-        simulation.compare(simulation.parse(SMALL), VARY)
     for call in (simulation.explore, lambda loaded: simulation.record(loaded, "trace")):
         with pytest.raises(ConfigurationError, match="wanted the path of a scenario's file, got Scenario"):
             call(simulation.parse(SMALL))

@@ -117,12 +117,12 @@ def test_a_burst_in_an_outage_is_not_spread_over_the_hour(at, is_said):
         channels: {{email: {{{PLAIN}}}}}
         faults: [{{channel: email, at: {at}, for: 10m, outage: true}}]
     """
-    found = [str(finding) for finding in lint_scenario(parse(text))]
+    found = [str(each) for each in lint_scenario(parse(text)) if str(each).startswith("faults.")]
     assert (
         found
         == [
             "faults.0.for: 150,000 notifications arrive meanwhile, and a live notifier has at most 100,000 pending by "
-            "default and refuses what is more; max_pending says so here"
+            "default and refuses what is more, of these from 95,000 on; max_pending says so here"
         ]
         * is_said
     )
