@@ -44,6 +44,31 @@ schedule: {random_walk: true}
 """
 """In some orders an attempt is on its way to the provider when the clock on the wall steps into the quiet hours."""
 
+SECOND_WHILE_ITS_ID_IS_ACCEPTED_AGAIN = """\
+duration: 2m
+remember_ids: 1m
+commit_latency: 20ms
+workload:
+  - {channel: push, repeats: 100%, arrivals: {times: [0s, 64.2s, 64.2s]}}
+"""
+"""At 64.2 s the id has been forgotten, and is accepted once more; what comes then is of that one."""
+
+BEHIND_ONE_WHOSE_TURN_IT_IS = """\
+seed: 3
+duration: 10s
+workload:
+  - {channel: push, users: 3, arrivals: {times: [0s, 0s, 0s, 0s, 0s, 0s, 3.6s, 3.6s, 3.6s, 3.6s, 3.6s, 3.6s, 5.4s, 5.4s,
+      5.4s, 5.4s, 5.4s, 5.4s, 7.2s, 7.2s, 7.2s, 7.2s, 7.2s, 7.2s, 9s, 9s, 9s, 9s, 9s, 9s]}}
+channels:
+  push: {rate_limit: {rate: 1/s}}
+"""
+"""At 9 s another one of the same user has waited for its second turn, which is then; one that comes waits behind it."""
+
+
+@pytest.mark.parametrize("scenario", [SECOND_WHILE_ITS_ID_IS_ACCEPTED_AGAIN, BEHIND_ONE_WHOSE_TURN_IT_IS])
+def test_a_run_breaks_no_law(scenario):
+    simulation.run(parse(scenario), invariants="all")
+
 
 def test_a_breaker_is_open_from_when_its_probes_were_overdue_though_its_stage_was_down():
     result = simulation.run(parse(STAGE_DOWN_WHEN_PROBES_ARE_OVERDUE), invariants="all")
