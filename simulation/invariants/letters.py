@@ -19,7 +19,7 @@ from actors.settings.channel import RetryConfig
 from simulation.invariants.attempts import used_up
 from simulation.invariants.base import Finding, Invariant, Objection, observes
 from simulation.invariants.lifecycles import Lifecycle, State
-from simulation.invariants.liveness import longest_backoff
+from simulation.invariants.liveness import longest_backoff, longest_hint
 from simulation.invariants.meters import longest_window_ns
 from simulation.invariants.observations import MessageSent
 from simulation.invariants.steps import is_spent
@@ -183,7 +183,7 @@ class Reasons(Invariant):
         can_fall_back = fallback is not None and failed.given_up == EXPIRED
         if expires_after is None or can_fall_back or self.context.steps_the_clock:
             return None
-        latest_ns = failed.at_ns + wait_ns(longest_backoff(retry, self.context.faults))
+        latest_ns = failed.at_ns + wait_ns(longest_backoff(retry, longest_hint(failed.channel, self.context)))
         expires_ns = lifecycle.fresh_since_ns + wait_ns(expires_after)
         if latest_ns >= expires_ns:
             return None

@@ -64,8 +64,42 @@ channels:
 """
 """At 9 s another one of the same user has waited for its second turn, which is then; one that comes waits behind it."""
 
+WAITS_AS_LONG_AS_A_SCRIPT_SAYS = """\
+duration: 2h
+workload:
+  - {channel: push, arrivals: {times: [0s, 1h]}}
+channels:
+  push: {provider: {script: [{outcome: transient, retry_after: 2h}]}}
+"""
 
-@pytest.mark.parametrize("scenario", [SECOND_WHILE_ITS_ID_IS_ACCEPTED_AGAIN, BEHIND_ONE_WHOSE_TURN_IT_IS])
+EXPIRES_BEFORE_THE_WAIT_OF_A_SCRIPT = """\
+duration: 1m
+workload:
+  - {channel: push, arrivals: {times: [0s]}, expires_after: 30m}
+channels:
+  push: {provider: {script: [{outcome: transient, retry_after: 2h}]}}
+"""
+
+FAULTS_OF_A_SCRIPT = f"""\
+duration: 2h
+workload:
+  - {{channel: push, arrivals: {{times: [0s, 1h]}}}}
+channels:
+  push: {{provider: {{script: [{", ".join(["{outcome: channel_fault}"] * 100)}]}}}}
+"""
+"""None of them uses up an attempt, and each opens the breaker for a minute."""
+
+
+@pytest.mark.parametrize(
+    "scenario",
+    [
+        SECOND_WHILE_ITS_ID_IS_ACCEPTED_AGAIN,
+        BEHIND_ONE_WHOSE_TURN_IT_IS,
+        WAITS_AS_LONG_AS_A_SCRIPT_SAYS,
+        EXPIRES_BEFORE_THE_WAIT_OF_A_SCRIPT,
+        FAULTS_OF_A_SCRIPT,
+    ],
+)
 def test_a_run_breaks_no_law(scenario):
     simulation.run(parse(scenario), invariants="all")
 
