@@ -89,10 +89,35 @@ channels:
 """
 """None of them uses up an attempt, and each opens the breaker for a minute."""
 
+TOO_MANY_LETTERS_ONE_AFTER_THE_OTHER = """\
+duration: 3s
+commit_latency: 754ms
+workload:
+  - {channel: email, arrivals: {times: [0s, 100ms, 200ms, 300ms, 500ms, 900ms, 1s, 1.1s, 2s]}}
+channels: {email: {retry: {max_attempts: 1}}}
+faults: [{channel: email, outage: true}]
+dead_letters: {at_most: 2}
+"""
+"""While one that is too many is on its way out, others come: there are always too many, and none of them for long."""
+
+LETTERS_ON_THEIR_WAY_OUT_AT_THE_END = """\
+seed: 1
+duration: 3.78s
+commit_latency: 380ms
+workload:
+  - {channel: email, arrivals: {poisson: 10.8/s}, expires_after: 1ms}
+channels: {email: {}}
+faults: [{channel: email, at: 3.23s, crash: process, restart_after: 30s}]
+dead_letters: {at_most: 1}
+"""
+"""What was to be discarded when the process crashed is to be once more when it is back, and is not by the end."""
+
 
 @pytest.mark.parametrize(
     "scenario",
     [
+        TOO_MANY_LETTERS_ONE_AFTER_THE_OTHER,
+        LETTERS_ON_THEIR_WAY_OUT_AT_THE_END,
         SECOND_WHILE_ITS_ID_IS_ACCEPTED_AGAIN,
         BEHIND_ONE_WHOSE_TURN_IT_IS,
         WAITS_AS_LONG_AS_A_SCRIPT_SAYS,
