@@ -112,10 +112,23 @@ dead_letters: {at_most: 1}
 """
 """What was to be discarded when the process crashed is to be once more when it is back, and is not by the end."""
 
+FALLBACK_OF_ONE_WITH_ANOTHER_RECIPIENT = """\
+duration: 1m
+workload: [{channel: push, arrivals: {times: [1s]}, expires_after: 3s}]
+channels: {push: {retry: {max_attempts: 1}, fallback: {channel: sms}}, sms: {}}
+faults: [{channel: push, outage: true}]
+operations:
+  - {at: 0s, channel: push, breaker: force-open}
+  - {at: 20s, channel: push, breaker: close}
+  - {at: 30s, redrive: all, edit: {recipient: user-0}}
+"""
+"""It expires at first, with no time left for a fallback. The operator's recipient is its user then, by default."""
+
 
 @pytest.mark.parametrize(
     "scenario",
     [
+        FALLBACK_OF_ONE_WITH_ANOTHER_RECIPIENT,
         TOO_MANY_LETTERS_ONE_AFTER_THE_OTHER,
         LETTERS_ON_THEIR_WAY_OUT_AT_THE_END,
         SECOND_WHILE_ITS_ID_IS_ACCEPTED_AGAIN,
