@@ -35,6 +35,7 @@ class _Flight:
         "incarnation",
         "is_over",
         "not_before_ns",
+        "planned",
         "sent",
         "started_ns",
         "timer",
@@ -51,6 +52,8 @@ class _Flight:
         """Those whose answers are awaited."""
         self.timer: Cancellable | None = None
         """Sends the next copy."""
+        self.planned: _Hedge | None = None
+        """What the timer brings."""
         self.not_before_ns = started_ns
         """The provider wants no copy before."""
         self.gets_more = True
@@ -213,9 +216,10 @@ class HedgingChannel(Channel):
         """Schedule the next copy for an instant, in place of what was planned; not at all when it would be too late."""
         if flight.timer is not None:
             flight.timer.cancel()
-            flight.timer = None
+            flight.timer = flight.planned = None
         if next_ns is not None and self._may_get_more(flight, next_ns):
-            flight.timer = self.at(next_ns, _Hedge(flight))
+            flight.planned = _Hedge(flight)
+            flight.timer = self.at(next_ns, flight.planned)
 
     def _may_get_more(self, flight: _Flight, at_ns: int) -> bool:
         return flight.gets_more and flight.incarnation is self._incarnation_mark and at_ns < flight.deadline_ns
@@ -223,9 +227,9 @@ class HedgingChannel(Channel):
     @handles(_Hedge)
     def on_hedge(self, message: _Hedge) -> None:
         flight = message.flight
-        if flight.is_over:
-            return  # it was decided while this message was on its way here
-        flight.timer = None
+        if flight.planned is not message:
+            return  # while it was on its way here an answer came in, which has decided, or had a copy sent in its place
+        flight.timer = flight.planned = None
         self._hedge(flight, "ambiguous" if flight.copies else failure_kind(flight.failure))
         self._end_if_nothing_follows(flight)
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 from itertools import takewhile
 
 from actors.domain.attempts import Attempt
-from actors.messages import BreakerTransitioned, NotificationChannel, NotificationRequested
+from actors.messages import BreakerTransitioned, NotificationChannel, NotificationRedriven, NotificationRequested
 from actors.pipeline.channel import Channel
 from actors.pipeline.hedging_channel import HedgingChannel
 from actors.pipeline.lane import WHOLE_LANE
@@ -79,21 +79,34 @@ class FailoverOrder(Breakers):
 
 class Fallbacks(Invariant):
     """What goes out in place of another notification is for the same user, by the channel that the other one's falls
-    back to, and only once that one has been exhausted or suppressed."""
+    back to, and only once that one has been exhausted or suppressed. Where an operator has given it another recipient,
+    its user may be that one, as a user is by default."""
 
     name = "fallback"
     settings = ("fallback",)
     needs = ("fallback",)
 
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
+        self._recipients: dict[str, str] = {}
+        """Those that operators have given, by notification."""
+
+    @observes(NotificationRedriven)
+    def on_redriven(self, redriven: NotificationRedriven) -> Objection:
+        if (recipient := redriven.edit.get("recipient")) is not None:
+            self._recipients[redriven.notification_id] = recipient
+        return None
+
     @observes(NotificationRequested)
     def on_requested(self, requested: NotificationRequested) -> Objection:
-        first = None if requested.instead_of is None else self.context.lifecycles.get(requested.instead_of)
-        if first is None:
+        first_id = requested.instead_of
+        first = None if first_id is None else self.context.lifecycles.get(first_id)
+        if first_id is None or first is None:
             return None
         place = f"{requested.notification_id} goes out in place of {requested.instead_of}"
         if first.state not in (State.DEAD, State.SUPPRESSED, State.DISCARDED):
             return f"{place}, which is {first.state}"
-        if requested.user_id != first.user_id:
+        if requested.user_id not in (first.user_id, self._recipients.get(first_id)):
             return f"{place}, for {requested.user_id} and not for {first.user_id}"
         accepted = next(each for each in first.history if type(each) is NotificationRequested)
         fallback = self.context.channels[accepted.channel].fallback

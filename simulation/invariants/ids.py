@@ -32,11 +32,13 @@ class Ids(Invariant):
         ended_ago_ns = duplicate.at_ns - lifecycle.state_since_ns
         if lifecycle.state not in _ENDED or ended_ago_ns < self.context.remember_ids_ns:
             return None
+        if self._is_being_accepted(duplicate):
+            return None  # a second time: its id had been forgotten
         return (
             f"{duplicate.notification_id} is still ignored {seconds_text(ended_ago_ns)} after it was {lifecycle.state}"
         )
 
     def _is_being_accepted(self, duplicate: DuplicateIgnored) -> bool:
-        """Tell whether the acceptance of the first one is on its way into the store."""
+        """Tell whether the acceptance of an earlier one is on its way into the store."""
         pipeline = self.context.pipeline()
         return pipeline is not None and pipeline.handler.actor.is_in_flight(duplicate.notification_id)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from actors.domain.attempts import RATE_LIMIT_EXCEEDED, Attempt, Rejected
+from actors.domain.attempts import RATE_LIMIT_EXCEEDED, Attempt, Rejected, Requeued
 from actors.messages import (
     ActorFailed,
     DeadLetterDiscarded,
@@ -62,6 +62,8 @@ class UserLimit(Invariant):
         """The notifications that have been counted and have not ended."""
         self._in_line: dict[tuple[NotificationChannel, str], int] = {}
         """By channel and user: until when others wait in whose line one has to wait as well."""
+        self._waiting: dict[tuple[NotificationChannel, str], set[str]] = {}
+        """By channel and user: those in this line; none is empty."""
 
     @observes(ActorFailed)
     def on_crash(self, event: ActorFailed) -> Objection:
@@ -70,11 +72,14 @@ class UserLimit(Invariant):
             self._at_limiter.clear()
             self._counted.clear()
             self._in_line.clear()
+            self._waiting.clear()
         return None
 
     @observes(NotificationSent, NotificationSuppressed, DeadLetterDiscarded)
     def on_end(self, event: NotificationEvent) -> Objection:
         self._counted.discard(event.notification_id)
+        if (attempt := self._at_limiter.get(event.notification_id)) is not None:
+            self._leave(attempt)
         return None
 
     @observes(NotificationDeferred)
@@ -91,24 +96,37 @@ class UserLimit(Invariant):
         breach = self._undue(attempt, deferred.at_ns, "has to wait")
         key = deferred.channel, attempt.command.user
         self._in_line[key] = max(self._in_line.get(key, 0), deferred.resumes_at_ns or 0)
+        self._waiting.setdefault(key, set()).add(deferred.notification_id)
         return breach
 
     @observes(MessageSent)
     def on_message(self, sent: MessageSent) -> Objection:
         attempt = sent.message
+        if type(attempt) in (Rejected, Requeued) and sent.sender is RateLimiterActor:
+            self._leave(attempt.attempt)
         if type(attempt) is Rejected and sent.sender is RateLimiterActor:
-            self._at_limiter.pop(attempt.attempt.command.notification_id, None)
             dropped = attempt.reason == RATE_LIMIT_EXCEEDED
             return self._undue(attempt.attempt, sent.at_ns, "is dropped") if dropped else None
         if type(attempt) is not Attempt:
             return None
         if sent.receiver is RateLimiterActor:
+            self._leave(attempt)  # where it is sent anew: the line from before is gone
             self._at_limiter[attempt.command.notification_id] = attempt
             return None
         if sent.sender is not RateLimiterActor:
             return None
-        self._at_limiter.pop(attempt.command.notification_id, None)
+        self._leave(attempt)
         return None if attempt.charged else self._count(attempt, sent)
+
+    def _leave(self, attempt: Attempt) -> None:
+        """Note that an attempt is not at the limiter any more, and does not wait there."""
+        notification_id, key = attempt.command.notification_id, (attempt.command.channel, attempt.command.user)
+        self._at_limiter.pop(notification_id, None)
+        waiting = self._waiting.get(key)
+        if waiting is not None:
+            waiting.discard(notification_id)
+            if not waiting:
+                del self._waiting[key]
 
     def _undue(self, attempt: Attempt, now_ns: int, what: str) -> Objection:
         """Return what is to be said of an attempt that a limiter has not let through, where it should have been."""
@@ -119,7 +137,9 @@ class UserLimit(Invariant):
                 f"{notification_id} {what} for the limit of {command.user}, and counts already", notification_id
             )
         known = self._meters.get(key)
-        if self._in_line.get(key, -1) >= now_ns or (known and not all(meter.has_room(now_ns) for meter in known[1])):
+        # Where another one waits, it is that one's turn which comes now; there is a line until it has.
+        since_ns = now_ns - 1 if self._waiting.get(key, set()) - {notification_id} else now_ns
+        if self._in_line.get(key, -1) >= now_ns or (known and not all(meter.has_room(since_ns) for meter in known[1])):
             return None
         return Finding(f"{notification_id} {what} for the limit of {command.user}, which has room", notification_id)
 

@@ -164,8 +164,8 @@ def faults_end_ns(channel: NotificationChannel, faults: Sequence[FaultConfig]) -
 def bound_of(channel: NotificationChannel, context: Context) -> tuple[int, int]:
     """Return how long one notification takes at most when nothing is wrong, and what each other in flight adds."""
     retry = context.channels[channel].retry
-    attempts = most_attempts(retry)
-    own, for_each = longest_backoff(retry, context.faults), 0.0
+    attempts = most_attempts(retry) + _free_attempts(channel, context)
+    own, for_each = longest_backoff(retry, longest_hint(channel, context)), 0.0
     for (of, _), config in context.providers.items():
         if of == channel:
             own_here, for_each_here = _at_provider(config)
@@ -188,8 +188,8 @@ def _at_provider(config: ChannelConfig) -> tuple[float, float]:
     open_s += (breaker.half_open_max or 0.0) + timeout
     own = timeout + open_s + (0.0 if breaker.ramp is None else breaker.ramp.over)
     late = share_above(provider.latency, timeout)
-    is_slower_under_load = provider.capacity is not None or provider.latency_by_load is not None
-    fails = 1.0 if is_slower_under_load else min(1.0, provider.failure_rate + late)
+    is_unforeseen = bool(provider.script) or provider.capacity is not None or provider.latency_by_load is not None
+    fails = 1.0 if is_unforeseen else min(1.0, provider.failure_rate + late)
     for_each = fails * open_s + 1.0 / breaker.resume_rate.per_second
     if config.quota is not None:
         own += max(rate.period for rate in config.quota.limits)
@@ -203,10 +203,25 @@ def _at_provider(config: ChannelConfig) -> tuple[float, float]:
     return own, for_each
 
 
-def longest_backoff(retry: RetryConfig, faults: Sequence[FaultConfig] = ()) -> float:
-    """Return in seconds the longest wait before a retry, hints of the simulated providers included."""
+def _free_attempts(channel: NotificationChannel, context: Context) -> int:
+    """Return how many attempts a script may have that use none up."""
+    scripts = [config.provider.script for (of, _), config in context.providers.items() if of == channel]
+    return sum(answer.outcome == "channel_fault" for script in scripts for answer in script)
+
+
+def longest_hint(channel: NotificationChannel, context: Context) -> float:
+    """Return in seconds the longest wait that the simulated providers of a channel ask for."""
+    faults = [fault.throttle.retry_after for fault in context.faults if fault.throttle is not None]
+    scripts = [config.provider.script for (of, _), config in context.providers.items() if of == channel]
+    return max(
+        (hint or 0.0 for hint in [*faults, *(each.retry_after for script in scripts for each in script)]), default=0.0
+    )
+
+
+def longest_backoff(retry: RetryConfig, hint: float = 0.0) -> float:
+    """Return in seconds the longest wait before a retry, where providers ask for at most `hint` seconds."""
     rules = [rule for _, rule in retry.per_outcome if rule is not None] + list(retry.per_reason.values())
-    longest = 0.0
+    longest = max(hint, 0.0)
     for config in [retry, *(retry.with_rule(rule) for rule in rules)]:
         wait = config.max_delay if config.schedule is None else max(config.schedule)
         if config.jitter == "proportional":
@@ -214,5 +229,4 @@ def longest_backoff(retry: RetryConfig, faults: Sequence[FaultConfig] = ()) -> f
         elif config.jitter == "additive":
             wait += config.jitter_max
         longest = max(longest, wait)
-    hints = [fault.throttle.retry_after or 0.0 for fault in faults if fault.throttle is not None]
-    return max(longest, *hints, 0.0) * (1.0 + retry.retry_after_jitter)
+    return longest * (1.0 + retry.retry_after_jitter)

@@ -235,8 +235,10 @@ class Retention(Invariant):
         self._at_most = at_most
         self._dead: dict[str, NotificationMovedToDeadLetter] = {}
         """In the order of time."""
-        self._full_ns = NEVER_NS
-        """Since when there have been too many."""
+        self._durable_ns = 2 * context.commit_latency_ns
+        """In this time a letter is durable, whereupon it comes into the queue, and so is the end of another."""
+        self._full_ns: deque[int] = deque()
+        """For each letter that is too many, since when there has been one more than there may be."""
 
     @classmethod
     def applies(cls, context: Context) -> bool:
@@ -245,21 +247,22 @@ class Retention(Invariant):
 
     @observes(*STEPS)
     def on_event(self, event: NotificationEvent) -> Objection:
-        wrong = self._overdue(event.at_ns - self.context.commit_latency_ns)
+        wrong = self._overdue(event.at_ns - self._durable_ns)
         if isinstance(event, DeadLetterDiscarded):
             wrong = self._discarded(event) or wrong
         if isinstance(event, NotificationMovedToDeadLetter):
             self._dead[event.notification_id] = event
         elif isinstance(event, (NotificationRedriven, DeadLetterDiscarded)):
             self._dead.pop(event.notification_id, None)
-        if self._at_most is not None and len(self._dead) > self._at_most:
-            self._full_ns = min(self._full_ns, event.at_ns)
-        else:
-            self._full_ns = NEVER_NS
+        too_many = 0 if self._at_most is None else max(0, len(self._dead) - self._at_most)
+        while len(self._full_ns) > too_many:
+            self._full_ns.popleft()
+        while len(self._full_ns) < too_many:
+            self._full_ns.append(event.at_ns)
         return wrong
 
     def at_end(self, now_ns: int) -> Objection:
-        return self._overdue(now_ns - self.context.commit_latency_ns)
+        return self._overdue(now_ns - self._durable_ns)
 
     def _discarded(self, event: DeadLetterDiscarded) -> Objection:
         moved = self._dead.get(event.notification_id)
@@ -286,8 +289,8 @@ class Retention(Invariant):
 
     def _overdue(self, now_ns: int) -> Objection:
         up_at_ns = self.context.lifecycles.up_at_ns
-        if self._full_ns < now_ns and now_ns > up_at_ns:
-            text = f"there are {len(self._dead)} dead letters since {seconds_text(self._full_ns)}"
+        if self._full_ns and self._full_ns[0] < now_ns and now_ns > up_at_ns:
+            text = f"there are {len(self._dead)} dead letters, and too many since {seconds_text(self._full_ns[0])}"
             return Finding(text, None, ("dead_letters.at_most",))
         if self._keep_ns is None or not self._dead:
             return None

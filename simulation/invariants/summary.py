@@ -46,7 +46,7 @@ class _Request:
 
     def __init__(self, channel: NotificationChannel) -> None:
         self.channel = channel
-        """The one that has taken it over last, or that has delivered it."""
+        """The one that has delivered it first, or else that has taken it over last."""
         self.has_others = False
         """Whether it has gone on to another channel."""
         self.is_wanted = True
@@ -136,14 +136,18 @@ class Summary(Invariant):
         if isinstance(event, NotificationRequested):
             if event.instead_of is not None:
                 request = self._requests[event.instead_of]
-                request.channel, request.has_others = event.channel, True
+                request.has_others = True
+                if not request.sent:
+                    request.channel = event.channel
+            elif request is not None:
+                request.is_wanted = True  # as far as is known: it comes again
             self._requests[event.notification_id] = request or _Request(event.channel)
         elif isinstance(event, NotificationSent) and request is not None:
             request.sent += 1
             if request.sent == 1:
                 request.took_ns, request.channel = event.at_ns - event.requested_at_ns, event.channel
         elif isinstance(event, NotificationSuppressed) and request is not None:
-            request.is_wanted = event.reason == ADDRESS_GONE or request.has_others
+            request.is_wanted = event.reason == ADDRESS_GONE or request.has_others or request.sent > 0
 
     def at_end(self, now_ns: int) -> Objection:
         summary_of: Callable[[NotificationChannel | None, int], Mapping[str, Any]] | None = self.context.summary_of

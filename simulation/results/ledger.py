@@ -24,7 +24,7 @@ from actors.messages import (
     NotificationSuppressed,
 )
 from actors.pipeline.readiness import ADDRESS_GONE
-from simulation.results.backlogs import CHANGES
+from simulation.results.backlogs import CHANGES, instant_of
 from simulation.results.tallies import COUNTED_ALWAYS, Counted, DeadLetters, Figures, Tally
 from simulation.scenario.identity import channel_of, entry_number
 from simulation.scenario.metrics import Outline
@@ -88,8 +88,12 @@ class Ledger:
         self._outline = outline
         self._classes = [entry.priority for entry in of_entries]
         self._parties: dict[str, dict[int | None, PartyCounts]] = {
-            "hosts": {each: PartyCounts(entry.host_of) for each, entry in enumerate(of_entries) if entry.host_of},
-            "tenants": {each: PartyCounts(entry.tenant_of) for each, entry in enumerate(of_entries) if entry.tenant_of},
+            kind: {
+                number: PartyCounts(party_of, counted.forgotten_ids)
+                for number, entry in enumerate(of_entries)
+                if (party_of := getattr(entry, of)) is not None
+            }
+            for kind, of in (("hosts", "host_of"), ("tenants", "tenant_of"))
         }
         """Of hosts and of tenants, by entry of the workload, of those that have any."""
         self._counted = counted
@@ -156,9 +160,23 @@ class Ledger:
         sent: Sequence[NotificationSent],
     ) -> None:
         """Follow what becomes of requests."""
-        self._accept(requested)
-        self._suppress(suppressed)
-        self._deliver(sent)
+        times: dict[Place, list[int]] = {}
+        # In their order: to whom a request belongs depends on what had become of it before. At one instant a request
+        # is accepted before it ends.
+        events: list[NotificationRequested | NotificationSuppressed | NotificationSent] = [
+            *requested,
+            *suppressed,
+            *sent,
+        ]
+        for event in sorted(events, key=instant_of):
+            if isinstance(event, NotificationRequested):
+                self._accept(event)
+            elif isinstance(event, NotificationSuppressed):
+                self._suppress([event])
+            elif (place := self._delivered_by(event)) is not None:
+                times.setdefault(place, []).append(event.at_ns - event.requested_at_ns)
+        for place, of_place in times.items():
+            self.tally(place).delivery_times.extend(of_place)
 
     def carry(self, events: Mapping[type, Sequence[Any]]) -> None:
         """Take in what happens before that which is counted: of it only what is left at its end matters."""
@@ -196,49 +214,49 @@ class Ledger:
             yield (entries[number[0]], event.channel) if number and number[0] in entries else self.place_of(event)
 
     def _fold_parties(self, events: Mapping[type, Sequence[Any]], counts: Mapping[int | None, PartyCounts]) -> None:
-        for kind in (NotificationRequested, NotificationSent, NotificationSuppressed):
-            for event in events.get(kind, ()):
-                parties = counts.get(self.place_of(event)[0])
-                if parties is not None:
-                    parties.see(event)
+        kinds = (NotificationRequested, NotificationSent, NotificationSuppressed)
+        for event in sorted([event for kind in kinds for event in events.get(kind, ())], key=instant_of):
+            parties = counts.get(self.place_of(event)[0])
+            if parties is not None:
+                parties.see(event)
 
-    def _accept(self, requested: Sequence[NotificationRequested]) -> None:
-        """Note which of the notifications that were accepted are of requests that had been accepted before."""
-        for event in requested:
-            place = self.place_of(event)
-            self.tally(place).requests += 1
-            if self._chains is None:
-                continue
-            if event.instead_of is not None:
-                self.tally(place).fallbacks += 1
-                self.tally((place[0], self._chains.hand_on(event))).handed_on += 1
-            elif self._counted.forgotten_ids and self._chains.is_known(event.notification_id):
-                self.tally(place).accepted_again += 1
+    def _accept(self, event: NotificationRequested) -> None:
+        """Note whether a notification that was accepted is of a request that had been accepted before."""
+        place = self.place_of(event)
+        tally = self.tally(place)
+        tally.requests += 1
+        if self._chains is None:
+            return
+        if event.instead_of is not None:
+            tally.fallbacks += 1
+            if (last := self._chains.hand_on(event)) is None:
+                tally.accepted_again += 1
+            else:
+                self.tally((place[0], last)).handed_on += 1
+        elif self._counted.forgotten_ids and self._chains.is_known(event.notification_id):
+            tally.accepted_again += 1
+            tally.unwanted -= self._chains.want(event.notification_id)
 
     def _suppress(self, suppressed: Sequence[NotificationSuppressed]) -> None:
         """Note which requests turn out not to be wanted."""
         for event in suppressed:
-            # That the channel in place of the first is switched off is no wish.
-            if _is_unwanted(event) and (self._chains is None or not self._chains.is_part(event.notification_id)):
+            if _is_unwanted(event) and (self._chains is None or self._chains.do_not_want(event.notification_id)):
                 self.tally(self.place_of(event)).unwanted += 1
 
-    def _deliver(self, sent: Sequence[NotificationSent]) -> None:
-        """Note which requests are delivered, and how long they took."""
-        times: dict[Place, list[int]] = {}
-        for event in sent:
-            place = self.place_of(event)
-            if self._chains is not None:
-                number, holder = self._chains.deliver(event)
-                if number > 1:
-                    self.tally(place).reached_twice += number == 2
-                    continue
-                if holder is not event.channel:
-                    # It comes back to this channel, which had handed it on.
-                    self.tally((place[0], holder)).handed_on += 1
-                    self.tally(place).handed_on -= 1
-            times.setdefault(place, []).append(event.at_ns - event.requested_at_ns)
-        for place, of_place in times.items():
-            self.tally(place).delivery_times.extend(of_place)
+    def _delivered_by(self, event: NotificationSent) -> Place | None:
+        """Note that a notification is sent; return the place that has delivered its request, None if one had before."""
+        place = self.place_of(event)
+        if self._chains is None:
+            return place
+        number, holder = self._chains.deliver(event)
+        if number > 1:
+            self.tally(place).reached_twice += number == 2
+            return None
+        if holder is not event.channel:
+            # It comes back to this channel, which had handed it on.
+            self.tally((place[0], holder)).handed_on += 1
+            self.tally(place).handed_on -= 1
+        return place
 
     def refuse(self, entry: int, channels: Sequence[NotificationChannel], why: str) -> None:
         """Note that an arrival is refused, of which notifications on these channels would have come.
@@ -327,10 +345,12 @@ def _worst(counts: Iterable[PartyCounts]) -> list[dict[str, Any]]:
 class PartyCounts:
     """How many requests of an entry were offered for each host, or of each tenant, and how many are not in time."""
 
-    def __init__(self, party_of: Callable[[str], str]) -> None:
+    def __init__(self, party_of: Callable[[str], str], forgotten_ids: bool) -> None:
         self._party_of = party_of
         self._under_way: dict[str, str] = {}
         """The hosts or tenants of what has not been sent, by id."""
+        self._delivered: set[str] | None = set() if forgotten_ids else None
+        """What may come again, and is no other request then."""
         self.offered: Counter[str] = Counter()
         self.late: Counter[str] = Counter()
         """Those not delivered within a minute, or not yet."""
@@ -339,13 +359,15 @@ class PartyCounts:
         """Note that a request comes in, or what becomes of it."""
         first, _, instead = event.notification_id.partition("/")
         if isinstance(event, NotificationRequested):
-            if not instead:
+            if not instead and first not in self._under_way and first not in (self._delivered or ()):
                 party = self._under_way[first] = self._party_of(event.user_id)
                 self.offered[party] += 1
                 self.late[party] += 1
         elif isinstance(event, NotificationSent):
             if (ended := self._under_way.pop(first, None)) is not None:
                 self.late[ended] -= event.at_ns - event.requested_at_ns <= IN_TIME_NS
+                if self._delivered is not None:
+                    self._delivered.add(first)
         elif not instead and _is_unwanted(event) and (ended := self._under_way.pop(first, None)) is not None:
             self.offered[ended] -= 1
             self.late[ended] -= 1
@@ -362,18 +384,38 @@ class Chains:
         self._deliveries: dict[str, int] = {}
         """How many notifications of a request were sent, by its first one, where it may be more than one."""
         self._accepted: set[str] = set()
+        """Where ids are forgotten: all that were accepted."""
+        self._unwanted: set[str] = set()
+        """Of these, the requests that were not wanted when they came last."""
 
-    def hand_on(self, event: NotificationRequested) -> NotificationChannel:
-        """Note that a notification is accepted in place of another; return the channel that has handed it on."""
+    def hand_on(self, event: NotificationRequested) -> NotificationChannel | None:
+        """Note that a notification is accepted in place of another; return the channel that has handed it on.
+
+        None: the request stays where it was, with the channel that has delivered it, or with this one, which had taken
+        it over before.
+        """
         assert event.instead_of is not None
         first = self._first[event.notification_id] = self._first.get(event.instead_of, event.instead_of)
         last = self._holders.get(first) or channel_of(first)
-        self._holders[first] = event.channel
-        return last
+        is_delivered = first in self._deliveries
+        self._holders[first] = last if is_delivered else event.channel
+        return None if is_delivered or last is event.channel else last
 
-    def is_part(self, notification_id: str) -> bool:
-        """Tell whether a notification is one of several."""
-        return notification_id in self._first or notification_id in self._holders
+    def want(self, notification_id: str) -> bool:
+        """Note that a request comes again; return whether it was not wanted the time before."""
+        was_unwanted = notification_id in self._unwanted
+        self._unwanted.discard(notification_id)
+        return was_unwanted
+
+    def do_not_want(self, notification_id: str) -> bool:
+        """Note that a notification was not wanted; return whether its request is not, and was until now."""
+        # That the channel in place of the first is switched off is no wish; and what is delivered was wanted once.
+        is_part = notification_id in self._first or notification_id in self._holders
+        if is_part or notification_id in self._deliveries or notification_id in self._unwanted:
+            return False
+        if self._accepted:
+            self._unwanted.add(notification_id)
+        return True
 
     def is_known(self, notification_id: str) -> bool:
         """Tell whether a notification has been accepted before, and note that it is now."""

@@ -44,6 +44,103 @@ schedule: {random_walk: true}
 """
 """In some orders an attempt is on its way to the provider when the clock on the wall steps into the quiet hours."""
 
+SECOND_WHILE_ITS_ID_IS_ACCEPTED_AGAIN = """\
+duration: 2m
+remember_ids: 1m
+commit_latency: 20ms
+workload:
+  - {channel: push, repeats: 100%, arrivals: {times: [0s, 64.2s, 64.2s]}}
+"""
+"""At 64.2 s the id has been forgotten, and is accepted once more; what comes then is of that one."""
+
+BEHIND_ONE_WHOSE_TURN_IT_IS = """\
+seed: 3
+duration: 10s
+workload:
+  - {channel: push, users: 3, arrivals: {times: [0s, 0s, 0s, 0s, 0s, 0s, 3.6s, 3.6s, 3.6s, 3.6s, 3.6s, 3.6s, 5.4s, 5.4s,
+      5.4s, 5.4s, 5.4s, 5.4s, 7.2s, 7.2s, 7.2s, 7.2s, 7.2s, 7.2s, 9s, 9s, 9s, 9s, 9s, 9s]}}
+channels:
+  push: {rate_limit: {rate: 1/s}}
+"""
+"""At 9 s another one of the same user has waited for its second turn, which is then; one that comes waits behind it."""
+
+WAITS_AS_LONG_AS_A_SCRIPT_SAYS = """\
+duration: 2h
+workload:
+  - {channel: push, arrivals: {times: [0s, 1h]}}
+channels:
+  push: {provider: {script: [{outcome: transient, retry_after: 2h}]}}
+"""
+
+EXPIRES_BEFORE_THE_WAIT_OF_A_SCRIPT = """\
+duration: 1m
+workload:
+  - {channel: push, arrivals: {times: [0s]}, expires_after: 30m}
+channels:
+  push: {provider: {script: [{outcome: transient, retry_after: 2h}]}}
+"""
+
+FAULTS_OF_A_SCRIPT = f"""\
+duration: 2h
+workload:
+  - {{channel: push, arrivals: {{times: [0s, 1h]}}}}
+channels:
+  push: {{provider: {{script: [{", ".join(["{outcome: channel_fault}"] * 100)}]}}}}
+"""
+"""None of them uses up an attempt, and each opens the breaker for a minute."""
+
+TOO_MANY_LETTERS_ONE_AFTER_THE_OTHER = """\
+duration: 3s
+commit_latency: 754ms
+workload:
+  - {channel: email, arrivals: {times: [0s, 100ms, 200ms, 300ms, 500ms, 900ms, 1s, 1.1s, 2s]}}
+channels: {email: {retry: {max_attempts: 1}}}
+faults: [{channel: email, outage: true}]
+dead_letters: {at_most: 2}
+"""
+"""While one that is too many is on its way out, others come: there are always too many, and none of them for long."""
+
+LETTERS_ON_THEIR_WAY_OUT_AT_THE_END = """\
+seed: 1
+duration: 3.78s
+commit_latency: 380ms
+workload:
+  - {channel: email, arrivals: {poisson: 10.8/s}, expires_after: 1ms}
+channels: {email: {}}
+faults: [{channel: email, at: 3.23s, crash: process, restart_after: 30s}]
+dead_letters: {at_most: 1}
+"""
+"""What was to be discarded when the process crashed is to be once more when it is back, and is not by the end."""
+
+FALLBACK_OF_ONE_WITH_ANOTHER_RECIPIENT = """\
+duration: 1m
+workload: [{channel: push, arrivals: {times: [1s]}, expires_after: 3s}]
+channels: {push: {retry: {max_attempts: 1}, fallback: {channel: sms}}, sms: {}}
+faults: [{channel: push, outage: true}]
+operations:
+  - {at: 0s, channel: push, breaker: force-open}
+  - {at: 20s, channel: push, breaker: close}
+  - {at: 30s, redrive: all, edit: {recipient: user-0}}
+"""
+"""It expires at first, with no time left for a fallback. The operator's recipient is its user then, by default."""
+
+
+@pytest.mark.parametrize(
+    "scenario",
+    [
+        FALLBACK_OF_ONE_WITH_ANOTHER_RECIPIENT,
+        TOO_MANY_LETTERS_ONE_AFTER_THE_OTHER,
+        LETTERS_ON_THEIR_WAY_OUT_AT_THE_END,
+        SECOND_WHILE_ITS_ID_IS_ACCEPTED_AGAIN,
+        BEHIND_ONE_WHOSE_TURN_IT_IS,
+        WAITS_AS_LONG_AS_A_SCRIPT_SAYS,
+        EXPIRES_BEFORE_THE_WAIT_OF_A_SCRIPT,
+        FAULTS_OF_A_SCRIPT,
+    ],
+)
+def test_a_run_breaks_no_law(scenario):
+    simulation.run(parse(scenario), invariants="all")
+
 
 def test_a_breaker_is_open_from_when_its_probes_were_overdue_though_its_stage_was_down():
     result = simulation.run(parse(STAGE_DOWN_WHEN_PROBES_ARE_OVERDUE), invariants="all")

@@ -230,7 +230,9 @@ def test_the_oldest_letter_goes_when_there_are_too_many():
     assert breach_of("retention", [*three, discarded(1, "a", "full")], keeping(at_most=2), end=9) is None
     check_breach("retention", [*three, discarded(1, "b", "full")], "and a is older", keeping(at_most=2))
     check_breach("retention", [*three, discarded(1, "a", "full")], "and there are 3", keeping(at_most=3))
-    check_breach("retention", [*three, requested(2, "d")], "there are 3 dead letters since 1 s", keeping(at_most=2))
+    check_breach(
+        "retention", [*three, requested(2, "d")], "there are 3 dead letters, and too many since 1 s", keeping(at_most=2)
+    )
 
 
 # ── restarts ────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -552,3 +552,17 @@ def test_a_run_counts_the_copies_and_shows_them_by_the_attempt(runtime):
     assert set(attempts["hedges"][took < 0.15]) == {0}
     without = simulation.run(parse(HEDGED.replace("    hedging: {delay: 200ms}\n", "")), runtime=runtime)
     assert (without.summary["hedges"], without.summary["attempts"]) == (0, 110)
+
+
+@pytest.mark.parametrize("most", [2, 3])
+def test_a_copy_that_was_planned_is_not_sent_beside_the_one_that_a_failure_had_sent_at_that_instant(most):
+    """In some orders the message that its time has come waits when the failure of the copy before is handled."""
+    scenario = f"""\
+    duration: 171s
+    workload: [{{channel: sms, arrivals: {{times: [0s]}}}}]
+    channels: {{sms: {{hedging: {{delay: 0s, max_attempts: {most}}}, provider: {{failure_rate: 100%}}}}}}
+    """
+    for place in range(24):
+        schedule = f"schedule: {{deviations: [[{place}, 1]]}}"
+        summary = simulation.run(parse(f"{scenario}\n    {schedule}"), invariants="all").summary
+        assert summary["requests"] == 3 * most

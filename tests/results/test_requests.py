@@ -11,7 +11,13 @@ import pytest
 from hypothesis import given, strategies as st
 
 import simulation
-from actors.messages import NotificationChannel, NotificationMovedToDeadLetter, NotificationRequested, NotificationSent
+from actors.messages import (
+    NotificationChannel,
+    NotificationMovedToDeadLetter,
+    NotificationRequested,
+    NotificationSent,
+    NotificationSuppressed,
+)
 from simulation.results.ledger import Entry, Ledger
 from simulation.results.tallies import Counted
 from simulation.scenario.metrics import QUANTILES, WITHIN_S, Outline
@@ -296,6 +302,54 @@ def test_a_host_has_those_of_its_requests_that_were_offered_and_not_in_time():
     lost = worst("permanent_rate: 100%", "100%", "sms")["host-0.example"]
     assert (lost["offered"], lost["late"], lost["late_fraction"]) == (50, 50, 1.0)
     assert worst("permanent_rate: 100%", "100%", "email") == {}
+
+
+AGAIN = """
+name: again
+seed: 5
+duration: 187s
+remember_ids: 1m
+workload:
+  - {channel: %s, users: 1, repeats: %s, arrivals: {times: [%s]}}
+channels: {sms: {rate_limit: {max_per_minute: 1, on_limit: drop}, fallback: {channel: webhook}}}
+record: %s
+"""
+"""Each that comes once more is the same request as before; its id has been forgotten."""
+
+
+@pytest.mark.parametrize("record", ["full", "aggregates"])
+def test_what_was_delivered_and_comes_again_stays_with_the_channel_that_delivered_it(record):
+    times = ", ".join(["0s"] * 12 + ["70s", "80s", "140s", "150s", "3m"])
+    summary = simulation.run(simulation.parse(AGAIN % ("sms", "50%", times, record)), invariants="all").summary
+    for figures in summary["channels"].values():
+        assert figures["offered"] == figures["delivered"] > 0
+    assert summary["reached_twice"] > 0
+
+
+def test_what_is_not_wanted_again_and_again_is_one_request_that_is_not():
+    scenario = AGAIN % ("push", "100%", "0s, 70s, 140s", "full")
+    scenario += "preferences: [{share: 100%, channel: push, enabled: false}]"
+    summary = simulation.run(simulation.parse(scenario), invariants="all").summary
+    assert (summary["suppressed"], summary["unwanted"], summary["offered"]) == (3, 1, 0)
+
+
+def test_what_was_delivered_was_wanted_though_it_is_not_when_it_comes_again():
+    ledger = Ledger(OUTLINE, [Entry("normal", (EMAIL,))], exact=True)
+    comes = [event(NotificationRequested, 0, at_ns, user_id="user") for at_ns in (0, 90 * SECOND)]
+    sent = event(NotificationSent, 0, SECOND, attempt=1, started_ns=0, requested_at_ns=0, provider="primary")
+    unwanted = event(NotificationSuppressed, 0, 90 * SECOND, reason="switched off")
+    ledger.fold({NotificationRequested: comes, NotificationSent: [sent], NotificationSuppressed: [unwanted]})
+    summary = ledger.summary(100 * SECOND)
+    assert (summary["unwanted"], summary["offered"], summary["delivered"]) == (0, 1, 1)
+
+
+def test_a_host_has_each_request_once_however_often_it_comes():
+    scenario = (AGAIN % ("email", "100%", "0s, 130s", "full")).replace("users: 1", "hosts: 1")
+    scenario = scenario.replace("sms: {", "email: {timeout: 2m, provider: {latency: 61s}}, sms: {")
+    summary = simulation.run(simulation.parse(scenario), invariants="all").summary
+    assert summary["reached_twice"] == 1
+    worst = summary["worst"]["hosts"][0]
+    assert (worst["offered"], worst["late"]) == (summary["offered"], 1) == (1, 1)
 
 
 def test_a_time_is_asked_for_by_the_expectation_that_wants_it():
