@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from actors.formatting import counted
 from simulation.experiments.paired import CONFIDENCE, Difference, OverRuns, difference, finite, over_runs
+from simulation.experiments.setting_columns import setting_column
 from simulation.experiments.sweeping.journal import Journal, finish
 from simulation.results.files import check_folder, folder_to_fill
 from simulation.results.formatting import line, metric_text, seeds_text
@@ -209,7 +210,7 @@ class Comparison:
                         "excludes_0": bool(found and found.excludes_0),
                     }
                 )
-        frame = pd.DataFrame(rows)
+        frame = _typed(pd.DataFrame(rows), self.settings)
         numbers = ["mean", "median", "difference", "low", "high"]
         return frame.astype(dict.fromkeys(numbers, "float64"))
 
@@ -228,7 +229,7 @@ class Comparison:
             for number, setting in enumerate(self.settings)
             for run, seed in enumerate(self.seeds)
         ]
-        return pd.DataFrame(rows).astype(dict.fromkeys(self.values, "float64"))
+        return _typed(pd.DataFrame(rows), self.settings).astype(dict.fromkeys(self.values, "float64"))
 
     @property
     def document(self) -> dict[str, Any]:
@@ -269,6 +270,11 @@ def save_comparison(comparison: Comparison, directory: str | Path) -> list[Path]
     comparison.runs.to_parquet(written[2], index=False)
     written[0].write_text(json.dumps(comparison.document, indent=2, allow_nan=False) + "\n", encoding="utf-8")
     return written
+
+
+def _typed(frame: pd.DataFrame, settings: Sequence[Setting]) -> pd.DataFrame:
+    """Return a table with what was varied as numbers, where it is written as such."""
+    return frame.assign(**{path: setting_column(frame[path]) for path, _ in settings[0].values})
 
 
 def _as_dict(found: Difference | None) -> dict[str, Any] | None:

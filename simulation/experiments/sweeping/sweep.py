@@ -140,9 +140,7 @@ class Plan:
             done = _Done(self, journal, progress)
             for place, run in runs.run([self.task(*each) for each in done.missing]):
                 done.add(*done.missing[place], run)
-            result = SweepResult.of(
-                self.scenario, list(self.space), self.settings, self.seeds, done.by_cell(), self.path
-            )
+            result = SweepResult.of(self.scenario, self.space, self.settings, self.seeds, done.by_cell(), self.path)
             if out is not None:
                 save_sweep(result, out)
             return result
