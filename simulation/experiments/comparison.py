@@ -81,6 +81,17 @@ def compare(
             again. Nothing is kept when None.
         progress: called with how many runs have finished, and of how many; first with 0, or with those that are kept.
 
+    Example:
+        >>> compared = simulation.compare(
+        ...     "scenarios/flapping-provider.yaml",
+        ...     {"channels.sms.retry.max_attempts": [1, 8]},
+        ...     replicates=3,
+        ...     metrics=["sent_fraction"],
+        ...     sets=["duration=2m"],
+        ... )
+        >>> compared.table[["setting", "mean", "excludes_0"]].round(3).values.tolist()
+        [['max_attempts=1', 0.995, False], ['max_attempts=8', 1.0, True]]
+
     Raises:
         ConfigurationError: the file, a path, a value, a metric or the folder cannot be used; all problems.
         InvariantBreach: a run broke an invariant that always holds: a bug.

@@ -91,6 +91,11 @@ class Fit:
     def __repr__(self) -> str:
         return line("Fit", self.log.source, [counted(len(self.log), "attempt"), *self.providers])
 
+    def _repr_html_(self) -> str:
+        from simulation.fitting.report import fit_as_html  # which would import this module
+
+        return fit_as_html(self)
+
 
 def fit(
     source: str | Path | pd.DataFrame,
@@ -119,6 +124,13 @@ def fit(
             was delivered or much later, or ``"lost_reply"``, it was. None: a hang in windows, else lost replies.
         resamples: how many samples the p-values of the goodness of fit are made with; 0 for none of them.
         seed: of these samples.
+
+    Example:
+        >>> result = simulation.run("scenarios/flapping-provider.yaml", sets=["duration=30s"])
+        >>> found = simulation.fit(result.attempts, resamples=0)
+        >>> median = found.providers["sms"].latency.fit.parameters["median"]
+        >>> median.low < 0.1 < median.high  # the 100ms of the file
+        True
 
     Raises:
         ConfigurationError: the log cannot be used; all problems, with the numbers of the lines.

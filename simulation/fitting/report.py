@@ -12,6 +12,7 @@ from simulation.fitting.estimate import Estimate
 from simulation.fitting.writing import in_unit_of, per_second, percent, plain
 from simulation.reporting.console import stdout
 from simulation.results.formatting import duration_text
+from simulation.scenario.notebook_html import shown_as_html
 
 if TYPE_CHECKING:
     from simulation.fitting.calibration import Fit, ProviderFit
@@ -30,6 +31,18 @@ class Line(NamedTuple):
     value: str
     interval: str
     evidence: str
+
+
+def fit_as_html(fit: Fit) -> str:
+    """Return what was found, as a notebook shows it: the settings with their intervals and the evidence."""
+    rows = [
+        (name, found.setting, found.value, found.interval, found.evidence)
+        for name, provider in fit.providers.items()
+        for found in lines_of(provider)
+    ]
+    notes = [f"{name}: {said}" for name, provider in fit.providers.items() for said in provider.notes]
+    columns = ("provider", "setting", "value", "95% interval", "evidence")
+    return shown_as_html(repr(fit).strip("<>"), columns, rows, " ".join([*fit.notes, *notes]))
 
 
 def lines_of(found: ProviderFit) -> Iterator[Line]:

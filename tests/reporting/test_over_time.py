@@ -385,3 +385,21 @@ def test_the_amplification_of_the_whole_run_lies_on_the_axis_also_where_no_step_
     drawn = plots.amplification(result)
     assert result.summary["retry_amplification"] == 4
     assert drawn.get_ylim()[1] > 4
+
+
+@pytest.mark.parametrize("value, holds", [(4, True), (1.05, False)])
+def test_what_is_expected_of_the_amplification_is_drawn_where_it_applies_and_where_it_broke(value, holds):
+    text = """
+duration: 60s
+workload: [{channel: email, arrivals: {constant: 5/s}}]
+channels: {email: {retry: {max_attempts: 4, initial_delay: 1s}, circuit_breaker: {failure_threshold: 1000}}}
+faults: [{channel: email, at: 20s, for: 10s, failure_rate: 95%}]
+expect: ["retry_amplification BOUND"]
+""".replace("BOUND", f"<= {value}")
+    ax = plots.amplification(simulation.run(parse(text, "a.yaml")))
+    (line_of_bound,) = (each for each in ax.get_lines() if each.get_label() == f"retry_amplification ≤ {value:g}")
+    assert set(line_of_bound.get_ydata()) == {value}
+    assert ax.get_ylim()[1] > value
+    broke = [each for each in ax.patches if str(each.get_label()).endswith(": broke")]
+    assert bool(broke) is not holds
+    assert all(19 <= each.get_x() <= 40 for each in broke)

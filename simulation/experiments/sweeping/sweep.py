@@ -72,6 +72,14 @@ def sweep(
             When a cell is finished, its means and medians are a third argument; see
             :class:`simulation.results.progress.RunsProgress`.
 
+    Example:
+        >>> attempts = "channels.sms.retry.max_attempts"
+        >>> swept = simulation.sweep(
+        ...     "scenarios/flapping-provider.yaml", {attempts: [1, 8]}, replicates=2, sets=["duration=2m"]
+        ... )
+        >>> swept.runs.groupby(attempts)["delivered"].mean().to_dict()
+        {1: 2337.5, 8: 2348.5}
+
     Raises:
         ConfigurationError: the file, a path, a value, the folder or the cluster cannot be used; all problems.
         InvariantBreach: a run broke an invariant that always holds: a bug.
