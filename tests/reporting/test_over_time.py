@@ -318,7 +318,7 @@ def test_of_a_breaker_for_each_host_it_is_that_which_opened_most_and_slots_stand
     result = simulation.run(parse(textwrap.dedent(text), "a.yaml"))
     ax = plots.breaker_causes(result)
     opens = result.breaker.query("host == 'host-2.example' and to == 'open'")
-    assert ax.get_title("left").startswith("email at host-2.example (of 4 hosts): opens ")
+    assert ax.get_title("left").startswith("email at host-2.example (of 4): opens ")
     assert f"opens {len(opens)} times" in " ".join(ax.get_title("left").split())
     _, in_a_row = line(ax, "failures in a row")  # of all hosts together five in a row would never come
     assert np.nanmax(in_a_row) >= 1

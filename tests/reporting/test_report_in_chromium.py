@@ -91,7 +91,7 @@ def read(browser):
     body = browser.find("body")
     body.send_keys(Keys.TAB)
     assert browser.driver.switch_to.active_element.text == "To the result"
-    summary = browser.find("summary")
+    summary = browser.find("#scenario summary")
     assert not browser.find(".yaml").is_displayed()
     summary.send_keys(Keys.ENTER)
     browser.wait(lambda: browser.find(".yaml").is_displayed())

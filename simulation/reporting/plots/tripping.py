@@ -43,8 +43,8 @@ class Counted(NamedTuple):
 
 def breaker_causes(result: PlottedRun, ax: Axes | None = None, *, channel: str | None = None) -> Axes:
     """Draw why the breaker of a channel's first provider opened: its failure rate or failures in a row against the
-    threshold, slow calls against theirs, pale where there are fewer calls than it needs; a line marks each opening. Beside it
-    the share of the channel's slots that are in use, where it has a limit of them.
+    threshold, slow calls against theirs, pale where there are fewer calls than it needs; a line marks each opening.
+    Beside it the share of the channel's slots that are in use, where it has a limit of them.
 
     It is counted again from the attempts of the run, from none on whenever the breaker closes. Where each host has a
     breaker of its own, it is that of the host whose breaker opened most often.
@@ -118,7 +118,7 @@ def _of_one_host(
     if order.empty or hosts.nunique() < 2:
         return transitions, attempts, ""
     host = str(order.idxmax())
-    name = f" at {host} (of {hosts.nunique():,} hosts)"
+    name = f" at {host} (of {hosts.nunique():,})"
     return transitions[transitions["host"] == host], attempts[hosts == host], name
 
 
