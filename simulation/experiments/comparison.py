@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from actors.formatting import counted
 from simulation.experiments.paired import CONFIDENCE, Difference, OverRuns, difference, finite, over_runs
+from simulation.experiments.setting_columns import setting_column
 from simulation.experiments.sweeping.journal import Journal, finish
 from simulation.results.files import check_folder, folder_to_fill
 from simulation.results.formatting import line, metric_text, seeds_text
@@ -79,6 +80,17 @@ def compare(
         out: a folder for the results, and for the runs that have finished; those that it has already are not done
             again. Nothing is kept when None.
         progress: called with how many runs have finished, and of how many; first with 0, or with those that are kept.
+
+    Example:
+        >>> compared = simulation.compare(
+        ...     "scenarios/flapping-provider.yaml",
+        ...     {"channels.sms.retry.max_attempts": [1, 8]},
+        ...     replicates=3,
+        ...     metrics=["sent_fraction"],
+        ...     sets=["duration=2m"],
+        ... )
+        >>> compared.table[["setting", "mean", "excludes_0"]].round(3).values.tolist()
+        [['max_attempts=1', 0.995, False], ['max_attempts=8', 1.0, True]]
 
     Raises:
         ConfigurationError: the file, a path, a value, a metric or the folder cannot be used; all problems.
@@ -209,7 +221,7 @@ class Comparison:
                         "excludes_0": bool(found and found.excludes_0),
                     }
                 )
-        frame = pd.DataFrame(rows)
+        frame = _typed(pd.DataFrame(rows), self.settings)
         numbers = ["mean", "median", "difference", "low", "high"]
         return frame.astype(dict.fromkeys(numbers, "float64"))
 
@@ -228,7 +240,7 @@ class Comparison:
             for number, setting in enumerate(self.settings)
             for run, seed in enumerate(self.seeds)
         ]
-        return pd.DataFrame(rows).astype(dict.fromkeys(self.values, "float64"))
+        return _typed(pd.DataFrame(rows), self.settings).astype(dict.fromkeys(self.values, "float64"))
 
     @property
     def document(self) -> dict[str, Any]:
@@ -269,6 +281,11 @@ def save_comparison(comparison: Comparison, directory: str | Path) -> list[Path]
     comparison.runs.to_parquet(written[2], index=False)
     written[0].write_text(json.dumps(comparison.document, indent=2, allow_nan=False) + "\n", encoding="utf-8")
     return written
+
+
+def _typed(frame: pd.DataFrame, settings: Sequence[Setting]) -> pd.DataFrame:
+    """Return a table with what was varied as numbers, where it is written as such."""
+    return frame.assign(**{path: setting_column(frame[path]) for path, _ in settings[0].values})
 
 
 def _as_dict(found: Difference | None) -> dict[str, Any] | None:

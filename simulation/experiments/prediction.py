@@ -141,6 +141,13 @@ def predict(
             imported by each, so what it does belongs under ``if __name__ == "__main__":``.
         progress: called with how many runs have finished, and of how many.
 
+    Example:
+        >>> prediction = simulation.predict(
+        ...     "scenarios/flapping-provider.yaml", ["attempts"], confidence=0.9, sets=["duration=2m"]
+        ... )
+        >>> prediction.surprises({"attempts": 9_000})
+        ['attempts is 9,000, predicted 2,357 to 2,532']
+
     Raises:
         ConfigurationError: the file or a metric cannot be used, or a metric is null in one of the runs; all problems.
         InvariantBreach: a run broke an invariant that always holds: a bug.

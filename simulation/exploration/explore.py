@@ -217,6 +217,11 @@ def explore(
         shrink_runs: how many runs to spend on a small case at most; with 0 the case is kept as it is.
         progress: called with how many cases have finished, and of how many; first with 0.
 
+    Example:
+        >>> exploration = simulation.explore("scenarios/flapping-provider.yaml", seeds=5)
+        >>> exploration.cases, exploration.failure
+        (5, None)
+
     Raises:
         ConfigurationError: the file, the schedule, the kind of settings or a seed cannot be used.
         ExplorationInterrupted: a `KeyboardInterrupt` came; it has the result so far.

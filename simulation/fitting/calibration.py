@@ -17,12 +17,15 @@ from simulation.fitting.estimate import Estimate, share
 from simulation.fitting.failing import Failing, fit_failing
 from simulation.fitting.latency import Latency, fit_latency
 from simulation.fitting.log import AttemptLog, Flags, OutcomeKind
+from simulation.fitting.provider_fit import ProviderFit
 from simulation.fitting.reading import Columns, Unit, read_log
 from simulation.fitting.sample import Sample
+from simulation.fitting.setting_lines import lines_of
 from simulation.fitting.slowness import Brownout, find_brownouts, slowness
-from simulation.fitting.throttling import Throttling, fit_throttling
+from simulation.fitting.throttling import fit_throttling
 from simulation.fitting.windows import Window
 from simulation.results.formatting import line
+from simulation.scenario.notebook_html import shown_as_html
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,34 +38,6 @@ SAME_LATENCY_P = 1e-3
 """Failures whose latency differs from that of successes by as little chance as this are not taken for the same."""
 FEW = 20
 """Of fewer attempts hardly any interval says anything."""
-
-
-@dataclass(frozen=True, eq=False)
-class ProviderFit:
-    """What was found about one provider of a channel."""
-
-    channel: str
-    provider: str | None
-    """Its name, where the log has several."""
-
-    attempts: int
-    latency: Latency | None
-    """None where the log has no answered attempt with a latency."""
-
-    failing: Failing | None
-    """None where the log has no outcomes."""
-
-    brownouts: tuple[Brownout, ...]
-    throttling: Throttling | None
-    lost_reply_rate: Estimate | None
-    """Share whose reply never comes, where more time out than the latency explains."""
-
-    notes: tuple[str, ...]
-
-    @property
-    def name(self) -> str:
-        """``email``, or ``email/backup``."""
-        return self.channel if self.provider is None else f"{self.channel}/{self.provider}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,6 +65,12 @@ class Fit:
 
     def __repr__(self) -> str:
         return line("Fit", self.log.source, [counted(len(self.log), "attempt"), *self.providers])
+
+    def _repr_html_(self) -> str:
+        rows = [(name, *found) for name, provider in self.providers.items() for found in lines_of(provider)]
+        notes = [f"{name}: {said}" for name, provider in self.providers.items() for said in provider.notes]
+        columns = ("provider", "setting", "value", "95% interval", "evidence")
+        return shown_as_html(repr(self).strip("<>"), columns, rows, " ".join([*self.notes, *notes]))
 
 
 def fit(
@@ -119,6 +100,13 @@ def fit(
             was delivered or much later, or ``"lost_reply"``, it was. None: a hang in windows, else lost replies.
         resamples: how many samples the p-values of the goodness of fit are made with; 0 for none of them.
         seed: of these samples.
+
+    Example:
+        >>> result = simulation.run("scenarios/flapping-provider.yaml", sets=["duration=30s"])
+        >>> found = simulation.fit(result.attempts, resamples=0)
+        >>> median = found.providers["sms"].latency.fit.parameters["median"]
+        >>> median.low < 0.1 < median.high  # the 100ms of the file
+        True
 
     Raises:
         ConfigurationError: the log cannot be used; all problems, with the numbers of the lines.

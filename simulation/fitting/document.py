@@ -11,9 +11,11 @@ from typing import Any
 from actors.errors import ConfigurationError
 from actors.formatting import counted
 from simulation.fitting.arriving import Arriving
-from simulation.fitting.calibration import Fit, ProviderFit, Timeouts
+from simulation.fitting.calibration import Fit, Timeouts
 from simulation.fitting.failing import Outage
 from simulation.fitting.latency import Latency
+from simulation.fitting.provider_fit import ProviderFit
+from simulation.fitting.setting_lines import lines_of
 from simulation.fitting.slowness import Brownout
 from simulation.fitting.writing import duration, instant, per_second, percent, plain
 from simulation.scenario.writing import write
@@ -293,8 +295,6 @@ def what_happens(outage: Outage, timeouts: Timeouts | None = None) -> dict[str, 
 
 
 def _comment(fit: Fit) -> Iterator[str]:
-    from simulation.fitting.report import lines_of
-
     log = fit.log
     since = f", from {log.origin} on" if log.origin else ""
     yield f"{_MARK.removeprefix('# ')}{counted(len(log), 'attempt')} in {log.source}{since}; 95% intervals in brackets."

@@ -149,6 +149,13 @@ def whatif(
         outcome_map: what words mean.
         channel: look at this channel alone, or what the channel is.
 
+    Example:
+        >>> file = "scenarios/flapping-provider.yaml"
+        >>> log = simulation.run(file, sets=["duration=2m"]).attempts
+        >>> replayed = simulation.whatif(log, file, sets=["channels.sms.retry.max_attempts=1"], replicates=2)
+        >>> round(replayed.channels["sms"]["sent_fraction"].mean, 3)
+        0.997
+
     Raises:
         ConfigurationError: the log or the scenario cannot be used; all their problems.
         ValueError: arguments that do not go together.

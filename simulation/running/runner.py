@@ -189,6 +189,13 @@ def run(
             passed, the metrics and the breakers so far; see :class:`simulation.results.progress.RunSnapshot`. What it
             raises is raised when the run has finished, and it is not called again.
 
+    Example:
+        >>> result = simulation.run("scenarios/flapping-provider.yaml", seed=7, sets=["duration=2m"])
+        >>> result.summary["offered"], result.summary["delivered"]
+        (2312, 2312)
+        >>> result.attempts.groupby("outcome").size().to_dict()
+        {'sent': 2312, 'transient': 8}
+
     Raises:
         ConfigurationError: the file, the runtime, the rules or the invariants cannot be used; all their problems.
         ValueError: arguments that do not go together.

@@ -92,6 +92,12 @@ def number_of(text: str) -> float | None:
     return quantity(_scalar(text))
 
 
+def value_of(text: str) -> float | str:
+    """Return a value as it stands in a file: a number where it is written as one without a unit, else the text."""
+    found = _scalar(text)
+    return found if isinstance(found, (int, float)) and not isinstance(found, bool) else text
+
+
 def _dimension(path: str, given: Any) -> Choices | Range:
     if not all(path.split(".")):
         raise ConfigurationError([_FORM])

@@ -64,13 +64,13 @@ def test_the_table_has_means_and_paired_differences(scenario):
     table = compared.table.set_index(["metric", ATTEMPTS])
     runs = compared.runs
     assert list(runs["seed"]) == [10, 11, 12, 10, 11, 12]
-    one, three = (runs.loc[runs[ATTEMPTS] == text, "sent"].to_list() for text in "13")
-    assert table.loc[("sent", "1"), "mean"] == pytest.approx(sum(one) / 3)
+    one, three = (runs.loc[runs[ATTEMPTS] == value, "sent"].to_list() for value in (1, 3))
+    assert table.loc[("sent", 1), "mean"] == pytest.approx(sum(one) / 3)
     expected = difference(three, one)
-    row = table.loc[("sent", "3")]
+    row = table.loc[("sent", 3)]
     assert (row["difference"], row["low"], row["high"]) == (expected.mean, expected.low, expected.high)
     assert row["excludes_0"]
-    baseline = table.loc[("sent", "1")]
+    baseline = table.loc[("sent", 1)]
     assert pd.isna(baseline["difference"])
     assert not baseline["excludes_0"]
 

@@ -9,6 +9,7 @@ import sys
 import textwrap
 import threading
 
+import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
@@ -19,6 +20,7 @@ from simulation.experiments.paired import difference, mean_interval, share_inter
 from simulation.experiments.sweeping.journal import Journal
 from simulation.experiments.sweeping.printing import print_sweep
 from simulation.experiments.sweeping.result import save_sweep
+from simulation.reporting import plots
 from simulation.running import executors
 from simulation.running.cache_key import scenario_hash
 from simulation.scenario import load
@@ -205,11 +207,20 @@ def test_a_cell_or_a_figure_that_is_not_there_is_told(path):
         alone.values(1, "sent")
 
 
-def test_what_is_varied_is_a_number_where_it_can_be(path):
-    vary = {"channels.email.timeout": ["80ms", "2m"], "channels.email.retry.jitter": ["none", "full"]}
-    runs = simulation.sweep(path, vary, replicates=1).runs
-    assert list(runs["channels.email.timeout"]) == [0.08, 0.08, 120.0, 120.0]
-    assert list(runs["channels.email.retry.jitter"]) == ["none", "full"] * 2
+def test_values_that_were_given_keep_their_types_and_those_of_a_range_are_numbers(path, tmp_path):
+    jitter, timeout = "channels.email.retry.jitter", "channels.email.timeout"
+    vary = {timeout: ["80ms", "2m"], ATTEMPTS: [1, 3], jitter: ["none"], FAILURES: "{from: 10%, to: 30%, steps: 2}"}
+    swept = simulation.sweep(path, vary, replicates=1, out=tmp_path / "out")
+    compared = simulation.compare(path, {timeout: ["80ms", "2m"], ATTEMPTS: [1, 3]}, replicates=2, metrics=["sent"])
+    for frame in (swept.runs, swept.cells, simulation.open_sweep(tmp_path / "out").runs):
+        assert frame[timeout].unique().tolist() == ["80ms", "2m"]
+        assert frame[jitter].unique().tolist() == ["none"]
+        assert frame[FAILURES].unique().tolist() == [0.1, 0.3]
+        assert frame[ATTEMPTS].dtype == "int64"
+        assert len(frame.merge(compared.table, on=[timeout, ATTEMPTS])) == len(frame)
+    assert compared.runs[ATTEMPTS].dtype == "int64"
+    lines = plots.sweep_lines(swept, "sent", x=timeout).get_lines()
+    assert {float(place) for one in lines for place in np.ravel(one.get_xdata())} == {0.08, 120.0}
 
 
 def test_a_cell_may_have_figures_that_others_have_not(path):

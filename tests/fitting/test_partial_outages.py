@@ -13,7 +13,7 @@ import simulation
 from actors.errors import ConfigurationError
 from simulation.fitting import failing as failures
 from simulation.fitting.document import document, scenario_data
-from simulation.fitting.report import lines_of
+from simulation.fitting.setting_lines import lines_of
 from simulation.fitting.windows import ALPHA, INSIDE, LEVELS, _stretches, find_windows
 
 SCORES = st.tuples(st.floats(0.1, 4.0), st.floats(-4.0, -0.1))

@@ -304,6 +304,29 @@ def test_whenever_a_closed_breaker_opens_what_it_counts_has_reached_its_threshol
     assert plots.breaker_causes(result).get_title("left").startswith("sms: opens ")
 
 
+def test_of_a_breaker_for_each_host_it_is_that_which_opened_most_and_slots_stand_beside():
+    text = """
+        duration: 2m
+        workload: [{channel: email, arrivals: {constant: 8/s}, hosts: 4}]
+        channels:
+          email:
+            circuit_breaker: {per: host, failure_threshold: 5, timeout: 20s}
+            max_in_flight: 4
+            provider: {latency: 100ms}
+        faults: [{channel: email, host: host-2.example, at: 30s, for: 1m, outage: true}]
+    """
+    result = simulation.run(parse(textwrap.dedent(text), "a.yaml"))
+    ax = plots.breaker_causes(result)
+    opens = result.breaker.query("host == 'host-2.example' and to == 'open'")
+    assert ax.get_title("left").startswith("email at host-2.example (of 4): opens ")
+    assert f"opens {len(opens)} times" in " ".join(ax.get_title("left").split())
+    _, in_a_row = line(ax, "failures in a row")  # of all hosts together five in a row would never come
+    assert np.nanmax(in_a_row) >= 1
+    _, in_use = line(ax, "slots in use")
+    assert min(in_use) == 0
+    assert 0 < max(in_use) <= 1
+
+
 # ── windows ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -385,3 +408,21 @@ def test_the_amplification_of_the_whole_run_lies_on_the_axis_also_where_no_step_
     drawn = plots.amplification(result)
     assert result.summary["retry_amplification"] == 4
     assert drawn.get_ylim()[1] > 4
+
+
+@pytest.mark.parametrize(("value", "holds"), [(4, True), (1.05, False)])
+def test_what_is_expected_of_the_amplification_is_drawn_where_it_applies_and_where_it_broke(value, holds):
+    text = """
+duration: 60s
+workload: [{channel: email, arrivals: {constant: 5/s}}]
+channels: {email: {retry: {max_attempts: 4, initial_delay: 1s}, circuit_breaker: {failure_threshold: 1000}}}
+faults: [{channel: email, at: 20s, for: 10s, failure_rate: 95%}]
+expect: ["retry_amplification BOUND"]
+""".replace("BOUND", f"<= {value}")
+    ax = plots.amplification(simulation.run(parse(text, "a.yaml")))
+    (line_of_bound,) = (each for each in ax.get_lines() if each.get_label() == f"retry_amplification ≤ {value:g}")
+    assert set(line_of_bound.get_ydata()) == {value}
+    assert ax.get_ylim()[1] > value
+    broke = [each for each in ax.patches if str(each.get_label()).endswith(": broke")]
+    assert bool(broke) is not holds
+    assert all(19 <= each.get_x() <= 40 for each in broke)

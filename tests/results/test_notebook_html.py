@@ -71,3 +71,11 @@ def test_a_scenario_that_was_parsed_is_compared_swept_and_tuned_as_its_file_is(t
     assert [each.setting.label for each in one.found] == [each.setting.label for each in other.found]
     rows, _ = cells(other._repr_html_())
     assert all("runs" in row[0] for row in rows)
+
+
+def test_a_fit_is_a_row_for_each_setting_with_its_interval(result):
+    fitted = simulation.fit(result.attempts, resamples=0)
+    rows, tree = cells(fitted._repr_html_())
+    assert {row.css_first("th").text() for row in tree.css("tbody tr")} == {"sms", "push"}
+    assert {"latency", "failure_rate"} <= {row[0] for row in rows}
+    assert all(row[2].startswith("[") for row in rows if row[0] == "failure_rate")

@@ -71,6 +71,11 @@ def explain(
         load: calls a second in the outages, more than 0 and at most 10,000; None: as many as the scenario has on
             average, or 10.
 
+    Example:
+        >>> explained = simulation.explain(sets=["channels.email.retry.max_attempts=4"])
+        >>> [attempt.start.longest for attempt in explained.channels[0].schedules[0].attempts]
+        [0.0, 1.0, 3.0, 7.0]
+
     Raises:
         ConfigurationError: the file, an override, the channel or the load cannot be used.
         ValueError: there are overrides, and a scenario that has been loaded.

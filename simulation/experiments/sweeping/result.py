@@ -22,6 +22,7 @@ from simulation.experiments.paired import (
     over_runs,
     share_interval,
 )
+from simulation.experiments.setting_columns import setting_column
 from simulation.results.files import folder_to_fill, read_table
 from simulation.results.formatting import line, metric_text, seeds_text
 from simulation.results.result import SCENARIO_FILE
@@ -32,7 +33,8 @@ from simulation.scenario import Scenario
 from simulation.scenario.arguments import check_metric, shown
 from simulation.scenario.metrics import MetricKind, kind_of, path_of
 from simulation.scenario.notebook_html import shown_as_html
-from simulation.scenario.space import number_of
+from simulation.scenario.ranges import Range
+from simulation.scenario.space import Choices, Space, number_of, value_of
 from simulation.scenario.variations import Setting, settings_of
 from simulation.scenario.writing import write
 
@@ -70,7 +72,8 @@ class SweepResult:
         summary by its path, `expectations_hold` if there are any, and `digest`. What is never is infinite, and what
         there is nothing to measure of is null.
 
-        What was varied is a number where all its values are quantities, and text as it was written where they are not.
+        Values that were given keep their types: whole numbers where all are, numbers where none has a unit, and
+        otherwise text as it was written, such as ``60s``. Those out of a range are numbers, durations in seconds.
         """
         self.path = None if path is None else Path(path)
 
@@ -78,7 +81,7 @@ class SweepResult:
     def of(
         cls,
         scenario: Scenario,
-        varied: list[str],
+        space: Space,
         settings: list[Setting],
         seeds: Sequence[int],
         runs: Iterable[Sequence[RunMetrics]],
@@ -91,7 +94,7 @@ class SweepResult:
         cells = [cell for cell, of_cell in enumerate(by_cell) for _ in of_cell]
         columns: dict[str, Any] = {
             "cell": pd.Series(cells, dtype="int64"),
-            **{path: _column(path, settings, cells) for path in varied},
+            **{path: _column(path, of, settings, cells) for path, of in space.items()},
             "replicate": pd.Series([place for of_cell in by_cell for place in range(len(of_cell))], dtype="int64"),
             "seed": pd.Series([seed for _ in by_cell for seed in seeds], dtype="int64"),
             **{path: pd.Series([run.figures.get(path) for run in flat], dtype="float64") for path in metrics},
@@ -99,7 +102,7 @@ class SweepResult:
         if any(expectation.share is None for expectation in scenario.expect):
             columns[HOLDS] = pd.Series([_holds(scenario, run) for run in flat], dtype="float64")
         columns["digest"] = pd.Series([run.digest for run in flat], dtype="str")
-        return cls(scenario, varied, settings, pd.DataFrame(columns), path)
+        return cls(scenario, list(space), settings, pd.DataFrame(columns), path)
 
     def __repr__(self) -> str:
         seeds = self.runs["seed"]
@@ -161,10 +164,11 @@ class SweepResult:
                 low, high = max(found.low, 0.0), min(found.high, 1.0) if metric in shares else found.high
                 rows.append(found._replace(low=low, high=high))
         counts, never, *statistics = zip(*rows, strict=True)
+        varied = self.runs.drop_duplicates("cell").set_index("cell")[self.varied].loc[cells].reset_index(drop=True)
         return pd.DataFrame(
             {
                 "cell": pd.Series(cells, dtype="int64"),
-                **{path: _column(path, self.settings, cells) for path in self.varied},
+                **{path: varied[path] for path in self.varied},
                 "figure": pd.Series([*values] * len(self.settings), dtype="str"),
                 "n": pd.Series(counts, dtype="int64"),
                 "never": pd.Series(never, dtype="int64"),
@@ -301,13 +305,14 @@ def _held(values: Sequence[float]) -> OverRuns:
     return OverRuns(len(values), 0, share, math.nan, sd, low, high)
 
 
-def _column(path: str, settings: Sequence[Setting], cells: Iterable[int]) -> pd.Series[Any]:
+def _column(path: str, dimension: Choices | Range, settings: Sequence[Setting], cells: Iterable[int]) -> pd.Series[Any]:
     """Return the value of a path in each of these cells."""
     texts = [dict(setting.values)[path] for setting in settings]
-    numbers = [number_of(text) for text in texts]
-    if None in numbers:
-        return pd.Series([texts[cell] for cell in cells], dtype="str")
-    return pd.Series([numbers[cell] for cell in cells], dtype="float64")
+    if not isinstance(dimension, Range):
+        return setting_column(texts[cell] for cell in cells)
+    numbers = [value if isinstance(value := value_of(text), (int, float)) else number_of(text) for text in texts]
+    kind = "int64" if all(isinstance(number, int) for number in numbers) else "float64"
+    return pd.Series([numbers[cell] for cell in cells], dtype=kind)
 
 
 def _plain(figure: str, statistics: Mapping[Any, Any]) -> dict[str, Any]:

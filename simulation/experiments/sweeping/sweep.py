@@ -72,6 +72,14 @@ def sweep(
             When a cell is finished, its means and medians are a third argument; see
             :class:`simulation.results.progress.RunsProgress`.
 
+    Example:
+        >>> attempts = "channels.sms.retry.max_attempts"
+        >>> swept = simulation.sweep(
+        ...     "scenarios/flapping-provider.yaml", {attempts: [1, 8]}, replicates=2, sets=["duration=2m"]
+        ... )
+        >>> swept.runs.groupby(attempts)["delivered"].mean().to_dict()
+        {1: 2337.5, 8: 2348.5}
+
     Raises:
         ConfigurationError: the file, a path, a value, the folder or the cluster cannot be used; all problems.
         InvariantBreach: a run broke an invariant that always holds: a bug.
@@ -140,9 +148,7 @@ class Plan:
             done = _Done(self, journal, progress)
             for place, run in runs.run([self.task(*each) for each in done.missing]):
                 done.add(*done.missing[place], run)
-            result = SweepResult.of(
-                self.scenario, list(self.space), self.settings, self.seeds, done.by_cell(), self.path
-            )
+            result = SweepResult.of(self.scenario, self.space, self.settings, self.seeds, done.by_cell(), self.path)
             if out is not None:
                 save_sweep(result, out)
             return result

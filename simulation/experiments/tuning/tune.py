@@ -82,6 +82,18 @@ def tune(
         progress: called with how many runs have finished, and of how many by the current estimate; and with each
             setting that holds in all runs of the search.
 
+    Example:
+        >>> tuning = simulation.tune(
+        ...     "scenarios/flapping-provider.yaml",
+        ...     {"channels.sms.retry.max_attempts": [1, 3, 5]},
+        ...     probability=0.5,
+        ...     confidence=0.5,
+        ...     replicates=2,
+        ...     sets=["duration=2m", "expect=[dead_lettered == 0]"],
+        ... )
+        >>> tuning.best.setting.label
+        'max_attempts=3'
+
     Raises:
         ConfigurationError: the file, a path, a value, a metric or the cluster cannot be used; all problems.
         InvariantBreach: a run broke an invariant that always holds: a bug.

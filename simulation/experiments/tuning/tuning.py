@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from actors.formatting import counted
 from simulation.experiments.paired import Difference, difference, finite, mean
+from simulation.experiments.setting_columns import setting_column
 from simulation.experiments.tuning.chance import at_least
 from simulation.experiments.tuning.goal import Objective
 from simulation.experiments.tuning.margin import Margin, margins
@@ -171,7 +172,8 @@ class Tuning:
     def table(self) -> pd.DataFrame:
         """One row a trial: the number `trial`, what it sets, its outcome (`status`: confirmed, rejected, given up,
         holds, no figure), its `runs` in the search and in how many all expectations `held`, the same of the fresh ones,
-        its `shortfall`, and the mean of each objective's metric, infinite where it is never in a run."""
+        its `shortfall`, and the mean of each objective's metric, infinite where it is never in a run. What it sets is
+        a number where all values are without a unit, and text where they are not."""
         import pandas as pd
 
         rows = [
@@ -190,7 +192,10 @@ class Tuning:
             for trial in self.trials
         ]
         metrics = [objective.metric for objective in self.goal.objectives]
-        return pd.DataFrame(rows).astype({**dict.fromkeys(metrics, "float64"), **dict.fromkeys(self.space, "str")})
+        frame = pd.DataFrame(rows).astype(dict.fromkeys(metrics, "float64"))
+        values = [self.values(trial) for trial in self.trials]
+        written = {path: [None if row[path] is None else str(row[path]) for row in values] for path in self.space}
+        return frame.assign(**{path: setting_column(texts) for path, texts in written.items()})
 
     @cached_property
     def runs(self) -> pd.DataFrame:

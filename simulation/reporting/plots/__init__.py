@@ -19,6 +19,7 @@ from simulation.reporting.plots.backoff import backoff
 from simulation.reporting.plots.canvas import STYLE
 from simulation.reporting.plots.delivery import delivery_times
 from simulation.reporting.plots.delivery_over_time import delivery_over_time, waiting
+from simulation.reporting.plots.experiments import differences, trials
 from simulation.reporting.plots.over_time import amplification, breaker_states, dlq_growth, in_flight, throughput
 from simulation.reporting.plots.pareto import pareto
 from simulation.reporting.plots.picture import overview
@@ -37,6 +38,7 @@ __all__ = [
     "compare",
     "delivery_over_time",
     "delivery_times",
+    "differences",
     "dlq_growth",
     "in_flight",
     "overview",
@@ -46,6 +48,7 @@ __all__ = [
     "sweep_lines",
     "throughput",
     "timeline",
+    "trials",
     "waiting",
 ]
 

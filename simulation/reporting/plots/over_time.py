@@ -13,6 +13,7 @@ from matplotlib.axes import Axes
 
 from actors.formatting import plain_number
 from simulation.reporting.plots import findings
+from simulation.reporting.plots.bounds import bounds_of, draw_bounds
 from simulation.reporting.plots.breakers import breakers_in, draw_breakers, found_of_breakers, host_counts
 from simulation.reporting.plots.canvas import canvas, say, size_in
 from simulation.reporting.plots.findings import titled
@@ -35,6 +36,9 @@ LANES_SHARE_MAX = 0.6
 
 FEW = 0.4
 """Of the usual number of first attempts around an instant: fewer are none, where there are many retries."""
+
+EXPECTED_MAX = 3.0
+"""What is expected is within the picture, unless it is more than so many times the highest value."""
 
 CELLS = 600
 """So many points of the time of a run have a value of the amplification each."""
@@ -170,7 +174,7 @@ def amplification(
     by: By | None = None,
 ) -> Axes:
     """Draw the retry amplification over time: the attempts that started around each instant, for each that was the
-    first of its notification.
+    first of its notification. What is expected of it is a line, with where that broke.
 
     Both are weighted by how near they are, in a window that slides: so nothing depends on where steps begin. A time
     with attempts but without a first one has no such ratio; a triangle on top marks it.
@@ -195,7 +199,9 @@ def _draw_amplification(ax: Axes, part: Taken) -> tuple[str, Sequence[Artist]]:
     total = float(firsts.sum())
     overall = float(attempts.sum()) / total if total else None
     top = float(np.nanmax(ratio)) if np.isfinite(ratio).any() else 1.0
-    highest = max(top, overall or 1.0, 1.5)
+    bounds = [] if part.run is None else [each for each in bounds_of(part.run) if each.panel == "amplification"]
+    expected = [each.value for each in bounds if each.value <= EXPECTED_MAX * top]  # else it would flatten the rest
+    highest = max(top, overall or 1.0, 1.5, *expected)
     handles: list[Artist] = []
     handles += ax.plot(times_s, ratio, color=BLUE, linewidth=1.5, label=f"attempts for each {of}", zorder=3)
     count_axis(ax, highest, whole=False)
@@ -206,6 +212,7 @@ def _draw_amplification(ax: Axes, part: Taken) -> tuple[str, Sequence[Artist]]:
         handles.append(ax.axhline(overall, color=VERMILION, linewidth=1.2, linestyle=(0, (5, 2)), label=label))
         if top > overall * 1.2:
             said += f", up to ×{plain_number(top)} at {duration_text(float(times_s[int(np.nanargmax(ratio))]))}"
+    draw_bounds(ax, bounds, "amplification", part)
     if unbounded.any():
         places = _middles(unbounded)
         heights = np.full(len(places), highest * 1.08)

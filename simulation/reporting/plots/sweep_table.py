@@ -122,7 +122,16 @@ def cells_of(sweep: SweepSource) -> Cells:
     varied = [column for column in frame.columns if column not in OF_A_CELL] if named is None else named
     runs = getattr(sweep, "runs", None)
     expect = tuple(getattr(getattr(sweep, "scenario", None), "expect", ()))
+    frame = frame.assign(**{path: _numbers(frame[path]) for path in varied if path in frame.columns})
     return Cells(frame, tuple(map(str, varied)), _written(getattr(sweep, "settings", ())), expect, runs)
+
+
+def _numbers(values: pd.Series[Any]) -> pd.Series[Any]:
+    """Return quantities as numbers, ``10s`` as 10, where all are; else the values as they are."""
+    if is_number(values) or not all(isinstance(value, str) for value in values.unique()):
+        return values
+    numbers = {text: number_of(text) for text in values.unique()}
+    return values if None in numbers.values() else values.map(numbers).astype("float64")
 
 
 def _written(settings: Sequence[Setting]) -> dict[str, dict[Any, str]]:

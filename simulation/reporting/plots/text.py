@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect
-from functools import cache
+from functools import cache, lru_cache
 
 from matplotlib.font_manager import FontProperties, findfont, get_font
 from matplotlib.textpath import text_to_path
@@ -26,6 +26,7 @@ def drawable(text: str) -> str:
     return "".join(letter if ord(letter) in known else _UNKNOWN for letter in _BLANKS.sub(" ", text).strip())
 
 
+@lru_cache(4096)
 def width_in(text: str, size: float, weight: str = "normal") -> float:
     """Return how wide `text` is, in inches, at a font size in points."""
     font = FontProperties(family=FAMILY, size=size, weight=weight)

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 
@@ -15,7 +16,7 @@ from actors.formatting import counted as counted_text
 from actors.messages import NotificationChannel
 from actors.settings.breaker import CircuitBreakerConfig
 from simulation.reporting.plots.findings import titled
-from simulation.reporting.plots.looks import BLUE, PURPLE, VERMILION
+from simulation.reporting.plots.looks import BLUE, GREEN, PURPLE, VERMILION
 from simulation.reporting.plots.panels import count_axis
 from simulation.reporting.plots.source import PlottedRun, Taken, check_run, parts
 from simulation.reporting.plots.stacked import over_time
@@ -43,8 +44,10 @@ class Counted(NamedTuple):
 def breaker_causes(result: PlottedRun, ax: Axes | None = None, *, channel: str | None = None) -> Axes:
     """Draw why the breaker of a channel's first provider opened: its failure rate or failures in a row against the
     threshold, slow calls against theirs, pale where there are fewer calls than it needs; a line marks each opening.
+    Beside it the share of the channel's slots that are in use, where it has a limit of them.
 
-    It is counted again from the attempts of the run, from none on whenever the breaker closes.
+    It is counted again from the attempts of the run, from none on whenever the breaker closes. Where each host has a
+    breaker of its own, it is that of the host whose breaker opened most often.
 
     Args:
         result: a result that kept its attempts.
@@ -66,9 +69,14 @@ def breaker_causes(result: PlottedRun, ax: Axes | None = None, *, channel: str |
 def _draw(ax: Axes, part: Taken) -> tuple[str, Sequence[Artist]]:
     assert part.run is not None
     assert part.channel is not None
-    config = part.run.scenario.channel_config(NotificationChannel(part.channel)).circuit_breaker
+    channel = part.run.scenario.channel_config(NotificationChannel(part.channel))
+    config = channel.circuit_breaker
     transitions = part.run.breaker[part.run.breaker["channel"] == part.channel]
     own = part.frame[(part.frame["provider"] == "primary") & (part.frame["channel"] == part.channel)]
+    slots = _slots_in_use(own, channel.max_in_flight)
+    of_host = ""
+    if config.per == "host" or transitions["host"].notna().any():
+        transitions, own, of_host = _of_one_host(part.run, transitions, own)
     closes = transitions.loc[transitions["to"] == "closed", "time"].to_list()
     opens = transitions.loc[transitions["to"].isin([str(state) for state in OPEN_STATES]), "time"].to_list()
     counted = counted_by(config, own.sort_values("end", kind="stable").to_dict("records"), closes)
@@ -87,12 +95,42 @@ def _draw(ax: Axes, part: Taken) -> tuple[str, Sequence[Artist]]:
         handles += ax.plot(counted.at_s, slow, color=PURPLE, linewidth=1.3, drawstyle="steps-post", label="slow calls")
         highest = max([highest, *slow[np.isfinite(slow)].tolist()])
     handles.append(ax.axhline(1.0, color="#222222", linewidth=1.0, linestyle=(0, (4, 2)), label="threshold"))
+    if slots is not None:
+        handles += ax.plot(*slots, color=GREEN, linewidth=0.9, alpha=0.8, drawstyle="steps-post", label="slots in use")
     ax.vlines(opens, 0, 1, color=VERMILION, linewidth=0.9, transform=ax.get_xaxis_transform(), label="opens")
     count_axis(ax, highest, whole=False)
     said = f"opens {counted_text(len(opens), 'time')}, first at {duration_text(opens[0])}" if opens else "never opens"
-    at = f"{threshold:.3g} of its calls" if config.window is not None else f"{threshold:g} in a row"
-    slow_too = "" if config.slow_call is None else f" or {config.slow_call.rate:.3g} slow"
-    return titled(part.label or part.channel, said, f"threshold {at} failing{slow_too}"), handles
+    at = f"{100 * threshold:.3g}% failing" if config.window is not None else f"{threshold:g} in a row"
+    slow_too = "" if config.slow_call is None else f" or {100 * config.slow_call.rate:.3g}% slow"
+    return titled((part.label or part.channel) + of_host, said, f"threshold {at}{slow_too}"), handles
+
+
+def _of_one_host(
+    run: PlottedRun, transitions: pd.DataFrame, attempts: pd.DataFrame
+) -> tuple[pd.DataFrame, pd.DataFrame, str]:
+    """Return what is of the host whose breaker opened most often, and of those the first; with what it is called.
+
+    Where none did it is the one with the most attempts: counted together they would be of no breaker at all.
+    """
+    hosts = attempts["id"].map(run.notifications.set_index("id")["host"])
+    opened = transitions.loc[transitions["to"].isin([str(state) for state in OPEN_STATES]), "host"]
+    order = (opened if len(opened) else hosts).value_counts(sort=False)
+    if order.empty or hosts.nunique() < 2:
+        return transitions, attempts, ""
+    host = str(order.idxmax())
+    name = f" at {host} (of {hosts.nunique():,})"
+    return transitions[transitions["host"] == host], attempts[hosts == host], name
+
+
+def _slots_in_use(attempts: pd.DataFrame, slots: int | None) -> tuple[list[float], list[float]] | None:
+    """Return when which share of the channel's slots was in use; None: it has no limit of them, or made no attempt."""
+    if slots is None or attempts.empty:
+        return None
+    starts, ends = attempts["start"].to_numpy(float), attempts["end"].to_numpy(float)
+    times = np.concatenate([starts, ends])
+    steps = np.concatenate([np.ones(len(starts)), -np.ones(len(ends))])
+    order = np.lexsort((steps, times))  # a slot that is given back can be taken at the same time
+    return times[order].tolist(), (np.cumsum(steps[order]) / slots).tolist()
 
 
 def _needed(config: CircuitBreakerConfig) -> int:
