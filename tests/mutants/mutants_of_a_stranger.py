@@ -276,7 +276,7 @@ IN_CHANNELS_AND_HEDGING = (
         HEDGING,
         "The timer is replaced by another one, so nobody refers to the old one any more.",
         (
-            "            flight.timer.cancel()\n            flight.timer = None\n",
+            "            flight.timer.cancel()\n            flight.timer = flight.planned = None\n",
             "            flight.timer = None\n",
         ),
         seen="Copies of an attempt go out sooner than the delay after the latest one, and more of them than may be.",
