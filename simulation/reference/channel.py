@@ -16,12 +16,19 @@ from typing import Any, NamedTuple, Protocol
 from urllib.parse import urlsplit
 
 from actors.instants import sooner
-from actors.messages import BreakerTransitioned, DeferralCause, NotificationDeferred, SendNotification
+from actors.messages import (
+    RANKS,
+    BreakerTransitioned,
+    DeferralCause,
+    NotificationDeferred,
+    Priority,
+    SendNotification,
+)
 from actors.outcomes import Outcome, Transient
 from actors.settings.channel import ChannelConfig
 from simulation.reference.breakers import Change
 from simulation.reference.lane import Blocked, Lane
-from simulation.reference.limits import Arrivals, limit_of
+from simulation.reference.limits import Arrivals, Slots, limit_of
 from simulation.reference.loop import Loop
 from simulation.reference.notifications import Attempt
 
@@ -36,11 +43,18 @@ SHUT = {"breaker", "ramp"}
 
 
 class Line:
-    """Attempts that wait, first come, first served; those that have expired are taken out."""
+    """Attempts that wait, the most urgent class first, and in a class in order; those that have expired are taken out.
 
-    def __init__(self, key: str) -> None:
+    Where hosts take turns ("`fair_by`: within a class these take turns, one attempt each", 21), each class has a queue
+    for each of them.
+    """
+
+    def __init__(self, key: str, *, hosts_take_turns: bool) -> None:
         self.key = key
-        self.waiting: OrderedDict[int, Attempt] = OrderedDict()
+        self.classes: tuple[OrderedDict[str, OrderedDict[int, Attempt]], ...] = tuple(OrderedDict() for _ in Priority)
+        """By rank of the class: by host, or under "" alone, those that wait by their places."""
+        self.waiting: dict[int, tuple[int, str]] = {}
+        """By place, where in the classes each of them is."""
         self.unreported: dict[int, Attempt] = {}
         self.fits_at_ns = 0
         """At a limit: when the next one fits."""
@@ -51,12 +65,16 @@ class Line:
         """Whether nothing but time brings the next one's turn."""
         self.is_paced = False
         self.wake_ns: int | None = None
+        self._hosts_take_turns = hosts_take_turns
         self._places = 0
         self._expiries: list[tuple[int, int]] = []
 
     def join(self, attempt: Attempt) -> None:
-        """Let one wait behind all others."""
-        self.waiting[self._places] = attempt
+        """Let one wait behind all others of its class and host."""
+        host = host_of(attempt.command.recipient) if self._hosts_take_turns else ""
+        rank = RANKS[attempt.command.priority]
+        self.waiting[self._places] = rank, host
+        self.classes[rank].setdefault(host, OrderedDict())[self._places] = attempt
         self.unreported[self._places] = attempt
         if attempt.until_ns is not None:
             heapq.heappush(self._expiries, (attempt.until_ns, self._places))
@@ -67,8 +85,7 @@ class Line:
         while self._expiries and self._expiries[0][0] < now_ns:
             place = heapq.heappop(self._expiries)[1]
             if place in self.waiting:
-                self.unreported.pop(place, None)
-                yield self.waiting.pop(place)
+                yield self._take(place)
 
     def next_expiry_ns(self) -> int | None:
         """Return the first instant at which one of them has expired."""
@@ -76,15 +93,88 @@ class Line:
             heapq.heappop(self._expiries)
         return self._expiries[0][0] + 1 if self._expiries else None
 
-    def first(self) -> Attempt:
-        """Return the one that has waited longest."""
-        return next(iter(self.waiting.values()))
+    def next_rank(self) -> int:
+        """Return the most urgent class of which one waits."""
+        return next(rank for rank, hosts in enumerate(self.classes) if hosts)
 
-    def pop(self) -> Attempt:
-        """Take the one that has waited longest."""
-        place, attempt = self.waiting.popitem(last=False)
+    def first(self, rank: int | None = None) -> Attempt:
+        """Return the one of a class whose turn it is; None: of the most urgent."""
+        queue = next(iter(self.classes[self.next_rank() if rank is None else rank].values()))
+        return next(iter(queue.values()))
+
+    def pop(self, rank: int | None = None) -> Attempt:
+        """Take that one; its host is behind the others of the class."""
+        hosts = self.classes[self.next_rank() if rank is None else rank]
+        host, queue = next(iter(hosts.items()))
+        hosts.move_to_end(host)
+        return self._take(next(iter(queue)))
+
+    def _take(self, place: int) -> Attempt:
         self.unreported.pop(place, None)
+        rank, host = self.waiting.pop(place)
+        attempt = self.classes[rank][host].pop(place)
+        if not self.classes[rank][host]:
+            del self.classes[rank][host]
         return attempt
+
+
+class Turns:
+    """Whose turn it is to get room at a lane: the most urgent class first, in a class the hosts one after the other."""
+
+    def __init__(self) -> None:
+        self.classes: tuple[OrderedDict[str, None], ...] = tuple(OrderedDict() for _ in Priority)
+        self._hosts: set[str] = set()
+
+    def __contains__(self, host: str) -> bool:
+        return host in self._hosts
+
+    def __bool__(self) -> bool:
+        return bool(self._hosts)
+
+    def add(self, line: Line) -> None:
+        """Let a line take part with each class of which one waits there."""
+        self._hosts.add(line.key)
+        self.update(line)
+
+    def discard(self, host: str) -> None:
+        """Let a line take part no more."""
+        self._hosts.discard(host)
+        for hosts in self.classes:
+            hosts.pop(host, None)
+
+    def update(self, line: Line) -> None:
+        """Take note of which classes wait in a line now."""
+        if line.key in self._hosts:
+            for hosts, waiting in zip(self.classes, line.classes, strict=True):
+                if waiting:
+                    hosts.setdefault(line.key)
+                else:
+                    hosts.pop(line.key, None)
+
+    def has_gone(self, host: str, rank: int) -> None:
+        """Let a host be behind the others of a class, as one of it has gone."""
+        if host in self.classes[rank]:
+            self.classes[rank].move_to_end(host)
+
+    def next(self, slots: Slots, limit: int | None) -> tuple[str, int] | None:
+        """Return which host gets the free slot, and for which class.
+
+        The first without its quarter, of whichever class; where there is none, of the first class of which any may
+        have it the one with the fewest.
+        """
+        for rank, hosts in enumerate(self.classes):
+            for host in hosts:
+                if not slots.has_quarter(host, limit):
+                    return host, rank
+        for rank, hosts in enumerate(self.classes):
+            allowed = [host for host in hosts if not slots.are_kept_from(host, limit)]
+            if allowed:
+                return min(allowed, key=lambda host: slots.held[host]), rank
+        return None
+
+    def are_before(self, rank: int) -> bool:
+        """Tell whether one waits that goes before another one of a class that comes now."""
+        return any(self.classes[: rank + 1])
 
 
 class Ended(NamedTuple):
@@ -141,8 +231,8 @@ class Way:
     def forget_those_that_wait(self) -> None:
         """Drop the lines before the providers, as their actor has crashed; the handler sends again what was there."""
         self.lines: dict[str, Line] = {}
-        self.turns: list[OrderedDict[str, None]] = [OrderedDict() for _ in self.lanes]
-        """By lane, the hosts whose lines wait for room there, in the order of their turns."""
+        self.turns = [Turns() for _ in self.lanes]
+        """By lane, the hosts whose lines wait for room there."""
         self.has_news = False
 
     # ── the limit of each user ──────────────────────────────────────────────────────────────────────────────────
@@ -172,7 +262,7 @@ class Way:
             self._turn_away(attempt, _EXPIRED)
         else:
             if line is None:
-                line = self.users[user] = Line(user)
+                line = self.users[user] = Line(user, hosts_take_turns=self.is_per_host)
                 line.fits_at_ns = fits_ns
             line.join(attempt)
             self._wake_limiter()
@@ -228,7 +318,7 @@ class Way:
         if line is not None:
             self._join(line, attempt)
             return
-        if self.lines:
+        if self._may_be_preceded(attempt):
             self._take_turns()  # what room there is by now belongs to those that came before
         for lane in self.lanes:
             lane.drop_unused_pace(attempt.host)
@@ -238,16 +328,24 @@ class Way:
             if end is not None:
                 self._turn_away(attempt, end)
             else:
-                line = self.lines[attempt.host] = Line(attempt.host)
+                line = self.lines[attempt.host] = Line(attempt.host, hosts_take_turns=self.is_per_host)
                 line.join(attempt)
                 self._note(line, blocked)
         self.set_wake()
+
+    def _may_be_preceded(self, attempt: Attempt) -> bool:
+        rank = RANKS[attempt.command.priority]
+        return any(
+            lane.slots.has_quarter(attempt.host, lane.slot_limit) or turns.are_before(rank)
+            for lane, turns in zip(self.lanes, self.turns, strict=True)
+        )
 
     def _join(self, line: Line, attempt: Attempt) -> None:
         if line.is_up_to_time and _is_too_late(attempt, self._resumes_at(line)):
             self._turn_away(attempt, _EXPIRED)
             return
         line.join(attempt)
+        self._update_turns(line)
         self._report(line)
         if attempt.until_ns is not None:
             line.wake_ns = sooner(line.next_expiry_ns(), line.asks_at_ns)
@@ -274,8 +372,7 @@ class Way:
     def _flush(self) -> None:
         """Drop all that wait: the handler sends again what is under way."""
         self.lines.clear()
-        for turns in self.turns:
-            turns.clear()
+        self.turns = [Turns() for _ in self.lanes]
         for lane in self.lanes:
             lane.restart_paces()
         self.set_wake()
@@ -352,18 +449,26 @@ class Way:
         now_ns = self.loop.now_ns
         for lane, turns in zip(self.lanes, self.turns, strict=True):
             while turns and lane.room_at(now_ns) == now_ns:
-                host = lane.slots.next_of(turns, lane.slot_limit)
-                if host is None:
+                turn = turns.next(lane.slots, lane.slot_limit)
+                if turn is None:
                     break
-                self._step(self.lines[host])
+                self._step(self.lines[turn[0]], turn[1])
 
-    def _step(self, line: Line) -> bool:
-        """Deal with the first of a line; return whether the next is worth a look."""
+    def _update_turns(self, line: Line) -> None:
+        for turns in self.turns:
+            turns.update(line)
+
+    def _step(self, line: Line, rank: int | None = None) -> bool:
+        """Deal with the first of a line, or of a class in it; return whether the next is worth a look."""
         now_ns = self.loop.now_ns
         for attempt in line.take_expired(now_ns):
             self._turn_away(attempt, _EXPIRED)
+        self._update_turns(line)
         if line.waiting:
-            first = line.first()
+            rank = line.next_rank() if rank is None else rank
+            if not line.classes[rank]:
+                return True
+            first = line.first(rank)
             if not self.handler.is_wanted(first.command):
                 self.loop.follow("handler", "", self.handler.requeued, first, True)
             elif blocked := self._admit(first):
@@ -372,21 +477,20 @@ class Way:
                     self._note(line, blocked)
                     return False
                 self._turn_away(first, end)
-            line.pop()
+            line.pop(rank)
+            self._update_turns(line)
+            for turns in self.turns:
+                turns.has_gone(line.key, rank)
         if not line.waiting:
             del self.lines[line.key]
             for lane, turns in zip(self.lanes, self.turns, strict=True):
-                turns.pop(line.key, None)
+                turns.discard(line.key)
                 lane.paces.pop(line.key, None)
             return False
         if line.is_paced and (until_ns := self._paced_until(line.key)) is not None:
             line.asks_at_ns = until_ns
             line.wake_ns = sooner(line.next_expiry_ns(), until_ns)
             return False
-        if self.is_per_host:
-            for turns in self.turns:
-                if line.key in turns:
-                    turns.move_to_end(line.key)
         return True
 
     def _paced_until(self, host: str) -> int | None:
@@ -416,9 +520,9 @@ class Way:
         for lane, turns in zip(self.lanes, self.turns, strict=True):
             reason, until_ns = blocked[lane.number]
             if reason in ROOM:
-                turns.setdefault(line.key)
+                turns.add(line)
                 continue
-            turns.pop(line.key, None)
+            turns.discard(line.key)
             if reason == "ramp":
                 until_ns = lane.wait_through_ramp(line.key)
             line.asks_at_ns = sooner(line.asks_at_ns, until_ns)
@@ -460,7 +564,7 @@ class Way:
                 wake_ns = sooner(wake_ns, until_ns)
             if turns:
                 room_ns = lane.room_at(now_ns)
-                if room_ns != now_ns or lane.slots.next_of(turns, lane.slot_limit) is not None:
+                if room_ns != now_ns or turns.next(lane.slots, lane.slot_limit) is not None:
                     wake_ns = sooner(wake_ns, room_ns)
         self.loop.wake("breaker", self.channel, wake_ns)
 

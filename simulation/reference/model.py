@@ -7,7 +7,7 @@ instant, and with what in it. The first that differs is a `Difference`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 from actors.instants import NS_PER_S, ns
@@ -113,6 +113,7 @@ class Model(Handler):
                     self.follow("breaker", channel, self.ways[channel].operate, operation.breaker, operation.provider)
             return
         which = operation.redrive or operation.discard
+        edit = {} if operation.edit is None else operation.edit.changes()
         for name, letter in self.letters.kept.items():
             if not self.letters.is_one(name):
                 continue
@@ -123,12 +124,12 @@ class Model(Handler):
             if operation.redrive is None:
                 self.follow("dlq", "", self.letters.order_discard, name)
             else:
-                self.follow("dlq", "", self._order_redrive, name, operation.served)
+                self.follow("dlq", "", self._order_redrive, name, operation.served, edit)
 
-    def _order_redrive(self, name: str, served: str) -> None:
+    def _order_redrive(self, name: str, served: str, edit: Mapping[str, Any]) -> None:
         letters = self.letters
         if letters.is_one(name) and (served == "include" or not letters.is_served(name)):
-            self.follow("handler", "", self.redrive, letters.kept.pop(name), served)
+            self.follow("handler", "", self.redrive, letters.kept.pop(name), served, edit)
 
     # ── crashes ─────────────────────────────────────────────────────────────────────────────────────────────────
 

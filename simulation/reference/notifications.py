@@ -130,7 +130,7 @@ class Notification:
         if changes:
             self.accepted = self.known_as
             self.command = msgspec.structs.replace(self.command, **changes)
-            self.edits += changes.keys() != {"expires_after"}
+            self.edits += not changes.keys() <= {"expires_after", "priority"}  # no provider gets to see these
 
 
 def state_after(command: SendNotification, events: list[NotificationEvent], epoch_ns: int, now_ns: int) -> Notification:

@@ -8,7 +8,8 @@ from collections import OrderedDict
 from collections.abc import Mapping
 
 from actors.instants import sooner
-from simulation.reference.channel import Way
+from actors.messages import RANKS, Priority
+from simulation.reference.channel import Way, host_of
 from simulation.reference.limits import Pace
 from simulation.reference.loop import Loop
 from simulation.reference.notifications import Notification
@@ -17,8 +18,26 @@ from simulation.reference.notifications import Notification
 class _Line:
     def __init__(self, pace: Pace) -> None:
         self.pace = pace
-        self.waiting: OrderedDict[str, Notification] = OrderedDict()
+        self.waiting: dict[str, tuple[int, str]] = {}
+        """By id, the class and the host under which each of them waits."""
+        self.classes: tuple[OrderedDict[str, OrderedDict[str, Notification]], ...] = tuple(
+            OrderedDict() for _ in Priority
+        )
+        """By rank of the class and, where hosts take turns, by host."""
         self.expiries: list[tuple[int, str]] = []
+
+    def take(self, name: str) -> Notification:
+        rank, host = self.waiting.pop(name)
+        notification = self.classes[rank][host].pop(name)
+        if not self.classes[rank][host]:
+            del self.classes[rank][host]
+        return notification
+
+    def take_next(self) -> Notification:
+        hosts = next(hosts for hosts in self.classes if hosts)
+        host, queue = next(iter(hosts.items()))
+        hosts.move_to_end(host)
+        return self.take(next(iter(queue)))
 
 
 class Backlog:
@@ -34,7 +53,10 @@ class Backlog:
         channel, name = notification.command.channel, notification.command.notification_id
         if channel not in self.lines:
             self.lines[channel] = _Line(Pace(self.ways[channel].config.circuit_breaker, self.loop.now_ns))
-        self.lines[channel].waiting[name] = notification
+        host = host_of(notification.command.recipient) if self.ways[channel].is_per_host else ""
+        rank = RANKS[notification.command.priority]
+        self.lines[channel].waiting[name] = rank, host
+        self.lines[channel].classes[rank].setdefault(host, OrderedDict())[name] = notification
         if until_ns is not None:
             heapq.heappush(self.lines[channel].expiries, (until_ns, name))
 
@@ -43,14 +65,16 @@ class Backlog:
         now_ns = self.loop.now_ns
         lines = self.lines.items()
         self.lines = {channel: line for channel, line in lines if line.waiting or line.pace.next_ns > now_ns}
-        due: list[Notification | None] = []
+        due: list[Notification] = []
         for line in self.lines.values():
             while line.expiries and line.expiries[0][0] < now_ns:
-                due.append(line.waiting.pop(heapq.heappop(line.expiries)[1], None))
+                name = heapq.heappop(line.expiries)[1]
+                if name in line.waiting:
+                    due.append(line.take(name))
             if line.waiting and line.pace.next_ns <= now_ns:
                 line.pace.go(now_ns, math.inf)
-                due.append(line.waiting.popitem(last=False)[1])
-        return [notification for notification in due if notification is not None]
+                due.append(line.take_next())
+        return due
 
     def set_wake(self) -> None:
         """Set when to look again."""
