@@ -44,15 +44,15 @@ def refusals(world: World) -> list[str]:
         for name, config in settings.by_provider().items()
     }
     found = [f"channels.{name}.hedging" for name, config in lanes.items() if config.hedging is not None]
-    for name, config in lanes.items():
+    for channel, config in world.channels.items():
         if config.order.kind != "strict":
-            found.append(f"channels.{name}.order.kind: {config.order.kind}")
+            found.append(f"channels.{channel}.order.kind: {config.order.kind}")
         if config.order.aging is not None:
-            found.append(f"channels.{name}.order.aging")
+            found.append(f"channels.{channel}.order.aging")
         if config.fair_by != ("host" if config.circuit_breaker.per == "host" else "none"):
-            found.append(f"channels.{name}.order.fair_by: {config.fair_by}")
+            found.append(f"channels.{channel}.order.fair_by: {config.fair_by}")
         if config.tenant is not None:
-            found.append(f"channels.{name}.tenant")
+            found.append(f"channels.{channel}.tenant")
     for number, fault in enumerate(world.faults):
         for key in ("duplicate_rate", "reorder"):
             if getattr(fault, key) is not None:
