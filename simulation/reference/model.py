@@ -189,6 +189,9 @@ class Model(Handler):
     def _crash_process(self, fault: FaultConfig) -> None:
         """All that is in memory is gone, with the changes that were not durable; breakers begin anew."""
         self.is_down = True
+        for event, _, _, why, about in self.commits.values():
+            if event.at_ns + self.store.latency_ns < self.now_ns:  # it is durable, and the handler was down since
+                self.expect(event, why, *about)
         self.store.crash(self.now_ns)
         error = "InjectedCrash: injected crash of the process"
         event = self.event(ActorFailed, None, actor="process", error=error, decision="restart")

@@ -158,6 +158,12 @@ def test_classes_wait_in_strict_order_and_are_refused_by_their_shares(per, seed)
     assert compared(parse(text, "classes.yaml"), seed=seed).summary["channels"]["webhook"]["refused"]["overloaded"] > 0
 
 
+def test_what_became_durable_while_the_handler_was_down_is_recorded_when_the_process_crashes():
+    text = SMALL.replace("seed: 5", "seed: 5\ncommit_latency: 300ms")
+    crashes = "  - {channel: all, at: 6700ms, crash: {actor: handler}, restart_after: 5s}\n"
+    compared(parse(text + crashes + "  - {channel: all, at: 9s, crash: process, restart_after: 1s}\n", "small.yaml"))
+
+
 # ── a difference ────────────────────────────────────────────────────────────────────────────────────────────────
 
 
