@@ -7,30 +7,19 @@ the others for what they share, and a wait is one `NotificationDeferred`, howeve
 
 from __future__ import annotations
 
-import contextlib
-import heapq
-import json
-from collections import OrderedDict
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from typing import Any, NamedTuple, Protocol
-from urllib.parse import urlsplit
 
 from actors.instants import sooner
-from actors.messages import (
-    RANKS,
-    BreakerTransitioned,
-    DeferralCause,
-    NotificationDeferred,
-    Priority,
-    SendNotification,
-)
+from actors.messages import RANKS, BreakerTransitioned, DeferralCause, NotificationDeferred, SendNotification
 from actors.outcomes import Outcome, Transient
 from actors.settings.channel import ChannelConfig
 from simulation.reference.breakers import Change
 from simulation.reference.lane import Blocked, Lane
-from simulation.reference.limits import Arrivals, Slots, limit_of
+from simulation.reference.limits import Arrivals, limit_of
 from simulation.reference.loop import Loop
-from simulation.reference.notifications import Attempt
+from simulation.reference.notifications import Attempt, host_of
+from simulation.reference.order import Line, Order, Turns
 
 EXPIRED = "expired"
 OVER_THE_LIMIT = "rate limit exceeded"
@@ -40,141 +29,6 @@ THROTTLED = "adaptive throttle"
 ROOM = {"slot", "rate", "quota"}
 """What is in the way of all alike, whatever the host of the recipient."""
 SHUT = {"breaker", "ramp"}
-
-
-class Line:
-    """Attempts that wait, the most urgent class first, and in a class in order; those that have expired are taken out.
-
-    Where hosts take turns ("`fair_by`: within a class these take turns, one attempt each", 21), each class has a queue
-    for each of them.
-    """
-
-    def __init__(self, key: str, *, hosts_take_turns: bool) -> None:
-        self.key = key
-        self.classes: tuple[OrderedDict[str, OrderedDict[int, Attempt]], ...] = tuple(OrderedDict() for _ in Priority)
-        """By rank of the class: by host, or under "" alone, those that wait by their places."""
-        self.waiting: dict[int, tuple[int, str]] = {}
-        """By place, where in the classes each of them is."""
-        self.unreported: dict[int, Attempt] = {}
-        self.fits_at_ns = 0
-        """At a limit: when the next one fits."""
-        self.cause: DeferralCause | None = None
-        """Why they are deferred. None: they only wait for a slot, which is not reported."""
-        self.asks_at_ns: int | None = None
-        self.is_up_to_time = False
-        """Whether nothing but time brings the next one's turn."""
-        self.is_paced = False
-        self.wake_ns: int | None = None
-        self._hosts_take_turns = hosts_take_turns
-        self._places = 0
-        self._expiries: list[tuple[int, int]] = []
-
-    def join(self, attempt: Attempt) -> None:
-        """Let one wait behind all others of its class and host."""
-        host = host_of(attempt.command.recipient) if self._hosts_take_turns else ""
-        rank = RANKS[attempt.command.priority]
-        self.waiting[self._places] = rank, host
-        self.classes[rank].setdefault(host, OrderedDict())[self._places] = attempt
-        self.unreported[self._places] = attempt
-        if attempt.until_ns is not None:
-            heapq.heappush(self._expiries, (attempt.until_ns, self._places))
-        self._places += 1
-
-    def take_expired(self, now_ns: int) -> Iterable[Attempt]:
-        """Take out those whose time is up, the first to expire first."""
-        while self._expiries and self._expiries[0][0] < now_ns:
-            place = heapq.heappop(self._expiries)[1]
-            if place in self.waiting:
-                yield self._take(place)
-
-    def next_expiry_ns(self) -> int | None:
-        """Return the first instant at which one of them has expired."""
-        while self._expiries and self._expiries[0][1] not in self.waiting:
-            heapq.heappop(self._expiries)
-        return self._expiries[0][0] + 1 if self._expiries else None
-
-    def next_rank(self) -> int:
-        """Return the most urgent class of which one waits."""
-        return next(rank for rank, hosts in enumerate(self.classes) if hosts)
-
-    def first(self, rank: int | None = None) -> Attempt:
-        """Return the one of a class whose turn it is; None: of the most urgent."""
-        queue = next(iter(self.classes[self.next_rank() if rank is None else rank].values()))
-        return next(iter(queue.values()))
-
-    def pop(self, rank: int | None = None) -> Attempt:
-        """Take that one; its host is behind the others of the class."""
-        hosts = self.classes[self.next_rank() if rank is None else rank]
-        host, queue = next(iter(hosts.items()))
-        hosts.move_to_end(host)
-        return self._take(next(iter(queue)))
-
-    def _take(self, place: int) -> Attempt:
-        self.unreported.pop(place, None)
-        rank, host = self.waiting.pop(place)
-        attempt = self.classes[rank][host].pop(place)
-        if not self.classes[rank][host]:
-            del self.classes[rank][host]
-        return attempt
-
-
-class Turns:
-    """Whose turn it is to get room at a lane: the most urgent class first, in a class the hosts one after the other."""
-
-    def __init__(self) -> None:
-        self.classes: tuple[OrderedDict[str, None], ...] = tuple(OrderedDict() for _ in Priority)
-        self._hosts: set[str] = set()
-
-    def __contains__(self, host: str) -> bool:
-        return host in self._hosts
-
-    def __bool__(self) -> bool:
-        return bool(self._hosts)
-
-    def add(self, line: Line) -> None:
-        """Let a line take part with each class of which one waits there."""
-        self._hosts.add(line.key)
-        self.update(line)
-
-    def discard(self, host: str) -> None:
-        """Let a line take part no more."""
-        self._hosts.discard(host)
-        for hosts in self.classes:
-            hosts.pop(host, None)
-
-    def update(self, line: Line) -> None:
-        """Take note of which classes wait in a line now."""
-        if line.key in self._hosts:
-            for hosts, waiting in zip(self.classes, line.classes, strict=True):
-                if waiting:
-                    hosts.setdefault(line.key)
-                else:
-                    hosts.pop(line.key, None)
-
-    def has_gone(self, host: str, rank: int) -> None:
-        """Let a host be behind the others of a class, as one of it has gone."""
-        if host in self.classes[rank]:
-            self.classes[rank].move_to_end(host)
-
-    def next(self, slots: Slots, limit: int | None) -> tuple[str, int] | None:
-        """Return which host gets the free slot, and for which class.
-
-        The first without its quarter, of whichever class; where there is none, of the first class of which any may
-        have it the one with the fewest.
-        """
-        for rank, hosts in enumerate(self.classes):
-            for host in hosts:
-                if not slots.has_quarter(host, limit):
-                    return host, rank
-        for rank, hosts in enumerate(self.classes):
-            allowed = [host for host in hosts if not slots.are_kept_from(host, limit)]
-            if allowed:
-                return min(allowed, key=lambda host: slots.held[host]), rank
-        return None
-
-    def are_before(self, rank: int) -> bool:
-        """Tell whether one waits that goes before another one of a class that comes now."""
-        return any(self.classes[: rank + 1])
 
 
 class Ended(NamedTuple):
@@ -226,12 +80,14 @@ class Way:
         self.is_per_host = config.circuit_breaker.per == "host"
         self.limit = None if config.rate_limit is None else limit_of(config.rate_limit)
         self.users: dict[str, Line] = {}
+        self.order_of_users = Order(config.order, hosts_take_turns=self.is_per_host)
         self.forget_those_that_wait()
 
     def forget_those_that_wait(self) -> None:
         """Drop the lines before the providers, as their actor has crashed; the handler sends again what was there."""
         self.lines: dict[str, Line] = {}
-        self.turns = [Turns() for _ in self.lanes]
+        self.order = Order(self.config.order, hosts_take_turns=self.is_per_host)
+        self.turns = [Turns(self.lines, self.order) for _ in self.lanes]
         """By lane, the hosts whose lines wait for room there."""
         self.has_news = False
 
@@ -262,9 +118,9 @@ class Way:
             self._turn_away(attempt, _EXPIRED)
         else:
             if line is None:
-                line = self.users[user] = Line(user, hosts_take_turns=self.is_per_host)
+                line = self.users[user] = Line(user, self.order_of_users)
                 line.fits_at_ns = fits_ns
-            line.join(attempt)
+            line.join(attempt, self.loop.now_ns)
             self._wake_limiter()
             self._defer(
                 attempt, DeferralCause.RATE_LIMIT, fits_ns, "{} is over the user's limit (rate_limit: {})", settings
@@ -280,7 +136,7 @@ class Way:
             for attempt in line.take_expired(now_ns):
                 self._turn_away(attempt, _EXPIRED)
             while line.waiting and line.fits_at_ns <= now_ns:
-                if not self.handler.is_wanted(line.first().command):
+                if not self.handler.is_wanted(line.first(line.next_rank()).command):
                     loop.follow("handler", "", self.handler.requeued, line.pop(), False)
                     continue
                 line.fits_at_ns = limit.take(user, now_ns)
@@ -328,15 +184,15 @@ class Way:
             if end is not None:
                 self._turn_away(attempt, end)
             else:
-                line = self.lines[attempt.host] = Line(attempt.host, hosts_take_turns=self.is_per_host)
-                line.join(attempt)
+                line = self.lines[attempt.host] = Line(attempt.host, self.order)
+                line.join(attempt, self.loop.now_ns)
                 self._note(line, blocked)
         self.set_wake()
 
     def _may_be_preceded(self, attempt: Attempt) -> bool:
         rank = RANKS[attempt.command.priority]
         return any(
-            lane.slots.has_quarter(attempt.host, lane.slot_limit) or turns.are_before(rank)
+            lane.slots.has_quarter(attempt.host, lane.slot_limit) or turns.are_before(rank, self.config.order)
             for lane, turns in zip(self.lanes, self.turns, strict=True)
         )
 
@@ -344,7 +200,7 @@ class Way:
         if line.is_up_to_time and _is_too_late(attempt, self._resumes_at(line)):
             self._turn_away(attempt, _EXPIRED)
             return
-        line.join(attempt)
+        line.join(attempt, self.loop.now_ns)
         self._update_turns(line)
         self._report(line)
         if attempt.until_ns is not None:
@@ -371,8 +227,9 @@ class Way:
 
     def _flush(self) -> None:
         """Drop all that wait: the handler sends again what is under way."""
+        for turns in self.turns:
+            turns.clear()
         self.lines.clear()
-        self.turns = [Turns() for _ in self.lanes]
         for lane in self.lanes:
             lane.restart_paces()
         self.set_wake()
@@ -452,21 +309,24 @@ class Way:
                 turn = turns.next(lane.slots, lane.slot_limit)
                 if turn is None:
                     break
-                self._step(self.lines[turn[0]], turn[1])
+                self._step(self.lines[turn[0]], turn[1], turns)
 
     def _update_turns(self, line: Line) -> None:
         for turns in self.turns:
             turns.update(line)
 
-    def _step(self, line: Line, rank: int | None = None) -> bool:
+    def _step(self, line: Line, rank: int | None = None, taken_at: Turns | None = None) -> bool:
         """Deal with the first of a line, or of a class in it; return whether the next is worth a look."""
         now_ns = self.loop.now_ns
         for attempt in line.take_expired(now_ns):
             self._turn_away(attempt, _EXPIRED)
         self._update_turns(line)
         if line.waiting:
-            rank = line.next_rank() if rank is None else rank
-            if not line.classes[rank]:
+            if rank is None:
+                rank = line.next_rank(
+                    [(lane.slots, lane.slot_limit) for lane in self.lanes] if self.is_per_host else []
+                )
+            elif not line.classes.hosts[rank]:
                 return True
             first = line.first(rank)
             if not self.handler.is_wanted(first.command):
@@ -480,7 +340,7 @@ class Way:
             line.pop(rank)
             self._update_turns(line)
             for turns in self.turns:
-                turns.has_gone(line.key, rank)
+                turns.has_gone(line.key, rank, is_here=turns is taken_at)
         if not line.waiting:
             del self.lines[line.key]
             for lane, turns in zip(self.lanes, self.turns, strict=True):
@@ -587,22 +447,6 @@ class Way:
             if until_ns is not None:
                 lane.half_open[host] = until_ns
                 self.set_wake()
-
-
-def host_of(recipient: str) -> str:
-    """Return the host of a recipient: of a URL, or the domain of an address; ``""`` for those that have none."""
-    text = recipient
-    if text.lstrip().startswith("{"):  # a Web Push subscription
-        with contextlib.suppress(ValueError, KeyError, TypeError):
-            text = str(json.loads(text)["endpoint"])
-    if "://" in text:
-        try:
-            host = urlsplit(text).hostname or ""
-        except ValueError:
-            return ""
-    else:
-        host = text.rpartition("@")[2] if "@" in text else ""
-    return host.strip().rstrip(".>").lower()
 
 
 def _user_wake(line: Line) -> int:

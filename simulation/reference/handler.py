@@ -26,11 +26,11 @@ from actors.messages import (
 )
 from actors.outcomes import Ambiguous, ChannelFault, DeadDestination, Outcome, Permanent, Sent, Transient
 from simulation.reference.backoff import Retrying, budget_of
-from simulation.reference.channel import EXPIRED, Ended, Way, host_of
+from simulation.reference.channel import EXPIRED, Ended, Way
 from simulation.reference.lane import Lane
 from simulation.reference.letters import Letters
 from simulation.reference.loop import Loop
-from simulation.reference.notifications import Attempt, Notification, address, state_after
+from simulation.reference.notifications import Attempt, Notification, address, host_of, state_after
 from simulation.reference.people import NOT_WANTED, People
 from simulation.reference.randomness import Stream
 from simulation.reference.resuming import Backlog

@@ -8,36 +8,44 @@ from collections import OrderedDict
 from collections.abc import Mapping
 
 from actors.instants import sooner
-from actors.messages import RANKS, Priority
-from simulation.reference.channel import Way, host_of
+from simulation.reference.channel import Way
 from simulation.reference.limits import Pace
 from simulation.reference.loop import Loop
 from simulation.reference.notifications import Notification
+from simulation.reference.order import Classes, Order
 
 
 class _Line:
-    def __init__(self, pace: Pace) -> None:
+    def __init__(self, pace: Pace, order: Order) -> None:
         self.pace = pace
+        self.order = order
+        self.classes: Classes[OrderedDict[str, Notification]] = Classes(order, self._place)
         self.waiting: dict[str, tuple[int, str]] = {}
         """By id, the class and the host under which each of them waits."""
-        self.classes: tuple[OrderedDict[str, OrderedDict[str, Notification]], ...] = tuple(
-            OrderedDict() for _ in Priority
-        )
-        """By rank of the class and, where hosts take turns, by host."""
+        self.places: dict[str, int] = {}
         self.expiries: list[tuple[int, str]] = []
+
+    def add(self, notification: Notification, now_ns: int) -> None:
+        name = notification.command.notification_id
+        rank, host = self.waiting[name] = self.order.flow_of(notification.command)
+        self.classes.hosts[rank].setdefault(host, OrderedDict())[name] = notification
+        self.places[name] = self.order.next_place(now_ns)
+
+    def _place(self, rank: int, host: str) -> int:
+        return self.places[next(iter(self.classes.hosts[rank][host]))]
 
     def take(self, name: str) -> Notification:
         rank, host = self.waiting.pop(name)
-        notification = self.classes[rank][host].pop(name)
-        if not self.classes[rank][host]:
-            del self.classes[rank][host]
+        notification = self.classes.hosts[rank][host].pop(name)
+        if not self.classes.hosts[rank][host]:
+            self.classes.discard(rank, host)
         return notification
 
     def take_next(self) -> Notification:
-        hosts = next(hosts for hosts in self.classes if hosts)
-        host, queue = next(iter(hosts.items()))
-        hosts.move_to_end(host)
-        return self.take(next(iter(queue)))
+        flow = self.classes.next()
+        assert flow is not None
+        self.classes.take(*flow)
+        return self.take(next(iter(self.classes.hosts[flow[0]][flow[1]])))
 
 
 class Backlog:
@@ -52,11 +60,10 @@ class Backlog:
         """Let one wait for its turn."""
         channel, name = notification.command.channel, notification.command.notification_id
         if channel not in self.lines:
-            self.lines[channel] = _Line(Pace(self.ways[channel].config.circuit_breaker, self.loop.now_ns))
-        host = host_of(notification.command.recipient) if self.ways[channel].is_per_host else ""
-        rank = RANKS[notification.command.priority]
-        self.lines[channel].waiting[name] = rank, host
-        self.lines[channel].classes[rank].setdefault(host, OrderedDict())[name] = notification
+            way = self.ways[channel]
+            order = Order(way.config.order, hosts_take_turns=way.is_per_host)
+            self.lines[channel] = _Line(Pace(way.config.circuit_breaker, self.loop.now_ns), order)
+        self.lines[channel].add(notification, self.loop.now_ns)
         if until_ns is not None:
             heapq.heappush(self.lines[channel].expiries, (until_ns, name))
 

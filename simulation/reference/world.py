@@ -45,10 +45,6 @@ def refusals(world: World) -> list[str]:
     }
     found = [f"channels.{name}.hedging" for name, config in lanes.items() if config.hedging is not None]
     for channel, config in world.channels.items():
-        if config.order.kind != "strict":
-            found.append(f"channels.{channel}.order.kind: {config.order.kind}")
-        if config.order.aging is not None:
-            found.append(f"channels.{channel}.order.aging")
         if config.fair_by != ("host" if config.circuit_breaker.per == "host" else "none"):
             found.append(f"channels.{channel}.order.fair_by: {config.fair_by}")
         if config.tenant is not None:

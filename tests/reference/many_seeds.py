@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any, get_args
 
 from actors.errors import InvariantBreach
-from actors.settings.order import OrderConfig
 from simulation.exploration.swarm import SettingsKind, case
 from simulation.reference.world import refusals
 from simulation.running.runner import run, world_of
@@ -41,7 +40,12 @@ def _ordinary_channels(scenario: Scenario) -> Any:
     for channel in scenario.channels_used:
         config = scenario.channel_as_given(channel)
         failover = {name: other.model_copy(update={"hedging": None}) for name, other in config.failover.items()}
-        update = {"hedging": None, "failover": failover, "tenant": None, "order": OrderConfig()}
+        update = {
+            "hedging": None,
+            "failover": failover,
+            "tenant": None,
+            "order": config.order.model_copy(update={"fair_by": None}),
+        }
         changes[str(channel)] = config.model_copy(update=update)
     return scenario.channels.model_copy(update=changes)
 
