@@ -72,9 +72,8 @@ class Model(Handler):
 
     def answers_now(self, number: int, outcome: Outcome, now_ns: int) -> None:
         """Take the answer of a provider that could not be foreseen."""
-        if number in self.asked and self._answers[number] is TIMED_OUT:
+        if ("answer", number) in self.due and self._answers[number] is TIMED_OUT:  # else nobody waits for it
             self._answers[number] = outcome
-            self.due.pop(("answer", number))
             self.at(now_ns, "answer", number)
 
     def _answer(self, number: int) -> None:

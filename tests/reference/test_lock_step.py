@@ -159,6 +159,12 @@ def test_classes_wait_in_their_order_and_are_refused_by_their_shares(per, order,
     assert compared(parse(text, "classes.yaml"), seed=seed).summary["channels"]["webhook"]["refused"]["overloaded"] > 0
 
 
+def test_answers_that_nobody_could_foresee_while_the_process_is_down():
+    provider = "latency: 1s, capacity: 1, discipline: processor_sharing"
+    text = SMALL.replace("latency: 50ms", provider).replace("outage: true", "speed: 0.5")
+    compared(parse(text + "  - {channel: all, at: 6s, crash: process, restart_after: 4s}\n", "small.yaml"))
+
+
 def test_what_became_durable_while_the_handler_was_down_is_recorded_when_the_process_crashes():
     text = SMALL.replace("seed: 5", "seed: 5\ncommit_latency: 300ms")
     crashes = "  - {channel: all, at: 6700ms, crash: {actor: handler}, restart_after: 5s}\n"
