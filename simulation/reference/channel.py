@@ -7,23 +7,19 @@ the others for what they share, and a wait is one `NotificationDeferred`, howeve
 
 from __future__ import annotations
 
-import contextlib
-import heapq
-import json
-from collections import OrderedDict
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from typing import Any, NamedTuple, Protocol
-from urllib.parse import urlsplit
 
 from actors.instants import sooner
-from actors.messages import BreakerTransitioned, DeferralCause, NotificationDeferred, SendNotification
+from actors.messages import RANKS, BreakerTransitioned, DeferralCause, NotificationDeferred, SendNotification
 from actors.outcomes import Outcome, Transient
 from actors.settings.channel import ChannelConfig
 from simulation.reference.breakers import Change
 from simulation.reference.lane import Blocked, Lane
 from simulation.reference.limits import Arrivals, limit_of
 from simulation.reference.loop import Loop
-from simulation.reference.notifications import Attempt
+from simulation.reference.notifications import Attempt, host_of
+from simulation.reference.order import Line, Order, Turns
 
 EXPIRED = "expired"
 OVER_THE_LIMIT = "rate limit exceeded"
@@ -33,58 +29,6 @@ THROTTLED = "adaptive throttle"
 ROOM = {"slot", "rate", "quota"}
 """What is in the way of all alike, whatever the host of the recipient."""
 SHUT = {"breaker", "ramp"}
-
-
-class Line:
-    """Attempts that wait, first come, first served; those that have expired are taken out."""
-
-    def __init__(self, key: str) -> None:
-        self.key = key
-        self.waiting: OrderedDict[int, Attempt] = OrderedDict()
-        self.unreported: dict[int, Attempt] = {}
-        self.fits_at_ns = 0
-        """At a limit: when the next one fits."""
-        self.cause: DeferralCause | None = None
-        """Why they are deferred. None: they only wait for a slot, which is not reported."""
-        self.asks_at_ns: int | None = None
-        self.is_up_to_time = False
-        """Whether nothing but time brings the next one's turn."""
-        self.is_paced = False
-        self.wake_ns: int | None = None
-        self._places = 0
-        self._expiries: list[tuple[int, int]] = []
-
-    def join(self, attempt: Attempt) -> None:
-        """Let one wait behind all others."""
-        self.waiting[self._places] = attempt
-        self.unreported[self._places] = attempt
-        if attempt.until_ns is not None:
-            heapq.heappush(self._expiries, (attempt.until_ns, self._places))
-        self._places += 1
-
-    def take_expired(self, now_ns: int) -> Iterable[Attempt]:
-        """Take out those whose time is up, the first to expire first."""
-        while self._expiries and self._expiries[0][0] < now_ns:
-            place = heapq.heappop(self._expiries)[1]
-            if place in self.waiting:
-                self.unreported.pop(place, None)
-                yield self.waiting.pop(place)
-
-    def next_expiry_ns(self) -> int | None:
-        """Return the first instant at which one of them has expired."""
-        while self._expiries and self._expiries[0][1] not in self.waiting:
-            heapq.heappop(self._expiries)
-        return self._expiries[0][0] + 1 if self._expiries else None
-
-    def first(self) -> Attempt:
-        """Return the one that has waited longest."""
-        return next(iter(self.waiting.values()))
-
-    def pop(self) -> Attempt:
-        """Take the one that has waited longest."""
-        place, attempt = self.waiting.popitem(last=False)
-        self.unreported.pop(place, None)
-        return attempt
 
 
 class Ended(NamedTuple):
@@ -136,13 +80,15 @@ class Way:
         self.is_per_host = config.circuit_breaker.per == "host"
         self.limit = None if config.rate_limit is None else limit_of(config.rate_limit)
         self.users: dict[str, Line] = {}
+        self.order_of_users = Order(config.order, hosts_take_turns=self.is_per_host)
         self.forget_those_that_wait()
 
     def forget_those_that_wait(self) -> None:
         """Drop the lines before the providers, as their actor has crashed; the handler sends again what was there."""
         self.lines: dict[str, Line] = {}
-        self.turns: list[OrderedDict[str, None]] = [OrderedDict() for _ in self.lanes]
-        """By lane, the hosts whose lines wait for room there, in the order of their turns."""
+        self.order = Order(self.config.order, hosts_take_turns=self.is_per_host)
+        self.turns = [Turns(self.lines, self.order) for _ in self.lanes]
+        """By lane, the hosts whose lines wait for room there."""
         self.has_news = False
 
     # ── the limit of each user ──────────────────────────────────────────────────────────────────────────────────
@@ -172,9 +118,9 @@ class Way:
             self._turn_away(attempt, _EXPIRED)
         else:
             if line is None:
-                line = self.users[user] = Line(user)
+                line = self.users[user] = Line(user, self.order_of_users)
                 line.fits_at_ns = fits_ns
-            line.join(attempt)
+            line.join(attempt, self.loop.now_ns)
             self._wake_limiter()
             self._defer(
                 attempt, DeferralCause.RATE_LIMIT, fits_ns, "{} is over the user's limit (rate_limit: {})", settings
@@ -190,7 +136,7 @@ class Way:
             for attempt in line.take_expired(now_ns):
                 self._turn_away(attempt, _EXPIRED)
             while line.waiting and line.fits_at_ns <= now_ns:
-                if not self.handler.is_wanted(line.first().command):
+                if not self.handler.is_wanted(line.first(line.next_rank()).command):
                     loop.follow("handler", "", self.handler.requeued, line.pop(), False)
                     continue
                 line.fits_at_ns = limit.take(user, now_ns)
@@ -228,7 +174,7 @@ class Way:
         if line is not None:
             self._join(line, attempt)
             return
-        if self.lines:
+        if self._may_be_preceded(attempt):
             self._take_turns()  # what room there is by now belongs to those that came before
         for lane in self.lanes:
             lane.drop_unused_pace(attempt.host)
@@ -238,16 +184,24 @@ class Way:
             if end is not None:
                 self._turn_away(attempt, end)
             else:
-                line = self.lines[attempt.host] = Line(attempt.host)
-                line.join(attempt)
+                line = self.lines[attempt.host] = Line(attempt.host, self.order)
+                line.join(attempt, self.loop.now_ns)
                 self._note(line, blocked)
         self.set_wake()
+
+    def _may_be_preceded(self, attempt: Attempt) -> bool:
+        rank = RANKS[attempt.command.priority]
+        return any(
+            lane.slots.has_quarter(attempt.host, lane.slot_limit) or turns.are_before(rank, self.config.order)
+            for lane, turns in zip(self.lanes, self.turns, strict=True)
+        )
 
     def _join(self, line: Line, attempt: Attempt) -> None:
         if line.is_up_to_time and _is_too_late(attempt, self._resumes_at(line)):
             self._turn_away(attempt, _EXPIRED)
             return
-        line.join(attempt)
+        line.join(attempt, self.loop.now_ns)
+        self._update_turns(line)
         self._report(line)
         if attempt.until_ns is not None:
             line.wake_ns = sooner(line.next_expiry_ns(), line.asks_at_ns)
@@ -273,9 +227,9 @@ class Way:
 
     def _flush(self) -> None:
         """Drop all that wait: the handler sends again what is under way."""
-        self.lines.clear()
         for turns in self.turns:
             turns.clear()
+        self.lines.clear()
         for lane in self.lanes:
             lane.restart_paces()
         self.set_wake()
@@ -352,18 +306,29 @@ class Way:
         now_ns = self.loop.now_ns
         for lane, turns in zip(self.lanes, self.turns, strict=True):
             while turns and lane.room_at(now_ns) == now_ns:
-                host = lane.slots.next_of(turns, lane.slot_limit)
-                if host is None:
+                turn = turns.next(lane.slots, lane.slot_limit)
+                if turn is None:
                     break
-                self._step(self.lines[host])
+                self._step(self.lines[turn[0]], turn[1], turns)
 
-    def _step(self, line: Line) -> bool:
-        """Deal with the first of a line; return whether the next is worth a look."""
+    def _update_turns(self, line: Line) -> None:
+        for turns in self.turns:
+            turns.update(line)
+
+    def _step(self, line: Line, rank: int | None = None, taken_at: Turns | None = None) -> bool:
+        """Deal with the first of a line, or of a class in it; return whether the next is worth a look."""
         now_ns = self.loop.now_ns
         for attempt in line.take_expired(now_ns):
             self._turn_away(attempt, _EXPIRED)
+        self._update_turns(line)
         if line.waiting:
-            first = line.first()
+            if rank is None:
+                rank = line.next_rank(
+                    [(lane.slots, lane.slot_limit) for lane in self.lanes] if self.is_per_host else []
+                )
+            elif not line.classes.hosts[rank]:
+                return True
+            first = line.first(rank)
             if not self.handler.is_wanted(first.command):
                 self.loop.follow("handler", "", self.handler.requeued, first, True)
             elif blocked := self._admit(first):
@@ -372,21 +337,20 @@ class Way:
                     self._note(line, blocked)
                     return False
                 self._turn_away(first, end)
-            line.pop()
+            line.pop(rank)
+            self._update_turns(line)
+            for turns in self.turns:
+                turns.has_gone(line.key, rank, is_here=turns is taken_at)
         if not line.waiting:
             del self.lines[line.key]
             for lane, turns in zip(self.lanes, self.turns, strict=True):
-                turns.pop(line.key, None)
+                turns.discard(line.key)
                 lane.paces.pop(line.key, None)
             return False
         if line.is_paced and (until_ns := self._paced_until(line.key)) is not None:
             line.asks_at_ns = until_ns
             line.wake_ns = sooner(line.next_expiry_ns(), until_ns)
             return False
-        if self.is_per_host:
-            for turns in self.turns:
-                if line.key in turns:
-                    turns.move_to_end(line.key)
         return True
 
     def _paced_until(self, host: str) -> int | None:
@@ -416,9 +380,9 @@ class Way:
         for lane, turns in zip(self.lanes, self.turns, strict=True):
             reason, until_ns = blocked[lane.number]
             if reason in ROOM:
-                turns.setdefault(line.key)
+                turns.add(line)
                 continue
-            turns.pop(line.key, None)
+            turns.discard(line.key)
             if reason == "ramp":
                 until_ns = lane.wait_through_ramp(line.key)
             line.asks_at_ns = sooner(line.asks_at_ns, until_ns)
@@ -460,7 +424,7 @@ class Way:
                 wake_ns = sooner(wake_ns, until_ns)
             if turns:
                 room_ns = lane.room_at(now_ns)
-                if room_ns != now_ns or lane.slots.next_of(turns, lane.slot_limit) is not None:
+                if room_ns != now_ns or turns.next(lane.slots, lane.slot_limit) is not None:
                     wake_ns = sooner(wake_ns, room_ns)
         self.loop.wake("breaker", self.channel, wake_ns)
 
@@ -483,22 +447,6 @@ class Way:
             if until_ns is not None:
                 lane.half_open[host] = until_ns
                 self.set_wake()
-
-
-def host_of(recipient: str) -> str:
-    """Return the host of a recipient: of a URL, or the domain of an address; ``""`` for those that have none."""
-    text = recipient
-    if text.lstrip().startswith("{"):  # a Web Push subscription
-        with contextlib.suppress(ValueError, KeyError, TypeError):
-            text = str(json.loads(text)["endpoint"])
-    if "://" in text:
-        try:
-            host = urlsplit(text).hostname or ""
-        except ValueError:
-            return ""
-    else:
-        host = text.rpartition("@")[2] if "@" in text else ""
-    return host.strip().rstrip(".>").lower()
 
 
 def _user_wake(line: Line) -> int:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
 import msgspec
 
 from actors.instants import NS_PER_S, ns, sooner, wait_ns
 from actors.messages import (
+    RANKS,
     DeadLetterMessage,
     DeferralCause,
     DuplicateIgnored,
@@ -21,15 +21,16 @@ from actors.messages import (
     NotificationRequested,
     NotificationSent,
     NotificationSuppressed,
+    Priority,
     SendNotification,
 )
 from actors.outcomes import Ambiguous, ChannelFault, DeadDestination, Outcome, Permanent, Sent, Transient
 from simulation.reference.backoff import Retrying, budget_of
-from simulation.reference.channel import EXPIRED, Ended, Way, host_of
+from simulation.reference.channel import EXPIRED, Ended, Way
 from simulation.reference.lane import Lane
 from simulation.reference.letters import Letters
 from simulation.reference.loop import Loop
-from simulation.reference.notifications import Attempt, Notification, address, state_after
+from simulation.reference.notifications import Attempt, Notification, address, host_of, state_after
 from simulation.reference.people import NOT_WANTED, People
 from simulation.reference.randomness import Stream
 from simulation.reference.resuming import Backlog
@@ -80,8 +81,8 @@ class Handler(Loop):
         channels = self.world.channels.items()
         self.ways: dict[str, Way] = {each: Way(self, self, each, config) for each, config in channels}
         self.letters = Letters(self)
-        self.redrives: deque[tuple[DeadLetterMessage, str]] = deque()
-        """Those that wait for room."""
+        self.redrives: list[tuple[DeadLetterMessage, str, Mapping[str, Any]]] = []
+        """Those that wait for room, in the order in which they came."""
         self.start()
         self.follow("dlq", "", self.letters.begin)
         self.follow("handler", "", self.resume)
@@ -158,7 +159,7 @@ class Handler(Loop):
             again = self.event(DuplicateIgnored, command, conflict=known != command)
             self.expect(again, "its id is known (remember_ids is {} s)", self.world.remember_ids)
             return
-        if asks_for_room and not self._has_room(command):
+        if asks_for_room and not self._has_room(command.priority):
             why = "max_pending is {}, and {} are pending"
             self.expect(Refused(now_ns, "overloaded"), why, self.world.max_pending, len(self.admitted))
             return
@@ -168,7 +169,7 @@ class Handler(Loop):
             way.arrivals.add(host_of(command.recipient), now_ns)
         since_ns = now_ns if instead_of is None else instead_of.waited_since_ns
         self.admitted[name] = notification = Notification(command, since_ns, now_ns)
-        fields: dict[str, Any] = {"user_id": command.user}
+        fields: dict[str, Any] = {"user_id": command.user, "priority": command.priority}
         if instead_of is not None:
             fields |= {"instead_of": instead_of.command.notification_id, "waited_since_ns": since_ns}
         event = self.event(NotificationRequested, command, **fields)
@@ -179,10 +180,13 @@ class Handler(Loop):
             return self.admitted[name].known_as
         return self.store.known(name, self.now_ns + self.epoch_ns)
 
-    def _has_room(self, command: SendNotification) -> bool:
-        """ "`max_pending` bounds what is accepted and has not ended"; the last twentieth is for what is critical."""
+    def _has_room(self, priority: Priority) -> bool:
+        """ "`max_pending` bounds what is accepted and has not ended": bulk gets 80% of it, what is normal 95%."""
         most = self.world.max_pending
-        return most is None or len(self.admitted) < (most if command.critical else most - most // 20)
+        if most is None:
+            return True
+        kept = {Priority.CRITICAL: 0, Priority.NORMAL: most // 20, Priority.BULK: most // 5}
+        return len(self.admitted) < most - kept[priority]
 
     def _happens(self, event: NotificationEvent, notification: Notification, then: Then, why: str, *about: Any) -> None:
         """ "Record first, announce afterwards" (2): nothing follows from a change before it is durable."""
@@ -318,6 +322,7 @@ class Handler(Loop):
             started_ns=attempt.started_ns,
             requested_at_ns=notification.waited_since_ns,
             provider=lane.provider,
+            priority=notification.command.priority,
         )
         self._happens(event, notification, None, "the provider has taken it")
 
@@ -423,8 +428,9 @@ class Handler(Loop):
     def _dead_letter(self, notification: Notification, reason: str, why: str, *about: Any) -> None:
         """ "attempts spent, permanent, expired → dead letter queue → admin alert" (2)."""
         self._leave_budget(notification)
-        fields = {"attempts": notification.attempts, "requested_at_ns": notification.waited_since_ns}
-        event = self.event(NotificationMovedToDeadLetter, notification.command, reason=reason, **fields)
+        fields: dict[str, Any] = {"attempts": notification.attempts, "requested_at_ns": notification.waited_since_ns}
+        fields |= {"reason": reason, "priority": notification.command.priority}
+        event = self.event(NotificationMovedToDeadLetter, notification.command, **fields)
         letter = notification.letter(event)
 
         def bury(notification: Notification) -> None:
@@ -448,11 +454,11 @@ class Handler(Loop):
         other = msgspec.structs.replace(command, **changes, user_id=command.user, expires_after=left_s)
         self.accept(other, False, instead_of=notification)
 
-    def redrive(self, letter: DeadLetterMessage, served: str) -> None:
+    def redrive(self, letter: DeadLetterMessage, served: str, edit: Mapping[str, Any]) -> None:
         """ "Redrive is idempotent" (7), waits for room (14), starts afresh and keeps the history (3)."""
         name = letter.command.notification_id
-        if not self._has_room(letter.command):
-            self.redrives.append((letter, served))
+        if not self._has_room(_class_after(letter, edit)):
+            self.redrives.append((letter, served, edit))
             return
         is_dead = name in self.store.dead
         is_served = is_dead and self.store.is_served(name, lambda other: other in self.admitted)
@@ -465,12 +471,20 @@ class Handler(Loop):
         notification = self.admitted[name] = Notification(letter.command, since_ns, self.now_ns, charged=True)
         notification.failures, notification.first_failed_ns = letter.history, letter.first_failure_ns + letter.epoch_ns
         notification.accepted, notification.edits = letter.accepted, letter.edits
-        event = self.event(NotificationRedriven, letter.command, include_served=served == "include")
+        changes = {key: value for key, value in edit.items() if getattr(letter.command, key) != value}
+        notification.edit(changes)
+        event = self.event(NotificationRedriven, letter.command, edit=changes, include_served=served == "include")
         self._happens(event, notification, self._take_up, "an operator has asked for it")
 
     def _take_up_next_redrive(self) -> None:
         if self.redrives:
-            self.follow("handler", "", self.redrive, *self.redrives.popleft())
+            first = min(self.redrives, key=lambda each: RANKS[_class_after(each[0], each[2])])
+            self.redrives.remove(first)
+            self.follow("handler", "", self.redrive, *first)
+
+
+def _class_after(letter: DeadLetterMessage, edit: Mapping[str, Any]) -> Priority:
+    return Priority(edit.get("priority", letter.command.priority))
 
 
 def _due_since_ns(notification: Notification) -> int:

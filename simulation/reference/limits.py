@@ -176,16 +176,10 @@ class Slots:
 
     def are_kept_from(self, host: str, limit: int | None) -> bool:
         """Return whether those that are free are kept for hosts other than this one."""
-        return self._has_quarter(host, limit) and (limit or 0) - self.held.total() <= ((limit or 0) + 8) // 16
+        return self.has_quarter(host, limit) and (limit or 0) - self.held.total() <= ((limit or 0) + 8) // 16
 
-    def next_of(self, hosts: Iterable[str], limit: int | None) -> str | None:
-        """Return which host gets the free slot: the first without its quarter, else the one with the fewest, if any."""
-        turns = list(hosts)
-        hungry = [host for host in turns if not self._has_quarter(host, limit)]
-        allowed = hungry[:1] or [host for host in turns if not self.are_kept_from(host, limit)]
-        return min(allowed, key=lambda host: self.held[host], default=None)
-
-    def _has_quarter(self, host: str, limit: int | None) -> bool:
+    def has_quarter(self, host: str, limit: int | None) -> bool:
+        """Return whether a host has a quarter of the slots."""
         return limit is not None and host != "" and self.held[host] >= max(1, limit // 4)
 
 

@@ -7,7 +7,7 @@ instant, and with what in it. The first that differs is a `Difference`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 from actors.instants import NS_PER_S, ns
@@ -72,9 +72,8 @@ class Model(Handler):
 
     def answers_now(self, number: int, outcome: Outcome, now_ns: int) -> None:
         """Take the answer of a provider that could not be foreseen."""
-        if number in self.asked and self._answers[number] is TIMED_OUT:
+        if ("answer", number) in self.due and self._answers[number] is TIMED_OUT:  # else nobody waits for it
             self._answers[number] = outcome
-            self.due.pop(("answer", number))
             self.at(now_ns, "answer", number)
 
     def _answer(self, number: int) -> None:
@@ -113,6 +112,7 @@ class Model(Handler):
                     self.follow("breaker", channel, self.ways[channel].operate, operation.breaker, operation.provider)
             return
         which = operation.redrive or operation.discard
+        edit = {} if operation.edit is None else operation.edit.changes()
         for name, letter in self.letters.kept.items():
             if not self.letters.is_one(name):
                 continue
@@ -123,12 +123,12 @@ class Model(Handler):
             if operation.redrive is None:
                 self.follow("dlq", "", self.letters.order_discard, name)
             else:
-                self.follow("dlq", "", self._order_redrive, name, operation.served)
+                self.follow("dlq", "", self._order_redrive, name, operation.served, edit)
 
-    def _order_redrive(self, name: str, served: str) -> None:
+    def _order_redrive(self, name: str, served: str, edit: Mapping[str, Any]) -> None:
         letters = self.letters
         if letters.is_one(name) and (served == "include" or not letters.is_served(name)):
-            self.follow("handler", "", self.redrive, letters.kept.pop(name), served)
+            self.follow("handler", "", self.redrive, letters.kept.pop(name), served, edit)
 
     # ── crashes ─────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -188,6 +188,9 @@ class Model(Handler):
     def _crash_process(self, fault: FaultConfig) -> None:
         """All that is in memory is gone, with the changes that were not durable; breakers begin anew."""
         self.is_down = True
+        for event, _, _, why, about in self.commits.values():
+            if event.at_ns + self.store.latency_ns < self.now_ns:  # it is durable, and the handler was down since
+                self.expect(event, why, *about)
         self.store.crash(self.now_ns)
         error = "InjectedCrash: injected crash of the process"
         event = self.event(ActorFailed, None, actor="process", error=error, decision="restart")

@@ -6,10 +6,13 @@ knows of each what it knew before, but for what was only in memory: the waits th
 
 from __future__ import annotations
 
+import contextlib
+import json
 from collections import OrderedDict, deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -130,7 +133,7 @@ class Notification:
         if changes:
             self.accepted = self.known_as
             self.command = msgspec.structs.replace(self.command, **changes)
-            self.edits += changes.keys() != {"expires_after"}
+            self.edits += not changes.keys() <= {"expires_after", "priority"}  # no provider gets to see these
 
 
 def state_after(command: SendNotification, events: list[NotificationEvent], epoch_ns: int, now_ns: int) -> Notification:
@@ -311,3 +314,19 @@ def address(command: SendNotification) -> tuple[str, str]:
     elif command.channel == "sms" and text and all(mark in "+0123456789 ./()-\u00a0\u2011" for mark in text):
         text = "".join(mark for mark in text if mark in "+0123456789")
     return command.channel, text
+
+
+def host_of(recipient: str) -> str:
+    """Return the host of a recipient: of a URL, or the domain of an address; ``""`` for those that have none."""
+    text = recipient
+    if text.lstrip().startswith("{"):  # a Web Push subscription
+        with contextlib.suppress(ValueError, KeyError, TypeError):
+            text = str(json.loads(text)["endpoint"])
+    if "://" in text:
+        try:
+            host = urlsplit(text).hostname or ""
+        except ValueError:
+            return ""
+    else:
+        host = text.rpartition("@")[2] if "@" in text else ""
+    return host.strip().rstrip(".>").lower()

@@ -12,13 +12,40 @@ from simulation.reference.channel import Way
 from simulation.reference.limits import Pace
 from simulation.reference.loop import Loop
 from simulation.reference.notifications import Notification
+from simulation.reference.order import Classes, Order
 
 
 class _Line:
-    def __init__(self, pace: Pace) -> None:
+    def __init__(self, pace: Pace, order: Order) -> None:
         self.pace = pace
-        self.waiting: OrderedDict[str, Notification] = OrderedDict()
+        self.order = order
+        self.classes: Classes[OrderedDict[str, Notification]] = Classes(order, self._place)
+        self.waiting: dict[str, tuple[int, str]] = {}
+        """By id, the class and the host under which each of them waits."""
+        self.places: dict[str, int] = {}
         self.expiries: list[tuple[int, str]] = []
+
+    def add(self, notification: Notification, now_ns: int) -> None:
+        name = notification.command.notification_id
+        rank, host = self.waiting[name] = self.order.flow_of(notification.command)
+        self.classes.hosts[rank].setdefault(host, OrderedDict())[name] = notification
+        self.places[name] = self.order.next_place(now_ns)
+
+    def _place(self, rank: int, host: str) -> int:
+        return self.places[next(iter(self.classes.hosts[rank][host]))]
+
+    def take(self, name: str) -> Notification:
+        rank, host = self.waiting.pop(name)
+        notification = self.classes.hosts[rank][host].pop(name)
+        if not self.classes.hosts[rank][host]:
+            self.classes.discard(rank, host)
+        return notification
+
+    def take_next(self) -> Notification:
+        flow = self.classes.next()
+        assert flow is not None
+        self.classes.take(*flow)
+        return self.take(next(iter(self.classes.hosts[flow[0]][flow[1]])))
 
 
 class Backlog:
@@ -33,8 +60,10 @@ class Backlog:
         """Let one wait for its turn."""
         channel, name = notification.command.channel, notification.command.notification_id
         if channel not in self.lines:
-            self.lines[channel] = _Line(Pace(self.ways[channel].config.circuit_breaker, self.loop.now_ns))
-        self.lines[channel].waiting[name] = notification
+            way = self.ways[channel]
+            order = Order(way.config.order, hosts_take_turns=way.is_per_host)
+            self.lines[channel] = _Line(Pace(way.config.circuit_breaker, self.loop.now_ns), order)
+        self.lines[channel].add(notification, self.loop.now_ns)
         if until_ns is not None:
             heapq.heappush(self.lines[channel].expiries, (until_ns, name))
 
@@ -43,14 +72,16 @@ class Backlog:
         now_ns = self.loop.now_ns
         lines = self.lines.items()
         self.lines = {channel: line for channel, line in lines if line.waiting or line.pace.next_ns > now_ns}
-        due: list[Notification | None] = []
+        due: list[Notification] = []
         for line in self.lines.values():
             while line.expiries and line.expiries[0][0] < now_ns:
-                due.append(line.waiting.pop(heapq.heappop(line.expiries)[1], None))
+                name = heapq.heappop(line.expiries)[1]
+                if name in line.waiting:
+                    due.append(line.take(name))
             if line.waiting and line.pace.next_ns <= now_ns:
                 line.pace.go(now_ns, math.inf)
-                due.append(line.waiting.popitem(last=False)[1])
-        return [notification for notification in due if notification is not None]
+                due.append(line.take_next())
+        return due
 
     def set_wake(self) -> None:
         """Set when to look again."""

@@ -16,10 +16,10 @@ import time
 import traceback
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from actors.errors import InvariantBreach
-from simulation.exploration.swarm import case
+from simulation.exploration.swarm import SettingsKind, case
 from simulation.reference.world import refusals
 from simulation.running.runner import run, world_of
 from simulation.scenario import Scenario, load
@@ -28,25 +28,31 @@ TESTS = Path(__file__).parent.parent
 SCENARIOS = (TESTS / "exploration" / "swarm.yaml", *sorted((TESTS / "mutants" / "scenarios").glob("*.yaml")))
 
 
-def ordinary(scenario: Scenario, seed: int) -> Scenario:
-    """Return the case of a seed, in which messages come once and in order, and actors in turn."""
-    drawn = case(scenario, seed, schedule="normal")
+def ordinary(scenario: Scenario, seed: int, settings: SettingsKind = "mixed") -> Scenario:
+    """Return the case of a seed without what the model says nothing about: messages come once, actors take turns."""
+    drawn = case(scenario, seed, schedule="normal", settings=settings)
     faults = tuple(fault for fault in drawn.faults if fault.duplicate_rate is None and fault.reorder is None)
-    return drawn.model_copy(update={"faults": faults, "channels": _without_hedging(drawn)})
+    return drawn.model_copy(update={"faults": faults, "channels": _ordinary_channels(drawn)})
 
 
-def _without_hedging(scenario: Scenario) -> Any:
+def _ordinary_channels(scenario: Scenario) -> Any:
     changes = {}
     for channel in scenario.channels_used:
         config = scenario.channel_as_given(channel)
         failover = {name: other.model_copy(update={"hedging": None}) for name, other in config.failover.items()}
-        changes[str(channel)] = config.model_copy(update={"hedging": None, "failover": failover})
+        update = {
+            "hedging": None,
+            "failover": failover,
+            "tenant": None,
+            "order": config.order.model_copy(update={"fair_by": None}),
+        }
+        changes[str(channel)] = config.model_copy(update=update)
     return scenario.channels.model_copy(update=changes)
 
 
-def difference(scenario: Scenario, seed: int) -> str | None:
+def difference(scenario: Scenario, seed: int, settings: SettingsKind = "mixed") -> str | None:
     """Return in what a seed's run differs from the model: None where it does not, or is not compared."""
-    drawn = ordinary(scenario, seed)
+    drawn = ordinary(scenario, seed, settings)
     if refusals(world_of(drawn)):
         return None
     try:
@@ -62,6 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the seeds that are asked for, print what differs, and return 1 if anything does."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", default="0:100", help="first:behind the last")
+    parser.add_argument("--settings", default="mixed", choices=get_args(SettingsKind), help="of the cases")
     parser.add_argument("--out", type=Path, help="keeps what has been run")
     parser.add_argument("scenarios", nargs="*", type=Path)
     options = parser.parse_args(arguments)
@@ -74,7 +81,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if seed in done:
             continue
         path = paths[seed % len(paths)]
-        found = difference(scenarios[path], seed)
+        found = difference(scenarios[path], seed, options.settings)
         count += 1
         differ += found is not None
         line = f"{seed} {path.name} {'ok' if found is None else found!r}"

@@ -22,6 +22,7 @@ from actors.policies.adaptive.throttle import AdaptiveThrottle
 from actors.policies.breaker import windows
 from actors.policies.breaker.breaker import Breaker, BreakerEvent, IllegalTransition, Transition
 from actors.policies.breaker.per_host import BreakerGroup
+from actors.policies.order import Order
 from actors.policies.quiet_hours import QuietHours
 from actors.policies.rate_limit.limiter import make_limiter
 from actors.policies.resuming import Arrivals, Pace, ceiling_per_s
@@ -31,9 +32,10 @@ from actors.settings.adaptive import AdaptiveRateConfig, AdaptiveThrottleConfig,
 from actors.settings.base import Settings
 from actors.settings.breaker import BreakerWindow, CircuitBreakerConfig
 from actors.settings.channel import ChannelConfig
+from actors.settings.order import OrderConfig, OrderWeights
 from actors.settings.rate_limit import RateLimitConfig
 from actors.settings.retry import FinagleBudgetConfig, RetryConfig
-from simulation.reference import adaptive, backoff, breakers, limits, quiet_hours
+from simulation.reference import adaptive, backoff, breakers, limits, order, quiet_hours
 from simulation.reference.randomness import Stream
 
 SECOND = 10**9
@@ -286,25 +288,50 @@ def test_limits_let_the_same_go_at_the_same_instants(config: RateLimitConfig, se
             assert model.fits_at(key, now_ns) == product.fits_at(key, now_ns)
 
 
+CLASS_ORDERS = [
+    OrderConfig(),
+    OrderConfig(aging=7e-9),
+    OrderConfig(kind="weighted"),
+    OrderConfig(kind="weighted", weights=OrderWeights(critical=1.5, normal=1, bulk=2)),
+]
+
+
 @given(SEEDS)
-def test_slots_go_to_the_same_hosts(seed: int) -> None:
+def test_slots_go_to_the_same_classes_and_hosts(seed: int) -> None:
     random = Random(seed)
     limit = random.choice([1, 2, 3, 7, 8, 9, 20, 40])
-    config = ChannelConfig(max_in_flight=limit, circuit_breaker=CircuitBreakerConfig(per="host"))
+    config = ChannelConfig(
+        max_in_flight=limit, circuit_breaker=CircuitBreakerConfig(per="host"), order=random.choice(CLASS_ORDERS)
+    )
+    turns = Order(config.order, "host").turns(int)
+    places: dict[tuple[int, str], int] = {}
+    classes = order.Classes[None](order.Order(config.order, hosts_take_turns=True), lambda *flow: places[flow])
     product = Lane(0, "email", None, config, RandomStreams(seed).stream, Arrivals())
     model = limits.Slots()
     permits: list[tuple[int, str]] = []
-    for _ in range(60):
+    for place in range(60):
         host = random.choice(["", "a", "a", "a", "b", "c"])
         assert model.are_taken(limit) == (product.room_at_ns(0) is None)
         assert model.are_kept_from(host, limit) == product.is_kept_for_others(host)
-        turns = random.sample(["", "a", "b", "c"], random.randint(1, 4))
-        assert model.next_of(turns, limit) == product.next_turn(turns)
+        flow = random.randrange(3), random.choice(["", "a", "b", "c"])
+        if flow not in places:
+            places[flow] = place
+            turns.add(flow, place)
+            classes.hosts[flow[0]][flow[1]] = None
+        elif random.random() < 0.3:
+            del places[flow]
+            turns.discard(flow)
+            classes.discard(*flow)
+        turn = classes.next_for_slot(model, limit)
+        assert turn == product.next_turn(turns)
+        if turn is not None and random.random() < 0.6:
+            turns.take(turn)
+            classes.take(*turn)
         if permits and random.random() < 0.4:
             permit, host = permits.pop(random.randrange(len(permits)))
-            product.take_back(permit, host, 0)
+            product.take_back(permit, host, 0, host)
             model.held[host] -= 1
-        elif isinstance(admitted := product.try_admit(host, 0), int):
+        elif isinstance(admitted := product.try_admit(host, 0, host), int):
             permits.append((admitted, host))
             model.held[host] += 1
 
