@@ -79,7 +79,7 @@ DRAIN_S = 60 * 86_400.0
 
 _NOT_DRAWN: Mapping[type[Settings], frozenset[str]] = {
     ProviderConfig: frozenset({"script", "price"}),
-    ChannelConfig: frozenset(),
+    ChannelConfig: frozenset({"order", "tenant"}),  # no case has classes or tenants yet
 }
 _REASONS = ("injected failure", "provider outage", "throttled", "timed out")
 _ZONES = ("UTC", "Europe/Berlin", "Pacific/Apia", "America/St_Johns")

@@ -27,6 +27,7 @@ from actors.pipeline.circuit_breaker import CircuitBreakerActor
 from actors.pipeline.handler import Handler
 from actors.pipeline.hedging_channel import HedgingChannel
 from actors.pipeline.rate_limiter import RateLimiterActor
+from actors.pipeline.tenants import TenantBounds
 from simulation.invariants.observations import AttemptMade
 
 ENDED_KEPT = 20_000
@@ -69,7 +70,8 @@ PROCESS = "process"
 ON_THE_WAY = frozenset(
     {
         PROCESS,
-        *(each.__name__ for each in (Handler, RateLimiterActor, CircuitBreakerActor, Channel, HedgingChannel)),
+        *(each.__name__ for each in (Handler, RateLimiterActor, TenantBounds, CircuitBreakerActor)),
+        *(each.__name__ for each in (Channel, HedgingChannel)),
     }
 )
 """Whose crash has attempts sent anew, and lets go late what lay in a mailbox. The queue of dead letters, the alert and

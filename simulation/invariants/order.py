@@ -31,6 +31,7 @@ from actors.pipeline.handler import Handler
 from actors.pipeline.hedging_channel import HedgingChannel
 from actors.pipeline.orders import Submit
 from actors.pipeline.rate_limiter import RateLimiterActor
+from actors.pipeline.tenants import TenantBounds
 from actors.policies.breaker.per_host import recipient_host
 from actors.settings.channel import ChannelConfig
 from actors.settings.order import OrderWeights
@@ -408,7 +409,7 @@ class LimitOrder(Invariant):
     the same user waits."""
 
     name = "limit-order"
-    receivers: ClassVar[frozenset[type]] = frozenset({RateLimiterActor, CircuitBreakerActor, Handler})
+    receivers: ClassVar[frozenset[type]] = frozenset({RateLimiterActor, TenantBounds, CircuitBreakerActor, Handler})
     watches_actors = True
     needs_order = True
     needs = ("rate_limit",)

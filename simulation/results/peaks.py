@@ -16,7 +16,7 @@ from actors.pipeline.waiting_line import WaitingCounts
 from actors.settings.channel import PRIMARY
 from simulation.results.ledger import ByPlace
 
-KEPT = 20_000
+KEPT = 2_000
 """Attempts whose times are kept until it is known what was under way beside them."""
 
 Provider = tuple[NotificationChannel, str]

@@ -313,7 +313,7 @@ def test_the_files_hold_it_all_and_the_scenario_that_was_found(random, tmp_path)
     assert fresh.summary["digest"] == tuning.best.fresh[0].digest
     trials = pd.read_parquet(out / "trials.parquet")
     assert trials["trial"].tolist() == list(range(8))  # 2 is the file's own
-    assert trials.loc[trials["status"] == "confirmed", ATTEMPTS].tolist() == [best]
+    assert trials.loc[trials["status"] == "confirmed", ATTEMPTS].tolist() == [int(best)]
     assert len(pd.read_parquet(out / "runs.parquet")) == tuning.document["runs"]
     # What an earlier search has left there is not taken for what this one has found.
     simulation.tune(random, {ATTEMPTS: "1,2"}, out=out, **QUICK)

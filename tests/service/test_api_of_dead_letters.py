@@ -162,7 +162,7 @@ async def test_a_retry_with_an_edit_is_done_and_in_the_audit_trail_and_a_second_
             "edit.recipient: wanted an address, got ''", "edit.message: wanted text, got 1"]}),
         ("a/retry", {"edit": {"id": "b"}}, 422, {"problems": [
             "edit.id: unknown field; it cannot be edited; known are recipient, subject, message, metadata, "
-            "expires_after"]}),
+            "expires_after, priority"]}),
         ("a/retry", {"edti": {}}, 422, {"problems": ["edti: unknown key; did you mean edit?"]}),
         ("a/retry", [1], 422, {"problems": [
             'wanted an object such as {"why": "the address is corrected", "edit": {"recipient": …}}, got [1]']}),
