@@ -107,7 +107,7 @@ WANTED = tuple(
 )
 """Those that an exploration has to have seen, once both parts of them are common in it."""
 
-COMMON = 50
+COMMON = 100
 """So many cases in which something happened make it common."""
 
 
