@@ -140,7 +140,7 @@ class Loop:
         """
         key = (kind, what)
         has_waited = any(step.rule is turn_that_waits and step.args[0] == key for step in self._handed_over)
-        if not has_waited and is_first:
+        if now_ns > self.now_ns or (not has_waited and is_first):
             self.settle(now_ns)
         else:
             while self._handed_over and self._handed_over[0].rule is not turn_that_waits:
