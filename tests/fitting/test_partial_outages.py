@@ -211,7 +211,7 @@ def test_a_hang_and_a_lost_reply_are_said_to_be_either_and_both_scenarios_can_be
         sets = ["channels.sms.timeout=4s", "channels.sms.circuit_breaker.enabled=false", "drain=2m"]
         result = simulation.run(path, sets=sets)
         outcomes = result.attempts["outcome"].value_counts(normalize=True)
-        assert outcomes["Ambiguous"] == pytest.approx(0.25, abs=0.06)
+        assert outcomes["ambiguous"] == pytest.approx(0.25, abs=0.06)
 
 
 def test_a_total_hang_is_either_too():
