@@ -36,7 +36,7 @@ from actors.outcomes import Transient
 from actors.pipeline.isolation import AttemptEnded
 from actors.pipeline.lane import NO_ROOM, WHOLE_LANE, Blocked, BlockReason, Lane
 from actors.pipeline.on_their_way import OnTheirWay
-from actors.pipeline.stage import Stage
+from actors.pipeline.stage import Stage, is_too_late
 from actors.pipeline.tenants import TenantHasRoom
 from actors.pipeline.turns import TurnsOfHosts, TurnsOfOneLine
 from actors.pipeline.waiting_line import Waiting, WaitingLine
@@ -123,17 +123,26 @@ class CircuitBreakerActor(Stage):
     def _tell_of_tenants(self, on_their_way: OnTheirWay) -> None:
         """Have it known which attempts are at a provider and which have left, as these make room for their tenants."""
         assert self._stages.tenant_bounds is not None
-        to_bounds, to_handler = self.route(self._stages.tenant_bounds), self._to_handler
+        to_bounds = self.route(self._stages.tenant_bounds)
 
-        def tell_handler(message: Any) -> None:
-            to_handler(message)
+        def is_told(message: Any) -> None:
             attempt = message.request.attempt if type(message) is Performed else message.attempt
             if (tenant := on_their_way.leave(attempt)) is not None:
                 to_bounds(TenantHasRoom(tenant))
 
+        self._follow_attempts(lambda admitted: on_their_way.begin(admitted.attempt), is_told)
+
+    def _follow_attempts(self, is_admitted: Callable[[Admitted], None], is_told: Callable[[Any], None]) -> None:
+        """Have it noted from now on what goes on to a channel, before it does, and what the handler has been told."""
+        to_handler = self._to_handler
+
+        def tell_handler(message: Any) -> None:
+            to_handler(message)
+            is_told(message)
+
         def noting(to_channel: Callable[[Any], None]) -> Callable[[Any], None]:
             def tell_channel(admitted: Admitted) -> None:
-                on_their_way.begin(admitted.attempt)
+                is_admitted(admitted)
                 to_channel(admitted)
 
             return tell_channel
@@ -381,11 +390,11 @@ class CircuitBreakerActor(Stage):
             return Rejected(attempt=attempt, reason=RATE_LIMIT_EXCEEDED)
         if attempt.expires_at_ns is None or not _is_up_to_time(blocked):
             return None
-        is_too_late = all(_is_too_late(attempt, until_ns) for _, until_ns in blocked)
-        return Rejected(attempt=attempt, reason=EXPIRED) if is_too_late else None
+        expires_first = all(is_too_late(attempt, until_ns) for _, until_ns in blocked)
+        return Rejected(attempt=attempt, reason=EXPIRED) if expires_first else None
 
     def _join(self, line: _Line, attempt: Attempt) -> None:
-        if line.is_up_to_time and _is_too_late(attempt, self._resumes_at_ns(line)):
+        if line.is_up_to_time and is_too_late(attempt, self._resumes_at_ns(line)):
             self._reject(attempt, EXPIRED)
             return
         line.append(attempt, self.system.now_ns)
@@ -538,7 +547,3 @@ def _cause(reasons: BlockReason) -> DeferralCause | None:
 def _is_up_to_time(blocked: Iterable[Blocked]) -> bool:
     """Return whether nothing can bring room sooner than time does, where it is room that is missing."""
     return all(until_ns is not None for _, until_ns in blocked)
-
-
-def _is_too_late(attempt: Attempt, instant_ns: int | None) -> bool:
-    return instant_ns is not None and attempt.expires_at_ns is not None and instant_ns > attempt.expires_at_ns

@@ -98,27 +98,15 @@ class DeduplicatingBreaker(CircuitBreakerActor):
 
     def on_start(self) -> None:
         super().on_start()
-        in_flight, to_handler = self._in_flight, self._to_handler
+        self._follow_attempts(self._in_flight.admit, self._is_told)
 
-        def tell_handler(message: Any) -> None:
-            if type(message) is not Performed:
-                in_flight.drop(message.attempt)
-            to_handler(message)
-
-        def noting(to_channel: Any) -> Any:
-            def tell_channel(admitted: Admitted) -> None:
-                in_flight.admit(admitted)
-                to_channel(admitted)
-
-            return tell_channel
-
-        self._to_handler = tell_handler
-        self._to_channels = [noting(to_channel) for to_channel in self._to_channels]
+    def _is_told(self, message: Any) -> None:
+        if type(message) is not Performed:
+            self._in_flight.drop(message.attempt)
 
     def _publish_deferred(self, attempt: Attempt, cause: DeferralCause, resumes_at_ns: int | None) -> None:
         """Publish nothing of a copy that waits after the attempt has ended."""
-        is_current = self._stages.is_current
-        if is_current is None or is_current(attempt):
+        if self._stages.is_awaited(attempt):
             super()._publish_deferred(attempt, cause, resumes_at_ns)
 
     @handles(Attempt)

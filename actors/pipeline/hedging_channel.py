@@ -248,8 +248,8 @@ class HedgingChannel(Channel):
 
         The budget is asked last, and so not charged for a copy that something else blocks.
         """
-        lane, attempt, is_current = self._lane, flight.admitted.attempt, self._stages.is_current
-        if is_current is not None and not is_current(attempt):
+        lane, attempt = self._lane, flight.admitted.attempt
+        if not self._stages.is_awaited(attempt):
             return None
         if self._lease_holds is not None and not self._lease_holds():
             return None

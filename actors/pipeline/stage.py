@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from actors.domain.attempts import Attempt, Rejected
 from actors.kernel.actor import Actor, Supervision, handles
 from actors.kernel.effects import Cancellable
 from actors.messages import DeferralCause, Message, NotificationChannel, NotificationDeferred, RecordedEvent
-from actors.pipeline.waiting_line import WaitingLine
 from actors.pipeline.wiring import Stages
 
 
@@ -28,8 +25,6 @@ class Stage(Actor):
         super().__init__()
         self._channel = channel
         self._stages = stages
-        self._lines: Mapping[str, WaitingLine] = {}
-        """Those that wait, by what each line is of; none is empty."""
         self._timer: Cancellable | None = None
         self._timer_ns = 0
 
@@ -74,3 +69,8 @@ class Stage(Actor):
 
     def _reject(self, attempt: Attempt, reason: str) -> None:
         self._to_handler(Rejected(attempt=attempt, reason=reason))
+
+
+def is_too_late(attempt: Attempt, instant_ns: int | None) -> bool:
+    """Tell whether an attempt that may go at this instant has expired by then; None: nobody knows when it may."""
+    return instant_ns is not None and attempt.expires_at_ns is not None and instant_ns > attempt.expires_at_ns

@@ -75,6 +75,10 @@ class Stages:
         """Attempts at the providers."""
         return sum(lane.in_flight for lane in self.lanes)
 
+    def is_awaited(self, attempt: Attempt) -> bool:
+        """Tell whether the handler waits for the outcome of an attempt, and has not sent another one in its place."""
+        return self.is_current is None or self.is_current(attempt)
+
     @property
     def entrance(self) -> ActorRef[Any]:
         """The first stage."""

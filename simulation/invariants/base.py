@@ -131,10 +131,7 @@ class Context:
         True where that is unknown.
         """
         pipeline = self.pipeline()
-        if pipeline is None:
-            return True
-        is_current = pipeline.wiring.stages[attempt.command.channel].is_current
-        return is_current is None or is_current(attempt)
+        return pipeline is None or pipeline.wiring.stages[attempt.command.channel].is_awaited(attempt)
 
     @cached_property
     def breaker_names(self) -> dict[tuple[NotificationChannel, str], str]:

@@ -19,6 +19,7 @@ from actors.messages import (
     NotificationSent,
     RecordedEvent,
 )
+from actors.pipeline.wiring import Stages
 from actors.settings.channel import PRIMARY
 
 Interrupt: TypeAlias = Callable[[str, NotificationChannel, str, int], None]
@@ -79,10 +80,14 @@ class Interruptions:
             self._lose(requests)
         self._open.clear()
 
-    def end(self, is_awaited: Callable[[Attempt], bool]) -> None:
-        """Take note that the run has ended: what no one waits for is lost, the rest is in flight."""
+    def end(self, stages: Mapping[NotificationChannel, Stages]) -> None:
+        """Take note that the run has ended: what no one waits for is lost, the rest is in flight.
+
+        Args:
+            stages: those that there are; without any it is unknown what is awaited.
+        """
         for requests in self._open.values():
-            self._lose([each for each in requests if not is_awaited(each.attempt)])
+            self._lose([each for each in requests if stages and not stages[each.channel].is_awaited(each.attempt)])
         self._open.clear()
 
     def _lose(self, requests: Iterable[_Request]) -> None:

@@ -13,7 +13,6 @@ from typing import Any
 
 import msgspec
 
-from actors.domain.attempts import Attempt
 from actors.errors import InvariantBreach
 from actors.messages import (
     BreakerTransitioned,
@@ -144,19 +143,13 @@ class Recorder:
         """
         self.fold()
         if self.interruptions is not None:
-            self.interruptions.end(self._is_awaited)
+            stages = {} if self.wiring is None else self.wiring.stages
+            self.interruptions.end(stages)
         self.note_waiting()
         self.peaks.end()
         self.check()
         self.in_flight_now = partial(int, self._in_flight)
         self.when_quiet = self.on_chunk = self.on_events = self.wiring = self.interruptions = None
-
-    def _is_awaited(self, attempt: Attempt) -> bool:
-        """Tell whether the handler waits for the outcome of an attempt at the end of the run."""
-        if self.wiring is None:
-            return True
-        is_current = self.wiring.stages[attempt.command.channel].is_current
-        return is_current is None or is_current(attempt)
 
     def note_waiting(self) -> None:
         """Note how many have waited in the process that there is."""
@@ -193,7 +186,7 @@ class Recorder:
         for window in self.windows:
             window.fold(chunk)
         self.provider_metrics.fold(sorted_events)
-        self.peaks.fold(sorted_events, places)
+        self.peaks.fold(places, chunk[-1].at_ns)
         self.backlogs.fold(chunk)
         self.series.fold(sorted_events)
         if self.keeps_history:

@@ -45,7 +45,7 @@ class Before:
         self.is_current = None
 
     def context(self, **settings):
-        stages = SimpleNamespace(lanes=[self], is_current=lambda attempt: self.is_current)
+        stages = SimpleNamespace(lanes=[self], is_awaited=lambda attempt: self.is_current)
         pipeline = SimpleNamespace(wiring=SimpleNamespace(stages={EMAIL: stages}))
         return Context(channels=context_of(**settings).channels, pipeline=lambda: pipeline)
 

@@ -285,7 +285,7 @@ class Lane:
 
 
 def context_with(*lanes, **settings):
-    stages = SimpleNamespace(lanes=lanes, is_current=None)
+    stages = SimpleNamespace(lanes=lanes, is_awaited=lambda _: True)
     pipeline = SimpleNamespace(wiring=SimpleNamespace(stages={EMAIL: stages}))
     return Context(channels=context_of(**settings).channels, pipeline=lambda: pipeline)
 

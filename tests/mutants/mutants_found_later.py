@@ -17,11 +17,11 @@ MUTANTS = (
     ),
     mutant(
         "limiter-wakes-once",
-        "actors/pipeline/rate_limiter.py",
+        "actors/pipeline/keyed_lines.py",
         "When the first of a line has to wait on, its alarm is not set again.",
         (
-            "                else:\n                    heapq.heappush(self._wakes, (line.fits_at_ns, user))\n",
-            "",
+            "                self._let_wait(line, key, fits_at_ns)\n                break\n",
+            "                line.fits_at_ns = fits_at_ns\n                break\n",
         ),
         expected="liveness",
     ),

@@ -15,6 +15,7 @@ ANYTHING = "anything"
 
 HANDLER = "actors/pipeline/handler.py"
 LIMITER = "actors/pipeline/rate_limiter.py"
+KEYED_LINES = "actors/pipeline/keyed_lines.py"
 STAGE = "actors/pipeline/circuit_breaker.py"
 LANE = "actors/pipeline/lane.py"
 HEDGING = "actors/pipeline/hedging_channel.py"
@@ -102,17 +103,12 @@ IN_THE_HANDLER = (
 IN_STAGES = (
     stranger(
         "only-the-first-expires-in-time",
-        LIMITER,
+        KEYED_LINES,
         "A line needs one alarm for its next place and one for its expiry, both set when it begins.",
         (
-            "            heapq.heappush(self._wakes, (fits_at_ns, user))\n"
-            "        line.append(attempt, self.system.now_ns)\n"
-            "        if attempt.expires_at_ns is not None:\n"
-            "            heapq.heappush(self._wakes, (attempt.expires_at_ns + 1, user))\n",
-            "            heapq.heappush(self._wakes, (fits_at_ns, user))\n"
-            "            if attempt.expires_at_ns is not None:\n"
-            "                heapq.heappush(self._wakes, (attempt.expires_at_ns + 1, user))\n"
-            "        line.append(attempt, self.system.now_ns)\n",
+            "        line.append(attempt, self.now_ns)\n        if attempt.expires_at_ns is not None:\n",
+            "        is_first = not line.size\n        line.append(attempt, self.now_ns)\n"
+            "        if is_first and attempt.expires_at_ns is not None:\n",
         ),
         seen="What waits behind others at a user's limit is dead-lettered as expired later than it expires.",
         world="A user's limit that defers, several of a user at once, and an expiry (or the time of a fallback) in it.",

@@ -80,11 +80,11 @@ MUTANTS = (
     ),
     mutant(
         "those-sent-anew-still-wait",
-        "actors/pipeline/rate_limiter.py",
+        "actors/pipeline/keyed_lines.py",
         "The limiter was not the one that crashed, so it keeps its lines.",
         (
             "        self._lines.clear()\n"
-            "        self._stages.waiting.users.reset()\n"
+            "        self._waiting.reset()\n"
             "        self._wakes.clear()\n"
             "        self._set_timer()\n",
             "",

@@ -20,7 +20,7 @@ MUTANTS = (
         "retries-wait-for-the-limiter",
         STAGE,
         "Every attempt is counted, whether it was before or not.",
-        ("        if attempt.charged:\n            self._to_breaker(attempt)\n            return\n", ""),
+        ("        if attempt.charged:\n            self._to_next(attempt)\n            return\n", ""),
         expected="user-limit",
     ),
     mutant(

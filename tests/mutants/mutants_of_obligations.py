@@ -36,7 +36,7 @@ MUTANTS = (
         "actors/pipeline/rate_limiter.py",
         "That it has expired is found out in the line.",
         (
-            "        elif attempt.expires_at_ns is not None and fits_at_ns > attempt.expires_at_ns:\n"
+            "        elif is_too_late(attempt, fits_at_ns):\n"
             "            self._reject(attempt, EXPIRED)\n        else:\n",
             "        else:\n",
         ),

@@ -7,7 +7,7 @@ from mutant import mutant
 POLICY = "actors/policies/order.py"
 LANE = "actors/pipeline/lane.py"
 TURNS = "actors/pipeline/turns.py"
-LIMITER = "actors/pipeline/rate_limiter.py"
+KEYED_LINES = "actors/pipeline/keyed_lines.py"
 ADMISSION = "actors/policies/admission.py"
 ON_THEIR_WAY = "actors/pipeline/on_their_way.py"
 
@@ -80,11 +80,11 @@ MUTANTS = (
     ),
     mutant(
         "users-limits-in-weighted-order",
-        LIMITER,
+        KEYED_LINES,
         "The order of the channel is for the line before its providers.",
         (
-            "Order(settings.order, settings.fair_by)",
-            'Order(settings.order.model_copy(update={"kind": "weighted", "aging": None}), settings.fair_by)',
+            "Order(config.order, config.fair_by)",
+            'Order(config.order.model_copy(update={"kind": "weighted", "aging": None}), config.fair_by)',
         ),
         expected="limit-order",
     ),
