@@ -45,6 +45,7 @@ from actors.settings.quantities import (
     write_duration,
     write_rate,
 )
+from simulation.exploration.numbers import log_uniform
 from simulation.scenario import ClosedWorkload, EventWorkload, Scenario
 from simulation.scenario.consistency import findings
 from simulation.scenario.model import QuietHoursShare, WorkloadEntry
@@ -372,7 +373,7 @@ class Values:
     def whole_number(self, least: int) -> int:
         """Return a whole number of at least `least`."""
         near = [number + by for number in self._numbers for by in (-1, 0, 1)]
-        drawn = self._edge(near, [least, least + 1, least + 2], lambda: _log_uniform(self._random, 1, MOST))
+        drawn = self._edge(near, [least, least + 1, least + 2], lambda: log_uniform(self._random, 1, MOST))
         found: int = round(drawn)
         return max(least, min(MOST, found))
 
@@ -381,7 +382,7 @@ class Values:
         least = max(least, LEAST_S.get(key, 0.0))
         near = [length + by for length in self._durations for by in (-1e-9, 0.0, 0.0, 1e-9)]
         near += [length * by for length in self._durations for by in (0.5, 2.0)]
-        drawn = self._edge(near, [least, 0.001, 1.0], lambda: _log_uniform(self._random, 0.05, LONGEST_S))
+        drawn = self._edge(near, [least, 0.001, 1.0], lambda: log_uniform(self._random, 0.05, LONGEST_S))
         return write_duration(round(max(least, min(LONGEST_S, drawn)), 9))
 
     def rate(self) -> str:
@@ -391,7 +392,7 @@ class Values:
         edges = [Rate(1.0, 1.0), Rate(1.0, 10.0), Rate(2.0, 1.0)]
 
         def any_rate() -> Rate:
-            return Rate(float(round(_log_uniform(self._random, 1, MOST))), self._random.choice([1.0, 10.0, 60.0]))
+            return Rate(float(round(log_uniform(self._random, 1, MOST))), self._random.choice([1.0, 10.0, 60.0]))
 
         return write_rate(self._edge(near, edges, any_rate))
 
@@ -413,10 +414,6 @@ class Values:
         if where < 0.4 and near:
             return self._random.choice(near)
         return self._random.choice(edges) if where < 0.7 else other()
-
-
-def _log_uniform(random: Random, low: float, high: float) -> float:
-    return float(f"{math.exp(random.uniform(math.log(low), math.log(high))):.3g}")
 
 
 def _marker(annotation: Any) -> Any:

@@ -31,13 +31,11 @@ from actors.messages import (
     NotificationSuppressed,
     RecordedEvent,
 )
+from simulation.invariants.lifecycles import PROCESS
 from simulation.scenario import Scenario
 
 SPANS_KEPT = 4
 """About so many spans of each state are kept of a run."""
-
-PROCESS = "process"
-"""The actor that is said to have failed when the whole process crashes."""
 
 _OVERRIDDEN = frozenset({BreakerState.FORCED_OPEN, BreakerState.DISABLED, BreakerState.METRICS_ONLY})
 _ENDS = (NotificationSent, NotificationSuppressed, NotificationMovedToDeadLetter)

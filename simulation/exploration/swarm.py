@@ -23,6 +23,7 @@ from actors.kernel.randomness import RandomStreams
 from actors.settings.faults import Change, FaultConfig
 from actors.settings.quantities import Rate
 from simulation.exploration.drawn_settings import DrawnSettings, draw_settings
+from simulation.exploration.numbers import log_uniform, rounded
 from simulation.exploration.variation import edit
 from simulation.scenario import ClosedWorkload, Operation, Scenario, ScheduleConfig, WorkloadEntry
 from simulation.scenario.arrivals import Arrivals, HoldStage, Stage
@@ -90,7 +91,7 @@ def drawn_case(
 def _case(scenario: Scenario, seed: int, schedule: ScheduleKind, stream: Callable[[str], Random]) -> Scenario:
     """Return a case of a scenario with the settings that it has."""
     workload, time_factor = _workload(scenario, stream("workload"))
-    duration = _rounded(max(SHORTEST_S, seconds(scenario.arrivals_end_ns) * time_factor))
+    duration = rounded(max(SHORTEST_S, seconds(scenario.arrivals_end_ns) * time_factor))
     settled = scenario.model_copy(update={"workload": workload, "duration": duration})
     faults = _faults(scenario, duration, time_factor, stream("faults"))
     changes: dict[str, Any] = {
@@ -115,20 +116,8 @@ def _case(scenario: Scenario, seed: int, schedule: ScheduleKind, stream: Callabl
         changes["start"] = midnight + timedelta(minutes=stream("start").randrange(24 * 60))
     if any(fault.crash == "process" for fault in faults):
         draw = stream("commits")
-        changes["commit_latency"] = _log_uniform(draw, 0.001, 1.0) if draw.random() < 0.5 else scenario.commit_latency
+        changes["commit_latency"] = log_uniform(draw, 0.001, 1.0) if draw.random() < 0.5 else scenario.commit_latency
     return scenario.model_copy(update=changes)
-
-
-# ── numbers ─────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def _log_uniform(random: Random, low: float, high: float) -> float:
-    return _rounded(math.exp(random.uniform(math.log(low), math.log(high))))
-
-
-def _rounded(value: float) -> float:
-    """Return a number with three digits, so that a person can read it."""
-    return float(f"{value:.3g}")
 
 
 # ── workload ────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -166,11 +155,11 @@ def _scaled(
 ) -> WorkloadEntry:
     changes: dict[str, Any] = {}
     if entry.at:
-        changes["at"] = _rounded(entry.at * time_factor)
+        changes["at"] = rounded(entry.at * time_factor)
     if entry.for_ is not None:
-        changes["for_"] = max(1e-3, _rounded(entry.for_ * time_factor))
+        changes["for_"] = max(1e-3, rounded(entry.for_ * time_factor))
     if entry.users is not None:
-        users = max(1, round(_log_uniform(random, 1, max(1.01, count_of(entry.users)))))
+        users = max(1, round(log_uniform(random, 1, max(1.01, count_of(entry.users)))))
         spread = entry.users
         changes["users"] = spread.model_copy(update={"count": users}) if isinstance(spread, ZipfSpread) else users
     if isinstance(entry, ClosedWorkload):
@@ -182,7 +171,7 @@ def _scaled(
 
 def _fewer(scenario: Scenario, entry: Any, rate_factor: float, time_factor: float, random: Random) -> Arrivals:
     def scaled(rate: Rate) -> Rate:
-        return Rate(_rounded(rate.count * rate_factor), rate.period)
+        return Rate(rounded(rate.count * rate_factor), rate.period)
 
     arrivals: Arrivals = entry.arrivals
     written: dict[str, Any]
@@ -204,7 +193,7 @@ def _fewer(scenario: Scenario, entry: Any, rate_factor: float, time_factor: floa
     elif arrivals.stages is not None:
         written = {"stages": [_shorter(stage, scaled, time_factor) for stage in arrivals.stages]}
     elif arrivals.burst is not None:
-        every = _rounded(max(1e-3, arrivals.burst.every * time_factor))
+        every = rounded(max(1e-3, arrivals.burst.every * time_factor))
         written = {"burst": {"size": max(1, round(arrivals.burst.size * rate_factor)), "every": every}}
     else:
         return _thinned(scenario, entry, rate_factor * time_factor, time_factor, random)
@@ -213,8 +202,8 @@ def _fewer(scenario: Scenario, entry: Any, rate_factor: float, time_factor: floa
 
 def _shorter(stage: Stage, scaled: Callable[[Rate], Rate], time_factor: float) -> dict[str, Any]:
     if isinstance(stage, HoldStage):
-        return {"hold": max(1e-3, _rounded(stage.hold * time_factor))}
-    return {"to": scaled(stage.to), "over": _rounded(stage.over * time_factor)}
+        return {"hold": max(1e-3, rounded(stage.hold * time_factor))}
+    return {"to": scaled(stage.to), "over": rounded(stage.over * time_factor)}
 
 
 def _thinned(scenario: Scenario, entry: Any, share: float, time_factor: float, random: Random) -> Arrivals:
@@ -231,10 +220,10 @@ def _faults(scenario: Scenario, duration: float, time_factor: float, random: Ran
     own = tuple(
         fault.model_copy(
             update={
-                "at": _rounded(fault.at * time_factor),
-                "for_": None if fault.for_ is None else max(1e-3, _rounded(fault.for_ * time_factor)),
+                "at": rounded(fault.at * time_factor),
+                "for_": None if fault.for_ is None else max(1e-3, rounded(fault.for_ * time_factor)),
                 **{
-                    key: change.model_copy(update={"over": max(1e-3, _rounded(change.over * time_factor))})
+                    key: change.model_copy(update={"over": max(1e-3, rounded(change.over * time_factor))})
                     for key in ("failure_rate", "latency_factor")
                     if isinstance(change := getattr(fault, key), Change)
                 },
@@ -270,28 +259,28 @@ def _fault(scenario: Scenario, kinds: list[str], duration: float, random: Random
 
 
 def _window(duration: float, random: Random) -> dict[str, Any]:
-    at = 0.0 if random.random() < 0.1 else _rounded(random.uniform(0.0, 1.1 * duration))
-    return {"at": at, "for": _log_uniform(random, duration / 30, _LONGEST_WINDOW * duration)}
+    at = 0.0 if random.random() < 0.1 else rounded(random.uniform(0.0, 1.1 * duration))
+    return {"at": at, "for": log_uniform(random, duration / 30, _LONGEST_WINDOW * duration)}
 
 
 def _share(random: Random) -> float:
-    return _log_uniform(random, 0.01, 1.0)
+    return log_uniform(random, 0.01, 1.0)
 
 
 def _factor(random: Random) -> float:
-    return _log_uniform(random, 2.0, 50.0)
+    return log_uniform(random, 2.0, 50.0)
 
 
 def _steady_or_changing(strength: Callable[[Random], float], random: Random) -> float | dict[str, float]:
     if random.random() < 0.7:
         return strength(random)
-    return {"from": strength(random), "to": strength(random), "over": _log_uniform(random, 1.0, 120.0)}
+    return {"from": strength(random), "to": strength(random), "over": log_uniform(random, 1.0, 120.0)}
 
 
 def _throttle(random: Random) -> dict[str, Any]:
-    written: dict[str, Any] = {"rate": Rate(_log_uniform(random, 0.1, 10.0), 1.0)}
+    written: dict[str, Any] = {"rate": Rate(log_uniform(random, 0.1, 10.0), 1.0)}
     if random.random() < 0.6:
-        written["retry_after"] = _log_uniform(random, 0.1, 60.0)
+        written["retry_after"] = log_uniform(random, 0.1, 60.0)
     return {"throttle": written}
 
 
@@ -299,23 +288,23 @@ def _crash(random: Random) -> dict[str, Any]:
     actor = random.choice(["handler", "limiter", "breaker", "channel", "dlq", "alert"])
     written: dict[str, Any] = {"crash": {"actor": actor}}
     if random.random() < 0.5:
-        written["restart_after"] = _log_uniform(random, 0.01, 30.0)
+        written["restart_after"] = log_uniform(random, 0.01, 30.0)
     return written
 
 
 def _crash_of_the_process(random: Random) -> dict[str, Any]:
-    return {"crash": "process", "restart_after": 0.0 if random.random() < 0.3 else _log_uniform(random, 0.01, 60.0)}
+    return {"crash": "process", "restart_after": 0.0 if random.random() < 0.3 else log_uniform(random, 0.01, 60.0)}
 
 
 def _clock_step(random: Random) -> dict[str, Any]:
-    return {"clock_step": random.choice([-1.0, 1.0]) * _log_uniform(random, 0.1, 2 * 86_400.0)}
+    return {"clock_step": random.choice([-1.0, 1.0]) * log_uniform(random, 0.1, 2 * 86_400.0)}
 
 
 KINDS: Mapping[str, Callable[[Random], dict[str, Any]]] = {
     "failure_rate": lambda random: {"failure_rate": _steady_or_changing(_share, random)},
-    "fail_first": lambda random: {"fail_first": round(_log_uniform(random, 1, 20))},
+    "fail_first": lambda random: {"fail_first": round(log_uniform(random, 1, 20))},
     "outage": lambda _: {"outage": True},
-    "latency": lambda random: {"latency": {"exponential": {"mean": _log_uniform(random, 0.001, 20.0)}}},
+    "latency": lambda random: {"latency": {"exponential": {"mean": log_uniform(random, 0.001, 20.0)}}},
     "latency_factor": lambda random: {"latency_factor": _steady_or_changing(_factor, random)},
     "hang": lambda _: {"hang": True},
     "throttle": _throttle,
@@ -324,16 +313,16 @@ KINDS: Mapping[str, Callable[[Random], dict[str, Any]]] = {
     "lost_reply_rate": lambda random: {"lost_reply_rate": _share(random)},
     "burst": lambda random: {
         "burst": {
-            "mean_good": _log_uniform(random, 0.5, 60.0),
-            "mean_bad": _log_uniform(random, 0.5, 30.0),
-            "failure_rate": _log_uniform(random, 0.3, 1.0),
+            "mean_good": log_uniform(random, 0.5, 60.0),
+            "mean_bad": log_uniform(random, 0.5, 30.0),
+            "failure_rate": log_uniform(random, 0.3, 1.0),
         }
     },
-    "flap": lambda random: {"flap": {"up": _log_uniform(random, 0.2, 30.0), "down": _log_uniform(random, 0.2, 30.0)}},
-    "capacity": lambda random: {"capacity": round(_log_uniform(random, 1, 8))},
-    "speed": lambda random: {"speed": 0.0 if random.random() < 0.3 else _log_uniform(random, 0.02, 1.0)},
+    "flap": lambda random: {"flap": {"up": log_uniform(random, 0.2, 30.0), "down": log_uniform(random, 0.2, 30.0)}},
+    "capacity": lambda random: {"capacity": round(log_uniform(random, 1, 8))},
+    "speed": lambda random: {"speed": 0.0 if random.random() < 0.3 else log_uniform(random, 0.02, 1.0)},
     "duplicate_rate": lambda random: {"duplicate_rate": _share(random)},
-    "reorder": lambda random: {"reorder": {"delay": {"exponential": {"mean": _log_uniform(random, 0.001, 10.0)}}}},
+    "reorder": lambda random: {"reorder": {"delay": {"exponential": {"mean": log_uniform(random, 0.001, 10.0)}}}},
     "crash": _crash,
     "crash_process": _crash_of_the_process,
     "clock_step": _clock_step,
@@ -352,7 +341,7 @@ def _operations(
     settled: Scenario, scenario: Scenario, duration: float, time_factor: float, random: Random
 ) -> tuple[Operation, ...]:
     own = [
-        operation.model_copy(update={"at": _rounded(operation.at * time_factor)})
+        operation.model_copy(update={"at": rounded(operation.at * time_factor)})
         for operation in scenario.operations
         if random.random() < 0.5
     ]
@@ -365,21 +354,21 @@ def _operations(
 def _orders(scenario: Scenario, duration: float, random: Random) -> list[Operation]:
     channel = random.choice(scenario.channels_used)
     if random.random() < 0.65:
-        written: dict[str, Any] = {"at": _rounded(random.uniform(0.2, 3.0) * duration)}
+        written: dict[str, Any] = {"at": rounded(random.uniform(0.2, 3.0) * duration)}
         if random.random() < 0.3:
             written["channel"] = channel
         which: Any = "all" if random.random() < 0.6 else {"reason": random.choice(_REASONS)}
         written["redrive" if random.random() < 0.75 else "discard"] = which
         return [Operation.model_validate(written)]
-    at = _rounded(random.uniform(0.0, 1.2) * duration)
+    at = rounded(random.uniform(0.0, 1.2) * duration)
     on: dict[str, Any] = {"channel": channel}
     if random.random() < 0.5:
         on["provider"] = random.choice(scenario.providers_used[channel])
     order = random.choice(["force-open", "force-open", "disable", "metrics-only", "close"])
     orders = [{**on, "at": at, "breaker": order}]
     if order != "close":  # no operator leaves it so
-        until = at + _log_uniform(random, duration / 30, duration)
-        orders.append({"channel": channel, "at": _rounded(until), "breaker": "close"})
+        until = at + log_uniform(random, duration / 30, duration)
+        orders.append({"channel": channel, "at": rounded(until), "breaker": "close"})
     return [Operation.model_validate(written) for written in orders]
 
 
@@ -402,6 +391,6 @@ def _schedule(kind: ScheduleKind, random: Random) -> ScheduleConfig | None:
     if kind == "random-walk":
         return ScheduleConfig(random_walk=True)
     if kind == "pct":
-        depth, steps = random.randrange(2, 5), round(_log_uniform(random, 50, 2000))
+        depth, steps = random.randrange(2, 5), round(log_uniform(random, 50, 2000))
         return ScheduleConfig.model_validate({"pct": {"depth": depth, "steps": steps}})
     return None

@@ -8,7 +8,6 @@ of the case: so what is aimed at is hit.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from random import Random
 from typing import Any
@@ -17,6 +16,7 @@ from actors.instants import seconds
 from actors.kernel.randomness import RandomStreams
 from actors.settings.faults import FaultConfig
 from simulation.exploration.drawn_settings import draw_settings
+from simulation.exploration.numbers import log_uniform
 from simulation.exploration.pairs import HALF_OPEN, LEFT, REDRIVEN, Span, seen_in
 from simulation.exploration.trial import attempt
 from simulation.scenario import Operation, Scenario
@@ -49,7 +49,7 @@ def varied(case: Scenario, seed: int, spans: Sequence[Span] | None = None) -> Sc
     if random.random() < 0.15:
         changes["seed"] = seed
     if random.random() < 0.15:
-        changes["commit_latency"] = _log_uniform(random, 0.001, 1.0)
+        changes["commit_latency"] = log_uniform(random, 0.001, 1.0)
     aims = 1
     while aims < AIMS and random.random() < 0.4:
         aims += 1
@@ -86,12 +86,8 @@ def _aim(case: Scenario, spans: Sequence[Span], random: Random) -> tuple[str, fl
 # ── what is aimed ───────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _log_uniform(random: Random, low: float, high: float) -> float:
-    return float(f"{math.exp(random.uniform(math.log(low), math.log(high))):.3g}")
-
-
 def _crash_of_the_process(_case: Scenario, channel: str, at: float, random: Random) -> list[FaultConfig]:
-    after = random.choice([0.0, 0.0, _log_uniform(random, 0.01, 60.0)])
+    after = random.choice([0.0, 0.0, log_uniform(random, 0.01, 60.0)])
     return [FaultConfig.model_validate({"channel": channel, "at": at, "crash": "process", "restart_after": after})]
 
 
@@ -101,12 +97,12 @@ def _crash_of_an_actor(case: Scenario, channel: str, at: float, random: Random) 
         actors.append("limiter")
     written: dict[str, Any] = {"channel": channel, "at": at, "crash": {"actor": random.choice(actors)}}
     if random.random() < 0.5:
-        written["restart_after"] = _log_uniform(random, 0.01, 30.0)
+        written["restart_after"] = log_uniform(random, 0.01, 30.0)
     return [FaultConfig.model_validate(written)]
 
 
 def _step(_case: Scenario, channel: str, at: float, random: Random) -> list[FaultConfig]:
-    step = random.choice([-1.0, 1.0]) * _log_uniform(random, 0.1, 2 * 86_400.0)
+    step = random.choice([-1.0, 1.0]) * log_uniform(random, 0.1, 2 * 86_400.0)
     return [FaultConfig.model_validate({"channel": channel, "at": at, "clock_step": step})]
 
 
@@ -129,7 +125,7 @@ def _override(case: Scenario, channel: str, at: float, random: Random) -> list[O
     order = random.choice(["force-open", "disable", "metrics-only", "close"])
     orders: list[dict[str, Any]] = [{"channel": channel, "at": at, "breaker": order}]
     if order != "close":  # no operator leaves it so
-        until = at + _log_uniform(random, max(1e-3, case.duration / 30), max(2e-3, case.duration))
+        until = at + log_uniform(random, max(1e-3, case.duration / 30), max(2e-3, case.duration))
         orders.append({"channel": channel, "at": round(until, 3), "breaker": "close"})
     return [Operation.model_validate(each) for each in orders]
 

@@ -20,41 +20,20 @@ from actors.kernel.interceptors import Interceptor, Next
 from actors.messages import (
     ActorFailed,
     BreakerTransitioned,
-    DeadLetterDiscarded,
     DeadLetterMessage,
     DuplicateIgnored,
-    NotificationDeferred,
-    NotificationFailed,
-    NotificationMovedToDeadLetter,
-    NotificationRedriven,
-    NotificationRequested,
-    NotificationSent,
-    NotificationSuppressed,
     RecordedEvent,
     SendNotification,
 )
 from actors.pipeline.orders import Submit
 from simulation.invariants.base import Context, Invariant, Objection, observes
+from simulation.invariants.lifecycles import STEPS
 from simulation.invariants.observations import AttemptMade
 from simulation.reference.handler import Asked, Refused
 from simulation.reference.letters import Alerted
 from simulation.reference.loop import Difference
 from simulation.reference.model import CLASSES, Model
 from simulation.reference.world import refusals
-
-_RECORDED = (
-    ActorFailed,
-    BreakerTransitioned,
-    DeadLetterDiscarded,
-    DuplicateIgnored,
-    NotificationDeferred,
-    NotificationFailed,
-    NotificationMovedToDeadLetter,
-    NotificationRedriven,
-    NotificationRequested,
-    NotificationSent,
-    NotificationSuppressed,
-)
 
 
 class LockStep(Invariant):
@@ -79,7 +58,7 @@ class LockStep(Invariant):
 
     # ── what happens ────────────────────────────────────────────────────────────────────────────────────────────
 
-    @observes(*_RECORDED)
+    @observes(ActorFailed, BreakerTransitioned, DuplicateIgnored, *STEPS)
     def on_event(self, event: RecordedEvent) -> Objection:
         return self._asked(self.model.compare, event)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, TypeAlias
 
 from actors.domain.attempts import Admitted, Attempt, FlushQueue, Refused, Rejected, Requeued
 from actors.errors import Overloaded
@@ -57,6 +57,15 @@ class _Waiter(NamedTuple):
     def notification_id(self) -> str:
         return self.attempt.command.notification_id
 
+    @property
+    def alike(self) -> _Alike:
+        """What those have in common of which the first may go whenever another one may."""
+        return self.rank, self.key, self.host
+
+
+_Alike: TypeAlias = tuple[int, str, str]
+"""A class, a key and a host."""
+
 
 def key_of(config: ChannelConfig, attempt: Attempt) -> str:
     """Return whose turns an attempt has a part in; ``""`` where there are none, or it has no key."""
@@ -82,8 +91,12 @@ class _Line(Invariant):
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
-        self._waiting: dict[NotificationChannel, dict[int, _Waiter]] = {channel: {} for channel in context.channels}
-        """By channel and identity, in the order in which they joined."""
+        self._waiting: dict[NotificationChannel, dict[_Alike, dict[int, _Waiter]]] = {
+            channel: {} for channel in context.channels
+        }
+        """By channel, and those alike by identity, in the order in which they joined; no group is empty."""
+        self._waiters: dict[int, _Waiter] = {}
+        """The same, by identity."""
         self._seats: dict[int, tuple[Attempt, Key, str]] = {}
         """By identity, those at a provider; with each its provider and key."""
         self.held: Counter[tuple[Key, str]] = Counter()
@@ -121,8 +134,7 @@ class _Line(Invariant):
             self._stand_up(message.request.attempt)
         elif type(message) in (Rejected, Refused, Requeued):
             self._stand_up(message.attempt)
-            waiting = self._waiting[message.attempt.command.channel]
-            if (left := waiting.pop(id(message.attempt), None)) is not None:
+            if (left := self._take_out(message.attempt)) is not None:
                 self.on_leave(message.attempt.command.channel, left)
         return None
 
@@ -130,12 +142,23 @@ class _Line(Invariant):
         command = attempt.command
         config = self.context.channels[command.channel]
         rank, host = CLASSES.index(command.priority), recipient_host(command.recipient)
-        waiter = _Waiter(attempt, at_ns, rank, key_of(config, attempt), host)
-        self._waiting[command.channel][id(attempt)] = waiter
+        self._take_out(attempt)
+        waiter = self._waiters[id(attempt)] = _Waiter(attempt, at_ns, rank, key_of(config, attempt), host)
+        self._waiting[command.channel].setdefault(waiter.alike, {})[id(attempt)] = waiter
+
+    def _take_out(self, attempt: Attempt) -> _Waiter | None:
+        """Take an attempt out of those that wait; return None if it does not."""
+        waiter = self._waiters.pop(id(attempt), None)
+        if waiter is not None:
+            groups = self._waiting[attempt.command.channel]
+            del groups[waiter.alike][id(attempt)]
+            if not groups[waiter.alike]:
+                del groups[waiter.alike]
+        return waiter
 
     def _let_through(self, admitted: Admitted, at_ns: int) -> Objection:
         channel = admitted.attempt.command.channel
-        waiter = self._waiting[channel].pop(id(admitted.attempt), None)
+        waiter = self._take_out(admitted.attempt)
         provider = provider_of(admitted)
         if waiter is None:  # it joined before a crash
             key = key_of(self.context.channels[channel], admitted.attempt)
@@ -155,11 +178,13 @@ class _Line(Invariant):
     def _flush(self) -> None:
         for waiting in self._waiting.values():
             waiting.clear()
+        self._waiters.clear()
         self.on_flush()
 
     def waiting(self, channel: NotificationChannel, at_ns: int) -> list[_Waiter]:
-        """Return those that wait at this instant, and have been looked at."""
-        return [each for each in self._waiting[channel].values() if each.joined_ns < at_ns]
+        """Return of those alike that wait at this instant, and have been looked at, the one that joined first."""
+        firsts = (next(iter(group.values())) for group in self._waiting[channel].values())
+        return [first for first in firsts if first.joined_ns < at_ns]
 
     def could_go(self, channel: NotificationChannel, provider: Key, other: _Waiter, instead_of: _Waiter) -> bool:
         """Tell whether one that waits could have gone to a provider where another one went.
@@ -221,7 +246,7 @@ class ClassOrder(_Line):
             return (each.rank,) if config.fair_by != "none" else (each.rank, each.joined_ns)
 
         # In aging order places differ from instants by a nanosecond for each that joined at the same one.
-        slack = 0 if aging_ns is None else len(self._waiting[channel]) + 1
+        slack = 0 if aging_ns is None else sum(map(len, self._waiting[channel].values())) + 1
         mine = urgency(waiter)
         for other in self.waiting(channel, at_ns):
             theirs = urgency(other)
@@ -290,7 +315,7 @@ class ClassShares(_Line):
         # Those that waited at the last start too: the line has seen them then.
         before_ns = min(at_ns, self._latest_ns.get(channel, at_ns))
         self._latest_ns[channel] = at_ns
-        wait = {each.rank for each in self._waiting[channel].values() if each.joined_ns < before_ns}
+        wait = {each.rank for each in self.waiting(channel, before_ns)}
         for one in range(len(CLASSES)):
             for other in range(one + 1, len(CLASSES)):
                 pair = channel, one, other
