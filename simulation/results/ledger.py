@@ -140,9 +140,8 @@ class Ledger:
                 events.get(NotificationSuppressed, ()),
                 events.get(NotificationSent, ()),
             )
-        for counts in self._parties.values():
-            if counts:
-                self._fold_parties(events, counts)
+        if any(self._parties.values()):
+            self._fold_parties(events)
         self.follow_dead_letters(events)
         return places
 
@@ -213,12 +212,13 @@ class Ledger:
             number = event.notification_id.split("-", 2)[1:2]
             yield (entries[number[0]], event.channel) if number and number[0] in entries else self.place_of(event)
 
-    def _fold_parties(self, events: Mapping[type, Sequence[Any]], counts: Mapping[int | None, PartyCounts]) -> None:
+    def _fold_parties(self, events: Mapping[type, Sequence[Any]]) -> None:
         kinds = (NotificationRequested, NotificationSent, NotificationSuppressed)
         for event in sorted([event for kind in kinds for event in events.get(kind, ())], key=instant_of):
-            parties = counts.get(self.place_of(event)[0])
-            if parties is not None:
-                parties.see(event)
+            entry, _ = self.place_of(event)
+            for counts in self._parties.values():
+                if entry in counts:
+                    counts[entry].see(event)
 
     def _accept(self, event: NotificationRequested) -> None:
         """Note whether a notification that was accepted is of a request that had been accepted before."""

@@ -116,15 +116,13 @@ class Peaks:
         self._in_backoff: dict[NotificationChannel | None, Peak] = {each: Peak() for each in (None, *providers)}
         self._waiting: dict[NotificationChannel | None, Counter[str]] = {each: Counter() for each in (None, *providers)}
 
-    def fold(self, events: Mapping[type, Sequence[Any]], places: ByPlace) -> None:
+    def fold(self, places: ByPlace, latest_ns: int) -> None:
         """Take in a chunk of the history.
 
         Args:
-            events: sorted by type.
-            places: the same, by place.
+            places: its events.
+            latest_ns: the instant of the last of them.
         """
-        sent: Sequence[NotificationSent] = events.get(NotificationSent, ())
-        failed: Sequence[NotificationFailed] = events.get(NotificationFailed, ())
         for (_, channel), of_place in places.items():
             failures = of_place.get(NotificationFailed, ())
             for attempts in (of_place.get(NotificationSent, ()), [event for event in failures if not event.refused]):
@@ -135,7 +133,7 @@ class Peaks:
                     self._backoffs[channel].begins_ns.append(event.at_ns)
                     self._backoffs[channel].ends_ns.append(event.next_retry_at_ns)
         if self._kept > self._keeps_at_most:
-            until_ns = max(each[-1].at_ns for each in (sent, failed) if each) - self._longest_ns
+            until_ns = latest_ns - self._longest_ns
             self._settle(until_ns - until_ns % NS_PER_S)
             self._keeps_at_most = max(KEPT, 2 * self._kept)  # each is put in order a few times at most
 

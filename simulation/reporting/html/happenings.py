@@ -11,8 +11,8 @@ from simulation.reporting.fault_windows import windows
 from simulation.reporting.html.steps import Tone
 from simulation.reporting.html.words import count, plain_duration
 from simulation.reporting.plots.breaches import Breach, breach_of
+from simulation.reporting.plots.breakers import openings
 from simulation.reporting.plots.source import arrivals_end_of, end_of
-from simulation.results.counters import OPEN_STATES
 
 if TYPE_CHECKING:
     from simulation.results.result import Result
@@ -71,7 +71,7 @@ def _breakers(result: Result) -> Iterator[Happening]:
     """Yield when breakers opened; of one that opens again and again, how often between the first and the last time."""
     transitions = result.breaker
     for name, own in transitions.groupby("channel", sort=False):
-        opened = own[own["to"].isin([str(state) for state in OPEN_STATES])]
+        opened = openings(own)
         for place, (at_s, cause, host) in enumerate(zip(opened["time"], opened["cause"], opened["host"], strict=True)):
             of_host = f" for {host}" if own["host"].nunique() > 1 else ""
             if place == 0:

@@ -12,10 +12,10 @@ import pandas as pd
 
 from actors.formatting import counted, plain_number
 from simulation.reporting.fault_windows import Span
-from simulation.reporting.plots.source import PlottedRun, end_of, rows_where
+from simulation.reporting.plots.breakers import openings
+from simulation.reporting.plots.source import PlottedRun, end_of, requests_where, rows_where
 from simulation.results.counters import OPEN_STATES
 from simulation.results.formatting import duration_text
-from simulation.results.tables import requests_of
 from simulation.scenario import Expectation
 from simulation.scenario.metrics import QUANTILES, WINDOWS, WITHIN, WITHIN_S
 
@@ -24,6 +24,9 @@ IDS_MAX = 5
 
 STEPS = 120
 """Into so many steps the time of a run is divided, to say when a share or a percentile was not as expected."""
+
+AT_MOST, AT_LEAST = ("<=", "<", "=="), (">=", ">", "==")
+"""The operators of expectations that more, or less, than the value can break."""
 
 Times = npt.NDArray[np.float64]
 
@@ -83,10 +86,11 @@ def breach_of(run: PlottedRun, number: int) -> Breach | None:
     if outcome["holds"] is not False:
         return None
     scope = scope_of(expectation, end_of(run))
-    for finds, find in _FINDERS:
-        if finds(scope.metric):
-            return find(run, expectation, scope)
-    return None
+    if _is_of_deliveries(scope.metric):
+        return _deliveries(run, expectation, scope)
+    if expectation.op not in AT_MOST:
+        return None
+    return next((find(run, expectation, scope) for finds, find in _FINDERS if finds(scope.metric)), None)
 
 
 # ── deliveries ──────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -99,7 +103,7 @@ def _is_of_deliveries(metric: Sequence[str]) -> bool:
 def _deliveries(run: PlottedRun, expectation: Expectation, scope: Scope) -> Breach | None:
     """Return when requests were accepted that were late, or never delivered, and in which steps there were too many."""
     is_a_time = scope.metric[0] in ("delivery_time_s", "sent_time_s")
-    if expectation.op not in (("<=", "<", "==") if is_a_time else (">=", ">", "==")):
+    if expectation.op not in (AT_MOST if is_a_time else AT_LEAST):
         return None
     requests = _requests(run, scope)
     if requests.empty:
@@ -130,12 +134,9 @@ def _within_s(expectation: Expectation, scope: Scope) -> float:
 
 def _requests(run: PlottedRun, scope: Scope) -> pd.DataFrame:
     """Return a row for each request in scope, with an id, when it was accepted and how long it took."""
-    rows = run.notifications
-    if rows.empty:
-        return rows
-    found = requests_of(rows_where(rows, {key: value for key, value in scope.where.items() if key != "channel"}))
-    found = found.assign(id=rows["id"].reindex(found.index), waited_since=rows["waited_since"].reindex(found.index))
-    found = rows_where(found, {key: value for key, value in scope.where.items() if key == "channel"})
+    if run.notifications.empty:
+        return run.notifications
+    found = requests_where(run.notifications, scope.where)
     return found[found["waited_since"].between(scope.from_s, scope.to_s)]
 
 
@@ -179,8 +180,6 @@ def _is_a_count(metric: Sequence[str]) -> bool:
 
 def _counts(run: PlottedRun, expectation: Expectation, scope: Scope) -> Breach | None:
     """Return from when on there were more than expected."""
-    if expectation.op not in ("<=", "<", "=="):
-        return None
     at_s, ids = _events(run, scope)
     within = (at_s >= scope.from_s) & (at_s <= scope.to_s)
     at_s, ids = at_s[within], ids[within]
@@ -200,7 +199,7 @@ def _events(run: PlottedRun, scope: Scope) -> tuple[Times, npt.NDArray[Any]]:
     name = scope.metric[-1]
     if name == "opened":
         rows = run.breaker
-        rows = rows[(rows["channel"] == scope.where["breaker"]) & rows["to"].isin([str(each) for each in OPEN_STATES])]
+        rows = openings(rows[rows["channel"] == scope.where["breaker"]])
         return rows["time"].to_numpy(float), np.full(len(rows), None)
     if name == "dead_lettered":
         rows, column = rows_where(run.dlq, scope.where), "time"
@@ -227,17 +226,20 @@ def _ordinal(number: int) -> str:
 # ── levels and rates ────────────────────────────────────────────────────────────────────────────────────────────────
 
 
+def _exceeds(values: npt.NDArray[Any], expectation: Expectation) -> npt.NDArray[np.bool_]:
+    """Return where values are more than expected."""
+    return np.asarray(values >= expectation.value if expectation.op == "<" else values > expectation.value, np.bool_)
+
+
 def _dead_letters(run: PlottedRun, expectation: Expectation, scope: Scope) -> Breach | None:
     """Return when there were more dead letters than expected."""
-    if expectation.op not in ("<=", "<", "=="):
-        return None
     rows = rows_where(run.dlq, scope.where)
     left = rows["left_at"].dropna().to_numpy(float)
     times = np.concatenate([rows["time"].to_numpy(float), left])
     steps = np.concatenate([np.ones(len(rows)), -np.ones(len(left))])
     order = np.argsort(times, kind="stable")
     edges, levels = np.append(times[order], scope.to_s), np.cumsum(steps[order])
-    above = levels >= expectation.value if expectation.op == "<" else levels > expectation.value
+    above = _exceeds(levels, expectation)
     if not above.any():
         return None
     spans = _joined(edges, above)
@@ -250,10 +252,10 @@ def _busy_seconds(run: PlottedRun, expectation: Expectation, scope: Scope) -> Br
     """Return in which whole seconds more requests started than expected."""
     rows = rows_where(run.attempts, scope.where)
     rows = rows[~rows["refused"]]
-    if rows.empty or expectation.op not in ("<=", "<", "=="):
+    if rows.empty:
         return None
     counts = np.bincount(rows["start"].to_numpy(float).astype(int), rows["hedges"].to_numpy(float) + 1)
-    above = counts >= expectation.value if expectation.op == "<" else counts > expectation.value
+    above = _exceeds(counts, expectation)
     if not above.any():
         return None
     spans = _joined(np.arange(len(counts) + 1.0), above)
@@ -269,7 +271,7 @@ def _at(seconds: float) -> str:
 def _amplified(run: PlottedRun, expectation: Expectation, scope: Scope) -> Breach | None:
     """Return in which steps there were more attempts for each first one than expected."""
     rows = rows_where(run.attempts, scope.where).sort_values("start", kind="stable")
-    if rows.empty or expectation.op not in ("<=", "<", "=="):
+    if rows.empty:
         return None
     edges = np.linspace(scope.from_s, scope.to_s, STEPS + 1)
     attempts, _ = np.histogram(rows["start"], edges)
@@ -285,8 +287,6 @@ def _amplified(run: PlottedRun, expectation: Expectation, scope: Scope) -> Breac
 
 def _open_times(run: PlottedRun, expectation: Expectation, scope: Scope) -> Breach | None:
     """Return when the breaker was open for longer than expected."""
-    if expectation.op not in ("<=", "<", "=="):
-        return None
     rows = run.breaker[run.breaker["channel"] == scope.where["breaker"]]
     opened: dict[Any, float] = {}
     spans = []
@@ -310,7 +310,7 @@ def _backlog(run: PlottedRun, expectation: Expectation, scope: Scope) -> Breach 
     """Return from when on the backlog of a fault should have been cleared until it was."""
     fault = run.scenario.faults[int(scope.metric[1])]
     cleared_s = run.summary["faults"][scope.metric[1]]["backlog_cleared_s"]
-    if fault.ends_at is None or expectation.op not in ("<=", "<", "=="):
+    if fault.ends_at is None:
         return None
     from_s = fault.ends_at + expectation.value
     until_s = end_of(run) if cleared_s is None else fault.ends_at + cleared_s
@@ -321,7 +321,6 @@ def _backlog(run: PlottedRun, expectation: Expectation, scope: Scope) -> Breach 
 
 _Finder = tuple[Callable[[Sequence[str]], bool], Callable[[PlottedRun, Expectation, Scope], "Breach | None"]]
 _FINDERS: Iterable[_Finder] = (
-    (_is_of_deliveries, _deliveries),
     (_is_a_count, _counts),
     (lambda metric: metric[0] == "dlq" and metric[-1] in ("peak", "final"), _dead_letters),
     (lambda metric: metric[-1] == "requests_per_s", _busy_seconds),
@@ -329,4 +328,4 @@ _FINDERS: Iterable[_Finder] = (
     (lambda metric: metric[-1] == "open_s", _open_times),
     (lambda metric: metric[0] == "faults", _backlog),
 )
-"""The first that is about the metric finds it."""
+"""Of what is expected to be no more than so much; the first that is about the metric finds it."""

@@ -132,9 +132,14 @@ def open_times(transitions: pd.DataFrame, breaker: str, end_s: float) -> dict[st
     return dict(sorted(found.items(), key=lambda each: (-each[1], each[0])))
 
 
+def openings(transitions: pd.DataFrame) -> pd.DataFrame:
+    """Return the transitions with which breakers opened."""
+    return transitions[transitions["to"].isin([str(state) for state in OPEN_STATES])]
+
+
 def found_of_breakers(transitions: pd.DataFrame, breakers: Mapping[str, BreakerState]) -> str:
     """Return which breakers opened, and when first."""
-    opened = transitions[transitions["to"].isin([str(state) for state in OPEN_STATES])]
+    opened = openings(transitions)
     firsts = {str(name): float(rows["time"].iloc[0]) for name, rows in opened.groupby("channel", sort=False)}
     moved = [name for name in firsts if name in breakers]
     if not moved:

@@ -22,12 +22,11 @@ from simulation.reporting.plots.findings import titled
 from simulation.reporting.plots.layout import SMALL_SIZE
 from simulation.reporting.plots.looks import BLUE, SKY, VERMILION
 from simulation.reporting.plots.panels import count_axis, stairs
-from simulation.reporting.plots.source import By, Source, Taken, parts, why_empty
+from simulation.reporting.plots.source import By, Source, Taken, parts, requests_where, why_empty
 from simulation.reporting.plots.stacked import ends_s, over_time
 from simulation.reporting.plots.time_axis import log_durations
 from simulation.results.formatting import duration_text
 from simulation.results.parts import WHERE, waiting_of
-from simulation.results.tables import requests_of
 from simulation.scenario.metrics import NEVER
 
 STEPS_MAX, IN_A_STEP = 120, 30
@@ -101,12 +100,8 @@ def delivery_over_time(
 
 def requests_in(part: Taken) -> pd.DataFrame:
     """Return a row for each request of a part: when it was accepted, and how long it took."""
-    where = {name: value for name, value in part.where.items() if name != "channel"}
-    frame = part.frame if part.run is None else part._replace(where=where).table("notifications")
-    found = requests_of(frame)
-    if "channel" in part.where:
-        found = found[found["channel"] == part.where["channel"]]
-    accepted = frame["waited_since"].reindex(found.index)
+    found = requests_where(part.frame if part.run is None else part.run.notifications, part.where)
+    accepted = found["waited_since"]
     return pd.DataFrame({"requested_at": accepted, "time": found["time"], "finished_at": accepted + found["time"]})
 
 

@@ -11,6 +11,7 @@ from actors.errors import ConfigurationError, WrongType
 from actors.instants import NS_PER_S
 from simulation.reporting.fault_windows import Window, windows
 from simulation.results.parts import series_of
+from simulation.results.tables import requests_of
 from simulation.scenario import Scenario
 
 
@@ -88,6 +89,18 @@ def rows_where(frame: pd.DataFrame, where: Mapping[str, str]) -> pd.DataFrame:
     for column, value in where.items():
         frame = frame[frame[column] == value]
     return frame
+
+
+def requests_where(notifications: pd.DataFrame, where: Mapping[str, str]) -> pd.DataFrame:
+    """Return a row for each request of a part, as `requests_of` does, with `waited_since`, and `id` where there is one.
+
+    A request is of the channel that has delivered it, or has taken it over last: so that is looked at when those of all
+    channels have been put together.
+    """
+    rows = rows_where(notifications, {column: value for column, value in where.items() if column != "channel"})
+    found = requests_of(rows)
+    more = {column: rows[column].reindex(found.index) for column in ("id", "waited_since") if column in rows.columns}
+    return rows_where(found.assign(**more), {column: value for column, value in where.items() if column == "channel"})
 
 
 By: TypeAlias = Literal["channel", "entry", "priority"]

@@ -14,17 +14,22 @@ from matplotlib.axes import Axes
 from actors.errors import ConfigurationError
 from actors.formatting import counted as counted_text
 from actors.messages import NotificationChannel
+from actors.policies.breaker.tripping import FailureRate, make_tripping
 from actors.settings.breaker import CircuitBreakerConfig
+from simulation.reporting.plots.breakers import openings
 from simulation.reporting.plots.findings import titled
 from simulation.reporting.plots.looks import BLUE, GREEN, PURPLE, VERMILION
 from simulation.reporting.plots.panels import count_axis
 from simulation.reporting.plots.source import PlottedRun, Taken, check_run, parts
 from simulation.reporting.plots.stacked import over_time
-from simulation.results.counters import OPEN_STATES
 from simulation.results.formatting import duration_text
+from simulation.results.parts import nanoseconds
 
 COUNTED = ("transient", "ambiguous", "channel_fault")
 """The outcomes that a breaker takes for failures of the provider."""
+
+IGNORED = ("permanent", "dead_destination")
+"""Those that say nothing of it, or that it is well, as `ignored_counts_as` has it."""
 
 
 class Counted(NamedTuple):
@@ -38,7 +43,7 @@ class Counted(NamedTuple):
     """The share of slow calls in its window."""
 
     calls: list[int]
-    """How many calls are in its window."""
+    """How many calls are in its window, to judge by."""
 
 
 def breaker_causes(result: PlottedRun, ax: Axes | None = None, *, channel: str | None = None) -> Axes:
@@ -78,7 +83,7 @@ def _draw(ax: Axes, part: Taken) -> tuple[str, Sequence[Artist]]:
     if config.per == "host" or transitions["host"].notna().any():
         transitions, own, of_host = _of_one_host(part.run, transitions, own)
     closes = transitions.loc[transitions["to"] == "closed", "time"].to_list()
-    opens = transitions.loc[transitions["to"].isin([str(state) for state in OPEN_STATES]), "time"].to_list()
+    opens = openings(transitions)["time"].to_list()
     counted = counted_by(config, own.sort_values("end", kind="stable").to_dict("records"), closes)
     threshold = config.failure_rate if config.window is not None else float(config.failure_threshold)
     needed = _needed(config)
@@ -113,7 +118,7 @@ def _of_one_host(
     Where none did it is the one with the most attempts: counted together they would be of no breaker at all.
     """
     hosts = attempts["id"].map(run.notifications.set_index("id")["host"])
-    opened = transitions.loc[transitions["to"].isin([str(state) for state in OPEN_STATES]), "host"]
+    opened = openings(transitions)["host"]
     order = (opened if len(opened) else hosts).value_counts(sort=False)
     if order.empty or hosts.nunique() < 2:
         return transitions, attempts, ""
@@ -135,13 +140,7 @@ def _slots_in_use(attempts: pd.DataFrame, slots: int | None) -> tuple[list[float
 
 def _needed(config: CircuitBreakerConfig) -> int:
     """Return how many calls there have to be for it to judge."""
-    if config.window is None or config.minimum_calls is not None:
-        return config.minimum_calls or 0
-    return min(MINIMUM_CALLS, config.window.calls or config.window.ema or MINIMUM_CALLS)
-
-
-MINIMUM_CALLS = 10
-"""Unless a breaker is set to need another number."""
+    return 0 if config.window is None else config.minimum_calls or config.window.default_minimum_calls
 
 
 def counted_by(
@@ -155,30 +154,26 @@ def counted_by(
         closes_s: when it closed, which it begins anew with.
     """
     found = Counted([], [], [], [])
-    kept: deque[tuple[float, bool, bool]] = deque()
-    in_a_row = 0
-    pending = deque(closes_s)
+    tripping, pending = make_tripping(config), deque(closes_s)
     for attempt in attempts:
-        start_s, end_s = float(attempt["start"]), float(attempt["end"])
+        is_ignored = attempt["outcome"] in IGNORED and config.ignored_counts_as == "neutral"
+        if is_ignored or attempt["throttled"]:
+            continue  # no call to the breaker
+        end_s = float(attempt["end"])
         while pending and pending[0] < end_s:
             pending.popleft()
-            kept.clear()
-            in_a_row = 0
-        failed = attempt["outcome"] in COUNTED and not attempt["throttled"]
-        slow = config.slow_call is not None and end_s - start_s >= config.slow_call.duration
-        in_a_row = in_a_row + 1 if failed else 0
-        kept.append((end_s, failed, slow))
-        window = config.window
-        if window is not None and window.time is not None:
-            while kept[0][0] <= end_s - window.time:
-                kept.popleft()
-        else:
-            size = (window.calls or window.ema or 1) if window is not None else config.failure_threshold
-            while len(kept) > size:
-                kept.popleft()
+            tripping.reset()
+        start_ns, end_ns = nanoseconds([attempt["start"], end_s]).tolist()
+        count = tripping.failure if attempt["outcome"] in COUNTED else tripping.success
+        count(end_ns, end_ns - start_ns)
         found.at_s.append(end_s)
-        found.calls.append(len(kept))
-        found.slow.append(sum(each[2] for each in kept) / len(kept))
-        share = sum(each[1] for each in kept) / len(kept)
-        found.failing.append(share if window is not None else float(in_a_row))
+        if isinstance(tripping, FailureRate):
+            window = tripping.window
+            found.calls.append(window.calls)
+            found.slow.append(window.slow / window.total)
+            found.failing.append(window.failures / window.total)
+        else:
+            found.calls.append(1)
+            found.slow.append(0.0)
+            found.failing.append(float(tripping.count))
     return found
