@@ -1,10 +1,13 @@
-"""The cases: what is exact of all of them, a few that are random, and in the slow run the whole quick slice."""
+"""The cases: what is exact of them, a few that are random, and in the slow run the whole quick slice.
+
+`retrylab validate`, which the continuous integration runs beside the tests, does the quick slice of all of them.
+"""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -31,7 +34,7 @@ from simulation.validation.quantities import Verdict
 CASES = all_cases()
 
 
-def only(kept: Any, cases: tuple[Case, ...] = CASES) -> list[Case]:
+def only(kept: Any, cases: Sequence[Case] = CASES) -> list[Case]:
     """Return the cases with those of their experiments that are to be kept, where any are."""
     chosen = [(case, [each for each in case.experiments if kept(each)]) for case in cases]
     return [replace(case, experiments=experiments) for case, experiments in chosen if experiments]
@@ -41,25 +44,30 @@ def assert_holds(validation: Validation) -> None:
     assert validation.holds, text(validation)
 
 
-def test_whatever_is_exact_is_exactly_so():
-    validation = simulation.validate(only(lambda experiment: not experiment.stochastic))
+LONG = ("metastable", "retry-growth", "token-bucket")
+"""Cases whose exact experiments take some seconds; those of small sizes are among the limits in `test_domains`."""
+
+
+@pytest.mark.parametrize(
+    ("cases", "at_least"),
+    [
+        pytest.param([case for case in CASES if case.name not in LONG], 28, id="short"),
+        pytest.param([case for case in CASES if case.name in LONG], 17, id="long", marks=pytest.mark.slow),
+    ],
+)
+def test_whatever_is_exact_is_exactly_so(cases, at_least):
+    validation = simulation.validate(only(lambda experiment: not experiment.stochastic, cases))
     assert_holds(validation)
-    assert sum(len(result.measured) for result in validation.results) >= 45
+    assert sum(len(result.measured) for result in validation.results) >= at_least
     assert json.loads(json.dumps(document(validation), allow_nan=False))["holds"] is True
 
 
 def test_some_that_are_random():
-    """Those that take seconds; all are in the quick slice."""
-    some = (
-        "D=60 s base=1 s cap=30 s",
-        "L=5 N=3 p=0.5",
-        "n=5",
-        "λ=15/s r=10/s b=1",
-        "no place to wait",
-    )
+    """Those that take a second; all are in the quick slice."""
+    some = ("L=5 N=3 p=0.5", "n=5")
     validation = simulation.validate(only(lambda experiment: experiment.name in some))
     assert_holds(validation)
-    assert len(validation.results) == 5
+    assert len(validation.results) == len(some)
 
 
 @pytest.mark.slow
@@ -140,9 +148,8 @@ def test_the_square_of_the_sojourn_tells_sharing_from_waiting():
     """The means are the same, so that alone would not show which of the two a provider does."""
     experiment = processor_sharing([(3, 6)], []).experiments[0]
     shared = experiment.replicate.args[0]
-    waiting = replace(
-        experiment, replicate=scenario(shared.replace("processor_sharing", "fifo"), experiment.replicate.args[1])
-    )
+    in_line = scenario(shared.replace("processor_sharing", "fifo"), experiment.replicate.args[1])
+    waiting = replace(experiment, replicate=in_line, pilot=8, at_most=8)
     case = replace(processor_sharing([(3, 6)], []), experiments=[waiting])
     (result,) = simulation.validate([case], seed=3).results
     wrong = [each.quantity.name for each in result.measured if each.finding.verdict is Verdict.DIFFERS]
