@@ -14,9 +14,12 @@ from actors.errors import ConfigurationError, InvariantBreach
 from actors.messages import NotificationFailed, NotificationSent
 from actors.outcomes import Permanent
 from simulation.engine.schedules import RandomWalk
+from simulation.exploration.swarm import case
 from simulation.results import recorder
 from simulation.running.traces.difference import event_text
 from simulation.running.traces.trace import Trace
+from simulation.scenario import load
+from simulation.scenario.writing import write
 
 ROOT = Path(__file__).parents[2]
 SCENARIOS = sorted((ROOT / "scenarios").glob("*.yaml"))
@@ -43,7 +46,24 @@ def small(tmp_path):
 
 
 @pytest.mark.parametrize("path", SCENARIOS, ids=lambda path: path.stem)
-def test_every_scenario_that_ships_replays_exactly(path, tmp_path):
+def test_a_case_of_every_scenario_that_ships_replays_exactly(path, tmp_path):
+    small = tmp_path / "case.yaml"
+    small.write_text(write(case(load(path), 1, schedule="normal", settings="given")), encoding="utf-8")
+    check_replays_exactly(small, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        pytest.param(path, id=path.stem, marks=[pytest.mark.slow] if number % 8 else [])
+        for number, path in enumerate(SCENARIOS)
+    ],
+)
+def test_scenarios_that_ship_replay_exactly_as_they_are(path, tmp_path):
+    check_replays_exactly(path, tmp_path)
+
+
+def check_replays_exactly(path, tmp_path):
     digest = simulation.record(path, tmp_path / "trace").summary["digest"]
     replayed = simulation.replay(tmp_path / "trace")
     assert (replayed.difference, replayed.digest, replayed.error) == (None, digest, None)
