@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pykka
+from effort import examples
 from hypothesis import example, given, settings, strategies as st
 
 from actors.errors import MailboxFull
@@ -183,7 +184,7 @@ ASKING_EACH_OTHER = SlowScript((("finally", (("ask", 0, SlowScript((("ask", 1, S
 
 @given(st.lists(st.tuples(TO, scripts), min_size=1, max_size=8))
 @example([(1, ASKING_EACH_OTHER)])  # two that wait for each other when the run ends
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 def test_have_one_history(run_on_both, opening):
     def program(system, trace):
         cast = []

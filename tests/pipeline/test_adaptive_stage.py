@@ -45,11 +45,17 @@ def is_throttled(entry: Logged) -> bool:
 
 
 @pytest.mark.parametrize(
-    "settings", [{}, {"initial_rate": "2/s"}, {"kind": "cubic"}, {"increase": "2/s", "decrease": 0.7}]
+    ("settings", "simulate"),
+    [
+        ({}, simulate),
+        ({"initial_rate": "2/s"}, simulate),
+        ({"kind": "cubic"}, on_both_clocks),
+        ({"increase": "2/s", "decrease": 0.7}, simulate),
+    ],
 )
-def test_an_adaptive_rate_finds_what_a_throttling_provider_takes_and_its_breaker_never_opens(settings):
+def test_an_adaptive_rate_finds_what_a_throttling_provider_takes_and_its_breaker_never_opens(settings, simulate):
     channel = {"retry": PATIENT, "adaptive_rate": settings}
-    world = on_both_clocks(scenario_of(channel, 20, 130, {"rate": "10/s"}, latency=0.05), until=130)
+    world = simulate(scenario_of(channel, 20, 130, {"rate": "10/s"}, latency=0.05), until=130)
     late = after(world, 50)
     accepted = sum(not is_throttled(entry) for entry in late) / 80
     assert accepted == pytest.approx(10, rel=0.05)
@@ -60,9 +66,9 @@ def test_an_adaptive_rate_finds_what_a_throttling_provider_takes_and_its_breaker
 def test_the_rate_is_a_sawtooth_whose_mean_is_the_providers_rate():
     """From peak to half of it and up by 1/s each second: a mean of 10/s means a peak of 13.3/s, and 6.7 s a tooth."""
     channel = {"retry": PATIENT, "adaptive_rate": {}}
-    world = simulate(scenario_of(channel, 20, 600, {"rate": "10/s"}, latency=0.05), until=600)
+    world = simulate(scenario_of(channel, 20, 400, {"rate": "10/s"}, latency=0.05), until=400)
     late = after(world, 100)
-    assert sum(is_throttled(entry) for entry in late) / 500 == pytest.approx(1 / (2 / 3 * 10), rel=0.15)
+    assert sum(is_throttled(entry) for entry in late) / 300 == pytest.approx(1 / (2 / 3 * 10), rel=0.15)
 
 
 def test_without_an_adaptive_rate_hundreds_of_times_as_many_are_throttled():
@@ -119,13 +125,20 @@ def test_the_smaller_of_both_bulkheads_holds():
 
 
 @pytest.mark.parametrize(
-    ("settings", "share"),
-    [({}, 1 - 2 / 4), ({"k": 1.5}, 1 - 1.5 / 4), ({"k": 4}, 0.0), ({"max_rejection": 0.3}, 0.3)],
+    ("settings", "share", "simulate"),
+    [
+        ({}, 1 - 2 / 4, on_both_clocks),
+        ({"k": 1.5}, 1 - 1.5 / 4, simulate),
+        ({"k": 4}, 0.0, simulate),
+        ({"max_rejection": 0.3}, 0.3, simulate),
+    ],
 )
-def test_in_an_overload_the_share_refused_at_the_sender_is_what_comes_over_k_times_what_is_accepted(settings, share):
+def test_in_an_overload_the_share_refused_at_the_sender_is_what_comes_over_k_times_what_is_accepted(
+    settings, share, simulate
+):
     """(requests − k · accepts) / (requests + 1), with 40 requests and 10 accepts a second."""
     channel = {"retry": {"max_attempts": 1}, "adaptive_throttle": {"window": 30, **settings}}
-    world = on_both_clocks(scenario_of(channel, 40, 150, {"rate": "10/s"}))
+    world = simulate(scenario_of(channel, 40, 150, {"rate": "10/s"}))
     refused = [failed for failed in world.failures if failed.reason == "adaptive throttle" and failed.at_ns >= 50 * S]
     assert len(refused) / (100 * 40) == pytest.approx(share, abs=0.02)
     assert {failed.provider for failed in refused} <= {None}

@@ -6,6 +6,7 @@ from random import Random
 from typing import Any
 
 import pytest
+from effort import examples
 from hypothesis import given, settings, strategies as st
 from pipeline_invariants import check_quota
 
@@ -241,7 +242,7 @@ steps = st.lists(
 
 
 @given(lane_settings, steps)
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 def test_the_invariants_of_a_lane(chosen, program):
     lane = lane_of(**chosen)
     now_ns, under_way, starts = 0, [], []

@@ -4,6 +4,7 @@ from random import Random
 
 import pytest
 import worlds
+from effort import examples
 from hypothesis import given, settings, strategies as st
 from test_random_runs import (
     AFTER,
@@ -53,8 +54,8 @@ def check_with_crashes(setup, program, make):
     check_the_end(world)
 
 
-test_the_invariants_hold_in_any_order = settings(max_examples=60)(in_any_order(check))
-test_the_invariants_hold_in_any_order_with_crashes = settings(max_examples=60)(
+test_the_invariants_hold_in_any_order = settings(max_examples=examples(100))(in_any_order(check))
+test_the_invariants_hold_in_any_order_with_crashes = settings(max_examples=examples(100))(
     in_any_order_with_crashes(check_with_crashes)
 )
 

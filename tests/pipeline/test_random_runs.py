@@ -9,6 +9,7 @@ import dataclasses
 from typing import Any
 
 import hypothesis
+from effort import examples
 from hypothesis import given, settings, strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from pipeline_invariants import (
@@ -375,7 +376,7 @@ def scenario_of(setup: Setup, program: list[tuple[float, tuple[str, Any]]]) -> A
 
 
 @given(setups, st.lists(st.tuples(instants, steps), max_size=40))
-@settings(max_examples=400)
+@settings(max_examples=examples(400))
 def test_the_invariants_hold_under_any_program(setup, program):
     def scenario(world: World) -> None:
         scenario_of(setup, program)(world)
@@ -388,7 +389,7 @@ def test_the_invariants_hold_under_any_program(setup, program):
 
 
 @given(setups, st.lists(st.tuples(instants, st.one_of(steps, steps, crashes)), max_size=40))
-@settings(max_examples=400)
+@settings(max_examples=examples(400))
 def test_the_invariants_hold_under_any_program_with_crashes(setup, program):
     program = at_most_five_crashes_an_actor(program)
     world = simulate(scenario_of(setup, program), until=AFTER, seed=setup.seed)
@@ -397,7 +398,7 @@ def test_the_invariants_hold_under_any_program_with_crashes(setup, program):
 
 
 @given(setups, st.lists(st.tuples(instants, st.one_of(steps, steps, crashes)), max_size=30))
-@settings(max_examples=150)
+@settings(max_examples=examples(150))
 def test_any_program_has_the_same_history_on_both_clocks(setup, program):
     program = at_most_five_crashes_an_actor(program)
     check_the_end(on_both_clocks(scenario_of(setup, program), until=AFTER, seed=setup.seed))
@@ -491,5 +492,5 @@ class PipelineMachine(RuleBasedStateMachine):
         check_the_end(self.world)
 
 
-PipelineMachine.TestCase.settings = hypothesis.settings(max_examples=150, stateful_step_count=30)
+PipelineMachine.TestCase.settings = hypothesis.settings(max_examples=examples(150), stateful_step_count=30)
 TestPipelineMachine = PipelineMachine.TestCase

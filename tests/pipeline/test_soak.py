@@ -26,6 +26,12 @@ EMAILS_A_SECOND, PUSHES_A_SECOND = 30, 20
 GROWTH_MAX = 0.2
 """Blocks of memory for each notification: what comes and goes makes for less, in some minutes."""
 
+PATIENCE_S = 20
+"""How long a notification may take, and its id is remembered: shorter than half of the shortest run."""
+
+FEW = 150
+"""What is bounded by a number, in a short run."""
+
 CHANNELS: dict[str, Any] = {
     "email": {
         "retry": {"max_attempts": 3, "initial_delay": "1s", "jitter": "full"},
@@ -64,7 +70,7 @@ def command(number: int, channel: NotificationChannel) -> SendNotification:
         channel=channel,
         recipient=f"user-{number}",  # each its own, so that what is kept of users shows
         message="It is on its way to you.",
-        expires_after=60.0,
+        expires_after=float(PATIENCE_S),
     )
 
 
@@ -92,10 +98,10 @@ async def samples(quarter: int, at_most: int) -> list[Sample]:
     settings = {
         "channels": CHANNELS,
         "dead_letters": {"keep": "30d", "at_most": at_most},
-        "remember_ids": "1m",
+        "remember_ids": f"{PATIENCE_S}s",
         "drain": 0,
     }
-    store = MemoryStore(remember_ids_ns=ns(60.0))
+    store = MemoryStore(remember_ids_ns=ns(PATIENCE_S))
     taken = []
     async with Notifier.open(settings, store=store, notify=lambda text: None, seed=1) as notifier:
         notifier.bus.subscribe(DeadLetterDiscarded)(discarded.append)
@@ -123,7 +129,7 @@ def lower_bounds(monkeypatch):
         "actors.storage.memory.AUDIT_KEPT",
         "simulation.results.recorder.DEAD_LETTERS_KEPT",
     ):
-        monkeypatch.setattr(bound, 500)
+        monkeypatch.setattr(bound, FEW)
 
 
 @pytest.fixture
@@ -145,14 +151,14 @@ def growth(blocks: list[int], quarter: int) -> float:
 def check_flat(taken: list[Sample], quarter: int, at_most: int) -> None:
     assert all(sample.letters == at_most for sample in taken)
     assert len({sample.discarded for sample in taken}) == len(taken)
-    assert all(sample.in_flight < 60 * (EMAILS_A_SECOND + PUSHES_A_SECOND) for sample in taken)
+    assert all(sample.in_flight < PATIENCE_S * (EMAILS_A_SECOND + PUSHES_A_SECOND) for sample in taken)
     assert growth([sample.blocks for sample in taken], quarter) < GROWTH_MAX
     assert taken[3].rss <= 1.05 * taken[1].rss
 
 
 @pytest.mark.usefixtures("silence")
 async def test_a_few_minutes_of_overload_leave_memory_as_it_was(lower_bounds, autojump_clock):
-    check_flat(await samples(quarter=80, at_most=500), quarter=80, at_most=500)
+    check_flat(await samples(quarter=80, at_most=FEW), quarter=80, at_most=FEW)
 
 
 def simulated_samples(quarter: int, at_most: int, tmp_path: Path) -> tuple[list[int], dict[str, Any]]:
@@ -162,12 +168,12 @@ def simulated_samples(quarter: int, at_most: int, tmp_path: Path) -> tuple[list[
         "name": "overload",
         "duration": f"{4 * quarter}s",
         "workload": [
-            {"channel": "email", "arrivals": {"poisson": f"{EMAILS_A_SECOND}/s"}, "expires_after": "1m"},
-            {"channel": "push", "arrivals": {"poisson": f"{PUSHES_A_SECOND}/s"}, "expires_after": "1m"},
+            {"channel": "email", "arrivals": {"poisson": f"{EMAILS_A_SECOND}/s"}, "expires_after": f"{PATIENCE_S}s"},
+            {"channel": "push", "arrivals": {"poisson": f"{PUSHES_A_SECOND}/s"}, "expires_after": f"{PATIENCE_S}s"},
         ],
         "channels": CHANNELS,
         "dead_letters": {"keep": "30d", "at_most": at_most},
-        "remember_ids": "1m",
+        "remember_ids": f"{PATIENCE_S}s",
         "record": "aggregates",
     }
     path.write_text(json.dumps(document), encoding="utf-8")
@@ -183,7 +189,7 @@ def simulated_samples(quarter: int, at_most: int, tmp_path: Path) -> tuple[list[
 
 
 @pytest.mark.parametrize(
-    ("quarter", "at_most"), [(60, 500), pytest.param(900, 10_000, marks=pytest.mark.slow)], ids=["minutes", "an hour"]
+    ("quarter", "at_most"), [(30, FEW), pytest.param(900, 10_000, marks=pytest.mark.slow)], ids=["minutes", "an hour"]
 )
 def test_simulated_it_leaves_memory_as_it_was_too(quarter, at_most, tmp_path, lower_bounds):
     blocks, summary = simulated_samples(quarter, at_most, tmp_path)
@@ -193,8 +199,8 @@ def test_simulated_it_leaves_memory_as_it_was_too(quarter, at_most, tmp_path, lo
 
 
 def test_with_room_for_all_of_them_it_grows(tmp_path, lower_bounds):
-    blocks, _ = simulated_samples(60, 10**6, tmp_path)
-    assert growth(blocks, 60) > 1
+    blocks, _ = simulated_samples(30, 10**6, tmp_path)
+    assert growth(blocks, 30) > 1
 
 
 @pytest.mark.slow
