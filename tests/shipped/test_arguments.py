@@ -12,7 +12,7 @@ import simulation
 SCENARIOS = Path(__file__).parents[2] / "scenarios"
 SEED = 1001
 
-few_or_many = pytest.mark.parametrize("replicates", [2, pytest.param(12, marks=pytest.mark.slow)])
+few_or_many = pytest.mark.parametrize("replicates", [1, pytest.param(12, marks=pytest.mark.slow)])
 
 
 def compared(name, path, choices, metrics, replicates, sets=()):
