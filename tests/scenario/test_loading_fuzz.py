@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from effort import examples
 from hypothesis import example, given, settings, strategies as st
 
 from actors.errors import ConfigurationError
@@ -32,7 +33,7 @@ def loads_or_is_refused(text: str, *sets: str) -> None:
         assert "validation error" not in problem, problem
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(st.text())
 @example("\x00")
 @example("\ud800")
@@ -51,13 +52,13 @@ def test_any_text(text: str) -> None:
 YAMLISH = st.text(alphabet=st.sampled_from("ab :-,[]{}&*!|>'\"%@`#?\n\t~1.e<="), max_size=60)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(YAMLISH)
 def test_any_text_that_looks_like_yaml(text: str) -> None:
     loads_or_is_refused(text)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(st.integers(0, len(GOOD_TEXT) - 1), st.integers(0, 40), YAMLISH)
 def test_a_good_file_with_a_cut_and_a_splice(at: int, length: int, splice: str) -> None:
     loads_or_is_refused(GOOD_TEXT[:at] + splice + GOOD_TEXT[at + length :])
@@ -155,7 +156,7 @@ def mutated(draw: st.DrawFn) -> Any:
     return document
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(mutated())
 def test_any_change_of_a_good_file(document: Any) -> None:
     # JSON is YAML, but for the floats that JSON has no words for
@@ -163,14 +164,14 @@ def test_any_change_of_a_good_file(document: Any) -> None:
     loads_or_is_refused(text)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(st.sampled_from(PATHS), values)
 def test_any_override_of_a_good_file(path: tuple[Any, ...], value: Any) -> None:
     written = json.dumps(value).replace("Infinity", ".inf").replace("NaN", ".nan")
     loads_or_is_refused(GOOD_TEXT, f"{'.'.join(map(str, path))}={written}")
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(st.text(max_size=30))
 def test_any_text_as_an_override(text: str) -> None:
     loads_or_is_refused(GOOD_TEXT, text)

@@ -19,13 +19,21 @@ print(json.dumps({path: simulation.run(path, sets=["record=aggregates"]).summary
 """
 
 each_scenario = pytest.mark.parametrize("path", SCENARIOS, ids=lambda path: path.stem)
+a_third_or_all = pytest.mark.parametrize(
+    ("number", "path"),
+    [
+        pytest.param(number, path, id=path.stem, marks=[pytest.mark.slow] if number % 3 else [])
+        for number, path in enumerate(SCENARIOS)
+    ],
+)
+"""Every third scenario, and the others with `-m slow`."""
 
 
 @cache
-def figures_alone_in_a_process():
+def figures_alone_in_a_process(remainder):
     """The summaries of runs that keep figures only; the digest is of the whole history all the same."""
     environment = {**os.environ, "PYTHONHASHSEED": "1"}
-    command = [sys.executable, "-c", SUMMARIES, *map(str, SCENARIOS)]
+    command = [sys.executable, "-c", SUMMARIES, *map(str, SCENARIOS[remainder::3])]
     return json.loads(subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout)
 
 
@@ -34,15 +42,20 @@ def test_there_are_scenarios_to_test():
 
 
 @pytest.mark.integration
-@each_scenario
-def test_a_process_with_another_hash_seed_has_equal_digests(path):
-    assert figures_alone_in_a_process()[str(path)]["digest"] == result_of(path).summary["digest"]
+@a_third_or_all
+def test_a_process_with_another_hash_seed_has_equal_digests(number, path):
+    assert figures_alone_in_a_process(number % 3)[str(path)]["digest"] == result_of(path).summary["digest"]
 
 
-@each_scenario
-@pytest.mark.parametrize("share", [0.5, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    ("path", "share"),
+    [
+        *(pytest.param(path, 0.5, id=f"{path.stem}, half") for path in SCENARIOS[1::3]),
+        *(pytest.param(path, 1, id=path.stem, marks=pytest.mark.slow) for path in SCENARIOS),
+    ],
+)
 def test_trio_under_mock_clock_has_the_history_of_the_simulated_run(path, share):
-    """Over half of its time, where most faults have come and gone; with `-m slow` over all of it."""
+    """Some over half of their time, where most faults have come and gone; with `-m slow` all over all of it."""
     shorter = [f"duration={int(load(path).duration * share)}s"]
     simulated, live = (simulation.run(path, runtime=runtime, sets=shorter) for runtime in ("simpy", "trio"))
     for one, other in zip(simulated.history, live.history, strict=False):
@@ -58,9 +71,9 @@ def test_what_is_accepted_is_accounted_for(path):
 
 
 @pytest.mark.integration
-@each_scenario
-def test_figures_alone_have_the_same_digest_and_counts(path):
-    figures_only = figures_alone_in_a_process()[str(path)]
+@a_third_or_all
+def test_figures_alone_have_the_same_digest_and_counts(number, path):
+    figures_only = figures_alone_in_a_process(number % 3)[str(path)]
     full = result_of(path).summary
     assert figures_only["digest"] == full["digest"]
     for key, value in full.items():

@@ -1,4 +1,4 @@
-"""How many examples Hypothesis tries where one of them is a whole run."""
+"""How many examples Hypothesis tries where one of them takes long, such as a whole run."""
 
 import os
 
@@ -7,5 +7,5 @@ EXPLORES = "RETRYLAB_EXPLORE" in os.environ
 
 
 def examples(thorough: int) -> int:
-    """Return how many examples a test of whole runs tries: all where new ones are looked for, else a quarter."""
+    """Return how many examples such a test tries: all where new ones are looked for, else a quarter."""
     return thorough if EXPLORES else max(20, thorough // 4)
