@@ -13,6 +13,7 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 from typing import NoReturn
 
 import pytest
@@ -52,6 +53,20 @@ pytest_plugins = ["pytester"]
 
 collect_ignore_glob = ["*.yaml"]
 """Scenarios in tests/ are data of tests, and wrong on purpose; `pytest scenarios/` is for those that are tests."""
+
+
+class _Undrawn:
+    """What stands in for the picture of a run where no one looks at it."""
+
+    def savefig(self, path: Path) -> None:
+        path.touch()
+
+
+@pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Save results without their pictures, which take a second each: for tests of the other files."""
+    monkeypatch.setattr("simulation.reporting.plots.overview", lambda _result: _Undrawn())
+    monkeypatch.setattr("simulation.reporting.save.report", lambda _result, overview: "")
 
 
 # ── what starts processes ───────────────────────────────────────────────────────────────────────────────────────────

@@ -131,6 +131,7 @@ def test_the_report_says_how_to_run_it_again_and_the_console_where_it_is(tmp_pat
     assert "<title>✓ it's mine · retrylab</title>" in page
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_out_of_several_files_is_a_folder_each(tmp_path):
     retrylab("run", STEADY, OUTAGE, *SHORT, "--out", tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["provider-outage", "steady-state"]

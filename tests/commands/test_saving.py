@@ -9,6 +9,8 @@ import simulation
 from actors.errors import ConfigurationError
 from simulation.scenario import load
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 SCENARIO = """
 seed: 3
 duration: 10s

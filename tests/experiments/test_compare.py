@@ -253,6 +253,7 @@ def test_bad_input_exits_2_without_a_traceback(scenario, arguments, problem):
 
 
 @pytest.mark.integration
+@pytest.mark.slow
 def test_the_guide_shows_what_it_prints():
     guide = text_of("experiments")
     command, shown = re.search(r"^```sh\n(retrylab compare .*?)```\n\n```text\n(.*?)```", guide, re.M | re.S).groups()

@@ -18,6 +18,8 @@ from simulation.fitting.throttling import fit_throttling
 from simulation.fitting.writing import duration, instant, per_second, percent
 from simulation.scenario import load
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 REAL = Path(__file__).parents[3] / "shared" / "data" / "request_latency.csv"
 
 

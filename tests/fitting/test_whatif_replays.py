@@ -18,6 +18,8 @@ from simulation.fitting.record import RecordedProvider
 from simulation.results.statistics import student_t
 from simulation.scenario import parse
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 SCENARIO = """
 name: policies
 duration: 2m

@@ -11,6 +11,8 @@ from simulation.scenario import parse
 from simulation.validation import text
 from simulation.validation.cases.attempts import truncated_geometric
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 TEXT = """
 name: "two\\nlines"
 seed: 7

@@ -15,6 +15,8 @@ from simulation.reporting import plots
 from simulation.results.result import TABLES
 from simulation.scenario import load
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 
 @pytest.fixture(scope="module")
 def directory(tmp_path_factory):
