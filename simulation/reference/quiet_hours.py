@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime, time, timedelta
+from functools import lru_cache
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
@@ -33,20 +34,28 @@ class QuietHours(NamedTuple):
     def end_after(self, instant: datetime) -> datetime:
         """Return the first instant from this one on at which it is not quiet.
 
-        Hour by hour: one in which the zone's offset stays is an hour on the wall too; in another one each second is
-        looked at, and within it the instant at which the wall may show `end`.
+        Hour by hour: until the next full one, where the zone's offset stays, the wall goes on as time does; in another
+        hour each second is looked at.
         """
         while self.hold_at(instant):
-            here = instant.astimezone(ZoneInfo(self.zone))
-            if here.utcoffset() == (instant + _HOUR).astimezone(ZoneInfo(self.zone)).utcoffset():
+            here, hour = instant.astimezone(ZoneInfo(self.zone)), instant.replace(minute=0, second=0, microsecond=0)
+            if here.utcoffset() == (hour + _HOUR).astimezone(ZoneInfo(self.zone)).utcoffset():
                 to_end = datetime.combine(here, self.end) - datetime.combine(here, here.time())
-                instant += min(to_end % timedelta(days=1), _HOUR)
-                continue
-            whole, last = instant.replace(microsecond=0), instant + _HOUR
-            seconds = (whole + timedelta(seconds=number) for number in range(3601))
-            looks = (look for second in seconds for look in (second, second.replace(microsecond=self.end.microsecond)))
-            instant = next((look for look in looks if instant < look < last and not self.hold_at(look)), last)
+                instant += min(to_end % timedelta(days=1), hour + _HOUR - instant)
+            else:
+                instant = next((look for look in _not_quiet(self, hour) if look > instant), hour + _HOUR)
         return instant
+
+
+@lru_cache(maxsize=16)
+def _not_quiet(hours: QuietHours, hour: datetime) -> tuple[datetime, ...]:
+    """Return the instants of an hour at which it is not quiet: of each second, and when the wall may show `end` in it.
+
+    Kept, since all who are deferred over a change of the clocks ask for the same hour, and it takes 20 ms.
+    """
+    seconds = (hour + timedelta(seconds=number) for number in range(3600))
+    looks = (look for second in seconds for look in (second, second.replace(microsecond=hours.end.microsecond)))
+    return tuple(look for look in looks if not hours.hold_at(look))
 
 
 def quiet_until_ns(hours: Iterable[QuietHours], now_ns: int, epoch_ns: int) -> int | None:
