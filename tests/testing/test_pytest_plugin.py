@@ -413,7 +413,15 @@ def test_metrics_of_an_entry_or_a_class_and_of_a_fault_show_their_series(pyteste
     assert [line.split()[:2] for line in shown(result, paths[2])[7:9]] == [["in", "flight"], ["sent", "per"]]
 
 
-@pytest.mark.parametrize("name", ["provider-outage", "quiet-hours", "flapping-provider", "burst-over-the-limit"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "burst-over-the-limit",
+        "flapping-provider",
+        pytest.param("provider-outage", marks=pytest.mark.slow),
+        pytest.param("quiet-hours", marks=pytest.mark.slow),
+    ],
+)
 def test_no_line_is_wider_than_a_hundred_columns(pytester: Pytester, name: str) -> None:
     text = (ROOT / "scenarios" / f"{name}.yaml").read_text(encoding="utf-8")
     paths = ("sent_fraction", "dlq.peak", "sent_time_s.max", "retry_amplification", "simulated_s")
