@@ -440,11 +440,14 @@ TEXTS = (OUTAGE, QUIET, FOUR, SEVERAL_PROVIDERS, MANY_TRANSITIONS)
 FIGURES = {
     **{text.split("name:")[1].split("\n")[0].strip()[:20]: text for text in TEXTS},
     "overfull": OVERFULL,
-    **{path.stem: path for path in SCENARIOS},
 }
+OF_SHIPPED = [
+    pytest.param(path, id=path.stem, marks=[pytest.mark.slow] if number % 3 else [])
+    for number, path in enumerate(SCENARIOS)
+]
 
 
-@pytest.fixture(params=FIGURES.values(), ids=FIGURES.keys())
+@pytest.fixture(params=[*(pytest.param(text, id=name) for name, text in FIGURES.items()), *OF_SHIPPED])
 def figure(request):
     return shipped(request.param)[1] if isinstance(request.param, Path) else figure_of(request.param)
 
