@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     )
     from actors.faults.queue import Load as Load
     from actors.faults.rules import FailureRule as FailureRule
+    from actors.hosts.asyncio_notifier import AsyncioNotifier as AsyncioNotifier
+    from actors.hosts.thread_notifier import ThreadNotifier as ThreadNotifier
     from actors.kernel.actor import (
         STOP_ON_FAILURE as STOP_ON_FAILURE,
         Actor as Actor,
@@ -128,6 +130,8 @@ _HOME_OF = {
         "actors.faults.provider": "NotificationService SimulatedProvider",
         "actors.faults.queue": "Load",
         "actors.faults.rules": "FailureRule",
+        "actors.hosts.asyncio_notifier": "AsyncioNotifier",
+        "actors.hosts.thread_notifier": "ThreadNotifier",
         "actors.kernel.actor": "Actor ActorRef STOP_ON_FAILURE Supervision handles",
         "actors.kernel.effects": "Foreseen Performed Promise",
         "actors.kernel.live": "LiveSystem",
