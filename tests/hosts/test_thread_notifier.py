@@ -232,6 +232,47 @@ def test_a_forked_child_is_refused_and_leaves_the_block_alone(tmp_path):
 
 
 @pytest.mark.integration
+def test_a_forked_child_holds_no_file_of_its_parent(tmp_path):
+    with open_email(Post(), tmp_path / "store.db"):
+        child = os.fork()
+        if child == 0:
+            signal.pause()
+            os._exit(0)
+        try:
+            with pytest.raises(StoreInUse), open_email(Post(), tmp_path / "store.db"):
+                pass
+            assert is_in_use_elsewhere(tmp_path / "store.db"), (
+                "that the child lets go of it frees nothing of its parent's"
+            )
+        except BaseException:
+            os.kill(child, signal.SIGKILL)
+            raise
+    try:
+        with open_email(Post(), tmp_path / "store.db") as again:
+            again.send(email())
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+
+
+def is_in_use_elsewhere(path):
+    """Tell whether another process finds it in use."""
+    program = f"""
+from actors import Notifier, SqliteStore, StoreInUse
+try:
+    with Notifier.open_in_thread(store=lambda: SqliteStore.open({str(path)!r})):
+        pass
+except StoreInUse:
+    print("in use")
+"""
+    environment = os.environ | {"PYTHONPATH": str(Path(actors.__file__).parents[1])}
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=environment, timeout=60, check=True, stdout=subprocess.PIPE, text=True
+    )
+    return done.stdout == "in use\n"
+
+
+@pytest.mark.integration
 @pytest.mark.parametrize("end", ["", "raise SystemExit(3)", "os.kill(os.getpid(), signal.SIGINT); time.sleep(60)"])
 def test_a_program_that_never_leaves_the_block_ends(tmp_path, end):
     program = f"""
