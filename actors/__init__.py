@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from actors.domain.attempts import Attempt as Attempt, Provider as Provider
     from actors.errors import (
+        BulkheadFull as BulkheadFull,
         ConfigurationError as ConfigurationError,
         IdempotencyConflict as IdempotencyConflict,
         InvalidRecipient as InvalidRecipient,
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
         Overloaded as Overloaded,
         Overtaken as Overtaken,
         PermanentError as PermanentError,
+        RateLimited as RateLimited,
         RetrylabError as RetrylabError,
         ServiceUnavailable as ServiceUnavailable,
         StoreError as StoreError,
@@ -39,6 +41,8 @@ if TYPE_CHECKING:
     )
     from actors.faults.queue import Load as Load
     from actors.faults.rules import FailureRule as FailureRule
+    from actors.hosts.asyncio_notifier import AsyncioNotifier as AsyncioNotifier
+    from actors.hosts.thread_notifier import ThreadNotifier as ThreadNotifier
     from actors.kernel.actor import (
         STOP_ON_FAILURE as STOP_ON_FAILURE,
         Actor as Actor,
@@ -105,7 +109,10 @@ if TYPE_CHECKING:
     )
     from actors.settings.distributions import Distribution as Distribution
     from actors.settings.faults import FaultConfig as FaultConfig
-    from actors.standalone import CircuitBreaker as CircuitBreaker, RateLimiter as RateLimiter
+    from actors.standalone.bulkhead import Bulkhead as Bulkhead
+    from actors.standalone.circuit_breaker import CircuitBreaker as CircuitBreaker
+    from actors.standalone.rate_limiter import RateLimiter as RateLimiter
+    from actors.standalone.retry import Retry as Retry
     from actors.storage.lossy import LossyStore as LossyStore
     from actors.storage.memory import MemoryStore as MemoryStore
     from actors.storage.postgres.store import PostgresStore as PostgresStore
@@ -120,14 +127,16 @@ _HOME_OF = {
     name: module
     for module, names in {
         "actors.domain.attempts": "Attempt Provider",
-        "actors.errors": "ConfigurationError IdempotencyConflict InvalidRecipient InvariantBreach LetterServed "
-        "NotifierClosed "
-        "Overloaded Overtaken PermanentError RetrylabError ServiceUnavailable StoreError "
+        "actors.errors": "BulkheadFull ConfigurationError IdempotencyConflict InvalidRecipient InvariantBreach "
+        "LetterServed NotifierClosed "
+        "Overloaded Overtaken PermanentError RateLimited RetrylabError ServiceUnavailable StoreError "
         "StoreFailed StoreInUse TemplateError TransientError UnknownChannel "
         "Unstorable WrongType",
         "actors.faults.provider": "NotificationService SimulatedProvider",
         "actors.faults.queue": "Load",
         "actors.faults.rules": "FailureRule",
+        "actors.hosts.asyncio_notifier": "AsyncioNotifier",
+        "actors.hosts.thread_notifier": "ThreadNotifier",
         "actors.kernel.actor": "Actor ActorRef STOP_ON_FAILURE Supervision handles",
         "actors.kernel.effects": "Foreseen Performed Promise",
         "actors.kernel.live": "LiveSystem",
@@ -156,7 +165,10 @@ _HOME_OF = {
         "RateLimitConfig RetryConfig",
         "actors.settings.distributions": "Distribution",
         "actors.settings.faults": "FaultConfig",
-        "actors.standalone": "CircuitBreaker RateLimiter",
+        "actors.standalone.bulkhead": "Bulkhead",
+        "actors.standalone.circuit_breaker": "CircuitBreaker",
+        "actors.standalone.rate_limiter": "RateLimiter",
+        "actors.standalone.retry": "Retry",
         "actors.storage.lossy": "LossyStore",
         "actors.storage.memory": "MemoryStore",
         "actors.storage.postgres.store": "PostgresStore",

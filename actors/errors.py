@@ -7,6 +7,8 @@
     │   ├── TransientError            worth another attempt
     │   └── PermanentError            no attempt will ever succeed
     ├── ServiceUnavailable            a circuit breaker let nothing through
+    ├── RateLimited                   a rate limiter alone has no room now
+    ├── BulkheadFull                  a bulkhead alone has no slot
     ├── IllegalTransition             a breaker's state has no such event (in actors.policies.breaker)
     ├── IdempotencyConflict           a known notification id came with another payload
     ├── UnknownChannel                a command for a channel that is not configured
@@ -94,8 +96,39 @@ class PermanentError(DeliveryError):
 class ServiceUnavailable(RetrylabError):
     """The circuit breaker is open."""
 
-    def __init__(self, message: str = "Circuit breaker is open") -> None:
-        super().__init__(message)
+    def __init__(self, message: str = "Circuit breaker is open", retry_after: float | None = None) -> None:
+        super().__init__(message, retry_after)
+        self.retry_after = retry_after
+        """Seconds until it may let one through; None when it does not know."""
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+class RateLimited(RetrylabError):
+    """A rate limiter alone has no room now, and was told not to wait: the call was not made."""
+
+    def __init__(self, key: str, retry_after: float) -> None:
+        super().__init__(key, retry_after)
+        self.key = key
+        """Whose limit it is."""
+        self.retry_after = retry_after
+        """Seconds until it fits, if nothing else comes first."""
+
+    def __str__(self) -> str:
+        return f"over the limit{f' of {self.key!r}' if self.key else ''}: it fits in {self.retry_after:g} s"
+
+
+class BulkheadFull(RetrylabError):
+    """A bulkhead alone had no slot, and none became free in the time to wait: the call was not made."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(limit)
+        self.limit = limit
+        """How many may be under way at once."""
+
+    def __str__(self) -> str:
+        return f"the bulkhead is full: {self.limit} are under way"
 
 
 class IdempotencyConflict(RetrylabError):

@@ -10,13 +10,14 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import math
 import secrets
 from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping
-from contextlib import asynccontextmanager
-from typing import Any, Literal, TypeAlias, get_args
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict, Unpack, get_args
 
 import pykka
 import trio
@@ -26,6 +27,8 @@ from actors.domain.store import LettersChanged, News, Store
 from actors.errors import ConfigurationError, StoreInUse, UnknownChannel
 from actors.faults.build import Providers, checked_providers, reaches_of, unreliable_providers, with_defaults
 from actors.faults.provider import SimulatedProvider
+from actors.hosts.opening import ProviderOpener, ProviderOpeners, StoreOpener
+from actors.hosts.thread_notifier import ThreadNotifier, open_in_thread
 from actors.instants import ns
 from actors.kernel.actor import ActorRef
 from actors.kernel.async_handlers import failure, is_async
@@ -72,11 +75,23 @@ from actors.settings.channel import (
 from actors.storage.clock_steps import ClockSteps
 from actors.storage.memory import MemoryStore
 
+if TYPE_CHECKING:
+    from actors.hosts.asyncio_notifier import AsyncioNotifier
+
 logger = logging.getLogger(__name__)
 
 SENT_KEPT = 10_000
 
 BreakerOverride: TypeAlias = Literal["force-open", "disable", "close", "metrics-only"]
+
+
+class OpenOptions(TypedDict, total=False):
+    """What is the same for a notifier on trio, on asyncio and in a thread; see :meth:`Notifier.open`."""
+
+    preferences: Preferences | None
+    templates: Templates | None
+    on_event: Callable[[RecordedEvent], None] | None
+    seed: int | None
 
 
 class Pipeline:
@@ -287,6 +302,73 @@ class Notifier:
                     await events.drain(config.drain)
                 finally:
                     events.end()
+
+    @classmethod
+    def open_asyncio(
+        cls,
+        config: NotifierConfig | Mapping[str, Any] | None = None,
+        *,
+        providers: ProviderOpeners | ProviderOpener | None = None,
+        store: StoreOpener | None = None,
+        notify: Notify | None = None,
+        **options: Unpack[OpenOptions],
+    ) -> AbstractAsyncContextManager[AsyncioNotifier[Notifier]]:
+        """Run the pipeline in an asyncio program for as long as the block lasts; then drain it, as :meth:`open` does.
+
+        Trio, which it runs on, is a guest of the running loop. No signal handler is installed: whoever ends the program
+        has the block left. What async subscribers and an async `notify` await is asyncio's.
+
+        Args:
+            config: settings, or a mapping of them; all channels with their defaults when None.
+            providers: functions that open one for each channel, or one for all: ``lambda: EmailProvider(settings)``.
+                They do their I/O in trio. The unreliable provider of each channel's settings when None.
+            store: a function that opens it: ``lambda: SqliteStore.open(path)``; in memory when None.
+            notify: called with the text of each admin alert, plain or ``async``.
+            options: as in :meth:`open`.
+
+        Raises:
+            ConfigurationError: as in :meth:`open`.
+            StoreError: the store cannot be opened.
+            ActorSystemError: trio runs in this thread already; also for the notifier of another loop, and after a fork.
+            BaseException (where the block is left): what ended the notifier inside, which cancels the block.
+        """
+        from actors.hosts.asyncio_notifier import open_asyncio  # asyncio takes its time to import
+
+        return open_asyncio(
+            functools.partial(cls.open, config), store=store, providers=providers, notify=notify, options=dict(options)
+        )
+
+    @classmethod
+    def open_in_thread(
+        cls,
+        config: NotifierConfig | Mapping[str, Any] | None = None,
+        *,
+        providers: ProviderOpeners | ProviderOpener | None = None,
+        store: StoreOpener | None = None,
+        notify: Notify | None = None,
+        **options: Unpack[OpenOptions],
+    ) -> AbstractContextManager[ThreadNotifier[Notifier]]:
+        """Run the pipeline in a thread of its own for as long as the block lasts; then drain it, as :meth:`open` does.
+
+        For programs that block. What is given is called in that thread: plain functions must not block, async ones are
+        trio's. In a forked process it is not there: open it after the fork.
+
+        Args:
+            config: settings, or a mapping of them; all channels with their defaults when None.
+            providers: functions that open one for each channel, or one for all: ``lambda: EmailProvider(settings)``.
+                The unreliable provider of each channel's settings when None.
+            store: a function that opens it: ``lambda: SqliteStore.open(path)``; in memory when None.
+            notify: called with the text of each admin alert, plain or ``async``.
+            options: as in :meth:`open`.
+
+        Raises:
+            ConfigurationError: as in :meth:`open`.
+            StoreError: the store cannot be opened.
+            BaseException (where the block is left): what ended the notifier.
+        """
+        return open_in_thread(
+            functools.partial(cls.open, config, notify=notify, **options), store=store, providers=providers
+        )
 
     def publish(self, event: Any) -> Awaitable[None]:
         """Publish an event; awaiting it waits until its notifications are accepted. See :meth:`EventBus.publish`."""

@@ -26,4 +26,4 @@ def _what_runs() -> str:
         asyncio.get_running_loop()
     except RuntimeError:
         return "none"
-    return "asyncio's"
+    return "asyncio's, where Notifier.open_asyncio opens one"

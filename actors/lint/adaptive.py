@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def adaptive_rules(config: ChannelConfig, _traffic: Traffic) -> Iterator[Found]:
     """Yield findings about `adaptive_throttle` and `concurrency_limit`, of one provider."""
     yield from _throttle(config)
-    limit, slots = config.concurrency_limit, config.max_in_flight
+    limit, slots = config.concurrency_limit, config.slots
     if limit is not None and slots is not None and limit.initial > slots:
         yield Found(
             ("concurrency_limit", "initial"),

@@ -85,7 +85,7 @@ def _together(config: ChannelConfig, traffic: Traffic) -> Iterator[Found]:
 def _most_through(config: ChannelConfig) -> float:
     """Return the most attempts a second that come through to a provider in the long run."""
     mean = limited_mean(config.provider.latency, config.timeout)
-    slots = [config.max_in_flight, None if config.concurrency_limit is None else config.concurrency_limit.maximum]
+    slots = [config.slots, None if config.concurrency_limit is None else config.concurrency_limit.maximum]
     bounds = [places / mean for places in slots if places is not None and mean > 0]
     if config.quota is not None:
         bounds.append(config.quota.limit.per_second)

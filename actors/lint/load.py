@@ -48,7 +48,7 @@ def _no_bulkhead(config: ChannelConfig, traffic: Traffic) -> Iterator[Found]:
     for name, own in config.by_provider().items():
         is_further = name in config.failover
         given = (config.failover[name] if is_further else config).model_fields_set
-        if "max_in_flight" not in given or own.max_in_flight is not None or own.concurrency_limit is not None:
+        if "max_in_flight" not in given or own.slots is not None or own.concurrency_limit is not None:
             continue
         calls = traffic.calls_in(own.timeout, own)
         many = "" if calls is None else f": {'up to ' * is_further}{plain_number(calls)} attempts"
@@ -67,7 +67,7 @@ def _never_settles(config: ChannelConfig, traffic: Traffic) -> Iterator[Found]:
     which are r · T (Little 1961): so T is L / (1 - r · c), and there is none where r · c is 1 or more.
     """
     by_load, flow = config.provider.latency_by_load, traffic.flow(config)
-    bounds = (config.max_in_flight, config.concurrency_limit, config.adaptive_rate)
+    bounds = (config.slots, config.concurrency_limit, config.adaptive_rate)
     if by_load is None or flow is None or any(bound is not None for bound in bounds):
         return
     if flow * by_load.per_in_flight >= NEARLY:
@@ -89,7 +89,7 @@ def _retry_storm(config: ChannelConfig, traffic: Traffic) -> Iterator[Found]:
     holds_back = (
         retry.budget is not None
         or trips(config.circuit_breaker)
-        or config.max_in_flight is not None
+        or config.slots is not None
         or config.concurrency_limit is not None
         or config.adaptive_rate is not None
         or config.adaptive_throttle is not None
@@ -198,7 +198,7 @@ def _slots(config: ChannelConfig, traffic: Traffic) -> Iterator[Found]:
     at_provider = whole if lasts_s is None else limited_mean(latency, lasts_s)
     cut = f", counted up to the {duration(lasts_s)} of arrivals," if lasts_s and at_provider < 0.999 * whole else ""
     bounds = (
-        (("max_in_flight",), config.max_in_flight, "slot", "let through", at_sender, ""),
+        (("max_in_flight",), config.slots, "slot", "let through", at_sender, ""),
         (
             ("concurrency_limit", "maximum"),
             None if config.concurrency_limit is None else config.concurrency_limit.maximum,

@@ -47,6 +47,7 @@ from actors.settings.channel import ChannelConfig
 
 BREAKER_OPEN = "circuit breaker is open"
 THROTTLED_HERE = "adaptive throttle"
+BULKHEAD_FULL = "bulkhead is full"
 
 
 class OperateBreaker(Message, frozen=True, kw_only=True, gc=False):
@@ -382,6 +383,8 @@ class CircuitBreakerActor(Stage):
         # `in` wherever it suffices: `&` and `~` of a flag take ten times as long.
         if BlockReason.THROTTLE in reasons:
             return Refused(attempt=attempt, outcome=Transient(reason=THROTTLED_HERE))
+        if BlockReason.FULL in reasons:
+            return Refused(attempt=attempt, outcome=Transient(reason=BULKHEAD_FULL))
         if reasons in _SHUT:
             return Refused(attempt=attempt, outcome=Transient(reason=BREAKER_OPEN)) if self._fails_when_open else None
         if reasons in _WAITS_FOR_THE_BREAKER:

@@ -58,6 +58,9 @@ class BlockReason(IntFlag):
     THROTTLE = 64
     """The adaptive throttle has refused it: it is not to be tried here again."""
 
+    FULL = 128
+    """All slots are taken, and it is refused for that."""
+
 
 class Blocked(NamedTuple):
     """Why a lane does not take an attempt now."""
@@ -72,6 +75,7 @@ NO_ROOM = BlockReason.SLOT | BlockReason.RATE | BlockReason.QUOTA
 """What is in the way of every attempt alike, whatever the host of its recipient, but for a slot kept for others."""
 
 _NO_SLOT = Blocked(BlockReason.SLOT)
+_FULL = Blocked(BlockReason.FULL)
 _THROTTLED = Blocked(BlockReason.THROTTLE)
 
 
@@ -128,7 +132,8 @@ class Lane:
         self.paces: dict[str, Pace] = {}
         """By host, while attempts that waited for the breaker resume."""
         self._arrivals = arrivals
-        self._slots = config.max_in_flight
+        self._slots = config.slots
+        self._no_slot = _FULL if config.refuses_when_full else _NO_SLOT
         self._concurrency = (
             None
             if config.concurrency_limit is None
@@ -252,7 +257,7 @@ class Lane:
         if breaker.state in NOT_CLOSED and not breaker.would_admit(now_ns):
             return self.blocked_by_breaker(host, now_ns)
         if room_at_ns is None:
-            return _NO_SLOT
+            return self._no_slot
         is_over = self._quota_drops and self.quota is not None and self.quota.fits_at(WHOLE_LANE, now_ns) != now_ns
         return Blocked(BlockReason.QUOTA if is_over else BlockReason.RATE, room_at_ns)
 

@@ -15,6 +15,7 @@ from actors.messages import NotificationChannel
 from actors.settings.adaptive import AdaptiveRateConfig, AdaptiveThrottleConfig, ConcurrencyLimitConfig, HedgingConfig
 from actors.settings.base import Settings
 from actors.settings.breaker import CircuitBreakerConfig as CircuitBreakerConfig
+from actors.settings.bulkhead import BulkheadConfig, MaxInFlight, slots_of
 from actors.settings.distributions import Distribution
 from actors.settings.order import FairBy, OrderConfig, TenantConfig as TenantConfig
 from actors.settings.quantities import (
@@ -123,9 +124,9 @@ class FailoverConfig(Settings):
     timeout: PositiveDuration | None = None
     """How long one attempt may take before it counts as ambiguous."""
 
-    max_in_flight: PositiveWholeNumber | None = None
+    max_in_flight: MaxInFlight | None = None
     """Attempts under way at once (bulkhead); null for no bound. Where the channel has none either: as many as its
-    transport has connections."""
+    transport has connections. `{limit: 10, wait: 0s}` refuses one that finds no slot."""
 
     adaptive_rate: AdaptiveRateConfig | None = None
     """A rate that follows what it takes; null for none."""
@@ -141,6 +142,11 @@ class FailoverConfig(Settings):
 
     provider: ProviderConfig = ProviderConfig()
     """What it is like in a simulation."""
+
+    @property
+    def slots(self) -> int | None:
+        """How many attempts may be under way at once by `max_in_flight`; None: there is no bound."""
+        return slots_of(self.max_in_flight)
 
     def differences(self) -> dict[str, Any]:
         """Return what is not as the channel has it; a key that is given as null means that there is none of it."""
@@ -189,11 +195,12 @@ class ChannelConfig(Settings):
     timeout: PositiveDuration = 10.0
     """How long one attempt may take before it counts as ambiguous."""
 
-    max_in_flight: PositiveWholeNumber | None = None
+    max_in_flight: MaxInFlight | None = None
     """Attempts under way at once (bulkhead). Left out, or above it: as many as the transport has connections, in a
     simulation those of the `provider`. Null: no bound. By `order.fair_by`, as by host with a circuit breaker per host,
     no host, tenant or user gets a slot beyond a quarter of them while others wait with less, nor one of the last
-    sixteenth."""
+    sixteenth. A number has one wait for a slot as long as it takes; with `{limit: 10, wait: 0s}` one that finds none is
+    refused: a failed attempt, which no breaker counts."""
 
     adaptive_rate: AdaptiveRateConfig | None = None
     """A rate that follows what the provider takes. None: no limit but the `quota`."""
@@ -232,6 +239,16 @@ class ChannelConfig(Settings):
             if breaker is not None and "when_open" in breaker.model_fields_set:
                 raise wanted("when_open only for the whole channel, as it is decided when no provider takes any", name)
         return self
+
+    @property
+    def slots(self) -> int | None:
+        """How many attempts may be under way at once by `max_in_flight`; None: there is no bound."""
+        return slots_of(self.max_in_flight)
+
+    @property
+    def refuses_when_full(self) -> bool:
+        """Whether an attempt that finds no slot is refused, and does not wait for one."""
+        return isinstance(self.max_in_flight, BulkheadConfig) and self.max_in_flight.wait == 0
 
     @property
     def fair_by(self) -> FairBy:

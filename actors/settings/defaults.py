@@ -58,21 +58,24 @@ def filled_in(channel: NotificationChannel, config: ChannelConfig, reaches: Mapp
 def _fill_slots(
     config: ChannelConfig, reaches: Mapping[str, Reach], changes: dict[str, Any], others: dict[str, dict[str, Any]]
 ) -> None:
-    own_slots = _slots(config, reaches.get(PRIMARY, NO_BOUNDS))
-    if own_slots != config.max_in_flight:
-        changes["max_in_flight"] = own_slots
+    own = _bulkhead(config, reaches.get(PRIMARY, NO_BOUNDS))
+    if own != config.max_in_flight:
+        changes["max_in_flight"] = own
     for name, other in config.failover.items():
         is_given = "max_in_flight" in other.model_fields_set
-        slots = _slots(other if is_given else config, reaches.get(name, NO_BOUNDS))
-        if slots != (other.max_in_flight if is_given else own_slots):
-            others[name]["max_in_flight"] = slots
+        bulkhead = _bulkhead(other if is_given else config, reaches.get(name, NO_BOUNDS))
+        if bulkhead != (other.max_in_flight if is_given else own):
+            others[name]["max_in_flight"] = bulkhead
 
 
-def _slots(given: Any, reach: Reach) -> int | None:
-    slots: int | None = given.max_in_flight
-    if reach.connections_max is None or (slots is None and "max_in_flight" in given.model_fields_set):
-        return slots
-    return reach.connections_max if slots is None else min(slots, reach.connections_max)
+def _bulkhead(given: Any, reach: Reach) -> Any:
+    bulkhead = given.max_in_flight
+    if reach.connections_max is None or (bulkhead is None and "max_in_flight" in given.model_fields_set):
+        return bulkhead
+    if bulkhead is None:
+        return reach.connections_max
+    slots = min(given.slots, reach.connections_max)
+    return slots if isinstance(bulkhead, int) else bulkhead.model_copy(update={"limit": slots})
 
 
 def _fill_hosts(config: ChannelConfig, changes: dict[str, Any], others: dict[str, dict[str, Any]]) -> None:

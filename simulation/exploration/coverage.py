@@ -27,7 +27,7 @@ from actors.messages import (
     NotificationSuppressed,
     RecordedEvent,
 )
-from actors.pipeline.circuit_breaker import BREAKER_OPEN, THROTTLED_HERE
+from actors.pipeline.circuit_breaker import BREAKER_OPEN, BULKHEAD_FULL, THROTTLED_HERE
 from actors.pipeline.lane import breaker_name
 from actors.pipeline.readiness import ADDRESS_GONE, SWITCHED_OFF
 from actors.pipeline.retries import BUDGET_SPENT, RETRY_TIME_UP
@@ -272,6 +272,7 @@ SOMETIMES = (
         ),
     ),
     Sometimes("the adaptive throttle refuses", _any_lane(_has("adaptive_throttle")), _fails_by(THROTTLED_HERE)),
+    Sometimes("a full bulkhead refuses", _any_lane(lambda config: config.refuses_when_full), _fails_by(BULKHEAD_FULL)),
     Sometimes("a retry budget is spent", _any_lane(_has("retry.budget")), _dies_by(BUDGET_SPENT)),
     Sometimes("retry time is up", _any_lane(_has("retry.max_elapsed")), _dies_by(RETRY_TIME_UP)),
     Sometimes("a notification expires", _expires, _dies_by(EXPIRED)),

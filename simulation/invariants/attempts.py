@@ -12,7 +12,7 @@ from actors.messages import (
     NotificationSent,
 )
 from actors.outcomes import Ambiguous, ChannelFault
-from actors.pipeline.circuit_breaker import BREAKER_OPEN, THROTTLED_HERE
+from actors.pipeline.circuit_breaker import BREAKER_OPEN, BULKHEAD_FULL, THROTTLED_HERE
 from actors.settings.channel import PRIMARY
 from simulation.invariants.base import Context, Finding, Invariant, Objection, observes
 from simulation.invariants.lifecycles import Lifecycle
@@ -160,7 +160,7 @@ class Answers(Invariant):
         if lifecycle is None or key not in self._plain:
             return None
         kind = "Sent" if isinstance(event, NotificationSent) else event.kind
-        if isinstance(event, NotificationFailed) and event.reason in (BREAKER_OPEN, THROTTLED_HERE):
+        if isinstance(event, NotificationFailed) and event.reason in (BREAKER_OPEN, BULKHEAD_FULL, THROTTLED_HERE):
             return None  # no provider was asked
         attempts = attempts_of(event, lifecycle)
         if not attempts:

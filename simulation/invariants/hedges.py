@@ -7,7 +7,7 @@ from typing import NamedTuple
 from actors.instants import ns, wait_ns
 from actors.messages import ActorFailed, NotificationChannel, NotificationFailed, NotificationSent
 from actors.outcomes import Ambiguous, Outcome, Transient
-from actors.pipeline.circuit_breaker import BREAKER_OPEN, THROTTLED_HERE
+from actors.pipeline.circuit_breaker import BREAKER_OPEN, BULKHEAD_FULL, THROTTLED_HERE
 from actors.settings.adaptive import HedgingConfig
 from simulation.invariants.base import Context, Invariant, Objection, observes
 from simulation.invariants.lifecycles import PROCESS
@@ -118,7 +118,11 @@ class Hedges(Invariant):
         if 1 + event.hedges > most:
             return f"an attempt of {event.notification_id} was sent {1 + event.hedges} times, of at most {most}"
         kind = "Sent" if isinstance(event, NotificationSent) else event.kind
-        is_refused = isinstance(event, NotificationFailed) and event.reason in (BREAKER_OPEN, THROTTLED_HERE)
+        is_refused = isinstance(event, NotificationFailed) and event.reason in (
+            BREAKER_OPEN,
+            BULKHEAD_FULL,
+            THROTTLED_HERE,
+        )
         if flight is None or not flight.is_known or is_refused or not self._looks_on:
             return None
         if 1 + event.hedges != len(flight.sends):

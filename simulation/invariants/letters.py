@@ -129,7 +129,7 @@ class Letters(Invariant):
             and all(
                 each.quota is None
                 and each.adaptive_rate is None
-                and each.max_in_flight is None
+                and each.slots is None
                 and each.concurrency_limit is None
                 and each.circuit_breaker.begins is BreakerState.DISABLED
                 for each in config.by_provider().values()

@@ -264,7 +264,7 @@ class Bulkhead(Invariant):
         self._slots: dict[tuple[NotificationChannel, str], int] = {}
         for key, config in context.providers.items():
             adaptive = config.concurrency_limit
-            bounds = [config.max_in_flight, None if adaptive is None else adaptive.maximum]
+            bounds = [config.slots, None if adaptive is None else adaptive.maximum]
             if (slots := min((bound for bound in bounds if bound is not None), default=None)) is not None:
                 self._slots[key] = slots
         self._under_way: dict[tuple[NotificationChannel, str], dict[int, list[AttemptMade]]] = {

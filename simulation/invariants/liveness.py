@@ -197,7 +197,7 @@ def _at_provider(config: ChannelConfig) -> tuple[float, float]:
     if config.adaptive_rate is not None:
         own += 1.0 / config.adaptive_rate.minimum_rate.per_second
         for_each += 1.0 / config.adaptive_rate.minimum_rate.per_second
-    slots = [config.max_in_flight, None if config.concurrency_limit is None else config.concurrency_limit.minimum]
+    slots = [config.slots, None if config.concurrency_limit is None else config.concurrency_limit.minimum]
     if (least := min((bound for bound in slots if bound is not None), default=None)) is not None:
         for_each += timeout / least
     return own, for_each

@@ -206,7 +206,7 @@ class _Line(Invariant):
             return False
         if config.concurrency_limit is not None:
             return True  # it is not known here how many there are
-        return config.max_in_flight is not None and self.held[provider, key] >= max(1, config.max_in_flight // 4)
+        return config.slots is not None and self.held[provider, key] >= max(1, config.slots // 4)
 
     def on_start(self, channel: NotificationChannel, provider: Key, waiter: _Waiter, at_ns: int) -> Objection:
         """Look at one that goes to a provider; it is no longer among those that wait."""
@@ -300,7 +300,7 @@ class ClassShares(_Line):
 
     @staticmethod
     def _is_judged(config: ChannelConfig) -> bool:
-        slots = [each.max_in_flight or each.concurrency_limit for each in config.by_provider().values()]
+        slots = [each.slots or each.concurrency_limit for each in config.by_provider().values()]
         has_shares = config.fair_by != "none" and any(each is not None for each in slots)
         return config.order.kind == "weighted" and config.circuit_breaker.per != "host" and not has_shares
 

@@ -60,7 +60,7 @@ class ConcurrencyLimits(Invariant):
         self._bounds: dict[Key, tuple[int, int]] = {}
         for key, config in context.providers.items():
             if (adaptive := config.concurrency_limit) is not None:
-                bulkhead = math.inf if config.max_in_flight is None else config.max_in_flight
+                bulkhead = math.inf if config.slots is None else config.slots
                 self._configs[key] = adaptive
                 self._bounds[key] = int(min(bulkhead, adaptive.minimum)), int(min(bulkhead, adaptive.maximum))
         self._slots: dict[Key, _Slots] = {}

@@ -25,6 +25,7 @@ EXPIRED = "expired"
 OVER_THE_LIMIT = "rate limit exceeded"
 BREAKER_OPEN = "circuit breaker is open"
 THROTTLED = "adaptive throttle"
+BULKHEAD_FULL = "bulkhead is full"
 
 ROOM = {"slot", "rate", "quota"}
 """What is in the way of all alike, whatever the host of the recipient."""
@@ -273,12 +274,14 @@ class Way:
     def _end(self, attempt: Attempt, blocked: dict[int, Blocked]) -> Ended | None:
         """Return what becomes of one that is blocked so; None: it waits.
 
-        "`when_open: wait` (default), or it counts as a failed attempt"; a quota with `on_limit: drop` dead-letters; one
-        that cannot be in time expires at once.
+        A bulkhead with `wait: 0s` refuses, which is a failed attempt. "`when_open: wait` (default), or it counts as a
+        failed attempt"; a quota with `on_limit: drop` dead-letters; one that cannot be in time expires at once.
         """
         reasons = {each.reason for each in blocked.values()}
         if "throttle" in reasons:
             return Ended(Transient(reason=THROTTLED))
+        if "full" in reasons:
+            return Ended(Transient(reason=BULKHEAD_FULL))
         if reasons <= SHUT:
             fails = self.config.circuit_breaker.when_open == "fail"
             return Ended(Transient(reason=BREAKER_OPEN)) if fails else None

@@ -28,7 +28,7 @@ class Blocked(NamedTuple):
     """Why a lane does not take an attempt now."""
 
     reason: str
-    """slot, rate, quota, breaker, ramp, pace or throttle."""
+    """slot, full, rate, quota, breaker, ramp, pace or throttle."""
     until_ns: int | None
     """When it may, as far as time alone decides; None: something has to happen first."""
 
@@ -99,7 +99,7 @@ class Lane:
     @property
     def slot_limit(self) -> int | None:
         """How many attempts may be at the provider at once: `max_in_flight`, or what adapts if that is less."""
-        limits = [self.config.max_in_flight, None if self._concurrency is None else self._concurrency.limit]
+        limits = [self.config.slots, None if self._concurrency is None else self._concurrency.limit]
         return min((limit for limit in limits if limit is not None), default=None)
 
     def room_at(self, now_ns: int) -> int | None:
@@ -114,7 +114,7 @@ class Lane:
         if breaker.state in _KEPT_BACK and breaker.admits_at_ns(now_ns) != now_ns:
             return self._shut(host)
         if room_ns is None:
-            return Blocked("slot", None)
+            return Blocked("full" if self.config.refuses_when_full else "slot", None)
         quota = self.config.quota
         drops = quota is not None and quota.on_limit == "drop" and self._quota is not None
         is_over = drops and self._quota is not None and self._quota.fits_at("", now_ns) != now_ns

@@ -457,7 +457,10 @@ def _counted(scenario: Scenario) -> Counted:
     return Counted(
         hedges=any(config.hedging is not None for config in lanes),
         refusals=any(
-            config.adaptive_throttle is not None or config.circuit_breaker.when_open == "fail" for config in lanes
+            config.adaptive_throttle is not None
+            or config.circuit_breaker.when_open == "fail"
+            or config.refuses_when_full
+            for config in lanes
         ),
         fallbacks=any(config.fallback is not None for config in channels),
         forgotten_ids=any(isinstance(entry, ChannelWorkload) and entry.repeats for entry in scenario.workload)

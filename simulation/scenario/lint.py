@@ -24,7 +24,7 @@ from actors.lint.retry import ENDS_EARLY, total_wait
 from actors.lint.traffic import Traffic
 from actors.lint.words import duration
 from actors.messages import NotificationChannel
-from actors.pipeline.circuit_breaker import BREAKER_OPEN, THROTTLED_HERE
+from actors.pipeline.circuit_breaker import BREAKER_OPEN, BULKHEAD_FULL, THROTTLED_HERE
 from actors.settings.base import nearest
 from actors.settings.channel import PRIMARY, ChannelConfig, CircuitBreakerConfig
 from actors.settings.distribution_moments import quantile, share_above
@@ -57,7 +57,7 @@ _FOR_FAILURES_OR_DELAYS = (
 )  # fmt: skip
 """Settings of a channel that do nothing where each attempt succeeds at once."""
 
-_REASONS = (FAILED.reason, OUTAGE.reason, THROTTLED, TIMED_OUT.reason, BREAKER_OPEN, THROTTLED_HERE)
+_REASONS = (FAILED.reason, OUTAGE.reason, THROTTLED, TIMED_OUT.reason, BREAKER_OPEN, BULKHEAD_FULL, THROTTLED_HERE)
 """Why an attempt that may be retried fails where the provider is the simulated one and has no rules given."""
 
 

@@ -29,12 +29,25 @@ def test_in_an_asgi_application(tmp_path):
 
 @pytest.mark.integration
 @needs_a_shell
-def test_several_nodes(tmp_path):
+def test_in_an_asyncio_application(tmp_path):
+    Guide(GUIDES / "asyncio.md").run(tmp_path)
+
+
+@pytest.mark.integration
+@needs_a_shell
+def test_in_programs_that_block(tmp_path):
+    Guide(GUIDES / "threads.md").run(tmp_path)
+
+
+@pytest.mark.integration
+@needs_a_shell
+@pytest.mark.parametrize("guide", ["several-nodes", "celery"])
+def test_several_nodes(tmp_path, guide):
     from postgres_server import NoServer, running_server
 
     try:
         with running_server() as server:
-            Guide(GUIDES / "several-nodes.md").run(tmp_path, DATABASE_URL=server.new_database())
+            Guide(GUIDES / f"{guide}.md").run(tmp_path, DATABASE_URL=server.new_database())
     except NoServer as error:
         pytest.skip(f"no PostgreSQL here: {error}")
 

@@ -25,8 +25,19 @@ OWNERS_ALONE = 0o600
 LONGEST_REASON = 200
 """Characters of the reason that an error gives, at the most: SQLite may cite all that a file has."""
 
-_taken: set[tuple[int, int]] = set()
-"""The files that this process has open as stores, by device and inode."""
+_taken: dict[tuple[int, int], int] = {}
+"""The files that this process has open as stores, by device and inode, with the descriptor of each."""
+
+
+def _let_go_in_child() -> None:
+    """Close in a forked process what it has of its parent's: the lock is that of all who have the descriptor."""
+    for descriptor in _taken.values():
+        os.close(descriptor)
+    _taken.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_let_go_in_child)
 
 
 class Place:
@@ -56,7 +67,7 @@ class Place:
         except BaseException:
             os.close(self._descriptor)
             raise
-        _taken.add(self._file)
+        _taken[self._file] = self._descriptor
         self._path, self._log_path = str(path), str(_beside(path, "-wal"))  # looked at often
         self._log: tuple[int, int] | None = None
 
@@ -67,8 +78,8 @@ class Place:
 
     def close(self) -> None:
         """Let others have the file; to be called when SQLite has closed it."""
-        _taken.discard(self._file)
-        os.close(self._descriptor)
+        if _taken.pop(self._file, None) is not None:
+            os.close(self._descriptor)
 
     def why_gone(self) -> str | None:
         """Return why what is written now would be lost, or None: the file, or its log, is no longer where it was."""

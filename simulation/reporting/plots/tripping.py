@@ -78,7 +78,7 @@ def _draw(ax: Axes, part: Taken) -> tuple[str, Sequence[Artist]]:
     config = channel.circuit_breaker
     transitions = part.run.breaker[part.run.breaker["channel"] == part.channel]
     own = part.frame[(part.frame["provider"] == "primary") & (part.frame["channel"] == part.channel)]
-    slots = _slots_in_use(own, channel.max_in_flight)
+    slots = _slots_in_use(own, channel.slots)
     of_host = ""
     if config.per == "host" or transitions["host"].notna().any():
         transitions, own, of_host = _of_one_host(part.run, transitions, own)

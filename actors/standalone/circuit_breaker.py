@@ -1,35 +1,35 @@
-"""One policy alone, for a trio service that needs no pipeline.
+"""A circuit breaker alone, round calls of your own: under trio, under asyncio and in threads.
 
 ::
 
     breaker = CircuitBreaker(failure_threshold=5, timeout=60.0)
-    answer = await breaker.call(client.get, url)
 
-    limiter = RateLimiter(max_per_minute=100)
-    if await limiter.check_limit(user_id): ...
+    @breaker
+    def charge(card): ...           # or async def
+
+    with breaker.guard(): ...       # or async with
 """
 
 from __future__ import annotations
 
 import inspect
 import secrets
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager
+import threading
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from types import TracebackType
 from typing import Any, TypeVar
 
-import trio
-
 from actors.errors import ConfigurationError, PermanentError, ServiceUnavailable, WrongType
-from actors.instants import ns
+from actors.instants import NS_PER_S
 from actors.kernel.randomness import RandomStreams
 from actors.messages import BreakerState
 from actors.policies.breaker.breaker import Breaker, Transition
-from actors.policies.rate_limit.limiter import make_limiter
-from actors.settings.base import Settings, validated
-from actors.settings.channel import CircuitBreakerConfig, RateLimitConfig
+from actors.settings.channel import CircuitBreakerConfig
+from actors.standalone.host import Clock, guarded
+from actors.standalone.settings import given_settings
 
+F = TypeVar("F", bound=Callable[..., Any])
 T = TypeVar("T")
-M = TypeVar("M", bound=Settings)
 
 _OF_A_PIPELINE = {
     "when_open": "a caller that meets it open is refused at once",
@@ -40,15 +40,12 @@ _OF_A_PIPELINE = {
 """The settings that mean nothing to a breaker alone, and why."""
 
 
-def _trio_now_ns() -> int:
-    return ns(trio.current_time())
-
-
 class CircuitBreaker:
-    """A circuit breaker round calls of your own, on trio's clock.
+    """A circuit breaker round calls of your own. It may be shared by threads and by tasks of trio's and asyncio's.
 
-    An exception is a failure, but for :class:`~actors.errors.PermanentError`, which says nothing about the provider
-    (as a probe's answer it proves that it is there); a call that is cancelled counts neither way, and neither does
+    Under trio and asyncio it goes by the clock of the loop, in a thread by the monotonic one. An exception is a
+    failure, but for :class:`~actors.errors.PermanentError`, which says nothing about the provider (as a probe's answer
+    it proves that it is there); a call that is cancelled counts neither way, and neither does
     :class:`~actors.errors.WrongType`, a bug on this side. How long a call takes, and so whether it is slow, is from its
     permit to its end.
     """
@@ -78,11 +75,15 @@ class CircuitBreaker:
             ConfigurationError: a setting that cannot be, or that means nothing here, or `config` beside one of the two;
                 all problems.
         """
-        config = _settings(CircuitBreakerConfig, config, {"failure_threshold": failure_threshold, "timeout": timeout})
+        config = given_settings(
+            CircuitBreakerConfig, config, {"failure_threshold": failure_threshold, "timeout": timeout}
+        )
         if problems := list(_problems_alone(config)):
             raise ConfigurationError(problems)
         streams = RandomStreams(seed if seed is not None else secrets.randbits(64))
         self._breaker = Breaker(config, name=name, on_transition=on_transition, random=streams.stream(name))
+        self._clock = Clock()
+        self._lock = threading.RLock()  # `on_transition` may look at the state
 
     @property
     def state(self) -> BreakerState:
@@ -100,72 +101,88 @@ class CircuitBreaker:
             if inspect.iscoroutine(function):
                 function.close()  # nothing will await it, which is said here already
             raise WrongType(f"wanted an async function and its arguments, got {function!r}")
-        async with self.guard():
+        async with BreakerGuard(self):
             called = function(*args)
             if not inspect.isawaitable(called):
                 raise WrongType(f"wanted an async function, got {function!r}, which returned {called!r}")
             return await called
 
-    @asynccontextmanager
-    async def guard(self) -> AsyncGenerator[None, None]:
-        """Let the block run if the breaker admits it, and learn from how it ends.
+    def __call__(self, function: F) -> F:
+        """Decorate a function, plain or async: each call of it is guarded as by :meth:`guard`."""
+        return guarded(function, lambda args, kwargs: BreakerGuard(self))
 
-        Raises:
+    def guard(self) -> BreakerGuard:
+        """Return what lets a block run if the breaker admits it, and learns from how it ends.
+
+        ``with breaker.guard():`` in a thread, ``async with`` in trio and asyncio; each for one block.
+
+        Raises (where it is entered):
             ServiceUnavailable: the breaker is open, and the block was not entered.
         """
-        began_ns = _trio_now_ns()
-        permit = self._breaker.try_acquire(began_ns)
+        return BreakerGuard(self)
+
+    def admit(self) -> tuple[int, int]:
+        """Return a permit and the instant of it.
+
+        Raises:
+            ServiceUnavailable: the breaker is open.
+        """
+        with self._lock:
+            began_ns = self._clock.now_ns()
+            permit = self._breaker.try_acquire(began_ns)
+            admits_at_ns = None if permit is not None else self._breaker.admits_at_ns(began_ns)
         if permit is None:
-            raise ServiceUnavailable
-        try:
-            yield
-        except Exception as error:
-            now_ns = _trio_now_ns()
+            raise ServiceUnavailable(
+                retry_after=None if admits_at_ns is None else max(0, admits_at_ns - began_ns) / NS_PER_S
+            )
+        return permit, began_ns
+
+    def record(self, permit: int, began_ns: int, error: BaseException | None) -> None:
+        """Learn how a call ended that was admitted."""
+        with self._lock:
+            now_ns = self._clock.now_ns()
             match _alone(error):
+                case None:
+                    self._breaker.record_success(permit, now_ns, now_ns - began_ns)
                 case PermanentError():
                     self._breaker.record_reachable(permit, now_ns, now_ns - began_ns)
-                case WrongType():
-                    self._breaker.record_neutral(permit, now_ns)
-                case _:
+                case Exception() as failure if not isinstance(failure, WrongType):
                     self._breaker.record_failure(permit, now_ns, now_ns - began_ns)
-            raise
-        except BaseException:
-            self._breaker.record_neutral(permit, _trio_now_ns())
-            raise
-        now_ns = _trio_now_ns()
-        self._breaker.record_success(permit, now_ns, now_ns - began_ns)
+                case _:
+                    self._breaker.record_neutral(permit, now_ns)
 
 
-def _alone(error: Exception) -> Exception:
+class BreakerGuard:
+    """One block, and its permit."""
+
+    __slots__ = ("_breaker", "_permit")
+
+    def __init__(self, breaker: CircuitBreaker) -> None:
+        self._breaker = breaker
+        self._permit = (0, 0)
+
+    def __enter__(self) -> None:
+        self._permit = self._breaker.admit()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._breaker.record(*self._permit, error)
+
+    async def __aenter__(self) -> None:
+        self.__enter__()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.__exit__(kind, error, traceback)
+
+
+def _alone(error: BaseException | None) -> BaseException | None:
     """Return an error without the groups that nurseries in a call have put round it."""
     while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
         error = error.exceptions[0]
     return error
-
-
-class RateLimiter:
-    """A rate limiter for each user, on trio's clock (monotonic, whatever the wall clock does)."""
-
-    def __init__(
-        self, max_per_minute: int | None = None, *, config: RateLimitConfig | Mapping[str, Any] | None = None
-    ) -> None:
-        """Make one that lets so many through in any minute; or by `config`.
-
-        Args:
-            max_per_minute: at least 1; 100 when None.
-            config: all that can be set, or a mapping of it, in place of that; `on_limit` says nothing here.
-
-        Raises:
-            ConfigurationError: a setting that cannot be, or `config` beside `max_per_minute`.
-        """
-        if max_per_minute is None and config is None:
-            max_per_minute = 100
-        self._limiter = make_limiter(_settings(RateLimitConfig, config, {"max_per_minute": max_per_minute}))
-
-    async def check_limit(self, user_id: str) -> bool:
-        """Count one for `user_id` and return True, or return False if it is over the limit; never waits."""
-        now_ns = _trio_now_ns()
-        return self._limiter.try_acquire(user_id, now_ns) == now_ns
 
 
 def _problems_alone(config: CircuitBreakerConfig) -> Iterator[str]:
@@ -176,17 +193,3 @@ def _problems_alone(config: CircuitBreakerConfig) -> Iterator[str]:
         if key in config.model_fields_set:
             got = getattr(config, key)
             yield f"{key}: wanted none for a circuit breaker alone, where {why} (in a pipeline they wait), got {got!r}"
-
-
-def _settings(model: type[M], config: M | Mapping[str, Any] | None, arguments: Mapping[str, Any]) -> M:
-    """Return the settings that `config` or the arguments say; an argument that is None is not given."""
-    given = {key: value for key, value in arguments.items() if value is not None}
-    if config is None:
-        return validated(model, given)
-    if given:
-        raise ConfigurationError([f"wanted {' and '.join(given)} or config, got both"])
-    if isinstance(config, model):
-        return config
-    if not isinstance(config, Mapping):
-        raise ConfigurationError([f"config: wanted a {model.__name__} or a mapping, got {config!r}"])
-    return validated(model, config)

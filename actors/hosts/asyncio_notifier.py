@@ -1,0 +1,206 @@
+"""A notifier in an asyncio program: trio, which it runs on, is a guest of the program's loop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import math
+import os
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from typing import Any, Generic, TypeVar
+
+import trio
+
+from actors.errors import ActorSystemError, NotifierClosed
+from actors.hosts.guest import Guest, on_asyncio, trio_guest
+from actors.hosts.opening import OpenNotifier, ProviderOpener, ProviderOpeners, StoreOpener, check_openers, open_all
+from actors.kernel.async_handlers import is_async
+from actors.kernel.futures import Future
+from actors.messages import DeadLetterMessage, NotificationChannel, NotificationSent, Priority, SendNotification
+from actors.pipeline.event_bus import Subscriber
+from actors.pipeline.orders import Acceptance
+
+T = TypeVar("T")
+S = TypeVar("S", bound=Subscriber)
+N = TypeVar("N", bound=OpenNotifier)
+
+
+class AsyncioNotifier(Generic[N]):
+    """A notifier in an asyncio loop, for the tasks of that loop; make one with :meth:`Notifier.open_asyncio`.
+
+    To cancel a task that waits for an answer loses nothing: what was handed over is on its way.
+
+    What may go wrong in each method is as with the method of :class:`Notifier` that has its name; besides, each raises
+    ActorSystemError in another loop, thread or process than that which has opened the notifier.
+    """
+
+    def __init__(self, inside: N, guest: Guest) -> None:
+        self.inside = inside
+        """The notifier itself, for functions that :meth:`run` runs in trio."""
+        self._guest = guest
+        self._loop = guest.loop
+        self._is_closed = False
+
+    async def publish(self, event: Any) -> None:
+        """Publish an event, and wait until its notifications are accepted."""
+        self._check_host()
+        await self._answer(self.inside.bus.publish(event))
+
+    async def send(self, command: SendNotification) -> Acceptance:
+        """Send a command, and return its acceptance once that is durable."""
+        self._check_host()
+        return await self._answer(self.inside.bus.send(command))
+
+    async def operate_breaker(
+        self, channel: NotificationChannel | str, override: Any, provider: str | None = None
+    ) -> bool:
+        """Override the breakers of a channel, all or that of one provider; tell whether any changed."""
+        return await self.run(self.inside.operate_breaker, channel, override, provider)
+
+    async def wait_until_quiet(self, timeout: float = math.inf) -> bool:
+        """Wait until nothing is in flight, at most `timeout` seconds or until the end; tell whether it is so."""
+        return await self.run(self.inside.wait_until_quiet, timeout)
+
+    def subscribe(self, *event_types: type, priority: Priority | str | None = None) -> Callable[[S], S]:
+        """Have a function called with each event of these types; see :meth:`EventBus.subscribe`.
+
+        An async one runs in asyncio, as a task of its own.
+        """
+        self._check_host()
+        subscribe = self.inside.bus.subscribe(*event_types, priority=priority)
+
+        def subscribe_here(function: S) -> S:
+            subscribe(in_asyncio(self._loop, function))
+            return function
+
+        return subscribe_here
+
+    async def run(self, function: Callable[..., Awaitable[T]], *args: Any) -> T:
+        """Run an async function of trio's, such as one that needs the notifier `inside`, and return its result.
+
+        To cancel this cancels the function, and waits for its end.
+        """
+        self._check_host()
+        if self._is_closed:
+            raise NotifierClosed
+        return await self._guest.spawn(function, *args).wait()
+
+    @property
+    def in_flight(self) -> int:
+        """How many notifications are accepted and have not ended."""
+        return self.inside.in_flight
+
+    @property
+    def sent_notifications(self) -> list[NotificationSent]:
+        """The latest that were sent, oldest first."""
+        return self.inside.sent_notifications
+
+    @property
+    def dead_letter_queue(self) -> list[DeadLetterMessage]:
+        """What is in the dead letter queue, oldest first."""
+        return self.inside.dead_letter_queue
+
+    def _check_host(self) -> None:
+        if self._guest.pid != os.getpid():
+            raise ActorSystemError(
+                "this notifier is open in the process that this one was forked from; open another one here"
+            )
+        if asyncio.get_running_loop() is not self._loop:
+            raise ActorSystemError("this notifier is open in another event loop; open another one here")
+
+    async def _answer(self, answer: Awaitable[T]) -> T:
+        assert isinstance(answer, Future)
+        if not answer.done:
+            there: asyncio.Future[None] = self._loop.create_future()
+            answer.when_done(functools.partial(_wake, there))
+            await there
+        value: T = answer.get(timeout=0)
+        return value
+
+
+async def _first_of(*futures: asyncio.Future[Any]) -> None:
+    await asyncio.wait(futures, return_when=asyncio.FIRST_COMPLETED)
+
+
+def _wake(waiter: asyncio.Future[None]) -> None:
+    if not waiter.done():
+        with contextlib.suppress(RuntimeError):  # its loop is closed, and with it whoever waits
+            waiter.set_result(None)
+
+
+def in_asyncio(loop: asyncio.AbstractEventLoop, function: Any) -> Any:
+    """Return what trio calls in place of this function, which runs in asyncio if it is async."""
+    if not is_async(function):
+        return function
+
+    @functools.wraps(function)
+    async def run(*args: Any) -> Any:
+        return await on_asyncio(loop, function, *args)
+
+    return run
+
+
+@asynccontextmanager
+async def open_asyncio(
+    open_notifier: Callable[..., AbstractAsyncContextManager[N]],
+    *,
+    store: StoreOpener | None,
+    providers: ProviderOpeners | ProviderOpener | None,
+    notify: Any,
+    options: dict[str, Any],
+) -> AsyncGenerator[AsyncioNotifier[N], None]:
+    """Open a notifier on trio as a guest of the running loop; see :meth:`Notifier.open_asyncio`."""
+    check_openers(store, providers)
+    owner = asyncio.current_task()
+    assert owner is not None
+    async with trio_guest() as guest:
+        opened: asyncio.Future[AsyncioNotifier[N]] = guest.loop.create_future()
+        leave = trio.Event()
+
+        async def hold() -> None:
+            async with AsyncExitStack() as stack:
+                resources = await open_all(stack, store, providers)
+                options["notify"] = in_asyncio(guest.loop, notify)
+                inside = await stack.enter_async_context(open_notifier(**options, **resources))
+                opened.set_result(AsyncioNotifier(inside, guest))
+                await leave.wait()
+
+        task = guest.spawn(hold)
+        try:
+            await _first_of(opened, task.ended)
+        except asyncio.CancelledError:
+            task.cancel()
+            await task.wait_for_end()
+            raise
+        if not opened.done():
+            task.result()
+        notifier = opened.result()
+        has_failed = False
+
+        def fail(_: object) -> None:
+            nonlocal has_failed
+            has_failed = True
+            owner.cancel("the notifier has failed")  # as a TaskGroup does
+
+        task.ended.add_done_callback(fail)
+        try:
+            yield notifier
+        except BaseException as error:
+            task.ended.remove_done_callback(fail)
+            task.cancel()
+            await task.wait_for_end()
+            if has_failed:
+                owner.uncancel()
+            if task.failure is not None:
+                raise task.failure from (None if isinstance(error, asyncio.CancelledError) else error)
+            raise
+        else:
+            task.ended.remove_done_callback(fail)
+            leave.set()
+            await task.wait()
+            if has_failed:
+                owner.uncancel()
+        finally:
+            notifier._is_closed = True

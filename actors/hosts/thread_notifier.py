@@ -1,0 +1,287 @@
+"""A notifier in a thread of its own, for programs that block: Django, a Celery worker, a script."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import math
+import os
+import threading
+from collections import deque
+from collections.abc import Awaitable, Callable, Generator
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, contextmanager
+from typing import Any, Generic, TypeVar
+
+import trio
+
+from actors.errors import ActorSystemError, NotifierClosed, WouldDeadlock
+from actors.hosts.opening import OpenNotifier, ProviderOpener, ProviderOpeners, StoreOpener, check_openers, open_all
+from actors.kernel.futures import Future
+from actors.messages import DeadLetterMessage, NotificationChannel, NotificationSent, Priority, SendNotification
+from actors.pipeline.event_bus import Subscriber
+from actors.pipeline.orders import Acceptance
+
+T = TypeVar("T")
+S = TypeVar("S", bound=Subscriber)
+N = TypeVar("N", bound=OpenNotifier)
+
+
+class _Call(Generic[T]):
+    """What a thread asks of the notifier's thread, and waits for."""
+
+    __slots__ = ("_answered", "_error", "_value", "ask")
+
+    def __init__(self, ask: Callable[[], Awaitable[T]]) -> None:
+        self.ask = ask
+        self._answered = threading.Lock()
+        self._answered.acquire()
+        self._value: T
+        self._error: BaseException | None = None
+
+    def begin(self) -> None:
+        """Ask, in the notifier's thread."""
+        try:
+            answer = self.ask()
+        except Exception as error:
+            self.fail(error)
+        else:
+            assert isinstance(answer, Future)
+            answer.when_done(functools.partial(self._take, answer))
+
+    def _take(self, answer: Future[T]) -> None:
+        try:
+            self.succeed(answer.get(timeout=0))
+        except Exception as error:
+            self.fail(error)
+
+    def succeed(self, value: T) -> None:
+        """Give the answer."""
+        self._value = value
+        self._answered.release()
+
+    def fail(self, error: BaseException) -> None:
+        """Give an exception as the answer."""
+        self._error = error
+        self._answered.release()
+
+    def refuse(self) -> None:
+        """Answer that there is no notifier any more."""
+        self.fail(NotifierClosed())
+
+    def wait(self, timeout: float | None) -> T:
+        """Block until it is answered."""
+        if not self._answered.acquire(timeout=-1 if timeout is None else min(timeout, threading.TIMEOUT_MAX)):
+            raise TimeoutError(
+                f"no answer within {timeout:g} s; it may be accepted yet: sent again with the same id, it is once"
+            )
+        if self._error is not None:
+            raise self._error
+        return self._value
+
+
+class ThreadNotifier(Generic[N]):
+    """A notifier in a thread of its own; make one with :meth:`Notifier.open_in_thread`.
+
+    Its methods may be called by any thread of the process that has opened it, and block. What may go wrong in each is
+    as with the method of :class:`Notifier` that has its name. Besides, each raises TimeoutError when there is no answer
+    within `timeout` seconds (None: wait as long as it takes), which takes nothing back; WouldDeadlock in a subscriber,
+    which runs in the notifier's thread and would wait for itself; and ActorSystemError in a forked process.
+    """
+
+    def __init__(self, inside: N) -> None:
+        self.inside = inside
+        """The notifier itself, for functions that :meth:`run` runs in trio."""
+        self._pid = os.getpid()
+        self._thread = threading.get_ident()
+        self._token = trio.lowlevel.current_trio_token()
+        self._calls: deque[_Call[Any]] = deque()
+        self._is_woken = False
+        """Whether the notifier's thread is about to look at the calls."""
+
+    def publish(self, event: Any, *, timeout: float | None = None) -> None:
+        """Publish an event, and block until its notifications are accepted."""
+        return self._call(functools.partial(self.inside.bus.publish, event), timeout)
+
+    def send(self, command: SendNotification, *, timeout: float | None = None) -> Acceptance:
+        """Send a command, block until its acceptance is durable, and return that."""
+        return self._call(functools.partial(self.inside.bus.send, command), timeout)
+
+    def operate_breaker(
+        self,
+        channel: NotificationChannel | str,
+        override: Any,
+        provider: str | None = None,
+        *,
+        timeout: float | None = None,
+    ) -> bool:
+        """Override the breakers of a channel, all or that of one provider; tell whether any changed."""
+        return self.run(self.inside.operate_breaker, channel, override, provider, timeout=timeout)
+
+    def wait_until_quiet(self, timeout: float = math.inf) -> bool:
+        """Block until nothing is in flight, at most `timeout` seconds or until the end; tell whether it is so."""
+        return self.run(self.inside.wait_until_quiet, timeout)
+
+    def subscribe(self, *event_types: type, priority: Priority | str | None = None) -> Callable[[S], S]:
+        """Have a function called with each event of these types; see :meth:`EventBus.subscribe`.
+
+        It is called in the notifier's thread: a plain one must not block, an async one is trio's.
+        """
+
+        async def subscribe_there(function: S) -> S:
+            return self.inside.bus.subscribe(*event_types, priority=priority)(function)
+
+        return functools.partial(self.run, subscribe_there)
+
+    def run(self, function: Callable[..., Awaitable[T]], *args: Any, timeout: float | None = None) -> T:
+        """Run an async function of trio's, such as one that needs the notifier `inside`, and return its result."""
+        self._check_thread()
+        call: _Call[T] = _Call(function)
+        try:
+            self._token.run_sync_soon(_spawn, call, function, args)
+        except trio.RunFinishedError:
+            raise NotifierClosed from None
+        return call.wait(timeout)
+
+    @property
+    def in_flight(self) -> int:
+        """How many notifications are accepted and have not ended."""
+        return self.inside.in_flight
+
+    @property
+    def sent_notifications(self) -> list[NotificationSent]:
+        """The latest that were sent, oldest first."""
+        return self.inside.sent_notifications
+
+    @property
+    def dead_letter_queue(self) -> list[DeadLetterMessage]:
+        """What is in the dead letter queue, oldest first."""
+        return self.inside.dead_letter_queue
+
+    def _check_thread(self) -> None:
+        if self._pid != os.getpid():
+            raise ActorSystemError(
+                "this notifier is open in the process that this one was forked from; open another one here"
+            )
+        if self._thread == threading.get_ident():
+            raise WouldDeadlock("this is the notifier's own thread: return the commands, or await them `inside`")
+
+    def _call(self, ask: Callable[[], Awaitable[T]], timeout: float | None) -> T:
+        self._check_thread()
+        call = _Call(ask)
+        self._calls.append(call)
+        if not self._is_woken:  # one wake-up for all calls until then, as each takes a system call
+            self._is_woken = True
+            try:
+                self._token.run_sync_soon(self._take_calls, _Call.begin)
+            except trio.RunFinishedError:
+                self._take_calls(_Call.refuse)
+        return call.wait(timeout)
+
+    def _take_calls(self, what: Callable[[_Call[Any]], None]) -> None:
+        self._is_woken = False  # first, so that a call that comes meanwhile is taken here or wakes it again
+        with contextlib.suppress(IndexError):  # when two threads refuse them
+            while self._calls:
+                what(self._calls.popleft())
+
+
+def _spawn(call: _Call[T], function: Callable[..., Awaitable[T]], args: tuple[Any, ...]) -> None:
+    trio.lowlevel.spawn_system_task(_run, call, function, args)
+
+
+async def _run(call: _Call[T], function: Callable[..., Awaitable[T]], args: tuple[Any, ...]) -> None:
+    try:
+        call.succeed(await function(*args))
+    except trio.Cancelled:
+        call.fail(NotifierClosed("the notifier was closed before the outcome of this was known"))
+    except BaseException as error:
+        call.fail(error)
+
+
+class _Host(Generic[N]):
+    """The thread, and the notifier in it."""
+
+    def __init__(self, hold: Callable[[_Host[N]], Awaitable[None]]) -> None:
+        self.opened: ThreadNotifier[N] | None = None
+        self.error: BaseException | None = None
+        self.scope = trio.CancelScope()
+        self.leave = trio.Event()
+        self.is_up = threading.Event()
+        """Set when it is open, or will not be."""
+        self.has_ended = threading.Event()
+        self.is_running = threading.Event()
+        """Set when it can be told to do something."""
+        self._hold = hold
+        # A daemon: a program that ends without leaving the block is not kept from that.
+        self.thread = threading.Thread(target=self._run, name="notifier", daemon=True)
+
+    def _run(self) -> None:
+        try:
+            trio.run(self._main)
+        except BaseException as error:
+            self.error = error
+        finally:
+            self.is_up.set()
+            self.has_ended.set()
+
+    async def _main(self) -> None:
+        self.token = trio.lowlevel.current_trio_token()
+        self.is_running.set()
+        with self.scope:
+            await self._hold(self)
+
+    def end(self, how: Callable[[], object]) -> None:
+        """Have it end, and wait for that. An exception meanwhile, as by Ctrl-C, cancels what is left of it."""
+        self._do(how)
+        try:
+            self.has_ended.wait()  # and not join(), which takes it for dead when it is interrupted (bpo-45274)
+        except BaseException:
+            self._do(self.scope.cancel)
+            self.has_ended.wait()
+            raise
+
+    def _do(self, what: Callable[[], object]) -> None:
+        self.is_running.wait()
+        with contextlib.suppress(trio.RunFinishedError):
+            self.token.run_sync_soon(what)
+
+
+@contextmanager
+def open_in_thread(
+    open_notifier: Callable[..., AbstractAsyncContextManager[N]],
+    *,
+    store: StoreOpener | None,
+    providers: ProviderOpeners | ProviderOpener | None,
+) -> Generator[ThreadNotifier[N], None, None]:
+    """Open a notifier in a thread of its own; see :meth:`Notifier.open_in_thread`."""
+    check_openers(store, providers)
+
+    async def hold(host: _Host[N]) -> None:
+        async with AsyncExitStack() as stack:
+            inside = await stack.enter_async_context(open_notifier(**await open_all(stack, store, providers)))
+            host.opened = ThreadNotifier(inside)
+            host.is_up.set()
+            await host.leave.wait()
+
+    host = _Host(hold)
+    pid = os.getpid()
+    host.thread.start()
+    try:
+        host.is_up.wait()
+    except BaseException:
+        host.end(host.scope.cancel)
+        raise
+    if host.opened is None:
+        assert host.error is not None
+        raise host.error
+    try:
+        yield host.opened
+    except BaseException as error:
+        if os.getpid() == pid:
+            host.end(host.scope.cancel)
+            if host.error is not None:
+                raise host.error from error
+        raise
+    if os.getpid() == pid:
+        host.end(host.leave.set)
+        if host.error is not None:
+            raise host.error

@@ -1,0 +1,303 @@
+"""Retries alone, of calls of your own: under trio, under asyncio and in threads.
+
+::
+
+    retry = Retry(max_attempts=5, initial_delay=0.1)
+
+    @retry
+    async def fetch(url): ...         # or def
+
+    for attempt in retry.attempts():  # or async for
+        with attempt:
+            ...
+"""
+
+from __future__ import annotations
+
+import functools
+import secrets
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from types import TracebackType
+from typing import Any, TypeVar
+
+from actors.errors import (
+    BulkheadFull,
+    Overloaded,
+    PermanentError,
+    RateLimited,
+    ServiceUnavailable,
+    TransientError,
+    WrongType,
+    described,
+)
+from actors.instants import NS_PER_S
+from actors.kernel.async_handlers import is_async
+from actors.kernel.randomness import RandomStreams
+from actors.outcomes import Ambiguous, ChannelFault, DeadDestination, Outcome, Permanent, Sent, Transient
+from actors.policies.retry.budgets import Budget, make_budget
+from actors.policies.retry.policy import Progress, RetryPolicy, failure_kind
+from actors.settings.channel import RetryConfig
+from actors.standalone.host import Clock, async_sleep, no_awaitable, sleep
+from actors.standalone.settings import given_settings
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+OnRetry = Callable[[int, Exception, float], object]
+"""Called before each wait: with the number of the attempt that failed, from 1, its error, and the wait in seconds."""
+
+
+class Retry:
+    """Calls again what has raised, with the retries of a channel. It may be shared by threads and by tasks of any loop.
+
+    What is shared is the settings and the retry budget; each call has its own attempts. When there is no further one,
+    the last error is raised as it is, with a note of why. What is no ``Exception``, as when a task is cancelled, is
+    never retried.
+    """
+
+    def __init__(
+        self,
+        max_attempts: int | None = None,
+        initial_delay: float | None = None,
+        *,
+        config: RetryConfig | Mapping[str, Any] | None = None,
+        on: type[Exception] | tuple[type[Exception], ...] = Exception,
+        outcome_of: Callable[[Exception], Outcome] | None = None,
+        on_retry: OnRetry | None = None,
+        name: str = "retry",
+        seed: int | None = None,
+    ) -> None:
+        """Retry up to so many attempts, with waits that begin with so many seconds and double; or by `config`.
+
+        Args:
+            max_attempts: all calls, the first included, at least 1; 3 when None.
+            initial_delay: seconds of at least 0 before the first retry; 1 when None.
+            config: all that can be set, or a mapping of it, in place of these two.
+            on: what is retried; all else is raised at once.
+            outcome_of: tells what an error means, as a transport does: ``Transient(retry_after=30)``, ``Permanent()``.
+                When None: TransientError, and the refusals of a breaker, a limiter and a bulkhead alone, are transient
+                with their `retry_after`; PermanentError and WrongType are permanent; all others are ambiguous.
+            on_retry: called before each wait, to log or count; it must not wait.
+            name: of its random stream.
+            seed: of the jitter; a random one when None, so that no two services are in step.
+
+        Raises:
+            ConfigurationError: a setting that cannot be, or `config` beside one of the two; all problems.
+        """
+        config = given_settings(RetryConfig, config, {"max_attempts": max_attempts, "initial_delay": initial_delay})
+        streams = RandomStreams(seed if seed is not None else secrets.randbits(64))
+        self.policy = RetryPolicy(config, streams.stream(name))
+        self.budget: Budget | None = None if config.budget is None else make_budget(config.budget)
+        self.on = on
+        self.outcome_of = outcome_of if outcome_of is not None else outcome_of_error
+        self.on_retry = on_retry
+        self.clock = Clock()
+        self.lock = threading.Lock()
+
+    def __call__(self, function: F) -> F:
+        """Decorate a function, plain or async."""
+        wrapper: Any
+        if is_async(function):
+
+            @functools.wraps(function)
+            async def wrapper(*args: Any, **kwargs: Any) -> Any:
+                call = Attempts(self)
+                while True:
+                    call.begin()
+                    try:
+                        result = await function(*args, **kwargs)
+                    except BaseException as error:
+                        wait = call.failed(error)
+                        if wait is None:
+                            raise
+                    else:
+                        call.succeeded()
+                        return result
+                    await call.sleep_async(wait)
+
+        else:
+
+            @functools.wraps(function)
+            def wrapper(*args: Any, **kwargs: Any) -> Any:
+                call = Attempts(self)
+                while True:
+                    call.begin()
+                    try:
+                        result = no_awaitable(function, function(*args, **kwargs))
+                    except BaseException as error:
+                        wait = call.failed(error)
+                        if wait is None:
+                            raise
+                    else:
+                        call.succeeded()
+                        return result
+                    call.sleep(wait)
+
+        return wrapper  # type: ignore[no-any-return]
+
+    def attempts(self) -> Attempts:
+        """Return the attempts at one block, to iterate over: ``for`` in a thread, ``async for`` in trio and asyncio.
+
+        The block is inside ``with attempt:``, which keeps in an error that is followed by another attempt. The loop
+        ends with the first attempt that succeeds.
+        """
+        return Attempts(self)
+
+
+class Attempts:
+    """One call, and its attempts so far."""
+
+    __slots__ = ("_began_ns", "_charge", "_is_over", "_number", "_progress", "_retry", "_wait")
+
+    def __init__(self, retry: Retry) -> None:
+        self._retry = retry
+        self._progress = Progress()
+        self._number = 0
+        self._charge = 0
+        self._began_ns = 0
+        self._wait = 0.0
+        self._is_over = False
+
+    @property
+    def number(self) -> int:
+        """Of the attempt under way, from 1."""
+        return self._number
+
+    def begin(self) -> None:
+        """Begin an attempt."""
+        retry = self._retry
+        with retry.lock:
+            now_ns = retry.clock.now_ns()
+            if self._number == 0:
+                self._began_ns = now_ns
+            if retry.budget is not None:
+                retry.budget.start(self._charge, now_ns)
+        self._number += 1
+
+    def succeeded(self) -> None:
+        """End the attempt, and with it the call."""
+        self._is_over = True
+        retry = self._retry
+        if retry.budget is not None:
+            with retry.lock:
+                retry.budget.end(self._charge, True, retry.clock.now_ns())
+
+    def failed(self, error: BaseException) -> float | None:
+        """End the attempt with an error; return how many seconds to wait before the next. None: there is none."""
+        retry = self._retry
+        outcome: Outcome = Permanent()
+        alone = _alone(error)
+        if isinstance(alone, Exception) and isinstance(alone, retry.on):
+            outcome = retry.outcome_of(alone)
+        with retry.lock:
+            now_ns = retry.clock.now_ns()
+            if retry.budget is not None:
+                retry.budget.end(self._charge, False if isinstance(outcome, (Transient, Ambiguous)) else None, now_ns)
+                self._charge = 0
+            wait_ns, why = self._next_wait_ns(outcome, now_ns)
+        if wait_ns is None:
+            self._is_over = True
+            if why:
+                error.add_note(f"{why}, after attempt {self._number}")
+            return None
+        assert isinstance(alone, Exception)
+        if retry.on_retry is not None:
+            retry.on_retry(self._number, alone, wait_ns / NS_PER_S)
+        return wait_ns / NS_PER_S
+
+    def sleep(self, seconds: float) -> None:
+        """Block the thread before the next attempt."""
+        try:
+            sleep(seconds)
+        except BaseException:
+            self._abandon()
+            raise
+
+    async def sleep_async(self, seconds: float) -> None:
+        """Wait before the next attempt, in trio or in asyncio."""
+        try:
+            await async_sleep(seconds)
+        except BaseException:
+            self._abandon()
+            raise
+
+    def _abandon(self) -> None:
+        """Give back what was taken from the budget for an attempt that will not begin."""
+        retry = self._retry
+        if retry.budget is not None:
+            with retry.lock:
+                retry.budget.give_back(self._charge, retry.clock.now_ns())
+
+    def _next_wait_ns(self, outcome: Outcome, now_ns: int) -> tuple[int | None, str]:
+        """Return the wait before the next attempt, or why there is none."""
+        if isinstance(outcome, (Permanent, DeadDestination, Sent)):
+            return None, ""
+        retry = self._retry
+        wait_ns = retry.policy.next_wait_ns(outcome, self._progress)
+        if wait_ns is None:
+            return None, "no attempt is left"
+        last_ns = retry.policy.last_start_ns(self._began_ns)
+        if last_ns is not None and now_ns + wait_ns > last_ns:
+            return None, "retry time is up"
+        if retry.budget is not None and not isinstance(outcome, ChannelFault):
+            charge = retry.budget.try_retry(failure_kind(outcome), now_ns)
+            if charge is None:
+                return None, "retry budget spent"
+            self._charge = charge
+        return wait_ns, ""
+
+    def __enter__(self) -> Attempts:
+        self.begin()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> bool:
+        if error is None:
+            self.succeeded()
+            return False
+        wait = self.failed(error)
+        self._wait = 0.0 if wait is None else wait
+        return wait is not None
+
+    def __iter__(self) -> Iterator[Attempts]:
+        yield self
+        while not self._is_over:
+            self._check_used()
+            self.sleep(self._wait)
+            yield self
+
+    async def __aiter__(self) -> AsyncIterator[Attempts]:
+        yield self
+        while not self._is_over:
+            self._check_used()
+            await self.sleep_async(self._wait)
+            yield self
+
+    def _check_used(self) -> None:
+        if self._number == 0:
+            raise WrongType("wanted the block inside `with attempt:`, which tells whether there is another one")
+
+
+def outcome_of_error(error: Exception) -> Outcome:
+    """Return what an error means where nothing else is said."""
+    match error:
+        case TransientError():
+            return Transient(reason=str(error), retry_after=error.retry_after)
+        case ServiceUnavailable():
+            return Transient(reason=str(error), retry_after=error.retry_after)
+        case RateLimited() | Overloaded():
+            return Transient(reason=described(error), retry_after=error.retry_after, throttled=True)
+        case BulkheadFull():
+            return Transient(reason=str(error), throttled=True)
+        case PermanentError() | WrongType():
+            return Permanent(reason=str(error))
+        case _:
+            return Ambiguous(reason=described(error))
+
+
+def _alone(error: BaseException) -> BaseException:
+    """Return an error without the groups that nurseries in a call have put round it."""
+    while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    return error

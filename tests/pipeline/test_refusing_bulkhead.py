@@ -1,0 +1,143 @@
+"""A bulkhead that refuses instead of waiting: a failed attempt that no breaker counts, and nothing waits for a slot."""
+
+import json
+
+import pytest
+import trio
+from worlds import EMAIL, email
+
+import simulation
+from actors import Notifier
+from actors.domain.attempts import Provider
+from actors.errors import ConfigurationError
+from actors.messages import BreakerState, NotificationFailed
+from actors.outcomes import Sent
+from actors.settings.base import validated
+from actors.settings.channel import ChannelConfig
+from actors.settings.defaults import Reach, filled_in
+
+REFUSES = {"limit": 2, "wait": "0s"}
+
+
+class Gate(Provider):
+    """Holds every attempt for 10 s."""
+
+    def attempt(self, attempt, now_ns):
+        async def deliver():
+            await trio.sleep(10)
+            return Sent()
+
+        return deliver
+
+
+async def test_live_the_third_is_refused_and_tried_again(autojump_clock):
+    events = []
+    settings = {"email": {"max_in_flight": REFUSES, "timeout": "1m", "retry": {"initial_delay": "15s"}}}
+    async with Notifier.open({"channels": settings}, providers=Gate(), on_event=events.append) as notifier:
+        for number in range(3):
+            await notifier.send(email(str(number)))
+        await trio.sleep(0)
+        (failed,) = [event for event in events if isinstance(event, NotificationFailed)]
+        assert (failed.notification_id, failed.reason, failed.attempt, failed.refused) == (
+            "2",
+            "bulkhead is full",
+            1,
+            True,
+        )
+        (lane,) = notifier.pipeline.wiring.stages[EMAIL].lanes
+        assert (lane.breaker.state, lane.breaker.consecutive_failures) == (BreakerState.CLOSED, 0)
+        assert await notifier.wait_until_quiet(60)
+        assert trio.current_time() == pytest.approx(25)
+    assert sum(isinstance(event, NotificationFailed) for event in events) == 1
+
+
+def scenario_of(channel, tmp_path, **others):
+    """Write a scenario of 40 a second for 2 s at a provider that takes 100 ms."""
+    path = tmp_path / "refusing.yaml"
+    path.write_text(
+        json.dumps(
+            {
+                "name": "refusing",
+                "seed": 3,
+                "duration": "2s",
+                "drain": "1m",
+                "workload": [{"channel": "email", "arrivals": {"poisson": "40/s"}}],
+                "channels": {"email": {"provider": {"latency": {"constant": "100ms"}}, **channel}},
+                **others,
+            }
+        )
+    )
+    return path
+
+
+SETTINGS = {
+    "plain": {"max_in_flight": REFUSES},
+    "with a quota": {"max_in_flight": REFUSES, "quota": {"rate": "25/s", "kind": "token_bucket", "burst": 5}},
+    "with a further provider": {
+        "max_in_flight": REFUSES,
+        "failover": {
+            "backup": {"max_in_flight": {"limit": 1, "wait": "0s"}, "provider": {"latency": {"constant": "300ms"}}}
+        },
+    },
+    "that waits at the further provider": {
+        "max_in_flight": 2,
+        "failover": {
+            "backup": {"max_in_flight": {"limit": 1, "wait": "0s"}, "provider": {"latency": {"constant": "1s"}}}
+        },
+    },
+    "with a breaker": {"max_in_flight": REFUSES, "circuit_breaker": {"failure_threshold": 2, "timeout": "500ms"}},
+    "with hosts": {"max_in_flight": {"limit": 8, "wait": "0s"}, "circuit_breaker": {"per": "host"}},
+    "with a budget": {"max_in_flight": REFUSES, "retry": {"budget": {"share": "10%", "min_rate": "2/s"}}},
+    "adaptive": {"max_in_flight": {"limit": 6, "wait": "0s"}, "concurrency_limit": {"initial": 3}},
+}
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_simulated_it_is_as_the_reference_model_says_and_as_live(name, tmp_path):
+    faults = [{"channel": "email", "at": "500ms", "for": "700ms", "failure_rate": "60%"}]
+    path = scenario_of(SETTINGS[name], tmp_path, faults=faults)
+    result = simulation.run(path, invariants="all")
+    assert result.summary["attempts"] > 0
+    if name != "with hosts":
+        assert (result.attempts["reason"] == "bulkhead is full").any()
+    assert simulation.run(path, runtime="trio").summary["digest"] == result.summary["digest"]
+
+
+def test_with_a_wait_of_none_it_is_as_with_a_number(tmp_path):
+    plain = simulation.run(scenario_of({"max_in_flight": 2}, tmp_path))
+    mapped = simulation.run(scenario_of({"max_in_flight": {"limit": 2}}, tmp_path))
+    assert plain.summary["digest"] == mapped.summary["digest"]
+    assert plain.summary["peaks"]["waiting"]["slots"] > 0
+
+
+def test_nothing_waits_for_a_slot(tmp_path):
+    result = simulation.run(scenario_of({"max_in_flight": REFUSES}, tmp_path))
+    assert result.summary["peaks"]["waiting"]["slots"] == 0
+
+
+@pytest.mark.parametrize(
+    ("given", "problem"),
+    [
+        ({"limit": 2, "wait": "5s"}, "max_in_flight: wanted wait: 0s, or none at all"),
+        ({"limit": 0}, "max_in_flight.limit: wanted a whole number of at least 1, got 0"),
+        ({"wait": "0s"}, "max_in_flight.limit: wanted a whole number of at least 1"),
+        ({"limit": 1, "weight": 1}, "max_in_flight.weight: unknown key; did you mean wait?"),
+        ("many", "max_in_flight: wanted a whole number of at least 1, got 'many'"),
+        (
+            [1],
+            "max_in_flight: wanted a whole number of at least 1, or a mapping such as {limit: 10, wait: 0s}, got [1]",
+        ),
+    ],
+)
+def test_what_cannot_be_is_said_in_plain_words(given, problem):
+    with pytest.raises(ConfigurationError) as raised:
+        validated(ChannelConfig, {"max_in_flight": given})
+    assert problem in str(raised.value)
+
+
+def test_connections_bound_it_too():
+    config = validated(ChannelConfig, {"max_in_flight": {"limit": 9, "wait": 0}})
+    filled = filled_in(EMAIL, config, {"primary": Reach(4)})
+    assert (filled.slots, filled.refuses_when_full) == (4, True)
+    assert filled_in(EMAIL, filled, {"primary": Reach(4)}) is filled
+    assert filled_in(EMAIL, config, {"primary": Reach(12)}).slots == 9

@@ -1,0 +1,10 @@
+"""What the tests of policies alone share."""
+
+import pytest
+from policy_hosts import HOSTS, made_host
+
+
+@pytest.fixture(params=HOSTS)
+def host(request, monkeypatch):
+    """One host, or in another test another one."""
+    return made_host(request.param, monkeypatch)
