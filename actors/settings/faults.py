@@ -78,6 +78,26 @@ Hosts = Annotated[
 """One host of recipients, or a list of them; read, it is a tuple, in lower case."""
 
 
+def _nodes(value: Any, _unit_required: bool) -> tuple[int, ...] | None:
+    numbers = list(value) if isinstance(value, (list, tuple)) else [value]
+    if not numbers or not all(type(number) is int and number >= 1 for number in numbers):
+        return None
+    return tuple(sorted(set(numbers)))
+
+
+_ONE_NODE = {"type": "integer", "minimum": 1}
+
+Nodes = Annotated[
+    tuple[int, ...],
+    Wanted(
+        "the number of a node, from 1 on, or a list of them",
+        _nodes,
+        {"anyOf": [_ONE_NODE, {"type": "array", "items": _ONE_NODE, "minItems": 1}]},
+    ),
+]
+"""One node of a fleet, or a list of them; read, it is a tuple in order."""
+
+
 class Change(Settings):
     """What goes in a straight line from one value to another, and stays there."""
 
@@ -198,6 +218,9 @@ class FaultConfig(Settings):
     """Only attempts to recipients at this host, or at these, are hit: those of its domain, or whose URL it is in. What
     the fault remembers it remembers of all of them together: a quota, how many have failed. None: all recipients."""
 
+    node: Nodes | None = None
+    """Only what this node of a fleet sees is hit, or these. None: all nodes."""
+
     at: Duration = 0.0
     """When the window starts, from the start of the run."""
 
@@ -298,7 +321,7 @@ class FaultConfig(Settings):
         return self
 
 
-_NOT_FAULTS = {"channel", "provider", "host", "at", "for_", "restart_after"}
+_NOT_FAULTS = {"channel", "provider", "host", "node", "at", "for_", "restart_after"}
 
 FAULT_KEYS = tuple(key for key in FaultConfig.model_fields if key not in _NOT_FAULTS)
 """The keys that inject something, in the order of the model. What has a row for each fault is compared with them."""

@@ -26,7 +26,7 @@ from actors.kernel.actor import Actor, ActorRef, Supervision, handles
 from actors.messages import NotificationChannel
 from actors.notifier import Pipeline
 from actors.settings.faults import FaultConfig
-from simulation.running.service import Service
+from simulation.running.service import Process, Service
 
 
 class InjectedCrash(RetrylabError):
@@ -40,7 +40,9 @@ class _Inject(msgspec.Struct, frozen=True):
 
 
 class _Restart(msgspec.Struct, frozen=True):
-    """The process comes back."""
+    """These processes come back."""
+
+    processes: Sequence[Process]
 
 
 def is_system_fault(fault: FaultConfig) -> bool:
@@ -67,22 +69,22 @@ class FaultInjector(Actor):
         fault = inject.fault
         if fault.clock_step is not None:
             self.system.step_wall_clock(fault.clock_step)
-        if self._service.is_down:
-            return
+        hit = [process for process in self._service.of_nodes(fault.node) if not process.is_down]
         if fault.crash == "process":
-            self._service.crash(InjectedCrash("injected crash of the process"))
+            self._service.crash(InjectedCrash("injected crash of the process"), hit)
             if fault.restart_after:
-                self.after(fault.restart_after, _Restart())
+                self.after(fault.restart_after, _Restart(hit))
             else:
-                self._service.start()
+                self._service.start(hit)
         elif fault.crash is not None:
-            for ref in victims(self._service.pipeline, fault.crash.actor, fault.channel, fault.provider):
-                error = InjectedCrash(f"injected crash of the {fault.crash.actor}")
-                self.system.crash(ref, error, fault.restart_after)
+            error = InjectedCrash(f"injected crash of the {fault.crash.actor}")
+            for process in hit:
+                for ref in victims(process.pipeline, fault.crash.actor, fault.channel, fault.provider):
+                    self.system.crash(ref, error, fault.restart_after)
 
     @handles(_Restart)
-    def on_restart(self, _: _Restart) -> None:
-        self._service.start()
+    def on_restart(self, restart: _Restart) -> None:
+        self._service.start(restart.processes)
 
 
 def victims(
