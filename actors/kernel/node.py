@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import msgspec
+from msgspec.structs import force_setattr
 
 from actors.kernel.actor import Actor, ActorRef
 from actors.kernel.system import ActorSystem
@@ -30,6 +31,7 @@ class Node:
             number: of this one, from 1 on.
         """
         self.number = number
+        self.node_number: int | None = number
         self._system = system
         self.streams = system.streams.within(f"node.{number}")
         self._record: Callable[[Any], None] = system.record
@@ -83,9 +85,10 @@ class Node:
     def record(self, event: RecordedEvent) -> None:
         """Add an event of this node to the history of the run."""
         if isinstance(event, BreakerTransitioned):
-            event = msgspec.structs.replace(event, node=self.number, breaker=at_node(event.breaker, self.number))
-        else:
-            event = msgspec.structs.replace(event, node=self.number)
+            event = msgspec.structs.replace(event, breaker=at_node(event.breaker, self.number))
+        # As the history alone is of several nodes, none of their actors need say which they are of. What is recorded is
+        # new: only the store has seen it, which is to know it too.
+        force_setattr(event, "node", self.number)
         self._record(event)
 
     def spawn(self, actor_class: type[A], *args: Any, **kwargs: Any) -> ActorRef[A]:

@@ -19,6 +19,7 @@ class Runtime(Protocol):
 
     streams: RandomStreams
     delivers_once: bool
+    node_number: int | None
 
     @property
     def now_ns(self) -> int: ...

@@ -78,6 +78,9 @@ class ActorSystem(ABC):
     now_ns: int
     """The instant of the message being handled, in nanoseconds since the start of the run."""
 
+    node_number: int | None = None
+    """Of the process, where several run on the system: see :class:`actors.kernel.node.Node`."""
+
     def __init__(
         self,
         *,

@@ -111,6 +111,7 @@ class Handler(Actor):
             stages.is_wanted = self._readiness.is_wanted
             stages.lease_holds = store.lease_holds
         self._lease_holds = store.lease_holds
+        self._node = self.system.node_number
         self._held = Held()
         self._backlog = Backlog(wiring.stages)
         self._backlog_timer: Cancellable | None = None
@@ -362,6 +363,7 @@ class Handler(Actor):
             wanted_until_ns=wanted_until_ns,
             edits=delivery.edits,
             caution=delivery.caution,
+            node=self._node,
         )
         delivery.charged = True
         if self._budgets is not None and delivery.current is None:  # else it is sent again, and is under way already

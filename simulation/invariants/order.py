@@ -226,6 +226,7 @@ class ClassOrder(_Line):
     """
 
     name = "class-order"
+    of_one_process = True
 
     def on_start(self, channel: NotificationChannel, provider: Key, waiter: _Waiter, at_ns: int) -> Objection:
         config = self.context.channels[channel]
@@ -286,6 +287,7 @@ class ClassShares(_Line):
     """
 
     name = "class-shares"
+    of_one_process = True
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
@@ -360,6 +362,7 @@ class FairTurns(_Line):
     """
 
     name = "fair-turns"
+    of_one_process = True
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
@@ -434,6 +437,7 @@ class LimitOrder(Invariant):
     the same user waits."""
 
     name = "limit-order"
+    of_one_process = True
     receivers: ClassVar[frozenset[type]] = frozenset({RateLimiterActor, TenantBounds, CircuitBreakerActor, Handler})
     watches_actors = True
     needs_order = True
@@ -485,6 +489,7 @@ class TenantsBound(_Line):
     """No tenant has more attempts at the providers of a channel than its bounds allow."""
 
     name = "tenant-bounds"
+    of_one_process = True
 
     @classmethod
     def applies(cls, context: Context) -> bool:
@@ -508,6 +513,7 @@ class Refusals(Invariant):
     """A notification is refused for lack of room only where as many are pending as the bound of its class says."""
 
     name = "refusals"
+    of_one_process = True
     receivers: ClassVar[frozenset[type]] = frozenset({Handler})
     watches_actors = True
     needs_order = True

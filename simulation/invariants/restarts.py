@@ -20,6 +20,7 @@ class Restarts(Invariant):
     """
 
     name = "restarts"
+    of_one_process = True
     watches_actors = True
 
     def __init__(self, context: Context) -> None:

@@ -25,6 +25,7 @@ class Room(Invariant):
     """
 
     name = "room"
+    of_one_process = True
     settings = ("max_pending",)
     receivers = frozenset({Handler})
     watches_actors = True

@@ -316,6 +316,8 @@ def _checker(scenario: Scenario, recorder: Recorder, rules: Rules, world: World,
         dead_letters=scenario.dead_letters,
         commit_latency_ns=ns(scenario.commit_latency),
         world=world,
+        nodes=scenario.fleet.count,
+        takeover_after_ns=ns(scenario.fleet.takeover_after) if scenario.fleet.count > 1 else 0,
         has_rules=bool(rules),
         in_flight_now=lambda: recorder.in_flight_now(),
         summary_of=recorder.summary_of,
@@ -341,6 +343,7 @@ def world_of(scenario: Scenario, schedule: Schedule | None = None, providers: _B
         remember_ids=scenario.remember_ids,
         commit_latency=scenario.commit_latency,
         max_pending=scenario.max_pending,
+        nodes=scenario.fleet.count,
         schedule=scenario.schedule if schedule is None else schedule,
         choosy_providers=any(
             getattr(type(provider), name) is not getattr(Provider, name)
@@ -433,6 +436,7 @@ def build(system: ActorSystem, plan: RunPlan) -> Pipeline:
     service = Service(system, store, recorder, make, scenario.fleet)
     if checker is not None:
         checker.context.pipeline = lambda: service.pipeline
+        checker.context.pipeline_of = lambda number: service.processes[number - 1].pipeline
     if any(is_system_fault(fault) for fault in scenario.faults):
         system.spawn(FaultInjector, scenario.faults, service)
     # Where none is ever refused, arrivals go to the one pipeline that there is, by the shortest way.

@@ -222,7 +222,7 @@ class Service:
         """Return the processes with these numbers; all of them where that is None."""
         if numbers is None:
             return self.processes
-        return [process for process in self.processes if process.node is not None and process.node.number in numbers]
+        return [self.processes[number - 1] for number in numbers]
 
     def start(self, processes: Sequence[Process]) -> None:
         """Start those of some processes that are down."""
