@@ -538,7 +538,8 @@ class Handler(Actor):
         if not self.intake.has_room(redrive.priority):
             self._wiring.redrives.wait(redrive)
             return
-        is_dead = self._store.is_dead_letter(letter.notification_id)  # else it is redriven already
+        # Else it is redriven already, and perhaps dead-lettered again, by another node while this one was down.
+        is_dead = self._store.is_dead_letter(letter.notification_id, letter.epoch_ns + letter.moved_at_ns)
         is_served = is_dead and self._store.is_served(letter.notification_id, self.is_in_flight)
         if not is_dead or (is_served and redrive.served == "exclude"):
             if is_dead:

@@ -202,13 +202,42 @@ class Crash(Settings):
     """Which one. ``channel`` is the actor that asks the provider: where there are several, those of `provider`."""
 
 
+class Deploy(Settings):
+    """All nodes of a fleet are stopped and started again, one after the other, as a rolling deploy does it."""
+
+    wanted_text: ClassVar[str] = "a rolling deploy such as {each_down: 5s, every: 30s}"
+
+    each_down: Duration
+    """How long each node is gone."""
+
+    every: PositiveDuration
+    """From the stop of one node to that of the next."""
+
+    drain: Duration = 0.0
+    """How long a node that is stopped, and gets nothing new, goes on with what it has. What has not ended then is
+    parked in the store, and the others take it over at once."""
+
+
+class Scale(Settings):
+    """The number of nodes of a fleet changes."""
+
+    wanted_text: ClassVar[str] = "a number of nodes such as {to: 20}"
+
+    to: PositiveWholeNumber
+    """How many nodes there are from now on: new ones are started, or those of the highest numbers stopped for good."""
+
+    drain: Duration = 0.0
+    """As of a deploy."""
+
+
 class FaultConfig(Settings):
     """What goes wrong, on which channels and when. Several keys act together."""
 
     wanted_text: ClassVar[str] = "a fault such as {channel: email, at: 2m, for: 3m, outage: true}"
 
-    channel: ChannelNames
-    """The channels whose provider is hit: one, a list, or `all`."""
+    channel: ChannelNames = tuple(NotificationChannel)
+    """The channels whose provider is hit: one, a list, or `all`. Required, but for `deploy` and `scale`, which have
+    none."""
 
     provider: Text | None = None
     """Which provider of the channel is hit, where it has several: `primary`, or one by its name under `failover`. None:
@@ -289,6 +318,12 @@ class FaultConfig(Settings):
     restart_after: Duration | None = None
     """How long after a crash it comes back. None: an actor when its supervision says so, the process at once."""
 
+    deploy: Deploy | None = None
+    """The nodes of a fleet are stopped and started again, one after the other, from the window's start on."""
+
+    scale: Scale | None = None
+    """The number of nodes changes at the window's start."""
+
     clock_step: SignedDuration | None = None
     """By how much the wall clock jumps at the window's start, whatever the `channel`, and for good; the monotonic clock
     does not. Quiet hours and remembered ids go by the wall clock; retries, limits and breakers do not, but those
@@ -314,8 +349,12 @@ class FaultConfig(Settings):
     def _at_least_one(self) -> Self:
         if not self.injects:
             raise wanted("at least one fault such as outage: true or failure_rate: 30%", "none")
+        if "channel" not in self.model_fields_set and not self.injects <= _OF_NO_CHANNEL:
+            raise wanted("a channel that is hit, or all", "none")
         if self.host is not None and (others := sorted(self.injects & _OF_NO_HOST)):
             raise wanted("a host only for what can go wrong with some attempts and not with others", ", ".join(others))
+        if self.node is not None and (others := sorted(self.injects & _OF_NO_NODE)):
+            raise wanted("a node only for a crash, and for what can go wrong with some attempts", ", ".join(others))
         if self.restart_after is not None and self.crash is None:
             raise wanted("crash beside restart_after", "none")
         return self
@@ -326,10 +365,12 @@ _NOT_FAULTS = {"channel", "provider", "host", "node", "at", "for_", "restart_aft
 FAULT_KEYS = tuple(key for key in FaultConfig.model_fields if key not in _NOT_FAULTS)
 """The keys that inject something, in the order of the model. What has a row for each fault is compared with them."""
 
-SYSTEM_FAULT_KEYS = frozenset({"duplicate_rate", "reorder", "crash", "clock_step"})
+SYSTEM_FAULT_KEYS = frozenset({"duplicate_rate", "reorder", "crash", "deploy", "scale", "clock_step"})
 """Those that hit the system or its messages, and no provider. Only a simulation injects them."""
 
 _OF_NO_HOST = SYSTEM_FAULT_KEYS | {"capacity", "speed"}
+_OF_NO_NODE = _OF_NO_HOST - {"crash"}
+_OF_NO_CHANNEL = {"deploy", "scale"}
 
 
 def _crash(value: Any, info: Any) -> Any:

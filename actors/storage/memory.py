@@ -139,8 +139,12 @@ class MemoryStore:
             letter = dead_letter_after(entry.command, entry.events, moved)
             yield noted(letter, self.is_served(moved.notification_id))
 
-    def is_dead_letter(self, notification_id: str) -> bool:
-        return notification_id in self._dead
+    def is_dead_letter(self, notification_id: str, moved_ns: int | None = None) -> bool:
+        entry = self._dead.get(notification_id)
+        if entry is None or moved_ns is None:
+            return entry is not None
+        moved = entry.events[-1]
+        return moved.epoch_ns + moved.at_ns == moved_ns
 
     def is_served(self, notification_id: str, is_under_way: Callable[[str], bool] | None = None) -> bool:
         return self._requests.is_served(

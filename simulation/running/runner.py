@@ -65,6 +65,9 @@ Rules: TypeAlias = Mapping[NotificationChannel, Sequence[FailureRule]]
 RulesByName: TypeAlias = Rules | Mapping[str, Sequence[FailureRule]]
 """The same; channels may be written as in a file."""
 
+_INTERRUPTING = {"crash", "deploy", "scale"}
+"""Faults for which no one may take the answer to a request."""
+
 _ByName: TypeAlias = Mapping[NotificationChannel, Mapping[str, Provider]]
 
 
@@ -290,7 +293,7 @@ def recorder_of(scenario: Scenario) -> Recorder:
             if fault.ends_at is not None
         ],
         windows=[WindowMetrics(window, ledger()) for window in scenario.outline.windows],
-        nodes=scenario.fleet.count,
+        nodes=scenario.nodes_at_most,
         longest_ns=max(
             ns(lane.timeout) for config in _channels(scenario).values() for lane in config.by_provider().values()
         ),
@@ -316,8 +319,8 @@ def _checker(scenario: Scenario, recorder: Recorder, rules: Rules, world: World,
         dead_letters=scenario.dead_letters,
         commit_latency_ns=ns(scenario.commit_latency),
         world=world,
-        nodes=scenario.fleet.count,
-        takeover_after_ns=ns(scenario.fleet.takeover_after) if scenario.fleet.count > 1 else 0,
+        nodes=scenario.nodes_at_most,
+        takeover_after_ns=ns(scenario.fleet.takeover_after) if scenario.nodes_at_most > 1 else 0,
         has_rules=bool(rules),
         in_flight_now=lambda: recorder.in_flight_now(),
         summary_of=recorder.summary_of,
@@ -343,7 +346,7 @@ def world_of(scenario: Scenario, schedule: Schedule | None = None, providers: _B
         remember_ids=scenario.remember_ids,
         commit_latency=scenario.commit_latency,
         max_pending=scenario.max_pending,
-        nodes=scenario.fleet.count,
+        nodes=scenario.nodes_at_most,
         schedule=scenario.schedule if schedule is None else schedule,
         choosy_providers=any(
             getattr(type(provider), name) is not getattr(Provider, name)
@@ -412,7 +415,7 @@ def build(system: ActorSystem, plan: RunPlan) -> Pipeline:
     if checker is not None:
         checker.watch(system)
         providers = checker.observed(providers)
-    if any(fault.crash is not None or is_message_fault(fault) for fault in scenario.faults):
+    if any(fault.injects & _INTERRUPTING or is_message_fault(fault) for fault in scenario.faults):
         recorder.interruptions = Interruptions(recorder.interrupt)
         providers = recorder.interruptions.observed(providers)
     waiting = recorder.peaks.waiting_by_channel
@@ -436,11 +439,11 @@ def build(system: ActorSystem, plan: RunPlan) -> Pipeline:
     service = Service(system, store, recorder, make, scenario.fleet)
     if checker is not None:
         checker.context.pipeline = lambda: service.pipeline
-        checker.context.pipeline_of = lambda number: service.processes[number - 1].pipeline
+        checker.context.pipeline_of = service.pipeline_of
     if any(is_system_fault(fault) for fault in scenario.faults):
         system.spawn(FaultInjector, scenario.faults, service)
     # Where none is ever refused, arrivals go to the one pipeline that there is, by the shortest way.
-    is_gated = scenario.crashes_as_a_whole or scenario.max_pending is not None or scenario.fleet.count > 1
+    is_gated = scenario.crashes_as_a_whole or scenario.max_pending is not None or scenario.nodes_at_most > 1
     send = None if is_gated else service.pipeline.handler.tell
     announce = None if is_gated else service.pipeline.bus.announce
     for number, entry in enumerate(scenario.workload):
@@ -480,8 +483,8 @@ def _counted(scenario: Scenario) -> Counted:
 
 def _store(scenario: Scenario) -> MemoryStore | SharedMemory:
     remember_ids_ns = ns(scenario.remember_ids)
-    if scenario.fleet.count > 1:
-        return SharedMemory(range(1, scenario.fleet.count + 1), remember_ids_ns=remember_ids_ns)
+    if scenario.nodes_at_most > 1:
+        return SharedMemory(range(1, scenario.nodes_at_most + 1), remember_ids_ns=remember_ids_ns)
     if scenario.commit_latency == 0:
         return MemoryStore(remember_ids_ns=remember_ids_ns)  # with nothing to lose in a crash: it commits at once
     return LossyStore(commit_delay_ns=ns(scenario.commit_latency), remember_ids_ns=remember_ids_ns)

@@ -53,7 +53,7 @@ class Process:
         make: Callable[[MemoryStore, Node | None], Pipeline],
         node: Node | None = None,
     ) -> None:
-        """Start it.
+        """Make one that has not been started yet.
 
         Args:
             system: what it runs on.
@@ -67,22 +67,34 @@ class Process:
         self.store = store
         self.node = node
         self.pipeline: Pipeline
-        """The latest."""
-        self.is_down = False
-        """Whether it is gone, and no other one is there yet."""
+        """The latest; there is none before the first start."""
+        self.is_down = True
+        """Whether it is gone, or not there yet."""
+        self.is_draining = False
+        """Whether it is about to end, and gets nothing new."""
+        self.is_surplus = False
+        """Whether the fleet has fewer nodes than would include it."""
         self.starts = 0
         """How often it has started."""
-        self.start()
+        self._handed_over: set[str] = set()
+        """What it has taken over, and its handler does not know of yet."""
 
     def start(self) -> None:
         """Start a pipeline over the store."""
         self.pipeline = self._make(self.store, self.node)
-        self.is_down = False
+        self.is_down = self.is_draining = False
+        self._handed_over.clear()
         self.starts += 1
 
     def count_in_flight(self) -> int:
         """Return how many notifications are its own and have not ended."""
-        return len(self.store.open_ids()) if self.is_down else self.pipeline.handler.actor.count_in_flight()
+        if self.is_down:
+            return len(self.store.open_ids())
+        handler = self.pipeline.handler.actor
+        if self._handed_over:  # of which the news may lie in the mailbox of a handler that is down
+            left = self._handed_over.intersection(self.store.open_ids())
+            self._handed_over = {each for each in left if not handler.is_in_flight(each)}
+        return handler.count_in_flight() + len(self._handed_over)
 
     # ── arrivals ────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -151,6 +163,7 @@ class Process:
     def record_takeover(self, of: Process, ids: tuple[str, ...]) -> None:
         """Record that it has taken over what another one had."""
         assert of.node is not None
+        self._handed_over.update(ids)
         self._record(
             NodeTookOver(
                 at_ns=self._system.now_ns,
@@ -197,7 +210,9 @@ class Service:
         else:
             self.processes = [Process(system, store, make)]
         recorder.in_flight_now = self.count_in_flight
-        self._show_wirings()
+        for process in self.processes[nodes.count :]:
+            process.is_surplus = True
+        self.start(self.processes[: nodes.count])
 
     @property
     def living(self) -> list[Process]:
@@ -208,6 +223,11 @@ class Service:
     def pipeline(self) -> Pipeline:
         """That of the first process that is there; of the first of all where there is none."""
         return (self.living or self.processes)[0].pipeline
+
+    def pipeline_of(self, number: int) -> Pipeline | None:
+        """Return the latest pipeline of a node; None: it has not been started yet."""
+        process = self.processes[number - 1]
+        return process.pipeline if process.starts else None
 
     @property
     def is_accepting(self) -> bool:
@@ -239,7 +259,7 @@ class Service:
     def answer(self, clients: ActorRef[Clients]) -> None:
         """Tell clients how their notifications end, and which of them are forgotten in a crash."""
         self._clients.append(clients)
-        for process in self.processes:
+        for process in self.living:
             process.pipeline.bus.subscribe(*ENDS)(clients.tell)
 
     def _show_wirings(self) -> None:
@@ -258,26 +278,39 @@ class Service:
 
     def _process_for(self, user: str, recipient: str) -> Process:
         """Return the process that an arrival is routed to: one that is there, if any is."""
-        processes, living = self.processes, self.living
-        if len(processes) == 1 or not living:
-            return processes[0]
+        if len(self.processes) == 1:
+            return self.processes[0]
+        ready = [process for process in self.living if not process.is_draining] or self.living
+        if not ready:
+            return self.processes[0]
         match self._nodes.routing:
             case "round_robin":
                 place = self._arrived
                 self._arrived += 1
             case "random":
-                return living[int(self._random.random() * len(living))]
+                place = int(self._random.random() * len(ready))
             case "by_user":
-                place = crc32(user.encode())
+                return self._home_of(user, ready)
             case "by_host":
-                place = crc32(recipient_host(recipient).encode())
-        chosen = processes[place % len(processes)]
-        return living[place % len(living)] if chosen.is_down else chosen
+                return self._home_of(recipient_host(recipient), ready)
+        return ready[place % len(ready)]
+
+    def _home_of(self, key: str, ready: Sequence[Process]) -> Process:
+        """Return which of those that take arrivals gets all of a key: the same one for as long as that does."""
+        place = crc32(key.encode())
+        home = self.processes[place % len(self.processes)]
+        return home if home in ready else ready[place % len(ready)]
 
     # ── crashes ─────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def crash(self, error: Exception, processes: Sequence[Process]) -> None:
-        """Kill processes at once. One that is down stays as it is."""
+    def crash(self, error: Exception, processes: Sequence[Process], *, is_parked: bool = False) -> None:
+        """Kill processes at once. One that is down stays as it is.
+
+        Args:
+            error: what they fail with.
+            processes: which.
+            is_parked: whether the others may take over at once what they had, as each has left the store in order.
+        """
         hit = [process for process in processes if not process.is_down]
         if not hit:
             return
@@ -298,7 +331,7 @@ class Service:
         for process in hit:
             process.record_death(error)
             if process.node is not None:
-                ends_ns = now_ns + ns(self._nodes.takeover_after)
+                ends_ns = now_ns if is_parked else now_ns + ns(self._nodes.takeover_after)
                 self._system.call_at(ends_ns, partial(self._take_over, process, process.starts))
         known = frozenset(each for process in self.processes for each in process.store.open_ids())
         for clients in self._clients:
@@ -316,8 +349,8 @@ class Service:
         assert gone.node is not None
         shares = self._store.shares(gone.node.number, list(heirs))
         for number, ids in shares.items():
-            heirs[number].record_takeover(gone, ids)
             self._store.hand_over(gone.node.number, number, ids)
+            heirs[number].record_takeover(gone, ids)
 
 
 def _tell_if_overloaded(answer: Future[Acceptance], refuse: Refuse) -> None:

@@ -33,10 +33,30 @@ class InjectedCrash(RetrylabError):
     """What an actor, or the process, fails with that a scenario has crash."""
 
 
+class Stopped(RetrylabError):
+    """What a node ends with that a scenario has stopped: for a deploy, or since there are fewer."""
+
+
 class _Inject(msgspec.Struct, frozen=True):
     """The window of this fault begins."""
 
     fault: FaultConfig
+
+
+class _Stop(msgspec.Struct, frozen=True):
+    """This node is to end."""
+
+    process: Process
+    drain: float
+    back_after: float | None
+    """How long it is gone. None: for good."""
+
+
+class _IsDrained(msgspec.Struct, frozen=True):
+    """This node has had its time to go on with what it had."""
+
+    stop: _Stop
+    starts: int
 
 
 class _Restart(msgspec.Struct, frozen=True):
@@ -47,7 +67,7 @@ class _Restart(msgspec.Struct, frozen=True):
 
 def is_system_fault(fault: FaultConfig) -> bool:
     """Tell whether there is anything in a fault for the fault injector to do."""
-    return fault.crash is not None or fault.clock_step is not None
+    return any(key in fault.injects for key in ("crash", "deploy", "scale", "clock_step"))
 
 
 class FaultInjector(Actor):
@@ -82,9 +102,39 @@ class FaultInjector(Actor):
                 for ref in victims(process.pipeline, fault.crash.actor, fault.channel, fault.provider):
                     self.system.crash(ref, error, fault.restart_after)
 
+        if fault.deploy is not None:
+            for place, process in enumerate(self._service.living):
+                stop = _Stop(process, fault.deploy.drain, fault.deploy.each_down)
+                self.after(place * fault.deploy.every, stop)
+        if fault.scale is not None:
+            processes = self._service.processes
+            for process in processes[fault.scale.to :]:
+                process.is_surplus = True
+                self.actor_ref.tell(_Stop(process, fault.scale.drain, None))
+            wanted = [process for process in processes[: fault.scale.to] if process.is_surplus]
+            for process in wanted:
+                process.is_surplus = False
+            self._service.start(wanted)
+
+    @handles(_Stop)
+    def on_stop_node(self, stop: _Stop) -> None:
+        """Have a node that is there get nothing new, and end when it is drained."""
+        if not stop.process.is_down:
+            stop.process.is_draining = True
+            self.after(stop.drain, _IsDrained(stop, stop.process.starts))
+
+    @handles(_IsDrained)
+    def on_is_drained(self, drained: _IsDrained) -> None:
+        process = drained.stop.process
+        if process.is_down or process.starts != drained.starts:
+            return  # it has crashed meanwhile
+        self._service.crash(Stopped("stopped"), [process], is_parked=True)
+        if drained.stop.back_after is not None:
+            self.after(drained.stop.back_after, _Restart([process]))
+
     @handles(_Restart)
     def on_restart(self, restart: _Restart) -> None:
-        self._service.start(restart.processes)
+        self._service.start([process for process in restart.processes if not process.is_surplus])
 
 
 def victims(

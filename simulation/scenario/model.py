@@ -536,7 +536,7 @@ class Scenario(Settings):
             faults=tuple(number for number, fault in enumerate(self.faults) if fault.ends_at is not None),
             within_s=tuple({each.within_s for each in self.expect if each.within_s is not None}),
             windows=tuple(dict.fromkeys(each.window for each in self.expect if each.window is not None)),
-            nodes=self.fleet.count,
+            nodes=self.nodes_at_most,
         )
 
     @property
@@ -551,13 +551,18 @@ class Scenario(Settings):
             of_node: config.circuit_breaker.begins
             for channel in self.channels_used
             for number, (name, config) in enumerate(self.channel_config(channel).by_provider().items())
-            for of_node in names_at_nodes(breaker_name(channel, number, name), self.fleet.count)
+            for of_node in names_at_nodes(breaker_name(channel, number, name), self.nodes_at_most)
         }
 
     @cached_property
     def fleet(self) -> NodesConfig:
         """The processes of the service."""
         return self.nodes if isinstance(self.nodes, NodesConfig) else NodesConfig(count=self.nodes)
+
+    @property
+    def nodes_at_most(self) -> int:
+        """How many processes of the service there are at any time."""
+        return max(self.fleet.count, *(fault.scale.to for fault in self.faults if fault.scale is not None), 1)
 
     @property
     def arrivals_end_ns(self) -> int:
