@@ -205,10 +205,8 @@ class DeadLetterQueue(Actor):
             if not self._store.is_dead_letter(notification_id):
                 self._letters.pop(notification_id, None)
         for letter in changed.found:
-            known = self._letters.get(letter.notification_id)
-            is_newer = known is None or _moved_since_1970_ns(known) <= _moved_since_1970_ns(letter)
-            if is_newer and self._store.is_dead_letter(letter.notification_id):
-                self._letters[letter.notification_id] = letter  # else the news has waited for this actor to restart
+            if self._store.is_dead_letter(letter.notification_id):
+                self._letters[letter.notification_id] = letter
         self._discard_the_oldest()
         if self._timer is None:
             self._look_at_ages()
@@ -360,7 +358,3 @@ class DeadLetterQueue(Actor):
         self._wiring.announce(discarding.event)
         if discarding.answer is not None:
             discarding.answer.set(True)
-
-
-def _moved_since_1970_ns(letter: DeadLetterMessage) -> int:
-    return letter.epoch_ns + letter.moved_at_ns

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, NamedTuple, TypeAlias, TypeVar
 from actors.domain.attempts import Attempt
 from actors.instants import ns
 from actors.kernel.actor import Supervision
-from actors.messages import NotificationChannel
+from actors.messages import NodeTookOver, NotificationChannel
 from actors.notifier import Pipeline
 from actors.pipeline.lane import breaker_name
 from actors.pipeline.preferences import Preferences
@@ -85,6 +85,9 @@ class Context:
     nodes: int = 1
     """How many processes there are."""
 
+    node: int | None = None
+    """The number of the one that it is about; None where there is one process, or it is about all of them."""
+
     takeover_after_ns: int = 0
     """How long after the death of one of several the others take over what it had."""
 
@@ -104,7 +107,13 @@ class Context:
             lifecycles=Lifecycles(),
             world=None,
             nodes=1,
+            node=number,
         )
+
+    def gained(self, takeover: NodeTookOver) -> int:
+        """Return how many notifications this node has more after a takeover, or fewer when negative."""
+        count = len(takeover.notification_ids)
+        return count if takeover.node == self.node else -count
 
     @property
     def mixes_messages_up(self) -> bool:

@@ -177,7 +177,7 @@ class Checker:
         if type(event) is NodeTookOver:
             gone = self._nodes[event.from_node - 1]
             node.context.lifecycles.take_over(event.notification_ids, gone.context.lifecycles)
-            return
+            self._ask(gone.observers.get(NodeTookOver, ()), event)
         if type(event) is BreakerTransitioned:
             event = msgspec.structs.replace(event, breaker=without_node(event.breaker))
         self._ask(node.observers.get(type(event), ()), event)

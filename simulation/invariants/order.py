@@ -17,6 +17,7 @@ from actors.kernel.effects import Performed
 from actors.messages import (
     ActorFailed,
     BreakerTransitioned,
+    NodeTookOver,
     NotificationChannel,
     NotificationMovedToDeadLetter,
     NotificationRedriven,
@@ -535,6 +536,11 @@ class Refusals(Invariant):
             self._at_the_door[id(submit)] = submit
             submit.answer.when_done(lambda: self._on_answer(submit))
         return self._said()
+
+    @observes(NodeTookOver)
+    def on_takeover(self, takeover: NodeTookOver) -> Objection:
+        self._pending += self.context.gained(takeover)
+        return None
 
     def _on_answer(self, submit: Submit) -> None:
         del self._at_the_door[id(submit)]
