@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, ClassVar, Literal, Self, TypeAlias
 
-from pydantic import Field, StrictBool, WrapValidator, model_validator
+from pydantic import ConfigDict, Field, StrictBool, WrapValidator, model_validator
 
 from actors.messages import NotificationChannel
 from actors.settings.base import Settings, plain_or
@@ -234,6 +234,10 @@ class FaultConfig(Settings):
     """What goes wrong, on which channels and when. Several keys act together."""
 
     wanted_text: ClassVar[str] = "a fault such as {channel: email, at: 2m, for: 3m, outage: true}"
+
+    model_config = ConfigDict(
+        json_schema_extra={"anyOf": [{"required": [key]} for key in ("channel", "deploy", "scale")]}
+    )
 
     channel: ChannelNames = tuple(NotificationChannel)
     """The channels whose provider is hit: one, a list, or `all`. Required, but for `deploy` and `scale`, which have
