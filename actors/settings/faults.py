@@ -353,7 +353,7 @@ class FaultConfig(Settings):
     def _at_least_one(self) -> Self:
         if not self.injects:
             raise wanted("at least one fault such as outage: true or failure_rate: 30%", "none")
-        if "channel" not in self.model_fields_set and not self.injects <= _OF_NO_CHANNEL:
+        if "channel" not in self.model_fields_set and not self.injects <= FLEET_FAULT_KEYS:
             raise wanted("a channel that is hit, or all", "none")
         if self.host is not None and (others := sorted(self.injects & _OF_NO_HOST)):
             raise wanted("a host only for what can go wrong with some attempts and not with others", ", ".join(others))
@@ -372,9 +372,11 @@ FAULT_KEYS = tuple(key for key in FaultConfig.model_fields if key not in _NOT_FA
 SYSTEM_FAULT_KEYS = frozenset({"duplicate_rate", "reorder", "crash", "deploy", "scale", "clock_step"})
 """Those that hit the system or its messages, and no provider. Only a simulation injects them."""
 
+FLEET_FAULT_KEYS = frozenset({"deploy", "scale"})
+"""Of these, those that are of several nodes."""
+
 _OF_NO_HOST = SYSTEM_FAULT_KEYS | {"capacity", "speed"}
 _OF_NO_NODE = _OF_NO_HOST - {"crash"}
-_OF_NO_CHANNEL = {"deploy", "scale"}
 
 
 def _crash(value: Any, info: Any) -> Any:
