@@ -10,6 +10,7 @@ from actors.messages import (
     DeadLetterDiscarded,
     DeferralCause,
     DuplicateIgnored,
+    NodeTookOver,
     NotificationDeferred,
     NotificationFailed,
     NotificationMovedToDeadLetter,
@@ -74,6 +75,10 @@ def what_happened(event: RecordedEvent) -> str:
             return f"Breaker {event.breaker}{host}: {event.from_state} to {event.to_state} ({event.cause})"
         case ActorFailed():
             then = {"restart": "it is restarted", "stop": "it is stopped"}.get(event.decision, "its supervisor decides")
-            return f"The {class_in_words(event.actor)} crashed ({event.error}): {then}"
+            at = "" if event.node is None else f" of node {event.node}"
+            return f"The {class_in_words(event.actor)}{at} crashed ({event.error}): {then}"
+        case NodeTookOver():
+            count = len(event.notification_ids)
+            return f"Node {event.node} takes over {count:,} notification{'s'[: count != 1]} from node {event.from_node}"
         case _:
             return type(event).__name__

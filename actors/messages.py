@@ -322,6 +322,9 @@ class RecordedEvent(Message, frozen=True, kw_only=True, gc=False, omit_defaults=
     to its 0. Events of one run differ in it where the wall clock was stepped between them; their order and the time
     between them are those of `at_ns`."""
 
+    node: int | None = None
+    """At which node of a fleet, from 1 on; None where there is one process alone."""
+
     @property
     def at(self) -> datetime:
         """When, in UTC."""
@@ -531,6 +534,14 @@ class ActorFailed(RecordedEvent, frozen=True, kw_only=True, gc=False):
     actor: str
     error: str
     decision: str
+
+
+class NodeTookOver(RecordedEvent, frozen=True, kw_only=True, gc=False):
+    """A node of a fleet owns from now on what another one had that is gone."""
+
+    from_node: int
+    notification_ids: tuple[str, ...]
+    """Of those that had not ended."""
 
 
 # ── the dead letter queue ───────────────────────────────────────────────────────────────────────────────────────

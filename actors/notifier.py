@@ -33,6 +33,7 @@ from actors.instants import ns
 from actors.kernel.actor import ActorRef
 from actors.kernel.async_handlers import failure, is_async
 from actors.kernel.live import LiveSystem
+from actors.kernel.node import Node
 from actors.kernel.system import ActorSystem
 from actors.lint.live import lint_live
 from actors.messages import (
@@ -111,6 +112,8 @@ class Pipeline:
         dead_letters: DeadLettersConfig = KEEP_ALL_LETTERS,
         max_pending: int | None = None,
         subscriber_timeout: float = SUBSCRIBER_TIMEOUT,
+        node: Node | None = None,
+        waiting: Mapping[NotificationChannel, WaitingCounts] | None = None,
     ) -> None:
         """Start all actors.
 
@@ -127,6 +130,8 @@ class Pipeline:
             dead_letters: how many are kept, and for how long; all of them, without limit, by default.
             max_pending: how many notifications may be accepted and not ended, at least 1; None: no bound.
             subscriber_timeout: seconds that an async subscriber may take.
+            node: which process these actors are, where several run on the system; None: it has one.
+            waiting: by channel, what counts those that wait; new counts when None.
 
         Raises:
             ConfigurationError: a channel lacks a provider, or falls back to nowhere; all problems.
@@ -138,45 +143,48 @@ class Pipeline:
         """The settings of each channel, with what follows from its providers."""
         if problems := list(problems_of_fallbacks(channels)):
             raise ConfigurationError(problems)
-        self._system = system
+        self._system: ActorSystem | Node = system if node is None else node
+        host = self._system
         self.store = store
-        self.bus = EventBus(system, subscriber_timeout)
+        self.bus = EventBus(host, subscriber_timeout)
         announce = self.bus.announce
-        waiting = WaitingCounts()
+        together = WaitingCounts()
+        if waiting is None:
+            waiting = {channel: WaitingCounts(together) for channel in channels}
         wiring = self.wiring = Wiring(
             announce,
             self.bus.subscribed,
-            waiting=waiting,
-            stages={channel: Stages(announce, waiting=WaitingCounts(waiting)) for channel in channels},
+            waiting=together,
+            stages={channel: Stages(announce, waiting=waiting[channel]) for channel in channels},
             admission=Admission(max_pending),
         )
-        self.alert = wiring.alert = system.spawn(AdminAlert, notify)
-        self.dead_letter_queue = wiring.dead_letter_queue = system.spawn(
+        self.alert = wiring.alert = host.spawn(AdminAlert, notify)
+        self.dead_letter_queue = wiring.dead_letter_queue = host.spawn(
             DeadLetterQueue, store, wiring, log, dead_letters
         )
-        self.handler: ActorRef[Handler] = system.spawn(Handler, channels, wiring, store, preferences, templates)
+        self.handler: ActorRef[Handler] = host.spawn(Handler, channels, wiring, store, preferences, templates)
         wiring.handler = self.handler
         if store.outlives_process:
-            wiring.isolation = system.spawn(Isolation, store, wiring.stages.values())
+            wiring.isolation = host.spawn(Isolation, store, wiring.stages.values())
         for channel, config in channels.items():
             stages = wiring.stages[channel]
             stages.isolation = wiring.isolation
             stages.handler = self.handler
             stages.recipient_problem = recipient_check(tuple(by_name[channel].values()), templates)
-            stages.lanes = lanes_of(channel, config, system.streams.stream, stages.arrivals)
+            stages.lanes = lanes_of(channel, config, host.streams.stream, stages.arrivals)
             if config.rate_limit is not None:
-                limiter_class = RateLimiterActor if system.delivers_once else DeduplicatingLimiter
-                stages.rate_limiter = system.spawn(limiter_class, channel, config.rate_limit, stages)
+                limiter_class = RateLimiterActor if host.delivers_once else DeduplicatingLimiter
+                stages.rate_limiter = host.spawn(limiter_class, channel, config.rate_limit, stages)
             if config.tenant is not None:
-                stages.tenant_bounds = system.spawn(TenantBounds, channel, config.tenant, stages)
-            if system.delivers_once:
-                stages.circuit_breaker = system.spawn(CircuitBreakerActor, channel, config, stages)
+                stages.tenant_bounds = host.spawn(TenantBounds, channel, config.tenant, stages)
+            if host.delivers_once:
+                stages.circuit_breaker = host.spawn(CircuitBreakerActor, channel, config, stages)
             else:
-                stages.circuit_breaker = system.spawn(DeduplicatingBreaker, channel, config, stages, InFlight())
+                stages.circuit_breaker = host.spawn(DeduplicatingBreaker, channel, config, stages, InFlight())
             for lane, provider in zip(stages.lanes, by_name[channel].values(), strict=True):
                 channel_class = Channel if lane.config.hedging is None else HedgingChannel
                 provider.on_wired(system)
-                lane.channel = system.spawn(channel_class, provider, lane, stages)
+                lane.channel = host.spawn(channel_class, provider, lane, stages)
         self.bus.to_handler = self.handler.tell
         if max_pending is not None:
             self.bus.has_room = self.has_room

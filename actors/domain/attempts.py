@@ -42,6 +42,9 @@ class Attempt(Message, frozen=True, kw_only=True, gc=False):
     caution: Caution | None = None
     """What is known of the part that its notification had in the death of an earlier process. None: nothing."""
 
+    node: int | None = None
+    """The number of the node of a simulated fleet that makes it; None where there is one process alone."""
+
     @property
     def idempotency_key(self) -> str:
         """The provider's key for it: the same for every attempt with the same payload.

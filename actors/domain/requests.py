@@ -14,7 +14,7 @@ then either.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Container
 
 import msgspec
 
@@ -68,7 +68,7 @@ class Requests:
             return False
         return request.delivered or any(is_under_way(member) for member in request.members if member != notification_id)
 
-    def forget_unless(self, request: Request, *kept: Collection[str]) -> bool:
+    def forget_unless(self, request: Request, *kept: Container[str]) -> bool:
         """Forget a request of which nothing is left in any of these; tell whether it is forgotten."""
         if any(member in ids for member in request.members for ids in kept):
             return False

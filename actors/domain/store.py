@@ -150,8 +150,14 @@ class Store(Protocol):
     def dead_letters(self) -> Iterable[DeadLetterMessage]:
         """Return the dead letters, oldest first; those that are served say so."""
 
-    def is_dead_letter(self, notification_id: str) -> bool:
-        """Tell whether this is the notification of a dead letter."""
+    def is_dead_letter(self, notification_id: str, moved_ns: int | None = None) -> bool:
+        """Tell whether this is the notification of a dead letter.
+
+        Args:
+            notification_id: which.
+            moved_ns: when it was dead-lettered, in nanoseconds since 1970: a letter of another time is another one.
+                None: whenever that was.
+        """
 
     def is_served(self, notification_id: str, is_under_way: Callable[[str], bool] | None = None) -> bool:
         """Tell whether another notification of the same request was delivered or is under way.

@@ -10,8 +10,10 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from fractions import Fraction
+from itertools import product
 from math import prod
 from random import Random
+from typing import TYPE_CHECKING, TypeAlias
 
 import msgspec
 
@@ -19,11 +21,20 @@ from actors.faults.bursts import BurstChain
 from actors.instants import ns, seconds
 from actors.kernel.randomness import RandomStreams
 from actors.outcomes import ChannelFault, DeadDestination, Outcome, Permanent, Transient
+from actors.policies.breaker.per_host import recipient_host
 from actors.policies.exact import as_fraction
 from actors.policies.rate_limit.buckets import TokenBucket
 from actors.settings.distributions import Draw
 from actors.settings.faults import SYSTEM_FAULT_KEYS, Change, FaultConfig, Flap, value_at
 from actors.settings.quantities import Rate
+
+if TYPE_CHECKING:
+    from actors.domain.attempts import Attempt
+
+Place: TypeAlias = tuple[str | None, int | None]
+"""The host of a recipient, and the node that an attempt comes from; None: any that no fault names."""
+
+ELSEWHERE: Place = (None, None)
 
 NEVER_NS = 2**62
 """A latency no timeout outlasts (146 years)."""
@@ -112,9 +123,12 @@ class TimedFault:
         """Tell whether its window is open."""
         return self.start_ns <= now_ns < self.end_ns
 
-    def hits(self, host: str | None) -> bool:
-        """Tell whether it hits attempts to recipients at a host; None: at one that no fault names."""
-        return self.fault.host is None or host in self.fault.host
+    def hits(self, place: Place) -> bool:
+        """Tell whether it hits attempts of a place."""
+        host, node = place
+        return (self.fault.host is None or host in self.fault.host) and (
+            self.fault.node is None or node in self.fault.node
+        )
 
 
 class Conditions(msgspec.Struct, frozen=True):
@@ -138,8 +152,17 @@ class Conditions(msgspec.Struct, frozen=True):
     is_calm: bool
     """Whether nothing but the draw decides, for every recipient. Then the provider does not ask the rules."""
 
-    by_host: Mapping[str, Conditions]
-    """What holds for recipients at the hosts that a window names; for all others it is this."""
+    by_place: Mapping[Place, Conditions]
+    """What holds for recipients at hosts, and for nodes, that a window names; for all others it is this."""
+
+    def for_attempt(self, attempt: Attempt) -> Conditions:
+        """Return what holds for an attempt."""
+        by_place = self.by_place
+        host, node = recipient_host(attempt.command.recipient), attempt.node
+        for place in ((host, node), (host, None), (None, node)):
+            if place in by_place:
+                return by_place[place]
+        return self
 
 
 class Forecast:
@@ -183,15 +206,17 @@ class Forecast:
         until_ns = min((edge for edge in self._edges_ns() if edge > now_ns), default=NEVER_NS)
         if any(now_ns < timed.changes_until_ns for timed in open_):
             until_ns = now_ns + 1  # what changes all the time is looked up for every attempt
-        hosts = dict.fromkeys(host for timed in open_ for host in timed.fault.host or ())
-        by_host = {
-            host: self._conditions(now_ns, [timed for timed in open_ if timed.hits(host)], until_ns, {})
-            for host in hosts
+        hosts = dict.fromkeys(host for timed in open_ for host in (None, *(timed.fault.host or ())))
+        nodes = dict.fromkeys(node for timed in open_ for node in (None, *(timed.fault.node or ())))
+        by_place = {
+            place: self._conditions(now_ns, [timed for timed in open_ if timed.hits(place)], until_ns, {})
+            for place in product(hosts, nodes)
+            if place != ELSEWHERE
         }
-        return self._conditions(now_ns, [timed for timed in open_ if timed.hits(None)], until_ns, by_host)
+        return self._conditions(now_ns, [timed for timed in open_ if timed.hits(ELSEWHERE)], until_ns, by_place)
 
     def _conditions(
-        self, now_ns: int, open_: Sequence[TimedFault], until_ns: int, by_host: Mapping[str, Conditions]
+        self, now_ns: int, open_: Sequence[TimedFault], until_ns: int, by_place: Mapping[Place, Conditions]
     ) -> Conditions:
         """Return what holds where these faults hit."""
         factor = 1.0
@@ -217,8 +242,8 @@ class Forecast:
             bursts=[timed.burst for timed in open_ if timed.burst is not None],
             ladder=ladder,
             top=ladder[-1][0] if ladder else 0.0,
-            is_calm=self._is_ever_calm and not by_host and all(timed.fault.injects <= _CALM for timed in open_),
-            by_host=by_host,
+            is_calm=self._is_ever_calm and not by_place and all(timed.fault.injects <= _CALM for timed in open_),
+            by_place=by_place,
         )
 
     def _edges_ns(self) -> list[int]:

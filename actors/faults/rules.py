@@ -58,7 +58,6 @@ from actors.kernel.randomness import RandomStreams
 from actors.kernel.system import ActorSystem
 from actors.messages import Priority
 from actors.outcomes import Ambiguous, Outcome, Sent, Transient
-from actors.policies.breaker.per_host import recipient_host
 from actors.settings.channel import ProviderConfig
 from actors.settings.faults import FaultConfig
 from actors.settings.script import ScriptedAnswer
@@ -173,8 +172,8 @@ class FaultRules:
         if now_ns >= self.conditions.until_ns:
             self.conditions = self._forecast.at(now_ns)
         conditions = self.conditions
-        if conditions.by_host:
-            conditions = conditions.by_host.get(recipient_host(attempt.command.recipient), conditions)
+        if conditions.by_place:
+            conditions = conditions.for_attempt(attempt)
         latency = conditions.latency()
         load = None if self._load is None else self._load(now_ns)
         if load is not None:

@@ -14,10 +14,21 @@ class RandomStreams:
     every process.
     """
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, within: str = "") -> None:
+        """Derive streams.
+
+        Args:
+            seed: of the run.
+            within: what all names begin with.
+        """
         self.seed = seed
+        self._within = within
 
     def stream(self, name: str) -> random.Random:
         """Return a fresh generator for `name`; the same name gives the same draws again."""
-        digest = hashlib.sha256(f"{self.seed}/{name}".encode()).digest()
+        digest = hashlib.sha256(f"{self.seed}/{self._within}{name}".encode()).digest()
         return random.Random(int.from_bytes(digest[:16]))
+
+    def within(self, place: str) -> RandomStreams:
+        """Return the streams of a part of the run, independent of those of the whole and of other parts."""
+        return RandomStreams(self.seed, f"{self._within}{place}.")

@@ -35,6 +35,7 @@ from actors.kernel.futures import Future, Unanswered
 from actors.kernel.interceptors import Interceptor, put_in
 from actors.kernel.promises import Environment, ScheduledCall
 from actors.kernel.randomness import RandomStreams
+from actors.kernel.runtime import Runtime
 from actors.kernel.supervision import Begin, Crash, Lifecycle, Restarted, Terminated, inbox_of
 from actors.messages import RecordedEvent
 
@@ -76,6 +77,9 @@ class ActorSystem(ABC):
 
     now_ns: int
     """The instant of the message being handled, in nanoseconds since the start of the run."""
+
+    node_number: int | None = None
+    """Of the process, where several run on the system: see :class:`actors.kernel.node.Node`."""
 
     def __init__(
         self,
@@ -235,8 +239,11 @@ class ActorSystem(ABC):
 
     # ── spawning ────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _spawn(self, parent: Actor | None, actor_class: type[A], args: Any, kwargs: Any) -> ActorRef[A]:
-        token = _spawned_at.set((self, parent))
+    def _spawn(
+        self, parent: Actor | None, actor_class: type[A], args: Any, kwargs: Any, host: Runtime | None = None
+    ) -> ActorRef[A]:
+        """Start an actor that knows the system as `host`, which is the system itself or a node on it."""
+        token = _spawned_at.set((self if host is None else host, parent))
         try:
             return actor_class.start(*args, **kwargs)  # type: ignore[return-value]  # our start gives our reference
         finally:

@@ -26,7 +26,7 @@ from actors.kernel.actor import STOP_ON_FAILURE, Actor, ActorRef, Supervision, h
 from actors.kernel.async_handlers import failure, is_async
 from actors.kernel.effects import Cancellable
 from actors.kernel.futures import Future
-from actors.kernel.system import ActorSystem
+from actors.kernel.runtime import Runtime
 from actors.messages import RANKS, DomainEvent, Priority, RecordedEvent, SendNotification
 from actors.pipeline.orders import Acceptance, Submit
 from actors.policies.admission import RETRY_AFTER
@@ -107,7 +107,7 @@ class _TooLate(msgspec.Struct, frozen=True):
 class EventBus:
     """The interface for callers: subscribe to types of events, publish events, send commands."""
 
-    def __init__(self, system: ActorSystem, subscriber_timeout: float) -> None:
+    def __init__(self, system: Runtime, subscriber_timeout: float) -> None:
         """Begin without subscribers.
 
         Args:

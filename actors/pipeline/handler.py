@@ -111,6 +111,7 @@ class Handler(Actor):
             stages.is_wanted = self._readiness.is_wanted
             stages.lease_holds = store.lease_holds
         self._lease_holds = store.lease_holds
+        self._node = self.system.node_number
         self._held = Held()
         self._backlog = Backlog(wiring.stages)
         self._backlog_timer: Cancellable | None = None
@@ -362,6 +363,7 @@ class Handler(Actor):
             wanted_until_ns=wanted_until_ns,
             edits=delivery.edits,
             caution=delivery.caution,
+            node=self._node,
         )
         delivery.charged = True
         if self._budgets is not None and delivery.current is None:  # else it is sent again, and is under way already
@@ -536,7 +538,8 @@ class Handler(Actor):
         if not self.intake.has_room(redrive.priority):
             self._wiring.redrives.wait(redrive)
             return
-        is_dead = self._store.is_dead_letter(letter.notification_id)  # else it is redriven already
+        # Else it is redriven already, and perhaps dead-lettered again, by another node while this one was down.
+        is_dead = self._store.is_dead_letter(letter.notification_id, letter.epoch_ns + letter.moved_at_ns)
         is_served = is_dead and self._store.is_served(letter.notification_id, self.is_in_flight)
         if not is_dead or (is_served and redrive.served == "exclude"):
             if is_dead:

@@ -61,6 +61,11 @@ class WaitingCounts:
         self.breaker: Waiting = Waiting(None if whole is None else whole.breaker)
         """For a breaker to close, and to let all through again."""
 
+    def reset(self) -> None:
+        """Count none any more: their process is gone."""
+        for waiting in (self.users, self.tenants, self.quota, self.slots, self.breaker):
+            waiting.reset()
+
 
 class WaitingLine:
     """Attempts that wait, in the order of their channel.

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, ClassVar, Literal, Self, TypeAlias
 
-from pydantic import Field, StrictBool, WrapValidator, model_validator
+from pydantic import ConfigDict, Field, StrictBool, WrapValidator, model_validator
 
 from actors.messages import NotificationChannel
 from actors.settings.base import Settings, plain_or
@@ -76,6 +76,26 @@ Hosts = Annotated[
     ),
 ]
 """One host of recipients, or a list of them; read, it is a tuple, in lower case."""
+
+
+def _nodes(value: Any, _unit_required: bool) -> tuple[int, ...] | None:
+    numbers = list(value) if isinstance(value, (list, tuple)) else [value]
+    if not numbers or not all(type(number) is int and number >= 1 for number in numbers):
+        return None
+    return tuple(sorted(set(numbers)))
+
+
+_ONE_NODE = {"type": "integer", "minimum": 1}
+
+Nodes = Annotated[
+    tuple[int, ...],
+    Wanted(
+        "the number of a node, from 1 on, or a list of them",
+        _nodes,
+        {"anyOf": [_ONE_NODE, {"type": "array", "items": _ONE_NODE, "minItems": 1}]},
+    ),
+]
+"""One node of a fleet, or a list of them; read, it is a tuple in order."""
 
 
 class Change(Settings):
@@ -182,13 +202,46 @@ class Crash(Settings):
     """Which one. ``channel`` is the actor that asks the provider: where there are several, those of `provider`."""
 
 
+class Deploy(Settings):
+    """All nodes of a fleet are stopped and started again, one after the other, as a rolling deploy does it."""
+
+    wanted_text: ClassVar[str] = "a rolling deploy such as {each_down: 5s, every: 30s}"
+
+    each_down: Duration
+    """How long each node is gone."""
+
+    every: PositiveDuration
+    """From the stop of one node to that of the next."""
+
+    drain: Duration = 0.0
+    """How long a node that is stopped, and gets nothing new, goes on with what it has. What has not ended then is
+    parked in the store, and the others take it over at once."""
+
+
+class Scale(Settings):
+    """The number of nodes of a fleet changes."""
+
+    wanted_text: ClassVar[str] = "a number of nodes such as {to: 20}"
+
+    to: PositiveWholeNumber
+    """How many nodes there are from now on: new ones are started, or those of the highest numbers stopped for good."""
+
+    drain: Duration = 0.0
+    """As of a deploy."""
+
+
 class FaultConfig(Settings):
     """What goes wrong, on which channels and when. Several keys act together."""
 
     wanted_text: ClassVar[str] = "a fault such as {channel: email, at: 2m, for: 3m, outage: true}"
 
-    channel: ChannelNames
-    """The channels whose provider is hit: one, a list, or `all`."""
+    model_config = ConfigDict(
+        json_schema_extra={"anyOf": [{"required": [key]} for key in ("channel", "deploy", "scale")]}
+    )
+
+    channel: ChannelNames = tuple(NotificationChannel)
+    """The channels whose provider is hit: one, a list, or `all`. Required, but for `deploy` and `scale`, which have
+    none."""
 
     provider: Text | None = None
     """Which provider of the channel is hit, where it has several: `primary`, or one by its name under `failover`. None:
@@ -197,6 +250,9 @@ class FaultConfig(Settings):
     host: Hosts | None = None
     """Only attempts to recipients at this host, or at these, are hit: those of its domain, or whose URL it is in. What
     the fault remembers it remembers of all of them together: a quota, how many have failed. None: all recipients."""
+
+    node: Nodes | None = None
+    """Only what this node of a fleet sees is hit, or these. None: all nodes."""
 
     at: Duration = 0.0
     """When the window starts, from the start of the run."""
@@ -266,6 +322,12 @@ class FaultConfig(Settings):
     restart_after: Duration | None = None
     """How long after a crash it comes back. None: an actor when its supervision says so, the process at once."""
 
+    deploy: Deploy | None = None
+    """The nodes of a fleet are stopped and started again, one after the other, from the window's start on."""
+
+    scale: Scale | None = None
+    """The number of nodes changes at the window's start."""
+
     clock_step: SignedDuration | None = None
     """By how much the wall clock jumps at the window's start, whatever the `channel`, and for good; the monotonic clock
     does not. Quiet hours and remembered ids go by the wall clock; retries, limits and breakers do not, but those
@@ -291,22 +353,30 @@ class FaultConfig(Settings):
     def _at_least_one(self) -> Self:
         if not self.injects:
             raise wanted("at least one fault such as outage: true or failure_rate: 30%", "none")
+        if "channel" not in self.model_fields_set and not self.injects <= FLEET_FAULT_KEYS:
+            raise wanted("a channel that is hit, or all", "none")
         if self.host is not None and (others := sorted(self.injects & _OF_NO_HOST)):
             raise wanted("a host only for what can go wrong with some attempts and not with others", ", ".join(others))
+        if self.node is not None and (others := sorted(self.injects & _OF_NO_NODE)):
+            raise wanted("a node only for a crash, and for what can go wrong with some attempts", ", ".join(others))
         if self.restart_after is not None and self.crash is None:
             raise wanted("crash beside restart_after", "none")
         return self
 
 
-_NOT_FAULTS = {"channel", "provider", "host", "at", "for_", "restart_after"}
+_NOT_FAULTS = {"channel", "provider", "host", "node", "at", "for_", "restart_after"}
 
 FAULT_KEYS = tuple(key for key in FaultConfig.model_fields if key not in _NOT_FAULTS)
 """The keys that inject something, in the order of the model. What has a row for each fault is compared with them."""
 
-SYSTEM_FAULT_KEYS = frozenset({"duplicate_rate", "reorder", "crash", "clock_step"})
+SYSTEM_FAULT_KEYS = frozenset({"duplicate_rate", "reorder", "crash", "deploy", "scale", "clock_step"})
 """Those that hit the system or its messages, and no provider. Only a simulation injects them."""
 
+FLEET_FAULT_KEYS = frozenset({"deploy", "scale"})
+"""Of these, those that are of several nodes."""
+
 _OF_NO_HOST = SYSTEM_FAULT_KEYS | {"capacity", "speed"}
+_OF_NO_NODE = _OF_NO_HOST - {"crash"}
 
 
 def _crash(value: Any, info: Any) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Container, Iterable
 
 import msgspec
 
@@ -69,6 +69,8 @@ class MemoryStore:
         """
         self.remembered = RememberedIds(remember_ids_ns, ahead_ns=ahead_ns)
         self._open: dict[str, Entry] = {}
+        self._open_anywhere: Container[str] = self._open
+        """The ids of those that have not ended, of other nodes too."""
         self._dead: dict[str, Entry] = {}
         self._closed: dict[str, StoredHistory] = {}
         """What has ended since an operator acted on it, the oldest first."""
@@ -126,6 +128,10 @@ class MemoryStore:
     def open_deliveries(self, epoch_ns: int) -> Iterable[Delivery]:
         return [state_after(entry.command, entry.events, epoch_ns) for entry in self._open.values()]
 
+    def open_ids(self) -> Collection[str]:
+        """Return the ids of what has not ended, in the order of acceptance."""
+        return self._open.keys()
+
     def dead_letters(self) -> Iterable[DeadLetterMessage]:
         for entry in self._dead.values():
             moved = entry.events[-1]
@@ -133,12 +139,17 @@ class MemoryStore:
             letter = dead_letter_after(entry.command, entry.events, moved)
             yield noted(letter, self.is_served(moved.notification_id))
 
-    def is_dead_letter(self, notification_id: str) -> bool:
-        return notification_id in self._dead
+    def is_dead_letter(self, notification_id: str, moved_ns: int | None = None) -> bool:
+        entry = self._dead.get(notification_id)
+        if entry is None or moved_ns is None:
+            return entry is not None
+        moved = entry.events[-1]
+        return moved.epoch_ns + moved.at_ns == moved_ns
 
     def is_served(self, notification_id: str, is_under_way: Callable[[str], bool] | None = None) -> bool:
         return self._requests.is_served(
-            notification_id, lambda other: other in self._open or (is_under_way is not None and is_under_way(other))
+            notification_id,
+            lambda other: other in self._open_anywhere or (is_under_way is not None and is_under_way(other)),
         )
 
     async def recall(self, notification_id: str, now_ns: int) -> SendNotification | None:
@@ -185,7 +196,7 @@ class MemoryStore:
         request = self._requests.of(event.notification_id)
         if request is not None:
             request.delivered |= type(event) is NotificationSent
-            self._requests.forget_unless(request, self._open, self._dead)
+            self._requests.forget_unless(request, self._open_anywhere, self._dead)
 
     def _keep_in_audit(self, event: NotificationEvent) -> None:
         """Record an operator's action on a dead letter."""

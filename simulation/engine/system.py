@@ -26,6 +26,7 @@ from actors.kernel.effects import Cancellable, Effect, Foreseen, Performed, Prom
 from actors.kernel.futures import Future
 from actors.kernel.interceptors import Interceptor
 from actors.kernel.promises import Awaited
+from actors.kernel.runtime import Runtime
 from actors.kernel.system import START_OF_TIME, ActorSystem
 
 A = TypeVar("A", bound=Actor)
@@ -107,8 +108,10 @@ class SimulatedSystem(ActorSystem):
         self._fire_callbacks = [self._fire]
         self._drain_callbacks = [self._drain_after_tell]
 
-    def _spawn(self, parent: Actor | None, actor_class: type[A], args: Any, kwargs: Any) -> ActorRef[A]:
-        ref = super()._spawn(parent, actor_class, args, kwargs)
+    def _spawn(
+        self, parent: Actor | None, actor_class: type[A], args: Any, kwargs: Any, host: Runtime | None = None
+    ) -> ActorRef[A]:
+        ref = super()._spawn(parent, actor_class, args, kwargs, host)
         # Pykka's registry is the whole process's, and keeps what is in it alive: runs come by the thousand, and
         # nothing ends them. Actors started pykka's own way, by a class bound to a system, stay in it.
         pykka.ActorRegistry.unregister(ref)

@@ -54,6 +54,7 @@ class NothingLost(Invariant):
     """
 
     name = "nothing-lost"
+    of_one_process = True
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, ClassVar, NamedTuple, TypeAlias, TypeVar
 
 from actors.domain.attempts import Attempt
 from actors.instants import ns
 from actors.kernel.actor import Supervision
-from actors.messages import NotificationChannel
+from actors.messages import NodeTookOver, NotificationChannel
 from actors.notifier import Pipeline
 from actors.pipeline.lane import breaker_name
 from actors.pipeline.preferences import Preferences
@@ -82,8 +82,38 @@ class Context:
     world: World | None = None
     """All that the reference model has to know of the run. None: it is not asked."""
 
+    nodes: int = 1
+    """How many processes there are."""
+
+    node: int | None = None
+    """The number of the one that it is about; None where there is one process, or it is about all of them."""
+
+    takeover_after_ns: int = 0
+    """How long after the death of one of several the others take over what it had."""
+
+    pipeline_of: Callable[[int], Pipeline | None] = lambda number: None
+    """Returns the pipeline of a node, where there are several."""
+
     def __post_init__(self) -> None:
         self.lifecycles.restarted_within_ns = self.restarted_within_ns
+
+    def at_node(self, number: int) -> Context:
+        """Return the context of one process of several: what it sees, and what happens to it."""
+        return replace(
+            self,
+            faults=[fault for fault in self.faults if fault.node is None or number in fault.node],
+            pipeline=lambda: self.pipeline_of(number),
+            epoch_ns=lambda: self.epoch_ns(),
+            lifecycles=Lifecycles(),
+            world=None,
+            nodes=1,
+            node=number,
+        )
+
+    def gained(self, takeover: NodeTookOver) -> int:
+        """Return how many notifications this node has more after a takeover, or fewer when negative."""
+        count = len(takeover.notification_ids)
+        return count if takeover.node == self.node else -count
 
     @property
     def mixes_messages_up(self) -> bool:
@@ -98,7 +128,8 @@ class Context:
     @property
     def restarted_within_ns(self) -> int:
         """How long after a crash an actor, or the process, is restarted at the latest."""
-        return max([ns(Supervision().max_delay), *(ns(fault.restart_after or 0.0) for fault in self.faults)])
+        back_ns = [ns(fault.restart_after or 0.0) for fault in self.faults]
+        return max([ns(Supervision().max_delay), self.takeover_after_ns, *back_ns])
 
     @property
     def providers(self) -> dict[tuple[NotificationChannel, str], ChannelConfig]:
@@ -192,6 +223,9 @@ class Invariant:
 
     watches_actors: ClassVar[bool] = False
     """Whether it needs what only a watched actor system can tell: `MessageSent`, `Overtaken` and `Unanswered`."""
+
+    of_one_process: ClassVar[bool] = False
+    """Whether it is about one process. In a fleet there is one for each node, which observes what happens at that."""
 
     needs_order: ClassVar[bool] = False
     """Whether it can tell nothing where messages between actors come twice, or overtake each other."""

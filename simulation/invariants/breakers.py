@@ -102,6 +102,7 @@ class BreakerTransitions(Breakers):
     """
 
     name = "breaker-transitions"
+    of_one_process = True
     settings = ("circuit_breaker",)
 
     def __init__(self, context: Context) -> None:
@@ -196,6 +197,7 @@ class OpenBreaker(Breakers):
     """
 
     name = "open-breaker"
+    of_one_process = True
     settings = _OPEN_TIME
     receivers = frozenset({Channel, HedgingChannel, Handler})
     watches_actors = True

@@ -285,6 +285,7 @@ class RetryBudgets(Invariant):
     """
 
     name = "retry-budget"
+    of_one_process = True
     settings = ("retry.budget",)
     receivers = frozenset({CircuitBreakerActor, Handler, RateLimiterActor})
     watches_actors = True

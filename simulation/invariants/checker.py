@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Literal, TypeAlias
+
+import msgspec
 
 from actors.domain.attempts import Provider
 from actors.errors import ConfigurationError, InvariantBreach
 from actors.kernel.interceptors import Interceptor
+from actors.kernel.node import without_node
 from actors.kernel.system import ActorSystem
-from actors.messages import BreakerTransitioned, NotificationChannel, RecordedEvent
+from actors.messages import BreakerTransitioned, NodeTookOver, NotificationChannel, RecordedEvent
 from simulation.invariants.base import Context, Finding, Invariant, Objection
 from simulation.invariants.known import KNOWN
 from simulation.invariants.lockstep import LockStep
@@ -52,11 +55,11 @@ class Checker:
         self._record = record
         self._invariants, functions = _chosen(choice, context)
         self._settings = {_name(invariant): invariant.settings for invariant in self._invariants}
-        self._observers: dict[type, list[tuple[str, Observer]]] = {}
+        self._nodes = [_AtNode(number, context, self._invariants) for number in _numbers(context)]
+        if self._nodes:
+            self._invariants = [each for each in self._invariants if not each.of_one_process]
+        self._observers = _observers(self._invariants)
         self._of_any_event: list[tuple[str, Observer]] = []
-        for invariant in self._invariants:
-            for kind, observers in invariant.observers().items():
-                self._observers.setdefault(kind, []).extend((_name(invariant), each) for each in observers)
         for function in functions:
             kinds = getattr(function, "__observes__", None)
             for kind in kinds or ():
@@ -67,11 +70,12 @@ class Checker:
         """The reference model beside the run, if that is checked."""
         if self.lock_step is not None:
             self.lock_step.broken = self._break_outside
-        self.names = [_name(each) for each in (*self._invariants, *functions)]
+        self.names = [*self._settings, *map(_name, functions)]
         """What is checked."""
         self._message_watch: MessageWatch | None = None
-        if any(invariant.watches_actors for invariant in self._invariants):
-            receivers: frozenset[type] = frozenset().union(*(invariant.receivers for invariant in self._invariants))
+        everywhere = [*self._invariants, *(each for node in self._nodes for each in node.invariants)]
+        if any(invariant.watches_actors for invariant in everywhere):
+            receivers: frozenset[type] = frozenset().union(*(invariant.receivers for invariant in everywhere))
             self._message_watch = MessageWatch(self.note, receivers)
         self._system: ActorSystem | None = None
         self._latest: deque[Any] = deque(maxlen=LATEST_SHOWN)
@@ -152,6 +156,10 @@ class Checker:
         for invariant in self._invariants:
             if self.breach is None and (objection := invariant.at_end(now_ns)) is not None:
                 self._break(_name(invariant), objection, None, now_ns)
+        for node in self._nodes:
+            for name, objection in node.at_end(now_ns):
+                if self.breach is None:
+                    self._break(name, objection, None, now_ns)
         if self.breach is not None:
             raise self.breach
 
@@ -159,8 +167,21 @@ class Checker:
         observers = self._observers.get(type(event))
         if observers is not None:
             self._ask(observers, event)
+        if self._nodes and event.node is not None:
+            self._look_at_node(self._nodes[event.node - 1], event)
         self.context.lifecycles.follow(event)
         self._latest.append(event)
+
+    def _look_at_node(self, node: _AtNode, event: Any) -> None:
+        """Show to the invariants of one process what happens there."""
+        if type(event) is NodeTookOver:
+            gone = self._nodes[event.from_node - 1]
+            node.context.lifecycles.take_over(event.notification_ids, gone.context.lifecycles)
+            self._ask(gone.observers.get(NodeTookOver, ()), event)
+        if type(event) is BreakerTransitioned:
+            event = msgspec.structs.replace(event, breaker=without_node(event.breaker))
+        self._ask(node.observers.get(type(event), ()), event)
+        node.context.lifecycles.follow(event)
 
     def _ask(self, observers: Sequence[tuple[str, Observer]], event: Any) -> None:
         for name, observe in observers:
@@ -196,6 +217,38 @@ class Checker:
             history = list(self._latest)
         is_of_it = getattr(event, "notification_id", None) == notification_id or lifecycle is None
         return [*history, event] if event is not None and is_of_it and event not in history[-1:] else history
+
+
+class _AtNode:
+    """The invariants of one process of a fleet."""
+
+    def __init__(self, number: int, context: Context, invariants: Sequence[Invariant]) -> None:
+        self.number = number
+        self.context = context.at_node(number)
+        self.invariants = [
+            type(each)(self.context) for each in invariants if each.of_one_process and each.applies(self.context)
+        ]
+        self.observers = _observers(self.invariants)
+
+    def at_end(self, now_ns: int) -> Iterator[tuple[str, str | Finding]]:
+        """Yield by name what is broken when the run has finished."""
+        for each in self.invariants:
+            if (objection := each.at_end(now_ns)) is not None:
+                yield _name(each), objection
+
+
+def _numbers(context: Context) -> range:
+    """Return the numbers of the nodes; none where there is one process alone."""
+    return range(1, context.nodes + 1) if context.nodes > 1 else range(0)
+
+
+def _observers(invariants: Sequence[Invariant]) -> dict[type, list[tuple[str, Observer]]]:
+    """Return who observes what, by type, each with its name."""
+    found: dict[type, list[tuple[str, Observer]]] = {}
+    for invariant in invariants:
+        for kind, observers in invariant.observers().items():
+            found.setdefault(kind, []).extend((_name(invariant), each) for each in observers)
+    return found
 
 
 def _chosen(choice: Choice, context: Context) -> tuple[list[Invariant], list[Observer]]:

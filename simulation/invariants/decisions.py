@@ -149,6 +149,7 @@ class BreakerDecisions(Invariant):
     """
 
     name = "breaker-decisions"
+    of_one_process = True
     settings = ("circuit_breaker",)
     receivers = frozenset({Channel, HedgingChannel, Handler})
     watches_actors = True

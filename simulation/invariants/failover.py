@@ -29,6 +29,7 @@ class FailoverOrder(Breakers):
     """
 
     name = "failover-order"
+    of_one_process = True
     settings = ("switch_after",)
     receivers = frozenset({Channel, HedgingChannel})
     watches_actors = True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable
 from enum import StrEnum
 from typing import Any
 
@@ -149,6 +150,13 @@ class Lifecycles:
     def in_state(self, state: State) -> list[str]:
         """Return the ids of what is in a state, as far as it is remembered."""
         return [notification_id for notification_id, lifecycle in self._lifecycles.items() if lifecycle.state is state]
+
+    def take_over(self, ids: Iterable[str], gone: Lifecycles) -> None:
+        """Have those of notifications that another node had, and that are this one's now."""
+        for notification_id in ids:
+            if (lifecycle := gone._lifecycles.pop(notification_id, None)) is not None:
+                lifecycle.crashes_before = -1  # of another process, so none of them is settled
+                self._lifecycles[notification_id] = lifecycle
 
     def follow(self, event: Any) -> None:
         """Take note of something that has happened."""

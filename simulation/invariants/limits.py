@@ -42,6 +42,7 @@ class UserLimit(Invariant):
     """
 
     name = "user-limit"
+    of_one_process = True
     settings = ("rate_limit",)
     receivers = frozenset({RateLimiterActor, TenantBounds, CircuitBreakerActor, Handler})
     watches_actors = True
@@ -202,6 +203,7 @@ class Quota(Invariant):
     """
 
     name = "quota"
+    of_one_process = True
     settings = ("quota",)
     receivers = frozenset({Channel, HedgingChannel})
     watches_actors = True
@@ -255,6 +257,7 @@ class Bulkhead(Invariant):
     """
 
     name = "bulkhead"
+    of_one_process = True
     settings = ("max_in_flight", "concurrency_limit")
     needs_order = True
     needs = ("max_in_flight", "concurrency_limit")

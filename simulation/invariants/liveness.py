@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from actors.instants import NEVER_NS, ns, wait_ns
+from actors.kernel.node import names_at_nodes
 from actors.messages import (
     ActorFailed,
     BreakerState,
@@ -61,10 +62,10 @@ class Liveness(Invariant):
         """By the name of a breaker."""
         self._forced_open: set[str] = set()
         for (channel, name), config in context.providers.items():
-            breaker = breaker_of(channel, name)
-            self._channel_of[breaker] = channel
-            if config.circuit_breaker.begins is BreakerState.FORCED_OPEN:
-                self._forced_open.add(breaker)
+            for breaker in names_at_nodes(breaker_of(channel, name), context.nodes):
+                self._channel_of[breaker] = channel
+                if config.circuit_breaker.begins is BreakerState.FORCED_OPEN:
+                    self._forced_open.add(breaker)
 
     @classmethod
     def applies(cls, context: Context) -> bool:

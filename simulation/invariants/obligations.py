@@ -115,6 +115,7 @@ class Alerts(Invariant):
     """
 
     name = "alerts"
+    of_one_process = True
     receivers = frozenset({AdminAlert, DeadLetterQueue})
     watches_actors = True
     needs_order = True

@@ -22,6 +22,9 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     at_ns: int
     """When, in nanoseconds since the start of the run."""
 
+    node: int | None = None
+    """At which node of a fleet; None where there is one process alone."""
+
 
 class AttemptMade(Observation, frozen=True, kw_only=True, gc=False):
     """A provider was asked to deliver: also where its answer never comes back, and for each copy of a hedged attempt.

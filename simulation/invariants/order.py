@@ -17,6 +17,7 @@ from actors.kernel.effects import Performed
 from actors.messages import (
     ActorFailed,
     BreakerTransitioned,
+    NodeTookOver,
     NotificationChannel,
     NotificationMovedToDeadLetter,
     NotificationRedriven,
@@ -226,6 +227,7 @@ class ClassOrder(_Line):
     """
 
     name = "class-order"
+    of_one_process = True
 
     def on_start(self, channel: NotificationChannel, provider: Key, waiter: _Waiter, at_ns: int) -> Objection:
         config = self.context.channels[channel]
@@ -286,6 +288,7 @@ class ClassShares(_Line):
     """
 
     name = "class-shares"
+    of_one_process = True
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
@@ -360,6 +363,7 @@ class FairTurns(_Line):
     """
 
     name = "fair-turns"
+    of_one_process = True
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
@@ -434,6 +438,7 @@ class LimitOrder(Invariant):
     the same user waits."""
 
     name = "limit-order"
+    of_one_process = True
     receivers: ClassVar[frozenset[type]] = frozenset({RateLimiterActor, TenantBounds, CircuitBreakerActor, Handler})
     watches_actors = True
     needs_order = True
@@ -485,6 +490,7 @@ class TenantsBound(_Line):
     """No tenant has more attempts at the providers of a channel than its bounds allow."""
 
     name = "tenant-bounds"
+    of_one_process = True
 
     @classmethod
     def applies(cls, context: Context) -> bool:
@@ -508,6 +514,7 @@ class Refusals(Invariant):
     """A notification is refused for lack of room only where as many are pending as the bound of its class says."""
 
     name = "refusals"
+    of_one_process = True
     receivers: ClassVar[frozenset[type]] = frozenset({Handler})
     watches_actors = True
     needs_order = True
@@ -529,6 +536,11 @@ class Refusals(Invariant):
             self._at_the_door[id(submit)] = submit
             submit.answer.when_done(lambda: self._on_answer(submit))
         return self._said()
+
+    @observes(NodeTookOver)
+    def on_takeover(self, takeover: NodeTookOver) -> Objection:
+        self._pending += self.context.gained(takeover)
+        return None
 
     def _on_answer(self, submit: Submit) -> None:
         del self._at_the_door[id(submit)]

@@ -43,6 +43,7 @@ class Ramps(Invariant):
     """
 
     name = "ramp"
+    of_one_process = True
     settings = ("circuit_breaker.ramp",)
     receivers = frozenset({Channel, HedgingChannel})
     watches_actors = True

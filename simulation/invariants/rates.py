@@ -123,6 +123,7 @@ class AdaptiveRates(Invariant):
     """
 
     name = "adaptive-rate"
+    of_one_process = True
     settings = ("adaptive_rate",)
     receivers = frozenset({Channel, Handler, HedgingChannel})
     watches_actors = True

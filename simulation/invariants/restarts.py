@@ -20,6 +20,7 @@ class Restarts(Invariant):
     """
 
     name = "restarts"
+    of_one_process = True
     watches_actors = True
 
     def __init__(self, context: Context) -> None:
@@ -75,6 +76,8 @@ class Restarts(Invariant):
             for fault in self.context.faults
             if fault.crash == PROCESS and ns(fault.at) == event.at_ns
         )
+        if any(fault.scale is not None for fault in self.context.faults):
+            self._back_ns = frozenset()  # by then the fleet may have become too small for it
         return None
 
     @observes(*STEPS)

@@ -72,6 +72,7 @@ class ResumePace(Invariant):
     """
 
     name = "resume-pace"
+    of_one_process = True
     settings = ("circuit_breaker.resume_rate", "circuit_breaker.resume_doubling", "circuit_breaker.resume_rate_max")
     needs_order = True
 
@@ -164,6 +165,7 @@ class RestartPace(Invariant):
     """
 
     name = "restart-pace"
+    of_one_process = True
     settings = ("circuit_breaker.resume_rate", "circuit_breaker.resume_doubling", "circuit_breaker.resume_rate_max")
     needs_order = True
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from actors.messages import (
+    NodeTookOver,
     NotificationMovedToDeadLetter,
     NotificationRedriven,
     NotificationRequested,
@@ -25,6 +26,7 @@ class Room(Invariant):
     """
 
     name = "room"
+    of_one_process = True
     settings = ("max_pending",)
     receivers = frozenset({Handler})
     watches_actors = True
@@ -47,6 +49,11 @@ class Room(Invariant):
             self._at_the_door[submit.notification_id] = submit.priority
         elif type(submit) is Submit and not submit.follows_event:
             self._at_the_door[submit.command.notification_id] = submit.command.priority
+        return None
+
+    @observes(NodeTookOver)
+    def on_takeover(self, takeover: NodeTookOver) -> Objection:
+        self._pending += self.context.gained(takeover)
         return None
 
     @observes(NotificationRequested)

@@ -48,6 +48,7 @@ class ConcurrencyLimits(Invariant):
     """
 
     name = "concurrency-limit"
+    of_one_process = True
     settings = ("concurrency_limit", "max_in_flight")
     receivers = frozenset({Channel, Handler, HedgingChannel})
     watches_actors = True

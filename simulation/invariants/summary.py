@@ -103,6 +103,8 @@ class Summary(Invariant):
         """By the id of each of its notifications."""
         self._asked: Counter[tuple[str, NotificationChannel]] = Counter()
         """By notification and channel: how often a provider was asked of which there is no outcome, and may be one."""
+        self._asked_by: dict[tuple[str, NotificationChannel], int | None] = {}
+        """The node of a fleet that has done so last."""
 
     @observes(*_ADDS)
     def on_event(self, event: NotificationEvent) -> Objection:
@@ -115,13 +117,15 @@ class Summary(Invariant):
 
     @observes(AttemptMade)
     def on_attempt(self, made: AttemptMade) -> Objection:
-        self._asked[made.notification_id, made.channel] += 1
+        key = made.notification_id, made.channel
+        self._asked[key] += 1
+        self._asked_by[key] = made.node
         return None
 
     @observes(ActorFailed)
     def on_crash(self, event: ActorFailed) -> Objection:
         if event.actor == PROCESS:
-            self._count_asked(list(self._asked))
+            self._count_asked([key for key in self._asked if self._asked_by[key] == event.node])
         return None
 
     def _count_asked(self, keys: Iterable[tuple[str, NotificationChannel]]) -> None:
@@ -130,6 +134,7 @@ class Summary(Invariant):
             for books in (self._all, self._by_channel[key[1]]):
                 books.counts["requests"] += self._asked.get(key, 0)
             self._asked.pop(key, None)
+            self._asked_by.pop(key, None)
 
     def _follow(self, event: NotificationEvent) -> None:
         request = self._requests.get(event.notification_id)

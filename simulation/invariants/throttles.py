@@ -56,6 +56,7 @@ class AdaptiveThrottles(Invariant):
     """
 
     name = "adaptive-throttle"
+    of_one_process = True
     settings = ("adaptive_throttle",)
     receivers = frozenset({Channel, HedgingChannel, Handler})
     watches_actors = True

@@ -120,6 +120,7 @@ class ObservedProvider(WrappedProvider):
         takes_ns = foreseen.delay_ns if answered and foreseen is not None else self._timeout_ns
         made = AttemptMade(
             at_ns=now_ns,
+            node=attempt.node,
             notification_id=notification_id,
             channel=self._channel,
             provider=self._name,
@@ -186,14 +187,22 @@ class MessageWatch(Interceptor):
         if type(actor) in self._observed:
             sender_class = None if sender is None else type(sender)
             now_ns = self.system.now_ns
-            self._note(MessageSent(at_ns=now_ns, sender=sender_class, receiver=type(actor), message=content))
+            node = actor.system.node_number
+            self._note(MessageSent(at_ns=now_ns, node=node, sender=sender_class, receiver=type(actor), message=content))
         sent = _Sending(sender, self._sent_count, content)
         go_on(Envelope(sent, reply_to=message.reply_to) if is_question else sent)
 
     def ask(self, go_on: Next, ref: ActorRef[Any], message: Any) -> Future[Any]:
         future: Future[Any] = go_on(ref, message)
         asked_at_ns = self.system.now_ns
-        question = Unanswered(at_ns=0, asked_at_ns=asked_at_ns, receiver=type(ref.actor).__name__, message=message)
+        receiver = ref.actor
+        question = Unanswered(
+            at_ns=0,
+            node=receiver.system.node_number,
+            asked_at_ns=asked_at_ns,
+            receiver=type(receiver).__name__,
+            message=message,
+        )
         self._questions.append((future, question))
         if len(self._questions) > self._look_at:
             self._look_at = QUESTIONS_BEFORE_A_LOOK + 2 * len(self.unanswered())
@@ -203,7 +212,8 @@ class MessageWatch(Interceptor):
 
     def start(self, go_on: Next, actor: Actor) -> None:
         self._at_work = actor
-        self._note(ActorStarted(at_ns=self.system.now_ns, actor=actor.actor_urn, kind=type(actor)))
+        now_ns, node = self.system.now_ns, actor.system.node_number
+        self._note(ActorStarted(at_ns=now_ns, node=node, actor=actor.actor_urn, kind=type(actor)))
         try:
             go_on(actor)
         finally:
@@ -250,6 +260,7 @@ class MessageWatch(Interceptor):
         self._note(
             Overtaken(
                 at_ns=self.system.now_ns,
+                node=actor.system.node_number,
                 sender=type(sender).__name__,
                 receiver=type(actor).__name__,
                 message=sent.message,
@@ -265,6 +276,7 @@ class MessageWatch(Interceptor):
         self._note(
             ActorCrashed(
                 at_ns=self.system.now_ns,
+                node=actor.system.node_number,
                 actor=actor.actor_urn,
                 kind=type(actor),
                 supervision=actor.supervision,

@@ -31,6 +31,9 @@ class World:
     remember_ids: float = 86_400.0
     commit_latency: float = 0.0
     max_pending: int | None = None
+    nodes: int = 1
+    """How many processes there are."""
+
     schedule: Any = None
     choosy_providers: bool = False
     """Whether providers of one's own change settings, or refuse recipients at the door."""
@@ -43,7 +46,8 @@ def refusals(world: World) -> list[str]:
         for channel, settings in world.channels.items()
         for name, config in settings.by_provider().items()
     }
-    found = [f"channels.{name}.hedging" for name, config in lanes.items() if config.hedging is not None]
+    found = [f"nodes: {world.nodes}"] if world.nodes > 1 else []
+    found += [f"channels.{name}.hedging" for name, config in lanes.items() if config.hedging is not None]
     for channel, config in world.channels.items():
         if config.fair_by != ("host" if config.circuit_breaker.per == "host" else "none"):
             found.append(f"channels.{channel}.order.fair_by: {config.fair_by}")

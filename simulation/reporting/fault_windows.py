@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from actors.formatting import plain_number
 from actors.messages import NotificationChannel
 from actors.policies.quiet_hours import QuietHours
-from actors.settings.faults import Change, ChannelNames, FaultConfig
+from actors.settings.faults import Change, ChannelNames, Crash, FaultConfig
 from actors.settings.quantities import Rate
 from simulation.results.formatting import duration_text
 from simulation.scenario import Scenario
@@ -62,16 +62,23 @@ def fault_label(fault: FaultConfig, used: tuple[NotificationChannel, ...]) -> st
     return f"{_place_text(fault, used)}{fault_text(fault)}"
 
 
-_AT_THE_START = {"crash", "clock_step"}
+_AT_THE_START = {"crash", "deploy", "scale", "clock_step"}
 """What happens once, however long the window is."""
 
 
 def _place_text(fault: FaultConfig, used: tuple[NotificationChannel, ...]) -> str:
     """Return where a fault hits; nothing where it is everywhere, since it hits the process."""
-    if fault.injects == {"clock_step"} or (fault.injects <= _AT_THE_START and fault.crash == "process"):
-        return ""
+    if fault.injects <= _AT_THE_START and not isinstance(fault.crash, Crash):
+        return _nodes_text(fault.node)
     provider = "" if fault.provider is None else f"/{fault.provider}"
-    return f"{_channels_text(fault.channel, used)}{provider}: "
+    return f"{_nodes_text(fault.node)}{_channels_text(fault.channel, used)}{provider}: "
+
+
+def _nodes_text(nodes: Sequence[int] | None) -> str:
+    """Return of which nodes of a fleet a fault is."""
+    if nodes is None:
+        return ""
+    return f"node {nodes[0]}, " if len(nodes) == 1 else f"nodes {', '.join(map(str, nodes))}, "
 
 
 def _dips(fault: FaultConfig, until_s: float) -> tuple[Span, ...]:
@@ -91,6 +98,8 @@ def _channels_text(channels: ChannelNames, used: tuple[NotificationChannel, ...]
 
 
 _WORDS: dict[str, Callable[[Any], str]] = {
+    "deploy": lambda deploy: f"deploy, a node every {_duration(deploy.every)}, each down {_duration(deploy.each_down)}",
+    "scale": lambda scale: f"{scale.to:,} node{'s'[: scale.to != 1]} from now on",
     "clock_step": lambda step: f"wall clock steps {'−' if step < 0 else '+'}{_duration(abs(step))}",
     "outage": lambda _: "outage",
     "hang": lambda _: "hangs, no answer",

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from actors.instants import NS_PER_S
+from actors.kernel.node import without_node
 from actors.messages import (
     BreakerState,
     BreakerTransitioned,
+    NodeTookOver,
     NotificationChannel,
     NotificationFailed,
+    NotificationMovedToDeadLetter,
+    NotificationRedriven,
+    NotificationRequested,
     NotificationSent,
+    NotificationSuppressed,
     RecordedEvent,
 )
 
@@ -38,25 +44,32 @@ class BreakerNow(NamedTuple):
 
 
 class BreakerMetrics:
-    """How often one breaker opened, and for how long it was open; of all hosts together where each has its own."""
+    """How often one breaker opened, and for how long it was open; of all hosts together where each has its own, and of
+    all nodes."""
 
     def __init__(self) -> None:
         self._opened = 0
         self._open_ns = 0
-        self._open_since_ns: dict[str | None, int] = {}
-        """By host."""
-        self.now: dict[str | None, BreakerNow] = {}
-        """By host, and None where there is one for all; nothing of those that are as they began."""
+        self._open_since_ns: dict[Hashable, int] = {}
+        """By place."""
+        self.now: dict[Any, BreakerNow] = {}
+        """By place; nothing of those that are as they began."""
 
-    def fold(self, transition: BreakerTransitioned) -> None:
-        """Take in a transition."""
-        self.now[transition.host] = BreakerNow(BreakerState(transition.to_state), transition.at_ns)
-        since_ns = self._open_since_ns.pop(transition.host, None)
+    def fold(self, transition: BreakerTransitioned, place: Hashable) -> None:
+        """Take in a transition of one of the breakers that are counted together.
+
+        Args:
+            transition: which.
+            place: whose breaker it is: the host, with the node where those of several are counted together; None where
+                there is one for all.
+        """
+        self.now[place] = BreakerNow(BreakerState(transition.to_state), transition.at_ns)
+        since_ns = self._open_since_ns.pop(place, None)
         if since_ns is not None:
             self._open_ns += transition.at_ns - since_ns
         if transition.to_state in OPEN_STATES:
             self._opened += 1
-            self._open_since_ns[transition.host] = transition.at_ns
+            self._open_since_ns[place] = transition.at_ns
 
     def summary(self, simulated_ns: int) -> dict[str, Any]:
         """Return the metrics as the summary names them."""
@@ -88,3 +101,53 @@ class ProviderMetrics:
         if names is None:
             return {}
         return {name: {"attempts": self._attempts[channel, name], "sent": self._sent[channel, name]} for name in names}
+
+
+class NodeMetrics:
+    """What happened at each node of a fleet."""
+
+    def __init__(self, count: int) -> None:
+        self._numbers = range(1, count + 1) if count > 1 else range(0)
+        self._events: dict[type, Counter[int | None]] = {kind: Counter() for kind in _AT_NODES}
+        self._taken_over: Counter[int | None] = Counter()
+
+    def fold(self, events: dict[type, list[Any]]) -> None:
+        """Take in a chunk of the history, sorted by type."""
+        if not self._numbers:
+            return
+        for kind, counts in self._events.items():
+            counts.update(event.node for event in events.get(kind, ()))
+        for event in events.get(NodeTookOver, ()):
+            self._taken_over[event.node] += len(event.notification_ids)
+
+    def summary(self) -> dict[str, dict[str, int]]:
+        """Return the metrics of each node, by its number, as the summary names them; nothing where there is one."""
+        found = {}
+        for number in self._numbers:
+            of = {kind: counts[number] for kind, counts in self._events.items()}
+            found[str(number)] = {
+                "accepted": of[NotificationRequested],
+                "sent": of[NotificationSent],
+                "dead_lettered": of[NotificationMovedToDeadLetter] - of[NotificationRedriven],
+                "suppressed": of[NotificationSuppressed],
+                "attempts": of[NotificationSent] + of[NotificationFailed],
+                "taken_over": self._taken_over[number],
+            }
+        return found
+
+
+_AT_NODES = (
+    NotificationRequested,
+    NotificationSent,
+    NotificationFailed,
+    NotificationMovedToDeadLetter,
+    NotificationRedriven,
+    NotificationSuppressed,
+)
+
+
+def fold_transition(metrics: Mapping[str, BreakerMetrics], transition: BreakerTransitioned) -> None:
+    """Take in a transition of one breaker among those of a run, by name; that of a node also under the common name."""
+    metrics[transition.breaker].fold(transition, transition.host)
+    if transition.node is not None:
+        metrics[without_node(transition.breaker)].fold(transition, (transition.node, transition.host))

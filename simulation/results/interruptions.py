@@ -7,7 +7,7 @@ asked, and has its price. So it is where a fault has an attempt come to its chan
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from typing import NamedTuple, TypeAlias
 
 from actors.domain.attempts import Attempt, Provider, WrappedProvider
@@ -73,21 +73,29 @@ class Interruptions:
         self._lose([each for each in requests if each.attempt is not attempt])
         self._lose([each for each in requests if each.attempt is attempt][1 + event.hedges :])
 
-    def lose_all(self, now_ns: int) -> None:
-        """Take note that the process has crashed."""
-        self._crashed_ns = now_ns
-        for requests in self._open.values():
-            self._lose(requests)
-        self._open.clear()
+    def lose(self, now_ns: int, ids: Container[str] | None) -> None:
+        """Take note that a process has crashed.
 
-    def end(self, stages: Mapping[NotificationChannel, Stages]) -> None:
+        Args:
+            now_ns: when.
+            ids: of the notifications that were its own; None: all are.
+        """
+        self._crashed_ns = now_ns
+        for notification_id in [each for each in self._open if ids is None or each in ids]:
+            self._lose(self._open.pop(notification_id))
+
+    def end(self, processes: Sequence[Mapping[NotificationChannel, Stages]]) -> None:
         """Take note that the run has ended: what no one waits for is lost, the rest is in flight.
 
         Args:
-            stages: those that there are; without any it is unknown what is awaited.
+            processes: the stages of each that there is; without any it is unknown what is awaited.
         """
         for requests in self._open.values():
-            self._lose([each for each in requests if stages and not stages[each.channel].is_awaited(each.attempt)])
+            self._lose(
+                each
+                for each in requests
+                if processes and not any(stages[each.channel].is_awaited(each.attempt) for stages in processes)
+            )
         self._open.clear()
 
     def _lose(self, requests: Iterable[_Request]) -> None:

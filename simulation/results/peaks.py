@@ -114,7 +114,9 @@ class Peaks:
         self._backoffs: dict[NotificationChannel, Spans] = {channel: Spans([], []) for channel in providers}
         """When notifications begin to wait for their retry, and when they no longer do."""
         self._in_backoff: dict[NotificationChannel | None, Peak] = {each: Peak() for each in (None, *providers)}
-        self._waiting: dict[NotificationChannel | None, Counter[str]] = {each: Counter() for each in (None, *providers)}
+        self.waiting = WaitingCounts()
+        """Counts what waits at the stages of all processes."""
+        self.waiting_by_channel = {channel: WaitingCounts(self.waiting) for channel in providers}
 
     def fold(self, places: ByPlace, latest_ns: int) -> None:
         """Take in a chunk of the history.
@@ -167,20 +169,14 @@ class Peaks:
         for each, peak in self._in_backoff.items():
             peak.extend(_together(list(waits.values()) if each is None else [waits[each]]), Counter())
 
-    def note_waiting(self, whole: WaitingCounts, channels: Mapping[NotificationChannel, WaitingCounts]) -> None:
-        """Note how many have waited at the stages of a process that is about to end."""
-        for each, counts in [(None, whole), *channels.items()]:
-            most = self._waiting[each]
-            for name in ("limit", "quota", "slots", "breaker"):
-                most[name] = max(most[name], getattr(counts, name).peak)
-
     def end(self) -> None:
         """Make peaks of what is left: no attempt ends any more."""
         self._settle(None)
 
     def summary(self, channel: NotificationChannel | None = None) -> dict[str, Any]:
         """Return the peaks of a channel as the summary names them; None: of all."""
-        waiting = {name: self._waiting[channel][name] for name in ("limit", "quota", "slots", "breaker")}
+        counts = self.waiting if channel is None else self.waiting_by_channel[channel]
+        waiting = {name: getattr(counts, name).peak for name in ("limit", "quota", "slots", "breaker")}
         return {
             **self._peaks[channel, None].summary(),
             "waiting": {**waiting, "backoff": self._in_backoff[channel].in_flight},

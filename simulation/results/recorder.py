@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from actors.errors import InvariantBreach
+from actors.kernel.node import whole_and_nodes
 from actors.messages import (
     BreakerTransitioned,
     NotificationChannel,
@@ -25,8 +26,10 @@ from actors.pipeline.wiring import Wiring
 from simulation.results.backlogs import CHANGES as CHANGES_OF_PENDING, Backlogs, FaultTimes
 from simulation.results.counters import (
     BreakerMetrics,
+    NodeMetrics,
     ProviderMetrics,
     by_type,
+    fold_transition,
 )
 from simulation.results.interruptions import Interruptions
 from simulation.results.ledger import WHOLE, Group, Ledger
@@ -52,6 +55,7 @@ class Recorder:
         faults: Sequence[FaultTimes] = (),
         longest_ns: int = 0,
         windows: Sequence[WindowMetrics] = (),
+        nodes: int = 1,
     ) -> None:
         """Make a recorder.
 
@@ -63,6 +67,7 @@ class Recorder:
             faults: those that end.
             longest_ns: how long an attempt may take.
             windows: of the run, that have metrics of their own.
+            nodes: how many processes there are.
         """
         self.ledger = ledger
         self.windows = windows
@@ -70,18 +75,20 @@ class Recorder:
         """The whole history if it is kept; else the first dead letters."""
         self.keeps_history = keep_history
         self.breaker_metrics = {
-            breaker_name(channel, number, name): BreakerMetrics()
+            each: BreakerMetrics()
             for channel, names in providers.items()
             for number, name in enumerate(names)
+            for each in whole_and_nodes(breaker_name(channel, number, name), nodes)
         }
+        self.node_metrics = NodeMetrics(nodes)
         self.provider_metrics = ProviderMetrics(providers)
         self.peaks = Peaks(providers, longest_ns)
         self.backlogs = Backlogs(faults)
         self.series = SeriesCounter(series_bucket_ns)
         self.interruptions: Interruptions | None = None
         """Finds the requests whose answers are lost; None where none can be."""
-        self.wiring: Wiring | None = None
-        """The references of the pipeline that there is."""
+        self.wirings: Sequence[Wiring] = ()
+        """The references of the pipelines that there are."""
         self.in_flight_now: Callable[[], int] = lambda: 0
         """Returns how many notifications the pipeline itself holds in flight."""
         self.when_quiet: Callable[[], None] | None = None
@@ -143,18 +150,12 @@ class Recorder:
         """
         self.fold()
         if self.interruptions is not None:
-            stages = {} if self.wiring is None else self.wiring.stages
-            self.interruptions.end(stages)
-        self.note_waiting()
+            self.interruptions.end([wiring.stages for wiring in self.wirings])
         self.peaks.end()
         self.check()
         self.in_flight_now = partial(int, self._in_flight)
-        self.when_quiet = self.on_chunk = self.on_events = self.wiring = self.interruptions = None
-
-    def note_waiting(self) -> None:
-        """Note how many have waited in the process that there is."""
-        if (wiring := self.wiring) is not None:
-            self.peaks.note_waiting(wiring.waiting, {name: each.waiting for name, each in wiring.stages.items()})
+        self.when_quiet = self.on_chunk = self.on_events = self.interruptions = None
+        self.wirings = ()
 
     def check(self) -> None:
         """See that nothing has been lost: what is in flight is counted twice, by the history and by the pipeline.
@@ -181,11 +182,12 @@ class Recorder:
             self.on_events(chunk)
         sorted_events = by_type(chunk)
         for transition in sorted_events.get(BreakerTransitioned, []):
-            self.breaker_metrics[transition.breaker].fold(transition)
+            fold_transition(self.breaker_metrics, transition)
         places = self.ledger.fold(sorted_events)
         for window in self.windows:
             window.fold(chunk)
         self.provider_metrics.fold(sorted_events)
+        self.node_metrics.fold(sorted_events)
         self.peaks.fold(places, chunk[-1].at_ns)
         self.backlogs.fold(chunk)
         self.series.fold(sorted_events)

@@ -65,6 +65,7 @@ class Result:
             **metrics,
             "peaks": recorder.peaks.summary(),
             "breaker": breakers,
+            **({"nodes": nodes} if (nodes := recorder.node_metrics.summary()) else {}),
             "faults": recorder.backlogs.end(simulated_ns),
             "workload": told_apart["workload"],
             "classes": told_apart["classes"],

@@ -16,7 +16,7 @@ from actors.messages import (
     RecordedEvent,
 )
 from simulation.results.backlogs import instant_of, waits_since_ns
-from simulation.results.counters import BreakerMetrics, by_type
+from simulation.results.counters import BreakerMetrics, by_type, fold_transition
 from simulation.results.ledger import Ledger
 from simulation.scenario.metrics import Window
 
@@ -94,21 +94,24 @@ class WindowMetrics:
             transitions: every one of the run.
         """
         to_ns = simulated_ns if self._to_ns is None else min(self._to_ns, simulated_ns)
-        opened = {
-            name: self._breaker([each for each in transitions if each.breaker == name], to_ns) for name in breakers
-        }
+        opened = self._breakers(breakers, transitions, to_ns)
         metrics = self._ledger.summary(max(0, to_ns - self._from_ns))
         channels = {name: {**figures, "breaker": opened[name]} for name, figures in metrics.pop("channels").items()}
         told_apart = {group: metrics.pop(group) for group in ("workload", "classes")}
         return {**metrics, "breaker": opened, **told_apart, "channels": channels}
 
-    def _breaker(self, transitions: Sequence[BreakerTransitioned], to_ns: int) -> dict[str, Any]:
-        """Return how often a breaker opened in the window, and for how long it was open then."""
-        before, until = BreakerMetrics(), BreakerMetrics()
+    def _breakers(
+        self, names: Sequence[str], transitions: Sequence[BreakerTransitioned], to_ns: int
+    ) -> dict[str, dict[str, Any]]:
+        """Return by name how often each breaker opened in the window, and for how long it was open then."""
+        before, until = ({name: BreakerMetrics() for name in names} for _ in range(2))
         for transition in transitions:
             if transition.at_ns < self._from_ns:
-                before.fold(transition)
+                fold_transition(before, transition)
             if transition.at_ns < to_ns:
-                until.fold(transition)
-        less, all_in_all = before.summary(self._from_ns), until.summary(max(to_ns, self._from_ns))
-        return {name: all_in_all[name] - less[name] for name in all_in_all}
+                fold_transition(until, transition)
+        found = {}
+        for name in names:
+            less, all_in_all = before[name].summary(self._from_ns), until[name].summary(max(to_ns, self._from_ns))
+            found[name] = {key: all_in_all[key] - less[key] for key in all_in_all}
+        return found

@@ -18,16 +18,19 @@ from actors.faults.rules import FailureRule
 from actors.instants import ns, since_1970_ns
 from actors.kernel.actor import Actor, handles
 from actors.kernel.interceptors import Interceptor
+from actors.kernel.node import Node
 from actors.kernel.randomness import RandomStreams
 from actors.kernel.system import ActorSystem
 from actors.messages import NotificationChannel, RecordedEvent
 from actors.notifier import Pipeline
 from actors.pipeline.preferences import Preferences, Quiet, SwitchedOff
 from actors.pipeline.templates import BUILT_IN, Template, Templates
+from actors.pipeline.waiting_line import WaitingCounts
 from actors.policies.quiet_hours import QuietHours
 from actors.settings.channel import ChannelConfig
 from actors.storage.lossy import LossyStore
 from actors.storage.memory import MemoryStore
+from actors.storage.shared_memory import SharedMemory
 from simulation.engine.message_faults import MessageFaults, is_message_fault
 from simulation.results.backlogs import FaultTimes
 from simulation.results.interruptions import Interruptions
@@ -61,6 +64,9 @@ Rules: TypeAlias = Mapping[NotificationChannel, Sequence[FailureRule]]
 
 RulesByName: TypeAlias = Rules | Mapping[str, Sequence[FailureRule]]
 """The same; channels may be written as in a file."""
+
+_INTERRUPTING = {"crash", "deploy", "scale"}
+"""Faults for which no one may take the answer to a request."""
 
 _ByName: TypeAlias = Mapping[NotificationChannel, Mapping[str, Provider]]
 
@@ -143,7 +149,7 @@ class RunController(Actor):
     def on_look(self, look: _Look) -> None:
         if self._recorder.in_flight > 0:
             return
-        if self._service.pipeline.wiring.commits.under_way and not self._service.is_down:
+        if self._service.is_accepting:
             self.after(self._commit_latency, _LOOK)  # what is being accepted will be in flight
         elif self._redrives_may_wait and look is _LOOK:
             self.after(1e-9, _LAST_LOOK)  # one that had waited for room is on its way to the handler now
@@ -287,6 +293,7 @@ def recorder_of(scenario: Scenario) -> Recorder:
             if fault.ends_at is not None
         ],
         windows=[WindowMetrics(window, ledger()) for window in scenario.outline.windows],
+        nodes=scenario.nodes_at_most,
         longest_ns=max(
             ns(lane.timeout) for config in _channels(scenario).values() for lane in config.by_provider().values()
         ),
@@ -312,6 +319,8 @@ def _checker(scenario: Scenario, recorder: Recorder, rules: Rules, world: World,
         dead_letters=scenario.dead_letters,
         commit_latency_ns=ns(scenario.commit_latency),
         world=world,
+        nodes=scenario.nodes_at_most,
+        takeover_after_ns=ns(scenario.fleet.takeover_after) if scenario.nodes_at_most > 1 else 0,
         has_rules=bool(rules),
         in_flight_now=lambda: recorder.in_flight_now(),
         summary_of=recorder.summary_of,
@@ -337,6 +346,7 @@ def world_of(scenario: Scenario, schedule: Schedule | None = None, providers: _B
         remember_ids=scenario.remember_ids,
         commit_latency=scenario.commit_latency,
         max_pending=scenario.max_pending,
+        nodes=scenario.nodes_at_most,
         schedule=scenario.schedule if schedule is None else schedule,
         choosy_providers=any(
             getattr(type(provider), name) is not getattr(Provider, name)
@@ -405,15 +415,15 @@ def build(system: ActorSystem, plan: RunPlan) -> Pipeline:
     if checker is not None:
         checker.watch(system)
         providers = checker.observed(providers)
-    if any(fault.crash is not None or is_message_fault(fault) for fault in scenario.faults):
+    if any(fault.injects & _INTERRUPTING or is_message_fault(fault) for fault in scenario.faults):
         recorder.interruptions = Interruptions(recorder.interrupt)
         providers = recorder.interruptions.observed(providers)
-    make = partial(
+    waiting = recorder.peaks.waiting_by_channel
+    start = partial(
         Pipeline,
         system,
         _channels(scenario),
         providers,
-        store=store,
         preferences=_preferences(scenario),
         templates=_templates(scenario),
         notify=_ignore_alert if checker is None or checker.lock_step is None else checker.lock_step.on_alert,
@@ -421,13 +431,19 @@ def build(system: ActorSystem, plan: RunPlan) -> Pipeline:
         max_pending=scenario.max_pending,
         log=False,
     )
-    service = Service(system, store, recorder, make)
+
+    def make(store: MemoryStore, node: Node | None) -> Pipeline:
+        own = waiting if node is None else {channel: WaitingCounts(counts) for channel, counts in waiting.items()}
+        return start(store=store, node=node, waiting=own)
+
+    service = Service(system, store, recorder, make, scenario.fleet)
     if checker is not None:
         checker.context.pipeline = lambda: service.pipeline
+        checker.context.pipeline_of = service.pipeline_of
     if any(is_system_fault(fault) for fault in scenario.faults):
         system.spawn(FaultInjector, scenario.faults, service)
     # Where none is ever refused, arrivals go to the one pipeline that there is, by the shortest way.
-    is_gated = scenario.crashes_as_a_whole or scenario.max_pending is not None
+    is_gated = scenario.crashes_as_a_whole or scenario.max_pending is not None or scenario.nodes_at_most > 1
     send = None if is_gated else service.pipeline.handler.tell
     announce = None if is_gated else service.pipeline.bus.announce
     for number, entry in enumerate(scenario.workload):
@@ -468,8 +484,10 @@ def _counted(scenario: Scenario) -> Counted:
     )
 
 
-def _store(scenario: Scenario) -> MemoryStore:
+def _store(scenario: Scenario) -> MemoryStore | SharedMemory:
     remember_ids_ns = ns(scenario.remember_ids)
+    if scenario.nodes_at_most > 1:
+        return SharedMemory(range(1, scenario.nodes_at_most + 1), remember_ids_ns=remember_ids_ns)
     if scenario.commit_latency == 0:
         return MemoryStore(remember_ids_ns=remember_ids_ns)  # with nothing to lose in a crash: it commits at once
     return LossyStore(commit_delay_ns=ns(scenario.commit_latency), remember_ids_ns=remember_ids_ns)

@@ -1,4 +1,4 @@
-"""The service under test: a pipeline, and after a crash of its process another one over the same store.
+"""The service under test: a process with a pipeline, or several over one store; and after a crash of one, another.
 
 A crash takes with it all that is in memory: messages, timers, what providers still answer (they deliver all the same,
 and the answers are lost), the counts and states of breakers and limiters, and the changes that the store had not made
@@ -6,26 +6,34 @@ durable before that very instant. Until the process is back no arrival is accept
 counted as refused, not as accepted. The pipeline that starts then finds in the store what has not ended. What waited
 for its retry, or for the end of quiet hours, goes on at its time; what was under way is sent again, and reaches its
 provider a second time if it had been there.
+
+Of several nodes each is a process of its own. Arrivals go to those that are there. What one had that is gone is its own
+again when it is back in time; else the others take it over, each a share, as they do where they share a database.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
+from zlib import crc32
 
 from actors.errors import InvariantBreach, Overloaded
-from actors.instants import seconds
+from actors.instants import ns, seconds
 from actors.kernel.actor import ActorRef
 from actors.kernel.futures import Future
+from actors.kernel.node import Node
 from actors.kernel.system import ActorSystem
-from actors.messages import ActorFailed, BreakerTransitioned, SendNotification
+from actors.messages import ActorFailed, BreakerTransitioned, NodeTookOver, SendNotification
 from actors.notifier import Pipeline
 from actors.pipeline.orders import Acceptance, Submit
+from actors.policies.breaker.per_host import recipient_host
 from actors.storage.lossy import LossyStore
 from actors.storage.memory import MemoryStore
+from actors.storage.shared_memory import SharedMemory
 from simulation.results.recorder import Recorder
 from simulation.running.workload import ENDS, Clients, Forgotten, Refuse
+from simulation.scenario.nodes import ONE_PROCESS, NodesConfig
 
 RESTART = "restart"
 """What a breaker's transition is caused by when its state is lost with the process."""
@@ -35,47 +43,58 @@ DOWN, OVERLOADED = "down", "overloaded"
 """Why an arrival is refused: the process is down, or as many notifications are pending as may be."""
 
 
-class Service:
-    """Owns the pipeline of the moment."""
+class Process:
+    """One process of the service: owns its pipeline of the moment."""
 
     def __init__(
-        self, system: ActorSystem, store: MemoryStore, recorder: Recorder, make: Callable[[], Pipeline]
+        self,
+        system: ActorSystem,
+        store: MemoryStore,
+        make: Callable[[MemoryStore, Node | None], Pipeline],
+        node: Node | None = None,
     ) -> None:
-        """Start it.
+        """Make one that has not been started yet.
 
         Args:
             system: what it runs on.
-            store: what outlives its process.
-            recorder: counts the notifications in flight.
+            store: what outlives it; its own side of it where there are several nodes.
             make: starts a pipeline over the store.
+            node: which one it is, where there are several.
         """
         self._system = system
-        self._store = store
-        self._recorder = recorder
         self._make = make
-        self._clients: list[ActorRef[Clients]] = []
+        self._record = system.record if node is None else node.record
+        self.store = store
+        self.node = node
         self.pipeline: Pipeline
-        """The latest."""
-        self.is_down = False
-        """Whether it is gone, and no other one is there yet."""
-        self.start()
+        """The latest; there is none before the first start."""
+        self.is_down = True
+        """Whether it is gone, or not there yet."""
+        self.is_draining = False
+        """Whether it is about to end, and gets nothing new."""
+        self.is_surplus = False
+        """Whether the fleet has fewer nodes than would include it."""
+        self.starts = 0
+        """How often it has started."""
+        self._handed_over: set[str] = set()
+        """What it has taken over, and its handler does not know of yet."""
 
     def start(self) -> None:
         """Start a pipeline over the store."""
-        self.pipeline = self._make()
-        self.is_down = False
-        self._recorder.in_flight_now = self.pipeline.handler.actor.count_in_flight
-        self._recorder.wiring = self.pipeline.wiring
-        for clients in self._clients:
-            self._tell_of_ends(clients)
+        self.pipeline = self._make(self.store, self.node)
+        self.is_down = self.is_draining = False
+        self._handed_over.clear()
+        self.starts += 1
 
-    def answer(self, clients: ActorRef[Clients]) -> None:
-        """Tell clients how their notifications end, and which of them are forgotten in a crash."""
-        self._clients.append(clients)
-        self._tell_of_ends(clients)
-
-    def _tell_of_ends(self, clients: ActorRef[Clients]) -> None:
-        self.pipeline.bus.subscribe(*ENDS)(clients.tell)
+    def count_in_flight(self) -> int:
+        """Return how many notifications are its own and have not ended."""
+        if self.is_down:
+            return len(self.store.open_ids())
+        handler = self.pipeline.handler.actor
+        if self._handed_over:  # of which the news may lie in the mailbox of a handler that is down
+            left = self._handed_over.intersection(self.store.open_ids())
+            self._handed_over = {each for each in left if not handler.is_in_flight(each)}
+        return handler.count_in_flight() + len(self._handed_over)
 
     # ── arrivals ────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -101,49 +120,30 @@ class Service:
 
     # ── the crash ───────────────────────────────────────────────────────────────────────────────────────────────
 
-    def crash(self, error: Exception) -> None:
-        """Kill the process at once. One that is down stays as it is."""
-        if self.is_down:
-            return
+    def kill(self) -> None:
+        """Kill it at once."""
         self.is_down = True
-        self._recorder.note_waiting()
         self.pipeline.kill()
-        now_ns = self._system.now_ns
-        if isinstance(self._store, LossyStore):
-            last_ns = now_ns - 1  # what becomes durable at this instant comes behind the crash
-            self._record_what_is_durable(self._store, last_ns)
-            self._store.crash(last_ns)
-        if self._recorder.interruptions is not None:
-            self._recorder.interruptions.lose_all(now_ns)
-        left = {delivery.command.notification_id for delivery in self._store.open_deliveries(self._system.epoch_ns)}
-        if len(left) != self._recorder.in_flight:
-            raise InvariantBreach(
-                f"at {seconds(now_ns)} s the process crashed with {self._recorder.in_flight} notifications in flight "
-                f"by the history, and {len(left)} in the store"
-            )
-        self._recorder.in_flight_now = left.__len__
-        self._system.record(
+        for stages in self.pipeline.wiring.stages.values():
+            stages.waiting.reset()
+        if isinstance(self.store, LossyStore):
+            last_ns = self._system.now_ns - 1  # what becomes durable at this instant comes behind the crash
+            for commit in self.pipeline.wiring.commits.under_way.values():
+                if self.store.has_made_durable(commit.event, last_ns):
+                    self._record(commit.event)  # which a handler that was down has not done any more
+            self.store.crash(last_ns)
+
+    def record_death(self, error: Exception) -> None:
+        """Record that it has failed, and that every breaker is in the state again in which it began."""
+        self._record(
             ActorFailed(
-                at_ns=now_ns,
+                at_ns=self._system.now_ns,
                 epoch_ns=self._system.epoch_ns,
                 actor="process",
                 error=f"{type(error).__name__}: {error}",
                 decision="restart",
             )
         )
-        self._forget_states()
-        for clients in self._clients:
-            clients.tell(Forgotten(frozenset(left)))
-
-    def _record_what_is_durable(self, store: LossyStore, last_ns: int) -> None:
-        """Record the changes that the store keeps, and that a handler which was down has not recorded any more."""
-        self._recorder.in_flight_now = lambda: self._recorder.in_flight
-        for commit in self.pipeline.wiring.commits.under_way.values():
-            if store.has_made_durable(commit.event, last_ns):
-                self._system.record(commit.event)
-
-    def _forget_states(self) -> None:
-        """Record that every breaker is in the state again in which it began."""
         for stages in self.pipeline.wiring.stages.values():
             for lane in stages.lanes:
                 config = lane.config.circuit_breaker
@@ -158,7 +158,199 @@ class Service:
                             to_state=config.begins,
                             cause=RESTART,
                         )
-                        self._system.record(event)
+                        self._record(event)
+
+    def record_takeover(self, of: Process, ids: tuple[str, ...]) -> None:
+        """Record that it has taken over what another one had."""
+        assert of.node is not None
+        self._handed_over.update(ids)
+        self._record(
+            NodeTookOver(
+                at_ns=self._system.now_ns,
+                epoch_ns=self._system.epoch_ns,
+                from_node=of.node.number,
+                notification_ids=ids,
+            )
+        )
+
+
+class Service:
+    """Owns the processes: says which of them gets what arrives, and who takes over from one that is gone."""
+
+    def __init__(
+        self,
+        system: ActorSystem,
+        store: MemoryStore | SharedMemory,
+        recorder: Recorder,
+        make: Callable[[MemoryStore, Node | None], Pipeline],
+        nodes: NodesConfig = ONE_PROCESS,
+    ) -> None:
+        """Start all of them.
+
+        Args:
+            system: what they run on.
+            store: what outlives them; that of several nodes where there are any.
+            recorder: counts the notifications in flight.
+            make: starts a pipeline over a store, of a node where there are several.
+            nodes: how many there are, and which of them gets what.
+        """
+        self._system = system
+        self._store = store
+        self._recorder = recorder
+        self._nodes = nodes
+        self._clients: list[ActorRef[Clients]] = []
+        self._arrived = 0
+        self._overdue: list[Process] = []
+        """Those whose lease had ended when there was none that could take over what they had."""
+        self._random = system.streams.stream("nodes.routing")
+        if isinstance(store, SharedMemory):
+            self.processes = [
+                Process(system, of_node, make, Node(system, number)) for number, of_node in store.nodes.items()
+            ]
+        else:
+            self.processes = [Process(system, store, make)]
+        recorder.in_flight_now = self.count_in_flight
+        for process in self.processes[nodes.count :]:
+            process.is_surplus = True
+        self.start(self.processes[: nodes.count])
+
+    @property
+    def living(self) -> list[Process]:
+        """Those that are there."""
+        return [process for process in self.processes if not process.is_down]
+
+    @property
+    def pipeline(self) -> Pipeline:
+        """That of the first process that is there; of the first of all where there is none."""
+        return (self.living or self.processes)[0].pipeline
+
+    def pipeline_of(self, number: int) -> Pipeline | None:
+        """Return the latest pipeline of a node; None: it has not been started yet."""
+        process = self.processes[number - 1]
+        return process.pipeline if process.starts else None
+
+    @property
+    def is_accepting(self) -> bool:
+        """Whether a notification is being accepted at this moment."""
+        return any(process.pipeline.wiring.commits.under_way for process in self.living)
+
+    def count_in_flight(self) -> int:
+        """Return how many notifications are accepted and have not ended, at all processes."""
+        return sum(process.count_in_flight() for process in self.processes)
+
+    def of_nodes(self, numbers: Sequence[int] | None) -> list[Process]:
+        """Return the processes with these numbers; all of them where that is None."""
+        if numbers is None:
+            return self.processes
+        return [self.processes[number - 1] for number in numbers]
+
+    def start(self, processes: Sequence[Process]) -> None:
+        """Start those of some processes that are down."""
+        for process in processes:
+            if process.is_down:
+                process.start()
+                for clients in self._clients:
+                    process.pipeline.bus.subscribe(*ENDS)(clients.tell)
+        overdue, self._overdue = self._overdue, []
+        for process in overdue:
+            self._take_over(process, process.starts)
+        self._show_wirings()
+
+    def answer(self, clients: ActorRef[Clients]) -> None:
+        """Tell clients how their notifications end, and which of them are forgotten in a crash."""
+        self._clients.append(clients)
+        for process in self.living:
+            process.pipeline.bus.subscribe(*ENDS)(clients.tell)
+
+    def _show_wirings(self) -> None:
+        self._recorder.wirings = [process.pipeline.wiring for process in self.living]
+
+    # ── arrivals ────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def send(self, command: SendNotification, refuse: Refuse) -> None:
+        """Send a command to a process; `refuse` is told if it is not accepted."""
+        self._process_for(command.user, command.recipient).send(command, refuse)
+
+    def announce(self, event: Any, refuse: Refuse) -> None:
+        """Publish a domain event on the bus of a process; `refuse` is told if it is not."""
+        address = event.email if hasattr(event, "email") else event.customer_email
+        self._process_for(event.user_id, address).announce(event, refuse)
+
+    def _process_for(self, user: str, recipient: str) -> Process:
+        """Return the process that an arrival is routed to: one that is there, if any is."""
+        if len(self.processes) == 1:
+            return self.processes[0]
+        ready = [process for process in self.living if not process.is_draining] or self.living
+        if not ready:
+            return self.processes[0]
+        match self._nodes.routing:
+            case "round_robin":
+                place = self._arrived
+                self._arrived += 1
+            case "random":
+                place = int(self._random.random() * len(ready))
+            case "by_user":
+                return self._home_of(user, ready)
+            case "by_host":
+                return self._home_of(recipient_host(recipient), ready)
+        return ready[place % len(ready)]
+
+    def _home_of(self, key: str, ready: Sequence[Process]) -> Process:
+        """Return which of those that take arrivals gets all of a key: the same one for as long as that does."""
+        place = crc32(key.encode())
+        home = self.processes[place % len(self.processes)]
+        return home if home in ready else ready[place % len(ready)]
+
+    # ── crashes ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def crash(self, error: Exception, processes: Sequence[Process], *, is_parked: bool = False) -> None:
+        """Kill processes at once. One that is down stays as it is.
+
+        Args:
+            error: what they fail with.
+            processes: which.
+            is_parked: whether the others may take over at once what they had, as each has left the store in order.
+        """
+        hit = [process for process in processes if not process.is_down]
+        if not hit:
+            return
+        recorder, now_ns = self._recorder, self._system.now_ns
+        recorder.in_flight_now = lambda: recorder.in_flight
+        for process in hit:
+            process.kill()
+        recorder.in_flight_now = self.count_in_flight
+        self._show_wirings()
+        left = [notification_id for process in hit for notification_id in process.store.open_ids()]
+        if recorder.interruptions is not None:
+            recorder.interruptions.lose(now_ns, None if len(hit) == len(self.processes) else frozenset(left))
+        if self.count_in_flight() != recorder.in_flight:
+            raise InvariantBreach(
+                f"at {seconds(now_ns)} s the process crashed with {recorder.in_flight} notifications in flight "
+                f"by the history, and {self.count_in_flight()} in the store"
+            )
+        for process in hit:
+            process.record_death(error)
+            if process.node is not None:
+                ends_ns = now_ns if is_parked else now_ns + ns(self._nodes.takeover_after)
+                self._system.call_at(ends_ns, partial(self._take_over, process, process.starts))
+        known = frozenset(each for process in self.processes for each in process.store.open_ids())
+        for clients in self._clients:
+            clients.tell(Forgotten(known))
+
+    def _take_over(self, gone: Process, starts: int) -> None:
+        """Have those that are there take over what one had, unless it has come back."""
+        if not gone.is_down or gone.starts != starts:
+            return
+        heirs = {process.node.number: process for process in self.living if process.node is not None}
+        if not heirs:
+            self._overdue.append(gone)
+            return
+        assert isinstance(self._store, SharedMemory)
+        assert gone.node is not None
+        shares = self._store.shares(gone.node.number, list(heirs))
+        for number, ids in shares.items():
+            self._store.hand_over(gone.node.number, number, ids)
+            heirs[number].record_takeover(gone, ids)
 
 
 def _tell_if_overloaded(answer: Future[Acceptance], refuse: Refuse) -> None:

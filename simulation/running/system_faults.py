@@ -26,11 +26,15 @@ from actors.kernel.actor import Actor, ActorRef, Supervision, handles
 from actors.messages import NotificationChannel
 from actors.notifier import Pipeline
 from actors.settings.faults import FaultConfig
-from simulation.running.service import Service
+from simulation.running.service import Process, Service
 
 
 class InjectedCrash(RetrylabError):
     """What an actor, or the process, fails with that a scenario has crash."""
+
+
+class Stopped(RetrylabError):
+    """What a node ends with that a scenario has stopped: for a deploy, or since there are fewer."""
 
 
 class _Inject(msgspec.Struct, frozen=True):
@@ -39,13 +43,31 @@ class _Inject(msgspec.Struct, frozen=True):
     fault: FaultConfig
 
 
+class _Stop(msgspec.Struct, frozen=True):
+    """This node is to end."""
+
+    process: Process
+    drain: float
+    back_after: float | None
+    """How long it is gone. None: for good."""
+
+
+class _IsDrained(msgspec.Struct, frozen=True):
+    """This node has had its time to go on with what it had."""
+
+    stop: _Stop
+    starts: int
+
+
 class _Restart(msgspec.Struct, frozen=True):
-    """The process comes back."""
+    """These processes come back."""
+
+    processes: Sequence[Process]
 
 
 def is_system_fault(fault: FaultConfig) -> bool:
     """Tell whether there is anything in a fault for the fault injector to do."""
-    return fault.crash is not None or fault.clock_step is not None
+    return any(key in fault.injects for key in ("crash", "deploy", "scale", "clock_step"))
 
 
 class FaultInjector(Actor):
@@ -67,22 +89,52 @@ class FaultInjector(Actor):
         fault = inject.fault
         if fault.clock_step is not None:
             self.system.step_wall_clock(fault.clock_step)
-        if self._service.is_down:
-            return
+        hit = [process for process in self._service.of_nodes(fault.node) if not process.is_down]
         if fault.crash == "process":
-            self._service.crash(InjectedCrash("injected crash of the process"))
+            self._service.crash(InjectedCrash("injected crash of the process"), hit)
             if fault.restart_after:
-                self.after(fault.restart_after, _Restart())
+                self.after(fault.restart_after, _Restart(hit))
             else:
-                self._service.start()
+                self._service.start(hit)
         elif fault.crash is not None:
-            for ref in victims(self._service.pipeline, fault.crash.actor, fault.channel, fault.provider):
-                error = InjectedCrash(f"injected crash of the {fault.crash.actor}")
-                self.system.crash(ref, error, fault.restart_after)
+            error = InjectedCrash(f"injected crash of the {fault.crash.actor}")
+            for process in hit:
+                for ref in victims(process.pipeline, fault.crash.actor, fault.channel, fault.provider):
+                    self.system.crash(ref, error, fault.restart_after)
+
+        if fault.deploy is not None:
+            for place, process in enumerate(self._service.living):
+                stop = _Stop(process, fault.deploy.drain, fault.deploy.each_down)
+                self.after(place * fault.deploy.every, stop)
+        if fault.scale is not None:
+            processes = self._service.processes
+            for process in processes[fault.scale.to :]:
+                process.is_surplus = True
+                self.actor_ref.tell(_Stop(process, fault.scale.drain, None))
+            wanted = [process for process in processes[: fault.scale.to] if process.is_surplus]
+            for process in wanted:
+                process.is_surplus = False
+            self._service.start(wanted)
+
+    @handles(_Stop)
+    def on_stop_node(self, stop: _Stop) -> None:
+        """Have a node that is there get nothing new, and end when it is drained."""
+        if not stop.process.is_down:
+            stop.process.is_draining = True
+            self.after(stop.drain, _IsDrained(stop, stop.process.starts))
+
+    @handles(_IsDrained)
+    def on_is_drained(self, drained: _IsDrained) -> None:
+        process = drained.stop.process
+        if process.is_down or process.starts != drained.starts:
+            return  # it has crashed meanwhile
+        self._service.crash(Stopped("stopped"), [process], is_parked=True)
+        if drained.stop.back_after is not None:
+            self.after(drained.stop.back_after, _Restart([process]))
 
     @handles(_Restart)
-    def on_restart(self, _: _Restart) -> None:
-        self._service.start()
+    def on_restart(self, restart: _Restart) -> None:
+        self._service.start([process for process in restart.processes if not process.is_surplus])
 
 
 def victims(

@@ -32,6 +32,7 @@ def findings(scenario: Any) -> Iterator[Finding]:
         yield from _elsewhere("faults", scenario.get("faults"), used)
         yield from _elsewhere("operations", scenario.get("operations"), used)
         yield from _hosts_without_recipients(scenario.get("faults"), scenario["workload"])
+        yield from _of_missing_nodes(scenario)
         yield from _crashes_of_missing_actors(scenario.get("faults"), scenario.get("channels"))
         outline = _outline(scenario, used)
         yield from _names_twice(outline.entries)
@@ -96,6 +97,34 @@ def _elsewhere(key: str, entries: Any, used: Mapping[NotificationChannel, Sequen
             elif channel is not None and isinstance(provider, str) and provider not in used[channel]:
                 text = f"wanted a provider of {channel} ({', '.join(used[channel])}), got {provider!r}"
                 yield (key, index, "provider"), text
+
+
+def nodes_at_most(scenario: Mapping[str, Any]) -> int:
+    """Return how many nodes a file has at any time, as far as it says so."""
+    nodes, faults = scenario.get("nodes", 1), scenario.get("faults")
+    to = [_within(fault, "scale", "to") for fault in (faults if isinstance(faults, list) else ())]
+    counts = [nodes.get("count", 1) if isinstance(nodes, dict) else nodes, *to]
+    return max([1, *(count for count in counts if type(count) is int)])
+
+
+def _of_missing_nodes(scenario: Mapping[str, Any]) -> Iterator[Finding]:
+    """Yield what is said of nodes that there are none of, or cannot be said of a fleet."""
+    most, faults = nodes_at_most(scenario), scenario.get("faults")
+    for index, fault in enumerate(faults if isinstance(faults, list) else ()):
+        named = _within(fault, "node")
+        for place, number in enumerate(named) if isinstance(named, list) else [(None, named)]:
+            if type(number) is int and number > most:
+                path: tuple[str | int, ...] = ("faults", index, "node")
+                nodes = f"1 to {most}" if most > 1 else "only 1: `nodes` says how many there are"
+                yield (
+                    (path if place is None else (*path, place)),
+                    f"wanted the number of a node ({nodes}), got {number}",
+                )
+        if most == 1 and _within(fault, "deploy") is not None:
+            yield ("faults", index, "deploy"), "wanted several nodes to deploy one after the other, got nodes: 1"
+    if most > 1 and scenario.get("commit_latency") not in (None, 0, "0s"):
+        text = "wanted 0s with several nodes, which are simulated with a store that commits at once"
+        yield ("commit_latency",), f"{text}, got {scenario['commit_latency']!r}"
 
 
 def _hosts_without_recipients(faults: Any, workload: Sequence[Any]) -> Iterator[Finding]:
@@ -188,6 +217,7 @@ def _outline(scenario: dict[str, Any], used: Mapping[NotificationChannel, Sequen
         ),
         within_s=tuple(within),
         windows=tuple(windows),
+        nodes=nodes_at_most(scenario),
     )
 
 

@@ -11,6 +11,7 @@ from enum import StrEnum
 from functools import cache
 from typing import Any, NamedTuple, TypeAlias
 
+from actors.kernel.node import whole_and_nodes
 from actors.messages import NotificationChannel
 from actors.pipeline.lane import breaker_name
 from actors.settings.quantities import write_duration
@@ -127,6 +128,11 @@ CHANNEL: Shape = {**METRICS, "peaks": PEAKS, "breaker": BREAKER}
 PROVIDER: Shape = {"attempts": MetricKind.COUNT, "sent": MetricKind.COUNT, "peaks": PEAKS_OF_PROVIDER}
 """Of each provider of a channel that has several."""
 
+NODE: Shape = dict.fromkeys(
+    ("accepted", "sent", "dead_lettered", "suppressed", "attempts", "taken_over"), MetricKind.COUNT
+)
+"""Of each node of a fleet, by its number."""
+
 FAULT: Shape = {"backlog_cleared_s": MetricKind.QUANTILE}
 """Of each fault that ends, by its number. Null is never: it has no count of those that wait beside it."""
 
@@ -177,6 +183,12 @@ MEANINGS = {
     "than was when the fault began; null if that never comes",
     "breaker.opened": "how often it opened, from half-open too",
     "breaker.open_s": "how long it was open, half-open not included",
+    "nodes.accepted": "notifications that this node accepted",
+    "nodes.sent": "notifications that this node sent",
+    "nodes.dead_lettered": "notifications that ended in the dead letter queue at this node, less those it redrove",
+    "nodes.suppressed": "notifications that this node suppressed",
+    "nodes.attempts": "attempts of this node",
+    "nodes.taken_over": "notifications that this node took over from one that was gone",
     "providers.attempts": "attempts that ended at this provider",
     "providers.sent": "notifications that this provider sent",
 }
@@ -227,6 +239,9 @@ class Outline:
     windows: tuple[Window, ...] = ()
     """The parts of the run that `expect` has bounds for."""
 
+    nodes: int = 1
+    """How many processes of the service there are."""
+
     @property
     def all_within_s(self) -> dict[str, float]:
         """The times within which deliveries are counted, by name."""
@@ -262,9 +277,10 @@ def summary_shape(outline: Outline) -> Shape:
         channels[channel.value] = {**CHANNEL, **within, **several}
     figures = {**METRICS, **within}
     breakers: Shape = {
-        breaker_name(channel, number, name): BREAKER
+        each: BREAKER
         for channel, names in outline.providers
         for number, name in enumerate(names)
+        for each in whole_and_nodes(breaker_name(channel, number, name), outline.nodes)
     }
     told_apart: Shape = {
         "workload": dict.fromkeys(outline.entries, figures),
@@ -285,6 +301,7 @@ def summary_shape(outline: Outline) -> Shape:
         **figures,
         "peaks": PEAKS,
         "breaker": breakers,
+        **({"nodes": {str(1 + node): NODE for node in range(outline.nodes)}} if outline.nodes > 1 else {}),
         "faults": {str(number): FAULT for number in outline.faults},
         **told_apart,
         "channels": channels,

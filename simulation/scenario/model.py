@@ -21,6 +21,7 @@ from pydantic import (
 )
 
 from actors.instants import ns, since_1970_ns
+from actors.kernel.node import names_at_nodes
 from actors.messages import BreakerState, NotificationChannel, Priority
 from actors.pipeline.lane import breaker_name
 from actors.settings.base import NotEmpty, Settings, nearest, plain_or
@@ -46,6 +47,7 @@ from actors.settings.quantities import (
 from simulation.scenario.arrivals import DAY_NS, Arrivals, arrival_times_ns
 from simulation.scenario.expectations import Entry as ExpectEntry, flattened
 from simulation.scenario.metrics import Outline, entry_names
+from simulation.scenario.nodes import Nodes, NodesConfig
 from simulation.scenario.notebook_html import scenario_as_html
 from simulation.scenario.operations import Operation
 from simulation.scenario.popularity import Spread
@@ -450,6 +452,9 @@ class Scenario(Settings):
     commit_latency: Duration = 0.0
     """How long the store takes to make a change durable; a crash of the process forgets what is not."""
 
+    nodes: Nodes = 1
+    """How many processes of the service there are, or that and more of them."""
+
     workload: Annotated[tuple[Annotated[WorkloadEntry, WrapValidator(_by_its_keys)], ...], NotEmpty()]
     """What arrives."""
 
@@ -531,6 +536,7 @@ class Scenario(Settings):
             faults=tuple(number for number, fault in enumerate(self.faults) if fault.ends_at is not None),
             within_s=tuple({each.within_s for each in self.expect if each.within_s is not None}),
             windows=tuple(dict.fromkeys(each.window for each in self.expect if each.window is not None)),
+            nodes=self.nodes_at_most,
         )
 
     @property
@@ -542,10 +548,21 @@ class Scenario(Settings):
     def breakers(self) -> dict[str, BreakerState]:
         """The circuit breakers by name, with the state in which each begins."""
         return {
-            breaker_name(channel, number, name): config.circuit_breaker.begins
+            of_node: config.circuit_breaker.begins
             for channel in self.channels_used
             for number, (name, config) in enumerate(self.channel_config(channel).by_provider().items())
+            for of_node in names_at_nodes(breaker_name(channel, number, name), self.nodes_at_most)
         }
+
+    @cached_property
+    def fleet(self) -> NodesConfig:
+        """The processes of the service."""
+        return self.nodes if isinstance(self.nodes, NodesConfig) else NodesConfig(count=self.nodes)
+
+    @property
+    def nodes_at_most(self) -> int:
+        """How many processes of the service there are at any time."""
+        return max(self.fleet.count, *(fault.scale.to for fault in self.faults if fault.scale is not None), 1)
 
     @property
     def arrivals_end_ns(self) -> int:

@@ -25,6 +25,7 @@ from simulation.scenario.metrics import (
     FAULT,
     MEANINGS,
     METRICS,
+    NODE,
     PEAKS,
     PROVIDER,
     WITHIN,
@@ -192,7 +193,8 @@ def _metrics() -> str:
     fault: Shape = {f"faults.<n>.{key}": kind for key, kind in FAULT.items()}
     breaker: Shape = {f"breaker.<breaker>.{key}": kind for key, kind in BREAKER.items()}
     lines = ["| metric | value | |", "|---|---|---|"]
-    for path, kind in _flat({**run, **breaker, **fault, **channel}):
+    node: Shape = {f"nodes.<node>.{key}": kind for key, kind in NODE.items()}
+    for path, kind in _flat({**run, **breaker, **node, **fault, **channel}):
         lines.append(f"| `{path}` | {_UNIT_OF[kind]} | {meaning_of(path)} |")
     return "\n".join(lines)
 
@@ -232,6 +234,7 @@ _GROUPS = (
     "peaks",
     "waiting",
     "breaker",
+    "nodes",
     "faults",
     "providers",
 )

@@ -95,6 +95,8 @@ def test_every_kind_of_fault_that_runs_has_words_of_its_own():
         "burst": {"mean_good": 60.0, "mean_bad": 5.0},
         "capacity": 3,
         "crash": "process",
+        "deploy": {"each_down": 5.0, "every": 30.0},
+        "scale": {"to": 3},
         "clock_step": -90.0,
         "reorder": {"delay": 1.0},
     }

@@ -55,7 +55,8 @@ def leaves(shape: Shape, above: tuple[str, ...] = ()) -> list[str]:
 
 
 def test_every_metric_says_what_it_is() -> None:
-    outline = Outline(tuple((channel, ("primary", "backup")) for channel in NotificationChannel), faults=(0,))
+    channels = tuple((channel, ("primary", "backup")) for channel in NotificationChannel)
+    outline = Outline(channels, faults=(0,), nodes=2)
     said = [meaning_of(path) for path in leaves(summary_shape(outline))]
     assert [text for text in MEANINGS.values() if not any(one.endswith(text) for one in said)] == []
 
@@ -63,9 +64,9 @@ def test_every_metric_says_what_it_is() -> None:
 def test_the_metrics_in_it_are_those_that_can_be_expected(tmp_path: Path) -> None:
     section = TEXT.partition("## Expect")[2].partition("\n##")[0]
     listed = re.findall(r"^\| `([\w.<>()]+)` \|", section, flags=re.MULTILINE)
-    names = {"<breaker>": "email/backup", "<channel>": "email", "<provider>": "backup", "<n>": "0"}
+    names = {"<breaker>": "email/backup", "<channel>": "email", "<provider>": "backup", "<n>": "0", "<node>": "2"}
     paths = [re.sub("<.*?>", lambda name: names[name[0]], path) for path in listed]
-    fault = "faults: [{channel: email, for: 1m, outage: true}]\n"
+    fault = "nodes: 2\nfaults: [{channel: email, for: 1m, outage: true}]\n"
     expected = "".join(f"  - {path} >= 0\n" for path in paths)
     scenario = load(
         complete(f"channels: {{email: {{failover: {{backup: {{}}}}}}}}\n{fault}expect:\n{expected}", tmp_path)

@@ -1,0 +1,103 @@
+"""A store in memory that the nodes of a fleet share, where they all run in one process: for simulations.
+
+It says what the store of several nodes in PostgreSQL says, at once and without fail: a node owns what it has accepted,
+redriven or taken over; ids, dead letters, suppressions and preferences are everybody's; who accepts an id that another
+node has under way is told that it was :class:`~actors.errors.Overtaken`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from actors.domain.delivery import dead_letter_after
+from actors.domain.store import LettersChanged, StoredHistory, Takeover
+from actors.errors import Overtaken
+from actors.kernel.effects import Effect, Foreseen
+from actors.messages import (
+    DeadLetterDiscarded,
+    NotificationEvent,
+    NotificationMovedToDeadLetter,
+    NotificationRedriven,
+    NotificationRequested,
+    NotificationSent,
+    NotificationSuppressed,
+    SendNotification,
+)
+from actors.storage.memory import DAY_NS, MemoryStore
+
+_ENDS = frozenset({NotificationSent, NotificationSuppressed, NotificationMovedToDeadLetter, DeadLetterDiscarded})
+
+
+class SharedMemory:
+    """What the nodes share. Each has a :class:`NodeStore` of its own, by number."""
+
+    def __init__(self, numbers: Sequence[int], *, remember_ids_ns: int = DAY_NS) -> None:
+        """Keep nothing yet.
+
+        Args:
+            numbers: of the nodes.
+            remember_ids_ns: for how long the id of a notification that has ended is remembered, in nanoseconds.
+        """
+        self.owners: dict[str, NodeStore] = {}
+        """By notification that has not ended."""
+        whole = MemoryStore(remember_ids_ns=remember_ids_ns)
+        self.nodes = {number: NodeStore(self, whole) for number in numbers}
+
+    def tell_others(self, store: NodeStore, news: LettersChanged) -> None:
+        """Have all nodes but one know of what that has done to dead letters."""
+        for other in self.nodes.values():
+            if other is not store and other.on_news is not None:
+                other.on_news(news)
+
+    def shares(self, number: int, heirs: Sequence[int]) -> dict[int, tuple[str, ...]]:
+        """Return the ids of what a node has that is gone, as others share them; those that get any, by number."""
+        left = list(self.nodes[number].open_ids())
+        shares = {heir: tuple(left[place :: len(heirs)]) for place, heir in enumerate(heirs)}
+        return {heir: share for heir, share in shares.items() if share}
+
+    def hand_over(self, number: int, to: int, ids: Sequence[str]) -> None:
+        """Have a node own from now on what another one had, and go on with it."""
+        gone, heir = self.nodes[number], self.nodes[to]
+        histories = []
+        for notification_id in ids:
+            entry = heir._open[notification_id] = gone._open.pop(notification_id)
+            self.owners[notification_id] = heir
+            histories.append(StoredHistory(entry.command, tuple(entry.events)))
+        if heir.on_news is not None:
+            heir.on_news(Takeover(tuple(histories)))
+
+
+class NodeStore(MemoryStore):
+    """One node's side of the memory that nodes share."""
+
+    def __init__(self, shared: SharedMemory, whole: MemoryStore) -> None:
+        super().__init__()
+        self._shared = shared
+        self.remembered = whole.remembered
+        self.suppressions = whole.suppressions
+        self.preferences = whole.preferences
+        self._open_anywhere = shared.owners
+        self._dead = whole._dead
+        self._closed = whole._closed
+        self._requests = whole._requests
+        self._audit = whole._audit
+
+    def commit(self, event: NotificationEvent, command: SendNotification) -> Effect | None:
+        kind, notification_id = type(event), event.notification_id
+        owners = self._shared.owners
+        if kind is NotificationRequested:
+            owner = owners.get(notification_id)
+            if owner is not None and owner is not self:
+                return Foreseen(0, Overtaken(notification_id, owner._open[notification_id].command))
+        if kind in _ENDS:
+            owners.pop(notification_id, None)
+        else:
+            owners[notification_id] = self
+        super().commit(event, command)
+        if kind is NotificationMovedToDeadLetter:
+            assert isinstance(event, NotificationMovedToDeadLetter)
+            letter = dead_letter_after(command, self._dead[notification_id].events, event)
+            self._shared.tell_others(self, LettersChanged(found=(letter,), gone=()))
+        elif kind is NotificationRedriven or kind is DeadLetterDiscarded:
+            self._shared.tell_others(self, LettersChanged(found=(), gone=(notification_id,)))
+        return None
