@@ -111,20 +111,23 @@ class DrawnSettings:
     """How many further changes the models refused, and were given up."""
 
 
-def draw_settings(scenario: Scenario, random: Random) -> DrawnSettings:
+def draw_settings(scenario: Scenario, random: Random, classes: Random | None = None) -> DrawnSettings:
     """Return a scenario with some of its settings changed, which is as valid as it was.
 
     Args:
         scenario: whose settings are changed, and what of the workload is a setting: how old a notification may become.
         random: draws what is changed, and to what.
+        classes: draws in half of the cases classes, tenants and hosts of what arrives, and the order of channels and
+            their bounds of tenants. None: none of these.
     """
-    return _Drawing(scenario, random).drawn()
+    return _Drawing(scenario, random, classes).drawn()
 
 
 class _Drawing:
-    def __init__(self, scenario: Scenario, random: Random) -> None:
+    def __init__(self, scenario: Scenario, random: Random, classes: Random | None) -> None:
         self._scenario = scenario
         self._random = random
+        self._classes = classes
         self._changed = self._repaired = self._refused = 0
 
     def drawn(self) -> DrawnSettings:
@@ -150,11 +153,11 @@ class _Drawing:
         if random.random() < 0.3 and scenario.quiet_hours:
             changes["quiet_hours"] = tuple(map(self._quiet_hours, scenario.quiet_hours))
         changes["workload"] = tuple(map(self._entry, scenario.workload))
-        if random.random() < _SHARE_WITH_CLASSES:  # behind all else, whose draws stay as they are without
-            changes["workload"] = tuple(map(self._of_a_class, changes["workload"]))
-            changes["channels"] = changes["channels"].model_copy(
-                update={channel.value: self._in_order(config) for channel, config in channels.items()}
-            )
+        if self._classes is not None and self._classes.random() < _SHARE_WITH_CLASSES:
+            entries = [self._of_a_class(entry, self._classes) for entry in changes["workload"]]
+            changes["workload"] = tuple(entries)
+            ordered = {channel.value: self._in_order(config, self._classes) for channel, config in channels.items()}
+            changes["channels"] = changes["channels"].model_copy(update=ordered)
         self._changed += sum(key in changes for key in ("remember_ids", "max_pending", "dead_letters", "quiet_hours"))
         return DrawnSettings(scenario.model_copy(update=changes), self._changed, self._repaired, self._refused)
 
@@ -237,11 +240,10 @@ class _Drawing:
             return entry.model_copy(update={"expires_after": parse_duration(values.duration(least=0.001))})
         return entry.model_copy(update={"repeats": self._random.choice([0.0, 0.2, 1.0])})
 
-    def _of_a_class(self, entry: WorkloadEntry) -> WorkloadEntry:
+    def _of_a_class(self, entry: WorkloadEntry, random: Random) -> WorkloadEntry:
         """Return an entry of the workload with a class, and with tenants and hosts that take turns."""
         if isinstance(entry, EventWorkload):
             return entry
-        random = self._random
         changes: Data = {}
         if random.random() < 0.8:
             changes["priority"] = random.choice(list(Priority))
@@ -252,12 +254,12 @@ class _Drawing:
         self._changed += len(changes)
         return entry.model_copy(update=changes)
 
-    def _in_order(self, config: ChannelConfig) -> ChannelConfig:
+    def _in_order(self, config: ChannelConfig, random: Random) -> ChannelConfig:
         """Return the settings of a channel with an order and bounds of tenants."""
-        values = Values(self._random, config.model_dump(mode="json", by_alias=True, exclude_unset=True))
+        values = Values(random, config.model_dump(mode="json", by_alias=True, exclude_unset=True))
         changes: Data = {}
         for key, model, share in (("order", OrderConfig, 0.8), ("tenant", TenantConfig, 0.4)):
-            if self._random.random() < share and (found := self._valid(model, values.group(model))) is not None:
+            if random.random() < share and (found := self._valid(model, values.group(model))) is not None:
                 changes[key] = found
         self._changed += len(changes)
         return config.model_copy(update=changes)
