@@ -159,11 +159,12 @@ def test_classes_wait_in_their_order_and_are_refused_by_their_shares(per, order,
     assert compared(parse(text, "classes.yaml"), seed=seed).summary["channels"]["webhook"]["refused"]["overloaded"] > 0
 
 
-@pytest.mark.parametrize("bounds", ["{max_in_flight: 3, rate: 10/2s}", None])
-@pytest.mark.parametrize("order", ["aging: 5s", "kind: weighted"])
 @pytest.mark.parametrize("fair_by", ["user", "host", "tenant"])
-@pytest.mark.parametrize("per", ["channel", "host"])
-def test_users_hosts_and_tenants_take_turns_and_tenants_have_bounds(per, fair_by, order, bounds):
+@pytest.mark.parametrize(
+    ("per", "order", "bounds"),
+    [("channel", "kind: weighted", None), ("host", "aging: 5s", "{max_in_flight: 3, rate: 10/2s}")],
+)
+def test_users_hosts_and_tenants_take_turns_and_tenants_have_bounds(per, order, bounds, fair_by):
     """At two providers, where there is a slot for each key and one that is kept."""
     backup = "failover: {backup: {max_in_flight: 5, provider: {latency: {exponential: {mean: 1s}}}}}"
     lines = [f"max_in_flight: {4 if bounds else 9}", backup, f"order: {{{order}, fair_by: {fair_by}}}"]
