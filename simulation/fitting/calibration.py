@@ -12,6 +12,7 @@ from scipy import stats
 
 from actors.errors import ConfigurationError
 from actors.formatting import counted, plain_number
+from actors.messages import Priority
 from simulation.fitting.arriving import Arriving, fit_arriving
 from simulation.fitting.estimate import Estimate, share
 from simulation.fitting.failing import Failing, fit_failing
@@ -57,6 +58,9 @@ class Fit:
 
     arriving: dict[str, Arriving | None]
     """By channel."""
+
+    classes: dict[str, dict[str, Arriving | None]]
+    """By channel of which a log has other classes of traffic than normal, what arrived of each class."""
 
     notes: tuple[str, ...]
 
@@ -131,6 +135,11 @@ def fit(
         log,
         {each.name: each for each in fits},
         {name: fit_arriving(log, name) for name in channels},
+        {
+            name: {each: fit_arriving(log, name, each) for each in classes}
+            for name in channels
+            if (classes := log.classes(name)) != [Priority.NORMAL]
+        },
         (*log.notes, *_notes(log)),
         timeouts,
     )
