@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
@@ -59,13 +59,13 @@ class Fit:
     arriving: dict[str, Arriving | None]
     """By channel."""
 
-    classes: dict[str, dict[str, Arriving | None]]
-    """By channel of which a log has other classes of traffic than normal, what arrived of each class."""
-
     notes: tuple[str, ...]
 
     timeouts: Timeouts | None = None
     """What its scenario takes attempts without an answer for; None: a hang in windows, and lost replies elsewhere."""
+
+    classes: dict[str, dict[str, Arriving | None]] = field(default_factory=dict)
+    """By channel of which a log has other classes of traffic than normal, what arrived of each class."""
 
     def __repr__(self) -> str:
         return line("Fit", self.log.source, [counted(len(self.log), "attempt"), *self.providers])
@@ -135,13 +135,13 @@ def fit(
         log,
         {each.name: each for each in fits},
         {name: fit_arriving(log, name) for name in channels},
+        (*log.notes, *_notes(log)),
+        timeouts,
         {
             name: {each: fit_arriving(log, name, each) for each in classes}
             for name in channels
             if (classes := log.classes(name)) != [Priority.NORMAL]
         },
-        (*log.notes, *_notes(log)),
-        timeouts,
     )
 
 
