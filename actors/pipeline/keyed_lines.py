@@ -96,7 +96,7 @@ class KeyedStage(Stage):
             self._left(attempt)
             self._reject(attempt, EXPIRED)
         is_wanted = self._stages.is_wanted
-        while line.size and (line.fits_at_ns is None or line.fits_at_ns <= now_ns):
+        while line.size and line.fits_at_ns is not None and line.fits_at_ns <= now_ns:
             if is_wanted is not None and not is_wanted(line.first().command):
                 self._to_handler(Requeued(attempt=self._pop(line), charged=self.is_charged_here))
                 continue

@@ -57,6 +57,7 @@ class TenantBounds(KeyedStage):
     def on_tenant_has_room(self, message: TenantHasRoom) -> None:
         line = self._lines.get(message.tenant)
         if line is not None and line.fits_at_ns is None:
+            line.fits_at_ns = self.now_ns
             self._release(line, message.tenant)
             self._set_timer()
 

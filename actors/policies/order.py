@@ -133,7 +133,7 @@ class Turns(Generic[V]):
 
         Args:
             may_go: tells whether a key may go now; None: all may. In weighted order a class in which none may go loses
-                its turn.
+                its turn to one in which any may.
         """
         if self._quanta is not None:
             return self._next_by_weight(self._quanta, may_go)
@@ -151,15 +151,17 @@ class Turns(Generic[V]):
         return first
 
     def _next_by_weight(self, quanta: tuple[float, ...], may_go: Callable[[str], bool] | None) -> Flow | None:
-        for _ in range(2 * len(self.classes)):  # twice, as the first one may have used up its credit
-            rank = self._turn
-            keys, credit = self.classes[rank], self._credits
+        # Nothing changes where none may go: who may is asked with one condition after the other, of the same turns.
+        rank, credit = self._turn, list(self._credits)
+        for _ in range(2 * len(credit)):  # twice, as the first one may have used up its credit
+            keys = self.classes[rank]
             if credit[rank] >= 1.0:
                 key = _first(keys, may_go)
                 if key is not None:
+                    self._turn, self._credits = rank, credit
                     return rank, key
                 credit[rank] = 0.0
-            self._turn = rank = (rank + 1) % len(self.classes)
+            rank = (rank + 1) % len(credit)
             if self.classes[rank]:
                 credit[rank] += quanta[rank]
         return None

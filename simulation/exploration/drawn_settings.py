@@ -21,11 +21,12 @@ from typing import Annotated, Any, Literal, TypeAlias, Union, get_args, get_orig
 from pydantic import ValidationError
 from pydantic.types import Strict
 
-from actors.messages import NotificationChannel
+from actors.messages import NotificationChannel, Priority
 from actors.settings.base import OneOf, Settings, known_keys
 from actors.settings.channel import ChannelConfig, CircuitBreakerConfig, DeadLettersConfig, ProviderConfig, RetryConfig
 from actors.settings.distributions import Distribution
 from actors.settings.faults import ChannelNames
+from actors.settings.order import OrderConfig, TenantConfig
 from actors.settings.quantities import (
     FROM_FILE,
     Duration,
@@ -49,6 +50,7 @@ from simulation.exploration.numbers import log_uniform
 from simulation.scenario import ClosedWorkload, EventWorkload, Scenario
 from simulation.scenario.consistency import findings
 from simulation.scenario.model import QuietHoursShare, WorkloadEntry
+from simulation.scenario.popularity import ZipfSpread
 from simulation.scenario.writing import as_data
 
 Data: TypeAlias = dict[str, Any]
@@ -80,12 +82,15 @@ DRAIN_S = 60 * 86_400.0
 
 _NOT_DRAWN: Mapping[type[Settings], frozenset[str]] = {
     ProviderConfig: frozenset({"script", "price"}),
-    ChannelConfig: frozenset({"order", "tenant"}),  # no case has classes or tenants yet
+    ChannelConfig: frozenset({"order", "tenant"}),  # drawn together with the classes and tenants of the workload
 }
 _REASONS = ("injected failure", "provider outage", "throttled", "timed out")
 _ZONES = ("UTC", "Europe/Berlin", "Pacific/Apia", "America/St_Johns")
 _SHARE_ANEW = 0.4
 """In so many channels each of the largest groups is drawn as a whole, before single settings are changed."""
+
+_SHARE_WITH_CLASSES = 0.5
+"""In so many cases the workload has classes and tenants, and channels an order and bounds for these."""
 
 _SPARE = "spare"
 """What a provider is called that a channel has got."""
@@ -106,20 +111,23 @@ class DrawnSettings:
     """How many further changes the models refused, and were given up."""
 
 
-def draw_settings(scenario: Scenario, random: Random) -> DrawnSettings:
+def draw_settings(scenario: Scenario, random: Random, classes: Random | None = None) -> DrawnSettings:
     """Return a scenario with some of its settings changed, which is as valid as it was.
 
     Args:
         scenario: whose settings are changed, and what of the workload is a setting: how old a notification may become.
         random: draws what is changed, and to what.
+        classes: draws in half of the cases classes, tenants and hosts of what arrives, and the order of channels and
+            their bounds of tenants. None: none of these.
     """
-    return _Drawing(scenario, random).drawn()
+    return _Drawing(scenario, random, classes).drawn()
 
 
 class _Drawing:
-    def __init__(self, scenario: Scenario, random: Random) -> None:
+    def __init__(self, scenario: Scenario, random: Random, classes: Random | None) -> None:
         self._scenario = scenario
         self._random = random
+        self._classes = classes
         self._changed = self._repaired = self._refused = 0
 
     def drawn(self) -> DrawnSettings:
@@ -145,6 +153,11 @@ class _Drawing:
         if random.random() < 0.3 and scenario.quiet_hours:
             changes["quiet_hours"] = tuple(map(self._quiet_hours, scenario.quiet_hours))
         changes["workload"] = tuple(map(self._entry, scenario.workload))
+        if self._classes is not None and self._classes.random() < _SHARE_WITH_CLASSES:
+            entries = [self._of_a_class(entry, self._classes) for entry in changes["workload"]]
+            changes["workload"] = tuple(entries)
+            ordered = {channel.value: self._in_order(config, self._classes) for channel, config in channels.items()}
+            changes["channels"] = changes["channels"].model_copy(update=ordered)
         self._changed += sum(key in changes for key in ("remember_ids", "max_pending", "dead_letters", "quiet_hours"))
         return DrawnSettings(scenario.model_copy(update=changes), self._changed, self._repaired, self._refused)
 
@@ -226,6 +239,30 @@ class _Drawing:
         if isinstance(entry, ClosedWorkload) or self._random.random() < 0.7:
             return entry.model_copy(update={"expires_after": parse_duration(values.duration(least=0.001))})
         return entry.model_copy(update={"repeats": self._random.choice([0.0, 0.2, 1.0])})
+
+    def _of_a_class(self, entry: WorkloadEntry, random: Random) -> WorkloadEntry:
+        """Return an entry of the workload with a class, and with tenants and hosts that take turns."""
+        if isinstance(entry, EventWorkload):
+            return entry
+        changes: Data = {}
+        if random.random() < 0.8:
+            changes["priority"] = random.choice(list(Priority))
+        if random.random() < 0.7:
+            changes["tenants"] = random.choice([1, 2, 3, 6, ZipfSpread(count=5, zipf=1.5)])
+        if entry.hosts is None and random.random() < 0.3:
+            changes["hosts"] = random.choice([1, 2, 4])
+        self._changed += len(changes)
+        return entry.model_copy(update=changes)
+
+    def _in_order(self, config: ChannelConfig, random: Random) -> ChannelConfig:
+        """Return the settings of a channel with an order and bounds of tenants."""
+        values = Values(random, config.model_dump(mode="json", by_alias=True, exclude_unset=True))
+        changes: Data = {}
+        for key, model, share in (("order", OrderConfig, 0.8), ("tenant", TenantConfig, 0.4)):
+            if random.random() < share and (found := self._valid(model, values.group(model))) is not None:
+                changes[key] = found
+        self._changed += len(changes)
+        return config.model_copy(update=changes)
 
 
 def _leave_out(data: Data, path: Path) -> bool:

@@ -83,7 +83,7 @@ def drawn_case(
     drawn: DrawnSettings | None = None
     draw = stream("settings")
     if settings == "drawn" or (settings == "mixed" and draw.random() < 0.5):
-        drawn = draw_settings(scenario, draw)
+        drawn = draw_settings(scenario, draw, stream("classes"))
         scenario = drawn.scenario
     return Case(_case(scenario, seed, schedule, stream), drawn)
 

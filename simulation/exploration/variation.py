@@ -14,6 +14,7 @@ from typing import Any
 
 from actors.instants import seconds
 from actors.kernel.randomness import RandomStreams
+from actors.messages import Priority
 from actors.settings.faults import FaultConfig
 from simulation.exploration.drawn_settings import draw_settings
 from simulation.exploration.numbers import log_uniform
@@ -150,6 +151,8 @@ def edit(case: Scenario, random: Random) -> dict[str, Any]:
         {"expires_after": random.choice([0.001, 1.0, 60.0])},
         {"expires_after": None},
     ]
+    if any(getattr(entry, "priority", None) is not None for entry in case.workload):
+        edits.append({"priority": random.choice(list(Priority)).value})
     return random.choice(edits) | (random.choice(edits) if random.random() < 0.3 else {})
 
 

@@ -36,9 +36,10 @@ class Arriving:
     """How many arrived in each bucket."""
 
 
-def fit_arriving(log: AttemptLog, channel: str) -> Arriving | None:
-    """Return how notifications of a channel arrived; None where nothing can be said, as of a single one."""
-    at_s = log.arrivals_s(channel)
+def fit_arriving(log: AttemptLog, channel: str, priority: str | None = None) -> Arriving | None:
+    """Return how notifications of a channel, or of a class of it, arrived; None where nothing can be said, as of a
+    single one."""
+    at_s = log.arrivals_s(channel, priority)
     duration_s = max(log.duration_s, float(at_s[-1])) if len(at_s) else 0.0
     if len(at_s) < 2 or duration_s <= 0:
         return None

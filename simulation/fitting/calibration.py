@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
@@ -12,6 +12,7 @@ from scipy import stats
 
 from actors.errors import ConfigurationError
 from actors.formatting import counted, plain_number
+from actors.messages import Priority
 from simulation.fitting.arriving import Arriving, fit_arriving
 from simulation.fitting.estimate import Estimate, share
 from simulation.fitting.failing import Failing, fit_failing
@@ -62,6 +63,9 @@ class Fit:
 
     timeouts: Timeouts | None = None
     """What its scenario takes attempts without an answer for; None: a hang in windows, and lost replies elsewhere."""
+
+    classes: dict[str, dict[str, Arriving | None]] = field(default_factory=dict)
+    """By channel of which a log has other classes of traffic than normal, what arrived of each class."""
 
     def __repr__(self) -> str:
         return line("Fit", self.log.source, [counted(len(self.log), "attempt"), *self.providers])
@@ -133,6 +137,11 @@ def fit(
         {name: fit_arriving(log, name) for name in channels},
         (*log.notes, *_notes(log)),
         timeouts,
+        {
+            name: {each: fit_arriving(log, name, each) for each in classes}
+            for name in channels
+            if (classes := log.classes(name)) != [Priority.NORMAL]
+        },
     )
 
 

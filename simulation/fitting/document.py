@@ -37,13 +37,20 @@ def document(fit: Fit) -> dict[str, Any]:
         },
         "providers": {name: _provider(each) for name, each in fit.providers.items()},
         "arrivals": {
-            name: None
-            if each is None
-            else {"count": each.count, "per_second": asdict(each.rate), "process": each.process}
+            name: None if each is None else _arrivals(each) | _of_classes(fit, name)
             for name, each in fit.arriving.items()
         },
         "scenario": scenario_data(fit, "fitted")[0],
     }
+
+
+def _arrivals(arriving: Arriving) -> dict[str, Any]:
+    return {"count": arriving.count, "per_second": asdict(arriving.rate), "process": arriving.process}
+
+
+def _of_classes(fit: Fit, channel: str) -> dict[str, Any]:
+    of = fit.classes.get(channel, {})
+    return {"classes": {name: None if each is None else _arrivals(each) for name, each in of.items()}} if of else {}
 
 
 def _provider(found: ProviderFit) -> dict[str, Any]:
@@ -160,7 +167,12 @@ def scenario_data(fit: Fit, stem: str) -> tuple[dict[str, Any], dict[str, str]]:
         stem: What the names of the data files begin with.
     """
     files: dict[str, str] = {}
-    workload = [_workload(arriving, channel, fit, stem, files) for channel, arriving in fit.arriving.items()]
+    workload = []
+    for channel, arriving in fit.arriving.items():
+        for priority, each in fit.classes.get(channel, {}).items():
+            workload.append(_workload(each, channel, priority, stem, files))
+        if channel not in fit.classes:
+            workload.append(_workload(arriving, channel, None, stem, files))
     channels: dict[str, Any] = {}
     faults: list[dict[str, Any]] = []
     for found in fit.providers.values():
@@ -181,14 +193,17 @@ def scenario_data(fit: Fit, stem: str) -> tuple[dict[str, Any], dict[str, str]]:
     return ({**data, "faults": faults} if faults else data), files
 
 
-def _workload(arriving: Arriving | None, channel: str, fit: Fit, stem: str, files: dict[str, str]) -> dict[str, Any]:
+def _workload(
+    arriving: Arriving | None, channel: str, priority: str | None, stem: str, files: dict[str, str]
+) -> dict[str, Any]:
+    entry = {"channel": channel} if priority is None else {"channel": channel, "priority": priority}
     if arriving is None:
-        return {"channel": channel, "arrivals": {"times": ["0s"]}}
+        return {**entry, "arrivals": {"times": ["0s"]}}
     if arriving.process != "trace":
-        return {"channel": channel, "arrivals": {arriving.process: per_second(arriving.rate.value)}}
-    name = f"{stem}.{channel}.arrivals.csv"
+        return {**entry, "arrivals": {arriving.process: per_second(arriving.rate.value)}}
+    name = f"{stem}.{channel}.arrivals.csv" if priority is None else f"{stem}.{channel}.{priority}.arrivals.csv"
     files[name] = "count\n" + "".join(f"{count}\n" for count in arriving.counts.tolist())
-    return {"channel": channel, "arrivals": {"trace": name, "column": "count", "every": instant(arriving.every_s)}}
+    return {**entry, "arrivals": {"trace": name, "column": "count", "every": instant(arriving.every_s)}}
 
 
 def _provider_settings(found: ProviderFit, stem: str, files: dict[str, str]) -> dict[str, Any]:

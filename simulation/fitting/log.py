@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from enum import IntEnum
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+
+from actors.messages import Priority
 
 Floats: TypeAlias = NDArray[np.float64]
 Flags: TypeAlias = NDArray[np.bool_]
@@ -59,6 +61,9 @@ class AttemptLog:
     arrived_s: Floats
     """When its notification arrived, in seconds from the start; when the attempt started where the log does not say."""
 
+    priority: NDArray[Any]
+    """Class of traffic of each; ``normal`` where the log names none."""
+
     knows_notifications: bool
     """Whether the log says which attempts are of the same notification; else each stands for one of its own."""
 
@@ -71,8 +76,9 @@ class AttemptLog:
     origin: str | None = field(default=None)
     """The instant from which its seconds count, as ISO 8601; None where it counts from 0 itself."""
 
-    unasked_s: Mapping[str, Floats] = field(default_factory=dict)
-    """By channel, when notifications arrived of which the sender refused all attempts itself; where the log says so."""
+    unasked_s: Mapping[tuple[str, str], Floats] = field(default_factory=dict)
+    """By channel and class, when notifications arrived of which the sender refused all attempts itself; where the log
+    says so."""
 
     def __len__(self) -> int:
         return len(self.start_s)
@@ -82,10 +88,18 @@ class AttemptLog:
         """Whether the log says how attempts ended."""
         return len(self) == 0 or bool((self.kind != OutcomeKind.UNKNOWN).any())
 
-    def arrivals_s(self, channel: str) -> Floats:
-        """Return when the notifications of a channel arrived, in order."""
-        asked = self.arrived_s[(self.channel == channel) & self.first]
-        return np.sort(np.concatenate([asked, self.unasked_s.get(channel, np.empty(0))]))
+    def classes(self, channel: str) -> list[str]:
+        """Return the classes of traffic of what arrived on a channel, the most urgent first."""
+        there = {*self.priority[self.channel == channel], *(each for name, each in self.unasked_s if name == channel)}
+        return [each.value for each in Priority if each.value in there]
+
+    def arrivals_s(self, channel: str, priority: str | None = None) -> Floats:
+        """Return when the notifications of a channel arrived, or those of one class, in order."""
+        chosen = (self.channel == channel) & self.first
+        if priority is not None:
+            chosen &= self.priority == priority
+        unasked = [at_s for (name, of), at_s in self.unasked_s.items() if name == channel and priority in (None, of)]
+        return np.sort(np.concatenate([self.arrived_s[chosen], *unasked]))
 
     @property
     def duration_s(self) -> float:
@@ -94,7 +108,7 @@ class AttemptLog:
 
     def where(self, chosen: Flags) -> AttemptLog:
         """Return the log of some of its attempts."""
-        names = ("start_s", "latency_s", "kind", "channel", "provider", "first", "notification", "arrived_s")
+        names = [each.name for each in fields(self) if isinstance(getattr(self, each.name), np.ndarray)]
         return replace(self, **{name: getattr(self, name)[chosen] for name in names})
 
     def groups(self) -> list[tuple[str, str | None]]:

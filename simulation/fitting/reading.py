@@ -15,7 +15,7 @@ import pandas as pd
 
 from actors.errors import ConfigurationError
 from actors.formatting import plain_number
-from actors.messages import NotificationChannel
+from actors.messages import NotificationChannel, Priority
 from actors.settings.channel import PRIMARY
 from actors.settings.whole_file import check_is_file
 from simulation.fitting.log import AttemptLog, Flags, Floats, OutcomeKind
@@ -136,9 +136,9 @@ def _with_arrivals(frame: pd.DataFrame, notifications: Path) -> pd.DataFrame:
     return frame.merge(requested, on="id", how="left")
 
 
-def _asked(frame: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, Floats]]:
-    """Return the attempts that the provider was asked to make, and by channel when notifications arrived of which it
-    never was: the sender refused all of their attempts itself, as one does at an open breaker.
+def _asked(frame: pd.DataFrame) -> tuple[pd.DataFrame, dict[tuple[str, str], Floats]]:
+    """Return the attempts that the provider was asked to make, and by channel and class when notifications arrived of
+    which it never was: the sender refused all of their attempts itself, as one does at an open breaker.
 
     Where the sender refused the first attempts of one alone, it arrived with the first of these.
     """
@@ -148,7 +148,8 @@ def _asked(frame: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, Floats]]:
         return asked, {}
     times = pd.to_numeric(frame["requested_at" if "requested_at" in frame else "start"], errors="coerce")
     number = pd.to_numeric(frame["attempt"], errors="coerce")
-    first = pd.DataFrame({"id": frame["id"], "at": times, "channel": frame.get("channel", "email")})
+    of = {"channel": frame.get("channel", "email"), "priority": _classes(frame)[0]}
+    first = pd.DataFrame({"id": frame["id"], "at": times} | of)
     first = first[refused & (number == 1) & times.notna()].drop_duplicates("id").set_index("id")
     if not len(first):
         return asked, {}
@@ -161,7 +162,22 @@ def _asked(frame: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, Floats]]:
         asked["requested_at"] = starts
         asked.loc[earliest.index, "requested_at"] = first.loc[earliest["id"], "at"].to_numpy()
     never = first[~first.index.isin(asked["id"])]
-    return asked, {str(name): np.sort(of["at"].to_numpy(dtype="float64")) for name, of in never.groupby("channel")}
+    groups = never.groupby(["channel", "priority"])
+    return asked, {
+        (str(name), str(priority)): np.sort(these["at"].to_numpy(dtype="float64")) for (name, priority), these in groups
+    }
+
+
+def _classes(frame: pd.DataFrame) -> tuple[np.ndarray[Any, Any], str | None]:
+    """Return the class of traffic of each, ``normal`` where none is named; and what in the column is no class."""
+    usual = np.full(len(frame), Priority.NORMAL.value, dtype=object)
+    if "priority" not in frame:
+        return usual, None
+    named = frame["priority"].astype("object").fillna("").astype("str").str.strip().str.lower()
+    named = named.where(named != "", Priority.NORMAL.value)
+    known = [each.value for each in Priority]
+    others = named[~named.isin(known)]
+    return (usual, str(others.iat[0])) if len(others) else (named.to_numpy(dtype=object), None)
 
 
 class _Reader:
@@ -172,7 +188,7 @@ class _Reader:
         if first_line and len(frame):
             empty = frame.isna().all(axis=1) | (frame.astype("object").fillna("") == "").all(axis=1)
             frame = frame[~empty]
-        self._unasked_s: dict[str, Floats] = {}
+        self._unasked_s: dict[tuple[str, str], Floats] = {}
         if "refused" in frame:
             frame, self._unasked_s = _asked(frame)
         self._frame, self._name, self._columns, self._first_line = frame, name, columns, first_line
@@ -187,6 +203,10 @@ class _Reader:
         channel = self._channels()
         notification, knows = self._notifications()
         attempts = self._attempt_numbers(start_s, notification)
+        priority, no_class = _classes(self._frame)
+        if no_class is not None:
+            words = ", ".join(Priority)
+            self._notes.append(f"priority has {no_class!r}, which is no class of traffic ({words}): left out")
         if self._problems:
             shown = self._problems[:PROBLEMS_SHOWN]
             if more := len(self._problems) - len(shown):
@@ -204,6 +224,7 @@ class _Reader:
             (attempts == 1)[order],
             notification[order],
             np.where(np.isfinite(arrived_s), arrived_s, start_s)[order],
+            priority[order],
             knows_notifications=knows,
             notes=tuple(self._notes),
             source=Path(self._name).name,

@@ -12,6 +12,7 @@ from simulation.reporting.console import stdout
 from simulation.results.formatting import duration_text
 
 if TYPE_CHECKING:
+    from simulation.fitting.arriving import Arriving
     from simulation.fitting.calibration import Fit
     from simulation.fitting.provider_fit import ProviderFit
 
@@ -54,13 +55,16 @@ def print_fit(fit: Fit, written: list[str]) -> None:
         table.add_column("value", no_wrap=True)
         table.add_column("95% interval", no_wrap=True)
         table.add_column("evidence", style="dim")
-        arriving = fit.arriving[found.channel]
-        if arriving is not None and found.provider in (None, "primary"):
+        came: list[tuple[str, Arriving | None]] = [("arrivals", fit.arriving[found.channel])]
+        came += [(f"  {priority}", each) for priority, each in fit.classes.get(found.channel, {}).items()]
+        for name, arriving in came if found.provider in (None, "primary") else ():
+            if arriving is None:
+                continue
             low, high, unit = in_unit_of(arriving.rate.value, arriving.rate.low, arriving.rate.high)
             # That of a Poisson process: what comes at even distances is not left to chance.
             ends = "" if arriving.process == "constant" else f"[{low}, {high}]/{unit}"
             evidence = f"{arriving.count:,} first attempts, as {arriving.process}"
-            table.add_row("arrivals", per_second(arriving.rate.value), escape(ends), evidence)
+            table.add_row(name, per_second(arriving.rate.value), escape(ends), evidence)
         for line in lines_of(found):
             table.add_row(*(escape(cell) for cell in line))
         console.print(table)

@@ -20,7 +20,7 @@ from actors.errors import ConfigurationError
 from actors.faults.build import unreliable_providers
 from actors.formatting import counted
 from actors.kernel.randomness import RandomStreams
-from actors.messages import NotificationChannel
+from actors.messages import NotificationChannel, Priority
 from simulation.fitting.log import AttemptLog, Floats, OutcomeKind
 from simulation.fitting.reading import Columns, Unit, read_log
 from simulation.fitting.record import RecordedProvider
@@ -245,10 +245,14 @@ def _scenario(policies: Scenario, log: AttemptLog) -> Scenario:
     """Return what is run: the policies, with the recorded first attempts for arrivals."""
     workload = []
     for name in dict.fromkeys(log.channel.tolist()):
-        times = log.arrivals_s(name)
-        if len(times):
-            arrivals = Arrivals.model_construct(times=tuple(times.tolist()))
-            workload.append(ChannelWorkload.model_construct(channel=NotificationChannel(name), arrivals=arrivals))
+        for priority in log.classes(name):
+            times = log.arrivals_s(name, priority)
+            if len(times):
+                arrivals = Arrivals.model_construct(times=tuple(times.tolist()))
+                entry = ChannelWorkload.model_construct(channel=NotificationChannel(name), arrivals=arrivals)
+                workload.append(
+                    entry if priority == Priority.NORMAL else entry.model_copy(update={"priority": priority})
+                )
     if not workload:
         raise ConfigurationError([f"{log.source}: wanted at least one first attempt, got none"])
     return policies.model_copy(
@@ -310,7 +314,8 @@ def _metrics_of_log(log: AttemptLog) -> dict[str, float | None]:
     ended = np.full(len(numbers), np.inf)
     np.minimum.at(ended, at[sent], log.start_s[sent] + np.nan_to_num(log.latency_s[sent]))
     times = (ended - arrived)[np.isfinite(ended)]
-    count += sum(len(log.unasked_s.get(name, ())) for name in dict.fromkeys(log.channel.tolist()))
+    channels = set(log.channel.tolist())
+    count += sum(len(at_s) for (name, _), at_s in log.unasked_s.items() if name in channels)
     return _metrics(count, len(log), int((~sent).sum()), times)
 
 

@@ -238,6 +238,7 @@ def _once(kind: str) -> Callable[[LockStep, Any, Any], tuple[str, Any]]:
 _TURNS: dict[str, dict[str, Callable[[LockStep, Any, Any], tuple[str, Any] | None]]] = {
     "Handler": {"_GoOn": _go_on, "LookAtBacklog": _once("backlog"), "Performed": _of_handler},
     "RateLimiterActor": {"_Advance": _stage("limiter")},
+    "TenantBounds": {"_Advance": _stage("tenants")},
     "CircuitBreakerActor": {"_Advance": _stage("breaker"), "Performed": _answer},
     "DeadLetterQueue": {"_LookAtAges": _once("ages"), "Performed": _of_letters},
     "Source": {"_Arrive": _other, "_SendAgain": _other},

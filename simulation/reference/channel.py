@@ -1,7 +1,8 @@
 """The way of a channel's attempts to its providers: user limits, then slots, quota, breaker and throttle of each.
 
-"rate limiter → circuit breaker → channel → provider" (2). What may not go yet waits in line: at the user's limit by
-user, before the providers in one line, or in one for each host where breakers are per host. A line takes its turn with
+"rate limiter → circuit breaker → channel → provider" (2), and the bounds of each tenant behind those of users (14).
+What may not go yet waits in line: at a bound by user or tenant, before the providers in one line, or in one for each
+host where breakers are per host. A line takes its turn with
 the others for what they share, and a wait is one `NotificationDeferred`, however long.
 """
 
@@ -13,13 +14,13 @@ from typing import Any, NamedTuple, Protocol
 from actors.instants import sooner
 from actors.messages import RANKS, BreakerTransitioned, DeferralCause, NotificationDeferred, SendNotification
 from actors.outcomes import Outcome, Transient
-from actors.settings.channel import ChannelConfig
+from actors.settings.channel import ChannelConfig, RateLimitConfig
 from simulation.reference.breakers import Change
 from simulation.reference.lane import Blocked, Lane
 from simulation.reference.limits import Arrivals, limit_of
 from simulation.reference.loop import Loop
 from simulation.reference.notifications import Attempt, host_of
-from simulation.reference.order import Line, Order, Turns
+from simulation.reference.order import Flow, Line, Order, Turns, tenant_of
 
 EXPIRED = "expired"
 OVER_THE_LIMIT = "rate limit exceeded"
@@ -79,16 +80,24 @@ class Way:
         for lane in self.lanes:
             lane.on_change = self._transition
         self.is_per_host = config.circuit_breaker.per == "host"
+        self.keys_are_hosts = self.is_per_host and config.fair_by == "host"
         self.limit = None if config.rate_limit is None else limit_of(config.rate_limit)
         self.users: dict[str, Line] = {}
-        self.order_of_users = Order(config.order, hosts_take_turns=self.is_per_host)
+        self.order_of_users = Order(config)
+        self.bounds = config.tenant
+        rate = None if config.tenant is None else config.tenant.rate
+        self.rates_of_tenants = None if rate is None else limit_of(RateLimitConfig(rate=rate))
+        self.tenants: dict[str, Line] = {}
+        self.order_of_tenants = Order(config)
+        self.counted: dict[Attempt, None] = {}
+        """The attempts that count towards the bounds of their tenants: from there until they leave the breaker."""
         self.forget_those_that_wait()
 
     def forget_those_that_wait(self) -> None:
         """Drop the lines before the providers, as their actor has crashed; the handler sends again what was there."""
         self.lines: dict[str, Line] = {}
-        self.order = Order(self.config.order, hosts_take_turns=self.is_per_host)
-        self.turns = [Turns(self.lines, self.order) for _ in self.lanes]
+        self.order = Order(self.config)
+        self.turns = [Turns(self.lines, self.order, is_per_host=self.is_per_host) for _ in self.lanes]
         """By lane, the hosts whose lines wait for room there."""
         self.has_news = False
 
@@ -97,22 +106,28 @@ class Way:
     def set_out(self, attempt: Attempt) -> None:
         """Have an attempt take the first step of the way."""
         if self.limit is None:
-            self.loop.follow("breaker", self.channel, self._ask, attempt)
+            self._pass_limit(attempt)
         else:
             self.loop.follow("limiter", self.channel, self._enter, attempt)
 
+    def _pass_limit(self, attempt: Attempt) -> None:
+        if self.bounds is None:
+            self.loop.follow("breaker", self.channel, self._ask, attempt)
+        else:
+            self.loop.follow("tenants", self.channel, self._enter_bounds, attempt)
+
     def _enter(self, attempt: Attempt) -> None:
         """ "A refused notification is deferred to the earliest time it fits, or dead-lettered; charged once" (5)."""
-        loop, now_ns, settings = self.loop, self.loop.now_ns, self.config.rate_limit
+        now_ns, settings = self.loop.now_ns, self.config.rate_limit
         assert self.limit is not None
         assert settings is not None
         user = attempt.command.user
         line = self.users.get(user)
         fits_ns = now_ns
         if not attempt.charged:
-            fits_ns = self.limit.take(user, now_ns) if line is None else max(line.fits_at_ns, now_ns + 1)
+            fits_ns = self.limit.take(user, now_ns) if line is None else max(line.fits_at_ns or 0, now_ns + 1)
         if fits_ns == now_ns:
-            loop.follow("breaker", self.channel, self._ask, attempt)
+            self._pass_limit(attempt)
         elif settings.on_limit == "drop":
             self._turn_away(attempt, Ended(reason=OVER_THE_LIMIT))
         elif attempt.until_ns is not None and fits_ns > attempt.until_ns:
@@ -121,30 +136,27 @@ class Way:
             if line is None:
                 line = self.users[user] = Line(user, self.order_of_users)
                 line.fits_at_ns = fits_ns
-            line.join(attempt, self.loop.now_ns)
+            line.join(attempt, now_ns)
             self._wake_limiter()
-            self._defer(
-                attempt, DeferralCause.RATE_LIMIT, fits_ns, "{} is over the user's limit (rate_limit: {})", settings
-            )
+            why = "{} is over the user's limit (rate_limit: {})"
+            self._defer(attempt, DeferralCause.RATE_LIMIT, fits_ns, why, settings)
 
     def look_at_users(self) -> None:
         """Let those go who fit now, each user's in the order in which they came."""
         loop, now_ns, limit = self.loop, self.loop.now_ns, self.limit
         assert limit is not None
-        due = sorted((wake_ns, line.key) for line in self.users.values() if (wake_ns := _user_wake(line)) <= now_ns)
-        for _, user in due:
-            line = self.users[user]
+        for line in _due(self.users, now_ns):
             for attempt in line.take_expired(now_ns):
                 self._turn_away(attempt, _EXPIRED)
-            while line.waiting and line.fits_at_ns <= now_ns:
-                if not self.handler.is_wanted(line.first(line.next_rank()).command):
+            while line.waiting and _fits(line, now_ns):
+                if not self.handler.is_wanted(line.first().command):
                     loop.follow("handler", "", self.handler.requeued, line.pop(), False)
                     continue
-                line.fits_at_ns = limit.take(user, now_ns)
+                line.fits_at_ns = limit.take(line.key, now_ns)
                 if line.fits_at_ns == now_ns:
-                    loop.follow("breaker", self.channel, self._ask, line.pop())
+                    self._pass_limit(line.pop())
             if not line.waiting:
-                del self.users[user]
+                del self.users[line.key]
         self._wake_limiter()
 
     def restart_limiter(self) -> None:
@@ -155,22 +167,110 @@ class Way:
     def follow_flush(self) -> None:
         """Have all that waits dropped, along the way of the attempts, so that it overtakes none of them."""
         if self.limit is None:
-            self.loop.follow("breaker", self.channel, self._flush)
-            return
-        self.loop.follow("limiter", self.channel, self._flush_limiter)
+            self._flush_behind_limit()
+        else:
+            self.loop.follow("limiter", self.channel, self._flush_limiter)
 
     def _flush_limiter(self) -> None:
         self.restart_limiter()
-        self.loop.follow("breaker", self.channel, self._flush)
+        self._flush_behind_limit()
+
+    def _flush_behind_limit(self) -> None:
+        if self.bounds is None:
+            self.loop.follow("breaker", self.channel, self._flush)
+        else:
+            self.loop.follow("tenants", self.channel, self._flush_bounds)
 
     def _wake_limiter(self) -> None:
-        self.loop.wake("limiter", self.channel, min(map(_user_wake, self.users.values()), default=None))
+        self.loop.wake("limiter", self.channel, _first_wake(self.users))
+
+    # ── the bounds of each tenant ───────────────────────────────────────────────────────────────────────────────
+
+    def _enter_bounds(self, attempt: Attempt) -> None:
+        """ "`tenant: {max_in_flight, rate}` on a channel caps each tenant, beside `rate_limit` for users" (14)."""
+        loop, now_ns, tenant = self.loop, self.loop.now_ns, tenant_of(attempt.command)
+        if not tenant:
+            loop.follow("breaker", self.channel, self._ask, attempt)
+            return
+        line = self.tenants.get(tenant)
+        fits_ns = self._fits_bounds(tenant) if line is None else line.fits_at_ns
+        if line is None and fits_ns == now_ns:
+            self._pass_bounds(attempt, tenant)
+        elif _is_too_late(attempt, fits_ns):
+            self._turn_away(attempt, _EXPIRED)
+        else:
+            if line is None:
+                line = self.tenants[tenant] = Line(tenant, self.order_of_tenants)
+                line.fits_at_ns = fits_ns
+            line.join(attempt, now_ns)
+            self._wake_tenants()
+            if fits_ns is not None:
+                why = "{} is over what its tenant may take (tenant: {})"
+                self._defer(attempt, DeferralCause.RATE_LIMIT, fits_ns, why, self.bounds)
+
+    def _fits_bounds(self, tenant: str) -> int | None:
+        """Return when one more of a tenant fits, and count it under its rate if that is now; None: when one leaves."""
+        assert self.bounds is not None
+        most = self.bounds.max_in_flight
+        if most is not None and sum(attempt.tenant == tenant for attempt in self.counted) >= most:
+            return None
+        now_ns = self.loop.now_ns
+        return now_ns if self.rates_of_tenants is None else self.rates_of_tenants.take(tenant, now_ns)
+
+    def _pass_bounds(self, attempt: Attempt, tenant: str) -> None:
+        attempt.tenant = tenant
+        self.counted[attempt] = None
+        self.loop.follow("breaker", self.channel, self._ask, attempt)
+
+    def _release_tenant(self, line: Line) -> None:
+        now_ns = self.loop.now_ns
+        for attempt in line.take_expired(now_ns):
+            self._turn_away(attempt, _EXPIRED)
+        while line.waiting and _fits(line, now_ns):
+            if not self.handler.is_wanted(line.first().command):
+                self.loop.follow("handler", "", self.handler.requeued, line.pop(), True)
+                continue
+            line.fits_at_ns = self._fits_bounds(line.key)
+            if line.fits_at_ns == now_ns:
+                self._pass_bounds(line.pop(), line.key)
+        if not line.waiting:
+            del self.tenants[line.key]
+
+    def look_at_tenants(self) -> None:
+        """Let those go that fit under the rates of their tenants now."""
+        for line in _due(self.tenants, self.loop.now_ns):
+            self._release_tenant(line)
+        self._wake_tenants()
+
+    def _has_left(self, attempt: Attempt) -> None:
+        """Count one no more that was on its way, and have its tenant's next one looked at."""
+        if attempt in self.counted:
+            del self.counted[attempt]
+            self.loop.follow("tenants", self.channel, self._tenant_has_room, attempt.tenant)
+
+    def _tenant_has_room(self, tenant: str) -> None:
+        line = self.tenants.get(tenant)
+        if line is not None and line.fits_at_ns is None:
+            line.fits_at_ns = self.loop.now_ns
+            self._release_tenant(line)
+            self._wake_tenants()
+
+    def _flush_bounds(self) -> None:
+        """Drop those that wait; those that are at no provider are sent again, and count then."""
+        self.tenants.clear()
+        self.counted = {attempt: None for attempt in self.counted if attempt.is_asked}
+        self._wake_tenants()
+        self.loop.follow("breaker", self.channel, self._flush)
+
+    def _wake_tenants(self) -> None:
+        self.loop.wake("tenants", self.channel, _first_wake(self.tenants))
 
     # ── before the providers ────────────────────────────────────────────────────────────────────────────────────
 
     def _ask(self, attempt: Attempt) -> None:
         """Let an attempt go to the first provider that takes it, behind all that wait at its host."""
         attempt.host = host_of(attempt.command.recipient) if self.is_per_host else ""
+        attempt.key = self.order.key_of(attempt.command)
         line = self.lines.get(attempt.host)
         if line is not None:
             self._join(line, attempt)
@@ -193,7 +293,7 @@ class Way:
     def _may_be_preceded(self, attempt: Attempt) -> bool:
         rank = RANKS[attempt.command.priority]
         return any(
-            lane.slots.has_quarter(attempt.host, lane.slot_limit) or turns.are_before(rank, self.config.order)
+            lane.slots.has_quarter(attempt.key, lane.slot_limit) or turns.are_before(rank)
             for lane, turns in zip(self.lanes, self.turns, strict=True)
         )
 
@@ -203,9 +303,14 @@ class Way:
             return
         line.join(attempt, self.loop.now_ns)
         self._update_turns(line)
-        self._report(line)
-        if attempt.until_ns is not None:
-            line.wake_ns = sooner(line.next_expiry_ns(), line.asks_at_ns)
+        may_have_room = self.order.has_keys and not self.keys_are_hosts
+        if may_have_room:
+            self._take_turns()  # a slot that is kept from others
+        if line.waiting:
+            self._report(line)
+            if attempt.until_ns is not None:
+                line.wake_ns = sooner(line.next_expiry_ns(), line.asks_at_ns)
+        if may_have_room or attempt.until_ns is not None:
             self.set_wake()
 
     def answered(self, attempt: Attempt, outcome: Outcome) -> None:
@@ -214,6 +319,7 @@ class Way:
         lane = self.lanes[attempt.lane]
         lane.settle(attempt, outcome)
         self.loop.follow("handler", "", self.handler.answered, attempt, outcome)
+        self._has_left(attempt)
         if self.lines:
             line = self.lines.get(attempt.host)
             is_of_interest = line is not None and (self.has_news or not line.is_paced)
@@ -266,6 +372,7 @@ class Way:
         for lane in lanes:
             why = lane.admit(attempt)
             if why is None:
+                attempt.is_asked = True
                 self.loop.follow("channel", f"{self.channel}/{lane.provider_name}", self.handler.make, lane, attempt)
                 return {}
             blocked[lane.number] = why
@@ -318,32 +425,32 @@ class Way:
         for turns in self.turns:
             turns.update(line)
 
-    def _step(self, line: Line, rank: int | None = None, taken_at: Turns | None = None) -> bool:
-        """Deal with the first of a line, or of a class in it; return whether the next is worth a look."""
+    def _step(self, line: Line, flow: Flow | None = None, taken_at: Turns | None = None) -> bool:
+        """Deal with the first of a line, or of a class and key in it; return whether the next is worth a look."""
         now_ns = self.loop.now_ns
         for attempt in line.take_expired(now_ns):
             self._turn_away(attempt, _EXPIRED)
         self._update_turns(line)
         if line.waiting:
-            if rank is None:
-                rank = line.next_rank(
-                    [(lane.slots, lane.slot_limit) for lane in self.lanes] if self.is_per_host else []
-                )
-            elif not line.classes.hosts[rank]:
+            if flow is None:
+                shared = self.lanes if self.order.has_keys else []
+                flow = line.next_flow([(lane.slots, lane.slot_limit) for lane in shared])
+            elif flow not in line.classes:
                 return True
-            first = line.first(rank)
+            first = line.first(flow)
             if not self.handler.is_wanted(first.command):
                 self.loop.follow("handler", "", self.handler.requeued, first, True)
+                self._has_left(first)
             elif blocked := self._admit(first):
                 end = self._end(first, blocked)
                 if end is None:
                     self._note(line, blocked)
                     return False
                 self._turn_away(first, end)
-            line.pop(rank)
+            line.pop(flow)
             self._update_turns(line)
             for turns in self.turns:
-                turns.has_gone(line.key, rank, is_here=turns is taken_at)
+                turns.has_gone(line.key, flow, is_here=turns is taken_at)
         if not line.waiting:
             del self.lines[line.key]
             for lane, turns in zip(self.lanes, self.turns, strict=True):
@@ -415,6 +522,7 @@ class Way:
 
     def _turn_away(self, attempt: Attempt, end: Ended) -> None:
         self.loop.follow("handler", "", self.handler.turned_away, attempt, end)
+        self._has_left(attempt)
 
     def set_wake(self) -> None:
         """Set when time will bring something: an expiry, a breaker, a pace, or room that only time brings."""
@@ -452,8 +560,24 @@ class Way:
                 self.set_wake()
 
 
-def _user_wake(line: Line) -> int:
-    return min(line.fits_at_ns, line.next_expiry_ns() or line.fits_at_ns)
+def _fits(line: Line, now_ns: int) -> bool:
+    """Tell whether the first of a line may fit now, as far as time decides."""
+    return line.fits_at_ns is not None and line.fits_at_ns <= now_ns
+
+
+def _wake(line: Line) -> int | None:
+    return sooner(line.fits_at_ns, line.next_expiry_ns())
+
+
+def _first_wake(lines: dict[str, Line]) -> int | None:
+    return min((wake_ns for line in lines.values() if (wake_ns := _wake(line)) is not None), default=None)
+
+
+def _due(lines: dict[str, Line], now_ns: int) -> list[Line]:
+    """Return the lines that are worth a look now, by when they are and by their keys."""
+    wakes = ((_wake(line), line) for line in lines.values())
+    due = sorted((wake_ns, line.key) for wake_ns, line in wakes if wake_ns is not None and wake_ns <= now_ns)
+    return [lines[key] for _, key in due]
 
 
 def _is_too_late(attempt: Attempt, instant_ns: int | None) -> bool:

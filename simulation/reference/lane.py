@@ -74,7 +74,7 @@ class Lane:
         room_ns = self.room_at(now_ns)
         if room_ns != now_ns:
             return self._without_room(host, room_ns)
-        if self.is_per_host and self.slots.are_kept_from(host, self.slot_limit):
+        if self.slots.are_kept_from(attempt.key, self.slot_limit):
             return self._without_room(host, None)
         pace = self.paces.get(host)
         if pace is not None and pace.next_ns > now_ns:
@@ -92,7 +92,7 @@ class Lane:
             return Blocked("throttle", None)
         for limit in self._rates:
             limit.charge("", now_ns)
-        self.slots.held[host] += 1
+        self.slots.held[attempt.key] += 1
         attempt.lane, attempt.permit, attempt.in_flight = self.number, permit, self.slots.held.total()
         return None
 
@@ -132,7 +132,7 @@ class Lane:
     def settle(self, attempt: Attempt, outcome: Outcome) -> None:
         """Free the slot, and have the breaker and all that adapts learn of the outcome."""
         now_ns = self.loop.now_ns
-        self.slots.held[attempt.host] -= 1
+        self.slots.held[attempt.key] -= 1
         self.breaker(attempt.host).after(attempt.permit, outcome, now_ns, now_ns - attempt.started_ns)
         if self._rate is not None:
             self._rate.after(outcome, now_ns)

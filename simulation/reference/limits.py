@@ -162,25 +162,25 @@ def _one_limit(config: RateLimitConfig, width_ns: int, count: Fraction) -> Limit
 class Slots:
     """The bulkhead: so many attempts may be at the provider at once; the `limit` is passed in, as it may adapt.
 
-    With a breaker per host the last sixteenth of them is kept for hosts that have less than a quarter: "no key holds
-    more than a quarter of the slots while others wait" (section 14).
+    Where keys take turns the last sixteenth of them is kept for those that have less than a quarter: "no key holds more
+    than a quarter of the slots while others wait" (section 14).
     """
 
     def __init__(self) -> None:
         self.held: Counter[str] = Counter()
-        """By host; ``""`` are those without one, and all where hosts make no difference."""
+        """By key; ``""`` are those without one, and all where no keys take turns."""
 
     def are_taken(self, limit: int | None) -> bool:
         """Return whether none is free."""
         return limit is not None and self.held.total() >= limit
 
-    def are_kept_from(self, host: str, limit: int | None) -> bool:
-        """Return whether those that are free are kept for hosts other than this one."""
-        return self.has_quarter(host, limit) and (limit or 0) - self.held.total() <= ((limit or 0) + 8) // 16
+    def are_kept_from(self, key: str, limit: int | None) -> bool:
+        """Return whether those that are free are kept for keys other than this one."""
+        return self.has_quarter(key, limit) and (limit or 0) - self.held.total() <= ((limit or 0) + 8) // 16
 
-    def has_quarter(self, host: str, limit: int | None) -> bool:
-        """Return whether a host has a quarter of the slots."""
-        return limit is not None and host != "" and self.held[host] >= max(1, limit // 4)
+    def has_quarter(self, key: str, limit: int | None) -> bool:
+        """Return whether a key has a quarter of the slots."""
+        return limit is not None and key != "" and self.held[key] >= max(1, limit // 4)
 
 
 class Arrivals:

@@ -184,12 +184,12 @@ class Loop:
         kind, what = key
         if kind == "answer":
             return "breaker", self.asked[what].command.channel
-        if kind in ("limiter", "breaker"):
+        if kind in ("limiter", "tenants", "breaker"):
             return kind, what
         return {"go-on": "handler", "commit": "handler", "backlog": "handler"}.get(kind, "dlq"), ""
 
 
-MAY_LOOK = frozenset({"limiter", "breaker", "backlog", "ages", "other"})
+MAY_LOOK = frozenset({"limiter", "tenants", "breaker", "backlog", "ages", "other"})
 """Of these one look more does no harm."""
 
 

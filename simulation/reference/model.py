@@ -244,6 +244,7 @@ class Model(Handler):
         "commit": lambda self, name: self.is_durable(name),
         "backlog": lambda self, _: self.look_at_backlog(),
         "limiter": lambda self, channel: self.ways[channel].look_at_users(),
+        "tenants": lambda self, channel: self.ways[channel].look_at_tenants(),
         "breaker": lambda self, channel: self.ways[channel].look(),
         "ages": lambda self, _: self.letters.look_at_ages(),
         "discarded": lambda self, name: self.letters.is_discarded(name),

@@ -47,6 +47,13 @@ class Attempt:
     wanted_until_ns: int | None = None
     """When its notification expires, whatever else bounds the attempt."""
     host: str = ""
+    """That whose breaker decides about it; ``""`` where one does for all."""
+    key: str = ""
+    """Whose turns it has a part in, where keys take turns."""
+    tenant: str = ""
+    """Whose bounds it counts towards now; ``""``: no one's."""
+    is_asked: bool = False
+    """Whether a provider has been asked, or is just being."""
     lane: int = 0
     permit: Any = None
     in_flight: int = 0

@@ -1,8 +1,9 @@
-"""Who goes first among those that wait (section 21): by class of traffic, and in a class the hosts in turn.
+"""Who goes first among those that wait (section 14): by class of traffic, and in a class its keys in turn.
 
 Strict order serves the most urgent class; with aging whoever joined first, each class counting as later by its rank
 times `aging`. Weighted order is deficit round robin: the classes take turns, and one whose turn comes gets its quantum
-of credit, of which each that goes takes 1; the least quantum is 1, and a class of which none waits has no credit.
+of credit, of which each that goes takes 1; the least quantum is 1, and a class of which none waits has no credit. The
+keys of a class are users, hosts or tenants, by `fair_by`; a turn of theirs is one attempt.
 """
 
 from __future__ import annotations
@@ -10,23 +11,40 @@ from __future__ import annotations
 import heapq
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
-from typing import Generic, TypeVar
+from typing import Generic, TypeAlias, TypeVar
 
 from actors.instants import ns
 from actors.messages import RANKS, DeferralCause, Priority, SendNotification
-from actors.settings.order import OrderConfig, OrderWeights
+from actors.settings.channel import ChannelConfig
+from actors.settings.order import FairBy, OrderWeights
 from simulation.reference.limits import Slots
 from simulation.reference.notifications import Attempt, host_of
 
 V = TypeVar("V")
+Flow: TypeAlias = tuple[int, str]
+"""The rank of a class, and a key of it; ``""`` where there are no turns, and of those that have no key."""
+
+
+def tenant_of(command: SendNotification) -> str:
+    """Return the tenant that a command is of; ``""``: of none."""
+    return str(command.metadata["tenant"]) if command.metadata.get("tenant") is not None else ""
+
+
+KEYS: dict[FairBy, Callable[[SendNotification], str]] = {
+    "none": lambda command: "",
+    "user": lambda command: command.user,
+    "host": lambda command: host_of(command.recipient),
+    "tenant": tenant_of,
+}
 
 
 class Order:
     """The order at one place of a channel."""
 
-    def __init__(self, config: OrderConfig, *, hosts_take_turns: bool) -> None:
-        self.config = config
-        self.hosts_take_turns = hosts_take_turns
+    def __init__(self, config: ChannelConfig) -> None:
+        self.config = config.order
+        self.has_keys = config.fair_by != "none"
+        self.key_of = KEYS[config.fair_by]
         self._latest_ns = -1
 
     def next_place(self, now_ns: int) -> int:
@@ -34,20 +52,20 @@ class Order:
         self._latest_ns = max(now_ns, self._latest_ns + 1)
         return self._latest_ns
 
-    def flow_of(self, command: SendNotification) -> tuple[int, str]:
-        """Return the rank of the class, and the host where these take turns."""
-        return RANKS[command.priority], host_of(command.recipient) if self.hosts_take_turns else ""
+    def flow_of(self, command: SendNotification) -> Flow:
+        """Return the rank of the class, and the key where these take turns."""
+        return RANKS[command.priority], self.key_of(command)
 
 
 class Classes(Generic[V]):
-    """What waits by class and host, and whose turn it is."""
+    """What waits by class and key, and whose turn it is."""
 
-    def __init__(self, order: Order, since: Callable[[int, str], int]) -> None:
-        self.hosts: tuple[OrderedDict[str, V], ...] = tuple(OrderedDict() for _ in Priority)
-        """By rank: the hosts in the order of their turns."""
+    def __init__(self, order: Order, since: Callable[[Flow], int]) -> None:
+        self.keys: tuple[OrderedDict[str, V], ...] = tuple(OrderedDict() for _ in Priority)
+        """By rank: the keys in the order of their turns."""
         self._config = order.config
         self._since = since
-        """Returns the place of the first of a class and host."""
+        """Returns the place of the first of a class and key."""
         self.begin_turns()
 
     def begin_turns(self) -> None:
@@ -55,54 +73,63 @@ class Classes(Generic[V]):
         self._credits = [0.0] * len(Priority)
         self._turn = len(Priority) - 1
 
-    def discard(self, rank: int, host: str) -> None:
-        """Remove a host of a class."""
-        self.hosts[rank].pop(host, None)
-        if not self.hosts[rank]:
+    def __contains__(self, flow: Flow) -> bool:
+        return flow[1] in self.keys[flow[0]]
+
+    def flows(self) -> list[Flow]:
+        """Return the classes and keys of which any wait."""
+        return [(rank, key) for rank, keys in enumerate(self.keys) for key in keys]
+
+    def discard(self, flow: Flow) -> None:
+        """Remove a key of a class."""
+        rank, key = flow
+        self.keys[rank].pop(key, None)
+        if not self.keys[rank]:
             self._credits[rank] = 0.0
 
-    def next(self, may_go: Callable[[str], bool] = lambda host: True) -> tuple[int, str] | None:
-        """Return the class and the host whose turn it is, of those that may go."""
+    def next(self, may_go: Callable[[str], bool] = lambda key: True) -> Flow | None:
+        """Return the class and the key whose turn it is, of those that may go."""
         if self._config.kind == "weighted":
             return self._next_by_weight(may_go)
         firsts = [
-            (rank, host)
-            for rank, hosts in enumerate(self.hosts)
-            if (host := next(filter(may_go, hosts), None)) is not None
+            (rank, key) for rank, keys in enumerate(self.keys) if (key := next(filter(may_go, keys), None)) is not None
         ]
         if self._config.aging is None:
             return min(firsts, default=None)
         aging_ns = ns(self._config.aging)
-        return min(firsts, key=lambda flow: (self._since(*flow) + flow[0] * aging_ns, flow[0]), default=None)
+        return min(firsts, key=lambda flow: (self._since(flow) + flow[0] * aging_ns, flow[0]), default=None)
 
-    def _next_by_weight(self, may_go: Callable[[str], bool]) -> tuple[int, str] | None:
+    def _next_by_weight(self, may_go: Callable[[str], bool]) -> Flow | None:
+        """The turns go on as far as the class that is found, and nowhere where none is."""
         weights = self._config.weights or OrderWeights()
         parts = [weights.critical, weights.normal, weights.bulk]
+        rank, credits = self._turn, self._credits.copy()
         for _ in range(6):  # two rounds, as the class whose turn it is may have used up its credit
-            rank = self._turn
-            if self._credits[rank] >= 1:
-                host = next(filter(may_go, self.hosts[rank]), None)
-                if host is not None:
-                    return rank, host
-                self._credits[rank] = 0.0
-            self._turn = rank = (rank + 1) % len(parts)
-            if self.hosts[rank]:
-                self._credits[rank] += parts[rank] / min(parts)
+            if credits[rank] >= 1:
+                key = next(filter(may_go, self.keys[rank]), None)
+                if key is not None:
+                    self._turn, self._credits = rank, credits
+                    return rank, key
+                credits[rank] = 0.0
+            rank = (rank + 1) % len(parts)
+            if self.keys[rank]:
+                credits[rank] += parts[rank] / min(parts)
         return None
 
-    def next_for_slot(self, slots: Slots, limit: int | None) -> tuple[int, str] | None:
-        """Return who gets the free slot: the first host without its quarter, of whichever class; where there is none,
+    def next_for_slot(self, slots: Slots, limit: int | None) -> Flow | None:
+        """Return who gets the free slot: the first key without its quarter, of whichever class; where there is none,
         the one with the fewest of the first class of which any may have it."""
-        flow = self.next(lambda host: not slots.has_quarter(host, limit))
-        if flow is None and (flow := self.next(lambda host: not slots.are_kept_from(host, limit))) is not None:
-            allowed = [host for host in self.hosts[flow[0]] if not slots.are_kept_from(host, limit)]
-            flow = flow[0], min(allowed, key=lambda host: slots.held[host])
+        flow = self.next(lambda key: not slots.has_quarter(key, limit))
+        if flow is None and (flow := self.next(lambda key: not slots.are_kept_from(key, limit))) is not None:
+            allowed = [key for key in self.keys[flow[0]] if not slots.are_kept_from(key, limit)]
+            flow = flow[0], min(allowed, key=lambda key: slots.held[key])
         return flow
 
-    def take(self, rank: int, host: str, *, is_here: bool = True) -> None:
-        """Let a host be behind the others of its class, as one of it has gone; if it was here, by this turn."""
-        if host in self.hosts[rank]:
-            self.hosts[rank].move_to_end(host)
+    def take(self, flow: Flow, *, is_here: bool = True) -> None:
+        """Let a key be behind the others of its class, as one of it has gone; if it was here, by this turn."""
+        rank, key = flow
+        if key in self.keys[rank]:
+            self.keys[rank].move_to_end(key)
         if is_here:
             self._credits[rank] = max(0.0, self._credits[rank] - 1.0)
 
@@ -112,15 +139,16 @@ class Line:
 
     def __init__(self, key: str, order: Order) -> None:
         self.key = key
+        """Whose line it is: that of a host, a user or a tenant."""
         self._order = order
         self.classes: Classes[OrderedDict[int, Attempt]] = Classes(order, self.place)
-        self._has_turns = order.hosts_take_turns
+        self._has_turns = order.has_keys
         """Whether classes take turns here; while there has been but one, none is counted."""
-        self.waiting: dict[int, tuple[int, str]] = {}
+        self.waiting: dict[int, Flow] = {}
         """By place, where in the classes each of them is."""
         self.unreported: dict[int, Attempt] = {}
-        self.fits_at_ns = 0
-        """At a limit: when the next one fits."""
+        self.fits_at_ns: int | None = 0
+        """At a limit: when the next one fits; None: when one that is on its way has left."""
         self.cause: DeferralCause | None = None
         """Why they are deferred. None: they only wait for a slot, which is not reported."""
         self.asks_at_ns: int | None = None
@@ -131,20 +159,20 @@ class Line:
         self._expiries: list[tuple[int, int]] = []
 
     def join(self, attempt: Attempt, now_ns: int) -> None:
-        """Let one wait behind all others of its class and host."""
+        """Let one wait behind all others of its class and key."""
         place = self._order.next_place(now_ns)
-        rank, host = self.waiting[place] = self._order.flow_of(attempt.command)
-        self.classes.hosts[rank].setdefault(host, OrderedDict())[place] = attempt
-        if not self._has_turns and sum(map(bool, self.classes.hosts)) > 1:
+        rank, key = self.waiting[place] = self._order.flow_of(attempt.command)
+        self.classes.keys[rank].setdefault(key, OrderedDict())[place] = attempt
+        if not self._has_turns and sum(map(bool, self.classes.keys)) > 1:
             self._has_turns = True
             self.classes.begin_turns()
         self.unreported[place] = attempt
         if attempt.until_ns is not None:
             heapq.heappush(self._expiries, (attempt.until_ns, place))
 
-    def place(self, rank: int, host: str) -> int:
-        """Return the place of the first of a class and host."""
-        return next(iter(self.classes.hosts[rank][host]))
+    def place(self, flow: Flow) -> int:
+        """Return the place of the first of a class and key."""
+        return next(iter(self.classes.keys[flow[0]][flow[1]]))
 
     def take_expired(self, now_ns: int) -> Iterable[Attempt]:
         """Take out those whose time is up, the first to expire first."""
@@ -159,43 +187,48 @@ class Line:
             heapq.heappop(self._expiries)
         return self._expiries[0][0] + 1 if self._expiries else None
 
-    def next_rank(self, slots: Iterable[tuple[Slots, int | None]] = ()) -> int:
-        """Return the class whose turn it is, by the slots at each provider where these are shared by turns."""
+    def next_flow(self, slots: Iterable[tuple[Slots, int | None]] = ()) -> Flow:
+        """Return the class and key whose turn it is, by the slots at each provider where these are shared by turns."""
         for held, limit in slots:
             flow = self.classes.next_for_slot(held, limit)
             if flow is not None:
-                return flow[0]
+                return flow
         flow = self.classes.next()
         assert flow is not None
-        return flow[0]
+        return flow
 
-    def first(self, rank: int) -> Attempt:
-        """Return the one of a class whose turn it is."""
-        queue = next(iter(self.classes.hosts[rank].values()))
-        return next(iter(queue.values()))
+    def first(self, flow: Flow | None = None) -> Attempt:
+        """Return the first of a class and key; None: of those whose turn it is."""
+        rank, key = flow or self.next_flow()
+        return next(iter(self.classes.keys[rank][key].values()))
 
-    def pop(self, rank: int | None = None) -> Attempt:
-        """Take that one; its host is behind the others of the class. None: of the class whose turn it is."""
-        rank = self.next_rank() if rank is None else rank
-        host, queue = next(iter(self.classes.hosts[rank].items()))
-        self.classes.take(rank, host)
-        return self._take(next(iter(queue)))
+    def pop(self, flow: Flow | None = None) -> Attempt:
+        """Take that one; its key is behind the others of the class."""
+        flow = flow or self.next_flow()
+        self.classes.take(flow)
+        return self._take(self.place(flow))
 
     def _take(self, place: int) -> Attempt:
         self.unreported.pop(place, None)
-        rank, host = self.waiting.pop(place)
-        attempt = self.classes.hosts[rank][host].pop(place)
-        if not self.classes.hosts[rank][host]:
-            self.classes.discard(rank, host)
+        rank, key = flow = self.waiting.pop(place)
+        attempt = self.classes.keys[rank][key].pop(place)
+        if not self.classes.keys[rank][key]:
+            self.classes.discard(flow)
         return attempt
 
 
 class Turns:
-    """Whose turn it is to get room at a lane, among the lines that wait for it: one, or one for each host."""
+    """Whose turn it is to get room at a lane, among the lines that wait for it: one, or one for each host.
 
-    def __init__(self, lines: dict[str, Line], order: Order) -> None:
-        self._classes: Classes[None] = Classes(order, lambda rank, host: lines[host].place(rank, host))
-        self._is_by_host = order.hosts_take_turns
+    Of one line its own turns hold. Several take turns by class and key, and in these goes who joined first.
+    """
+
+    def __init__(self, lines: dict[str, Line], order: Order, *, is_per_host: bool) -> None:
+        self._lines = lines
+        self._order = order
+        self._is_per_host = is_per_host
+        self._classes: Classes[set[str]] = Classes(order, lambda flow: self._first(flow)[0])
+        """By class and key, the hosts in whose lines any wait."""
         self._hosts: dict[str, None] = {}
 
     def __contains__(self, host: str) -> bool:
@@ -204,8 +237,13 @@ class Turns:
     def __bool__(self) -> bool:
         return bool(self._hosts)
 
+    def _first(self, flow: Flow) -> tuple[int, str]:
+        """Return the place of the first of a class and key, and its host."""
+        rank, key = flow
+        return min((self._lines[host].place(flow), host) for host in self._classes.keys[rank][key])
+
     def add(self, line: Line) -> None:
-        """Let a line take part with each class of which one waits there."""
+        """Let a line take part with all that wait there."""
         self._hosts[line.key] = None
         self.update(line)
 
@@ -213,8 +251,8 @@ class Turns:
         """Let a line take part no more."""
         if host in self._hosts:
             del self._hosts[host]
-            for rank in range(len(Priority)):
-                self._classes.discard(rank, host)
+            for flow in self._classes.flows():
+                self._remove(flow, host)
 
     def clear(self) -> None:
         """Let no line take part any more."""
@@ -222,28 +260,39 @@ class Turns:
             self.discard(host)
 
     def update(self, line: Line) -> None:
-        """Take note of which classes wait in a line now."""
-        if line.key in self._hosts:
-            for rank, waiting in enumerate(line.classes.hosts):
-                if waiting:
-                    self._classes.hosts[rank].setdefault(line.key)
-                else:
-                    self._classes.discard(rank, line.key)
+        """Take note of who waits in a line now."""
+        if not self._is_per_host or line.key not in self._hosts:
+            return
+        for flow in self._classes.flows():
+            if flow not in line.classes:
+                self._remove(flow, line.key)
+        for rank, key in line.classes.flows():
+            self._classes.keys[rank].setdefault(key, set()).add(line.key)
 
-    def has_gone(self, host: str, rank: int, *, is_here: bool) -> None:
-        """Take note that one of a host has gone, by a turn here or elsewhere."""
-        if host in self._hosts:
-            self._classes.take(rank, host, is_here=is_here)
+    def _remove(self, flow: Flow, host: str) -> None:
+        rank, key = flow
+        self._classes.keys[rank][key].discard(host)
+        if not self._classes.keys[rank][key]:
+            self._classes.discard(flow)
 
-    def next(self, slots: Slots, limit: int | None) -> tuple[str, int | None] | None:
-        """Return which host gets the free slot, and for which class; None: its line says that."""
-        if not self._is_by_host:
-            return next(iter(self._hosts)), None
-        flow = self._classes.next_for_slot(slots, limit)
-        return None if flow is None else (flow[1], flow[0])
+    def has_gone(self, host: str, flow: Flow, *, is_here: bool) -> None:
+        """Take note that one has gone, by a turn here or elsewhere."""
+        if self._is_per_host and host in self._hosts:
+            self._classes.take(flow, is_here=is_here)
 
-    def are_before(self, rank: int, config: OrderConfig) -> bool:
+    def next(self, slots: Slots, limit: int | None) -> tuple[str, Flow | None] | None:
+        """Return which line gets the free slot, and for whom; None: its line says that."""
+        if self._is_per_host:
+            flow = self._classes.next_for_slot(slots, limit)
+            return None if flow is None else (self._first(flow)[1], flow)
+        if not self._order.has_keys:
+            return "", None
+        flow = self._lines[""].classes.next_for_slot(slots, limit)
+        return None if flow is None else ("", flow)
+
+    def are_before(self, rank: int) -> bool:
         """Tell whether one may wait that goes before another one of a class that comes now."""
+        config = self._order.config
         if config.kind != "strict" or config.aging is not None:
             return bool(self._hosts)
-        return any(self._classes.hosts[: rank + 1])
+        return any(self._classes.keys[: rank + 1])

@@ -12,7 +12,7 @@ from simulation.reference.channel import Way
 from simulation.reference.limits import Pace
 from simulation.reference.loop import Loop
 from simulation.reference.notifications import Notification
-from simulation.reference.order import Classes, Order
+from simulation.reference.order import Classes, Flow, Order
 
 
 class _Line:
@@ -20,32 +20,32 @@ class _Line:
         self.pace = pace
         self.order = order
         self.classes: Classes[OrderedDict[str, Notification]] = Classes(order, self._place)
-        self.waiting: dict[str, tuple[int, str]] = {}
-        """By id, the class and the host under which each of them waits."""
+        self.waiting: dict[str, Flow] = {}
+        """By id, the class and the key under which each of them waits."""
         self.places: dict[str, int] = {}
         self.expiries: list[tuple[int, str]] = []
 
     def add(self, notification: Notification, now_ns: int) -> None:
         name = notification.command.notification_id
-        rank, host = self.waiting[name] = self.order.flow_of(notification.command)
-        self.classes.hosts[rank].setdefault(host, OrderedDict())[name] = notification
+        rank, key = self.waiting[name] = self.order.flow_of(notification.command)
+        self.classes.keys[rank].setdefault(key, OrderedDict())[name] = notification
         self.places[name] = self.order.next_place(now_ns)
 
-    def _place(self, rank: int, host: str) -> int:
-        return self.places[next(iter(self.classes.hosts[rank][host]))]
+    def _place(self, flow: Flow) -> int:
+        return self.places[next(iter(self.classes.keys[flow[0]][flow[1]]))]
 
     def take(self, name: str) -> Notification:
-        rank, host = self.waiting.pop(name)
-        notification = self.classes.hosts[rank][host].pop(name)
-        if not self.classes.hosts[rank][host]:
-            self.classes.discard(rank, host)
+        rank, key = flow = self.waiting.pop(name)
+        notification = self.classes.keys[rank][key].pop(name)
+        if not self.classes.keys[rank][key]:
+            self.classes.discard(flow)
         return notification
 
     def take_next(self) -> Notification:
         flow = self.classes.next()
         assert flow is not None
-        self.classes.take(*flow)
-        return self.take(next(iter(self.classes.hosts[flow[0]][flow[1]])))
+        self.classes.take(flow)
+        return self.take(next(iter(self.classes.keys[flow[0]][flow[1]])))
 
 
 class Backlog:
@@ -61,8 +61,7 @@ class Backlog:
         channel, name = notification.command.channel, notification.command.notification_id
         if channel not in self.lines:
             way = self.ways[channel]
-            order = Order(way.config.order, hosts_take_turns=way.is_per_host)
-            self.lines[channel] = _Line(Pace(way.config.circuit_breaker, self.loop.now_ns), order)
+            self.lines[channel] = _Line(Pace(way.config.circuit_breaker, self.loop.now_ns), Order(way.config))
         self.lines[channel].add(notification, self.loop.now_ns)
         if until_ns is not None:
             heapq.heappush(self.lines[channel].expiries, (until_ns, name))

@@ -48,11 +48,6 @@ def refusals(world: World) -> list[str]:
     }
     found = [f"nodes: {world.nodes}"] if world.nodes > 1 else []
     found += [f"channels.{name}.hedging" for name, config in lanes.items() if config.hedging is not None]
-    for channel, config in world.channels.items():
-        if config.fair_by != ("host" if config.circuit_breaker.per == "host" else "none"):
-            found.append(f"channels.{channel}.order.fair_by: {config.fair_by}")
-        if config.tenant is not None:
-            found.append(f"channels.{channel}.tenant")
     for number, fault in enumerate(world.faults):
         for key in ("duplicate_rate", "reorder"):
             if getattr(fault, key) is not None:

@@ -49,7 +49,7 @@ from simulation.scenario.expectations import Entry as ExpectEntry, flattened
 from simulation.scenario.metrics import Outline, entry_names
 from simulation.scenario.nodes import Nodes, NodesConfig
 from simulation.scenario.notebook_html import scenario_as_html
-from simulation.scenario.operations import Operation
+from simulation.scenario.operations import Class, Operation
 from simulation.scenario.popularity import Spread
 from simulation.scenario.schedule import ScheduleConfig
 from simulation.scenario.sweep import Sweep
@@ -99,9 +99,6 @@ def tenant_name(number: int) -> str:
 
 
 NORMAL, CRITICAL = Priority.NORMAL.value, Priority.CRITICAL.value
-
-Class: TypeAlias = Literal["critical", "normal", "bulk"]
-"""The classes of traffic."""
 
 Age: TypeAlias = Annotated[PositiveDuration | Distribution, plain_or(PositiveDuration, Distribution)]
 """How old a notification may become, or how that is distributed."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeAlias
 
 from pydantic import ValidationInfo, WrapValidator, model_validator
 
@@ -11,6 +11,9 @@ from actors.settings.faults import ChannelNames
 from actors.settings.quantities import Duration, PositiveDuration, Text, wanted
 
 _ALL = "all"
+
+Class: TypeAlias = Literal["critical", "normal", "bulk"]
+"""The classes of traffic."""
 
 
 class DeadLettersOf(Settings):
@@ -43,20 +46,23 @@ class EditConfig(Settings):
     expires_after: PositiveDuration | None = None
     """How old it may become, from the redrive on; null: it never expires."""
 
+    priority: Class | None = None
+    """Its class of traffic from the redrive on."""
+
     @model_validator(mode="after")
     def _something(self) -> Self:
         if not self.model_fields_set:
-            raise wanted("something to change: recipient, message or expires_after", "nothing")
+            raise wanted("something to change: recipient, message, expires_after or priority", "nothing")
         for key in self.model_fields_set - {"expires_after"}:
             if getattr(self, key) is None:
-                raise at_key(key, wanted("text that is not empty"), None)
+                what = "critical, normal or bulk" if key == "priority" else "text that is not empty"
+                raise at_key(key, wanted(what), None)
         return self
 
     def changes(self) -> dict[str, Any]:
         """Return the fields of a command that change, with what they are then."""
-        return {
-            key: getattr(self, key) for key in ("recipient", "message", "expires_after") if key in self.model_fields_set
-        }
+        keys = ("recipient", "message", "expires_after", "priority")
+        return {key: getattr(self, key) for key in keys if key in self.model_fields_set}
 
 
 class Operation(Settings):

@@ -74,9 +74,20 @@ class Sizes(NamedTuple):
     replicates: int
     """Of each of the forty settings of a sweep."""
 
+    waiting: tuple[int, ...]
+    """How many notifications wait at once; the second is what the others are compared to."""
 
-FULL = Sizes(5, 100_000, (10_000, 100_000, 1_000_000, 10_000_000), messages=200_000, starts=7, replicates=20)
-QUICK = Sizes(3, 10_000, (1_000, 10_000, 100_000), messages=20_000, starts=3, replicates=2)
+
+FULL = Sizes(
+    5,
+    100_000,
+    (10_000, 100_000, 1_000_000, 10_000_000),
+    messages=200_000,
+    starts=7,
+    replicates=20,
+    waiting=(1000, 10_000, 100_000, 1_000_000),
+)
+QUICK = Sizes(3, 10_000, (1_000, 10_000, 100_000), messages=20_000, starts=3, replicates=2, waiting=(1000, 10_000))
 
 
 class Line(NamedTuple):
@@ -207,6 +218,35 @@ def growth(sizes: Sizes) -> None:
             judge(f"growth: peak at {size:,}", megabytes, "MB", below=500)
 
 
+def waiting(sizes: Sizes) -> None:
+    """Print whether a notification costs the same however many wait, by classes and in turns, wherever they do.
+
+    Calls of functions are the same on any machine; they are counted up to a tenth of the most, as that takes long.
+    """
+    from waiting import PLACES
+
+    print(
+        "\nwaiting: all come at once, a third of each class, of as many users, hosts and tenants as a hundredth of them"
+    )
+    usual = sizes.waiting[1]
+    for place in PLACES:
+        compared = _run("waiting.py", place, str(usual))
+        counted = _run("waiting.py", place, str(usual), "--calls")
+        for size in sizes.waiting:
+            if size == usual:
+                continue
+            figures = _run("waiting.py", place, str(size))
+            text = f"waiting: {place}, {size:,} against {usual:,}"
+            judge(f"{text}, cost each", _each(figures, "seconds") / _each(compared, "seconds"), "x")
+            if size <= max(usual, sizes.waiting[-1] // 10):
+                calls = _each(_run("waiting.py", place, str(size), "--calls"), "calls") / _each(counted, "calls")
+                judge(f"{text}, calls each", calls, "x", below=1.05)
+
+
+def _each(figures: dict[str, Any], key: str) -> float:
+    return float(figures[key] / figures["notifications"])
+
+
 def memory(sizes: Sizes) -> None:
     """Print how much memory a notification takes when all tables are kept."""
     few, many = sizes.notifications, 2 * sizes.notifications
@@ -257,6 +297,7 @@ PARTS: dict[str, Callable[[Sizes], None]] = {
     "policies": policies,
     "messages": messages,
     "growth": growth,
+    "waiting": waiting,
     "memory": memory,
     "start": start_up,
     "sweep": sweeps,

@@ -14,6 +14,7 @@ from actors.settings.adaptive import GradientConfig, VegasConfig
 from actors.settings.base import Settings, known_keys
 from actors.settings.breaker import CircuitBreakerConfig
 from actors.settings.channel import ChannelConfig, DeadLettersConfig, FallbackConfig
+from actors.settings.order import OrderConfig, TenantConfig
 from actors.settings.quantities import FROM_FILE
 from actors.settings.retry import AwsBudgetConfig, EnvoyBudgetConfig, FinagleBudgetConfig, GrpcBudgetConfig, RetryConfig
 from simulation.exploration.drawn_settings import LONGEST_S, MOST, Values, draw_settings
@@ -35,9 +36,9 @@ def paths(value, prefix=()):
 @settings(max_examples=15, deadline=None)
 @given(st.integers(0, 10**6))
 def test_what_is_drawn_is_a_scenario_that_can_be_read(seed):
-    drawn = draw_settings(SWARM, Random(seed))
+    drawn = draw_settings(SWARM, Random(seed), Random(-seed))
     assert parse(write(drawn.scenario), str(ROOT / "tests" / "exploration" / "drawn.yaml")) == drawn.scenario
-    assert draw_settings(SWARM, Random(seed)) == drawn
+    assert draw_settings(SWARM, Random(seed), Random(-seed)) == drawn
     assert drawn.repaired <= drawn.changed
 
 
@@ -45,13 +46,21 @@ def test_every_setting_of_a_channel_is_drawn_and_few_changes_are_refused():
     plain = parse("duration: 1m\nworkload: [{channel: sms, arrivals: {constant: 1/s}}]\nchannels: {sms: {}}")
     seen, changed, refused = Counter(), 0, 0
     for seed in range(400):
-        drawn = draw_settings(plain, Random(seed))
+        drawn = draw_settings(plain, Random(seed), Random(-seed))
         data = as_data(drawn.scenario)["channels"]["sms"]
         seen.update({path[-1] for path in paths(data)})
         changed, refused = changed + drawn.changed, refused + drawn.refused
     assert refused < 0.2 * changed, "the rest is drawn in vain"
-    for model in (ChannelConfig, RetryConfig, CircuitBreakerConfig, FallbackConfig, GradientConfig):
-        assert set(known_keys(model)) - set(seen) == ({"order", "tenant"} if model is ChannelConfig else set()), model
+    for model in (
+        ChannelConfig,
+        OrderConfig,
+        TenantConfig,
+        RetryConfig,
+        CircuitBreakerConfig,
+        FallbackConfig,
+        GradientConfig,
+    ):
+        assert set(known_keys(model)) <= set(seen), model
 
 
 def test_top_level_settings_are_drawn():
@@ -61,6 +70,25 @@ def test_top_level_settings_are_drawn():
     ages = {getattr(entry, "expires_after", None) for each in drawn for entry in each.workload}
     assert len(ages) > 10
     assert any(each.dead_letters != DeadLettersConfig() for each in drawn)
+
+
+def test_classes_tenants_and_orders_are_drawn_in_half_of_the_cases_and_leave_all_else_as_it_is():
+    plain = [draw_settings(SWARM, Random(seed)).scenario for seed in range(40)]
+    drawn = [draw_settings(SWARM, Random(seed), Random(-seed)).scenario for seed in range(40)]
+    differ = [other for one, other in zip(plain, drawn, strict=True) if one != other]
+    assert 10 <= len(differ) <= 30
+    entries = [entry for each in differ for entry in each.workload]
+    assert {getattr(entry, "priority", None) for entry in entries} == {None, "critical", "normal", "bulk"}
+    assert len({str(getattr(entry, "tenants", None)) for entry in entries}) > 4
+    channels = [each.channel_config(channel) for each in differ for channel in each.channels_used]
+    assert {channel.fair_by for channel in channels} == {"none", "user", "host", "tenant"}
+    assert {channel.order.kind for channel in channels} == {"strict", "weighted"}
+    assert any(channel.order.aging for channel in channels)
+    assert any(channel.tenant for channel in channels)
+    for one, other in zip(plain, drawn, strict=True):
+        assert one.model_copy(update={"workload": (), "channels": None}) == other.model_copy(
+            update={"workload": (), "channels": None}
+        )
 
 
 EVERY_GROUP = (

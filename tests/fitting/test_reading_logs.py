@@ -249,3 +249,45 @@ def test_a_log_of_a_breaker_that_fails_has_the_load_that_there_was():
     arriving = simulation.fit(result.attempts, resamples=0).arriving["email"]
     assert arriving.count == 900
     assert arriving.process == "constant"
+
+
+def test_the_classes_of_a_log_are_those_of_what_arrived():
+    frame = pd.DataFrame(
+        {
+            "id": ["a", "b", "b", "c", "d"],
+            "channel": ["email"] * 4 + ["sms"],
+            "attempt": [1, 1, 2, 1, 1],
+            "start": [0.0, 1.0, 4.0, 2.0, 6.0],
+            "end": [0.1, 1.0, 4.1, 2.0, 6.1],
+            "outcome": ["Sent", "Transient", "Sent", "Transient", "Sent"],
+            "refused": [False, True, False, True, False],
+            "priority": ["bulk", "Critical", "critical", "critical", None],
+        }
+    )
+    log = read_log(frame, Columns())
+    assert [log.classes(channel) for channel in ("email", "sms")] == [["critical", "bulk"], ["normal"]]
+    assert log.arrivals_s("email", "critical").tolist() == [1.0, 2.0]  # of one the provider was never asked
+    assert log.arrivals_s("email", "bulk").tolist() == [0.0]
+    other = read_log(frame.assign(priority=["P1", "P2", "P2", "P1", "P3"]), Columns())
+    assert other.classes("email") == ["normal"]
+    assert any("priority has 'p1', which is no class of traffic" in note for note in other.notes)
+
+
+def test_a_fit_has_an_entry_for_each_class_of_a_channel(tmp_path):
+    text = """
+    duration: 3m
+    workload:
+      - {channel: email, arrivals: {constant: 5/s}, priority: bulk}
+      - {channel: email, arrivals: {poisson: 1/s}, critical: true}
+      - {channel: sms, arrivals: {constant: 2/s}}
+    """
+    result = simulation.run(simulation.parse(text))
+    fit = simulation.fit(result.attempts, resamples=0)
+    assert {name: list(of) for name, of in fit.classes.items()} == {"email": ["critical", "bulk"]}
+    simulation.save(fit, tmp_path / "fitted.yaml")
+    written = simulation.load(tmp_path / "fitted.yaml")
+    entries = [(each.channel.value, each.priority) for each in written.workload]
+    assert entries == [("email", "critical"), ("email", "bulk"), ("sms", None)]
+    assert written.workload[1].arrivals.constant.per_second == pytest.approx(5.0, rel=0.01)
+    again = simulation.whatif(result.attempts, "scenarios/steady-state.yaml", replicates=1)
+    assert {getattr(each, "priority", None) for each in again.scenario.workload} == {"critical", "bulk", None}

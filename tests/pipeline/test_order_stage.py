@@ -107,6 +107,23 @@ def test_by_weight_each_class_gets_its_part():
     assert Counter(went) == {"c": 15, "n": 10, "b": 5}
 
 
+@pytest.mark.parametrize("tenants", [1, 2])
+@pytest.mark.parametrize("per", ["channel", "host"])
+def test_by_weight_each_class_gets_its_part_where_all_tenants_have_their_share_of_the_slots(per, tenants):
+    """The search for one with less than its share takes no class its turn where it finds none."""
+    order = {"kind": "weighted", "weights": {"critical": 3, "normal": 2, "bulk": 1}, "fair_by": "tenant"}
+
+    def scenario(world):
+        settings = {"max_in_flight": 8, "order": order, "circuit_breaker": {"per": per}}
+        world.open(Scripted(latency=1.0), email=settings)
+        for number in range(40 * tenants):
+            fields = {"metadata": {"tenant": str(number % tenants)}, "recipient": f"a@{number % 5}.example"}
+            world.send(*[email(f"{p[0]}{number}", priority=p, **fields) for p in (B, N, C)])
+
+    went = [name[0] for name in on_both_clocks(scenario).provider.ids[10:70]]
+    assert Counter(went) == {"c": 30, "n": 20, "b": 10}
+
+
 def test_an_old_one_goes_before_a_more_urgent_one_that_joined_so_much_later():
     def scenario(world):
         world.open(Scripted(latency=1.0), email={"max_in_flight": 1, "order": {"aging": 10}})

@@ -40,13 +40,7 @@ def _ordinary_channels(scenario: Scenario) -> Any:
     for channel in scenario.channels_used:
         config = scenario.channel_as_given(channel)
         failover = {name: other.model_copy(update={"hedging": None}) for name, other in config.failover.items()}
-        update = {
-            "hedging": None,
-            "failover": failover,
-            "tenant": None,
-            "order": config.order.model_copy(update={"fair_by": None}),
-        }
-        changes[str(channel)] = config.model_copy(update=update)
+        changes[str(channel)] = config.model_copy(update={"hedging": None, "failover": failover})
     return scenario.channels.model_copy(update=changes)
 
 

@@ -25,7 +25,7 @@ from simulation.validation.procedure import find
 
 ROOT = Path(__file__).parents[2]
 SHIPPED = sorted([*(ROOT / "scenarios").glob("*.yaml"), *(ROOT / "scenarios" / "incidents").glob("*.yaml")])
-REFUSED = {"fairness-by-tenant", "hedged-tail"}
+REFUSED = {"hedged-tail"}
 LOCK_STEP = ["reference-model"]
 
 SMALL = """\
@@ -158,6 +158,21 @@ def test_classes_wait_in_their_order_and_are_refused_by_their_shares(per, order,
     assert compared(parse(text, "classes.yaml"), seed=seed).summary["channels"]["webhook"]["refused"]["overloaded"] > 0
 
 
+@pytest.mark.parametrize("fair_by", ["user", "host", "tenant"])
+@pytest.mark.parametrize(
+    ("per", "order", "bounds"),
+    [("channel", "kind: weighted", None), ("host", "aging: 5s", "{max_in_flight: 3, rate: 10/2s}")],
+)
+def test_users_hosts_and_tenants_take_turns_and_tenants_have_bounds(per, order, bounds, fair_by):
+    """At two providers, where there is a slot for each key and one that is kept."""
+    backup = "failover: {backup: {max_in_flight: 5, provider: {latency: {exponential: {mean: 1s}}}}}"
+    lines = [f"max_in_flight: {4 if bounds else 9}", backup, f"order: {{{order}, fair_by: {fair_by}}}"]
+    lines += [] if bounds is None else [f"tenant: {bounds}"]
+    text = CLASSES.replace("hosts: 4", "hosts: 4, tenants: 3").replace("timeout: 2s", f"timeout: 2s, per: {per}")
+    text = text.replace("max_in_flight: 4", "\n    ".join(lines))
+    assert compared(parse(text, "classes.yaml"), seed=1).summary["channels"]["webhook"]["deferred"] > 10
+
+
 def test_answers_that_nobody_could_foresee_while_the_process_is_down():
     provider = "latency: 1s, capacity: 1, discipline: processor_sharing"
     text = SMALL.replace("latency: 50ms", provider).replace("outage: true", "speed: 0.5")
@@ -224,8 +239,6 @@ def test_an_alert_that_is_not_raised_is_missed(monkeypatch):
     ("change", "named"),
     [
         (("provider:", "hedging: {delay: 1s}\n    provider:"), "channels.email.primary.hedging"),
-        (("rate_limit:", "order: {fair_by: user}\n    rate_limit:"), "channels.email.order.fair_by: user"),
-        (("rate_limit:", "tenant: {max_in_flight: 2}\n    rate_limit:"), "channels.email.tenant"),
         (("outage: true", "duplicate_rate: 10%"), "faults.0.duplicate_rate"),
         (("outage: true", "reorder: {delay: 1ms}"), "faults.0.reorder"),
         (("seed: 5", "seed: 5\ntemplates: {welcome: {body: 'Hello {{ name }}'}}"), "templates.welcome (Jinja)"),

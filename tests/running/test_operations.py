@@ -274,11 +274,21 @@ def test_an_edit_may_take_the_expiry_away():
     assert edits == [{"expires_after": None}] * 10
 
 
+def test_an_edit_may_change_the_class():
+    text = f"{OUTAGE}operations: [{{at: 45s, channel: sms, redrive: all, edit: {{priority: critical}}}}]"
+    result = run(text)
+    assert [event.edit for event in events(result, NotificationRedriven)] == [{"priority": "critical"}] * 10
+    redriven = {event.notification_id for event in events(result, NotificationRedriven)}
+    sent = [event for event in events(result, NotificationSent) if event.notification_id in redriven]
+    assert {event.priority for event in sent} == {"critical"}
+
+
 @pytest.mark.parametrize(
     ("order", "problem"),
     [
         ("{at: 1s, discard: all, edit: {message: other}}", "wanted edit only with redrive"),
-        ("{at: 1s, redrive: all, edit: {}}", "wanted something to change: recipient, message or expires_after"),
+        ("{at: 1s, redrive: all, edit: {}}", "something to change: recipient, message, expires_after or priority"),
+        ("{at: 1s, redrive: all, edit: {priority: null}}", "edit.priority: wanted critical, normal or bulk"),
         ("{at: 1s, redrive: all, edit: {message: null}}", "edit.message: wanted text that is not empty"),
         ("{at: 1s, redrive: all, edit: {channel: sms}}", "edit.channel: unknown key"),
     ],

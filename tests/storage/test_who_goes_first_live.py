@@ -1,0 +1,80 @@
+"""Over SMTP, on both stores: a critical one overtakes all that wait, and a killed service goes on in the same order."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from smtp_servers import Script, mail_server
+
+pytestmark = pytest.mark.integration
+
+SERVICE = Path(__file__).with_name("waiting_service.py")
+PATIENCE_S = 300
+CLASSES = ["critical", "normal", "bulk"]
+
+
+@contextmanager
+def service(store: str, port: int, count: int, rate: str) -> Iterator[subprocess.Popen[str]]:
+    """Run the service, which is killed at the end of the block."""
+    argv = [sys.executable, str(SERVICE), store, str(port), str(count), rate]
+    process = subprocess.Popen(argv, stdout=subprocess.PIPE, text=True)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait(PATIENCE_S)
+        assert process.stdout is not None
+        process.stdout.close()
+
+
+def heard(process: subprocess.Popen[str], word: str) -> list[str]:
+    """Wait until the service says a word, and return what follows it in its line."""
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line.split()[0] == word:
+            return line.split()[1:]
+    raise AssertionError(f"it has ended and not said {word}")
+
+
+def subjects(script: Script) -> list[str]:
+    """Return the subjects of the mails that have come."""
+    return [str(mail["Subject"]) for mail in list(script.mails)]
+
+
+@pytest.mark.parametrize("waiting", [300, pytest.param(10_000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kind", ["SQLite", "PostgreSQL"])
+def test_a_critical_one_overtakes_all_that_wait_and_a_kill_changes_no_order(kind, waiting, tmp_path, request):
+    store = str(tmp_path / "waiting.db") if kind == "SQLite" else request.getfixturevalue("dsn")
+    script = Script()
+    with mail_server(script) as server:
+        with service(store, server.port, waiting, "3/s") as process:
+            heard(process, "waiting")
+            (sent,) = heard(process, "overtakes")
+            heard(process, "accepted")
+        before = subjects(script)
+        assert before.index("critical-first") <= int(sent) + 1  # one may have been on its way
+        assert len(before) < waiting // 2
+        with service(store, server.port, 0, "100/s") as process:
+            heard(process, "accepted")
+            until = time.monotonic() + PATIENCE_S
+            while len(script.mails) < len(before) + 70:
+                assert time.monotonic() < until
+                time.sleep(0.02)
+        after = subjects(script)[len(before) :]
+    assert after.index("critical-new") < 30  # however late it came
+    resumed = [name for name in after if name != "critical-new"]
+    ranks = [CLASSES.index(name.partition("-")[0]) for name in resumed]
+    assert ranks == sorted(ranks)
+    normal, bulk = ([name for name in resumed if name.startswith(each)] for each in ("normal", "bulk"))
+    assert set(normal) | set(before) >= {f"normal-noisy-{number}" for number in range(20) if number % 4 < 3}
+    in_turns = 2 * min(Counter(name.split("-")[1] for name in normal).values())
+    quiet = Counter(name.split("-")[1] for name in normal[:in_turns])["quiet"]
+    assert abs(quiet - in_turns // 2) <= 1
+    assert 14 <= Counter(name.split("-")[1] for name in bulk[:32])["quiet"] <= 18
