@@ -8,13 +8,14 @@ callers fill in are checked when a message is built, where the mistake is made, 
 
 from __future__ import annotations
 
-import math
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
 from functools import cache
+from math import isfinite
+from operator import attrgetter
 from typing import Any, NoReturn, cast
 
 import msgspec
@@ -40,12 +41,14 @@ def check_types(message: msgspec.Struct, *, but: Collection[str] = ()) -> None:
     Raises:
         TypeError: fields hold a wrong type; it names all of them.
     """
+    if not but and _holds_its_types(message):
+        return
     problems = []
     for name, kind in _fields(type(message)):
         value = getattr(message, name)
         try:
             if name not in but:
-                msgspec.convert(value, kind, builtin_types=(datetime, Decimal))
+                msgspec.convert(value, kind, builtin_types=_BUILTIN)
         except msgspec.ValidationError as error:
             problems.append(f"{name}: {_wanted(str(error), value)}")
     if problems:
@@ -57,9 +60,35 @@ def in_words(kind: str) -> str:
     return " or ".join(dict.fromkeys(_WORDS.get(part, part) for part in kind.split(" | ")))
 
 
+_BUILTIN = (datetime, Decimal)
+
+
+def _holds_its_types(message: msgspec.Struct) -> bool:
+    """Tell whether all fields of a message hold values of their types, all at once."""
+    values_of, kinds = _values(type(message))
+    try:
+        msgspec.convert(values_of(message), kinds, builtin_types=_BUILTIN)
+    except msgspec.ValidationError:
+        return False
+    return True
+
+
 @cache
 def _fields(kind: type[msgspec.Struct]) -> list[tuple[str, Any]]:
     return [(field.name, field.type) for field in msgspec.structs.fields(kind)]
+
+
+@cache
+def _values(kind: type[msgspec.Struct]) -> tuple[Callable[[Any], tuple[Any, ...]], Any]:
+    """Return what gives the values of all fields of such a message, of which there are several, and their types."""
+    fields = _fields(kind)
+    return attrgetter(*[name for name, _ in fields]), tuple[tuple(of_field for _, of_field in fields)]  # type: ignore[misc]
+
+
+@cache
+def _quantities(kind: type[msgspec.Struct]) -> list[str]:
+    """Return the fields of such a message that may hold a number."""
+    return [name for name, of_field in _fields(kind) if of_field not in (str, datetime)]
 
 
 def _wanted(complaint: str, value: Any) -> str:
@@ -118,7 +147,8 @@ class FrozenDict(dict[Any, Any]):
     """
 
     def __init__(self, items: Mapping[Any, Any] | None = None) -> None:
-        super().__init__({key: _frozen(value) for key, value in items.items()} if items else {})
+        if items:  # of texts there is nothing to freeze, and mostly they are texts
+            super().__init__({k: value if type(value) is str else _frozen(value) for k, value in items.items()})
 
     def __reduce__(self) -> tuple[Any, ...]:
         return FrozenDict, (dict(self),)
@@ -138,6 +168,7 @@ def _frozen(value: Any) -> Any:
 NO_METADATA = FrozenDict()
 
 _NUMBERS = frozenset({int, float})
+_TEXT = frozenset({str})
 _CHANNELS = frozenset(NotificationChannel)
 _PRIORITIES = frozenset(Priority)
 RANKS = {priority: rank for rank, priority in enumerate(Priority)}
@@ -145,7 +176,7 @@ RANKS = {priority: rank for rank, priority in enumerate(Priority)}
 
 
 def _are_addresses(addresses: Mapping[Any, Any]) -> bool:
-    return addresses.keys() <= _CHANNELS and all(type(address) is str for address in addresses.values())
+    return addresses.keys() <= _CHANNELS and _TEXT.issuperset(map(type, addresses.values()))
 
 
 def _priority(given: object, critical: bool) -> object:
@@ -253,14 +284,13 @@ class _Fact(Message, frozen=True, kw_only=True, gc=False):
 
     def __post_init__(self) -> None:
         check_types(self)
-        for name in self.__struct_fields__:
-            if not _is_finite(getattr(self, name)):
-                raise ValueError(f"{name}: wanted a finite number, got {getattr(self, name)}")
-
-
-def _is_finite(value: object) -> bool:
-    """Tell whether a notification can quote it: an order of NaN is a mistake."""
-    return value.is_finite() if isinstance(value, Decimal) else not isinstance(value, float) or math.isfinite(value)
+        for name in _quantities(type(self)):
+            value = getattr(self, name)
+            # An order of NaN is a mistake; an int is finite.
+            if not (
+                value.is_finite() if isinstance(value, Decimal) else not isinstance(value, float) or isfinite(value)
+            ):
+                raise ValueError(f"{name}: wanted a finite number, got {value}")
 
 
 class UserRegistered(_Fact, frozen=True, kw_only=True, gc=False):

@@ -81,9 +81,11 @@ MUTANTS = (
         "actors/pipeline/event_bus.py",
         "Subscribers are trusted not to raise.",
         (
-            "            self._send(commands_of(self._function(call.event)), call.publication)\n"
+            "            for command in commands_of(self._function(call.event)):\n"
+            "                self._submit(command, publication)\n"
             "        except BaseException as error:\n",
-            "            self._send(commands_of(self._function(call.event)), call.publication)\n"
+            "            for command in commands_of(self._function(call.event)):\n"
+            "                self._submit(command, publication)\n"
             "        except ZeroDivisionError as error:\n",
         ),
         expected="no-errors",
