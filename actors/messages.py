@@ -9,13 +9,12 @@ callers fill in are checked when a message is built, where the mistake is made, 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
 from functools import cache
 from math import isfinite
-from operator import attrgetter
 from typing import Any, NoReturn, cast
 
 import msgspec
@@ -65,9 +64,8 @@ _BUILTIN = (datetime, Decimal)
 
 def _holds_its_types(message: msgspec.Struct) -> bool:
     """Tell whether all fields of a message hold values of their types, all at once."""
-    values_of, kinds = _values(type(message))
     try:
-        msgspec.convert(values_of(message), kinds, builtin_types=_BUILTIN)
+        msgspec.convert(message, _plain_struct(type(message)), builtin_types=_BUILTIN, from_attributes=True)
     except msgspec.ValidationError:
         return False
     return True
@@ -79,10 +77,10 @@ def _fields(kind: type[msgspec.Struct]) -> list[tuple[str, Any]]:
 
 
 @cache
-def _values(kind: type[msgspec.Struct]) -> tuple[Callable[[Any], tuple[Any, ...]], Any]:
-    """Return what gives the values of all fields of such a message, of which there are several, and their types."""
-    fields = _fields(kind)
-    return attrgetter(*[name for name, _ in fields]), tuple[tuple(of_field for _, of_field in fields)]  # type: ignore[misc]
+def _plain_struct(kind: type[msgspec.Struct]) -> type[msgspec.Struct]:
+    """Return a type with the fields of a message, which msgspec checks as it converts to it: it knows that type by now,
+    unlike one of a field, which it has to take apart each time."""
+    return msgspec.defstruct(kind.__name__, _fields(kind), gc=False)
 
 
 @cache
@@ -140,6 +138,11 @@ class Message(msgspec.Struct, frozen=True, kw_only=True, gc=False, tag=True):
     """The base of all messages. A message never refers back to itself, so the garbage collector can skip it."""
 
 
+_TEXT = frozenset({str})
+_MAPPINGS = (dict, Mapping)
+"""Mappings, and first those that are quick to tell."""
+
+
 class FrozenDict(dict[Any, Any]):
     """A dict that cannot be changed, nor can its values, so that a message that carries one is immutable too.
 
@@ -147,8 +150,9 @@ class FrozenDict(dict[Any, Any]):
     """
 
     def __init__(self, items: Mapping[Any, Any] | None = None) -> None:
-        if items:  # of texts there is nothing to freeze, and mostly they are texts
-            super().__init__({k: value if type(value) is str else _frozen(value) for k, value in items.items()})
+        if items:
+            is_frozen = _TEXT.issuperset(map(type, items.values()))
+            dict.__init__(self, items if is_frozen else {key: _frozen(value) for key, value in items.items()})
 
     def __reduce__(self) -> tuple[Any, ...]:
         return FrozenDict, (dict(self),)
@@ -168,7 +172,6 @@ def _frozen(value: Any) -> Any:
 NO_METADATA = FrozenDict()
 
 _NUMBERS = frozenset({int, float})
-_TEXT = frozenset({str})
 _CHANNELS = frozenset(NotificationChannel)
 _PRIORITIES = frozenset(Priority)
 RANKS = {priority: rank for rank, priority in enumerate(Priority)}
@@ -235,13 +238,13 @@ class SendNotification(Message, frozen=True, kw_only=True, gc=False):
     def __post_init__(self) -> None:
         if type(self.channel) is str and self.channel in _CHANNELS:
             msgspec.structs.force_setattr(self, "channel", NotificationChannel(self.channel))
-        if type(self.metadata) is not FrozenDict and isinstance(self.metadata, Mapping):
+        if type(self.metadata) is not FrozenDict and isinstance(self.metadata, _MAPPINGS):
             try:
                 frozen = FrozenDict(self.metadata)
             except RecursionError:
                 raise ValueError("metadata: wanted lists and mappings that are nested less deep") from None
             msgspec.structs.force_setattr(self, "metadata", frozen)
-        if type(self.addresses) is not FrozenDict and isinstance(self.addresses, Mapping):
+        if type(self.addresses) is not FrozenDict and isinstance(self.addresses, _MAPPINGS):
             msgspec.structs.force_setattr(self, "addresses", FrozenDict(self.addresses))
         if type(self.priority) is not Priority:
             msgspec.structs.force_setattr(self, "priority", _priority(self.priority, self.critical))

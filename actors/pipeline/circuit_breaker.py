@@ -210,8 +210,11 @@ class CircuitBreakerActor(Stage):
         if self._lines:
             line = self._lines.get(host)
             # Only time, or a change of the breaker's state, releases those that go at a pace.
-            is_of_interest = line is not None and (self._has_news or not line.is_paced)
-            self._look_after((host,) if is_of_interest else ())
+            if line is not None and (self._has_news or not line.is_paced):
+                self._look_after((host,))
+            elif any(self._turns):
+                self._take_turns()
+                self._set_timer()
 
     @handles(OperateBreaker)
     def on_operate(self, order: OperateBreaker) -> bool:
@@ -298,6 +301,8 @@ class CircuitBreakerActor(Stage):
 
     def _take_turns(self) -> None:
         """Release those for which there is room, by their turns."""
+        if not any(self._turns):
+            return
         now_ns = self.system.now_ns
         for lane, turns in zip(self._lanes, self._turns, strict=True):
             # A line that room alone does not help leaves these turns, so this loop ends.
@@ -488,8 +493,9 @@ class CircuitBreakerActor(Stage):
         while self._wakes and self._is_outdated(self._wakes[0]):
             heapq.heappop(self._wakes)
         wake_ns = self._wakes[0][0] if self._wakes else None
-        for lane, turns in zip(self._lanes, self._turns, strict=True):
+        for number, turns in enumerate(self._turns):
             if turns:
+                lane = self._lanes[number]
                 room_at_ns = lane.room_at_ns(self.system.now_ns)
                 if room_at_ns != self.system.now_ns or turns.next(lane) is not None:
                     wake_ns = sooner(wake_ns, room_at_ns)

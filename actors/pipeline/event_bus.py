@@ -366,13 +366,13 @@ class EventBus:
 
     def _answered(self, answer: Future[Any]) -> None:
         del self._pending[answer]
-        self._look_whether_idle()
+        self._one_less()
 
     def _unheard_done(self) -> None:
         self._unheard -= 1
-        self._look_whether_idle()
+        self._one_less()
 
-    def _look_whether_idle(self) -> None:
+    def _one_less(self) -> None:
         if self.when_idle is not None and self.under_way == 0:
             self.when_idle()
 
