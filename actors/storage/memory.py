@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 
@@ -40,12 +40,34 @@ class Entry(msgspec.Struct, gc=False):
     command: SendNotification
     """As it was accepted."""
 
-    events: list[NotificationEvent]
+    requested: NotificationEvent
+    """Its first event."""
+
+    later: list[NotificationEvent] | None = None
+    """What has happened since. None: nothing, as of nearly all that are in flight."""
+
     was_redriven: bool = False
     request_id: str | None = None
     """Of which request it is, where it is a fallback and the store has that beside its history."""
     served: bool = False
     """Whether it is served as far as others have noted that which share the store."""
+
+    @property
+    def events(self) -> Sequence[NotificationEvent]:
+        """All that has happened to it, in order."""
+        return (self.requested, *(self.later or ()))
+
+    @property
+    def latest(self) -> NotificationEvent:
+        """What has happened to it last."""
+        return self.later[-1] if self.later else self.requested
+
+    def add(self, event: NotificationEvent) -> None:
+        """Note what happens to it now."""
+        if self.later is None:
+            self.later = [event]
+        else:
+            self.later.append(event)
 
 
 class MemoryStore:
@@ -82,7 +104,7 @@ class MemoryStore:
     def commit(self, event: NotificationEvent, command: SendNotification) -> Effect | None:
         kind, notification_id = type(event), event.notification_id
         if kind is NotificationRequested:
-            self._open[notification_id] = Entry(command, [event])
+            self._open[notification_id] = Entry(command, event)
             self._join_request(event)
         elif kind is NotificationSent or kind is NotificationSuppressed:
             entry = self._open.pop(notification_id)
@@ -92,12 +114,12 @@ class MemoryStore:
             self._end_in_request(event)
         elif kind is NotificationMovedToDeadLetter:
             entry = self._open.pop(notification_id)
-            entry.events.append(event)
+            entry.add(event)
             self._dead[notification_id] = entry
             self.remembered.keep(entry.command)
         elif kind is NotificationRedriven:
             entry = self._dead.pop(notification_id)
-            entry.events.append(event)
+            entry.add(event)
             entry.was_redriven = True
             self._open[notification_id] = entry
             self.remembered.forget(notification_id)
@@ -111,7 +133,7 @@ class MemoryStore:
                 self._close_case(entry, event)
             self._end_in_request(event)
         else:
-            self._open[notification_id].events.append(event)
+            self._open[notification_id].add(event)
             suppression = suppression_from(event, command.recipient)
             if suppression is not None:
                 self.suppressions.add(suppression)
@@ -128,7 +150,7 @@ class MemoryStore:
 
     def dead_letters(self) -> Iterable[DeadLetterMessage]:
         for entry in self._dead.values():
-            moved = entry.events[-1]
+            moved = entry.latest
             assert isinstance(moved, NotificationMovedToDeadLetter)
             letter = dead_letter_after(entry.command, entry.events, moved)
             yield noted(letter, self.is_served(moved.notification_id))

@@ -19,6 +19,7 @@ from actors.messages import OrderPlaced
 from actors.pipeline.event_bus import EventBus
 from actors.pipeline.subscribers import order_email, order_sms
 from simulation.running import workload
+from simulation.scenario.model import HOST_OF_EVENTS
 
 SCENARIO = """\
 name: orders
@@ -45,7 +46,7 @@ class Order(NamedTuple):
 
 
 def _order(key: str, user: str, at: datetime) -> Order:
-    return Order(key, user, f"{user}@{workload.HOST_OF_EVENTS}", f"phone of {user}", workload._AMOUNT, at)
+    return Order(key, user, f"{user}@{HOST_OF_EVENTS}", f"phone of {user}", workload._AMOUNT, at)
 
 
 def _send_commands(bus: EventBus, event: Any, *others: Any) -> None:

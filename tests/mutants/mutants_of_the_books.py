@@ -114,7 +114,10 @@ MUTANTS = (
         "dead-letter-with-its-last-failure-only",
         "actors/domain/delivery.py",
         "The history of a dead letter is what it died of.",
-        ("        history=failures,\n", "        history=failures[-1:],\n"),
+        (
+            "        history=() if failures is None else tuple(failures),\n",
+            "        history=() if failures is None else tuple(failures[-1:]),\n",
+        ),
         expected="dead-letters",
     ),
     mutant(
