@@ -452,9 +452,9 @@ class CircuitBreakerActor(Stage):
     def _resumes_at_ns(self, line: _Line) -> int | None:
         """Return when the first of a line may go, as far as time decides."""
         resumes_at_ns = line.asks_at_ns
-        for lane, turns in zip(self._lanes, self._turns, strict=True):
+        for number, turns in enumerate(self._turns):
             if line.host in turns:
-                resumes_at_ns = sooner(resumes_at_ns, lane.room_at_ns(self.system.now_ns))
+                resumes_at_ns = sooner(resumes_at_ns, self._lanes[number].room_at_ns(self.system.now_ns))
         return resumes_at_ns
 
     def _report_deferred(self, line: _Line) -> None:

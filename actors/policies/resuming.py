@@ -13,6 +13,7 @@ from actors.instants import NS_PER_S, ns
 from actors.settings.breaker import CircuitBreakerConfig
 
 _MINUTE = 60
+_LN_2 = math.log(2.0)
 _PER_RESUME_RATE = 10.0
 _PER_ARRIVAL = 2.0
 
@@ -101,12 +102,22 @@ class Pace:
     those too that pass by without waiting; but these hold the others up to no less than `resume_rate`.
     """
 
-    __slots__ = ("_doubling", "_free_ns", "_held_until_ns", "_longest_ns", "_rate", "_released", "_start_ns", "next_ns")
+    __slots__ = (
+        "_doubling",
+        "_free_ns",
+        "_held_until_ns",
+        "_longest_ns",
+        "_per_doubling",
+        "_released",
+        "_start_ns",
+        "next_ns",
+    )
 
     def __init__(self, config: CircuitBreakerConfig, start_ns: int) -> None:
-        self._rate = config.resume_rate.per_second
+        rate = config.resume_rate.per_second
         self._doubling = config.resume_doubling
-        self._longest_ns = ns(1.0 / self._rate)
+        self._per_doubling = rate * self._doubling
+        self._longest_ns = ns(1.0 / rate)
         self._start_ns = start_ns
         self._released = 0
         self._free_ns = start_ns
@@ -118,10 +129,10 @@ class Pace:
 
     def release(self, now_ns: int) -> None:
         """Count one that goes now. The pace stood still for as long as it is late: there is nothing to catch up on."""
-        self._start_ns += max(0, now_ns - self.next_ns)
-        self._released += 1
-        k = self._released
-        elapsed = self._doubling * math.log2(1.0 + k * math.log(2.0) / (self._rate * self._doubling))
+        if now_ns > self.next_ns:
+            self._start_ns += now_ns - self.next_ns
+        self._released = k = self._released + 1
+        elapsed = self._doubling * math.log2(1.0 + k * _LN_2 / self._per_doubling)
         self.next_ns = max(now_ns + 1, self._start_ns + ns(elapsed))
         self._held_until_ns = now_ns + self._longest_ns
 

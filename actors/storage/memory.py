@@ -103,9 +103,10 @@ class MemoryStore:
 
     def commit(self, event: NotificationEvent, command: SendNotification) -> Effect | None:
         kind, notification_id = type(event), event.notification_id
-        if kind is NotificationRequested:
+        if isinstance(event, NotificationRequested):
             self._open[notification_id] = Entry(command, event)
-            self._join_request(event)
+            if event.instead_of is not None:
+                self._requests.join(notification_id, event.instead_of)
         elif kind is NotificationSent or kind is NotificationSuppressed:
             entry = self._open.pop(notification_id)
             self.remembered.add(entry.command, event.epoch_ns + event.at_ns)
