@@ -8,13 +8,13 @@ callers fill in are checked when a message is built, where the mistake is made, 
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Collection, Mapping
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
 from functools import cache
+from math import isfinite
 from typing import Any, NoReturn, cast
 
 import msgspec
@@ -40,12 +40,14 @@ def check_types(message: msgspec.Struct, *, but: Collection[str] = ()) -> None:
     Raises:
         TypeError: fields hold a wrong type; it names all of them.
     """
+    if not but and _holds_its_types(message):
+        return
     problems = []
     for name, kind in _fields(type(message)):
         value = getattr(message, name)
         try:
             if name not in but:
-                msgspec.convert(value, kind, builtin_types=(datetime, Decimal))
+                msgspec.convert(value, kind, builtin_types=_BUILTIN)
         except msgspec.ValidationError as error:
             problems.append(f"{name}: {_wanted(str(error), value)}")
     if problems:
@@ -57,9 +59,34 @@ def in_words(kind: str) -> str:
     return " or ".join(dict.fromkeys(_WORDS.get(part, part) for part in kind.split(" | ")))
 
 
+_BUILTIN = (datetime, Decimal)
+
+
+def _holds_its_types(message: msgspec.Struct) -> bool:
+    """Tell whether all fields of a message hold values of their types, all at once."""
+    try:
+        msgspec.convert(message, _plain_struct(type(message)), builtin_types=_BUILTIN, from_attributes=True)
+    except msgspec.ValidationError:
+        return False
+    return True
+
+
 @cache
 def _fields(kind: type[msgspec.Struct]) -> list[tuple[str, Any]]:
     return [(field.name, field.type) for field in msgspec.structs.fields(kind)]
+
+
+@cache
+def _plain_struct(kind: type[msgspec.Struct]) -> type[msgspec.Struct]:
+    """Return a type with the fields of a message, which msgspec checks as it converts to it: it knows that type by now,
+    unlike one of a field, which it has to take apart each time."""
+    return msgspec.defstruct(kind.__name__, _fields(kind), gc=False)
+
+
+@cache
+def _quantities(kind: type[msgspec.Struct]) -> list[str]:
+    """Return the fields of such a message that may hold a number."""
+    return [name for name, of_field in _fields(kind) if of_field not in (str, datetime)]
 
 
 def _wanted(complaint: str, value: Any) -> str:
@@ -111,6 +138,11 @@ class Message(msgspec.Struct, frozen=True, kw_only=True, gc=False, tag=True):
     """The base of all messages. A message never refers back to itself, so the garbage collector can skip it."""
 
 
+_TEXT = frozenset({str})
+_MAPPINGS = (dict, Mapping)
+"""Mappings, and first those that are quick to tell."""
+
+
 class FrozenDict(dict[Any, Any]):
     """A dict that cannot be changed, nor can its values, so that a message that carries one is immutable too.
 
@@ -118,7 +150,9 @@ class FrozenDict(dict[Any, Any]):
     """
 
     def __init__(self, items: Mapping[Any, Any] | None = None) -> None:
-        super().__init__({key: _frozen(value) for key, value in items.items()} if items else {})
+        if items:
+            is_frozen = _TEXT.issuperset(map(type, items.values()))
+            dict.__init__(self, items if is_frozen else {key: _frozen(value) for key, value in items.items()})
 
     def __reduce__(self) -> tuple[Any, ...]:
         return FrozenDict, (dict(self),)
@@ -145,7 +179,7 @@ RANKS = {priority: rank for rank, priority in enumerate(Priority)}
 
 
 def _are_addresses(addresses: Mapping[Any, Any]) -> bool:
-    return addresses.keys() <= _CHANNELS and all(type(address) is str for address in addresses.values())
+    return addresses.keys() <= _CHANNELS and _TEXT.issuperset(map(type, addresses.values()))
 
 
 def _priority(given: object, critical: bool) -> object:
@@ -204,13 +238,13 @@ class SendNotification(Message, frozen=True, kw_only=True, gc=False):
     def __post_init__(self) -> None:
         if type(self.channel) is str and self.channel in _CHANNELS:
             msgspec.structs.force_setattr(self, "channel", NotificationChannel(self.channel))
-        if type(self.metadata) is not FrozenDict and isinstance(self.metadata, Mapping):
+        if type(self.metadata) is not FrozenDict and isinstance(self.metadata, _MAPPINGS):
             try:
                 frozen = FrozenDict(self.metadata)
             except RecursionError:
                 raise ValueError("metadata: wanted lists and mappings that are nested less deep") from None
             msgspec.structs.force_setattr(self, "metadata", frozen)
-        if type(self.addresses) is not FrozenDict and isinstance(self.addresses, Mapping):
+        if type(self.addresses) is not FrozenDict and isinstance(self.addresses, _MAPPINGS):
             msgspec.structs.force_setattr(self, "addresses", FrozenDict(self.addresses))
         if type(self.priority) is not Priority:
             msgspec.structs.force_setattr(self, "priority", _priority(self.priority, self.critical))
@@ -253,14 +287,13 @@ class _Fact(Message, frozen=True, kw_only=True, gc=False):
 
     def __post_init__(self) -> None:
         check_types(self)
-        for name in self.__struct_fields__:
-            if not _is_finite(getattr(self, name)):
-                raise ValueError(f"{name}: wanted a finite number, got {getattr(self, name)}")
-
-
-def _is_finite(value: object) -> bool:
-    """Tell whether a notification can quote it: an order of NaN is a mistake."""
-    return value.is_finite() if isinstance(value, Decimal) else not isinstance(value, float) or math.isfinite(value)
+        for name in _quantities(type(self)):
+            value = getattr(self, name)
+            # An order of NaN is a mistake; an int is finite.
+            if not (
+                value.is_finite() if isinstance(value, Decimal) else not isinstance(value, float) or isfinite(value)
+            ):
+                raise ValueError(f"{name}: wanted a finite number, got {value}")
 
 
 class UserRegistered(_Fact, frozen=True, kw_only=True, gc=False):

@@ -56,8 +56,9 @@ class Delivery(msgspec.Struct, gc=False):
     """What the retry that it waits for, or that is under way, was charged to the retry budget of its channel; 0 for a
     first attempt."""
 
-    failures: tuple[NotificationFailed, ...] = ()
-    """Every failed attempt, those before a redrive included; each with the instants of the run that it was made in."""
+    failures: list[NotificationFailed] | None = None
+    """Every failed attempt, those before a redrive included; each with the instants of the run that it was made in.
+    None: there has been none, as of nearly all that are in flight."""
 
     first_failure_since_1970_ns: int | None = None
     """When it first failed, or was first dead-lettered: on the calendar, as the wall clock showed it then."""
@@ -92,7 +93,10 @@ class Delivery(msgspec.Struct, gc=False):
 
     def note_failure(self, event: NotificationFailed) -> None:
         """Record a failed attempt."""
-        self.failures += (event,)
+        if self.failures is None:
+            self.failures = [event]
+        else:
+            self.failures.append(event)
         self.given_up = event.given_up
         self._note_first_failure(event)
 
@@ -175,7 +179,7 @@ def redriven(letter: DeadLetterMessage, now_ns: int, epoch_ns: int) -> Delivery:
         min(letter.requested_at_ns + letter.epoch_ns - epoch_ns, now_ns),
         fresh_since_ns=now_ns,
         charged=True,
-        failures=letter.history,
+        failures=list(letter.history),
         first_failure_since_1970_ns=letter.first_failure_ns + letter.epoch_ns,
         accepted=letter.accepted,
         edits=letter.edits,
@@ -212,7 +216,7 @@ def dead_letter(delivery: Delivery, moved: NotificationMovedToDeadLetter) -> Dea
         last_failure_ns=anchored(failures[-1], failures[-1].at_ns, moved.epoch_ns) if failures else moved.at_ns,
         moved_at_ns=moved.at_ns,
         epoch_ns=moved.epoch_ns,
-        history=failures,
+        history=() if failures is None else tuple(failures),
         accepted=delivery.accepted,
         edits=delivery.edits,
     )

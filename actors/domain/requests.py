@@ -37,10 +37,8 @@ class Requests:
 
     def __init__(self) -> None:
         self._by_member: dict[str, Request] = {}
-
-    def of(self, notification_id: str) -> Request | None:
-        """Return the request of a notification; None: nothing has fallen back in it, or it is forgotten."""
-        return self._by_member.get(notification_id)
+        self.of: Callable[[str], Request | None] = self._by_member.get
+        """Returns the request of a notification; None: nothing has fallen back in it, or it is forgotten."""
 
     def all(self) -> list[Request]:
         """Return each request once."""

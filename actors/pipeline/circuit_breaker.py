@@ -211,8 +211,11 @@ class CircuitBreakerActor(Stage):
         if self._lines:
             line = self._lines.get(host)
             # Only time, or a change of the breaker's state, releases those that go at a pace.
-            is_of_interest = line is not None and (self._has_news or not line.is_paced)
-            self._look_after((host,) if is_of_interest else ())
+            if line is not None and (self._has_news or not line.is_paced):
+                self._look_after((host,))
+            elif any(self._turns):
+                self._take_turns()
+                self._set_timer()
 
     @handles(OperateBreaker)
     def on_operate(self, order: OperateBreaker) -> bool:
@@ -299,6 +302,8 @@ class CircuitBreakerActor(Stage):
 
     def _take_turns(self) -> None:
         """Release those for which there is room, by their turns."""
+        if not any(self._turns):
+            return
         now_ns = self.system.now_ns
         for lane, turns in zip(self._lanes, self._turns, strict=True):
             # A line that room alone does not help leaves these turns, so this loop ends.
@@ -450,9 +455,9 @@ class CircuitBreakerActor(Stage):
     def _resumes_at_ns(self, line: _Line) -> int | None:
         """Return when the first of a line may go, as far as time decides."""
         resumes_at_ns = line.asks_at_ns
-        for lane, turns in zip(self._lanes, self._turns, strict=True):
+        for number, turns in enumerate(self._turns):
             if line.host in turns:
-                resumes_at_ns = sooner(resumes_at_ns, lane.room_at_ns(self.system.now_ns))
+                resumes_at_ns = sooner(resumes_at_ns, self._lanes[number].room_at_ns(self.system.now_ns))
         return resumes_at_ns
 
     def _report_deferred(self, line: _Line) -> None:
@@ -491,8 +496,9 @@ class CircuitBreakerActor(Stage):
         while self._wakes and self._is_outdated(self._wakes[0]):
             heapq.heappop(self._wakes)
         wake_ns = self._wakes[0][0] if self._wakes else None
-        for lane, turns in zip(self._lanes, self._turns, strict=True):
+        for number, turns in enumerate(self._turns):
             if turns:
+                lane = self._lanes[number]
                 room_at_ns = lane.room_at_ns(self.system.now_ns)
                 if room_at_ns != self.system.now_ns or turns.next(lane) is not None:
                     wake_ns = sooner(wake_ns, room_at_ns)

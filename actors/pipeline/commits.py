@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from actors.messages import NotificationEvent, NotificationRedriven, NotificationRequested
 
 if TYPE_CHECKING:
     from actors.domain.delivery import Delivery
-    from actors.kernel.futures import Future
+    from actors.pipeline.orders import Answer
 
 _OPENING = frozenset({NotificationRequested, NotificationRedriven})
 
@@ -23,10 +23,10 @@ class Commit:
     delivery: Delivery
     go_on: Callable[[Delivery], None] | None
     """What follows when it is done."""
-    sender: Future[Any] | None = None
+    sender: Answer | None = None
     """The answer to the caller that sent or redrives the command and waits until it is durable; set here when it fails,
     and by `go_on` when it is done."""
-    duplicates: list[Future[Any]] = field(default_factory=list)
+    duplicates: list[Answer] = field(default_factory=list)
     """The answers to callers that sent the same command while its acceptance was under way."""
     taken_over: Delivery | None = None
     """What this node has taken over of the same notification meanwhile, to resume when this fails."""
@@ -34,7 +34,7 @@ class Commit:
     """Whether its notification is accepted or redriven by it, and so not in flight before it is done."""
 
     @property
-    def waiting(self) -> list[Future[Any]]:
+    def waiting(self) -> list[Answer]:
         """The answers of those waiting for its outcome, the sender's first."""
         return [answer for answer in (self.sender, *self.duplicates) if answer is not None]
 

@@ -15,8 +15,9 @@ from __future__ import annotations
 import functools
 import inspect
 import logging
-from collections.abc import Awaitable, Callable, Container, Iterable
-from typing import Any, NamedTuple, TypeVar, get_args
+import sys
+from collections.abc import Awaitable, Callable, Container
+from typing import Any, NamedTuple, TypeAlias, TypeVar, get_args
 
 import msgspec
 from pykka import ActorDeadError
@@ -34,6 +35,9 @@ from actors.policies.admission import RETRY_AFTER
 logger = logging.getLogger(__name__)
 
 Subscriber = Callable[[Any], Any]
+_Submit: TypeAlias = "Callable[[SendNotification, _Publication | None], None]"
+"""Sends a command to the handler, as a part of a publication; None: of one that nobody waits for."""
+
 S = TypeVar("S", bound=Subscriber)
 
 _DOMAIN_EVENTS = frozenset(get_args(DomainEvent))
@@ -59,9 +63,9 @@ class _Publication:
 
     __slots__ = ("done", "failure", "open", "submissions")
 
-    def __init__(self, done: Future[None] | None, submissions: list[Submission] | None = None) -> None:
+    def __init__(self, done: Future[None], open_: int, submissions: list[Submission] | None) -> None:
         self.done = done
-        self.open = 1
+        self.open = open_
         self.submissions = submissions
         """What was returned by subscribers and has been answered; None: it is not asked for."""
         self.failure: StoreFailed | NotifierClosed | None = None
@@ -69,18 +73,40 @@ class _Publication:
 
     def one_done(self) -> None:
         self.open -= 1
-        if self.open == 0 and self.done is not None and not self.done.done:  # else there will be no answer: see end()
+        if self.open == 0 and not self.done.done:  # else there will be no answer: see end()
             if self.failure is None:
                 self.done.set(None)
             else:
                 self.done.set_exception((type(self.failure), self.failure, None))
 
 
+class _Unheard:
+    """The answer to a command of a subscriber where nobody waits for it: it is only counted, and a refusal logged."""
+
+    __slots__ = ("_bus", "done")
+
+    def __init__(self, bus: EventBus) -> None:
+        self._bus = bus
+        self.done = False
+
+    def set(self, _acceptance: Acceptance | None = None) -> None:
+        if not self.done:
+            self.done = True
+            self._bus._unheard_done()
+
+    def set_exception(self, exc_info: Any = None) -> None:
+        error = sys.exc_info()[1] if exc_info is None else exc_info[1]
+        if not isinstance(error, (StoreFailed, NotifierClosed)):
+            logger.error("a command of a subscriber was not accepted", exc_info=error)
+        self.set()
+
+
 class _Call(msgspec.Struct, frozen=True):
     """Call a subscriber with an event."""
 
     event: Any
-    publication: _Publication
+    publication: _Publication | None
+    """None: nobody waits for what it leads to."""
 
 
 class _Run:
@@ -125,6 +151,8 @@ class EventBus:
         """By type of event, those of its subscribers that were given one."""
         self._pending: dict[Future[Any], None] = {}
         """The answers that publications, commands and operations wait for, in order."""
+        self._unheard = 0
+        """Commands that nobody waits for and that have not been answered."""
         self.when_idle: Callable[[], None] | None = None
         """Called when there is none left of them."""
 
@@ -142,7 +170,7 @@ class EventBus:
     @property
     def under_way(self) -> int:
         """How many publications, commands and operations have not been answered yet."""
-        return len(self._pending)
+        return len(self._pending) + self._unheard
 
     def subscribe(self, *event_types: type, priority: Priority | str | None = None) -> Callable[[S], S]:
         """Have a function called with each event of these types, domain events and notification events alike.
@@ -167,7 +195,7 @@ class EventBus:
 
         def subscribe(function: S) -> S:
             ref: ActorRef[Any]
-            submit = self._submit if given is None else functools.partial(self._submit_as, given)
+            submit = functools.partial(self._follow, given)
             if is_async(function):
                 ref = self._system.spawn(_AsyncSubscriber, function, submit, self._subscriber_timeout)
             else:
@@ -265,6 +293,9 @@ class EventBus:
             WrongType: it is no SendNotification.
             NotifierClosed: the notifier is closed.
         """
+        if type(command) is not SendNotification:
+            hint = "; events go to publish()" if type(command) in _DOMAIN_EVENTS else ""
+            raise WrongType(f"wanted a SendNotification, got {command!r}{hint}")
         return self._submit(command, follows_event=False)
 
     def announce(
@@ -273,14 +304,15 @@ class EventBus:
         """Publish without anything to wait for; costs next to nothing without subscribers."""
         subscribers = self._subscribers.get(type(event))
         if subscribers:
-            publication = _Publication(done, submissions)
-            publication.open = len(subscribers)
+            publication = None if done is None else _Publication(done, len(subscribers), submissions)
+            call = _Call(event, publication)
             for function, ref in subscribers:
                 try:
-                    ref.tell(_Call(event, publication))
+                    ref.tell(call)
                 except ActorDeadError:
                     logger.error("subscriber %r has stopped and does not get %r", function, event)
-                    publication.one_done()
+                    if publication is not None:
+                        publication.one_done()
         elif done is not None:
             done.set(None)
 
@@ -292,17 +324,29 @@ class EventBus:
         hint = "; commands go to send()" if kind is SendNotification else ""
         raise WrongType(f"wanted an event: a domain event, or one of a type that has a subscriber; got {event!r}{hint}")
 
-    def _submit(self, command: SendNotification, *, follows_event: bool = True) -> Future[Acceptance]:
-        if type(command) is not SendNotification:
-            hint = "; events go to publish()" if type(command) in _DOMAIN_EVENTS else ""
-            raise WrongType(f"wanted a SendNotification, got {command!r}{hint}")
+    def _submit(self, command: SendNotification, *, follows_event: bool) -> Future[Acceptance]:
         answer: Future[Acceptance] = self._system.future_class()
-        try:
-            self.to_handler(Submit(command, answer, follows_event))
-        except ActorDeadError:  # the handler is always restarted: it is dead only when the notifier has ended
-            raise NotifierClosed from None
+        self._tell_handler(Submit(command, answer, follows_event))
         self.track(answer)
         return answer
+
+    def _follow(self, priority: Priority | None, command: SendNotification, publication: _Publication | None) -> None:
+        """Send a command that an event has led to; of this class where the subscriber was given one and it was not."""
+        if priority is not None and command.has_implied_priority:
+            command = msgspec.structs.replace(command, priority=priority)
+        if publication is None:
+            self._tell_handler(Submit(command, _Unheard(self), True))
+            self._unheard += 1
+        else:
+            answer = self._submit(command, follows_event=True)
+            publication.open += 1
+            answer.when_done(functools.partial(_settle, command, answer, publication))
+
+    def _tell_handler(self, submit: Submit) -> None:
+        try:
+            self.to_handler(submit)
+        except ActorDeadError:  # the handler is always restarted: it is dead only when the notifier has ended
+            raise NotifierClosed from None
 
     def has_room_for(self, event: Any) -> bool:
         """Tell whether what an event leads to may be accepted."""
@@ -315,12 +359,6 @@ class EventBus:
         others = len(self._subscribers.get(event_type, ())) - len(given)
         return min(given + [Priority.NORMAL] * (others > 0 or not given), key=RANKS.__getitem__)
 
-    def _submit_as(self, priority: Priority, command: SendNotification) -> Future[Acceptance]:
-        """Send a command of a subscriber that was given a class of traffic."""
-        if type(command) is SendNotification and command.has_implied_priority:
-            command = msgspec.structs.replace(command, priority=priority)
-        return self._submit(command)
-
     def track(self, answer: Future[Any]) -> None:
         """Count this answer as pending until it is set, also if it is set to an error."""
         self._pending[answer] = None
@@ -328,7 +366,14 @@ class EventBus:
 
     def _answered(self, answer: Future[Any]) -> None:
         del self._pending[answer]
-        if not self._pending and self.when_idle is not None:
+        self._one_less()
+
+    def _unheard_done(self) -> None:
+        self._unheard -= 1
+        self._one_less()
+
+    def _one_less(self) -> None:
+        if self.when_idle is not None and self.under_way == 0:
             self.when_idle()
 
     def end(self) -> None:
@@ -344,38 +389,33 @@ class _PlainSubscriber(Actor):
 
     supervision = Supervision(then="restart")
 
-    def __init__(self, function: Subscriber, submit: Callable[[SendNotification], Future[Acceptance]]) -> None:
+    def __init__(self, function: Subscriber, submit: _Submit) -> None:
         super().__init__()
         self._function = function
         self._submit = submit
 
     @handles(_Call)
     def on_call(self, call: _Call) -> None:
+        publication = call.publication
         try:
-            self._send(commands_of(self._function(call.event)), call.publication)
+            for command in commands_of(self._function(call.event)):
+                self._submit(command, publication)
         except BaseException as error:
             self._failed(call, failure(error))
-        call.publication.one_done()
+        if publication is not None:
+            publication.one_done()
 
     def _failed(self, call: _Call, error: BaseException) -> None:
-        if isinstance(error, (StoreFailed, NotifierClosed)):
-            call.publication.failure = error
-        else:
+        if not isinstance(error, (StoreFailed, NotifierClosed)):
             logger.error("subscriber %r raised on %r", self._function, call.event, exc_info=error)
-
-    def _send(self, commands: Iterable[SendNotification], publication: _Publication) -> None:
-        for command in commands:
-            answer = self._submit(command)
-            publication.open += 1
-            answer.when_done(functools.partial(_settle, command, answer, publication))
+        elif call.publication is not None:
+            call.publication.failure = error
 
 
 class _AsyncSubscriber(_PlainSubscriber):
     """Calls one coroutine function, each time in a task of its own, which has so long."""
 
-    def __init__(
-        self, function: Subscriber, submit: Callable[[SendNotification], Future[Acceptance]], timeout: float
-    ) -> None:
+    def __init__(self, function: Subscriber, submit: _Submit, timeout: float) -> None:
         super().__init__(function, submit)
         self._timeout = timeout
 
@@ -392,7 +432,8 @@ class _AsyncSubscriber(_PlainSubscriber):
         try:
             result = await self._function(call.event)
             if not run.is_over:
-                self._send(commands_of(result), call.publication)
+                for command in commands_of(result):
+                    self._submit(command, call.publication)
         except BaseException as error:
             raised = failure(error)
             if run.is_over:
@@ -417,7 +458,8 @@ class _AsyncSubscriber(_PlainSubscriber):
         if not run.is_over:
             run.is_over = True
             run.timer.cancel()
-            run.call.publication.one_done()
+            if run.call.publication is not None:
+                run.call.publication.one_done()
 
 
 class _Task(Actor):
@@ -453,6 +495,8 @@ def commands_of(result: Any) -> list[SendNotification]:
     Raises:
         WrongType: it returned something else.
     """
+    if type(result) is SendNotification:
+        return [result]
     if result is None:
         return []
     if inspect.iscoroutine(result):

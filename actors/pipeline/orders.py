@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, Protocol, TypeAlias
 
 import msgspec
 
@@ -30,12 +30,26 @@ class Acceptance(StrEnum):
     address there, no store could keep it, or as many are pending as may be."""
 
 
+class Answer(Protocol):
+    """Where the answer to a command goes: a future, or what only has to know that there is one."""
+
+    @property
+    def done(self) -> bool:
+        """Whether there is an answer."""
+
+    def set(self, acceptance: Any = None) -> None:
+        """Give the answer."""
+
+    def set_exception(self, exc_info: Any = None) -> None:
+        """Give an exception, the one being handled when None, as the answer."""
+
+
 class Submit(msgspec.Struct, frozen=True):
     """A SendNotification whose sender wants to know when its acceptance is durable."""
 
     command: SendNotification
-    answer: Future[Acceptance]
-    """Gets the acceptance, one of NOT_ACCEPTED, or StoreFailed."""
+    answer: Answer
+    """Gets the acceptance, one of NOT_ACCEPTED, or StoreFailed. A future, unless it follows an event."""
 
     follows_event: bool = False
     """Whether an event led to it, which was admitted: then it is not asked again whether there is room."""

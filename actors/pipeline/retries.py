@@ -98,7 +98,7 @@ def succeeded(outcome: Outcome) -> bool | None:
 def _recalled(delivery: Delivery, policy: RetryPolicy) -> Progress:
     """Return the progress of a delivery that comes from a store, by its failures since it was accepted or redriven."""
     progress = Progress()
-    counted = [failure for failure in delivery.failures if failure.kind != ChannelFault.__name__]
+    counted = [failure for failure in delivery.failures or () if failure.kind != ChannelFault.__name__]
     for failure in counted[-delivery.attempts :]:
         outcome = (
             Ambiguous(reason=failure.reason)

@@ -28,11 +28,12 @@ class Waiting:
 
     def change(self, by: int) -> None:
         """Count so many more, or fewer."""
-        self.now += by
-        if self.now > self.peak:
-            self.peak = self.now
-        if self._whole is not None:
-            self._whole.change(by)
+        each: Waiting | None = self
+        while each is not None:
+            each.now += by
+            if each.now > each.peak:
+                each.peak = each.now
+            each = each._whole
 
     def reset(self) -> None:
         """Count none any more: what a stage had that has crashed, or has dropped them, is sent again."""

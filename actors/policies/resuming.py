@@ -13,6 +13,7 @@ from actors.instants import NS_PER_S, ns
 from actors.settings.breaker import CircuitBreakerConfig
 
 _MINUTE = 60
+_LN_2 = math.log(2.0)
 _PER_RESUME_RATE = 10.0
 _PER_ARRIVAL = 2.0
 
@@ -32,42 +33,64 @@ def ceiling_per_s(config: CircuitBreakerConfig, arriving_per_s: float) -> float:
     return max(_PER_RESUME_RATE * config.resume_rate.per_second, _PER_ARRIVAL * arriving_per_s)
 
 
+class _Minute:
+    """The arrivals of one key in the last minute."""
+
+    __slots__ = ("latest", "seconds", "total")
+
+    def __init__(self, second: int) -> None:
+        """Begin with one that arrives in a second of the clock."""
+        self.latest = [second, 1]
+        self.seconds = deque([self.latest])
+        """Each second with arrivals, and how many."""
+        self.total = 1
+        """Of all these."""
+
+
 class Arrivals:
     """How many new ones have arrived in the last minute, by host, and under None all together; none counts again.
 
-    Counts by whole seconds, so a minute is one of 59 to 60 seconds. Keeps nothing of a key with no arrivals in it.
+    Counts by whole seconds, so a minute is one of 59 to 60 seconds. Keeps nothing of a key with no arrivals in it. The
+    instants that it is given and asked about never go back.
     """
 
-    __slots__ = ("_seconds",)
+    __slots__ = ("_minutes",)
 
     def __init__(self) -> None:
-        self._seconds: OrderedDict[str | None, deque[list[int]]] = OrderedDict()
-        """By key, the one with the earliest latest arrival first: each second with arrivals, and how many."""
+        self._minutes: OrderedDict[str | None, _Minute] = OrderedDict()
+        """By key, the one with the earliest latest arrival first."""
 
     def note(self, key: str | None, at_ns: int) -> None:
         """Count one that arrived at this instant."""
         second = at_ns // NS_PER_S
-        seconds = self._seconds.get(key)
-        if seconds is None:
-            self._seconds[key] = deque([[second, 1]])
+        minute = self._minutes.get(key)
+        if minute is None:
+            self._minutes[key] = _Minute(second)
             self._forget_before(second - _MINUTE)
-        elif seconds[-1][0] >= second:
-            seconds[-1][1] += 1
+            return
+        minute.total += 1
+        if minute.latest[0] >= second:
+            minute.latest[1] += 1
         else:
-            seconds.append([second, 1])
-            if seconds[0][0] <= second - _MINUTE:
-                seconds.popleft()
-            self._seconds.move_to_end(key)
+            minute.latest = [second, 1]
+            minute.seconds.append(minute.latest)
+            if minute.seconds[0][0] <= second - _MINUTE:
+                minute.total -= minute.seconds.popleft()[1]
+            self._minutes.move_to_end(key)
 
     def per_second(self, key: str | None, now_ns: int) -> float:
         """Return how many of a key have arrived a second, on average over the last minute."""
-        last = now_ns // NS_PER_S - _MINUTE
-        return sum(count for second, count in self._seconds.get(key, ()) if second > last) / _MINUTE
+        minute, last = self._minutes.get(key), now_ns // NS_PER_S - _MINUTE
+        if minute is None or minute.latest[0] <= last:
+            return 0.0
+        while minute.seconds[0][0] <= last:
+            minute.total -= minute.seconds.popleft()[1]
+        return minute.total / _MINUTE
 
     def _forget_before(self, last: int) -> None:
         """Forget the keys whose latest arrival was in this second, or earlier."""
-        while self._seconds and next(iter(self._seconds.values()))[-1][0] <= last:
-            self._seconds.popitem(last=False)
+        while self._minutes and next(iter(self._minutes.values())).latest[0] <= last:
+            self._minutes.popitem(last=False)
 
 
 class Pace:
@@ -79,12 +102,22 @@ class Pace:
     those too that pass by without waiting; but these hold the others up to no less than `resume_rate`.
     """
 
-    __slots__ = ("_doubling", "_free_ns", "_held_until_ns", "_longest_ns", "_rate", "_released", "_start_ns", "next_ns")
+    __slots__ = (
+        "_doubling",
+        "_free_ns",
+        "_held_until_ns",
+        "_longest_ns",
+        "_per_doubling",
+        "_released",
+        "_start_ns",
+        "next_ns",
+    )
 
     def __init__(self, config: CircuitBreakerConfig, start_ns: int) -> None:
-        self._rate = config.resume_rate.per_second
+        rate = config.resume_rate.per_second
         self._doubling = config.resume_doubling
-        self._longest_ns = ns(1.0 / self._rate)
+        self._per_doubling = rate * self._doubling
+        self._longest_ns = ns(1.0 / rate)
         self._start_ns = start_ns
         self._released = 0
         self._free_ns = start_ns
@@ -96,10 +129,10 @@ class Pace:
 
     def release(self, now_ns: int) -> None:
         """Count one that goes now. The pace stood still for as long as it is late: there is nothing to catch up on."""
-        self._start_ns += max(0, now_ns - self.next_ns)
-        self._released += 1
-        k = self._released
-        elapsed = self._doubling * math.log2(1.0 + k * math.log(2.0) / (self._rate * self._doubling))
+        if now_ns > self.next_ns:
+            self._start_ns += now_ns - self.next_ns
+        self._released = k = self._released + 1
+        elapsed = self._doubling * math.log2(1.0 + k * _LN_2 / self._per_doubling)
         self.next_ns = max(now_ns + 1, self._start_ns + ns(elapsed))
         self._held_until_ns = now_ns + self._longest_ns
 

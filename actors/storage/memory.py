@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections import deque
-from collections.abc import Callable, Collection, Container, Iterable
+from collections.abc import Callable, Collection, Container, Iterable, Sequence
 
 import msgspec
 
@@ -40,12 +40,34 @@ class Entry(msgspec.Struct, gc=False):
     command: SendNotification
     """As it was accepted."""
 
-    events: list[NotificationEvent]
+    requested: NotificationEvent
+    """Its first event."""
+
+    later: list[NotificationEvent] | None = None
+    """What has happened since. None: nothing, as of nearly all that are in flight."""
+
     was_redriven: bool = False
     request_id: str | None = None
     """Of which request it is, where it is a fallback and the store has that beside its history."""
     served: bool = False
     """Whether it is served as far as others have noted that which share the store."""
+
+    @property
+    def events(self) -> Sequence[NotificationEvent]:
+        """All that has happened to it, in order."""
+        return (self.requested, *(self.later or ()))
+
+    @property
+    def latest(self) -> NotificationEvent:
+        """What has happened to it last."""
+        return self.later[-1] if self.later else self.requested
+
+    def add(self, event: NotificationEvent) -> None:
+        """Note what happens to it now."""
+        if self.later is None:
+            self.later = [event]
+        else:
+            self.later.append(event)
 
 
 class MemoryStore:
@@ -83,9 +105,10 @@ class MemoryStore:
 
     def commit(self, event: NotificationEvent, command: SendNotification) -> Effect | None:
         kind, notification_id = type(event), event.notification_id
-        if kind is NotificationRequested:
-            self._open[notification_id] = Entry(command, [event])
-            self._join_request(event)
+        if isinstance(event, NotificationRequested):
+            self._open[notification_id] = Entry(command, event)
+            if event.instead_of is not None:
+                self._requests.join(notification_id, event.instead_of)
         elif kind is NotificationSent or kind is NotificationSuppressed:
             entry = self._open.pop(notification_id)
             self.remembered.add(entry.command, event.epoch_ns + event.at_ns)
@@ -94,12 +117,12 @@ class MemoryStore:
             self._end_in_request(event)
         elif kind is NotificationMovedToDeadLetter:
             entry = self._open.pop(notification_id)
-            entry.events.append(event)
+            entry.add(event)
             self._dead[notification_id] = entry
             self.remembered.keep(entry.command)
         elif kind is NotificationRedriven:
             entry = self._dead.pop(notification_id)
-            entry.events.append(event)
+            entry.add(event)
             entry.was_redriven = True
             self._open[notification_id] = entry
             self.remembered.forget(notification_id)
@@ -113,7 +136,7 @@ class MemoryStore:
                 self._close_case(entry, event)
             self._end_in_request(event)
         else:
-            self._open[notification_id].events.append(event)
+            self._open[notification_id].add(event)
             suppression = suppression_from(event, command.recipient)
             if suppression is not None:
                 self.suppressions.add(suppression)
@@ -134,7 +157,7 @@ class MemoryStore:
 
     def dead_letters(self) -> Iterable[DeadLetterMessage]:
         for entry in self._dead.values():
-            moved = entry.events[-1]
+            moved = entry.latest
             assert isinstance(moved, NotificationMovedToDeadLetter)
             letter = dead_letter_after(entry.command, entry.events, moved)
             yield noted(letter, self.is_served(moved.notification_id))
@@ -143,7 +166,7 @@ class MemoryStore:
         entry = self._dead.get(notification_id)
         if entry is None or moved_ns is None:
             return entry is not None
-        moved = entry.events[-1]
+        moved = entry.latest
         return moved.epoch_ns + moved.at_ns == moved_ns
 
     def is_served(self, notification_id: str, is_under_way: Callable[[str], bool] | None = None) -> bool:

@@ -16,6 +16,7 @@ from pykka._envelope import Envelope
 from actors.errors import Overloaded
 from actors.kernel.actor import Actor
 from actors.kernel.effects import Performed
+from actors.kernel.futures import Future
 from actors.kernel.interceptors import Interceptor, Next
 from actors.messages import (
     ActorFailed,
@@ -175,7 +176,7 @@ class TurnWatch(Interceptor):
 
     def _submit(self, handler: Callable[[Submit], None], submit: Submit) -> None:
         handler(submit)
-        if submit.answer.done:
+        if isinstance(submit.answer, Future) and submit.answer.done:
             try:
                 submit.answer.get(timeout=0)
             except Overloaded:

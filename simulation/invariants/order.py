@@ -14,9 +14,11 @@ from actors.domain.attempts import Admitted, Attempt, FlushQueue, Refused, Rejec
 from actors.errors import Overloaded
 from actors.instants import NS_PER_S
 from actors.kernel.effects import Performed
+from actors.kernel.futures import Future
 from actors.messages import (
     ActorFailed,
     BreakerTransitioned,
+    DuplicateIgnored,
     NodeTookOver,
     NotificationChannel,
     NotificationMovedToDeadLetter,
@@ -30,7 +32,7 @@ from actors.pipeline.channel import Channel
 from actors.pipeline.circuit_breaker import CircuitBreakerActor
 from actors.pipeline.handler import Handler
 from actors.pipeline.hedging_channel import HedgingChannel
-from actors.pipeline.orders import Submit
+from actors.pipeline.orders import Acceptance, Submit
 from actors.pipeline.rate_limiter import RateLimiterActor
 from actors.pipeline.tenants import TenantBounds
 from actors.policies.breaker.per_host import recipient_host
@@ -523,6 +525,8 @@ class Refusals(Invariant):
         super().__init__(context)
         self._pending = 0
         self._at_the_door: dict[int, Submit] = {}
+        self._following: set[str] = set()
+        """What is on its way since an event has led to it: nobody is told when it is accepted."""
         self._wrong: str | None = None
 
     @classmethod
@@ -532,9 +536,14 @@ class Refusals(Invariant):
     @observes(MessageSent)
     def on_message(self, sent: MessageSent) -> Objection:
         submit = sent.message
-        if type(submit) is Submit:
+        if type(submit) is not Submit:
+            return self._said()
+        answer = submit.answer
+        if isinstance(answer, Future):
             self._at_the_door[id(submit)] = submit
-            submit.answer.when_done(lambda: self._on_answer(submit))
+            answer.when_done(lambda: self._on_answer(submit, answer))
+        else:
+            self._following.add(submit.command.notification_id)
         return self._said()
 
     @observes(NodeTookOver)
@@ -542,15 +551,15 @@ class Refusals(Invariant):
         self._pending += self.context.gained(takeover)
         return None
 
-    def _on_answer(self, submit: Submit) -> None:
+    def _on_answer(self, submit: Submit, answer: Future[Acceptance]) -> None:
         del self._at_the_door[id(submit)]
         try:
-            submit.answer.get(timeout=0)
+            answer.get(timeout=0)
         except Overloaded:
             most = self.context.max_pending
             assert most is not None
             kept = {Priority.NORMAL: most // 20, Priority.BULK: most // 5}.get(submit.command.priority, 0)
-            pending = self._pending + len(self._at_the_door)
+            pending = self._pending + len(self._at_the_door) + len(self._following)
             if pending < most - kept:
                 self._wrong = (
                     f"{submit.command.notification_id} ({submit.command.priority}) is refused while "
@@ -566,6 +575,12 @@ class Refusals(Invariant):
     @observes(NotificationRequested, NotificationRedriven)
     def on_begin(self, event: Any) -> Objection:
         self._pending += 1
+        self._following.discard(event.notification_id)
+        return self._said()
+
+    @observes(DuplicateIgnored)
+    def on_duplicate(self, event: DuplicateIgnored) -> Objection:
+        self._following.discard(event.notification_id)
         return self._said()
 
     @observes(NotificationSent, NotificationSuppressed, NotificationMovedToDeadLetter)

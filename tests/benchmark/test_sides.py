@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 import bare_heapq
+import order_events
 import pytest
 import row_metrics
 import scenario_file
@@ -86,3 +87,10 @@ def test_the_figures_of_a_model_are_those_of_the_summary() -> None:
     assert set(figures) - {"series"} <= set(summary)
     assert figures["series"]["arrivals"].sum() == figures["accepted"] == NOTIFICATIONS
     assert figures["series"]["failed"].sum() + figures["sent"] == figures["attempts"]
+
+
+def test_orders_have_the_same_history_as_their_commands() -> None:
+    load = LOADS["steady"](200)
+    orders, commands = (make(load)().summary for make in (order_events.orders, order_events.commands))
+    assert orders["digest"] == commands["digest"]
+    assert orders["accepted"] > 0

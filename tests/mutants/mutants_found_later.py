@@ -70,7 +70,7 @@ MUTANTS = (
         "pace-catches-up",
         "actors/policies/resuming.py",
         "What could not go in time goes in a burst.",
-        ("        self._start_ns += max(0, now_ns - self.next_ns)\n", ""),
+        ("        if now_ns > self.next_ns:\n            self._start_ns += now_ns - self.next_ns\n", ""),
         expected="resume-pace",
     ),
     mutant(

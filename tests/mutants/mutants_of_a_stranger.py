@@ -367,8 +367,8 @@ IN_ALERTS_AND_LETTERS = (
         DELIVERY,
         "A fresh set of attempts begins at the limiter.",
         (
-            "        charged=True,\n        failures=letter.history,\n",
-            "        failures=letter.history,\n",
+            "        charged=True,\n        failures=list(letter.history),\n",
+            "        failures=list(letter.history),\n",
         ),
         seen="What is redriven is deferred by, or dropped for, a limit of its user that it was counted under before.",
         world="A user's limit, and a redrive of several dead letters of a user at once.",

@@ -143,8 +143,8 @@ MUTANTS = (
         STAGE,
         "What waits is looked after when the timer fires, and not when a probe has brought the breaker back.",
         (
-            "            is_of_interest = line is not None and (self._has_news or not line.is_paced)\n",
-            "            is_of_interest = False\n",
+            "            if line is not None and (self._has_news or not line.is_paced):\n",
+            "            if False:\n",
         ),
         expected="liveness",
     ),

@@ -30,8 +30,8 @@ MUTANTS = (
         DELIVERY,
         "A dead letter is taken up again with the attempts that it had.",
         (
-            "        failures=letter.history,\n",
-            "        failures=letter.history,\n        attempts=letter.attempts,\n",
+            "        failures=list(letter.history),\n",
+            "        failures=list(letter.history),\n        attempts=letter.attempts,\n",
         ),
         expected="attempt-numbers",
     ),

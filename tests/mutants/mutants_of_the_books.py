@@ -81,9 +81,11 @@ MUTANTS = (
         "actors/pipeline/event_bus.py",
         "Subscribers are trusted not to raise.",
         (
-            "            self._send(commands_of(self._function(call.event)), call.publication)\n"
+            "            for command in commands_of(self._function(call.event)):\n"
+            "                self._submit(command, publication)\n"
             "        except BaseException as error:\n",
-            "            self._send(commands_of(self._function(call.event)), call.publication)\n"
+            "            for command in commands_of(self._function(call.event)):\n"
+            "                self._submit(command, publication)\n"
             "        except ZeroDivisionError as error:\n",
         ),
         expected="no-errors",
@@ -112,7 +114,10 @@ MUTANTS = (
         "dead-letter-with-its-last-failure-only",
         "actors/domain/delivery.py",
         "The history of a dead letter is what it died of.",
-        ("        history=failures,\n", "        history=failures[-1:],\n"),
+        (
+            "        history=() if failures is None else tuple(failures),\n",
+            "        history=() if failures is None else tuple(failures[-1:]),\n",
+        ),
         expected="dead-letters",
     ),
     mutant(

@@ -17,6 +17,7 @@ from worlds import OK, PLACED, Scripted, World, email, on_both_clocks, simulate
 
 from actors import Notifier
 from actors.errors import IdempotencyConflict, NotifierClosed, RetrylabError, StoreFailed, WrongType
+from actors.instants import ns
 from actors.kernel.effects import Effect, Promise
 from actors.messages import (
     ActorFailed,
@@ -39,6 +40,7 @@ from actors.pipeline.dead_letter_queue import DiscardDeadLetter, RedriveDeadLett
 from actors.pipeline.orders import Acceptance
 from actors.pipeline.preferences import Preferences, SwitchedOff
 from actors.service.operations.dead_letters import DeadLetters
+from actors.storage.lossy import LossyStore
 from actors.storage.memory import MemoryStore
 
 
@@ -142,6 +144,27 @@ def test_a_conflict_is_told_to_the_one_who_awaits_and_publishing_ends_all_the_sa
     world = on_both_clocks(scenario)
     assert world.notes == ["accepted", "IdempotencyConflict", "IdempotencyConflict", None]
     assert world.events(ActorFailed) == []
+
+
+def test_what_an_event_leads_to_is_under_way_until_it_is_durable_and_a_refusal_is_logged(caplog):
+    """Also where nobody waits for it: so a notifier is not idle before, and room is taken."""
+
+    def scenario(world: World) -> None:
+        bus = world.open(store=LossyStore(commit_delay_ns=ns(0.5)), email={}, sms={}).bus
+        bus.when_idle = lambda: world.notes.append(("idle", world.system.now_ns / 1e9))
+
+        @bus.subscribe(OrderPlaced)
+        def again(event: OrderPlaced) -> SendNotification:
+            return SendNotification(notification_id="email-order-placed-7", channel="email", recipient="x", message="x")
+
+        world.at(1, lambda: bus.announce(PLACED))
+        for at in (1.25, 2):
+            world.at(at, lambda: world.notes.append(bus.under_way))
+
+    world = on_both_clocks(scenario)
+    assert world.notes == [2, ("idle", 1.5), 0]
+    assert sorted(world.sent_ids()) == ["email-order-placed-7", "sms-order-placed-7"]
+    assert "a command of a subscriber was not accepted" in caplog.text
 
 
 def test_no_one_gets_what_they_unsubscribed_from():

@@ -11,15 +11,19 @@ from hypothesis import given, settings, strategies as st
 from worlds import OK, Scripted, Try, World, email, on_both_clocks, simulate
 
 from actors.domain.attempts import Provider
+from actors.domain.delivery import Delivery, dead_letter, redriven
 from actors.errors import PermanentError, TransientError
 from actors.instants import ns
 from actors.kernel.effects import Effect
 from actors.messages import (
     ActorFailed,
     BreakerTransitioned,
+    NotificationChannel,
+    NotificationFailed,
     NotificationMovedToDeadLetter,
     NotificationSent,
     NotificationSuppressed,
+    SendNotification,
 )
 from actors.outcomes import Ambiguous, ChannelFault, DeadDestination, Outcome, Permanent, Transient
 from actors.pipeline.dead_letter_queue import RedriveDeadLetter
@@ -54,6 +58,25 @@ def test_transient_and_ambiguous_failures_are_retried_until_the_attempts_are_spe
     (letter,) = world.letters
     assert (letter.failure_reason, letter.attempts) == (outcome.reason, 3)
     assert list(letter.history) == world.failures
+
+
+def test_the_failures_before_are_not_copied_for_each_one_more():
+    """So the cost of an attempt does not grow with their number."""
+    moment: dict[str, Any] = {"at_ns": 1, "epoch_ns": 0, "notification_id": "n", "channel": NotificationChannel.EMAIL}
+    failed = NotificationFailed(**moment, reason="down", kind="Transient", attempt=1, started_ns=0)
+    command = SendNotification(notification_id="n", channel=NotificationChannel.EMAIL, recipient="bob", message="x")
+    delivery = Delivery(command, 0, fresh_since_ns=0)
+    delivery.note_failure(failed)
+    noted = delivery.failures
+    for _ in range(3):
+        delivery.note_failure(failed)
+    assert delivery.failures is noted
+    letter = dead_letter(delivery, NotificationMovedToDeadLetter(**moment, reason="x", attempts=4, requested_at_ns=0))
+    taken_up = redriven(letter, 2, 0)
+    for each in (delivery, taken_up):
+        each.note_failure(failed)
+        assert len(each.failures) == 5
+    assert len(letter.history) == 4
 
 
 @pytest.mark.parametrize("outcome", [Permanent(reason="no such template"), DeadDestination(reason="unregistered")])

@@ -130,10 +130,16 @@ def test_arrivals_are_those_of_the_last_59_to_60_seconds(gaps, after_ns):
     arrivals, instants = Arrivals(), [0]
     for gap in gaps:
         instants.append(instants[-1] + gap)
+    arrived = []
     for instant in instants:
         arrivals.note(None, instant)
-    now_ns = instants[-1] + after_ns
-    of_59, of_60 = (sum(each > now_ns - width * S for each in instants) for width in (59, 60))
+        arrived.append(instant)
+        check_arrivals(arrivals, arrived, instant)
+    check_arrivals(arrivals, arrived, instants[-1] + after_ns)
+
+
+def check_arrivals(arrivals, arrived, now_ns):
+    of_59, of_60 = (sum(each > now_ns - width * S for each in arrived) for width in (59, 60))
     assert of_59 <= round(arrivals.per_second(None, now_ns) * 60) <= of_60
 
 
@@ -141,8 +147,8 @@ def test_a_host_without_arrivals_for_a_minute_costs_nothing():
     arrivals = Arrivals()
     for number in range(10_000):
         arrivals.note(f"host-{number}.example", number * S // 10)
-    assert len(arrivals._seconds) <= 601
-    assert all(len(seconds) == 1 for seconds in arrivals._seconds.values())
+    assert len(arrivals._minutes) <= 601
+    assert all(len(minute.seconds) == 1 for minute in arrivals._minutes.values())
     assert arrivals.per_second("host-9999.example", 1000 * S) == pytest.approx(1 / 60)
     assert arrivals.per_second("host-0.example", 1000 * S) == 0
 

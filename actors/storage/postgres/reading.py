@@ -53,7 +53,7 @@ def entries(sql: Sql, where: str, values: Sequence[Any]) -> dict[str, Entry]:
         binary=True,
     ).fetchall()
     found = {
-        notification_id: Entry(decode_command(command), [decode_event(requested)], request_id=request_id, served=served)
+        notification_id: Entry(decode_command(command), decode_event(requested), request_id=request_id, served=served)
         for notification_id, command, requested, request_id, served in rows
     }
     if found:
@@ -64,8 +64,8 @@ def entries(sql: Sql, where: str, values: Sequence[Any]) -> dict[str, Entry]:
         )
         for notification_id, event in history:
             entry = found[notification_id]
-            entry.events.append(decode_event(event))
-            entry.was_redriven |= isinstance(entry.events[-1], NotificationRedriven)
+            entry.add(decode_event(event))
+            entry.was_redriven |= isinstance(entry.latest, NotificationRedriven)
     return found
 
 

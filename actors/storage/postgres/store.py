@@ -184,7 +184,7 @@ class PostgresStore(StoreOnDisk):
             change.request_id = self._request_id(change.entry)
         elif kind in ENDS:
             entry = self._open.get(notification_id) or self._dead[notification_id]
-            change.has_history = len(entry.events) > 1
+            change.has_history = entry.later is not None
             if kind is DeadLetterDiscarded:
                 change.dead_since_ns = _since_ns(entry)
             if closes_case(entry, event):
@@ -226,7 +226,7 @@ class PostgresStore(StoreOnDisk):
 
     def _join_request_of(self, entry: Entry) -> None:
         """Have a notification that comes from another node belong to its request."""
-        self._join_request(entry.events[0])
+        self._join_request(entry.requested)
         if entry.request_id is not None:
             self._requests.join(entry.command.notification_id, entry.request_id)
 
@@ -340,7 +340,7 @@ class PostgresStore(StoreOnDisk):
             if notification_id in self._under_way or notification_id in self._open:
                 continue
             if entry is not None:
-                moved = entry.events[-1]
+                moved = entry.latest
                 assert isinstance(moved, NotificationMovedToDeadLetter)
                 self._dead[notification_id] = entry
                 self._join_request_of(entry)
@@ -419,5 +419,5 @@ class PostgresStore(StoreOnDisk):
 
 def _since_ns(entry: Entry) -> int:
     """Return since when a letter has been dead, in nanoseconds since 1970."""
-    moved = entry.events[-1]
+    moved = entry.latest
     return moved.epoch_ns + moved.at_ns

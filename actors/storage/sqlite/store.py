@@ -174,7 +174,7 @@ class SqliteStore(StoreOnDisk, SqliteHistories):
         elif ends:
             entry = self._open.get(notification_id) or self._dead[notification_id]
             written = history = b""
-            has_history = len(entry.events) > 1
+            has_history = entry.later is not None
             if closes_case(entry, event):
                 written = encode_command(entry.command)
                 history = encode_events((*entry.events, event))
