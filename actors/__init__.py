@@ -86,6 +86,7 @@ if TYPE_CHECKING:
         RedriveDeadLetter as RedriveDeadLetter,
     )
     from actors.pipeline.preferences import Preferences as Preferences
+    from actors.pipeline.subscribers import BUILT_IN_SUBSCRIBERS as BUILT_IN_SUBSCRIBERS
     from actors.pipeline.templates import Template as Template, Templates as Templates
     from actors.policies.breaker.breaker import Breaker as Breaker
     from actors.policies.breaker.states import TRANSITIONS as TRANSITIONS
@@ -143,6 +144,7 @@ _HOME_OF = {
         "actors.pipeline.circuit_breaker": "OperateBreaker",
         "actors.pipeline.dead_letter_queue": "DiscardDeadLetter ListDeadLetters RedriveDeadLetter",
         "actors.pipeline.preferences": "Preferences",
+        "actors.pipeline.subscribers": "BUILT_IN_SUBSCRIBERS",
         "actors.pipeline.templates": "Template Templates",
         "actors.policies.breaker.breaker": "Breaker",
         "actors.policies.breaker.states": "TRANSITIONS",

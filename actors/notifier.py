@@ -55,7 +55,13 @@ from actors.pipeline.orders import Acceptance
 from actors.pipeline.preferences import Preferences
 from actors.pipeline.rate_limiter import RateLimiterActor
 from actors.pipeline.recipients import recipient_check
-from actors.pipeline.subscribers import log_unserved, subscribe_all
+from actors.pipeline.subscribers import (
+    BUILT_IN_SUBSCRIBERS,
+    Subscribers,
+    log_unserved,
+    problems_of_subscribers,
+    subscribe_all,
+)
 from actors.pipeline.templates import Templates
 from actors.pipeline.tenants import TenantBounds
 from actors.pipeline.waiting_line import WaitingCounts
@@ -96,6 +102,7 @@ class Pipeline:
         dead_letters: DeadLettersConfig = KEEP_ALL_LETTERS,
         max_pending: int | None = None,
         subscriber_timeout: float = SUBSCRIBER_TIMEOUT,
+        subscribers: Subscribers | None = None,
     ) -> None:
         """Start all actors.
 
@@ -112,6 +119,7 @@ class Pipeline:
             dead_letters: how many are kept, and for how long; all of them, without limit, by default.
             max_pending: how many notifications may be accepted and not ended, at least 1; None: no bound.
             subscriber_timeout: seconds that an async subscriber may take.
+            subscribers: by type of event, in place of the built-in ones; these when None.
 
         Raises:
             ConfigurationError: a channel lacks a provider, or falls back to nowhere; all problems.
@@ -166,7 +174,7 @@ class Pipeline:
         if max_pending is not None:
             self.bus.has_room = self.has_room
         store.on_news = self._on_news
-        subscribe_all(self.bus, frozenset(channels))
+        subscribe_all(self.bus, channels, BUILT_IN_SUBSCRIBERS if subscribers is None else subscribers)
 
     def _on_news(self, news: News) -> None:
         """Pass on news from other nodes that share the store."""
@@ -227,6 +235,7 @@ class Notifier:
         preferences: Preferences | None = None,
         templates: Templates | None = None,
         notify: Notify | None = None,
+        subscribers: Subscribers | None = None,
         on_event: Callable[[RecordedEvent], None] | None = None,
         seed: int | None = None,
     ) -> AsyncGenerator[Notifier, None]:
@@ -244,6 +253,9 @@ class Notifier:
             templates: that notifications may name; the built-in ones when None.
             notify: called with the text of each admin alert, plain or ``async``. When None, that a channel is broken
                 is logged; each dead letter is in the log anyway.
+            subscribers: by type of event the function or functions that are called with each event of it, plain or
+                ``async``, in place of all built-in ones: ``{}`` is for none, ``{**BUILT_IN_SUBSCRIBERS, OrderPlaced:
+                order_push}`` replaces those to one event. None: the built-in ones whose channel is configured.
             on_event: called with every recorded event at once, in order: for metrics and logs. It must not wait for
                 anything; an exception it raises is logged, and changes nothing.
             seed: of jitter and of the unreliable provider; a random one when None, so that services do not retry in
@@ -254,7 +266,14 @@ class Notifier:
                 of the wrong kind; it lists all problems.
             StoreInUse: another notifier has this store.
         """
-        _check_arguments(store=store, preferences=preferences, templates=templates, notify=notify, on_event=on_event)
+        _check_arguments(
+            store=store,
+            preferences=preferences,
+            templates=templates,
+            notify=notify,
+            on_event=on_event,
+            subscribers=subscribers,
+        )
         if not isinstance(config, NotifierConfig):
             config = validated(NotifierConfig, {} if config is None else config)
         channels = dict(config.channels) or {channel: ChannelConfig() for channel in NotificationChannel}
@@ -277,8 +296,9 @@ class Notifier:
                     dead_letters=config.dead_letters,
                     max_pending=config.max_pending,
                     subscriber_timeout=config.subscriber_timeout,
+                    subscribers=subscribers,
                 )
-                log_unserved(pipeline.channels)
+                log_unserved(pipeline.channels, BUILT_IN_SUBSCRIBERS if subscribers is None else subscribers)
                 for finding in lint_live(pipeline.channels, pipeline.reaches, are_simulated=providers is None):
                     logger.warning("%s", finding)
                 events.watch(pipeline)
@@ -423,8 +443,10 @@ def _check_arguments(**arguments: Any) -> None:
     problems = [
         f"{name}: wanted {_WANTED[name][1]}, got {given!r}"
         for name, given in arguments.items()
-        if given is not None and not hasattr(given, _WANTED[name][0])
+        if name in _WANTED and given is not None and not hasattr(given, _WANTED[name][0])
     ]
+    if arguments["subscribers"] is not None:
+        problems += problems_of_subscribers(arguments["subscribers"])
     on_event = arguments["on_event"]
     if is_async(on_event):
         problems.append("on_event: wanted a plain function, as nothing awaits it, got an async one")
