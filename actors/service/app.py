@@ -22,6 +22,7 @@ from actors.service.observability.metrics import Metrics
 from actors.service.observability.overload import OverloadLog
 from actors.service.operations.breakers import BreakerWatch
 from actors.service.operations.dead_letters import DeadLetters
+from actors.service.own_events import OwnEvents
 from actors.service.reloading.live_settings import LiveSettings
 
 
@@ -35,6 +36,7 @@ class Service:
     config: ServiceConfig
     store: Store
     live_settings: LiveSettings
+    own_events: OwnEvents
     metrics: Metrics
     overload: OverloadLog
     breakers: BreakerWatch

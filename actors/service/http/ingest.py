@@ -5,8 +5,9 @@
     POST /events            {"type": "OrderPlaced", "order_id": "7", …}     or a list
     POST /notifications     {"notification_id": "n-1", "channel": "email", "recipient": …, "message": …}     or a list
 
-The answer comes when what is accepted is durable. Each item has a result, in order: its `status`, the HTTP `code` that
-it would have alone, and what is wrong with it.
+Which other types of events there are, the settings say (:mod:`actors.service.own_events`). The answer comes when what
+is accepted is durable. Each item has a result, in order: its `status`, the HTTP `code` that it would have alone, and
+what is wrong with it.
 
 ============  ====  =====================================================================================
 status        code
@@ -48,6 +49,7 @@ from actors.pipeline.event_bus import Submission
 from actors.pipeline.orders import Acceptance
 from actors.service.http.access import Role, require
 from actors.service.http.bodies import content_of, problem_of_shape
+from actors.service.own_events import OwnEvent, OwnEvents
 from actors.settings.base import nearest, unknown
 
 ITEMS_MAX = 1_000
@@ -95,7 +97,7 @@ async def receive_notifications(request: Request) -> Response:
 
 
 async def _receive(
-    request: Request, read: Callable[[Any, _Hints], T], submit: Callable[[Notifier, T], _Answer]
+    request: Request, read: Callable[[Any, _Hints, OwnEvents], T], submit: Callable[[Notifier, T], _Answer]
 ) -> Response:
     require(request, Role.INGEST)
     _taking(request)
@@ -112,7 +114,7 @@ async def _receive(
         try:
             if (problem := problem_of_shape(item, ITEM_VALUES_MAX)) is not None:
                 raise _Invalid(("", problem))
-            made = read(item, hints)
+            made = read(item, hints, service.own_events)
             answers.append(submit(service.notifier, made))
         except _Invalid as invalid:
             answers.append(_already(_result("invalid", problems=invalid.problems)))
@@ -163,14 +165,20 @@ class _Hints:
         return self._left >= 0
 
 
-def _event(item: Any, hints: _Hints) -> Any:
+def _event(item: Any, hints: _Hints, own_events: OwnEvents) -> Any:
     if not isinstance(item, dict):
         raise _Invalid(("", "wanted an event, which is an object"))
     kind = item.get("type")
+    if isinstance(kind, str) and kind in own_events:
+        read = own_events.read(kind, item)
+        if isinstance(read, OwnEvent):
+            return read
+        raise _Invalid(*read[:PROBLEMS_MAX])
     if not isinstance(kind, str) or kind not in _EVENTS:
-        near = nearest(kind, _EVENTS) if isinstance(kind, str) and hints.may_look() else None
+        known = [*own_events, *(name for name in _EVENTS if name not in own_events)]
+        near = nearest(kind, known) if isinstance(kind, str) and hints.may_look() else None
         hint = f"; did you mean {near}?" if near else ""
-        raise _Invalid(("type", f"wanted one of {', '.join(_EVENTS)}{hint}"))
+        raise _Invalid(("type", f"wanted one of {', '.join(known)}{hint}"))
     event = _converted(item, _EVENTS[kind], hints)
     _refuse_empty(event, [name for name in event.__struct_fields__ if isinstance(getattr(event, name), str)])
     _refuse_ids(event, [name for name in event.__struct_fields__ if name.endswith("_id")])  # of which ids are made
@@ -181,7 +189,7 @@ def _event(item: Any, hints: _Hints) -> Any:
     return event
 
 
-def _notification(item: Any, hints: _Hints) -> SendNotification:
+def _notification(item: Any, hints: _Hints, _own_events: OwnEvents) -> SendNotification:
     if not isinstance(item, dict):
         raise _Invalid(("", "wanted a notification, which is an object"))
     command = _converted(item, SendNotification, hints)
