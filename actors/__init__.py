@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from actors.domain.attempts import Attempt as Attempt, Provider as Provider
+    from actors.domain.notification_state import NotificationState as NotificationState
     from actors.errors import (
         ConfigurationError as ConfigurationError,
         IdempotencyConflict as IdempotencyConflict,
@@ -121,6 +122,7 @@ _HOME_OF = {
     name: module
     for module, names in {
         "actors.domain.attempts": "Attempt Provider",
+        "actors.domain.notification_state": "NotificationState",
         "actors.errors": "ConfigurationError IdempotencyConflict InvalidRecipient InvariantBreach LetterServed "
         "NotifierClosed "
         "Overloaded Overtaken PermanentError RetrylabError ServiceUnavailable StoreError "

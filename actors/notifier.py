@@ -22,11 +22,12 @@ import pykka
 import trio
 
 from actors.domain.attempts import Provider
+from actors.domain.notification_state import NotificationState, state_of
 from actors.domain.store import LettersChanged, News, Store
 from actors.errors import ConfigurationError, StoreInUse, UnknownChannel
 from actors.faults.build import Providers, checked_providers, reaches_of, unreliable_providers, with_defaults
 from actors.faults.provider import SimulatedProvider
-from actors.instants import ns
+from actors.instants import ns, since_1970_ns
 from actors.kernel.actor import ActorRef
 from actors.kernel.async_handlers import failure, is_async
 from actors.kernel.live import LiveSystem
@@ -315,6 +316,14 @@ class Notifier:
     def send(self, command: SendNotification) -> Awaitable[Acceptance]:
         """Send a command; awaiting it gives its acceptance. See :meth:`EventBus.send`."""
         return self.bus.send(command)
+
+    async def state(self, notification_id: str) -> NotificationState | None:
+        """Return where a notification is now, at whichever node; None: its id is unknown, or no longer remembered.
+
+        Raises:
+            StoreError: the store cannot be read.
+        """
+        return await state_of(self.pipeline.store, notification_id, since_1970_ns(self.system.present))
 
     def operate_breaker(
         self, channel: NotificationChannel | str, override: BreakerOverride, provider: str | None = None

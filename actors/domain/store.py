@@ -21,7 +21,7 @@ import msgspec
 from actors.domain.audit import AuditEntry
 from actors.domain.caution import Caution
 from actors.domain.delivery import Delivery
-from actors.domain.remembered_ids import RememberedIds
+from actors.domain.remembered_ids import EndedAs, RememberedIds
 from actors.domain.suppressions import Key, Suppression, Suppressions
 from actors.domain.user_preferences import UserPreferences
 from actors.kernel.effects import Effect
@@ -163,6 +163,17 @@ class Store(Protocol):
 
     async def recall(self, notification_id: str, now_ns: int) -> SendNotification | None:
         """Return the command that an id came with which is remembered; None: that is new, or has not ended.
+
+        Args:
+            notification_id: which.
+            now_ns: the present instant, in nanoseconds since 1970.
+
+        Raises:
+            StoreError: the store is closed, or cannot be read.
+        """
+
+    async def ended_as(self, notification_id: str, now_ns: int) -> EndedAs | None:
+        """Return how a notification has ended that is remembered; None: it has not, or that is not known.
 
         Args:
             notification_id: which.

@@ -11,7 +11,8 @@ import msgspec
 from actors.domain.audit import AuditEntry, entry_of
 from actors.domain.caution import Caution
 from actors.domain.delivery import Delivery, dead_letter_after, noted, state_after
-from actors.domain.remembered_ids import RememberedIds
+from actors.domain.notification_state import ended_as
+from actors.domain.remembered_ids import EndedAs, RememberedIds
 from actors.domain.requests import Requests
 from actors.domain.store import News, SettingsChange, StoredHistory
 from actors.domain.suppressions import Suppressions, suppression_from
@@ -87,6 +88,8 @@ class MemoryStore:
         elif kind is NotificationSent or kind is NotificationSuppressed:
             entry = self._open.pop(notification_id)
             self.remembered.add(entry.command, event.epoch_ns + event.at_ns)
+            if kind is NotificationSuppressed:
+                self.remembered.note_end(notification_id, ended_as(event))
             if entry.was_redriven:
                 self._close_case(entry, event)
             self._end_in_request(event)
@@ -106,6 +109,7 @@ class MemoryStore:
         elif kind is DeadLetterDiscarded:
             entry = self._dead.pop(notification_id)
             self.remembered.add(entry.command, event.epoch_ns + event.at_ns)
+            self.remembered.note_end(notification_id, ended_as(event))
             self._keep_in_audit(event)
             if closes_case(entry, event):
                 self._close_case(entry, event)
@@ -143,6 +147,11 @@ class MemoryStore:
 
     async def recall(self, notification_id: str, now_ns: int) -> SendNotification | None:
         return self.remembered.get(notification_id, now_ns)
+
+    async def ended_as(self, notification_id: str, now_ns: int) -> EndedAs | None:
+        if notification_id in self._dead or self.remembered.get(notification_id, now_ns) is None:
+            return None
+        return self.remembered.ended_as(notification_id)
 
     async def past(self, notification_id: str) -> StoredHistory | None:
         return self._past(notification_id) or self._closed.get(notification_id)

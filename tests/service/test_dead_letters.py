@@ -369,7 +369,7 @@ async def test_show_has_everything_that_is_known_of_one(autojump_clock):
         assert [(entry.by, entry.why) for entry in shown.audit] == [("ann", "now it fits")]
         await at.notifier.send(command("sent"))
         await at.notifier.wait_until_quiet()
-        assert ((await at.letters.show("sent")).state, await at.letters.show("unknown")) == ("ended", None)
+        assert ((await at.letters.show("sent")).state, await at.letters.show("unknown")) == ("sent", None)
         await at.die(command("old", message="bad: no"))
         await at.letters.discard("old", by="bob", why="test data")
         assert (await at.letters.show("old")).state == "discarded"

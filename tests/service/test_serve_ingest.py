@@ -552,3 +552,31 @@ async def test_what_is_no_class_is_invalid_and_told_so(tmp_path, autojump_clock)
     problem = {"field": "priority", "problem": "wanted one of critical, normal, bulk"}
     assert wrong[0].json()["problems"] == [problem]
     assert wrong[1].json()["problems"][0]["field"] == "priority"
+
+
+async def test_the_sender_of_a_notification_may_ask_where_it_is(tmp_path, autojump_clock, monkeypatch):
+    async def refuse(attempt):
+        return Permanent(reason="no such mailbox: ann@example.com")
+
+    monkeypatch.setattr("actors.service.transports.EmailTransport.open", lambda self: Scripted(refuse))
+    async with service(tmp_path) as served:
+        await served.post("/notifications", [email("a/b"), email("sms", channel="sms", recipient="+4930123456")])
+        await served.server.notifier.wait_until_quiet()
+        by_role = {token: await served.get("/notifications/n-a/b", token) for token in (SHOP, ANN, OTTO)}
+        sent = await served.get("/notifications/n-sms", SHOP)
+        others = [await served.get("/notifications/n-c", SHOP), await served.get("/notifications/n-sms", None)]
+    asked = by_role[SHOP].json()
+    assert (asked["state"], asked["channel"], asked["attempts"]) == ("dead letter", "email", 1)
+    assert "reason" not in asked
+    for token in (ANN, OTTO):
+        assert by_role[token].json() == asked | {"reason": "no such mailbox: ann@example.com"}
+    assert sent.json() == {
+        "notification_id": "n-sms",
+        "state": "sent",
+        "channel": "sms",
+        "priority": "normal",
+        "attempts": None,
+        "requested_at": None,
+        "resumes_at": None,
+    }
+    assert [other.status_code for other in others] == [404, 401]

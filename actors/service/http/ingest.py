@@ -4,6 +4,7 @@
 
     POST /events            {"type": "OrderPlaced", "order_id": "7", …}     or a list
     POST /notifications     {"notification_id": "n-1", "channel": "email", "recipient": …, "message": …}     or a list
+    GET  /notifications/n-1
 
 Which other types of events there are, the settings say (:mod:`actors.service.own_events`). The answer comes when what
 is accepted is durable. Each item has a result, in order: its `status`, the HTTP `code` that it would have alone, and
@@ -18,6 +19,11 @@ conflict      409   the id was accepted before, with other content
 overloaded    429   as many notifications are pending as may be; `Retry-After` says when to send the same again
 invalid       422   `problems` says which fields, and what was wanted
 ============  ====  =====================================================================================
+
+``GET /notifications/{id}`` says where one is now: its `state` is ``in flight``, ``sent``, ``suppressed``,
+``cancelled``, ``dead letter``, ``discarded`` or ``ended``, with `channel`, `priority`, and as far as they are kept
+`attempts`, `requested_at` and, while it waits, `resumes_at`; readers and operators get the `reason` too. An id that is
+not remembered is answered by 404.
 
 An item alone is answered with its own code, a list with 202 when all its items are, else with 207. An event leads
 to several notifications; its result lists them, and has the worst of their statuses: one of them may be invalid, such
@@ -49,6 +55,7 @@ from actors.pipeline.event_bus import Submission
 from actors.pipeline.orders import Acceptance
 from actors.service.http.access import Role, require
 from actors.service.http.bodies import content_of, problem_of_shape
+from actors.service.operations.json import parts_of
 from actors.service.own_events import OwnEvent, OwnEvents
 from actors.settings.base import nearest, unknown
 
@@ -83,6 +90,7 @@ def routes() -> list[BaseRoute]:
     return [
         Route("/events", receive_events, methods=["POST"]),
         Route("/notifications", receive_notifications, methods=["POST"]),
+        Route("/notifications/{id:path}", show_state, methods=["GET"]),
     ]
 
 
@@ -94,6 +102,19 @@ async def receive_events(request: Request) -> Response:
 async def receive_notifications(request: Request) -> Response:
     """Take notifications."""
     return await _receive(request, _notification, _submit_notification)
+
+
+async def show_state(request: Request) -> Response:
+    """Say where a notification is now."""
+    who = require(request, Role.INGEST, Role.READER)
+    state = await request.app.state.service.notifier.state(request.path_params["id"])
+    if state is None:
+        raise HTTPException(404, "no notification with this id is known, or it is no longer known")
+    document = parts_of(state, "notification_id", "state", "channel", "priority", "attempts")
+    document |= parts_of(state, "requested_at", "resumes_at")
+    if who.may(Role.READER):  # a provider may have answered with anything, an address too
+        document |= parts_of(state, "reason")
+    return JSONResponse(document)
 
 
 async def _receive(

@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 
 from actors.domain.audit import AuditEntry
 from actors.domain.codec import decode_audit_entry, decode_command, decode_event, decode_events
+from actors.domain.notification_state import known_end
+from actors.domain.remembered_ids import EndedAs
 from actors.domain.store import StoredHistory
 from actors.messages import NotificationRedriven, SendNotification
 from actors.storage.memory import Entry
@@ -89,6 +91,15 @@ def recalled(sql: Sql, notification_id: str, oldest_ns: int) -> SendNotification
         (notification_id, oldest_ns),
     ).fetchone()
     return None if row is None else decode_command(row[0])
+
+
+def ended_as(sql: Sql, notification_id: str, oldest_ns: int) -> EndedAs | None:
+    """Return how a notification, of any node, has ended after an instant; None: it has not, or that is not known."""
+    row = sql.execute(
+        "SELECT ended_as FROM notifications WHERE notification_id = %s AND state = 'ended' AND at_ns > %s",
+        (notification_id, oldest_ns),
+    ).fetchone()
+    return None if row is None else known_end(row[0])
 
 
 def audit_entries(sql: Sql, limit: int | None, notification_id: str | None) -> list[AuditEntry]:

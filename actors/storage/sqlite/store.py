@@ -36,6 +36,7 @@ import trio
 
 from actors.domain.audit import AuditEntry
 from actors.domain.codec import encode_command, encode_events
+from actors.domain.remembered_ids import EndedAs
 from actors.domain.requests import Request
 from actors.domain.store import LeaseLost, SettingsChange, StoredHistory
 from actors.domain.suppressions import normal_address, suppression_from
@@ -61,6 +62,7 @@ from actors.storage.sqlite.reading import (
     SqliteHistories,
     audit_entries,
     closed_history,
+    ended_as,
     recalled,
     requests_in,
 )
@@ -253,6 +255,9 @@ class SqliteStore(StoreOnDisk, SqliteHistories):
 
     async def _recall(self, notification_id: str, steady_ns: int) -> SendNotification | None:
         return await self._ask(lambda sql: recalled(sql, notification_id, self._retention.remembered, steady_ns))
+
+    async def _ended_as(self, notification_id: str, steady_ns: int) -> EndedAs | None:
+        return await self._ask(lambda sql: ended_as(sql, notification_id, self._retention.remembered, steady_ns))
 
     async def past(self, notification_id: str) -> StoredHistory | None:
         """Return what happened to a notification; see :meth:`Store.past`.
