@@ -317,6 +317,10 @@ class Notifier:
         """Send a command; awaiting it gives its acceptance. See :meth:`EventBus.send`."""
         return self.bus.send(command)
 
+    def cancel(self, notification_id: str) -> Awaitable[bool]:
+        """Cancel a notification that waits; awaiting it tells whether it is cancelled. See :meth:`EventBus.cancel`."""
+        return self.bus.cancel(notification_id)
+
     async def state(self, notification_id: str) -> NotificationState | None:
         """Return where a notification is now, at whichever node; None: its id is unknown, or no longer remembered.
 

@@ -28,7 +28,7 @@ from actors.kernel.effects import Cancellable
 from actors.kernel.futures import Future
 from actors.kernel.system import ActorSystem
 from actors.messages import RANKS, DomainEvent, Priority, RecordedEvent, SendNotification
-from actors.pipeline.orders import Acceptance, Submit
+from actors.pipeline.orders import Acceptance, CancelNotification, Submit
 from actors.policies.admission import RETRY_AFTER
 
 logger = logging.getLogger(__name__)
@@ -266,6 +266,27 @@ class EventBus:
             NotifierClosed: the notifier is closed.
         """
         return self._submit(command, follows_event=False)
+
+    def cancel(self, notification_id: str) -> Awaitable[bool]:
+        """Cancel a notification that waits: for its instant, for a retry, or for the end of quiet hours.
+
+        Awaiting it tells whether it is cancelled, once that is durable. It is not if it is on its way, waits in line
+        for a limit or a circuit breaker, has ended, or is unknown here: with several nodes, another one may have it.
+
+        Raises (at once):
+            NotifierClosed: the notifier is closed.
+
+        Raises (where it is awaited):
+            StoreFailed: it cannot be made durable.
+            NotifierClosed: the notifier was closed before that.
+        """
+        answer: Future[bool] = self._system.future_class()
+        try:
+            self.to_handler(CancelNotification(notification_id, answer))
+        except ActorDeadError:
+            raise NotifierClosed from None
+        self.track(answer)
+        return answer
 
     def announce(
         self, event: Any, done: Future[None] | None = None, submissions: list[Submission] | None = None

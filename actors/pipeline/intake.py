@@ -108,6 +108,9 @@ class Intake:
                 instead_of=instead_of.command.notification_id,
                 waited_since_ns=instead_of.requested_at_ns,
             )
+        delivery.schedule(system.epoch_ns)
+        if delivery.not_before_ns is not None:
+            requested = msgspec.structs.replace(requested, waited_since_ns=delivery.requested_at_ns)
         try:
             self._journal.commit(requested, delivery, go_on)
         except Unstorable:

@@ -235,3 +235,69 @@ async def test_the_state_of_a_notification_is_known_by_its_id(kind, tmp_path):
     assert waits.resumes_at - waits.requested_at >= timedelta(hours=1)
     assert (states["dead"].reason, states["dead"].attempts) == ("no such mailbox", 1)
     assert discarded.state == "discarded"
+
+
+# ── scheduled, and cancelled ────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_what_is_scheduled_waits_and_may_be_cancelled_until_it_goes(autojump_clock):
+    provider = Scripted(latency=5.0)
+    async with Notifier.open(providers=provider) as notifier:
+        later = notifier.system.present + timedelta(hours=1)
+        for each in ("a", "b"):
+            await notifier.send(email(each, not_before=later))
+        waits = await notifier.state("a")
+        assert (waits.state, waits.resumes_at) == ("in flight", later)
+        assert await notifier.cancel("b")
+        assert not await notifier.cancel("b")
+        assert not await notifier.cancel("unknown")
+        assert (await notifier.state("b")).state == "cancelled"
+        assert await notifier.send(email("b", not_before=later)) == "duplicate"
+        await trio.sleep(3602)
+        assert provider.ids == ["a"]
+        assert not await notifier.cancel("a")  # it is at its provider
+        await notifier.wait_until_quiet()
+        assert not await notifier.cancel("a")
+    [sent] = notifier.sent_notifications
+    assert abs((sent.started - later).total_seconds()) < 1e-3
+    assert sent.requested_at == later
+
+
+async def test_what_is_cancelled_before_its_acceptance_is_durable_is_cancelled_then(autojump_clock):
+    async with Notifier.open(providers=Scripted(), store=LossyStore(commit_delay_ns=10**9)) as notifier:
+        accepted = notifier.send(email("a", not_before=notifier.system.present + timedelta(hours=1)))
+        at_once = notifier.send(email("b"))
+        cancelled = [notifier.cancel(each) for each in ("a", "b")]
+        assert [await accepted, await at_once] == ["accepted", "accepted"]
+        assert [await each for each in cancelled] == [True, False]
+        await notifier.wait_until_quiet()
+    assert ids(notifier) == ["b"]
+
+
+async def test_cancelling_a_retry_gives_its_charge_back_to_the_budget(autojump_clock):
+    config = {
+        "channels": {
+            "email": {"retry": {"initial_delay": 60.0, "budget": {"kind": "envoy", "share": 0, "min_concurrency": 1}}}
+        }
+    }
+    config["channels"]["email"]["circuit_breaker"] = {"enabled": False}
+    provider = Scripted(lambda _: Transient(reason="busy"))
+    async with Notifier.open({"drain": 0, **config}, providers=provider) as notifier:
+        await notifier.send(email("a"))
+        await trio.sleep(1)
+        assert (await notifier.state("a")).state == "in flight"
+        assert await notifier.cancel("a")
+        await notifier.send(email("b"))
+        await trio.sleep(1)
+        assert (await notifier.state("b")).state == "in flight"  # else it had no retry left
+
+
+@pytest.mark.parametrize("wrong", ["2026-01-31", 5])
+def test_not_before_is_a_time(wrong):
+    with pytest.raises(TypeError, match="not_before: wanted a time or None"):
+        email(not_before=wrong)
+
+
+def test_not_before_has_a_time_zone():
+    with pytest.raises(ValueError, match="not_before: wanted a time with its offset from UTC"):
+        email(not_before=PLACED.placed_at.replace(tzinfo=None))

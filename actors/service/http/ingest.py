@@ -5,6 +5,7 @@
     POST /events            {"type": "OrderPlaced", "order_id": "7", …}     or a list
     POST /notifications     {"notification_id": "n-1", "channel": "email", "recipient": …, "message": …}     or a list
     GET  /notifications/n-1
+    POST /notifications/n-1/cancel
 
 Which other types of events there are, the settings say (:mod:`actors.service.own_events`). The answer comes when what
 is accepted is durable. Each item has a result, in order: its `status`, the HTTP `code` that it would have alone, and
@@ -23,7 +24,8 @@ invalid       422   `problems` says which fields, and what was wanted
 ``GET /notifications/{id}`` says where one is now: its `state` is ``in flight``, ``sent``, ``suppressed``,
 ``cancelled``, ``dead letter``, ``discarded`` or ``ended``, with `channel`, `priority`, and as far as they are kept
 `attempts`, `requested_at` and, while it waits, `resumes_at`; readers and operators get the `reason` too. An id that is
-not remembered is answered by 404.
+not remembered is answered by 404. ``POST /notifications/{id}/cancel`` cancels one that waits for its `not_before`, for
+a retry, or for the end of quiet hours; any other is answered by 409.
 
 An item alone is answered with its own code, a list with 202 when all its items are, else with 207. An event leads
 to several notifications; its result lists them, and has the worst of their statuses: one of them may be invalid, such
@@ -49,7 +51,8 @@ from starlette.routing import BaseRoute, Route
 
 from actors.domain.ids import problem_of_id
 from actors.errors import NOT_ACCEPTED, IdempotencyConflict, InvalidRecipient, Overloaded, UnknownChannel, Unstorable
-from actors.messages import DomainEvent, NotificationChannel, Priority, SendNotification, in_words
+from actors.field_types import in_words
+from actors.messages import DomainEvent, NotificationChannel, Priority, SendNotification
 from actors.notifier import Notifier
 from actors.pipeline.event_bus import Submission
 from actors.pipeline.orders import Acceptance
@@ -90,6 +93,7 @@ def routes() -> list[BaseRoute]:
     return [
         Route("/events", receive_events, methods=["POST"]),
         Route("/notifications", receive_notifications, methods=["POST"]),
+        Route("/notifications/{id:path}/cancel", cancel, methods=["POST"]),
         Route("/notifications/{id:path}", show_state, methods=["GET"]),
     ]
 
@@ -102,6 +106,20 @@ async def receive_events(request: Request) -> Response:
 async def receive_notifications(request: Request) -> Response:
     """Take notifications."""
     return await _receive(request, _notification, _submit_notification)
+
+
+async def cancel(request: Request) -> Response:
+    """Cancel a notification that waits; the audit trail has who did so."""
+    who, notification_id = require(request, Role.INGEST), request.path_params["id"]
+    service = request.app.state.service
+    if await service.dead_letters.cancel(notification_id, by=who.name):
+        return JSONResponse({"notification_id": notification_id, "cancelled": True})
+    state = await service.notifier.state(notification_id)
+    if state is None:
+        raise HTTPException(404, "no notification with this id is known, or it is no longer known")
+    is_away = "is on its way, in line or at another node"
+    said = is_away if state.state == "in flight" else f"is {state.state}"
+    raise HTTPException(409, f"wanted a notification that waits, got one that {said}")
 
 
 async def show_state(request: Request) -> Response:

@@ -150,6 +150,18 @@ class DeadLetters:
         self._notifier.bus.track(answer)
         return await answer
 
+    async def cancel(self, notification_id: str, *, by: str | None, why: str | None = None) -> bool:
+        """Cancel a notification that waits, as :meth:`Notifier.cancel` does, and keep who did so and why.
+
+        Raises:
+            NotifierClosed: the notifier is closed.
+            StoreFailed: it cannot be made durable.
+        """
+        cancelled = await self._notifier.cancel(notification_id)
+        if cancelled:
+            await done(self._note("cancel", by, notification_id, why, notification_id))
+        return cancelled
+
     async def operate_breaker(
         self,
         channel: NotificationChannel | str,
@@ -269,8 +281,12 @@ class DeadLetters:
         """
         return await self._store.audit_trail(limit=limit, notification_id=notification_id)
 
-    def _note(self, action: str, by: str | None, about: str, why: str | None) -> Effect | None:
-        entry = AuditEntry(at_ns=since_1970_ns(self._now), action=action, by=by, about=about, why=why)
+    def _note(
+        self, action: str, by: str | None, about: str, why: str | None, notification_id: str | None = None
+    ) -> Effect | None:
+        entry = AuditEntry(
+            at_ns=since_1970_ns(self._now), action=action, by=by, about=about, why=why, notification_id=notification_id
+        )
         return self._store.note(entry)
 
     # ── the notifier ────────────────────────────────────────────────────────────────────────────────────────────
