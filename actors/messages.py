@@ -306,6 +306,9 @@ class NotificationRequested(NotificationEvent, frozen=True, kw_only=True, gc=Fal
     priority: Priority = Priority.NORMAL
     """The class of traffic of the notification."""
 
+    traceparent: str | None = None
+    """The trace that its sender has it belong to, as W3C Trace Context writes it (section 3.2). None: no trace."""
+
     @property
     def waited_since(self) -> datetime | None:
         """Since when its user waits, in UTC; None: since its acceptance."""

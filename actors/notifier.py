@@ -309,13 +309,13 @@ class Notifier:
                 finally:
                     events.end()
 
-    def publish(self, event: Any) -> Awaitable[None]:
+    def publish(self, event: Any, *, traceparent: str | None = None) -> Awaitable[None]:
         """Publish an event; awaiting it waits until its notifications are accepted. See :meth:`EventBus.publish`."""
-        return self.bus.publish(event)
+        return self.bus.publish(event, traceparent=traceparent)
 
-    def send(self, command: SendNotification) -> Awaitable[Acceptance]:
+    def send(self, command: SendNotification, *, traceparent: str | None = None) -> Awaitable[Acceptance]:
         """Send a command; awaiting it gives its acceptance. See :meth:`EventBus.send`."""
-        return self.bus.send(command)
+        return self.bus.send(command, traceparent=traceparent)
 
     def cancel(self, notification_id: str) -> Awaitable[bool]:
         """Cancel a notification that waits; awaiting it tells whether it is cancelled. See :meth:`EventBus.cancel`."""

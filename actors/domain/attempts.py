@@ -42,6 +42,9 @@ class Attempt(Message, frozen=True, kw_only=True, gc=False):
     caution: Caution | None = None
     """What is known of the part that its notification had in the death of an earlier process. None: nothing."""
 
+    traceparent: str | None = None
+    """The trace that its notification belongs to, for transports that pass it on. None: none."""
+
     @property
     def idempotency_key(self) -> str:
         """The provider's key for it: the same for every attempt with the same payload.

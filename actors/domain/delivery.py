@@ -81,6 +81,24 @@ class Delivery(msgspec.Struct, gc=False):
     caution: Caution | None = None
     """What is known of the part that it had in the death of an earlier process, until an attempt of it has ended."""
 
+    traceparent: str | None = None
+    """The trace that it belongs to."""
+
+    def next_attempt(
+        self, command: SendNotification, expires_at_ns: int | None, wanted_until_ns: int | None
+    ) -> Attempt:
+        """Return its next attempt, of its command with the template filled in."""
+        return Attempt(
+            command=command,
+            number=self.attempts + 1,
+            charged=self.charged,
+            expires_at_ns=expires_at_ns,
+            wanted_until_ns=wanted_until_ns,
+            edits=self.edits,
+            caution=self.caution,
+            traceparent=self.traceparent,
+        )
+
     @property
     def known_as(self) -> SendNotification:
         """The command as it was accepted: what comes again with this id is the same if it equals that."""
@@ -158,6 +176,7 @@ def state_after(command: SendNotification, events: Sequence[NotificationEvent], 
         match event:
             case NotificationRequested():
                 delivery.schedule(epoch_ns)
+                delivery.traceparent = event.traceparent
             case NotificationFailed():
                 delivery.attempts = event.attempt
                 delivery.charged = True

@@ -16,7 +16,7 @@ import functools
 import inspect
 import logging
 from collections.abc import Awaitable, Callable, Container, Iterable
-from typing import Any, NamedTuple, TypeVar, get_args
+from typing import Any, NamedTuple, TypeAlias, TypeVar, get_args
 
 import msgspec
 from pykka import ActorDeadError
@@ -35,6 +35,8 @@ logger = logging.getLogger(__name__)
 
 Subscriber = Callable[[Any], Any]
 S = TypeVar("S", bound=Subscriber)
+_Submit: TypeAlias = "Callable[[SendNotification, str | None], Future[Acceptance]]"
+"""Sends a command that belongs to a trace, or to none."""
 
 _DOMAIN_EVENTS = frozenset(get_args(DomainEvent))
 
@@ -57,10 +59,17 @@ class Submission(NamedTuple):
 class _Publication:
     """One event on its way; counts what is still to come back."""
 
-    __slots__ = ("done", "failure", "open", "submissions")
+    __slots__ = ("done", "failure", "open", "submissions", "traceparent")
 
-    def __init__(self, done: Future[None] | None, submissions: list[Submission] | None = None) -> None:
+    def __init__(
+        self,
+        done: Future[None] | None,
+        submissions: list[Submission] | None = None,
+        traceparent: str | None = None,
+    ) -> None:
         self.done = done
+        self.traceparent = traceparent
+        """The trace that what it leads to belongs to."""
         self.open = 1
         self.submissions = submissions
         """What was returned by subscribers and has been answered; None: it is not asked for."""
@@ -194,11 +203,12 @@ class EventBus:
             if ref.actor_urn not in needed:
                 ref.stop(block=False)  # behind the events that are on their way to it
 
-    def publish(self, event: Any) -> Awaitable[None]:
+    def publish(self, event: Any, *, traceparent: str | None = None) -> Awaitable[None]:
         """Bring an event to its subscribers.
 
         Awaiting it waits until every one has returned and what they sent is accepted; the event is on its way even
-        when no one awaits it. An event of your own type needs a subscriber to it first.
+        when no one awaits it. An event of your own type needs a subscriber to it first. What subscribers return belongs
+        to the trace of `traceparent`, as W3C Trace Context writes it.
 
         Raises (at once):
             WrongType: it is no event of the domain or of the system, and its type has no subscriber.
@@ -210,9 +220,9 @@ class EventBus:
             StoreFailed: what a subscriber returned or sent could not be made durable.
             NotifierClosed: the notifier was closed before that.
         """
-        return self._publish(event, None)
+        return self._publish(event, None, traceparent)
 
-    def submit(self, event: Any) -> Awaitable[list[Submission]]:
+    def submit(self, event: Any, *, traceparent: str | None = None) -> Awaitable[list[Submission]]:
         """Publish an event; awaiting it gives the outcomes of the commands that its subscribers returned, once each is
         durably accepted or refused.
 
@@ -225,7 +235,7 @@ class EventBus:
         """
         submissions: list[Submission] = []
         answer: Future[list[Submission]] = self._system.future_class()
-        published = self._publish(event, submissions)
+        published = self._publish(event, submissions, traceparent)
 
         def tell() -> None:
             try:
@@ -238,7 +248,7 @@ class EventBus:
         published.when_done(tell)
         return answer
 
-    def _publish(self, event: Any, submissions: list[Submission] | None) -> Future[None]:
+    def _publish(self, event: Any, submissions: list[Submission] | None, traceparent: str | None) -> Future[None]:
         self._check(event)
         if self._system.has_ended:
             raise NotifierClosed
@@ -246,11 +256,14 @@ class EventBus:
             raise Overloaded(RETRY_AFTER)
         done: Future[None] = self._system.future_class()
         self.track(done)
-        self.announce(event, done, submissions)
+        self.announce(event, done, submissions, traceparent)
         return done
 
-    def send(self, command: SendNotification) -> Awaitable[Acceptance]:
+    def send(self, command: SendNotification, *, traceparent: str | None = None) -> Awaitable[Acceptance]:
         """Send a command to the handler; awaiting it gives its acceptance, once that is durable.
+
+        It belongs to the trace of `traceparent`, as W3C Trace Context writes it, which is no part of it: sent again in
+        another trace it is the same.
 
         Raises (where it is awaited):
             IdempotencyConflict: the id is known already, with a different payload.
@@ -265,7 +278,7 @@ class EventBus:
             WrongType: it is no SendNotification.
             NotifierClosed: the notifier is closed.
         """
-        return self._submit(command, follows_event=False)
+        return self._submit(command, traceparent, follows_event=False)
 
     def cancel(self, notification_id: str) -> Awaitable[bool]:
         """Cancel a notification that waits: for its instant, for a retry, or for the end of quiet hours.
@@ -289,12 +302,16 @@ class EventBus:
         return answer
 
     def announce(
-        self, event: Any, done: Future[None] | None = None, submissions: list[Submission] | None = None
+        self,
+        event: Any,
+        done: Future[None] | None = None,
+        submissions: list[Submission] | None = None,
+        traceparent: str | None = None,
     ) -> None:
         """Publish without anything to wait for; costs next to nothing without subscribers."""
         subscribers = self._subscribers.get(type(event))
         if subscribers:
-            publication = _Publication(done, submissions)
+            publication = _Publication(done, submissions, traceparent)
             publication.open = len(subscribers)
             for function, ref in subscribers:
                 try:
@@ -313,13 +330,15 @@ class EventBus:
         hint = "; commands go to send()" if kind is SendNotification else ""
         raise WrongType(f"wanted an event: a domain event, or one of a type that has a subscriber; got {event!r}{hint}")
 
-    def _submit(self, command: SendNotification, *, follows_event: bool = True) -> Future[Acceptance]:
+    def _submit(
+        self, command: SendNotification, traceparent: str | None, *, follows_event: bool = True
+    ) -> Future[Acceptance]:
         if type(command) is not SendNotification:
             hint = "; events go to publish()" if type(command) in _DOMAIN_EVENTS else ""
             raise WrongType(f"wanted a SendNotification, got {command!r}{hint}")
         answer: Future[Acceptance] = self._system.future_class()
         try:
-            self.to_handler(Submit(command, answer, follows_event))
+            self.to_handler(Submit(command, answer, follows_event, traceparent))
         except ActorDeadError:  # the handler is always restarted: it is dead only when the notifier has ended
             raise NotifierClosed from None
         self.track(answer)
@@ -336,11 +355,11 @@ class EventBus:
         others = len(self._subscribers.get(event_type, ())) - len(given)
         return min(given + [Priority.NORMAL] * (others > 0 or not given), key=RANKS.__getitem__)
 
-    def _submit_as(self, priority: Priority, command: SendNotification) -> Future[Acceptance]:
+    def _submit_as(self, priority: Priority, command: SendNotification, traceparent: str | None) -> Future[Acceptance]:
         """Send a command of a subscriber that was given a class of traffic."""
         if type(command) is SendNotification and command.has_implied_priority:
             command = msgspec.structs.replace(command, priority=priority)
-        return self._submit(command)
+        return self._submit(command, traceparent)
 
     def track(self, answer: Future[Any]) -> None:
         """Count this answer as pending until it is set, also if it is set to an error."""
@@ -365,7 +384,7 @@ class _PlainSubscriber(Actor):
 
     supervision = Supervision(then="restart")
 
-    def __init__(self, function: Subscriber, submit: Callable[[SendNotification], Future[Acceptance]]) -> None:
+    def __init__(self, function: Subscriber, submit: _Submit) -> None:
         super().__init__()
         self._function = function
         self._submit = submit
@@ -386,7 +405,7 @@ class _PlainSubscriber(Actor):
 
     def _send(self, commands: Iterable[SendNotification], publication: _Publication) -> None:
         for command in commands:
-            answer = self._submit(command)
+            answer = self._submit(command, publication.traceparent)
             publication.open += 1
             answer.when_done(functools.partial(_settle, command, answer, publication))
 
@@ -394,9 +413,7 @@ class _PlainSubscriber(Actor):
 class _AsyncSubscriber(_PlainSubscriber):
     """Calls one coroutine function, each time in a task of its own, which has so long."""
 
-    def __init__(
-        self, function: Subscriber, submit: Callable[[SendNotification], Future[Acceptance]], timeout: float
-    ) -> None:
+    def __init__(self, function: Subscriber, submit: _Submit, timeout: float) -> None:
         super().__init__(function, submit)
         self._timeout = timeout
 

@@ -265,7 +265,12 @@ class Handler(Actor):
             self._prepare(delivery)
 
         try:
-            acceptance = self.intake.accept(submit.command, answer_and_prepare, asks_for_room=not submit.follows_event)
+            acceptance = self.intake.accept(
+                submit.command,
+                answer_and_prepare,
+                asks_for_room=not submit.follows_event,
+                traceparent=submit.traceparent,
+            )
             if acceptance is Acceptance.DUPLICATE:
                 commit = self._commits.opening(submit.command.notification_id)
                 if commit is not None:
@@ -354,15 +359,7 @@ class Handler(Actor):
             except TemplateError as error:
                 self._dead_letter(delivery, str(error))
                 return
-        attempt = Attempt(
-            command=command,
-            number=delivery.attempts + 1,
-            charged=delivery.charged,
-            expires_at_ns=until_ns,
-            wanted_until_ns=wanted_until_ns,
-            edits=delivery.edits,
-            caution=delivery.caution,
-        )
+        attempt = delivery.next_attempt(command, until_ns, wanted_until_ns)
         delivery.charged = True
         if self._budgets is not None and delivery.current is None:  # else it is sent again, and is under way already
             self._budgets.set_out(delivery, self.system.now_ns)

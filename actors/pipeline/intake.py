@@ -52,6 +52,7 @@ class Intake:
         *,
         asks_for_room: bool,
         instead_of: Delivery | None = None,
+        traceparent: str | None = None,
     ) -> Acceptance:
         """Accept a command, or recognise one that is known.
 
@@ -60,6 +61,7 @@ class Intake:
             go_on: called with its delivery when that is durable.
             asks_for_room: whether it is refused where there is no room.
             instead_of: of a fallback, what it is sent in place of.
+            traceparent: the trace that it belongs to; a fallback belongs to that of what it is sent in place of.
 
         Raises:
             IdempotencyConflict: its id is known, with another payload.
@@ -102,12 +104,15 @@ class Intake:
             priority=command.priority,
         )
         if instead_of is not None:
-            delivery.requested_at_ns = instead_of.requested_at_ns
+            delivery.requested_at_ns, traceparent = instead_of.requested_at_ns, instead_of.traceparent
             requested = msgspec.structs.replace(
                 requested,
                 instead_of=instead_of.command.notification_id,
                 waited_since_ns=instead_of.requested_at_ns,
             )
+        if traceparent is not None:
+            delivery.traceparent = traceparent
+            requested = msgspec.structs.replace(requested, traceparent=traceparent)
         delivery.schedule(system.epoch_ns)
         if delivery.not_before_ns is not None:
             requested = msgspec.structs.replace(requested, waited_since_ns=delivery.requested_at_ns)

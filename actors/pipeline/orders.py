@@ -48,6 +48,9 @@ class Submit(msgspec.Struct, frozen=True):
     follows_event: bool = False
     """Whether an event led to it, which was admitted: then it is not asked again whether there is room."""
 
+    traceparent: str | None = None
+    """The trace that it belongs to."""
+
 
 class CancelNotification(msgspec.Struct, frozen=True):
     """Cancel a notification, if it waits."""

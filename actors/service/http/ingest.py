@@ -136,7 +136,7 @@ async def show_state(request: Request) -> Response:
 
 
 async def _receive(
-    request: Request, read: Callable[[Any, _Hints, OwnEvents], T], submit: Callable[[Notifier, T], _Answer]
+    request: Request, read: Callable[[Any, _Hints, OwnEvents], T], submit: Callable[[Notifier, T, str | None], _Answer]
 ) -> Response:
     require(request, Role.INGEST)
     _taking(request)
@@ -148,13 +148,14 @@ async def _receive(
         raise HTTPException(413, f"wanted at most {ITEMS_MAX:,} items, got {len(items):,}")
     # All are on their way before any is waited for: so they are made durable together.
     answers: list[_Answer] = []
+    traceparent = traceparent_of(request)
     hints = _Hints()
     for number, item in enumerate(items, 1):
         try:
             if (problem := problem_of_shape(item, ITEM_VALUES_MAX)) is not None:
                 raise _Invalid(("", problem))
             made = read(item, hints, service.own_events)
-            answers.append(submit(service.notifier, made))
+            answers.append(submit(service.notifier, made, traceparent))
         except _Invalid as invalid:
             answers.append(_already(_result("invalid", problems=invalid.problems)))
         except Overloaded as overloaded:
@@ -172,6 +173,20 @@ async def _receive(
     if not is_list:
         return JSONResponse(results[0], results[0]["code"], headers)
     return JSONResponse(results, 202 if all(result["code"] == 202 for result in results) else 207, headers)
+
+
+_TRACEPARENT = re.compile("(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(-.*)?")
+
+
+def traceparent_of(request: Request) -> str | None:
+    """Return the trace that a request belongs to, by its header; None: none, or it cannot be read (W3C Trace Context,
+    3.2.2 and 4.3: then the request counts as one without)."""
+    given = request.headers.get("traceparent", "")
+    return (
+        given[:55]
+        if len(given) < 200 and _TRACEPARENT.fullmatch(given) and (given[:2] != "00" or len(given) == 55)
+        else None
+    )
 
 
 def _taking(request: Request) -> Any:
@@ -338,8 +353,8 @@ def _already(result: Result) -> _Answer:
     return answer
 
 
-def _submit_notification(notifier: Notifier, command: SendNotification) -> _Answer:
-    accepted = notifier.send(command)
+def _submit_notification(notifier: Notifier, command: SendNotification, traceparent: str | None) -> _Answer:
+    accepted = notifier.send(command, traceparent=traceparent)
 
     async def answer() -> Result:
         outcome: Acceptance | Exception
@@ -352,8 +367,8 @@ def _submit_notification(notifier: Notifier, command: SendNotification) -> _Answ
     return answer
 
 
-def _submit_event(notifier: Notifier, event: Any) -> _Answer:
-    published = notifier.bus.submit(event)
+def _submit_event(notifier: Notifier, event: Any, traceparent: str | None) -> _Answer:
+    published = notifier.bus.submit(event, traceparent=traceparent)
 
     async def answer() -> Result:
         made = [_of(submission) for submission in await published]
