@@ -14,7 +14,7 @@ from actors.errors import NotifierClosed, StoreError, StoreFailed
 from actors.notifier import Notifier
 from actors.service import console
 from actors.service.config import ServiceConfig
-from actors.service.http import ingest, routes as api, settings_routes as settings_api
+from actors.service.http import callbacks, ingest, routes as api, settings_routes as settings_api
 from actors.service.http.access import Access
 from actors.service.observability import health
 from actors.service.observability.health import Status
@@ -46,7 +46,14 @@ class Service:
 def make_app() -> Starlette:
     """Return the application; its ``state.service`` is to be set before the first request."""
     return Starlette(
-        routes=[*ingest.routes(), *health.routes(), *api.routes(), *settings_api.routes(), *console.routes()],
+        routes=[
+            *ingest.routes(),
+            *callbacks.routes(),
+            *health.routes(),
+            *api.routes(),
+            *settings_api.routes(),
+            *console.routes(),
+        ],
         exception_handlers={
             HTTPException: _refused,
             ClientDisconnect: _gone,
