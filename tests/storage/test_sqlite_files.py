@@ -538,7 +538,7 @@ async def test_how_something_ended_is_not_known_where_the_release_before_wrote_i
     path = tmp_path / "n.db"
     async with SqliteStore.open(path) as store:
         for kind in (NotificationRequested, NotificationSuppressed):
-            await store.commit(event_of(kind, command("a"), 1), command("a"))
+            await store.commit(event_of(kind, command("a"), 1), command("a"))()
     with contextlib.closing(sqlite3.connect(path)) as sql:
         sql.execute("ALTER TABLE remembered DROP COLUMN ended_as")
     with reading(path) as reader:
@@ -547,7 +547,7 @@ async def test_how_something_ended_is_not_known_where_the_release_before_wrote_i
         assert await store.ended_as("a", EPOCH_NS) is None
         assert (await state_of(store, "a", EPOCH_NS)).state == "ended"
         for kind in (NotificationRequested, NotificationSuppressed):
-            await store.commit(event_of(kind, command("b"), 1), command("b"))
+            await store.commit(event_of(kind, command("b"), 1), command("b"))()
     with reading(path) as reader:
         assert await reader.ended_as("a", EPOCH_NS) is None
         assert await reader.ended_as("b", EPOCH_NS) == "suppressed"
