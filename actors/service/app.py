@@ -14,7 +14,7 @@ from actors.errors import NotifierClosed, StoreError, StoreFailed
 from actors.notifier import Notifier
 from actors.service import console
 from actors.service.config import ServiceConfig
-from actors.service.http import callbacks, ingest, routes as api, settings_routes as settings_api
+from actors.service.http import callbacks, ingest, openapi, routes as api, settings_routes as settings_api
 from actors.service.http.access import Access
 from actors.service.observability import health
 from actors.service.observability.health import Status
@@ -52,6 +52,7 @@ def make_app() -> Starlette:
             *health.routes(),
             *api.routes(),
             *settings_api.routes(),
+            *openapi.routes(),
             *console.routes(),
         ],
         exception_handlers={
