@@ -192,6 +192,14 @@ class Store(Protocol):
             StoreError: the store is closed, or cannot be read.
         """
 
+    async def erase_histories(self, is_meant: Callable[[SendNotification], bool]) -> int:
+        """Erase, for good, what is kept of notifications that have ended since they were redriven or discarded, and
+        that are meant by their commands; return how many that are.
+
+        Raises:
+            StoreError: the store is closed, or cannot be written.
+        """
+
     def change(self, change: SettingsChange) -> Effect | None:
         """Make changes of `suppressions` and `preferences` durable; returns and raises what `note` does.
 

@@ -123,6 +123,10 @@ class Intake:
             raise
         return Acceptance.ACCEPTED
 
+    def ids_of(self, user: str) -> list[str]:
+        """Return the ids of a user's notifications that are accepted and have not ended."""
+        return [notification_id for notification_id, each in self._deliveries.items() if each.command.user == user]
+
     def known(self, notification_id: str) -> SendNotification | None:
         """Return the command that this id came with, if it is in flight or has ended lately."""
         delivery, system = self._deliveries.get(notification_id), self._system

@@ -156,6 +156,12 @@ class MemoryStore:
     async def past(self, notification_id: str) -> StoredHistory | None:
         return self._past(notification_id) or self._closed.get(notification_id)
 
+    async def erase_histories(self, is_meant: Callable[[SendNotification], bool]) -> int:
+        meant = [each for each, history in self._closed.items() if is_meant(history.command)]
+        for notification_id in meant:
+            del self._closed[notification_id]
+        return len(meant)
+
     def note(self, entry: AuditEntry) -> Effect | None:
         self._audit.append(entry)
         return None

@@ -160,6 +160,9 @@ OPERATIONS: Mapping[tuple[str, str], Described] = {
         codes=_INVALID | {404: "the channel is not configured"},
     ),
     ("GET", "/api/audit"): Described(does="Say who did what.", query=api._AuditQuery, codes=_INVALID),
+    ("POST", "/api/users/{user}/erase"): Described(
+        does="Erase what is kept of a user.", roles=_OPERATOR, body=api._Erase, codes=_INVALID
+    ),
     ("GET", "/api/preferences/{user}"): Described(does="Say what a user has set."),
     ("PUT", "/api/preferences/{user}"): Described(
         does="Set what a user wants.", roles=_OPERATOR, body=UserPreferences, query=("why",), codes=_INVALID

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 from actors.domain.audit import AuditEntry
@@ -100,6 +100,15 @@ def ended_as(sql: Sql, notification_id: str, oldest_ns: int) -> EndedAs | None:
         (notification_id, oldest_ns),
     ).fetchone()
     return None if row is None else known_end(row[0])
+
+
+def erase_histories(sql: Sql, is_meant: Callable[[SendNotification], bool]) -> int:
+    """Erase what is kept of notifications that have ended and are meant; return how many."""
+    rows = sql.execute("SELECT notification_id, command FROM closed").fetchall()
+    meant = [notification_id for notification_id, command in rows if is_meant(decode_command(command))]
+    if meant:
+        sql.execute("DELETE FROM closed WHERE notification_id = ANY(%s)", (meant,))
+    return len(meant)
 
 
 def audit_entries(sql: Sql, limit: int | None, notification_id: str | None) -> list[AuditEntry]:

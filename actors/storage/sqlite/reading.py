@@ -6,7 +6,7 @@ import contextlib
 import itertools
 import logging
 import sqlite3
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from os import PathLike
 from pathlib import Path
@@ -291,6 +291,20 @@ def closed_history(sql: sqlite3.Connection, notification_id: str) -> StoredHisto
         return None
     check_seal(row[0], notification_id, checksum(row[1]))
     return StoredHistory(decode_command(row[0]), decode_events(row[1]))
+
+
+def erase_histories(sql: sqlite3.Connection, is_meant: Callable[[SendNotification], bool]) -> int:
+    """Erase what is kept of notifications that have ended and are meant, and overwrite it; return how many."""
+    meant = []
+    for seq, command in sql.execute("SELECT seq, command FROM closed"):
+        with contextlib.suppress(msgspec.MsgspecError, ValueError):  # a damaged one, of which it is not known
+            if is_meant(decode_command(command)):
+                meant.append((seq,))
+    (before,) = sql.execute("PRAGMA secure_delete").fetchone()
+    sql.execute("PRAGMA secure_delete = ON")
+    sql.executemany("DELETE FROM closed WHERE seq = ?", meant)
+    sql.execute(f"PRAGMA secure_delete = {before}")
+    return len(meant)
 
 
 def audit_entries(sql: sqlite3.Connection, limit: int | None, notification_id: str | None) -> list[AuditEntry]:

@@ -63,6 +63,7 @@ from actors.storage.sqlite.reading import (
     audit_entries,
     closed_history,
     ended_as,
+    erase_histories,
     recalled,
     requests_in,
 )
@@ -267,6 +268,14 @@ class SqliteStore(StoreOnDisk, SqliteHistories):
         """
         known = self._past(notification_id)
         return known if known is not None else await self._ask(lambda sql: closed_history(sql, notification_id))
+
+    async def erase_histories(self, is_meant: Callable[[SendNotification], bool]) -> int:
+        """Erase what is kept of some that have ended; see :meth:`Store.erase_histories`. The file is overwritten there.
+
+        Raises:
+            StoreError: the store is closed, or cannot be written.
+        """
+        return await self._ask(lambda sql: erase_histories(sql, is_meant))
 
     async def audit_trail(self, *, limit: int | None = None, notification_id: str | None = None) -> list[AuditEntry]:
         """Return what people have done, newest first; what they do now, too. See :meth:`Store.audit_trail`.
