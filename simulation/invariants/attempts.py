@@ -98,7 +98,7 @@ class InTime(Invariant):
         lifecycle = self.context.lifecycles.get(made.notification_id)
         if lifecycle is None:
             return None
-        if made.at_ns < lifecycle.fresh_since_ns and not self._is_by_the_calendar(lifecycle):
+        if made.at_ns < lifecycle.fresh_since_ns and not self.context.steps_the_clock:
             return f"{made.notification_id} is sent before {seconds_text(lifecycle.fresh_since_ns)}, its not_before"
         if lifecycle.failures and made.attempt.number == used_up(lifecycle) + 1:
             due_ns = lifecycle.failures[-1].next_retry_at_ns

@@ -123,7 +123,8 @@ class Handler(Loop):
     def look_at_backlog(self) -> None:
         """Go on with those of the backlog whose turn it is."""
         for notification in self.backlog.take_due():
-            if self.admitted.get(notification.command.notification_id) is notification:  # else it is cancelled
+            name = notification.command.notification_id
+            if self.admitted.get(name) is notification and name not in self.commits:  # else it is cancelled
                 notification.due_ns = None
                 self.prepare(notification)
         self.backlog.set_wake()
@@ -489,8 +490,9 @@ class Handler(Loop):
         name = f"{command.notification_id}/{fallback.channel}"
         if self._known(name) is not None:
             return  # it fell back before it was redriven
-        changes = {"notification_id": name, "channel": fallback.channel, "recipient": recipient}
-        other = msgspec.structs.replace(command, **changes, user_id=command.user, expires_after=left_s)
+        changes: dict[str, Any] = {"notification_id": name, "channel": fallback.channel, "recipient": recipient}
+        changes |= {"user_id": command.user, "expires_after": left_s, "not_before": None}
+        other = msgspec.structs.replace(command, **changes)
         self.accept(other, False, instead_of=notification)
 
     def redrive(self, letter: DeadLetterMessage, served: str, edit: Mapping[str, Any]) -> None:

@@ -121,3 +121,21 @@ def test_orders_that_make_no_sense(order, problem):
     with pytest.raises(ConfigurationError) as raised:
         parse(f"{SCHEDULED}operations: [{order}]")
     assert problem in " ".join(raised.value.problems)
+
+
+def test_what_falls_back_goes_at_once_whatever_the_first_was_scheduled_for():
+    text = SCHEDULED.replace("email: {retry", "email: {fallback: {channel: sms}, retry")
+    failing = "{channel: email, at: 61s, for: 10s, permanent_rate: 100%}"
+    text += f"faults: [{failing}, {{channel: email, at: 66s, clock_step: -30s}}]"
+    result = on_both_clocks(text)
+    assert len([event for event in of(result, NotificationSent) if event.channel == "sms"]) >= 4
+
+
+def test_what_is_cancelled_in_a_backlog_while_that_is_being_made_durable_is_not_sent():
+    text = f"commit_latency: 2s\n{SCHEDULED}"
+    text += "faults: [{channel: email, at: 62s, crash: process, restart_after: 25s}]\n"
+    text += "operations: [{at: 87.5s, cancel: all}]"
+    result = on_both_clocks(text)
+    cancelled = {event.notification_id for event in of(result, NotificationSuppressed)}
+    assert len(cancelled) > 10
+    assert not cancelled & {event.notification_id for event in of(result, NotificationSent)}
