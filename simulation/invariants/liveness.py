@@ -76,8 +76,10 @@ class Liveness(Invariant):
     def on_opening(self, event: NotificationEvent) -> Objection:
         waiting = self._waiting[event.channel]
         scheduled_ns = event.waited_since_ns if isinstance(event, NotificationRequested) else None
-        scheduled_until_ns = 0 if scheduled_ns is None else scheduled_ns + self._steps_ns  # by the calendar
-        waiting[event.notification_id] = max(event.at_ns, scheduled_until_ns)
+        if scheduled_ns is None or scheduled_ns <= event.at_ns:  # that of a fallback has passed
+            waiting[event.notification_id] = event.at_ns
+        else:
+            waiting[event.notification_id] = scheduled_ns + self._steps_ns  # as it goes by the calendar
         if len(waiting) > self._most[event.channel]:
             self._most[event.channel] = len(waiting)
         if event.at_ns < self._look_ns[event.channel]:
