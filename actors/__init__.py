@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from actors.domain.attempts import Attempt as Attempt, Provider as Provider
+    from actors.domain.notification_state import NotificationState as NotificationState
     from actors.errors import (
         BulkheadFull as BulkheadFull,
         ConfigurationError as ConfigurationError,
@@ -90,6 +91,7 @@ if TYPE_CHECKING:
         RedriveDeadLetter as RedriveDeadLetter,
     )
     from actors.pipeline.preferences import Preferences as Preferences
+    from actors.pipeline.subscribers import BUILT_IN_SUBSCRIBERS as BUILT_IN_SUBSCRIBERS
     from actors.pipeline.templates import Template as Template, Templates as Templates
     from actors.policies.breaker.breaker import Breaker as Breaker
     from actors.policies.breaker.states import TRANSITIONS as TRANSITIONS
@@ -127,6 +129,7 @@ _HOME_OF = {
     name: module
     for module, names in {
         "actors.domain.attempts": "Attempt Provider",
+        "actors.domain.notification_state": "NotificationState",
         "actors.errors": "BulkheadFull ConfigurationError IdempotencyConflict InvalidRecipient InvariantBreach "
         "LetterServed NotifierClosed "
         "Overloaded Overtaken PermanentError RateLimited RetrylabError ServiceUnavailable StoreError "
@@ -152,6 +155,7 @@ _HOME_OF = {
         "actors.pipeline.circuit_breaker": "OperateBreaker",
         "actors.pipeline.dead_letter_queue": "DiscardDeadLetter ListDeadLetters RedriveDeadLetter",
         "actors.pipeline.preferences": "Preferences",
+        "actors.pipeline.subscribers": "BUILT_IN_SUBSCRIBERS",
         "actors.pipeline.templates": "Template Templates",
         "actors.policies.breaker.breaker": "Breaker",
         "actors.policies.breaker.states": "TRANSITIONS",

@@ -8,93 +8,17 @@ callers fill in are checked when a message is built, where the mistake is made, 
 
 from __future__ import annotations
 
-import re
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
-from functools import cache
 from math import isfinite
 from typing import Any, NoReturn, cast
 
 import msgspec
 
+from actors.field_types import check_types, quantities
 from actors.instants import utc
-
-_WORDS = {
-    "str": "text", "int": "a number", "float": "a number", "decimal": "a number", "bool": "true or false",
-    "object": "an object", "array": "a list", "datetime": "a time",
-}  # fmt: skip
-
-
-def check_types(message: msgspec.Struct, *, but: Collection[str] = ()) -> None:
-    """Check that each field of a message holds a value of its type.
-
-    msgspec checks types when it decodes and not when a message is made: a wrong value would be written, and could not
-    be read again. The error contains no values, since it may be logged.
-
-    Args:
-        message: the new message.
-        but: fields that are not checked.
-
-    Raises:
-        TypeError: fields hold a wrong type; it names all of them.
-    """
-    if not but and _holds_its_types(message):
-        return
-    problems = []
-    for name, kind in _fields(type(message)):
-        value = getattr(message, name)
-        try:
-            if name not in but:
-                msgspec.convert(value, kind, builtin_types=_BUILTIN)
-        except msgspec.ValidationError as error:
-            problems.append(f"{name}: {_wanted(str(error), value)}")
-    if problems:
-        raise TypeError(f"{type(message).__name__}: {'; '.join(problems)}")
-
-
-def in_words(kind: str) -> str:
-    """Return a type's name in msgspec in plain English."""
-    return " or ".join(dict.fromkeys(_WORDS.get(part, part) for part in kind.split(" | ")))
-
-
-_BUILTIN = (datetime, Decimal)
-
-
-def _holds_its_types(message: msgspec.Struct) -> bool:
-    """Tell whether all fields of a message hold values of their types, all at once."""
-    try:
-        msgspec.convert(message, _plain_struct(type(message)), builtin_types=_BUILTIN, from_attributes=True)
-    except msgspec.ValidationError:
-        return False
-    return True
-
-
-@cache
-def _fields(kind: type[msgspec.Struct]) -> list[tuple[str, Any]]:
-    return [(field.name, field.type) for field in msgspec.structs.fields(kind)]
-
-
-@cache
-def _plain_struct(kind: type[msgspec.Struct]) -> type[msgspec.Struct]:
-    """Return a type with the fields of a message, which msgspec checks as it converts to it: it knows that type by now,
-    unlike one of a field, which it has to take apart each time."""
-    return msgspec.defstruct(kind.__name__, _fields(kind), gc=False)
-
-
-@cache
-def _quantities(kind: type[msgspec.Struct]) -> list[str]:
-    """Return the fields of such a message that may hold a number."""
-    return [name for name, of_field in _fields(kind) if of_field not in (str, datetime)]
-
-
-def _wanted(complaint: str, value: Any) -> str:
-    wrong = re.fullmatch(r"Expected `([^`]+)`, got `[^`]+`", complaint)
-    if wrong is None:
-        return f"an item in it has the wrong type: {complaint}"
-    kind = in_words(wrong[1]).replace("null", "None").replace("an object", "a mapping")
-    return f"wanted {kind}, got {type(value).__name__}"
 
 
 class NotificationChannel(StrEnum):
@@ -201,8 +125,8 @@ class SendNotification(Message, frozen=True, kw_only=True, gc=False):
 
     Raises:
         TypeError: fields hold a wrong type, such as a number for an id; it names all of them.
-        ValueError: `expires_after` is negative, or not a number; `priority` is no class of traffic; or `metadata` is
-            nested too deep for the stack.
+        ValueError: `expires_after` is negative or no number, `not_before` has no time zone, `priority` is no class of
+            traffic, or `metadata` is nested too deep for the stack.
     """
 
     notification_id: str
@@ -235,6 +159,9 @@ class SendNotification(Message, frozen=True, kw_only=True, gc=False):
     addresses: Mapping[NotificationChannel, str] = NO_METADATA
     """The same person's addresses on other channels, for a fallback; copied and frozen."""
 
+    not_before: datetime | None = None
+    """It waits until then, and may be cancelled meanwhile; expiry and delivery time count from there. None: at once."""
+
     def __post_init__(self) -> None:
         if type(self.channel) is str and self.channel in _CHANNELS:
             msgspec.structs.force_setattr(self, "channel", NotificationChannel(self.channel))
@@ -258,10 +185,13 @@ class SendNotification(Message, frozen=True, kw_only=True, gc=False):
             and type(self.priority) is Priority
             and type(self.metadata) is type(self.addresses) is FrozenDict
             and (not self.addresses or _are_addresses(self.addresses))
+            and self.not_before is None
         ):
             check_types(self, but=("channel",))  # the receiver reports an unknown channel
         if self.expires_after is not None and not self.expires_after >= 0:
             raise ValueError(f"expires_after: wanted seconds of at least 0, got {self.expires_after!r}")
+        if self.not_before is not None and self.not_before.tzinfo is None:
+            raise ValueError("not_before: wanted a time with its offset from UTC, such as 2026-01-31T12:00:00Z")
 
     @property
     def user(self) -> str:
@@ -287,7 +217,7 @@ class _Fact(Message, frozen=True, kw_only=True, gc=False):
 
     def __post_init__(self) -> None:
         check_types(self)
-        for name in _quantities(type(self)):
+        for name in quantities(type(self)):
             value = getattr(self, name)
             # An order of NaN is a mistake; an int is finite.
             if not (
@@ -380,14 +310,17 @@ class NotificationRequested(NotificationEvent, frozen=True, kw_only=True, gc=Fal
     """The id of the notification on another channel that it is a fallback for."""
 
     waited_since_ns: int | None = None
-    """When the first notification of its chain of fallbacks was accepted: its user has been waiting since then."""
+    """Since when its user waits: the acceptance of the first of its chain of fallbacks, or what it is scheduled for."""
 
     priority: Priority = Priority.NORMAL
     """The class of traffic of the notification."""
 
+    traceparent: str | None = None
+    """The trace that its sender has it belong to, as W3C Trace Context writes it (section 3.2). None: no trace."""
+
     @property
     def waited_since(self) -> datetime | None:
-        """When the first notification of its chain of fallbacks was accepted, in UTC."""
+        """Since when its user waits, in UTC; None: since its acceptance."""
         return None if self.waited_since_ns is None else utc(self.epoch_ns + self.waited_since_ns)
 
 

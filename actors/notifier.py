@@ -23,13 +23,14 @@ import pykka
 import trio
 
 from actors.domain.attempts import Provider
+from actors.domain.notification_state import NotificationState, state_of
 from actors.domain.store import LettersChanged, News, Store
 from actors.errors import ConfigurationError, StoreInUse, UnknownChannel
 from actors.faults.build import Providers, checked_providers, reaches_of, unreliable_providers, with_defaults
 from actors.faults.provider import SimulatedProvider
 from actors.hosts.opening import ProviderOpener, ProviderOpeners, StoreOpener
 from actors.hosts.thread_notifier import ThreadNotifier, open_in_thread
-from actors.instants import ns
+from actors.instants import ns, since_1970_ns
 from actors.kernel.actor import ActorRef
 from actors.kernel.async_handlers import failure, is_async
 from actors.kernel.live import LiveSystem
@@ -59,7 +60,13 @@ from actors.pipeline.orders import Acceptance
 from actors.pipeline.preferences import Preferences
 from actors.pipeline.rate_limiter import RateLimiterActor
 from actors.pipeline.recipients import recipient_check
-from actors.pipeline.subscribers import log_unserved, subscribe_all
+from actors.pipeline.subscribers import (
+    BUILT_IN_SUBSCRIBERS,
+    Subscribers,
+    log_unserved,
+    problems_of_subscribers,
+    subscribe_all,
+)
 from actors.pipeline.templates import Templates
 from actors.pipeline.tenants import TenantBounds
 from actors.pipeline.waiting_line import WaitingCounts
@@ -91,6 +98,7 @@ class OpenOptions(TypedDict, total=False):
 
     preferences: Preferences | None
     templates: Templates | None
+    subscribers: Subscribers | None
     on_event: Callable[[RecordedEvent], None] | None
     seed: int | None
 
@@ -112,6 +120,7 @@ class Pipeline:
         dead_letters: DeadLettersConfig = KEEP_ALL_LETTERS,
         max_pending: int | None = None,
         subscriber_timeout: float = SUBSCRIBER_TIMEOUT,
+        subscribers: Subscribers | None = None,
         node: Node | None = None,
         waiting: Mapping[NotificationChannel, WaitingCounts] | None = None,
     ) -> None:
@@ -130,6 +139,7 @@ class Pipeline:
             dead_letters: how many are kept, and for how long; all of them, without limit, by default.
             max_pending: how many notifications may be accepted and not ended, at least 1; None: no bound.
             subscriber_timeout: seconds that an async subscriber may take.
+            subscribers: by type of event, in place of the built-in ones; these when None.
             node: which process these actors are, where several run on the system; None: it has one.
             waiting: by channel, what counts those that wait; new counts when None.
 
@@ -189,7 +199,7 @@ class Pipeline:
         if max_pending is not None:
             self.bus.has_room = self.has_room
         store.on_news = self._on_news
-        subscribe_all(self.bus, frozenset(channels))
+        subscribe_all(self.bus, channels, BUILT_IN_SUBSCRIBERS if subscribers is None else subscribers)
 
     def _on_news(self, news: News) -> None:
         """Pass on news from other nodes that share the store."""
@@ -250,6 +260,7 @@ class Notifier:
         preferences: Preferences | None = None,
         templates: Templates | None = None,
         notify: Notify | None = None,
+        subscribers: Subscribers | None = None,
         on_event: Callable[[RecordedEvent], None] | None = None,
         seed: int | None = None,
     ) -> AsyncGenerator[Notifier, None]:
@@ -267,6 +278,9 @@ class Notifier:
             templates: that notifications may name; the built-in ones when None.
             notify: called with the text of each admin alert, plain or ``async``. When None, that a channel is broken
                 is logged; each dead letter is in the log anyway.
+            subscribers: by type of event the function or functions that are called with each event of it, plain or
+                ``async``, in place of all built-in ones: ``{}`` is for none, ``{**BUILT_IN_SUBSCRIBERS, OrderPlaced:
+                order_push}`` replaces those to one event. None: the built-in ones whose channel is configured.
             on_event: called with every recorded event at once, in order: for metrics and logs. It must not wait for
                 anything; an exception it raises is logged, and changes nothing.
             seed: of jitter and of the unreliable provider; a random one when None, so that services do not retry in
@@ -277,7 +291,14 @@ class Notifier:
                 of the wrong kind; it lists all problems.
             StoreInUse: another notifier has this store.
         """
-        _check_arguments(store=store, preferences=preferences, templates=templates, notify=notify, on_event=on_event)
+        _check_arguments(
+            store=store,
+            preferences=preferences,
+            templates=templates,
+            notify=notify,
+            on_event=on_event,
+            subscribers=subscribers,
+        )
         if not isinstance(config, NotifierConfig):
             config = validated(NotifierConfig, {} if config is None else config)
         channels = dict(config.channels) or {channel: ChannelConfig() for channel in NotificationChannel}
@@ -300,8 +321,9 @@ class Notifier:
                     dead_letters=config.dead_letters,
                     max_pending=config.max_pending,
                     subscriber_timeout=config.subscriber_timeout,
+                    subscribers=subscribers,
                 )
-                log_unserved(pipeline.channels)
+                log_unserved(pipeline.channels, BUILT_IN_SUBSCRIBERS if subscribers is None else subscribers)
                 for finding in lint_live(pipeline.channels, pipeline.reaches, are_simulated=providers is None):
                     logger.warning("%s", finding)
                 events.watch(pipeline)
@@ -378,13 +400,25 @@ class Notifier:
             functools.partial(cls.open, config, notify=notify, **options), store=store, providers=providers
         )
 
-    def publish(self, event: Any) -> Awaitable[None]:
+    def publish(self, event: Any, *, traceparent: str | None = None) -> Awaitable[None]:
         """Publish an event; awaiting it waits until its notifications are accepted. See :meth:`EventBus.publish`."""
-        return self.bus.publish(event)
+        return self.bus.publish(event, traceparent=traceparent)
 
-    def send(self, command: SendNotification) -> Awaitable[Acceptance]:
+    def send(self, command: SendNotification, *, traceparent: str | None = None) -> Awaitable[Acceptance]:
         """Send a command; awaiting it gives its acceptance. See :meth:`EventBus.send`."""
-        return self.bus.send(command)
+        return self.bus.send(command, traceparent=traceparent)
+
+    def cancel(self, notification_id: str) -> Awaitable[bool]:
+        """Cancel a notification that waits; awaiting it tells whether it is cancelled. See :meth:`EventBus.cancel`."""
+        return self.bus.cancel(notification_id)
+
+    async def state(self, notification_id: str) -> NotificationState | None:
+        """Return where a notification is now, at whichever node; None: its id is unknown, or no longer remembered.
+
+        Raises:
+            StoreError: the store cannot be read.
+        """
+        return await state_of(self.pipeline.store, notification_id, since_1970_ns(self.system.present))
 
     def operate_breaker(
         self, channel: NotificationChannel | str, override: BreakerOverride, provider: str | None = None
@@ -513,8 +547,10 @@ def _check_arguments(**arguments: Any) -> None:
     problems = [
         f"{name}: wanted {_WANTED[name][1]}, got {given!r}"
         for name, given in arguments.items()
-        if given is not None and not hasattr(given, _WANTED[name][0])
+        if name in _WANTED and given is not None and not hasattr(given, _WANTED[name][0])
     ]
+    if arguments["subscribers"] is not None:
+        problems += problems_of_subscribers(arguments["subscribers"])
     on_event = arguments["on_event"]
     if is_async(on_event):
         problems.append("on_event: wanted a plain function, as nothing awaits it, got an async one")

@@ -44,6 +44,8 @@ class Attempt(Message, frozen=True, kw_only=True, gc=False):
 
     node: int | None = None
     """The number of the node of a simulated fleet that makes it; None where there is one process alone."""
+    traceparent: str | None = None
+    """The trace that its notification belongs to, for transports that pass it on. None: none."""
 
     @property
     def idempotency_key(self) -> str:

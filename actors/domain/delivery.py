@@ -9,7 +9,7 @@ import msgspec
 
 from actors.domain.attempts import Attempt
 from actors.domain.caution import Caution
-from actors.instants import sooner, wait_ns
+from actors.instants import since_1970_ns, sooner, wait_ns
 from actors.messages import (
     DeadLetterMessage,
     NotificationDeferred,
@@ -44,7 +44,10 @@ class Delivery(msgspec.Struct, gc=False):
     """The attempt under way. An answer to any other is stale."""
 
     due_ns: int | None = None
-    """When it goes on, while it waits for a retry or for the end of quiet hours."""
+    """When it goes on, while it waits for its instant, for a retry or for the end of quiet hours."""
+
+    not_before_ns: int | None = None
+    """The instant that it is scheduled for, where that was still to come when it was accepted."""
 
     decided_wait_ns: int | None = None
     """How long that wait was when it was decided; only where it comes from a store."""
@@ -79,10 +82,43 @@ class Delivery(msgspec.Struct, gc=False):
     caution: Caution | None = None
     """What is known of the part that it had in the death of an earlier process, until an attempt of it has ended."""
 
+    traceparent: str | None = None
+    """The trace that it belongs to."""
+
+    def next_attempt(
+        self,
+        command: SendNotification,
+        expires_at_ns: int | None,
+        wanted_until_ns: int | None,
+        node: int | None = None,
+    ) -> Attempt:
+        """Return its next attempt, of its command with the template filled in."""
+        return Attempt(
+            command=command,
+            number=self.attempts + 1,
+            charged=self.charged,
+            expires_at_ns=expires_at_ns,
+            wanted_until_ns=wanted_until_ns,
+            edits=self.edits,
+            caution=self.caution,
+            node=node,
+            traceparent=self.traceparent,
+        )
+
     @property
     def known_as(self) -> SendNotification:
         """The command as it was accepted: what comes again with this id is the same if it equals that."""
         return self.command if self.accepted is None else self.accepted
+
+    def schedule(self, epoch_ns: int) -> None:
+        """Have it wait for the instant that its command names, if that is still to come; on the clock that started at
+        `epoch_ns`."""
+        if self.command.not_before is None:
+            return
+        instant_ns = since_1970_ns(self.command.not_before) - epoch_ns
+        if instant_ns > self.fresh_since_ns:
+            self.not_before_ns = self.fresh_since_ns = self.due_ns = instant_ns
+            self.requested_at_ns = max(self.requested_at_ns, instant_ns)
 
     def edit(self, changes: Mapping[str, Any]) -> None:
         """Change fields of the command; what was accepted is kept beside it."""
@@ -107,10 +143,12 @@ class Delivery(msgspec.Struct, gc=False):
     def keep_from_the_future(self, now_ns: int) -> None:
         """Have it accepted now, if it was at an instant still to come; and wait no longer than was decided.
 
-        What comes from a store is anchored by the calendar, and the wall clock may have stepped back meanwhile.
+        What comes from a store is anchored by the calendar, and the wall clock may have stepped back meanwhile. What
+        it is scheduled for goes by the calendar, and stays.
         """
-        self.requested_at_ns = min(self.requested_at_ns, now_ns)
-        self.fresh_since_ns = min(self.fresh_since_ns, now_ns)
+        latest_ns = now_ns if self.not_before_ns is None else max(now_ns, self.not_before_ns)
+        self.requested_at_ns = min(self.requested_at_ns, latest_ns)
+        self.fresh_since_ns = min(self.fresh_since_ns, latest_ns)
         if self.due_ns is not None and self.decided_wait_ns is not None:
             self.due_ns = min(self.due_ns, now_ns + self.decided_wait_ns)
 
@@ -145,6 +183,9 @@ def state_after(command: SendNotification, events: Sequence[NotificationEvent], 
         at_ns = anchored(event, event.at_ns, epoch_ns)
         delivery.due_ns = delivery.decided_wait_ns = None
         match event:
+            case NotificationRequested():
+                delivery.schedule(epoch_ns)
+                delivery.traceparent = event.traceparent
             case NotificationFailed():
                 delivery.attempts = event.attempt
                 delivery.charged = True
@@ -161,6 +202,7 @@ def state_after(command: SendNotification, events: Sequence[NotificationEvent], 
             case NotificationRedriven():
                 delivery.edit(event.edit)
                 delivery.fresh_since_ns = at_ns
+                delivery.not_before_ns = None
                 delivery.attempts = 0
                 delivery.charged = True
                 delivery.given_up = None

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from typing import Literal, TypeAlias
 
 from actors.messages import SendNotification
+
+EndedAs: TypeAlias = Literal["sent", "suppressed", "cancelled", "discarded"]
+"""How a notification has ended for good."""
 
 
 class RememberedIds:
@@ -31,6 +35,8 @@ class RememberedIds:
         self._most = most
         self._ahead_ns = ahead_ns
         self._payloads: dict[str, SendNotification] = {}
+        self._unsent: dict[str, EndedAs] = {}
+        """Of those that were not sent, how they have ended: mostly they are few."""
         # Two lines and not one of pairs: millions of tuples would keep Python's garbage collector busy.
         self._ended: deque[str] = deque()
         self._ended_ns: deque[int] = deque()
@@ -63,6 +69,15 @@ class RememberedIds:
         if self._most is not None and len(self._ended) > self._most:
             self._drop_oldest()
 
+    def note_end(self, notification_id: str, ended_as: EndedAs) -> None:
+        """Record how one has ended that is remembered and was not sent."""
+        if notification_id in self._payloads:
+            self._unsent[notification_id] = ended_as
+
+    def ended_as(self, notification_id: str) -> EndedAs:
+        """Return how one has ended that is remembered here."""
+        return self._unsent.get(notification_id, "sent")
+
     def keep(self, command: SendNotification) -> None:
         """Remember the id of a command until it is forgotten, or added with a term."""
         self._payloads[command.notification_id] = command
@@ -78,4 +93,6 @@ class RememberedIds:
 
     def _drop_oldest(self) -> None:
         self._ended_ns.popleft()
-        self._payloads.pop(self._ended.popleft(), None)
+        notification_id = self._ended.popleft()
+        self._payloads.pop(notification_id, None)
+        self._unsent.pop(notification_id, None)

@@ -21,7 +21,7 @@ import msgspec
 from actors.domain.audit import AuditEntry
 from actors.domain.caution import Caution
 from actors.domain.delivery import Delivery
-from actors.domain.remembered_ids import RememberedIds
+from actors.domain.remembered_ids import EndedAs, RememberedIds
 from actors.domain.suppressions import Key, Suppression, Suppressions
 from actors.domain.user_preferences import UserPreferences
 from actors.kernel.effects import Effect
@@ -178,6 +178,17 @@ class Store(Protocol):
             StoreError: the store is closed, or cannot be read.
         """
 
+    async def ended_as(self, notification_id: str, now_ns: int) -> EndedAs | None:
+        """Return how a notification has ended that is remembered; None: it has not, or that is not known.
+
+        Args:
+            notification_id: which.
+            now_ns: the present instant, in nanoseconds since 1970.
+
+        Raises:
+            StoreError: the store is closed, or cannot be read.
+        """
+
     async def past(self, notification_id: str) -> StoredHistory | None:
         """Return what happened to a notification that has not ended, or is a dead letter; else None.
 
@@ -185,6 +196,14 @@ class Store(Protocol):
 
         Raises:
             StoreError: the store is closed, or cannot be read.
+        """
+
+    async def erase_histories(self, is_meant: Callable[[SendNotification], bool]) -> int:
+        """Erase, for good, what is kept of notifications that have ended since they were redriven or discarded, and
+        that are meant by their commands; return how many that are.
+
+        Raises:
+            StoreError: the store is closed, or cannot be written.
         """
 
     def change(self, change: SettingsChange) -> Effect | None:

@@ -159,6 +159,12 @@ class Suppressions:
         self.in_force.update(self._stored)
 
 
+def printable_reason(text: str) -> str:
+    """Return what a provider has said as a reason: it may be anything, and some stores hold no NUL and none half a
+    character."""
+    return "".join(character if character.isprintable() else " " for character in text[:REASON_MAX])
+
+
 def suppression_from(event: NotificationEvent, address: str) -> Suppression | None:
     """Return the suppression of a notification's address that a provider's answer causes, or None."""
     if type(event) is not NotificationFailed or event.kind != DeadDestination.__name__:
@@ -166,8 +172,7 @@ def suppression_from(event: NotificationEvent, address: str) -> Suppression | No
     return Suppression(
         channel=event.channel,
         address=address,
-        # It may be anything, and some stores hold no NUL and none half a character.
-        reason="".join(character if character.isprintable() else " " for character in event.reason[:REASON_MAX]),
+        reason=printable_reason(event.reason),
         source=SuppressionSource.PROVIDER,
         since_ns=event.epoch_ns + event.at_ns,
     )

@@ -34,7 +34,8 @@ class Unanswered(pykka.Timeout):
 class Future(pykka.Future[T]):
     """The answer to an `ask`. Each system has a subclass of its own, since pykka makes new ones without arguments.
 
-    May be settled, and waited for, in any thread.
+    May be settled, and waited for, in any thread. It is a :class:`collections.abc.Coroutine` too, so that a nursery
+    takes a function that returns one for an async function: ``nursery.start_soon(notifier.send, command)``.
     """
 
     system: ClassVar[Runtime]
@@ -132,3 +133,24 @@ class Future(pykka.Future[T]):
                 yield from self.system._wait_outside(leaf)
 
     __iter__ = __await__
+
+    # ── as a coroutine: the steps of one await ──────────────────────────────────────────────────────────────────
+
+    _steps: Generator[Any, None, T] | None = None
+
+    def send(self, value: Any) -> Any:
+        """Go on with the await that this is as a coroutine."""
+        if self._steps is None:
+            self._steps = self.__await__()
+        return self._steps.send(value)
+
+    def throw(self, *error: Any) -> Any:
+        """Raise an error where that await is."""
+        if self._steps is None:
+            self._steps = self.__await__()
+        return self._steps.throw(*error)
+
+    def close(self) -> None:
+        """End that await; there may be an answer all the same."""
+        if self._steps is not None:
+            self._steps.close()

@@ -10,7 +10,7 @@ from actors.messages import NotificationEvent, NotificationRedriven, Notificatio
 
 if TYPE_CHECKING:
     from actors.domain.delivery import Delivery
-    from actors.pipeline.orders import Answer
+    from actors.pipeline.orders import Answer, CancelNotification
 
 _OPENING = frozenset({NotificationRequested, NotificationRedriven})
 
@@ -28,6 +28,8 @@ class Commit:
     and by `go_on` when it is done."""
     duplicates: list[Answer] = field(default_factory=list)
     """The answers to callers that sent the same command while its acceptance was under way."""
+    cancels: list[CancelNotification] = field(default_factory=list)
+    """The orders to cancel it that have come meanwhile."""
     taken_over: Delivery | None = None
     """What this node has taken over of the same notification meanwhile, to resume when this fails."""
     opens: bool = False
@@ -38,9 +40,15 @@ class Commit:
         """The answers of those waiting for its outcome, the sender's first."""
         return [answer for answer in (self.sender, *self.duplicates) if answer is not None]
 
+    def cannot_be_cancelled(self) -> None:
+        """Answer the orders to cancel it: it is not, or no longer, this handler's."""
+        for order in self.cancels:
+            order.reply(False)
+
     def fail(self, error: Exception) -> None:
         """Fail the answers that are not set yet."""
-        for answer in self.waiting:
+        cancels = [order.answer for order in self.cancels if order.answer is not None]
+        for answer in (*self.waiting, *cancels):
             if not answer.done:
                 answer.set_exception((type(error), error, error.__traceback__))
 
@@ -53,6 +61,10 @@ class Commits:
         """By notification; to be read."""
         self.opening_count = 0
         """How many of them are acceptances and redrives."""
+
+    def has(self, delivery: Delivery) -> bool:
+        """Tell whether a change of a notification is under way."""
+        return delivery.command.notification_id in self.under_way
 
     def begin(self, event: NotificationEvent, delivery: Delivery, go_on: Callable[[Delivery], None] | None) -> Commit:
         """Return a new one."""

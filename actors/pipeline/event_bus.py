@@ -29,14 +29,14 @@ from actors.kernel.effects import Cancellable
 from actors.kernel.futures import Future
 from actors.kernel.runtime import Runtime
 from actors.messages import RANKS, DomainEvent, Priority, RecordedEvent, SendNotification
-from actors.pipeline.orders import Acceptance, Submit
+from actors.pipeline.orders import Acceptance, CancelNotification, Submit
 from actors.policies.admission import RETRY_AFTER
 
 logger = logging.getLogger(__name__)
 
 Subscriber = Callable[[Any], Any]
-_Submit: TypeAlias = "Callable[[SendNotification, _Publication | None], None]"
-"""Sends a command to the handler, as a part of a publication; None: of one that nobody waits for."""
+_Submit: TypeAlias = "Callable[[SendNotification, _Call], None]"
+"""Sends a command to the handler that a call has led to."""
 
 S = TypeVar("S", bound=Subscriber)
 
@@ -107,6 +107,8 @@ class _Call(msgspec.Struct, frozen=True):
     event: Any
     publication: _Publication | None
     """None: nobody waits for what it leads to."""
+    traceparent: str | None
+    """The trace that what it leads to belongs to."""
 
 
 class _Run:
@@ -222,11 +224,12 @@ class EventBus:
             if ref.actor_urn not in needed:
                 ref.stop(block=False)  # behind the events that are on their way to it
 
-    def publish(self, event: Any) -> Awaitable[None]:
+    def publish(self, event: Any, *, traceparent: str | None = None) -> Awaitable[None]:
         """Bring an event to its subscribers.
 
         Awaiting it waits until every one has returned and what they sent is accepted; the event is on its way even
-        when no one awaits it. An event of your own type needs a subscriber to it first.
+        when no one awaits it. An event of your own type needs a subscriber to it first. What subscribers return belongs
+        to the trace of `traceparent`, as W3C Trace Context writes it.
 
         Raises (at once):
             WrongType: it is no event of the domain or of the system, and its type has no subscriber.
@@ -238,9 +241,9 @@ class EventBus:
             StoreFailed: what a subscriber returned or sent could not be made durable.
             NotifierClosed: the notifier was closed before that.
         """
-        return self._publish(event, None)
+        return self._publish(event, None, traceparent)
 
-    def submit(self, event: Any) -> Awaitable[list[Submission]]:
+    def submit(self, event: Any, *, traceparent: str | None = None) -> Awaitable[list[Submission]]:
         """Publish an event; awaiting it gives the outcomes of the commands that its subscribers returned, once each is
         durably accepted or refused.
 
@@ -253,7 +256,7 @@ class EventBus:
         """
         submissions: list[Submission] = []
         answer: Future[list[Submission]] = self._system.future_class()
-        published = self._publish(event, submissions)
+        published = self._publish(event, submissions, traceparent)
 
         def tell() -> None:
             try:
@@ -266,7 +269,7 @@ class EventBus:
         published.when_done(tell)
         return answer
 
-    def _publish(self, event: Any, submissions: list[Submission] | None) -> Future[None]:
+    def _publish(self, event: Any, submissions: list[Submission] | None, traceparent: str | None) -> Future[None]:
         self._check(event)
         if self._system.has_ended:
             raise NotifierClosed
@@ -274,11 +277,14 @@ class EventBus:
             raise Overloaded(RETRY_AFTER)
         done: Future[None] = self._system.future_class()
         self.track(done)
-        self.announce(event, done, submissions)
+        self.announce(event, done, submissions, traceparent)
         return done
 
-    def send(self, command: SendNotification) -> Awaitable[Acceptance]:
+    def send(self, command: SendNotification, *, traceparent: str | None = None) -> Awaitable[Acceptance]:
         """Send a command to the handler; awaiting it gives its acceptance, once that is durable.
+
+        It belongs to the trace of `traceparent`, as W3C Trace Context writes it, which is no part of it: sent again in
+        another trace it is the same.
 
         Raises (where it is awaited):
             IdempotencyConflict: the id is known already, with a different payload.
@@ -296,16 +302,41 @@ class EventBus:
         if type(command) is not SendNotification:
             hint = "; events go to publish()" if type(command) in _DOMAIN_EVENTS else ""
             raise WrongType(f"wanted a SendNotification, got {command!r}{hint}")
-        return self._submit(command, follows_event=False)
+        return self._submit(command, traceparent, follows_event=False)
+
+    def cancel(self, notification_id: str) -> Awaitable[bool]:
+        """Cancel a notification that waits: for its instant, for a retry, or for the end of quiet hours.
+
+        Awaiting it tells whether it is cancelled, once that is durable. It is not if it is on its way, waits in line
+        for a limit or a circuit breaker, has ended, or is unknown here: with several nodes, another one may have it.
+
+        Raises (at once):
+            NotifierClosed: the notifier is closed.
+
+        Raises (where it is awaited):
+            StoreFailed: it cannot be made durable.
+            NotifierClosed: the notifier was closed before that.
+        """
+        answer: Future[bool] = self._system.future_class()
+        try:
+            self.to_handler(CancelNotification(notification_id, answer))
+        except ActorDeadError:
+            raise NotifierClosed from None
+        self.track(answer)
+        return answer
 
     def announce(
-        self, event: Any, done: Future[None] | None = None, submissions: list[Submission] | None = None
+        self,
+        event: Any,
+        done: Future[None] | None = None,
+        submissions: list[Submission] | None = None,
+        traceparent: str | None = None,
     ) -> None:
         """Publish without anything to wait for; costs next to nothing without subscribers."""
         subscribers = self._subscribers.get(type(event))
         if subscribers:
             publication = None if done is None else _Publication(done, len(subscribers), submissions)
-            call = _Call(event, publication)
+            call = _Call(event, publication, traceparent)
             for function, ref in subscribers:
                 try:
                     ref.tell(call)
@@ -324,21 +355,22 @@ class EventBus:
         hint = "; commands go to send()" if kind is SendNotification else ""
         raise WrongType(f"wanted an event: a domain event, or one of a type that has a subscriber; got {event!r}{hint}")
 
-    def _submit(self, command: SendNotification, *, follows_event: bool) -> Future[Acceptance]:
+    def _submit(self, command: SendNotification, traceparent: str | None, *, follows_event: bool) -> Future[Acceptance]:
         answer: Future[Acceptance] = self._system.future_class()
-        self._tell_handler(Submit(command, answer, follows_event))
+        self._tell_handler(Submit(command, answer, follows_event, traceparent))
         self.track(answer)
         return answer
 
-    def _follow(self, priority: Priority | None, command: SendNotification, publication: _Publication | None) -> None:
+    def _follow(self, priority: Priority | None, command: SendNotification, call: _Call) -> None:
         """Send a command that an event has led to; of this class where the subscriber was given one and it was not."""
         if priority is not None and command.has_implied_priority:
             command = msgspec.structs.replace(command, priority=priority)
+        publication = call.publication
         if publication is None:
-            self._tell_handler(Submit(command, _Unheard(self), True))
+            self._tell_handler(Submit(command, _Unheard(self), True, call.traceparent))
             self._unheard += 1
         else:
-            answer = self._submit(command, follows_event=True)
+            answer = self._submit(command, call.traceparent, follows_event=True)
             publication.open += 1
             answer.when_done(functools.partial(_settle, command, answer, publication))
 
@@ -399,7 +431,7 @@ class _PlainSubscriber(Actor):
         publication = call.publication
         try:
             for command in commands_of(self._function(call.event)):
-                self._submit(command, publication)
+                self._submit(command, call)
         except BaseException as error:
             self._failed(call, failure(error))
         if publication is not None:
@@ -433,7 +465,7 @@ class _AsyncSubscriber(_PlainSubscriber):
             result = await self._function(call.event)
             if not run.is_over:
                 for command in commands_of(result):
-                    self._submit(command, call.publication)
+                    self._submit(command, call)
         except BaseException as error:
             raised = failure(error)
             if run.is_over:

@@ -32,7 +32,7 @@ from actors.errors import (
     UnknownChannel,
     Unstorable,
 )
-from actors.instants import ns, sooner
+from actors.instants import sooner
 from actors.kernel.actor import Actor, Supervision, handles
 from actors.kernel.effects import Cancellable, Performed
 from actors.kernel.supervision import Restarted
@@ -53,12 +53,13 @@ from actors.outcomes import ChannelFault, Outcome, Sent, Transient
 from actors.pipeline import isolation
 from actors.pipeline.alert import ChannelBroken
 from actors.pipeline.backlog import LOOK_AT_BACKLOG, Backlog, LookAtBacklog, due_since_ns
+from actors.pipeline.cancelling import Cancelling
 from actors.pipeline.commits import Commit
 from actors.pipeline.fallback import Fallbacks
 from actors.pipeline.held import Held
 from actors.pipeline.intake import Intake
 from actors.pipeline.journal import Journal
-from actors.pipeline.orders import Acceptance, Redrive, Submit
+from actors.pipeline.orders import Acceptance, CancelNotification, CancelWaiting, Redrive, Submit
 from actors.pipeline.preferences import Preferences
 from actors.pipeline.readiness import ADDRESS_GONE, NotBefore, Readiness, Unwanted
 from actors.pipeline.retries import Retries, succeeded
@@ -121,7 +122,7 @@ class Handler(Actor):
         self._deliveries = {each.command.notification_id: each for each in store.open_deliveries(self.epoch_ns)}
         for delivery in self._deliveries.values():
             delivery.keep_from_the_future(self.now_ns)
-            self._take_care(delivery)
+            isolation.take_care(delivery, self._store, self.now_ns)
         for notification_id, commit in self._commits.under_way.items():
             self._deliveries[notification_id] = commit.delivery
             commit.delivery.charge = 0  # the budget that it was charged to is gone
@@ -129,6 +130,7 @@ class Handler(Actor):
         self._commit = self._journal.commit
         self.intake = Intake(self.system, store, wiring, self._journal, self._deliveries)
         """To be asked whether there is room."""
+        self._cancelling = Cancelling(self.system, self._journal, self._commits, self._budgets, self._deliveries)
 
     def count_in_flight(self) -> int:
         """Return how many notifications are accepted and have not ended."""
@@ -167,17 +169,6 @@ class Handler(Actor):
         for _ in range(len(self._wiring.redrives)):
             self.actor_ref.tell(self._wiring.redrives.take())
 
-    def _take_care(self, delivery: Delivery) -> None:
-        """Take note of the part that it may have had in the death of the process before."""
-        delivery.caution = caution = self._store.cautions.pop(delivery.command.notification_id, None)
-        if caution is None or not caution.deaths:
-            return
-        if caution.deaths >= isolation.DEATHS_MAX:
-            delivery.given_up = isolation.REASON
-        else:
-            after_pause_ns = self.now_ns + ns(isolation.pause_s(caution))
-            delivery.due_ns = after_pause_ns if delivery.due_ns is None else max(delivery.due_ns, after_pause_ns)
-
     def _resume(self, deliveries: Iterable[Delivery]) -> None:
         """Go on with what comes from the store: with what is due already at a pace, with the rest at its time."""
         for delivery in sorted(deliveries, key=due_since_ns):
@@ -192,8 +183,9 @@ class Handler(Actor):
     def on_look_at_backlog(self, _: LookAtBacklog = LOOK_AT_BACKLOG) -> None:
         """Go on with those of the backlog whose turn it is. One look more does no harm."""
         for delivery in self._backlog.due(self.now_ns):
-            delivery.due_ns = None
-            self._prepare(delivery)
+            if self._may_go_on(delivery):
+                delivery.due_ns = None
+                self._prepare(delivery)
         if self._backlog_timer is not None:
             self._backlog_timer.cancel()
         wake_ns = self._backlog.wake_ns
@@ -236,7 +228,7 @@ class Handler(Actor):
             notification_id = history.command.notification_id
             delivery = state_after(history.command, history.events, self.epoch_ns)
             delivery.keep_from_the_future(self.now_ns)
-            self._take_care(delivery)
+            isolation.take_care(delivery, self._store, self.now_ns)
             commit = self._commits.opening(notification_id)
             if commit is not None:
                 commit.taken_over = delivery
@@ -248,7 +240,7 @@ class Handler(Actor):
     @handles(LeaseRenewed)
     def on_lease_renewed(self, _: LeaseRenewed) -> None:
         """Go on with what waits for the lease, which may have expired or be unwanted by now."""
-        self._resume(self._held.release(self._deliveries))
+        self._resume(filter(self._may_go_on, self._held.release(self._deliveries)))
 
     @handles(LeaseLost)
     def on_lease_lost(self, lost: LeaseLost) -> None:
@@ -274,7 +266,12 @@ class Handler(Actor):
             self._prepare(delivery)
 
         try:
-            acceptance = self.intake.accept(submit.command, answer_and_prepare, asks_for_room=not submit.follows_event)
+            acceptance = self.intake.accept(
+                submit.command,
+                answer_and_prepare,
+                asks_for_room=not submit.follows_event,
+                traceparent=submit.traceparent,
+            )
             if acceptance is Acceptance.DUPLICATE:
                 commit = self._commits.opening(submit.command.notification_id)
                 if commit is not None:
@@ -329,10 +326,18 @@ class Handler(Actor):
     @handles(_GoOn)
     def on_go_on(self, message: _GoOn) -> None:
         delivery = message.delivery
-        if self._deliveries.get(delivery.command.notification_id) is not delivery:
-            return  # set by an earlier incarnation of this actor
+        if not self._may_go_on(delivery):
+            return
         delivery.due_ns = None
         self._prepare(delivery)
+
+    def _may_go_on(self, delivery: Delivery) -> bool:
+        """Tell whether one that waited is still in flight, not cancelled, and no earlier incarnation's."""
+        return self._deliveries.get(delivery.command.notification_id) is delivery and not self._commits.has(delivery)
+
+    @handles(CancelNotification, CancelWaiting)
+    def on_cancel(self, order: CancelNotification | CancelWaiting) -> None:
+        self._cancelling.carry_out(order)
 
     # ── an attempt, and its outcome ─────────────────────────────────────────────────────────────────────────────
 
@@ -355,16 +360,7 @@ class Handler(Actor):
             except TemplateError as error:
                 self._dead_letter(delivery, str(error))
                 return
-        attempt = Attempt(
-            command=command,
-            number=delivery.attempts + 1,
-            charged=delivery.charged,
-            expires_at_ns=until_ns,
-            wanted_until_ns=wanted_until_ns,
-            edits=delivery.edits,
-            caution=delivery.caution,
-            node=self._node,
-        )
+        attempt = delivery.next_attempt(command, until_ns, wanted_until_ns, self._node)
         delivery.charged = True
         if self._budgets is not None and delivery.current is None:  # else it is sent again, and is under way already
             self._budgets.set_out(delivery, self.system.now_ns)
@@ -396,6 +392,8 @@ class Handler(Actor):
         if type(request) is Commit:
             if performed.result is None:
                 self._journal.is_done(request)
+                for order in request.cancels:
+                    self._cancelling.carry_out(order)
             elif isinstance(performed.result, Overtaken):
                 self._overtaken(request, performed.result)
             else:
@@ -579,6 +577,7 @@ class Handler(Actor):
         """Leave a notification to what was there first, unless this node has taken that over since."""
         notification_id, command = commit.event.notification_id, commit.delivery.known_as
         self._commits.end(commit)
+        commit.cannot_be_cancelled()
         del self._deliveries[notification_id]
         if commit.taken_over is not None:
             self._deliveries[notification_id] = commit.taken_over

@@ -52,6 +52,7 @@ class Intake:
         *,
         asks_for_room: bool,
         instead_of: Delivery | None = None,
+        traceparent: str | None = None,
     ) -> Acceptance:
         """Accept a command, or recognise one that is known.
 
@@ -60,6 +61,7 @@ class Intake:
             go_on: called with its delivery when that is durable.
             asks_for_room: whether it is refused where there is no room.
             instead_of: of a fallback, what it is sent in place of.
+            traceparent: the trace that it belongs to; a fallback belongs to that of what it is sent in place of.
 
         Raises:
             IdempotencyConflict: its id is known, with another payload.
@@ -102,18 +104,28 @@ class Intake:
             priority=command.priority,
         )
         if instead_of is not None:
-            delivery.requested_at_ns = instead_of.requested_at_ns
+            delivery.requested_at_ns, traceparent = instead_of.requested_at_ns, instead_of.traceparent
             requested = msgspec.structs.replace(
                 requested,
                 instead_of=instead_of.command.notification_id,
                 waited_since_ns=instead_of.requested_at_ns,
             )
+        if traceparent is not None:
+            delivery.traceparent = traceparent
+            requested = msgspec.structs.replace(requested, traceparent=traceparent)
+        delivery.schedule(system.epoch_ns)
+        if delivery.not_before_ns is not None:
+            requested = msgspec.structs.replace(requested, waited_since_ns=delivery.requested_at_ns)
         try:
             self._journal.commit(requested, delivery, go_on)
         except Unstorable:
             del self._deliveries[notification_id]
             raise
         return Acceptance.ACCEPTED
+
+    def ids_of(self, user: str) -> list[str]:
+        """Return the ids of a user's notifications that are accepted and have not ended."""
+        return [notification_id for notification_id, each in self._deliveries.items() if each.command.user == user]
 
     def known(self, notification_id: str) -> SendNotification | None:
         """Return the command that this id came with, if it is in flight or has ended lately."""

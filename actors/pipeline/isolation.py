@@ -29,11 +29,13 @@ import pykka
 from actors.domain.attempts import Admitted, Attempt, Begin
 from actors.domain.caution import Caution
 from actors.errors import StoreFailed
+from actors.instants import ns
 from actors.kernel.actor import Actor, Supervision, handles
 from actors.kernel.effects import Cancellable, Performed
 from actors.messages import Message
 
 if TYPE_CHECKING:
+    from actors.domain.delivery import Delivery
     from actors.domain.store import Store
     from actors.pipeline.wiring import Stages
 
@@ -53,6 +55,18 @@ def pause_s(caution: Caution) -> float:
 def hold_s(caution: Caution) -> float:
     """Return for how many seconds all others wait for it."""
     return HOLD_S * 4.0 ** (caution.suspicions - 1)
+
+
+def take_care(delivery: Delivery, store: Store, now_ns: int) -> None:
+    """Take note of the part that a notification may have had in the death of the process before."""
+    delivery.caution = caution = store.cautions.pop(delivery.command.notification_id, None)
+    if caution is None or not caution.deaths:
+        return
+    if caution.deaths >= DEATHS_MAX:
+        delivery.given_up = REASON
+    else:
+        after_pause_ns = now_ns + ns(pause_s(caution))
+        delivery.due_ns = after_pause_ns if delivery.due_ns is None else max(delivery.due_ns, after_pause_ns)
 
 
 class Enter(msgspec.Struct, frozen=True):

@@ -11,7 +11,15 @@ import msgspec
 
 from actors.errors import LetterServed
 from actors.kernel.futures import Future
-from actors.messages import NO_METADATA, RANKS, DeadLetterMessage, FrozenDict, Priority, SendNotification
+from actors.messages import (
+    NO_METADATA,
+    RANKS,
+    DeadLetterMessage,
+    FrozenDict,
+    NotificationChannel,
+    Priority,
+    SendNotification,
+)
 
 Served: TypeAlias = Literal["exclude", "include"]
 """What a redrive does with dead letters that are served, so that it would reach their recipients twice: it leaves them
@@ -53,6 +61,31 @@ class Submit(msgspec.Struct, frozen=True):
 
     follows_event: bool = False
     """Whether an event led to it, which was admitted: then it is not asked again whether there is room."""
+
+    traceparent: str | None = None
+    """The trace that it belongs to."""
+
+
+class CancelNotification(msgspec.Struct, frozen=True):
+    """Cancel a notification, if it waits."""
+
+    notification_id: str
+    answer: Future[bool] | None = None
+    """Gets whether it is cancelled, once that is durable, or StoreFailed; None: no one asks."""
+
+    def reply(self, cancelled: bool) -> None:
+        """Answer."""
+        if self.answer is not None:
+            self.answer.set(cancelled)
+
+
+class CancelWaiting(msgspec.Struct, frozen=True, kw_only=True):
+    """Cancel all notifications that wait, of some channels and of a class of traffic."""
+
+    channels: frozenset[NotificationChannel] | None = None
+    """None: of all."""
+    priority: Priority | None = None
+    """None: of any class."""
 
 
 class Redrive(msgspec.Struct, frozen=True, kw_only=True):

@@ -35,11 +35,12 @@ class NotBefore:
     instant_ns: int
 
     is_quiet: bool
-    """Whether that is the end of quiet hours; else preferences raised, and are to be asked again."""
+    """Whether that is the end of quiet hours; else it is scheduled, or preferences raised and are asked again then."""
 
 
 class Readiness:
-    """What stands between a notification and its first or next attempt: suppressions, preferences, quiet hours.
+    """What stands between a notification and its first or next attempt: its own instant, suppressions,
+    preferences, quiet hours.
 
     Args:
         system: says what time it is.
@@ -55,6 +56,10 @@ class Readiness:
 
     def obstacle(self, command: SendNotification) -> Unwanted | NotBefore | None:
         """Return what keeps a command from being sent now; None: nothing."""
+        if command.not_before is not None:
+            due_ns = since_1970_ns(command.not_before) - self._system.epoch_ns
+            if due_ns > self._system.now_ns:
+                return NotBefore(due_ns, is_quiet=False)
         if self._suppressed:
             suppression = self._suppressions.find(command.channel, command.recipient)
             if suppression is not None:

@@ -1,4 +1,4 @@
-"""Which notifications a domain event leads to; the subscribers that every notifier starts with.
+"""Which notifications a domain event leads to: the subscribers of a notifier that is given no others.
 
 The id carries the type of the event, so that a second event on the same order is not taken for a duplicate.
 """
@@ -6,8 +6,9 @@ The id carries the type of the event, so that a second event on the same order i
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection
-from typing import Any
+from collections.abc import Collection, Mapping
+from types import MappingProxyType
+from typing import TypeAlias
 
 from actors.messages import (
     NotificationChannel,
@@ -17,7 +18,7 @@ from actors.messages import (
     SendNotification,
     UserRegistered,
 )
-from actors.pipeline.event_bus import EventBus
+from actors.pipeline.event_bus import EventBus, Subscriber
 
 logger = logging.getLogger(__name__)
 
@@ -84,27 +85,74 @@ def receipt_email(event: PaymentReceived) -> SendNotification:
     )
 
 
-NOTIFICATIONS: tuple[tuple[type, NotificationChannel, Callable[[Any], SendNotification]], ...] = (
-    (UserRegistered, NotificationChannel.EMAIL, welcome_email),
-    (OrderPlaced, NotificationChannel.EMAIL, order_email),
-    (OrderPlaced, NotificationChannel.SMS, order_sms),
-    (OrderShipped, NotificationChannel.EMAIL, shipping_email),
-    (PaymentReceived, NotificationChannel.EMAIL, receipt_email),
+_LEADS_TO: tuple[tuple[Subscriber, NotificationChannel], ...] = (
+    (welcome_email, NotificationChannel.EMAIL),
+    (order_email, NotificationChannel.EMAIL),
+    (order_sms, NotificationChannel.SMS),
+    (shipping_email, NotificationChannel.EMAIL),
+    (receipt_email, NotificationChannel.EMAIL),
 )
+"""What the built-in ones lead to: each is subscribed where its channel is configured."""
+
+BUILT_IN_SUBSCRIBERS: Mapping[type, tuple[Subscriber, ...]] = MappingProxyType(
+    {
+        UserRegistered: (welcome_email,),
+        OrderPlaced: (order_email, order_sms),
+        OrderShipped: (shipping_email,),
+        PaymentReceived: (receipt_email,),
+    }
+)
+"""By type of event, the subscribers of a notifier that is given no others."""
+
+Subscribers: TypeAlias = Mapping[type, Subscriber | Collection[Subscriber]]
+"""By type of event, the function or functions that are called with each event of that type."""
 
 
-def subscribe_all(bus: EventBus, channels: frozenset[NotificationChannel]) -> None:
-    """Subscribe each of them whose channel is configured."""
-    for event_type, channel, function in NOTIFICATIONS:
-        if channel in channels:
-            bus.subscribe(event_type)(function)
+def subscribe_all(bus: EventBus, channels: Collection[NotificationChannel], subscribers: Subscribers) -> None:
+    """Subscribe these functions; of the built-in ones those whose channel is configured.
+
+    Raises:
+        WrongType: a key is no class.
+    """
+    for event_type, functions in subscribers.items():
+        for function in _several(functions):
+            if _leads_to(function) in (None, *channels):
+                bus.subscribe(event_type)(function)
 
 
-def log_unserved(channels: Collection[NotificationChannel]) -> None:
-    """Log which channels events lead to that are not configured, a line each: nothing is sent there."""
+def log_unserved(channels: Collection[NotificationChannel], subscribers: Subscribers) -> None:
+    """Log which channels built-in subscribers lead to that are not configured, a line each: nothing is sent there."""
     events: dict[NotificationChannel, list[str]] = {}
-    for event_type, channel, _ in NOTIFICATIONS:
-        if channel not in channels:
-            events.setdefault(channel, []).append(event_type.__name__)
+    for event_type, functions in subscribers.items():
+        for function in _several(functions):
+            channel = _leads_to(function)
+            if channel is not None and channel not in channels:
+                events.setdefault(channel, []).append(event_type.__name__)
     for channel, names in events.items():
         logger.info("no channel %s is configured: %s leads to nothing there", channel, " or ".join(names))
+
+
+def problems_of_subscribers(subscribers: object) -> list[str]:
+    """Return what is wrong with subscribers that were given."""
+    if not isinstance(subscribers, Mapping):
+        return [f"subscribers: wanted a mapping such as {{OrderPlaced: function}}, got {subscribers!r:.100}"]
+    problems = []
+    for event_type, functions in subscribers.items():
+        if not isinstance(event_type, type):
+            problems.append(f"subscribers: wanted a type of events as each key, got {event_type!r:.100}")
+        elif not callable(functions) and not (
+            isinstance(functions, Collection) and all(callable(function) for function in functions)
+        ):
+            problems.append(
+                f"subscribers: {event_type.__name__}: wanted a function of an event, or several, got {functions!r:.100}"
+            )
+    return problems
+
+
+def _several(functions: Subscriber | Collection[Subscriber]) -> tuple[Subscriber, ...]:
+    return (functions,) if callable(functions) else tuple(functions)
+
+
+def _leads_to(function: Subscriber) -> NotificationChannel | None:
+    """Return the channel of a built-in one, None for any other; by identity, as others may have no hash."""
+    return next((channel for own, channel in _LEADS_TO if own is function), None)

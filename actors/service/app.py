@@ -14,7 +14,7 @@ from actors.errors import NotifierClosed, StoreError, StoreFailed
 from actors.notifier import Notifier
 from actors.service import console
 from actors.service.config import ServiceConfig
-from actors.service.http import ingest, routes as api, settings_routes as settings_api
+from actors.service.http import callbacks, ingest, openapi, routes as api, settings_routes as settings_api
 from actors.service.http.access import Access
 from actors.service.observability import health
 from actors.service.observability.health import Status
@@ -22,6 +22,7 @@ from actors.service.observability.metrics import Metrics
 from actors.service.observability.overload import OverloadLog
 from actors.service.operations.breakers import BreakerWatch
 from actors.service.operations.dead_letters import DeadLetters
+from actors.service.own_events import OwnEvents
 from actors.service.reloading.live_settings import LiveSettings
 
 
@@ -35,6 +36,7 @@ class Service:
     config: ServiceConfig
     store: Store
     live_settings: LiveSettings
+    own_events: OwnEvents
     metrics: Metrics
     overload: OverloadLog
     breakers: BreakerWatch
@@ -44,7 +46,15 @@ class Service:
 def make_app() -> Starlette:
     """Return the application; its ``state.service`` is to be set before the first request."""
     return Starlette(
-        routes=[*ingest.routes(), *health.routes(), *api.routes(), *settings_api.routes(), *console.routes()],
+        routes=[
+            *ingest.routes(),
+            *callbacks.routes(),
+            *health.routes(),
+            *api.routes(),
+            *settings_api.routes(),
+            *openapi.routes(),
+            *console.routes(),
+        ],
         exception_handlers={
             HTTPException: _refused,
             ClientDisconnect: _gone,

@@ -12,6 +12,9 @@
       sms: {twilio: {account_sid: AC…, auth_token: {env: TWILIO_TOKEN}, sender: '+4930123456'}}
     channels:                    # the same keys as in a scenario
       email: {retry: {max_attempts: 5}, circuit_breaker: {failure_threshold: 10}}
+    events:                      # types of one's own, see own_events.py
+      PasswordResetRequested:
+        - {channel: email, recipient: email, id: request_id, template: password-reset, critical: true}
     drain: 30s
     templates: templates         # a directory
     preferences: preferences.yaml
@@ -27,11 +30,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self, TypeAlias
 
-from pydantic import ValidationError, WrapValidator, model_validator
+from pydantic import Field, ValidationError, WrapValidator, model_validator
 from pydantic_core import InitErrorDetails
 
 from actors.messages import NotificationChannel
 from actors.pipeline.fallback import problems_of_fallbacks
+from actors.service.own_events import EventRule, EventType
 from actors.service.tokens import TokenConfig
 from actors.service.transports import TransportsConfig, is_of_a_provider, missing_transports
 from actors.settings.base import NOT_SHOWN, NotEmpty, Settings, at_key, check_one_given
@@ -158,6 +162,9 @@ class ServiceConfig(NotifierConfig):
     transports: TransportsConfig
     """What each channel is delivered by."""
 
+    events: dict[EventType, tuple[EventRule, ...]] = Field(default_factory=dict)
+    """Types of events of one's own, and what each leads to; one that is built in leads to this instead."""
+
     templates: DataFile | None = None
     """The directory of the templates; the built-in ones alone when None."""
 
@@ -219,6 +226,15 @@ class ServiceConfig(NotifierConfig):
                 elif fault.provider is not None and fault.provider not in channels[channel].by_provider():
                     known = ", ".join(channels[channel].by_provider())
                     yield ("faults", number, "provider"), f"a provider of {channel}: {known}", repr(fault.provider)
+        for name, rules in self.events.items():
+            taken: set[NotificationChannel] = set()
+            for number, rule in enumerate(rules):
+                if rule.channel not in channels:
+                    yield ("events", name, number, "channel"), "a channel that has a transport", rule.channel.value
+                elif rule.channel in taken:  # both would have the same id
+                    what = "each channel once for a type of events"
+                    yield ("events", name, number, "channel"), what, f"{rule.channel} twice"
+                taken.add(rule.channel)
         seen: set[Secret] = set()
         for number, token in enumerate(self.tokens):
             if token.secret in seen:

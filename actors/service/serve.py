@@ -58,6 +58,7 @@ from actors.service.observability.tracing import Tracing
 from actors.service.operations.breaker_overrides import Overrides, overrides_of, with_overrides
 from actors.service.operations.breakers import BreakerWatch
 from actors.service.operations.dead_letters import DeadLetters
+from actors.service.own_events import OwnEvents, built_in_beside
 from actors.service.reloading.live_settings import LiveSettings
 from actors.service.stores import check_store, open_store
 from actors.service.swappable_pipeline import ProviderGate, RequestGate
@@ -195,6 +196,7 @@ class Server:
                         store=self._store,
                         preferences=live_settings.preferences,
                         templates=live_settings.templates,
+                        subscribers=built_in_beside(config.events),
                         on_event=self._hearing(tracing),
                     ) as notifier,
                     trio.open_nursery() as nursery,
@@ -224,6 +226,8 @@ class Server:
         self.config = config
         self.status.settings_read_at = datetime.now(UTC)
         self.metrics.set_faults(len(config.faults))
+        own_events = OwnEvents(config.events)
+        own_events.subscribe_to(notifier.bus)
         is_first = self._dead_letters is None
         if self._dead_letters is None:
             self._dead_letters = DeadLetters(notifier, nursery)
@@ -236,6 +240,7 @@ class Server:
             config=config,
             store=self._store,
             live_settings=live_settings,
+            own_events=own_events,
             metrics=self.metrics,
             overload=self.overload,
             breakers=self.breakers,
@@ -386,12 +391,19 @@ async def check(path: Path, config: ServiceConfig) -> list[str]:
     check_store(config)
     async with AsyncExitStack() as stack:
         open_transports(config.transports, config.notifier.channels, config.faults, RandomStreams(0), stack)
-        await stack.enter_async_context(_open_live_settings(config, MemoryStore()))
+        live_settings = await stack.enter_async_context(_open_live_settings(config, MemoryStore()))
     channels = config.notifier.channels
     reaches = {channel: config.transports.reaches(channel, own) for channel, own in channels.items()}
     root = read(text_of(path), Place(str(path), 1, 1))
     problems = [
         located(root, finding.path, finding.text) for finding in lint_live(channels, reaches, are_simulated=False)
+    ]
+    templates = live_settings.templates.languages()
+    problems += [
+        located(root, ("events", name, number, "template"), f"wanted a template that there is, got {rule.template!r}")
+        for name, rules in config.events.items()
+        for number, rule in enumerate(rules)
+        if rule.template not in templates
     ]
     return [str(problem) for problem in sorted(problems, key=lambda problem: problem.sort_key)]
 

@@ -11,7 +11,8 @@ import msgspec
 from actors.domain.audit import AuditEntry, entry_of
 from actors.domain.caution import Caution
 from actors.domain.delivery import Delivery, dead_letter_after, noted, state_after
-from actors.domain.remembered_ids import RememberedIds
+from actors.domain.notification_state import ended_as
+from actors.domain.remembered_ids import EndedAs, RememberedIds
 from actors.domain.requests import Requests
 from actors.domain.store import News, SettingsChange, StoredHistory
 from actors.domain.suppressions import Suppressions, suppression_from
@@ -112,6 +113,8 @@ class MemoryStore:
         elif kind is NotificationSent or kind is NotificationSuppressed:
             entry = self._open.pop(notification_id)
             self.remembered.add(entry.command, event.epoch_ns + event.at_ns)
+            if kind is NotificationSuppressed:
+                self.remembered.note_end(notification_id, ended_as(event))
             if entry.was_redriven:
                 self._close_case(entry, event)
             self._end_in_request(event)
@@ -131,6 +134,7 @@ class MemoryStore:
         elif kind is DeadLetterDiscarded:
             entry = self._dead.pop(notification_id)
             self.remembered.add(entry.command, event.epoch_ns + event.at_ns)
+            self.remembered.note_end(notification_id, ended_as(event))
             self._keep_in_audit(event)
             if closes_case(entry, event):
                 self._close_case(entry, event)
@@ -178,8 +182,19 @@ class MemoryStore:
     async def recall(self, notification_id: str, now_ns: int) -> SendNotification | None:
         return self.remembered.get(notification_id, now_ns)
 
+    async def ended_as(self, notification_id: str, now_ns: int) -> EndedAs | None:
+        if notification_id in self._dead or self.remembered.get(notification_id, now_ns) is None:
+            return None
+        return self.remembered.ended_as(notification_id)
+
     async def past(self, notification_id: str) -> StoredHistory | None:
         return self._past(notification_id) or self._closed.get(notification_id)
+
+    async def erase_histories(self, is_meant: Callable[[SendNotification], bool]) -> int:
+        meant = [each for each, history in self._closed.items() if is_meant(history.command)]
+        for notification_id in meant:
+            del self._closed[notification_id]
+        return len(meant)
 
     def note(self, entry: AuditEntry) -> Effect | None:
         self._audit.append(entry)

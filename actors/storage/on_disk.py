@@ -11,7 +11,7 @@ from typing import Any, Self
 import trio
 
 from actors.domain.caution import Caution
-from actors.domain.remembered_ids import RememberedIds
+from actors.domain.remembered_ids import EndedAs, RememberedIds
 from actors.errors import StoreFailed
 from actors.kernel.effects import Effect
 from actors.kernel.trio_token import trio_token
@@ -123,6 +123,21 @@ class StoreOnDisk(MemoryStore):
 
     async def _recall(self, notification_id: str, steady_ns: int) -> SendNotification | None:
         """Ask the disk for what memory does not know, at an instant of the clock that nobody sets."""
+        raise NotImplementedError
+
+    async def ended_as(self, notification_id: str, now_ns: int) -> EndedAs | None:
+        """Return how a notification has ended; see :meth:`Store.ended_as`.
+
+        Raises:
+            StoreError: the store is closed, or cannot be read.
+        """
+        known = await super().ended_as(notification_id, now_ns)
+        if known is not None or notification_id in self._open or notification_id in self._dead:
+            return known
+        return await self._ended_as(notification_id, self.remembered.steady_ns(now_ns))
+
+    async def _ended_as(self, notification_id: str, steady_ns: int) -> EndedAs | None:
+        """Ask the disk, as `_recall` does."""
         raise NotImplementedError
 
     def _check_open(self) -> None:

@@ -161,12 +161,18 @@ class SmsProvider(HttpTransport):
             form: What was in its body.
             signature: The header X-Twilio-Signature.
         """
-        fields = "".join(name + form[name] for name in sorted(form))
-        token, given = self._config.auth_token.reveal().encode(), signature.encode("ascii", "replace")
-        expected = [
-            base64.b64encode(hmac.digest(token, (way + fields).encode(), hashlib.sha1)) for way in _ways_to_write(url)
-        ]
-        return any(hmac.compare_digest(each, given) for each in expected)
+        return has_signed(self._config.auth_token.reveal(), url, form, signature)
+
+
+def has_signed(token: str, url: str, form: Mapping[str, str], signature: str) -> bool:
+    """Tell whether a status callback is signed with the token of an account; see :meth:`SmsProvider.has_signed`."""
+    fields = "".join(name + form[name] for name in sorted(form))
+    key, given = token.encode(), signature.encode("ascii", "replace")
+    expected = [
+        base64.b64encode(hmac.digest(key, (way + fields).encode(errors="replace"), hashlib.sha1))
+        for way in _ways_to_write(url)
+    ]
+    return any(hmac.compare_digest(each, given) for each in expected)
 
 
 def _ways_to_write(url: str) -> set[str]:

@@ -27,6 +27,9 @@ lost after the request went out, or  Ambiguous       it may have taken the event
 an answer that is none, such as 101
 ==================================== =============== ==============================================================
 
+A notification that belongs to a trace carries its ``traceparent`` on (https://www.w3.org/TR/trace-context/, 3.2), as it
+came; the signature does not cover it.
+
 The status counts when it has come, also of an answer whose body is cut off or slow. Every Transient waits as long as
 the Retry-After of its answer says, in seconds or until a date.
 """
@@ -115,6 +118,8 @@ class WebhookProvider(HttpTransport):
             "webhook-timestamp": timestamp,
             "webhook-signature": signature(keys, event, timestamp, body),
         }
+        if attempt.traceparent is not None:
+            headers["traceparent"] = header_value(attempt.traceparent)
         return self._outcome(await self._http.post(command.recipient, headers, body))
 
     def _outcome(self, answer: Answer) -> Outcome:

@@ -210,6 +210,27 @@ def discard(
 
 
 @dlq.command()
+def erase(
+    user: Annotated[str, typer.Argument(help="Whose data.", show_default=False)],
+    why: _Why = None,
+    as_json: _Json = False,
+    url: _Url = None,
+    token_file: _Token = None,
+    store: _NoStore = None,
+) -> None:
+    """Erase what is kept of a user: what waits, dead letters, histories, preferences."""
+    with _asking(url, token_file, store) as source:
+        done = source.post(f"users/{_part(user)}/erase", {"why": why})
+    if not _printed_as_json(as_json, done):
+        typer.echo(
+            f"erased: {done['discarded']} dead letters, {done['cancelled']} that waited, "
+            f"{done['histories']} histories, {'the' if done['preferences'] else 'no'} preferences"
+        )
+        if done["in_flight"]:
+            typer.echo(f"on their way: {done['in_flight']}; erase again when they have ended")
+
+
+@dlq.command()
 def bulk(
     action: Annotated[Action, typer.Argument(help="What to do.", show_default=False)],
     reason: _Reason = None,

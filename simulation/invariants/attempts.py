@@ -60,8 +60,8 @@ class AttemptNumbers(Invariant):
 
 
 class InTime(Invariant):
-    """No retry sets out before its time or after the notification has expired, no attempt outlasts its timeout, and
-    what waits for its retry has no outcome meanwhile.
+    """Nothing sets out before what it is scheduled for, no retry before its time, and none of them after the
+    notification has expired; no attempt outlasts its timeout, and what waits for its retry has no outcome meanwhile.
 
     Until all is settled after a crash, what lay in a mailbox goes late; and where the wall clock steps, what is read
     from the store is read by the calendar, so that a notification from before a crash expires earlier or later by that.
@@ -98,6 +98,8 @@ class InTime(Invariant):
         lifecycle = self.context.lifecycles.get(made.notification_id)
         if lifecycle is None:
             return None
+        if made.at_ns < lifecycle.fresh_since_ns and not self.context.steps_the_clock:
+            return f"{made.notification_id} is sent before {seconds_text(lifecycle.fresh_since_ns)}, its not_before"
         if lifecycle.failures and made.attempt.number == used_up(lifecycle) + 1:
             due_ns = lifecycle.failures[-1].next_retry_at_ns
             if due_ns is not None and made.at_ns < due_ns and not self._is_by_the_calendar(lifecycle):

@@ -122,6 +122,8 @@ class Letters(Invariant):
             return False  # then it may wait for one that is down, and for the pace of what is overdue
         if lifecycle.state_since_ns > lifecycle.fresh_since_ns + wait_ns(expires_after):
             return False
+        if letter.command.not_before is not None and self.context.steps_the_clock:
+            return False  # by the calendar it may have had to wait for longer
         quiet = self.context.preferences
         return (
             config.rate_limit is None

@@ -93,7 +93,7 @@ class Lifecycle:
         self.state_since_ns = 0
         """When it came into this state."""
         self.fresh_since_ns = 0
-        """When it was accepted or last redriven."""
+        """When it was accepted or last redriven, or what it is scheduled for: its age counts from here."""
         self.history: list[Any] = []
         """All events and attempts."""
         self.failures: tuple[NotificationFailed, ...] = ()
@@ -183,6 +183,8 @@ class Lifecycles:
         lifecycle.state, lifecycle.state_since_ns = after, event.at_ns
         if kind in OPENING:
             lifecycle.fresh_since_ns, lifecycle.failures = event.at_ns, ()
+            if kind is NotificationRequested and event.waited_since_ns is not None:
+                lifecycle.fresh_since_ns = max(event.at_ns, event.waited_since_ns)
             if kind is NotificationRedriven and event.edit and lifecycle.attempt is not None:
                 edited = msgspec.structs.replace(lifecycle.attempt.command, **event.edit)
                 lifecycle.attempt = msgspec.structs.replace(lifecycle.attempt, command=edited)

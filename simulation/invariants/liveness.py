@@ -49,7 +49,7 @@ class Liveness(Invariant):
     def __init__(self, context: Context) -> None:
         super().__init__(context)
         self._waiting: dict[NotificationChannel, dict[str, int]] = {channel: {} for channel in context.channels}
-        """What is in flight, in the order of acceptance, with the instant of each."""
+        """What is in flight, in the order of acceptance, with the instant of each, or what it is scheduled for."""
         self._most = dict.fromkeys(context.channels, 0)
         """How many were in flight at most."""
         self._look_ns = dict.fromkeys(context.channels, _SHORTEST_NS)
@@ -76,7 +76,11 @@ class Liveness(Invariant):
     @observes(NotificationRequested, NotificationRedriven)
     def on_opening(self, event: NotificationEvent) -> Objection:
         waiting = self._waiting[event.channel]
-        waiting[event.notification_id] = event.at_ns
+        scheduled_ns = event.waited_since_ns if isinstance(event, NotificationRequested) else None
+        if scheduled_ns is None or scheduled_ns <= event.at_ns:  # that of a fallback has passed
+            waiting[event.notification_id] = event.at_ns
+        else:
+            waiting[event.notification_id] = scheduled_ns + self._steps_ns  # as it goes by the calendar
         if len(waiting) > self._most[event.channel]:
             self._most[event.channel] = len(waiting)
         if event.at_ns < self._look_ns[event.channel]:
@@ -111,6 +115,8 @@ class Liveness(Invariant):
     def _oldest(self, channel: NotificationChannel, now_ns: int) -> Finding | None:
         """Look at the one that has been in flight for longest."""
         for notification_id, since_ns in self._waiting[channel].items():
+            if since_ns > now_ns:
+                continue  # it is scheduled
             calm_ns = max(since_ns, self._calm_ns[channel])
             if now_ns - calm_ns <= _SHORTEST_NS:
                 return None  # nothing is as quick as that

@@ -196,7 +196,7 @@ def _answer(lock_step: LockStep, _actor: Any, performed: Performed) -> tuple[str
 
 def _go_on(_lock_step: LockStep, actor: Any, message: Any) -> tuple[str, Any] | None:
     name = message.delivery.command.notification_id
-    return ("go-on", name) if actor._deliveries.get(name) is message.delivery else None
+    return ("go-on", name) if actor._may_go_on(message.delivery) else None
 
 
 def _of_handler(lock_step: LockStep, _actor: Any, performed: Performed) -> tuple[str, Any] | None:

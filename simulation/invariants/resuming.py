@@ -242,6 +242,8 @@ def _due_ns(lifecycle: Lifecycle) -> int:
                 return int(due_ns)
             case NotificationDeferred(cause=DeferralCause.QUIET_HOURS, resumes_at_ns=due_ns) if due_ns is not None:
                 return int(due_ns)
+            case NotificationRequested(waited_since_ns=due_ns) if due_ns is not None and due_ns > event.at_ns:
+                return int(due_ns)
             case NotificationFailed() | NotificationRequested() | NotificationRedriven():
                 break
     return 0

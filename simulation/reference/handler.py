@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, TypeAlias
 
 import msgspec
@@ -30,7 +30,7 @@ from simulation.reference.channel import EXPIRED, Ended, Way
 from simulation.reference.lane import Lane
 from simulation.reference.letters import Letters
 from simulation.reference.loop import Loop
-from simulation.reference.notifications import Attempt, Notification, address, host_of, state_after
+from simulation.reference.notifications import Attempt, Notification, address, host_of, scheduled_ns, state_after
 from simulation.reference.people import NOT_WANTED, People
 from simulation.reference.randomness import Stream
 from simulation.reference.resuming import Backlog
@@ -77,6 +77,8 @@ class Handler(Loop):
         """Start a process over the store: what was in memory is as new."""
         self.asked.clear()
         self.commits.clear()
+        self.cancels: set[str] = set()
+        """Of those that are being made durable, which are to be cancelled then."""
         self.mailboxes.clear()
         channels = self.world.channels.items()
         self.ways: dict[str, Way] = {each: Way(self, self, each, config) for each, config in channels}
@@ -121,8 +123,10 @@ class Handler(Loop):
     def look_at_backlog(self) -> None:
         """Go on with those of the backlog whose turn it is."""
         for notification in self.backlog.take_due():
-            notification.due_ns = None
-            self.prepare(notification)
+            name = notification.command.notification_id
+            if self.admitted.get(name) is notification and name not in self.commits:  # else it is cancelled
+                notification.due_ns = None
+                self.prepare(notification)
         self.backlog.set_wake()
 
     def _take_up(self, notification: Notification) -> None:
@@ -172,6 +176,9 @@ class Handler(Loop):
         fields: dict[str, Any] = {"user_id": command.user, "priority": command.priority}
         if instead_of is not None:
             fields |= {"instead_of": instead_of.command.notification_id, "waited_since_ns": since_ns}
+        notification.schedule(self.epoch_ns)
+        if notification.due_ns is not None:
+            fields["waited_since_ns"] = notification.waited_since_ns
         event = self.event(NotificationRequested, command, **fields)
         self._happens(event, notification, self.prepare, "it has come, and its id is new")
 
@@ -206,12 +213,45 @@ class Handler(Loop):
         self.expect(event, why, *about)
         if then is not None:
             then(notification)
+        if name in self.cancels:
+            self.cancels.remove(name)
+            self._cancel(name)
+
+    # ── cancelled ───────────────────────────────────────────────────────────────────────────────────────────────
+
+    def cancel_waiting(self, channels: Collection[str] | None, priority: Priority | None) -> None:
+        """ "An operator cancels what waits at the handler" (1): for its instant, a retry, the end of quiet hours."""
+        for name, notification in list(self.admitted.items()):
+            command = notification.command
+            if (channels is None or command.channel in channels) and priority in (None, command.priority):
+                self._cancel(name)
+
+    def _cancel(self, name: str) -> None:
+        """Cancel one that waits; what is being made durable comes first."""
+        notification = self.admitted.get(name)
+        if notification is None:
+            return
+        if name in self.commits:
+            self.cancels.add(name)
+        elif notification.under_way is None:
+            self.due.pop(("go-on", name), None)
+            self._suppress(notification, "cancelled", None, "it waits, and is cancelled")
 
     # ── whether it may go now ───────────────────────────────────────────────────────────────────────────────────
 
     def prepare(self, notification: Notification) -> None:
         """ "handler: idempotency → preferences, quiet hours → template" (2)."""
         command = notification.command
+        due_ns = scheduled_ns(command, self.epoch_ns)
+        if due_ns is not None and due_ns > self.now_ns:
+            if notification.expires_at_ns is not None and due_ns > notification.expires_at_ns:
+                self._dead_letter(
+                    notification, EXPIRED, "the wall clock was set back, and it expires before not_before"
+                )
+                return
+            notification.due_ns = due_ns
+            self._wait(notification)
+            return
         if address(command) in self.store.gone:
             self._suppress(notification, ADDRESS_GONE, self._fall_back, "a provider has said that its address is gone")
             return
@@ -450,8 +490,9 @@ class Handler(Loop):
         name = f"{command.notification_id}/{fallback.channel}"
         if self._known(name) is not None:
             return  # it fell back before it was redriven
-        changes = {"notification_id": name, "channel": fallback.channel, "recipient": recipient}
-        other = msgspec.structs.replace(command, **changes, user_id=command.user, expires_after=left_s)
+        changes: dict[str, Any] = {"notification_id": name, "channel": fallback.channel, "recipient": recipient}
+        changes |= {"user_id": command.user, "expires_after": left_s, "not_before": None}
+        other = msgspec.structs.replace(command, **changes)
         self.accept(other, False, instead_of=notification)
 
     def redrive(self, letter: DeadLetterMessage, served: str, edit: Mapping[str, Any]) -> None:

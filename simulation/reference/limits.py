@@ -226,12 +226,16 @@ class Pace:
 
     def go(self, now_ns: int, ceiling: float) -> None:
         """Count one that resumes now, under a ceiling of so many a second."""
+        self.take_turn(now_ns)
+        self.pass_by(now_ns, ceiling)
+
+    def take_turn(self, now_ns: int) -> None:
+        """Count one whose turn it is now, whether it goes or not: the ceiling counts it where it goes."""
         self._began_ns += max(0, now_ns - self.next_ns)
         self._gone += 1
         after_s = self._doubling * math.log2(1.0 + self._gone * math.log(2.0) / (self._rate * self._doubling))
         self.next_ns = max(now_ns + 1, self._began_ns + ns(after_s))
         self._ceiling_until_ns = now_ns + ns(1.0 / self._rate)
-        self.pass_by(now_ns, ceiling)
 
     def pass_by(self, now_ns: int, ceiling: float) -> None:
         """Count one that has not waited, and goes now; however many, they are paid off within a second."""

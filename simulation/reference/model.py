@@ -111,6 +111,10 @@ class Model(Handler):
                 if channel in self.ways:
                     self.follow("breaker", channel, self.ways[channel].operate, operation.breaker, operation.provider)
             return
+        if operation.cancel is not None:
+            priority = None if operation.cancel == "all" else operation.cancel.priority
+            self.follow("handler", "", self.cancel_waiting, operation.channel, priority)
+            return
         which = operation.redrive or operation.discard
         edit = {} if operation.edit is None else operation.edit.changes()
         for name, letter in self.letters.kept.items():

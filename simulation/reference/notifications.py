@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from actors.instants import sooner, wait_ns
+from actors.instants import since_1970_ns, sooner, wait_ns
 from actors.messages import (
     DeadLetterDiscarded,
     DeadLetterMessage,
@@ -106,6 +106,13 @@ class Notification:
         """The last instant at which it may be sent here, where it may fall back."""
         return sooner(self.expires_at_ns, self.falls_back_ns)
 
+    def schedule(self, epoch_ns: int) -> None:
+        """ "It waits until then; expiry and delivery time count from there" (1)."""
+        until_ns = scheduled_ns(self.command, epoch_ns)
+        if until_ns is not None and until_ns > self.fresh_since_ns:
+            self.due_ns = self.fresh_since_ns = until_ns
+            self.waited_since_ns = max(self.waited_since_ns, until_ns)
+
     def fail(self, event: NotificationFailed) -> None:
         """Take down a failed attempt."""
         self.failures += (event,)
@@ -143,6 +150,11 @@ class Notification:
             self.edits += not changes.keys() <= {"expires_after", "priority"}  # no provider gets to see these
 
 
+def scheduled_ns(command: SendNotification, epoch_ns: int) -> int | None:
+    """Return the instant before which a command is not to be sent, on the clock that started at `epoch_ns`."""
+    return None if command.not_before is None else since_1970_ns(command.not_before) - epoch_ns
+
+
 def state_after(command: SendNotification, events: list[NotificationEvent], epoch_ns: int, now_ns: int) -> Notification:
     """Return the state of a notification with this history, on the clock that started at `epoch_ns`.
 
@@ -157,8 +169,10 @@ def state_after(command: SendNotification, events: list[NotificationEvent], epoc
     accepted_ns = here(requested, requested.at_ns)
     since_ns = getattr(requested, "waited_since_ns", None)
     state = Notification(command, accepted_ns if since_ns is None else here(requested, since_ns), accepted_ns)
+    state.schedule(epoch_ns)
+    scheduled_ns = state.due_ns
     for event in events:
-        state.due_ns = state.decided_wait_ns = None
+        state.due_ns, state.decided_wait_ns = (scheduled_ns if event is requested else None), None
         resumes_ns = None
         if isinstance(event, NotificationFailed):
             state.attempts, state.charged = event.attempt, True
@@ -172,10 +186,12 @@ def state_after(command: SendNotification, events: list[NotificationEvent], epoc
             state.edit(event.edit)
             state.fresh_since_ns = here(event, event.at_ns)
             state.attempts, state.charged, state.given_up = 0, True, None
+            scheduled_ns = None
         if resumes_ns is not None:
             state.due_ns, state.decided_wait_ns = here(event, resumes_ns), resumes_ns - event.at_ns
-    state.waited_since_ns = min(state.waited_since_ns, now_ns)
-    state.fresh_since_ns = min(state.fresh_since_ns, now_ns)
+    latest_ns = max(now_ns, scheduled_ns or now_ns)
+    state.waited_since_ns = min(state.waited_since_ns, latest_ns)
+    state.fresh_since_ns = min(state.fresh_since_ns, latest_ns)
     if state.due_ns is not None and state.decided_wait_ns is not None:
         state.due_ns = min(state.due_ns, now_ns + state.decided_wait_ns)
     return state

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import heapq
-import math
 from collections import OrderedDict
 from collections.abc import Mapping
 
@@ -78,7 +77,7 @@ class Backlog:
                 if name in line.waiting:
                     due.append(line.take(name))
             if line.waiting and line.pace.next_ns <= now_ns:
-                line.pace.go(now_ns, math.inf)
+                line.pace.take_turn(now_ns)
                 due.append(line.take_next())
         return due
 

@@ -14,7 +14,9 @@ from actors.messages import DeadLetterMessage
 from actors.notifier import Pipeline
 from actors.pipeline.circuit_breaker import OperateBreaker
 from actors.pipeline.dead_letter_queue import DiscardDeadLetter, RedriveDeadLetter, SubmitRedrive
+from actors.pipeline.orders import CancelWaiting
 from simulation.scenario import Operation
+from simulation.scenario.operations import WaitingOf
 
 DISCARDED = "discarded by the operator"
 
@@ -58,6 +60,8 @@ class Operator(Actor):
         try:
             if act.operation.breaker is not None:
                 _override_breakers(pipeline, act.operation)
+            elif act.operation.cancel is not None:
+                pipeline.handler.tell(_cancellation(act.operation))
             else:
                 self._clear_dead_letters(pipeline, act.operation)
         except pykka.ActorDeadError:
@@ -85,6 +89,12 @@ def _override_breakers(pipeline: Pipeline, operation: Operation) -> None:
         if (stages := pipeline.wiring.stages.get(channel)) is not None:
             assert stages.circuit_breaker is not None
             stages.circuit_breaker.tell(order)
+
+
+def _cancellation(operation: Operation) -> CancelWaiting:
+    channels = None if operation.channel is None else frozenset(operation.channel)
+    which = operation.cancel
+    return CancelWaiting(channels=channels, priority=which.priority if isinstance(which, WaitingOf) else None)
 
 
 def _is_meant(letter: DeadLetterMessage, operation: Operation) -> bool:

@@ -273,9 +273,16 @@ def _maker(
             channel, critical = entry.channel, entry.critical
             priority = Priority(class_of(entry))
             host_of, tenant_of = host_of_user(entry), tenant_of_user(entry)
-            age_of = _age_chooser(number, entry.expires_after, source)
+            age_of = _age_chooser(f"workload.{number}.ages", entry.expires_after, source)
+            wait_of = None
+            if isinstance(entry, ChannelWorkload) and entry.not_before is not None:
+                wait_of = _age_chooser(f"workload.{number}.not_before", entry.not_before, source)
             prefix = id_prefix(number, channel)
             others = _fallbacks_of(channel, scenario)
+
+            def not_before() -> datetime | None:
+                wait = None if wait_of is None else wait_of()
+                return None if wait is None else utc(source.epoch_ns + source.now_ns + ns(wait))
 
             def notification(k: int) -> SendNotification:
                 user = user_of(k)
@@ -290,6 +297,7 @@ def _maker(
                     priority=priority,
                     expires_after=age_of(),
                     addresses={other: f"{other} of {user}" for other in others} if others else NO_METADATA,
+                    not_before=not_before(),
                 )
 
             if isinstance(entry, ChannelWorkload) and entry.repeats:
@@ -336,10 +344,11 @@ def _user_chooser(number: int, users: int | ZipfSpread | None, source: Actor) ->
     return lambda _: f"user-{int(draw() * users)}"
 
 
-def _age_chooser(number: int, age: float | Distribution | None, source: Actor) -> Callable[[], float | None]:
-    """Return what says how old the next notification may become."""
+def _age_chooser(stream: str, age: float | Distribution | None, source: Actor) -> Callable[[], float | None]:
+    """Return what draws an age of the next notification, in seconds, from a stream: how old it may become, or when it
+    is to be sent."""
     if isinstance(age, Distribution):
-        return age.sampler(source.stream(f"workload.{number}.ages"))
+        return age.sampler(source.stream(stream))
     return lambda: age
 
 

@@ -189,6 +189,10 @@ class ChannelWorkload(Settings):
     """A notification older than this is dead-lettered as expired. Of a distribution, each draws its own. A redrive
     begins the count anew. None: never."""
 
+    not_before: Age | None = None
+    """Each is scheduled for so long after it arrives, and waits until then; expiry and delivery time count from there.
+    Of a distribution, each draws its own. None: it goes at once."""
+
     critical: StrictBool = False
     """Bypasses preferences and quiet hours; and means `priority: critical` where none is given."""
 

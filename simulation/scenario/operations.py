@@ -1,4 +1,5 @@
-"""What an operator does in a scenario, and when: try dead letters again, discard them, order breakers about."""
+"""What an operator does in a scenario, and when: try dead letters again, discard them, cancel what waits, override
+breakers."""
 
 from __future__ import annotations
 
@@ -6,6 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self, TypeAlias
 
 from pydantic import ValidationInfo, WrapValidator, model_validator
 
+from actors.messages import Priority
 from actors.settings.base import Settings, at_key, check_one_given
 from actors.settings.faults import ChannelNames
 from actors.settings.quantities import Duration, PositiveDuration, Text, wanted
@@ -30,6 +32,22 @@ def _all_or_some(value: Any, _handler: Any, info: ValidationInfo) -> Any:
 
 
 DeadLetters = Annotated[Literal["all"] | DeadLettersOf, WrapValidator(_all_or_some)]
+
+
+class WaitingOf(Settings):
+    """Some of the notifications that wait."""
+
+    wanted_text: ClassVar[str] = "all, or some of them such as {priority: bulk}"
+
+    priority: Priority
+    """Their class of traffic."""
+
+
+def _all_or_some_waiting(value: Any, _handler: Any, info: ValidationInfo) -> Any:
+    return value if value == _ALL else WaitingOf.model_validate(value, context=info.context)
+
+
+Waiting = Annotated[Literal["all"] | WaitingOf, WrapValidator(_all_or_some_waiting)]
 
 
 class EditConfig(Settings):
@@ -66,7 +84,7 @@ class EditConfig(Settings):
 
 
 class Operation(Settings):
-    """One operation of an operator; give exactly one of `redrive`, `discard` and `breaker`."""
+    """One operation of an operator; give exactly one of `redrive`, `discard`, `cancel` and `breaker`."""
 
     wanted_text: ClassVar[str] = "an order such as {at: 5m, redrive: all}"
 
@@ -74,7 +92,7 @@ class Operation(Settings):
     """When, from the start of the run. What comes while the process is down is lost."""
 
     channel: ChannelNames | None = None
-    """On which channels: one, a list, or `all`. Needed by `breaker`. None: dead letters of all."""
+    """On which channels: one, a list, or `all`. Needed by `breaker`. None: of all."""
 
     provider: Text | None = None
     """`breaker` only: that of one of the channel's providers, `primary` or one by its name. None: those of all."""
@@ -93,13 +111,17 @@ class Operation(Settings):
     discard: DeadLetters | None = None
     """Which of them are removed for good."""
 
+    cancel: Waiting | None = None
+    """Which of the notifications that wait then for what they are scheduled for, for a retry or for the end of quiet
+    hours are cancelled: suppressed, for the reason `cancelled`."""
+
     breaker: Literal["force-open", "disable", "close", "metrics-only"] | None = None
     """What the breakers do from now on. `force-open`: let nothing through. `disable`: let everything through and count
     nothing. `metrics-only`: let everything through, and count. `close`: work again, and begin closed."""
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
-        check_one_given(self, ("redrive", "discard", "breaker"))
+        check_one_given(self, ("redrive", "discard", "cancel", "breaker"))
         if self.breaker is not None and self.channel is None:
             raise wanted("a channel beside breaker", "none")
         if self.redrive is None and self.served == "include":

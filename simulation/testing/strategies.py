@@ -88,6 +88,7 @@ def operations(
         _tenths(3 * within).map(lambda at: [{"at": at, "redrive": "all"}]),
         _tenths(3 * within).map(lambda at: [{"at": at, "redrive": "all", "served": "include"}]),
         _tenths(3 * within).map(lambda at: [{"at": at, "discard": "all"}]),
+        _tenths(3 * within).map(lambda at: [{"at": at, "cancel": "all"}]),
         st.builds(
             breaker,
             st.sampled_from(names),
@@ -111,16 +112,20 @@ def workloads(
     """
     used = [NotificationChannel(channel) for channel in channels]
 
-    def entry(channel: NotificationChannel, times: list[float], users: int | None) -> ChannelWorkload:
+    def entry(
+        channel: NotificationChannel, times: list[float], users: int | None, later: float | None
+    ) -> ChannelWorkload:
         written: dict[str, Any] = {"channel": channel, "arrivals": {"times": sorted(times)}}
         if users is not None:
             written["users"] = users
+        if later is not None:
+            written["not_before"] = later
         return ChannelWorkload.model_validate(written)
 
     def entries(chosen: list[NotificationChannel]) -> SearchStrategy[tuple[ChannelWorkload, ...]]:
         times = st.lists(_tenths(within), min_size=1, max_size=most)
-        users = st.sampled_from([1, 2, 5, None])
-        return st.tuples(*(st.builds(entry, st.just(channel), times, users) for channel in chosen))
+        users, later = st.sampled_from([1, 2, 5, None]), st.sampled_from([None, None, 0.5, 30.0])
+        return st.tuples(*(st.builds(entry, st.just(channel), times, users, later) for channel in chosen))
 
     return st.lists(st.sampled_from(used), min_size=1, unique=True).flatmap(entries)
 

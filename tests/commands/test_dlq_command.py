@@ -399,3 +399,14 @@ async def test_the_file_of_a_store_says_so_too(tmp_path):
     assert [(letter["id"], letter["served"]) for letter in listed["dead_letters"]] == [("a", True)]
     shown = (await trio.to_thread.run_sync(invoke, "show", "a", "--store", f"sqlite:{path}")).stdout
     assert "a  dead letter, served" in shown
+
+
+async def test_what_is_kept_of_a_user_is_erased_and_the_command_says_how_much():
+    async with shell(*LETTERS) as at:
+        user = at.at.letters.letter("b/sms").command.user
+        theirs = [each for each in at.at.ids() if at.at.letters.letter(each).command.user == user]
+        said = (await at.run("erase", user, "--why", "asked for by letter")).stdout
+        assert said == f"erased: {len(theirs)} dead letters, 0 that waited, 0 histories, no preferences\n"
+        assert not set(at.at.ids()) & set(theirs)
+        again = await at.document("erase", user)
+        assert again == {"cancelled": 0, "discarded": 0, "histories": 0, "preferences": False, "in_flight": 0}

@@ -105,3 +105,11 @@ def test_one_breaker_for_all_of_web_push_is_said_where_it_is_web_push(caplog, br
         "channels.push.circuit_breaker.per: channel, where each recipient chooses a host: 5 failures in a row at one "
         "of them stop all others for 60s"
     ]
+
+
+def test_the_event_types_of_ones_own_are_valid_settings(service_files):
+    [events] = [block for block in blocks("service-process", "yaml") if "PasswordResetRequested" in block]
+    (service_files / "templates" / "password-reset.txt").write_text("{code}")
+    (service_files / "events.yaml").write_text((service_files / "service.yaml").read_text() + events)
+    done = in_process.retrylab("serve", "events.yaml", "--check", cwd=service_files)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "events.yaml: the settings are valid\n", "")

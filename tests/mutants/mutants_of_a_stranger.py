@@ -44,9 +44,9 @@ def stranger(name: str, file: str, mistake: str, *changes: tuple[str, str], seen
 IN_THE_HANDLER = (
     stranger(
         "numbered-by-its-history",
-        HANDLER,
+        DELIVERY,
         "The number of an attempt is one more than those that have failed.",
-        ("            number=delivery.attempts + 1,\n", "            number=len(delivery.failures) + 1,\n"),
+        ("            number=self.attempts + 1,\n", "            number=len(self.failures) + 1,\n"),
         seen="What is redriven, or has met a channel fault, begins at the backup and not at the primary provider.",
         world="Failover with switch_after, and a redrive after failures, or channel faults.",
     ),

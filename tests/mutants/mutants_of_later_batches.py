@@ -15,8 +15,8 @@ MUTANTS = (
         HANDLER,
         "The queue has taken the letter out, so it cannot be redriven again.",
         (
-            "        is_dead = self._store.is_dead_letter(letter.notification_id, letter.epoch_ns + letter.moved_at_ns)",
-            "        is_dead = True",
+            "is_dead = self._store.is_dead_letter(letter.notification_id, letter.epoch_ns + letter.moved_at_ns)",
+            "is_dead = True",
         ),
         expected="no-errors",
     ),

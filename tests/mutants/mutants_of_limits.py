@@ -11,9 +11,9 @@ LANE = "actors/pipeline/lane.py"
 MUTANTS = (
     mutant(
         "limiter-charged-again-on-retry",
-        HANDLER,
+        "actors/domain/delivery.py",
         "Every attempt is a new one to the limiter.",
-        ("            charged=delivery.charged,\n", "            charged=False,\n"),
+        ("            charged=self.charged,\n", "            charged=False,\n"),
         expected="user-limit",
     ),
     mutant(

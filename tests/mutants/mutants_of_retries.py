@@ -73,8 +73,8 @@ MUTANTS = (
             "    async def on_go_on(self, message: _GoOn) -> None:\n",
         ),
         (
-            "            return  # set by an earlier incarnation of this actor\n",
-            "            return  # set by an earlier incarnation of this actor\n"
+            "        if not self._may_go_on(delivery):\n            return\n",
+            "        if not self._may_go_on(delivery):\n            return\n"
             "        await self.sleep(max(0, delivery.due_ns - self.now_ns) / 1e9)\n",
         ),
         expected="answers",

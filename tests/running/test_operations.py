@@ -133,11 +133,11 @@ operations:
 @pytest.mark.parametrize(
     ("order", "problem"),
     [
-        ("{at: 1s}", "operations.0: wanted exactly one of redrive, discard, breaker, got none"),
+        ("{at: 1s}", "operations.0: wanted exactly one of redrive, discard, cancel, breaker, got none"),
         ("{redrive: all}", "operations.0.at: wanted a duration such as 80ms, 10s, 5m or 2h, got nothing"),
         (
             "{at: 1s, redrive: all, discard: all}",
-            "wanted exactly one of redrive, discard, breaker, got redrive and",
+            "wanted exactly one of redrive, discard, cancel, breaker, got redrive and",
         ),
         ("{at: 1s, redrive: some}", "operations.0.redrive: wanted all, or some of them such as {reason: expired}, got"),
         ("{at: 1s, redrive: {raeson: x}}", "operations.0.redrive.raeson: unknown key; did you mean reason?"),

@@ -24,6 +24,7 @@ POSTS = [
     ("/api/dead-letters/bulk", {"action": "retry", "filter": {}, "dry_run": True}),
     ("/api/bulks/x/cancel", None),
     ("/api/breakers/email", {"order": "close"}),
+    ("/api/users/ann/erase", None),
 ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -369,7 +370,7 @@ async def test_show_has_everything_that_is_known_of_one(autojump_clock):
         assert [(entry.by, entry.why) for entry in shown.audit] == [("ann", "now it fits")]
         await at.notifier.send(command("sent"))
         await at.notifier.wait_until_quiet()
-        assert ((await at.letters.show("sent")).state, await at.letters.show("unknown")) == ("ended", None)
+        assert ((await at.letters.show("sent")).state, await at.letters.show("unknown")) == ("sent", None)
         await at.die(command("old", message="bad: no"))
         await at.letters.discard("old", by="bob", why="test data")
         assert (await at.letters.show("old")).state == "discarded"
@@ -663,3 +664,24 @@ async def test_a_bulk_discard_takes_those_that_are_served(autojump_clock):
         at.letters.start_bulk("discard", Filter(), by="ann", why="test data", rate_per_s=100)
         await trio.sleep(1)
         assert at.ids() == []
+
+
+async def test_a_user_s_data_is_erased_and_the_trail_names_the_user_by_a_digest_alone(autojump_clock):
+    async with desk() as at:
+        ann, bob = {"user_id": "ann"}, {"user_id": "bob"}
+        await at.die(command("dead", message="bad: no", **ann), command("other", message="bad: no", **bob))
+        await at.letters.retry("dead", by="otto", edit={"message": "bad: again"})
+        await at.notifier.wait_until_quiet()
+        later = at.notifier.system.present + timedelta(hours=1)
+        await at.notifier.send(command("later", not_before=later, **ann))
+        await at.notifier.send(command("others", not_before=later, **bob))
+        erased = await at.letters.erase("ann", by="otto", why="asked for by letter")
+        assert erased == (1, 1, 1, False, 0)
+        assert at.ids() == ["other"]
+        assert (await at.notifier.state("later")).state == "cancelled"
+        assert (await at.notifier.state("others")).state == "in flight"
+        assert (await at.letters.show("dead")).events == ()
+        [entry, *_] = await at.letters.audit()
+        assert (entry.action, entry.by, entry.why) == ("erase", "otto", "asked for by letter")
+        assert entry.about == "user " + hashlib.sha256(b"ann").hexdigest()[:16]
+        assert await at.notifier.cancel("others")

@@ -2,6 +2,7 @@
 
 import json
 import sqlite3
+from datetime import datetime, timedelta
 
 import pytest
 import trio
@@ -552,3 +553,58 @@ async def test_what_is_no_class_is_invalid_and_told_so(tmp_path, autojump_clock)
     problem = {"field": "priority", "problem": "wanted one of critical, normal, bulk"}
     assert wrong[0].json()["problems"] == [problem]
     assert wrong[1].json()["problems"][0]["field"] == "priority"
+
+
+async def test_the_sender_of_a_notification_may_ask_where_it_is(tmp_path, autojump_clock, monkeypatch):
+    async def refuse(attempt):
+        return Permanent(reason="no such mailbox: ann@example.com")
+
+    monkeypatch.setattr("actors.service.transports.EmailTransport.open", lambda self: Scripted(refuse))
+    async with service(tmp_path) as served:
+        await served.post("/notifications", [email("a/b"), email("sms", channel="sms", recipient="+4930123456")])
+        await served.server.notifier.wait_until_quiet()
+        by_role = {token: await served.get("/notifications/n-a/b", token) for token in (SHOP, ANN, OTTO)}
+        sent = await served.get("/notifications/n-sms", SHOP)
+        others = [await served.get("/notifications/n-c", SHOP), await served.get("/notifications/n-sms", None)]
+    asked = by_role[SHOP].json()
+    assert (asked["state"], asked["channel"], asked["attempts"]) == ("dead letter", "email", 1)
+    assert "reason" not in asked
+    for token in (ANN, OTTO):
+        assert by_role[token].json() == asked | {"reason": "no such mailbox: ann@example.com"}
+    assert sent.json() == {
+        "notification_id": "n-sms",
+        "state": "sent",
+        "channel": "sms",
+        "priority": "normal",
+        "attempts": None,
+        "requested_at": None,
+        "resumes_at": None,
+    }
+    assert [other.status_code for other in others] == [404, 401]
+
+
+async def test_a_scheduled_notification_may_be_cancelled_by_its_sender(tmp_path, autojump_clock):
+    async with service(tmp_path) as served:
+        later = (served.server.notifier.system.present + timedelta(hours=1)).isoformat()
+        await served.post("/notifications", [email(each, not_before=later) for each in ("a", "b")])
+        waits = await served.get("/notifications/n-a", SHOP)
+        cancelled = [await served.post("/notifications/n-a/cancel", None) for _ in range(2)]
+        refused = [
+            await served.post("/notifications/n-b/cancel", None, ANN),
+            await served.post("/notifications/n-c/cancel", None),
+        ]
+        shown = await served.get("/api/dead-letters/n-a", OTTO)
+        naive = await served.post("/notifications", email("d", not_before="2026-01-31T12:00:00"))
+        await trio.sleep(3601)
+        sent = [event.notification_id for event in served.server.notifier.sent_notifications]
+    assert waits.json()["state"] == "in flight"
+    assert datetime.fromisoformat(waits.json()["resumes_at"]) == datetime.fromisoformat(later)
+    assert [answer.status_code for answer in cancelled] == [200, 409]
+    assert cancelled[1].json()["detail"] == "wanted a notification that waits, got one that is cancelled"
+    assert [answer.status_code for answer in refused] == [403, 404]
+    [entry] = shown.json()["audit"]
+    assert (shown.json()["state"], entry["action"], entry["by"]) == ("cancelled", "cancel", "shop")
+    assert naive.json()["problems"] == [
+        {"field": "not_before", "problem": "wanted a time with its offset from UTC, such as 2026-01-31T12:00:00Z"}
+    ]
+    assert sent == ["n-b"]

@@ -9,7 +9,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import StatusCode
-from served import Scripted, email, service
+from served import SHOP, Scripted, email, service
 
 from actors import Notifier, SendNotification
 from actors.errors import ConfigurationError
@@ -151,3 +151,33 @@ def test_a_package_that_is_not_there_is_named(monkeypatch):
         ConfigurationError, match=r"tracing: wanted the extra retrylab\[tracing\], got no opentelemetry"
     ):
         Tracing.to_collector(TracingConfig(endpoint="http://localhost:4318"))
+
+
+TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
+
+
+@pytest.mark.parametrize(
+    ("header", "is_followed"),
+    [
+        (f"00-{TRACE}-{SPAN}-01", True),
+        (f"cc-{TRACE}-{SPAN}-01-what-comes-later", True),
+        (f"00-{TRACE}-{SPAN}-01-more", False),
+        (f"ff-{TRACE}-{SPAN}-01", False),
+        (f"00-{'0' * 32}-{SPAN}-01", False),
+        (f"00-{TRACE}-{'0' * 16}-01", False),
+        (f"00-{TRACE.upper()}-{SPAN}-01", False),
+        ("", False),
+    ],
+)
+async def test_a_notification_belongs_to_the_trace_of_its_request(
+    header, is_followed, spans, tmp_path, monkeypatch, autojump_clock
+):
+    exporter, tracing = spans
+    monkeypatch.setattr(Tracing, "to_collector", lambda config: tracing)
+    async with service(tmp_path, tracing={"endpoint": "http://localhost:4318"}) as served:
+        headers = {"authorization": f"Bearer {SHOP}", "traceparent": header}
+        await served.client.post("/notifications", json=email(1), headers=headers)
+        await served.server.notifier.wait_until_quiet()
+    [span] = [span for span in exporter.get_finished_spans() if span.name == "notification email"]
+    parent = None if span.parent is None else (f"{span.parent.trace_id:032x}", f"{span.parent.span_id:016x}")
+    assert parent == ((TRACE, SPAN) if is_followed else None)

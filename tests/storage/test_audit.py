@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 from typing import Any
 
@@ -169,3 +170,36 @@ async def test_what_people_do_is_no_longer_a_secret_than_its_transaction_takes(t
     async with SqliteStore.open(tmp_path / "store.db") as store:
         store.note(AuditEntry(at_ns=1, action="bulk retry", by="ann"))  # no one waits for it
         assert [entry.by for entry in await store.audit_trail()] == ["ann"]
+
+
+async def test_histories_of_a_user_are_erased_and_those_of_others_stay(kind, settle, tmp_path):
+    async with shelf(kind, tmp_path) as made:
+        theirs, other = command("a", user_id="ann"), command("b", user_id="bob")
+        for each in (theirs, other):
+            for what in (NotificationRequested, NotificationMovedToDeadLetter, DeadLetterDiscarded):
+                await made.happens(what, each, 1, **({"by": "otto"} if what is DeadLetterDiscarded else {}))
+        await settle(made)
+        assert await made.store.past("a") is not None
+        assert await made.store.erase_histories(lambda each: each.user == "ann") == 1
+        assert await made.store.erase_histories(lambda each: each.user == "ann") == 0
+        if kind != "lossy":  # which makes what was durable happen again when it is opened
+            await settle(made)
+        assert (await made.store.past("a"), (await made.store.past("b")).command) == (None, other)
+
+
+async def test_what_is_erased_is_overwritten_in_the_file(tmp_path):
+    path, each = tmp_path / "store.db", command("a", message="a very private message")
+
+    def count():
+        with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as sql:
+            sql.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        return path.read_bytes().count(b"a very private message")
+
+    async with SqliteStore.open(path) as store:
+        for what in (NotificationRequested, NotificationMovedToDeadLetter, DeadLetterDiscarded):
+            fields = {"by": "otto"} if what is DeadLetterDiscarded else {}
+            await store.commit(event_of(what, each, 1, **fields), each)()
+    before = count()
+    async with SqliteStore.open(path) as store:
+        assert await store.erase_histories(lambda command: command == each) == 1
+    assert count() < before

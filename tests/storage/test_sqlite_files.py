@@ -23,6 +23,7 @@ from typer.testing import CliRunner
 from actors import Foreseen, Notifier
 from actors.domain.attempts import Attempt, Provider
 from actors.domain.codec import Damaged, check_seal, decode_command, decode_event, encode_command, encode_event, seal
+from actors.domain.notification_state import state_of
 from actors.errors import StoreError, StoreFailed, StoreInUse, Unstorable
 from actors.messages import (
     NotificationFailed,
@@ -30,6 +31,7 @@ from actors.messages import (
     NotificationRedriven,
     NotificationRequested,
     NotificationSent,
+    NotificationSuppressed,
     SendNotification,
 )
 from actors.outcomes import Sent
@@ -530,3 +532,22 @@ async def test_files_that_were_open_to_others_are_closed_to_them_with_a_warning(
     async with SqliteStore.open(path):
         pass
     assert "open to others" not in caplog.text
+
+
+async def test_how_something_ended_is_not_known_where_the_release_before_wrote_it(tmp_path):
+    path = tmp_path / "n.db"
+    async with SqliteStore.open(path) as store:
+        for kind in (NotificationRequested, NotificationSuppressed):
+            await store.commit(event_of(kind, command("a"), 1), command("a"))()
+    with contextlib.closing(sqlite3.connect(path)) as sql:
+        sql.execute("ALTER TABLE remembered DROP COLUMN ended_as")
+    with reading(path) as reader:
+        assert await reader.ended_as("a", EPOCH_NS) is None
+    async with SqliteStore.open(path) as store:
+        assert await store.ended_as("a", EPOCH_NS) is None
+        assert (await state_of(store, "a", EPOCH_NS)).state == "ended"
+        for kind in (NotificationRequested, NotificationSuppressed):
+            await store.commit(event_of(kind, command("b"), 1), command("b"))()
+    with reading(path) as reader:
+        assert await reader.ended_as("a", EPOCH_NS) is None
+        assert await reader.ended_as("b", EPOCH_NS) == "suppressed"

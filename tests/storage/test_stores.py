@@ -24,6 +24,7 @@ from shelves import (
     suppression,
 )
 
+from actors.domain.notification_state import CANCELLED
 from actors.domain.store import SettingsChange
 from actors.domain.user_preferences import UserPreferences
 from actors.messages import (
@@ -100,6 +101,30 @@ async def test_the_id_of_what_has_ended_is_remembered_for_its_time(kind, settle,
         assert await made.recall("c", 7) == C
         assert await made.remembers("c", 7 + REMEMBER_S - 0.001)
         assert not await made.remembers("c", 7 + REMEMBER_S)
+
+
+async def test_how_it_has_ended_is_remembered_as_long_as_its_id(kind, settle, tmp_path):
+    ends = {"a": "sent", "b": "suppressed", "c": "cancelled", "d": "discarded"}
+    async with shelf(kind, tmp_path) as made:
+        for each in (*ends, "dead", "open"):
+            await made.happens(NotificationRequested, command(each))
+        await made.happens(NotificationSent, command("a"), 7)
+        await made.happens(NotificationSuppressed, command("b"), 7)
+        await made.happens(NotificationSuppressed, command("c"), 7, reason=CANCELLED)
+        for each in ("d", "dead"):
+            await made.happens(NotificationMovedToDeadLetter, command(each), 6)
+        await made.happens(DeadLetterDiscarded, command("d"), 7)
+        await settle(made)
+
+        async def found(at_s):
+            ids = (*ends, "dead", "open", "unknown")
+            return {each: await made.store.ended_as(each, EPOCH_NS + round(at_s * S)) for each in ids}
+
+        assert await found(7 + REMEMBER_S - 0.001) == ends | dict.fromkeys(["dead", "open", "unknown"])
+        assert not any((await found(7 + REMEMBER_S)).values())
+        await made.happens(NotificationRequested, command("b"), 7 + REMEMBER_S)
+        await settle(made)
+        assert await made.store.ended_as("b", EPOCH_NS + round((7 + REMEMBER_S) * S)) is None
 
 
 async def test_dead_letters_are_kept_oldest_first_with_their_attempts(kind, settle, tmp_path):

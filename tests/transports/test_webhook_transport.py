@@ -10,10 +10,11 @@ from datetime import UTC, datetime
 from email.utils import format_datetime
 from typing import Any
 
+import msgspec
 import pytest
 import trio
 import trio.testing
-from attempts import outcome_of
+from attempts import NOW_NS, attempt_of, outcome_of
 from http_servers import DROP, HANG, HttpServer, Reply, http_server
 from hypothesis import given, strategies as st
 from standardwebhooks import Webhook, WebhookVerificationError
@@ -459,3 +460,12 @@ async def test_an_endpoint_that_recovers_gets_every_event_under_its_id_and_a_dis
             assert [dead.failure_reason for dead in notifier.dead_letter_queue] == ["HTTP 410"]
     assert [request.headers["webhook-id"] for request in server.requests] == ["kept"] * 4
     assert len(gone.requests) == 1
+
+
+@pytest.mark.parametrize("traceparent", [None, "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"])
+async def test_the_trace_of_a_notification_is_passed_on(traceparent):
+    async with http_server([Reply(200)]) as server, provider_of() as provider:
+        attempt = msgspec.structs.replace(attempt_of(event(server.url)), traceparent=traceparent)
+        assert isinstance(await provider.attempt(attempt, NOW_NS)(), Sent)
+    [request] = server.requests
+    assert request.headers.get("traceparent") == traceparent

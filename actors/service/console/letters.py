@@ -58,6 +58,7 @@ _STATES = {
     "in flight": "It is in flight: it is being tried, or waits for its next attempt.",
     "sent": "It is sent.",
     "suppressed": "It is suppressed: nothing is sent to this address, or this user does not want it.",
+    "cancelled": "It is cancelled: its sender has taken it back before it was sent.",
     "discarded": "It is discarded.",
     "ended": "It has ended. Its history is not kept; its id still is, so that it is not sent again.",
 }

@@ -237,8 +237,8 @@ def _signature(secret: bytes, purpose: str, content: str) -> str:
     return hmac.new(key, content.encode(), hashlib.sha256).hexdigest()
 
 
-def require(request: HTTPConnection, role: Role) -> Principal:
-    """Return who asks, if they may do what `role` may.
+def require(request: HTTPConnection, *roles: Role) -> Principal:
+    """Return who asks, if they may do what one of these roles may.
 
     Raises:
         HTTPException: 401 when they are unknown, 429 when too many unknown tokens have been tried from their address,
@@ -248,6 +248,6 @@ def require(request: HTTPConnection, role: Role) -> Principal:
     principal = access.who(request)
     if principal is None:
         raise access.refusal(request)
-    if not principal.may(role):
-        raise HTTPException(403, f"wanted the role {role}, got {principal.role}")
+    if not any(principal.may(role) for role in roles):
+        raise HTTPException(403, f"wanted the role {' or '.join(roles)}, got {principal.role}")
     return principal

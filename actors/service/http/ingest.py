@@ -4,9 +4,12 @@
 
     POST /events            {"type": "OrderPlaced", "order_id": "7", …}     or a list
     POST /notifications     {"notification_id": "n-1", "channel": "email", "recipient": …, "message": …}     or a list
+    GET  /notifications/n-1
+    POST /notifications/n-1/cancel
 
-The answer comes when what is accepted is durable. Each item has a result, in order: its `status`, the HTTP `code` that
-it would have alone, and what is wrong with it.
+Which other types of events there are, the settings say (:mod:`actors.service.own_events`). The answer comes when what
+is accepted is durable. Each item has a result, in order: its `status`, the HTTP `code` that it would have alone, and
+what is wrong with it.
 
 ============  ====  =====================================================================================
 status        code
@@ -17,6 +20,12 @@ conflict      409   the id was accepted before, with other content
 overloaded    429   as many notifications are pending as may be; `Retry-After` says when to send the same again
 invalid       422   `problems` says which fields, and what was wanted
 ============  ====  =====================================================================================
+
+``GET /notifications/{id}`` says where one is now: its `state` is ``in flight``, ``sent``, ``suppressed``,
+``cancelled``, ``dead letter``, ``discarded`` or ``ended``, with `channel`, `priority`, and as far as they are kept
+`attempts`, `requested_at` and, while it waits, `resumes_at`; readers and operators get the `reason` too. An id that is
+not remembered is answered by 404. ``POST /notifications/{id}/cancel`` cancels one that waits for its `not_before`, for
+a retry, or for the end of quiet hours; any other is answered by 409.
 
 An item alone is answered with its own code, a list with 202 when all its items are, else with 207. An event leads
 to several notifications; its result lists them, and has the worst of their statuses: one of them may be invalid, such
@@ -42,12 +51,15 @@ from starlette.routing import BaseRoute, Route
 
 from actors.domain.ids import problem_of_id
 from actors.errors import NOT_ACCEPTED, IdempotencyConflict, InvalidRecipient, Overloaded, UnknownChannel, Unstorable
-from actors.messages import DomainEvent, NotificationChannel, Priority, SendNotification, in_words
+from actors.field_types import in_words
+from actors.messages import DomainEvent, NotificationChannel, Priority, SendNotification
 from actors.notifier import Notifier
 from actors.pipeline.event_bus import Submission
 from actors.pipeline.orders import Acceptance
 from actors.service.http.access import Role, require
 from actors.service.http.bodies import content_of, problem_of_shape
+from actors.service.operations.json import parts_of
+from actors.service.own_events import OwnEvent, OwnEvents
 from actors.settings.base import nearest, unknown
 
 ITEMS_MAX = 1_000
@@ -81,6 +93,8 @@ def routes() -> list[BaseRoute]:
     return [
         Route("/events", receive_events, methods=["POST"]),
         Route("/notifications", receive_notifications, methods=["POST"]),
+        Route("/notifications/{id:path}/cancel", cancel, methods=["POST"]),
+        Route("/notifications/{id:path}", show_state, methods=["GET"]),
     ]
 
 
@@ -94,8 +108,35 @@ async def receive_notifications(request: Request) -> Response:
     return await _receive(request, _notification, _submit_notification)
 
 
+async def cancel(request: Request) -> Response:
+    """Cancel a notification that waits; the audit trail has who did so."""
+    who, notification_id = require(request, Role.INGEST), request.path_params["id"]
+    service = request.app.state.service
+    if await service.dead_letters.cancel(notification_id, by=who.name):
+        return JSONResponse({"notification_id": notification_id, "cancelled": True})
+    state = await service.notifier.state(notification_id)
+    if state is None:
+        raise HTTPException(404, "no notification with this id is known, or it is no longer known")
+    is_away = "is on its way, in line or at another node"
+    said = is_away if state.state == "in flight" else f"is {state.state}"
+    raise HTTPException(409, f"wanted a notification that waits, got one that {said}")
+
+
+async def show_state(request: Request) -> Response:
+    """Say where a notification is now."""
+    who = require(request, Role.INGEST, Role.READER)
+    state = await request.app.state.service.notifier.state(request.path_params["id"])
+    if state is None:
+        raise HTTPException(404, "no notification with this id is known, or it is no longer known")
+    document = parts_of(state, "notification_id", "state", "channel", "priority", "attempts")
+    document |= parts_of(state, "requested_at", "resumes_at")
+    if who.may(Role.READER):  # a provider may have answered with anything, an address too
+        document |= parts_of(state, "reason")
+    return JSONResponse(document)
+
+
 async def _receive(
-    request: Request, read: Callable[[Any, _Hints], T], submit: Callable[[Notifier, T], _Answer]
+    request: Request, read: Callable[[Any, _Hints, OwnEvents], T], submit: Callable[[Notifier, T, str | None], _Answer]
 ) -> Response:
     require(request, Role.INGEST)
     _taking(request)
@@ -107,13 +148,14 @@ async def _receive(
         raise HTTPException(413, f"wanted at most {ITEMS_MAX:,} items, got {len(items):,}")
     # All are on their way before any is waited for: so they are made durable together.
     answers: list[_Answer] = []
+    traceparent = traceparent_of(request)
     hints = _Hints()
     for number, item in enumerate(items, 1):
         try:
             if (problem := problem_of_shape(item, ITEM_VALUES_MAX)) is not None:
                 raise _Invalid(("", problem))
-            made = read(item, hints)
-            answers.append(submit(service.notifier, made))
+            made = read(item, hints, service.own_events)
+            answers.append(submit(service.notifier, made, traceparent))
         except _Invalid as invalid:
             answers.append(_already(_result("invalid", problems=invalid.problems)))
         except Overloaded as overloaded:
@@ -131,6 +173,20 @@ async def _receive(
     if not is_list:
         return JSONResponse(results[0], results[0]["code"], headers)
     return JSONResponse(results, 202 if all(result["code"] == 202 for result in results) else 207, headers)
+
+
+_TRACEPARENT = re.compile("(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(-.*)?")
+
+
+def traceparent_of(request: Request) -> str | None:
+    """Return the trace that a request belongs to, by its header; None: none, or it cannot be read (W3C Trace Context,
+    3.2.2 and 4.3: then the request counts as one without)."""
+    given = request.headers.get("traceparent", "")
+    return (
+        given[:55]
+        if len(given) < 200 and _TRACEPARENT.fullmatch(given) and (given[:2] != "00" or len(given) == 55)
+        else None
+    )
 
 
 def _taking(request: Request) -> Any:
@@ -163,14 +219,20 @@ class _Hints:
         return self._left >= 0
 
 
-def _event(item: Any, hints: _Hints) -> Any:
+def _event(item: Any, hints: _Hints, own_events: OwnEvents) -> Any:
     if not isinstance(item, dict):
         raise _Invalid(("", "wanted an event, which is an object"))
     kind = item.get("type")
+    if isinstance(kind, str) and kind in own_events:
+        read = own_events.read(kind, item)
+        if isinstance(read, OwnEvent):
+            return read
+        raise _Invalid(*read[:PROBLEMS_MAX])
     if not isinstance(kind, str) or kind not in _EVENTS:
-        near = nearest(kind, _EVENTS) if isinstance(kind, str) and hints.may_look() else None
+        known = [*own_events, *(name for name in _EVENTS if name not in own_events)]
+        near = nearest(kind, known) if isinstance(kind, str) and hints.may_look() else None
         hint = f"; did you mean {near}?" if near else ""
-        raise _Invalid(("type", f"wanted one of {', '.join(_EVENTS)}{hint}"))
+        raise _Invalid(("type", f"wanted one of {', '.join(known)}{hint}"))
     event = _converted(item, _EVENTS[kind], hints)
     _refuse_empty(event, [name for name in event.__struct_fields__ if isinstance(getattr(event, name), str)])
     _refuse_ids(event, [name for name in event.__struct_fields__ if name.endswith("_id")])  # of which ids are made
@@ -181,7 +243,7 @@ def _event(item: Any, hints: _Hints) -> Any:
     return event
 
 
-def _notification(item: Any, hints: _Hints) -> SendNotification:
+def _notification(item: Any, hints: _Hints, _own_events: OwnEvents) -> SendNotification:
     if not isinstance(item, dict):
         raise _Invalid(("", "wanted a notification, which is an object"))
     command = _converted(item, SendNotification, hints)
@@ -291,8 +353,8 @@ def _already(result: Result) -> _Answer:
     return answer
 
 
-def _submit_notification(notifier: Notifier, command: SendNotification) -> _Answer:
-    accepted = notifier.send(command)
+def _submit_notification(notifier: Notifier, command: SendNotification, traceparent: str | None) -> _Answer:
+    accepted = notifier.send(command, traceparent=traceparent)
 
     async def answer() -> Result:
         outcome: Acceptance | Exception
@@ -305,8 +367,8 @@ def _submit_notification(notifier: Notifier, command: SendNotification) -> _Answ
     return answer
 
 
-def _submit_event(notifier: Notifier, event: Any) -> _Answer:
-    published = notifier.bus.submit(event)
+def _submit_event(notifier: Notifier, event: Any, traceparent: str | None) -> _Answer:
+    published = notifier.bus.submit(event, traceparent=traceparent)
 
     async def answer() -> Result:
         made = [_of(submission) for submission in await published]

@@ -21,6 +21,7 @@
     POST /api/breakers/{channel}            {"order": "force-open"|"disable"|"close"|"metrics-only",
                                             "provider": …, "why": …}
     GET  /api/audit                         ?id= &limit=, newest first
+    POST /api/users/{user}/erase            {"why": …}: erases what is kept of a user, and says how much
 
 Times are as RFC 3339 has them, or say how long ago (``2h``). An answer of 200 or 202 comes when what was done is
 durable. What cannot be read is answered by 422 and all that is wrong,
@@ -130,6 +131,12 @@ class _BreakersQuery(Settings):
     limit: _Limit = 100
 
 
+class _Erase(Settings):
+    wanted_text: ClassVar[str] = 'an object such as {"why": "asked for by letter"}'
+
+    why: Text | None = None
+
+
 class _AuditQuery(Settings):
     id: Text | None = None
     limit: _Limit = 100
@@ -150,6 +157,7 @@ def routes() -> list[BaseRoute]:
         _route("GET", "/api/breakers", _list_breakers),
         _route("POST", "/api/breakers/{channel}", _override_breaker),
         _route("GET", "/api/audit", _audit),
+        _route("POST", "/api/users/{user:path}/erase", _erase),
     ]
 
 
@@ -297,6 +305,12 @@ async def _audit(request: Request) -> Response:
     query = _query(request, _AuditQuery)
     entries = await _letters(request).audit(query.limit, query.id)
     return _json({"audit": [documents.of_audit(entry) for entry in entries]})
+
+
+async def _erase(request: Request) -> Response:
+    who, body = require(request, Role.OPERATOR), await _body(request, _Erase)
+    erased = await _letters(request).erase(request.path_params["user"], by=who.name, why=body.why)
+    return _json(erased._asdict())
 
 
 # ── requests and answers ────────────────────────────────────────────────────────────────────────────────────────────

@@ -110,6 +110,7 @@ class Metrics:
             buckets=SECONDS,
             registry=registry,
         )
+        self._reports = counter("delivery_reports", "What providers reported later of what they had taken.", "kind")
         self._overloaded = Counter(
             "requests_overloaded",
             "Events and notifications that were refused for lack of room.",
@@ -228,6 +229,10 @@ class Metrics:
         """Count events and notifications that were refused for lack of room, by class."""
         for priority in refused:
             self._overloaded.labels(priority).inc()
+
+    def count_report(self, channel: NotificationChannel, kind: str) -> None:
+        """Count what a provider reported later, by outcome."""
+        self._reports.labels(channel, kind).inc()
 
     def set_faults(self, count: int) -> None:
         """Say how many faults are injected."""

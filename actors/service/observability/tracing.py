@@ -2,6 +2,7 @@
 
 They are made of the recorded events when these are there, with the times of the events. A notification that was
 accepted by an earlier process, or before the settings were read again, has a span from where this one takes it up.
+One whose sender has named a trace, by the header ``traceparent`` of its request, belongs to that.
 Nothing of what people write to each other is in a span: the attributes are ids, names, numbers and kinds.
 """
 
@@ -84,7 +85,8 @@ class Tracing:
         """Make of an event what it means for the spans."""
         match event:
             case NotificationRequested() | NotificationRedriven():
-                self._open[event.notification_id] = self._begin(event, event.at_ns)
+                parent = event.traceparent if isinstance(event, NotificationRequested) else None
+                self._open[event.notification_id] = self._begin(event, event.at_ns, parent)
             case NotificationSent():
                 self._attempt(event, event.attempt, event.started_ns, event.provider, "Sent")
                 self._end(event, "sent")
@@ -107,13 +109,17 @@ class Tracing:
             span = self._open[event.notification_id] = self._begin(event, since_ns)
         return span
 
-    def _begin(self, event: NotificationEvent, since_ns: int) -> Span:
-        # Its context is empty: whatever span is around it here is of another notification, or of a request.
+    def _begin(self, event: NotificationEvent, since_ns: int, parent: str | None = None) -> Span:
+        # Its context is its sender's, or empty: whatever span is around it here is of another notification.
         from opentelemetry.context import Context
+        from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
+        context = Context()
+        if parent is not None:
+            context = TraceContextTextMapPropagator().extract({"traceparent": parent}, context)
         return self._tracer.start_span(
             f"notification {event.channel}",
-            context=Context(),
+            context=context,
             kind=self._trace.SpanKind.PRODUCER,
             attributes={"notification.id": event.notification_id, "notification.channel": event.channel.value},
             start_time=event.epoch_ns + since_ns,

@@ -14,17 +14,18 @@ It needs no service round it::
 from __future__ import annotations
 
 import functools
+import hashlib
 import secrets
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import Any, get_args
+from typing import Any, NamedTuple, get_args
 
 import pykka
 import trio
 
 from actors.domain.audit import AuditEntry
-from actors.domain.store import Store
+from actors.domain.store import SettingsChange, Store
 from actors.errors import NotifierClosed
 from actors.instants import since_1970_ns
 from actors.kernel.effects import Effect, Foreseen
@@ -48,6 +49,21 @@ BULKS_KEPT = 100
 
 SAMPLE = 5
 """How many dead letters a dry run shows."""
+
+
+class Erased(NamedTuple):
+    """What has been erased of a user."""
+
+    cancelled: int
+    """Notifications that waited."""
+    discarded: int
+    """Dead letters."""
+    histories: int
+    """Histories of notifications that have ended."""
+    preferences: bool
+    """Whether there were any in the store."""
+    in_flight: int
+    """Notifications that are on their way and go on: when they have ended, do it again."""
 
 
 class DeadLetters:
@@ -149,6 +165,54 @@ class DeadLetters:
         self._tell(SubmitDiscard(order, answer))
         self._notifier.bus.track(answer)
         return await answer
+
+    async def cancel(self, notification_id: str, *, by: str | None, why: str | None = None) -> bool:
+        """Cancel a notification that waits, as :meth:`Notifier.cancel` does, and keep who did so and why.
+
+        Raises:
+            NotifierClosed: the notifier is closed.
+            StoreFailed: it cannot be made durable.
+        """
+        cancelled = await self._notifier.cancel(notification_id)
+        if cancelled:
+            await done(self._note("cancel", by, notification_id, why, notification_id))
+        return cancelled
+
+    async def erase(self, user: str, *, by: str | None, why: str | None = None) -> Erased:
+        """Erase what is kept of a user: cancel what waits, discard dead letters, forget preferences, and delete the
+        histories of what has ended.
+
+        What is on its way goes on. An id that has ended is remembered with its command until `remember_ids` has
+        passed. Suppressions stay, so that nothing is sent to those addresses again, and so does the audit trail, which
+        has what operators have edited; there this action is about a digest of the user's id: SHA-256, the first 16
+        hexadecimal digits. With several nodes, what waits is cancelled at this one.
+
+        Args:
+            user: whose; the recipient, of notifications that name no user.
+            by: who asks for it.
+            why: the reason, for the record.
+
+        Raises:
+            NotifierClosed: the notifier is closed.
+            StoreError: it cannot be made durable; done again, it goes on.
+        """
+        intake = self._notifier.pipeline.handler.actor.intake
+        cancelling = [self._notifier.cancel(each) for each in intake.ids_of(user)]
+        cancelled = sum([await each for each in cancelling])
+        letters = [letter.notification_id for letter in self._queue.letters if letter.command.user == user]
+        discarded = sum([await self.discard(each, by=None, why="erased") for each in letters])
+        histories = await self._store.erase_histories(lambda command: command.user == user)
+        had_preferences = user in self._store.preferences
+        entry = AuditEntry(
+            at_ns=since_1970_ns(self._now),
+            action="erase",
+            by=by,
+            about=f"user {hashlib.sha256(user.encode(errors='replace')).hexdigest()[:16]}",
+            why=why,
+        )
+        preferences = {user: None} if had_preferences else {}
+        await done(self._store.change(SettingsChange(audit=entry, preferences=preferences)))
+        return Erased(cancelled, discarded, histories, had_preferences, in_flight=len(intake.ids_of(user)))
 
     async def operate_breaker(
         self,
@@ -269,8 +333,12 @@ class DeadLetters:
         """
         return await self._store.audit_trail(limit=limit, notification_id=notification_id)
 
-    def _note(self, action: str, by: str | None, about: str, why: str | None) -> Effect | None:
-        entry = AuditEntry(at_ns=since_1970_ns(self._now), action=action, by=by, about=about, why=why)
+    def _note(
+        self, action: str, by: str | None, about: str, why: str | None, notification_id: str | None = None
+    ) -> Effect | None:
+        entry = AuditEntry(
+            at_ns=since_1970_ns(self._now), action=action, by=by, about=about, why=why, notification_id=notification_id
+        )
         return self._store.note(entry)
 
     # ── the notifier ────────────────────────────────────────────────────────────────────────────────────────────

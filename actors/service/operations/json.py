@@ -58,7 +58,7 @@ def of_timeline(timeline: Timeline) -> Document:
 def of_command(command: SendNotification) -> Document:
     """Return a command, with what it says."""
     names = ("channel", "recipient", "user", "subject", "message", "metadata", "critical", "priority")
-    return parts_of(command, *names, "expires_after", "addresses")
+    return parts_of(command, *names, "expires_after", "addresses", "not_before")
 
 
 def of_event(event: RecordedEvent) -> Document:

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
 
 from actors.domain.audit import AuditEntry
 from actors.domain.delivery import dead_letter_after, noted, state_after
+from actors.domain.notification_state import State, state_by
 from actors.domain.store import Store
 from actors.messages import (
-    DeadLetterDiscarded,
     DeadLetterMessage,
     NotificationEvent,
     NotificationFailed,
     NotificationMovedToDeadLetter,
     NotificationSent,
-    NotificationSuppressed,
     SendNotification,
 )
 
@@ -26,7 +24,7 @@ class Timeline:
 
     notification_id: str
 
-    state: Literal["dead letter", "in flight", "sent", "suppressed", "discarded", "ended"]
+    state: State
     """Where it is now; `ended` where it is only remembered that it has come to an end."""
 
     letter: DeadLetterMessage | None
@@ -65,20 +63,13 @@ async def timeline(store: Store, notification_id: str, now_ns: int) -> Timeline 
     audit = tuple(reversed(await store.audit_trail(notification_id=notification_id)))
     if history is None:
         command = await store.recall(notification_id, now_ns)
-        return None if command is None else Timeline(notification_id, "ended", None, command, command, (), audit)
-    letter = None
-    state: Any
-    match history.events[-1]:
-        case NotificationMovedToDeadLetter() as moved:
-            state, letter = "dead letter", dead_letter_after(history.command, history.events, moved)
-            letter = noted(letter, store.is_served(notification_id))
-        case NotificationSent():
-            state = "sent"
-        case NotificationSuppressed():
-            state = "suppressed"
-        case DeadLetterDiscarded():
-            state = "discarded"
-        case _:
-            state = "in flight"
+        if command is None:
+            return None
+        ended = await store.ended_as(notification_id, now_ns)
+        return Timeline(notification_id, ended or "ended", None, command, command, (), audit)
+    latest, letter = history.events[-1], None
+    if isinstance(latest, NotificationMovedToDeadLetter):
+        letter = dead_letter_after(history.command, history.events, latest)
+        letter = noted(letter, store.is_served(notification_id))
     command = state_after(history.command, history.events, 0).command
-    return Timeline(notification_id, state, letter, command, history.command, history.events, audit)
+    return Timeline(notification_id, state_by(latest), letter, command, history.command, history.events, audit)

@@ -15,6 +15,7 @@ from typing import Any
 
 from actors.domain.audit import AuditEntry
 from actors.domain.codec import decode_command, encode_event
+from actors.domain.notification_state import ended_as
 from actors.domain.store import SettingsChange
 from actors.errors import Overtaken
 from actors.kernel.effects import Promise
@@ -238,7 +239,8 @@ class _Turn:
             sql.execute(_HAPPENED, (_ids(history), _seqs(history, base), events))
         if self.ended:
             ids, at_ns = _ids(self.ended), [change.at_ns for change in self.ended]
-            _all_ours(sql.execute(_END, (ids, at_ns, token)), ids)
+            ends = [ended_as(change.event) for change in self.ended]
+            _all_ours(sql.execute(_END, (ids, at_ns, ends, token)), ids)
         if gone := [change.event.notification_id for change in (*self.ended, *discarded) if change.has_history]:
             sql.execute("DELETE FROM history WHERE notification_id = ANY(%s)", (gone,))
         if closed := [change for change in (*self.ended, *discarded) if change.kept_history]:
@@ -347,7 +349,7 @@ _ACCEPT = """
         %(request_ids)b::text[]) AS new (notification_id, seq, at_ns, command, requested, request_id)
     ON CONFLICT (notification_id) DO UPDATE SET seq = excluded.seq, state = 'open', owner = excluded.owner, via = 0,
         at_ns = excluded.at_ns, command = excluded.command, requested = excluded.requested,
-        request_id = excluded.request_id, served = false
+        request_id = excluded.request_id, served = false, ended_as = NULL
     WHERE known.state = 'ended' AND known.at_ns <= excluded.at_ns - %(remember_ids_ns)s
     RETURNING notification_id
 """
@@ -360,7 +362,7 @@ _REDRIVE = f"""
     RETURNING known.notification_id
 """
 _DISCARD = """
-    UPDATE notifications AS known SET state = 'ended', at_ns = done.at_ns
+    UPDATE notifications AS known SET state = 'ended', at_ns = done.at_ns, ended_as = 'discarded'
     FROM unnest(%(ids)b::text[], %(at_ns)b::bigint[], %(dead_since_ns)b::bigint[]) AS done (id, at_ns, dead_since_ns)
     WHERE known.notification_id = done.id AND known.state = 'dead' AND known.at_ns = done.dead_since_ns
     RETURNING known.notification_id
@@ -371,8 +373,8 @@ _MOVE = """
     WHERE known.notification_id = done.id AND known.state = 'open' AND known.owner = %s
 """
 _END = """
-    UPDATE notifications AS known SET state = 'ended', owner = NULL, at_ns = done.at_ns
-    FROM unnest(%b::text[], %b::bigint[]) AS done (id, at_ns)
+    UPDATE notifications AS known SET state = 'ended', owner = NULL, at_ns = done.at_ns, ended_as = done.ended_as
+    FROM unnest(%b::text[], %b::bigint[], %b::text[]) AS done (id, at_ns, ended_as)
     WHERE known.notification_id = done.id AND known.state = 'open' AND known.owner = %s
 """
 _HAPPENED = """

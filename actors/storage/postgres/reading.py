@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 from actors.domain.audit import AuditEntry
 from actors.domain.codec import decode_audit_entry, decode_command, decode_event, decode_events
+from actors.domain.notification_state import known_end
+from actors.domain.remembered_ids import EndedAs
 from actors.domain.store import StoredHistory
 from actors.messages import NotificationRedriven, SendNotification
 from actors.storage.memory import Entry
@@ -89,6 +91,24 @@ def recalled(sql: Sql, notification_id: str, oldest_ns: int) -> SendNotification
         (notification_id, oldest_ns),
     ).fetchone()
     return None if row is None else decode_command(row[0])
+
+
+def ended_as(sql: Sql, notification_id: str, oldest_ns: int) -> EndedAs | None:
+    """Return how a notification, of any node, has ended after an instant; None: it has not, or that is not known."""
+    row = sql.execute(
+        "SELECT ended_as FROM notifications WHERE notification_id = %s AND state = 'ended' AND at_ns > %s",
+        (notification_id, oldest_ns),
+    ).fetchone()
+    return None if row is None else known_end(row[0])
+
+
+def erase_histories(sql: Sql, is_meant: Callable[[SendNotification], bool]) -> int:
+    """Erase what is kept of notifications that have ended and are meant; return how many."""
+    rows = sql.execute("SELECT notification_id, command FROM closed").fetchall()
+    meant = [notification_id for notification_id, command in rows if is_meant(decode_command(command))]
+    if meant:
+        sql.execute("DELETE FROM closed WHERE notification_id = ANY(%s)", (meant,))
+    return len(meant)
 
 
 def audit_entries(sql: Sql, limit: int | None, notification_id: str | None) -> list[AuditEntry]:

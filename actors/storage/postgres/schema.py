@@ -13,6 +13,8 @@ clock of the node that writes; leases alone are by the clock of the database. Bl
                    `via`: which take-over of its owner brought it; 0: it was accepted or redriven there.
                    `request_id`: of a fallback, the first notification of its chain. `served`: one of that request was
                    delivered (:mod:`actors.domain.requests`); that one is under way is seen by its `state`.
+                   `ended_as`: of one that has ended, ``sent``, ``suppressed``, ``cancelled`` or ``discarded``; null
+                   where the release before has written it.
 ``history``        What happened later to those that are open or dead: `seq`, `notification_id`, `event`.
 ``settings``       Addresses that nothing is sent to, and what users have set: `kind` (the channel, or ``user``),
                    `digest` (SHA-256 of the name, which may be longer than a key may be), `name` (the address, or the
@@ -128,6 +130,9 @@ ADDITIONS: tuple[str, ...] = (
     ALTER TABLE notifications ADD COLUMN IF NOT EXISTS request_id text COLLATE "C";
     ALTER TABLE notifications ADD COLUMN IF NOT EXISTS served boolean NOT NULL DEFAULT false;
     CREATE INDEX IF NOT EXISTS notifications_of_request ON notifications (request_id) WHERE request_id IS NOT NULL;
+    """,
+    """
+    ALTER TABLE notifications ADD COLUMN IF NOT EXISTS ended_as text;
     """,
 )
 """What a release adds that the one before it does without: tables, indices, columns with a default. They raise no

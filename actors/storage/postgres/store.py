@@ -46,6 +46,7 @@ from actors.domain.audit import AuditEntry
 from actors.domain.caution import Caution
 from actors.domain.codec import decode_suppression, encode_command, encode_events
 from actors.domain.delivery import dead_letter_after
+from actors.domain.remembered_ids import EndedAs
 from actors.domain.store import LeaseLost, LeaseRenewed, LettersChanged, News, SettingsChange, StoredHistory, Takeover
 from actors.domain.suppressions import suppression_from
 from actors.domain.user_preferences import UserPreferences
@@ -67,7 +68,7 @@ from actors.storage.postgres.batch import Batch, Change
 from actors.storage.postgres.connection import Sql
 from actors.storage.postgres.marks import Mark
 from actors.storage.postgres.node import State
-from actors.storage.postgres.reading import Shared, audit_entries, history_of, recalled
+from actors.storage.postgres.reading import Shared, audit_entries, ended_as, erase_histories, history_of, recalled
 from actors.storage.postgres.schema import check_dsn
 from actors.storage.postgres.settings import USER, Setting, setting_of, setting_of_suppression
 from actors.storage.postgres.work_queue import Query, ToDo
@@ -268,6 +269,10 @@ class PostgresStore(StoreOnDisk):
         oldest_ns = steady_ns - self.remembered.ttl_ns
         return await self._ask(lambda sql: recalled(sql, notification_id, oldest_ns))
 
+    async def _ended_as(self, notification_id: str, steady_ns: int) -> EndedAs | None:
+        oldest_ns = steady_ns - self.remembered.ttl_ns
+        return await self._ask(lambda sql: ended_as(sql, notification_id, oldest_ns))
+
     async def past(self, notification_id: str) -> StoredHistory | None:
         """Return what happened to a notification, of any node; see :meth:`Store.past`.
 
@@ -276,6 +281,14 @@ class PostgresStore(StoreOnDisk):
         """
         known = self._past(notification_id)
         return known if known is not None else await self._ask(lambda sql: history_of(sql, notification_id))
+
+    async def erase_histories(self, is_meant: Callable[[SendNotification], bool]) -> int:
+        """Erase what is kept of some that have ended, at whichever node; see :meth:`Store.erase_histories`.
+
+        Raises:
+            StoreError: the store is closed, or cannot be written.
+        """
+        return await self._ask(lambda sql: erase_histories(sql, is_meant))
 
     async def audit_trail(self, *, limit: int | None = None, notification_id: str | None = None) -> list[AuditEntry]:
         """Return what people have done at any node, newest first; see :meth:`Store.audit_trail`.

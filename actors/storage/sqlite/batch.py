@@ -12,6 +12,7 @@ import msgspec
 
 from actors.domain.audit import AuditEntry
 from actors.domain.codec import Damaged, check_seal, checksum, decode_command, encode_event, seal
+from actors.domain.notification_state import ended_as
 from actors.domain.requests import Request
 from actors.domain.suppressions import Key, Suppression
 from actors.domain.user_preferences import UserPreferences
@@ -93,7 +94,7 @@ class Batch(Promise):
         notification_id = event.notification_id
         turn = self._turn_of(notification_id)
         turn.ended.append(notification_id)
-        turn.remembered += (seq, notification_id, ended_ns)
+        turn.remembered += (seq, notification_id, ended_as(event), ended_ns)
         if has_history:
             turn.ended_with_history.append(notification_id)
         if history:
@@ -194,7 +195,7 @@ class _Turn:
             _insert(sql, "INSERT INTO audit VALUES", 4, self.audit)
             _forget(sql, "audit", "at_ns", len(self.audit) // 4, self.audit[-2] - retention.keep_audit_ns)
         if self.ended:
-            _insert(sql, "WITH ended (seq, id, ended_ns) AS (VALUES", 3, self.remembered, _REMEMBER)
+            _insert(sql, "WITH ended (seq, id, ended_as, ended_ns) AS (VALUES", 4, self.remembered, _REMEMBER)
             _delete(sql, "notifications", self.ended)
             _delete(sql, "history", self.ended_with_history)
             remembered, now_ns = retention.remembered, self.remembered[-1]
@@ -264,8 +265,8 @@ def _write_requests(sql: sqlite3.Connection, requests: Mapping[str, tuple[str, s
 
 _KNOWN = f"SELECT notification_id, seq, {ENDED_NS}, command FROM remembered WHERE notification_id IN ("
 _REMEMBER = (
-    ") INSERT OR REPLACE INTO remembered (seq, notification_id, ended_ns, command) "
-    "SELECT ended.seq, id, ended_ns, command FROM ended CROSS JOIN notifications ON notification_id = id"
+    ") INSERT OR REPLACE INTO remembered (seq, notification_id, ended_ns, command, ended_as) "
+    "SELECT ended.seq, id, ended_ns, command, ended_as FROM ended CROSS JOIN notifications ON notification_id = id"
 )
 """The command stays as it was written when it was accepted."""
 

@@ -130,6 +130,12 @@ ADDED: tuple[str, ...] = (
 )
 """Tables that the release before does without, so that it can open the file still: they are no new version."""
 
+ADDED_COLUMNS: tuple[tuple[str, str, str], ...] = (
+    # How it has ended: sent, suppressed, cancelled or discarded; null where the release before has written it.
+    ("remembered", "ended_as", "TEXT"),
+)
+"""Columns that it does without likewise, as it names those that it writes: the table, the name, the type."""
+
 
 class SqliteFile:
     """A file that is ours alone, with the newest schema.
@@ -219,6 +225,9 @@ class SqliteFile:
                 connection.execute("INSERT INTO schema_versions VALUES (?, ?)", (number, since))
             for statement in ADDED:
                 connection.execute(statement)
+            for table, column, kind in ADDED_COLUMNS:
+                if not has_column(connection, table, column):
+                    connection.execute(f"ALTER TABLE {table} ADD COLUMN {column} {kind}")
             connection.execute("COMMIT")
         except BaseException:
             if connection.in_transaction:
@@ -247,6 +256,12 @@ def check_readable(connection: sqlite3.Connection, path: Path) -> None:
             if version < len(MIGRATIONS)
             else f"{path} has a schema of version {version}, by a later release: wanted one of {len(MIGRATIONS)}"
         )
+
+
+def has_column(connection: sqlite3.Connection, table: str, column: str) -> bool:
+    """Tell whether a table has a column."""
+    found = connection.execute("SELECT count(*) FROM pragma_table_info(?) WHERE name = ?", (table, column)).fetchone()
+    return bool(found[0])
 
 
 def _normal_address(channel: str, address: str) -> str:

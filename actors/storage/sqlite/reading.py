@@ -6,7 +6,7 @@ import contextlib
 import itertools
 import logging
 import sqlite3
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from os import PathLike
 from pathlib import Path
@@ -24,13 +24,15 @@ from actors.domain.codec import (
     decode_event,
     decode_events,
 )
+from actors.domain.notification_state import known_end
+from actors.domain.remembered_ids import EndedAs
 from actors.domain.store import StoredHistory
 from actors.domain.suppressions import Suppression, SuppressionSource
 from actors.domain.user_preferences import UserPreferences
 from actors.errors import StoreError
 from actors.messages import NotificationChannel, SendNotification
 from actors.storage.memory import MemoryStore
-from actors.storage.sqlite.file import UNREADABLE, check_readable
+from actors.storage.sqlite.file import UNREADABLE, check_readable, has_column
 from actors.storage.sqlite.place import check_is_file, reason_of, resolved
 
 logger = logging.getLogger(__name__)
@@ -181,6 +183,20 @@ def recalled(
     return decode_command(row[2])
 
 
+def ended_as(sql: sqlite3.Connection, notification_id: str, rows: RememberedRows, steady_ns: int) -> EndedAs | None:
+    """Return how a notification has ended whose id is remembered at an instant; None: that is not known."""
+    if not has_column(sql, "remembered", "ended_as"):
+        return None  # a release that does not write it has made the file
+    row = sql.execute(
+        f"SELECT seq, {ENDED_NS}, ended_as FROM remembered WHERE notification_id = ?1 "
+        "AND NOT EXISTS (SELECT 1 FROM notifications WHERE notification_id = ?1)",
+        (notification_id,),
+    ).fetchone()
+    if row is None or rows.ended_ns(*row[:2]) <= steady_ns - rows.ttl_ns:
+        return None
+    return known_end(row[2])
+
+
 def requests_in(sql: sqlite3.Connection) -> list[tuple[str, str, int]]:
     """Return of which request each notification is known to be, and whether that was delivered."""
     if not sql.execute("SELECT count(*) FROM sqlite_schema WHERE name = 'requests'").fetchone()[0]:
@@ -210,6 +226,9 @@ class SqliteReader(SqliteHistories):
     async def recall(self, notification_id: str, now_ns: int) -> SendNotification | None:
         known = self.remembered.get(notification_id, now_ns)
         return known or recalled(self._sql, notification_id, RememberedRows(self.remembered.ttl_ns), now_ns)
+
+    async def ended_as(self, notification_id: str, now_ns: int) -> EndedAs | None:
+        return ended_as(self._sql, notification_id, RememberedRows(self.remembered.ttl_ns), now_ns)
 
     async def past(self, notification_id: str) -> StoredHistory | None:
         return self._past(notification_id) or closed_history(self._sql, notification_id)
@@ -272,6 +291,20 @@ def closed_history(sql: sqlite3.Connection, notification_id: str) -> StoredHisto
         return None
     check_seal(row[0], notification_id, checksum(row[1]))
     return StoredHistory(decode_command(row[0]), decode_events(row[1]))
+
+
+def erase_histories(sql: sqlite3.Connection, is_meant: Callable[[SendNotification], bool]) -> int:
+    """Erase what is kept of notifications that have ended and are meant, and overwrite it; return how many."""
+    meant = []
+    for seq, command in sql.execute("SELECT seq, command FROM closed"):
+        with contextlib.suppress(msgspec.MsgspecError, ValueError):  # a damaged one, of which it is not known
+            if is_meant(decode_command(command)):
+                meant.append((seq,))
+    (before,) = sql.execute("PRAGMA secure_delete").fetchone()
+    sql.execute("PRAGMA secure_delete = ON")
+    sql.executemany("DELETE FROM closed WHERE seq = ?", meant)
+    sql.execute(f"PRAGMA secure_delete = {before}")
+    return len(meant)
 
 
 def audit_entries(sql: sqlite3.Connection, limit: int | None, notification_id: str | None) -> list[AuditEntry]:

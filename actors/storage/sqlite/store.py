@@ -36,6 +36,7 @@ import trio
 
 from actors.domain.audit import AuditEntry
 from actors.domain.codec import encode_command, encode_events
+from actors.domain.remembered_ids import EndedAs
 from actors.domain.requests import Request
 from actors.domain.store import LeaseLost, SettingsChange, StoredHistory
 from actors.domain.suppressions import normal_address, suppression_from
@@ -61,6 +62,8 @@ from actors.storage.sqlite.reading import (
     SqliteHistories,
     audit_entries,
     closed_history,
+    ended_as,
+    erase_histories,
     recalled,
     requests_in,
 )
@@ -254,6 +257,9 @@ class SqliteStore(StoreOnDisk, SqliteHistories):
     async def _recall(self, notification_id: str, steady_ns: int) -> SendNotification | None:
         return await self._ask(lambda sql: recalled(sql, notification_id, self._retention.remembered, steady_ns))
 
+    async def _ended_as(self, notification_id: str, steady_ns: int) -> EndedAs | None:
+        return await self._ask(lambda sql: ended_as(sql, notification_id, self._retention.remembered, steady_ns))
+
     async def past(self, notification_id: str) -> StoredHistory | None:
         """Return what happened to a notification; see :meth:`Store.past`.
 
@@ -262,6 +268,14 @@ class SqliteStore(StoreOnDisk, SqliteHistories):
         """
         known = self._past(notification_id)
         return known if known is not None else await self._ask(lambda sql: closed_history(sql, notification_id))
+
+    async def erase_histories(self, is_meant: Callable[[SendNotification], bool]) -> int:
+        """Erase what is kept of some that have ended; see :meth:`Store.erase_histories`. The file is overwritten there.
+
+        Raises:
+            StoreError: the store is closed, or cannot be written.
+        """
+        return await self._ask(lambda sql: erase_histories(sql, is_meant))
 
     async def audit_trail(self, *, limit: int | None = None, notification_id: str | None = None) -> list[AuditEntry]:
         """Return what people have done, newest first; what they do now, too. See :meth:`Store.audit_trail`.

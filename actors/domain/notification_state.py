@@ -1,0 +1,108 @@
+"""Where one notification is now, for the caller that sent it: by its id, from what the store has of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Literal, TypeAlias, cast, get_args
+
+from actors.domain.delivery import state_after
+from actors.domain.remembered_ids import EndedAs
+from actors.instants import utc
+from actors.messages import (
+    DeadLetterDiscarded,
+    NotificationChannel,
+    NotificationEvent,
+    NotificationFailed,
+    NotificationMovedToDeadLetter,
+    NotificationSent,
+    NotificationSuppressed,
+    Priority,
+)
+
+if TYPE_CHECKING:
+    from actors.domain.store import Store
+
+CANCELLED = "cancelled"
+"""The reason of what is suppressed since its sender has cancelled it."""
+
+State: TypeAlias = Literal["in flight", "sent", "suppressed", "cancelled", "dead letter", "discarded", "ended"]
+"""Where a notification is; `ended` where it is only remembered that it has come to an end, and not how."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class NotificationState:
+    """Where one notification is now."""
+
+    notification_id: str
+    state: State
+    channel: NotificationChannel
+    priority: Priority
+
+    attempts: int | None = None
+    """Attempts used up since it was accepted or redriven; None where that is not kept."""
+
+    requested_at: datetime | None = None
+    """When it was accepted; None where that is not kept."""
+
+    resumes_at: datetime | None = None
+    """When it goes on, while it waits for a retry, for the end of quiet hours, or for the instant that it is for."""
+
+    reason: str | None = None
+    """Why it last failed, was suppressed or became a dead letter, where that is kept."""
+
+
+def ended_as(event: NotificationEvent) -> EndedAs:
+    """Return how a notification has ended that ends with this event."""
+    if isinstance(event, NotificationSuppressed):
+        return "cancelled" if event.reason == CANCELLED else "suppressed"
+    return "discarded" if isinstance(event, DeadLetterDiscarded) else "sent"
+
+
+def known_end(written: object) -> EndedAs | None:
+    """Return how a notification has ended as a store has it in writing; None: that is not known."""
+    return cast(EndedAs, written) if written in get_args(EndedAs) else None
+
+
+def state_by(event: NotificationEvent) -> State:
+    """Return where a notification is of which this is the latest event."""
+    if isinstance(event, NotificationMovedToDeadLetter):
+        return "dead letter"
+    if isinstance(event, (NotificationSent, NotificationSuppressed, DeadLetterDiscarded)):
+        return ended_as(event)
+    return "in flight"
+
+
+async def state_of(store: Store, notification_id: str, now_ns: int) -> NotificationState | None:
+    """Return where a notification is; None: its id is unknown, or no longer known.
+
+    Args:
+        store: which.
+        notification_id: of which notification.
+        now_ns: the present instant, in nanoseconds since 1970.
+
+    Raises:
+        StoreError: the store cannot be read.
+    """
+    history = await store.past(notification_id)
+    if history is None:
+        command = await store.recall(notification_id, now_ns)
+        if command is None:
+            return None
+        ended = await store.ended_as(notification_id, now_ns)
+        return NotificationState(
+            notification_id=notification_id, state=ended or "ended", channel=command.channel, priority=command.priority
+        )
+    delivery = state_after(history.command, history.events, 0)
+    latest = history.events[-1]
+    says_why = (NotificationFailed, NotificationMovedToDeadLetter, NotificationSuppressed, DeadLetterDiscarded)
+    return NotificationState(
+        notification_id=notification_id,
+        state=state_by(latest),
+        channel=delivery.command.channel,
+        priority=delivery.command.priority,
+        attempts=delivery.attempts,
+        requested_at=history.events[0].at,
+        resumes_at=None if delivery.due_ns is None else utc(delivery.due_ns),
+        reason=latest.reason if isinstance(latest, says_why) else None,
+    )

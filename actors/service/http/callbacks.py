@@ -1,0 +1,114 @@
+"""What providers report later: ``POST /callbacks/twilio`` and ``POST /callbacks/bounces``.
+
+================================ ======================================================================================
+``POST /callbacks/twilio``       Twilio's status callbacks. It needs no token: each is signed with the account's, by the
+                                 URL that `status_callback` of the transport names, whatever a proxy makes of it. An
+                                 API key's secret is not that token: then none can be checked, and all are refused.
+``POST /callbacks/bounces``      A mail that is a delivery status notification (RFC 3464), as it came, from a mail
+                                 server or a script that has a token of the role ``ingest``. Let only reports come to
+                                 the address that it is for: who can write to it can have addresses suppressed.
+================================ ======================================================================================
+
+An address that is dead by a report is suppressed, as if the provider had said so at once; a redrive lifts it. What
+ended as sent stays so; that it was not delivered is in the audit trail, in the log and in ``delivery_reports_total``.
+The answer to a callback is 204, or 403 where the signature is wrong; to a mail ``{"reported": 2, "suppressed": 1}``.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import parse_qsl
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import BaseRoute, Route
+
+from actors.instants import since_1970_ns
+from actors.messages import NotificationChannel, SendNotification
+from actors.service.http.access import Role, require
+from actors.service.http.bodies import BODY_MAX, body_of
+from actors.service.operations.delivery_reports import take_report
+from actors.settings.transports import TwilioConfig
+
+FORM_MAX = 2**16
+"""Bytes of a status callback."""
+
+
+def routes() -> list[BaseRoute]:
+    """Return the routes."""
+    return [
+        Route("/callbacks/twilio", _twilio, methods=["POST"]),
+        Route("/callbacks/bounces", _bounces, methods=["POST"]),
+    ]
+
+
+async def _twilio(request: Request) -> Response:
+    from actors.transports.sms import has_signed, status_callback
+
+    service = request.app.state.service
+    body = await body_of(request, FORM_MAX, HTTPException(413, f"wanted a form of at most {FORM_MAX:,} bytes"))
+    try:
+        form = dict(parse_qsl(body.decode("utf-8"), keep_blank_values=True, max_num_fields=100))
+        query = dict(parse_qsl(request.url.query, keep_blank_values=True, max_num_fields=100))
+    except ValueError:
+        raise HTTPException(400, "wanted a form in UTF-8") from None
+    signature = request.headers.get("x-twilio-signature", "")
+    if not any(
+        has_signed(account.auth_token.reveal(), f"{_base(account)}?{request.url.query}", form, signature)
+        for account in _accounts(service)
+    ):
+        raise HTTPException(403, "wanted a callback that is signed with the token of an account in the settings")
+    status = status_callback(query | form)
+    if status is not None and status.outcome is not None and form.get("To"):
+        sent = None if status.notification_id is None else await _command_of(service, status.notification_id)
+        await take_report(
+            service.store,
+            service.metrics,
+            status.outcome,
+            channel=NotificationChannel.SMS,
+            address=form["To"] if sent is None else sent.recipient,  # which may be a national number
+            by="twilio",
+            notification_id=status.notification_id,
+        )
+    return Response(status_code=204)
+
+
+async def _command_of(service: Any, notification_id: str) -> SendNotification | None:
+    """Return the SMS with this id, as far as it is known."""
+    history = await service.store.past(notification_id)
+    now_ns = since_1970_ns(service.notifier.system.present)
+    command = await service.store.recall(notification_id, now_ns) if history is None else history.command
+    return command if command is not None and command.channel is NotificationChannel.SMS else None
+
+
+def _accounts(service: Any) -> list[TwilioConfig]:
+    """Return the accounts of the settings that callbacks come for."""
+    transports = service.config.transports.of(NotificationChannel.SMS).values()
+    twilios = [transport.twilio for transport in transports]
+    return [each for each in twilios if each is not None and each.status_callback is not None and each.api_key is None]
+
+
+def _base(account: TwilioConfig) -> str:
+    assert account.status_callback is not None
+    return account.status_callback.partition("#")[0].partition("?")[0]
+
+
+async def _bounces(request: Request) -> Response:
+    from actors.transports.bounces import bounces_in
+
+    who = require(request, Role.INGEST)
+    service = request.app.state.service
+    content = await body_of(request, BODY_MAX, HTTPException(413, f"wanted a mail of at most {BODY_MAX:,} bytes"))
+    bounces = bounces_in(content)
+    suppressed = 0
+    for bounce in bounces:
+        suppressed += await take_report(
+            service.store,
+            service.metrics,
+            bounce.outcome,
+            channel=NotificationChannel.EMAIL,
+            address=bounce.recipient,
+            by=who.name,
+        )
+    return JSONResponse({"reported": len(bounces), "suppressed": suppressed})

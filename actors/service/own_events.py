@@ -1,0 +1,225 @@
+"""Event types of one's own: what they lead to is said in the settings, without any code.
+
+::
+
+    events:
+      PasswordResetRequested:            # the `type` of what is posted to /events
+        - channel: email
+          recipient: user.email          # which field of the event has the address; dots lead into objects
+          id: request_id                 # which field tells one such event from another
+          user: user.id
+          template: password-reset       # its variables are the event's fields
+          priority: critical
+      OrderPlaced: []                    # a built-in type here is one's own: this leads to nothing
+
+An event leads to one notification for each entry, with the id ``email-password-reset-requested-17``. A field that is
+null says that there is no such address: then nothing goes to that channel. One that is missing is a mistake of the
+sender, who is told.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterator, Mapping
+from typing import Annotated, Any, ClassVar
+
+from pydantic import Field
+
+from actors.domain.ids import problem_of_id
+from actors.messages import FrozenDict, NotificationChannel, Priority, SendNotification
+from actors.pipeline.event_bus import EventBus
+from actors.pipeline.subscribers import BUILT_IN_SUBSCRIBERS, Subscribers
+from actors.settings.base import Settings
+from actors.settings.quantities import PositiveDuration, Text, Wanted
+
+_PATH = re.compile(r"[^.\s]+(\.[^.\s]+)*")
+_TYPE = re.compile(r"[A-Za-z][A-Za-z0-9_.:-]{0,99}", re.ASCII)
+_SEAM = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])|[_.:]+")
+
+
+def _path(value: Any, _unit_required: bool) -> str | None:
+    return value if isinstance(value, str) and _PATH.fullmatch(value) else None
+
+
+def _type(value: Any, _unit_required: bool) -> str | None:
+    return value if isinstance(value, str) and _TYPE.fullmatch(value) else None
+
+
+FieldPath = Annotated[
+    str, Wanted("the name of a field of the event, such as email or user.email", _path, {"type": "string"})
+]
+EventType = Annotated[
+    str,
+    Wanted(
+        "a type of events such as PasswordResetRequested: a letter, then letters, digits, _, -, . or :, at most 100",
+        _type,
+        {"type": "string", "pattern": f"^{_TYPE.pattern}$"},
+    ),
+]
+
+
+class EventRule(Settings):
+    """A notification that an event leads to."""
+
+    wanted_text: ClassVar[str] = (
+        "a notification such as {channel: email, recipient: email, id: request_id, template: welcome}"
+    )
+
+    channel: NotificationChannel
+
+    recipient: FieldPath
+    """The field with the address. Null in an event: nothing goes to this channel."""
+
+    template: Text
+    """The template of its text; the fields of the event are its variables, and its metadata."""
+
+    id: FieldPath = "id"
+    """The field that tells one event of this type from another: text or a whole number."""
+
+    user: FieldPath | None = None
+    """The field with the user whose preferences and limits apply. None, or null in an event: the recipient."""
+
+    addresses: dict[NotificationChannel, FieldPath] = Field(default_factory=dict)
+    """The fields with the same person's addresses on other channels, for a fallback; null: there is none."""
+
+    critical: bool = False
+    """Whether it passes the user's preferences and quiet hours, as what someone waits for does."""
+
+    priority: Priority | None = None
+    """The class of traffic. None: critical by the flag, else normal."""
+
+    expires_after: PositiveDuration | None = None
+    """How old it may become before it is dead-lettered and not sent. None: any age."""
+
+    @property
+    def effective_priority(self) -> Priority:
+        """The class of traffic of what it leads to."""
+        return self.priority or (Priority.CRITICAL if self.critical else Priority.NORMAL)
+
+    def paths(self) -> Iterator[tuple[str, bool]]:
+        """Return each field that it needs, and whether that may be null."""
+        yield self.id, False
+        yield self.recipient, True
+        if self.user is not None:
+            yield self.user, True
+        for path in self.addresses.values():
+            yield path, True
+
+
+class OwnEvent:
+    """An event whose type the settings describe; each type is a class of its own to the bus."""
+
+    __slots__ = ("fields",)
+
+    def __init__(self, fields: Mapping[str, Any]) -> None:
+        self.fields = fields
+
+    def __repr__(self) -> str:
+        return f"an event of type {type(self).__name__}"  # with nothing of it, as this may be logged
+
+
+class OwnEvents:
+    """The types of events that the settings describe.
+
+    Args:
+        rules: by type, what an event of it leads to.
+    """
+
+    def __init__(self, rules: Mapping[str, tuple[EventRule, ...]]) -> None:
+        self._rules = rules
+        self._kinds = {name: type(name, (OwnEvent,), {"__slots__": ()}) for name in rules}
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._rules
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._rules)
+
+    def read(self, name: str, item: Mapping[str, Any]) -> OwnEvent | list[tuple[str, str]]:
+        """Return an event of this type, or what is wrong with it: fields, with their problems."""
+        problems: dict[str, str] = {}
+        for rule in self._rules[name]:
+            for path, may_be_null in rule.paths():
+                problem = _problem_of(item, path, may_be_null, is_id=path == rule.id)
+                if problem is not None:
+                    problems.setdefault(path, problem)
+        if problems:
+            return list(problems.items())
+        event: OwnEvent = self._kinds[name](FrozenDict({key: value for key, value in item.items() if key != "type"}))
+        return event
+
+    def subscribe_to(self, bus: EventBus) -> None:
+        """Have each of these events lead to its notifications."""
+        for name, rules in self._rules.items():
+            for rule in rules:
+                bus.subscribe(self._kinds[name], priority=rule.effective_priority)(_Leads(name, rule))
+            if not rules:
+                bus.subscribe(self._kinds[name])(_leads_to_nothing)
+
+
+def built_in_beside(names: Collection[str]) -> Subscribers:
+    """Return the built-in subscribers to all events but those of these types, which are one's own."""
+    return {kind: functions for kind, functions in BUILT_IN_SUBSCRIBERS.items() if kind.__name__ not in names}
+
+
+class _Leads:
+    """The subscriber of one rule."""
+
+    def __init__(self, name: str, rule: EventRule) -> None:
+        self._prefix = f"{rule.channel}-{_SEAM.sub('-', name).lower()}"
+        self._rule = rule
+
+    def __call__(self, event: OwnEvent) -> SendNotification | None:
+        rule, fields = self._rule, event.fields
+        recipient = _at(fields, rule.recipient)
+        if recipient is None:
+            return None
+        user = None if rule.user is None else _at(fields, rule.user)
+        addresses = {channel: _at(fields, path) for channel, path in rule.addresses.items()}
+        return SendNotification(
+            notification_id=f"{self._prefix}-{_at(fields, rule.id)}",
+            channel=rule.channel,
+            recipient=recipient,
+            message="",
+            metadata={**fields, "template": rule.template},
+            user_id=None if user is None else str(user),
+            critical=rule.critical,
+            priority=rule.effective_priority,
+            expires_after=rule.expires_after,
+            addresses={channel: address for channel, address in addresses.items() if address is not None},
+        )
+
+
+def _leads_to_nothing(_event: OwnEvent) -> None:
+    """Lead to nothing."""
+
+
+_MISSING = object()
+
+
+def _at(fields: Mapping[str, Any], path: str) -> Any:
+    """Return the value at a path; the whole of it may be the name of a field, dots included."""
+    if path in fields:
+        return fields[path]
+    value: Any = fields
+    for name in path.split("."):
+        if not isinstance(value, Mapping) or name not in value:
+            return _MISSING
+        value = value[name]
+    return value
+
+
+def _problem_of(item: Mapping[str, Any], path: str, may_be_null: bool, *, is_id: bool) -> str | None:
+    value = _at(item, path)
+    kinds = "text or a whole number" if is_id else "text"
+    if value is _MISSING:
+        return f"wanted {kinds}{', or null where there is none' if may_be_null else ''}, got nothing"
+    if value is None and may_be_null:
+        return None
+    if is_id and isinstance(value, int) and not isinstance(value, bool):
+        return None
+    if not isinstance(value, str):
+        return f"wanted {kinds}"
+    if not value.strip():
+        return "wanted text that is not empty"
+    return problem_of_id(value) if is_id else None

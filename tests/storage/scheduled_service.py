@@ -1,0 +1,63 @@
+"""A service to be killed that has something scheduled: ``python scheduled_service.py STORE AHEAD``.
+
+It sends ``soon`` for AHEAD seconds from now, ``later`` and ``cancelled`` for an hour from now, cancels the last, and
+says ``ready`` and the instant of the first; what its receiver gets it says as ``taken ID INSTANT``, in seconds since
+1970. Then it waits to be killed. With an AHEAD of 0 it sends nothing, and ends when ``soon`` has been taken.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from datetime import UTC, datetime, timedelta
+
+import trio
+from service_parts import opened_store, say
+
+from actors import Foreseen, Notifier, SendNotification
+from actors.domain.attempts import Attempt, Provider
+from actors.outcomes import Sent
+
+taken = trio.Event()
+
+
+class Receiver(Provider):
+    """Takes everything."""
+
+    def attempt(self, attempt: Attempt, now_ns: int) -> Foreseen:
+        say("taken", attempt.command.notification_id, time.time())
+        if attempt.command.notification_id == "soon":
+            taken.set()
+        return Foreseen(1_000_000, Sent())
+
+
+def command(name: str, not_before: datetime) -> SendNotification:
+    """Return what is to be sent then."""
+    return SendNotification(
+        notification_id=name, channel="push", recipient="device", message="hello", not_before=not_before
+    )
+
+
+async def main() -> None:
+    """Run it."""
+    path, ahead = sys.argv[1], float(sys.argv[2])
+    node = {"node": "one", "lease": 5.0} if path.startswith("postgresql:") else {}
+    config = {"channels": {"push": {}}, "drain": 0}
+    async with (
+        opened_store(path, **node) as store,
+        Notifier.open(config, providers=Receiver(), store=store) as notifier,
+    ):
+        if not ahead:
+            await taken.wait()
+            while (await notifier.state("soon")).state != "sent":
+                await trio.sleep(0.01)
+            return
+        now = datetime.now(UTC)
+        for name, after in (("soon", ahead), ("later", 3600.0), ("cancelled", 3600.0)):
+            await notifier.send(command(name, now + timedelta(seconds=after)))
+        assert await notifier.cancel("cancelled")
+        say("ready", (now + timedelta(seconds=ahead)).timestamp())
+        await trio.sleep_forever()
+
+
+trio.run(main)
