@@ -92,7 +92,7 @@ def text_of(seconds):
 
 def figures(result):
     summary = result.summary
-    attempts_by_second = result.attempts.groupby(result.attempts["start"] // 1).size()
+    attempts_by_second = result.attempts.groupby(result.attempts["start_s"] // 1).size()
     return {
         "attempts": summary["attempts"],
         "lost": summary["dead_lettered"],

@@ -96,14 +96,14 @@ result = simulation.run("../scenarios/provider-outage.yaml", sets=quick)
 plots.breaker_states(result).figure
 
 # %%
-result.breaker[["time", "channel", "from", "to", "cause"]].round(2)
+result.breaker[["time_s", "channel", "from", "to", "cause"]].round(2)
 
 # %% [markdown]
 # One email that arrived in the middle of the outage: it made its only attempt when the breaker had
 # closed.
 
 # %%
-email = result.notifications.query("channel == 'email' and requested_at > 200").iloc[0]
+email = result.notifications.query("channel == 'email' and requested_at_s > 200").iloc[0]
 plots.timeline(result, email["id"]).figure
 
 # %% [markdown]

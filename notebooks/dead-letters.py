@@ -60,12 +60,12 @@ plots.dlq_growth(day).figure
 # first attempt, and would be again.
 
 # %%
-letters = day.dlq.assign(waited=day.dlq["time"] - day.dlq["requested_at"])
+letters = day.dlq.assign(waited=day.dlq["time_s"] - day.dlq["requested_at_s"])
 letters.groupby("reason").agg(
     letters=("id", "size"),
     attempts=("attempts", "mean"),
-    first_at_s=("time", "min"),
-    last_at_s=("time", "max"),
+    first_at_s=("time_s", "min"),
+    last_at_s=("time_s", "max"),
     given_up_after_s=("waited", "mean"),
 ).round(1)
 
@@ -90,7 +90,7 @@ plots.timeline(day, given_up["id"]).figure
 def fate(result):
     of_outage = result.dlq[result.dlq["reason"] == "provider outage"]["id"].unique()
     notifications = result.notifications.set_index("id")
-    after = notifications.query("requested_at > 420").drop(of_outage, errors="ignore")
+    after = notifications.query("requested_at_s > 420").drop(of_outage, errors="ignore")
     return {
         "given up in the outage": len(of_outage),
         "of these sent": (notifications.loc[of_outage, "outcome"] == "sent").sum(),
@@ -153,7 +153,7 @@ pd.DataFrame.from_dict({label: fate(run) for label, run in runs.items()}, orient
 
 # %%
 redriven = with_slots.dlq.query("left == 'redriven'")["id"]
-sent_at = with_slots.notifications.set_index("id").loc[redriven, "finished_at"]
+sent_at = with_slots.notifications.set_index("id").loc[redriven, "finished_at_s"]
 print(f"{len(sent_at)} redriven at 420 s, the last one sent at {sent_at.max():.1f} s")
 
 # %% [markdown]

@@ -72,8 +72,8 @@ for result in (simulated, on_trio):
 # One of the notifications that came in the outage, on both clocks:
 
 # %%
-ident = simulated.notifications.query("requested_at > 1.02 and attempts > 1").iloc[0]["id"]
-columns = ["attempt", "start", "end", "outcome", "reason"]
+ident = simulated.notifications.query("requested_at_s > 1.02 and attempts > 1").iloc[0]["id"]
+columns = ["attempt", "start_s", "end_s", "outcome", "reason"]
 both = {
     run.summary["runtime"]: run.attempts.query("id == @ident")[columns]
     for run in (simulated, on_trio)

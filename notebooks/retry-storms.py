@@ -82,11 +82,11 @@ plots.amplification(plain).figure
 # provider that has been well for all that time:
 
 # %%
-late = plain.notifications.query("requested_at > 110").iloc[0]
+late = plain.notifications.query("requested_at_s > 110").iloc[0]
 plots.timeline(plain, late["id"]).figure
 
 # %%
-after = plain.attempts.query("start > 60")
+after = plain.attempts.query("start_s > 60")
 sent, amplification = plain.summary["sent_fraction"], plain.summary["retry_amplification"]
 print(f"attempts from 1 min on that timed out: {(after['reason'] == 'timed out').mean():.1%}")
 print(f"sent: {sent:.0%}, attempts for each: {amplification:.2f}")
@@ -100,7 +100,7 @@ print(f"sent: {sent:.0%}, attempts for each: {amplification:.2f}")
 
 # %%
 def sent_in_the_last_minute(result):
-    last = result.notifications.query("requested_at > 120")
+    last = result.notifications.query("requested_at_s > 120")
     return (last["outcome"] == "sent").mean()
 
 

@@ -35,6 +35,8 @@ class KindName(StrEnum):
     LINES = "lines"
     HEATMAP = "heatmap"
     PARETO = "pareto"
+    DIFFERENCES = "differences"
+    TRIALS = "trials"
     ALL = "all"
 
 
@@ -47,7 +49,11 @@ def _of_a_sweep(help: str) -> Any:
 
 def plot(
     source: Annotated[
-        Path, argument("DIR|FILE", "The directory of a saved run or sweep, or a scenario file, which is run.")
+        Path,
+        argument(
+            "DIR|FILE",
+            "The directory of a saved run, sweep, comparison or search of tune; or a scenario file, which is run.",
+        ),
     ],
     other: Annotated[
         Path | None,
@@ -59,8 +65,9 @@ def plot(
     kinds: Annotated[
         list[KindName] | None,
         option(
-            "What to draw; may be given several times. lines, heatmap and pareto are of a sweep, the others of a "
-            "run. overview, and lines of a sweep, when left out.",
+            "What to draw; may be given several times. lines, heatmap and pareto are of a sweep, differences of a "
+            "comparison, trials of a search, the others of a run. The overview of a run, and lines of a sweep, when "
+            "left out.",
             "--kind",
         ),
     ] = None,
@@ -79,7 +86,12 @@ def plot(
     channel: Annotated[str | None, option("Of a run: this channel alone; all when left out.")] = None,
     entry: Annotated[str | None, option("Of a run over time: this entry of the workload alone.")] = None,
     metric: Annotated[
-        str | None, _of_a_sweep("the metric to draw, e.g. delivery_time_s.p99; sent_fraction when left out.")
+        str | None,
+        option(
+            "Of a sweep: the metric to draw, e.g. delivery_time_s.p99; sent_fraction when left out. Of a search: an "
+            "objective; the first when left out.",
+            metavar="PATH",
+        ),
     ] = None,
     figure: Annotated[str | None, option("The former name of --metric.", hidden=True)] = None,
     x: Annotated[str | None, _of_a_sweep("the setting on the x axis.")] = None,
@@ -101,7 +113,7 @@ def plot(
     seed: Annotated[int | None, option("Of a FILE: the seed, instead of its own.")] = None,
     sets: Annotated[list[str] | None, set_option("Of a FILE: change a setting.")] = None,
 ) -> None:
-    """Draw the results of a run or a sweep. Exit code 0: drawn; 2: bad input."""
+    """Draw the results of a run, sweep, comparison or search. Exit code 0: drawn; 2: bad input."""
     from actors.errors import ConfigurationError
     from simulation.reporting.plots.kinds import Options
 
@@ -139,14 +151,13 @@ def _plot(
 ) -> list[Path]:
     """Draw, and return the paths that were written. What is wrong with the kinds is said before anything runs."""
     from simulation.reporting.plots.canvas import write_picture
-    from simulation.reporting.plots.kinds import OF_A_RUN, OF_A_SWEEP, kinds_to_draw
+    from simulation.reporting.plots.kinds import kinds_to_draw
 
     _check_source(source)  # before anything is said of kinds that go with what is there
-    of_a_sweep = _has(source, "sweep.json")
-    known: dict[str, PlotKind] = OF_A_SWEEP if of_a_sweep else OF_A_RUN
-    kinds = kinds_to_draw(names, known, "a sweep" if of_a_sweep else "a run", options)
+    what, known = _drawable(source)
+    kinds = kinds_to_draw(names, known, what, options)
     paths = _paths(source, kinds, out)
-    drawn_from: Any = _sweep(source) if of_a_sweep else _run(source, seed, sets)
+    drawn_from = _opened(source, what, seed, sets)
     if "all" in names:
         paths = {name: path for name, path in paths.items() if known[name].possible(drawn_from)}
     for name, path in paths.items():
@@ -154,6 +165,29 @@ def _plot(
         path.parent.mkdir(parents=True, exist_ok=True)
         write_picture(figure, path)
     return list(paths.values())
+
+
+def _drawable(source: Path) -> tuple[str, dict[str, PlotKind]]:
+    """Return what a source has the results of, and the pictures that there are of that."""
+    from simulation.reporting.plots.kinds import OF_A_COMPARISON, OF_A_RUN, OF_A_SEARCH, OF_A_SWEEP
+
+    found = {
+        "sweep.json": ("a sweep", OF_A_SWEEP),
+        "comparison.json": ("a comparison", OF_A_COMPARISON),
+        "tuning.json": ("a search", OF_A_SEARCH),
+    }
+    return next((each for name, each in found.items() if _has(source, name)), ("a run", OF_A_RUN))
+
+
+def _opened(source: Path, what: str, seed: int | None, sets: list[str]) -> Any:
+    """Return what is drawn: a run, or what a directory has of several."""
+    if what == "a sweep":
+        return _sweep(source)
+    if what == "a run":
+        return _run(source, seed, sets)
+    from simulation.reporting.plots.saved_experiments import saved_comparison, saved_search
+
+    return saved_comparison(source) if what == "a comparison" else saved_search(source)
 
 
 OF_TWO = ("channel", "entry", "by")
@@ -169,13 +203,13 @@ def _plot_two(
     from simulation.reporting.plots.canvas import write_picture
 
     given = [name for name, value in options._asdict().items() if value is not None and name not in OF_TWO]
-    problems = [f"--{name}: wanted only with a single run or sweep" for name in given]
+    problems = [f"--{name}: wanted only with a single run, sweep, comparison or search" for name in given]
     if names:
-        problems.append(f"--kind: wanted only with a single run or sweep, got {', '.join(names)}")
+        problems.append(f"--kind: wanted only with a single run, sweep, comparison or search, got {', '.join(names)}")
     for each in (source, other):
         _check_source(each)
-        if _has(each, "sweep.json"):
-            problems.append(f"{each}: wanted a run, got a sweep")
+        if (what := _drawable(each)[0]) != "a run":
+            problems.append(f"{each}: wanted a run, got {what}")
     if problems:
         raise ConfigurationError(problems)
     labels = [str(source), str(other)] if str(source) != str(other) else [str(source), f"{other} again"]
@@ -213,12 +247,13 @@ def _has(source: Path, name: str) -> bool:
 
 def _check_source(source: Path) -> None:
     from actors.errors import ConfigurationError
+    from simulation.results.files import KINDS
     from simulation.scenario import load
 
     if not os.path.exists(source):
         load(source)  # says why
-    if os.path.isdir(source) and not _has(source, "sweep.json") and not _has(source, "summary.json"):
-        wanted = "the directory of a saved run or sweep, with summary.json or sweep.json in it"
+    if os.path.isdir(source) and not any(_has(source, name) for name in KINDS):
+        wanted = f"the directory of saved results, with one of {', '.join(KINDS)} in it"
         raise ConfigurationError([f"{source}: wanted {wanted}"])
 
 

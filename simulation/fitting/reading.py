@@ -21,6 +21,7 @@ from actors.settings.whole_file import check_is_file
 from simulation.fitting.log import AttemptLog, Flags, Floats, OutcomeKind
 from simulation.fitting.words import NAMES, kind_of
 from simulation.results.files import read_table
+from simulation.results.tables import COLUMNS_BEFORE
 from simulation.scenario.arguments import check_word, shown
 
 Unit = Literal["s", "ms", "us", "ns"]
@@ -32,8 +33,10 @@ _UNIT_WORDS = {
     "us": ("us", "µs", "micros", "microseconds"),
     "ns": ("ns", "nanos", "nanoseconds"),
 }
-_TIMES = ("start", "started", "started_at", "time", "timestamp", "ts", "at", "date", "datetime")
-_ARRIVALS = ("requested_at", "arrived_at", "created_at", "enqueued_at", "accepted_at")
+_TIMES = ("start", "start_s", "started", "started_at", "time", "time_s", "timestamp", "ts", "at", "date", "datetime")
+_ARRIVALS = ("requested_at_s", "requested_at", "arrived_at", "created_at", "enqueued_at", "accepted_at")
+_SPANS = (("start_s", "end_s"), ("start", "end"))
+"""When attempts began and ended, as tables of a run have it; without a unit in files that are older."""
 _LATENCIES = ("latency", "duration", "elapsed", "response_time", "took", "rtt", "seconds", "value")
 _OUTCOMES = ("outcome", "result", "status", "status_code", "code", "state")
 _NOTIFICATIONS = ("id", "notification_id", "notification", "message_id", "request_id")
@@ -130,10 +133,16 @@ def _of_file(path: Path) -> pd.DataFrame:
 
 def _with_arrivals(frame: pd.DataFrame, notifications: Path) -> pd.DataFrame:
     """Return the attempts of a saved run with the time at which each one's notification was requested."""
-    if "id" not in frame or "requested_at" in frame or not notifications.is_file():
+    known = {"requested_at", "requested_at_s"}
+    if "id" not in frame or known & set(frame.columns) or not notifications.is_file():
         return frame
-    requested = read_table(notifications, ["id", "requested_at"]).drop_duplicates("id")
-    return frame.merge(requested, on="id", how="left")
+    requested = read_table(notifications).rename(columns=COLUMNS_BEFORE)[["id", "requested_at_s"]]
+    return frame.merge(requested.drop_duplicates("id"), on="id", how="left")
+
+
+def _span(frame: pd.DataFrame) -> tuple[str, str] | None:
+    """Return the columns in which a frame has when attempts began and ended; None: it has no such."""
+    return next((span for span in _SPANS if set(span) <= set(frame.columns)), None)
 
 
 def _asked(frame: pd.DataFrame) -> tuple[pd.DataFrame, dict[tuple[str, str], Floats]]:
@@ -144,23 +153,25 @@ def _asked(frame: pd.DataFrame) -> tuple[pd.DataFrame, dict[tuple[str, str], Flo
     """
     refused = frame["refused"].astype("str").str.lower().isin(("true", "1"))
     asked = frame[~refused].copy()
-    if not refused.any() or not {"id", "attempt", "start"} <= set(frame.columns):
+    start = next((start for start, _ in _SPANS if start in frame.columns), None)
+    if not refused.any() or start is None or not {"id", "attempt"} <= set(frame.columns):
         return asked, {}
-    times = pd.to_numeric(frame["requested_at" if "requested_at" in frame else "start"], errors="coerce")
+    arrived = next((name for name in _ARRIVALS[:2] if name in frame.columns), None)
+    times = pd.to_numeric(frame[arrived or start], errors="coerce")
     number = pd.to_numeric(frame["attempt"], errors="coerce")
     of = {"channel": frame.get("channel", "email"), "priority": _classes(frame)[0]}
     first = pd.DataFrame({"id": frame["id"], "at": times} | of)
     first = first[refused & (number == 1) & times.notna()].drop_duplicates("id").set_index("id")
     if not len(first):
         return asked, {}
-    starts = pd.to_numeric(asked["start"], errors="coerce")
+    starts = pd.to_numeric(asked[start], errors="coerce")
     earliest = asked.loc[starts.sort_values(kind="stable").index].drop_duplicates("id")
     earliest = earliest[earliest["id"].isin(first.index)]
     asked["attempt"] = number[~refused]
     asked.loc[earliest.index, "attempt"] = 1
-    if "requested_at" not in asked:
-        asked["requested_at"] = starts
-        asked.loc[earliest.index, "requested_at"] = first.loc[earliest["id"], "at"].to_numpy()
+    if arrived is None:
+        asked["requested_at_s"] = starts
+        asked.loc[earliest.index, "requested_at_s"] = first.loc[earliest["id"], "at"].to_numpy()
     never = first[~first.index.isin(asked["id"])]
     groups = never.groupby(["channel", "priority"])
     return asked, {
@@ -307,8 +318,9 @@ class _Reader:
 
     def _latencies(self) -> Floats:
         columns = self._columns
-        if columns.latency is None and {"start", "end"} <= set(self._frame.columns):
-            seconds = _numbers(self._frame["end"]) - _numbers(self._frame["start"])
+        if columns.latency is None and (span := _span(self._frame)) is not None:
+            start_s, end_s = (_numbers(self._frame[name]) for name in span)
+            seconds = end_s - start_s
             if np.isfinite(seconds).all():
                 return np.round(seconds, 9)  # whole nanoseconds, which the difference of two floats is not
         endings = ["", *(f"_{word}" for words in _UNIT_WORDS.values() for word in words)]

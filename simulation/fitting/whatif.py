@@ -326,7 +326,7 @@ def _metrics_of_run(result: Result, log: AttemptLog) -> dict[str, dict[str, floa
     for name in dict.fromkeys(log.channel.tolist()):
         of_channel = notifications[notifications["channel"] == name]
         sent = of_channel[of_channel["outcome"] == "sent"]
-        times = (sent["finished_at"] - sent["requested_at"]).to_numpy(dtype="float64")
+        times = (sent["finished_at_s"] - sent["requested_at_s"]).to_numpy(dtype="float64")
         made = attempts[attempts["channel"] == name]
         metrics[name] = _metrics(len(of_channel), len(made), int((made["outcome"] != "sent").sum()), times)
     return metrics

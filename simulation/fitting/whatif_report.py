@@ -13,9 +13,9 @@ CANNOT_KNOW = (
     "A replay cannot know what the provider would have done under another load: its answers are those of that time, "
     "however many ask. Where no attempt was made, as behind an open breaker, it knows next to nothing, and no interval "
     "here says so: other policies that ask then get the few answers there are. What timed out then never answers, "
-    "whatever the timeout is. Without a column requested_at an arrival is a recorded first attempt: what waited before "
-    "it, as at an open breaker, is taken to come later. What goes on after the end of the record meets the provider "
-    "of its last moments."
+    "whatever the timeout is. Without a column requested_at_s an arrival is a recorded first attempt: what waited "
+    "before it, as at an open breaker, is taken to come later. What goes on after the end of the record meets the "
+    "provider of its last moments."
 )
 
 _LABELS = {

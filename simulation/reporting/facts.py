@@ -236,4 +236,4 @@ def _left_out_as_served(result: Result) -> int:
         return 0
     if not any(config.fallback is not None for _, config in scenario.channels):
         return 0  # the table takes its time
-    return int((result.dlq["served"] & result.dlq["left_at"].isna()).sum())
+    return int((result.dlq["served"] & result.dlq["left_at_s"].isna()).sum())

@@ -43,23 +43,23 @@ def series_of(
         buckets = nanoseconds(at_s) // width_ns
         return np.bincount(np.minimum(buckets, len(times_s) - 1), minlength=len(times_s))
 
-    left = dlq.loc[dlq["left"].notna(), ["left", "left_at"]]
-    redriven = counted(left.loc[left["left"] == "redriven", "left_at"])
+    left = dlq.loc[dlq["left"].notna(), ["left", "left_at_s"]]
+    redriven = counted(left.loc[left["left"] == "redriven", "left_at_s"])
     found = {
-        "arrivals": counted(notifications["requested_at"]),
+        "arrivals": counted(notifications["requested_at_s"]),
         "sent": counted(_ended(notifications, "sent")),
-        "failed": counted(attempts.loc[attempts["outcome"] != SENT, "end"]),
-        "dead_lettered": counted(dlq["time"]),
+        "failed": counted(attempts.loc[attempts["outcome"] != SENT, "end_s"]),
+        "dead_lettered": counted(dlq["time_s"]),
         "suppressed": counted(_ended(notifications, "suppressed")),
     }
     ended = found["sent"] + found["dead_lettered"] + found["suppressed"]
     found["in_flight"] = np.cumsum(found["arrivals"] + redriven - ended)
-    found["dlq_size"] = np.cumsum(found["dead_lettered"] - counted(left["left_at"]))
-    return pd.DataFrame({"time": times_s.to_numpy(float), **found})
+    found["dlq_size"] = np.cumsum(found["dead_lettered"] - counted(left["left_at_s"]))
+    return pd.DataFrame({"time_s": times_s.to_numpy(float), **found})
 
 
 def _ended(notifications: pd.DataFrame, outcome: str) -> pd.Series[float]:
-    return notifications.loc[notifications["outcome"] == outcome, "finished_at"]
+    return notifications.loc[notifications["outcome"] == outcome, "finished_at_s"]
 
 
 def waiting_of(
@@ -111,19 +111,19 @@ def _changes(
     An attempt may take no time, and end in the instant in which the wait before it did.
     """
     asked = attempts[~attempts["refused"]]
-    backing = attempts[attempts["next_retry_at"] > attempts["end"]]
+    backing = attempts[attempts["next_retry_at_s"] > attempts["end_s"]]
     left = dlq[dlq["left"] == "redriven"]
     ended = notifications[notifications["outcome"].isin((SENT, "suppressed"))]
     parts: list[tuple[pd.Series[Any], pd.Series[float], Any, int]] = [
-        (notifications["id"], notifications["requested_at"], _TURN, 0),
-        (backing["id"], backing["next_retry_at"], _TURN, 0),
-        (left["id"], left["left_at"], _TURN, 0),
-        (asked["id"], asked["start"], _PROVIDER, 1),
-        (attempts["id"], attempts["end"], _TURN, 2),
-        (backing["id"], backing["end"], _BACKOFF, 3),
-        (deferrals["id"], deferrals["time"], deferrals["cause"].map(_CAUSES).fillna(_TURN), 4),
-        (ended["id"], ended["finished_at"], _OUT, 5),
-        (dlq["id"], dlq["time"], _OUT, 6),
+        (notifications["id"], notifications["requested_at_s"], _TURN, 0),
+        (backing["id"], backing["next_retry_at_s"], _TURN, 0),
+        (left["id"], left["left_at_s"], _TURN, 0),
+        (asked["id"], asked["start_s"], _PROVIDER, 1),
+        (attempts["id"], attempts["end_s"], _TURN, 2),
+        (backing["id"], backing["end_s"], _BACKOFF, 3),
+        (deferrals["id"], deferrals["time_s"], deferrals["cause"].map(_CAUSES).fillna(_TURN), 4),
+        (ended["id"], ended["finished_at_s"], _OUT, 5),
+        (dlq["id"], dlq["time_s"], _OUT, 6),
     ]
     ids, _ = pd.factorize(pd.concat([part[0] for part in parts]))
     times = np.concatenate([part[1].to_numpy(float) for part in parts])

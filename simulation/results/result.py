@@ -126,13 +126,24 @@ class Result:
         """One row a notification; empty with ``record: aggregates``.
 
         `entry` and `priority` tell which entry of the workload it is from, and of which class. Rows with the same
-        `request` are one notification and what went out in its place. Delivery time is `finished_at` less
-        `waited_since`, where `outcome` is sent.
+        `request` are one notification and what went out in its place. Delivery time is `finished_at_s` less
+        `waited_since_s`, where `outcome` is sent.
         """
         from simulation.results.tables import notifications_table
 
         history = self.history if self._recorder.keeps_history else []
         return notifications_table(history, self.scenario)
+
+    @cached_property
+    def requests(self) -> pd.DataFrame:
+        """One row a request that was wanted; empty with ``record: aggregates``.
+
+        `channel` is the one that has delivered it, or has taken it over last; `time_s` is its delivery time, infinite
+        where it was never delivered. It is counted from `notifications`, and is in no file.
+        """
+        from simulation.results.tables import requests_of
+
+        return requests_of(self.notifications)
 
     @cached_property
     def attempts(self) -> pd.DataFrame:

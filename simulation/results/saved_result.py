@@ -57,6 +57,17 @@ class SavedResult:
         return self._table("notifications")
 
     @cached_property
+    def requests(self) -> pd.DataFrame:
+        """One row a request that was wanted; empty with ``record: aggregates``.
+
+        `channel` is the one that has delivered it, or has taken it over last; `time_s` is its delivery time, infinite
+        where it was never delivered. It is counted from `notifications`, and is in no file.
+        """
+        from simulation.results.tables import requests_of
+
+        return requests_of(self.notifications)
+
+    @cached_property
     def attempts(self) -> pd.DataFrame:
         """One row an attempt; empty with ``record: aggregates``.
 
@@ -88,7 +99,9 @@ class SavedResult:
         return self._table("series")
 
     def _table(self, name: str) -> pd.DataFrame:
-        return read_table(self.directory / f"{name}.parquet")
+        from simulation.results.tables import COLUMNS_BEFORE
+
+        return read_table(self.directory / f"{name}.parquet").rename(columns=COLUMNS_BEFORE)
 
 
 def open_result(directory: str | Path) -> SavedResult:

@@ -64,13 +64,13 @@ class SeriesCounter:
     def frame(self, breakers: Mapping[str, BreakerState], end_ns: int) -> pd.DataFrame:
         """Return a row for each bucket up to `end_ns`; `breakers` are by name, with the state in which each began.
 
-        `time` is the start of the bucket in seconds; in flight, DLQ size and breaker states are those at its end.
+        `time_s` is the start of the bucket in seconds; in flight, DLQ size and breaker states are those at its end.
         """
         import pandas as pd
 
         last = max([end_ns // self._width_ns, *(max(count, default=0) for count in self._counts.values())])
         index = range(last + 1)
-        frame = pd.DataFrame({"time": [bucket * self._width_ns / NS_PER_S for bucket in index]})
+        frame = pd.DataFrame({"time_s": [bucket * self._width_ns / NS_PER_S for bucket in index]})
         for name, count in self._counts.items():
             frame[name] = [count[bucket] for bucket in index]
         ended = frame["sent"] + frame["dead_lettered"] + frame["suppressed"]

@@ -41,6 +41,15 @@ ATTEMPT_OUTCOMES = {
 }
 """What tables call the outcomes of attempts, by their names in the history; `fit` knows the same words."""
 
+COLUMNS_BEFORE = {
+    name: f"{name}_s"
+    for name in (
+        *("requested_at", "waited_since", "finished_at", "start", "end", "delay_before", "next_retry_at"),
+        *("time", "resumes_at", "left_at"),
+    )
+}
+"""What columns are called now, by their names in older files: all times are in seconds, and say so."""
+
 _OUTCOMES = {
     NotificationSent: SENT,
     NotificationMovedToDeadLetter: "dead_lettered",
@@ -59,12 +68,12 @@ class _Row:
 def notifications_table(history: Sequence[RecordedEvent], scenario: Scenario) -> pd.DataFrame:
     """Return a row for each accepted notification, in the order of acceptance.
 
-    `outcome` is sent, dead_lettered, suppressed or in_flight; `finished_at` is null for one in flight. `attempts`
-    counts all of them, those before a redrive too. `waited_since` is from when the user waits and delivery time runs:
-    as a rule `requested_at`, and of a fallback when the first of those was accepted that it stands in for. `entry` and
-    `priority` are of the entry in the workload that it is from, `host` is where the recipient's address is, `tenant`
-    whose it is; null where it has none. `request` is the id of the first notification of its chain of fallbacks, else
-    its own.
+    `outcome` is sent, dead_lettered, suppressed or in_flight; `finished_at_s` is null for one in flight. `attempts`
+    counts all of them, those before a redrive too. `waited_since_s` is from when the user waits and delivery time runs:
+    as a rule `requested_at_s`, and of a fallback when the first of those was accepted that it stands in for. `entry`
+    and `priority` are of the entry in the workload that it is from, `host` is where the recipient's address is,
+    `tenant` whose it is; null where it has none. `request` is the id of the first notification of its chain of
+    fallbacks, else its own.
 
     Args:
         history: what was recorded.
@@ -107,11 +116,11 @@ def notifications_table(history: Sequence[RecordedEvent], scenario: Scenario) ->
             "tenant": pd.Series(
                 [origins.tenant(row.requested.notification_id, row.requested.user_id) for row in order], dtype="str"
             ),
-            "requested_at": pd.Series([row.requested.at_ns / NS_PER_S for row in order], dtype="float64"),
-            "waited_since": pd.Series([waits_since_ns(row.requested) / NS_PER_S for row in order], dtype="float64"),
+            "requested_at_s": pd.Series([row.requested.at_ns / NS_PER_S for row in order], dtype="float64"),
+            "waited_since_s": pd.Series([waits_since_ns(row.requested) / NS_PER_S for row in order], dtype="float64"),
             "outcome": pd.Series([row.outcome for row in order], dtype="str"),
             "attempts": pd.Series([row.attempts for row in order], dtype="int64"),
-            "finished_at": pd.Series([_seconds_or_none(row.finished_at_ns) for row in order], dtype="float64"),
+            "finished_at_s": pd.Series([_seconds_or_none(row.finished_at_ns) for row in order], dtype="float64"),
         }
     )
 
@@ -126,20 +135,24 @@ def _host(requested: NotificationRequested, origins: Origins) -> str | None:
 def requests_of(notifications: pd.DataFrame) -> pd.DataFrame:
     """Return a row for each request among the notifications of a frame, without those that turned out not to be wanted.
 
-    `channel` is the one that has delivered it, or that has taken it over last; `time` is its delivery time in seconds,
-    infinite where it was never delivered.
+    `channel` is the one that has delivered it, or that has taken it over last; `time_s` is its delivery time, infinite
+    where it was never delivered. `id` and `waited_since_s` are those of the notification that did, where the frame has
+    these columns.
     """
     frame = notifications
     if "request" not in frame.columns:  # as in older files, and in frames of one's own
         frame = frame.assign(request=frame["id"] if "id" in frame.columns else range(len(frame)))
     is_sent = frame["outcome"] == "sent"
     is_alone = ~frame["request"].duplicated(keep=False)
-    frame = frame.assign(time=(frame["finished_at"] - frame["waited_since"]).where(is_sent, math.inf))
+    frame = frame.assign(time_s=(frame["finished_at_s"] - frame["waited_since_s"]).where(is_sent, math.inf))
     frame = frame[~(is_alone & (frame["outcome"] == "suppressed"))]
+    columns = [name for name in ("id", "request", "channel", "waited_since_s", "time_s") if name in frame.columns]
+    if is_alone.all():
+        return frame[columns]
     # The quickest of those that were sent; of none, the last.
-    first = frame.sort_values("time", kind="stable")
-    ends = pd.concat([first[first["time"] < math.inf], frame[frame["time"] == math.inf].iloc[::-1]])
-    return ends.drop_duplicates("request")[["request", "channel", "time"]].sort_index()
+    first = frame.sort_values("time_s", kind="stable")
+    ends = pd.concat([first[first["time_s"] < math.inf], frame[frame["time_s"] == math.inf].iloc[::-1]])
+    return ends.drop_duplicates("request")[columns].sort_index()
 
 
 def _origins(ids: Sequence[str], origins: Origins) -> dict[str, pd.Series[str]]:
@@ -153,8 +166,8 @@ def _origins(ids: Sequence[str], origins: Origins) -> dict[str, pd.Series[str]]:
 def attempts_table(history: Sequence[RecordedEvent], scenario: Scenario) -> pd.DataFrame:
     """Return a row for each attempt, in the order in which they ended.
 
-    `delay_before` is the wait that was set before it; null for a first one, and where it waited for something else.
-    `next_retry_at` is when the next one was to start; null where none was to follow.
+    `delay_before_s` is the wait that was set before it; null for a first one, and where it waited for something else.
+    `next_retry_at_s` is when the next one was to start; null where none was to follow.
     `hedges` counts the copies of it that were sent beside it. `provider` is the one that was asked, ``primary`` where
     the channel has only one; null where none was: then `refused` is true. `throttled` is what a provider said.
     `outcome` is sent, transient, permanent, dead_destination, channel_fault or ambiguous.
@@ -175,8 +188,8 @@ def attempts_table(history: Sequence[RecordedEvent], scenario: Scenario) -> pd.D
             "channel": pd.Series([str(event.channel) for event in attempts], dtype="str"),
             **_origins([event.notification_id for event in attempts], Origins(scenario)),
             "attempt": pd.Series([event.attempt for event in attempts], dtype="int64"),
-            "start": pd.Series([event.started_ns / NS_PER_S for event in attempts], dtype="float64"),
-            "end": pd.Series([event.at_ns / NS_PER_S for event in attempts], dtype="float64"),
+            "start_s": pd.Series([event.started_ns / NS_PER_S for event in attempts], dtype="float64"),
+            "end_s": pd.Series([event.at_ns / NS_PER_S for event in attempts], dtype="float64"),
             "outcome": pd.Series(
                 [
                     ATTEMPT_OUTCOMES.get(event.kind, event.kind) if isinstance(event, failed) else SENT
@@ -191,8 +204,8 @@ def attempts_table(history: Sequence[RecordedEvent], scenario: Scenario) -> pd.D
             "throttled": pd.Series([isinstance(event, failed) and event.throttled for event in attempts], dtype="bool"),
             "refused": pd.Series([isinstance(event, failed) and event.refused for event in attempts], dtype="bool"),
             "hedges": pd.Series([event.hedges for event in attempts], dtype="int64"),
-            "delay_before": pd.Series([_seconds_or_none(delay_ns) for delay_ns in delays_ns], dtype="float64"),
-            "next_retry_at": pd.Series(
+            "delay_before_s": pd.Series([_seconds_or_none(delay_ns) for delay_ns in delays_ns], dtype="float64"),
+            "next_retry_at_s": pd.Series(
                 [_seconds_or_none(event.next_retry_at_ns) if isinstance(event, failed) else None for event in attempts],
                 dtype="float64",
             ),
@@ -203,18 +216,18 @@ def attempts_table(history: Sequence[RecordedEvent], scenario: Scenario) -> pd.D
 def deferrals_table(history: Sequence[RecordedEvent], scenario: Scenario) -> pd.DataFrame:
     """Return a row for each time that a notification began to wait without using up an attempt, in order.
 
-    `cause` is rate_limit, circuit_breaker or quiet_hours. `resumes_at` is when it was to go on at the earliest, as far
-    as was known then; null when an operator was to decide.
+    `cause` is rate_limit, circuit_breaker or quiet_hours. `resumes_at_s` is when it was to go on at the earliest, as
+    far as was known then; null when an operator was to decide.
     """
     deferred = [event for event in history if type(event) is NotificationDeferred]
     return pd.DataFrame(
         {
-            "time": pd.Series([event.at_ns / NS_PER_S for event in deferred], dtype="float64"),
+            "time_s": pd.Series([event.at_ns / NS_PER_S for event in deferred], dtype="float64"),
             "id": pd.Series([event.notification_id for event in deferred], dtype="str"),
             "channel": pd.Series([str(event.channel) for event in deferred], dtype="str"),
             **_origins([event.notification_id for event in deferred], Origins(scenario)),
             "cause": pd.Series([str(event.cause) for event in deferred], dtype="str"),
-            "resumes_at": pd.Series([_seconds_or_none(event.resumes_at_ns) for event in deferred], dtype="float64"),
+            "resumes_at_s": pd.Series([_seconds_or_none(event.resumes_at_ns) for event in deferred], dtype="float64"),
         }
     )
 
@@ -223,7 +236,7 @@ def transitions_table(transitions: Sequence[BreakerTransitioned]) -> pd.DataFram
     """Return a row for each transition of a breaker; `host` is null where there is one breaker for all hosts."""
     return pd.DataFrame(
         {
-            "time": pd.Series([event.at_ns / NS_PER_S for event in transitions], dtype="float64"),
+            "time_s": pd.Series([event.at_ns / NS_PER_S for event in transitions], dtype="float64"),
             "channel": pd.Series([str(event.breaker) for event in transitions], dtype="str"),
             "from": pd.Series([str(event.from_state) for event in transitions], dtype="str"),
             "to": pd.Series([str(event.to_state) for event in transitions], dtype="str"),
@@ -236,7 +249,7 @@ def transitions_table(transitions: Sequence[BreakerTransitioned]) -> pd.DataFram
 def dead_letters_table(history: Sequence[RecordedEvent], scenario: Scenario) -> pd.DataFrame:
     """Return a row for each dead letter, in order.
 
-    `left_at` is when it left the queue, and `left` how, redriven or discarded; both are null while it is there.
+    `left_at_s` is when it left the queue, and `left` how, redriven or discarded; both are null while it is there.
     `served` is whether its fallback was delivered or under way, or another notification of its request: when it left
     the queue, or at the end of the run. It is null where only dead letters are kept.
     """
@@ -262,14 +275,14 @@ def dead_letters_table(history: Sequence[RecordedEvent], scenario: Scenario) -> 
             served[row] = requests.is_served(notification_id, under_way.__contains__)
     return pd.DataFrame(
         {
-            "time": pd.Series([event.at_ns / NS_PER_S for event in moved], dtype="float64"),
+            "time_s": pd.Series([event.at_ns / NS_PER_S for event in moved], dtype="float64"),
             "id": pd.Series([event.notification_id for event in moved], dtype="str"),
             "channel": pd.Series([str(event.channel) for event in moved], dtype="str"),
             **_origins([event.notification_id for event in moved], Origins(scenario)),
             "reason": pd.Series([event.reason for event in moved], dtype="str"),
             "attempts": pd.Series([event.attempts for event in moved], dtype="int64"),
-            "requested_at": pd.Series([event.requested_at_ns / NS_PER_S for event in moved], dtype="float64"),
-            "left_at": pd.Series([_seconds_or_none(at_ns) for at_ns, _ in left], dtype="float64"),
+            "requested_at_s": pd.Series([event.requested_at_ns / NS_PER_S for event in moved], dtype="float64"),
+            "left_at_s": pd.Series([_seconds_or_none(at_ns) for at_ns, _ in left], dtype="float64"),
             "left": pd.Series([how for _, how in left], dtype="str"),
             "served": pd.Series(served, dtype="boolean"),
         }

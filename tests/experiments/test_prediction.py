@@ -171,7 +171,7 @@ async def test_or_the_faults_alone_or_nothing(path, autojump_clock):
     faults = await simulation.run_live(path, Takes())
     failed = faults.attempts[faults.attempts["outcome"] != "sent"]
     assert len(failed) > 0
-    assert failed["start"].between(10, 20, inclusive="left").all()
+    assert failed["start_s"].between(10, 20, inclusive="left").all()
 
 
 async def test_a_provider_as_described_is_no_surprise_where_it_runs_live_as_the_guide_shows(path, autojump_clock):

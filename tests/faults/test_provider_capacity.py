@@ -307,9 +307,9 @@ def test_retries_keep_an_overload_alive_beyond_half_of_the_capacity(rate, recove
     """Bronson et al. (HotOS 2021): one retry, so it is stuck where twice the load exceeds the capacity of 30/s."""
     result = simulation.run(parse(METASTABLE.format(rate=rate)))
     attempts, sent = result.attempts, result.notifications.query("outcome == 'sent'")
-    assert sent["finished_at"].between(5, 9).sum() == pytest.approx(4 * rate, abs=2)
-    assert sent["finished_at"].between(50, 59).sum() == (pytest.approx(9 * rate, abs=2) if recovers else 0)
-    offered = attempts["start"].between(50, 58).sum() / 8
+    assert sent["finished_at_s"].between(5, 9).sum() == pytest.approx(4 * rate, abs=2)
+    assert sent["finished_at_s"].between(50, 59).sum() == (pytest.approx(9 * rate, abs=2) if recovers else 0)
+    offered = attempts["start_s"].between(50, 58).sum() / 8
     assert offered == pytest.approx(rate if recovers else 2 * rate, rel=0.02)
 
 

@@ -210,7 +210,7 @@ def scenario(hit: str, provider: str = "latency: 2s, capacity: 4", sets: list[st
 
 def times_of(scenario: Scenario) -> list[float]:
     rows = simulation.run(scenario, invariants="all").notifications
-    return [round(took, 9) for took in rows["finished_at"] - rows["requested_at"]]
+    return [round(took, 9) for took in rows["finished_at_s"] - rows["requested_at_s"]]
 
 
 @pytest.mark.parametrize("discipline", ["fifo", "critical_first", "processor_sharing"])

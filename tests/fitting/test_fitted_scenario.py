@@ -184,7 +184,7 @@ def test_what_came_in_waves_is_a_trace_and_what_no_family_fits_a_file(tmp_path):
     assert [path.name for path in written] == ["waves.yaml", "waves.email.arrivals.csv", "waves.email.latency.csv"]
     result = simulation.run(written[0])
     assert result.summary["accepted"] == 2500
-    took = (result.attempts.end - result.attempts.start).to_numpy()
+    took = (result.attempts.end_s - result.attempts.start_s).to_numpy()
     for quantile in (0.1, 0.5, 0.9):
         assert np.quantile(took, quantile) == pytest.approx(np.quantile(latency, quantile), abs=0.02)
 

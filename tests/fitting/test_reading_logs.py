@@ -169,7 +169,7 @@ def test_a_saved_run_is_read_with_its_arrivals_and_without_what_no_provider_was_
     assert waited.max() > 10.0  # at the open breaker
     assert np.allclose(
         np.sort(email.arrived_s[email.first]),
-        np.sort(result.notifications.query("channel == 'email'").requested_at),
+        np.sort(result.notifications.query("channel == 'email'").requested_at_s),
     )
     refused = result.attempts.assign(refused=True)
     assert len(read_log(pd.concat([result.attempts, refused]))) == len(log)

@@ -158,7 +158,7 @@ def test_the_problems_of_both_files_come_together(tmp_path):
 def test_the_command_shows_both_and_says_what_it_cannot_know(tmp_path):
     log, file = tmp_path / "attempts.csv", tmp_path / "policies.yaml"
     attempts = simulation.run(policies(3, seed=5)).attempts
-    attempts.assign(time=attempts.start, latency=attempts.end - attempts.start)[
+    attempts.assign(time=attempts.start_s, latency=attempts.end_s - attempts.start_s)[
         ["time", "latency", "outcome", "id", "attempt", "channel"]
     ].to_csv(log, index=False)
     file.write_text(SCENARIO.replace("ATTEMPTS", "3").replace("BREAKER", "false"))

@@ -82,10 +82,10 @@ MUTANTS = (
         "Subscribers are trusted not to raise.",
         (
             "            for command in commands_of(self._function(call.event)):\n"
-            "                self._submit(command, publication)\n"
+            "                self._submit(command, call)\n"
             "        except BaseException as error:\n",
             "            for command in commands_of(self._function(call.event)):\n"
-            "                self._submit(command, publication)\n"
+            "                self._submit(command, call)\n"
             "        except ZeroDivisionError as error:\n",
         ),
         expected="no-errors",

@@ -182,7 +182,8 @@ def test_a_figure_is_said_in_words_too():
     figure = plots.backoff({"some": {"jitter": "full"}, "none": {}}).figure
     png, said = figure._repr_png_()
     assert png.startswith(b"\x89PNG")
-    assert said["alt"].startswith("Wait before each retry. wait against retry. some, none, ")
+    assert said["alt"].startswith("Wait before each retry: up to ")
+    assert ". wait against retry. some, none, " in said["alt"]
 
 
 @pytest.mark.integration

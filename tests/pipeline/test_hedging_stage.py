@@ -547,7 +547,7 @@ def test_a_run_counts_the_copies_and_shows_them_by_the_attempt(runtime):
     assert result.summary["attempts"] == 110
     attempts = result.attempts
     assert attempts["hedges"].sum() == hedges
-    took = attempts["end"] - attempts["start"]
+    took = attempts["end_s"] - attempts["start_s"]
     assert set(attempts["hedges"][took > 0.15]) == {1}
     assert set(attempts["hedges"][took < 0.15]) == {0}
     without = simulation.run(parse(HEDGED.replace("    hedging: {delay: 200ms}\n", "")), runtime=runtime)

@@ -174,7 +174,7 @@ MORE = "".join(f"  - {{channel: email, at: {at}s, crash: process, restart_after:
 def run(text: str) -> tuple[Any, int]:
     """Return the result of a run that is checked, and the most attempts in a whole second."""
     result = simulation.run(parse(text, "outage.yaml"), invariants="all")
-    return result, max(Counter(int(start) for start in result.attempts["start"]).values())
+    return result, max(Counter(int(start) for start in result.attempts["start_s"]).values())
 
 
 @pytest.mark.parametrize("faults", [OUTAGE, OUTAGE + MORE], ids=["one restart", "five restarts"])
@@ -199,5 +199,5 @@ def test_the_ceiling_follows_the_load_so_that_the_line_ends():
     """Ten times the rate of resuming is less than what arrives."""
     result, busiest = run(WITHOUT_A_RESTART.replace("4/s", "0.5/s, resume_doubling: 1s").replace("2m", "20s"))
     assert 10 < busiest <= 22
-    rows = result.notifications[result.notifications["requested_at"] > 240]
-    assert (rows["finished_at"] - rows["requested_at"]).max() < 10
+    rows = result.notifications[result.notifications["requested_at_s"] > 240]
+    assert (rows["finished_at_s"] - rows["requested_at_s"]).max() < 10

@@ -86,7 +86,7 @@ channels: {email: {rate_limit: {rate: 1/50s}}}
 """)
     assert sent_s(result) == [0, 50]
     assert list(result.dlq["reason"]) == ["expired"]
-    assert list(result.dlq["time"]) == [100]
+    assert list(result.dlq["time_s"]) == [100]
 
 
 def test_what_is_sent_anew_after_a_stage_has_crashed():

@@ -99,7 +99,7 @@ def test_without_jitter_the_line_is_the_delays(kind):
 def test_several_policies_are_lines_by_their_labels():
     ax = plots.backoff({"slow": {"initial_delay": 5, "max_attempts": 4}, "ours": ChannelConfig()})
     assert lines(ax) == {"slow": [5, 10, 20], "ours": [1, 2]}
-    assert ax.get_title("left") == "Wait before each retry"
+    assert ax.get_title("left") == "Wait before each retry: up to 20 s (slow), 2 s (ours)"
     assert [text.get_text() for text in ax.get_legend().get_texts()] == ["slow", "ours"]
 
 

@@ -56,22 +56,22 @@ def breach(text):
 def test_a_count_breaks_with_the_first_that_is_too_many():
     letters = result().dlq[result().dlq["channel"] == "sms"]
     found = breach("channels.sms.dead_lettered <= 4")
-    assert found.spans == ((letters["time"].iloc[4], result().summary["simulated_s"]),)
+    assert found.spans == ((letters["time_s"].iloc[4], result().summary["simulated_s"]),)
     assert found.ids == tuple(letters["id"].iloc[4:9])
     assert found.text.startswith("the 5th dead letter came at ")
 
 
 def test_late_deliveries_break_it_in_the_steps_in_which_those_were_accepted():
     rows = result().notifications
-    in_time = (rows["outcome"] == "sent") & ((rows["finished_at"] - rows["waited_since"]).round(9) <= 10.0)
+    in_time = (rows["outcome"] == "sent") & ((rows["finished_at_s"] - rows["waited_since_s"]).round(9) <= 10.0)
     late = rows[(rows["channel"] == "email") & ~in_time]
     found = breach("channels.email.delivered_within(10s) >= 99%")
     assert found.text.startswith(f"{len(late)} of ")
     assert set(found.ids) <= set(late["id"])
     assert len(found.ids) == 5
     for start_s, stop_s in found.spans:
-        assert late["waited_since"].between(start_s, stop_s).any()
-    covered = sum(late["waited_since"].between(start_s, stop_s).sum() for start_s, stop_s in found.spans)
+        assert late["waited_since_s"].between(start_s, stop_s).any()
+    covered = sum(late["waited_since_s"].between(start_s, stop_s).sum() for start_s, stop_s in found.spans)
     assert covered >= len(late)
 
 
@@ -84,22 +84,22 @@ def test_what_was_never_sent_breaks_a_share():
     never = result().notifications.query("channel == 'sms' and outcome != 'sent'")
     found = breach("channels.sms.sent_fraction >= 99%")
     assert set(found.ids) <= set(never["id"])
-    assert found.spans[0][0] <= never["waited_since"].min()
-    assert found.spans[-1][1] >= never["waited_since"].max()
+    assert found.spans[0][0] <= never["waited_since_s"].min()
+    assert found.spans[-1][1] >= never["waited_since_s"].max()
 
 
 def test_levels_and_rates_break_when_they_are_too_high():
     letters = result().dlq
-    assert breach("dlq.peak <= 2").spans[0][0] == letters["time"].sort_values().iloc[2]
+    assert breach("dlq.peak <= 2").spans[0][0] == letters["time_s"].sort_values().iloc[2]
     attempts = result().attempts.query("channel == 'email' and not refused")
-    counts = attempts["start"].astype(int).value_counts()
+    counts = attempts["start_s"].astype(int).value_counts()
     busy = breach("channels.email.peaks.requests_per_s <= 2")
     assert sum(stop_s - start_s for start_s, stop_s in busy.spans) == (counts > 2).sum() > 0
     assert breach("channels.email.retry_amplification <= 0.5").spans
 
 
 def test_breakers_break_it_with_the_opening_and_the_second_that_are_too_many():
-    opened = result().breaker.query("to == 'open'")["time"]
+    opened = result().breaker.query("to == 'open'")["time_s"]
     assert breach("breaker.email.opened <= 1").spans[0][0] == opened.iloc[1]
     (span,) = breach("breaker.email.open_s <= 30s").spans
     assert opened.iloc[0] + 30.0 <= span[0] + 1e-9

@@ -70,14 +70,14 @@ def test_several_results_are_curves_by_their_labels():
     drawn = curves(plots.delivery_times({"one": result_of("outage"), "other": result_of("providers").notifications}))
     assert list(drawn) == ["one", "other"]
     rows = result_of("outage").notifications
-    times = (rows["finished_at"] - rows["waited_since"]).where(rows["outcome"] == "sent", np.inf)
+    times = (rows["finished_at_s"] - rows["waited_since_s"]).where(rows["outcome"] == "sent", np.inf)
     assert np.isinf(times).any()
     assert share_at(drawn["one"], 1.0) == pytest.approx((times > 1.0).mean())
 
 
 def frame(times):
     return pd.DataFrame(
-        {"channel": "sms", "waited_since": 0.0, "outcome": "sent", "finished_at": np.asarray(times, float)}
+        {"channel": "sms", "waited_since_s": 0.0, "outcome": "sent", "finished_at_s": np.asarray(times, float)}
     )
 
 

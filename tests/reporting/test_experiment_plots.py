@@ -2,10 +2,14 @@
 
 import numpy as np
 import pytest
+from console_command import app
+from described import described
+from typer.testing import CliRunner
 
 import simulation
 from actors.errors import ConfigurationError, WrongType
 from simulation.reporting import plots
+from simulation.reporting.plots.saved_experiments import saved_comparison, saved_search
 from simulation.scenario import parse
 
 ATTEMPTS = "channels.sms.retry.max_attempts"
@@ -63,3 +67,20 @@ def test_what_is_no_result_of_an_experiment_is_not_drawn(scenario):
     for plot, wanted in ((plots.differences, "a comparison"), (plots.trials, "the result of a search")):
         with pytest.raises(WrongType, match=f"wanted {wanted}, got Scenario"):
             plot(scenario)
+
+
+def test_the_command_draws_a_comparison_and_a_search_that_were_saved(scenario, tmp_path):
+    compared = simulation.compare(scenario, {ATTEMPTS: [5, 1]}, replicates=2, metrics=["attempts"], out=tmp_path / "c")
+    tuning = simulation.tune(scenario, {ATTEMPTS: [1, 3]}, probability=0.5, confidence=0.5, replicates=3)
+    simulation.save(tuning, tmp_path / "t")
+    assert described(plots.differences(saved_comparison(tmp_path / "c"))) == described(plots.differences(compared))
+    assert described(plots.trials(saved_search(tmp_path / "t"))) == described(plots.trials(tuning))
+    for folder, kind in (("c", "differences"), ("t", "trials")):
+        done = CliRunner().invoke(app, ["plot", str(tmp_path / folder)])
+        assert (done.exit_code, done.output) == (0, f"written to {tmp_path / folder / kind}.png\n")
+    done = CliRunner().invoke(app, ["plot", str(tmp_path / "c"), "--kind", "trials"])
+    assert done.exit_code == 2
+    assert "wanted one of a comparison (differences, all), got trials" in done.stderr
+    (tmp_path / "t" / "trials.parquet").unlink()
+    done = CliRunner().invoke(app, ["plot", str(tmp_path / "t")])
+    assert (done.exit_code, "got one without trials.parquet" in done.stderr) == (2, True)

@@ -35,7 +35,7 @@ def steps(ax, label):
 
 
 def width_of(series):
-    return series["time"][1] - series["time"][0]
+    return series["time_s"][1] - series["time_s"][0]
 
 
 @pytest.mark.parametrize("name", ["outage", "providers", "aggregates"])
@@ -45,7 +45,7 @@ def test_throughput_is_the_counts_by_the_second(name):
     for label, column in (("arrivals", "arrivals"), ("delivered", "sent"), ("failed attempts", "failed")):
         values, edges, _ = steps(ax, label)
         np.testing.assert_allclose(values * width_s, result.series[column])
-        np.testing.assert_allclose(edges[:-1], result.series["time"])
+        np.testing.assert_allclose(edges[:-1], result.series["time_s"])
     assert ax.get_xlim() == (0, result.summary["simulated_s"])
 
 
@@ -57,7 +57,7 @@ def test_a_level_is_that_at_the_ends_of_the_steps_and_of_the_run(plot, column, n
     result = result_of(name)
     times, values = line(plot(result), column)
     assert list(values) == [0, *result.series[column]]
-    ends = result.series["time"] + width_of(result.series)
+    ends = result.series["time_s"] + width_of(result.series)
     np.testing.assert_allclose(times, [0, *ends.clip(upper=result.summary["simulated_s"])])
     key = {"in_flight": result.summary["in_flight"], "dlq_size": result.summary["dlq"]["final"]}
     assert values[-1] == key[column]
@@ -86,7 +86,7 @@ def test_amplification_is_the_ratio_of_attempts_to_first_ones_whatever_the_cells
 
 def test_where_all_is_tried_equally_often_amplification_is_that_everywhere():
     starts = np.repeat(np.arange(0.0, 100.0, 0.25), 3)
-    rows = pd.DataFrame({"id": [f"n{each}" for each in starts], "start": starts, "attempt": 1})
+    rows = pd.DataFrame({"id": [f"n{each}" for each in starts], "start_s": starts, "attempt": 1})
     _, ratio = line(plots.amplification(rows), "attempts for each first one")
     np.testing.assert_allclose(ratio[np.isfinite(ratio)], 3.0)
 
@@ -97,7 +97,7 @@ def legend(ax):
 
 def test_a_time_of_retries_alone_has_no_ratio_but_a_mark():
     ax = plots.amplification(
-        pd.DataFrame({"id": ["a", "a", "b", "b"], "start": [0.0, 50.0, 100.0, 100.0], "attempt": [1, 2, 1, 2]})
+        pd.DataFrame({"id": ["a", "a", "b", "b"], "start_s": [0.0, 50.0, 100.0, 100.0], "attempt": [1, 2, 1, 2]})
     )
     times, ratio = line(ax, "attempts for each first one")
     known = ~np.isnan(ratio)
@@ -123,7 +123,7 @@ def test_without_attempts_amplification_counts_what_ended_against_arrivals_and_s
 @pytest.mark.parametrize("by", ["channel", "entry", "priority"])
 def test_the_series_of_parts_add_up_to_that_of_the_whole(name, by):
     result = result_of(name)
-    found = [part.frame for part in parts(result, "series", "time", by=by)]
+    found = [part.frame for part in parts(result, "series", "time_s", by=by)]
     columns = ["arrivals", "sent", "failed", "dead_lettered", "suppressed", "in_flight", "dlq_size"]
     pd.testing.assert_frame_equal(sum(frame[columns] for frame in found), result.series[columns])
 
@@ -137,12 +137,12 @@ def test_the_time_in_each_place_is_that_in_flight(name):
     assert levels.min() > -1e-6
     spent = (levels.sum(axis=0) * np.diff(edges)).sum()
     rows = result.notifications
-    took = (rows["finished_at"].fillna(edges[-1]) - rows["requested_at"]).sum()
-    in_the_queue = (result.dlq["left_at"] - result.dlq["time"]).sum()  # of those that were redriven from there
+    took = (rows["finished_at_s"].fillna(edges[-1]) - rows["requested_at_s"]).sum()
+    in_the_queue = (result.dlq["left_at_s"] - result.dlq["time_s"]).sum()  # of those that were redriven from there
     assert spent == pytest.approx(took - in_the_queue)
     asked = result.attempts[~result.attempts["refused"]]
     at_the_provider = (levels[0] * np.diff(edges)).sum()
-    assert at_the_provider == pytest.approx((asked["end"] - asked["start"]).sum(), abs=1e-6)
+    assert at_the_provider == pytest.approx((asked["end_s"] - asked["start_s"]).sum(), abs=1e-6)
 
 
 def test_parts_are_drawn_below_each_other_on_the_same_scale():
@@ -213,7 +213,7 @@ def test_delivery_times_stand_where_those_were_accepted_that_took_them():
     course = course_of(requests, result.summary["simulated_s"])
     assert len(course.p50_s) > 5
     for (low, high), p50, p99 in zip(itertools.pairwise(course.edges_s), course.p50_s, course.p99_s, strict=True):
-        times = requests.loc[(requests["requested_at"] >= low) & (requests["requested_at"] < high), "time"]
+        times = requests.loc[(requests["requested_at_s"] >= low) & (requests["requested_at_s"] < high), "time_s"]
         finite = times.replace(np.inf, 1e9)
         for found, share in ((p50, 0.5), (p99, 0.99)):
             expected = np.quantile(finite, share)
@@ -227,7 +227,7 @@ def test_each_that_was_never_delivered_has_a_mark_at_its_acceptance():
     result = result_of("lost")
     ax = plots.delivery_over_time(result)
     marks, _ = line(ax, "never delivered")
-    np.testing.assert_allclose(np.sort(marks), np.sort(result.notifications["waited_since"]))
+    np.testing.assert_allclose(np.sort(marks), np.sort(result.notifications["waited_since_s"]))
     assert ax.get_title("left") == f"None of {len(marks)} delivered"
     assert "never" in [tick.get_text() for tick in ax.get_yticklabels()]
 
@@ -293,9 +293,9 @@ def test_whenever_a_closed_breaker_opens_what_it_counts_has_reached_its_threshol
     result = simulation.run(parse(textwrap.dedent(text), "a.yaml"))
     config = result.scenario.channel_config(NotificationChannel.SMS).circuit_breaker
     rows = result.attempts[~result.attempts["refused"]]
-    closes = list(result.breaker.query("to == 'closed'")["time"])
+    closes = list(result.breaker.query("to == 'closed'")["time_s"])
     found = counted_by(config, rows.to_dict("records"), closes)
-    opens = result.breaker[(result.breaker["to"] == "open") & (result.breaker["from"] == "closed")]["time"]
+    opens = result.breaker[(result.breaker["to"] == "open") & (result.breaker["from"] == "closed")]["time_s"]
     assert len(opens) >= 1
     threshold = config.failure_threshold if config.window is None else config.failure_rate
     for at_s in opens:
@@ -387,8 +387,8 @@ def test_a_frame_has_the_same_series_as_its_result(plot):
     ("source", "problem"),
     [
         (7, "wanted a result or its frame `series`, got int"),
-        (pd.DataFrame({"time": [0.0]}), "arrivals, sent, failed missing, got time"),
-        (pd.DataFrame(), "time, arrivals, sent, failed missing, got none"),
+        (pd.DataFrame({"time_s": [0.0]}), "arrivals, sent, failed missing, got time_s"),
+        (pd.DataFrame(), "time_s, arrivals, sent, failed missing, got none"),
     ],
 )
 def test_what_is_no_result_is_refused(source, problem):

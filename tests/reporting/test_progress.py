@@ -18,7 +18,7 @@ def test_the_last_snapshot_has_the_summary_of_the_result(record):
     run, summary = snapshots[-1], result.summary
     assert len(snapshots) > 1
     rows = simulation.run(OUTAGE, sets=SHORT).notifications.query("outcome == 'sent'")
-    times = rows["finished_at"] - rows["waited_since"]
+    times = rows["finished_at_s"] - rows["waited_since_s"]
     for channel in (None, *result.scenario.channels_used):
         own = summary if channel is None else summary["channels"][channel]
         reported = run.summary_of(channel)

@@ -84,7 +84,7 @@ def test_where_time_went_has_no_gaps_and_is_all_of_it(text):
     table = result.notifications
     histories = histories_of(result.history, list(table["id"]))
     attempts = result.attempts[~result.attempts["refused"]]
-    at_provider_s = (attempts["end"] - attempts["start"]).groupby(attempts["id"]).sum()
+    at_provider_s = (attempts["end_s"] - attempts["start_s"]).groupby(attempts["id"]).sum()
     for row in table.itertuples():
         spans = spans_of(histories[row.id], row.id, end_ns)
         assert all(before.to_ns == after.from_ns for before, after in pairwise(spans))

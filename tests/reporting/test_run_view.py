@@ -102,7 +102,7 @@ def test_a_breaker_has_the_state_that_the_result_tells_of_then(broken):
     transitions = result.breaker[result.breaker["channel"] == "email"]
     states = set()
     for seconds, text in seen.items():
-        earlier = transitions[transitions["time"] <= seconds]
+        earlier = transitions[transitions["time_s"] <= seconds]
         expected = "closed" if earlier.empty else earlier["to"].iloc[-1]
         assert row(text, "email")["breaker"].startswith(expected)
         states.add(expected)
@@ -189,7 +189,7 @@ def test_breakers_of_hosts_are_counted(tmp_path):
     }
     result, seen = watched(write(tmp_path, hosts))
     for seconds, text in seen.items():
-        earlier = result.breaker[result.breaker["time"] <= seconds]
+        earlier = result.breaker[result.breaker["time_s"] <= seconds]
         shut = sum(state in ("open", "half-open") for state in earlier.groupby("host")["to"].last())
         expected = f"{shut} host{'s' * (shut > 1)} not closed" if shut else "closed"
         assert row(text, "email")["breaker"] == expected

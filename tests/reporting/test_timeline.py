@@ -27,7 +27,7 @@ def courses(name):
 def test_waits_and_attempts_fill_the_time_from_acceptance_to_end_in_order(name):
     result = result_of(name)
     for row, course in courses(name):
-        end_s = result.summary["simulated_s"] if pd.isna(row.finished_at) else row.finished_at
+        end_s = result.summary["simulated_s"] if pd.isna(row.finished_at_s) else row.finished_at_s
         pieces = [
             *itertools.chain.from_iterable(
                 [*((wait.start_s, wait.end_s) for wait in attempt.waits), (attempt.start_s, attempt.end_s)]
@@ -35,7 +35,7 @@ def test_waits_and_attempts_fill_the_time_from_acceptance_to_end_in_order(name):
             ),
             *((wait.start_s, wait.end_s) for wait in course.waits),
         ]
-        instants = [row.requested_at, *itertools.chain.from_iterable(pieces), end_s]
+        instants = [row.requested_at_s, *itertools.chain.from_iterable(pieces), end_s]
         np.testing.assert_allclose(instants[::2], instants[1::2], atol=1e-9, rtol=0)
         assert all(start_s < wait_end_s for start_s, wait_end_s in pieces if start_s != wait_end_s)
         assert len(course.attempts) == row.attempts
@@ -46,18 +46,18 @@ def test_what_is_waited_for_is_what_was_recorded(name):
     result = result_of(name)
     of_cause = dict.fromkeys(WAITS, 0)
     for row, course in courses(name):
-        own = result.attempts[result.attempts["id"] == row.id].sort_values("start")
+        own = result.attempts[result.attempts["id"] == row.id].sort_values("start_s")
         waits = [wait for attempt in course.attempts for wait in attempt.waits] + list(course.waits)
         for wait in waits:
             of_cause[wait.cause] += 1
         # Each wait that was set after a failure is a backoff from its end on, as long as it was set or until the end.
-        for attempt in own.dropna(subset=["next_retry_at"]).itertuples():
-            if attempt.next_retry_at > attempt.end:
-                (backoff,) = (wait for wait in waits if wait.cause == "backoff" and wait.start_s == attempt.end)
-                assert backoff.end_s == pytest.approx(min(attempt.next_retry_at, course.end_s))
+        for attempt in own.dropna(subset=["next_retry_at_s"]).itertuples():
+            if attempt.next_retry_at_s > attempt.end_s:
+                (backoff,) = (wait for wait in waits if wait.cause == "backoff" and wait.start_s == attempt.end_s)
+                assert backoff.end_s == pytest.approx(min(attempt.next_retry_at_s, course.end_s))
         deferred = result.deferrals[result.deferrals["id"] == row.id]
         for cause in ("rate_limit", "circuit_breaker", "quiet_hours"):
-            begun = set(deferred.loc[deferred["cause"] == cause, "time"])
+            begun = set(deferred.loc[deferred["cause"] == cause, "time_s"])
             assert {wait.start_s for wait in waits if wait.cause == cause} <= begun
     seen = {"outage": {"backoff", "circuit_breaker"}, "all kinds of waits": set(WAITS) - {"turn"}}[name]
     assert {cause for cause, count in of_cause.items() if count} >= seen
@@ -66,7 +66,7 @@ def test_what_is_waited_for_is_what_was_recorded(name):
 def test_an_attempt_that_takes_no_time_follows_a_backoff_all_the_same():
     result = result_of("providers")
     attempts = result.attempts
-    took_none = attempts[(attempts["delay_before"] > 0) & (attempts["end"] == attempts["start"])]
+    took_none = attempts[(attempts["delay_before_s"] > 0) & (attempts["end_s"] == attempts["start_s"])]
     causes = [
         attempt.waits[0].cause
         for name in set(took_none["id"])
@@ -133,11 +133,11 @@ def test_of_very_many_attempts_the_first_and_last_are_shown_and_the_rest_counted
     class Many:
         scenario, summary = result_of("outage").scenario, result_of("outage").summary
         notifications = pd.DataFrame(
-            {"id": ["a"], "channel": ["email"], "requested_at": [0.0], "outcome": ["sent"], "finished_at": [99.0]}
+            {"id": ["a"], "channel": ["email"], "requested_at_s": [0.0], "outcome": ["sent"], "finished_at_s": [99.0]}
         )
         attempts = pd.DataFrame(
-            {"id": "a", "attempt": range(1, 101), "start": range(100), "end": range(100), "outcome": "transient"}
-        ).assign(reason="no", next_retry_at=float("nan"), provider=None, hedges=0)
+            {"id": "a", "attempt": range(1, 101), "start_s": range(100), "end_s": range(100), "outcome": "transient"}
+        ).assign(reason="no", next_retry_at_s=float("nan"), provider=None, hedges=0)
         deferrals = result_of("outage").deferrals.iloc[:0]
         dlq = result_of("outage").dlq.iloc[:0]
 
@@ -179,13 +179,13 @@ def test_the_raster_has_a_line_for_each_notification_and_a_mark_for_each_attempt
     )
     drawn = np.array([(path.vertices[0, 0], path.vertices[1, 0], path.vertices[0, 1]) for path in lines.get_paths()])
     end_s = result.summary["simulated_s"]
-    expected = np.column_stack([rows["requested_at"], rows["finished_at"].fillna(end_s), np.arange(len(rows))])
+    expected = np.column_stack([rows["requested_at_s"], rows["finished_at_s"].fillna(end_s), np.arange(len(rows))])
     np.testing.assert_allclose(drawn, expected)
     place = {notification: number for number, notification in enumerate(rows["id"])}
     own = result.attempts[result.attempts["id"].isin(place)]
     for outcome, look in OUTCOMES.items():
         ended = own[own["outcome"] == outcome]
-        expected = np.reshape([(row.end, place[row.id]) for row in ended.itertuples()], (-1, 2))
+        expected = np.reshape([(row.end_s, place[row.id]) for row in ended.itertuples()], (-1, 2))
         np.testing.assert_allclose(np.sort(marks(ax, look.words), axis=0), np.sort(expected, axis=0))
     dead = [place[row.id] for row in rows.itertuples() if row.outcome == "dead_lettered"]
     assert list(marks(ax, "dead-lettered")[:, 1]) == dead
@@ -200,7 +200,7 @@ def test_of_more_notifications_so_many_are_shown_evenly_and_the_title_says_so(li
         one for one in ax.collections if isinstance(one, LineCollection) and one.get_label() == "accepted to end"
     )
     starts = [path.vertices[0, 0] for path in lines.get_paths()]
-    rows = list(result.notifications["requested_at"])
+    rows = list(result.notifications["requested_at_s"])
     places = [rows.index(start) for start in starts]
     assert len(places) == limit
     assert ax.get_title("left") == f"{count:,} notifications, {limit} of them shown"

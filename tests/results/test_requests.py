@@ -177,21 +177,23 @@ def test_aggregates_have_the_same_metrics_as_a_full_recording():
 def test_the_metrics_are_those_of_the_frames():
     result = ran()
     summary, frame = result.summary, result.notifications
-    by_request = frame.assign(time=(frame["finished_at"] - frame["waited_since"]).where(frame["outcome"] == "sent"))
+    by_request = frame.assign(
+        time_s=(frame["finished_at_s"] - frame["waited_since_s"]).where(frame["outcome"] == "sent")
+    )
     requests = by_request.groupby("request").agg(
-        time=("time", "min"), sent=("outcome", lambda found: (found == "sent").sum()), entry=("entry", "first")
+        time_s=("time_s", "min"), sent=("outcome", lambda found: (found == "sent").sum()), entry=("entry", "first")
     )
     alone = frame.groupby("request")["id"].transform("size") == 1
     unwanted = frame[alone & (frame["outcome"] == "suppressed")]
     refused = sum(summary["refused"].values())
     assert len(requests) - len(unwanted) + refused == summary["offered"]
-    assert requests["time"].notna().sum() == summary["delivered"]
+    assert requests["time_s"].notna().sum() == summary["delivered"]
     assert (requests["sent"] > 1).sum() == summary["reached_twice"]
     for name, part in summary["workload"].items():
-        assert requests[requests["entry"] == name]["time"].notna().sum() == part["delivered"]
+        assert requests[requests["entry"] == name]["time_s"].notna().sum() == part["delivered"]
         assert (frame["entry"] == name).sum() == part["accepted"]
     for name, seconds in WITHIN_S.items():
-        in_time = (requests["time"] <= seconds).sum() / summary["offered"]
+        in_time = (requests["time_s"] <= seconds).sum() / summary["offered"]
         assert summary["delivered_within"][name] == pytest.approx(in_time)
     attempts = result.attempts
     asked = attempts[~attempts["refused"]]
@@ -203,12 +205,12 @@ def test_the_peaks_are_those_of_the_frames():
     attempts = result.attempts[~result.attempts["refused"]]
     for channel, part in [(None, result.summary), *result.summary["channels"].items()]:
         of_channel = attempts if channel is None else attempts[attempts["channel"] == channel]
-        seconds = of_channel["start"].floordiv(1).value_counts()
+        seconds = of_channel["start_s"].floordiv(1).value_counts()
         assert part["peaks"]["requests_per_s"] == seconds.max()
         changes = pd.concat(
             [
-                pd.DataFrame({"at": of_channel["end"], "by": -1}),
-                pd.DataFrame({"at": of_channel["start"], "by": 1}),
+                pd.DataFrame({"at": of_channel["end_s"], "by": -1}),
+                pd.DataFrame({"at": of_channel["start_s"], "by": 1}),
             ]
         ).sort_values(["at", "by"])
         assert part["peaks"]["in_flight"] == changes["by"].cumsum().max()
@@ -273,10 +275,10 @@ def test_a_backlog_is_cleared_when_no_more_is_pending_than_as_its_fault_began():
     frame = result.notifications
     for number, (begins, ends) in {"0": (20, 40), "1": (100, 101)}.items():
         pending = [
-            (at, ((frame["requested_at"] < ends) & ~(frame["finished_at"] <= at)).sum())
-            for at in sorted({ends, *frame["finished_at"][frame["finished_at"] >= ends]})
+            (at, ((frame["requested_at_s"] < ends) & ~(frame["finished_at_s"] <= at)).sum())
+            for at in sorted({ends, *frame["finished_at_s"][frame["finished_at_s"] >= ends]})
         ]
-        at_begin = ((frame["requested_at"] < begins) & ~(frame["finished_at"] < begins)).sum()
+        at_begin = ((frame["requested_at_s"] < begins) & ~(frame["finished_at_s"] < begins)).sum()
         first = next(at for at, left in pending if left <= at_begin)
         assert cleared[number] == pytest.approx(first - ends)
     assert cleared["0"] > 5

@@ -3,6 +3,7 @@
 import json
 import warnings
 
+import numpy as np
 import pandas as pd
 import pytest
 from described import described
@@ -11,8 +12,10 @@ from plot_samples import result_of
 
 import simulation
 from actors.errors import ConfigurationError
+from simulation.fitting.reading import read_log
 from simulation.reporting import plots
 from simulation.results.result import TABLES
+from simulation.results.tables import COLUMNS_BEFORE
 from simulation.scenario import load
 
 pytestmark = pytest.mark.usefixtures("undrawn")
@@ -133,3 +136,28 @@ def test_a_table_that_cannot_be_read_is_named_when_it_is_needed(tmp_path, damage
 def test_the_summary_is_the_json_document(directory):
     assert json.loads((directory / "summary.json").read_text()) == result_of("all kinds of waits").summary
     assert isinstance(pd.read_parquet(directory / "deferrals.parquet"), pd.DataFrame)
+
+
+def test_columns_of_older_files_get_their_units(tmp_path):
+    result = result_of("all kinds of waits")
+    simulation.save(result, tmp_path)
+    for name in TABLES:
+        frame = pd.read_parquet(tmp_path / f"{name}.parquet")
+        frame.rename(columns={now: before for before, now in COLUMNS_BEFORE.items()}).to_parquet(
+            tmp_path / f"{name}.parquet"
+        )
+    assert "start" in pd.read_parquet(tmp_path / "attempts.parquet").columns
+    opened = simulation.open_result(tmp_path)
+    for name in TABLES:
+        assert_frame_equal(getattr(opened, name), getattr(result, name))
+    log, before = read_log(result.attempts), read_log(tmp_path)
+    np.testing.assert_array_equal(log.start_s, before.start_s)
+    np.testing.assert_array_equal(log.latency_s, before.latency_s)
+
+
+def test_every_column_of_floats_says_its_unit():
+    result = result_of("all kinds of waits")
+    for name in TABLES:
+        frame = getattr(result, name)
+        floats = [column for column, kind in frame.dtypes.items() if kind == "float64"]
+        assert all(column.endswith("_s") for column in floats), (name, floats)

@@ -20,5 +20,5 @@ def test_a_disabled_breaker_is_disabled_from_the_start():
 
 def test_a_breaker_is_closed_until_it_opens():
     states = series("{failure_threshold: 5, timeout: 5m}")
-    assert set(states.loc[states["time"] < 30, "breaker_sms"]) == {"closed"}
-    assert set(states.loc[states["time"] > 36, "breaker_sms"]) == {"open"}
+    assert set(states.loc[states["time_s"] < 30, "breaker_sms"]) == {"closed"}
+    assert set(states.loc[states["time_s"] > 36, "breaker_sms"]) == {"open"}

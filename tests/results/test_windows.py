@@ -82,9 +82,9 @@ def test_what_is_left_at_the_end_of_a_window_is_what_the_next_one_begins_with(su
     result = simulation.run(simulation.parse(MIXED.format(record="full")))
     frame = result.notifications
     for name, end in (("0s,45s", 45), ("45s,105s", 105)):
-        accepted = frame["requested_at"] < end
-        dead = result.dlq[(result.dlq["time"] < end) & ~(result.dlq["left_at"] < end)]
-        ended = frame["finished_at"] < end
+        accepted = frame["requested_at_s"] < end
+        dead = result.dlq[(result.dlq["time_s"] < end) & ~(result.dlq["left_at_s"] < end)]
+        ended = frame["finished_at_s"] < end
         pending = accepted & ~ended & ~frame["id"].isin(dead["id"])
         assert summary["windows"][name]["in_flight"] == pending.sum()
         assert summary["windows"][name]["dlq"]["final"] == len(dead)

@@ -29,7 +29,7 @@ channels: {{webhook: {{circuit_breaker: {{enabled: false}}, {channel}}}}}
 
 
 def requested(result: Any) -> list[float]:
-    return list(result.notifications["requested_at"])
+    return list(result.notifications["requested_at_s"])
 
 
 def both_clocks(scenario: Scenario) -> Any:
@@ -113,7 +113,7 @@ workload:
 channels: {webhook: {provider: {latency: 1s}}}
 """
     result = both_clocks(parse(text))
-    ids = result.notifications.set_index("id")["requested_at"]
+    ids = result.notifications.set_index("id")["requested_at_s"]
     assert list(ids[ids.index.str.startswith("webhook-0-")]) == [4, 9, 14, 19]
     assert list(ids[ids.index.str.startswith("webhook-1-")]) == [3, 3, 7, 7, 11, 11, 15, 15, 19, 19]
     assert ids.index.str.startswith("webhook-2-").sum() == 40
@@ -138,8 +138,8 @@ def test_a_client_has_one_notification_under_way_and_never_rests_but_to_think(se
     scenario = closed(f"clients: {clients}, think: {think}", channel)
     result = simulation.run(scenario, seed=seed)
     changes = sorted(
-        [(row.finished_at, -1) for row in result.notifications.itertuples()]
-        + [(row.requested_at, 1) for row in result.notifications.itertuples()]
+        [(row.finished_at_s, -1) for row in result.notifications.itertuples()]
+        + [(row.requested_at_s, 1) for row in result.notifications.itertuples()]
     )
     under_way, highest = 0, 0
     for _, change in changes:
@@ -148,10 +148,12 @@ def test_a_client_has_one_notification_under_way_and_never_rests_but_to_think(se
     assert highest <= clients
     if think == "700ms":
         # All that is sent later follows an end by exactly that much.
-        ends = {round(row.finished_at, 6) for row in result.notifications.itertuples()}
+        ends = {round(row.finished_at_s, 6) for row in result.notifications.itertuples()}
         assert all(round(at - 0.7, 6) in ends for at in requested(result) if at > 0.7)
         # And every end but those at the very end is followed.
-        assert len(result.notifications) - clients == sum(end + 0.7 < 20 for end in result.notifications["finished_at"])
+        assert len(result.notifications) - clients == sum(
+            end + 0.7 < 20 for end in result.notifications["finished_at_s"]
+        )
 
 
 def test_clients_that_take_no_time_at_all_are_reported_and_not_waited_for():
@@ -195,9 +197,9 @@ channels: {{webhook: {{timeout: 10m, provider: {{latency: {{exponential: {{mean:
     rates, responses = [], []
     for seed in range(12):
         notifications = simulation.run(scenario, seed=seed).notifications
-        steady = notifications[notifications["requested_at"] >= 20]
+        steady = notifications[notifications["requested_at_s"] >= 20]
         rates.append(len(steady) / (duration - 20))
-        responses.append((steady["finished_at"] - steady["requested_at"]).mean())
+        responses.append((steady["finished_at_s"] - steady["requested_at_s"]).mean())
     per_s, response = machine_repair(clients, min(servers, clients), 1.0, 0.25)
     check_mean(rates, per_s, within=0.03)
     check_mean(responses, response, within=0.05)
@@ -208,7 +210,7 @@ def test_a_closed_system_slows_down_where_an_open_one_would_pile_up():
     result = simulation.run(
         closed("clients: 30, think: 1s", "timeout: 10m, provider: {latency: 500ms, capacity: 2}", "drain: 0s")
     )
-    done = result.notifications.query("finished_at >= 5 and finished_at < 20")
-    response = (done["finished_at"] - done["requested_at"])[done["requested_at"] > 10].mean()
+    done = result.notifications.query("finished_at_s >= 5 and finished_at_s < 20")
+    response = (done["finished_at_s"] - done["requested_at_s"])[done["requested_at_s"] > 10].mean()
     assert len(done) / 15 == pytest.approx(4, rel=0.02)
     assert 4 * (response + 1) == pytest.approx(30, rel=0.02)

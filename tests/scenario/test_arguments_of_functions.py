@@ -49,7 +49,7 @@ def replayed(small, runtime):
             "--design: wanted one of grid, random, latin-hypercube, got 'foo'",
         ),
         (
-            lambda small: simulation.fit(simulation.run(small).attempts, latency="end", latency_unit="min"),
+            lambda small: simulation.fit(simulation.run(small).attempts, latency="end_s", latency_unit="min"),
             "latency_unit: wanted one of s, ms, us, ns, got 'min'",
         ),
         (lambda small: run_on("foo", lambda system: None), CLOCK),

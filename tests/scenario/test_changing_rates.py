@@ -122,7 +122,7 @@ def test_a_run_follows_its_stages() -> None:
     result = simulation.run(of("stages: [{to: 6/s, over: 5m}, {to: 0/s, over: 5m}]"))
     mean = 6 * 300
     assert abs(result.summary["accepted"] - mean) < 5 * math.sqrt(mean)
-    assert result.notifications["requested_at"].median() == pytest.approx(300, abs=15)
+    assert result.notifications["requested_at_s"].median() == pytest.approx(300, abs=15)
 
 
 @pytest.mark.parametrize(

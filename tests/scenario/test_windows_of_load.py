@@ -34,7 +34,7 @@ def arrived_ns(scenario: Scenario, number: int = 0, seed: int = 5) -> list[int]:
 
 
 def requested(scenario: Scenario) -> list[float]:
-    return list(simulation.run(scenario).notifications["requested_at"])
+    return list(simulation.run(scenario).notifications["requested_at_s"])
 
 
 PROCESSES = (

@@ -72,7 +72,7 @@ BROWNOUT = (180.0, 420.0)
 
 def first_opening_s(result, channel):
     opened = result.breaker[(result.breaker["channel"] == channel) & (result.breaker["to"] == "open")]
-    return opened["time"].min() if len(opened) else None
+    return opened["time_s"].min() if len(opened) else None
 
 
 @few_or_many
@@ -90,8 +90,8 @@ def test_failures_in_a_row_hardly_ever_see_a_brownout_that_a_rate_and_slow_calls
         assert 0 < noticed_after_s["push"] <= 25
         assert 0 < noticed_after_s["webhook"] <= 8
         rows = result.notifications
-        rows = rows[(rows["requested_at"] >= start_s) & (rows["requested_at"] < end_s)]
-        p99_s = (rows["finished_at"] - rows["requested_at"]).groupby(rows["channel"]).quantile(0.99)
+        rows = rows[(rows["requested_at_s"] >= start_s) & (rows["requested_at_s"] < end_s)]
+        p99_s = (rows["finished_at_s"] - rows["requested_at_s"]).groupby(rows["channel"]).quantile(0.99)
         assert p99_s["email"] == pytest.approx(6.6, abs=1)
         assert p99_s["sms"] == pytest.approx(3.7, abs=1)
         assert p99_s["push"] == pytest.approx(3.7, abs=1)
@@ -122,14 +122,14 @@ def test_at_night_a_window_of_seconds_is_blind_and_one_of_calls_takes_longer(rep
 
 def came_meanwhile(result, channel):
     rows = result.notifications
-    return ((rows["channel"] == channel) & rows["requested_at"].between(120, 300)).sum()
+    return ((rows["channel"] == channel) & rows["requested_at_s"].between(120, 300)).sum()
 
 
 def busiest_second_after(result, channel, instant_s):
     """Return how many attempts met the provider in the busiest second from an instant on."""
     rows = result.attempts
-    asked = rows[(rows["channel"] == channel) & (rows["start"] >= instant_s) & (rows["end"] > rows["start"])]
-    return asked["start"].astype(int).value_counts().max()
+    asked = rows[(rows["channel"] == channel) & (rows["start_s"] >= instant_s) & (rows["end_s"] > rows["start_s"])]
+    return asked["start_s"].astype(int).value_counts().max()
 
 
 @few_or_many
@@ -211,7 +211,7 @@ TRIGGER = (60.0, 80.0)
 
 def sent_fraction_of_those_who_came(result, channel, start_s, end_s):
     rows = result.notifications
-    rows = rows[(rows["channel"] == channel) & (rows["requested_at"] >= start_s) & (rows["requested_at"] < end_s)]
+    rows = rows[(rows["channel"] == channel) & (rows["requested_at_s"] >= start_s) & (rows["requested_at_s"] < end_s)]
     return (rows["outcome"] == "sent").mean()
 
 

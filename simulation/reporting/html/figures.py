@@ -11,11 +11,11 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 from matplotlib.patches import StepPatch
 
-from actors.settings.channel import ChannelConfig
 from simulation.reporting import plots
 from simulation.reporting.html import in_words
 from simulation.reporting.html.drawing import as_svg
 from simulation.reporting.html.hovering import fields
+from simulation.reporting.plots.backoff import policies_by_channels
 from simulation.reporting.plots.header import header
 from simulation.reporting.plots.layout import LEFT, RIGHT, TOP, WIDTH
 from simulation.reporting.plots.source import By
@@ -37,18 +37,6 @@ class Drawn(NamedTuple):
     wide: bool = False
     narrow: bool = False
     """Whether it is for narrow screens alone."""
-
-
-NO_WAITS = {
-    "budget",
-    "max_elapsed",
-    "retry_after",
-    "retry_after_jitter",
-    "retry_after_excess",
-    "per_outcome",
-    "per_reason",
-}
-"""The settings of retries that have no part in the waits of the policy itself."""
 
 
 class Size(NamedTuple):
@@ -103,7 +91,8 @@ def _narrow(result: Result) -> Iterator[Drawn]:
 
 def _others(result: Result) -> Iterator[Drawn]:
     """Yield what the overview does not show; below it, and on the same axis, what is drawn over time."""
-    policies = _policies(result)
+    used = result.scenario.channels_used
+    policies = policies_by_channels({channel: result.scenario.channel_config(channel) for channel in used})
 
     def amplification(axes: Axes) -> str:
         plots.amplification(result, axes)
@@ -132,18 +121,6 @@ def _highest_step(axes: Axes) -> tuple[float, float] | None:
                 number = int(np.nanargmax(values))
                 return float(values[number]), float(edges[number])
     return None
-
-
-def _policies(result: Result) -> dict[str, ChannelConfig]:
-    """Return the settings of the channels, those with the same policy together."""
-    names: dict[str, list[str]] = {}
-    configs: dict[str, ChannelConfig] = {}
-    for channel in result.scenario.channels_used:
-        config = result.scenario.channel_config(channel)
-        policy = config.retry.model_dump_json(exclude=NO_WAITS)
-        names.setdefault(policy, []).append(str(channel))
-        configs[policy] = config
-    return {", ".join(channels): configs[policy] for policy, channels in names.items()}
 
 
 def _overview(result: Result, figure: Figure, keys: Mapping[str, str]) -> Drawn:

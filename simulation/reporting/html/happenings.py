@@ -72,7 +72,9 @@ def _breakers(result: Result) -> Iterator[Happening]:
     transitions = result.breaker
     for name, own in transitions.groupby("channel", sort=False):
         opened = openings(own)
-        for place, (at_s, cause, host) in enumerate(zip(opened["time"], opened["cause"], opened["host"], strict=True)):
+        for place, (at_s, cause, host) in enumerate(
+            zip(opened["time_s"], opened["cause"], opened["host"], strict=True)
+        ):
             of_host = f" for {host}" if own["host"].nunique() > 1 else ""
             if place == 0:
                 times = len(opened) - 1
@@ -82,22 +84,22 @@ def _breakers(result: Result) -> Iterator[Happening]:
                 )
         closed = own[own["to"] == "closed"]
         if len(opened) and len(closed):
-            yield Happening(_ns(closed["time"].iloc[-1]), f"Breaker {name} closes for the last time", "fine")
+            yield Happening(_ns(closed["time_s"].iloc[-1]), f"Breaker {name} closes for the last time", "fine")
 
 
 def _levels(result: Result) -> Iterator[Happening]:
     series = result.series
     if len(series) > 1 and series["in_flight"].any():
-        width_s = float(series["time"].iloc[1] - series["time"].iloc[0])
+        width_s = float(series["time_s"].iloc[1] - series["time_s"].iloc[0])
         row = int(series["in_flight"].to_numpy().argmax())
-        at_s = min(float(series["time"].iloc[row]) + width_s, end_of(result))
+        at_s = min(float(series["time_s"].iloc[row]) + width_s, end_of(result))
         yield Happening(_ns(at_s), f"{counted(int(series['in_flight'].iloc[row]), 'notification')} in flight, the most")
     letters = result.dlq
     if len(letters):
         first = letters.iloc[0]
-        yield Happening(_ns(float(first["time"])), f"First dead letter, {first['id']}: {first['reason']}", "bad")
+        yield Happening(_ns(float(first["time_s"])), f"First dead letter, {first['id']}: {first['reason']}", "bad")
         if len(letters) > 1 and len(letters) >= result.summary["dlq"]["peak"]:
-            last = float(letters["time"].iloc[-1])
+            last = float(letters["time_s"].iloc[-1])
             yield Happening(_ns(last), f"Last of {counted(len(letters), 'dead letter')}", "bad")
 
 

@@ -36,7 +36,7 @@ def fields(result: Result, figure: Figure, keys: Mapping[str, str]) -> Markup:
     end_s = end_of(result)
     edges = np.linspace(0.0, end_s, STEPS + 1)
     several = any(str(axes.get_label()).startswith("rates ") for axes in figure.axes)
-    by_label = {part.label: part for part in parts(result, "series", "time", by="channel" if several else None)}
+    by_label = {part.label: part for part in parts(result, "series", "time_s", by="channel" if several else None)}
     drawn = []
     width, height = (size * POINTS_PER_INCH for size in figure.get_size_inches())
     for axes in figure.axes:
@@ -67,7 +67,7 @@ def _span(edges: np.ndarray[tuple[int], np.dtype[np.float64]], place: int) -> st
 
 
 def _rates(series: pd.DataFrame, edges: np.ndarray[tuple[int], np.dtype[np.float64]]) -> Iterator[str]:
-    places = np.clip(np.searchsorted(edges, series["time"], side="right") - 1, 0, STEPS - 1)
+    places = np.clip(np.searchsorted(edges, series["time_s"], side="right") - 1, 0, STEPS - 1)
     sums = {name: np.bincount(places, series[name], STEPS) for name in ("arrivals", "sent", "failed")}
     for place in range(STEPS):
         failed = counted(int(sums["failed"][place]), "failed attempt")
@@ -75,9 +75,9 @@ def _rates(series: pd.DataFrame, edges: np.ndarray[tuple[int], np.dtype[np.float
 
 
 def _times(requests: pd.DataFrame, edges: np.ndarray[tuple[int], np.dtype[np.float64]]) -> Iterator[str]:
-    ordered = requests.sort_values("requested_at", kind="stable")
-    bounds = np.searchsorted(ordered["requested_at"].to_numpy(float), edges)
-    times = ordered["time"].to_numpy(float)
+    ordered = requests.sort_values("requested_at_s", kind="stable")
+    bounds = np.searchsorted(ordered["requested_at_s"].to_numpy(float), edges)
+    times = ordered["time_s"].to_numpy(float)
     for place in range(STEPS):
         yield f"of those accepted, {findings.of_the_times(times[bounds[place] : bounds[place + 1]])}"
 
@@ -91,5 +91,5 @@ def _links(
     rows = rows[rows["channel"] == label] if label else rows
     return {
         min(int(np.searchsorted(edges, at_s, side="right")) - 1, STEPS - 1): keys[str(notification_id)]
-        for notification_id, at_s in zip(rows["id"], rows["requested_at"], strict=True)
+        for notification_id, at_s in zip(rows["id"], rows["requested_at_s"], strict=True)
     }

@@ -57,7 +57,7 @@ def of_the_dead_letters(result: Result) -> str:
     dlq = result.summary["dlq"]
     if dlq["peak"] == 0:
         return "The dead letter queue is empty all the time."
-    first_s, last_s = result.dlq["time"].min(), result.dlq["time"].max()
+    first_s, last_s = result.dlq["time_s"].min(), result.dlq["time_s"].max()
     counts = result.dlq["reason"].value_counts().to_dict()
     common = sorted(counts, key=lambda reason: (-counts[reason], reason))
     reasons = _listed(
@@ -79,7 +79,7 @@ def of_the_breakers(result: Result) -> str:
     said = []
     for name in moved[:LISTED_MAX]:
         transitions = result.breaker[result.breaker["channel"] == name]
-        first_s = transitions[transitions["to"].isin(["open", "forced-open"])]["time"].iloc[0]
+        first_s = transitions[transitions["to"].isin(["open", "forced-open"])]["time_s"].iloc[0]
         opened = figures[name]["opened"]
         times = "once" if opened == 1 else f"{count(opened)} times"
         open_for = plain_duration(figures[name]["open_s"])

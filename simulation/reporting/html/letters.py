@@ -50,8 +50,8 @@ def _letters(result: Result, keys: Mapping[str, str]) -> Table:
             row["channel"],
             quoted(str(row["reason"])),
             count(row["attempts"]),
-            _at(row["requested_at"]),
-            _at(row["time"]),
+            _at(row["requested_at_s"]),
+            _at(row["time_s"]),
             row["left"] if isinstance(row["left"], str) else "–",
         ]
         for row in rows.head(LETTERS_MAX).to_dict("records")
@@ -71,7 +71,7 @@ def _slowest(result: Result, keys: Mapping[str, str]) -> Table:
         Column("attempts"), Column("accepted at"), Column("delivered at"),
     ]  # fmt: skip
     sent = rows[rows["outcome"] == "sent"]
-    sent = sent.assign(took=sent["finished_at"] - sent["waited_since"]).sort_values(
+    sent = sent.assign(took=sent["finished_at_s"] - sent["waited_since_s"]).sort_values(
         "took", ascending=False, kind="stable"
     )
     shown = [
@@ -80,8 +80,8 @@ def _slowest(result: Result, keys: Mapping[str, str]) -> Table:
             row["channel"],
             duration(row["took"]),
             count(row["attempts"]),
-            _at(row["requested_at"]),
-            _at(row["finished_at"]),
+            _at(row["requested_at_s"]),
+            _at(row["finished_at_s"]),
         ]
         for row in sent.head(SLOWEST).to_dict("records")
     ]

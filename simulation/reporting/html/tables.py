@@ -170,7 +170,7 @@ def _breakers(result: Result) -> Table:
     of_hosts = []
     for name, figures in result.summary["breaker"].items():
         own = transitions[transitions["channel"] == name]
-        opened = own[own["to"].isin(["open", "forced-open"])]["time"]
+        opened = own[own["to"].isin(["open", "forced-open"])]["time_s"]
         has_hosts = bool(own["host"].notna().any())
         of_hosts += [name] if has_hosts else []
         share = NOTHING if has_hosts or not simulated_s else percent(figures["open_s"] / simulated_s)
@@ -226,7 +226,7 @@ def _outcomes(result: Result) -> Table:
     attempts = result.attempts
     if attempts.empty:
         return Table("outcomes", caption, columns, [], "No attempt was made.")
-    attempts = attempts.assign(took=attempts["end"] - attempts["start"], reason=attempts["reason"].fillna(""))
+    attempts = attempts.assign(took=attempts["end_s"] - attempts["start_s"], reason=attempts["reason"].fillna(""))
     of_channel = attempts["channel"].value_counts()
     grouped = attempts.groupby(["channel", "outcome", "reason"], sort=True)["took"].agg(["size", "median"])
     grouped = grouped.sort_values("size", ascending=False, kind="stable")
@@ -248,7 +248,7 @@ def _reasons(result: Result) -> Table:
         return Table("reasons", caption, columns, [], "The dead letter queue stayed empty.")
     found = pd.DataFrame(letters)
     grouped = found.groupby(["reason", "channel"], sort=True).agg(
-        size=("id", "size"), attempts=("attempts", "median"), first=("time", "min"), last=("time", "max")
+        size=("id", "size"), attempts=("attempts", "median"), first=("time_s", "min"), last=("time_s", "max")
     )
     grouped = grouped.sort_values("size", ascending=False, kind="stable")
     rows = [

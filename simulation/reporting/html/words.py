@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from actors.instants import NS_PER_S
 from simulation.results.formatting import NOTHING, duration_text
@@ -77,4 +77,4 @@ def clock(nanoseconds: int) -> str:
 
 
 def _titled(text: str, exact: str) -> Markup:
-    return Markup('<span title="{}">{}</span>').format(exact, text)
+    return Markup(f'<span title="{escape(exact)}">{escape(text)}</span>')

@@ -58,7 +58,7 @@ def _choices(result: Result) -> Iterator[Chosen]:
     table = result.notifications
     if table.empty:
         return
-    table = table.assign(took=table["finished_at"].fillna(result.summary["simulated_s"]) - table["waited_since"])
+    table = table.assign(took=table["finished_at_s"].fillna(result.summary["simulated_s"]) - table["waited_since_s"])
     yield from _dead(result, table[table["outcome"] == "dead_lettered"])
     waiting = table[table["outcome"] == IN_FLIGHT]
     if len(waiting):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from random import Random
 from typing import Any, NamedTuple, TypeAlias
@@ -16,11 +16,13 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from actors.errors import ConfigurationError, WrongType
 from actors.instants import NS_PER_S
+from actors.messages import NotificationChannel
 from actors.policies.retry.backoff import Backoff
 from actors.settings.base import validated
 from actors.settings.channel import ChannelConfig, RetryConfig
 from simulation.reporting.plots.canvas import canvas, say
-from simulation.reporting.plots.legend import legend_within
+from simulation.reporting.plots.findings import listed
+from simulation.reporting.plots.legend import legend_within, set_title
 from simulation.reporting.plots.looks import series_look
 from simulation.reporting.plots.text import cut, drawable
 from simulation.reporting.plots.time_axis import draw_log_durations
@@ -91,12 +93,35 @@ def backoff(
                 waits = envelope(config, retries, seed)
                 draw = _draw if len(policies) == 1 else partial(_draw_beside, of=len(policies))
                 drawn.append(draw(ax, number, label or policy_text(config), waits))
-        ax.set_title("Wait before each retry" if not drawn or len(policies) > 1 else _title(policies))
+        set_title(ax, _title(policies, drawn))
         if drawn:
             _draw_axes(ax, drawn)
         else:
             say(ax, "one attempt: nothing is retried")
     return ax
+
+
+NO_WAITS = {
+    "budget",
+    "max_elapsed",
+    "retry_after",
+    "retry_after_jitter",
+    "retry_after_excess",
+    "per_outcome",
+    "per_reason",
+}
+"""The settings of retries that have no part in the waits of the policy itself."""
+
+
+def policies_by_channels(configs: Mapping[NotificationChannel, ChannelConfig]) -> dict[str, ChannelConfig]:
+    """Return the settings of channels by their names, one for all that have the same waits."""
+    names: dict[str, list[str]] = {}
+    found: dict[str, ChannelConfig] = {}
+    for channel, config in configs.items():
+        policy = config.retry.model_dump_json(exclude=NO_WAITS)
+        names.setdefault(policy, []).append(str(channel))
+        found[policy] = config
+    return {", ".join(channels): found[policy] for policy, channels in names.items()}
 
 
 def envelope(config: RetryConfig, retries: int, seed: int = 0) -> Envelope:
@@ -186,9 +211,19 @@ def policy_text(config: RetryConfig) -> str:
     return f"{text}, {config.jitter}{share} jitter"
 
 
-def _title(policies: Mapping[str, RetryConfig]) -> str:
-    (label, config), *_ = policies.items()
-    return f"Wait before each retry: {label or policy_text(config)}"
+def _title(policies: Mapping[str, RetryConfig], drawn: Sequence[Envelope]) -> str:
+    """Return what one policy is called, or how long the waits of several get."""
+    (label, config), *others = policies.items()
+    if not drawn:
+        return "Wait before each retry"
+    if not others:
+        policy = policy_text(config)
+        return drawable(f"Wait before each retry: {policy}{f' ({label})' if label not in ('', policy) else ''}")
+    named = [name for name, each in policies.items() if each.max_attempts > 1]
+    longest = {name: duration_text(float(waits.longest.max())) for name, waits in zip(named, drawn, strict=False)}
+    same = len(set(longest.values())) == 1
+    said = [next(iter(longest.values()))] if same else [f"{text} ({name})" for name, text in longest.items()]
+    return drawable(f"Wait before each retry: up to {listed(said, 4)}")
 
 
 def _policies(retry: Retry | Mapping[str, Retry]) -> dict[str, RetryConfig]:
@@ -287,7 +322,7 @@ def _draw_axes(ax: Axes, drawn: list[Envelope]) -> None:
         ax.set_ylim(*limits)
         draw_log_durations(ax.yaxis, *limits)
     else:
-        ax.set_ylim(0, longest * 1.15 or 1.0)
+        ax.set_ylim(0, longest * (1.15 if len(drawn) == 1 else 1.45) or 1.0)  # above the bars the legend has room
         ax.yaxis.set_major_formatter(FuncFormatter(lambda seconds, _position: duration_text(seconds)))
     retries = max(len(waits.median) for waits in drawn)
     ax.set_xlim(0.7, retries + 0.3)
@@ -301,4 +336,4 @@ def _draw_axes(ax: Axes, drawn: list[Envelope]) -> None:
         handles.append(Patch(facecolor="#888888", alpha=0.2, label="shortest to longest"))
     if any(waits.low is not None for waits in drawn):
         handles.append(Patch(facecolor="#888888", alpha=0.5, label="nine in ten"))
-    legend_within(ax, handles)
+    legend_within(ax, handles, loc="upper left" if len(drawn) > 1 else "best")

@@ -110,8 +110,8 @@ def _deliveries(run: PlottedRun, expectation: Expectation, scope: Scope) -> Brea
         return None
     limit_s = expectation.value if is_a_time else _within_s(expectation, scope)
     accepted, times = (
-        requests["waited_since"].to_numpy(float),
-        requests["time"].to_numpy(float).round(9),
+        requests["waited_since_s"].to_numpy(float),
+        requests["time_s"].to_numpy(float).round(9),
     )  # whole nanoseconds
     late = np.isinf(times) if math.isinf(limit_s) else times > limit_s
     if scope.metric[0] == "sent_time_s":
@@ -122,7 +122,7 @@ def _deliveries(run: PlottedRun, expectation: Expectation, scope: Scope) -> Brea
     what = "never delivered" if math.isinf(limit_s) else f"not delivered within {duration_text(limit_s)}"
     first, last = float(accepted[late].min()), float(accepted[late].max())
     text = f"{late.sum():,} of {counted(len(late), 'request')} {what}, {_from_to(first, last, 'accepted ')}"
-    worst = requests[late].sort_values("time", ascending=False, kind="stable")["id"]
+    worst = requests[late].sort_values("time_s", ascending=False, kind="stable")["id"]
     return Breach(text, _steps_above(accepted, late, allowed, scope), tuple(worst.head(IDS_MAX)))
 
 
@@ -136,8 +136,8 @@ def _requests(run: PlottedRun, scope: Scope) -> pd.DataFrame:
     """Return a row for each request in scope, with an id, when it was accepted and how long it took."""
     if run.notifications.empty:
         return run.notifications
-    found = requests_where(run.notifications, scope.where)
-    return found[found["waited_since"].between(scope.from_s, scope.to_s)]
+    found = requests_where(run, scope.where)
+    return found[found["waited_since_s"].between(scope.from_s, scope.to_s)]
 
 
 def _steps_above(at_s: Times, marked: npt.NDArray[np.bool_], allowed: float, scope: Scope) -> tuple[Span, ...]:
@@ -200,17 +200,17 @@ def _events(run: PlottedRun, scope: Scope) -> tuple[Times, npt.NDArray[Any]]:
     if name == "opened":
         rows = run.breaker
         rows = openings(rows[rows["channel"] == scope.where["breaker"]])
-        return rows["time"].to_numpy(float), np.full(len(rows), None)
+        return rows["time_s"].to_numpy(float), np.full(len(rows), None)
     if name == "dead_lettered":
-        rows, column = rows_where(run.dlq, scope.where), "time"
+        rows, column = rows_where(run.dlq, scope.where), "time_s"
         rows = rows[rows["left"] != "redriven"]
     elif name == "deferred":
-        rows, column = rows_where(run.deferrals, scope.where), "time"
+        rows, column = rows_where(run.deferrals, scope.where), "time_s"
     elif name == "suppressed":
-        rows, column = rows_where(run.notifications, scope.where), "finished_at"
+        rows, column = rows_where(run.notifications, scope.where), "finished_at_s"
         rows = rows[rows["outcome"] == "suppressed"]
     else:
-        rows, column = rows_where(run.attempts, scope.where), "start"
+        rows, column = rows_where(run.attempts, scope.where), "start_s"
         if name == "requests":
             rows = rows[~rows["refused"]]
         elif name == "retries":
@@ -234,8 +234,8 @@ def _exceeds(values: npt.NDArray[Any], expectation: Expectation) -> npt.NDArray[
 def _dead_letters(run: PlottedRun, expectation: Expectation, scope: Scope) -> Breach | None:
     """Return when there were more dead letters than expected."""
     rows = rows_where(run.dlq, scope.where)
-    left = rows["left_at"].dropna().to_numpy(float)
-    times = np.concatenate([rows["time"].to_numpy(float), left])
+    left = rows["left_at_s"].dropna().to_numpy(float)
+    times = np.concatenate([rows["time_s"].to_numpy(float), left])
     steps = np.concatenate([np.ones(len(rows)), -np.ones(len(left))])
     order = np.argsort(times, kind="stable")
     edges, levels = np.append(times[order], scope.to_s), np.cumsum(steps[order])
@@ -244,7 +244,7 @@ def _dead_letters(run: PlottedRun, expectation: Expectation, scope: Scope) -> Br
         return None
     spans = _joined(edges, above)
     text = f"more than that {_from_to(spans[0][0], spans[-1][1])}, at most {levels.max():,.0f}"
-    first = rows.loc[rows["time"] >= spans[0][0], "id"].head(IDS_MAX)
+    first = rows.loc[rows["time_s"] >= spans[0][0], "id"].head(IDS_MAX)
     return Breach(text, spans, tuple(map(str, first)))
 
 
@@ -254,7 +254,7 @@ def _busy_seconds(run: PlottedRun, expectation: Expectation, scope: Scope) -> Br
     rows = rows[~rows["refused"]]
     if rows.empty:
         return None
-    counts = np.bincount(rows["start"].to_numpy(float).astype(int), rows["hedges"].to_numpy(float) + 1)
+    counts = np.bincount(rows["start_s"].to_numpy(float).astype(int), rows["hedges"].to_numpy(float) + 1)
     above = _exceeds(counts, expectation)
     if not above.any():
         return None
@@ -270,12 +270,12 @@ def _at(seconds: float) -> str:
 
 def _amplified(run: PlottedRun, expectation: Expectation, scope: Scope) -> Breach | None:
     """Return in which steps there were more attempts for each first one than expected."""
-    rows = rows_where(run.attempts, scope.where).sort_values("start", kind="stable")
+    rows = rows_where(run.attempts, scope.where).sort_values("start_s", kind="stable")
     if rows.empty:
         return None
     edges = np.linspace(scope.from_s, scope.to_s, STEPS + 1)
-    attempts, _ = np.histogram(rows["start"], edges)
-    firsts, _ = np.histogram(rows.drop_duplicates("id")["start"], edges)
+    attempts, _ = np.histogram(rows["start_s"], edges)
+    firsts, _ = np.histogram(rows.drop_duplicates("id")["start_s"], edges)
     above = attempts > expectation.value * np.maximum(firsts, 1)
     if not above.any():
         return None
@@ -290,7 +290,7 @@ def _open_times(run: PlottedRun, expectation: Expectation, scope: Scope) -> Brea
     rows = run.breaker[run.breaker["channel"] == scope.where["breaker"]]
     opened: dict[Any, float] = {}
     spans = []
-    for at_s, after, host in zip(rows["time"], rows["to"], rows["host"], strict=True):
+    for at_s, after, host in zip(rows["time_s"], rows["to"], rows["host"], strict=True):
         since_s = opened.pop(host, None)
         if since_s is not None:
             spans.append((since_s, float(at_s)))

@@ -62,7 +62,7 @@ def spans_of(transitions: pd.DataFrame, breaker: str, begins: BreakerState, end_
     own = transitions[transitions["channel"] == breaker]
     state, since_s = begins, 0.0
     by_host: dict[str, BreakerState] = {}
-    for at_s, host, after in zip(own["time"], own["host"], own["to"], strict=True):
+    for at_s, host, after in zip(own["time_s"], own["host"], own["to"], strict=True):
         by_host[str(host)] = BreakerState(after)
         shown = most_shut(by_host.values())
         if shown is not state:
@@ -140,7 +140,7 @@ def openings(transitions: pd.DataFrame) -> pd.DataFrame:
 def found_of_breakers(transitions: pd.DataFrame, breakers: Mapping[str, BreakerState]) -> str:
     """Return which breakers opened, and when first."""
     opened = openings(transitions)
-    firsts = {str(name): float(rows["time"].iloc[0]) for name, rows in opened.groupby("channel", sort=False)}
+    firsts = {str(name): float(rows["time_s"].iloc[0]) for name, rows in opened.groupby("channel", sort=False)}
     moved = [name for name in firsts if name in breakers]
     if not moved:
         return "none opened"
@@ -193,7 +193,7 @@ def _draw_hosts(
 ) -> set[BreakerState]:
     """Draw the share of the hosts in each state, from the bottom of the lane up; any of them is seen."""
     own = transitions[transitions["channel"] == breaker]
-    times = [0.0, *own["time"], end_s]
+    times = [0.0, *own["time_s"], end_s]
     states: dict[str, BreakerState] = {}
     shares: dict[BreakerState, list[float]] = {state: [0.0] for state in _STACKED}
     for host, after in zip(own["host"], own["to"], strict=True):

@@ -13,8 +13,9 @@ from matplotlib.collections import LineCollection
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from simulation.reporting.plots.canvas import canvas, say, size_in
+from simulation.reporting.plots.findings import listed, quantile_text
 from simulation.reporting.plots.layout import SMALL_SIZE
-from simulation.reporting.plots.legend import legend_within
+from simulation.reporting.plots.legend import legend_within, set_title
 from simulation.reporting.plots.looks import series_look
 from simulation.reporting.plots.source import PlottedRun, Source, taken, why_empty
 from simulation.reporting.plots.text import cut, drawable
@@ -47,6 +48,10 @@ class Curve(NamedTuple):
     """How many there are."""
 
 
+NEVER_IN, NEVER_SHARE = 0.16, 0.12
+"""How high and how wide the text at a level of what is never is: in inches, and as a share of the axes."""
+
+
 def delivery_times(source: Source | Mapping[str, Source], ax: Axes | None = None) -> Axes:
     """Draw for every time t the share of requests that took longer, P(delivery time > t).
 
@@ -61,10 +66,13 @@ def delivery_times(source: Source | Mapping[str, Source], ax: Axes | None = None
     with canvas(ax, WIDTH, HEIGHT) as ax:
         lowest, shortest, longest = 1.0, np.inf, 0.0
         why = ""
+        found: dict[str, str] = {}
         never: dict[int, tuple[float, float]] = {}  # from when on, and the share at which a curve levels off
         for number, (label, rows, run, refused) in enumerate(_groups(source)):
-            times = rows["time"].to_numpy(float)
+            times = rows["time_s"].to_numpy(float)
             times = times[np.isfinite(times)].round(9)  # whole nanoseconds, as they were before they became seconds
+            if len(rows):
+                found[label] = quantile_text(rows["time_s"].to_numpy(float), 0.99)
             if not len(times):
                 why = why or ("nothing was delivered" if len(rows) else why_empty(run))
                 continue
@@ -77,12 +85,20 @@ def delivery_times(source: Source | Mapping[str, Source], ax: Axes | None = None
             above_0 = curve.times_s[curve.times_s > 0]
             if above_0.size:
                 shortest, longest = min(shortest, float(above_0[0])), max(longest, float(above_0[-1]))
-        ax.set_title("Delivery time: share that took longer")
+        set_title(ax, _title(found))
         if not ax.lines:
             say(ax, why or "no notifications")
             return ax
         _draw_axes(ax, lowest, shortest, longest, never)
     return ax
+
+
+def _title(found: Mapping[str, str]) -> str:
+    """Return within what time 99% were delivered, by the label of each curve."""
+    if not found:
+        return "Delivery time: share that took longer"
+    each = [f"{time} ({drawable(label)})" for label, time in found.items()] if len(found) > 1 else found.values()
+    return f"Delivery time of 99%: {listed(each, 4)}"
 
 
 def survival(times_s: npt.NDArray[np.float64], offered: int) -> Curve:
@@ -92,14 +108,14 @@ def survival(times_s: npt.NDArray[np.float64], offered: int) -> Curve:
 
 
 def _groups(source: Source | Mapping[str, Source]) -> Iterator[tuple[str, pd.DataFrame, PlottedRun | None, int]]:
-    needed = ("channel", "waited_since", "outcome", "finished_at")
+    needed = ("channel", "waited_since_s", "outcome", "finished_at_s")
     if isinstance(source, Mapping):
         for label, one in source.items():
             found = taken(one, "notifications", *needed)
             yield str(label), requests_of(found.frame), found.run, 0 if found.run is None else _refused(found.run)
         return
     found = taken(source, "notifications", *needed)
-    requests = requests_of(found.frame)
+    requests = requests_of(found.frame) if found.run is None else found.run.requests
     channels = requests["channel"].unique() if found.scenario is None else found.scenario.channels_used
     for channel in channels:
         refused = 0 if found.run is None else _refused(found.run, str(channel))
@@ -167,13 +183,18 @@ def _draw_axes(
     ax.set_ylabel("share that took longer than t")
     ax.set_axisbelow(True)
     ax.grid(which="major")
+    bottom, top = ax.get_ylim()
+    close = NEVER_IN * float(np.log(top / bottom)) / size_in(ax)[1]
+    named: list[float] = []
     for number, (from_s, share) in never.items():
+        beside = sum(abs(float(np.log(share / other))) < close for other in named)  # else one would lie on the other
+        named.append(share)
         look = series_look(number)
         level = [[(max(from_s, shortest), share), (ax.get_xlim()[1], share)]]
         ax.add_collection(LineCollection(level, colors=look.color, linestyles=[look.line], linewidths=1.6))
         ax.annotate(
             f"{share:.3g} never",
-            (0.995, share),
+            (0.995 - NEVER_SHARE * beside, share),
             xycoords=("axes fraction", "data"),
             xytext=(0, 2),
             textcoords="offset points",

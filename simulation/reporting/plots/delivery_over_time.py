@@ -41,6 +41,9 @@ TICKS_MAX = 5
 TICKS_IN = 0.15
 """How far apart their texts are at least, in inches."""
 
+ABOVE_NEVER_IN = 0.23
+"""How much room there is above what is never, in inches."""
+
 DECADES = 1e5
 """What is so many times shorter than the longest stands at the bottom of the axis."""
 
@@ -91,7 +94,7 @@ def delivery_over_time(
         ConfigurationError: there is no such channel or entry, or the run kept no rows that would tell them apart.
         WrongType: it is neither a result nor such a frame.
     """
-    needed = ("channel", "waited_since", "outcome", "finished_at")
+    needed = ("channel", "waited_since_s", "outcome", "finished_at_s")
     found = parts(source, "notifications", *needed, channel=channel, entry=entry, by=by)
     shown = [part._replace(frame=requests_in(part)) for part in found]
     scale = scale_of([course_of(part.frame, ends_s(part)) for part in shown])
@@ -100,20 +103,22 @@ def delivery_over_time(
 
 def requests_in(part: Taken) -> pd.DataFrame:
     """Return a row for each request of a part: when it was accepted, and how long it took."""
-    found = requests_where(part.frame if part.run is None else part.run.notifications, part.where)
-    accepted = found["waited_since"]
-    return pd.DataFrame({"requested_at": accepted, "time": found["time"], "finished_at": accepted + found["time"]})
+    found = requests_where(part.frame if part.run is None else part.run, part.where)
+    accepted = found["waited_since_s"]
+    return pd.DataFrame(
+        {"requested_at_s": accepted, "time_s": found["time_s"], "finished_at_s": accepted + found["time_s"]}
+    )
 
 
 def course_of(requests: pd.DataFrame, end_s: float) -> Course:
     """Return how delivery times go over the time of a run.
 
     Args:
-        requests: with when each was accepted, `requested_at`, and how long it took, `time`.
+        requests: with when each was accepted, `requested_at_s`, and how long it took, `time_s`.
         end_s: of the run.
     """
-    ordered = requests.sort_values("requested_at", kind="stable")
-    accepted, times = ordered["requested_at"].to_numpy(float), ordered["time"].to_numpy(float)
+    ordered = requests.sort_values("requested_at_s", kind="stable")
+    accepted, times = ordered["requested_at_s"].to_numpy(float), ordered["time_s"].to_numpy(float)
     last_s = float(accepted[-1]) if len(accepted) else end_s
     steps = int(np.clip(len(accepted) // IN_A_STEP, 1, STEPS_MAX))
     edges = np.linspace(0.0, np.nextafter(last_s, np.inf) or end_s, steps + 1)
@@ -178,19 +183,24 @@ def draw_course(ax: Axes, course: Course, scale: Scale) -> list[Artist]:
     return handles
 
 
+def alone_of(part: Taken) -> float | None:
+    """Return within what time 99% of requests alone are answered, of a channel that hedges; None: it does not."""
+    if part.run is None or part.channel is None:
+        return None
+    config = part.run.scenario.channel_config(NotificationChannel(part.channel))
+    return None if config.hedging is None else quantile(config.provider.latency, 0.99)
+
+
 def draw_alone(ax: Axes, part: Taken) -> None:
     """Draw for a channel that hedges how long one request alone takes, which the copies are there to cut."""
-    if part.run is None or part.channel is None:
+    alone_s = alone_of(part)
+    if alone_s is None:
         return
-    config = part.run.scenario.channel_config(NotificationChannel(part.channel))
-    if config.hedging is None:
-        return
-    alone_s = quantile(config.provider.latency, 0.99)
     low, high = ax.get_ylim()
     if low < alone_s:
         ax.set_ylim(top=max(high, alone_s * 2.2))
         ax.axhline(alone_s, color="#555555", linewidth=1.0, linestyle=(0, (1, 1.5)), label="without copies")
-        text = f"one request alone: 99% within {duration_text(alone_s)}"
+        text = f"without copies: 99% within {duration_text(alone_s)}"
         ax.annotate(
             text, (0.004, alone_s), xycoords=("axes fraction", "data"), xytext=(0, 1.5), textcoords="offset points",
             size=SMALL_SIZE, color="#555555", va="bottom",
@@ -218,8 +228,11 @@ def scale_of(courses: Sequence[Course], also_s: Sequence[float] = ()) -> Scale:
 def _time_axis(ax: Axes, scale: Scale) -> None:
     low_s, high_s, has_never = scale
     ax.set_yscale("log")
-    ax.set_ylim(low_s / 1.5, never_level(high_s) * 5 if has_never else high_s * 3)
-    bottom, top = ax.get_ylim()
+    bottom, top = low_s / 1.5, high_s * 3
+    if has_never:  # above its marks the letters of windows have room
+        never_s, above = never_level(high_s), min(ABOVE_NEVER_IN / size_in(ax)[1], 0.4)
+        top = float(never_s * (never_s / bottom) ** (above / (1 - above)))
+    ax.set_ylim(bottom, top)
     apart = float(np.exp(np.log(top / bottom) * TICKS_IN / size_in(ax)[1]))
     below = never_level(high_s) / apart if has_never else high_s * 1.2
     texts: dict[float, str] = {}
@@ -234,6 +247,9 @@ def _time_axis(ax: Axes, scale: Scale) -> None:
     ax.set_axisbelow(True)
     ax.grid(axis="y")
 
+
+SEEN, NAMED = 0.005, 0.015
+"""Of the highest level: what never has this share of it cannot be seen, and is left out; or is in no legend."""
 
 LOOKS = {
     "at the provider": ("#0072b2", ""),
@@ -285,8 +301,10 @@ def draw_waiting(ax: Axes, edges_s: Floats, levels: Floats) -> list[Artist]:
     """Draw how many are where as areas one above the other; return the entries of a legend."""
     below = np.zeros(levels.shape[1])
     handles: list[Artist] = []
+    most = max(float(levels.sum(axis=0).max(initial=0.0)), 1e-9)
     for name, level in zip(WHERE, levels, strict=True):
-        if level.max(initial=0.0) < 0.005 * max(levels.sum(axis=0).max(initial=0.0), 1e-9):
+        highest = float(level.max(initial=0.0))
+        if highest < SEEN * most:
             continue
         color, hatch = LOOKS[name]
         stairs(
@@ -302,7 +320,10 @@ def draw_waiting(ax: Axes, edges_s: Floats, levels: Floats) -> list[Artist]:
             alpha=0.85,
             label=name,
         )
-        handles.append(Patch(facecolor=color, edgecolor="white" if hatch else color, hatch=hatch or None, label=name))
+        if highest >= NAMED * most:
+            handles.append(
+                Patch(facecolor=color, edgecolor="white" if hatch else color, hatch=hatch or None, label=name)
+            )
         below = below + level
     return handles
 
@@ -315,11 +336,16 @@ def found_waiting(edges_s: Floats, levels: Floats, *, peak: bool = True) -> str:
     first = int(spent.argmax())
     at = int(levels[first].argmax())
     name = WHERE[first]
-    where = name if name.startswith("at ") or name == "backing off" else f"waiting for {_WAITED_FOR.get(name, name)}"
+    where = _THERE.get(name, name)
     if not peak:
-        return f"{spent[first] / spent.sum():.0%} of the time {where}"
+        return f"{spent[first] / spent.sum():.0%} {where}"
     share = f"{spent[first] / spent.sum():.0%} of the time in flight {where}"
     return f"{share}, at most {levels[first, at]:,.0f} at {duration_text(float(edges_s[at]))}"
 
 
-_WAITED_FOR = {"open breaker": "an open breaker", "limit": "a limit"}
+_THERE = {
+    "open breaker": "behind an open breaker",
+    "limit": "waiting for a limit",
+    "quiet hours": "waiting for quiet hours to end",
+    "its turn or a free slot": "waiting for its turn or a free slot",
+}

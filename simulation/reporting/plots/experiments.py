@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -103,6 +102,55 @@ def _sign(look: Any, setting: str) -> Line2D:
     return Line2D([], [], color=look.color, marker=look.marker, markersize=5, label=label)
 
 
+class SearchedSettings(NamedTuple):
+    """What a plot needs of a search."""
+
+    objectives: dict[str, bool]
+    """The metric of each, and whether more of it is better."""
+
+    probability: float
+    """In what share of runs all expectations are to hold."""
+
+    table: pd.DataFrame
+    """A row a trial, as ``tuning.table`` has it."""
+
+    runs: pd.DataFrame
+    """A row a run, as ``tuning.runs`` has it."""
+
+    labels: dict[int, str]
+    """What each trial sets, by its number; empty for the file's own settings."""
+
+    found: tuple[int, ...]
+    """The numbers of the trials that were found, the best one first."""
+
+
+def searched_by(tuning: Any) -> SearchedSettings:
+    """Return what a plot needs of a search.
+
+    Raises:
+        WrongType: it is no result of a search.
+    """
+    if isinstance(tuning, SearchedSettings):
+        return tuning
+    if not all(hasattr(tuning, name) for name in ("goal", "trials", "found", "table", "runs")):
+        raise WrongType(f"wanted the result of a search, got {type(tuning).__name__}")
+    return SearchedSettings(
+        {each.metric: each.maximize for each in tuning.goal.objectives},
+        tuning.goal.probability,
+        tuning.table,
+        tuning.runs,
+        {trial.number: trial.setting.label for trial in tuning.trials},
+        tuple(trial.number for trial in tuning.found),
+    )
+
+
+class _Point(NamedTuple):
+    number: int
+    cost: float
+    share: float
+    """Of runs as expected, in per cent."""
+
+
 def trials(tuning: Any, metric: str | None = None, ax: Axes | None = None) -> Axes:
     """Draw the settings that a search tried: in what share of its runs each met the expectations, against what it
     costs. What was found is named; what is not drawn has no value of the metric.
@@ -116,48 +164,44 @@ def trials(tuning: Any, metric: str | None = None, ax: Axes | None = None) -> Ax
         ConfigurationError: the search had no such objective.
         WrongType: it is no result of a search.
     """
-    if not all(hasattr(tuning, name) for name in ("goal", "trials", "found", "runs_of", "value")):
-        raise WrongType(f"wanted the result of a search, got {type(tuning).__name__}")
-    objectives = {each.metric: each for each in tuning.goal.objectives}
-    name = next(iter(objectives)) if metric is None else metric
-    if name not in objectives:
-        raise ConfigurationError([f"metric: wanted an objective of the search ({', '.join(objectives)}), got {name!r}"])
-    objective = objectives[name]
-    drawn = []
-    for trial in tuning.trials:
-        runs = tuning.runs_of(trial)
-        cost = tuning.value(trial, objective)
-        if cost is None or math.isinf(cost):
-            cost = _mean_of(runs, name)
-        if runs and cost is not None:
-            drawn.append((trial, cost, 100 * tuning.held(runs) / len(runs)))
+    search = searched_by(tuning)
+    name = next(iter(search.objectives)) if metric is None else metric
+    if name not in search.objectives:
+        known = ", ".join(search.objectives)
+        raise ConfigurationError([f"metric: wanted an objective of the search ({known}), got {name!r}"])
+    drawn = _points(search, name)
     with canvas(ax, WIDTH, 4.0) as ax:
-        ax.set_xlabel(f"{name} ({'more' if objective.maximize else 'less'} is better)")
+        ax.set_xlabel(f"{name} ({'more' if search.objectives[name] else 'less'} is better)")
         ax.set_ylabel("runs as expected (%)")
         if not drawn:
             ax.set_title("Settings tried")
             say(ax, "no setting has a value")
             return ax
         for kind, color, marker in (("tried", PALE, "o"), ("as in the file", BLUE, "s"), ("found", VERMILION, "D")):
-            own = [each for each in drawn if _kind(tuning, each[0]) == kind]
+            own = [each for each in drawn if _kind(search, each.number) == kind]
             if own:
                 ax.plot(
-                    [cost for _, cost, _ in own], [share for *_, share in own], marker,
+                    [each.cost for each in own], [each.share for each in own], marker,
                     color=color, markersize=6, alpha=0.85, label=kind,
                 )  # fmt: skip
-        wanted = 100 * tuning.goal.probability
+        wanted = 100 * search.probability
         bound = ax.axhline(wanted, color=GREEN, linewidth=1.1, linestyle=(0, (4, 2)), label=f"wanted: {wanted:.4g}%")
         ax.set_ylim(-5, 108)
-        for trial, cost, share in drawn:
-            if trial in tuning.found:
-                label = cut(drawable(trial.setting.label or "as in the file"), NAMES, SMALL_SIZE)
-                ax.annotate(label, (cost, share), xytext=(6, -11), textcoords="offset points", size=SMALL_SIZE)
-        found = tuning.best
-        left_out = len(tuning.trials) - len(drawn)
-        said = "none found" if found is None else f"found {found.setting.label or 'those of the file'}"
-        costs = "" if found is None else f", {name} {plain_number(next(c for t, c, _ in drawn if t is found))}"
+        middle = (min(each.cost for each in drawn) + max(each.cost for each in drawn)) / 2
+        for each in drawn:
+            if each.number in search.found:
+                label = cut(drawable(search.labels[each.number] or "as in the file"), NAMES, SMALL_SIZE)
+                to_left = each.cost > middle  # beside the axes it would be cut off
+                ax.annotate(
+                    label, (each.cost, each.share), xytext=(-6 if to_left else 6, -11), textcoords="offset points",
+                    size=SMALL_SIZE, ha="right" if to_left else "left",
+                )  # fmt: skip
+        said = "none found" if not search.found else f"found {search.labels[search.found[0]] or 'those of the file'}"
+        costs = {each.number: f", {name} {plain_number(each.cost)}" for each in drawn}
+        cost = costs.get(search.found[0], "") if search.found else ""
+        left_out = len(search.table) - len(drawn)
         more = f"; {left_out} not drawn" if left_out else ""
-        set_title(ax, drawable(f"{len(tuning.trials)} settings tried: {said}{costs}{more}"))
+        set_title(ax, drawable(f"{len(search.table)} settings tried: {said}{cost}{more}"))
         handles, _ = ax.get_legend_handles_labels()
         legend_above(ax, [*[handle for handle in handles if handle is not bound], bound])
         ax.grid()
@@ -165,12 +209,21 @@ def trials(tuning: Any, metric: str | None = None, ax: Axes | None = None) -> Ax
     return ax
 
 
-def _kind(tuning: Any, trial: Any) -> str:
-    return "found" if trial in tuning.found else "as in the file" if trial is tuning.baseline else "tried"
+def _points(search: SearchedSettings, metric: str) -> list[_Point]:
+    """Return the trials that have a value of a metric; of one that was given up before it had one to reckon with, the
+    mean over its runs."""
+    found = []
+    for row in search.table.to_dict("records"):
+        fresh = row["fresh_runs"] > 0
+        held, count = (row["fresh_held"], row["fresh_runs"]) if fresh else (row["held"], row["runs"])
+        cost = float(row[metric])
+        if not math.isfinite(cost):
+            own = search.runs[(search.runs["trial"] == row["trial"]) & (search.runs["fresh"] == fresh)]
+            cost = float(own[metric].mean(skipna=False)) if len(own) else math.nan
+        if count and math.isfinite(cost):
+            found.append(_Point(int(row["trial"]), cost, 100 * held / count))
+    return found
 
 
-def _mean_of(runs: Sequence[Any], metric: str) -> float | None:
-    """Return the mean of a metric over the runs, of a setting that was given up before it had one to reckon with."""
-    values = [run.figures.get(metric) for run in runs]
-    known = [value for value in values if value is not None and math.isfinite(value)]
-    return math.fsum(known) / len(known) if known and len(known) == len(values) else None
+def _kind(search: SearchedSettings, number: int) -> str:
+    return "found" if number in search.found else "as in the file" if number == 0 else "tried"

@@ -46,14 +46,15 @@ def of_the_times(times_s: npt.NDArray[np.float64]) -> str:
     never = int(np.isinf(times_s).sum())
     if never == len(times_s):
         return f"none of {never:,} delivered"
-    p50, p99 = (_quantile_text(times_s, share) for share in (0.5, 0.99))
+    p50, p99 = (quantile_text(times_s, share) for share in (0.5, 0.99))
     parts = [f"half within {p50}"] if p50 != NEVER else []
     parts += [f"99% within {p99}"] if p99 != NEVER else []
     parts += [f"{never:,} of {len(times_s):,} never delivered"] if never else []
     return ", ".join(parts)
 
 
-def _quantile_text(times_s: npt.NDArray[np.float64], share: float) -> str:
+def quantile_text(times_s: npt.NDArray[np.float64], share: float) -> str:
+    """Return within what time such a share was delivered."""
     value = quantile(times_s, share)
     return NEVER if np.isinf(value) else duration_text(value)
 

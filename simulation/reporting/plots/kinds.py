@@ -1,4 +1,4 @@
-"""Every kind of picture by its name, of a run or of a sweep, as the command line draws it."""
+"""Every kind of picture by its name, of a run or of several, as the command line draws it."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from matplotlib.figure import Figure
 
 from actors.errors import ConfigurationError
 from actors.messages import NotificationChannel
-from simulation.reporting.plots.backoff import backoff
+from simulation.reporting.plots.backoff import backoff, policies_by_channels
 from simulation.reporting.plots.canvas import figure_of
 from simulation.reporting.plots.delivery import delivery_times
 from simulation.reporting.plots.delivery_over_time import delivery_over_time, waiting
+from simulation.reporting.plots.experiments import ComparedSettings, SearchedSettings, differences, trials
 from simulation.reporting.plots.over_time import amplification, breaker_states, dlq_growth, in_flight, throughput
 from simulation.reporting.plots.pareto import pareto
 from simulation.reporting.plots.picture import overview
@@ -57,7 +58,11 @@ def _over_time(plot: Callable[..., Axes], *, needs_rows: bool = False) -> PlotKi
     """Return a kind of picture over time, of a channel or an entry alone, or divided by one of these."""
 
     def draw(run: PlottedRun, options: Options) -> Figure:
-        return figure_of(plot(run, channel=options.channel, entry=options.entry, by=options.by))
+        # Together, what happens on one channel hides what does on another.
+        several = len(run.scenario.channels_used) > 1 and run.scenario.record == "full"
+        chosen = (options.channel, options.entry, options.by)
+        by = "channel" if several and chosen == (None, None, None) else options.by
+        return figure_of(plot(run, channel=options.channel, entry=options.entry, by=by))
 
     possible = _kept_rows if needs_rows else lambda _run: True
     return PlotKind(draw, ("channel", "entry", "by"), possible)
@@ -76,7 +81,7 @@ def _most_tried(run: PlottedRun) -> str:
     rows = run.notifications
     if rows.empty:
         raise ConfigurationError(["timeline: wanted a run that kept its notifications, got one without any"])
-    took = rows["finished_at"].fillna(float("inf")) - rows["requested_at"]
+    took = rows["finished_at_s"].fillna(float("inf")) - rows["requested_at_s"]
     order = rows.assign(took=took).sort_values(["attempts", "took"], ascending=False, kind="stable")
     return str(order["id"].iloc[0])
 
@@ -87,11 +92,9 @@ def _backoff(run: PlottedRun, options: Options) -> Figure:
         wanted = f"channel: wanted a channel that the scenario uses ({', '.join(used)}), got {options.channel!r}"
         raise ConfigurationError([wanted])
     shown = used if options.channel is None else (NotificationChannel(options.channel),)
-    labels: dict[str, list[str]] = {}  # of the channels that have the same policy
-    for channel in shown:
-        labels.setdefault(repr(run.scenario.channel_config(channel).retry), []).append(str(channel))
-    config_of = run.scenario.channel_config
-    return figure_of(backoff({", ".join(same): config_of(NotificationChannel(same[0])) for same in labels.values()}))
+    return figure_of(
+        backoff(policies_by_channels({channel: run.scenario.channel_config(channel) for channel in shown}))
+    )
 
 
 def _lines(sweep: SweepSource, options: Options) -> Figure:
@@ -135,6 +138,29 @@ OF_A_SWEEP: dict[str, PlotKind] = {
 """The same for a sweep."""
 
 
+OF_A_COMPARISON: dict[str, PlotKind] = {
+    "differences": PlotKind(lambda compared, _options: _differences(compared)),
+}
+"""The same for a comparison."""
+
+OF_A_SEARCH: dict[str, PlotKind] = {
+    "trials": PlotKind(lambda search, options: _trials(search, options), ("metric",)),
+}
+"""The same for a search of settings."""
+
+
+def _differences(compared: ComparedSettings) -> Figure:
+    return figure_of(differences(compared))
+
+
+def _trials(search: SearchedSettings, options: Options) -> Figure:
+    return figure_of(trials(search, options.metric))
+
+
+OF_ALL = OF_A_RUN | OF_A_SWEEP | OF_A_COMPARISON | OF_A_SEARCH
+"""Every kind of picture, whatever it is of."""
+
+
 def kinds_to_draw(names: list[str], known: dict[str, PlotKind], what: str, options: Options) -> list[str]:
     """Return the kinds of pictures to draw, each once; ``all`` is all of them.
 
@@ -159,7 +185,7 @@ def kinds_to_draw(names: list[str], known: dict[str, PlotKind], what: str, optio
     heeded = {option for name in wanted for option in known[name].options}
     for option in given if not problems else []:
         if option not in heeded:
-            takers = [name for name, kind in (OF_A_RUN | OF_A_SWEEP).items() if option in kind.options]
+            takers = [name for name, kind in OF_ALL.items() if option in kind.options]
             problems.append(f"--{option}: wanted only with --kind {' or '.join(takers)}, got {', '.join(wanted)}")
     if problems:
         raise ConfigurationError(problems)

@@ -53,7 +53,7 @@ def legend_within(
     axes: Axes,
     handles: Sequence[Artist],
     *,
-    loc: Literal["best", "lower left", "lower right"] = "best",
+    loc: Literal["best", "lower left", "lower right", "upper left"] = "best",
     title: str | None = None,
 ) -> None:
     """Put a legend into the axes, over a patch that lets little of what is below it through."""
@@ -87,10 +87,10 @@ def _title_font(axes: Axes) -> tuple[float, str]:
     return font.get_size_in_points(), str(font.get_weight())
 
 
-def set_title(axes: Axes, title: str) -> None:
-    """Set the title of axes, in as many lines as it takes for none to be wider than they are."""
+def set_title(axes: Axes, title: str, *, lines_max: int = TITLE_LINES_MAX) -> None:
+    """Set the title of axes, in as many lines as it takes for none to be wider than they are, or else cut."""
     size, weight = _title_font(axes)
-    axes.set_title("\n".join(wrap(title, size_in(axes)[0], size, TITLE_LINES_MAX, weight)))
+    axes.set_title("\n".join(wrap(title, size_in(axes)[0], size, lines_max, weight)))
 
 
 def _columns(entries: Sequence[float], room: float) -> int:

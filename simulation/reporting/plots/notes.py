@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 
 from actors.formatting import counted, plain_number
 from simulation.reporting.plots.breakers import open_times
+from simulation.reporting.plots.canvas import size_in
 from simulation.reporting.plots.layout import NOTE_ROOM, NOTE_SIZE, NOTES_AT
 from simulation.reporting.plots.source import PlottedRun, Taken
 from simulation.reporting.plots.text import cut, drawable
@@ -17,13 +18,26 @@ from simulation.results.formatting import duration_text
 
 REASONS_MAX = 3
 
+LINE_IN = 0.16
+"""How high a line of a note is."""
+
+APART = "#0a4f7d"
+"""The colour of what sets a channel apart."""
+
 Floats = npt.NDArray[np.float64]
 
 
-def note(axes: Axes, lines: list[str]) -> None:
-    """Write `lines` beside a panel, from its top on."""
+def note(axes: Axes, lines: Sequence[str], first: Sequence[str] = ()) -> None:
+    """Write `lines` beside a panel, from its top on; above them, at the height of the title, the first ones in bold."""
     text = "\n".join(cut(drawable(line), NOTE_ROOM, NOTE_SIZE) for line in lines)
-    axes.text(NOTES_AT, 1.0, text, transform=axes.transAxes, size=NOTE_SIZE, va="top", linespacing=1.35)
+    below_in = (len(first) - 1) * LINE_IN if first else 0.0
+    top = 1.0 - below_in / size_in(axes)[1]
+    axes.text(NOTES_AT, top, text, transform=axes.transAxes, size=NOTE_SIZE, va="top", linespacing=1.35)
+    if first:
+        axes.text(
+            NOTES_AT, 1.0 + LINE_IN / size_in(axes)[1], "\n".join(first), transform=axes.transAxes, size=NOTE_SIZE,
+            va="top", linespacing=1.35, color=APART,
+        )  # fmt: skip
 
 
 def in_flight_note(result: PlottedRun, highest: int, at_s: float) -> list[str]:
@@ -59,9 +73,6 @@ def rates_note(part: Taken, steps: Sequence[str]) -> list[str]:
     amplification = figures["retry_amplification"]
     if amplification is not None and amplification > 1.005:
         lines.append(f"×{plain_number(amplification)} attempts each")
-    if figures["hedges"]:
-        more = figures["hedges"] / max(figures["requests"] - figures["hedges"], 1)
-        lines.append(f"{figures['hedges']:,} copies, {more:.1%} more requests")
     return [*lines, f"{counted(figures['requests'], 'request')} to the provider", ", ".join(steps[:2]), *steps[2:]]
 
 

@@ -71,7 +71,7 @@ def throughput(
         ConfigurationError: there is no such channel or entry, or the run kept no rows that would tell them apart.
         WrongType: it is neither a result nor such a frame.
     """
-    found = parts(source, "series", "time", "arrivals", "sent", "failed", channel=channel, entry=entry, by=by)
+    found = parts(source, "series", "time_s", "arrivals", "sent", "failed", channel=channel, entry=entry, by=by)
     return over_time(found, ax, draw_throughput, "per second")
 
 
@@ -91,7 +91,7 @@ def in_flight(
     by: By | None = None,
 ) -> Axes:
     """Draw how many notifications were accepted and had not ended; see :func:`throughput` for the arguments."""
-    found = parts(source, "series", "time", "in_flight", channel=channel, entry=entry, by=by)
+    found = parts(source, "series", "time_s", "in_flight", channel=channel, entry=entry, by=by)
     return over_time(found, ax, partial(draw_level_of, column="in_flight", what="in flight"), "notifications")
 
 
@@ -104,7 +104,7 @@ def dlq_growth(
     by: By | None = None,
 ) -> Axes:
     """Draw how many dead letters there were; see :func:`throughput` for the arguments."""
-    found = parts(source, "series", "time", "dlq_size", channel=channel, entry=entry, by=by)
+    found = parts(source, "series", "time_s", "dlq_size", channel=channel, entry=entry, by=by)
     return over_time(found, ax, partial(draw_level_of, column="dlq_size", what="dead letters"), "dead letters")
 
 
@@ -132,7 +132,7 @@ def breaker_states(source: Source, ax: Axes | None = None, *, channel: str | Non
         channel: the breakers of this channel's providers alone, above its own traffic.
     """
     traffic = "series" if hasattr(source, "series") else "breaker"
-    (shown,) = parts(source, traffic, "time", channel=channel)
+    (shown,) = parts(source, traffic, "time_s", channel=channel)
     frame = shown.frame if shown.run is None else shown.run.breaker
     (found,) = (
         [shown._replace(frame=frame)] if shown.run is not None else parts(source, "breaker", "from", "to", "host")
@@ -144,7 +144,7 @@ def breaker_states(source: Source, ax: Axes | None = None, *, channel: str | Non
             say(ax, "no transitions")
             ax.set_title("Circuit breakers")
             return ax
-        end_s = found.end_s or float(found.frame["time"].iloc[-1]) or 1.0
+        end_s = found.end_s or float(found.frame["time_s"].iloc[-1]) or 1.0
         share = 1.0 if found.run is None else min(LANE * (len(breakers) + 0.6) / size_in(ax)[1], LANES_SHARE_MAX)
         if found.run is not None:
             binned, bin_s = bins(shown.frame, end_s)
@@ -187,7 +187,7 @@ def amplification(
         entry: of the workload.
         by: what to divide it by.
     """
-    found = parts(source, "attempts", "id", "start", channel=channel, entry=entry, by=by)
+    found = parts(source, "attempts", "id", "start_s", channel=channel, entry=entry, by=by)
     return over_time(found, ax, _draw_amplification, "ratio")
 
 
@@ -196,6 +196,9 @@ def _draw_amplification(ax: Axes, part: Taken) -> tuple[str, Sequence[Artist]]:
     of, times_s, attempts, firsts = _attempts_by_cell(part, end_s)
     width_s = _width_s(float(firsts.sum()), end_s)
     ratio, unbounded = _smoothed_ratio(attempts, firsts, width_s / (end_s / CELLS))
+    last_s = None if part.run is None else arrivals_end_of(part.run)
+    if last_s is not None and last_s < end_s:  # from there on more and more of the window has retries alone
+        ratio[times_s > last_s - width_s] = np.nan
     total = float(firsts.sum())
     overall = float(attempts.sum()) / total if total else None
     top = float(np.nanmax(ratio)) if np.isfinite(ratio).any() else 1.0
@@ -229,12 +232,12 @@ def _attempts_by_cell(part: Taken, end_s: float) -> tuple[str, Floats, Floats, F
     if part.run is not None and part.run.scenario.record != "full":
         series = part.series()
         weights = {"arrivals": series["arrivals"], "attempts": series["sent"] + series["failed"]}
-        places = np.clip(np.searchsorted(edges, series["time"], side="right") - 1, 0, CELLS - 1)
+        places = np.clip(np.searchsorted(edges, series["time_s"], side="right") - 1, 0, CELLS - 1)
         counts = {name: np.bincount(places, each, CELLS).astype(float) for name, each in weights.items()}
         return "arrival", middles, counts["attempts"], counts["arrivals"]
-    starts = part.frame.sort_values("start", kind="stable")
-    attempts, _ = np.histogram(starts["start"], edges)
-    firsts, _ = np.histogram(starts.drop_duplicates("id")["start"], edges)
+    starts = part.frame.sort_values("start_s", kind="stable")
+    attempts, _ = np.histogram(starts["start_s"], edges)
+    firsts, _ = np.histogram(starts.drop_duplicates("id")["start_s"], edges)
     return "first one", middles, attempts.astype(float), firsts.astype(float)
 
 

@@ -31,7 +31,7 @@ def bins(series: pd.DataFrame, end_s: float, bins_max: int = BINS_MAX) -> tuple[
 
     Counts are added up; of in flight and of DLQ size the highest value stands.
     """
-    width_s = float(series["time"].iloc[1] - series["time"].iloc[0]) if len(series) > 1 else end_s
+    width_s = float(series["time_s"].iloc[1] - series["time_s"].iloc[0]) if len(series) > 1 else end_s
     factor = -(-len(series) // bins_max)
     if factor == 1:
         return series, width_s
@@ -39,7 +39,7 @@ def bins(series: pd.DataFrame, end_s: float, bins_max: int = BINS_MAX) -> tuple[
     return series.groupby(series.index // factor).agg(how), width_s * factor
 
 
-_FOLDS = {"time": "first", "arrivals": "sum", "sent": "sum", "failed": "sum", "in_flight": "max", "dlq_size": "max"}
+_FOLDS = {"time_s": "first", "arrivals": "sum", "sent": "sum", "failed": "sum", "in_flight": "max", "dlq_size": "max"}
 
 
 def stairs(axes: Axes, values: Any, edges: Any, *, baseline: Any = 0, fill: bool = False, **look: Any) -> StepPatch:
@@ -54,9 +54,12 @@ def stairs(axes: Axes, values: Any, edges: Any, *, baseline: Any = 0, fill: bool
 
 def draw_rates(axes: Axes, binned: pd.DataFrame, width_s: float) -> str:
     """Draw what arrives, what is delivered and which attempts fail, a second; return in which steps, and how scaled."""
-    edges = [*binned["time"], binned["time"].iloc[-1] + width_s]
+    edges = [*binned["time_s"], binned["time_s"].iloc[-1] + width_s]
     rates = {name: binned[name].to_numpy() / width_s for name in ("arrivals", "sent", "failed")}
     stairs(axes, rates["arrivals"], edges, fill=True, color=ARRIVALS, alpha=0.75, label="arrivals")
+    if rates["failed"].max() > 0:  # else they are not hidden by what fails
+        outline: dict[str, Any] = {"color": "#6f6f6f", "linewidth": 0.8, "zorder": 2.5, "label": "_arrivals"}
+        stairs(axes, rates["arrivals"], edges, baseline=None, **outline)
     stairs(axes, rates["sent"], edges, color=DELIVERED, linewidth=1.4, label="delivered", baseline=None, zorder=3)
     stairs(axes, rates["failed"], edges, fill=True, color=FAILED, alpha=0.85, label="failed attempts", zorder=2)
     steps = f"in steps of {duration_text(width_s)}"
@@ -88,7 +91,7 @@ def _usual(rates: npt.NDArray[np.float64]) -> float:
 
 def draw_level(axes: Axes, binned: pd.DataFrame, width_s: float, end_s: float, column: str, color: str) -> None:
     """Draw a level, such as how many are in flight: the value at the end of each bucket, the last one at the end."""
-    times = [0.0, *(binned["time"] + width_s).clip(upper=max(end_s, float(binned["time"].iloc[-1])))]
+    times = [0.0, *(binned["time_s"] + width_s).clip(upper=max(end_s, float(binned["time_s"].iloc[-1])))]
     values = [0, *binned[column]]
     axes.fill_between(times, values, color=color, alpha=0.22, linewidth=0)
     axes.plot(times, values, color=color, linewidth=1.3, label=column)
@@ -98,7 +101,7 @@ def draw_level(axes: Axes, binned: pd.DataFrame, width_s: float, end_s: float, c
 def peak(binned: pd.DataFrame, width_s: float, column: str) -> tuple[int, float]:
     """Return the highest value of a level, and when it was reached, in seconds."""
     row = int(binned[column].to_numpy().argmax())
-    return int(binned[column].iloc[row]), float(binned["time"].iloc[row]) + width_s
+    return int(binned[column].iloc[row]), float(binned["time_s"].iloc[row]) + width_s
 
 
 def count_axis(axes: Axes, highest: float, *, whole: bool) -> None:

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import matplotlib.style
+import numpy as np
 import pandas as pd
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from simulation.reporting.fault_windows import windows
+from actors.messages import BreakerState
+from simulation.reporting.fault_windows import Window, windows
 from simulation.reporting.plots import findings
 from simulation.reporting.plots.bounds import Bound, bounds_of, draw_bounds
 from simulation.reporting.plots.breakers import HEADROOM, draw_breakers, found_of_breakers, host_counts
-from simulation.reporting.plots.canvas import DPI, STYLE, Picture, size_in
+from simulation.reporting.plots.canvas import DPI, STYLE, Picture, make_ticks, size_in
+from simulation.reporting.plots.capacity import draw_capacity
 from simulation.reporting.plots.delivery_over_time import (
     Course,
     Scale,
+    alone_of,
     course_of,
     draw_alone,
     draw_course,
@@ -28,16 +32,36 @@ from simulation.reporting.plots.delivery_over_time import (
     scale_of,
     waiting_in,
 )
-from simulation.reporting.plots.findings import titled
+from simulation.reporting.plots.findings import listed, quantile_text, titled
 from simulation.reporting.plots.header import header, write_header
-from simulation.reporting.plots.layout import BOTTOM, GAP, GREY, LEFT, NOTES_AT, PANEL_WIDTH, SMALL_SIZE, TOP, WIDTH
+from simulation.reporting.plots.layout import (
+    BOTTOM,
+    GAP,
+    GREY,
+    LEFT,
+    NOTE_ROOM,
+    NOTE_SIZE,
+    NOTES_AT,
+    PANEL_WIDTH,
+    SMALL_SIZE,
+    TOP,
+    WIDTH,
+)
 from simulation.reporting.plots.legend import legend_above, legend_width
 from simulation.reporting.plots.notes import breaker_notes, delivery_note, dlq_note, in_flight_note, note, rates_note
 from simulation.reporting.plots.panels import DEAD, IN_FLIGHT, bins, count_axis, draw_level, draw_rates, peak
-from simulation.reporting.plots.shading import draw_windows, mark_end_of_arrivals, shade, window_notes
+from simulation.reporting.plots.set_apart import set_apart
+from simulation.reporting.plots.shading import (
+    WINDOWS_MAX,
+    draw_windows,
+    mark_end_of_arrivals,
+    shade,
+    tag,
+    window_notes,
+)
 from simulation.reporting.plots.source import PlottedRun, Taken, arrivals_end_of, check_run, end_of, parts
 from simulation.reporting.plots.stacked import on_one_scale
-from simulation.reporting.plots.text import cut, drawable
+from simulation.reporting.plots.text import cut, drawable, wrap
 from simulation.reporting.plots.time_axis import draw_time_axis, minds_the_clock
 from simulation.results.formatting import duration_text
 from simulation.scenario import Scenario
@@ -52,8 +76,15 @@ ARRIVALS_STOP_ROOM = 0.12
 """How much of the width of a panel the words at the end of arrivals take."""
 
 
-LEGEND_BELOW = 0.42
-"""How far below the top of its panel the legend of delivery times begins, in inches: below a note of two lines."""
+LEGEND_BELOW = 0.16
+"""How far the legend of delivery times begins below the top of its panel for each line of the note, in inches."""
+
+
+DRAIN_SEEN = 0.01
+"""Where arrivals stop is marked if the run goes on for at least this share of it."""
+
+LANES_MAX = 8
+"""So many breakers are drawn though some of them never opened."""
 
 
 class _Panel(NamedTuple):
@@ -80,7 +111,7 @@ def overview(result: PlottedRun) -> Figure:
     check_run(result)
     with matplotlib.style.context(STYLE, after_reset=True):
         figure = _draw(result)
-        figure.draw_without_rendering()  # makes the ticks while the style holds
+        make_ticks(figure)
     return figure
 
 
@@ -95,22 +126,25 @@ def _draw(result: PlottedRun) -> Figure:
         height = sum(map(len, notes)) * WINDOW_LINE
         wanted.append(_Panel("windows", height, lambda axes: draw_windows(axes, found, notes)))
     channels = _channels(result)
-    wanted += [*_rates(channels, bounds), *_times(channels, bounds), *_levels(result, bounds)]
+    apart = set_apart(scenario) if len(channels) > 1 else {}
+    wanted += [*_rates(channels, bounds, apart), *_times(channels, bounds, found), *_levels(result, bounds)]
     wanted += _breakers(result, end_s)
     figure, panels = _lay_out(result, wanted)
     for each in wanted:
         each.draw(panels[each.name])
     shown = {name: axes for name, axes in panels.items() if name != "windows"}
     on_one_scale([axes for name, axes in shown.items() if name.startswith("rates")])
+    for part in channels:
+        draw_capacity(panels[_rates_name(part)], part)
     for each in wanted:
         if each.name != "windows":
             own = found if each.part is None else each.part.windows(end_s)
             shade([panels[each.name]], own, arrivals_end_s, end_s, numbers=[found.index(window) for window in own])
-    if arrivals_end_s is not None and arrivals_end_s < end_s:
+    if arrivals_end_s is not None and arrivals_end_s < end_s * (1 - DRAIN_SEEN):
         _mark_the_drain(panels, arrivals_end_s, end_s, scenario)
     lowest = panels[wanted[-1].name]
     for axes in panels.values():
-        axes.tick_params(axis="x", labelbottom=axes is lowest, length=3 if axes is lowest else 0)
+        axes.xaxis.set_visible(axes is lowest)  # the ticks of the others would be made, and not be seen
     draw_time_axis(lowest, scenario, end_s)
     return figure
 
@@ -137,28 +171,53 @@ def _lay_out(result: PlottedRun, wanted: Sequence[_Panel]) -> tuple[Figure, dict
 def _channels(result: PlottedRun) -> list[Taken]:
     """Return the parts that have panels of their own: the channels, or the whole where there is one or no rows."""
     by_channel = result.scenario.record == "full" and len(result.scenario.channels_used) > 1
-    return parts(result, "series", "time", by="channel" if by_channel else None)
+    return parts(result, "series", "time_s", by="channel" if by_channel else None)
 
 
-def _rates(shown: Sequence[Taken], bounds: Sequence[Bound]) -> Iterator[_Panel]:
-    """Yield the panels of what arrives, is delivered and fails: one, or one for each channel on the same scale."""
+def _rates(shown: Sequence[Taken], bounds: Sequence[Bound], apart: Mapping[str, str]) -> Iterator[_Panel]:
+    """Yield the panels of what arrives, is delivered and fails: one, or one for each channel on the same scale.
+
+    Args:
+        shown: what there is a panel of.
+        bounds: what is expected.
+        apart: for each channel what sets it apart from the others.
+    """
     for number, part in enumerate(shown):
         yield _Panel(
-            f"rates {part.label}".strip(),
+            _rates_name(part),
             RATES if len(shown) == 1 else RATES_OF_SEVERAL,
-            lambda axes, part=part, first=number == 0: _draw_rates(axes, part, bounds, first),  # type: ignore[misc]
+            lambda axes, part=part, first=number == 0: _draw_rates(  # type: ignore[misc]
+                axes, part, bounds, first, apart.get(part.label, "")
+            ),
             part,
         )
 
 
-def _draw_rates(axes: Axes, part: Taken, bounds: Sequence[Bound], first: bool) -> None:
+def _rates_name(part: Taken) -> str:
+    return f"rates {part.label}".strip()
+
+
+def _draw_rates(axes: Axes, part: Taken, bounds: Sequence[Bound], first: bool, apart: str) -> None:
     assert part.run is not None
     binned, bin_s = bins(part.frame, end_of(part.run))
     steps = draw_rates(axes, binned, bin_s)
     handles = axes.get_legend_handles_labels()[0] if first else []
+    if not part.run.summary["attempts"] or not part.run.series["failed"].any():
+        handles = [each for each in handles if each.get_label() != "failed attempts"]
     draw_bounds(axes, bounds, "rates", part)
-    note(axes, rates_note(part, ["per second", *steps.split(", ")] if first or "," in steps else []))
-    _set_title(axes, titled(part.label, findings.of_the_rates(part.frame)), handles)
+    set_apart_in = wrap(apart, NOTE_ROOM, NOTE_SIZE, 2)
+    note(axes, rates_note(part, ["per second", *steps.split(", ")] if first or "," in steps else []), set_apart_in)
+    _set_title(axes, titled(part.label, findings.of_the_rates(part.frame), _copies(part)), handles)
+
+
+def _copies(part: Taken) -> str:
+    """Return how many copies were sent beside the requests, and how many more that makes; empty where none were."""
+    assert part.run is not None
+    figures = part.run.summary if part.channel is None else part.run.summary["channels"][part.channel]
+    if not figures["hedges"]:
+        return ""
+    more = figures["hedges"] / max(figures["requests"] - figures["hedges"], 1)
+    return f"{figures['hedges']:,} copies, {more:.1%} more requests"
 
 
 def _set_title(axes: Axes, title: str, handles: Sequence[Artist] = ()) -> None:
@@ -168,7 +227,7 @@ def _set_title(axes: Axes, title: str, handles: Sequence[Artist] = ()) -> None:
         legend_above(axes, handles)
 
 
-def _times(channels: Sequence[Taken], bounds: Sequence[Bound]) -> Iterator[_Panel]:
+def _times(channels: Sequence[Taken], bounds: Sequence[Bound], found: Sequence[Window]) -> Iterator[_Panel]:
     """Yield the panels of delivery times by the time of acceptance; none where there are no rows."""
     run = channels[0].run
     assert run is not None
@@ -184,29 +243,59 @@ def _times(channels: Sequence[Taken], bounds: Sequence[Bound]) -> Iterator[_Pane
                 f"times {part.label}".strip(),
                 TIMES if len(shown) == 1 else TIMES_OF_SEVERAL,
                 lambda axes, part=part, course=course, first=number == 0: _draw_times(  # type: ignore[misc]
-                    axes, part, course, scale, bounds, first
+                    axes, part, course, scale, bounds, first, _in_a_window(part, course, found)
                 ),
                 part,
             )
 
 
-def _draw_times(axes: Axes, part: Taken, course: Course, scale: Scale, bounds: Sequence[Bound], first: bool) -> None:
+def _draw_times(
+    axes: Axes,
+    part: Taken,
+    course: Course,
+    scale: Scale,
+    bounds: Sequence[Bound],
+    first: bool,
+    in_a_window: Sequence[str],
+) -> None:
     handles = draw_course(axes, course, scale)
     draw_bounds(axes, bounds, "times", part)
     draw_alone(axes, part)
-    title = titled(f"Delivery time, {part.label}".removesuffix(", "), findings.of_the_times(course.times_s))
+    found = findings.of_the_times(course.times_s)
+    alone_s = alone_of(part)
+    without = "" if alone_s is None else f"{duration_text(alone_s)} without copies"
+    title = titled(f"Delivery time, {part.label}".removesuffix(", "), found, without)
     above = ["by the time of acceptance"] if first else []
-    note(axes, [*above, *delivery_note(course.accepted_s, course.times_s)])
+    note(axes, [*above, *in_a_window, *delivery_note(course.accepted_s, course.times_s)])
     if first:
-        beside = (NOTES_AT, 1 - LEGEND_BELOW / size_in(axes)[1])
+        lines = 2 + len(in_a_window)
+        beside = (NOTES_AT, 1 - (LEGEND_BELOW * lines + 0.06) / size_in(axes)[1])
         axes.legend(handles=handles, loc="upper left", bbox_to_anchor=beside, handlelength=1.8, labelspacing=0.25)
     _set_title(axes, title)
+
+
+def _in_a_window(part: Taken, course: Course, found: Sequence[Window]) -> list[str]:
+    """Return how long delivery took of what was accepted in the first fault of a part that does not always hold."""
+    assert part.run is not None
+    end_s = end_of(part.run)
+    arrivals_end_s = min(arrivals_end_of(part.run) or end_s, end_s)
+    for number, window in enumerate(found[:WINDOWS_MAX]):
+        always = window.spans[0][0] == 0 and window.spans[0][1] >= arrivals_end_s
+        if window.quiet or always or window not in part.windows(end_s):
+            continue
+        within = np.zeros(len(course.accepted_s), bool)
+        for start_s, stop_s in window.spans:
+            within |= (course.accepted_s >= start_s) & (course.accepted_s < stop_s)
+        if within.any():
+            half, most = (quantile_text(course.times_s[within], share) for share in (0.5, 0.99))
+            return [f"in {tag(number)}: half {half}, 99% {most}"]
+    return []
 
 
 def _levels(result: PlottedRun, bounds: Sequence[Bound]) -> Iterator[_Panel]:
     """Yield the panels of those in flight and of dead letters, but for what is empty."""
     end_s = end_of(result)
-    (whole,) = parts(result, "series", "time")
+    (whole,) = parts(result, "series", "time_s")
     binned, bin_s = bins(result.series, end_s)
     if result.series["in_flight"].any() or result.scenario.record != "full":
         yield _Panel("in flight", LEVEL, lambda axes: _draw_in_flight(axes, whole, binned, bin_s))
@@ -227,33 +316,54 @@ def _draw_in_flight(axes: Axes, whole: Taken, binned: pd.DataFrame, bin_s: float
         together = levels.sum(axis=0)
         at = int(together.argmax())
         step = f"mean of each step of {duration_text(float(edges[1]))}"
-        said = [f"highest {together[at]:,.0f}, at {duration_text(float(edges[at]))}", step, said[-1]]
+        most = [f"highest {together[at]:,.0f}, at {duration_text(float(edges[at]))}"]
+        if len(run.scenario.channels_used) > 1:
+            most += wrap(
+                listed(_in_flight_by_channel(run, float(edges[at : at + 2].mean())), 4), NOTE_ROOM, NOTE_SIZE, 2
+            )
+        said = [*most, step, said[-1]]
     else:
         draw_level(axes, binned, bin_s, end_s, "in_flight", IN_FLIGHT)
         axes.set_title(f"In flight, at the end of each step of {duration_text(bin_s)}")
     note(axes, said)
 
 
+def _in_flight_by_channel(run: PlottedRun, at_s: float) -> list[str]:
+    """Return how many of which channel are in flight at an instant, the most first."""
+    rows = run.notifications
+    there = rows[(rows["requested_at_s"] <= at_s) & ~(rows["finished_at_s"] <= at_s)]
+    return [f"{count:,} {channel}" for channel, count in there["channel"].value_counts().items()]
+
+
 def _draw_dead_letters(axes: Axes, whole: Taken, bounds: Sequence[Bound], binned: pd.DataFrame, bin_s: float) -> None:
     assert whole.run is not None
     draw_level(axes, binned, bin_s, end_of(whole.run), "dlq_size", DEAD)
     draw_bounds(axes, bounds, "dlq", whole)
-    axes.set_title("Dead letter queue")
+    peak_size, last = whole.run.summary["dlq"]["peak"], whole.run.summary["dlq"]["final"]
+    by_channel = whole.run.dlq["channel"].value_counts() if whole.run.scenario.record == "full" else pd.Series()
+    said = listed((f"{count:,} of {channel}" for channel, count in by_channel.items()), 4)
+    if by_channel.size < 1 or len(whole.run.scenario.channels_used) == 1:
+        said = f"{peak_size:,}" if peak_size == last else f"at most {peak_size:,}, {last:,} at the end"
+    _set_title(axes, f"Dead letters: {said}")
     note(axes, dlq_note(whole.run))
 
 
 def _breakers(result: PlottedRun, end_s: float) -> Iterator[_Panel]:
-    """Yield the panel of the breakers that changed, with how many others there are; none where none did."""
+    """Yield the panel of the breakers, where any of them changed: also of those of first providers that did not, for
+    that may be what matters."""
     moved = set(result.breaker["channel"])
-    shown = {name: begins for name, begins in result.scenario.breakers.items() if name in moved}
-    if not shown:
+    if not moved:
         return
+    known = result.scenario.breakers
+    calm = [name for name, begins in known.items() if "/" not in name and begins is not BreakerState.DISABLED]
+    wanted = moved.union(calm) if len(moved.union(calm)) <= LANES_MAX else moved
+    shown = {name: begins for name, begins in known.items() if name in wanted}
 
     def draw(axes: Axes) -> None:
         hosts = host_counts(result.breaker, result.notifications)
         several = {name: count for name, count in hosts.items() if count > 1}
         handles = draw_breakers(axes, result.breaker, shown, end_s, hosts)
-        title = f"Breakers: {found_of_breakers(result.breaker, result.scenario.breakers)}"
+        title = f"Breakers: {found_of_breakers(result.breaker, shown)}"
         _set_title(axes, title, handles)
         breaker_notes(axes, result, list(shown), several, end_s)
 

@@ -49,7 +49,7 @@ def raster(result: PlottedRun, *, channel: str | None = None, limit: int = 200, 
         problems.append(f"limit: wanted a whole number from 1 to {LIMIT_MAX:,}, got {limit!r}")
     if problems:
         raise ConfigurationError(problems)
-    rows = taken(result, "notifications", "id", "channel", "requested_at", "outcome", "finished_at").frame
+    rows = taken(result, "notifications", "id", "channel", "requested_at_s", "outcome", "finished_at_s").frame
     rows = rows if channel is None else rows[rows["channel"] == channel]
     shown = rows.iloc[np.linspace(0, len(rows) - 1, min(limit, len(rows))).round().astype(int)]
     end_s = end_of(result)
@@ -60,7 +60,7 @@ def raster(result: PlottedRun, *, channel: str | None = None, limit: int = 200, 
         ax.set_ylim(max(len(shown), 1) - 0.5, -0.5)
         ax.set_yticks([])
         ax.set_ylabel("each line a notification")
-        ax.set_title(_title(len(shown), len(rows), channel))
+        ax.set_title(_title(shown, len(rows), channel))
         shade_and_label(ax, windows(result.scenario, end_s, channel), end_s, arrivals_end_of(result))
         draw_time_axis(ax, result.scenario, end_s)
         if handles:
@@ -71,8 +71,10 @@ def raster(result: PlottedRun, *, channel: str | None = None, limit: int = 200, 
 def _draw(ax: Axes, shown: pd.DataFrame, attempts: pd.DataFrame, end_s: float) -> list[Artist]:
     """Draw lines and marks, and return the entries of a legend."""
     lines = np.arange(len(shown))
-    ended_s = shown["finished_at"].fillna(end_s).to_numpy(float)
-    ax.hlines(lines, shown["requested_at"], ended_s, color="#999999", linewidth=0.7, label="accepted to end", zorder=2)
+    ended_s = shown["finished_at_s"].fillna(end_s).to_numpy(float)
+    ax.hlines(
+        lines, shown["requested_at_s"], ended_s, color="#999999", linewidth=0.7, label="accepted to end", zorder=2
+    )
     size = float(np.clip(900 / max(len(shown), 1), 3.0, 22.0))
     place = pd.Series(lines, index=shown["id"].to_numpy())
     place = place[~place.index.duplicated(keep="last")]
@@ -80,7 +82,7 @@ def _draw(ax: Axes, shown: pd.DataFrame, attempts: pd.DataFrame, end_s: float) -
     handles: list[Artist] = []
     for outcome in [name for name in OUTCOMES if name in set(own["outcome"])]:
         ended = own[own["outcome"] == outcome]
-        handles.append(_marks(ax, ended["end"], place[ended["id"]], outcome_look(outcome), size))
+        handles.append(_marks(ax, ended["end_s"], place[ended["id"]], outcome_look(outcome), size))
     for outcome, look in ENDS.items():
         of_these = (shown["outcome"] == outcome).to_numpy()
         if of_these.any():
@@ -104,6 +106,10 @@ def _marks(ax: Axes, times: Any, places: Any, look: Mark, size: float) -> Artist
     return Line2D([], [], linestyle="", marker=look.marker, color=look.color, markersize=5, label=look.words)
 
 
-def _title(shown: int, of: int, channel: str | None) -> str:
+def _title(shown: pd.DataFrame, of: int, channel: str | None) -> str:
     what = f"{'' if channel is None else f'{channel}, '}{counted(of, 'notification')}"
-    return what if shown == of else f"{what}, {shown:,} of them shown"
+    sample = "" if len(shown) == of else f", {len(shown):,} of them shown"
+    counts = shown["outcome"].value_counts()
+    ends = [f"{counts[outcome]:,} {look.words}" for outcome, look in ENDS.items() if outcome in counts]
+    said = ", ".join(ends) or "all sent"
+    return f"{what}{sample}: {said}" if len(shown) else what

@@ -76,7 +76,7 @@ def _named(one: PlottedRun, other: PlottedRun) -> dict[str, PlottedRun]:
 
 
 def _drawn(named: Mapping[str, PlottedRun], channel: str | None, entry: str | None, by: By | None) -> Figure:
-    columns = [parts(run, "series", "time", channel=channel, entry=entry, by=by) for run in named.values()]
+    columns = [parts(run, "series", "time_s", channel=channel, entry=entry, by=by) for run in named.values()]
     labels = list(dict.fromkeys(part.label for column in columns for part in column))
     rows: list[tuple[Draw, str, list[Taken | None]]] = []
     for label in labels:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple, Protocol, TypeAlias, get_args
+from weakref import WeakKeyDictionary
 
 import pandas as pd
 
@@ -25,6 +26,8 @@ class PlottedRun(Protocol):
     @property
     def notifications(self) -> pd.DataFrame: ...
     @property
+    def requests(self) -> pd.DataFrame: ...
+    @property
     def attempts(self) -> pd.DataFrame: ...
     @property
     def deferrals(self) -> pd.DataFrame: ...
@@ -38,6 +41,10 @@ class PlottedRun(Protocol):
 
 Source: TypeAlias = PlottedRun | pd.DataFrame
 """A run, or one of its frames."""
+
+
+_SERIES: WeakKeyDictionary[PlottedRun, dict[tuple[tuple[str, str], ...], pd.DataFrame]] = WeakKeyDictionary()
+"""How the parts of a run go over time, which several pictures of a report show."""
 
 
 class Taken(NamedTuple):
@@ -79,9 +86,17 @@ class Taken(NamedTuple):
         whole = self.run.series
         if not self.where:
             return whole
-        width_s = float(whole["time"].iloc[1] - whole["time"].iloc[0]) if len(whole) > 1 else end_of(self.run)
+        known = _SERIES.setdefault(self.run, {})
+        key = tuple(self.where.items())
+        if key not in known:
+            known[key] = self._series(whole)
+        return known[key]
+
+    def _series(self, whole: pd.DataFrame) -> pd.DataFrame:
+        assert self.run is not None
+        width_s = float(whole["time_s"].iloc[1] - whole["time_s"].iloc[0]) if len(whole) > 1 else end_of(self.run)
         notifications, attempts, dlq = (self.table(name) for name in ("notifications", "attempts", "dlq"))
-        return series_of(notifications, attempts, dlq, whole["time"], width_s)
+        return series_of(notifications, attempts, dlq, whole["time_s"], width_s)
 
 
 def rows_where(frame: pd.DataFrame, where: Mapping[str, str]) -> pd.DataFrame:
@@ -91,16 +106,19 @@ def rows_where(frame: pd.DataFrame, where: Mapping[str, str]) -> pd.DataFrame:
     return frame
 
 
-def requests_where(notifications: pd.DataFrame, where: Mapping[str, str]) -> pd.DataFrame:
-    """Return a row for each request of a part, as `requests_of` does, with `waited_since`, and `id` where there is one.
+def requests_where(source: Source, where: Mapping[str, str]) -> pd.DataFrame:
+    """Return a row for each request of a part of a run, or of its notifications, as `requests_of` does.
 
     A request is of the channel that has delivered it, or has taken it over last: so that is looked at when those of all
     channels have been put together.
     """
-    rows = rows_where(notifications, {column: value for column, value in where.items() if column != "channel"})
-    found = requests_of(rows)
-    more = {column: rows[column].reindex(found.index) for column in ("id", "waited_since") if column in rows.columns}
-    return rows_where(found.assign(**more), {column: value for column, value in where.items() if column == "channel"})
+    of_rows = {column: value for column, value in where.items() if column != "channel"}
+    if isinstance(source, pd.DataFrame) or of_rows:
+        rows = source if isinstance(source, pd.DataFrame) else source.notifications
+        found = requests_of(rows_where(rows, of_rows))
+    else:
+        found = source.requests
+    return rows_where(found, {column: value for column, value in where.items() if column == "channel"})
 
 
 By: TypeAlias = Literal["channel", "entry", "priority"]

@@ -46,7 +46,7 @@ def over_time(found: Sequence[Taken], ax: Axes | None, draw: Draw, ylabel: str, 
         legend: dict[str, Artist] = {}
         for number, (title, handles, panel, part) in enumerate(drawn, start=1):
             left_out = f"; and {len(found) - PARTS_MAX:,} more" if number == PARTS_MAX < len(found) else ""
-            set_title(panel, title + left_out)
+            set_title(panel, _short(title) + left_out, lines_max=1)
             panel.set_ylabel(ylabel)
             legend.update({str(handle.get_label()): handle for handle in handles})
             _finish(panel, part)
@@ -59,6 +59,13 @@ def over_time(found: Sequence[Taken], ax: Axes | None, draw: Draw, ylabel: str, 
         if legend:
             _legend_on_top(ax, list(legend.values()))
     return ax
+
+
+def _short(title: str) -> str:
+    """Return a title without its steps, which are those of the others: there is one line for it."""
+    found, _, steps = title.partition(", in steps of")
+    _, comma, scale = steps.partition(", ")
+    return found + comma + scale
 
 
 def _draw_one(ax: Axes, part: Taken, draw: Draw, ylabel: str) -> None:
@@ -118,7 +125,9 @@ def ends_s(part: Taken) -> float:
         return part.end_s
     frame = part.frame
     if "arrivals" in frame.columns or "in_flight" in frame.columns or "dlq_size" in frame.columns:
-        times = frame["time"]
+        times = frame["time_s"]
         return float(times.iloc[-1] + (times.iloc[1] - times.iloc[0] if len(times) > 1 else 1.0))
-    latest = [float(frame[name].max()) for name in ("start", "finished_at", "requested_at") if name in frame.columns]
+    latest = [
+        float(frame[name].max()) for name in ("start_s", "finished_at_s", "requested_at_s") if name in frame.columns
+    ]
     return max((value for value in latest if value == value), default=0.0) or 1.0

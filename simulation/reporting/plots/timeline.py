@@ -99,10 +99,10 @@ def course_in(result: PlottedRun, notification_id: str) -> tuple[Course, str]:
     if row.empty:
         raise ConfigurationError([_unknown(result, notification_id, list(rows["id"]))])
     first = row.iloc[0]
-    until_s = math.inf if pd.isna(first["finished_at"]) else first["finished_at"]
+    until_s = math.inf if pd.isna(first["finished_at_s"]) else first["finished_at_s"]
     attempts, deferrals, dlq = (
-        frame[(frame["id"] == notification_id) & frame[column].between(first["requested_at"], until_s)]
-        for frame, column in ((result.attempts, "start"), (result.deferrals, "time"), (result.dlq, "time"))
+        frame[(frame["id"] == notification_id) & frame[column].between(first["requested_at_s"], until_s)]
+        for frame, column in ((result.attempts, "start_s"), (result.deferrals, "time_s"), (result.dlq, "time_s"))
     )
     if len(result.scenario.providers_used[first["channel"]]) == 1:
         attempts = attempts.assign(provider=None)  # the provider says nothing new

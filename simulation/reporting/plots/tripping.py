@@ -10,15 +10,16 @@ import numpy as np
 import pandas as pd
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
 
 from actors.errors import ConfigurationError
-from actors.formatting import counted as counted_text
-from actors.messages import NotificationChannel
+from actors.messages import BreakerState, NotificationChannel
 from actors.policies.breaker.tripping import FailureRate, make_tripping
 from actors.settings.breaker import CircuitBreakerConfig
 from simulation.reporting.plots.breakers import openings
 from simulation.reporting.plots.findings import titled
-from simulation.reporting.plots.looks import BLUE, GREEN, PURPLE, VERMILION
+from simulation.reporting.plots.limits import budget_left, quota_in_use
+from simulation.reporting.plots.looks import BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILION
 from simulation.reporting.plots.panels import count_axis
 from simulation.reporting.plots.source import PlottedRun, Taken, check_run, parts
 from simulation.reporting.plots.stacked import over_time
@@ -30,6 +31,10 @@ COUNTED = ("transient", "ambiguous", "channel_fault")
 
 IGNORED = ("permanent", "dead_destination")
 """Those that say nothing of it, or that it is well, as `ignored_counts_as` has it."""
+
+
+SHOWN_MAX = 3.0
+"""In thresholds: what is more is cut off, and would flatten all that is about the threshold."""
 
 
 class Counted(NamedTuple):
@@ -49,7 +54,8 @@ class Counted(NamedTuple):
 def breaker_causes(result: PlottedRun, ax: Axes | None = None, *, channel: str | None = None) -> Axes:
     """Draw why the breaker of a channel's first provider opened: its failure rate or failures in a row against the
     threshold, slow calls against theirs, pale where there are fewer calls than it needs; a line marks each opening.
-    Beside it the share of the channel's slots that are in use, where it has a limit of them.
+    Beside it, where the channel has them, the share of its slots and of its quota in use, and of its retry budget left.
+    What is far above its threshold, as failures in a row where nothing opens, is cut off.
 
     It is counted again from the attempts of the run, from none on whenever the breaker closes. Where each host has a
     breaker of its own, it is that of the host whose breaker opened most often.
@@ -67,7 +73,7 @@ def breaker_causes(result: PlottedRun, ax: Axes | None = None, *, channel: str |
     if result.scenario.record != "full":
         raise ConfigurationError(["breaker-causes: wanted a run that kept its attempts (record: full)"])
     several = channel is None and len(result.scenario.channels_used) > 1
-    found = parts(result, "attempts", "end", channel=channel, by="channel" if several else None)
+    found = parts(result, "attempts", "end_s", channel=channel, by="channel" if several else None)
     return over_time(found, ax, _draw, "against its threshold")
 
 
@@ -79,15 +85,18 @@ def _draw(ax: Axes, part: Taken) -> tuple[str, Sequence[Artist]]:
     transitions = part.run.breaker[part.run.breaker["channel"] == part.channel]
     own = part.frame[(part.frame["provider"] == "primary") & (part.frame["channel"] == part.channel)]
     slots = _slots_in_use(own, channel.slots)
+    quota = None if channel.quota is None else quota_in_use(own, channel.quota)
+    of_channel = part.frame[part.frame["channel"] == part.channel]
+    budget = None if channel.retry.budget is None else budget_left(of_channel, channel.retry.budget)
     of_host = ""
     if config.per == "host" or transitions["host"].notna().any():
         transitions, own, of_host = _of_one_host(part.run, transitions, own)
-    closes = transitions.loc[transitions["to"] == "closed", "time"].to_list()
-    opens = openings(transitions)["time"].to_list()
-    counted = counted_by(config, own.sort_values("end", kind="stable").to_dict("records"), closes)
+    closes = transitions.loc[transitions["to"] == "closed", "time_s"].to_list()
+    opens = openings(transitions)["time_s"].to_list()
+    counted = counted_by(config, own.sort_values("end_s", kind="stable").to_dict("records"), closes)
     threshold = config.failure_rate if config.window is not None else float(config.failure_threshold)
     needed = _needed(config)
-    values = np.array(counted.failing) / threshold
+    values = np.minimum(np.array(counted.failing) / threshold, SHOWN_MAX)
     enough = np.array(counted.calls) >= needed
     name = "failure rate" if config.window is not None else "failures in a row"
     handles: list[Artist] = []
@@ -96,15 +105,27 @@ def _draw(ax: Axes, part: Taken) -> tuple[str, Sequence[Artist]]:
     handles += ax.plot(counted.at_s, shown, color=BLUE, linewidth=1.3, drawstyle="steps-post", label=name)
     highest = max([1.0, *values[enough].tolist()])
     if config.slow_call is not None:
-        slow = np.where(enough, np.array(counted.slow) / config.slow_call.rate, np.nan)
+        slow = np.where(enough, np.minimum(np.array(counted.slow) / config.slow_call.rate, SHOWN_MAX), np.nan)
         handles += ax.plot(counted.at_s, slow, color=PURPLE, linewidth=1.3, drawstyle="steps-post", label="slow calls")
         highest = max([highest, *slow[np.isfinite(slow)].tolist()])
     handles.append(ax.axhline(1.0, color="#222222", linewidth=1.0, linestyle=(0, (4, 2)), label="threshold"))
-    if slots is not None:
-        handles += ax.plot(*slots, color=GREEN, linewidth=0.9, alpha=0.8, drawstyle="steps-post", label="slots in use")
-    ax.vlines(opens, 0, 1, color=VERMILION, linewidth=0.9, transform=ax.get_xaxis_transform(), label="opens")
-    count_axis(ax, highest, whole=False)
-    said = f"opens {counted_text(len(opens), 'time')}, first at {duration_text(opens[0])}" if opens else "never opens"
+    for steps, color, label in (
+        (slots, GREEN, "slots in use"),
+        (quota, ORANGE, "quota in use"),
+        (budget, SKY, "retry budget left"),
+    ):
+        if steps is not None:
+            look: dict[str, Any] = {"color": color, "linewidth": 1.1, "alpha": 0.9, "drawstyle": "steps-post"}
+            handles += ax.plot(*steps, **look, label=label)
+            highest = max(highest, float(np.max(steps[1])))
+    count_axis(ax, min(highest, SHOWN_MAX), whole=False)
+    if opens:
+        ax.vlines(opens, 0, min(highest, SHOWN_MAX), color=VERMILION, linewidth=0.9, label="opens")
+        handles.append(Line2D([], [], color=VERMILION, linewidth=0.9, label="opens"))
+    times = "once" if len(opens) == 1 else f"{len(opens):,} times"
+    said = f"opens {times}, first at {duration_text(opens[0])}" if opens else "never opens"
+    if config.begins is BreakerState.DISABLED:
+        return titled((part.label or part.channel) + of_host, "has no breaker"), handles
     at = f"{100 * threshold:.3g}% failing" if config.window is not None else f"{threshold:g} in a row"
     slow_too = "" if config.slow_call is None else f" or {100 * config.slow_call.rate:.3g}% slow"
     return titled((part.label or part.channel) + of_host, said, f"threshold {at}{slow_too}"), handles
@@ -131,7 +152,7 @@ def _slots_in_use(attempts: pd.DataFrame, slots: int | None) -> tuple[list[float
     """Return when which share of the channel's slots was in use; None: it has no limit of them, or made no attempt."""
     if slots is None or attempts.empty:
         return None
-    starts, ends = attempts["start"].to_numpy(float), attempts["end"].to_numpy(float)
+    starts, ends = attempts["start_s"].to_numpy(float), attempts["end_s"].to_numpy(float)
     times = np.concatenate([starts, ends])
     steps = np.concatenate([np.ones(len(starts)), -np.ones(len(ends))])
     order = np.lexsort((steps, times))  # a slot that is given back can be taken at the same time
@@ -159,11 +180,11 @@ def counted_by(
         is_ignored = attempt["outcome"] in IGNORED and config.ignored_counts_as == "neutral"
         if is_ignored or attempt["throttled"]:
             continue  # no call to the breaker
-        end_s = float(attempt["end"])
+        end_s = float(attempt["end_s"])
         while pending and pending[0] < end_s:
             pending.popleft()
             tripping.reset()
-        start_ns, end_ns = nanoseconds([attempt["start"], end_s]).tolist()
+        start_ns, end_ns = nanoseconds([attempt["start_s"], end_s]).tolist()
         count = tripping.failure if attempt["outcome"] in COUNTED else tripping.success
         count(end_ns, end_ns - start_ns)
         found.at_s.append(end_s)

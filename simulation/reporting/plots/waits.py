@@ -63,18 +63,18 @@ def course_of(
         dlq: its rows of ``result.dlq``.
         end_s: when the run ended.
     """
-    ended_s = end_s if pd.isna(row["finished_at"]) else float(row["finished_at"])
+    ended_s = end_s if pd.isna(row["finished_at_s"]) else float(row["finished_at_s"])
     changes = sorted(_changes(row, attempts, deferrals, dlq))
     found: list[Attempt] = []
-    free_s = float(row["requested_at"])
-    for one in attempts.sort_values(["start", "end"], kind="stable").to_dict("records"):
-        waits = tuple(_between(changes, free_s, one["start"]))
+    free_s = float(row["requested_at_s"])
+    for one in attempts.sort_values(["start_s", "end_s"], kind="stable").to_dict("records"):
+        waits = tuple(_between(changes, free_s, one["start_s"]))
         reason, provider = (None if pd.isna(one[key]) else str(one[key]) for key in ("reason", "provider"))
         found.append(
             Attempt(
                 int(one["attempt"]),
-                one["start"],
-                one["end"],
+                one["start_s"],
+                one["end_s"],
                 str(one["outcome"]),
                 reason,
                 provider,
@@ -82,10 +82,10 @@ def course_of(
                 waits,
             )
         )
-        free_s = one["end"]
+        free_s = one["end_s"]
     reason = str(dlq["reason"].iloc[-1]) if row["outcome"] == "dead_lettered" and len(dlq) else None
     waits = tuple(_between(changes, free_s, ended_s))
-    return Course(float(row["requested_at"]), tuple(found), waits, str(row["outcome"]), ended_s, reason)
+    return Course(float(row["requested_at_s"]), tuple(found), waits, str(row["outcome"]), ended_s, reason)
 
 
 def _changes(
@@ -95,14 +95,14 @@ def _changes(
 
     An attempt may take no time, and so end in the instant at which the wait before it did.
     """
-    yield float(row["requested_at"]), 0, "turn"
-    for end_s, retry_s in zip(attempts["end"], attempts["next_retry_at"], strict=True):
+    yield float(row["requested_at_s"]), 0, "turn"
+    for end_s, retry_s in zip(attempts["end_s"], attempts["next_retry_at_s"], strict=True):
         if retry_s > end_s:  # not so where it is null, for none was to follow
             yield end_s, 1, "backoff"
             yield retry_s, 0, "turn"
-    for at_s, cause in zip(deferrals["time"], deferrals["cause"], strict=True):
+    for at_s, cause in zip(deferrals["time_s"], deferrals["cause"], strict=True):
         yield at_s, 2, str(cause)
-    for at_s, left_s in zip(dlq["time"], dlq["left_at"], strict=True):
+    for at_s, left_s in zip(dlq["time_s"], dlq["left_at_s"], strict=True):
         yield at_s, 3, "dead_letter_queue"
         if not pd.isna(left_s):
             yield left_s, 4, "turn"

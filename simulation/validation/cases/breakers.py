@@ -155,7 +155,7 @@ def _always_failing(n: int, rate: float, open_s: float) -> Experiment:
 def _probing(result: Result) -> dict[str, object]:
     tried = attempts(result)
     called = tried.ended[~tried.refused]
-    opened = result.breaker.query("to == 'open'")["time"].to_numpy()
+    opened = result.breaker.query("to == 'open'")["time_s"].to_numpy()
     calls = np.searchsorted(called, opened, side="right")
     rounds = set(np.diff(calls).tolist())
     return {

@@ -139,8 +139,8 @@ def _both(setting: str, _count: int, seed: int) -> dict[str, object]:
 
 def _times(result: Result) -> dict[str, object]:
     return {
-        "starts": [float(start) for start in result.attempts["start"]],
-        "end": float(result.notifications["finished_at"].iloc[0]),
+        "starts": [float(start) for start in result.attempts["start_s"]],
+        "end": float(result.notifications["finished_at_s"].iloc[0]),
     }
 
 
