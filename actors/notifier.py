@@ -16,10 +16,9 @@ import secrets
 from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping
 from contextlib import asynccontextmanager
-from typing import Any, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 import pykka
-import trio
 
 from actors.domain.attempts import Provider
 from actors.domain.store import LettersChanged, News, Store
@@ -29,9 +28,7 @@ from actors.faults.provider import SimulatedProvider
 from actors.instants import ns
 from actors.kernel.actor import ActorRef
 from actors.kernel.async_handlers import failure, is_async
-from actors.kernel.live import LiveSystem
 from actors.kernel.system import ActorSystem
-from actors.lint.live import lint_live
 from actors.messages import (
     DeadLetterMessage,
     NotificationChannel,
@@ -71,6 +68,11 @@ from actors.settings.channel import (
 )
 from actors.storage.clock_steps import ClockSteps
 from actors.storage.memory import MemoryStore
+
+if TYPE_CHECKING:
+    import trio
+
+    from actors.kernel.live import LiveSystem
 
 logger = logging.getLogger(__name__)
 
@@ -254,6 +256,9 @@ class Notifier:
                 of the wrong kind; it lists all problems.
             StoreInUse: another notifier has this store.
         """
+        from actors.kernel.live import LiveSystem  # here, as the linter: simulated runs make do with the pipeline
+        from actors.lint.live import lint_live
+
         _check_arguments(store=store, preferences=preferences, templates=templates, notify=notify, on_event=on_event)
         if not isinstance(config, NotifierConfig):
             config = validated(NotifierConfig, {} if config is None else config)
@@ -393,6 +398,8 @@ class Events:
     async def wait_until_quiet(self, timeout: float) -> bool:
         """Wait until nothing is in flight or about to be; tell whether it is so."""
         if not self._ended and not self._is_quiet():
+            import trio
+
             quiet = trio.Event()
             self._quiet.append(quiet)
             with trio.move_on_after(timeout):

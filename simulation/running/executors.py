@@ -17,7 +17,6 @@ from typing import Any, TypeVar
 
 from actors.errors import ConfigurationError, InvariantBreach, WorkerLost
 from simulation.running.cache_key import code_hash
-from simulation.running.process_pool import processes
 from simulation.scenario import Scenario
 from simulation.scenario.arguments import check_counts
 from simulation.scenario.metrics import (
@@ -184,6 +183,8 @@ def executor(workers: int | None = 1, cluster: Any = None) -> Iterator[Executor]
     if workers == 1:
         yield _Here()
         return
+    from simulation.running.process_pool import processes  # which a run in this process need not wait for
+
     with processes(workers) as pool:
         yield _Pool(pool, workers)
 
