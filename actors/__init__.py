@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         Overtaken as Overtaken,
         PermanentError as PermanentError,
         RetrylabError as RetrylabError,
+        RunCancelled as RunCancelled,
         ServiceUnavailable as ServiceUnavailable,
         StoreError as StoreError,
         StoreFailed as StoreFailed,
@@ -122,7 +123,7 @@ _HOME_OF = {
         "actors.domain.attempts": "Attempt Provider",
         "actors.errors": "ConfigurationError IdempotencyConflict InvalidRecipient InvariantBreach LetterServed "
         "NotifierClosed "
-        "Overloaded Overtaken PermanentError RetrylabError ServiceUnavailable StoreError "
+        "Overloaded Overtaken PermanentError RetrylabError RunCancelled ServiceUnavailable StoreError "
         "StoreFailed StoreInUse TemplateError TransientError UnknownChannel "
         "Unstorable WrongType",
         "actors.faults.provider": "NotificationService SimulatedProvider",
