@@ -81,7 +81,7 @@ class RunSnapshot:
 
     def summary_of(self, channel: NotificationChannel | None = None) -> dict[str, Any]:
         """Return all metrics as a result's summary has them; the exact quantiles take longer the longer the run."""
-        return self._recorder.summary_of(channel, self.at_ns)
+        return self._metrics(channel).summary(self.at_ns, self._recorder.ledger.within_s)
 
     def _metrics(self, channel: NotificationChannel | None) -> Figures:
         return self._recorder.ledger.figures(group_of(channel))

@@ -195,7 +195,7 @@ class Recorder:
 
     def fold(self) -> None:
         """Complete a chunk of what has been recorded: it goes into the metrics, into the digest, and is handed out."""
-        self.count()
+        self._count(len(self._chunk))
         chunk, self._chunk, self._counted = self._chunk, [], 0  # before it is handed out: whatever is raised, not again
         if not chunk:
             return
@@ -204,8 +204,20 @@ class Recorder:
             self.on_events(chunk)
 
     def count(self) -> None:
-        """Bring the metrics up to the latest event. The digest stays as it is: its chunks do not depend on this."""
-        chunk = self._chunk[self._counted :] if self._counted else self._chunk
+        """Bring the metrics up to the last instant that is over, so that they do not depend on when this is called.
+
+        Of one instant the order does not always count: so a peak of dead letters is before those that leave. The digest
+        stays as it is.
+        """
+        chunk = self._chunk
+        end = len(chunk)
+        while end > self._counted and chunk[end - 1].at_ns == chunk[-1].at_ns:
+            end -= 1
+        self._count(end)
+
+    def _count(self, end: int) -> None:
+        """Bring the metrics up to so many events of the chunk."""
+        chunk = self._chunk[self._counted : end] if self._counted or end < len(self._chunk) else self._chunk
         if not chunk:
             return
         sorted_events = by_type(chunk)
@@ -226,11 +238,11 @@ class Recorder:
         for kind, change in CHANGES_OF_PENDING.items():
             self._in_flight += change * len(sorted_events.get(kind, ()))
         self.latest_ns = chunk[-1].at_ns
-        self._counted = len(self._chunk)
+        self._counted = end
 
     def summary_of(self, channel: NotificationChannel | None, simulated_ns: int) -> dict[str, Any]:
-        """Return the metrics of a channel so far, or those of all when it is None."""
-        self.count()
+        """Return the metrics of a channel when the run has come to its end, or those of all when it is None."""
+        self._count(len(self._chunk))
         return self.ledger.figures(group_of(channel)).summary(simulated_ns, self.ledger.within_s)
 
     def __getstate__(self) -> dict[str, Any]:

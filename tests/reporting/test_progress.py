@@ -136,6 +136,7 @@ def test_what_is_counted_and_the_digest_do_not_depend_on_when_it_is_looked_at(mo
         "duration=40s",
         "faults=[{at: 10s, for: 9s, channel: email, outage: true}, {at: 25s, channel: email, crash: {actor: handler}}]",
         "expect=[{from: 5s, to: 15s, that: [sent_fraction >= 0.9]}]",
+        "operations=[{at: 38s, redrive: all}]",
         "seed=3",
     ]
     expected = simulation.run(OUTAGE, sets=sets)
