@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         PermanentError as PermanentError,
         RateLimited as RateLimited,
         RetrylabError as RetrylabError,
+        RunCancelled as RunCancelled,
         ServiceUnavailable as ServiceUnavailable,
         StoreError as StoreError,
         StoreFailed as StoreFailed,
@@ -132,7 +133,7 @@ _HOME_OF = {
         "actors.domain.notification_state": "NotificationState",
         "actors.errors": "BulkheadFull ConfigurationError IdempotencyConflict InvalidRecipient InvariantBreach "
         "LetterServed NotifierClosed "
-        "Overloaded Overtaken PermanentError RateLimited RetrylabError ServiceUnavailable StoreError "
+        "Overloaded Overtaken PermanentError RateLimited RetrylabError RunCancelled ServiceUnavailable StoreError "
         "StoreFailed StoreInUse TemplateError TransientError UnknownChannel "
         "Unstorable WrongType",
         "actors.faults.provider": "NotificationService SimulatedProvider",

@@ -25,6 +25,7 @@
     │   ├── Overtaken                 another node that shares the store was first; nothing has happened
     │   ├── StoreFailed               a change could not be made durable; ends the whole system
     │   └── Unstorable                a command that would not come back from the store as it is
+    ├── RunCancelled                  a simulated run was cancelled before its end
     ├── WorkerLost                    a process that shared many runs is gone in the middle of one
     ├── InvariantBreach               a run broke an invariant: a bug, with its time and history
     └── ActorSystemError              misuse of the actor system
@@ -258,6 +259,10 @@ class Unstorable(StoreError):
 
 NOT_ACCEPTED: Final = (IdempotencyConflict, UnknownChannel, InvalidRecipient, Overloaded, Unstorable)
 """Why a command may be refused; nothing of it is remembered, and the system goes on."""
+
+
+class RunCancelled(RetrylabError):
+    """A simulated run was cancelled before its end, by the `cancelled` that it was given."""
 
 
 class WorkerLost(RetrylabError):

@@ -20,7 +20,6 @@ from contextlib import AbstractAsyncContextManager, AbstractContextManager, asyn
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict, Unpack, get_args
 
 import pykka
-import trio
 
 from actors.domain.attempts import Provider
 from actors.domain.notification_state import NotificationState, state_of
@@ -28,15 +27,11 @@ from actors.domain.store import LettersChanged, News, Store
 from actors.errors import ConfigurationError, StoreInUse, UnknownChannel
 from actors.faults.build import Providers, checked_providers, reaches_of, unreliable_providers, with_defaults
 from actors.faults.provider import SimulatedProvider
-from actors.hosts.opening import ProviderOpener, ProviderOpeners, StoreOpener
-from actors.hosts.thread_notifier import ThreadNotifier, open_in_thread
 from actors.instants import ns, since_1970_ns
 from actors.kernel.actor import ActorRef
 from actors.kernel.async_handlers import failure, is_async
-from actors.kernel.live import LiveSystem
 from actors.kernel.node import Node
 from actors.kernel.system import ActorSystem
-from actors.lint.live import lint_live
 from actors.messages import (
     DeadLetterMessage,
     NotificationChannel,
@@ -84,7 +79,12 @@ from actors.storage.clock_steps import ClockSteps
 from actors.storage.memory import MemoryStore
 
 if TYPE_CHECKING:
+    import trio
+
     from actors.hosts.asyncio_notifier import AsyncioNotifier
+    from actors.hosts.opening import ProviderOpener, ProviderOpeners, StoreOpener
+    from actors.hosts.thread_notifier import ThreadNotifier
+    from actors.kernel.live import LiveSystem
 
 logger = logging.getLogger(__name__)
 
@@ -291,6 +291,9 @@ class Notifier:
                 of the wrong kind; it lists all problems.
             StoreInUse: another notifier has this store.
         """
+        from actors.kernel.live import LiveSystem  # here, as the linter: simulated runs make do with the pipeline
+        from actors.lint.live import lint_live
+
         _check_arguments(
             store=store,
             preferences=preferences,
@@ -396,6 +399,8 @@ class Notifier:
             StoreError: the store cannot be opened.
             BaseException (where the block is left): what ended the notifier.
         """
+        from actors.hosts.thread_notifier import open_in_thread  # as trio does
+
         return open_in_thread(
             functools.partial(cls.open, config, notify=notify, **options), store=store, providers=providers
         )
@@ -517,6 +522,8 @@ class Events:
     async def wait_until_quiet(self, timeout: float) -> bool:
         """Wait until nothing is in flight or about to be; tell whether it is so."""
         if not self._ended and not self._is_quiet():
+            import trio
+
             quiet = trio.Event()
             self._quiet.append(quiet)
             with trio.move_on_after(timeout):

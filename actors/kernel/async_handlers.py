@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import inspect
 import logging
+import sys
 import types
 from collections.abc import Callable, Coroutine, Generator
 from typing import TYPE_CHECKING, Any
-
-import trio
 
 from actors.kernel.effects import Cancellable
 from actors.kernel.runtime import Runtime
@@ -94,7 +93,11 @@ class HandlerCancelled(BaseException):
     """
 
 
-_NO_FAILURES = (HandlerCancelled, trio.Cancelled, KeyboardInterrupt, GeneratorExit)
+def _no_failures() -> tuple[type[BaseException], ...]:
+    """Return the classes of cancellations and interrupts; trio's among them where anything has imported it."""
+    trio = sys.modules.get("trio")  # a simulated run does without it
+    trios = () if trio is None else (trio.Cancelled,)
+    return (HandlerCancelled, *trios, KeyboardInterrupt, GeneratorExit)
 
 
 def failure(error: BaseException) -> BaseException:
@@ -104,12 +107,12 @@ def failure(error: BaseException) -> BaseException:
     cancellation, or an interrupt by whoever runs all this, is no failure: it is raised here, also out of a group.
     """
     if isinstance(error, BaseExceptionGroup):
-        passed_on, rest = error.split(_NO_FAILURES)
+        passed_on, rest = error.split(_no_failures())
         if passed_on is not None:
             if rest is not None:
                 logger.error("raised when it was cancelled", exc_info=rest)
             raise passed_on
-    elif isinstance(error, _NO_FAILURES):
+    elif isinstance(error, _no_failures()):
         raise error
     return error
 

@@ -6,7 +6,6 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Protocol, TypeAlias
 
 import msgspec
-import trio
 
 
 class Foreseen(msgspec.Struct, frozen=True, gc=False):
@@ -57,6 +56,8 @@ class Promise:
 
     async def __call__(self) -> Any:
         """Wait for the result, and return it, or raise it if it is an exception."""
+        import trio  # a simulated run does without it
+
         kept = trio.Event()
         self.when_kept(lambda _: kept.set())
         await kept.wait()

@@ -30,7 +30,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from email.utils import formatdate
 from enum import Enum, auto
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from http import HTTPStatus
 from typing import Any, Final, Protocol
 from urllib.parse import unquote
@@ -378,9 +378,14 @@ class Connection:
             "query_string": query,
             "root_path": "",
             "headers": headers,
-            "client": self._stream.socket.getpeername()[:2],
-            "server": self._stream.socket.getsockname()[:2],
+            "client": self._ends[0],
+            "server": self._ends[1],
         }
+
+    @cached_property
+    def _ends(self) -> tuple[tuple[str, int], tuple[str, int]]:
+        """The addresses of the client and of the server; the system is asked once, and not for each request."""
+        return self._stream.socket.getpeername()[:2], self._stream.socket.getsockname()[:2]
 
     # ── bodies ──────────────────────────────────────────────────────────────────────────────────────────────────
 

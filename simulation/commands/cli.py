@@ -5,6 +5,7 @@ So it starts at once, and where the extra of a command is not installed it can s
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from contextlib import suppress
@@ -13,9 +14,14 @@ from typing import TextIO
 
 from simulation.commands.names import COMMANDS, Exit, missing, version_line
 
+GARBAGE_MIN = 50_000
+"""So many more objects than are thrown away make Python look for cycles: a command imports ten thousands that stay."""
+
 
 def main() -> None:
     """Run the command; what goes wrong is said in a line."""
+    gc.set_threshold(GARBAGE_MIN)
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")  # it looks for them in all packages that are installed
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # what its encoding cannot show; stderr escapes that anyway
     trouble: OSError | None = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Generic, NamedTuple, ParamSpec, Protocol
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, ParamSpec, Protocol, TypeVar
 
 from actors.instants import NS_PER_S
 from actors.messages import BreakerState, NotificationChannel
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from simulation.results.recorder import Recorder
 
 P = ParamSpec("P")
+T = TypeVar("T")
 
 
 class RunSnapshot:
@@ -27,12 +28,12 @@ class RunSnapshot:
     __slots__ = ("_begins", "_recorder", "at_ns")
 
     def __init__(self, recorder: Recorder, begins: Mapping[str, BreakerState], at_ns: int) -> None:
-        """Look at a recorder, all of whose events are folded.
+        """Look at a recorder whose metrics are up to date.
 
         Args:
             recorder: of the run.
             begins: the breakers by name, with the state in which each began.
-            at_ns: the time of the latest event.
+            at_ns: the time of the latest event that is in its metrics.
         """
         self._recorder = recorder
         self._begins = begins
@@ -80,30 +81,39 @@ class RunSnapshot:
 
     def summary_of(self, channel: NotificationChannel | None = None) -> dict[str, Any]:
         """Return all metrics as a result's summary has them; the exact quantiles take longer the longer the run."""
-        return self._recorder.summary_of(channel, self.at_ns)
+        return self._metrics(channel).summary(self.at_ns, self._recorder.ledger.within_s)
 
     def _metrics(self, channel: NotificationChannel | None) -> Figures:
         return self._recorder.ledger.figures(group_of(channel))
 
 
-class Listener(Generic[P]):
+class Listener(Generic[P, T]):
     """Calls a caller's function while a run goes on.
 
     What happens in a run happens while some actor is at work, which would be taken for the one that failed if listening
-    did. So an error is kept until the run has finished, and the function is not called again.
+    did. So an error is kept, the run is ended, and the function is not called again.
     """
 
-    def __init__(self, function: Callable[P, object]) -> None:
+    def __init__(self, function: Callable[P, T], stop: Callable[[], None]) -> None:
+        """Listen.
+
+        Args:
+            function: to be called.
+            stop: ends the run at this instant.
+        """
         self._function = function
+        self._stop = stop
         self._error: Exception | None = None
 
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> None:
-        """Call it."""
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> T | None:
+        """Call it, and return what it returns; None when it raises or has raised."""
         if self._error is None:
             try:
-                self._function(*args, **kwargs)
+                return self._function(*args, **kwargs)
             except Exception as error:
                 self._error = error
+                self._stop()
+        return None
 
     def check(self) -> None:
         """Raise what it has raised, if it has."""

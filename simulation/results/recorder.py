@@ -1,7 +1,8 @@
 """The recorder: keeps the history of a run, or only its metrics, and watches that nothing is lost in it.
 
 Events are kept as they are until a chunk of them is there; the chunk is then folded into the digest and the metrics in
-one go, so that recording an event costs next to nothing.
+one go, so that recording an event costs next to nothing. The digest is over whole chunks; the metrics may be asked for
+at any time.
 """
 
 from __future__ import annotations
@@ -38,6 +39,8 @@ from simulation.results.series import SeriesCounter
 from simulation.results.windows import WindowMetrics
 
 CHUNK = 4096
+LOOK = 256
+"""After so many events whoever watches the run is called, if anyone does."""
 DEAD_LETTERS_KEPT = 10_000
 """In a run that keeps no rows."""
 
@@ -93,13 +96,19 @@ class Recorder:
         """Returns how many notifications the pipeline itself holds in flight."""
         self.when_quiet: Callable[[], None] | None = None
         """Called when nothing is in flight; None while that does not matter."""
-        self.on_chunk: Callable[[int], None] | None = None
-        """Called now and then, when all is folded, with the time of the latest event."""
         self.on_events: Callable[[Sequence[RecordedEvent]], None] | None = None
-        """Given a chunk of the history at a time."""
+        """Given a chunk of the history at a time, each once."""
+        self.stop: Callable[[], None] = _nothing
+        """Ends the run at this instant."""
+        self._watch: Callable[[], None] | None = None
+        self._due = CHUNK
+        """With how many events in the chunk there is something to do."""
+        self._counted = 0
+        """How many of the chunk are in the metrics."""
         self._in_flight = 0
-        """Up to the last chunk."""
-        self._latest_ns = 0
+        """Up to the last event that is in the metrics."""
+        self.latest_ns = 0
+        """The instant of the latest event that is in the metrics, in nanoseconds."""
         self._chunk: list[RecordedEvent] = []
         self._digest = hashlib.sha256()
         self._encoder = msgspec.msgpack.Encoder()
@@ -114,12 +123,24 @@ class Recorder:
         chunk.append(event)
         if self.interruptions is not None:
             self.interruptions.follow(event)
-        if len(chunk) >= CHUNK:
+        if len(chunk) >= self._due:
+            self._look(event)
+        if self.when_quiet is not None and type(event) in CHANGES_OF_PENDING and self.in_flight_now() == 0:
+            self.when_quiet()
+
+    def watch(self, watch: Callable[[], None]) -> None:
+        """Have a function called each time that LOOK more events have been recorded."""
+        self._watch = watch
+        self._due = min(LOOK, CHUNK)
+
+    def _look(self, event: RecordedEvent) -> None:
+        if len(self._chunk) >= CHUNK:
             self.fold()
             if type(event) in CHANGES_OF_PENDING:  # else an actor may just have failed between one count and the other
                 self.check()
-        if self.when_quiet is not None and type(event) in CHANGES_OF_PENDING and self.in_flight_now() == 0:
-            self.when_quiet()
+        if self._watch is not None:
+            self._due = min(len(self._chunk) + LOOK, CHUNK)
+            self._watch()
 
     def refuse(self, entry: int, channels: Sequence[NotificationChannel], why: str, at_ns: int) -> None:
         """Note that an arrival is refused, which is in no history; see :meth:`Ledger.refuse`."""
@@ -137,8 +158,8 @@ class Recorder:
     @property
     def in_flight(self) -> int:
         """How many are accepted and have not ended, by the history."""
-        # Without folding: the digest is over chunks, and may not depend on when it is asked for.
-        return self._in_flight + sum([CHANGES_OF_PENDING.get(type(event), 0) for event in self._chunk])
+        new = self._chunk[self._counted :]
+        return self._in_flight + sum([CHANGES_OF_PENDING.get(type(event), 0) for event in new])
 
     def end(self) -> None:
         """Work up what is left when the run has finished, and let go of its actors.
@@ -154,8 +175,9 @@ class Recorder:
         self.peaks.end()
         self.check()
         self.in_flight_now = partial(int, self._in_flight)
-        self.when_quiet = self.on_chunk = self.on_events = self.interruptions = None
+        self.when_quiet = self.on_events = self.interruptions = self._watch = None
         self.wirings = ()
+        self.stop = _nothing
 
     def check(self) -> None:
         """See that nothing has been lost: what is in flight is counted twice, by the history and by the pipeline.
@@ -169,17 +191,36 @@ class Recorder:
                 f"accepted - sent - dead-lettered - suppressed is {in_flight} by the history, but {in_pipeline} are in "
                 "flight in the pipeline; check all invariants to see after which event",
                 "conservation",
-                self._latest_ns,
+                self.latest_ns,
             )
 
     def fold(self) -> None:
-        """Work up what has been recorded since the last time."""
-        chunk = self._chunk
+        """Complete a chunk of what has been recorded: it goes into the metrics, into the digest, and is handed out."""
+        self._count(len(self._chunk))
+        chunk, self._chunk, self._counted = self._chunk, [], 0  # before it is handed out: whatever is raised, not again
         if not chunk:
             return
         self._digest.update(self._encoder.encode(chunk))
         if self.on_events is not None:
             self.on_events(chunk)
+
+    def count(self) -> None:
+        """Bring the metrics up to the last instant that is over, so that they do not depend on when this is called.
+
+        Of one instant the order does not always count: so a peak of dead letters is before those that leave. The digest
+        stays as it is.
+        """
+        chunk = self._chunk
+        end = len(chunk)
+        while end > self._counted and chunk[end - 1].at_ns == chunk[-1].at_ns:
+            end -= 1
+        self._count(end)
+
+    def _count(self, end: int) -> None:
+        """Bring the metrics up to so many events of the chunk."""
+        chunk = self._chunk[self._counted : end] if self._counted or end < len(self._chunk) else self._chunk
+        if not chunk:
+            return
         sorted_events = by_type(chunk)
         for transition in sorted_events.get(BreakerTransitioned, []):
             fold_transition(self.breaker_metrics, transition)
@@ -198,14 +239,12 @@ class Recorder:
             self.history.extend(sorted_events.get(NotificationMovedToDeadLetter, [])[:room])
         for kind, change in CHANGES_OF_PENDING.items():
             self._in_flight += change * len(sorted_events.get(kind, ()))
-        self._latest_ns = chunk[-1].at_ns
-        chunk.clear()
-        if self.on_chunk is not None:
-            self.on_chunk(self._latest_ns)
+        self.latest_ns = chunk[-1].at_ns
+        self._counted = end
 
     def summary_of(self, channel: NotificationChannel | None, simulated_ns: int) -> dict[str, Any]:
-        """Return the metrics of a channel so far, or those of all when it is None."""
-        self.fold()
+        """Return the metrics of a channel when the run has come to its end, or those of all when it is None."""
+        self._count(len(self._chunk))
         return self.ledger.figures(group_of(channel)).summary(simulated_ns, self.ledger.within_s)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -216,6 +255,10 @@ class Recorder:
         """Return the SHA-256 over the ordered history so far."""
         self.fold()
         return self._digest.hexdigest()
+
+
+def _nothing() -> None:
+    """Stop nothing: there is no run under way."""
 
 
 def group_of(channel: NotificationChannel | None) -> Group:

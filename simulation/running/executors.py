@@ -7,7 +7,7 @@ import logging
 import math
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, CancelledError, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,7 +17,6 @@ from typing import Any, TypeVar
 
 from actors.errors import ConfigurationError, InvariantBreach, WorkerLost
 from simulation.running.cache_key import code_hash
-from simulation.running.process_pool import processes
 from simulation.scenario import Scenario
 from simulation.scenario.arguments import check_counts
 from simulation.scenario.metrics import (
@@ -66,8 +65,10 @@ class RunMetrics:
 class Executor(ABC):
     """Does runs. It is there for the length of a ``with`` block, see :func:`executor`."""
 
-    def run(self, tasks: Sequence[Task]) -> Iterator[tuple[int, RunMetrics]]:
+    def run(self, tasks: Iterable[Task]) -> Generator[tuple[int, RunMetrics], None, None]:
         """Do the runs, and yield each with its place among the tasks as soon as it has finished; in any order.
+
+        The tasks are asked for as they are begun, a few ahead of those that have finished.
 
         Raises:
             InvariantBreach: a run broke an invariant: a bug.
@@ -76,7 +77,7 @@ class Executor(ABC):
         return self.map(do, tasks)
 
     @abstractmethod
-    def map(self, function: Callable[[T], R], arguments: Sequence[T]) -> Generator[tuple[int, R], None, None]:
+    def map(self, function: Callable[[T], R], arguments: Iterable[T]) -> Generator[tuple[int, R], None, None]:
         """Call a function with each argument, and yield what it returns with its place as soon as it is there.
 
         Args:
@@ -184,12 +185,14 @@ def executor(workers: int | None = 1, cluster: Any = None) -> Iterator[Executor]
     if workers == 1:
         yield _Here()
         return
+    from simulation.running.process_pool import processes  # which a run in this process need not wait for
+
     with processes(workers) as pool:
         yield _Pool(pool, workers)
 
 
 class _Here(Executor):
-    def map(self, function: Callable[[T], R], arguments: Sequence[T]) -> Generator[tuple[int, R], None, None]:
+    def map(self, function: Callable[[T], R], arguments: Iterable[T]) -> Generator[tuple[int, R], None, None]:
         for place, argument in enumerate(arguments):
             yield place, function(argument)
 
@@ -202,7 +205,7 @@ class _Pool(Executor):
         self._workers = workers
         self._lost = lost
 
-    def map(self, function: Callable[[T], R], arguments: Sequence[T]) -> Generator[tuple[int, R], None, None]:
+    def map(self, function: Callable[[T], R], arguments: Iterable[T]) -> Generator[tuple[int, R], None, None]:
         waiting = iter(enumerate(arguments))
         places = {
             self._pool.submit(function, argument): place for place, argument in islice(waiting, self._workers * AHEAD)

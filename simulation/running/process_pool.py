@@ -11,13 +11,18 @@ from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
+PRELOADED = ("simulation.running.executors", "simulation.running.runner", "simulation.engine.system")
+"""What runs need; none of it starts a thread or draws a number, which is what forks would share."""
+
 
 @contextmanager
 def processes(workers: int, begin: Callable[..., None] | None = None, arguments: tuple[Any, ...] = ()) -> Iterator[Any]:
     """Give a pool of processes for as long as the block lasts.
 
     What has not begun when the block is left is not run, and what has is waited for, unless it is interrupted.
-    They are spawned, not forked: a service or a notebook may have threads, which a fork would not survive.
+    They are not forked of this process: a service or a notebook may have threads, which a fork would not survive. A
+    server of forks has none. It begins anew, imports :data:`PRELOADED`, and lives as long as this process: each worker
+    then starts at once. Where there is no fork they are spawned.
 
     Args:
         workers: how many.
@@ -25,7 +30,7 @@ def processes(workers: int, begin: Callable[..., None] | None = None, arguments:
         arguments: what with.
     """
     others = set(multiprocessing.active_children())
-    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _begin_quietly, (begin, arguments))
+    pool = ProcessPoolExecutor(workers, _context(), _begin_quietly, (begin, arguments))
     try:
         yield pool
     except KeyboardInterrupt:
@@ -36,6 +41,16 @@ def processes(workers: int, begin: Callable[..., None] | None = None, arguments:
         raise
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def _context() -> Any:
+    """Return how processes are started."""
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    # Not the main module, which it would import else: a script may start threads. It changes nothing once it runs.
+    context.set_forkserver_preload(list(PRELOADED))
+    return context
 
 
 def _begin_quietly(begin: Callable[..., None] | None, arguments: tuple[Any, ...]) -> None:

@@ -35,7 +35,7 @@ from simulation.engine.message_faults import MessageFaults, is_message_fault
 from simulation.results.backlogs import FaultTimes
 from simulation.results.interruptions import Interruptions
 from simulation.results.ledger import Entry, Ledger
-from simulation.results.progress import Listener, RunSnapshot
+from simulation.results.progress import RunSnapshot
 from simulation.results.recorder import Recorder
 from simulation.results.reproduce import Origin
 from simulation.results.result import Result
@@ -45,6 +45,7 @@ from simulation.results.windows import WindowMetrics
 from simulation.running.operator import Operator
 from simulation.running.service import Service
 from simulation.running.system_faults import FaultInjector, is_system_fault
+from simulation.running.watching import Watch
 from simulation.running.workload import Clients, Source
 from simulation.scenario import ChannelWorkload, ClosedWorkload, EventWorkload, Scenario
 from simulation.scenario.arguments import check_mapping, check_word
@@ -169,6 +170,7 @@ def run(
     invariants: Choice = "default",
     on_events: Callable[[Sequence[RecordedEvent]], None] | None = None,
     progress: Callable[[RunSnapshot], None] | None = None,
+    cancelled: Callable[[], bool] | None = None,
 ) -> Result:
     """Run a scenario and return its result.
 
@@ -189,11 +191,15 @@ def run(
             that apply to the scenario; or a list of ``"all"``, of names of :data:`simulation.invariants.KNOWN`, of
             subclasses of :class:`simulation.invariants.Invariant`, and of functions that are called with each recorded
             event and return what is wrong with it, or None.
-        on_events: called with the events of the history, some thousands at a time, in order; with all there are, also
-            when the run breaks an invariant. What it raises is treated as what `progress` raises.
-        progress: called now and then, after some thousands of events, with how the run stands: the `seconds` that have
-            passed, the metrics and the breakers so far; see :class:`simulation.results.progress.RunSnapshot`. What it
-            raises is raised when the run has finished, and it is not called again.
+        on_events: called with the events of the history, some thousands at a time, in order, each once; with all there
+            are, also when the run breaks an invariant or is cancelled. What it raises is treated as what `progress`
+            raises.
+        progress: called up to ten times a second of the wall clock, and at the end, with how the run stands: the
+            `seconds` that have passed, the metrics and the breakers so far; see
+            :class:`simulation.results.progress.RunSnapshot`. What it raises ends the run at once and is raised, and it
+            is not called again.
+        cancelled: called before the run begins, and then after every 256 events: when it returns true, the run ends at
+            the instant it has come to. What it raises is treated as what `progress` raises.
 
     Example:
         >>> result = simulation.run("scenarios/flapping-provider.yaml", seed=7, sets=["duration=2m"])
@@ -206,20 +212,15 @@ def run(
         ConfigurationError: the file, the runtime, the rules or the invariants cannot be used; all their problems.
         ValueError: arguments that do not go together.
         InvariantBreach: the run broke an invariant: a bug.
+        RunCancelled: `cancelled` has returned true.
     """
     check_word("runtime", runtime, get_args(Runtime))
     only_in_python = tuple(name for name, value in (("rules", rules), ("schedule", schedule is not None)) if value)
     plan = _plan(given(scenario, sets, seed), runtime, rules, providers, schedule, invariants)
     file = None if isinstance(scenario, Scenario) else Path(scenario)
     recorder, checker = plan.recorder, plan.checker
-    listeners: list[Listener[Any]] = []
-    if progress is not None:
-        tell = Listener(progress)
-        recorder.on_chunk = lambda at_ns: tell(RunSnapshot(recorder, plan.scenario.breakers, at_ns))
-        listeners.append(tell)
-    if on_events is not None:
-        recorder.on_events = Listener(on_events)
-        listeners.append(recorder.on_events)
+    watch = Watch(recorder, plan.scenario.breakers, on_events=on_events, progress=progress, cancelled=cancelled)
+    watch.begin()
     try:
         match runtime:
             case "simpy":
@@ -228,6 +229,7 @@ def run(
                 simulated_ns = _run_on_trio(plan)
             case _:
                 assert_never(runtime)
+        watch.check()
         if checker is not None:
             checker.end(simulated_ns)
         recorder.end()
@@ -237,8 +239,7 @@ def run(
         raise breach.of_run(plan.scenario.seed, replay) from None
     finally:
         recorder.fold()
-    for listener in listeners:
-        listener.check()
+    watch.end()
     checked = () if checker is None else checker.names
     return Result(plan.scenario, runtime, recorder, simulated_ns, checked, Origin(file, tuple(sets), only_in_python))
 
@@ -408,6 +409,7 @@ def _run_on_trio(plan: RunPlan) -> int:
 def build(system: ActorSystem, plan: RunPlan) -> Pipeline:
     """Put the pipeline and the workload of a run on a system, which was made with the options of the plan."""
     scenario, recorder, checker = plan.scenario, plan.recorder, plan.checker
+    recorder.stop = system.stop
     store = _store(scenario)
     providers = plan.providers
     if providers is None:

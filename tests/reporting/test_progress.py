@@ -5,10 +5,20 @@ from pathlib import Path
 import pytest
 
 import simulation
+from actors.errors import RunCancelled
 from actors.messages import NotificationChannel
+from simulation.results import recorder
+from simulation.running import watching
+
+
+@pytest.fixture(autouse=True)
+def _as_often_as_it_is_looked_at(monkeypatch):
+    monkeypatch.setattr(watching, "PUBLISHED_EVERY_S", 0.0)
+
 
 OUTAGE = Path(__file__).parents[2] / "scenarios" / "provider-outage.yaml"
 SHORT = ["duration=3m"]
+MINUTE = ["duration=1m", "expect=[]", "faults=[]"]
 
 
 @pytest.mark.parametrize("record", ["full", "aggregates"])
@@ -48,7 +58,7 @@ def test_looking_at_everything_changes_nothing():
 
 
 @pytest.mark.parametrize("runtime", ["simpy", "trio"])
-def test_what_progress_raises_is_raised_when_the_run_is_over_and_is_no_failure_of_an_actor(runtime):
+def test_what_progress_raises_ends_the_run_at_once_and_is_no_failure_of_an_actor(runtime):
     calls, events = [], []
 
     def fail(run):
@@ -58,11 +68,12 @@ def test_what_progress_raises_is_raised_when_the_run_is_over_and_is_no_failure_o
     with pytest.raises(LookupError, match="mine"):
         simulation.run(OUTAGE, sets=SHORT, runtime=runtime, progress=fail, on_events=lambda chunk: events.extend(chunk))
     assert len(calls) == 1
-    assert len(events) == len(simulation.run(OUTAGE, sets=SHORT).history)
+    assert events == simulation.run(OUTAGE, sets=SHORT).history[: len(events)]
+    assert events[-1].at_ns / 1e9 == pytest.approx(calls[0], abs=1e-9)
 
 
 @pytest.mark.parametrize("runtime", ["simpy", "trio"])
-def test_what_on_events_raises_is_raised_when_the_run_is_over_and_is_no_failure_of_an_actor(runtime):
+def test_what_on_events_raises_ends_the_run_at_once_and_is_no_failure_of_an_actor(runtime):
     snapshots, chunks = [], []
 
     def fail(chunk):
@@ -72,7 +83,68 @@ def test_what_on_events_raises_is_raised_when_the_run_is_over_and_is_no_failure_
     with pytest.raises(LookupError, match="mine"):
         simulation.run(OUTAGE, sets=SHORT, runtime=runtime, on_events=fail, progress=snapshots.append)
     assert len(chunks) == 1
-    assert snapshots[-1].at_ns == simulation.run(OUTAGE, sets=SHORT).history[-1].at_ns
+    assert snapshots[-1].at_ns <= chunks[0][-1].at_ns
+
+
+@pytest.mark.parametrize("runtime", ["simpy", "trio"])
+def test_a_run_that_is_cancelled_ends_at_its_instant_and_hands_out_each_event_once(runtime):
+    events, looks = [], []
+
+    def cancelled():
+        looks.append(len(events))
+        return len(looks) == 10
+
+    with pytest.raises(RunCancelled, match=r"^cancelled after [0-9.]+ s of the run$"):
+        simulation.run(OUTAGE, sets=MINUTE, runtime=runtime, cancelled=cancelled, on_events=events.extend)
+    assert len(looks) == 10
+    whole = simulation.run(OUTAGE, sets=MINUTE).history
+    assert events == whole[: len(events)]
+    at = 9 * recorder.LOOK  # the first look is before the run begins
+    assert at <= len(events)
+    assert {event.at_ns for event in events[at:]} <= {events[at - 1].at_ns}
+
+
+def test_a_run_that_is_cancelled_before_it_begins_does_nothing():
+    events = []
+    with pytest.raises(RunCancelled, match="cancelled after 0 s of the run"):
+        simulation.run(OUTAGE, cancelled=lambda: True, on_events=events.extend)
+    assert not events
+
+
+def test_what_cancelled_raises_ends_the_run():
+    with pytest.raises(ZeroDivisionError):
+        simulation.run(OUTAGE, sets=MINUTE, cancelled=lambda: 1 / 0)
+
+
+def test_an_interrupt_while_events_are_handed_out_hands_none_out_twice():
+    chunks = []
+
+    def interrupted(chunk):
+        chunks.append(list(chunk))
+        if len(chunks) == 1:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        simulation.run(OUTAGE, sets=MINUTE, on_events=interrupted)
+    handed = [event for chunk in chunks for event in chunk]
+    assert handed == simulation.run(OUTAGE, sets=MINUTE).history[: len(handed)]
+
+
+@pytest.mark.parametrize("look", [1, 97, 5000])
+def test_what_is_counted_and_the_digest_do_not_depend_on_when_it_is_looked_at(monkeypatch, look):
+    sets = [
+        "duration=40s",
+        "faults=[{at: 10s, for: 9s, channel: email, outage: true}, {at: 25s, channel: email, crash: {actor: handler}}]",
+        "expect=[{from: 5s, to: 15s, that: [sent_fraction >= 0.9]}]",
+        "operations=[{at: 38s, redrive: all}]",
+        "seed=3",
+    ]
+    expected = simulation.run(OUTAGE, sets=sets)
+    monkeypatch.setattr(recorder, "LOOK", look)
+    looks = []
+    watched = simulation.run(OUTAGE, sets=sets, progress=looks.append)
+    assert watched.summary == expected.summary
+    assert len(looks) >= len(expected.history) // 4096 + 1
 
 
 def test_a_breaker_is_as_it_began_until_it_changes():

@@ -294,3 +294,11 @@ def test_a_problem_with_a_token_does_not_show_it(secret, got, monkeypatch):
     with pytest.raises(ConfigurationError) as refused:
         token_of(secret)
     assert refused.value.problems == [f"secret: wanted a token of at least 16 letters, digits or -._~+/=, got {got}"]
+
+
+@pytest.mark.parametrize("padding", ["", "a" * 64, "0" * 64, " " * 64 + "b", "%" + "z" * 100])
+@pytest.mark.parametrize("address", ["203.0.113.9", "2001:db8:1:2:3:4:5:6", "::ffff:203.0.113.9"])
+def test_what_is_longer_than_an_address_is_none(address, padding):
+    is_one = not padding or padding.startswith("%")  # a zone, which is no part of it
+    wanted = address_of(address, "")
+    assert address_of("10.0.0.1", f"192.0.2.1, {address}{padding}") == (wanted if is_one else "10.0.0.1")

@@ -17,7 +17,14 @@ import hashlib
 import ipaddress
 import secrets
 from collections import OrderedDict
+from functools import lru_cache
 from typing import TypeVar
+
+ADDRESS_LENGTH = 64
+"""Characters; the longest address has 45."""
+
+ADDRESSES_PARSED = 1_000
+"""So many are remembered: to read one takes longer than all else that is done for a known token."""
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -79,12 +86,18 @@ def address_of(peer: str, forwarded_for: str) -> str:
         peer: the other end of the connection.
         forwarded_for: what `X-Forwarded-For` says; empty where it is not there.
     """
+    return _address_of(_shortened(peer), _shortened(forwarded_for.rpartition(",")[2]))
+
+
+def _shortened(text: str) -> str:
+    """Return what may be an address; of what is longer than any, only so much that it is still none."""
+    return text.strip().partition("%")[0][:ADDRESS_LENGTH]
+
+
+@lru_cache(ADDRESSES_PARSED)
+def _address_of(peer: str, last_forwarded: str) -> str:
     address = _parsed(peer)
-    if (
-        address is not None
-        and not address.is_global
-        and (last := _parsed(forwarded_for.rpartition(",")[2])) is not None
-    ):
+    if address is not None and not address.is_global and (last := _parsed(last_forwarded)) is not None:
         address = last
     if address is None:
         return "?"
@@ -95,7 +108,7 @@ def address_of(peer: str, forwarded_for: str) -> str:
 
 def _parsed(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     try:
-        address = ipaddress.ip_address(text.strip().partition("%")[0])
+        address = ipaddress.ip_address(text)
     except ValueError:
         return None
     mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from itertools import takewhile
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
 
 from simulation.experiments.sweeping.journal import Journal
 from simulation.experiments.tuning.trial import Trial
@@ -32,62 +32,107 @@ class Bench:
         """How many runs have finished."""
         self.ahead = 0
         """How many runs there will be besides those that have been asked for, by the current estimate."""
+        self._open: dict[Trial, _InOrder] = {}
+        """What has been asked for last."""
         self._executor = executor
         self._journal = journal
         self._progress = progress
 
     def search(self, wanted: Iterable[tuple[Trial, int]]) -> None:
-        """Do runs until each trial has at least so many in the search; cut off, those that had finished count."""
+        """Do runs until each trial has at least so many in the search; cut off, those that had finished count.
 
-        def take(trial: Trial, runs: list[RunMetrics], _missing: int) -> None:
-            trial.add(runs)
-            if runs and trial.in_space and not trial.given_up and self._is_complete(trial):
-                self._tell(0, _cell(trial))
+        A trial that is given up meanwhile has no more, and none that comes after the run with which it was: so which
+        runs it has does not depend on how many are done at once. The file's own settings have all: others are measured
+        by them.
+        """
+
+        def take(trial: Trial, run: RunMetrics) -> bool:
+            already = trial.given_up or trial.is_baseline
+            trial.add([run])
+            if trial.in_space and not trial.given_up and self._is_complete(trial):
+                self._tell(self._left, _cell(trial))
+            return already or not trial.given_up
 
         self._do([(trial, range(len(trial.searched), count)) for trial, count in wanted], self.first_seed, take)
 
-    def freshly(self, wanted: Iterable[tuple[Trial, int]]) -> None:
-        """Do runs until each trial has at least so many with fresh seeds."""
-
-        def take(trial: Trial, runs: list[RunMetrics], missing: int) -> None:
-            if not missing:  # a few of those that were planned decide nothing, and would hide those of the search
-                trial.fresh += runs
-
-        self._do([(trial, range(len(trial.fresh), count)) for trial, count in wanted], self.first_fresh_seed, take)
-
-    def _do(
-        self,
-        places: Sequence[tuple[Trial, range]],
-        first_seed: int,
-        take: Callable[[Trial, list[RunMetrics], int], None],
+    def freshly(
+        self, wanted: Iterable[tuple[Trial, int]], is_clear: Callable[[RunMetrics], bool] | None = None
     ) -> None:
-        """Do runs by their place among the seeds, and have each trial take them in order, and how many are missing.
+        """Do runs until each trial has at least so many with fresh seeds.
 
-        When it is cut off, those up to the first one that has not finished.
+        Args:
+            wanted: the trials.
+            is_clear: called with each run of a trial in order; returns whether more would change nothing.
         """
-        wanted = [(trial, first_seed + place) for trial, seeds in places for place in seeds]
-        hashes = {} if self._journal is None else {trial: scenario_hash(trial.scenario) for trial, _ in places}
-        done: dict[tuple[Trial, int], RunMetrics] = {}
-        for trial, seed in wanted:
-            run = None if self._journal is None else self._journal[hashes[trial], seed]
-            if run is not None:
-                done[trial, seed] = run
-        self.finished += len(done)
-        left = [each for each in wanted if each not in done]
+        places = [(trial, range(len(trial.fresh), count)) for trial, count in wanted]
+        taken: dict[Trial, list[RunMetrics]] = {trial: [] for trial, _ in places}
+        clear: set[Trial] = set()
+
+        def take(trial: Trial, run: RunMetrics) -> bool:
+            taken[trial].append(run)
+            if is_clear is not None and is_clear(run):
+                clear.add(trial)
+            return trial not in clear
+
         try:
-            self._tell(len(left))
-            tasks = [Task(trial.scenario, seed, trial.setting.label) for trial, seed in left]
-            for place, run in self._executor.run(tasks) if tasks else ():
-                trial, seed = left[place]
-                done[trial, seed] = run
-                if self._journal is not None:
-                    self._journal.add(hashes[trial], seed, run)
-                self.finished += 1
-                self._tell(len(wanted) - len(done))
+            self._do(places, self.first_fresh_seed, take)
         finally:
             for trial, seeds in places:
-                runs = list(takewhile(bool, (done.get((trial, first_seed + place)) for place in seeds)))
-                take(trial, [run for run in runs if run is not None], len(seeds) - len(runs))
+                # A few of those that were planned decide nothing, and would hide those of the search.
+                if trial in clear or len(taken[trial]) == len(seeds):
+                    trial.fresh += taken[trial]
+
+    def _do(
+        self, places: Sequence[tuple[Trial, range]], first_seed: int, take: Callable[[Trial, RunMetrics], bool]
+    ) -> None:
+        """Do runs by their place among the seeds, and have each trial take them in order, each as soon as those before
+        it are there, for as long as it returns that it wants more; what it does not want is not begun.
+
+        When it is cut off, it has taken those up to the first one that has not finished.
+        """
+        hashes = {} if self._journal is None else {trial: scenario_hash(trial.scenario) for trial, _ in places}
+        open_runs = {trial: _InOrder(seeds) for trial, seeds in places}
+
+        def finish(trial: Trial, place: int, run: RunMetrics) -> None:
+            self.finished += 1
+            runs = open_runs[trial]
+            runs.finished[place] = run
+            while runs.wants_more and (next_run := runs.finished.get(runs.next_place)) is not None:
+                runs.next_place += 1
+                runs.wants_more = take(trial, next_run)
+
+        if self._journal is not None:
+            for trial, seeds in places:
+                for place in seeds:
+                    if (run := self._journal[hashes[trial], first_seed + place]) is not None:
+                        finish(trial, place, run)
+        begun: list[tuple[Trial, int]] = []
+
+        def tasks() -> Iterator[Task]:
+            for trial, seeds in places:
+                for place in seeds:
+                    if open_runs[trial].wants_more and place not in open_runs[trial].finished:
+                        begun.append((trial, place))
+                        yield Task(trial.scenario, first_seed + place, trial.setting.label)
+
+        self._open = open_runs
+        self._tell(self._left)
+        if not self._left:
+            return
+        with closing(self._executor.run(tasks())) as found:
+            for number, run in found:
+                trial, place = begun[number]
+                if self._journal is not None:
+                    self._journal.add(hashes[trial], first_seed + place, run)
+                finish(trial, place, run)
+                self._tell(self._left)
+                if not self._left:  # what was begun ahead decides nothing any more
+                    return
+
+    @property
+    def _left(self) -> int:
+        """How many of the runs that were asked for are still to be done."""
+        return sum(len(runs.seeds) - len(runs.finished) for runs in self._open.values() if runs.wants_more)
 
     def _is_complete(self, trial: Trial) -> bool:
         return self.first_seed + len(trial.searched) == self.first_fresh_seed
@@ -96,6 +141,16 @@ class Bench:
         if self._progress is not None:
             of = self.finished + left + self.ahead
             self._progress(self.finished, of, cell) if cell is not None else self._progress(self.finished, of)
+
+
+class _InOrder:
+    """The runs of a trial that have finished, in any order, and which of them it takes next."""
+
+    def __init__(self, seeds: range) -> None:
+        self.seeds = seeds
+        self.next_place = seeds.start
+        self.finished: dict[int, RunMetrics] = {}
+        self.wants_more = True
 
 
 def _cell(trial: Trial) -> FinishedCell:

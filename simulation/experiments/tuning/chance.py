@@ -95,14 +95,41 @@ def decide(held: Sequence[bool], looks: Sequence[int]) -> tuple[Decision | None,
         held: of each run, in the order of the seeds, whether all expectations held.
         looks: the plan, see :func:`plan`.
     """
-    failed = 0
-    for runs, holds in enumerate(held, start=1):
-        failed += not holds
-        if failed >= len(looks):
-            return Decision.REJECTED, runs
-        if runs >= looks[failed]:
-            return Decision.CONFIRMED, runs
-    return None, len(held)
+    seen = FreshRuns(looks)
+    for holds in held:
+        seen.add(holds)
+    return seen.decision, seen.runs
+
+
+class FreshRuns:
+    """The fresh runs of a setting so far, and what they decide."""
+
+    def __init__(self, looks: Sequence[int]) -> None:
+        """Begin with none.
+
+        Args:
+            looks: the plan, see :func:`plan`.
+        """
+        self.runs = 0
+        """How many, up to the decision."""
+        self.decision: Decision | None = None
+        self._failed = 0
+        self._looks = looks
+
+    def add(self, holds: bool) -> None:
+        """Take in the next run; after the decision it changes nothing.
+
+        Args:
+            holds: whether all expectations held.
+        """
+        if self.decision is not None:
+            return
+        self.runs += 1
+        self._failed += not holds
+        if self._failed >= len(self._looks):
+            self.decision = Decision.REJECTED
+        elif self.runs >= self._looks[self._failed]:
+            self.decision = Decision.CONFIRMED
 
 
 def at_least(held: int, runs: int, confidence: float) -> float:

@@ -7,15 +7,14 @@ run, and the k-th may err in 1 / (k (k + 1)) of the cases in which the whole may
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from simulation.experiments.tuning.bench import Bench
-from simulation.experiments.tuning.chance import Decision, decide, plan
+from simulation.experiments.tuning.chance import Decision, FreshRuns, plan
 from simulation.experiments.tuning.goal import Goal
 from simulation.experiments.tuning.search import Search
 from simulation.experiments.tuning.trial import Trial, best, no_worse, ranked
-
-CHUNK = 16
-"""So many fresh runs of a trial are done together at first; then twice as many, so that it is soon clear of one that
-fails, and many can share the runs of one that does not."""
+from simulation.running.executors import RunMetrics
 
 SHOWN_MAX = 3
 """So many are compared at most of those that would cost less than what was found, and of the next best."""
@@ -99,18 +98,32 @@ def judge(trial: Trial, bench: Bench, error: float) -> None:
         bench.freshly([(trial, goal.replicates)])
         trial.decision = Decision.REJECTED if trial.is_never else Decision.CONFIRMED
         return
-    while True:
-        decisions, next_looks = set(), []
-        for part in goal.parts:
-            looks, held = plan(part.probability, error), [part.holds(run) for run in trial.fresh]
-            decision, _ = decide(held, looks)
-            decisions.add(decision)
-            if decision is None:
-                next_looks.append(looks[held.count(False)])
-        if trial.is_never or Decision.REJECTED in decisions:
-            trial.decision = Decision.REJECTED
-            return
-        if not next_looks:
-            trial.decision = Decision.CONFIRMED
-            return
-        bench.freshly([(trial, min(max(2 * len(trial.fresh), CHUNK), *next_looks))])
+    plans = [plan(part.probability, error) for part in goal.parts]
+    judgement = _Judgement(goal, plans)
+    if not any(judgement.add(run) for run in trial.fresh):
+        bench.freshly([(trial, max(looks[-1] for looks in plans))], judgement.add)
+    trial.decision = Decision.REJECTED if trial.is_never else judgement.decision
+
+
+class _Judgement:
+    """What fresh runs decide of all parts of a goal."""
+
+    def __init__(self, goal: Goal, plans: Sequence[Sequence[int]]) -> None:
+        self._goal = goal
+        self._parts = [(part, FreshRuns(looks)) for part, looks in zip(goal.parts, plans, strict=True)]
+        self._is_never = False
+
+    def add(self, run: RunMetrics) -> bool:
+        """Take in the next run; return whether more would change nothing."""
+        self._is_never = self._is_never or self._goal.is_never(run)
+        for part, seen in self._parts:
+            seen.add(part.holds(run))
+        return self.decision is not None
+
+    @property
+    def decision(self) -> Decision | None:
+        """The decision; None when it is not clear yet."""
+        decisions = {seen.decision for _, seen in self._parts}
+        if self._is_never or Decision.REJECTED in decisions:
+            return Decision.REJECTED
+        return None if None in decisions else Decision.CONFIRMED

@@ -1,20 +1,24 @@
 """What is shown on standard error while a run, or many of them, go on.
 
 A terminal shows a view that vanishes when they have finished. Where standard error is a file or a pipe, or the terminal
-cannot move its cursor, there is a line a minute instead. The views are imported only where they are shown.
+cannot move its cursor, there is a line a minute instead. A view is imported only where it is shown: what ends within a
+minute needs none in a log.
 """
 
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 from typing import TYPE_CHECKING
 
 from simulation.reporting.terminal.minutes import MinuteLines
 
 if TYPE_CHECKING:
     from simulation.reporting.terminal.canvas import Drawn, View
+    from simulation.reporting.terminal.run_view import RunView
     from simulation.reporting.terminal.runs_view import Better
     from simulation.results.progress import RunSnapshot, RunsProgress
     from simulation.scenario import Scenario
@@ -35,14 +39,19 @@ def watch_run(
     if quiet:
         yield None
         return
-    from simulation.reporting.terminal.run_view import RunView
+    begun_s = time.perf_counter()
 
-    view = RunView(scenario, part)
+    @cache
+    def view() -> RunView:
+        from simulation.reporting.terminal.run_view import RunView
+
+        return RunView(scenario, part, begun_s=begun_s)
+
     with _shown(view) as canvas:
 
         def show(run: RunSnapshot) -> None:
             if canvas.is_due():
-                view.look(run)
+                view().look(run)
                 canvas.draw()
 
         yield show
@@ -77,19 +86,19 @@ def watch_runs(
     from simulation.reporting.terminal.runs_view import RunsView
 
     view = RunsView(what, figures or {}, chosen, better)
-    with _shown(view) as canvas, ticking(canvas):
+    with _shown(lambda: view) as canvas, ticking(canvas):
         yield view.update
 
 
 @contextmanager
-def _shown(view: View) -> Iterator[Drawn]:
-    """Give what shows a view: on the terminal, or in a line a minute."""
+def _shown(view: Callable[[], View]) -> Iterator[Drawn]:
+    """Give what shows a view, which is made when it is first shown: on the terminal, or in a line a minute."""
     if not is_seen():
-        yield MinuteLines(view.in_a_line)
+        yield MinuteLines(lambda: view().in_a_line())
         return
     from simulation.reporting.terminal.canvas import Canvas, stderr
 
-    with Canvas(view.lines, stderr()) as canvas:
+    with Canvas(view().lines, stderr()) as canvas:
         yield canvas
 
 

@@ -49,13 +49,20 @@ _STYLES = {
 class RunView:
     """What is to be seen of a run."""
 
-    def __init__(self, scenario: Scenario, part: str = "", clock: Callable[[], float] = time.perf_counter) -> None:
-        """Begin to watch a run that begins now.
+    def __init__(
+        self,
+        scenario: Scenario,
+        part: str = "",
+        clock: Callable[[], float] = time.perf_counter,
+        begun_s: float | None = None,
+    ) -> None:
+        """Begin to watch a run.
 
         Args:
             scenario: what is run.
             part: which one it is where there are several, such as ``2 of 5``.
             clock: the wall clock, in seconds.
+            begun_s: when the run began by that clock; now when None.
         """
         self._name = Text(f"{part}  " if part else "").append(" ".join(scenario.name.split()), style="bold")
         self._providers = scenario.providers_used
@@ -64,7 +71,7 @@ class RunView:
         self._work = _Work(scenario)
         self._windows = windows(scenario, self._latest_end_s)
         self._clock = clock
-        self._begun_s = self._seen_s = clock()
+        self._begun_s = self._seen_s = clock() if begun_s is None else begun_s
         self._simulated, self._notifications = Pace(), Pace()
         self._simulated.see(self._begun_s, 0.0)
         self._notifications.see(self._begun_s, 0)

@@ -1,0 +1,101 @@
+"""Watches a run while it goes on: tells how it stands, and ends it when it is cancelled."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from actors.errors import RunCancelled
+from actors.instants import NS_PER_S
+from actors.messages import BreakerState, RecordedEvent
+from simulation.results.formatting import duration_text
+from simulation.results.progress import Listener, RunSnapshot
+from simulation.results.recorder import Recorder
+
+PUBLISHED_EVERY_S = 0.1
+"""By the wall clock: so often is `progress` called at most."""
+
+
+class Watch:
+    """The functions that a caller has given to look at a run; what they raise ends it."""
+
+    def __init__(
+        self,
+        recorder: Recorder,
+        breakers: Mapping[str, BreakerState],
+        *,
+        on_events: Callable[[Sequence[RecordedEvent]], None] | None,
+        progress: Callable[[RunSnapshot], None] | None,
+        cancelled: Callable[[], bool] | None,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        """Watch what a recorder records from now on.
+
+        Args:
+            recorder: of the run.
+            breakers: by name, with the state in which each begins.
+            on_events: given the history, a chunk at a time.
+            progress: given how the run stands.
+            cancelled: says whether the run is to end.
+            clock: the wall clock, in seconds.
+        """
+        self._recorder = recorder
+        self._breakers = breakers
+        self._clock = clock
+        self._due_s = clock() + PUBLISHED_EVERY_S
+        self._is_cancelled = False
+        self._listeners: list[Listener[Any, Any]] = []
+        self._publish = None if progress is None else self._listener(progress)
+        self._cancelled = None if cancelled is None else self._listener(cancelled)
+        if on_events is not None:
+            recorder.on_events = self._listener(on_events)
+        if progress is not None or cancelled is not None:
+            recorder.watch(self.look)
+
+    def _listener(self, function: Callable[..., Any]) -> Listener[Any, Any]:
+        listener = Listener(function, lambda: self._recorder.stop())
+        self._listeners.append(listener)
+        return listener
+
+    def begin(self) -> None:
+        """See whether the run is to begin at all; raises what :meth:`check` does."""
+        self._ask()
+        self.check()
+
+    def look(self) -> None:
+        """End the run if it is cancelled, and tell how it stands if it is time to."""
+        self._ask()
+        if self._publish is not None and not self._is_cancelled and self._clock() >= self._due_s:
+            self._tell()
+            self._due_s = self._clock() + PUBLISHED_EVERY_S
+
+    def _ask(self) -> None:
+        if self._cancelled is not None and not self._is_cancelled and self._cancelled():
+            self._is_cancelled = True
+            self._recorder.stop()
+
+    def check(self) -> None:
+        """Raise what ended the run before its time.
+
+        Raises:
+            RunCancelled: it was cancelled.
+            Exception: what one of the functions has raised.
+        """
+        for listener in self._listeners:
+            listener.check()
+        if self._is_cancelled:
+            self._recorder.count()
+            at_s = self._recorder.latest_ns / NS_PER_S
+            raise RunCancelled(f"cancelled after {duration_text(at_s)} of the run")
+
+    def end(self) -> None:
+        """Tell how the run stands at its end."""
+        if self._publish is not None:
+            self._tell()
+        self.check()
+
+    def _tell(self) -> None:
+        assert self._publish is not None
+        self._recorder.count()
+        self._publish(RunSnapshot(self._recorder, self._breakers, self._recorder.latest_ns))
