@@ -22,18 +22,24 @@ import simulation.running.runner as runner
 from actors.messages import NotificationMovedToDeadLetter, NotificationSent
 from actors.notifier import Pipeline
 from actors.outcomes import Ambiguous
+from simulation.exploration.comparable import comparable
 from simulation.exploration.swarm import case
 from simulation.exploration.trial import attempt
 from simulation.exploration.variation import varied
 from simulation.scenario import Scenario, load
 
 ROOT = Path(__file__).parents[2]
+SLOW = ("clocks-change", "obligations", "restarts-in-an-outage")
+"""Scenarios whose runs take a second or two; the others are tried before them."""
 SWARM = ROOT / "tests" / "exploration" / "swarm.yaml"
-OWN = sorted((Path(__file__).parent / "scenarios").glob("*.yaml"))
+OWN = sorted((Path(__file__).parent / "scenarios").glob("*.yaml"), key=lambda path: path.stem in SLOW)
 SHIPPED = sorted((ROOT / "scenarios").glob("*.yaml"))
 
 LONGEST_S = 60
 """A run that takes longer does not end."""
+
+LOCK_STEP = "swarm, in lock-step"
+"""Cases of the swarm without what the reference model says nothing about, with and without settings of their own."""
 
 REOPENED = "swarm, reopened"
 """Cases of the swarm whose changes go through a store on disk."""
@@ -42,7 +48,8 @@ DRAWN = "swarm, settings drawn"
 """Cases of the swarm with settings of their own."""
 
 VARIED = "swarm, varied"
-"""Variations of the cases of the swarm: something is aimed at an instant that matters in them."""
+"""Variations of the cases of the swarm: something is aimed at an instant that matters in them. Every other one is of a
+case that the reference model is compared with."""
 
 RESET = "copies, reset"
 """The scenario of copies with providers some of whose connections break before the answer."""
@@ -60,11 +67,14 @@ class AwkwardCompany(Pipeline):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._alerts = 0
+        self._told = kwargs.get("notify")
         super().__init__(*args, **{**kwargs, "notify": self._page})
         self.bus.subscribe(NotificationSent, NotificationMovedToDeadLetter)(_raise)
 
     def _page(self, text: str) -> None:
         self._alerts += 1
+        if self._told is not None:
+            self._told(text)  # the reference model hears of each
         if self._alerts % 2:
             raise ConnectionError(f"nobody could be paged: {text}")
 
@@ -77,11 +87,12 @@ def grounds() -> dict[str, int | None]:
     """Return the names of the grounds, each with how many seeds there are of it; None: as many as you like."""
     own = dict.fromkeys((path.stem for path in OWN), None)
     return {
-        **own,
-        RESET: None,
+        LOCK_STEP: None,
+        VARIED: None,
         "swarm": None,
         DRAWN: None,
-        VARIED: None,
+        **own,
+        RESET: None,
         REOPENED: None,
         **dict.fromkeys((f"shipped {path.stem}" for path in SHIPPED), SHIPPED_SEEDS),
     }
@@ -126,8 +137,11 @@ def _scenario(ground: str, seed: int) -> Scenario:
         return case(_loaded(SWARM), seed, settings="given")
     if ground == DRAWN:
         return case(_loaded(SWARM), seed, settings="drawn")
+    if ground == LOCK_STEP:
+        return comparable(case(_loaded(SWARM), seed, schedule="normal"))
     if ground == VARIED:
-        return varied(case(_loaded(SWARM), seed), seed)
+        of = case(_loaded(SWARM), seed)
+        return varied(of if seed % 2 else comparable(of), seed)
     if ground.startswith("shipped "):
         return _loaded(ROOT / "scenarios" / f"{ground.removeprefix('shipped ')}.yaml")
     return _loaded(Path(__file__).parent / "scenarios" / f"{ground}.yaml").model_copy(update={"seed": seed})
