@@ -131,15 +131,15 @@ class Lane:
 
     def settle(self, attempt: Attempt, outcome: Outcome) -> None:
         """Free the slot, and have the breaker and all that adapts learn of the outcome."""
-        now_ns = self.loop.now_ns
+        now_ns, duration_ns = self.loop.now_ns, attempt.ended_ns - attempt.started_ns
         self.slots.held[attempt.host] -= 1
-        self.breaker(attempt.host).after(attempt.permit, outcome, now_ns, now_ns - attempt.started_ns)
+        self.breaker(attempt.host).after(attempt.permit, outcome, now_ns, duration_ns)
         if self._rate is not None:
             self._rate.after(outcome, now_ns)
         if self._throttle is not None:
             self._throttle.after(outcome, now_ns)
         if self._concurrency is not None:
-            self._concurrency.after(outcome, now_ns - attempt.started_ns, attempt.in_flight)
+            self._concurrency.after(outcome, duration_ns, attempt.in_flight)
 
     # ── breakers, and the pace of what waited for them ──────────────────────────────────────────────────────────
 

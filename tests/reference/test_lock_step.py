@@ -45,6 +45,18 @@ faults:
 """
 
 
+DOWN_WHILE_ANSWERS_COME = """\
+duration: 12s
+workload: [{channel: email, arrivals: {constant: 4/s}}]
+channels:
+  email:
+    circuit_breaker: {window: {calls: 4}, minimum_calls: 4, slow_call: {duration: 2s, rate: 50%}}
+    provider: {latency: 1s}
+faults: [{channel: email, at: 5.1s, crash: {actor: breaker}, restart_after: 5s}]
+"""
+"""The breaker learns of answers after five seconds, none of which has taken longer than one."""
+
+
 def compared(scenario, **arguments):
     result = simulation.run(scenario, invariants=LOCK_STEP, **arguments)
     assert result.checked == ("reference-model",)
@@ -87,6 +99,10 @@ def test_many_cases_of_the_swarm(path):
 @pytest.mark.parametrize("path", [SCENARIOS[0], SCENARIOS[-1]], ids=lambda path: path.stem)
 def test_on_the_clock_for_tests(path, seed):
     compared(ordinary(load(path), seed), runtime="trio")
+
+
+def test_how_long_an_attempt_took_does_not_depend_on_when_its_breaker_is_back():
+    assert compared(parse(DOWN_WHILE_ANSWERS_COME)).summary["sent"] == 48
 
 
 QUICK = ("attempts", "herd", "token-bucket", "fan-out", "duplicates", "contention", "gas-station", "bank-renege")
