@@ -137,7 +137,7 @@ class Way:
                 self._turn_away(attempt, _EXPIRED)
             while line.waiting and line.fits_at_ns <= now_ns:
                 if not self.handler.is_wanted(line.first(line.next_rank()).command):
-                    loop.follow("handler", "", self.handler.requeued, line.pop(), False)
+                    loop.follow("handler", "", self.handler.requeued, line.pop(goes=False), False)
                     continue
                 line.fits_at_ns = limit.take(user, now_ns)
                 if line.fits_at_ns == now_ns:
@@ -328,7 +328,7 @@ class Way:
                 )
             elif not line.classes.hosts[rank]:
                 return True
-            first = line.first(rank)
+            first, goes = line.first(rank), False
             if not self.handler.is_wanted(first.command):
                 self.loop.follow("handler", "", self.handler.requeued, first, True)
             elif blocked := self._admit(first):
@@ -337,9 +337,11 @@ class Way:
                     self._note(line, blocked)
                     return False
                 self._turn_away(first, end)
-            line.pop(rank)
+            else:
+                goes = True
+            line.pop(rank, goes=goes)
             self._update_turns(line)
-            for turns in self.turns:
+            for turns in self.turns if goes else []:
                 turns.has_gone(line.key, rank, is_here=turns is taken_at)
         if not line.waiting:
             del self.lines[line.key]

@@ -174,11 +174,13 @@ class Line:
         queue = next(iter(self.classes.hosts[rank].values()))
         return next(iter(queue.values()))
 
-    def pop(self, rank: int | None = None) -> Attempt:
-        """Take that one; its host is behind the others of the class. None: of the class whose turn it is."""
+    def pop(self, rank: int | None = None, *, goes: bool = True) -> Attempt:
+        """Take that one; if it goes on, its host is behind the others of the class. None: of the class whose turn it
+        is."""
         rank = self.next_rank() if rank is None else rank
         host, queue = next(iter(self.classes.hosts[rank].items()))
-        self.classes.take(rank, host)
+        if goes:
+            self.classes.take(rank, host)
         return self._take(next(iter(queue)))
 
     def _take(self, place: int) -> Attempt:

@@ -149,10 +149,22 @@ faults: [{channel: sms, duplicate_rate: 20%}]
 """
 """What comes to the channel twice is sent twice, and is a copy to nobody who does not look at the messages."""
 
+NOT_WANTED_WHEN_ITS_TURN_COMES = """\
+seed: 6
+start: 2026-01-05T20:59:55Z
+duration: 3s
+drain: 1d
+workload: [{channel: webhook, arrivals: {poisson: 10/s}, users: 12, hosts: 2}]
+channels: {webhook: {quota: {rate: 1/s}}}
+quiet_hours: [{share: 40%, from: 22:00, to: 07:00, zone: Europe/Berlin, channels: [webhook]}]
+"""
+"""A turn is one attempt: whoever goes back to wait for the morning leaves it to the next of its host."""
+
 
 @pytest.mark.parametrize(
     "scenario",
     [
+        NOT_WANTED_WHEN_ITS_TURN_COMES,
         FIRST_ATTEMPTS_THAT_COME_TWICE,
         COPIES_THAT_NOTHING_IS_CHARGED_FOR,
         FALLBACK_OF_ONE_WITH_ANOTHER_RECIPIENT,
