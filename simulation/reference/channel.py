@@ -40,8 +40,8 @@ class Ended(NamedTuple):
     """Or why its notification is dead-lettered."""
 
 
-class Handler(Protocol):
-    """What comes back to the handler from the way of an attempt."""
+class WaysOut(Protocol):
+    """Where an attempt gets to from its way: to a provider, or back to the handler."""
 
     def answered(self, attempt: Attempt, outcome: Outcome) -> None:
         """Take the answer of a provider."""
@@ -52,7 +52,8 @@ class Handler(Protocol):
     def requeued(self, attempt: Attempt, charged: bool) -> None:
         """Take back what is not wanted now."""
 
-    def is_wanted(self, command: SendNotification) -> bool: ...
+    def is_wanted(self, command: SendNotification) -> bool:
+        """Tell whether its user wants it now."""
 
     def make(self, lane: Lane, attempt: Attempt) -> None:
         """Ask the provider."""
@@ -64,7 +65,7 @@ _EXPIRED = Ended(reason=EXPIRED)
 class Way:
     """The way of one channel."""
 
-    def __init__(self, loop: Loop, handler: Handler, channel: str, config: ChannelConfig) -> None:
+    def __init__(self, loop: Loop, handler: WaysOut, channel: str, config: ChannelConfig) -> None:
         self.loop = loop
         self.handler = handler
         self.channel = channel
@@ -109,6 +110,7 @@ class Way:
         line = self.users.get(user)
         fits_ns = now_ns
         if not attempt.charged:
+            # Where others of the user wait it stands behind them, though it would fit by now.
             fits_ns = self.limit.take(user, now_ns) if line is None else max(line.fits_at_ns, now_ns + 1)
         if fits_ns == now_ns:
             loop.follow("breaker", self.channel, self._ask, attempt)

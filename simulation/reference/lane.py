@@ -186,7 +186,10 @@ class Lane:
         return ceiling_per_s(self.config.circuit_breaker, self.arrivals.per_second(of, self.loop.now_ns))
 
     def pass_backlog(self, pace: Pace) -> None:
-        """Count one that sets out while a backlog resumes: the ceiling is for all together."""
+        """Count one that sets out while a backlog resumes: the ceiling is for all together.
+
+        What resumes after a restart goes by the pace and the ceiling of the channel's first provider.
+        """
         now_ns = self.loop.now_ns
         arriving = self.arrivals.per_second(None, now_ns)
         pace.pass_by(now_ns, ceiling_per_s(self.config.circuit_breaker, arriving))

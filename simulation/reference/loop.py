@@ -48,6 +48,8 @@ class Loop:
         """What is accepted and has not ended, by id."""
         self.asked: dict[int, Attempt] = {}
         """What is at a provider, by number."""
+        self.number_of_asked = 0
+        """That of the latest; none is given twice, also where the process starts again."""
         self.commits: dict[str, tuple[Any, ...]] = {}
         """What is not durable yet, by notification."""
         self.mailboxes: dict[Place, list[Step]] = {}

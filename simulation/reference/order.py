@@ -1,4 +1,4 @@
-"""Who goes first among those that wait (section 21): by class of traffic, and in a class the hosts in turn.
+"""Who goes first among those that wait (section 14): by class of traffic, and in a class the hosts in turn.
 
 Strict order serves the most urgent class; with aging whoever joined first, each class counting as later by its rank
 times `aging`. Weighted order is deficit round robin: the classes take turns, and one whose turn comes gets its quantum
