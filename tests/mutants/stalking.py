@@ -36,7 +36,7 @@ OWN = sorted((Path(__file__).parent / "scenarios").glob("*.yaml"), key=lambda pa
 SHIPPED = sorted((ROOT / "scenarios").glob("*.yaml"))
 
 LONGEST_S = 60
-"""A run that takes longer does not end."""
+"""A run that takes more time of the processor does not end."""
 
 LOCK_STEP = "swarm, in lock-step"
 """Cases of the swarm without what the reference model says nothing about, with and without settings of their own."""
@@ -100,12 +100,12 @@ def grounds() -> dict[str, int | None]:
 
 def trial(ground: str, seed: int) -> tuple[str, str] | None:
     """Run one seed of a ground; return what broke and how, or None."""
-    signal.alarm(LONGEST_S)
+    signal.setitimer(signal.ITIMER_PROF, LONGEST_S)
     try:
         if ground == REOPENED:
-            wrong = reopened(_scenario("swarm", seed), seed)
+            wrong = reopened(scenario_of("swarm", seed), seed)
             return None if wrong is None else ("reopened", wrong)
-        found = attempt(_scenario(ground, seed), rules=_resets() if ground == RESET else None)
+        found = attempt(scenario_of(ground, seed), rules=_resets() if ground == RESET else None)
         if found.failing_case is not None:
             kind = "crash" if found.failing_case.is_error else found.failing_case.kind
             return kind, found.failing_case.text
@@ -115,7 +115,7 @@ def trial(ground: str, seed: int) -> tuple[str, str] | None:
     except DoesNotEnd as error:
         return "no end", str(error)
     finally:
-        signal.alarm(0)
+        signal.setitimer(signal.ITIMER_PROF, 0)
 
 
 def _resets() -> dict[str, list[Any]]:
@@ -130,7 +130,8 @@ def _resets() -> dict[str, list[Any]]:
     return {channel: [resetting()] for channel in ("push", "webhook", "sms")}
 
 
-def _scenario(ground: str, seed: int) -> Scenario:
+def scenario_of(ground: str, seed: int) -> Scenario:
+    """Return what a seed of a ground runs."""
     if ground == RESET:
         ground = "copies"
     if ground == "swarm":
@@ -173,7 +174,7 @@ def main() -> None:
     """Follow the route that is on standard input, as a JSON list of pairs."""
     copy = Path(sys.argv[1]).resolve()
     assert Path(runner.__file__).is_relative_to(copy), f"wanted the copy in {copy}, got {runner.__file__}"
-    signal.signal(signal.SIGALRM, _stop)
+    signal.signal(signal.SIGPROF, _stop)
     logging.disable(logging.CRITICAL)
     runner.Pipeline = AwkwardCompany  # type: ignore[misc]
     print(json.dumps(stalk(map(tuple, json.load(sys.stdin)))))  # type: ignore[arg-type]
