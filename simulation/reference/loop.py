@@ -131,6 +131,25 @@ class Loop:
             del self.due[key]
             self.mailboxes[place].append(Step(place, turn_that_waits, (key,)))
 
+    def falls_due(self, kind: str, what: Any, now_ns: int, is_first: bool) -> None:
+        """Take note that something is due now whose actor is down, so that it stands in the mailbox from now on.
+
+        Args:
+            kind: of it.
+            what: it is about.
+            now_ns: the instant.
+            is_first: whether nothing else is under way at this instant.
+        """
+        key = (kind, what)
+        if self.due.get(key) != now_ns:
+            return  # one look more
+        if now_ns > self.now_ns or is_first:
+            self.settle(now_ns)
+        place = self._place_of(key)
+        if place in self.mailboxes:
+            del self.due[key]
+            self.mailboxes[place].append(Step(place, turn_that_waits, (key,)))
+
     def turn(self, kind: str, what: Any, now_ns: int, is_first: bool = True) -> None:
         """Take note that it is the turn of something that is due now.
 
