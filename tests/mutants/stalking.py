@@ -35,7 +35,7 @@ SWARM = ROOT / "tests" / "exploration" / "swarm.yaml"
 OWN = sorted((Path(__file__).parent / "scenarios").glob("*.yaml"), key=lambda path: path.stem in SLOW)
 SHIPPED = sorted((ROOT / "scenarios").glob("*.yaml"))
 
-BEYOND_THE_MODEL = ("classes", "copies", "people")
+BEYOND_THE_MODEL = ("classes", "copies", "copies-held-back", "people")
 """Scenarios with hedging, or with turns and bounds of tenants."""
 
 LONGEST_S = 60
