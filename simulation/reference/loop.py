@@ -141,14 +141,16 @@ class Loop:
             is_first: whether nothing else is under way at this instant.
         """
         key = (kind, what)
-        if self.due.get(key) != now_ns:
-            return  # one look more
+        is_due = self.due.get(key) == now_ns
+        if not is_due and kind not in MAY_LOOK:
+            return
         if now_ns > self.now_ns or is_first:
             self.settle(now_ns)
         place = self._place_of(key)
         if place in self.mailboxes:
-            del self.due[key]
-            self.mailboxes[place].append(Step(place, turn_that_waits, (key,)))
+            if is_due:
+                del self.due[key]
+            self.mailboxes[place].append(Step(place, turn_that_waits, (key,)))  # also for one look more
 
     def turn(self, kind: str, what: Any, now_ns: int, is_first: bool = True) -> None:
         """Take note that it is the turn of something that is due now.
