@@ -327,7 +327,7 @@ class CircuitBreakerActor(Stage):
                 return True  # those whose turn it was have expired
             if flow is None and line.turns is not None:
                 flow = self._next_flow(line, line.turns)
-            first = line.first(flow)
+            first, goes = line.first(flow), False
             is_wanted = self._stages.is_wanted
             if is_wanted is not None and not is_wanted(first.command):
                 self._to_handler(Requeued(attempt=first, charged=True))
@@ -338,8 +338,10 @@ class CircuitBreakerActor(Stage):
                     self._note(line, blocked, reasons)
                     return False
                 self._to_handler(end)
-            line.pop(flow)
-            if flow is not None and self._is_per_host:
+            else:
+                goes = True
+            line.pop(flow, uses_turn=goes)
+            if goes and flow is not None and self._is_per_host:
                 for turns in self._turns:
                     if line.host in turns:
                         turns.has_gone(flow, turns is taken_at)

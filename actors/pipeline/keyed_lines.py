@@ -98,7 +98,7 @@ class KeyedStage(Stage):
         is_wanted = self._stages.is_wanted
         while line.size and line.fits_at_ns is not None and line.fits_at_ns <= now_ns:
             if is_wanted is not None and not is_wanted(line.first().command):
-                self._to_handler(Requeued(attempt=self._pop(line), charged=self.is_charged_here))
+                self._to_handler(Requeued(attempt=self._pop(line, uses_turn=False), charged=self.is_charged_here))
                 continue
             fits_at_ns = self._try_pass(key)
             if fits_at_ns != now_ns:
@@ -108,8 +108,8 @@ class KeyedStage(Stage):
         if not line.size:
             del self._lines[key]
 
-    def _pop(self, line: KeyedLine) -> Attempt:
-        attempt = line.pop()
+    def _pop(self, line: KeyedLine, *, uses_turn: bool = True) -> Attempt:
+        attempt = line.pop(uses_turn=uses_turn)
         self._left(attempt)
         return attempt
 

@@ -173,14 +173,20 @@ class WaitingLine:
         """Whether any that wait have come since :meth:`unreported` was called last."""
         return bool(self._unreported)
 
-    def pop(self, flow: Flow | None = None) -> Attempt:
-        """Take the first of a flow; None: the one whose turn it is."""
+    def pop(self, flow: Flow | None = None, *, uses_turn: bool = True) -> Attempt:
+        """Take the first of a flow; None: the one whose turn it is.
+
+        Args:
+            flow: of which it is the first.
+            uses_turn: whether it goes on; one that ends or goes back has its flow keep its turn.
+        """
         if self.turns is None:
             flow, queue = self._flow, self._queue
         else:
             flow = self.next_flow if flow is None else flow
             queue = self._queue_of(flow)
-            self.turns.take(flow)
+            if uses_turn:
+                self.turns.take(flow)
         place, attempt = queue.popitem(last=False)
         self._left(flow, queue, place)
         return attempt

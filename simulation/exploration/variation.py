@@ -28,6 +28,9 @@ WEIGHTS: Mapping[str, int] = {HALF_OPEN: 4, LEFT: 2, REDRIVEN: 2}
 AIMS = 3
 """At most so much is aimed in one variation."""
 
+MOST_CRASHES = 3
+"""At most so often one actor crashes by one aim."""
+
 
 def varied(case: Scenario, seed: int, spans: Sequence[Span] | None = None) -> Scenario:
     """Return a variation of a case.
@@ -96,10 +99,15 @@ def _crash_of_an_actor(case: Scenario, channel: str, at: float, random: Random) 
     actors = ["handler", "breaker", "breaker", "channel", "dlq", "alert"]
     if case.channel_config(_of(case, channel)).rate_limit is not None:
         actors.append("limiter")
-    written: dict[str, Any] = {"channel": channel, "at": at, "crash": {"actor": random.choice(actors)}}
-    if random.random() < 0.5:
-        written["restart_after"] = log_uniform(random, 0.01, 30.0)
-    return [FaultConfig.model_validate(written)]
+    crash = {"channel": channel, "crash": {"actor": random.choice(actors)}}
+    crashes = []
+    while True:
+        restarts = {"restart_after": log_uniform(random, 0.01, 30.0)} if random.random() < 0.5 else {}
+        crashes.append(FaultConfig.model_validate({**crash, "at": at, **restarts}))
+        if len(crashes) == MOST_CRASHES or random.random() < 0.5:
+            return crashes
+        # Once more: while it is down, just after it is back, or when the first one should be forgotten.
+        at = round(at + log_uniform(random, 0.01, 180.0), 9)
 
 
 def _step(_case: Scenario, channel: str, at: float, random: Random) -> list[FaultConfig]:

@@ -191,7 +191,7 @@ class BreakerTransitions(Breakers):
 class OpenBreaker(Breakers):
     """An open circuit breaker lets nothing through, and a half-open one no more than its probes; where an operator has
     forced those of some hosts open, those of others let nothing through; and no provider is asked but by what a breaker
-    has let through.
+    has let through, nor sent a copy of that where the breaker is not closed any more.
 
     What it let through before it opened may come to its provider later: where the channel was down meanwhile.
     """
@@ -241,9 +241,19 @@ class OpenBreaker(Breakers):
 
     @observes(AttemptMade)
     def on_attempt(self, made: AttemptMade) -> Objection:
-        if id(made.attempt) in self._let_through:
+        if id(made.attempt) not in self._let_through:
+            return f"{made.notification_id} is sent, and no circuit breaker has let that attempt through"
+        return self._copies(made) if made.is_copy else None
+
+    def _copies(self, made: AttemptMade) -> Objection:
+        """A copy goes only where its breaker is closed by then."""
+        key = self.context.breaker_before(made.channel, made.provider, made.attempt)
+        breaker = self._breaker(key)
+        if breaker.state not in NOT_CLOSED or breaker.since_ns == made.at_ns or self._may_be_forgotten(key, made.at_ns):
             return None
-        return f"{made.notification_id} is sent, and no circuit breaker has let that attempt through"
+        return Finding(
+            f"a copy of {made.notification_id} is sent, and breaker {key[0]} is {breaker.state}", made.notification_id
+        )
 
     def _passes(self, admitted: Admitted, now_ns: int) -> Objection:
         command = admitted.attempt.command

@@ -281,7 +281,9 @@ class RetryBudgets(Invariant):
     Copies of a channel that hedges are charged too. Where what they cost depends on their outcomes, what is refused
     is not looked at. A handler that has crashed has new budgets, to which all that it sends again is a first attempt;
     what it sends again since a stage has crashed is under way already, and the copies of what that replaces are charged
-    until they have ended: then what is refused is not looked at on a channel that hedges.
+    until they have ended: then what is refused is not looked at on a channel that hedges. Where messages come twice,
+    nothing at all is looked at there: what reaches a provider again may be a copy of the attempt, which is charged, or
+    of the message about it, which is not.
     """
 
     name = "retry-budget"
@@ -292,12 +294,12 @@ class RetryBudgets(Invariant):
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
-        self._accounts = self._new_accounts()
         self._under_way: set[str] = set()
         """The notifications whose attempt is counted and has no outcome."""
         self._decided_before: set[str] = set()
         """Those of which a handler has decided that crashed before that was durable."""
         self._hedging = {channel for (channel, _), config in context.providers.items() if config.hedging is not None}
+        self._accounts = self._new_accounts()
         self._always_unknown = {
             channel
             for (channel, _), config in context.providers.items()
@@ -312,10 +314,11 @@ class RetryBudgets(Invariant):
         return super().applies(context) and any(config.retry.budget is not None for config in context.channels.values())
 
     def _new_accounts(self) -> dict[NotificationChannel, _Account]:
+        left_out = self._hedging if self.context.mixes_messages_up else frozenset()
         return {
             channel: _ACCOUNTS[type(config.retry.budget)](config.retry.budget)
             for channel, config in self.context.channels.items()
-            if config.retry.budget is not None
+            if config.retry.budget is not None and channel not in left_out
         }
 
     @observes(ActorFailed)

@@ -14,7 +14,7 @@ from typing import Any
 from pykka._envelope import Envelope
 
 from actors.errors import Overloaded
-from actors.kernel.actor import Actor
+from actors.kernel.actor import NOTHING, Actor
 from actors.kernel.effects import Performed
 from actors.kernel.futures import Future
 from actors.kernel.interceptors import Interceptor, Next
@@ -98,10 +98,16 @@ class LockStep(Invariant):
         if objection is not None:
             self.broken(str(objection))
 
+    def number_of(self, request: Any) -> int | None:
+        """Return the number of an attempt."""
+        known = self._numbers.get(id(request.attempt))
+        return None if known is None else known[1]
+
     def answer_of(self, request: Any) -> int | None:
         """Return the number of the attempt that is answered."""
-        known = self._numbers.pop(id(request.attempt), None)
-        return None if known is None else known[1]
+        number = self.number_of(request)
+        self._numbers.pop(id(request.attempt), None)
+        return number
 
     def _asked(self, function: Callable[..., Any], *args: Any) -> str | None:
         if self._has_differed:
@@ -133,6 +139,26 @@ class TurnWatch(Interceptor):
             return partial(self._told, tell) if type(actor).__name__ == "Handler" else tell
 
         system._teller = telling
+        deliver = system._deliver
+
+        def delivering(actor: Actor, message: Any) -> Any:
+            if actor._accepting is NOTHING:
+                self._stands_in_mailbox(actor, message)
+            return deliver(actor, message)
+
+        system._deliver = delivering
+
+    def _stands_in_mailbox(self, actor: Actor, message: Any) -> None:
+        """Take note of what falls due for a stage that is down: what comes at the same instant stands behind it."""
+        lock_step, kind = self._lock_step, type(message).__name__
+        what = None
+        if kind == "_Advance":
+            what = _TURNS[type(actor).__name__][kind](lock_step, actor, message)
+        elif kind == "Performed" and type(actor).__name__ == "CircuitBreakerActor":
+            known = lock_step.number_of(message.request)
+            what = None if known is None else ("answer", known)
+        if what is not None:
+            lock_step.note(lock_step.model.falls_due, *what, self.system.now_ns, not self.system._ready)
 
     def _told(self, tell: Callable[[Any], None], message: Any) -> None:
         content = message.message if type(message) is Envelope else message

@@ -23,6 +23,9 @@ from actors.kernel.system import ActorSystem
 from actors.messages import NotificationChannel
 from actors.outcomes import Sent
 from actors.pipeline.channel import outcome_of
+from actors.pipeline.circuit_breaker import CircuitBreakerActor
+from actors.pipeline.deduplicating import DeduplicatingBreaker, DeduplicatingLimiter
+from actors.pipeline.rate_limiter import RateLimiterActor
 from actors.settings.channel import ChannelConfig
 from simulation.invariants.lifecycles import Lifecycle, Lifecycles
 from simulation.invariants.observations import (
@@ -38,6 +41,9 @@ Note = Callable[[Any], None]
 """Takes an observation."""
 
 QUESTIONS_BEFORE_A_LOOK = 1024
+
+IN_PLACE_OF: Mapping[type, type] = {DeduplicatingLimiter: RateLimiterActor, DeduplicatingBreaker: CircuitBreakerActor}
+"""Stages that take the place of others where messages may come twice; what they are sent is observed as if by those."""
 
 
 class ObservedProvider(WrappedProvider):
@@ -184,11 +190,11 @@ class MessageWatch(Interceptor):
         run = self.system._run_now
         sender = self._at_work if run is None else run.actor
         self._sent_count += 1
-        if type(actor) in self._observed:
-            sender_class = None if sender is None else type(sender)
-            now_ns = self.system.now_ns
-            node = actor.system.node_number
-            self._note(MessageSent(at_ns=now_ns, node=node, sender=sender_class, receiver=type(actor), message=content))
+        receiver = _stage(actor)
+        if receiver in self._observed:
+            sender_class = None if sender is None else _stage(sender)
+            now_ns, node = self.system.now_ns, actor.system.node_number
+            self._note(MessageSent(at_ns=now_ns, node=node, sender=sender_class, receiver=receiver, message=content))
         sent = _Sending(sender, self._sent_count, content)
         go_on(Envelope(sent, reply_to=message.reply_to) if is_question else sent)
 
@@ -290,6 +296,11 @@ class MessageWatch(Interceptor):
         self._latest.pop(actor, None)
         for latest in self._latest.values():
             latest.pop(actor, None)
+
+
+def _stage(actor: Actor) -> type:
+    """Return the class of an actor, or of the stage that it is in place of."""
+    return IN_PLACE_OF.get(type(actor), type(actor))
 
 
 def _content(message: Any) -> Any:

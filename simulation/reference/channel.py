@@ -42,8 +42,8 @@ class Ended(NamedTuple):
     """Or why its notification is dead-lettered."""
 
 
-class Handler(Protocol):
-    """What comes back to the handler from the way of an attempt."""
+class WaysOut(Protocol):
+    """Where an attempt gets to from its way: to a provider, or back to the handler."""
 
     def answered(self, attempt: Attempt, outcome: Outcome) -> None:
         """Take the answer of a provider."""
@@ -54,7 +54,8 @@ class Handler(Protocol):
     def requeued(self, attempt: Attempt, charged: bool) -> None:
         """Take back what is not wanted now."""
 
-    def is_wanted(self, command: SendNotification) -> bool: ...
+    def is_wanted(self, command: SendNotification) -> bool:
+        """Tell whether its user wants it now."""
 
     def make(self, lane: Lane, attempt: Attempt) -> None:
         """Ask the provider."""
@@ -66,7 +67,7 @@ _EXPIRED = Ended(reason=EXPIRED)
 class Way:
     """The way of one channel."""
 
-    def __init__(self, loop: Loop, handler: Handler, channel: str, config: ChannelConfig) -> None:
+    def __init__(self, loop: Loop, handler: WaysOut, channel: str, config: ChannelConfig) -> None:
         self.loop = loop
         self.handler = handler
         self.channel = channel
@@ -125,6 +126,7 @@ class Way:
         line = self.users.get(user)
         fits_ns = now_ns
         if not attempt.charged:
+            # Where others of the user wait it stands behind them, though it would fit by now.
             fits_ns = self.limit.take(user, now_ns) if line is None else max(line.fits_at_ns or 0, now_ns + 1)
         if fits_ns == now_ns:
             self._pass_limit(attempt)
@@ -150,7 +152,7 @@ class Way:
                 self._turn_away(attempt, _EXPIRED)
             while line.waiting and _fits(line, now_ns):
                 if not self.handler.is_wanted(line.first().command):
-                    loop.follow("handler", "", self.handler.requeued, line.pop(), False)
+                    loop.follow("handler", "", self.handler.requeued, line.pop(goes=False), False)
                     continue
                 line.fits_at_ns = limit.take(line.key, now_ns)
                 if line.fits_at_ns == now_ns:
@@ -228,7 +230,7 @@ class Way:
             self._turn_away(attempt, _EXPIRED)
         while line.waiting and _fits(line, now_ns):
             if not self.handler.is_wanted(line.first().command):
-                self.loop.follow("handler", "", self.handler.requeued, line.pop(), True)
+                self.loop.follow("handler", "", self.handler.requeued, line.pop(goes=False), True)
                 continue
             line.fits_at_ns = self._fits_bounds(line.key)
             if line.fits_at_ns == now_ns:
@@ -437,7 +439,7 @@ class Way:
                 flow = line.next_flow([(lane.slots, lane.slot_limit) for lane in shared])
             elif flow not in line.classes:
                 return True
-            first = line.first(flow)
+            first, goes = line.first(flow), False
             if not self.handler.is_wanted(first.command):
                 self.loop.follow("handler", "", self.handler.requeued, first, True)
                 self._has_left(first)
@@ -447,9 +449,11 @@ class Way:
                     self._note(line, blocked)
                     return False
                 self._turn_away(first, end)
-            line.pop(flow)
+            else:
+                goes = True
+            line.pop(flow, goes=goes)
             self._update_turns(line)
-            for turns in self.turns:
+            for turns in self.turns if goes else []:
                 turns.has_gone(line.key, flow, is_here=turns is taken_at)
         if not line.waiting:
             del self.lines[line.key]

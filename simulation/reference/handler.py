@@ -336,8 +336,6 @@ class Handler(Loop):
         asked = Asked(self.now_ns, lane.provider_name, attempt.number, key, attempt.command, attempt.wanted_until_ns)
         self.expect(asked, "{} has passed all that stands before {}", attempt.name, lane.name)
 
-    number_of_asked = 0
-
     # ── what follows from its outcome ───────────────────────────────────────────────────────────────────────────
 
     def _of(self, attempt: Attempt) -> Notification | None:

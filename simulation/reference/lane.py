@@ -131,15 +131,15 @@ class Lane:
 
     def settle(self, attempt: Attempt, outcome: Outcome) -> None:
         """Free the slot, and have the breaker and all that adapts learn of the outcome."""
-        now_ns = self.loop.now_ns
+        now_ns, duration_ns = self.loop.now_ns, attempt.ended_ns - attempt.started_ns
         self.slots.held[attempt.key] -= 1
-        self.breaker(attempt.host).after(attempt.permit, outcome, now_ns, now_ns - attempt.started_ns)
+        self.breaker(attempt.host).after(attempt.permit, outcome, now_ns, duration_ns)
         if self._rate is not None:
             self._rate.after(outcome, now_ns)
         if self._throttle is not None:
             self._throttle.after(outcome, now_ns)
         if self._concurrency is not None:
-            self._concurrency.after(outcome, now_ns - attempt.started_ns, attempt.in_flight)
+            self._concurrency.after(outcome, duration_ns, attempt.in_flight)
 
     # ── breakers, and the pace of what waited for them ──────────────────────────────────────────────────────────
 
@@ -186,7 +186,10 @@ class Lane:
         return ceiling_per_s(self.config.circuit_breaker, self.arrivals.per_second(of, self.loop.now_ns))
 
     def pass_backlog(self, pace: Pace) -> None:
-        """Count one that sets out while a backlog resumes: the ceiling is for all together."""
+        """Count one that sets out while a backlog resumes: the ceiling is for all together.
+
+        What resumes after a restart goes by the pace and the ceiling of the channel's first provider.
+        """
         now_ns = self.loop.now_ns
         arriving = self.arrivals.per_second(None, now_ns)
         pace.pass_by(now_ns, ceiling_per_s(self.config.circuit_breaker, arriving))

@@ -162,8 +162,8 @@ def _one_limit(config: RateLimitConfig, width_ns: int, count: Fraction) -> Limit
 class Slots:
     """The bulkhead: so many attempts may be at the provider at once; the `limit` is passed in, as it may adapt.
 
-    Where keys take turns the last sixteenth of them is kept for those that have less than a quarter: "no key holds more
-    than a quarter of the slots while others wait" (section 14).
+    Where keys take turns the last sixteenth of them, rounded, is kept for those that have less than a quarter: "no key
+    holds more than a quarter of the slots while others wait" (section 14), nor has one that comes to wait for them.
     """
 
     def __init__(self) -> None:

@@ -48,6 +48,8 @@ class Loop:
         """What is accepted and has not ended, by id."""
         self.asked: dict[int, Attempt] = {}
         """What is at a provider, by number."""
+        self.number_of_asked = 0
+        """That of the latest; none is given twice, also where the process starts again."""
         self.commits: dict[str, tuple[Any, ...]] = {}
         """What is not durable yet, by notification."""
         self.mailboxes: dict[Place, list[Step]] = {}
@@ -128,6 +130,27 @@ class Loop:
                 raise Difference(f"{_named(key)} was due at {instant_ns / NS_PER_S:.9f} s and has not come")
             del self.due[key]
             self.mailboxes[place].append(Step(place, turn_that_waits, (key,)))
+
+    def falls_due(self, kind: str, what: Any, now_ns: int, is_first: bool) -> None:
+        """Take note that something is due now whose actor is down, so that it stands in the mailbox from now on.
+
+        Args:
+            kind: of it.
+            what: it is about.
+            now_ns: the instant.
+            is_first: whether nothing else is under way at this instant.
+        """
+        key = (kind, what)
+        is_due = self.due.get(key) == now_ns
+        if not is_due and kind not in MAY_LOOK:
+            return
+        if now_ns > self.now_ns or is_first:
+            self.settle(now_ns)
+        place = self._place_of(key)
+        if place in self.mailboxes:
+            if is_due:
+                del self.due[key]
+            self.mailboxes[place].append(Step(place, turn_that_waits, (key,)))  # also for one look more
 
     def turn(self, kind: str, what: Any, now_ns: int, is_first: bool = True) -> None:
         """Take note that it is the turn of something that is due now.

@@ -66,15 +66,17 @@ class Model(Handler):
         timeout_ns = self.ways[attempt.command.channel].lanes[attempt.lane].timeout_ns
         if delay_ns is None or delay_ns > timeout_ns:  # an answer at the instant of the time-out counts
             delay_ns, outcome = timeout_ns, TIMED_OUT
-        self._answers[number] = outcome
-        self.at(self.now_ns + delay_ns, "answer", number)
+        self._ends(number, outcome, self.now_ns + delay_ns)
         return number
 
     def answers_now(self, number: int, outcome: Outcome, now_ns: int) -> None:
         """Take the answer of a provider that could not be foreseen."""
         if ("answer", number) in self.due and self._answers[number] is TIMED_OUT:  # else nobody waits for it
-            self._answers[number] = outcome
-            self.at(now_ns, "answer", number)
+            self._ends(number, outcome, now_ns)
+
+    def _ends(self, number: int, outcome: Outcome | None, instant_ns: int) -> None:
+        self._answers[number], self.asked[number].ended_ns = outcome, instant_ns
+        self.at(instant_ns, "answer", number)
 
     def _answer(self, number: int) -> None:
         attempt, outcome = self.asked.pop(number), self._answers.pop(number)

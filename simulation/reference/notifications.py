@@ -59,6 +59,8 @@ class Attempt:
     in_flight: int = 0
     """How many were at the provider when it set out, itself included."""
     started_ns: int = 0
+    ended_ns: int = 0
+    """When its answer comes: it took until then, also where its breaker is down and learns of that later."""
 
     @property
     def name(self) -> str:

@@ -202,10 +202,11 @@ class Line:
         rank, key = flow or self.next_flow()
         return next(iter(self.classes.keys[rank][key].values()))
 
-    def pop(self, flow: Flow | None = None) -> Attempt:
-        """Take that one; its key is behind the others of the class."""
+    def pop(self, flow: Flow | None = None, *, goes: bool = True) -> Attempt:
+        """Take that one; if it goes on, its key is behind the others of the class."""
         flow = flow or self.next_flow()
-        self.classes.take(flow)
+        if goes:
+            self.classes.take(flow)
         return self._take(self.place(flow))
 
     def _take(self, place: int) -> Attempt:

@@ -68,7 +68,10 @@ class Interruptions:
         if not isinstance(event, (NotificationSent, NotificationFailed)):
             return
         requests, provider = self._open.pop(event.notification_id, ()), event.provider or PRIMARY
-        begun = [each for each in requests if each.at_ns == event.started_ns and each.provider == provider]
+        is_refused = isinstance(event, NotificationFailed) and event.refused  # it has not got to any provider itself
+        begun = [
+            each for each in requests if not is_refused and each.at_ns == event.started_ns and each.provider == provider
+        ]
         attempt = begun[-1].attempt if begun else None  # the latest, where others went together with it
         self._lose([each for each in requests if each.attempt is not attempt])
         self._lose([each for each in requests if each.attempt is attempt][1 + event.hedges :])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -134,6 +135,18 @@ def test_a_variation_is_the_same_whether_what_its_parent_saw_is_given_or_found_o
     spans = seen_in(simulation.run(parent).history, parent).spans
     assert varied(parent, 77, spans) == varied(parent, 77) == case_of(SWARM, (3, 77), settings="given")
     assert varied(parent, 77) != varied(parent, 78)
+
+
+def test_one_actor_is_crashed_again_while_it_is_down_and_when_that_should_be_forgotten():
+    parent = case(SWARM, 3, settings="given").model_copy(update={"faults": ()})
+    gaps = []
+    for seed in range(60):
+        crashes = [each for each in varied(parent, seed, [Span(LEFT, 10**9, 10**10, "email")]).faults if each.crash]
+        for one, other in pairwise(crashes):
+            if one.crash == other.crash != "process" and one.channel == other.channel and one.at < other.at:
+                gaps.append(other.at - one.at)
+    assert min(gaps) < 1
+    assert max(gaps) > 60
 
 
 def test_a_variation_can_be_read_back():

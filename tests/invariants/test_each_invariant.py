@@ -294,6 +294,15 @@ def test_what_was_let_through_before_may_come_to_its_provider_late():
     check_breach("open-breaker", [*late, let_through(12)], "which is open since 10 s")  # not so what comes later
 
 
+def test_no_copy_is_sent_where_the_breaker_is_not_closed_any_more():
+    passes = let_through(9)
+    first, copy = (made(at, attempt=passes.message.attempt, is_copy=at > 9) for at in (9, 12))
+    assert breach_of("open-breaker", [passes, first, copy]) is None
+    check_breach("open-breaker", [passes, first, OPENS, copy], "a copy of n is sent, and breaker email is open")
+    forced = breaker(10, "closed", "forced-open", "force-open")
+    check_breach("open-breaker", [passes, first, forced, copy], "breaker email is forced-open")
+
+
 def test_no_more_probes_than_permits():
     half_open = [OPENS, HALF_OPENS, let_through(70, "a")]
     check_breach(

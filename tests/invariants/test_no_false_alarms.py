@@ -124,10 +124,49 @@ operations:
 """
 """It expires at first, with no time left for a fallback. The operator's recipient is its user then, by default."""
 
+FIRST_ATTEMPTS_THAT_COME_TWICE = """\
+seed: 3
+duration: 5s
+workload: [{channel: sms, arrivals: {constant: 2/s}}]
+channels:
+  sms:
+    retry: {max_attempts: 2, initial_delay: 1s, budget: {kind: finagle, share: 100%, min_rate: 0.1/s}}
+    provider: {latency: 100ms, failure_rate: 60%}
+faults: [{channel: sms, duplicate_rate: 20%}]
+"""
+"""A first attempt puts into the budget also where the stages are those that look out for what comes twice."""
+
+COPIES_THAT_NOTHING_IS_CHARGED_FOR = """\
+seed: 3
+duration: 5s
+workload: [{channel: sms, arrivals: {constant: 2/s}}]
+channels:
+  sms:
+    retry: {max_attempts: 2, initial_delay: 1s, budget: {kind: token_bucket, share: 0.5, capacity: 5}}
+    hedging: {max_attempts: 2, delay: 1s}
+    provider: {latency: {exponential: {mean: 700ms}}, failure_rate: 60%}
+faults: [{channel: sms, duplicate_rate: 20%}]
+"""
+"""What comes to the channel twice is sent twice, and is a copy to nobody who does not look at the messages."""
+
+NOT_WANTED_WHEN_ITS_TURN_COMES = """\
+seed: 6
+start: 2026-01-05T20:59:55Z
+duration: 3s
+drain: 1d
+workload: [{channel: webhook, arrivals: {poisson: 10/s}, users: 12, hosts: 2}]
+channels: {webhook: {quota: {rate: 1/s}}}
+quiet_hours: [{share: 40%, from: 22:00, to: 07:00, zone: Europe/Berlin, channels: [webhook]}]
+"""
+"""A turn is one attempt: whoever goes back to wait for the morning leaves it to the next of its host."""
+
 
 @pytest.mark.parametrize(
     "scenario",
     [
+        NOT_WANTED_WHEN_ITS_TURN_COMES,
+        FIRST_ATTEMPTS_THAT_COME_TWICE,
+        COPIES_THAT_NOTHING_IS_CHARGED_FOR,
         FALLBACK_OF_ONE_WITH_ANOTHER_RECIPIENT,
         TOO_MANY_LETTERS_ONE_AFTER_THE_OTHER,
         LETTERS_ON_THEIR_WAY_OUT_AT_THE_END,

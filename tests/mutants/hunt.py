@@ -1,8 +1,7 @@
 """Hunt mutants: plant each mistake in a copy of the product, and see what finds it, and after how many seeds.
 
-``python tests/mutants/hunt.py [NAME…] [--strangers] [--seeds 200] [--workers 2]``; exit code 1 when one survives.
-
-A find counts only where the product itself, without the mistake, does not break.
+``python tests/mutants/hunt.py [NAME…] [--strangers] [--seeds 200] [--workers 2]``; exit code 1 when one survives, or
+where the product itself, without any mistake, breaks: no find counts there.
 """
 
 from __future__ import annotations
@@ -55,6 +54,9 @@ class Hunt:
 
     seconds: float
 
+    false_alarms: tuple[Kill, ...] = ()
+    """Where the product breaks without the mistake too; nothing is found there."""
+
 
 def hunt(mutant: Mutant, seeds: int = 200, *, shipped: bool = True) -> Hunt:
     """Plant a mistake in a copy of the product, and lead that over every ground until it breaks.
@@ -69,13 +71,16 @@ def hunt(mutant: Mutant, seeds: int = 200, *, shipped: bool = True) -> Hunt:
         RuntimeError: the copy does not even start.
     """
     began = time.monotonic()
+    false_alarms: list[Kill] = []
     with copy_of_the_product() as copy:
         mutant.plant(copy)
         left = route(seeds, shipped=shipped)
         while True:
             kill = stalk(copy, left)
-            if kill is None or stalk(ROOT, [(kill.ground, kill.seed)]) is None:
-                return Hunt(mutant, kill, time.monotonic() - began)
+            alarm = None if kill is None else stalk(ROOT, [(kill.ground, kill.seed)])
+            if kill is None or alarm is None:
+                return Hunt(mutant, kill, time.monotonic() - began, tuple(false_alarms))
+            false_alarms.append(alarm)
             left = left[left.index((kill.ground, kill.seed)) + 1 :]
 
 
@@ -150,14 +155,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     mutants = chosen(options.names, strangers=options.strangers)
     print(f"{'mutant':<44} {'killer':<24} {'scenario and seed':<36} {'s':>6}")
     survivors = 0
+    false_alarms: dict[tuple[str, int], Kill] = {}
     with ThreadPoolExecutor(options.workers) as pool:
         for result in pool.map(lambda each: hunt(each, options.seeds), mutants):
             survivors += result.kill is None
+            false_alarms |= {(alarm.ground, alarm.seed): alarm for alarm in result.false_alarms}
             print(row(result), flush=True)
             if options.verbose and result.kill is not None:
                 print(f"    {result.mutant.mistake}\n    {result.kill.text}")
     print(f"{len(mutants) - survivors} of {len(mutants)} killed, {survivors} survived")
-    return 1 if survivors else 0
+    for alarm in false_alarms.values():
+        print(f"without any mistake: {alarm.killer} in {alarm.ground}, seed {alarm.seed}: {alarm.text}")
+    return 1 if survivors or false_alarms else 0
 
 
 if __name__ == "__main__":

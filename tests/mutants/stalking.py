@@ -22,18 +22,27 @@ import simulation.running.runner as runner
 from actors.messages import NotificationMovedToDeadLetter, NotificationSent
 from actors.notifier import Pipeline
 from actors.outcomes import Ambiguous
+from simulation.exploration.comparable import comparable
 from simulation.exploration.swarm import case
 from simulation.exploration.trial import attempt
 from simulation.exploration.variation import varied
 from simulation.scenario import Scenario, load
 
 ROOT = Path(__file__).parents[2]
+SLOW = ("clocks-change", "obligations", "restarts-in-an-outage")
+"""Scenarios whose runs take a second or two; the others are tried before them."""
 SWARM = ROOT / "tests" / "exploration" / "swarm.yaml"
-OWN = sorted((Path(__file__).parent / "scenarios").glob("*.yaml"))
+OWN = sorted((Path(__file__).parent / "scenarios").glob("*.yaml"), key=lambda path: path.stem in SLOW)
 SHIPPED = sorted((ROOT / "scenarios").glob("*.yaml"))
+
+BEYOND_THE_MODEL = ("copies", "copies-held-back", "people")
+"""Scenarios with hedging."""
 
 LONGEST_S = 60
 """A run that takes longer does not end: seconds of CPU time, of which a loaded machine takes no more."""
+
+LOCK_STEP = "swarm, in lock-step"
+"""Cases of the swarm without what the reference model says nothing about, with and without settings of their own."""
 
 REOPENED = "swarm, reopened"
 """Cases of the swarm whose changes go through a store on disk."""
@@ -42,7 +51,8 @@ DRAWN = "swarm, settings drawn"
 """Cases of the swarm with settings of their own."""
 
 VARIED = "swarm, varied"
-"""Variations of the cases of the swarm: something is aimed at an instant that matters in them."""
+"""Variations of the cases of the swarm: something is aimed at an instant that matters in them. Every other one is of a
+case that the reference model is compared with."""
 
 RESET = "copies, reset"
 """The scenario of copies with providers some of whose connections break before the answer."""
@@ -60,11 +70,14 @@ class AwkwardCompany(Pipeline):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._alerts = 0
+        self._told = kwargs.get("notify")
         super().__init__(*args, **{**kwargs, "notify": self._page})
         self.bus.subscribe(NotificationSent, NotificationMovedToDeadLetter)(_raise)
 
     def _page(self, text: str) -> None:
         self._alerts += 1
+        if self._told is not None:
+            self._told(text)  # the reference model hears of each
         if self._alerts % 2:
             raise ConnectionError(f"nobody could be paged: {text}")
 
@@ -77,11 +90,12 @@ def grounds() -> dict[str, int | None]:
     """Return the names of the grounds, each with how many seeds there are of it; None: as many as you like."""
     own = dict.fromkeys((path.stem for path in OWN), None)
     return {
-        **own,
-        RESET: None,
+        LOCK_STEP: None,
+        VARIED: None,
         "swarm": None,
         DRAWN: None,
-        VARIED: None,
+        **own,
+        RESET: None,
         REOPENED: None,
         **dict.fromkeys((f"shipped {path.stem}" for path in SHIPPED), SHIPPED_SEEDS),
     }
@@ -92,9 +106,9 @@ def trial(ground: str, seed: int) -> tuple[str, str] | None:
     signal.setitimer(signal.ITIMER_PROF, LONGEST_S)
     try:
         if ground == REOPENED:
-            wrong = reopened(_scenario("swarm", seed), seed)
+            wrong = reopened(scenario_of("swarm", seed), seed)
             return None if wrong is None else ("reopened", wrong)
-        found = attempt(_scenario(ground, seed), rules=_resets() if ground == RESET else None)
+        found = attempt(scenario_of(ground, seed), rules=_resets() if ground == RESET else None)
         if found.failing_case is not None:
             kind = "crash" if found.failing_case.is_error else found.failing_case.kind
             return kind, found.failing_case.text
@@ -119,18 +133,24 @@ def _resets() -> dict[str, list[Any]]:
     return {channel: [resetting()] for channel in ("push", "webhook", "sms")}
 
 
-def _scenario(ground: str, seed: int) -> Scenario:
+def scenario_of(ground: str, seed: int) -> Scenario:
+    """Return what a seed of a ground runs."""
     if ground == RESET:
         ground = "copies"
     if ground == "swarm":
         return case(_loaded(SWARM), seed, settings="given")
     if ground == DRAWN:
         return case(_loaded(SWARM), seed, settings="drawn")
+    if ground == LOCK_STEP:
+        return comparable(case(_loaded(SWARM), seed, schedule="normal"))
     if ground == VARIED:
-        return varied(case(_loaded(SWARM), seed), seed)
+        of = case(_loaded(SWARM), seed)
+        return varied(of if seed % 2 else comparable(of), seed)
     if ground.startswith("shipped "):
         return _loaded(ROOT / "scenarios" / f"{ground.removeprefix('shipped ')}.yaml")
-    return _loaded(Path(__file__).parent / "scenarios" / f"{ground}.yaml").model_copy(update={"seed": seed})
+    own = _loaded(Path(__file__).parent / "scenarios" / f"{ground}.yaml").model_copy(update={"seed": seed})
+    # Every other seed of what the reference model says nothing about goes without that, and is compared.
+    return comparable(own) if seed % 2 and ground in BEYOND_THE_MODEL else own
 
 
 _loaded = cache(load)

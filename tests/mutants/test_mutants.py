@@ -17,6 +17,8 @@ from mutant import DoesNotApply, mutant
 from mutants_of_a_stranger import ANYTHING, STRANGERS
 
 from simulation.invariants import KNOWN
+from simulation.reference.world import refusals
+from simulation.running.runner import world_of
 
 ROOT = Path(__file__).parents[2]
 GROUNDS = 3
@@ -135,6 +137,32 @@ def test_the_product_itself_is_not_found(monkeypatch):
     )
     monkeypatch.setattr(hunting, "route", lambda seeds, **_: list(islice(stalking.route(seeds), GROUNDS)))
     assert hunt(harmless, seeds=1).kill is None
+
+
+QUICK_GROUNDS = (stalking.LOCK_STEP, stalking.VARIED, "fallbacks", "ids-come-again", "many-retries", "pushback")
+
+
+@pytest.mark.integration
+def test_the_reference_model_is_asked_and_differs_nowhere_in_the_product():
+    """Else nothing that is found there counts."""
+    assert stalk(ROOT, [(ground, 0) for ground in QUICK_GROUNDS]) is None
+    assert not [ground for ground in QUICK_GROUNDS if refusals(world_of(stalking.scenario_of(ground, 0)))]
+
+
+def test_what_the_model_says_nothing_about_is_left_out_of_every_other_seed():
+    refused = [path.stem for path in stalking.OWN if refusals(world_of(stalking.scenario_of(path.stem, 0)))]
+    assert sorted(refused) == sorted(stalking.BEYOND_THE_MODEL)
+    assert not [ground for ground in refused if refusals(world_of(stalking.scenario_of(ground, 1)))]
+
+
+def test_where_the_product_breaks_itself_nothing_is_found_and_the_table_says_so(capsys, monkeypatch):
+    found = iter([Kill("quota", "swarm", 0, "in both"), Kill("quota", "swarm", 0, "in both"), None])
+    monkeypatch.setattr("hunt.stalk", lambda copy, route: next(found))
+    assert main([QUICK[0], "--seeds", "1", "--workers", "1"]) == 1
+    assert capsys.readouterr().out.splitlines()[-2:] == [
+        "0 of 1 killed, 1 survived",
+        "without any mistake: quota in swarm, seed 0: in both",
+    ]
 
 
 @pytest.mark.integration

@@ -16,9 +16,10 @@ import time
 import traceback
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import get_args
 
 from actors.errors import InvariantBreach
+from simulation.exploration.comparable import comparable
 from simulation.exploration.swarm import SettingsKind, case
 from simulation.reference.world import refusals
 from simulation.running.runner import run, world_of
@@ -29,19 +30,8 @@ SCENARIOS = (TESTS / "exploration" / "swarm.yaml", *sorted((TESTS / "mutants" / 
 
 
 def ordinary(scenario: Scenario, seed: int, settings: SettingsKind = "mixed") -> Scenario:
-    """Return the case of a seed without what the model says nothing about: messages come once, actors take turns."""
-    drawn = case(scenario, seed, schedule="normal", settings=settings)
-    faults = tuple(fault for fault in drawn.faults if fault.duplicate_rate is None and fault.reorder is None)
-    return drawn.model_copy(update={"faults": faults, "channels": _ordinary_channels(drawn)})
-
-
-def _ordinary_channels(scenario: Scenario) -> Any:
-    changes = {}
-    for channel in scenario.channels_used:
-        config = scenario.channel_as_given(channel)
-        failover = {name: other.model_copy(update={"hedging": None}) for name, other in config.failover.items()}
-        changes[str(channel)] = config.model_copy(update={"hedging": None, "failover": failover})
-    return scenario.channels.model_copy(update=changes)
+    """Return the case of a seed without what the model says nothing about."""
+    return comparable(case(scenario, seed, schedule="normal", settings=settings))
 
 
 def difference(scenario: Scenario, seed: int, settings: SettingsKind = "mixed") -> str | None:

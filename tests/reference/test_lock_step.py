@@ -45,6 +45,27 @@ faults:
 """
 
 
+DOWN_WHILE_ANSWERS_COME = """\
+duration: 12s
+workload: [{channel: email, arrivals: {constant: 4/s}}]
+channels:
+  email:
+    circuit_breaker: {window: {calls: 4}, minimum_calls: 4, slow_call: {duration: 2s, rate: 50%}}
+    provider: {latency: 1s}
+faults: [{channel: email, at: 5.1s, crash: {actor: breaker}, restart_after: 5s}]
+"""
+"""The breaker learns of answers after five seconds, none of which has taken longer than one."""
+
+
+DUE_FOR_ONE_THAT_IS_DOWN = """\
+duration: 7s
+workload: [{channel: push, arrivals: {constant: 2/s}}]
+channels: {push: {quota: {rate: 1/s}, provider: {latency: 100ms}}}
+faults: [{channel: push, at: 5s, crash: {actor: breaker}}]
+"""
+"""At 5 s the breaker's stage crashes, the next one's turn falls due there, and another one comes, in this order."""
+
+
 def compared(scenario, **arguments):
     result = simulation.run(scenario, invariants=LOCK_STEP, **arguments)
     assert result.checked == ("reference-model",)
@@ -86,6 +107,14 @@ def test_many_cases_of_the_swarm(path):
 @pytest.mark.parametrize("path", [SCENARIOS[0], SCENARIOS[-1]], ids=lambda path: path.stem)
 def test_on_the_clock_for_tests(path, seed):
     compared(ordinary(load(path), seed), runtime="trio")
+
+
+def test_how_long_an_attempt_took_does_not_depend_on_when_its_breaker_is_back():
+    assert compared(parse(DOWN_WHILE_ANSWERS_COME)).summary["sent"] == 48
+
+
+def test_what_falls_due_for_a_stage_that_is_down_stands_before_what_comes_at_the_same_instant():
+    assert compared(parse(DUE_FOR_ONE_THAT_IS_DOWN)).summary["sent"] == 14
 
 
 QUICK = ("attempts", "herd", "token-bucket", "fan-out", "duplicates", "contention", "gas-station", "bank-renege")

@@ -3,7 +3,11 @@
 import pytest
 
 import simulation
-from actors.messages import DuplicateIgnored
+from actors.domain.attempts import Attempt, Provider
+from actors.kernel.effects import Foreseen
+from actors.messages import DuplicateIgnored, NotificationChannel, NotificationFailed, SendNotification
+from actors.outcomes import Sent
+from simulation.results.interruptions import Interruptions
 from simulation.scenario.loading import parse
 
 SCENARIO = """\
@@ -62,6 +66,26 @@ def test_what_comes_to_a_provider_twice_by_mistake_is_counted_twice():
     summary, asked = ran(["{channel: email, duplicate_rate: 20%}"])
     assert summary["requests"] == asked
     assert summary["attempts"] == asked - summary["interrupted"]
+
+
+class Answering(Provider):
+    """Delivers at once."""
+
+    def attempt(self, attempt, now_ns):
+        return Foreseen(0, Sent())
+
+
+def test_what_is_refused_by_ourselves_is_no_outcome_of_a_request_of_the_same_instant():
+    """A message that came twice gets to the provider at the instant at which the notification itself is turned away."""
+    lost = []
+    email = NotificationChannel.EMAIL
+    watch = Interruptions(lambda *about: lost.append(about))
+    command = SendNotification(notification_id="n", channel=email, recipient="ann@example.org", message="Hello")
+    twice = Attempt(command=command, number=1, charged=False, expires_at_ns=None)
+    watch.observed({email: {"primary": Answering()}})[email]["primary"].attempt(twice, 5)
+    refused = {"kind": "Transient", "reason": "adaptive throttle", "attempt": 2, "started_ns": 5, "refused": True}
+    watch.follow(NotificationFailed(at_ns=5, epoch_ns=0, notification_id="n", channel=email, **refused))
+    assert lost == [("n", email, "primary", 5)]
 
 
 def test_what_is_at_a_provider_at_the_end_is_neither_an_attempt_nor_interrupted():
