@@ -90,6 +90,8 @@ class FaultInjector(Actor):
         if fault.clock_step is not None:
             self.system.step_wall_clock(fault.clock_step)
         hit = [process for process in self._service.of_nodes(fault.node) if not process.is_down]
+        if not hit and fault.crash is not None:
+            return
         if fault.crash == "process":
             self._service.crash(InjectedCrash("injected crash of the process"), hit)
             if fault.restart_after:
