@@ -24,6 +24,7 @@ from actors.messages import (
     DeadLetterMessage,
     DeferralCause,
     DuplicateIgnored,
+    NodeTookOver,
     NotificationDeferred,
     NotificationFailed,
     NotificationMovedToDeadLetter,
@@ -147,6 +148,7 @@ ALL = [
     DeadLetterDiscarded(**OF, reason="done"),
     BreakerTransitioned(**WHEN, breaker="email", from_state="closed", to_state="open", cause="trip"),
     ActorFailed(**WHEN, actor="Handler", error="bug", decision="restart"),
+    NodeTookOver(**WHEN, node=1, from_node=2, notification_ids=("n",)),
     DeadLetterMessage(
         notification_id="n",
         command=COMMAND,
