@@ -8,6 +8,7 @@ import json
 import logging
 import sys
 from collections import deque
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,9 +17,8 @@ import trio
 
 import simulation
 from actors import MemoryStore, Notifier, SendNotification
-from actors.instants import ns
-from actors.messages import DeadLetterDiscarded, NotificationChannel
-from simulation.results.progress import RunSnapshot
+from actors.instants import NS_PER_S, ns
+from actors.messages import DeadLetterDiscarded, NotificationChannel, RecordedEvent
 
 EMAILS_A_SECOND, PUSHES_A_SECOND = 30, 20
 """The mail server below takes 20 a second, and attempts that no one waits for any more take up some of these."""
@@ -179,12 +179,13 @@ def simulated_samples(quarter: int, at_most: int, tmp_path: Path) -> tuple[list[
     path.write_text(json.dumps(document), encoding="utf-8")
     taken: list[int] = []
 
-    def look(run: RunSnapshot) -> None:
-        if run.seconds >= (len(taken) + 1) * quarter - 5:
+    def look(chunk: Sequence[RecordedEvent]) -> None:
+        # When a chunk is full, so that there is as much of the history in memory each time.
+        if chunk[-1].at_ns >= ((len(taken) + 1) * quarter - 5) * NS_PER_S:
             gc.collect()
             taken.append(sys.getallocatedblocks())
 
-    summary = simulation.run(path, progress=look).summary
+    summary = simulation.run(path, on_events=look).summary
     return taken[:4], summary
 
 
