@@ -305,7 +305,7 @@ def test_slots_go_to_the_same_classes_and_hosts(seed: int) -> None:
     )
     turns = Order(config.order, "host").turns(int)
     places: dict[tuple[int, str], int] = {}
-    classes = order.Classes[None](order.Order(config.order, hosts_take_turns=True), lambda *flow: places[flow])
+    classes = order.Classes[None](order.Order(config), lambda flow: places[flow])
     product = Lane(0, "email", None, config, RandomStreams(seed).stream, Arrivals())
     model = limits.Slots()
     permits: list[tuple[int, str]] = []
@@ -317,16 +317,16 @@ def test_slots_go_to_the_same_classes_and_hosts(seed: int) -> None:
         if flow not in places:
             places[flow] = place
             turns.add(flow, place)
-            classes.hosts[flow[0]][flow[1]] = None
+            classes.keys[flow[0]][flow[1]] = None
         elif random.random() < 0.3:
             del places[flow]
             turns.discard(flow)
-            classes.discard(*flow)
+            classes.discard(flow)
         turn = classes.next_for_slot(model, limit)
         assert turn == product.next_turn(turns)
         if turn is not None and random.random() < 0.6:
             turns.take(turn)
-            classes.take(*turn)
+            classes.take(turn)
         if permits and random.random() < 0.4:
             permit, host = permits.pop(random.randrange(len(permits)))
             product.take_back(permit, host, 0, host)
