@@ -49,8 +49,9 @@ from actors.settings.quantities import (
 from simulation.exploration.numbers import log_uniform
 from simulation.scenario import ClosedWorkload, EventWorkload, Scenario
 from simulation.scenario.consistency import findings
-from simulation.scenario.model import QuietHoursShare, WorkloadEntry
+from simulation.scenario.model import QuietHoursShare
 from simulation.scenario.popularity import ZipfSpread
+from simulation.scenario.workload import WorkloadEntry
 from simulation.scenario.writing import as_data
 
 Data: TypeAlias = dict[str, Any]

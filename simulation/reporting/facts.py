@@ -17,7 +17,7 @@ from actors.messages import (
 from simulation.reporting.fault_windows import fault_label
 from simulation.results.formatting import duration_text, refusals_text
 from simulation.scenario.metrics import NEVER, WITHIN
-from simulation.scenario.model import NORMAL, class_of
+from simulation.scenario.workload import NORMAL, class_of
 
 if TYPE_CHECKING:
     from simulation.results.result import Result

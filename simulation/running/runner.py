@@ -51,7 +51,7 @@ from simulation.scenario import ChannelWorkload, ClosedWorkload, EventWorkload, 
 from simulation.scenario.arguments import check_mapping, check_word
 from simulation.scenario.identity import host_of_user, tenant_of_user
 from simulation.scenario.loading import given
-from simulation.scenario.model import class_of
+from simulation.scenario.workload import class_of
 
 if TYPE_CHECKING:
     from simulation.engine.schedules import Schedule

@@ -34,8 +34,8 @@ from actors.messages import (
 from actors.settings.distributions import Distribution
 from simulation.scenario import ChannelWorkload, ClosedWorkload, EventWorkload, Scenario
 from simulation.scenario.identity import host_of_user, id_prefix, tenant_of_user
-from simulation.scenario.model import HOST_OF_EVENTS, class_of
 from simulation.scenario.popularity import ZipfSpread
+from simulation.scenario.workload import HOST_OF_EVENTS, class_of
 
 TEXT = "simulated"
 REPEATED = 100

@@ -2,21 +2,18 @@
 
 from simulation.scenario.expectations import Expectation
 from simulation.scenario.loading import load, load_each, parse
-from simulation.scenario.model import (
-    CHANNELS_OF_EVENT,
-    ChannelWorkload,
-    ClosedWorkload,
-    EventWorkload,
-    PreferenceShare,
-    QuietHoursShare,
-    Scenario,
-    TemplateText,
-    WorkloadEntry,
-)
+from simulation.scenario.model import PreferenceShare, QuietHoursShare, Scenario, TemplateText
 from simulation.scenario.operations import DeadLettersOf, Operation
 from simulation.scenario.schedule import PctConfig, ScheduleConfig
 from simulation.scenario.schema import json_schema
 from simulation.scenario.sweep import Sweep
+from simulation.scenario.workload import (
+    CHANNELS_OF_EVENT,
+    ChannelWorkload,
+    ClosedWorkload,
+    EventWorkload,
+    WorkloadEntry,
+)
 
 __all__ = [
     "CHANNELS_OF_EVENT",

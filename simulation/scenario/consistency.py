@@ -17,7 +17,7 @@ from actors.settings.faults import is_host
 from actors.settings.quantities import parse_duration
 from simulation.scenario.expectations import Expectation
 from simulation.scenario.metrics import WINDOWS, Outline, Window, entry_names, summary_shape
-from simulation.scenario.model import CHANNELS_OF_EVENT, CRITICAL, HOST_OF_EVENTS, NORMAL, host_name
+from simulation.scenario.workload import CHANNELS_OF_EVENT, CRITICAL, HOST_OF_EVENTS, NORMAL, host_name
 
 Finding = tuple[tuple[str | int, ...], str]
 """The path of a value, and what is wrong with it."""

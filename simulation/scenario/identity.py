@@ -8,8 +8,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from actors.messages import NotificationChannel
-from simulation.scenario.model import NORMAL, EventWorkload, Scenario, WorkloadEntry, class_of, host_name, tenant_name
+from simulation.scenario.model import Scenario
 from simulation.scenario.popularity import ZipfSpread, host_of
+from simulation.scenario.workload import NORMAL, EventWorkload, WorkloadEntry, class_of, host_name, tenant_name
 
 _KEY_OF_EVENT = re.compile(r"(?:-placed-|-shipped-|-received-|/)(\d+)-\d+")
 

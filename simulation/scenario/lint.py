@@ -41,9 +41,9 @@ from simulation.scenario import (
     overrides as changes,
 )
 from simulation.scenario.expected_arrivals import expected_in_window, most_in_windows
-from simulation.scenario.model import CRITICAL, HOST_OF_EVENTS, class_of
 from simulation.scenario.pending import pending_rules, share_wanted
 from simulation.scenario.popularity import count_of, share_of_the_first
+from simulation.scenario.workload import CRITICAL, HOST_OF_EVENTS, class_of
 
 NOTHING_ARRIVES = "nothing-arrives"
 NO_EFFECT = "fault-without-effect"

@@ -11,7 +11,7 @@ from actors.policies.admission import Admission
 from actors.settings.channel import NotifierConfig
 from simulation.scenario import ChannelWorkload, ClosedWorkload, EventWorkload, Scenario
 from simulation.scenario.expected_arrivals import expected_in_window
-from simulation.scenario.model import WorkloadEntry, class_of
+from simulation.scenario.workload import WorkloadEntry, class_of
 
 _RULE = "more-pending-than-live"
 

@@ -19,7 +19,7 @@ from actors.messages import OrderPlaced
 from actors.pipeline.event_bus import EventBus
 from actors.pipeline.subscribers import order_email, order_sms
 from simulation.running import workload
-from simulation.scenario.model import HOST_OF_EVENTS
+from simulation.scenario.workload import HOST_OF_EVENTS
 
 SCENARIO = """\
 name: orders

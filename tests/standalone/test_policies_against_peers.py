@@ -140,6 +140,6 @@ def test_what_is_decorated_can_be_simulated(host, tmp_path):
         "channels": {"email": {"retry": retry, "provider": {"script": answers}}},
     }
     (tmp_path / "alone.yaml").write_text(json.dumps(scenario))
-    simulated = [round(start, 6) for start in simulation.run(tmp_path / "alone.yaml").attempts["start"]]
+    simulated = [round(start, 6) for start in simulation.run(tmp_path / "alone.yaml").attempts["start_s"]]
     assert len(simulated) == 5
     assert schedule(host, Retry(config=retry), 4, [0.1])[0] == simulated

@@ -11,7 +11,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from simulation.results.formatting import duration_text
 from simulation.scenario import EventWorkload, Scenario
-from simulation.scenario.model import ChannelWorkload
+from simulation.scenario.workload import ChannelWorkload
 
 TICKS_MAX = 11
 
