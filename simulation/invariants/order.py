@@ -40,7 +40,7 @@ from actors.settings.channel import ChannelConfig
 from actors.settings.order import OrderWeights
 from simulation.invariants.base import Context, Finding, Invariant, Objection, observes
 from simulation.invariants.feedback import Key, provider_of
-from simulation.invariants.lifecycles import PROCESS
+from simulation.invariants.lifecycles import ON_THE_WAY, PROCESS
 from simulation.invariants.observations import MessageSent
 
 CLASSES = list(Priority)
@@ -109,7 +109,8 @@ class _Line(Invariant):
 
     @observes(ActorFailed)
     def on_crash(self, event: ActorFailed) -> Objection:
-        self._flush()
+        if event.actor in ON_THE_WAY:
+            self._flush()
         if event.actor == PROCESS:
             self._seats.clear()
             self.held.clear()
@@ -165,6 +166,7 @@ class _Line(Invariant):
         provider = provider_of(admitted)
         if waiter is None:  # it joined before a crash
             key = key_of(self.context.channels[channel], admitted.attempt)
+            self.on_start_of_another(channel, CLASSES.index(admitted.attempt.command.priority), key, at_ns)
             objection = None
         else:
             key = waiter.key
@@ -214,6 +216,9 @@ class _Line(Invariant):
     def on_start(self, channel: NotificationChannel, provider: Key, waiter: _Waiter, at_ns: int) -> Objection:
         """Look at one that goes to a provider; it is no longer among those that wait."""
         raise NotImplementedError
+
+    def on_start_of_another(self, channel: NotificationChannel, rank: int, key: str, at_ns: int) -> None:
+        """Take note that one goes that joined before a crash, after which all were forgotten."""
 
     def on_leave(self, channel: NotificationChannel, waiter: _Waiter) -> None:
         """Take note that one leaves the line in another way."""
@@ -423,6 +428,11 @@ class FairTurns(_Line):
                     waiter.notification_id,
                 )
         return None
+
+    def on_start_of_another(self, channel: NotificationChannel, rank: int, key: str, at_ns: int) -> None:
+        starts = self._starts[channel]
+        starts.number += 1
+        starts.latest[rank, key] = starts.number, at_ns
 
     def _is_resuming(self, channel: NotificationChannel) -> bool:
         """Tell whether hosts may wait for their breakers, which then decide who is next and not the turns."""

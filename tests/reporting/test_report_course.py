@@ -88,7 +88,7 @@ def test_where_time_went_has_no_gaps_and_is_all_of_it(text):
     for row in table.itertuples():
         spans = spans_of(histories[row.id], row.id, end_ns)
         assert all(before.to_ns == after.from_ns for before, after in pairwise(spans))
-        whole_s = (end_ns / NS_PER_S if row.outcome == "in_flight" else row.finished_at) - row.requested_at
+        whole_s = (end_ns / NS_PER_S if row.outcome == "in_flight" else row.finished_at_s) - row.requested_at_s
         assert sum(span.to_ns - span.from_ns for span in spans) / NS_PER_S == pytest.approx(whole_s, abs=1e-6)
         sums = totals(spans)
         assert sums.get(Spent.AT_PROVIDER, 0) / NS_PER_S == pytest.approx(at_provider_s.get(row.id, 0.0), abs=1e-6)

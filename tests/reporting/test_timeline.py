@@ -203,7 +203,7 @@ def test_of_more_notifications_so_many_are_shown_evenly_and_the_title_says_so(li
     rows = list(result.notifications["requested_at_s"])
     places = [rows.index(start) for start in starts]
     assert len(places) == limit
-    assert ax.get_title("left") == f"{count:,} notifications, {limit} of them shown"
+    assert ax.get_title("left").startswith(f"{count:,} notifications, {limit} of them shown: ")
     gaps = np.diff(places)
     assert limit == 1 or (places[0] == 0 and places[-1] == count - 1 and gaps.max() - gaps.min() <= 1)
 

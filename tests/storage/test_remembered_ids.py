@@ -377,7 +377,7 @@ def fill(path: Path, count: int) -> None:
             (number, f"n{number}", EPOCH_NS, encode_command(command(f"n{number}", message="x" * 600)))
             for number in range(1, count + 1)
         )
-        sql.executemany("INSERT INTO remembered VALUES (?, ?, ?, ?)", rows)
+        sql.executemany("INSERT INTO remembered (seq, notification_id, ended_ns, command) VALUES (?, ?, ?, ?)", rows)
         sql.execute("DELETE FROM clock")  # as in another boot, which takes longest
     sql.close()
 

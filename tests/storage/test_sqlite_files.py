@@ -299,7 +299,10 @@ async def test_the_release_before_reads_and_writes_the_file(path):
         c = command("c")
         row = (100, "c", encode_command(c), encode_event(event_of(NotificationRequested, c)))
         sql.execute("INSERT INTO notifications VALUES (?,?,?,?)", row)
-        sql.execute("INSERT INTO remembered VALUES (?,?,?,?)", (101, "d", EPOCH_NS, encode_command(command("d"))))
+        sql.execute(
+            "INSERT INTO remembered (seq, notification_id, ended_ns, command) VALUES (?,?,?,?)",
+            (101, "d", EPOCH_NS, encode_command(command("d"))),
+        )
     assert sorted(each.notification_id for each in await sent_from(path)) == ["a", "b", "c"]
 
 
