@@ -142,6 +142,10 @@ class Redrives(list[tuple[int, int, Redrive]]):
         heapq.heappush(self, (RANKS[redrive.priority], self._next_place, redrive))
         self._next_place += 1
 
+    def ids(self) -> set[str]:
+        """Return the ids of the dead letters that are to be redriven."""
+        return {redrive.letter.notification_id for *_, redrive in self}
+
     def take(self) -> Redrive:
         """Take the one whose turn it is; there has to be one."""
         return heapq.heappop(self)[2]

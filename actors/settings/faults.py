@@ -349,12 +349,19 @@ class FaultConfig(Settings):
             return self.at + (self.restart_after or 0.0)
         return None
 
+    @model_validator(mode="before")
+    @classmethod
+    def _with_channel(cls, given: Any) -> Any:
+        """Have a channel that is left out be missed along with all other problems, where it is required."""
+        if not isinstance(given, dict) or "channel" in given:
+            return given
+        injects = given.keys() - _NOT_FAULTS - {"for"}
+        return given if injects and injects <= FLEET_FAULT_KEYS else {**given, "channel": None}
+
     @model_validator(mode="after")
     def _at_least_one(self) -> Self:
         if not self.injects:
             raise wanted("at least one fault such as outage: true or failure_rate: 30%", "none")
-        if "channel" not in self.model_fields_set and not self.injects <= FLEET_FAULT_KEYS:
-            raise wanted("a channel that is hit, or all", "none")
         if self.host is not None and (others := sorted(self.injects & _OF_NO_HOST)):
             raise wanted("a host only for what can go wrong with some attempts and not with others", ", ".join(others))
         if self.node is not None and (others := sorted(self.injects & _OF_NO_NODE)):

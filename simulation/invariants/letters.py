@@ -56,7 +56,8 @@ class Letters(Invariant):
             return None  # some may lie in the mailbox of a queue that is down
         letters = {letter.notification_id: letter for letter in pipeline.dead_letters}
         dead = lifecycles.in_state(State.DEAD)
-        missing = [] if self._are_leaving(len(dead)) else [each for each in dead if each not in letters]
+        known = letters.keys() | pipeline.wiring.redrives.ids()
+        missing = [] if self._are_leaving(len(dead)) else [each for each in dead if each not in known]
         for notification_id in missing[:1]:
             return Finding(f"{notification_id} is dead-lettered, and not in the dead letter queue", notification_id)
         for notification_id, letter in letters.items():

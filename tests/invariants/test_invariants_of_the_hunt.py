@@ -203,7 +203,7 @@ def test_only_injected_crashes_are_no_errors():
 
 def test_recorded_first():
     event = sent(1)
-    announced = told_message(1, Handler, _PlainSubscriber, _Call(event, None))
+    announced = told_message(1, Handler, _PlainSubscriber, _Call(event, None, None))
     assert breach_of("recorded-first", [requested(0), event, announced]) is None
     check_breach("recorded-first", [requested(0), announced], "NotificationSent of n is announced")
 

@@ -247,7 +247,11 @@ def test_nothing_is_lost_and_both_clocks_agree(crashes, routing, seed):
         ("1", "{channel: email, node: 1, outage: true}", None),
         ("1", "{at: 1s, deploy: {each_down: 1s, every: 1s}}", "faults.0.deploy: wanted several nodes"),
         ("3", "{channel: email, node: 2, capacity: 3}", "faults.0: wanted a node only for a crash"),
-        ("3", "{at: 1s, outage: true}", "faults.0: wanted a channel that is hit, or all, got none"),
+        (
+            "3",
+            "{at: 1s, outage: true}",
+            "faults.0.channel: wanted email, sms, push, webhook, a list of them, or all, got nothing",
+        ),
         ("{count: 3, routing: sticky}", OUTAGE, "nodes.routing: wanted one of round_robin, random, by_user, by_host"),
     ],
 )
