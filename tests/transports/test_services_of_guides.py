@@ -101,8 +101,8 @@ async def one_of_several_nodes(port: int) -> AsyncIterator[Service]:
 
 def file_of(name: str, changes: Callable[[dict[str, Any]], None]) -> Path:
     """Write a file of settings that the guide to `retrylab serve` shows, changed."""
-    shown = {"service.yaml": 0, "production.yaml": 1}[name]
-    settings = yaml.safe_load(blocks("service-process", "yaml")[shown])
+    shown = blocks("service-process", "yaml")
+    settings = yaml.safe_load({"service.yaml": shown[0], "production.yaml": shown[-1]}[name])
     settings["tokens"] = [{"name": "shop", "role": "ingest", "secret": "shop-0123456789abcdef"}]
     settings |= {"store": {"sqlite": "notifications.db"}, "listen": "127.0.0.1:0"}
     changes(settings)
