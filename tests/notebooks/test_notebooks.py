@@ -192,7 +192,8 @@ def test_trio_runs_in_a_kernel_as_the_notebook_says(fresh):
     assert problems(notebook) == []
     assert [text for cell in code_cells(notebook) for text in texts(cell)] == [
         "stdout: asyncio\n",
-        "stdout: ActorSystemError wanted an event loop of trio's, got asyncio's, where Notifier.open_asyncio opens one\n",
+        "stdout: ActorSystemError wanted an event loop of trio's, got asyncio's, where Notifier.open_asyncio opens "
+        "one\n",
         "stdout: 20\n20\n20\n",
         "stdout: threads work too\n",
         "stdout: 20\n",
