@@ -22,8 +22,9 @@ from actors.messages import (
 from actors.pipeline.wiring import Stages
 from actors.settings.channel import PRIMARY
 
-Interrupt: TypeAlias = Callable[[str, NotificationChannel, str, int], None]
-"""Notes that the answer to a request is lost: of which notification, at which channel and provider, and when."""
+Interrupt: TypeAlias = Callable[[str, NotificationChannel, str, int, int], None]
+"""Notes that the answer to a request is lost: of which notification, at which channel and provider, when it was made,
+and when it is lost."""
 
 
 class _Request(NamedTuple):
@@ -104,7 +105,7 @@ class Interruptions:
     def _lose(self, requests: Iterable[_Request]) -> None:
         for attempt, channel, provider, at_ns in requests:
             lost_ns = max(at_ns, self._crashed_ns)
-            self._interrupt(attempt.command.notification_id, channel, provider, lost_ns)
+            self._interrupt(attempt.command.notification_id, channel, provider, at_ns, lost_ns)
 
 
 class _Asked(WrappedProvider):

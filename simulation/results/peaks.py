@@ -147,6 +147,12 @@ class Peaks:
                 self._hedges[provider][event.started_ns // NS_PER_S] += event.hedges
         self._kept += len(attempts)
 
+    def interrupt(self, provider: Provider, made_ns: int, lost_ns: int) -> None:
+        """Take in a request whose answer is lost, of which there is no event: its provider was asked all the same."""
+        self._attempts[provider].begins_ns.append(made_ns)
+        self._attempts[provider].ends_ns.append(lost_ns)
+        self._kept += 1
+
     def _by_provider(
         self, channel: NotificationChannel, attempts: Sequence[NotificationSent | NotificationFailed]
     ) -> Iterable[tuple[Provider, Sequence[NotificationSent | NotificationFailed]]]:

@@ -148,10 +148,13 @@ class Recorder:
         for window in self.windows:
             window.refuse(entry, channels, why, at_ns)
 
-    def interrupt(self, notification_id: str, channel: NotificationChannel, provider: str, at_ns: int) -> None:
+    def interrupt(
+        self, notification_id: str, channel: NotificationChannel, provider: str, made_ns: int, at_ns: int
+    ) -> None:
         """Note that the answer of a provider to a request is lost, which is in no history; see
         :meth:`Ledger.interrupt`."""
         self.ledger.interrupt(notification_id, channel, provider)
+        self.peaks.interrupt((channel, provider), made_ns, at_ns)
         for window in self.windows:
             window.interrupt(notification_id, channel, provider, at_ns)
 

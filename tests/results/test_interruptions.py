@@ -85,7 +85,7 @@ def test_what_is_refused_by_ourselves_is_no_outcome_of_a_request_of_the_same_ins
     watch.observed({email: {"primary": Answering()}})[email]["primary"].attempt(twice, 5)
     refused = {"kind": "Transient", "reason": "adaptive throttle", "attempt": 2, "started_ns": 5, "refused": True}
     watch.follow(NotificationFailed(at_ns=5, epoch_ns=0, notification_id="n", channel=email, **refused))
-    assert lost == [("n", email, "primary", 5)]
+    assert lost == [("n", email, "primary", 5, 5)]
 
 
 def test_what_is_at_a_provider_at_the_end_is_neither_an_attempt_nor_interrupted():
@@ -119,3 +119,20 @@ faults:
     result = simulation.run(parse(scenario), invariants="all")
     assert (result.summary["sent"], result.summary["in_flight"]) == (2, 0)
     assert (result.summary["requests"], result.summary["interrupted"]) == (2, 0)
+
+
+def test_what_is_interrupted_counts_among_the_most_that_a_provider_had_to_do():
+    scenario = """
+    name: burst
+    duration: 1s
+    workload: [{channel: email, arrivals: {times: [100ms, 200ms, 300ms, 400ms, 500ms, 600ms, 700ms]}}]
+    channels:
+      email:
+        timeout: 1m
+        provider: {latency: 20s}
+        circuit_breaker: {resume_rate: 1/s, resume_rate_max: 1/s}
+    faults: [{channel: email, at: 5s, crash: process, restart_after: 1s}]
+    """
+    summary = simulation.run(simulation.parse(scenario)).summary
+    assert (summary["interrupted"], summary["requests"]) == (7, 14)
+    assert summary["peaks"]["requests_per_s"] == summary["channels"]["email"]["peaks"]["requests_per_s"] == 7
