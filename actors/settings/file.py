@@ -67,8 +67,10 @@ def text_of(path: Path) -> str:
         content = read_whole(path, bytes_max)
     except FileNotFoundError:
         raise ConfigurationError([f"{path}: no such file"]) from None
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
-        reason = getattr(error, "strerror", None) or str(error)
+    except ValueError:  # which each Python says in other words
+        raise ConfigurationError([f"{path}: no file has a null character in its name"]) from None
+    except OSError as error:
+        reason = error.strerror or str(error)
         raise ConfigurationError([f"{path}: {reason[:1].lower()}{reason[1:]}"]) from None
     if len(content) > bytes_max:
         raise ConfigurationError([f"{path}: too long: wanted at most {bytes_max:,} bytes"])

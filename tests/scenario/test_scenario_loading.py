@@ -123,7 +123,8 @@ def test_the_seed_given_wins() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "reason"), [("nowhere.yaml", "no such file"), ("", "is a directory"), ("a\0b", "embedded null byte")]
+    ("name", "reason"),
+    [("nowhere.yaml", "no such file"), ("", "is a directory"), ("a\0b", "no file has a null character in its name")],
 )
 def test_files_that_cannot_be_read(tmp_path: Path, name: str, reason: str) -> None:
     with pytest.raises(ConfigurationError) as refusal:
