@@ -13,8 +13,9 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Generator
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -88,11 +89,15 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
-def pytest_configure(config: pytest.Config) -> None:
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
     """Have a test that is not marked fail when it starts a process, where those that are marked are left out."""
-    if "not integration" in config.option.markexpr:
-        for kind, name in ((subprocess.Popen, "__init__"), (multiprocessing.process.BaseProcess, "start")):
-            setattr(kind, name, _refuse)
+    if "not integration" not in item.config.option.markexpr:
+        return (yield)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(subprocess.Popen, "__init__", _refuse)
+        patched.setattr(multiprocessing.process.BaseProcess, "start", _refuse)
+        return (yield)
 
 
 def _refuse(*_: object, **__: object) -> NoReturn:
