@@ -54,6 +54,13 @@ def shortened(text: str) -> str:
     return text if len(text) <= REASON_LENGTH_MAX else text[: REASON_LENGTH_MAX - 1] + "…"
 
 
+def unwrapped(error: BaseException) -> BaseException:
+    """Return an error without the groups of one that nurseries have put round it."""
+    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    return error
+
+
 def described(error: BaseException) -> str:
     """Return the class of an error and its text, where it has one; also of one whose own ``__str__`` raises.
 

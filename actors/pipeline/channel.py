@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from actors.domain.attempts import TIMED_OUT, UNSENT, Admitted, Begin, Provider, Unsent
-from actors.errors import DeliveryError, PermanentError, TransientError, described, shortened
+from actors.errors import DeliveryError, PermanentError, TransientError, described, shortened, unwrapped
 from actors.instants import ns
 from actors.kernel.actor import Actor, Supervision, handles
 from actors.kernel.async_handlers import failure
@@ -123,8 +123,8 @@ def outcome_of(result: Any) -> Outcome:
 
     What it does not know may have been sent, so it is ambiguous.
     """
-    while isinstance(result, BaseExceptionGroup) and len(result.exceptions) == 1:
-        result = result.exceptions[0]  # a nursery inside the transport wrapped it
+    if isinstance(result, BaseException):
+        result = unwrapped(result)
     match result:
         case Sent() if type(result) is Sent:
             return result

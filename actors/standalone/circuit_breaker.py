@@ -19,7 +19,7 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 from types import TracebackType
 from typing import Any, TypeVar
 
-from actors.errors import ConfigurationError, PermanentError, ServiceUnavailable, WrongType
+from actors.errors import ConfigurationError, PermanentError, ServiceUnavailable, WrongType, unwrapped
 from actors.instants import NS_PER_S
 from actors.kernel.randomness import RandomStreams
 from actors.messages import BreakerState
@@ -141,7 +141,7 @@ class CircuitBreaker:
         """Learn how a call ended that was admitted."""
         with self._lock:
             now_ns = self._clock.now_ns()
-            match _alone(error):
+            match None if error is None else unwrapped(error):
                 case None:
                     self._breaker.record_success(permit, now_ns, now_ns - began_ns)
                 case PermanentError():
@@ -176,13 +176,6 @@ class BreakerGuard:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.__exit__(kind, error, traceback)
-
-
-def _alone(error: BaseException | None) -> BaseException | None:
-    """Return an error without the groups that nurseries in a call have put round it."""
-    while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
-        error = error.exceptions[0]
-    return error
 
 
 def _problems_alone(config: CircuitBreakerConfig) -> Iterator[str]:

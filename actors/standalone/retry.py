@@ -17,24 +17,24 @@ from __future__ import annotations
 import functools
 import secrets
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any, TypeVar
 
 from actors.errors import (
     BulkheadFull,
     Overloaded,
-    PermanentError,
     RateLimited,
     ServiceUnavailable,
-    TransientError,
     WrongType,
     described,
+    unwrapped,
 )
 from actors.instants import NS_PER_S
 from actors.kernel.async_handlers import is_async
 from actors.kernel.randomness import RandomStreams
 from actors.outcomes import Ambiguous, ChannelFault, DeadDestination, Outcome, Permanent, Sent, Transient
+from actors.pipeline.channel import outcome_of
 from actors.policies.retry.budgets import Budget, make_budget
 from actors.policies.retry.policy import Progress, RetryPolicy, failure_kind
 from actors.settings.channel import RetryConfig
@@ -101,37 +101,19 @@ class Retry:
 
             @functools.wraps(function)
             async def wrapper(*args: Any, **kwargs: Any) -> Any:
-                call = Attempts(self)
-                while True:
-                    call.begin()
-                    try:
-                        result = await function(*args, **kwargs)
-                    except BaseException as error:
-                        wait = call.failed(error)
-                        if wait is None:
-                            raise
-                    else:
-                        call.succeeded()
-                        return result
-                    await call.sleep_async(wait)
+                async for attempt in Attempts(self):
+                    with attempt:
+                        return await function(*args, **kwargs)
+                raise AssertionError("the last error is raised")
 
         else:
 
             @functools.wraps(function)
             def wrapper(*args: Any, **kwargs: Any) -> Any:
-                call = Attempts(self)
-                while True:
-                    call.begin()
-                    try:
-                        result = no_awaitable(function, function(*args, **kwargs))
-                    except BaseException as error:
-                        wait = call.failed(error)
-                        if wait is None:
-                            raise
-                    else:
-                        call.succeeded()
-                        return result
-                    call.sleep(wait)
+                for attempt in Attempts(self):
+                    with attempt:
+                        return no_awaitable(function, function(*args, **kwargs))
+                raise AssertionError("the last error is raised")
 
         return wrapper  # type: ignore[no-any-return]
 
@@ -147,7 +129,7 @@ class Retry:
 class Attempts:
     """One call, and its attempts so far."""
 
-    __slots__ = ("_began_ns", "_charge", "_is_over", "_number", "_progress", "_retry", "_wait")
+    __slots__ = ("_began_ns", "_charge", "_is_offered", "_is_over", "_number", "_progress", "_retry", "_wait")
 
     def __init__(self, retry: Retry) -> None:
         self._retry = retry
@@ -156,6 +138,8 @@ class Attempts:
         self._charge = 0
         self._began_ns = 0
         self._wait = 0.0
+        self._is_offered = False
+        """Whether the first attempt has been given to who iterates."""
         self._is_over = False
 
     @property
@@ -186,7 +170,7 @@ class Attempts:
         """End the attempt with an error; return how many seconds to wait before the next. None: there is none."""
         retry = self._retry
         outcome: Outcome = Permanent()
-        alone = _alone(error)
+        alone = unwrapped(error)
         if isinstance(alone, Exception) and isinstance(alone, retry.on):
             outcome = retry.outcome_of(alone)
         with retry.lock:
@@ -260,44 +244,50 @@ class Attempts:
         self._wait = 0.0 if wait is None else wait
         return wait is not None
 
-    def __iter__(self) -> Iterator[Attempts]:
-        yield self
-        while not self._is_over:
-            self._check_used()
-            self.sleep(self._wait)
-            yield self
+    def __iter__(self) -> Attempts:
+        return self
 
-    async def __aiter__(self) -> AsyncIterator[Attempts]:
-        yield self
-        while not self._is_over:
-            self._check_used()
-            await self.sleep_async(self._wait)
-            yield self
+    def __next__(self) -> Attempts:
+        if self._offers_first():
+            return self
+        if self._is_over:
+            raise StopIteration
+        self.sleep(self._wait)
+        return self
 
-    def _check_used(self) -> None:
-        if self._number == 0:
+    def __aiter__(self) -> Attempts:
+        return self
+
+    async def __anext__(self) -> Attempts:
+        if self._offers_first():
+            return self
+        if self._is_over:
+            raise StopAsyncIteration
+        await self.sleep_async(self._wait)
+        return self
+
+    def _offers_first(self) -> bool:
+        """Tell whether it is the turn of the first attempt, which then is offered.
+
+        Raises:
+            WrongType: it has been, and its block was not begun.
+        """
+        is_first, self._is_offered = not self._is_offered, True
+        if not is_first and self._number == 0:
             raise WrongType("wanted the block inside `with attempt:`, which tells whether there is another one")
+        return is_first
 
 
 def outcome_of_error(error: Exception) -> Outcome:
     """Return what an error means where nothing else is said."""
     match error:
-        case TransientError():
-            return Transient(reason=str(error), retry_after=error.retry_after)
         case ServiceUnavailable():
             return Transient(reason=str(error), retry_after=error.retry_after)
         case RateLimited() | Overloaded():
             return Transient(reason=described(error), retry_after=error.retry_after, throttled=True)
         case BulkheadFull():
             return Transient(reason=str(error), throttled=True)
-        case PermanentError() | WrongType():
+        case WrongType():
             return Permanent(reason=str(error))
         case _:
-            return Ambiguous(reason=described(error))
-
-
-def _alone(error: BaseException) -> BaseException:
-    """Return an error without the groups that nurseries in a call have put round it."""
-    while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
-        error = error.exceptions[0]
-    return error
+            return outcome_of(error)
