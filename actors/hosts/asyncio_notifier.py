@@ -6,28 +6,26 @@ import asyncio
 import contextlib
 import functools
 import math
-import os
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
-from typing import Any, Generic, TypeVar
+from typing import Any, TypeVar
 
 import trio
 
 from actors.errors import ActorSystemError, NotifierClosed
 from actors.hosts.guest import Guest, on_asyncio, trio_guest
-from actors.hosts.opening import OpenNotifier, ProviderOpener, ProviderOpeners, StoreOpener, check_openers, open_all
+from actors.hosts.opening import Hosted, N, ProviderOpener, ProviderOpeners, StoreOpener, check_openers, open_all
 from actors.kernel.async_handlers import is_async
 from actors.kernel.futures import Future
-from actors.messages import DeadLetterMessage, NotificationChannel, NotificationSent, Priority, SendNotification
+from actors.messages import NotificationChannel, Priority, SendNotification
 from actors.pipeline.event_bus import Subscriber
 from actors.pipeline.orders import Acceptance
 
 T = TypeVar("T")
 S = TypeVar("S", bound=Subscriber)
-N = TypeVar("N", bound=OpenNotifier)
 
 
-class AsyncioNotifier(Generic[N]):
+class AsyncioNotifier(Hosted[N]):
     """A notifier in an asyncio loop, for the tasks of that loop; make one with :meth:`Notifier.open_asyncio`.
 
     To cancel a task that waits for an answer loses nothing: what was handed over is on its way.
@@ -37,8 +35,7 @@ class AsyncioNotifier(Generic[N]):
     """
 
     def __init__(self, inside: N, guest: Guest) -> None:
-        self.inside = inside
-        """The notifier itself, for functions that :meth:`run` runs in trio."""
+        super().__init__(inside)
         self._guest = guest
         self._loop = guest.loop
         self._is_closed = False
@@ -87,26 +84,8 @@ class AsyncioNotifier(Generic[N]):
             raise NotifierClosed
         return await self._guest.spawn(function, *args).wait()
 
-    @property
-    def in_flight(self) -> int:
-        """How many notifications are accepted and have not ended."""
-        return self.inside.in_flight
-
-    @property
-    def sent_notifications(self) -> list[NotificationSent]:
-        """The latest that were sent, oldest first."""
-        return self.inside.sent_notifications
-
-    @property
-    def dead_letter_queue(self) -> list[DeadLetterMessage]:
-        """What is in the dead letter queue, oldest first."""
-        return self.inside.dead_letter_queue
-
     def _check_host(self) -> None:
-        if self._guest.pid != os.getpid():
-            raise ActorSystemError(
-                "this notifier is open in the process that this one was forked from; open another one here"
-            )
+        self._check_process()
         if asyncio.get_running_loop() is not self._loop:
             raise ActorSystemError("this notifier is open in another event loop; open another one here")
 

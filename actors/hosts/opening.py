@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 
 from actors.domain.attempts import Provider
 from actors.domain.store import Store
-from actors.errors import ConfigurationError
+from actors.errors import ActorSystemError, ConfigurationError
 from actors.faults.build import Providers
 from actors.messages import DeadLetterMessage, NotificationChannel, NotificationSent
 from actors.pipeline.event_bus import EventBus
@@ -49,6 +50,39 @@ class OpenNotifier(Protocol):
     @property
     def dead_letter_queue(self) -> list[DeadLetterMessage]:
         """What is in the dead letter queue."""
+
+
+N = TypeVar("N", bound=OpenNotifier)
+
+
+class Hosted(Generic[N]):
+    """What the notifiers of all hosts have in common."""
+
+    def __init__(self, inside: N) -> None:
+        self.inside = inside
+        """The notifier itself, for functions that `run` runs in trio."""
+        self._pid = os.getpid()
+
+    @property
+    def in_flight(self) -> int:
+        """How many notifications are accepted and have not ended."""
+        return self.inside.in_flight
+
+    @property
+    def sent_notifications(self) -> list[NotificationSent]:
+        """The latest that were sent, oldest first."""
+        return self.inside.sent_notifications
+
+    @property
+    def dead_letter_queue(self) -> list[DeadLetterMessage]:
+        """What is in the dead letter queue, oldest first."""
+        return self.inside.dead_letter_queue
+
+    def _check_process(self) -> None:
+        if self._pid != os.getpid():
+            raise ActorSystemError(
+                "this notifier is open in the process that this one was forked from; open another one here"
+            )
 
 
 def check_openers(store: Any, providers: Any) -> None:

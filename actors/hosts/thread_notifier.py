@@ -14,16 +14,15 @@ from typing import Any, Generic, TypeVar
 
 import trio
 
-from actors.errors import ActorSystemError, NotifierClosed, WouldDeadlock
-from actors.hosts.opening import OpenNotifier, ProviderOpener, ProviderOpeners, StoreOpener, check_openers, open_all
+from actors.errors import NotifierClosed, WouldDeadlock
+from actors.hosts.opening import Hosted, N, ProviderOpener, ProviderOpeners, StoreOpener, check_openers, open_all
 from actors.kernel.futures import Future
-from actors.messages import DeadLetterMessage, NotificationChannel, NotificationSent, Priority, SendNotification
+from actors.messages import NotificationChannel, Priority, SendNotification
 from actors.pipeline.event_bus import Subscriber
 from actors.pipeline.orders import Acceptance
 
 T = TypeVar("T")
 S = TypeVar("S", bound=Subscriber)
-N = TypeVar("N", bound=OpenNotifier)
 
 
 class _Call(Generic[T]):
@@ -79,7 +78,7 @@ class _Call(Generic[T]):
         return self._value
 
 
-class ThreadNotifier(Generic[N]):
+class ThreadNotifier(Hosted[N]):
     """A notifier in a thread of its own; make one with :meth:`Notifier.open_in_thread`.
 
     Its methods may be called by any thread of the process that has opened it, and block. What may go wrong in each is
@@ -89,9 +88,7 @@ class ThreadNotifier(Generic[N]):
     """
 
     def __init__(self, inside: N) -> None:
-        self.inside = inside
-        """The notifier itself, for functions that :meth:`run` runs in trio."""
-        self._pid = os.getpid()
+        super().__init__(inside)
         self._thread = threading.get_ident()
         self._token = trio.lowlevel.current_trio_token()
         self._calls: deque[_Call[Any]] = deque()
@@ -142,26 +139,8 @@ class ThreadNotifier(Generic[N]):
             raise NotifierClosed from None
         return call.wait(timeout)
 
-    @property
-    def in_flight(self) -> int:
-        """How many notifications are accepted and have not ended."""
-        return self.inside.in_flight
-
-    @property
-    def sent_notifications(self) -> list[NotificationSent]:
-        """The latest that were sent, oldest first."""
-        return self.inside.sent_notifications
-
-    @property
-    def dead_letter_queue(self) -> list[DeadLetterMessage]:
-        """What is in the dead letter queue, oldest first."""
-        return self.inside.dead_letter_queue
-
     def _check_thread(self) -> None:
-        if self._pid != os.getpid():
-            raise ActorSystemError(
-                "this notifier is open in the process that this one was forked from; open another one here"
-            )
+        self._check_process()
         if self._thread == threading.get_ident():
             raise WouldDeadlock("this is the notifier's own thread: return the commands, or await them `inside`")
 
