@@ -25,6 +25,7 @@ from actors.standalone.host import ThreadWaiter, Waiter, async_waiter, guarded
 from actors.standalone.settings import given_settings
 
 F = TypeVar("F", bound=Callable[..., Any])
+W = TypeVar("W", bound=Waiter)
 
 
 class Bulkhead:
@@ -101,8 +102,6 @@ class Bulkhead:
             raise
         if not is_woken:
             self._come_out_empty(waiter)
-
-    W = TypeVar("W", bound=Waiter)
 
     def _join(self, make_waiter: Callable[[], W]) -> W | None:
         """Take a slot, or return who waits for one."""
