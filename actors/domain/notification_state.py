@@ -18,6 +18,7 @@ from actors.messages import (
     NotificationSent,
     NotificationSuppressed,
     Priority,
+    SendNotification,
 )
 
 if TYPE_CHECKING:
@@ -73,6 +74,23 @@ def state_by(event: NotificationEvent) -> State:
     return "in flight"
 
 
+async def recalled(store: Store, notification_id: str, now_ns: int) -> tuple[SendNotification, State] | None:
+    """Return the command of a notification of which no history is kept, and how it ended; None: nothing is known.
+
+    Args:
+        store: which.
+        notification_id: of which notification.
+        now_ns: the present instant, in nanoseconds since 1970.
+
+    Raises:
+        StoreError: the store cannot be read.
+    """
+    command = await store.recall(notification_id, now_ns)
+    if command is None:
+        return None
+    return command, await store.ended_as(notification_id, now_ns) or "ended"
+
+
 async def state_of(store: Store, notification_id: str, now_ns: int) -> NotificationState | None:
     """Return where a notification is; None: its id is unknown, or no longer known.
 
@@ -86,12 +104,12 @@ async def state_of(store: Store, notification_id: str, now_ns: int) -> Notificat
     """
     history = await store.past(notification_id)
     if history is None:
-        command = await store.recall(notification_id, now_ns)
-        if command is None:
+        remembered = await recalled(store, notification_id, now_ns)
+        if remembered is None:
             return None
-        ended = await store.ended_as(notification_id, now_ns)
+        command, state = remembered
         return NotificationState(
-            notification_id=notification_id, state=ended or "ended", channel=command.channel, priority=command.priority
+            notification_id=notification_id, state=state, channel=command.channel, priority=command.priority
         )
     delivery = state_after(history.command, history.events, 0)
     latest = history.events[-1]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from actors.domain.audit import AuditEntry
 from actors.domain.delivery import dead_letter_after, noted, state_after
-from actors.domain.notification_state import State, state_by
+from actors.domain.notification_state import State, recalled, state_by
 from actors.domain.store import Store
 from actors.messages import (
     DeadLetterMessage,
@@ -62,11 +62,11 @@ async def timeline(store: Store, notification_id: str, now_ns: int) -> Timeline 
     history = await store.past(notification_id)
     audit = tuple(reversed(await store.audit_trail(notification_id=notification_id)))
     if history is None:
-        command = await store.recall(notification_id, now_ns)
-        if command is None:
+        remembered = await recalled(store, notification_id, now_ns)
+        if remembered is None:
             return None
-        ended = await store.ended_as(notification_id, now_ns)
-        return Timeline(notification_id, ended or "ended", None, command, command, (), audit)
+        command, state = remembered
+        return Timeline(notification_id, state, None, command, command, (), audit)
     latest, letter = history.events[-1], None
     if isinstance(latest, NotificationMovedToDeadLetter):
         letter = dead_letter_after(history.command, history.events, latest)
