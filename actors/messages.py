@@ -102,6 +102,15 @@ RANKS = {priority: rank for rank, priority in enumerate(Priority)}
 """By class of traffic, its place among them: 0 is the most urgent."""
 
 
+def usual_priority(critical: bool) -> Priority:
+    """Return the class of traffic of what says none itself.
+
+    Args:
+        critical: whether it passes the user's preferences and quiet hours.
+    """
+    return Priority.CRITICAL if critical else Priority.NORMAL
+
+
 def _are_addresses(addresses: Mapping[Any, Any]) -> bool:
     return addresses.keys() <= _CHANNELS and _TEXT.issuperset(map(type, addresses.values()))
 
@@ -109,7 +118,7 @@ def _are_addresses(addresses: Mapping[Any, Any]) -> bool:
 def _priority(given: object, critical: bool) -> object:
     """Return the class of traffic of a command; what is no text is left to the check of types."""
     if given is None:
-        return Priority.CRITICAL if critical is True else Priority.NORMAL
+        return usual_priority(critical is True)
     if not isinstance(given, str):
         return given
     if given not in _PRIORITIES:
@@ -201,7 +210,7 @@ class SendNotification(Message, frozen=True, kw_only=True, gc=False):
     @property
     def has_implied_priority(self) -> bool:
         """Whether its class of traffic is the one that it would have if none had been given."""
-        return self.priority is (Priority.CRITICAL if self.critical else Priority.NORMAL)
+        return self.priority is usual_priority(self.critical)
 
 
 # ── domain events ───────────────────────────────────────────────────────────────────────────────────────────────

@@ -26,7 +26,7 @@ from typing import Annotated, Any, ClassVar
 from pydantic import Field
 
 from actors.domain.ids import problem_of_id
-from actors.messages import FrozenDict, NotificationChannel, Priority, SendNotification
+from actors.messages import FrozenDict, NotificationChannel, Priority, SendNotification, usual_priority
 from actors.pipeline.event_bus import EventBus
 from actors.pipeline.subscribers import BUILT_IN_SUBSCRIBERS, Subscribers
 from actors.settings.base import Settings
@@ -94,7 +94,7 @@ class EventRule(Settings):
     @property
     def effective_priority(self) -> Priority:
         """The class of traffic of what it leads to."""
-        return self.priority or (Priority.CRITICAL if self.critical else Priority.NORMAL)
+        return self.priority or usual_priority(self.critical)
 
     def paths(self) -> Iterator[tuple[str, bool]]:
         """Return each field that it needs, and whether that may be null."""

@@ -11,13 +11,13 @@ from typing import Any
 
 from pydantic_core import PydanticCustomError
 
-from actors.messages import NotificationChannel, Priority
+from actors.messages import NotificationChannel, Priority, usual_priority
 from actors.settings.channel import PRIMARY
 from actors.settings.faults import is_host
 from actors.settings.quantities import parse_duration
 from simulation.scenario.expectations import Expectation
 from simulation.scenario.metrics import WINDOWS, Outline, Window, entry_names, summary_shape
-from simulation.scenario.workload import CHANNELS_OF_EVENT, CRITICAL, HOST_OF_EVENTS, NORMAL, host_name
+from simulation.scenario.workload import CHANNELS_OF_EVENT, HOST_OF_EVENTS, host_name
 
 Finding = tuple[tuple[str | int, ...], str]
 """The path of a value, and what is wrong with it."""
@@ -195,7 +195,7 @@ def _outline(scenario: dict[str, Any], used: Mapping[NotificationChannel, Sequen
     """Return what metrics are told apart by, as far as the plain data says it."""
     workload, faults, expect = scenario["workload"], scenario.get("faults"), scenario.get("expect")
     named = [(entry.get("name"), str(entry.get("event", entry.get("channel")))) for entry in workload]
-    classes = {entry.get("priority") or (CRITICAL if entry.get("critical") is True else NORMAL) for entry in workload}
+    classes = {entry.get("priority") or usual_priority(entry.get("critical") is True).value for entry in workload}
     within: set[float] = set()
     windows: dict[Window, None] = {}
     for _, text, window in _bounds(expect):

@@ -11,7 +11,7 @@ from pydantic import (
     ValidationInfo,
 )
 
-from actors.messages import NotificationChannel, Priority
+from actors.messages import NotificationChannel, Priority, usual_priority
 from actors.settings.base import Settings, nearest, plain_or
 from actors.settings.distributions import Distribution
 from actors.settings.quantities import (
@@ -271,4 +271,4 @@ def class_of(entry: WorkloadEntry) -> str:
     """Return the class of traffic that an entry's notifications are of."""
     if isinstance(entry, EventWorkload):
         return NORMAL  # its subscribers' own
-    return entry.priority or (CRITICAL if entry.critical else NORMAL)
+    return entry.priority or usual_priority(entry.critical).value
