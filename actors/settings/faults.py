@@ -364,7 +364,7 @@ class FaultConfig(Settings):
             raise wanted("at least one fault such as outage: true or failure_rate: 30%", "none")
         if self.host is not None and (others := sorted(self.injects & _OF_NO_HOST)):
             raise wanted("a host only for what can go wrong with some attempts and not with others", ", ".join(others))
-        if self.node is not None and (others := sorted(self.injects & _OF_NO_NODE)):
+        if self.node is not None and (others := sorted(self.injects & NO_NODE_FAULT_KEYS)):
             raise wanted("a node only for a crash, and for what can go wrong with some attempts", ", ".join(others))
         if self.restart_after is not None and self.crash is None:
             raise wanted("crash beside restart_after", "none")
@@ -383,7 +383,9 @@ FLEET_FAULT_KEYS = frozenset({"deploy", "scale"})
 """Of these, those that are of several nodes."""
 
 _OF_NO_HOST = SYSTEM_FAULT_KEYS | {"capacity", "speed"}
-_OF_NO_NODE = _OF_NO_HOST - {"crash"}
+
+NO_NODE_FAULT_KEYS = _OF_NO_HOST - {"crash"}
+"""Those that cannot hit some nodes of a fleet and not others."""
 
 
 def _crash(value: Any, info: Any) -> Any:

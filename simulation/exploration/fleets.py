@@ -6,11 +6,9 @@ from random import Random
 from typing import get_args
 
 from actors.kernel.randomness import RandomStreams
-from actors.settings.faults import Deploy, FaultConfig, Scale
+from actors.settings.faults import NO_NODE_FAULT_KEYS, Deploy, FaultConfig, Scale
 from simulation.scenario import Scenario
 from simulation.scenario.nodes import NodesConfig, Routing
-
-_OF_ONE_NODE = {"duplicate_rate", "reorder", "capacity", "speed", "clock_step", "deploy", "scale"}
 
 
 def as_fleet(scenario: Scenario, seed: int) -> Scenario:
@@ -43,7 +41,7 @@ def as_fleet(scenario: Scenario, seed: int) -> Scenario:
 
 def _at_nodes(fault: FaultConfig, count: int, random: Random) -> FaultConfig:
     """Return a fault that hits some nodes only: most crashes, and a few of the others that can."""
-    if fault.injects & _OF_ONE_NODE or random.random() > (0.8 if fault.crash is not None else 0.3):
+    if fault.injects & NO_NODE_FAULT_KEYS or random.random() > (0.8 if fault.crash is not None else 0.3):
         return fault
     some = random.sample(range(1, count + 1), random.randint(1, count))
     return fault.model_copy(update={"node": tuple(sorted(some))})

@@ -199,6 +199,8 @@ class Service:
         self._recorder = recorder
         self._nodes = nodes
         self._clients: list[ActorRef[Clients]] = []
+        self._ready: list[Process] = []
+        """Those that arrivals go to."""
         self._arrived = 0
         self._overdue: list[Process] = []
         """Those whose lease had ended when there was none that could take over what they had."""
@@ -254,7 +256,7 @@ class Service:
         overdue, self._overdue = self._overdue, []
         for process in overdue:
             self._take_over(process, process.starts)
-        self._show_wirings()
+        self._look_who_is_there()
 
     def answer(self, clients: ActorRef[Clients]) -> None:
         """Tell clients how their notifications end, and which of them are forgotten in a crash."""
@@ -262,8 +264,15 @@ class Service:
         for process in self.living:
             process.pipeline.bus.subscribe(*ENDS)(clients.tell)
 
-    def _show_wirings(self) -> None:
-        self._recorder.wirings = [process.pipeline.wiring for process in self.living]
+    def drain(self, process: Process) -> None:
+        """Have a process get nothing new."""
+        process.is_draining = True
+        self._look_who_is_there()
+
+    def _look_who_is_there(self) -> None:
+        living = self.living
+        self._ready = [process for process in living if not process.is_draining] or living
+        self._recorder.wirings = [process.pipeline.wiring for process in living]
 
     # ── arrivals ────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -280,7 +289,7 @@ class Service:
         """Return the process that an arrival is routed to: one that is there, if any is."""
         if len(self.processes) == 1:
             return self.processes[0]
-        ready = [process for process in self.living if not process.is_draining] or self.living
+        ready = self._ready
         if not ready:
             return self.processes[0]
         match self._nodes.routing:
@@ -319,7 +328,7 @@ class Service:
         for process in hit:
             process.kill()
         recorder.in_flight_now = self.count_in_flight
-        self._show_wirings()
+        self._look_who_is_there()
         left = [notification_id for process in hit for notification_id in process.store.open_ids()]
         if recorder.interruptions is not None:
             recorder.interruptions.lose(now_ns, None if len(hit) == len(self.processes) else frozenset(left))

@@ -122,7 +122,7 @@ class FaultInjector(Actor):
     def on_stop_node(self, stop: _Stop) -> None:
         """Have a node that is there get nothing new, and end when it is drained."""
         if not stop.process.is_down:
-            stop.process.is_draining = True
+            self._service.drain(stop.process)
             self.after(stop.drain, _IsDrained(stop, stop.process.starts))
 
     @handles(_IsDrained)
