@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from itertools import pairwise
 
 from matplotlib.axes import Axes
 
+from actors.faults.conditions import capacity_steps, speed_steps
 from actors.formatting import plain_number
+from actors.instants import seconds
 from actors.messages import NotificationChannel
 from actors.settings.distribution_moments import mean
 from simulation.reporting.plots.layout import SMALL_SIZE
@@ -28,17 +31,15 @@ def served_per_s(part: Taken, end_s: float) -> list[tuple[float, float]]:
     if provider.capacity is None or not takes_s:
         return []
     faults = [
-        (fault, fault.at, end_s if fault.ends_at is None else fault.ends_at)
-        for fault in part.run.scenario.faults
-        if channel in fault.channel and fault.provider in (None, "primary") and {"capacity", "speed"} & fault.injects
+        fault for fault in part.run.scenario.faults if channel in fault.channel and fault.provider in (None, "primary")
     ]
-    instants = sorted({0.0, *(at for _, *ends in faults for at in ends if at < end_s)})
-    found = []
-    for at_s in instants:
-        now = [fault for fault, from_s, to_s in faults if from_s <= at_s < to_s]
-        places = min([provider.capacity, *(fault.capacity for fault in now if fault.capacity is not None)])
-        speed = min([1.0, *(fault.speed for fault in now if isinstance(fault.speed, (int, float)))])
-        found.append((at_s, places / takes_s * speed))
+    places = dict(capacity_steps(provider.capacity, faults))
+    speeds = dict(speed_steps(faults))
+    found, at_once, speed = [], 0, Fraction(1)
+    for at_ns in sorted({*places, *speeds}):
+        at_once, speed = places.get(at_ns, at_once), speeds.get(at_ns, speed)
+        if seconds(at_ns) < end_s:
+            found.append((seconds(at_ns), at_once / takes_s * speed))
     return found
 
 
