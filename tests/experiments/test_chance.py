@@ -7,7 +7,15 @@ import pytest
 from hypothesis import example, given, strategies as st
 from scipy.stats import binom, binomtest
 
-from simulation.experiments.tuning.chance import Decision, at_least, confirmed_share, decide, hopeless, plan
+from simulation.experiments.tuning.chance import Decision, FreshRuns, at_least, confirmed_share, hopeless, plan
+
+
+def decide(held, looks):
+    """Return the decision about a setting, and after how many fresh runs it was clear; None when it is not yet."""
+    seen = FreshRuns(looks)
+    for holds in held:
+        seen.add(holds)
+    return seen.decision, seen.runs
 
 
 def judged(rng, looks, probability):

@@ -86,23 +86,8 @@ def confirmed_share(looks: Sequence[int], probability: float) -> float:
     return confirmed
 
 
-def decide(held: Sequence[bool], looks: Sequence[int]) -> tuple[Decision | None, int]:
-    """Return the decision about a setting, and after how many fresh runs it was clear; None when it is not yet.
-
-    It is rejected when more have failed than may.
-
-    Args:
-        held: of each run, in the order of the seeds, whether all expectations held.
-        looks: the plan, see :func:`plan`.
-    """
-    seen = FreshRuns(looks)
-    for holds in held:
-        seen.add(holds)
-    return seen.decision, seen.runs
-
-
 class FreshRuns:
-    """The fresh runs of a setting so far, and what they decide."""
+    """The fresh runs of a setting so far, and what they decide: it is rejected when more have failed than may."""
 
     def __init__(self, looks: Sequence[int]) -> None:
         """Begin with none.
