@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import msgspec
 import psycopg
 import pytest
+import trio
 
 from actors.domain.audit import AuditEntry
 from actors.domain.delivery import Delivery
@@ -47,6 +49,25 @@ def command(notification_id: str = "n", **fields: Any) -> SendNotification:
     """Return a command to send an email; every field has a default."""
     given = {"channel": NotificationChannel.EMAIL, "recipient": "ann@example.org", "message": "Hello"}
     return SendNotification(notification_id=notification_id, **{**given, **fields})
+
+
+@asynccontextmanager
+async def busy(store: SqliteStore | PostgresStore) -> AsyncGenerator[None]:
+    """Keep the thread of a store at work in this block: what is committed in it is written after it."""
+    is_held, is_free = trio.Event(), threading.Event()
+
+    def hold(_: object) -> None:
+        trio.from_thread.run_sync(is_held.set, trio_token=token)
+        is_free.wait()
+
+    token = trio.lowlevel.current_trio_token()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(store._ask, hold)
+        try:
+            await is_held.wait()
+            yield
+        finally:
+            is_free.set()
 
 
 def suppression(address: str, reason: str, source: str = "operator", by: str | None = None) -> Suppression:
