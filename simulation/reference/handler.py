@@ -499,7 +499,7 @@ class Handler(Loop):
         if not self._has_room(_class_after(letter, edit)):
             self.redrives.append((letter, served, edit))
             return
-        is_dead = name in self.store.dead
+        is_dead = self.store.has(letter)
         is_served = is_dead and self.store.is_served(name, lambda other: other in self.admitted)
         if not is_dead or (is_served and served == "exclude"):
             if is_dead:

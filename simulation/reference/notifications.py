@@ -321,6 +321,14 @@ class Store:
             other in self.open or is_under_way(other) for other in request.members if other != name
         )
 
+    def has(self, letter: DeadLetterMessage) -> bool:
+        """Return whether this very letter is one still: its notification may have been redriven and have died again."""
+        entry = self.dead.get(letter.command.notification_id)
+        if entry is None:
+            return False
+        moved = entry.events[-1]
+        return moved.epoch_ns + moved.at_ns == letter.epoch_ns + letter.moved_at_ns
+
     def letters(self) -> OrderedDict[str, DeadLetterMessage]:
         """Return the dead letters, the oldest first."""
         letters: OrderedDict[str, DeadLetterMessage] = OrderedDict()

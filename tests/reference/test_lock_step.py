@@ -208,6 +208,33 @@ def test_answers_that_nobody_could_foresee_while_the_process_is_down():
     compared(parse(text + "  - {channel: all, at: 6s, crash: process, restart_after: 4s}\n", "small.yaml"))
 
 
+ORDERED_TWICE = """\
+name: ordered-twice
+seed: 1
+duration: 60s
+max_pending: 20
+commit_latency: 200ms
+workload: [{channel: sms, arrivals: {constant: 2/s}}]
+channels: {sms: {retry: {max_attempts: 1}, circuit_breaker: {enabled: false}, provider: {latency: 100ms}}}
+faults:
+  - {channel: sms, at: 0s, for: 10s, outage: true}
+  - {channel: sms, at: 20s, for: 15s, hang: true}
+  - {channel: all, at: 28s, crash: {actor: handler}, restart_after: 5s}
+  - {channel: all, at: 30s, crash: {actor: dlq}, restart_after: 1s}
+operations:
+  - {at: 29s, redrive: all, edit: {expires_after: 1ms}}
+  - {at: 32s, redrive: all}
+"""
+
+
+def test_a_redrive_that_waits_is_for_the_letter_of_one_death_alone():
+    """Both orders wait; the first lets each die once more, and so the second has no letter any more."""
+    result = compared(parse(ORDERED_TWICE, "ordered-twice.yaml"))
+    redriven = result.dlq[result.dlq["left"] == "redriven"]["id"]
+    assert len(redriven) > 5
+    assert redriven.is_unique
+
+
 def test_what_became_durable_while_the_handler_was_down_is_recorded_when_the_process_crashes():
     text = SMALL.replace("seed: 5", "seed: 5\ncommit_latency: 300ms")
     crashes = "  - {channel: all, at: 6700ms, crash: {actor: handler}, restart_after: 5s}\n"
