@@ -13,7 +13,7 @@ from typing import Any
 
 from pykka._envelope import Envelope
 
-from actors.errors import Overloaded
+from actors.errors import Overloaded, Overtaken
 from actors.kernel.actor import NOTHING, Actor
 from actors.kernel.effects import Performed
 from actors.kernel.futures import Future
@@ -23,6 +23,7 @@ from actors.messages import (
     BreakerTransitioned,
     DeadLetterMessage,
     DuplicateIgnored,
+    NodeTookOver,
     RecordedEvent,
     SendNotification,
 )
@@ -32,9 +33,13 @@ from simulation.invariants.lifecycles import STEPS
 from simulation.invariants.observations import AttemptMade
 from simulation.reference.handler import Asked, Refused
 from simulation.reference.letters import Alerted
-from simulation.reference.loop import Difference
-from simulation.reference.model import CLASSES, Model
+from simulation.reference.model import Model
+from simulation.reference.node import CLASSES
+from simulation.reference.timeline import Difference
 from simulation.reference.world import refusals
+
+OUTSIDE = frozenset({"other", "inject", "operate", "stop", "drained", "back", "takeover"})
+"""Kinds of turns that are no process's own."""
 
 
 class LockStep(Invariant):
@@ -59,7 +64,7 @@ class LockStep(Invariant):
 
     # ── what happens ────────────────────────────────────────────────────────────────────────────────────────────
 
-    @observes(ActorFailed, BreakerTransitioned, DuplicateIgnored, *STEPS)
+    @observes(ActorFailed, BreakerTransitioned, DuplicateIgnored, NodeTookOver, *STEPS)
     def on_event(self, event: RecordedEvent) -> Objection:
         return self._asked(self.model.compare, event)
 
@@ -67,7 +72,7 @@ class LockStep(Invariant):
     def on_attempt(self, made: AttemptMade) -> Objection:
         attempt = made.attempt
         key, until_ns = attempt.idempotency_key, attempt.wanted_until_ns
-        asked = Asked(made.at_ns, made.provider, attempt.number, key, attempt.command, until_ns)
+        asked = Asked(made.at_ns, made.node, made.provider, attempt.number, key, attempt.command, until_ns)
 
         def ask() -> None:
             is_foreseen = made.outcome is not None and not made.is_promised
@@ -81,7 +86,8 @@ class LockStep(Invariant):
     def on_promise_kept(self, made: AttemptMade) -> None:
         """Take note of an answer that was promised."""
         if id(made.attempt) in self._numbers:
-            self.note(self.model.answers_now, self._numbers[id(made.attempt)][1], made.outcome, made.ends_at_ns)
+            number = self._numbers[id(made.attempt)][1]
+            self.note(self.model.answers_now, made.node, number, made.outcome, made.ends_at_ns)
 
     def on_alert(self, text: str) -> None:
         """Take note of an alert that is raised."""
@@ -89,6 +95,18 @@ class LockStep(Invariant):
 
     def at_end(self, now_ns: int) -> Objection:
         return self._asked(self.model.settle, now_ns)
+
+    def watch_routes(self, service: Any) -> None:
+        """Compare which of several nodes each arrival goes to."""
+        if len(service.processes) > 1:
+            route = service._process_for
+
+            def routed(user: str, recipient: str) -> Any:
+                process = route(user, recipient)
+                self.note(self.model.fleet.check_route, user, recipient, process.node.number)
+                return process
+
+            service._process_for = routed
 
     # ── for the watch ───────────────────────────────────────────────────────────────────────────────────────────
 
@@ -136,7 +154,7 @@ class TurnWatch(Interceptor):
 
         def telling(actor: Actor) -> Callable[[Any], None]:
             tell: Callable[[Any], None] = teller(actor)
-            return partial(self._told, tell) if type(actor).__name__ == "Handler" else tell
+            return partial(self._told, tell, actor.system.node_number) if type(actor).__name__ == "Handler" else tell
 
         system._teller = telling
         deliver = system._deliver
@@ -158,24 +176,23 @@ class TurnWatch(Interceptor):
             known = lock_step.number_of(message.request)
             what = None if known is None else ("answer", known)
         if what is not None:
-            lock_step.note(lock_step.model.falls_due, *what, self.system.now_ns, not self.system._ready)
+            node = actor.system.node_number
+            lock_step.note(lock_step.model.falls_due, *what, node, self.system.now_ns, not self.system._ready)
 
-    def _told(self, tell: Callable[[Any], None], message: Any) -> None:
+    def _told(self, tell: Callable[[Any], None], node: int | None, message: Any) -> None:
         content = message.message if type(message) is Envelope else message
         if type(content).__name__ == "_Sending":
             content = content.message
         if type(content) is SendNotification:
-            self._lock_step.note(self._lock_step.model.arrives, content, True)
+            self._lock_step.note(self._lock_step.model.arrives, content, True, node)
         elif type(content) is Submit:
-            self._lock_step.note(self._lock_step.model.arrives, content.command, not content.follows_event)
+            self._lock_step.note(self._lock_step.model.arrives, content.command, not content.follows_event, node)
         tell(message)
 
     def start(self, go_on: Next, actor: Actor) -> None:
         place = _place_of(actor) if actor._incarnation.number else None
         if place is not None:
-            self._lock_step.note(
-                self._lock_step.model.turn, "restart", place, self.system.now_ns, not self.system._ready
-            )
+            self._note_turn(actor, "restart", place)
         go_on(actor)
         turns = _TURNS.get(type(actor).__name__, {})
         for kind, handler in list(actor._plain.items()):
@@ -190,11 +207,17 @@ class TurnWatch(Interceptor):
     def _take_turn(
         self, turn_of: Callable[[LockStep, Any, Any], tuple[str, Any] | None], actor: Actor, handler: Any, message: Any
     ) -> Any:
-        lock_step = self._lock_step
-        turn = turn_of(lock_step, actor, message)
+        turn = turn_of(self._lock_step, actor, message)
         if turn is not None:
-            lock_step.note(lock_step.model.turn, *turn, self.system.now_ns, not self.system._ready)
+            self._note_turn(actor, *turn)
         return handler(message)
+
+    def _note_turn(self, actor: Actor, kind: str, what: Any) -> None:
+        model, is_first = self._lock_step.model, not self.system._ready
+        if kind in OUTSIDE:
+            self._lock_step.note(model.turn_outside, kind, what, self.system.now_ns, is_first)
+        else:
+            self._lock_step.note(model.turn, kind, what, actor.system.node_number, self.system.now_ns, is_first)
 
     def _bury(self, handler: Callable[[Any], None], letter: DeadLetterMessage) -> None:
         self._lock_step.note(self._lock_step.model.compare, letter)
@@ -227,7 +250,8 @@ def _go_on(_lock_step: LockStep, actor: Any, message: Any) -> tuple[str, Any] | 
 
 def _of_handler(lock_step: LockStep, _actor: Any, performed: Performed) -> tuple[str, Any] | None:
     event = getattr(performed.request, "event", None)
-    return None if event is None else ("commit", event.notification_id)
+    kind = "overtaken" if isinstance(performed.result, Overtaken) else "commit"
+    return None if event is None else (kind, event.notification_id)
 
 
 def _of_letters(_lock_step: LockStep, _actor: Any, performed: Performed) -> tuple[str, Any]:
@@ -247,6 +271,22 @@ def _place_of(actor: Any) -> tuple[str, str] | None:
 
 def _injected(lock_step: LockStep, _actor: Any, message: Any) -> tuple[str, Any]:
     return "inject", next(n for n, fault in enumerate(lock_step.model.world.faults) if fault is message.fault)
+
+
+def _called(_lock_step: LockStep, _actor: Any, call: Any) -> tuple[str, Any]:
+    function = call.function
+    if isinstance(function, partial) and getattr(function.func, "__name__", "") == "_take_over":
+        gone, starts = function.args
+        return "takeover", (gone.node.number, starts)
+    return "other", None
+
+
+def _with_nodes(kind: str, processes: Callable[[Any], Any]) -> Callable[[LockStep, Any, Any], tuple[str, Any]]:
+    def turn_of(lock_step: LockStep, actor: Any, message: Any) -> tuple[str, Any]:
+        numbers = [None if process.node is None else process.node.number for process in processes(message)]
+        return kind, lock_step.model.surroundings.due_now(kind, numbers, actor.system.now_ns)
+
+    return turn_of
 
 
 def _ordered(lock_step: LockStep, _actor: Any, message: Any) -> tuple[str, Any]:
@@ -270,8 +310,13 @@ _TURNS: dict[str, dict[str, Callable[[LockStep, Any, Any], tuple[str, Any] | Non
     "DeadLetterQueue": {"_LookAtAges": _once("ages"), "Performed": _of_letters},
     "Source": {"_Arrive": _other, "_SendAgain": _other},
     "Clients": {"_Next": _other},
-    "Environment": {"ScheduledCall": _other},
+    "Environment": {"ScheduledCall": _called},
     "Operator": {"_Act": _ordered},
-    "FaultInjector": {"_Inject": _injected, "_Restart": _once("back")},
+    "FaultInjector": {
+        "_Inject": _injected,
+        "_Stop": _with_nodes("stop", lambda stop: [stop.process]),
+        "_IsDrained": _with_nodes("drained", lambda drained: [drained.stop.process]),
+        "_Restart": _with_nodes("back", lambda restart: restart.processes),
+    },
 }
 """By class of actor and kind of message: whose turn it is."""

@@ -550,7 +550,7 @@ class Way:
         loop, host = self.loop, change.host
         fields = {"from_state": change.before, "to_state": change.after, "cause": change.cause}
         event = loop.event(
-            BreakerTransitioned, None, breaker=lane.name, host=host if self.is_per_host else None, **fields
+            BreakerTransitioned, None, breaker=loop.named(lane.name), host=host if self.is_per_host else None, **fields
         )
         loop.expect(event, "a breaker trips, opens and closes by its circuit_breaker: {}", lane.config.circuit_breaker)
         self.has_news = True

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, TypeAlias
 
 import msgspec
@@ -30,17 +30,25 @@ from simulation.reference.channel import EXPIRED, Ended, Way
 from simulation.reference.lane import Lane
 from simulation.reference.letters import Letters
 from simulation.reference.loop import Loop
-from simulation.reference.notifications import Attempt, Notification, address, host_of, scheduled_ns, state_after
+from simulation.reference.notifications import (
+    Attempt,
+    History,
+    Notification,
+    address,
+    host_of,
+    scheduled_ns,
+    state_after,
+)
 from simulation.reference.people import NOT_WANTED, People
-from simulation.reference.randomness import Stream
 from simulation.reference.resuming import Backlog
 from simulation.reference.templates import Missing, filled_in
-from simulation.reference.world import World
+from simulation.reference.timeline import Timeline
 
 RETRY_TIME_UP = "retry time is up"
 BUDGET_SPENT = "retry budget spent"
 ADDRESS_GONE = "the address is gone"
 
+_BEGINS = (NotificationRequested, NotificationRedriven)
 _ENDS = (NotificationSent, NotificationSuppressed, NotificationMovedToDeadLetter)
 Then: TypeAlias = Callable[[Notification], None] | None
 
@@ -49,6 +57,8 @@ class Asked(msgspec.Struct, frozen=True):
     """A provider is asked to deliver: no recorded event, but as good as one here."""
 
     at_ns: int
+    node: int | None
+    """Which of several asks."""
     provider: str
     attempt: int
     key: str
@@ -68,10 +78,9 @@ class Refused(msgspec.Struct, frozen=True):
 class Handler(Loop):
     """The service while its process runs."""
 
-    def __init__(self, world: World) -> None:
-        super().__init__(world)
-        self.people = People(world)
-        self.boot()
+    def __init__(self, timeline: Timeline, node: int | None = None) -> None:
+        super().__init__(timeline, node)
+        self.people = People(self.world)
 
     def boot(self) -> None:
         """Start a process over the store: what was in memory is as new."""
@@ -79,6 +88,10 @@ class Handler(Loop):
         self.commits.clear()
         self.cancels: set[str] = set()
         """Of those that are being made durable, which are to be cancelled then."""
+        self.overtaken: dict[str, SendNotification] = {}
+        """By id, what another node has under way of what is being accepted here."""
+        self.taken_over: dict[str, Notification] = {}
+        """Of those that are being accepted, which this node has taken over meanwhile."""
         self.mailboxes.clear()
         channels = self.world.channels.items()
         self.ways: dict[str, Way] = {each: Way(self, self, each, config) for each, config in channels}
@@ -93,13 +106,13 @@ class Handler(Loop):
 
     def start(self) -> None:
         """A handler that starts knows what is in the store; its budgets and the streams of its jitter are as new."""
-        channels, seed = self.world.channels, self.world.seed
-        self.retrying = {each: Retrying(own.retry, Stream(seed, f"{each}.backoff")) for each, own in channels.items()}
-        self.budgets = {each: budget_of(own.retry.budget) for each, own in channels.items()}
+        channels = self.world.channels.items()
+        self.retrying = {each: Retrying(own.retry, self.stream(f"{each}.backoff")) for each, own in channels}
+        self.budgets = {each: budget_of(own.retry.budget) for each, own in channels}
         self.backlog = Backlog(self, self.ways)
         self.admitted = {
             name: state_after(entry.command, entry.events, self.epoch_ns, self.now_ns)
-            for name, entry in self.store.open.items()
+            for name, entry in self.store.open_at(self.node).items()
         }
         for name, (_, notification, *_) in self.commits.items():
             self.admitted[name] = notification
@@ -109,16 +122,30 @@ class Handler(Loop):
         """ "After a restart only what is overdue is paced" (19); the rest goes at its time."""
         for way in self.ways.values():
             way.follow_flush()
-        for notification in sorted(self.admitted.values(), key=_due_since_ns):
-            if notification.command.notification_id in self.commits:
-                continue
+        self._go_on_with([each for name, each in self.admitted.items() if name not in self.commits])
+        for _ in range(len(self.redrives)):
+            self._take_up_next_redrive()
+
+    def _go_on_with(self, notifications: Iterable[Notification]) -> None:
+        for notification in sorted(notifications, key=_due_since_ns):
             if notification.given_up is None and _due_since_ns(notification) <= self.now_ns:
                 self.backlog.add(notification, self.last_start_ns(notification))
             else:
                 self._take_up(notification)
         self.look_at_backlog()
-        for _ in range(len(self.redrives)):
-            self._take_up_next_redrive()
+
+    def take_over(self, histories: Iterable[History]) -> None:
+        """ "What a dead node had is taken over" (17), as after a restart."""
+        found = []
+        for command, events in histories:
+            name = command.notification_id
+            notification = state_after(command, events, self.epoch_ns, self.now_ns)
+            if name in self.commits and isinstance(self.commits[name][0], _BEGINS):
+                self.taken_over[name] = notification
+            elif name not in self.admitted:  # else the handler has started since, and has found it in the store
+                self.admitted[name] = notification
+                found.append(notification)
+        self._go_on_with(found)
 
     def look_at_backlog(self) -> None:
         """Go on with those of the backlog whose turn it is."""
@@ -197,12 +224,18 @@ class Handler(Loop):
 
     def _happens(self, event: NotificationEvent, notification: Notification, then: Then, why: str, *about: Any) -> None:
         """ "Record first, announce afterwards" (2): nothing follows from a change before it is durable."""
-        self.store.keep(event, notification.command)
-        self.commits[event.notification_id] = event, notification, then, why, about
+        name = event.notification_id
+        self.commits[name] = event, notification, then, why, about
+        first = self.store.accepted_elsewhere(event, self.node)
+        if first is not None:
+            self.overtaken[name] = first
+            self.at(self.now_ns, "overtaken", name)
+            return
+        self.store.keep(event, notification.command, self.node)
         if self.world.commit_latency:
-            self.at(self.now_ns + ns(self.world.commit_latency), "commit", event.notification_id)
+            self.at(self.now_ns + ns(self.world.commit_latency), "commit", name)
         else:
-            self.is_durable(event.notification_id)
+            self.is_durable(name)
 
     def is_durable(self, name: str) -> None:
         """Record what is durable, and go on."""
@@ -216,6 +249,21 @@ class Handler(Loop):
         if name in self.cancels:
             self.cancels.remove(name)
             self._cancel(name)
+
+    def is_overtaken(self, name: str) -> None:
+        """Leave a notification to the node that has accepted it first, unless it has come over from there since."""
+        event, notification, *_ = self.commits.pop(name)
+        first, taken_over = self.overtaken.pop(name), self.taken_over.pop(name, None)
+        self.cancels.discard(name)
+        del self.admitted[name]
+        if taken_over is not None:
+            self.admitted[name] = taken_over
+            self._go_on_with([taken_over])
+        else:
+            self._take_up_next_redrive()
+        conflict = event.instead_of is None and first != notification.command
+        again = self.event(DuplicateIgnored, notification.command, conflict=conflict)
+        self.expect(again, "another node has it under way")
 
     # ── cancelled ───────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -333,7 +381,8 @@ class Handler(Loop):
         self.asked[self.number_of_asked] = attempt
         name = attempt.command.notification_id
         key = f"{name}/edit-{attempt.edits}" if attempt.edits else name
-        asked = Asked(self.now_ns, lane.provider_name, attempt.number, key, attempt.command, attempt.wanted_until_ns)
+        provider, until_ns = lane.provider_name, attempt.wanted_until_ns
+        asked = Asked(self.now_ns, self.node, provider, attempt.number, key, attempt.command, until_ns)
         self.expect(asked, "{} has passed all that stands before {}", attempt.name, lane.name)
 
     # ── what follows from its outcome ───────────────────────────────────────────────────────────────────────────
@@ -499,7 +548,7 @@ class Handler(Loop):
         if not self._has_room(_class_after(letter, edit)):
             self.redrives.append((letter, served, edit))
             return
-        is_dead = self.store.has(letter)
+        is_dead = self.store.has_letter(letter)
         is_served = is_dead and self.store.is_served(name, lambda other: other in self.admitted)
         if not is_dead or (is_served and served == "exclude"):
             if is_dead:

@@ -19,7 +19,6 @@ from simulation.reference.breakers import Breaker, BreakersByHost, Change
 from simulation.reference.limits import Arrivals, Limit, Pace, Slots, ceiling_per_s, limit_of
 from simulation.reference.loop import Loop
 from simulation.reference.notifications import Attempt
-from simulation.reference.randomness import Stream
 
 _KEPT_BACK = (BreakerState.OPEN, BreakerState.HALF_OPEN, BreakerState.FORCED_OPEN)
 
@@ -48,9 +47,8 @@ class Lane:
         self.name = channel if number == 0 else f"{channel}/{name}"
         self.config = config
         self.timeout_ns = wait_ns(config.timeout)
-        seed = loop.world.seed
         self.is_per_host = config.circuit_breaker.per == "host"
-        breaker, stream = config.circuit_breaker, Stream(seed, f"{self.name}.breaker")
+        breaker, stream = config.circuit_breaker, loop.stream(f"{self.name}.breaker")
         self._breaker = Breaker(breaker, stream, self._changed) if breaker.per != "host" else None
         self._by_host = BreakersByHost(breaker, stream, self._changed)
         self.half_open: dict[str, int] = {}
@@ -59,12 +57,12 @@ class Lane:
         """By host, while what waited for the breaker resumes."""
         self.slots = Slots()
         limit = config.concurrency_limit
-        self._concurrency = None if limit is None else concurrency_of(limit, Stream(seed, f"{self.name}.concurrency"))
+        self._concurrency = None if limit is None else concurrency_of(limit, loop.stream(f"{self.name}.concurrency"))
         self._quota = None if config.quota is None else limit_of(config.quota)
         self._rate = None if config.adaptive_rate is None else AdaptiveRate(config.adaptive_rate)
         self._rates: list[Limit] = [limit for limit in (self._quota, self._rate) if limit is not None]
         throttle = config.adaptive_throttle
-        self._throttle = None if throttle is None else AdaptiveThrottle(throttle, Stream(seed, f"{self.name}.throttle"))
+        self._throttle = None if throttle is None else AdaptiveThrottle(throttle, loop.stream(f"{self.name}.throttle"))
 
     # ── admission ───────────────────────────────────────────────────────────────────────────────────────────────
 

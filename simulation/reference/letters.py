@@ -39,13 +39,23 @@ class Letters:
     def add(self, letter: DeadLetterMessage) -> None:
         """Take a letter in, discard what is too much or too old, and have people told."""
         self.loop.expect(letter, "a dead letter has all that is needed to find out why and to try again")
-        self.put_back(letter)
+        self._keep(letter)
         text = f"Notification {letter.notification_id} moved to DLQ: {letter.failure_reason}"
         self.loop.follow("alert", "", self.alert, ("letter", letter.channel, letter.failure_reason), text)
 
     def put_back(self, letter: DeadLetterMessage) -> None:
-        """Keep a letter."""
-        self.kept[letter.notification_id] = letter
+        """Keep a letter that was taken for a redrive, or that another node has written, if it is one still."""
+        self._keep(letter if self.loop.store.has_letter(letter.notification_id) else None)
+
+    def is_gone(self, name: str) -> None:
+        """Drop a letter that another node has redriven or discarded, unless it is one again."""
+        if not self.loop.store.has_letter(name):
+            self.kept.pop(name, None)
+        self._keep(None)
+
+    def _keep(self, letter: DeadLetterMessage | None) -> None:
+        if letter is not None:
+            self.kept[letter.notification_id] = letter
         self._look_at_all(looks_at_ages=("ages", "") not in self.loop.due)
 
     def _look_at_all(self, looks_at_ages: bool = True) -> None:
@@ -73,7 +83,7 @@ class Letters:
 
     def is_one(self, name: str) -> bool:
         """Return whether a notification is a dead letter here that can be taken."""
-        return name in self.kept and name in self.loop.store.dead
+        return name in self.kept and self.loop.store.has_letter(name)
 
     def is_served(self, name: str) -> bool:
         """ "A letter whose fallback was delivered or is under way is served, and no redrive takes it" (15)."""
@@ -88,7 +98,7 @@ class Letters:
     def _discard(self, name: str, reason: str) -> None:
         loop, letter = self.loop, self.kept.pop(name)
         event = loop.event(DeadLetterDiscarded, letter.command, reason=reason)
-        loop.store.keep(event, letter.command)
+        loop.store.keep(event, letter.command, loop.node)
         self._discarding[name] = event, "an operator has said so, or by dead_letters: {}", loop.world.dead_letters
         if loop.world.commit_latency:
             loop.at(loop.now_ns + ns(loop.world.commit_latency), "discarded", name)

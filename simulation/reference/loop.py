@@ -1,49 +1,32 @@
-"""One loop over time: what is due when, what follows at an instant and in which order, and which event comes next."""
+"""What falls due at one process, and what follows there, on the time that it shares with the others."""
 
 from __future__ import annotations
 
-import heapq
-from collections import deque
-from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple, TypeVar
+from collections.abc import Callable
+from typing import Any, TypeVar
 
-from actors.instants import NS_PER_S, ns
 from actors.messages import RecordedEvent, SendNotification
-from simulation.reference.notifications import Attempt, Notification, Store
-from simulation.reference.world import World
+from simulation.reference.notifications import Attempt, Notification
+from simulation.reference.randomness import Stream
+from simulation.reference.timeline import Key, Place, Step, Timeline
 
 E = TypeVar("E", bound=RecordedEvent)
-Key = tuple[str, Any]
-"""What falls due: a kind, and of what."""
-Place = tuple[str, str]
-"""An actor: what it does, and where (``email``; ``email/backup`` for one that asks a provider)."""
-
-
-class Difference(Exception):
-    """The product does something else than the model."""
-
-
-class Step(NamedTuple):
-    """Something that follows: at which actor, and by which rule."""
-
-    place: Place
-    rule: Callable[..., None]
-    args: tuple[Any, ...]
 
 
 class Loop:
-    """Time, and what is known of notifications.
+    """A process of the service, as its rules know it; or what surrounds them all."""
 
-    Of what is due at one instant the order is open, and is the product's: `turn`. All that follows from one thing comes
-    before the next, first come, first served. What is for an actor that is down waits in its mailbox, and comes before
-    all else when it is restarted.
-    """
+    def __init__(self, timeline: Timeline, node: int | None = None) -> None:
+        """Make one at which nothing is due.
 
-    def __init__(self, world: World) -> None:
-        self.world = world
-        self.now_ns = 0
-        self.epoch_ns = world.epoch_ns
-        self.store = Store(ns(world.remember_ids), ns(world.commit_latency))
+        Args:
+            timeline: the time.
+            node: which one it is of several. None: it is alone.
+        """
+        self.timeline = timeline
+        self.node = node
+        self.world = timeline.world
+        self.store = timeline.store
         self.admitted: dict[str, Notification] = {}
         """What is accepted and has not ended, by id."""
         self.asked: dict[int, Attempt] = {}
@@ -55,20 +38,21 @@ class Loop:
         self.mailboxes: dict[Place, list[Step]] = {}
         """Of the actors that are down."""
         self.due: dict[Key, int] = {}
-        self._agenda: list[tuple[int, int, Key]] = []
-        self._number = 0
-        self._following: deque[Step] = deque()
-        self._handed_over: deque[Step] = deque()
-        """What was in the mailbox of an actor that has just been restarted."""
-        self._expected: deque[tuple[Any, str, tuple[Any, ...]]] = deque()
 
-    # ── for the rules ───────────────────────────────────────────────────────────────────────────────────────────
+    @property
+    def now_ns(self) -> int:
+        """The instant."""
+        return self.timeline.now_ns
+
+    @property
+    def epoch_ns(self) -> int:
+        """Where on the calendar the clock started, as the wall clock shows it now."""
+        return self.timeline.epoch_ns
 
     def at(self, instant_ns: int, kind: str, what: Any) -> None:
         """Put on the agenda that something falls due; one in the past is now."""
-        self._number += 1
         self.due[kind, what] = max(instant_ns, self.now_ns)
-        heapq.heappush(self._agenda, (self.due[kind, what], self._number, (kind, what)))
+        self.timeline.put_on_agenda(self, (kind, what))
 
     def wake(self, kind: str, where: str, instant_ns: int | None) -> None:
         """Have a place where some wait looked at then, and not at the instant set before; None: at none."""
@@ -79,181 +63,37 @@ class Loop:
 
     def follow(self, actor: str, where: str, rule: Callable[..., None], *args: Any) -> None:
         """Have a rule applied at this instant, behind all that follows already."""
-        self._following.append(Step((actor, where), rule, args))
+        self.timeline.follow(Step(self, (actor, where), rule, args))
 
     def event(self, kind: type[E], command: SendNotification | None, /, **fields: Any) -> E:
         """Return an event of this instant, of a notification where it is of one."""
         if command is not None:
             fields |= {"notification_id": command.notification_id, "channel": command.channel}
-        return kind(at_ns=self.now_ns, epoch_ns=self.epoch_ns, **fields)
+        return kind(at_ns=self.now_ns, epoch_ns=self.epoch_ns, node=self.node, **fields)
 
     def expect(self, event: Any, why: str, *about: Any) -> None:
         """Expect an event next, by a rule in words and with the settings that it is about."""
-        self._expected.append((event, why, about))
+        self.timeline.expect(event, why, about)
 
-    def hand_over(self, mailbox: Iterable[Step]) -> None:
-        """Have what was in a mailbox handled before all that follows."""
-        self._handed_over.extend(mailbox)
+    def stream(self, name: str) -> Stream:
+        """Return the draws of a name: each of several nodes has its own."""
+        return Stream(self.world.seed, name if self.node is None else f"node.{self.node}.{name}")
 
-    def forget_what_follows(self) -> None:
-        """Drop what was about to be done, as its process is gone."""
-        self._following.clear()
-        self._handed_over.clear()
-
-    # ── in lock-step ────────────────────────────────────────────────────────────────────────────────────────────
-
-    def compare(self, event: Any) -> None:
-        """Compare what has happened with what is expected."""
-        self._run()
-        if not self._expected:
-            raise Difference(f"nothing is expected now, and this has happened: {shown(event)}")
-        expected, why, about = self._expected.popleft()
-        if expected != event:
-            raise Difference(
-                f"{_differing(expected, event)}\nrule: {_rule(why, about)}\n"
-                f"expected: {shown(expected)}\ngot: {shown(event)}"
-            )
-
-    def settle(self, now_ns: int) -> None:
-        """Let time pass: all that was to happen before has to have happened."""
-        self._run()
-        self._check_that_all_has_come()
-        if self._handed_over:
-            raise Difference(f"{_named(self._handed_over[0].args[0])} has waited in a mailbox and has not come")
-        self.now_ns = now_ns
-        while self._agenda and self._agenda[0][0] < now_ns:
-            instant_ns, _, key = heapq.heappop(self._agenda)
-            if self.due.get(key) != instant_ns:
-                continue
-            place = self._place_of(key)
-            if place not in self.mailboxes:
-                raise Difference(f"{_named(key)} was due at {instant_ns / NS_PER_S:.9f} s and has not come")
-            del self.due[key]
-            self.mailboxes[place].append(Step(place, turn_that_waits, (key,)))
-
-    def falls_due(self, kind: str, what: Any, now_ns: int, is_first: bool) -> None:
-        """Take note that something is due now whose actor is down, so that it stands in the mailbox from now on.
-
-        Args:
-            kind: of it.
-            what: it is about.
-            now_ns: the instant.
-            is_first: whether nothing else is under way at this instant.
-        """
-        key = (kind, what)
-        is_due = self.due.get(key) == now_ns
-        if not is_due and kind not in MAY_LOOK:
-            return
-        if now_ns > self.now_ns or is_first:
-            self.settle(now_ns)
-        place = self._place_of(key)
-        if place in self.mailboxes:
-            if is_due:
-                del self.due[key]
-            self.mailboxes[place].append(Step(place, turn_that_waits, (key,)))  # also for one look more
-
-    def turn(self, kind: str, what: Any, now_ns: int, is_first: bool = True) -> None:
-        """Take note that it is the turn of something that is due now.
-
-        Args:
-            kind: of it.
-            what: it is about.
-            now_ns: the instant.
-            is_first: whether nothing else is under way at this instant; else it comes out of a mailbox.
-        """
-        key = (kind, what)
-        has_waited = any(step.rule is turn_that_waits and step.args[0] == key for step in self._handed_over)
-        if now_ns > self.now_ns or (not has_waited and is_first):
-            self.settle(now_ns)
-        else:
-            while self._handed_over and self._handed_over[0].rule is not turn_that_waits:
-                self._apply_next()
-                self._check_that_all_has_come()
-        if has_waited and self._handed_over.popleft().args[0] != key:
-            raise Difference(f"{_named(key)} has come before what was in the mailbox before it")
-        if self.due.get(key) == now_ns and not has_waited:
-            del self.due[key]
-        elif not has_waited and kind not in MAY_LOOK:
-            due_ns = self.due.get(key)
-            due = "never" if due_ns is None else f"due at {due_ns / NS_PER_S:.9f} s"
-            raise Difference(f"{_named(key)} has come at {now_ns / NS_PER_S:.9f} s; it is {due}")
-        self.take_turn(kind, what)
+    def named(self, breaker: str) -> str:
+        """Return the name of a breaker in the history: that of email's at node 3 is ``email@3``."""
+        return breaker if self.node is None else f"{breaker}@{self.node}"
 
     def take_turn(self, kind: str, what: Any) -> None:
         """Apply the rule for something that is due."""
         raise NotImplementedError
 
-    def _run(self) -> None:
-        """Apply what follows until an event is expected."""
-        while not self._expected and (self._handed_over or self._following):
-            if self._handed_over and self._handed_over[0].rule is turn_that_waits:
-                return
-            self._apply_next()
-
-    def _apply_next(self) -> None:
-        step = (self._handed_over or self._following).popleft()
-        if step.place in self.mailboxes:
-            self.mailboxes[step.place].append(step)
-        else:
-            step.rule(*step.args)
-
-    def _check_that_all_has_come(self) -> None:
-        if self._expected:
-            event, why, about = self._expected[0]
-            raise Difference(f"{shown(event)} is missing\nrule: {_rule(why, about)}")
-
-    def _place_of(self, key: Key) -> Place:
+    def place_of(self, key: Key) -> Place:
         """Return the actor that something on the agenda is for."""
         kind, what = key
         if kind == "answer":
             return "breaker", self.asked[what].command.channel
         if kind in ("limiter", "tenants", "breaker"):
             return kind, what
-        return {"go-on": "handler", "commit": "handler", "backlog": "handler"}.get(kind, "dlq"), ""
-
-
-MAY_LOOK = frozenset({"limiter", "tenants", "breaker", "backlog", "ages", "other"})
-"""Of these one look more does no harm."""
-
-
-def turn_that_waits(_key: Key) -> None:
-    """Stand in a mailbox for something that fell due while its actor was down."""
-
-
-# ── in words ────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def shown(event: Any) -> str:
-    """Return an event in one line: its kind, its instant, and what it says."""
-    fields = {name: getattr(event, name) for name in event.__struct_fields__ if name not in ("at_ns", "epoch_ns")}
-    text = ", ".join(f"{name} {_worded(value)}" for name, value in fields.items() if value is not None)
-    at = f" at {event.at_ns / NS_PER_S:.9f} s" if hasattr(event, "at_ns") else ""
-    return f"{type(event).__name__}{at} ({text})"
-
-
-def _differing(expected: Any, got: Any) -> str:
-    if type(expected) is not type(got):
-        return f"a {type(expected).__name__} is expected, not a {type(got).__name__}"
-    names = [name for name in expected.__struct_fields__ if getattr(expected, name) != getattr(got, name)]
-    pairs = [(name, _worded(getattr(expected, name)), _worded(getattr(got, name))) for name in names]
-    return "; ".join(f"{name} should be {wanted}, not {other}" for name, wanted, other in pairs)
-
-
-def _worded(value: Any) -> Any:
-    if isinstance(value, SendNotification):
-        return f"{value.notification_id} to {value.recipient}: {value.message}"
-    return f"of {len(value)}" if isinstance(value, tuple) else value
-
-
-def _rule(why: str, about: tuple[Any, ...]) -> str:
-    """Return a rule in words, with the settings that are given in a file."""
-    return why.format(*[_settings(each) if hasattr(each, "model_fields_set") else each for each in about])
-
-
-def _settings(config: Any) -> str:
-    given = sorted(config.model_fields_set)
-    return ", ".join(f"{name}={getattr(config, name)!r}" for name in given) or "all by default"
-
-
-def _named(key: Key) -> str:
-    return f"the turn of {key[1]!r} ({key[0]})" if key[1] != "" else f"the turn of the {key[0]}"
+        if kind in ("go-on", "commit", "overtaken", "backlog"):
+            return "handler", ""
+        return ("dlq", "") if kind in ("ages", "discarded") else ("", "")

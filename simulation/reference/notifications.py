@@ -9,9 +9,9 @@ from __future__ import annotations
 import contextlib
 import json
 from collections import OrderedDict, deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 import msgspec
@@ -203,6 +203,16 @@ def state_after(command: SendNotification, events: list[NotificationEvent], epoc
 class _Entry:
     command: SendNotification
     events: list[NotificationEvent]
+    node: int | None
+    """Which of several has it under way, or had it last."""
+
+
+class History(NamedTuple):
+    """What has happened to a notification, as the store has it."""
+
+    command: SendNotification
+    """As it was accepted."""
+    events: list[NotificationEvent]
 
 
 @dataclass(slots=True)
@@ -221,6 +231,8 @@ class Store:
     remember_ns: int
     latency_ns: int
     journal: list[tuple[int, NotificationEvent, SendNotification]] = field(default_factory=list)
+    tell_others: Callable[[int | None, DeadLetterMessage | str], None] = lambda node, letter: None
+    """Has the nodes but one know of a letter that this one has written; or, by its id, has redriven or discarded."""
 
     def __post_init__(self) -> None:
         self.open: dict[str, _Entry] = {}
@@ -232,11 +244,40 @@ class Store:
         self._latest_ended_ns = 0
         self._requests: dict[str, _Request] = {}
 
-    def keep(self, event: NotificationEvent, command: SendNotification) -> None:
-        """Take a change; it is durable `latency_ns` later."""
+    def keep(self, event: NotificationEvent, command: SendNotification, node: int | None) -> None:
+        """Take a change by a node; it is durable `latency_ns` later."""
         if self.latency_ns:
             self.journal.append((event.at_ns + self.latency_ns, event, command))
-        self._apply(event, command)
+        self._apply(event, command, node)
+        if isinstance(event, NotificationMovedToDeadLetter):
+            self.tell_others(node, self._letter(event.notification_id))
+        elif isinstance(event, (NotificationRedriven, DeadLetterDiscarded)):
+            self.tell_others(node, event.notification_id)
+
+    def accepted_elsewhere(self, event: NotificationEvent, node: int | None) -> SendNotification | None:
+        """Return what another node has under way with the id of what is about to be accepted, as it was accepted."""
+        entry = self.open.get(event.notification_id) if isinstance(event, NotificationRequested) else None
+        return None if entry is None or entry.node == node else entry.command
+
+    def open_at(self, node: int | None) -> dict[str, _Entry]:
+        """Return what a node has under way, in the order in which it got it."""
+        return {name: entry for name, entry in self.open.items() if entry.node == node}
+
+    def hand_over(self, names: Iterable[str], node: int) -> list[History]:
+        """Have a node own what another one had; return what has happened to each until now."""
+        found = []
+        for name in names:
+            entry = self.open[name] = self.open.pop(name)
+            entry.node = node
+            found.append(History(entry.command, list(entry.events)))
+        return found
+
+    def has_letter(self, letter: DeadLetterMessage | str) -> bool:
+        """Return whether a notification is a dead letter; of a letter, whether it is that of its latest death."""
+        if isinstance(letter, str):
+            return letter in self.dead
+        entry = self.dead.get(letter.notification_id)
+        return entry is not None and _died_ns(entry.events[-1]) == letter.epoch_ns + letter.moved_at_ns
 
     def crash(self, now_ns: int) -> None:
         """Lose what is not durable before this instant."""
@@ -245,7 +286,7 @@ class Store:
             self.__post_init__()
             for _, event, command in self.journal:
                 self.known(event.notification_id, event.epoch_ns + event.at_ns)  # what was forgotten then is so now
-                self._apply(event, command)
+                self._apply(event, command, None)
 
     def known(self, notification_id: str, calendar_ns: int) -> SendNotification | None:
         """ "Remembered ids are bounded by a time to live" (6) from the end on; of a dead letter, while it is one."""
@@ -264,11 +305,11 @@ class Store:
         while self._ended and self._ended[0][0] <= calendar_ns - self.remember_ns:
             self.ids.pop(self._ended.popleft()[1], None)
 
-    def _apply(self, event: NotificationEvent, command: SendNotification) -> None:
+    def _apply(self, event: NotificationEvent, command: SendNotification, node: int | None) -> None:
         name, calendar_ns = event.notification_id, event.epoch_ns + event.at_ns
         match event:
             case NotificationRequested():
-                self.open[name] = _Entry(command, [event])
+                self.open[name] = _Entry(command, [event], node)
                 if event.instead_of is not None:
                     self._join(name, event.instead_of)
             case NotificationSent() | NotificationSuppressed():
@@ -281,6 +322,7 @@ class Store:
             case NotificationRedriven():
                 entry = self.open[name] = self.dead.pop(name)
                 entry.events.append(event)
+                entry.node = node
                 self.ids.pop(name, None)
                 self.gone.discard(address(command))
             case DeadLetterDiscarded():
@@ -321,22 +363,19 @@ class Store:
             other in self.open or is_under_way(other) for other in request.members if other != name
         )
 
-    def has(self, letter: DeadLetterMessage) -> bool:
-        """Return whether this very letter is one still: its notification may have been redriven and have died again."""
-        entry = self.dead.get(letter.command.notification_id)
-        if entry is None:
-            return False
-        moved = entry.events[-1]
-        return moved.epoch_ns + moved.at_ns == letter.epoch_ns + letter.moved_at_ns
-
     def letters(self) -> OrderedDict[str, DeadLetterMessage]:
         """Return the dead letters, the oldest first."""
-        letters: OrderedDict[str, DeadLetterMessage] = OrderedDict()
-        for name, entry in self.dead.items():
-            moved = entry.events[-1]
-            assert isinstance(moved, NotificationMovedToDeadLetter)
-            letters[name] = state_after(entry.command, entry.events, moved.epoch_ns, moved.at_ns).letter(moved)
-        return letters
+        return OrderedDict((name, self._letter(name)) for name in self.dead)
+
+    def _letter(self, name: str) -> DeadLetterMessage:
+        entry = self.dead[name]
+        moved = entry.events[-1]
+        assert isinstance(moved, NotificationMovedToDeadLetter)
+        return state_after(entry.command, entry.events, moved.epoch_ns, moved.at_ns).letter(moved)
+
+
+def _died_ns(event: NotificationEvent) -> int:
+    return event.epoch_ns + event.at_ns
 
 
 def address(command: SendNotification) -> tuple[str, str]:

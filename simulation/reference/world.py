@@ -31,8 +31,9 @@ class World:
     remember_ids: float = 86_400.0
     commit_latency: float = 0.0
     max_pending: int | None = None
-    nodes: int = 1
-    """How many processes there are."""
+    nodes: Any = None
+    """`count` of them at first, which of them gets what by `routing`, and `takeover_after`. None: one process."""
+    nodes_at_most: int = 1
 
     schedule: Any = None
     choosy_providers: bool = False
@@ -46,8 +47,7 @@ def refusals(world: World) -> list[str]:
         for channel, settings in world.channels.items()
         for name, config in settings.by_provider().items()
     }
-    found = [f"nodes: {world.nodes}"] if world.nodes > 1 else []
-    found += [f"channels.{name}.hedging" for name, config in lanes.items() if config.hedging is not None]
+    found = [f"channels.{name}.hedging" for name, config in lanes.items() if config.hedging is not None]
     for number, fault in enumerate(world.faults):
         for key in ("duplicate_rate", "reorder"):
             if getattr(fault, key) is not None:

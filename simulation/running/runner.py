@@ -347,7 +347,8 @@ def world_of(scenario: Scenario, schedule: Schedule | None = None, providers: _B
         remember_ids=scenario.remember_ids,
         commit_latency=scenario.commit_latency,
         max_pending=scenario.max_pending,
-        nodes=scenario.nodes_at_most,
+        nodes=None if scenario.nodes_at_most == 1 else scenario.fleet,
+        nodes_at_most=scenario.nodes_at_most,
         schedule=scenario.schedule if schedule is None else schedule,
         choosy_providers=any(
             getattr(type(provider), name) is not getattr(Provider, name)
@@ -442,6 +443,8 @@ def build(system: ActorSystem, plan: RunPlan) -> Pipeline:
     if checker is not None:
         checker.context.pipeline = lambda: service.pipeline
         checker.context.pipeline_of = service.pipeline_of
+        if checker.lock_step is not None:
+            checker.lock_step.watch_routes(service)
     if any(is_system_fault(fault) for fault in scenario.faults):
         system.spawn(FaultInjector, scenario.faults, service)
     # Where none is ever refused, arrivals go to the one pipeline that there is, by the shortest way.

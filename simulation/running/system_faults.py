@@ -90,14 +90,12 @@ class FaultInjector(Actor):
         if fault.clock_step is not None:
             self.system.step_wall_clock(fault.clock_step)
         hit = [process for process in self._service.of_nodes(fault.node) if not process.is_down]
-        if not hit and fault.crash is not None:
-            return
-        if fault.crash == "process":
+        if fault.crash == "process" and hit:
             self._service.crash(InjectedCrash("injected crash of the process"), hit)
             if fault.restart_after:
                 self.after(fault.restart_after, _Restart(hit))
             else:
-                self._service.start(hit)
+                self._bring_back(hit)
         elif fault.crash is not None:
             error = InjectedCrash(f"injected crash of the {fault.crash.actor}")
             for process in hit:
@@ -112,7 +110,7 @@ class FaultInjector(Actor):
             processes = self._service.processes
             for process in processes[fault.scale.to :]:
                 process.is_surplus = True
-                self.actor_ref.tell(_Stop(process, fault.scale.drain, None))
+                self.on_stop_node(_Stop(process, fault.scale.drain, None))
             wanted = [process for process in processes[: fault.scale.to] if process.is_surplus]
             for process in wanted:
                 process.is_surplus = False
@@ -131,12 +129,17 @@ class FaultInjector(Actor):
         if process.is_down or process.starts != drained.starts:
             return  # it has crashed meanwhile
         self._service.crash(Stopped("stopped"), [process], is_parked=True)
-        if drained.stop.back_after is not None:
+        if drained.stop.back_after is None:
+            self._bring_back([process])  # which is wanted again where the fleet has grown meanwhile
+        else:
             self.after(drained.stop.back_after, _Restart([process]))
 
     @handles(_Restart)
     def on_restart(self, restart: _Restart) -> None:
-        self._service.start([process for process in restart.processes if not process.is_surplus])
+        self._bring_back(restart.processes)
+
+    def _bring_back(self, processes: Sequence[Process]) -> None:
+        self._service.start([process for process in processes if not process.is_surplus])
 
 
 def victims(

@@ -3,9 +3,9 @@
     python tests/reference/many_seeds.py --seeds 0:30000 --out seeds.txt
 
 Each seed draws a case of one scenario, of all of them in turn: by default the swarm's of the tests, and those of the
-hunt for planted mistakes. Messages come once and in order, and actors take their turns in the usual one, as the model
-says nothing about others. Every line of the file is a seed and what became of it; those that are in it are not run
-again.
+hunt for planted mistakes. With `--fleets` each of them runs at several nodes. Messages come once and in order, and
+actors take their turns in the usual one, as the model says nothing about others. Every line of the file is a seed and
+what became of it; those that are in it are not run again.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from typing import get_args
 
 from actors.errors import InvariantBreach
 from simulation.exploration.comparable import comparable
+from simulation.exploration.fleets import as_fleet
 from simulation.exploration.swarm import SettingsKind, case
 from simulation.reference.world import refusals
 from simulation.running.runner import run, world_of
@@ -34,9 +35,13 @@ def ordinary(scenario: Scenario, seed: int, settings: SettingsKind = "mixed") ->
     return comparable(case(scenario, seed, schedule="normal", settings=settings))
 
 
-def difference(scenario: Scenario, seed: int, settings: SettingsKind = "mixed") -> str | None:
+def difference(
+    scenario: Scenario, seed: int, settings: SettingsKind = "mixed", *, is_fleet: bool = False
+) -> str | None:
     """Return in what a seed's run differs from the model: None where it does not, or is not compared."""
     drawn = ordinary(scenario, seed, settings)
+    if is_fleet:
+        drawn = as_fleet(drawn, seed)
     if refusals(world_of(drawn)):
         return None
     try:
@@ -53,6 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", default="0:100", help="first:behind the last")
     parser.add_argument("--settings", default="mixed", choices=get_args(SettingsKind), help="of the cases")
+    parser.add_argument("--fleets", action="store_true", help="at several nodes")
     parser.add_argument("--out", type=Path, help="keeps what has been run")
     parser.add_argument("scenarios", nargs="*", type=Path)
     options = parser.parse_args(arguments)
@@ -65,7 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if seed in done:
             continue
         path = paths[seed % len(paths)]
-        found = difference(scenarios[path], seed, options.settings)
+        found = difference(scenarios[path], seed, options.settings, is_fleet=options.fleets)
         count += 1
         differ += found is not None
         line = f"{seed} {path.name} {'ok' if found is None else found!r}"

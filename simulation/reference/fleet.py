@@ -1,0 +1,134 @@
+"""The nodes: which of them gets what arrives, and who takes over from one that is gone (section 17).
+
+A run with one process has a fleet of one, which is never asked for either.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from zlib import crc32
+
+from actors.instants import ns
+from actors.messages import DeadLetterMessage, NodeTookOver
+from simulation.reference.node import Node
+from simulation.reference.notifications import host_of
+from simulation.reference.randomness import Stream
+from simulation.reference.timeline import Difference, Timeline
+
+
+class Fleet:
+    """All nodes that there may be, in the order of their numbers."""
+
+    def __init__(self, timeline: Timeline, at: Callable[[int, str, tuple[int, int]], None]) -> None:
+        """Start those that are there from the beginning.
+
+        Args:
+            timeline: the time.
+            at: puts on the agenda that something falls due.
+        """
+        self._timeline = timeline
+        self._at = at
+        world = self._world = timeline.world
+        is_one = world.nodes_at_most == 1
+        self.nodes = [Node(timeline, None if is_one else number) for number in range(1, world.nodes_at_most + 1)]
+        count = 1 if world.nodes is None else world.nodes.count
+        self.surplus = set(self.nodes[count:])
+        """Those that there are too many."""
+        self._arrived = 0
+        self._random = Stream(world.seed, "nodes.routing")
+        self._without_heirs: list[Node] = []
+        timeline.store.tell_others = self._tell_others
+        self.start(self.nodes)
+
+    def of(self, numbers: Sequence[int] | None) -> list[Node]:
+        """Return the nodes with these numbers, or all."""
+        return self.nodes if numbers is None else [self.nodes[number - 1] for number in numbers]
+
+    @property
+    def living(self) -> list[Node]:
+        """Those that are there."""
+        return [node for node in self.nodes if not node.is_down]
+
+    # ── who gets what ───────────────────────────────────────────────────────────────────────────────────────────
+
+    def route(self, user: str, recipient: str) -> Node:
+        """Return which node gets an arrival: of those that are there, if possible one that is not about to end."""
+        ready = [node for node in self.living if not node.is_draining] or self.living
+        if not ready:
+            return self.nodes[0]  # whose sender sees an error
+        match self._world.nodes.routing:
+            case "round_robin":
+                place, self._arrived = self._arrived, self._arrived + 1
+                return ready[place % len(ready)]
+            case "random":
+                return ready[int(self._random.draw() * len(ready))]
+            case "by_user":
+                return self._home_of(user, ready)
+        return self._home_of(host_of(recipient), ready)
+
+    def _home_of(self, key: str, ready: Sequence[Node]) -> Node:
+        """ "Always the same for a user or for a host of recipients, while that lives"."""
+        place = crc32(key.encode())
+        home = self.nodes[place % len(self.nodes)]
+        return home if home in ready else ready[place % len(ready)]
+
+    # ── what they tell each other ───────────────────────────────────────────────────────────────────────────────
+
+    def _tell_others(self, number: int | None, letter: DeadLetterMessage | str) -> None:
+        for node in self.living:
+            if node.node != number:
+                rule = node.letters.is_gone if isinstance(letter, str) else node.letters.put_back
+                node.follow("dlq", "", rule, letter)
+
+    # ── one is gone ─────────────────────────────────────────────────────────────────────────────────────────────
+
+    def crash(self, error: str, nodes: Sequence[Node], takeover_after: float) -> None:
+        """Kill nodes that are there; what they had is taken over so many seconds later."""
+        for node in nodes:
+            node.kill()
+        for node in nodes:
+            node.record_death(error)
+            if node.node is not None:
+                self._at(self._timeline.now_ns + ns(takeover_after), "takeover", (node.node, node.starts))
+
+    def start(self, nodes: Sequence[Node]) -> None:
+        """Start those that are down and not too many; and have taken over what nobody was there for."""
+        for node in nodes:
+            if node.is_down and node not in self.surplus:
+                node.start_process()
+        left, self._without_heirs = self._without_heirs, []
+        for node in left:
+            self._take_over(node)
+
+    def lease_ends(self, number: int, starts: int) -> None:
+        """ "Taken over … as a lease runs out", unless it is back."""
+        gone = self.nodes[number - 1]
+        if gone.starts == starts:
+            self._take_over(gone)
+
+    def _take_over(self, gone: Node) -> None:
+        """The nodes that are there share what one had evenly, each every so-many-th in the order in which it got it."""
+        heirs = self.living
+        if not gone.is_down:
+            return
+        if not heirs:
+            self._without_heirs.append(gone)
+            return
+        store = self._timeline.store
+        left = list(store.open_at(gone.node))
+        for place, heir in enumerate(heirs):
+            names = tuple(left[place :: len(heirs)])
+            if names:
+                assert heir.node is not None
+                heir.follow("handler", "", heir.take_over, store.hand_over(names, heir.node))
+                event = heir.event(NodeTookOver, None, from_node=gone.node, notification_ids=names)
+                heir.expect(event, "what a dead node had is taken over after takeover_after")
+
+    def check_route(self, user: str, recipient: str, number: int) -> None:
+        """Compare which node gets an arrival."""
+        expected = self.route(user, recipient).node
+        if expected != number:
+            raise Difference(
+                f"what is for user {user!r} at {recipient!r} goes to node {number}, not to node {expected}\n"
+                f"rule: of the nodes that are there, routing is {self._world.nodes.routing}"
+            )

@@ -1,0 +1,201 @@
+"""One process of the service, alone or a node of several: what a provider answers, and how it and its actors crash."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+from actors.instants import NS_PER_S, ns
+from actors.messages import ActorFailed, BreakerState, BreakerTransitioned
+from actors.outcomes import Ambiguous, Outcome
+from actors.settings.faults import Crash, FaultConfig
+from simulation.reference.handler import Handler
+from simulation.reference.timeline import Place, Timeline, turn_that_waits
+
+TIMED_OUT = Ambiguous(reason="timed out")
+CLASSES = {
+    "handler": "Handler",
+    "limiter": "RateLimiterActor",
+    "breaker": "CircuitBreakerActor",
+    "channel": "Channel",
+    "dlq": "DeadLetterQueue",
+    "alert": "AdminAlert",
+}
+RESTARTS, WINDOW_NS = 5, 60 * 10**9
+"""After so many failures within so long an actor is not restarted by itself."""
+
+
+class Node(Handler):
+    """A process, which is down until it is started."""
+
+    def __init__(self, timeline: Timeline, node: int | None = None) -> None:
+        super().__init__(timeline, node)
+        self.is_down = True
+        self.is_draining = False
+        """Whether it is about to end, and gets nothing new."""
+        self.starts = 0
+        """How often it has started."""
+        self._answers: dict[int, Outcome | None] = {}
+        self._failed_ns: dict[Place, list[int]] = {}
+
+    def start_process(self) -> None:
+        """Start it over what is in the store."""
+        self.is_down = self.is_draining = False
+        self.starts += 1
+        self._failed_ns.clear()
+        self._answers.clear()
+        self.boot()
+
+    # ── what a provider answers ─────────────────────────────────────────────────────────────────────────────────
+
+    def is_asked(self, outcome: Outcome | None, delay_ns: int | None) -> int:
+        """Return the number of the attempt that has just been made; it ends with an outcome after so long.
+
+        None for either: that is not known yet.
+        """
+        number = self.number_of_asked
+        attempt = self.asked[number]
+        timeout_ns = self.ways[attempt.command.channel].lanes[attempt.lane].timeout_ns
+        if delay_ns is None or delay_ns > timeout_ns:  # an answer at the instant of the time-out counts
+            delay_ns, outcome = timeout_ns, TIMED_OUT
+        self._ends(number, outcome, self.now_ns + delay_ns)
+        return number
+
+    def answers_now(self, number: int, outcome: Outcome, now_ns: int) -> None:
+        """Take the answer of a provider that could not be foreseen."""
+        if ("answer", number) in self.due and self._answers[number] is TIMED_OUT:  # else nobody waits for it
+            self._ends(number, outcome, now_ns)
+
+    def _ends(self, number: int, outcome: Outcome | None, instant_ns: int) -> None:
+        self._answers[number], self.asked[number].ended_ns = outcome, instant_ns
+        self.at(instant_ns, "answer", number)
+
+    def _answer(self, number: int) -> None:
+        attempt, outcome = self.asked.pop(number), self._answers.pop(number)
+        assert outcome is not None
+        self.ways[attempt.command.channel].answered(attempt, outcome)
+
+    # ── an actor crashes ────────────────────────────────────────────────────────────────────────────────────────
+
+    def crash_actors(self, fault: FaultConfig) -> None:
+        """Have those crash that a fault says, behind all that follows already."""
+        for place in self._places(fault):
+            self.follow("", "", self._crash, place, fault.restart_after)
+
+    def _places(self, fault: FaultConfig) -> list[Place]:
+        """Return which actors a fault has crash."""
+        assert isinstance(fault.crash, Crash)
+        actor = fault.crash.actor
+        ways = [way for channel, way in self.ways.items() if channel in fault.channel]
+        match actor:
+            case "channel":
+                names = [(way, lane.provider_name) for way in ways for lane in way.lanes]
+                return [(actor, f"{way.channel}/{name}") for way, name in names if fault.provider in (None, name)]
+            case "breaker":
+                return [(actor, way.channel) for way in ways]
+            case "limiter":
+                return [(actor, way.channel) for way in ways if way.limit is not None]
+        return [(actor, "")]
+
+    def _crash(self, place: Place, restart_after: float | None) -> None:
+        """It starts again `restart_after` later, or after 0.1 s · 2^k at the k-th time in a minute, at most 10 s."""
+        recent = [at_ns for at_ns in self._failed_ns.get(place, []) if at_ns > self.now_ns - WINDOW_NS]
+        gives_up = len(recent) >= RESTARTS and restart_after is None and place[0] != "alert"
+        error = f"InjectedCrash: injected crash of the {place[0]}"
+        decision = "escalate" if gives_up else "restart"
+        event = self.event(ActorFailed, None, actor=CLASSES[place[0]], error=error, decision=decision)
+        self.expect(event, "a fault of the scenario has it crash")
+        self._failed_ns[place] = [*recent, self.now_ns]
+        self.mailboxes.setdefault(place, [])
+        delay_s = min(0.1 * 2.0 ** len(recent), 10.0) if restart_after is None else restart_after
+        self.at(self.now_ns + ns(delay_s), "restart", place)
+        if place[0] in ("limiter", "breaker", "channel"):
+            self.follow("handler", "", self.send_again, place[1].partition("/")[0])
+
+    def _restart(self, place: Place) -> None:
+        """An actor starts anew: its state is lost, and its mailbox kept, to be worked off before all else."""
+        mailbox = self.mailboxes.pop(place)
+        match place[0]:
+            case "handler":
+                for key in [key for key in self.due if key[0] == "go-on"]:
+                    del self.due[key]
+                mailbox = [
+                    each for each in mailbox if not (each.rule is turn_that_waits and each.args[0][0] == "go-on")
+                ]
+                self.start()
+                self.resume()
+            case "limiter":
+                self.ways[place[1]].restart_limiter()
+            case "breaker":
+                self.ways[place[1]].forget_those_that_wait()
+                self.ways[place[1]].set_wake()
+            case "dlq":
+                self.letters.begin()
+            case "alert":
+                self.letters.forget_alerts()
+        self.timeline.hand_over(mailbox)
+
+    # ── the process crashes ─────────────────────────────────────────────────────────────────────────────────────
+
+    def kill(self) -> None:
+        """All that is in memory is gone, with the changes that were not durable."""
+        self.is_down = True
+        for event, _, _, why, about in self.commits.values():
+            if event.at_ns + self.store.latency_ns < self.now_ns:  # it is durable, and the handler was down since
+                self.expect(event, why, *about)
+        self.store.crash(self.now_ns)
+        self.timeline.forget_what_follows(self)
+        self.due.clear()
+
+    def record_death(self, error: str) -> None:
+        """It has failed, and its breakers begin anew."""
+        event = self.event(ActorFailed, None, actor="process", error=error, decision="restart")
+        self.expect(event, "a fault of the scenario ends the process")
+        for way in self.ways.values():
+            for lane in way.lanes:
+                config = lane.config.circuit_breaker
+                begins = BreakerState(config.initial_state) if config.enabled else BreakerState.DISABLED
+                for host, breaker in lane.breakers():
+                    if breaker.state != begins:
+                        fields = {"from_state": breaker.state, "to_state": begins, "cause": "restart"}
+                        of = host if way.is_per_host else None
+                        change = self.event(BreakerTransitioned, None, breaker=self.named(lane.name), host=of, **fields)
+                        self.expect(change, "its state was in memory")
+
+    # ── its turns, and its state in words ───────────────────────────────────────────────────────────────────────
+
+    def take_turn(self, kind: str, what: Any) -> None:
+        """Do what is due."""
+        self._TURNS[kind](self, what)
+
+    def state_in_words(self, name: str | None) -> str:
+        """Return its state, with that of a notification where it has it."""
+        breakers = [
+            f"{self.named(lane.name)}{' at ' + host if host else ''} {breaker.state}, "
+            f"{lane.slots.held.total()} at the provider"
+            for way in self.ways.values()
+            for lane in way.lanes
+            for host, breaker in lane.breakers()[-3:]
+        ]
+        words = [f"{len(self.admitted)} in flight", *breakers]
+        notification = None if name is None else self.admitted.get(name)
+        if notification is not None:
+            due_ns = notification.due_ns
+            waits = "" if due_ns is None else f", waits until {due_ns / NS_PER_S:.9f} s"
+            under_way = ", under way" if notification.under_way is not None else ""
+            words.append(f"{name} has used {notification.attempts} attempts{waits}{under_way}")
+        return "; ".join(words)
+
+    _TURNS: ClassVar[dict[str, Callable[[Any, Any], None]]] = {
+        "answer": _answer,
+        "go-on": lambda self, name: self.go_on(name),
+        "commit": lambda self, name: self.is_durable(name),
+        "overtaken": lambda self, name: self.is_overtaken(name),
+        "backlog": lambda self, _: self.look_at_backlog(),
+        "limiter": lambda self, channel: self.ways[channel].look_at_users(),
+        "tenants": lambda self, channel: self.ways[channel].look_at_tenants(),
+        "breaker": lambda self, channel: self.ways[channel].look(),
+        "ages": lambda self, _: self.letters.look_at_ages(),
+        "discarded": lambda self, name: self.letters.is_discarded(name),
+        "restart": _restart,
+    }

@@ -1,0 +1,156 @@
+"""What a scenario does to the service from outside: its faults, and the orders of its operators."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from actors.instants import ns
+from actors.settings.faults import Deploy
+from simulation.reference.fleet import Fleet
+from simulation.reference.loop import Loop
+from simulation.reference.node import Node
+from simulation.reference.timeline import Timeline
+
+CRASHED, STOPPED = "InjectedCrash: injected crash of the process", "Stopped: stopped"
+
+
+@dataclass(eq=False, slots=True)
+class Later:
+    """Something that is done with nodes at its time."""
+
+    nodes: Sequence[Node]
+    more: tuple[Any, ...]
+    """What else has to be known then."""
+
+    def __repr__(self) -> str:
+        return f"nodes {[node.node for node in self.nodes]}"
+
+
+class Surroundings(Loop):
+    """What falls due outside of all processes."""
+
+    def __init__(self, timeline: Timeline) -> None:
+        super().__init__(timeline)
+        self.fleet = Fleet(timeline, self.at)
+        for number, fault in enumerate(self.world.faults):
+            if fault.injects & {"crash", "clock_step", "deploy", "scale"}:
+                self.at(ns(fault.at), "inject", number)
+        for number, operation in enumerate(self.world.operations):
+            self.at(ns(operation.at), "operate", number)
+
+    def take_turn(self, kind: str, what: Any) -> None:
+        """Do what is due."""
+        if kind != "other":
+            self._TURNS[kind](self, what)
+
+    # ── faults ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _inject(self, number: int) -> None:
+        """ "Clock steps in wall time" (10): instants and waits stay, the calendar moves. Then what crashes."""
+        fault = self.world.faults[number]
+        if fault.clock_step is not None:
+            self.timeline.epoch_ns += ns(fault.clock_step)
+        hit = [node for node in self.fleet.of(fault.node) if not node.is_down]
+        if fault.crash == "process" and hit:
+            takeover_after = 0.0 if self.world.nodes is None else self.world.nodes.takeover_after
+            self.fleet.crash(CRASHED, hit, takeover_after)
+            if fault.restart_after:
+                self._later(fault.restart_after, "back", hit)
+            else:
+                self.fleet.start(hit)
+        elif fault.crash is not None:
+            for node in hit:
+                node.crash_actors(fault)
+        if fault.deploy is not None:
+            for place, node in enumerate(self.fleet.living):
+                self._later(place * fault.deploy.every, "stop", [node], fault.deploy)
+        if fault.scale is not None:
+            self._scale(fault.scale.to, fault.scale.drain)
+
+    def _scale(self, to: int, drain: float) -> None:
+        """ "Scaling": new ones are started, or those of the highest numbers stopped for good."""
+        fleet = self.fleet
+        wanted = [node for node in fleet.nodes[:to] if node in fleet.surplus]
+        fleet.surplus = set(fleet.nodes[to:])
+        for node in fleet.nodes[to:]:
+            self._drain(node, drain, None)
+        fleet.start(wanted)
+
+    def _stop(self, nodes: Sequence[Node], deploy: Deploy) -> None:
+        """ "`deploy` stops and starts one after the other (drained or parked, as live)" (17)."""
+        self._drain(nodes[0], deploy.drain, deploy.each_down)
+
+    def _drain(self, node: Node, drain: float, back_after: float | None) -> None:
+        """It gets nothing new for a while, and ends; None: for good, unless it is wanted again by then."""
+        if not node.is_down:
+            node.is_draining = True
+            self._later(drain, "drained", [node], node.starts, back_after)
+
+    def _is_drained(self, nodes: Sequence[Node], starts: int, back_after: float | None) -> None:
+        """What it has not brought to an end is parked in the store, and taken over at once."""
+        node = nodes[0]
+        if not node.is_down and node.starts == starts:  # else it has crashed meanwhile
+            self.fleet.crash(STOPPED, nodes, takeover_after=0.0)
+            if back_after is None:
+                self.fleet.start(nodes)
+            else:
+                self._later(back_after, "back", nodes)
+
+    def _later(self, after: float, kind: str, nodes: Sequence[Node], *more: Any) -> None:
+        self.at(self.now_ns + ns(after), kind, Later(nodes, more))
+
+    def due_now(self, kind: str, numbers: Sequence[int | None], now_ns: int) -> Later | None:
+        """Return what falls due at an instant with these nodes; of several, what was put on the agenda first."""
+        for (of_kind, what), instant_ns in self.due.items():
+            if of_kind == kind and instant_ns == now_ns and [node.node for node in what.nodes] == list(numbers):
+                assert isinstance(what, Later)
+                return what
+        return None
+
+    # ── orders ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _operate(self, number: int) -> None:
+        """Do what an operator orders, at the first node that is there; while there is none it is lost."""
+        operation, living = self.world.operations[number], self.fleet.living
+        if not living:
+            return
+        node = living[0]
+        if operation.breaker is not None:
+            for channel in operation.channel:
+                if channel in node.ways:
+                    node.follow("breaker", channel, node.ways[channel].operate, operation.breaker, operation.provider)
+            return
+        if operation.cancel is not None:
+            priority = None if operation.cancel == "all" else operation.cancel.priority
+            node.follow("handler", "", node.cancel_waiting, operation.channel, priority)
+            return
+        which = operation.redrive or operation.discard
+        edit = {} if operation.edit is None else operation.edit.changes()
+        for name, letter in node.letters.kept.items():
+            if not node.letters.is_one(name):
+                continue
+            if operation.channel is not None and letter.command.channel not in operation.channel:
+                continue
+            if which != "all" and which.reason not in letter.failure_reason:
+                continue
+            if operation.redrive is None:
+                node.follow("dlq", "", node.letters.order_discard, name)
+            else:
+                node.follow("dlq", "", _order_redrive, node, name, operation.served, edit)
+
+    _TURNS: ClassVar[dict[str, Callable[[Any, Any], None]]] = {
+        "inject": _inject,
+        "stop": lambda self, what: self._stop(what.nodes, *what.more),
+        "drained": lambda self, what: self._is_drained(what.nodes, *what.more),
+        "back": lambda self, what: self.fleet.start(what.nodes),
+        "takeover": lambda self, death: self.fleet.lease_ends(*death),
+        "operate": _operate,
+    }
+
+
+def _order_redrive(node: Node, name: str, served: str, edit: Mapping[str, Any]) -> None:
+    letters = node.letters
+    if letters.is_one(name) and (served == "include" or not letters.is_served(name)):
+        node.follow("handler", "", node.redrive, letters.kept.pop(name), served, edit)
