@@ -96,7 +96,8 @@ class NodeStore(MemoryStore):
         super().commit(event, command)
         if kind is NotificationMovedToDeadLetter:
             assert isinstance(event, NotificationMovedToDeadLetter)
-            letter = dead_letter_after(command, self._dead[notification_id].events, event)
+            entry = self._dead[notification_id]
+            letter = dead_letter_after(entry.command, entry.events, event)
             self._shared.tell_others(self, LettersChanged(found=(letter,), gone=()))
         elif kind is NotificationRedriven or kind is DeadLetterDiscarded:
             self._shared.tell_others(self, LettersChanged(found=(), gone=(notification_id,)))

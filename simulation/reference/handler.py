@@ -99,7 +99,7 @@ class Handler(Loop):
         self.redrives: list[tuple[DeadLetterMessage, str, Mapping[str, Any]]] = []
         """Those that wait for room, in the order in which they came."""
         self.start()
-        self.follow("dlq", "", self.letters.begin)
+        self.follow("dlq", "", self.letters.look_at_all)
         self.follow("handler", "", self.resume)
 
     # ── starting, and starting again ────────────────────────────────────────────────────────────────────────────

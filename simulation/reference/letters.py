@@ -34,7 +34,7 @@ class Letters:
         """Begin as its actor that starts, with what the store has."""
         store, commits = self.loop.store, self.loop.commits
         self.kept = OrderedDict((name, letter) for name, letter in store.letters().items() if name not in commits)
-        self._look_at_all()
+        self.look_at_all()
 
     def add(self, letter: DeadLetterMessage) -> None:
         """Take a letter in, discard what is too much or too old, and have people told."""
@@ -56,9 +56,9 @@ class Letters:
     def _keep(self, letter: DeadLetterMessage | None) -> None:
         if letter is not None:
             self.kept[letter.notification_id] = letter
-        self._look_at_all(looks_at_ages=("ages", "") not in self.loop.due)
+        self.look_at_all(looks_at_ages=("ages", "") not in self.loop.due)
 
-    def _look_at_all(self, looks_at_ages: bool = True) -> None:
+    def look_at_all(self, looks_at_ages: bool = True) -> None:
         """ "Retention and size bounds": the oldest beyond `at_most` go, and those whose `keep` has ended."""
         bounds = self.loop.world.dead_letters
         while bounds.at_most is not None and len(self.kept) > bounds.at_most:

@@ -90,12 +90,8 @@ class FaultInjector(Actor):
         if fault.clock_step is not None:
             self.system.step_wall_clock(fault.clock_step)
         hit = [process for process in self._service.of_nodes(fault.node) if not process.is_down]
-        if fault.crash == "process" and hit:
-            self._service.crash(InjectedCrash("injected crash of the process"), hit)
-            if fault.restart_after:
-                self.after(fault.restart_after, _Restart(hit))
-            else:
-                self._bring_back(hit)
+        if fault.crash == "process":
+            self._crash(hit, fault.restart_after)
         elif fault.crash is not None:
             error = InjectedCrash(f"injected crash of the {fault.crash.actor}")
             for process in hit:
@@ -115,6 +111,15 @@ class FaultInjector(Actor):
             for process in wanted:
                 process.is_surplus = False
             self._service.start(wanted)
+
+    def _crash(self, processes: Sequence[Process], restart_after: float | None) -> None:
+        if not processes:
+            return
+        self._service.crash(InjectedCrash("injected crash of the process"), processes)
+        if restart_after:
+            self.after(restart_after, _Restart(processes))
+        else:
+            self._bring_back(processes)
 
     @handles(_Stop)
     def on_stop_node(self, stop: _Stop) -> None:
