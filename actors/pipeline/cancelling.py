@@ -1,18 +1,29 @@
-"""Cancelling: takes back what waits at the handler, for its instant, a retry or the end of quiet hours."""
+"""Cancelling: takes back what has not begun an attempt.
+
+It may wait at the handler, for its instant, a retry or the end of quiet hours, or in a line of its channel, for a
+limit, the quota, a slot or the breaker. The lines are the stages', so these are asked, and tell the handler what they
+have taken out.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from typing import TypeAlias, get_args
 
 from actors.domain.delivery import Delivery
 from actors.domain.notification_state import CANCELLED
 from actors.errors import StoreFailed
 from actors.kernel.runtime import Runtime
-from actors.messages import NotificationSuppressed
-from actors.pipeline.commits import Commits
+from actors.messages import NotificationChannel, NotificationSuppressed
 from actors.pipeline.journal import Journal
-from actors.pipeline.orders import CancelNotification, CancelWaiting
+from actors.pipeline.orders import CancelNotification, CancelWaiting, NotWaiting, Withdraw, Withdrawal
 from actors.pipeline.retry_budgets import RetryBudgets
+from actors.pipeline.wiring import Wiring
+
+OfCancelling: TypeAlias = CancelNotification | CancelWaiting | Withdrawal | NotWaiting
+"""Orders to cancel, and what the stages answer."""
+
+CANCELLING = get_args(OfCancelling)
 
 
 class Cancelling:
@@ -21,7 +32,7 @@ class Cancelling:
     Args:
         system: says what time it is.
         journal: writes down what is cancelled.
-        commits: those that are under way: what follows from them comes first.
+        wiring: has the commits that are under way, as what follows from them comes first, and the stages.
         budgets: what a retry that is not made is given back to; None where no channel has any.
         deliveries: what is in flight, by notification.
     """
@@ -30,43 +41,69 @@ class Cancelling:
         self,
         system: Runtime,
         journal: Journal,
-        commits: Commits,
+        wiring: Wiring,
         budgets: RetryBudgets | None,
         deliveries: Mapping[str, Delivery],
     ) -> None:
         self._system = system
         self._journal = journal
-        self._commits = commits
+        self._commits = wiring.commits
+        self._stages = wiring.stages
         self._budgets = budgets
         self._deliveries = deliveries
 
-    def carry_out(self, order: CancelNotification | CancelWaiting) -> None:
+    def carry_out(self, order: OfCancelling) -> None:
         """Cancel what is meant and waits; answer, once that is durable."""
-        if isinstance(order, CancelNotification):
-            self._one(order)
-        else:
-            self._all(order)
+        match order:
+            case CancelNotification():
+                self._cancel_each([order])
+            case CancelWaiting():
+                self._cancel_each([CancelNotification(each) for each in self._ids_of(order)])
+            case Withdrawal():
+                if (delivery := self._whose_is_current(order)) is not None:
+                    self._cancel(delivery, order.order)
+            case NotWaiting():
+                for each in order.wanted:
+                    if self._whose_is_current(each) is not None:
+                        each.order.reply(False)
 
-    def _all(self, order: CancelWaiting) -> None:
-        for notification_id, delivery in list(self._deliveries.items()):
-            command = delivery.command
-            is_meant = order.channels is None or command.channel in order.channels
-            if is_meant and order.priority in (None, command.priority):
-                self._one(CancelNotification(notification_id))
+    def _ids_of(self, order: CancelWaiting) -> list[str]:
+        return [
+            notification_id
+            for notification_id, delivery in self._deliveries.items()
+            if (order.channels is None or delivery.command.channel in order.channels)
+            and order.priority in (None, delivery.command.priority)
+        ]
 
-    def _one(self, order: CancelNotification) -> None:
-        delivery = self._deliveries.get(order.notification_id)
-        commit = self._commits.under_way.get(order.notification_id)
-        if delivery is not None and commit is not None:
-            commit.cancels.append(order)
-        elif delivery is None or delivery.current is not None:
-            order.reply(False)
-        else:
-            self._cancel(delivery, order)
+    def _cancel_each(self, orders: Iterable[CancelNotification]) -> None:
+        """Cancel what waits here, and have what is on its way taken out of the lines."""
+        on_their_way: dict[NotificationChannel, list[Withdrawal]] = {}
+        for order in orders:
+            delivery = self._deliveries.get(order.notification_id)
+            if delivery is None:
+                order.reply(False)
+            elif (commit := self._commits.under_way.get(order.notification_id)) is not None:
+                commit.cancels.append(order)
+            elif delivery.current is not None:
+                on_their_way.setdefault(delivery.command.channel, []).append(Withdrawal(delivery.current, order))
+            else:
+                self._cancel(delivery, order)
+        for channel, wanted in on_their_way.items():
+            self._stages[channel].entrance.tell(Withdraw(tuple(wanted)))
+
+    def _whose_is_current(self, withdrawal: Withdrawal) -> Delivery | None:
+        """Return the notification whose attempt under way was looked for; where it is another one by now, or none, the
+        order is carried out anew."""
+        delivery = self._deliveries.get(withdrawal.order.notification_id)
+        if delivery is not None and delivery.current is withdrawal.attempt:
+            return delivery
+        self._cancel_each([withdrawal.order])
+        return None
 
     def _cancel(self, delivery: Delivery, order: CancelNotification) -> None:
         if self._budgets is not None:
             self._budgets.settle(delivery, self._system.now_ns)
+        delivery.current = None
         event = self._journal.event(NotificationSuppressed, delivery.command, reason=CANCELLED)
         try:
             self._journal.commit(event, delivery, lambda _: order.reply(True))

@@ -36,6 +36,7 @@ from actors.outcomes import Transient
 from actors.pipeline.isolation import AttemptEnded
 from actors.pipeline.lane import NO_ROOM, WHOLE_LANE, Blocked, BlockReason, Lane
 from actors.pipeline.on_their_way import OnTheirWay
+from actors.pipeline.orders import NotWaiting, Withdraw
 from actors.pipeline.stage import Stage, is_too_late
 from actors.pipeline.tenants import TenantHasRoom
 from actors.pipeline.turns import TurnsOfHosts, TurnsOfOneLine
@@ -236,6 +237,20 @@ class CircuitBreakerActor(Stage):
         for lane in self._lanes:
             lane.restart_paces(self.now_ns)
         self._set_timer()
+
+    @handles(Withdraw)
+    def on_withdraw(self, withdraw: Withdraw) -> None:
+        rest = self._take_out(withdraw, self._lines, self._lanes[0].host_of)
+        if rest is not None:
+            assert self._stages.handler is not None
+            self._stages.handler.tell(NotWaiting(rest.wanted))
+        self._set_timer()
+
+    def _has_fewer(self, line: _Line, key: str) -> None:
+        if line.size:
+            self._set_wake(line)
+        else:
+            self._drop(line)
 
     def _advance(self) -> None:
         now_ns = self.now_ns

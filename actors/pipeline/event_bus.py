@@ -305,10 +305,12 @@ class EventBus:
         return self._submit(command, traceparent, follows_event=False)
 
     def cancel(self, notification_id: str) -> Awaitable[bool]:
-        """Cancel a notification that waits: for its instant, for a retry, or for the end of quiet hours.
+        """Cancel a notification that waits: for its instant, a retry or the end of quiet hours, or in a line for a
+        limit, a quota, a slot or a circuit breaker.
 
-        Awaiting it tells whether it is cancelled, once that is durable. It is not if it is on its way, waits in line
-        for a limit or a circuit breaker, has ended, or is unknown here: with several nodes, another one may have it.
+        Awaiting it tells whether it is cancelled, once that is durable. It is not if an attempt has been let through
+        to its provider and has not ended, if it has ended itself, or is unknown here: with several nodes, another one
+        may have it.
 
         Raises (at once):
             NotifierClosed: the notifier is closed.

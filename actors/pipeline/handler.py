@@ -53,13 +53,13 @@ from actors.outcomes import ChannelFault, Outcome, Sent, Transient
 from actors.pipeline import isolation
 from actors.pipeline.alert import ChannelBroken
 from actors.pipeline.backlog import LOOK_AT_BACKLOG, Backlog, LookAtBacklog, due_since_ns
-from actors.pipeline.cancelling import Cancelling
+from actors.pipeline.cancelling import CANCELLING, Cancelling, OfCancelling
 from actors.pipeline.commits import Commit
 from actors.pipeline.fallback import Fallbacks
 from actors.pipeline.held import Held
 from actors.pipeline.intake import Intake
 from actors.pipeline.journal import Journal
-from actors.pipeline.orders import Acceptance, CancelNotification, CancelWaiting, Redrive, Submit
+from actors.pipeline.orders import Acceptance, Redrive, Submit
 from actors.pipeline.preferences import Preferences
 from actors.pipeline.readiness import ADDRESS_GONE, NotBefore, Readiness, Unwanted
 from actors.pipeline.retries import Retries, succeeded
@@ -130,7 +130,7 @@ class Handler(Actor):
         self._commit = self._journal.commit
         self.intake = Intake(self.system, store, wiring, self._journal, self._deliveries)
         """To be asked whether there is room."""
-        self._cancelling = Cancelling(self.system, self._journal, self._commits, self._budgets, self._deliveries)
+        self._cancelling = Cancelling(self.system, self._journal, wiring, self._budgets, self._deliveries)
 
     def count_in_flight(self) -> int:
         """Return how many notifications are accepted and have not ended."""
@@ -335,8 +335,8 @@ class Handler(Actor):
         """Tell whether one that waited is still in flight, not cancelled, and no earlier incarnation's."""
         return self._deliveries.get(delivery.command.notification_id) is delivery and not self._commits.has(delivery)
 
-    @handles(CancelNotification, CancelWaiting)
-    def on_cancel(self, order: CancelNotification | CancelWaiting) -> None:
+    @handles(*CANCELLING)
+    def on_cancel(self, order: OfCancelling) -> None:
         self._cancelling.carry_out(order)
 
     # ── an attempt, and its outcome ─────────────────────────────────────────────────────────────────────────────

@@ -8,6 +8,7 @@ from typing import Any
 from actors.domain.attempts import EXPIRED, Attempt, FlushQueue, Requeued
 from actors.kernel.actor import ActorRef, handles
 from actors.messages import DeferralCause, NotificationChannel
+from actors.pipeline.orders import Withdraw
 from actors.pipeline.stage import Stage
 from actors.pipeline.waiting_line import Waiting, WaitingLine
 from actors.pipeline.wiring import Stages
@@ -65,12 +66,13 @@ class KeyedStage(Stage):
         """Count one of a key under its bounds if it may go now; return now, or from when on it may, None: unknown."""
         raise NotImplementedError
 
+    def _key_of(self, attempt: Attempt) -> str:
+        """Return whose line an attempt would wait in."""
+        raise NotImplementedError
+
     def _pass_on(self, attempt: Attempt, key: str) -> None:
         """Hand an attempt on that has been counted."""
         self._to_next(attempt)
-
-    def _left(self, attempt: Attempt) -> None:
-        """Take note that an attempt waits no more."""
 
     @handles(FlushQueue)
     def on_flush_queue(self, flush: FlushQueue) -> None:
@@ -79,6 +81,16 @@ class KeyedStage(Stage):
         self._wakes.clear()
         self._set_timer()
         self._to_next(flush)
+
+    @handles(Withdraw)
+    def on_withdraw(self, withdraw: Withdraw) -> None:
+        rest = self._take_out(withdraw, self._lines, self._key_of)
+        if rest is not None:
+            self._to_next(rest)
+
+    def _has_fewer(self, line: KeyedLine, key: str) -> None:
+        if not line.size:
+            del self._lines[key]
 
     def _advance(self) -> None:
         now_ns = self.now_ns

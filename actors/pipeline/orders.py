@@ -9,6 +9,7 @@ from typing import Any, Literal, Protocol, TypeAlias
 
 import msgspec
 
+from actors.domain.attempts import Attempt
 from actors.errors import LetterServed
 from actors.kernel.futures import Future
 from actors.messages import (
@@ -86,6 +87,31 @@ class CancelWaiting(msgspec.Struct, frozen=True, kw_only=True):
     """None: of all."""
     priority: Priority | None = None
     """None: of any class."""
+
+
+class Withdrawal(msgspec.Struct, frozen=True):
+    """An attempt that is to be taken out of the line in which it waits, as its notification is to be cancelled.
+
+    Told to the handler, it has been taken out.
+    """
+
+    attempt: Attempt
+    order: CancelNotification
+
+
+class Withdraw(msgspec.Struct, frozen=True):
+    """Take attempts out of the lines of a channel, along the way of the attempts, so that it overtakes none of them.
+
+    Each that is found comes to the handler as a :class:`Withdrawal`; the others are looked for further along.
+    """
+
+    wanted: tuple[Withdrawal, ...]
+
+
+class NotWaiting(msgspec.Struct, frozen=True):
+    """Attempts that wait in no line: they have been let through to their providers, or sent back."""
+
+    wanted: tuple[Withdrawal, ...]
 
 
 class Redrive(msgspec.Struct, frozen=True, kw_only=True):

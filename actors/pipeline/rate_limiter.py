@@ -51,5 +51,8 @@ class RateLimiterActor(KeyedStage):
         else:
             self._join(self._new_line(user, fits_at_ns) if line is None else line, attempt, user, fits_at_ns)
 
+    def _key_of(self, attempt: Attempt) -> str:
+        return attempt.command.user
+
     def _try_pass(self, key: str) -> int:
         return self._try_acquire(key, self.now_ns)

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from typing import Any
+
 from actors.domain.attempts import Attempt, Rejected
 from actors.kernel.actor import Actor, Supervision, handles
 from actors.kernel.effects import Cancellable
 from actors.messages import DeferralCause, Message, NotificationChannel, NotificationDeferred, RecordedEvent
+from actors.pipeline.orders import Withdraw
+from actors.pipeline.waiting_line import WaitingLine
 from actors.pipeline.wiring import Stages
 
 
@@ -66,6 +71,39 @@ class Stage(Actor):
                 resumes_at_ns=resumes_at_ns,
             )
         )
+
+    def _take_out(
+        self, withdraw: Withdraw, lines: Mapping[str, WaitingLine], key_of: Callable[[Attempt], str]
+    ) -> Withdraw | None:
+        """Take attempts out of the lines where they wait; return those that wait in none, if any.
+
+        Args:
+            withdraw: the attempts.
+            lines: by key.
+            key_of: returns the key of the line in which an attempt would wait.
+        """
+        by_key: dict[str, set[int]] = {}
+        for each in withdraw.wanted:
+            by_key.setdefault(key_of(each.attempt), set()).add(id(each.attempt))
+        found: set[int] = set()
+        for key, attempts in by_key.items():
+            line = lines.get(key)
+            if line is not None and (taken_out := line.take_out(attempts)):
+                found |= taken_out
+                self._has_fewer(line, key)
+        for each in withdraw.wanted:
+            if id(each.attempt) in found:
+                self._left(each.attempt)
+                self._to_handler(each)
+        rest = tuple(each for each in withdraw.wanted if id(each.attempt) not in found)
+        return Withdraw(rest) if rest else None
+
+    def _left(self, attempt: Attempt) -> None:
+        """Take note that an attempt waits no more."""
+
+    def _has_fewer(self, line: Any, key: str) -> None:
+        """Take note that some of a line have been taken out."""
+        raise NotImplementedError
 
     def _reject(self, attempt: Attempt, reason: str) -> None:
         self._to_handler(Rejected(attempt=attempt, reason=reason))

@@ -72,6 +72,9 @@ class TenantBounds(KeyedStage):
             return None
         return self._on_their_way.fits_at_ns(key, self.now_ns)
 
+    def _key_of(self, attempt: Attempt) -> str:
+        return tenant_of(attempt.command)
+
     def _pass_on(self, attempt: Attempt, key: str) -> None:
         self._on_their_way.enter(attempt, key)
         super()._pass_on(attempt, key)

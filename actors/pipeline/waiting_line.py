@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from typing import TypeAlias
 
 from actors.domain.attempts import Attempt
@@ -207,6 +207,16 @@ class WaitingLine:
             if attempt is not None:
                 self._left(flow, queue, place)
                 yield attempt
+
+    def take_out(self, attempts: Container[int]) -> set[int]:
+        """Take out attempts, given by their identities; return the identities of those that waited."""
+        found = set()
+        for flow in list(self.flows()):
+            queue = self._queue_of(flow)
+            for place in [place for place, attempt in queue.items() if id(attempt) in attempts]:
+                found.add(id(queue.pop(place)))
+                self._left(flow, queue, place)
+        return found
 
     @property
     def next_expiry_ns(self) -> int | None:

@@ -32,7 +32,7 @@ from actors.pipeline.channel import Channel
 from actors.pipeline.circuit_breaker import CircuitBreakerActor
 from actors.pipeline.handler import Handler
 from actors.pipeline.hedging_channel import HedgingChannel
-from actors.pipeline.orders import Acceptance, Submit
+from actors.pipeline.orders import Acceptance, Submit, Withdrawal
 from actors.pipeline.rate_limiter import RateLimiterActor
 from actors.pipeline.tenants import TenantBounds
 from actors.policies.breaker.per_host import recipient_host
@@ -136,7 +136,7 @@ class _Line(Invariant):
             return self._let_through(message, sent.at_ns)
         if type(message) is Performed:
             self._stand_up(message.request.attempt)
-        elif type(message) in (Rejected, Refused, Requeued):
+        elif type(message) in (Rejected, Refused, Requeued, Withdrawal):
             self._stand_up(message.attempt)
             if (left := self._take_out(message.attempt)) is not None:
                 self.on_leave(message.attempt.command.channel, left)

@@ -1,29 +1,26 @@
 """The way of a channel's attempts to its providers: user limits, then slots, quota, breaker and throttle of each.
 
-"rate limiter → circuit breaker → channel → provider" (2), and the bounds of each tenant behind those of users (14).
-What may not go yet waits in line: at a bound by user or tenant, before the providers in one line, or in one for each
-host where breakers are per host. A line takes its turn with
-the others for what they share, and a wait is one `NotificationDeferred`, however long.
+"rate limiter → circuit breaker → channel → provider" (2). What may not go yet waits before the providers in one line,
+or in one for each host where breakers are per host. A line takes its turn with the others for what they share, and a
+wait is one `NotificationDeferred`, however long.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Any, NamedTuple, Protocol
 
 from actors.instants import sooner
-from actors.messages import RANKS, BreakerTransitioned, DeferralCause, NotificationDeferred, SendNotification
+from actors.messages import RANKS, BreakerTransitioned, DeferralCause
 from actors.outcomes import Outcome, Transient
-from actors.settings.channel import ChannelConfig, RateLimitConfig
+from actors.settings.channel import ChannelConfig
+from simulation.reference.bounds import ENDED_AS_EXPIRED, OVER_THE_LIMIT, BoundsByKey, Ended, WaysOut, is_too_late
 from simulation.reference.breakers import Change
 from simulation.reference.lane import Blocked, Lane
-from simulation.reference.limits import Arrivals, limit_of
+from simulation.reference.limits import Arrivals
 from simulation.reference.loop import Loop
 from simulation.reference.notifications import Attempt, host_of
-from simulation.reference.order import Flow, Line, Order, Turns, tenant_of
+from simulation.reference.order import Flow, Line, Order, Turns
 
-EXPIRED = "expired"
-OVER_THE_LIMIT = "rate limit exceeded"
 BREAKER_OPEN = "circuit breaker is open"
 THROTTLED = "adaptive throttle"
 BULKHEAD_FULL = "bulkhead is full"
@@ -33,45 +30,11 @@ ROOM = {"slot", "rate", "quota"}
 SHUT = {"breaker", "ramp"}
 
 
-class Ended(NamedTuple):
-    """What becomes of an attempt that is neither made nor to wait."""
-
-    outcome: Outcome | None = None
-    """As if a provider had said so."""
-    reason: str = ""
-    """Or why its notification is dead-lettered."""
-
-
-class WaysOut(Protocol):
-    """Where an attempt gets to from its way: to a provider, or back to the handler."""
-
-    def answered(self, attempt: Attempt, outcome: Outcome) -> None:
-        """Take the answer of a provider."""
-
-    def turned_away(self, attempt: Attempt, end: Ended) -> None:
-        """Take back what was not made, for good."""
-
-    def requeued(self, attempt: Attempt, charged: bool) -> None:
-        """Take back what is not wanted now."""
-
-    def is_wanted(self, command: SendNotification) -> bool:
-        """Tell whether its user wants it now."""
-
-    def make(self, lane: Lane, attempt: Attempt) -> None:
-        """Ask the provider."""
-
-
-_EXPIRED = Ended(reason=EXPIRED)
-
-
-class Way:
+class Way(BoundsByKey):
     """The way of one channel."""
 
     def __init__(self, loop: Loop, handler: WaysOut, channel: str, config: ChannelConfig) -> None:
-        self.loop = loop
-        self.handler = handler
-        self.channel = channel
-        self.config = config
+        super().__init__(loop, handler, channel, config)
         self.arrivals = Arrivals()
         providers = config.by_provider()
         self.lanes = [
@@ -82,16 +45,6 @@ class Way:
             lane.on_change = self._transition
         self.is_per_host = config.circuit_breaker.per == "host"
         self.keys_are_hosts = self.is_per_host and config.fair_by == "host"
-        self.limit = None if config.rate_limit is None else limit_of(config.rate_limit)
-        self.users: dict[str, Line] = {}
-        self.order_of_users = Order(config)
-        self.bounds = config.tenant
-        rate = None if config.tenant is None else config.tenant.rate
-        self.rates_of_tenants = None if rate is None else limit_of(RateLimitConfig(rate=rate))
-        self.tenants: dict[str, Line] = {}
-        self.order_of_tenants = Order(config)
-        self.counted: dict[Attempt, None] = {}
-        """The attempts that count towards the bounds of their tenants: from there until they leave the breaker."""
         self.forget_those_that_wait()
 
     def forget_those_that_wait(self) -> None:
@@ -101,171 +54,6 @@ class Way:
         self.turns = [Turns(self.lines, self.order, is_per_host=self.is_per_host) for _ in self.lanes]
         """By lane, the hosts whose lines wait for room there."""
         self.has_news = False
-
-    # ── the limit of each user ──────────────────────────────────────────────────────────────────────────────────
-
-    def set_out(self, attempt: Attempt) -> None:
-        """Have an attempt take the first step of the way."""
-        if self.limit is None:
-            self._pass_limit(attempt)
-        else:
-            self.loop.follow("limiter", self.channel, self._enter, attempt)
-
-    def _pass_limit(self, attempt: Attempt) -> None:
-        if self.bounds is None:
-            self.loop.follow("breaker", self.channel, self._ask, attempt)
-        else:
-            self.loop.follow("tenants", self.channel, self._enter_bounds, attempt)
-
-    def _enter(self, attempt: Attempt) -> None:
-        """ "A refused notification is deferred to the earliest time it fits, or dead-lettered; charged once" (5)."""
-        now_ns, settings = self.loop.now_ns, self.config.rate_limit
-        assert self.limit is not None
-        assert settings is not None
-        user = attempt.command.user
-        line = self.users.get(user)
-        fits_ns = now_ns
-        if not attempt.charged:
-            # Where others of the user wait it stands behind them, though it would fit by now.
-            fits_ns = self.limit.take(user, now_ns) if line is None else max(line.fits_at_ns or 0, now_ns + 1)
-        if fits_ns == now_ns:
-            self._pass_limit(attempt)
-        elif settings.on_limit == "drop":
-            self._turn_away(attempt, Ended(reason=OVER_THE_LIMIT))
-        elif attempt.until_ns is not None and fits_ns > attempt.until_ns:
-            self._turn_away(attempt, _EXPIRED)
-        else:
-            if line is None:
-                line = self.users[user] = Line(user, self.order_of_users)
-                line.fits_at_ns = fits_ns
-            line.join(attempt, now_ns)
-            self._wake_limiter()
-            why = "{} is over the user's limit (rate_limit: {})"
-            self._defer(attempt, DeferralCause.RATE_LIMIT, fits_ns, why, settings)
-
-    def look_at_users(self) -> None:
-        """Let those go who fit now, each user's in the order in which they came."""
-        loop, now_ns, limit = self.loop, self.loop.now_ns, self.limit
-        assert limit is not None
-        for line in _due(self.users, now_ns):
-            for attempt in line.take_expired(now_ns):
-                self._turn_away(attempt, _EXPIRED)
-            while line.waiting and _fits(line, now_ns):
-                if not self.handler.is_wanted(line.first().command):
-                    loop.follow("handler", "", self.handler.requeued, line.pop(goes=False), False)
-                    continue
-                line.fits_at_ns = limit.take(line.key, now_ns)
-                if line.fits_at_ns == now_ns:
-                    self._pass_limit(line.pop())
-            if not line.waiting:
-                del self.users[line.key]
-        self._wake_limiter()
-
-    def restart_limiter(self) -> None:
-        """Begin as its actor that starts: what it had counted is kept, and nobody waits."""
-        self.users.clear()
-        self._wake_limiter()
-
-    def follow_flush(self) -> None:
-        """Have all that waits dropped, along the way of the attempts, so that it overtakes none of them."""
-        if self.limit is None:
-            self._flush_behind_limit()
-        else:
-            self.loop.follow("limiter", self.channel, self._flush_limiter)
-
-    def _flush_limiter(self) -> None:
-        self.restart_limiter()
-        self._flush_behind_limit()
-
-    def _flush_behind_limit(self) -> None:
-        if self.bounds is None:
-            self.loop.follow("breaker", self.channel, self._flush)
-        else:
-            self.loop.follow("tenants", self.channel, self._flush_bounds)
-
-    def _wake_limiter(self) -> None:
-        self.loop.wake("limiter", self.channel, _first_wake(self.users))
-
-    # ── the bounds of each tenant ───────────────────────────────────────────────────────────────────────────────
-
-    def _enter_bounds(self, attempt: Attempt) -> None:
-        """ "`tenant: {max_in_flight, rate}` on a channel caps each tenant, beside `rate_limit` for users" (14)."""
-        loop, now_ns, tenant = self.loop, self.loop.now_ns, tenant_of(attempt.command)
-        if not tenant:
-            loop.follow("breaker", self.channel, self._ask, attempt)
-            return
-        line = self.tenants.get(tenant)
-        fits_ns = self._fits_bounds(tenant) if line is None else line.fits_at_ns
-        if line is None and fits_ns == now_ns:
-            self._pass_bounds(attempt, tenant)
-        elif _is_too_late(attempt, fits_ns):
-            self._turn_away(attempt, _EXPIRED)
-        else:
-            if line is None:
-                line = self.tenants[tenant] = Line(tenant, self.order_of_tenants)
-                line.fits_at_ns = fits_ns
-            line.join(attempt, now_ns)
-            self._wake_tenants()
-            if fits_ns is not None:
-                why = "{} is over what its tenant may take (tenant: {})"
-                self._defer(attempt, DeferralCause.RATE_LIMIT, fits_ns, why, self.bounds)
-
-    def _fits_bounds(self, tenant: str) -> int | None:
-        """Return when one more of a tenant fits, and count it under its rate if that is now; None: when one leaves."""
-        assert self.bounds is not None
-        most = self.bounds.max_in_flight
-        if most is not None and sum(attempt.tenant == tenant for attempt in self.counted) >= most:
-            return None
-        now_ns = self.loop.now_ns
-        return now_ns if self.rates_of_tenants is None else self.rates_of_tenants.take(tenant, now_ns)
-
-    def _pass_bounds(self, attempt: Attempt, tenant: str) -> None:
-        attempt.tenant = tenant
-        self.counted[attempt] = None
-        self.loop.follow("breaker", self.channel, self._ask, attempt)
-
-    def _release_tenant(self, line: Line) -> None:
-        now_ns = self.loop.now_ns
-        for attempt in line.take_expired(now_ns):
-            self._turn_away(attempt, _EXPIRED)
-        while line.waiting and _fits(line, now_ns):
-            if not self.handler.is_wanted(line.first().command):
-                self.loop.follow("handler", "", self.handler.requeued, line.pop(goes=False), True)
-                continue
-            line.fits_at_ns = self._fits_bounds(line.key)
-            if line.fits_at_ns == now_ns:
-                self._pass_bounds(line.pop(), line.key)
-        if not line.waiting:
-            del self.tenants[line.key]
-
-    def look_at_tenants(self) -> None:
-        """Let those go that fit under the rates of their tenants now."""
-        for line in _due(self.tenants, self.loop.now_ns):
-            self._release_tenant(line)
-        self._wake_tenants()
-
-    def _has_left(self, attempt: Attempt) -> None:
-        """Count one no more that was on its way, and have its tenant's next one looked at."""
-        if attempt in self.counted:
-            del self.counted[attempt]
-            self.loop.follow("tenants", self.channel, self._tenant_has_room, attempt.tenant)
-
-    def _tenant_has_room(self, tenant: str) -> None:
-        line = self.tenants.get(tenant)
-        if line is not None and line.fits_at_ns is None:
-            line.fits_at_ns = self.loop.now_ns
-            self._release_tenant(line)
-            self._wake_tenants()
-
-    def _flush_bounds(self) -> None:
-        """Drop those that wait; those that are at no provider are sent again, and count then."""
-        self.tenants.clear()
-        self.counted = {attempt: None for attempt in self.counted if attempt.is_asked}
-        self._wake_tenants()
-        self.loop.follow("breaker", self.channel, self._flush)
-
-    def _wake_tenants(self) -> None:
-        self.loop.wake("tenants", self.channel, _first_wake(self.tenants))
 
     # ── before the providers ────────────────────────────────────────────────────────────────────────────────────
 
@@ -300,8 +88,8 @@ class Way:
         )
 
     def _join(self, line: Line, attempt: Attempt) -> None:
-        if line.is_up_to_time and _is_too_late(attempt, self._resumes_at(line)):
-            self._turn_away(attempt, _EXPIRED)
+        if line.is_up_to_time and is_too_late(attempt, self._resumes_at(line)):
+            self._turn_away(attempt, ENDED_AS_EXPIRED)
             return
         line.join(attempt, self.loop.now_ns)
         self._update_turns(line)
@@ -341,6 +129,21 @@ class Way:
         self.lines.clear()
         for lane in self.lanes:
             lane.restart_paces()
+        self.set_wake()
+
+    def _withdraw_from_lines(self, attempts: list[Attempt]) -> None:
+        found = self._take_out(self.lines, attempts)
+        for lane, turns in zip(self.lanes, self.turns, strict=True):
+            for host in {each.host for each in found} - self.lines.keys():
+                turns.discard(host)
+                lane.paces.pop(host, None)
+        for line in self.lines.values():
+            if any(each.host == line.key for each in found):
+                self._update_turns(line)
+                line.wake_ns = sooner(line.next_expiry_ns(), line.asks_at_ns)
+        rest = [each for each in attempts if each not in found]
+        if rest:
+            self.loop.follow("handler", "", self.handler.waits_in_no_line, rest)
         self.set_wake()
 
     def look(self) -> None:
@@ -398,8 +201,8 @@ class Way:
             return None
         if "quota" in reasons and reasons <= SHUT | {"quota"}:
             return Ended(reason=OVER_THE_LIMIT)
-        if attempt.until_ns is not None and all(_is_too_late(attempt, each.until_ns) for each in blocked.values()):
-            return _EXPIRED
+        if attempt.until_ns is not None and all(is_too_late(attempt, each.until_ns) for each in blocked.values()):
+            return ENDED_AS_EXPIRED
         return None
 
     # ── lines and turns ─────────────────────────────────────────────────────────────────────────────────────────
@@ -431,7 +234,7 @@ class Way:
         """Deal with the first of a line, or of a class and key in it; return whether the next is worth a look."""
         now_ns = self.loop.now_ns
         for attempt in line.take_expired(now_ns):
-            self._turn_away(attempt, _EXPIRED)
+            self._turn_away(attempt, ENDED_AS_EXPIRED)
         self._update_turns(line)
         if line.waiting:
             if flow is None:
@@ -519,15 +322,6 @@ class Way:
                 resumes_ns = sooner(resumes_ns, lane.room_at(self.loop.now_ns))
         return resumes_ns
 
-    def _defer(self, attempt: Attempt, cause: DeferralCause, resumes_ns: int | None, why: str, settings: Any) -> None:
-        """ "A wait is one NotificationDeferred, however long" (4)."""
-        event = self.loop.event(NotificationDeferred, attempt.command, cause=cause, resumes_at_ns=resumes_ns)
-        self.loop.expect(event, why, attempt.name, settings)
-
-    def _turn_away(self, attempt: Attempt, end: Ended) -> None:
-        self.loop.follow("handler", "", self.handler.turned_away, attempt, end)
-        self._has_left(attempt)
-
     def set_wake(self) -> None:
         """Set when time will bring something: an expiry, a breaker, a pace, or room that only time brings."""
         now_ns = self.loop.now_ns
@@ -562,27 +356,3 @@ class Way:
             if until_ns is not None:
                 lane.half_open[host] = until_ns
                 self.set_wake()
-
-
-def _fits(line: Line, now_ns: int) -> bool:
-    """Tell whether the first of a line may fit now, as far as time decides."""
-    return line.fits_at_ns is not None and line.fits_at_ns <= now_ns
-
-
-def _wake(line: Line) -> int | None:
-    return sooner(line.fits_at_ns, line.next_expiry_ns())
-
-
-def _first_wake(lines: dict[str, Line]) -> int | None:
-    return min((wake_ns for line in lines.values() if (wake_ns := _wake(line)) is not None), default=None)
-
-
-def _due(lines: dict[str, Line], now_ns: int) -> list[Line]:
-    """Return the lines that are worth a look now, by when they are and by their keys."""
-    wakes = ((_wake(line), line) for line in lines.values())
-    due = sorted((wake_ns, line.key) for wake_ns, line in wakes if wake_ns is not None and wake_ns <= now_ns)
-    return [lines[key] for _, key in due]
-
-
-def _is_too_late(attempt: Attempt, instant_ns: int | None) -> bool:
-    return instant_ns is not None and attempt.until_ns is not None and instant_ns > attempt.until_ns

@@ -26,7 +26,8 @@ from actors.messages import (
 )
 from actors.outcomes import Ambiguous, ChannelFault, DeadDestination, Outcome, Permanent, Sent, Transient
 from simulation.reference.backoff import Retrying, budget_of
-from simulation.reference.channel import EXPIRED, Ended, Way
+from simulation.reference.bounds import EXPIRED, Ended
+from simulation.reference.channel import Way
 from simulation.reference.lane import Lane
 from simulation.reference.letters import Letters
 from simulation.reference.loop import Loop
@@ -47,6 +48,7 @@ from simulation.reference.timeline import Timeline
 RETRY_TIME_UP = "retry time is up"
 BUDGET_SPENT = "retry budget spent"
 ADDRESS_GONE = "the address is gone"
+CANCELLED = "cancelled"
 
 _BEGINS = (NotificationRequested, NotificationRedriven)
 _ENDS = (NotificationSent, NotificationSuppressed, NotificationMovedToDeadLetter)
@@ -248,7 +250,7 @@ class Handler(Loop):
             then(notification)
         if name in self.cancels:
             self.cancels.remove(name)
-            self._cancel(name)
+            self._cancel([name])
 
     def is_overtaken(self, name: str) -> None:
         """Leave a notification to the node that has accepted it first, unless it has come over from there since."""
@@ -268,22 +270,42 @@ class Handler(Loop):
     # ── cancelled ───────────────────────────────────────────────────────────────────────────────────────────────
 
     def cancel_waiting(self, channels: Collection[str] | None, priority: Priority | None) -> None:
-        """ "An operator cancels what waits at the handler" (1): for its instant, a retry, the end of quiet hours."""
-        for name, notification in list(self.admitted.items()):
+        """ "An operator cancels what has not begun an attempt" (1): it waits here, or in a line on the way."""
+        meant = []
+        for name, notification in self.admitted.items():
             command = notification.command
             if (channels is None or command.channel in channels) and priority in (None, command.priority):
-                self._cancel(name)
+                meant.append(name)
+        self._cancel(meant)
 
-    def _cancel(self, name: str) -> None:
-        """Cancel one that waits; what is being made durable comes first."""
-        notification = self.admitted.get(name)
-        if notification is None:
-            return
-        if name in self.commits:
-            self.cancels.add(name)
-        elif notification.under_way is None:
-            self.due.pop(("go-on", name), None)
-            self._suppress(notification, "cancelled", None, "it waits, and is cancelled")
+    def _cancel(self, names: Collection[str]) -> None:
+        """Cancel those that wait; what is being made durable comes first."""
+        on_their_way: dict[str, list[Attempt]] = {}
+        for name in names:
+            notification = self.admitted.get(name)
+            if notification is None:
+                continue
+            if name in self.commits:
+                self.cancels.add(name)
+            elif notification.under_way is not None:
+                on_their_way.setdefault(notification.command.channel, []).append(notification.under_way)
+            else:
+                self.due.pop(("go-on", name), None)
+                self._suppress(notification, CANCELLED, None, "it waits, and is cancelled")
+        for channel, attempts in on_their_way.items():
+            self.ways[channel].withdraw(attempts)
+
+    def withdrawn(self, attempt: Attempt) -> None:
+        """Cancel one that has been taken out of its line."""
+        notification = self._of(attempt)
+        if notification is not None:
+            self._suppress(notification, CANCELLED, None, "it waits in a line, and is cancelled")
+        else:
+            self._cancel([attempt.command.notification_id])
+
+    def waits_in_no_line(self, attempts: Collection[Attempt]) -> None:
+        """Leave alone what is at a provider; what has come back meanwhile, or is sent again, is cancelled anew."""
+        self._cancel([each.command.notification_id for each in attempts if self._of(each) is None])
 
     # ── whether it may go now ───────────────────────────────────────────────────────────────────────────────────
 

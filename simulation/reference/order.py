@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import heapq
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Generic, TypeAlias, TypeVar
 
 from actors.instants import ns
@@ -180,6 +180,13 @@ class Line:
             place = heapq.heappop(self._expiries)[1]
             if place in self.waiting:
                 yield self._take(place)
+
+    def take_out(self, attempts: Collection[Attempt]) -> list[Attempt]:
+        """Take out those of some attempts that wait here."""
+        places = [
+            place for place, (rank, key) in self.waiting.items() if self.classes.keys[rank][key][place] in attempts
+        ]
+        return [self._take(place) for place in places]
 
     def next_expiry_ns(self) -> int | None:
         """Return the first instant at which one of them has expired."""

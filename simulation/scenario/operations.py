@@ -112,8 +112,8 @@ class Operation(Settings):
     """Which of them are removed for good."""
 
     cancel: Waiting | None = None
-    """Which of the notifications that wait then for what they are scheduled for, for a retry or for the end of quiet
-    hours are cancelled: suppressed, for the reason `cancelled`."""
+    """Which of the notifications that wait then, and are at no provider, are cancelled: suppressed, for the reason
+    `cancelled`."""
 
     breaker: Literal["force-open", "disable", "close", "metrics-only"] | None = None
     """What the breakers do from now on. `force-open`: let nothing through. `disable`: let everything through and count

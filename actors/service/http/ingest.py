@@ -24,8 +24,8 @@ invalid       422   `problems` says which fields, and what was wanted
 ``GET /notifications/{id}`` says where one is now: its `state` is ``in flight``, ``sent``, ``suppressed``,
 ``cancelled``, ``dead letter``, ``discarded`` or ``ended``, with `channel`, `priority`, and as far as they are kept
 `attempts`, `requested_at` and, while it waits, `resumes_at`; readers and operators get the `reason` too. An id that is
-not remembered is answered by 404. ``POST /notifications/{id}/cancel`` cancels one that waits for its `not_before`, for
-a retry, or for the end of quiet hours; any other is answered by 409.
+not remembered is answered by 404. ``POST /notifications/{id}/cancel`` cancels one that waits: for its `not_before`, a
+retry, the end of quiet hours, or in line for a limit, a quota, a slot or a breaker. Any other is answered by 409.
 
 An item alone is answered with its own code, a list with 202 when all its items are, else with 207. An event leads
 to several notifications; its result lists them, and has the worst of their statuses: one of them may be invalid, such
