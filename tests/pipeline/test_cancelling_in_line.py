@@ -99,8 +99,8 @@ def test_lines_are_cleared_as_the_model_says_over_crashes_of_the_stages(more):
 
 
 def test_copies_and_late_messages_cancel_nothing_twice():
-    faults = "  - {channel: email, at: 0s, for: 40s, duplicate_rate: 30%, reorder: {delay: {uniform: {low: 0s, high: 500ms}}}}\n"
-    text = WAITING.replace("operations:", f"{faults}operations:")
+    copies = "duplicate_rate: 30%, reorder: {delay: {uniform: {low: 0s, high: 500ms}}}"
+    text = WAITING.replace("operations:", f"  - {{channel: email, at: 0s, for: 40s, {copies}}}\noperations:")
     result = simulation.run(parse(text), invariants="all")
     cancelled = [each.notification_id for each in result.history if type(each) is NotificationSuppressed]
     assert len(cancelled) == len(set(cancelled)) > 40
