@@ -33,6 +33,7 @@ from actors.kernel.actor import handles
 from actors.kernel.effects import Performed
 from actors.messages import RANKS, BreakerState, BreakerTransitioned, DeferralCause, Message, NotificationChannel
 from actors.outcomes import Transient
+from actors.pipeline.host_line import HostLine
 from actors.pipeline.isolation import AttemptEnded
 from actors.pipeline.lane import NO_ROOM, WHOLE_LANE, Blocked, BlockReason, Lane
 from actors.pipeline.on_their_way import OnTheirWay
@@ -40,7 +41,7 @@ from actors.pipeline.orders import NotWaiting, Withdraw
 from actors.pipeline.stage import Stage, is_too_late
 from actors.pipeline.tenants import TenantHasRoom
 from actors.pipeline.turns import TurnsOfHosts, TurnsOfOneLine
-from actors.pipeline.waiting_line import Waiting, WaitingLine
+from actors.pipeline.waiting_line import Waiting
 from actors.pipeline.wiring import Stages
 from actors.policies.breaker.breaker import BreakerEvent, Transition
 from actors.policies.order import Flow, Order, Turns
@@ -60,24 +61,6 @@ class OperateBreaker(Message, frozen=True, kw_only=True, gc=False):
     """Only to that of one of its providers, its own being called ``primary``. None: to all of them."""
 
 
-class _Line(WaitingLine):
-    """Waiting attempts, all of one host where breakers are per host, and what they wait for."""
-
-    def __init__(self, host: str, waiting: Waiting, order: Order) -> None:
-        super().__init__(waiting, order)
-        self.host = host
-        self.cause: DeferralCause | None = None
-        """Why they are deferred; None while they only wait for a slot."""
-        self.asks_at_ns: int | None = None
-        """When a breaker or a pace is worth asking again, as far as time decides; room comes to it by its turn."""
-        self.is_up_to_time = False
-        """Whether it waits for room that only time brings, so that it is known how soon the next one goes."""
-        self.is_paced = False
-        """Whether it is a pace alone that lets the next one go."""
-        self.wake_ns: int | None = None
-        """When to look at it next, if nothing happens before."""
-
-
 class CircuitBreakerActor(Stage):
     """Lets attempts through to the providers of a channel, and learns from their outcomes."""
 
@@ -94,7 +77,8 @@ class CircuitBreakerActor(Stage):
         self._unbounded = self._only if self._only is not None and self._only.is_plain else None
         """The same, where there is nothing to pass but that breaker."""
         self._is_per_host = config.circuit_breaker.per == "host"
-        self._lines: dict[str, _Line] = {}
+        self._bounds_waits = any(lane.slot_wait_ns for lane in self._lanes)
+        self._lines: dict[str, HostLine] = {}
         """By host; none is empty."""
         self._keys_are_hosts = self._is_per_host and config.fair_by == "host"
         self._turns: list[TurnsOfOneLine | TurnsOfHosts] = [
@@ -246,7 +230,7 @@ class CircuitBreakerActor(Stage):
             self._stages.handler.tell(NotWaiting(rest.wanted))
         self._set_timer()
 
-    def _has_fewer(self, line: _Line, key: str) -> None:
+    def _has_fewer(self, line: HostLine, key: str) -> None:
         if line.size:
             self._set_wake(line)
         else:
@@ -326,7 +310,7 @@ class CircuitBreakerActor(Stage):
                 self._step(self._lines[turn.host], turn.flow, turns)
 
     def _step(
-        self, line: _Line, flow: Flow | None = None, taken_at: TurnsOfOneLine | TurnsOfHosts | None = None
+        self, line: HostLine, flow: Flow | None = None, taken_at: TurnsOfOneLine | TurnsOfHosts | None = None
     ) -> bool:
         """Deal with the one whose turn it is; return whether the next one is worth a look.
 
@@ -337,6 +321,9 @@ class CircuitBreakerActor(Stage):
         """
         for attempt in line.expired(self.system.now_ns):
             self._reject(attempt, EXPIRED)
+        if taken_at is None:  # else there is room, which comes first
+            while (refuses_at_ns := line.refuses_at_ns) is not None and refuses_at_ns <= self.system.now_ns:
+                self._to_handler(_full(line.pop_longest()))
         if line.size:
             if flow is not None and line.place(flow) is None:
                 return True  # those whose turn it was have expired
@@ -369,7 +356,7 @@ class CircuitBreakerActor(Stage):
             return False
         return True
 
-    def _next_flow(self, line: _Line, turns: Turns[Any]) -> Flow:
+    def _next_flow(self, line: HostLine, turns: Turns[Any]) -> Flow:
         """Return the flow of a line whose turn it is, where its lane has said nothing of it."""
         for lane in self._lanes if self._has_keys else ():
             if (flow := lane.next_turn(turns)) is not None:
@@ -393,7 +380,9 @@ class CircuitBreakerActor(Stage):
         if (end := self._end(attempt, blocked.values(), reasons)) is not None:
             self._to_handler(end)
             return
-        line = self._lines[host] = _Line(host, self._waiting_for(reasons), self._order)
+        line = self._lines[host] = HostLine(host, self._waiting_for(reasons), self._order)
+        if self._bounds_waits:
+            line.keep_instants()
         line.append(attempt, self.system.now_ns)
         if self._is_per_host:
             line.on_flow = functools.partial(self._on_flow, host)
@@ -406,7 +395,7 @@ class CircuitBreakerActor(Stage):
         if BlockReason.THROTTLE in reasons:
             return Refused(attempt=attempt, outcome=Transient(reason=THROTTLED_HERE))
         if BlockReason.FULL in reasons:
-            return Refused(attempt=attempt, outcome=Transient(reason=BULKHEAD_FULL))
+            return _full(attempt)
         if reasons in _SHUT:
             return Refused(attempt=attempt, outcome=Transient(reason=BREAKER_OPEN)) if self._fails_when_open else None
         if reasons in _WAITS_FOR_THE_BREAKER:
@@ -418,7 +407,7 @@ class CircuitBreakerActor(Stage):
         expires_first = all(is_too_late(attempt, until_ns) for _, until_ns in blocked)
         return Rejected(attempt=attempt, reason=EXPIRED) if expires_first else None
 
-    def _join(self, line: _Line, attempt: Attempt) -> None:
+    def _join(self, line: HostLine, attempt: Attempt) -> None:
         if line.is_up_to_time and is_too_late(attempt, self._resumes_at_ns(line)):
             self._reject(attempt, EXPIRED)
             return
@@ -437,23 +426,26 @@ class CircuitBreakerActor(Stage):
         for turns in self._turns:
             turns.changed(host, flow)
 
-    def _note(self, line: _Line, blocked: Mapping[int, Blocked], reasons: BlockReason) -> None:
+    def _note(self, line: HostLine, blocked: Mapping[int, Blocked], reasons: BlockReason) -> None:
         """Record what a line waits for."""
         line.cause = _cause(reasons)
         line.now_waits_for(self._waiting_for(reasons))
         line.is_paced = reasons == BlockReason.PACE
         line.is_up_to_time = reasons not in _WAITS_FOR_THE_BREAKER and _is_up_to_time(blocked.values())
-        asks_at_ns = None
+        asks_at_ns = slot_wait_ns = None
         for lane, turns in zip(self._lanes, self._turns, strict=True):
             reason, until_ns = blocked[lane.number]
             if reason in NO_ROOM:
                 turns.setdefault(line.host)
+                if reason is BlockReason.SLOT:
+                    slot_wait_ns = sooner(slot_wait_ns, lane.slot_wait_ns)
                 continue
             turns.pop(line.host, None)
             if reason is BlockReason.RAMP:
                 until_ns = lane.wait_through_ramp(line.host, self.system.now_ns)
             asks_at_ns = sooner(asks_at_ns, until_ns)
         line.asks_at_ns = asks_at_ns
+        line.wait_for_slots(slot_wait_ns, self.system.now_ns)
         self._report_deferred(line)
         self._set_wake(line)
 
@@ -469,7 +461,7 @@ class CircuitBreakerActor(Stage):
             return waiting.breaker
         return waiting.slots if reasons in _WAITS_FOR_A_SLOT else waiting.quota
 
-    def _resumes_at_ns(self, line: _Line) -> int | None:
+    def _resumes_at_ns(self, line: HostLine) -> int | None:
         """Return when the first of a line may go, as far as time decides."""
         resumes_at_ns = line.asks_at_ns
         for number, turns in enumerate(self._turns):
@@ -477,14 +469,14 @@ class CircuitBreakerActor(Stage):
                 resumes_at_ns = sooner(resumes_at_ns, self._lanes[number].room_at_ns(self.system.now_ns))
         return resumes_at_ns
 
-    def _report_deferred(self, line: _Line) -> None:
+    def _report_deferred(self, line: HostLine) -> None:
         if line.cause is None or not line.has_unreported:
             return
         resumes_at_ns = self._resumes_at_ns(line)
         for attempt in line.unreported():
             self._publish_deferred(attempt, line.cause, resumes_at_ns)
 
-    def _drop(self, line: _Line) -> None:
+    def _drop(self, line: HostLine) -> None:
         del self._lines[line.host]
         for lane, turns in zip(self._lanes, self._turns, strict=True):
             turns.pop(line.host, None)
@@ -492,8 +484,8 @@ class CircuitBreakerActor(Stage):
 
     # ── the timer ───────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _set_wake(self, line: _Line) -> None:
-        wake_ns = sooner(line.next_expiry_ns, line.asks_at_ns)
+    def _set_wake(self, line: HostLine) -> None:
+        wake_ns = sooner(sooner(line.next_expiry_ns, line.asks_at_ns), line.refuses_at_ns)
         if wake_ns is not None and wake_ns != line.wake_ns:
             heapq.heappush(self._wakes, (wake_ns, line.host, _LINE))
         line.wake_ns = wake_ns
@@ -555,6 +547,11 @@ _WAITS_FOR_THE_BREAKER = _SHUT | BlockReason.PACE | BlockReason.THROTTLE
 
 
 _WAITS_FOR_A_SLOT = _WAITS_FOR_THE_BREAKER | BlockReason.SLOT
+
+
+def _full(attempt: Attempt) -> Refused:
+    """Return the fate of an attempt that gets no slot."""
+    return Refused(attempt=attempt, outcome=Transient(reason=BULKHEAD_FULL))
 
 
 def _reasons(blocked: Iterable[Blocked]) -> BlockReason:

@@ -13,6 +13,7 @@ from enum import IntFlag
 from random import Random
 from typing import TYPE_CHECKING, Any, NamedTuple, assert_never
 
+from actors.instants import ns
 from actors.messages import BreakerState
 from actors.outcomes import Ambiguous, ChannelFault, DeadDestination, Outcome, Permanent, Sent, Transient
 from actors.policies.adaptive.concurrency import make_concurrency_limit
@@ -133,7 +134,9 @@ class Lane:
         """By host, while attempts that waited for the breaker resume."""
         self._arrivals = arrivals
         self._slots = config.slots
-        self._no_slot = _FULL if config.refuses_when_full else _NO_SLOT
+        self.slot_wait_ns = None if config.slot_wait is None else ns(config.slot_wait)
+        """How long an attempt waits for a slot, at most; None: as long as it takes."""
+        self._no_slot = _FULL if self.slot_wait_ns == 0 else _NO_SLOT
         self._concurrency = (
             None
             if config.concurrency_limit is None

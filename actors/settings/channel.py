@@ -126,7 +126,7 @@ class FailoverConfig(Settings):
 
     max_in_flight: MaxInFlight | None = None
     """Attempts under way at once (bulkhead); null for no bound. Where the channel has none either: as many as its
-    transport has connections. `{limit: 10, wait: 0s}` refuses one that finds no slot."""
+    transport has connections. `{limit: 10, wait: 500ms}` refuses one that finds no slot in that time."""
 
     adaptive_rate: AdaptiveRateConfig | None = None
     """A rate that follows what it takes; null for none."""
@@ -199,8 +199,8 @@ class ChannelConfig(Settings):
     """Attempts under way at once (bulkhead). Left out, or above it: as many as the transport has connections, in a
     simulation those of the `provider`. Null: no bound. By `order.fair_by`, as by host with a circuit breaker per host,
     no host, tenant or user gets a slot beyond a quarter of them while others wait with less, nor one of the last
-    sixteenth. A number has one wait for a slot as long as it takes; with `{limit: 10, wait: 0s}` one that finds none is
-    refused: a failed attempt, which no breaker counts."""
+    sixteenth. A number has one wait for a slot as long as it takes; with `{limit: 10, wait: 500ms}` one that has waited
+    so long for a slot is refused: a failed attempt, which no breaker counts."""
 
     adaptive_rate: AdaptiveRateConfig | None = None
     """A rate that follows what the provider takes. None: no limit but the `quota`."""
@@ -246,9 +246,9 @@ class ChannelConfig(Settings):
         return slots_of(self.max_in_flight)
 
     @property
-    def refuses_when_full(self) -> bool:
-        """Whether an attempt that finds no slot is refused, and does not wait for one."""
-        return isinstance(self.max_in_flight, BulkheadConfig) and self.max_in_flight.wait == 0
+    def slot_wait(self) -> float | None:
+        """How many seconds an attempt waits for a slot, at most; then it is refused. None: as long as it takes."""
+        return self.max_in_flight.wait if isinstance(self.max_in_flight, BulkheadConfig) else None
 
     @property
     def fair_by(self) -> FairBy:

@@ -28,6 +28,7 @@ BULKHEAD_FULL = "bulkhead is full"
 ROOM = {"slot", "rate", "quota"}
 """What is in the way of all alike, whatever the host of the recipient."""
 SHUT = {"breaker", "ramp"}
+_FULL = Ended(Transient(reason=BULKHEAD_FULL))
 
 
 class Way(BoundsByKey):
@@ -99,7 +100,7 @@ class Way(BoundsByKey):
         if line.waiting:
             self._report(line)
             if attempt.until_ns is not None:
-                line.wake_ns = sooner(line.next_expiry_ns(), line.asks_at_ns)
+                line.wake_ns = line.next_look_ns()
         if may_have_room or attempt.until_ns is not None:
             self.set_wake()
 
@@ -140,7 +141,7 @@ class Way(BoundsByKey):
         for line in self.lines.values():
             if any(each.host == line.key for each in found):
                 self._update_turns(line)
-                line.wake_ns = sooner(line.next_expiry_ns(), line.asks_at_ns)
+                line.wake_ns = line.next_look_ns()
         rest = [each for each in attempts if each not in found]
         if rest:
             self.loop.follow("handler", "", self.handler.waits_in_no_line, rest)
@@ -186,14 +187,15 @@ class Way(BoundsByKey):
     def _end(self, attempt: Attempt, blocked: dict[int, Blocked]) -> Ended | None:
         """Return what becomes of one that is blocked so; None: it waits.
 
-        A bulkhead with `wait: 0s` refuses, which is a failed attempt. "`when_open: wait` (default), or it counts as a
-        failed attempt"; a quota with `on_limit: drop` dead-letters; one that cannot be in time expires at once.
+        A bulkhead with `wait: 0s` refuses at once, which is a failed attempt. "`when_open: wait` (default), or it
+        counts as a failed attempt"; a quota with `on_limit: drop` dead-letters; one that cannot be in time
+        expires at once.
         """
         reasons = {each.reason for each in blocked.values()}
         if "throttle" in reasons:
             return Ended(Transient(reason=THROTTLED))
         if "full" in reasons:
-            return Ended(Transient(reason=BULKHEAD_FULL))
+            return _FULL
         if reasons <= SHUT:
             fails = self.config.circuit_breaker.when_open == "fail"
             return Ended(Transient(reason=BREAKER_OPEN)) if fails else None
@@ -235,6 +237,9 @@ class Way(BoundsByKey):
         now_ns = self.loop.now_ns
         for attempt in line.take_expired(now_ns):
             self._turn_away(attempt, ENDED_AS_EXPIRED)
+        if taken_at is None:  # else there is room, which comes first
+            for attempt in line.take_impatient(now_ns):
+                self._turn_away(attempt, _FULL)
         self._update_turns(line)
         if line.waiting:
             if flow is None:
@@ -266,7 +271,7 @@ class Way(BoundsByKey):
             return False
         if line.is_paced and (until_ns := self._paced_until(line.key)) is not None:
             line.asks_at_ns = until_ns
-            line.wake_ns = sooner(line.next_expiry_ns(), until_ns)
+            line.wake_ns = line.next_look_ns()
             return False
         return True
 
@@ -293,18 +298,21 @@ class Way(BoundsByKey):
         line.is_up_to_time = not reasons <= SHUT | {"pace", "throttle"} and all(
             each.until_ns is not None for each in blocked.values()
         )
-        line.asks_at_ns = None
+        line.asks_at_ns = wait_ns = None
         for lane, turns in zip(self.lanes, self.turns, strict=True):
             reason, until_ns = blocked[lane.number]
             if reason in ROOM:
                 turns.add(line)
+                if reason == "slot":
+                    wait_ns = sooner(wait_ns, lane.slot_wait_ns)
                 continue
             turns.discard(line.key)
             if reason == "ramp":
                 until_ns = lane.wait_through_ramp(line.key)
             line.asks_at_ns = sooner(line.asks_at_ns, until_ns)
+        line.wait_for_slots(wait_ns, self.loop.now_ns)
         self._report(line)
-        line.wake_ns = sooner(line.next_expiry_ns(), line.asks_at_ns)
+        line.wake_ns = line.next_look_ns()
 
     def _report(self, line: Line) -> None:
         if line.cause is None or not line.unreported:

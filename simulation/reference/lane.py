@@ -47,6 +47,7 @@ class Lane:
         self.name = channel if number == 0 else f"{channel}/{name}"
         self.config = config
         self.timeout_ns = wait_ns(config.timeout)
+        self.slot_wait_ns = None if config.slot_wait is None else wait_ns(config.slot_wait)
         self.is_per_host = config.circuit_breaker.per == "host"
         breaker, stream = config.circuit_breaker, loop.stream(f"{self.name}.breaker")
         self._breaker = Breaker(breaker, stream, self._changed) if breaker.per != "host" else None
@@ -112,7 +113,7 @@ class Lane:
         if breaker.state in _KEPT_BACK and breaker.admits_at_ns(now_ns) != now_ns:
             return self._shut(host)
         if room_ns is None:
-            return Blocked("full" if self.config.refuses_when_full else "slot", None)
+            return Blocked("full" if self.slot_wait_ns == 0 else "slot", None)
         quota = self.config.quota
         drops = quota is not None and quota.on_limit == "drop" and self._quota is not None
         is_over = drops and self._quota is not None and self._quota.fits_at("", now_ns) != now_ns

@@ -13,7 +13,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable
 from typing import Generic, TypeAlias, TypeVar
 
-from actors.instants import ns
+from actors.instants import ns, sooner
 from actors.messages import RANKS, DeferralCause, Priority, SendNotification
 from actors.settings.channel import ChannelConfig
 from actors.settings.order import FairBy, OrderWeights
@@ -146,6 +146,11 @@ class Line:
         """Whether classes take turns here; while there has been but one, none is counted."""
         self.waiting: dict[int, Flow] = {}
         """By place, where in the classes each of them is."""
+        self.joined_ns: dict[int, int] = {}
+        """By place, when each joined."""
+        self.slot_wait_ns: int | None = None
+        """How long each waits for a slot, at most, where they wait for one; since when that holds:"""
+        self.slot_wait_since_ns = 0
         self.unreported: dict[int, Attempt] = {}
         self.fits_at_ns: int | None = 0
         """At a limit: when the next one fits; None: when one that is on its way has left."""
@@ -166,6 +171,7 @@ class Line:
         if not self._has_turns and sum(map(bool, self.classes.keys)) > 1:
             self._has_turns = True
             self.classes.begin_turns()
+        self.joined_ns[place] = now_ns
         self.unreported[place] = attempt
         if attempt.until_ns is not None:
             heapq.heappush(self._expiries, (attempt.until_ns, place))
@@ -180,6 +186,27 @@ class Line:
             place = heapq.heappop(self._expiries)[1]
             if place in self.waiting:
                 yield self._take(place)
+
+    def wait_for_slots(self, wait_ns: int | None, now_ns: int) -> None:
+        """Take note of how long one may wait for a slot, from now on if they did not wait for one before."""
+        if self.slot_wait_ns is None:
+            self.slot_wait_since_ns = now_ns
+        self.slot_wait_ns = wait_ns
+
+    def _refuses_at_ns(self) -> int | None:
+        """Return when the one that has waited longest has waited enough for a slot."""
+        if self.slot_wait_ns is None or not self.joined_ns:
+            return None
+        return max(next(iter(self.joined_ns.values())), self.slot_wait_since_ns) + self.slot_wait_ns
+
+    def take_impatient(self, now_ns: int) -> Iterable[Attempt]:
+        """Take out those that have waited long enough for a slot."""
+        while (at_ns := self._refuses_at_ns()) is not None and at_ns <= now_ns:
+            yield self._take(next(iter(self.joined_ns)))
+
+    def next_look_ns(self) -> int | None:
+        """Return when time brings something: an expiry, another try, the end of someone's patience."""
+        return sooner(sooner(self.next_expiry_ns(), self.asks_at_ns), self._refuses_at_ns())
 
     def take_out(self, attempts: Collection[Attempt]) -> list[Attempt]:
         """Take out those of some attempts that wait here."""
@@ -218,6 +245,7 @@ class Line:
 
     def _take(self, place: int) -> Attempt:
         self.unreported.pop(place, None)
+        del self.joined_ns[place]
         rank, key = flow = self.waiting.pop(place)
         attempt = self.classes.keys[rank][key].pop(place)
         if not self.classes.keys[rank][key]:

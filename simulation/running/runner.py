@@ -480,7 +480,7 @@ def _counted(scenario: Scenario) -> Counted:
         refusals=any(
             config.adaptive_throttle is not None
             or config.circuit_breaker.when_open == "fail"
-            or config.refuses_when_full
+            or config.slot_wait is not None
             for config in lanes
         ),
         fallbacks=any(config.fallback is not None for config in channels),

@@ -1,4 +1,4 @@
-"""A bulkhead that refuses instead of waiting: a failed attempt that no breaker counts, and nothing waits for a slot."""
+"""A bulkhead that refuses, at once or after a wait: a failed attempt that no breaker counts."""
 
 import json
 
@@ -51,6 +51,20 @@ async def test_live_the_third_is_refused_and_tried_again(autojump_clock):
     assert sum(isinstance(event, NotificationFailed) for event in events) == 1
 
 
+async def test_live_one_waits_for_a_slot_as_long_as_it_is_told_to_and_then_is_refused(autojump_clock):
+    events, settings = [], {"max_in_flight": {"limit": 1, "wait": "15s"}, "timeout": "1m", "retry": {"max_attempts": 1}}
+    async with Notifier.open({"channels": {"email": settings}}, providers=Gate(), on_event=events.append) as notifier:
+        for each in ("a", "b", "c"):  # b finds a slot after 10 s, c none in 15
+            await notifier.send(email(each))
+        await trio.sleep(14.9)
+        assert not [event for event in events if isinstance(event, NotificationFailed)]
+        assert await notifier.wait_until_quiet(60)
+        assert trio.current_time() == pytest.approx(20)
+    (requested, failed) = [event for event in events if event.notification_id == "c"][:2]
+    assert (type(failed), failed.reason, failed.refused) == (NotificationFailed, "bulkhead is full", True)
+    assert (failed.at_ns - requested.at_ns) / 1e9 == pytest.approx(15)
+
+
 def scenario_of(channel, tmp_path, **others):
     """Write a scenario of 40 a second for 2 s at a provider that takes 100 ms."""
     path = tmp_path / "refusing.yaml"
@@ -88,6 +102,23 @@ SETTINGS = {
     "with a breaker": {"max_in_flight": REFUSES, "circuit_breaker": {"failure_threshold": 2, "timeout": "500ms"}},
     "with hosts": {"max_in_flight": {"limit": 8, "wait": "0s"}, "circuit_breaker": {"per": "host"}},
     "with a budget": {"max_in_flight": REFUSES, "retry": {"budget": {"share": "10%", "min_rate": "2/s"}}},
+    "after a wait": {"max_in_flight": {"limit": 2, "wait": "120ms"}},
+    "after a wait, by class and tenant": {
+        "max_in_flight": {"limit": 5, "wait": "150ms"},
+        "order": {"kind": "weighted", "fair_by": "user"},
+        "provider": {"latency": {"constant": "200ms"}},
+    },
+    "after a wait, beside a further provider": {
+        "max_in_flight": {"limit": 2, "wait": "90ms"},
+        "circuit_breaker": {"failure_threshold": 2, "timeout": "500ms"},
+        "failover": {"backup": {"max_in_flight": 1, "provider": {"latency": {"constant": "300ms"}}}},
+    },
+    "after a wait, with a breaker and a quota": {
+        "max_in_flight": {"limit": 2, "wait": "200ms"},
+        "circuit_breaker": {"failure_threshold": 2, "timeout": "500ms"},
+        "quota": {"rate": "25/s", "kind": "token_bucket", "burst": 5},
+    },
+    "after a wait, with hosts": {"max_in_flight": {"limit": 2, "wait": "50ms"}, "circuit_breaker": {"per": "host"}},
     "adaptive": {"max_in_flight": {"limit": 6, "wait": "0s"}, "concurrency_limit": {"initial": 3}},
 }
 
@@ -118,14 +149,14 @@ def test_nothing_waits_for_a_slot(tmp_path):
 @pytest.mark.parametrize(
     ("given", "problem"),
     [
-        ({"limit": 2, "wait": "5s"}, "max_in_flight: wanted wait: 0s, or none at all"),
+        ({"limit": 2, "wait": "-5s"}, "max_in_flight.wait: wanted a duration"),
         ({"limit": 0}, "max_in_flight.limit: wanted a whole number of at least 1, got 0"),
         ({"wait": "0s"}, "max_in_flight.limit: wanted a whole number of at least 1"),
         ({"limit": 1, "weight": 1}, "max_in_flight.weight: unknown key; did you mean wait?"),
         ("many", "max_in_flight: wanted a whole number of at least 1, got 'many'"),
         (
             [1],
-            "max_in_flight: wanted a whole number of at least 1, or a mapping such as {limit: 10, wait: 0s}, got [1]",
+            "wanted a whole number of at least 1, or a mapping such as {limit: 10, wait: 500ms}, got [1]",
         ),
     ],
 )
@@ -138,6 +169,6 @@ def test_what_cannot_be_is_said_in_plain_words(given, problem):
 def test_connections_bound_it_too():
     config = validated(ChannelConfig, {"max_in_flight": {"limit": 9, "wait": 0}})
     filled = filled_in(EMAIL, config, {"primary": Reach(4)})
-    assert (filled.slots, filled.refuses_when_full) == (4, True)
+    assert (filled.slots, filled.slot_wait) == (4, 0)
     assert filled_in(EMAIL, filled, {"primary": Reach(4)}) is filled
     assert filled_in(EMAIL, config, {"primary": Reach(12)}).slots == 9
