@@ -17,8 +17,10 @@ from actors.kernel.actor import handles
 from actors.pipeline.alert import AdminAlert, Alert
 from actors.pipeline.handler import Handler
 from actors.policies.retry.policy import RetryPolicy
+from actors.storage.shared_memory import SharedMemory
 from simulation.reference.world import refusals
 from simulation.running.runner import world_of
+from simulation.running.service import Process, Service
 from simulation.scenario import load, parse
 from simulation.validation import case as validation_case
 from simulation.validation.procedure import find
@@ -239,6 +241,67 @@ def test_what_became_durable_while_the_handler_was_down_is_recorded_when_the_pro
     text = SMALL.replace("seed: 5", "seed: 5\ncommit_latency: 300ms")
     crashes = "  - {channel: all, at: 6700ms, crash: {actor: handler}, restart_after: 5s}\n"
     compared(parse(text + crashes + "  - {channel: all, at: 9s, crash: process, restart_after: 1s}\n", "small.yaml"))
+
+
+# ── fleets ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+FLEET = """\
+name: fleet
+seed: 2
+duration: 30s
+nodes: {count: 3, routing: by_user, takeover_after: 4s}
+workload: [{channel: email, arrivals: {constant: 4/s}, users: 9}]
+channels:
+  email:
+    circuit_breaker: {failure_threshold: 3, timeout: 2s, resume_rate: 2/s}
+    retry: {max_attempts: 4, initial_delay: 1s}
+    provider: {latency: 50ms}
+faults:
+  - {channel: email, at: 5s, for: 6s, outage: true}
+  - {channel: email, node: 2, at: 8s, crash: process, restart_after: 9s}
+  - {channel: email, node: [1, 3], at: 10s, crash: {actor: breaker}}
+  - {at: 20s, deploy: {each_down: 1s, every: 3s, drain: 1s}}
+"""
+
+
+@pytest.mark.parametrize("routing", ["round_robin", "random", "by_user", "by_host"])
+@pytest.mark.parametrize("runtime", ["simpy", "trio"])
+def test_nodes_that_crash_are_deployed_and_take_over(routing, runtime):
+    summary = compared(parse(FLEET.replace("by_user", routing), "fleet.yaml"), runtime=runtime).summary
+    assert summary["in_flight"] == 0
+    assert summary["breaker"]["email@1"]["opened"] > 0
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_fleets_of_the_swarm(seed):
+    assert difference(load(SCENARIOS[seed % len(SCENARIOS)]), seed, is_fleet=True) is None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", SCENARIOS, ids=lambda path: path.stem)
+def test_many_fleets_of_the_swarm(path):
+    scenario = load(path)
+    assert {seed: found for seed in range(100) if (found := difference(scenario, seed, is_fleet=True))} == {}
+
+
+def all_to_one(self, number, heirs):
+    return {heirs[0]: tuple(self.nodes[number].open_ids())}
+
+
+@pytest.mark.parametrize(
+    ("owner", "name", "wrong", "told"),
+    [
+        (Service, "_home_of", lambda self, key, ready: ready[0], "routing is by_user"),
+        (Service, "drain", lambda self, process: None, "routing is by_user"),
+        (SharedMemory, "shares", all_to_one, "a dead node had is taken over"),
+        (SharedMemory, "hand_over", lambda self, number, to, ids: None, "has not come|is missing"),
+        (Process, "record_takeover", lambda self, of, ids: None, "a NodeTookOver is expected"),
+    ],
+)
+def test_what_a_fleet_does_otherwise_is_told(monkeypatch, owner, name, wrong, told):
+    monkeypatch.setattr(owner, name, wrong)
+    with pytest.raises(InvariantBreach, match=told):
+        simulation.run(parse(FLEET, "fleet.yaml"), invariants=LOCK_STEP)
 
 
 # ── a difference ────────────────────────────────────────────────────────────────────────────────────────────────

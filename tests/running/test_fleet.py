@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given, settings, strategies as st
 
@@ -14,10 +15,14 @@ from actors.messages import (
     ActorFailed,
     BreakerTransitioned,
     NodeTookOver,
+    NotificationChannel,
+    NotificationMovedToDeadLetter,
     NotificationRedriven,
     NotificationRequested,
     NotificationSent,
+    SendNotification,
 )
+from actors.storage.shared_memory import SharedMemory
 from simulation.scenario import parse
 
 S = 1_000_000_000
@@ -238,6 +243,49 @@ def test_nothing_is_lost_and_both_clocks_agree(crashes, routing, seed):
     assert simulated["breaker"]["email"]["opened"] == sum(
         simulated["breaker"][f"email@{number}"]["opened"] for number in (1, 2, 3)
     )
+
+
+def test_a_node_that_is_to_be_stopped_and_crashes_first_stays_away():
+    faults = [
+        "{at: 2s, scale: {to: 2, drain: 5s}}",
+        "{channel: email, node: 3, at: 4s, crash: process}",
+    ]
+    events = history(scenario("3", *faults))
+    assert {event.node for event in of_kind(events, NotificationRequested) if event.at_ns > 2 * S} == {1, 2}
+
+
+def test_a_node_that_is_wanted_again_while_it_is_drained_is_back_when_it_has_ended():
+    faults = ["{at: 2s, scale: {to: 2, drain: 3s}}", "{at: 4s, scale: {to: 3}}"]
+    events = history(scenario("3", *faults))
+    assert [(event.at_ns, event.node) for event in of_kind(events, ActorFailed)] == [(5 * S, 3)]
+    at_three = [event.at_ns / S for event in of_kind(events, NotificationRequested) if event.node == 3]
+    assert not [at for at in at_three if 2 < at < 5]
+    assert [at for at in at_three if at > 5]
+
+
+def test_more_nodes_are_started_at_an_instant_at_which_none_is_left_to_crash():
+    faults = [
+        "{channel: email, at: 2s, crash: process, restart_after: 1h}",
+        "{channel: email, at: 4s, crash: process, scale: {to: 3}}",
+    ]
+    events = history(scenario("2", *faults))
+    assert {event.node for event in of_kind(events, NotificationRequested) if event.at_ns > 4 * S} == {3}
+
+
+def test_the_other_nodes_know_a_letter_as_it_was_accepted():
+    nodes = SharedMemory([1, 2]).nodes
+    told: list[Any] = []
+    nodes[2].on_news = told.append
+    accepted = SendNotification(notification_id="a", channel=NotificationChannel.PUSH, recipient="r", message="first")
+    edited = msgspec.structs.replace(accepted, message="edited")
+    of_it = {"epoch_ns": 0, "notification_id": "a", "channel": accepted.channel}
+    nodes[1].commit(NotificationRequested(at_ns=1, user_id="r", **of_it), accepted)
+    for at_ns, command in ((2, accepted), (4, edited)):
+        dead = NotificationMovedToDeadLetter(at_ns=at_ns, reason="bad", attempts=1, requested_at_ns=1, **of_it)
+        nodes[1].commit(dead, command)
+        nodes[1].commit(NotificationRedriven(at_ns=at_ns + 1, edit={"message": "edited"}, **of_it), command)
+    letters = [letter for news in told for letter in news.found]
+    assert [(letter.command, letter.accepted) for letter in letters] == [(accepted, None), (edited, accepted)]
 
 
 @pytest.mark.parametrize(
