@@ -33,9 +33,9 @@ from simulation.invariants.lifecycles import STEPS
 from simulation.invariants.observations import AttemptMade
 from simulation.reference.handler import Asked, Refused
 from simulation.reference.letters import Alerted
+from simulation.reference.loop import Difference
 from simulation.reference.model import Model
 from simulation.reference.node import CLASSES
-from simulation.reference.timeline import Difference
 from simulation.reference.world import refusals
 
 OUTSIDE = frozenset({"other", "inject", "operate", "stop", "drained", "back", "takeover"})

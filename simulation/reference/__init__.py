@@ -8,6 +8,6 @@ To be read in this order: `world` (what a run is made of, and which runs it says
 them, and what the store keeps), `handler` (from acceptance to the end), `channel` and `lane` (what stands before a
 provider, and who waits for what), `letters`, `resuming`, `node` (a process, and how it crashes), `fleet` (which of
 several nodes gets what, and what they take over), `surroundings` (faults and orders), `model` (what comes from
-outside), `loop` and `timeline` (time, and the comparison). The policies are by themselves: `backoff`, `limits`,
+outside), `loop` (time, and the comparison). The policies are by themselves: `backoff`, `limits`,
 `breakers`, `adaptive`, `quiet_hours`, `people`, `templates`, `randomness`.
 """

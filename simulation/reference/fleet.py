@@ -10,10 +10,10 @@ from zlib import crc32
 
 from actors.instants import ns
 from actors.messages import DeadLetterMessage, NodeTookOver
+from simulation.reference.loop import Difference, Timeline
 from simulation.reference.node import Node
 from simulation.reference.notifications import host_of
 from simulation.reference.randomness import Stream
-from simulation.reference.timeline import Difference, Timeline
 
 
 class Fleet:

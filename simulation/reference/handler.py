@@ -30,7 +30,7 @@ from simulation.reference.bounds import EXPIRED, Ended
 from simulation.reference.channel import Way
 from simulation.reference.lane import Lane
 from simulation.reference.letters import Letters
-from simulation.reference.loop import Loop
+from simulation.reference.loop import Loop, Timeline
 from simulation.reference.notifications import (
     Attempt,
     History,
@@ -43,7 +43,6 @@ from simulation.reference.notifications import (
 from simulation.reference.people import NOT_WANTED, People
 from simulation.reference.resuming import Backlog
 from simulation.reference.templates import Missing, filled_in
-from simulation.reference.timeline import Timeline
 
 RETRY_TIME_UP = "retry time is up"
 BUDGET_SPENT = "retry budget spent"

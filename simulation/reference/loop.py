@@ -1,16 +1,193 @@
-"""What falls due at one process, and what follows there, on the time that it shares with the others."""
+"""One time for all processes, and what each of them has to do with it.
+
+What is due when, what follows at an instant and in which order, and which event comes next.
+"""
 
 from __future__ import annotations
 
+import heapq
+from collections import deque
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
+from actors.instants import NS_PER_S, ns
 from actors.messages import RecordedEvent, SendNotification
-from simulation.reference.notifications import Attempt, Notification
+from simulation.reference.notifications import Attempt, Notification, Store
 from simulation.reference.randomness import Stream
-from simulation.reference.timeline import Key, Place, Step, Timeline
+from simulation.reference.world import World
 
 E = TypeVar("E", bound=RecordedEvent)
+Key = tuple[str, Any]
+"""What falls due: a kind, and of what."""
+Place = tuple[str, str]
+"""An actor of a process: what it does, and where (``email``; ``email/backup`` for one that asks a provider)."""
+
+MAY_LOOK = frozenset({"limiter", "tenants", "breaker", "backlog", "ages", "other"})
+"""Of these one look more does no harm."""
+
+
+class Difference(Exception):
+    """The product does something else than the model."""
+
+
+class Step(NamedTuple):
+    """Something that follows: in which process and at which of its actors, and by which rule."""
+
+    loop: Loop
+    place: Place
+    rule: Callable[..., None]
+    args: tuple[Any, ...]
+
+
+class Timeline:
+    """Time, and what is expected next.
+
+    Of what is due at one instant the order is open, and is the product's: `turn`. All that follows from one thing comes
+    before the next, first come, first served, at whichever process. What is for an actor that is down waits in its
+    mailbox, and comes before all else when it is restarted.
+    """
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.now_ns = 0
+        self.epoch_ns = world.epoch_ns
+        self.store = Store(ns(world.remember_ids), ns(world.commit_latency))
+        self._agenda: list[tuple[int, int, Loop, Key]] = []
+        self._number = 0
+        self._following: deque[Step] = deque()
+        self._handed_over: deque[Step] = deque()
+        """What was in the mailbox of an actor that has just been restarted."""
+        self._expected: deque[tuple[Any, str, tuple[Any, ...]]] = deque()
+
+    # ── for the processes ───────────────────────────────────────────────────────────────────────────────────────
+
+    def put_on_agenda(self, loop: Loop, key: Key) -> None:
+        """Have something come up when it is due at a process."""
+        self._number += 1
+        heapq.heappush(self._agenda, (loop.due[key], self._number, loop, key))
+
+    def follow(self, step: Step) -> None:
+        """Have a rule applied at this instant, behind all that follows already."""
+        self._following.append(step)
+
+    def expect(self, event: Any, why: str, about: tuple[Any, ...]) -> None:
+        """Expect an event next, by a rule in words and with the settings that it is about."""
+        self._expected.append((event, why, about))
+
+    def hand_over(self, mailbox: list[Step]) -> None:
+        """Have what was in a mailbox handled before all that follows."""
+        self._handed_over.extend(mailbox)
+
+    def forget_what_follows(self, loop: Loop) -> None:
+        """Drop what was about to be done at a process, as that is gone."""
+        for steps in (self._following, self._handed_over):
+            others = [step for step in steps if step.loop is not loop]
+            steps.clear()
+            steps.extend(others)
+
+    # ── in lock-step ────────────────────────────────────────────────────────────────────────────────────────────
+
+    def compare(self, event: Any) -> None:
+        """Compare what has happened with what is expected."""
+        self._run()
+        if not self._expected:
+            raise Difference(f"nothing is expected now, and this has happened: {shown(event)}")
+        expected, why, about = self._expected.popleft()
+        if expected != event:
+            raise Difference(
+                f"{_differing(expected, event)}\nrule: {_rule(why, about)}\n"
+                f"expected: {shown(expected)}\ngot: {shown(event)}"
+            )
+
+    def settle(self, now_ns: int) -> None:
+        """Let time pass: all that was to happen before has to have happened."""
+        self._run()
+        self._check_that_all_has_come()
+        if self._handed_over:
+            step = self._handed_over[0]
+            raise Difference(f"{_named(step.loop, step.args[0])} has waited in a mailbox and has not come")
+        self.now_ns = now_ns
+        while self._agenda and self._agenda[0][0] < now_ns:
+            instant_ns, _, loop, key = heapq.heappop(self._agenda)
+            if loop.due.get(key) != instant_ns:
+                continue
+            place = loop.place_of(key)
+            if place not in loop.mailboxes:
+                raise Difference(f"{_named(loop, key)} was due at {instant_ns / NS_PER_S:.9f} s and has not come")
+            del loop.due[key]
+            loop.mailboxes[place].append(Step(loop, place, turn_that_waits, (key,)))
+
+    def falls_due(self, loop: Loop, key: Key, now_ns: int, is_first: bool) -> None:
+        """Take note that something is due now whose actor is down, so that it stands in the mailbox from now on.
+
+        Args:
+            loop: of its process.
+            key: what it is.
+            now_ns: the instant.
+            is_first: whether nothing else is under way at this instant.
+        """
+        is_due = loop.due.get(key) == now_ns
+        if not is_due and key[0] not in MAY_LOOK:
+            return
+        if now_ns > self.now_ns or is_first:
+            self.settle(now_ns)
+        place = loop.place_of(key)
+        if place in loop.mailboxes:
+            if is_due:
+                del loop.due[key]
+            loop.mailboxes[place].append(Step(loop, place, turn_that_waits, (key,)))  # also for one look more
+
+    def turn(self, loop: Loop, key: Key, now_ns: int, is_first: bool = True) -> None:
+        """Take note that it is the turn of something that is due now.
+
+        Args:
+            loop: of its process.
+            key: what it is.
+            now_ns: the instant.
+            is_first: whether nothing else is under way at this instant; else it comes out of a mailbox.
+        """
+        waits = (loop, turn_that_waits, (key,))
+        has_waited = any((step.loop, step.rule, step.args) == waits for step in self._handed_over)
+        if now_ns > self.now_ns or (not has_waited and is_first):
+            self.settle(now_ns)
+        else:
+            while self._handed_over and self._handed_over[0].rule is not turn_that_waits:
+                self._apply_next()
+                self._check_that_all_has_come()
+        if has_waited:
+            step = self._handed_over.popleft()
+            if (step.loop, step.rule, step.args) != waits:
+                raise Difference(f"{_named(loop, key)} has come before what was in the mailbox before it")
+        if loop.due.get(key) == now_ns and not has_waited:
+            del loop.due[key]
+        elif not has_waited and key[0] not in MAY_LOOK:
+            due_ns = loop.due.get(key)
+            due = "never" if due_ns is None else f"due at {due_ns / NS_PER_S:.9f} s"
+            raise Difference(f"{_named(loop, key)} has come at {now_ns / NS_PER_S:.9f} s; it is {due}")
+        loop.take_turn(*key)
+
+    def _run(self) -> None:
+        """Apply what follows until an event is expected."""
+        while not self._expected and (self._handed_over or self._following):
+            if self._handed_over and self._handed_over[0].rule is turn_that_waits:
+                return
+            self._apply_next()
+
+    def _apply_next(self) -> None:
+        step = (self._handed_over or self._following).popleft()
+        if step.place in step.loop.mailboxes:
+            step.loop.mailboxes[step.place].append(step)
+        else:
+            step.rule(*step.args)
+
+    def _check_that_all_has_come(self) -> None:
+        if self._expected:
+            event, why, about = self._expected[0]
+            raise Difference(f"{shown(event)} is missing\nrule: {_rule(why, about)}")
+
+
+def turn_that_waits(_key: Key) -> None:
+    """Stand in a mailbox for something that fell due while its actor was down."""
 
 
 class Loop:
@@ -97,3 +274,44 @@ class Loop:
         if kind in ("go-on", "commit", "overtaken", "backlog"):
             return "handler", ""
         return ("dlq", "") if kind in ("ages", "discarded") else ("", "")
+
+
+# ── in words ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def shown(event: Any) -> str:
+    """Return an event in one line: its kind, its instant, and what it says."""
+    fields = {name: getattr(event, name) for name in event.__struct_fields__ if name not in ("at_ns", "epoch_ns")}
+    text = ", ".join(f"{name} {_worded(value)}" for name, value in fields.items() if value is not None)
+    at = f" at {event.at_ns / NS_PER_S:.9f} s" if hasattr(event, "at_ns") else ""
+    return f"{type(event).__name__}{at} ({text})"
+
+
+def _differing(expected: Any, got: Any) -> str:
+    if type(expected) is not type(got):
+        return f"a {type(expected).__name__} is expected, not a {type(got).__name__}"
+    names = [name for name in expected.__struct_fields__ if getattr(expected, name) != getattr(got, name)]
+    pairs = [(name, _worded(getattr(expected, name)), _worded(getattr(got, name))) for name in names]
+    return "; ".join(f"{name} should be {wanted}, not {other}" for name, wanted, other in pairs)
+
+
+def _worded(value: Any) -> Any:
+    if isinstance(value, SendNotification):
+        return f"{value.notification_id} to {value.recipient}: {value.message}"
+    return f"of {len(value)}" if isinstance(value, tuple) else value
+
+
+def _rule(why: str, about: tuple[Any, ...]) -> str:
+    """Return a rule in words, with the settings that are given in a file."""
+    return why.format(*[_settings(each) if hasattr(each, "model_fields_set") else each for each in about])
+
+
+def _settings(config: Any) -> str:
+    given = sorted(config.model_fields_set)
+    return ", ".join(f"{name}={getattr(config, name)!r}" for name in given) or "all by default"
+
+
+def _named(loop: Loop, key: Key) -> str:
+    where = "" if loop.node is None else f" at node {loop.node}"
+    kind, what = key
+    return f"the turn of {what!r} ({kind}){where}" if what != "" else f"the turn of the {kind}{where}"

@@ -10,7 +10,7 @@ from actors.messages import ActorFailed, BreakerState, BreakerTransitioned
 from actors.outcomes import Ambiguous, Outcome
 from actors.settings.faults import Crash, FaultConfig
 from simulation.reference.handler import Handler
-from simulation.reference.timeline import Place, Timeline, turn_that_waits
+from simulation.reference.loop import Place, Timeline, turn_that_waits
 
 TIMED_OUT = Ambiguous(reason="timed out")
 CLASSES = {

@@ -9,9 +9,8 @@ from typing import Any, ClassVar
 from actors.instants import ns
 from actors.settings.faults import Deploy
 from simulation.reference.fleet import Fleet
-from simulation.reference.loop import Loop
+from simulation.reference.loop import Loop, Timeline
 from simulation.reference.node import Node
-from simulation.reference.timeline import Timeline
 
 CRASHED, STOPPED = "InjectedCrash: injected crash of the process", "Stopped: stopped"
 
