@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import Callable, Container, Iterator
 from typing import TypeAlias
 
@@ -98,12 +98,12 @@ class WaitingLine:
         """Called with each flow of which the first joins, or the last leaves."""
         self._unreported: dict[int, Attempt] = {}
         self._expiries: list[tuple[int, int, Flow]] = []
-        self._joined: deque[tuple[int, int, Flow]] | None = None
-        """When each joined, its place and its flow, in order."""
+        self._joined: OrderedDict[int, tuple[int, Flow]] | None = None
+        """When each of those that wait joined, and its flow, by its place; in order."""
 
     def keep_instants(self) -> None:
         """Remember of those that join from now on when they do, for :attr:`waits_since_ns`."""
-        self._joined = deque()
+        self._joined = OrderedDict()
 
     def append(self, attempt: Attempt, now_ns: int) -> None:
         """Let an attempt wait behind all others of its flow."""
@@ -125,7 +125,7 @@ class WaitingLine:
             self._unreported[place] = attempt
         self._waiting.change(1)
         if self._joined is not None:
-            self._joined.append((now_ns, place, flow))
+            self._joined[place] = now_ns, flow
         if attempt.expires_at_ns is not None:
             heapq.heappush(self._expiries, (attempt.expires_at_ns, place, flow))
         if is_first and self.on_flow is not None:
@@ -219,15 +219,12 @@ class WaitingLine:
     @property
     def waits_since_ns(self) -> int | None:
         """When the one joined that has waited longest; None where none waits, or it is not remembered."""
-        joined = self._joined
-        while joined and joined[0][1] not in self._queue_of(joined[0][2]):
-            joined.popleft()
-        return joined[0][0] if joined else None
+        return next(iter(self._joined.values()))[0] if self._joined else None
 
     def pop_longest(self) -> Attempt:
         """Take the one that has waited longest, as :attr:`waits_since_ns` has just told."""
         assert self._joined is not None
-        _, place, flow = self._joined.popleft()
+        place, (_, flow) = next(iter(self._joined.items()))
         queue = self._queue_of(flow)
         attempt = queue.pop(place)
         self._left(flow, queue, place)
@@ -261,6 +258,8 @@ class WaitingLine:
         self._waiting.change(-1)
         if self._unreported:
             self._unreported.pop(place, None)
+        if self._joined:
+            self._joined.pop(place, None)
         if not queue:
             if self.turns is not None:
                 self.turns.discard(flow)
