@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import mutants_found_later
+import mutants_of_a_second_stranger
+import mutants_of_a_stranger
 import mutants_of_breakers
 import mutants_of_drawn_settings
 import mutants_of_later_batches
@@ -13,6 +15,7 @@ import mutants_of_retries
 import mutants_of_the_books
 import mutants_of_times
 from mutant import Mutant
+from mutants_of_a_stranger import Stranger
 
 MUTANTS: tuple[Mutant, ...] = (
     *mutants_of_retries.MUTANTS,
@@ -26,3 +29,9 @@ MUTANTS: tuple[Mutant, ...] = (
     *mutants_of_drawn_settings.MUTANTS,
     *mutants_of_obligations.MUTANTS,
 )
+
+STRANGERS: tuple[dict[str, tuple[Stranger, ...]], ...] = (
+    mutants_of_a_stranger.STRANGERS,
+    mutants_of_a_second_stranger.STRANGERS,
+)
+"""The mistakes of those who have not seen what is to find them: of each stranger by area, and no part of the others."""

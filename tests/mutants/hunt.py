@@ -20,9 +20,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from catalogue import MUTANTS
+from catalogue import MUTANTS, STRANGERS
 from mutant import Mutant
-from mutants_of_a_stranger import STRANGERS
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("actors", "simulation")
@@ -120,18 +119,18 @@ def stalk(copy: Path, route: Sequence[tuple[str, int]]) -> Kill | None:
 
 
 def chosen(names: Sequence[str], *, strangers: bool = False) -> list[Mutant]:
-    """Return the mutants of these names, those of a stranger among them.
+    """Return the mutants of these names, those of strangers among them.
 
-    When there are no names: all but those of a stranger; or these alone.
+    When there are no names: all but those of strangers; or these alone.
 
     Raises:
         SystemExit: a name is not known.
     """
-    of_a_stranger = [mutant for area in STRANGERS.values() for mutant in area]
-    by_name = {mutant.name: mutant for mutant in (*MUTANTS, *of_a_stranger)}
+    of_strangers = [mutant for areas in STRANGERS for area in areas.values() for mutant in area]
+    by_name = {mutant.name: mutant for mutant in (*MUTANTS, *of_strangers)}
     if unknown := [name for name in names if name not in by_name]:
         raise SystemExit(f"wanted names of mutants ({', '.join(by_name)}), got {', '.join(unknown)}")
-    return [by_name[name] for name in names] or (of_a_stranger if strangers else list(MUTANTS))
+    return [by_name[name] for name in names] or (of_strangers if strangers else list(MUTANTS))
 
 
 def row(hunt: Hunt) -> str:
@@ -147,7 +146,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Hunt, print the table, and return the exit code."""
     parser = argparse.ArgumentParser(description="Plants mistakes in copies of the product and shows what finds them.")
     parser.add_argument("names", metavar="NAME", nargs="*", help="which mutants; all when left out")
-    parser.add_argument("--strangers", action="store_true", help="where no names are given: those of a stranger")
+    parser.add_argument("--strangers", action="store_true", help="where no names are given: those of strangers")
     parser.add_argument("--seeds", type=int, default=200, help="how many of each scenario to try at most")
     parser.add_argument("--workers", type=int, default=2, help="how many mutants to hunt at a time")
     parser.add_argument("--verbose", action="store_true", help="also say what was broken")

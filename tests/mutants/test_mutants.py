@@ -11,10 +11,10 @@ import hunt as hunting
 import mutants_of_drawn_settings
 import pytest
 import stalking
-from catalogue import MUTANTS
+from catalogue import MUTANTS, STRANGERS
 from hunt import Kill, chosen, copy_of_the_product, hunt, main, row, stalk
 from mutant import DoesNotApply, mutant
-from mutants_of_a_stranger import ANYTHING, STRANGERS
+from mutants_of_a_stranger import ANYTHING
 
 from simulation.invariants import KNOWN
 from simulation.reference.world import refusals
@@ -56,12 +56,17 @@ def test_each_of_a_stranger_can_still_be_planted(each, monkeypatch):
     assert all(said.endswith(".") for said in (each.mistake, each.seen, each.world))
 
 
-def test_those_of_a_stranger_are_a_set_of_their_own():
-    areas = [len(area) for area in STRANGERS.values()]
+@pytest.mark.parametrize("of_one", STRANGERS, ids=["first", "second"])
+def test_those_of_a_stranger_are_equally_of_nine_areas(of_one):
+    areas = [len(area) for area in of_one.values()]
     assert len(areas) == 9
     assert set(areas) == {4, 5}
+    assert sum(areas) == 40
+
+
+def test_those_of_strangers_are_a_set_of_their_own():
     strangers = chosen([], strangers=True)
-    assert len(strangers) == len({(each.file, each.changes) for each in strangers}) == sum(areas) == 40
+    assert len(strangers) == len({(each.file, each.changes) for each in strangers}) == 80
     assert chosen([]) == list(MUTANTS)
     names = [each.name for each in (*MUTANTS, *strangers)]
     assert len(names) == len(set(names))
