@@ -19,6 +19,7 @@ from actors.messages import (
     NotificationSent,
     NotificationSuppressed,
     RecordedEvent,
+    UpstreamRequested,
 )
 
 WAITS_FOR = {
@@ -70,6 +71,8 @@ def what_happened(event: RecordedEvent) -> str:
         case DuplicateIgnored():
             payload = "another payload: a conflict" if event.conflict else "the same payload"
             return f"Came again with {payload}; ignored"
+        case UpstreamRequested():
+            return f"Request {event.number} of the provider to its upstream, for attempt {event.attempt}"
         case BreakerTransitioned():
             host = "" if event.host is None else f" of {event.host or 'no host'}"
             return f"Breaker {event.breaker}{host}: {event.from_state} to {event.to_state} ({event.cause})"

@@ -410,6 +410,19 @@ class NotificationFailed(NotificationEvent, frozen=True, kw_only=True, gc=False)
         return None if self.next_retry_at_ns is None else utc(self.epoch_ns + self.next_retry_at_ns)
 
 
+class UpstreamRequested(NotificationEvent, frozen=True, kw_only=True, gc=False):
+    """A simulated provider asked what is behind its API, for an attempt at it."""
+
+    attempt: int
+    """The number of the attempt, the first is 1."""
+
+    number: int
+    """Of the request among those for this attempt; all but the first are retries of the provider."""
+
+    provider: str | None = None
+    """Which provider asked, where the channel has several."""
+
+
 class NotificationMovedToDeadLetter(NotificationEvent, frozen=True, kw_only=True, gc=False):
     """No further attempt will be made, unless it is redriven."""
 

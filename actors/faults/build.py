@@ -37,6 +37,7 @@ def unreliable_providers(
             streams,
             stream_name(channel, name),
             rules=rules if name == PRIMARY else (),
+            called=name if config.failover else None,
         )
         for name, settings in config.by_provider().items()
     }

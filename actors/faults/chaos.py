@@ -8,6 +8,7 @@ from typing import Any
 import trio
 
 from actors.domain.attempts import Attempt, Provider, WrappedProvider
+from actors.errors import ConfigurationError
 from actors.faults.conditions import NEVER_NS
 from actors.faults.rules import SENT, FailureRule, Fate, FaultRules
 from actors.instants import NS_PER_S
@@ -59,8 +60,13 @@ class FaultyProvider(WrappedProvider):
             name: of its random streams; providers of the same name and seed have the same seeds.
 
         Raises:
-            ConfigurationError: a rule cannot be called.
+            ConfigurationError: a rule cannot be called, or settings or a fault are of an upstream: what is behind the
+                wrapped provider is its own.
         """
+        if settings.upstream is not None or any(fault.upstream for fault in faults):
+            raise ConfigurationError(
+                [f"{name}: wanted no upstream beside a provider of its own kind, whose upstream is not known, got one"]
+            )
         super().__init__(provider)
         streams = streams if streams is not None else RandomStreams(0)
         self._rules = FaultRules(settings, faults, rules, streams, name)

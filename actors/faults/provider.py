@@ -13,11 +13,12 @@ from actors.domain.attempts import Attempt, Provider
 from actors.errors import ConfigurationError
 from actors.faults.conditions import NEVER_NS
 from actors.faults.rules import SENT, FailureRule, FaultRules, on_the_ladder
+from actors.faults.upstream import Upstream
 from actors.kernel.effects import Foreseen, Promise
 from actors.kernel.randomness import RandomStreams
 from actors.kernel.system import ActorSystem
 from actors.settings.base import validated
-from actors.settings.channel import Discipline, ProviderConfig
+from actors.settings.channel import Discipline, ProviderConfig, UpstreamConfig
 from actors.settings.distributions import Distribution
 from actors.settings.faults import FaultConfig
 from actors.settings.script import ScriptedAnswer
@@ -36,6 +37,7 @@ class SimulatedProvider(Provider):
         SimulatedProvider(latency=0.2, capacity=10)         # at most 50 a second; the others queue
         SimulatedProvider(latency=0.2, capacity=10, discipline="processor_sharing")   # the others slow all down
         SimulatedProvider(latency=0.2, per_in_flight=0.01)  # slower the more it has to do
+        SimulatedProvider(upstream={"failure_rate": 0.3})   # asks in its turn, and retries there
         SimulatedProvider(script=[{"outcome": "hang"}, {}])     # as it is written
         SimulatedProvider(rules=[collapses])                # as a function of yours says
     """
@@ -50,11 +52,13 @@ class SimulatedProvider(Provider):
         discipline: Discipline = "fifo",
         connections: int | None = None,
         per_in_flight: float = 0.0,
+        upstream: UpstreamConfig | Mapping[str, Any] | None = None,
         script: Sequence[ScriptedAnswer | Mapping[str, Any]] = (),
         rules: Sequence[FailureRule] = (),
         faults: Sequence[FaultConfig] = (),
         streams: RandomStreams | None = None,
         name: str = "provider",
+        called: str | None = None,
     ) -> None:
         """Make a provider.
 
@@ -67,12 +71,14 @@ class SimulatedProvider(Provider):
             connections: how many attempts there are at once at most, at least 1; a channel holds the others back. No
                 bound when None.
             per_in_flight: seconds that an attempt takes longer for each other one that is under way when it starts.
+            upstream: what it asks before it answers, and retries there; it delivers by itself when None.
             script: what it answers to the first attempts; see
                 :attr:`~actors.settings.channel.ProviderConfig.script`.
             rules: what decides by the current state.
-            faults: what goes wrong, and when; their `channel` is not looked at.
+            faults: what goes wrong, with it or with its upstream, and when; their `channel` is not looked at.
             streams: its random streams; a seed of 0 when None.
             name: of its random streams; providers of the same name and seed have the same seeds.
+            called: what its channel calls it, in what is recorded of its upstream; None where that has only one.
 
         Raises:
             ConfigurationError: one of the settings is out of its range, or a rule cannot be called.
@@ -84,6 +90,7 @@ class SimulatedProvider(Provider):
             "discipline": discipline,
             "connections": connections,
             "latency_by_load": {"per_in_flight": per_in_flight} if per_in_flight else None,
+            "upstream": upstream,
             "script": tuple(script),
         }
         config = validated(ProviderConfig, given)
@@ -91,12 +98,14 @@ class SimulatedProvider(Provider):
         if fail_count:
             faults = (_failing_first(fail_count), *faults)
         streams = streams if streams is not None else RandomStreams(0)
-        self._rules = FaultRules(config, faults, rules, streams, name)
+        own, behind = parted(faults)
+        self._rules = FaultRules(config, own, rules, streams, name)
+        self._upstream = None if config.upstream is None else Upstream(config.upstream, behind, streams, name, called)
         self._draw = self._rules.draw
         self.outcomes_are_plain = type(self) is SimulatedProvider and not rules
         self.delivered = 0
         """How many notifications it has delivered, those whose reply was lost included; each from the start of its
-        attempt on, when its fate is fixed."""
+        attempt on, when its fate is fixed, or from the answer of its upstream."""
 
     @classmethod
     def from_config(
@@ -107,6 +116,7 @@ class SimulatedProvider(Provider):
         name: str,
         *,
         rules: Sequence[FailureRule] = (),
+        called: str | None = None,
     ) -> SimulatedProvider:
         """Return the provider of a channel's settings."""
         return cls(
@@ -116,11 +126,13 @@ class SimulatedProvider(Provider):
             discipline=config.discipline,
             connections=config.connections,
             per_in_flight=0.0 if config.latency_by_load is None else config.latency_by_load.per_in_flight,
+            upstream=config.upstream,
             script=config.script,
             rules=rules,
             faults=faults,
             streams=streams,
             name=name,
+            called=called,
         )
 
     @property
@@ -131,6 +143,8 @@ class SimulatedProvider(Provider):
     def on_wired(self, system: ActorSystem) -> None:
         """Go by the clock of this system."""
         self._rules.on_wired(system)
+        if self._upstream is not None:
+            self._upstream.on_wired(system)
 
     def attempt(self, attempt: Attempt, now_ns: int) -> Foreseen | Promise:
         """Return the fate of an attempt that starts now, and after how long; a promise where it is not known yet."""
@@ -147,12 +161,23 @@ class SimulatedProvider(Provider):
                 return Foreseen(latency_ns, outcome)
             self.delivered += 1
             return Foreseen(NEVER_NS, SENT)
+        has_script = self._rules.has_script
         fate = self._rules.judge(attempt, now_ns)
         if fate.delivers:
+            if self._upstream is not None and not has_script:
+                return self._upstream.ask(attempt, fate, now_ns, self._deliver)
             self.delivered += 1
         if fate.outcome is None:
             return Foreseen(NEVER_NS, SENT)
         return Foreseen(fate.delay_ns, fate.outcome) if fate.finished is None else fate.finished
+
+    def _deliver(self) -> None:
+        self.delivered += 1
+
+
+def parted(faults: Sequence[FaultConfig]) -> tuple[list[FaultConfig], list[FaultConfig]]:
+    """Return those of some faults that are of a provider itself, and those of what is behind it."""
+    return [fault for fault in faults if not fault.upstream], [fault for fault in faults if fault.upstream]
 
 
 def _failing_first(count: Any) -> FaultConfig:

@@ -133,7 +133,7 @@ class FaultRules:
             faults,
             streams,
             name,
-            is_ever_calm=not (steps or rules or config.latency_by_load or config.script),
+            is_ever_calm=not (steps or rules or config.latency_by_load or config.script or config.upstream),
         )
         self.draw = streams.stream(f"{name}.fate").random
         """The random draw of the next attempt, between 0 and 1; drawn also where nothing depends on it, so that the
@@ -155,6 +155,11 @@ class FaultRules:
         self._meter = LoadMeter() if needs_load and self._station is None else None
         meter = self._meter or self._station  # a station knows its own load
         self._load = meter.load if needs_load and meter is not None else None
+
+    @property
+    def has_script(self) -> bool:
+        """Whether the fate of the next attempt is written down."""
+        return bool(self._script)
 
     def on_wired(self, system: ActorSystem) -> None:
         """Go by the clock of this system, where one is needed.

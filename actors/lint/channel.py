@@ -21,6 +21,7 @@ from actors.lint.hedging import hedging_rules
 from actors.lint.load import load_rules, timeout_rules
 from actors.lint.retry import ENDS_EARLY, ends_too_soon, retry_rules
 from actors.lint.traffic import Found, Traffic
+from actors.lint.upstream import upstream_rules
 from actors.lint.words import numbers_in
 
 if TYPE_CHECKING:
@@ -134,7 +135,7 @@ def _of_each_provider(config: ChannelConfig, traffic: Traffic) -> list[Found]:
 
 
 def _of_provider(config: ChannelConfig, traffic: Traffic) -> list[Found]:
-    rules = (breaker_rules, timeout_rules, hedging_rules, adaptive_rules)
+    rules = (breaker_rules, timeout_rules, hedging_rules, adaptive_rules, upstream_rules)
     return [found for rule in rules for found in rule(config, traffic)]
 
 

@@ -65,6 +65,24 @@ class LatencyByLoadConfig(Settings):
     and longer where r · per_in_flight is 1 or more."""
 
 
+class UpstreamConfig(Settings):
+    """What a provider asks behind its API for each attempt, such as a carrier, and how it retries there."""
+
+    wanted_text: ClassVar[str] = "a mapping such as {retry: {max_attempts: 3}, failure_rate: 10%}"
+
+    retry: RetryConfig = RetryConfig()
+    """When the provider asks again. It goes on with that also when its sender has stopped waiting."""
+
+    timeout: PositiveDuration | None = None
+    """How long it waits for an answer before it counts the request as failed. None: as long as it takes."""
+
+    latency: Distribution = Field(default_factory=lambda: Distribution(constant=0.0))
+    """How long what is behind it takes to answer; the provider's own latency comes before the first request."""
+
+    failure_rate: Share = 0.0
+    """Share of the requests that fail transiently. A fault with `upstream: true` adds to it."""
+
+
 class ProviderConfig(Settings):
     """The simulated provider behind a channel when nothing is wrong."""
 
@@ -92,6 +110,11 @@ class ProviderConfig(Settings):
     notifications go before all others; what it works on already is not interrupted. `processor_sharing`: none wait, all
     become slower, as more than the capacity share it equally. Real email and SMS gateways slow down like that as load
     grows."""
+
+    upstream: UpstreamConfig | None = None
+    """What it asks in its turn before it answers, and retries there; `upstream_requests` counts them. An attempt that
+    it would send, by all else that holds, is sent if one of these is, and fails as the last of them does. Its capacity
+    is free again meanwhile. None: it delivers by itself."""
 
     script: tuple[ScriptedAnswer, ...] = ()
     """What it answers to the first attempts, one after the other in the order in which they start, each copy of a hedge

@@ -254,6 +254,9 @@ class FaultConfig(Settings):
     node: Nodes | None = None
     """Only what this node of a fleet sees is hit, or these. None: all nodes."""
 
+    upstream: StrictBool = False
+    """What the provider asks behind its API is hit, and not the provider itself: requests, where this says attempts."""
+
     at: Duration = 0.0
     """When the window starts, from the start of the run."""
 
@@ -366,12 +369,14 @@ class FaultConfig(Settings):
             raise wanted("a host only for what can go wrong with some attempts and not with others", ", ".join(others))
         if self.node is not None and (others := sorted(self.injects & NO_NODE_FAULT_KEYS)):
             raise wanted("a node only for a crash, and for what can go wrong with some attempts", ", ".join(others))
+        if self.upstream and (others := sorted(self.injects & SYSTEM_FAULT_KEYS)):
+            raise wanted("upstream only for what can go wrong with requests to it", ", ".join(others))
         if self.restart_after is not None and self.crash is None:
             raise wanted("crash beside restart_after", "none")
         return self
 
 
-_NOT_FAULTS = {"channel", "provider", "host", "node", "at", "for_", "restart_after"}
+_NOT_FAULTS = {"channel", "provider", "host", "node", "upstream", "at", "for_", "restart_after"}
 
 FAULT_KEYS = tuple(key for key in FaultConfig.model_fields if key not in _NOT_FAULTS)
 """The keys that inject something, in the order of the model. What has a row for each fault is compared with them."""

@@ -82,7 +82,7 @@ DRAIN_S = 60 * 86_400.0
 """How long a run with drawn settings may go on: whatever waits for the slowest of them comes to an end."""
 
 _NOT_DRAWN: Mapping[type[Settings], frozenset[str]] = {
-    ProviderConfig: frozenset({"script", "price"}),
+    ProviderConfig: frozenset({"script", "price", "upstream"}),
     ChannelConfig: frozenset({"order", "tenant"}),  # drawn together with the classes and tenants of the workload
 }
 _REASONS = ("injected failure", "provider outage", "throttled", "timed out")

@@ -48,6 +48,7 @@ def refusals(world: World) -> list[str]:
         for name, config in settings.by_provider().items()
     }
     found = [f"channels.{name}.hedging" for name, config in lanes.items() if config.hedging is not None]
+    found += [f"channels.{name}.provider.upstream" for name, config in lanes.items() if config.provider.upstream]
     for number, fault in enumerate(world.faults):
         for key in ("duplicate_rate", "reorder"):
             if getattr(fault, key) is not None:

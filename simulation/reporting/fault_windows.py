@@ -71,6 +71,7 @@ def _place_text(fault: FaultConfig, used: tuple[NotificationChannel, ...]) -> st
     if fault.injects <= _AT_THE_START and not isinstance(fault.crash, Crash):
         return _nodes_text(fault.node)
     provider = "" if fault.provider is None else f"/{fault.provider}"
+    provider += " upstream" if fault.upstream else ""
     return f"{_nodes_text(fault.node)}{_channels_text(fault.channel, used)}{provider}: "
 
 

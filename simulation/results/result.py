@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 SUMMARY_FILE, SCENARIO_FILE, REPORT_FILE = "summary.json", "scenario.yaml", "report.html"
 TABLES = ("notifications", "attempts", "deferrals", "breaker", "dlq", "series")
+UPSTREAM_TABLE = "upstream_requests"
+"""Beside these, where a provider asks what is behind it."""
 
 
 class Result:
@@ -155,6 +157,13 @@ class Result:
         from simulation.results.tables import attempts_table
 
         return attempts_table(self.history if self._recorder.keeps_history else [], self.scenario)
+
+    @cached_property
+    def upstream_requests(self) -> pd.DataFrame:
+        """One row a request of a provider to what is behind it; empty with ``record: aggregates``."""
+        from simulation.results.tables import upstream_requests_table
+
+        return upstream_requests_table(self.history if self._recorder.keeps_history else [], self.scenario)
 
     @cached_property
     def deferrals(self) -> pd.DataFrame:

@@ -79,6 +79,14 @@ class SavedResult:
         return found.assign(outcome=found["outcome"].replace(ATTEMPT_OUTCOMES))  # older files have "Sent" there
 
     @cached_property
+    def upstream_requests(self) -> pd.DataFrame:
+        """One row a request of a provider to what is behind it; there is no such file where none has an upstream.
+
+        Empty with ``record: aggregates``.
+        """
+        return self._table("upstream_requests")
+
+    @cached_property
     def deferrals(self) -> pd.DataFrame:
         """One row a wait for a limiter, an open breaker or quiet hours; empty with ``record: aggregates``."""
         return self._table("deferrals")

@@ -21,6 +21,7 @@ from actors.messages import (
     NotificationSent,
     NotificationSuppressed,
     RecordedEvent,
+    UpstreamRequested,
 )
 from actors.settings.channel import PRIMARY
 from simulation.results.backlogs import waits_since_ns
@@ -209,6 +210,26 @@ def attempts_table(history: Sequence[RecordedEvent], scenario: Scenario) -> pd.D
                 [_seconds_or_none(event.next_retry_at_ns) if isinstance(event, failed) else None for event in attempts],
                 dtype="float64",
             ),
+        }
+    )
+
+
+def upstream_requests_table(history: Sequence[RecordedEvent], scenario: Scenario) -> pd.DataFrame:
+    """Return a row for each request of a provider to what is behind it, in order.
+
+    `attempt` is the number of the attempt that it is made for, and `request` its own among those for that; all but the
+    first of an attempt are retries of the provider.
+    """
+    requests = [event for event in history if type(event) is UpstreamRequested]
+    return pd.DataFrame(
+        {
+            "time_s": pd.Series([event.at_ns / NS_PER_S for event in requests], dtype="float64"),
+            "id": pd.Series([event.notification_id for event in requests], dtype="str"),
+            "channel": pd.Series([str(event.channel) for event in requests], dtype="str"),
+            **_origins([event.notification_id for event in requests], Origins(scenario)),
+            "provider": pd.Series([event.provider or PRIMARY for event in requests], dtype="str"),
+            "attempt": pd.Series([event.attempt for event in requests], dtype="int64"),
+            "request": pd.Series([event.number for event in requests], dtype="int64"),
         }
     )
 

@@ -21,6 +21,7 @@ from actors.messages import (
     NotificationRequested,
     NotificationSent,
     NotificationSuppressed,
+    UpstreamRequested,
 )
 from actors.settings.channel import PRIMARY
 from simulation.results.statistics import Durations, durations
@@ -36,6 +37,8 @@ class Counted(NamedTuple):
     fallbacks: bool = False
     forgotten_ids: bool = False
     """The same notification may be accepted again, since its id is not remembered for long enough."""
+    upstreams: bool = False
+    """Providers ask what is behind them."""
 
 
 COUNTED_ALWAYS = Counted(hedges=True, refusals=True, fallbacks=True, forgotten_ids=True)
@@ -83,7 +86,7 @@ class Tally:
         self.delivery_times = durations(exact=exact, limits_ns=[ns(seconds) for seconds in within_s])
         """Of the requests that were delivered, from their acceptance on."""
         self.retry_delays = durations(exact=exact)
-        self._counted = counted
+        self.counted = counted
         self._prices = {name: price for name, price in (prices or {}).items() if price}
 
     def fold(self, events: Mapping[type, Sequence[Any]]) -> None:
@@ -99,9 +102,9 @@ class Tally:
         # A ChannelFault uses up no attempt: it carries the number of the one before.
         self.first_attempts += len([1 for event in sent if event.attempt == 1])
         self.first_attempts += len([1 for event in failed if event.attempt == 1 and event.kind != "ChannelFault"])
-        if self._counted.hedges:
+        if self.counted.hedges:
             self.hedges += sum([event.hedges for event in sent]) + sum([event.hedges for event in failed])
-        if self._counted.refusals:
+        if self.counted.refusals:
             self.refused_here += sum([event.refused for event in failed])
         if self._prices:
             self._charge(sent)
@@ -138,6 +141,7 @@ class Figures:
     def __init__(self, tallies: Sequence[Tally], dead_letters: DeadLetters) -> None:
         self._tallies = tallies
         self._dead_letters = dead_letters
+        self._has_upstreams = any(tally.counted.upstreams for tally in tallies)
 
     def _count(self, *kinds: type) -> int:
         return sum(tally.counts[kind] for tally in self._tallies for kind in kinds)
@@ -171,6 +175,7 @@ class Figures:
                 "peak": self.dlq_peak,
                 "growth_per_min": self.dlq_size / (simulated_s / 60) if simulated_s else None,
             },
+            **({"upstream_requests": self._count(UpstreamRequested)} if self._has_upstreams else {}),
         }
 
     def _delivery(self, within_s: Mapping[str, float]) -> dict[str, Any]:

@@ -486,6 +486,7 @@ def _counted(scenario: Scenario) -> Counted:
         fallbacks=any(config.fallback is not None for config in channels),
         forgotten_ids=any(isinstance(entry, ChannelWorkload) and entry.repeats for entry in scenario.workload)
         and scenario.remember_ids < scenario.duration + scenario.drain,
+        upstreams=scenario.has_upstreams,
     )
 
 

@@ -33,6 +33,7 @@ def findings(scenario: Any) -> Iterator[Finding]:
         yield from _elsewhere("operations", scenario.get("operations"), used)
         yield from _hosts_without_recipients(scenario.get("faults"), scenario["workload"])
         yield from _of_missing_nodes(scenario)
+        yield from _of_missing_upstreams(scenario.get("faults"), scenario.get("channels"), used)
         yield from _crashes_of_missing_actors(scenario.get("faults"), scenario.get("channels"))
         outline = _outline(scenario, used)
         yield from _names_twice(outline.entries)
@@ -127,6 +128,25 @@ def _of_missing_nodes(scenario: Mapping[str, Any]) -> Iterator[Finding]:
         yield ("commit_latency",), f"{text}, got {scenario['commit_latency']!r}"
 
 
+def has_upstream(channels: Any, channel: NotificationChannel, provider: str) -> bool:
+    """Tell whether a provider of a channel asks what is behind it, as a file says it."""
+    path = () if provider == PRIMARY else ("failover", provider)
+    return _within(channels, channel.value, *path, "provider", "upstream") is not None
+
+
+def _of_missing_upstreams(
+    faults: Any, channels: Any, used: Mapping[NotificationChannel, Sequence[str]]
+) -> Iterator[Finding]:
+    """Yield the faults of what is behind a provider, where all there are deliver by themselves."""
+    for index, fault in enumerate(faults if isinstance(faults, list) else ()):
+        hit = [channel for channel in _channels_named(fault) if channel in used]
+        named = _within(fault, "provider")
+        asked = [(channel, name) for channel in hit for name in used[channel] if named in (None, name)]
+        if _within(fault, "upstream") is True and not any(has_upstream(channels, *each) for each in asked):
+            text = "wanted a provider with an `upstream` there, got none on " + ", ".join(hit or used)
+            yield ("faults", index, "upstream"), text
+
+
 def _hosts_without_recipients(faults: Any, workload: Sequence[Any]) -> Iterator[Finding]:
     for index, fault in enumerate(faults if isinstance(faults, list) else ()):
         named = _within(fault, "host")
@@ -218,6 +238,9 @@ def _outline(scenario: dict[str, Any], used: Mapping[NotificationChannel, Sequen
         within_s=tuple(within),
         windows=tuple(windows),
         nodes=nodes_at_most(scenario),
+        has_upstreams=any(
+            has_upstream(scenario.get("channels"), channel, name) for channel, names in used.items() for name in names
+        ),
     )
 
 

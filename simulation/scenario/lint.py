@@ -16,6 +16,7 @@ from actors.domain.attempts import TIMED_OUT
 from actors.errors import ConfigurationError
 from actors.faults.conditions import FAILED, THROTTLED
 from actors.faults.rules import OUTAGE
+from actors.faults.upstream import UPSTREAM_TIMED_OUT
 from actors.formatting import counted
 from actors.instants import ns, seconds
 from actors.lint.channel import Finding, lint, lint_expiry
@@ -43,6 +44,7 @@ from simulation.scenario import (
 from simulation.scenario.expected_arrivals import expected_in_window, most_in_windows
 from simulation.scenario.pending import pending_rules, share_wanted
 from simulation.scenario.popularity import count_of, share_of_the_first
+from simulation.scenario.upstreams import upstream_rules
 from simulation.scenario.workload import CRITICAL, HOST_OF_EVENTS, class_of
 
 NOTHING_ARRIVES = "nothing-arrives"
@@ -57,7 +59,10 @@ _FOR_FAILURES_OR_DELAYS = (
 )  # fmt: skip
 """Settings of a channel that do nothing where each attempt succeeds at once."""
 
-_REASONS = (FAILED.reason, OUTAGE.reason, THROTTLED, TIMED_OUT.reason, BREAKER_OPEN, BULKHEAD_FULL, THROTTLED_HERE)
+_REASONS = (
+    FAILED.reason, OUTAGE.reason, THROTTLED, TIMED_OUT.reason, UPSTREAM_TIMED_OUT.reason, BREAKER_OPEN, BULKHEAD_FULL,
+    THROTTLED_HERE,
+)  # fmt: skip
 """Why an attempt that may be retried fails where the provider is the simulated one and has no rules given."""
 
 
@@ -71,6 +76,7 @@ def lint_scenario(scenario: Scenario) -> list[Finding]:
     found += _windows(scenario)
     found += _thinking(scenario)
     found += pending_rules(scenario)
+    found += upstream_rules(scenario)
     found += _instants(scenario)
     found += _faults(scenario)
     found += _operations(scenario)

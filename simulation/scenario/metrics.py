@@ -110,6 +110,9 @@ OTHERS: Shape = {
     "dlq": {"final": MetricKind.COUNT, "peak": MetricKind.COUNT, "growth_per_min": MetricKind.PER_MINUTE},
 }
 
+UPSTREAM: Shape = {"upstream_requests": MetricKind.COUNT}
+"""Beside the counts, where a provider asks what is behind it."""
+
 METRICS: Shape = {**DELIVERY, **COUNTS, **OTHERS}
 """What is counted over the whole run, and again for each entry of the workload, each class and each channel."""
 
@@ -157,6 +160,7 @@ MEANINGS = {
     "hedges": "copies that were sent because an answer was late",
     "interrupted": "requests to providers whose answer no one took, as the process or an actor crashed; no attempts",
     "requests": "what reached the providers: attempts but for those refused on this side, hedges and interrupted",
+    "upstream_requests": "requests of the providers to what is behind them, retries included",
     "cost": "requests times the price of their provider",
     "fallbacks": "notifications that were accepted in place of one on another channel",
     "deferred": "waits for a limit, an open breaker or the end of quiet hours, each counted once, however long",
@@ -242,6 +246,9 @@ class Outline:
     nodes: int = 1
     """How many processes of the service there are."""
 
+    has_upstreams: bool = False
+    """Whether a provider asks what is behind it."""
+
     @property
     def all_within_s(self) -> dict[str, float]:
         """The times within which deliveries are counted, by name."""
@@ -271,11 +278,11 @@ def entry_names(entries: Iterable[tuple[str | None, str]]) -> tuple[str, ...]:
 def summary_shape(outline: Outline) -> Shape:
     """Return the shape of the summary of a run, keys in the order of the document. Not to be changed."""
     within: Shape = {WITHIN: dict.fromkeys(outline.all_within_s, MetricKind.SHARE)}
+    figures = {**METRICS, **within, **(UPSTREAM if outline.has_upstreams else {})}
     channels: Shape = {}
     for channel, names in outline.providers:
         several: Shape = {"providers": dict.fromkeys(names, PROVIDER)} if len(names) > 1 else {}
-        channels[channel.value] = {**CHANNEL, **within, **several}
-    figures = {**METRICS, **within}
+        channels[channel.value] = {**figures, "peaks": PEAKS, "breaker": BREAKER, **several}
     breakers: Shape = {
         each: BREAKER
         for channel, names in outline.providers
@@ -332,7 +339,7 @@ def kind_of(path: str) -> MetricKind | None:
     if keys[-2:-1] == [WITHIN]:
         return MetricKind.SHARE
     group = METRICS.get(keys[-2]) if len(keys) > 1 else None
-    found = group.get(keys[-1]) if isinstance(group, dict) else METRICS.get(keys[-1], FAULT.get(keys[-1]))
+    found = group.get(keys[-1]) if isinstance(group, dict) else {**FAULT, **UPSTREAM, **METRICS}.get(keys[-1])
     return found if isinstance(found, MetricKind) else None
 
 

@@ -291,7 +291,14 @@ class Scenario(Settings):
             within_s=tuple({each.within_s for each in self.expect if each.within_s is not None}),
             windows=tuple(dict.fromkeys(each.window for each in self.expect if each.window is not None)),
             nodes=self.nodes_at_most,
+            has_upstreams=self.has_upstreams,
         )
+
+    @property
+    def has_upstreams(self) -> bool:
+        """Whether a provider asks what is behind it."""
+        channels = [self.channel_as_given(channel) for channel in self.channels_used]
+        return any(lane.provider.upstream is not None for config in channels for lane in config.by_provider().values())
 
     @property
     def providers_used(self) -> dict[NotificationChannel, list[str]]:

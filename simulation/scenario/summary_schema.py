@@ -10,8 +10,10 @@ from simulation.scenario.metrics import (
     CHANNEL,
     FAULT,
     METRICS,
+    NODE,
     PEAKS,
     PROVIDER,
+    UPSTREAM,
     VERSION,
     WINDOWS,
     WITHIN,
@@ -62,14 +64,18 @@ _EXPECTATION = {
 def summary_schema() -> dict[str, Any]:
     """Return the JSON Schema (draft 2020-12) of `summary.json` and of what `retrylab run --json` prints for a run."""
     shape = summary_shape(Outline(providers=()))
-    metrics = _properties(METRICS)
+    metrics = {**_properties(METRICS), **_properties(UPSTREAM)}
     part = {**metrics, "breaker": _by_name(_object(_properties(BREAKER, "breaker"))), **_told_apart(metrics)}
-    channel = {**_properties(CHANNEL), "providers": _by_name(_object(_properties(PROVIDER, "providers")))}
+    channel = {
+        **_properties({**CHANNEL, **UPSTREAM}),
+        "providers": _by_name(_object(_properties(PROVIDER, "providers"))),
+    }
     properties = {
         **{key: _TYPES[kind] for key, kind in shape.items() if isinstance(kind, MetricKind) and kind in _TYPES},
         **metrics,
         "peaks": _object(_properties(PEAKS, "peaks")),
         "breaker": _by_name(_object(_properties(BREAKER, "breaker"))),
+        "nodes": _by_name(_object(_properties(NODE, "nodes")), "each node of a fleet, by its number"),
         "faults": _by_name(_object(_properties(FAULT, "faults")), "each fault that ends, by its number"),
         **_told_apart(metrics),
         "channels": _by_name(_object(channel, optional=("providers",))),
@@ -85,7 +91,7 @@ def summary_schema() -> dict[str, Any]:
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "The summary of a run of retrylab",
-        **_object(properties, optional=(WINDOWS, "replicates")),
+        **_object(properties, optional=(WINDOWS, "nodes", "replicates")),
     }
 
 
@@ -111,11 +117,15 @@ def _properties(shape: Shape, *above: str) -> dict[str, Any]:
     return found
 
 
+_NOT_OF_EACH_RUN = frozenset(UPSTREAM)
+"""Metrics that only runs have in which there is something to count."""
+
+
 def _object(properties: dict[str, Any], optional: tuple[str, ...] = ()) -> dict[str, Any]:
     return {
         "type": "object",
         "properties": properties,
-        "required": [name for name in properties if name not in optional],
+        "required": [name for name in properties if name not in optional and name not in _NOT_OF_EACH_RUN],
         "additionalProperties": False,
     }
 

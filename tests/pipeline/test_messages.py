@@ -36,6 +36,7 @@ from actors.messages import (
     OrderShipped,
     PaymentReceived,
     SendNotification,
+    UpstreamRequested,
     UserRegistered,
 )
 from actors.pipeline.subscribers import order_email, order_sms, receipt_email, shipping_email, welcome_email
@@ -148,6 +149,7 @@ ALL = [
     DeadLetterDiscarded(**OF, reason="done"),
     BreakerTransitioned(**WHEN, breaker="email", from_state="closed", to_state="open", cause="trip"),
     ActorFailed(**WHEN, actor="Handler", error="bug", decision="restart"),
+    UpstreamRequested(**OF, attempt=1, number=2, provider="backup"),
     NodeTookOver(**WHEN, node=1, from_node=2, notification_ids=("n",)),
     DeadLetterMessage(
         notification_id="n",

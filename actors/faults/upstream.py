@@ -1,0 +1,177 @@
+"""What a provider asks behind its API, and how it retries there: the lower of two layers that both retry.
+
+With r1 attempts at the sender and r2 requests for each at the provider, the bottom is asked up to r1 · r2 times. The
+provider does not know that its sender has stopped waiting: it goes on with its retries, while the sender's next attempt
+begins with a set of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+
+from actors.domain.attempts import Attempt
+from actors.errors import ActorSystemError
+from actors.faults.conditions import NEVER_NS
+from actors.faults.rules import Fate, FaultRules
+from actors.instants import ns
+from actors.kernel.effects import Promise
+from actors.kernel.randomness import RandomStreams
+from actors.kernel.system import ActorSystem
+from actors.messages import UpstreamRequested
+from actors.outcomes import Ambiguous, Outcome, Sent, Transient
+from actors.policies.retry.budgets import make_budget
+from actors.policies.retry.policy import Progress, RetryPolicy, failure_kind
+from actors.settings.channel import ProviderConfig, UpstreamConfig
+from actors.settings.faults import FaultConfig
+
+UPSTREAM_TIMED_OUT = Ambiguous(reason="upstream timed out")
+
+
+class _Errand:
+    """What the upstream is asked for one attempt, again and again until it is done."""
+
+    __slots__ = ("attempt", "charge", "done", "number", "progress", "since_ns")
+
+    def __init__(self, attempt: Attempt, since_ns: int, done: Callable[[Outcome], object]) -> None:
+        self.attempt = attempt
+        self.done = done
+        self.number = 0
+        """Of the latest request."""
+        self.charge = 0
+        """What its retry has cost of the budget."""
+        self.progress = Progress()
+        self.since_ns = since_ns
+
+
+class Upstream:
+    """What is behind one provider. It has state, so it serves one run."""
+
+    def __init__(
+        self,
+        config: UpstreamConfig,
+        faults: Sequence[FaultConfig],
+        streams: RandomStreams,
+        name: str,
+        provider: str | None,
+    ) -> None:
+        """Make one.
+
+        Args:
+            config: what it is like, and how the provider retries.
+            faults: what goes wrong there.
+            streams: its random streams.
+            name: of the provider's random streams, with which those of this one begin.
+            provider: what the channel calls the provider; None where it has only one.
+        """
+        own = f"{name}.upstream"
+        settings = ProviderConfig(latency=config.latency, failure_rate=config.failure_rate)
+        self._rules = FaultRules(settings, faults, (), streams, own)
+        self._policy = RetryPolicy(config.retry, streams.stream(f"{own}.backoff"))
+        self._budget = None if config.retry.budget is None else make_budget(config.retry.budget)
+        self._timeout_ns = NEVER_NS if config.timeout is None else ns(config.timeout)
+        self._provider = provider
+        self._system: ActorSystem | None = None
+
+    def on_wired(self, system: ActorSystem) -> None:
+        """Go by the clock of this system.
+
+        Raises:
+            ActorSystemError: it went by that of another one before.
+        """
+        if self._system not in (None, system):
+            raise ActorSystemError("a simulated provider serves one run: give each system its own providers")
+        self._system = system
+
+    def ask(self, attempt: Attempt, fate: Fate, now_ns: int, delivered: Callable[[], object]) -> Promise:
+        """Ask for an attempt that the provider itself would send; return the promise that is kept with its outcome.
+
+        Args:
+            attempt: which.
+            fate: how it fares at the provider, which asks when it is done with it.
+            now_ns: when it started.
+            delivered: called when a request has succeeded.
+
+        Raises:
+            ActorSystemError: there is no clock that it could go by.
+        """
+        if self._system is None:
+            raise ActorSystemError(
+                "a provider with an upstream needs a clock: make it part of a pipeline, or call its on_wired() with a "
+                "system"
+            )
+        answer = Promise()
+
+        def done(outcome: Outcome) -> None:
+            if type(outcome) is Sent:
+                delivered()
+            if fate.outcome is not None:  # else its reply is lost
+                answer.keep(outcome)
+
+        if fate.finished is None:
+            self._system.call_at(now_ns + fate.delay_ns, partial(self._begin, attempt, done))
+        else:
+            fate.finished.when_kept(lambda _: self._begin(attempt, done))
+        return answer
+
+    def _begin(self, attempt: Attempt, done: Callable[[Outcome], object]) -> None:
+        assert self._system is not None
+        self._request(_Errand(attempt, self._system.now_ns, done))
+
+    def _request(self, errand: _Errand) -> None:
+        system = self._system
+        assert system is not None
+        now_ns, attempt = system.now_ns, errand.attempt
+        errand.number += 1
+        if self._budget is not None:
+            self._budget.start(errand.charge, now_ns)
+        system.record(
+            UpstreamRequested(
+                at_ns=now_ns,
+                epoch_ns=system.epoch_ns,
+                node=attempt.node,
+                notification_id=attempt.command.notification_id,
+                channel=attempt.command.channel,
+                attempt=attempt.number,
+                number=errand.number,
+                provider=self._provider,
+            )
+        )
+        fate = self._rules.judge(attempt, now_ns)
+        takes_ns = NEVER_NS if fate.outcome is None else fate.delay_ns
+        outcome = fate.outcome
+        if outcome is None or takes_ns > self._timeout_ns:
+            takes_ns, outcome = self._timeout_ns, UPSTREAM_TIMED_OUT
+        if takes_ns < NEVER_NS:
+            system.call_at(now_ns + takes_ns, partial(self._answered, errand, outcome))
+
+    def _answered(self, errand: _Errand, outcome: Outcome) -> None:
+        system = self._system
+        assert system is not None
+        now_ns = system.now_ns
+        if self._budget is not None:
+            succeeded = True if type(outcome) is Sent else False if isinstance(outcome, Transient | Ambiguous) else None
+            self._budget.end(errand.charge, succeeded, now_ns)
+            errand.charge = 0
+        retry_at_ns = self._retry_at_ns(errand, outcome, now_ns)
+        if retry_at_ns is None:
+            errand.done(outcome)
+        else:
+            system.call_at(retry_at_ns, partial(self._request, errand))
+
+    def _retry_at_ns(self, errand: _Errand, outcome: Outcome, now_ns: int) -> int | None:
+        """Return when the next request is due; None: this was the last."""
+        if not isinstance(outcome, Transient | Ambiguous):
+            return None
+        wait_ns = self._policy.next_wait_ns(outcome, errand.progress)
+        if wait_ns is None:
+            return None
+        last_ns = self._policy.last_start_ns(errand.since_ns)
+        if last_ns is not None and now_ns + wait_ns > last_ns:
+            return None
+        if self._budget is not None:
+            charge = self._budget.try_retry(failure_kind(outcome), now_ns)
+            if charge is None:
+                return None
+            errand.charge = charge
+        return now_ns + wait_ns
