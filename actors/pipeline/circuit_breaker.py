@@ -260,7 +260,7 @@ class CircuitBreakerActor(Stage):
         key = self._key_of(attempt, host) if self._has_keys else WHOLE_LANE
         blocked = {}
         for lane in self._order_of_lanes(attempt):
-            permit = lane.try_admit(host, now_ns, key)
+            permit = lane.try_admit(host, now_ns, key, self._turns[lane.number].others_wait)
             if not isinstance(permit, Blocked):
                 admitted = Admitted(
                     attempt=attempt, permit=permit, lane=lane.number, provider=lane.provider, in_flight=lane.in_flight
@@ -297,6 +297,8 @@ class CircuitBreakerActor(Stage):
             line = self._lines.get(host)
             if line is not None and self._step(line):
                 ready.append(host)
+        if self._is_per_host:
+            self._take_turns()  # where no others wait any more, a key may have more than its share of the slots
         self._set_timer()
 
     def _take_turns(self) -> None:

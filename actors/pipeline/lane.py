@@ -80,6 +80,11 @@ _FULL = Blocked(BlockReason.FULL)
 _THROTTLED = Blocked(BlockReason.THROTTLE)
 
 
+def _none_waits(_key: str) -> bool:
+    """Tell that none of other keys wait."""
+    return False
+
+
 class Lane:
     """One provider of a channel. `now_ns` never goes back from one call to the next.
 
@@ -165,17 +170,20 @@ class Lane:
 
     # ── admission ───────────────────────────────────────────────────────────────────────────────────────────────
 
-    def try_admit(self, host: str, now_ns: int, key: str = WHOLE_LANE) -> int | Blocked:
+    def try_admit(
+        self, host: str, now_ns: int, key: str = WHOLE_LANE, others_wait: Callable[[str], bool] = _none_waits
+    ) -> int | Blocked:
         """Take an attempt and return its permit, which has to be settled with :meth:`settle`; or say what blocks it.
 
         Args:
             host: that of its recipient; looked at only where each host has a breaker of its own.
             now_ns: the instant.
             key: its user, host or tenant, where these take turns; looked at only there.
+            others_wait: tells whether any of other keys than this wait.
         """
         if self._has_bounds and (room_at_ns := self.room_at_ns(now_ns)) != now_ns:
             return self._blocked_without_room(host, now_ns, room_at_ns)
-        if self._held is not None and self.is_kept_for_others(key):
+        if self._held is not None and self.is_kept_for_others(key, others_wait):
             return self._blocked_without_room(host, now_ns, None)
         pace = self.paces.get(host) if self.paces else None
         if pace is not None and pace.next_ns > now_ns:
@@ -209,35 +217,22 @@ class Lane:
             return None
         return self.rates_allow_at_ns(now_ns) if self._rates else now_ns
 
-    def is_kept_for_others(self, key: str) -> bool:
-        """Return whether a slot that is free is kept for keys that have fewer: the last sixteenth of them is, so that
-        one that is slow cannot have all before any other comes."""
+    def is_kept_for_others(self, key: str, others_wait: Callable[[str], bool]) -> bool:
+        """Return whether a slot that is free is not for a key that has a quarter of them: while others wait none is.
+        Nor is the last sixteenth ever, so that one that is slow cannot have all before any other comes."""
         slots = self.slots
-        return slots is not None and slots - self.in_flight <= (slots + 8) // 16 and self.has_its_share(key)
+        if slots is None or not self.has_its_share(key):
+            return False
+        return slots - self.in_flight <= (slots + 8) // 16 or others_wait(key)
 
     def next_turn(self, turns: Turns[Any]) -> Flow | None:
-        """Return which of those that wait for room gets the slot that is free; None: it is kept for others.
-
-        By their turns the first whose key has less than a quarter of the slots, of whichever class; where all have
-        that, the one with the fewest, of the first class.
-        """
-        held = self._held
-        if held is None:
+        """Return which of those that wait for room gets the slot that is free; None: it is kept for others."""
+        if self._held is None:
             return turns.next()
-        flow = turns.next(self._has_less)
-        if flow is None and (flow := turns.next(self._is_free_for)) is not None:
-            free = [key for key in turns.classes[flow[0]] if self._is_free_for(key)]
-            flow = flow[0], min(free, key=lambda key: held.get(key, 0))
-        return flow
-
-    def _has_less(self, key: str) -> bool:
-        return not self.has_its_share(key)
-
-    def _is_free_for(self, key: str) -> bool:
-        return not self.is_kept_for_others(key)
+        return turns.next(lambda key: not self.is_kept_for_others(key, turns.has_others))
 
     def has_its_share(self, key: str) -> bool:
-        """Return whether a key has a quarter of the slots. Those without a key are many who share one."""
+        """Return whether a key has a quarter of the slots, or one. Those without a key are many who share one."""
         if self._held is None or key == WHOLE_LANE or (slots := self.slots) is None:
             return False
         return self._held.get(key, 0) >= max(1, slots // 4)

@@ -44,6 +44,11 @@ class TurnsOfOneLine(dict[str, None]):
         flow = lane.next_turn(turns)
         return None if flow is None else Turn(WHOLE_LANE, flow)
 
+    def others_wait(self, key: str) -> bool:
+        """Tell whether any of other keys wait, be it for room."""
+        turns = self._lines[WHOLE_LANE].turns if self._lines else None
+        return turns is not None and turns.has_others(key)
+
     def waits_before(self, rank: int, order: Order) -> bool:
         """Tell whether one that waits here goes before another one of a class that comes now: it joins the line."""
         return True
@@ -117,6 +122,10 @@ class TurnsOfHosts(dict[str, dict[Flow, None]]):
         hosts = self._turns.get(flow)
         assert hosts is not None
         return Turn(self._first(hosts)[1], flow)
+
+    def others_wait(self, key: str) -> bool:
+        """Tell whether any of other keys wait for room here."""
+        return self._turns.has_others(key)
 
     def waits_before(self, rank: int, order: Order) -> bool:
         """Tell whether one that waits here goes before another one of a class that comes now."""

@@ -121,6 +121,10 @@ class Turns(Generic[V]):
         """Return what waits of a flow; None: it does not take part."""
         return self.classes[flow[0]].get(flow[1])
 
+    def has_others(self, key: str) -> bool:
+        """Tell whether any other key takes part, in whichever class."""
+        return any(len(keys) > (key in keys) for keys in self.classes)
+
     def discard(self, flow: Flow) -> None:
         """Remove a flow, if it takes part; a class without any has no credit."""
         keys = self.classes[flow[0]]

@@ -221,9 +221,9 @@ class ChannelConfig(Settings):
     max_in_flight: MaxInFlight | None = None
     """Attempts under way at once (bulkhead). Left out, or above it: as many as the transport has connections, in a
     simulation those of the `provider`. Null: no bound. By `order.fair_by`, as by host with a circuit breaker per host,
-    no host, tenant or user gets a slot beyond a quarter of them while others wait with less, nor one of the last
-    sixteenth. A number has one wait for a slot as long as it takes; with `{limit: 10, wait: 500ms}` one that has waited
-    so long for a slot is refused: a failed attempt, which no breaker counts."""
+    no host, tenant or user gets a slot beyond a quarter of them while others wait, nor one of the last sixteenth. A
+    number has one wait for a slot as long as it takes; with `{limit: 10, wait: 500ms}` one that has waited so long for
+    a slot is refused: a failed attempt, which no breaker counts."""
 
     adaptive_rate: AdaptiveRateConfig | None = None
     """A rate that follows what the provider takes. None: no limit but the `quota`."""

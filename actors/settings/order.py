@@ -50,9 +50,10 @@ class OrderConfig(Settings):
 
     fair_by: FairBy | None = None
     """Within a class these take turns, one attempt each: users, the hosts of recipients, or tenants, by
-    `metadata.tenant`; and while others wait with less, none of them gets a slot beyond a quarter of all, nor one of
-    the last sixteenth. `none`: first come, first served. Left out: `host` with a circuit breaker per host, else
-    `none`."""
+    `metadata.tenant`; and while others wait, none of them gets a slot beyond a quarter of all, of fewer than eight
+    beyond one. So while only two or three wait, slots stay free: nobody knows which of them is about to hang. Who has a
+    quarter gets none of the last sixteenth, either. `none`: first come, first served. Left out: `host` with a circuit
+    breaker per host, else `none`."""
 
     aging: PositiveDuration | None = None
     """Of `kind: strict`: one goes before another of the next more urgent class that joined so much later, of the class

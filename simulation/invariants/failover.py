@@ -9,7 +9,6 @@ from actors.domain.attempts import Attempt
 from actors.messages import BreakerTransitioned, NotificationChannel, NotificationRedriven, NotificationRequested
 from actors.pipeline.channel import Channel
 from actors.pipeline.hedging_channel import HedgingChannel
-from actors.pipeline.lane import WHOLE_LANE
 from actors.policies.breaker.states import NOT_CLOSED
 from actors.settings.channel import ChannelConfig
 from simulation.invariants.base import Context, Finding, Invariant, Objection, observes
@@ -17,6 +16,7 @@ from simulation.invariants.breakers import Breakers
 from simulation.invariants.feedback import let_through_in, provider_of
 from simulation.invariants.lifecycles import State
 from simulation.invariants.observations import MessageSent
+from simulation.invariants.order import key_of
 
 
 class FailoverOrder(Breakers):
@@ -74,8 +74,9 @@ class FailoverOrder(Breakers):
         if pipeline is None:
             return not has_closed and _is_unbounded(config)
         lane = next(each for each in pipeline.wiring.stages[channel].lanes if each.provider_name == provider)
-        host = key[1] or WHOLE_LANE
-        return not lane.paces and lane.room_at_ns(now_ns) == now_ns and not lane.is_kept_for_others(host)
+        if lane.has_its_share(key_of(self.context.channels[channel], attempt)):
+            return False  # a slot that is free may be kept for others
+        return not lane.paces and lane.room_at_ns(now_ns) == now_ns
 
 
 class Fallbacks(Invariant):

@@ -194,18 +194,22 @@ class _Line(Invariant):
     def could_go(self, channel: NotificationChannel, provider: Key, other: _Waiter, instead_of: _Waiter) -> bool:
         """Tell whether one that waits could have gone to a provider where another one went.
 
-        Its breaker is the same, or has never been anything but as it began; and its key has less than its share of the
-        slots, if these are shared.
+        Its breaker lets it; and its key is the same, or has less than its share of the slots, if these are shared.
         """
-        config = self.context.providers[provider]
-        if config.circuit_breaker.per == "host" and other.host != instead_of.host:
-            names = {breaker for breaker, host in self.has_opened if host == other.host}
-            if any(name == channel or name.startswith(f"{channel}/") for name in names):
-                return False
-        return not self.has_its_share(provider, other.key)
+        if not self.waits_for_room(channel, provider, other, instead_of):
+            return False
+        return other.key == instead_of.key or not self.has_its_share(provider, other.key)
+
+    def waits_for_room(self, channel: NotificationChannel, provider: Key, other: _Waiter, instead_of: _Waiter) -> bool:
+        """Tell whether one that waits does not wait for its breaker, as another one went: that is the same, or has
+        never been anything but as it began."""
+        if self.context.providers[provider].circuit_breaker.per != "host" or other.host == instead_of.host:
+            return True
+        names = {breaker for breaker, host in self.has_opened if host == other.host}
+        return not any(name == channel or name.startswith(f"{channel}/") for name in names)
 
     def has_its_share(self, provider: Key, key: str) -> bool:
-        """Tell whether a key may have a quarter of the slots before a provider, or more."""
+        """Tell whether a key has a quarter of the slots before a provider, or one, or may have that."""
         config = self.context.providers[provider]
         if config.fair_by == "none" or key == "":
             return False
@@ -365,8 +369,7 @@ class _Starts:
 
 class FairTurns(_Line):
     """Where keys take turns, none has two while another of its class waits that could go and has had none, and none
-    that comes goes before those of its class that wait; and none gets a slot beyond its quarter while one waits that
-    has less.
+    that comes goes before those of its class that wait; and none gets a slot beyond its quarter while another waits.
     """
 
     name = "fair-turns"
@@ -394,7 +397,7 @@ class FairTurns(_Line):
         if not self.has_its_share(provider, waiter.key) or self._is_resuming(channel):
             return None
         for other in self.waiting(channel, at_ns):
-            if other.key != waiter.key and self.could_go(channel, provider, other, waiter):
+            if other.key != waiter.key and self.waits_for_room(channel, provider, other, waiter):
                 return Finding(
                     f"{waiter.notification_id} of {waiter.key} gets slot {self.held[provider, waiter.key] + 1} of "
                     f"{provider[1]} of {channel} while {other.notification_id} of {other.key or 'no one'} waits with "

@@ -176,7 +176,7 @@ class Way(BoundsByKey):
             lanes = lanes[first:] + lanes[:first]
         blocked = {}
         for lane in lanes:
-            why = lane.admit(attempt)
+            why = lane.admit(attempt, do_others_wait=self.turns[lane.number].has_others(attempt.key))
             if why is None:
                 attempt.is_asked = True
                 self.loop.follow("channel", f"{self.channel}/{lane.provider_name}", self.handler.make, lane, attempt)
@@ -216,6 +216,8 @@ class Way(BoundsByKey):
             host = ready.pop(0)
             if host in self.lines and self._step(self.lines[host]):
                 ready.append(host)
+        if self.is_per_host:
+            self._take_turns()  # where no others wait any more, a key may have more than a quarter of the slots
         self.set_wake()
 
     def _take_turns(self) -> None:

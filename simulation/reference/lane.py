@@ -67,13 +67,14 @@ class Lane:
 
     # ── admission ───────────────────────────────────────────────────────────────────────────────────────────────
 
-    def admit(self, attempt: Attempt) -> Blocked | None:
-        """Take an attempt, with a permit of the breaker and a slot; or say what is in its way."""
+    def admit(self, attempt: Attempt, *, do_others_wait: bool) -> Blocked | None:
+        """Take an attempt, with a permit of the breaker and a slot; or say what is in its way, where any of other keys
+        wait or not."""
         host, now_ns = attempt.host, self.loop.now_ns
         room_ns = self.room_at(now_ns)
         if room_ns != now_ns:
             return self._without_room(host, room_ns)
-        if self.slots.are_kept_from(attempt.key, self.slot_limit):
+        if self.slots.are_kept_from(attempt.key, self.slot_limit, do_others_wait=do_others_wait):
             return self._without_room(host, None)
         pace = self.paces.get(host)
         if pace is not None and pace.next_ns > now_ns:

@@ -162,8 +162,8 @@ def _one_limit(config: RateLimitConfig, width_ns: int, count: Fraction) -> Limit
 class Slots:
     """The bulkhead: so many attempts may be at the provider at once; the `limit` is passed in, as it may adapt.
 
-    Where keys take turns the last sixteenth of them, rounded, is kept for those that have less than a quarter: "no key
-    holds more than a quarter of the slots while others wait" (section 14), nor has one that comes to wait for them.
+    "No key holds more than a quarter of the slots while others wait" (section 14), but for one slot, as else none of
+    fewer than four would ever be had. Nor does one that has a quarter get any of the last sixteenth, rounded.
     """
 
     def __init__(self) -> None:
@@ -174,9 +174,11 @@ class Slots:
         """Return whether none is free."""
         return limit is not None and self.held.total() >= limit
 
-    def are_kept_from(self, key: str, limit: int | None) -> bool:
+    def are_kept_from(self, key: str, limit: int | None, *, do_others_wait: bool) -> bool:
         """Return whether those that are free are kept for keys other than this one."""
-        return self.has_quarter(key, limit) and (limit or 0) - self.held.total() <= ((limit or 0) + 8) // 16
+        if not self.has_quarter(key, limit):
+            return False
+        return do_others_wait or (limit or 0) - self.held.total() <= ((limit or 0) + 8) // 16
 
     def has_quarter(self, key: str, limit: int | None) -> bool:
         """Return whether a key has a quarter of the slots."""

@@ -117,13 +117,9 @@ class Classes(Generic[V]):
         return None
 
     def next_for_slot(self, slots: Slots, limit: int | None) -> Flow | None:
-        """Return who gets the free slot: the first key without its quarter, of whichever class; where there is none,
-        the one with the fewest of the first class of which any may have it."""
-        flow = self.next(lambda key: not slots.has_quarter(key, limit))
-        if flow is None and (flow := self.next(lambda key: not slots.are_kept_from(key, limit))) is not None:
-            allowed = [key for key in self.keys[flow[0]] if not slots.are_kept_from(key, limit)]
-            flow = flow[0], min(allowed, key=lambda key: slots.held[key])
-        return flow
+        """Return who gets the free slot: whose turn it is of those from whom it is not kept."""
+        waiting = {key for _, key in self.flows()}
+        return self.next(lambda key: not slots.are_kept_from(key, limit, do_others_wait=bool(waiting - {key})))
 
     def take(self, flow: Flow, *, is_here: bool = True) -> None:
         """Let a key be behind the others of its class, as one of it has gone; if it was here, by this turn."""
@@ -325,6 +321,14 @@ class Turns:
             return "", None
         flow = self._lines[""].classes.next_for_slot(slots, limit)
         return None if flow is None else ("", flow)
+
+    def has_others(self, key: str) -> bool:
+        """Tell whether any of other keys wait for a slot."""
+        if self._is_per_host:
+            flows = self._classes.flows()
+        else:
+            flows = self._lines[""].classes.flows() if "" in self._lines else []
+        return any(other != key for _, other in flows)
 
     def are_before(self, rank: int) -> bool:
         """Tell whether one may wait that goes before another one of a class that comes now."""

@@ -281,7 +281,7 @@ class Lane:
         self.name, self.provider_name, self.paces = name, provider, {}
         self.breaker = SimpleNamespace(refused=0)
         self.room_at_ns = lambda now_ns: now_ns if room else now_ns + 1
-        self.is_kept_for_others = lambda host: False
+        self.has_its_share = lambda key: False
 
 
 def context_with(*lanes, **settings):

@@ -72,6 +72,13 @@ MUTANTS = (
         expected="fair-turns",
     ),
     mutant(
+        "more-than-a-quarter-beside-others",
+        LANE,
+        "While there are slots to spare, no one has to leave any.",
+        (" or others_wait(key)", ""),
+        expected="fair-turns",
+    ),
+    mutant(
         "slots-of-a-key-never-given-back",
         LANE,
         "What a key holds is counted when it goes, and not when it ends.",

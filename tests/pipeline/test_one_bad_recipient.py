@@ -155,8 +155,8 @@ def test_a_slow_host_that_comes_first_leaves_slots_to_others():
     assert (most["slow"], most["all"]) == (94, 100)
     sent = {event.notification_id: event.at_ns / 1e9 for event in world.events(NotificationSent)}
     assert [sent[f"b{number}"] for number in range(6)] == [0.6] * 6
-    # Six at once from 20 s on, and from 27 s on, when those that are slow have ended, three quarters of all.
-    assert max(sent[f"c{number}"] for number in range(300)) <= 30
+    # Six at once from 20 s on, and from 27 s on, when those that are slow have ended, a quarter of all.
+    assert max(sent[f"c{number}"] for number in range(300)) <= 32
     assert len(sent) == 806
 
 
@@ -175,10 +175,10 @@ def test_one_host_alone_has_all_slots_but_a_sixteenth():
         min_size=1,
         max_size=60,
     ),
-    st.sampled_from([1, 2, 3, 4, 8, 16]),
+    st.sampled_from([*range(1, 10), 16]),
 )
 @settings(max_examples=60)
-def test_no_host_gets_more_than_a_quarter_while_one_with_less_waits(program, slots):
+def test_no_host_gets_more_than_a_quarter_while_another_waits(program, slots):
     def latency(this: Try) -> float:
         return float(this.command.metadata["takes"])
 
@@ -208,8 +208,7 @@ def test_no_host_gets_more_than_a_quarter_while_one_with_less_waits(program, slo
         assert held.total() <= slots
         if held[host] > quarter:
             # Those that came at this very instant may come after it.
-            others = {other for since, other in waiting.values() if since < at}
-            assert [other for other in others if held[other] < quarter] == []
+            assert {other for since, other in waiting.values() if since < at} <= {host}
     assert waiting == {}
     assert len(world.events(NotificationSent)) == len(program)
 

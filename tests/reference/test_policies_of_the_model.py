@@ -312,7 +312,9 @@ def test_slots_go_to_the_same_classes_and_hosts(seed: int) -> None:
     for place in range(60):
         host = random.choice(["", "a", "a", "a", "b", "c"])
         assert model.are_taken(limit) == (product.room_at_ns(0) is None)
-        assert model.are_kept_from(host, limit) == product.is_kept_for_others(host)
+        others_wait = random.random() < 0.5
+        is_kept = product.is_kept_for_others(host, lambda _, others_wait=others_wait: others_wait)  # type: ignore[misc]
+        assert model.are_kept_from(host, limit, do_others_wait=others_wait) == is_kept
         flow = random.randrange(3), random.choice(["", "a", "b", "c"])
         if flow not in places:
             places[flow] = place
