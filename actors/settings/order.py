@@ -20,8 +20,13 @@ FairBy: TypeAlias = Literal["none", "user", "host", "tenant"]
 """Whose notifications take turns within a class."""
 
 
+WEIGHTS_APART = 1e6
+"""How many times the least weight the largest may be: much beyond that, credit is no longer spent one by one."""
+
+
 class OrderWeights(Settings):
-    """How large a part of what goes each class gets while notifications of all of them wait."""
+    """How large a part of what goes each class gets while notifications of all of them wait; none a million times that
+    of another, as that one would starve."""
 
     wanted_text: ClassVar[str] = "a mapping such as {critical: 16, normal: 4, bulk: 1}"
 
@@ -33,6 +38,13 @@ class OrderWeights(Settings):
 
     bulk: PositiveNumber = 1.0
     """The part of those that may be late."""
+
+    @model_validator(mode="after")
+    def _starves_none(self) -> Self:
+        least, *_, most = sorted((self.critical, self.normal, self.bulk))
+        if most > WEIGHTS_APART * least:
+            raise wanted("weights of which none is more than 1,000,000 times another", f"{most:g} and {least:g}")
+        return self
 
 
 class OrderConfig(Settings):

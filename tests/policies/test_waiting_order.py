@@ -7,6 +7,7 @@ from collections import Counter, deque
 
 import pytest
 from hypothesis import given, settings, strategies as st
+from pydantic import ValidationError
 
 from actors.messages import NotificationChannel, Priority, SendNotification
 from actors.policies.order import Order, Turns, quanta, tenant_of
@@ -197,3 +198,12 @@ def test_what_names_no_tenant_is_of_none(metadata):
 def test_places_grow_and_are_the_instants_at_which_each_joined():
     order = Order(OrderConfig(), "none")
     assert [order.next_place(at) for at in (5, 5, 5, 9, 9, 20)] == [5, 6, 7, 9, 10, 20]
+
+
+@pytest.mark.parametrize(
+    "weights", [{"critical": 1e308, "bulk": 1e-308}, {"bulk": 1e-320}, {"normal": 4_000_001}, {"critical": 10**400}]
+)
+def test_weights_that_starve_a_class_are_refused(weights):
+    """Credit of 2^53 is not spent by taking 1 away, and of 1e308 by 1e-308 it is infinite."""
+    with pytest.raises(ValidationError, match="wanted weights of which none|wanted a number of more than 0"):
+        OrderConfig.model_validate({"kind": "weighted", "weights": weights})
