@@ -30,7 +30,7 @@ def processes(workers: int, begin: Callable[..., None] | None = None, arguments:
         arguments: what with.
     """
     others = set(multiprocessing.active_children())
-    pool = ProcessPoolExecutor(workers, _context(), _begin_quietly, (begin, arguments))
+    pool = ProcessPoolExecutor(workers, process_context(), begin_quietly, (begin, arguments))
     try:
         yield pool
     except KeyboardInterrupt:
@@ -43,8 +43,8 @@ def processes(workers: int, begin: Callable[..., None] | None = None, arguments:
         pool.shutdown(cancel_futures=True)
 
 
-def _context() -> Any:
-    """Return how processes are started."""
+def process_context() -> Any:
+    """Return how processes are started: see :func:`processes`."""
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
@@ -53,7 +53,7 @@ def _context() -> Any:
     return context
 
 
-def _begin_quietly(begin: Callable[..., None] | None, arguments: tuple[Any, ...]) -> None:
+def begin_quietly(begin: Callable[..., None] | None, arguments: tuple[Any, ...]) -> None:
     """Leave interrupts to the parent, end with it, and begin."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_the_parent, daemon=True).start()

@@ -1,0 +1,132 @@
+"""The notifications behind a point of a curve, each with what happened to it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from markupsafe import Markup
+
+from actors.instants import NS_PER_S
+from actors.messages import (
+    NotificationDeferred,
+    NotificationEvent,
+    NotificationFailed,
+    NotificationMovedToDeadLetter,
+    NotificationRedriven,
+    NotificationRequested,
+    NotificationSent,
+    NotificationSuppressed,
+    RecordedEvent,
+)
+from simulation.reporting.html.course import histories_of
+from simulation.reporting.html.steps import Step, steps_of
+from simulation.results.result import Result
+
+SHOWN = 12
+"""Notifications; those that took the longest come first."""
+
+STEPS = 40
+"""Steps of one notification."""
+
+_EVENTS = {
+    "arrived": NotificationRequested,
+    "sent": NotificationSent,
+    "failed": NotificationFailed,
+    "dead": NotificationMovedToDeadLetter,
+    "suppressed": NotificationSuppressed,
+}
+
+_ENDS = (NotificationSent, NotificationMovedToDeadLetter, NotificationSuppressed)
+
+
+def behind(result: Result, from_s: float, to_s: float, kind: str, channel: str) -> dict[str, Any]:
+    """Return the notifications behind a point of a curve, as plain data.
+
+    Args:
+        result: of a run; one that kept no rows has none.
+        from_s: where the bucket begins, in seconds from the start.
+        to_s: where it ends.
+        kind: a name of :data:`simulation.studio.series.COUNTS`: those to which that happened meanwhile; of
+            :data:`simulation.studio.series.WAITS`: those that wait for that at the end; or ``under_way``.
+        channel: only of this one; empty for all.
+    """
+    if result.scenario.record != "full":
+        return {"count": 0, "shown": [], "kept": False}
+    start_ns, stop_ns = round(from_s * NS_PER_S), round(to_s * NS_PER_S)
+    history = [event for event in result.history if isinstance(event, NotificationEvent)]
+    if channel:
+        history = [event for event in history if event.channel == channel]
+    if kind in _EVENTS:
+        within = (event for event in history if type(event) is _EVENTS[kind] and start_ns <= event.at_ns < stop_ns)
+        ids = list(dict.fromkeys(event.notification_id for event in within))
+    else:
+        ids = [each for each, place in _places(history, stop_ns).items() if place == kind]
+    lasted = _lasted(history, set(ids), stop_ns)
+    chosen = sorted(ids, key=lambda each: -lasted[each])[:SHOWN]
+    histories = histories_of(result.history, chosen)
+    shown = [
+        {
+            "id": each,
+            "channel": str(histories[each][0].channel),
+            "lasted_s": lasted[each] / NS_PER_S,
+            "steps": [_document(step) for step in steps_of(histories[each][:STEPS], each)],
+            "more": max(0, len(histories[each]) - STEPS),
+        }
+        for each in chosen
+    ]
+    return {"count": len(ids), "shown": shown, "kept": True}
+
+
+def _places(history: Iterable[RecordedEvent], at_ns: int) -> dict[str, str]:
+    """Return what each notification that has not ended at an instant waits for then."""
+    places: dict[str, str] = {}
+    retries: dict[str, int] = {}
+    for event in history:
+        assert isinstance(event, NotificationEvent)
+        name = event.notification_id
+        if event.at_ns > at_ns:
+            if isinstance(event, (NotificationSent, NotificationFailed)) and event.started_ns <= at_ns < event.at_ns:
+                places[name] = "under_way"
+            continue
+        retries.pop(name, None)
+        if isinstance(event, (NotificationRequested, NotificationRedriven)):
+            places[name] = "turn"
+        elif isinstance(event, NotificationDeferred):
+            places[name] = str(event.cause)
+        elif isinstance(event, NotificationFailed) and event.next_retry_at_ns is not None:
+            places[name] = "backoff"
+            retries[name] = event.next_retry_at_ns
+        elif isinstance(event, (*_ENDS, NotificationFailed)):
+            places.pop(name, None)
+    for name, retry_ns in retries.items():
+        if retry_ns <= at_ns and places.get(name) == "backoff":
+            places[name] = "turn"
+    return places
+
+
+def _lasted(history: Iterable[RecordedEvent], ids: set[str], stop_ns: int) -> dict[str, int]:
+    """Return how long each was under way, up to its end."""
+    begins: dict[str, int] = {}
+    ends: dict[str, int] = {}
+    for event in history:
+        assert isinstance(event, NotificationEvent)
+        if event.notification_id in ids:
+            begins.setdefault(event.notification_id, event.at_ns)
+            ends[event.notification_id] = event.at_ns
+    return {each: max(ends.get(each, stop_ns) - begins.get(each, stop_ns), 0) for each in ids}
+
+
+def _document(step: Step) -> dict[str, Any]:
+    return {
+        "at_s": step.at_ns / NS_PER_S,
+        "what": step.what,
+        "tone": step.kind,
+        "details": list(_texts(step.details)),
+        "answer": step.answer,
+    }
+
+
+def _texts(details: Iterable[str]) -> Iterator[str]:
+    for detail in details:
+        yield detail.striptags() if isinstance(detail, Markup) else detail

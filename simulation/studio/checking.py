@@ -1,0 +1,59 @@
+"""What is to be said of the text of a scenario as it is typed: its problems with their places, or what can be turned."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from actors.errors import ConfigurationError
+from simulation.reporting.fault_windows import fault_label
+from simulation.scenario import Scenario, parse
+from simulation.studio.knobs import knobs, splice_document
+from simulation.studio.splicing import CannotEdit, Splices
+
+_PLACE = re.compile(r":([0-9]{1,9}):([0-9]{1,9}): (.*)", re.DOTALL)
+
+
+def check(text: str, filename: str) -> dict[str, Any]:
+    """Return what there is to say of a text, as plain data.
+
+    With `problems` (each has `line` and `column` from 1, or 0 where there are none, and `text`) there is nothing else;
+    without, the `knobs`, the `faults` that can be dragged, the `channels`, and the `duration_s`.
+
+    Args:
+        text: YAML.
+        filename: where it is from; data files are looked for beside it.
+    """
+    try:
+        scenario = parse(text, filename)
+        return {"problems": [], "knobs": knobs(text, scenario), **_drawn(text, scenario)}
+    except ConfigurationError as error:
+        return {"problems": [problem_of(each, filename) for each in error.problems]}
+    except CannotEdit as error:
+        return {"problems": [{"line": 0, "column": 0, "text": str(error)}]}
+
+
+def problem_of(problem: str, filename: str) -> dict[str, Any]:
+    """Return a problem of a file as plain data, with its line and column apart from the text."""
+    if problem.startswith(filename) and (place := _PLACE.match(problem[len(filename) :])):
+        return {"line": int(place[1]), "column": int(place[2]), "text": place[3]}
+    return {"line": 0, "column": 0, "text": problem}
+
+
+def _drawn(text: str, scenario: Scenario) -> dict[str, Any]:
+    splices, used = Splices(text), scenario.channels_used
+    return {
+        "name": scenario.name,
+        "duration_s": scenario.arrivals_end_ns / 1e9,
+        "channels": [channel.value for channel in used],
+        "faults": [
+            {
+                "text": fault_label(fault, used),
+                "at_s": fault.at,
+                "for_s": fault.for_,
+                "at": splice_document(splices, ("faults", str(number), "at"))["splice"],
+                "for": splice_document(splices, ("faults", str(number), "for"))["splice"],
+            }
+            for number, fault in enumerate(scenario.faults)
+        ],
+    }

@@ -1,0 +1,97 @@
+"""How two texts of a scenario compare on the same seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from actors.errors import ConfigurationError
+from simulation.experiments.comparison import METRICS
+from simulation.experiments.paired import difference, over_runs
+from simulation.results.formatting import metric_text
+from simulation.running.executors import figure_at
+from simulation.running.runner import run
+from simulation.scenario import Scenario, parse
+from simulation.scenario.metrics import metric_kind
+
+REPLICATES_MAX = 100
+
+
+def compare(
+    texts: Sequence[str], filename: str, replicates: int, is_cancelled: Callable[[], bool]
+) -> Iterator[dict[str, Any]]:
+    """Run two scenarios with each of some consecutive seeds; yield how far it is, and a table at the end.
+
+    Each row of the `table` has the `metric`, what it is `before` and `after` as text, the `difference` with its
+    interval, and whether that `differs` by more than chance explains.
+
+    Args:
+        texts: of the pinned scenario and of the other one.
+        filename: where they are from.
+        replicates: how many seeds, from the first one's own on.
+        is_cancelled: asked again and again.
+
+    Raises:
+        ConfigurationError: a text cannot be used, or there are too many seeds.
+        RunCancelled: it was cancelled.
+    """
+    if not 2 <= replicates <= REPLICATES_MAX:
+        raise ConfigurationError([f"replicates: wanted 2 to {REPLICATES_MAX}, got {replicates}"])
+    scenarios = [parse(text, filename).model_copy(update={"record": "aggregates"}) for text in texts]
+    paths = _metrics(scenarios)
+    values: list[dict[str, list[float | None]]] = [{path: [] for path in paths} for _ in texts]
+    first = scenarios[0].seed
+    for seed in range(first, first + replicates):
+        for scenario, found in zip(scenarios, values, strict=True):
+            summary = run(scenario, seed=seed, cancelled=is_cancelled).summary
+            for path in paths:
+                found[path].append(figure_at(summary, path))
+        done = seed - first + 1
+        if done > 1:
+            yield {
+                "type": "comparison",
+                "done": done,
+                "of": replicates,
+                "table": [_row(scenarios[0], path, values[0][path], values[1][path]) for path in paths],
+            }
+
+
+def _metrics(scenarios: Sequence[Scenario]) -> list[str]:
+    """Return the metrics to compare: those that people look at first, and those of which something is expected."""
+    expected = [".".join(each.path) for scenario in scenarios for each in scenario.expect if each.window is None]
+    breakers = [f"breaker.{name}.open_s" for name in scenarios[0].breakers if name in scenarios[1].breakers]
+    found = []
+    for path in dict.fromkeys([*METRICS, *expected, *breakers[:6]]):
+        try:
+            for scenario in scenarios:
+                metric_kind(scenario.outline, path)
+        except KeyError:
+            continue
+        found.append(path)
+    return found
+
+
+def _row(
+    scenario: Scenario, path: str, before: Sequence[float | None], after: Sequence[float | None]
+) -> dict[str, Any]:
+    kind = metric_kind(scenario.outline, path)
+    found = difference(after, before)
+
+    def text(value: float | None) -> str:
+        if value is None or value != value:
+            return "–"
+        return metric_text(value, kind) if value >= 0 else f"−{metric_text(-value, kind)}"
+
+    low, high = (None, None) if found is None else (found.low, found.high)
+    return {
+        "metric": path,
+        "before": text(over_runs(path, before).middle),
+        "after": text(over_runs(path, after).middle),
+        "difference": "–" if found is None else _signed(text(found.value)),
+        "interval": "" if low is None or high is None else f"{text(low)} to {text(high)}",
+        "differs": bool(found and found.excludes_0),
+    }
+
+
+def _signed(text: str) -> str:
+    return text if text.startswith(("−", "–")) or text.strip("0. s") == "" else f"+{text}"

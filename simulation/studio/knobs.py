@@ -1,0 +1,178 @@
+"""The settings of a scenario that are worth turning: what they are now, how far they go, and where they stand."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from functools import cache
+from typing import Any, Literal, NamedTuple, TypeAlias
+
+from actors.settings.breaker import CircuitBreakerConfig
+from simulation.scenario import Scenario
+from simulation.scenario.schema import json_schema
+from simulation.scenario.workload import ClosedWorkload
+from simulation.studio.splicing import CannotEdit, Path, Splice, Splices
+
+Kind: TypeAlias = Literal["duration", "count", "number", "rate", "share", "switch", "choice"]
+"""How a value is written: ``30s``, ``5``, ``1.5``, ``20/s``, ``30%``, ``true``, or a word."""
+
+
+class Turn(NamedTuple):
+    """A setting, and how far it may be turned: further than anyone wants, and not to where nothing can be seen."""
+
+    key: str
+    """Dotted, below a channel or an entry."""
+
+    label: str
+    kind: Kind
+    model: str
+    """The name of the model in the schema that the last key is of."""
+
+    low: float = 0.0
+    high: float = 1.0
+    """Seconds, events a second, or shares from 0 to 1."""
+
+    log: bool = False
+    """Whether each step of the slider multiplies."""
+
+
+BREAKER = "Breaker: "
+OF_A_CHANNEL = (
+    Turn("circuit_breaker.enabled", "Circuit breaker", "switch", "CircuitBreakerConfig"),
+    Turn("circuit_breaker.failure_threshold", f"{BREAKER}failures that open it", "count", "CircuitBreakerConfig", 1, 50),
+    Turn("circuit_breaker.timeout", f"{BREAKER}stays open for", "duration", "CircuitBreakerConfig", 1, 1800, True),
+    Turn("circuit_breaker.half_open_permits", f"{BREAKER}probes", "count", "CircuitBreakerConfig", 1, 20),
+    Turn("circuit_breaker.when_open", f"{BREAKER}when open", "choice", "CircuitBreakerConfig"),
+    Turn("retry.max_attempts", "Retry: attempts", "count", "RetryConfig", 1, 15),
+    Turn("retry.initial_delay", "Retry: first wait", "duration", "RetryConfig", 0.1, 300, True),
+    Turn("retry.backoff_multiplier", "Retry: each wait is times the last", "number", "RetryConfig", 1, 5),
+    Turn("retry.max_delay", "Retry: longest wait", "duration", "RetryConfig", 1, 3600, True),
+    Turn("retry.jitter", "Retry: jitter", "choice", "RetryConfig"),
+    Turn("timeout", "Timeout of an attempt", "duration", "ChannelConfig", 0.1, 60, True),
+    Turn("max_in_flight", "Attempts at once", "count", "ChannelConfig", 1, 500, True),
+    Turn("provider.failure_rate", "Provider: usual failures", "share", "ProviderConfig"),
+)
+OF_AN_ENTRY = tuple(
+    Turn(f"arrivals.{how}", f"Arrivals, {how}", "rate", "Arrivals", 0.1, 500, True) for how in ("poisson", "constant")
+)
+OF_A_FAULT = (
+    Turn("failure_rate", "Share that fails", "share", "FaultConfig"),
+    Turn("latency_factor", "Latency, times", "number", "FaultConfig", 0.1, 50, True),
+    Turn("speed", "Speed of the provider", "number", "FaultConfig", 0, 2),
+)
+
+
+def knobs(text: str, scenario: Scenario) -> list[dict[str, Any]]:
+    """Return the settings worth turning of a scenario, in groups, as plain data.
+
+    Each has the `path`, `group`, `label`, `kind`, `sentence`, `default` (as text; empty if there is none) and `value`
+    (a number, true or false, or a word); a number has `low`, `high` and `log`, a choice its `choices`. `splice` says
+    where its value goes in the text; null, with the reason in `why`, where it cannot be changed in place.
+
+    Args:
+        text: of the scenario.
+        scenario: what it says.
+    """
+    splices = Splices(text)
+    found = []
+    for path, group, turn, value in _turned(scenario):
+        if turn.kind == "switch" or isinstance(value, (int, float, str)):
+            found.append(_knob(splices, path, group, turn, value))
+    return found
+
+
+def _turned(scenario: Scenario) -> Iterator[tuple[Path, str, Turn, Any]]:
+    yield ("seed",), "Run", Turn("seed", "Seed", "count", "Scenario", 0, 99), scenario.seed
+    for number, entry in enumerate(scenario.workload):
+        if isinstance(entry, ClosedWorkload):
+            continue
+        for turn in OF_AN_ENTRY:
+            if (rate := _at(entry, turn.key)) is not None:
+                name = entry.name if entry.name is not None else entry.called
+                yield ("workload", str(number), *turn.key.split(".")), f"Arrivals: {name}", turn, rate.per_second
+    for number, fault in enumerate(scenario.faults):
+        for turn in OF_A_FAULT:
+            if isinstance(value := getattr(fault, turn.key), float):
+                yield ("faults", str(number), turn.key), f"Fault {number + 1}: {', '.join(fault.channel)}", turn, value
+    for channel in scenario.channels_used:
+        config = scenario.channel_config(channel)
+        for turn in OF_A_CHANNEL:
+            value = _at(config, turn.key)
+            if _has_effect(turn, config) and value is not None:
+                yield ("channels", channel.value, *turn.key.split(".")), f"Channel {channel}", turn, value
+
+
+def _has_effect(turn: Turn, config: Any) -> bool:
+    breaker: CircuitBreakerConfig = config.circuit_breaker
+    if turn.key == "circuit_breaker.failure_threshold":
+        return breaker.window is None
+    if turn.key in ("retry.initial_delay", "retry.backoff_multiplier", "retry.max_delay"):
+        return config.retry.schedule is None and (
+            turn.key != "retry.backoff_multiplier" or config.retry.backoff == "exponential"
+        )
+    return True
+
+
+def _at(settings: Any, key: str) -> Any:
+    for name in key.split("."):
+        settings = getattr(settings, name)
+    return settings
+
+
+def _knob(splices: Splices, path: Path, group: str, turn: Turn, value: Any) -> dict[str, Any]:
+    about = _schema()[turn.model]["properties"][path[-1]]
+    knob = {
+        "path": ".".join(path),
+        "group": group,
+        "label": turn.label,
+        "kind": turn.kind,
+        "value": value,
+        "sentence": _one_line(about.get("description", "")),
+        "default": _default(about, turn),
+        **splice_document(splices, path),
+    }
+    if turn.kind == "choice":
+        return {**knob, "choices": about["enum"]}
+    if turn.kind == "switch":
+        return knob
+    return {**knob, "low": min(turn.low, value), "high": max(turn.high, value), "log": turn.log}
+
+
+def splice_document(splices: Splices, path: Path) -> dict[str, Any]:
+    """Return where a value goes in the text, as plain data, or why it cannot be changed there."""
+    try:
+        splice = splices.splice(path)
+    except CannotEdit as why:
+        return {"splice": None, "why": str(why)}
+    return {"splice": _plain(splice)}
+
+
+def _plain(splice: Splice) -> dict[str, Any]:
+    return {"start": splice.start, "end": splice.end, "before": splice.before, "after": splice.after}
+
+
+@cache
+def _schema() -> Mapping[str, Any]:
+    """Return the parts of the schema that have keys, by the names of their models."""
+    schema = json_schema()
+    found = {"Scenario": schema}
+    for name, part in schema["$defs"].items():
+        found[name] = part if "properties" in part else next(
+            (each for each in part.get("anyOf", []) if each.get("title") == name), {"properties": {}}
+        )
+    return found
+
+
+def _default(about: Mapping[str, Any], turn: Turn) -> str:
+    default = about.get("default")
+    if default is None:
+        return ""
+    if turn.kind == "share":
+        return f"{default * 100:g}%"
+    if turn.kind == "switch":
+        return "on" if default else "off"
+    return f"{default:g}" if isinstance(default, float) else str(default)
+
+
+def _one_line(text: str) -> str:
+    return re.sub(r"\bNone: ", "Left out: ", re.sub(r"`+", "", " ".join(text.split())))

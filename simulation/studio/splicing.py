@@ -1,0 +1,249 @@
+"""Changes single values in the text of a scenario, in place: comments and all that is beside them stay as they are."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import yaml
+
+from actors.settings.yaml_tree import Place, Unreadable, data, read
+from simulation.scenario import overrides
+
+Path: TypeAlias = tuple[str, ...]
+"""Keys and numbers of entries that lead to a value; a number behind the last entry of a list means one more."""
+
+
+class CannotEdit(Exception):
+    """A value cannot be changed in place; the text says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Splice:
+    """Where a value stands in a text, or would stand: the characters from `start` to `end` make way for `before`, the
+    value and `after`."""
+
+    start: int
+    """Characters from the beginning of the text."""
+
+    end: int
+    before: str = ""
+    after: str = ""
+
+    def apply(self, text: str, value: str) -> str:
+        """Return the text with a value put in, as it is written in YAML."""
+        return text[: self.start] + self.before + value + self.after + text[self.end :]
+
+
+class Splices:
+    """Finds where values stand in one text."""
+
+    def __init__(self, text: str) -> None:
+        """Read a text.
+
+        Raises:
+            CannotEdit: it is no YAML.
+        """
+        self._text = text
+        try:
+            self._root: yaml.Node | None = yaml.compose(text, yaml.BaseLoader)
+        except (yaml.YAMLError, ValueError, RecursionError):
+            raise CannotEdit("the text cannot be read") from None
+        self._uses = Counter(map(id, _nodes(self._root)))
+
+    def splice(self, path: Path) -> Splice:
+        """Return where the value at a path stands, or would stand if it is left out now.
+
+        Raises:
+            CannotEdit: the path leads nowhere, to more than a single value, or to one that is used in several places.
+        """
+        node = self._root
+        for depth, key in enumerate(path):
+            if node is not None and self._uses[id(node)] > 1:
+                raise CannotEdit(f"{_dotted(path[:depth])} is written once and used in several places")
+            if isinstance(node, yaml.MappingNode):
+                found = next((value for name, value in node.value if name.value == key), None)
+                if found is None:
+                    return self._new_key(node, path[depth:])
+                node = found
+            elif isinstance(node, yaml.SequenceNode):
+                if not key.isdecimal() or int(key) > len(node.value):
+                    raise CannotEdit(f"{_dotted(path[:depth])} has no entry {key}")
+                if int(key) == len(node.value):
+                    return self._new_entry(node)
+                node = node.value[int(key)]
+            elif isinstance(node, yaml.ScalarNode) and node.value in ("", "~", "null") and not node.style:
+                opening, closing = _nested(path[depth:])
+                return self._in_place(node, "{" + opening, closing + "}")
+            else:
+                raise CannotEdit(f"{_dotted(path[:depth])} is a single value, without a {key} in it")
+        if not isinstance(node, yaml.ScalarNode):
+            raise CannotEdit(f"{_dotted(path)} is more than a single value")
+        if self._uses[id(node)] > 1:
+            raise CannotEdit(f"{_dotted(path)} is written once and used in several places")
+        return self._in_place(node, "", "")
+
+    def removal(self, path: Path) -> Splice:
+        """Return the splice that takes an entry out of a list, with the lines that it stands on; it takes no value.
+
+        Raises:
+            CannotEdit: there is no such entry.
+        """
+        node = self._root
+        for key in path[:-1]:
+            if isinstance(node, yaml.MappingNode):
+                node = next((value for name, value in node.value if name.value == key), None)
+            else:
+                node = None
+        number = int(path[-1])
+        if not isinstance(node, yaml.SequenceNode) or number >= len(node.value):
+            raise CannotEdit(f"{_dotted(path)} is not there")
+        entries = node.value
+        start, end = entries[number].start_mark.index, self._end_of(entries[number])
+        if len(entries) == 1:
+            return Splice(node.start_mark.index, end if not node.flow_style else node.end_mark.index, "[", "]")
+        if node.flow_style:
+            if number + 1 < len(entries):
+                return Splice(start, entries[number + 1].start_mark.index)
+            return Splice(self._end_of(entries[number - 1]), end)
+        return Splice(self._text.rfind("\n", 0, start) + 1, min(self._line_end(end) + 1, len(self._text)))
+
+    def _in_place(self, node: yaml.Node, before: str, after: str) -> Splice:
+        start, end = node.start_mark.index, node.end_mark.index
+        if start == end and self._text[start - 1 : start] not in ("", " ", "\n"):
+            before = f" {before}"
+        return Splice(start, end, before, after)
+
+    def _new_key(self, mapping: yaml.MappingNode, path: Path) -> Splice:
+        opening, closing = _nested(path)
+        return self._new_child(mapping, [value for _, value in mapping.value], opening, closing)
+
+    def _new_entry(self, sequence: yaml.SequenceNode) -> Splice:
+        return self._new_child(sequence, sequence.value, "" if sequence.flow_style else "- ", "")
+
+    def _new_child(self, parent: yaml.Node, values: Sequence[yaml.Node], opening: str, closing: str) -> Splice:
+        if not values:
+            inside = parent.start_mark.index + 1
+            return Splice(inside, inside, opening, closing)
+        end = self._end_of(values[-1])
+        if parent.flow_style:
+            return Splice(end, end, f", {opening}", closing)
+        line_end = self._line_end(end)
+        # A mapping that is an entry of a list begins behind the dash, as its first key does.
+        return Splice(line_end, line_end, f"\n{' ' * parent.start_mark.column}{opening}", closing)
+
+    def _end_of(self, node: yaml.Node) -> int:
+        """Return where what is written of a node ends; PyYAML's own mark is at the next token where it is a block."""
+        while not isinstance(node, yaml.ScalarNode) and not node.flow_style and node.value:
+            last = node.value[-1]
+            node = last[1] if isinstance(node, yaml.MappingNode) else last
+        end: int = node.end_mark.index
+        if isinstance(node, yaml.ScalarNode) and node.style in ("|", ">"):
+            return len(self._text[:end].rstrip())
+        return end
+
+    def _line_end(self, index: int) -> int:
+        found = self._text.find("\n", index)
+        return len(self._text) if found < 0 else found
+
+
+def edited(text: str, path: Path, value: str) -> str:
+    """Return the text with another value at a path, and nothing else changed.
+
+    Args:
+        text: of a scenario.
+        path: to a single value, or to one that is left out now.
+        value: as it is written in YAML, on one line.
+
+    Raises:
+        CannotEdit: it cannot be put there without changing anything else.
+    """
+    place = Place("text", 1, 1)
+    changed = Splices(text).splice(path).apply(text, value)
+    try:
+        wanted = overrides.put(read(text, place), path, read(value, place), place)
+        holds = data(wanted) == data(read(changed, place))
+    except (Unreadable, overrides.BadPath):
+        holds = False
+    if not holds:
+        raise CannotEdit(f"{_dotted(path)} cannot be changed in place")
+    return changed
+
+
+def with_entry(text: str, key: str, entry: str) -> str:
+    """Return the text with one more entry in a list at its top, and nothing else changed.
+
+    Args:
+        text: of a scenario.
+        key: of the list, which may be left out now.
+        entry: as it is written in YAML, on one line.
+
+    Raises:
+        CannotEdit: it cannot be put there without changing anything else.
+    """
+    there = _entries(text, key)
+    if there is None:
+        return edited(text, (key,), f"[{entry}]")
+    return _with_entries(text, key, Splices(text).splice((key, str(len(there)))).apply(text, entry), 1)
+
+
+def without_entry(text: str, key: str, number: int) -> str:
+    """Return the text without an entry of a list at its top, and nothing else changed but for comments in its lines.
+
+    Raises:
+        CannotEdit: it is not there, or cannot be taken out without changing anything else.
+    """
+    return _with_entries(text, key, Splices(text).removal((key, str(number))).apply(text, ""), -1, number)
+
+
+def _with_entries(text: str, key: str, changed: str, more: int, gone: int | None = None) -> str:
+    before, after = _entries(text, key) or [], _entries(changed, key) or []
+    kept, still = list(before), after[: len(before)] if gone is None else after
+    if gone is not None:
+        del kept[gone]
+    if len(after) != len(before) + more or kept != still or _beside(text, key) != _beside(changed, key):
+        raise CannotEdit(f"{key} cannot be changed in place")
+    return changed
+
+
+def _entries(text: str, key: str) -> list[Any] | None:
+    found = _plain(text).get(key)
+    return found if isinstance(found, list) else None
+
+
+def _beside(text: str, key: str) -> dict[str, Any]:
+    return {name: value for name, value in _plain(text).items() if name != key}
+
+
+def _plain(text: str) -> dict[str, Any]:
+    try:
+        found = data(read(text, Place("text", 1, 1)))
+    except Unreadable:
+        raise CannotEdit("the text cannot be read") from None
+    if not isinstance(found, dict):
+        raise CannotEdit("the text is no mapping")
+    return found
+
+
+def _nested(path: Path) -> tuple[str, str]:
+    """Return what stands before and behind a value that is the only one below some keys: ``a: {b: `` and ``}``."""
+    return "".join(f"{key}: {{" for key in path[:-1]) + f"{path[-1]}: ", "}" * (len(path) - 1)
+
+
+def _nodes(node: yaml.Node | None) -> Iterator[yaml.Node]:
+    """Yield every node each time that it is used; those below one that was met before are not looked at again."""
+    seen: set[int] = set()
+    todo = [node] if node is not None else []
+    while todo:
+        each = todo.pop()
+        yield each
+        if id(each) in seen or isinstance(each, yaml.ScalarNode):
+            continue
+        seen.add(id(each))
+        todo += [part for pair in each.value for part in pair] if isinstance(each, yaml.MappingNode) else each.value
+
+
+def _dotted(path: Path) -> str:
+    return ".".join(path) or "the text"

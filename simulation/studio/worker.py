@@ -1,0 +1,201 @@
+"""What a worker process of studio does: it runs scenarios, and tells line by line what there is to draw.
+
+It keeps the last run, so that one can ask for the notifications behind a point of a curve. Whoever asks for a run that it
+does not have gets it run again: the same text gives the same history.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from multiprocessing.connection import Connection
+from typing import Any, TypeAlias
+
+from actors.errors import ConfigurationError, InvariantBreach, RunCancelled
+from actors.instants import NS_PER_S
+from simulation.reporting.fault_windows import windows
+from simulation.results.result import Result
+from simulation.running.process_pool import begin_quietly
+from simulation.scenario import Scenario, parse
+from simulation.studio.checking import problem_of
+from simulation.studio.series import Series
+
+Send: TypeAlias = Callable[[dict[str, Any]], None]
+Asked: TypeAlias = Callable[[], bool]
+
+FRAME_S = 0.04
+"""Seconds of the wall clock between frames, at least."""
+
+KEPT_MAX = 150_000
+"""Notifications of a run of which rows are kept: they take some 3 KB each."""
+
+WARM_AFTER_S = 0.5
+"""So long idle, a worker imports what only the end of a run needs."""
+
+
+def main(connection: Connection) -> None:
+    """Answer what is asked over a connection, one thing after the other, until it is closed.
+
+    What is asked is a mapping with `do` and its arguments. What is answered is lines of JSON, and an empty one at the
+    end. Whatever comes meanwhile, None by custom, cancels what is being done.
+    """
+    begin_quietly(None, ())
+    worker = Worker(lambda document: connection.send_bytes(json.dumps(document).encode()), connection.poll)
+    with suppress(EOFError, OSError):  # the server has gone
+        if not connection.poll(WARM_AFTER_S):
+            _warm()
+        while True:
+            asked = connection.recv()
+            if asked is None:  # it came when all had been done
+                continue
+            worker.do(asked)
+            connection.send_bytes(b"")
+
+
+def _warm() -> None:
+    import simulation.reporting.html.happenings
+    import simulation.results.tables  # noqa: F401
+
+
+class Worker:
+    """Does what is asked."""
+
+    def __init__(self, send: Send, is_cancelled: Asked) -> None:
+        """Send documents by `send`; `is_cancelled` is asked again and again."""
+        self._send = send
+        self._is_cancelled = is_cancelled
+        self._last: tuple[tuple[str, str], Result] | None = None
+
+    def do(self, asked: Mapping[str, Any]) -> None:
+        """Do what is asked; whatever goes wrong is said to who asked."""
+        kinds: dict[str, Callable[..., None]] = {
+            "run": self._run,
+            "notifications": self._notifications,
+            "compare": self._compare,
+            "report": self._report,
+        }
+        arguments = {key: value for key, value in asked.items() if key != "do"}
+        try:
+            kinds[asked["do"]](**arguments)
+        except ConfigurationError as error:
+            filename = asked["filename"]
+            self._send({"type": "problems", "problems": [problem_of(each, filename) for each in error.problems]})
+        except RunCancelled:
+            self._send({"type": "cancelled"})
+        except InvariantBreach as breach:
+            self._send({"type": "failed", "text": f"An invariant broke, which is a bug: {breach}"})
+        except MemoryError:
+            self._last = None
+            self._send({"type": "failed", "text": "There is not enough memory for this run."})
+
+    def _run(self, text: str, filename: str) -> None:
+        scenario, keeps = _loaded(text, filename)
+        series = Series(scenario)
+        self._send({"type": "begin", **_outline(scenario)})
+        due_s = time.perf_counter()
+
+        def draw(events: Any) -> None:
+            nonlocal due_s
+            series.fold(events)
+            if time.perf_counter() >= due_s:
+                self._send(series.frame())
+                due_s = time.perf_counter() + FRAME_S
+
+        result = self._result(scenario, text, filename, on_events=draw)
+        end_s = result.summary["simulated_s"]
+        self._send(series.frame(end_ns=round(end_s * NS_PER_S)))
+        self._send({"type": "done", "end_s": end_s, "kept": keeps, "summary": _shown(result.summary)})
+        if keeps:
+            self._send({"type": "happenings", **_happenings(result)})
+
+    def _result(self, scenario: Scenario, text: str, filename: str, **how: Any) -> Result:
+        from simulation.running.runner import run
+
+        self._last = None  # two are not held at once
+        result = run(scenario, cancelled=self._is_cancelled, **how)
+        self._last = (text, filename), result
+        return result
+
+    def _notifications(self, text: str, filename: str, from_s: float, to_s: float, kind: str, channel: str) -> None:
+        from simulation.studio.behind import behind
+
+        if self._last is None or self._last[0] != (text, filename):
+            self._send({"type": "again"})
+            self._result(_loaded(text, filename)[0], text, filename)
+        assert self._last is not None
+        self._send({"type": "notifications", **behind(self._last[1], from_s, to_s, kind, channel)})
+
+    def _compare(self, text: str, pinned: str, filename: str, replicates: int) -> None:
+        from simulation.studio.comparing import compare
+
+        for document in compare([pinned, text], filename, replicates, self._is_cancelled):
+            self._send(document)
+
+    def _report(self, text: str, filename: str) -> None:
+        from simulation.reporting.html import report
+
+        if self._last is None or self._last[0] != (text, filename):
+            self._result(_loaded(text, filename)[0], text, filename)
+        assert self._last is not None
+        self._send({"type": "report", "html": report(self._last[1])})
+
+
+def _loaded(text: str, filename: str) -> tuple[Scenario, bool]:
+    """Return the scenario of a text, and whether its rows are kept: those of a large one would not fit."""
+    from simulation.scenario.expected_arrivals import expected_notifications
+
+    scenario = parse(text, filename)
+    keeps = sum(expected_notifications(scenario, entry) for entry in scenario.workload) <= KEPT_MAX
+    return scenario.model_copy(update={"record": "full" if keeps else "aggregates"}), keeps
+
+
+def _outline(scenario: Scenario) -> dict[str, Any]:
+    """Return what is known before the run begins."""
+    duration_s = scenario.arrivals_end_ns / NS_PER_S
+    return {
+        "duration_s": duration_s,
+        "channels": {channel.value: names for channel, names in scenario.providers_used.items()},
+        "breakers": {str(name): str(state) for name, state in scenario.breakers.items()},
+        "faults": [
+            {"text": window.text, "spans": window.spans, "dips": window.dips, "quiet": window.quiet}
+            for window in windows(scenario, duration_s)
+        ],
+        "expectations": [expectation.text for expectation in scenario.expect],
+    }
+
+
+def _shown(summary: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what is shown of a summary."""
+    of_channel = ("accepted", "delivered", "dead_lettered", "suppressed", "attempts", "retry_amplification")
+    quantiles = ("p50", "p99")
+    found = {key: summary[key] for key in ("offered", "delivered", "sent_fraction", "dead_lettered", "attempts")}
+    return {
+        **found,
+        "retry_amplification": summary["retry_amplification"],
+        "delivery_time_s": {key: summary["delivery_time_s"][key] for key in (*quantiles, "never")},
+        "dlq_peak": summary["dlq"]["peak"],
+        "expectations": summary["expectations"],
+        "digest": summary["digest"],
+        "channels": {
+            name: {key: of[key] for key in of_channel if key in of} for name, of in summary["channels"].items()
+        },
+    }
+
+
+def _happenings(result: Result) -> dict[str, Any]:
+    """Return what happened, in words and in order, and where expectations broke."""
+    from simulation.reporting.html.happenings import broken, happenings
+
+    found = broken(result)
+    return {
+        "happenings": [
+            {"at_s": each.at_ns / NS_PER_S, "text": each.text, "tone": each.kind} for each in happenings(result, found)
+        ],
+        "breaches": [
+            {"number": each.number, "text": each.breach.text, "spans": each.breach.spans}
+            for each in found
+            if each.breach is not None
+        ],
+    }
