@@ -46,6 +46,7 @@ COMMANDS = {
     "fit": Command("simulation.commands.fit", "lab", _LAB),
     "whatif": Command("simulation.commands.whatif", "lab", _LAB),
     "replay": Command("simulation.commands.replay", "lab", _LAB),
+    "studio": Command("simulation.commands.studio", "studio", (*_LAB, "h11", "starlette")),
     "validate": Command("simulation.commands.validate", "lab", _LAB),
     "schema": Command("simulation.commands.schema", "lab", _SHELL),
     "serve": Command("simulation.commands.serve", "service", _SERVICE),

@@ -202,7 +202,7 @@ class Series:
 
         `from` is the first bucket of the rows, of `width_s` each; `rows` has by channel and name the values, of levels
         those at the end of each bucket, and the quantiles ``p50`` and ``p99`` of delivery times (null where none
-        ended). `transitions` are the changes of breakers since the last frame.
+        ended), those of all channels together under an empty name. `transitions` are the changes of breakers since the last frame.
 
         Args:
             end_ns: when the run has ended, of which the last bucket is then one too; None: it goes on.
@@ -212,6 +212,8 @@ class Series:
         start = self._changed
         stop = self._length if end_ns is not None else max(start, self.latest_ns // self.width_ns)
         rows = {name: self._rows_of(channel, start, stop) for name, channel in self._channels.items()}
+        together = zip(*(channel.times[start:stop] for channel in self._channels.values()), strict=True)
+        rows[""] = _quantiles([_joined(each for each in times if each is not None) for times in together])
         self._changed = stop
         news = self._transitions[self._transitions_sent :]
         self._transitions_sent = len(self._transitions)
@@ -233,10 +235,7 @@ class Series:
             for change in changes[start:stop]:
                 level += change
                 levels.append(level)
-        times = channel.times[start:stop]
-        found["p50"] = [None if each is None else _quantile(each, 0.5) for each in times]
-        found["p99"] = [None if each is None else _quantile(each, 0.99) for each in times]
-        return found
+        return found | _quantiles(channel.times[start:stop])
 
 
 _CAUSES = {
@@ -253,6 +252,14 @@ def _joined(parts: Iterable[array[float]]) -> array[float] | None:
             whole = array("d")
         whole.extend(part)
     return whole
+
+
+def _quantiles(times: Sequence[array[float] | None]) -> dict[str, list[float | None]]:
+    """Return the quantiles of delivery times in each of some buckets."""
+    return {
+        name: [None if each is None else _quantile(each, share) for each in times]
+        for name, share in (("p50", 0.5), ("p99", 0.99))
+    }
 
 
 def _quantile(values: array[float], share: float) -> float:

@@ -16,6 +16,7 @@ from typing import Any, TypeAlias
 from actors.errors import ConfigurationError, InvariantBreach, RunCancelled
 from actors.instants import NS_PER_S
 from simulation.reporting.fault_windows import windows
+from simulation.results.formatting import quantile_text
 from simulation.results.result import Result
 from simulation.running.process_pool import begin_quietly
 from simulation.scenario import Scenario, parse
@@ -55,6 +56,7 @@ def main(connection: Connection) -> None:
 
 
 def _warm() -> None:
+    import simulation.reporting.expectation_report
     import simulation.reporting.html.happenings
     import simulation.results.tables  # noqa: F401
 
@@ -106,7 +108,7 @@ class Worker:
         result = self._result(scenario, text, filename, on_events=draw)
         end_s = result.summary["simulated_s"]
         self._send(series.frame(end_ns=round(end_s * NS_PER_S)))
-        self._send({"type": "done", "end_s": end_s, "kept": keeps, "summary": _shown(result.summary)})
+        self._send({"type": "done", "end_s": end_s, "kept": keeps, "summary": _shown(result)})
         if keeps:
             self._send({"type": "happenings", **_happenings(result)})
 
@@ -162,25 +164,27 @@ def _outline(scenario: Scenario) -> dict[str, Any]:
             {"text": window.text, "spans": window.spans, "dips": window.dips, "quiet": window.quiet}
             for window in windows(scenario, duration_s)
         ],
-        "expectations": [expectation.text for expectation in scenario.expect],
+        "expectations": [
+            {"text": each.text, "path": ".".join(each.path), "op": each.op, "value": each.value}
+            for each in scenario.expect
+        ],
     }
 
 
-def _shown(summary: Mapping[str, Any]) -> dict[str, Any]:
+def _shown(result: Result) -> dict[str, Any]:
     """Return what is shown of a summary."""
-    of_channel = ("accepted", "delivered", "dead_lettered", "suppressed", "attempts", "retry_amplification")
-    quantiles = ("p50", "p99")
-    found = {key: summary[key] for key in ("offered", "delivered", "sent_fraction", "dead_lettered", "attempts")}
+    from simulation.reporting.expectation_report import wording
+
+    summary = result.summary
+    keys = ("offered", "delivered", "sent_fraction", "dead_lettered", "attempts", "retry_amplification")
     return {
-        **found,
-        "retry_amplification": summary["retry_amplification"],
-        "delivery_time_s": {key: summary["delivery_time_s"][key] for key in (*quantiles, "never")},
-        "dlq_peak": summary["dlq"]["peak"],
-        "expectations": summary["expectations"],
+        **{key: summary[key] for key in keys},
+        "delivery_time": {name: quantile_text(summary, name) for name in ("p50", "p99")},
+        "expectations": [
+            {"holds": found["holds"], "value": wording(result, expectation, found["value"]).value}
+            for expectation, found in zip(result.scenario.expect, summary["expectations"], strict=True)
+        ],
         "digest": summary["digest"],
-        "channels": {
-            name: {key: of[key] for key in of_channel if key in of} for name, of in summary["channels"].items()
-        },
     }
 
 

@@ -1,0 +1,140 @@
+"""The folder that studio works in: which scenarios it has, and what of it may be read and written."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from actors.errors import ConfigurationError
+from actors.instants import NS_PER_S
+from simulation.reporting.fault_windows import windows
+from simulation.results.formatting import duration_text
+from simulation.scenario import parse
+from simulation.scenario.loading import text_at
+
+FILES_MAX = 500
+ENDINGS = (".yaml", ".yml")
+
+
+class Refused(Exception):
+    """A file may not be read or written; the text says why."""
+
+
+class Folder:
+    """A folder of scenarios, or a single one of its files."""
+
+    def __init__(self, path: Path) -> None:
+        """Work in a folder, or with the one file that is given.
+
+        Raises:
+            ConfigurationError: there is no such file or folder.
+        """
+        self.path = path if path.is_dir() else path.parent
+        self.only = None if path.is_dir() else path.name
+        if self.only is not None:
+            text_at(path)  # says why it cannot be read
+
+    def names(self) -> list[str]:
+        """Return the scenarios that there are, by their paths in the folder; a single file alone if one was given."""
+        if self.only is not None:
+            return [self.only]
+        found = [
+            path.relative_to(self.path)
+            for path in self.path.rglob("*")
+            if path.suffix in ENDINGS and path.is_file()
+        ]
+        shown = [path for path in found if not any(part.startswith(".") for part in path.parts)]
+        return [str(path) for path in sorted(shown, key=lambda path: (len(path.parts), path))[:FILES_MAX]]
+
+    def file(self, name: str) -> Path:
+        """Return the path of a scenario.
+
+        Raises:
+            Refused: it would be outside of the folder, or is no YAML file.
+        """
+        path = self.path / name
+        if not name or "\0" in name or Path(name).suffix not in ENDINGS:
+            raise Refused(f"{name!r}: wanted a name that ends in .yaml")
+        if not path.resolve().is_relative_to(self.path.resolve()):
+            raise Refused(f"{name!r} is not in the folder that studio was opened with")
+        return path
+
+    def read(self, name: str) -> dict[str, str]:
+        """Return the `text` of a scenario, and its `version`, to be given back when it is written.
+
+        Raises:
+            ConfigurationError: it cannot be read.
+            Refused: it is none of this folder.
+        """
+        text = text_at(self.file(name))
+        return {"text": text, "version": _version(text)}
+
+    def write(self, name: str, text: str, version: str | None) -> dict[str, str]:
+        """Write a scenario, whole or not at all, and return its new `version`.
+
+        Args:
+            name: its path in the folder.
+            text: what to write.
+            version: which one it replaces; None: it is to be a new file.
+
+        Raises:
+            OSError: it cannot be written.
+            Refused: it is none of this folder, there is one already, or it has changed meanwhile.
+        """
+        path = self.file(name)
+        if path.exists():
+            if version is None:
+                raise Refused(f"There is a {name} already. Save under another name.")
+            try:
+                there = _version(text_at(path))
+            except ConfigurationError as error:
+                raise Refused(error.problems[0]) from None
+            if there != version:
+                raise Refused(f"{name} has changed since it was opened here. Save under another name.")
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
+                file.write(text)
+            os.chmod(temporary, path.stat().st_mode & 0o777 if path.exists() else 0o644)
+            os.replace(temporary, path)
+        except BaseException:
+            os.unlink(temporary)
+            raise
+        return {"version": _version(text)}
+
+    def overview(self) -> list[dict[str, Any]]:
+        """Return what a gallery shows of each file: its `name`, `title`, first `sentence`, the `faults` with their
+        spans as shares of the run, and what is wrong with it as `problem`. Files that are no scenarios are left out."""
+        return [each for name in self.names() if (each := self._of(name)) is not None]
+
+    def _of(self, name: str) -> dict[str, Any] | None:
+        path = self.path / name
+        try:
+            text = text_at(path)
+            if "workload" not in text:
+                return None
+            scenario = parse(text, str(path))
+        except ConfigurationError as error:
+            return {"name": name, "title": name, "problem": error.problems[0]}
+        end_s = scenario.arrivals_end_ns / NS_PER_S
+        sentence, full_stop, _ = " ".join(scenario.description.split()).partition(". ")
+        return {
+            "name": name,
+            "title": scenario.name,
+            "sentence": sentence + full_stop.strip(),
+            "duration": duration_text(end_s),
+            "channels": [channel.value for channel in scenario.channels_used],
+            "faults": [
+                {"text": window.text, "spans": [(start / end_s, stop / end_s) for start, stop in window.spans]}
+                for window in windows(scenario, end_s)
+                if not window.quiet
+            ],
+            "expectations": len(scenario.expect),
+        }
+
+
+def _version(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()

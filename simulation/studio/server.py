@@ -1,0 +1,246 @@
+"""The server of studio: its pages, and what they ask of it, on the loopback interface."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from importlib.resources import files
+from typing import Any
+
+import jinja2
+import trio
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
+from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
+
+from actors.errors import ConfigurationError, WorkerLost
+from actors.service.http_server import HttpServer
+from actors.settings.yaml_tree import CHARACTERS_MAX
+from simulation.studio.checking import check
+from simulation.studio.folder import Folder, Refused
+from simulation.studio.guard import Guard
+from simulation.studio.pool import Workers
+from simulation.studio.splicing import CannotEdit, with_entry, without_entry
+
+WORKERS = 2
+"""So that a page can compare while another one runs, and a cancelled run is not waited for."""
+
+BODY_BYTES_MAX = 8 * CHARACTERS_MAX
+"""Two texts, with every character as long as JSON and UTF-8 have it."""
+
+_TYPES = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml", ".html": "text/html"}
+_CONSOLE = {"console.css", "icon.svg"}
+"""What the console of the service has, and looks the same here."""
+
+
+async def serve(
+    folder: Folder, port: int, announce: Callable[[str], None], *, workers: int = WORKERS, path: str = "/"
+) -> None:
+    """Serve studio until it is cancelled.
+
+    Args:
+        folder: with the scenarios.
+        port: of the loopback interface; 0: one that is free.
+        announce: told the address, with its token, as soon as it can be opened.
+        workers: processes that run scenarios.
+        path: of the page that the address leads to.
+
+    Raises:
+        OSError: the port is not available.
+    """
+    async with trio.open_nursery() as nursery:
+        late = _Late()
+        server = HttpServer(late)
+        [url] = await server.listen(f"127.0.0.1:{port}", nursery)
+        pool = await trio.to_thread.run_sync(Workers, workers)
+        try:
+            late.app = guard = Guard(application(folder, pool), int(url.rpartition(":")[2]))
+            announce(f"{url}{path}{'&' if '?' in path else '?'}token={guard.token}")
+            await trio.sleep_forever()
+        finally:
+            nursery.cancel_scope.cancel()
+            pool.end()
+
+
+class _Late:
+    """An application that is there as soon as the port is known that it has to know."""
+
+    app: Guard
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self.app(scope, receive, send)
+
+
+def application(folder: Folder, pool: Workers) -> Starlette:
+    """Return the application, without a guard."""
+    studio = _Studio(folder, pool)
+    return Starlette(
+        routes=[
+            Route("/", studio.gallery),
+            Route("/edit", studio.page),
+            Route("/static/{name}", static),
+            Route("/file", studio.file),
+            Route("/check", studio.check, methods=["POST"]),
+            Route("/fault", studio.fault, methods=["POST"]),
+            Route("/save", studio.save, methods=["POST"]),
+            Route("/ask", studio.ask, methods=["POST"]),
+        ],
+        exception_handlers={Refused: _refused, ConfigurationError: _refused, CannotEdit: _refused},
+    )
+
+
+class _Studio:
+    """What is answered."""
+
+    def __init__(self, folder: Folder, pool: Workers) -> None:
+        self._folder = folder
+        self._pool = pool
+
+    async def gallery(self, _: Request) -> Response:
+        """Show the scenarios of the folder, or the one that there is."""
+        if self._folder.only is not None:
+            return RedirectResponse(f"/edit?file={self._folder.only}", 303)
+        found = await trio.to_thread.run_sync(self._folder.overview)
+        return HTMLResponse(_gallery.render(scenarios=found, folder=self._folder.path.resolve().name))
+
+    async def page(self, _: Request) -> Response:
+        """Show a scenario; the page asks for its text."""
+        return HTMLResponse(_file_of("edit.html"))
+
+    async def file(self, request: Request) -> Response:
+        """Return the text of a scenario."""
+        name = request.query_params.get("file", "")
+        return JSONResponse(await trio.to_thread.run_sync(self._folder.read, name))
+
+    async def check(self, request: Request) -> Response:
+        """Return what there is to say of a text."""
+        asked = await _body(request, file=str, text=str)
+        path = str(self._folder.file(asked["file"]))
+        return JSONResponse(await trio.to_thread.run_sync(check, asked["text"], path))
+
+    async def fault(self, request: Request) -> Response:
+        """Return a text with another fault, or without one of those that it has."""
+        asked = await _body(request, text=str)
+        text, entry, number = asked["text"], asked.get("entry"), asked.get("number")
+        if isinstance(entry, str):
+            return JSONResponse({"text": with_entry(text, "faults", entry)})
+        if isinstance(number, int):
+            return JSONResponse({"text": without_entry(text, "faults", number)})
+        raise Refused("wanted an entry or a number")
+
+    async def save(self, request: Request) -> Response:
+        """Write a text into the folder."""
+        asked = await _body(request, file=str, text=str)
+        version = asked.get("version")
+        try:
+            written = await trio.to_thread.run_sync(self._folder.write, asked["file"], asked["text"], version)
+        except OSError as error:
+            raise Refused(f"{asked['file']}: {error.strerror}") from None
+        return JSONResponse(written)
+
+    async def ask(self, request: Request) -> Response:
+        """Have a worker do something, and pass on what it says, line by line."""
+        asked = await _body(request, do=str, file=str, text=str)
+        what = {key: value for key, value in asked.items() if key in _ASKED[asked["do"]]}
+        what |= {"do": asked["do"], "filename": str(self._folder.file(asked["file"]))}
+        return _Lines(self._pool, what)
+
+
+_ASKED: Mapping[str, set[str]] = {
+    "run": {"text"},
+    "notifications": {"text", "from_s", "to_s", "kind", "channel"},
+    "compare": {"text", "pinned", "replicates"},
+    "report": {"text"},
+}
+"""What may be done, and with which arguments."""
+
+
+class _Lines(Response):
+    """The lines of a worker, a JSON document each; when the client leaves it is cancelled."""
+
+    def __init__(self, pool: Workers, what: Mapping[str, Any]) -> None:
+        super().__init__(media_type="application/x-ndjson")
+        del self.headers["content-length"]
+        self._pool = pool
+        self._what = what
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._until_gone, receive, nursery.cancel_scope)
+            await self._answer(send)
+            nursery.cancel_scope.cancel()
+
+    async def _answer(self, send: Send) -> None:
+        async def line(text: bytes) -> None:
+            await send({"type": "http.response.body", "body": text + b"\n", "more_body": True})
+
+        await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
+        try:
+            async with self._pool.asked(self._what) as answer:
+                async for text in answer:
+                    await line(text)
+        except WorkerLost as lost:
+            await line(json.dumps({"type": "failed", "text": f"{lost} Another one has taken its place."}).encode())
+        await send({"type": "http.response.body", "body": b""})
+
+    @staticmethod
+    async def _until_gone(receive: Receive, scope: trio.CancelScope) -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        scope.cancel()
+
+
+async def _body(request: Request, **wanted: type) -> dict[str, Any]:
+    """Return what a page has sent.
+
+    Raises:
+        Refused: it is too long, no JSON, or lacks something.
+    """
+    body = b""
+    async for part in request.stream():
+        body += part
+        if len(body) > BODY_BYTES_MAX:
+            raise Refused("The text is too long.")
+    try:
+        found = json.loads(body)
+    except (ValueError, RecursionError):
+        raise Refused("wanted JSON") from None
+    if not isinstance(found, dict) or not all(isinstance(found.get(key), kind) for key, kind in wanted.items()):
+        raise Refused(f"wanted {', '.join(wanted)}")
+    if "do" in wanted and found["do"] not in _ASKED:
+        raise Refused(f"wanted one of {', '.join(_ASKED)}")
+    return found
+
+
+async def _refused(_: Request, error: Exception) -> Response:
+    text = error.problems[0] if isinstance(error, ConfigurationError) else str(error)
+    return JSONResponse({"detail": text}, 400)
+
+
+async def static(request: Request) -> Response:
+    """Return a file that pages need."""
+    name = request.path_params["name"]
+    suffix = f".{name.rpartition('.')[2]}"
+    if suffix not in _TYPES or name not in _STATIC:
+        return JSONResponse({"detail": "There is no such file."}, 404)
+    return Response(_file_of(name), media_type=_TYPES[suffix])
+
+
+def _file_of(name: str) -> str:
+    if name in _CONSOLE:
+        return files("actors.service.console").joinpath(name).read_text(encoding="utf-8")
+    return files(__package__).joinpath("static", name).read_text(encoding="utf-8")
+
+
+_STATIC = _CONSOLE | {each.name for each in files(__package__).joinpath("static").iterdir()}
+
+_gallery = jinja2.Environment(
+    loader=jinja2.PackageLoader(__package__, "static"),
+    autoescape=True,
+    undefined=jinja2.StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+).get_template("gallery.html")
+

@@ -1,0 +1,58 @@
+// The way of a notification as a graph of actors, with what waits at each.
+
+import { make } from "./dom.js";
+import { count, digits } from "./units.js";
+
+/** Of each channel, in the order of the way: name, what is at it, and whether it is a rate. */
+const PARTS = [
+  ["Handler", "arrived", "arrive", true], ["Limiter", "rate_limit", "wait"], ["Quiet hours", "quiet_hours", "wait"],
+  ["Breaker", "circuit_breaker", "wait"], ["Channel", "turn", "wait"], ["Provider", "under_way", "under way"],
+  ["Delivered", "sent", "leave", true], ["Backoff", "backoff", "wait"], ["Dead letters", "dead_letters", "in the queue"],
+];
+const ALWAYS = ["arrived", "circuit_breaker", "under_way", "sent", "backoff", "dead_letters"];
+
+export class Actors {
+  /** Show them in an element; `pick(name, channel)` is called with what somebody wants to see. */
+  constructor(element, pick) {
+    this.element = element;
+    this.pick = pick;
+    this.run = null;
+  }
+
+  /** Show how they stand at an instant. */
+  show(run, channel, at) {
+    if (run !== this.run || channel !== this.channel || run.length !== this.length) this.#build(run, channel);
+    for (const box of this.boxes) {
+      const value = run.value(box.name, box.channel, at) ?? 0;
+      box.number.textContent = box.isRate ? `${digits(value / run.width)}/s` : count(value);
+      box.bar.style.width = `${box.most ? 100 * value / box.most : 0}%`;
+      box.element.classList.toggle("idle", !value);
+      if (box.name !== "circuit_breaker") continue;
+      const names = Object.keys(run.begin.breakers).filter((each) => each.split(/[/@]/)[0] === box.channel);
+      const states = names.map((each) => run.states(each).findLast((span) => span.from <= at)?.state ?? "closed");
+      const shut = states.find((state) => state.includes("open") && state !== "half-open") ?? states.find((state) => state === "half-open");
+      box.state.textContent = shut ?? states[0] ?? "";
+      box.element.dataset.state = shut ?? "closed";
+    }
+  }
+
+  #build(run, channel) {
+    Object.assign(this, { run, channel, length: run.length, boxes: [] });
+    const rows = (channel ? [channel] : run.channels).map((each) => {
+      const boxes = PARTS.filter(([, name]) => ALWAYS.includes(name) || run.values(name, each).some((value) => value > 0));
+      const items = boxes.map(([title, name, words, isRate]) => this.#box(run, each, title, name, words, isRate));
+      return make("li", { className: "way" }, make("strong", {}, each), make("ol", {}, ...items));
+    });
+    this.element.replaceChildren(...rows);
+  }
+
+  #box(run, channel, title, name, words, isRate) {
+    const number = make("b"), bar = make("i"), state = make("em");
+    const button = make("button", { type: "button", title: `Show the notifications: ${title}, ${channel}` },
+      make("span", {}, title, " ", state), make("span", { className: "now" }, number, ` ${words}`), make("span", { className: "bar" }, bar));
+    button.addEventListener("click", () => this.pick(name, channel));
+    const element = make("li", { className: `actor ${name}` }, button);
+    this.boxes.push({ element, number, bar, state, name, channel, isRate, most: run.values(name, channel).reduce((one, other) => Math.max(one, other ?? 0), 0) });
+    return element;
+  }
+}

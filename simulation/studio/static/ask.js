@@ -1,0 +1,55 @@
+// What pages ask of the server.
+
+/** Return what the server answers, as JSON; what it refuses is thrown in its words. */
+export async function post(path, what) {
+  const answer = await fetch(path, { method: "POST", body: JSON.stringify(what) });
+  const found = await answer.json().catch(() => ({ detail: `The server answered ${answer.status}.` }));
+  if (!answer.ok) throw new Error(found.detail);
+  return found;
+}
+
+/** Have a worker do something, and call a function with each line of the answer. */
+export async function ask(what, take, signal) {
+  const answer = await fetch("/ask", { method: "POST", body: JSON.stringify(what), signal });
+  if (!answer.ok) throw new Error((await answer.json()).detail);
+  const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
+  let rest = "";
+  for (;;) {
+    const { value, done } = await reader.read();
+    if (done) return;
+    const lines = (rest + value).split("\n");
+    rest = lines.pop();
+    for (const line of lines) take(JSON.parse(line));
+  }
+}
+
+/** An older run is not cancelled before it has been drawn for so long: dragging would show nothing else. */
+export const HOLD_MS = 250;
+
+/** Asks for one thing at a time, of which the newest counts. */
+export class Latest {
+  #running = null;
+  #timer = 0;
+
+  /** Ask for something, as soon as what is under way may be cancelled. */
+  ask(what, take, failed) {
+    clearTimeout(this.#timer);
+    const wait = this.#running ? this.#running.until - performance.now() : 0;
+    if (wait > 0) this.#timer = setTimeout(() => this.#start(what, take, failed), wait);
+    else this.#start(what, take, failed);
+  }
+
+  cancel() {
+    clearTimeout(this.#timer);
+    this.#running?.controller.abort();
+    this.#running = null;
+  }
+
+  #start(what, take, failed) {
+    this.cancel();
+    const own = (this.#running = { controller: new AbortController(), until: performance.now() + HOLD_MS });
+    ask(what, (line) => { if (this.#running === own) take(line); }, own.controller.signal)
+      .catch((error) => { if (this.#running === own) failed(error); })
+      .finally(() => { if (this.#running === own) this.#running = null; });
+  }
+}

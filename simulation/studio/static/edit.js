@@ -1,0 +1,334 @@
+// The page of one scenario: its text is the one truth, and all else follows from it.
+
+import { Actors } from "./actors.js";
+import { ask, Latest, post } from "./ask.js";
+import { BEHIND, Charts } from "./charts.js";
+import { comparison, expectations, notifications } from "./details.js";
+import { byId, make } from "./dom.js";
+import { Editor } from "./editor.js";
+import { Faults } from "./faults.js";
+import { Knobs } from "./knobs.js";
+import { jump, Run, story, WORDS } from "./run.js";
+import { packed, placed, spliced, Undo, unpacked } from "./text.js";
+import { clock, count, digits, roundSeconds, writeDuration } from "./units.js";
+
+const file = new URLSearchParams(location.search).get("file") ?? "";
+const kept = `retrylab:${file}`;
+const runs = new Latest(), others = new Latest();
+let version = null, original = "", undo, run = null, cursor = 0, checked = null, session = null, pinned = null, playing = 0;
+
+const editor = new Editor({ field: byId("text"), colours: byId("colours"), problems: byId("problems") }, (text) => changed(text, "typed"));
+const knobs = new Knobs(byId("knobs"), (knob, value) => turn(`knob ${knob.path}`, (data) => [{ splice: data.knobs.find((each) => each.path === knob.path)?.splice, value }]));
+const charts = new Charts(byId("charts"), { hover: () => draw(), pick: behindCurve, zoom });
+const faults = new Faults(byId("faults"), charts, {
+  change: (number, at, lasts) => turn(`fault ${number}`, ({ faults: [...found] }) => [
+    { splice: found[number].at, value: at }, ...(lasts === null ? [] : [{ splice: found[number].for, value: lasts }])]),
+  remove: (number) => replace({ number }),
+});
+const actors = new Actors(byId("actors"), (name, channel) => behind(cursor, name, channel));
+
+// ── the text ──
+
+/** Take another text: check it, run it, and keep it. */
+function changed(text, source) {
+  undo.note(text, source, performance.now());
+  editor.text = text;
+  remember();
+  buttons();
+  check(text);
+  begin(text);
+}
+
+async function check(text) {
+  try {
+    const found = await post("/check", { file, text });
+    if (text !== editor.text) return;
+    editor.show(found.problems);
+    if (found.problems.length) { say("bad", `${found.problems.length === 1 ? "a problem" : `${found.problems.length} problems`} in the text`); return; }
+    for (const each of found.knobs) each.splice = placed(text, each.splice);
+    for (const each of found.faults) for (const key of ["at", "for"]) each[key] = placed(text, each[key]);
+    checked = { text, data: found };
+    const hit = (group) => innerWidth > 900 && (group.startsWith("Fault") || found.faults.some((each) => group === `Channel ${each.text.split(":")[0]}`));
+    knobs.show(found.knobs, hit);
+    byId("title").textContent = found.name;
+    document.title = `${found.name} · retrylab studio`;
+    options("channel", ["", ...found.channels], (each) => each || "all channels");
+    options("new-where", found.channels, (each) => each);
+    faults.show(found.faults);
+  } catch (error) { message(error); }
+}
+
+function options(id, values, words) {
+  const select = byId(id), now = select.value;
+  if ([...select.options].map((each) => each.value).join() === values.join()) return;
+  select.replaceChildren(...values.map((value) => make("option", { value }, words(value))));
+  if (values.includes(now)) select.value = now;
+}
+
+/** Change values in place. What one hand does in one go starts from the text with which it began. */
+async function turn(source, changes) {
+  if (session?.source !== source || session.last !== editor.text) {
+    const text = editor.text;
+    if (checked?.text !== text) await check(text);
+    if (checked?.text !== text || editor.text !== text) return;
+    session = { source, base: checked, last: text };
+  }
+  const wanted = changes(session.base.data);
+  if (!wanted.every((each) => each.splice)) return;
+  session.last = spliced(session.base.text, wanted);
+  changed(session.last, source);
+}
+
+/** Add a fault, or take one out. */
+async function replace(what) {
+  try { changed((await post("/fault", { text: editor.text, ...what })).text, "fault"); } catch (error) { message(error); }
+}
+
+// ── runs ──
+
+function begin(text) {
+  let next = null;
+  say("off", "runs…");
+  const take = (line) => {
+    if (line.type === "begin") next = new Run(line);
+    else if (line.type === "frame") { next.frame(line); show(next); }
+    else if (line.type === "done") { next.done = line; show(next); finished(next); }
+    else if (line.type === "happenings") { Object.assign(next, line, { type: undefined }); show(next); }
+    else if (line.type === "problems") say("bad", "the text cannot be run; the picture is of the last one that could");
+    else if (line.type === "failed") { say("bad", "the run failed"); message(new Error(line.text), () => begin(editor.text)); }
+    if (line.type === "begin") byId("message").hidden = true;
+  };
+  runs.ask({ do: "run", file, text }, take, (error) => { if (error.name !== "AbortError") { say("bad", "studio does not answer"); message(error, () => begin(editor.text)); } });
+}
+
+function show(newest) {
+  const isNew = run !== newest;
+  run = charts.run = newest;
+  if (isNew && cursor > run.end) cursor = 0;
+  if (!run.done) say("off", `runs… ${clock(run.length * run.width)} of ${clock(run.begin.duration_s)}`);
+  faults.place();
+  list();
+  draw();
+}
+
+function finished({ done }) {
+  const fails = done.summary.expectations.filter((each) => each.holds === false).length, of = done.summary.expectations.length;
+  say(fails ? "bad" : "fine", !of ? "has run" : fails ? `${fails} of ${of} expectations break` : "all expectations hold");
+  const { offered, delivered, dead_lettered: dead, delivery_time: times, retry_amplification: more } = done.summary;
+  byId("figures").textContent = `${count(delivered)} of ${count(offered)} delivered, half within ${times.p50}, 99 in 100 within ${times.p99}; `
+    + `${count(dead)} dead-lettered; ${more === null ? "–" : digits(more)} attempts for each. Seen to ${clock(done.end_s)}.`;
+}
+
+function list() { byId("expectations").replaceChildren(...expectations(run, (at) => seek(at))); }
+
+function draw() {
+  charts.cursor = cursor;
+  charts.pinned = pinned?.run ?? null;
+  charts.draw();
+  if (!run?.width) return;
+  const at = charts.hover ?? cursor;
+  byId("story").textContent = `${clock(at, true)} — ${story(run, at)}`;
+  byId("now").textContent = byId("way-at").textContent = clock(cursor, true);
+  const time = byId("time");
+  time.max = run.end;
+  time.value = cursor;
+  time.setAttribute("aria-valuetext", byId("story").textContent);
+  actors.show(run, charts.channel, cursor);
+}
+
+// ── time ──
+
+function seek(at) {
+  cursor = Math.max(0, Math.min(at, run?.end ?? 0));
+  const [from, to] = charts.range;
+  if (charts.view && (cursor < from || cursor > to)) zoom(Math.max(0, cursor - (to - from) / 2), Math.max(0, cursor - (to - from) / 2) + to - from);
+  remember();
+  draw();
+}
+
+function zoom(from, to) {
+  const least = run ? run.width * 4 : 1;
+  charts.view = from === null || to - from < least ? null : [from, to];
+  byId("whole").hidden = !charts.view;
+  faults.place();
+  remember();
+  draw();
+}
+
+function play(isOn) {
+  cancelAnimationFrame(playing);
+  byId("play").textContent = isOn ? "Pause" : "Play";
+  playing = 0;
+  if (!isOn) return;
+  if (cursor >= run.end - run.width) cursor = 0;
+  let last = performance.now();
+  const step = (now) => {
+    seek(cursor + (now - last) / 1000 * Number(byId("speed").value));
+    last = now;
+    if (cursor >= run.end) play(false); else playing = requestAnimationFrame(step);
+  };
+  playing = requestAnimationFrame(step);
+}
+
+function leap(forward) {
+  const found = run && jump(run.events(), byId("kind").value, cursor, forward);
+  byId("event").textContent = found ? `${clock(found.at, true)}: ${found.text}` : `There is no ${forward ? "later" : "earlier"} one.`;
+  if (found) seek(found.at);
+}
+
+// ── what is behind it, and beside it ──
+
+function behindCurve(at, name) { seek(at); behind(at, BEHIND[name] ?? name, charts.channel); }
+
+function behind(at, name, channel) {
+  const kind = BEHIND[name] ?? name, bucket = run.bucket(at), of = channel ? ` on ${channel}` : "";
+  const verbs = { arrived: "that arrived", sent: "that were delivered", failed: "with a failed attempt", dead: "dead-lettered", suppressed: "not wanted", under_way: "under way" };
+  const title = `Notifications ${verbs[kind] ?? `that wait ${WORDS[kind]}`}${of}, ${clock(bucket * run.width, true)} to ${clock((bucket + 1) * run.width, true)}`;
+  const place = byId("behind");
+  place.hidden = false;
+  byId("notifications").replaceChildren("…");
+  others.ask({ do: "notifications", file, text: editor.text, from_s: bucket * run.width, to_s: (bucket + 1) * run.width, kind, channel },
+    (line) => {
+      if (line.type === "notifications") { byId("notifications").replaceChildren(...notifications(line, title)); place.focus({ preventScroll: true }); place.scrollIntoView({ block: "nearest" }); }
+      else byId("notifications").textContent = line.type === "again" ? "The run is done once more…" : "The text cannot be run.";
+    }, message);
+}
+
+function pin(text, itsRun) {
+  pinned = text === null ? null : { text, run: itsRun };
+  byId("comparison").replaceChildren();
+  for (const id of ["unpin", "compare", "swap"]) byId(id).hidden = !pinned;
+  byId("pin").textContent = pinned ? "Pin this one instead" : "Pin this setting";
+  remember();
+  draw();
+}
+
+function compare() {
+  byId("comparison").textContent = "Runs both on the same seeds…";
+  others.ask({ do: "compare", file, text: editor.text, pinned: pinned.text, replicates: 10 }, (line) => {
+    if (line.type === "comparison") byId("comparison").replaceChildren(comparison(line));
+    else if (line.type !== "begin") byId("comparison").textContent = line.text ?? "One of them cannot be run.";
+  }, message);
+}
+
+// ── to keep ──
+
+function remember() {
+  const state = { text: editor.text, cursor, view: charts.view, channel: charts.channel, pinned: pinned?.text ?? null };
+  try { sessionStorage.setItem(kept, JSON.stringify(state)); } catch { /* it is full, or off: a reload then begins anew */ }
+}
+
+function buttons() {
+  byId("undo").disabled = undo.at === 0;
+  byId("redo").disabled = undo.at === undo.texts.length - 1;
+}
+
+function back(by) {
+  const text = undo.step(by);
+  if (text !== undefined) changed(text, "undo");
+}
+
+async function save() {
+  const box = byId("save-as"), name = byId("name"), problem = byId("save-problem");
+  try {
+    const over = name.value === file ? version : null;
+    const found = await post("/save", { file: name.value, text: editor.text, version: over });
+    if (name.value !== file) { location.assign(`/edit?${new URLSearchParams({ file: name.value })}`); return; }
+    [version, original] = [found.version, editor.text];
+    message(new Error(`${file} is saved.`), null, "fine");
+  } catch (error) {
+    problem.textContent = error.message;
+    problem.hidden = false;
+    box.showModal();
+  }
+}
+
+async function link() {
+  const address = `${location.origin}${location.pathname}${location.search}#t=${await packed(editor.text)}`;
+  try { await navigator.clipboard.writeText(address); message(new Error("The link is copied. It opens this text in this studio."), null, "fine"); }
+  catch { history.replaceState(null, "", address); message(new Error("The address of this page is the link now."), null, "fine"); }
+}
+
+function report() {
+  say("off", "writes the report…");
+  ask({ do: "report", file, text: editor.text }, (line) => {
+    if (line.type !== "report") { message(new Error(line.text ?? "The text cannot be run.")); return; }
+    const address = URL.createObjectURL(new Blob([line.html], { type: "text/html" }));
+    make("a", { href: address, download: `${file.split("/").pop().replace(/\.ya?ml$/, "")}-report.html` }).click();
+    URL.revokeObjectURL(address);
+    finished(run);
+  }).catch(message);
+}
+
+function say(tone, text) { Object.assign(byId("status"), { className: `state ${tone}`, textContent: text }); }
+
+/** Say something that one has to know; `again` is offered as a button. */
+function message(error, again = null, tone = "bad") {
+  if (error.name === "AbortError") return;
+  const place = byId("message"), words = error instanceof TypeError ? "Studio does not answer. Is it still running?" : error.message;
+  const button = make("button", { type: "button", className: "slight" }, again ? "Run again" : "Close");
+  button.addEventListener("click", () => { place.hidden = true; again?.(); });
+  place.className = `note ${tone}`;
+  place.replaceChildren(`${words} `, button);
+  place.hidden = false;
+}
+
+// ── hands ──
+
+const on = (id, kind, what) => byId(id).addEventListener(kind, what);
+on("undo", "click", () => back(-1));
+on("redo", "click", () => back(1));
+on("link", "click", link);
+on("report", "click", report);
+on("save", "click", () => { byId("name").value = file; byId("save-problem").hidden = true; byId("save-as").showModal(); });
+on("save-as", "close", () => { if (byId("save-as").returnValue === "save") save(); });
+on("play", "click", () => play(!playing));
+on("time", "input", () => { play(false); seek(Number(byId("time").value)); });
+on("time", "keydown", (event) => {
+  const by = { ArrowLeft: -1, ArrowRight: 1, PageDown: -20, PageUp: 20 }[event.key];
+  if (by && run) { event.preventDefault(); seek((run.bucket(cursor) + by) * run.width + run.width / 2); }
+});
+on("previous", "click", () => leap(false));
+on("next", "click", () => leap(true));
+on("channel", "change", () => { charts.channel = byId("channel").value; remember(); draw(); });
+on("whole", "click", () => zoom(null, null));
+on("pin", "click", () => pin(editor.text, run));
+on("unpin", "click", () => pin(null, null));
+on("swap", "click", () => changed(pinned.text, "swap"));
+on("compare", "click", compare);
+on("add-fault", "submit", (event) => {
+  event.preventDefault();
+  const lasts = roundSeconds(run.begin.duration_s / 10), at = Math.round(Math.min(cursor, run.begin.duration_s - lasts));
+  replace({ entry: `{channel: ${byId("new-where").value}, at: ${writeDuration(Math.max(0, at))}, for: ${writeDuration(lasts)}, ${byId("new-what").value}}` });
+});
+addEventListener("keydown", (event) => {
+  const isZ = event.key.toLowerCase() === "z" && (event.ctrlKey || event.metaKey);
+  if (isZ) { event.preventDefault(); back(event.shiftKey ? 1 : -1); }
+  if (event.key === " " && event.target === document.body && run) { event.preventDefault(); play(!playing); }
+});
+addEventListener("resize", () => faults.place());
+
+async function open() {
+  try {
+    const found = await (await fetch(`/file?${new URLSearchParams({ file })}`)).json();
+    if (found.detail) throw new Error(found.detail);
+    [version, original] = [found.version, found.text];
+    const code = location.hash.match(/^#t=(.+)$/)?.[1];
+    const state = JSON.parse(sessionStorage.getItem(kept) ?? "{}");
+    undo = new Undo(original);
+    let text = state.text ?? original;
+    if (code) { text = await unpacked(code).catch(() => { throw new Error("The link is broken: its text cannot be read."); }); history.replaceState(null, "", location.pathname + location.search); }
+    else Object.assign(charts, { view: state.view ?? null, channel: state.channel ?? "" });
+    cursor = state.cursor ?? 0;
+    byId("whole").hidden = !charts.view;
+    changed(text, "opened");
+    byId("channel").value = charts.channel;
+    if (state.pinned && !code) {
+      pin(state.pinned, null);
+      let behindIt = null;
+      ask({ do: "run", file, text: state.pinned }, (line) => { if (line.type === "begin") behindIt = new Run(line); if (line.type === "frame") behindIt.frame(line); if (line.type === "done" && pinned) { pinned.run = behindIt; draw(); } });
+    }
+  } catch (error) { message(error); }
+}
+
+open();

@@ -1,0 +1,64 @@
+// The text: a field over the same text in colours, with what is wrong with it at its lines.
+
+import { make } from "./dom.js";
+import { offsetOf, tokens } from "./text.js";
+
+export class Editor {
+  constructor({ field, colours, problems }, typed) {
+    Object.assign(this, { field, colours, problemList: problems, problems: [] });
+    field.addEventListener("input", () => { this.#paint(); typed(field.value); });
+    field.addEventListener("scroll", () => this.#follow());
+    field.addEventListener("keydown", (event) => {
+      if (event.key !== "Tab" || event.shiftKey || event.ctrlKey || this.leaves) { this.leaves = event.key === "Escape"; return; }
+      event.preventDefault(); // Escape, then Tab leaves the field
+      document.execCommand("insertText", false, "  ");
+    });
+  }
+
+  get text() { return this.field.value; }
+
+  set text(text) {
+    if (text === this.field.value) return;
+    const { selectionStart, selectionEnd, scrollTop } = this.field;
+    this.field.value = text;
+    this.field.setSelectionRange(selectionStart, selectionEnd);
+    this.field.scrollTop = scrollTop;
+    this.#paint();
+  }
+
+  /** Show what is wrong, each at its line. */
+  show(problems) {
+    this.problems = problems;
+    this.field.setAttribute("aria-invalid", problems.length > 0);
+    this.problemList.replaceChildren(...problems.map((problem) => {
+      const where = problem.line ? `Line ${problem.line}, column ${problem.column}: ` : "";
+      const button = make("button", { type: "button" }, make("b", {}, where), problem.text);
+      button.addEventListener("click", () => this.go(problem.line, problem.column));
+      return make("li", {}, button);
+    }));
+    this.problemList.hidden = !problems.length;
+    this.#paint();
+  }
+
+  /** Put the caret somewhere. */
+  go(line, column) {
+    const at = offsetOf(this.text, line, column);
+    this.field.focus();
+    this.field.setSelectionRange(at, at);
+    this.field.scrollTop = (line - 4) * parseFloat(getComputedStyle(this.field).lineHeight);
+  }
+
+  #paint() {
+    const wrong = new Set(this.problems.map((problem) => problem.line));
+    const lines = this.text.split("\n").map((line, at) => {
+      const parts = tokens(line).map(({ kind, text }) => (kind ? make("span", { className: kind }, text) : text));
+      return make("div", { className: wrong.has(at + 1) ? "wrong" : "" }, ...parts, "\n");
+    });
+    this.colours.replaceChildren(...lines);
+    this.#follow();
+  }
+
+  #follow() {
+    this.colours.style.transform = `translate(${-this.field.scrollLeft}px, ${-this.field.scrollTop}px)`;
+  }
+}

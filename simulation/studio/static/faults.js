@@ -1,0 +1,110 @@
+// Faults as bands over the axis of time: they can be dragged, stretched, and taken out; by keys, too.
+
+import { make } from "./dom.js";
+import { clock, roundSeconds, writeDuration } from "./units.js";
+
+const EDGES = { start: "start", end: "end" };
+
+export class Faults {
+  /** Show them in an element, over the axis of charts. `change(number, at, lasts)` moves one, `remove(number)`. */
+  constructor(element, charts, { change, remove }) {
+    Object.assign(this, { element, charts, change, remove, faults: [], bands: [] });
+    this.dragged = null;
+  }
+
+  show(faults) {
+    if (this.dragged) { this.later = faults; return; }
+    const focused = this.bands.findIndex((band) => band.row.contains(document.activeElement));
+    const part = document.activeElement?.dataset?.part;
+    this.faults = faults;
+    this.bands = faults.map((fault, number) => this.#band(fault, number));
+    this.element.replaceChildren(...this.bands.map((band) => band.row));
+    this.place();
+    if (focused >= 0) this.bands[focused]?.row.querySelector(`[data-part="${part}"]`)?.focus();
+  }
+
+  /** Put the bands where the axis is now. */
+  place() {
+    this.faults.forEach((fault, number) => {
+      const { band, parts } = this.bands[number], end = this.#end(fault);
+      const left = Math.max(this.charts.x(fault.at_s), this.charts.x(this.charts.range[0]));
+      const right = Math.min(this.charts.x(end), this.charts.x(this.charts.range[1]));
+      band.hidden = right < left;
+      band.style.left = `${left}px`;
+      band.style.width = `${Math.max(14, right - left)}px`;
+      const words = { move: `from ${clock(fault.at_s, true)} to ${clock(end, true)}`, start: clock(fault.at_s, true), end: clock(end, true) };
+      for (const [name, part] of Object.entries(parts)) {
+        part.setAttribute("aria-valuetext", words[name]);
+        part.setAttribute("aria-valuenow", Math.round(name === "end" ? end : fault.at_s));
+      }
+    });
+  }
+
+  #end(fault) { return fault.for_s === null ? this.charts.run?.end ?? fault.at_s : fault.at_s + fault.for_s; }
+
+  #band(fault, number) {
+    const part = (name, label) => {
+      const element = make("span", { role: "slider", tabIndex: 0, "aria-label": `${label} of ${fault.text}`, "aria-valuemin": 0 });
+      element.dataset.part = name;
+      element.setAttribute("aria-valuemax", Math.round(this.charts.run?.end ?? 0));
+      if (!fault.at || !fault.for) element.setAttribute("aria-disabled", "true");
+      else this.#listen(element, name, number);
+      return element;
+    };
+    const parts = { move: part("move", "time"), start: part(EDGES.start, "start"), end: part(EDGES.end, "end") };
+    parts.move.textContent = fault.text;
+    const gone = make("button", { type: "button", className: "gone", "aria-label": `Take out ${fault.text}`, title: "Take this fault out" }, "×");
+    gone.addEventListener("click", () => this.remove(number));
+    const band = make("div", { className: "fault" }, parts.start, parts.move, parts.end);
+    band.title = `${fault.text}. Drag to move, drag an end to stretch; or use the arrow keys.`;
+    return { row: make("div", { className: "fault-row" }, band, gone), band, parts };
+  }
+
+  #listen(element, part, number) {
+    element.addEventListener("pointerdown", (event) => {
+      if (event.button) return;
+      const fault = this.faults[number];
+      this.dragged = { x: event.clientX, at: fault.at_s, end: this.#end(fault), bounded: fault.for_s !== null };
+      element.setPointerCapture(event.pointerId);
+      event.preventDefault();
+      element.focus();
+    });
+    element.addEventListener("pointermove", (event) => {
+      if (!this.dragged) return;
+      const [from, to] = this.charts.range;
+      const by = (event.clientX - this.dragged.x) / (this.charts.x(to) - this.charts.x(from)) * (to - from);
+      this.#move(number, part, by, this.dragged);
+    });
+    const drop = () => {
+      this.dragged = null;
+      if (this.later) this.show(this.later);
+      this.later = null;
+    };
+    element.addEventListener("pointerup", drop);
+    element.addEventListener("pointercancel", drop);
+    element.addEventListener("keydown", (event) => {
+      const fault = this.faults[number], step = this.#step() * (event.shiftKey ? 10 : 1);
+      const by = { ArrowLeft: -step, ArrowRight: step }[event.key];
+      if (event.key === "Delete") this.remove(number);
+      if (!by) return;
+      event.preventDefault();
+      this.#move(number, part, by, { at: fault.at_s, end: this.#end(fault), bounded: fault.for_s !== null });
+    });
+  }
+
+  #step() { return roundSeconds((this.charts.range[1] - this.charts.range[0]) / 200); }
+
+  #move(number, part, by, from) {
+    const fault = this.faults[number], step = this.#step(), limit = this.charts.run.begin.duration_s;
+    const snapped = (seconds) => Number((Math.round(seconds / step) * step).toFixed(3));
+    let at = fault.at_s, end = from.end;
+    if (part === "move") { at = Math.min(limit - step, Math.max(0, snapped(from.at + by))); end = at + (from.end - from.at); }
+    if (part === EDGES.start) at = Math.min(from.end - step, Math.max(0, snapped(from.at + by)));
+    if (part === EDGES.end) end = Math.max(from.at + step, snapped(from.end + by));
+    const lasts = part === "move" && !from.bounded ? null : Number((end - at).toFixed(3));
+    if (at === fault.at_s && lasts === fault.for_s) return;
+    Object.assign(fault, { at_s: at, for_s: lasts });
+    this.place();
+    this.change(number, writeDuration(at), lasts === null ? null : writeDuration(lasts));
+  }
+}

@@ -1,0 +1,138 @@
+// What is known of a run so far, and what there is to say of it. Pure.
+
+import { clock, count } from "./units.js";
+
+export const WAITS = ["turn", "backoff", "rate_limit", "circuit_breaker", "quiet_hours"];
+
+export const WORDS = {
+  turn: "for a slot or a quota", backoff: "between retries", rate_limit: "for the rate limit",
+  circuit_breaker: "for the breaker", quiet_hours: "for the end of quiet hours",
+};
+
+export class Run {
+  constructor(begin) {
+    this.begin = begin;
+    this.channels = Object.keys(begin.channels);
+    this.width = 0;
+    this.length = 0;
+    this.rows = {};
+    this.transitions = [];
+    this.done = null;
+    this.happenings = [];
+    this.breaches = [];
+  }
+
+  /** Take in a frame: rows that have changed, from a bucket on. */
+  frame(frame) {
+    if (frame.width_s !== this.width) {
+      this.rows = {};
+      this.length = 0;
+      this.width = frame.width_s;
+    }
+    for (const [channel, rows] of Object.entries(frame.rows)) {
+      const own = (this.rows[channel] ??= {});
+      for (const [name, values] of Object.entries(rows)) {
+        const row = (own[name] ??= []);
+        for (let at = 0; at < values.length; at++) row[frame.from + at] = values[at];
+      }
+    }
+    this.length = Math.max(this.length, frame.to);
+    this.transitions.push(...frame.transitions);
+  }
+
+  get end() { return this.done ? this.done.end_s : Math.max(this.begin.duration_s, this.length * this.width); }
+
+  bucket(at) { return Math.max(0, Math.min(this.length - 1, Math.floor(at / this.width))); }
+
+  /** Return the values of a name over time: of a channel, or of all together where it is empty. */
+  values(name, channel) {
+    if (channel || name === "p50" || name === "p99") return this.rows[channel]?.[name] ?? [];
+    const sum = new Float64Array(this.length);
+    for (const each of this.channels) {
+      const row = this.rows[each]?.[name] ?? [];
+      for (let at = 0; at < this.length; at++) sum[at] += row[at] ?? 0;
+    }
+    return sum;
+  }
+
+  /** Return a value at an instant. */
+  value(name, channel, at) {
+    const bucket = this.bucket(at);
+    if (channel || name === "p50" || name === "p99") return this.rows[channel]?.[name]?.[bucket] ?? null;
+    return this.channels.reduce((sum, each) => sum + (this.rows[each]?.[name]?.[bucket] ?? 0), 0);
+  }
+
+  /** Return the spans of a breaker: state, from, to. Of several hosts or nodes the most shut counts. */
+  states(breaker) {
+    const spans = [], places = new Map();
+    let state = this.begin.breakers[breaker], from = 0, cause = "";
+    const upTo = Math.max(this.length * this.width, this.done?.end_s ?? 0);
+    for (const each of this.transitions) {
+      if (each.breaker !== breaker) continue;
+      places.set(each.host, each.to);
+      const shown = SHUT_FIRST.find((one) => [...places.values()].includes(one)) ?? each.to;
+      if (shown === state) continue;
+      spans.push({ state, from, to: each.at_s, cause });
+      [state, from, cause] = [shown, each.at_s, each.cause];
+    }
+    spans.push({ state, from, to: upTo, cause });
+    return spans;
+  }
+
+  /** Return what happened, in order: each with its kind, time and text. */
+  events() {
+    const found = this.transitions.map((each) => ({ at: each.at_s, kind: KINDS[each.to] ?? "other", text: each.text }));
+    for (const fault of this.begin.faults) {
+      if (fault.quiet) continue;
+      for (const [from, to] of fault.spans.slice(0, 50)) {
+        found.push({ at: from, kind: "fault", text: `${fault.text}: begins` });
+        if (to < this.begin.duration_s) found.push({ at: to, kind: "fault", text: `${fault.text}: ends` });
+      }
+    }
+    const first = this.firstLetter();
+    if (first !== null) found.push({ at: first, kind: "dead", text: "the first dead letter" });
+    for (const each of this.breaches) {
+      const text = this.begin.expectations[each.number].text;
+      if (each.spans.length) found.push({ at: each.spans[0][0], kind: "breach", text: `${text} breaks: ${each.text}` });
+    }
+    return found.sort((one, other) => one.at - other.at);
+  }
+
+  firstLetter() {
+    const at = Array.from(this.values("dead", "")).findIndex((each) => each > 0);
+    return at < 0 ? null : at * this.width;
+  }
+}
+
+const SHUT_FIRST = ["forced-open", "open", "half-open"];
+const KINDS = { open: "opens", "forced-open": "opens", closed: "closes", "half-open": "probes" };
+
+/** Return the next event of a kind after an instant, or the one before it; undefined if there is none. */
+export function jump(events, kind, at, forward) {
+  const fits = events.filter((each) => (kind === "any" || each.kind === kind));
+  return forward ? fits.find((each) => each.at > at + 1e-6) : fits.findLast((each) => each.at < at - 1e-6);
+}
+
+/** Return what happens at an instant, in sentences. */
+export function story(run, at) {
+  const said = [];
+  for (const fault of run.begin.faults) {
+    const now = fault.spans.find(([from, to]) => from <= at && at < to);
+    if (!now) continue;
+    const end = now[1] < run.begin.duration_s ? `until ${clock(now[1], true)}` : "to the end";
+    said.push(`${fault.text}, ${end}.`);
+  }
+  for (const breaker of Object.keys(run.begin.breakers)) {
+    const span = run.states(breaker).find((each) => each.from <= at && at < each.to);
+    if (!span || !SHUT_FIRST.includes(span.state)) continue;
+    const end = span.to < run.length * run.width ? ` until ${clock(span.to, true)}` : "";
+    const why = span.cause ? ` (${span.cause})` : "";
+    said.push(`The breaker of ${breaker} is ${span.state}${why}, since ${clock(span.from, true)}${end}.`);
+  }
+  const waits = WAITS.map((name) => [run.value(name, "", at), WORDS[name]]).filter(([many]) => many > 0);
+  waits.sort(([one], [other]) => other - one);
+  if (waits.length) said.push(`${waits.map(([many, what]) => `${count(many)} wait ${what}`).join(", ")}.`);
+  const letters = run.value("dead_letters", "", at);
+  if (letters > 0) said.push(`${count(letters)} dead letter${letters === 1 ? "" : "s"}.`);
+  return said.length ? said.join(" ") : "All goes well: nothing waits.";
+}

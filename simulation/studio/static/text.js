@@ -1,0 +1,90 @@
+// Changes of the text, by the places that the server has found in it. Pure.
+
+/** Return a text with values put in at their places. Of several at one place the first is the first in the text. */
+export function spliced(text, changes) {
+  const ordered = changes.map((change, at) => ({ ...change, at }));
+  ordered.sort((one, other) => other.splice.start - one.splice.start || other.at - one.at);
+  for (const { splice, value } of ordered) {
+    text = text.slice(0, splice.start) + splice.before + value + splice.after + text.slice(splice.end);
+  }
+  return text;
+}
+
+/** Return the characters before a place, which counts code points as Python does, in the units of JavaScript. */
+export function inUnits(text, points) {
+  let units = 0;
+  for (let left = points; left > 0 && units < text.length; left--) units += text.codePointAt(units) > 0xffff ? 2 : 1;
+  return units;
+}
+
+/** Return a splice of the server with its places in the units of JavaScript. */
+export function placed(text, splice) {
+  return splice && { ...splice, start: inUnits(text, splice.start), end: inUnits(text, splice.end) };
+}
+
+/** Return where a line begins, counted from 1, and a column of it. */
+export function offsetOf(text, line, column) {
+  let at = 0;
+  for (let left = line - 1; left > 0; left--) {
+    const next = text.indexOf("\n", at);
+    if (next < 0) break;
+    at = next + 1;
+  }
+  return Math.min(at + Math.max(0, column - 1), text.length);
+}
+
+const TOKEN = /^(\s*(?:- )*)([\w.-]+)(:)(?=\s|$)|(#.*)$|("[^"]*"|'[^']*')|(\b\d[\w./%-]*)|([\w-]+)(:)(?=\s)/gm;
+
+/** Return the parts of a line of YAML, each with what it is: key, comment, text, number, or nothing. */
+export function tokens(line) {
+  const found = [];
+  let at = 0;
+  const take = (to, kind) => { if (to > at) found.push({ kind, text: line.slice(at, to) }); at = to; };
+  for (const match of line.matchAll(TOKEN)) {
+    if (match[4] !== undefined && match.index > 0 && !/\s/.test(line[match.index - 1])) continue;
+    const lead = match[1]?.length ?? 0;
+    take(match.index + lead, "");
+    const end = match.index + match[0].length;
+    if (match[2] !== undefined || match[7] !== undefined) { take(end - 1, "key"); take(end, ""); }
+    else take(end, match[4] !== undefined ? "comment" : match[5] !== undefined ? "text" : "number");
+    if (match[4] !== undefined) break;
+  }
+  take(line.length, "");
+  return found;
+}
+
+/** What was done to a text, to be undone. Changes from one source that follow each other quickly are one. */
+export class Undo {
+  constructor(text) { this.texts = [text]; this.at = 0; this.last = null; }
+
+  /** Note a text that a source has made, at a time in milliseconds. */
+  note(text, source, now) {
+    if (text === this.texts[this.at]) return;
+    const joins = this.last && this.last.source === source && now - this.last.now < 800 && this.at > 0;
+    this.texts.length = this.at + 1;
+    if (joins) this.texts[this.at] = text; else this.at = this.texts.push(text) - 1;
+    if (this.texts.length > 200) { this.texts.shift(); this.at--; }
+    this.last = { source, now };
+  }
+
+  /** Return the text before, or with 1 the one after; undefined if there is none. */
+  step(by) {
+    const text = this.texts[this.at + by];
+    if (text !== undefined) { this.at += by; this.last = null; }
+    return text;
+  }
+}
+
+/** Return a text as it can stand in an address. */
+export async function packed(text) {
+  const stream = new Blob([text]).stream().pipeThrough(new CompressionStream("deflate-raw"));
+  const bytes = new Uint8Array(await new Response(stream).arrayBuffer());
+  return btoa(String.fromCharCode(...bytes)).replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "");
+}
+
+/** Return the text that was packed. */
+export async function unpacked(code) {
+  const bytes = Uint8Array.from(atob(code.replaceAll("-", "+").replaceAll("_", "/")), (each) => each.charCodeAt(0));
+  const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate-raw"));
+  return new Response(stream).text();
+}

@@ -1,0 +1,84 @@
+// How quantities are shown, and how they are written in a scenario. Pure.
+
+const UNITS = [["d", 86400], ["h", 3600], ["m", 60], ["s", 1], ["ms", 0.001], ["us", 1e-6]];
+
+/** Return a number with at most so many significant digits, and no zeros behind them. */
+export const digits = (value, most = 3) => String(Number(value.toPrecision(most)));
+
+/** Return a duration as a scenario writes it, such as 90s or 2.5m: exact to three digits, at least in whole seconds. */
+export function writeDuration(seconds) {
+  if (seconds === 0) return "0s";
+  const exact = seconds >= 1000 ? Math.round(seconds) : Number(seconds.toPrecision(3));
+  const whole = UNITS.slice(0, 4).find(([, of]) => exact >= 2 * of && exact % of === 0);
+  if (whole) return `${exact / whole[1]}${whole[0]}`;
+  const [name, of] = UNITS.slice(3).find(([, size]) => exact >= size) ?? UNITS.at(-1);
+  return `${Number((exact / of).toPrecision(6))}${name}`;
+}
+
+/** Return a value of a setting as a scenario writes it. */
+export function write(kind, value) {
+  if (kind === "duration") return writeDuration(value);
+  if (kind === "rate") return `${digits(value)}/s`;
+  if (kind === "share") return `${digits(value * 100)}%`;
+  if (kind === "count") return String(Math.round(value));
+  return kind === "number" ? digits(value) : String(value);
+}
+
+/** Return a duration to be read: 412 ms, 3.2 s, 4 min. */
+export function span(seconds) {
+  if (seconds === null || seconds === undefined) return "–";
+  if (seconds === 0) return "0 s";
+  const sizes = [["d", 86400], ["h", 3600], ["min", 60], ["s", 1], ["ms", 0.001]];
+  const [name, of] = sizes.find(([, size]) => Math.abs(seconds) >= size * 0.9995) ?? sizes.at(-1);
+  return `${digits(seconds / of)} ${name}`;
+}
+
+/** Return an instant of a run: 0:07.5, 12:05, 1:02:05. */
+export function clock(seconds, fine = false) {
+  const tenths = Math.round(seconds * 10), whole = fine ? Math.floor(tenths / 10) : Math.round(seconds);
+  const two = (number) => String(number).padStart(2, "0");
+  const hours = Math.floor(whole / 3600), minutes = Math.floor(whole / 60) % 60;
+  const text = hours ? `${hours}:${two(minutes)}:${two(whole % 60)}` : `${minutes}:${two(whole % 60)}`;
+  return fine && tenths % 10 ? `${text}.${tenths % 10}` : text;
+}
+
+/** Return a count with its thousands set apart. */
+export const count = (value) => Math.round(value).toLocaleString("en");
+
+/** Return at most so many round numbers from 0 to a limit. */
+export function ticks(limit, most) {
+  if (!(limit > 0)) return [0];
+  const rough = limit / most, power = 10 ** Math.floor(Math.log10(rough));
+  const step = [1, 2, 5, 10].map((factor) => factor * power).find((each) => each >= rough * 0.9999);
+  return Array.from({ length: Math.floor(limit / step + 1e-9) + 1 }, (_, at) => Number((at * step).toPrecision(12)));
+}
+
+const STEPS_S = [0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 21600, 43200, 86400];
+
+/** Return a round number of seconds that is at least so many. */
+export const roundSeconds = (seconds) => STEPS_S.find((each) => each >= seconds * 0.9999) ?? Math.ceil(seconds / 86400) * 86400;
+
+/** Return the instants between two others that an axis shows, at most so many. */
+export function timeTicks(from, to, most) {
+  const step = roundSeconds((to - from) / most), found = [];
+  for (let at = Math.ceil(from / step); at * step <= to; at++) found.push(at * step);
+  return found;
+}
+
+const STOPS = 1000;
+
+/** Return where a slider stands that shows a value, from 0 to 1000. */
+export function toSlider(knob, value) {
+  const { low, high, log } = knob;
+  const share = log ? Math.log(value / low) / Math.log(high / low) : (value - low) / (high - low);
+  return Math.round(Math.min(1, Math.max(0, share)) * STOPS);
+}
+
+/** Return the value that a slider shows, rounded as people would. */
+export function fromSlider(knob, stop) {
+  const { low, high, log, kind } = knob, share = stop / STOPS;
+  const value = log ? low * (high / low) ** share : low + (high - low) * share;
+  if (kind === "count") return Math.round(value);
+  if (kind === "share") return Math.round(value * 100) / 100;
+  return kind === "number" && !log ? Math.round(value * 10) / 10 : Number(value.toPrecision(2));
+}
