@@ -43,9 +43,17 @@ def studio(
             webbrowser.open(url)
 
     try:
-        trio.run(serve, Folder(source or Path()), port, announce, strict_exception_groups=False)
+        folder = Folder(source or Path())
     except ConfigurationError as error:
         refuse(error.problems)
-    except OSError as error:
-        say(f"--port {port}: {os.strerror(error.errno) if error.errno else error}")
-        raise typer.Exit(Exit.DOES_NOT_HOLD) from None
+    taken: OSError | None = None
+    try:
+        trio.run(serve, folder, port, announce)
+    except* OSError as group:
+        taken = next(each for each in group.exceptions if isinstance(each, OSError))
+    except* KeyboardInterrupt:
+        say("stopped")
+        raise typer.Exit(Exit.INTERRUPTED) from None
+    if taken is not None:
+        say(f"--port {port}: {os.strerror(taken.errno) if taken.errno else taken}")
+        raise typer.Exit(Exit.DOES_NOT_HOLD)

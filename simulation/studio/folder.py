@@ -124,6 +124,7 @@ class Folder:
         return {
             "name": name,
             "title": scenario.name,
+            "problem": None,
             "sentence": sentence + full_stop.strip(),
             "duration": duration_text(end_s),
             "channels": [channel.value for channel in scenario.channels_used],

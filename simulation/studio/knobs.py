@@ -11,7 +11,7 @@ from actors.settings.breaker import CircuitBreakerConfig
 from simulation.scenario import Scenario
 from simulation.scenario.schema import json_schema
 from simulation.scenario.workload import ClosedWorkload
-from simulation.studio.splicing import CannotEdit, Path, Splice, Splices
+from simulation.studio.splicing import CannotEdit, Path, Splices
 
 Kind: TypeAlias = Literal["duration", "count", "number", "rate", "share", "switch", "choice"]
 """How a value is written: ``30s``, ``5``, ``1.5``, ``20/s``, ``30%``, ``true``, or a word."""
@@ -139,16 +139,16 @@ def _knob(splices: Splices, path: Path, group: str, turn: Turn, value: Any) -> d
 
 
 def splice_document(splices: Splices, path: Path) -> dict[str, Any]:
-    """Return where a value goes in the text, as plain data, or why it cannot be changed there."""
+    """Return where a value goes in the text, as plain data, or why it cannot be changed there.
+
+    Places are counted as JavaScript does, where some characters count for two.
+    """
     try:
-        splice = splices.splice(path)
+        found = splices.splice(path)
     except CannotEdit as why:
         return {"splice": None, "why": str(why)}
-    return {"splice": _plain(splice)}
-
-
-def _plain(splice: Splice) -> dict[str, Any]:
-    return {"start": splice.start, "end": splice.end, "before": splice.before, "after": splice.after}
+    start, end = (len(splices.text[:at].encode("utf-16-le")) // 2 for at in (found.start, found.end))
+    return {"splice": {"start": start, "end": end, "before": found.before, "after": found.after}}
 
 
 @cache

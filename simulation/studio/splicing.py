@@ -46,7 +46,7 @@ class Splices:
         Raises:
             CannotEdit: it is no YAML.
         """
-        self._text = text
+        self.text = text
         try:
             self._root: yaml.Node | None = yaml.compose(text, yaml.BaseLoader)
         except (yaml.YAMLError, ValueError, RecursionError):
@@ -108,11 +108,11 @@ class Splices:
             if number + 1 < len(entries):
                 return Splice(start, entries[number + 1].start_mark.index)
             return Splice(self._end_of(entries[number - 1]), end)
-        return Splice(self._text.rfind("\n", 0, start) + 1, min(self._line_end(end) + 1, len(self._text)))
+        return Splice(self.text.rfind("\n", 0, start) + 1, min(self._line_end(end) + 1, len(self.text)))
 
     def _in_place(self, node: yaml.Node, before: str, after: str) -> Splice:
         start, end = node.start_mark.index, node.end_mark.index
-        if start == end and self._text[start - 1 : start] not in ("", " ", "\n"):
+        if start == end and self.text[start - 1 : start] not in ("", " ", "\n"):
             before = f" {before}"
         return Splice(start, end, before, after)
 
@@ -141,12 +141,12 @@ class Splices:
             node = last[1] if isinstance(node, yaml.MappingNode) else last
         end: int = node.end_mark.index
         if isinstance(node, yaml.ScalarNode) and node.style in ("|", ">"):
-            return len(self._text[:end].rstrip())
+            return len(self.text[:end].rstrip())
         return end
 
     def _line_end(self, index: int) -> int:
-        found = self._text.find("\n", index)
-        return len(self._text) if found < 0 else found
+        found = self.text.find("\n", index)
+        return len(self.text) if found < 0 else found
 
 
 def edited(text: str, path: Path, value: str) -> str:

@@ -171,35 +171,36 @@ export class Charts {
     const wait = new Float64Array(run.length);
     return panel.lines.map(([name]) => {
       const values = run.values(name, this.channel), heights = new Array(values.length);
-      let most = 0;
+      let most = 0, some = false;
       for (let at = 0; at < values.length; at++) {
         let value = values[at];
         if (value !== null && panel.rate) value /= run.width;
+        if (value > 0) some = true;
         if (panel.stacked) value = wait[at] += value;
         heights[at] = value;
         if (at >= first && at <= last && value > most) most = value;
       }
-      return { name, heights, most };
+      return { name, heights, most, some };
     });
   }
 
-  #grid({ context, height, show, scale }, limit, axis) {
+  #grid({ context, height, show, scale, gaps }, limit, axis) {
     context.fillStyle = this.colour("quiet");
     context.strokeStyle = this.colour("line");
     context.lineWidth = 1;
     context.textAlign = "right";
-    for (const tick of ticks(limit, 3)) {
+    for (const tick of gaps ? timeTicks(0, limit, 3) : ticks(limit, 3)) {
       const y = Math.round(scale(tick)) + 0.5;
       context.beginPath();
       context.moveTo(LEFT, y);
       context.lineTo(this.width - RIGHT, y);
       context.stroke();
-      context.fillText(show(tick), LEFT - 6, Math.max(y + 4, 10));
+      context.fillText(show(tick), LEFT - 6, Math.min(Math.max(y + 4, 10), height - 1));
     }
     if (!axis) return;
     context.textAlign = "center";
     for (const tick of timeTicks(...this.range, this.width / 80)) {
-      context.fillText(clock(tick, this.range[1] - this.range[0] < 5), Math.max(this.x(tick), LEFT), height + 13);
+      context.fillText(clock(tick, this.range[1] - this.range[0] < 5), Math.min(this.x(tick), this.width - 16), height + 13);
     }
   }
 
@@ -224,7 +225,7 @@ export class Charts {
   }
 
   #line({ context, height, scale, stacked }, line, run, isPinned) {
-    if (stacked && !line.most) return;
+    if (stacked && !line.some) return;
     this.#clip(context, height);
     context.strokeStyle = this.colour(`c-${line.name}`);
     context.globalAlpha = isPinned ? 0.55 : 1;
@@ -261,9 +262,9 @@ export class Charts {
       context.setLineDash([6, 4]);
       context.strokeStyle = context.fillStyle = this.colour(holds === false ? "bad" : "quiet");
       context.lineWidth = 1.5;
-      const y = value > limit ? TOP + 1 : scale(value);
-      context.textAlign = "right";
-      if (value > limit) context.fillText(`expected: at most ${panel.show(value)} ↑`, this.width - RIGHT - 4, 14);
+      const y = scale(value);
+      context.textAlign = value > limit ? "left" : "right";
+      if (value > limit) context.fillText(`at most ${panel.show(value)} ↑`, LEFT + 6, 14);
       else {
         context.beginPath();
         context.moveTo(LEFT, y);

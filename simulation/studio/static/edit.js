@@ -9,7 +9,7 @@ import { Editor } from "./editor.js";
 import { Faults } from "./faults.js";
 import { Knobs } from "./knobs.js";
 import { jump, Run, story, WORDS } from "./run.js";
-import { packed, placed, spliced, Undo, unpacked } from "./text.js";
+import { packed, spliced, Undo, unpacked } from "./text.js";
 import { clock, count, digits, roundSeconds, writeDuration } from "./units.js";
 
 const file = new URLSearchParams(location.search).get("file") ?? "";
@@ -45,8 +45,6 @@ async function check(text) {
     if (text !== editor.text) return;
     editor.show(found.problems);
     if (found.problems.length) { say("bad", `${found.problems.length === 1 ? "a problem" : `${found.problems.length} problems`} in the text`); return; }
-    for (const each of found.knobs) each.splice = placed(text, each.splice);
-    for (const each of found.faults) for (const key of ["at", "for"]) each[key] = placed(text, each[key]);
     checked = { text, data: found };
     const hit = (group) => innerWidth > 900 && (group.startsWith("Fault") || found.faults.some((each) => group === `Channel ${each.text.split(":")[0]}`));
     knobs.show(found.knobs, hit);
@@ -115,7 +113,7 @@ function finished({ done }) {
   const fails = done.summary.expectations.filter((each) => each.holds === false).length, of = done.summary.expectations.length;
   say(fails ? "bad" : "fine", !of ? "has run" : fails ? `${fails} of ${of} expectations break` : "all expectations hold");
   const { offered, delivered, dead_lettered: dead, delivery_time: times, retry_amplification: more } = done.summary;
-  byId("figures").textContent = `${count(delivered)} of ${count(offered)} delivered, half within ${times.p50}, 99 in 100 within ${times.p99}; `
+  byId("figures").textContent = `${count(delivered)} of ${count(offered)} delivered; delivery time: median ${times.p50}, 99% ${times.p99}; `
     + `${count(dead)} dead-lettered; ${more === null ? "–" : digits(more)} attempts for each. Seen to ${clock(done.end_s)}.`;
 }
 

@@ -31,7 +31,8 @@ export class Faults {
       const right = Math.min(this.charts.x(end), this.charts.x(this.charts.range[1]));
       band.hidden = right < left;
       band.style.left = `${left}px`;
-      band.style.width = `${Math.max(14, right - left)}px`;
+      band.style.width = `${Math.max(28, right - left)}px`;
+      band.className = `fault${right - left < 110 ? " narrow" : ""}${left > this.charts.width / 2 ? " at-end" : ""}`;
       const words = { move: `from ${clock(fault.at_s, true)} to ${clock(end, true)}`, start: clock(fault.at_s, true), end: clock(end, true) };
       for (const [name, part] of Object.entries(parts)) {
         part.setAttribute("aria-valuetext", words[name]);
@@ -52,7 +53,7 @@ export class Faults {
       return element;
     };
     const parts = { move: part("move", "time"), start: part(EDGES.start, "start"), end: part(EDGES.end, "end") };
-    parts.move.textContent = fault.text;
+    parts.move.append(make("span", { className: "label" }, fault.text));
     const gone = make("button", { type: "button", className: "gone", "aria-label": `Take out ${fault.text}`, title: "Take this fault out" }, "×");
     gone.addEventListener("click", () => this.remove(number));
     const band = make("div", { className: "fault" }, parts.start, parts.move, parts.end);

@@ -65,6 +65,6 @@ export class Knobs {
       },
     });
     const label = make("label", { for: id }, knob.label);
-    return make("div", { className: `knob ${knob.kind}`, title: knob.sentence }, label, output, input, hint);
+    return make("div", { className: `knob is-${knob.kind}`, title: knob.sentence }, label, output, input, hint);
   }
 }

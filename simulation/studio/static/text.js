@@ -10,18 +10,6 @@ export function spliced(text, changes) {
   return text;
 }
 
-/** Return the characters before a place, which counts code points as Python does, in the units of JavaScript. */
-export function inUnits(text, points) {
-  let units = 0;
-  for (let left = points; left > 0 && units < text.length; left--) units += text.codePointAt(units) > 0xffff ? 2 : 1;
-  return units;
-}
-
-/** Return a splice of the server with its places in the units of JavaScript. */
-export function placed(text, splice) {
-  return splice && { ...splice, start: inUnits(text, splice.start), end: inUnits(text, splice.end) };
-}
-
 /** Return where a line begins, counted from 1, and a column of it. */
 export function offsetOf(text, line, column) {
   let at = 0;

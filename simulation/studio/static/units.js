@@ -53,7 +53,7 @@ export function ticks(limit, most) {
   return Array.from({ length: Math.floor(limit / step + 1e-9) + 1 }, (_, at) => Number((at * step).toPrecision(12)));
 }
 
-const STEPS_S = [0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 21600, 43200, 86400];
+const STEPS_S = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 21600, 43200, 86400];
 
 /** Return a round number of seconds that is at least so many. */
 export const roundSeconds = (seconds) => STEPS_S.find((each) => each >= seconds * 0.9999) ?? Math.ceil(seconds / 86400) * 86400;
