@@ -165,7 +165,8 @@ Instant = Annotated[
 
 
 def _all_traces(workload: Any) -> bool:
-    arrivals = [entry.get("arrivals") for entry in workload if isinstance(entry, dict)] if workload else []
+    entries = workload if isinstance(workload, (list, tuple)) else []
+    arrivals = [entry.get("arrivals") for entry in entries if isinstance(entry, dict)]
     return bool(arrivals) and all(isinstance(process, dict) and process.get("trace") for process in arrivals)
 
 

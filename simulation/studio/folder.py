@@ -14,6 +14,7 @@ from simulation.reporting.fault_windows import windows
 from simulation.results.formatting import duration_text
 from simulation.scenario import parse
 from simulation.scenario.loading import text_at
+from simulation.studio.checking import problem_of
 
 FILES_MAX = 500
 ENDINGS = (".yaml", ".yml")
@@ -118,7 +119,7 @@ class Folder:
                 return None
             scenario = parse(text, str(path))
         except ConfigurationError as error:
-            return {"name": name, "title": name, "problem": error.problems[0]}
+            return {"name": name, "title": name, "problem": problem_of(error.problems[0], str(path))}
         end_s = scenario.arrivals_end_ns / NS_PER_S
         sentence, full_stop, _ = " ".join(scenario.description.split()).partition(". ")
         return {

@@ -10,12 +10,14 @@ from typing import Any
 import jinja2
 import trio
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from actors.errors import ConfigurationError, WorkerLost
+from actors.service.http.bodies import body_of
 from actors.service.http_server import HttpServer
 from actors.settings.yaml_tree import CHARACTERS_MAX
 from simulation.studio.checking import check
@@ -87,7 +89,7 @@ def application(folder: Folder, pool: Workers) -> Starlette:
             Route("/save", studio.save, methods=["POST"]),
             Route("/ask", studio.ask, methods=["POST"]),
         ],
-        exception_handlers={Refused: _refused, ConfigurationError: _refused, CannotEdit: _refused},
+        exception_handlers={HTTPException: _refused, Refused: _refused, ConfigurationError: _refused, CannotEdit: _refused},
     )
 
 
@@ -198,13 +200,9 @@ async def _body(request: Request, **wanted: type) -> dict[str, Any]:
     Raises:
         Refused: it is too long, no JSON, or lacks something.
     """
-    body = b""
-    async for part in request.stream():
-        body += part
-        if len(body) > BODY_BYTES_MAX:
-            raise Refused("The text is too long.")
+    too_long = HTTPException(400, "The text is too long.")
     try:
-        found = json.loads(body)
+        found = json.loads(await body_of(request, BODY_BYTES_MAX, too_long))
     except (ValueError, RecursionError):
         raise Refused("wanted JSON") from None
     if not isinstance(found, dict) or not all(isinstance(found.get(key), kind) for key, kind in wanted.items()):
@@ -215,6 +213,8 @@ async def _body(request: Request, **wanted: type) -> dict[str, Any]:
 
 
 async def _refused(_: Request, error: Exception) -> Response:
+    if isinstance(error, HTTPException):
+        return JSONResponse({"detail": error.detail}, error.status_code, error.headers)
     text = error.problems[0] if isinstance(error, ConfigurationError) else str(error)
     return JSONResponse({"detail": text}, 400)
 
@@ -224,7 +224,7 @@ async def static(request: Request) -> Response:
     name = request.path_params["name"]
     suffix = f".{name.rpartition('.')[2]}"
     if suffix not in _TYPES or name not in _STATIC:
-        return JSONResponse({"detail": "There is no such file."}, 404)
+        raise HTTPException(404, "There is no such file.")
     return Response(_file_of(name), media_type=_TYPES[suffix])
 
 

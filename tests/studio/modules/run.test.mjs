@@ -1,0 +1,52 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+const { jump, Run, story } = await import(`${process.env.STATIC}/run.js`);
+
+const NAMES = ["arrived", "sent", "failed", "dead", "suppressed", "turn", "backoff", "rate_limit", "circuit_breaker", "quiet_hours", "under_way", "dead_letters"];
+const rows = (more) => ({ ...Object.fromEntries(NAMES.map((name) => [name, [0, 0, 0, 0]])), ...more });
+const open = { at_s: 2.5, breaker: "email", host: null, to: "open", cause: "trip", text: "Breaker email: closed to open (trip)" };
+
+function run() {
+  const made = new Run({
+    duration_s: 4, channels: { email: ["primary"], sms: ["primary"] }, breakers: { email: "closed", sms: "closed" },
+    faults: [{ text: "email: outage", spans: [[1, 3]], dips: [], quiet: false }], expectations: [{ text: "dlq.peak <= 0" }],
+  });
+  made.frame({ width_s: 1, from: 0, to: 2, rows: { "": { p50: [1, 2] }, email: rows({ sent: [1, 2] }), sms: rows({ sent: [3, 4] }) }, transitions: [] });
+  made.frame({ width_s: 1, from: 1, to: 4, rows: { "": { p50: [5, null, 7] }, email: rows({ sent: [9, 0, 1], circuit_breaker: [0, 3, 2], dead: [0, 1, 0], dead_letters: [0, 1, 1] }), sms: rows({ sent: [4, 4, 4] }) }, transitions: [open] });
+  return made;
+}
+
+test("later frames take the place of what they bring again", () => {
+  const made = run();
+  assert.deepEqual([...made.values("sent", "")], [4, 13, 4, 5]);
+  assert.deepEqual(made.values("p50", ""), [1, 5, null, 7]);
+  assert.deepEqual([made.value("sent", "sms", 1.5), made.value("sent", "", 2.2), made.length], [4, 4, 4]);
+});
+
+test("other widths begin anew", () => {
+  const made = run();
+  made.frame({ width_s: 2, from: 0, to: 2, rows: { email: rows({ sent: [11, 12] }), sms: rows({}) }, transitions: [] });
+  assert.deepEqual([...made.values("sent", "")], [11, 12]);
+});
+
+test("a breaker has its states without gaps", () => {
+  assert.deepEqual(run().states("email").map(({ state, from, to }) => [state, from, to]), [["closed", 0, 2.5], ["open", 2.5, 4]]);
+});
+
+test("events come in order, and one jumps to those of a kind", () => {
+  const made = run();
+  made.breaches = [{ number: 0, text: "more than that", spans: [[2, 4]] }];
+  const events = made.events();
+  assert.deepEqual(events.map(({ kind }) => kind), ["fault", "dead", "breach", "opens", "fault"]);
+  assert.equal(jump(events, "opens", 0, true).at, 2.5);
+  assert.equal(jump(events, "any", 2.5, true).at, 3);
+  assert.equal(jump(events, "any", 2.5, false).at, 2);
+  assert.equal(jump(events, "closes", 0, true), undefined);
+});
+
+test("a sentence says what happens", () => {
+  const made = run();
+  assert.equal(story(made, 0.5), "All goes well: nothing waits.");
+  assert.equal(story(made, 2.6), "email: outage, until 0:03. The breaker of email is open (trip), since 0:02.5. 3 wait for the breaker. 1 dead letter.");
+});

@@ -1,0 +1,200 @@
+"""Editing a scenario in place changes one value, and nothing else."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given, settings, strategies as st
+from shipped import SCENARIOS
+
+from simulation.scenario import parse
+from simulation.studio.checking import check
+from simulation.studio.splicing import CannotEdit, Splices, edited, with_entry, without_entry
+
+TEXT = """\
+# at the top
+name: an-example   # what it is called
+duration: 10m      # arrivals stop here
+
+workload:
+  - {channel: email, arrivals: {poisson: 2/s}}   # two a second
+  - channel: sms
+    arrivals: {constant: 1/s}
+    users: 10
+
+channels:
+  email:
+    # why five
+    retry: {max_attempts: 5, initial_delay: 1s}
+    timeout: 10s   # long
+  sms:
+    provider:
+      latency: {constant: 80ms}   # in the middle of the day
+
+faults:
+  # the outage
+  - {channel: email, at: 2m, for: 3m, outage: true}   # three minutes
+  - channel: sms
+    at: 1m
+    for: 30s   # half a minute
+    failure_rate: 30%
+"""
+
+
+def comments(text):
+    return [line.partition("#")[2] for line in text.splitlines() if "#" in line]
+
+
+VALUES = {
+    "duration": ["5m", "90s"],
+    "seed": ["0", "12"],
+    "max_pending": ["500"],
+    "channels.email.timeout": ["9s", "500ms"],
+    "channels.email.retry.max_attempts": ["1", "12"],
+    "channels.email.retry.jitter": ["full"],
+    "channels.email.circuit_breaker.timeout": ["20s", "2.5m"],
+    "channels.email.circuit_breaker.enabled": ["false"],
+    "channels.sms.provider.failure_rate": ["3%"],
+    "channels.sms.retry.max_delay": ["30s"],
+    "channels.push.timeout": ["3s"],
+    "workload.0.arrivals.poisson": ["20/s"],
+    "workload.1.arrivals.constant": ["0.5/s"],
+    "workload.1.users": ["20"],
+    "workload.1.hosts": ["3"],
+    "faults.0.at": ["0s", "90s"],
+    "faults.0.for": ["1h"],
+    "faults.1.for": ["10s"],
+    "faults.1.latency_factor": ["3"],
+    "faults.1.failure_rate": ["80%"],
+}
+
+
+def put(data, path, value):
+    """Put a value into plain data, as an edit should."""
+    *above, last = path.split(".")
+    for key in above:
+        data = data[int(key)] if isinstance(data, list) else data.setdefault(key, {})
+    data[int(last) if isinstance(data, list) else last] = value
+
+
+@given(
+    st.lists(
+        st.sampled_from(sorted(VALUES)).flatmap(lambda path: st.tuples(st.just(path), st.sampled_from(VALUES[path]))),
+        max_size=6,
+    )
+)
+@settings(max_examples=25)
+def test_edits_change_the_values_that_they_name_and_keep_all_comments(edits):
+    text, wanted = TEXT, yaml.load(TEXT, yaml.BaseLoader)
+    for path, value in edits:
+        text = edited(text, tuple(path.split(".")), value)
+        put(wanted, path, value)
+        assert yaml.load(text, yaml.BaseLoader) == wanted
+        assert comments(text) == comments(TEXT)
+
+
+@given(st.permutations(sorted(VALUES)))
+@settings(max_examples=3)
+def test_a_text_that_is_edited_parses_to_the_changed_scenario(paths):
+    text = TEXT
+    for path in paths:
+        text = edited(text, tuple(path.split(".")), VALUES[path][0])
+    assert parse(text) == parse(TEXT, sets=[f"{path}={VALUES[path][0]}" for path in paths])
+
+
+@pytest.mark.parametrize("path", SCENARIOS[::3], ids=lambda path: path.stem)
+def test_settings_of_shipped_scenarios_can_be_turned_in_place(path):
+    text = path.read_text(encoding="utf-8")
+    found = check(text, str(path))
+    assert found["problems"] == []
+    by_splice = Splices(text)
+    for knob in found["knobs"][::5]:
+        if knob["splice"] is None:
+            assert knob["why"]
+            continue
+        written = {"switch": str(not knob["value"]).lower(), "choice": knob.get("choices", [""])[-1]}
+        value = written.get(knob["kind"]) or {"count": "7", "number": "1.5", "rate": "3/s", "share": "20%"}.get(
+            knob["kind"], "45s"
+        )
+        keys = tuple(knob["path"].split("."))
+        try:
+            changed = edited(text, keys, value)
+        except CannotEdit:
+            continue  # the page shows why at the next check
+        assert by_splice.splice(keys).apply(text, value) == changed
+        assert comments(changed) == comments(text)
+
+
+FAULT = "{channel: email, at: 7m, for: 1m, hang: true}"
+
+
+@given(st.lists(st.integers(min_value=-1, max_value=3), max_size=6))
+@settings(max_examples=25)
+def test_faults_come_and_go_and_all_else_stays(steps):
+    """-1 adds one, another number takes that one out."""
+    text, wanted = TEXT, yaml.load(TEXT, yaml.BaseLoader)
+    for step in steps:
+        faults = wanted["faults"]
+        if step < 0:
+            text = with_entry(text, "faults", FAULT)
+            faults.append(yaml.load(FAULT, yaml.BaseLoader))
+        elif step < len(faults):
+            text = without_entry(text, "faults", step)
+            del faults[step]
+        assert yaml.load(text, yaml.BaseLoader) == wanted
+
+
+def test_a_scenario_without_faults_gets_its_first_one():
+    text = "duration: 1m\nworkload:\n  - {channel: email, arrivals: {constant: 1/s}}  # one\n"
+    changed = with_entry(text, "faults", FAULT)
+    assert len(parse(changed).faults) == 1
+    assert comments(changed) == comments(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "path", "why"),
+    [
+        ("a: &x 5s\nb: *x\n", "b", "several places"),
+        ("a: &x {t: 5s}\nb: *x\n", "b.t", "several places"),
+        ("a: 5s\n", "a.b", "single value"),
+        ("a: {b: 1}\n", "a", "more than a single value"),
+        ("a: [1, 2]\n", "a.5", "has no entry"),
+        ("a: [1, 2\n", "a.0", "cannot be read"),
+        ("a: {b: *y}\n", "a.b", "cannot be read"),
+    ],
+)
+def test_what_cannot_be_changed_in_place_says_why(text, path, why):
+    with pytest.raises(CannotEdit, match=why):
+        edited(text, tuple(path.split(".")), "7")
+
+
+@pytest.mark.parametrize(
+    ("text", "path", "wanted"),
+    [
+        ("a:\n", "a", "a: 7\n"),
+        ("a:\nb: 1\n", "a.c", "a: {c: 7}\nb: 1\n"),
+        ("a: {}\n", "a.b", "a: {b: 7}\n"),
+        ("a: {b: 1, }", "a.c", "a: {b: 1, c: 7, }"),
+        ("a:\n- b: 1\n", "a.0.c", "a:\n- b: 1\n  c: 7\n"),
+        ("a: 1", "b", "a: 1\nb: 7"),
+        ("t: |\n  text\n\n# end\n", "b", "t: |\n  text\nb: 7\n\n# end\n"),
+        ("a: 'x'  # y\n", "a", "a: 7  # y\n"),
+        ("😀: 1\na: 2\n", "a", "😀: 1\na: 7\n"),
+    ],
+)
+def test_each_form_of_yaml_keeps_its_form(text, path, wanted):
+    assert edited(text, tuple(path.split(".")), "7") == wanted
+
+
+def test_places_are_counted_as_javascript_does():
+    text = "# 😀\nduration: 1m\nseed: 3\nworkload: [{channel: email, arrivals: {constant: 1/s}}]\n"
+    seed = next(knob for knob in check(text, "x.yaml")["knobs"] if knob["path"] == "seed")
+    units = text.encode("utf-16-le")
+    assert units[2 * seed["splice"]["start"] : 2 * seed["splice"]["end"]].decode("utf-16-le") == "3"
+
+
+def test_a_problem_has_its_line_and_column():
+    [problem] = check(TEXT.replace("for: 3m", "for: soon"), str(Path("folder") / "x.yaml"))["problems"]
+    line = TEXT.splitlines().index("  - {channel: email, at: 2m, for: 3m, outage: true}   # three minutes") + 1
+    assert (problem["line"], problem["text"][:13]) == (line, "faults.0.for:")
+    assert TEXT.splitlines()[line - 1][problem["column"] - 1 :].startswith("3m")
