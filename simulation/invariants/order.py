@@ -1,7 +1,8 @@
 """Who goes first where notifications wait: by class, by weight, in turns; and whom there is no room for.
 
 Judged by what the actors send each other: who has joined the line before the providers of a channel and has not left
-it, and who is let through. One counts as waiting from the instant after it was sent there, when it has been looked at.
+it, and who is let through. One counts as waiting from the instant after it was sent there, when it has been looked at;
+not while it lies in the mailbox of a stage that is down, whose messages are then taken as they came.
 """
 
 from __future__ import annotations
@@ -147,7 +148,8 @@ class _Line(Invariant):
         config = self.context.channels[command.channel]
         rank, host = CLASSES.index(command.priority), recipient_host(command.recipient)
         self._take_out(attempt)
-        waiter = self._waiters[id(attempt)] = _Waiter(attempt, at_ns, rank, key_of(config, attempt), host)
+        joined_ns = max(at_ns, self.context.lifecycles.up_at_ns)
+        waiter = self._waiters[id(attempt)] = _Waiter(attempt, joined_ns, rank, key_of(config, attempt), host)
         self._waiting[command.channel].setdefault(waiter.alike, {})[id(attempt)] = waiter
 
     def _take_out(self, attempt: Attempt) -> _Waiter | None:
@@ -473,7 +475,7 @@ class LimitOrder(Invariant):
         message = sent.message
         if sent.receiver is RateLimiterActor:
             if type(message) is Attempt and not message.charged:
-                self._of(message)[id(message)] = message, sent.at_ns
+                self._of(message)[id(message)] = message, max(sent.at_ns, self.context.lifecycles.up_at_ns)
             elif type(message) is FlushQueue:
                 self._waiting.clear()
         elif sent.sender is RateLimiterActor:

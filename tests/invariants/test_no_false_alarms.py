@@ -64,6 +64,18 @@ channels:
 """
 """At 9 s another one of the same user has waited for its second turn, which is then; one that comes waits behind it."""
 
+BEHIND_A_STAGE_THAT_IS_DOWN = """\
+duration: 20s
+workload:
+  - {{channel: email, arrivals: {{times: [2s, 4s]}}, users: 1, priority: normal}}
+  - {{channel: email, arrivals: {{times: [3s]}}, users: 1, priority: critical}}
+channels:
+  email: {{rate_limit: {{rate: 5/s}}, max_in_flight: 1, provider: {{latency: 10ms}}}}
+faults:
+  - {{channel: email, at: 1s, crash: {{actor: {actor}}}, restart_after: 10s}}
+"""
+"""What lies in its mailbox is in no line yet: at 11 s the first that came goes, though another one is more urgent."""
+
 WAITS_AS_LONG_AS_A_SCRIPT_SAYS = """\
 duration: 2h
 workload:
@@ -172,6 +184,8 @@ quiet_hours: [{share: 40%, from: 22:00, to: 07:00, zone: Europe/Berlin, channels
         LETTERS_ON_THEIR_WAY_OUT_AT_THE_END,
         SECOND_WHILE_ITS_ID_IS_ACCEPTED_AGAIN,
         BEHIND_ONE_WHOSE_TURN_IT_IS,
+        BEHIND_A_STAGE_THAT_IS_DOWN.format(actor="breaker"),
+        BEHIND_A_STAGE_THAT_IS_DOWN.format(actor="limiter"),
         WAITS_AS_LONG_AS_A_SCRIPT_SAYS,
         EXPIRES_BEFORE_THE_WAIT_OF_A_SCRIPT,
         FAULTS_OF_A_SCRIPT,
