@@ -133,6 +133,9 @@ class Redrive(msgspec.Struct, frozen=True, kw_only=True):
     answer: Future[bool] | None = None
     """Gets whether it was a dead letter, once its redrive is durable; or LetterServed or StoreFailed."""
 
+    place: int | None = None
+    """That among those that wait for room, where it has waited."""
+
     @property
     def changes(self) -> Mapping[str, Any]:
         """What of the edit is not so already."""
@@ -164,9 +167,12 @@ class Redrives(list[tuple[int, int, Redrive]]):
         self._next_place = 0
 
     def wait(self, redrive: Redrive) -> None:
-        """Let one wait behind the others of its class."""
-        heapq.heappush(self, (RANKS[redrive.priority], self._next_place, redrive))
-        self._next_place += 1
+        """Let one wait behind the others of its class; or at its place, if it has waited before."""
+        if redrive.place is None:
+            redrive = msgspec.structs.replace(redrive, place=self._next_place)
+            self._next_place += 1
+        assert redrive.place is not None
+        heapq.heappush(self, (RANKS[redrive.priority], redrive.place, redrive))
 
     def ids(self) -> set[str]:
         """Return the ids of the dead letters that are to be redriven."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
+from itertools import count
 from typing import Any, TypeAlias
 
 import msgspec
@@ -97,8 +98,9 @@ class Handler(Loop):
         channels = self.world.channels.items()
         self.ways: dict[str, Way] = {each: Way(self, self, each, config) for each, config in channels}
         self.letters = Letters(self)
-        self.redrives: list[tuple[DeadLetterMessage, str, Mapping[str, Any]]] = []
-        """Those that wait for room, in the order in which they came."""
+        self.redrives: dict[int, tuple[DeadLetterMessage, str, Mapping[str, Any]]] = {}
+        """Those that wait for room, by their places: the order in which they came."""
+        self._redrive_places = count()
         self.start()
         self.follow("dlq", "", self.letters.look_at_all)
         self.follow("handler", "", self.resume)
@@ -338,7 +340,9 @@ class Handler(Loop):
             self._happens(event, notification, self._wait, "its user has quiet_hours until then")
 
     def is_wanted(self, command: SendNotification) -> bool:
-        """Tell whether a user wants this now: asked again when its turn comes after a wait."""
+        """Tell whether its address is there and its user wants it now: asked again when its turn comes after a wait."""
+        if address(command) in self.store.gone:
+            return False
         wanted_ns = self.people.wanted_from(command, self.now_ns, self.epoch_ns)
         return wanted_ns is None or (wanted_ns != NOT_WANTED and wanted_ns <= self.now_ns)
 
@@ -563,11 +567,13 @@ class Handler(Loop):
         other = msgspec.structs.replace(command, **changes)
         self.accept(other, False, instead_of=notification)
 
-    def redrive(self, letter: DeadLetterMessage, served: str, edit: Mapping[str, Any]) -> None:
+    def redrive(
+        self, letter: DeadLetterMessage, served: str, edit: Mapping[str, Any], place: int | None = None
+    ) -> None:
         """ "Redrive is idempotent" (7), waits for room (14), starts afresh and keeps the history (3)."""
         name = letter.command.notification_id
         if not self._has_room(_class_after(letter, edit)):
-            self.redrives.append((letter, served, edit))
+            self.redrives[next(self._redrive_places) if place is None else place] = letter, served, edit
             return
         is_dead = self.store.has_letter(letter)
         is_served = is_dead and self.store.is_served(name, lambda other: other in self.admitted)
@@ -587,9 +593,9 @@ class Handler(Loop):
 
     def _take_up_next_redrive(self) -> None:
         if self.redrives:
-            first = min(self.redrives, key=lambda each: RANKS[_class_after(each[0], each[2])])
-            self.redrives.remove(first)
-            self.follow("handler", "", self.redrive, *first)
+            rank_of = {place: RANKS[_class_after(letter, edit)] for place, (letter, _, edit) in self.redrives.items()}
+            place = min(self.redrives, key=lambda place: (rank_of[place], place))
+            self.follow("handler", "", self.redrive, *self.redrives.pop(place), place)
 
 
 def _class_after(letter: DeadLetterMessage, edit: Mapping[str, Any]) -> Priority:

@@ -11,6 +11,8 @@ from worlds import EMAIL, PLACED, SMS, Scripted, email, on_both_clocks, simulate
 import simulation
 from actors.errors import Overloaded
 from actors.messages import (
+    RANKS,
+    DeadLetterMessage,
     NotificationMovedToDeadLetter,
     NotificationRequested,
     NotificationSent,
@@ -18,6 +20,7 @@ from actors.messages import (
 )
 from actors.outcomes import Permanent
 from actors.pipeline.dead_letter_queue import RedriveDeadLetter
+from actors.pipeline.orders import Redrive, Redrives
 from actors.policies.admission import Admission
 from actors.settings.channel import NotifierConfig
 
@@ -145,6 +148,26 @@ def test_a_restarted_handler_does_not_forget_redrives_that_wait():
 
     world = on_both_clocks(scenario)
     assert set(world.sent_ids()) == {"a", "b"}
+
+
+@given(st.lists(st.sampled_from([*Priority, "back"]), max_size=40))
+def test_redrives_that_wait_keep_their_places_however_often_there_was_no_room(steps):
+    """Each step is one more that waits, or the first that is called and finds no room."""
+    waiting, came = Redrives(), []
+    for number, step in enumerate(steps):
+        if step != "back":
+            letter = letter_of(email(f"n{number}", priority=step))
+            waiting.wait(Redrive(letter=letter))
+            came.append((RANKS[step], number, letter.notification_id))
+        elif waiting:
+            waiting.wait(waiting.take())
+    assert [waiting.take().letter.notification_id for _ in came] == [name for *_, name in sorted(came)]
+
+
+def letter_of(command):
+    instants = dict.fromkeys(["requested_at_ns", "first_failure_ns", "last_failure_ns", "moved_at_ns", "epoch_ns"], 0)
+    of = {"notification_id": command.notification_id, "command": command}
+    return DeadLetterMessage(**of, failure_reason="gone", attempts=0, history=(), **instants)
 
 
 def test_what_a_restart_finds_is_never_refused():
