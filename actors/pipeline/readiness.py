@@ -78,12 +78,8 @@ class Readiness:
         return NotBefore(wanted_at_ns, is_quiet=True) if wanted_at_ns > now_ns else None
 
     def is_wanted(self, command: SendNotification) -> bool:
-        """Tell whether the user of a command wants it now, and its address is not suppressed.
-
-        One of which a provider says only now that it is gone is tried: that it was on its way was decided before.
-        """
-        suppression = self._suppressions.find(command.channel, command.recipient) if self._suppressed else None
-        if suppression is not None and suppression.source is not SuppressionSource.PROVIDER:
+        """Tell whether the user of a command wants it now, and its address is neither suppressed nor gone."""
+        if self._suppressed and self._suppressions.find(command.channel, command.recipient) is not None:
             return False
         if self._preferences is None or command.critical:
             return True

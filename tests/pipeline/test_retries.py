@@ -102,6 +102,17 @@ def test_later_notifications_to_a_dead_address_are_suppressed_until_it_is_redriv
     assert world.sent_ids() == ["p", "c", "a", "d"]
 
 
+def test_one_that_waits_in_a_line_is_suppressed_when_its_address_dies_meanwhile():
+    def scenario(world: World) -> None:
+        answers = Scripted([DeadDestination(reason="gone")], latency=1.0)
+        world.open(answers, email={"max_in_flight": 1})
+        world.send(email("a"), email("b", recipient="bob@example.org"), email("c"))
+
+    world = on_both_clocks(scenario)
+    assert [event.notification_id for event in world.events(NotificationSuppressed)] == ["c"]
+    assert world.provider.ids == ["a", "b"]
+
+
 def test_a_retry_of_another_notification_to_an_address_that_died_meanwhile_is_suppressed():
     def scenario(world: World) -> None:
         world.open(Scripted([Transient(), DeadDestination()]))
