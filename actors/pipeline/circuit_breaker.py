@@ -532,7 +532,7 @@ class CircuitBreakerActor(Stage):
         )
         self._has_news = True
         self._half_open.pop((host, lane.number), None)
-        if transition.to_state is BreakerState.CLOSED and host in self._lines:
+        if transition.ends_refusal and host in self._lines:
             lane.resume_paced(host, self.now_ns)
         elif transition.to_state is BreakerState.HALF_OPEN:
             until_ns = lane.breaker_of(host, self.now_ns).changes_at_ns

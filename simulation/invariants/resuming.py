@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from actors.instants import NS_PER_S, ns
 from actors.messages import (
     ActorFailed,
-    BreakerState,
     BreakerTransitioned,
     DeferralCause,
     NotificationChannel,
@@ -20,6 +19,7 @@ from actors.messages import (
     NotificationRequested,
 )
 from actors.pipeline.handler import Handler
+from actors.policies.breaker.states import NOT_CLOSED
 from actors.settings.breaker import CircuitBreakerConfig
 from simulation.invariants.base import BreakerKey, Context, Invariant, Objection, observes
 from simulation.invariants.lifecycles import PROCESS, Lifecycle
@@ -91,7 +91,7 @@ class ResumePace(Invariant):
     def on_transition(self, event: BreakerTransitioned) -> Objection:
         key = event.breaker, event.host
         self._closed.pop(key, None)
-        if event.to_state == BreakerState.CLOSED:
+        if event.from_state in NOT_CLOSED and event.to_state not in NOT_CLOSED:
             self._closed[key] = _Closed(event.at_ns)
         return None
 

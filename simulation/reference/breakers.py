@@ -16,6 +16,7 @@ from simulation.reference.limits import Ramp, share_of
 from simulation.reference.randomness import Stream
 
 CLOSED, OPEN, HALF_OPEN = BreakerState.CLOSED, BreakerState.OPEN, BreakerState.HALF_OPEN
+REFUSING = (OPEN, HALF_OPEN, BreakerState.FORCED_OPEN)
 OVERRIDES: dict[str, BreakerState] = {
     "force-open": BreakerState.FORCED_OPEN,
     "disable": BreakerState.DISABLED,
@@ -35,6 +36,11 @@ class Change:
     before: BreakerState
     after: BreakerState
     cause: str
+
+    @property
+    def ends_refusal(self) -> bool:
+        """Whether it refused before, and admits from now on."""
+        return self.before in REFUSING and self.after not in REFUSING
 
 
 class Breaker:
@@ -185,7 +191,7 @@ class Breaker:
             self.changes_at_ns = now_ns + wait_ns(config.half_open_max)
         elif after != HALF_OPEN:
             self._openings = 0
-        if after == CLOSED and before in (OPEN, HALF_OPEN, BreakerState.FORCED_OPEN) and config.ramp is not None:
+        if after == CLOSED and before in REFUSING and config.ramp is not None:
             self._ramp = Ramp(config.ramp, now_ns)
             self.changes_at_ns = self._ramp.end_ns
         self._on_change(Change(now_ns, self._host, before, after, cause))

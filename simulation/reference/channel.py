@@ -359,7 +359,7 @@ class Way(BoundsByKey):
         loop.expect(event, "a breaker trips, opens and closes by its circuit_breaker: {}", lane.config.circuit_breaker)
         self.has_news = True
         lane.half_open.pop(host, None)
-        if change.after == "closed" and host in self.lines:
+        if change.ends_refusal and host in self.lines:
             lane.resume_paced(host)
         elif change.after == "half-open":
             until_ns = lane.breaker(host).changes_at_ns

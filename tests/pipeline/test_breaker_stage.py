@@ -512,18 +512,22 @@ def test_forced_open_waits_for_an_order_however_long():
     assert transitions(world) == [(1.0, "forced-open", "force-open"), (10_000.0, "closed", "close")]
 
 
-def test_disabled_lets_everything_through_and_counts_nothing():
+@pytest.mark.parametrize(("by", "then"), [("disable", "disabled"), ("metrics-only", "metrics-only")])
+def test_an_order_that_ends_refusal_resumes_those_who_wait_paced_and_counts_nothing(by, then):
     def scenario(world: World) -> None:
-        world.open(Scripted(outage(until=100)), email={"retry": {"max_attempts": 1}})
+        breaker = {"resume_rate": "10/s", "resume_doubling": "1h"}
+        world.open(Scripted(outage(until=100)), email={"retry": {"max_attempts": 1}, "circuit_breaker": breaker})
         order(world, "force-open", at=0)
         world.send(*(email(f"n{number}") for number in range(20)), at=1)
-        order(world, "disable", at=2)
-        order(world, "disable", at=3)
+        order(world, by, at=2)
+        order(world, by, at=3)
+        world.send(*(email(f"later{number}") for number in range(20)), at=5)
 
     world = on_both_clocks(scenario)
-    assert world.provider.times == [2.0] * 20
-    assert world.notes[-2:] == [True, False]
-    assert transitions(world)[-1] == (2.0, "disabled", "disable")
+    assert world.provider.times[:20] == pytest.approx([2 + number / 10 for number in range(20)], abs=1e-3)
+    assert world.provider.times[20:] == [5.0] * 20
+    assert [note for note in world.notes if isinstance(note, bool)] == [True, True, False]
+    assert transitions(world)[-1] == (2.0, then, by)
 
 
 def test_closing_an_open_breaker_resumes_those_who_wait_at_once_and_paced():

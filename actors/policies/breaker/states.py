@@ -112,6 +112,11 @@ class Transition:
     event: BreakerEvent
     at_ns: int
 
+    @property
+    def ends_refusal(self) -> bool:
+        """Whether it refused before, and admits from now on."""
+        return self.from_state in NOT_CLOSED and self.to_state not in NOT_CLOSED
+
 
 def next_state(state: BreakerState, event: BreakerEvent, name: str = "") -> BreakerState:
     """Return the state that `event` leads to from `state`, by :data:`TRANSITIONS`.
