@@ -49,11 +49,16 @@ class Fleet:
         """Those that are there."""
         return [node for node in self.nodes if not node.is_down]
 
+    @property
+    def ready(self) -> list[Node]:
+        """Those that are there and, if there is one that is not, are not about to end."""
+        return [node for node in self.living if not node.is_draining] or self.living
+
     # ── who gets what ───────────────────────────────────────────────────────────────────────────────────────────
 
     def route(self, user: str, recipient: str) -> Node:
         """Return which node gets an arrival: of those that are there, if possible one that is not about to end."""
-        ready = [node for node in self.living if not node.is_draining] or self.living
+        ready = self.ready
         if not ready:
             return self.nodes[0]  # whose sender sees an error
         match self._world.nodes.routing:
@@ -67,10 +72,10 @@ class Fleet:
         return self._home_of(host_of(recipient), ready)
 
     def _home_of(self, key: str, ready: Sequence[Node]) -> Node:
-        """ "Always the same for a user or for a host of recipients, while that lives"."""
-        place = crc32(key.encode())
-        home = self.nodes[place % len(self.nodes)]
-        return home if home in ready else ready[place % len(ready)]
+        """Always the same for a user or for a host of recipients, while that lives: its home, or, where that is not
+        there, the one of the others with the highest hash (rendezvous hashing)."""
+        home = self.nodes[crc32(key.encode()) % len(self.nodes)]
+        return home if home in ready else max(ready, key=lambda node: crc32(f"{node.node} {key}".encode()))
 
     # ── what they tell each other ───────────────────────────────────────────────────────────────────────────────
 
@@ -108,7 +113,7 @@ class Fleet:
 
     def _take_over(self, gone: Node) -> None:
         """The nodes that are there share what one had evenly, each every so-many-th in the order in which it got it."""
-        heirs = self.living
+        heirs = self.ready
         if not gone.is_down:
             return
         if not heirs:

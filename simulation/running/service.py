@@ -79,6 +79,11 @@ class Process:
         self._handed_over: set[str] = set()
         """What it has taken over, and its handler does not know of yet."""
 
+    @property
+    def number(self) -> int:
+        """That of its node; 1 where it is the only one."""
+        return 1 if self.node is None else self.node.number
+
     def start(self) -> None:
         """Start a pipeline over the store."""
         self.pipeline = self._make(self.store, self.node)
@@ -305,10 +310,15 @@ class Service:
         return ready[place % len(ready)]
 
     def _home_of(self, key: str, ready: Sequence[Process]) -> Process:
-        """Return which of those that take arrivals gets all of a key: the same one for as long as that does."""
-        place = crc32(key.encode())
-        home = self.processes[place % len(self.processes)]
-        return home if home in ready else ready[place % len(ready)]
+        """Return which of those that take arrivals gets all of a key.
+
+        It is the same one for as long as that takes any and its home does not come back, whoever else comes and goes:
+        the one with the highest hash (Thaler and Ravishankar 1998, rendezvous hashing).
+        """
+        home = self.processes[crc32(key.encode()) % len(self.processes)]
+        if home in ready:
+            return home
+        return max(ready, key=lambda process: crc32(f"{process.number} {key}".encode()))
 
     # ── crashes ─────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -350,7 +360,7 @@ class Service:
         """Have those that are there take over what one had, unless it has come back."""
         if not gone.is_down or gone.starts != starts:
             return
-        heirs = {process.node.number: process for process in self.living if process.node is not None}
+        heirs = {process.node.number: process for process in self._ready if process.node is not None}
         if not heirs:
             self._overdue.append(gone)
             return

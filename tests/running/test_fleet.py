@@ -91,6 +91,21 @@ def test_a_user_s_arrivals_go_to_one_node_and_to_one_other_while_that_is_gone():
         assert len(of_user[True]) == 1
 
 
+def test_a_user_whose_home_is_gone_stays_where_it_is_while_others_come_and_go():
+    entry = "arrivals: {constant: 40/s}, users: 60"
+    faults = [
+        "{channel: email, node: 1, at: 1s, crash: process, restart_after: 10m}",
+        "{channel: email, node: 4, at: 6s, crash: process, restart_after: 10m}",
+    ]
+    accepted = of_kind(history(scenario("{count: 5, routing: by_user}", *faults, entry=entry)), NotificationRequested)
+    first, then = (
+        {event.user_id: event.node for event in accepted if begin * S < event.at_ns < end * S}
+        for begin, end in ((1, 6), (6, 12))
+    )
+    assert len(set(first.values())) == 4
+    assert {node for user, node in first.items() if then.get(user, node) != node} == {4}
+
+
 def test_while_all_are_gone_arrivals_are_refused():
     crash = "{channel: email, at: 5.5s, crash: process, restart_after: 3s}"
     summary = simulation.run(scenario("3", crash), invariants="all").summary
