@@ -111,20 +111,22 @@ class Surroundings(Loop):
     # ── orders ──────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _operate(self, number: int) -> None:
-        """Do what an operator orders, at the first node that is there; while there is none it is lost."""
-        operation, living = self.world.operations[number], self.fleet.living
-        if not living:
-            return
-        node = living[0]
-        if operation.breaker is not None:
-            for channel in operation.channel:
-                if channel in node.ways:
-                    node.follow("breaker", channel, node.ways[channel].operate, operation.breaker, operation.provider)
-            return
-        if operation.cancel is not None:
-            priority = None if operation.cancel == "all" else operation.cancel.priority
-            node.follow("handler", "", node.cancel_waiting, operation.channel, priority)
-            return
+        """Do what an operator orders: of dead letters, at one node that is there, of all else, at each of them."""
+        operation = self.world.operations[number]
+        for node in self.fleet.living:
+            if operation.breaker is not None:
+                for channel in operation.channel:
+                    if channel in node.ways:
+                        override = node.ways[channel].operate
+                        node.follow("breaker", channel, override, operation.breaker, operation.provider)
+            elif operation.cancel is not None:
+                priority = None if operation.cancel == "all" else operation.cancel.priority
+                node.follow("handler", "", node.cancel_waiting, operation.channel, priority)
+            else:
+                self._clear_dead_letters(node, operation)
+                return
+
+    def _clear_dead_letters(self, node: Node, operation: Any) -> None:
         which = operation.redrive or operation.discard
         edit = {} if operation.edit is None else operation.edit.changes()
         for name, letter in node.letters.kept.items():

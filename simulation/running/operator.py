@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import msgspec
-import pykka
 
 from actors.instants import ns
 from actors.kernel.actor import Actor, Supervision, handles
@@ -28,27 +27,28 @@ class _Act(msgspec.Struct, frozen=True):
 
 
 class Operator(Actor):
-    """Gives orders to a pipeline. An order that comes while the process is down is lost."""
+    """Gives orders: of dead letters, which all nodes have in common, to one of them; all others to each node that is
+    there. An order that comes while the process is down is lost."""
 
     supervision = Supervision(max_restarts=0, then="escalate")
 
     def __init__(
         self,
         operations: Sequence[Operation],
-        pipeline: Callable[[], Pipeline],
+        pipelines: Callable[[], Sequence[Pipeline]],
         new_answer: Callable[[], Future[bool]],
     ) -> None:
         """Make an operator.
 
         Args:
             operations: the orders.
-            pipeline: returns the one that there is now.
+            pipelines: returns those that are there now, of each node one; none where the process is down.
             new_answer: makes what gets the answer to an order with an edit.
         """
         super().__init__()
         self._new_answer = new_answer
         self._operations = operations
-        self._pipeline = pipeline
+        self._pipelines = pipelines
 
     def on_start(self) -> None:
         for operation in self._operations:
@@ -56,16 +56,14 @@ class Operator(Actor):
 
     @handles(_Act)
     def on_act(self, act: _Act) -> None:
-        pipeline = self._pipeline()
-        try:
+        for pipeline in self._pipelines():
             if act.operation.breaker is not None:
                 _override_breakers(pipeline, act.operation)
             elif act.operation.cancel is not None:
                 pipeline.handler.tell(_cancellation(act.operation))
             else:
                 self._clear_dead_letters(pipeline, act.operation)
-        except pykka.ActorDeadError:
-            return  # the process is down
+                return
 
     def _clear_dead_letters(self, pipeline: Pipeline, operation: Operation) -> None:
         for letter in pipeline.dead_letters:

@@ -460,7 +460,7 @@ def build(system: ActorSystem, plan: RunPlan) -> Pipeline:
         else:
             system.spawn(Source, number, scenario, entry, send, service.send, lose)
     if scenario.operations:
-        system.spawn(Operator, scenario.operations, lambda: service.pipeline, system.future_class)
+        system.spawn(Operator, scenario.operations, lambda: service.pipelines, system.future_class)
     system.spawn(RunController, scenario, recorder, service)
     return service.pipeline
 

@@ -231,6 +231,11 @@ class Service:
         """That of the first process that is there; of the first of all where there is none."""
         return (self.living or self.processes)[0].pipeline
 
+    @property
+    def pipelines(self) -> list[Pipeline]:
+        """Those of the processes that are there."""
+        return [process.pipeline for process in self.living]
+
     def pipeline_of(self, number: int) -> Pipeline | None:
         """Return the latest pipeline of a node; None: it has not been started yet."""
         process = self.processes[number - 1]

@@ -106,6 +106,13 @@ def test_a_user_whose_home_is_gone_stays_where_it_is_while_others_come_and_go():
     assert {node for user, node in first.items() if then.get(user, node) != node} == {4}
 
 
+def test_an_order_to_breakers_goes_to_each_node():
+    orders = "operations: [{at: 5s, channel: email, breaker: force-open}]"
+    events = history(scenario("3", more=orders, entry="arrivals: {constant: 6/s}"))
+    assert {event.breaker for event in of_kind(events, BreakerTransitioned)} == {"email@1", "email@2", "email@3"}
+    assert max(event.at_ns for event in of_kind(events, NotificationSent)) < 5.1 * S
+
+
 def test_while_all_are_gone_arrivals_are_refused():
     crash = "{channel: email, at: 5.5s, crash: process, restart_after: 3s}"
     summary = simulation.run(scenario("3", crash), invariants="all").summary
