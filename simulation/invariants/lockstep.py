@@ -160,7 +160,7 @@ class TurnWatch(Interceptor):
         deliver = system._deliver
 
         def delivering(actor: Actor, message: Any) -> Any:
-            if actor._accepting is NOTHING:
+            if actor._accepting is NOTHING and not actor.actor_stopped.is_set():  # else its process is gone
                 self._stands_in_mailbox(actor, message)
             return deliver(actor, message)
 

@@ -243,6 +243,20 @@ def test_what_became_durable_while_the_handler_was_down_is_recorded_when_the_pro
     compared(parse(text + crashes + "  - {channel: all, at: 9s, crash: process, restart_after: 1s}\n", "small.yaml"))
 
 
+def test_a_timer_of_a_process_that_is_gone_falls_due_for_no_one():
+    """The limiter of the first process would have looked at 10 s, while that of the second is down."""
+    compared(
+        parse("""
+duration: 14s
+workload: [{channel: sms, users: 1, arrivals: {constant: 1/s}}]
+channels: {sms: {rate_limit: {rate: 1/10s}}}
+faults:
+  - {channel: all, at: 5500ms, crash: process, restart_after: 100ms}
+  - {channel: sms, at: 9500ms, crash: {actor: limiter}, restart_after: 2s}
+""")
+    )
+
+
 # ── fleets ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 FLEET = """\
