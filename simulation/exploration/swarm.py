@@ -14,18 +14,19 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from random import Random
 from typing import Any, Literal, TypeAlias
 
 from actors.instants import seconds
 from actors.kernel.randomness import RandomStreams
+from actors.settings.distributions import Distribution
 from actors.settings.faults import Change, FaultConfig
 from actors.settings.quantities import Rate
 from simulation.exploration.drawn_settings import DrawnSettings, draw_settings
 from simulation.exploration.numbers import log_uniform, rounded
-from simulation.exploration.variation import edit
-from simulation.scenario import ClosedWorkload, Operation, Scenario, ScheduleConfig, WorkloadEntry
+from simulation.exploration.variation import cancellation, down_time, edit, start_at_an_edge
+from simulation.scenario import ChannelWorkload, ClosedWorkload, Operation, Scenario, ScheduleConfig, WorkloadEntry
 from simulation.scenario.arrivals import Arrivals, HoldStage, Stage
 from simulation.scenario.expected_arrivals import expected_notifications
 from simulation.scenario.operations import EditConfig
@@ -42,6 +43,9 @@ SettingsKind: TypeAlias = Literal["mixed", "given", "drawn"]
 
 SHORTEST_S = 1.0
 _SHARE_OF_KINDS = 0.35
+_SHARE_SCHEDULED = 0.2
+_SHARE_CANCELLING = 0.3
+_SHARE_SERVED = 0.2
 _LONGEST_WINDOW = 1.5
 """As a share of the time in which notifications arrive."""
 
@@ -92,6 +96,7 @@ def _case(scenario: Scenario, seed: int, schedule: ScheduleKind, stream: Callabl
     """Return a case of a scenario with the settings that it has."""
     workload, time_factor = _workload(scenario, stream("workload"))
     duration = rounded(max(SHORTEST_S, seconds(scenario.arrivals_end_ns) * time_factor))
+    workload = _scheduled(workload, duration, stream("schedules"))
     settled = scenario.model_copy(update={"workload": workload, "duration": duration})
     faults = _faults(scenario, duration, time_factor, stream("faults"))
     changes: dict[str, Any] = {
@@ -103,21 +108,27 @@ def _case(scenario: Scenario, seed: int, schedule: ScheduleKind, stream: Callabl
             update={str(channel): scenario.channel_as_given(channel) for channel in scenario.channels_used}
         ),
         "faults": faults,
-        "operations": _with_edits(
-            scenario, _operations(settled, scenario, duration, time_factor, stream("operations")), stream("edits")
-        ),
+        "operations": _all_operations(settled, scenario, duration, time_factor, stream),
         "schedule": _schedule(schedule, stream("schedule")),
         "record": "full",
         "expect": (),
         "sweep": None,
     }
     if scenario.quiet_hours:
-        midnight = scenario.start.replace(hour=0, minute=0, second=0, microsecond=0)
-        changes["start"] = midnight + timedelta(minutes=stream("start").randrange(24 * 60))
+        changes["start"] = _start(scenario, duration, stream("start"))
     if any(fault.crash == "process" for fault in faults):
         draw = stream("commits")
         changes["commit_latency"] = log_uniform(draw, 0.001, 1.0) if draw.random() < 0.5 else scenario.commit_latency
     return scenario.model_copy(update=changes)
+
+
+def _start(scenario: Scenario, duration: float, random: Random) -> datetime:
+    """Return when a case starts: at any time of the day; in some cases so that quiet hours begin or end within it."""
+    midnight = scenario.start.replace(hour=0, minute=0, second=0, microsecond=0)
+    start = midnight + timedelta(minutes=random.randrange(24 * 60))
+    return (
+        start_at_an_edge(scenario, rounded(random.uniform(0.0, duration)), random) if random.random() < 0.3 else start
+    )
 
 
 # ── workload ────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -167,6 +178,19 @@ def _scaled(
         return entry.model_copy(update=changes)
     changes["arrivals"] = _fewer(scenario, entry, rate_factor, time_factor, random)
     return entry.model_copy(update=changes)
+
+
+def _scheduled(workload: tuple[WorkloadEntry, ...], duration: float, random: Random) -> tuple[WorkloadEntry, ...]:
+    """Return the workload, in some cases with entries that are scheduled for instants to come."""
+    if random.random() >= _SHARE_SCHEDULED:
+        return workload
+    ahead = Distribution.model_validate({"uniform": {"high": log_uniform(random, 1.0, 2.0 * max(1.0, duration))}})
+    return tuple(
+        entry.model_copy(update={"not_before": ahead})
+        if isinstance(entry, ChannelWorkload) and random.random() < 0.5
+        else entry
+        for entry in workload
+    )
 
 
 def _fewer(scenario: Scenario, entry: Any, rate_factor: float, time_factor: float, random: Random) -> Arrivals:
@@ -288,7 +312,7 @@ def _crash(random: Random) -> dict[str, Any]:
     actor = random.choice(["handler", "limiter", "breaker", "channel", "dlq", "alert"])
     written: dict[str, Any] = {"crash": {"actor": actor}}
     if random.random() < 0.5:
-        written["restart_after"] = log_uniform(random, 0.01, 30.0)
+        written["restart_after"] = down_time(random)
     return written
 
 
@@ -337,6 +361,16 @@ KINDS: Mapping[str, Callable[[Random], dict[str, Any]]] = {
 _REASONS = ("injected", "outage", "expired", "budget", "breaker", "e")
 
 
+def _all_operations(
+    settled: Scenario, scenario: Scenario, duration: float, time_factor: float, stream: Callable[[str], Random]
+) -> tuple[Operation, ...]:
+    operations = _operations(settled, scenario, duration, time_factor, stream("operations"))
+    operations = _with_edits(scenario, operations, stream("edits"))
+    operations = _with_served(operations, stream("served"))
+    cancelling = _cancellations(settled, duration, stream("cancellations"))
+    return tuple(sorted([*operations, *cancelling], key=lambda operation: operation.at))
+
+
 def _operations(
     settled: Scenario, scenario: Scenario, duration: float, time_factor: float, random: Random
 ) -> tuple[Operation, ...]:
@@ -380,6 +414,26 @@ def _with_edits(scenario: Scenario, operations: tuple[Operation, ...], random: R
         else operation
         for operation in operations
     )
+
+
+def _with_served(operations: tuple[Operation, ...], random: Random) -> tuple[Operation, ...]:
+    """Return the operations, some of which redrive what is served too."""
+    return tuple(
+        operation.model_copy(update={"served": "include"})
+        if operation.redrive is not None and random.random() < _SHARE_SERVED
+        else operation
+        for operation in operations
+    )
+
+
+def _cancellations(scenario: Scenario, duration: float, random: Random) -> list[Operation]:
+    """Return what an operator cancels, in some of the cases."""
+    if random.random() >= _SHARE_CANCELLING:
+        return []
+    return [
+        cancellation(random.choice(scenario.channels_used).value, rounded(random.uniform(0.1, 1.5) * duration), random)
+        for _ in range(random.randrange(1, 4))
+    ]
 
 
 # ── schedules ───────────────────────────────────────────────────────────────────────────────────────────────────

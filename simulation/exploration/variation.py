@@ -9,8 +9,10 @@ of the case: so what is aimed at is hit.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from actors.instants import seconds
 from actors.kernel.randomness import RandomStreams
@@ -54,6 +56,8 @@ def varied(case: Scenario, seed: int, spans: Sequence[Span] | None = None) -> Sc
         changes["seed"] = seed
     if random.random() < 0.15:
         changes["commit_latency"] = log_uniform(random, 0.001, 1.0)
+    if case.quiet_hours and random.random() < 0.15:
+        changes["start"] = start_at_an_edge(case, _aim(case, spans, random)[1], random)
     aims = 1
     while aims < AIMS and random.random() < 0.4:
         aims += 1
@@ -102,7 +106,7 @@ def _crash_of_an_actor(case: Scenario, channel: str, at: float, random: Random) 
     crash = {"channel": channel, "crash": {"actor": random.choice(actors)}}
     crashes = []
     while True:
-        restarts = {"restart_after": log_uniform(random, 0.01, 30.0)} if random.random() < 0.5 else {}
+        restarts = {"restart_after": down_time(random)} if random.random() < 0.5 else {}
         crashes.append(FaultConfig.model_validate({**crash, "at": at, **restarts}))
         if len(crashes) == MOST_CRASHES or random.random() < 0.5:
             return crashes
@@ -130,6 +134,10 @@ def _discard(_case: Scenario, channel: str, at: float, _random: Random) -> list[
     return [Operation.model_validate({"at": at, "channel": channel, "discard": "all"})]
 
 
+def _cancel(_case: Scenario, channel: str, at: float, random: Random) -> list[Operation]:
+    return [cancellation(channel, at, random)]
+
+
 def _override(case: Scenario, channel: str, at: float, random: Random) -> list[Operation]:
     order = random.choice(["force-open", "disable", "metrics-only", "close"])
     orders: list[dict[str, Any]] = [{"channel": channel, "at": at, "breaker": order}]
@@ -146,8 +154,35 @@ _AIMED: Mapping[str, Callable[[Scenario, str, float, Random], Sequence[FaultConf
     "step": _step,
     "redrive": _redrive,
     "discard": _discard,
+    "cancel": _cancel,
     "override": _override,
 }
+
+
+def start_at_an_edge(case: Scenario, at: float, random: Random) -> datetime:
+    """Return a start with which quiet hours of some users begin, or end, so many seconds after it."""
+    rule = random.choice(case.quiet_hours)
+    shown = random.choice([rule.from_, rule.to])
+    edge = datetime.combine(case.start.date(), shown, ZoneInfo(rule.zone))
+    return edge.astimezone(UTC) - timedelta(seconds=at)
+
+
+def down_time(random: Random) -> float:
+    """Return for how many seconds an actor is down, which now and then is not at all."""
+    drawn = log_uniform(random, 0.01, 30.0)
+    return 0.0 if drawn < _AT_ONCE_S else drawn
+
+
+_AT_ONCE_S = 0.02
+
+
+def cancellation(channel: str, at: float, random: Random) -> Operation:
+    """Return an order to cancel what waits at an instant, or a class of it; on a channel, or on all."""
+    which: Any = "all" if random.random() < 0.5 else {"priority": random.choice(list(Priority)).value}
+    written = {"at": at, "cancel": which}
+    if random.random() < 0.5:
+        written["channel"] = channel
+    return Operation.model_validate(written)
 
 
 def edit(case: Scenario, random: Random) -> dict[str, Any]:

@@ -7,7 +7,9 @@ import os
 import subprocess
 import sys
 from collections import Counter
+from datetime import timedelta
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -78,7 +80,7 @@ def test_every_kind_of_fault_operation_and_schedule_is_drawn():
     operations = [operation for drawn in cases for operation in drawn.operations]
     assert {operation.breaker for operation in operations} == {None, "force-open", "disable", "close", "metrics-only"}
     assert {key for operation in operations for key in operation.model_fields_set} >= {
-        "redrive", "discard", "provider", "edit",
+        "redrive", "discard", "cancel", "provider", "edit", "served",
     }  # fmt: skip
     edits = {key for operation in operations if operation.edit is not None for key in operation.edit.changes()}
     assert edits == {"recipient", "message", "expires_after"}
@@ -88,6 +90,21 @@ def test_every_kind_of_fault_operation_and_schedule_is_drawn():
     assert min(schedules.values()) > 60
     assert len(schedules) == 3
     assert {drawn.start.hour for drawn in cases} == set(range(24)), "quiet hours are met at any time"
+    assert sum(meets_an_edge(drawn) for drawn in cases) > 100, "they begin or end in the midst of a case"
+    assert sum(any(getattr(entry, "not_before", None) for entry in drawn.workload) for drawn in cases) > 40
+    assert any(
+        fault.crash not in (None, "process") and fault.restart_after == 0.0 for each in cases for fault in each.faults
+    )
+
+
+def meets_an_edge(drawn):
+    """Tell whether quiet hours of some users begin or end while notifications arrive."""
+    start, end = (
+        (drawn.start + timedelta(seconds=after)).astimezone(ZoneInfo(drawn.quiet_hours[0].zone)).time()
+        for after in (0, drawn.duration)
+    )
+    edges = (drawn.quiet_hours[0].from_, drawn.quiet_hours[0].to)
+    return any((start <= edge <= end) if start <= end else (edge >= start or edge <= end) for edge in edges)
 
 
 def test_an_order_to_a_breaker_is_taken_back():
