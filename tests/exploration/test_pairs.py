@@ -140,7 +140,7 @@ def test_a_variation_is_the_same_whether_what_its_parent_saw_is_given_or_found_o
 def test_one_actor_is_crashed_again_while_it_is_down_and_when_that_should_be_forgotten():
     parent = case(SWARM, 3, settings="given").model_copy(update={"faults": ()})
     gaps = []
-    for seed in range(90):
+    for seed in range(150):
         crashes = [each for each in varied(parent, seed, [Span(LEFT, 10**9, 10**10, "email")]).faults if each.crash]
         for one, other in pairwise(crashes):
             if one.crash == other.crash != "process" and one.channel == other.channel and one.at < other.at:

@@ -41,8 +41,8 @@ IN_THE_HANDLER = (
         "What is cancelled waits, so there is nothing under way to be settled.",
         (
             "        if self._budgets is not None:\n            self._budgets.settle(delivery, self._system.now_ns)\n"
-            "        event = self._journal.event(NotificationSuppressed, delivery.command, reason=CANCELLED)\n",
-            "        event = self._journal.event(NotificationSuppressed, delivery.command, reason=CANCELLED)\n",
+            "        delivery.current = None\n",
+            "        delivery.current = None\n",
         ),
         seen="Retries that were cancelled have used up the retry budget: others are dead-lettered as it is spent.",
         world="A retry budget, and an operator who cancels what waits for a retry.",
@@ -52,8 +52,8 @@ IN_THE_HANDLER = (
         CANCELLING,
         "A class of traffic is one that notifications come with.",
         (
-            "            if is_meant and order.priority in (None, command.priority):\n",
-            "            if is_meant and order.priority in (None, delivery.known_as.priority):\n",
+            "            and order.priority in (None, delivery.command.priority)\n",
+            "            and order.priority in (None, delivery.known_as.priority)\n",
         ),
         seen="Of those whose class was edited, an operator cancels the wrong ones.",
         world="A redrive with another priority, and while those wait again a cancellation of one class.",

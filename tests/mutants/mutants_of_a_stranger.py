@@ -170,11 +170,11 @@ IN_LANES = (
     ),
     stranger(
         "latest-of-equals-goes-first",
-        LANE,
-        "Of hosts with equally few slots any will do.",
+        "actors/policies/order.py",
+        "Of hosts that may have a slot any will do.",
         (
-            "min(free, key=lambda key: held.get(key, 0))",
-            "min(reversed(free), key=lambda key: held.get(key, 0))",
+            "    for key in keys:\n        if may_go is None or may_go(key):\n",
+            "    for key in keys if may_go is None else reversed(keys):\n        if may_go is None or may_go(key):\n",
         ),
         seen="Of the hosts that wait for a slot with equally many, the one that came last gets it, again and again.",
         world="A breaker per host with a bulkhead or concurrency limit, and several busy hosts with their share of it.",
