@@ -25,7 +25,14 @@ from actors.domain.attempts import Provider
 from actors.domain.notification_state import NotificationState, state_of
 from actors.domain.store import LettersChanged, News, Store
 from actors.errors import ConfigurationError, StoreInUse, UnknownChannel
-from actors.faults.build import Providers, checked_providers, reaches_of, unreliable_providers, with_defaults
+from actors.faults.build import (
+    Providers,
+    checked_providers,
+    enforced_quotas,
+    reaches_of,
+    unreliable_providers,
+    with_defaults,
+)
 from actors.faults.provider import SimulatedProvider
 from actors.instants import ns, since_1970_ns
 from actors.kernel.actor import ActorRef
@@ -53,6 +60,7 @@ from actors.pipeline.isolation import Isolation
 from actors.pipeline.lane import lanes_of
 from actors.pipeline.orders import Acceptance
 from actors.pipeline.preferences import Preferences
+from actors.pipeline.quotas import Quotas
 from actors.pipeline.rate_limiter import RateLimiterActor
 from actors.pipeline.recipients import recipient_check
 from actors.pipeline.subscribers import (
@@ -67,6 +75,7 @@ from actors.pipeline.tenants import TenantBounds
 from actors.pipeline.waiting_line import WaitingCounts
 from actors.pipeline.wiring import Stages, Wiring
 from actors.policies.admission import Admission
+from actors.settings.accounts import AccountConfig
 from actors.settings.base import validated
 from actors.settings.channel import (
     KEEP_ALL_LETTERS,
@@ -75,6 +84,7 @@ from actors.settings.channel import (
     DeadLettersConfig,
     NotifierConfig,
 )
+from actors.settings.defaults import with_accounts
 from actors.storage.clock_steps import ClockSteps
 from actors.storage.memory import MemoryStore
 
@@ -156,6 +166,8 @@ class Pipeline:
         self._system: ActorSystem | Node = system if node is None else node
         host = self._system
         self.store = store
+        self.quotas = Quotas()
+        """The quotas of all channels."""
         self.bus = EventBus(host, subscriber_timeout)
         announce = self.bus.announce
         together = WaitingCounts()
@@ -181,7 +193,7 @@ class Pipeline:
             stages.isolation = wiring.isolation
             stages.handler = self.handler
             stages.recipient_problem = recipient_check(tuple(by_name[channel].values()), templates)
-            stages.lanes = lanes_of(channel, config, host.streams.stream, stages.arrivals)
+            stages.lanes = lanes_of(channel, config, host.streams.stream, stages.arrivals, self.quotas)
             if config.rate_limit is not None:
                 limiter_class = RateLimiterActor if host.delivers_once else DeduplicatingLimiter
                 stages.rate_limiter = host.spawn(limiter_class, channel, config.rate_limit, stages)
@@ -304,7 +316,10 @@ class Notifier:
         )
         if not isinstance(config, NotifierConfig):
             config = validated(NotifierConfig, {} if config is None else config)
-        channels = dict(config.channels) or {channel: ChannelConfig() for channel in NotificationChannel}
+        channels = {
+            channel: with_accounts(config.channels.get(channel, ChannelConfig()), config.accounts)
+            for channel in config.channels or NotificationChannel
+        }
         if store is None:
             store = MemoryStore(remember_ids_ns=ns(config.remember_ids), ahead_ns=ClockSteps().ahead_ns)
         events = Events(on_event)
@@ -314,7 +329,7 @@ class Notifier:
                 pipeline = Pipeline(
                     system,
                     channels,
-                    providers if providers is not None else _unreliable(channels, system),
+                    providers if providers is not None else _unreliable(channels, config.accounts, system),
                     store=store,
                     preferences=preferences,
                     templates=templates
@@ -583,6 +598,10 @@ def _held(store: Store) -> Generator[None, None, None]:
 
 
 def _unreliable(
-    channels: Mapping[NotificationChannel, ChannelConfig], system: ActorSystem
+    channels: Mapping[NotificationChannel, ChannelConfig], accounts: Mapping[str, AccountConfig], system: ActorSystem
 ) -> dict[NotificationChannel, dict[str, SimulatedProvider]]:
-    return {channel: unreliable_providers(channel, config, (), system.streams) for channel, config in channels.items()}
+    enforced = enforced_quotas(accounts)
+    return {
+        channel: unreliable_providers(channel, config, (), system.streams, accounts=enforced)
+        for channel, config in channels.items()
+    }

@@ -7,16 +7,20 @@ from typing import Any, TypeAlias
 
 from actors.domain.attempts import Provider
 from actors.errors import ConfigurationError
+from actors.faults.conditions import EnforcedQuota
 from actors.faults.provider import SimulatedProvider
 from actors.faults.rules import FailureRule
 from actors.kernel.randomness import RandomStreams
 from actors.messages import NotificationChannel
+from actors.settings.accounts import AccountConfig
 from actors.settings.channel import PRIMARY, ChannelConfig
 from actors.settings.defaults import Reach, filled_in
 from actors.settings.faults import FaultConfig
 
 Providers: TypeAlias = "Mapping[NotificationChannel, Provider | Mapping[str, Provider]]"
 """By channel; where a channel has several, by name in it, its own being called ``primary``."""
+
+NO_ACCOUNTS: Mapping[str, EnforcedQuota] = {}
 
 
 def unreliable_providers(
@@ -25,10 +29,12 @@ def unreliable_providers(
     faults: Sequence[FaultConfig],
     streams: RandomStreams,
     rules: Sequence[FailureRule] = (),
+    accounts: Mapping[str, EnforcedQuota] = NO_ACCOUNTS,
 ) -> dict[str, SimulatedProvider]:
     """Return the unreliable providers of a channel's settings, by name.
 
-    A fault that names no provider hits all of the channel's. `rules` are those of the channel's own provider.
+    A fault that names no provider hits all of the channel's. `rules` are those of the channel's own provider. The
+    `accounts` are those of one run, by name: see :func:`enforced_quotas`.
     """
     return {
         name: SimulatedProvider.from_config(
@@ -38,9 +44,15 @@ def unreliable_providers(
             stream_name(channel, name),
             rules=rules if name == PRIMARY else (),
             called=name if config.failover else None,
+            account=accounts.get(settings.provider.account or ""),
         )
         for name, settings in config.by_provider().items()
     }
+
+
+def enforced_quotas(accounts: Mapping[str, AccountConfig]) -> dict[str, EnforcedQuota]:
+    """Return the quotas that the providers of accounts enforce in one run, by the name of the account."""
+    return {name: EnforcedQuota(own.throttle) for name, own in accounts.items() if own.throttle is not None}
 
 
 def faults_of(faults: Sequence[FaultConfig], channel: NotificationChannel, name: str) -> list[FaultConfig]:

@@ -25,8 +25,7 @@ from actors.policies.breaker.per_host import recipient_host
 from actors.policies.exact import as_fraction
 from actors.policies.rate_limit.buckets import TokenBucket
 from actors.settings.distributions import Draw
-from actors.settings.faults import SYSTEM_FAULT_KEYS, Change, FaultConfig, Flap, value_at
-from actors.settings.quantities import Rate
+from actors.settings.faults import SYSTEM_FAULT_KEYS, Change, FaultConfig, Flap, QuotaFault, value_at
 
 if TYPE_CHECKING:
     from actors.domain.attempts import Attempt
@@ -54,12 +53,12 @@ each attempt; a capacity makes that no instant of the run is calm. A fault that 
 
 
 class EnforcedQuota:
-    """The quota that one window enforces."""
+    """The quota that one window, or an account, enforces."""
 
-    def __init__(self, rate: Rate, retry_after: float | None) -> None:
-        whole = max(1, round(rate.count))
-        self._bucket = TokenBucket(whole, ns(rate.period * whole / rate.count), whole)
-        self.answer = Transient(reason=THROTTLED, retry_after=retry_after, throttled=True)
+    def __init__(self, throttle: QuotaFault) -> None:
+        whole = throttle.whole
+        self._bucket = TokenBucket(int(whole.count), ns(whole.period), int(whole.count))
+        self.answer = Transient(reason=THROTTLED, retry_after=throttle.retry_after, throttled=True)
 
     def lets_through(self, now_ns: int) -> bool:
         """Tell whether an attempt is within the quota, and charge it if so."""
@@ -100,9 +99,7 @@ class TimedFault:
         self.start_ns, self.end_ns = _window_ns(fault)
         self.fault = fault
         self.latency = None if fault.latency is None else fault.latency.sampler(latencies)
-        self.throttle = (
-            None if fault.throttle is None else EnforcedQuota(fault.throttle.rate, fault.throttle.retry_after)
-        )
+        self.throttle = None if fault.throttle is None else EnforcedQuota(fault.throttle)
         self.countdown = None if fault.fail_first is None else Countdown(fault.fail_first)
         self.flapping = None if fault.flap is None else Flapping(fault.flap, self.start_ns)
         self.burst = None if fault.burst is None else BurstChain(fault.burst, self.start_ns, spells)
@@ -177,6 +174,7 @@ class Forecast:
         name: str,
         *,
         is_ever_calm: bool,
+        account: EnforcedQuota | None = None,
     ) -> None:
         """Make the forecast of one provider.
 
@@ -187,10 +185,12 @@ class Forecast:
             streams: the random streams of the faults.
             name: of the provider, which begins the names of their streams.
             is_ever_calm: whether there is nothing beside the faults that an attempt must be looked at for.
+            account: the quota that holds for it and others together. None: there is none.
         """
         self._latency = latency
         self._failure_rate = failure_rate
-        self._is_ever_calm = is_ever_calm
+        self._is_ever_calm = is_ever_calm and account is None
+        self._throttles = [] if account is None else [account]
         self._timed = [
             TimedFault(
                 fault,
@@ -236,7 +236,7 @@ class Forecast:
             latency_factor=factor,
             hangs=any(timed.fault.hang for timed in open_),
             outage=any(timed.fault.outage for timed in open_),
-            throttles=[timed.throttle for timed in open_ if timed.throttle is not None],
+            throttles=self._throttles + [timed.throttle for timed in open_ if timed.throttle is not None],
             flapping=[timed.flapping for timed in open_ if timed.flapping is not None],
             countdowns=[timed.countdown for timed in open_ if timed.countdown is not None],
             bursts=[timed.burst for timed in open_ if timed.burst is not None],

@@ -11,7 +11,7 @@ from typing import Any
 
 from actors.domain.attempts import Attempt, Provider
 from actors.errors import ConfigurationError
-from actors.faults.conditions import NEVER_NS
+from actors.faults.conditions import NEVER_NS, EnforcedQuota
 from actors.faults.rules import SENT, FailureRule, FaultRules, on_the_ladder
 from actors.faults.upstream import Upstream
 from actors.kernel.effects import Foreseen, Promise
@@ -59,6 +59,7 @@ class SimulatedProvider(Provider):
         streams: RandomStreams | None = None,
         name: str = "provider",
         called: str | None = None,
+        account: EnforcedQuota | None = None,
     ) -> None:
         """Make a provider.
 
@@ -79,6 +80,7 @@ class SimulatedProvider(Provider):
             streams: its random streams; a seed of 0 when None.
             name: of its random streams; providers of the same name and seed have the same seeds.
             called: what its channel calls it, in what is recorded of its upstream; None where that has only one.
+            account: the quota of its account, which others share that are given it too; None: it has none.
 
         Raises:
             ConfigurationError: one of the settings is out of its range, or a rule cannot be called.
@@ -99,7 +101,7 @@ class SimulatedProvider(Provider):
             faults = (_failing_first(fail_count), *faults)
         streams = streams if streams is not None else RandomStreams(0)
         own, behind = parted(faults)
-        self._rules = FaultRules(config, own, rules, streams, name)
+        self._rules = FaultRules(config, own, rules, streams, name, account)
         self._upstream = None if config.upstream is None else Upstream(config.upstream, behind, streams, name, called)
         self._draw = self._rules.draw
         self.outcomes_are_plain = type(self) is SimulatedProvider and not rules
@@ -117,6 +119,7 @@ class SimulatedProvider(Provider):
         *,
         rules: Sequence[FailureRule] = (),
         called: str | None = None,
+        account: EnforcedQuota | None = None,
     ) -> SimulatedProvider:
         """Return the provider of a channel's settings."""
         return cls(
@@ -133,6 +136,7 @@ class SimulatedProvider(Provider):
             streams=streams,
             name=name,
             called=called,
+            account=account,
         )
 
     @property

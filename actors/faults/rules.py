@@ -8,7 +8,8 @@ below it is as if there had been none of them. Then in this order:
    would be until its sender's timeout, which the provider does not know.
 2. `latency` (the last window that gives one) in place of the provider's own, and what `latency_by_load` adds for each
    attempt that is under way; all of it times every `latency_factor`.
-3. `throttle`: over the quota, the answer is `throttled`. It comes after the latency and takes up no capacity.
+3. The `throttle` of its account, and of windows: over the quota, the answer is `throttled`. It comes after the latency
+   and takes up no capacity.
 4. `outage`, and the down phase of `flap`: a transient failure after the latency, which takes up no capacity either;
    what was queued before is worked on as if nothing were wrong.
 5. Failure rules (:data:`FailureRule`), in the order given: the first that returns an outcome decides. A `throttled` one
@@ -45,6 +46,7 @@ from actors.faults.conditions import (
     PERMANENT,
     THROTTLED,
     Conditions,
+    EnforcedQuota,
     Forecast,
     capacity_steps,
     speed_steps,
@@ -110,6 +112,7 @@ class FaultRules:
         rules: Sequence[FailureRule],
         streams: RandomStreams,
         name: str,
+        account: EnforcedQuota | None = None,
     ) -> None:
         """Make the fates of a provider.
 
@@ -119,6 +122,7 @@ class FaultRules:
             rules: what decides by the current state.
             streams: its random streams.
             name: of its random streams; fates of the same name and seed have the same seeds.
+            account: the quota that its account enforces, over others too; None: it has none.
 
         Raises:
             ConfigurationError: a rule cannot be called.
@@ -134,6 +138,7 @@ class FaultRules:
             streams,
             name,
             is_ever_calm=not (steps or rules or config.latency_by_load or config.script or config.upstream),
+            account=account,
         )
         self.draw = streams.stream(f"{name}.fate").random
         """The random draw of the next attempt, between 0 and 1; drawn also where nothing depends on it, so that the

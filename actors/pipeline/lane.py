@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, assert_never
 from actors.instants import ns
 from actors.messages import BreakerState
 from actors.outcomes import Ambiguous, ChannelFault, DeadDestination, Outcome, Permanent, Sent, Transient
+from actors.pipeline.quotas import Quotas
 from actors.policies.adaptive.concurrency import make_concurrency_limit
 from actors.policies.adaptive.rate import AdaptiveRate
 from actors.policies.adaptive.throttle import AdaptiveThrottle
@@ -23,7 +24,7 @@ from actors.policies.breaker.breaker import Breaker, BreakerEvent, IllegalTransi
 from actors.policies.breaker.per_host import BreakerGroup, recipient_host
 from actors.policies.breaker.states import NOT_CLOSED
 from actors.policies.order import Flow, Turns
-from actors.policies.rate_limit.limiter import Limiter, make_limiter
+from actors.policies.rate_limit.limiter import Limiter
 from actors.policies.resuming import Arrivals, Pace, ceiling_per_s
 from actors.settings.channel import PRIMARY, ChannelConfig
 
@@ -95,6 +96,7 @@ class Lane:
         config: the settings that hold for this provider.
         stream: returns the random stream of a name.
         arrivals: the new ones of its channel, all together and by host.
+        quotas: makes those that lanes share; None: it shares none.
     """
 
     def __init__(
@@ -105,6 +107,7 @@ class Lane:
         config: ChannelConfig,
         stream: Callable[[str], Random],
         arrivals: Arrivals,
+        quotas: Quotas | None = None,
     ) -> None:
         self.number = number
         self.provider = provider
@@ -147,7 +150,7 @@ class Lane:
             if config.concurrency_limit is None
             else make_concurrency_limit(config.concurrency_limit, stream(f"{self.name}.concurrency"))
         )
-        self.quota = None if config.quota is None else make_limiter(config.quota)
+        self.quota = None if config.quota is None else (quotas or Quotas()).limiter(config.quota)
         self._quota_drops = config.quota is not None and config.quota.on_limit == "drop"
         self.rate = None if config.adaptive_rate is None else AdaptiveRate(config.adaptive_rate)
         self._rates: list[Limiter] = [limiter for limiter in (self.quota, self.rate) if limiter is not None]
@@ -428,12 +431,16 @@ def breaker_name(channel: str, number: int, provider: str | None) -> str:
 
 
 def lanes_of(
-    channel: str, config: ChannelConfig, stream: Callable[[str], Random], arrivals: Arrivals
+    channel: str,
+    config: ChannelConfig,
+    stream: Callable[[str], Random],
+    arrivals: Arrivals,
+    quotas: Quotas | None = None,
 ) -> tuple[Lane, ...]:
     """Return a lane for each provider of a channel, in the order in which they are tried."""
     settings = config.by_provider()
     return tuple(
-        Lane(number, channel, name if len(settings) > 1 else None, own, stream, arrivals)
+        Lane(number, channel, name if len(settings) > 1 else None, own, stream, arrivals, quotas)
         for number, (name, own) in enumerate(settings.items())
     )
 

@@ -41,6 +41,7 @@ from actors.service.transports import TransportsConfig, is_of_a_provider, missin
 from actors.settings.base import NOT_SHOWN, NotEmpty, Settings, at_key, check_one_given
 from actors.settings.channel import ChannelConfig, NotifierConfig
 from actors.settings.csv_column import DataFile
+from actors.settings.defaults import with_accounts
 from actors.settings.faults import FaultConfig
 from actors.settings.file import load_settings
 from actors.settings.quantities import PositiveDuration, Share, Text, Wanted, wanted
@@ -193,7 +194,9 @@ class ServiceConfig(NotifierConfig):
         own = {name: getattr(self, name) for name in NotifierConfig.model_fields}
         present = set(self.transports.channels) | set(self.channels)
         channels = {
-            channel: self.transports.filled_in(channel, self.channels.get(channel, ChannelConfig()))
+            channel: with_accounts(
+                self.transports.filled_in(channel, self.channels.get(channel, ChannelConfig())), self.accounts
+            )
             for channel in NotificationChannel
             if channel in present
         }

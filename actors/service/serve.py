@@ -176,7 +176,7 @@ class Server:
                 stack.push_async_callback(partial(trio.to_thread.run_sync, tracing.close, abandon_on_cancel=True))
             channels = config.notifier.channels
             streams = RandomStreams(secrets.randbits(64))
-            transports = open_transports(config.transports, channels, config.faults, streams, stack)
+            transports = open_transports(config.transports, channels, config.faults, streams, stack, config.accounts)
             providers = {
                 channel: {
                     name: incarnation.gate.guard(provider, channels[channel].by_provider()[name].timeout)
@@ -390,7 +390,9 @@ async def check(path: Path, config: ServiceConfig) -> list[str]:
     """
     check_store(config)
     async with AsyncExitStack() as stack:
-        open_transports(config.transports, config.notifier.channels, config.faults, RandomStreams(0), stack)
+        open_transports(
+            config.transports, config.notifier.channels, config.faults, RandomStreams(0), stack, config.accounts
+        )
         live_settings = await stack.enter_async_context(_open_live_settings(config, MemoryStore()))
     channels = config.notifier.channels
     reaches = {channel: config.transports.reaches(channel, own) for channel, own in channels.items()}

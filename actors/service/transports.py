@@ -24,10 +24,11 @@ from pydantic import BeforeValidator, ConfigDict, Field, ValidationInfo, model_v
 
 from actors.domain.attempts import Provider
 from actors.errors import ConfigurationError
-from actors.faults.build import unreliable_providers
+from actors.faults.build import enforced_quotas, unreliable_providers
 from actors.faults.chaos import FaultyProvider
 from actors.kernel.randomness import RandomStreams
 from actors.messages import NotificationChannel
+from actors.settings.accounts import AccountConfig
 from actors.settings.base import Settings, check_one_given, known_keys
 from actors.settings.channel import PRIMARY, ChannelConfig, ProviderName
 from actors.settings.defaults import NO_BOUNDS, Reach, filled_in, simulated_reaches
@@ -228,6 +229,7 @@ def open_transports(
     faults: Sequence[FaultConfig],
     streams: RandomStreams,
     stack: AsyncExitStack,
+    accounts: Mapping[str, AccountConfig],
 ) -> dict[NotificationChannel, dict[str, Provider]]:
     """Return the provider of each channel, by name, with the faults round those that they hit.
 
@@ -237,15 +239,17 @@ def open_transports(
         faults: what is to go wrong, from the start of the pipeline on.
         streams: the random streams of what is injected.
         stack: has what is opened closed.
+        accounts: what channels have together; of it what simulated providers enforce.
 
     Raises:
         ConfigurationError: some of them cannot be opened; all problems.
     """
     problems: list[str] = []
+    enforced = enforced_quotas(accounts)
     opened: dict[NotificationChannel, dict[str, Provider]] = {}
     for channel, config in channels.items():
         opened[channel] = {}
-        simulated = unreliable_providers(channel, config, faults, streams)
+        simulated = unreliable_providers(channel, config, faults, streams, accounts=enforced)
         for name, transport in transports.of(channel).items():
             try:
                 provider = transport.open()

@@ -7,11 +7,14 @@ out takes the default written here. Models are frozen and refuse unknown keys.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Iterator
 from typing import Annotated, Any, ClassVar, Literal, Self, TypeAlias
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationError, model_validator
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from actors.messages import NotificationChannel
+from actors.settings.accounts import AccountConfig
 from actors.settings.adaptive import AdaptiveRateConfig, AdaptiveThrottleConfig, ConcurrencyLimitConfig, HedgingConfig
 from actors.settings.base import Settings
 from actors.settings.breaker import CircuitBreakerConfig as CircuitBreakerConfig
@@ -24,10 +27,11 @@ from actors.settings.quantities import (
     PositiveDuration,
     PositiveWholeNumber,
     Share,
+    Text,
     Wanted,
     wanted,
 )
-from actors.settings.rate_limit import RateLimitConfig as RateLimitConfig
+from actors.settings.rate_limit import QuotaConfig as QuotaConfig, RateLimitConfig as RateLimitConfig
 from actors.settings.retry import RetryConfig as RetryConfig
 from actors.settings.script import ScriptedAnswer
 
@@ -102,6 +106,9 @@ class ProviderConfig(Settings):
     """How many connections to it there are at most; stands for a transport's: it is the `max_in_flight` of a channel
     that is given none, or more. What waits for one is no attempt and no failure. None: no bound."""
 
+    account: Text | None = None
+    """The account whose `throttle` holds for it, and for all others with it together. None: none."""
+
     price: NotNegative = 0.0
     """What a request to it costs, in a unit of your own; the summary's `cost` is the sum of all."""
 
@@ -141,7 +148,7 @@ class FailoverConfig(Settings):
     circuit_breaker: CircuitBreakerConfig | None = None
     """When to stop sending to it."""
 
-    quota: RateLimitConfig | None = None
+    quota: QuotaConfig | None = None
     """What its account allows; null for no limit."""
 
     timeout: PositiveDuration | None = None
@@ -209,7 +216,7 @@ class ChannelConfig(Settings):
     rate_limit: RateLimitConfig | None = None
     """Per user; charged once a notification. None: no limit."""
 
-    quota: RateLimitConfig | None = None
+    quota: QuotaConfig | None = None
     """For all together, as a provider's account has it; charged once an attempt. None: no limit."""
 
     tenant: TenantConfig | None = None
@@ -278,6 +285,17 @@ class ChannelConfig(Settings):
         """Whose notifications take turns within a class of traffic."""
         return self.order.fair_by or ("host" if self.circuit_breaker.per == "host" else "none")
 
+    def accounts_named(self) -> Iterator[tuple[tuple[str, ...], str]]:
+        """Yield the paths at which it names accounts, with the names."""
+        for path, quota, provider in (
+            ((), self.quota, self.provider),
+            *((("failover", name), other.quota, other.provider) for name, other in self.failover.items()),
+        ):
+            if quota is not None and quota.account is not None:
+                yield (*path, "quota", "account"), quota.account
+            if provider.account is not None:
+                yield (*path, "provider", "account"), provider.account
+
     def by_provider(self) -> dict[str, ChannelConfig]:
         """Return the settings that hold for each provider, by its name, in the order in which they are tried."""
         alone = self.model_copy(update={"failover": {}})
@@ -310,6 +328,9 @@ class NotifierConfig(Settings):
     channels: dict[NotificationChannel, ChannelConfig] = Field(default_factory=dict)
     """The channels there are; all four with their defaults when empty."""
 
+    accounts: dict[Text, AccountConfig] = Field(default_factory=dict)
+    """What channels have together at a provider, by the name by which they refer to it."""
+
     remember_ids: PositiveDuration = 86_400.0
     """How long the id of a notification that has ended is remembered; the same id is not sent again meanwhile."""
 
@@ -328,3 +349,20 @@ class NotifierConfig(Settings):
 
     platform: str = "our platform"
     """What templates call the service."""
+
+    @model_validator(mode="after")
+    def _names_accounts_that_there_are(self) -> Self:
+        problems = [
+            InitErrorDetails(type=unknown_account(name, self.accounts), loc=("channels", channel, *path), input=name)
+            for channel, config in self.channels.items()
+            for path, name in config.accounts_named()
+            if name not in self.accounts
+        ]
+        if problems:
+            raise ValidationError.from_exception_data("NotifierConfig", problems)
+        return self
+
+
+def unknown_account(name: str, accounts: Iterable[str]) -> PydanticCustomError:
+    """Return the problem that there is no account of this name."""
+    return wanted("the name of an account, of which there are: " + (", ".join(accounts) or "none"), repr(name))

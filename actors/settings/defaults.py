@@ -16,7 +16,9 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from actors.messages import NotificationChannel
+from actors.settings.accounts import AccountConfig
 from actors.settings.channel import PRIMARY, ChannelConfig
+from actors.settings.rate_limit import QuotaConfig
 
 
 class Reach(NamedTuple):
@@ -53,6 +55,31 @@ def filled_in(channel: NotificationChannel, config: ChannelConfig, reaches: Mapp
             for name, other in config.failover.items()
         }
     return config.model_copy(update=changes) if changes else config
+
+
+def with_accounts(config: ChannelConfig, accounts: Mapping[str, AccountConfig]) -> ChannelConfig:
+    """Return the settings of a channel in which each quota that names an account says how much that is.
+
+    A name that there is no account of stays as it is.
+    """
+    changes: dict[str, Any] = {}
+    if (own := _filled(config.quota, accounts)) is not config.quota:
+        changes["quota"] = own
+    others = {
+        name: other.model_copy(update={"quota": filled})
+        for name, other in config.failover.items()
+        if (filled := _filled(other.quota, accounts)) is not other.quota
+    }
+    if not changes and not others:
+        return config
+    failover = {name: others.get(name, other) for name, other in config.failover.items()}
+    return config.model_copy(update={**changes, "failover": failover})
+
+
+def _filled(quota: QuotaConfig | None, accounts: Mapping[str, AccountConfig]) -> QuotaConfig | None:
+    if quota is None or quota.account is None or quota.is_filled or quota.account not in accounts:
+        return quota
+    return accounts[quota.account].quota_of(quota.account)
 
 
 def _fill_slots(

@@ -22,6 +22,7 @@ from actors.settings.quantities import (
     PositiveNumber,
     PositiveRate,
     PositiveWholeNumber,
+    Rate,
     Share,
     SignedDuration,
     Text,
@@ -155,6 +156,12 @@ class QuotaFault(Settings):
 
     retry_after: Duration | None = None
     """The wait that it asks for. None: it does not say."""
+
+    @property
+    def whole(self) -> Rate:
+        """The rate with a whole count, which is how many it takes at once: one at least, in a time that is longer."""
+        count = max(1, round(self.rate.count))
+        return Rate(float(count), self.rate.period * count / self.rate.count)
 
 
 class Burst(Settings):

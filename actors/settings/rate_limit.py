@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import StrictBool, model_validator
 
 from actors.settings.base import NotEmpty, Settings
-from actors.settings.quantities import PositiveRate, PositiveWholeNumber, Rate, wanted, write_rate
+from actors.settings.quantities import PositiveRate, PositiveWholeNumber, Rate, Text, wanted, write_rate
 
 
 class RateLimitConfig(Settings):
@@ -40,8 +40,17 @@ class RateLimitConfig(Settings):
     on_limit: Literal["defer", "drop"] = "defer"
     """A refused notification waits until it fits, or is dead-lettered."""
 
+    @property
+    def is_filled(self) -> bool:
+        """Whether it says how much it allows."""
+        return any(given is not None for given in (self.max_per_minute, self.rate, self.rates))
+
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
+        self._check()
+        return self
+
+    def _check(self) -> None:
         if sum(given is not None for given in (self.max_per_minute, self.rate, self.rates)) != 1:
             raise wanted("one of max_per_minute, rate and rates")
         buckets = self.kind in ("token_bucket", "gcra")
@@ -59,7 +68,6 @@ class RateLimitConfig(Settings):
             self._check_counts()
         for shorter, longer in pairwise(self.limits):
             self._check_order(shorter, longer)
-        return self
 
     def _check_counts(self) -> None:
         """A window has no half of a notification to let through, and rounding would be another limit."""
@@ -89,3 +97,24 @@ class RateLimitConfig(Settings):
     def limit(self) -> Rate:
         """The one of them that holds in the long run."""
         return self.limits[-1]
+
+
+class QuotaConfig(RateLimitConfig):
+    """At most so many in each window for all together, or what an account allows that channels share."""
+
+    account: Text | None = None
+    """The account whose `quota` this is, in place of all other keys: what other channels with it send counts as well,
+    and channels that wait take turns. None: of its own."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_a_limit(cls, data: Any) -> Any:
+        if type(data) is not RateLimitConfig:
+            return data
+        return {key: getattr(data, key) for key in data.model_fields_set}
+
+    def _check(self) -> None:
+        if self.account is None:
+            super()._check()
+        elif others := sorted(self.model_fields_set - {"account"}):
+            raise wanted("account alone, since the account says how much it allows", " and ".join(others))

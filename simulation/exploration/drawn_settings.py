@@ -23,7 +23,14 @@ from pydantic.types import Strict
 
 from actors.messages import NotificationChannel, Priority
 from actors.settings.base import OneOf, Settings, known_keys
-from actors.settings.channel import ChannelConfig, CircuitBreakerConfig, DeadLettersConfig, ProviderConfig, RetryConfig
+from actors.settings.channel import (
+    ChannelConfig,
+    CircuitBreakerConfig,
+    DeadLettersConfig,
+    ProviderConfig,
+    QuotaConfig,
+    RetryConfig,
+)
 from actors.settings.distributions import Distribution
 from actors.settings.faults import ChannelNames
 from actors.settings.order import OrderConfig, TenantConfig
@@ -82,7 +89,8 @@ DRAIN_S = 60 * 86_400.0
 """How long a run with drawn settings may go on: whatever waits for the slowest of them comes to an end."""
 
 _NOT_DRAWN: Mapping[type[Settings], frozenset[str]] = {
-    ProviderConfig: frozenset({"script", "price", "upstream"}),
+    ProviderConfig: frozenset({"script", "price", "upstream", "account"}),
+    QuotaConfig: frozenset({"account"}),
     ChannelConfig: frozenset({"order", "tenant"}),  # drawn together with the classes and tenants of the workload
 }
 _REASONS = ("injected failure", "provider outage", "throttled", "timed out")

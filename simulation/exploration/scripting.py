@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from actors.domain.attempts import Attempt, WrappedProvider
-from actors.faults.build import unreliable_providers
+from actors.faults.build import enforced_quotas, unreliable_providers
 from actors.faults.conditions import NEVER_NS
 from actors.faults.provider import SimulatedProvider
 from actors.faults.rules import SCRIPTED
@@ -97,12 +97,12 @@ class NotingProvider(WrappedProvider):
 
 def noting_providers(scenario: Scenario) -> dict[NotificationChannel, dict[str, NotingProvider]]:
     """Return the providers of a scenario for one run, with the draws that they have in it."""
-    streams = RandomStreams(scenario.seed)
+    streams, accounts = RandomStreams(scenario.seed), enforced_quotas(scenario.accounts)
     return {
         channel: {
             name: NotingProvider(provider)
             for name, provider in unreliable_providers(
-                channel, scenario.channel_config(channel), scenario.faults, streams
+                channel, scenario.channel_config(channel), scenario.faults, streams, accounts=accounts
             ).items()
         }
         for channel in scenario.channels_used

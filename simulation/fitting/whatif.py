@@ -17,7 +17,7 @@ import numpy as np
 
 from actors.domain.attempts import Provider
 from actors.errors import ConfigurationError
-from actors.faults.build import unreliable_providers
+from actors.faults.build import enforced_quotas, unreliable_providers
 from actors.formatting import counted
 from actors.kernel.randomness import RandomStreams
 from actors.messages import NotificationChannel, Priority
@@ -286,11 +286,12 @@ def _providers(
 ) -> dict[NotificationChannel, dict[str, Provider]]:
     """Return the record's providers; of a channel that it has nothing of, those of the scenario."""
     found: dict[NotificationChannel, dict[str, Provider]] = {}
+    accounts = enforced_quotas(scenario.accounts)
     for channel in scenario.channels_used:
         config = scenario.channel_config(channel)
         of_channel = log.where(log.channel == str(channel))
         if not len(of_channel):
-            found[channel] = dict(unreliable_providers(channel, config, (), streams))
+            found[channel] = dict(unreliable_providers(channel, config, (), streams, accounts=accounts))
             continue
         names = set(of_channel.provider.tolist())
         found[channel] = {

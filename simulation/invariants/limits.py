@@ -216,7 +216,8 @@ class Quota(Invariant):
             key: config.quota for key, config in context.providers.items() if config.quota is not None
         }
         self._new_meters = {key: meters_of(limit) for key, limit in self._limits.items()}
-        self._meters: dict[tuple[NotificationChannel, str], list[Meter]] = {}
+        self._meters: dict[Key | str, list[Meter]] = {}
+        """By provider, and by the name of an account for those that share it."""
 
     @observes(ActorFailed)
     def on_crash(self, event: ActorFailed) -> Objection:
@@ -238,9 +239,10 @@ class Quota(Invariant):
     def _count(self, key: Key, now_ns: int, notification_id: str) -> Objection:
         if key not in self._limits:
             return None
-        meters = self._meters.get(key)
+        account = getattr(self._limits[key], "account", None)
+        meters = self._meters.get(account or key)
         if meters is None:
-            meters = self._meters[key] = self._new_meters[key]()
+            meters = self._meters[account or key] = self._new_meters[key]()
         for meter in meters:
             if (text := meter.add(now_ns)) is not None:
                 channel, provider = key

@@ -49,6 +49,10 @@ def refusals(world: World) -> list[str]:
     }
     found = [f"channels.{name}.hedging" for name, config in lanes.items() if config.hedging is not None]
     found += [f"channels.{name}.provider.upstream" for name, config in lanes.items() if config.provider.upstream]
+    found += [
+        f"channels.{name}.quota.account" for name, config in lanes.items() if config.quota and config.quota.account
+    ]
+    found += [f"channels.{name}.provider.account" for name, config in lanes.items() if config.provider.account]
     for number, fault in enumerate(world.faults):
         for key in ("duplicate_rate", "reorder"):
             if getattr(fault, key) is not None:

@@ -12,7 +12,7 @@ import msgspec
 
 from actors.domain.attempts import Provider
 from actors.errors import ConfigurationError, InvariantBreach
-from actors.faults.build import Providers, checked_providers, unreliable_providers
+from actors.faults.build import Providers, checked_providers, enforced_quotas, unreliable_providers
 from actors.faults.provider import SimulatedProvider
 from actors.faults.rules import FailureRule
 from actors.instants import ns, since_1970_ns
@@ -519,8 +519,11 @@ def _channels(scenario: Scenario) -> dict[NotificationChannel, ChannelConfig]:
 def _providers(
     scenario: Scenario, system: ActorSystem, rules: Rules
 ) -> Mapping[NotificationChannel, Mapping[str, SimulatedProvider]]:
+    accounts = enforced_quotas(scenario.accounts)
     return {
-        channel: unreliable_providers(channel, config, scenario.faults, system.streams, rules.get(channel, ()))
+        channel: unreliable_providers(
+            channel, config, scenario.faults, system.streams, rules.get(channel, ()), accounts
+        )
         for channel, config in _channels(scenario).items()
     }
 

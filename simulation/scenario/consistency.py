@@ -39,6 +39,7 @@ def findings(scenario: Any) -> Iterator[Finding]:
         yield from _names_twice(outline.entries)
         yield from _expectations(scenario.get("expect"), outline)
     yield from _fallbacks_in_a_circle(scenario.get("channels"))
+    yield from _missing_accounts(scenario.get("channels"), scenario.get("accounts", {}))
 
 
 def _providers_used(scenario: dict[str, Any]) -> dict[NotificationChannel, list[str]] | None:
@@ -199,6 +200,19 @@ def _crashes_of_missing_actors(faults: Any, channels: Any) -> Iterator[Finding]:
         if hit and all(_within(channels, channel.value, "rate_limit") is None for channel in hit):
             text = f"wanted an actor that there is: without a rate_limit no limiter on {', '.join(hit)}"
             yield ("faults", index, "crash", "actor"), text
+
+
+def _missing_accounts(channels: Any, accounts: Any) -> Iterator[Finding]:
+    for channel in channels if isinstance(channels, dict) and isinstance(accounts, dict) else ():
+        others = _within(channels, channel, "failover")
+        further = others if isinstance(others, dict) else {}
+        for path in ((channel,), *((channel, "failover", name) for name in further)):
+            for key in ("quota", "provider"):
+                name = _within(channels, *path, key, "account")
+                if isinstance(name, str) and name not in accounts:
+                    there = ", ".join(map(str, accounts)) or "none"
+                    text = f"wanted the name of an account, of which there are: {there}, got {name!r}"
+                    yield ("channels", *path, key, "account"), text
 
 
 def _fallbacks_in_a_circle(channels: Any) -> Iterator[Finding]:

@@ -41,6 +41,7 @@ from simulation.scenario import (
     Scenario,
     overrides as changes,
 )
+from simulation.scenario.accounts import account_rules
 from simulation.scenario.expected_arrivals import expected_in_window, most_in_windows
 from simulation.scenario.pending import pending_rules, share_wanted
 from simulation.scenario.popularity import count_of, share_of_the_first
@@ -77,11 +78,22 @@ def lint_scenario(scenario: Scenario) -> list[Finding]:
     found += _thinking(scenario)
     found += pending_rules(scenario)
     found += upstream_rules(scenario)
+    if scenario.accounts:
+        found += account_rules(scenario, dict(_arriving(scenario)))
     found += _instants(scenario)
     found += _faults(scenario)
     found += _operations(scenario)
     found += _expectations(scenario)
     return list(dict.fromkeys(found))
+
+
+def _arriving(scenario: Scenario) -> Iterator[tuple[NotificationChannel, float]]:
+    """Yield the channels of which it is known how many arrive a second on average, with that."""
+    for channel in scenario.channels_used:
+        entries = [entry for entry in scenario.workload if channel in entry.channels]
+        opened = [entry for entry in entries if not isinstance(entry, ClosedWorkload)]
+        if len(opened) == len(entries):
+            yield channel, sum(_per_s(scenario, entry, channel) for entry in opened)
 
 
 def lint_varied(scenario: Scenario, paths: Collection[str]) -> list[str]:

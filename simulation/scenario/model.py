@@ -22,9 +22,10 @@ from actors.instants import ns, since_1970_ns
 from actors.kernel.node import names_at_nodes
 from actors.messages import BreakerState, NotificationChannel, Priority
 from actors.pipeline.lane import breaker_name
+from actors.settings.accounts import AccountConfig
 from actors.settings.base import NotEmpty, Settings
 from actors.settings.channel import KEEP_ALL_LETTERS, ChannelConfig, DeadLettersConfig
-from actors.settings.defaults import filled_in, simulated_reaches
+from actors.settings.defaults import filled_in, simulated_reaches, with_accounts
 from actors.settings.faults import ChannelNames, FaultConfig
 from actors.settings.quantities import (
     Duration,
@@ -216,6 +217,9 @@ class Scenario(Settings):
     channels: Channels = Channels()
     """Settings of the channels."""
 
+    accounts: dict[Text, AccountConfig] = Field(default_factory=dict)
+    """What channels have together at a provider, by the name by which they refer to it."""
+
     faults: tuple[FaultConfig, ...] = ()
     """What goes wrong."""
 
@@ -267,10 +271,10 @@ class Scenario(Settings):
         return tuple(channel for channel in NotificationChannel if channel in used)
 
     def channel_config(self, channel: NotificationChannel) -> ChannelConfig:
-        """Return the settings of `channel`: the defaults when the file has none, and those that depend on the channel
-        and on the connections to its providers filled in."""
+        """Return the settings of `channel`: the defaults when the file has none, and those that depend on the channel,
+        on the connections to its providers and on accounts filled in."""
         config = self.channel_as_given(channel)
-        return filled_in(channel, config, simulated_reaches(config))
+        return with_accounts(filled_in(channel, config, simulated_reaches(config)), self.accounts)
 
     def channel_as_given(self, channel: NotificationChannel) -> ChannelConfig:
         """Return the settings of `channel` as the file has them."""

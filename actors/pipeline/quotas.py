@@ -1,0 +1,92 @@
+"""The quotas of a process: each provider's own, and those of accounts, which channels share."""
+
+from __future__ import annotations
+
+from actors.policies.rate_limit.limiter import Limiter, make_limiter
+from actors.settings.rate_limit import QuotaConfig
+
+
+class Quotas:
+    """Makes the quotas of all lanes of a process. What the accounts allow is filled in."""
+
+    def __init__(self) -> None:
+        self._accounts: dict[str, Account] = {}
+
+    def limiter(self, config: QuotaConfig) -> Limiter:
+        """Return the quota of one more lane: its own, or its part in that of an account."""
+        if config.account is None:
+            return make_limiter(config)
+        if config.account not in self._accounts:
+            self._accounts[config.account] = Account(make_limiter(config))
+        return self._accounts[config.account].lane()
+
+
+class Account:
+    """A limiter for several lanes that take turns where they wait, so that none is always the last to ask."""
+
+    def __init__(self, limiter: Limiter) -> None:
+        self.limiter = limiter
+        self.lanes: list[LaneOfAccount] = []
+        self.turn = 0
+        """How often one of them was let through."""
+
+    def lane(self) -> LaneOfAccount:
+        """Return the part of one more lane."""
+        self.lanes.append(LaneOfAccount(self))
+        return self.lanes[-1]
+
+
+class LaneOfAccount:
+    """What a lane sees of the quota of an account; a :class:`~actors.policies.rate_limit.limiter.Limiter`.
+
+    A lane that finds none left is told when there will be again. When that comes, whoever of those that were told was
+    served longest ago goes first: another one that asks before is told to ask right after. That is once, so that none
+    waits for a lane that does not ask any more.
+    """
+
+    __slots__ = ("_account", "_served", "_told_ns")
+
+    def __init__(self, account: Account) -> None:
+        self._account = account
+        self._served = 0
+        """The turn in which it was let through last."""
+        self._told_ns: int | None = None
+        """When it was told to ask again, and has not asked since."""
+
+    @property
+    def active_keys(self) -> int:
+        """Keys for which something is remembered."""
+        return self._account.limiter.active_keys
+
+    def try_acquire(self, key: str, now_ns: int, cost: int = 1) -> int:
+        """Return `now_ns` if admitted and charged, else the earliest instant at which it fits."""
+        fits_at_ns = self._account.limiter.try_acquire(key, now_ns, cost)
+        if fits_at_ns == now_ns:
+            self._account.turn += 1
+            self._served = self._account.turn
+        return fits_at_ns
+
+    def fits_at(self, key: str, now_ns: int, cost: int = 1) -> int:
+        """Return what :meth:`try_acquire` would, or the next instant where it is the turn of another lane."""
+        fits_at_ns = self._account.limiter.fits_at(key, now_ns, cost)
+        if fits_at_ns > now_ns:
+            self._told_ns = fits_at_ns
+            return fits_at_ns
+        self._told_ns = None
+        first = min((lane for lane in self._account.lanes if lane._waits(now_ns)), key=_served_at, default=None)
+        if first is None or first._served >= self._served:
+            return now_ns
+        first._told_ns = None
+        self._told_ns = now_ns + 1
+        return now_ns + 1
+
+    def forget_idle(self, now_ns: int) -> None:
+        """Drop every key whose state makes no difference any more."""
+        self._account.limiter.forget_idle(now_ns)
+
+    def _waits(self, now_ns: int) -> bool:
+        return self._told_ns is not None and self._told_ns <= now_ns
+
+
+def _served_at(lane: LaneOfAccount) -> int:
+    return lane._served
