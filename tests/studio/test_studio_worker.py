@@ -1,0 +1,167 @@
+"""What a worker of studio tells of a run is what the run's own summary and history say."""
+
+from pathlib import Path
+
+import pytest
+from shipped import SCENARIOS
+
+import simulation
+from simulation.studio import series
+from simulation.studio.splicing import edited
+from simulation.studio.worker import Worker
+
+FOLDER = SCENARIOS[0].parent
+
+
+def text_of(name, duration):
+    """The text of a shipped scenario, with a shorter duration and no expectations on what is no longer in it."""
+    text = (FOLDER / f"{name}.yaml").read_text(encoding="utf-8")
+    return edited(text, ("duration",), duration).partition("\nexpect:")[0] + "\n"
+
+
+def told(text, filename="x.yaml", do="run", is_cancelled=lambda: False, worker=None, **more):
+    found = []
+    worker = worker or Worker(found.append, is_cancelled)
+    worker._send = found.append
+    worker.do({"do": do, "text": text, "filename": filename, **more})
+    return found
+
+
+def together(lines):
+    """The rows of all frames put together, as a page does it; and the width of a bucket."""
+    rows, width, length = {}, None, 0
+    for frame in [line for line in lines if line["type"] == "frame"]:
+        if frame["width_s"] != width:
+            rows, width, length = {}, frame["width_s"], 0
+        for channel, of in frame["rows"].items():
+            for name, values in of.items():
+                rows.setdefault(channel, {}).setdefault(name, {}).update(enumerate(values, frame["from"]))
+        length = max(length, frame["to"])
+    return {
+        channel: {name: [row[at] for at in range(length)] for name, row in of.items()} for channel, of in rows.items()
+    }, width
+
+
+RUNS = [
+    ("provider-outage", "3m", series.MOST),
+    ("provider-outage", "3m", 50),
+    ("failover-on-outage", "4m", series.MOST),
+    ("burst-over-the-limit", "6m", 70),
+    ("poison-messages", "3m", series.MOST),
+    ("push-then-sms", "4m", 100),
+]
+
+
+@pytest.mark.parametrize(("name", "duration", "most"), RUNS, ids=[f"{name}-{most}" for name, _, most in RUNS])
+def test_frames_come_to_what_the_summary_says(monkeypatch, name, duration, most):
+    monkeypatch.setattr(series, "MOST", most)
+    monkeypatch.setattr("simulation.studio.worker.FRAME_S", 0)  # a frame for every chunk
+    worker = Worker(list, lambda: False)
+    lines = told(text_of(name, duration), FOLDER / f"{name}.yaml", worker=worker)
+    assert [line["type"] for line in lines if line["type"] != "frame"] == ["begin", "done", "happenings"]
+    summary = worker._last[1].summary
+    rows, width = together(lines)
+    for channel, of in summary["channels"].items():
+        own = rows[channel]
+        assert len(own["sent"]) == int(summary["simulated_s"] / width) + 1
+        counted = {key: sum(own[key]) for key in ("arrived", "sent", "dead", "suppressed", "failed")}
+        assert counted == {
+            "arrived": of["accepted"],
+            "sent": of["sent"],
+            "dead": of["dead_lettered"],
+            "suppressed": of["suppressed"],
+            "failed": of["attempts"] - of["sent"],
+        }
+        assert own["dead_letters"][-1] == of["dlq"]["final"]
+        assert min(min(own[level]) for level in series.LEVELS) == 0
+        assert sum(own[wait][-1] for wait in (*series.WAITS, "under_way")) == of["in_flight"]
+    longest = max(filter(None, rows[""]["p99"]))
+    assert longest <= summary["sent_time_s"]["max"] + 1e-3 or summary["fallbacks"]
+
+
+def test_studio_changes_nothing_of_a_run():
+    text = text_of("provider-outage", "1m")
+    assert told(text)[-2]["summary"]["digest"] == simulation.run(simulation.parse(text)).summary["digest"]
+
+
+def test_who_is_behind_a_curve_is_as_many_as_it_shows():
+    text, found = text_of("provider-outage", "3m"), []
+    worker = Worker(found.append, lambda: False)
+    rows, width = together(told(text, worker=worker))
+    shown = 0
+    for at in range(110, 170, 14):
+        bucket = int(at / width)
+        window = {"from_s": bucket * width, "to_s": (bucket + 1) * width}
+        for kind in (*series.COUNTS, *series.WAITS, "under_way"):
+            [line] = told(text, worker=worker, do="notifications", kind=kind, channel="email", **window)
+            if kind == "failed":  # one notification may fail twice meanwhile
+                assert line["count"] <= rows["email"][kind][bucket]
+            else:
+                assert line["count"] == rows["email"][kind][bucket], (at, kind)
+            shown += len(line["shown"])
+            for one in line["shown"]:
+                assert one["channel"] == "email"
+                times = [step["at_s"] for step in one["steps"]]
+                assert times == sorted(times)
+    assert shown > 30
+
+
+def test_a_run_that_is_not_kept_is_done_again():
+    text = text_of("provider-outage", "1m")
+    asked = {"do": "notifications", "from_s": 0, "to_s": 60, "kind": "failed", "channel": "push"}
+    again, found = told(text, **asked)
+    assert again == {"type": "again"}
+    answers = [step["what"] for one in found["shown"] for step in one["steps"]]
+    assert any("injected failure" in answer for answer in answers)
+
+
+def test_a_cancelled_run_ends_at_once():
+    asked = iter([False] * 3 + [True] * 1000)
+    lines = told(text_of("steady-state", "24h"), is_cancelled=lambda: next(asked))
+    assert [line["type"] for line in lines][-1] == "cancelled"
+    assert len(lines) < 5
+
+
+def test_what_is_wrong_with_a_text_is_said():
+    [line] = told("duration: soon\nworkload: []\n", str(Path("a") / "b.yaml"))
+    assert line["type"] == "problems"
+    assert [(each["line"], each["column"]) for each in line["problems"]] == [(1, 11), (2, 11)]
+
+
+def test_a_run_too_large_to_keep_says_so(monkeypatch):
+    monkeypatch.setattr("simulation.studio.worker.KEPT_MAX", 100)
+    text, found = text_of("provider-outage", "30s"), []
+    worker = Worker(found.append, lambda: False)
+    lines = told(text, worker=worker)
+    assert lines[-1]["type"] == "done"
+    assert not lines[-1]["kept"]
+    window = {"from_s": 0, "to_s": 30, "kind": "sent", "channel": ""}
+    [line] = told(text, worker=worker, do="notifications", **window)
+    assert not line["kept"]
+
+
+def test_an_expectation_that_breaks_says_where():
+    text = text_of("provider-outage", "2m") + "expect:\n  - dlq.peak <= 3\n  - sent_fraction >= 0.1\n"
+    lines = told(text)
+    assert [each["holds"] for each in lines[-2]["summary"]["expectations"]] == [False, True]
+    [breach] = lines[-1]["breaches"]
+    assert breach["number"] == 0
+    rows, width = together(lines)
+    letters = [sum(each) for each in zip(*(rows[channel]["dead_letters"] for channel in ("email", "push", "sms")))]
+    first = next(at for at, many in enumerate(letters) if many > 3)
+    assert first * width <= breach["spans"][0][0] < (first + 1) * width
+
+
+def test_a_comparison_is_that_of_the_command():
+    text = text_of("provider-outage", "1m")
+    other = edited(text, ("channels", "push", "retry", "max_attempts"), "1")
+    lines = told(other, do="compare", pinned=text, replicates=3)
+    assert [(line["done"], line["of"]) for line in lines] == [(2, 3), (3, 3)]
+    rows = {row["metric"]: row for row in lines[-1]["table"]}
+    compared = simulation.compare(
+        simulation.parse(text), {"channels.push.retry.max_attempts": [3, 1]}, replicates=3, metrics=["dead_lettered"]
+    ).table.iloc[1]
+    assert rows["dead_lettered"]["differs"] == bool(compared["excludes_0"]) is True
+    assert rows["dead_lettered"]["difference"] == f"+{compared['difference']:.4g}"
+    assert rows["breaker.sms.open_s"]["difference"] == "0 s"
+    assert told(other, do="compare", pinned=text, replicates=1)[0]["type"] == "problems"
