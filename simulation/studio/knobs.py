@@ -120,7 +120,7 @@ def _at(settings: Any, key: str) -> Any:
 
 
 def _knob(splices: Splices, path: Path, group: str, turn: Turn, value: Any) -> dict[str, Any]:
-    about = _schema()[turn.model]["properties"][path[-1]]
+    about = described()[turn.model]["properties"][path[-1]]
     knob = {
         "path": ".".join(path),
         "group": group,
@@ -152,7 +152,7 @@ def splice_document(splices: Splices, path: Path) -> dict[str, Any]:
 
 
 @cache
-def _schema() -> Mapping[str, Any]:
+def described() -> Mapping[str, Any]:
     """Return the parts of the schema that have keys, by the names of their models."""
     schema = json_schema()
     found = {"Scenario": schema}

@@ -23,6 +23,7 @@ from actors.settings.yaml_tree import CHARACTERS_MAX
 from simulation.studio.checking import check
 from simulation.studio.folder import Folder, Refused
 from simulation.studio.guard import Guard
+from simulation.studio.knobs import described
 from simulation.studio.pool import Workers
 from simulation.studio.splicing import CannotEdit, with_entry, without_entry
 
@@ -38,7 +39,7 @@ _CONSOLE = {"console.css", "icon.svg"}
 
 
 async def serve(
-    folder: Folder, port: int, announce: Callable[[str], None], *, workers: int = WORKERS, path: str = "/"
+    folder: Folder, port: int, announce: Callable[[str], None], *, workers: int = WORKERS
 ) -> None:
     """Serve studio until it is cancelled.
 
@@ -47,7 +48,6 @@ async def serve(
         port: of the loopback interface; 0: one that is free.
         announce: told the address, with its token, as soon as it can be opened.
         workers: processes that run scenarios.
-        path: of the page that the address leads to.
 
     Raises:
         OSError: the port is not available.
@@ -59,7 +59,8 @@ async def serve(
         pool = await trio.to_thread.run_sync(Workers, workers)
         try:
             late.app = guard = Guard(application(folder, pool), int(url.rpartition(":")[2]))
-            announce(f"{url}{path}{'&' if '?' in path else '?'}token={guard.token}")
+            announce(f"{url}/?token={guard.token}")
+            await trio.to_thread.run_sync(described)  # else the first page would wait for it
             await trio.sleep_forever()
         finally:
             nursery.cancel_scope.cancel()

@@ -103,6 +103,7 @@ function show(newest) {
   const isNew = run !== newest;
   run = charts.run = newest;
   if (isNew && cursor > run.end) cursor = 0;
+  if (isNew) byId("figures").textContent = "";
   if (!run.done) say("off", `runs… ${clock(run.length * run.width)} of ${clock(run.begin.duration_s)}`);
   faults.place();
   list();
@@ -307,6 +308,7 @@ addEventListener("keydown", (event) => {
 addEventListener("resize", () => faults.place());
 
 async function open() {
+  byId("title").textContent = file;
   try {
     const found = await (await fetch(`/file?${new URLSearchParams({ file })}`)).json();
     if (found.detail) throw new Error(found.detail);

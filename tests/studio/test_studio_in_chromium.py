@@ -1,0 +1,279 @@
+"""Studio as a person uses it, in Chromium, at the width of a desk and of a phone."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+from contextlib import asynccontextmanager
+
+import pytest
+import trio
+from chromium import DESK, PHONE, Chromium, chromium, needs_chromium
+from selenium.webdriver.common.action_chains import ActionChains
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.support.ui import Select
+
+from simulation.studio import server
+from simulation.studio.folder import Folder
+from simulation.studio.pool import Workers
+
+pytestmark = [pytest.mark.integration, needs_chromium]
+
+OUTAGE = """\
+name: small-outage
+seed: 7
+duration: 60s          # a minute
+
+workload:
+  - {channel: email, arrivals: {poisson: 20/s}, users: 1000}
+
+channels:
+  email:
+    # five are soon used up
+    retry: {max_attempts: 5, initial_delay: 1s}
+    circuit_breaker: {failure_threshold: 5, timeout: 10s}   # short
+    provider: {latency: {constant: 50ms}}
+
+faults:
+  - {channel: email, at: 15s, for: 20s, outage: true}   # the outage
+
+expect:
+  - sent_fraction >= 0.99
+  - delivery_time_s.p99 <= 5s
+"""
+
+LONG = OUTAGE.replace("duration: 60s ", "duration: 30d ").replace("small-outage", "long")
+
+
+class Studio(Chromium):
+    """What a person does with studio."""
+
+    def see(self, file: str) -> None:
+        self.open(f"/edit?file={file}")
+        self.wait_for_the_run()
+
+    def wait_for_the_run(self) -> None:
+        self.wait(lambda: re.search("expectations", self.text("#status")))
+
+    def text_of_scenario(self) -> str:
+        return self.find("#text").get_property("value")
+
+    def type(self, old: str, new: str) -> None:
+        """Change the text as somebody who types does."""
+        self.driver.execute_script(
+            "const field = document.getElementById('text'), at = field.value.indexOf(arguments[0]);"
+            "field.focus(); field.setSelectionRange(at, at + arguments[0].length);",
+            old,
+        )
+        self.find("#text").send_keys(new)
+
+    def click(self, selector: str) -> None:
+        node = self.find(selector)
+        self.driver.execute_script("arguments[0].scrollIntoView({block: 'center'})", node)
+        node.click()
+
+    def figures(self) -> str:
+        return self.text("#figures")
+
+
+@asynccontextmanager
+async def studio(folder, monkeypatch):
+    pools = []
+    monkeypatch.setattr(server, "Workers", lambda count: pools.append(Workers(count)) or pools[0])
+    send, receive = trio.open_memory_channel(1)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(server.serve, Folder(folder), 0, send.send_nowait)
+        yield await receive.receive(), pools[0]
+        nursery.cancel_scope.cancel()
+
+
+def in_browser(address, directory, size, use):
+    url, _, token = address.partition("/?")
+    with chromium(url, *size, directory, Studio) as browser:
+        browser.open(f"/?{token}")
+        use(browser)
+        assert {re.match(r"\w+://[^/]+", each)[0] for each in browser.requests() if not each.startswith("blob:")} <= {url}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    inside = tmp_path / "scenarios"
+    inside.mkdir()
+    (inside / "outage.yaml").write_text(OUTAGE)
+    (inside / "long.yaml").write_text(LONG)
+    return inside
+
+
+def change_and_watch(browser: Studio) -> None:
+    browser.check()
+    assert browser.text("h1") == "scenarios"
+    browser.see("outage.yaml")
+    browser.check()
+    browser.wait(lambda: browser.text("#title") == "small-outage")
+    first = browser.figures()
+    assert "1 of 2 expectations break" in browser.text("#status")
+    assert "breaks" in browser.text("#expectations")
+
+    # a slider changes the text in place, and the picture
+    group = browser.driver.find_element(By.XPATH, "//summary[.='Channel email']/..")
+    if group.get_attribute("open") is None:
+        group.find_element(By.TAG_NAME, "summary").click()
+    slider = browser.driver.find_element(By.ID, "knob-channels.email.circuit_breaker.timeout")
+    slider.send_keys(Keys.HOME)
+    browser.wait(lambda: browser.figures() not in ("", first))
+    assert browser.text_of_scenario() == OUTAGE.replace("timeout: 10s}", "timeout: 1s}")
+    browser.wait_for_the_run()
+
+    # a broken text says where, and the last picture stays
+    picture = browser.figures()
+    browser.type("at: 15s", "at: soon")
+    browser.wait(lambda: "Line 16, column 26" in browser.text("#problems"))
+    assert browser.find("#text").get_attribute("aria-invalid") == "true"
+    assert browser.figures() == picture
+    assert browser.find("#colours .wrong").text.strip().startswith("- {channel: email")
+    browser.check()
+    browser.click("#undo")
+    browser.wait(lambda: not browser.find("#problems").is_displayed())
+    browser.click("#undo")
+    browser.wait(lambda: browser.text_of_scenario() == OUTAGE)
+    browser.wait(lambda: browser.figures() == first)
+
+    # a fault is dragged, and stretched by keys
+    band = browser.find("[data-part=move]")
+    width = browser.find("#charts canvas").size["width"]
+    browser.driver.execute_script("arguments[0].scrollIntoView({block: 'center'})", band)
+    ActionChains(browser.driver).click_and_hold(band).move_by_offset(width // 6, 0).release().perform()
+    browser.wait(lambda: "at: 15s" not in browser.text_of_scenario())
+    at = float(re.search(r"at: ([\d.]+)s, for: 20s, outage: true}   # the outage", browser.text_of_scenario())[1])
+    assert 20 < at < 35
+    browser.wait(lambda: browser.find("#message").is_displayed() is False and browser.figures() not in ("", first))
+    browser.find("[data-part=end]").send_keys(Keys.ARROW_RIGHT)
+    browser.wait(lambda: "for: 20s" not in browser.text_of_scenario())
+    browser.wait_for_the_run()
+    browser.click("#undo")
+    browser.click("#undo")
+    browser.wait(lambda: browser.text_of_scenario() == OUTAGE and browser.figures() == first)
+
+
+def play_and_ask(browser: Studio) -> None:
+    # play, back, and jump
+    Select(browser.find("#kind")).select_by_value("opens")
+    browser.click("#next")
+    assert "Breaker email: closed to open" in browser.text("#event")
+    assert re.search("The breaker of email is open .* wait for the breaker", browser.text("#story"))
+    opened = browser.text("#now")
+    Select(browser.find("#kind")).select_by_value("fault")
+    browser.click("#previous")
+    assert "outage: begins" in browser.text("#event")
+    assert browser.text("#now") == "0:15"
+    browser.click("#play")
+    browser.wait(lambda: browser.text("#now") not in ("0:15", opened))
+    browser.click("#play")
+    assert browser.text("#play") == "Play"
+
+    # a click leads to the notifications, and to what the provider answered
+    browser.find("#time").send_keys(Keys.HOME)
+    Select(browser.find("#kind")).select_by_value("opens")
+    browser.click("#next")
+    browser.click(".actor.circuit_breaker button")
+    browser.wait(lambda: "that wait for the breaker" in browser.text("#notifications"))
+    assert "Waits for an open circuit breaker" in browser.text("#notifications .timeline")
+    canvas = browser.find("[data-key=rates] canvas")
+    browser.driver.execute_script("arguments[0].scrollIntoView({block: 'center'})", canvas)
+    ActionChains(browser.driver).move_to_element(canvas).click().perform()
+    browser.wait(lambda: browser.text("#notifications").startswith("Notifications that"))
+    browser.check()
+
+
+def compare_and_keep(browser: Studio, folder) -> None:
+    browser.click("#pin")
+    browser.type("max_attempts: 5", "max_attempts: 1")
+    browser.wait(lambda: "max_attempts: 1," in browser.text_of_scenario())
+    browser.wait_for_the_run()
+    browser.click("#compare")
+    browser.wait(lambda: "On 10 of 10 common seeds" in browser.text("#comparison"))
+    assert "dead_lettered" in browser.text("#comparison")
+    browser.check()
+
+    # nothing is lost on reload; another tab has a state of its own
+    changed = browser.text_of_scenario()
+    browser.driver.refresh()
+    browser.wait_for_the_run()
+    assert browser.text_of_scenario() == changed
+    assert browser.find("#unpin").is_displayed()
+    first = browser.driver.current_window_handle
+    browser.driver.switch_to.new_window("tab")
+    browser.see("outage.yaml")
+    assert browser.text_of_scenario() == OUTAGE
+    browser.driver.close()
+    browser.driver.switch_to.window(first)
+
+    # a link opens it again
+    browser.driver.execute_script("navigator.clipboard.writeText = () => Promise.reject()")
+    browser.click("#link")
+    browser.wait(lambda: "#t=" in browser.driver.current_url)
+    link = browser.driver.current_url
+    browser.click("#swap")
+    browser.wait(lambda: browser.text_of_scenario() == OUTAGE)
+    browser.driver.get("about:blank")
+    browser.driver.get(link)
+    browser.wait(lambda: browser.text_of_scenario() == changed)
+
+    # it is saved under another name, and not over one that is there
+    for name, there in (("long.yaml", True), ("changed.yaml", False)):
+        if not browser.find("#save-as").is_displayed():
+            browser.click("#save")
+        field = browser.find("#name")
+        field.clear()
+        field.send_keys(name, Keys.ENTER)
+        if there:
+            browser.wait(lambda: "There is a long.yaml already" in browser.text("#save-problem"))
+            assert all("400" in complaint for complaint in browser.complaints())
+    browser.wait(lambda: "changed.yaml" in browser.driver.current_url)
+    browser.wait_for_the_run()
+    assert (folder / "changed.yaml").read_text() == changed
+    assert (folder / "outage.yaml").read_text() == OUTAGE
+    browser.check()
+
+
+@pytest.mark.parametrize("size", [DESK, PHONE], ids=["desk", "phone"])
+async def test_a_scenario_is_changed_watched_compared_and_kept(folder, tmp_path, monkeypatch, size):
+    def use(browser):
+        change_and_watch(browser)
+        play_and_ask(browser)
+        compare_and_keep(browser, folder)
+
+    async with studio(folder, monkeypatch) as (address, _):
+        await trio.to_thread.run_sync(in_browser, address, tmp_path, size, use)
+
+
+async def test_a_long_run_is_drawn_cancelled_and_survives_its_worker(folder, tmp_path, monkeypatch):
+    def use(browser):
+        browser.open("/edit?file=long.yaml")
+        browser.wait(lambda: re.search(r"runs… [1-9]", browser.text("#status")))
+        browser.wait(lambda: "arrive" in browser.text("[data-key=rates]"))
+
+        # a worker that dies is said, and replaced
+        before = pool.numbers
+        for number in before:
+            os.kill(number, signal.SIGKILL)
+        browser.wait(lambda: "Another one has taken its place" in browser.text("#message"))
+        browser.find("#message button").click()
+        browser.wait(lambda: re.search(r"runs… [1-9]", browser.text("#status")))
+        assert set(pool.numbers) != set(before)
+
+        # another tab is not held up, and a newer change ends what would take hours
+        first = browser.driver.current_window_handle
+        browser.driver.switch_to.new_window("tab")
+        browser.see("outage.yaml")
+        browser.driver.close()
+        browser.driver.switch_to.window(first)
+        browser.type("30d", "20s")
+        browser.wait_for_the_run()
+        assert browser.text("#figures").endswith("0:20.")
+        browser.check()
+
+    async with studio(folder, monkeypatch) as (address, pool):
+        await trio.to_thread.run_sync(in_browser, address, tmp_path, DESK, use)
