@@ -96,6 +96,8 @@ class Workers:
             wanted = what.get("text"), what.get("filename")
             worker = next((each for each in self._free if each.last == wanted), self._free[0])
             self._free.remove(worker)
+            if not worker.process.is_alive():  # somebody has killed it meanwhile
+                worker = await self._replaced(worker)
             worker.last = wanted
             answer = Answer(worker.connection)
             try:
@@ -105,11 +107,16 @@ class Workers:
             finally:
                 with trio.CancelScope(shield=True):
                     if not await worker.has_settled(answer):
-                        self._all.remove(worker)
-                        await trio.to_thread.run_sync(worker.end)
-                        worker = await trio.to_thread.run_sync(_Worker)
-                        self._all.append(worker)
+                        worker = await self._replaced(worker)
                 self._free.append(worker)
+
+    async def _replaced(self, worker: _Worker) -> _Worker:
+        with trio.CancelScope(shield=True):
+            self._all.remove(worker)
+            await trio.to_thread.run_sync(worker.end)
+            worker = await trio.to_thread.run_sync(_Worker)
+            self._all.append(worker)
+        return worker
 
     def end(self) -> None:
         """End the processes."""

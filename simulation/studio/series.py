@@ -25,12 +25,13 @@ from actors.messages import (
 from simulation.scenario import Scenario
 
 WANTED = 480
-"""Buckets for the time in which notifications arrive."""
+"""Buckets for the time in which notifications arrive, where that is short."""
 
-MOST = 4096
-"""Buckets of a run; a longer one gets wider ones."""
+MOST = 1024
+"""Buckets of a run. A longer one begins with narrow ones, so that its first part can be drawn at once; each time that
+there are so many, two become one."""
 
-_ROUND_S = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1800, 3600)
+_ROUND_S = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1)
 
 COUNTS = ("arrived", "sent", "failed", "dead", "suppressed")
 """How many in each bucket."""
@@ -61,8 +62,7 @@ class Series:
     def __init__(self, scenario: Scenario) -> None:
         """Count the events of a run of a scenario."""
         wanted_ns = scenario.arrivals_end_ns / WANTED
-        width_ns = next((each * NS_PER_S for each in _ROUND_S if each * NS_PER_S >= wanted_ns), wanted_ns)
-        self.width_ns = int(width_ns)
+        self.width_ns = int(NS_PER_S * next((each for each in _ROUND_S if each * NS_PER_S >= wanted_ns), _ROUND_S[-1]))
         self.latest_ns = 0
         self._channels = {channel.value: _Channel() for channel in scenario.channels_used}
         self._length = 1

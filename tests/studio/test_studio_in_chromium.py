@@ -168,6 +168,7 @@ def play_and_ask(browser: Studio) -> None:
     browser.click("#previous")
     assert "outage: begins" in browser.text("#event")
     assert browser.text("#now") == "0:15"
+    Select(browser.find("#speed")).select_by_value("1")
     browser.click("#play")
     browser.wait(lambda: browser.text("#now") not in ("0:15", opened))
     browser.click("#play")
