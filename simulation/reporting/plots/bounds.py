@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from typing import Literal, NamedTuple, TypeAlias
 
 from matplotlib.axes import Axes
-from matplotlib.transforms import blended_transform_factory
+from matplotlib.patheffects import AbstractPathEffect, withTickedStroke
 
+from actors.formatting import plain_number
 from simulation.reporting.plots.breaches import Breach, Scope, breach_of, scope_of
-from simulation.reporting.plots.canvas import size_in
-from simulation.reporting.plots.layout import FAILS, GREY, HOLDS, SMALL_SIZE
+from simulation.reporting.plots.layout import FAILS, GREY, HOLDS
+from simulation.reporting.plots.naming import FOOT, name_line
 from simulation.reporting.plots.source import PlottedRun, Taken, end_of
-from simulation.reporting.plots.text import cut, drawable, width_in
+from simulation.results.formatting import duration_text, value_text
 from simulation.scenario.metrics import WINDOWS, WITHIN, path_of
 
 Panel: TypeAlias = Literal["times", "rates", "dlq", "amplification", ""]
@@ -20,16 +21,20 @@ Panel: TypeAlias = Literal["times", "rates", "dlq", "amplification", ""]
 TEXTS_MAX = 3
 """Of more bounds in a panel only so many are named; all are drawn."""
 
-TEXT_ROOM = 2.6
-TEXT_IN = 0.15
-"""How high a text is."""
+TICKS, TICK = 11.0, 0.35
+"""The ticks on the side of a line on which an expectation fails: how far apart, in points, and how long in that."""
+
+LINE = "#6a6a6a"
+
+LEAN = 60
+"""Of the ticks, in degrees from the line."""
 
 
 class Bound(NamedTuple):
     """An expectation of a run, as it is drawn."""
 
     text: str
-    """Without what it is of, which the panel says."""
+    """What it is of, without what the panel says, with its value and the wanted one."""
 
     panel: Panel
     """The panel it belongs into; empty where there is none."""
@@ -40,6 +45,8 @@ class Bound(NamedTuple):
 
     holds: bool | None
     breach: Breach | None
+    fails: Literal["above", "below", ""] = ""
+    """The side of the line on which it fails; empty where that is both."""
 
 
 def bounds_of(run: PlottedRun) -> list[Bound]:
@@ -49,9 +56,19 @@ def bounds_of(run: PlottedRun) -> list[Bound]:
         scope = scope_of(expectation, end_of(run))
         panel, value = _place(scope, expectation.value, expectation.within_s)
         sign = {"<=": "≤", ">=": "≥", "==": "=", "!=": "≠"}.get(expectation.op, expectation.op)
-        text = f"{_short(scope)} {sign} {expectation.bound.split()[-1]}"
-        found.append(Bound(text, panel, scope, value, outcome["holds"], breach_of(run, number)))
+        measured = value_text(outcome, lambda number, scope=scope: _number(scope, number))  # type: ignore[misc]
+        text = f"{_short(scope)} {measured}, wanted {sign} {expectation.bound.split()[-1]}"
+        fails = {"<": "above", ">": "below"}.get(expectation.op[0], "")
+        if scope.metric[0] == WITHIN and fails:  # the line is the time: more of what is below it is more in time
+            fails = "below" if fails == "above" else "above"
+        found.append(Bound(text, panel, scope, value, outcome["holds"], breach_of(run, number), fails))  # type: ignore[arg-type]
     return found
+
+
+def _number(scope: Scope, value: float) -> str:
+    if scope.metric[0] in (WITHIN, "sent_fraction"):
+        return f"{100 * value:.4g}%"
+    return duration_text(value) if scope.metric[0] in ("delivery_time_s", "sent_time_s") else plain_number(value)
 
 
 def _place(scope: Scope, value: float, within_s: float | None) -> tuple[Panel, float]:
@@ -77,53 +94,39 @@ def _short(scope: Scope) -> str:
 
 
 def draw_bounds(axes: Axes, bounds: Sequence[Bound], panel: Panel, part: Taken) -> None:
-    """Draw the expectations of a panel of a part of the run; what broke has a red bar at the bottom when it did.
+    """Draw the expectations of a panel of a part of the run: a line, with ticks on the side on which it fails, and
+    beside it whether it holds, the value and the wanted one. What broke has a red bar at the bottom when it did.
 
     The limits of the y axis must be known. A bound that lies beyond them is not drawn, unless it broke.
     """
     own = [bound for bound in bounds if bound.panel == panel and _is_about(bound, part)]
     low, high = axes.get_ylim()
-    right = 0.0
-    named = 0
+    named: list[tuple[Bound, bool]] = []
     for bound in sorted(own, key=lambda each: each.holds is not False):
-        color = {True: HOLDS, False: FAILS}.get(bound.holds, GREY)  # type: ignore[arg-type]
         seen = low < bound.value <= high
         if seen:
             ends = (bound.scope.from_s, bound.scope.to_s)
-            axes.plot(ends, [bound.value] * 2, color=color, linewidth=1.1, linestyle=(0, (4, 2)), label=bound.text)
+            color = FAILS if bound.holds is False else LINE
+            axes.plot(ends, [bound.value] * 2, color=color, linewidth=0.8, label=bound.text, path_effects=_ticks(bound))
         for start_s, stop_s in bound.breach.spans if bound.breach is not None else ():
-            axes.axvspan(start_s, stop_s, 0.0, 0.045, color=FAILS, linewidth=0, zorder=4, label=f"{bound.text}: broke")
-        if (seen or bound.breach is not None) and named < TEXTS_MAX:
-            mark = {True: "✓", False: "✗"}.get(bound.holds, "–")  # type: ignore[arg-type]
-            right += _name(axes, drawable(f"{mark} {bound.text}"), bound.value if seen else None, color, right)
-            named += 1
+            axes.axvspan(start_s, stop_s, 0.0, FOOT, color=FAILS, linewidth=0, zorder=4, label=f"{bound.text}: broke")
+        if seen or bound.breach is not None:
+            named.append((bound, seen))
+    for bound, seen in named[:TEXTS_MAX]:
+        mark, color = {True: ("✓", HOLDS), False: ("✗", FAILS)}.get(bound.holds, ("–", GREY))  # type: ignore[arg-type]
+        span = (bound.scope.from_s, bound.scope.to_s)
+        name_line(axes, f"{mark} {bound.text}", bound.value if seen else None, color, span=span)
+
+
+def _ticks(bound: Bound) -> list[AbstractPathEffect]:
+    """Return how a line is drawn that has ticks on the side on which it fails."""
+    if not bound.fails:
+        return []
+    angle = LEAN if bound.fails == "above" else -LEAN
+    return [withTickedStroke(spacing=TICKS, angle=angle, length=TICK)]
 
 
 def _is_about(bound: Bound, part: Taken) -> bool:
     if not bound.scope.where:
         return not part.where
     return bound.scope.where == dict(part.where) or bound.scope.where == {"channel": part.channel}
-
-
-def _name(axes: Axes, text: str, value: float | None, color: str, right_in: float) -> float:
-    """Write at a line, or at the bottom, what is expected, so far from the right; return how wide that is."""
-    text = cut(text, TEXT_ROOM, SMALL_SIZE)
-    across = 1 - (right_in + 0.04) / size_in(axes)[0]
-    height = (
-        0.0 if value is None else float(axes.transAxes.inverted().transform(axes.transData.transform((0, value)))[1])
-    )
-    below = (1 - height) * size_in(axes)[1] < TEXT_IN
-    axes.annotate(
-        text,
-        (across, 0.045 if value is None else value),
-        xycoords=axes.transAxes if value is None else blended_transform_factory(axes.transAxes, axes.transData),
-        xytext=(0, -1.5 if below else 1.5),
-        textcoords="offset points",
-        ha="right",
-        va="top" if below else "bottom",
-        size=SMALL_SIZE,
-        color=color,
-        bbox={"boxstyle": "square,pad=0.1", "facecolor": "white", "edgecolor": "none", "alpha": 0.75},
-        zorder=6,
-    )
-    return width_in(text, SMALL_SIZE) + 0.12

@@ -11,6 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Patch
 
 from actors.messages import BreakerState
+from simulation.reporting.fault_windows import Window
+from simulation.reporting.plots import findings
 from simulation.reporting.plots.canvas import size_in
 from simulation.reporting.plots.layout import LEFT, NOTE_SIZE, SMALL_SIZE
 from simulation.reporting.plots.text import cut, width_in
@@ -137,16 +139,41 @@ def openings(transitions: pd.DataFrame) -> pd.DataFrame:
     return transitions[transitions["to"].isin([str(state) for state in OPEN_STATES])]
 
 
-def found_of_breakers(transitions: pd.DataFrame, breakers: Mapping[str, BreakerState]) -> str:
-    """Return which breakers opened, and when first."""
+def found_of_breakers(
+    transitions: pd.DataFrame, breakers: Mapping[str, BreakerState], faults: Sequence[tuple[str, Window]] = ()
+) -> str:
+    """Return which breakers opened, and when first; how far into the first of the faults in which any did.
+
+    Args:
+        transitions: as ``result.breaker``.
+        breakers: by name, with the state in which each begins.
+        faults: with what each is called.
+    """
     opened = openings(transitions)
-    firsts = {str(name): float(rows["time_s"].iloc[0]) for name, rows in opened.groupby("channel", sort=False)}
+    firsts = {str(name): rows["time_s"].to_numpy(float) for name, rows in opened.groupby("channel", sort=False)}
     moved = [name for name in firsts if name in breakers]
     if not moved:
         return "none opened"
+    first, at_s = moved[0], float(firsts[moved[0]][0])
+    if (fault := opened_in(at_s, faults)) is not None:
+        opens = "opens" if len(breakers) == 1 else "opens first,"
+        never = [name for name in breakers if name not in moved]
+        rest = f"; {findings.listed(never, 3)} never" if never else ""
+        return f"{first} {opens} {duration_text(fault[1])} into {fault[0]}{rest}"
     of_all = f"{len(moved):,} of {len(breakers):,} opened, " if len(breakers) > 1 else ""
-    first = "first opened" if len(breakers) == 1 else "first" if len(moved) > 1 else ""
-    return f"{of_all}{moved[0]} {first} at {duration_text(firsts[moved[0]])}".replace("  ", " ")
+    how = "first opened " if len(breakers) == 1 else "first " if len(moved) > 1 else ""
+    return f"{of_all}{first} {how}at {duration_text(at_s)}"
+
+
+def opened_in(at_s: float, faults: Sequence[tuple[str, Window]]) -> tuple[str, float] | None:
+    """Return what the first fault is called in which a breaker opened then, and how far into it; None: it did in none.
+
+    Args:
+        at_s: when it opened.
+        faults: with what each is called.
+    """
+    spans = ((called, span) for called, window in faults if not window.quiet for span in window.spans)
+    return next(((called, at_s - from_s) for called, (from_s, to_s) in spans if from_s <= at_s < to_s), None)
 
 
 def draw_breakers(

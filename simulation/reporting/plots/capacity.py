@@ -12,7 +12,7 @@ from actors.formatting import plain_number
 from actors.instants import seconds
 from actors.messages import NotificationChannel
 from actors.settings.distribution_moments import mean
-from simulation.reporting.plots.layout import SMALL_SIZE
+from simulation.reporting.plots.naming import name_line
 from simulation.reporting.plots.source import Taken
 
 INK = "#222222"
@@ -53,8 +53,4 @@ def draw_capacity(axes: Axes, part: Taken) -> None:
     for (from_s, served), (to_s, _) in pairwise([*steps, (end_s, 0.0)]):
         axes.plot([from_s, to_s], [served] * 2, color=INK, linewidth=1.0, linestyle=(0, (6, 2)), label="_served")
     text = f"the provider can do {plain_number(steps[0][1])}/s"
-    axes.annotate(
-        text, (0.004, steps[0][1]), xycoords=("axes fraction", "data"), xytext=(0, 1.5), textcoords="offset points",
-        size=SMALL_SIZE, color=INK, va="bottom", zorder=6,
-        bbox={"boxstyle": "square,pad=0.1", "facecolor": "white", "edgecolor": "none", "alpha": 0.75},
-    )  # fmt: skip
+    name_line(axes, text, steps[0][1], INK, right=False)

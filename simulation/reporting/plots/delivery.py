@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -13,7 +13,7 @@ from matplotlib.collections import LineCollection
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from simulation.reporting.plots.canvas import canvas, say, size_in
-from simulation.reporting.plots.findings import listed, quantile_text
+from simulation.reporting.plots.findings import listed, quantile, quantile_text
 from simulation.reporting.plots.layout import SMALL_SIZE
 from simulation.reporting.plots.legend import legend_within, set_title
 from simulation.reporting.plots.looks import series_look
@@ -66,13 +66,13 @@ def delivery_times(source: Source | Mapping[str, Source], ax: Axes | None = None
     with canvas(ax, WIDTH, HEIGHT) as ax:
         lowest, shortest, longest = 1.0, np.inf, 0.0
         why = ""
-        found: dict[str, str] = {}
+        found: dict[str, npt.NDArray[np.float64]] = {}
         never: dict[int, tuple[float, float]] = {}  # from when on, and the share at which a curve levels off
         for number, (label, rows, run, refused) in enumerate(_groups(source)):
             times = rows["time_s"].to_numpy(float)
             times = times[np.isfinite(times)].round(9)  # whole nanoseconds, as they were before they became seconds
             if len(rows):
-                found[label] = quantile_text(rows["time_s"].to_numpy(float), 0.99)
+                found[label] = rows["time_s"].to_numpy(float)
             if not len(times):
                 why = why or ("nothing was delivered" if len(rows) else why_empty(run))
                 continue
@@ -93,12 +93,24 @@ def delivery_times(source: Source | Mapping[str, Source], ax: Axes | None = None
     return ax
 
 
-def _title(found: Mapping[str, str]) -> str:
-    """Return within what time 99% were delivered, by the label of each curve."""
+SHARES = (0.99, 0.9, 0.5)
+"""Of several curves those are compared at one of these: where they differ most, and of equals at the first."""
+
+
+def _title(found: Mapping[str, npt.NDArray[np.float64]]) -> str:
+    """Return within what time so many were delivered, by the label of each curve."""
     if not found:
         return "Delivery time: share that took longer"
-    each = [f"{time} ({drawable(label)})" for label, time in found.items()] if len(found) > 1 else found.values()
-    return f"Delivery time of 99%: {listed(each, 4)}"
+    share = max(SHARES, key=lambda share: _apart([quantile(times, share) for times in found.values()]))
+    said = {label: quantile_text(times, share) for label, times in found.items()}
+    each = [f"{time} ({drawable(label)})" for label, time in said.items()] if len(said) > 1 else said.values()
+    return f"Delivery time of {share:.0%}: {listed(each, 4)}"
+
+
+def _apart(times_s: Sequence[float]) -> float:
+    """Return how many times the shortest the longest is; what is never is the farthest away if not all are."""
+    longest, shortest = max(times_s), min(times_s)
+    return 1.0 if longest == shortest else longest / max(shortest, 1e-9)
 
 
 def survival(times_s: npt.NDArray[np.float64], offered: int) -> Curve:

@@ -17,10 +17,12 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from actors.messages import NotificationChannel
 from actors.settings.distribution_moments import quantile
 from simulation.reporting.plots import findings
+from simulation.reporting.plots.bounds import bounds_of, draw_bounds
 from simulation.reporting.plots.canvas import say, size_in
 from simulation.reporting.plots.findings import titled
-from simulation.reporting.plots.layout import SMALL_SIZE
+from simulation.reporting.plots.in_faults import found_in, name_of, worst_fault
 from simulation.reporting.plots.looks import BLUE, SKY, VERMILION
+from simulation.reporting.plots.naming import name_line
 from simulation.reporting.plots.panels import count_axis, stairs
 from simulation.reporting.plots.source import By, Source, Taken, parts, requests_where, why_empty
 from simulation.reporting.plots.stacked import ends_s, over_time
@@ -139,13 +141,20 @@ def _quantile(times_s: Floats, share: float) -> float:
 def draw_delivery(ax: Axes, part: Taken, scale: Scale) -> tuple[str, Sequence[Artist]]:
     """Draw the delivery times of a part, whose frame is its requests; return a title and a legend's entries."""
     course = course_of(part.frame, ends_s(part))
-    title = titled(part.label, findings.of_the_times(course.times_s))
     if not len(course.times_s):
         say(ax, why_empty(part.run))
         return titled(part.label, "delivery times"), []
     handles = draw_course(ax, course, scale)
     draw_alone(ax, part)
-    return title, handles
+    if part.run is not None:
+        draw_bounds(ax, bounds_of(part.run), "times", part)
+    fault = worst_fault(part, course.accepted_s, course.times_s)
+    found = (
+        findings.of_the_times(course.times_s)
+        if fault is None
+        else found_in(fault, name_of(fault, part.windows(ends_s(part))))
+    )
+    return titled(part.label, found), handles
 
 
 def never_level(longest_s: float) -> float:
@@ -200,11 +209,7 @@ def draw_alone(ax: Axes, part: Taken) -> None:
     if low < alone_s:
         ax.set_ylim(top=max(high, alone_s * 2.2))
         ax.axhline(alone_s, color="#555555", linewidth=1.0, linestyle=(0, (1, 1.5)), label="without copies")
-        text = f"without copies: 99% within {duration_text(alone_s)}"
-        ax.annotate(
-            text, (0.004, alone_s), xycoords=("axes fraction", "data"), xytext=(0, 1.5), textcoords="offset points",
-            size=SMALL_SIZE, color="#555555", va="bottom",
-        )  # fmt: skip
+        name_line(ax, f"without copies: 99% within {duration_text(alone_s)}", alone_s, "#555555", right=False)
 
 
 class Scale(NamedTuple):
@@ -328,24 +333,22 @@ def draw_waiting(ax: Axes, edges_s: Floats, levels: Floats) -> list[Artist]:
     return handles
 
 
-def found_waiting(edges_s: Floats, levels: Floats, *, peak: bool = True) -> str:
-    """Return where those in flight spent most of their time, and with its `peak`, when most were there."""
-    spent = levels.sum(axis=1)
-    if not spent.sum():
+def found_waiting(edges_s: Floats, levels: Floats) -> str:
+    """Return how many are in flight when most are, and where most of these are."""
+    together = levels.sum(axis=0)
+    if not together.any():
         return "nothing in flight"
-    first = int(spent.argmax())
-    at = int(levels[first].argmax())
+    at = int(together.argmax())
+    first = int(levels[:, at].argmax())
     name = WHERE[first]
-    where = _THERE.get(name, name)
-    if not peak:
-        return f"{spent[first] / spent.sum():.0%} {where}"
-    share = f"{spent[first] / spent.sum():.0%} of the time in flight {where}"
-    return f"{share}, at most {levels[first, at]:,.0f} at {duration_text(float(edges_s[at]))}"
+    most = f"{together[at]:,.0f}" if together[at] >= 10 else f"{together[at]:.1f}"
+    share = f"{levels[first, at] / together[at]:.0%} of them {_THERE.get(name, name)}"
+    return f"up to {most}, at {duration_text(float(edges_s[at]))}, {share}"
 
 
 _THERE = {
     "open breaker": "behind an open breaker",
     "limit": "waiting for a limit",
     "quiet hours": "waiting for quiet hours to end",
-    "its turn or a free slot": "waiting for its turn or a free slot",
+    "its turn or a free slot": "waiting for a turn or a free slot",
 }

@@ -39,7 +39,7 @@ def of_a_level(highest: int, at_s: float, last: int, what: str) -> str:
     return f"at most {highest:,} {noun}, at {duration_text(at_s)}{at_the_end}"
 
 
-def of_the_times(times_s: npt.NDArray[np.float64]) -> str:
+def of_the_times(times_s: npt.NDArray[np.float64], *, short: bool = False) -> str:
     """Return how long deliveries took, of those that were never delivered an infinite time, and how many they are."""
     if not len(times_s):
         return "nothing offered"
@@ -48,7 +48,7 @@ def of_the_times(times_s: npt.NDArray[np.float64]) -> str:
         return f"none of {never:,} delivered"
     p50, p99 = (quantile_text(times_s, share) for share in (0.5, 0.99))
     parts = [f"half within {p50}"] if p50 != NEVER else []
-    parts += [f"99% within {p99}"] if p99 != NEVER else []
+    parts += [f"99% {'' if short and parts else 'within '}{p99}"] if p99 != NEVER else []
     parts += [f"{never:,} of {len(times_s):,} never delivered"] if never else []
     return ", ".join(parts)
 

@@ -9,7 +9,8 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 
 from actors.formatting import counted, plain_number
-from simulation.reporting.plots.breakers import open_times
+from simulation.reporting.fault_windows import Window
+from simulation.reporting.plots.breakers import open_times, opened_in, openings
 from simulation.reporting.plots.canvas import size_in
 from simulation.reporting.plots.layout import NOTE_ROOM, NOTE_SIZE, NOTES_AT
 from simulation.reporting.plots.source import PlottedRun, Taken
@@ -85,15 +86,25 @@ def delivery_note(accepted_s: Floats, times_s: Floats) -> list[str]:
     return [f"longest {duration_text(times_s[longest])}, accepted at {duration_text(accepted_s[longest])}"]
 
 
-def breaker_notes(axes: Axes, run: PlottedRun, names: Sequence[str], hosts: Mapping[str, int], end_s: float) -> None:
-    """Write beside each lane how often the breaker opened, and for how long it was open; where each host has its own,
-    how many did, and for how long the worst."""
+def breaker_notes(
+    axes: Axes,
+    run: PlottedRun,
+    names: Sequence[str],
+    hosts: Mapping[str, int],
+    end_s: float,
+    faults: Sequence[tuple[str, Window]],
+) -> None:
+    """Write beside each lane how often the breaker opened, how far into a fault first, and for how long it was open;
+    where each host has its own, how many did, and for how long the worst."""
+    opened = openings(run.breaker).drop_duplicates("channel").set_index("channel")["time_s"]
     for lane, name in enumerate(names):
         breaker = run.summary["breaker"][name]
         times = "once" if breaker["opened"] == 1 else f"{breaker['opened']:,} times"
         text = f"opened {times}, open for {duration_text(breaker['open_s'])}" if breaker["opened"] else "never opened"
         if name in hosts:
             longest = open_times(run.breaker, name, end_s)
-            opened = sum(open_s > 0 for open_s in longest.values())
-            text = f"{opened:,} of {counted(hosts[name], 'host')}, longest {duration_text(max(longest.values()))}"
+            count = sum(open_s > 0 for open_s in longest.values())
+            text = f"{count:,} of {counted(hosts[name], 'host')}, longest {duration_text(max(longest.values()))}"
+        elif name in opened and (fault := opened_in(float(opened[name]), faults)) is not None:
+            text = f"{duration_text(fault[1])} into {fault[0]}, {times}, open {duration_text(breaker['open_s'])}"
         axes.text(NOTES_AT, lane, text, transform=axes.get_yaxis_transform(), size=NOTE_SIZE, va="center")

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import matplotlib.style
-import numpy as np
 import pandas as pd
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
@@ -34,6 +33,7 @@ from simulation.reporting.plots.delivery_over_time import (
 )
 from simulation.reporting.plots.findings import listed, quantile_text, titled
 from simulation.reporting.plots.header import header, write_header
+from simulation.reporting.plots.in_faults import found_in, worst_fault
 from simulation.reporting.plots.layout import (
     BOTTOM,
     GAP,
@@ -77,7 +77,7 @@ ARRIVALS_STOP_ROOM = 0.12
 
 
 LEGEND_BELOW = 0.16
-"""How far the legend of delivery times begins below the top of its panel for each line of the note, in inches."""
+"""How far a legend beside a panel begins below the top of it for each line of the note, in inches."""
 
 
 DRAIN_SEEN = 0.01
@@ -128,7 +128,7 @@ def _draw(result: PlottedRun) -> Figure:
     channels = _channels(result)
     apart = set_apart(scenario) if len(channels) > 1 else {}
     wanted += [*_rates(channels, bounds, apart), *_times(channels, bounds, found), *_levels(result, bounds)]
-    wanted += _breakers(result, end_s)
+    wanted += _breakers(result, end_s, found)
     figure, panels = _lay_out(result, wanted)
     for each in wanted:
         each.draw(panels[each.name])
@@ -243,7 +243,7 @@ def _times(channels: Sequence[Taken], bounds: Sequence[Bound], found: Sequence[W
                 f"times {part.label}".strip(),
                 TIMES if len(shown) == 1 else TIMES_OF_SEVERAL,
                 lambda axes, part=part, course=course, first=number == 0: _draw_times(  # type: ignore[misc]
-                    axes, part, course, scale, bounds, first, _in_a_window(part, course, found)
+                    axes, part, course, scale, bounds, first, found
                 ),
                 part,
             )
@@ -256,40 +256,27 @@ def _draw_times(
     scale: Scale,
     bounds: Sequence[Bound],
     first: bool,
-    in_a_window: Sequence[str],
+    among: Sequence[Window],
 ) -> None:
     handles = draw_course(axes, course, scale)
-    draw_bounds(axes, bounds, "times", part)
     draw_alone(axes, part)
-    found = findings.of_the_times(course.times_s)
+    draw_bounds(axes, bounds, "times", part)
+    fault = worst_fault(part, course.accepted_s, course.times_s)
+    number = WINDOWS_MAX if fault is None else among.index(fault.window)
+    above = ["by the time of acceptance"] if first else []
+    if fault is None or number >= WINDOWS_MAX:
+        found = findings.of_the_times(course.times_s)
+    else:
+        found = found_in(fault, f"in {tag(number)}")
+        half, most = (quantile_text(course.times_s, share) for share in (0.5, 0.99))
+        above.append(f"whole run: half {half}, 99% {most}")
     alone_s = alone_of(part)
     without = "" if alone_s is None else f"{duration_text(alone_s)} without copies"
     title = titled(f"Delivery time, {part.label}".removesuffix(", "), found, without)
-    above = ["by the time of acceptance"] if first else []
-    note(axes, [*above, *in_a_window, *delivery_note(course.accepted_s, course.times_s)])
-    if first:
-        lines = 2 + len(in_a_window)
-        beside = (NOTES_AT, 1 - (LEGEND_BELOW * lines + 0.06) / size_in(axes)[1])
-        axes.legend(handles=handles, loc="upper left", bbox_to_anchor=beside, handlelength=1.8, labelspacing=0.25)
+    lines = [*above, *delivery_note(course.accepted_s, course.times_s)]
+    note(axes, lines)
+    _legend_beside(axes, handles if first else (), len(lines))
     _set_title(axes, title)
-
-
-def _in_a_window(part: Taken, course: Course, found: Sequence[Window]) -> list[str]:
-    """Return how long delivery took of what was accepted in the first fault of a part that does not always hold."""
-    assert part.run is not None
-    end_s = end_of(part.run)
-    arrivals_end_s = min(arrivals_end_of(part.run) or end_s, end_s)
-    for number, window in enumerate(found[:WINDOWS_MAX]):
-        always = window.spans[0][0] == 0 and window.spans[0][1] >= arrivals_end_s
-        if window.quiet or always or window not in part.windows(end_s):
-            continue
-        within = np.zeros(len(course.accepted_s), bool)
-        for start_s, stop_s in window.spans:
-            within |= (course.accepted_s >= start_s) & (course.accepted_s < stop_s)
-        if within.any():
-            half, most = (quantile_text(course.times_s[within], share) for share in (0.5, 0.99))
-            return [f"in {tag(number)}: half {half}, 99% {most}"]
-    return []
 
 
 def _levels(result: PlottedRun, bounds: Sequence[Bound]) -> Iterator[_Panel]:
@@ -308,24 +295,28 @@ def _draw_in_flight(axes: Axes, whole: Taken, binned: pd.DataFrame, bin_s: float
     assert run is not None
     end_s = end_of(run)
     said = in_flight_note(run, *peak(binned, bin_s, "in_flight"))
+    handles: Sequence[Artist] = ()
     if run.scenario.record == "full":
         edges, levels = waiting_in(whole, end_s)
         count_axis(axes, max(float(levels.sum(axis=0).max()), 1.0), whole=False)
         handles = draw_waiting(axes, edges, levels)
-        _set_title(axes, titled("In flight", found_waiting(edges, levels, peak=False)), handles)
-        together = levels.sum(axis=0)
-        at = int(together.argmax())
-        step = f"mean of each step of {duration_text(float(edges[1]))}"
-        most = [f"highest {together[at]:,.0f}, at {duration_text(float(edges[at]))}"]
-        if len(run.scenario.channels_used) > 1:
-            most += wrap(
-                listed(_in_flight_by_channel(run, float(edges[at : at + 2].mean())), 4), NOTE_ROOM, NOTE_SIZE, 2
-            )
-        said = [*most, step, said[-1]]
+        _set_title(axes, titled("In flight", found_waiting(edges, levels)))
+        at = int(levels.sum(axis=0).argmax())
+        channels = _in_flight_by_channel(run, float(edges[at : at + 2].mean()))
+        most = wrap(listed(channels, 4), NOTE_ROOM, NOTE_SIZE, 2) if len(run.scenario.channels_used) > 1 else []
+        said = [*most, f"mean of each step of {duration_text(float(edges[1]))}", said[-1]]
     else:
         draw_level(axes, binned, bin_s, end_s, "in_flight", IN_FLIGHT)
         axes.set_title(f"In flight, at the end of each step of {duration_text(bin_s)}")
     note(axes, said)
+    _legend_beside(axes, handles, len(said))
+
+
+def _legend_beside(axes: Axes, handles: Sequence[Artist], lines: int) -> None:
+    """Put a legend beside a panel, below a note of so many lines."""
+    if handles:
+        beside = (NOTES_AT, 1 - (LEGEND_BELOW * lines + 0.06) / size_in(axes)[1])
+        axes.legend(handles=handles, loc="upper left", bbox_to_anchor=beside, handlelength=1.8, labelspacing=0.25)
 
 
 def _in_flight_by_channel(run: PlottedRun, at_s: float) -> list[str]:
@@ -348,7 +339,7 @@ def _draw_dead_letters(axes: Axes, whole: Taken, bounds: Sequence[Bound], binned
     note(axes, dlq_note(whole.run))
 
 
-def _breakers(result: PlottedRun, end_s: float) -> Iterator[_Panel]:
+def _breakers(result: PlottedRun, end_s: float, found: Sequence[Window]) -> Iterator[_Panel]:
     """Yield the panel of the breakers, where any of them changed: also of those of first providers that did not, for
     that may be what matters."""
     moved = set(result.breaker["channel"])
@@ -363,9 +354,10 @@ def _breakers(result: PlottedRun, end_s: float) -> Iterator[_Panel]:
         hosts = host_counts(result.breaker, result.notifications)
         several = {name: count for name, count in hosts.items() if count > 1}
         handles = draw_breakers(axes, result.breaker, shown, end_s, hosts)
-        title = f"Breakers: {found_of_breakers(result.breaker, shown)}"
+        lettered = [(tag(number), window) for number, window in enumerate(found[:WINDOWS_MAX])]
+        title = f"Breakers: {found_of_breakers(result.breaker, shown, lettered)}"
         _set_title(axes, title, handles)
-        breaker_notes(axes, result, list(shown), several, end_s)
+        breaker_notes(axes, result, list(shown), several, end_s, lettered)
 
     yield _Panel("breakers", (len(shown) + HEADROOM) * BREAKER_LANE, draw)
 

@@ -24,7 +24,7 @@ def set_apart(scenario: Scenario) -> dict[str, str]:
     Only what the file sets is compared, so that defaults that differ by channel are not told.
     """
     written = {
-        str(channel): scenario.channel_config(channel).model_dump(mode="json", by_alias=True, exclude_unset=True)
+        str(channel): scenario.channel_as_given(channel).model_dump(mode="json", by_alias=True, exclude_unset=True)
         for channel in scenario.channels_used
     }
     leaves = {channel: dict(_leaves(settings)) for channel, settings in written.items()}
@@ -34,9 +34,8 @@ def set_apart(scenario: Scenario) -> dict[str, str]:
     some_off = any(own.get((BREAKER, "enabled")) is False for own in leaves.values())
     found = {}
     for channel, own in leaves.items():
-        told = sorted(
-            (path for path in own if path in differ), key=lambda path: have[path]
-        )  # what few have comes first
+        # What all have can be compared, and comes first; then what few have.
+        told = sorted((path for path in own if path in differ), key=lambda path: (have[path] < len(leaves), have[path]))
         found[channel] = _text({path: own[path] for path in told}, some_off)
     return found
 

@@ -1,0 +1,94 @@
+"""What is found in the fault that mattered most, and after it: over the whole run it is hidden by all that was well."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from simulation.reporting.fault_windows import Window
+from simulation.reporting.plots import findings
+from simulation.reporting.plots.source import Taken, arrivals_end_of, end_of
+from simulation.results.formatting import duration_text
+
+Floats = npt.NDArray[np.float64]
+
+WORSE = 3.0
+"""After a fault deliveries are not as before it when half of them take so many times as long."""
+
+LOST_AFTER = 0.01
+"""Or when more than this share of them is never made."""
+
+
+class Fault(NamedTuple):
+    """The fault in which deliveries were worst."""
+
+    window: Window
+    inside_s: Floats
+    """How long each delivery took of what was accepted in it."""
+
+    after_s: Floats
+    """And of what was accepted after it."""
+
+    before_s: Floats
+
+    @property
+    def is_felt_after(self) -> bool:
+        """Whether deliveries are not, after it, what they were before."""
+        if not len(self.after_s):
+            return False
+        if np.isinf(self.after_s).mean() > LOST_AFTER + (np.isinf(self.before_s).mean() if len(self.before_s) else 0):
+            return True
+        return bool(len(self.before_s)) and _half(self.after_s) > WORSE * _half(self.before_s)
+
+
+def worst_fault(part: Taken, accepted_s: Floats, times_s: Floats) -> Fault | None:
+    """Return the fault of a part of a run in which half of the deliveries, else 99%, took longest.
+
+    None: there is no fault in which anything was accepted, but for those that hold as long as anything is.
+
+    Args:
+        part: of a run.
+        accepted_s: when each request was accepted.
+        times_s: how long its delivery took.
+    """
+    if part.run is None:
+        return None
+    end_s = end_of(part.run)
+    arrivals_end_s = min(arrivals_end_of(part.run) or end_s, end_s)
+    found: list[tuple[tuple[float, float], Fault]] = []
+    for window in part.windows(end_s):
+        if window.quiet or (window.spans[0][0] == 0 and window.spans[0][1] >= arrivals_end_s):
+            continue
+        inside = np.zeros(len(accepted_s), bool)
+        for start_s, stop_s in window.spans:
+            inside |= (accepted_s >= start_s) & (accepted_s < stop_s)
+        if inside.any():
+            before, after = accepted_s < window.spans[0][0], accepted_s >= window.spans[-1][1]
+            fault = Fault(window, times_s[inside], times_s[after], times_s[before])
+            rank = _half(fault.inside_s), findings.quantile(fault.inside_s, 0.99)
+            found.append((rank, fault))
+    return max(found, key=lambda each: each[0])[1] if found else None
+
+
+def found_in(fault: Fault, name: str) -> str:
+    """Return how long deliveries took in a fault, and after it where they are not as before."""
+    said = f"{name} {findings.of_the_times(fault.inside_s, short=True)}"
+    if not fault.is_felt_after:
+        return said
+    never = int(np.isinf(fault.after_s).sum())
+    all_of = findings.of_the_times(fault.after_s, short=True)
+    after = f"{never:,} of {len(fault.after_s):,} never delivered" if 0 < never < len(fault.after_s) else all_of
+    return f"{said}; after it {after}"
+
+
+def name_of(fault: Fault, among: Sequence[Window]) -> str:
+    """Return what a fault is called where windows have no letters."""
+    faults = sum(not window.quiet for window in among)
+    return "in the fault" if faults == 1 else f"in the fault from {duration_text(fault.window.spans[0][0])} on"
+
+
+def _half(times_s: Floats) -> float:
+    return findings.quantile(times_s, 0.5)
