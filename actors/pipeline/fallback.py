@@ -20,10 +20,13 @@ class Fallbacks:
             channel: config.fallback for channel, config in channels.items() if config.fallback is not None
         }
 
-    def time_limit_ns(self, channel: NotificationChannel, now_ns: int) -> int | None:
-        """Return the last instant at which what sets out now on a channel may be sent there; None for no limit."""
-        fallback = self._by_channel.get(channel)
-        return None if fallback is None or fallback.after is None else now_ns + wait_ns(fallback.after)
+    def time_limit_ns(self, command: SendNotification, now_ns: int) -> int | None:
+        """Return the last instant at which what sets out now on its channel may be sent there; None: there is no limit,
+        also where the fallback would have no address."""
+        fallback = self._by_channel.get(command.channel)
+        if fallback is None or fallback.after is None or fallback.channel not in command.addresses:
+            return None
+        return now_ns + wait_ns(fallback.after)
 
     def instead_of(self, command: SendNotification, now_ns: int, expires_at_ns: int | None) -> SendNotification | None:
         """Return the fallback for a command that its channel has dead-lettered; None when there is none.

@@ -373,7 +373,7 @@ class Handler(Actor):
         """Return the last instant at which the next attempt may start; a time limit of this channel runs from now."""
         command = delivery.command
         if self._fallbacks is not None and delivery.falls_back_ns is None:
-            delivery.falls_back_ns = self._fallbacks.time_limit_ns(command.channel, self.system.now_ns)
+            delivery.falls_back_ns = self._fallbacks.time_limit_ns(command, self.system.now_ns)
         has_limit = command.expires_after is not None or delivery.falls_back_ns is not None
         until_ns = delivery.sent_until_ns if has_limit else None
         return sooner(until_ns, self._retries.last_start_ns(delivery)) if delivery.attempts else until_ns

@@ -385,10 +385,11 @@ class Handler(Loop):
 
     def last_start_ns(self, notification: Notification) -> int | None:
         """Return the last instant for the next attempt; `fallback.after` runs from the first, or a restart."""
-        channel = notification.command.channel
+        channel, addresses = notification.command.channel, notification.command.addresses
         fallback = self.world.channels[channel].fallback
-        if fallback is not None and fallback.after is not None and notification.falls_back_ns is None:
-            notification.falls_back_ns = self.now_ns + wait_ns(fallback.after)
+        after_s = None if fallback is None or fallback.channel not in addresses else fallback.after
+        if after_s is not None and notification.falls_back_ns is None:
+            notification.falls_back_ns = self.now_ns + wait_ns(after_s)
         until_ns = notification.sent_until_ns
         if not notification.attempts:
             return until_ns

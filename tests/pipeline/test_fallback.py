@@ -84,6 +84,15 @@ def test_what_takes_too_long_falls_back_as_soon_as_that_is_known(after, falls_ba
     assert world.times(NotificationSent) == [1.0 if falls_back else 3.0]
 
 
+def test_what_cannot_fall_back_is_tried_for_as_long_as_it_would_be_without_a_fallback():
+    def scenario(world: World) -> None:
+        retry = {"max_attempts": 9}
+        open_with(world, Scripted([DOWN, DOWN]), Scripted(), {"channel": "sms", "after": 2}, retry=retry)
+        world.send(push(addresses={}))
+
+    assert on_both_clocks(scenario).times(NotificationSent) == [3.0]
+
+
 def test_who_waits_for_an_open_breaker_falls_back_when_the_time_is_over():
     def scenario(world: World) -> None:
         open_with(world, Scripted([DOWN] * 5), Scripted(), {"channel": "sms", "after": 20}, retry={"max_attempts": 1})
