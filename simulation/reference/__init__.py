@@ -1,13 +1,25 @@
 """The reference model: the specification as a program that predicts every event of a run, one after the other.
 
-It has no actors and sends no messages. It imports words and settings (messages, outcomes, instants), and nothing of
-what it is compared with. Numbers in brackets are sections of the specification, and what is in quotes stands there, if
-often in more words.
+It imports words and settings (messages, outcomes, instants), and nothing of what it is compared with. Numbers in
+brackets are sections of the specification, and what is in quotes stands there, if often in more words; what a setting
+does in detail stands in the reference of the scenario language (`notebooks/guides/reference.md`).
 
-To be read in this order: `world` (what a run is made of, and which runs it says nothing about), `notifications` (one of
-them, and what the store keeps), `handler` (from acceptance to the end), `channel` and `lane` (what stands before a
-provider, and who waits for what), `letters`, `resuming`, `node` (a process, and how it crashes), `fleet` (which of
-several nodes gets what, and what they take over), `surroundings` (faults and orders), `model` (what comes from
-outside), `loop` (time, and the comparison). The policies are by themselves: `backoff`, `limits`,
-`breakers`, `adaptive`, `quiet_hours`, `people`, `templates`, `randomness`.
+It has no actors, no supervision and no queues of messages, but it knows who does what: a fault may have one of them
+crash, and what is on its way to one that is down waits (`follow`). It does not run by itself. The recording of a run
+tells it, thing by thing, what has happened (`simulation/invariants/lockstep.py`); of what is due at one instant it
+follows the order of the product, and everything else it says beforehand.
+
+To be read in this order: `world` (what a run is made of, and which runs it says nothing about), `loop` (time, what
+follows from what, and the comparison), `notifications` (one of them, and what the store keeps), `handler` (from
+acceptance to the end), `limits`, `order` (who goes next) and `bounds` (users' and tenants'), `channel` and `lane` (what
+stands before a provider, and who waits for what), `letters`, `resuming`, `node` (a process, and how it crashes),
+`fleet` (which of several nodes gets what, and what they take over), `surroundings` (faults and orders), `model` (what
+comes from outside). The other policies are by themselves: `backoff`, `breakers`, `adaptive`, `quiet_hours`, `people`,
+`templates`, `randomness`.
+
+The way of an attempt, in order: the handler asks whether it is wanted now and in time (`prepare`), fills in its
+template and charges the retry budget; a user's limit and then a tenant's let it through or have it wait (`bounds`);
+before the providers it asks each lane in turn for room (a slot, the quota, the adaptive rate), for the pace of those
+that resume, for the throttle and for the breaker, and joins the line of its host where none has all (`channel`); the
+provider answers, and the handler records what that means: sent, a retry, or a dead letter.
 """

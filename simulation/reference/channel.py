@@ -187,9 +187,9 @@ class Way(BoundsByKey):
     def _end(self, attempt: Attempt, blocked: dict[int, Blocked]) -> Ended | None:
         """Return what becomes of one that is blocked so; None: it waits.
 
-        A bulkhead with `wait: 0s` refuses at once, which is a failed attempt. "`when_open: wait` (default), or it
-        counts as a failed attempt"; a quota with `on_limit: drop` dead-letters; one that cannot be in time
-        expires at once.
+        A bulkhead with `wait: 0s` refuses at once, and the adaptive throttle what it drops: failed attempts, as
+        "`when_open: wait` (default), or it counts as a failed attempt"; a quota with `on_limit: drop` dead-letters;
+        one that will have to wait for room alone, and for longer than it has, expires at once.
         """
         reasons = {each.reason for each in blocked.values()}
         if "throttle" in reasons:

@@ -1,6 +1,6 @@
 """The nodes: which of them gets what arrives, and who takes over from one that is gone (section 17).
 
-A run with one process has a fleet of one, which is never asked for either.
+A run with one process has a fleet of one, of which nobody asks who gets what.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ CLASSES = {
     "alert": "AdminAlert",
 }
 RESTARTS, WINDOW_NS = 5, 60 * 10**9
-"""After so many failures within so long an actor is not restarted by itself."""
+"""An actor that has failed so often within so long ends the run when it fails once more."""
 
 
 class Node(Handler):

@@ -1,7 +1,8 @@
 """One notification as its history tells it, and what the store keeps of all of them.
 
 The state of a notification follows from its history alone (specification, 7 and 9), so a handler that starts again
-knows of each what it knew before, but for what was only in memory: the waits that were drawn, and its retry budget.
+knows of each what it knew before, but for what was only in memory: how far the jitter of its waits had come, whether a
+wait was drawn or asked for by a provider, and its retry budget.
 """
 
 from __future__ import annotations

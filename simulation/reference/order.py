@@ -145,8 +145,9 @@ class Line:
         self.joined_ns: dict[int, int] = {}
         """By place, when each joined."""
         self.slot_wait_ns: int | None = None
-        """How long each waits for a slot, at most, where they wait for one; since when that holds:"""
+        """How long each waits for a slot, at most, where they wait for one."""
         self.slot_wait_since_ns = 0
+        """Since when that holds."""
         self.unreported: dict[int, Attempt] = {}
         self.fits_at_ns: int | None = 0
         """At a limit: when the next one fits; None: when one that is on its way has left."""

@@ -10,7 +10,8 @@ class Stream:
     """The draws of one name. Its generator is seeded with the first 16 bytes of SHA-256 of ``<seed>/<name>``.
 
     The names: ``<channel>.backoff`` for the jitter of retries, ``<lane>.breaker`` for open times,
-    ``<lane>.concurrency`` and ``<lane>.throttle``, where a lane is ``email``, or ``email/backup`` for another provider.
+    ``<lane>.concurrency`` and ``<lane>.throttle``, where a lane is ``email``, or ``email/backup`` for another provider;
+    with several nodes ``node.<n>.`` stands before each, and ``nodes.routing`` says who gets what.
     """
 
     def __init__(self, seed: int, name: str) -> None:
