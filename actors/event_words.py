@@ -65,7 +65,7 @@ def what_happened(event: RecordedEvent) -> str:
         case NotificationSuppressed():
             return f"Suppressed: {event.reason}"
         case NotificationRedriven():
-            return f"Retried by {event.by or 'an unknown operator'}"
+            return f"Retried by {event.by or ('the queue itself' if event.without_operator else 'an unknown operator')}"
         case DeadLetterDiscarded():
             return f"Discarded by {event.by or 'the queue itself'}"
         case DuplicateIgnored():

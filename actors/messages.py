@@ -485,6 +485,9 @@ class NotificationRedriven(NotificationEvent, frozen=True, kw_only=True, gc=Fals
     edit: Mapping[str, Any] = NO_METADATA
     """The changes to its command: new values by field. Copied and frozen."""
 
+    without_operator: bool = False
+    """Whether nobody asked for it: its channel is told to redrive, and a circuit breaker has closed."""
+
     include_served: bool = False
     """Whether it was asked for even if its recipient had been reached otherwise, so that they may be reached twice."""
 
@@ -566,6 +569,9 @@ class DeadLetterMessage(Message, frozen=True, kw_only=True, gc=False):
 
     edits: int = 0
     """How often it was redriven with another payload."""
+
+    redriven_without_operator: int = 0
+    """How often it was redriven since a circuit breaker had closed, and nobody had asked for it."""
 
     served: bool = False
     """Whether its fallback was delivered or is under way, or another notification of the same request: then no redrive

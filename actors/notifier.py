@@ -194,6 +194,8 @@ class Pipeline:
             stages.handler = self.handler
             stages.recipient_problem = recipient_check(tuple(by_name[channel].values()), templates)
             stages.lanes = lanes_of(channel, config, host.streams.stream, stages.arrivals, self.quotas)
+            if config.redrive is not None:
+                stages.redriver = self.dead_letter_queue
             if config.rate_limit is not None:
                 limiter_class = RateLimiterActor if host.delivers_once else DeduplicatingLimiter
                 stages.rate_limiter = host.spawn(limiter_class, channel, config.rate_limit, stages)

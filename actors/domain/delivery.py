@@ -79,6 +79,9 @@ class Delivery(msgspec.Struct, gc=False):
     edits: int = 0
     """How often it was redriven with another payload."""
 
+    redriven_without_operator: int = 0
+    """How often it was redriven, and nobody had asked for it."""
+
     caution: Caution | None = None
     """What is known of the part that it had in the death of an earlier process, until an attempt of it has ended."""
 
@@ -201,6 +204,7 @@ def state_after(command: SendNotification, events: Sequence[NotificationEvent], 
                 delivery._note_first_failure(event)
             case NotificationRedriven():
                 delivery.edit(event.edit)
+                delivery.redriven_without_operator += event.without_operator
                 delivery.fresh_since_ns = at_ns
                 delivery.not_before_ns = None
                 delivery.attempts = 0
@@ -225,6 +229,7 @@ def redriven(letter: DeadLetterMessage, now_ns: int, epoch_ns: int) -> Delivery:
         first_failure_since_1970_ns=letter.first_failure_ns + letter.epoch_ns,
         accepted=letter.accepted,
         edits=letter.edits,
+        redriven_without_operator=letter.redriven_without_operator,
     )
 
 
@@ -261,4 +266,5 @@ def dead_letter(delivery: Delivery, moved: NotificationMovedToDeadLetter) -> Dea
         history=() if failures is None else tuple(failures),
         accepted=delivery.accepted,
         edits=delivery.edits,
+        redriven_without_operator=delivery.redriven_without_operator,
     )

@@ -38,6 +38,7 @@ from actors.pipeline.isolation import AttemptEnded
 from actors.pipeline.lane import NO_ROOM, WHOLE_LANE, Blocked, BlockReason, Lane
 from actors.pipeline.on_their_way import OnTheirWay
 from actors.pipeline.orders import NotWaiting, Withdraw
+from actors.pipeline.redriver import BreakerClosed
 from actors.pipeline.stage import Stage, is_too_late
 from actors.pipeline.tenants import TenantHasRoom
 from actors.pipeline.turns import TurnsOfHosts, TurnsOfOneLine
@@ -532,6 +533,8 @@ class CircuitBreakerActor(Stage):
         )
         self._has_news = True
         self._half_open.pop((host, lane.number), None)
+        if transition.to_state is BreakerState.CLOSED and self._stages.redriver is not None:
+            self._stages.redriver.tell(BreakerClosed(self._channel, host))
         if transition.ends_refusal and host in self._lines:
             lane.resume_paced(host, self.now_ns)
         elif transition.to_state is BreakerState.HALF_OPEN:

@@ -26,7 +26,9 @@ from actors.messages import (
 from actors.pipeline.alert import Alert
 from actors.pipeline.editing import checked_edit
 from actors.pipeline.orders import Redrive, Served
+from actors.pipeline.redriver import BREAKER_CLOSED, BreakerClosed, ChannelRedriver, redrivers_of
 from actors.pipeline.wiring import Wiring
+from actors.policies.redriving import Redriving
 from actors.settings.channel import KEEP_ALL_LETTERS, DeadLettersConfig
 
 logger = logging.getLogger(__name__)
@@ -34,6 +36,9 @@ logger = logging.getLogger(__name__)
 RETENTION = "retention"
 FULL = "full"
 """Why a letter is discarded by the queue itself: its retention has ended, or another one needs its room."""
+
+LOOKED_AT_MAX = 100
+"""How many letters are looked at in one piece, for one that can be redriven."""
 
 
 class Peek(Message, frozen=True, kw_only=True, gc=False):
@@ -110,6 +115,12 @@ class _LookAtAges(Message, frozen=True, gc=False):
     """The retention of the oldest letter may have ended."""
 
 
+class _RedriveNext(Message, frozen=True, gc=False):
+    """It may be the turn of a letter that is redriven without an operator."""
+
+    channel: NotificationChannel
+
+
 class _Discarding(NamedTuple):
     """A discard that the store has not finished."""
 
@@ -143,6 +154,7 @@ class DeadLetterQueue(Actor):
         self._at_most = math.inf if bounds.at_most is None else bounds.at_most
         self._timer: Cancellable | None = None
         """Fires when the retention of the oldest ends, where there is one."""
+        self._redrive_timers: dict[NotificationChannel, Cancellable] = {}
         # Loaded here and not in on_start, so that the queue does not look empty until this actor has started.
         self._letters = OrderedDict(  # a dict from whose front much is taken is slow to give its first
             (letter.notification_id, letter)
@@ -182,12 +194,26 @@ class DeadLetterQueue(Actor):
         assert self._wiring.alert is not None
         self._to_alert = self.route(self._wiring.alert)
         self._to_handler = self.route(self._wiring.handler)
+        self._redrivers = redrivers_of(self._wiring, self._letters.values())
         self._discard_the_oldest()
         self._look_at_ages()
+        for redriver in self._redrivers.values():
+            redriver.policy.begin()
+            self._redrive_next(redriver)
+
+    def _take_in(self, letter: DeadLetterMessage) -> None:
+        self._letters[letter.notification_id] = letter
+        if (redriver := self._redrivers.get(letter.channel)) is not None:
+            redriver.keep(letter)
+
+    def _take_out(self, letter: DeadLetterMessage) -> None:
+        del self._letters[letter.notification_id]
+        if (redriver := self._redrivers.get(letter.channel)) is not None:
+            redriver.drop(letter)
 
     @handles(DeadLetterMessage)
     def on_dead_letter(self, letter: DeadLetterMessage) -> None:
-        self._letters[letter.notification_id] = letter
+        self._take_in(letter)
         self._discard_the_oldest()
         if self._timer is None:
             self._look_at_ages()
@@ -202,11 +228,12 @@ class DeadLetterQueue(Actor):
     def on_letters_changed(self, changed: LettersChanged) -> None:
         """Take in what other nodes have done. They have reported new letters to people themselves."""
         for notification_id in changed.gone:
-            if not self._store.is_dead_letter(notification_id):
-                self._letters.pop(notification_id, None)
+            letter = self._letters.get(notification_id)
+            if letter is not None and not self._store.is_dead_letter(notification_id):
+                self._take_out(letter)
         for letter in changed.found:
             if self._store.is_dead_letter(letter.notification_id):
-                self._letters[letter.notification_id] = letter
+                self._take_in(letter)
         self._discard_the_oldest()
         if self._timer is None:
             self._look_at_ages()
@@ -240,7 +267,7 @@ class DeadLetterQueue(Actor):
         letter = self.letter(message.notification_id)
         if letter is None or (letter.served and message.served == "exclude"):
             return False
-        del self._letters[letter.notification_id]
+        self._take_out(letter)
         self._to_handler(Redrive(letter=letter, by=message.by, why=message.why, served=message.served))
         return True
 
@@ -260,7 +287,7 @@ class DeadLetterQueue(Actor):
         except (EditRefused, LetterServed):
             submit.answer.set_exception()
             return
-        del self._letters[letter.notification_id]
+        self._take_out(letter)
         self._to_handler(
             Redrive(letter=letter, by=order.by, why=order.why, served=order.served, edit=edit, answer=submit.answer)
         )
@@ -287,6 +314,48 @@ class DeadLetterQueue(Actor):
         letter = self._letters.get(notification_id)
         return None if letter is None else next(self._noted((letter,)), None)
 
+    # ── without an operator ─────────────────────────────────────────────────────────────────────────────────────
+
+    @handles(BreakerClosed)
+    def on_breaker_closed(self, closed: BreakerClosed) -> None:
+        redriver = self._redrivers[closed.channel]
+        redriver.policy.begin(closed.host)
+        self._redrive_next(redriver)
+
+    @handles(_RedriveNext)
+    def on_redrive_next(self, message: _RedriveNext) -> None:
+        self._redrive_next(self._redrivers[message.channel])
+
+    def _redrive_next(self, redriver: ChannelRedriver) -> None:
+        """Redrive those of a channel whose turn it is, and set the timer for the next one."""
+        now_ns, policy = self.now_ns, redriver.policy
+        for _ in range(LOOKED_AT_MAX):
+            notification_id = policy.take(now_ns)
+            if notification_id is None:
+                break
+            letter = self.letter(notification_id)
+            if letter is None or letter.served or self._is_left_to_people(letter, policy):
+                continue
+            host = redriver.host_of(letter)
+            if redriver.is_shut(host, now_ns):
+                policy.end(host)  # until its breaker closes
+                continue
+            policy.charge(now_ns)
+            self._take_out(letter)
+            self._to_handler(Redrive(letter=letter, why=BREAKER_CLOSED, without_operator=True))
+        timer = self._redrive_timers.pop(redriver.channel, None)
+        if timer is not None:
+            timer.cancel()
+        if policy.wake_ns is not None:
+            self._redrive_timers[redriver.channel] = self.at(policy.wake_ns, _RedriveNext(redriver.channel))
+
+    def _is_left_to_people(self, letter: DeadLetterMessage, policy: Redriving) -> bool:
+        """Tell whether a letter has been dead for too long, or its address is one that nothing is sent to."""
+        age_ns = self.epoch_ns + self.now_ns - letter.epoch_ns - letter.moved_at_ns
+        return policy.is_too_old(age_ns) or bool(
+            self._store.suppressions.find(letter.channel, letter.command.recipient)
+        )
+
     # ── time and room ───────────────────────────────────────────────────────────────────────────────────────────
 
     def _discard_the_oldest(self) -> None:
@@ -295,7 +364,7 @@ class DeadLetterQueue(Actor):
             if self._store.is_dead_letter(oldest.notification_id):
                 self._discard(oldest, FULL)
             else:
-                del self._letters[oldest.notification_id]
+                self._take_out(oldest)
 
     @handles(_LookAtAges)
     def on_look_at_ages(self, _: _LookAtAges) -> None:
@@ -320,7 +389,7 @@ class DeadLetterQueue(Actor):
     def _discard(
         self, letter: DeadLetterMessage, reason: str, by: str | None = None, answer: Future[bool] | None = None
     ) -> None:
-        del self._letters[letter.notification_id]
+        self._take_out(letter)
         event = DeadLetterDiscarded(
             at_ns=self.now_ns,
             epoch_ns=self.epoch_ns,

@@ -545,17 +545,10 @@ class Handler(Actor):
             redrive.refuse(is_served)
             self._journal.take_up_next_redrive()
             return
-        delivery, edit = redriven(letter, self.now_ns, self.epoch_ns), redrive.changes
-        delivery.edit(edit)
-        self._deliveries[letter.notification_id] = delivery
-        event = self._journal.event(
-            NotificationRedriven,
-            letter.command,
-            by=redrive.by,
-            why=redrive.why,
-            edit=edit,
-            include_served=redrive.served == "include",
-        )
+        delivery = self._deliveries[letter.notification_id] = redriven(letter, self.now_ns, self.epoch_ns)
+        delivery.edit(redrive.changes)
+        delivery.redriven_without_operator += redrive.without_operator
+        event = self._journal.event(NotificationRedriven, letter.command, **redrive.record)
         answer = redrive.answer
         if answer is None:
             self._commit(event, delivery, self._take_up)

@@ -279,7 +279,15 @@ class Lane:
 
     def host_of(self, attempt: Attempt) -> str:
         """Return the host whose breaker decides about an attempt; ``""`` where there is one breaker for all."""
-        return recipient_host(attempt.command.recipient) if self.breaker is None else WHOLE_LANE
+        return self.host_at(attempt.command.recipient)
+
+    def host_at(self, recipient: str) -> str:
+        """Return the host whose breaker decides about a recipient; ``""`` where there is one breaker for all."""
+        return recipient_host(recipient) if self.breaker is None else WHOLE_LANE
+
+    def is_shut(self, host: str, now_ns: int) -> bool:
+        """Tell whether the breaker of a host is open or half-open."""
+        return self.breaker_of(host, now_ns).state in NOT_CLOSED
 
     def breaker_of(self, host: str, now_ns: int) -> Breaker:
         """Return the breaker that decides about recipients at `host`."""

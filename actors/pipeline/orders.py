@@ -136,6 +136,20 @@ class Redrive(msgspec.Struct, frozen=True, kw_only=True):
     place: int | None = None
     """That among those that wait for room, where it has waited."""
 
+    without_operator: bool = False
+    """Whether nobody asked for it."""
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """What its event says of it."""
+        return {
+            "by": self.by,
+            "why": self.why,
+            "edit": self.changes,
+            "without_operator": self.without_operator,
+            "include_served": self.served == "include",
+        }
+
     @property
     def changes(self) -> Mapping[str, Any]:
         """What of the edit is not so already."""

@@ -37,6 +37,8 @@ class Stages:
     rate_limiter: ActorRef[Any] | None = None
     tenant_bounds: ActorRef[Any] | None = None
     circuit_breaker: ActorRef[Any] | None = None
+    redriver: ActorRef[Any] | None = None
+    """Is told when a breaker has closed; None: nobody is to know."""
 
     # What an actor goes on with when it is restarted: a crash of ours is no news about the provider, and does not give
     # a user another quota. Waiting attempts are not kept; the handler knows them.

@@ -32,6 +32,7 @@ from actors.settings.quantities import (
     wanted,
 )
 from actors.settings.rate_limit import QuotaConfig as QuotaConfig, RateLimitConfig as RateLimitConfig
+from actors.settings.redrive import RedriveConfig as RedriveConfig
 from actors.settings.retry import RetryConfig as RetryConfig
 from actors.settings.script import ScriptedAnswer
 
@@ -258,10 +259,15 @@ class ChannelConfig(Settings):
     fallback: FallbackConfig | None = None
     """Another channel for what this one dead-letters. None: the dead letter queue is the end."""
 
+    redrive: RedriveConfig | None = None
+    """What is redriven without an operator when the provider is back. None: nothing."""
+
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
         if self.switch_after is not None and not self.failover:
             raise wanted("switch_after only with failover, where there is a provider to switch to")
+        if self.redrive is not None and not any(each.circuit_breaker.enabled for each in self.by_provider().values()):
+            raise wanted("redrive only with a circuit breaker that is enabled, as it goes by its closing")
         for name, other in self.failover.items():
             breaker = other.circuit_breaker
             if breaker is not None and breaker.per != self.circuit_breaker.per:

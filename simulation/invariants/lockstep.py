@@ -258,6 +258,10 @@ def _of_letters(_lock_step: LockStep, _actor: Any, performed: Performed) -> tupl
     return "discarded", performed.request.event.notification_id
 
 
+def _of_redrives(_lock_step: LockStep, _actor: Any, message: Any) -> tuple[str, Any]:
+    return "redrive", message.channel
+
+
 def _place_of(actor: Any) -> tuple[str, str] | None:
     name = type(actor).__name__
     place = next((place for place, actor_class in CLASSES.items() if actor_class == name), None)
@@ -307,7 +311,7 @@ _TURNS: dict[str, dict[str, Callable[[LockStep, Any, Any], tuple[str, Any] | Non
     "RateLimiterActor": {"_Advance": _stage("limiter")},
     "TenantBounds": {"_Advance": _stage("tenants")},
     "CircuitBreakerActor": {"_Advance": _stage("breaker"), "Performed": _answer},
-    "DeadLetterQueue": {"_LookAtAges": _once("ages"), "Performed": _of_letters},
+    "DeadLetterQueue": {"_LookAtAges": _once("ages"), "_RedriveNext": _of_redrives, "Performed": _of_letters},
     "Source": {"_Arrive": _other, "_SendAgain": _other},
     "Clients": {"_Next": _other},
     "Environment": {"ScheduledCall": _called},

@@ -33,7 +33,7 @@ from actors.pipeline.channel import Channel
 from actors.pipeline.circuit_breaker import CircuitBreakerActor
 from actors.pipeline.handler import Handler
 from actors.pipeline.hedging_channel import HedgingChannel
-from actors.pipeline.orders import Acceptance, Submit, Withdrawal
+from actors.pipeline.orders import Acceptance, Redrive, Submit, Withdrawal
 from actors.pipeline.rate_limiter import RateLimiterActor
 from actors.pipeline.tenants import TenantBounds
 from actors.policies.breaker.per_host import recipient_host
@@ -551,6 +551,8 @@ class Refusals(Invariant):
     @observes(MessageSent)
     def on_message(self, sent: MessageSent) -> Objection:
         submit = sent.message
+        if type(submit) is Redrive:
+            self._following.add(submit.letter.notification_id)
         if type(submit) is not Submit:
             return self._said()
         answer = submit.answer

@@ -52,6 +52,9 @@ class WaysOut(Protocol):
     def is_wanted(self, command: SendNotification) -> bool:
         """Tell whether its user wants it now."""
 
+    def breaker_closed(self, channel: str, host: str) -> None:
+        """Take note that a breaker has closed."""
+
     def make(self, lane: Lane, attempt: Attempt) -> None:
         """Ask the provider."""
 

@@ -359,6 +359,8 @@ class Way(BoundsByKey):
         loop.expect(event, "a breaker trips, opens and closes by its circuit_breaker: {}", lane.config.circuit_breaker)
         self.has_news = True
         lane.half_open.pop(host, None)
+        if change.after == "closed" and self.config.redrive is not None:
+            loop.follow("dlq", "", self.handler.breaker_closed, self.channel, host)
         if change.ends_refusal and host in self.lines:
             lane.resume_paced(host)
         elif change.after == "half-open":

@@ -42,6 +42,7 @@ from simulation.reference.notifications import (
     state_after,
 )
 from simulation.reference.people import NOT_WANTED, People
+from simulation.reference.redriving import BREAKER_CLOSED, Redriving
 from simulation.reference.resuming import Backlog
 from simulation.reference.templates import Missing, filled_in
 
@@ -98,11 +99,12 @@ class Handler(Loop):
         channels = self.world.channels.items()
         self.ways: dict[str, Way] = {each: Way(self, self, each, config) for each, config in channels}
         self.letters = Letters(self)
-        self.redrives: dict[int, tuple[DeadLetterMessage, str, Mapping[str, Any]]] = {}
+        self.redriving = Redriving(self, self.letters, self.ways, self.redrive)
+        self.redrives: dict[int, tuple[DeadLetterMessage, str, Mapping[str, Any], bool]] = {}
         """Those that wait for room, by their places: the order in which they came."""
         self._redrive_places = count()
         self.start()
-        self.follow("dlq", "", self.letters.look_at_all)
+        self.follow("dlq", "", self.redriving.boot)
         self.follow("handler", "", self.resume)
 
     # ── starting, and starting again ────────────────────────────────────────────────────────────────────────────
@@ -401,6 +403,10 @@ class Handler(Loop):
         last_ns = self.retrying[notification.command.channel].last_start_ns(notification.fresh_since_ns)
         return RETRY_TIME_UP if attempts and last_ns is not None and last_ns < (until_ns or last_ns + 1) else EXPIRED
 
+    def breaker_closed(self, channel: str, host: str) -> None:
+        """ "Letters of a channel fault or of an outage are redriven by themselves when the breaker has closed" (20)."""
+        self.redriving.breaker_closed(channel, host)
+
     def make(self, lane: Lane, attempt: Attempt) -> None:
         """Ask the provider."""
         attempt.started_ns, self.number_of_asked = self.now_ns, self.number_of_asked + 1
@@ -569,12 +575,18 @@ class Handler(Loop):
         self.accept(other, False, instead_of=notification)
 
     def redrive(
-        self, letter: DeadLetterMessage, served: str, edit: Mapping[str, Any], place: int | None = None
+        self,
+        letter: DeadLetterMessage,
+        served: str,
+        edit: Mapping[str, Any],
+        without_operator: bool = False,
+        place: int | None = None,
     ) -> None:
         """ "Redrive is idempotent" (7), waits for room (14), starts afresh and keeps the history (3)."""
         name = letter.command.notification_id
         if not self._has_room(_class_after(letter, edit)):
-            self.redrives[next(self._redrive_places) if place is None else place] = letter, served, edit
+            place = next(self._redrive_places) if place is None else place
+            self.redrives[place] = letter, served, edit, without_operator
             return
         is_dead = self.store.has_letter(letter)
         is_served = is_dead and self.store.is_served(name, lambda other: other in self.admitted)
@@ -589,12 +601,17 @@ class Handler(Loop):
         notification.accepted, notification.edits = letter.accepted, letter.edits
         changes = {key: value for key, value in edit.items() if getattr(letter.command, key) != value}
         notification.edit(changes)
-        event = self.event(NotificationRedriven, letter.command, edit=changes, include_served=served == "include")
-        self._happens(event, notification, self._take_up, "an operator has asked for it")
+        notification.redriven_without_operator = letter.redriven_without_operator + without_operator
+        fields = {"why": BREAKER_CLOSED, "without_operator": True} if without_operator else {}
+        event = self.event(
+            NotificationRedriven, letter.command, edit=changes, include_served=served == "include", **fields
+        )
+        why = "its breaker has closed, and it is its turn by redrive: {}" if without_operator else "it is asked for"
+        self._happens(event, notification, self._take_up, why, self.ways[letter.command.channel].config.redrive)
 
     def _take_up_next_redrive(self) -> None:
         if self.redrives:
-            rank_of = {place: RANKS[_class_after(letter, edit)] for place, (letter, _, edit) in self.redrives.items()}
+            rank_of = {place: RANKS[_class_after(each[0], each[2])] for place, each in self.redrives.items()}
             place = min(self.redrives, key=lambda place: (rank_of[place], place))
             self.follow("handler", "", self.redrive, *self.redrives.pop(place), place)
 

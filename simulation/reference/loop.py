@@ -22,7 +22,7 @@ Key = tuple[str, Any]
 Place = tuple[str, str]
 """An actor of a process: what it does, and where (``email``; ``email/backup`` for one that asks a provider)."""
 
-MAY_LOOK = frozenset({"limiter", "tenants", "breaker", "backlog", "ages", "other"})
+MAY_LOOK = frozenset({"limiter", "tenants", "breaker", "backlog", "ages", "redrive", "other"})
 """Of these one look more does no harm."""
 
 
@@ -273,7 +273,7 @@ class Loop:
             return kind, what
         if kind in ("go-on", "commit", "overtaken", "backlog"):
             return "handler", ""
-        return ("dlq", "") if kind in ("ages", "discarded") else ("", "")
+        return ("dlq", "") if kind in ("ages", "discarded", "redrive") else ("", "")
 
 
 # ── in words ────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -130,7 +130,7 @@ class Node(Handler):
                 self.ways[place[1]].forget_those_that_wait()
                 self.ways[place[1]].set_wake()
             case "dlq":
-                self.letters.begin()
+                self.redriving.start()
             case "alert":
                 self.letters.forget_alerts()
         self.timeline.hand_over(mailbox)
@@ -196,6 +196,7 @@ class Node(Handler):
         "tenants": lambda self, channel: self.ways[channel].look_at_tenants(),
         "breaker": lambda self, channel: self.ways[channel].look(),
         "ages": lambda self, _: self.letters.look_at_ages(),
+        "redrive": lambda self, channel: self.redriving.look(channel),
         "discarded": lambda self, name: self.letters.is_discarded(name),
         "restart": _restart,
     }

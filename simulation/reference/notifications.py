@@ -92,6 +92,7 @@ class Notification:
     falls_back_ns: int | None = None
     accepted: SendNotification | None = None
     edits: int = 0
+    redriven_without_operator: int = 0
 
     @property
     def known_as(self) -> SendNotification:
@@ -138,6 +139,7 @@ class Notification:
             history=self.failures,
             accepted=self.accepted,
             edits=self.edits,
+            redriven_without_operator=self.redriven_without_operator,
         )
 
     def counted_failures(self) -> tuple[NotificationFailed, ...]:
@@ -187,6 +189,7 @@ def state_after(command: SendNotification, events: list[NotificationEvent], epoc
             state.first_failed_ns = state.first_failed_ns or event.at_ns + event.epoch_ns
         elif isinstance(event, NotificationRedriven):
             state.edit(event.edit)
+            state.redriven_without_operator += event.without_operator
             state.fresh_since_ns = here(event, event.at_ns)
             state.attempts, state.charged, state.given_up = 0, True, None
             scheduled_ns = None

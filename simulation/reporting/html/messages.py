@@ -158,10 +158,14 @@ class _Journey:
                 case NotificationRedriven():
                     self._at, self._counted = HANDLER, False
                     text = "redriven" if event.by is None else f"redriven by {event.by}"
+                    text = "redriven without an operator" if event.without_operator else text
                     yield Message(event.at_ns, (DEAD_LETTERS, HANDLER), text, then=(HANDLER, Spent.ELSE))
                 case DeadLetterDiscarded():
                     yield Message(event.at_ns, (DEAD_LETTERS,), f"discarded: {event.reason}", "bad")
                 case NotificationSuppressed():
+                    if self._at != HANDLER:  # it has been taken out of the line where it waited
+                        yield Message(event.at_ns, (self._at, HANDLER), f"taken out: {event.reason}", "care")
+                        self._at = HANDLER
                     yield Message(event.at_ns, (HANDLER,), f"suppressed: {event.reason}", "care")
                 case DuplicateIgnored():
                     yield Message(event.at_ns, (SENDER, HANDLER), "the same again: ignored", aside=True)

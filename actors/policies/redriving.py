@@ -1,0 +1,86 @@
+"""Which dead letters of one channel are redriven without an operator, and when: by host, at a rate, the oldest first.
+
+A plain object that gets the time passed in, which never goes back. It knows letters by the ids of their notifications.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+from actors.instants import ns
+from actors.settings.redrive import RedriveConfig, RedriveReason
+
+
+class Redriving:
+    """The letters that may be redriven, and those whose turn comes since their host has answered again.
+
+    What bounds it: each letter is redriven `at_most` times in all, and one after the other at `rate`. So a provider
+    that fails and recovers without end gets each letter a few times, and never more than the rate at once.
+    """
+
+    def __init__(self, config: RedriveConfig) -> None:
+        self._config = config
+        self._interval_ns = ns(1 / config.rate.per_second)
+        self._max_age_ns = ns(config.max_age)
+        self._letters: dict[str, dict[str, None]] = {}
+        """By host, the oldest first."""
+        self._due: dict[str, deque[str]] = {}
+        """The same of the hosts that have answered; these take turns."""
+        self._next_ns = 0
+
+    def keep(self, notification_id: str, host: str, reason: RedriveReason | None, times: int) -> None:
+        """Keep a letter in mind, if it may be redriven.
+
+        Args:
+            notification_id: whose.
+            host: of its recipient; ``""`` where one breaker decides about all.
+            reason: of what it has died; None: of something else.
+            times: how often it has been redriven without an operator.
+        """
+        if reason in self._config.reasons and times < self._config.at_most:
+            self._letters.setdefault(host, {})[notification_id] = None
+        else:
+            self.drop(notification_id, host)
+
+    def drop(self, notification_id: str, host: str) -> None:
+        """Forget a letter that is none any more."""
+        letters = self._letters.get(host)
+        if letters is not None:
+            letters.pop(notification_id, None)
+            if not letters:
+                del self._letters[host]
+
+    def begin(self, host: str | None = None) -> None:
+        """Let the letters that there are now have their turns, as a host answers again; None: all of them."""
+        for each in list(self._letters) if host is None else [host]:
+            if each in self._letters:
+                self._due[each] = deque(self._letters[each])
+
+    def end(self, host: str) -> None:
+        """Let the letters to a host wait until it answers again."""
+        self._due.pop(host, None)
+
+    @property
+    def wake_ns(self) -> int | None:
+        """When the next one has its turn; in the past: now. None: there is none."""
+        return self._next_ns if self._due else None
+
+    def take(self, now_ns: int) -> str | None:
+        """Return whose turn it is; None: nobody's now. One that is redriven is to be counted by :meth:`charge`."""
+        while self._due and self._next_ns <= now_ns:
+            host, letters = next(iter(self._due.items()))
+            notification_id = letters.popleft()
+            del self._due[host]
+            if letters:
+                self._due[host] = letters
+            if notification_id in self._letters.get(host, ()):  # else it has left the queue
+                return notification_id
+        return None
+
+    def charge(self, now_ns: int) -> None:
+        """Count one that is redriven now."""
+        self._next_ns = now_ns + self._interval_ns
+
+    def is_too_old(self, age_ns: int) -> bool:
+        """Tell whether a letter has been dead for too long, by its age in nanoseconds."""
+        return age_ns > self._max_age_ns

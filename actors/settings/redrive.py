@@ -1,0 +1,35 @@
+"""Settings of redrives without an operator: which dead letters go again by themselves, when, and how often."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal, TypeAlias
+
+from actors.settings.base import NotEmpty, Settings
+from actors.settings.quantities import PositiveDuration, PositiveRate, PositiveWholeNumber, Rate
+
+RedriveReason: TypeAlias = Literal["channel_fault", "outage"]
+
+
+class RedriveConfig(Settings):
+    """Which dead letters of a channel are redriven without an operator."""
+
+    wanted_text: ClassVar[str] = "a mapping such as {when: breaker_closes, rate: 5/s}"
+
+    when: Literal["breaker_closes"] = "breaker_closes"
+    """A circuit breaker of the channel has closed, by its probes or by order; where each host has its own, for the
+    letters to that host. A start counts as a closing, as breakers begin closed. While it is not closed, none is
+    redriven."""
+
+    reasons: Annotated[tuple[RedriveReason, ...], NotEmpty()] = ("channel_fault", "outage")
+    """What their latest failure was. `channel_fault`: the provider said that the channel is broken, as by a key that is
+    wrong. `outage`: it failed for a while, or did not answer, until no attempt, time or retry budget was left. What was
+    refused for good, has expired or was throttled is for a person to decide."""
+
+    rate: PositiveRate = Rate(5.0, 1.0)
+    """How many are redriven, one after the other, the oldest first."""
+
+    at_most: PositiveWholeNumber = 1
+    """How often each of them is redriven without an operator, in all. What has died again then stays in the queue."""
+
+    max_age: PositiveDuration = 86_400.0
+    """One that has been dead for longer is left to a person."""

@@ -1,0 +1,126 @@
+"""Redrives without an operator (section 20): when a breaker closes, what died of its provider is tried again, paced."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from actors.instants import ns
+from actors.messages import DeadLetterMessage
+from simulation.reference.channel import Way
+from simulation.reference.loop import Loop
+from simulation.reference.notifications import address, host_of
+
+BREAKER_CLOSED = "the circuit breaker has closed"
+_KINDS = {"ChannelFault": "channel_fault", "Transient": "outage", "Ambiguous": "outage"}
+_KEPT_BACK = ("open", "half-open", "forced-open")
+LOOKED_AT_MAX = 100
+
+
+@dataclass
+class _Channel:
+    way: Way
+    due: dict[str, list[str]] = field(default_factory=dict)
+    """By host, whose turn it is to come; hosts take turns."""
+    next_ns: int = 0
+
+
+class Redriving:
+    """What the dead letter queue does when a breaker has closed, or its actor starts."""
+
+    def __init__(self, loop: Loop, letters: Any, ways: Mapping[str, Way], redrive: Callable[..., None]) -> None:
+        self.loop = loop
+        self.letters = letters
+        self.redrive = redrive
+        self.channels = {channel: _Channel(way) for channel, way in ways.items() if way.config.redrive is not None}
+
+    def boot(self) -> None:
+        """Begin as the dead letter queue of a process that starts."""
+        self.letters.look_at_all()
+        self.begin()
+
+    def start(self) -> None:
+        """Begin as its actor that starts again."""
+        self.letters.begin()
+        for state in self.channels.values():
+            state.due, state.next_ns = {}, 0
+        self.begin()
+
+    def begin(self) -> None:
+        """ "A start counts as a closing, as breakers begin closed", and so does a takeover."""
+        for channel, state in self.channels.items():
+            hosts = dict.fromkeys(
+                self._host(state.way, letter)
+                for letter in self.letters.kept.values()
+                if letter.command.channel == channel and self._is_meant(state.way, letter)
+            )
+            for host in hosts:
+                self._take_note(state, channel, host)
+            self.look(channel)
+
+    def breaker_closed(self, channel: str, host: str) -> None:
+        """Let the letters there are now have their turns, the oldest first."""
+        self._take_note(self.channels[channel], channel, host)
+        self.look(channel)
+
+    def _take_note(self, state: _Channel, channel: str, host: str) -> None:
+        names = [
+            name
+            for name, letter in self.letters.kept.items()
+            if letter.command.channel == channel
+            and self._host(state.way, letter) == host
+            and self._is_meant(state.way, letter)
+        ]
+        if names:
+            state.due[host] = names
+
+    @staticmethod
+    def _host(way: Way, letter: DeadLetterMessage) -> str:
+        return host_of(letter.command.recipient) if way.is_per_host else ""
+
+    @staticmethod
+    def _is_meant(way: Way, letter: DeadLetterMessage) -> bool:
+        """Tell whether a letter died of its provider, and has not been redriven so as often as may be."""
+        config = way.config.redrive
+        assert config is not None
+        if not letter.history or letter.failure_reason == "expired" or letter.history[-1].throttled:
+            return False
+        latest = letter.history[-1]
+        has_died_of_it = letter.failure_reason in (latest.given_up, "retry time is up")
+        is_meant = has_died_of_it and _KINDS.get(latest.kind) in config.reasons
+        return is_meant and letter.redriven_without_operator < config.at_most
+
+    def look(self, channel: str) -> None:
+        """Redrive the one whose turn it is, if its provider can be reached, and at no more than the rate."""
+        loop, state = self.loop, self.channels[channel]
+        config, now_ns = state.way.config.redrive, loop.now_ns
+        assert config is not None
+        for _ in range(LOOKED_AT_MAX):
+            name = self._next(state, channel)
+            if name is None:
+                break
+            if not self.letters.is_one(name) or self.letters.is_served(name):
+                continue
+            letter = self.letters.kept[name]
+            age_ns = loop.epoch_ns + now_ns - letter.epoch_ns - letter.moved_at_ns
+            if age_ns > ns(config.max_age) or address(letter.command) in loop.store.gone:
+                continue
+            host = self._host(state.way, letter)
+            if all(lane.breaker(host).state in _KEPT_BACK for lane in state.way.lanes):
+                state.due.pop(host, None)
+                continue
+            state.next_ns = now_ns + ns(1 / config.rate.per_second)
+            loop.follow("handler", "", self.redrive, self.letters.kept.pop(name), "exclude", {}, True)
+        loop.wake("redrive", channel, max(state.next_ns, now_ns) if state.due else None)
+
+    def _next(self, state: _Channel, channel: str) -> str | None:
+        while state.due and state.next_ns <= self.loop.now_ns:
+            host = next(iter(state.due))
+            name, *rest = state.due.pop(host)
+            if rest:
+                state.due[host] = rest
+            letter = self.letters.kept.get(name)
+            if letter is not None and self._is_meant(state.way, letter):
+                return name
+        return None

@@ -1,0 +1,163 @@
+"""Redrives without an operator, in a scenario: on both clocks, in lock-step with the model."""
+
+from __future__ import annotations
+
+from collections import Counter
+from itertools import pairwise
+
+import pytest
+
+import simulation
+from actors.errors import ConfigurationError
+from actors.messages import (
+    BreakerTransitioned,
+    NotificationFailed,
+    NotificationMovedToDeadLetter,
+    NotificationRedriven,
+    NotificationSent,
+)
+from simulation.scenario import parse
+
+OUTAGE = """
+duration: 60s
+drain: 5m
+workload: [{channel: email, arrivals: {constant: 2/s}, hosts: 2}]
+channels:
+  email:
+    retry: {max_attempts: 2, initial_delay: 500ms, jitter: none}
+    circuit_breaker: {failure_threshold: 5, timeout: 5s, when_open: fail}
+    provider: {latency: 50ms}
+    redrive: {rate: 4/s}
+faults:
+  - {channel: email, at: 10s, for: 20s, outage: true}
+"""
+
+
+def of(result, kind):
+    return [event for event in result.history if type(event) is kind]
+
+
+def on_both_clocks(text):
+    simulated = simulation.run(parse(text), invariants="all")
+    live = simulation.run(parse(text), runtime="trio")
+    assert simulated.summary["digest"] == live.summary["digest"]
+    return simulated
+
+
+def is_closed_at(result, instant_ns):
+    states = [event.to_state for event in of(result, BreakerTransitioned) if event.at_ns <= instant_ns]
+    return not states or states[-1] == "closed"
+
+
+def test_what_died_of_an_outage_goes_again_once_the_breaker_has_closed_the_oldest_first_and_paced():
+    result = on_both_clocks(OUTAGE)
+    redriven, died = of(result, NotificationRedriven), of(result, NotificationMovedToDeadLetter)
+    assert len(redriven) > 20
+    assert [event.notification_id for event in redriven] == [event.notification_id for event in died]
+    assert all(event.without_operator and event.by is None for event in redriven)
+    [closed] = [event for event in of(result, BreakerTransitioned) if event.to_state == "closed"]
+    assert redriven[0].at_ns == closed.at_ns
+    assert {after.at_ns - before.at_ns for before, after in pairwise(redriven)} == {250_000_000}
+    assert result.summary["dlq"]["final"] == 0
+    assert result.summary["sent"] == 120
+
+
+def test_without_the_setting_nothing_is_redriven():
+    text = OUTAGE.replace("    redrive: {rate: 4/s}\n", "")
+    assert of(on_both_clocks(text), NotificationRedriven) == []
+
+
+def test_where_the_breaker_opens_again_the_rest_waits_and_none_goes_more_often_than_it_may():
+    text = (
+        OUTAGE + "  - {channel: email, at: 34s, for: 10s, outage: true}\n  - {channel: email, at: 52s, outage: true}\n"
+    )
+    result = on_both_clocks(text)
+    redriven = of(result, NotificationRedriven)
+    assert all(is_closed_at(result, event.at_ns) for event in redriven)
+    assert set(Counter(event.notification_id for event in redriven).values()) == {1}
+    assert result.summary["dlq"]["final"] > 0  # what died in the outage without an end, and what died again
+
+
+@pytest.mark.parametrize("at_most", [1, 3])
+def test_a_provider_that_fails_and_recovers_without_end_gets_each_letter_so_often_and_no_more(at_most):
+    text = OUTAGE.replace("rate: 4/s", f"rate: 4/s, at_most: {at_most}").replace("timeout: 5s", "timeout: 1s")
+    text = text.replace("max_attempts: 2", "max_attempts: 1").replace("outage: true", "failure_rate: 70%")
+    text = text.replace("failure_threshold: 5", "failure_threshold: 2").replace("constant: 2/s", "constant: 1/s")
+    result = on_both_clocks(text.replace("for: 20s", "for: 3m"))
+    times = Counter(event.notification_id for event in of(result, NotificationRedriven))
+    assert max(times.values()) == at_most
+    assert result.summary["dlq"]["final"] > 0
+
+
+def test_only_what_the_reasons_say_and_what_is_not_too_old():
+    faults = "  - {channel: email, at: 2s, for: 1s, channel_fault_rate: 100%}\n"
+    kinds = {}
+    for reason in ("channel_fault", "outage"):
+        result = on_both_clocks(OUTAGE.replace("rate: 4/s", f"rate: 4/s, reasons: [{reason}]") + faults)
+        last = {event.notification_id: event.kind for event in of(result, NotificationFailed) if event.given_up}
+        kinds[reason] = {last[event.notification_id] for event in of(result, NotificationRedriven)}
+    assert kinds["outage"] == {"Transient"}
+    assert kinds["channel_fault"] <= {"ChannelFault"}
+    young = on_both_clocks(OUTAGE.replace("rate: 4/s", "rate: 4/s, max_age: 12s"))
+    moved_ns = {event.notification_id: event.at_ns for event in of(young, NotificationMovedToDeadLetter)}
+    ages_ns = [event.at_ns - moved_ns[event.notification_id] for event in of(young, NotificationRedriven)]
+    assert ages_ns
+    assert max(ages_ns) <= 12 * 10**9
+    assert young.summary["dlq"]["final"] > 0
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        "  - {channel: email, at: 25s, crash: process, restart_after: 8s}\n",  # the outage ends while it is down
+        "  - {channel: email, at: 33s, crash: process, restart_after: 1s}\n",
+        "  - {channel: email, at: 33s, crash: {actor: dlq}, restart_after: 2s}\n",
+        "  - {channel: email, at: 31.05s, crash: {actor: breaker}, restart_after: 1s}\n",
+        "  - {channel: email, at: 33s, crash: {actor: handler}}\ncommit_latency: 100ms\n",
+        "  - {channel: email, at: 33s, clock_step: -20s}\nmax_pending: 6\n",
+    ],
+)
+def test_over_crashes_and_steps_of_the_clock_none_is_forgotten_and_none_goes_twice(more):
+    result = on_both_clocks(OUTAGE + more)
+    redriven = Counter(event.notification_id for event in of(result, NotificationRedriven))
+    assert len(redriven) > 20
+    assert set(redriven.values()) == {1}
+    assert result.summary["dlq"]["final"] == 0
+
+
+def test_with_a_breaker_for_each_host_that_host_s_letters_go():
+    text = OUTAGE.replace("failure_threshold: 5", "per: host, failure_threshold: 3")
+    text = text.replace("outage: true", "host: host-0.example, outage: true")
+    result = on_both_clocks(text)
+    closed = {event.host: event.at_ns for event in of(result, BreakerTransitioned) if event.to_state == "closed"}
+    assert len(closed) == 1
+    assert len(of(result, NotificationRedriven)) > 10
+    assert result.summary["dlq"]["final"] == 0
+
+
+def test_what_is_served_by_its_fallback_stays():
+    text = OUTAGE.replace("redrive:", "fallback: {channel: sms}\n    redrive:").replace(
+        "faults:", "  sms: {provider: {latency: 20ms}}\nfaults:"
+    )
+    result = on_both_clocks(text)
+    assert of(result, NotificationRedriven) == []
+    assert any(event.channel == "sms" for event in of(result, NotificationSent))
+
+
+@pytest.mark.parametrize(
+    ("given", "problem"),
+    [
+        ("{reasons: []}", "reasons: wanted a list of at least one entry"),
+        ("{reasons: [expired]}", "wanted one of channel_fault, outage"),
+        ("{when: now}", "when: wanted one of breaker_closes"),
+        ("{rate: 0/s}", "rate: wanted"),
+        ("{at_most: 0}", "at_most: wanted a whole number of at least 1"),
+        ("{rate: 4/s}\n    circuit_breaker: {enabled: false}", "wanted redrive only with a circuit breaker"),
+    ],
+)
+def test_settings_that_cannot_be(given, problem):
+    with pytest.raises(ConfigurationError) as raised:
+        parse(
+            f"workload: [{{channel: email, arrivals: 1/s}}]\nduration: 1s\nchannels:\n  email:\n    redrive: {given}\n"
+        )
+    assert problem in " ".join(raised.value.problems)
