@@ -23,7 +23,7 @@ import pykka
 
 from actors.domain.attempts import Provider
 from actors.domain.notification_state import NotificationState, state_of
-from actors.domain.store import LettersChanged, News, Store
+from actors.domain.store import LettersChanged, News, Store, Takeover
 from actors.errors import ConfigurationError, StoreInUse, UnknownChannel
 from actors.faults.build import (
     Providers,
@@ -220,6 +220,8 @@ class Pipeline:
         listener: ActorRef[Any] = self.dead_letter_queue if isinstance(news, LettersChanged) else self.handler
         with contextlib.suppress(pykka.ActorDeadError):  # when the system has ended, it is for the next one
             listener.tell(news)
+            if isinstance(news, Takeover) and any(stages.redriver for stages in self.wiring.stages.values()):
+                self.dead_letter_queue.tell(news)
 
     def has_room(self, priority: Priority = Priority.NORMAL) -> bool:
         """Tell whether another notification of this class would be accepted."""

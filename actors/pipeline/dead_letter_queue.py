@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, TypeAlias
 import msgspec
 
 from actors.domain.delivery import noted
-from actors.domain.store import LettersChanged, Store
+from actors.domain.store import LettersChanged, Store, Takeover
 from actors.errors import EditRefused, LetterServed, Overtaken, StoreError
 from actors.instants import ns
 from actors.kernel.actor import Actor, Supervision, handles
@@ -197,9 +197,7 @@ class DeadLetterQueue(Actor):
         self._redrivers = redrivers_of(self._wiring, self._letters.values())
         self._discard_the_oldest()
         self._look_at_ages()
-        for redriver in self._redrivers.values():
-            redriver.policy.begin()
-            self._redrive_next(redriver)
+        self._redrive_all()
 
     def _take_in(self, letter: DeadLetterMessage) -> None:
         self._letters[letter.notification_id] = letter
@@ -315,6 +313,16 @@ class DeadLetterQueue(Actor):
         return None if letter is None else next(self._noted((letter,)), None)
 
     # ── without an operator ─────────────────────────────────────────────────────────────────────────────────────
+
+    @handles(Takeover)
+    def on_takeover(self, _: Takeover) -> None:
+        """Go on with what a node that is gone was about to redrive."""
+        self._redrive_all()
+
+    def _redrive_all(self) -> None:
+        for redriver in self._redrivers.values():
+            redriver.policy.begin()
+            self._redrive_next(redriver)
 
     @handles(BreakerClosed)
     def on_breaker_closed(self, closed: BreakerClosed) -> None:

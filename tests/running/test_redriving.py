@@ -144,6 +144,29 @@ def test_what_is_served_by_its_fallback_stays():
     assert any(event.channel == "sms" for event in of(result, NotificationSent))
 
 
+def test_a_node_that_takes_over_redrives_what_the_other_one_has_left():
+    text = """
+nodes: {count: 2, routing: round_robin}
+duration: 60s
+drain: 5m
+workload: [{channel: email, arrivals: {constant: 2/s}}]
+channels:
+  email:
+    retry: {max_attempts: 2, initial_delay: 500ms, jitter: none}
+    circuit_breaker: {failure_threshold: 3, timeout: 10m, when_open: fail}
+    provider: {latency: 50ms}
+    redrive: {rate: 4/s}
+faults:
+  - {channel: email, at: 10s, for: 6s, node: 1, outage: true}
+  - {channel: email, at: 15.2s, node: 1, crash: process, restart_after: 10m}
+"""
+    result = on_both_clocks(text)
+    redriven = of(result, NotificationRedriven)
+    assert len(redriven) > 3
+    assert {(event.node, event.without_operator) for event in redriven} == {(2, True)}
+    assert result.summary["dlq"]["final"] == 0
+
+
 @pytest.mark.parametrize(
     ("given", "problem"),
     [

@@ -1,8 +1,9 @@
 """A service to be killed that has something scheduled: ``python scheduled_service.py STORE AHEAD``.
 
-It sends ``soon`` for AHEAD seconds from now, ``later`` and ``cancelled`` for an hour from now, cancels the last, and
-says ``ready`` and the instant of the first; what its receiver gets it says as ``taken ID INSTANT``, in seconds since
-1970. Then it waits to be killed. With an AHEAD of 0 it sends nothing, and ends when ``soon`` has been taken.
+It sends ``soon`` for AHEAD seconds from now, ``later`` and ``cancelled`` for an hour from now, cancels the last and
+``in-line``, which waits in line, and says ``ready`` and the instant of the first; what its receiver gets of these it
+says as ``taken ID INSTANT``, in seconds since 1970. Then it waits to be killed. With an AHEAD of 0 it sends nothing,
+and ends when ``soon`` has been taken.
 """
 
 from __future__ import annotations
@@ -25,8 +26,8 @@ class Receiver(Provider):
     """Takes everything."""
 
     def attempt(self, attempt: Attempt, now_ns: int) -> Foreseen:
-        say("taken", attempt.command.notification_id, time.time())
-        if attempt.command.notification_id == "soon":
+        if attempt.command.channel == "push":
+            say("taken", attempt.command.notification_id, time.time())
             taken.set()
         return Foreseen(1_000_000, Sent())
 
@@ -42,7 +43,7 @@ async def main() -> None:
     """Run it."""
     path, ahead = sys.argv[1], float(sys.argv[2])
     node = {"node": "one", "lease": 5.0} if path.startswith("postgresql:") else {}
-    config = {"channels": {"push": {}}, "drain": 0}
+    config = {"channels": {"push": {}, "sms": {"quota": {"rate": "1/h"}}}, "drain": 0}
     async with (
         opened_store(path, **node) as store,
         Notifier.open(config, providers=Receiver(), store=store) as notifier,
@@ -53,6 +54,10 @@ async def main() -> None:
                 await trio.sleep(0.01)
             return
         now = datetime.now(UTC)
+        for name in ("first", "in-line"):  # the second waits for the quota, for an hour
+            sms = SendNotification(notification_id=name, channel="sms", recipient="+491512345", message="hello")
+            await notifier.send(sms)
+        assert await notifier.cancel("in-line")
         for name, after in (("soon", ahead), ("later", 3600.0), ("cancelled", 3600.0)):
             await notifier.send(command(name, now + timedelta(seconds=after)))
         assert await notifier.cancel("cancelled")

@@ -14,6 +14,7 @@ from actors.domain.notification_state import state_of
 
 pytestmark = pytest.mark.integration
 
+NAMES = ("soon", "later", "cancelled", "in-line")
 SERVICE = Path(__file__).with_name("scheduled_service.py")
 
 
@@ -36,12 +37,13 @@ async def test_a_scheduled_one_survives_a_kill_and_goes_at_its_instant_and_a_can
     assert float(at) >= float(instant)
     node = {"node": "one", "lease": 5.0} if kind == "postgres" else {}
     async with opened_store(path, **node) as store:
-        states = {each: await state_of(store, each, time.time_ns()) for each in ("soon", "later", "cancelled")}
+        states = {each: await state_of(store, each, time.time_ns()) for each in NAMES}
         open_ids = [delivery.command.notification_id for delivery in store.open_deliveries(0)]
     assert {each: state.state for each, state in states.items()} == {
         "soon": "sent",
         "later": "in flight",
         "cancelled": "cancelled",
+        "in-line": "cancelled",
     }
     assert states["later"].resumes_at is not None
     assert open_ids == ["later"]
