@@ -39,6 +39,7 @@ COMMANDS = {
     "lint": Command("simulation.commands.lint", "lab", _LAB),
     "explain": Command("simulation.commands.explain", "lab", _LAB),
     "plot": Command("simulation.commands.plot", "lab", _LAB),
+    "incidents": Command("simulation.commands.incidents", "lab", _LAB),
     "compare": Command("simulation.commands.compare", "lab", _LAB),
     "sweep": Command("simulation.commands.sweep", "lab", _LAB),
     "tune": Command("simulation.commands.tune", "lab", _LAB),

@@ -1,0 +1,46 @@
+"""The command ``retrylab incidents``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from simulation.commands.shared import Exit, argument, exits_in_words, json_option
+
+
+def incidents(
+    file: Annotated[
+        Path | None,
+        argument("[SETTINGS]", "A file with `channels`: of a scenario, a notifier or a service. The defaults without."),
+    ] = None,
+    as_json: Annotated[bool, json_option("the verdicts as ")] = False,
+) -> None:
+    """Run your channel settings through published incidents: what would have held, and what would have broken.
+
+    What arrives, what the providers are like and what goes wrong there is the incident's; all that the sender decides is
+    yours. Loads are scaled down there, so slots and quotas of yours bind less than they would.
+
+    Exit code 0: all is as wanted; 1: something is not; 2: bad input.
+    """
+    from actors.settings.channel import NotifierConfig
+    from simulation.experiments.incidents import INCIDENTS, settings_in, verdicts
+    from simulation.reporting.terminal import watch_runs
+
+    with exits_in_words(file or Path("incidents"), None), watch_runs(quiet=as_json) as progress:
+        settings = NotifierConfig() if file is None else settings_in(file)
+        found = []
+        for verdict in verdicts(settings):
+            found.append(verdict)
+            if progress is not None:
+                progress(len(found), len(INCIDENTS))
+    if as_json:
+        typer.echo(json.dumps([verdict.document for verdict in found], indent=2, allow_nan=False))
+    else:
+        from simulation.experiments.incidents_table import print_verdicts
+
+        print_verdicts(found, "the defaults" if file is None else file.name)
+    if not all(verdict.holds for verdict in found):
+        raise typer.Exit(Exit.DOES_NOT_HOLD)

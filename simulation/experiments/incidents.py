@@ -1,0 +1,235 @@
+"""Your own channel settings in the published incidents that ship: what would have held, and what would have broken.
+
+An incident gives what arrives, what the providers are like and what goes wrong there; the settings give all that the
+sender decides: retries, breakers, limits, order, failover and fallback. Loads are scaled down there, so that a bulkhead
+or a quota of yours binds less than it would.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from actors.errors import ConfigurationError
+from actors.messages import NotificationChannel
+from actors.pipeline.fallback import problems_of_fallbacks
+from actors.settings.channel import ChannelConfig, FailoverConfig, NotifierConfig, ProviderConfig
+from actors.settings.faults import FaultConfig
+from actors.settings.file import problem_of, refusal, text_of
+from actors.settings.quantities import FROM_FILE, Rate
+from actors.settings.yaml_tree import MappingNode, Place, Unreadable, data, read
+from simulation.results.result import Result
+from simulation.running.runner import run
+from simulation.scenario import Expectation, Scenario, load
+
+EMAIL, SMS, PUSH = NotificationChannel.EMAIL, NotificationChannel.SMS, NotificationChannel.PUSH
+
+FURTHER = "further"
+"""Stands for the further providers of a channel, whatever they are called."""
+
+
+@dataclass(frozen=True)
+class Incident:
+    """What one of the incidents asks of settings."""
+
+    name: str
+    """Of its file."""
+
+    happened: str
+    """What is published of how it went, in a few words."""
+
+    wanted: tuple[str, ...]
+    """What would have been good, the most important first; the last is what it is about."""
+
+    kept: tuple[str, ...] = ()
+    """Settings of the sender that stay as its file has them, as they belong to how it is scaled down."""
+
+    enforced: Mapping[NotificationChannel, tuple[Rate, str | None]] = field(default_factory=dict)
+    """Limits that its file has as quotas of the sender, and that were the providers': by channel, with the provider."""
+
+    @property
+    def path(self) -> Path:
+        """Where its file is."""
+        return _folder() / f"{self.name}.yaml"
+
+    def with_settings(self, settings: NotifierConfig) -> Scenario:
+        """Return its scenario with all that the sender decides from these settings."""
+        scenario = load(self.path)
+        channels = {
+            channel.value: self._behind(
+                settings.channels.get(channel, ChannelConfig()), scenario.channel_as_given(channel)
+            )
+            for channel in scenario.channels_used
+        }
+        further = {
+            channel.value: config
+            for channel, config in settings.channels.items()
+            if channel not in scenario.channels_used and _leads_to(settings, scenario.channels_used, channel)
+        }
+        accounts = {  # of which what a provider enforces is not of this incident
+            name: account.model_copy(update={"throttle": None, "quota": account.quota_of(name)})
+            for name, account in settings.accounts.items()
+        }
+        return scenario.model_copy(
+            update={
+                "channels": type(scenario.channels)(**channels, **further),
+                "accounts": accounts,
+                "faults": (*scenario.faults, *self._limits(settings)),
+                "expect": tuple(map(Expectation.parse, self.wanted)),
+            }
+        )
+
+    def _behind(self, own: ChannelConfig, told: ChannelConfig) -> ChannelConfig:
+        """Return settings of a channel before the providers that it tells of, the further ones in their order."""
+        others = [other.provider for other in told.failover.values()] or [told.provider]
+        failover = {
+            name: _before(other, others[min(number, len(others) - 1)])
+            for number, (name, other) in enumerate(own.failover.items())
+        }
+        kept = {key: getattr(told, key) for key in self.kept}
+        return own.model_copy(update={"provider": told.provider, "failover": failover, **kept})
+
+    def _limits(self, settings: NotifierConfig) -> Iterator[FaultConfig]:
+        for channel, (rate, provider) in self.enforced.items():
+            names: Sequence[str | None] = [provider]
+            if provider == FURTHER:
+                names = list(settings.channels.get(channel, ChannelConfig()).failover)
+            for name in names:
+                yield FaultConfig.model_validate({"channel": channel, "provider": name, "throttle": {"rate": rate}})
+
+
+INCIDENTS = (
+    Incident(
+        "github-notifications-2026",
+        "80 min late, none lost",
+        ("sent_fraction == 1", "sent_time_s.max <= 90m"),
+        kept=("timeout", "max_in_flight"),  # one stands for many
+    ),
+    Incident(
+        "github-webhooks-2024",
+        "71 min late, none lost, and a herd",
+        ("sent_fraction == 1", "delivery_time_s.p95 <= 72m", "peaks.requests_per_s <= 20"),
+    ),
+    Incident(
+        "improvmx-2025",
+        "one dead host, all others an hour late",
+        ("workload.others.sent_fraction == 1", "workload.others.delivered_within(1m) >= 99%"),
+    ),
+    Incident(
+        "onfido-2025",
+        "49 min late, none lost, refusals by receivers",
+        ("sent_fraction == 1", "sent_time_s.max <= 49m"),
+        kept=("timeout", "max_in_flight"),
+    ),
+    Incident(
+        "opsgenie-2022",
+        "50 min late, none lost",
+        ("sent_fraction == 1", "sent_time_s.max <= 60m"),
+        enforced={PUSH: (Rate(40.0, 60.0), None), SMS: (Rate(7.0, 60.0), None)},
+    ),
+    Incident(
+        "pagerduty-2017",
+        "32% late, none lost",
+        ("sent_fraction == 1", "channels.email.delivered_within(1m) == 1", "delivered_within(1m) >= 68%"),
+        enforced={SMS: (Rate(24.0, 60.0), FURTHER)},
+    ),
+    Incident(
+        "va-debt-2023",
+        "400 to 500/s where 15/s are agreed",
+        ("sent_fraction == 1", "sent_time_s.max <= 6m"),
+        enforced={EMAIL: (Rate(15.0, 1.0), None)},
+    ),
+    Incident(
+        "vonage-2022",
+        "20 to 23 s late for three days, none lost",
+        ("sent_fraction == 1", "sent_time_s.max <= 20s"),
+    ),
+)
+"""In the order of their names."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """How settings fared in an incident."""
+
+    incident: Incident
+    result: Result
+
+    @property
+    def holds(self) -> bool:
+        """Whether all was as wanted."""
+        return self.result.holds
+
+    @cached_property
+    def decisive(self) -> Mapping[str, Any]:
+        """The first expectation that does not hold; else the last, which is what the incident is about."""
+        expectations: Sequence[Mapping[str, Any]] = self.result.summary["expectations"]
+        return next((each for each in expectations if not each["holds"]), expectations[-1])
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """The verdict as a plain dict."""
+        summary = self.result.summary
+        return {
+            "incident": self.incident.name,
+            "happened": self.incident.happened,
+            "holds": self.holds,
+            "decisive": self.decisive["text"],
+            "expectations": summary["expectations"],
+            "digest": summary["digest"],
+        }
+
+
+def verdicts(settings: NotifierConfig) -> Iterator[Verdict]:
+    """Yield how these settings fare in each incident."""
+    for incident in INCIDENTS:
+        yield Verdict(incident, run(incident.with_settings(settings)))
+
+
+def settings_in(path: Path) -> NotifierConfig:
+    """Return the `channels` and `accounts` of a file, be it of a scenario, of a notifier or of a service.
+
+    Raises:
+        ConfigurationError: it has none, or they cannot be used; all that is wrong, with its place.
+    """
+    try:
+        root = read(text_of(path), Place(str(path), 1, 1))
+    except Unreadable as unreadable:
+        raise refusal(unreadable.problems) from None
+    if not isinstance(root, MappingNode) or "channels" not in root.entries:
+        raise ConfigurationError([f"{path}: wanted a file with settings of `channels`, got one without"])
+    own = {key: node for key, node in root.entries.items() if key in ("channels", "accounts")}
+    root = MappingNode(root.place, own, root.key_places)
+    try:
+        settings = NotifierConfig.model_validate(data(root), context=FROM_FILE)
+    except ValidationError as error:
+        raise refusal(problem_of(root, detail) for detail in error.errors(include_url=False)) from None
+    if problems := list(problems_of_fallbacks(settings.channels)):
+        raise ConfigurationError([f"{path}: {problem}" for problem in problems])
+    return settings
+
+
+def _before(own: FailoverConfig, provider: ProviderConfig) -> FailoverConfig:
+    return own.model_copy(update={"provider": provider})
+
+
+def _leads_to(settings: NotifierConfig, used: Sequence[NotificationChannel], channel: NotificationChannel) -> bool:
+    """Tell whether a fallback of a channel in use leads to this one."""
+    for each in used:
+        way = [each]
+        while (config := settings.channels.get(way[-1])) is not None and config.fallback is not None:
+            way.append(config.fallback.channel)
+        if channel in way:
+            return True
+    return False
+
+
+def _folder() -> Path:
+    """Return where the files are: in the package as it is installed, or beside it in a checkout."""
+    installed = Path(__file__).with_name("published")
+    return installed if installed.is_dir() else Path(__file__).parents[2] / "scenarios" / "incidents"
