@@ -25,6 +25,7 @@ from actors.messages import (
 )
 from actors.storage.memory import DAY_NS, MemoryStore
 
+_OF_LETTERS = frozenset({NotificationMovedToDeadLetter, NotificationRedriven, DeadLetterDiscarded})
 _ENDS = frozenset({NotificationSent, NotificationSuppressed, NotificationMovedToDeadLetter, DeadLetterDiscarded})
 
 
@@ -89,16 +90,22 @@ class NodeStore(MemoryStore):
             owner = owners.get(notification_id)
             if owner is not None and owner is not self:
                 return Foreseen(0, Overtaken(notification_id, owner._open[notification_id].command))
-        if kind in _ENDS:
-            owners.pop(notification_id, None)
-        else:
             owners[notification_id] = self
-        super().commit(event, command)
-        if kind is NotificationMovedToDeadLetter:
-            assert isinstance(event, NotificationMovedToDeadLetter)
+        elif kind in _ENDS:
+            owners.pop(notification_id, None)
+        elif kind is NotificationRedriven:
+            owners[notification_id] = self
+        MemoryStore.commit(self, event, command)
+        if kind in _OF_LETTERS:
+            self._tell_others(event)
+        return None
+
+    def _tell_others(self, event: NotificationEvent) -> None:
+        """Have the other nodes know of what has been done to a dead letter."""
+        notification_id = event.notification_id
+        if isinstance(event, NotificationMovedToDeadLetter):
             entry = self._dead[notification_id]
             letter = dead_letter_after(entry.command, entry.events, event)
             self._shared.tell_others(self, LettersChanged(found=(letter,), gone=()))
-        elif kind is NotificationRedriven or kind is DeadLetterDiscarded:
+        else:
             self._shared.tell_others(self, LettersChanged(found=(), gone=(notification_id,)))
-        return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 from actors.instants import NS_PER_S
@@ -103,6 +104,9 @@ class ProviderMetrics:
         return {name: {"attempts": self._attempts[channel, name], "sent": self._sent[channel, name]} for name in names}
 
 
+_NODE = attrgetter("node")
+
+
 class NodeMetrics:
     """What happened at each node of a fleet."""
 
@@ -116,7 +120,7 @@ class NodeMetrics:
         if not self._numbers:
             return
         for kind, counts in self._events.items():
-            counts.update(event.node for event in events.get(kind, ()))
+            counts.update(map(_NODE, events.get(kind, ())))
         for event in events.get(NodeTookOver, ()):
             self._taken_over[event.node] += len(event.notification_ids)
 

@@ -94,6 +94,8 @@ class Recorder:
         """The references of the pipelines that there are."""
         self.in_flight_now: Callable[[], int] = lambda: 0
         """Returns how many notifications the pipeline itself holds in flight."""
+        self.is_quiet_now: Callable[[], bool] = lambda: self.in_flight_now() == 0
+        """Tells whether that is none."""
         self.when_quiet: Callable[[], None] | None = None
         """Called when nothing is in flight; None while that does not matter."""
         self.on_events: Callable[[Sequence[RecordedEvent]], None] | None = None
@@ -125,7 +127,7 @@ class Recorder:
             self.interruptions.follow(event)
         if len(chunk) >= self._due:
             self._look(event)
-        if self.when_quiet is not None and type(event) in CHANGES_OF_PENDING and self.in_flight_now() == 0:
+        if self.when_quiet is not None and type(event) in CHANGES_OF_PENDING and self.is_quiet_now():
             self.when_quiet()
 
     def watch(self, watch: Callable[[], None]) -> None:
@@ -178,6 +180,7 @@ class Recorder:
         self.peaks.end()
         self.check()
         self.in_flight_now = partial(int, self._in_flight)
+        self.is_quiet_now = _is_over
         self.when_quiet = self.on_events = self.interruptions = self._watch = None
         self.wirings = ()
         self.stop = _nothing
@@ -262,6 +265,11 @@ class Recorder:
 
 def _nothing() -> None:
     """Stop nothing: there is no run under way."""
+
+
+def _is_over() -> bool:
+    """Tell that nothing is in flight at a pipeline that is gone."""
+    return True
 
 
 def group_of(channel: NotificationChannel | None) -> Group:

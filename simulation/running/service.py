@@ -86,7 +86,9 @@ class Process:
 
     def start(self) -> None:
         """Start a pipeline over the store."""
-        self.pipeline = self._make(self.store, self.node)
+        pipeline = self.pipeline = self._make(self.store, self.node)
+        self._tell = pipeline.handler.tell
+        self._takes_all = pipeline.wiring.admission.max_pending is None
         self.is_down = self.is_draining = False
         self._handed_over.clear()
         self.starts += 1
@@ -107,12 +109,12 @@ class Process:
         """Send a command to the handler; `refuse` is told if it is not accepted."""
         if self.is_down:
             refuse(DOWN)
-        elif self.pipeline.wiring.admission.max_pending is None:
-            self.pipeline.handler.tell(command)
+        elif self._takes_all:
+            self._tell(command)
         else:
             answer: Future[Acceptance] = self._system.future_class()
             answer.when_done(partial(_tell_if_overloaded, answer, refuse))
-            self.pipeline.handler.tell(Submit(command, answer))
+            self._tell(Submit(command, answer))
 
     def announce(self, event: Any, refuse: Refuse) -> None:
         """Publish a domain event on the bus; `refuse` is told if it is not."""
@@ -203,6 +205,7 @@ class Service:
         self._store = store
         self._recorder = recorder
         self._nodes = nodes
+        self._routing = nodes.routing
         self._clients: list[ActorRef[Clients]] = []
         self._ready: list[Process] = []
         """Those that arrivals go to."""
@@ -216,7 +219,7 @@ class Service:
             ]
         else:
             self.processes = [Process(system, store, make)]
-        recorder.in_flight_now = self.count_in_flight
+        self._show_counts()
         for process in self.processes[nodes.count :]:
             process.is_surplus = True
         self.start(self.processes[: nodes.count])
@@ -249,6 +252,13 @@ class Service:
     def count_in_flight(self) -> int:
         """Return how many notifications are accepted and have not ended, at all processes."""
         return sum(process.count_in_flight() for process in self.processes)
+
+    def is_quiet(self) -> bool:
+        """Tell whether none is in flight at any process; many are, mostly, so the first few are asked."""
+        return not any(process.count_in_flight() for process in self.processes)
+
+    def _show_counts(self) -> None:
+        self._recorder.in_flight_now, self._recorder.is_quiet_now = self.count_in_flight, self.is_quiet
 
     def of_nodes(self, numbers: Sequence[int] | None) -> list[Process]:
         """Return the processes with these numbers; all of them where that is None."""
@@ -288,7 +298,8 @@ class Service:
 
     def send(self, command: SendNotification, refuse: Refuse) -> None:
         """Send a command to a process; `refuse` is told if it is not accepted."""
-        self._process_for(command.user, command.recipient).send(command, refuse)
+        user = command.user_id
+        self._process_for(command.recipient if user is None else user, command.recipient).send(command, refuse)
 
     def announce(self, event: Any, refuse: Refuse) -> None:
         """Publish a domain event on the bus of a process; `refuse` is told if it is not."""
@@ -297,22 +308,19 @@ class Service:
 
     def _process_for(self, user: str, recipient: str) -> Process:
         """Return the process that an arrival is routed to: one that is there, if any is."""
-        if len(self.processes) == 1:
-            return self.processes[0]
         ready = self._ready
         if not ready:
             return self.processes[0]
-        match self._nodes.routing:
+        match self._routing:
             case "round_robin":
-                place = self._arrived
                 self._arrived += 1
+                return ready[(self._arrived - 1) % len(ready)]
             case "random":
-                place = int(self._random.random() * len(ready))
+                return ready[int(self._random.random() * len(ready))]
             case "by_user":
                 return self._home_of(user, ready)
             case "by_host":
                 return self._home_of(recipient_host(recipient), ready)
-        return ready[place % len(ready)]
 
     def _home_of(self, key: str, ready: Sequence[Process]) -> Process:
         """Return which of those that take arrivals gets all of a key.
@@ -340,9 +348,10 @@ class Service:
             return
         recorder, now_ns = self._recorder, self._system.now_ns
         recorder.in_flight_now = lambda: recorder.in_flight
+        recorder.is_quiet_now = lambda: recorder.in_flight == 0
         for process in hit:
             process.kill()
-        recorder.in_flight_now = self.count_in_flight
+        self._show_counts()
         self._look_who_is_there()
         left = [notification_id for process in hit for notification_id in process.store.open_ids()]
         if recorder.interruptions is not None:

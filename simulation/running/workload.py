@@ -114,12 +114,12 @@ class Source(Actor):
             lose: is told of each arrival that is refused for good.
         """
         super().__init__()
-        self._send = send if send is not None else self._offer
         self._offer_to = offer
         self._lose = lose
         self._resend = entry.resend
         self._offered: set[str] | None = set() if isinstance(entry, ChannelWorkload) and entry.repeats else None
         """The ids of those that came, where some come once more: nothing is lost when that is refused."""
+        self._send = send or (self._offer_once if self._offered is None else self._offer)
         self._make = _maker(number, scenario, entry, self)
         self._times = scenario.arrival_times_ns(entry, self.stream(f"workload.{number}.arrivals"))
         self._arrived = 0
@@ -138,15 +138,14 @@ class Source(Actor):
             self.system.set_timer(next_ns, self, _ARRIVE)
 
     def _offer(self, message: Any) -> None:
-        if self._offered is None:
-            self._offer_once(message, 0)
-        elif message.notification_id in self._offered:
+        assert self._offered is not None
+        if message.notification_id in self._offered:
             self._offer_to(message, _ignore)
         else:
             self._offered.add(message.notification_id)
-            self._offer_once(message, 0)
+            self._offer_once(message)
 
-    def _offer_once(self, message: Any, resent: int) -> None:
+    def _offer_once(self, message: Any, resent: int = 0) -> None:
         def refuse(why: str) -> None:
             self.actor_ref.tell(_TurnedAway(message, why, resent))
 

@@ -21,7 +21,7 @@ from actors.instants import LONGEST_WAIT_NS, NS_PER_S, wait_ns
 from actors.settings.retry import RetryConfig
 
 _TABLE_LENGTH = 64
-"""So many delays are computed beforehand."""
+"""So many delays are computed once."""
 
 _OUT_OF_REACH = 2**80
 """A range in nanoseconds in which hardly any draw is not cut off."""
@@ -55,8 +55,8 @@ class Backoff:
         self._initial_ns = wait_ns(config.initial_delay)
         self._longest_ns = LONGEST_WAIT_NS if config.schedule is not None else wait_ns(config.max_delay)
         self._shortest_ns = 0 if config.schedule is not None else wait_ns(config.min_delay)
-        # Index 0 stays unused, so that the attempt is the index.
-        self._table = [0, *(wait_ns(config.calculate_delay(attempt)) for attempt in range(1, _TABLE_LENGTH + 1))]
+        self._table: dict[int, int] = {}
+        """By attempt, those waits without jitter that were asked for."""
         self._soft = config.jitter == "soft"
         # Whole where it can be, so that the usual factor of 3 loses nothing.
         factor = config.jitter_factor
@@ -101,9 +101,11 @@ class Backoff:
         """
         if self._soft:
             return self._next_soft(attempt, None)[0]
-        base_ns = (
-            self._table[attempt] if 0 < attempt <= _TABLE_LENGTH else wait_ns(self._config.calculate_delay(attempt))
-        )
+        base_ns = self._table.get(attempt)
+        if base_ns is None:
+            base_ns = wait_ns(self._config.calculate_delay(attempt))
+            if attempt <= _TABLE_LENGTH:
+                self._table[attempt] = base_ns
         if self._jitter is None:
             return base_ns
         return self._jitter(base_ns, previous_ns)
