@@ -123,7 +123,9 @@ class Splices:
     def _new_entry(self, sequence: yaml.SequenceNode) -> Splice:
         return self._new_child(sequence, sequence.value, "" if sequence.flow_style else "- ", "")
 
-    def _new_child(self, parent: yaml.Node, values: Sequence[yaml.Node], opening: str, closing: str) -> Splice:
+    def _new_child(
+        self, parent: yaml.CollectionNode, values: Sequence[yaml.Node], opening: str, closing: str
+    ) -> Splice:
         if not values:
             inside = parent.start_mark.index + 1
             return Splice(inside, inside, opening, closing)
@@ -136,7 +138,7 @@ class Splices:
 
     def _end_of(self, node: yaml.Node) -> int:
         """Return where what is written of a node ends; PyYAML's own mark is at the next token where it is a block."""
-        while not isinstance(node, yaml.ScalarNode) and not node.flow_style and node.value:
+        while isinstance(node, yaml.CollectionNode) and not node.flow_style and node.value:
             last = node.value[-1]
             node = last[1] if isinstance(node, yaml.MappingNode) else last
         end: int = node.end_mark.index

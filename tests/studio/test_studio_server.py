@@ -1,4 +1,4 @@
-"""Who may use studio, and what of the machine it shows: raw requests to its server, as pages of other sites send them."""
+"""Who may use studio, and what of the machine it shows: raw requests, as pages of other sites send them."""
 
 import json
 import re

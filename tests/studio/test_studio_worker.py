@@ -147,7 +147,8 @@ def test_an_expectation_that_breaks_says_where():
     [breach] = lines[-1]["breaches"]
     assert breach["number"] == 0
     rows, width = together(lines)
-    letters = [sum(each) for each in zip(*(rows[channel]["dead_letters"] for channel in ("email", "push", "sms")))]
+    lengths = zip(*(rows[channel]["dead_letters"] for channel in ("email", "push", "sms")), strict=True)
+    letters = [sum(each) for each in lengths]
     first = next(at for at, many in enumerate(letters) if many > 3)
     assert first * width <= breach["spans"][0][0] < (first + 1) * width
 
