@@ -1,4 +1,4 @@
-"""What is to be said of the text of a scenario as it is typed: its problems with their places, or what can be turned."""
+"""What is to be said of a text as it is typed: its problems with their places, or what can be turned."""
 
 from __future__ import annotations
 

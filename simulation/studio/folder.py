@@ -43,9 +43,7 @@ class Folder:
         if self.only is not None:
             return [self.only]
         found = [
-            path.relative_to(self.path)
-            for path in self.path.rglob("*")
-            if path.suffix in ENDINGS and path.is_file()
+            path.relative_to(self.path) for path in self.path.rglob("*") if path.suffix in ENDINGS and path.is_file()
         ]
         shown = [path for path in found if not any(part.startswith(".") for part in path.parts)]
         return [str(path) for path in sorted(shown, key=lambda path: (len(path.parts), path))[:FILES_MAX]]

@@ -39,7 +39,7 @@ class Turn(NamedTuple):
 BREAKER = "Breaker: "
 OF_A_CHANNEL = (
     Turn("circuit_breaker.enabled", "Circuit breaker", "switch", "CircuitBreakerConfig"),
-    Turn("circuit_breaker.failure_threshold", f"{BREAKER}failures that open it", "count", "CircuitBreakerConfig", 1, 50),
+    Turn("circuit_breaker.failure_threshold", f"{BREAKER}failures to open", "count", "CircuitBreakerConfig", 1, 50),
     Turn("circuit_breaker.timeout", f"{BREAKER}stays open for", "duration", "CircuitBreakerConfig", 1, 1800, True),
     Turn("circuit_breaker.half_open_permits", f"{BREAKER}probes", "count", "CircuitBreakerConfig", 1, 20),
     Turn("circuit_breaker.when_open", f"{BREAKER}when open", "choice", "CircuitBreakerConfig"),
@@ -157,8 +157,10 @@ def described() -> Mapping[str, Any]:
     schema = json_schema()
     found = {"Scenario": schema}
     for name, part in schema["$defs"].items():
-        found[name] = part if "properties" in part else next(
-            (each for each in part.get("anyOf", []) if each.get("title") == name), {"properties": {}}
+        found[name] = (
+            part
+            if "properties" in part
+            else next((each for each in part.get("anyOf", []) if each.get("title") == name), {"properties": {}})
         )
     return found
 

@@ -62,7 +62,7 @@ class _Worker:
                 await trio.to_thread.run_sync(self.connection.send, None)
             async for _ in answer:
                 pass
-            return self.process.is_alive()
+            return bool(self.process.is_alive())
         return False
 
     def end(self) -> None:

@@ -20,7 +20,6 @@ from actors.messages import (
     NotificationRequested,
     NotificationSent,
     NotificationSuppressed,
-    RecordedEvent,
 )
 from simulation.scenario import Scenario
 
@@ -75,7 +74,7 @@ class Series:
         self._transitions: list[dict[str, Any]] = []
         self._transitions_sent = 0
 
-    def fold(self, events: Sequence[RecordedEvent]) -> None:
+    def fold(self, events: Sequence[Any]) -> None:
         """Take in the next events of the history, in order."""
         if not events:
             return
@@ -202,7 +201,8 @@ class Series:
 
         `from` is the first bucket of the rows, of `width_s` each; `rows` has by channel and name the values, of levels
         those at the end of each bucket, and the quantiles ``p50`` and ``p99`` of delivery times (null where none
-        ended), those of all channels together under an empty name. `transitions` are the changes of breakers since the last frame.
+        ended), those of all channels together under an empty name. `transitions` are the changes of breakers since the
+        last frame.
 
         Args:
             end_ns: when the run has ended, of which the last bucket is then one too; None: it goes on.

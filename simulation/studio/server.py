@@ -38,9 +38,7 @@ _CONSOLE = {"console.css", "icon.svg"}
 """What the console of the service has, and looks the same here."""
 
 
-async def serve(
-    folder: Folder, port: int, announce: Callable[[str], None], *, workers: int = WORKERS
-) -> None:
+async def serve(folder: Folder, port: int, announce: Callable[[str], None], *, workers: int = WORKERS) -> None:
     """Serve studio until it is cancelled.
 
     Args:
@@ -90,7 +88,12 @@ def application(folder: Folder, pool: Workers) -> Starlette:
             Route("/save", studio.save, methods=["POST"]),
             Route("/ask", studio.ask, methods=["POST"]),
         ],
-        exception_handlers={HTTPException: _refused, Refused: _refused, ConfigurationError: _refused, CannotEdit: _refused},
+        exception_handlers={
+            HTTPException: _refused,
+            Refused: _refused,
+            ConfigurationError: _refused,
+            CannotEdit: _refused,
+        },
     )
 
 
@@ -244,4 +247,3 @@ _gallery = jinja2.Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 ).get_template("gallery.html")
-

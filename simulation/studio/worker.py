@@ -1,6 +1,6 @@
 """What a worker process of studio does: it runs scenarios, and tells line by line what there is to draw.
 
-It keeps the last run, so that one can ask for the notifications behind a point of a curve. Whoever asks for a run that it
+It keeps the last run, so that one can ask for the notifications behind a point of a curve. Who asks for a run that it
 does not have gets it run again: the same text gives the same history.
 """
 

@@ -36,5 +36,10 @@ def test_there_is_little_javascript():
 def test_pages_need_nothing_from_elsewhere_and_run_no_text(path):
     text = path.read_text(encoding="utf-8")
     assert re.findall(r"(?:https?:)?//[\w.-]+\.\w+/", text) == []
-    assert re.findall(r"\binnerHTML\b|\bouterHTML\b|insertAdjacentHTML|document\.write|\beval\(|new Function|\son\w+=\"", text) == []
+    assert (
+        re.findall(
+            r"\binnerHTML\b|\bouterHTML\b|insertAdjacentHTML|document\.write|\beval\(|new Function|\son\w+=\"", text
+        )
+        == []
+    )
     assert re.findall(r"<script(?![^>]*\bsrc=)|\sstyle=\"", text) == []

@@ -124,7 +124,13 @@ async def test_the_token_is_good_once_and_the_cookie_for_every_reload(monkeypatc
 async def test_a_foreign_host_name_is_refused(monkeypatch, folder):
     async with serving(monkeypatch, folder) as client:
         await client.come_in()
-        for host in ["evil.example", f"evil.example:{client.port}", "127.0.0.1", "127.0.0.1:1", f"localhost.:{client.port}"]:
+        for host in [
+            "evil.example",
+            f"evil.example:{client.port}",
+            "127.0.0.1",
+            "127.0.0.1:1",
+            f"localhost.:{client.port}",
+        ]:
             for path in PAGES:
                 assert (await client.request("GET", path, Host=host))[0] == 421
             assert (await client.request("POST", "/check", {"file": "one.yaml", "text": ""}, Host=host))[0] == 421
@@ -150,7 +156,12 @@ async def test_pages_of_other_sites_are_refused(monkeypatch, folder):
 
 
 async def test_a_websocket_is_no_way_around(monkeypatch, folder):
-    upgrade = {"Upgrade": "websocket", "Connection": "Upgrade", "Sec_WebSocket_Version": "13", "Sec_WebSocket_Key": "eA=="}
+    upgrade = {
+        "Upgrade": "websocket",
+        "Connection": "Upgrade",
+        "Sec_WebSocket_Version": "13",
+        "Sec_WebSocket_Key": "eA==",
+    }
     async with serving(monkeypatch, folder) as client:
         for path in PAGES:
             headers = {**upgrade, "Connection": "close, Upgrade"}
