@@ -158,9 +158,10 @@ def requests_of(notifications: pd.DataFrame) -> pd.DataFrame:
 
 def _origins(ids: Sequence[str], origins: Origins) -> dict[str, pd.Series[str]]:
     """Return the columns that tell which entries of the workload notifications are from."""
+    found = [origins.entry_and_class(each) for each in ids]
     return {
-        "entry": pd.Series([origins.entry(each) for each in ids], dtype="str"),
-        "priority": pd.Series([origins.priority(each) for each in ids], dtype="str"),
+        "entry": pd.Series([entry for entry, _ in found], dtype="str"),
+        "priority": pd.Series([priority for _, priority in found], dtype="str"),
     }
 
 

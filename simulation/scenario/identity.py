@@ -71,26 +71,22 @@ class Origins:
         self._classes = [class_of(entry) for entry in scenario.workload]
         self._hosts = [host_of_user(entry) for entry in scenario.workload]
         self._tenants = [tenant_of_user(entry) for entry in scenario.workload]
+        self._some_hosts, self._some_tenants = any(self._hosts), any(self._tenants)
 
-    def entry(self, notification_id: str) -> str | None:
-        """Return the name of the entry; None: it is from none."""
+    def entry_and_class(self, notification_id: str) -> tuple[str | None, str]:
+        """Return the name of the entry, None where it is from none, and its class of traffic."""
         number = self._number(notification_id)
-        return None if number is None else self._names[number]
-
-    def priority(self, notification_id: str) -> str:
-        """Return the class of traffic of the entry."""
-        number = self._number(notification_id)
-        return NORMAL if number is None else self._classes[number]
+        return (None, NORMAL) if number is None else (self._names[number], self._classes[number])
 
     def host(self, notification_id: str, user: str) -> str | None:
         """Return the host at which the address of a notification for a user is; None: it has none."""
-        number = self._number(notification_id)
+        number = self._number(notification_id) if self._some_hosts else None
         host_of = None if number is None else self._hosts[number]
         return None if host_of is None else host_of(user)
 
     def tenant(self, notification_id: str, user: str) -> str | None:
         """Return the tenant that a notification for a user is of; None: of none."""
-        number = self._number(notification_id)
+        number = self._number(notification_id) if self._some_tenants else None
         tenant_of = None if number is None else self._tenants[number]
         return None if tenant_of is None else tenant_of(user)
 

@@ -158,14 +158,15 @@ def cost_in_words(config: ChannelConfig, rate: float, schedule: Schedule) -> tup
     said = [
         Said(
             f"Where all fail, a call is {counted(attempts, 'request')}{copies}: {rate:g}/s become up to "
-            f"{plain_number(rate * attempts)}/s, but for what an open breaker keeps back.",
+            f"{plain_number(rate * attempts)}/s{_kept_back(config)}.",
             by,
         )
     ]
     if attempts > 1 and limit is None:
         shares = ((p, _amplification(p, schedule.max_attempts)) for p in (0.1, 0.5, 0.9))
         rates = ", ".join(f"×{times:.3g} where {100 * p:g}% fail" for p, times in shares)
-        said.append(Said(f"Where a share fails at random: {rates}."))
+        allowed = "" if config.retry.budget is None else ", as far as the budget allows"
+        said.append(Said(f"Where a share fails at random{allowed}: {rates}."))
     said.append(
         Said(
             f"Where attempts hang, each takes {duration_text(config.timeout)}: at {rate:g}/s, first attempts alone are "
@@ -177,6 +178,14 @@ def cost_in_words(config: ChannelConfig, rate: float, schedule: Schedule) -> tup
             Said(f"A call costs {plain_number(price)}, and {plain_number(price * attempts)} where all fail.", by)
         )
     return tuple(said)
+
+
+def _kept_back(config: ChannelConfig) -> str:
+    """Return what keeps requests back that would be made else; nothing where all are made."""
+    breaks = config.circuit_breaker.begins.value not in ("disabled", "metrics-only")
+    by = ["the retry budget"] if config.retry.budget is not None else []
+    by += ["an open breaker"] if breaks else []
+    return f", but for what {' and '.join(by)} {'keep' if len(by) > 1 else 'keeps'} back" if by else ""
 
 
 def _amplification(failure_rate: float, attempts: int) -> float:

@@ -107,23 +107,31 @@ def _by_schedule(config: ChannelConfig, rate: float, outage_s: float) -> UnderLo
     met = (starts < outage_s).sum(axis=1)
     after = _first_after(starts, outage_s)
     delivered = np.isfinite(after)
-    lost = calls - int(delivered.sum())
     steady = np.arange(calls, calls + math.ceil(rate * max(AFTER_S, 1.0))) / rate
     seconds = np.floor(np.concatenate([after[delivered], steady]) - outage_s + 1e-9).astype(np.int64)
     waited = after[delivered] + takes_s - came[delivered]
     is_exact = len(drawn) == 1
+    lost, requests = float(calls - delivered.sum()), float(met.sum())
+    if not is_exact:  # the mean over all schedules that were drawn, and not what one for each call happens to give
+        lost = float(_share_before(np.where(np.isfinite(drawn), drawn, -np.inf).max(axis=1), outage_s - came).sum())
+        requests = float(sum(_share_before(column, outage_s - came).sum() for column in drawn.T))
     return UnderLoad(
         outage_s,
         rate,
         calls,
-        float(lost),
-        float(met.sum()),
+        lost,
+        requests,
         float(np.bincount(seconds).max()) if len(seconds) else 0.0,
         (float(waited.max()) if len(waited) else takes_s) if is_exact else None,
         None,
         None,
         By.FORMULA if is_exact else By.DRAWS,
     )
+
+
+def _share_before(starts: npt.NDArray[np.float64], at_s: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Return which share of some starts comes before each of these times."""
+    return np.searchsorted(np.sort(starts), at_s) / len(starts)
 
 
 def _by_run(
@@ -137,24 +145,23 @@ def _by_run(
     meanwhile = (since >= 0) & (since < outage_s)
     after = np.floor(since[since >= outage_s] - outage_s).astype(np.int64)
     opens_s, closes_s = _breaker(result, channel, outage_s) if len(breaker) else (None, None)
-    calls = int(
-        np.sum(
-            (result.notifications["requested_at_s"] >= BEFORE_S)
-            & (result.notifications["requested_at_s"] < BEFORE_S + outage_s)
-        )
-    )
+    came = result.notifications["requested_at_s"].to_numpy() - BEFORE_S
+    calls = int(np.sum((came >= 0) & (came < outage_s)))
+    requests = result.requests
+    lost_s = requests["waited_since_s"].to_numpy()[np.isinf(requests["time_s"])] - BEFORE_S
     figures = result.summary["channels"][channel.value]
     return UnderLoad(
         outage_s,
         rate,
         calls,
-        float(figures["offered"] - figures["delivered"]),
+        float(np.sum(lost_s < outage_s)),
         float(meanwhile.sum()),
         float(np.bincount(after).max()) if len(after) else 0.0,
         figures["sent_time_s"]["max"],
         opens_s,
         closes_s,
         By.RUN,
+        int(np.sum(lost_s >= outage_s)),
     )
 
 

@@ -111,7 +111,7 @@ class UnderLoad:
     """How many came in the outage."""
 
     lost: float
-    """How many of all calls were never delivered; a mean where schedules were drawn."""
+    """How many of them were never delivered; a mean where schedules were drawn."""
 
     requests: float
     """How many reached the provider in the outage."""
@@ -129,6 +129,9 @@ class UnderLoad:
     """When it had closed for good, from the end of the outage; None where it never opened, or never closed."""
 
     by: By
+
+    lost_after: int = 0
+    """How many were never delivered of the calls that came after it, as while the breaker is still open."""
 
     @property
     def lost_share(self) -> float:

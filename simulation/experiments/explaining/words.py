@@ -113,13 +113,19 @@ def _load_row(found: UnderLoad) -> tuple[str, ...]:
     return (
         f"{duration_text(found.outage_s)}{MARKS[found.by]}",
         f"{found.calls:,}",
-        "none" if not found.lost else f"{found.lost:,.0f}, {_share(found.lost_share)}",
+        _lost(found),
         NOTHING if found.slowest_s is None else duration_text(found.slowest_s),
         f"{found.requests:,.0f}",
         f"{found.peak_per_s:,.0f}/s",
         opens,
         closes,
     )
+
+
+def _lost(found: UnderLoad) -> str:
+    count = f"{found.lost:,.0f}" if found.lost >= 10 or found.lost == int(found.lost) else f"{found.lost:.2g}"
+    meanwhile = f"{count}, {_share(found.lost_share)}" if found.lost else "none"
+    return f"{meanwhile}; {found.lost_after:,} after it" if found.lost_after else meanwhile
 
 
 def _share(share: float) -> str:

@@ -52,6 +52,10 @@ NEVER_IN, NEVER_SHARE = 0.16, 0.12
 """How high and how wide the text at a level of what is never is: in inches, and as a share of the axes."""
 
 
+BEYOND = 6.0
+"""So many times the longest time is on the axis where a curve levels off, for its level to be seen and named."""
+
+
 def delivery_times(source: Source | Mapping[str, Source], ax: Axes | None = None) -> Axes:
     """Draw for every time t the share of requests that took longer, P(delivery time > t).
 
@@ -102,7 +106,7 @@ def _title(found: Mapping[str, npt.NDArray[np.float64]]) -> str:
     if not found:
         return "Delivery time: share that took longer"
     share = max(SHARES, key=lambda share: _apart([quantile(times, share) for times in found.values()]))
-    said = {label: quantile_text(times, share) for label, times in found.items()}
+    said = {label: quantile_text(times, share).replace(" ", "\N{NO-BREAK SPACE}") for label, times in found.items()}
     each = [f"{time} ({drawable(label)})" for label, time in said.items()] if len(said) > 1 else said.values()
     return f"Delivery time of {share:.0%}: {listed(each, 4)}"
 
@@ -185,8 +189,9 @@ def _draw_axes(
     ax.set_ylim(lowest / 1.5, 1.25)
     if longest > 0:
         ax.set_xscale("log")
-        ax.set_xlim(shortest / 1.2, longest * 1.3)
-        draw_log_durations(ax.xaxis, shortest / 1.2, longest * 1.3, max(int(size_in(ax)[0] / TICK_IN), 2))
+        limits = shortest / 1.2, longest * (BEYOND if never else 1.3)
+        ax.set_xlim(*limits)
+        draw_log_durations(ax.xaxis, *limits, max(int(size_in(ax)[0] / TICK_IN), 2))
     else:
         ax.xaxis.set_major_formatter(FuncFormatter(lambda seconds, _position: duration_text(seconds)))
     ax.yaxis.set_major_formatter(FuncFormatter(lambda share, _position: f"{share:g}"))

@@ -341,8 +341,8 @@ def found_waiting(edges_s: Floats, levels: Floats) -> str:
     at = int(together.argmax())
     first = int(levels[:, at].argmax())
     name = WHERE[first]
-    most = f"{together[at]:,.0f}" if together[at] >= 10 else f"{together[at]:.1f}"
-    share = f"{levels[first, at] / together[at]:.0%} of them {_THERE.get(name, name)}"
+    most = f"{together[at]:,.0f}" if together[at] >= 10 else f"{together[at]:.2g}"
+    share = f"{levels[first, at] / together[at]:.0%} {_THERE.get(name, name)}"
     return f"up to {most}, at {duration_text(float(edges_s[at]))}, {share}"
 
 

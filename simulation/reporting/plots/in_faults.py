@@ -78,10 +78,11 @@ def found_in(fault: Fault, name: str) -> str:
     said = f"{name} {findings.of_the_times(fault.inside_s, short=True)}"
     if not fault.is_felt_after:
         return said
-    never = int(np.isinf(fault.after_s).sum())
-    all_of = findings.of_the_times(fault.after_s, short=True)
-    after = f"{never:,} of {len(fault.after_s):,} never delivered" if 0 < never < len(fault.after_s) else all_of
-    return f"{said}; after it {after}"
+    count, never = len(fault.after_s), int(np.isinf(fault.after_s).sum())
+    if not never:
+        return f"{said}; after it half within {findings.quantile_text(fault.after_s, 0.5)}"
+    after = f"all {count:,}" if never == count else f"{never:,} of {count:,}"
+    return f"{said}; after it {after}{'' if np.isinf(fault.inside_s).any() else ' never delivered'}"
 
 
 def name_of(fault: Fault, among: Sequence[Window]) -> str:

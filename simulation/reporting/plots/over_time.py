@@ -79,7 +79,10 @@ def draw_throughput(ax: Axes, part: Taken) -> tuple[str, Sequence[Artist]]:
     """Draw the rates of a part; return a title and a legend's entries."""
     binned, bin_s = bins(part.frame, ends_s(part))
     steps = draw_rates(ax, binned, bin_s)
-    return titled(part.label, findings.of_the_rates(part.frame), steps), ax.get_legend_handles_labels()[0]
+    handles = ax.get_legend_handles_labels()[0]
+    if part.run is not None:
+        draw_bounds(ax, bounds_of(part.run), "rates", part)
+    return titled(part.label, findings.of_the_rates(part.frame), steps), handles
 
 
 def in_flight(
@@ -90,7 +93,7 @@ def in_flight(
     entry: str | None = None,
     by: By | None = None,
 ) -> Axes:
-    """Draw how many notifications were accepted and had not ended; see :func:`throughput` for the arguments."""
+    """Draw how many notifications were accepted and had not ended; see :func:`throughput`."""
     found = parts(source, "series", "time_s", "in_flight", channel=channel, entry=entry, by=by)
     return over_time(found, ax, partial(draw_level_of, column="in_flight", what="in flight"), "notifications")
 
@@ -103,8 +106,10 @@ def dlq_growth(
     entry: str | None = None,
     by: By | None = None,
 ) -> Axes:
-    """Draw how many dead letters there were; see :func:`throughput` for the arguments."""
+    """Draw how many dead letters there were, leaving out parts without any; see :func:`throughput`."""
     found = parts(source, "series", "time_s", "dlq_size", channel=channel, entry=entry, by=by)
+    some = [part for part in found if part.frame["dlq_size"].any()]  # a part without any would be an empty panel
+    found = some or parts(source, "series", "time_s", "dlq_size", channel=channel, entry=entry)
     return over_time(found, ax, partial(draw_level_of, column="dlq_size", what="dead letters"), "dead letters")
 
 
@@ -113,6 +118,8 @@ def draw_level_of(ax: Axes, part: Taken, column: str, what: str) -> tuple[str, S
     end_s = ends_s(part)
     binned, bin_s = bins(part.frame, end_s)
     draw_level(ax, binned, bin_s, end_s, column, IN_FLIGHT if column == "in_flight" else DEAD)
+    if part.run is not None and column == "dlq_size":
+        draw_bounds(ax, bounds_of(part.run), "dlq", part)
     highest, at_s = peak(binned, bin_s, column)
     last = int(part.frame[column].iloc[-1])
     found = findings.of_a_level(highest, min(at_s, end_s), last, what)

@@ -14,7 +14,6 @@ from matplotlib.ticker import FixedLocator
 from actors.errors import ConfigurationError
 from simulation.reporting.plots.canvas import DPI, STYLE, Picture
 from simulation.reporting.plots.delivery_over_time import course_of, draw_delivery, draw_waits, requests_in, scale_of
-from simulation.reporting.plots.legend import legend_within
 from simulation.reporting.plots.over_time import draw_level_of, draw_throughput
 from simulation.reporting.plots.shading import shade
 from simulation.reporting.plots.source import By, PlottedRun, Taken, arrivals_end_of, check_run, parts
@@ -22,8 +21,11 @@ from simulation.reporting.plots.stacked import ends_s
 from simulation.reporting.plots.text import cut, drawable
 from simulation.reporting.plots.time_axis import draw_time_axis
 
-WIDTH, ROW, AROUND = 12.5, 1.75, 1.0
+WIDTH, ROW, AROUND = 13.0, 1.75, 1.0
 """In inches: the figure, a row of it, and what is above and below the rows."""
+
+PANEL = 4.9
+"""How wide a title may be."""
 
 ROWS_MAX = 24
 
@@ -90,7 +92,7 @@ def _drawn(named: Mapping[str, PlottedRun], channel: str | None, entry: str | No
         _draw_row(draw, ylabel, pair, list(panels), end_s)
     for (label, run), panel in zip(named.items(), grid[-1], strict=True):
         draw_time_axis(panel, run.scenario, end_s)
-        panel.tick_params(labelbottom=True)
+        panel.tick_params(axis="x", labelbottom=True, bottom=True)
         panel.set_xlabel(f"{cut(drawable(label), 3.5, 9)}: {panel.get_xlabel()}")
     for (label, _), panel in zip(named.items(), grid[0], strict=True):
         heading = cut(drawable(label), WIDTH / 2 - 0.8, 12, "bold")
@@ -131,7 +133,7 @@ def _draw_row(draw: Draw, ylabel: str, pair: Sequence[Taken | None], panels: lis
             panel.set_axis_off()
             continue
         title, handles = draw(panel, part)
-        panel.set_title(cut(drawable(title.partition(", in steps of")[0]), WIDTH / 2 - 0.9, 9, "bold"), size=9)
+        panel.set_title(cut(drawable(title.partition(", in steps of")[0]), PANEL, 9, "bold"), size=9)
         legend.update({str(handle.get_label()): handle for handle in handles})
         panel.set_ylabel(ylabel)
         drawn.append(panel)
@@ -146,7 +148,9 @@ def _draw_row(draw: Draw, ylabel: str, pair: Sequence[Taken | None], panels: lis
         arrivals_end_s = None if part.run is None else arrivals_end_of(part.run)
         shade([panel], part.windows(own_end_s), arrivals_end_s, own_end_s, tagged=False)
         draw_time_axis(panel, part.scenario, end_s)
-        panel.tick_params(labelbottom=False)
+        panel.tick_params(axis="x", labelbottom=False, bottom=False)
         panel.set_xlabel("")
-    if legend:
-        legend_within(drawn[0], list(legend.values()))
+    if legend:  # beside the row, where it hides nothing
+        panels[-1].legend(
+            handles=list(legend.values()), loc="upper left", bbox_to_anchor=(1.01, 1.0), fontsize=8, handlelength=1.6
+        )

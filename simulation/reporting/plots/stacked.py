@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
-from matplotlib.ticker import FixedLocator
+from matplotlib.scale import SymmetricalLogTransform
+from matplotlib.ticker import FixedLocator, NullLocator
 
 from simulation.reporting.plots.canvas import canvas, say, size_in
 from simulation.reporting.plots.legend import legend_above, set_title
@@ -42,15 +43,16 @@ def over_time(found: Sequence[Taken], ax: Axes | None, draw: Draw, ylabel: str, 
             return ax
         panels = _divided(ax, len(shown))
         drawn = [(*draw(panel, part), panel, part) for panel, part in zip(panels, shown, strict=True)]
+        scale = _scale_of([title for title, *_ in drawn], panels)
         on_one_scale(panels)
         legend: dict[str, Artist] = {}
         for number, (title, handles, panel, part) in enumerate(drawn, start=1):
             left_out = f"; and {len(found) - PARTS_MAX:,} more" if number == PARTS_MAX < len(found) else ""
-            set_title(panel, _short(title) + left_out, lines_max=1)
+            set_title(panel, _short(title, scale) + left_out, lines_max=1)
             panel.set_ylabel(ylabel)
             legend.update({str(handle.get_label()): handle for handle in handles})
             _finish(panel, part)
-            panel.tick_params(axis="x", labelbottom=number == len(shown))
+            panel.tick_params(axis="x", labelbottom=number == len(shown), bottom=number == len(shown))
             if number < len(shown):
                 panel.set_xlabel("")
         top = max(panel.get_ylim()[1] for panel in panels)  # some have more windows named above the data
@@ -61,11 +63,16 @@ def over_time(found: Sequence[Taken], ax: Axes | None, draw: Draw, ylabel: str, 
     return ax
 
 
-def _short(title: str) -> str:
-    """Return a title without its steps, which are those of the others: there is one line for it."""
-    found, _, steps = title.partition(", in steps of")
-    _, comma, scale = steps.partition(", ")
-    return found + comma + scale
+def _short(title: str, scale: str) -> str:
+    """Return a title without its steps, which are those of the others, with the scale of all: there is one line."""
+    return title.partition(", in steps of")[0] + scale
+
+
+def _scale_of(titles: Iterable[str], panels: Sequence[Axes]) -> str:
+    """Return the words for a scale that is logarithmic, from the title of the panel that has it; empty for others."""
+    highest = max(zip(titles, panels, strict=True), key=lambda each: each[1].get_ylim()[1])[0]
+    _, _, scale = highest.partition(", logarithmic above")
+    return f", logarithmic above{scale}" if scale else ""
 
 
 def _draw_one(ax: Axes, part: Taken, draw: Draw, ylabel: str) -> None:
@@ -79,11 +86,16 @@ def _draw_one(ax: Axes, part: Taken, draw: Draw, ylabel: str) -> None:
 def on_one_scale(panels: Sequence[Axes]) -> None:
     """Let all panels have the scale, the limits and the ticks of the one that goes highest."""
     highest = max(panels, key=lambda panel: panel.get_ylim()[1])
-    scale, limits, ticks = highest.get_yscale(), highest.get_ylim(), list(highest.get_yticks())
-    if scale == "linear" and all(panel.get_yscale() == "linear" for panel in panels):
-        for panel in panels:
-            panel.set_ylim(limits)
-            panel.yaxis.set_major_locator(FixedLocator(ticks))
+    transform, limits, ticks = highest.yaxis.get_transform(), highest.get_ylim(), list(highest.get_yticks())
+    if not all(panel.get_yscale() in ("linear", "symlog") for panel in panels):
+        return
+    for panel in panels:
+        if isinstance(transform, SymmetricalLogTransform) and panel is not highest:
+            panel.set_yscale("symlog", linthresh=transform.linthresh, linscale=transform.linscale)
+            panel.yaxis.set_major_formatter(highest.yaxis.get_major_formatter())
+            panel.yaxis.set_minor_locator(NullLocator())
+        panel.set_ylim(limits)
+        panel.yaxis.set_major_locator(FixedLocator(ticks))
 
 
 def _divided(ax: Axes, count: int) -> list[Axes]:
