@@ -12,8 +12,10 @@ from simulation.commands.shared import (
     File,
     FirstSeed,
     Sets,
+    WithinOption,
     Workers,
     exits_in_words,
+    half_widths,
     json_option,
     option,
     path_option,
@@ -33,7 +35,10 @@ def compare(
             metavar="PATH=A,B",
         ),
     ] = None,
-    replicates: Annotated[int, typer.Option(min=1, help="Runs of each setting, on consecutive seeds.")] = 10,
+    replicates: Annotated[
+        int, typer.Option(min=1, help="Runs of each setting, on consecutive seeds; with --within, at most.")
+    ] = 10,
+    within: WithinOption = None,
     seed: FirstSeed = None,
     metrics: Annotated[
         list[str] | None, option("A metric of the summary, e.g. delivery_time_s.p99.", "--metric", metavar="PATH")
@@ -62,7 +67,16 @@ def compare(
         varied = parse_vary(vary or [])
         warn_of_varied(file, sets, varied)
         comparison = run_settings(
-            file, varied, replicates, seed, metrics or None, sets or [], workers, out, finished.counted(progress)
+            file,
+            varied,
+            replicates,
+            half_widths(within),
+            seed,
+            metrics or None,
+            sets or [],
+            workers,
+            out,
+            finished.counted(progress),
         )
     unsaved = None if out is None else save(comparison, out)
     if as_json:

@@ -102,7 +102,21 @@ Sets = Annotated[
 ]
 SetsAsForRun = Annotated[list[str] | None, set_option("Change a setting, as for run.")]
 FirstSeed = Annotated[int | None, option("The first seed, in place of the file's.")]
+WithinOption = Annotated[
+    list[str] | None,
+    option(
+        "How far the ends of the 95% intervals of a metric may be from their middles: runs are added, ten first, until "
+        "all are so narrow, e.g. sent_fraction=0.1%.",
+        "--within",
+        metavar="PATH=WIDTH",
+    ),
+]
 Workers = Annotated[int | None, option("Processes that share the runs; as many as cores.", min=1)]
+
+
+def half_widths(within: list[str] | None) -> dict[str, str]:
+    """Return what `--within` asks for, by metric; where the form is another, the text is the metric."""
+    return {path: width for path, _, width in (text.partition("=") for text in within or [])}
 
 
 # ── ends ────────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -13,9 +13,11 @@ from simulation.commands.shared import (
     File,
     FirstSeed,
     SetsAsForRun,
+    WithinOption,
     Workers,
     check_who_does_them,
     exits_in_words,
+    half_widths,
     json_option,
     option,
     path_option,
@@ -43,8 +45,10 @@ def sweep(
         ),
     ] = None,
     replicates: Annotated[
-        int | None, option("Runs of each combination, on consecutive seeds; 10 when left out.", min=1)
+        int | None,
+        option("Runs of each combination, on consecutive seeds, with --within at most; 10 when left out.", min=1),
     ] = None,
+    within: WithinOption = None,
     design: Annotated[
         DesignName | None, option("Every combination (grid), or samples of them; grid when left out.")
     ] = None,
@@ -94,6 +98,7 @@ def sweep(
             samples,
             seed,
             sets or [],
+            half_widths(within),
         )
         shown = kinds_of_metrics(metrics or METRICS, plan.scenarios, "--metric")
         with watch_runs(quiet=as_json, figures=shown) as progress:

@@ -7,6 +7,7 @@ differences are then taken seed by seed.
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -17,11 +18,12 @@ from typing import TYPE_CHECKING, Any
 
 from actors.formatting import counted
 from simulation.experiments.paired import CONFIDENCE, Difference, OverRuns, difference, finite, over_runs
+from simulation.experiments.precision import Ends, Precision
 from simulation.experiments.setting_columns import setting_column
 from simulation.experiments.sweeping.journal import Journal, finish
 from simulation.results.files import check_folder, folder_to_fill
 from simulation.results.formatting import line, metric_text, seeds_text
-from simulation.running.executors import Task, executor
+from simulation.running.executors import RunMetrics, Task, executor
 from simulation.running.replicates import Values, checked_metrics
 from simulation.scenario import Scenario
 from simulation.scenario.arguments import check_counts
@@ -56,6 +58,7 @@ def compare(
     vary: Mapping[str, str | Sequence[Any]],
     *,
     replicates: int = 10,
+    within: Mapping[str, float | str] | None = None,
     seed: int | None = None,
     metrics: Sequence[str] | None = None,
     sets: Sequence[str] = (),
@@ -70,7 +73,10 @@ def compare(
         vary: the values to try for each path into the scenario, such as
             ``{"channels.email.retry.jitter": ["none", "full"]}``; the first of each is the baseline.
         replicates: how many runs of each combination, with the seeds `seed`, `seed` + 1 and so on; at least 1, and
-            two for an interval.
+            two for an interval. With `within`, at most so many.
+        within: by the path of a metric, how far the ends of its intervals, those of the differences to the baseline,
+            may be from their middles, such as ``{"sent_fraction": "0.1%"}``: runs are added, ten first, until all are
+            so narrow. See :mod:`simulation.experiments.precision`.
         seed: the first seed; the scenario's own when None.
         metrics: of the summary, by path; :data:`METRICS` and those of the breakers when None.
         sets: ``path=value`` changes to the file that hold for every combination.
@@ -100,7 +106,7 @@ def compare(
         WorkerLost: a process that did runs is gone; the finished runs are kept in `out`.
     """
     with file_of(path) as file:
-        comparison = run_settings(file, vary, replicates, seed, metrics, sets, workers, out, progress)
+        comparison = run_settings(file, vary, replicates, within, seed, metrics, sets, workers, out, progress)
     if out is not None:
         save_comparison(comparison, out)
     return comparison
@@ -110,6 +116,7 @@ def run_settings(
     path: str | Path,
     vary: Mapping[str, str | Sequence[Any]],
     replicates: int,
+    within: Mapping[str, float | str] | None,
     seed: int | None,
     metrics: Sequence[str] | None,
     sets: Sequence[str],
@@ -124,36 +131,63 @@ def run_settings(
     check_counts(replicates=replicates, workers=workers)
     settings = combinations(vary)
     scenarios = load_all(path, settings, sets, seed)
+    precision = Precision.of(within, scenarios, "--within")
     paths = checked_metrics(metrics, scenarios, "--metric") if metrics is not None else _default_metrics(scenarios)
+    paths = tuple(dict.fromkeys((*paths, *precision.half_widths)))
     seeds = seeds_of(scenarios[0].seed, replicates)
-    tasks = [
-        Task(scenario, seed, " ".join([*sets, *setting.sets]))
-        for scenario, setting in zip(scenarios, settings, strict=True)
-        for seed in seeds
-    ]
     if out is not None:
         check_folder(Path(out), DOCUMENT, [path])
     kept = nullcontext() if out is None else Journal.opened(Path(out))
-    with executor(min(len(tasks), workers) if workers else workers) as runs_here, kept as journal:
-        found = finish(tasks, runs_here, journal, progress)
-    rows = [[run.figures[metric] for metric in paths] for run in found]
-    runs = {
-        metric: [
-            [row[column] for row in rows[number * replicates : (number + 1) * replicates]]
-            for number in range(len(settings))
-        ]
-        for column, metric in enumerate(paths)
-    }
+    most = len(settings) * replicates
+    of_setting: list[list[RunMetrics]] = [[] for _ in settings]
+    with executor(min(most, workers) if workers else workers) as runs_here, kept as journal:
+        for count in precision.looks(replicates):
+            added, before = seeds[len(of_setting[0]) : count], sum(map(len, of_setting))
+            tasks = [
+                Task(scenario, seed, " ".join([*sets, *setting.sets]))
+                for scenario, setting in zip(scenarios, settings, strict=True)
+                for seed in added
+            ]
+            done = iter(finish(tasks, runs_here, journal, _on_from(progress, before, most)))
+            for runs in of_setting:
+                runs += itertools.islice(done, len(added))
+            values = {path: [[run.figures[path] for run in runs] for runs in of_setting] for path in paths}
+            differences = {metric: differences_of(values[metric])[1:] for metric in precision.half_widths}
+            too_wide = precision.too_wide({metric: map(ends_of, found) for metric, found in differences.items()})
+            if not too_wide:
+                break
     if metrics is None:
-        runs = {metric: values for metric, values in runs.items() if not _is_idle_breaker(metric, values)}
-    return Comparison(scenarios[0], settings, list(seeds), runs)
+        idle = {metric for metric, runs in values.items() if _is_idle_breaker(metric, runs)}
+        values = {metric: runs for metric, runs in values.items() if metric not in idle}
+    notes = precision.words(too_wide, scenarios[0], count)
+    return Comparison(scenarios[0], settings, list(seeds[:count]), values, notes)
+
+
+def _on_from(progress: Callable[[int, int], None] | None, before: int, most: int) -> Callable[[int, int], None] | None:
+    """Return what tells of further runs, of which so many were done before."""
+    return None if progress is None else lambda done, _: progress(before + done, most)
+
+
+def ends_of(found: Difference | None) -> Ends:
+    """Return where the interval of a difference begins and ends."""
+    return (None, None) if found is None else (found.low, found.high)
+
+
+def differences_of(of_setting: Sequence[Values]) -> list[Difference | None]:
+    """Return for each setting the difference to the first; None for that itself, and where no pair has both."""
+    return [None, *(difference(runs, of_setting[0]) for runs in of_setting[1:])]
 
 
 class Comparison:
     """How the settings of a scenario compare. The first setting is the baseline."""
 
     def __init__(
-        self, scenario: Scenario, settings: list[Setting], seeds: list[int], values: dict[str, list[Values]]
+        self,
+        scenario: Scenario,
+        settings: list[Setting],
+        seeds: list[int],
+        values: dict[str, list[Values]],
+        notes: Sequence[str] = (),
     ) -> None:
         self.scenario = scenario
         """The baseline."""
@@ -161,13 +195,14 @@ class Comparison:
         self.seeds = seeds
         self.values = values
         """By metric, for each setting, its value in each run; infinite where it is never."""
+        self.notes = tuple(notes)
+        """A line for each interval that is wider than was wanted."""
         self.over_runs: dict[str, list[OverRuns]] = {
             metric: [over_runs(metric, runs) for runs in of_setting] for metric, of_setting in values.items()
         }
         """By metric, for each setting: its mean, or of what may be never its median and in how many runs it was."""
         self.differences: dict[str, list[Difference | None]] = {
-            metric: [None, *(difference(runs, of_setting[0]) for runs in of_setting[1:])]
-            for metric, of_setting in values.items()
+            metric: differences_of(of_setting) for metric, of_setting in values.items()
         }
         """By metric, for each setting, to the baseline; None for the baseline itself, and where no pair has both."""
 
@@ -249,6 +284,7 @@ class Comparison:
             "scenario": self.scenario.name,
             "seeds": self.seeds,
             "confidence": CONFIDENCE,
+            "notes": list(self.notes),
             "settings": [dict(setting.values) for setting in self.settings],
             "metrics": {
                 metric: [

@@ -40,6 +40,8 @@ def print_comparison(comparison: Comparison, directory: Path | None) -> None:
                 "[dim]where one of a pair is never: the median difference, and * by the sign test[/dim]",
                 highlight=False,
             )
+    for note in comparison.notes:
+        console.print(f"[yellow]{escape(note)}[/yellow]", highlight=False, soft_wrap=True)
     if directory is not None:
         console.print(f"written to {escape(str(directory))}", highlight=False, soft_wrap=True)
 

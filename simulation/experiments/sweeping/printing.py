@@ -46,6 +46,8 @@ def print_sweep(sweep: SweepResult, metrics: Mapping[str, MetricKind], plot_comm
                 "[dim]of what may be never the median, with its 95% confidence interval from six runs on[/dim]",
                 highlight=False,
             )
+    for note in sweep.notes:
+        console.print(f"[yellow]{escape(note)}[/yellow]", highlight=False, soft_wrap=True)
     console.print(
         f"written to {escape(str(directory))}; to see it: {escape(plot_command)}", soft_wrap=True, highlight=False
     )

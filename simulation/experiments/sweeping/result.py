@@ -76,6 +76,8 @@ class SweepResult:
         otherwise text as it was written, such as ``60s``. Those out of a range are numbers, durations in seconds.
         """
         self.path = None if path is None else Path(path)
+        self.notes: tuple[str, ...] = ()
+        """A line for each metric with intervals that are wider than was wanted."""
 
     @classmethod
     def of(
@@ -237,6 +239,7 @@ class SweepResult:
             "scenario": self.scenario.name,
             "seeds": sorted(map(int, self.runs["seed"].unique())),
             "confidence": CONFIDENCE,
+            "notes": list(self.notes),
             "varied": self.varied,
             "expectations": [expectation.text for expectation in self.scenario.expect],
             "cells": [

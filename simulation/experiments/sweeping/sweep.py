@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import Any
 
 from actors.errors import ConfigurationError
 from simulation.experiments.paired import over_runs
+from simulation.experiments.precision import Ends, Precision
 from simulation.experiments.sweeping.design import cells
 from simulation.experiments.sweeping.journal import Journal
 from simulation.experiments.sweeping.result import DOCUMENT, SweepResult, save_sweep
@@ -34,6 +35,7 @@ def sweep(
     vary: Mapping[str, Any] | None = None,
     *,
     replicates: int | None = None,
+    within: Mapping[str, float | str] | None = None,
     design: Design | None = None,
     samples: int | None = None,
     seed: int | None = None,
@@ -55,7 +57,11 @@ def sweep(
             ``1,2,3`` or ``1..10``, or a range such as ``{"from": "100ms", "to": "10s", "scale": "log"}``. What the
             file's `sweep` says when None.
         replicates: how many runs of each cell, with the seeds `seed`, `seed` + 1 and so on, at least 1; two for an
-            interval. What the file's `sweep` says when None, and 10 where it says nothing.
+            interval. What the file's `sweep` says when None, and 10 where it says nothing. With `within`, at most so
+            many.
+        within: by the path of a metric, how far the ends of its intervals may be from their middles, such as
+            ``{"sent_fraction": "0.1%"}``: every cell gets further runs, ten first, until all are so narrow. See
+            :mod:`simulation.experiments.precision`.
         design: how the cells are chosen; see :data:`simulation.scenario.sweep.Design`. What the file's `sweep` says
             when None; with `vary`, a grid.
         samples: how many cells, where the design is no grid.
@@ -89,7 +95,8 @@ def sweep(
     """
     check_counts(workers=workers)
     with file_of(path) as file:
-        found = Plan.of(file, vary, replicates, design, samples, seed, sets).run(workers, cluster, out, progress)
+        plan = Plan.of(file, vary, replicates, design, samples, seed, sets, within)
+        found = plan.run(workers, cluster, out, progress)
     if isinstance(path, Scenario):
         found.path = None  # it has no file
     return found
@@ -108,6 +115,8 @@ class Plan:
     seeds: range
     scenarios: list[Scenario]
     """Of each cell."""
+    precision: Precision
+    """After which of the seeds it may end."""
 
     @classmethod
     def of(
@@ -119,6 +128,7 @@ class Plan:
         samples: int | None,
         seed: int | None,
         sets: Sequence[str],
+        within: Mapping[str, float | str] | None = None,
     ) -> Plan:
         """Plan a sweep; see :func:`sweep` for the arguments, and what is raised where one is wrong."""
         check_counts(replicates=replicates)
@@ -135,7 +145,8 @@ class Plan:
             runs = len(settings) * replicates
             raise ConfigurationError([f"--replicates: wanted at most {RUNS_MAX:,} runs in all, got {runs:,}"])
         seeds = seeds_of(scenario.seed, replicates)
-        return cls(path, scenario, found, settings, seeds, load_all(path, settings, sets, seed))
+        scenarios = load_all(path, settings, sets, seed)
+        return cls(path, scenario, found, settings, seeds, scenarios, Precision.of(within, scenarios, "--within"))
 
     def run(
         self, workers: int | None, cluster: Any, out: str | Path | None, progress: RunsProgress | None
@@ -146,9 +157,15 @@ class Plan:
         kept = nullcontext() if out is None else Journal.opened(Path(out))
         with executor(workers, cluster) as runs, kept as journal:  # which leaves no folder where none is done
             done = _Done(self, journal, progress)
-            for place, run in runs.run([self.task(*each) for each in done.missing]):
-                done.add(*done.missing[place], run)
-            result = SweepResult.of(self.scenario, self.space, self.settings, self.seeds, done.by_cell(), self.path)
+            for count in self.precision.looks(len(self.seeds)):
+                missing = done.begin(self.seeds[:count])
+                for place, run in runs.run([self.task(*each) for each in missing]):
+                    done.add(*missing[place], run)
+                too_wide = self.precision.too_wide(done.intervals(self.precision.half_widths))
+                if not too_wide:
+                    break
+            result = SweepResult.of(self.scenario, self.space, self.settings, done.seeds, done.by_cell(), self.path)
+            result.notes = tuple(self.precision.words(too_wide, self.scenario, count))
             if out is not None:
                 save_sweep(result, out)
             return result
@@ -167,19 +184,27 @@ class _Done:
         self._hashes = [] if journal is None else [scenario_hash(scenario) for scenario in plan.scenarios]
         self._runs: dict[tuple[int, int], RunMetrics] = {}
         self._count = len(plan.settings) * len(plan.seeds)
-        self.missing: list[tuple[int, int]] = []
-        """Cell and seed of each run that is to be done."""
+        self.seeds = plan.seeds[:0]
+        """Of each cell, until now."""
         self._left: Counter[int] = Counter()
-        """How many of them each cell has still."""
-        for cell in range(len(plan.settings)):
-            for seed in plan.seeds:
-                run = None if journal is None else journal[self._hashes[cell], seed]
+        """How many of its runs each cell has still to do."""
+
+    def begin(self, seeds: range) -> list[tuple[int, int]]:
+        """Begin with these seeds, and return cell and seed of each run that is to be done."""
+        self.seeds = seeds
+        missing = []
+        for cell in range(len(self._plan.settings)):
+            for seed in seeds:
+                run = self._runs.get((cell, seed))
+                if run is None and self._journal is not None:
+                    run = self._journal[self._hashes[cell], seed]
                 if run is None:
-                    self.missing.append((cell, seed))
+                    missing.append((cell, seed))
                     self._left[cell] += 1
                 else:
                     self._runs[cell, seed] = run
         self._tell()
+        return missing
 
     def add(self, cell: int, seed: int, run: RunMetrics) -> None:
         if self._journal is not None:
@@ -194,7 +219,7 @@ class _Done:
         if finished is None:
             self._progress(len(self._runs), self._count)
             return
-        runs = [self._runs[finished, seed].figures for seed in self._plan.seeds]
+        runs = [run.figures for run in self._of(finished)]
         found = {path: over_runs(path, [run.get(path) for run in runs]) for path in runs[0]}
         cell = FinishedCell(
             self._plan.settings[finished].label,
@@ -205,4 +230,15 @@ class _Done:
 
     def by_cell(self) -> Iterator[list[RunMetrics]]:
         for cell in range(len(self._plan.settings)):
-            yield [self._runs[cell, seed] for seed in self._plan.seeds]
+            yield self._of(cell)
+
+    def _of(self, cell: int) -> list[RunMetrics]:
+        return [self._runs[cell, seed] for seed in self.seeds]
+
+    def intervals(self, metrics: Iterable[str]) -> dict[str, list[Ends]]:
+        """Return by metric where its interval begins and ends in each cell."""
+        over = {
+            path: [over_runs(path, [run.figures.get(path) for run in runs]) for runs in self.by_cell()]
+            for path in metrics
+        }
+        return {path: [(each.low, each.high) for each in found] for path, found in over.items()}
