@@ -16,6 +16,7 @@ other message; they queue up in its own mailbox, in order.
 
 from __future__ import annotations
 
+import functools
 import inspect
 import math
 from collections.abc import Callable
@@ -132,6 +133,9 @@ class Incarnation:
     """The message that starts its next incarnation."""
 
 
+_is_coroutine_function = functools.lru_cache(inspect.iscoroutinefunction)  # asked at each start of each actor
+
+
 class Actor(pykka.Actor):
     """The base class of actors; see the module's text. `spawn` one, do not call its constructor."""
 
@@ -190,7 +194,11 @@ class Actor(pykka.Actor):
         if getattr(self, "_actor_ref", None) is None:  # looking into __dict__ would slow down every attribute for good
             self._set_identity()
         handlers = {kind: getattr(self, name) for kind, name in self._routes.items()}
-        self._plain = {kind: method for kind, method in handlers.items() if not inspect.iscoroutinefunction(method)}
+        self._plain = {
+            kind: method
+            for kind, method in handlers.items()
+            if not _is_coroutine_function(getattr(method, "__func__", method))
+        }
         self._coroutine = {kind: method for kind, method in handlers.items() if kind not in self._plain}
 
     def _set_identity(self) -> None:

@@ -433,6 +433,7 @@ def build(system: ActorSystem, plan: RunPlan) -> Pipeline:
         dead_letters=scenario.dead_letters,
         max_pending=scenario.max_pending,
         log=False,
+        subscribers=None if any(isinstance(entry, EventWorkload) for entry in scenario.workload) else {},
     )
 
     def make(store: MemoryStore, node: Node | None) -> Pipeline:
