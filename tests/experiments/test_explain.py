@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 from console_command import app
 from typer.testing import CliRunner
@@ -14,7 +15,7 @@ from simulation.experiments.explaining.breaking import cost_in_words, open_spell
 from simulation.experiments.explaining.outages import _by_run, has_closed_form, one_call, under_load
 from simulation.experiments.explaining.parts import By
 from simulation.experiments.explaining.picture import picture
-from simulation.experiments.explaining.schedule import schedules
+from simulation.experiments.explaining.schedule import drawn_starts, schedules
 from simulation.experiments.explaining.words import grids
 
 EMAIL = NotificationChannel.EMAIL
@@ -61,6 +62,41 @@ def test_the_closed_form_is_what_a_run_finds(email, outage_s):
         assert getattr(formula, found) == getattr(run, found), found
     if formula.lost < formula.calls:
         assert formula.slowest_s == pytest.approx(run.slowest_s, abs=1e-6)
+
+
+def test_what_is_lost_of_drawn_schedules_is_their_mean():
+    config = {"retry": {"max_attempts": 4, "initial_delay": "2s", "jitter": "equal"}}
+    scenario = parsed(NO_BREAKER | config)
+    found = under_load(scenario, EMAIL, 10.0, 10.0, None)
+    last = np.sort(drawn_starts(scenario.channel_config(EMAIL).retry, 0.0, 1)[:, -1])  # with another seed
+    mean = sum(np.searchsorted(last, 10.0 - came / 10) for came in range(100)) / len(last)
+    assert found.lost == pytest.approx(mean, rel=0.1)
+    assert found.lost > 1
+
+
+def test_what_is_lost_while_the_breaker_is_still_open_is_no_part_of_the_outage():
+    breaker = {"failure_threshold": 3, "timeout": "30s", "when_open": "fail"}
+    scenario = parsed({"circuit_breaker": breaker, "retry": {"max_attempts": 1}})
+    found = under_load(scenario, EMAIL, 10.0, 10.0, None)
+    assert (found.calls, found.lost) == (100, 100)
+    assert found.lost_after == pytest.approx(10 * (found.closes_s or 0.0), abs=2)
+    assert found.lost_after > 100
+
+
+@pytest.mark.parametrize(
+    ("email", "said"),
+    [
+        (NO_BREAKER, "up to 50/s."),
+        ({}, "up to 50/s, but for what an open breaker keeps back."),
+        (
+            {"retry": {"max_attempts": 5, "budget": {"kind": "finagle", "share": "10%"}}},
+            "up to 50/s, but for what the retry budget and an open breaker keep back.",
+        ),
+    ],
+)
+def test_only_what_there_is_keeps_requests_back(email, said):
+    config = parsed({"retry": {"max_attempts": 5}} | email).channel_config(EMAIL)
+    assert cost_in_words(config, 10.0, schedules(config.retry)[0])[0].text.endswith(said)
 
 
 def test_drawn_schedules_agree_with_a_run():

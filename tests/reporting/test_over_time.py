@@ -169,6 +169,29 @@ def test_a_part_that_there_is_not_is_refused(name, asked, problem):
         plots.throughput(result_of(name), **asked)
 
 
+def test_parts_are_on_the_scale_of_the_one_that_has_a_burst():
+    text = """
+duration: 2m
+workload:
+  - {channel: email, arrivals: {burst: {size: 900, every: 2m}}}
+  - {channel: sms, arrivals: {constant: 1/s}}
+  - {channel: email, arrivals: {constant: 1/s}}
+"""
+    panels = plots.throughput(simulation.run(parse(text, "a.yaml")), by="channel").child_axes
+    assert [panel.get_yscale() for panel in panels] == ["symlog", "symlog"]
+    assert panels[0].get_ylim() == panels[1].get_ylim()
+    assert list(panels[0].get_yticks()) == list(panels[1].get_yticks())
+    assert all("logarithmic above" in panel.get_title(loc="left") for panel in panels)
+
+
+def test_of_dead_letters_parts_without_any_are_left_out():
+    result = result_of("outage")
+    axes = plots.dlq_growth(result, by="channel")
+    some = [name for name in result.scenario.channels_used if (result.dlq["channel"] == name).any()]
+    titles = [panel.get_title(loc="left") for panel in (axes.child_axes or [axes])]
+    assert [title.partition(":")[0] for title in titles] == [str(name) for name in some]
+
+
 def test_of_aggregates_there_is_the_whole_alone():
     assert plots.throughput(result_of("aggregates"), by="channel").get_title("left").startswith("sms: ")
     two = "{duration: 1s, record: aggregates, workload: [{channel: sms, arrivals: {poisson: 1/s}}, {channel: push}]}"
@@ -420,7 +443,7 @@ faults: [{channel: email, at: 20s, for: 10s, failure_rate: 95%}]
 expect: ["retry_amplification BOUND"]
 """.replace("BOUND", f"<= {value}")
     ax = plots.amplification(simulation.run(parse(text, "a.yaml")))
-    (line_of_bound,) = (each for each in ax.get_lines() if each.get_label() == f"retry_amplification ≤ {value:g}")
+    (line_of_bound,) = (each for each in ax.get_lines() if str(each.get_label()).endswith(f", wanted ≤ {value:g}"))
     assert set(line_of_bound.get_ydata()) == {value}
     assert ax.get_ylim()[1] > value
     broke = [each for each in ax.patches if str(each.get_label()).endswith(": broke")]
