@@ -313,7 +313,9 @@ def test_there_is_a_lane_for_each_channel_and_a_legend_for_the_states_there_are(
     breakers = panel(figure_of(OUTAGE), "breakers")
     assert [label.get_text() for label in breakers.get_yticklabels()] == ["email", "sms"]
     assert "never opened" in texts(breakers)
-    assert breakers.get_title("left").startswith("Breakers: 1 of 2 opened, email at ")
+    title = breakers.get_title("left")
+    assert title.startswith("Breakers: email opens first, ")
+    assert title.endswith(" into A; sms never")
     assert [text.get_text() for text in breakers.get_legend().get_texts()] == ["closed", "half-open", "open"]
 
 

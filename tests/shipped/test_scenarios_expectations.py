@@ -115,21 +115,21 @@ WITHOUT = {
     "hedged-tail": [
         (
             ["channels.push.hedging=null"],
-            {"channels.push.hedges >= 300", "channels.push.delivery_time_s.p99 <= 500ms"},
+            {"channels.push.hedges >= 150", "channels.push.delivery_time_s.p99 <= 500ms"},
         ),
-        (["channels.push.hedging.delay=100ms"], {"channels.push.hedges <= 900"}),
+        (["channels.push.hedging.delay=100ms"], {"channels.push.hedges <= 450"}),
         (["channels.push.hedging.max_attempts=4"], {"channels.push.sent_time_s.max >= 2s"}),
         (["channels.push.hedging=null", "channels.push.retry.max_attempts=1"], {"dead_lettered == 0"}),
         (
             ["channels.push.provider.latency=150ms"],
-            {"channels.push.hedges >= 300", "channels.push.delivery_time_s.p50 <= 120ms"},
+            {"channels.push.hedges >= 150", "channels.push.delivery_time_s.p50 <= 120ms"},
         ),
         (["channels.email.hedging.delay=300ms"], {"channels.email.delivery_time_s.p99 >= 3s"}),
         (["channels.sms.timeout=10s"], {"channels.sms.delivery_time_s.p99 <= 1.6s"}),
         (["channels.sms.timeout=200ms"], {"channels.sms.delivery_time_s.p99 >= 1s"}),
         (
             ["channels.webhook.hedging=null"],
-            {"channels.webhook.delivery_time_s.p99 <= 400ms", "channels.webhook.hedges >= 4500"},
+            {"channels.webhook.delivery_time_s.p99 <= 400ms", "channels.webhook.hedges >= 2200"},
         ),
     ],
     "jitter-under-contention": [
