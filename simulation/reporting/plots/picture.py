@@ -131,15 +131,14 @@ def _draw(result: PlottedRun) -> Figure:
     wanted += _breakers(result, end_s, found)
     figure, panels = _lay_out(result, wanted)
     for each in wanted:
+        if each.name != "windows":  # before all else, as texts at lines go where the letters are not
+            own = found if each.part is None else each.part.windows(end_s)
+            shade([panels[each.name]], own, arrivals_end_s, end_s, numbers=[found.index(window) for window in own])
         each.draw(panels[each.name])
     shown = {name: axes for name, axes in panels.items() if name != "windows"}
     on_one_scale([axes for name, axes in shown.items() if name.startswith("rates")])
     for part in channels:
         draw_capacity(panels[_rates_name(part)], part)
-    for each in wanted:
-        if each.name != "windows":
-            own = found if each.part is None else each.part.windows(end_s)
-            shade([panels[each.name]], own, arrivals_end_s, end_s, numbers=[found.index(window) for window in own])
     if arrivals_end_s is not None and arrivals_end_s < end_s * (1 - DRAIN_SEEN):
         _mark_the_drain(panels, arrivals_end_s, end_s, scenario)
     lowest = panels[wanted[-1].name]
@@ -162,6 +161,7 @@ def _lay_out(result: PlottedRun, wanted: Sequence[_Panel]) -> tuple[Figure, dict
         bottom -= GAP + each.height
         box = (LEFT / WIDTH, bottom / height, PANEL_WIDTH / WIDTH, each.height / height)
         panels[each.name] = figure.add_axes(box, sharex=next(iter(panels.values()), None), label=each.name)
+    next(iter(panels.values())).set_xlim(0, end_of(result))
     return figure, panels
 
 
@@ -201,9 +201,9 @@ def _draw_rates(axes: Axes, part: Taken, bounds: Sequence[Bound], first: bool, a
     assert part.run is not None
     binned, bin_s = bins(part.frame, end_of(part.run))
     steps = draw_rates(axes, binned, bin_s)
-    handles = axes.get_legend_handles_labels()[0] if first else []
-    if not part.run.summary["attempts"] or not part.run.series["failed"].any():
-        handles = [each for each in handles if each.get_label() != "failed attempts"]
+    fails = part.run.summary["attempts"] and part.run.series["failed"].any()
+    named = ("arrivals", "delivered", *(["failed attempts"] if fails else []))
+    handles = [each for each in axes.get_legend_handles_labels()[0] if first and each.get_label() in named]
     draw_bounds(axes, bounds, "rates", part)
     set_apart_in = wrap(apart, NOTE_ROOM, NOTE_SIZE, 2)
     note(axes, rates_note(part, ["per second", *steps.split(", ")] if first or "," in steps else []), set_apart_in)
