@@ -2,31 +2,44 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterator
 
 from actors.formatting import counted
+from actors.instants import seconds
 from actors.lint.channel import Finding
 from actors.messages import NotificationChannel, Priority
 from actors.policies.admission import Admission
-from actors.settings.channel import NotifierConfig
+from actors.settings.channel import ChannelConfig, NotifierConfig
+from actors.settings.distribution_moments import limited_mean
 from simulation.scenario import ChannelWorkload, ClosedWorkload, EventWorkload, Scenario
 from simulation.scenario.expected_arrivals import expected_in_window
 from simulation.scenario.workload import WorkloadEntry, class_of
 
 _RULE = "more-pending-than-live"
+_LIVE: int = NotifierConfig.model_fields["max_pending"].default
+_STEPS = 100
 
 
 def pending_rules(scenario: Scenario) -> Iterator[Finding]:
-    """Yield where more may be pending than a live notifier accepts by default: in an outage, and at once in a burst."""
-    if scenario.max_pending is not None:
-        return
+    """Yield where more may be pending than is accepted, live by default where the scenario gives no bound: at once in a
+    burst, in an outage, or as more arrives than a channel lets through."""
+    found = [*_bursts(scenario), *_outages(scenario)]
+    yield from found or _lines(scenario)
+
+
+def _bursts(scenario: Scenario) -> Iterator[Finding]:
     for number, entry in enumerate(scenario.workload):
         if isinstance(entry, ClosedWorkload) or entry.arrivals.burst is None:
             continue
         come = sum(entry.arrivals.burst.size * share_wanted(scenario, entry, channel) for channel in entry.channels)
-        if come > _most_live([entry]):
+        if come > _room(scenario, [entry]):
             path = ("workload", str(number), "arrivals", "burst", "size")
-            yield Finding(path, _RULE, f"{counted(round(come), 'notification')} arrive at once, {_refused([entry])}")
+            text = f"{counted(round(come), 'notification')} arrive at once, {_refused(scenario, [entry])}"
+            yield Finding(path, _RULE, text)
+
+
+def _outages(scenario: Scenario) -> Iterator[Finding]:
     for number, fault in enumerate(scenario.faults):
         if not fault.outage or fault.for_ is None or fault.provider is not None:
             continue
@@ -43,24 +56,73 @@ def pending_rules(scenario: Scenario) -> Iterator[Finding]:
             for entry, channel in hit
         )
         entries = [entry for entry, _ in hit]
-        if arrive > _most_live(entries):
-            text = f"{counted(round(arrive), 'notification')} arrive meanwhile, {_refused(entries)}"
+        if arrive > _room(scenario, entries):
+            text = f"{counted(round(arrive), 'notification')} arrive meanwhile, {_refused(scenario, entries)}"
             yield Finding(("faults", str(number), "for"), _RULE, text)
 
 
-def _most_live(entries: Collection[WorkloadEntry]) -> int:
-    """Return how many may be pending before a live notifier refuses the first of these entries."""
-    admission = Admission(NotifierConfig.model_fields["max_pending"].default)
+def _lines(scenario: Scenario) -> Iterator[Finding]:
+    """Take what arrives and what goes for streams (a fluid queue), in steps; what expires waits for no one."""
+    narrow: list[tuple[NotificationChannel, str, float, list[ChannelWorkload | EventWorkload]]] = []
+    for channel in scenario.channels_used:
+        key, per_s = _narrowest(scenario.channel_config(channel))
+        entries = [
+            entry
+            for entry in scenario.workload
+            if channel in entry.channels
+            and not isinstance(entry, ClosedWorkload)
+            and getattr(entry, "expires_after", None) is None
+        ]
+        if entries and math.isfinite(per_s):
+            narrow.append((channel, key, per_s, entries))
+    step_s = seconds(scenario.arrivals_end_ns) / _STEPS
+    waiting = [0.0] * len(narrow)
+    most = list(waiting)
+    for step in range(_STEPS):
+        for number, (channel, _, per_s, entries) in enumerate(narrow):
+            come = sum(
+                _within(scenario, entry, step * step_s, (step + 1) * step_s) * share_wanted(scenario, entry, channel)
+                for entry in entries
+            )
+            waiting[number] = max(0.0, waiting[number] + come - per_s * step_s)
+        most = max(most, list(waiting), key=sum)
+    all_entries = [entry for *_, entries in narrow for entry in entries]
+    if sum(most) > _room(scenario, all_entries):
+        channel, key, *_ = narrow[most.index(max(most))]
+        text = (
+            f"up to {counted(round(sum(most)), 'notification')} would wait at once, {_refused(scenario, all_entries)}"
+        )
+        yield Finding(("channels", str(channel), key), _RULE, text)
+
+
+def _narrowest(config: ChannelConfig) -> tuple[str, float]:
+    """Return which setting of a channel lets the fewest through, and how many a second, on average."""
+    bounds = [("", math.inf)]
+    if not config.failover:  # else what is too much for one provider goes to the next
+        if config.quota is not None and config.quota.on_limit == "defer":
+            bounds.append(("quota", min(limit.per_second for limit in config.quota.limits)))
+        if config.slots is not None and config.slot_wait is None:
+            takes_s = limited_mean(config.provider.latency, config.timeout)
+            bounds.append(("max_in_flight", config.slots / takes_s if takes_s else math.inf))
+    return min(bounds, key=lambda bound: bound[1])
+
+
+def _room(scenario: Scenario, entries: Collection[WorkloadEntry]) -> int:
+    """Return how many may be pending before the first of these entries is refused."""
+    admission = Admission(scenario.max_pending or _LIVE)
     bounds = [admission.bound(Priority(class_of(entry))) for entry in entries]
     return min((bound for bound in bounds if bound is not None), default=0)
 
 
-def _refused(entries: Collection[WorkloadEntry]) -> str:
-    most = NotifierConfig.model_fields["max_pending"].default
-    text = f"and a live notifier has at most {most:,} pending by default and refuses what is more"
-    if (first := _most_live(entries)) < most:
-        text += f", of these from {first:,} on"
-    return f"{text}; max_pending says so here"
+def _refused(scenario: Scenario, entries: Collection[WorkloadEntry]) -> str:
+    most, first = scenario.max_pending or _LIVE, _room(scenario, entries)
+    of_these = f", of these from {first:,} on" if first < most else ""
+    if scenario.max_pending is not None:
+        return f"and at most {most:,} may be pending: what is more is refused{of_these}"
+    return (
+        f"and a live notifier has at most {most:,} pending by default and refuses what is more{of_these}; max_pending "
+        "says so here"
+    )
 
 
 def _within(scenario: Scenario, entry: ChannelWorkload | EventWorkload, start_s: float, end_s: float) -> float:

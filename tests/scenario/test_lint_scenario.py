@@ -55,6 +55,11 @@ def test_shipped_scenarios_have_no_warning_but_those_that_are_meant(path):
             "channels.webhook.retry.max_attempts: 4 attempts of 20/s are up to 80/s, and the provider serves 40/s: "
             "with no budget, no breaker and no slots, what has failed once may keep it overloaded"
         ],
+        # Who is refused is what it shows.
+        "refused-first": [
+            "faults.0.for: 3,060 notifications arrive meanwhile, and at most 2,000 may be pending: what is more is "
+            "refused, of these from 1,600 on"
+        ],
         # What is lost so is what it weighs against waiting.
         "wait-or-fail": [
             "channels.sms.circuit_breaker.when_open: fail, and the last of 5 attempts starts at most 15s after the "
@@ -615,4 +620,40 @@ def test_more_may_wait_in_an_outage_than_a_live_notifier_accepts():
         "default and refuses what is more, of these from 95,000 on; max_pending says so here"
     ]
     assert of_room(per_s=75, bound="") == []
-    assert of_room(per_s=100, bound="max_pending: 50000\n        ") == []
+    assert of_room(per_s=100, bound="max_pending: 50000\n        ") == [
+        "faults.0.for: 120,000 notifications arrive meanwhile, and at most 50,000 may be pending: what is more is "
+        "refused, of these from 47,500 on"
+    ]
+
+
+QUEUES = """
+    duration: 2m
+    {bound}workload:
+      - {{channel: email, arrivals: {{constant: 12/s}}, for: 1m}}
+      - {{channel: email, priority: bulk, arrivals: {{burst: {{size: 100, every: 40s}}}}}}
+      - {{channel: sms, arrivals: {{constant: {sms}/s}}}}
+    channels:
+      email: {{quota: {{rate: 8/s, kind: token_bucket, burst: 1}}}}
+      sms: {{max_in_flight: 4, provider: {{latency: 1s}}}}
+    """
+
+
+@pytest.mark.parametrize(("sms", "key", "most"), [(3, "email.quota", 440), (12, "sms.max_in_flight", 1020)])
+def test_it_is_said_how_many_would_wait_where_more_arrive_than_go(sms, key, most):
+    """On all channels together, as a run shows; those of the bursts and of a steady rate are one queue."""
+    bounded = textwrap.dedent(QUEUES.format(bound="max_pending: 150\n    ", sms=sms))
+    (found,) = [finding for finding in said(bounded) if "pending" in finding]
+    assert found.partition(":")[0] == f"channels.{key}"
+    told = int(found.split("up to ")[1].split(" ")[0].replace(",", ""))
+    assert told == pytest.approx(most, rel=0.06)
+    assert found.endswith("and at most 150 may be pending: what is more is refused, of these from 120 on")
+    waiting = simulation.run(parse(textwrap.dedent(QUEUES.format(bound="", sms=sms)))).summary["peaks"]["waiting"]
+    # The peaks of what waits for an account and for slots need not be at one instant.
+    assert 0.94 * max(waiting.values()) <= told <= 1.06 * sum(waiting.values())
+    assert simulation.run(parse(bounded)).summary["refused"]["overloaded"] > 0
+
+
+def test_nothing_is_said_where_there_is_room_for_all_that_would_wait():
+    text = textwrap.dedent(QUEUES.format(bound="max_pending: 600\n    ", sms=3))
+    assert [finding for finding in said(text) if "pending" in finding] == []
+    assert simulation.run(parse(text)).summary["refused"]["overloaded"] == 0
