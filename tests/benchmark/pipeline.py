@@ -254,6 +254,7 @@ def waiting(sizes: Sizes) -> None:
             figures = _run("waiting.py", place, str(size))
             text = f"waiting: {place}, {size:,} against {usual:,}"
             judge(f"{text}, cost each", _each(figures, "seconds") / _each(compared, "seconds"), "x")
+            judge(f"{text}, collecting garbage", _each(figures, "collecting") * 1e6, "µs each")
             if size <= max(usual, sizes.waiting[-1] // 10):
                 calls = _each(_run("waiting.py", place, str(size), "--calls"), "calls") / _each(counted, "calls")
                 judge(f"{text}, calls each", calls, "x", below=1.05)
