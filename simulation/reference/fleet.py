@@ -126,6 +126,8 @@ class Fleet:
             if names:
                 assert heir.node is not None
                 heir.follow("handler", "", heir.take_over, store.hand_over(names, heir.node))
+                if heir.redriving.channels:
+                    heir.follow("dlq", "", heir.redriving.begin)
                 event = heir.event(NodeTookOver, None, from_node=gone.node, notification_ids=names)
                 heir.expect(event, "what a dead node had is taken over after takeover_after")
 
