@@ -204,12 +204,12 @@ def state_after(command: SendNotification, events: Sequence[NotificationEvent], 
                 delivery._note_first_failure(event)
             case NotificationRedriven():
                 delivery.edit(event.edit)
-                delivery.redriven_without_operator += event.without_operator
                 delivery.fresh_since_ns = at_ns
                 delivery.not_before_ns = None
                 delivery.attempts = 0
                 delivery.charged = True
                 delivery.given_up = None
+                delivery.redriven_without_operator += event.without_operator
             case _:
                 pass
     return delivery
