@@ -23,7 +23,7 @@ import pykka
 
 from actors.domain.attempts import Provider
 from actors.domain.notification_state import NotificationState, state_of
-from actors.domain.store import LettersChanged, News, Store, Takeover
+from actors.domain.store import LettersChanged, News, NodesChanged, Store, Takeover
 from actors.errors import ConfigurationError, StoreInUse, UnknownChannel
 from actors.faults.build import (
     Providers,
@@ -60,7 +60,7 @@ from actors.pipeline.isolation import Isolation
 from actors.pipeline.lane import lanes_of
 from actors.pipeline.orders import Acceptance
 from actors.pipeline.preferences import Preferences
-from actors.pipeline.quotas import Quotas
+from actors.pipeline.quotas import QuotaDivided, Quotas
 from actors.pipeline.rate_limiter import RateLimiterActor
 from actors.pipeline.recipients import recipient_check
 from actors.pipeline.subscribers import (
@@ -166,7 +166,7 @@ class Pipeline:
         self._system: ActorSystem | Node = system if node is None else node
         host = self._system
         self.store = store
-        self.quotas = Quotas()
+        self.quotas = Quotas(store.living_nodes)
         """The quotas of all channels."""
         self.bus = EventBus(host, subscriber_timeout)
         announce = self.bus.announce
@@ -217,6 +217,13 @@ class Pipeline:
 
     def _on_news(self, news: News) -> None:
         """Pass on news from other nodes that share the store."""
+        if isinstance(news, NodesChanged):
+            if self.quotas.divide(news.living, self._system.now_ns):
+                for stages in self.wiring.stages.values():
+                    with contextlib.suppress(pykka.ActorDeadError):
+                        assert stages.circuit_breaker is not None
+                        stages.circuit_breaker.tell(QuotaDivided())
+            return
         listener: ActorRef[Any] = self.dead_letter_queue if isinstance(news, LettersChanged) else self.handler
         with contextlib.suppress(pykka.ActorDeadError):  # when the system has ended, it is for the next one
             listener.tell(news)

@@ -81,7 +81,14 @@ class LeaseRenewed(msgspec.Struct, frozen=True):
     """The lease, of which the store has said that it is over, holds again: what waits for it may be sent."""
 
 
-News: TypeAlias = Takeover | LettersChanged | LeaseLost | LeaseRenewed
+class NodesChanged(msgspec.Struct, frozen=True):
+    """More nodes share the store now, or fewer."""
+
+    living: int
+    """How many have a lease, this one included."""
+
+
+News: TypeAlias = Takeover | LettersChanged | LeaseLost | LeaseRenewed | NodesChanged
 
 
 class Store(Protocol):
@@ -101,6 +108,9 @@ class Store(Protocol):
     lease_holds: Callable[[], bool] | None
     """Tells whether this node may start an attempt now; if not, there is news when it may. None: it always may, as what
     is in the store is its alone."""
+
+    living_nodes: int
+    """How many nodes share it now, this one included; there is news when that changes. 1 where it is its alone."""
 
     cautions: dict[str, Caution]
     """By notification, what is known of those that had not ended when a process died from which this one has them;

@@ -38,6 +38,7 @@ from actors.pipeline.isolation import AttemptEnded
 from actors.pipeline.lane import NO_ROOM, WHOLE_LANE, Blocked, BlockReason, Lane
 from actors.pipeline.on_their_way import OnTheirWay
 from actors.pipeline.orders import NotWaiting, Withdraw
+from actors.pipeline.quotas import QuotaDivided
 from actors.pipeline.redriver import BreakerClosed
 from actors.pipeline.stage import Stage, is_too_late
 from actors.pipeline.tenants import TenantHasRoom
@@ -212,6 +213,11 @@ class CircuitBreakerActor(Stage):
         ]
         self._look_after(list(self._lines))
         return any(changed)
+
+    @handles(QuotaDivided)
+    def on_quota_divided(self, _: QuotaDivided) -> None:
+        self._take_turns()
+        self._set_timer()
 
     @handles(FlushQueue)
     def on_flush_queue(self, _: FlushQueue) -> None:

@@ -1,24 +1,85 @@
-"""The quotas of a process: each provider's own, and those of accounts, which channels share."""
+"""The quotas of a process: each provider's own, those of accounts, and its parts in those of all nodes."""
 
 from __future__ import annotations
 
-from actors.policies.rate_limit.limiter import Limiter, make_limiter
+from actors.messages import Message
+from actors.policies.rate_limit.limiter import Limiter, go_on_from, make_limiter
 from actors.settings.rate_limit import QuotaConfig
+
+WHOLE = ""
+"""The key of what a quota counts."""
+
+
+class QuotaDivided(Message, frozen=True, gc=False):
+    """The part of a process in a quota has changed, so that what waits may go sooner, or has to wait for longer."""
 
 
 class Quotas:
     """Makes the quotas of all lanes of a process. What the accounts allow is filled in."""
 
-    def __init__(self) -> None:
+    def __init__(self, nodes: int = 1) -> None:
+        """Make none yet.
+
+        Args:
+            nodes: among how many those of all nodes are divided.
+        """
         self._accounts: dict[str, Account] = {}
+        self._nodes = nodes
+        self._divided: list[PartOfNodes] = []
+
+    def divide(self, nodes: int, now_ns: int) -> bool:
+        """Divide the quotas of all nodes among so many from now on; tell whether there are any that this changes."""
+        if nodes == self._nodes:
+            return False
+        self._nodes = nodes
+        for part in self._divided:
+            part.divide(nodes, now_ns)
+        return bool(self._divided)
 
     def limiter(self, config: QuotaConfig) -> Limiter:
-        """Return the quota of one more lane: its own, or its part in that of an account."""
+        """Return the quota of one more lane: its own, or its part in that of an account or of all nodes."""
+        if config.across == "nodes":
+            self._divided.append(PartOfNodes(config, self._nodes))
+            return self._divided[-1]
         if config.account is None:
             return make_limiter(config)
         if config.account not in self._accounts:
             self._accounts[config.account] = Account(make_limiter(config))
         return self._accounts[config.account].lane()
+
+
+class PartOfNodes:
+    """A limiter that is an equal part of what all nodes have; a :class:`~actors.policies.rate_limit.limiter.Limiter`.
+
+    When there are more nodes or fewer it goes on with the tokens that it has, as far as they fit into its new part, so
+    that a change lets no burst through.
+    """
+
+    def __init__(self, config: QuotaConfig, nodes: int) -> None:
+        self._config = config
+        self._limiter = make_limiter(config, nodes)
+
+    def divide(self, nodes: int, now_ns: int) -> None:
+        """Be one of so many parts from now on."""
+        before, self._limiter = self._limiter, make_limiter(self._config, nodes)
+        go_on_from(self._limiter, before, WHOLE, now_ns)
+
+    @property
+    def active_keys(self) -> int:
+        """Keys for which something is remembered."""
+        return self._limiter.active_keys
+
+    def try_acquire(self, key: str, now_ns: int, cost: int = 1) -> int:
+        """Return `now_ns` if admitted and charged, else the earliest instant at which it fits."""
+        return self._limiter.try_acquire(key, now_ns, cost)
+
+    def fits_at(self, key: str, now_ns: int, cost: int = 1) -> int:
+        """Return what :meth:`try_acquire` would, and charge nothing."""
+        return self._limiter.fits_at(key, now_ns, cost)
+
+    def forget_idle(self, now_ns: int) -> None:
+        """Drop every key whose state makes no difference any more."""
+        self._limiter.forget_idle(now_ns)
 
 
 class Account:

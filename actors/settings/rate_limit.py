@@ -99,12 +99,20 @@ class RateLimitConfig(Settings):
         return self.limits[-1]
 
 
+BUCKETS = ("token_bucket", "gcra", "leaky_bucket")
+"""The kinds of limits that let what is allowed flow in evenly."""
+
+
 class QuotaConfig(RateLimitConfig):
     """At most so many in each window for all together, or what an account allows that channels share."""
 
     account: Text | None = None
     """The account whose `quota` this is, in place of all other keys: what other channels with it send counts as well,
     and channels that wait take turns. None: of its own."""
+
+    across: Literal["each", "nodes"] = "each"
+    """Of whom it is where several nodes share a store. `each`: each node has all of it. `nodes`: it is that of all
+    together, of which each living node has an equal part; for buckets only, which can be divided."""
 
     @model_validator(mode="before")
     @classmethod
@@ -116,5 +124,7 @@ class QuotaConfig(RateLimitConfig):
     def _check(self) -> None:
         if self.account is None:
             super()._check()
+            if self.across == "nodes" and self.kind not in BUCKETS:
+                raise wanted("across: nodes only with a bucket (kind: token_bucket or leaky_bucket)", self.kind)
         elif others := sorted(self.model_fields_set - {"account"}):
             raise wanted("account alone, since the account says how much it allows", " and ".join(others))

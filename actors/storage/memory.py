@@ -80,6 +80,7 @@ class MemoryStore:
 
     outlives_process = False
     on_news: Callable[[News], None] | None = None
+    living_nodes = 1
     lease_holds: Callable[[], bool] | None = None
 
     def __init__(self, *, remember_ids_ns: int = DAY_NS, ahead_ns: Callable[[], int] | None = None) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from actors.domain.delivery import dead_letter_after
-from actors.domain.store import LettersChanged, StoredHistory, Takeover
+from actors.domain.store import LettersChanged, NodesChanged, StoredHistory, Takeover
 from actors.errors import Overtaken
 from actors.kernel.effects import Effect, Foreseen
 from actors.messages import (
@@ -49,6 +49,14 @@ class SharedMemory:
         for other in self.nodes.values():
             if other is not store and other.on_news is not None:
                 other.on_news(news)
+
+    def count_living(self, living: int) -> None:
+        """Have all nodes know how many have a lease."""
+        for node in self.nodes.values():
+            if node.living_nodes != living:
+                node.living_nodes = living
+                if node.on_news is not None:
+                    node.on_news(NodesChanged(living))
 
     def shares(self, number: int, heirs: Sequence[int]) -> dict[int, tuple[str, ...]]:
         """Return the ids of what a node has that is gone, as others share them; those that get any, by number."""

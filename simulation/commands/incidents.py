@@ -20,8 +20,8 @@ def incidents(
 ) -> None:
     """Run your channel settings through published incidents: what would have held, and what would have broken.
 
-    What arrives, what the providers are like and what goes wrong there is the incident's; all that the sender decides is
-    yours. Loads are scaled down there, so slots and quotas of yours bind less than they would.
+    What arrives, what the providers are like and what goes wrong there is the incident's; all that the sender decides
+    is yours. Loads are scaled down there, so slots and quotas of yours bind less than they would.
 
     Exit code 0: all is as wanted; 1: something is not; 2: bad input.
     """

@@ -10,9 +10,9 @@ from rich.table import Table
 
 from simulation.experiments.incidents import Verdict
 from simulation.reporting.console import print_table, stdout
-from simulation.results.formatting import NEVER, NOTHING, metric_text
+from simulation.results.formatting import NOTHING, metric_text
 from simulation.scenario import Expectation
-from simulation.scenario.metrics import metric_kind
+from simulation.scenario.metrics import NEVER, metric_kind
 
 
 def print_verdicts(verdicts: Sequence[Verdict], settings: str) -> None:

@@ -212,6 +212,8 @@ class Service:
         self._arrived = 0
         self._overdue: list[Process] = []
         """Those whose lease had ended when there was none that could take over what they had."""
+        self._leases: set[Process] = set()
+        """Those that are there, and those that are gone and whose lease has not ended yet."""
         self._random = system.streams.stream("nodes.routing")
         if isinstance(store, SharedMemory):
             self.processes = [
@@ -268,6 +270,8 @@ class Service:
 
     def start(self, processes: Sequence[Process]) -> None:
         """Start those of some processes that are down."""
+        self._leases.update(processes)
+        self._count_leases()
         for process in processes:
             if process.is_down:
                 process.start()
@@ -277,6 +281,10 @@ class Service:
         for process in overdue:
             self._take_over(process, process.starts)
         self._look_who_is_there()
+
+    def _count_leases(self) -> None:
+        if isinstance(self._store, SharedMemory):
+            self._store.count_living(len(self._leases))
 
     def answer(self, clients: ActorRef[Clients]) -> None:
         """Tell clients how their notifications end, and which of them are forgotten in a crash."""
@@ -374,6 +382,8 @@ class Service:
         """Have those that are there take over what one had, unless it has come back."""
         if not gone.is_down or gone.starts != starts:
             return
+        self._leases.discard(gone)
+        self._count_leases()
         heirs = {process.node.number: process for process in self._ready if process.node is not None}
         if not heirs:
             self._overdue.append(gone)

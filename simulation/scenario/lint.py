@@ -43,6 +43,7 @@ from simulation.scenario import (
 )
 from simulation.scenario.accounts import account_rules
 from simulation.scenario.expected_arrivals import expected_in_window, most_in_windows
+from simulation.scenario.fleets import fleet_rules
 from simulation.scenario.pending import pending_rules, share_wanted
 from simulation.scenario.popularity import count_of, share_of_the_first
 from simulation.scenario.upstreams import upstream_rules
@@ -78,8 +79,9 @@ def lint_scenario(scenario: Scenario) -> list[Finding]:
     found += _thinking(scenario)
     found += pending_rules(scenario)
     found += upstream_rules(scenario)
-    if scenario.accounts:
-        found += account_rules(scenario, dict(_arriving(scenario)))
+    per_s = dict(_arriving(scenario))
+    found += account_rules(scenario, per_s)
+    found += fleet_rules(scenario, per_s)
     found += _instants(scenario)
     found += _faults(scenario)
     found += _operations(scenario)
@@ -172,6 +174,8 @@ def _channel(scenario: Scenario, channel: NotificationChannel) -> Iterator[Findi
     # A push to a host is one by Web Push.
     has_hosts = channel is NotificationChannel.PUSH and any(getattr(entry, "hosts", None) for entry in entries)
     opened = [entry for entry in entries if not isinstance(entry, ClosedWorkload)]
+    if scenario.nodes_at_most > 1 and config.quota is not None and config.quota.across == "each":
+        config = config.model_copy(update={"quota": None})  # of all nodes together there is no such quota
     if len(opened) < len(entries):
         # How often clients that wait for their answers send is what a run has to show.
         yield from lint(

@@ -170,5 +170,5 @@ def test_what_cannot_be_used_is_refused_with_its_place(tmp_path, text, problem):
 def test_fallbacks_in_a_circle_are_refused(tmp_path):
     path = tmp_path / "own.yaml"
     path.write_text("channels: {email: {fallback: {channel: sms}}, sms: {fallback: {channel: email}}}\n")
-    with pytest.raises(ConfigurationError, match="in a circle|own\\.yaml: "):
+    with pytest.raises(ConfigurationError, match=r"own\.yaml: "):
         settings_in(path)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from math import gcd
+from fractions import Fraction
+from math import ceil, gcd
 
 from actors.instants import NEVER_NS
 from actors.policies.exact import never_fits
@@ -52,6 +53,13 @@ class TokenBucket(RecentKeys[int]):
             return divided_up(fits_at, self._ticks_per_ns)
         self._recent[key] = (full_at if full_at > now else now) + self._interval
         return now_ns
+
+    def go_on_from(self, other: TokenBucket, key: str, now_ns: int) -> None:
+        """Go on with a key where another bucket has stopped: with as many tokens as that has, or as fit in."""
+        full_at = other._recent.get(key) or other._older.get(key) or 0
+        missing = max(Fraction(0), Fraction(full_at - now_ns * other._ticks_per_ns, other._interval))
+        missing = max(Fraction(0), self._burst - (other._burst - missing))
+        self._recent[key] = now_ns * self._ticks_per_ns + ceil(missing * self._interval)
 
     def _try_acquire(self, key: str, now_ns: int, cost: int) -> int:
         fits_at_ns = self.fits_at(key, now_ns, cost)
@@ -120,6 +128,12 @@ class LeakyBucket:
         """Return what :meth:`try_acquire` would, and charge nothing."""
         never_fits(cost, cost)
         return max(now_ns, divided_up(self._free_at.get(key, 0), self._ticks_per_ns))
+
+    def go_on_from(self, other: LeakyBucket, key: str, now_ns: int) -> None:
+        """Go on with a key where another bucket has stopped: by the interval of this one after the latest."""
+        if (free_at := other._free_at.get(key)) is not None:
+            latest_ns = Fraction(free_at - other._interval, other._ticks_per_ns)
+            self._free_at[key] = ceil(latest_ns * self._ticks_per_ns) + self._interval
 
     def reserve(self, key: str, now_ns: int, max_wait_ns: int | None = None) -> int | None:
         """Take the next place in the queue and return the instant at which its turn comes, `now_ns` if at once.

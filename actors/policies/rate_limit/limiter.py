@@ -57,6 +57,11 @@ class SeveralRates:
         for limiter in self._limiters:
             limiter.forget_idle(now_ns)
 
+    def go_on_from(self, other: SeveralRates, key: str, now_ns: int) -> None:
+        """Go on with a key where another one with as many rates, all of them buckets, has stopped."""
+        for own, before in zip(self._limiters, other._limiters, strict=True):
+            go_on_from(own, before, key, now_ns)
+
 
 __all__ = [
     "FixedWindow",
@@ -66,6 +71,7 @@ __all__ = [
     "SlidingCounter",
     "SlidingWindow",
     "TokenBucket",
+    "go_on_from",
     "make_limiter",
 ]
 
@@ -99,20 +105,20 @@ class Limiter(Protocol):
         ...
 
 
-def make_limiter(config: RateLimitConfig) -> Limiter:
-    """Return the limiter that `config` asks for.
+def make_limiter(config: RateLimitConfig, parts: int = 1) -> Limiter:
+    """Return the limiter that `config` asks for; of a bucket, one of so many equal parts of it.
 
     A bucket takes any rate exactly as it is written (2.5/s is one every 400 ms); the burst of a token bucket, when not
-    given, is the whole part of the count.
+    given, is the whole part of the count. Of a burst each part has the whole part, and one at least.
 
     Raises:
         ConfigurationError: a window of less than a nanosecond.
     """
-    limiters = [_one_limiter(config, rate) for rate in config.limits]
+    limiters = [_one_limiter(config, rate, parts) for rate in config.limits]
     return limiters[0] if len(limiters) == 1 else SeveralRates(limiters)
 
 
-def _one_limiter(config: RateLimitConfig, rate: Rate) -> Limiter:
+def _one_limiter(config: RateLimitConfig, rate: Rate, parts: int) -> Limiter:
     window_ns = wait_ns(rate.period)
     if window_ns < 1:
         raise ConfigurationError([f"rate: wanted a window of at least 1ns, got {rate.period!r} s"])
@@ -125,8 +131,16 @@ def _one_limiter(config: RateLimitConfig, rate: Rate) -> Limiter:
         case "fixed_window":
             return FixedWindow(int(count), window_ns)
         case "token_bucket" | "gcra":
-            return TokenBucket(count.numerator, window_ns * count.denominator, config.burst or int(count))
+            burst = max(1, (config.burst or int(count)) // parts)
+            return TokenBucket(count.numerator, parts * window_ns * count.denominator, burst)
         case "leaky_bucket":
-            return LeakyBucket(count.numerator, window_ns * count.denominator, aligned=config.aligned)
+            return LeakyBucket(count.numerator, parts * window_ns * count.denominator, aligned=config.aligned)
         case _:
             assert_never(config.kind)
+
+
+def go_on_from(limiter: Limiter, other: Limiter, key: str, now_ns: int) -> None:
+    """Have a bucket, or several, go on with a key where another of the same kind and another size has stopped."""
+    assert isinstance(limiter, TokenBucket | LeakyBucket | SeveralRates)
+    assert type(other) is type(limiter)
+    limiter.go_on_from(other, key, now_ns)  # type: ignore[arg-type]

@@ -51,6 +51,9 @@ class State(NamedTuple):
     cautions: dict[str, Caution]
     """What is known of all that it has taken over, by notification."""
 
+    living: int
+    """How many nodes have a lease, this one included."""
+
     now_ns: int
     """When that was, in nanoseconds since 1970, by the database's clock: it is the same for all nodes."""
 
@@ -63,6 +66,9 @@ class Round(NamedTuple):
 
     taken: int
     """How many deliveries have been taken over."""
+
+    living: int
+    """How many nodes have a lease, this one included."""
 
     has_more: bool
     """Whether there is more to do of what was done for a part only."""
@@ -134,6 +140,7 @@ def load(sql: Sql, token: int) -> State:
             "WHERE request_id IS NOT NULL OR is_served".encode(),
             (token,),
         ).fetchall()
+        living = _count_living(sql)
         now = sql.execute("SELECT (extract(epoch FROM clock_timestamp()) * 1000000000)::bigint").fetchone()
         assert now is not None
     return State(
@@ -141,6 +148,7 @@ def load(sql: Sql, token: int) -> State:
         {setting_named(kind, name): value for kind, name, value in settings},
         requests,
         cautions,
+        living,
         now[0],
     )
 
@@ -177,6 +185,7 @@ def look_round(
                 "UPDATE nodes SET gone = true WHERE token IN (SELECT token FROM nodes WHERE NOT gone AND "
                 "lease_until < clock_timestamp() FOR UPDATE SKIP LOCKED) RETURNING name"
             ).fetchall()
+        living = _count_living(sql)
         gone = sql.execute("SELECT count(*) FROM nodes WHERE gone").fetchone()
         taken = 0
         if gone != (0,):
@@ -195,7 +204,14 @@ def look_round(
         if retention.now_ns:
             forgotten = max(forgotten, _forget(sql, retention))
             marks.forget(sql)
-    return Round(tuple(name for (name,) in expired), taken, taken == TAKEN_AT_ONCE or forgotten == FORGOTTEN_AT_ONCE)
+    has_more = taken == TAKEN_AT_ONCE or forgotten == FORGOTTEN_AT_ONCE
+    return Round(tuple(name for (name,) in expired), taken, living, has_more)
+
+
+def _count_living(sql: Sql) -> int:
+    row = sql.execute("SELECT count(*) FROM nodes WHERE NOT gone").fetchone()
+    assert row is not None
+    return int(row[0])
 
 
 _TAKE = """

@@ -47,7 +47,16 @@ from actors.domain.caution import Caution
 from actors.domain.codec import decode_suppression, encode_command, encode_events
 from actors.domain.delivery import dead_letter_after
 from actors.domain.remembered_ids import EndedAs
-from actors.domain.store import LeaseLost, LeaseRenewed, LettersChanged, News, SettingsChange, StoredHistory, Takeover
+from actors.domain.store import (
+    LeaseLost,
+    LeaseRenewed,
+    LettersChanged,
+    News,
+    NodesChanged,
+    SettingsChange,
+    StoredHistory,
+    Takeover,
+)
 from actors.domain.suppressions import suppression_from
 from actors.domain.user_preferences import UserPreferences
 from actors.errors import StoreError, StoreFailed
@@ -72,7 +81,7 @@ from actors.storage.postgres.reading import Shared, audit_entries, ended_as, era
 from actors.storage.postgres.schema import check_dsn
 from actors.storage.postgres.settings import USER, Setting, setting_of, setting_of_suppression
 from actors.storage.postgres.work_queue import Query, ToDo
-from actors.storage.postgres.worker import Outcome, Taken, Worker
+from actors.storage.postgres.worker import Living, Outcome, Taken, Worker
 
 A = TypeVar("A")
 
@@ -314,6 +323,9 @@ class PostgresStore(StoreOnDisk):
                 self._take_over(outcome.entries, outcome.cautions)
             case Shared():
                 self._take_in_shared(outcome)
+            case Living():
+                self.living_nodes = outcome.count
+                self._tell_news(NodesChanged(outcome.count))
 
     def _batch_is_done(self, batch: Batch) -> None:
         """Take back what another node was faster with, and resume all that wait for this batch."""
@@ -423,6 +435,7 @@ class PostgresStore(StoreOnDisk):
         for setting, written in state.settings.items():
             self._set(setting, written)
         self._be_careful(state.cautions)
+        self.living_nodes = state.living
 
     def _lose(self, failure: str) -> None:
         """Record, in whichever thread, that nothing can be made durable any more."""

@@ -69,9 +69,16 @@ class Taken(NamedTuple):
     """What is known of the part that each may have had in the death of that one."""
 
 
-Outcome: TypeAlias = Batch | Query | Taken | Shared
-"""The results of the work: a batch that is durable, a question that is answered, what has been taken over, or the
-state of what other nodes have changed."""
+class Living(NamedTuple):
+    """More nodes have a lease now, or fewer."""
+
+    count: int
+    """How many, this one included."""
+
+
+Outcome: TypeAlias = Batch | Query | Taken | Shared | Living
+"""The results of the work: a batch that is durable, a question that is answered, what has been taken over, the state of
+what other nodes have changed, or how many nodes there are."""
 
 
 class Worker:
@@ -116,6 +123,8 @@ class Worker:
         self._fencing_token, self._seen = 0, ""
         self._batches = 0
         """How many batches have been begun; that counts them."""
+        self._living = 1
+        """How many nodes have a lease, as far as is known."""
         self._via = 1
         """The number of the next take-over."""
 
@@ -130,6 +139,7 @@ class Worker:
             migrate(sql, self._schema)
             self._fencing_token, self._seen = register(sql, self._node, self._lease_s)
             state = load(sql, self._fencing_token)
+            self._living = state.living
             self._keep_lease(sql)
         except Fenced:
             raise StoreError(
@@ -234,6 +244,9 @@ class Worker:
         found = self._repeat(look)
         for name in found.expired:
             logger.warning("the lease of node %r has ended; others take over what it had", name)
+        if found.living != self._living:
+            self._living = found.living
+            yield Living(found.living)
         if found.taken or losses != self._link.losses:  # one whose answer was lost may have taken some
             taken, cautions = self._repeat(lambda sql: taken_over(sql, self._fencing_token, self._via))
             self._via += 1

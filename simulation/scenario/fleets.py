@@ -1,0 +1,65 @@
+"""What the linter finds about limits at several nodes, each of which counts for itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from actors.lint.channel import Finding
+from actors.lint.load import as_written, key_of
+from actors.lint.words import rate
+from actors.messages import NotificationChannel
+from actors.settings.channel import PRIMARY
+from simulation.scenario.model import Scenario
+
+_SLIGHTLY = 1.01
+"""What is above by less is no finding: figures of distributions are rounded."""
+
+
+def fleet_rules(scenario: Scenario, per_s: Mapping[NotificationChannel, float]) -> Iterator[Finding]:
+    """Yield findings about what nodes do not share, and about what they divide.
+
+    Args:
+        scenario: whose they are.
+        per_s: by channel, how many arrive a second on average; a channel of which that is not known is left out.
+    """
+    nodes = scenario.nodes_at_most
+    for channel in scenario.channels_used:
+        config = scenario.channel_config(channel)
+        limit = config.rate_limit
+        if limit is not None and nodes > 1 and scenario.fleet.routing != "by_user":
+            yield Finding(
+                ("channels", channel, "rate_limit", key_of(limit)),
+                "rate-limit-of-each-node",
+                f"{as_written(limit)} for each user is counted by each of {nodes} nodes: one user may get up to "
+                f"{rate(nodes * limit.limit.per_second)} (with routing: by_user it holds as it is)",
+            )
+        count = scenario.fleet.count
+        for name, lane in config.by_provider().items():
+            quota = lane.quota
+            path = ("channels", channel, *(() if name == PRIMARY else ("failover", name)), "quota")
+            if quota is None or quota.account is not None:
+                continue
+            if quota.across == "nodes":
+                yield from _divided(scenario, path, nodes, quota.burst or int(quota.limit.count), quota.kind)
+            elif nodes > 1 and len(config.failover) == 0:
+                allowed = count * quota.limit.per_second
+                arriving = per_s.get(channel, 0.0)
+                if arriving > allowed * _SLIGHTLY:
+                    yield Finding(
+                        (*path, key_of(quota)),
+                        "quota-below-arrivals",
+                        f"{as_written(quota)} at each of {count} nodes is below the {rate(arriving)} that "
+                        f"arrive: the queues grow by {rate(arriving - allowed)}",
+                    )
+
+
+def _divided(scenario: Scenario, path: tuple[str, ...], nodes: int, burst: int, kind: str) -> Iterator[Finding]:
+    if nodes == 1:
+        text = "nodes, and there is one alone: it has all of it"
+        yield Finding((*path, "across"), "across-nodes-of-one-node", text)
+    elif kind != "leaky_bucket" and burst < nodes:
+        yield Finding(
+            path,
+            "burst-below-nodes",
+            f"a burst of {burst} is less than the {nodes} nodes, each of which needs 1: up to {nodes} go at once",
+        )
