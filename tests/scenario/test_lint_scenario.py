@@ -60,6 +60,11 @@ def test_shipped_scenarios_have_no_warning_but_those_that_are_meant(path):
             "faults.0.for: 3,060 notifications arrive meanwhile, and at most 2,000 may be pending: what is more is "
             "refused, of these from 1,600 on"
         ],
+        # The same, of the defaults that have been replaced.
+        "aws-retries-2026": [
+            "channels.push.retry.max_attempts: 11 attempts of 20/s are up to 220/s, and the provider serves 40/s: "
+            "with no budget, no breaker and no slots, what has failed once may keep it overloaded"
+        ],
         # What is lost so is what it weighs against waiting.
         "wait-or-fail": [
             "channels.sms.circuit_breaker.when_open: fail, and the last of 5 attempts starts at most 15s after the "

@@ -13,6 +13,24 @@ SCHEMA = SCENARIOS["steady-state"].with_name("scenario.schema.json")
 OTHER_SEEDS = (101, 102, 103)
 
 WITHOUT = {
+    "aws-retries-2026": [
+        (
+            ["channels.push.retry={max_attempts: 3, initial_delay: 50ms, budget: {kind: aws}}"],
+            {
+                "workload.before.sent_fraction <= 0.5",
+                "workload.before.retry_amplification >= 5",
+                "workload.before.sent_fraction <= 0.2 from 2m to the end",
+            },
+        ),
+        (
+            ["channels.sms.retry={max_attempts: 11, initial_delay: 25ms}"],
+            {
+                "workload.after.sent_fraction >= 0.6",
+                "workload.after.retry_amplification <= 1.3",
+                "workload.after.delivered_within(1s) >= 95% from 2m to the end",
+            },
+        ),
+    ],
     "adaptive-rate-on-429": [
         (
             ["channels.email.adaptive_rate=null"],
@@ -26,6 +44,18 @@ WITHOUT = {
         (["channels.push.quota.rate=6/s"], {"channels.push.retries >= 800"}),
         (["channels.sms.retry.max_attempts=5"], {"dead_lettered == 0"}),
         (["faults.0={channel: all, at: 2m, for: 3m, failure_rate: 60%}"], {"breaker.sms.opened == 0"}),
+    ],
+    "breaker-of-each-node": [
+        (["nodes.count=3"], {"breaker.email.opened >= 55 from 1m to 4m", "retries >= 100"}),
+        (
+            ["faults.1.node=null"],
+            {"delivered_within(1s) >= 88% from 6m to 8m"},
+        ),
+        (
+            ["faults.1.outage=false", "faults.1.failure_rate=1%"],
+            {"breaker.email@3.opened >= 9", "delivered_within(1s) <= 95% from 6m to 8m"},
+        ),
+        (["channels.email.retry.max_attempts=1"], {"dead_lettered == 0"}),
     ],
     "breaker-per-host": [
         (["channels.email.circuit_breaker.per=channel"], {"channels.email.delivery_time_s.p90 <= 1s"}),
@@ -76,6 +106,17 @@ WITHOUT = {
         (
             ["channels.sms.order.fair_by=none"],
             {"workload.rest-in-turns.delivered_within(1m) >= 90%", "workload.noise-in-turns.sent_time_s.max >= 400s"},
+        ),
+    ],
+    "deploy-during-outage": [
+        (["faults.1={channel: email, at: 11m, for: 1s, outage: true}"], {"retries >= 195"}),
+        (["channels.email.circuit_breaker.enabled=false"], {"dead_lettered == 0", "retries <= 300"}),
+        (
+            [
+                "channels.email.circuit_breaker.resume_rate=2/min",
+                "channels.email.circuit_breaker.resume_rate_max=2/min",
+            ],
+            {"sent_time_s.max <= 6m", "faults.0.backlog_cleared_s <= 90s"},
         ),
     ],
     "failover-on-outage": [
@@ -185,6 +226,14 @@ WITHOUT = {
                 "channels.sms.peaks.requests_per_s <= 45",
             },
         ),
+    ],
+    "limit-on-twelve-nodes": [
+        (
+            ["channels.email.quota.across=nodes"],
+            {"channels.email.retries >= 1000", "channels.email.dead_lettered >= 50"},
+        ),
+        (["channels.sms.quota.across=each"], {"channels.sms.retries <= 10", "channels.sms.dead_lettered == 0"}),
+        (["channels.sms.quota.rate=25/5s"], {"channels.sms.sent_time_s.max <= 2m"}),
     ],
     "poison-messages": [
         (

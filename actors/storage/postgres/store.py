@@ -324,8 +324,8 @@ class PostgresStore(StoreOnDisk):
             case Shared():
                 self._take_in_shared(outcome)
             case Living():
-                self.living_nodes = outcome.count
-                self._tell_news(NodesChanged(outcome.count))
+                self.living_nodes = outcome.nodes
+                self._tell_news(NodesChanged(outcome.nodes))
 
     def _batch_is_done(self, batch: Batch) -> None:
         """Take back what another node was faster with, and resume all that wait for this batch."""

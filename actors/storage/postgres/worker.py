@@ -72,7 +72,7 @@ class Taken(NamedTuple):
 class Living(NamedTuple):
     """More nodes have a lease now, or fewer."""
 
-    count: int
+    nodes: int
     """How many, this one included."""
 
 
