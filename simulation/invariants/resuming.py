@@ -22,7 +22,7 @@ from actors.pipeline.handler import Handler
 from actors.policies.breaker.states import NOT_CLOSED
 from actors.settings.breaker import CircuitBreakerConfig
 from simulation.invariants.base import BreakerKey, Context, Invariant, Objection, observes
-from simulation.invariants.lifecycles import PROCESS, Lifecycle
+from simulation.invariants.lifecycles import ON_THE_WAY, PROCESS, Lifecycle
 from simulation.invariants.observations import AttemptMade
 from simulation.invariants.text import seconds_text
 
@@ -79,12 +79,20 @@ class ResumePace(Invariant):
     def __init__(self, context: Context) -> None:
         super().__init__(context)
         self._closed: dict[BreakerKey, _Closed] = {}
-        self._crashes = 0
+        self._crashed_ns = -1
+        """When an actor has failed last: who waited then comes back from the handler, and at its pace."""
         self._ceilings = _Ceilings()
 
     @observes(NotificationRequested)
     def on_requested(self, event: NotificationRequested) -> Objection:
         self._ceilings.arrive(event)
+        return None
+
+    @observes(ActorFailed)
+    def on_crash(self, event: ActorFailed) -> Objection:
+        if event.actor in ON_THE_WAY:
+            self._crashed_ns = event.at_ns
+            self._closed.clear()
         return None
 
     @observes(BreakerTransitioned)
@@ -99,21 +107,16 @@ class ResumePace(Invariant):
     def on_attempt(self, made: AttemptMade) -> Objection:
         if not self._closed:
             return None
-        lifecycles = self.context.lifecycles
-        if lifecycles.crashes != self._crashes:
-            self._crashes = lifecycles.crashes
-            self._closed.clear()
-            return None
         key = name, _ = self.context.breaker_before(made.channel, made.provider, made.attempt)
         config = self.context.breakers[name]
-        closed, lifecycle = self._closed.get(key), lifecycles.get(made.notification_id)
+        closed, lifecycle = self._closed.get(key), self.context.lifecycles.get(made.notification_id)
         if closed is None or lifecycle is None or not lifecycle.history:
             return None
         waited = lifecycle.history[-1]
         if (
             type(waited) is not NotificationDeferred
             or waited.cause is not DeferralCause.CIRCUIT_BREAKER
-            or waited.at_ns >= closed.since_ns
+            or not self._crashed_ns < waited.at_ns < closed.since_ns
         ):
             return None
         before_ns, closed.latest_ns = closed.latest_ns, made.at_ns

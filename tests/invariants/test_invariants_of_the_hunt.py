@@ -265,6 +265,10 @@ def test_those_who_waited_resume_at_a_pace():
         context,
     )
     assert breach_of("resume-pace", [*waiting, closes, made(10, "a"), made(11, "b"), made(12, "c")], context) is None
+    # What waited when an actor has crashed comes back from the handler, at its pace, though it closes again later.
+    herd = [closes, made(10, "a"), made(10, "b")]
+    assert breach_of("resume-pace", [*waiting, crashed(9, "process"), *herd], context) is None
+    check_breach("resume-pace", [*waiting, crashed(9, "DeadLetterQueue"), *herd], "goes on 0 s after", context)
 
 
 def test_the_pace_of_resuming_has_a_ceiling():
