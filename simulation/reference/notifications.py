@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from actors.instants import since_1970_ns, sooner, wait_ns
+from actors.instants import sooner, wait_ns
 from actors.messages import (
     DeadLetterDiscarded,
     DeadLetterMessage,
@@ -31,6 +31,7 @@ from actors.messages import (
     NotificationSuppressed,
     SendNotification,
 )
+from simulation.reference.quiet_hours import calendar_ns
 
 
 @dataclass(eq=False, slots=True)
@@ -157,7 +158,7 @@ class Notification:
 
 def scheduled_ns(command: SendNotification, epoch_ns: int) -> int | None:
     """Return the instant before which a command is not to be sent, on the clock that started at `epoch_ns`."""
-    return None if command.not_before is None else since_1970_ns(command.not_before) - epoch_ns
+    return None if command.not_before is None else calendar_ns(command.not_before) - epoch_ns
 
 
 def state_after(command: SendNotification, events: list[NotificationEvent], epoch_ns: int, now_ns: int) -> Notification:

@@ -7,12 +7,12 @@ finds another wall time, and defers once more where it is quiet then.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime, time, timedelta
+from datetime import UTC, datetime, time, timedelta
 from functools import lru_cache
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
-from actors.instants import since_1970_ns, utc
+from actors.instants import utc
 
 _HOUR = timedelta(hours=1)
 
@@ -58,6 +58,12 @@ def _not_quiet(hours: QuietHours, hour: datetime) -> tuple[datetime, ...]:
     return tuple(look for look in looks if not hours.hold_at(look))
 
 
+def calendar_ns(instant: datetime) -> int:
+    """Return where an instant is on the calendar, in nanoseconds since 1970: to the microsecond, as it is given."""
+    since = instant - datetime(1970, 1, 1, tzinfo=UTC)
+    return ((since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds) * 1_000
+
+
 def quiet_until_ns(hours: Iterable[QuietHours], now_ns: int, epoch_ns: int) -> int | None:
     """Return until when it is quiet for a user by any of their rules, in ns since the start; None: it is not.
 
@@ -65,4 +71,4 @@ def quiet_until_ns(hours: Iterable[QuietHours], now_ns: int, epoch_ns: int) -> i
     """
     instant = utc(epoch_ns + now_ns)
     ends = [one.end_after(instant) for one in hours if one.hold_at(instant)]
-    return max(now_ns, since_1970_ns(max(ends)) - epoch_ns) if ends else None
+    return max(now_ns, calendar_ns(max(ends)) - epoch_ns) if ends else None
