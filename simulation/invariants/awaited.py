@@ -6,14 +6,15 @@ from actors.pipeline.channel import Channel
 from actors.pipeline.hedging_channel import HedgingChannel
 from simulation.invariants.base import Finding, Invariant, Objection, observes
 from simulation.invariants.feedback import let_through_in
-from simulation.invariants.observations import MessageSent
+from simulation.invariants.observations import AttemptMade, MessageSent
 
 
 class Awaited(Invariant):
     """No breaker lets an attempt through whose outcome the handler does not wait for, as it has sent the notification
     anew, or ended it.
 
-    Until all is settled after a crash, what lay in a mailbox may be one of those.
+    Until all is settled after a crash, what lay in a mailbox may be one of those. A further copy of an attempt lies in
+    none: there is none of one that nobody waits for.
     """
 
     name = "awaited"
@@ -31,3 +32,9 @@ class Awaited(Invariant):
             return None
         notification_id = attempt.command.notification_id
         return Finding(f"{notification_id} is let through, and no stage waits for that attempt", notification_id)
+
+    @observes(AttemptMade)
+    def on_attempt(self, made: AttemptMade) -> Objection:
+        if not made.is_copy or self.context.is_awaited(made.attempt):
+            return None
+        return f"a further copy of {made.notification_id} is sent, and no stage waits for that attempt"

@@ -73,9 +73,13 @@ class _Account(ABC):
     def set_out(self, notification_id: str, now_ns: int) -> None:  # noqa: B027
         """Take note that an attempt has set out."""
 
-    def copied(self, notification_id: str, now_ns: int) -> bool:
-        """Charge a copy of an attempt; return whether it could be in the budget, where that is known."""
+    def copied(self, notification_id: str, now_ns: int, is_late: bool) -> bool:
+        """Charge a copy of an attempt, which goes as the answer to another one is late, or has failed just now; return
+        whether it could be in the budget, where that is known."""
         return True
+
+    def stage_has_crashed(self) -> None:  # noqa: B027
+        """Take note that copies go on of attempts that are sent anew."""
 
 
 class _Grpc(_Account):
@@ -101,12 +105,29 @@ class _Grpc(_Account):
 class _Aws(_Account):
     def __init__(self, config: AwsBudgetConfig) -> None:
         self._config = config
-        self._most = self._least = config.capacity
+        self._ceiling = self._most = self._least = config.capacity
         """What is left of it at most and at least: what was charged for a retry that never set out is given back."""
         self._charges: dict[str, int] = {}
+        self._copies: dict[str, int] = {}
+        """By notification, what a copy of the attempt under way has cost at most: it is given back if that is sent."""
 
     def failed(self, failed: NotificationFailed) -> None:
         self._charges.pop(failed.notification_id, None)
+        self._copies.pop(failed.notification_id, None)
+
+    def copied(self, notification_id: str, now_ns: int, is_late: bool) -> bool:
+        config = self._config
+        costs = config.retry_cost, config.throttled_cost, config.timeout_cost or config.retry_cost
+        cost = costs[-1] if is_late else min(costs)
+        may = self._most >= cost
+        self._most -= cost
+        self._least -= max(costs)
+        self._copies[notification_id] = max(costs)
+        return may
+
+    def stage_has_crashed(self) -> None:
+        self._ceiling += sum(self._copies.values())  # which what is sent anew may give back once more
+        self._most = self._ceiling
 
     def may_grant(self, failed: NotificationFailed, in_flight: int) -> bool:
         return self._most >= self._cost(failed)
@@ -121,10 +142,11 @@ class _Aws(_Account):
 
     def ended(self, event: NotificationEvent) -> None:
         charge = self._charges.pop(event.notification_id, 0)
+        copy = self._copies.pop(event.notification_id, 0)
         if type(event) is NotificationSent:
             self._least = min(self._config.capacity, self._least + (charge or 1))
-            charge = charge or 1
-        self._most = min(self._config.capacity, self._most + charge)
+            charge = (charge or 1) + copy
+        self._most = min(self._ceiling, self._most + charge)
 
     def _cost(self, failed: NotificationFailed) -> int:
         config = self._config
@@ -161,7 +183,7 @@ class _Envoy(_Account):
         self._retries.discard(event.notification_id)
         self._copies.pop(event.notification_id, None)
 
-    def copied(self, notification_id: str, now_ns: int) -> bool:
+    def copied(self, notification_id: str, now_ns: int, is_late: bool) -> bool:
         self._copies[notification_id] += 1
         return True
 
@@ -204,7 +226,7 @@ class _Finagle(_Account):
             self._charged.discard(event.notification_id)
             self._given_back.append(event.at_ns)
 
-    def copied(self, notification_id: str, now_ns: int) -> bool:
+    def copied(self, notification_id: str, now_ns: int, is_late: bool) -> bool:
         may = self._may_take(now_ns)
         self._retries.append(now_ns)
         return may
@@ -248,7 +270,7 @@ class _Tokens(_Account):
             self._charged.discard(event.notification_id)
             self._most = min(Fraction(self._capacity), self._most + 1)
 
-    def copied(self, notification_id: str, now_ns: int) -> bool:
+    def copied(self, notification_id: str, now_ns: int, is_late: bool) -> bool:
         may = self._suffices(self._most)
         self._take()
         return may
@@ -308,6 +330,8 @@ class RetryBudgets(Invariant):
         """Those in whose budgets is less, or more, than is known here."""
         self._unknown = set(self._always_unknown)
         self._in_flight = dict.fromkeys(context.channels, 0)
+        self._sends: dict[str, list[AttemptMade]] = {}
+        """By notification on a channel that hedges: the sends of its latest attempt."""
 
     @classmethod
     def applies(cls, context: Context) -> bool:
@@ -326,6 +350,8 @@ class RetryBudgets(Invariant):
         if event.actor not in (PROCESS, Handler.__name__):
             if event.actor in ON_THE_WAY:
                 self._unknown |= self._hedging  # copies of what is sent anew are charged until they have ended
+                for channel in self._hedging & self._accounts.keys():
+                    self._accounts[channel].stage_has_crashed()
             return None
         self._unknown = set(self._always_unknown)
         pipeline = self.context.pipeline()
@@ -346,6 +372,7 @@ class RetryBudgets(Invariant):
     def on_end(self, event: NotificationEvent) -> Objection:
         self._in_flight[event.channel] -= 1
         self._under_way.discard(event.notification_id)
+        self._sends.pop(event.notification_id, None)
         account = self._accounts.get(event.channel)
         if account is not None:
             account.ended(event)
@@ -373,11 +400,25 @@ class RetryBudgets(Invariant):
 
     @observes(AttemptMade)
     def on_attempt(self, made: AttemptMade) -> Objection:
+        sends = self._sends_of(made)
+        is_late = all(each.ends_at_ns != made.at_ns for each in sends) and any(
+            each.ends_at_ns > made.at_ns for each in sends
+        )
+        sends.append(made)
         account = self._accounts.get(made.channel) if made.is_copy else None
-        if account is None or account.copied(made.notification_id, made.at_ns):
+        if account is None or account.copied(made.notification_id, made.at_ns, is_late):
             return None
         spent = f"the retry budget of {made.channel} is spent"
         return Finding(f"a copy of {made.notification_id} is sent, and {spent}", made.notification_id)
+
+    def _sends_of(self, made: AttemptMade) -> list[AttemptMade]:
+        """Return the sends of the attempt that this is one of, so far."""
+        if made.channel not in self._hedging:
+            return []
+        sends = self._sends.get(made.notification_id)
+        if sends is None or sends[0].attempt is not made.attempt:
+            sends = self._sends[made.notification_id] = []
+        return sends
 
     @observes(NotificationFailed)
     def on_failed(self, failed: NotificationFailed) -> Objection:

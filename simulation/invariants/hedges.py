@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 from actors.instants import ns, wait_ns
 from actors.messages import ActorFailed, NotificationChannel, NotificationFailed, NotificationSent
 from actors.outcomes import Ambiguous, Outcome, Transient
 from actors.pipeline.circuit_breaker import BREAKER_OPEN, BULKHEAD_FULL, THROTTLED_HERE
+from actors.policies.hedging import MOST_SENDS
 from actors.settings.adaptive import HedgingConfig
 from simulation.invariants.base import Context, Invariant, Objection, observes
-from simulation.invariants.lifecycles import PROCESS
+from simulation.invariants.lifecycles import ON_THE_WAY, PROCESS
 from simulation.invariants.observations import AttemptMade
 from simulation.invariants.text import seconds_text
 
@@ -41,6 +43,8 @@ class _Flight:
         self.attempt = made.attempt
         self.deadline_ns = made.at_ns + timeout_ns
         self.sends: list[AttemptMade] = []
+        self.gets_more = True
+        """Whether the channel has not crashed since, or another stage, after which it gets no more copies."""
 
     @property
     def is_known(self) -> bool:
@@ -61,7 +65,7 @@ class Hedges(Invariant):
     """An attempt is sent as often as the `hedging` of its provider allows, the first time included; a copy goes a
     `delay` after the one before, or once one has failed and the wait that came with that has passed, but not when one
     has decided or the attempt has timed out; and the outcome is the first that decides, or else the latest failure, an
-    ambiguous one before others.
+    ambiguous one before others, which is not there before a copy that is still to go.
 
     After a crash the same holds of each attempt that was sent in place of another. Where messages come twice, or
     overtake each other, only the number of copies is looked at.
@@ -88,6 +92,9 @@ class Hedges(Invariant):
     def on_crash(self, event: ActorFailed) -> Objection:
         if event.actor == PROCESS:
             self._flights.clear()
+        elif event.actor in ON_THE_WAY:
+            for flight in (flight for flights in self._flights.values() for flight in flights):
+                flight.gets_more = False
         return None
 
     @observes(AttemptMade)
@@ -127,6 +134,10 @@ class Hedges(Invariant):
             return None
         if 1 + event.hedges != len(flight.sends):
             return f"an attempt of {event.notification_id} was sent {len(flight.sends)} times, not {1 + event.hedges}"
+        config = self._configs.get((event.channel, flight.sends[0].provider))
+        if config is not None and (planned_ns := _planned_ns(config, flight)) is not None and event.at_ns < planned_ns:
+            copy = f"a copy of it is still to go at {seconds_text(planned_ns)}"
+            return f"an attempt of {event.notification_id} has failed, and {copy}"
         kinds = _outcomes(flight.answers())
         if kind in kinds:
             return None
@@ -149,6 +160,26 @@ def _wrong_time(config: HedgingConfig, flight: _Flight, now_ns: int) -> str | No
         if failure.at_ns < now_ns < until_ns:
             return f"before {seconds_text(until_ns)}, which the provider has asked for"
     return None
+
+
+def _planned_ns(config: HedgingConfig, flight: _Flight) -> int | None:
+    """Return when another copy is to go of an attempt of which all have failed since the latest was sent, each with a
+    wait; None: it was tried already and something spoke against it, or there is to be none."""
+    answers = flight.answers()
+    latest_ns = answers[-1].sent_ns
+    if not flight.gets_more or len(answers) >= min(config.max_attempts, MOST_SENDS):
+        return None
+    planned_ns, wanted_ns = latest_ns + wait_ns(config.delay), latest_ns
+    for failure in sorted(answers, key=lambda each: each.at_ns):
+        if failure.at_ns < latest_ns:
+            continue
+        wants_s = failure.outcome.retry_after if isinstance(failure.outcome, Transient) else None
+        if failure.at_ns in (latest_ns, planned_ns) or failure.at_ns > planned_ns:
+            return None
+        if wants_s is None or not 0 < wants_s < math.inf:
+            return None
+        wanted_ns = planned_ns = max(wanted_ns, failure.at_ns + wait_ns(wants_s))
+    return planned_ns if latest_ns < wanted_ns and planned_ns < flight.deadline_ns else None
 
 
 def _outcomes(answers: list[_Answer]) -> set[str]:

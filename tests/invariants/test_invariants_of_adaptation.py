@@ -213,11 +213,11 @@ def test_what_a_provider_takes_is_not_refused_and_the_rest_is_in_proportion():
 HEDGED = {"hedging": {"max_attempts": 3, "delay": 1}, "timeout": 4}
 
 
-def copies(*sends):
+def copies(*sends, id="n"):
     """Return the sends of one attempt: when, what comes of each, and after how long."""
-    first = made(0)
+    first = made(0, id)
     return [
-        made(at, outcome=outcome, takes=takes, attempt=first.attempt, is_copy=number > 0)
+        made(at, id, outcome=outcome, takes=takes, attempt=first.attempt, is_copy=number > 0)
         for number, (at, outcome, takes) in enumerate(sends)
     ]
 
@@ -264,6 +264,30 @@ def test_the_outcome_of_copies_is_the_first_that_decides_or_the_latest_ambiguous
     check_breach("hedges", [*unsure, failed(1.5, 3)], "was sent 2 times, not 1", context_of(**HEDGED))
 
 
+@pytest.mark.parametrize(
+    ("sends", "over", "planned"),
+    [
+        ([(0, LATER, 0.3)], 0.3, "2.3 s"),
+        ([(0, LATER, 0.3)], 2.3, None),
+        ([(0, DOWN, 0.3)], 0.3, None),  # one was to go at once, and something spoke against it
+        ([(0, Sent(), 9), (1, LATER, 0.3)], 4.0, None),  # the first one has timed out
+        ([(0, LATER, 1.5), (1, LATER, 0.2)], 1.5, "3.5 s"),
+        ([(0, LATER, 1.2)], 1.2, None),  # the one after 1 s was tried
+        ([(0, LATER, 2.5)], 2.5, None),  # it would be too late
+        ([(0, LATER, 0.1), (2.1, LATER, 0.1), (2.2, LATER, 0.1)], 2.3, None),  # there are no more
+    ],
+)
+def test_an_attempt_has_not_failed_before_a_copy_that_is_still_to_go(sends, over, planned):
+    last = failed(over, 9, hedges=len(sends) - 1, kind="Ambiguous" if over == 4 else "Transient")
+    events = [requested(0), *copies(*sends), last]
+    if planned is None:
+        assert breach_of("hedges", events, context_of(**HEDGED)) is None
+    else:
+        check_breach("hedges", events, f"a copy of it is still to go at {planned}", context_of(**HEDGED))
+        crashed_since = [*events[:-1], crashed(over), last]  # and so it gets none
+        assert breach_of("hedges", crashed_since, context_of(**HEDGED)) is None
+
+
 # ── budgets ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -308,6 +332,22 @@ def test_a_token_bucket_is_as_full_as_first_attempts_have_made_it():
     check_breach("retry-budget", [*four, fails(1, "a"), fails(1, "b")], "b is to be tried again", spare)
 
 
+@pytest.mark.parametrize(("is_late", "most"), [(True, 2), (False, 4)])
+def test_a_copy_costs_what_a_retry_after_the_same_would(is_late, most):
+    settings = {"kind": "aws", "capacity": 20, "retry_cost": 5, "timeout_cost": 10}
+    budget = context_of(retry={"budget": settings}, **HEDGED)
+    sends = [(0, Sent(), 3) if is_late else (0, DOWN, 1), (1, Sent(), 2)]
+    of_each = [[requested(0, id), *copies(*sends, id=id)] for id in "abcde"]
+    events = sorted((event for events in of_each for event in events), key=lambda event: event.at_ns)
+    asked = [event for event in events if not getattr(event, "is_copy", False)]
+    charged = [event for event in events if getattr(event, "is_copy", False)]
+    assert breach_of("retry-budget", [*asked, *charged[:most]], budget) is None
+    text = f"a copy of {'abcde'[most]} is sent, and the retry budget of email is spent"
+    check_breach("retry-budget", [*asked, *charged[: most + 1]], text, budget)
+    given_back = [*asked, *charged[:most], sent(3, "a"), *charged[most : most + 1]]
+    assert breach_of("retry-budget", given_back, budget) is None
+
+
 # ── averages, and what no one waits for ─────────────────────────────────────────────────────────────────────────
 
 
@@ -332,6 +372,10 @@ def test_what_is_sent_anew_is_not_let_through_twice():
     assert breach("awaited", before, {}, (admitted, {"is_current": True})) is None
     assert "no stage waits for that attempt" in str(breach("awaited", before, {}, (admitted, {"is_current": False})))
     assert breach("awaited", before, {}, (crashed(1), {}), (admitted, {"is_current": False})) is None
+    copy = made(2, is_copy=True)
+    assert breach("awaited", before, {}, (crashed(1), {}), (copy, {"is_current": True})) is None
+    told = str(breach("awaited", before, {}, (crashed(1), {}), (copy, {"is_current": False})))
+    assert "a further copy of n is sent, and no stage waits for that attempt" in told
 
 
 # ── breakers, fallbacks and pushbacks ───────────────────────────────────────────────────────────────────────────
