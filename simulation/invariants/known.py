@@ -18,7 +18,7 @@ from simulation.invariants.failover import FailoverOrder, Fallbacks
 from simulation.invariants.hedges import Hedges
 from simulation.invariants.ids import Ids
 from simulation.invariants.letters import Letters, Reasons
-from simulation.invariants.limits import Bulkhead, Quota, UserLimit
+from simulation.invariants.limits import Bulkhead, Quota, SlotsGivenBack, UserLimit
 from simulation.invariants.liveness import Liveness
 from simulation.invariants.lockstep import LockStep
 from simulation.invariants.obligations import Alerts, FallbackDue, Retention
@@ -69,6 +69,7 @@ KNOWN: dict[str, type[Invariant]] = {
         UserLimit,
         Quota,
         Bulkhead,
+        SlotsGivenBack,
         Room,
         Refusals,
         ClassOrder,

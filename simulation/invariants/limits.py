@@ -306,6 +306,49 @@ class Bulkhead(Invariant):
         return f"{len(under_way)} attempts are under way {place}, of at most {slots}"
 
 
+class SlotsGivenBack(Invariant):
+    """When all attempts at the providers have ended, none holds a slot any more.
+
+    Where messages are late, what gives it back may still be on its way.
+    """
+
+    name = "slots-given-back"
+    of_one_process = True
+
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
+        self._ended_ns = -1
+        """When all have ended that were made; what is promised ends at its timeout, or before."""
+        self._gone: object = None
+        """The pipeline of the latest process that has crashed, or was stopped."""
+
+    @classmethod
+    def applies(cls, context: Context) -> bool:
+        return super().applies(context) and all(fault.reorder is None for fault in context.faults)
+
+    @observes(ActorFailed)
+    def on_crash(self, event: ActorFailed) -> Objection:
+        if event.actor == PROCESS:
+            self._gone = self.context.pipeline()
+        return None
+
+    @observes(AttemptMade)
+    def on_attempt(self, made: AttemptMade) -> Objection:
+        self._ended_ns = max(self._ended_ns, made.ends_at_ns)
+        return None
+
+    def at_end(self, now_ns: int) -> Objection:
+        pipeline = self.context.pipeline()
+        if pipeline is None or pipeline is self._gone:
+            return None
+        if now_ns <= self._ended_ns or not self.context.lifecycles.is_settled(now_ns):
+            return None
+        for channel, stages in pipeline.wiring.stages.items():
+            if stages.in_flight:
+                return f"all attempts on {channel} have ended, and {stages.in_flight} still count as under way"
+        return None
+
+
 def _ends_at_ns(sends: Sequence[AttemptMade]) -> int:
     """Return when an attempt ends: its first send does, or a further copy that decides."""
     first, *copies = sends

@@ -10,13 +10,14 @@ import simulation
 from actors.errors import ConfigurationError, InvariantBreach
 from actors.messages import NotificationMovedToDeadLetter, NotificationSent
 from actors.outcomes import Transient
+from actors.pipeline.deduplicating import InFlight
 from actors.pipeline.handler import Handler
 from actors.policies.breaker.breaker import Breaker
 from actors.policies.rate_limit.windows import SlidingWindow
 from simulation.engine.schedules import RandomWalk
 from simulation.exploration.swarm import case
 from simulation.invariants import KNOWN, Invariant, observes
-from simulation.scenario import load
+from simulation.scenario import load, parse
 
 SCENARIOS = sorted((Path(__file__).parents[2] / "scenarios").glob("*.yaml"))
 SMALL = """\
@@ -38,6 +39,19 @@ faults:
 """
 ALL_BUT_THE_MODEL = [invariant for name, invariant in KNOWN.items() if name != "reference-model"]
 """What is checked where whole scenarios are run: the model takes as long as the others and the run together."""
+
+TWICE = """\
+duration: 10s
+workload:
+  - {channel: email, arrivals: {constant: 4/s}}
+channels:
+  email: {max_in_flight: 50, provider: {latency: 1s}}
+faults:
+  - {channel: email, duplicate_rate: 30%}
+  - {channel: email, at: 5s, crash: {actor: channel}}
+operations:
+  - {at: 1m, redrive: all}
+"""
 
 CRASHES = """\
 commit_latency: 5ms
@@ -132,6 +146,13 @@ def test_a_limiter_that_lets_all_through_is_caught(small, monkeypatch):
     assert "of at most 5 in 60 s" in caught.value.message
     with pytest.raises(InvariantBreach, match="quota"):
         simulation.run(small, invariants="all", sets=["channels.email.quota.rate=1/s"])
+
+
+def test_slots_that_nobody_gives_back_are_caught(monkeypatch):
+    simulation.run(parse(TWICE), invariants="all")
+    monkeypatch.setattr(InFlight, "flush", lambda self: self._attempts.clear())
+    with pytest.raises(InvariantBreach, match="all attempts on email have ended, and . still count as under way"):
+        simulation.run(parse(TWICE), invariants="all")
 
 
 def test_a_handler_that_sends_twice_is_caught(small, monkeypatch):

@@ -35,8 +35,8 @@ SWARM = ROOT / "tests" / "exploration" / "swarm.yaml"
 OWN = sorted((Path(__file__).parent / "scenarios").glob("*.yaml"), key=lambda path: path.stem in SLOW)
 SHIPPED = sorted((ROOT / "scenarios").glob("*.yaml"))
 
-BEYOND_THE_MODEL = ("copies", "copies-held-back", "people")
-"""Scenarios with hedging."""
+BEYOND_THE_MODEL = ("copies", "copies-held-back", "people", "told-twice")
+"""Scenarios with hedging, or with messages that come twice."""
 
 LONGEST_S = 60
 """A run that takes longer does not end: seconds of CPU time, of which a loaded machine takes no more."""
