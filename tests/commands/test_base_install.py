@@ -105,6 +105,7 @@ def test_the_version_is_known():
         (("run", "outage.yaml"), "retrylab run", "lab"),
         (("tune", "--help"), "retrylab tune", "lab"),
         (("serve", "service.yaml"), "retrylab serve", "service"),
+        (("studio",), "retrylab studio", "studio"),
         (("dlq", "list"), "retrylab dlq", "service"),
         (("--help",), "retrylab", "lab"),
         (("rum",), "retrylab", "lab"),
