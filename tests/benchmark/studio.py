@@ -5,10 +5,10 @@
     python tests/benchmark/studio.py              # some minutes
     python tests/benchmark/studio.py --only provider-outage --rounds 5
 
-A worker is started once, as studio has it, and warm. The clock starts when it is asked, and ends at the first frame that
-has a bucket to draw, and at the last one. Beside it the runner alone runs the same scenario in a process of its own, in
-turn, so that both see the same neighbours on a busy machine. Nothing is asserted: times depend on the machine. The ratio
-of processor times depends on it less.
+A worker is started once and warm, as studio has it. The clock starts when it is asked, and ends at the first frame with
+something to draw, and at the last one. Beside it the runner alone runs the same scenario in a process of its own, in
+turn, so that both see the same neighbours on a busy machine. Nothing is asserted: times depend on the machine. The
+ratio of processor times depends on it less.
 
 With a history kept (``record: full``) on both sides, and without the pages' own drawing, which is some 10 ms a frame.
 """
@@ -123,7 +123,8 @@ def main() -> None:
         used = median(theirs.processor / ours.processor for ours, theirs in zip(runner, worker, strict=True))
         missed = ("" if first <= FIRST_S else " late") + ("" if used <= RATIO else " more")
         print(
-            f"{path.stem:26} {first * 1e3:5.0f} ms {early * 1e3:6.0f} ms {whole:6.2f} s {one:6.2f} s {ratio:6.2f} {used:13.2f}{missed}"
+            f"{path.stem:26} {first * 1e3:5.0f} ms {early * 1e3:6.0f} ms {whole:6.2f} s {one:6.2f} s {ratio:6.2f} "
+            f"{used:13.2f}{missed}"
         )
     print(f"at most {resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024:.0f} MB in a process")
 
