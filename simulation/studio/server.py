@@ -27,8 +27,8 @@ from simulation.studio.knobs import described
 from simulation.studio.pool import Workers
 from simulation.studio.splicing import CannotEdit, with_entry, without_entry
 
-WORKERS = 2
-"""So that a page can compare while another one runs, and a cancelled run is not waited for."""
+WORKERS = 3
+"""So that a page can run and compare at the same time, and another one too; one is idle for most of the time."""
 
 BODY_BYTES_MAX = 8 * CHARACTERS_MAX
 """Two texts, with every character as long as JSON and UTF-8 have it."""

@@ -21,7 +21,7 @@ export class Actors {
 
   /** Show how they stand at an instant. */
   show(run, channel, at) {
-    if (run !== this.run || channel !== this.channel || run.length !== this.length) this.#build(run, channel);
+    this.#build(run, channel);
     for (const box of this.boxes) {
       const value = run.value(box.name, box.channel, at) ?? 0;
       box.number.textContent = box.isRate ? `${digits(value / run.width)}/s` : count(value);
@@ -36,23 +36,28 @@ export class Actors {
     }
   }
 
+  /** Make the boxes, where there are other ones than before, and measure their bars anew as a run goes on. */
   #build(run, channel) {
-    Object.assign(this, { run, channel, length: run.length, boxes: [] });
-    const rows = (channel ? [channel] : run.channels).map((each) => {
-      const boxes = PARTS.filter(([, name]) => ALWAYS.includes(name) || run.values(name, each).some((value) => value > 0));
-      const items = boxes.map(([title, name, words, isRate]) => this.#box(run, each, title, name, words, isRate));
-      return make("li", { className: "way" }, make("strong", {}, each), make("ol", {}, ...items));
-    });
-    this.element.replaceChildren(...rows);
+    if (run === this.run && channel === this.channel && run.length === this.length) return;
+    Object.assign(this, { run, channel, length: run.length });
+    const ways = (channel ? [channel] : run.channels).map((each) => [each,
+      PARTS.filter(([, name]) => ALWAYS.includes(name) || run.values(name, each).some((value) => value > 0))]);
+    const shown = JSON.stringify(ways);
+    if (shown !== this.shown) {
+      Object.assign(this, { shown, boxes: [] });
+      this.element.replaceChildren(...ways.map(([each, parts]) => make("li", { className: "way" }, make("strong", {}, each),
+        make("ol", {}, ...parts.map((part) => this.#box(each, ...part))))));
+    }
+    for (const box of this.boxes) box.most = run.values(box.name, box.channel).reduce((one, other) => Math.max(one, other ?? 0), 0);
   }
 
-  #box(run, channel, title, name, words, isRate) {
+  #box(channel, title, name, words, isRate) {
     const number = make("b"), bar = make("i"), state = make("em");
     const button = make("button", { type: "button", title: `Show the notifications: ${title}, ${channel}` },
       make("span", {}, title, " ", state), make("span", { className: "now" }, number, ` ${words}`), make("span", { className: "bar" }, bar));
     button.addEventListener("click", () => this.pick(name, channel));
     const element = make("li", { className: `actor ${name}` }, button);
-    this.boxes.push({ element, number, bar, state, name, channel, isRate, most: run.values(name, channel).reduce((one, other) => Math.max(one, other ?? 0), 0) });
+    this.boxes.push({ element, number, bar, state, name, channel, isRate });
     return element;
   }
 }

@@ -14,8 +14,8 @@ import { clock, count, digits, roundSeconds, writeDuration } from "./units.js";
 
 const file = new URLSearchParams(location.search).get("file") ?? "";
 const kept = `retrylab:${file}`;
-const runs = new Latest(), others = new Latest();
-let version = null, original = "", undo, run = null, cursor = 0, checked = null, session = null, pinned = null, playing = 0;
+const runs = new Latest(), others = new Latest(), comparing = new Latest();
+let version = null, undo, checking = 0, run = null, cursor = 0, checked = null, session = null, pinned = null, playing = 0;
 
 const editor = new Editor({ field: byId("text"), colours: byId("colours"), problems: byId("problems") }, (text) => changed(text, "typed"));
 const knobs = new Knobs(byId("knobs"), (knob, value) => turn(`knob ${knob.path}`, (data) => [{ splice: data.knobs.find((each) => each.path === knob.path)?.splice, value }]));
@@ -35,7 +35,11 @@ function changed(text, source) {
   editor.text = text;
   remember();
   buttons();
-  check(text);
+  comparing.cancel(); // what it shows would be of another text
+  byId("comparison").replaceChildren();
+  byId("behind").hidden = true;
+  clearTimeout(checking);
+  checking = setTimeout(check, source === "opened" ? 0 : 80, text);
   begin(text);
 }
 
@@ -106,7 +110,7 @@ function show(newest) {
   if (isNew) byId("figures").textContent = "";
   if (!run.done) say("off", `runs… ${clock(run.length * run.width)} of ${clock(run.begin.duration_s)}`);
   faults.place();
-  list();
+  if (isNew || run.done) list();
   draw();
 }
 
@@ -204,7 +208,7 @@ function pin(text, itsRun) {
 
 function compare() {
   byId("comparison").textContent = "Runs both on the same seeds…";
-  others.ask({ do: "compare", file, text: editor.text, pinned: pinned.text, replicates: 10 }, (line) => {
+  comparing.ask({ do: "compare", file, text: editor.text, pinned: pinned.text, replicates: 10 }, (line) => {
     if (line.type === "comparison") byId("comparison").replaceChildren(comparison(line));
     else if (line.type !== "begin") byId("comparison").textContent = line.text ?? "One of them cannot be run.";
   }, message);
@@ -233,7 +237,7 @@ async function save() {
     const over = name.value === file ? version : null;
     const found = await post("/save", { file: name.value, text: editor.text, version: over });
     if (name.value !== file) { location.assign(`/edit?${new URLSearchParams({ file: name.value })}`); return; }
-    [version, original] = [found.version, editor.text];
+    version = found.version;
     message(new Error(`${file} is saved.`), null, "fine");
   } catch (error) {
     problem.textContent = error.message;
@@ -312,11 +316,11 @@ async function open() {
   try {
     const found = await (await fetch(`/file?${new URLSearchParams({ file })}`)).json();
     if (found.detail) throw new Error(found.detail);
-    [version, original] = [found.version, found.text];
+    version = found.version;
     const code = location.hash.match(/^#t=(.+)$/)?.[1];
     const state = JSON.parse(sessionStorage.getItem(kept) ?? "{}");
-    undo = new Undo(original);
-    let text = state.text ?? original;
+    undo = new Undo(found.text);
+    let text = state.text ?? found.text;
     if (code) { text = await unpacked(code).catch(() => { throw new Error("The link is broken: its text cannot be read."); }); history.replaceState(null, "", location.pathname + location.search); }
     else Object.assign(charts, { view: state.view ?? null, channel: state.channel ?? "" });
     cursor = state.cursor ?? 0;
