@@ -46,14 +46,14 @@ def studio(
         folder = Folder(source or Path())
     except ConfigurationError as error:
         refuse(error.problems)
-    taken: OSError | None = None
+    code = Exit.HOLDS
     try:
         trio.run(serve, folder, port, announce)
     except* OSError as group:
-        taken = next(each for each in group.exceptions if isinstance(each, OSError))
+        code = Exit.DOES_NOT_HOLD
+        for taken in group.exceptions:
+            say(f"--port {port}: {os.strerror(taken.errno or 0) if isinstance(taken, OSError) else taken}")
     except* KeyboardInterrupt:
+        code = Exit.INTERRUPTED
         say("stopped")
-        raise typer.Exit(Exit.INTERRUPTED) from None
-    if taken is not None:
-        say(f"--port {port}: {os.strerror(taken.errno) if taken.errno else taken}")
-        raise typer.Exit(Exit.DOES_NOT_HOLD)
+    raise typer.Exit(code)
