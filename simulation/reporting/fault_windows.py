@@ -51,7 +51,7 @@ def windows(scenario: Scenario, end_s: float, channel: str | None = None) -> lis
 
 def _fault_window(fault: FaultConfig, used: tuple[NotificationChannel, ...], end_s: float) -> Window:
     until_s = end_s if fault.for_ is None else min(end_s, fault.at + fault.for_)
-    if fault.injects <= _AT_THE_START:
+    if fault.injects <= AT_THE_START:
         until_s = min(end_s, fault.at + (fault.restart_after or 0.0))
     spans = ((fault.at, until_s),) if fault.at < end_s else ()
     return Window(fault_label(fault, used), spans, _dips(fault, until_s))
@@ -62,13 +62,13 @@ def fault_label(fault: FaultConfig, used: tuple[NotificationChannel, ...]) -> st
     return f"{_place_text(fault, used)}{fault_text(fault)}"
 
 
-_AT_THE_START = {"crash", "deploy", "scale", "clock_step"}
+AT_THE_START = {"crash", "deploy", "scale", "clock_step"}
 """What happens once, however long the window is."""
 
 
 def _place_text(fault: FaultConfig, used: tuple[NotificationChannel, ...]) -> str:
     """Return where a fault hits; nothing where it is everywhere, since it hits the process."""
-    if fault.injects <= _AT_THE_START and not isinstance(fault.crash, Crash):
+    if fault.injects <= AT_THE_START and not isinstance(fault.crash, Crash):
         return _nodes_text(fault.node)
     provider = "" if fault.provider is None else f"/{fault.provider}"
     provider += " upstream" if fault.upstream else ""

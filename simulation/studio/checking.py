@@ -6,10 +6,11 @@ import re
 from typing import Any
 
 from actors.errors import ConfigurationError
-from simulation.reporting.fault_windows import fault_label
+from actors.settings.faults import FaultConfig
+from simulation.reporting.fault_windows import AT_THE_START, fault_label
 from simulation.scenario import Scenario, parse
 from simulation.studio.knobs import knobs, splice_document
-from simulation.studio.splicing import CannotEdit, Splices
+from simulation.studio.splicing import CannotEdit, Path, Splices
 
 _PLACE = re.compile(r":([0-9]{1,9}):([0-9]{1,9}): (.*)", re.DOTALL)
 
@@ -47,13 +48,18 @@ def _drawn(text: str, scenario: Scenario) -> dict[str, Any]:
         "duration_s": scenario.arrivals_end_ns / 1e9,
         "channels": [channel.value for channel in used],
         "faults": [
-            {
-                "text": fault_label(fault, used),
-                "at_s": fault.at,
-                "for_s": fault.for_,
-                "at": splice_document(splices, ("faults", str(number), "at"))["splice"],
-                "for": splice_document(splices, ("faults", str(number), "for"))["splice"],
-            }
+            {"text": fault_label(fault, used), **_band(fault, splices, ("faults", str(number)))}
             for number, fault in enumerate(scenario.faults)
         ],
+    }
+
+
+def _band(fault: FaultConfig, splices: Splices, path: Path) -> dict[str, Any]:
+    """Return when a fault holds, and where that stands in the text; what happens once, as a crash, has no `for`."""
+    once = fault.injects <= AT_THE_START
+    return {
+        "at_s": fault.at,
+        "for_s": (fault.restart_after or 0.0) if once else fault.for_,
+        "at": splice_document(splices, (*path, "at"))["splice"],
+        "for": None if once else splice_document(splices, (*path, "for"))["splice"],
     }

@@ -198,3 +198,11 @@ def test_a_problem_has_its_line_and_column():
     line = TEXT.splitlines().index("  - {channel: email, at: 2m, for: 3m, outage: true}   # three minutes") + 1
     assert (problem["line"], problem["text"][:13]) == (line, "faults.0.for:")
     assert TEXT.splitlines()[line - 1][problem["column"] - 1 :].startswith("3m")
+
+
+def test_what_happens_once_can_be_moved_but_not_stretched():
+    text = TEXT + "  - {crash: process, channel: email, at: 4m, restart_after: 10s}\n"
+    outage, _, crash = check(text, "x.yaml")["faults"]
+    assert (outage["at_s"], outage["for_s"]) == (120, 180)
+    assert None not in (outage["at"], outage["for"], crash["at"])
+    assert (crash["at_s"], crash["for_s"], crash["for"]) == (240, 10, None)

@@ -3,7 +3,7 @@
 import { WAITS } from "./run.js";
 import { clock, count, digits, span, ticks, timeTicks } from "./units.js";
 
-const LEFT = 52, RIGHT = 8, TOP = 6, BOTTOM = 4;
+const LEFT = 58, RIGHT = 8, TOP = 6, BOTTOM = 4;
 
 const perSecond = (value) => `${digits(value)}/s`;
 
@@ -326,7 +326,7 @@ export class Charts {
     const said = shown.map((name, row) => {
       const top = row * STRIP + 2;
       context.fillStyle = this.colour("quiet");
-      context.fillText(name, LEFT - 6, top + 12, LEFT - 8);
+      context.fillText(name.length > 9 ? name.replace(/^[a-z]+(?=\/)/, "") : name, LEFT - 6, top + 12, LEFT - 8);
       this.#clip(context, height);
       for (const { state, from, to } of this.run.states(name)) {
         const left = this.x(from), width = Math.max(1.5, this.x(to) - left), tone = STATES[state] ?? "quiet";

@@ -48,7 +48,7 @@ export class Faults {
       const element = make("span", { role: "slider", tabIndex: 0, "aria-label": `${label} of ${fault.text}`, "aria-valuemin": 0 });
       element.dataset.part = name;
       element.setAttribute("aria-valuemax", Math.round(this.charts.run?.end ?? 0));
-      if (!fault.at || !fault.for) element.setAttribute("aria-disabled", "true");
+      if (!fault.at || (!fault.for && name !== "move")) element.setAttribute("aria-disabled", "true");
       else this.#listen(element, name, number);
       return element;
     };
@@ -65,7 +65,7 @@ export class Faults {
     element.addEventListener("pointerdown", (event) => {
       if (event.button) return;
       const fault = this.faults[number];
-      this.dragged = { x: event.clientX, at: fault.at_s, end: this.#end(fault), bounded: fault.for_s !== null };
+      this.dragged = { x: event.clientX, at: fault.at_s, end: this.#end(fault), bounded: fault.for && fault.for_s !== null };
       element.setPointerCapture(event.pointerId);
       event.preventDefault();
       element.focus();
@@ -89,7 +89,7 @@ export class Faults {
       if (event.key === "Delete") this.remove(number);
       if (!by) return;
       event.preventDefault();
-      this.#move(number, part, by, { at: fault.at_s, end: this.#end(fault), bounded: fault.for_s !== null });
+      this.#move(number, part, by, { at: fault.at_s, end: this.#end(fault), bounded: fault.for && fault.for_s !== null });
     });
   }
 
@@ -103,8 +103,8 @@ export class Faults {
     if (part === EDGES.start) at = Math.min(from.end - step, Math.max(0, snapped(from.at + by)));
     if (part === EDGES.end) end = Math.max(from.at + step, snapped(from.end + by));
     const lasts = part === "move" && !from.bounded ? null : Number((end - at).toFixed(3));
-    if (at === fault.at_s && lasts === fault.for_s) return;
-    Object.assign(fault, { at_s: at, for_s: lasts });
+    if (at === fault.at_s && (lasts === null || lasts === fault.for_s)) return;
+    Object.assign(fault, { at_s: at, for_s: lasts ?? fault.for_s });
     this.place();
     this.change(number, writeDuration(at), lasts === null ? null : writeDuration(lasts));
   }
