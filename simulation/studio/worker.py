@@ -6,6 +6,7 @@ does not have gets it run again: the same text gives the same history.
 
 from __future__ import annotations
 
+import gc
 import json
 import time
 from collections.abc import Callable, Mapping
@@ -32,6 +33,9 @@ FRAME_S = 0.04
 KEPT_MAX = 150_000
 """Notifications of a run of which rows are kept: they take some 3 KB each."""
 
+GARBAGE_MIN = 50_000
+"""So many more objects than are thrown away make Python look for cycles, of which a kept history has none."""
+
 WARM_AFTER_S = 0.5
 """So long idle, a worker imports what only the end of a run needs."""
 
@@ -43,6 +47,7 @@ def main(connection: Connection) -> None:
     end. Whatever comes meanwhile, None by custom, cancels what is being done.
     """
     begin_quietly(None, ())
+    gc.set_threshold(GARBAGE_MIN)
     worker = Worker(lambda document: connection.send_bytes(json.dumps(document).encode()), connection.poll)
     with suppress(EOFError, OSError):  # the server has gone
         if not connection.poll(WARM_AFTER_S):
