@@ -63,8 +63,8 @@ IN_THE_HANDLER = (
         HANDLER,
         "A channel that may take 20 s has them from when a notification is accepted.",
         (
-            "self._fallbacks.time_limit_ns(command.channel, self.system.now_ns)",
-            "self._fallbacks.time_limit_ns(command.channel, delivery.fresh_since_ns)",
+            "self._fallbacks.time_limit_ns(command, self.system.now_ns)",
+            "self._fallbacks.time_limit_ns(command, delivery.fresh_since_ns)",
         ),
         seen="What waited for the end of quiet hours is never tried on its channel, and goes on the fallback at once.",
         world="A fallback with a time (after), and quiet hours, or a crash of the process in between.",
@@ -335,8 +335,8 @@ IN_ALERTS_AND_LETTERS = (
         ORDERS,
         "Redrives that wait for room go in the order in which they came.",
         (
-            "        heapq.heappush(self, (RANKS[redrive.priority], self._next_place, redrive))\n",
-            "        heapq.heappush(self, (0, self._next_place, redrive))\n",
+            "        heapq.heappush(self, (RANKS[redrive.priority], redrive.place, redrive))\n",
+            "        heapq.heappush(self, (0, redrive.place, redrive))\n",
         ),
         seen="A critical letter waits for its redrive behind bulk for which there is no room.",
         world="A bound on what may be pending (max_pending), and redrives of several classes beyond it.",
