@@ -116,7 +116,7 @@ def _case(scenario: Scenario, seed: int, schedule: ScheduleKind, stream: Callabl
     }
     if scenario.quiet_hours:
         changes["start"] = _start(scenario, duration, stream("start"))
-    if any(fault.crash == "process" for fault in faults):
+    if any(fault.crash == "process" for fault in faults) and scenario.nodes_at_most == 1:
         draw = stream("commits")
         changes["commit_latency"] = log_uniform(draw, 0.001, 1.0) if draw.random() < 0.5 else scenario.commit_latency
     return scenario.model_copy(update=changes)

@@ -54,7 +54,7 @@ def varied(case: Scenario, seed: int, spans: Sequence[Span] | None = None) -> Sc
         case = draw_settings(case, random).scenario
     if random.random() < 0.15:
         changes["seed"] = seed
-    if random.random() < 0.15:
+    if random.random() < 0.15 and case.nodes_at_most == 1:
         changes["commit_latency"] = log_uniform(random, 0.001, 1.0)
     if case.quiet_hours and random.random() < 0.15:
         changes["start"] = start_at_an_edge(case, _aim(case, spans, random)[1], random)
