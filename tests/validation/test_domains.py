@@ -25,6 +25,7 @@ from simulation.validation.cases.budgets import adaptive_throttle, retry_budget
 from simulation.validation.cases.contention import contention
 from simulation.validation.cases.disciplines import limited_sharing, priority, processor_sharing
 from simulation.validation.cases.fan_out import fan_out, lost_replies
+from simulation.validation.cases.fleets import arrivals_of_nodes, divided_buckets, let_through, nodes_as_clients
 from simulation.validation.cases.gas_station import gas_station
 from simulation.validation.cases.layers import growth, layered
 from simulation.validation.cases.outages import expected_largest, fixed_outage, herd, inspection_paradox
@@ -165,6 +166,14 @@ REFUSED: list[tuple[Callable[[], Case], str]] = [
         "the bucket has 500 levels at most, got share=0.3333333333333333 capacity=5",
     ),
     (lambda: client_count(calls=100, counts=[101]), "client_count: wanted from 1 to 10,000 calls for each, of 100"),
+    (lambda: nodes_as_clients(calls=100, counts=[101]), "nodes_as_clients: wanted from 1 to 10,000 calls for each, of"),
+    (lambda: nodes_as_clients(counts=[1001]), "nodes_as_clients: wanted nodes to be a whole number from 1 to 1,000"),
+    (lambda: arrivals_of_nodes([(0, 1, 0.5, "random")]), "wanted n to be a whole number from 1 to 100, got n=0"),
+    (lambda: arrivals_of_nodes([(2, 1, 0.5, "by_user")]), "wanted routing to be one of 'random', 'round_robin'"),
+    (lambda: arrivals_of_nodes([(2, 1, 0.995, "random")]), "wanted a queue that has settled after 20,000 arrivals"),
+    (lambda: arrivals_of_nodes([(2, 1e6, 0.5, "random")]), "wanted λ/ρ to be 1,000,000 a second at most"),
+    (lambda: divided_buckets([(20, 1, 6)]), "divided_buckets: wanted n·b to be 100 at most, got n=20 ρ=1 b=6"),
+    (lambda: divided_buckets([(2, 0, 1)]), "divided_buckets: wanted ρ to be a number from 0.1 to 10, got n=2 ρ=0 b=1"),
     (lambda: serial_clients(base=20), "serial_clients: wanted base to be a number from 0 to 15"),
     (lambda: retry_budget([0.05], 0.3), "retry_budget: wanted p + p² ≥ 1.5·0.3, or the budget is not used up"),
     (
@@ -294,6 +303,10 @@ def assert_nothing_differs(case: Case, replications: int = 4) -> None:
         retry_budget([0.9], 0),
         pytest.param(retry_budget([0.5], 0), marks=pytest.mark.slow, id="retry-budget, half"),
         client_count([0.99], 500, [62], 0.1, 2, []),
+        nodes_as_clients([0, 1, 0.001], 300, [1, 100], 0.1, 2, [0, 1]),
+        arrivals_of_nodes([(1, 1, 0.1, "round_robin"), (40, 2000, 0.3, "round_robin")]),
+        divided_buckets([(1, 0.1, 4), (3, 10, 1)]),
+        pytest.param(divided_buckets([(2, 1, 40)]), marks=pytest.mark.slow, id="divided-buckets, large"),
         limited_sharing([(3.64, 0.602, 22)], ["deterministic"]),
         bimodal_latency([(1, 3, 100, 0.05, 0.1)]),
         product_form([(2, 12, 1, 1, 2, 1, "none")]),
@@ -322,6 +335,15 @@ def targets(case: Case) -> dict[str, float]:
         for each in experiment.quantities
         if isinstance(each, (Mean, Exactly))
     }
+
+
+@given(st.floats(0.1, 10), st.integers(1, 40))
+def test_a_bucket_lets_through_what_its_tokens_and_its_room_allow(rho, burst):
+    share = let_through(rho, burst)
+    assert 1 / (1 + rho) <= share * (1 + 1e-9)
+    assert share <= min(1, 1 / rho) + 1e-9
+    assert let_through(rho, burst + 1) >= share - 1e-12
+    assert let_through(rho, 1) == pytest.approx(1 / (1 + rho))  # Erlang's loss formula, with one server
 
 
 @given(st.floats(0, 1), st.integers(1, 60))

@@ -27,6 +27,7 @@ FAMILIES = (
     "contention",
     "resiliency_patterns",
     "overload",
+    "fleets",
 )
 """In the order in which they are printed."""
 

@@ -143,7 +143,7 @@ def _bucket(p: float, calls: int, share: float, capacity: int) -> Experiment:
             _clients(calls, f"max_attempts: 1000000, {budget}", f"failure_rate: {100 * p}%"), load_and_success
         ),
         quantities=(
-            _solved_load(load, calls, used_up=p > 5 * share * (1 - p), most=most),
+            solved_load(load, calls, used_up=p > 5 * share * (1 - p), most=most),
             *_solved_success(success, calls),
         ),
         pilot=max(PILOT, min(5000, math.ceil(EVENTS / calls / min(load - 1 or 1, success or 1)))),
@@ -174,7 +174,7 @@ channels:
 """
 
 
-def _solved_load(load: float, calls: int, *, used_up: bool, most: float) -> Quantity:
+def solved_load(load: float, calls: int, *, used_up: bool, most: float) -> Quantity:
     is_the_most = 0 < (most - load) * calls < 0.05  # hardly a run has a retry less
     if not is_the_most and (not used_up or calls < CLIENT_CALLS):
         return Mean(name="load", target=load, within=0.01, because="solved")
@@ -193,17 +193,17 @@ NOT_AGAIN = Transient(reason="open")
 class RetryBreaker:
     """Attempts fail with `p`; those after which Brooker's breaker does not retry fail for another reason.
 
-    Each entry of the workload is a client with a breaker of its own.
+    Each entry of the workload is a client with a breaker of its own; or each node, where there are several.
     """
 
     def __init__(self, p: float, share: float, seed: int) -> None:
         self._p, self._share = p, as_fraction(share)
         self._random = RandomStreams(seed).stream("breaker")
-        self._calls: Counter[str] = Counter()
-        self._failures: Counter[str] = Counter()
+        self._calls: Counter[str | int] = Counter()
+        self._failures: Counter[str | int] = Counter()
 
     def __call__(self, attempt: Attempt, _now_ns: int, _load: Load) -> Outcome | None:
-        client = attempt.command.notification_id.rpartition("-")[0]
+        client = attempt.node or attempt.command.notification_id.rpartition("-")[0]
         self._calls[client] += attempt.number == 1
         if self._random.random() >= self._p:
             return None
@@ -213,12 +213,13 @@ class RetryBreaker:
 
 def _breaker(p: float, calls: int, share: float) -> Experiment:
     load, success = with_breaker(p, calls, share, BREAKER_RETRIES)
-    retry = f"max_attempts: {1 + BREAKER_RETRIES}, per_reason: {{{NOT_AGAIN.reason}: {{max_attempts: 1}}}}"
     success_of_calls = Mean(name="success", target=success, within=0.005, because="solved")
     return Experiment(
         name=f"p={p:g} breaker, {calls} calls each",
         # So many clients, for the results of one are so skewed that a few hundred of them mislead Student's t.
-        replicate=partial(_with_breaker, _clients(calls, retry, count=max(1, 2000 // calls)), p, share),
+        replicate=partial(
+            with_retry_breaker, _clients(calls, once_by_breaker(), count=max(1, 2000 // calls)), p, share
+        ),
         quantities=(
             _load_of_breakers(load),
             *((success_of_calls,) if RARE < success < 1 - RARE else ()),
@@ -234,7 +235,13 @@ def _load_of_breakers(load: float) -> Quantity:
     return Between(name="load", low=1 - RARE, high=1 + RARE, because=f"{load:.7g}, solved: hardly any is retried")
 
 
-def _with_breaker(text: str, p: float, share: float, seed: int) -> dict[str, float]:
+def once_by_breaker() -> str:
+    """Return the retries of a client, none of which follows a failure that Brooker's breaker has seen when open."""
+    return f"max_attempts: {1 + BREAKER_RETRIES}, per_reason: {{{NOT_AGAIN.reason}: {{max_attempts: 1}}}}"
+
+
+def with_retry_breaker(text: str, p: float, share: float, seed: int) -> dict[str, float]:
+    """Run a scenario of clients with Brooker's breaker, and return its load and success."""
     from simulation.running.runner import run
     from simulation.scenario import parse
 
