@@ -277,10 +277,10 @@ class Service:
                 process.start()
                 for clients in self._clients:
                     process.pipeline.bus.subscribe(*ENDS)(clients.tell)
+        self._look_who_is_there()
         overdue, self._overdue = self._overdue, []
         for process in overdue:
             self._take_over(process, process.starts)
-        self._look_who_is_there()
 
     def _count_leases(self) -> None:
         if isinstance(self._store, SharedMemory):
