@@ -200,9 +200,10 @@ class DeadLetterQueue(Actor):
         self._redrive_all()
 
     def _take_in(self, letter: DeadLetterMessage) -> None:
+        known = self._letters.get(letter.notification_id)
         self._letters[letter.notification_id] = letter
         if (redriver := self._redrivers.get(letter.channel)) is not None:
-            redriver.keep(letter)
+            redriver.keep(letter, known)
 
     def _take_out(self, letter: DeadLetterMessage) -> None:
         del self._letters[letter.notification_id]
