@@ -11,6 +11,7 @@ import simulation
 from actors.errors import ConfigurationError
 from actors.messages import (
     BreakerTransitioned,
+    NodeTookOver,
     NotificationFailed,
     NotificationMovedToDeadLetter,
     NotificationRedriven,
@@ -184,3 +185,19 @@ def test_settings_that_cannot_be(given, problem):
             f"workload: [{{channel: email, arrivals: 1/s}}]\nduration: 1s\nchannels:\n  email:\n    redrive: {given}\n"
         )
     assert problem in " ".join(raised.value.problems)
+
+
+def test_the_first_node_that_starts_takes_over_what_nobody_was_there_for():
+    text = """
+nodes: {count: 2, takeover_after: 30s}
+duration: 60s
+drain: 5m
+workload: [{channel: email, arrivals: {constant: 2/s}}]
+channels:
+  email: {provider: {latency: 50ms}, quota: {rate: 1/s}}
+faults:
+  - {at: 30s, deploy: {each_down: 20s, every: 7s, drain: 0s}}
+"""
+    result = on_both_clocks(text)
+    takeovers = [(event.at_ns // 10**9, event.node) for event in of(result, NodeTookOver)]
+    assert takeovers == [(30, 2), (50, 1)]  # node 2 goes at 37 s, and is back at 57 s only
