@@ -12,6 +12,7 @@ from actors.messages import (
     ActorFailed,
     BreakerTransitioned,
     DeferralCause,
+    NodeTookOver,
     NotificationChannel,
     NotificationDeferred,
     NotificationFailed,
@@ -81,11 +82,18 @@ class ResumePace(Invariant):
         self._closed: dict[BreakerKey, _Closed] = {}
         self._crashed_ns = -1
         """When an actor has failed last: who waited then comes back from the handler, and at its pace."""
+        self._taken_over_ns: dict[str, int] = {}
+        """By notification, when it has been taken over: before that it waited at another node."""
         self._ceilings = _Ceilings()
 
     @observes(NotificationRequested)
     def on_requested(self, event: NotificationRequested) -> Objection:
         self._ceilings.arrive(event)
+        return None
+
+    @observes(NodeTookOver)
+    def on_takeover(self, event: NodeTookOver) -> Objection:
+        self._taken_over_ns.update(dict.fromkeys(event.notification_ids, event.at_ns))
         return None
 
     @observes(ActorFailed)
@@ -117,6 +125,7 @@ class ResumePace(Invariant):
             type(waited) is not NotificationDeferred
             or waited.cause is not DeferralCause.CIRCUIT_BREAKER
             or not self._crashed_ns < waited.at_ns < closed.since_ns
+            or waited.at_ns <= self._taken_over_ns.get(made.notification_id, -1)
         ):
             return None
         before_ns, closed.latest_ns = closed.latest_ns, made.at_ns
