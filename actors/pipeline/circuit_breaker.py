@@ -328,10 +328,11 @@ class CircuitBreakerActor(Stage):
             flow: of which it is the first, by the turns of a lane; None: by those of the line.
             taken_at: those turns of the lane.
         """
-        for attempt in line.expired(self.system.now_ns):
+        now_ns = self.system.now_ns
+        for attempt in line.expired(now_ns):
             self._reject(attempt, EXPIRED)
-        if taken_at is None:  # else there is room, which comes first
-            while (refuses_at_ns := line.refuses_at_ns) is not None and refuses_at_ns <= self.system.now_ns:
+        if self._bounds_waits and taken_at is None:  # else there is room, which comes first
+            while (refuses_at_ns := line.refuses_at_ns) is not None and refuses_at_ns <= now_ns:
                 self._to_handler(_full(line.pop_longest()))
         if line.size:
             if flow is not None and line.place(flow) is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections import OrderedDict
-from collections.abc import Callable, Container, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from typing import TypeAlias
 
 from actors.domain.attempts import Attempt
@@ -206,8 +206,11 @@ class WaitingLine:
             waiting.change(self.size)
             self._waiting = waiting
 
-    def expired(self, now_ns: int) -> Iterator[Attempt]:
-        """Take out those that have expired."""
+    def expired(self, now_ns: int) -> Iterable[Attempt]:
+        """Take out those that have expired, as they are asked for."""
+        return self._take_expired(now_ns) if self._expiries else ()
+
+    def _take_expired(self, now_ns: int) -> Iterator[Attempt]:
         while self._expiries and self._expiries[0][0] < now_ns:
             _, place, flow = heapq.heappop(self._expiries)
             queue = self._queue_of(flow)
