@@ -107,6 +107,8 @@ class Letters(Invariant):
         lanes = config.by_provider().values()
         limits = [each for each in (config.rate_limit, *(lane.quota for lane in lanes)) if each is not None]
         longest_ns = sum(waiting * longest_window_ns(limit) for limit in limits)
+        if config.tenant is not None and config.tenant.rate is not None:
+            longest_ns += waiting * wait_ns(config.tenant.rate.period)
         longest_ns += sum(
             waiting * wait_ns(1 / lane.adaptive_rate.minimum_rate.per_second)
             for lane in lanes

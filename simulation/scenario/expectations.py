@@ -174,7 +174,7 @@ class Expectation:
     def __get_pydantic_json_schema__(cls, _core: CoreSchema, _handler: Any) -> dict[str, Any]:
         return {
             "type": "string",
-            "pattern": r"^\s*[A-Za-z0-9_./-]+(\([^()\s]+\))?\s*(>=|<=|==|!=|>|<)\s*\S+",
+            "pattern": r"^\s*[A-Za-z0-9_./@-]+(\([^()\s]+\))?\s*(>=|<=|==|!=|>|<)\s*\S+",
             "description": cls.wanted_text,
         }
 

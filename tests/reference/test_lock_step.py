@@ -27,7 +27,11 @@ from simulation.validation.procedure import find
 
 ROOT = Path(__file__).parents[2]
 SHIPPED = sorted([*(ROOT / "scenarios").glob("*.yaml"), *(ROOT / "scenarios" / "incidents").glob("*.yaml")])
-REFUSED = {"hedged-tail"}
+DIVIDED = {"limit-on-twelve-nodes"}
+"""Those with a quota that nodes divide, in each of their cases."""
+REFUSED = {"hedged-tail", *DIVIDED}
+LIVE = {"swarm", "stages-restart"}
+"""Those of which some cases run under trio too."""
 LOCK_STEP = ["reference-model"]
 
 SMALL = """\
@@ -77,7 +81,7 @@ def compared(scenario, **arguments):
 # ── no difference ───────────────────────────────────────────────────────────────────────────────────────────────
 
 
-@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", [path for path in SHIPPED if path.stem not in DIVIDED], ids=lambda path: path.stem)
 def test_a_case_of_each_shipped_scenario(path):
     compared(ordinary(load(path), 7))
 
@@ -106,7 +110,7 @@ def test_many_cases_of_the_swarm(path):
 
 
 @pytest.mark.parametrize("seed", range(3))
-@pytest.mark.parametrize("path", [SCENARIOS[0], SCENARIOS[-1]], ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", [path for path in SCENARIOS if path.stem in LIVE], ids=lambda path: path.stem)
 def test_on_the_clock_for_tests(path, seed):
     compared(ordinary(load(path), seed), runtime="trio")
 
@@ -343,12 +347,12 @@ def test_a_planted_mistake_is_told_with_the_setting_that_is_broken():
         "from hunt import copy_of_the_product; from catalogue import MUTANTS\n"
         "with copy_of_the_product() as copy:\n"
         "    next(each for each in MUTANTS if each.name == 'one-failure-too-late').plant(copy)\n"
-        "    run = [sys.executable, 'tests/reference/many_seeds.py', '--seeds', '1:2']\n"
+        "    run = [sys.executable, 'tests/reference/many_seeds.py', '--seeds', '35:36']\n"
         "    sys.exit(subprocess.run(run, env={**os.environ, 'PYTHONPATH': str(copy)}).returncode)"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 1, done.stderr
-    assert "a breaker trips, opens and closes by its circuit_breaker: failure_threshold=2" in done.stdout
+    assert "a breaker trips, opens and closes by its circuit_breaker: failure_threshold=3" in done.stdout
 
 
 def test_what_does_not_happen_is_missed(monkeypatch):

@@ -144,8 +144,8 @@ channels:
           "you mean provider outage?"]),
         (HEAD + "channels: {email: {retry: {per_reason: {'451': {max_attempts: 5}}}}}",
          ["channels.email.retry.per_reason.451: is the reason of no failure that comes in a scenario; they are "
-          "injected failure, provider outage, throttled, timed out, circuit breaker is open, bulkhead is full, "
-          "adaptive throttle"]),
+          "injected failure, provider outage, throttled, timed out, upstream timed out, circuit breaker is open, "
+          "bulkhead is full, adaptive throttle"]),
         (HEAD + "channels: {email: {retry: {per_reason: {timed out: {max_attempts: 5}}}}}", []),
         (HEAD + "channels: {email: {circuit_breaker: {initial_state: forced-open}}}",
          ["channels.email.circuit_breaker.initial_state: forced-open lets nothing of the 20/s that arrive through "

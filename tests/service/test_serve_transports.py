@@ -45,7 +45,7 @@ WEB_PUSH = {
 async def opened(tmp_path, stack, **changes):
     config = load(write(tmp_path / "service.yaml", **changes))
     streams = RandomStreams(7)
-    return open_transports(config.transports, config.notifier.channels, config.faults, streams, stack)
+    return open_transports(config.transports, config.notifier.channels, config.faults, streams, stack, config.accounts)
 
 
 async def test_each_channel_has_the_transport_that_is_named(tmp_path):

@@ -313,7 +313,8 @@ channels:
         because = f"{accepted:.7g}: hardly any is refused"
         quantities = [Between(name="share let through", low=1 - 2 * RARE, high=1 + RARE, because=because)]
     elif accepted < 0.95:
-        quantities.append(Mean(name="share refused", target=1 - accepted, within=0.05))
+        because = "few are refused, in bursts"
+        quantities.append(Mean(name="share refused", target=1 - accepted, within=0.05, because=because))
     return Experiment(
         name=name,
         replicate=scenario(text, partial(_shares, tokens / rate)),
