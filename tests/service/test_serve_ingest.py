@@ -1,5 +1,6 @@
 """Events and notifications come in over HTTP."""
 
+import contextlib
 import json
 import sqlite3
 from datetime import datetime, timedelta
@@ -283,7 +284,7 @@ async def test_it_is_answered_when_it_is_durable(tmp_path):
     async with service(tmp_path, store={"sqlite": "store.db"}) as served:
         answer = await served.post("/notifications", [email(number) for number in range(50)])
         assert answer.status_code == 202
-        with sqlite3.connect(tmp_path / "store.db") as file:
+        with contextlib.closing(sqlite3.connect(tmp_path / "store.db")) as file, file:
             [(known,)] = file.execute(
                 "SELECT count(*) FROM (SELECT notification_id FROM notifications UNION SELECT notification_id FROM "
                 "remembered)"

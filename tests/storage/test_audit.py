@@ -159,7 +159,7 @@ async def test_what_is_older_than_it_is_kept_leaves_the_file(tmp_path):
         for second in (600, 630, 660):
             await store.note(AuditEntry(at_ns=EPOCH_NS + second * S, action="bulk retry", by="ann"))()
         entries = await store.audit_trail()
-        with sqlite3.connect(path) as sql:
+        with contextlib.closing(sqlite3.connect(path)) as sql, sql:
             closed = [each for (each,) in sql.execute("SELECT notification_id FROM closed ORDER BY seq")]
         sql.close()
     assert [each.notification_id for each in entries] == [None, None, None, "n19"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import sqlite3
 import subprocess
@@ -295,7 +296,7 @@ async def test_after_another_boot_the_latest_ids_stay_whatever_their_age(machine
 async def test_a_file_of_the_release_before_has_its_latest_ids_kept(machine, made, tmp_path):
     await sends(made, command("a"), machine.now_s)
     await made._stack.aclose()
-    with sqlite3.connect(made.store.path) as sql:
+    with contextlib.closing(sqlite3.connect(made.store.path)) as sql, sql:
         sql.execute("DROP TABLE clock")
     sql.close()
     machine.passes(60, shown=10**6)
@@ -372,7 +373,7 @@ trio.run(main)
 
 def fill(path: Path, count: int) -> None:
     """Write so many remembered ids into the file of a store."""
-    with sqlite3.connect(path) as sql:
+    with contextlib.closing(sqlite3.connect(path)) as sql, sql:
         rows = (
             (number, f"n{number}", EPOCH_NS, encode_command(command(f"n{number}", message="x" * 600)))
             for number in range(1, count + 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 from typing import Any
 
@@ -144,7 +145,7 @@ async def test_others_have_nothing_to_do_with_it(kind, settle, tmp_path):
 
 
 def rows(path: Any) -> list[Any]:
-    with sqlite3.connect(path) as sql:
+    with contextlib.closing(sqlite3.connect(path)) as sql, sql:
         return sql.execute("SELECT * FROM requests ORDER BY notification_id").fetchall()
 
 
@@ -165,13 +166,13 @@ async def test_a_file_that_the_release_before_made_and_wrote_on_in_between(tmp_p
     path = tmp_path / "store.db"
     async with shelf("sqlite", tmp_path) as made:
         await with_fallback(made)
-    with sqlite3.connect(path) as sql:
+    with contextlib.closing(sqlite3.connect(path)) as sql, sql:
         sql.execute("DROP TABLE requests")
     with reading(path) as store:
         assert [letter.served for letter in store.dead_letters()] == [True]
     async with SqliteStore.open(path) as store:
         assert [letter.served for letter in store.dead_letters()] == [True]
-    with sqlite3.connect(path) as sql:
+    with contextlib.closing(sqlite3.connect(path)) as sql, sql:
         sql.executemany("INSERT INTO requests VALUES (?, 'gone', 1)", [("gone",), ("gone/sms",)])
     async with SqliteStore.open(path):
         pass

@@ -392,7 +392,7 @@ async def test_what_was_remembered_long_ago_leaves_the_file(made: Shelf, path):
         each = command(f"n{number}")
         await made.happens(NotificationRequested, each, number * 30)
         await made.happens(NotificationSent, each, number * 30)
-    with sqlite3.connect(path) as sql:
+    with contextlib.closing(sqlite3.connect(path)) as sql, sql:
         left = [each for (each,) in sql.execute("SELECT notification_id FROM remembered ORDER BY seq")]
     sql.close()
     assert left == ["n16", "n17", "n18", "n19"]  # for 100 s from 480, 510, 540 and 570 s on
@@ -404,7 +404,7 @@ async def test_what_has_ended_leaves_nothing_but_its_id(made: Shelf, path):
     await made.happens(NotificationMovedToDeadLetter, A)
     await made.happens(NotificationRedriven, A)
     await made.happens(NotificationSent, A)
-    with sqlite3.connect(path) as sql:
+    with contextlib.closing(sqlite3.connect(path)) as sql, sql:
         rows = {
             table: sql.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
             for table in ("notifications", "history", "remembered", "audit")
@@ -449,7 +449,7 @@ async def test_another_process_has_it_for_as_long_as_it_lives(path):
         assert holder.stdout is not None
         assert holder.stdout.readline() == b"open\n"
         await _cannot_be_opened(path, StoreInUse, r"store\.db is in use by another process")
-        with sqlite3.connect(path) as sql:  # to look into it is allowed
+        with contextlib.closing(sqlite3.connect(path)) as sql, sql:  # to look into it is allowed
             assert sql.execute("SELECT count(*) FROM notifications").fetchone() == (0,)
         sql.close()
         holder.kill()
@@ -464,7 +464,7 @@ async def test_what_is_no_store_is_left_alone(path):
 
 
 async def test_the_database_of_another_program_is_left_alone(path):
-    with sqlite3.connect(path) as sql:
+    with contextlib.closing(sqlite3.connect(path)) as sql, sql:
         sql.execute("CREATE TABLE bookmarks (url TEXT)")
     sql.close()
     before = path.read_bytes()
@@ -494,11 +494,11 @@ async def test_a_file_that_another_process_is_writing_into_is_waited_for_and_the
 async def test_a_store_that_is_damaged_is_said(made: Shelf, path):
     await made.happens(NotificationRequested, A)
     await made._stack.aclose()
-    with sqlite3.connect(path) as sql:
+    with contextlib.closing(sqlite3.connect(path)) as sql, sql:
         sql.execute("UPDATE notifications SET requested = x'c1'")
     sql.close()
     await _cannot_be_opened(path, StoreError, r"store\.db cannot be read: of notification 'a': \w+")
-    with sqlite3.connect(path) as sql:
+    with contextlib.closing(sqlite3.connect(path)) as sql, sql:
         sql.execute("DELETE FROM notifications")
         sql.execute("INSERT INTO history VALUES (1, 'b', ?)", (encode_event(event_of(NotificationSent, B)),))
     sql.close()
@@ -521,7 +521,7 @@ async def test_a_later_release_takes_the_file_along(made: Shelf, path, monkeypat
         await made.open()
         assert made.open_ids == ["a"]
     await made._stack.aclose()
-    with sqlite3.connect(path) as sql:
+    with contextlib.closing(sqlite3.connect(path)) as sql, sql:
         versions = [version for (version,) in sql.execute("SELECT version FROM schema_versions")]
         assert versions == list(range(1, len(sqlite_file.MIGRATIONS) + 1))
         sql.execute("SELECT ticket FROM audit")
@@ -560,7 +560,7 @@ async def test_a_migration_that_fails_changes_nothing(made: Shelf, path, monkeyp
         broken = "CREATE TABLE more (x);\nALTER TABLE absent ADD COLUMN y;"
         later.setattr(sqlite_file, "MIGRATIONS", (*sqlite_file.MIGRATIONS, broken))
         await _cannot_be_opened(path, StoreError, "no such table: absent")
-    with sqlite3.connect(path) as sql:
+    with contextlib.closing(sqlite3.connect(path)) as sql, sql:
         assert sql.execute("SELECT count(*) FROM sqlite_schema WHERE name = 'more'").fetchone() == (0,)
     sql.close()
     await made.open()
