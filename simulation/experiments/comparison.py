@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from actors.formatting import counted
 from simulation.experiments.paired import CONFIDENCE, Difference, OverRuns, difference, finite, over_runs
-from simulation.experiments.precision import Ends, Precision
+from simulation.experiments.precision import Precision
 from simulation.experiments.setting_columns import setting_column
 from simulation.experiments.sweeping.journal import Journal, finish
 from simulation.results.files import check_folder, folder_to_fill
@@ -152,8 +152,7 @@ def run_settings(
             for runs in of_setting:
                 runs += itertools.islice(done, len(added))
             values = {path: [[run.figures[path] for run in runs] for runs in of_setting] for path in paths}
-            differences = {metric: differences_of(values[metric])[1:] for metric in precision.half_widths}
-            too_wide = precision.too_wide({metric: map(ends_of, found) for metric, found in differences.items()})
+            too_wide = precision.too_wide({each: differences_of(values[each])[1:] for each in precision.half_widths})
             if not too_wide:
                 break
     if metrics is None:
@@ -166,11 +165,6 @@ def run_settings(
 def _on_from(progress: Callable[[int, int], None] | None, before: int, most: int) -> Callable[[int, int], None] | None:
     """Return what tells of further runs, of which so many were done before."""
     return None if progress is None else lambda done, _: progress(before + done, most)
-
-
-def ends_of(found: Difference | None) -> Ends:
-    """Return where the interval of a difference begins and ends."""
-    return (None, None) if found is None else (found.low, found.high)
 
 
 def differences_of(of_setting: Sequence[Values]) -> list[Difference | None]:

@@ -9,7 +9,7 @@ from rich.table import Table
 
 from simulation.experiments.comparison import Comparison
 from simulation.experiments.paired import Difference, OverRuns, pairs_text
-from simulation.reporting.console import print_table, stdout
+from simulation.reporting.console import print_notes, print_table, stdout
 from simulation.results.formatting import LABEL_MAX, NOTHING, metric_text, never_text, seeds_text
 from simulation.scenario.metrics import MetricKind
 
@@ -40,8 +40,7 @@ def print_comparison(comparison: Comparison, directory: Path | None) -> None:
                 "[dim]where one of a pair is never: the median difference, and * by the sign test[/dim]",
                 highlight=False,
             )
-    for note in comparison.notes:
-        console.print(f"[yellow]{escape(note)}[/yellow]", highlight=False, soft_wrap=True)
+    print_notes(comparison.notes)
     if directory is not None:
         console.print(f"written to {escape(str(directory))}", highlight=False, soft_wrap=True)
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from pydantic_core import PydanticCustomError
 
@@ -23,8 +24,17 @@ from simulation.scenario.metrics import metric_kind, path_of, summary_shape
 FIRST_LOOK = 10
 """Runs before the first look."""
 
-Ends = tuple[float | None, float | None]
-"""Where a confidence interval begins and ends; None: it is not known of so few runs."""
+
+class Interval(Protocol):
+    """A confidence interval; an end that is not known of so few runs is None or NaN."""
+
+    @property
+    def low(self) -> float | None:
+        """Where it begins."""
+
+    @property
+    def high(self) -> float | None:
+        """Where it ends."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +82,7 @@ class Precision:
             count += math.ceil(count / 2)
         yield most
 
-    def too_wide(self, intervals: Mapping[str, Iterable[Ends]]) -> dict[str, float]:
+    def too_wide(self, intervals: Mapping[str, Iterable[Interval | None]]) -> dict[str, float]:
         """Return the metrics with an interval that is too wide, and half of its width; infinite: it is not known."""
         widest = {metric: max(map(_half_width, intervals[metric]), default=0.0) for metric in self.half_widths}
         return {metric: width for metric, width in widest.items() if not width <= self.half_widths[metric]}
@@ -89,8 +99,8 @@ class Precision:
         return lines
 
 
-def _half_width(ends: Ends) -> float:
-    low, high = ends
-    if low is None or high is None or not math.isfinite(high - low):
+def _half_width(interval: Interval | None) -> float:
+    if interval is None or interval.low is None or interval.high is None:
         return math.inf
-    return (high - low) / 2
+    half = (interval.high - interval.low) / 2
+    return half if math.isfinite(half) else math.inf

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +74,12 @@ def stdout() -> Console:
     """Return the console on stdout; where that is no terminal, with a width that suits a file."""
     console = Console()
     return console if console.is_terminal else Console(width=WIDTH_OF_A_FILE)
+
+
+def print_notes(notes: Iterable[str]) -> None:
+    """Print what is to be known of results beside them, a line each."""
+    for note in notes:
+        stdout().print(f"[yellow]{escape(note)}[/yellow]", highlight=False, soft_wrap=True)
 
 
 def print_table(table: Table) -> None:

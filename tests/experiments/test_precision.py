@@ -7,7 +7,7 @@ import pytest
 
 import simulation
 from actors.errors import ConfigurationError
-from simulation.experiments.paired import mean_interval
+from simulation.experiments.paired import over_runs
 from simulation.experiments.precision import FIRST_LOOK, Precision
 from simulation.scenario import load
 
@@ -86,8 +86,8 @@ def test_an_interval_that_ends_the_runs_covers_the_mean_about_as_often_as_it_say
             values: list[float] = []
             for count in precision.looks(200):
                 values += [draws.gauss(0.0, 1.0) for _ in range(count - len(values))]
-                _, _, low, high = mean_interval(values)
-                if not precision.too_wide({"delivered": [(low, high)]}):
+                interval = over_runs("delivered", values)
+                if not precision.too_wide({"delivered": [interval]}):
                     break
-            covered += low <= 0.0 <= high
+            covered += interval.low <= 0.0 <= interval.high
         assert math.isclose(covered / 600, 0.95, abs_tol=0.035)

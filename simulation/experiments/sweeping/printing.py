@@ -14,7 +14,7 @@ from rich.table import Table
 from actors.formatting import counted
 from simulation.experiments.paired import OverRuns
 from simulation.experiments.sweeping.result import HOLDS, SweepResult
-from simulation.reporting.console import stdout
+from simulation.reporting.console import print_notes, stdout
 from simulation.results.formatting import NOTHING, metric_text, never_text, seeds_text
 from simulation.scenario.metrics import MetricKind
 from simulation.scenario.variations import short_names
@@ -46,8 +46,7 @@ def print_sweep(sweep: SweepResult, metrics: Mapping[str, MetricKind], plot_comm
                 "[dim]of what may be never the median, with its 95% confidence interval from six runs on[/dim]",
                 highlight=False,
             )
-    for note in sweep.notes:
-        console.print(f"[yellow]{escape(note)}[/yellow]", highlight=False, soft_wrap=True)
+    print_notes(sweep.notes)
     console.print(
         f"written to {escape(str(directory))}; to see it: {escape(plot_command)}", soft_wrap=True, highlight=False
     )

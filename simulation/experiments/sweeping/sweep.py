@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from actors.errors import ConfigurationError
-from simulation.experiments.paired import over_runs
-from simulation.experiments.precision import Ends, Precision
+from simulation.experiments.paired import OverRuns, over_runs
+from simulation.experiments.precision import Precision
 from simulation.experiments.sweeping.design import cells
 from simulation.experiments.sweeping.journal import Journal
 from simulation.experiments.sweeping.result import DOCUMENT, SweepResult, save_sweep
@@ -161,7 +161,7 @@ class Plan:
                 missing = done.begin(self.seeds[:count])
                 for place, run in runs.run([self.task(*each) for each in missing]):
                     done.add(*missing[place], run)
-                too_wide = self.precision.too_wide(done.intervals(self.precision.half_widths))
+                too_wide = self.precision.too_wide(done.over_runs(self.precision.half_widths))
                 if not too_wide:
                     break
             result = SweepResult.of(self.scenario, self.space, self.settings, done.seeds, done.by_cell(), self.path)
@@ -235,10 +235,9 @@ class _Done:
     def _of(self, cell: int) -> list[RunMetrics]:
         return [self._runs[cell, seed] for seed in self.seeds]
 
-    def intervals(self, metrics: Iterable[str]) -> dict[str, list[Ends]]:
-        """Return by metric where its interval begins and ends in each cell."""
-        over = {
+    def over_runs(self, metrics: Iterable[str]) -> dict[str, list[OverRuns]]:
+        """Return what each metric comes to in each cell."""
+        return {
             path: [over_runs(path, [run.figures.get(path) for run in runs]) for runs in self.by_cell()]
             for path in metrics
         }
-        return {path: [(each.low, each.high) for each in found] for path, found in over.items()}
