@@ -495,7 +495,9 @@ class CircuitBreakerActor(Stage):
     # ── the timer ───────────────────────────────────────────────────────────────────────────────────────────────
 
     def _set_wake(self, line: HostLine) -> None:
-        wake_ns = sooner(sooner(line.next_expiry_ns, line.asks_at_ns), line.refuses_at_ns)
+        wake_ns = sooner(line.next_expiry_ns, line.asks_at_ns)
+        if self._bounds_waits:
+            wake_ns = sooner(wake_ns, line.refuses_at_ns)
         if wake_ns is not None and wake_ns != line.wake_ns:
             heapq.heappush(self._wakes, (wake_ns, line.host, _LINE))
         line.wake_ns = wake_ns
