@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 import pytest
+from runs import events_of, on_both_clocks
 
 import simulation
 from actors.errors import ConfigurationError
@@ -31,16 +32,6 @@ def run(text, runtime="simpy"):
     return simulation.run(parse(text), runtime=runtime)
 
 
-def on_both_clocks(text):
-    simulated, live = run(text), run(text, "trio")
-    assert simulated.summary["digest"] == live.summary["digest"]
-    return simulated
-
-
-def events(result, kind):
-    return [event for event in result.history if type(event) is kind]
-
-
 @pytest.mark.parametrize(
     ("order", "redriven", "discarded"),
     [
@@ -54,8 +45,8 @@ def events(result, kind):
 )
 def test_those_dead_letters_that_are_meant(order, redriven, discarded):
     result = on_both_clocks(f"{OUTAGE}operations: [{order}]")
-    assert len(events(result, NotificationRedriven)) == redriven
-    assert len(events(result, DeadLetterDiscarded)) == discarded
+    assert len(events_of(result, NotificationRedriven)) == redriven
+    assert len(events_of(result, DeadLetterDiscarded)) == discarded
     assert {event.at_ns for event in result.history if type(event) is NotificationRedriven} <= {45 * 10**9}
     assert result.summary["sent"] == 120 - 30 + redriven
     assert result.summary["dlq"]["final"] == 30 - redriven - discarded
@@ -78,7 +69,7 @@ faults: [{channel: sms, at: 2m, for: 2m, outage: true}]
 @pytest.mark.parametrize(("served", "twice"), [("", 0), (", served: exclude", 0), (", served: include", 119)])
 def test_after_a_fallback_a_redrive_reaches_no_one_twice_unless_told_so(served, twice):
     result = on_both_clocks(f"{FALLEN_BACK}operations: [{{at: 6m, redrive: all{served}}}]")
-    reached = Counter(event.notification_id.removesuffix("/push") for event in events(result, NotificationSent))
+    reached = Counter(event.notification_id.removesuffix("/push") for event in events_of(result, NotificationSent))
     assert len(reached) == 600
     assert sum(times > 1 for times in reached.values()) == twice
     assert result.summary["dlq"]["final"] == 119 - twice
@@ -90,7 +81,7 @@ def test_only_what_is_dead_by_then_and_again_when_it_dies_again():
         f"{OUTAGE}operations: [{{at: 15.5s, channel: email, redrive: all}}, {{at: 35s, channel: email, redrive: all}}]"
     )
     result = on_both_clocks(text)
-    assert [event.at_ns // 10**9 for event in events(result, NotificationRedriven)] == [15] * 6 + [35] * 20
+    assert [event.at_ns // 10**9 for event in events_of(result, NotificationRedriven)] == [15] * 6 + [35] * 20
 
 
 def test_the_run_goes_on_until_the_last_order_and_what_follows_from_it():
@@ -117,7 +108,7 @@ operations:
 """
     transitions = [
         (event.at_ns // 10**9, event.breaker, event.to_state)
-        for event in events(on_both_clocks(text), BreakerTransitioned)
+        for event in events_of(on_both_clocks(text), BreakerTransitioned)
     ]
     assert transitions == [
         (10, "email", "forced-open"),
@@ -258,7 +249,7 @@ def test_an_edit_changes_what_is_redriven():
 operations: [{{at: 45s, channel: sms, redrive: all, edit: {{recipient: another, expires_after: 5s}}}}]
 """
     result = on_both_clocks(text)
-    edits = [event.edit for event in events(result, NotificationRedriven)]
+    edits = [event.edit for event in events_of(result, NotificationRedriven)]
     assert edits == [{"recipient": "another", "expires_after": 5.0}] * 10
 
 
@@ -266,7 +257,7 @@ def test_an_edit_may_take_the_expiry_away():
     expiring = OUTAGE.replace("channel: sms, arr", "channel: sms, expires_after: 1s, arr")
     edits = [
         event.edit
-        for event in events(
+        for event in events_of(
             run(f"{expiring}operations: [{{at: 45s, channel: sms, redrive: all, edit: {{expires_after: null}}}}]"),
             NotificationRedriven,
         )
@@ -277,9 +268,9 @@ def test_an_edit_may_take_the_expiry_away():
 def test_an_edit_may_change_the_class():
     text = f"{OUTAGE}operations: [{{at: 45s, channel: sms, redrive: all, edit: {{priority: critical}}}}]"
     result = run(text)
-    assert [event.edit for event in events(result, NotificationRedriven)] == [{"priority": "critical"}] * 10
-    redriven = {event.notification_id for event in events(result, NotificationRedriven)}
-    sent = [event for event in events(result, NotificationSent) if event.notification_id in redriven]
+    assert [event.edit for event in events_of(result, NotificationRedriven)] == [{"priority": "critical"}] * 10
+    redriven = {event.notification_id for event in events_of(result, NotificationRedriven)}
+    sent = [event for event in events_of(result, NotificationSent) if event.notification_id in redriven]
     assert {event.priority for event in sent} == {"critical"}
 
 

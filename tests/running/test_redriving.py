@@ -6,8 +6,8 @@ from collections import Counter
 from itertools import pairwise
 
 import pytest
+from runs import events_of, on_both_clocks
 
-import simulation
 from actors.errors import ConfigurationError
 from actors.messages import (
     BreakerTransitioned,
@@ -34,29 +34,18 @@ faults:
 """
 
 
-def of(result, kind):
-    return [event for event in result.history if type(event) is kind]
-
-
-def on_both_clocks(text):
-    simulated = simulation.run(parse(text), invariants="all")
-    live = simulation.run(parse(text), runtime="trio")
-    assert simulated.summary["digest"] == live.summary["digest"]
-    return simulated
-
-
 def is_closed_at(result, instant_ns):
-    states = [event.to_state for event in of(result, BreakerTransitioned) if event.at_ns <= instant_ns]
+    states = [event.to_state for event in events_of(result, BreakerTransitioned) if event.at_ns <= instant_ns]
     return not states or states[-1] == "closed"
 
 
 def test_what_died_of_an_outage_goes_again_once_the_breaker_has_closed_the_oldest_first_and_paced():
     result = on_both_clocks(OUTAGE)
-    redriven, died = of(result, NotificationRedriven), of(result, NotificationMovedToDeadLetter)
+    redriven, died = events_of(result, NotificationRedriven), events_of(result, NotificationMovedToDeadLetter)
     assert len(redriven) > 20
     assert [event.notification_id for event in redriven] == [event.notification_id for event in died]
     assert all(event.without_operator and event.by is None for event in redriven)
-    [closed] = [event for event in of(result, BreakerTransitioned) if event.to_state == "closed"]
+    [closed] = [event for event in events_of(result, BreakerTransitioned) if event.to_state == "closed"]
     assert redriven[0].at_ns == closed.at_ns
     assert {after.at_ns - before.at_ns for before, after in pairwise(redriven)} == {250_000_000}
     assert result.summary["dlq"]["final"] == 0
@@ -65,7 +54,7 @@ def test_what_died_of_an_outage_goes_again_once_the_breaker_has_closed_the_oldes
 
 def test_without_the_setting_nothing_is_redriven():
     text = OUTAGE.replace("    redrive: {rate: 4/s}\n", "")
-    assert of(on_both_clocks(text), NotificationRedriven) == []
+    assert events_of(on_both_clocks(text), NotificationRedriven) == []
 
 
 def test_where_the_breaker_opens_again_the_rest_waits_and_none_goes_more_often_than_it_may():
@@ -73,7 +62,7 @@ def test_where_the_breaker_opens_again_the_rest_waits_and_none_goes_more_often_t
         OUTAGE + "  - {channel: email, at: 34s, for: 10s, outage: true}\n  - {channel: email, at: 52s, outage: true}\n"
     )
     result = on_both_clocks(text)
-    redriven = of(result, NotificationRedriven)
+    redriven = events_of(result, NotificationRedriven)
     assert all(is_closed_at(result, event.at_ns) for event in redriven)
     assert set(Counter(event.notification_id for event in redriven).values()) == {1}
     assert result.summary["dlq"]["final"] > 0  # what died in the outage without an end, and what died again
@@ -85,7 +74,7 @@ def test_a_provider_that_fails_and_recovers_without_end_gets_each_letter_so_ofte
     text = text.replace("max_attempts: 2", "max_attempts: 1").replace("outage: true", "failure_rate: 70%")
     text = text.replace("failure_threshold: 5", "failure_threshold: 2").replace("constant: 2/s", "constant: 1/s")
     result = on_both_clocks(text.replace("for: 20s", "for: 3m"))
-    times = Counter(event.notification_id for event in of(result, NotificationRedriven))
+    times = Counter(event.notification_id for event in events_of(result, NotificationRedriven))
     assert max(times.values()) == at_most
     assert result.summary["dlq"]["final"] > 0
 
@@ -95,13 +84,13 @@ def test_only_what_the_reasons_say_and_what_is_not_too_old():
     kinds = {}
     for reason in ("channel_fault", "outage"):
         result = on_both_clocks(OUTAGE.replace("rate: 4/s", f"rate: 4/s, reasons: [{reason}]") + faults)
-        last = {event.notification_id: event.kind for event in of(result, NotificationFailed) if event.given_up}
-        kinds[reason] = {last[event.notification_id] for event in of(result, NotificationRedriven)}
+        last = {event.notification_id: event.kind for event in events_of(result, NotificationFailed) if event.given_up}
+        kinds[reason] = {last[event.notification_id] for event in events_of(result, NotificationRedriven)}
     assert kinds["outage"] == {"Transient"}
     assert kinds["channel_fault"] <= {"ChannelFault"}
     young = on_both_clocks(OUTAGE.replace("rate: 4/s", "rate: 4/s, max_age: 12s"))
-    moved_ns = {event.notification_id: event.at_ns for event in of(young, NotificationMovedToDeadLetter)}
-    ages_ns = [event.at_ns - moved_ns[event.notification_id] for event in of(young, NotificationRedriven)]
+    moved_ns = {event.notification_id: event.at_ns for event in events_of(young, NotificationMovedToDeadLetter)}
+    ages_ns = [event.at_ns - moved_ns[event.notification_id] for event in events_of(young, NotificationRedriven)]
     assert ages_ns
     assert max(ages_ns) <= 12 * 10**9
     assert young.summary["dlq"]["final"] > 0
@@ -120,7 +109,7 @@ def test_only_what_the_reasons_say_and_what_is_not_too_old():
 )
 def test_over_crashes_and_steps_of_the_clock_none_is_forgotten_and_none_goes_twice(more):
     result = on_both_clocks(OUTAGE + more)
-    redriven = Counter(event.notification_id for event in of(result, NotificationRedriven))
+    redriven = Counter(event.notification_id for event in events_of(result, NotificationRedriven))
     assert len(redriven) > 20
     assert set(redriven.values()) == {1}
     assert result.summary["dlq"]["final"] == 0
@@ -130,9 +119,9 @@ def test_with_a_breaker_for_each_host_that_host_s_letters_go():
     text = OUTAGE.replace("failure_threshold: 5", "per: host, failure_threshold: 3")
     text = text.replace("outage: true", "host: host-0.example, outage: true")
     result = on_both_clocks(text)
-    closed = {event.host: event.at_ns for event in of(result, BreakerTransitioned) if event.to_state == "closed"}
+    closed = {event.host: event.at_ns for event in events_of(result, BreakerTransitioned) if event.to_state == "closed"}
     assert len(closed) == 1
-    assert len(of(result, NotificationRedriven)) > 10
+    assert len(events_of(result, NotificationRedriven)) > 10
     assert result.summary["dlq"]["final"] == 0
 
 
@@ -141,8 +130,8 @@ def test_what_is_served_by_its_fallback_stays():
         "faults:", "  sms: {provider: {latency: 20ms}}\nfaults:"
     )
     result = on_both_clocks(text)
-    assert of(result, NotificationRedriven) == []
-    assert any(event.channel == "sms" for event in of(result, NotificationSent))
+    assert events_of(result, NotificationRedriven) == []
+    assert any(event.channel == "sms" for event in events_of(result, NotificationSent))
 
 
 def test_a_node_that_takes_over_redrives_what_the_other_one_has_left():
@@ -162,7 +151,7 @@ faults:
   - {channel: email, at: 15.2s, node: 1, crash: process, restart_after: 10m}
 """
     result = on_both_clocks(text)
-    redriven = of(result, NotificationRedriven)
+    redriven = events_of(result, NotificationRedriven)
     assert len(redriven) > 3
     assert {(event.node, event.without_operator) for event in redriven} == {(2, True)}
     assert result.summary["dlq"]["final"] == 0
@@ -199,5 +188,5 @@ faults:
   - {at: 30s, deploy: {each_down: 20s, every: 7s, drain: 0s}}
 """
     result = on_both_clocks(text)
-    takeovers = [(event.at_ns // 10**9, event.node) for event in of(result, NodeTookOver)]
+    takeovers = [(event.at_ns // 10**9, event.node) for event in events_of(result, NodeTookOver)]
     assert takeovers == [(30, 2), (50, 1)]  # node 2 goes at 37 s, and is back at 57 s only

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from runs import events_of, on_both_clocks
 
 import simulation
 from actors.errors import ConfigurationError, InvariantBreach
@@ -39,21 +40,10 @@ operations:
 """
 
 
-def of(result, kind):
-    return [event for event in result.history if type(event) is kind]
-
-
-def on_both_clocks(text):
-    simulated = simulation.run(parse(text), invariants="all")
-    live = simulation.run(parse(text), runtime="trio")
-    assert simulated.summary["digest"] == live.summary["digest"]
-    return simulated
-
-
 def test_what_is_scheduled_waits_for_its_instant_and_its_age_counts_from_there():
     result = on_both_clocks(SCHEDULED)
-    requested = {event.notification_id: event for event in of(result, NotificationRequested)}
-    sent = of(result, NotificationSent)
+    requested = {event.notification_id: event for event in events_of(result, NotificationRequested)}
+    sent = events_of(result, NotificationSent)
     assert len(sent) == 80
     for event in sent:
         asked = requested[event.notification_id]
@@ -74,26 +64,26 @@ def test_what_is_scheduled_waits_for_its_instant_and_its_age_counts_from_there()
 )
 def test_what_waits_is_cancelled_and_what_is_meant_alone(order, left):
     result = on_both_clocks(f"{SCHEDULED}operations: [{order}]")
-    cancelled = of(result, NotificationSuppressed)
+    cancelled = events_of(result, NotificationSuppressed)
     assert {(event.at_ns, event.reason) for event in cancelled} <= {(60_500_000_000, "cancelled")}
     assert len(cancelled) == 40 - left
-    assert len(of(result, NotificationSent)) == 40 + left
+    assert len(events_of(result, NotificationSent)) == 40 + left
     assert result.summary["suppressed"] == 40 - left
 
 
 def test_what_waits_for_a_retry_is_cancelled_and_what_is_at_its_provider_is_not():
     text = f"{SCHEDULED}faults: [{{channel: email, at: 10s, for: 1.5s, outage: true}}]\n"
     result = on_both_clocks(f"{text}operations: [{{at: 12.05s, cancel: {{priority: normal}}}}]")
-    [failed, *_] = of(result, NotificationFailed)
-    cancelled = {event.notification_id for event in of(result, NotificationSuppressed)}
+    [failed, *_] = events_of(result, NotificationFailed)
+    cancelled = {event.notification_id for event in events_of(result, NotificationSuppressed)}
     assert failed.notification_id in cancelled
     assert "email-1-12" not in cancelled  # it is at its provider just then
 
 
 def test_crashes_commits_and_steps_of_the_clock_go_as_the_model_says():
     result = on_both_clocks(SCHEDULED + FAULTS)
-    assert len(of(result, NotificationSuppressed)) > 20
-    assert len(of(result, NotificationMovedToDeadLetter)) > 0
+    assert len(events_of(result, NotificationSuppressed)) > 20
+    assert len(events_of(result, NotificationMovedToDeadLetter)) > 0
 
 
 def test_one_that_goes_before_its_instant_breaks_an_invariant(monkeypatch):
@@ -128,7 +118,7 @@ def test_what_falls_back_goes_at_once_whatever_the_first_was_scheduled_for():
     failing = "{channel: email, at: 61s, for: 10s, permanent_rate: 100%}"
     text += f"faults: [{failing}, {{channel: email, at: 66s, clock_step: -30s}}]"
     result = on_both_clocks(text)
-    assert len([event for event in of(result, NotificationSent) if event.channel == "sms"]) >= 4
+    assert len([event for event in events_of(result, NotificationSent) if event.channel == "sms"]) >= 4
 
 
 def test_what_is_cancelled_in_a_backlog_while_that_is_being_made_durable_is_not_sent():
@@ -136,6 +126,6 @@ def test_what_is_cancelled_in_a_backlog_while_that_is_being_made_durable_is_not_
     text += "faults: [{channel: email, at: 62s, crash: process, restart_after: 25s}]\n"
     text += "operations: [{at: 87.5s, cancel: all}]"
     result = on_both_clocks(text)
-    cancelled = {event.notification_id for event in of(result, NotificationSuppressed)}
+    cancelled = {event.notification_id for event in events_of(result, NotificationSuppressed)}
     assert len(cancelled) > 10
-    assert not cancelled & {event.notification_id for event in of(result, NotificationSent)}
+    assert not cancelled & {event.notification_id for event in events_of(result, NotificationSent)}

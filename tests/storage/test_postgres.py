@@ -10,8 +10,7 @@ from contextlib import contextmanager
 import psycopg
 import pytest
 import trio
-from shelves import EPOCH_NS, REMEMBER_S, busy, command, event_of
-from trio.testing import wait_all_tasks_blocked
+from shelves import EPOCH_NS, REMEMBER_S, check_that_many_share_a_transaction, command, event_of
 
 from actors import Foreseen, Notifier, SendNotification
 from actors.domain.attempts import Attempt, Provider
@@ -498,18 +497,8 @@ async def test_a_database_that_goes_away_and_comes_back_loses_nothing(postgres_s
 
 
 async def test_what_comes_while_the_store_is_at_work_shares_a_transaction(dsn):
-    count = 500
     async with PostgresStore.open(dsn) as store, Notifier.open(providers=Receiver(), store=store) as notifier:
-        async with busy(store):
-            before = store.transactions
-            answers = [notifier.send(command(f"n{number}")) for number in range(count)]
-            await wait_all_tasks_blocked()
-            assert store.transactions == before
-        assert await answers[0] is Acceptance.ACCEPTED
-        assert store.transactions == before + 1
-        assert {await answer for answer in answers[1:]} == {Acceptance.ACCEPTED}
-        await notifier.wait_until_quiet()
-        assert len(notifier.sent_notifications) == count
+        await check_that_many_share_a_transaction(store, notifier)
 
 
 async def test_a_block_that_is_cancelled_writes_what_was_handed_over(dsn):

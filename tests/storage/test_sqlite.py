@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 import trio
-from shelves import EPOCH_NS, Shelf, busy, command, event_of, shelf
-from trio.testing import MockClock, wait_all_tasks_blocked
+from shelves import EPOCH_NS, Shelf, check_that_many_share_a_transaction, command, event_of, shelf
+from trio.testing import MockClock
 
 from actors import Foreseen, Notifier
 from actors.domain.attempts import Attempt, Provider
@@ -77,18 +77,8 @@ async def test_what_was_accepted_by_one_notifier_is_known_to_the_next(path):
 
 
 async def test_what_comes_while_the_store_is_at_work_shares_a_transaction(path):
-    count = 500
     async with SqliteStore.open(path) as store, Notifier.open(providers=Receiver(), store=store) as notifier:
-        async with busy(store):
-            before = store.transactions
-            answers = [notifier.send(command(f"n{number}")) for number in range(count)]
-            await wait_all_tasks_blocked()
-            assert store.transactions == before
-        assert await answers[0] is Acceptance.ACCEPTED
-        assert store.transactions == before + 1
-        assert {await answer for answer in answers[1:]} == {Acceptance.ACCEPTED}
-        await notifier.wait_until_quiet()
-        assert len(notifier.sent_notifications) == count
+        await check_that_many_share_a_transaction(store, notifier)
 
 
 async def test_a_retry_keeps_its_time_over_a_restart(path):
