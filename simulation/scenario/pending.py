@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
+from itertools import pairwise
+from typing import TypeAlias
 
 from actors.formatting import counted
 from actors.instants import seconds
@@ -19,6 +21,12 @@ from simulation.scenario.workload import WorkloadEntry, class_of
 _RULE = "more-pending-than-live"
 _LIVE: int = NotifierConfig.model_fields["max_pending"].default
 _STEPS = 100
+_SLIGHTLY = 1.01
+"""What is expected of waves is rounded by less."""
+
+_Opened: TypeAlias = ChannelWorkload | EventWorkload
+_Narrow: TypeAlias = tuple[NotificationChannel, str, float, list[_Opened]]
+"""A channel that lets only so many a second through, by which of its settings, and the entries that wait for it."""
 
 
 def pending_rules(scenario: Scenario) -> Iterator[Finding]:
@@ -33,9 +41,10 @@ def _bursts(scenario: Scenario) -> Iterator[Finding]:
         if isinstance(entry, ClosedWorkload) or entry.arrivals.burst is None:
             continue
         come = sum(entry.arrivals.burst.size * share_wanted(scenario, entry, channel) for channel in entry.channels)
-        if come > _room(scenario, [entry]):
+        room = _room(scenario, [entry])
+        if come > room:
             path = ("workload", str(number), "arrivals", "burst", "size")
-            text = f"{counted(round(come), 'notification')} arrive at once, {_refused(scenario, [entry])}"
+            text = f"{counted(round(come), 'notification')} arrive at once, {_refused(scenario, room)}"
             yield Finding(path, _RULE, text)
 
 
@@ -55,15 +64,15 @@ def _outages(scenario: Scenario) -> Iterator[Finding]:
             _within(scenario, entry, fault.at, until_s) * share_wanted(scenario, entry, channel)
             for entry, channel in hit
         )
-        entries = [entry for entry, _ in hit]
-        if arrive > _room(scenario, entries):
-            text = f"{counted(round(arrive), 'notification')} arrive meanwhile, {_refused(scenario, entries)}"
+        room = _room(scenario, [entry for entry, _ in hit])
+        if arrive > room:
+            text = f"{counted(round(arrive), 'notification')} arrive meanwhile, {_refused(scenario, room)}"
             yield Finding(("faults", str(number), "for"), _RULE, text)
 
 
 def _lines(scenario: Scenario) -> Iterator[Finding]:
     """Take what arrives and what goes for streams (a fluid queue), in steps; what expires waits for no one."""
-    narrow: list[tuple[NotificationChannel, str, float, list[ChannelWorkload | EventWorkload]]] = []
+    narrow: list[_Narrow] = []
     for channel in scenario.channels_used:
         key, per_s = _narrowest(scenario.channel_config(channel))
         entries = [
@@ -75,24 +84,43 @@ def _lines(scenario: Scenario) -> Iterator[Finding]:
         ]
         if entries and math.isfinite(per_s):
             narrow.append((channel, key, per_s, entries))
+    room = _room(scenario, [entry for *_, entries in narrow for entry in entries])
+    if _all(scenario, narrow) * _SLIGHTLY <= room:
+        return
     step_s = seconds(scenario.arrivals_end_ns) / _STEPS
+    come = [_in_steps(scenario, channel, entries, step_s) for channel, _, _, entries in narrow]
     waiting = [0.0] * len(narrow)
     most = list(waiting)
     for step in range(_STEPS):
-        for number, (channel, _, per_s, entries) in enumerate(narrow):
-            come = sum(
-                _within(scenario, entry, step * step_s, (step + 1) * step_s) * share_wanted(scenario, entry, channel)
-                for entry in entries
-            )
-            waiting[number] = max(0.0, waiting[number] + come - per_s * step_s)
+        for number, (_, _, per_s, _) in enumerate(narrow):
+            waiting[number] = max(0.0, waiting[number] + come[number][step] - per_s * step_s)
         most = max(most, list(waiting), key=sum)
-    all_entries = [entry for *_, entries in narrow for entry in entries]
-    if sum(most) > _room(scenario, all_entries):
+    if sum(most) > room:
         channel, key, *_ = narrow[most.index(max(most))]
-        text = (
-            f"up to {counted(round(sum(most)), 'notification')} would wait at once, {_refused(scenario, all_entries)}"
-        )
+        text = f"up to {counted(round(sum(most)), 'notification')} would wait at once, {_refused(scenario, room)}"
         yield Finding(("channels", str(channel), key), _RULE, text)
+
+
+def _all(scenario: Scenario, narrow: Iterable[_Narrow]) -> float:
+    """Return how many come in all: no more than these ever wait."""
+    return sum(
+        expected_in_window(scenario, entry) * share_wanted(scenario, entry, channel)
+        for channel, _, _, entries in narrow
+        for entry in entries
+    )
+
+
+def _in_steps(
+    scenario: Scenario, channel: NotificationChannel, entries: Iterable[_Opened], step_s: float
+) -> list[float]:
+    """Return how many of these come on a channel in each step."""
+    come = [0.0] * _STEPS
+    for entry in entries:
+        share = share_wanted(scenario, entry, channel)
+        until = [expected_in_window(scenario, entry, until_s=step * step_s) for step in range(_STEPS + 1)]
+        for step, (before, after) in enumerate(pairwise(until)):
+            come[step] += (after - before) * share
+    return come
 
 
 def _narrowest(config: ChannelConfig) -> tuple[str, float]:
@@ -114,8 +142,9 @@ def _room(scenario: Scenario, entries: Collection[WorkloadEntry]) -> int:
     return min((bound for bound in bounds if bound is not None), default=0)
 
 
-def _refused(scenario: Scenario, entries: Collection[WorkloadEntry]) -> str:
-    most, first = scenario.max_pending or _LIVE, _room(scenario, entries)
+def _refused(scenario: Scenario, first: int) -> str:
+    """Return what becomes of those beyond the room, of which these are refused from `first` on."""
+    most = scenario.max_pending or _LIVE
     of_these = f", of these from {first:,} on" if first < most else ""
     if scenario.max_pending is not None:
         return f"and at most {most:,} may be pending: what is more is refused{of_these}"
