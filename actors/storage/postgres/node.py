@@ -140,7 +140,7 @@ def load(sql: Sql, token: int) -> State:
             "WHERE request_id IS NOT NULL OR is_served".encode(),
             (token,),
         ).fetchall()
-        living = _count_living(sql)
+        living, _ = _count_nodes(sql)
         now = sql.execute("SELECT (extract(epoch FROM clock_timestamp()) * 1000000000)::bigint").fetchone()
         assert now is not None
     return State(
@@ -185,10 +185,9 @@ def look_round(
                 "UPDATE nodes SET gone = true WHERE token IN (SELECT token FROM nodes WHERE NOT gone AND "
                 "lease_until < clock_timestamp() FOR UPDATE SKIP LOCKED) RETURNING name"
             ).fetchall()
-        living = _count_living(sql)
-        gone = sql.execute("SELECT count(*) FROM nodes WHERE gone").fetchone()
+        living, gone = _count_nodes(sql)
         taken = 0
-        if gone != (0,):
+        if gone:
             taken = sql.execute(_TAKE.format(limit=TAKEN_AT_ONCE).encode(), {"token": token, "via": via}).rowcount
             marks.count(sql, token, via)
             sql.execute(
@@ -208,10 +207,11 @@ def look_round(
     return Round(tuple(name for (name,) in expired), taken, living, has_more)
 
 
-def _count_living(sql: Sql) -> int:
-    row = sql.execute("SELECT count(*) FROM nodes WHERE NOT gone").fetchone()
+def _count_nodes(sql: Sql) -> tuple[int, int]:
+    """Return how many nodes have a lease, and how many are gone."""
+    row = sql.execute("SELECT count(*) FILTER (WHERE NOT gone), count(*) FILTER (WHERE gone) FROM nodes").fetchone()
     assert row is not None
-    return int(row[0])
+    return row[0], row[1]
 
 
 _TAKE = """
