@@ -165,11 +165,13 @@ class SimulatedProvider(Provider):
                 return Foreseen(latency_ns, outcome)
             self.delivered += 1
             return Foreseen(NEVER_NS, SENT)
-        has_script = self._rules.has_script
+        upstream = self._upstream
+        if upstream is not None and self._rules.has_script:
+            upstream = None  # what is written is the whole answer
         fate = self._rules.judge(attempt, now_ns)
         if fate.delivers:
-            if self._upstream is not None and not has_script:
-                return self._upstream.ask(attempt, fate, now_ns, self._deliver)
+            if upstream is not None:
+                return upstream.ask(attempt, fate, now_ns, self._deliver)
             self.delivered += 1
         if fate.outcome is None:
             return Foreseen(NEVER_NS, SENT)

@@ -20,6 +20,7 @@ from actors.kernel.randomness import RandomStreams
 from actors.kernel.system import ActorSystem
 from actors.messages import UpstreamRequested
 from actors.outcomes import Ambiguous, Outcome, Sent, Transient
+from actors.pipeline.retries import succeeded
 from actors.policies.retry.budgets import make_budget
 from actors.policies.retry.policy import Progress, RetryPolicy, failure_kind
 from actors.settings.channel import ProviderConfig, UpstreamConfig
@@ -138,8 +139,7 @@ class Upstream:
             )
         )
         fate = self._rules.judge(attempt, now_ns)
-        takes_ns = NEVER_NS if fate.outcome is None else fate.delay_ns
-        outcome = fate.outcome
+        takes_ns, outcome = fate.delay_ns, fate.outcome
         if outcome is None or takes_ns > self._timeout_ns:
             takes_ns, outcome = self._timeout_ns, UPSTREAM_TIMED_OUT
         if takes_ns < NEVER_NS:
@@ -150,8 +150,7 @@ class Upstream:
         assert system is not None
         now_ns = system.now_ns
         if self._budget is not None:
-            succeeded = True if type(outcome) is Sent else False if isinstance(outcome, Transient | Ambiguous) else None
-            self._budget.end(errand.charge, succeeded, now_ns)
+            self._budget.end(errand.charge, succeeded(outcome), now_ns)
             errand.charge = 0
         retry_at_ns = self._retry_at_ns(errand, outcome, now_ns)
         if retry_at_ns is None:

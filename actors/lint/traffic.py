@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 NEARLY = 1 - 1e-9
 """Rates that are equal but for the rounding of floats are equal."""
 
+SLIGHTLY = 1.01
+"""What is above by less is no finding: figures of distributions are rounded."""
+
 
 class Found(NamedTuple):
     """What a rule finds in the settings of a channel."""

@@ -24,7 +24,7 @@ from pydantic import BeforeValidator, ConfigDict, Field, ValidationInfo, model_v
 
 from actors.domain.attempts import Provider
 from actors.errors import ConfigurationError
-from actors.faults.build import enforced_quotas, unreliable_providers
+from actors.faults.build import enforced_quotas, faults_of, unreliable_providers
 from actors.faults.chaos import FaultyProvider
 from actors.kernel.randomness import RandomStreams
 from actors.messages import NotificationChannel
@@ -262,7 +262,7 @@ def open_transports(
             aclose = getattr(provider, "aclose", None)
             if aclose is not None:
                 stack.push_async_callback(aclose)
-            hit = [fault for fault in faults if channel in fault.channel and fault.provider in (None, name)]
+            hit = faults_of(faults, channel, name)
             if hit:
                 provider = FaultyProvider(provider, hit, streams=streams, name=f"{channel}.{name}.provider")
             opened[channel][name] = provider

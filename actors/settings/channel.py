@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from typing import Annotated, Any, ClassVar, Literal, Self, TypeAlias
 
 from pydantic import Field, ValidationError, model_validator
-from pydantic_core import InitErrorDetails, PydanticCustomError
+from pydantic_core import InitErrorDetails
 
 from actors.messages import NotificationChannel
 from actors.settings.accounts import AccountConfig
@@ -38,6 +38,12 @@ from actors.settings.script import ScriptedAnswer
 
 PRIMARY = "primary"
 """The name of a channel's own provider, where it has others to fall back on."""
+
+
+def keys_of_provider(name: str) -> tuple[str, ...]:
+    """Return the keys that lead from the settings of a channel to those of one of its providers."""
+    return () if name == PRIMARY else ("failover", name)
+
 
 _NAME = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
 
@@ -358,8 +364,9 @@ class NotifierConfig(Settings):
 
     @model_validator(mode="after")
     def _names_accounts_that_there_are(self) -> Self:
+        there = an_account_of(self.accounts)
         problems = [
-            InitErrorDetails(type=unknown_account(name, self.accounts), loc=("channels", channel, *path), input=name)
+            InitErrorDetails(type=wanted(there, repr(name)), loc=("channels", channel, *path), input=name)
             for channel, config in self.channels.items()
             for path, name in config.accounts_named()
             if name not in self.accounts
@@ -369,6 +376,6 @@ class NotifierConfig(Settings):
         return self
 
 
-def unknown_account(name: str, accounts: Iterable[str]) -> PydanticCustomError:
-    """Return the problem that there is no account of this name."""
-    return wanted("the name of an account, of which there are: " + (", ".join(accounts) or "none"), repr(name))
+def an_account_of(accounts: Iterable[str]) -> str:
+    """Return what is wanted where an account is named."""
+    return "the name of an account, of which there are: " + (", ".join(accounts) or "none")

@@ -70,10 +70,9 @@ def with_accounts(config: ChannelConfig, accounts: Mapping[str, AccountConfig]) 
         for name, other in config.failover.items()
         if (filled := _filled(other.quota, accounts)) is not other.quota
     }
-    if not changes and not others:
-        return config
-    failover = {name: others.get(name, other) for name, other in config.failover.items()}
-    return config.model_copy(update={**changes, "failover": failover})
+    if others:
+        changes["failover"] = {**config.failover, **others}
+    return config.model_copy(update=changes) if changes else config
 
 
 def _filled(quota: QuotaConfig | None, accounts: Mapping[str, AccountConfig]) -> QuotaConfig | None:

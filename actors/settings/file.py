@@ -44,16 +44,24 @@ def load_settings(
         ConfigurationError: the file cannot be used. `problems` has one line for each thing that is wrong, in the order
             of the file: ``file.yaml:8:7: users.ann.channels.email: wanted …, got …``.
     """
-    text = text_of(path)
-    try:
-        root = read(text, Place(str(path), 1, 1))
-    except Unreadable as unreadable:
-        raise refusal(unreadable.problems) from None
+    root = tree_of(text_of(path), str(path))
     try:
         return model.model_validate(data(root), context={**FROM_FILE, **(context or {})})
     except ValidationError as error:
         problems = [problem_of(root, detail) for detail in error.errors(include_url=False)]
         raise refusal(_without_keys(problem, private) for problem in problems) from None
+
+
+def tree_of(text: str, filename: str) -> Node:
+    """Return the tree of a file's text.
+
+    Raises:
+        ConfigurationError: it is no YAML; all that is wrong, with its place.
+    """
+    try:
+        return read(text, Place(filename, 1, 1))
+    except Unreadable as unreadable:
+        raise refusal(unreadable.problems) from None
 
 
 def text_of(path: Path) -> str:

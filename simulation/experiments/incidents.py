@@ -18,11 +18,11 @@ from pydantic import ValidationError
 from actors.errors import ConfigurationError
 from actors.messages import NotificationChannel
 from actors.pipeline.fallback import problems_of_fallbacks
-from actors.settings.channel import ChannelConfig, FailoverConfig, NotifierConfig, ProviderConfig
+from actors.settings.channel import ChannelConfig, NotifierConfig
 from actors.settings.faults import FaultConfig
-from actors.settings.file import problem_of, refusal, text_of
+from actors.settings.file import problem_of, refusal, text_of, tree_of
 from actors.settings.quantities import FROM_FILE, Rate
-from actors.settings.yaml_tree import MappingNode, Place, Unreadable, data, read
+from actors.settings.yaml_tree import MappingNode, data
 from simulation.results.result import Result
 from simulation.running.runner import run
 from simulation.scenario import Expectation, Scenario, load
@@ -60,16 +60,17 @@ class Incident:
     def with_settings(self, settings: NotifierConfig) -> Scenario:
         """Return its scenario with all that the sender decides from these settings."""
         scenario = load(self.path)
+        used = scenario.channels_used
         channels = {
             channel.value: self._behind(
                 settings.channels.get(channel, ChannelConfig()), scenario.channel_as_given(channel)
             )
-            for channel in scenario.channels_used
+            for channel in used
         }
         further = {
-            channel.value: config
-            for channel, config in settings.channels.items()
-            if channel not in scenario.channels_used and _leads_to(settings, scenario.channels_used, channel)
+            channel.value: settings.channels[channel]
+            for channel in _reached_from(settings, used)
+            if channel not in used and channel in settings.channels
         }
         accounts = {  # of which what a provider enforces is not of this incident
             name: account.model_copy(update={"throttle": None, "quota": account.quota_of(name)})
@@ -88,7 +89,7 @@ class Incident:
         """Return settings of a channel before the providers that it tells of, the further ones in their order."""
         others = [other.provider for other in told.failover.values()] or [told.provider]
         failover = {
-            name: _before(other, others[min(number, len(others) - 1)])
+            name: other.model_copy(update={"provider": others[min(number, len(others) - 1)]})
             for number, (name, other) in enumerate(own.failover.items())
         }
         kept = {key: getattr(told, key) for key in self.kept}
@@ -197,10 +198,7 @@ def settings_in(path: Path) -> NotifierConfig:
     Raises:
         ConfigurationError: it has none, or they cannot be used; all that is wrong, with its place.
     """
-    try:
-        root = read(text_of(path), Place(str(path), 1, 1))
-    except Unreadable as unreadable:
-        raise refusal(unreadable.problems) from None
+    root = tree_of(text_of(path), str(path))
     if not isinstance(root, MappingNode) or "channels" not in root.entries:
         raise ConfigurationError([f"{path}: wanted a file with settings of `channels`, got one without"])
     own = {key: node for key, node in root.entries.items() if key in ("channels", "accounts")}
@@ -214,19 +212,14 @@ def settings_in(path: Path) -> NotifierConfig:
     return settings
 
 
-def _before(own: FailoverConfig, provider: ProviderConfig) -> FailoverConfig:
-    return own.model_copy(update={"provider": provider})
-
-
-def _leads_to(settings: NotifierConfig, used: Sequence[NotificationChannel], channel: NotificationChannel) -> bool:
-    """Tell whether a fallback of a channel in use leads to this one."""
-    for each in used:
-        way = [each]
-        while (config := settings.channels.get(way[-1])) is not None and config.fallback is not None:
-            way.append(config.fallback.channel)
-        if channel in way:
-            return True
-    return False
+def _reached_from(settings: NotifierConfig, used: Sequence[NotificationChannel]) -> list[NotificationChannel]:
+    """Return these channels, and those to which their fallbacks lead."""
+    reached = list(used)
+    for each in reached:
+        config = settings.channels.get(each)
+        if config is not None and config.fallback is not None and config.fallback.channel not in reached:
+            reached.append(config.fallback.channel)
+    return reached
 
 
 def _folder() -> Path:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 from rich.markup import escape
@@ -10,9 +9,9 @@ from rich.table import Table
 
 from simulation.experiments.incidents import Verdict
 from simulation.reporting.console import print_table, stdout
-from simulation.results.formatting import NOTHING, metric_text
+from simulation.results.formatting import metric_text, value_text
 from simulation.scenario import Expectation
-from simulation.scenario.metrics import NEVER, metric_kind
+from simulation.scenario.metrics import metric_kind, path_of
 
 
 def print_verdicts(verdicts: Sequence[Verdict], settings: str) -> None:
@@ -37,11 +36,6 @@ def print_verdicts(verdicts: Sequence[Verdict], settings: str) -> None:
 
 
 def _value(verdict: Verdict) -> str:
-    decisive = verdict.decisive
-    value = decisive["value"]
-    if decisive.get("never") or (value is not None and math.isinf(value)):
-        return NEVER
-    if value is None:
-        return NOTHING
-    path = Expectation.parse(decisive["text"]).text.split()[0]
-    return metric_text(value, metric_kind(verdict.result.scenario.outline, path))
+    path = path_of(Expectation.parse(verdict.decisive["text"]).path)
+    kind = metric_kind(verdict.result.scenario.outline, path)
+    return value_text(verdict.decisive, lambda value: metric_text(value, kind))

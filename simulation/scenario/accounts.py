@@ -7,13 +7,11 @@ from collections.abc import Iterator
 
 from actors.lint.channel import Finding
 from actors.lint.load import as_written, key_of
+from actors.lint.traffic import SLIGHTLY
 from actors.lint.words import rate
 from actors.messages import NotificationChannel
 from actors.settings.rate_limit import QuotaConfig
 from simulation.scenario.model import Scenario
-
-_SLIGHTLY = 1.01
-"""What is above by less is no finding: figures of distributions are rounded."""
 
 
 def account_rules(scenario: Scenario, per_s: dict[NotificationChannel, float]) -> Iterator[Finding]:
@@ -48,7 +46,7 @@ def account_rules(scenario: Scenario, per_s: dict[NotificationChannel, float]) -
         allowed = quota.limit.per_second
         channels = " and ".join(quotas)
         arriving = [per_s.get(channel, math.nan) for channel in quotas]
-        if sum(arriving) > allowed * _SLIGHTLY and all(each <= allowed for each in arriving):
+        if sum(arriving) > allowed * SLIGHTLY and all(each <= allowed for each in arriving):
             yield Finding(
                 (*path, *(("quota", key_of(quota)) if account.quota is not None else ("throttle", "rate"))),
                 "account-below-arrivals",
@@ -57,7 +55,7 @@ def account_rules(scenario: Scenario, per_s: dict[NotificationChannel, float]) -
             )
         if account.throttle is not None and account.quota is not None and name in enforced:
             enforced_per_s = account.throttle.rate.per_second
-            if allowed > enforced_per_s * _SLIGHTLY:
+            if allowed > enforced_per_s * SLIGHTLY:
                 yield Finding(
                     (*path, "quota", key_of(quota)),
                     "account-above-throttle",

@@ -12,7 +12,7 @@ from typing import Any
 from pydantic_core import PydanticCustomError
 
 from actors.messages import NotificationChannel, Priority, usual_priority
-from actors.settings.channel import PRIMARY
+from actors.settings.channel import PRIMARY, an_account_of, keys_of_provider
 from actors.settings.faults import is_host
 from actors.settings.quantities import parse_duration
 from simulation.scenario.expectations import Expectation
@@ -131,8 +131,7 @@ def _of_missing_nodes(scenario: Mapping[str, Any]) -> Iterator[Finding]:
 
 def has_upstream(channels: Any, channel: NotificationChannel, provider: str) -> bool:
     """Tell whether a provider of a channel asks what is behind it, as a file says it."""
-    path = () if provider == PRIMARY else ("failover", provider)
-    return _within(channels, channel.value, *path, "provider", "upstream") is not None
+    return _within(channels, channel.value, *keys_of_provider(provider), "provider", "upstream") is not None
 
 
 def _of_missing_upstreams(
@@ -210,8 +209,7 @@ def _missing_accounts(channels: Any, accounts: Any) -> Iterator[Finding]:
             for key in ("quota", "provider"):
                 name = _within(channels, *path, key, "account")
                 if isinstance(name, str) and name not in accounts:
-                    there = ", ".join(map(str, accounts)) or "none"
-                    text = f"wanted the name of an account, of which there are: {there}, got {name!r}"
+                    text = f"wanted {an_account_of(map(str, accounts))}, got {name!r}"
                     yield ("channels", *path, key, "account"), text
 
 

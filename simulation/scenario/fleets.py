@@ -6,13 +6,11 @@ from collections.abc import Iterator, Mapping
 
 from actors.lint.channel import Finding
 from actors.lint.load import as_written, key_of
+from actors.lint.traffic import SLIGHTLY
 from actors.lint.words import rate
 from actors.messages import NotificationChannel
-from actors.settings.channel import PRIMARY
+from actors.settings.channel import keys_of_provider
 from simulation.scenario.model import Scenario
-
-_SLIGHTLY = 1.01
-"""What is above by less is no finding: figures of distributions are rounded."""
 
 
 def fleet_rules(scenario: Scenario, per_s: Mapping[NotificationChannel, float]) -> Iterator[Finding]:
@@ -36,7 +34,7 @@ def fleet_rules(scenario: Scenario, per_s: Mapping[NotificationChannel, float]) 
         count = scenario.fleet.count
         for name, lane in config.by_provider().items():
             quota = lane.quota
-            path = ("channels", channel, *(() if name == PRIMARY else ("failover", name)), "quota")
+            path = ("channels", channel, *keys_of_provider(name), "quota")
             if quota is None or quota.account is not None:
                 continue
             if quota.across == "nodes":
@@ -44,7 +42,7 @@ def fleet_rules(scenario: Scenario, per_s: Mapping[NotificationChannel, float]) 
             elif nodes > 1 and len(config.failover) == 0:
                 allowed = count * quota.limit.per_second
                 arriving = per_s.get(channel, 0.0)
-                if arriving > allowed * _SLIGHTLY:
+                if arriving > allowed * SLIGHTLY:
                     yield Finding(
                         (*path, key_of(quota)),
                         "quota-below-arrivals",

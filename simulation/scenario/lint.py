@@ -7,7 +7,7 @@ fault that is there to show something, is no finding.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ from actors.lint.words import duration
 from actors.messages import NotificationChannel
 from actors.pipeline.circuit_breaker import BREAKER_OPEN, BULKHEAD_FULL, THROTTLED_HERE
 from actors.settings.base import nearest
-from actors.settings.channel import PRIMARY, ChannelConfig, CircuitBreakerConfig
+from actors.settings.channel import ChannelConfig, CircuitBreakerConfig, keys_of_provider
 from actors.settings.distribution_moments import quantile, share_above
 from actors.settings.distributions import Distribution
 from actors.settings.faults import FAULT_KEYS, Change, FaultConfig
@@ -71,15 +71,15 @@ _REASONS = (
 def lint_scenario(scenario: Scenario) -> list[Finding]:
     """Return what in a scenario cannot do what it says, each once."""
     found: list[Finding] = []
+    per_s = dict(_arriving(scenario))
     for channel in scenario.channels_used:
-        found += _channel(scenario, channel)
+        found += _channel(scenario, channel, per_s)
     found += _unused(scenario)
     found += _expiries(scenario)
     found += _windows(scenario)
     found += _thinking(scenario)
     found += pending_rules(scenario)
     found += upstream_rules(scenario)
-    per_s = dict(_arriving(scenario))
     found += account_rules(scenario, per_s)
     found += fleet_rules(scenario, per_s)
     found += _instants(scenario)
@@ -155,7 +155,9 @@ def _tree(path: Path) -> Node:
 # ── channels and their traffic ──────────────────────────────────────────────────────────────────────────────────
 
 
-def _channel(scenario: Scenario, channel: NotificationChannel) -> Iterator[Finding]:
+def _channel(
+    scenario: Scenario, channel: NotificationChannel, per_s: Mapping[NotificationChannel, float]
+) -> Iterator[Finding]:
     entries = [entry for entry in scenario.workload if channel in entry.channels]
     config = scenario.channel_config(channel)
     yield from _hosts(scenario, channel, config)
@@ -190,7 +192,7 @@ def _channel(scenario: Scenario, channel: NotificationChannel) -> Iterator[Findi
         yield from lint(
             channel,
             config,
-            arrivals_per_s=sum(_per_s(scenario, entry, channel) for entry in opened),
+            arrivals_per_s=per_s[channel],
             per_user_per_s=_of_the_busiest_user(scenario, opened, channel),
             most_arrivals_in=partial(most_in_windows, scenario, opened),
             lasts_s=seconds(scenario.arrivals_end_ns),
@@ -308,7 +310,7 @@ def _disciplines(scenario: Scenario, channel: NotificationChannel, config: Chann
     which = "all that arrive are critical" if True in kinds else "nothing that arrives is critical"
     for name, settings in config.by_provider().items():
         if settings.provider.discipline == "critical_first":
-            path = ("channels", channel, *(() if name == PRIMARY else ("failover", name)), "provider", "discipline")
+            path = ("channels", channel, *keys_of_provider(name), "provider", "discipline")
             text = f"critical_first, and {which}: it is first come, first served"
             yield Finding(path, "discipline-without-effect", text)
 

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from actors.errors import ConfigurationError
 from actors.formatting import counted
-from actors.settings.file import located, problem_of, refusal, text_of
+from actors.settings.file import located, problem_of, refusal, text_of, tree_of
 from actors.settings.quantities import FROM_FILE
 from actors.settings.yaml_tree import (
     ListNode,
@@ -20,10 +20,8 @@ from actors.settings.yaml_tree import (
     Place,
     Problem,
     ScalarNode,
-    Unreadable,
     data,
     printable,
-    read,
 )
 from simulation.scenario import consistency, overrides
 from simulation.scenario.model import Scenario
@@ -74,7 +72,7 @@ def load_each(
     Raises:
         ConfigurationError: The file cannot be read at all.
     """
-    root = _tree(text_at(path), str(path))
+    root = tree_of(text_at(path), str(path))
     if isinstance(root, MappingNode):
         root = MappingNode(root.place, {key: of for key, of in root.entries.items() if key != "sweep"}, root.key_places)
     for sets in changes:
@@ -98,7 +96,7 @@ def parse(text: str, filename: str = "scenario.yaml", *, sets: Sequence[str] = (
     """
     if not isinstance(text, str):
         raise ConfigurationError([f"wanted the text of a scenario, got {repr(text)[:60]}"])
-    return _completed(_tree(text, filename), filename, sets, seed)
+    return _completed(tree_of(text, filename), filename, sets, seed)
 
 
 def text_at(path: str | Path) -> str:
@@ -116,13 +114,6 @@ def text_at(path: str | Path) -> str:
             [f"wanted the path of a scenario's file, got {got}; simulation.parse takes a scenario's text"]
         )
     return text_of(Path(path))
-
-
-def _tree(text: str, filename: str) -> Node:
-    try:
-        return read(text, Place(filename, 1, 1))
-    except Unreadable as unreadable:
-        raise refusal(unreadable.problems) from None
 
 
 def _completed(root: Node, filename: str, sets: Sequence[str], seed: int | None) -> Scenario:

@@ -24,7 +24,7 @@ from actors.messages import BreakerState, NotificationChannel, Priority
 from actors.pipeline.lane import breaker_name
 from actors.settings.accounts import AccountConfig
 from actors.settings.base import NotEmpty, Settings
-from actors.settings.channel import KEEP_ALL_LETTERS, ChannelConfig, DeadLettersConfig
+from actors.settings.channel import KEEP_ALL_LETTERS, PRIMARY, ChannelConfig, DeadLettersConfig
 from actors.settings.defaults import filled_in, simulated_reaches, with_accounts
 from actors.settings.faults import ChannelNames, FaultConfig
 from actors.settings.quantities import (
@@ -266,7 +266,7 @@ class Scenario(Settings):
         """The channels of the workload and those with settings of their own, in the order of the enum."""
         used = {channel for entry in self.workload for channel in entry.channels}
         used |= {NotificationChannel(name) for name in self.channels.model_fields_set}
-        fallbacks = [self.channel_config(channel).fallback for channel in used]
+        fallbacks = [self.channel_as_given(channel).fallback for channel in used]
         used |= {fallback.channel for fallback in fallbacks if fallback is not None}
         return tuple(channel for channel in NotificationChannel if channel in used)
 
@@ -308,7 +308,7 @@ class Scenario(Settings):
     @property
     def providers_used(self) -> dict[NotificationChannel, list[str]]:
         """The channels that it uses, and the names of each one's providers in the order in which they are tried."""
-        return {channel: list(self.channel_config(channel).by_provider()) for channel in self.channels_used}
+        return {channel: [PRIMARY, *self.channel_as_given(channel).failover] for channel in self.channels_used}
 
     @property
     def breakers(self) -> dict[str, BreakerState]:

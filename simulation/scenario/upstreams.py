@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from actors.faults.build import faults_of
 from actors.lint.channel import Finding
 from actors.lint.words import duration
-from actors.settings.channel import PRIMARY
+from actors.settings.channel import keys_of_provider
 from actors.settings.distribution_moments import share_above
 from simulation.scenario.model import Scenario
 
@@ -16,14 +17,10 @@ def upstream_rules(scenario: Scenario) -> Iterator[Finding]:
     for channel in scenario.channels_used:
         for name, config in scenario.channel_config(channel).by_provider().items():
             upstream = config.provider.upstream
-            hit = any(
-                fault.upstream and channel in fault.channel and fault.provider in (None, name)
-                for fault in scenario.faults
-            )
+            hit = any(fault.upstream for fault in faults_of(scenario.faults, channel, name))
             if upstream is None or hit:
                 continue
-            of_provider = () if name == PRIMARY else ("failover", name)
-            path = ("channels", channel, *of_provider, "provider", "upstream")
+            path = ("channels", channel, *keys_of_provider(name), "provider", "upstream")
             too_slow = 0.0 if upstream.timeout is None else share_above(upstream.latency, upstream.timeout)
             if upstream.timeout is not None and too_slow == 0:
                 yield Finding(
