@@ -44,7 +44,13 @@ def load_settings(
         ConfigurationError: the file cannot be used. `problems` has one line for each thing that is wrong, in the order
             of the file: ``file.yaml:8:7: users.ann.channels.email: wanted …, got …``.
     """
-    root = tree_of(text_of(path), str(path))
+    return settings_of_tree(model, tree_of(text_of(path), str(path)), context=context, private=private)
+
+
+def settings_of_tree(
+    model: type[M], root: Node, *, context: Mapping[str, Any] | None = None, private: str | None = None
+) -> M:
+    """Return the settings in the tree of a file; see :func:`load_settings`."""
     try:
         return model.model_validate(data(root), context={**FROM_FILE, **(context or {})})
     except ValidationError as error:

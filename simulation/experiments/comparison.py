@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from actors.formatting import counted
 from simulation.experiments.paired import CONFIDENCE, Difference, OverRuns, difference, finite, over_runs
-from simulation.experiments.precision import Precision
+from simulation.experiments.precision import Precision, half_width
 from simulation.experiments.setting_columns import setting_column
 from simulation.experiments.sweeping.journal import Journal, finish
 from simulation.results.files import check_folder, folder_to_fill
@@ -216,9 +216,8 @@ class Comparison:
         over, found = self.over_runs[metric][number], self.differences[metric][number]
         middle = over.mean if over.mean is not None else over.median
         text = "–" if middle is None else metric_text(middle, self.figure(metric))
-        if found is None or found.low is None or found.high is None or not math.isfinite(found.high - found.low):
+        if found is None or not math.isfinite(half := half_width(found)):
             return text
-        half = (found.high - found.low) / 2
         return f"{text} ({found.value:+.3g} ± {half:.2g}{'*' if found.excludes_0 else ''})"
 
     @cached_property

@@ -13,16 +13,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
 from actors.errors import ConfigurationError
 from actors.messages import NotificationChannel
 from actors.pipeline.fallback import problems_of_fallbacks
 from actors.settings.channel import ChannelConfig, NotifierConfig
 from actors.settings.faults import FaultConfig
-from actors.settings.file import problem_of, refusal, text_of, tree_of
-from actors.settings.quantities import FROM_FILE, Rate
-from actors.settings.yaml_tree import MappingNode, data
+from actors.settings.file import settings_of_tree, text_of, tree_of
+from actors.settings.quantities import Rate
+from actors.settings.yaml_tree import MappingNode
 from simulation.results.result import Result
 from simulation.running.runner import run
 from simulation.scenario import Expectation, Scenario, load
@@ -202,11 +200,7 @@ def settings_in(path: Path) -> NotifierConfig:
     if not isinstance(root, MappingNode) or "channels" not in root.entries:
         raise ConfigurationError([f"{path}: wanted a file with settings of `channels`, got one without"])
     own = {key: node for key, node in root.entries.items() if key in ("channels", "accounts")}
-    root = MappingNode(root.place, own, root.key_places)
-    try:
-        settings = NotifierConfig.model_validate(data(root), context=FROM_FILE)
-    except ValidationError as error:
-        raise refusal(problem_of(root, detail) for detail in error.errors(include_url=False)) from None
+    settings = settings_of_tree(NotifierConfig, MappingNode(root.place, own, root.key_places))
     if problems := list(problems_of_fallbacks(settings.channels)):
         raise ConfigurationError([f"{path}: {problem}" for problem in problems])
     return settings

@@ -84,7 +84,7 @@ class Precision:
 
     def too_wide(self, intervals: Mapping[str, Iterable[Interval | None]]) -> dict[str, float]:
         """Return the metrics with an interval that is too wide, and half of its width; infinite: it is not known."""
-        widest = {metric: max(map(_half_width, intervals[metric]), default=0.0) for metric in self.half_widths}
+        widest = {metric: max(map(half_width, intervals[metric]), default=0.0) for metric in self.half_widths}
         return {metric: width for metric, width in widest.items() if not width <= self.half_widths[metric]}
 
     def words(self, too_wide: Mapping[str, float], scenario: Scenario, runs: int) -> list[str]:
@@ -99,7 +99,8 @@ class Precision:
         return lines
 
 
-def _half_width(interval: Interval | None) -> float:
+def half_width(interval: Interval | None) -> float:
+    """Return half the width of an interval; infinite: there is none, or it has no end."""
     if interval is None or interval.low is None or interval.high is None:
         return math.inf
     half = (interval.high - interval.low) / 2

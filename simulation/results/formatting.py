@@ -98,6 +98,11 @@ def never_text(never: int, runs: int) -> str:
     return f"{NEVER} in {never:,} of {runs:,}" if never else ""
 
 
+def mean_count_text(count: float) -> str:
+    """Return how many there are on average: whole from 10 on, with two digits below."""
+    return f"{count:,.0f}" if count >= 10 else f"{count:.2g}"
+
+
 def metric_text(value: float, kind: MetricKind, digits: int = 4) -> str:
     """Return a metric of at least 0, as suits its kind; what has no unit of its own with so many digits."""
     if math.isinf(value):

@@ -15,7 +15,7 @@ from actors.settings.file import text_of
 from simulation.results.files import read_table
 from simulation.results.formatting import line_of_run
 from simulation.results.notebook import run_as_html
-from simulation.results.result import SCENARIO_FILE, SUMMARY_FILE
+from simulation.results.result import SCENARIO_FILE, SUMMARY_FILE, UPSTREAM_TABLE
 from simulation.scenario import Scenario, parse
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ class SavedResult:
 
         Empty with ``record: aggregates``.
         """
-        return self._table("upstream_requests")
+        return self._table(UPSTREAM_TABLE)
 
     @cached_property
     def deferrals(self) -> pd.DataFrame:

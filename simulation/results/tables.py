@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 
@@ -14,6 +15,7 @@ from actors.messages import (
     BreakerTransitioned,
     DeadLetterDiscarded,
     NotificationDeferred,
+    NotificationEvent,
     NotificationFailed,
     NotificationMovedToDeadLetter,
     NotificationRedriven,
@@ -215,6 +217,17 @@ def attempts_table(history: Sequence[RecordedEvent], scenario: Scenario) -> pd.D
     )
 
 
+def _placed(events: Sequence[NotificationEvent], scenario: Scenario) -> dict[str, pd.Series[Any]]:
+    """Return the columns that tell when events were, and of which notification."""
+    ids = [event.notification_id for event in events]
+    return {
+        "time_s": pd.Series([event.at_ns / NS_PER_S for event in events], dtype="float64"),
+        "id": pd.Series(ids, dtype="str"),
+        "channel": pd.Series([str(event.channel) for event in events], dtype="str"),
+        **_origins(ids, Origins(scenario)),
+    }
+
+
 def upstream_requests_table(history: Sequence[RecordedEvent], scenario: Scenario) -> pd.DataFrame:
     """Return a row for each request of a provider to what is behind it, in order.
 
@@ -224,10 +237,7 @@ def upstream_requests_table(history: Sequence[RecordedEvent], scenario: Scenario
     requests = [event for event in history if type(event) is UpstreamRequested]
     return pd.DataFrame(
         {
-            "time_s": pd.Series([event.at_ns / NS_PER_S for event in requests], dtype="float64"),
-            "id": pd.Series([event.notification_id for event in requests], dtype="str"),
-            "channel": pd.Series([str(event.channel) for event in requests], dtype="str"),
-            **_origins([event.notification_id for event in requests], Origins(scenario)),
+            **_placed(requests, scenario),
             "provider": pd.Series([event.provider or PRIMARY for event in requests], dtype="str"),
             "attempt": pd.Series([event.attempt for event in requests], dtype="int64"),
             "request": pd.Series([event.number for event in requests], dtype="int64"),
@@ -244,10 +254,7 @@ def deferrals_table(history: Sequence[RecordedEvent], scenario: Scenario) -> pd.
     deferred = [event for event in history if type(event) is NotificationDeferred]
     return pd.DataFrame(
         {
-            "time_s": pd.Series([event.at_ns / NS_PER_S for event in deferred], dtype="float64"),
-            "id": pd.Series([event.notification_id for event in deferred], dtype="str"),
-            "channel": pd.Series([str(event.channel) for event in deferred], dtype="str"),
-            **_origins([event.notification_id for event in deferred], Origins(scenario)),
+            **_placed(deferred, scenario),
             "cause": pd.Series([str(event.cause) for event in deferred], dtype="str"),
             "resumes_at_s": pd.Series([_seconds_or_none(event.resumes_at_ns) for event in deferred], dtype="float64"),
         }
@@ -297,10 +304,7 @@ def dead_letters_table(history: Sequence[RecordedEvent], scenario: Scenario) -> 
             served[row] = requests.is_served(notification_id, under_way.__contains__)
     return pd.DataFrame(
         {
-            "time_s": pd.Series([event.at_ns / NS_PER_S for event in moved], dtype="float64"),
-            "id": pd.Series([event.notification_id for event in moved], dtype="str"),
-            "channel": pd.Series([str(event.channel) for event in moved], dtype="str"),
-            **_origins([event.notification_id for event in moved], Origins(scenario)),
+            **_placed(moved, scenario),
             "reason": pd.Series([event.reason for event in moved], dtype="str"),
             "attempts": pd.Series([event.attempts for event in moved], dtype="int64"),
             "requested_at_s": pd.Series([event.requested_at_ns / NS_PER_S for event in moved], dtype="float64"),

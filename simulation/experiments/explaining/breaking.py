@@ -7,6 +7,7 @@ from functools import lru_cache
 
 from actors.formatting import counted, plain_number
 from actors.instants import NS_PER_S, ns
+from actors.lint.breaker import trips
 from actors.policies.breaker.recovery import OpenTime
 from actors.policies.breaker.tripping import make_tripping
 from actors.settings.breaker import CircuitBreakerConfig
@@ -182,9 +183,8 @@ def cost_in_words(config: ChannelConfig, rate: float, schedule: Schedule) -> tup
 
 def _kept_back(config: ChannelConfig) -> str:
     """Return what keeps requests back that would be made else; nothing where all are made."""
-    breaks = config.circuit_breaker.begins.value not in ("disabled", "metrics-only")
     by = ["the retry budget"] if config.retry.budget is not None else []
-    by += ["an open breaker"] if breaks else []
+    by += ["an open breaker"] if trips(config.circuit_breaker) else []
     return f", but for what {' and '.join(by)} {'keep' if len(by) > 1 else 'keeps'} back" if by else ""
 
 

@@ -7,6 +7,7 @@ import math
 import numpy as np
 import numpy.typing as npt
 
+from actors.lint.breaker import trips
 from actors.messages import NotificationChannel
 from actors.settings.channel import ChannelConfig
 from actors.settings.distribution_moments import limited_mean
@@ -51,7 +52,7 @@ def besides(config: ChannelConfig) -> tuple[str, ...]:
 def has_closed_form(config: ChannelConfig) -> bool:
     """Return whether retries alone decide: no breaker, nothing else, and answers that take a constant time."""
     return (
-        config.circuit_breaker.begins.value in ("disabled", "metrics-only")
+        not trips(config.circuit_breaker)
         and not besides(config)
         and config.provider.latency.constant is not None
         and config.provider.latency.constant <= config.timeout

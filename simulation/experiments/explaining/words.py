@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from actors.formatting import counted, plain_number
 from simulation.experiments.explaining.parts import By, ChannelExplained, OneCall, Reach, Said, Schedule, UnderLoad
-from simulation.results.formatting import NOTHING, duration_text
+from simulation.results.formatting import NOTHING, duration_text, mean_count_text
 from simulation.scenario.metrics import NEVER
 
 MARKS = {By.FORMULA: "", By.DRAWS: " ~", By.RUN: " *"}
@@ -123,8 +123,7 @@ def _load_row(found: UnderLoad) -> tuple[str, ...]:
 
 
 def _lost(found: UnderLoad) -> str:
-    count = f"{found.lost:,.0f}" if found.lost >= 10 or found.lost == int(found.lost) else f"{found.lost:.2g}"
-    meanwhile = f"{count}, {_share(found.lost_share)}" if found.lost else "none"
+    meanwhile = f"{mean_count_text(found.lost)}, {_share(found.lost_share)}" if found.lost else "none"
     return f"{meanwhile}; {found.lost_after:,} after it" if found.lost_after else meanwhile
 
 

@@ -292,7 +292,9 @@ def open_sweep(directory: str | Path) -> SweepResult:
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ConfigurationError([f"{wanted} that cannot be read: {error}"]) from None
     scenario, _ = scenario_kept(directory / SCENARIO_FILE)  # with which nothing is run, so data files may be gone
-    return SweepResult(scenario, varied, settings_of(varied, rows), runs)
+    result = SweepResult(scenario, varied, settings_of(varied, rows), runs)
+    result.notes = tuple(document.get("notes", ()))
+    return result
 
 
 def _holds(scenario: Scenario, run: RunMetrics) -> bool:

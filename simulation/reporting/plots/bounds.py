@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Literal, NamedTuple, TypeAlias
+from weakref import WeakKeyDictionary
 
 from matplotlib.axes import Axes
 from matplotlib.patheffects import AbstractPathEffect, withTickedStroke
@@ -49,8 +50,18 @@ class Bound(NamedTuple):
     """The side of the line on which it fails; empty where that is both."""
 
 
+_BOUNDS: WeakKeyDictionary[PlottedRun, list[Bound]] = WeakKeyDictionary()
+"""Of runs, several pictures of which show them."""
+
+
 def bounds_of(run: PlottedRun) -> list[Bound]:
     """Return the expectations of a run, those that broke with where they did."""
+    if run not in _BOUNDS:
+        _BOUNDS[run] = _bounds_of(run)
+    return _BOUNDS[run]
+
+
+def _bounds_of(run: PlottedRun) -> list[Bound]:
     found = []
     for number, (expectation, outcome) in enumerate(zip(run.scenario.expect, run.summary["expectations"], strict=True)):
         scope = scope_of(expectation, end_of(run))

@@ -139,6 +139,12 @@ def openings(transitions: pd.DataFrame) -> pd.DataFrame:
     return transitions[transitions["to"].isin([str(state) for state in OPEN_STATES])]
 
 
+def first_openings(transitions: pd.DataFrame) -> dict[str, float]:
+    """Return when each breaker that opened did so first, in seconds, in that order."""
+    firsts = openings(transitions).drop_duplicates("channel")
+    return {str(name): float(at_s) for name, at_s in zip(firsts["channel"], firsts["time_s"], strict=True)}
+
+
 def found_of_breakers(
     transitions: pd.DataFrame, breakers: Mapping[str, BreakerState], faults: Sequence[tuple[str, Window]] = ()
 ) -> str:
@@ -149,12 +155,11 @@ def found_of_breakers(
         breakers: by name, with the state in which each begins.
         faults: with what each is called.
     """
-    opened = openings(transitions)
-    firsts = {str(name): rows["time_s"].to_numpy(float) for name, rows in opened.groupby("channel", sort=False)}
+    firsts = first_openings(transitions)
     moved = [name for name in firsts if name in breakers]
     if not moved:
         return "none opened"
-    first, at_s = moved[0], float(firsts[moved[0]][0])
+    first, at_s = moved[0], firsts[moved[0]]
     if (fault := opened_in(at_s, faults)) is not None:
         opens = "opens" if len(breakers) == 1 else "opens first,"
         never = [name for name in breakers if name not in moved]

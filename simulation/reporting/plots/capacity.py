@@ -7,10 +7,13 @@ from itertools import pairwise
 
 from matplotlib.axes import Axes
 
+from actors.faults.build import faults_of
 from actors.faults.conditions import capacity_steps, speed_steps
+from actors.faults.provider import parted
 from actors.formatting import plain_number
 from actors.instants import seconds
 from actors.messages import NotificationChannel
+from actors.settings.channel import PRIMARY
 from actors.settings.distribution_moments import mean
 from simulation.reporting.plots.naming import name_line
 from simulation.reporting.plots.source import Taken
@@ -30,9 +33,7 @@ def served_per_s(part: Taken, end_s: float) -> list[tuple[float, float]]:
     takes_s = mean(provider.latency)
     if provider.capacity is None or not takes_s:
         return []
-    faults = [
-        fault for fault in part.run.scenario.faults if channel in fault.channel and fault.provider in (None, "primary")
-    ]
+    faults, _ = parted(faults_of(part.run.scenario.faults, channel, PRIMARY))
     places = dict(capacity_steps(provider.capacity, faults))
     speeds = dict(speed_steps(faults))
     found, at_once, speed = [], 0, Fraction(1)

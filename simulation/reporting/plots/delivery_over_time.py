@@ -27,7 +27,7 @@ from simulation.reporting.plots.panels import count_axis, stairs
 from simulation.reporting.plots.source import By, Source, Taken, parts, requests_where, why_empty
 from simulation.reporting.plots.stacked import ends_s, over_time
 from simulation.reporting.plots.time_axis import log_durations
-from simulation.results.formatting import duration_text
+from simulation.results.formatting import duration_text, mean_count_text
 from simulation.results.parts import WHERE, waiting_of
 from simulation.scenario.metrics import NEVER
 
@@ -341,9 +341,8 @@ def found_waiting(edges_s: Floats, levels: Floats) -> str:
     at = int(together.argmax())
     first = int(levels[:, at].argmax())
     name = WHERE[first]
-    most = f"{together[at]:,.0f}" if together[at] >= 10 else f"{together[at]:.2g}"
     share = f"{levels[first, at] / together[at]:.0%} {_THERE.get(name, name)}"
-    return f"up to {most}, at {duration_text(float(edges_s[at]))}, {share}"
+    return f"up to {mean_count_text(together[at])}, at {duration_text(float(edges_s[at]))}, {share}"
 
 
 _THERE = {

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 
 from actors.formatting import counted, plain_number
 from simulation.reporting.fault_windows import Window
-from simulation.reporting.plots.breakers import open_times, opened_in, openings
+from simulation.reporting.plots.breakers import first_openings, open_times, opened_in
 from simulation.reporting.plots.canvas import size_in
 from simulation.reporting.plots.layout import NOTE_ROOM, NOTE_SIZE, NOTES_AT
 from simulation.reporting.plots.source import PlottedRun, Taken
@@ -96,7 +96,7 @@ def breaker_notes(
 ) -> None:
     """Write beside each lane how often the breaker opened, how far into a fault first, and for how long it was open;
     where each host has its own, how many did, and for how long the worst."""
-    opened = openings(run.breaker).drop_duplicates("channel").set_index("channel")["time_s"]
+    opened = first_openings(run.breaker)
     for lane, name in enumerate(names):
         breaker = run.summary["breaker"][name]
         times = "once" if breaker["opened"] == 1 else f"{breaker['opened']:,} times"
@@ -105,6 +105,6 @@ def breaker_notes(
             longest = open_times(run.breaker, name, end_s)
             count = sum(open_s > 0 for open_s in longest.values())
             text = f"{count:,} of {counted(hosts[name], 'host')}, longest {duration_text(max(longest.values()))}"
-        elif name in opened and (fault := opened_in(float(opened[name]), faults)) is not None:
+        elif name in opened and (fault := opened_in(opened[name], faults)) is not None:
             text = f"{duration_text(fault[1])} into {fault[0]}, {times}, open {duration_text(breaker['open_s'])}"
         axes.text(NOTES_AT, lane, text, transform=axes.get_yaxis_transform(), size=NOTE_SIZE, va="center")

@@ -163,12 +163,12 @@ def breaker_states(source: Source, ax: Axes | None = None, *, channel: str | Non
         lanes.spines[:].set_visible(False)
         hosts = host_counts(found.frame, None if found.run is None else found.run.notifications)
         handles = draw_breakers(lanes, found.frame, breakers, end_s, hosts)
-        faults = [window for window in found.windows(end_s) if not window.quiet]
-        called = [(f"the fault at {duration_text(window.spans[0][0])}", window) for window in faults]
+        windows = found.windows(end_s)
+        called = [(f"the fault at {duration_text(window.spans[0][0])}", window) for window in windows]
         set_title(ax, titled(found.label or "Breakers", found_of_breakers(found.frame, breakers, called)))
         legend_above(ax, [*handles, *ax.get_legend_handles_labels()[0]])
         arrivals_end_s = None if found.run is None else arrivals_end_of(found.run)
-        shade_and_label(ax, found.windows(end_s), end_s, arrivals_end_s, 1.0 - share)
+        shade_and_label(ax, windows, end_s, arrivals_end_s, 1.0 - share)
         draw_time_axis(ax, found.scenario, end_s)
         lanes.tick_params(axis="x", labelbottom=False, length=0)
     return ax

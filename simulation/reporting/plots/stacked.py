@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
@@ -43,7 +43,7 @@ def over_time(found: Sequence[Taken], ax: Axes | None, draw: Draw, ylabel: str, 
             return ax
         panels = _divided(ax, len(shown))
         drawn = [(*draw(panel, part), panel, part) for panel, part in zip(panels, shown, strict=True)]
-        scale = _scale_of([title for title, *_ in drawn], panels)
+        scale = _scale_of(panels)
         on_one_scale(panels)
         legend: dict[str, Artist] = {}
         for number, (title, handles, panel, part) in enumerate(drawn, start=1):
@@ -68,11 +68,14 @@ def _short(title: str, scale: str) -> str:
     return title.partition(", in steps of")[0] + scale
 
 
-def _scale_of(titles: Iterable[str], panels: Sequence[Axes]) -> str:
-    """Return the words for a scale that is logarithmic, from the title of the panel that has it; empty for others."""
-    highest = max(zip(titles, panels, strict=True), key=lambda each: each[1].get_ylim()[1])[0]
-    _, _, scale = highest.partition(", logarithmic above")
-    return f", logarithmic above{scale}" if scale else ""
+def _highest(panels: Sequence[Axes]) -> Axes:
+    return max(panels, key=lambda panel: panel.get_ylim()[1])
+
+
+def _scale_of(panels: Sequence[Axes]) -> str:
+    """Return the words for the scale of the panel that goes highest; empty where that is linear."""
+    transform = _highest(panels).yaxis.get_transform()
+    return f", logarithmic above {transform.linthresh:,.9g}" if isinstance(transform, SymmetricalLogTransform) else ""
 
 
 def _draw_one(ax: Axes, part: Taken, draw: Draw, ylabel: str) -> None:
@@ -85,7 +88,7 @@ def _draw_one(ax: Axes, part: Taken, draw: Draw, ylabel: str) -> None:
 
 def on_one_scale(panels: Sequence[Axes]) -> None:
     """Let all panels have the scale, the limits and the ticks of the one that goes highest."""
-    highest = max(panels, key=lambda panel: panel.get_ylim()[1])
+    highest = _highest(panels)
     transform, limits, ticks = highest.yaxis.get_transform(), highest.get_ylim(), list(highest.get_yticks())
     if not all(panel.get_yscale() in ("linear", "symlog") for panel in panels):
         return

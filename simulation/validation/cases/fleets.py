@@ -17,18 +17,17 @@ from simulation.validation.cases.retry_chains import with_breaker, with_bucket
 from simulation.validation.cases.retry_studies import (
     BREAKER_RETRIES,
     EVENTS,
-    FEW_STATES,
-    SHARE,
+    checked_clients,
     load_and_success,
     once_by_breaker,
     solved_load,
+    while_tokens_last,
     with_retry_breaker,
 )
 from simulation.validation.domains import (
     COUNT,
     RARE,
     RATE,
-    SEEN_PROBABILITY,
     UTILISATION,
     Relation,
     checking,
@@ -66,19 +65,9 @@ def nodes_as_clients(
     Raises:
         ConfigurationError: a parameter is out of its domain; all of them.
     """
-    with checking("nodes_as_clients") as check:
-        shares, breakers = (check.values(each, "p", SEEN_PROBABILITY) for each in (shares, breakers))
-        check.row(
-            (calls, share, capacity),
-            {"calls": whole(1, 100_000), "share": SHARE, "capacity": COUNT},
-            (FEW_STATES[0], lambda calls, share, capacity: FEW_STATES[1](share, capacity)),
-        )
-        counts = check.values(
-            counts,
-            "nodes",
-            NODES,
-            (f"from 1 to 10,000 calls for each, of {calls}", lambda count: 1 <= calls // count <= 10_000),
-        )
+    shares, counts, breakers = checked_clients(
+        "nodes_as_clients", "nodes", NODES, shares, calls, counts, share, capacity, breakers
+    )
     return Case(
         name="nodes-as-clients",
         title="What limits the retries of a fleet is gone where each process has one of its own",
@@ -111,8 +100,7 @@ channels:
 def _buckets(p: float, count: int, calls: int, share: float, capacity: int) -> Experiment:
     load, success = with_bucket(p, calls, share, capacity)
     most, _ = with_bucket(1.0, calls, share, capacity)
-    budget = f"budget: {{kind: token_bucket, share: {100 * share}%, capacity: {capacity}, inclusive: false}}"
-    text = _in_turn(count, calls, f"max_attempts: 1000000, {budget}", f"failure_rate: {100 * p}%")
+    text = _in_turn(count, calls, while_tokens_last(share, capacity), f"failure_rate: {100 * p}%")
     return Experiment(
         name=f"n={count} p={p:g} token bucket",
         replicate=scenario(text, load_and_success),

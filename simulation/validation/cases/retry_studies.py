@@ -21,6 +21,7 @@ from simulation.validation.domains import (
     COUNT,
     RARE,
     SEEN_PROBABILITY,
+    Domain,
     Relation,
     checking,
     real,
@@ -136,11 +137,10 @@ def _is_seen(share: float) -> bool:
 def _bucket(p: float, calls: int, share: float, capacity: int) -> Experiment:
     load, success = with_bucket(p, calls, share, capacity)
     most, _ = with_bucket(1.0, calls, share, capacity)
-    budget = f"budget: {{kind: token_bucket, share: {100 * share}%, capacity: {capacity}, inclusive: false}}"
     return Experiment(
         name=f"p={p:g} token bucket, {calls} calls each",
         replicate=scenario(
-            _clients(calls, f"max_attempts: 1000000, {budget}", f"failure_rate: {100 * p}%"), load_and_success
+            _clients(calls, while_tokens_last(share, capacity), f"failure_rate: {100 * p}%"), load_and_success
         ),
         quantities=(
             solved_load(load, calls, used_up=p > 5 * share * (1 - p), most=most),
@@ -235,6 +235,45 @@ def _load_of_breakers(load: float) -> Quantity:
     return Between(name="load", low=1 - RARE, high=1 + RARE, because=f"{load:.7g}, solved: hardly any is retried")
 
 
+def checked_clients(
+    factory: str,
+    name: str,
+    domain: Domain,
+    shares: Iterable[float],
+    calls: int,
+    counts: Iterable[int],
+    share: float,
+    capacity: int,
+    breakers: Iterable[float],
+) -> tuple[list[float], list[int], list[float]]:
+    """Return what a case of clients is given, each of which has a bucket or a breaker: the shares of attempts that fail
+    for buckets, the numbers of clients, and the shares for breakers; see :func:`client_count`.
+
+    Raises:
+        ConfigurationError: one is out of its domain; all of them.
+    """
+    with checking(factory) as check:
+        shares, breakers = (check.values(each, "p", SEEN_PROBABILITY) for each in (shares, breakers))
+        check.row(
+            (calls, share, capacity),
+            {"calls": whole(1, 100_000), "share": SHARE, "capacity": COUNT},
+            (FEW_STATES[0], lambda calls, share, capacity: FEW_STATES[1](share, capacity)),
+        )
+        counts = check.values(
+            counts,
+            name,
+            domain,
+            (f"from 1 to 10,000 calls for each, of {calls}", lambda count: 1 <= calls // count <= 10_000),
+        )
+    return shares, counts, breakers
+
+
+def while_tokens_last(share: float, capacity: int) -> str:
+    """Return the retries of a client with a token bucket, which alone bounds them."""
+    budget = f"budget: {{kind: token_bucket, share: {100 * share}%, capacity: {capacity}, inclusive: false}}"
+    return f"max_attempts: 1000000, {budget}"
+
+
 def once_by_breaker() -> str:
     """Return the retries of a client, none of which follows a failure that Brooker's breaker has seen when open."""
     return f"max_attempts: {1 + BREAKER_RETRIES}, per_reason: {{{NOT_AGAIN.reason}: {{max_attempts: 1}}}}"
@@ -269,19 +308,9 @@ def client_count(
     Raises:
         ConfigurationError: a parameter is out of its domain; all of them.
     """
-    with checking("client_count") as check:
-        shares, breakers = (check.values(each, "p", SEEN_PROBABILITY) for each in (shares, breakers))
-        check.row(
-            (calls, share, capacity),
-            {"calls": whole(1, 100_000), "share": SHARE, "capacity": COUNT},
-            (FEW_STATES[0], lambda calls, share, capacity: FEW_STATES[1](share, capacity)),
-        )
-        counts = check.values(
-            counts,
-            "clients",
-            COUNT,
-            (f"from 1 to 10,000 calls for each, of {calls}", lambda count: 1 <= calls // count <= 10_000),
-        )
+    shares, counts, breakers = checked_clients(
+        "client_count", "clients", COUNT, shares, calls, counts, share, capacity, breakers
+    )
     return Case(
         name="client-count",
         title="A token bucket in many small clients is none, and a breaker is always open",
