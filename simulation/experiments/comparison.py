@@ -22,7 +22,7 @@ from simulation.experiments.precision import Precision, half_width
 from simulation.experiments.setting_columns import setting_column
 from simulation.experiments.sweeping.journal import Journal, finish
 from simulation.results.files import check_folder, folder_to_fill
-from simulation.results.formatting import line, metric_text, seeds_text
+from simulation.results.formatting import NOTHING, line, metric_text, seeds_text
 from simulation.running.executors import RunMetrics, Task, executor
 from simulation.running.replicates import Values, checked_metrics
 from simulation.scenario import Scenario
@@ -214,8 +214,7 @@ class Comparison:
 
     def _cell(self, metric: str, number: int) -> str:
         over, found = self.over_runs[metric][number], self.differences[metric][number]
-        middle = over.mean if over.mean is not None else over.median
-        text = "–" if middle is None else metric_text(middle, self.figure(metric))
+        text = NOTHING if over.middle is None else metric_text(over.middle, self.figure(metric))
         if found is None or not math.isfinite(half := half_width(found)):
             return text
         return f"{text} ({found.value:+.3g} ± {half:.2g}{'*' if found.excludes_0 else ''})"

@@ -4,6 +4,7 @@ import pytest
 from selectolax.lexbor import LexborHTMLParser
 
 import simulation
+from simulation.results.formatting import metric_text
 from simulation.scenario import parse
 
 TEXT = """
@@ -52,6 +53,8 @@ def test_a_comparison_and_a_sweep_have_a_value_for_each_setting(tmp_path):
     assert len(rows) == 2
     assert rows[0][0] == f"{compared.over_runs['sent'][0].mean:g}"
     assert "±" in rows[0][1]
+    quantile = compared.over_runs["delivery_time_s.p99"][0].median
+    assert rows[1][0] == metric_text(quantile, compared.figure("delivery_time_s.p99"))
     swept = simulation.sweep(path, vary, replicates=2)
     rows, tree = cells(swept._repr_html_())
     assert [cell.text() for cell in tree.css("thead th")][1:3] == ["expectations_hold", "sent_fraction"]
