@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 import trio
 
+from actors.domain.notification_state import NotificationState
 from actors.errors import ActorSystemError, NotifierClosed
 from actors.hosts.guest import Guest, on_asyncio, trio_guest
 from actors.hosts.opening import Hosted, N, ProviderOpener, ProviderOpeners, StoreOpener, check_openers, open_all
@@ -40,15 +41,24 @@ class AsyncioNotifier(Hosted[N]):
         self._loop = guest.loop
         self._is_closed = False
 
-    async def publish(self, event: Any) -> None:
+    async def publish(self, event: Any, *, traceparent: str | None = None) -> None:
         """Publish an event, and wait until its notifications are accepted."""
         self._check_host()
-        await self._answer(self.inside.bus.publish(event))
+        await self._answer(self.inside.bus.publish(event, traceparent=traceparent))
 
-    async def send(self, command: SendNotification) -> Acceptance:
+    async def send(self, command: SendNotification, *, traceparent: str | None = None) -> Acceptance:
         """Send a command, and return its acceptance once that is durable."""
         self._check_host()
-        return await self._answer(self.inside.bus.send(command))
+        return await self._answer(self.inside.bus.send(command, traceparent=traceparent))
+
+    async def cancel(self, notification_id: str) -> bool:
+        """Cancel a notification that waits, and tell whether it is cancelled, once that is durable."""
+        self._check_host()
+        return await self._answer(self.inside.bus.cancel(notification_id))
+
+    async def state(self, notification_id: str) -> NotificationState | None:
+        """Return where a notification is now; None: its id is unknown, or no longer remembered."""
+        return await self.run(self.inside.state, notification_id)
 
     async def operate_breaker(
         self, channel: NotificationChannel | str, override: Any, provider: str | None = None

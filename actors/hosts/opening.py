@@ -8,6 +8,7 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 
 from actors.domain.attempts import Provider
+from actors.domain.notification_state import NotificationState
 from actors.domain.store import Store
 from actors.errors import ActorSystemError, ConfigurationError
 from actors.faults.build import Providers
@@ -30,6 +31,10 @@ class OpenNotifier(Protocol):
     @property
     def bus(self) -> EventBus:
         """Where events are published and commands are sent."""
+
+    @property
+    def state(self) -> Callable[[str], Awaitable[NotificationState | None]]:
+        """Tells where the notification of an id is."""
 
     @property
     def operate_breaker(self) -> Callable[..., Awaitable[bool]]:

@@ -14,6 +14,7 @@ from typing import Any, Generic, TypeVar
 
 import trio
 
+from actors.domain.notification_state import NotificationState
 from actors.errors import NotifierClosed, WouldDeadlock
 from actors.hosts.opening import Hosted, N, ProviderOpener, ProviderOpeners, StoreOpener, check_openers, open_all
 from actors.kernel.futures import Future
@@ -95,13 +96,23 @@ class ThreadNotifier(Hosted[N]):
         self._is_woken = False
         """Whether the notifier's thread is about to look at the calls."""
 
-    def publish(self, event: Any, *, timeout: float | None = None) -> None:
+    def publish(self, event: Any, *, traceparent: str | None = None, timeout: float | None = None) -> None:
         """Publish an event, and block until its notifications are accepted."""
-        return self._call(functools.partial(self.inside.bus.publish, event), timeout)
+        return self._call(functools.partial(self.inside.bus.publish, event, traceparent=traceparent), timeout)
 
-    def send(self, command: SendNotification, *, timeout: float | None = None) -> Acceptance:
+    def send(
+        self, command: SendNotification, *, traceparent: str | None = None, timeout: float | None = None
+    ) -> Acceptance:
         """Send a command, block until its acceptance is durable, and return that."""
-        return self._call(functools.partial(self.inside.bus.send, command), timeout)
+        return self._call(functools.partial(self.inside.bus.send, command, traceparent=traceparent), timeout)
+
+    def cancel(self, notification_id: str, *, timeout: float | None = None) -> bool:
+        """Cancel a notification that waits; block until that is durable, and tell whether it is cancelled."""
+        return self._call(functools.partial(self.inside.bus.cancel, notification_id), timeout)
+
+    def state(self, notification_id: str, *, timeout: float | None = None) -> NotificationState | None:
+        """Return where a notification is now; None: its id is unknown, or no longer remembered."""
+        return self.run(self.inside.state, notification_id, timeout=timeout)
 
     def operate_breaker(
         self,
