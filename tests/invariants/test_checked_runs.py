@@ -90,7 +90,7 @@ def test_a_case_of_each_shipped_scenario_breaks_none(path):
     assert len(result.checked) >= 10
 
 
-@pytest.mark.parametrize("path", SCENARIOS[::8], ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", SCENARIOS[8::20], ids=lambda path: path.stem)
 def test_shipped_scenarios_break_none_as_they_are(path):
     result = simulation.run(path, seed=load(path).seed + 1000, invariants=ALL_BUT_THE_MODEL)
     assert len(result.checked) >= 10

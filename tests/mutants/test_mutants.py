@@ -170,8 +170,9 @@ def test_where_the_product_breaks_itself_nothing_is_found_and_the_table_says_so(
     ]
 
 
-@pytest.mark.integration
-def test_the_table(capsys):
+def test_the_table(capsys, monkeypatch):
+    found = iter([Kill("quota", "swarm", 3, "too much"), None])
+    monkeypatch.setattr("hunt.stalk", lambda copy, route: next(found))
     assert main([AT_ONCE, "--seeds", "4", "--workers", "1"]) == 0
     header, line, total = capsys.readouterr().out.splitlines()
     assert header.split() == ["mutant", "killer", "scenario", "and", "seed", "s"]

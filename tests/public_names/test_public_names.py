@@ -100,33 +100,22 @@ trio.run(main)
 """
 
 
-def checked(tmp_path: Path, text: str) -> str:
-    """Return what ``mypy --strict`` says to a file that uses the packages."""
-    (tmp_path / "service.py").write_text(text)
-    command = [
-        sys.executable,
-        "-m",
-        "mypy",
-        "--strict",
-        "service.py",
-        "--cache-dir",
-        str(ROOT / ".mypy_cache" / "user"),
-    ]
+MISSPELT = USER.replace("notifier.send(command)", "notifier.publsh(command)") + "\nfrom actors import Nonsense\n"
+
+
+def test_a_user_s_type_checker_sees_every_type_and_finds_a_misspelt_name(tmp_path: Path) -> None:
+    (tmp_path / "service.py").write_text(USER)
+    (tmp_path / "misspelt.py").write_text(MISSPELT)
+    cache = str(ROOT / ".mypy_cache" / "user")
+    command = [sys.executable, "-m", "mypy", "--strict", "service.py", "misspelt.py", "--cache-dir", cache]
     env = {"MYPYPATH": str(ROOT)}
-    return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, env=env).stdout
-
-
-def test_a_user_s_type_checker_sees_every_type(tmp_path: Path) -> None:
-    said = checked(tmp_path, USER)
-    assert "error" not in said
-    revealed = [line.split('Revealed type is "')[1] for line in said.splitlines() if "Revealed type" in line]
+    told = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, env=env).stdout
+    said = [line for line in told.splitlines() if line.startswith("service.py")]
+    assert not [line for line in said if "error" in line]
+    revealed = [line.split('Revealed type is "')[1] for line in said if "Revealed type" in line]
     assert len(revealed) == 3
     assert not any("Any" in line.split(" -> ")[-1] for line in revealed)
     assert "-> simulation.results.result.Result" in revealed[1]
-
-
-def test_a_user_s_type_checker_finds_a_misspelt_name(tmp_path: Path) -> None:
-    wrong = USER.replace("notifier.send(command)", "notifier.publsh(command)") + "\nfrom actors import Nonsense\n"
-    said = checked(tmp_path, wrong)
-    assert '"Notifier" has no attribute "publsh"' in said
-    assert 'Module "actors" has no attribute "Nonsense"' in said
+    wrong = [line for line in told.splitlines() if line.startswith("misspelt.py")]
+    assert any('"Notifier" has no attribute "publsh"' in line for line in wrong)
+    assert any('Module "actors" has no attribute "Nonsense"' in line for line in wrong)

@@ -12,6 +12,8 @@ from simulation.scenario import Expectation, json_schema, parse
 from simulation.scenario.metrics import NOT_METRICS, MetricKind, Outline, path_of, summary_shape
 from simulation.scenario.writing import write
 
+SCHEMA = jsonschema.Draft202012Validator(json_schema())
+
 SUMMARY = {
     "sent_fraction": 0.99,
     "sent": 0,
@@ -169,7 +171,7 @@ def test_a_share_of_runs_is_written_as_it_is_read(share: str) -> None:
     scenario = parse(text)
     assert scenario.expect[0].text == f"dlq.peak <= 100 in {share} of runs"
     assert parse(write(scenario)) == scenario
-    jsonschema.validate(yaml.safe_load(text), json_schema())
+    SCHEMA.validate(yaml.safe_load(text))
 
 
 @pytest.mark.parametrize(
@@ -216,4 +218,4 @@ def test_what_is_wrong_with_an_entry_is_said_with_its_place(entry: str, problems
     assert raised.value.problems == [f"outage.yaml:{problem}" for problem in problems]
     if "peek" not in entry:  # a JSON Schema knows no metrics
         with pytest.raises(jsonschema.ValidationError):
-            jsonschema.validate(yaml.safe_load(expecting(entry)), json_schema())
+            SCHEMA.validate(yaml.safe_load(expecting(entry)))

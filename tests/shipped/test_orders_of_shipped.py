@@ -27,8 +27,9 @@ def test_the_normal_order_is_a_schedule(path):
     assert explored.summary == result_of(path).summary
 
 
-@pytest.mark.parametrize("path", SCENARIOS[4::8], ids=lambda path: path.stem)  # with -m slow in ten orders, all of them
+@pytest.mark.parametrize("path", SCENARIOS[4::16], ids=lambda path: path.stem)
 def test_a_scenario_keeps_its_promises_on_a_random_walk(path):
+    """With `-m slow` all of them, in ten orders."""
     walk = RandomWalk(Random(1))
     check(simulation.run(path, schedule=walk, invariants="all"))
     assert walk.deviations

@@ -417,7 +417,7 @@ def test_metrics_of_an_entry_or_a_class_and_of_a_fault_show_their_series(pyteste
     "name",
     [
         "burst-over-the-limit",
-        "flapping-provider",
+        pytest.param("flapping-provider", marks=pytest.mark.slow),
         pytest.param("provider-outage", marks=pytest.mark.slow),
         pytest.param("quiet-hours", marks=pytest.mark.slow),
     ],

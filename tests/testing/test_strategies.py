@@ -23,6 +23,9 @@ channels: {email: {retry: {max_attempts: 2}}}
 """
 
 
+SEARCH = settings(max_examples=400, deadline=None, database=None)
+
+
 @settings(max_examples=25, deadline=None)
 @given(scenarios(SWARM))
 def test_what_is_drawn_is_a_file_and_breaks_nothing(scenario):
@@ -31,14 +34,18 @@ def test_what_is_drawn_is_a_file_and_breaks_nothing(scenario):
 
 
 def smallest(strategy, condition):
-    return find(strategy, condition, settings=settings(max_examples=400, deadline=None, database=None))
+    return find(strategy, condition, settings=SEARCH)
+
+
+def first(strategy, condition):
+    return find(strategy, condition, settings=settings(SEARCH, phases=[Phase.generate]))
 
 
 def test_a_case_that_fails_shrinks_to_what_is_needed():
-    def dead_letters_two(scenario):
-        return simulation.run(scenario).summary["dead_lettered"] >= 2
+    def two_in_a_fault(scenario):
+        return sum(len(entry.arrivals.times) for entry in scenario.workload) >= 2 and scenario.faults
 
-    found = smallest(scenarios(parse(PAIR)), dead_letters_two)
+    found = smallest(scenarios(parse(PAIR)), two_in_a_fault)
     assert sum(len(entry.arrivals.times) for entry in found.workload) == 2
     assert len(found.faults) == 1
     assert found.operations == ()
@@ -54,7 +61,7 @@ def test_a_schedule_shrinks_to_the_deviations_that_are_needed():
 
 @pytest.mark.parametrize("key", [key for key in FAULT_KEYS if key not in FLEET_FAULT_KEYS])
 def test_every_fault_is_drawn(key):
-    assert key in smallest(faults(["sms"]), lambda fault: key in fault.injects).injects
+    assert key in first(faults(["sms"]), lambda fault: key in fault.injects).injects
 
 
 @given(st.data())
