@@ -1,12 +1,16 @@
-"""How many nodes share a store in PostgreSQL, and what each has of a quota that is theirs together."""
+"""How many nodes share a store in PostgreSQL, and what each has of a quota that is theirs together, and of what another
+one had."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
+import psycopg
 import trio
+from shelves import EPOCH_NS, command, event_of
 
 from actors import NotificationService, Notifier
+from actors.messages import NotificationRequested
 from actors.storage.postgres.store import PostgresStore
 
 QUOTA = {"rate": "12/h", "kind": "token_bucket", "across": "nodes"}
@@ -64,3 +68,39 @@ async def test_a_quota_across_nodes_is_divided_among_those_that_live(dsn):
         await first.send(email("c"))
         assert first.in_flight >= 3
         assert sent["one"] == 6
+
+
+# ── what another one had ────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def open_ids(store: PostgresStore) -> set[str]:
+    return {delivery.command.notification_id for delivery in store.open_deliveries(EPOCH_NS)}
+
+
+async def accept_and_stop(dsn: str, ids: set[str]) -> None:
+    """Have a node accept these, and end with all of them open."""
+    async with PostgresStore.open(dsn, node="one") as one:
+        for each in map(command, ids):
+            await one.commit(event_of(NotificationRequested, each, 0), each)()
+
+
+async def test_what_a_node_had_is_shared_by_those_that_are_there(dsn):
+    ids = {f"n{number}" for number in range(100)}
+    async with PostgresStore.open(dsn, node="two") as two, PostgresStore.open(dsn, node="three") as three:
+        await accept_and_stop(dsn, ids)
+        await until(lambda: len(open_ids(two)) + len(open_ids(three)) == len(ids))
+        assert open_ids(two) | open_ids(three) == ids
+        assert 20 < len(open_ids(two)) < 80
+
+
+async def test_nothing_waits_for_a_node_that_has_not_renewed_its_lease_for_long(dsn):
+    ids = {f"n{number}" for number in range(10)}
+    async with PostgresStore.open(dsn, node="two", lease=60) as two:
+        with psycopg.connect(dsn, autocommit=True) as sql:
+            sql.execute(
+                "INSERT INTO retrylab.nodes (token, name, lease_until, seen) SELECT nextval('retrylab.tokens'), "
+                "'frozen', clock_timestamp() + '29 s', pg_snapshot_xmin(pg_current_snapshot())"
+            )
+        await accept_and_stop(dsn, ids)
+        await until(lambda: open_ids(two) == ids)
+        assert two.living_nodes == 2

@@ -21,7 +21,7 @@ from actors.storage.postgres.reading import IS_SERVED, Shared, entries, read_sha
 from actors.storage.postgres.settings import Setting, setting_named
 
 TAKEN_AT_ONCE = 1_000
-"""How many deliveries of another node are taken over by one transaction, so that others get their share."""
+"""How many deliveries of another node are taken over by one transaction."""
 
 FORGOTTEN_AT_ONCE = 20_000
 """How many rows that are no longer needed are deleted at a time."""
@@ -113,7 +113,7 @@ def release(sql: Sql, token: int) -> None:
 def load(sql: Sql, token: int) -> State:
     """Take over all that no living node has, and return that with what all nodes share."""
     with sql.transaction():
-        sql.execute(_TAKE.format(limit="ALL").encode(), {"token": token, "via": 0})
+        sql.execute(_TAKE_ALL, {"token": token, "via": 0})
         marks.count(sql, token, 0)
     with sql.transaction():
         rows = sql.execute(
@@ -188,7 +188,8 @@ def look_round(
         living, gone = _count_nodes(sql)
         taken = 0
         if gone:
-            taken = sql.execute(_TAKE.format(limit=TAKEN_AT_ONCE).encode(), {"token": token, "via": via}).rowcount
+            share = {"token": token, "via": via, "fresh_s": lease_s / 2}
+            taken = sql.execute(_TAKE_SHARE, share).rowcount
             marks.count(sql, token, via)
             sql.execute(
                 "DELETE FROM nodes WHERE gone AND NOT EXISTS "
@@ -214,14 +215,28 @@ def _count_nodes(sql: Sql) -> tuple[int, int]:
     return row[0], row[1]
 
 
+_HEIRS = """
+    WITH heirs AS MATERIALIZED (
+        SELECT count(*) AS total, count(*) FILTER (WHERE token < %(token)s) AS place FROM nodes
+        WHERE NOT gone AND lease_until > clock_timestamp() + %(fresh_s)s * interval '1 s'
+    )
+"""
+"""The nodes that share what another one had: those that have renewed their lease not long ago, so that nothing waits for
+one that is dead itself and has not been noticed."""
+
+_SHARE = "(SELECT (hashtext(notification_id) & 2147483647) %% total = place FROM heirs)"
+"""What is a node's share, whoever looks first."""
+
 _TAKE = """
-    UPDATE notifications SET owner = %(token)s, via = %(via)s
+    {heirs} UPDATE notifications SET owner = %(token)s, via = %(via)s
     WHERE notification_id IN (
         SELECT notification_id FROM notifications
-        WHERE state = 'open' AND owner IN (SELECT token FROM nodes WHERE gone)
+        WHERE state = 'open' AND owner IN (SELECT token FROM nodes WHERE gone) AND {share}
         ORDER BY seq LIMIT {limit} FOR UPDATE SKIP LOCKED
     )
 """
+_TAKE_ALL = _TAKE.format(heirs="", share="true", limit="ALL").encode()
+_TAKE_SHARE = _TAKE.format(heirs=_HEIRS, share=_SHARE, limit=TAKEN_AT_ONCE).encode()
 
 
 def _forget(sql: Sql, retention: Retention) -> int:
