@@ -221,8 +221,8 @@ _HEIRS = """
         WHERE NOT gone AND lease_until > clock_timestamp() + %(fresh_s)s * interval '1 s'
     )
 """
-"""The nodes that share what another one had: those that have renewed their lease not long ago, so that nothing waits for
-one that is dead itself and has not been noticed."""
+"""The nodes that share what another one had: those that have renewed their lease lately, so that nothing waits for one
+that is dead itself and has not been noticed."""
 
 _SHARE = "(SELECT (hashtext(notification_id) & 2147483647) %% total = place FROM heirs)"
 """What is a node's share, whoever looks first."""
