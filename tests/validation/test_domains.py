@@ -27,7 +27,7 @@ from simulation.validation.cases.disciplines import limited_sharing, priority, p
 from simulation.validation.cases.fan_out import fan_out, lost_replies
 from simulation.validation.cases.fleets import arrivals_of_nodes, divided_buckets, let_through, nodes_as_clients
 from simulation.validation.cases.gas_station import gas_station
-from simulation.validation.cases.layers import growth, layered
+from simulation.validation.cases.layers import growth, layered, layered_scenario
 from simulation.validation.cases.outages import expected_largest, fixed_outage, herd, inspection_paradox
 from simulation.validation.cases.overload import bimodal_latency, metastable, retrial_queue
 from simulation.validation.cases.peers import grpc
@@ -187,6 +187,10 @@ REFUSED: list[tuple[Callable[[], Case], str]] = [
         "layered: wanted p to be a probability from 0.001 to 0.999, or 0 or 1, got L=3 N=2 p=1.5",
     ),
     (lambda: layered([(20, 20)], []), "layered: wanted N^L ≤ 100,000 calls, got L=20 N=20"),
+    (
+        lambda: layered_scenario([(20, 20, 20, 1)]),
+        "layered_scenario: wanted 2000 requests at most of one notification, got R=20 A=20 U=20 p=1",
+    ),
     (lambda: growth(1000, 0, 3), "growth: wanted offered to be a whole number of at least 1"),
     (
         lambda: fixed_outage([(10, 0, 9)]),
@@ -281,6 +285,7 @@ def assert_nothing_differs(case: Case, replications: int = 4) -> None:
         truncated_geometric([(0, 3), (1, 3), (0, 1), (1, 1)]),
         lost_replies([(0, 3), (1, 4), (0.3, 1)]),
         layered([(3, 2)], [(3, 2, 0), (3, 2, 1), (2, 1, 0.5)]),
+        layered_scenario([(3, 2, 2, 0), (1, 1, 3, 1), (1, 1, 1, 0.5)]),
         growth(1000, 900, 3),
         growth(7, 13, 5),
         retry_strategies([0, 0.001], [1], [1]),

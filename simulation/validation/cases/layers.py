@@ -144,6 +144,100 @@ def _call_through(depth: int, n: int, p: float, requests: int, seed: int) -> dic
         return {"calls at the bottom for each at the top": bottom.actor.calls / requests}
 
 
+# ── layers of a scenario ────────────────────────────────────────────────────────────────────────────────────────
+
+REQUESTS = 4000
+"""At the bottom in one replication."""
+
+BETWEEN_REDRIVES_S = 60
+
+
+def layered_scenario(
+    parameters: Iterable[tuple[int, int, int, float]] = (
+        (3, 3, 3, 1), (2, 4, 5, 1), (1, 3, 3, 0.5), (3, 3, 3, 0.5), (3, 3, 3, 0.9), (2, 4, 5, 0.95),
+    ),
+) -> Case:  # fmt: skip
+    """Return the case; of each row how often a notification is sent in all, R, how many attempts are made each time, A,
+    how many requests for each of these, U, each from 1 to 100, and the probability that a request fails, p, 0, from
+    0.001 to 0.999 or 1. Of a notification come 2000 requests at most.
+
+    Raises:
+        ConfigurationError: a row is out of its domain; all of them.
+    """
+    with checking("layered_scenario") as check:
+        parameters = check.rows(
+            parameters,
+            {"R": LAYERS, "A": LAYERS, "U": LAYERS, "p": SEEN_PROBABILITY},
+            ("2000 requests at most of one notification", lambda r, a, u, p: _bottom(r, a, u, p)[1] <= 2000),
+        )
+    return Case(
+        name="layers-of-a-scenario",
+        title="An operator's redrives, a channel's attempts and its provider's own retries multiply",
+        source="closed form; Site Reliability Engineering, ch. 22",
+        url="https://sre.google/sre-book/addressing-cascading-failures/",
+        model="A provider asks its upstream up to U times for each of A attempts, and all dead letters are redriven "
+        "R − 1 times. With failures of probability p these are truncated geometric layers: f_1 = p, f_2 = f_1^U, "
+        "f_3 = f_2^A, with (1 − f_1^U)/(1 − f_1) · (1 − f_2^A)/(1 − f_2) · (1 − f_3^R)/(1 − f_3) requests.",
+        experiments=tuple(_scenario_of_layers(*each) for each in parameters),
+    )
+
+
+def _bottom(rounds: int, attempts_each: int, requests_each: int, p: float) -> tuple[float, float]:
+    """Return how many attempts there are of a notification, and how many requests at the bottom."""
+    at_attempt = p**requests_each
+    at_round = at_attempt**attempts_each
+    made = mean_attempts(at_attempt, attempts_each) * mean_attempts(at_round, rounds)
+    return made, made * mean_attempts(p, requests_each)
+
+
+def _scenario_of_layers(rounds: int, attempts_each: int, requests_each: int, p: float) -> Experiment:
+    made, asked = _bottom(rounds, attempts_each, requests_each, p)
+    dead = p ** (rounds * attempts_each * requests_each)
+    redrives = ", ".join(f"{{at: {each * BETWEEN_REDRIVES_S}s, redrive: all}}" for each in range(1, rounds))
+    text = f"""
+duration: 1s
+drain: 30d
+workload: [{{channel: sms, arrivals: {{burst: {{size: {max(10, round(REQUESTS / asked))}, every: 1s}}}}}}]
+operations: [{redrives}]
+channels:
+  sms:
+    circuit_breaker: {{enabled: false}}
+    retry: {{max_attempts: {attempts_each}, initial_delay: 0s}}
+    provider:
+      upstream:
+        failure_rate: {100 * p}%
+        retry: {{max_attempts: {requests_each}, initial_delay: 0s}}
+"""
+    quantities: list[Quantity]
+    if p in (0, 1):
+        quantities = [
+            Exactly(name="attempts for each", target=made),
+            Exactly(name="requests at the bottom for each", target=asked),
+            Exactly(name="share that stays dead", target=dead),
+        ]
+    else:
+        quantities = [
+            Mean(name="attempts for each", target=made, within=0.01),
+            Mean(name="requests at the bottom for each", target=asked, within=0.01),
+        ]
+        if dead > 0.01:
+            quantities.append(Mean(name="share that stays dead", target=dead, within=0.05, because="few die"))
+    return Experiment(
+        name=f"R={rounds} A={attempts_each} U={requests_each} p={p:g}",
+        replicate=scenario(text, _for_each),
+        quantities=tuple(quantities),
+    )
+
+
+def _for_each(result: Result) -> dict[str, float]:
+    summary = result.summary
+    return {
+        "attempts for each": summary["attempts"] / summary["accepted"],
+        "requests at the bottom for each": summary["upstream_requests"] / summary["accepted"],
+        "share that stays dead": summary["dlq"]["final"] / summary["accepted"],
+    }
+
+
 # ── growth ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -227,4 +321,4 @@ def _each_second(seconds: int, result: Result) -> dict[str, list[int]]:
     }
 
 
-CASES = (layered(), growth())
+CASES = (layered(), layered_scenario(), growth())
