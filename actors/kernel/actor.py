@@ -116,7 +116,7 @@ class ActorRef(pykka.ActorRef[A]):
 class Incarnation:
     """What a system keeps of an actor besides its state.
 
-    An object of its own, since Python is quick only with those that have fewer than thirty attributes.
+    An object of its own, since Python is quick only with those that have at most thirty attributes.
     """
 
     args: tuple[Any, ...]
@@ -129,6 +129,7 @@ class Incarnation:
     """When it was restarted."""
     number: int = 0
     """How often it has started."""
+    async_handlers: dict[type, Callable[[Any], Any]] = field(default_factory=dict)
     beginning: object = None
     """The message that starts its next incarnation."""
 
@@ -199,7 +200,8 @@ class Actor(pykka.Actor):
             for kind, method in handlers.items()
             if not _is_coroutine_function(getattr(method, "__func__", method))
         }
-        self._coroutine = {kind: method for kind, method in handlers.items() if kind not in self._plain}
+        others = {kind: method for kind, method in handlers.items() if kind not in self._plain}
+        self._incarnation.async_handlers = others
 
     def _set_identity(self) -> None:
         try:

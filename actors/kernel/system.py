@@ -349,7 +349,7 @@ class ActorSystem(ABC):
         if type(message) is Envelope:
             message, reply_to = message.message, message.reply_to
         kind = type(message)
-        handler = actor._plain.get(kind) or actor._coroutine.get(kind)
+        handler = actor._plain.get(kind) or actor._incarnation.async_handlers.get(kind)
         try:
             answer = actor._handle_receive(message) if handler is None else handler(message)
         except Exception as error:

@@ -68,12 +68,10 @@ class CircuitBreakerActor(Stage):
 
     def __init__(self, channel: NotificationChannel, config: ChannelConfig, stages: Stages) -> None:
         super().__init__(channel, stages)
-        self._fails_when_open = config.circuit_breaker.when_open == "fail"
-        self._switch_after = config.switch_after
+        self._config = config
         self._lanes = stages.lanes
         self._order = Order(config.order, config.fair_by)
-        self._has_keys = self._order.has_keys
-        is_only = len(self._lanes) == 1 and self._lanes[0].breaker is not None and not self._has_keys
+        is_only = len(self._lanes) == 1 and self._lanes[0].breaker is not None and not self._order.has_keys
         self._only = self._lanes[0] if is_only else None
         """The lane where there is but one, with one breaker for all and without turns of users, hosts or tenants."""
         self._unbounded = self._only if self._only is not None and self._only.is_plain else None
@@ -158,7 +156,7 @@ class CircuitBreakerActor(Stage):
             else:
                 self._to_channels[0](Admitted(attempt=attempt, permit=admitted, in_flight=lane.in_flight))
             return
-        host = self._lanes[0].host_of(attempt)
+        host = self._lanes[0].host_of(attempt) if self._is_per_host else WHOLE_LANE
         line = self._lines.get(host)
         if line is not None:
             self._join(line, attempt)
@@ -178,7 +176,7 @@ class CircuitBreakerActor(Stage):
         self._has_news = False
         lane = self._lanes[admitted.lane]
         host = lane.host_of(admitted.attempt) if self._is_per_host else WHOLE_LANE
-        key = self._key_of(admitted.attempt, host) if self._has_keys else WHOLE_LANE
+        key = self._key_of(admitted.attempt, host) if self._order.has_keys else WHOLE_LANE
         if performed.result is UNSENT:
             lane.take_back(admitted.permit, host, self.system.now_ns, key)
             self._to_handler(Requeued(attempt=admitted.attempt, charged=True))
@@ -244,7 +242,7 @@ class CircuitBreakerActor(Stage):
             self._drop(line)
 
     def _advance(self) -> None:
-        now_ns = self.now_ns
+        now_ns = self.system.now_ns
         due: dict[str, None] = {}
         while self._wakes and self._wakes[0][0] <= now_ns:
             wake = heapq.heappop(self._wakes)
@@ -264,7 +262,7 @@ class CircuitBreakerActor(Stage):
     def _admit(self, attempt: Attempt, host: str) -> dict[int, Blocked]:
         """Send an attempt to the first provider that takes it; else return what blocks it, by number of lane."""
         now_ns = self.system.now_ns
-        key = self._key_of(attempt, host) if self._has_keys else WHOLE_LANE
+        key = self._key_of(attempt, host) if self._order.has_keys else WHOLE_LANE
         blocked = {}
         for lane in self._order_of_lanes(attempt):
             permit = lane.try_admit(host, now_ns, key, self._turns[lane.number].others_wait)
@@ -290,9 +288,9 @@ class CircuitBreakerActor(Stage):
         )
 
     def _order_of_lanes(self, attempt: Attempt) -> Sequence[Lane]:
-        if self._switch_after is None:
+        if self._config.switch_after is None:
             return self._lanes
-        first = (attempt.number - 1) // self._switch_after % len(self._lanes)
+        first = (attempt.number - 1) // self._config.switch_after % len(self._lanes)
         return self._lanes[first:] + self._lanes[:first]
 
     def _look_after(self, hosts: Collection[str]) -> None:
@@ -368,7 +366,7 @@ class CircuitBreakerActor(Stage):
 
     def _next_flow(self, line: HostLine, turns: Turns[Any]) -> Flow:
         """Return the flow of a line whose turn it is, where its lane has said nothing of it."""
-        for lane in self._lanes if self._has_keys else ():
+        for lane in self._lanes if self._order.has_keys else ():
             if (flow := lane.next_turn(turns)) is not None:
                 return flow
         return line.next_flow  # its slot is kept for others, as it will be told
@@ -407,7 +405,8 @@ class CircuitBreakerActor(Stage):
         if BlockReason.FULL in reasons:
             return _full(attempt)
         if reasons in _SHUT:
-            return Refused(attempt=attempt, outcome=Transient(reason=BREAKER_OPEN)) if self._fails_when_open else None
+            fails = self._config.circuit_breaker.when_open == "fail"
+            return Refused(attempt=attempt, outcome=Transient(reason=BREAKER_OPEN)) if fails else None
         if reasons in _WAITS_FOR_THE_BREAKER:
             return None
         if BlockReason.QUOTA in reasons and reasons in _SHUT_OR_OVER_QUOTA:
@@ -422,7 +421,7 @@ class CircuitBreakerActor(Stage):
             self._reject(attempt, EXPIRED)
             return
         line.append(attempt, self.system.now_ns)
-        has_own_turns = self._has_keys and not self._keys_are_hosts
+        has_own_turns = self._order.has_keys and not self._keys_are_hosts
         if has_own_turns:
             self._take_turns()  # a slot that is kept for others may be for this one
         if line.size:

@@ -112,7 +112,6 @@ class Handler(Actor):
             stages.is_wanted = self._readiness.is_wanted
             stages.lease_holds = store.lease_holds
         self._lease_holds = store.lease_holds
-        self._node = self.system.node_number
         self._held = Held()
         self._backlog = Backlog(wiring.stages)
         self._backlog_timer: Cancellable | None = None
@@ -321,7 +320,7 @@ class Handler(Actor):
 
     def _wait(self, delivery: Delivery) -> None:
         assert delivery.due_ns is not None
-        self.at(delivery.due_ns, _GoOn(delivery))
+        self.system.set_timer(delivery.due_ns, self, _GoOn(delivery))
 
     @handles(_GoOn)
     def on_go_on(self, message: _GoOn) -> None:
@@ -360,7 +359,7 @@ class Handler(Actor):
             except TemplateError as error:
                 self._dead_letter(delivery, str(error))
                 return
-        attempt = delivery.next_attempt(command, until_ns, wanted_until_ns, self._node)
+        attempt = delivery.next_attempt(command, until_ns, wanted_until_ns, self.system.node_number)
         delivery.charged = True
         if self._budgets is not None and delivery.current is None:  # else it is sent again, and is under way already
             self._budgets.set_out(delivery, self.system.now_ns)
@@ -403,7 +402,8 @@ class Handler(Actor):
         delivery = self._deliveries.get(attempt.command.notification_id)
         if delivery is None or delivery.current is not attempt:
             return  # an answer to an attempt that is no longer under way
-        delivery.caution = None  # its process has outlived it
+        if delivery.caution is not None:
+            delivery.caution = None  # its process has outlived it
         if self._budgets is not None:
             self._budgets.attempt_has_ended(delivery, succeeded(performed.result), self.system.now_ns)
         if type(performed.result) is Sent:
@@ -417,7 +417,7 @@ class Handler(Actor):
         if delivery is not None:
             if self._budgets is not None:
                 self._budgets.attempt_has_ended(delivery, None, self.system.now_ns)
-            self._failed(delivery, refused.outcome, self.now_ns, None)
+            self._failed(delivery, refused.outcome, self.system.now_ns, None)
 
     @handles(Rejected)
     def on_rejected(self, rejected: Rejected) -> None:

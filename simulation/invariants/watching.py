@@ -227,7 +227,7 @@ class MessageWatch(Interceptor):
         handlers = dict(actor._plain)
         for kind, handler in handlers.items():  # of what comes as it is: timers, and effects that are done
             actor._plain[kind] = partial(self._at_work_on, actor, handler)
-        if not actor._coroutine:
+        if not actor._incarnation.async_handlers:
             # The short way for what is sent; what may wait comes by `handle`.
             actor._plain[_Sending] = partial(self._open, actor, handlers)
 

@@ -13,9 +13,11 @@ import simpy_checked
 import simpy_process
 import simpy_stores
 from load import LOADS
+from worlds import EMAIL, History, World
 
 import simulation
 from actors.messages import BreakerTransitioned, NotificationFailed, NotificationSent
+from simulation import SimulatedSystem
 
 NOTIFICATIONS = 3000
 
@@ -94,3 +96,10 @@ def test_orders_have_the_same_history_as_their_commands() -> None:
     orders, commands = (make(load)().summary for make in (order_events.orders, order_events.commands))
     assert orders["digest"] == commands["digest"]
     assert orders["accepted"] > 0
+
+
+def test_no_actor_on_the_way_of_a_notification_has_so_many_attributes_that_python_finds_them_slowly() -> None:
+    with SimulatedSystem() as system:
+        pipeline = World(system, History()).open(email={"hedging": {"delay": "1s"}, "tenant": {"max_in_flight": 1}})
+        for ref in (pipeline.handler, *pipeline.wiring.stages[EMAIL].actors):
+            assert len(vars(ref.actor)) <= 30, ref
