@@ -54,17 +54,18 @@ class Stage(Actor):
             self._timer.cancel()
             self._timer = None
         if wake_ns is not None:
-            self._timer, self._timer_ns = self.at(wake_ns, _ADVANCE), wake_ns
+            self._timer, self._timer_ns = self.system.set_timer(wake_ns, self, _ADVANCE), wake_ns
 
     def _publish(self, event: RecordedEvent) -> None:
-        self.record(event)
+        self.system.record(event)
         self._stages.announce(event)
 
     def _publish_deferred(self, attempt: Attempt, cause: DeferralCause, resumes_at_ns: int | None) -> None:
+        system = self.system
         self._publish(
             NotificationDeferred(
-                at_ns=self.now_ns,
-                epoch_ns=self.epoch_ns,
+                at_ns=system.now_ns,
+                epoch_ns=system.epoch_ns,
                 notification_id=attempt.command.notification_id,
                 channel=self._channel,
                 cause=cause,

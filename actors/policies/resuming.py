@@ -36,15 +36,21 @@ def ceiling_per_s(config: CircuitBreakerConfig, arriving_per_s: float) -> float:
 class _Minute:
     """The arrivals of one key in the last minute."""
 
-    __slots__ = ("latest", "seconds", "total")
+    __slots__ = ("latest", "over_ns", "seconds", "total")
 
-    def __init__(self, second: int) -> None:
-        """Begin with one that arrives in a second of the clock."""
-        self.latest = [second, 1]
-        self.seconds = deque([self.latest])
+    def __init__(self) -> None:
+        self.seconds: deque[list[int]] = deque()
         """Each second with arrivals, and how many."""
-        self.total = 1
+        self.total = 0
         """Of all these."""
+
+    def begin(self, second: int) -> None:
+        """Count the first one that arrives in a second of the clock."""
+        self.latest = [second, 1]
+        self.over_ns = (second + 1) * NS_PER_S
+        """From when on another second counts."""
+        self.seconds.append(self.latest)
+        self.total += 1
 
 
 class Arrivals:
@@ -62,21 +68,19 @@ class Arrivals:
 
     def note(self, key: str | None, at_ns: int) -> None:
         """Count one that arrived at this instant."""
-        second = at_ns // NS_PER_S
         minute = self._minutes.get(key)
-        if minute is None:
-            self._minutes[key] = _Minute(second)
-            self._forget_before(second - _MINUTE)
-            return
-        minute.total += 1
-        if minute.latest[0] >= second:
+        if minute is not None and at_ns < minute.over_ns:
+            minute.total += 1
             minute.latest[1] += 1
-        else:
-            minute.latest = [second, 1]
-            minute.seconds.append(minute.latest)
-            if minute.seconds[0][0] <= second - _MINUTE:
-                minute.total -= minute.seconds.popleft()[1]
-            self._minutes.move_to_end(key)
+            return
+        second = at_ns // NS_PER_S
+        if minute is None:
+            minute = self._minutes[key] = _Minute()
+        elif minute.seconds[0][0] <= second - _MINUTE:
+            minute.total -= minute.seconds.popleft()[1]
+        minute.begin(second)
+        self._minutes.move_to_end(key)
+        self._forget_before(second - _MINUTE)
 
     def per_second(self, key: str | None, now_ns: int) -> float:
         """Return how many of a key have arrived a second, on average over the last minute."""

@@ -99,7 +99,7 @@ class SimulatedSystem(ActorSystem):
             )
         self.env = env
         self._queue: list[Any] = env._queue
-        self._next_eid = env._eid.__next__
+        self._event_ids = env._eid
         self.now_ns = ceil(env.now)
         self._idle = True
         """Whether no handler is running: what is sent or timed now comes from the environment."""
@@ -126,7 +126,7 @@ class SimulatedSystem(ActorSystem):
         timer = Timer(actor, message, self._fire_callbacks)
         # As env.schedule does, but at an instant: a delay would be added to a clock that a process of the user's may
         # have moved by a fraction.
-        heappush(self._queue, (instant_ns if instant_ns > now_ns else now_ns, NORMAL, self._next_eid(), timer))
+        heappush(self._queue, (instant_ns if instant_ns > now_ns else now_ns, NORMAL, next(self._event_ids), timer))
         return timer
 
     def perform(
@@ -145,7 +145,7 @@ class SimulatedSystem(ActorSystem):
             Performed(request=request, result=result, started_ns=now_ns, ended_ns=ended_ns),
             self._fire_callbacks,
         )
-        heappush(self._queue, (ended_ns, NORMAL, self._next_eid(), timer))
+        heappush(self._queue, (ended_ns, NORMAL, next(self._event_ids), timer))
         return timer
 
     def _fire(self, timer: Any) -> None:
