@@ -158,6 +158,19 @@ def change_and_watch(browser: Studio) -> None:
     browser.wait(lambda: browser.text_of_scenario() == OUTAGE and browser.figures() == first)
 
 
+def resize(browser: Studio, size: tuple[int, int]) -> None:
+    """The bands of faults stay over the axis of the curves."""
+
+    def end_of_band() -> float:
+        fault, axis = (browser.find(selector).rect for selector in (".fault", "#charts"))
+        return (fault["x"] + fault["width"] - axis["x"] - 58) / (axis["width"] - 66)
+
+    before = end_of_band()
+    for width in (size[0] - 100, size[0]):
+        browser.resize(width, size[1])
+        browser.wait(lambda: abs(end_of_band() - before) < 0.01)
+
+
 def play_and_ask(browser: Studio) -> None:
     # play, back, and jump
     Select(browser.find("#kind")).select_by_value("opens")
@@ -244,6 +257,7 @@ def compare_and_keep(browser: Studio, folder) -> None:
 async def test_a_scenario_is_changed_watched_compared_and_kept(folder, tmp_path, monkeypatch, size):
     def use(browser):
         change_and_watch(browser)
+        resize(browser, size)
         play_and_ask(browser)
         compare_and_keep(browser, folder)
 

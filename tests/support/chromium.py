@@ -64,6 +64,13 @@ class Chromium:
         assert width[0] <= width[1], f"{self.driver.current_url} is {width[0]} wide, of {width[1]}"
         assert self.complaints() == []
 
+    def resize(self, width: int, height: int) -> None:
+        """Give the page another width and height; one below 500 is a phone's."""
+        self.driver.execute_cdp_cmd(
+            "Emulation.setDeviceMetricsOverride",
+            {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 500},
+        )
+
     def complaints(self) -> list[str]:
         return [entry["message"] for entry in self.driver.get_log("browser")]
 
@@ -84,10 +91,8 @@ def chromium(url, width, height, directory, browser=Chromium):
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
     driver = webdriver.Chrome(options=options, service=Service(DRIVER))
     try:
-        driver.execute_cdp_cmd(
-            "Emulation.setDeviceMetricsOverride",
-            {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 500},
-        )
-        yield browser(driver, url)
+        user = browser(driver, url)
+        user.resize(width, height)
+        yield user
     finally:
         driver.quit()

@@ -25,7 +25,7 @@ const STATES = { closed: "fine", open: "bad", "forced-open": "bad", "half-open":
 const STRIP = 18;
 
 export class Charts {
-  /** Draw into an element. `on` has what to do: `hover(at)`, `pick(at, name)`, `zoom(from, to)`. */
+  /** Draw into an element. `on` has what to do: `hover(at)`, `pick(at, name)`, `zoom(from, to)`, `resized()`. */
   constructor(element, on) {
     this.element = element;
     this.on = on;
@@ -37,7 +37,8 @@ export class Charts {
     this.panels = PANELS.map((panel) => this.#panel(panel));
     this.breakers = this.#canvas("breakers", "Circuit breakers");
     this.isDirty = false;
-    new ResizeObserver(() => this.draw()).observe(element);
+    this.width = element.clientWidth;
+    new ResizeObserver(() => { this.width = element.clientWidth; on.resized(); this.draw(); }).observe(element);
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.draw());
   }
 
@@ -132,7 +133,6 @@ export class Charts {
 
   #draw() {
     if (!this.run || !this.run.width) return;
-    this.width = this.element.clientWidth;
     const style = getComputedStyle(this.element);
     this.colour = (name) => style.getPropertyValue(`--${name}`);
     for (const panel of this.panels) this.#drawPanel(panel);

@@ -19,7 +19,7 @@ let version = null, undo, checking = 0, run = null, cursor = 0, checked = null, 
 
 const editor = new Editor({ field: byId("text"), colours: byId("colours"), problems: byId("problems") }, (text) => changed(text, "typed"));
 const knobs = new Knobs(byId("knobs"), (knob, value) => turn(`knob ${knob.path}`, (data) => [{ splice: data.knobs.find((each) => each.path === knob.path)?.splice, value }]));
-const charts = new Charts(byId("charts"), { hover: () => draw(), pick: behindCurve, zoom });
+const charts = new Charts(byId("charts"), { hover: () => draw(), pick: behindCurve, zoom, resized: () => faults.place() });
 const faults = new Faults(byId("faults"), charts, {
   change: (number, at, lasts) => turn(`fault ${number}`, ({ faults: [...found] }) => [
     { splice: found[number].at, value: at }, ...(lasts === null ? [] : [{ splice: found[number].for, value: lasts }])]),
@@ -309,7 +309,6 @@ addEventListener("keydown", (event) => {
   if (isZ) { event.preventDefault(); back(event.shiftKey ? 1 : -1); }
   if (event.key === " " && event.target === document.body && run) { event.preventDefault(); play(!playing); }
 });
-addEventListener("resize", () => faults.place());
 
 async function open() {
   byId("title").textContent = file;
