@@ -113,6 +113,8 @@ def change_and_watch(browser: Studio) -> None:
     browser.see("outage.yaml")
     browser.check()
     browser.wait(lambda: browser.text("#title") == "small-outage")
+    assert browser.text("#file") == "outage.yaml"
+    assert browser.driver.title == "outage.yaml: small-outage · retrylab studio"
     first = browser.figures()
     assert "1 of 2 expectations break" in browser.text("#status")
     assert "breaks" in browser.text("#expectations")
@@ -183,10 +185,14 @@ def play_and_ask(browser: Studio) -> None:
     assert "outage: begins" in browser.text("#event")
     assert browser.text("#now") == "0:15"
     Select(browser.find("#speed")).select_by_value("1")
+    browser.driver.execute_script("window.kept = 0; Storage.prototype.setItem = () => window.kept += 1")
     browser.click("#play")
     browser.wait(lambda: browser.text("#now") not in ("0:15", opened))
     browser.click("#play")
     assert browser.text("#play") == "Play"
+    assert browser.driver.execute_script("return window.kept") == 0
+    browser.driver.refresh()  # and with it what was put in place of the browser's own
+    browser.wait_for_the_run()
 
     # a click leads to the notifications, and to what the provider answered
     browser.find("#time").send_keys(Keys.HOME)
@@ -212,12 +218,20 @@ def compare_and_keep(browser: Studio, folder) -> None:
     assert "dead_lettered" in browser.text("#comparison")
     browser.check()
 
-    # nothing is lost on reload; another tab has a state of its own
+    # nothing is lost on reload, nor is what somebody else has saved meanwhile; another tab has a state of its own
     changed = browser.text_of_scenario()
+    (folder / "outage.yaml").write_text(f"{OUTAGE}# of somebody else\n")
     browser.driver.refresh()
     browser.wait_for_the_run()
     assert browser.text_of_scenario() == changed
     assert browser.find("#unpin").is_displayed()
+    browser.click("#save")
+    browser.find("#name").send_keys(Keys.ENTER)
+    browser.wait(lambda: "has changed since it was opened" in browser.text("#save-problem"))
+    browser.find("#name").send_keys(Keys.ESCAPE)
+    assert (folder / "outage.yaml").read_text() == f"{OUTAGE}# of somebody else\n"
+    (folder / "outage.yaml").write_text(OUTAGE)
+    assert all("400" in complaint for complaint in browser.complaints())
     first = browser.driver.current_window_handle
     browser.driver.switch_to.new_window("tab")
     browser.see("outage.yaml")

@@ -1,18 +1,18 @@
 // What pages ask of the server.
 
-/** Return what the server answers, as JSON; what it refuses is thrown in its words. */
-export async function post(path, what) {
-  const answer = await fetch(path, { method: "POST", body: JSON.stringify(what) });
-  const found = await answer.json().catch(() => ({ detail: `The server answered ${answer.status}.` }));
-  if (!answer.ok) throw new Error(found.detail);
-  return found;
+/** Return the answer of the server; what it refuses is thrown in its words. */
+async function answered(path, what, signal) {
+  const answer = await fetch(path, what && { method: "POST", body: JSON.stringify(what), signal });
+  if (answer.ok) return answer;
+  throw new Error((await answer.json().catch(() => ({}))).detail ?? `The server answered ${answer.status}.`);
 }
+
+/** Return what the server answers, as JSON. */
+export const get = async (path, what) => (await answered(path, what)).json();
 
 /** Have a worker do something, and call a function with each line of the answer. */
 export async function ask(what, take, signal) {
-  const answer = await fetch("/ask", { method: "POST", body: JSON.stringify(what), signal });
-  if (!answer.ok) throw new Error((await answer.json()).detail);
-  const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
+  const reader = (await answered("/ask", what, signal)).body.pipeThrough(new TextDecoderStream()).getReader();
   let rest = "";
   for (;;) {
     const { value, done } = await reader.read();

@@ -1,7 +1,7 @@
 // The page of one scenario: its text is the one truth, and all else follows from it.
 
 import { Actors } from "./actors.js";
-import { ask, Latest, post } from "./ask.js";
+import { ask, get, Latest } from "./ask.js";
 import { BEHIND, Charts } from "./charts.js";
 import { comparison, expectations, notifications } from "./details.js";
 import { byId, make } from "./dom.js";
@@ -33,7 +33,6 @@ const actors = new Actors(byId("actors"), (name, channel) => behind(cursor, name
 function changed(text, source) {
   undo.note(text, source, performance.now());
   editor.text = text;
-  remember();
   buttons();
   comparing.cancel(); // what it shows would be of another text
   byId("comparison").replaceChildren();
@@ -45,7 +44,7 @@ function changed(text, source) {
 
 async function check(text) {
   try {
-    const found = await post("/check", { file, text });
+    const found = await get("/check", { file, text });
     if (text !== editor.text) return;
     editor.show(found.problems);
     if (found.problems.length) { say("bad", `${found.problems.length === 1 ? "a problem" : `${found.problems.length} problems`} in the text`); return; }
@@ -53,7 +52,7 @@ async function check(text) {
     const hit = (group) => innerWidth > 900 && (group.startsWith("Fault") || found.faults.some((each) => group === `Channel ${each.text.split(":")[0]}`));
     knobs.show(found.knobs, hit);
     byId("title").textContent = found.name;
-    document.title = `${found.name} · retrylab studio`;
+    document.title = `${file}: ${found.name} · retrylab studio`;
     options("channel", ["", ...found.channels], (each) => each || "all channels");
     options("new-where", found.channels, (each) => each);
     faults.show(found.faults);
@@ -83,7 +82,7 @@ async function turn(source, changes) {
 
 /** Add a fault, or take one out. */
 async function replace(what) {
-  try { changed((await post("/fault", { text: editor.text, ...what })).text, "fault"); } catch (error) { message(error); }
+  try { changed((await get("/fault", { text: editor.text, ...what })).text, "fault"); } catch (error) { message(error); }
 }
 
 // ── runs ──
@@ -145,7 +144,6 @@ function seek(at) {
   cursor = Math.max(0, Math.min(at, run?.end ?? 0));
   const [from, to] = charts.range;
   if (charts.view && (cursor < from || cursor > to)) zoom(Math.max(0, cursor - (to - from) / 2), Math.max(0, cursor - (to - from) / 2) + to - from);
-  remember();
   draw();
 }
 
@@ -154,7 +152,6 @@ function zoom(from, to) {
   charts.view = from === null || to - from < least ? null : [from, to];
   byId("whole").hidden = !charts.view;
   faults.place();
-  remember();
   draw();
 }
 
@@ -202,7 +199,6 @@ function pin(text, itsRun) {
   byId("comparison").replaceChildren();
   for (const id of ["unpin", "compare", "swap"]) byId(id).hidden = !pinned;
   byId("pin").textContent = pinned ? "Pin this one instead" : "Pin this setting";
-  remember();
   draw();
 }
 
@@ -216,8 +212,10 @@ function compare() {
 
 // ── to keep ──
 
+/** Keep what a reload would lose. */
 function remember() {
-  const state = { text: editor.text, cursor, view: charts.view, channel: charts.channel, pinned: pinned?.text ?? null };
+  if (!undo) return;
+  const state = { text: editor.text, version, cursor, view: charts.view, channel: charts.channel, pinned: pinned?.text ?? null };
   try { sessionStorage.setItem(kept, JSON.stringify(state)); } catch { /* it is full, or off: a reload then begins anew */ }
 }
 
@@ -235,7 +233,7 @@ async function save() {
   const box = byId("save-as"), name = byId("name"), problem = byId("save-problem");
   try {
     const over = name.value === file ? version : null;
-    const found = await post("/save", { file: name.value, text: editor.text, version: over });
+    const found = await get("/save", { file: name.value, text: editor.text, version: over });
     if (name.value !== file) { location.assign(`/edit?${new URLSearchParams({ file: name.value })}`); return; }
     version = found.version;
     message(new Error(`${file} is saved.`), null, "fine");
@@ -293,7 +291,7 @@ on("time", "keydown", (event) => {
 });
 on("previous", "click", () => leap(false));
 on("next", "click", () => leap(true));
-on("channel", "change", () => { charts.channel = byId("channel").value; remember(); draw(); });
+on("channel", "change", () => { charts.channel = byId("channel").value; draw(); });
 on("whole", "click", () => zoom(null, null));
 on("pin", "click", () => pin(editor.text, run));
 on("unpin", "click", () => pin(null, null));
@@ -304,6 +302,7 @@ on("add-fault", "submit", (event) => {
   const lasts = roundSeconds(run.begin.duration_s / 10), at = Math.round(Math.min(cursor, run.begin.duration_s - lasts));
   replace({ entry: `{channel: ${byId("new-where").value}, at: ${writeDuration(Math.max(0, at))}, for: ${writeDuration(lasts)}, ${byId("new-what").value}}` });
 });
+addEventListener("pagehide", remember);
 addEventListener("keydown", (event) => {
   const isZ = event.key.toLowerCase() === "z" && (event.ctrlKey || event.metaKey);
   if (isZ) { event.preventDefault(); back(event.shiftKey ? 1 : -1); }
@@ -311,13 +310,12 @@ addEventListener("keydown", (event) => {
 });
 
 async function open() {
-  byId("title").textContent = file;
+  byId("file").textContent = byId("title").textContent = document.title = file;
   try {
-    const found = await (await fetch(`/file?${new URLSearchParams({ file })}`)).json();
-    if (found.detail) throw new Error(found.detail);
-    version = found.version;
+    const found = await get(`/file?${new URLSearchParams({ file })}`);
     const code = location.hash.match(/^#t=(.+)$/)?.[1];
     const state = JSON.parse(sessionStorage.getItem(kept) ?? "{}");
+    version = (code ? null : state.version) ?? found.version; // of the file as it was when this text was taken from it
     undo = new Undo(found.text);
     let text = state.text ?? found.text;
     if (code) { text = await unpacked(code).catch(() => { throw new Error("The link is broken: its text cannot be read."); }); history.replaceState(null, "", location.pathname + location.search); }
