@@ -8,13 +8,16 @@ from typing import Any
 from actors.errors import ConfigurationError
 from simulation.experiments.comparison import METRICS
 from simulation.experiments.paired import difference, over_runs
-from simulation.results.formatting import metric_text
+from simulation.results.formatting import NOTHING, metric_text
 from simulation.running.executors import figure_at
 from simulation.running.runner import run
 from simulation.scenario import Scenario, parse
 from simulation.scenario.metrics import metric_kind
 
 REPLICATES_MAX = 100
+
+SMALL = 0.01
+"""A difference of less than this share of what it was before is real, perhaps, and none to look at."""
 
 
 def compare(
@@ -23,7 +26,7 @@ def compare(
     """Run two scenarios with each of some consecutive seeds; yield how far it is, and a table at the end.
 
     Each row of the `table` has the `metric`, what it is `before` and `after` as text, the `difference` with its
-    interval, and whether that `differs` by more than chance explains.
+    interval, whether that `differs` by more than chance explains, and whether it `is_small` beside what it was before.
 
     Args:
         texts: of the pinned scenario and of the other one.
@@ -75,23 +78,24 @@ def _row(
     scenario: Scenario, path: str, before: Sequence[float | None], after: Sequence[float | None]
 ) -> dict[str, Any]:
     kind = metric_kind(scenario.outline, path)
-    found = difference(after, before)
+    found, middle = difference(after, before), over_runs(path, before).middle
 
     def text(value: float | None) -> str:
         if value is None or value != value:
-            return "–"
+            return NOTHING
         return metric_text(value, kind) if value >= 0 else f"−{metric_text(-value, kind)}"
 
     low, high = (None, None) if found is None else (found.low, found.high)
     return {
         "metric": path,
-        "before": text(over_runs(path, before).middle),
+        "before": text(middle),
         "after": text(over_runs(path, after).middle),
-        "difference": "–" if found is None else _signed(text(found.value)),
+        "difference": NOTHING if found is None else _signed(text(found.value)),
         "interval": "" if low is None or high is None else f"{text(low)} to {text(high)}",
         "differs": bool(found and found.excludes_0),
+        "is_small": bool(found and middle and found.value is not None and abs(found.value) < SMALL * abs(middle)),
     }
 
 
 def _signed(text: str) -> str:
-    return text if text.startswith(("−", "–")) or text.strip("0. s") == "" else f"+{text}"
+    return text if text.startswith(("−", NOTHING)) or text.strip("0. s") == "" else f"+{text}"

@@ -74,6 +74,16 @@ class Studio(Chromium):
         self.driver.execute_script("arguments[0].scrollIntoView({block: 'center'})", node)
         node.click()
 
+    def red_at_foot(self, panel: str) -> int:
+        """How many pixels in the last row of a panel are red."""
+        return self.driver.execute_script(
+            "const canvas = document.querySelector(`[data-key=${arguments[0]}] canvas`);"
+            "const row = parseInt(canvas.style.height) - (arguments[0] === 'letters' ? 18 : 2);"
+            "const { data } = canvas.getContext('2d').getImageData(0, row, canvas.width, 1);"
+            "return data.filter((_, at) => at % 4 === 0 && data[at] > 120 && data[at + 1] < 90 && data[at + 3]).length;",
+            panel,
+        )
+
     def figures(self) -> str:
         return self.text("#figures")
 
@@ -118,6 +128,10 @@ def change_and_watch(browser: Studio) -> None:
     first = browser.figures()
     assert "1 of 2 expectations break" in browser.text("#status")
     assert "breaks" in browser.text("#expectations")
+    browser.wait(lambda: browser.find("#expectations button"))
+    assert {name for name in ("rates", "waiting", "times", "letters", "breakers") if browser.red_at_foot(name)} == {
+        "times"
+    }
 
     # a slider changes the text in place, and the picture
     group = browser.driver.find_element(By.XPATH, "//summary[.='Channel email']/..")
@@ -178,7 +192,7 @@ def play_and_ask(browser: Studio) -> None:
     Select(browser.find("#kind")).select_by_value("opens")
     browser.click("#next")
     assert "Breaker email: closed to open" in browser.text("#event")
-    assert re.search("The breaker of email is open .* wait for the breaker", browser.text("#story"))
+    assert re.search("The breaker of email is open .* wait behind the breaker", browser.text("#story"))
     opened = browser.text("#now")
     Select(browser.find("#kind")).select_by_value("fault")
     browser.click("#previous")
@@ -199,7 +213,7 @@ def play_and_ask(browser: Studio) -> None:
     Select(browser.find("#kind")).select_by_value("opens")
     browser.click("#next")
     browser.click(".actor.circuit_breaker button")
-    browser.wait(lambda: "that wait for the breaker" in browser.text("#notifications"))
+    browser.wait(lambda: "that wait behind the breaker" in browser.text("#notifications"))
     assert "Waits for an open circuit breaker" in browser.text("#notifications .timeline")
     canvas = browser.find("[data-key=rates] canvas")
     browser.driver.execute_script("arguments[0].scrollIntoView({block: 'center'})", canvas)

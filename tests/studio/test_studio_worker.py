@@ -7,6 +7,7 @@ from shipped import SCENARIOS
 
 import simulation
 from simulation.studio import series
+from simulation.studio.comparing import _row
 from simulation.studio.splicing import edited
 from simulation.studio.worker import Worker
 
@@ -166,3 +167,12 @@ def test_a_comparison_is_that_of_the_command():
     assert rows["dead_lettered"]["difference"] == f"+{compared['difference']:.4g}"
     assert rows["breaker.sms.open_s"]["difference"] == "0 s"
     assert told(other, do="compare", pinned=text, replicates=1)[0]["type"] == "problems"
+
+
+@pytest.mark.parametrize(
+    ("after", "differs", "is_small"), [(28_545, True, True), (29_000, True, False), (28_544, False, True)]
+)
+def test_one_attempt_more_of_many_is_a_small_difference(after, differs, is_small):
+    scenario = simulation.parse(text_of("provider-outage", "1m"))
+    row = _row(scenario, "attempts", [28_544] * 3, [after] * 3)
+    assert (row["differs"], row["is_small"]) == (differs, is_small)

@@ -1,6 +1,7 @@
 // The way of a notification as a graph of actors, with what waits at each.
 
 import { make } from "./dom.js";
+import { shut } from "./run.js";
 import { count, digits } from "./units.js";
 
 /** Of each channel, in the order of the way: name, what is at it, and whether it is a rate. */
@@ -28,11 +29,8 @@ export class Actors {
       box.bar.style.width = `${box.most ? 100 * value / box.most : 0}%`;
       box.element.classList.toggle("idle", !value);
       if (box.name !== "circuit_breaker") continue;
-      const names = Object.keys(run.begin.breakers).filter((each) => each.split(/[/@]/)[0] === box.channel);
-      const states = names.map((each) => run.states(each).findLast((span) => span.from <= at)?.state ?? "closed");
-      const shut = states.find((state) => state.includes("open") && state !== "half-open") ?? states.find((state) => state === "half-open");
-      box.state.textContent = shut ?? states[0] ?? "";
-      box.element.dataset.state = shut ?? "closed";
+      box.state.textContent = box.element.dataset.state = shut(run, box.channel, at);
+      box.words.textContent = value && box.state.textContent === "closed" ? " drain behind it" : " wait";
     }
   }
 
@@ -52,12 +50,12 @@ export class Actors {
   }
 
   #box(channel, title, name, words, isRate) {
-    const number = make("b"), bar = make("i"), state = make("em");
+    const number = make("b"), bar = make("i"), state = make("em"), said = make("span", {}, ` ${words}`);
     const button = make("button", { type: "button", title: `Show the notifications: ${title}, ${channel}` },
-      make("span", {}, title, " ", state), make("span", { className: "now" }, number, ` ${words}`), make("span", { className: "bar" }, bar));
+      make("span", {}, title, " ", state), make("span", { className: "now" }, number, said), make("span", { className: "bar" }, bar));
     button.addEventListener("click", () => this.pick(name, channel));
     const element = make("li", { className: `actor ${name}` }, button);
-    this.boxes.push({ element, number, bar, state, name, channel, isRate });
+    this.boxes.push({ element, number, bar, state, words: said, name, channel, isRate });
     return element;
   }
 }

@@ -1,6 +1,6 @@
 // The curves: some panels over one axis of time, with a crosshair over all of them.
 
-import { WAITS } from "./run.js";
+import { pieces, placeOf, WAITS } from "./run.js";
 import { clock, count, digits, span, ticks, timeTicks } from "./units.js";
 
 const LEFT = 58, RIGHT = 8, TOP = 6, BOTTOM = 4;
@@ -11,7 +11,7 @@ export const PANELS = [
   { key: "rates", title: "Every second", height: 96, show: perSecond, rate: true,
     lines: [["arrived", "arrive"], ["sent", "delivered"], ["failed", "attempts fail"]] },
   { key: "waiting", title: "Waiting", height: 110, show: count, stacked: true,
-    lines: [["circuit_breaker", "for the breaker"], ["rate_limit", "rate limit"], ["backoff", "between retries"],
+    lines: [["circuit_breaker", "behind the breaker"], ["rate_limit", "rate limit"], ["backoff", "between retries"],
       ["turn", "slot or quota"], ["quiet_hours", "quiet hours"]] },
   { key: "times", title: "Delivery time", height: 96, show: span, gaps: true,
     lines: [["p99", "99 in 100 within"], ["p50", "half within"]] },
@@ -23,6 +23,9 @@ export const BEHIND = { p50: "sent", p99: "sent", dead_letters: "dead" };
 
 const STATES = { closed: "fine", open: "bad", "forced-open": "bad", "half-open": "care" };
 const STRIP = 18;
+
+/** Of what is expected of these, there is a line. */
+const DRAWN = ["delivery_time_s.p99", "delivery_time_s.p50", "dlq.peak"];
 
 export class Charts {
   /** Draw into an element. `on` has what to do: `hover(at)`, `pick(at, name)`, `zoom(from, to)`, `resized()`. */
@@ -161,7 +164,8 @@ export class Charts {
     if (panel.stacked) own.toReversed().forEach((line) => this.#area(panel, line));
     for (const line of behind) this.#line(panel, line, this.pinned, true);
     for (const line of own) this.#line(panel, line, this.run, false);
-    this.#bounds(panel, limit, scale);
+    this.#bounds(panel, limit);
+    this.#breaches(panel.key, context, height);
     this.#marks(context, height);
     this.#values(panel);
   }
@@ -206,15 +210,13 @@ export class Charts {
 
   #path(context, heights, run, scale) {
     const first = Math.max(0, run.bucket(this.range[0]) - 1), last = Math.min(run.length - 1, run.bucket(this.range[1]) + 1);
-    let isDown = false;
     context.beginPath();
-    for (let at = first; at <= last; at++) {
-      const value = heights[at];
-      if (value === null || value === undefined) continue;
-      const x = this.x((at + 0.5) * run.width);
-      if (isDown) context.lineTo(x, scale(value)); else { context.moveTo(x, scale(value)); isDown = true; }
+    for (const [from, to] of pieces(heights, first, last)) {
+      context.moveTo(this.x(from * run.width), scale(heights[from]));
+      for (let at = from; at <= to; at++) context.lineTo(this.x((at + 0.5) * run.width), scale(heights[at]));
+      context.lineTo(Math.max(this.x((to + 1) * run.width), this.x(from * run.width) + 1.5), scale(heights[to]));
     }
-    return [this.x((first + 0.5) * run.width), this.x((last + 0.5) * run.width)];
+    return [this.x(first * run.width), this.x((last + 1) * run.width)];
   }
 
   #clip(context, height) {
@@ -249,34 +251,36 @@ export class Charts {
     context.restore();
   }
 
-  /** Draw what is expected of a curve: a line, and red where it broke. */
-  #bounds(panel, limit, scale) {
-    const { context, height } = panel;
-    this.run.begin.expectations.forEach(({ path, value, op }, number) => {
-      const of = path.startsWith("channels.") ? path.split(".")[1] : "";
-      const name = path.replace(/^channels\.\w+\./, "");
-      const names = { times: { "delivery_time_s.p99": 1, "delivery_time_s.p50": 1 }, letters: { "dlq.peak": 1 } }[panel.key];
-      if (!names?.[name] || of !== this.channel || !op.startsWith("<") || path.startsWith("windows")) return;
-      const holds = this.run.done?.summary.expectations[number].holds;
+  /** Draw what is expected of a curve: a line, which is red if it broke. */
+  #bounds({ key, context, show, scale }, limit) {
+    this.run.begin.expectations.forEach((expectation, number) => {
+      const { value, op } = expectation, { panel, channel, name } = placeOf(expectation);
+      if (panel !== key || channel !== this.channel || !op.startsWith("<") || !DRAWN.includes(name)) return;
+      const holds = this.run.done?.summary.expectations[number].holds, y = Math.max(scale(value), TOP);
       context.save();
       context.setLineDash([6, 4]);
       context.strokeStyle = context.fillStyle = this.colour(holds === false ? "bad" : "quiet");
       context.lineWidth = 1.5;
-      const y = scale(value);
       context.textAlign = value > limit ? "left" : "right";
-      if (value > limit) context.fillText(`at most ${panel.show(value)} ↑`, LEFT + 6, 14);
+      if (value > limit) context.fillText(`at most ${show(value)} ↑`, LEFT + 6, 14);
       else {
         context.beginPath();
         context.moveTo(LEFT, y);
         context.lineTo(this.width - RIGHT, y);
         context.stroke();
-        context.fillText(`at most ${panel.show(value)}`, this.width - RIGHT - 4, y < 16 ? y + 12 : y - 3);
+        context.fillText(`at most ${show(value)}`, this.width - RIGHT - 4, y < 16 ? y + 12 : y - 3);
       }
       context.restore();
     });
-    for (const breach of this.run.breaches) {
-      context.fillStyle = this.colour("bad");
-      for (const [from, to] of breach.spans) {
+  }
+
+  /** Draw red at the foot of a panel where expectations of it broke. */
+  #breaches(key, context, height) {
+    context.fillStyle = this.colour("bad");
+    for (const { number, spans } of this.run.breaches) {
+      const { panel, channel } = placeOf(this.run.begin.expectations[number]);
+      if (panel !== key || (this.channel && channel !== this.channel)) continue;
+      for (const [from, to] of spans) {
         const left = Math.max(LEFT, this.x(from)), right = Math.min(this.width - RIGHT, this.x(to));
         if (right >= left) context.fillRect(left, height - 3, Math.max(2, right - left), 3);
       }
@@ -319,7 +323,7 @@ export class Charts {
 
   #drawBreakers() {
     const names = Object.keys(this.run.begin.breakers).filter((name) => !this.channel || name.split(/[/@]/)[0] === this.channel);
-    const { context, canvas, figure } = this.breakers, shown = names.slice(0, 12), height = shown.length * STRIP + 2;
+    const { context, canvas, figure } = this.breakers, shown = names.slice(0, 12), height = shown.length * STRIP + 5;
     figure.hidden = !shown.length;
     this.#sized(this.breakers, height);
     context.textAlign = "right";
@@ -345,6 +349,7 @@ export class Charts {
       const now = this.run.states(name).findLast((each) => each.from <= this.cursor);
       return `${name}: ${now?.state ?? ""}`;
     });
+    this.#breaches("breakers", context, height);
     this.#marks(context, height);
     canvas.setAttribute("aria-label", `Circuit breakers at the cursor: ${said.join(", ")}`);
   }

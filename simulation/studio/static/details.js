@@ -36,10 +36,10 @@ export function notifications(found, title) {
 /** Return the table of how the pinned setting and this one compare. */
 export function comparison({ table, done, of }) {
   const cell = (text, label) => { const made = make("td", {}, text); made.dataset.label = label; return made; };
-  const rows = table.filter((row) => row.before !== row.after || row.differs).map((row) => make("tr", { className: row.differs ? "differs" : "" },
+  const rows = table.filter((row) => row.before !== row.after || row.differs).map((row) => make("tr", { className: row.differs && !row.is_small ? "differs" : "" },
     make("th", { scope: "row" }, make("code", {}, row.metric)), cell(row.before, "pinned"), cell(row.after, "now"),
-    cell(row.difference, "difference"), cell(row.interval, "95% interval"), cell(row.differs ? "yes" : "not shown", "differs")));
-  const head = ["metric", "pinned", "now", "difference", "95% interval", "differs"].map((name) => make("th", { scope: "col" }, name));
+    cell(row.difference, "difference"), cell(row.interval, "95% interval"), cell(row.differs ? `yes${row.is_small ? ", by less than 1%" : ""}` : "not shown", "more than chance")));
+  const head = ["metric", "pinned", "now", "difference", "95% interval", "more than chance"].map((name) => make("th", { scope: "col" }, name));
   const caption = make("caption", {}, `On ${done} of ${of} common seeds `, make("span", { className: "quiet" }, "(metrics that are the same are left out)"));
   if (!rows.length) return make("p", {}, `On ${done} of ${of} common seeds every metric is the same.`);
   return make("table", { className: "stacks" }, caption, make("thead", {}, make("tr", {}, ...head)), make("tbody", {}, ...rows));

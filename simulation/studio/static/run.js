@@ -6,7 +6,7 @@ export const WAITS = ["turn", "backoff", "rate_limit", "circuit_breaker", "quiet
 
 export const WORDS = {
   turn: "for a slot or a quota", backoff: "between retries", rate_limit: "for the rate limit",
-  circuit_breaker: "for the breaker", quiet_hours: "for the end of quiet hours",
+  circuit_breaker: "behind the breaker", quiet_hours: "for the end of quiet hours",
 };
 
 export class Run {
@@ -104,6 +104,25 @@ export class Run {
   }
 }
 
+const PANEL_OF = [["times", /^(delivery_time|sent_time|delivered_within)/], ["letters", /^(dlq|dead_lettered)/], ["breakers", /^breaker\./], ["waiting", /backlog|in_flight|deferred/]];
+
+/** Return the panel of curves that shows what an expectation is about, and the channel that it is of; empty: of all. */
+export function placeOf({ path }) {
+  const [, channel = ""] = path.match(/^(?:channels|breaker)\.([a-z]+)/) ?? [];
+  const name = path.replace(/^(channels|workload|windows|classes|tenants)\.[^.]+\./, "");
+  return { panel: PANEL_OF.find(([, form]) => form.test(name))?.[0] ?? "rates", channel, name };
+}
+
+/** Return the spans of a curve, of which each has its first and last place, between which there are values. */
+export function pieces(values, first, last) {
+  const found = [];
+  for (let at = first; at <= last; at++) {
+    if (values[at] === null || values[at] === undefined) continue;
+    if (found.at(-1)?.[1] === at - 1) found.at(-1)[1] = at; else found.push([at, at]);
+  }
+  return found;
+}
+
 const SHUT_FIRST = ["forced-open", "open", "half-open"];
 const KINDS = { open: "opens", "forced-open": "opens", closed: "closes", "half-open": "probes" };
 
@@ -112,6 +131,19 @@ export function jump(events, kind, at, forward) {
   const fits = events.filter((each) => (kind === "any" || each.kind === kind));
   return forward ? fits.find((each) => each.at > at + 1e-6) : fits.findLast((each) => each.at < at - 1e-6);
 }
+
+/** Return how the breakers of a channel stand at an instant: as the most shut of them. */
+export function shut(run, channel, at) {
+  const states = Object.keys(run.begin.breakers).filter((each) => !channel || each.split(/[/@]/)[0] === channel)
+    .map((each) => run.states(each).findLast((span) => span.from <= at)?.state);
+  return SHUT_FIRST.find((state) => states.includes(state)) ?? "closed";
+}
+
+/** Return what those do that are somewhere: behind a breaker that has closed again they do not wait for it. */
+const verb = (run, name, at) => {
+  const closed = run.channels.every((each) => !run.value("circuit_breaker", each, at) || shut(run, each, at) === "closed");
+  return name === "circuit_breaker" && closed ? "drain" : "wait";
+};
 
 /** Return what happens at an instant, in sentences. */
 export function story(run, at) {
@@ -129,9 +161,9 @@ export function story(run, at) {
     const why = span.cause ? ` (${span.cause})` : "";
     said.push(`The breaker of ${breaker} is ${span.state}${why}, since ${clock(span.from, true)}${end}.`);
   }
-  const waits = WAITS.map((name) => [run.value(name, "", at), WORDS[name]]).filter(([many]) => many > 0);
+  const waits = WAITS.map((name) => [run.value(name, "", at), `${verb(run, name, at)} ${WORDS[name]}`]).filter(([many]) => many > 0);
   waits.sort(([one], [other]) => other - one);
-  if (waits.length) said.push(`${waits.map(([many, what]) => `${count(many)} wait ${what}`).join(", ")}.`);
+  if (waits.length) said.push(`${waits.map(([many, what]) => `${count(many)} ${what}`).join(", ")}.`);
   const letters = run.value("dead_letters", "", at);
   if (letters > 0) said.push(`${count(letters)} dead letter${letters === 1 ? "" : "s"}.`);
   return said.length ? said.join(" ") : "All goes well: nothing waits.";

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-const { jump, Run, story } = await import(`${process.env.STATIC}/run.js`);
+const { jump, pieces, placeOf, Run, story } = await import(`${process.env.STATIC}/run.js`);
 
 const NAMES = ["arrived", "sent", "failed", "dead", "suppressed", "turn", "backoff", "rate_limit", "circuit_breaker", "quiet_hours", "under_way", "dead_letters"];
 const rows = (more) => ({ ...Object.fromEntries(NAMES.map((name) => [name, [0, 0, 0, 0]])), ...more });
@@ -48,5 +48,22 @@ test("events come in order, and one jumps to those of a kind", () => {
 test("a sentence says what happens", () => {
   const made = run();
   assert.equal(story(made, 0.5), "All goes well: nothing waits.");
-  assert.equal(story(made, 2.6), "email: outage, until 0:03. The breaker of email is open (trip), since 0:02.5. 3 wait for the breaker. 1 dead letter.");
+  assert.equal(story(made, 2.6), "email: outage, until 0:03. The breaker of email is open (trip), since 0:02.5. 3 wait behind the breaker. 1 dead letter.");
+  made.frame({ width_s: 1, from: 4, to: 5, rows: { email: rows({ circuit_breaker: [2] }) }, transitions: [{ ...open, at_s: 3.5, to: "closed" }] });
+  assert.match(story(made, 4.2), /2 drain behind the breaker/);
+});
+
+test("a curve breaks where it has no values", () => {
+  const curve = [null, 1, 2, null, null, 3, null];
+  assert.deepEqual(pieces(curve, 0, 6), [[1, 2], [5, 5]]);
+  assert.deepEqual(pieces(curve, 2, 8), [[2, 2], [5, 5]]);
+});
+
+test("an expectation has one panel", () => {
+  const of = { "channels.email.delivery_time_s.p99": ["times", "email"], "dlq.peak": ["letters", ""], "workload.codes.sent_time_s.max": ["times", ""],
+    "breaker.email/backup.open_s": ["breakers", "email"], retry_amplification: ["rates", ""], "faults.0.backlog_cleared_s": ["waiting", ""], sent_fraction: ["rates", ""] };
+  for (const [path, wanted] of Object.entries(of)) {
+    const { panel, channel } = placeOf({ path });
+    assert.deepEqual([panel, channel], wanted, path);
+  }
 });
