@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from markupsafe import Markup
 
 from actors.instants import NS_PER_S
 from actors.messages import (
-    NotificationDeferred,
     NotificationEvent,
     NotificationFailed,
     NotificationMovedToDeadLetter,
-    NotificationRedriven,
     NotificationRequested,
     NotificationSent,
     NotificationSuppressed,
-    RecordedEvent,
 )
 from simulation.reporting.html.course import histories_of
 from simulation.reporting.html.steps import Step, steps_of
+from simulation.results.backlogs import instant_of
 from simulation.results.result import Result
+from simulation.studio.series import Series
 
 SHOWN = 12
 """Notifications; those that took the longest come first."""
@@ -36,8 +36,6 @@ _EVENTS = {
     "dead": NotificationMovedToDeadLetter,
     "suppressed": NotificationSuppressed,
 }
-
-_ENDS = (NotificationSent, NotificationMovedToDeadLetter, NotificationSuppressed)
 
 
 def behind(result: Result, from_s: float, to_s: float, kind: str, channel: str) -> dict[str, Any]:
@@ -61,7 +59,7 @@ def behind(result: Result, from_s: float, to_s: float, kind: str, channel: str) 
         within = (event for event in history if type(event) is _EVENTS[kind] and start_ns <= event.at_ns < stop_ns)
         ids = list(dict.fromkeys(event.notification_id for event in within))
     else:
-        ids = [each for each, place in _places(history, stop_ns).items() if place == kind]
+        ids = [each for each, place in _places(result, history, stop_ns).items() if place == kind]
     lasted = _lasted(history, set(ids), stop_ns)
     chosen = sorted(ids, key=lambda each: -lasted[each])[:SHOWN]
     histories = histories_of(result.history, chosen)
@@ -78,39 +76,23 @@ def behind(result: Result, from_s: float, to_s: float, kind: str, channel: str) 
     return {"count": len(ids), "shown": shown, "kept": True}
 
 
-def _places(history: Iterable[RecordedEvent], at_ns: int) -> dict[str, str]:
-    """Return what each notification that has not ended at an instant waits for then."""
-    places: dict[str, str] = {}
-    retries: dict[str, int] = {}
-    for event in history:
-        assert isinstance(event, NotificationEvent)
-        name = event.notification_id
-        if event.at_ns > at_ns:
-            if isinstance(event, (NotificationSent, NotificationFailed)) and event.started_ns <= at_ns < event.at_ns:
-                places[name] = "under_way"
-            continue
-        retries.pop(name, None)
-        if isinstance(event, (NotificationRequested, NotificationRedriven)):
-            places[name] = "turn"
-        elif isinstance(event, NotificationDeferred):
-            places[name] = str(event.cause)
-        elif isinstance(event, NotificationFailed) and event.next_retry_at_ns is not None:
-            places[name] = "backoff"
-            retries[name] = event.next_retry_at_ns
-        elif isinstance(event, (*_ENDS, NotificationFailed)):
-            places.pop(name, None)
-    for name, retry_ns in retries.items():
-        if retry_ns <= at_ns and places.get(name) == "backoff":
-            places[name] = "turn"
+def _places(result: Result, history: Sequence[NotificationEvent], at_ns: int) -> dict[str, str]:
+    """Return where each notification is that has not ended at an instant: what it waits for, or ``under_way``."""
+    series = Series(result.scenario)
+    later = bisect_right(history, at_ns, key=instant_of)
+    series.fold(history[:later])
+    places = series.waiting_at(at_ns)
+    for event in history[later:]:
+        if isinstance(event, (NotificationSent, NotificationFailed)) and event.started_ns <= at_ns:
+            places[event.notification_id] = "under_way"
     return places
 
 
-def _lasted(history: Iterable[RecordedEvent], ids: set[str], stop_ns: int) -> dict[str, int]:
+def _lasted(history: Iterable[NotificationEvent], ids: set[str], stop_ns: int) -> dict[str, int]:
     """Return how long each was under way, up to its end."""
     begins: dict[str, int] = {}
     ends: dict[str, int] = {}
     for event in history:
-        assert isinstance(event, NotificationEvent)
         if event.notification_id in ids:
             begins.setdefault(event.notification_id, event.at_ns)
             ends[event.notification_id] = event.at_ns

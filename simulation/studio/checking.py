@@ -19,7 +19,7 @@ def check(text: str, filename: str) -> dict[str, Any]:
     """Return what there is to say of a text, as plain data.
 
     With `problems` (each has `line` and `column` from 1, or 0 where there are none, and `text`) there is nothing else;
-    without, the `knobs`, the `faults` that can be dragged, the `channels`, and the `duration_s`.
+    without, the `knobs`, the `faults` that can be dragged, the `name` and the `channels`.
 
     Args:
         text: YAML.
@@ -45,7 +45,6 @@ def _drawn(text: str, scenario: Scenario) -> dict[str, Any]:
     splices, used = Splices(text), scenario.channels_used
     return {
         "name": scenario.name,
-        "duration_s": scenario.arrivals_end_ns / 1e9,
         "channels": [channel.value for channel in used],
         "faults": [
             {"text": fault_label(fault, used), **_band(fault, splices, ("faults", str(number)))}

@@ -9,8 +9,7 @@ from actors.errors import ConfigurationError
 from simulation.experiments.comparison import METRICS
 from simulation.experiments.paired import difference, over_runs
 from simulation.results.formatting import NOTHING, metric_text
-from simulation.running.executors import figure_at
-from simulation.running.runner import run
+from simulation.running.executors import Task, figure_at, summary_of
 from simulation.scenario import Scenario, parse
 from simulation.scenario.metrics import metric_kind
 
@@ -46,7 +45,7 @@ def compare(
     first = scenarios[0].seed
     for seed in range(first, first + replicates):
         for scenario, found in zip(scenarios, values, strict=True):
-            summary = run(scenario, seed=seed, cancelled=is_cancelled).summary
+            summary = summary_of(Task(scenario, seed), cancelled=is_cancelled)
             for path in paths:
                 found[path].append(figure_at(summary, path))
         done = seed - first + 1

@@ -12,7 +12,6 @@ from actors.instants import NS_PER_S
 from actors.messages import (
     BreakerTransitioned,
     DeadLetterDiscarded,
-    DeferralCause,
     NotificationDeferred,
     NotificationFailed,
     NotificationMovedToDeadLetter,
@@ -69,8 +68,6 @@ class Series:
         """The first bucket that has changed since the last frame."""
         self._places: dict[str, tuple[str, int]] = {}
         """What each notification that has not ended waits for, and since when or from when on (ns)."""
-        self._since: dict[str, int] = {}
-        """Since when (ns) those wait that have waited for longer than since they were accepted."""
         self._transitions: list[dict[str, Any]] = []
         self._transitions_sent = 0
 
@@ -93,15 +90,12 @@ class Series:
                 times = channel.times[bucket]
                 if times is None:
                     times = channel.times[bucket] = array("d")
-                since_ns = self._since.pop(event.notification_id, event.requested_at_ns)
-                times.append((at_ns - since_ns) / NS_PER_S)
+                times.append((at_ns - event.requested_at_ns) / NS_PER_S)
             elif kind is NotificationRequested:
                 rows = channels[event.channel].rows
                 rows["arrived"][bucket] += 1
                 rows["turn"][bucket] += 1
                 places[event.notification_id] = ("turn", at_ns)
-                if event.waited_since_ns is not None:
-                    self._since[event.notification_id] = event.waited_since_ns
             elif kind is NotificationFailed:
                 rows = channels[event.channel].rows
                 earliest = min(earliest, self._attempted(rows, event.notification_id, event.started_ns, at_ns))
@@ -115,8 +109,8 @@ class Series:
             elif kind is NotificationDeferred:
                 rows = channels[event.channel].rows
                 self._leave(rows, event.notification_id, at_ns)
-                rows[_CAUSES[event.cause]][bucket] += 1
-                places[event.notification_id] = (_CAUSES[event.cause], at_ns)
+                rows[event.cause][bucket] += 1
+                places[event.notification_id] = (event.cause, at_ns)
             elif kind is NotificationMovedToDeadLetter:
                 rows = channels[event.channel].rows
                 self._leave(rows, event.notification_id, at_ns)
@@ -137,6 +131,17 @@ class Series:
                 self._transition(event)
         self._changed = min(self._changed, earliest // width)
         self.latest_ns = events[-1].at_ns
+
+    def waiting_at(self, at_ns: int) -> dict[str, str]:
+        """Return what each notification that has not ended waits for at an instant: one of :data:`WAITS`.
+
+        Args:
+            at_ns: not before the last event that was taken in, and before the next one.
+        """
+        return {
+            notification_id: "turn" if place == "backoff" and since_ns <= at_ns else place
+            for notification_id, (place, since_ns) in self._places.items()
+        }
 
     def _attempted(self, rows: dict[str, list[int]], notification_id: str, started_ns: int, at_ns: int) -> int:
         """Note an attempt from its start to its end; return the earliest instant that this changes."""
@@ -236,13 +241,6 @@ class Series:
                 level += change
                 levels.append(level)
         return found | _quantiles(channel.times[start:stop])
-
-
-_CAUSES = {
-    DeferralCause.RATE_LIMIT: "rate_limit",
-    DeferralCause.CIRCUIT_BREAKER: "circuit_breaker",
-    DeferralCause.QUIET_HOURS: "quiet_hours",
-}
 
 
 def _joined(parts: Iterable[array[float]]) -> array[float] | None:

@@ -113,9 +113,9 @@ class Worker:
         result = self._result(scenario, text, filename, on_events=draw)
         end_s = result.summary["simulated_s"]
         self._send(series.frame(end_ns=round(end_s * NS_PER_S)))
-        self._send({"type": "done", "end_s": end_s, "kept": keeps, "summary": _shown(result)})
+        self._send({"type": "done", "end_s": end_s, "summary": _shown(result)})
         if keeps:
-            self._send({"type": "happenings", **_happenings(result)})
+            self._send({"type": "breaches", "breaches": _breaches(result)})
 
     def _result(self, scenario: Scenario, text: str, filename: str, **how: Any) -> Result:
         from simulation.running.runner import run
@@ -125,14 +125,18 @@ class Worker:
         self._last = (text, filename), result
         return result
 
+    def _result_of(self, text: str, filename: str) -> Result:
+        """Return the last run, or run a text once more that it is not of."""
+        if self._last is None or self._last[0] != (text, filename):
+            self._send({"type": "again"})
+            return self._result(_loaded(text, filename)[0], text, filename)
+        return self._last[1]
+
     def _notifications(self, text: str, filename: str, from_s: float, to_s: float, kind: str, channel: str) -> None:
         from simulation.studio.behind import behind
 
-        if self._last is None or self._last[0] != (text, filename):
-            self._send({"type": "again"})
-            self._result(_loaded(text, filename)[0], text, filename)
-        assert self._last is not None
-        self._send({"type": "notifications", **behind(self._last[1], from_s, to_s, kind, channel)})
+        result = self._result_of(text, filename)
+        self._send({"type": "notifications", **behind(result, from_s, to_s, kind, channel)})
 
     def _compare(self, text: str, pinned: str, filename: str, replicates: int) -> None:
         from simulation.studio.comparing import compare
@@ -143,10 +147,7 @@ class Worker:
     def _report(self, text: str, filename: str) -> None:
         from simulation.reporting.html import report
 
-        if self._last is None or self._last[0] != (text, filename):
-            self._result(_loaded(text, filename)[0], text, filename)
-        assert self._last is not None
-        self._send({"type": "report", "html": report(self._last[1])})
+        self._send({"type": "report", "html": report(self._result_of(text, filename))})
 
 
 def _loaded(text: str, filename: str) -> tuple[Scenario, bool]:
@@ -163,10 +164,10 @@ def _outline(scenario: Scenario) -> dict[str, Any]:
     duration_s = scenario.arrivals_end_ns / NS_PER_S
     return {
         "duration_s": duration_s,
-        "channels": {channel.value: names for channel, names in scenario.providers_used.items()},
+        "channels": [channel.value for channel in scenario.channels_used],
         "breakers": {str(name): str(state) for name, state in scenario.breakers.items()},
         "faults": [
-            {"text": window.text, "spans": window.spans, "dips": window.dips, "quiet": window.quiet}
+            {"text": window.text, "spans": window.spans, "quiet": window.quiet}
             for window in windows(scenario, duration_s)
         ],
         "expectations": [
@@ -181,7 +182,7 @@ def _shown(result: Result) -> dict[str, Any]:
     from simulation.reporting.expectation_report import wording
 
     summary = result.summary
-    keys = ("offered", "delivered", "sent_fraction", "dead_lettered", "attempts", "retry_amplification")
+    keys = ("offered", "delivered", "dead_lettered", "retry_amplification")
     return {
         **{key: summary[key] for key in keys},
         "delivery_time": {name: quantile_text(summary, name) for name in ("p50", "p99")},
@@ -189,22 +190,15 @@ def _shown(result: Result) -> dict[str, Any]:
             {"holds": found["holds"], "value": wording(result, expectation, found["value"]).value}
             for expectation, found in zip(result.scenario.expect, summary["expectations"], strict=True)
         ],
-        "digest": summary["digest"],
     }
 
 
-def _happenings(result: Result) -> dict[str, Any]:
-    """Return what happened, in words and in order, and where expectations broke."""
-    from simulation.reporting.html.happenings import broken, happenings
+def _breaches(result: Result) -> list[dict[str, Any]]:
+    """Return where and when expectations broke, of those of which that can be said."""
+    from simulation.reporting.html.happenings import broken
 
-    found = broken(result)
-    return {
-        "happenings": [
-            {"at_s": each.at_ns / NS_PER_S, "text": each.text, "tone": each.kind} for each in happenings(result, found)
-        ],
-        "breaches": [
-            {"number": each.number, "text": each.breach.text, "spans": each.breach.spans}
-            for each in found
-            if each.breach is not None
-        ],
-    }
+    return [
+        {"number": each.number, "text": each.breach.text, "spans": each.breach.spans}
+        for each in broken(result)
+        if each.breach is not None
+    ]

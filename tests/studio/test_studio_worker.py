@@ -1,5 +1,6 @@
 """What a worker of studio tells of a run is what the run's own summary and history say."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -7,11 +8,13 @@ from shipped import SCENARIOS
 
 import simulation
 from simulation.studio import series
+from simulation.studio.checking import check
 from simulation.studio.comparing import _row
 from simulation.studio.splicing import edited
 from simulation.studio.worker import Worker
 
 FOLDER = SCENARIOS[0].parent
+STATIC = Path(series.__file__).parent / "static"
 
 
 def text_of(name, duration):
@@ -59,7 +62,7 @@ def test_frames_come_to_what_the_summary_says(monkeypatch, name, duration, most)
     monkeypatch.setattr("simulation.studio.worker.FRAME_S", 0)  # a frame for every chunk
     worker = Worker(list, lambda: False)
     lines = told(text_of(name, duration), FOLDER / f"{name}.yaml", worker=worker)
-    assert [line["type"] for line in lines if line["type"] != "frame"] == ["begin", "done", "happenings"]
+    assert [line["type"] for line in lines if line["type"] != "frame"] == ["begin", "done", "breaches"]
     summary = worker._last[1].summary
     rows, width = together(lines)
     for channel, of in summary["channels"].items():
@@ -82,7 +85,9 @@ def test_frames_come_to_what_the_summary_says(monkeypatch, name, duration, most)
 
 def test_studio_changes_nothing_of_a_run():
     text = text_of("provider-outage", "1m")
-    assert told(text)[-2]["summary"]["digest"] == simulation.run(simulation.parse(text)).summary["digest"]
+    worker = Worker(list, lambda: False)
+    told(text, worker=worker)
+    assert worker._last[1].summary["digest"] == simulation.run(simulation.parse(text)).summary["digest"]
 
 
 def test_who_is_behind_a_curve_is_as_many_as_it_shows():
@@ -135,7 +140,6 @@ def test_a_run_too_large_to_keep_says_so(monkeypatch):
     worker = Worker(found.append, lambda: False)
     lines = told(text, worker=worker)
     assert lines[-1]["type"] == "done"
-    assert not lines[-1]["kept"]
     window = {"from_s": 0, "to_s": 30, "kind": "sent", "channel": ""}
     [line] = told(text, worker=worker, do="notifications", **window)
     assert not line["kept"]
@@ -176,3 +180,24 @@ def test_one_attempt_more_of_many_is_a_small_difference(after, differs, is_small
     scenario = simulation.parse(text_of("provider-outage", "1m"))
     row = _row(scenario, "attempts", [28_544] * 3, [after] * 3)
     assert (row["differs"], row["is_small"]) == (differs, is_small)
+
+
+def test_nothing_is_sent_that_no_page_reads():
+    text = text_of("provider-outage", "2m") + "expect:\n  - dlq.peak <= 3\n"
+    worker = Worker(list, lambda: False)
+    lines = told(text, worker=worker)
+    lines += told(text, worker=worker, do="notifications", from_s=0, to_s=60, kind="failed", channel="")
+    lines += told(text, worker=worker, do="compare", pinned=text, replicates=2)
+    keys = set()
+
+    def take(document):
+        for each in document.values() if isinstance(document, dict) else document:
+            if isinstance(each, (dict, list, tuple)):
+                take(each)
+        keys.update(document if isinstance(document, dict) else ())
+
+    for line in lines:
+        take({name: value for name, value in line.items() if name not in ("rows", "breakers")})
+    take(check(text, "x.yaml"))
+    scripts = " ".join(path.read_text(encoding="utf-8") for path in STATIC.glob("*.js"))
+    assert {key for key in keys if not re.search(rf"\b{key}\b", scripts)} == set()

@@ -94,7 +94,7 @@ function begin(text) {
     if (line.type === "begin") next = new Run(line);
     else if (line.type === "frame") { next.frame(line); show(next); }
     else if (line.type === "done") { next.done = line; show(next); finished(next); }
-    else if (line.type === "happenings") { Object.assign(next, line, { type: undefined }); show(next); }
+    else if (line.type === "breaches") { next.breaches = line.breaches; show(next); }
     else if (line.type === "problems") say("bad", "the text cannot be run; the picture is of the last one that could");
     else if (line.type === "failed") { say("bad", "the run failed"); message(new Error(line.text), () => begin(editor.text)); }
     if (line.type === "begin") byId("message").hidden = true;
@@ -253,6 +253,7 @@ async function link() {
 function report() {
   say("off", "writes the report…");
   ask({ do: "report", file, text: editor.text }, (line) => {
+    if (line.type === "again") return;
     if (line.type !== "report") { message(new Error(line.text ?? "The text cannot be run.")); return; }
     const address = URL.createObjectURL(new Blob([line.html], { type: "text/html" }));
     make("a", { href: address, download: `${file.split("/").pop().replace(/\.ya?ml$/, "")}-report.html` }).click();

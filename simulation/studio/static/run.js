@@ -12,13 +12,12 @@ export const WORDS = {
 export class Run {
   constructor(begin) {
     this.begin = begin;
-    this.channels = Object.keys(begin.channels);
+    this.channels = begin.channels;
     this.width = 0;
     this.length = 0;
     this.rows = {};
     this.transitions = [];
     this.done = null;
-    this.happenings = [];
     this.breaches = [];
   }
 

@@ -9,8 +9,8 @@ const open = { at_s: 2.5, breaker: "email", host: null, to: "open", cause: "trip
 
 function run() {
   const made = new Run({
-    duration_s: 4, channels: { email: ["primary"], sms: ["primary"] }, breakers: { email: "closed", sms: "closed" },
-    faults: [{ text: "email: outage", spans: [[1, 3]], dips: [], quiet: false }], expectations: [{ text: "dlq.peak <= 0" }],
+    duration_s: 4, channels: ["email", "sms"], breakers: { email: "closed", sms: "closed" },
+    faults: [{ text: "email: outage", spans: [[1, 3]], quiet: false }], expectations: [{ text: "dlq.peak <= 0" }],
   });
   made.frame({ width_s: 1, from: 0, to: 2, rows: { "": { p50: [1, 2] }, email: rows({ sent: [1, 2] }), sms: rows({ sent: [3, 4] }) }, transitions: [] });
   made.frame({ width_s: 1, from: 1, to: 4, rows: { "": { p50: [5, null, 7] }, email: rows({ sent: [9, 0, 1], circuit_breaker: [0, 3, 2], dead: [0, 1, 0], dead_letters: [0, 1, 1] }), sms: rows({ sent: [4, 4, 4] }) }, transitions: [open] });
