@@ -42,6 +42,13 @@ class Place:
         return f"{self.source}:{self.line}:{self.column}" if self.line else self.source
 
 
+def place_in(problem: str, source: str) -> Place | None:
+    """Return the place with which the text of a problem begins, if it is one of a source."""
+    name = printable(source)
+    found = re.match(r":([0-9]{1,9}):([0-9]{1,9}): ", problem[len(name) :]) if problem.startswith(name) else None
+    return None if found is None else Place(name, int(found[1]), int(found[2]))
+
+
 @dataclass(frozen=True, slots=True)
 class Problem:
     """What is wrong, and where."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
@@ -76,9 +75,11 @@ class Messages:
 
     def problem(self, text: str, title: str, file: Path) -> None:
         """Say what is wrong with a file; the title is that of an annotation, which stands alone."""
+        from actors.settings.yaml_tree import place_in
+
         self.problems.append(text)
         if self.annotates:
-            self._annotate("error", text, title, file, _place_in(text, file))
+            self._annotate("error", text, title, file, place_in(text, str(file)))
         else:
             say(text)
 
@@ -86,12 +87,3 @@ class Messages:
         from simulation.reporting.annotations import workflow_command
 
         say(workflow_command(level, text, title=title, file=file, place=place))
-
-
-def _place_in(problem: str, file: Path) -> Place | None:
-    """Return the place with which a problem of a file begins, if it does."""
-    from actors.settings.yaml_tree import Place, printable
-
-    name = printable(str(file))
-    found = re.match(r":([0-9]{1,9}):([0-9]{1,9}): ", problem[len(name) :]) if problem.startswith(name) else None
-    return None if found is None else Place(name, int(found[1]), int(found[2]))

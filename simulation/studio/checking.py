@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 from actors.errors import ConfigurationError
 from actors.settings.faults import FaultConfig
+from actors.settings.yaml_tree import place_in
 from simulation.reporting.fault_windows import AT_THE_START, fault_label
 from simulation.scenario import Scenario, parse
 from simulation.studio.knobs import knobs, splice_document
 from simulation.studio.splicing import CannotEdit, Path, Splices
-
-_PLACE = re.compile(r":([0-9]{1,9}):([0-9]{1,9}): (.*)", re.DOTALL)
 
 
 def check(text: str, filename: str) -> dict[str, Any]:
@@ -27,7 +25,8 @@ def check(text: str, filename: str) -> dict[str, Any]:
     """
     try:
         scenario = parse(text, filename)
-        return {"problems": [], "knobs": knobs(text, scenario), **_drawn(text, scenario)}
+        splices = Splices(text)
+        return {"problems": [], "knobs": knobs(splices, scenario), **_drawn(splices, scenario)}
     except ConfigurationError as error:
         return {"problems": [problem_of(each, filename) for each in error.problems]}
     except CannotEdit as error:
@@ -36,13 +35,14 @@ def check(text: str, filename: str) -> dict[str, Any]:
 
 def problem_of(problem: str, filename: str) -> dict[str, Any]:
     """Return a problem of a file as plain data, with its line and column apart from the text."""
-    if problem.startswith(filename) and (place := _PLACE.match(problem[len(filename) :])):
-        return {"line": int(place[1]), "column": int(place[2]), "text": place[3]}
-    return {"line": 0, "column": 0, "text": problem}
+    place = place_in(problem, filename)
+    if place is None:
+        return {"line": 0, "column": 0, "text": problem}
+    return {"line": place.line, "column": place.column, "text": problem[len(f"{place}: ") :]}
 
 
-def _drawn(text: str, scenario: Scenario) -> dict[str, Any]:
-    splices, used = Splices(text), scenario.channels_used
+def _drawn(splices: Splices, scenario: Scenario) -> dict[str, Any]:
+    used = scenario.channels_used
     return {
         "name": scenario.name,
         "channels": [channel.value for channel in used],

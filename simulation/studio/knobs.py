@@ -62,7 +62,7 @@ OF_A_FAULT = (
 )
 
 
-def knobs(text: str, scenario: Scenario) -> list[dict[str, Any]]:
+def knobs(splices: Splices, scenario: Scenario) -> list[dict[str, Any]]:
     """Return the settings worth turning of a scenario, in groups, as plain data.
 
     Each has the `path`, `group`, `label`, `kind`, `sentence`, `default` (as text; empty if there is none) and `value`
@@ -70,10 +70,9 @@ def knobs(text: str, scenario: Scenario) -> list[dict[str, Any]]:
     where its value goes in the text; null, with the reason in `why`, where it cannot be changed in place.
 
     Args:
-        text: of the scenario.
+        splices: of the text of the scenario.
         scenario: what it says.
     """
-    splices = Splices(text)
     found = []
     for path, group, turn, value in _turned(scenario):
         if turn.kind == "switch" or isinstance(value, (int, float, str)):

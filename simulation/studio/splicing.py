@@ -185,10 +185,12 @@ def with_entry(text: str, key: str, entry: str) -> str:
     Raises:
         CannotEdit: it cannot be put there without changing anything else.
     """
-    there = _entries(text, key)
-    if there is None:
+    there = _plain(text)
+    if not isinstance(entries := there.get(key), list):
         return edited(text, (key,), f"[{entry}]")
-    return _with_entries(text, key, Splices(text).splice((key, str(len(there)))).apply(text, entry), 1)
+    changed = Splices(text).splice((key, str(len(entries)))).apply(text, entry)
+    last = _plain(changed)[key][-1:]
+    return _checked(changed, {**there, key: [*entries, *last]})
 
 
 def without_entry(text: str, key: str, number: int) -> str:
@@ -197,26 +199,15 @@ def without_entry(text: str, key: str, number: int) -> str:
     Raises:
         CannotEdit: it is not there, or cannot be taken out without changing anything else.
     """
-    return _with_entries(text, key, Splices(text).removal((key, str(number))).apply(text, ""), -1, number)
+    changed = Splices(text).removal((key, str(number))).apply(text, "")
+    there = _plain(text)
+    return _checked(changed, {**there, key: [*there[key][:number], *there[key][number + 1 :]]})
 
 
-def _with_entries(text: str, key: str, changed: str, more: int, gone: int | None = None) -> str:
-    before, after = _entries(text, key) or [], _entries(changed, key) or []
-    kept, still = list(before), after[: len(before)] if gone is None else after
-    if gone is not None:
-        del kept[gone]
-    if len(after) != len(before) + more or kept != still or _beside(text, key) != _beside(changed, key):
-        raise CannotEdit(f"{key} cannot be changed in place")
+def _checked(changed: str, wanted: dict[str, Any]) -> str:
+    if _plain(changed) != wanted:
+        raise CannotEdit("it cannot be changed in place")
     return changed
-
-
-def _entries(text: str, key: str) -> list[Any] | None:
-    found = _plain(text).get(key)
-    return found if isinstance(found, list) else None
-
-
-def _beside(text: str, key: str) -> dict[str, Any]:
-    return {name: value for name, value in _plain(text).items() if name != key}
 
 
 def _plain(text: str) -> dict[str, Any]:

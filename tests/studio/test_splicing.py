@@ -193,8 +193,9 @@ def test_places_are_counted_as_javascript_does():
     assert units[2 * seed["splice"]["start"] : 2 * seed["splice"]["end"]].decode("utf-16-le") == "3"
 
 
-def test_a_problem_has_its_line_and_column():
-    [problem] = check(TEXT.replace("for: 3m", "for: soon"), str(Path("folder") / "x.yaml"))["problems"]
+@pytest.mark.parametrize("name", ["x.yaml", "tab\there.yaml"])
+def test_a_problem_has_its_line_and_column(name):
+    [problem] = check(TEXT.replace("for: 3m", "for: soon"), str(Path("folder") / name))["problems"]
     line = TEXT.splitlines().index("  - {channel: email, at: 2m, for: 3m, outage: true}   # three minutes") + 1
     assert (problem["line"], problem["text"][:13]) == (line, "faults.0.for:")
     assert TEXT.splitlines()[line - 1][problem["column"] - 1 :].startswith("3m")
