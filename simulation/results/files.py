@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -171,8 +172,9 @@ def read_table(path: Path, columns: Sequence[str] | None = None) -> pd.DataFrame
 def whole_file(path: Path) -> Iterator[BinaryIO]:
     """Open a file to write into, which takes its place when the block ends; its folder is made if it is not there.
 
-    A symbolic link stays one, and what it points to is written. A device or a pipe, which nothing can take the place
-    of, is written through: what has been written into it when the block breaks off is out.
+    A symbolic link stays one, and what it points to is written; who may read a file stays as it was. A device or a
+    pipe, which nothing can take the place of, is written through: what has been written into it when the block breaks
+    off is out.
 
     Raises:
         OSError: it cannot be written.
@@ -187,6 +189,8 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
     try:
         with part.open("wb") as file:
             yield file
+        if place.exists():
+            shutil.copymode(place, part)
         os.replace(part, place)
     finally:
         part.unlink(missing_ok=True)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import tempfile
 from pathlib import Path
 from typing import Any
 
 from actors.errors import ConfigurationError
 from actors.instants import NS_PER_S
 from simulation.reporting.fault_windows import windows
+from simulation.results.files import whole_file
 from simulation.results.formatting import duration_text
 from simulation.scenario import parse
 from simulation.scenario.loading import text_at
@@ -93,15 +92,8 @@ class Folder:
                 raise Refused(error.problems[0]) from None
             if there != version:
                 raise Refused(f"{name} has changed since it was opened here. Save under another name.")
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
-                file.write(text)
-            os.chmod(temporary, path.stat().st_mode & 0o777 if path.exists() else 0o644)
-            os.replace(temporary, path)
-        except BaseException:
-            os.unlink(temporary)
-            raise
+        with whole_file(path) as file:
+            file.write(text.encode())
         return {"version": _version(text)}
 
     def overview(self) -> list[dict[str, Any]]:

@@ -80,7 +80,8 @@ class Studio(Chromium):
             "const canvas = document.querySelector(`[data-key=${arguments[0]}] canvas`);"
             "const row = parseInt(canvas.style.height) - (arguments[0] === 'letters' ? 18 : 2);"
             "const { data } = canvas.getContext('2d').getImageData(0, row, canvas.width, 1);"
-            "return data.filter((_, at) => at % 4 === 0 && data[at] > 120 && data[at + 1] < 90 && data[at + 3]).length;",
+            "const isRed = (at) => data[at] > 120 && data[at + 1] < 90 && data[at + 3];"
+            "return data.filter((_, at) => at % 4 === 0 && isRed(at)).length;",
             panel,
         )
 

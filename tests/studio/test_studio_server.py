@@ -258,8 +258,10 @@ def test_a_file_is_saved_only_over_what_was_opened(folder):
     files = Folder(folder)
     opened = files.read("one.yaml")
     assert opened["text"] == SCENARIO
+    (folder / "one.yaml").chmod(0o600)
     newer = files.write("one.yaml", "duration: 1h\n", opened["version"])
     assert (folder / "one.yaml").read_text() == "duration: 1h\n"
+    assert (folder / "one.yaml").stat().st_mode & 0o777 == 0o600
     for version in (opened["version"], None):
         with pytest.raises(Refused, match="Save under another name"):
             files.write("one.yaml", "lost", version)
