@@ -10,22 +10,20 @@ from __future__ import annotations
 import secrets
 from urllib.parse import parse_qsl, urlencode
 
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
-HEADERS = {
-    "Cache-Control": "no-store",
+from actors.service.console import gate
+from actors.service.console.gate import SafeHeaders
+
+HEADERS = gate.HEADERS | {
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
         "form-action 'none'; base-uri 'none'; frame-ancestors 'none'"
     ),
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Cross-Origin-Resource-Policy": "same-origin",
     "Referrer-Policy": "no-referrer",
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
 }
 
 
@@ -44,18 +42,10 @@ class Guard:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, or refuse it; there is nothing but HTTP here."""
-
-        async def send_with_headers(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                for name, value in HEADERS.items():
-                    headers.setdefault(name, value)
-            await send(message)
-
         if scope["type"] != "http":
             raise RuntimeError(f"wanted HTTP, got {scope['type']}")
         answer = self._refusal(Request(scope)) or self._let_in(Request(scope))
-        await (self._app if answer is None else answer)(scope, receive, send_with_headers)
+        await SafeHeaders(self._app if answer is None else answer, HEADERS)(scope, receive, send)
 
     def _refusal(self, request: Request) -> Response | None:
         """Return why a request cannot come from a page of studio, or from its address; None if it can."""

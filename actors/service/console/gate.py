@@ -33,7 +33,7 @@ SMALL_FORM_BYTES_MAX = 2**14
 
 _FIELDS_MAX = 50
 
-_HEADERS = {
+HEADERS = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": (
         "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; "
@@ -45,13 +45,15 @@ _HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
 }
+"""What forbids a browser scripts, what is elsewhere, being framed, and keeping copies."""
 
 
 class SafeHeaders:
-    """Middleware that forbids a browser scripts, what is elsewhere, being framed, and keeping copies."""
+    """Middleware that gives answers headers that they have not got themselves, by custom :data:`HEADERS`."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, headers: Mapping[str, str] = HEADERS) -> None:
         self._app = app
+        self._headers = headers
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request with these headers."""
@@ -59,7 +61,7 @@ class SafeHeaders:
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
-                for name, value in _HEADERS.items():
+                for name, value in self._headers.items():
                     headers.setdefault(name, value)
             await send(message)
 
