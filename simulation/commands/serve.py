@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from simulation.commands.shared import Exit, argument, say
+from simulation.commands.shared import Exit, argument, leaves, say
 
 
 def serve(
@@ -39,26 +38,18 @@ def serve(
             return
         code = trio.run(run, file, config, lambda url: typer.echo(f"retrylab serves {url}"))
     except* ConfigurationError as group:
-        for wrong in _leaves(group):
+        for wrong in leaves(group):
             for problem in wrong.problems if isinstance(wrong, ConfigurationError) else ():
                 say(problem if problem.startswith(str(file)) else f"{file}: {problem}")
         code = Exit.BAD_INPUT
     except* StoreError as group:
-        for wrong in _leaves(group):
+        for wrong in leaves(group):
             say(f"{file}: store: {wrong}")
         code = Exit.DOES_NOT_HOLD
     except* OSError as group:
-        for wrong in _leaves(group):
+        for wrong in leaves(group):
             number = wrong.errno if isinstance(wrong, OSError) else None
             say(f"{file}: listen: {config.listen}: {wrong if number is None else os.strerror(number)}")
         code = Exit.DOES_NOT_HOLD
     if code:
         raise typer.Exit(code)
-
-
-def _leaves(error: BaseException) -> Iterator[BaseException]:
-    if isinstance(error, BaseExceptionGroup):
-        for inner in error.exceptions:
-            yield from _leaves(inner)
-    else:
-        yield error

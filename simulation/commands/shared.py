@@ -62,6 +62,15 @@ def given_path(text: str) -> Path:
     return Path(text)
 
 
+def leaves(error: BaseException) -> Iterator[BaseException]:
+    """Yield what is in a group of errors, and in the groups in it."""
+    if isinstance(error, BaseExceptionGroup):
+        for inner in error.exceptions:
+            yield from leaves(inner)
+    else:
+        yield error
+
+
 # ── options ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 

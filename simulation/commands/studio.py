@@ -9,18 +9,12 @@ from typing import Annotated
 
 import typer
 
-from simulation.commands.shared import Exit, given_path, refuse, say
+from simulation.commands.shared import Exit, argument, leaves, refuse, say
 
 
 def studio(
     source: Annotated[
-        Path | None,
-        typer.Argument(
-            parser=given_path,
-            metavar="[FILE|DIR]",
-            help="A scenario file, or a folder of them; the current folder when left out.",
-            show_default=False,
-        ),
+        Path | None, argument("[FILE|DIR]", "A scenario file, or a folder of them; the current folder when left out.")
     ] = None,
     port: Annotated[int, typer.Option(min=0, max=65535, help="Of 127.0.0.1; 0: one that is free.")] = 0,
     browse: Annotated[bool, typer.Option("--open", help="Open it in the browser, too.")] = False,
@@ -51,7 +45,7 @@ def studio(
         trio.run(serve, folder, port, announce)
     except* OSError as group:
         code = Exit.DOES_NOT_HOLD
-        for taken in group.exceptions:
+        for taken in leaves(group):
             say(f"--port {port}: {os.strerror(taken.errno or 0) if isinstance(taken, OSError) else taken}")
     except* KeyboardInterrupt:
         code = Exit.INTERRUPTED
