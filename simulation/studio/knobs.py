@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 from actors.settings.breaker import CircuitBreakerConfig
+from actors.settings.quantities import write_duration
 from simulation.scenario import Scenario
 from simulation.scenario.schema import json_schema
 from simulation.scenario.workload import ClosedWorkload
@@ -35,6 +36,44 @@ class Turn(NamedTuple):
     log: bool = False
     """Whether each step of the slider multiplies."""
 
+    @property
+    def stops(self) -> tuple[float, ...]:
+        """Where its slider stops: numbers that people would choose, some forty at most."""
+        if self.kind == "share":
+            found: Iterable[float] = _SHARES
+        elif self.kind == "duration":
+            found = _SECONDS
+        elif self.log:
+            found = (round(mantissa * 10.0**power, 2) for power in range(-1, 4) for mantissa in _MANTISSAS)
+        else:
+            step = 1 if self.kind == "count" else 0.1
+            found = (round(self.low + number * step, 1) for number in range(round((self.high - self.low) / step) + 1))
+        is_whole = self.kind == "count"
+        return tuple(each for each in found if self.low <= each <= self.high and not (is_whole and each % 1))
+
+    def write(self, value: Any) -> str:
+        """Return a value as a scenario has it."""
+        match self.kind:
+            case "duration":
+                return write_duration(value)
+            case "rate":
+                return f"{value:g}/s"
+            case "share":
+                return f"{value * 100:g}%"
+            case "switch":
+                return "true" if value else "false"
+            case "count" | "number":
+                return f"{value:g}"
+            case "choice":
+                return str(value)
+
+
+_SHARES = (0, 0.005, *(part / 100 for part in (*range(1, 11), *range(15, 101, 5))))
+_SECONDS = (
+    *(0.1, 0.2, 0.3, 0.5, 0.7, 1, 1.5, 2, 3, 4, 5, 7, 10, 15, 20, 30, 45),
+    *(60, 90, 120, 180, 240, 300, 420, 600, 900, 1200, 1800, 2700, 3600),
+)
+_MANTISSAS = (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8)
 
 BREAKER = "Breaker: "
 OF_A_CHANNEL = (
@@ -65,9 +104,9 @@ OF_A_FAULT = (
 def knobs(splices: Splices, scenario: Scenario) -> list[dict[str, Any]]:
     """Return the settings worth turning of a scenario, in groups, as plain data.
 
-    Each has the `path`, `group`, `label`, `kind`, `sentence`, `default` (as text; empty if there is none) and `value`
-    (a number, true or false, or a word); a number has `low`, `high` and `log`, a choice its `choices`. `splice` says
-    where its value goes in the text; null, with the reason in `why`, where it cannot be changed in place.
+    Each has the `path`, `group`, `label`, `kind`, `sentence`, `default` (empty if there is none), `value`, and the
+    values that it can be given as `stops`; values as they are written in YAML. `at` is the stop nearest to the value.
+    `splice` says where the value goes in the text; null, with the reason in `why`, where it cannot be changed in place.
 
     Args:
         splices: of the text of the scenario.
@@ -120,21 +159,22 @@ def _at(settings: Any, key: str) -> Any:
 
 def _knob(splices: Splices, path: Path, group: str, turn: Turn, value: Any) -> dict[str, Any]:
     about = described()[turn.model]["properties"][path[-1]]
-    knob = {
+    stops: Sequence[Any] = turn.stops
+    if turn.kind in ("choice", "switch"):
+        stops = about["enum"] if turn.kind == "choice" else (False, True)
+    at = stops.index(value) if value in stops else min(range(len(stops)), key=lambda each: abs(stops[each] - value))
+    return {
         "path": ".".join(path),
         "group": group,
         "label": turn.label,
         "kind": turn.kind,
-        "value": value,
+        "value": turn.write(value),
+        "stops": [turn.write(each) for each in stops],
+        "at": at,
         "sentence": _one_line(about.get("description", "")),
         "default": _default(about, turn),
         **splice_document(splices, path),
     }
-    if turn.kind == "choice":
-        return {**knob, "choices": about["enum"]}
-    if turn.kind == "switch":
-        return knob
-    return {**knob, "low": min(turn.low, value), "high": max(turn.high, value), "log": turn.log}
 
 
 def splice_document(splices: Splices, path: Path) -> dict[str, Any]:

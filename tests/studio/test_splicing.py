@@ -9,6 +9,7 @@ from shipped import SCENARIOS
 
 from simulation.scenario import parse
 from simulation.studio.checking import check
+from simulation.studio.knobs import OF_A_CHANNEL, OF_A_FAULT, OF_AN_ENTRY
 from simulation.studio.splicing import CannotEdit, Splices, edited, with_entry, without_entry
 
 TEXT = """\
@@ -112,10 +113,7 @@ def test_settings_of_shipped_scenarios_can_be_turned_in_place(path):
         if knob["splice"] is None:
             assert knob["why"]
             continue
-        written = {"switch": str(not knob["value"]).lower(), "choice": knob.get("choices", [""])[-1]}
-        value = written.get(knob["kind"]) or {"count": "7", "number": "1.5", "rate": "3/s", "share": "20%"}.get(
-            knob["kind"], "45s"
-        )
+        value = knob["stops"][0 if knob["at"] else -1]
         keys = tuple(knob["path"].split("."))
         try:
             changed = edited(text, keys, value)
@@ -207,3 +205,24 @@ def test_what_happens_once_can_be_moved_but_not_stretched():
     assert (outage["at_s"], outage["for_s"]) == (120, 180)
     assert None not in (outage["at"], outage["for"], crash["at"])
     assert (crash["at_s"], crash["for_s"], crash["for"]) == (240, 10, None)
+
+
+@pytest.mark.parametrize("turn", [*OF_A_CHANNEL, *OF_AN_ENTRY, *OF_A_FAULT], ids=lambda turn: turn.label)
+def test_a_slider_has_few_stops_that_people_would_choose(turn):
+    if turn.kind in ("choice", "switch"):
+        return
+    stops = turn.stops
+    assert list(stops) == sorted(stops)
+    assert (stops[0], stops[-1]) == (turn.low, turn.high)
+    assert 10 <= len(stops) <= 50
+    assert all(len(turn.write(each)) <= 6 for each in stops)
+    if turn.kind == "count":
+        assert set(range(int(turn.low), min(10, int(turn.high)) + 1)) - set(stops) <= {7, 9}
+
+
+def test_a_slider_stands_at_the_stop_nearest_to_its_value():
+    knobs = {knob["path"]: knob for knob in check(TEXT.replace("timeout: 10s", "timeout: 9400ms"), "x.yaml")["knobs"]}
+    timeout, attempts = knobs["channels.email.timeout"], knobs["channels.email.retry.max_attempts"]
+    assert (timeout["value"], timeout["stops"][timeout["at"]]) == ("9.4s", "10s")
+    assert (attempts["value"], attempts["at"], attempts["stops"][:6]) == ("5", 4, ["1", "2", "3", "4", "5", "6"])
+    assert knobs["channels.email.circuit_breaker.enabled"]["stops"] == ["false", "true"]

@@ -1,7 +1,6 @@
 // Sliders and switches for the settings that are worth turning.
 
 import { make } from "./dom.js";
-import { fromSlider, toSlider, write } from "./units.js";
 
 export class Knobs {
   /** Show them in an element; `turn(knob, text)` is called with a value as it is written. */
@@ -37,31 +36,24 @@ export class Knobs {
 
   #control(knob) {
     const id = `knob-${knob.path}`, output = make("output", { className: "value" });
-    const input = knob.kind === "choice"
-      ? make("select", { id }, ...knob.choices.map((each) => make("option", { value: each }, each)))
-      : make("input", { id, type: knob.kind === "switch" ? "checkbox" : "range", max: 1000 });
+    const isChoice = knob.kind === "choice", isSwitch = knob.kind === "switch";
+    const input = isChoice ? make("select", { id }, ...knob.stops.map((each) => make("option", {}, each)))
+      : make("input", { id, type: isSwitch ? "checkbox" : "range", max: knob.stops.length - 1 });
     const hint = make("small", { id: `${id}-hint`, className: "quiet" });
     input.setAttribute("aria-describedby", hint.id);
-    let now = knob;
-    const read = () => {
-      if (knob.kind === "switch") return input.checked;
-      return knob.kind === "choice" ? input.value : fromSlider(now, Number(input.value));
-    };
+    const read = () => (isChoice ? input.value : knob.stops[Number(isSwitch ? input.checked : input.value)]);
     const say = (value) => {
-      output.textContent = knob.kind === "switch" ? (value ? "on" : "off") : knob.kind === "choice" ? "" : write(knob.kind, value);
-      if (input.type === "range") input.setAttribute("aria-valuetext", output.textContent);
+      output.textContent = isSwitch ? (value === "true" ? "on" : "off") : isChoice ? "" : value;
+      if (!isSwitch && !isChoice) input.setAttribute("aria-valuetext", value);
     };
-    input.addEventListener("input", () => { say(read()); this.turn(now, write(knob.kind, read())); });
+    input.addEventListener("input", () => { say(read()); this.turn(knob, read()); });
     this.controls.set(knob.path, {
-      set: (newest) => {
-        now = newest;
-        input.disabled = !newest.splice;
-        hint.textContent = newest.why ? `Only in the text: ${newest.why}.`
-          : newest.sentence + (newest.default ? ` Default: ${newest.default}.` : "");
-        if (newest.kind === "switch") input.checked = newest.value;
-        else if (newest.kind === "choice") input.value = newest.value;
-        else if (fromSlider(newest, Number(input.value)) !== newest.value) input.value = toSlider(newest, newest.value);
-        say(newest.value);
+      set: ({ splice, why, sentence, default: usual, value, at }) => {
+        input.disabled = !splice;
+        hint.textContent = why ? `Only in the text: ${why}.` : sentence + (usual ? ` Default: ${usual}.` : "");
+        if (isSwitch) input.checked = at === 1;
+        else input.value = isChoice ? value : at;
+        say(value);
       },
     });
     const label = make("label", { for: id }, knob.label);

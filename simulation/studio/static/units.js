@@ -15,15 +15,6 @@ export function writeDuration(seconds) {
   return `${Number((exact / of).toPrecision(6))}${name}`;
 }
 
-/** Return a value of a setting as a scenario writes it. */
-export function write(kind, value) {
-  if (kind === "duration") return writeDuration(value);
-  if (kind === "rate") return `${digits(value)}/s`;
-  if (kind === "share") return `${digits(value * 100)}%`;
-  if (kind === "count") return String(Math.round(value));
-  return kind === "number" ? digits(value) : String(value);
-}
-
 /** Return a duration to be read: 412 ms, 3.2 s, 4 min. */
 export function span(seconds) {
   if (seconds === null || seconds === undefined) return "–";
@@ -63,22 +54,4 @@ export function timeTicks(from, to, most) {
   const step = roundSeconds((to - from) / most), found = [];
   for (let at = Math.ceil(from / step); at * step <= to; at++) found.push(at * step);
   return found;
-}
-
-const STOPS = 1000;
-
-/** Return where a slider stands that shows a value, from 0 to 1000. */
-export function toSlider(knob, value) {
-  const { low, high, log } = knob;
-  const share = log ? Math.log(value / low) / Math.log(high / low) : (value - low) / (high - low);
-  return Math.round(Math.min(1, Math.max(0, share)) * STOPS);
-}
-
-/** Return the value that a slider shows, rounded as people would. */
-export function fromSlider(knob, stop) {
-  const { low, high, log, kind } = knob, share = stop / STOPS;
-  const value = log ? low * (high / low) ** share : low + (high - low) * share;
-  if (kind === "count") return Math.round(value);
-  if (kind === "share") return Math.round(value * 100) / 100;
-  return kind === "number" && !log ? Math.round(value * 10) / 10 : Number(value.toPrecision(2));
 }
