@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
-
-from markupsafe import Markup
 
 from actors.instants import NS_PER_S
 from actors.messages import (
@@ -18,7 +16,7 @@ from actors.messages import (
     NotificationSuppressed,
 )
 from simulation.reporting.html.course import histories_of
-from simulation.reporting.html.steps import Step, steps_of
+from simulation.reporting.html.steps import cut, steps_of
 from simulation.results.backlogs import instant_of
 from simulation.results.result import Result
 from simulation.studio.series import Series
@@ -26,9 +24,19 @@ from simulation.studio.series import Series
 SHOWN = 12
 """Notifications; those that took the longest come first."""
 
-STEPS = 40
-"""Steps of one notification."""
-
+_WHO = {
+    "arrived": "that arrived",
+    "sent": "that were delivered",
+    "failed": "with a failed attempt",
+    "dead": "dead-lettered",
+    "suppressed": "not wanted",
+    "under_way": "under way",
+    "turn": "that wait for a slot or a quota",
+    "backoff": "that wait between retries",
+    "rate_limit": "that wait for the rate limit",
+    "circuit_breaker": "that wait behind the breaker",
+    "quiet_hours": "that wait for the end of quiet hours",
+}
 _EVENTS = {
     "arrived": NotificationRequested,
     "sent": NotificationSent,
@@ -39,7 +47,7 @@ _EVENTS = {
 
 
 def behind(result: Result, from_s: float, to_s: float, kind: str, channel: str) -> dict[str, Any]:
-    """Return the notifications behind a point of a curve, as plain data.
+    """Return the notifications behind a point of a curve, for a template: `who` they are, their `number`, and some.
 
     Args:
         result: of a run; one that kept no rows has none.
@@ -50,7 +58,7 @@ def behind(result: Result, from_s: float, to_s: float, kind: str, channel: str) 
         channel: only of this one; empty for all.
     """
     if result.scenario.record != "full":
-        return {"count": 0, "shown": [], "kept": False}
+        return {"kept": False}
     start_ns, stop_ns = round(from_s * NS_PER_S), round(to_s * NS_PER_S)
     history = [event for event in result.history if isinstance(event, NotificationEvent)]
     if channel:
@@ -68,12 +76,13 @@ def behind(result: Result, from_s: float, to_s: float, kind: str, channel: str) 
             "id": each,
             "channel": str(histories[each][0].channel),
             "lasted_s": lasted[each] / NS_PER_S,
-            "steps": [_document(step) for step in steps_of(histories[each][:STEPS], each)],
-            "more": max(0, len(histories[each]) - STEPS),
+            "steps": cut(steps_of(histories[each], each)),
         }
         for each in chosen
     ]
-    return {"count": len(ids), "shown": shown, "kept": True}
+    of = f" on {channel}" if channel else ""
+    times = {"from_ns": start_ns, "to_ns": stop_ns}
+    return {"who": f"{_WHO.get(kind, kind)}{of}", **times, "number": len(ids), "shown": shown, "kept": True}
 
 
 def _places(result: Result, history: Sequence[NotificationEvent], at_ns: int) -> dict[str, str]:
@@ -97,18 +106,3 @@ def _lasted(history: Iterable[NotificationEvent], ids: set[str], stop_ns: int) -
             begins.setdefault(event.notification_id, event.at_ns)
             ends[event.notification_id] = event.at_ns
     return {each: max(ends.get(each, stop_ns) - begins.get(each, stop_ns), 0) for each in ids}
-
-
-def _document(step: Step) -> dict[str, Any]:
-    return {
-        "at_s": step.at_ns / NS_PER_S,
-        "what": step.what,
-        "tone": step.kind,
-        "details": list(_texts(step.details)),
-        "answer": step.answer,
-    }
-
-
-def _texts(details: Iterable[str]) -> Iterator[str]:
-    for detail in details:
-        yield detail.striptags() if isinstance(detail, Markup) else detail

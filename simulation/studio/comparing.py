@@ -25,7 +25,8 @@ def compare(
     """Run two scenarios with each of some consecutive seeds; yield how far it is, and a table at the end.
 
     Each row of the `table` has the `metric`, what it is `before` and `after` as text, the `difference` with its
-    interval, whether that `differs` by more than chance explains, and whether it `is_small` beside what it was before.
+    interval, whether that `differs` by more than chance explains, and whether it `is_small` beside what it was before,
+    or nothing at all: `is_same`.
 
     Args:
         texts: of the pinned scenario and of the other one.
@@ -51,7 +52,6 @@ def compare(
         done = seed - first + 1
         if done > 1:
             yield {
-                "type": "comparison",
                 "done": done,
                 "of": replicates,
                 "table": [_row(scenarios[0], path, values[0][path], values[1][path]) for path in paths],
@@ -85,13 +85,15 @@ def _row(
         return metric_text(value, kind) if value >= 0 else f"−{metric_text(-value, kind)}"
 
     low, high = (None, None) if found is None else (found.low, found.high)
+    was, now, differs = text(middle), text(over_runs(path, after).middle), bool(found and found.excludes_0)
     return {
         "metric": path,
-        "before": text(middle),
-        "after": text(over_runs(path, after).middle),
+        "before": was,
+        "after": now,
         "difference": NOTHING if found is None else _signed(text(found.value)),
         "interval": "" if low is None or high is None else f"{text(low)} to {text(high)}",
-        "differs": bool(found and found.excludes_0),
+        "differs": differs,
+        "is_same": was == now and not differs,
         "is_small": bool(found and middle and found.value is not None and abs(found.value) < SMALL * abs(middle)),
     }
 

@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 from importlib.resources import files
 from typing import Any
 
-import jinja2
 import trio
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -25,6 +24,7 @@ from simulation.studio.folder import Folder, Refused
 from simulation.studio.guard import Guard
 from simulation.studio.knobs import described
 from simulation.studio.pool import Workers
+from simulation.studio.rendering import rendered
 from simulation.studio.splicing import CannotEdit, with_entry, without_entry
 
 WORKERS = 3
@@ -109,7 +109,7 @@ class _Studio:
         if self._folder.only is not None:
             return RedirectResponse(f"/edit?file={self._folder.only}", 303)
         found = await trio.to_thread.run_sync(self._folder.overview)
-        return HTMLResponse(_gallery.render(scenarios=found, folder=self._folder.path.resolve().name))
+        return HTMLResponse(rendered("gallery.html", scenarios=found, folder=self._folder.path.resolve().name))
 
     async def page(self, _: Request) -> Response:
         """Show a scenario; the page asks for its text."""
@@ -241,11 +241,3 @@ def _file_of(name: str) -> str:
 
 
 _STATIC = _CONSOLE | {each.name for each in files(__package__).joinpath("static").iterdir()}
-
-_gallery = jinja2.Environment(
-    loader=jinja2.PackageLoader(__package__, "static"),
-    autoescape=True,
-    undefined=jinja2.StrictUndefined,
-    trim_blocks=True,
-    lstrip_blocks=True,
-).get_template("gallery.html")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import gc
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from multiprocessing.connection import Connection
 from typing import Any, TypeAlias
@@ -17,11 +17,12 @@ from typing import Any, TypeAlias
 from actors.errors import ConfigurationError, InvariantBreach, RunCancelled
 from actors.instants import NS_PER_S
 from simulation.reporting.fault_windows import windows
-from simulation.results.formatting import quantile_text
+from simulation.results.formatting import NOTHING, quantile_text
 from simulation.results.result import Result
 from simulation.running.process_pool import begin_quietly
 from simulation.scenario import Scenario, parse
 from simulation.studio.checking import problem_of
+from simulation.studio.rendering import rendered
 from simulation.studio.series import Series
 
 Send: TypeAlias = Callable[[dict[str, Any]], None]
@@ -113,9 +114,9 @@ class Worker:
         result = self._result(scenario, text, filename, on_events=draw)
         end_s = result.summary["simulated_s"]
         self._send(series.frame(end_ns=round(end_s * NS_PER_S)))
-        self._send({"type": "done", "end_s": end_s, "summary": _shown(result)})
+        self._send({"type": "done", "end_s": end_s, **_shown(result)})
         if keeps:
-            self._send({"type": "breaches", "breaches": _breaches(result)})
+            self._send({"type": "breaches", **_breaches(result)})
 
     def _result(self, scenario: Scenario, text: str, filename: str, **how: Any) -> Result:
         from simulation.running.runner import run
@@ -136,13 +137,14 @@ class Worker:
         from simulation.studio.behind import behind
 
         result = self._result_of(text, filename)
-        self._send({"type": "notifications", **behind(result, from_s, to_s, kind, channel)})
+        page = rendered("notifications.html", **behind(result, from_s, to_s, kind, channel))
+        self._send({"type": "notifications", "html": page})
 
     def _compare(self, text: str, pinned: str, filename: str, replicates: int) -> None:
         from simulation.studio.comparing import compare
 
         for document in compare([pinned, text], filename, replicates, self._is_cancelled):
-            self._send(document)
+            self._send({"type": "comparison", "html": rendered("comparison.html", **document)})
 
     def _report(self, text: str, filename: str) -> None:
         from simulation.reporting.html import report
@@ -174,31 +176,56 @@ def _outline(scenario: Scenario) -> dict[str, Any]:
             {"text": each.text, "path": ".".join(each.path), "op": each.op, "value": each.value}
             for each in scenario.expect
         ],
+        "list": _listed([{"tone": "off", "state": "…", "text": each.text} for each in scenario.expect]),
     }
+
+
+def _listed(expectations: Sequence[Mapping[str, Any]]) -> str:
+    """Return the list of expectations, as HTML."""
+    return rendered("expectations.html", expectations=[{"value": "", "breach": None, **each} for each in expectations])
 
 
 def _shown(result: Result) -> dict[str, Any]:
     """Return what is shown of a summary."""
-    from simulation.reporting.expectation_report import wording
-
-    summary = result.summary
-    keys = ("offered", "delivered", "dead_lettered", "retry_amplification")
+    found = result.summary
+    median, most = (quantile_text(found, name) for name in ("p50", "p99"))
+    amplification = found["retry_amplification"]
     return {
-        **{key: summary[key] for key in keys},
-        "delivery_time": {name: quantile_text(summary, name) for name in ("p50", "p99")},
-        "expectations": [
-            {"holds": found["holds"], "value": wording(result, expectation, found["value"]).value}
-            for expectation, found in zip(result.scenario.expect, summary["expectations"], strict=True)
-        ],
+        "holds": [each["holds"] for each in found["expectations"]],
+        "list": _listed(_held(result)),
+        "figures": (
+            f"{found['delivered']:,} of {found['offered']:,} delivered; delivery time: median {median}, 99% {most}; "
+            f"{found['dead_lettered']:,} dead-lettered; "
+            f"{NOTHING if amplification is None else f'{amplification:.3g}'} attempts for each."
+        ),
     }
 
 
-def _breaches(result: Result) -> list[dict[str, Any]]:
+_STATES = {None: ("off", "undecided by one run"), True: ("fine", "holds"), False: ("bad", "breaks")}
+
+
+def _held(result: Result) -> list[dict[str, Any]]:
+    """Return each expectation, and whether it holds."""
+    from simulation.reporting.expectation_report import wording
+
+    return [
+        {
+            "text": expectation.text,
+            **dict(zip(("tone", "state"), _STATES[found["holds"]], strict=True)),
+            "value": wording(result, expectation, found["value"]).value,
+        }
+        for expectation, found in zip(result.scenario.expect, result.summary["expectations"], strict=True)
+    ]
+
+
+def _breaches(result: Result) -> dict[str, Any]:
     """Return where and when expectations broke, of those of which that can be said."""
     from simulation.reporting.html.happenings import broken
 
-    return [
-        {"number": each.number, "text": each.breach.text, "spans": each.breach.spans}
-        for each in broken(result)
-        if each.breach is not None
-    ]
+    found, held = broken(result), _held(result)
+    for each in found:
+        held[each.number]["breach"] = each.breach
+    return {
+        "breaches": [{"number": each.number, "spans": each.breach.spans} for each in found if each.breach is not None],
+        "list": _listed(held),
+    }

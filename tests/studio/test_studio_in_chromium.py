@@ -118,7 +118,12 @@ def folder(tmp_path):
     return inside
 
 
-def change_and_watch(browser: Studio) -> None:
+def in_view(browser: Studio, selector: str) -> bool:
+    script = "const box = arguments[0].getBoundingClientRect(); return box.top >= 0 && box.bottom <= innerHeight"
+    return browser.driver.execute_script(script, browser.find(selector))
+
+
+def change_and_watch(browser: Studio, size: tuple[int, int]) -> None:
     browser.check()
     assert browser.text("h1") == "scenarios"
     browser.see("outage.yaml")
@@ -135,10 +140,17 @@ def change_and_watch(browser: Studio) -> None:
     }
 
     # a slider changes the text in place, and the picture
+    if size == PHONE:
+        browser.click("#settings > summary")
     group = browser.driver.find_element(By.XPATH, "//summary[.='Channel email']/..")
     if group.get_attribute("open") is None:
         group.find_element(By.TAG_NAME, "summary").click()
     slider = browser.driver.find_element(By.ID, "knob-channels.email.circuit_breaker.timeout")
+    if size == PHONE:  # where it is turned there is the picture, too
+        browser.driver.execute_script("document.getElementById('charts').scrollIntoView()")
+        assert in_view(browser, "#settings > summary")
+        assert in_view(browser, "[data-key=waiting] canvas")
+        assert not in_view(browser, "#text")
     slider.send_keys(Keys.HOME)
     browser.wait(lambda: browser.figures() not in ("", first))
     assert browser.text_of_scenario() == OUTAGE.replace("timeout: 10s}", "timeout: 1s}")
@@ -150,6 +162,8 @@ def change_and_watch(browser: Studio) -> None:
     browser.wait(lambda: "Line 16, column 26" in browser.text("#problems"))
     assert browser.find("#text").get_attribute("aria-invalid") == "true"
     assert browser.figures() == picture
+    assert "Line 16: faults.0.at: wanted" in browser.text("#status")
+    assert browser.find("#problems").rect["y"] < browser.find("#text").rect["y"]
     assert browser.find("#colours .wrong").text.strip().startswith("- {channel: email")
     browser.check()
     browser.click("#undo")
@@ -285,7 +299,7 @@ def compare_and_keep(browser: Studio, folder) -> None:
 @pytest.mark.parametrize("size", [DESK, PHONE], ids=["desk", "phone"])
 async def test_a_scenario_is_changed_watched_compared_and_kept(folder, tmp_path, monkeypatch, size):
     def use(browser):
-        change_and_watch(browser)
+        change_and_watch(browser, size)
         resize(browser, size)
         play_and_ask(browser)
         compare_and_keep(browser, folder)

@@ -8,8 +8,9 @@ from shipped import SCENARIOS
 
 import simulation
 from simulation.studio import series
+from simulation.studio.behind import behind
 from simulation.studio.checking import check
-from simulation.studio.comparing import _row
+from simulation.studio.comparing import _row, compare
 from simulation.studio.splicing import edited
 from simulation.studio.worker import Worker
 
@@ -99,15 +100,15 @@ def test_who_is_behind_a_curve_is_as_many_as_it_shows():
         bucket = int(at / width)
         window = {"from_s": bucket * width, "to_s": (bucket + 1) * width}
         for kind in (*series.COUNTS, *series.WAITS, "under_way"):
-            [line] = told(text, worker=worker, do="notifications", kind=kind, channel="email", **window)
+            line = behind(worker._last[1], kind=kind, channel="email", **window)
             if kind == "failed":  # one notification may fail twice meanwhile
-                assert line["count"] <= rows["email"][kind][bucket]
+                assert line["number"] <= rows["email"][kind][bucket]
             else:
-                assert line["count"] == rows["email"][kind][bucket], (at, kind)
+                assert line["number"] == rows["email"][kind][bucket], (at, kind)
             shown += len(line["shown"])
             for one in line["shown"]:
                 assert one["channel"] == "email"
-                times = [step["at_s"] for step in one["steps"]]
+                times = [step.at_ns for step in (*one["steps"].head, *one["steps"].tail)]
                 assert times == sorted(times)
     assert shown > 30
 
@@ -117,8 +118,7 @@ def test_a_run_that_is_not_kept_is_done_again():
     asked = {"do": "notifications", "from_s": 0, "to_s": 60, "kind": "failed", "channel": "push"}
     again, found = told(text, **asked)
     assert again == {"type": "again"}
-    answers = [step["what"] for one in found["shown"] for step in one["steps"]]
-    assert any("injected failure" in answer for answer in answers)
+    assert "injected failure" in found["html"]
 
 
 def test_a_cancelled_run_ends_at_once():
@@ -142,14 +142,16 @@ def test_a_run_too_large_to_keep_says_so(monkeypatch):
     assert lines[-1]["type"] == "done"
     window = {"from_s": 0, "to_s": 30, "kind": "sent", "channel": ""}
     [line] = told(text, worker=worker, do="notifications", **window)
-    assert not line["kept"]
+    assert "too large to keep its notifications" in line["html"]
 
 
 def test_an_expectation_that_breaks_says_where():
     text = text_of("provider-outage", "2m") + "expect:\n  - dlq.peak <= 3\n  - sent_fraction >= 0.1\n"
     lines = told(text)
-    assert [each["holds"] for each in lines[-2]["summary"]["expectations"]] == [False, True]
+    assert lines[-2]["holds"] == [False, True]
+    assert [re.findall("breaks|holds", line["list"]) for line in lines[-2:]] == [["breaks", "holds"]] * 2
     [breach] = lines[-1]["breaches"]
+    assert f'data-at="{breach["spans"][0][0]}"' in lines[-1]["list"]
     assert breach["number"] == 0
     rows, width = together(lines)
     lengths = zip(*(rows[channel]["dead_letters"] for channel in ("email", "push", "sms")), strict=True)
@@ -161,15 +163,16 @@ def test_an_expectation_that_breaks_says_where():
 def test_a_comparison_is_that_of_the_command():
     text = text_of("provider-outage", "1m")
     other = edited(text, ("channels", "push", "retry", "max_attempts"), "1")
-    lines = told(other, do="compare", pinned=text, replicates=3)
-    assert [(line["done"], line["of"]) for line in lines] == [(2, 3), (3, 3)]
-    rows = {row["metric"]: row for row in lines[-1]["table"]}
+    tables = list(compare([text, other], "x.yaml", 3, lambda: False))
+    assert [(table["done"], table["of"]) for table in tables] == [(2, 3), (3, 3)]
+    rows = {row["metric"]: row for row in tables[-1]["table"]}
     compared = simulation.compare(
         simulation.parse(text), {"channels.push.retry.max_attempts": [3, 1]}, replicates=3, metrics=["dead_lettered"]
     ).table.iloc[1]
     assert rows["dead_lettered"]["differs"] == bool(compared["excludes_0"]) is True
     assert rows["dead_lettered"]["difference"] == f"+{compared['difference']:.4g}"
     assert rows["breaker.sms.open_s"]["difference"] == "0 s"
+    assert "On 2 of 2 common seeds" in told(other, do="compare", pinned=text, replicates=2)[-1]["html"]
     assert told(other, do="compare", pinned=text, replicates=1)[0]["type"] == "problems"
 
 

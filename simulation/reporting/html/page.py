@@ -5,17 +5,15 @@ from __future__ import annotations
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
-import jinja2
 from markupsafe import Markup
 
-from actors.formatting import counted
 from simulation.reporting.facts import facts
-from simulation.reporting.html import words
 from simulation.reporting.html.expectations import expectation_results, overall
 from simulation.reporting.html.figures import figures
 from simulation.reporting.html.happenings import broken, happenings
 from simulation.reporting.html.letters import letters, linked
 from simulation.reporting.html.notifications import worst_notifications
+from simulation.reporting.html.rendering import environment
 from simulation.reporting.html.reproduce import reproduction
 from simulation.reporting.html.tables import tables, tiles
 from simulation.reporting.html.worst import RULES
@@ -37,25 +35,31 @@ def report(result: Result, *, overview: Figure | None = None) -> str:
     found, broke = expectation_results(result), broken(result)
     worst = worst_notifications(result, broke)
     keys = {each.notification_id: each.key for each in worst}
-    page = _environment.get_template("report.html").render(
-        css=Markup(files(__package__).joinpath("report.css").read_text(encoding="utf-8")),
-        scenario=result.scenario,
-        summary=result.summary,
-        overall=overall(found),
-        expectations=found,
-        warnings=_warnings(result),
-        tiles=tiles(result),
-        facts=facts(result),
-        tables=tables(result),
-        broken=[(each, [linked(one, keys) for one in each.breach.ids]) for each in broke if each.breach is not None],
-        happenings=happenings(result, broke),
-        letters=letters(result, keys),
-        figures=figures(result, overview, keys),
-        worst=worst,
-        rules=RULES,
-        keeps_rows=result.scenario.record == "full",
-        yaml=write(result.scenario),
-        reproduction=reproduction(result),
+    page = (
+        environment()
+        .get_template("report.html")
+        .render(
+            css=Markup(files(__package__).joinpath("report.css").read_text(encoding="utf-8")),
+            scenario=result.scenario,
+            summary=result.summary,
+            overall=overall(found),
+            expectations=found,
+            warnings=_warnings(result),
+            tiles=tiles(result),
+            facts=facts(result),
+            tables=tables(result),
+            broken=[
+                (each, [linked(one, keys) for one in each.breach.ids]) for each in broke if each.breach is not None
+            ],
+            happenings=happenings(result, broke),
+            letters=letters(result, keys),
+            figures=figures(result, overview, keys),
+            worst=worst,
+            rules=RULES,
+            keeps_rows=result.scenario.record == "full",
+            yaml=write(result.scenario),
+            reproduction=reproduction(result),
+        )
     )
     # What UTF-8 cannot hold is half a character, out of an escape in a file.
     return page.encode("utf-8", "replace").decode("utf-8")
@@ -68,14 +72,3 @@ def _warnings(result: Result) -> list[str]:
     from simulation.scenario.lint import lint_scenario, located
 
     return located(lint_scenario(result.scenario), result.origin.file, result.origin.sets)
-
-
-_environment = jinja2.Environment(
-    loader=jinja2.PackageLoader("simulation.reporting.html"),
-    autoescape=True,
-    undefined=jinja2.StrictUndefined,
-    trim_blocks=True,
-    lstrip_blocks=True,
-)
-_environment.filters |= {"count": words.count, "duration": words.duration, "instant": words.instant}
-_environment.globals |= {"counted": counted}

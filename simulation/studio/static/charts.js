@@ -1,22 +1,14 @@
 // The curves: some panels over one axis of time, with a crosshair over all of them.
 
-import { pieces, placeOf, WAITS } from "./run.js";
+import { pieces, placeOf } from "./run.js";
 import { clock, count, digits, span, ticks, timeTicks } from "./units.js";
 
 const LEFT = 58, RIGHT = 8, TOP = 6, BOTTOM = 4;
 
-const perSecond = (value) => `${digits(value)}/s`;
-
-export const PANELS = [
-  { key: "rates", title: "Every second", height: 96, show: perSecond, rate: true,
-    lines: [["arrived", "arrive"], ["sent", "delivered"], ["failed", "attempts fail"]] },
-  { key: "waiting", title: "Waiting", height: 110, show: count, stacked: true,
-    lines: [["circuit_breaker", "behind the breaker"], ["rate_limit", "rate limit"], ["backoff", "between retries"],
-      ["turn", "slot or quota"], ["quiet_hours", "quiet hours"]] },
-  { key: "times", title: "Delivery time", height: 96, show: span, gaps: true,
-    lines: [["p99", "99 in 100 within"], ["p50", "half within"]] },
-  { key: "letters", title: "Dead letters", height: 72, show: count, lines: [["dead_letters", "in the queue"]] },
-];
+const PANELS = { // how high each is, and how its values are shown; its curves are named in the page
+  rates: { height: 96, show: (value) => `${digits(value)}/s`, rate: true }, waiting: { height: 110, show: count, stacked: true },
+  times: { height: 96, show: span, gaps: true }, letters: { height: 72, show: count, axis: 16 },
+};
 
 /** What the notifications behind a curve are, as the server calls it. */
 export const BEHIND = { p50: "sent", p99: "sent", dead_letters: "dead" };
@@ -28,17 +20,13 @@ const STRIP = 18;
 const DRAWN = ["delivery_time_s.p99", "delivery_time_s.p50", "dlq.peak"];
 
 export class Charts {
-  /** Draw into an element. `on` has what to do: `hover(at)`, `pick(at, name)`, `zoom(from, to)`, `resized()`. */
+  /** Draw into the figures of an element. `on` has what to do: `hover()`, `pick(at, name)`, `zoom(from, to)`, `resized()`. */
   constructor(element, on) {
-    this.element = element;
-    this.on = on;
-    this.run = this.pinned = null;
-    this.channel = "";
-    this.view = null;
-    this.cursor = 0;
-    this.hover = null;
-    this.panels = PANELS.map((panel) => this.#panel(panel));
-    this.breakers = this.#canvas("breakers", "Circuit breakers");
+    Object.assign(this, { element, on, run: null, pinned: null, channel: "", view: null, cursor: 0, hover: null, selected: null });
+    this.panels = Object.entries(PANELS).map(([key, panel]) => ({ ...panel, ...this.#part(key) }));
+    for (const panel of this.panels) this.#listen(panel);
+    this.breakers = this.#part("breakers");
+    this.marks = [...element.querySelectorAll("i.mark")];
     this.isDirty = false;
     this.width = element.clientWidth;
     new ResizeObserver(() => { this.width = element.clientWidth; on.resized(); this.draw(); }).observe(element);
@@ -47,6 +35,12 @@ export class Charts {
 
   /** Draw as soon as the browser is about to paint. */
   draw() {
+    this.isStale = true;
+    this.mark();
+  }
+
+  /** Show the cursor, and the values at it. */
+  mark() {
     if (this.isDirty) return;
     this.isDirty = true;
     requestAnimationFrame(() => { this.isDirty = false; this.#draw(); });
@@ -64,82 +58,78 @@ export class Charts {
     return Math.min(to, Math.max(from, from + (x - LEFT) / (this.width - LEFT - RIGHT) * (to - from)));
   }
 
-  #canvas(key, title) {
-    const figure = document.createElement("figure"), caption = document.createElement("figcaption");
-    const canvas = document.createElement("canvas"), name = document.createElement("strong");
-    figure.className = "panel";
-    figure.dataset.key = key;
-    name.textContent = title;
-    caption.append(name);
-    canvas.setAttribute("role", "img");
-    canvas.setAttribute("aria-label", title);
-    figure.append(caption, canvas);
-    this.element.append(figure);
-    return { figure, caption, canvas, context: canvas.getContext("2d") };
+  #part(key) {
+    const figure = this.element.querySelector(`[data-key=${key}]`), canvas = figure.querySelector("canvas");
+    const lines = [...figure.querySelectorAll(".key")].map((entry) => ({ entry, name: entry.dataset.name, value: entry.querySelector("b") }));
+    return { key, figure, canvas, context: canvas.getContext("2d"), lines };
   }
 
-  #panel(panel) {
-    const parts = this.#canvas(panel.key, panel.title);
-    const values = panel.lines.map(([name, words]) => {
-      const entry = document.createElement("span"), value = document.createElement("b");
-      entry.className = `key ${name}`;
-      entry.append(`${words} `, value);
-      parts.caption.append(entry);
-      return { entry, value };
-    });
-    this.#listen(parts.canvas, panel);
-    return { ...panel, ...parts, values };
-  }
-
-  #listen(canvas, panel) {
+  #listen(panel) {
+    const { canvas } = panel;
     let from = null;
-    const x = (event) => event.clientX - canvas.getBoundingClientRect().left;
-    canvas.addEventListener("pointerdown", (event) => {
-      if (event.button) return;
-      from = x(event);
-      canvas.setPointerCapture(event.pointerId);
-    });
-    canvas.addEventListener("pointermove", (event) => {
-      this.hover = this.at(x(event));
-      this.selected = from !== null && Math.abs(x(event) - from) > 6 ? [from, x(event)] : null;
-      this.on.hover(this.hover);
-      this.draw();
-    });
-    canvas.addEventListener("pointerup", (event) => {
-      if (from === null) return;
-      const ends = [this.at(from), this.at(x(event))].sort((one, other) => one - other);
-      const isClick = Math.abs(x(event) - from) <= 6;
-      from = this.selected = null;
-      if (!isClick) this.on.zoom(...ends);
-      else this.on.pick(ends[0], this.#nearest(panel, ends[0], event.clientY - canvas.getBoundingClientRect().top));
-      this.draw();
-    });
-    canvas.addEventListener("pointercancel", () => { from = this.selected = null; });
-    canvas.addEventListener("pointerleave", () => { this.hover = null; this.on.hover(null); this.draw(); });
-    canvas.addEventListener("dblclick", () => this.on.zoom(null, null));
+    const place = (event) => [event.clientX - canvas.getBoundingClientRect().left, event.clientY - canvas.getBoundingClientRect().top];
+    const isDrag = (x) => from !== null && Math.abs(x - from) > 6;
+    const on = { // what each kind of event does
+      pointerdown: (event) => {
+        if (event.button) return;
+        [from] = place(event);
+        canvas.setPointerCapture(event.pointerId);
+      },
+      pointermove: (event) => {
+        const [x] = place(event);
+        this.hover = this.at(x);
+        this.selected = isDrag(x) ? [from, x].sort((one, other) => one - other).map((each) => this.at(each)) : null;
+      },
+      pointerup: (event) => {
+        const [x, y] = place(event), { selected } = this;
+        if (from === null) return;
+        from = this.selected = null;
+        if (selected) this.on.zoom(...selected); else this.on.pick(this.at(x), this.#nearest(panel, this.at(x), y));
+      },
+      pointercancel: () => { from = this.selected = null; },
+      pointerleave: () => { this.hover = null; },
+      dblclick: () => this.on.zoom(null, null),
+    };
+    for (const [kind, act] of Object.entries(on)) canvas.addEventListener(kind, (event) => { act(event); this.on.hover(); });
   }
 
   /** Return the name of the curve of a panel that is nearest to a height, where there is anything of it. */
   #nearest(panel, at, y) {
-    const part = this.panels.find((each) => each.key === panel.key);
-    if (!this.run || !part.scale) return panel.lines[0][0];
+    if (!panel.scale) return panel.lines[0].name;
     let sum = 0;
-    const found = panel.lines.map(([name]) => {
+    const found = panel.lines.map(({ name }) => {
       const value = this.run.value(name, this.channel, at) ?? 0;
       const height = panel.rate ? value / this.run.width : value;
       const top = panel.stacked ? (sum += height) : height;
       const middle = panel.stacked ? top - height / 2 : top;
-      return { name, far: value > 0 ? Math.abs(part.scale(middle) - y) : Infinity };
+      return { name, far: value > 0 ? Math.abs(panel.scale(middle) - y) : Infinity };
     });
     return found.reduce((one, other) => (other.far < one.far ? other : one)).name;
   }
 
   #draw() {
     if (!this.run || !this.run.width) return;
-    const style = getComputedStyle(this.element);
-    this.colour = (name) => style.getPropertyValue(`--${name}`);
-    for (const panel of this.panels) this.#drawPanel(panel);
-    this.#drawBreakers();
+    if (this.isStale) {
+      const style = getComputedStyle(this.element);
+      this.colour = (name) => style.getPropertyValue(`--${name}`);
+      for (const panel of this.panels) this.#drawPanel(panel);
+      this.#drawBreakers();
+      this.isStale = false;
+    }
+    const [cursor, hover, selection] = this.marks;
+    this.#place(cursor, this.cursor);
+    this.#place(hover, this.hover);
+    this.#place(selection, ...(this.selected ?? [null]));
+    for (const panel of this.panels) this.#values(panel);
+    const said = this.names.map((name) => `${name}: ${this.run.states(name).findLast((each) => each.from <= this.cursor)?.state ?? ""}`);
+    this.breakers.canvas.setAttribute("aria-label", `Circuit breakers at the cursor: ${said.join(", ")}`);
+  }
+
+  /** Put a mark where it belongs on the axis, if it does. */
+  #place(mark, from, to = from) {
+    const left = this.x(from), width = Math.max(1, this.x(to) - left);
+    mark.hidden = from === null || left < LEFT - 1 || left > this.width - RIGHT + 1;
+    Object.assign(mark.style, { left: `${left}px`, width: `${width}px` });
   }
 
   #sized({ canvas, context }, height) {
@@ -153,7 +143,7 @@ export class Charts {
   }
 
   #drawPanel(panel) {
-    const { context, height } = panel, axis = panel.key === "letters" ? 16 : 0;
+    const { context, height, axis = 0 } = panel;
     this.#sized(panel, height + axis);
     const [from, to] = this.range, first = this.run.bucket(from), last = this.run.bucket(to);
     const own = this.#heights(panel, this.run, first, last);
@@ -166,14 +156,12 @@ export class Charts {
     for (const line of own) this.#line(panel, line, this.run, false);
     this.#bounds(panel, limit);
     this.#breaches(panel.key, context, height);
-    this.#marks(context, height);
-    this.#values(panel);
   }
 
   /** Return for each line of a panel its heights over time. */
   #heights(panel, run, first, last) {
     const wait = new Float64Array(run.length);
-    return panel.lines.map(([name]) => {
+    return panel.lines.map(({ name }) => {
       const values = run.values(name, this.channel), heights = new Array(values.length);
       let most = 0, some = false;
       for (let at = 0; at < values.length; at++) {
@@ -189,16 +177,10 @@ export class Charts {
   }
 
   #grid({ context, height, show, scale, gaps }, limit, axis) {
-    context.fillStyle = this.colour("quiet");
-    context.strokeStyle = this.colour("line");
-    context.lineWidth = 1;
-    context.textAlign = "right";
+    Object.assign(context, { fillStyle: this.colour("quiet"), strokeStyle: this.colour("line"), lineWidth: 1, textAlign: "right" });
     for (const tick of gaps ? timeTicks(0, limit, 3) : ticks(limit, 3)) {
       const y = Math.round(scale(tick)) + 0.5;
-      context.beginPath();
-      context.moveTo(LEFT, y);
-      context.lineTo(this.width - RIGHT, y);
-      context.stroke();
+      this.#stroke(context, [LEFT, y], [this.width - RIGHT, y]);
       context.fillText(show(tick), LEFT - 6, Math.min(Math.max(y + 4, 10), height - 1));
     }
     if (!axis) return;
@@ -219,36 +201,41 @@ export class Charts {
     return [this.x(first * run.width), this.x((last + 1) * run.width)];
   }
 
-  #clip(context, height) {
+  /** Draw with a colour, and with other properties of a context; nothing beside the axes if `height` is given. */
+  #pen(context, colour, { dash = [], height, ...more }, draw) {
     context.save();
+    if (height) {
+      context.beginPath();
+      context.rect(LEFT, 0, this.width - LEFT - RIGHT, height);
+      context.clip();
+    }
+    context.setLineDash(dash);
+    context.strokeStyle = context.fillStyle = this.colour(colour);
+    draw(Object.assign(context, more));
+    context.restore();
+  }
+
+  #stroke(context, ...points) {
     context.beginPath();
-    context.rect(LEFT, 0, this.width - LEFT - RIGHT, height);
-    context.clip();
+    for (const [x, y] of points) context.lineTo(x, y);
+    context.stroke();
   }
 
   #line({ context, height, scale, stacked }, line, run, isPinned) {
     if (stacked && !line.some) return;
-    this.#clip(context, height);
-    context.strokeStyle = this.colour(`c-${line.name}`);
-    context.globalAlpha = isPinned ? 0.55 : 1;
-    context.setLineDash(isPinned ? [2, 3] : []);
-    context.lineWidth = isPinned ? 1.25 : 1.75;
-    this.#path(context, line.heights, run, scale);
-    context.stroke();
-    context.restore();
+    const look = isPinned ? { dash: [2, 3], globalAlpha: 0.55, lineWidth: 1.25 } : { lineWidth: 1.75 };
+    this.#pen(context, `c-${line.name}`, { height, ...look }, () => { this.#path(context, line.heights, run, scale); context.stroke(); });
   }
 
   #area({ context, height, scale }, line) {
-    this.#clip(context, height);
-    const [left, right] = this.#path(context, line.heights, this.run, scale);
-    context.lineTo(right, scale(0));
-    context.lineTo(left, scale(0));
-    context.fillStyle = this.colour("raised");
-    context.fill();
-    context.globalAlpha = 0.35;
-    context.fillStyle = this.colour(`c-${line.name}`);
-    context.fill();
-    context.restore();
+    this.#pen(context, "raised", { height }, () => {
+      const [left, right] = this.#path(context, line.heights, this.run, scale);
+      context.lineTo(right, scale(0));
+      context.lineTo(left, scale(0));
+      context.fill();
+      Object.assign(context, { globalAlpha: 0.35, fillStyle: this.colour(`c-${line.name}`) });
+      context.fill();
+    });
   }
 
   /** Draw what is expected of a curve: a line, which is red if it broke. */
@@ -256,21 +243,13 @@ export class Charts {
     this.run.begin.expectations.forEach((expectation, number) => {
       const { value, op } = expectation, { panel, channel, name } = placeOf(expectation);
       if (panel !== key || channel !== this.channel || !op.startsWith("<") || !DRAWN.includes(name)) return;
-      const holds = this.run.done?.summary.expectations[number].holds, y = Math.max(scale(value), TOP);
-      context.save();
-      context.setLineDash([6, 4]);
-      context.strokeStyle = context.fillStyle = this.colour(holds === false ? "bad" : "quiet");
-      context.lineWidth = 1.5;
-      context.textAlign = value > limit ? "left" : "right";
-      if (value > limit) context.fillText(`at most ${show(value)} ↑`, LEFT + 6, 14);
-      else {
-        context.beginPath();
-        context.moveTo(LEFT, y);
-        context.lineTo(this.width - RIGHT, y);
-        context.stroke();
-        context.fillText(`at most ${show(value)}`, this.width - RIGHT - 4, y < 16 ? y + 12 : y - 3);
-      }
-      context.restore();
+      const holds = this.run.done?.holds[number], y = Math.max(scale(value), TOP);
+      const isAbove = value > limit, text = `at most ${show(value)}`;
+      this.#pen(context, holds === false ? "bad" : "quiet", { dash: [6, 4], lineWidth: 1.5, textAlign: isAbove ? "left" : "right" }, () => {
+        if (isAbove) { context.fillText(`${text} ↑`, LEFT + 6, 14); return; }
+        this.#stroke(context, [LEFT, y], [this.width - RIGHT, y]);
+        context.fillText(text, this.width - RIGHT - 4, y < 16 ? y + 12 : y - 3);
+      });
     });
   }
 
@@ -287,70 +266,33 @@ export class Charts {
     }
   }
 
-  #marks(context, height) {
-    const upright = (at, colour, dash) => {
-      const x = Math.round(this.x(at)) + 0.5;
-      if (x < LEFT || x > this.width - RIGHT + 1) return;
-      context.save();
-      context.setLineDash(dash);
-      context.strokeStyle = this.colour(colour);
-      context.lineWidth = 1;
-      context.beginPath();
-      context.moveTo(x, 0);
-      context.lineTo(x, height);
-      context.stroke();
-      context.restore();
-    };
-    upright(this.cursor, "ink", []);
-    if (this.hover !== null) upright(this.hover, "strong-line", [3, 3]);
-    if (!this.selected) return;
-    context.save();
-    context.globalAlpha = 0.2;
-    context.fillStyle = this.colour("accent");
-    context.fillRect(Math.min(...this.selected), 0, Math.abs(this.selected[1] - this.selected[0]), height);
-    context.restore();
-  }
-
-  #values(panel) {
-    const at = this.hover ?? this.cursor;
-    panel.lines.forEach(([name], number) => {
-      const value = this.run.value(name, this.channel, at);
-      const { entry, value: shown } = panel.values[number];
-      entry.hidden = WAITS.includes(name) && !Array.from(this.run.values(name, this.channel)).some((each) => each > 0);
-      shown.textContent = value === null ? "–" : panel.show(panel.rate ? value / this.run.width : value);
-    });
+  #values({ lines, show, rate, stacked }) {
+    for (const { entry, name, value } of lines) {
+      const now = this.run.value(name, this.channel, this.hover ?? this.cursor);
+      entry.hidden = stacked && !this.run.values(name, this.channel).some((each) => each > 0);
+      value.textContent = now === null ? "–" : show(rate ? now / this.run.width : now);
+    }
   }
 
   #drawBreakers() {
     const names = Object.keys(this.run.begin.breakers).filter((name) => !this.channel || name.split(/[/@]/)[0] === this.channel);
-    const { context, canvas, figure } = this.breakers, shown = names.slice(0, 12), height = shown.length * STRIP + 5;
+    const { context, figure } = this.breakers, shown = this.names = names.slice(0, 12), height = shown.length * STRIP + 5;
     figure.hidden = !shown.length;
     this.#sized(this.breakers, height);
-    context.textAlign = "right";
-    const said = shown.map((name, row) => {
+    shown.forEach((name, row) => {
       const top = row * STRIP + 2;
-      context.fillStyle = this.colour("quiet");
-      context.fillText(name.length > 9 ? name.replace(/^[a-z]+(?=\/)/, "") : name, LEFT - 6, top + 12, LEFT - 8);
-      this.#clip(context, height);
-      for (const { state, from, to } of this.run.states(name)) {
-        const left = this.x(from), width = Math.max(1.5, this.x(to) - left), tone = STATES[state] ?? "quiet";
-        const tall = tone === "bad" ? 14 : tone === "care" ? 10 : 4;
-        context.fillStyle = this.colour(tone);
-        context.globalAlpha = tone === "fine" ? 0.6 : 1;
-        context.fillRect(left, top + (14 - tall) / 2, width, tall);
-        if (tone !== "bad" || width < 34) continue;
-        context.globalAlpha = 1;
-        context.fillStyle = this.colour("on-bad");
-        context.textAlign = "left";
-        context.fillText("open", Math.max(left, LEFT) + 4, top + 11);
-        context.textAlign = "right";
-      }
-      context.restore();
-      const now = this.run.states(name).findLast((each) => each.from <= this.cursor);
-      return `${name}: ${now?.state ?? ""}`;
+      this.#pen(context, "quiet", { textAlign: "right" }, () => context.fillText(name.length > 9 ? name.replace(/^[a-z]+(?=\/)/, "") : name, LEFT - 6, top + 12, LEFT - 8));
+      this.#pen(context, "quiet", { height, textAlign: "left" }, () => {
+        for (const { state, from, to } of this.run.states(name)) {
+          const left = this.x(from), width = Math.max(1.5, this.x(to) - left), tone = STATES[state] ?? "quiet";
+          const tall = tone === "bad" ? 14 : tone === "care" ? 10 : 4;
+          Object.assign(context, { fillStyle: this.colour(tone), globalAlpha: tone === "fine" ? 0.6 : 1 });
+          context.fillRect(left, top + (14 - tall) / 2, width, tall);
+          context.fillStyle = this.colour("on-bad");
+          if (tone === "bad" && width >= 34) context.fillText("open", Math.max(left, LEFT) + 4, top + 11);
+        }
+      });
     });
     this.#breaches("breakers", context, height);
-    this.#marks(context, height);
-    canvas.setAttribute("aria-label", `Circuit breakers at the cursor: ${said.join(", ")}`);
   }
 }

@@ -12,3 +12,6 @@ export function make(name, of = {}, ...children) {
 }
 
 export const byId = (id) => document.getElementById(id);
+
+/** Return what the server has made, as nodes; scripts in it would not run. */
+export const rendered = (html) => [...new DOMParser().parseFromString(html, "text/html").body.childNodes];

@@ -3,14 +3,13 @@
 import { Actors } from "./actors.js";
 import { ask, get, Latest } from "./ask.js";
 import { BEHIND, Charts } from "./charts.js";
-import { comparison, expectations, notifications } from "./details.js";
-import { byId, make } from "./dom.js";
+import { byId, make, rendered } from "./dom.js";
 import { Editor } from "./editor.js";
 import { Faults } from "./faults.js";
 import { Knobs } from "./knobs.js";
-import { jump, Run, story, WORDS } from "./run.js";
+import { jump, Run, story } from "./run.js";
 import { packed, spliced, Undo, unpacked } from "./text.js";
-import { clock, count, digits, roundSeconds, writeDuration } from "./units.js";
+import { clock, roundSeconds, writeDuration } from "./units.js";
 
 const file = new URLSearchParams(location.search).get("file") ?? "";
 const kept = `retrylab:${file}`;
@@ -19,13 +18,13 @@ let version = null, undo, checking = 0, run = null, cursor = 0, checked = null, 
 
 const editor = new Editor({ field: byId("text"), colours: byId("colours"), problems: byId("problems") }, (text) => changed(text, "typed"));
 const knobs = new Knobs(byId("knobs"), (knob, value) => turn(`knob ${knob.path}`, (data) => [{ splice: data.knobs.find((each) => each.path === knob.path)?.splice, value }]));
-const charts = new Charts(byId("charts"), { hover: () => draw(), pick: behindCurve, zoom, resized: () => faults.place() });
-const faults = new Faults(byId("faults"), charts, {
+const charts = new Charts(byId("charts"), { hover: () => look(), pick: (at, name) => { seek(at); behind(at, name, charts.channel); }, zoom, resized: () => faults.place() });
+const faults = new Faults(byId("faults"), byId("fault"), charts, {
   change: (number, at, lasts) => turn(`fault ${number}`, ({ faults: [...found] }) => [
     { splice: found[number].at, value: at }, ...(lasts === null ? [] : [{ splice: found[number].for, value: lasts }])]),
   remove: (number) => replace({ number }),
 });
-const actors = new Actors(byId("actors"), (name, channel) => behind(cursor, name, channel));
+const actors = new Actors(byId("actors"), byId("way"), (name, channel) => behind(cursor, name, channel));
 
 // ── the text ──
 
@@ -47,7 +46,7 @@ async function check(text) {
     const found = await get("/check", { file, text });
     if (text !== editor.text) return;
     editor.show(found.problems);
-    if (found.problems.length) { say("bad", `${found.problems.length === 1 ? "a problem" : `${found.problems.length} problems`} in the text`); return; }
+    if (found.problems.length) { wrong(found.problems); return; }
     checked = { text, data: found };
     const hit = (group) => innerWidth > 900 && (group.startsWith("Fault") || found.faults.some((each) => group === `Channel ${each.text.split(":")[0]}`));
     knobs.show(found.knobs, hit);
@@ -57,6 +56,11 @@ async function check(text) {
     options("new-where", found.channels, (each) => each);
     faults.show(found.faults);
   } catch (error) { message(error); }
+}
+
+/** Say what is wrong with the text where people look; the editor has all of it. */
+function wrong([{ line, text }, ...more]) {
+  say("bad", `${line ? `Line ${line}: ` : ""}${text}${more.length ? `, and ${more.length} more` : ""} – the picture is of the last text that could be run`);
 }
 
 function options(id, values, words) {
@@ -91,13 +95,14 @@ function begin(text) {
   let next = null;
   say("off", "runs…");
   const take = (line) => {
-    if (line.type === "begin") next = new Run(line);
-    else if (line.type === "frame") { next.frame(line); show(next); }
-    else if (line.type === "done") { next.done = line; show(next); finished(next); }
-    else if (line.type === "breaches") { next.breaches = line.breaches; show(next); }
-    else if (line.type === "problems") say("bad", "the text cannot be run; the picture is of the last one that could");
+    if (line.type === "problems") wrong(line.problems);
     else if (line.type === "failed") { say("bad", "the run failed"); message(new Error(line.text), () => begin(editor.text)); }
-    if (line.type === "begin") byId("message").hidden = true;
+    else if (line.type === "begin") { next = new Run(line); byId("message").hidden = true; }
+    else if (next) {
+      next.take(line);
+      show(next);
+      if (line.type === "done") finished(next);
+    }
   };
   runs.ask({ do: "run", file, text }, take, (error) => { if (error.name !== "AbortError") { say("bad", "studio does not answer"); message(error, () => begin(editor.text)); } });
 }
@@ -109,24 +114,26 @@ function show(newest) {
   if (isNew) byId("figures").textContent = "";
   if (!run.done) say("off", `runs… ${clock(run.length * run.width)} of ${clock(run.begin.duration_s)}`);
   faults.place();
-  if (isNew || run.done) list();
+  if (isNew || run.done) byId("expectations").replaceChildren(...rendered(run.list));
   draw();
 }
 
-function finished({ done }) {
-  const fails = done.summary.expectations.filter((each) => each.holds === false).length, of = done.summary.expectations.length;
-  say(fails ? "bad" : "fine", !of ? "has run" : fails ? `${fails} of ${of} expectations break` : "all expectations hold");
-  const { offered, delivered, dead_lettered: dead, delivery_time: times, retry_amplification: more } = done.summary;
-  byId("figures").textContent = `${count(delivered)} of ${count(offered)} delivered; delivery time: median ${times.p50}, 99% ${times.p99}; `
-    + `${count(dead)} dead-lettered; ${more === null ? "–" : digits(more)} attempts for each. Seen to ${clock(done.end_s)}.`;
+function finished({ done: { holds, figures, end_s } }) {
+  const fails = holds.filter((each) => each === false).length;
+  say(fails ? "bad" : "fine", !holds.length ? "has run" : fails ? `${fails} of ${holds.length} expectations break` : "all expectations hold");
+  byId("figures").textContent = `${figures} Seen to ${clock(end_s)}.`;
 }
 
-function list() { byId("expectations").replaceChildren(...expectations(run, (at) => seek(at))); }
-
 function draw() {
-  charts.cursor = cursor;
   charts.pinned = pinned?.run ?? null;
   charts.draw();
+  look();
+}
+
+/** Show how things are at the cursor. */
+function look() {
+  charts.cursor = cursor;
+  charts.mark();
   if (!run?.width) return;
   const at = charts.hover ?? cursor;
   byId("story").textContent = `${clock(at, true)} — ${story(run, at)}`;
@@ -144,7 +151,7 @@ function seek(at) {
   cursor = Math.max(0, Math.min(at, run?.end ?? 0));
   const [from, to] = charts.range;
   if (charts.view && (cursor < from || cursor > to)) zoom(Math.max(0, cursor - (to - from) / 2), Math.max(0, cursor - (to - from) / 2) + to - from);
-  draw();
+  look();
 }
 
 function zoom(from, to) {
@@ -178,20 +185,17 @@ function leap(forward) {
 
 // ── what is behind it, and beside it ──
 
-function behindCurve(at, name) { seek(at); behind(at, BEHIND[name] ?? name, charts.channel); }
-
 function behind(at, name, channel) {
-  const kind = BEHIND[name] ?? name, bucket = run.bucket(at), of = channel ? ` on ${channel}` : "";
-  const verbs = { arrived: "that arrived", sent: "that were delivered", failed: "with a failed attempt", dead: "dead-lettered", suppressed: "not wanted", under_way: "under way" };
-  const title = `Notifications ${verbs[kind] ?? `that wait ${WORDS[kind]}`}${of}, ${clock(bucket * run.width, true)} to ${clock((bucket + 1) * run.width, true)}`;
-  const place = byId("behind");
+  const place = byId("behind"), list = byId("notifications"), { width } = run, from_s = run.bucket(at) * width, to_s = from_s + width;
+  const what = { do: "notifications", file, text: editor.text, from_s, to_s, kind: BEHIND[name] ?? name, channel };
   place.hidden = false;
-  byId("notifications").replaceChildren("…");
-  others.ask({ do: "notifications", file, text: editor.text, from_s: bucket * run.width, to_s: (bucket + 1) * run.width, kind, channel },
-    (line) => {
-      if (line.type === "notifications") { byId("notifications").replaceChildren(...notifications(line, title)); place.focus({ preventScroll: true }); place.scrollIntoView({ block: "nearest" }); }
-      else byId("notifications").textContent = line.type === "again" ? "The run is done once more…" : "The text cannot be run.";
-    }, message);
+  list.replaceChildren("…");
+  others.ask(what, (line) => {
+    if (line.type !== "notifications") { list.textContent = line.type === "again" ? "The run is done once more…" : line.text ?? "The text cannot be run."; return; }
+    list.replaceChildren(...rendered(line.html));
+    place.focus({ preventScroll: true });
+    place.scrollIntoView({ block: "nearest" });
+  }, message);
 }
 
 function pin(text, itsRun) {
@@ -205,7 +209,7 @@ function pin(text, itsRun) {
 function compare() {
   byId("comparison").textContent = "Runs both on the same seeds…";
   comparing.ask({ do: "compare", file, text: editor.text, pinned: pinned.text, replicates: 10 }, (line) => {
-    if (line.type === "comparison") byId("comparison").replaceChildren(comparison(line));
+    if (line.type === "comparison") byId("comparison").replaceChildren(...rendered(line.html));
     else if (line.type !== "begin") byId("comparison").textContent = line.text ?? "One of them cannot be run.";
   }, message);
 }
@@ -283,6 +287,7 @@ on("redo", "click", () => back(1));
 on("link", "click", link);
 on("report", "click", report);
 on("save", "click", () => { byId("name").value = file; byId("save-problem").hidden = true; byId("save-as").showModal(); });
+if (innerWidth < 900) byId("settings").open = false;
 on("save-as", "close", () => { if (byId("save-as").returnValue === "save") save(); });
 on("play", "click", () => play(!playing));
 on("time", "input", () => { play(false); seek(Number(byId("time").value)); });
@@ -290,6 +295,7 @@ on("time", "keydown", (event) => {
   const by = { ArrowLeft: -1, ArrowRight: 1, PageDown: -20, PageUp: 20 }[event.key];
   if (by && run) { event.preventDefault(); seek((run.bucket(cursor) + by) * run.width + run.width / 2); }
 });
+on("expectations", "click", ({ target }) => { if (target.dataset.at) seek(Number(target.dataset.at)); });
 on("previous", "click", () => leap(false));
 on("next", "click", () => leap(true));
 on("channel", "change", () => { charts.channel = byId("channel").value; draw(); });
@@ -328,7 +334,10 @@ async function open() {
     if (state.pinned && !code) {
       pin(state.pinned, null);
       let behindIt = null;
-      ask({ do: "run", file, text: state.pinned }, (line) => { if (line.type === "begin") behindIt = new Run(line); if (line.type === "frame") behindIt.frame(line); if (line.type === "done" && pinned) { pinned.run = behindIt; draw(); } });
+      ask({ do: "run", file, text: state.pinned }, (line) => {
+        if (line.type === "begin") behindIt = new Run(line); else behindIt?.take(line);
+        if (line.type === "done" && pinned) { pinned.run = behindIt; draw(); }
+      });
     }
   } catch (error) { message(error); }
 }

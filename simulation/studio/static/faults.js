@@ -1,15 +1,11 @@
 // Faults as bands over the axis of time: they can be dragged, stretched, and taken out; by keys, too.
 
-import { make } from "./dom.js";
 import { clock, roundSeconds, writeDuration } from "./units.js";
 
-const EDGES = { start: "start", end: "end" };
-
 export class Faults {
-  /** Show them in an element, over the axis of charts. `change(number, at, lasts)` moves one, `remove(number)`. */
-  constructor(element, charts, { change, remove }) {
-    Object.assign(this, { element, charts, change, remove, faults: [], bands: [] });
-    this.dragged = null;
+  /** Show them in an element, each as a template has it, over the axis of charts. `change(number, at, lasts)` moves one. */
+  constructor(element, template, charts, { change, remove }) {
+    Object.assign(this, { element, template, charts, change, remove, faults: [], bands: [], dragged: null });
   }
 
   show(faults) {
@@ -44,28 +40,29 @@ export class Faults {
   #end(fault) { return fault.for_s === null ? this.charts.run?.end ?? fault.at_s : fault.at_s + fault.for_s; }
 
   #band(fault, number) {
-    const part = (name, label) => {
-      const element = make("span", { role: "slider", tabIndex: 0, "aria-label": `${label} of ${fault.text}`, "aria-valuemin": 0 });
-      element.dataset.part = name;
+    const row = this.template.content.firstElementChild.cloneNode(true), [band, gone] = row.children;
+    const parts = Object.fromEntries([...band.children].map((element) => [element.dataset.part, element]));
+    for (const [name, element] of Object.entries(parts)) {
+      element.setAttribute("aria-label", `${name === "move" ? "time" : name} of ${fault.text}`);
       element.setAttribute("aria-valuemax", Math.round(this.charts.run?.end ?? 0));
       if (!fault.at || (!fault.for && name !== "move")) element.setAttribute("aria-disabled", "true");
       else this.#listen(element, name, number);
-      return element;
-    };
-    const parts = { move: part("move", "time"), start: part(EDGES.start, "start"), end: part(EDGES.end, "end") };
-    parts.move.append(make("span", { className: "label" }, fault.text));
-    const gone = make("button", { type: "button", className: "gone", "aria-label": `Take out ${fault.text}`, title: "Take this fault out" }, "×");
+    }
+    row.querySelector(".label").textContent = fault.text;
+    gone.setAttribute("aria-label", `Take out ${fault.text}`);
     gone.addEventListener("click", () => this.remove(number));
-    const band = make("div", { className: "fault" }, parts.start, parts.move, parts.end);
     band.title = `${fault.text}. Drag to move, drag an end to stretch; or use the arrow keys.`;
-    return { row: make("div", { className: "fault-row" }, band, gone), band, parts };
+    return { row, band, parts };
   }
 
   #listen(element, part, number) {
+    const grasped = (x) => {
+      const fault = this.faults[number];
+      return { x, at: fault.at_s, end: this.#end(fault), bounded: fault.for && fault.for_s !== null };
+    };
     element.addEventListener("pointerdown", (event) => {
       if (event.button) return;
-      const fault = this.faults[number];
-      this.dragged = { x: event.clientX, at: fault.at_s, end: this.#end(fault), bounded: fault.for && fault.for_s !== null };
+      this.dragged = grasped(event.clientX);
       element.setPointerCapture(event.pointerId);
       event.preventDefault();
       element.focus();
@@ -73,23 +70,21 @@ export class Faults {
     element.addEventListener("pointermove", (event) => {
       if (!this.dragged) return;
       const [from, to] = this.charts.range;
-      const by = (event.clientX - this.dragged.x) / (this.charts.x(to) - this.charts.x(from)) * (to - from);
-      this.#move(number, part, by, this.dragged);
+      this.#move(number, part, (event.clientX - this.dragged.x) / (this.charts.x(to) - this.charts.x(from)) * (to - from), this.dragged);
     });
     const drop = () => {
-      this.dragged = null;
-      if (this.later) this.show(this.later);
-      this.later = null;
+      const { later } = this;
+      this.dragged = this.later = null;
+      if (later) this.show(later);
     };
     element.addEventListener("pointerup", drop);
     element.addEventListener("pointercancel", drop);
     element.addEventListener("keydown", (event) => {
-      const fault = this.faults[number], step = this.#step() * (event.shiftKey ? 10 : 1);
-      const by = { ArrowLeft: -step, ArrowRight: step }[event.key];
+      const step = this.#step() * (event.shiftKey ? 10 : 1), by = { ArrowLeft: -step, ArrowRight: step }[event.key];
       if (event.key === "Delete") this.remove(number);
       if (!by) return;
       event.preventDefault();
-      this.#move(number, part, by, { at: fault.at_s, end: this.#end(fault), bounded: fault.for && fault.for_s !== null });
+      this.#move(number, part, by, grasped(0));
     });
   }
 
@@ -100,8 +95,8 @@ export class Faults {
     const snapped = (seconds) => Number((Math.round(seconds / step) * step).toFixed(3));
     let at = fault.at_s, end = from.end;
     if (part === "move") { at = Math.min(limit - step, Math.max(0, snapped(from.at + by))); end = at + (from.end - from.at); }
-    if (part === EDGES.start) at = Math.min(from.end - step, Math.max(0, snapped(from.at + by)));
-    if (part === EDGES.end) end = Math.max(from.at + step, snapped(from.end + by));
+    if (part === "start") at = Math.min(from.end - step, Math.max(0, snapped(from.at + by)));
+    if (part === "end") end = Math.max(from.at + step, snapped(from.end + by));
     const lasts = part === "move" && !from.bounded ? null : Number((end - at).toFixed(3));
     if (at === fault.at_s && (lasts === null || lasts === fault.for_s)) return;
     Object.assign(fault, { at_s: at, for_s: lasts ?? fault.for_s });

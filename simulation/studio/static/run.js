@@ -4,30 +4,28 @@ import { clock, count } from "./units.js";
 
 export const WAITS = ["turn", "backoff", "rate_limit", "circuit_breaker", "quiet_hours"];
 
-export const WORDS = {
+const WORDS = {
   turn: "for a slot or a quota", backoff: "between retries", rate_limit: "for the rate limit",
   circuit_breaker: "behind the breaker", quiet_hours: "for the end of quiet hours",
 };
 
 export class Run {
   constructor(begin) {
-    this.begin = begin;
-    this.channels = begin.channels;
-    this.width = 0;
-    this.length = 0;
-    this.rows = {};
-    this.transitions = [];
-    this.done = null;
-    this.breaches = [];
+    Object.assign(this, { begin, channels: begin.channels, width: 0, length: 0, rows: {}, transitions: [], spans: {}, done: null, breaches: [], list: begin.list });
+  }
+
+  /** Take in a line of what a worker tells of the run. */
+  take(line) {
+    if (line.type === "frame") this.frame(line);
+    if (line.type === "done") Object.assign(this, { done: line, spans: {} });
+    if (line.type === "breaches") this.breaches = line.breaches;
+    this.list = line.list ?? this.list;
   }
 
   /** Take in a frame: rows that have changed, from a bucket on. */
   frame(frame) {
-    if (frame.width_s !== this.width) {
-      this.rows = {};
-      this.length = 0;
-      this.width = frame.width_s;
-    }
+    if (frame.width_s !== this.width) Object.assign(this, { rows: {}, length: 0, width: frame.width_s });
+    this.spans = {};
     for (const [channel, rows] of Object.entries(frame.rows)) {
       const own = (this.rows[channel] ??= {});
       for (const [name, values] of Object.entries(rows)) {
@@ -62,7 +60,9 @@ export class Run {
   }
 
   /** Return the spans of a breaker: state, from, to. Of several hosts or nodes the most shut counts. */
-  states(breaker) {
+  states(breaker) { return (this.spans[breaker] ??= this.#states(breaker)); }
+
+  #states(breaker) {
     const spans = [], places = new Map();
     let state = this.begin.breakers[breaker], from = 0, cause = "";
     const upTo = Math.max(this.length * this.width, this.done?.end_s ?? 0);
@@ -91,8 +91,7 @@ export class Run {
     const first = this.firstLetter();
     if (first !== null) found.push({ at: first, kind: "dead", text: "the first dead letter" });
     for (const each of this.breaches) {
-      const text = this.begin.expectations[each.number].text;
-      if (each.spans.length) found.push({ at: each.spans[0][0], kind: "breach", text: `${text} breaks: ${each.text}` });
+      if (each.spans.length) found.push({ at: each.spans[0][0], kind: "breach", text: `${this.begin.expectations[each.number].text} breaks` });
     }
     return found.sort((one, other) => one.at - other.at);
   }

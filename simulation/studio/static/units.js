@@ -1,19 +1,10 @@
 // How quantities are shown, and how they are written in a scenario. Pure.
 
-const UNITS = [["d", 86400], ["h", 3600], ["m", 60], ["s", 1], ["ms", 0.001], ["us", 1e-6]];
-
 /** Return a number with at most so many significant digits, and no zeros behind them. */
 export const digits = (value, most = 3) => String(Number(value.toPrecision(most)));
 
-/** Return a duration as a scenario writes it, such as 90s or 2.5m: exact to three digits, at least in whole seconds. */
-export function writeDuration(seconds) {
-  if (seconds === 0) return "0s";
-  const exact = seconds >= 1000 ? Math.round(seconds) : Number(seconds.toPrecision(3));
-  const whole = UNITS.slice(0, 4).find(([, of]) => exact >= 2 * of && exact % of === 0);
-  if (whole) return `${exact / whole[1]}${whole[0]}`;
-  const [name, of] = UNITS.slice(3).find(([, size]) => exact >= size) ?? UNITS.at(-1);
-  return `${Number((exact / of).toPrecision(6))}${name}`;
-}
+/** Return a duration as a scenario writes it: 2m, 90s, 0.25s. */
+export const writeDuration = (seconds) => (seconds >= 120 && seconds % 60 === 0 ? `${seconds / 60}m` : `${digits(seconds, 9)}s`);
 
 /** Return a duration to be read: 412 ms, 3.2 s, 4 min. */
 export function span(seconds) {

@@ -36,7 +36,7 @@ test("a breaker has its states without gaps", () => {
 
 test("events come in order, and one jumps to those of a kind", () => {
   const made = run();
-  made.breaches = [{ number: 0, text: "more than that", spans: [[2, 4]] }];
+  made.breaches = [{ number: 0, spans: [[2, 4]] }];
   const events = made.events();
   assert.deepEqual(events.map(({ kind }) => kind), ["fault", "dead", "breach", "opens", "fault"]);
   assert.equal(jump(events, "opens", 0, true).at, 2.5);

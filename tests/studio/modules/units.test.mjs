@@ -3,15 +3,8 @@ import { test } from "node:test";
 
 const { clock, span, ticks, timeTicks, writeDuration } = await import(`${process.env.STATIC}/units.js`);
 
-test("durations are written as a scenario has them, and mean the same", () => {
-  const of = { ms: 0.001, us: 1e-6, s: 1, m: 60, h: 3600, d: 86400 };
-  for (const seconds of [0.0005, 0.08, 0.25, 1, 1.5, 59, 60, 90, 120, 150, 600, 3600, 5400, 7200, 86400, 172800, 1234, 98765]) {
-    const [, number, unit] = writeDuration(seconds).match(/^([\d.]+)([a-z]+)$/);
-    assert.ok(Math.abs(number * of[unit] / seconds - 1) < 0.0051, `${seconds}: ${number}${unit}`);
-  }
-  assert.equal(writeDuration(0), "0s");
-  assert.equal(writeDuration(120), "2m");
-  assert.equal(writeDuration(90), "90s");
+test("durations are written as a scenario has them", () => {
+  assert.deepEqual([0, 0.25, 1.5, 60, 90, 120, 5400, 86400, 100000.125].map(writeDuration), ["0s", "0.25s", "1.5s", "60s", "90s", "2m", "90m", "1440m", "100000.125s"]);
 });
 
 test("axes have few round numbers within their range", () => {

@@ -1,0 +1,22 @@
+"""Templates of pages: what they have in common, and the macros of the report for others too."""
+
+from __future__ import annotations
+
+import jinja2
+
+from actors.formatting import counted
+from simulation.reporting.html import words
+
+
+def environment(*more: jinja2.BaseLoader) -> jinja2.Environment:
+    """Return where templates are found, and what they may call; `more` is looked at before those of the report."""
+    found = jinja2.Environment(
+        loader=jinja2.ChoiceLoader([*more, jinja2.PackageLoader("simulation.reporting.html")]),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    found.filters |= {"clock": words.clock, "count": words.count, "duration": words.duration, "instant": words.instant}
+    found.globals |= {"counted": counted}
+    return found
