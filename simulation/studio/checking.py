@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from actors.errors import ConfigurationError
@@ -10,6 +11,7 @@ from actors.settings.yaml_tree import place_in
 from simulation.reporting.fault_windows import AT_THE_START, fault_label
 from simulation.scenario import Scenario, parse
 from simulation.studio.knobs import knobs, splice_document
+from simulation.studio.rendering import rendered
 from simulation.studio.splicing import CannotEdit, Path, Splices
 
 
@@ -17,7 +19,7 @@ def check(text: str, filename: str) -> dict[str, Any]:
     """Return what there is to say of a text, as plain data.
 
     With `problems` (each has `line` and `column` from 1, or 0 where there are none, and `text`) there is nothing else;
-    without, the `knobs`, the `faults` that can be dragged, the `name` and the `channels`.
+    without, the `knobs` and the `html` that shows them, the `faults` that can be dragged, `name` and `channels`.
 
     Args:
         text: YAML.
@@ -26,11 +28,29 @@ def check(text: str, filename: str) -> dict[str, Any]:
     try:
         scenario = parse(text, filename)
         splices = Splices(text)
-        return {"problems": [], "knobs": knobs(splices, scenario), **_drawn(splices, scenario)}
+        found = knobs(splices, scenario)
+        page = rendered("knobs.html", groups=_grouped(found, scenario))
+        turned = [{key: knob[key] for key in _OF_A_KNOB} for knob in found]
+        return {"problems": [], "knobs": turned, "html": page, **_drawn(splices, scenario)}
     except ConfigurationError as error:
         return {"problems": [problem_of(each, filename) for each in error.problems]}
     except CannotEdit as error:
         return {"problems": [{"line": 0, "column": 0, "text": str(error)}]}
+
+
+_OF_A_KNOB = ("path", "kind", "value", "stops", "at", "splice")
+"""What a page needs to know of a knob that it shows."""
+
+
+def _grouped(found: Iterable[dict[str, Any]], scenario: Scenario) -> list[dict[str, Any]]:
+    """Return knobs in their groups; those are hit that faults are about."""
+    groups: dict[str, list[dict[str, Any]]] = {}
+    for knob in found:
+        groups.setdefault(knob["group"], []).append(knob)
+    hit = {f"Channel {channel}" for fault in scenario.faults for channel in fault.channel}
+    return [
+        {"name": name, "knobs": of, "is_hit": name in hit or name.startswith("Fault")} for name, of in groups.items()
+    ]
 
 
 def problem_of(problem: str, filename: str) -> dict[str, Any]:

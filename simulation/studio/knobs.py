@@ -171,7 +171,7 @@ def _knob(splices: Splices, path: Path, group: str, turn: Turn, value: Any) -> d
         "value": turn.write(value),
         "stops": [turn.write(each) for each in stops],
         "at": at,
-        "sentence": _one_line(about.get("description", "")),
+        "sentence": one_line(about.get("description", "")),
         "default": _default(about, turn),
         **splice_document(splices, path),
     }
@@ -187,7 +187,7 @@ def splice_document(splices: Splices, path: Path) -> dict[str, Any]:
     except CannotEdit as why:
         return {"splice": None, "why": str(why)}
     start, end = (len(splices.text[:at].encode("utf-16-le")) // 2 for at in (found.start, found.end))
-    return {"splice": {"start": start, "end": end, "before": found.before, "after": found.after}}
+    return {"splice": {"start": start, "end": end, "before": found.before, "after": found.after}, "why": ""}
 
 
 @cache
@@ -215,5 +215,6 @@ def _default(about: Mapping[str, Any], turn: Turn) -> str:
     return f"{default:g}" if isinstance(default, float) else str(default)
 
 
-def _one_line(text: str) -> str:
+def one_line(text: str) -> str:
+    """Return a description of the schema as a page has it."""
     return re.sub(r"\bNone: ", "Left out: ", re.sub(r"`+", "", " ".join(text.split())))

@@ -168,7 +168,8 @@ class Series:
         if len(self._transitions) < TRANSITIONS_MAX:
             self._transitions.append(
                 {
-                    "at_s": event.at_ns / NS_PER_S,
+                    "at": event.at_ns / NS_PER_S,
+                    "kind": _KINDS.get(event.to_state, "other"),
                     "breaker": event.breaker,
                     "host": event.host,
                     "to": str(event.to_state),
@@ -241,6 +242,10 @@ class Series:
                 level += change
                 levels.append(level)
         return found | _quantiles(channel.times[start:stop])
+
+
+_KINDS = {"open": "opens", "forced-open": "opens", "closed": "closes", "half-open": "probes"}
+"""What a breaker does that goes into a state."""
 
 
 def _joined(parts: Iterable[array[float]]) -> array[float] | None:

@@ -20,9 +20,11 @@ from actors.service.http.bodies import body_of
 from actors.service.http_server import HttpServer
 from actors.settings.yaml_tree import CHARACTERS_MAX
 from simulation.studio.checking import check
+from simulation.studio.completing import completions
 from simulation.studio.folder import Folder, Refused
 from simulation.studio.guard import Guard
 from simulation.studio.knobs import described
+from simulation.studio.links import packed, unpacked
 from simulation.studio.pool import Workers
 from simulation.studio.rendering import rendered
 from simulation.studio.splicing import CannotEdit, with_entry, without_entry
@@ -84,7 +86,9 @@ def application(folder: Folder, pool: Workers) -> Starlette:
             Route("/static/{name}", static),
             Route("/file", studio.file),
             Route("/check", studio.check, methods=["POST"]),
+            Route("/complete", studio.complete, methods=["POST"]),
             Route("/fault", studio.fault, methods=["POST"]),
+            Route("/link", link, methods=["POST"]),
             Route("/save", studio.save, methods=["POST"]),
             Route("/ask", studio.ask, methods=["POST"]),
         ],
@@ -125,6 +129,11 @@ class _Studio:
         asked = await _body(request, file=str, text=str)
         path = str(self._folder.file(asked["file"]))
         return JSONResponse(await trio.to_thread.run_sync(check, asked["text"], path))
+
+    async def complete(self, request: Request) -> Response:
+        """Return what may be written between two parts of a text."""
+        asked = await _body(request, before=str, after=str)
+        return JSONResponse(await trio.to_thread.run_sync(completions, asked["before"], asked["after"]))
 
     async def fault(self, request: Request) -> Response:
         """Return a text with another fault, or without one of those that it has."""
@@ -223,6 +232,16 @@ async def _refused(_: Request, error: Exception) -> Response:
         return JSONResponse({"detail": error.detail}, error.status_code, error.headers)
     text = error.problems[0] if isinstance(error, ConfigurationError) else str(error)
     return JSONResponse({"detail": text}, 400)
+
+
+async def link(request: Request) -> Response:
+    """Return a text as it can stand in an address, or the text of an address."""
+    asked = await _body(request)
+    if isinstance(text := asked.get("text"), str):
+        return JSONResponse({"code": packed(text)})
+    if isinstance(code := asked.get("code"), str):
+        return JSONResponse({"text": unpacked(code)})
+    raise Refused("wanted a text or a code")
 
 
 async def static(request: Request) -> Response:

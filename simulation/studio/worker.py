@@ -37,6 +37,9 @@ KEPT_MAX = 150_000
 GARBAGE_MIN = 50_000
 """So many more objects than are thrown away make Python look for cycles, of which a kept history has none."""
 
+EVENTS_MAX = 50
+"""Of a fault that comes again and again only so many times can be jumped to."""
+
 WARM_AFTER_S = 0.5
 """So long idle, a worker imports what only the end of a run needs."""
 
@@ -164,17 +167,22 @@ def _loaded(text: str, filename: str) -> tuple[Scenario, bool]:
 def _outline(scenario: Scenario) -> dict[str, Any]:
     """Return what is known before the run begins."""
     duration_s = scenario.arrivals_end_ns / NS_PER_S
+    shown = windows(scenario, duration_s)
     return {
         "duration_s": duration_s,
         "channels": [channel.value for channel in scenario.channels_used],
         "breakers": {str(name): str(state) for name, state in scenario.breakers.items()},
-        "faults": [
-            {"text": window.text, "spans": window.spans, "quiet": window.quiet}
-            for window in windows(scenario, duration_s)
-        ],
+        "faults": [{"text": window.text, "spans": window.spans} for window in shown],
         "expectations": [
             {"text": each.text, "path": ".".join(each.path), "op": each.op, "value": each.value}
             for each in scenario.expect
+        ],
+        "events": [
+            {"at": at, "kind": "fault", "text": f"{window.text}: {word}"}
+            for window in shown
+            for start, stop in window.spans[:EVENTS_MAX]
+            for at, word in ((start, "begins"), (stop, "ends"))
+            if not window.quiet and at < duration_s
         ],
         "list": _listed([{"tone": "off", "state": "…", "text": each.text} for each in scenario.expect]),
     }
@@ -227,5 +235,10 @@ def _breaches(result: Result) -> dict[str, Any]:
         held[each.number]["breach"] = each.breach
     return {
         "breaches": [{"number": each.number, "spans": each.breach.spans} for each in found if each.breach is not None],
+        "events": [
+            {"at": each.breach.spans[0][0], "kind": "breach", "text": f"{each.text} breaks: {each.breach.text}"}
+            for each in found
+            if each.breach is not None and each.breach.spans
+        ],
         "list": _listed(held),
     }

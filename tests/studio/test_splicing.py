@@ -9,7 +9,7 @@ from shipped import SCENARIOS
 
 from simulation.scenario import parse
 from simulation.studio.checking import check
-from simulation.studio.knobs import OF_A_CHANNEL, OF_A_FAULT, OF_AN_ENTRY
+from simulation.studio.knobs import OF_A_CHANNEL, OF_A_FAULT, OF_AN_ENTRY, knobs
 from simulation.studio.splicing import CannotEdit, Splices, edited, with_entry, without_entry
 
 TEXT = """\
@@ -109,7 +109,7 @@ def test_settings_of_shipped_scenarios_can_be_turned_in_place(path):
     found = check(text, str(path))
     assert found["problems"] == []
     by_splice = Splices(text)
-    for knob in found["knobs"][::5]:
+    for knob in knobs(by_splice, parse(text, str(path)))[::5]:
         if knob["splice"] is None:
             assert knob["why"]
             continue
@@ -221,8 +221,8 @@ def test_a_slider_has_few_stops_that_people_would_choose(turn):
 
 
 def test_a_slider_stands_at_the_stop_nearest_to_its_value():
-    knobs = {knob["path"]: knob for knob in check(TEXT.replace("timeout: 10s", "timeout: 9400ms"), "x.yaml")["knobs"]}
-    timeout, attempts = knobs["channels.email.timeout"], knobs["channels.email.retry.max_attempts"]
+    found = {knob["path"]: knob for knob in check(TEXT.replace("timeout: 10s", "timeout: 9400ms"), "x.yaml")["knobs"]}
+    timeout, attempts = found["channels.email.timeout"], found["channels.email.retry.max_attempts"]
     assert (timeout["value"], timeout["stops"][timeout["at"]]) == ("9.4s", "10s")
     assert (attempts["value"], attempts["at"], attempts["stops"][:6]) == ("5", 4, ["1", "2", "3", "4", "5", "6"])
-    assert knobs["channels.email.circuit_breaker.enabled"]["stops"] == ["false", "true"]
+    assert found["channels.email.circuit_breaker.enabled"]["stops"] == ["false", "true"]

@@ -163,7 +163,9 @@ def change_and_watch(browser: Studio, size: tuple[int, int]) -> None:
     assert browser.find("#text").get_attribute("aria-invalid") == "true"
     assert browser.figures() == picture
     assert "Line 16: faults.0.at: wanted" in browser.text("#status")
-    assert browser.find("#problems").rect["y"] < browser.find("#text").rect["y"]
+    field, problems, editor = (browser.find(selector).rect for selector in ("#text", "#problems", ".editor"))
+    assert field["y"] + field["height"] <= problems["y"] + 1
+    assert problems["y"] + problems["height"] <= editor["y"] + editor["height"]
     assert browser.find("#colours .wrong").text.strip().startswith("- {channel: email")
     browser.check()
     browser.click("#undo")
@@ -187,6 +189,26 @@ def change_and_watch(browser: Studio, size: tuple[int, int]) -> None:
     browser.click("#undo")
     browser.click("#undo")
     browser.wait(lambda: browser.text_of_scenario() == OUTAGE and browser.figures() == first)
+
+
+def complete(browser: Studio) -> None:
+    """Keys and words are offered as one types, and by Ctrl-Space; Escape leaves them."""
+    browser.type("initial_delay: 1s}", "initial_delay: 1s, jit")
+    browser.wait(lambda: browser.find("#offered").is_displayed())
+    assert "jitter" in browser.text("#offered [aria-selected=true]")
+    field = browser.find("#text")
+    field.send_keys(Keys.TAB)
+    browser.wait(lambda: browser.text("#offered [aria-selected=true] b") == "none")
+    field.send_keys(Keys.ARROW_DOWN, Keys.ENTER, "}")
+    browser.wait(lambda: re.search(r"initial_delay: 1s, jitter: \w+}", browser.text_of_scenario()))
+    assert not browser.find("#offered").is_displayed()
+    browser.wait_for_the_run()
+    field.send_keys(Keys.CONTROL, " ")
+    field.send_keys(Keys.NULL)
+    browser.check()
+    while browser.text_of_scenario() != OUTAGE:
+        browser.click("#undo")
+    browser.wait_for_the_run()
 
 
 def resize(browser: Studio, size: tuple[int, int]) -> None:
@@ -300,6 +322,7 @@ def compare_and_keep(browser: Studio, folder) -> None:
 async def test_a_scenario_is_changed_watched_compared_and_kept(folder, tmp_path, monkeypatch, size):
     def use(browser):
         change_and_watch(browser, size)
+        complete(browser)
         resize(browser, size)
         play_and_ask(browser)
         compare_and_keep(browser, folder)

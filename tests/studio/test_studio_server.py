@@ -6,10 +6,12 @@ from contextlib import asynccontextmanager
 
 import pytest
 import trio
+from hypothesis import given, strategies as st
 
 from actors.errors import ConfigurationError
 from simulation.studio import server
 from simulation.studio.folder import Folder, Refused
+from simulation.studio.links import BYTES_MAX, packed, unpacked
 
 SCENARIO = "duration: 10s  # short\nworkload:\n  - {channel: email, arrivals: {constant: 1/s}}\n"
 
@@ -101,7 +103,7 @@ async def test_without_the_token_there_is_nothing(monkeypatch, folder):
         for path in [*PAGES, "/?token=", "/?token=wrong", f"/?token={client.token[:-1]}"]:
             status, headers, text = await client.request("GET", path)
             assert (status, "set-cookie" in headers, "duration" in text) == (403, False, False)
-        for path in ["/check", "/ask", "/save", "/fault"]:
+        for path in ["/check", "/ask", "/save", "/fault", "/complete", "/link"]:
             status, *_ = await client.request("POST", path, {"file": "one.yaml", "text": SCENARIO, "do": "run"})
             assert status == 403
         assert (folder / "one.yaml").read_text() == SCENARIO
@@ -150,7 +152,7 @@ async def test_pages_of_other_sites_are_refused(monkeypatch, folder):
         ]:
             assert (await client.request("GET", "/file?file=one.yaml", **headers))[0] == 403
         body = {"file": "one.yaml", "text": "x", "do": "run"}
-        for path in ["/check", "/ask", "/save", "/fault"]:
+        for path in ["/check", "/ask", "/save", "/fault", "/complete", "/link"]:
             for origin in ["http://evil.example", "null", None]:
                 assert (await client.request("POST", path, body, Origin=origin))[0] == 403
 
@@ -274,3 +276,16 @@ def test_a_file_is_saved_only_over_what_was_opened(folder):
 def test_what_cannot_be_opened_is_said(tmp_path):
     with pytest.raises(ConfigurationError, match="no such file"):
         Folder(tmp_path / "nothing.yaml")
+
+
+@given(st.text())
+def test_a_text_survives_its_way_through_an_address(text):
+    code = packed(text)
+    assert re.fullmatch(r"[\w-]+", code)
+    assert unpacked(code) == text
+
+
+@pytest.mark.parametrize("code", ["", "x", "ü", packed("a" * 50)[:-4], packed("a" * (BYTES_MAX + 1))])
+def test_a_link_that_is_broken_or_too_long_is_refused(code):
+    with pytest.raises(Refused, match="link is broken"):
+        unpacked(code)

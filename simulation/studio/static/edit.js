@@ -4,11 +4,12 @@ import { Actors } from "./actors.js";
 import { ask, get, Latest } from "./ask.js";
 import { BEHIND, Charts } from "./charts.js";
 import { byId, make, rendered } from "./dom.js";
+import { Completion } from "./completion.js";
 import { Editor } from "./editor.js";
 import { Faults } from "./faults.js";
 import { Knobs } from "./knobs.js";
 import { jump, Run, story } from "./run.js";
-import { packed, spliced, Undo, unpacked } from "./text.js";
+import { spliced, Undo } from "./text.js";
 import { clock, roundSeconds, writeDuration } from "./units.js";
 
 const file = new URLSearchParams(location.search).get("file") ?? "";
@@ -17,7 +18,8 @@ const runs = new Latest(), others = new Latest(), comparing = new Latest();
 let version = null, undo, checking = 0, run = null, cursor = 0, checked = null, session = null, pinned = null, playing = 0;
 
 const editor = new Editor({ field: byId("text"), colours: byId("colours"), problems: byId("problems") }, (text) => changed(text, "typed"));
-const knobs = new Knobs(byId("knobs"), (knob, value) => turn(`knob ${knob.path}`, (data) => [{ splice: data.knobs.find((each) => each.path === knob.path)?.splice, value }]));
+new Completion(byId("text"), byId("offered"));
+const knobs = new Knobs(byId("knobs"), (path, value) => turn(`knob ${path}`, (data) => [{ splice: data.knobs.find((knob) => knob.path === path)?.splice, value }]));
 const charts = new Charts(byId("charts"), { hover: () => look(), pick: (at, name) => { seek(at); behind(at, name, charts.channel); }, zoom, resized: () => faults.place() });
 const faults = new Faults(byId("faults"), byId("fault"), charts, {
   change: (number, at, lasts) => turn(`fault ${number}`, ({ faults: [...found] }) => [
@@ -32,7 +34,8 @@ const actors = new Actors(byId("actors"), byId("way"), (name, channel) => behind
 function changed(text, source) {
   undo.note(text, source, performance.now());
   editor.text = text;
-  buttons();
+  byId("undo").disabled = undo.at === 0;
+  byId("redo").disabled = undo.at === undo.texts.length - 1;
   comparing.cancel(); // what it shows would be of another text
   byId("comparison").replaceChildren();
   byId("behind").hidden = true;
@@ -48,12 +51,11 @@ async function check(text) {
     editor.show(found.problems);
     if (found.problems.length) { wrong(found.problems); return; }
     checked = { text, data: found };
-    const hit = (group) => innerWidth > 900 && (group.startsWith("Fault") || found.faults.some((each) => group === `Channel ${each.text.split(":")[0]}`));
-    knobs.show(found.knobs, hit);
+    knobs.show(found.html, found.knobs);
     byId("title").textContent = found.name;
     document.title = `${file}: ${found.name} · retrylab studio`;
-    options("channel", ["", ...found.channels], (each) => each || "all channels");
-    options("new-where", found.channels, (each) => each);
+    options("channel", ["", ...found.channels]);
+    options("new-where", found.channels);
     faults.show(found.faults);
   } catch (error) { message(error); }
 }
@@ -63,10 +65,9 @@ function wrong([{ line, text }, ...more]) {
   say("bad", `${line ? `Line ${line}: ` : ""}${text}${more.length ? `, and ${more.length} more` : ""} – the picture is of the last text that could be run`);
 }
 
-function options(id, values, words) {
+function options(id, values) {
   const select = byId(id), now = select.value;
-  if ([...select.options].map((each) => each.value).join() === values.join()) return;
-  select.replaceChildren(...values.map((value) => make("option", { value }, words(value))));
+  select.replaceChildren(...values.map((value) => make("option", { value }, value || "all channels")));
   if (values.includes(now)) select.value = now;
 }
 
@@ -223,11 +224,6 @@ function remember() {
   try { sessionStorage.setItem(kept, JSON.stringify(state)); } catch { /* it is full, or off: a reload then begins anew */ }
 }
 
-function buttons() {
-  byId("undo").disabled = undo.at === 0;
-  byId("redo").disabled = undo.at === undo.texts.length - 1;
-}
-
 function back(by) {
   const text = undo.step(by);
   if (text !== undefined) changed(text, "undo");
@@ -249,7 +245,7 @@ async function save() {
 }
 
 async function link() {
-  const address = `${location.origin}${location.pathname}${location.search}#t=${await packed(editor.text)}`;
+  const { code } = await get("/link", { text: editor.text }), address = `${location.origin}${location.pathname}${location.search}#t=${code}`;
   try { await navigator.clipboard.writeText(address); message(new Error("The link is copied. It opens this text in this studio."), null, "fine"); }
   catch { history.replaceState(null, "", address); message(new Error("The address of this page is the link now."), null, "fine"); }
 }
@@ -284,7 +280,7 @@ function message(error, again = null, tone = "bad") {
 const on = (id, kind, what) => byId(id).addEventListener(kind, what);
 on("undo", "click", () => back(-1));
 on("redo", "click", () => back(1));
-on("link", "click", link);
+on("link", "click", () => link().catch(message));
 on("report", "click", report);
 on("save", "click", () => { byId("name").value = file; byId("save-problem").hidden = true; byId("save-as").showModal(); });
 if (innerWidth < 900) byId("settings").open = false;
@@ -325,7 +321,7 @@ async function open() {
     version = (code ? null : state.version) ?? found.version; // of the file as it was when this text was taken from it
     undo = new Undo(found.text);
     let text = state.text ?? found.text;
-    if (code) { text = await unpacked(code).catch(() => { throw new Error("The link is broken: its text cannot be read."); }); history.replaceState(null, "", location.pathname + location.search); }
+    if (code) { ({ text } = await get("/link", { code })); history.replaceState(null, "", location.pathname + location.search); }
     else Object.assign(charts, { view: state.view ?? null, channel: state.channel ?? "" });
     cursor = state.cursor ?? 0;
     byId("whole").hidden = !charts.view;

@@ -1,62 +1,37 @@
 // Sliders and switches for the settings that are worth turning.
 
-import { make } from "./dom.js";
+import { byId, rendered } from "./dom.js";
 
 export class Knobs {
-  /** Show them in an element; `turn(knob, text)` is called with a value as it is written. */
+  /** Show them in an element; `turn(path, value)` is called with a value as it is written. */
   constructor(element, turn) {
-    this.element = element;
-    this.turn = turn;
-    this.shown = "";
-    this.controls = new Map();
+    Object.assign(this, { element, html: "", knobs: new Map() });
+    element.addEventListener("input", ({ target }) => {
+      const { kind, stops } = this.knobs.get(target.name);
+      const value = kind === "choice" ? target.value : stops[Number(kind === "switch" ? target.checked : target.value)];
+      this.#say(target, kind, value);
+      turn(target.name, value);
+    });
   }
 
   /** Show what the server has found. As long as the settings are the same ones, controls stay where they are. */
-  show(knobs, open) {
-    const shown = JSON.stringify(knobs.map((knob) => [knob.path, knob.why, knob.kind]));
-    if (shown !== this.shown) this.#build(knobs, open);
-    this.shown = shown;
-    for (const knob of knobs) this.controls.get(knob.path).set(knob);
-  }
-
-  #build(knobs, open) {
-    this.controls.clear();
-    const was = new Map([...this.element.querySelectorAll("details")].map((each) => [each.dataset.group, each.open]));
-    const groups = new Map();
-    for (const knob of knobs) {
-      if (!groups.has(knob.group)) {
-        const box = make("details", { open: was.get(knob.group) ?? open(knob.group) }, make("summary", {}, knob.group));
-        box.dataset.group = knob.group;
-        groups.set(knob.group, box);
-      }
-      groups.get(knob.group).append(this.#control(knob));
+  show(html, knobs) {
+    if (html !== this.html) {
+      const was = new Map([...this.element.children].map((box) => [box.dataset.group, box.open]));
+      this.element.replaceChildren(...rendered(html));
+      for (const box of this.element.children) box.open = was.get(box.dataset.group) ?? ("hit" in box.dataset && innerWidth > 900);
     }
-    this.element.replaceChildren(...groups.values());
+    Object.assign(this, { html, knobs: new Map(knobs.map((knob) => [knob.path, knob])) });
+    for (const { path, kind, value, at } of knobs) {
+      const input = byId(`knob-${path}`);
+      if (kind === "switch") input.checked = at === 1; else input.value = kind === "choice" ? value : at;
+      this.#say(input, kind, value);
+    }
   }
 
-  #control(knob) {
-    const id = `knob-${knob.path}`, output = make("output", { className: "value" });
-    const isChoice = knob.kind === "choice", isSwitch = knob.kind === "switch";
-    const input = isChoice ? make("select", { id }, ...knob.stops.map((each) => make("option", {}, each)))
-      : make("input", { id, type: isSwitch ? "checkbox" : "range", max: knob.stops.length - 1 });
-    const hint = make("small", { id: `${id}-hint`, className: "quiet" });
-    input.setAttribute("aria-describedby", hint.id);
-    const read = () => (isChoice ? input.value : knob.stops[Number(isSwitch ? input.checked : input.value)]);
-    const say = (value) => {
-      output.textContent = isSwitch ? (value === "true" ? "on" : "off") : isChoice ? "" : value;
-      if (!isSwitch && !isChoice) input.setAttribute("aria-valuetext", value);
-    };
-    input.addEventListener("input", () => { say(read()); this.turn(knob, read()); });
-    this.controls.set(knob.path, {
-      set: ({ splice, why, sentence, default: usual, value, at }) => {
-        input.disabled = !splice;
-        hint.textContent = why ? `Only in the text: ${why}.` : sentence + (usual ? ` Default: ${usual}.` : "");
-        if (isSwitch) input.checked = at === 1;
-        else input.value = isChoice ? value : at;
-        say(value);
-      },
-    });
-    const label = make("label", { for: id }, knob.label);
-    return make("div", { className: `knob is-${knob.kind}`, title: knob.sentence }, label, output, input, hint);
+  #say(input, kind, value) {
+    const isRange = kind !== "switch" && kind !== "choice";
+    input.previousElementSibling.textContent = isRange ? value : kind === "choice" ? "" : value === "true" ? "on" : "off";
+    if (isRange) input.setAttribute("aria-valuetext", value);
   }
 }

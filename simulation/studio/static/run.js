@@ -11,15 +11,13 @@ const WORDS = {
 
 export class Run {
   constructor(begin) {
-    Object.assign(this, { begin, channels: begin.channels, width: 0, length: 0, rows: {}, transitions: [], spans: {}, done: null, breaches: [], list: begin.list });
+    Object.assign(this, { begin, channels: begin.channels, width: 0, length: 0, rows: {}, transitions: [], spans: {}, done: null, breaches: [], broke: [], list: begin.list });
   }
 
   /** Take in a line of what a worker tells of the run. */
   take(line) {
     if (line.type === "frame") this.frame(line);
-    if (line.type === "done") Object.assign(this, { done: line, spans: {} });
-    if (line.type === "breaches") this.breaches = line.breaches;
-    this.list = line.list ?? this.list;
+    else Object.assign(this, line.type === "done" ? { done: line, spans: {} } : { breaches: line.breaches, broke: line.events }, { list: line.list });
   }
 
   /** Take in a frame: rows that have changed, from a bucket on. */
@@ -71,8 +69,8 @@ export class Run {
       places.set(each.host, each.to);
       const shown = SHUT_FIRST.find((one) => [...places.values()].includes(one)) ?? each.to;
       if (shown === state) continue;
-      spans.push({ state, from, to: each.at_s, cause });
-      [state, from, cause] = [shown, each.at_s, each.cause];
+      spans.push({ state, from, to: each.at, cause });
+      [state, from, cause] = [shown, each.at, each.cause];
     }
     spans.push({ state, from, to: upTo, cause });
     return spans;
@@ -80,20 +78,8 @@ export class Run {
 
   /** Return what happened, in order: each with its kind, time and text. */
   events() {
-    const found = this.transitions.map((each) => ({ at: each.at_s, kind: KINDS[each.to] ?? "other", text: each.text }));
-    for (const fault of this.begin.faults) {
-      if (fault.quiet) continue;
-      for (const [from, to] of fault.spans.slice(0, 50)) {
-        found.push({ at: from, kind: "fault", text: `${fault.text}: begins` });
-        if (to < this.begin.duration_s) found.push({ at: to, kind: "fault", text: `${fault.text}: ends` });
-      }
-    }
-    const first = this.firstLetter();
-    if (first !== null) found.push({ at: first, kind: "dead", text: "the first dead letter" });
-    for (const each of this.breaches) {
-      if (each.spans.length) found.push({ at: each.spans[0][0], kind: "breach", text: `${this.begin.expectations[each.number].text} breaks` });
-    }
-    return found.sort((one, other) => one.at - other.at);
+    const first = this.firstLetter(), letter = { at: first, kind: "dead", text: "the first dead letter" };
+    return [...this.begin.events, ...this.transitions, ...(first === null ? [] : [letter]), ...this.broke].sort((one, other) => one.at - other.at);
   }
 
   firstLetter() {
@@ -122,7 +108,6 @@ export function pieces(values, first, last) {
 }
 
 const SHUT_FIRST = ["forced-open", "open", "half-open"];
-const KINDS = { open: "opens", "forced-open": "opens", closed: "closes", "half-open": "probes" };
 
 /** Return the next event of a kind after an instant, or the one before it; undefined if there is none. */
 export function jump(events, kind, at, forward) {
@@ -130,10 +115,11 @@ export function jump(events, kind, at, forward) {
   return forward ? fits.find((each) => each.at > at + 1e-6) : fits.findLast((each) => each.at < at - 1e-6);
 }
 
-/** Return how the breakers of a channel stand at an instant: as the most shut of them. */
+/** Return how the breakers of a channel stand when a bucket ends, as what waits is counted then: as the most shut of them. */
 export function shut(run, channel, at) {
+  const end = (run.bucket(at) + 1) * run.width;
   const states = Object.keys(run.begin.breakers).filter((each) => !channel || each.split(/[/@]/)[0] === channel)
-    .map((each) => run.states(each).findLast((span) => span.from <= at)?.state);
+    .map((each) => run.states(each).findLast((span) => span.from < end)?.state);
   return SHUT_FIRST.find((state) => states.includes(state)) ?? "closed";
 }
 

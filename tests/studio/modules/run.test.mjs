@@ -5,12 +5,12 @@ const { jump, pieces, placeOf, Run, story } = await import(`${process.env.STATIC
 
 const NAMES = ["arrived", "sent", "failed", "dead", "suppressed", "turn", "backoff", "rate_limit", "circuit_breaker", "quiet_hours", "under_way", "dead_letters"];
 const rows = (more) => ({ ...Object.fromEntries(NAMES.map((name) => [name, [0, 0, 0, 0]])), ...more });
-const open = { at_s: 2.5, breaker: "email", host: null, to: "open", cause: "trip", text: "Breaker email: closed to open (trip)" };
+const open = { at: 2.5, kind: "opens", breaker: "email", host: null, to: "open", cause: "trip", text: "Breaker email: closed to open (trip)" };
 
 function run() {
   const made = new Run({
     duration_s: 4, channels: ["email", "sms"], breakers: { email: "closed", sms: "closed" },
-    faults: [{ text: "email: outage", spans: [[1, 3]], quiet: false }], expectations: [{ text: "dlq.peak <= 0" }],
+    faults: [{ text: "email: outage", spans: [[1, 3]] }], events: [{ at: 1, kind: "fault" }, { at: 3, kind: "fault" }], expectations: [{ text: "dlq.peak <= 0" }],
   });
   made.frame({ width_s: 1, from: 0, to: 2, rows: { "": { p50: [1, 2] }, email: rows({ sent: [1, 2] }), sms: rows({ sent: [3, 4] }) }, transitions: [] });
   made.frame({ width_s: 1, from: 1, to: 4, rows: { "": { p50: [5, null, 7] }, email: rows({ sent: [9, 0, 1], circuit_breaker: [0, 3, 2], dead: [0, 1, 0], dead_letters: [0, 1, 1] }), sms: rows({ sent: [4, 4, 4] }) }, transitions: [open] });
@@ -36,7 +36,7 @@ test("a breaker has its states without gaps", () => {
 
 test("events come in order, and one jumps to those of a kind", () => {
   const made = run();
-  made.breaches = [{ number: 0, spans: [[2, 4]] }];
+  made.take({ type: "breaches", breaches: [{ number: 0, spans: [[2, 4]] }], events: [{ at: 2, kind: "breach" }] });
   const events = made.events();
   assert.deepEqual(events.map(({ kind }) => kind), ["fault", "dead", "breach", "opens", "fault"]);
   assert.equal(jump(events, "opens", 0, true).at, 2.5);
@@ -49,7 +49,7 @@ test("a sentence says what happens", () => {
   const made = run();
   assert.equal(story(made, 0.5), "All goes well: nothing waits.");
   assert.equal(story(made, 2.6), "email: outage, until 0:03. The breaker of email is open (trip), since 0:02.5. 3 wait behind the breaker. 1 dead letter.");
-  made.frame({ width_s: 1, from: 4, to: 5, rows: { email: rows({ circuit_breaker: [2] }) }, transitions: [{ ...open, at_s: 3.5, to: "closed" }] });
+  made.frame({ width_s: 1, from: 4, to: 5, rows: { email: rows({ circuit_breaker: [2] }) }, transitions: [{ ...open, at: 3.5, to: "closed" }] });
   assert.match(story(made, 4.2), /2 drain behind the breaker/);
 });
 

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-const { offsetOf, packed, spliced, tokens, Undo, unpacked } = await import(`${process.env.STATIC}/text.js`);
+const { offsetOf, spliced, tokens, Undo } = await import(`${process.env.STATIC}/text.js`);
 
 test("values are put in at their places, whatever their order", () => {
   const splice = (start, end, before = "", after = "") => ({ start, end, before, after });
@@ -37,11 +37,4 @@ test("what is done is undone step by step, and what one drag has done in one ste
   undo.note("e", "slider", 200);
   assert.equal(undo.step(1), undefined);
   assert.equal(undo.step(-1), "c");
-});
-
-test("a text survives its way through an address", async () => {
-  const text = "name: Grüße 😀\n".repeat(300);
-  const code = await packed(text);
-  assert.match(code, /^[\w-]+$/);
-  assert.equal(await unpacked(code), text);
 });

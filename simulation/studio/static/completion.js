@@ -1,0 +1,65 @@
+// What may be written at the caret, as the schema has it.
+
+import { get } from "./ask.js";
+import { make } from "./dom.js";
+
+const LETTER = /[\w:{,]/;
+
+export class Completion {
+  /** Offer it in a list that stands over a field. */
+  constructor(field, list) {
+    Object.assign(this, { field, list, asked: 0 });
+    field.addEventListener("keydown", (event) => this.#key(event), { capture: true }); // before the editor takes Tab
+    field.addEventListener("input", ({ data }) => { if (LETTER.test(data)) this.ask(); else this.hide(); });
+    for (const kind of ["blur", "click"]) field.addEventListener(kind, () => this.hide());
+    list.addEventListener("pointerdown", (event) => { event.preventDefault(); this.#take(event.target.closest("li")); });
+  }
+
+  hide() {
+    this.list.hidden = true;
+    this.asked++;
+    this.field.removeAttribute("aria-activedescendant");
+  }
+
+  /** Ask what is offered at the caret, and show it. */
+  async ask() {
+    const asked = ++this.asked, { value, selectionStart: at, scrollTop, scrollLeft } = this.field;
+    const found = await get("/complete", { before: value.slice(0, at), after: value.slice(at) }).catch(() => ({ offered: [] }));
+    if (asked !== this.asked) return;
+    if (!found.offered.length) { this.hide(); return; }
+    this.found = found;
+    this.list.replaceChildren(...found.offered.map(({ text, sentence }, number) => make("li", { role: "option", id: `offered-${number}` }, make("b", {}, text), " ", sentence)));
+    const before = value.slice(0, at - found.typed).split("\n"), line = parseFloat(getComputedStyle(this.field).lineHeight);
+    const below = before.length * line - scrollTop + 10, isHigh = below < this.field.clientHeight / 2;
+    Object.assign(this.list.style, { left: `min(calc(${before.at(-1).length}ch - ${scrollLeft}px), 40%)`, top: isHigh ? `${below}px` : "", bottom: isHigh ? "" : `calc(100% - ${below - line}px)` });
+    this.list.hidden = false;
+    this.#choose(0);
+  }
+
+  #choose(number) {
+    const { children } = this.list;
+    this.chosen = children[(number + children.length) % children.length];
+    for (const each of children) each.setAttribute("aria-selected", each === this.chosen);
+    this.chosen.scrollIntoView({ block: "nearest" });
+    this.field.setAttribute("aria-activedescendant", this.chosen.id);
+  }
+
+  #key(event) {
+    if (event.key === " " && event.ctrlKey) { event.preventDefault(); this.ask(); return; }
+    if (this.list.hidden) return;
+    const at = [...this.list.children].indexOf(this.chosen);
+    const act = { ArrowDown: () => this.#choose(at + 1), ArrowUp: () => this.#choose(at - 1), Enter: () => this.#take(this.chosen), Tab: () => this.#take(this.chosen), Escape: () => this.hide() }[event.key];
+    if (!act) return;
+    event.preventDefault();
+    event.stopImmediatePropagation();
+    act();
+  }
+
+  #take(item) {
+    const at = this.field.selectionStart, { typed, follow, offered } = this.found, { insert } = offered[[...this.list.children].indexOf(item)];
+    this.hide();
+    this.field.setSelectionRange(at - typed, at + follow);
+    document.execCommand("insertText", false, insert);
+    if (insert.endsWith(" ")) this.ask(); // a key is followed by its value
+  }
+}
