@@ -143,7 +143,7 @@ def opened(directory: str | Path) -> SavedResult:
     scenario: Scenario | None = None
     missing: tuple[str, ...] = ()
     try:
-        summary = _summary(directory / SUMMARY_FILE)
+        summary = summary_kept(directory / SUMMARY_FILE)
     except ConfigurationError as error:
         problems += error.problems
     try:
@@ -174,7 +174,12 @@ def scenario_kept(path: Path) -> tuple[Scenario, tuple[str, ...]]:
     return scenario, tuple(missing)
 
 
-def _summary(path: Path) -> dict[str, Any]:
+def summary_kept(path: Path) -> dict[str, Any]:
+    """Return the summary of a run that was saved.
+
+    Raises:
+        ConfigurationError: it cannot be read, or is none.
+    """
     try:
         summary = json.loads(text_of(path))
     except (ValueError, RecursionError) as error:

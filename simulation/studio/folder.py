@@ -14,9 +14,11 @@ from simulation.results.formatting import duration_text
 from simulation.scenario import parse
 from simulation.scenario.loading import text_at
 from simulation.studio.checking import problem_of
+from simulation.studio.saved import TRACES, digest_kept, read_as, saved_text
 
 FILES_MAX = 500
 ENDINGS = (".yaml", ".yml")
+"""Of what can be written; traces can only be read."""
 
 
 class Refused(Exception):
@@ -24,7 +26,7 @@ class Refused(Exception):
 
 
 class Folder:
-    """A folder of scenarios, or a single one of its files."""
+    """A folder of scenarios and traces, or a single one of its files."""
 
     def __init__(self, path: Path) -> None:
         """Work in a folder, or with the one file that is given.
@@ -35,27 +37,27 @@ class Folder:
         self.path = path if path.is_dir() else path.parent
         self.only = None if path.is_dir() else path.name
         if self.only is not None:
-            text_at(path)  # says why it cannot be read
+            saved_text(path)  # says why it cannot be read
 
     def names(self) -> list[str]:
         """Return the scenarios that there are, by their paths in the folder; a single file alone if one was given."""
         if self.only is not None:
             return [self.only]
-        found = [
-            path.relative_to(self.path) for path in self.path.rglob("*") if path.suffix in ENDINGS and path.is_file()
-        ]
+        endings = (*ENDINGS, *TRACES)
+        files = (path for path in self.path.rglob("*") if path.name.endswith(endings) and path.is_file())
+        found = [path.relative_to(self.path) for path in files]
         shown = [path for path in found if not any(part.startswith(".") for part in path.parts)]
         return [str(path) for path in sorted(shown, key=lambda path: (len(path.parts), path))[:FILES_MAX]]
 
-    def file(self, name: str) -> Path:
-        """Return the path of a scenario.
+    def file(self, name: str, *, endings: tuple[str, ...] = (*ENDINGS, *TRACES)) -> Path:
+        """Return the path of a scenario, or of a trace.
 
         Raises:
-            Refused: it would be outside of the folder, or is no YAML file.
+            Refused: it would be outside of the folder, or its name ends in another way.
         """
         path = self.path / name
-        if not name or "\0" in name or Path(name).suffix not in ENDINGS:
-            raise Refused(f"{name!r}: wanted a name that ends in .yaml")
+        if not name or "\0" in name or not name.endswith(endings):
+            raise Refused(f"{name!r}: wanted a name that ends in {endings[0]}")
         if not path.resolve().is_relative_to(self.path.resolve()):
             raise Refused(f"{name!r} is not in the folder that studio was opened with")
         return path
@@ -67,7 +69,7 @@ class Folder:
             ConfigurationError: it cannot be read.
             Refused: it is none of this folder.
         """
-        text = text_at(self.file(name))
+        text = saved_text(self.file(name))
         return {"text": text, "version": _version(text)}
 
     def write(self, name: str, text: str, version: str | None) -> dict[str, str]:
@@ -82,7 +84,7 @@ class Folder:
             OSError: it cannot be written.
             Refused: it is none of this folder, there is one already, or it has changed meanwhile.
         """
-        path = self.file(name)
+        path = self.file(name, endings=ENDINGS)
         if path.exists():
             if version is None:
                 raise Refused(f"There is a {name} already. Save under another name.")
@@ -98,16 +100,18 @@ class Folder:
 
     def overview(self) -> list[dict[str, Any]]:
         """Return what a gallery shows of each file: its `name`, `title`, first `sentence`, the `faults` with their
-        spans as shares of the run, and what is wrong with it as `problem`. Files that are no scenarios are left out."""
+        spans as shares of the run, what is wrong with it as `problem`, and whether a run of it `is_saved`. Files that
+        are no scenarios are left out."""
         return [each for name in self.names() if (each := self._of(name)) is not None]
 
     def _of(self, name: str) -> dict[str, Any] | None:
         path = self.path / name
         try:
-            text = text_at(path)
+            text = saved_text(path)
             if "workload" not in text:
                 return None
-            scenario = parse(text, str(path))
+            with read_as(str(path)) as filename:
+                scenario = parse(text, filename)
         except ConfigurationError as error:
             return {"name": name, "title": name, "problem": problem_of(error.problems[0], str(path))}
         end_s = scenario.arrivals_end_ns / NS_PER_S
@@ -116,6 +120,7 @@ class Folder:
             "name": name,
             "title": scenario.name,
             "problem": None,
+            "is_saved": digest_kept(path, text) is not None,
             "sentence": sentence + full_stop.strip(),
             "duration": duration_text(end_s),
             "channels": [channel.value for channel in scenario.channels_used],

@@ -27,6 +27,7 @@ from simulation.studio.knobs import described
 from simulation.studio.links import packed, unpacked
 from simulation.studio.pool import Workers
 from simulation.studio.rendering import rendered
+from simulation.studio.saved import read_as
 from simulation.studio.splicing import CannotEdit, with_entry, without_entry
 
 WORKERS = 3
@@ -128,7 +129,7 @@ class _Studio:
         """Return what there is to say of a text."""
         asked = await _body(request, file=str, text=str)
         path = str(self._folder.file(asked["file"]))
-        return JSONResponse(await trio.to_thread.run_sync(check, asked["text"], path))
+        return JSONResponse(await trio.to_thread.run_sync(check_of, asked["text"], path))
 
     async def complete(self, request: Request) -> Response:
         """Return what may be written between two parts of a text."""
@@ -163,6 +164,12 @@ class _Studio:
         what = {key: value for key, value in asked.items() if key in _ASKED[asked["do"]]}
         what |= {"do": asked["do"], "filename": str(self._folder.file(asked["file"]))}
         return _Lines(self._pool, what)
+
+
+def check_of(text: str, path: str) -> dict[str, Any]:
+    """Return what there is to say of a text, whose data files may be in a trace."""
+    with read_as(path) as filename:
+        return check(text, filename)
 
 
 _ASKED: Mapping[str, set[str]] = {

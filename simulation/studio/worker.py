@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any, TypeAlias
 
 from actors.errors import ConfigurationError, InvariantBreach, RunCancelled
@@ -23,7 +24,11 @@ from simulation.running.process_pool import begin_quietly
 from simulation.scenario import Scenario, parse
 from simulation.studio.checking import problem_of
 from simulation.studio.rendering import rendered
+from simulation.studio.saved import digest_kept, read_as
 from simulation.studio.series import Series
+
+SAME = " This is the run that was saved."
+OTHER = " This is not the run that was saved: retrylab, or a file that the scenario refers to, has changed since."
 
 Send: TypeAlias = Callable[[dict[str, Any]], None]
 Asked: TypeAlias = Callable[[], bool]
@@ -77,6 +82,8 @@ class Worker:
         """Send documents by `send`; `is_cancelled` is asked again and again."""
         self._send = send
         self._is_cancelled = is_cancelled
+        self._path = ""
+        """Of the file that is asked about, which may be a trace and so not be where its scenario was."""
         self._last: tuple[tuple[str, str], Result] | None = None
 
     def do(self, asked: Mapping[str, Any]) -> None:
@@ -88,10 +95,11 @@ class Worker:
             "report": self._report,
         }
         arguments = {key: value for key, value in asked.items() if key != "do"}
+        self._path = filename = asked["filename"]
         try:
-            kinds[asked["do"]](**arguments)
+            with read_as(filename) as filename:
+                kinds[asked["do"]](**{**arguments, "filename": filename})
         except ConfigurationError as error:
-            filename = asked["filename"]
             self._send({"type": "problems", "problems": [problem_of(each, filename) for each in error.problems]})
         except RunCancelled:
             self._send({"type": "cancelled"})
@@ -117,7 +125,7 @@ class Worker:
         result = self._result(scenario, text, filename, on_events=draw)
         end_s = result.summary["simulated_s"]
         self._send(series.frame(end_ns=round(end_s * NS_PER_S)))
-        self._send({"type": "done", "end_s": end_s, **_shown(result)})
+        self._send({"type": "done", "end_s": end_s, **_shown(result, digest_kept(Path(self._path), text))})
         if keeps:
             self._send({"type": "breaches", **_breaches(result)})
 
@@ -193,18 +201,19 @@ def _listed(expectations: Sequence[Mapping[str, Any]]) -> str:
     return rendered("expectations.html", expectations=[{"value": "", "breach": None, **each} for each in expectations])
 
 
-def _shown(result: Result) -> dict[str, Any]:
-    """Return what is shown of a summary."""
+def _shown(result: Result, digest: str | None) -> dict[str, Any]:
+    """Return what is shown of a summary, beside the digest of the run that was saved."""
     found = result.summary
     median, most = (quantile_text(found, name) for name in ("p50", "p99"))
     amplification = found["retry_amplification"]
+    same = "" if digest is None else SAME if digest == found["digest"] else OTHER
     return {
         "holds": [each["holds"] for each in found["expectations"]],
         "list": _listed(_held(result)),
         "figures": (
             f"{found['delivered']:,} of {found['offered']:,} delivered; delivery time: median {median}, 99% {most}; "
             f"{found['dead_lettered']:,} dead-lettered; "
-            f"{NOTHING if amplification is None else f'{amplification:.3g}'} attempts for each."
+            f"{NOTHING if amplification is None else f'{amplification:.3g}'} attempts for each.{same}"
         ),
     }
 

@@ -282,7 +282,7 @@ on("undo", "click", () => back(-1));
 on("redo", "click", () => back(1));
 on("link", "click", () => link().catch(message));
 on("report", "click", report);
-on("save", "click", () => { byId("name").value = file; byId("save-problem").hidden = true; byId("save-as").showModal(); });
+on("save", "click", () => { byId("name").value = file.replace(/\.trace(\.gz)?$/, ".yaml"); byId("save-problem").hidden = true; byId("save-as").showModal(); });
 if (innerWidth < 900) byId("settings").open = false;
 on("save-as", "close", () => { if (byId("save-as").returnValue === "save") save(); });
 on("play", "click", () => play(!playing));
