@@ -224,8 +224,8 @@ _HEIRS = """
 """The nodes that share what another one had: those that have renewed their lease lately, so that nothing waits for one
 that is dead itself and has not been noticed."""
 
-_SHARE = "(SELECT (hashtext(notification_id) & 2147483647) %% total = place FROM heirs)"
-"""What is a node's share, whoever looks first."""
+_SHARE = "(SELECT (hashtext(notification_id) & 2147483647) %% greatest(total, 1) = place FROM heirs)"
+"""What is a node's share, whoever looks first; all of it where its own lease is the only one and no longer fresh."""
 
 _TAKE = """
     {heirs} UPDATE notifications SET owner = %(token)s, via = %(via)s
