@@ -23,7 +23,7 @@ import pykka
 
 from actors.domain.attempts import Provider
 from actors.domain.notification_state import NotificationState, state_of
-from actors.domain.store import LettersChanged, News, NodesChanged, Store, Takeover
+from actors.domain.store import BreakerVote, LettersChanged, News, NodesChanged, Store, Takeover
 from actors.errors import ConfigurationError, StoreInUse, UnknownChannel
 from actors.faults.build import (
     Providers,
@@ -63,6 +63,7 @@ from actors.pipeline.preferences import Preferences
 from actors.pipeline.quotas import QuotaDivided, Quotas
 from actors.pipeline.rate_limiter import RateLimiterActor
 from actors.pipeline.recipients import recipient_check
+from actors.pipeline.shared_breakers import SharedBreakers
 from actors.pipeline.subscribers import (
     BUILT_IN_SUBSCRIBERS,
     Subscribers,
@@ -166,7 +167,7 @@ class Pipeline:
         self._system: ActorSystem | Node = system if node is None else node
         host = self._system
         self.store = store
-        self.quotas = Quotas(store.living_nodes)
+        self.quotas = Quotas(len(store.living_nodes))
         """The quotas of all channels."""
         self.bus = EventBus(host, subscriber_timeout)
         announce = self.bus.announce
@@ -209,6 +210,8 @@ class Pipeline:
                 channel_class = Channel if lane.config.hedging is None else HedgingChannel
                 provider.on_wired(system)
                 lane.channel = host.spawn(channel_class, provider, lane, stages)
+        self.shared_breakers = SharedBreakers(host, store, wiring.stages.values())
+        """What other nodes say of the breakers, and are told of them."""
         self.bus.to_handler = self.handler.tell
         if max_pending is not None:
             self.bus.has_room = self.has_room
@@ -217,8 +220,12 @@ class Pipeline:
 
     def _on_news(self, news: News) -> None:
         """Pass on news from other nodes that share the store."""
+        if isinstance(news, BreakerVote):
+            self.shared_breakers.hear(news)
+            return
         if isinstance(news, NodesChanged):
-            if self.quotas.divide(news.living, self._system.now_ns):
+            self.shared_breakers.count(news.nodes)
+            if self.quotas.divide(len(news.nodes), self._system.now_ns):
                 for stages in self.wiring.stages.values():
                     with contextlib.suppress(pykka.ActorDeadError):
                         assert stages.circuit_breaker is not None

@@ -84,11 +84,27 @@ class LeaseRenewed(msgspec.Struct, frozen=True):
 class NodesChanged(msgspec.Struct, frozen=True):
     """More nodes share the store now, or fewer."""
 
-    living: int
-    """How many have a lease, this one included."""
+    nodes: frozenset[int]
+    """Those that have a lease, this one included, by the numbers that the store gives them."""
 
 
-News: TypeAlias = Takeover | LettersChanged | LeaseLost | LeaseRenewed | NodesChanged
+class BreakerVote(msgspec.Struct, frozen=True):
+    """Another node says that a circuit breaker is open, by its own calls; or that it is not."""
+
+    node: int
+    """Its number, as the store gives it."""
+
+    breaker: str
+    """The breaker's name in the history, such as ``email/backup``."""
+
+    host: str
+    """Of recipients, where each has a breaker of its own; else ``""``."""
+
+    open_ns: int
+    """For how long from now on it says so, in nanoseconds; 0: no longer."""
+
+
+News: TypeAlias = Takeover | LettersChanged | LeaseLost | LeaseRenewed | NodesChanged | BreakerVote
 
 
 class Store(Protocol):
@@ -109,8 +125,9 @@ class Store(Protocol):
     """Tells whether this node may start an attempt now; if not, there is news when it may. None: it always may, as what
     is in the store is its alone."""
 
-    living_nodes: int
-    """How many nodes share it now, this one included; there is news when that changes. 1 where it is its alone."""
+    living_nodes: frozenset[int]
+    """The nodes that share it now, this one included, by number; there is news when they change. One where it is its
+    alone."""
 
     cautions: dict[str, Caution]
     """By notification, what is known of those that had not ended when a process died from which this one has them;
@@ -221,6 +238,20 @@ class Store(Protocol):
 
         What a provider says of an address comes by the event of the failure, and is lifted by that of a redrive.
         """
+
+    def say(self, breaker: str, host: str, open_ns: int) -> None:
+        """Have the other nodes know that a breaker is open here by its own calls, for so long from now on.
+
+        They get it as a `BreakerVote`, as soon as may be, unless it has lapsed or this node is gone by then.
+
+        Args:
+            breaker: its name in the history.
+            host: of recipients, where each has one; else ``""``.
+            open_ns: for how long, in nanoseconds; 0: it is not any more.
+        """
+
+    def said(self) -> Iterable[BreakerVote]:
+        """Return what other nodes say of their breakers now, for one that starts; in the order of their numbers."""
 
     def note(self, entry: AuditEntry) -> Effect | None:
         """Make an audit entry durable; returns and raises what `commit` does.

@@ -40,6 +40,7 @@ from actors.pipeline.on_their_way import OnTheirWay
 from actors.pipeline.orders import NotWaiting, Withdraw
 from actors.pipeline.quotas import QuotaDivided
 from actors.pipeline.redriver import BreakerClosed
+from actors.pipeline.shared_breakers import NodesCounted, VoteHeard
 from actors.pipeline.stage import Stage, is_too_late
 from actors.pipeline.tenants import TenantHasRoom
 from actors.pipeline.turns import TurnsOfHosts, TurnsOfOneLine
@@ -211,6 +212,17 @@ class CircuitBreakerActor(Stage):
         ]
         self._look_after(list(self._lines))
         return any(changed)
+
+    @handles(VoteHeard)
+    def on_vote_heard(self, heard: VoteHeard) -> None:
+        self._lanes[heard.lane].hear(heard.node, heard.host, heard.until_ns, self.now_ns)
+        self._look_after((heard.host,))
+
+    @handles(NodesCounted)
+    def on_nodes_counted(self, counted: NodesCounted) -> None:
+        for lane in self._lanes:
+            lane.recount(counted.nodes, self.now_ns)
+        self._look_after(list(self._lines))
 
     @handles(QuotaDivided)
     def on_quota_divided(self, _: QuotaDivided) -> None:

@@ -8,7 +8,7 @@ quota when they all go. A plain object with the time passed in; its stage keeps 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from enum import IntFlag
 from random import Random
 from typing import TYPE_CHECKING, Any, NamedTuple, assert_never
@@ -22,6 +22,7 @@ from actors.policies.adaptive.rate import AdaptiveRate
 from actors.policies.adaptive.throttle import AdaptiveThrottle
 from actors.policies.breaker.breaker import Breaker, BreakerEvent, IllegalTransition, Transition
 from actors.policies.breaker.per_host import BreakerGroup, recipient_host
+from actors.policies.breaker.sharing import Sharing
 from actors.policies.breaker.states import NOT_CLOSED
 from actors.policies.order import Flow, Turns
 from actors.policies.rate_limit.limiter import Limiter
@@ -123,13 +124,22 @@ class Lane:
         self.on_transition: Callable[[Lane, str, Transition], None] = _ignore_transition
         """Called with the transitions of its breakers and the host of each; ``""`` for that of the whole channel."""
 
+        self.say: Callable[[str, int | None], None] | None = None
+        """Called with a host and until when its breaker is open by its own calls; None: it is not any more. Not called
+        where nobody shares it."""
+
         breaker = config.circuit_breaker
+        self._sharing = None if breaker.shared == "none" else Sharing(breaker.shared)
         self.breaker: Breaker | None = None
         """The breaker of the whole channel; None where each host has its own."""
         self._group: BreakerGroup | None = None
         if breaker.per == "host":
             self._group = BreakerGroup(
-                breaker, name=self.name, on_transition=self._transition, random=stream(f"{self.name}.breaker")
+                breaker,
+                name=self.name,
+                on_transition=self._transition,
+                random=stream(f"{self.name}.breaker"),
+                sharing=self._sharing,
             )
         else:
             self.breaker = Breaker(
@@ -137,6 +147,7 @@ class Lane:
                 name=self.name,
                 on_transition=lambda transition: self._transition(WHOLE_LANE, transition),
                 random=stream(f"{self.name}.breaker"),
+                sharing=self._sharing,
             )
         self.paces: dict[str, Pace] = {}
         """By host, while attempts that waited for the breaker resume."""
@@ -389,6 +400,24 @@ class Lane:
         if pace is not None and pace.next_ns < now_ns:
             del self.paces[host]
 
+    # ── what other nodes say of its breakers ────────────────────────────────────────────────────────────────────────
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether other nodes have a say in whether its breakers are open."""
+        return self._sharing is not None
+
+    def hear(self, node: int, host: str, until_ns: int | None, now_ns: int) -> None:
+        """Take in until when another node says that the breaker of a host is open; None: it does not say so."""
+        self.breaker_of(host, now_ns).hear(node, until_ns, now_ns)
+
+    def recount(self, nodes: Collection[int], now_ns: int) -> None:
+        """Take in which nodes live now, this one included."""
+        if self._sharing is not None:
+            self._sharing.nodes = len(nodes)
+            for _, breaker in list(self.breakers()):
+                breaker.recount(nodes, now_ns)
+
     # ── overrides and transitions ───────────────────────────────────────────────────────────────────────────────
 
     def override(self, event: BreakerEvent, now_ns: int) -> bool:
@@ -427,10 +456,20 @@ class Lane:
     def _transition(self, host: str, transition: Transition) -> None:
         self.paces.pop(host, None)
         self.on_transition(self, host, transition)
+        if self.say is None or transition.event in _NO_NEWS:
+            return
+        if transition.to_state is BreakerState.OPEN:
+            self.say(host, transition.reopen_at_ns)
+        elif transition.from_state is BreakerState.OPEN:
+            self.say(host, None)
 
 
 _ORDERED = frozenset({BreakerState.FORCED_OPEN, BreakerState.DISABLED, BreakerState.METRICS_ONLY})
 """States that only the settings or an operator lead to."""
+
+
+_NO_NEWS = frozenset({BreakerEvent.OTHERS_OPEN, BreakerEvent.WAIT_OVER})
+"""What is not said to other nodes: what they have said, and the end of what they were told with its beginning."""
 
 
 def breaker_name(channel: str, number: int, provider: str | None) -> str:

@@ -10,6 +10,7 @@ from pydantic_core import InitErrorDetails
 from actors.messages import BreakerState
 from actors.settings.base import OneOf, Settings
 from actors.settings.quantities import (
+    Duration,
     PositiveDuration,
     PositiveRate,
     PositiveShare,
@@ -168,6 +169,16 @@ class CircuitBreakerConfig(Settings):
     of the endpoint in a Web Push subscription). Left out: `host` for webhooks and for Web Push, where recipients choose
     the host that is asked, and `channel` for all else."""
 
+    shared: Literal["none", "any", "quorum"] = "none"
+    """With whom it is shared where several nodes share a store. `none`: each node has its own, and goes by that alone.
+    `any`: a node's is open also while any other living node says so. `quorum`: while so many others say so that they
+    are more than half of the living nodes. A node says so from when its own calls have opened it until its open time is
+    over; what it has only been told it does not pass on."""
+
+    share_latency: Duration = 0.1
+    """How long it takes until the others know what a node says. In a scenario; live it takes as long as it takes by
+    the database, which is at most a second or two."""
+
     enabled: StrictBool = True
     """False: it is disabled, which is the same as ``initial_state: disabled``."""
 
@@ -196,6 +207,8 @@ class CircuitBreakerConfig(Settings):
             problems["half_open_then"] = "half_open_then only with half_open_max"
         if self.resume_rate_max is not None and self.resume_rate_max.per_second < self.resume_rate.per_second:
             problems["resume_rate_max"] = "a resume_rate_max of at least the resume_rate"
+        if self.shared == "none" and "share_latency" in given:
+            problems["share_latency"] = "share_latency only with shared: any or quorum"
         if not self.enabled and "initial_state" in given and self.initial_state != "disabled":
             problems["enabled"] = "enabled: true with an initial_state other than disabled"
         if problems:

@@ -14,7 +14,7 @@ from actors.domain.delivery import Delivery, dead_letter_after, noted, state_aft
 from actors.domain.notification_state import ended_as
 from actors.domain.remembered_ids import EndedAs, RememberedIds
 from actors.domain.requests import Requests
-from actors.domain.store import News, SettingsChange, StoredHistory
+from actors.domain.store import BreakerVote, News, SettingsChange, StoredHistory
 from actors.domain.suppressions import Suppressions, suppression_from
 from actors.domain.user_preferences import UserPreferences
 from actors.kernel.effects import Effect
@@ -80,7 +80,7 @@ class MemoryStore:
 
     outlives_process = False
     on_news: Callable[[News], None] | None = None
-    living_nodes = 1
+    living_nodes = frozenset({1})
     lease_holds: Callable[[], bool] | None = None
 
     def __init__(self, *, remember_ids_ns: int = DAY_NS, ahead_ns: Callable[[], int] | None = None) -> None:
@@ -196,6 +196,12 @@ class MemoryStore:
         for notification_id in meant:
             del self._closed[notification_id]
         return len(meant)
+
+    def say(self, breaker: str, host: str, open_ns: int) -> None:
+        """Say it to nobody, as no other node shares it; see :meth:`Store.say`."""
+
+    def said(self) -> Iterable[BreakerVote]:
+        return ()
 
     def note(self, entry: AuditEntry) -> Effect | None:
         self._audit.append(entry)

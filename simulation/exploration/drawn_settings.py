@@ -91,6 +91,7 @@ DRAIN_S = 60 * 86_400.0
 _NOT_DRAWN: Mapping[type[Settings], frozenset[str]] = {
     ProviderConfig: frozenset({"script", "price", "upstream", "account"}),
     QuotaConfig: frozenset({"account", "across"}),
+    CircuitBreakerConfig: frozenset({"shared", "share_latency"}),  # drawn together with nodes
     ChannelConfig: frozenset({"order", "tenant"}),  # drawn together with the classes and tenants of the workload
 }
 _REASONS = ("injected failure", "provider outage", "throttled", "timed out")

@@ -6,6 +6,7 @@ from random import Random
 from typing import get_args
 
 from actors.kernel.randomness import RandomStreams
+from actors.settings.channel import ChannelConfig
 from actors.settings.faults import NO_NODE_FAULT_KEYS, Deploy, FaultConfig, Scale
 from simulation.scenario import Scenario
 from simulation.scenario.nodes import NodesConfig, Routing
@@ -36,7 +37,36 @@ def as_fleet(scenario: Scenario, seed: int) -> Scenario:
     if random.random() < 0.5:
         scale = Scale(to=random.randint(1, 6), drain=random.choice((0.0, 2.0)))
         faults.append(FaultConfig.model_validate({"at": random.uniform(0.0, scenario.duration), "scale": scale}))
-    return scenario.model_copy(update={"nodes": nodes, "faults": tuple(faults), "commit_latency": 0.0})
+    channels = {
+        channel.value: _shared(scenario.channel_as_given(channel), random)
+        for channel in scenario.channels_used
+        if random.random() < 0.5
+    }
+    return scenario.model_copy(
+        update={
+            "nodes": nodes,
+            "faults": tuple(faults),
+            "commit_latency": 0.0,
+            "channels": scenario.channels.model_copy(update=channels),
+        }
+    )
+
+
+def _shared(config: ChannelConfig, random: Random) -> ChannelConfig:
+    """Return settings of a channel whose breakers are shared, those of its further providers too."""
+    update = {
+        "shared": random.choice(("any", "quorum")),
+        "share_latency": random.choice((0.0, 0.1, 1.0, 20.0)),
+    }
+
+    failover = {
+        name: other
+        if other.circuit_breaker is None
+        else other.model_copy(update={"circuit_breaker": other.circuit_breaker.model_copy(update=update)})
+        for name, other in config.failover.items()
+    }
+    breaker = config.circuit_breaker.model_copy(update=update)
+    return config.model_copy(update={"circuit_breaker": breaker, "failover": failover})
 
 
 def _at_nodes(fault: FaultConfig, count: int, random: Random) -> FaultConfig:

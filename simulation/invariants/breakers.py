@@ -46,6 +46,8 @@ class _Breaker:
     """When it was said to be so."""
     began_ns: int = -1
     """From when on its time runs: before that, where the stage was down when time alone changed it."""
+    is_told: bool = False
+    """Whether other nodes have it open, and not its own calls."""
     probes: int = 0
     """Attempts that have gone through since it is half-open, but those that said nothing."""
 
@@ -71,7 +73,9 @@ class Breakers(Invariant):
         began_ns = event.at_ns
         if event.cause in _OVERDUE and (due_ns := self._ends_ns(event.breaker, event.host)) is not None:
             began_ns = min(began_ns, due_ns)
-        self._breakers[event.breaker, event.host] = _Breaker(BreakerState(event.to_state), event.at_ns, began_ns)
+        is_told = event.cause == BreakerEvent.OTHERS_OPEN
+        state = BreakerState(event.to_state)
+        self._breakers[event.breaker, event.host] = _Breaker(state, event.at_ns, began_ns, is_told)
 
     def _ends_ns(self, name: str, host: str | None) -> int | None:
         """Return when a breaker that is half-open for a while only is so no longer; None: there is no such end."""
@@ -124,7 +128,7 @@ class BreakerTransitions(Breakers):
             return f"breaker {event.breaker} goes from {event.from_state} to {event.to_state}, and there is none"
         key = event.breaker, event.host
         before = self._breaker(key)
-        if event.to_state == _OPEN:
+        if event.to_state == _OPEN and event.cause != BreakerEvent.OTHERS_OPEN:
             self._openings[key] = self._openings.get(key, 0) + 1
         elif event.to_state != _HALF_OPEN:
             self._openings.pop(key, None)
@@ -145,8 +149,8 @@ class BreakerTransitions(Breakers):
         if steps.get(BreakerEvent(event.cause)) != event.to_state:
             return f"breaker {event.breaker} goes {step} by {event.cause}, and there is no such transition"
         open_ns = event.at_ns - before.began_ns
-        if before.state is _OPEN and event.cause == BreakerEvent.WAIT_OVER:
-            least_ns, _ = _open_bounds_ns(self._configs[event.breaker], self._openings.get(key, 1))
+        if before.state is _OPEN and event.cause == BreakerEvent.WAIT_OVER and not before.is_told:
+            least_ns, _ = open_bounds_ns(self._configs[event.breaker], self._openings.get(key, 1))
             if open_ns < least_ns:
                 text = f"breaker {event.breaker} is half-open after {seconds_text(open_ns)}, of at least "
                 return Finding(f"{text}{seconds_text(least_ns)}", None, _OPEN_TIME)
@@ -178,7 +182,9 @@ class BreakerTransitions(Breakers):
             return None
         if config is None or breaker is None or breaker.state is not _OPEN or config.per == "host":
             return None
-        _, longest_ns = _open_bounds_ns(config, self._openings.get((name, None), 1))
+        if config.shared != "none":
+            return None  # others may have it open for longer
+        _, longest_ns = open_bounds_ns(config, self._openings.get((name, None), 1))
         if deferred.resumes_at_ns <= max(deferred.at_ns, breaker.began_ns + longest_ns):
             return None
         text = (
@@ -290,7 +296,7 @@ class OpenBreaker(Breakers):
             known[1].probes -= 1
 
 
-def _open_bounds_ns(config: CircuitBreakerConfig, openings: int) -> tuple[int, int]:
+def open_bounds_ns(config: CircuitBreakerConfig, openings: int) -> tuple[int, int]:
     """Return how long a breaker is open that has opened so often, at least and at most."""
     growth = config.open_growth
     if growth is None:

@@ -30,6 +30,7 @@ from simulation.invariants.requests import ReachedOnce
 from simulation.invariants.restarts import Restarts
 from simulation.invariants.resuming import RestartPace, ResumePace
 from simulation.invariants.room import Room
+from simulation.invariants.sharing import SharedBreakers
 from simulation.invariants.slots import ConcurrencyLimits
 from simulation.invariants.steps import LegalSteps, RetryLimits
 from simulation.invariants.summary import Summary
@@ -59,6 +60,7 @@ KNOWN: dict[str, type[Invariant]] = {
         BreakerTransitions,
         BreakerDecisions,
         OpenBreaker,
+        SharedBreakers,
         ResumePace,
         RestartPace,
         Restarts,

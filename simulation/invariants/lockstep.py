@@ -38,7 +38,7 @@ from simulation.reference.model import Model
 from simulation.reference.node import CLASSES
 from simulation.reference.world import refusals
 
-OUTSIDE = frozenset({"other", "inject", "operate", "stop", "drained", "back", "takeover"})
+OUTSIDE = frozenset({"other", "inject", "operate", "stop", "drained", "back", "takeover", "known"})
 """Kinds of turns that are no process's own."""
 
 
@@ -282,6 +282,8 @@ def _called(_lock_step: LockStep, _actor: Any, call: Any) -> tuple[str, Any]:
     if isinstance(function, partial) and getattr(function.func, "__name__", "") == "_take_over":
         gone, starts = function.args
         return "takeover", (gone.node.number, starts)
+    if isinstance(function, partial) and getattr(function.func, "__name__", "") == "_is_known":
+        return "known", function.args
     return "other", None
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from actors.instants import NS_PER_S, wait_ns
@@ -29,7 +29,8 @@ OVERRIDES: dict[str, BreakerState] = {
 @dataclass(frozen=True)
 class Change:
     """A transition. Its cause is an override, or ``trip`` (to open), ``wait-over`` (open to half-open), ``recover``
-    (half-open to closed); ``probes-overdue`` and ``benefit-of-the-doubt`` (half-open too long, to open and closed)."""
+    (half-open to closed); ``probes-overdue`` and ``benefit-of-the-doubt`` (half-open too long, to open and closed);
+    ``others-open`` (to open, as other nodes say so)."""
 
     at_ns: int
     host: str
@@ -54,6 +55,7 @@ class Breaker:
         *,
         host: str = "",
         generation: int = 1,
+        count_nodes: Callable[[], int] = lambda: 1,
     ) -> None:
         self._config = config
         self._stream = stream
@@ -68,6 +70,11 @@ class Breaker:
         """How many times it has opened since it was last closed."""
         self._calls = Calls(config)
         self._ramp: Ramp | None = None
+        self._count_nodes = count_nodes
+        self._others: dict[int, int] = {}
+        """By other nodes, until when they say that it is open."""
+        self._own_until_ns: int | None = None
+        """While its own calls have it open, until when."""
         self._probes_out = 0
         self._probes_back: list[tuple[bool, bool]] = []
         """Of each result whether it failed, and whether it was slow."""
@@ -157,7 +164,31 @@ class Breaker:
         if self.state == OVERRIDES[order]:
             return False
         self._change(now_ns, order, OVERRIDES[order])
+        self._others.clear()
         return True
+
+    def hear(self, node: int, until_ns: int, now_ns: int) -> None:
+        """Take in until when another node says that it is open; an instant that has come: it does not."""
+        self.advance(now_ns)
+        self._others[node] = until_ns
+        self._heed_others(now_ns)
+
+    def recount(self, nodes: Collection[int], now_ns: int) -> None:
+        """What others say than those that live counts no more."""
+        self.advance(now_ns)
+        self._others = {node: until_ns for node, until_ns in self._others.items() if node in nodes}
+        self._heed_others(now_ns)
+
+    def _heed_others(self, now_ns: int) -> None:
+        """ "Open when one, or more than half, of the living nodes say so" (17), at least for one's own open time."""
+        needed = 1 if self._config.shared == "any" else self._count_nodes() // 2 + 1
+        standing = sorted(until_ns for until_ns in self._others.values() if until_ns > now_ns)
+        until_ns = standing[-needed] if len(standing) >= needed else None
+        if self.state == OPEN:
+            ends_ns = [each for each in (until_ns, self._own_until_ns) if each is not None]
+            self.changes_at_ns = max(ends_ns, default=now_ns)
+        elif until_ns is not None and self.state in (CLOSED, HALF_OPEN):
+            self._change(now_ns, "others-open", OPEN, until_ns)
 
     def admits_at_ns(self, now_ns: int) -> int | None:
         """Return when the next call is worth asking for, as far as time decides; None: something has to happen."""
@@ -176,16 +207,19 @@ class Breaker:
     def _has_probes_left(self) -> bool:
         return self._probes_out + len(self._probes_back) < self._config.half_open_permits
 
-    def _change(self, now_ns: int, cause: str, after: BreakerState) -> None:
+    def _change(self, now_ns: int, cause: str, after: BreakerState, told_until_ns: int | None = None) -> None:
         config = self._config
         before, self.state = self.state, after
         self.generation += 1
-        self.changes_at_ns = self._ramp = None
+        self.changes_at_ns = self._own_until_ns = self._ramp = None
         self._probes_out, self._probes_back = 0, []
         self._calls = Calls(config)
-        if after == OPEN:
+        if told_until_ns is not None:
+            self.changes_at_ns = told_until_ns
+        elif after == OPEN:
             # "A setting makes it the first instant after, as some peers do."
             self.changes_at_ns = now_ns + self._open_time_ns() + (1 if config.reopen == "after" else 0)
+            self._own_until_ns = self.changes_at_ns
             self._openings += 1
         elif after == HALF_OPEN and config.half_open_max is not None:
             self.changes_at_ns = now_ns + wait_ns(config.half_open_max)
@@ -281,9 +315,14 @@ class BreakersByHost:
     KEYS_MAX = 10_000
 
     def __init__(
-        self, config: CircuitBreakerConfig, stream: Stream, on_change: Callable[[Change], None] = lambda change: None
+        self,
+        config: CircuitBreakerConfig,
+        stream: Stream,
+        on_change: Callable[[Change], None] = lambda change: None,
+        count_nodes: Callable[[], int] = lambda: 1,
     ) -> None:
         self._config = config
+        self._count_nodes = count_nodes
         self._stream = stream
         self._on_change = on_change
         self._breakers: dict[str, tuple[Breaker, int]] = {}
@@ -304,7 +343,14 @@ class BreakersByHost:
                 break
             self._generation = max(self._generation, breaker.generation + 1)
             del self._breakers[other]
-        new = Breaker(self._config, self._stream, self._on_change, host=host, generation=self._generation)
+        new = Breaker(
+            self._config,
+            self._stream,
+            self._on_change,
+            host=host,
+            generation=self._generation,
+            count_nodes=self._count_nodes,
+        )
         self._breakers[host] = new, now_ns
         if self._order is not None:
             new.override(self._order, now_ns)

@@ -123,6 +123,19 @@ class Way(BoundsByKey):
                 lane.override(order)
         self._look_after(list(self.lines))
 
+    def hear(self, breaker: str, host: str, node: int, until_ns: int) -> None:
+        """Take in until when another node says that a breaker is open."""
+        for lane in self.lanes:
+            if lane.name == breaker:
+                lane.breaker(host).hear(node, until_ns, self.loop.now_ns)
+        self._look_after([host])
+
+    def recount(self, nodes: Collection[int]) -> None:
+        """Take in which nodes live."""
+        for lane in self.lanes:
+            lane.recount(nodes)
+        self._look_after(list(self.lines))
+
     def _flush(self) -> None:
         """Drop all that wait: the handler sends again what is under way."""
         for turns in self.turns:

@@ -6,6 +6,7 @@ A run with one process has a fleet of one, of which nobody asks who gets what.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 from zlib import crc32
 
 from actors.instants import ns
@@ -19,7 +20,7 @@ from simulation.reference.randomness import Stream
 class Fleet:
     """All nodes that there may be, in the order of their numbers."""
 
-    def __init__(self, timeline: Timeline, at: Callable[[int, str, tuple[int, int]], None]) -> None:
+    def __init__(self, timeline: Timeline, at: Callable[[int, str, tuple[Any, ...]], None]) -> None:
         """Start those that are there from the beginning.
 
         Args:
@@ -37,7 +38,12 @@ class Fleet:
         self._arrived = 0
         self._random = Stream(world.seed, "nodes.routing")
         self._without_heirs: list[Node] = []
+        self._leases: frozenset[Any] = frozenset()
+        """Those that are there, and those that are gone and whose lease has not ended."""
+        self._said: dict[tuple[int, str, str], int] = {}
+        """By node, breaker and host, until when a node says that it is open, as all know."""
         timeline.store.tell_others = self._tell_others
+        timeline.say = self._say
         self.start(self.nodes)
 
     def of(self, numbers: Sequence[int] | None) -> list[Node]:
@@ -85,6 +91,43 @@ class Fleet:
                 rule = node.letters.is_gone if isinstance(letter, str) else node.letters.put_back
                 node.follow("dlq", "", rule, letter)
 
+    def _say(self, number: int | None, breaker: str, host: str, until_ns: int, latency_ns: int) -> None:
+        """ "News take `share_latency`" (17)."""
+        self._at(self._timeline.now_ns + latency_ns, "known", (number, breaker, host, until_ns))
+
+    def is_known(self, number: int, breaker: str, host: str, until_ns: int) -> None:
+        """Have the others know what a node has said; one that says nothing more, by its lease, is not heard."""
+        if number in self._leases:
+            self._said[number, breaker, host] = until_ns
+            for node in self.living:
+                if node.node != number:
+                    self._tell(node, number, breaker, host, until_ns)
+
+    def _tell(self, node: Node, number: int, breaker: str, host: str, until_ns: int) -> None:
+        way = node.ways[breaker.partition("/")[0]]
+        node.follow("breaker", way.channel, way.hear, breaker, host, number, until_ns)
+
+    def _lease(self, leases: frozenset[Any]) -> None:
+        """Have these and no others count as living."""
+        if leases == self._leases:
+            return
+        self._leases = leases
+        self._said = {said: until_ns for said, until_ns in self._said.items() if said[0] in leases}
+        for node in self.living:
+            for way in node.ways.values():
+                if any(lane.is_shared for lane in way.lanes):
+                    node.follow("breaker", way.channel, way.recount, leases)
+
+    def _start(self, node: Node) -> None:
+        """Start a node, which learns what the others say."""
+        node.start_process()
+        for way in node.ways.values():
+            for lane in way.lanes:
+                lane.recount(self._leases)
+        for (number, breaker, host), until_ns in sorted(self._said.items()):
+            if number != node.node and until_ns > self._timeline.now_ns:
+                self._tell(node, number, breaker, host, until_ns)
+
     # ── one is gone ─────────────────────────────────────────────────────────────────────────────────────────────
 
     def crash(self, error: str, nodes: Sequence[Node], takeover_after: float) -> None:
@@ -98,9 +141,11 @@ class Fleet:
 
     def start(self, nodes: Sequence[Node]) -> None:
         """Start those that are down and not too many; and have taken over what nobody was there for."""
-        for node in nodes:
-            if node.is_down and node not in self.surplus:
-                node.start_process()
+        wanted = [node for node in nodes if node not in self.surplus]
+        self._lease(self._leases | {node.node for node in wanted})
+        for node in wanted:
+            if node.is_down:
+                self._start(node)
         left, self._without_heirs = self._without_heirs, []
         for node in left:
             self._take_over(node)
@@ -116,6 +161,7 @@ class Fleet:
         heirs = self.ready
         if not gone.is_down:
             return
+        self._lease(self._leases - {gone.node})
         if not heirs:
             self._without_heirs.append(gone)
             return

@@ -7,10 +7,10 @@ breaker's permit, so that nothing queued passes an open breaker", 5).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import NamedTuple
 
-from actors.instants import wait_ns
+from actors.instants import ns, wait_ns
 from actors.messages import BreakerState
 from actors.outcomes import Outcome
 from actors.settings.channel import ChannelConfig
@@ -50,8 +50,13 @@ class Lane:
         self.slot_wait_ns = None if config.slot_wait is None else wait_ns(config.slot_wait)
         self.is_per_host = config.circuit_breaker.per == "host"
         breaker, stream = config.circuit_breaker, loop.stream(f"{self.name}.breaker")
-        self._breaker = Breaker(breaker, stream, self._changed) if breaker.per != "host" else None
-        self._by_host = BreakersByHost(breaker, stream, self._changed)
+        self.is_shared = breaker.shared != "none"
+        self._nodes = 1
+        """How many live, of those that share its breakers."""
+        count_nodes = lambda: self._nodes  # noqa: E731
+        one = Breaker(breaker, stream, self._changed, count_nodes=count_nodes)
+        self._breaker = one if breaker.per != "host" else None
+        self._by_host = BreakersByHost(breaker, stream, self._changed, count_nodes)
         self.half_open: dict[str, int] = {}
         """By host, until when its breaker is half-open at most."""
         self.paces: dict[str, Pace] = {}
@@ -158,6 +163,20 @@ class Lane:
     def _changed(self, change: Change) -> None:
         self.paces.pop(change.host, None)
         self.on_change(self, change)
+        if self.is_shared and change.cause not in ("others-open", "wait-over"):
+            latency_ns = ns(self.config.circuit_breaker.share_latency)
+            if change.after == BreakerState.OPEN:
+                until_ns = self.breaker(change.host).changes_at_ns
+                self.loop.timeline.say(self.loop.node, self.name, change.host, until_ns, latency_ns)
+            elif change.before == BreakerState.OPEN:
+                self.loop.timeline.say(self.loop.node, self.name, change.host, self.loop.now_ns, latency_ns)
+
+    def recount(self, nodes: Collection[int]) -> None:
+        """Take in which nodes live."""
+        if self.is_shared:
+            self._nodes = len(nodes)
+            for _, breaker in self.breakers():
+                breaker.recount(nodes, self.loop.now_ns)
 
     def resume_paced(self, host: str) -> None:
         """ "Waiting ones queue in order and resume paced, not as one herd" (4)."""

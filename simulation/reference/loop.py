@@ -52,6 +52,8 @@ class Timeline:
         self.now_ns = 0
         self.epoch_ns = world.epoch_ns
         self.store = Store(ns(world.remember_ids), ns(world.commit_latency))
+        self.say: Callable[..., None] = lambda *said: None
+        """Tells the other nodes what one says of a breaker."""
         self._agenda: list[tuple[int, int, Loop, Key]] = []
         self._number = 0
         self._following: deque[Step] = deque()

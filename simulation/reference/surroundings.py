@@ -147,6 +147,7 @@ class Surroundings(Loop):
         "drained": lambda self, what: self._is_drained(what.nodes, *what.more),
         "back": lambda self, what: self.fleet.start(what.nodes),
         "takeover": lambda self, death: self.fleet.lease_ends(*death),
+        "known": lambda self, said: self.fleet.is_known(*said),
         "operate": _operate,
     }
 

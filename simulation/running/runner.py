@@ -23,6 +23,7 @@ from actors.kernel.randomness import RandomStreams
 from actors.kernel.system import ActorSystem
 from actors.messages import NotificationChannel, RecordedEvent
 from actors.notifier import Pipeline
+from actors.pipeline.lane import breaker_name
 from actors.pipeline.preferences import Preferences, Quiet, SwitchedOff
 from actors.pipeline.templates import BUILT_IN, Template, Templates
 from actors.pipeline.waiting_line import WaitingCounts
@@ -494,7 +495,15 @@ def _counted(scenario: Scenario) -> Counted:
 def _store(scenario: Scenario) -> MemoryStore | SharedMemory:
     remember_ids_ns = ns(scenario.remember_ids)
     if scenario.nodes_at_most > 1:
-        return SharedMemory(range(1, scenario.nodes_at_most + 1), remember_ids_ns=remember_ids_ns)
+        return SharedMemory(
+            range(1, scenario.nodes_at_most + 1),
+            remember_ids_ns=remember_ids_ns,
+            share_latency_ns={
+                breaker_name(channel, number, name): ns(config.circuit_breaker.share_latency)
+                for channel, settings in _channels(scenario).items()
+                for number, (name, config) in enumerate(settings.by_provider().items())
+            },
+        )
     if scenario.commit_latency == 0:
         return MemoryStore(remember_ids_ns=remember_ids_ns)  # with nothing to lose in a crash: it commits at once
     return LossyStore(commit_delay_ns=ns(scenario.commit_latency), remember_ids_ns=remember_ids_ns)

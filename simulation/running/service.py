@@ -216,6 +216,7 @@ class Service:
         """Those that are there, and those that are gone and whose lease has not ended yet."""
         self._random = system.streams.stream("nodes.routing")
         if isinstance(store, SharedMemory):
+            store.clock = system
             self.processes = [
                 Process(system, of_node, make, Node(system, number)) for number, of_node in store.nodes.items()
             ]
@@ -284,7 +285,7 @@ class Service:
 
     def _count_leases(self) -> None:
         if isinstance(self._store, SharedMemory):
-            self._store.count_living(len(self._leases))
+            self._store.count_living([process.number for process in self._leases])
 
     def answer(self, clients: ActorRef[Clients]) -> None:
         """Tell clients how their notifications end, and which of them are forgotten in a crash."""

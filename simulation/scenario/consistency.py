@@ -33,6 +33,7 @@ def findings(scenario: Any) -> Iterator[Finding]:
         yield from _elsewhere("operations", scenario.get("operations"), used)
         yield from _hosts_without_recipients(scenario.get("faults"), scenario["workload"])
         yield from _of_missing_nodes(scenario)
+        yield from _shared_with_nobody(scenario, used)
         yield from _of_missing_upstreams(scenario.get("faults"), scenario.get("channels"), used)
         yield from _crashes_of_missing_actors(scenario.get("faults"), scenario.get("channels"))
         outline = _outline(scenario, used)
@@ -127,6 +128,20 @@ def _of_missing_nodes(scenario: Mapping[str, Any]) -> Iterator[Finding]:
     if most > 1 and scenario.get("commit_latency") not in (None, 0, "0s"):
         text = "wanted 0s with several nodes, which are simulated with a store that commits at once"
         yield ("commit_latency",), f"{text}, got {scenario['commit_latency']!r}"
+
+
+def _shared_with_nobody(
+    scenario: Mapping[str, Any], used: Mapping[NotificationChannel, Sequence[str]]
+) -> Iterator[Finding]:
+    """Yield the breakers that are to be shared where there is one process alone."""
+    if nodes_at_most(scenario) > 1:
+        return
+    for channel, names in used.items():
+        for name in names:
+            path = ("channels", channel.value, *keys_of_provider(name), "circuit_breaker", "shared")
+            shared = _within(scenario, *path)
+            if shared in ("any", "quorum"):
+                yield path, f"wanted `nodes` to share it with, such as nodes: 3, got {shared} and one process alone"
 
 
 def has_upstream(channels: Any, channel: NotificationChannel, provider: str) -> bool:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from actors.lint.breaker import trips
 from actors.lint.channel import Finding
 from actors.lint.load import as_written, key_of
 from actors.lint.traffic import SLIGHTLY
-from actors.lint.words import rate
+from actors.lint.words import duration, rate
 from actors.messages import NotificationChannel
+from actors.settings.breaker import CircuitBreakerConfig
 from actors.settings.channel import keys_of_provider
 from simulation.scenario.model import Scenario
 
@@ -33,6 +35,7 @@ def fleet_rules(scenario: Scenario, per_s: Mapping[NotificationChannel, float]) 
             )
         count = scenario.fleet.count
         for name, lane in config.by_provider().items():
+            yield from _shared(scenario, ("channels", channel, *keys_of_provider(name)), lane.circuit_breaker)
             quota = lane.quota
             path = ("channels", channel, *keys_of_provider(name), "quota")
             if quota is None or quota.account is not None:
@@ -49,6 +52,22 @@ def fleet_rules(scenario: Scenario, per_s: Mapping[NotificationChannel, float]) 
                         f"{as_written(quota)} at each of {count} nodes is below the {rate(arriving)} that "
                         f"arrive: the queues grow by {rate(arriving - allowed)}",
                     )
+
+
+def _shared(scenario: Scenario, path: tuple[str, ...], breaker: CircuitBreakerConfig) -> Iterator[Finding]:
+    path = (*path, "circuit_breaker")
+    if breaker.shared == "none":
+        return
+    if not trips(breaker):
+        text = f"{breaker.shared}, and none of them ever opens by itself"
+        yield Finding((*path, "shared"), "setting-without-effect", text)
+    elif breaker.shared == "quorum" and scenario.nodes_at_most == 2:
+        text = "quorum of 2 nodes is both: what both say, each has found out by itself"
+        yield Finding((*path, "shared"), "setting-without-effect", text)
+    longest = breaker.timeout if breaker.open_growth is None else breaker.open_growth.max
+    if breaker.share_latency >= longest:
+        text = f"{duration(breaker.share_latency)} is no less than the {duration(longest)} that it is open"
+        yield Finding((*path, "share_latency"), "news-after-the-end", f"{text}: what is said comes too late")
 
 
 def _divided(scenario: Scenario, path: tuple[str, ...], nodes: int, burst: int, kind: str) -> Iterator[Finding]:

@@ -117,7 +117,10 @@ IN_STAGES = (
         "orders-wake-the-line-of-the-channel-only",
         STAGE,
         "A breaker that an operator closes has one line waiting for it.",
-        ("        self._look_after(list(self._lines))\n", "        self._look_after((WHOLE_LANE,))\n"),
+        (
+            "        self._look_after(list(self._lines))\n        return any(changed)",
+            "        self._look_after((WHOLE_LANE,))\n        return any(changed)",
+        ),
         seen="After an operator has closed the breakers, what waits for the hosts goes on waiting.",
         world="A breaker per host, forced open with some waiting, and closed again.",
     ),

@@ -152,7 +152,8 @@ def test_the_refusal_names_the_breaker_its_state_and_the_event_and_can_be_rebuil
     error = IllegalTransition("email", BreakerState.CLOSED, BreakerEvent.WAIT_OVER)
     assert isinstance(error, RetrylabError)
     assert str(error) == (
-        "breaker 'email' is closed and knows no wait-over there (possible: trip, force-open, disable, metrics-only)"
+        "breaker 'email' is closed and knows no wait-over there (possible: trip, others-open, force-open, "
+        "disable, metrics-only)"
     )
     assert str(type(error)(*error.args)) == str(error)
 

@@ -14,13 +14,14 @@ proves nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from random import Random
 
 from actors.instants import wait_ns
 from actors.messages import BreakerState
 from actors.policies.breaker.probes import Probes
 from actors.policies.breaker.recovery import OpenTime, Ramp
+from actors.policies.breaker.sharing import Sharing, Votes
 from actors.policies.breaker.states import TRANSITIONS, BreakerEvent, IllegalTransition, Transition, next_state
 from actors.policies.breaker.tripping import make_tripping
 from actors.settings.breaker import CircuitBreakerConfig
@@ -51,6 +52,7 @@ class Breaker:
         on_transition: Called with each transition.
         random: The stream for the jitter of `open_growth`: one draw for each opening.
         first_generation: The number of its first permits; for replacing one breaker by another.
+        sharing: With whom it is shared; None: it hears nothing.
 
     Raises:
         ValueError: `config` asks for jitter, and `random` is None.
@@ -68,12 +70,14 @@ class Breaker:
         "_open_time",
         "_opened_at_ns",
         "_openings",
+        "_own_until_ns",
         "_probes",
         "_ramp",
         "_refused",
         "_reopen_after_ns",
         "_state",
         "_tripping",
+        "_votes",
         "name",
     )
 
@@ -85,6 +89,7 @@ class Breaker:
         on_transition: Callable[[Transition], None] | None = None,
         random: Random | None = None,
         first_generation: int = 1,
+        sharing: Sharing | None = None,
     ) -> None:
         self.name = name
         """Which breaker this is, for errors."""
@@ -104,6 +109,9 @@ class Breaker:
         self._opened_at_ns: int | None = None
         self._changes_at_ns: int | None = None
         self._exceeded_at_ns: int | None = None
+        self._own_until_ns: int | None = None
+        """While its own calls have it open, until when; None also while it is only others that do."""
+        self._votes = None if sharing is None else Votes(sharing)
         self._openings = 0
         self._refused = 0
 
@@ -149,7 +157,8 @@ class Breaker:
 
     @property
     def openings(self) -> int:
-        """How many times it has opened since it was last closed (or in another state than open and half-open)."""
+        """How many times its own calls have opened it since it was last closed (or in another state than open and
+        half-open)."""
         return self._openings
 
     @property
@@ -326,6 +335,33 @@ class Breaker:
         """
         self.advance(now_ns)
         self._apply(event, now_ns)
+        if self._votes is not None:
+            self._votes.clear()  # what it was told until now is decided
+
+    def hear(self, node: int, until_ns: int | None, now_ns: int) -> None:
+        """Take in that another node says that it is open until an instant; None: that it is not."""
+        if self._votes is not None:
+            self.advance(now_ns)
+            self._votes.hear(node, until_ns)
+            self._heed(self._votes, now_ns)
+
+    def recount(self, nodes: Collection[int], now_ns: int) -> None:
+        """Take in which nodes live now: what others say counts no more."""
+        if self._votes is not None:
+            self.advance(now_ns)
+            self._votes.keep(nodes)
+            self._heed(self._votes, now_ns)
+
+    def _heed(self, votes: Votes, now_ns: int) -> None:
+        """Be open while as many other nodes say so as it takes; what its own calls have opened is so at least for its
+        own open time."""
+        until_ns = votes.open_until_ns(now_ns)
+        if self._state is _OPEN:
+            self._changes_at_ns = max(
+                (instant_ns for instant_ns in (until_ns, self._own_until_ns) if instant_ns is not None), default=now_ns
+            )
+        elif until_ns is not None and (self._state is _CLOSED or self._state is _HALF_OPEN):
+            self._apply(BreakerEvent.OTHERS_OPEN, now_ns, until_ns)
 
     def _is_due(self, now_ns: int) -> bool:
         return self._changes_at_ns is not None and now_ns >= self._changes_at_ns
@@ -351,18 +387,22 @@ class Breaker:
         if self._exceeded_at_ns is None:
             self._exceeded_at_ns = now_ns
 
-    def _apply(self, event: BreakerEvent, now_ns: int) -> None:
+    def _apply(self, event: BreakerEvent, now_ns: int, until_ns: int | None = None) -> None:
+        """Change the state; `until_ns`: how long others have it open, where it is they who do."""
         before = self._state
         after = next_state(before, event, self.name)
         self._state = after
         self._generation += 1
         self._admits_all = after in (_CLOSED, _DISABLED, _METRICS_ONLY)
         self._opened_at_ns = now_ns if after is _OPEN or after is _FORCED_OPEN else None
-        self._changes_at_ns = self._exceeded_at_ns = None
+        self._changes_at_ns = self._exceeded_at_ns = self._own_until_ns = None
         self._refused = 0
         self._probes.reset()
-        if after is _OPEN:
+        if until_ns is not None:
+            self._changes_at_ns = until_ns
+        elif after is _OPEN:
             self._changes_at_ns = now_ns + self._open_time.next_ns(self._openings) + self._reopen_after_ns
+            self._own_until_ns = self._changes_at_ns
             self._openings += 1
         else:
             self._tripping.reset()
@@ -375,4 +415,4 @@ class Breaker:
                     self._ramp.start(now_ns)
                     self._admits_all, self._changes_at_ns = False, self._ramp.end_ns
         if self._on_transition is not None:
-            self._on_transition(Transition(before, after, event, now_ns))
+            self._on_transition(Transition(before, after, event, now_ns, self.reopen_at_ns))

@@ -13,6 +13,7 @@ import msgspec
 from actors.instants import NS_PER_S, wait_ns
 from actors.messages import BreakerState
 from actors.policies.breaker.breaker import Breaker
+from actors.policies.breaker.sharing import Sharing
 from actors.policies.breaker.states import TRANSITIONS, BreakerEvent, Transition
 from actors.settings.breaker import CircuitBreakerConfig
 
@@ -66,6 +67,7 @@ class BreakerGroup:
         random: The stream for the jitter of `open_growth`, shared by all keys.
         keys_max: Breakers kept at most.
         idle_ns: How long one that is not asked for is kept at least.
+        sharing: With whom they are shared; None: with nobody.
 
     Raises:
         ValueError: `config` asks for jitter, and `random` is None; or `keys_max` is less than 1.
@@ -80,6 +82,7 @@ class BreakerGroup:
         random: Random | None = None,
         keys_max: int = KEYS_MAX,
         idle_ns: int = IDLE_NS,
+        sharing: Sharing | None = None,
     ) -> None:
         if keys_max < 1:
             raise ValueError(f"wanted room for at least 1 breaker, got {keys_max!r}")
@@ -88,6 +91,7 @@ class BreakerGroup:
         self._on_transition = on_transition
         self._random = random
         self._keys_max = keys_max
+        self._sharing = sharing
         longest = config.timeout if config.open_growth is None else config.open_growth.max
         self._idle_ns = max(idle_ns, 2 * wait_ns(longest))
         self._first_generation = 1
@@ -154,6 +158,7 @@ class BreakerGroup:
             on_transition=None if on_transition is None else lambda transition: on_transition(key, transition),
             random=self._random,
             first_generation=self._first_generation,
+            sharing=self._sharing,
         )
 
 

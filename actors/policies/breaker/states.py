@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from actors.errors import RetrylabError
@@ -25,6 +25,8 @@ class BreakerEvent(StrEnum):
     """Half-open for as long as it may be without a decision, and then it opens again."""
     BENEFIT_OF_THE_DOUBT = "benefit-of-the-doubt"
     """Half-open for as long as it may be without a decision, and then it closes."""
+    OTHERS_OPEN = "others-open"
+    """As many other nodes say that theirs is open as it takes to open it here."""
     FORCE_OPEN = "force-open"
     """An operator's override."""
     DISABLE = "disable"
@@ -45,6 +47,7 @@ _METRICS_ONLY = BreakerState.METRICS_ONLY
 TRANSITIONS: dict[BreakerState, dict[BreakerEvent, BreakerState]] = {
     _CLOSED: {
         BreakerEvent.TRIP: _OPEN,
+        BreakerEvent.OTHERS_OPEN: _OPEN,
         BreakerEvent.FORCE_OPEN: _FORCED_OPEN,
         BreakerEvent.DISABLE: _DISABLED,
         BreakerEvent.METRICS_ONLY: _METRICS_ONLY,
@@ -61,6 +64,7 @@ TRANSITIONS: dict[BreakerState, dict[BreakerEvent, BreakerState]] = {
         BreakerEvent.RECOVER: _CLOSED,
         BreakerEvent.PROBES_OVERDUE: _OPEN,
         BreakerEvent.BENEFIT_OF_THE_DOUBT: _CLOSED,
+        BreakerEvent.OTHERS_OPEN: _OPEN,
         BreakerEvent.FORCE_OPEN: _FORCED_OPEN,
         BreakerEvent.DISABLE: _DISABLED,
         BreakerEvent.METRICS_ONLY: _METRICS_ONLY,
@@ -111,6 +115,8 @@ class Transition:
     to_state: BreakerState
     event: BreakerEvent
     at_ns: int
+    reopen_at_ns: int | None = field(default=None, compare=False)
+    """Where it has opened, the first instant at which a permit may be given."""
 
     @property
     def ends_refusal(self) -> bool:

@@ -29,6 +29,7 @@ CAUSES = {
     "trip": "too many failures",
     "wait-over": "its open time has passed: a probe may go",
     "recover": "the probe succeeded",
+    "others-open": "other nodes say that theirs is open",
     "probes-overdue": "the probe gave no result in time",
     "benefit-of-the-doubt": "the probe gave no result in time",
     "force-open": "an operator's override",

@@ -31,7 +31,7 @@ from actors.messages import (
 )
 from actors.optional_dependencies import needs
 from actors.storage.memory import Entry
-from actors.storage.postgres import marks
+from actors.storage.postgres import marks, votes
 from actors.storage.postgres.connection import Sql, columns
 from actors.storage.postgres.marks import Mark
 from actors.storage.postgres.reading import IS_SERVED, Shared, read_shared
@@ -96,7 +96,7 @@ class Change(Promise):
 class Batch:
     """The changes of one transaction."""
 
-    __slots__ = ("keys", "number", "overtaken", "promises", "served", "shared", "turns", "unsure")
+    __slots__ = ("keys", "number", "overtaken", "promises", "served", "shared", "turns", "unsure", "votes")
 
     def __init__(self) -> None:
         self.number = 0
@@ -114,6 +114,8 @@ class Batch:
         """The current state of what those changes were about, and of these settings."""
         self.served: dict[str, bool] = {}
         """Which dead letters of the requests that it is about are served, and which are not."""
+        self.votes: dict[votes.Named, int] = {}
+        """By breaker and host, until when it is open."""
 
     def add(self, change: Change) -> None:
         """Take a change in."""
@@ -141,6 +143,11 @@ class Batch:
         self.promises.append(mark)
         self.turns[-1].marks[mark.notification_id] = mark
 
+    def say(self, vote: tuple[votes.Named, int]) -> None:
+        """Take in what is said of a breaker. It is in no promise's way: nothing waits for it."""
+        breaker, lapses_ns = vote
+        self.votes[breaker] = lapses_ns
+
     def change(self, change: SettingsChange) -> Promise:
         """Take in a change of settings; return the promise that it is durable."""
         self.turns.append(_Turn())  # in a turn of its own, between what is before and after it
@@ -165,16 +172,18 @@ class Batch:
             if row is None:
                 if not _was_made(sql, token, self.number, lease_s):
                     raise Fenced
-                return bool(self.keys)
+                return bool(self.keys or self.votes)
             self.overtaken, self.unsure, self.shared, self.served = {}, set(), None, {}
             base = row[0] * CHANGES_A_BATCH
             for turn in self.turns:
                 turn.write(sql, self, token, base, remember_ids_ns)
+            if self.votes:
+                votes.write(sql, token, self.votes)
             if self.overtaken or self.unsure:
                 ids = {change.event.notification_id for change in self.overtaken}
                 settings = self.unsure | {setting_of(change.command) for change in self.overtaken}
                 self.shared = read_shared(sql, ids, settings)
-        return bool(self.keys or self.served)
+        return bool(self.keys or self.served or self.votes)
 
 
 def _was_made(sql: Sql, token: int, number: int, lease_s: float) -> bool:

@@ -12,9 +12,10 @@ from typing import NamedTuple
 
 from actors.domain.caution import Caution
 from actors.domain.codec import decode_command, decode_event
+from actors.domain.store import BreakerVote
 from actors.messages import NotificationEvent, SendNotification
 from actors.storage.memory import Entry
-from actors.storage.postgres import marks
+from actors.storage.postgres import marks, votes
 from actors.storage.postgres.batch import Fenced
 from actors.storage.postgres.connection import Sql
 from actors.storage.postgres.reading import IS_SERVED, Shared, entries, read_shared
@@ -51,8 +52,11 @@ class State(NamedTuple):
     cautions: dict[str, Caution]
     """What is known of all that it has taken over, by notification."""
 
-    living: int
-    """How many nodes have a lease, this one included."""
+    living: frozenset[int]
+    """The nodes that have a lease, by token; this one is one of them."""
+
+    votes: list[BreakerVote]
+    """What the others say of their breakers."""
 
     now_ns: int
     """When that was, in nanoseconds since 1970, by the database's clock: it is the same for all nodes."""
@@ -67,8 +71,8 @@ class Round(NamedTuple):
     taken: int
     """How many deliveries have been taken over."""
 
-    living: int
-    """How many nodes have a lease, this one included."""
+    living: frozenset[int]
+    """The nodes that have a lease, by token; this one is one of them."""
 
     has_more: bool
     """Whether there is more to do of what was done for a part only."""
@@ -141,6 +145,7 @@ def load(sql: Sql, token: int) -> State:
             (token,),
         ).fetchall()
         living, _ = _count_nodes(sql)
+        said = votes.standing(sql, token)
         now = sql.execute("SELECT (extract(epoch FROM clock_timestamp()) * 1000000000)::bigint").fetchone()
         assert now is not None
     return State(
@@ -149,6 +154,7 @@ def load(sql: Sql, token: int) -> State:
         requests,
         cautions,
         living,
+        said,
         now[0],
     )
 
@@ -204,15 +210,18 @@ def look_round(
         if retention.now_ns:
             forgotten = max(forgotten, _forget(sql, retention))
             marks.forget(sql)
+            votes.forget(sql)
     has_more = taken == TAKEN_AT_ONCE or forgotten == FORGOTTEN_AT_ONCE
     return Round(tuple(name for (name,) in expired), taken, living, has_more)
 
 
-def _count_nodes(sql: Sql) -> tuple[int, int]:
-    """Return how many nodes have a lease, and how many are gone."""
-    row = sql.execute("SELECT count(*) FILTER (WHERE NOT gone), count(*) FILTER (WHERE gone) FROM nodes").fetchone()
+def _count_nodes(sql: Sql) -> tuple[frozenset[int], int]:
+    """Return the nodes that have a lease, and how many are gone."""
+    row = sql.execute(
+        "SELECT array_agg(token) FILTER (WHERE NOT gone), count(*) FILTER (WHERE gone) FROM nodes"
+    ).fetchone()
     assert row is not None
-    return row[0], row[1]
+    return frozenset(row[0] or ()), row[1]
 
 
 _HEIRS = """
@@ -268,7 +277,8 @@ def taken_over(sql: Sql, token: int, via: int) -> tuple[dict[str, Entry], dict[s
 
 
 def changed(sql: Sql, token: int, seen: str) -> tuple[Shared, str]:
-    """Return the state of the letters and settings that other nodes have changed, and the snapshot that shows it.
+    """Return the state of the letters and settings that other nodes have changed, what they have said of their
+    breakers, and the snapshot that shows it.
 
     A snapshot says which transactions had not ended when it was taken: those that it lists, and all later ones. Only
     their changes can be new in the next one. So each change is seen by the first look after its commit: none is passed
@@ -292,4 +302,4 @@ def changed(sql: Sql, token: int, seen: str) -> tuple[Shared, str]:
         shown = next(snapshot for snapshot, *_ in rows if snapshot is not None)
         ids = {notification_id for _, notification_id, _, _ in rows if notification_id is not None}
         settings = {setting_named(kind, name) for *_, kind, name in rows if kind is not None and name is not None}
-        return read_shared(sql, ids, settings), shown
+        return read_shared(sql, ids, settings)._replace(votes=votes.since(sql, token, seen)), shown

@@ -9,7 +9,7 @@ from actors.domain.audit import AuditEntry
 from actors.domain.codec import decode_audit_entry, decode_command, decode_event, decode_events
 from actors.domain.notification_state import known_end
 from actors.domain.remembered_ids import EndedAs
-from actors.domain.store import StoredHistory
+from actors.domain.store import BreakerVote, StoredHistory
 from actors.messages import NotificationRedriven, SendNotification
 from actors.storage.memory import Entry
 from actors.storage.postgres.connection import Sql
@@ -37,6 +37,9 @@ class Shared(NamedTuple):
 
     settings: dict[Setting, bytes | None]
     """Each of these in writing; None: it is not set."""
+
+    votes: Sequence[BreakerVote] = ()
+    """What other nodes have said of their breakers."""
 
 
 def read_shared(sql: Sql, ids: Iterable[str], settings: Iterable[Setting]) -> Shared:

@@ -31,6 +31,9 @@ clock of the node that writes; leases alone are by the clock of the database. Bl
 ``changes``        Which dead letters and settings have changed, until every node has seen it: `xid` and `token` of the
                    transaction and the node, and `notification_id`, or `kind` and `name`.
 ``marks``          Which attempts are under way of what was taken over, see :mod:`actors.storage.postgres.marks`.
+``breaker_votes``  What nodes say of the breakers that they share: the `token` of the node, `name` (the breaker's, a
+                   line break, and the host where each has one) in UTF-8, `digest` (SHA-256 of it), `until`: it is open
+                   until then, by the database's clock, and `xid` of the transaction that wrote it last.
 ``schema_versions`` Which migrations have been made, and when.
 ``schema_additions`` Which additions, and when.
 ================  ======================================================================================================
@@ -133,6 +136,17 @@ ADDITIONS: tuple[str, ...] = (
     """,
     """
     ALTER TABLE notifications ADD COLUMN IF NOT EXISTS ended_as text;
+    """,
+    """
+    CREATE TABLE IF NOT EXISTS breaker_votes (
+        token bigint NOT NULL,
+        digest bytea NOT NULL,
+        name bytea NOT NULL,
+        until timestamptz NOT NULL,
+        xid xid8 NOT NULL DEFAULT pg_current_xact_id(),
+        PRIMARY KEY (token, digest)
+    );
+    CREATE INDEX IF NOT EXISTS breaker_votes_by_xid ON breaker_votes (xid);
     """,
 )
 """What a release adds that the one before it does without: tables, indices, columns with a default. They raise no

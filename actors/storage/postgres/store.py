@@ -38,7 +38,7 @@ import os
 import secrets
 import socket
 from collections import Counter
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import asynccontextmanager
 from typing import TypeVar
 
@@ -48,6 +48,7 @@ from actors.domain.codec import decode_suppression, encode_command, encode_event
 from actors.domain.delivery import dead_letter_after
 from actors.domain.remembered_ids import EndedAs
 from actors.domain.store import (
+    BreakerVote,
     LeaseLost,
     LeaseRenewed,
     LettersChanged,
@@ -80,6 +81,7 @@ from actors.storage.postgres.node import State
 from actors.storage.postgres.reading import Shared, audit_entries, ended_as, erase_histories, history_of, recalled
 from actors.storage.postgres.schema import check_dsn
 from actors.storage.postgres.settings import USER, Setting, setting_of, setting_of_suppression
+from actors.storage.postgres.votes import deadline_ns, left_ns
 from actors.storage.postgres.work_queue import Query, ToDo
 from actors.storage.postgres.worker import Living, Outcome, Taken, Worker
 
@@ -106,6 +108,8 @@ class PostgresStore(StoreOnDisk):
         """The name of this node."""
         self._under_way: Counter[str | Setting] = Counter()
         """Letters and settings with changes under way: news of them meanwhile is outdated."""
+        self._votes: dict[tuple[int, str, str], int] = {}
+        """By node, breaker and host, when it lapses what the others say of their breakers."""
         self._to_do = ToDo()
         self._worker = Worker(
             self._to_do,
@@ -274,6 +278,15 @@ class PostgresStore(StoreOnDisk):
         self._under_way.update(keys)
         return self._to_do.put(self.remembered.steady_ns(change.audit.at_ns), keys, Batch.change, change)
 
+    def say(self, breaker: str, host: str, open_ns: int) -> None:
+        """Hand over what is said of a breaker; see :meth:`Store.say`. Where nothing can be written, nobody hears it."""
+        if not self._closing and self._failure is None:
+            self._to_do.put(0, (), Batch.say, ((breaker, host), deadline_ns(open_ns)))
+
+    def said(self) -> Iterable[BreakerVote]:
+        votes = [BreakerVote(*key, left_ns(lapses_ns)) for key, lapses_ns in sorted(self._votes.items())]
+        return [vote for vote in votes if vote.open_ns]
+
     async def _recall(self, notification_id: str, steady_ns: int) -> SendNotification | None:
         oldest_ns = steady_ns - self.remembered.ttl_ns
         return await self._ask(lambda sql: recalled(sql, notification_id, oldest_ns))
@@ -325,7 +338,13 @@ class PostgresStore(StoreOnDisk):
                 self._take_in_shared(outcome)
             case Living():
                 self.living_nodes = outcome.nodes
+                self._votes = {key: lapses_ns for key, lapses_ns in self._votes.items() if key[0] in outcome.nodes}
                 self._tell_news(NodesChanged(outcome.nodes))
+
+    def _note_votes(self, votes: Iterable[BreakerVote]) -> None:
+        """Keep what other nodes say for as long as it stands."""
+        self._votes |= {(vote.node, vote.breaker, vote.host): deadline_ns(vote.open_ns) for vote in votes}
+        self._votes = {key: lapses_ns for key, lapses_ns in self._votes.items() if left_ns(lapses_ns)}
 
     def _batch_is_done(self, batch: Batch) -> None:
         """Take back what another node was faster with, and resume all that wait for this batch."""
@@ -381,6 +400,9 @@ class PostgresStore(StoreOnDisk):
                 self._set(setting, written)
         if found or gone:
             self._tell_news(LettersChanged(tuple(found), tuple(gone)))
+        self._note_votes(shared.votes)
+        for vote in shared.votes:
+            self._tell_news(vote)
 
     def _set(self, setting: Setting, written: bytes | None) -> None:
         """Take in the state of a setting."""
@@ -436,6 +458,7 @@ class PostgresStore(StoreOnDisk):
             self._set(setting, written)
         self._be_careful(state.cautions)
         self.living_nodes = state.living
+        self._note_votes(state.votes)
 
     def _lose(self, failure: str) -> None:
         """Record, in whichever thread, that nothing can be made durable any more."""

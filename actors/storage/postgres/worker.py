@@ -70,15 +70,15 @@ class Taken(NamedTuple):
 
 
 class Living(NamedTuple):
-    """More nodes have a lease now, or fewer."""
+    """Other nodes have a lease now than before."""
 
-    nodes: int
-    """How many, this one included."""
+    nodes: frozenset[int]
+    """Which, by token, this one included."""
 
 
 Outcome: TypeAlias = Batch | Query | Taken | Shared | Living
 """The results of the work: a batch that is durable, a question that is answered, what has been taken over, the state of
-what other nodes have changed, or how many nodes there are."""
+what other nodes have changed, or which nodes there are."""
 
 
 class Worker:
@@ -123,8 +123,8 @@ class Worker:
         self._fencing_token, self._seen = 0, ""
         self._batches = 0
         """How many batches have been begun; that counts them."""
-        self._living = 1
-        """How many nodes have a lease, as far as is known."""
+        self._living: frozenset[int] = frozenset()
+        """The nodes that have a lease, as far as is known."""
         self._via = 1
         """The number of the next take-over."""
 
@@ -254,7 +254,7 @@ class Worker:
                 logger.warning("node %r takes over %d notifications", self._node, len(taken))
                 yield Taken(taken, cautions)
         shared, self._seen = self._repeat(lambda sql: changed(sql, self._fencing_token, self._seen))
-        if shared.letters or shared.settings:
+        if shared.letters or shared.settings or shared.votes:
             yield shared
         return found.has_more
 

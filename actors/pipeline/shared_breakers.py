@@ -1,0 +1,89 @@
+"""The breakers that nodes share: tells the other nodes what happens to those here, and these what others say.
+
+Each node's breakers are its own, and are opened by what other nodes say of theirs as well; see
+:mod:`actors.policies.breaker.sharing`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Collection, Iterable
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import pykka
+
+from actors.domain.store import BreakerVote, Store
+from actors.messages import Message
+from actors.pipeline.lane import Lane
+
+if TYPE_CHECKING:
+    from actors.kernel.actor import ActorRef
+    from actors.kernel.node import Node
+    from actors.kernel.system import ActorSystem
+    from actors.pipeline.wiring import Stages
+
+
+class VoteHeard(Message, frozen=True, gc=False):
+    """Another node says that a breaker is open, or that it is not."""
+
+    node: int
+    lane: int
+    """The number of the provider's lane in its channel."""
+
+    host: str
+    until_ns: int | None
+    """When that lapses; None: it is not."""
+
+
+class NodesCounted(Message, frozen=True, gc=False):
+    """Other nodes live now than before."""
+
+    nodes: frozenset[int]
+
+
+class SharedBreakers:
+    """Those of a process."""
+
+    def __init__(self, system: ActorSystem | Node, store: Store, stages: Iterable[Stages]) -> None:
+        """Have them know what is said so far, and say from now on what happens to them.
+
+        Args:
+            system: of the actors.
+            store: what the nodes share.
+            stages: of all channels.
+        """
+        self._system = system
+        self._store = store
+        self._shared = {
+            lane.name: (each.circuit_breaker, lane) for each in stages for lane in each.lanes if lane.is_shared
+        }
+        if not self._shared:
+            return
+        for _, lane in self._shared.values():
+            lane.say = partial(self._say, lane)
+            lane.recount(store.living_nodes, system.now_ns)
+        for vote in store.said():
+            self.hear(vote)
+
+    def hear(self, vote: BreakerVote) -> None:
+        """Pass on what another node says; what it says of a breaker that is not shared here is passed over."""
+        stage, lane = self._shared.get(vote.breaker, (None, None))
+        if lane is not None:
+            until_ns = self._system.now_ns + vote.open_ns if vote.open_ns else None
+            _tell(stage, VoteHeard(vote.node, lane.number, vote.host, until_ns))
+
+    def count(self, nodes: Collection[int]) -> None:
+        """Pass on which nodes live."""
+        for stage in dict.fromkeys(stage for stage, _ in self._shared.values()):
+            _tell(stage, NodesCounted(frozenset(nodes)))
+
+    def _say(self, lane: Lane, host: str, until_ns: int | None) -> None:
+        open_ns = 0 if until_ns is None else max(0, until_ns - self._system.now_ns)
+        self._store.say(lane.name, host, open_ns)
+
+
+def _tell(stage: ActorRef[Any] | None, message: Message) -> None:
+    assert stage is not None
+    with contextlib.suppress(pykka.ActorDeadError):  # when the system has ended, it is for the next one
+        stage.tell(message)
