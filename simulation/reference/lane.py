@@ -53,10 +53,9 @@ class Lane:
         self.is_shared = breaker.shared != "none"
         self._nodes = 1
         """How many live, of those that share its breakers."""
-        count_nodes = lambda: self._nodes  # noqa: E731
-        one = Breaker(breaker, stream, self._changed, count_nodes=count_nodes)
+        one = Breaker(breaker, stream, self._changed, count_nodes=self._count_nodes)
         self._breaker = one if breaker.per != "host" else None
-        self._by_host = BreakersByHost(breaker, stream, self._changed, count_nodes)
+        self._by_host = BreakersByHost(breaker, stream, self._changed, self._count_nodes)
         self.half_open: dict[str, int] = {}
         """By host, until when its breaker is half-open at most."""
         self.paces: dict[str, Pace] = {}
@@ -170,6 +169,9 @@ class Lane:
                 self.loop.timeline.say(self.loop.node, self.name, change.host, until_ns, latency_ns)
             elif change.before == BreakerState.OPEN:
                 self.loop.timeline.say(self.loop.node, self.name, change.host, self.loop.now_ns, latency_ns)
+
+    def _count_nodes(self) -> int:
+        return self._nodes
 
     def recount(self, nodes: Collection[int]) -> None:
         """Take in which nodes live."""
