@@ -16,6 +16,9 @@ def incidents(
         Path | None,
         argument("[SETTINGS]", "A file with `channels`: of a scenario, a notifier or a service. The defaults without."),
     ] = None,
+    remedies: Annotated[
+        bool, typer.Option("--remedies", help="Look for the fewest changes with which what breaks would hold.")
+    ] = False,
     as_json: Annotated[bool, json_option("the verdicts as ")] = False,
 ) -> None:
     """Run your channel settings through published incidents: what would have held, and what would have broken.
@@ -23,24 +26,38 @@ def incidents(
     What arrives, what the providers are like and what goes wrong there is the incident's; all that the sender decides
     is yours. Loads are scaled down there, so slots and quotas of yours bind less than they would.
 
+    With --remedies some changes are tried on what breaks: to retry for hours, a breaker for each host, a slow pace
+    after an outage, a quota where the provider has a limit, a second provider where the incident has one.
+
     Exit code 0: all is as wanted; 1: something is not; 2: bad input.
     """
     from actors.settings.channel import NotifierConfig
     from simulation.experiments.incidents import INCIDENTS, settings_in, verdicts
+    from simulation.experiments.remedies import remedy
     from simulation.reporting.terminal import watch_runs
 
     with exits_in_words(file or Path("incidents"), None), watch_runs(quiet=as_json) as progress:
         settings = NotifierConfig() if file is None else settings_in(file)
-        found = []
+        found, changes = [], {}
         for verdict in verdicts(settings):
             found.append(verdict)
+            if remedies and not verdict.holds:
+                changes[verdict.incident.name] = remedy(settings, verdict)
             if progress is not None:
                 progress(len(found), len(INCIDENTS))
     if as_json:
-        typer.echo(json.dumps([verdict.document for verdict in found], indent=2, allow_nan=False))
+        documents = [verdict.document for verdict in found]
+        for document in documents:
+            if document["incident"] in changes:
+                document["remedy"] = changes[document["incident"]].changes
+        typer.echo(json.dumps(documents, indent=2, allow_nan=False))
     else:
-        from simulation.experiments.incidents_table import print_verdicts
+        from simulation.experiments.incidents_table import print_remedies, print_verdicts
 
         print_verdicts(found, "the defaults" if file is None else file.name)
+        if remedies:
+            print_remedies(changes)
+        elif not all(verdict.holds for verdict in found):
+            typer.echo("--remedies looks for the fewest changes with which those would hold")
     if not all(verdict.holds for verdict in found):
         raise typer.Exit(Exit.DOES_NOT_HOLD)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from rich.markup import escape
 from rich.table import Table
 
 from simulation.experiments.incidents import Verdict
+from simulation.experiments.remedies import Remedy
 from simulation.reporting.console import print_table, stdout
 from simulation.results.formatting import metric_text, value_text
 from simulation.scenario import Expectation
@@ -33,6 +34,15 @@ def print_verdicts(verdicts: Sequence[Verdict], settings: str) -> None:
             escape(verdict.incident.happened),
         )
     print_table(table)
+
+
+def print_remedies(remedies: Mapping[str, Remedy]) -> None:
+    """Print, by incident, with what each that has not held would have, on stdout."""
+    console = stdout()
+    for incident, remedy in remedies.items():
+        console.print(f"\n[bold]{incident}[/bold] would hold with", highlight=False)
+        for line in remedy.lines or ["none of the changes that are tried, nor with all of them"]:
+            console.print(f"  {escape(line)}", highlight=False, soft_wrap=True)
 
 
 def _value(verdict: Verdict) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tomllib
+from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
 
@@ -13,8 +14,10 @@ import pytest
 from actors.errors import ConfigurationError
 from actors.messages import NotificationChannel
 from actors.settings.channel import ChannelConfig, NotifierConfig
-from simulation.experiments import incidents
-from simulation.experiments.incidents import INCIDENTS, Verdict, settings_in, verdicts
+from simulation.experiments import incidents, remedies
+from simulation.experiments.incidents import INCIDENTS, Incident, Verdict, settings_in, verdicts
+from simulation.experiments.remedies import remedy
+from simulation.running.runner import run
 from simulation.scenario import load
 
 ROOT = Path(__file__).parents[2]
@@ -53,6 +56,10 @@ def file(tmp_path):
 @cache
 def of_the_defaults() -> dict[str, Verdict]:
     return {verdict.incident.name: verdict for verdict in verdicts(NotifierConfig())}
+
+
+def verdict_of(incident: Incident, settings: NotifierConfig) -> Verdict:
+    return Verdict(incident, run(incident.with_settings(settings)))
 
 
 def test_every_incident_that_ships_is_one_of_them():
@@ -144,6 +151,36 @@ def test_the_table_says_what_decides(monkeypatch, file):
         "vonage-2022 holds sent_time_s.max <= 20s 11.4 s 20 to 23 s late for three days, none lost",
         "va-debt-2023 holds sent_time_s.max <= 6m 4.99 min 400 to 500/s where 15/s are agreed",
     ]
+
+
+def test_what_would_have_held_is_found(monkeypatch):
+    monkeypatch.setattr(incidents, "INCIDENTS", (BY_NAME["vonage-2022"],))
+    done = retrylab("incidents")
+    assert done.returncode == 1
+    assert done.stdout.splitlines()[-1].startswith("--remedies looks for")
+    done = retrylab("incidents", "--remedies")
+    assert done.returncode == 1
+    assert [line.strip() for line in done.stdout.splitlines()[3:]] == [
+        "",
+        "vonage-2022 would hold with",
+        "sms: {switch_after: 1, failover: {backup: {}}}",
+    ]
+    done = retrylab("incidents", "--remedies", "--json")
+    assert json.loads(done.stdout)[0]["remedy"] == {"sms": {"switch_after": 1, "failover": {"backup": {}}}}
+
+
+def test_no_more_is_changed_than_has_to_be(file):
+    """Its retries are patient already, and an own breaker stays but for what is changed of it."""
+    own = settings_in(file)
+    found = remedy(own, verdict_of(BY_NAME["github-webhooks-2024"], own))
+    assert found.lines == ["webhook: {circuit_breaker: {resume_rate: 2/s, resume_rate_max: 5/s}}"]
+    assert found.changes.keys() == {NotificationChannel.WEBHOOK}
+
+
+def test_what_holds_under_none_of_the_changes_has_no_remedy(monkeypatch):
+    monkeypatch.setattr(remedies, "_CHANGES", remedies._CHANGES[:2])
+    incident = replace(BY_NAME["vonage-2022"], wanted=("sent_time_s.max <= 0s",))
+    assert remedy(NotifierConfig(), verdict_of(incident, NotifierConfig())).lines == []
 
 
 @pytest.mark.parametrize(

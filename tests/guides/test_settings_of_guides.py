@@ -47,7 +47,8 @@ def test_a_check_says_what_in_a_valid_file_cannot_do_what_it_says(service_files)
     text = (service_files / "production.yaml").read_text()
     text = text.replace("{backup: {quota", "{backup: {max_in_flight: null, quota")
     text = text.replace("\n    rate_limit:", "\n    max_in_flight: null\n    rate_limit:")
-    text = text.replace("\nchannels:\n", "\nchannels:\n  webhook: {circuit_breaker: {per: channel, timeout: 2m}}\n")
+    trap = "webhook:\n    circuit_breaker: {per: channel, timeout: 2m}\n    retry:"
+    text = text.replace("webhook:\n    retry:", trap)
     (service_files / "traps.yaml").write_text(text)
     done = in_process.retrylab("serve", "traps.yaml", "--check", cwd=service_files)
     assert (done.returncode, done.stdout) == (0, "traps.yaml: the settings are valid\n")
@@ -56,15 +57,15 @@ def test_a_check_says_what_in_a_valid_file_cannot_do_what_it_says(service_files)
         "under way at once"
     )
     assert re.sub(r"traps.yaml:\d+:\d+: channels.", "", done.stderr).splitlines() == [
-        "warning: webhook.circuit_breaker.per: channel, where each recipient chooses a host: 5 failures in a row at "
-        "one of them stop all others for 2m",
         f"warning: email.failover.backup.{unbound}",
         f"warning: sms.{unbound}",
+        "warning: webhook.circuit_breaker.per: channel, where each recipient chooses a host: 5 failures in a row at "
+        "one of them stop all others for 2m",
     ]
     places = re.findall(r"traps.yaml:(\d+):(\d+)", done.stderr)
     lines = text.splitlines()
     at = [lines[int(line) - 1][int(column) - 1 :] for line, column in places]
-    assert [there.split("}")[0].split(",")[0] for there in at] == ["channel", "null", "null"]
+    assert [there.split("}")[0].split(",")[0] for there in at] == ["null", "null", "channel"]
 
 
 def settings_shown():

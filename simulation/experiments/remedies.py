@@ -1,0 +1,123 @@
+"""What would have held: the fewest of some well-known changes with which settings come through an incident."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Any, TypeAlias
+
+from actors.messages import NotificationChannel
+from actors.settings.channel import ChannelConfig, NotifierConfig
+from actors.settings.quantities import write_rate
+from simulation.experiments.incidents import Incident, Verdict
+from simulation.running.runner import run
+from simulation.scenario import load
+
+Change: TypeAlias = Mapping[str, Any]
+"""Keys of a channel with what is under them, as in a file."""
+
+
+@dataclass(frozen=True)
+class Remedy:
+    """Changes with which settings hold in an incident; with fewer of those that are tried they do not."""
+
+    changes: Mapping[NotificationChannel, Change]
+    """By channel; empty where all of them together do not suffice."""
+
+    @property
+    def lines(self) -> list[str]:
+        """Those of each channel in a line, as they would stand in a file."""
+        return [f"{channel}: {_flow(change)}" for channel, change in self.changes.items()]
+
+
+def remedy(settings: NotifierConfig, verdict: Verdict) -> Remedy:
+    """Return what settings lack that have not held in an incident: as few changes as suffice."""
+    for count in range(1, len(_CHANGES) + 1):
+        for chosen in combinations(_CHANGES, count):
+            changed = _with(settings, verdict.incident, chosen)
+            if changed is None:
+                continue
+            with_them, changes = changed
+            if Verdict(verdict.incident, run(verdict.incident.with_settings(with_them))).holds:
+                return Remedy(changes)
+    return Remedy({})
+
+
+def _with(
+    settings: NotifierConfig, incident: Incident, chosen: Sequence[_Suggest]
+) -> tuple[NotifierConfig, dict[NotificationChannel, Change]] | None:
+    """Return settings with some changes, and these by channel; None: one of them changes nothing."""
+    channels = dict(settings.channels)
+    changes: dict[NotificationChannel, Change] = {}
+    scenario = load(incident.path)
+    for suggest in chosen:
+        is_one = False
+        for channel in scenario.channels_used:
+            own = channels.get(channel, ChannelConfig())
+            change = suggest(incident, channel, scenario.channel_as_given(channel))
+            new = _merged(own, change)
+            if new != own:
+                is_one, channels[channel] = True, new
+                changes[channel] = _joined(changes.get(channel, {}), change)
+        if not is_one:
+            return None
+    return settings.model_copy(update={"channels": channels}), changes
+
+
+def _merged(own: ChannelConfig, change: Change) -> ChannelConfig:
+    """Return settings of a channel with a change: of a breaker what it names, all else as a whole."""
+    given = ChannelConfig.model_validate(change)
+    new = {key: getattr(given, key) for key in change}
+    if "circuit_breaker" in change:
+        breaker = {key: getattr(given.circuit_breaker, key) for key in change["circuit_breaker"]}
+        new["circuit_breaker"] = own.circuit_breaker.model_copy(update=breaker)
+    return own.model_copy(update=new)
+
+
+def _joined(one: Change, other: Change) -> Change:
+    return {
+        key: {**one.get(key, {}), **other.get(key, {})} if isinstance(value, Mapping) else value
+        for key, value in {**one, **other}.items()
+    }
+
+
+def _flow(value: object) -> str:
+    """Return a mapping as YAML writes it in one line."""
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{key}: {_flow(of_key)}" for key, of_key in value.items()) + "}"
+    return str(value)
+
+
+# ── what is tried, that which others notice least first ─────────────────────────────────────────────────────────────
+
+_Suggest: TypeAlias = Callable[[Incident, NotificationChannel, ChannelConfig], Change]
+
+
+def _go_on(*_: object) -> Change:
+    """Go on for hours: nothing is lost to an outage that ends, and what is late is not late for long after it."""
+    return {"retry": {"max_attempts": 500, "max_delay": "1m", "jitter": "full"}}
+
+
+def _tell_hosts_apart(*_: object) -> Change:
+    """Have others not wait for one that is down."""
+    return {"circuit_breaker": {"per": "host"}}
+
+
+def _resume_slowly(*_: object) -> Change:
+    """Have those that come back not meet all that has waited."""
+    return {"circuit_breaker": {"resume_rate": "2/s", "resume_rate_max": "5/s"}}
+
+
+def _keep_to_the_limit(incident: Incident, channel: NotificationChannel, _: ChannelConfig) -> Change:
+    """Know what the provider enforces, and do not find it out by its refusals."""
+    rate, provider = incident.enforced.get(channel, (None, None))
+    return {} if rate is None or provider is not None else {"quota": {"rate": write_rate(rate), "kind": "leaky_bucket"}}
+
+
+def _have_another(_incident: Incident, _channel: NotificationChannel, told: ChannelConfig) -> Change:
+    """Switch to a second provider, where the sender of the incident had one."""
+    return {"switch_after": 1, "failover": {"backup": {}}} if told.failover else {}
+
+
+_CHANGES: tuple[_Suggest, ...] = (_go_on, _tell_hosts_apart, _resume_slowly, _keep_to_the_limit, _have_another)
