@@ -24,6 +24,13 @@ def test_a_case_and_its_fleet_are_the_same_each_time():
     assert fleet(7) == fleet(7)
 
 
+def test_breakers_are_shared_in_every_way():
+    drawn = [fleet(seed) for seed in range(12)]
+    configs = [each.channel_as_given(channel).circuit_breaker for each in drawn for channel in each.channels_used]
+    assert {config.shared for config in configs} == {"none", "any", "quorum"}
+    assert len({config.share_latency for config in configs if config.shared != "none"}) > 2
+
+
 @pytest.mark.parametrize("seed", range(12))
 def test_nothing_breaks(seed):
     simulation.run(fleet(seed), invariants="all")
