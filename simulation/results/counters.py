@@ -22,6 +22,7 @@ from actors.messages import (
     NotificationSuppressed,
     RecordedEvent,
 )
+from actors.policies.breaker.states import BreakerEvent
 
 OPEN_STATES = (BreakerState.OPEN, BreakerState.FORCED_OPEN)
 
@@ -48,8 +49,14 @@ class BreakerMetrics:
     """How often one breaker opened, and for how long it was open; of all hosts together where each has its own, and of
     all nodes."""
 
-    def __init__(self) -> None:
-        self._opened = 0
+    def __init__(self, *, is_shared: bool = False) -> None:
+        """Count nothing yet.
+
+        Args:
+            is_shared: whether nodes share breakers, so that it is counted how often others opened it.
+        """
+        self._is_shared = is_shared
+        self._opened = self._opened_by_others = 0
         self._open_ns = 0
         self._open_since_ns: dict[Hashable, int] = {}
         """By place."""
@@ -70,12 +77,14 @@ class BreakerMetrics:
             self._open_ns += transition.at_ns - since_ns
         if transition.to_state in OPEN_STATES:
             self._opened += 1
+            self._opened_by_others += transition.cause == BreakerEvent.OTHERS_OPEN
             self._open_since_ns[place] = transition.at_ns
 
     def summary(self, simulated_ns: int) -> dict[str, Any]:
         """Return the metrics as the summary names them."""
         still_open_ns = sum(simulated_ns - since_ns for since_ns in self._open_since_ns.values())
-        return {"opened": self._opened, "open_s": (self._open_ns + still_open_ns) / NS_PER_S}
+        by_others = {"opened_by_others": self._opened_by_others} if self._is_shared else {}
+        return {"opened": self._opened, "open_s": (self._open_ns + still_open_ns) / NS_PER_S, **by_others}
 
 
 class ProviderMetrics:

@@ -59,6 +59,7 @@ class Recorder:
         longest_ns: int = 0,
         windows: Sequence[WindowMetrics] = (),
         nodes: int = 1,
+        shares_breakers: bool = False,
     ) -> None:
         """Make a recorder.
 
@@ -71,6 +72,7 @@ class Recorder:
             longest_ns: how long an attempt may take.
             windows: of the run, that have metrics of their own.
             nodes: how many processes there are.
+            shares_breakers: whether they share breakers.
         """
         self.ledger = ledger
         self.windows = windows
@@ -78,11 +80,12 @@ class Recorder:
         """The whole history if it is kept; else the first dead letters."""
         self.keeps_history = keep_history
         self.breaker_metrics = {
-            each: BreakerMetrics()
+            each: BreakerMetrics(is_shared=shares_breakers)
             for channel, names in providers.items()
             for number, name in enumerate(names)
             for each in whole_and_nodes(breaker_name(channel, number, name), nodes)
         }
+        self.shares_breakers = shares_breakers
         self.node_metrics = NodeMetrics(nodes)
         self.provider_metrics = ProviderMetrics(providers)
         self.peaks = Peaks(providers, longest_ns)

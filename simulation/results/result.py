@@ -94,7 +94,10 @@ class Result:
         recorder, transitions = self._recorder, self._recorder.series.transitions
         names = list(recorder.breaker_metrics)
         found = {
-            window.window.name: window.summary(self._simulated_ns, names, transitions) for window in recorder.windows
+            window.window.name: window.summary(
+                self._simulated_ns, names, transitions, are_shared=recorder.shares_breakers
+            )
+            for window in recorder.windows
         }
         return {WINDOWS: found} if found else {}
 

@@ -84,7 +84,12 @@ class WindowMetrics:
         return at_ns >= self._from_ns and (self._to_ns is None or at_ns < self._to_ns)
 
     def summary(
-        self, simulated_ns: int, breakers: Sequence[str], transitions: Sequence[BreakerTransitioned]
+        self,
+        simulated_ns: int,
+        breakers: Sequence[str],
+        transitions: Sequence[BreakerTransitioned],
+        *,
+        are_shared: bool,
     ) -> dict[str, Any]:
         """Return the metrics as the summary names them.
 
@@ -92,19 +97,20 @@ class WindowMetrics:
             simulated_ns: how long the run has lasted.
             breakers: the names of all breakers.
             transitions: every one of the run.
+            are_shared: whether nodes share breakers.
         """
         to_ns = simulated_ns if self._to_ns is None else min(self._to_ns, simulated_ns)
-        opened = self._breakers(breakers, transitions, to_ns)
+        opened = self._breakers(breakers, transitions, to_ns, are_shared)
         metrics = self._ledger.summary(max(0, to_ns - self._from_ns))
         channels = {name: {**figures, "breaker": opened[name]} for name, figures in metrics.pop("channels").items()}
         told_apart = {group: metrics.pop(group) for group in ("workload", "classes")}
         return {**metrics, "breaker": opened, **told_apart, "channels": channels}
 
     def _breakers(
-        self, names: Sequence[str], transitions: Sequence[BreakerTransitioned], to_ns: int
+        self, names: Sequence[str], transitions: Sequence[BreakerTransitioned], to_ns: int, are_shared: bool
     ) -> dict[str, dict[str, Any]]:
         """Return by name how often each breaker opened in the window, and for how long it was open then."""
-        before, until = ({name: BreakerMetrics() for name in names} for _ in range(2))
+        before, until = ({name: BreakerMetrics(is_shared=are_shared) for name in names} for _ in range(2))
         for transition in transitions:
             if transition.at_ns < self._from_ns:
                 fold_transition(before, transition)

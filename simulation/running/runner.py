@@ -296,6 +296,7 @@ def recorder_of(scenario: Scenario) -> Recorder:
         ],
         windows=[WindowMetrics(window, ledger()) for window in scenario.outline.windows],
         nodes=scenario.nodes_at_most,
+        shares_breakers=scenario.shares_breakers,
         longest_ns=max(
             ns(lane.timeout) for config in _channels(scenario).values() for lane in config.by_provider().values()
         ),

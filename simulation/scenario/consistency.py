@@ -134,14 +134,20 @@ def _shared_with_nobody(
     scenario: Mapping[str, Any], used: Mapping[NotificationChannel, Sequence[str]]
 ) -> Iterator[Finding]:
     """Yield the breakers that are to be shared where there is one process alone."""
-    if nodes_at_most(scenario) > 1:
-        return
+    if nodes_at_most(scenario) == 1:
+        for path, shared in _shared_breakers(scenario, used):
+            yield path, f"wanted `nodes` to share it with, such as nodes: 3, got {shared} and one process alone"
+
+
+def _shared_breakers(
+    scenario: Mapping[str, Any], used: Mapping[NotificationChannel, Sequence[str]]
+) -> Iterator[tuple[tuple[str, ...], str]]:
+    """Yield where it is said with whom a breaker is shared, and with whom, where it is."""
     for channel, names in used.items():
         for name in names:
             path = ("channels", channel.value, *keys_of_provider(name), "circuit_breaker", "shared")
-            shared = _within(scenario, *path)
-            if shared in ("any", "quorum"):
-                yield path, f"wanted `nodes` to share it with, such as nodes: 3, got {shared} and one process alone"
+            if (shared := _within(scenario, *path)) in ("any", "quorum"):
+                yield path, shared
 
 
 def has_upstream(channels: Any, channel: NotificationChannel, provider: str) -> bool:
@@ -268,6 +274,7 @@ def _outline(scenario: dict[str, Any], used: Mapping[NotificationChannel, Sequen
         has_upstreams=any(
             has_upstream(scenario.get("channels"), channel, name) for channel, names in used.items() for name in names
         ),
+        shares_breakers=any(_shared_breakers(scenario, used)),
     )
 
 

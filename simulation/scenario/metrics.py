@@ -126,6 +126,9 @@ PEAKS: Shape = {
 
 BREAKER: Shape = {"opened": MetricKind.COUNT, "open_s": MetricKind.SECONDS}
 
+SHARED_BREAKER: Shape = {"opened_by_others": MetricKind.COUNT}
+"""Beside these, where nodes share breakers."""
+
 CHANNEL: Shape = {**METRICS, "peaks": PEAKS, "breaker": BREAKER}
 
 PROVIDER: Shape = {"attempts": MetricKind.COUNT, "sent": MetricKind.COUNT, "peaks": PEAKS_OF_PROVIDER}
@@ -186,6 +189,7 @@ MEANINGS = {
     "faults.backlog_cleared_s": "from the end of a fault until no more of what was accepted before that end is pending "
     "than was when the fault began; null if that never comes",
     "breaker.opened": "how often it opened, from half-open too",
+    "breaker.opened_by_others": "how often of these other nodes opened it, by what they said of theirs",
     "breaker.open_s": "how long it was open, half-open not included",
     "nodes.accepted": "notifications that this node accepted",
     "nodes.sent": "notifications that this node sent",
@@ -249,6 +253,9 @@ class Outline:
     has_upstreams: bool = False
     """Whether a provider asks what is behind it."""
 
+    shares_breakers: bool = False
+    """Whether nodes share breakers."""
+
     @property
     def all_within_s(self) -> dict[str, float]:
         """The times within which deliveries are counted, by name."""
@@ -279,12 +286,13 @@ def summary_shape(outline: Outline) -> Shape:
     """Return the shape of the summary of a run, keys in the order of the document. Not to be changed."""
     within: Shape = {WITHIN: dict.fromkeys(outline.all_within_s, MetricKind.SHARE)}
     figures = {**METRICS, **within, **(UPSTREAM if outline.has_upstreams else {})}
+    breaker: Shape = {**BREAKER, **(SHARED_BREAKER if outline.shares_breakers else {})}
     channels: Shape = {}
     for channel, names in outline.providers:
         several: Shape = {"providers": dict.fromkeys(names, PROVIDER)} if len(names) > 1 else {}
-        channels[channel.value] = {**figures, "peaks": PEAKS, "breaker": BREAKER, **several}
+        channels[channel.value] = {**figures, "peaks": PEAKS, "breaker": breaker, **several}
     breakers: Shape = {
-        each: BREAKER
+        each: breaker
         for channel, names in outline.providers
         for number, name in enumerate(names)
         for each in whole_and_nodes(breaker_name(channel, number, name), outline.nodes)
@@ -297,7 +305,7 @@ def summary_shape(outline: Outline) -> Shape:
         **figures,
         "breaker": breakers,
         **told_apart,
-        "channels": {channel.value: {**figures, "breaker": BREAKER} for channel, _ in outline.providers},
+        "channels": {channel.value: {**figures, "breaker": breaker} for channel, _ in outline.providers},
     }
     return {
         "version": MetricKind.VERSION,

@@ -297,6 +297,7 @@ class Scenario(Settings):
             windows=tuple(dict.fromkeys(each.window for each in self.expect if each.window is not None)),
             nodes=self.nodes_at_most,
             has_upstreams=self.has_upstreams,
+            shares_breakers=self.shares_breakers,
         )
 
     @property
@@ -304,6 +305,13 @@ class Scenario(Settings):
         """Whether a provider asks what is behind it."""
         channels = [self.channel_as_given(channel) for channel in self.channels_used]
         return any(lane.provider.upstream is not None for config in channels for lane in config.by_provider().values())
+
+    @property
+    def shares_breakers(self) -> bool:
+        """Whether there are nodes that share breakers."""
+        channels = [self.channel_as_given(channel) for channel in self.channels_used]
+        lanes = [lane for config in channels for lane in config.by_provider().values()]
+        return self.nodes_at_most > 1 and any(lane.circuit_breaker.shared != "none" for lane in lanes)
 
     @property
     def providers_used(self) -> dict[NotificationChannel, list[str]]:

@@ -28,6 +28,7 @@ from simulation.scenario.metrics import (
     NODE,
     PEAKS,
     PROVIDER,
+    SHARED_BREAKER,
     UPSTREAM,
     WITHIN,
     MetricKind,
@@ -192,7 +193,7 @@ def _metrics() -> str:
     run: Shape = {"simulated_s": MetricKind.SECONDS, **METRICS, **UPSTREAM, "peaks": PEAKS}
     channel: Shape = {f"channels.<channel>.providers.<provider>.{key}": kind for key, kind in PROVIDER.items()}
     fault: Shape = {f"faults.<n>.{key}": kind for key, kind in FAULT.items()}
-    breaker: Shape = {f"breaker.<breaker>.{key}": kind for key, kind in BREAKER.items()}
+    breaker: Shape = {f"breaker.<breaker>.{key}": kind for key, kind in (BREAKER | SHARED_BREAKER).items()}
     lines = ["| metric | value | |", "|---|---|---|"]
     node: Shape = {f"nodes.<node>.{key}": kind for key, kind in NODE.items()}
     for path, kind in _flat({**run, **breaker, **node, **fault, **channel}):

@@ -13,6 +13,7 @@ from simulation.scenario.metrics import (
     NODE,
     PEAKS,
     PROVIDER,
+    SHARED_BREAKER,
     UPSTREAM,
     VERSION,
     WINDOWS,
@@ -64,20 +65,22 @@ _EXPECTATION = {
 def summary_schema() -> dict[str, Any]:
     """Return the JSON Schema (draft 2020-12) of `summary.json` and of what `retrylab run --json` prints for a run."""
     shape = summary_shape(Outline(providers=()))
+    breaker = _object(_properties({**BREAKER, **SHARED_BREAKER}, "breaker"))
     metrics = {**_properties(METRICS), **_properties(UPSTREAM)}
-    part = {**metrics, "breaker": _by_name(_object(_properties(BREAKER, "breaker"))), **_told_apart(metrics)}
+    part = {**metrics, "breaker": _by_name(breaker), **_told_apart(metrics, breaker)}
     channel = {
         **_properties({**CHANNEL, **UPSTREAM}),
+        "breaker": breaker,
         "providers": _by_name(_object(_properties(PROVIDER, "providers"))),
     }
     properties = {
         **{key: _TYPES[kind] for key, kind in shape.items() if isinstance(kind, MetricKind) and kind in _TYPES},
         **metrics,
         "peaks": _object(_properties(PEAKS, "peaks")),
-        "breaker": _by_name(_object(_properties(BREAKER, "breaker"))),
+        "breaker": _by_name(breaker),
         "nodes": _by_name(_object(_properties(NODE, "nodes")), "each node of a fleet, by its number"),
         "faults": _by_name(_object(_properties(FAULT, "faults")), "each fault that ends, by its number"),
-        **_told_apart(metrics),
+        **_told_apart(metrics, breaker),
         "channels": _by_name(_object(channel, optional=("providers",))),
         WINDOWS: _by_name(_object(part), "parts of the run that expectations are about, as 5m,10m"),
         "worst": _object({kind: {"type": "array", "items": _object(_PARTY)} for kind in ("hosts", "tenants")}),
@@ -95,8 +98,8 @@ def summary_schema() -> dict[str, Any]:
     }
 
 
-def _told_apart(metrics: dict[str, Any]) -> dict[str, Any]:
-    part = {**metrics, "breaker": _object(_properties(BREAKER, "breaker"))}
+def _told_apart(metrics: dict[str, Any], breaker: dict[str, Any]) -> dict[str, Any]:
+    part = {**metrics, "breaker": breaker}
     return {
         "workload": _by_name(_object(metrics), "each entry of the workload, by its name"),
         "classes": _by_name(_object(metrics), "each class of traffic"),
@@ -117,7 +120,7 @@ def _properties(shape: Shape, *above: str) -> dict[str, Any]:
     return found
 
 
-_NOT_OF_EACH_RUN = frozenset(UPSTREAM)
+_NOT_OF_EACH_RUN = frozenset({*UPSTREAM, *SHARED_BREAKER})
 """Metrics that only runs have in which there is something to count."""
 
 

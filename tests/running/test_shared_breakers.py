@@ -31,12 +31,13 @@ def scenario(
     entry: str = "constant: 3/s",
     breaker: str = "",
     operations: str = "",
+    expect: str = "",
 ) -> Any:
     return parse(
         f"duration: 2m\nnodes: {nodes}\nworkload: [{{channel: email, arrivals: {{{entry}}}{more}}}]\n"
         f"channels: {{email: {{circuit_breaker: {{failure_threshold: 3, {breaker} {shared}}}, retry: "
         f"{{max_attempts: 9, backoff: constant}}, provider: {{latency: 100ms}}}}}}\nfaults: [{', '.join(faults)}]\n"
-        f"operations: [{operations}]",
+        f"operations: [{operations}]\nexpect: [{expect}]",
         "fleet.yaml",
     )
 
@@ -102,6 +103,14 @@ def test_each_by_itself_is_as_it_was():
     alone, none = (course(scenario(shared, ALL)) for shared in ("", "shared: none"))
     assert alone == none
     assert {cause for *_, cause in none} == {"trip", "wait-over"}
+
+
+def test_the_summary_counts_what_others_have_opened():
+    bounds = [f"breaker.{name}.opened_by_others == {count}" for name, count in (("email@1", 2), ("email", 4))]
+    result = simulation.run(scenario("shared: any", ONE_NODE, expect=", ".join(bounds)))
+    assert result.holds
+    assert result.summary["breaker"]["email@2"]["opened_by_others"] == 0
+    assert "opened_by_others" not in simulation.run(scenario("", ONE_NODE)).summary["breaker"]["email"]
 
 
 def test_news_that_come_after_the_end_open_nothing():
