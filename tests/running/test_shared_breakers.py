@@ -77,6 +77,17 @@ def test_any_has_all_wait_for_one_and_each_probe_for_itself():
     }
 
 
+def test_news_reach_one_that_is_probing():
+    """Node 1 is slow from a minute on: its probe would succeed after a second, at 72.533 s."""
+    slow = "{channel: email, node: 1, at: 60s, for: 1m, latency_factor: 10}"
+    found = course(scenario("shared: any, share_latency: 200ms", ONE_NODE, slow))
+    assert [event for event in found if event[1] == "1"] == [
+        (11.733, "1", "others-open"),
+        (71.533, "1", "wait-over"),
+        (71.833, "1", "others-open"),
+    ]
+
+
 def test_a_quorum_does_not_believe_one():
     assert {(node, cause) for _, node, cause in course(scenario("shared: quorum", ONE_NODE))} == {
         ("2", "trip"),
