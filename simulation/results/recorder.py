@@ -102,7 +102,7 @@ class Recorder:
         self.when_quiet: Callable[[], None] | None = None
         """Called when nothing is in flight; None while that does not matter."""
         self.on_events: Callable[[Sequence[RecordedEvent]], None] | None = None
-        """Given a chunk of the history at a time, each once."""
+        """Given the history in parts, each once: a chunk at a time, and every LOOK events where the run is watched."""
         self.stop: Callable[[], None] = _nothing
         """Ends the run at this instant."""
         self._watch: Callable[[], None] | None = None
@@ -110,6 +110,8 @@ class Recorder:
         """With how many events in the chunk there is something to do."""
         self._counted = 0
         """How many of the chunk are in the metrics."""
+        self._handed = 0
+        """How many of the chunk have been handed out."""
         self._in_flight = 0
         """Up to the last event that is in the metrics."""
         self.latest_ns = 0
@@ -145,6 +147,7 @@ class Recorder:
                 self.check()
         if self._watch is not None:
             self._due = min(len(self._chunk) + LOOK, CHUNK)
+            self._hand_out(self._chunk)
             self._watch()
 
     def refuse(self, entry: int, channels: Sequence[NotificationChannel], why: str, at_ns: int) -> None:
@@ -210,8 +213,14 @@ class Recorder:
         if not chunk:
             return
         self._digest.update(self._encoder.encode(chunk))
-        if self.on_events is not None:
-            self.on_events(chunk)
+        self._hand_out(chunk)
+        self._handed = 0
+
+    def _hand_out(self, chunk: list[RecordedEvent]) -> None:
+        """Give those of a chunk that have not been given yet to who wants them."""
+        new, self._handed = chunk[self._handed :], len(chunk)
+        if self.on_events is not None and new:
+            self.on_events(new)
 
     def count(self) -> None:
         """Bring the metrics up to the last instant that is over, so that they do not depend on when this is called.

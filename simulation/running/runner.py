@@ -192,9 +192,9 @@ def run(
             that apply to the scenario; or a list of ``"all"``, of names of :data:`simulation.invariants.KNOWN`, of
             subclasses of :class:`simulation.invariants.Invariant`, and of functions that are called with each recorded
             event and return what is wrong with it, or None.
-        on_events: called with the events of the history, some thousands at a time, in order, each once; with all there
-            are, also when the run breaks an invariant or is cancelled. What it raises is treated as what `progress`
-            raises.
+        on_events: called with the events of the history, some thousands at a time, or 256 where `progress` or
+            `cancelled` is given, in order, each once; with all there are, also when the run breaks an invariant or is
+            cancelled. What it raises is treated as what `progress` raises.
         progress: called up to ten times a second of the wall clock, and at the end, with how the run stands: the
             `seconds` that have passed, the metrics and the breakers so far; see
             :class:`simulation.results.progress.RunSnapshot`. What it raises ends the run at once and is raised, and it

@@ -216,7 +216,8 @@ class Series:
         if end_ns is not None:
             self._reach(end_ns)
         start = self._changed
-        stop = self._length if end_ns is not None else max(start, self.latest_ns // self.width_ns)
+        is_over = self.latest_ns // self.width_ns or 1  # of the first one, which may be long, there is something to see
+        stop = self._length if end_ns is not None else max(start, is_over)
         rows = {name: self._rows_of(channel, start, stop) for name, channel in self._channels.items()}
         together = zip(*(channel.times[start:stop] for channel in self._channels.values()), strict=True)
         rows[""] = _quantiles([_joined(each for each in times if each is not None) for times in together])

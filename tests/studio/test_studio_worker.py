@@ -204,3 +204,24 @@ def test_nothing_is_sent_that_no_page_reads():
     take(check(text, "x.yaml"))
     scripts = " ".join(path.read_text(encoding="utf-8") for path in STATIC.glob("*.js"))
     assert {key for key in keys if not re.search(rf"\b{key}\b", scripts)} == set()
+
+
+def test_the_first_picture_comes_before_a_chunk_is_complete():
+    """Of all that arrive in the first instant, too: a bucket that is not over is better than nothing."""
+    burst = "duration: 10m\nworkload:\n  - {channel: email, arrivals: {burst: {size: 5000, every: 10m}}}\n"
+    for text in (text_of("provider-outage", "10m"), burst):
+        events, found = [], []
+        worker = Worker(found.append, lambda: False)
+        fold = series.Series.fold
+
+        def count(self, chunk, fold=fold, events=events):
+            fold(self, chunk)
+            events.append(len(chunk))
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(series.Series, "fold", count)
+            worker._send = lambda line, found=found, events=events: found.append((line, sum(events)))
+            worker.do({"do": "run", "text": text, "filename": "x.yaml"})
+        line, after = next((line, after) for line, after in found if line["type"] == "frame" and line["to"])
+        assert after <= 256
+        assert sum(sum(rows["arrived"]) for channel, rows in line["rows"].items() if channel) > 0

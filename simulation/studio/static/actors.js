@@ -12,8 +12,8 @@ export class Actors {
   /** Show how they stand at an instant. */
   show(run, channel, at) {
     this.#build(run, channel);
-    for (const { item, name, own, most } of this.boxes) {
-      const value = run.value(name, own, at) ?? 0, [state, number, words, bar] = item.querySelectorAll("em, b, .words, i");
+    for (const { item, name, own, most, parts: [state, number, words, bar] } of this.boxes) {
+      const value = run.value(name, own, at) ?? 0;
       number.textContent = "rate" in item.dataset ? `${digits(value / run.width)}/s` : count(value);
       bar.style.width = `${most ? 100 * value / most : 0}%`;
       item.classList.toggle("idle", !value);
@@ -28,13 +28,16 @@ export class Actors {
     if (run === this.run && channel === this.channel && run.length === this.length) return;
     Object.assign(this, { run, channel, length: run.length });
     const shown = channel ? [channel] : run.channels;
-    if (shown.join() !== this.shown) this.element.replaceChildren(...shown.map((each) => this.#way(each)));
+    if (shown.join() !== this.shown) {
+      this.element.replaceChildren(...shown.map((each) => this.#way(each)));
+      this.boxes = [...this.element.children].flatMap((way, at) => [...way.querySelectorAll(".actor")].map((item) => (
+        { item, name: item.dataset.name, own: shown[at], parts: item.querySelectorAll("em, b, .words, i") })));
+    }
     this.shown = shown.join();
-    this.boxes = [...this.element.children].flatMap((way, at) => [...way.querySelectorAll(".actor")].map((item) => {
-      const { name } = item.dataset, own = shown[at], most = run.values(name, own).reduce((one, other) => Math.max(one, other ?? 0), 0);
-      item.hidden = "rare" in item.dataset && !most;
-      return { item, name, own, most };
-    }));
+    for (const box of this.boxes) {
+      box.most = run.values(box.name, box.own).reduce((one, other) => Math.max(one, other ?? 0), 0);
+      box.item.hidden = "rare" in box.item.dataset && !box.most;
+    }
   }
 
   #way(channel) {

@@ -152,6 +152,7 @@ export class Charts {
     const scale = panel.scale = (value) => height - BOTTOM - value / limit * (height - TOP - BOTTOM);
     this.#grid(panel, limit, axis);
     if (panel.stacked) own.toReversed().forEach((line) => this.#area(panel, line));
+    if (panel.stacked) own.forEach(({ some }, number) => { panel.lines[number].entry.hidden = !some; });
     for (const line of behind) this.#line(panel, line, this.pinned, true);
     for (const line of own) this.#line(panel, line, this.run, false);
     this.#bounds(panel, limit);
@@ -266,10 +267,9 @@ export class Charts {
     }
   }
 
-  #values({ lines, show, rate, stacked }) {
-    for (const { entry, name, value } of lines) {
+  #values({ lines, show, rate }) {
+    for (const { name, value } of lines) {
       const now = this.run.value(name, this.channel, this.hover ?? this.cursor);
-      entry.hidden = stacked && !this.run.values(name, this.channel).some((each) => each > 0);
       value.textContent = now === null ? "–" : show(rate ? now / this.run.width : now);
     }
   }

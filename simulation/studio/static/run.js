@@ -78,13 +78,9 @@ export class Run {
 
   /** Return what happened, in order: each with its kind, time and text. */
   events() {
-    const first = this.firstLetter(), letter = { at: first, kind: "dead", text: "the first dead letter" };
-    return [...this.begin.events, ...this.transitions, ...(first === null ? [] : [letter]), ...this.broke].sort((one, other) => one.at - other.at);
-  }
-
-  firstLetter() {
-    const at = Array.from(this.values("dead", "")).findIndex((each) => each > 0);
-    return at < 0 ? null : at * this.width;
+    const first = Array.from(this.values("dead", "")).findIndex((each) => each > 0);
+    const letters = first < 0 ? [] : [{ at: first * this.width, kind: "dead", text: "the first dead letter" }];
+    return [...this.begin.events, ...this.transitions, ...letters, ...this.broke].sort((one, other) => one.at - other.at);
   }
 }
 
