@@ -207,7 +207,7 @@ class CircuitBreakerConfig(Settings):
             problems["half_open_then"] = "half_open_then only with half_open_max"
         if self.resume_rate_max is not None and self.resume_rate_max.per_second < self.resume_rate.per_second:
             problems["resume_rate_max"] = "a resume_rate_max of at least the resume_rate"
-        if self.shared == "none" and "share_latency" in given:
+        if "shared" not in given and "share_latency" in given:  # beside `none` it is there for a comparison
             problems["share_latency"] = "share_latency only with shared: any or quorum"
         if not self.enabled and "initial_state" in given and self.initial_state != "disabled":
             problems["enabled"] = "enabled: true with an initial_state other than disabled"
