@@ -202,6 +202,7 @@ class DeadLetterQueue(Actor):
     def _take_in(self, letter: DeadLetterMessage) -> None:
         known = self._letters.get(letter.notification_id)
         self._letters[letter.notification_id] = letter
+        self._letters.move_to_end(letter.notification_id)  # it may have been redriven, and have died again
         if (redriver := self._redrivers.get(letter.channel)) is not None:
             redriver.keep(letter, known)
 

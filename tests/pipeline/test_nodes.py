@@ -243,6 +243,18 @@ async def test_letters_come_and_go_with_other_nodes(store, autojump_clock, caplo
         assert caplog.text == ""  # the node that dead-lettered it has sent it
 
 
+async def test_a_letter_that_died_again_elsewhere_is_the_newest(store, autojump_clock):
+    async with Notifier.open(providers=Receiver(*[Permanent(reason="bad")] * 2), store=store) as notifier:
+        for command in (A, msgspec.structs.replace(A, notification_id="b")):
+            await notifier.send(command)
+            await notifier.wait_until_quiet()
+        (first, _) = notifier.dead_letter_queue
+        store._dead["a"] = store._dead.pop("a")  # before it is told, it is dead again
+        store.on_news(LettersChanged((first,), ("a",)))
+        await trio.sleep(1)
+        assert [letter.notification_id for letter in notifier.dead_letter_queue] == ["b", "a"]
+
+
 async def test_a_store_that_is_lost_ends_the_notifier_though_nothing_is_to_be_written(store):
     async def be_lost() -> None:
         async with Notifier.open(providers=Receiver(), store=store):
