@@ -77,16 +77,21 @@ class Interruptions:
         self._lose([each for each in requests if each.attempt is not attempt])
         self._lose([each for each in requests if each.attempt is attempt][1 + event.hedges :])
 
-    def lose(self, now_ns: int, ids: Container[str] | None) -> None:
-        """Take note that a process has crashed.
+    def lose(self, now_ns: int, nodes: Container[int | None]) -> None:
+        """Take note that processes have crashed.
 
         Args:
             now_ns: when.
-            ids: of the notifications that were its own; None: all are.
+            nodes: which of a fleet; None for one without nodes.
         """
         self._crashed_ns = now_ns
-        for notification_id in [each for each in self._open if ids is None or each in ids]:
-            self._lose(self._open.pop(notification_id))
+        for notification_id, requests in list(self._open.items()):
+            self._lose(each for each in requests if each.attempt.node in nodes)
+            left = [each for each in requests if each.attempt.node not in nodes]
+            if left:
+                self._open[notification_id] = left
+            else:
+                del self._open[notification_id]
 
     def end(self, processes: Sequence[Mapping[NotificationChannel, Stages]]) -> None:
         """Take note that the run has ended: what no one waits for is lost, the rest is in flight.

@@ -362,9 +362,9 @@ class Service:
             process.kill()
         self._show_counts()
         self._look_who_is_there()
-        left = [notification_id for process in hit for notification_id in process.store.open_ids()]
         if recorder.interruptions is not None:
-            recorder.interruptions.lose(now_ns, None if len(hit) == len(self.processes) else frozenset(left))
+            nodes = {process.node.number if process.node is not None else None for process in hit}
+            recorder.interruptions.lose(now_ns, nodes)
         if self.count_in_flight() != recorder.in_flight:
             raise InvariantBreach(
                 f"at {seconds(now_ns)} s the process crashed with {recorder.in_flight} notifications in flight "
