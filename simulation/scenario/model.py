@@ -206,7 +206,8 @@ class Scenario(Settings):
     service: one of priority `bulk` at 80% of it, a normal one at 95%. None: no bound; live it is 100,000."""
 
     commit_latency: Duration = 0.0
-    """How long the store takes to make a change durable; a crash of the process forgets what is not."""
+    """How long the store takes to make a change durable; a crash of the process forgets what is not. Of one process
+    alone: where there are several, others may have acted on what one of them would forget."""
 
     nodes: Nodes = 1
     """How many processes of the service there are, or that and more of them."""
