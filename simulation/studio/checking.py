@@ -10,7 +10,7 @@ from actors.settings.faults import FaultConfig
 from actors.settings.yaml_tree import place_in
 from simulation.reporting.fault_windows import AT_THE_START, fault_label
 from simulation.scenario import Scenario, parse
-from simulation.studio.knobs import knobs, splice_document
+from simulation.studio.knobs import groups_hit, knobs, splice_document
 from simulation.studio.rendering import rendered
 from simulation.studio.splicing import CannotEdit, Path, Splices
 
@@ -47,7 +47,7 @@ def _grouped(found: Iterable[dict[str, Any]], scenario: Scenario) -> list[dict[s
     groups: dict[str, list[dict[str, Any]]] = {}
     for knob in found:
         groups.setdefault(knob["group"], []).append(knob)
-    hit = {f"Channel {channel}" for fault in scenario.faults for channel in fault.channel}
+    hit = groups_hit(scenario)
     return [
         {"name": name, "knobs": of, "is_hit": name in hit or name.startswith("Fault")} for name, of in groups.items()
     ]

@@ -54,7 +54,7 @@ def compare(
             yield {
                 "done": done,
                 "of": replicates,
-                "table": [_row(scenarios[0], path, values[0][path], values[1][path]) for path in paths],
+                "table": [row(scenarios[0], path, values[0][path], values[1][path]) for path in paths],
             }
 
 
@@ -73,9 +73,15 @@ def _metrics(scenarios: Sequence[Scenario]) -> list[str]:
     return found
 
 
-def _row(
-    scenario: Scenario, path: str, before: Sequence[float | None], after: Sequence[float | None]
-) -> dict[str, Any]:
+def row(scenario: Scenario, path: str, before: Sequence[float | None], after: Sequence[float | None]) -> dict[str, Any]:
+    """Return how a metric compares between runs with the same seeds, as plain data for a table.
+
+    Args:
+        scenario: one of the two.
+        path: of the metric.
+        before: what it was with each seed; None where there was nothing to measure.
+        after: what it is with each.
+    """
     kind = metric_kind(scenario.outline, path)
     found, middle = difference(after, before), over_runs(path, before).middle
 

@@ -119,6 +119,11 @@ def knobs(splices: Splices, scenario: Scenario) -> list[dict[str, Any]]:
     return found
 
 
+def groups_hit(scenario: Scenario) -> set[str]:
+    """Return the groups of the channels that faults are about."""
+    return {f"Channel {channel}" for fault in scenario.faults for channel in fault.channel}
+
+
 def _turned(scenario: Scenario) -> Iterator[tuple[Path, str, Turn, Any]]:
     yield ("seed",), "Run", Turn("seed", "Seed", "count", "Scenario", 0, 99), scenario.seed
     for number, entry in enumerate(scenario.workload):

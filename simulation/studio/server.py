@@ -176,6 +176,7 @@ _ASKED: Mapping[str, set[str]] = {
     "run": {"text"},
     "notifications": {"text", "from_s", "to_s", "kind", "channel"},
     "compare": {"text", "pinned", "replicates"},
+    "rank": {"text", "metric"},
     "report": {"text"},
 }
 """What may be done, and with which arguments."""

@@ -92,6 +92,7 @@ class Worker:
             "run": self._run,
             "notifications": self._notifications,
             "compare": self._compare,
+            "rank": self._rank,
             "report": self._report,
         }
         arguments = {key: value for key, value in asked.items() if key != "do"}
@@ -156,6 +157,12 @@ class Worker:
 
         for document in compare([pinned, text], filename, replicates, self._is_cancelled):
             self._send({"type": "comparison", "html": rendered("comparison.html", **document)})
+
+    def _rank(self, text: str, filename: str, metric: str) -> None:
+        from simulation.studio.ranking import rank
+
+        for document in rank(text, filename, metric, self._is_cancelled):
+            self._send({"type": "ranking", "html": rendered("ranking.html", **document)})
 
     def _report(self, text: str, filename: str) -> None:
         from simulation.reporting.html import report

@@ -268,6 +268,10 @@ def compare_and_keep(browser: Studio, folder) -> None:
     browser.wait(lambda: "On 10 of 10 common seeds" in browser.text("#comparison"))
     assert "dead_lettered" in browser.text("#comparison")
     browser.check()
+    Select(browser.find("#rank-by")).select_by_value("dead_lettered")
+    browser.click("#rank")
+    browser.wait(lambda: "2 of" in browser.text("#comparison caption"))
+    browser.check()
 
     # nothing is lost on reload, nor is what somebody else has saved meanwhile; another tab has a state of its own
     changed = browser.text_of_scenario()

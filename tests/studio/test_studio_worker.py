@@ -10,7 +10,8 @@ import simulation
 from simulation.studio import series
 from simulation.studio.behind import behind
 from simulation.studio.checking import check
-from simulation.studio.comparing import _row, compare
+from simulation.studio.comparing import compare, row
+from simulation.studio.ranking import rank
 from simulation.studio.splicing import edited
 from simulation.studio.worker import Worker
 
@@ -181,8 +182,8 @@ def test_a_comparison_is_that_of_the_command():
 )
 def test_one_attempt_more_of_many_is_a_small_difference(after, differs, is_small):
     scenario = simulation.parse(text_of("provider-outage", "1m"))
-    row = _row(scenario, "attempts", [28_544] * 3, [after] * 3)
-    assert (row["differs"], row["is_small"]) == (differs, is_small)
+    found = row(scenario, "attempts", [28_544] * 3, [after] * 3)
+    assert (found["differs"], found["is_small"]) == (differs, is_small)
 
 
 def test_nothing_is_sent_that_no_page_reads():
@@ -225,3 +226,26 @@ def test_the_first_picture_comes_before_a_chunk_is_complete():
         line, after = next((line, after) for line, after in found if line["type"] == "frame" and line["to"])
         assert after <= 256
         assert sum(sum(rows["arrived"]) for channel, rows in line["rows"].items() if channel) > 0
+
+
+def test_the_setting_that_matters_most_comes_first():
+    text = """\
+duration: 60s
+workload:
+  - {channel: email, arrivals: {constant: 5/s}}
+channels:
+  email:
+    retry: {max_attempts: 1}
+    circuit_breaker: {enabled: false}
+    provider: {failure_rate: 10%}
+"""
+    *_, last = rank(text, "x.yaml", "dead_lettered", lambda: False)
+    assert last["done"] == last["of"] == len(last["rows"])
+    shares = [each["share"] for each in last["rows"]]
+    assert shares == sorted(shares, reverse=True)
+    assert [each["differs"] for each in last["rows"][:1]] == [True]
+    assert last["rows"][0]["label"] in ("Retry: attempts", "Provider: usual failures", "Arrivals, constant")
+    idle = next(each for each in last["rows"] if each["label"] == "Retry: longest wait")
+    assert (idle["share"], idle["differs"], idle["before"]) == (0, False, idle["after"])
+    [line] = told(text, do="rank", metric="no.such.metric")
+    assert "there is no no.such.metric" in line["problems"][0]["text"]

@@ -207,11 +207,12 @@ function pin(text, itsRun) {
   draw();
 }
 
-function compare() {
-  byId("comparison").textContent = "Runs both on the same seeds…";
-  comparing.ask({ do: "compare", file, text: editor.text, pinned: pinned.text, replicates: 10 }, (line) => {
-    if (line.type === "comparison") byId("comparison").replaceChildren(...rendered(line.html));
-    else if (line.type !== "begin") byId("comparison").textContent = line.text ?? "One of them cannot be run.";
+/** Have a table made of many runs, and show it as it grows. */
+function tabulate(what, words) {
+  byId("comparison").textContent = words;
+  comparing.ask({ file, text: editor.text, ...what }, (line) => {
+    if (line.html) byId("comparison").replaceChildren(...rendered(line.html));
+    else byId("comparison").textContent = line.text ?? "It cannot be run.";
   }, message);
 }
 
@@ -299,7 +300,8 @@ on("whole", "click", () => zoom(null, null));
 on("pin", "click", () => pin(editor.text, run));
 on("unpin", "click", () => pin(null, null));
 on("swap", "click", () => changed(pinned.text, "swap"));
-on("compare", "click", compare);
+on("compare", "click", () => tabulate({ do: "compare", pinned: pinned.text, replicates: 10 }, "Runs both on the same seeds…"));
+on("rank", "click", () => tabulate({ do: "rank", metric: byId("rank-by").value }, "Turns one setting after the other…"));
 on("add-fault", "submit", (event) => {
   event.preventDefault();
   const lasts = roundSeconds(run.begin.duration_s / 10), at = Math.round(Math.min(cursor, run.begin.duration_s - lasts));
