@@ -17,6 +17,7 @@ from typing import Any, NoReturn, cast
 
 import msgspec
 
+from actors.endpoints import EndpointMark
 from actors.field_types import check_types, quantities
 from actors.instants import utc
 
@@ -398,6 +399,9 @@ class NotificationFailed(NotificationEvent, frozen=True, kw_only=True, gc=False)
 
     refused: bool = False
     """Whether it was refused on our side, at an open breaker or by the adaptive throttle, and no provider was asked."""
+
+    endpoint: EndpointMark | None = None
+    """What it makes of the endpoint; None: nothing else than it was."""
 
     @property
     def started(self) -> datetime:

@@ -35,7 +35,7 @@ class AuditEntry(Message, frozen=True, kw_only=True, omit_defaults=True):
     """Who; None when not given, and when it was the system itself."""
 
     notification_id: str | None = None
-    """To which notification; None when it was to something else."""
+    """To which notification, or by which; None when it was to something else."""
 
     about: str | None = None
     """To what else, for people: the filter of a bulk, a channel."""

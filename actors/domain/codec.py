@@ -16,6 +16,7 @@ from typing import Any, TypeAlias
 import msgspec
 
 from actors.domain.audit import AuditEntry, entry_of
+from actors.domain.endpoints import Endpoint
 from actors.domain.suppressions import Suppression
 from actors.errors import Unstorable
 from actors.messages import (
@@ -54,6 +55,7 @@ def _read_extension(code: int, data: memoryview) -> Any:
     raise ValueError(f"wanted an extension with the code {_DECIMAL}, got {code}")
 
 
+_decode_endpoint = msgspec.msgpack.Decoder(Endpoint).decode
 _decode_suppression = msgspec.msgpack.Decoder(Suppression).decode
 _encode = msgspec.msgpack.Encoder().encode
 _decode_command = msgspec.msgpack.Decoder(SendNotification, ext_hook=_read_extension).decode
@@ -199,3 +201,13 @@ def encode_suppression(suppression: Suppression) -> bytes:
 def decode_suppression(written: bytes) -> Suppression:
     """Return the suppression that was written."""
     return _decode_suppression(written)
+
+
+def encode_endpoint(endpoint: Endpoint) -> bytes:
+    """Return what is known of an endpoint in writing."""
+    return _encode(endpoint)
+
+
+def decode_endpoint(written: bytes) -> Endpoint:
+    """Return what was written of an endpoint."""
+    return _decode_endpoint(written)

@@ -21,6 +21,7 @@ import msgspec
 from actors.domain.audit import AuditEntry
 from actors.domain.caution import Caution
 from actors.domain.delivery import Delivery
+from actors.domain.endpoints import Endpoints
 from actors.domain.remembered_ids import EndedAs, RememberedIds
 from actors.domain.suppressions import Key, Suppression, Suppressions
 from actors.domain.user_preferences import UserPreferences
@@ -39,6 +40,9 @@ class SettingsChange(msgspec.Struct, frozen=True, kw_only=True):
 
     lifted: tuple[Key, ...] = ()
     """Addresses that are no longer suppressed, whatever suppressed them."""
+
+    enabled: tuple[Key, ...] = ()
+    """Endpoints that are no longer disabled."""
 
     preferences: Mapping[str, UserPreferences | None] = {}
     """What users have set from now on, by user id; None: nothing."""
@@ -135,6 +139,9 @@ class Store(Protocol):
 
     suppressions: Suppressions
     """Addresses that nothing is sent to: always the same object, in which changes show, those of other nodes too."""
+
+    endpoints: Endpoints
+    """Those of which every attempt fails, and those that are disabled for it; likewise."""
 
     @property
     def preferences(self) -> Mapping[str, UserPreferences]:
@@ -234,9 +241,10 @@ class Store(Protocol):
         """
 
     def change(self, change: SettingsChange) -> Effect | None:
-        """Make changes of `suppressions` and `preferences` durable; returns and raises what `note` does.
+        """Make changes of `suppressions`, `endpoints` and `preferences` durable; returns and raises what `note` does.
 
-        What a provider says of an address comes by the event of the failure, and is lifted by that of a redrive.
+        What a provider says of an address comes by the event of the failure, and is lifted by that of a redrive; and
+        what becomes of an endpoint by attempts comes by their events.
         """
 
     def say(self, breaker: str, host: str, open_ns: int) -> None:

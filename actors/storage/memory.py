@@ -11,6 +11,7 @@ import msgspec
 from actors.domain.audit import AuditEntry, entry_of
 from actors.domain.caution import Caution
 from actors.domain.delivery import Delivery, dead_letter_after, noted, state_after
+from actors.domain.endpoints import EndpointChange, Endpoints
 from actors.domain.notification_state import ended_as
 from actors.domain.remembered_ids import EndedAs, RememberedIds
 from actors.domain.requests import Requests
@@ -103,10 +104,12 @@ class MemoryStore:
         self._audit: deque[AuditEntry] = deque(maxlen=AUDIT_KEPT)
         self.cautions: dict[str, Caution] = {}  # always empty, as it dies with its process
         self.suppressions = Suppressions()
+        self.endpoints = Endpoints()
         self.preferences: dict[str, UserPreferences] = {}
 
     def commit(self, event: NotificationEvent, command: SendNotification) -> Effect | None:
         kind, notification_id = type(event), event.notification_id
+        self._apply_to_endpoints(self.endpoints.change_by(event, command))
         if isinstance(event, NotificationRequested):
             self._open[notification_id] = Entry(command, event)
             if event.instead_of is not None:
@@ -131,12 +134,12 @@ class MemoryStore:
             self._open[notification_id] = entry
             self.remembered.forget(notification_id)
             self.suppressions.lift(command.channel, command.recipient)
-            self._keep_in_audit(event)
+            self._keep_in_audit(entry_of(event))
         elif kind is DeadLetterDiscarded:
             entry = self._dead.pop(notification_id)
             self.remembered.add(entry.command, event.epoch_ns + event.at_ns)
             self.remembered.note_end(notification_id, ended_as(event))
-            self._keep_in_audit(event)
+            self._keep_in_audit(entry_of(event))
             if closes_case(entry, event):
                 self._close_case(entry, event)
             self._end_in_request(event)
@@ -221,6 +224,8 @@ class MemoryStore:
             self.suppressions.add(suppression)
         for key in change.lifted:
             self.suppressions.remove(key)
+        for key in change.enabled:
+            self.endpoints.set(key, None)
         for user_id, preferences in change.preferences.items():
             if preferences is None:
                 self.preferences.pop(user_id, None)
@@ -243,11 +248,16 @@ class MemoryStore:
             request.delivered |= type(event) is NotificationSent
             self._requests.forget_unless(request, self._open_anywhere, self._dead)
 
-    def _keep_in_audit(self, event: NotificationEvent) -> None:
-        """Record an operator's action on a dead letter."""
-        entry = entry_of(event)
-        assert entry is not None
-        self._audit.append(entry)
+    def _apply_to_endpoints(self, change: EndpointChange | None) -> None:
+        """Know what an event changes of endpoints."""
+        self.endpoints.apply(change)
+        if change is not None:
+            self._keep_in_audit(change.audit)
+
+    def _keep_in_audit(self, entry: AuditEntry | None) -> None:
+        """Record what came of an event: an operator's action on a dead letter, or what became of an endpoint."""
+        if entry is not None:
+            self._audit.append(entry)
 
     def _close_case(self, entry: Entry, event: NotificationEvent) -> None:
         """Keep the history of a notification that ends with an event, if an operator acted on it."""

@@ -10,6 +10,7 @@ from typing import Any, Self
 
 import trio
 
+from actors.domain.audit import AuditEntry
 from actors.domain.caution import Caution
 from actors.domain.remembered_ids import EndedAs, RememberedIds
 from actors.errors import StoreFailed
@@ -147,7 +148,7 @@ class StoreOnDisk(MemoryStore):
             # Nothing will be durable any more: a restarted actor would call the providers again to no avail.
             raise StoreFailed(f"{self._name} is closed")
 
-    def _keep_in_audit(self, event: NotificationEvent) -> None:
+    def _keep_in_audit(self, entry: AuditEntry | None) -> None:
         """Keep nothing in memory: it is on the disk."""
 
     def _close_case(self, entry: Entry, event: NotificationEvent) -> None:

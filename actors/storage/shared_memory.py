@@ -141,6 +141,7 @@ class NodeStore(MemoryStore):
         self._shared = shared
         self.remembered = whole.remembered
         self.suppressions = whole.suppressions
+        self.endpoints = whole.endpoints
         self.preferences = whole.preferences
         self._open_anywhere = shared.owners
         self._dead = whole._dead

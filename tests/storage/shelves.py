@@ -17,9 +17,11 @@ from trio.testing import wait_all_tasks_blocked
 from actors import Notifier
 from actors.domain.audit import AuditEntry
 from actors.domain.delivery import Delivery
+from actors.domain.endpoints import Endpoint
 from actors.domain.store import SettingsChange, Store
 from actors.domain.suppressions import Suppression, SuppressionSource
 from actors.domain.user_preferences import UserPreferences
+from actors.endpoints import EndpointMark, EndpointState
 from actors.kernel.effects import Foreseen
 from actors.messages import (
     DeadLetterDiscarded,
@@ -100,6 +102,12 @@ def suppression(address: str, reason: str, source: str = "operator", by: str | N
     )
 
 
+def mark(state: str, since_s: float = 0) -> EndpointMark:
+    """Return what a failure makes of an endpoint."""
+    since_ns = EPOCH_NS + round(since_s * S)
+    return EndpointMark(state=EndpointState(state), since_ns=since_ns, until_ns=since_ns + 3600 * S)
+
+
 def change(by: str | None = None, **fields: Any) -> SettingsChange:
     """Return a change of settings."""
     audit = AuditEntry(at_ns=EPOCH_NS, action="change", by=by)
@@ -125,6 +133,7 @@ class Snapshot(msgspec.Struct):
     open: list[Delivery]
     dead: list[DeadLetterMessage]
     suppressions: list[Suppression]
+    endpoints: list[Endpoint]
     preferences: dict[str, UserPreferences]
     remembered: dict[str, SendNotification | None]
 
@@ -135,6 +144,7 @@ async def snapshot(store: Store, ids: list[str], now_s: float = 0) -> Snapshot:
         list(store.open_deliveries(EPOCH_NS)),
         list(store.dead_letters()),
         sorted(store.suppressions, key=lambda each: each.key),
+        sorted(store.endpoints, key=lambda each: each.key),
         dict(store.preferences),
         {each: await store.recall(each, EPOCH_NS + round(now_s * S)) for each in ids},
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import trio
-from shelves import change, command, event_of, suppression
+from shelves import change, command, event_of, mark, suppression
 
 from actors.domain.user_preferences import UserPreferences
 from actors.messages import (
@@ -14,6 +14,7 @@ from actors.messages import (
     NotificationMovedToDeadLetter,
     NotificationRedriven,
     NotificationRequested,
+    NotificationSent,
 )
 from actors.storage.postgres.store import PostgresStore
 
@@ -68,3 +69,29 @@ async def test_what_a_provider_says_at_one_node_leaves_what_people_say_at_anothe
         await until(lambda: reasons(one) == reasons(two) == ["complaint"])
     async with PostgresStore.open(dsn, node="three") as three:
         assert reasons(three) == ["complaint"]
+
+
+async def test_what_becomes_of_an_endpoint_at_one_node_the_others_know(dsn):
+    def states(store: PostgresStore) -> list[str]:
+        return [each.state.value for each in store.endpoints]
+
+    async with (
+        PostgresStore.open(dsn, node="one") as one,
+        PostgresStore.open(dsn, node="two") as two,
+    ):
+        await happens(one, NotificationRequested)
+        for at_s, state in ((1, "suspected"), (2, "failing"), (9, "disabled")):
+            await happens(one, NotificationFailed, at_s, endpoint=mark(state))
+            await until(lambda state=state: states(one) == states(two) == [state])
+        assert two.endpoints.is_disabled(EMAIL, "Ann@example.org")
+        assert not two.suppressions
+        await two.change(change(enabled=((EMAIL, "ann@example.org"),)))()
+        await until(lambda: states(one) == states(two) == [])
+        await happens(one, NotificationFailed, 10, endpoint=mark("disabled"))
+        await until(lambda: states(two) == ["disabled"])
+        await happens(one, NotificationSent, 11)
+        await until(lambda: states(one) == states(two) == [])
+    async with PostgresStore.open(dsn, node="three") as three:
+        assert states(three) == []
+        actions = [entry.action for entry in await three.audit_trail()]
+    assert actions == ["enable endpoint", "disable endpoint", "change", "disable endpoint"]

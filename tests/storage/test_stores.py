@@ -19,6 +19,7 @@ from shelves import (
     change,
     command,
     event_of,
+    mark,
     shelf,
     snapshot,
     suppression,
@@ -215,6 +216,60 @@ async def test_what_people_suppress_stays_until_they_lift_it(kind, settle, tmp_p
         assert [each.address for each in made.store.suppressions] == ["ann@example.org"]
 
 
+def states(made: Shelf) -> dict[str, str]:
+    return {each.address: each.state.value for each in made.store.endpoints}
+
+
+async def test_what_becomes_of_an_endpoint_is_kept_until_one_success_or_an_order(kind, settle, tmp_path):
+    async with shelf(kind, tmp_path) as made:
+        for each in (A, B):
+            await made.happens(NotificationRequested, each)
+            await made.happens(NotificationFailed, each, 1, endpoint=mark("suspected", 1))
+        await made.happens(NotificationFailed, A, 2, endpoint=mark("failing", 1))
+        await made.happens(NotificationFailed, B, 9, endpoint=mark("disabled", 1), reason="HTTP 500")
+        await settle(made)
+        assert states(made) == {"ann@example.org": "failing", "bob@example.org": "disabled"}
+        [(key, bob)] = made.store.endpoints.disabled.items()
+        assert key == (NotificationChannel.EMAIL, "bob@example.org")
+        assert (bob.mark, bob.reason, bob.marked_ns) == (mark("disabled", 1), "HTTP 500", EPOCH_NS + 9 * S)
+        await made.happens(NotificationSent, A, 10)
+        await made.happens(NotificationMovedToDeadLetter, B, 10)
+        await made.happens(NotificationRedriven, B, 11, without_operator=True)
+        await settle(made)
+        assert states(made) == {"bob@example.org": "disabled"}
+        await made.happens(NotificationSent, B, 12)  # by an attempt that was under way
+        await settle(made)
+        assert states(made) == {}
+        trail = [(entry.action, entry.about) for entry in await made.store.audit_trail() if "endpoint" in entry.action]
+        assert trail == [("enable endpoint", "email bob@example.org"), ("disable endpoint", "email bob@example.org")]
+
+
+async def test_an_order_and_a_redrive_by_a_person_enable_an_endpoint_and_stop_no_clock(kind, settle, tmp_path):
+    async with shelf(kind, tmp_path) as made:
+        other = command("d", recipient="dan@example.org")
+        for each, state in ((A, "disabled"), (B, "disabled"), (other, "failing")):
+            await made.happens(NotificationRequested, each)
+            await made.happens(NotificationFailed, each, 1, endpoint=mark(state), next_retry_at_ns=None)
+            await made.happens(NotificationMovedToDeadLetter, each, 1)
+        await made.happens(NotificationRedriven, A, 2, by="otto")
+        await made.happens(NotificationRedriven, other, 2, by="otto")
+        await made.changes(enabled=((NotificationChannel.EMAIL, "bob@example.org"),))
+        await settle(made)
+        assert states(made) == {"dan@example.org": "failing"}
+
+
+async def test_what_is_known_of_an_endpoint_that_only_fails_is_forgotten_when_its_time_has_passed(kind, tmp_path):
+    commands = [command(f"n{number}", recipient=f"n{number}@example.org") for number in range(9)]
+    async with shelf(kind, tmp_path) as made:
+        for number, each in enumerate(commands):
+            await made.happens(NotificationRequested, each, 1000 * number)
+            endpoint = mark("disabled" if number == 0 else "suspected", 1000 * number)
+            await made.happens(NotificationFailed, each, 1000 * number, endpoint=endpoint)
+        assert states(made).keys() == {f"n{number}@example.org" for number in (0, 5, 6, 7, 8)}
+        await made.open()
+        assert states(made).keys() == {f"n{number}@example.org" for number in (0, 5, 6, 7, 8)}
+
+
 async def test_what_users_have_set_is_kept_until_it_is_forgotten(kind, settle, tmp_path):
     night = {"from": "22:00", "to": "07:00", "zone": "Europe/Berlin"}
     ann = UserPreferences.model_validate({"channels": {"sms": "off"}, "quiet_hours": night})
@@ -253,6 +308,7 @@ async def test_an_id_whose_time_was_up_may_come_again_and_is_then_kept_as_any_ot
 _OPEN_GOES_ON = [
     (NotificationFailed, {}),
     (NotificationFailed, {"kind": "DeadDestination", "next_retry_at_ns": None, "given_up": "gone"}),
+    *[(NotificationFailed, {"endpoint": mark(state)}) for state in ("suspected", "failing", "disabled")],
     (NotificationDeferred, {}),
     (NotificationMovedToDeadLetter, {}),
     (NotificationSent, {}),
@@ -260,6 +316,7 @@ _OPEN_GOES_ON = [
 ]
 _DEAD_GOES_ON = [
     (NotificationRedriven, {}),
+    (NotificationRedriven, {"without_operator": True}),
     (NotificationRedriven, {"by": "ann", "edit": {"message": "again", "metadata": {"lang": "sv"}}}),
     (DeadLetterDiscarded, {}),
     (DeadLetterDiscarded, {"by": "ann"}),
@@ -270,6 +327,7 @@ _CHANGES = st.builds(
     change,
     suppressed=st.lists(st.builds(suppression, _ADDRESSES, st.just("x"), st.sampled_from(["file", "provider"]))),
     lifted=st.lists(st.tuples(st.just(NotificationChannel.EMAIL), _ADDRESSES)),
+    enabled=st.lists(st.tuples(st.just(NotificationChannel.EMAIL), _ADDRESSES)),
     preferences=st.dictionaries(st.sampled_from("vw"), st.none() | st.just(UserPreferences())),
 )
 

@@ -19,6 +19,10 @@ from typing import Any
 
 import psycopg
 import pytest
+from shelves import change, command, event_of, mark, suppression
+
+from actors.messages import NotificationFailed, NotificationRequested
+from actors.storage.postgres.store import PostgresStore
 
 pytestmark = pytest.mark.integration
 
@@ -147,3 +151,23 @@ def test_point_13_the_release_before_runs_beside_this_one(nodes, dsn, first):
     one.end()
     with psycopg.connect(dsn) as sql:
         assert sql.execute("SELECT count(*) FROM retrylab.notifications WHERE state <> 'ended'").fetchone() == (0,)
+
+
+async def test_the_release_before_goes_on_beside_endpoints_that_it_does_not_know(nodes, dsn):
+    one = nodes("before")
+    failing = command("n1", recipient="n1@example.org")
+    async with PostgresStore.open(dsn, node="now", lease=6.0) as now:
+        await now.commit(event_of(NotificationRequested, failing), failing)()
+        for state in ("failing", "disabled"):
+            failed = event_of(NotificationFailed, failing, 1, endpoint=mark(state), next_retry_at_ns=None)
+            await now.commit(failed, failing)()
+        await now.change(change(suppressed=(suppression("s1@example.org", "complaint"),)))()
+        one.until(lambda state: state["suppressed"] == ["s1@example.org"])  # it has come by what has changed
+    one.until(lambda state: "n1" in state["taken"])  # it takes over what was under way, with its failures
+    one.end()
+    again = nodes("before")  # which reads it all anew
+    assert again.ask("send", "n2") == "ACCEPTED"
+    again.until(lambda state: "n2" in state["taken"])
+    again.end()
+    async with PostgresStore.open(dsn, node="now") as now:
+        assert [each.state.value for each in now.endpoints] == ["disabled"]  # as the release before tells nothing of it

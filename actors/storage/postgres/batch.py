@@ -15,6 +15,7 @@ from typing import Any
 
 from actors.domain.audit import AuditEntry
 from actors.domain.codec import decode_command, encode_event
+from actors.domain.endpoints import EndpointChange
 from actors.domain.notification_state import ended_as
 from actors.domain.store import SettingsChange
 from actors.errors import Overtaken
@@ -35,7 +36,16 @@ from actors.storage.postgres import marks, votes
 from actors.storage.postgres.connection import Sql, columns
 from actors.storage.postgres.marks import Mark
 from actors.storage.postgres.reading import IS_SERVED, Shared, read_shared
-from actors.storage.postgres.settings import Setting, named, setting_of, write_change, write_suppressions
+from actors.storage.postgres.settings import (
+    ENDPOINT,
+    Setting,
+    is_of_endpoint,
+    named,
+    setting_of,
+    write_change,
+    write_endpoints,
+    write_suppressions,
+)
 
 with needs("postgres"):
     import psycopg
@@ -56,6 +66,7 @@ class Change(Promise):
         "before",
         "command",
         "dead_since_ns",
+        "endpoint_change",
         "entry",
         "event",
         "has_history",
@@ -83,6 +94,8 @@ class Change(Promise):
         """Of which request it is, where others of that may be served by it, or no longer are."""
         self.dead_since_ns = 0
         """When it was dead-lettered, as far as is known here, where it is redriven or discarded."""
+        self.endpoint_change: EndpointChange | None = None
+        """What it changes of endpoints; None: nothing."""
         self.was_marked = False
         """Whether its notification has a mark until then."""
         self.has_history = True
@@ -261,6 +274,13 @@ class _Turn:
             (base + change.number, change.event.notification_id, change.at_ns, encode_event(change.event))
             for change in (*taken, *discarded)
         ]
+        changes = sorted((*self.history, *taken, *self.ended), key=lambda change: change.number)
+        of_endpoints = [(change, change.endpoint_change) for change in changes if change.endpoint_change is not None]
+        audited += [
+            (base + change.number, change.event.notification_id, change.at_ns, encode_event(of_endpoint.audit))
+            for change, of_endpoint in of_endpoints
+            if of_endpoint.audit is not None
+        ]
         audited += [
             (base + number, entry.notification_id, entry.at_ns, encode_event(entry)) for number, entry in self.notes
         ]
@@ -269,15 +289,17 @@ class _Turn:
         known = sorted((*self.history, *taken), key=lambda change: change.number)
         settings = write_suppressions(sql, ((change.event, change.command) for change in known))
         batch.unsure.update(settings)
+        if of_endpoints:
+            settings += write_endpoints(sql, [of_endpoint for _, of_endpoint in of_endpoints])
         if self.change is not None:
             settings += write_change(sql, self.change)
         shared: list[tuple[Any, ...]] = [
-            (token, change.event.notification_id, None, None) for change in (*self.moved, *taken, *discarded)
+            (token, change.event.notification_id, None, None, None) for change in (*self.moved, *taken, *discarded)
         ]
-        shared += [(token, None, *named(setting)) for setting in settings]
+        shared += [(token, None, *_told(setting)) for setting in settings]
         served = self._write_requests(sql, [change for change in self._of_requests() if change not in batch.overtaken])
         batch.served.update(served)
-        shared += [(token, notification_id, None, None) for notification_id in served]
+        shared += [(token, notification_id, None, None, None) for notification_id in served]
         if shared:
             sql.execute(_SHARE, columns(shared))
         if self.marks:
@@ -409,9 +431,15 @@ _LETTERS_OF = f"""
     WHERE state = 'dead' AND (notification_id = ANY(%(requests)s) OR request_id = ANY(%(requests)s))
 """
 _SHARE = """
-    INSERT INTO changes (token, notification_id, kind, name)
-    SELECT * FROM unnest(%b::bigint[], %b::text[], %b::text[], %b::bytea[])
+    INSERT INTO changes (token, notification_id, kind, name, endpoint)
+    SELECT * FROM unnest(%b::bigint[], %b::text[], %b::text[], %b::bytea[], %b::text[])
 """
+
+
+def _told(setting: Setting) -> tuple[str | None, bytes, str | None]:
+    """Return `kind`, `name` and `endpoint` of a row by which others are told that a setting has changed."""
+    kind, name = named(setting)
+    return (None, name, kind.removeprefix(ENDPOINT)) if is_of_endpoint(setting) else (kind, name, None)
 
 
 def _is_unserved_only(event: NotificationEvent) -> bool:

@@ -19,7 +19,7 @@ from actors.storage.postgres import marks, votes
 from actors.storage.postgres.batch import Fenced
 from actors.storage.postgres.connection import Sql
 from actors.storage.postgres.reading import IS_SERVED, Shared, entries, read_shared
-from actors.storage.postgres.settings import Setting, setting_named
+from actors.storage.postgres.settings import ENDPOINT, Setting, setting_named
 
 TAKEN_AT_ONCE = 1_000
 """How many deliveries of another node are taken over by one transaction."""
@@ -135,7 +135,9 @@ def load(sql: Sql, token: int) -> State:
             if command is not None:
                 commands[notification_id] = decode_command(command)
             changes.append((decode_event(event), commands[notification_id]))
-        settings = sql.execute("SELECT kind, name, value FROM settings").fetchall()
+        settings = sql.execute(
+            "SELECT kind, name, value FROM settings UNION ALL SELECT kind, name, value FROM endpoints"
+        ).fetchall()
         own = sql.execute("SELECT notification_id FROM notifications WHERE state = 'open' AND owner = %s", (token,))
         cautions = marks.cautions(sql, [notification_id for (notification_id,) in own])
         requests = sql.execute(
@@ -294,10 +296,11 @@ def changed(sql: Sql, token: int, seen: str) -> tuple[Shared, str]:
         rows: Sequence[tuple[str | None, str | None, str | None, bytes | None]] = sql.execute(
             # One statement, so that the snapshot which is returned is the one that these changes are read in.
             "SELECT pg_current_snapshot()::text, NULL, NULL, NULL UNION ALL "
-            "SELECT DISTINCT NULL, notification_id, kind, name FROM changes WHERE token <> %(token)s AND "
+            "SELECT DISTINCT NULL, notification_id, coalesce(kind, %(of_endpoint)s || endpoint), name FROM changes "
+            "WHERE token <> %(token)s AND "
             "(xid >= pg_snapshot_xmax(%(seen)s::pg_snapshot) OR "
             "xid = ANY(ARRAY(SELECT pg_snapshot_xip(%(seen)s::pg_snapshot))))",
-            {"token": token, "seen": seen},
+            {"token": token, "seen": seen, "of_endpoint": ENDPOINT},
         ).fetchall()
         shown = next(snapshot for snapshot, *_ in rows if snapshot is not None)
         ids = {notification_id for _, notification_id, _, _ in rows if notification_id is not None}

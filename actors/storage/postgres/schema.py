@@ -20,6 +20,7 @@ clock of the node that writes; leases alone are by the clock of the database. Bl
                    `digest` (SHA-256 of the name, which may be longer than a key may be), `name` (the address, or the
                    user id) in UTF-8, `value` (msgpack of the suppression, or JSON of the preferences), and `told`: a
                    provider has said that the address is gone, and a redrive lifts that.
+``endpoints``      As ``settings``, which the release before reads: endpoints of which every attempt fails.
 ``audit``          What people did, and what the dead letter queue discarded by itself: `seq`, `notification_id` (null
                    where it was done to something else), `at_ns`, `entry`.
 ``closed``         What happened to those that ended after they were redriven or discarded: `notification_id`,
@@ -29,7 +30,7 @@ clock of the node that writes; leases alone are by the clock of the database. Bl
                    owns may be taken over; `batch`: the number of its last transaction, so that one whose answer was
                    lost is not made twice; `seen`: it has seen `changes` by all transactions before this one.
 ``changes``        Which dead letters and settings have changed, until every node has seen it: `xid` and `token` of the
-                   transaction and the node, and `notification_id`, or `kind` and `name`.
+                   transaction and the node, and `notification_id`, or `kind` and `name`, or `endpoint` and `name`.
 ``marks``          Which attempts are under way of what was taken over, see :mod:`actors.storage.postgres.marks`.
 ``breaker_votes``  What nodes say of the breakers that they share: the `token` of the node, `name` (the breaker's, a
                    line break, and the host where each has one) in UTF-8, `digest` (SHA-256 of it), `until`: it is open
@@ -147,6 +148,10 @@ ADDITIONS: tuple[str, ...] = (
         PRIMARY KEY (token, digest)
     );
     CREATE INDEX IF NOT EXISTS breaker_votes_by_xid ON breaker_votes (xid);
+    """,
+    """
+    CREATE TABLE IF NOT EXISTS endpoints (LIKE settings INCLUDING ALL);
+    ALTER TABLE changes ADD COLUMN IF NOT EXISTS endpoint text;  -- of a channel, whose address is the name
     """,
 )
 """What a release adds that the one before it does without: tables, indices, columns with a default. They raise no

@@ -1,4 +1,9 @@
-"""Settings of a store in PostgreSQL, which all nodes share: addresses that nothing is sent to, and preferences."""
+"""Settings of a store in PostgreSQL, which all nodes share: addresses that nothing is sent to, endpoints that fail, and
+preferences.
+
+What is known of endpoints is in a table of its own, as the release before would take it for addresses; changes of it
+are told in a column of its own, for the same reason.
+"""
 
 from __future__ import annotations
 
@@ -6,17 +11,20 @@ from collections.abc import Iterable, Mapping
 from hashlib import sha256
 from typing import Any, TypeAlias
 
-from actors.domain.codec import encode_suppression
+from actors.domain.codec import encode_endpoint, encode_suppression
+from actors.domain.endpoints import Endpoint, EndpointChange
 from actors.domain.store import SettingsChange
-from actors.domain.suppressions import Suppression, SuppressionSource, normal_address, suppression_from
+from actors.domain.suppressions import Key, Suppression, SuppressionSource, normal_address, suppression_from
 from actors.domain.user_preferences import UserPreferences
 from actors.messages import NotificationEvent, NotificationRedriven, SendNotification
 from actors.storage.postgres.connection import Sql, columns
 
 Setting: TypeAlias = tuple[str, str]
-"""What is set: a channel, and the address on it that nothing is sent to; or USER, and whose preferences they are."""
+"""What is set: a channel, and the address on it that nothing is sent to; the same with ENDPOINT before the channel, of
+an endpoint; or USER, and whose preferences they are."""
 
 USER = "user"
+ENDPOINT = "endpoint/"
 
 
 def setting_of(command: SendNotification) -> Setting:
@@ -27,6 +35,16 @@ def setting_of(command: SendNotification) -> Setting:
 def setting_of_suppression(suppression: Suppression) -> Setting:
     """Return by what a suppression is known."""
     return suppression.channel.value, suppression.address
+
+
+def setting_of_endpoint(key: Key) -> Setting:
+    """Return by what is known what becomes of an endpoint."""
+    return f"{ENDPOINT}{key[0].value}", key[1]
+
+
+def is_of_endpoint(setting: Setting) -> bool:
+    """Tell whether it is what is known of an endpoint."""
+    return setting[0].startswith(ENDPOINT)
 
 
 def named(setting: Setting) -> tuple[str, bytes]:
@@ -46,8 +64,8 @@ def read_settings(sql: Sql, settings: Iterable[Setting]) -> dict[Setting, bytes 
     found: dict[Any, bytes] = {}
     if keys:
         rows = sql.execute(
-            "SELECT kind, digest, value FROM settings JOIN unnest(%b::text[], %b::bytea[]) AS asked "
-            "(kind, digest) USING (kind, digest)",
+            "SELECT kind, digest, value FROM (SELECT * FROM settings UNION ALL SELECT * FROM endpoints) AS kept "
+            "JOIN unnest(%b::text[], %b::bytea[]) AS asked (kind, digest) USING (kind, digest)",
             columns(list(keys)),
         )
         found = {(kind, digest): value for kind, digest, value in rows}
@@ -66,10 +84,26 @@ def write_suppressions(sql: Sql, happened: Iterable[tuple[NotificationEvent, Sen
             back.add(setting_of(command))
             gone.pop(setting_of(command), None)
     if back:
-        sql.execute(f"{_UNSET} AND told".encode(), columns([_key(each) for each in sorted(back)]))
+        sql.execute(f"{_UNSET.format('settings')} AND told".encode(), columns([_key(each) for each in sorted(back)]))
     if gone:  # said since then
-        sql.execute(f"{_SET} ON CONFLICT DO NOTHING".encode(), _setting_columns(gone))
+        sql.execute(f"{_SET.format('settings')} ON CONFLICT DO NOTHING".encode(), _setting_columns(gone))
     return [*gone, *back]
+
+
+def write_endpoints(sql: Sql, changes: Iterable[EndpointChange]) -> list[Setting]:
+    """Write what is known of endpoints by what has happened; return of which."""
+    known: dict[Setting, Endpoint | None] = {}
+    for change in changes:
+        known |= {setting_of_endpoint(key): endpoint for key, endpoint in change.endpoints.items()}
+    if gone := [setting for setting, each in known.items() if each is None]:
+        _enable(sql, gone)
+    if given := {setting: each for setting, each in known.items() if each is not None}:
+        sql.execute(f"{_SET.format('endpoints')} {_UPDATE}".encode(), _setting_columns(given))
+    return list(known)
+
+
+def _enable(sql: Sql, settings: Iterable[Setting]) -> None:
+    sql.execute(_UNSET.format("endpoints").encode(), columns([_key(each) for each in sorted(settings)]))
 
 
 def write_change(sql: Sql, change: SettingsChange) -> list[Setting]:
@@ -81,19 +115,22 @@ def write_change(sql: Sql, change: SettingsChange) -> list[Setting]:
     gone = {(channel.value, address) for channel, address in change.lifted}
     gone |= {(USER, user_id) for user_id, each in change.preferences.items() if each is None}
     if reported:
-        sql.execute(f"{_SET} ON CONFLICT DO NOTHING".encode(), _setting_columns(reported))
+        sql.execute(f"{_SET.format('settings')} ON CONFLICT DO NOTHING".encode(), _setting_columns(reported))
     if given:
-        update = "ON CONFLICT (kind, digest) DO UPDATE SET value = excluded.value, told = excluded.told"
-        sql.execute(f"{_SET} {update}".encode(), _setting_columns(given))
+        sql.execute(f"{_SET.format('settings')} {_UPDATE}".encode(), _setting_columns(given))
     if gone:
-        sql.execute(_UNSET.encode(), columns([_key(each) for each in sorted(gone)]))
-    return [*reported, *given, *gone]
+        sql.execute(_UNSET.format("settings").encode(), columns([_key(each) for each in sorted(gone)]))
+    enabled = [setting_of_endpoint(key) for key in change.enabled]
+    if enabled:
+        _enable(sql, enabled)
+    return [*reported, *given, *gone, *enabled]
 
 
-_SET = "INSERT INTO settings SELECT * FROM unnest(%b::text[], %b::bytea[], %b::bytea[], %b::bytea[], %b::boolean[])"
+_SET = "INSERT INTO {} SELECT * FROM unnest(%b::text[], %b::bytea[], %b::bytea[], %b::bytea[], %b::boolean[])"
+_UPDATE = "ON CONFLICT (kind, digest) DO UPDATE SET value = excluded.value, told = excluded.told"
 _UNSET = (
-    "DELETE FROM settings USING unnest(%b::text[], %b::bytea[]) AS unset (kind, digest) "
-    "WHERE settings.kind = unset.kind AND settings.digest = unset.digest"
+    "DELETE FROM {} AS kept USING unnest(%b::text[], %b::bytea[]) AS unset (kind, digest) "
+    "WHERE kept.kind = unset.kind AND kept.digest = unset.digest"
 )
 
 
@@ -102,14 +139,20 @@ def _key(setting: Setting) -> tuple[str, bytes]:
     return kind, sha256(name).digest()
 
 
-def _setting_columns(settings: Mapping[Setting, Suppression | UserPreferences]) -> list[list[Any]]:
+def _written(each: Suppression | Endpoint | UserPreferences) -> bytes:
+    if isinstance(each, Endpoint):
+        return encode_endpoint(each)
+    return encode_suppression(each) if isinstance(each, Suppression) else each.written().encode()
+
+
+def _setting_columns(settings: Mapping[Setting, Suppression | Endpoint | UserPreferences]) -> list[list[Any]]:
     # In order, so that two nodes with the same ones never wait for each other.
     return columns(
         [
             (
                 *_key(setting),
                 named(setting)[1],
-                encode_suppression(each) if isinstance(each, Suppression) else each.written().encode(),
+                _written(each),
                 isinstance(each, Suppression) and each.source is SuppressionSource.PROVIDER,
             )
             for setting, each in sorted(settings.items(), key=lambda item: _key(item[0]))

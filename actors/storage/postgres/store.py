@@ -44,7 +44,7 @@ from typing import TypeVar
 
 from actors.domain.audit import AuditEntry
 from actors.domain.caution import Caution
-from actors.domain.codec import decode_suppression, encode_command, encode_events
+from actors.domain.codec import decode_endpoint, decode_suppression, encode_command, encode_events
 from actors.domain.delivery import dead_letter_after
 from actors.domain.remembered_ids import EndedAs
 from actors.domain.store import (
@@ -80,7 +80,15 @@ from actors.storage.postgres.marks import Mark
 from actors.storage.postgres.node import State
 from actors.storage.postgres.reading import Shared, audit_entries, ended_as, erase_histories, history_of, recalled
 from actors.storage.postgres.schema import check_dsn
-from actors.storage.postgres.settings import USER, Setting, setting_of, setting_of_suppression
+from actors.storage.postgres.settings import (
+    ENDPOINT,
+    USER,
+    Setting,
+    is_of_endpoint,
+    setting_of,
+    setting_of_endpoint,
+    setting_of_suppression,
+)
 from actors.storage.postgres.votes import deadline_ns, left_ns
 from actors.storage.postgres.work_queue import Query, ToDo
 from actors.storage.postgres.worker import Living, Outcome, Taken, Worker
@@ -187,6 +195,7 @@ class PostgresStore(StoreOnDisk):
         self._check_open()
         kind, notification_id = type(event), event.notification_id
         change = Change(event, command)
+        change.endpoint_change = self.endpoints.change_by(event, command)
         steady_ns = self.remembered.steady_ns(change.at_ns)
         if kind is NotificationRequested or kind in ENDS:
             change.at_ns = steady_ns  # which decides how long an id is remembered
@@ -218,6 +227,8 @@ class PostgresStore(StoreOnDisk):
         keys: list[str | Setting] = [notification_id] if kind in _SHARED else []
         if kind is NotificationRedriven or suppression_from(event, command.recipient) is not None:
             keys.append(setting_of(command))
+        if change.endpoint_change is not None:
+            keys += [setting_of_endpoint(key) for key in change.endpoint_change.endpoints]
         if keys:
             self._under_way.update(keys)
         if self._marked:
@@ -274,6 +285,7 @@ class PostgresStore(StoreOnDisk):
         self._apply(change)
         keys: list[str | Setting] = [setting_of_suppression(each) for each in change.suppressed]
         keys += [(channel.value, address) for channel, address in change.lifted]
+        keys += [setting_of_endpoint(key) for key in change.enabled]
         keys += [(USER, user_id) for user_id in change.preferences]
         self._under_way.update(keys)
         return self._to_do.put(self.remembered.steady_ns(change.audit.at_ns), keys, Batch.change, change)
@@ -412,6 +424,9 @@ class PostgresStore(StoreOnDisk):
                 self.preferences.pop(name, None)
             else:
                 self.preferences[name] = UserPreferences.model_validate_json(written)
+        elif is_of_endpoint(setting):
+            key = NotificationChannel(kind.removeprefix(ENDPOINT)), name
+            self.endpoints.set(key, None if written is None else decode_endpoint(written))
         else:
             self.suppressions.remove((NotificationChannel(kind), name))
             if written is not None:
@@ -454,6 +469,7 @@ class PostgresStore(StoreOnDisk):
             entry.request_id, entry.served = request_id, served
             self._join_request_of(entry)
         self.suppressions.restore(())  # of those that resulted from it, some have been lifted
+        self.endpoints.clear()  # likewise
         for setting, written in state.settings.items():
             self._set(setting, written)
         self._be_careful(state.cautions)

@@ -11,7 +11,16 @@ from typing import Any, NamedTuple
 import msgspec
 
 from actors.domain.audit import AuditEntry
-from actors.domain.codec import Damaged, check_seal, checksum, decode_command, encode_event, seal
+from actors.domain.codec import (
+    Damaged,
+    check_seal,
+    checksum,
+    decode_command,
+    encode_endpoint,
+    encode_event,
+    seal,
+)
+from actors.domain.endpoints import Endpoint
 from actors.domain.notification_state import ended_as
 from actors.domain.requests import Request
 from actors.domain.suppressions import Key, Suppression
@@ -131,6 +140,10 @@ class Batch(Promise):
         """Take in how an address is suppressed from now on; None: it is not."""
         self.turns[-1].suppressions[key] = suppression
 
+    def keep_endpoint(self, key: Key, endpoint: Endpoint | None) -> None:
+        """Take in what is known of an endpoint from now on; None: nothing."""
+        self.turns[-1].endpoints[key] = endpoint
+
     def prefer(self, user_id: str, preferences: UserPreferences | None) -> None:
         """Take in what a user has set from now on; None: nothing."""
         self.turns[-1].preferences[user_id] = preferences
@@ -150,6 +163,7 @@ class _Turn:
         "closed",
         "ended",
         "ended_with_history",
+        "endpoints",
         "history",
         "ids",
         "marks",
@@ -174,6 +188,7 @@ class _Turn:
         # What is so in the end, None where nothing is.
         self.marks: dict[str, Mark | None] = {}
         self.suppressions: dict[Key, Suppression | None] = {}
+        self.endpoints: dict[Key, Endpoint | None] = {}
         self.preferences: dict[str, UserPreferences | None] = {}
         self.requests: dict[str, tuple[str, str, bool] | None] = {}
 
@@ -212,6 +227,8 @@ class _Turn:
                 marks.write(sql, notification_id, mark.caution, under_way=True, alone=mark.alone)
         if self.suppressions:
             self._write_suppressions(sql)
+        if self.endpoints:
+            self._write_endpoints(sql)
         if self.preferences:
             self._write_preferences(sql)
         if self.requests:
@@ -246,6 +263,15 @@ class _Turn:
             else:
                 rows += (channel.value, address, each.reason, each.source.value, each.since_ns, each.by)
         _insert(sql, "INSERT OR REPLACE INTO suppressions VALUES", 6, rows)
+
+    def _write_endpoints(self, sql: sqlite3.Connection) -> None:
+        rows: list[Any] = []
+        for (channel, address), each in self.endpoints.items():
+            if each is None:
+                sql.execute("DELETE FROM endpoints WHERE channel = ? AND address = ?", (channel.value, address))
+            else:
+                rows += (channel.value, address, encode_endpoint(each))
+        _insert(sql, "INSERT OR REPLACE INTO endpoints VALUES", 3, rows)
 
     def _write_preferences(self, sql: sqlite3.Connection) -> None:
         rows: list[Any] = []

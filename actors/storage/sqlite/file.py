@@ -118,6 +118,15 @@ ADDED: tuple[str, ...] = (
         kept_at_ns INTEGER NOT NULL  -- ... which was then
     )
     """,
+    # Endpoints of which every attempt fails, and those that are disabled for it; addresses are in their normal form.
+    """
+    CREATE TABLE IF NOT EXISTS endpoints (
+        channel TEXT NOT NULL,
+        address TEXT NOT NULL,
+        endpoint BLOB NOT NULL,
+        PRIMARY KEY (channel, address)
+    ) WITHOUT ROWID
+    """,
     # Which notifications are of one request, see `actors.domain.requests`: those that are fallbacks, and what was sent
     # of a request of which there are dead letters still.
     """

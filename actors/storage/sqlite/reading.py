@@ -21,9 +21,11 @@ from actors.domain.codec import (
     checksum,
     decode_audit_entry,
     decode_command,
+    decode_endpoint,
     decode_event,
     decode_events,
 )
+from actors.domain.endpoints import Endpoint
 from actors.domain.notification_state import known_end
 from actors.domain.remembered_ids import EndedAs
 from actors.domain.store import StoredHistory
@@ -90,12 +92,15 @@ class SqliteHistories(MemoryStore):
         for request in self._requests.all():
             self._requests.forget_unless(request, self._open, self._dead)
         self.suppressions.restore(_suppressions(sql))  # those of letters that are discarded, too
+        self.endpoints.clear()  # of those that resulted from it, some have been enabled
+        for endpoint in _endpoints(sql):
+            self.endpoints.set(endpoint.key, endpoint)
         for user_id, preferences in sql.execute("SELECT user_id, preferences FROM preferences"):
             self.preferences[user_id] = UserPreferences.model_validate_json(preferences)
         return int(last)
 
 
-_READ_WHOLE = ("notifications", "history", "requests", "suppressions", "preferences")
+_READ_WHOLE = ("notifications", "history", "requests", "suppressions", "endpoints", "preferences")
 """Tables that are read from one end to the other when a file is opened."""
 
 
@@ -199,9 +204,20 @@ def ended_as(sql: sqlite3.Connection, notification_id: str, rows: RememberedRows
 
 def requests_in(sql: sqlite3.Connection) -> list[tuple[str, str, int]]:
     """Return of which request each notification is known to be, and whether that was delivered."""
-    if not sql.execute("SELECT count(*) FROM sqlite_schema WHERE name = 'requests'").fetchone()[0]:
-        return []  # a release that knows none has made the file
+    if not _has_table(sql, "requests"):
+        return []
     return sql.execute("SELECT notification_id, request_id, delivered FROM requests").fetchall()
+
+
+def _has_table(sql: sqlite3.Connection, name: str) -> bool:
+    """Tell whether there is a table; not where a release that knows none has made the file."""
+    return bool(sql.execute("SELECT count(*) FROM sqlite_schema WHERE name = ?", (name,)).fetchone()[0])
+
+
+def _endpoints(sql: sqlite3.Connection) -> Iterator[Endpoint]:
+    if _has_table(sql, "endpoints"):
+        for (written,) in sql.execute("SELECT endpoint FROM endpoints"):
+            yield decode_endpoint(written)
 
 
 def _suppressions(sql: sqlite3.Connection) -> Iterator[Suppression]:

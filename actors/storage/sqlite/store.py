@@ -36,6 +36,7 @@ import trio
 
 from actors.domain.audit import AuditEntry
 from actors.domain.codec import encode_command, encode_events
+from actors.domain.endpoints import EndpointChange
 from actors.domain.remembered_ids import EndedAs
 from actors.domain.requests import Request
 from actors.domain.store import LeaseLost, SettingsChange, StoredHistory
@@ -182,11 +183,14 @@ class SqliteStore(StoreOnDisk, SqliteHistories):
                 written = encode_command(entry.command)
                 history = encode_events((*entry.events, event))
         request_before = self._requests.of(notification_id)
+        endpoint_change = self.endpoints.change_by(event, command)
         super().commit(event, command)
         self._seq += 1
         with self._lock:
             batch = self._batch or self._new_batch()
             self._write_request(batch, event, request_before)
+            if endpoint_change is not None:
+                self._write_endpoints(batch, endpoint_change)
             if is_requested:
                 acceptance = Acceptance(self._open[notification_id], event.epoch_ns + event.at_ns - batch.ahead_ns)
                 batch.request(self._seq, event, acceptance, written)
@@ -210,6 +214,13 @@ class SqliteStore(StoreOnDisk, SqliteHistories):
                 batch.belong(member, None)
         elif isinstance(event, (NotificationRequested, NotificationSent)):
             batch.belong(event.notification_id, request)
+
+    def _write_endpoints(self, batch: Batch, change: EndpointChange) -> None:
+        """Write what an event changes of endpoints, in the same transaction."""
+        for key, endpoint in change.endpoints.items():
+            batch.keep_endpoint(key, endpoint)
+        if change.audit is not None:
+            batch.note(self._seq, change.audit)
 
     def note(self, entry: AuditEntry) -> Effect:
         """Hand over an entry of the audit trail; see :meth:`Store.note`.
@@ -238,6 +249,8 @@ class SqliteStore(StoreOnDisk, SqliteHistories):
             batch.note(self._seq, change.audit)
             for key in (*(suppression.key for suppression in change.suppressed), *change.lifted):
                 batch.suppress(key, self.suppressions.stored_at(key))
+            for key in change.enabled:
+                batch.keep_endpoint(key, None)
             for user_id, preferences in change.preferences.items():
                 batch.prefer(user_id, preferences)
         return batch

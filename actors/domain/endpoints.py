@@ -1,0 +1,174 @@
+"""Endpoints of which every attempt fails, and those that are disabled for it: what a store keeps of them.
+
+An endpoint is an address of a channel, in its normal form. What a failed attempt makes of it is in the event of the
+failure (:class:`~actors.endpoints.EndpointMark`), so that both are made durable at once. It is taken back by an attempt
+that succeeds; and one that is disabled is enabled by an operator's order, which the redrive of a dead letter is, too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+from itertools import islice
+from typing import NamedTuple
+
+from actors.domain.audit import AuditEntry
+from actors.domain.suppressions import Key, normal_address, printable_reason
+from actors.endpoints import EndpointMark, EndpointState
+from actors.instants import utc
+from actors.messages import (
+    Message,
+    NotificationChannel,
+    NotificationEvent,
+    NotificationFailed,
+    NotificationRedriven,
+    NotificationSent,
+    SendNotification,
+)
+
+DISABLE, ENABLE = "disable endpoint", "enable endpoint"
+"""The actions of the audit trail."""
+
+DELIVERED = "a notification was sent to it"
+
+FORGOTTEN_AT_ONCE = 2
+"""How many are forgotten, if their time has passed, for each that comes: so they become fewer."""
+
+
+class Endpoint(Message, frozen=True, kw_only=True, gc=False):
+    """An endpoint of which every attempt fails."""
+
+    channel: NotificationChannel
+    address: str
+    """In its normal form."""
+
+    mark: EndpointMark
+    reason: str
+    """Of the failure that made this of it."""
+
+    marked_ns: int
+    """When, in nanoseconds since 1970."""
+
+    @property
+    def key(self) -> Key:
+        """What it is looked up by."""
+        return self.channel, self.address
+
+    @property
+    def state(self) -> EndpointState:
+        """What has become of it."""
+        return self.mark.state
+
+    @property
+    def since(self) -> datetime:
+        """Since when all attempts fail, in UTC."""
+        return utc(self.mark.since_ns)
+
+    @property
+    def disabled_at(self) -> datetime | None:
+        """When it was disabled, in UTC; None: it is not."""
+        return utc(self.marked_ns) if self.state is EndpointState.DISABLED else None
+
+
+class EndpointChange(NamedTuple):
+    """What an event of a notification changes."""
+
+    endpoints: dict[Key, Endpoint | None]
+    """What is known from now on; None: nothing."""
+
+    audit: AuditEntry | None = None
+    """That it was disabled or enabled, without an operator."""
+
+
+class Endpoints:
+    """All of which anything is known: always the same object in a store."""
+
+    def __init__(self) -> None:
+        self.disabled: dict[Key, Endpoint] = {}
+        """Always the same object, for the handler to look into."""
+        self._failing: dict[Key, Endpoint] = {}
+        """The others; nearly in the order in which they began to fail."""
+
+    def __iter__(self) -> Iterator[Endpoint]:
+        yield from self.disabled.values()
+        yield from self._failing.values()
+
+    def find(self, channel: NotificationChannel, address: str) -> Endpoint | None:
+        """Return what is known of an endpoint; None: nothing."""
+        return self.at((channel, normal_address(channel, address)))
+
+    def is_disabled(self, channel: NotificationChannel, address: str) -> bool:
+        """Tell whether nothing is sent to an endpoint."""
+        return (channel, normal_address(channel, address)) in self.disabled
+
+    def at(self, key: Key) -> Endpoint | None:
+        """Return what is known of one whose address is in its normal form."""
+        return self.disabled.get(key) or self._failing.get(key)
+
+    def set(self, key: Key, endpoint: Endpoint | None) -> None:
+        """Know this of one from now on; None: nothing."""
+        self.disabled.pop(key, None)
+        if endpoint is None or endpoint.state is not EndpointState.FAILING:
+            self._failing.pop(key, None)
+        if endpoint is not None:
+            (self.disabled if endpoint.state is EndpointState.DISABLED else self._failing)[key] = endpoint
+
+    def clear(self) -> None:
+        """Know nothing of any."""
+        self.disabled.clear()
+        self._failing.clear()
+
+    def apply(self, change: EndpointChange | None) -> None:
+        """Know what has changed; None: nothing."""
+        for key, endpoint in () if change is None else change.endpoints.items():
+            self.set(key, endpoint)
+
+    def change_by(self, event: NotificationEvent, command: SendNotification) -> EndpointChange | None:
+        """Return what changes by an event of the notification of a command; None: nothing."""
+        if isinstance(event, NotificationFailed):
+            return None if event.endpoint is None else self._marked(event, event.endpoint, command.recipient)
+        if not (self.disabled or self._failing):
+            return None
+        if isinstance(event, NotificationSent):
+            known = self.find(event.channel, command.recipient)
+            is_back = known is not None
+        elif isinstance(event, NotificationRedriven) and not event.without_operator:
+            known = self.find(event.channel, command.recipient)
+            is_back = known is not None and known.state is EndpointState.DISABLED
+        else:
+            return None
+        if known is None or not is_back:
+            return None
+        is_told = known.state is EndpointState.DISABLED and isinstance(event, NotificationSent)
+        return EndpointChange({known.key: None}, _entry(ENABLE, event, known, DELIVERED) if is_told else None)
+
+    def _marked(self, event: NotificationFailed, mark: EndpointMark, address: str) -> EndpointChange:
+        now_ns = event.epoch_ns + event.at_ns
+        endpoint = Endpoint(
+            channel=event.channel,
+            address=normal_address(event.channel, address),
+            mark=mark,
+            reason=printable_reason(event.reason),
+            marked_ns=now_ns,
+        )
+        changes: dict[Key, Endpoint | None] = {
+            key: None for key, old in islice(self._failing.items(), FORGOTTEN_AT_ONCE) if old.mark.until_ns <= now_ns
+        }
+        changes[endpoint.key] = endpoint
+        is_disabled = mark.state is EndpointState.DISABLED
+        return EndpointChange(changes, _entry(DISABLE, event, endpoint, endpoint.reason) if is_disabled else None)
+
+
+def _entry(action: str, event: NotificationEvent, endpoint: Endpoint, why: str) -> AuditEntry:
+    return AuditEntry(
+        at_ns=event.epoch_ns + event.at_ns,
+        action=action,
+        notification_id=event.notification_id,
+        about=about(endpoint),
+        why=why,
+    )
+
+
+def about(endpoint: Endpoint) -> str:
+    """Return what an entry of the audit trail calls an endpoint."""
+    return f"{endpoint.channel} {endpoint.address}"
