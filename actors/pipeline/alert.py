@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable
+from datetime import datetime
 from typing import TypeAlias
 
 from actors.instants import ns
 from actors.kernel.actor import STOP_ON_FAILURE, Actor, Supervision, handles
 from actors.kernel.async_handlers import failure, is_async
 from actors.messages import Message, NotificationChannel
+from actors.policies.breaker.per_host import recipient_host
 
 logger = logging.getLogger(__name__)
 
@@ -45,8 +47,33 @@ class ChannelBroken(Message, frozen=True, kw_only=True, gc=False):
         return f"Channel {self.channel} is broken: {self.reason}"
 
 
+class EndpointDisabled(Message, frozen=True, kw_only=True, gc=False):
+    """All attempts at an endpoint have failed for so long that nothing is sent to it any more."""
+
+    channel: NotificationChannel
+    address: str
+    """As the notification has it."""
+
+    since: datetime
+    """When the first of them failed."""
+
+    reason: str
+    """Of the latest one."""
+
+    @property
+    def text(self) -> str:
+        """What the administrator reads."""
+        since = f"all attempts have failed since {self.since:%Y-%m-%d %H:%M:%S} UTC, the latest: {self.reason}"
+        return f"Endpoint {_without_secrets(self.address)} of channel {self.channel} is disabled: {since}"
+
+
+def _without_secrets(address: str) -> str:
+    """Return an address as an alert shows it: of a subscription to Web Push the host, and no query of a URL."""
+    return recipient_host(address) if address.lstrip().startswith("{") else address.partition("?")[0]
+
+
 class AdminAlert(Actor):
-    """Raises one alert for each channel and reason; further ones within `quiet_for` seconds are only counted.
+    """Raises one alert for each channel and reason, or endpoint; others within `quiet_for` seconds are only counted.
 
     Best effort: a `notify` that raises is reported in the log and harms nothing, and an ``async`` one may take its
     time, since each alert is delivered in an actor of its own.
@@ -65,12 +92,12 @@ class AdminAlert(Actor):
         self.repeated = 0
         """How many were only counted."""
 
-    @handles(Alert, ChannelBroken)
-    def on_alert(self, alert: Alert | ChannelBroken) -> None:
+    @handles(Alert, ChannelBroken, EndpointDisabled)
+    def on_alert(self, alert: Alert | ChannelBroken | EndpointDisabled) -> None:
         latest_ns, now_ns = self._latest_ns, self.now_ns
         while latest_ns and now_ns - latest_ns[oldest := next(iter(latest_ns))] >= self._quiet_for_ns:
             del latest_ns[oldest]
-        key = (type(alert), alert.channel, alert.reason)
+        key = (type(alert), alert.channel, alert.address if isinstance(alert, EndpointDisabled) else alert.reason)
         if key in latest_ns:
             self.repeated += 1
             return

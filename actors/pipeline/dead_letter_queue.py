@@ -362,8 +362,11 @@ class DeadLetterQueue(Actor):
     def _is_left_to_people(self, letter: DeadLetterMessage, policy: Redriving) -> bool:
         """Tell whether a letter has been dead for too long, or its address is one that nothing is sent to."""
         age_ns = self.epoch_ns + self.now_ns - letter.epoch_ns - letter.moved_at_ns
-        return policy.is_too_old(age_ns) or bool(
-            self._store.suppressions.find(letter.channel, letter.command.recipient)
+        address, store = letter.command.recipient, self._store
+        return (
+            policy.is_too_old(age_ns)
+            or store.suppressions.find(letter.channel, address) is not None
+            or store.endpoints.is_disabled(letter.channel, address)
         )
 
     # ── time and room ───────────────────────────────────────────────────────────────────────────────────────────

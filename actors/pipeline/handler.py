@@ -55,13 +55,14 @@ from actors.pipeline.alert import ChannelBroken
 from actors.pipeline.backlog import LOOK_AT_BACKLOG, Backlog, LookAtBacklog, due_since_ns
 from actors.pipeline.cancelling import CANCELLING, Cancelling, OfCancelling
 from actors.pipeline.commits import Commit
+from actors.pipeline.endpoint_watch import EndpointWatch
 from actors.pipeline.fallback import Fallbacks
 from actors.pipeline.held import Held
 from actors.pipeline.intake import Intake
 from actors.pipeline.journal import Journal
 from actors.pipeline.orders import Acceptance, Redrive, Submit
 from actors.pipeline.preferences import Preferences
-from actors.pipeline.readiness import ADDRESS_GONE, NotBefore, Readiness, Unwanted
+from actors.pipeline.readiness import ADDRESS_GONE, NotBefore, Readiness, Undeliverable, Unwanted
 from actors.pipeline.retries import Retries, succeeded
 from actors.pipeline.retry_budgets import RetryBudgets
 from actors.pipeline.templates import Templates, filled_in
@@ -101,7 +102,8 @@ class Handler(Actor):
         self._stages = wiring.stages
         self._commits = wiring.commits
         self._store = store
-        self._readiness = Readiness(self.system, store.suppressions, preferences)
+        self._endpoints = EndpointWatch(channels, store.endpoints)
+        self._readiness = Readiness(self.system, store.suppressions, self._endpoints, preferences)
         self._templates = templates
         has_budgets = any(config.retry.budget is not None for config in channels.values())
         self._budgets = RetryBudgets(channels) if has_budgets else None
@@ -296,6 +298,8 @@ class Handler(Actor):
             self._send(delivery)
         elif isinstance(obstacle, Unwanted):
             self._suppress(delivery, obstacle.reason)
+        elif isinstance(obstacle, Undeliverable):
+            self._dead_letter(delivery, obstacle.reason)
         else:
             self._defer(delivery, obstacle)
 
@@ -469,6 +473,7 @@ class Handler(Actor):
         if isinstance(outcome, ChannelFault):
             self._to_alert(ChannelBroken(channel=command.channel, reason=outcome.reason))
         retry_at_ns, given_up = self._retries.after(outcome, delivery, system.now_ns)
+        present_ns = system.epoch_ns + system.now_ns
         event = NotificationFailed(
             at_ns=system.now_ns,
             epoch_ns=system.epoch_ns,
@@ -485,6 +490,7 @@ class Handler(Actor):
             provider=None if admitted is None else admitted.provider,
             hedges=0 if admitted is None else admitted.hedges,
             refused=admitted is None,
+            endpoint=self._endpoints.mark_of(command, outcome, present_ns, self._to_alert) if admitted else None,
         )
         delivery.note_failure(event)
         delivery.due_ns = retry_at_ns

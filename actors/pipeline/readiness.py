@@ -10,12 +10,14 @@ from actors.instants import NS_PER_S, since_1970_ns, utc
 from actors.kernel.async_handlers import failure
 from actors.kernel.runtime import Runtime
 from actors.messages import SendNotification
+from actors.pipeline.endpoint_watch import EndpointWatch
 from actors.pipeline.preferences import Preferences
 
 logger = logging.getLogger(__name__)
 
 SWITCHED_OFF = "switched off by the user"
 ADDRESS_GONE = "the address is gone"
+ENDPOINT_DISABLED = "the endpoint is disabled"
 
 ASK_AGAIN_NS = 10 * NS_PER_S
 """After so long, preferences that raised are asked again."""
@@ -24,6 +26,13 @@ ASK_AGAIN_NS = 10 * NS_PER_S
 @dataclass(frozen=True, slots=True)
 class Unwanted:
     """It is not to be sent at all."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Undeliverable:
+    """It cannot be sent as things are, and is for people to decide about: a dead letter."""
 
     reason: str
 
@@ -40,22 +49,37 @@ class NotBefore:
 
 class Readiness:
     """What stands between a notification and its first or next attempt: its own instant, suppressions,
-    preferences, quiet hours.
+    preferences, quiet hours, a disabled endpoint.
 
     Args:
         system: says what time it is.
         suppressions: the addresses that nothing is sent to.
+        endpoints: those that are disabled, on channels where that is asked for.
         preferences: of the users; None: every user wants everything, at any time.
     """
 
-    def __init__(self, system: Runtime, suppressions: Suppressions, preferences: Preferences | None) -> None:
+    def __init__(
+        self,
+        system: Runtime,
+        suppressions: Suppressions,
+        endpoints: EndpointWatch,
+        preferences: Preferences | None,
+    ) -> None:
         self._system = system
         self._suppressions = suppressions
         self._suppressed = suppressions.in_force  # mostly empty, and asked for each notification
+        self._endpoints = endpoints
         self._preferences = preferences
 
-    def obstacle(self, command: SendNotification) -> Unwanted | NotBefore | None:
+    def obstacle(self, command: SendNotification) -> Unwanted | Undeliverable | NotBefore | None:
         """Return what keeps a command from being sent now; None: nothing."""
+        obstacle = self._unwanted_now(command)
+        if obstacle is None and self._endpoints.is_disabled(command):
+            return Undeliverable(ENDPOINT_DISABLED)
+        return obstacle
+
+    def _unwanted_now(self, command: SendNotification) -> Unwanted | NotBefore | None:
+        """Return what it is that someone does not want of a command now; None: nothing."""
         if command.not_before is not None:
             due_ns = since_1970_ns(command.not_before) - self._system.epoch_ns
             if due_ns > self._system.now_ns:
@@ -78,7 +102,9 @@ class Readiness:
         return NotBefore(wanted_at_ns, is_quiet=True) if wanted_at_ns > now_ns else None
 
     def is_wanted(self, command: SendNotification) -> bool:
-        """Tell whether the user of a command wants it now, and its address is neither suppressed nor gone."""
+        """Tell whether the user of a command wants it now, and its address is neither suppressed, gone nor disabled."""
+        if self._endpoints.is_disabled(command):
+            return False
         if self._suppressed and self._suppressions.find(command.channel, command.recipient) is not None:
             return False
         if self._preferences is None or command.critical:

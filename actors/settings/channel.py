@@ -20,6 +20,7 @@ from actors.settings.base import Settings
 from actors.settings.breaker import CircuitBreakerConfig as CircuitBreakerConfig
 from actors.settings.bulkhead import BulkheadConfig, MaxInFlight, slots_of
 from actors.settings.distributions import Distribution
+from actors.settings.endpoints import EndpointsConfig as EndpointsConfig
 from actors.settings.order import FairBy, OrderConfig, TenantConfig as TenantConfig
 from actors.settings.quantities import (
     Duration,
@@ -267,6 +268,9 @@ class ChannelConfig(Settings):
 
     redrive: RedriveConfig | None = None
     """What is redriven without an operator when the provider is back. None: nothing."""
+
+    endpoints: EndpointsConfig | None = None
+    """When an endpoint of which all attempts fail is disabled, until it is enabled by order. None: never."""
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:

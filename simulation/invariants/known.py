@@ -14,6 +14,7 @@ from simulation.invariants.breakers import BreakerTransitions, OpenBreaker
 from simulation.invariants.budgets import RetryBudgets
 from simulation.invariants.decisions import BreakerDecisions
 from simulation.invariants.deliveries import NothingAfterTheEnd, OneSuccess, Wanted
+from simulation.invariants.endpoints import DisabledEndpoints
 from simulation.invariants.failover import FailoverOrder, Fallbacks
 from simulation.invariants.hedges import Hedges
 from simulation.invariants.ids import Ids
@@ -57,6 +58,7 @@ KNOWN: dict[str, type[Invariant]] = {
         Wanted,
         QuietKept,
         GoneAddresses,
+        DisabledEndpoints,
         BreakerTransitions,
         BreakerDecisions,
         OpenBreaker,

@@ -14,6 +14,7 @@ from actors.messages import (
 )
 from actors.outcomes import DeadDestination, Permanent
 from actors.pipeline.dead_letter_queue import DeadLetterQueue
+from actors.pipeline.readiness import ENDPOINT_DISABLED
 from actors.pipeline.retries import BUDGET_SPENT, RETRY_TIME_UP
 from actors.settings.channel import RetryConfig
 from simulation.invariants.attempts import used_up
@@ -85,6 +86,7 @@ class Letters(Invariant):
         fallback = config.fallback
         possible = {
             EXPIRED: letter.command.expires_after is not None or (fallback is not None and fallback.after is not None),
+            ENDPOINT_DISABLED: config.endpoints is not None,
             RATE_LIMIT_EXCEEDED: any(limit is not None and limit.on_limit == "drop" for limit in limits),
             # It has waited for a retry, or in a line before it.
             RETRY_TIME_UP: latest is not None and not self._has_retry_time(letter, lifecycle),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from typing import NamedTuple
 
+from actors.endpoints import EndpointState
 from actors.instants import NEVER_NS, NS_PER_S, ns, wait_ns
 from actors.messages import (
     ActorFailed,
@@ -18,7 +19,7 @@ from actors.messages import (
     NotificationRequested,
 )
 from actors.outcomes import ChannelFault
-from actors.pipeline.alert import AdminAlert, Alert, ChannelBroken
+from actors.pipeline.alert import AdminAlert, Alert, ChannelBroken, EndpointDisabled
 from actors.pipeline.dead_letter_queue import FULL, RETENTION, DeadLetterQueue
 from simulation.invariants.base import Context, Finding, Invariant, Objection, observes
 from simulation.invariants.lifecycles import PROCESS, STEPS
@@ -108,8 +109,9 @@ class _AlertDue(NamedTuple):
 
 
 class Alerts(Invariant):
-    """The administrator is told of each dead letter, once it is in its queue, and of each fault of a channel; and is
-    called for the first of a channel and reason, and again when the last call is so long ago, others are counted.
+    """The administrator is told of each dead letter, once it is in its queue, of each fault of a channel, and of each
+    endpoint that is disabled; and is called for the first of a channel and reason, or endpoint, and again when the last
+    call is so long ago, others are counted.
 
     An alert that has crashed has forgotten whom it has called: then what it counts is not looked at.
     """
@@ -123,8 +125,8 @@ class Alerts(Invariant):
     def __init__(self, context: Context) -> None:
         super().__init__(context)
         self._due: deque[_AlertDue] = deque()
-        self._broken: dict[tuple[NotificationChannel, str], int] = {}
-        """By channel and reason: faults that were told of, and are not recorded yet."""
+        self._unrecorded: dict[tuple[type, NotificationChannel, str], int] = {}
+        """By channel and reason: faults and disabled endpoints that were told of, and are not recorded yet."""
         self._called_ns: dict[tuple[type, NotificationChannel, str], int] = {}
         self._repeated = 0
         self._latest_ns = -1
@@ -137,7 +139,7 @@ class Alerts(Invariant):
     def on_crash(self, event: ActorFailed) -> Objection:
         if event.actor == PROCESS:
             self._due.clear()
-            self._broken.clear()
+            self._unrecorded.clear()
             self._called_ns.clear()
             self._repeated, self._latest_ns, self._text, self._is_certain = 0, -1, "", True
         elif event.actor == AdminAlert.__name__:
@@ -152,16 +154,16 @@ class Alerts(Invariant):
             return None
         if sent.receiver is not AdminAlert:
             return None
-        if isinstance(message, ChannelBroken):
-            key = message.channel, message.reason
-            self._broken[key] = self._broken.get(key, 0) + 1
-        if isinstance(message, (Alert, ChannelBroken)):
+        if isinstance(message, (ChannelBroken, EndpointDisabled)):
+            key = type(message), message.channel, message.reason
+            self._unrecorded[key] = self._unrecorded.get(key, 0) + 1
+        if isinstance(message, (Alert, ChannelBroken, EndpointDisabled)):
             wrong = self._told(message) or self._count_is_wrong(sent.at_ns)
             self._count(message, sent.at_ns)
             return wrong
         return None
 
-    def _told(self, alert: Alert | ChannelBroken) -> Objection:
+    def _told(self, alert: Alert | ChannelBroken | EndpointDisabled) -> Objection:
         """Return what is wrong with telling this next."""
         if not isinstance(alert, Alert):
             return None
@@ -174,8 +176,8 @@ class Alerts(Invariant):
         of = "nothing" if letter is None else f"{letter.notification_id}: {letter.failure_reason}"
         return f"the alert says {alert.text!r}, and the next dead letter is that of {of}"
 
-    def _count(self, alert: Alert | ChannelBroken, now_ns: int) -> None:
-        key = type(alert), alert.channel, alert.reason
+    def _count(self, alert: Alert | ChannelBroken | EndpointDisabled, now_ns: int) -> None:
+        key = type(alert), alert.channel, alert.address if isinstance(alert, EndpointDisabled) else alert.reason
         called_ns = self._called_ns.get(key)
         if called_ns is not None and now_ns - called_ns < QUIET_NS:
             self._repeated += 1
@@ -196,12 +198,17 @@ class Alerts(Invariant):
 
     @observes(NotificationFailed)
     def on_failed(self, failed: NotificationFailed) -> Objection:
-        if failed.kind != ChannelFault.__name__:
+        kind: type[ChannelBroken | EndpointDisabled]
+        if failed.kind == ChannelFault.__name__:
+            kind, what = ChannelBroken, f"{failed.channel} is broken"
+        elif failed.endpoint is not None and failed.endpoint.state is EndpointState.DISABLED:
+            kind, what = EndpointDisabled, f"an endpoint of {failed.channel} is disabled"
+        else:
             return None
-        key = failed.channel, failed.reason
-        if not self._broken.get(key):
-            return f"{failed.channel} is broken ({failed.reason}), and no one is told"
-        self._broken[key] -= 1
+        key = kind, failed.channel, failed.reason
+        if not self._unrecorded.get(key):
+            return f"{what} ({failed.reason}), and no one is told"
+        self._unrecorded[key] -= 1
         return None
 
     @observes(*STEPS)

@@ -29,6 +29,7 @@ from actors.outcomes import Ambiguous, ChannelFault, DeadDestination, Outcome, P
 from simulation.reference.backoff import Retrying, budget_of
 from simulation.reference.bounds import EXPIRED, Ended
 from simulation.reference.channel import Way
+from simulation.reference.endpoints import DISABLED, ENDPOINT_DISABLED, disabled_text, mark_after
 from simulation.reference.lane import Lane
 from simulation.reference.letters import Letters
 from simulation.reference.loop import Loop, Timeline
@@ -332,7 +333,10 @@ class Handler(Loop):
         if until_ns == NOT_WANTED:
             self._suppress(notification, "switched off by the user", None, "preferences: the user has it switched off")
         elif until_ns is None or until_ns <= self.now_ns:
-            self._send(notification)
+            if self.store.is_disabled(command):
+                self._dead_letter(notification, ENDPOINT_DISABLED, "all attempts have failed for disable_after")
+            else:
+                self._send(notification)
         elif notification.expires_at_ns is not None and until_ns > notification.expires_at_ns:
             self._dead_letter(notification, EXPIRED, "quiet_hours end only after it has expired")
         else:
@@ -343,7 +347,7 @@ class Handler(Loop):
 
     def is_wanted(self, command: SendNotification) -> bool:
         """Tell whether its address is there and its user wants it now: asked again when its turn comes after a wait."""
-        if address(command) in self.store.gone:
+        if address(command) in self.store.gone or self.store.is_disabled(command):
             return False
         wanted_ns = self.people.wanted_from(command, self.now_ns, self.epoch_ns)
         return wanted_ns is None or (wanted_ns != NOT_WANTED and wanted_ns <= self.now_ns)
@@ -479,6 +483,10 @@ class Handler(Loop):
             text = f"Channel {command.channel} is broken: {outcome.reason}"
             self.follow("alert", "", self.letters.alert, ("broken", command.channel, outcome.reason), text)
         retry_ns, given_up, why = self._retry(notification, outcome)
+        known, config = self.store.endpoints.get(address(command)), self.world.channels[command.channel]
+        mark = None if lane is None else mark_after(outcome, known, config, self.epoch_ns + self.now_ns)
+        if mark is not None and mark.state is DISABLED:
+            self.follow("alert", "", self.letters.alert, address(command), disabled_text(command, mark, outcome.reason))
         event = self.event(
             NotificationFailed,
             command,
@@ -492,6 +500,7 @@ class Handler(Loop):
             given_up=given_up,
             provider=None if lane is None else lane.provider,
             refused=lane is None,
+            endpoint=mark,
         )
         notification.fail(event)
         notification.due_ns = retry_ns

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from actors.endpoints import EndpointMark
 from actors.instants import sooner, wait_ns
 from actors.messages import (
     DeadLetterDiscarded,
@@ -31,6 +32,7 @@ from actors.messages import (
     NotificationSuppressed,
     SendNotification,
 )
+from simulation.reference.endpoints import DISABLED
 from simulation.reference.quiet_hours import calendar_ns
 
 
@@ -244,6 +246,8 @@ class Store:
         self.dead: dict[str, _Entry] = {}
         self.gone: set[tuple[str, str]] = set()
         """Addresses of which a provider has said that they are gone."""
+        self.endpoints: dict[tuple[str, str], EndpointMark] = {}
+        """By address, what is known of those of which every attempt fails."""
         self.ids: dict[str, SendNotification] = {}
         self._ended: deque[tuple[int, str]] = deque()
         self._latest_ended_ns = 0
@@ -318,6 +322,8 @@ class Store:
                 if event.instead_of is not None:
                     self._join(name, event.instead_of)
             case NotificationSent() | NotificationSuppressed():
+                if isinstance(event, NotificationSent):
+                    self.endpoints.pop(address(command), None)
                 self._remember(self.open.pop(name).command, calendar_ns)
                 self._end(name, delivered=isinstance(event, NotificationSent))
             case NotificationMovedToDeadLetter():
@@ -330,6 +336,8 @@ class Store:
                 entry.node = node
                 self.ids.pop(name, None)
                 self.gone.discard(address(command))
+                if self.is_disabled(command) and not event.without_operator:
+                    del self.endpoints[address(command)]
             case DeadLetterDiscarded():
                 self._remember(self.dead.pop(name).command, calendar_ns)
                 self._end(name, delivered=False)
@@ -337,6 +345,13 @@ class Store:
                 self.open[name].events.append(event)
                 if isinstance(event, NotificationFailed) and event.kind == "DeadDestination":
                     self.gone.add(address(command))
+                if isinstance(event, NotificationFailed) and event.endpoint is not None:
+                    self.endpoints[address(command)] = event.endpoint
+
+    def is_disabled(self, command: SendNotification) -> bool:
+        """Tell whether the endpoint of a command is disabled."""
+        mark = self.endpoints.get(address(command))
+        return mark is not None and mark.state is DISABLED
 
     # ── requests: a notification and what falls back from it ────────────────────────────────────────────────────
 

@@ -104,7 +104,8 @@ class Redriving:
                 continue
             letter = self.letters.kept[name]
             age_ns = loop.epoch_ns + now_ns - letter.epoch_ns - letter.moved_at_ns
-            if age_ns > ns(config.max_age) or address(letter.command) in loop.store.gone:
+            is_shut = address(letter.command) in loop.store.gone or loop.store.is_disabled(letter.command)
+            if age_ns > ns(config.max_age) or is_shut:
                 continue
             host = self._host(state.way, letter)
             if all(lane.breaker(host).state in _KEPT_BACK for lane in state.way.lanes):

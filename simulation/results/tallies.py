@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from actors.endpoints import EndpointState
 from actors.instants import NS_PER_S, ns
 from actors.messages import (
     DuplicateIgnored,
@@ -39,6 +40,8 @@ class Counted(NamedTuple):
     """The same notification may be accepted again, since its id is not remembered for long enough."""
     upstreams: bool = False
     """Providers ask what is behind them."""
+    endpoints: bool = False
+    """Endpoints are disabled of which every attempt fails."""
 
 
 COUNTED_ALWAYS = Counted(hedges=True, refusals=True, fallbacks=True, forgotten_ids=True)
@@ -69,6 +72,7 @@ class Tally:
         self.hedges = 0
         self.refused_here = 0
         """Attempts that no provider was asked for."""
+        self.endpoints_disabled = 0
         self.interrupted = 0
         self.cost = 0.0
         self.fallbacks = 0
@@ -106,6 +110,9 @@ class Tally:
             self.hedges += sum([event.hedges for event in sent]) + sum([event.hedges for event in failed])
         if self.counted.refusals:
             self.refused_here += sum([event.refused for event in failed])
+        if self.counted.endpoints:
+            marks = [event.endpoint for event in failed if event.endpoint is not None]
+            self.endpoints_disabled += sum([mark.state is EndpointState.DISABLED for mark in marks])
         if self._prices:
             self._charge(sent)
             self._charge([event for event in failed if not event.refused])
@@ -142,6 +149,7 @@ class Figures:
         self._tallies = tallies
         self._dead_letters = dead_letters
         self._has_upstreams = any(tally.counted.upstreams for tally in tallies)
+        self._has_endpoints = any(tally.counted.endpoints for tally in tallies)
 
     def _count(self, *kinds: type) -> int:
         return sum(tally.counts[kind] for tally in self._tallies for kind in kinds)
@@ -176,6 +184,7 @@ class Figures:
                 "growth_per_min": self.dlq_size / (simulated_s / 60) if simulated_s else None,
             },
             **({"upstream_requests": self._count(UpstreamRequested)} if self._has_upstreams else {}),
+            **({"endpoints_disabled": self._sum("endpoints_disabled")} if self._has_endpoints else {}),
         }
 
     def _delivery(self, within_s: Mapping[str, float]) -> dict[str, Any]:

@@ -490,6 +490,7 @@ def _counted(scenario: Scenario) -> Counted:
         forgotten_ids=any(isinstance(entry, ChannelWorkload) and entry.repeats for entry in scenario.workload)
         and scenario.remember_ids < scenario.duration + scenario.drain,
         upstreams=scenario.has_upstreams,
+        endpoints=scenario.has_endpoints,
     )
 
 

@@ -275,6 +275,7 @@ def _outline(scenario: dict[str, Any], used: Mapping[NotificationChannel, Sequen
             has_upstream(scenario.get("channels"), channel, name) for channel, names in used.items() for name in names
         ),
         shares_breakers=any(_shared_breakers(scenario, used)),
+        has_endpoints=any(_within(scenario, "channels", channel, "endpoints") is not None for channel in used),
     )
 
 

@@ -113,6 +113,9 @@ OTHERS: Shape = {
 UPSTREAM: Shape = {"upstream_requests": MetricKind.COUNT}
 """Beside the counts, where a provider asks what is behind it."""
 
+ENDPOINTS: Shape = {"endpoints_disabled": MetricKind.COUNT}
+"""Likewise, where endpoints are disabled of which every attempt fails."""
+
 METRICS: Shape = {**DELIVERY, **COUNTS, **OTHERS}
 """What is counted over the whole run, and again for each entry of the workload, each class and each channel."""
 
@@ -164,6 +167,7 @@ MEANINGS = {
     "interrupted": "requests to providers whose answer no one took, as the process or an actor crashed; no attempts",
     "requests": "what reached the providers: attempts but for those refused on this side, hedges and interrupted",
     "upstream_requests": "requests of the providers to what is behind them, retries included",
+    "endpoints_disabled": "how often an endpoint was disabled, as every attempt at it had failed",
     "cost": "requests times the price of their provider",
     "fallbacks": "notifications that were accepted in place of one on another channel",
     "deferred": "waits for a limit, an open breaker or the end of quiet hours, each counted once, however long",
@@ -256,6 +260,9 @@ class Outline:
     shares_breakers: bool = False
     """Whether nodes share breakers."""
 
+    has_endpoints: bool = False
+    """Whether endpoints are disabled of which every attempt fails."""
+
     @property
     def all_within_s(self) -> dict[str, float]:
         """The times within which deliveries are counted, by name."""
@@ -285,7 +292,8 @@ def entry_names(entries: Iterable[tuple[str | None, str]]) -> tuple[str, ...]:
 def summary_shape(outline: Outline) -> Shape:
     """Return the shape of the summary of a run, keys in the order of the document. Not to be changed."""
     within: Shape = {WITHIN: dict.fromkeys(outline.all_within_s, MetricKind.SHARE)}
-    figures = {**METRICS, **within, **(UPSTREAM if outline.has_upstreams else {})}
+    upstream, endpoints = UPSTREAM if outline.has_upstreams else {}, ENDPOINTS if outline.has_endpoints else {}
+    figures = {**METRICS, **within, **upstream, **endpoints}
     breaker: Shape = {**BREAKER, **(SHARED_BREAKER if outline.shares_breakers else {})}
     channels: Shape = {}
     for channel, names in outline.providers:
@@ -347,7 +355,9 @@ def kind_of(path: str) -> MetricKind | None:
     if keys[-2:-1] == [WITHIN]:
         return MetricKind.SHARE
     group = METRICS.get(keys[-2]) if len(keys) > 1 else None
-    found = group.get(keys[-1]) if isinstance(group, dict) else {**FAULT, **UPSTREAM, **METRICS}.get(keys[-1])
+    found = (
+        group.get(keys[-1]) if isinstance(group, dict) else {**FAULT, **UPSTREAM, **ENDPOINTS, **METRICS}.get(keys[-1])
+    )
     return found if isinstance(found, MetricKind) else None
 
 

@@ -299,6 +299,7 @@ class Scenario(Settings):
             nodes=self.nodes_at_most,
             has_upstreams=self.has_upstreams,
             shares_breakers=self.shares_breakers,
+            has_endpoints=self.has_endpoints,
         )
 
     @property
@@ -313,6 +314,11 @@ class Scenario(Settings):
         channels = [self.channel_as_given(channel) for channel in self.channels_used]
         lanes = [lane for config in channels for lane in config.by_provider().values()]
         return self.nodes_at_most > 1 and any(lane.circuit_breaker.shared != "none" for lane in lanes)
+
+    @property
+    def has_endpoints(self) -> bool:
+        """Whether endpoints are disabled of which every attempt fails."""
+        return any(self.channel_as_given(channel).endpoints is not None for channel in self.channels_used)
 
     @property
     def providers_used(self) -> dict[NotificationChannel, list[str]]:

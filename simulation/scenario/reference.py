@@ -22,6 +22,7 @@ from actors.settings.quantities import Wanted
 from simulation.scenario.expectations import Expectation, RunsExpectation, WindowExpectation
 from simulation.scenario.metrics import (
     BREAKER,
+    ENDPOINTS,
     FAULT,
     MEANINGS,
     METRICS,
@@ -190,7 +191,7 @@ def _in_a_cell(text: str) -> str:
 
 def _metrics() -> str:
     """Return tables of every metric of the summary of a run: of the run, of its breakers, of its channels."""
-    run: Shape = {"simulated_s": MetricKind.SECONDS, **METRICS, **UPSTREAM, "peaks": PEAKS}
+    run: Shape = {"simulated_s": MetricKind.SECONDS, **METRICS, **UPSTREAM, **ENDPOINTS, "peaks": PEAKS}
     channel: Shape = {f"channels.<channel>.providers.<provider>.{key}": kind for key, kind in PROVIDER.items()}
     fault: Shape = {f"faults.<n>.{key}": kind for key, kind in FAULT.items()}
     breaker: Shape = {f"breaker.<breaker>.{key}": kind for key, kind in (BREAKER | SHARED_BREAKER).items()}

@@ -8,6 +8,7 @@ from typing import Any
 from simulation.scenario.metrics import (
     BREAKER,
     CHANNEL,
+    ENDPOINTS,
     FAULT,
     METRICS,
     NODE,
@@ -66,10 +67,10 @@ def summary_schema() -> dict[str, Any]:
     """Return the JSON Schema (draft 2020-12) of `summary.json` and of what `retrylab run --json` prints for a run."""
     shape = summary_shape(Outline(providers=()))
     breaker = _object(_properties({**BREAKER, **SHARED_BREAKER}, "breaker"))
-    metrics = {**_properties(METRICS), **_properties(UPSTREAM)}
+    metrics = {**_properties(METRICS), **_properties(UPSTREAM), **_properties(ENDPOINTS)}
     part = {**metrics, "breaker": _by_name(breaker), **_told_apart(metrics, breaker)}
     channel = {
-        **_properties({**CHANNEL, **UPSTREAM}),
+        **_properties({**CHANNEL, **UPSTREAM, **ENDPOINTS}),
         "breaker": breaker,
         "providers": _by_name(_object(_properties(PROVIDER, "providers"))),
     }
@@ -120,7 +121,7 @@ def _properties(shape: Shape, *above: str) -> dict[str, Any]:
     return found
 
 
-_NOT_OF_EACH_RUN = frozenset({*UPSTREAM, *SHARED_BREAKER})
+_NOT_OF_EACH_RUN = frozenset({*UPSTREAM, *ENDPOINTS, *SHARED_BREAKER})
 """Metrics that only runs have in which there is something to count."""
 
 

@@ -1,0 +1,69 @@
+"""The endpoints that fail: what each failed attempt makes of its endpoint, and whom that is told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from actors.domain.endpoints import Endpoints
+from actors.endpoints import EndpointMark, EndpointState
+from actors.instants import utc
+from actors.messages import NotificationChannel, SendNotification
+from actors.outcomes import Ambiguous, Outcome, Permanent, Transient
+from actors.pipeline.alert import EndpointDisabled
+from actors.policies.failing_endpoints import after_failure
+from actors.settings.channel import ChannelConfig
+
+
+class EndpointWatch:
+    """Watches the endpoints of the channels where some may be disabled.
+
+    Args:
+        channels: the settings of each channel.
+        endpoints: what the store knows of them; it takes in what the events of failed and sent attempts change.
+    """
+
+    def __init__(self, channels: Mapping[NotificationChannel, ChannelConfig], endpoints: Endpoints) -> None:
+        self._configs = {
+            channel: config.endpoints for channel, config in channels.items() if config.endpoints is not None
+        }
+        self._endpoints = endpoints
+        self._disabled = endpoints.disabled if self._configs else {}  # mostly empty, and asked for each notification
+
+    def is_disabled(self, command: SendNotification) -> bool:
+        """Tell whether nothing is sent to the endpoint of a command."""
+        return (
+            bool(self._disabled)
+            and command.channel in self._configs
+            and self._endpoints.is_disabled(command.channel, command.recipient)
+        )
+
+    def mark_of(
+        self, command: SendNotification, outcome: Outcome, now_ns: int, to_alert: Callable[[Any], None]
+    ) -> EndpointMark | None:
+        """Return what a failed attempt makes of its endpoint, and have people told where it disables it.
+
+        That the channel is broken, that we send too fast and that the address is gone for good says nothing of it.
+
+        Args:
+            command: of the notification.
+            outcome: of the attempt, that of a provider.
+            now_ns: the present instant by the calendar, in nanoseconds since 1970.
+            to_alert: sends a message to the alert.
+        """
+        config = self._configs.get(command.channel)
+        is_failure = isinstance(outcome, (Transient, Ambiguous, Permanent))
+        if config is None or not is_failure or (isinstance(outcome, Transient) and outcome.throttled):
+            return None
+        known = self._endpoints.find(command.channel, command.recipient)
+        mark = after_failure(None if known is None else known.mark, config, now_ns)
+        if mark is not None and mark.state is EndpointState.DISABLED:
+            to_alert(
+                EndpointDisabled(
+                    channel=command.channel,
+                    address=command.recipient,
+                    since=utc(mark.since_ns),
+                    reason=outcome.reason,
+                )
+            )
+        return mark

@@ -1,0 +1,110 @@
+"""Endpoints that are disabled: nothing is sent to one, and only one is disabled of which every attempt has failed."""
+
+from __future__ import annotations
+
+from actors.endpoints import EndpointMark, EndpointState
+from actors.instants import ns
+from actors.messages import (
+    NotificationFailed,
+    NotificationMovedToDeadLetter,
+    NotificationRedriven,
+    NotificationSent,
+)
+from actors.pipeline.readiness import ENDPOINT_DISABLED
+from simulation.invariants.base import Context, Invariant, Objection, observes
+from simulation.invariants.observations import AttemptMade
+from simulation.invariants.text import seconds_text
+
+_Address = tuple[str, str]
+
+
+class DisabledEndpoints(Invariant):
+    """An endpoint is disabled once every attempt at it has failed for `disable_after`, and no earlier; no attempt at it
+    starts then until one has succeeded or a dead letter of it is redriven; and only what is for such a one is
+    dead-lettered for that reason."""
+
+    name = "disabled-endpoints"
+    settings = ("endpoints",)
+    needs = ("endpoints",)
+    needs_order = True
+
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
+        self._marks: dict[_Address, EndpointMark] = {}
+        """What failures have made of the endpoints of which none has succeeded since."""
+        self._disabled_ns: dict[_Address, int] = {}
+        """When each was disabled that is."""
+
+    @observes(AttemptMade)
+    def on_attempt(self, made: AttemptMade) -> Objection:
+        address = made.channel, made.attempt.command.recipient
+        disabled_ns = self._disabled_ns.get(address, made.at_ns)
+        # One that had passed all that stands before its provider starts still, as does the copy of one under way.
+        is_on_its_way = disabled_ns == made.at_ns or made.is_copy or not self.context.lifecycles.is_settled(made.at_ns)
+        if is_on_its_way or self.context.commit_latency_ns:  # what enables it holds before it is recorded
+            return None
+        return (
+            f"an attempt of {made.notification_id} starts at {address[1]}, which was disabled at "
+            f"{seconds_text(disabled_ns)}"
+        )
+
+    @observes(NotificationFailed)
+    def on_failed(self, failed: NotificationFailed) -> Objection:
+        recipient, config = self._recipient(failed.notification_id), self.context.channels[failed.channel].endpoints
+        if recipient is None or config is None:
+            return None
+        address, present_ns, mark = (failed.channel, recipient), failed.epoch_ns + failed.at_ns, failed.endpoint
+        known, disable_after_ns = self._marks.get(address), ns(config.disable_after)
+        if mark is None:
+            is_due = known is not None and known.state is EndpointState.FAILING and not failed.refused
+            if not is_due or failed.throttled or failed.kind not in ("Transient", "Ambiguous", "Permanent"):
+                return None
+            assert known is not None
+            if known.since_ns + disable_after_ns <= present_ns < known.until_ns:
+                return f"{recipient} is not disabled, and all attempts at it have failed for {config.disable_after:g} s"
+            return None
+        self._marks[address] = mark
+        if mark.state is not EndpointState.DISABLED:
+            return None
+        self._disabled_ns[address] = failed.at_ns
+        if known is None or known.since_ns != mark.since_ns:
+            return f"{recipient} is disabled, and no attempt at it failed since which none has succeeded"
+        if present_ns - mark.since_ns < disable_after_ns:
+            return f"{recipient} is disabled, and its attempts have not failed for {config.disable_after:g} s yet"
+        return None
+
+    @observes(NotificationSent)
+    def on_sent(self, sent: NotificationSent) -> Objection:
+        self._know_nothing_of(sent, self._recipient(sent.notification_id))
+        return None
+
+    @observes(NotificationRedriven)
+    def on_redriven(self, redriven: NotificationRedriven) -> Objection:
+        if redriven.without_operator:
+            return None
+        recipient = redriven.edit.get("recipient") or self._recipient(redriven.notification_id)
+        if recipient is None:
+            self._disabled_ns.clear()  # it has not been tried, so it may be for any of them
+        elif (redriven.channel, recipient) in self._disabled_ns:
+            self._know_nothing_of(redriven, recipient)
+        return None
+
+    @observes(NotificationMovedToDeadLetter)
+    def on_dead_letter(self, moved: NotificationMovedToDeadLetter) -> Objection:
+        if moved.reason != ENDPOINT_DISABLED:
+            return None
+        recipient = self._recipient(moved.notification_id)
+        marks = [self._marks.get((moved.channel, recipient))] if recipient is not None else self._marks.values()
+        if any(mark is not None and mark.state is EndpointState.DISABLED for mark in marks):
+            return None
+        return f"{moved.notification_id} is dead-lettered since its endpoint is disabled, which it is not"
+
+    def _know_nothing_of(self, event: NotificationSent | NotificationRedriven, recipient: str | None) -> None:
+        if recipient is not None:
+            self._marks.pop((event.channel, recipient), None)
+            self._disabled_ns.pop((event.channel, recipient), None)
+
+    def _recipient(self, notification_id: str) -> str | None:
+        """Return to whom it went; None when it has not been tried."""
+        lifecycle = self.context.lifecycles.get(notification_id)
+        return None if lifecycle is None or lifecycle.attempt is None else lifecycle.attempt.command.recipient
