@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from actors.endpoints import EndpointState
 from actors.messages import (
     ActorFailed,
     BreakerTransitioned,
@@ -57,7 +58,8 @@ def what_happened(event: RecordedEvent) -> str:
             return f"Sent with attempt {event.attempt}"
         case NotificationFailed():
             which = f"Attempt {event.attempt}" if event.attempt else "An attempt that does not count"
-            return f"{which} failed: {event.reason}"
+            is_last = event.endpoint is not None and event.endpoint.state is EndpointState.DISABLED
+            return f"{which} failed: {event.reason}" + ("; its endpoint is disabled" if is_last else "")
         case NotificationDeferred():
             return f"Waits for {WAITS_FOR[event.cause]}"
         case NotificationMovedToDeadLetter():

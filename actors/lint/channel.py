@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from actors.lint.adaptive import adaptive_rules
 from actors.lint.breaker import breaker_rules, channel_fault_rules, one_for_all_hosts
 from actors.lint.budget import budget_rules
+from actors.lint.endpoints import endpoint_rules
 from actors.lint.expiry import expiry_rules
 from actors.lint.failover import failover_rules
 from actors.lint.hedging import hedging_rules
@@ -106,6 +107,7 @@ def lint(
     ]
     if channel == "webhook" or recipients_choose_hosts:
         found += one_for_all_hosts(config)
+    found += endpoint_rules(config)
     if expires_after is not None:
         found += expiry_rules(config, expires_after)
     findings = [Finding(("channels", channel, *path), rule, text) for path, rule, text in found]

@@ -11,7 +11,7 @@ import simulation
 from actors.errors import ConfigurationError
 from actors.messages import NotificationChannel
 from simulation.experiments.explaining import explain as explaining
-from simulation.experiments.explaining.breaking import cost_in_words, open_spells, opens_s
+from simulation.experiments.explaining.breaking import cost_in_words, endpoints_in_words, open_spells, opens_s
 from simulation.experiments.explaining.outages import _by_run, has_closed_form, one_call, under_load
 from simulation.experiments.explaining.parts import By
 from simulation.experiments.explaining.picture import picture
@@ -171,6 +171,14 @@ def test_a_setting_that_only_a_run_accounts_for_is_named():
     scenario = parsed(NO_BREAKER | {"quota": {"rate": "2/s"}, "retry": {"budget": {}}})
     assert not has_closed_form(scenario.channel_config(EMAIL))
     assert explaining.besides(scenario.channel_config(EMAIL)) == ("quota", "retry.budget")
+
+
+def test_when_an_endpoint_is_disabled_is_said_beside_the_breaker():
+    config = parsed({"endpoints": {"disable_after": "5d"}}).channel_config(EMAIL)
+    assert explaining.besides(config) == ("endpoints",)
+    (said,) = endpoints_in_words(config)
+    assert said.text.startswith("An endpoint is disabled when all attempts at it have failed for 5 d, from the")
+    assert "that are 12 h to 24 h apart" in said.text
 
 
 @pytest.mark.usefixtures("short")

@@ -208,6 +208,17 @@ RULES = [
      "hedging.delay: 100ms is shorter than the provider's median latency of 250ms: 93.8% of the attempts are sent more "
      "than once"),
     ({"hedging": {"delay": 1, "max_attempts": 8}}, {}, "hedging.max_attempts: 8 are taken as 5"),
+    # endpoints
+    ({"endpoints": {}}, {},
+     "endpoints: all of them are asked through one provider, which may fail where none of them does: an outage of 5d "
+     "disables every address that is sent to"),
+    ({"endpoints": {"disable_after": 3600}, "circuit_breaker": {"per": "host", "timeout": 900}}, {},
+     "endpoints.disable_after: two failures start the clock that are at most 12m apart, and an open circuit breaker "
+     "lets an attempt through every 15m: where a whole host is down, no endpoint is disabled"),
+    ({"endpoints": {"disable_after": 3600},
+      "circuit_breaker": {"per": "host", "timeout": 60, "open_growth": {"max": 3600}}}, {},
+     "endpoints.disable_after: two failures start the clock that are at most 12m apart, and an open circuit breaker "
+     "lets an attempt through every 1h: where a whole host is down, no endpoint is disabled"),
     # what adapts
     ({"adaptive_rate": {"maximum_rate": "10/s"}}, {"arrivals_per_s": 20},
      "adaptive_rate.maximum_rate: 10/s is below the 20/s that arrive: the queue grows by 600 a minute"),
@@ -367,6 +378,7 @@ def test_what_it_says(settings, traffic, text):
         ({"timeout": 10, "circuit_breaker": {"timeout": 60}, "failover": {"backup": {}}}, {"expires_after": 20}),
         ({"timeout": 10, "circuit_breaker": {"timeout": 60}, "fallback": {"channel": "sms"}}, {"expires_after": 20}),
         ({"max_in_flight": None, "concurrency_limit": {}}, {}),
+        ({"endpoints": {"disable_after": 3600}, "circuit_breaker": {"per": "host", "timeout": 720}}, {}),
         ({"circuit_breaker": OFF, "retry": {"max_attempts": 2}, "provider": {"capacity": 10, "latency": 0.25}},
          {"arrivals_per_s": 20}),
         *[

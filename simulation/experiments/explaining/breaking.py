@@ -10,6 +10,7 @@ from actors.instants import NS_PER_S, ns
 from actors.lint.breaker import trips
 from actors.policies.breaker.recovery import OpenTime
 from actors.policies.breaker.tripping import make_tripping
+from actors.policies.failing_endpoints import APART_SHARE, SPAN_SHARE
 from actors.settings.breaker import CircuitBreakerConfig
 from actors.settings.channel import ChannelConfig
 from actors.settings.distribution_moments import limited_mean
@@ -86,6 +87,20 @@ def breaker_in_words(config: ChannelConfig, rate: float) -> tuple[Said, ...]:
         case "forced-open":
             return (Said("The breaker is forced open: nothing goes out until an operator changes that."),)
     return (Said(_opens(config, rate)), Said(_stays_open(breaker)), Said(_meanwhile(config)))
+
+
+def endpoints_in_words(config: ChannelConfig) -> tuple[Said, ...]:
+    """Return when an endpoint of which every attempt fails is disabled."""
+    if config.endpoints is None:
+        return ()
+    after = config.endpoints.disable_after
+    apart = f"{duration_text(after / APART_SHARE)} to {duration_text(after / SPAN_SHARE)} apart"
+    return (
+        Said(
+            f"An endpoint is disabled when all attempts at it have failed for {duration_text(after)}, from the first "
+            f"of two that are {apart}; an order or one success enables it."
+        ),
+    )
 
 
 def _opens(config: ChannelConfig, rate: float) -> str:

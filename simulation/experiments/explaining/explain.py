@@ -11,7 +11,7 @@ from actors.errors import ConfigurationError
 from actors.formatting import counted
 from actors.messages import NotificationChannel
 from actors.settings.retry import RetryConfig
-from simulation.experiments.explaining.breaking import breaker_in_words, cost_in_words, open_spells
+from simulation.experiments.explaining.breaking import breaker_in_words, cost_in_words, endpoints_in_words, open_spells
 from simulation.experiments.explaining.outages import OUTAGES_S, besides, one_call, under_load
 from simulation.experiments.explaining.page import page
 from simulation.experiments.explaining.parts import By, ChannelExplained, Said, Schedule
@@ -121,7 +121,7 @@ def _explained(
         _in_words(found[0], config.retry, config.timeout),
         tuple(one_call(config, outage_s) for outage_s in OUTAGES_S),
         tuple(under_load(scenario, channel, rate, outage_s, entries[0] if entries else None) for outage_s in OUTAGES_S),
-        breaker_in_words(config, rate),
+        (*breaker_in_words(config, rate), *endpoints_in_words(config)),
         open_spells(config, rate),
         cost_in_words(config, rate, found[0]),
         besides(config),

@@ -37,6 +37,7 @@ _IN_RUNS_ONLY = (
     "adaptive_throttle",
     "hedging",
     "fallback",
+    "endpoints",
 )
 
 
