@@ -231,6 +231,40 @@ def erase(
 
 
 @dlq.command()
+def endpoints(
+    everything: Annotated[
+        bool, typer.Option("--all", help="Those too of which every attempt fails, and which are not disabled.")
+    ] = False,
+    limit: _Limit = 50,
+    as_json: _Json = False,
+    url: _Url = None,
+    token_file: _Token = None,
+    store: _Store = None,
+) -> None:
+    """Print endpoints that are disabled."""
+    with _asking(url, token_file, store) as source:
+        found = source.get("endpoints", state=None if everything else "disabled", limit=limit)
+    _print(as_json, found, lambda tables: tables.print_endpoints(found["endpoints"], found["total"]))
+
+
+@dlq.command()
+def enable(
+    address: Annotated[str, typer.Argument(metavar="ADDRESS", help="Of the endpoint.", show_default=False)],
+    channel: Annotated[str, typer.Option("--channel", help="Its channel.")] = "webhook",
+    why: _Why = None,
+    as_json: _Json = False,
+    url: _Url = None,
+    token_file: _Token = None,
+    store: _NoStore = None,
+) -> None:
+    """Send to a disabled endpoint again; its dead letters stay until they are retried."""
+    with _asking(url, token_file, store) as source:
+        done = source.post("endpoints/enable", {"channel": channel, "address": address, "why": why})
+    if not _printed_as_json(as_json, done):
+        typer.echo(f"{address!r} is enabled")
+
+
+@dlq.command()
 def bulk(
     action: Annotated[Action, typer.Argument(help="What to do.", show_default=False)],
     reason: _Reason = None,

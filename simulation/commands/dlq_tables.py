@@ -68,10 +68,27 @@ def print_groups(by: str, groups: Sequence[Document]) -> None:
 def print_audit(entries: Sequence[Document]) -> None:
     """Print what people have done."""
     rows = [
-        (at(each["at"]), each["by"] or "the system", each["action"], each["id"] or each["about"], _why(each))
+        (at(each["at"]), each["by"] or "the system", each["action"], each["about"] or each["id"], _why(each))
         for each in entries
     ]
     _print(stdout(), ("at, UTC", "who", "what", "to what", "why"), rows, "no operator has done anything")
+
+
+def print_endpoints(endpoints: Sequence[Document], total: int) -> None:
+    """Print endpoints of which every attempt fails."""
+    rows = [
+        (
+            *(each[name] for name in ("channel", "address", "state")),
+            at(each["since"]),
+            at(each["disabled_at"]) if each["disabled_at"] else None,
+            each["reason"],
+        )
+        for each in endpoints
+    ]
+    headings = ("channel", "address", "state", "all fail since, UTC", "disabled, UTC", "latest failure")
+    _print(stdout(), headings, rows, "no endpoint of which every attempt fails")
+    if total > len(endpoints):
+        stdout().print(f"and {total - len(endpoints):,} more", style="dim")
 
 
 def _why(entry: Document) -> str | None:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import trio
 from console_command import app
-from desks import ANN, OTTO, SHOP, SMS, Desk, app_of, command, desk
+from desks import ANN, HOOK, OTTO, SHOP, SMS, Desk, app_of, command, desk, fail_endpoint
 from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
@@ -218,6 +218,24 @@ async def test_someone_elses_server_is_told_from_ours():
     assert (result.exit_code, result.stderr) == (2, f"{url}: answered 200 and no JSON: is it a service of retrylab?\n")
 
 
+async def test_endpoints_that_are_disabled_are_printed_and_enabled():
+    async with shell() as at:
+        store = at.at.notifier.pipeline.store
+        assert (await at.run("endpoints")).stdout == "no endpoint of which every attempt fails\n"
+        fail_endpoint(store)
+        fail_endpoint(store, "https://example.org/other", "failing")
+        assert [each["address"] for each in (await at.document("endpoints"))["endpoints"]] == [HOOK]
+        printed = (await at.run("endpoints", "--all", "--limit", "1")).stdout
+        assert "2026-03-06" in printed
+        assert "and 1 more" in printed
+        assert (await at.run("enable", HOOK, "--why", "it is back")).stdout == f"{HOOK!r} is enabled\n"
+        assert "no endpoint" in (await at.run("enable", HOOK, code=1)).stderr
+        assert "channel: wanted one of" in (await at.run("enable", HOOK, "--channel", "fax", code=2)).stderr
+        trail = (await at.run("audit")).stdout
+        assert HOOK in trail
+        assert "enable endpoint" in trail
+
+
 # ── a store's file ──────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -316,6 +334,11 @@ def store_file(tmp_path_factory) -> str:
     path = tmp_path_factory.mktemp("store") / "store.db"
     trio.run(_store_with_two_letters, path)
     return f"sqlite:{path}"
+
+
+def test_of_a_file_too_the_endpoints_are_printed_and_none_can_be_enabled(store_file):
+    assert json.loads(invoke("endpoints", "--store", store_file, "--json").stdout) == {"total": 0, "endpoints": []}
+    assert invoke("enable", HOOK, "--store", store_file).exit_code == 2
 
 
 def test_options_may_stand_before_the_command(store_file):

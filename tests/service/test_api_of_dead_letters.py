@@ -7,7 +7,7 @@ from decimal import Decimal
 
 import pytest
 import trio
-from desks import ANN, OTTO, SHOP, SMS, asked, command
+from desks import ANN, HOOK, OTTO, SHOP, SMS, asked, command, fail_endpoint
 
 from actors.service.operations.filters import read_instant
 
@@ -208,6 +208,39 @@ async def test_a_bulk_run_is_tried_dry_started_watched_and_cancelled(autojump_cl
         status, answered = await client.post(f"/api/bulks/{bulk['bulk']}/cancel")
         assert (status, answered) == (409, {"detail": "it is cancelled already"})
         assert (await client.get("/api/bulks/x"))[0] == 404
+
+
+async def test_endpoints_that_are_disabled_are_shown_and_enabled(autojump_clock):
+    async with asked(channels={"webhook": {}}, dead_letters={}) as client:
+        store = client.at.notifier.pipeline.store
+        fail_endpoint(store, "https://example.org/other", "failing")
+        fail_endpoint(store)
+        status, shown = await client.get("/api/endpoints")
+        assert (status, shown["total"]) == (200, 2)
+        assert shown["endpoints"][0] == {
+            "channel": "webhook",
+            "address": HOOK,
+            "state": "disabled",
+            "since": "2026-03-01T00:00:00Z",
+            "disabled_at": "2026-03-06T00:00:00Z",
+            "reason": "HTTP 503",
+        }
+        assert (shown["endpoints"][1]["state"], shown["endpoints"][1]["disabled_at"]) == ("failing", None)
+        assert (await client.get("/api/endpoints", state="failing"))[1]["total"] == 1
+        assert (await client.get("/api/endpoints", channel="sms"))[1] == {"total": 0, "endpoints": []}
+        assert len((await client.get("/api/endpoints", limit="1"))[1]["endpoints"]) == 1
+        assert (await client.get("/api/endpoints", state="off"))[0] == 422
+        order = {"channel": "webhook", "address": HOOK, "why": "it is back"}
+        assert (await client.post("/api/endpoints/enable", order, token=ANN))[0] == 403
+        assert await client.post("/api/endpoints/enable", order) == (200, {"enabled": True})
+        status, answered = await client.post("/api/endpoints/enable", order)
+        assert (status, answered) == (404, {"detail": f"no endpoint {HOOK} of channel webhook is disabled"})
+        other = {"channel": "webhook", "address": "https://example.org/other"}
+        assert (await client.post("/api/endpoints/enable", other))[0] == 404  # it fails, and is not disabled
+        assert (await client.post("/api/endpoints/enable", {"channel": "fax", "address": HOOK}))[0] == 422
+        [entry] = (await client.get("/api/audit"))[1]["audit"]
+        assert (entry["action"], entry["by"], entry["why"]) == ("enable endpoint", "otto", "it is back")
+        assert entry["about"] == f"webhook {HOOK}"
 
 
 async def test_breakers_are_shown_with_their_history_and_ordered_about(autojump_clock):

@@ -6,6 +6,7 @@ from datetime import timedelta
 import pytest
 import trio
 from console_kit import ANN, NASTY, SETTINGS, notification, signed_in
+from desks import HOOK, fail_endpoint
 
 from actors.service.console.asked import written
 from actors.service.console.breakers import BREAKERS_SHOWN
@@ -616,3 +617,33 @@ async def test_a_bulk_retry_says_how_many_it_leaves_out_and_offers_to_take_them(
             (2, 2, 0),
         ]
         assert "left out" not in (await browser.get("/console/bulks/new", action="discard")).text()
+
+
+async def test_a_disabled_endpoint_is_among_the_troubles_and_an_operator_enables_it(autojump_clock):
+    enable = "/console/breakers/enable"
+    async with signed_in() as (service, browser):
+        assert "endpoints" not in (await browser.get(BREAKERS)).text()
+        fail_endpoint(service.store)
+        fail_endpoint(service.store, "https://example.org/other", "failing")
+        assert "1 endpoint is disabled" in (await browser.get("/console")).text()
+        page = await browser.get(BREAKERS)
+        [row] = page.rows("Disabled endpoints")
+        assert row[0] == f"{HOOK} webhook"
+        assert row[3] == "HTTP 503"
+        done = await browser.send(page, enable)
+        assert "The endpoint is enabled" in done.text("[role=status]")
+        assert not service.store.endpoints.disabled
+        again = await browser.send(page, enable)
+        assert "is not disabled" in again.text("[role=status]")
+        wrong = await browser.send(page, enable, channel="fax")
+        assert "is not disabled" in wrong.text("[role=status]")
+        [entry, *_] = (await browser.get("/console/audit")).rows("What was done")
+        assert entry[2:4] == ["enable endpoint", f"webhook {HOOK}"]
+
+
+async def test_a_reader_sees_disabled_endpoints_and_cannot_enable_any(autojump_clock):
+    async with signed_in(token=ANN) as (service, browser):
+        fail_endpoint(service.store)
+        page = await browser.get(BREAKERS)
+        assert len(page.rows("Disabled endpoints")) == 1
+        assert page.actions == set()

@@ -1,6 +1,7 @@
 """The metrics of the service: the same as a simulation's."""
 
 import pytest
+from desks import fail_endpoint
 from served import Scripted, email, service
 
 from actors import Notifier, SendNotification
@@ -130,6 +131,10 @@ async def test_the_gauge_of_the_dead_letter_queue_falls_when_one_is_taken_out(au
         another.look_at(notifier.pipeline)
         assert values(another, "notifications_in_dlq")["email"] == 1
         assert values(another, "notifications_in_flight")["email"] == 0
+        assert values(another, "endpoints_disabled")["webhook"] == 0
+        fail_endpoint(store)
+        another.look_at(notifier.pipeline)
+        assert values(another, "endpoints_disabled")["webhook"] == 1
     restarted = Metrics()
     restarted.start_from(store, [NotificationChannel.EMAIL, NotificationChannel.SMS])
     assert values(restarted, "notifications_in_dlq") == {"email": 1, "sms": 0}

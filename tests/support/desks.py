@@ -12,7 +12,9 @@ import trio
 
 from actors import Notifier
 from actors.domain.attempts import Attempt, Provider
+from actors.domain.endpoints import Endpoint
 from actors.domain.store import Store
+from actors.endpoints import EndpointMark, EndpointState
 from actors.kernel.effects import Foreseen
 from actors.messages import BreakerTransitioned, NotificationChannel, SendNotification
 from actors.outcomes import DeadDestination, Outcome, Permanent, Sent
@@ -29,6 +31,18 @@ def command(notification_id: str = "n", **fields: Any) -> SendNotification:
     """Return a command to send an email; every field has a default."""
     given = {"channel": EMAIL, "recipient": "ann@example.org", "message": "Hello"}
     return SendNotification(notification_id=notification_id, **{**given, **fields})
+
+
+HOOK = "https://example.com/hook"
+
+
+def fail_endpoint(store: Store, address: str = HOOK, state: str = "disabled") -> None:
+    """Have a store know of an endpoint of webhooks that has failed since the first of March."""
+    since_ns = 1_772_323_200 * 10**9
+    mark = EndpointMark(state=EndpointState(state), since_ns=since_ns, until_ns=since_ns + 10 * 86_400 * 10**9)
+    of = {"channel": NotificationChannel.WEBHOOK, "address": address, "reason": "HTTP 503"}
+    endpoint = Endpoint(**of, mark=mark, marked_ns=since_ns + 5 * 86_400 * 10**9)
+    store.endpoints.set(endpoint.key, endpoint)
 
 
 class Provided(Provider):

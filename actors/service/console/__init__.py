@@ -40,6 +40,7 @@ def routes() -> list[BaseRoute]:
         Route("/bulks/{id}", page(bulks.bulk_page)),
         Route("/breakers", page(breakers.breakers_page)),
         Route("/breakers", action(breakers.order), methods=["POST"]),
+        Route("/breakers/enable", action(breakers.enable), methods=["POST"]),
         Route("/audit", page(overview.audit_page)),
         Route("/console.css", _file("console.css", "text/css")),
         Route("/icon.svg", _file("icon.svg", "image/svg+xml")),

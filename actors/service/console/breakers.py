@@ -1,13 +1,14 @@
-"""The page of the circuit breakers: their states, their transitions, and overrides."""
+"""The page of the circuit breakers: their states, their transitions, and overrides; and of disabled endpoints."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import islice
 
 from starlette.responses import RedirectResponse, Response
 
-from actors.messages import BreakerState
+from actors.messages import BreakerState, NotificationChannel
 from actors.service.console.gate import Visit
 from actors.service.console.letters import Done, done_of
 from actors.service.console.rendering import address, render
@@ -45,6 +46,8 @@ CHANGES_NOTHING_BY_ITSELF = frozenset({BreakerState.FORCED_OPEN, BreakerState.DI
 _DONE = {
     "ordered": Done("The breaker is overridden."),
     "same": Done("The override changed nothing: it was in this state already.", "care"),
+    "enabled": Done("The endpoint is enabled. Its dead letters stay until they are retried."),
+    "not-disabled": Done("That endpoint is not disabled.", "care"),
 }
 
 
@@ -83,6 +86,15 @@ async def order(visit: Visit) -> Response:
     return RedirectResponse(address("/breakers", done="ordered" if changed else "same"), 303)
 
 
+async def enable(visit: Visit) -> Response:
+    """Enable an endpoint."""
+    letters, form = visit.request.app.state.service.dead_letters, visit.form
+    channel, recipient = form.get("channel", ""), form.get("address", "")
+    is_known = channel in list(NotificationChannel)
+    enabled = is_known and await letters.enable_endpoint(NotificationChannel(channel), recipient, by=visit.who.name)
+    return RedirectResponse(address("/breakers", done="enabled" if enabled else "not-disabled"), 303)
+
+
 def _page(visit: Visit, texts: dict[str, str], problems: dict[str, str]) -> Response:
     service = visit.request.app.state.service
     started = service.status.started_at
@@ -95,6 +107,8 @@ def _page(visit: Visit, texts: dict[str, str], problems: dict[str, str]) -> Resp
         status_code=422 if problems else 200,
         breakers=[_row(breaker, started) for breaker in breakers[:BREAKERS_SHOWN]],
         breakers_left=max(0, len(breakers) - BREAKERS_SHOWN),
+        endpoints=list(islice(service.dead_letters.endpoints.disabled.values(), BREAKERS_SHOWN)),
+        endpoints_left=max(0, len(service.dead_letters.endpoints.disabled) - BREAKERS_SHOWN),
         choices=_choices(visit),
         orders=ORDERS,
         texts={"breaker": "", "order": "", "why": ""} | texts,

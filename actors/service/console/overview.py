@@ -98,7 +98,7 @@ async def overview_page(visit: Visit) -> Response:
         figures=total,
         channels=rows,
         started=started,
-        troubles=_troubles(total, breakers),
+        troubles=_troubles(total, breakers, len(service.dead_letters.endpoints.disabled)),
         transitions=service.breakers.history(limit=TRANSITIONS_SHOWN),
         causes=CAUSES,
     )
@@ -170,7 +170,7 @@ def _worst(channel: NotificationChannel, breakers: list[BreakerNow], started: da
     return _Worst(worst.state, worst.since or started, which)
 
 
-def _troubles(total: Figures, breakers: list[BreakerNow]) -> list[Trouble]:
+def _troubles(total: Figures, breakers: list[BreakerNow], disabled: int) -> list[Trouble]:
     troubles = []
     shut = [breaker for breaker in breakers if breaker.state in NOT_CLOSED]
     if shut:
@@ -182,6 +182,9 @@ def _troubles(total: Figures, breakers: list[BreakerNow]) -> list[Trouble]:
         named = dict.fromkeys(f"{each.name} ({each.state})" for each in stays if each.overridden is overridden)
         if named:
             troubles.append(Trouble(f"{text}: {', '.join(named)}.", address("/breakers"), "Look at the breakers"))
+    if disabled:
+        what = f"{counted(disabled, 'endpoint is', 'endpoints are')} disabled: every attempt has failed for too long."
+        troubles.append(Trouble(what, address("/breakers"), "Look at the endpoints"))
     if total.dead_letters:
         what = f"{counted(total.dead_letters, 'notification waits', 'notifications wait')} in the dead letter queue."
         troubles.append(Trouble(what, address("/dead-letters", by="reason"), "See why"))

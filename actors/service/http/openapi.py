@@ -159,6 +159,17 @@ OPERATIONS: Mapping[tuple[str, str], Described] = {
         body=api._BreakerOverride,
         codes=_INVALID | {404: "the channel is not configured"},
     ),
+    ("GET", "/api/endpoints"): Described(
+        does="List endpoints of which every attempt fails; first those that are disabled for it.",
+        query=api._EndpointsQuery,
+        codes=_INVALID,
+    ),
+    ("POST", "/api/endpoints/enable"): Described(
+        does="Send to an endpoint again that is disabled.",
+        roles=_OPERATOR,
+        body=api._Enable,
+        codes=_INVALID | {404: "it is not disabled"},
+    ),
     ("GET", "/api/audit"): Described(does="Say who did what.", query=api._AuditQuery, codes=_INVALID),
     ("POST", "/api/users/{user}/erase"): Described(
         does="Erase what is kept of a user.", roles=_OPERATOR, body=api._Erase, codes=_INVALID

@@ -1,4 +1,5 @@
-"""JSON over HTTP for the dead letter queue, bulk runs, breakers and the audit trail. Readers look, operators do.
+"""JSON over HTTP for the dead letter queue, bulk runs, breakers, endpoints and the audit trail. Readers look, operators
+do.
 
 ::
 
@@ -20,6 +21,8 @@
     GET  /api/breakers                      ?channel= &limit= of their history
     POST /api/breakers/{channel}            {"order": "force-open"|"disable"|"close"|"metrics-only",
                                             "provider": …, "why": …}
+    GET  /api/endpoints                     ?channel= &state= &limit=: of which every attempt fails, the disabled first
+    POST /api/endpoints/enable              {"channel": …, "address": …, "why": …}
     GET  /api/audit                         ?id= &limit=, newest first
     POST /api/users/{user}/erase            {"why": …}: erases what is kept of a user, and says how much
 
@@ -45,6 +48,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
+from actors.endpoints import EndpointState
 from actors.errors import ConfigurationError, EditRefused, LetterServed, UnknownChannel
 from actors.messages import NotificationChannel
 from actors.notifier import BreakerOverride
@@ -126,6 +130,20 @@ class _BreakerOverride(Settings):
     why: Text | None = None
 
 
+class _EndpointsQuery(Settings):
+    channel: NotificationChannel | None = None
+    state: EndpointState | None = None
+    limit: _Limit = 100
+
+
+class _Enable(Settings):
+    wanted_text: ClassVar[str] = 'an object such as {"channel": "webhook", "address": "https://example.com/hook"}'
+
+    channel: NotificationChannel
+    address: Text
+    why: Text | None = None
+
+
 class _BreakersQuery(Settings):
     channel: NotificationChannel | None = None
     limit: _Limit = 100
@@ -156,6 +174,8 @@ def routes() -> list[BaseRoute]:
         _route("POST", "/api/bulks/{id}/cancel", _cancel_bulk),
         _route("GET", "/api/breakers", _list_breakers),
         _route("POST", "/api/breakers/{channel}", _override_breaker),
+        _route("GET", "/api/endpoints", _list_endpoints),
+        _route("POST", "/api/endpoints/enable", _enable_endpoint),
         _route("GET", "/api/audit", _audit),
         _route("POST", "/api/users/{user:path}/erase", _erase),
     ]
@@ -299,6 +319,24 @@ async def _override_breaker(request: Request) -> Response:
     except UnknownChannel as error:
         raise HTTPException(404, str(error)) from None
     return _json({"changed": changed})
+
+
+async def _list_endpoints(request: Request) -> Response:
+    query = _query(request, _EndpointsQuery)
+    found = [
+        each
+        for each in _letters(request).endpoints
+        if query.channel in (None, each.channel) and query.state in (None, each.state)
+    ]
+    shown = [documents.of_endpoint(each) for each in found[: query.limit]]
+    return _json({"total": len(found), "endpoints": shown})
+
+
+async def _enable_endpoint(request: Request) -> Response:
+    who, body = require(request, Role.OPERATOR), await _body(request, _Enable)
+    if not await _letters(request).enable_endpoint(body.channel, body.address, by=who.name, why=body.why):
+        raise HTTPException(404, f"no endpoint {body.address} of channel {body.channel} is disabled")
+    return _json({"enabled": True})
 
 
 async def _audit(request: Request) -> Response:

@@ -25,6 +25,7 @@ delivery_time_seconds           histogram  channel, priority    from its accepta
 breaker_transitions             counter    breaker, to          transitions of circuit breakers
 breaker_state                   gauge      channel, provider,   1 for the state that a breaker is in, 0 for the others
                                            host, state
+endpoints_disabled              gauge      channel              endpoints that nothing is sent to: all attempts failed
 requests_overloaded             counter    priority             events and notifications that there was no room for
 faults_injected                 gauge                           faults that are on: a game day
 settings_reloads                counter    result               settings that were read again: used or refused
@@ -100,6 +101,9 @@ class Metrics:
         )
         self._in_flight = Gauge("notifications_in_flight", "Accepted, and not ended.", ("channel",), registry=registry)
         self._in_dlq = Gauge("notifications_in_dlq", "In the dead letter queue.", ("channel",), registry=registry)
+        self._disabled = Gauge(
+            "endpoints_disabled", "Endpoints that nothing is sent to.", ("channel",), registry=registry
+        )
         self._attempts = Histogram(
             "retry_attempts", "Attempts until the end.", ("channel",), buckets=ATTEMPTS, registry=registry
         )
@@ -216,6 +220,9 @@ class Metrics:
         for channel in {*pipeline.wiring.stages, *in_flight, *dead}:
             self._in_flight.labels(channel).set(in_flight[channel])
             self._in_dlq.labels(channel).set(dead[channel])
+        disabled = Count(channel for channel, _ in pipeline.store.endpoints.disabled)
+        for channel in {*pipeline.wiring.stages, *disabled}:
+            self._disabled.labels(channel).set(disabled[channel])
 
     def watch_breakers(self, pipeline: Callable[[], Pipeline]) -> None:
         """Add the states of the breakers to the metrics; to be called once.

@@ -25,6 +25,7 @@ import pykka
 import trio
 
 from actors.domain.audit import AuditEntry
+from actors.domain.endpoints import ENABLE, Endpoints, about
 from actors.domain.store import SettingsChange, Store
 from actors.errors import NotifierClosed
 from actors.instants import since_1970_ns
@@ -183,9 +184,9 @@ class DeadLetters:
         histories of what has ended.
 
         What is on its way goes on. An id that has ended is remembered with its command until `remember_ids` has
-        passed. Suppressions stay, so that nothing is sent to those addresses again, and so does the audit trail, which
-        has what operators have edited; there this action is about a digest of the user's id: SHA-256, the first 16
-        hexadecimal digits. With several nodes, what waits is cancelled at this one.
+        passed. Suppressions and disabled endpoints stay, so that nothing is sent to those addresses again, and so does
+        the audit trail, which has what operators have edited; there this action is about a digest of the user's id:
+        SHA-256, the first 16 hexadecimal digits. With several nodes, what waits is cancelled at this one.
 
         Args:
             user: whose; the recipient, of notifications that name no user.
@@ -234,6 +235,26 @@ class DeadLetters:
         about = f"{channel}" if provider is None else f"{channel}, {provider}"
         await done(self._note(f"breaker {override}", by, about, why))
         return changed
+
+    @property
+    def endpoints(self) -> Endpoints:
+        """The endpoints of which every attempt fails, and those that are disabled for it."""
+        return self._store.endpoints
+
+    async def enable_endpoint(
+        self, channel: NotificationChannel, address: str, *, by: str | None, why: str | None = None
+    ) -> bool:
+        """Send to an endpoint again that is disabled; return whether it was. Its dead letters stay until a retry.
+
+        Raises:
+            StoreFailed: it cannot be made durable.
+        """
+        endpoint = self.endpoints.find(channel, address)
+        if endpoint is None or endpoint.disabled_at is None:
+            return False
+        entry = AuditEntry(at_ns=since_1970_ns(self._now), action=ENABLE, by=by, about=about(endpoint), why=why)
+        await done(self._store.change(SettingsChange(audit=entry, enabled=(endpoint.key,))))
+        return True
 
     # ── bulk ────────────────────────────────────────────────────────────────────────────────────────────────────
 

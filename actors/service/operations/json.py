@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from actors.domain.audit import AuditEntry
+from actors.domain.endpoints import Endpoint
 from actors.messages import DeadLetterMessage, RecordedEvent, SendNotification
 from actors.service.operations.breakers import BreakerNow
 from actors.service.operations.bulk import Bulk, DryRun
@@ -112,6 +113,11 @@ def of_bulk(bulk: Bulk) -> Document:
 def of_breaker(breaker: BreakerNow) -> Document:
     """Return a breaker as it is now."""
     return {name: _written(value) for name, value in asdict(breaker).items()}
+
+
+def of_endpoint(endpoint: Endpoint) -> Document:
+    """Return an endpoint of which every attempt fails."""
+    return parts_of(endpoint, "channel", "address", "state", "since", "disabled_at", "reason")
 
 
 def parts_of(object: Any, *names: str) -> Document:
