@@ -14,7 +14,7 @@ from __future__ import annotations
 import msgspec
 
 from actors.endpoints import EndpointMark, EndpointState
-from actors.instants import ns
+from actors.instants import wait_ns
 from actors.settings.endpoints import EndpointsConfig
 
 SPAN_SHARE, APART_SHARE = 5, 10
@@ -30,7 +30,7 @@ def after_failure(known: EndpointMark | None, config: EndpointsConfig, now_ns: i
         now_ns: the present instant by the calendar, in nanoseconds since 1970. Where it is before what is known, the
             calendar was set back, and the clock starts anew.
     """
-    disable_after_ns = ns(config.disable_after)
+    disable_after_ns = wait_ns(config.disable_after)
     if known is not None and known.state is EndpointState.DISABLED:
         return None
     if known is not None and known.since_ns <= now_ns < known.until_ns:
@@ -42,5 +42,5 @@ def after_failure(known: EndpointMark | None, config: EndpointsConfig, now_ns: i
             return None
         if age_ns * SPAN_SHARE <= disable_after_ns:
             return msgspec.structs.replace(known, state=EndpointState.FAILING)
-    until_ns = now_ns + 2 * disable_after_ns
+    until_ns = now_ns + wait_ns(2 * config.disable_after)
     return EndpointMark(state=EndpointState.SUSPECTED, since_ns=now_ns, until_ns=until_ns)

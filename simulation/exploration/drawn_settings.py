@@ -79,8 +79,12 @@ LONGEST_S = 600.0
 MOST = 30
 """No larger whole number is drawn: as many attempts, at no time at all, come before anything else."""
 
-LEAST_S: Mapping[str, float] = {"half_open_max": 0.05}
-"""The least of what is drawn, where time would hardly go on with less: it is half-open again and again meanwhile."""
+LEAST_S: Mapping[str, float] = {"half_open_max": 0.05, "disable_after": 5.0}
+"""The least of what is drawn, where with less time would hardly go on, as it is half-open again and again meanwhile, or
+where nothing would happen in so short a time."""
+
+MOST_S: Mapping[str, float] = {"disable_after": 60.0}
+"""The most of what is drawn, where a run is over before more has passed, as by default; so it is always drawn."""
 
 WEIGHTS: Mapping[str, int] = {"retry": 8, "circuit_breaker": 8, "provider": 1}
 """How often a key is drawn of its group, where it is more or less often than others, with 2: groups have many keys."""
@@ -387,7 +391,7 @@ class Values:
         data = {
             key: self.value(annotation, key)
             for key, annotation in keys.items()
-            if key == "kind" or _is_needed(model, key) or self._random.random() < share
+            if key in MOST_S or key == "kind" or _is_needed(model, key) or self._random.random() < share
         }
         alone = [key for key in ("max_per_minute", "rate", "rates") if key in keys]
         if alone:  # exactly one of them
@@ -426,11 +430,11 @@ class Values:
 
     def duration(self, key: str = "", *, least: float = 0.0) -> str:
         """Return a duration of at least `least` seconds."""
-        least = max(least, LEAST_S.get(key, 0.0))
+        least, most = max(least, LEAST_S.get(key, 0.0)), MOST_S.get(key, LONGEST_S)
         near = [length + by for length in self._durations for by in (-1e-9, 0.0, 0.0, 1e-9)]
         near += [length * by for length in self._durations for by in (0.5, 2.0)]
-        drawn = self._edge(near, [least, 0.001, 1.0], lambda: log_uniform(self._random, 0.05, LONGEST_S))
-        return write_duration(round(max(least, min(LONGEST_S, drawn)), 9))
+        drawn = self._edge(near, [least, 0.001, 1.0], lambda: log_uniform(self._random, 0.05, most))
+        return write_duration(round(max(least, min(most, drawn)), 9))
 
     def rate(self) -> str:
         """Return a rate of more than 0."""

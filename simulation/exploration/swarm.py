@@ -97,6 +97,8 @@ def _case(scenario: Scenario, seed: int, schedule: ScheduleKind, stream: Callabl
     workload, time_factor = _workload(scenario, stream("workload"))
     duration = rounded(max(SHORTEST_S, seconds(scenario.arrivals_end_ns) * time_factor))
     workload = _scheduled(workload, duration, stream("schedules"))
+    if scenario.has_endpoints:
+        workload = _to_few(workload, stream("endpoints"))
     settled = scenario.model_copy(update={"workload": workload, "duration": duration})
     faults = _faults(scenario, duration, time_factor, stream("faults"))
     changes: dict[str, Any] = {
@@ -189,6 +191,14 @@ def _scheduled(workload: tuple[WorkloadEntry, ...], duration: float, random: Ran
         entry.model_copy(update={"not_before": ahead})
         if isinstance(entry, ChannelWorkload) and random.random() < 0.5
         else entry
+        for entry in workload
+    )
+
+
+def _to_few(workload: tuple[WorkloadEntry, ...], random: Random) -> tuple[WorkloadEntry, ...]:
+    """Have half of the entries go to one address or a few, so that all attempts at one may fail for a while."""
+    return tuple(
+        entry.model_copy(update={"users": random.choice([1, 1, 2, 3])}) if random.random() < 0.5 else entry
         for entry in workload
     )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from actors.endpoints import EndpointMark, EndpointState
-from actors.instants import ns, utc
+from actors.instants import utc, wait_ns
 from actors.messages import SendNotification
 from actors.outcomes import ChannelFault, DeadDestination, Outcome, Sent, Transient
 from actors.settings.channel import ChannelConfig
@@ -21,13 +21,13 @@ def mark_after(
         return None
     if known is not None and known.state is DISABLED:
         return None
-    after_ns = ns(config.endpoints.disable_after)
+    after_ns, known_for_ns = (wait_ns(times * config.endpoints.disable_after) for times in (1, 2))
     failing_for_ns = -1 if known is None else calendar_ns - known.since_ns
-    if known is not None and known.state is EndpointState.FAILING and 0 <= failing_for_ns < 2 * after_ns:
+    if known is not None and known.state is EndpointState.FAILING and 0 <= failing_for_ns < known_for_ns:
         return _became(DISABLED, known) if failing_for_ns >= after_ns else None
     if known is not None and failing_for_ns >= 0 and 5 * failing_for_ns <= after_ns:
         return _became(EndpointState.FAILING, known) if 10 * failing_for_ns >= after_ns else None
-    return EndpointMark(state=EndpointState.SUSPECTED, since_ns=calendar_ns, until_ns=calendar_ns + 2 * after_ns)
+    return EndpointMark(state=EndpointState.SUSPECTED, since_ns=calendar_ns, until_ns=calendar_ns + known_for_ns)
 
 
 def disabled_text(command: SendNotification, mark: EndpointMark, reason: str) -> str:

@@ -45,6 +45,13 @@ def test_a_calendar_that_is_set_back_starts_the_clock_anew():
     assert states_after(100, 112, 50, 62, 219) == ["suspected", "failing", "suspected", "failing", "disabled"]
 
 
+def test_one_that_lasts_for_longer_than_a_database_can_say_is_never_over():
+    ages = EndpointsConfig(disable_after=1e30)
+    mark = after_failure(None, ages, 2**60 + 2**59)
+    assert mark is not None
+    assert mark.until_ns < 2**63
+
+
 @given(st.lists(st.integers(0, 40), max_size=40), st.sampled_from([0.5, 10, 86_400.0]))
 def test_whatever_fails_when_it_is_disabled_only_after_the_time_and_by_failures_close_enough(steps, disable_after):
     config = validated(EndpointsConfig, {"disable_after": disable_after})

@@ -23,6 +23,7 @@ from actors.domain.codec import (
     encode_event,
     encode_events,
 )
+from actors.endpoints import EndpointMark
 from actors.errors import Unstorable
 from actors.messages import (
     DeadLetterDiscarded,
@@ -47,9 +48,12 @@ _METADATA = st.dictionaries(
 )
 
 
+_MARKS = st.builds(EndpointMark, since_ns=_INTEGERS, until_ns=_INTEGERS)
+
+
 def events(kind: type[Any]) -> st.SearchStrategy[Any]:
     """Draw events of a type, with all their fields."""
-    by_type = {int: _INTEGERS, str: _TEXT}
+    by_type = {int: _INTEGERS, str: _TEXT, EndpointMark: _MARKS}
     fields = {}
     for field in msgspec.structs.fields(kind):
         if field.name == "edit":
