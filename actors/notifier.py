@@ -23,7 +23,7 @@ import pykka
 
 from actors.domain.attempts import Provider
 from actors.domain.notification_state import NotificationState, state_of
-from actors.domain.store import BreakerVote, LettersChanged, News, NodesChanged, Store, Takeover
+from actors.domain.store import BreakerVote, LettersChanged, News, NodesChanged, Store
 from actors.errors import ConfigurationError, StoreInUse, UnknownChannel
 from actors.faults.build import (
     Providers,
@@ -63,6 +63,7 @@ from actors.pipeline.preferences import Preferences
 from actors.pipeline.quotas import QuotaDivided, Quotas
 from actors.pipeline.rate_limiter import RateLimiterActor
 from actors.pipeline.recipients import recipient_check
+from actors.pipeline.redriver import NodeGone
 from actors.pipeline.shared_breakers import SharedBreakers
 from actors.pipeline.subscribers import (
     BUILT_IN_SUBSCRIBERS,
@@ -167,6 +168,7 @@ class Pipeline:
         self._system: ActorSystem | Node = system if node is None else node
         host = self._system
         self.store = store
+        self._nodes = store.living_nodes
         self.quotas = Quotas(len(store.living_nodes))
         """The quotas of all channels."""
         self.bus = EventBus(host, subscriber_timeout)
@@ -224,18 +226,24 @@ class Pipeline:
             self.shared_breakers.hear(news)
             return
         if isinstance(news, NodesChanged):
-            self.shared_breakers.count(news.nodes)
-            if self.quotas.divide(len(news.nodes), self._system.now_ns):
-                for stages in self.wiring.stages.values():
-                    with contextlib.suppress(pykka.ActorDeadError):
-                        assert stages.circuit_breaker is not None
-                        stages.circuit_breaker.tell(QuotaDivided())
+            self._on_nodes_changed(news.nodes)
             return
         listener: ActorRef[Any] = self.dead_letter_queue if isinstance(news, LettersChanged) else self.handler
         with contextlib.suppress(pykka.ActorDeadError):  # when the system has ended, it is for the next one
             listener.tell(news)
-            if isinstance(news, Takeover) and any(stages.redriver for stages in self.wiring.stages.values()):
-                self.dead_letter_queue.tell(news)
+
+    def _on_nodes_changed(self, nodes: frozenset[int]) -> None:
+        """Pass on which nodes share the store now."""
+        nodes_before, self._nodes = self._nodes, nodes
+        self.shared_breakers.count(nodes)
+        if self.quotas.divide(len(nodes), self._system.now_ns):
+            for stages in self.wiring.stages.values():
+                with contextlib.suppress(pykka.ActorDeadError):
+                    assert stages.circuit_breaker is not None
+                    stages.circuit_breaker.tell(QuotaDivided())
+        if not nodes_before <= nodes and any(stages.redriver for stages in self.wiring.stages.values()):
+            with contextlib.suppress(pykka.ActorDeadError):
+                self.dead_letter_queue.tell(NodeGone())
 
     def has_room(self, priority: Priority = Priority.NORMAL) -> bool:
         """Tell whether another notification of this class would be accepted."""

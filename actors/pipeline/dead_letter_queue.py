@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, TypeAlias
 import msgspec
 
 from actors.domain.delivery import noted
-from actors.domain.store import LettersChanged, Store, Takeover
+from actors.domain.store import LettersChanged, Store
 from actors.errors import EditRefused, LetterServed, Overtaken, StoreError
 from actors.instants import ns
 from actors.kernel.actor import Actor, Supervision, handles
@@ -26,7 +26,7 @@ from actors.messages import (
 from actors.pipeline.alert import Alert
 from actors.pipeline.editing import checked_edit
 from actors.pipeline.orders import Redrive, Served
-from actors.pipeline.redriver import BREAKER_CLOSED, BreakerClosed, ChannelRedriver, redrivers_of
+from actors.pipeline.redriver import BREAKER_CLOSED, BreakerClosed, ChannelRedriver, NodeGone, redrivers_of
 from actors.pipeline.wiring import Wiring
 from actors.policies.redriving import Redriving
 from actors.settings.channel import KEEP_ALL_LETTERS, DeadLettersConfig
@@ -316,9 +316,9 @@ class DeadLetterQueue(Actor):
 
     # ── without an operator ─────────────────────────────────────────────────────────────────────────────────────
 
-    @handles(Takeover)
-    def on_takeover(self, _: Takeover) -> None:
-        """Go on with what a node that is gone was about to redrive."""
+    @handles(NodeGone)
+    def on_node_gone(self, _: NodeGone) -> None:
+        """Go on with what that was about to redrive: one that waits for its turn is a dead letter, and at no node."""
         self._redrive_all()
 
     def _redrive_all(self) -> None:

@@ -24,6 +24,10 @@ class BreakerClosed(Message, frozen=True, gc=False):
     """Whose breaker it is; ``""`` where one decides about all."""
 
 
+class NodeGone(Message, frozen=True, gc=False):
+    """A node that shares the store is gone, and may have been about to redrive letters."""
+
+
 class ChannelRedriver:
     """Of one channel: its policy, with what the policy does not know of letters and breakers."""
 

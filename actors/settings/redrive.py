@@ -17,8 +17,8 @@ class RedriveConfig(Settings):
 
     when: Literal["breaker_closes"] = "breaker_closes"
     """A circuit breaker of the channel has closed, by its probes or by order; where each host has its own, for the
-    letters to that host. A start counts as a closing, as breakers begin closed, and so does a takeover of what another
-    node had. While it is not closed, none is redriven."""
+    letters to that host. A start counts as a closing, as breakers begin closed, and so does the end of another node
+    that shares the store. While it is not closed, none is redriven."""
 
     reasons: Annotated[tuple[RedriveReason, ...], NotEmpty()] = ("channel_fault", "outage")
     """What their latest failure was. `channel_fault`: the provider said that the channel is broken, as by a key that is

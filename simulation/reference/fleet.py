@@ -111,12 +111,14 @@ class Fleet:
         """Have these and no others count as living."""
         if leases == self._leases:
             return
-        self._leases = leases
+        is_one_gone, self._leases = not self._leases <= leases, leases
         self._said = {said: until_ns for said, until_ns in self._said.items() if said[0] in leases}
         for node in self.living:
             for way in node.ways.values():
                 if any(lane.is_shared for lane in way.lanes):
                     node.follow("breaker", way.channel, way.recount, leases)
+            if is_one_gone and node.redriving.channels:
+                node.follow("dlq", "", node.redriving.begin)
 
     def _start(self, node: Node) -> None:
         """Start a node, which learns what the others say."""
@@ -172,8 +174,6 @@ class Fleet:
             if names:
                 assert heir.node is not None
                 heir.follow("handler", "", heir.take_over, store.hand_over(names, heir.node))
-                if heir.redriving.channels:
-                    heir.follow("dlq", "", heir.redriving.begin)
                 event = heir.event(NodeTookOver, None, from_node=gone.node, notification_ids=names)
                 heir.expect(event, "what a dead node had is taken over after takeover_after")
 

@@ -48,7 +48,7 @@ class Redriving:
         self.begin()
 
     def begin(self) -> None:
-        """ "A start counts as a closing, as breakers begin closed", and so does a takeover."""
+        """ "A start counts as a closing, as breakers begin closed", and so does the end of another node."""
         for channel, state in self.channels.items():
             hosts = dict.fromkeys(
                 self._host(state.way, letter)

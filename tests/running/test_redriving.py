@@ -190,3 +190,30 @@ faults:
     result = on_both_clocks(text)
     takeovers = [(event.at_ns // 10**9, event.node) for event in events_of(result, NodeTookOver)]
     assert takeovers == [(30, 2), (50, 1)]  # node 2 goes at 37 s, and is back at 57 s only
+
+
+def test_another_node_goes_on_where_one_has_died_that_had_nothing_but_letters_that_wait_for_their_turn():
+    text = """
+nodes: {count: 2, routing: round_robin, takeover_after: 5s}
+duration: 60s
+drain: 5m
+workload: [{channel: email, arrivals: {constant: 2/s}}]
+channels:
+  email:
+    retry: {max_attempts: 1}
+    circuit_breaker: {failure_threshold: 3, timeout: 4s, when_open: fail}
+    provider: {latency: 50ms}
+    redrive: {rate: 30/min}
+faults:
+  - {channel: email, at: 2s, for: 10s, node: 1, outage: true}
+  - {channel: email, at: 20.3s, node: 1, crash: process, restart_after: 2m}
+"""
+    result = on_both_clocks(text)
+    assert events_of(result, NodeTookOver) == []
+    redriven = events_of(result, NotificationRedriven)
+    by_node = {node: [event.at_ns / 10**9 for event in redriven if event.node == node] for node in (1, 2)}
+    assert by_node[1]
+    assert max(by_node[1]) < 20.3
+    assert min(by_node[2]) == 25.3
+    assert set(Counter(event.notification_id for event in redriven).values()) == {1}
+    assert result.summary["dlq"]["final"] == 0

@@ -50,3 +50,20 @@ async def test_letters_of_an_outage_are_redriven_by_the_processes_after_it(kind,
         ALL
     )  # each was redriven once, over three processes
     assert {(entry.by, entry.why) for entry in trail} == {(None, "the circuit breaker has closed")}
+
+
+async def test_another_node_goes_on_where_one_has_died_in_the_midst_of_redriving(dsn):
+    """What is redriven one after the other is at no node while it waits for its turn: nothing is taken over."""
+    argv = [sys.executable, str(SERVICE), dsn, "beside", "two"]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "ready two\n"
+        first = [each for each in killed_when_dead(dsn, "again") if each in ALL]
+        assert len(first) == 2
+        rest = [line.split()[1] for line in other.stdout]
+        assert other.wait() == 0
+    assert sorted(first + rest) == sorted(ALL)  # each once
+    async with opened_store(dsn, node="one", lease=5.0) as store:
+        assert {(await state_of(store, each, time.time_ns())).state for each in ALL} == {"sent"}
+        trail = [entry for entry in await store.audit_trail() if entry.action == "retry"]
+    assert sorted(entry.notification_id for entry in trail) == sorted(ALL)
