@@ -6,6 +6,7 @@ A plain object that gets the time passed in, which never goes back. It knows let
 from __future__ import annotations
 
 from collections import deque
+from itertools import count
 
 from actors.instants import ns
 from actors.settings.redrive import RedriveConfig, RedriveReason
@@ -22,8 +23,9 @@ class Redriving:
         self._config = config
         self._interval_ns = ns(1 / config.rate.per_second)
         self._max_age_ns = ns(config.max_age)
-        self._letters: dict[str, dict[str, None]] = {}
-        """By host, the oldest first."""
+        self._letters: dict[str, dict[str, int]] = {}
+        """By host, the oldest first; with each its place among those of all hosts."""
+        self._places = count()
         self._due: dict[str, deque[str]] = {}
         """The same of the hosts that have answered; these take turns."""
         self._next_ns = 0
@@ -38,7 +40,7 @@ class Redriving:
             times: how often it has been redriven without an operator.
         """
         if reason in self._config.reasons and times < self._config.at_most:
-            self._letters.setdefault(host, {})[notification_id] = None
+            self._letters.setdefault(host, {}).setdefault(notification_id, next(self._places))
         else:
             self.drop(notification_id, host)
 
@@ -51,10 +53,15 @@ class Redriving:
                 del self._letters[host]
 
     def begin(self, host: str | None = None) -> None:
-        """Let the letters that there are now have their turns, as a host answers again; None: all of them."""
-        for each in list(self._letters) if host is None else [host]:
+        """Let the letters that there are now have their turns, as a host answers again; None: all of them, and the host
+        of the oldest is the first."""
+        for each in self._hosts() if host is None else [host]:
             if each in self._letters:
                 self._due[each] = deque(self._letters[each])
+
+    def _hosts(self) -> list[str]:
+        """Return the hosts that there are letters to, that of the oldest first."""
+        return sorted(self._letters, key=lambda host: next(iter(self._letters[host].values())))
 
     def end(self, host: str) -> None:
         """Let the letters to a host wait until it answers again."""

@@ -74,3 +74,12 @@ def test_each_letter_goes_no_more_often_than_it_may(steps):
             policy.drop(taken, taken[1:])
             policy.charge(now_ns)
     assert max(times.values(), default=0) <= 3
+
+
+def test_the_host_of_the_oldest_letter_is_the_first_whichever_had_letters_before():
+    policy = of()
+    for name, host in (("a1", "a"), ("b1", "b"), ("a2", "a")):
+        policy.keep(name, host, "outage", 0)
+    policy.drop("a1", "a")
+    policy.begin()
+    assert policy.take(0) == "b1"
