@@ -42,7 +42,7 @@ from actors.pipeline.quotas import QuotaDivided
 from actors.pipeline.redriver import BreakerClosed
 from actors.pipeline.shared_breakers import NodesCounted, VoteHeard
 from actors.pipeline.stage import Stage, is_too_late
-from actors.pipeline.tenants import TenantHasRoom
+from actors.pipeline.tenants import TenantHasRoom, TenantIsFull
 from actors.pipeline.turns import TurnsOfHosts, TurnsOfOneLine
 from actors.pipeline.waiting_line import Waiting
 from actors.pipeline.wiring import Stages
@@ -92,6 +92,7 @@ class CircuitBreakerActor(Stage):
         """Instant, host, and the lane whose breaker is half-open no longer then; _LINE: of the host's line."""
         self._has_news = False
         """Whether a breaker has changed its state since this was last looked at."""
+        self._on_their_way: OnTheirWay | None = None
         for lane in self._lanes:
             lane.on_transition = self._on_transition
         self._reset_waiting()
@@ -100,8 +101,9 @@ class CircuitBreakerActor(Stage):
         super().on_start()
         self._isolation = None if self._stages.isolation is None else self._stages.isolation.actor
         self._to_channels = [self.route(lane.channel) for lane in self._lanes if lane.channel is not None]
-        if self._stages.on_their_way is not None:
-            self._tell_of_tenants(self._stages.on_their_way)
+        self._on_their_way = self._stages.on_their_way
+        if self._on_their_way is not None:
+            self._tell_of_tenants(self._on_their_way)
         for lane in self._lanes:
             for host, until_ns in lane.half_open_until():
                 self._set_half_open(lane, host, until_ns)
@@ -110,7 +112,7 @@ class CircuitBreakerActor(Stage):
     def _tell_of_tenants(self, on_their_way: OnTheirWay) -> None:
         """Have it known which attempts are at a provider and which have left, as these make room for their tenants."""
         assert self._stages.tenant_bounds is not None
-        to_bounds = self.route(self._stages.tenant_bounds)
+        to_bounds = self._to_bounds = self.route(self._stages.tenant_bounds)
 
         def is_told(message: Any) -> None:
             attempt = message.request.attempt if type(message) is Performed else message.attempt
@@ -275,9 +277,11 @@ class CircuitBreakerActor(Stage):
         """Send an attempt to the first provider that takes it; else return what blocks it, by number of lane."""
         now_ns = self.system.now_ns
         key = self._key_of(attempt, host) if self._order.has_keys else WHOLE_LANE
+        is_kept_back = self._on_their_way is not None and self._on_their_way.is_kept_back(attempt)
         blocked = {}
         for lane in self._order_of_lanes(attempt):
-            permit = lane.try_admit(host, now_ns, key, self._turns[lane.number].others_wait)
+            others_wait = self._turns[lane.number].others_wait
+            permit = lane.try_admit(host, now_ns, key, others_wait, is_kept_back)
             if not isinstance(permit, Blocked):
                 admitted = Admitted(
                     attempt=attempt, permit=permit, lane=lane.number, provider=lane.provider, in_flight=lane.in_flight
@@ -355,11 +359,13 @@ class CircuitBreakerActor(Stage):
                 self._to_handler(Requeued(attempt=first, charged=True))
             elif blocked := self._admit(first, line.host):
                 reasons = _reasons(blocked.values())
-                end = self._end(first, blocked.values(), reasons)
-                if end is None:
+                if BlockReason.TENANT in reasons:
+                    self._hand_back(first)
+                elif (end := self._end(first, blocked.values(), reasons)) is not None:
+                    self._to_handler(end)
+                else:
                     self._note(line, blocked, reasons)
                     return False
-                self._to_handler(end)
             else:
                 goes = True
             line.pop(flow, uses_turn=goes)
@@ -433,6 +439,8 @@ class CircuitBreakerActor(Stage):
             self._reject(attempt, EXPIRED)
             return
         line.append(attempt, self.system.now_ns)
+        if line.is_shut:
+            self._make_room((attempt,))
         has_own_turns = self._order.has_keys and not self._keys_are_hosts
         if has_own_turns:
             self._take_turns()  # a slot that is kept for others may be for this one
@@ -467,8 +475,23 @@ class CircuitBreakerActor(Stage):
             asks_at_ns = sooner(asks_at_ns, until_ns)
         line.asks_at_ns = asks_at_ns
         line.wait_for_slots(slot_wait_ns, self.system.now_ns)
+        was_shut, line.is_shut = line.is_shut, reasons in _WAITS_FOR_THE_BREAKER
+        if line.is_shut and not was_shut:
+            self._make_room(line.waiting())
         self._report_deferred(line)
         self._set_wake(line)
+
+    def _make_room(self, attempts: Iterable[Attempt]) -> None:
+        """Have attempts that wait for a breaker keep no others of their tenants back."""
+        if self._on_their_way is not None:
+            for tenant in sorted(set(filter(None, map(self._on_their_way.wait_for_breaker, attempts)))):
+                self._to_bounds(TenantHasRoom(tenant))
+
+    def _hand_back(self, attempt: Attempt) -> None:
+        """Have an attempt that could go wait until its tenant has room."""
+        assert self._on_their_way is not None
+        self._on_their_way.hand_back(attempt)
+        self._to_bounds(TenantIsFull(attempt))
 
     def _reset_waiting(self) -> None:
         waiting = self._stages.waiting

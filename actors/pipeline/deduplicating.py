@@ -104,6 +104,10 @@ class DeduplicatingBreaker(CircuitBreakerActor):
         if type(message) is not Performed:
             self._in_flight.drop(message.attempt)
 
+    def _hand_back(self, attempt: Attempt) -> None:
+        self._in_flight.drop(attempt)
+        super()._hand_back(attempt)
+
     def _publish_deferred(self, attempt: Attempt, cause: DeferralCause, resumes_at_ns: int | None) -> None:
         """Publish nothing of a copy that waits after the attempt has ended."""
         if self._stages.is_awaited(attempt):

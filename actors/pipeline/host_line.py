@@ -19,6 +19,8 @@ class HostLine(WaitingLine):
         """When a breaker or a pace is worth asking again, as far as time decides; room comes to it by its turn."""
         self.is_up_to_time = False
         """Whether it waits for room that only time brings, so that it is known how soon the next one goes."""
+        self.is_shut = False
+        """Whether it is a breaker that they wait for, or the pace behind it, and not room."""
         self.is_paced = False
         """Whether it is a pace alone that lets the next one go."""
         self.slot_wait_ns: int | None = None

@@ -62,7 +62,7 @@ class KeyedStage(Stage):
         """Return the next stage."""
         return self._stages.circuit_breaker
 
-    def _try_pass(self, key: str) -> int | None:
+    def _try_pass(self, attempt: Attempt, key: str) -> int | None:
         """Count one of a key under its bounds if it may go now; return now, or from when on it may, None: unknown."""
         raise NotImplementedError
 
@@ -112,7 +112,7 @@ class KeyedStage(Stage):
             if is_wanted is not None and not is_wanted(line.first().command):
                 self._to_handler(Requeued(attempt=self._pop(line, uses_turn=False), charged=self.is_charged_here))
                 continue
-            fits_at_ns = self._try_pass(key)
+            fits_at_ns = self._try_pass(line.first(), key)
             if fits_at_ns != now_ns:
                 self._let_wait(line, key, fits_at_ns)
                 break

@@ -64,6 +64,9 @@ class BlockReason(IntFlag):
     FULL = 128
     """All slots are taken, and it is refused for that."""
 
+    TENANT = 256
+    """It could go, and its tenant has as many under way as it may."""
+
 
 class Blocked(NamedTuple):
     """Why a lane does not take an attempt now."""
@@ -80,6 +83,7 @@ NO_ROOM = BlockReason.SLOT | BlockReason.RATE | BlockReason.QUOTA
 _NO_SLOT = Blocked(BlockReason.SLOT)
 _FULL = Blocked(BlockReason.FULL)
 _THROTTLED = Blocked(BlockReason.THROTTLE)
+_TENANT = Blocked(BlockReason.TENANT)
 
 
 def _none_waits(_key: str) -> bool:
@@ -185,7 +189,12 @@ class Lane:
     # ── admission ───────────────────────────────────────────────────────────────────────────────────────────────
 
     def try_admit(
-        self, host: str, now_ns: int, key: str = WHOLE_LANE, others_wait: Callable[[str], bool] = _none_waits
+        self,
+        host: str,
+        now_ns: int,
+        key: str = WHOLE_LANE,
+        others_wait: Callable[[str], bool] = _none_waits,
+        tenant_is_full: bool = False,
     ) -> int | Blocked:
         """Take an attempt and return its permit, which has to be settled with :meth:`settle`; or say what blocks it.
 
@@ -194,6 +203,7 @@ class Lane:
             now_ns: the instant.
             key: its user, host or tenant, where these take turns; looked at only there.
             others_wait: tells whether any of other keys than this wait.
+            tenant_is_full: whether nothing may go of its tenant: then it does not use up what lets the next one go.
         """
         if self._has_bounds and (room_at_ns := self.room_at_ns(now_ns)) != now_ns:
             return self._blocked_without_room(host, now_ns, room_at_ns)
@@ -203,6 +213,8 @@ class Lane:
         if pace is not None and pace.next_ns > now_ns:
             return Blocked(BlockReason.PACE, pace.next_ns)
         breaker = self.breaker if self.breaker is not None else self.breaker_of(host, now_ns)
+        if tenant_is_full and (breaker.ramping_until_ns is not None or breaker.would_admit(now_ns)):
+            return _TENANT
         permit = breaker.try_acquire(now_ns)
         if pace is not None:
             # Let through by a ramp or not: what resumes is the traffic of which a share goes.

@@ -54,5 +54,5 @@ class RateLimiterActor(KeyedStage):
     def _key_of(self, attempt: Attempt) -> str:
         return attempt.command.user
 
-    def _try_pass(self, key: str) -> int:
+    def _try_pass(self, attempt: Attempt, key: str) -> int:
         return self._try_acquire(key, self.now_ns)

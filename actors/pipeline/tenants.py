@@ -14,15 +14,22 @@ from actors.settings.channel import TenantConfig
 
 
 class TenantHasRoom(Message, frozen=True, gc=False):
-    """An attempt of a tenant is no longer on its way."""
+    """An attempt of a tenant counts no more."""
 
     tenant: str
+
+
+class TenantIsFull(Message, frozen=True, gc=False):
+    """An attempt has waited for a breaker, and now that it could go its tenant has as many under way as it may."""
+
+    attempt: Attempt
 
 
 class TenantBounds(KeyedStage):
     """Passes attempts on to the circuit breaker, no more of each tenant than it may have on their way.
 
-    Each attempt counts, a retry too.
+    Each attempt counts, a retry too, but not while it waits for a breaker. So one that has waited may find its tenant
+    full when it could go: it comes back, and waits here among its tenant's own.
     """
 
     is_charged_here = True
@@ -44,14 +51,24 @@ class TenantBounds(KeyedStage):
         if id(attempt) in self._known or attempt in self._on_their_way:
             return  # a copy, where messages may be repeated
         line = self._lines.get(tenant)
-        fits_at_ns = self._try_pass(tenant) if line is None else line.fits_at_ns
+        fits_at_ns = self._try_pass(attempt, tenant) if line is None else line.fits_at_ns
         if line is None and fits_at_ns == self.now_ns:
             self._pass_on(attempt, tenant)
         elif is_too_late(attempt, fits_at_ns):
             self._reject(attempt, EXPIRED)
         else:
-            self._known[id(attempt)] = attempt
-            self._join(self._new_line(tenant, fits_at_ns) if line is None else line, attempt, tenant, fits_at_ns)
+            self._wait(attempt, tenant, fits_at_ns)
+
+    @handles(TenantIsFull)
+    def on_tenant_is_full(self, message: TenantIsFull) -> None:
+        attempt = message.attempt
+        tenant = self._on_their_way.take_back(attempt)
+        if tenant is None or id(attempt) in self._known:
+            return
+        if tenant not in self._lines and self._try_pass(attempt, tenant) is not None:
+            self._pass_on(attempt, tenant)  # one has left since
+        else:
+            self._wait(attempt, tenant, None)  # that it waits has been told
 
     @handles(TenantHasRoom)
     def on_tenant_has_room(self, message: TenantHasRoom) -> None:
@@ -67,10 +84,13 @@ class TenantBounds(KeyedStage):
         self._on_their_way.flush()
         super().on_flush_queue(flush)
 
-    def _try_pass(self, key: str) -> int | None:
-        if self._on_their_way.is_full(key):
-            return None
-        return self._on_their_way.fits_at_ns(key, self.now_ns)
+    def _wait(self, attempt: Attempt, tenant: str, fits_at_ns: int | None) -> None:
+        self._known[id(attempt)] = attempt
+        line = self._lines.get(tenant)
+        self._join(self._new_line(tenant, fits_at_ns) if line is None else line, attempt, tenant, fits_at_ns)
+
+    def _try_pass(self, attempt: Attempt, key: str) -> int | None:
+        return self._on_their_way.fits_at_ns(attempt, key, self.now_ns)
 
     def _key_of(self, attempt: Attempt) -> str:
         return tenant_of(attempt.command)
@@ -81,3 +101,4 @@ class TenantBounds(KeyedStage):
 
     def _left(self, attempt: Attempt) -> None:
         del self._known[id(attempt)]
+        self._on_their_way.leave(attempt)

@@ -86,8 +86,8 @@ class TenantConfig(Settings):
     wanted_text: ClassVar[str] = "a mapping such as {max_in_flight: 10, rate: 20/s}"
 
     max_in_flight: PositiveWholeNumber | None = None
-    """How many of a tenant may be on their way at once: at the provider, or behind these bounds and waiting for it.
-    None: no bound."""
+    """How many of a tenant may be under way at once: at the provider, or waiting for a slot or the quota there. What
+    waits for a circuit breaker does not count until it goes. None: no bound."""
 
     rate: PositiveRate | None = None
     """How many attempts of a tenant go in so long. None: no bound."""

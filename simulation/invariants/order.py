@@ -35,7 +35,7 @@ from actors.pipeline.handler import Handler
 from actors.pipeline.hedging_channel import HedgingChannel
 from actors.pipeline.orders import Acceptance, Redrive, Submit, Withdrawal
 from actors.pipeline.rate_limiter import RateLimiterActor
-from actors.pipeline.tenants import TenantBounds
+from actors.pipeline.tenants import TenantBounds, TenantIsFull
 from actors.policies.breaker.per_host import recipient_host
 from actors.settings.channel import ChannelConfig
 from actors.settings.order import OrderWeights
@@ -89,7 +89,7 @@ def key_of(config: ChannelConfig, attempt: Attempt) -> str:
 class _Line(Invariant):
     """The base of those that look at the line before the providers of a channel."""
 
-    receivers = frozenset({CircuitBreakerActor, Channel, HedgingChannel, Handler})
+    receivers = frozenset({CircuitBreakerActor, Channel, HedgingChannel, Handler, TenantBounds})
     watches_actors = True
     needs_order = True
 
@@ -137,7 +137,7 @@ class _Line(Invariant):
             return self._let_through(message, sent.at_ns)
         if type(message) is Performed:
             self._stand_up(message.request.attempt)
-        elif type(message) in (Rejected, Refused, Requeued, Withdrawal):
+        elif type(message) in (Rejected, Refused, Requeued, Withdrawal, TenantIsFull):
             self._stand_up(message.attempt)
             if (left := self._take_out(message.attempt)) is not None:
                 self.on_leave(message.attempt.command.channel, left)

@@ -5,7 +5,7 @@ What may not go yet waits in the line of its user or tenant, and a wait is one `
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from typing import Any, NamedTuple, Protocol
 
 from actors.instants import sooner
@@ -79,7 +79,10 @@ class BoundsByKey:
         self.tenants: dict[str, Line] = {}
         self.order_of_tenants = Order(config)
         self.counted: dict[Attempt, None] = {}
-        """The attempts that count towards the bounds of their tenants: from there until they leave the breaker."""
+        """The attempts that count towards the bounds of their tenants: from there until they leave the breaker, but not
+        while they wait for one that is not closed."""
+        self.parked: set[Attempt] = set()
+        """Those that have passed there and do not count."""
 
     # ── the limit of each user ──────────────────────────────────────────────────────────────────────────────────
 
@@ -174,34 +177,63 @@ class BoundsByKey:
             loop.follow("breaker", self.channel, self._ask, attempt)
             return
         line = self.tenants.get(tenant)
-        fits_ns = self._fits_bounds(tenant) if line is None else line.fits_at_ns
+        fits_ns = self._fits_bounds(attempt, tenant) if line is None else line.fits_at_ns
         if line is None and fits_ns == now_ns:
             self._pass_bounds(attempt, tenant)
         elif is_too_late(attempt, fits_ns):
             self._turn_away(attempt, ENDED_AS_EXPIRED)
         else:
-            if line is None:
-                line = self.tenants[tenant] = Line(tenant, self.order_of_tenants)
-                line.fits_at_ns = fits_ns
-            line.join(attempt, now_ns)
-            self._wake_tenants()
+            self._wait_at_bounds(attempt, tenant, fits_ns)
             if fits_ns is not None:
                 why = "{} is over what its tenant may take (tenant: {})"
                 self._defer(attempt, DeferralCause.RATE_LIMIT, fits_ns, why, self.bounds)
 
-    def _fits_bounds(self, tenant: str) -> int | None:
-        """Return when one more of a tenant fits, and count it under its rate if that is now; None: when one leaves."""
-        assert self.bounds is not None
-        most = self.bounds.max_in_flight
-        if most is not None and sum(attempt.tenant == tenant for attempt in self.counted) >= most:
+    def _wait_at_bounds(self, attempt: Attempt, tenant: str, fits_ns: int | None) -> None:
+        if tenant not in self.tenants:
+            self.tenants[tenant] = Line(tenant, self.order_of_tenants)
+            self.tenants[tenant].fits_at_ns = fits_ns
+        self.tenants[tenant].join(attempt, self.loop.now_ns)
+        self._wake_tenants()
+
+    def _fits_bounds(self, attempt: Attempt, tenant: str) -> int | None:
+        """Return when an attempt fits, and count it under the rate of its tenant if that is now, and it is not counted;
+        None: when another one leaves."""
+        if self.is_full(tenant):
             return None
-        now_ns = self.loop.now_ns
-        return now_ns if self.rates_of_tenants is None else self.rates_of_tenants.take(tenant, now_ns)
+        now_ns, rates = self.loop.now_ns, self.rates_of_tenants
+        return now_ns if rates is None or attempt in self.parked else rates.take(tenant, now_ns)
+
+    def is_full(self, tenant: str) -> bool:
+        """Tell whether a tenant has as many under way as it may."""
+        most = None if self.bounds is None else self.bounds.max_in_flight
+        return most is not None and sum(attempt.tenant == tenant for attempt in self.counted) >= most
 
     def _pass_bounds(self, attempt: Attempt, tenant: str) -> None:
         attempt.tenant = tenant
-        self.counted[attempt] = None
+        self._count(attempt)
         self.loop.follow("breaker", self.channel, self._ask, attempt)
+
+    def _count(self, attempt: Attempt) -> None:
+        self.parked.discard(attempt)
+        self.counted[attempt] = None
+
+    def _park(self, attempts: Iterable[Attempt]) -> None:
+        """What waits for a breaker keeps no other one of its tenant back."""
+        parked = [attempt for attempt in attempts if attempt in self.counted]
+        self.parked.update(parked)
+        for attempt in parked:
+            del self.counted[attempt]
+        for tenant in sorted({attempt.tenant for attempt in parked}):
+            self.loop.follow("tenants", self.channel, self._tenant_has_room, tenant)
+
+    def _take_back(self, attempt: Attempt) -> None:
+        """Have one wait for its tenant that has waited for a breaker, could go, and has found its tenant full."""
+        if attempt not in self.parked:
+            return  # it is sent again
+        if attempt.tenant not in self.tenants and not self.is_full(attempt.tenant):
+            self._pass_bounds(attempt, attempt.tenant)
+        else:
+            self._wait_at_bounds(attempt, attempt.tenant, None)
 
     def _release_tenant(self, line: Line) -> None:
         now_ns = self.loop.now_ns
@@ -209,9 +241,11 @@ class BoundsByKey:
             self._turn_away(attempt, ENDED_AS_EXPIRED)
         while line.waiting and _fits(line, now_ns):
             if not self.handler.is_wanted(line.first().command):
-                self.loop.follow("handler", "", self.handler.requeued, line.pop(goes=False), True)
+                attempt = line.pop(goes=False)
+                self.loop.follow("handler", "", self.handler.requeued, attempt, True)
+                self._has_left(attempt)
                 continue
-            line.fits_at_ns = self._fits_bounds(line.key)
+            line.fits_at_ns = self._fits_bounds(line.first(), line.key)
             if line.fits_at_ns == now_ns:
                 self._pass_bounds(line.pop(), line.key)
         if not line.waiting:
@@ -225,6 +259,7 @@ class BoundsByKey:
 
     def _has_left(self, attempt: Attempt) -> None:
         """Count one no more that was on its way, and have its tenant's next one looked at."""
+        self.parked.discard(attempt)
         if attempt in self.counted:
             del self.counted[attempt]
             self.loop.follow("tenants", self.channel, self._tenant_has_room, attempt.tenant)
@@ -239,6 +274,7 @@ class BoundsByKey:
     def _flush_bounds(self) -> None:
         """Drop those that wait; those that are at no provider are sent again, and count then."""
         self.tenants.clear()
+        self.parked.clear()
         self.counted = {attempt: None for attempt in self.counted if attempt.is_asked}
         self._wake_tenants()
         self.loop.follow("breaker", self.channel, self._flush)

@@ -94,6 +94,8 @@ class Way(BoundsByKey):
             return
         line.join(attempt, self.loop.now_ns)
         self._update_turns(line)
+        if line.is_shut:
+            self._park([attempt])
         may_have_room = self.order.has_keys and not self.keys_are_hosts
         if may_have_room:
             self._take_turns()  # a slot that is kept from others
@@ -187,11 +189,15 @@ class Way(BoundsByKey):
         if after is not None:
             first = (attempt.number - 1) // after % len(lanes)
             lanes = lanes[first:] + lanes[:first]
+        is_kept_back = attempt in self.parked and self.is_full(attempt.tenant)
         blocked = {}
         for lane in lanes:
-            why = lane.admit(attempt, do_others_wait=self.turns[lane.number].has_others(attempt.key))
+            others = self.turns[lane.number].has_others(attempt.key)
+            why = lane.admit(attempt, do_others_wait=others, tenant_is_full=is_kept_back)
             if why is None:
                 attempt.is_asked = True
+                if attempt in self.parked:
+                    self._count(attempt)
                 self.loop.follow("channel", f"{self.channel}/{lane.provider_name}", self.handler.make, lane, attempt)
                 return {}
             blocked[lane.number] = why
@@ -267,11 +273,13 @@ class Way(BoundsByKey):
                 self.loop.follow("handler", "", self.handler.requeued, first, True)
                 self._has_left(first)
             elif blocked := self._admit(first):
-                end = self._end(first, blocked)
-                if end is None:
+                if any(each.reason == "tenant" for each in blocked.values()):
+                    self.loop.follow("tenants", self.channel, self._take_back, first)
+                elif (end := self._end(first, blocked)) is not None:
+                    self._turn_away(first, end)
+                else:
                     self._note(line, blocked)
                     return False
-                self._turn_away(first, end)
             else:
                 goes = True
             line.pop(flow, goes=goes)
@@ -326,6 +334,9 @@ class Way(BoundsByKey):
                 until_ns = lane.wait_through_ramp(line.key)
             line.asks_at_ns = sooner(line.asks_at_ns, until_ns)
         line.wait_for_slots(wait_ns, self.loop.now_ns)
+        was_shut, line.is_shut = line.is_shut, reasons <= SHUT | {"pace", "throttle"}
+        if line.is_shut and not was_shut:
+            self._park(line.attempts())
         self._report(line)
         line.wake_ns = line.next_look_ns()
 

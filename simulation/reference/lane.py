@@ -27,7 +27,7 @@ class Blocked(NamedTuple):
     """Why a lane does not take an attempt now."""
 
     reason: str
-    """slot, full, rate, quota, breaker, ramp, pace or throttle."""
+    """slot, full, rate, quota, breaker, ramp, pace, throttle or tenant."""
     until_ns: int | None
     """When it may, as far as time alone decides; None: something has to happen first."""
 
@@ -71,9 +71,12 @@ class Lane:
 
     # ── admission ───────────────────────────────────────────────────────────────────────────────────────────────
 
-    def admit(self, attempt: Attempt, *, do_others_wait: bool) -> Blocked | None:
-        """Take an attempt, with a permit of the breaker and a slot; or say what is in its way, where any of other keys
-        wait or not."""
+    def admit(self, attempt: Attempt, *, do_others_wait: bool, tenant_is_full: bool) -> Blocked | None:
+        """Take an attempt, with a permit of the breaker and a slot; or say what is in its way.
+
+        It is told whether any of other keys wait, and whether its tenant has as many under way as it may: then it uses
+        up nothing that lets the next one go.
+        """
         host, now_ns = attempt.host, self.loop.now_ns
         room_ns = self.room_at(now_ns)
         if room_ns != now_ns:
@@ -84,6 +87,8 @@ class Lane:
         if pace is not None and pace.next_ns > now_ns:
             return Blocked("pace", pace.next_ns)
         breaker = self.breaker(host)
+        if tenant_is_full and (breaker.admits_at_ns(now_ns) == now_ns or breaker.ramping_until_ns is not None):
+            return Blocked("tenant", None)
         permit = breaker.before(now_ns)
         if pace is not None:
             pace.go(now_ns, self._ceiling(host))  # let through by a ramp or not: a share of those that ask goes

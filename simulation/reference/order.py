@@ -156,6 +156,8 @@ class Line:
         self.asks_at_ns: int | None = None
         self.is_up_to_time = False
         """Whether nothing but time brings the next one's turn."""
+        self.is_shut = False
+        """Whether they wait for a breaker, or the pace behind it, and not for room."""
         self.is_paced = False
         self.wake_ns: int | None = None
         self._expiries: list[tuple[int, int]] = []
@@ -176,6 +178,10 @@ class Line:
     def place(self, flow: Flow) -> int:
         """Return the place of the first of a class and key."""
         return next(iter(self.classes.keys[flow[0]][flow[1]]))
+
+    def attempts(self) -> list[Attempt]:
+        """Return those that wait."""
+        return [self.classes.keys[rank][key][place] for place, (rank, key) in self.waiting.items()]
 
     def take_expired(self, now_ns: int) -> Iterable[Attempt]:
         """Take out those whose time is up, the first to expire first."""

@@ -104,7 +104,7 @@ IN_STAGES = (
             "            if type(message) is not Performed:\n                return\n"
             "            if (tenant := on_their_way.leave(message.request.attempt)) is not None:\n",
         ),
-        seen="A tenant has fewer and fewer places, as what expired behind an open breaker keeps its own.",
+        seen="A tenant has fewer and fewer places, as what expired while it waited for a slot keeps its own.",
         world="A bound on how many of a tenant are on their way, and attempts that end at the breaker.",
     ),
     stranger(
@@ -112,8 +112,8 @@ IN_STAGES = (
         ON_THEIR_WAY,
         "After a crash of a stage all is sent again, so nothing is on its way.",
         (
-            "        for attempt, _, is_at_provider in list(self._attempts.values()):\n"
-            "            if not is_at_provider:\n                self.leave(attempt)\n",
+            "        for each in list(self._attempts.values()):\n"
+            "            if each.place is not _Place.AT_PROVIDER:\n                self.leave(each.attempt)\n",
             "        self._attempts.clear()\n        self._counts.clear()\n",
         ),
         seen="After a crash of a stage a tenant has up to twice as many at the provider as it may.",

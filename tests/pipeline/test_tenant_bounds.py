@@ -124,6 +124,109 @@ def test_a_crash_of_a_stage_leaves_no_one_counted_who_is_not_on_its_way(crashing
     assert world.pipeline.wiring.waiting.limit.now == 0
 
 
+# ── behind an open breaker ──────────────────────────────────────────────────────────────────────────────────────────
+
+SLOWLY = {"resume_rate": "10/s", "resume_doubling": "1h"}
+"""Those that resume go 0.1 s after each other."""
+
+
+def fails_at_first(each):
+    return OK if each.at_ns else DOWN
+
+
+def test_what_waits_for_the_breaker_of_a_host_keeps_nothing_for_other_hosts_back():
+    def scenario(world):
+        world.open(
+            Scripted(fails_at_first),
+            email={
+                "tenant": {"max_in_flight": 2},
+                "circuit_breaker": {"per": "host", "failure_threshold": 1, "timeout": 60},
+                "retry": {"initial_delay": 100, "max_delay": 100},
+            },
+        )
+        world.send(of("", "opens", recipient="x@dead.example"))
+        world.send(*[of("a", number, recipient="x@dead.example") for number in range(3)], at=1)
+        world.send(of("a", 3, recipient="x@well.example"), at=2)
+
+    world = on_both_clocks(scenario)
+    assert [(each.at, each.notification_id) for each in world.provider.tries[1:3]] == [(2, "a-3"), (60, "a-0")]
+
+
+def test_the_probe_is_the_critical_one_of_a_tenant_whose_bulk_waits_for_the_breaker():
+    def scenario(world):
+        world.open(
+            Scripted(fails_at_first),
+            email={
+                "tenant": {"max_in_flight": 2},
+                "circuit_breaker": {"failure_threshold": 1, "timeout": 10, **SLOWLY},
+                "retry": {"initial_delay": 100, "max_delay": 100},
+            },
+        )
+        world.send(of("", "opens"))
+        world.send(*[of("a", number, priority="bulk") for number in range(4)], at=1)
+        world.send(of("a", "code", priority="critical"), at=2)
+
+    tries = on_both_clocks(scenario).provider.tries[1:]
+    assert [each.notification_id for each in tries[:5]] == ["a-code", "a-0", "a-1", "a-2", "a-3"]
+    assert [each.at for each in tries[:2]] == [10, 10]  # the probe, and the first of those that resume
+
+
+def test_what_resumes_keeps_to_its_tenant_s_bound_and_leaves_its_turn_to_others():
+    def scenario(world):
+        world.open(
+            Scripted(fails_at_first, latency=lambda each: 3 if each.at_ns else 0),
+            email={
+                "tenant": {"max_in_flight": 2},
+                "circuit_breaker": {"failure_threshold": 1, "timeout": 10, **SLOWLY},
+                "retry": {"initial_delay": 100, "max_delay": 100},
+            },
+        )
+        world.send(of("", "opens"))
+        world.send(*[of("a", number) for number in range(6)], at=1)
+        world.send(of("b", 0), at=2)
+
+    world = on_both_clocks(scenario)
+    # The probe is back at 13 s. At 13.2 s two of a are under way: its other three leave their turn to that of b.
+    assert [(each.notification_id, pytest.approx(each.at, abs=1e-3)) for each in world.provider.tries[1:8]] == [
+        ("a-0", 10),
+        ("a-1", 13),
+        ("a-2", 13.1),
+        ("b-0", 13.2),
+        ("a-3", 16),
+        ("a-4", 16.1),
+        ("a-5", 19),
+    ]
+    assert not world.pipeline.wiring.stages[EMAIL].on_their_way._attempts
+
+
+@settings(max_examples=12, deadline=None)
+@given(
+    st.lists(st.tuples(st.integers(0, 15), st.sampled_from(["", "a", "b"])), min_size=1, max_size=25),
+    st.integers(1, 3),
+    st.lists(st.booleans(), max_size=10),
+    st.sampled_from([{}, {"ramp": {"over": "5s", "start": "20%"}}, {"half_open_permits": 3}, {"per": "host"}]),
+)
+def test_no_tenant_has_more_under_way_than_its_bound_whatever_its_breaker_does(arrivals, bound, outcomes, more):
+    def scenario(world):
+        world.open(
+            Scripted([OK if ok else DOWN for ok in outcomes], latency=3.0),
+            email={
+                "tenant": {"max_in_flight": bound},
+                "circuit_breaker": {"failure_threshold": 2, "timeout": 4, **more},
+                "retry": {"max_attempts": 30},
+            },
+        )
+        for number, (at, tenant) in enumerate(arrivals):
+            world.send(of(tenant, number, recipient=f"x@host-{number % 3}.example"), at=at)
+
+    world = on_both_clocks(scenario)
+    most = most_at_once(world.provider.tries, 3)
+    assert max(most["a"], most["b"]) <= bound
+    assert sorted(world.sent_ids()) == sorted(f"{tenant}-{number}" for number, (_, tenant) in enumerate(arrivals))
+    assert world.pipeline.wiring.waiting.limit.now == 0
+    assert not world.pipeline.wiring.stages[EMAIL].on_their_way._attempts
+
+
 @pytest.mark.parametrize("bounds", [{}, {"rate": "0.5/s"}, {"max_in_flight": 0}])
 def test_bounds_that_bound_nothing_or_let_nothing_through_are_refused(bounds):
     with pytest.raises(ValidationError, match="wanted"):
