@@ -463,11 +463,12 @@ class NotificationDeferred(NotificationEvent, frozen=True, kw_only=True, gc=Fals
 
     cause: DeferralCause
     resumes_at_ns: int | None = None
-    """When it goes on at the earliest, as far as is known now; None when an operator decides."""
+    """When the first of those that wait with it goes on, as far as is known now: it goes no sooner, and later where
+    others go before it. None: time alone does not bring that, but an operator or the end of an attempt."""
 
     @property
     def resumes_at(self) -> datetime | None:
-        """When it goes on at the earliest, in UTC."""
+        """The same in UTC."""
         return None if self.resumes_at_ns is None else utc(self.epoch_ns + self.resumes_at_ns)
 
 

@@ -248,8 +248,8 @@ def upstream_requests_table(history: Sequence[RecordedEvent], scenario: Scenario
 def deferrals_table(history: Sequence[RecordedEvent], scenario: Scenario) -> pd.DataFrame:
     """Return a row for each time that a notification began to wait without using up an attempt, in order.
 
-    `cause` is rate_limit, circuit_breaker or quiet_hours. `resumes_at_s` is when it was to go on at the earliest, as
-    far as was known then; null when an operator was to decide.
+    `cause` is rate_limit, circuit_breaker or quiet_hours. `resumes_at_s` is when the first of those that waited with it
+    was to go on, as far as was known then: one behind others goes later. Null where time alone did not bring that.
     """
     deferred = [event for event in history if type(event) is NotificationDeferred]
     return pd.DataFrame(
