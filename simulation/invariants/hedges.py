@@ -41,6 +41,7 @@ class _Flight:
 
     def __init__(self, made: AttemptMade, timeout_ns: int) -> None:
         self.attempt = made.attempt
+        self.node = made.node
         self.deadline_ns = made.at_ns + timeout_ns
         self.sends: list[AttemptMade] = []
         self.gets_more = True
@@ -90,11 +91,12 @@ class Hedges(Invariant):
 
     @observes(ActorFailed)
     def on_crash(self, event: ActorFailed) -> Objection:
-        if event.actor == PROCESS:
-            self._flights.clear()
-        elif event.actor in ON_THE_WAY:
-            for flight in (flight for flights in self._flights.values() for flight in flights):
-                flight.gets_more = False
+        if event.actor in ON_THE_WAY:
+            for flights in self._flights.values():
+                if event.actor == PROCESS:
+                    flights[:] = [each for each in flights if each.node != event.node]
+                for flight in flights:
+                    flight.gets_more &= flight.node != event.node
         return None
 
     @observes(AttemptMade)

@@ -40,6 +40,9 @@ _ADDS: dict[type[NotificationEvent], dict[str, int]] = {
 }
 """What each event adds to the metrics; which attempts are retries it takes more to know."""
 
+_OUTCOMES_AND_ENDS = NotificationSent, NotificationFailed, NotificationMovedToDeadLetter, NotificationSuppressed
+"""With these no one waits any more for what was asked before."""
+
 
 class _Request:
     """A notification, and those in its place."""
@@ -111,7 +114,7 @@ class Summary(Invariant):
         self._all.enter(event)
         self._by_channel[event.channel].enter(event)
         self._follow(event)
-        if isinstance(event, (NotificationSent, NotificationFailed)):
+        if isinstance(event, _OUTCOMES_AND_ENDS):
             self._count_asked([(event.notification_id, event.channel)])
         return None
 
@@ -129,7 +132,7 @@ class Summary(Invariant):
         return None
 
     def _count_asked(self, keys: Iterable[tuple[str, NotificationChannel]]) -> None:
-        """Count the requests that have an outcome, and those before them, which have none any more."""
+        """Count the requests that have an outcome, and those that will have none any more."""
         for key in keys:
             for books in (self._all, self._by_channel[key[1]]):
                 books.counts["requests"] += self._asked.get(key, 0)

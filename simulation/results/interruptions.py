@@ -16,7 +16,9 @@ from actors.messages import (
     ActorFailed,
     NotificationChannel,
     NotificationFailed,
+    NotificationMovedToDeadLetter,
     NotificationSent,
+    NotificationSuppressed,
     RecordedEvent,
 )
 from actors.pipeline.wiring import Stages
@@ -63,9 +65,12 @@ class Interruptions:
         self._open.setdefault(request.attempt.command.notification_id, []).append(request)
 
     def follow(self, event: RecordedEvent) -> None:
-        """Take in an event, when it is recorded: with an outcome, all else that was asked before is lost."""
+        """Take in an event, when it is recorded: with an outcome, all else that was asked before is lost; and with an
+        end without one, all that was asked."""
         if isinstance(event, ActorFailed):
             self._crashed_ns = event.at_ns
+        if isinstance(event, (NotificationMovedToDeadLetter, NotificationSuppressed)):
+            self._lose(self._open.pop(event.notification_id, ()))
         if not isinstance(event, (NotificationSent, NotificationFailed)):
             return
         requests, provider = self._open.pop(event.notification_id, ()), event.provider or PRIMARY

@@ -172,10 +172,23 @@ quiet_hours: [{share: 40%, from: 22:00, to: 07:00, zone: Europe/Berlin, channels
 """
 """A turn is one attempt: whoever goes back to wait for the morning leaves it to the next of its host."""
 
+COPIES_WHILE_ANOTHER_NODE_CRASHES = """\
+duration: 1s
+nodes: {count: 2, routing: round_robin}
+workload: [{channel: push, arrivals: {times: [0s]}}]
+channels:
+  push:
+    hedging: {max_attempts: 4, delay: 300ms}
+    provider: {script: [{latency: 2s}, {outcome: transient, latency: 400ms}, {latency: 2s}, {latency: 100ms}]}
+faults: [{channel: push, at: 500ms, node: 2, crash: process, restart_after: 1s}]
+"""
+"""The fourth goes at 0.7 s, as the second has failed then."""
+
 
 @pytest.mark.parametrize(
     "scenario",
     [
+        COPIES_WHILE_ANOTHER_NODE_CRASHES,
         NOT_WANTED_WHEN_ITS_TURN_COMES,
         FIRST_ATTEMPTS_THAT_COME_TWICE,
         COPIES_THAT_NOTHING_IS_CHARGED_FOR,

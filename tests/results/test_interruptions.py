@@ -104,6 +104,25 @@ def test_an_id_that_comes_again_after_a_crash_is_a_duplicate_still():
     assert sum(event.at_ns > 13 * 10**9 for event in again) > 10
 
 
+def test_what_ends_without_an_outcome_leaves_no_request_open_for_the_crash_of_its_node():
+    """One is at its provider when its breaker crashes, and is not sent again, as it has expired by then. The other node
+    has another one until 8.9 s."""
+    scenario = """\
+duration: 1s
+nodes: {count: 2, routing: round_robin}
+workload:
+  - {channel: email, arrivals: {times: [0s, 900ms]}, expires_after: 500ms}
+channels:
+  email: {provider: {latency: 8s}}
+faults:
+  - {channel: email, at: 1s, crash: {actor: breaker}, node: 1, restart_after: 1s}
+  - {channel: email, at: 3s, crash: process, node: 1, restart_after: 1s}
+"""
+    summary = simulation.run(parse(scenario), invariants="all").summary
+    assert (summary["sent"], summary["dead_lettered"]) == (1, 1)
+    assert (summary["requests"], summary["interrupted"]) == (2, 1)
+
+
 def test_what_is_durable_has_happened_though_the_handler_was_down_and_the_process_crashed():
     scenario = """\
 duration: 1s
