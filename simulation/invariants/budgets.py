@@ -301,11 +301,12 @@ class RetryBudgets(Invariant):
     for the budget only where it has not.
 
     Copies of a channel that hedges are charged too. Where what they cost depends on their outcomes, what is refused
-    is not looked at. A handler that has crashed has new budgets, to which all that it sends again is a first attempt;
-    what it sends again since a stage has crashed is under way already, and the copies of what that replaces are charged
-    until they have ended: then what is refused is not looked at on a channel that hedges. Where messages come twice,
-    nothing at all is looked at there: what reaches a provider again may be a copy of the attempt, which is charged, or
-    of the message about it, which is not.
+    is not looked at; nor is what is granted to copies where commits take time: a success that is not durable yet has
+    given something back. A handler that has crashed has new budgets, to which all that it sends again is a first
+    attempt; what it sends again since a stage has crashed is under way already, and the copies of what that replaces
+    are charged until they have ended: then what is refused is not looked at on a channel that hedges. Where messages
+    come twice, nothing at all is looked at there: what reaches a provider again may be a copy of the attempt, which is
+    charged, or of the message about it, which is not.
     """
 
     name = "retry-budget"
@@ -407,6 +408,8 @@ class RetryBudgets(Invariant):
         sends.append(made)
         account = self._accounts.get(made.channel) if made.is_copy else None
         if account is None or account.copied(made.notification_id, made.at_ns, is_late):
+            return None
+        if self.context.commit_latency_ns:
             return None
         spent = f"the retry budget of {made.channel} is spent"
         return Finding(f"a copy of {made.notification_id} is sent, and {spent}", made.notification_id)

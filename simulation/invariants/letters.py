@@ -58,8 +58,9 @@ class Letters(Invariant):
         letters = {letter.notification_id: letter for letter in pipeline.dead_letters}
         dead = lifecycles.in_state(State.DEAD)
         known = letters.keys() | pipeline.wiring.redrives.ids()
-        missing = [] if self._are_leaving(len(dead)) else [each for each in dead if each not in known]
-        for notification_id in missing[:1]:
+        for notification_id in dead:
+            if notification_id in known or self._is_leaving(lifecycles.get(notification_id), len(dead), now_ns):
+                continue
             return Finding(f"{notification_id} is dead-lettered, and not in the dead letter queue", notification_id)
         for notification_id, letter in letters.items():
             lifecycle = lifecycles.get(notification_id)
@@ -70,11 +71,13 @@ class Letters(Invariant):
                 return Finding(f"the dead letter of {notification_id} {text}", notification_id)
         return None
 
-    def _are_leaving(self, count: int) -> bool:
-        """Tell whether some of so many are perhaps being discarded, which is not durable yet."""
+    def _is_leaving(self, lifecycle: Lifecycle | None, count: int, now_ns: int) -> bool:
+        """Tell whether one of so many letters is perhaps being discarded, which is not durable yet."""
         bounds = self.context.dead_letters
         is_full = bounds.at_most is not None and count > bounds.at_most
-        return self.context.commit_latency_ns > 0 and is_full
+        died_ns = now_ns if lifecycle is None or self.context.steps_the_clock else lifecycle.state_since_ns
+        is_over = bounds.keep is not None and (died_ns == now_ns or died_ns + wait_ns(bounds.keep) <= now_ns)
+        return self.context.commit_latency_ns > 0 and (is_full or is_over)
 
     def _reason(self, letter: DeadLetterMessage, lifecycle: Lifecycle) -> str | None:
         """Return what is wrong with its reason."""

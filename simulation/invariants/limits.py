@@ -12,6 +12,7 @@ from actors.messages import (
     NotificationChannel,
     NotificationDeferred,
     NotificationEvent,
+    NotificationRequested,
     NotificationSent,
     NotificationSuppressed,
 )
@@ -77,8 +78,9 @@ class UserLimit(Invariant):
             self._waiting.clear()
         return None
 
-    @observes(NotificationSent, NotificationSuppressed, DeadLetterDiscarded)
-    def on_end(self, event: NotificationEvent) -> Objection:
+    @observes(NotificationRequested, NotificationSent, NotificationSuppressed, DeadLetterDiscarded)
+    def on_begin_or_end(self, event: NotificationEvent) -> Objection:
+        """Forget that it counts; the end of what had its id before may have been at another node."""
         self._counted.discard(event.notification_id)
         if (attempt := self._at_limiter.get(event.notification_id)) is not None:
             self._leave(attempt)

@@ -172,6 +172,38 @@ quiet_hours: [{share: 40%, from: 22:00, to: 07:00, zone: Europe/Berlin, channels
 """
 """A turn is one attempt: whoever goes back to wait for the morning leaves it to the next of its host."""
 
+LETTER_WHOSE_RETENTION_HAS_JUST_ENDED = """\
+duration: 1s
+commit_latency: 300ms
+workload: [{channel: email, arrivals: {times: [0s]}}]
+channels: {email: {retry: {max_attempts: 1}}}
+faults: [{channel: email, outage: true}]
+dead_letters: {keep: 350ms}
+"""
+"""It dies at 0.6 s, is discarded at 0.95 s, and that is durable at 1.25 s."""
+
+COPY_AFTER_A_SUCCESS_THAT_IS_NOT_DURABLE = """\
+duration: 1s
+commit_latency: 400ms
+workload: [{channel: sms, arrivals: {times: [0s, 200ms]}}]
+channels:
+  sms:
+    retry: {budget: {kind: aws, capacity: 14}}
+    hedging: {max_attempts: 2, delay: 500ms}
+    provider: {script: [{latency: 1s}, {latency: 1s}, {latency: 100ms}, {latency: 100ms}]}
+"""
+"""A copy takes all of the budget at 0.9 s, and gives it back at 1 s; so there is a second one at 1.1 s."""
+
+AGAIN_AFTER_ANOTHER_NODE_HAS_DISCARDED_IT = """\
+duration: 30s
+remember_ids: 10s
+nodes: {count: 3, routing: by_user}
+workload: [{channel: email, arrivals: {times: [0s, 20s]}, users: 1, repeats: 100%}]
+channels: {email: {rate_limit: {rate: 1/s}, retry: {max_attempts: 1}}}
+faults: [{channel: email, for: 10s, outage: true}]
+operations: [{at: 5s, discard: all}]
+"""
+
 COPIES_WHILE_ANOTHER_NODE_CRASHES = """\
 duration: 1s
 nodes: {count: 2, routing: round_robin}
@@ -189,6 +221,9 @@ faults: [{channel: push, at: 500ms, node: 2, crash: process, restart_after: 1s}]
     "scenario",
     [
         COPIES_WHILE_ANOTHER_NODE_CRASHES,
+        AGAIN_AFTER_ANOTHER_NODE_HAS_DISCARDED_IT,
+        COPY_AFTER_A_SUCCESS_THAT_IS_NOT_DURABLE,
+        LETTER_WHOSE_RETENTION_HAS_JUST_ENDED,
         NOT_WANTED_WHEN_ITS_TURN_COMES,
         FIRST_ATTEMPTS_THAT_COME_TWICE,
         COPIES_THAT_NOTHING_IS_CHARGED_FOR,
