@@ -225,12 +225,12 @@ class LiveSystem(ActorSystem):
         return round((self._trio_now() - self._started_at) * NS_PER_S)
 
     def _catch_up(self) -> None:
-        """Set the clock by trio's, but to the instant of a timer if that is due just now."""
+        """Set the clock by trio's if that has gone on, but to the instant of a timer if that is due just now."""
         wall_ns = self._wall_ns()
-        if self._heap and abs(self._heap[0][0] - wall_ns) <= TOLERANCE_NS:
-            self.now_ns = max(self.now_ns, self._heap[0][0])
-        elif wall_ns > self.now_ns + TOLERANCE_NS:
-            self.now_ns = wall_ns
+        if wall_ns <= self.now_ns + TOLERANCE_NS:
+            return  # messages of this instant may be left, and what is due a nanosecond later comes behind them
+        due_ns = self._heap[0][0] if self._heap else wall_ns
+        self.now_ns = max(self.now_ns, due_ns if abs(due_ns - wall_ns) <= TOLERANCE_NS else wall_ns)
 
     def _look_at_the_wall_clock(self) -> None:
         """Have the calendar follow a wall clock that was set; timers and `now_ns` take no notice."""

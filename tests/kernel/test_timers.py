@@ -67,6 +67,22 @@ def test_a_timer_sees_exactly_the_instant_it_was_set_for(run, delay):
     assert run(starting(start), until=400 * DAY).trace == [(ns(delay), ns(delay))] * 2
 
 
+@pytest.mark.parametrize("count", [2, 300, 700])
+def test_messages_of_an_instant_see_that_one_though_a_timer_is_due_a_nanosecond_later(run, count):
+    """However many they are: between some of them others get to run."""
+
+    def start(clock):
+        clock.at(10**9, Start(burst))
+        clock.at(10**9 + 1, Tick(10**9 + 1))
+
+    def burst(clock):
+        for _ in range(count):
+            clock.actor_ref.tell(Tick(10**9))
+
+    trace = run(starting(start)).trace
+    assert trace == [(10**9, 10**9)] * count + [(10**9 + 1, 10**9 + 1)]
+
+
 def test_timers_stay_exact_when_each_sets_the_next(run_on_both):
     def start(clock, left=300):
         if left:

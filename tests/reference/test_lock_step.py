@@ -30,7 +30,7 @@ SHIPPED = sorted([*(ROOT / "scenarios").glob("*.yaml"), *(ROOT / "scenarios" / "
 DIVIDED = {"limit-on-twelve-nodes"}
 """Those with a quota that nodes divide, in each of their cases."""
 REFUSED = {"hedged-tail", *DIVIDED}
-LIVE = {"swarm", "stages-restart"}
+LIVE = {"swarm", "stages-restart", "told-twice"}
 """Those of which some cases run under trio too."""
 LOCK_STEP = ["reference-model"]
 
