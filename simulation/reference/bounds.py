@@ -5,7 +5,7 @@ What may not go yet waits in the line of its user or tenant, and a wait is one `
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Any, NamedTuple, Protocol
 
 from actors.instants import sooner
@@ -19,6 +19,7 @@ from simulation.reference.notifications import Attempt
 from simulation.reference.order import Line, Order, tenant_of
 
 EXPIRED = "expired"
+RETRY_TIME_UP = "retry time is up"
 OVER_THE_LIMIT = "rate limit exceeded"
 
 
@@ -62,6 +63,92 @@ class WaysOut(Protocol):
 ENDED_AS_EXPIRED = Ended(reason=EXPIRED)
 
 
+class Gate:
+    """A place where those of each key, a user or a tenant, wait in a line of their own: behind no one else."""
+
+    def __init__(
+        self,
+        way: BoundsByKey,
+        actor: str,
+        fits: Callable[[Attempt, str], int | None],
+        pass_on: Callable[[Attempt, str], None],
+        *,
+        is_charged: bool,
+    ) -> None:
+        """Begin without any.
+
+        Args:
+            way: that it is on.
+            actor: which does this.
+            fits: returns when an attempt of a key fits, and counts it if that is now; None: when another one has left.
+            pass_on: takes one that fits.
+            is_charged: whether those that wait here have been counted against the limits of their users.
+        """
+        self._way = way
+        self._actor = actor
+        self._fits = fits
+        self._pass_on = pass_on
+        self._is_charged = is_charged
+        self._order = Order(way.config)
+        self.lines: dict[str, Line] = {}
+
+    def wait(self, attempt: Attempt, key: str, fits_ns: int | None) -> None:
+        """Let one wait behind those of its key."""
+        if key not in self.lines:
+            self.lines[key] = Line(key, self._order)
+            self.lines[key].fits_at_ns = fits_ns
+        self.lines[key].join(attempt, self._way.loop.now_ns)
+        self.set_wake()
+
+    def look(self) -> None:
+        """Let those go that fit now, by when their lines are due and by their keys."""
+        wakes = ((_wake(line), line.key) for line in self.lines.values())
+        now_ns = self._way.loop.now_ns
+        for _, key in sorted((at_ns, key) for at_ns, key in wakes if at_ns is not None and at_ns <= now_ns):
+            self._release(self.lines[key])
+        self.set_wake()
+
+    def has_room(self, key: str) -> None:
+        """Look at the next one of a key, of which another one has left."""
+        line = self.lines.get(key)
+        if line is not None and line.fits_at_ns is None:
+            line.fits_at_ns = self._way.loop.now_ns
+            self._release(line)
+            self.set_wake()
+
+    def _release(self, line: Line) -> None:
+        way, now_ns = self._way, self._way.loop.now_ns
+        for attempt in line.take_expired(now_ns):
+            way.turn_away(attempt, ENDED_AS_EXPIRED)
+        while line.waiting and line.fits_at_ns is not None and line.fits_at_ns <= now_ns:
+            if not way.handler.is_wanted(line.first().command):
+                way.hand_back(way.handler.requeued, line.pop(goes=False), self._is_charged)
+                continue
+            line.fits_at_ns = self._fits(line.first(), line.key)
+            if line.fits_at_ns == now_ns:
+                self._pass_on(line.pop(), line.key)
+        if not line.waiting:
+            del self.lines[line.key]
+
+    def withdraw(self, attempts: list[Attempt]) -> list[Attempt]:
+        """Take out those of some attempts that wait here; return the others."""
+        found = self._way.take_out(self.lines, attempts)
+        self.set_wake()
+        return [each for each in attempts if each not in found]
+
+    def clear(self) -> None:
+        """Begin as an actor that starts: what it had counted is kept, and no one waits."""
+        self.lines.clear()
+        self.set_wake()
+
+    def set_wake(self) -> None:
+        """Set when time will bring something."""
+        wake_ns = None
+        for line in self.lines.values():
+            wake_ns = sooner(wake_ns, _wake(line))
+        self._way.loop.wake(self._actor, self._way.channel, wake_ns)
+
+
 class BoundsByKey:
     """The first part of the way of a channel."""
 
@@ -71,129 +158,79 @@ class BoundsByKey:
         self.channel = channel
         self.config = config
         self.limit = None if config.rate_limit is None else limit_of(config.rate_limit)
-        self.users: dict[str, Line] = {}
-        self.order_of_users = Order(config)
+        self.users = Gate(self, "limiter", self._fits_limit, self._pass_limit, is_charged=False)
         self.bounds = config.tenant
         rate = None if config.tenant is None else config.tenant.rate
         self.rates_of_tenants = None if rate is None else limit_of(RateLimitConfig(rate=rate))
-        self.tenants: dict[str, Line] = {}
-        self.order_of_tenants = Order(config)
+        self.tenants = Gate(self, "tenants", self._fits_bounds, self._pass_bounds, is_charged=True)
         self.counted: dict[Attempt, None] = {}
         """The attempts that count towards the bounds of their tenants: from there until they leave the breaker, but not
         while they wait for one that is not closed."""
         self.parked: set[Attempt] = set()
         """Those that have passed there and do not count."""
 
+    def _behind_limit(self, rule: Callable[..., None], with_bounds: Callable[..., None], *args: Any) -> None:
+        """Go on to the bounds of tenants, or where there are none to what is before the providers."""
+        if self.bounds is None:
+            self.loop.follow("breaker", self.channel, rule, *args)
+        else:
+            self.loop.follow("tenants", self.channel, with_bounds, *args)
+
     # ── the limit of each user ──────────────────────────────────────────────────────────────────────────────────
 
     def set_out(self, attempt: Attempt) -> None:
         """Have an attempt take the first step of the way."""
         if self.limit is None:
-            self._pass_limit(attempt)
+            self._behind_limit(self._ask, self._enter_bounds, attempt)
         else:
             self.loop.follow("limiter", self.channel, self._enter, attempt)
 
-    def _pass_limit(self, attempt: Attempt) -> None:
-        if self.bounds is None:
-            self.loop.follow("breaker", self.channel, self._ask, attempt)
-        else:
-            self.loop.follow("tenants", self.channel, self._enter_bounds, attempt)
-
     def _enter(self, attempt: Attempt) -> None:
         """ "A refused notification is deferred to the earliest time it fits, or dead-lettered; charged once" (5)."""
-        now_ns, settings = self.loop.now_ns, self.config.rate_limit
-        assert self.limit is not None
+        now_ns, settings, user = self.loop.now_ns, self.config.rate_limit, attempt.command.user
         assert settings is not None
-        user = attempt.command.user
-        line = self.users.get(user)
+        line = self.users.lines.get(user)
         fits_ns = now_ns
         if not attempt.charged:
             # Where others of the user wait it stands behind them, though it would fit by now.
-            fits_ns = self.limit.take(user, now_ns) if line is None else max(line.fits_at_ns or 0, now_ns + 1)
+            fits_ns = self._fits_limit(attempt, user) if line is None else max(line.fits_at_ns or 0, now_ns + 1)
         if fits_ns == now_ns:
-            self._pass_limit(attempt)
+            self._pass_limit(attempt, user)
         elif settings.on_limit == "drop":
-            self._turn_away(attempt, Ended(reason=OVER_THE_LIMIT))
-        elif attempt.until_ns is not None and fits_ns > attempt.until_ns:
-            self._turn_away(attempt, ENDED_AS_EXPIRED)
+            self.turn_away(attempt, Ended(reason=OVER_THE_LIMIT))
+        elif is_too_late(attempt, fits_ns):
+            self.turn_away(attempt, ENDED_AS_EXPIRED)
         else:
-            if line is None:
-                line = self.users[user] = Line(user, self.order_of_users)
-                line.fits_at_ns = fits_ns
-            line.join(attempt, now_ns)
-            self._wake_limiter()
+            self.users.wait(attempt, user, fits_ns)
             why = "{} is over the user's limit (rate_limit: {})"
             self._defer(attempt, DeferralCause.RATE_LIMIT, fits_ns, why, settings)
 
-    def look_at_users(self) -> None:
-        """Let those go who fit now, each user's in the order in which they came."""
-        loop, now_ns, limit = self.loop, self.loop.now_ns, self.limit
-        assert limit is not None
-        for line in _due(self.users, now_ns):
-            for attempt in line.take_expired(now_ns):
-                self._turn_away(attempt, ENDED_AS_EXPIRED)
-            while line.waiting and _fits(line, now_ns):
-                if not self.handler.is_wanted(line.first().command):
-                    loop.follow("handler", "", self.handler.requeued, line.pop(goes=False), False)
-                    continue
-                line.fits_at_ns = limit.take(line.key, now_ns)
-                if line.fits_at_ns == now_ns:
-                    self._pass_limit(line.pop())
-            if not line.waiting:
-                del self.users[line.key]
-        self._wake_limiter()
+    def _fits_limit(self, attempt: Attempt, user: str) -> int:
+        assert self.limit is not None
+        return self.limit.take(user, self.loop.now_ns)
 
-    def restart_limiter(self) -> None:
-        """Begin as its actor that starts: what it had counted is kept, and nobody waits."""
-        self.users.clear()
-        self._wake_limiter()
-
-    def follow_flush(self) -> None:
-        """Have all that waits dropped, along the way of the attempts, so that it overtakes none of them."""
-        if self.limit is None:
-            self._flush_behind_limit()
-        else:
-            self.loop.follow("limiter", self.channel, self._flush_limiter)
-
-    def _flush_limiter(self) -> None:
-        self.restart_limiter()
-        self._flush_behind_limit()
-
-    def _flush_behind_limit(self) -> None:
-        if self.bounds is None:
-            self.loop.follow("breaker", self.channel, self._flush)
-        else:
-            self.loop.follow("tenants", self.channel, self._flush_bounds)
-
-    def _wake_limiter(self) -> None:
-        self.loop.wake("limiter", self.channel, _first_wake(self.users))
+    def _pass_limit(self, attempt: Attempt, user: str) -> None:
+        self._behind_limit(self._ask, self._enter_bounds, attempt)
 
     # ── the bounds of each tenant ───────────────────────────────────────────────────────────────────────────────
 
     def _enter_bounds(self, attempt: Attempt) -> None:
         """ "`tenant: {max_in_flight, rate}` on a channel caps each tenant, beside `rate_limit` for users" (14)."""
-        loop, now_ns, tenant = self.loop, self.loop.now_ns, tenant_of(attempt.command)
+        tenant = tenant_of(attempt.command)
         if not tenant:
-            loop.follow("breaker", self.channel, self._ask, attempt)
+            self.loop.follow("breaker", self.channel, self._ask, attempt)
             return
-        line = self.tenants.get(tenant)
+        line = self.tenants.lines.get(tenant)
         fits_ns = self._fits_bounds(attempt, tenant) if line is None else line.fits_at_ns
-        if line is None and fits_ns == now_ns:
+        if line is None and fits_ns == self.loop.now_ns:
             self._pass_bounds(attempt, tenant)
         elif is_too_late(attempt, fits_ns):
-            self._turn_away(attempt, ENDED_AS_EXPIRED)
+            self.turn_away(attempt, ENDED_AS_EXPIRED)
         else:
-            self._wait_at_bounds(attempt, tenant, fits_ns)
+            self.tenants.wait(attempt, tenant, fits_ns)
             if fits_ns is not None:
                 why = "{} is over what its tenant may take (tenant: {})"
                 self._defer(attempt, DeferralCause.RATE_LIMIT, fits_ns, why, self.bounds)
-
-    def _wait_at_bounds(self, attempt: Attempt, tenant: str, fits_ns: int | None) -> None:
-        if tenant not in self.tenants:
-            self.tenants[tenant] = Line(tenant, self.order_of_tenants)
-            self.tenants[tenant].fits_at_ns = fits_ns
-        self.tenants[tenant].join(attempt, self.loop.now_ns)
-        self._wake_tenants()
 
     def _fits_bounds(self, attempt: Attempt, tenant: str) -> int | None:
         """Return when an attempt fits, and count it under the rate of its tenant if that is now, and it is not counted;
@@ -224,111 +261,84 @@ class BoundsByKey:
         for attempt in parked:
             del self.counted[attempt]
         for tenant in sorted({attempt.tenant for attempt in parked}):
-            self.loop.follow("tenants", self.channel, self._tenant_has_room, tenant)
+            self.loop.follow("tenants", self.channel, self.tenants.has_room, tenant)
 
     def _take_back(self, attempt: Attempt) -> None:
         """Have one wait for its tenant that has waited for a breaker, could go, and has found its tenant full."""
         if attempt not in self.parked:
             return  # it is sent again
-        if attempt.tenant not in self.tenants and not self.is_full(attempt.tenant):
+        if attempt.tenant not in self.tenants.lines and not self.is_full(attempt.tenant):
             self._pass_bounds(attempt, attempt.tenant)
         else:
-            self._wait_at_bounds(attempt, attempt.tenant, None)
-
-    def _release_tenant(self, line: Line) -> None:
-        now_ns = self.loop.now_ns
-        for attempt in line.take_expired(now_ns):
-            self._turn_away(attempt, ENDED_AS_EXPIRED)
-        while line.waiting and _fits(line, now_ns):
-            if not self.handler.is_wanted(line.first().command):
-                attempt = line.pop(goes=False)
-                self.loop.follow("handler", "", self.handler.requeued, attempt, True)
-                self._has_left(attempt)
-                continue
-            line.fits_at_ns = self._fits_bounds(line.first(), line.key)
-            if line.fits_at_ns == now_ns:
-                self._pass_bounds(line.pop(), line.key)
-        if not line.waiting:
-            del self.tenants[line.key]
-
-    def look_at_tenants(self) -> None:
-        """Let those go that fit under the rates of their tenants now."""
-        for line in _due(self.tenants, self.loop.now_ns):
-            self._release_tenant(line)
-        self._wake_tenants()
+            self.tenants.wait(attempt, attempt.tenant, None)
 
     def _has_left(self, attempt: Attempt) -> None:
         """Count one no more that was on its way, and have its tenant's next one looked at."""
         self.parked.discard(attempt)
         if attempt in self.counted:
             del self.counted[attempt]
-            self.loop.follow("tenants", self.channel, self._tenant_has_room, attempt.tenant)
+            self.loop.follow("tenants", self.channel, self.tenants.has_room, attempt.tenant)
 
-    def _tenant_has_room(self, tenant: str) -> None:
-        line = self.tenants.get(tenant)
-        if line is not None and line.fits_at_ns is None:
-            line.fits_at_ns = self.loop.now_ns
-            self._release_tenant(line)
-            self._wake_tenants()
+    # ── all that wait ───────────────────────────────────────────────────────────────────────────────────────────
+
+    def follow_flush(self) -> None:
+        """Have all that waits dropped, along the way of the attempts, so that it overtakes none of them."""
+        if self.limit is None:
+            self._behind_limit(self._flush, self._flush_bounds)
+        else:
+            self.loop.follow("limiter", self.channel, self._flush_limiter)
+
+    def _flush_limiter(self) -> None:
+        self.users.clear()
+        self._behind_limit(self._flush, self._flush_bounds)
 
     def _flush_bounds(self) -> None:
         """Drop those that wait; those that are at no provider are sent again, and count then."""
-        self.tenants.clear()
         self.parked.clear()
         self.counted = {attempt: None for attempt in self.counted if attempt.is_asked}
-        self._wake_tenants()
+        self.tenants.clear()
         self.loop.follow("breaker", self.channel, self._flush)
-
-    def _wake_tenants(self) -> None:
-        self.loop.wake("tenants", self.channel, _first_wake(self.tenants))
-
-    # ── taken out of the lines ──────────────────────────────────────────────────────────────────────────────────
 
     def withdraw(self, attempts: list[Attempt]) -> None:
         """Have attempts looked for in the lines, along the way, so that none is overtaken."""
         if self.limit is None:
-            self._withdraw_behind_limit(attempts)
+            self._behind_limit(self._withdraw_from_lines, self._withdraw_from_tenants, attempts)
         else:
             self.loop.follow("limiter", self.channel, self._withdraw_from_users, attempts)
 
     def _withdraw_from_users(self, attempts: list[Attempt]) -> None:
-        found = self._take_out(self.users, attempts)
-        self._wake_limiter()
-        self._withdraw_behind_limit([each for each in attempts if each not in found])
-
-    def _withdraw_behind_limit(self, attempts: list[Attempt]) -> None:
-        if not attempts:
-            return
-        if self.bounds is None:
-            self.loop.follow("breaker", self.channel, self._withdraw_from_lines, attempts)
-        else:
-            self.loop.follow("tenants", self.channel, self._withdraw_from_tenants, attempts)
+        if rest := self.users.withdraw(attempts):
+            self._behind_limit(self._withdraw_from_lines, self._withdraw_from_tenants, rest)
 
     def _withdraw_from_tenants(self, attempts: list[Attempt]) -> None:
-        found = self._take_out(self.tenants, attempts)
-        self._wake_tenants()
-        rest = [each for each in attempts if each not in found]
-        if rest:
+        if rest := self.tenants.withdraw(attempts):
             self.loop.follow("breaker", self.channel, self._withdraw_from_lines, rest)
 
-    def _take_out(self, lines: dict[str, Line], attempts: list[Attempt]) -> list[Attempt]:
+    def take_out(self, lines: dict[str, Line], attempts: list[Attempt]) -> list[Attempt]:
+        """Take those of some attempts out that wait in lines, and return them."""
         taken_out = {attempt for line in lines.values() for attempt in line.take_out(attempts)}
         for key in [key for key, line in lines.items() if not line.waiting]:
             del lines[key]
         found = [each for each in attempts if each in taken_out]
         for attempt in found:
-            self.loop.follow("handler", "", self.handler.withdrawn, attempt)
-            self._has_left(attempt)
+            self.hand_back(self.handler.withdrawn, attempt)
         return found
+
+    # ── back to the handler ─────────────────────────────────────────────────────────────────────────────────────
+
+    def hand_back(self, rule: Callable[..., None], attempt: Attempt, *more: Any) -> None:
+        """Let the handler know by one of its rules what has come of an attempt, which has left the way."""
+        self.loop.follow("handler", "", rule, attempt, *more)
+        self._has_left(attempt)
+
+    def turn_away(self, attempt: Attempt, end: Ended) -> None:
+        """Let the handler know that an attempt is not made."""
+        self.hand_back(self.handler.turned_away, attempt, end)
 
     def _defer(self, attempt: Attempt, cause: DeferralCause, resumes_ns: int | None, why: str, settings: Any) -> None:
         """ "A wait is one NotificationDeferred, however long" (4)."""
         event = self.loop.event(NotificationDeferred, attempt.command, cause=cause, resumes_at_ns=resumes_ns)
         self.loop.expect(event, why, attempt.name, settings)
-
-    def _turn_away(self, attempt: Attempt, end: Ended) -> None:
-        self.loop.follow("handler", "", self.handler.turned_away, attempt, end)
-        self._has_left(attempt)
 
     def _ask(self, attempt: Attempt) -> None:
         """Go on to what is before the providers."""
@@ -343,24 +353,8 @@ class BoundsByKey:
         raise NotImplementedError
 
 
-def _fits(line: Line, now_ns: int) -> bool:
-    """Tell whether the first of a line may fit now, as far as time decides."""
-    return line.fits_at_ns is not None and line.fits_at_ns <= now_ns
-
-
 def _wake(line: Line) -> int | None:
     return sooner(line.fits_at_ns, line.next_expiry_ns())
-
-
-def _first_wake(lines: dict[str, Line]) -> int | None:
-    return min((wake_ns for line in lines.values() if (wake_ns := _wake(line)) is not None), default=None)
-
-
-def _due(lines: dict[str, Line], now_ns: int) -> list[Line]:
-    """Return the lines that are worth a look now, by when they are and by their keys."""
-    wakes = ((_wake(line), line) for line in lines.values())
-    due = sorted((wake_ns, line.key) for wake_ns, line in wakes if wake_ns is not None and wake_ns <= now_ns)
-    return [lines[key] for _, key in due]
 
 
 def is_too_late(attempt: Attempt, instant_ns: int | None) -> bool:

@@ -74,7 +74,7 @@ class Way(BoundsByKey):
         if blocked:
             end = self._end(attempt, blocked)
             if end is not None:
-                self._turn_away(attempt, end)
+                self.turn_away(attempt, end)
             else:
                 line = self.lines[attempt.host] = Line(attempt.host, self.order)
                 line.join(attempt, self.loop.now_ns)
@@ -90,7 +90,7 @@ class Way(BoundsByKey):
 
     def _join(self, line: Line, attempt: Attempt) -> None:
         if line.is_up_to_time and is_too_late(attempt, self._resumes_at(line)):
-            self._turn_away(attempt, ENDED_AS_EXPIRED)
+            self.turn_away(attempt, ENDED_AS_EXPIRED)
             return
         line.join(attempt, self.loop.now_ns)
         self._update_turns(line)
@@ -111,8 +111,7 @@ class Way(BoundsByKey):
         self.has_news = False
         lane = self.lanes[attempt.lane]
         lane.settle(attempt, outcome)
-        self.loop.follow("handler", "", self.handler.answered, attempt, outcome)
-        self._has_left(attempt)
+        self.hand_back(self.handler.answered, attempt, outcome)
         if self.lines:
             line = self.lines.get(attempt.host)
             is_of_interest = line is not None and (self.has_news or not line.is_paced)
@@ -148,7 +147,7 @@ class Way(BoundsByKey):
         self.set_wake()
 
     def _withdraw_from_lines(self, attempts: list[Attempt]) -> None:
-        found = self._take_out(self.lines, attempts)
+        found = self.take_out(self.lines, attempts)
         for lane, turns in zip(self.lanes, self.turns, strict=True):
             for host in {each.host for each in found} - self.lines.keys():
                 turns.discard(host)
@@ -257,10 +256,10 @@ class Way(BoundsByKey):
         """Deal with the first of a line, or of a class and key in it; return whether the next is worth a look."""
         now_ns = self.loop.now_ns
         for attempt in line.take_expired(now_ns):
-            self._turn_away(attempt, ENDED_AS_EXPIRED)
+            self.turn_away(attempt, ENDED_AS_EXPIRED)
         if taken_at is None:  # else there is room, which comes first
             for attempt in line.take_impatient(now_ns):
-                self._turn_away(attempt, _FULL)
+                self.turn_away(attempt, _FULL)
         self._update_turns(line)
         if line.waiting:
             if flow is None:
@@ -270,13 +269,12 @@ class Way(BoundsByKey):
                 return True
             first, goes = line.first(flow), False
             if not self.handler.is_wanted(first.command):
-                self.loop.follow("handler", "", self.handler.requeued, first, True)
-                self._has_left(first)
+                self.hand_back(self.handler.requeued, first, True)
             elif blocked := self._admit(first):
                 if any(each.reason == "tenant" for each in blocked.values()):
                     self.loop.follow("tenants", self.channel, self._take_back, first)
                 elif (end := self._end(first, blocked)) is not None:
-                    self._turn_away(first, end)
+                    self.turn_away(first, end)
                 else:
                     self._note(line, blocked)
                     return False

@@ -125,7 +125,7 @@ class Node(Handler):
                 self.start()
                 self.resume()
             case "limiter":
-                self.ways[place[1]].restart_limiter()
+                self.ways[place[1]].users.clear()
             case "breaker":
                 self.ways[place[1]].forget_those_that_wait()
                 self.ways[place[1]].set_wake()
@@ -192,8 +192,8 @@ class Node(Handler):
         "commit": lambda self, name: self.is_durable(name),
         "overtaken": lambda self, name: self.is_overtaken(name),
         "backlog": lambda self, _: self.look_at_backlog(),
-        "limiter": lambda self, channel: self.ways[channel].look_at_users(),
-        "tenants": lambda self, channel: self.ways[channel].look_at_tenants(),
+        "limiter": lambda self, channel: self.ways[channel].users.look(),
+        "tenants": lambda self, channel: self.ways[channel].tenants.look(),
         "breaker": lambda self, channel: self.ways[channel].look(),
         "ages": lambda self, _: self.letters.look_at_ages(),
         "redrive": lambda self, channel: self.redriving.look(channel),
