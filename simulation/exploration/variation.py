@@ -33,6 +33,9 @@ AIMS = 3
 MOST_CRASHES = 3
 """At most so often one actor crashes by one aim."""
 
+_SELDOM = 0.15
+"""How often each of the settings of a case is another one."""
+
 
 def varied(case: Scenario, seed: int, spans: Sequence[Span] | None = None) -> Scenario:
     """Return a variation of a case.
@@ -50,13 +53,13 @@ def varied(case: Scenario, seed: int, spans: Sequence[Span] | None = None) -> Sc
     changes: dict[str, Any] = {}
     if faults and random.random() < 0.2:
         del faults[random.randrange(len(faults))]
-    if random.random() < 0.15:
+    if random.random() < _SELDOM:
         case = draw_settings(case, random).scenario
-    if random.random() < 0.15:
+    if random.random() < _SELDOM:
         changes["seed"] = seed
-    if random.random() < 0.15 and case.nodes_at_most == 1:
+    if random.random() < _SELDOM and case.nodes_at_most == 1:
         changes["commit_latency"] = log_uniform(random, 0.001, 1.0)
-    if case.quiet_hours and random.random() < 0.15:
+    if case.quiet_hours and random.random() < _SELDOM:
         changes["start"] = start_at_an_edge(case, _aim(case, spans, random)[1], random)
     aims = 1
     while aims < AIMS and random.random() < 0.4:

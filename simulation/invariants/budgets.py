@@ -105,6 +105,7 @@ class _Grpc(_Account):
 class _Aws(_Account):
     def __init__(self, config: AwsBudgetConfig) -> None:
         self._config = config
+        self._late_cost = config.timeout_cost or config.retry_cost
         self._ceiling = self._most = self._least = config.capacity
         """What is left of it at most and at least: what was charged for a retry that never set out is given back."""
         self._charges: dict[str, int] = {}
@@ -117,7 +118,7 @@ class _Aws(_Account):
 
     def copied(self, notification_id: str, now_ns: int, is_late: bool) -> bool:
         config = self._config
-        costs = config.retry_cost, config.throttled_cost, config.timeout_cost or config.retry_cost
+        costs = config.retry_cost, config.throttled_cost, self._late_cost
         cost = costs[-1] if is_late else min(costs)
         may = self._most >= cost
         self._most -= cost
@@ -151,7 +152,7 @@ class _Aws(_Account):
     def _cost(self, failed: NotificationFailed) -> int:
         config = self._config
         if failed.kind == Ambiguous.__name__:
-            return config.retry_cost if config.timeout_cost is None else config.timeout_cost
+            return self._late_cost
         return config.throttled_cost if failed.throttled else config.retry_cost
 
 
@@ -331,8 +332,6 @@ class RetryBudgets(Invariant):
         """Those in whose budgets is less, or more, than is known here."""
         self._unknown = set(self._always_unknown)
         self._in_flight = dict.fromkeys(context.channels, 0)
-        self._sends: dict[str, list[AttemptMade]] = {}
-        """By notification on a channel that hedges: the sends of its latest attempt."""
 
     @classmethod
     def applies(cls, context: Context) -> bool:
@@ -373,7 +372,6 @@ class RetryBudgets(Invariant):
     def on_end(self, event: NotificationEvent) -> Objection:
         self._in_flight[event.channel] -= 1
         self._under_way.discard(event.notification_id)
-        self._sends.pop(event.notification_id, None)
         account = self._accounts.get(event.channel)
         if account is not None:
             account.ended(event)
@@ -401,27 +399,20 @@ class RetryBudgets(Invariant):
 
     @observes(AttemptMade)
     def on_attempt(self, made: AttemptMade) -> Objection:
-        sends = self._sends_of(made)
-        is_late = all(each.ends_at_ns != made.at_ns for each in sends) and any(
-            each.ends_at_ns > made.at_ns for each in sends
-        )
-        sends.append(made)
         account = self._accounts.get(made.channel) if made.is_copy else None
-        if account is None or account.copied(made.notification_id, made.at_ns, is_late):
+        if account is None or account.copied(made.notification_id, made.at_ns, self._is_late(made)):
             return None
         if self.context.commit_latency_ns:
             return None
         spent = f"the retry budget of {made.channel} is spent"
         return Finding(f"a copy of {made.notification_id} is sent, and {spent}", made.notification_id)
 
-    def _sends_of(self, made: AttemptMade) -> list[AttemptMade]:
-        """Return the sends of the attempt that this is one of, so far."""
-        if made.channel not in self._hedging:
-            return []
-        sends = self._sends.get(made.notification_id)
-        if sends is None or sends[0].attempt is not made.attempt:
-            sends = self._sends[made.notification_id] = []
-        return sends
+    def _is_late(self, copy: AttemptMade) -> bool:
+        """Tell whether a copy goes as another send of its attempt has no answer, and not as one has failed just now."""
+        lifecycle = self.context.lifecycles.get(copy.notification_id)
+        made = () if lifecycle is None else (each for each in lifecycle.history if type(each) is AttemptMade)
+        ends_ns = [each.ends_at_ns for each in made if each.attempt is copy.attempt and each is not copy]
+        return copy.at_ns not in ends_ns and any(end_ns > copy.at_ns for end_ns in ends_ns)
 
     @observes(NotificationFailed)
     def on_failed(self, failed: NotificationFailed) -> Objection:

@@ -31,6 +31,11 @@ class _Answer(NamedTuple):
         return Ambiguous.__name__ if self.outcome is None else type(self.outcome).__name__
 
     @property
+    def wants_s(self) -> float | None:
+        """After how long its provider wants another one, in seconds."""
+        return self.outcome.retry_after if isinstance(self.outcome, Transient) else None
+
+    @property
     def decides(self) -> bool:
         """Whether no other copy can do better."""
         return self.outcome is not None and not isinstance(self.outcome, (Transient, Ambiguous))
@@ -157,7 +162,7 @@ def _wrong_time(config: HedgingConfig, flight: _Flight, now_ns: int) -> str | No
     if not failures and now_ns < (due_ns := answers[-1].sent_ns + wait_ns(config.delay)):
         return f"before {seconds_text(due_ns)}"
     for failure in failures:
-        wants_s = failure.outcome.retry_after if isinstance(failure.outcome, Transient) else None
+        wants_s = failure.wants_s
         until_ns = failure.at_ns if wants_s is None or wants_s < 0 else failure.at_ns + wait_ns(wants_s)
         if failure.at_ns < now_ns < until_ns:
             return f"before {seconds_text(until_ns)}, which the provider has asked for"
@@ -175,7 +180,7 @@ def _planned_ns(config: HedgingConfig, flight: _Flight) -> int | None:
     for failure in sorted(answers, key=lambda each: each.at_ns):
         if failure.at_ns < latest_ns:
             continue
-        wants_s = failure.outcome.retry_after if isinstance(failure.outcome, Transient) else None
+        wants_s = failure.wants_s
         if failure.at_ns in (latest_ns, planned_ns) or failure.at_ns > planned_ns:
             return None
         if wants_s is None or not 0 < wants_s < math.inf:

@@ -23,14 +23,14 @@ from simulation.invariants.limits import Bulkhead, Quota, SlotsGivenBack, UserLi
 from simulation.invariants.liveness import Liveness
 from simulation.invariants.lockstep import LockStep
 from simulation.invariants.obligations import Alerts, FallbackDue, Retention
-from simulation.invariants.order import ClassOrder, ClassShares, FairTurns, LimitOrder, Refusals, TenantsBound
+from simulation.invariants.order import ClassOrder, ClassShares, FairTurns, LimitOrder, TenantsBound
 from simulation.invariants.quiet import QuietKept
 from simulation.invariants.ramps import Ramps
 from simulation.invariants.rates import AdaptiveRates
 from simulation.invariants.requests import ReachedOnce
 from simulation.invariants.restarts import Restarts
 from simulation.invariants.resuming import RestartPace, ResumePace
-from simulation.invariants.room import Room
+from simulation.invariants.room import Refusals, Room
 from simulation.invariants.sharing import SharedBreakers
 from simulation.invariants.slots import ConcurrencyLimits
 from simulation.invariants.steps import LegalSteps, RetryLimits

@@ -23,7 +23,6 @@ from actors.pipeline.handler import Handler
 from actors.pipeline.hedging_channel import HedgingChannel
 from actors.pipeline.rate_limiter import RateLimiterActor
 from actors.pipeline.tenants import TenantBounds
-from actors.settings.rate_limit import RateLimitConfig
 from simulation.invariants.base import Context, Finding, Invariant, Objection, observes
 from simulation.invariants.feedback import Key, let_through_in, provider_of
 from simulation.invariants.lifecycles import PROCESS
@@ -214,9 +213,7 @@ class Quota(Invariant):
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
-        self._limits: dict[tuple[NotificationChannel, str], RateLimitConfig] = {
-            key: config.quota for key, config in context.providers.items() if config.quota is not None
-        }
+        self._limits = {key: config.quota for key, config in context.providers.items() if config.quota is not None}
         self._new_meters = {key: meters_of(limit) for key, limit in self._limits.items()}
         self._meters: dict[Key | str, list[Meter]] = {}
         """By provider, and by the name of an account for those that share it."""
@@ -241,7 +238,7 @@ class Quota(Invariant):
     def _count(self, key: Key, now_ns: int, notification_id: str) -> Objection:
         if key not in self._limits:
             return None
-        account = getattr(self._limits[key], "account", None)
+        account = self._limits[key].account
         meters = self._meters.get(account or key)
         if meters is None:
             meters = self._meters[account or key] = self._new_meters[key]()

@@ -31,15 +31,12 @@ from actors.pipeline.orders import Submit
 from simulation.invariants.base import Context, Invariant, Objection, observes
 from simulation.invariants.lifecycles import STEPS
 from simulation.invariants.observations import AttemptMade
-from simulation.reference.handler import Asked, Refused
-from simulation.reference.letters import Alerted
 from simulation.reference.loop import Difference
 from simulation.reference.model import Model
 from simulation.reference.node import CLASSES
+from simulation.reference.surroundings import Surroundings
+from simulation.reference.unrecorded import Alerted, Asked, Refused
 from simulation.reference.world import refusals
-
-OUTSIDE = frozenset({"other", "inject", "operate", "stop", "drained", "back", "takeover", "known"})
-"""Kinds of turns that are no process's own."""
 
 
 class LockStep(Invariant):
@@ -214,7 +211,7 @@ class TurnWatch(Interceptor):
 
     def _note_turn(self, actor: Actor, kind: str, what: Any) -> None:
         model, is_first = self._lock_step.model, not self.system._ready
-        if kind in OUTSIDE:
+        if kind in Surroundings.TURNS:
             self._lock_step.note(model.turn_outside, kind, what, self.system.now_ns, is_first)
         else:
             self._lock_step.note(model.turn, kind, what, actor.system.node_number, self.system.now_ns, is_first)

@@ -1,4 +1,4 @@
-"""Who goes first where notifications wait: by class, by weight, in turns; and whom there is no room for.
+"""Who goes first where notifications wait: by class, by weight, in turns; and how many of a tenant may.
 
 Judged by what the actors send each other: who has joined the line before the providers of a channel and has not left
 it, and who is let through. One counts as waiting from the instant after it was sent there, when it has been looked at;
@@ -7,33 +7,24 @@ not while it lies in the mailbox of a stage that is down, whose messages are the
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, NamedTuple, TypeAlias
+from typing import ClassVar, NamedTuple, TypeAlias
 
 from actors.domain.attempts import Admitted, Attempt, FlushQueue, Refused, Rejected, Requeued
-from actors.errors import Overloaded
 from actors.instants import NS_PER_S
 from actors.kernel.effects import Performed
-from actors.kernel.futures import Future
 from actors.messages import (
     ActorFailed,
     BreakerTransitioned,
-    DuplicateIgnored,
-    NodeTookOver,
     NotificationChannel,
-    NotificationMovedToDeadLetter,
-    NotificationRedriven,
-    NotificationRequested,
-    NotificationSent,
-    NotificationSuppressed,
     Priority,
 )
 from actors.pipeline.channel import Channel
 from actors.pipeline.circuit_breaker import CircuitBreakerActor
 from actors.pipeline.handler import Handler
 from actors.pipeline.hedging_channel import HedgingChannel
-from actors.pipeline.orders import Acceptance, Redrive, Submit, Withdrawal
+from actors.pipeline.orders import Withdrawal
 from actors.pipeline.rate_limiter import RateLimiterActor
 from actors.pipeline.tenants import TenantBounds, TenantIsFull
 from actors.policies.breaker.per_host import recipient_host
@@ -105,8 +96,8 @@ class _Line(Invariant):
         """By identity, those at a provider; with each its provider and key."""
         self.held: Counter[tuple[Key, str]] = Counter()
         """By provider and key, how many are there."""
-        self.has_opened: set[tuple[str, str | None]] = set()
-        """The breakers that have ever left the state in which they began."""
+        self.opened: dict[str, set[str | None]] = defaultdict(set)
+        """By channel, the hosts of the breakers that have ever left the state in which they began."""
 
     @observes(ActorFailed)
     def on_crash(self, event: ActorFailed) -> Objection:
@@ -119,7 +110,7 @@ class _Line(Invariant):
 
     @observes(BreakerTransitioned)
     def on_transition(self, event: BreakerTransitioned) -> Objection:
-        self.has_opened.add((event.breaker, event.host))
+        self.opened[event.breaker.partition("/")[0]].add(event.host)
         return None
 
     @observes(MessageSent)
@@ -207,8 +198,7 @@ class _Line(Invariant):
         never been anything but as it began."""
         if self.context.providers[provider].circuit_breaker.per != "host" or other.host == instead_of.host:
             return True
-        names = {breaker for breaker, host in self.has_opened if host == other.host}
-        return not any(name == channel or name.startswith(f"{channel}/") for name in names)
+        return other.host not in self.opened[channel]
 
     def has_its_share(self, provider: Key, key: str) -> bool:
         """Tell whether a key has a quarter of the slots before a provider, or one, or may have that."""
@@ -443,7 +433,7 @@ class FairTurns(_Line):
         """Tell whether hosts may wait for their breakers, which then decide who is next and not the turns."""
         if self.context.channels[channel].circuit_breaker.per != "host":
             return False
-        return any(name == channel or name.startswith(f"{channel}/") for name, _ in self.has_opened)
+        return bool(self.opened[channel])
 
     def on_flush(self) -> None:
         for starts in self._starts.values():
@@ -525,85 +515,3 @@ class TenantsBound(_Line):
         if bounds.max_in_flight is not None and at_once >= bounds.max_in_flight:
             return f"{at_once + 1} attempts of {tenant} are under way on {channel}, of at most {bounds.max_in_flight}"
         return None
-
-
-class Refusals(Invariant):
-    """A notification is refused for lack of room only where as many are pending as the bound of its class says."""
-
-    name = "refusals"
-    of_one_process = True
-    receivers: ClassVar[frozenset[type]] = frozenset({Handler})
-    watches_actors = True
-    needs_order = True
-
-    def __init__(self, context: Context) -> None:
-        super().__init__(context)
-        self._pending = 0
-        self._at_the_door: dict[int, Submit] = {}
-        self._following: set[str] = set()
-        """What is on its way since an event has led to it: nobody is told when it is accepted."""
-        self._wrong: str | None = None
-
-    @classmethod
-    def applies(cls, context: Context) -> bool:
-        return super().applies(context) and context.max_pending is not None
-
-    @observes(MessageSent)
-    def on_message(self, sent: MessageSent) -> Objection:
-        submit = sent.message
-        if type(submit) is Redrive:
-            self._following.add(submit.letter.notification_id)
-        if type(submit) is not Submit:
-            return self._said()
-        answer = submit.answer
-        if isinstance(answer, Future):
-            self._at_the_door[id(submit)] = submit
-            answer.when_done(lambda: self._on_answer(submit, answer))
-        else:
-            self._following.add(submit.command.notification_id)
-        return self._said()
-
-    @observes(NodeTookOver)
-    def on_takeover(self, takeover: NodeTookOver) -> Objection:
-        self._pending += self.context.gained(takeover)
-        return None
-
-    def _on_answer(self, submit: Submit, answer: Future[Acceptance]) -> None:
-        del self._at_the_door[id(submit)]
-        try:
-            answer.get(timeout=0)
-        except Overloaded:
-            most = self.context.max_pending
-            assert most is not None
-            kept = {Priority.NORMAL: most // 20, Priority.BULK: most // 5}.get(submit.command.priority, 0)
-            pending = self._pending + len(self._at_the_door) + len(self._following)
-            if pending < most - kept:
-                self._wrong = (
-                    f"{submit.command.notification_id} ({submit.command.priority}) is refused while "
-                    f"{pending:,} are pending, of {most - kept:,} that may be"
-                )
-        except Exception:  # of other refusals
-            return
-
-    def _said(self) -> Objection:
-        wrong, self._wrong = self._wrong, None
-        return wrong
-
-    @observes(NotificationRequested, NotificationRedriven)
-    def on_begin(self, event: Any) -> Objection:
-        self._pending += 1
-        self._following.discard(event.notification_id)
-        return self._said()
-
-    @observes(DuplicateIgnored)
-    def on_duplicate(self, event: DuplicateIgnored) -> Objection:
-        self._following.discard(event.notification_id)
-        return self._said()
-
-    @observes(NotificationSent, NotificationSuppressed, NotificationMovedToDeadLetter)
-    def on_end(self, event: Any) -> Objection:
-        self._pending -= 1
-        return self._said()
-
-    def at_end(self, now_ns: int) -> Objection:
-        return self._said()

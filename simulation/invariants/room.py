@@ -1,8 +1,13 @@
-"""No more notifications are pending than may be."""
+"""No more notifications are pending than may be, and none is refused while there is room."""
 
 from __future__ import annotations
 
+from typing import Any
+
+from actors.errors import Overloaded
+from actors.kernel.futures import Future
 from actors.messages import (
+    DuplicateIgnored,
     NodeTookOver,
     NotificationMovedToDeadLetter,
     NotificationRedriven,
@@ -13,7 +18,7 @@ from actors.messages import (
     SendNotification,
 )
 from actors.pipeline.handler import Handler
-from actors.pipeline.orders import Submit
+from actors.pipeline.orders import Acceptance, Redrive, Submit
 from actors.policies.admission import Admission
 from simulation.invariants.base import Context, Invariant, Objection, observes
 from simulation.invariants.observations import MessageSent
@@ -78,3 +83,85 @@ class Room(Invariant):
     def on_end(self, event: NotificationSent | NotificationSuppressed | NotificationMovedToDeadLetter) -> Objection:
         self._pending -= 1
         return None
+
+
+class Refusals(Invariant):
+    """A notification is refused for lack of room only where as many are pending as the bound of its class says."""
+
+    name = "refusals"
+    of_one_process = True
+    receivers = frozenset({Handler})
+    watches_actors = True
+    needs_order = True
+
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
+        self._pending = 0
+        self._at_the_door: dict[int, Submit] = {}
+        self._following: set[str] = set()
+        """What is on its way since an event has led to it: nobody is told when it is accepted."""
+        self._wrong: str | None = None
+
+    @classmethod
+    def applies(cls, context: Context) -> bool:
+        return super().applies(context) and context.max_pending is not None
+
+    @observes(MessageSent)
+    def on_message(self, sent: MessageSent) -> Objection:
+        submit = sent.message
+        if type(submit) is Redrive:
+            self._following.add(submit.letter.notification_id)
+        if type(submit) is not Submit:
+            return self._said()
+        answer = submit.answer
+        if isinstance(answer, Future):
+            self._at_the_door[id(submit)] = submit
+            answer.when_done(lambda: self._on_answer(submit, answer))
+        else:
+            self._following.add(submit.command.notification_id)
+        return self._said()
+
+    @observes(NodeTookOver)
+    def on_takeover(self, takeover: NodeTookOver) -> Objection:
+        self._pending += self.context.gained(takeover)
+        return None
+
+    def _on_answer(self, submit: Submit, answer: Future[Acceptance]) -> None:
+        del self._at_the_door[id(submit)]
+        try:
+            answer.get(timeout=0)
+        except Overloaded:
+            most = self.context.max_pending
+            assert most is not None
+            kept = {Priority.NORMAL: most // 20, Priority.BULK: most // 5}.get(submit.command.priority, 0)
+            pending = self._pending + len(self._at_the_door) + len(self._following)
+            if pending < most - kept:
+                self._wrong = (
+                    f"{submit.command.notification_id} ({submit.command.priority}) is refused while "
+                    f"{pending:,} are pending, of {most - kept:,} that may be"
+                )
+        except Exception:  # of other refusals
+            return
+
+    def _said(self) -> Objection:
+        wrong, self._wrong = self._wrong, None
+        return wrong
+
+    @observes(NotificationRequested, NotificationRedriven)
+    def on_begin(self, event: Any) -> Objection:
+        self._pending += 1
+        self._following.discard(event.notification_id)
+        return self._said()
+
+    @observes(DuplicateIgnored)
+    def on_duplicate(self, event: DuplicateIgnored) -> Objection:
+        self._following.discard(event.notification_id)
+        return self._said()
+
+    @observes(NotificationSent, NotificationSuppressed, NotificationMovedToDeadLetter)
+    def on_end(self, event: Any) -> Objection:
+        self._pending -= 1
+        return self._said()
+
+    def at_end(self, now_ns: int) -> Objection:
+        return self._said()

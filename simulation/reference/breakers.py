@@ -95,7 +95,7 @@ class Breaker:
         if self.state == HALF_OPEN and self._has_probes_left():
             self._probes_out += 1
             return self.generation
-        if self.state in (OPEN, HALF_OPEN, BreakerState.FORCED_OPEN):
+        if self.state in REFUSING:
             return None
         return self.generation if self._ramp is None or self._ramp.ask(now_ns) else None
 

@@ -148,12 +148,11 @@ class Way(BoundsByKey):
 
     def _withdraw_from_lines(self, attempts: list[Attempt]) -> None:
         found = self.take_out(self.lines, attempts)
-        for lane, turns in zip(self.lanes, self.turns, strict=True):
-            for host in {each.host for each in found} - self.lines.keys():
-                turns.discard(host)
-                lane.paces.pop(host, None)
-        for line in self.lines.values():
-            if any(each.host == line.key for each in found):
+        for host in {each.host for each in found}:
+            line = self.lines.get(host)
+            if line is None:
+                self._line_is_gone(host)
+            else:
                 self._update_turns(line)
                 line.wake_ns = line.next_look_ns()
         rest = [each for each in attempts if each not in found]
@@ -286,15 +285,18 @@ class Way(BoundsByKey):
                 turns.has_gone(line.key, flow, is_here=turns is taken_at)
         if not line.waiting:
             del self.lines[line.key]
-            for lane, turns in zip(self.lanes, self.turns, strict=True):
-                turns.discard(line.key)
-                lane.paces.pop(line.key, None)
+            self._line_is_gone(line.key)
             return False
         if line.is_paced and (until_ns := self._paced_until(line.key)) is not None:
             line.asks_at_ns = until_ns
             line.wake_ns = line.next_look_ns()
             return False
         return True
+
+    def _line_is_gone(self, host: str) -> None:
+        for lane, turns in zip(self.lanes, self.turns, strict=True):
+            turns.discard(host)
+            lane.paces.pop(host, None)
 
     def _paced_until(self, host: str) -> int | None:
         until_ns = None

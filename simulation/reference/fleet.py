@@ -42,7 +42,8 @@ class Fleet:
         """Those that are there, and those that are gone and whose lease has not ended."""
         self._said: dict[tuple[int, str, str], int] = {}
         """By node, breaker and host, until when a node says that it is open, as all know."""
-        timeline.store.tell_others = self._tell_others
+        if not is_one:
+            timeline.store.tell_others = self._tell_others
         timeline.say = self._say
         self.start(self.nodes)
 

@@ -27,7 +27,7 @@ from actors.messages import (
 )
 from actors.outcomes import Ambiguous, ChannelFault, DeadDestination, Outcome, Permanent, Sent, Transient
 from simulation.reference.backoff import Retrying, budget_of
-from simulation.reference.bounds import EXPIRED, Ended
+from simulation.reference.bounds import EXPIRED, RETRY_TIME_UP, Ended
 from simulation.reference.channel import Way
 from simulation.reference.endpoints import DISABLED, ENDPOINT_DISABLED, disabled_text, mark_after
 from simulation.reference.lane import Lane
@@ -46,8 +46,8 @@ from simulation.reference.people import NOT_WANTED, People
 from simulation.reference.redriving import BREAKER_CLOSED, Redriving
 from simulation.reference.resuming import Backlog
 from simulation.reference.templates import Missing, filled_in
+from simulation.reference.unrecorded import Asked, Refused
 
-RETRY_TIME_UP = "retry time is up"
 BUDGET_SPENT = "retry budget spent"
 ADDRESS_GONE = "the address is gone"
 CANCELLED = "cancelled"
@@ -55,28 +55,6 @@ CANCELLED = "cancelled"
 _BEGINS = (NotificationRequested, NotificationRedriven)
 _ENDS = (NotificationSent, NotificationSuppressed, NotificationMovedToDeadLetter)
 Then: TypeAlias = Callable[[Notification], None] | None
-
-
-class Asked(msgspec.Struct, frozen=True):
-    """A provider is asked to deliver: no recorded event, but as good as one here."""
-
-    at_ns: int
-    node: int | None
-    """Which of several asks."""
-    provider: str
-    attempt: int
-    key: str
-    """The idempotency key: another one after an edit."""
-    command: SendNotification
-    wanted_until_ns: int | None
-    """When it expires."""
-
-
-class Refused(msgspec.Struct, frozen=True):
-    """An arrival is not accepted: no recorded event either."""
-
-    at_ns: int
-    why: str
 
 
 class Handler(Loop):
@@ -133,8 +111,8 @@ class Handler(Loop):
             self._take_up_next_redrive()
 
     def _go_on_with(self, notifications: Iterable[Notification]) -> None:
-        for notification in sorted(notifications, key=_due_since_ns):
-            if notification.given_up is None and _due_since_ns(notification) <= self.now_ns:
+        for notification in sorted(notifications, key=lambda each: each.due_since_ns):
+            if notification.given_up is None and notification.due_since_ns <= self.now_ns:
                 self.backlog.add(notification, self.last_start_ns(notification))
             else:
                 self._take_up(notification)
@@ -620,14 +598,9 @@ class Handler(Loop):
 
     def _take_up_next_redrive(self) -> None:
         if self.redrives:
-            rank_of = {place: RANKS[_class_after(each[0], each[2])] for place, each in self.redrives.items()}
-            place = min(self.redrives, key=lambda place: (rank_of[place], place))
+            place = min((RANKS[_class_after(each[0], each[2])], place) for place, each in self.redrives.items())[1]
             self.follow("handler", "", self.redrive, *self.redrives.pop(place), place)
 
 
 def _class_after(letter: DeadLetterMessage, edit: Mapping[str, Any]) -> Priority:
     return Priority(edit.get("priority", letter.command.priority))
-
-
-def _due_since_ns(notification: Notification) -> int:
-    return notification.fresh_since_ns if notification.due_ns is None else notification.due_ns

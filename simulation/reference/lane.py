@@ -11,16 +11,13 @@ from collections.abc import Callable, Collection
 from typing import NamedTuple
 
 from actors.instants import ns, wait_ns
-from actors.messages import BreakerState
 from actors.outcomes import Outcome
 from actors.settings.channel import ChannelConfig
 from simulation.reference.adaptive import AdaptiveRate, AdaptiveThrottle, concurrency_of
-from simulation.reference.breakers import Breaker, BreakersByHost, Change
+from simulation.reference.breakers import OPEN, REFUSING, Breaker, BreakersByHost, Change
 from simulation.reference.limits import Arrivals, Limit, Pace, Slots, ceiling_per_s, limit_of
 from simulation.reference.loop import Loop
 from simulation.reference.notifications import Attempt
-
-_KEPT_BACK = (BreakerState.OPEN, BreakerState.HALF_OPEN, BreakerState.FORCED_OPEN)
 
 
 class Blocked(NamedTuple):
@@ -120,7 +117,7 @@ class Lane:
     def _without_room(self, host: str, room_ns: int | None) -> Blocked:
         """Room would not help one that waits for an open breaker."""
         now_ns, breaker = self.loop.now_ns, self.breaker(host)
-        if breaker.state in _KEPT_BACK and breaker.admits_at_ns(now_ns) != now_ns:
+        if breaker.state in REFUSING and breaker.admits_at_ns(now_ns) != now_ns:
             return self._shut(host)
         if room_ns is None:
             return Blocked("full" if self.slot_wait_ns == 0 else "slot", None)
@@ -169,10 +166,10 @@ class Lane:
         self.on_change(self, change)
         if self.is_shared and change.cause not in ("others-open", "wait-over"):
             latency_ns = ns(self.config.circuit_breaker.share_latency)
-            if change.after == BreakerState.OPEN:
+            if change.after == OPEN:
                 until_ns = self.breaker(change.host).changes_at_ns
                 self.loop.timeline.say(self.loop.node, self.name, change.host, until_ns, latency_ns)
-            elif change.before == BreakerState.OPEN:
+            elif change.before == OPEN:
                 self.loop.timeline.say(self.loop.node, self.name, change.host, self.loop.now_ns, latency_ns)
 
     def _count_nodes(self) -> int:

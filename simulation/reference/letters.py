@@ -5,20 +5,12 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import Any
 
-import msgspec
-
 from actors.instants import ns
 from actors.messages import DeadLetterDiscarded, DeadLetterMessage
 from simulation.reference.loop import Loop
+from simulation.reference.unrecorded import Alerted
 
 ALERT_QUIET_NS = 300 * 10**9
-
-
-class Alerted(msgspec.Struct, frozen=True):
-    """An administrator is told: no recorded event, but as good as one here."""
-
-    at_ns: int
-    text: str
 
 
 class Letters:

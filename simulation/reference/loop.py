@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import heapq
 from collections import deque
-from collections.abc import Callable
-from typing import Any, NamedTuple, TypeVar
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, NamedTuple, TypeVar
 
 from actors.instants import NS_PER_S, ns
 from actors.messages import RecordedEvent, SendNotification
@@ -195,6 +195,9 @@ def turn_that_waits(_key: Key) -> None:
 class Loop:
     """A process of the service, as its rules know it; or what surrounds them all."""
 
+    TURNS: ClassVar[Mapping[str, Callable[[Any, Any], None]]] = {}
+    """By kind of what falls due, the rule for it."""
+
     def __init__(self, timeline: Timeline, node: int | None = None) -> None:
         """Make one at which nothing is due.
 
@@ -264,7 +267,7 @@ class Loop:
 
     def take_turn(self, kind: str, what: Any) -> None:
         """Apply the rule for something that is due."""
-        raise NotImplementedError
+        self.TURNS[kind](self, what)
 
     def place_of(self, key: Key) -> Place:
         """Return the actor that something on the agenda is for."""

@@ -11,10 +11,10 @@ from typing import Any
 
 from actors.messages import SendNotification
 from actors.outcomes import Outcome
-from simulation.reference.handler import Asked
 from simulation.reference.loop import Difference, Timeline
 from simulation.reference.node import Node
 from simulation.reference.surroundings import Surroundings
+from simulation.reference.unrecorded import Asked
 from simulation.reference.world import World
 
 NODES_SHOWN = 5

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 from actors.instants import NS_PER_S, ns
@@ -162,11 +162,7 @@ class Node(Handler):
                         change = self.event(BreakerTransitioned, None, breaker=self.named(lane.name), host=of, **fields)
                         self.expect(change, "its state was in memory")
 
-    # ── its turns, and its state in words ───────────────────────────────────────────────────────────────────────
-
-    def take_turn(self, kind: str, what: Any) -> None:
-        """Do what is due."""
-        self._TURNS[kind](self, what)
+    # ── its state in words, and its turns ───────────────────────────────────────────────────────────────────────
 
     def state_in_words(self, name: str | None) -> str:
         """Return its state, with that of a notification where it has it."""
@@ -186,7 +182,7 @@ class Node(Handler):
             words.append(f"{name} has used {notification.attempts} attempts{waits}{under_way}")
         return "; ".join(words)
 
-    _TURNS: ClassVar[dict[str, Callable[[Any, Any], None]]] = {
+    TURNS: ClassVar[Mapping[str, Callable[[Any, Any], None]]] = {
         "answer": _answer,
         "go-on": lambda self, name: self.go_on(name),
         "commit": lambda self, name: self.is_durable(name),

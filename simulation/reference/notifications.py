@@ -109,6 +109,11 @@ class Notification:
         return None if age is None else self.fresh_since_ns + wait_ns(age)
 
     @property
+    def due_since_ns(self) -> int:
+        """Since when its next attempt is due, or from when on."""
+        return self.fresh_since_ns if self.due_ns is None else self.due_ns
+
+    @property
     def sent_until_ns(self) -> int | None:
         """The last instant at which it may be sent here, where it may fall back."""
         return sooner(self.expires_at_ns, self.falls_back_ns)
@@ -238,8 +243,9 @@ class Store:
     remember_ns: int
     latency_ns: int
     journal: list[tuple[int, NotificationEvent, SendNotification]] = field(default_factory=list)
-    tell_others: Callable[[int | None, DeadLetterMessage | str], None] = lambda node, letter: None
-    """Has the nodes but one know of a letter that this one has written; or, by its id, has redriven or discarded."""
+    tell_others: Callable[[int | None, DeadLetterMessage | str], None] | None = None
+    """Has the nodes but one know of a letter that this one has written; or, by its id, has redriven or discarded. None:
+    there are no others."""
 
     def __post_init__(self) -> None:
         self.open: dict[str, _Entry] = {}
@@ -258,6 +264,8 @@ class Store:
         if self.latency_ns:
             self.journal.append((event.at_ns + self.latency_ns, event, command))
         self._apply(event, command, node)
+        if self.tell_others is None:
+            return
         if isinstance(event, NotificationMovedToDeadLetter):
             self.tell_others(node, self._letter(event.notification_id))
         elif isinstance(event, (NotificationRedriven, DeadLetterDiscarded)):
@@ -286,7 +294,8 @@ class Store:
         if isinstance(letter, str):
             return letter in self.dead
         entry = self.dead.get(letter.notification_id)
-        return entry is not None and _died_ns(entry.events[-1]) == letter.epoch_ns + letter.moved_at_ns
+        died = None if entry is None else entry.events[-1]
+        return died is not None and died.epoch_ns + died.at_ns == letter.epoch_ns + letter.moved_at_ns
 
     def crash(self, now_ns: int) -> None:
         """Lose what is not durable before this instant."""
@@ -392,10 +401,6 @@ class Store:
         moved = entry.events[-1]
         assert isinstance(moved, NotificationMovedToDeadLetter)
         return state_after(entry.command, entry.events, moved.epoch_ns, moved.at_ns).letter(moved)
-
-
-def _died_ns(event: NotificationEvent) -> int:
-    return event.epoch_ns + event.at_ns
 
 
 def address(command: SendNotification) -> tuple[str, str]:

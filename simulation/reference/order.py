@@ -80,6 +80,10 @@ class Classes(Generic[V]):
         """Return the classes and keys of which any wait."""
         return [(rank, key) for rank, keys in enumerate(self.keys) for key in keys]
 
+    def has_others(self, key: str) -> bool:
+        """Tell whether any of other keys wait."""
+        return any(other != key for keys in self.keys for other in keys)
+
     def discard(self, flow: Flow) -> None:
         """Remove a key of a class."""
         rank, key = flow
@@ -118,8 +122,7 @@ class Classes(Generic[V]):
 
     def next_for_slot(self, slots: Slots, limit: int | None) -> Flow | None:
         """Return who gets the free slot: whose turn it is of those from whom it is not kept."""
-        waiting = {key for _, key in self.flows()}
-        return self.next(lambda key: not slots.are_kept_from(key, limit, do_others_wait=bool(waiting - {key})))
+        return self.next(lambda key: not slots.are_kept_from(key, limit, do_others_wait=self.has_others(key)))
 
     def take(self, flow: Flow, *, is_here: bool = True) -> None:
         """Let a key be behind the others of its class, as one of it has gone; if it was here, by this turn."""
@@ -332,10 +335,8 @@ class Turns:
     def has_others(self, key: str) -> bool:
         """Tell whether any of other keys wait for a slot."""
         if self._is_per_host:
-            flows = self._classes.flows()
-        else:
-            flows = self._lines[""].classes.flows() if "" in self._lines else []
-        return any(other != key for _, other in flows)
+            return self._classes.has_others(key)
+        return "" in self._lines and self._lines[""].classes.has_others(key)
 
     def are_before(self, rank: int) -> bool:
         """Tell whether one may wait that goes before another one of a class that comes now."""

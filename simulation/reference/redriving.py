@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from actors.instants import ns
 from actors.messages import DeadLetterMessage
+from simulation.reference.bounds import EXPIRED, RETRY_TIME_UP
+from simulation.reference.breakers import REFUSING
 from simulation.reference.channel import Way
+from simulation.reference.letters import Letters
 from simulation.reference.loop import Loop
 from simulation.reference.notifications import address, host_of
 
 BREAKER_CLOSED = "the circuit breaker has closed"
 _KINDS = {"ChannelFault": "channel_fault", "Transient": "outage", "Ambiguous": "outage"}
-_KEPT_BACK = ("open", "half-open", "forced-open")
 LOOKED_AT_MAX = 100
 
 
@@ -29,7 +30,7 @@ class _Channel:
 class Redriving:
     """What the dead letter queue does when a breaker has closed, or its actor starts."""
 
-    def __init__(self, loop: Loop, letters: Any, ways: Mapping[str, Way], redrive: Callable[..., None]) -> None:
+    def __init__(self, loop: Loop, letters: Letters, ways: Mapping[str, Way], redrive: Callable[..., None]) -> None:
         self.loop = loop
         self.letters = letters
         self.redrive = redrive
@@ -50,30 +51,23 @@ class Redriving:
     def begin(self) -> None:
         """ "A start counts as a closing, as breakers begin closed", and so does the end of another node."""
         for channel, state in self.channels.items():
-            hosts = dict.fromkeys(
-                self._host(state.way, letter)
-                for letter in self.letters.kept.values()
-                if letter.command.channel == channel and self._is_meant(state.way, letter)
-            )
-            for host in hosts:
-                self._take_note(state, channel, host)
+            state.due.update(self._by_host(state.way))
             self.look(channel)
 
     def breaker_closed(self, channel: str, host: str) -> None:
         """Let the letters there are now have their turns, the oldest first."""
-        self._take_note(self.channels[channel], channel, host)
+        state = self.channels[channel]
+        if host in (names := self._by_host(state.way)):
+            state.due[host] = names[host]
         self.look(channel)
 
-    def _take_note(self, state: _Channel, channel: str, host: str) -> None:
-        names = [
-            name
-            for name, letter in self.letters.kept.items()
-            if letter.command.channel == channel
-            and self._host(state.way, letter) == host
-            and self._is_meant(state.way, letter)
-        ]
-        if names:
-            state.due[host] = names
+    def _by_host(self, way: Way) -> dict[str, list[str]]:
+        """Return by host those of the letters of a channel that are meant."""
+        found: dict[str, list[str]] = {}
+        for name, letter in self.letters.kept.items():
+            if letter.command.channel == way.channel and self._is_meant(way, letter):
+                found.setdefault(self._host(way, letter), []).append(name)
+        return found
 
     @staticmethod
     def _host(way: Way, letter: DeadLetterMessage) -> str:
@@ -84,10 +78,10 @@ class Redriving:
         """Tell whether a letter died of its provider, and has not been redriven so as often as may be."""
         config = way.config.redrive
         assert config is not None
-        if not letter.history or letter.failure_reason == "expired" or letter.history[-1].throttled:
+        if not letter.history or letter.failure_reason == EXPIRED or letter.history[-1].throttled:
             return False
         latest = letter.history[-1]
-        has_died_of_it = letter.failure_reason in (latest.given_up, "retry time is up")
+        has_died_of_it = letter.failure_reason in (latest.given_up, RETRY_TIME_UP)
         is_meant = has_died_of_it and _KINDS.get(latest.kind) in config.reasons
         return is_meant and letter.redriven_without_operator < config.at_most
 
@@ -108,7 +102,7 @@ class Redriving:
             if age_ns > ns(config.max_age) or is_shut:
                 continue
             host = self._host(state.way, letter)
-            if all(lane.breaker(host).state in _KEPT_BACK for lane in state.way.lanes):
+            if all(lane.breaker(host).state in REFUSING for lane in state.way.lanes):
                 state.due.pop(host, None)
                 continue
             state.next_ns = now_ns + ns(1 / config.rate.per_second)

@@ -39,11 +39,6 @@ class Surroundings(Loop):
         for number, operation in enumerate(self.world.operations):
             self.at(ns(operation.at), "operate", number)
 
-    def take_turn(self, kind: str, what: Any) -> None:
-        """Do what is due."""
-        if kind != "other":
-            self._TURNS[kind](self, what)
-
     # ── faults ──────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _inject(self, number: int) -> None:
@@ -141,7 +136,8 @@ class Surroundings(Loop):
             else:
                 node.follow("dlq", "", _order_redrive, node, name, operation.served, edit)
 
-    _TURNS: ClassVar[dict[str, Callable[[Any, Any], None]]] = {
+    TURNS: ClassVar[Mapping[str, Callable[[Any, Any], None]]] = {
+        "other": lambda self, _: None,
         "inject": _inject,
         "stop": lambda self, what: self._stop(what.nodes, *what.more),
         "drained": lambda self, what: self._is_drained(what.nodes, *what.more),

@@ -13,6 +13,7 @@ from mutants_of_a_stranger import (
     QUEUE,
     STAGE,
     SUPERVISION,
+    SYSTEM,
     Stranger,
     stranger,
 )
@@ -32,7 +33,6 @@ MEMORY = "actors/storage/memory.py"
 RETRIES = "actors/pipeline/retries.py"
 INSTANTS = "actors/instants.py"
 DEDUPLICATING = "actors/pipeline/deduplicating.py"
-SYSTEM = "actors/kernel/system.py"
 
 IN_THE_HANDLER = (
     stranger(

@@ -1,0 +1,36 @@
+"""What happens that is in no history, and is as good as an event here."""
+
+from __future__ import annotations
+
+import msgspec
+
+from actors.messages import SendNotification
+
+
+class Asked(msgspec.Struct, frozen=True):
+    """A provider is asked to deliver."""
+
+    at_ns: int
+    node: int | None
+    """Which of several asks."""
+    provider: str
+    attempt: int
+    key: str
+    """The idempotency key: another one after an edit."""
+    command: SendNotification
+    wanted_until_ns: int | None
+    """When it expires."""
+
+
+class Refused(msgspec.Struct, frozen=True):
+    """An arrival is not accepted."""
+
+    at_ns: int
+    why: str
+
+
+class Alerted(msgspec.Struct, frozen=True):
+    """An administrator is told."""
+
+    at_ns: int
+    text: str
