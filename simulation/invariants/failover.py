@@ -25,7 +25,7 @@ class FailoverOrder(Breakers):
     with the next.
 
     One that comes before may be asked where its breaker is not open, there is room, and no one who has waited goes at a
-    pace. Where an adaptive throttle refuses, that is not known.
+    pace. Where an adaptive throttle refuses, or the quota is an account's, that is not known.
     """
 
     name = "failover-order"
@@ -67,6 +67,8 @@ class FailoverOrder(Breakers):
         breaker = self._breaker(key)
         if breaker.state in NOT_CLOSED or config.adaptive_throttle is not None:
             return False
+        if config.quota is not None and config.quota.account is not None:
+            return False  # it may be the turn of another lane, and to ask would change whose it is
         has_closed = breaker.since_ns >= 0
         if has_closed and (key[1] is not None or config.circuit_breaker.ramp is not None):
             return False

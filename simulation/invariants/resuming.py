@@ -69,7 +69,8 @@ class ResumePace(Invariant):
     ceiling, and no two of them closer together than that: what could not go in time is not made up for. The ceiling is
     `resume_rate_max`, or else ten times `resume_rate` or twice the rate of new ones in the last minute.
 
-    Unless an actor has failed since: then the waiters are not known any more.
+    Unless an actor has failed since: then the waiters are not known any more. Nor are those of a tenant with a bound on
+    what it has under way: that may be what they have waited for last.
     """
 
     name = "resume-pace"
@@ -121,6 +122,8 @@ class ResumePace(Invariant):
         if closed is None or lifecycle is None or not lifecycle.history:
             return None
         waited = lifecycle.history[-1]
+        if self._may_wait_for_its_tenant(made):
+            return None
         if (
             type(waited) is not NotificationDeferred
             or waited.cause is not DeferralCause.CIRCUIT_BREAKER
@@ -140,6 +143,11 @@ class ResumePace(Invariant):
             f"{made.notification_id}, which waited for breaker {name}, goes on {seconds_text(made.at_ns - before_ns)} "
             f"after the one before it, of at least {least_ns / NS_PER_S:.9g} s"
         )
+
+    def _may_wait_for_its_tenant(self, made: AttemptMade) -> bool:
+        bounds = self.context.channels[made.channel].tenant
+        is_bounded = bounds is not None and bounds.max_in_flight is not None
+        return is_bounded and made.attempt.command.metadata.get("tenant") is not None
 
 
 def _apart_ns(config: CircuitBreakerConfig, doublings: float) -> float:

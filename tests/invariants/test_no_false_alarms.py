@@ -194,6 +194,18 @@ channels:
 """
 """A copy takes all of the budget at 0.9 s, and gives it back at 1 s; so there is a second one at 1.1 s."""
 
+ROOM_FOR_A_TENANT_WHILE_OTHERS_RESUME = """\
+duration: 2s
+workload: [{channel: email, tenants: 1, arrivals: {times: [0s, 1s, 1s, 1s, 1s, 1s, 1s]}}]
+channels:
+  email:
+    tenant: {max_in_flight: 2}
+    circuit_breaker: {failure_threshold: 1, timeout: 5s}
+    retry: {initial_delay: 1m}
+    provider: {script: [{outcome: transient}, {latency: 500ms}, {latency: 500ms}, {latency: 420ms}]}
+"""
+"""Two resume at 5.5 s and 5.6 s, and the others find their tenant full. It has room at 6 s and at 6.02 s."""
+
 AGAIN_AFTER_ANOTHER_NODE_HAS_DISCARDED_IT = """\
 duration: 30s
 remember_ids: 10s
@@ -223,6 +235,7 @@ faults: [{channel: push, at: 500ms, node: 2, crash: process, restart_after: 1s}]
         COPIES_WHILE_ANOTHER_NODE_CRASHES,
         AGAIN_AFTER_ANOTHER_NODE_HAS_DISCARDED_IT,
         COPY_AFTER_A_SUCCESS_THAT_IS_NOT_DURABLE,
+        ROOM_FOR_A_TENANT_WHILE_OTHERS_RESUME,
         LETTER_WHOSE_RETENTION_HAS_JUST_ENDED,
         NOT_WANTED_WHEN_ITS_TURN_COMES,
         FIRST_ATTEMPTS_THAT_COME_TWICE,
