@@ -105,7 +105,7 @@ class LaneOfAccount:
     waits for a lane that does not ask any more.
     """
 
-    __slots__ = ("_account", "_served", "_told_ns")
+    __slots__ = ("_account", "_served", "_told_ns", "_yields_ns")
 
     def __init__(self, account: Account) -> None:
         self._account = account
@@ -113,6 +113,8 @@ class LaneOfAccount:
         """The turn in which it was let through last."""
         self._told_ns: int | None = None
         """When it was told to ask again, and has not asked since."""
+        self._yields_ns = -1
+        """When it was last told that it is another lane's turn: so it is for all of that instant."""
 
     @property
     def active_keys(self) -> int:
@@ -133,12 +135,14 @@ class LaneOfAccount:
         if fits_at_ns > now_ns:
             self._told_ns = fits_at_ns
             return fits_at_ns
+        if self._yields_ns == now_ns:
+            return now_ns + 1
         self._told_ns = None
         first = min((lane for lane in self._account.lanes if lane._waits(now_ns)), key=_served_at, default=None)
         if first is None or first._served >= self._served:
             return now_ns
         first._told_ns = None
-        self._told_ns = now_ns + 1
+        self._yields_ns, self._told_ns = now_ns, now_ns + 1
         return now_ns + 1
 
     def forget_idle(self, now_ns: int) -> None:

@@ -16,7 +16,7 @@ from actors.settings.channel import ChannelConfig
 from simulation.reference.bounds import ENDED_AS_EXPIRED, OVER_THE_LIMIT, BoundsByKey, Ended, WaysOut, is_too_late
 from simulation.reference.breakers import Change
 from simulation.reference.lane import Blocked, Lane
-from simulation.reference.limits import Arrivals
+from simulation.reference.limits import Account, Arrivals
 from simulation.reference.loop import Loop
 from simulation.reference.notifications import Attempt, host_of
 from simulation.reference.order import Flow, Line, Order, Turns
@@ -34,12 +34,15 @@ _FULL = Ended(Transient(reason=BULKHEAD_FULL))
 class Way(BoundsByKey):
     """The way of one channel."""
 
-    def __init__(self, loop: Loop, handler: WaysOut, channel: str, config: ChannelConfig) -> None:
+    def __init__(
+        self, loop: Loop, handler: WaysOut, channel: str, config: ChannelConfig, accounts: dict[str, Account]
+    ) -> None:
+        """Begin without any that wait; accounts are by their names, those of all channels."""
         super().__init__(loop, handler, channel, config)
         self.arrivals = Arrivals()
         providers = config.by_provider()
         self.lanes = [
-            Lane(loop, channel, self.arrivals, number, name, own, len(providers) == 1)
+            Lane(loop, channel, self.arrivals, number, name, own, len(providers) == 1, accounts)
             for number, (name, own) in enumerate(providers.items())
         ]
         for lane in self.lanes:
@@ -136,6 +139,11 @@ class Way(BoundsByKey):
         for lane in self.lanes:
             lane.recount(nodes)
         self._look_after(list(self.lines))
+
+    def quota_is_divided(self) -> None:
+        """Look who may go now that there are more nodes, or fewer."""
+        self._take_turns()
+        self.set_wake()
 
     def _flush(self) -> None:
         """Drop all that wait: the handler sends again what is under way."""

@@ -113,11 +113,13 @@ class Fleet:
         if leases == self._leases:
             return
         is_one_gone, self._leases = not self._leases <= leases, leases
+        self._timeline.store.living = len(leases)
         self._said = {said: until_ns for said, until_ns in self._said.items() if said[0] in leases}
         for node in self.living:
             for way in node.ways.values():
                 if any(lane.is_shared for lane in way.lanes):
                     node.follow("breaker", way.channel, way.recount, leases)
+            node.divide_quotas()
             if is_one_gone and node.redriving.channels:
                 node.follow("dlq", "", node.redriving.begin)
 

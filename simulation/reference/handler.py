@@ -32,6 +32,7 @@ from simulation.reference.channel import Way
 from simulation.reference.endpoints import DISABLED, ENDPOINT_DISABLED, disabled_text, mark_after
 from simulation.reference.lane import Lane
 from simulation.reference.letters import Letters
+from simulation.reference.limits import Account
 from simulation.reference.loop import Loop, Timeline
 from simulation.reference.notifications import (
     Attempt,
@@ -76,7 +77,8 @@ class Handler(Loop):
         """Of those that are being accepted, which this node has taken over meanwhile."""
         self.mailboxes.clear()
         channels = self.world.channels.items()
-        self.ways: dict[str, Way] = {each: Way(self, self, each, config) for each, config in channels}
+        accounts: dict[str, Account] = {}
+        self.ways: dict[str, Way] = {each: Way(self, self, each, config, accounts) for each, config in channels}
         self.letters = Letters(self)
         self.redriving = Redriving(self, self.letters, self.ways, self.redrive)
         self.redrives: dict[int, tuple[DeadLetterMessage, str, Mapping[str, Any], bool]] = {}

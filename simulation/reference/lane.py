@@ -15,7 +15,7 @@ from actors.outcomes import Outcome
 from actors.settings.channel import ChannelConfig
 from simulation.reference.adaptive import AdaptiveRate, AdaptiveThrottle, concurrency_of
 from simulation.reference.breakers import OPEN, REFUSING, Breaker, BreakersByHost, Change
-from simulation.reference.limits import Arrivals, Limit, Pace, Slots, ceiling_per_s, limit_of
+from simulation.reference.limits import Account, Arrivals, Limit, Pace, PartOfAccount, Slots, ceiling_per_s, limit_of
 from simulation.reference.loop import Loop
 from simulation.reference.notifications import Attempt
 
@@ -33,7 +33,15 @@ class Lane:
     """One provider of a channel; its state outlives the actors, and not the process."""
 
     def __init__(
-        self, loop: Loop, channel: str, arrivals: Arrivals, number: int, name: str, config: ChannelConfig, alone: bool
+        self,
+        loop: Loop,
+        channel: str,
+        arrivals: Arrivals,
+        number: int,
+        name: str,
+        config: ChannelConfig,
+        alone: bool,
+        accounts: dict[str, Account],
     ) -> None:
         self.loop = loop
         self.arrivals = arrivals
@@ -60,9 +68,14 @@ class Lane:
         self.slots = Slots()
         limit = config.concurrency_limit
         self._concurrency = None if limit is None else concurrency_of(limit, loop.stream(f"{self.name}.concurrency"))
-        self._quota = None if config.quota is None else limit_of(config.quota)
+        self.is_divided = config.quota is not None and config.quota.across == "nodes"
+        """Whether the quota is that of all nodes, of which each living one has an equal part."""
+        parts = loop.store.living if self.is_divided else 1
+        self._quota = None if config.quota is None else limit_of(config.quota, parts)
+        if config.quota is not None and config.quota.account is not None:
+            account = accounts.setdefault(config.quota.account, Account(limit_of(config.quota)))
+            self._quota = PartOfAccount(account)
         self._rate = None if config.adaptive_rate is None else AdaptiveRate(config.adaptive_rate)
-        self._rates: list[Limit] = [limit for limit in (self._quota, self._rate) if limit is not None]
         throttle = config.adaptive_throttle
         self._throttle = None if throttle is None else AdaptiveThrottle(throttle, loop.stream(f"{self.name}.throttle"))
 
@@ -96,7 +109,7 @@ class Lane:
         if self._throttle is not None and not self._throttle.admits(now_ns):
             breaker.after(permit, None, now_ns, 0)
             return Blocked("throttle", None)
-        for limit in self._rates:
+        for limit in self._rates():
             limit.charge("", now_ns)
         self.slots.held[attempt.key] += 1
         attempt.lane, attempt.permit, attempt.in_flight = self.number, permit, self.slots.held.total()
@@ -112,7 +125,19 @@ class Lane:
         """Return when one more fits, whatever its host; None: when a slot becomes free."""
         if self.slots.are_taken(self.slot_limit):
             return None
-        return max([now_ns, *(limit.fits_at("", now_ns) for limit in self._rates)])
+        return max([now_ns, *(limit.fits_at("", now_ns) for limit in self._rates())])
+
+    def _rates(self) -> list[Limit]:
+        """Return what bounds how many go in a time, and is charged for each."""
+        return [limit for limit in (self._quota, self._rate) if limit is not None]
+
+    def divide_quota(self) -> None:
+        """Have as large a part of the quota of all nodes as there are living ones."""
+        before, config = self._quota, self.config.quota
+        assert before is not None
+        assert config is not None
+        self._quota = limit_of(config, self.loop.store.living)
+        self._quota.go_on_from(before, self.loop.now_ns)
 
     def _without_room(self, host: str, room_ns: int | None) -> Blocked:
         """Room would not help one that waits for an open breaker."""

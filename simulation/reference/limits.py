@@ -7,6 +7,7 @@ from bisect import bisect, bisect_left
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from fractions import Fraction
+from typing import Any
 
 from actors.instants import NS_PER_S, ns, wait_ns
 from actors.settings.breaker import CircuitBreakerConfig, RampConfig
@@ -33,6 +34,10 @@ class Limit:
 
     def charge(self, key: str, now_ns: int) -> None:
         """Count one that goes now."""
+        raise NotImplementedError
+
+    def go_on_from(self, other: Any, now_ns: int) -> None:
+        """Go on where one of the same kind and of another size has stopped; only buckets do."""
         raise NotImplementedError
 
     def take(self, key: str, now_ns: int) -> int:
@@ -92,8 +97,9 @@ class SlidingCounter(FixedWindow):
 class TokenBucket(Limit):
     """`burst` tokens at most, of which one flows in every `interval_ns`, and each that goes takes one."""
 
-    def __init__(self, interval_ns: Fraction, burst: int) -> None:
+    def __init__(self, interval_ns: Fraction, burst: int, parts_of_ns: int) -> None:
         self._interval_ns = interval_ns
+        self._parts_of_ns = parts_of_ns
         self._burst = Fraction(burst)
         self._left: dict[str, tuple[Fraction, int]] = {}
         """By key, the tokens that the latest left, and when."""
@@ -103,6 +109,13 @@ class TokenBucket(Limit):
 
     def charge(self, key: str, now_ns: int) -> None:
         self._left[key] = self._tokens(key, now_ns) - 1, now_ns
+
+    def go_on_from(self, other: TokenBucket, now_ns: int) -> None:
+        """With as many tokens as that has, or as fit in; the time until it is full is rounded up to an n-th of a
+        nanosecond, where n a period are allowed."""
+        missing = max(Fraction(0), self._burst - other._tokens("", now_ns))
+        parts = math.ceil(missing * self._interval_ns * self._parts_of_ns)
+        self._left[""] = self._burst - Fraction(parts, self._parts_of_ns) / self._interval_ns, now_ns
 
     def _tokens(self, key: str, now_ns: int) -> Fraction:
         tokens, since_ns = self._left.get(key, (self._burst, now_ns))
@@ -124,6 +137,11 @@ class LeakyBucket(Limit):
         begins = now_ns // self._interval_ns * self._interval_ns if self._aligned else Fraction(now_ns)
         self._free_at[key] = max(self._free_at[key], begins) + self._interval_ns
 
+    def go_on_from(self, other: LeakyBucket, now_ns: int) -> None:
+        for key, free_at in other._free_at.items():
+            if free_at:
+                self._free_at[key] = free_at - other._interval_ns + self._interval_ns
+
 
 class SeveralRates(Limit):
     """All hold at once, and what one refuses is not charged to the others."""
@@ -138,14 +156,65 @@ class SeveralRates(Limit):
         for limit in self._limits:
             limit.charge(key, now_ns)
 
+    def go_on_from(self, other: SeveralRates, now_ns: int) -> None:
+        for own, before in zip(self._limits, other._limits, strict=True):
+            own.go_on_from(before, now_ns)
 
-def limit_of(config: RateLimitConfig) -> Limit:
-    """Return the limit that the settings ask for."""
+
+class Account:
+    """The quotas of one account, each a lane's, which take turns where they wait."""
+
+    def __init__(self, limit: Limit) -> None:
+        self.limit = limit
+        self.lanes: list[PartOfAccount] = []
+        self.gone = 0
+        """How many it has let go."""
+
+
+class PartOfAccount(Limit):
+    """What a lane may take of an account.
+
+    Where one was told until when to wait, and that has come, it goes before those that have gone since it went: another
+    one that asks first is told to ask a nanosecond later. That is once, so that none waits for one that asks no more.
+    """
+
+    def __init__(self, account: Account) -> None:
+        self._account = account
+        self._went = 0
+        """As the how-many-th of the account it let one go last."""
+        self._told_ns: int | None = None
+        """Until when it is told to wait."""
+        self._yields_ns = -1
+        """When it was last told that it is another one's turn: so it is for all of that instant."""
+        account.lanes.append(self)
+
+    def fits_at(self, key: str, now_ns: int) -> int:
+        fits_ns = self._account.limit.fits_at(key, now_ns)
+        if self._yields_ns == now_ns:
+            return max(fits_ns, now_ns + 1)
+        self._told_ns = fits_ns if fits_ns > now_ns else None
+        if self._told_ns is not None:
+            return fits_ns
+        waiting = [each for each in self._account.lanes if each._told_ns is not None and each._told_ns <= now_ns]
+        first = min(waiting, key=lambda each: each._went, default=self)
+        if first._went >= self._went:
+            return now_ns
+        self._yields_ns, self._told_ns, first._told_ns = now_ns, now_ns + 1, None
+        return now_ns + 1
+
+    def charge(self, key: str, now_ns: int) -> None:
+        self._account.limit.charge(key, now_ns)
+        self._account.gone += 1
+        self._went = self._account.gone
+
+
+def limit_of(config: RateLimitConfig, parts: int = 1) -> Limit:
+    """Return the limit that the settings ask for; of buckets, one of so many equal parts."""
     rates = config.rates or (config.rate or Rate(float(config.max_per_minute or 0), 60.0),)
-    return SeveralRates(_one_limit(config, wait_ns(rate.period), as_written(rate.count)) for rate in rates)
+    return SeveralRates(_one_limit(config, wait_ns(rate.period), as_written(rate.count), parts) for rate in rates)
 
 
-def _one_limit(config: RateLimitConfig, width_ns: int, count: Fraction) -> Limit:
+def _one_limit(config: RateLimitConfig, width_ns: int, count: Fraction, parts: int) -> Limit:
     match config.kind:
         case "sliding_window":
             return SlidingWindow(int(count), width_ns)
@@ -154,9 +223,9 @@ def _one_limit(config: RateLimitConfig, width_ns: int, count: Fraction) -> Limit
         case "fixed_window":
             return FixedWindow(int(count), width_ns)
         case "leaky_bucket":
-            return LeakyBucket(width_ns / count, aligned=config.aligned)
+            return LeakyBucket(parts * width_ns / count, aligned=config.aligned)
         case "token_bucket" | "gcra":
-            return TokenBucket(width_ns / count, config.burst or int(count))
+            return TokenBucket(parts * width_ns / count, max(1, (config.burst or int(count)) // parts), count.numerator)
 
 
 class Slots:

@@ -46,6 +46,14 @@ class Node(Handler):
         self._answers.clear()
         self.boot()
 
+    def divide_quotas(self) -> None:
+        """Divide the quotas of all nodes among those that there are now."""
+        divided = [lane for way in self.ways.values() for lane in way.lanes if lane.is_divided]
+        for lane in divided:
+            lane.divide_quota()
+        for channel, way in self.ways.items() if divided else ():
+            self.follow("breaker", channel, way.quota_is_divided)
+
     # ── what a provider answers ─────────────────────────────────────────────────────────────────────────────────
 
     def is_asked(self, outcome: Outcome | None, delay_ns: int | None) -> int:

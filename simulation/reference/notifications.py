@@ -247,6 +247,9 @@ class Store:
     """Has the nodes but one know of a letter that this one has written; or, by its id, has redriven or discarded. None:
     there are no others."""
 
+    living: int = 1
+    """How many nodes have a lease."""
+
     def __post_init__(self) -> None:
         self.open: dict[str, _Entry] = {}
         self.dead: dict[str, _Entry] = {}

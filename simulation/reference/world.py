@@ -48,11 +48,6 @@ def refusals(world: World) -> list[str]:
         for name, config in settings.by_provider().items()
     }
     found = [f"channels.{name}.hedging" for name, config in lanes.items() if config.hedging is not None]
-    found += [f"channels.{name}.provider.upstream" for name, config in lanes.items() if config.provider.upstream]
-    for name, config in lanes.items():
-        if config.quota is not None and (config.quota.account or config.quota.across != "each"):
-            found.append(f"channels.{name}.quota.{'account' if config.quota.account else 'across'}")
-    found += [f"channels.{name}.provider.account" for name, config in lanes.items() if config.provider.account]
     for number, fault in enumerate(world.faults):
         for key in ("duplicate_rate", "reorder"):
             if getattr(fault, key) is not None:

@@ -16,6 +16,7 @@ from actors.errors import InvariantBreach
 from actors.kernel.actor import handles
 from actors.pipeline.alert import AdminAlert, Alert
 from actors.pipeline.handler import Handler
+from actors.pipeline.quotas import Quotas
 from actors.policies.retry.policy import RetryPolicy
 from actors.storage.shared_memory import SharedMemory
 from simulation.reference.world import refusals
@@ -27,9 +28,7 @@ from simulation.validation.procedure import find
 
 ROOT = Path(__file__).parents[2]
 SHIPPED = sorted([*(ROOT / "scenarios").glob("*.yaml"), *(ROOT / "scenarios" / "incidents").glob("*.yaml")])
-DIVIDED = {"limit-on-twelve-nodes"}
-"""Those with a quota that nodes divide, in each of their cases."""
-REFUSED = {"hedged-tail", *DIVIDED}
+REFUSED = {"hedged-tail"}
 LIVE = {"swarm", "stages-restart", "told-twice"}
 """Those of which some cases run under trio too."""
 LOCK_STEP = ["reference-model"]
@@ -81,7 +80,7 @@ def compared(scenario, **arguments):
 # ── no difference ───────────────────────────────────────────────────────────────────────────────────────────────
 
 
-@pytest.mark.parametrize("path", [path for path in SHIPPED if path.stem not in DIVIDED], ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
 def test_a_case_of_each_shipped_scenario(path):
     compared(ordinary(load(path), 7))
 
@@ -320,6 +319,75 @@ def test_what_a_fleet_does_otherwise_is_told(monkeypatch, owner, name, wrong, to
     monkeypatch.setattr(owner, name, wrong)
     with pytest.raises(InvariantBreach, match=told):
         simulation.run(parse(FLEET, "fleet.yaml"), invariants=LOCK_STEP)
+
+
+DIVIDED = """\
+seed: {seed}
+duration: 40s
+nodes: {{count: 4, routing: {routing}, takeover_after: 3s}}
+workload:
+  - {{channel: email, arrivals: {{poisson: 3/s}}}}
+  - {{channel: sms, arrivals: {{burst: {{size: 40, every: 20s}}}}, users: 20}}
+channels:
+  email:
+    quota: {{rate: 7/3s, kind: {kind}, across: nodes}}
+    retry: {{max_attempts: 4, initial_delay: 1s, jitter: full}}
+    circuit_breaker: {{failure_threshold: 3, timeout: 5s}}
+    provider: {{latency: {{exponential: {{mean: 400ms}}}}, failure_rate: 20%}}
+  sms: {{quota: {{rate: 10/s, kind: token_bucket, burst: 2, across: nodes}}, provider: {{latency: 100ms}}}}
+faults:
+  - {{channel: email, at: 6s, node: 2, crash: process, restart_after: 9s}}
+  - {{channel: email, at: 10s, node: [1, 3], crash: process}}
+  - {{at: 17s, deploy: {{each_down: 3s, every: 4s, drain: 1s}}}}
+  - {{at: 34s, scale: {{to: 2, drain: 1s}}}}
+  - {{at: 37s, scale: {{to: 5, drain: 1s}}}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("kind", "routing", "runtime"),
+    [("token_bucket", "round_robin", "simpy"), ("leaky_bucket", "by_host", "simpy"), ("gcra", "random", "trio")],
+)
+def test_a_quota_is_divided_among_the_nodes_that_there_are(kind, routing, runtime):
+    compared(parse(DIVIDED.format(seed=len(kind), kind=kind, routing=routing)), runtime=runtime)
+
+
+def test_a_quota_that_is_not_divided_anew_is_told(monkeypatch):
+    monkeypatch.setattr(Quotas, "divide", lambda self, nodes, now_ns: False)
+    with pytest.raises(InvariantBreach, match=r"resumes_at_ns should be|is expected|has not come"):
+        simulation.run(parse(DIVIDED.format(seed=1, kind="gcra", routing="random")), invariants=LOCK_STEP)
+
+
+OF_ONE_ACCOUNT = """\
+seed: {seed}
+duration: 20s
+accounts: {{twilio: {{throttle: {{rate: 6/s, retry_after: 2s}}, quota: {{rate: 5/s, kind: {kind}}}}}}}
+workload:
+  - {{channel: sms, arrivals: {{poisson: 4/s}}}}
+  - {{channel: push, arrivals: {{burst: {{size: 15, every: 5s}}}}, users: 6, tenants: 2}}
+  - {{channel: email, arrivals: {{constant: 2/s}}}}
+channels:
+  sms:
+    quota: {{account: twilio}}
+    retry: {{max_attempts: 4, initial_delay: 1s, jitter: full}}
+    circuit_breaker: {{failure_threshold: 3, timeout: 5s}}
+    provider:
+      account: twilio
+      latency: {{exponential: {{mean: 400ms}}}}
+      upstream: {{failure_rate: 20%, latency: {{exponential: {{mean: 200ms}}}}, retry: {{max_attempts: 3}}}}
+  push: {{quota: {{account: twilio}}, max_in_flight: 2, order: {{fair_by: tenant}}, provider: {{latency: 300ms}}}}
+  email: {{failover: {{backup: {{quota: {{account: twilio}}}}}}, quota: {{rate: 1/s}}}}
+faults:
+  - {{channel: sms, at: 7s, crash: process, restart_after: 2s}}
+  - {{channel: push, at: 11s, crash: {{actor: breaker}}}}
+  - {{channel: sms, at: 13s, upstream: true, outage: true, for: 3s}}
+"""
+
+
+@pytest.mark.parametrize("kind", ["sliding_window", "fixed_window", "token_bucket"])
+def test_channels_take_turns_at_the_quota_of_an_account_and_a_provider_retries_in_its_turn(kind):
+    summary = compared(parse(OF_ONE_ACCOUNT.format(seed=len(kind), kind=kind))).summary
+    assert summary["upstream_requests"] > summary["channels"]["sms"]["attempts"]
 
 
 # ── a difference ────────────────────────────────────────────────────────────────────────────────────────────────

@@ -18,8 +18,6 @@ from actors.policies.rate_limit.limiter import make_limiter
 from actors.settings.accounts import AccountConfig
 from actors.settings.base import validated
 from actors.settings.channel import NotifierConfig
-from simulation.reference.world import refusals
-from simulation.running.runner import world_of
 from simulation.scenario import parse
 from simulation.scenario.lint import lint_scenario
 
@@ -115,7 +113,7 @@ def test_the_turn_of_a_lane_that_does_not_ask_any_more_is_over_after_once():
     one, gone = (quotas.limiter(account.quota_of("a")) for _ in range(2))
     assert one.try_acquire("", 0) == 0
     assert one.fits_at("", 1) == gone.fits_at("", 1) == S
-    assert one.fits_at("", S) == S + 1  # the other was served longer ago
+    assert [one.fits_at("", S) for _ in range(3)] == [S + 1] * 3  # the other was served longer ago
     assert one.fits_at("", S + 1) == S + 1
     assert one.try_acquire("", S + 1) == S + 1
     assert one.fits_at("", S + 2) == 2 * S + 1
@@ -192,11 +190,6 @@ def test_what_does_not_fit_together_is_said(account, channels, problem):
     with pytest.raises(ConfigurationError) as error:
         scenario(account, channels)
     assert [each.removeprefix("accounts.yaml:") for each in error.value.problems] == [problem]
-
-
-def test_the_model_says_that_it_knows_nothing_of_it():
-    of = scenario("{throttle: {rate: 1/s}}", f"sms: {BOTH}, push: {{}}")
-    assert refusals(world_of(of)) == ["channels.sms.primary.quota.account", "channels.sms.primary.provider.account"]
 
 
 @pytest.mark.parametrize(

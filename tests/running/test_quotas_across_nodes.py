@@ -13,8 +13,6 @@ from actors.messages import NotificationSent
 from actors.pipeline.quotas import PartOfNodes
 from actors.policies.rate_limit.limiter import make_limiter
 from actors.settings.channel import ChannelConfig
-from simulation.reference.world import refusals
-from simulation.running.runner import world_of
 from simulation.scenario import parse
 from simulation.scenario.lint import lint_scenario
 
@@ -167,10 +165,6 @@ def test_only_a_bucket_can_be_divided():
         "fleet.yaml:4:27: channels.email.quota: wanted across: nodes only with a bucket (kind: token_bucket or "
         "leaky_bucket), got sliding_window"
     ]
-
-
-def test_the_model_says_that_it_knows_nothing_of_it():
-    assert "channels.email.primary.quota.across" in refusals(world_of(scenario(LEAKY)))
 
 
 @pytest.mark.parametrize(

@@ -14,8 +14,6 @@ from actors import ConfigurationError, FaultConfig, SimulatedProvider
 from actors.faults.chaos import FaultyProvider
 from actors.messages import UpstreamRequested
 from actors.settings.channel import ProviderConfig
-from simulation.reference.world import refusals
-from simulation.running.runner import world_of
 from simulation.scenario import parse
 from simulation.scenario.lint import lint_scenario
 
@@ -246,10 +244,6 @@ def test_a_fault_of_what_is_behind_no_provider_is_refused():
     ]
     with pytest.raises(ConfigurationError, match="upstream only for what can go wrong with requests to it"):
         scenario("{channel: email, upstream: true, crash: process}")
-
-
-def test_the_model_says_that_it_knows_nothing_of_it():
-    assert refusals(world_of(scenario(DOWN))) == ["channels.email.primary.provider.upstream"]
 
 
 @pytest.mark.parametrize(
