@@ -36,13 +36,12 @@ from actors.outcomes import Transient
 from actors.pipeline.host_line import HostLine
 from actors.pipeline.isolation import AttemptEnded
 from actors.pipeline.lane import NO_ROOM, WHOLE_LANE, Blocked, BlockReason, Lane
-from actors.pipeline.on_their_way import OnTheirWay
 from actors.pipeline.orders import NotWaiting, Withdraw
 from actors.pipeline.quotas import QuotaDivided
 from actors.pipeline.redriver import BreakerClosed
 from actors.pipeline.shared_breakers import NodesCounted, VoteHeard
 from actors.pipeline.stage import Stage, is_too_late
-from actors.pipeline.tenants import TenantHasRoom, TenantIsFull
+from actors.pipeline.tenants import TenantsAtBreaker
 from actors.pipeline.turns import TurnsOfHosts, TurnsOfOneLine
 from actors.pipeline.waiting_line import Waiting
 from actors.pipeline.wiring import Stages
@@ -92,7 +91,7 @@ class CircuitBreakerActor(Stage):
         """Instant, host, and the lane whose breaker is half-open no longer then; _LINE: of the host's line."""
         self._has_news = False
         """Whether a breaker has changed its state since this was last looked at."""
-        self._on_their_way: OnTheirWay | None = None
+        self._tenants: TenantsAtBreaker | None = None
         for lane in self._lanes:
             lane.on_transition = self._on_transition
         self._reset_waiting()
@@ -101,25 +100,13 @@ class CircuitBreakerActor(Stage):
         super().on_start()
         self._isolation = None if self._stages.isolation is None else self._stages.isolation.actor
         self._to_channels = [self.route(lane.channel) for lane in self._lanes if lane.channel is not None]
-        self._on_their_way = self._stages.on_their_way
-        if self._on_their_way is not None:
-            self._tell_of_tenants(self._on_their_way)
+        if self._stages.on_their_way is not None and self._stages.tenant_bounds is not None:
+            self._tenants = TenantsAtBreaker(self._stages.on_their_way, self.route(self._stages.tenant_bounds))
+            self._follow_attempts(self._tenants.is_admitted, self._tenants.is_told)
         for lane in self._lanes:
             for host, until_ns in lane.half_open_until():
                 self._set_half_open(lane, host, until_ns)
         self._set_timer()
-
-    def _tell_of_tenants(self, on_their_way: OnTheirWay) -> None:
-        """Have it known which attempts are at a provider and which have left, as these make room for their tenants."""
-        assert self._stages.tenant_bounds is not None
-        to_bounds = self._to_bounds = self.route(self._stages.tenant_bounds)
-
-        def is_told(message: Any) -> None:
-            attempt = message.request.attempt if type(message) is Performed else message.attempt
-            if (tenant := on_their_way.leave(attempt)) is not None:
-                to_bounds(TenantHasRoom(tenant))
-
-        self._follow_attempts(lambda admitted: on_their_way.begin(admitted.attempt), is_told)
 
     def _follow_attempts(self, is_admitted: Callable[[Admitted], None], is_told: Callable[[Any], None]) -> None:
         """Have it noted from now on what goes on to a channel, before it does, and what the handler has been told."""
@@ -277,7 +264,7 @@ class CircuitBreakerActor(Stage):
         """Send an attempt to the first provider that takes it; else return what blocks it, by number of lane."""
         now_ns = self.system.now_ns
         key = self._key_of(attempt, host) if self._order.has_keys else WHOLE_LANE
-        is_kept_back = self._on_their_way is not None and self._on_their_way.is_kept_back(attempt)
+        is_kept_back = self._tenants is not None and self._tenants.is_kept_back(attempt)
         blocked = {}
         for lane in self._order_of_lanes(attempt):
             others_wait = self._turns[lane.number].others_wait
@@ -439,8 +426,8 @@ class CircuitBreakerActor(Stage):
             self._reject(attempt, EXPIRED)
             return
         line.append(attempt, self.system.now_ns)
-        if line.is_shut:
-            self._make_room((attempt,))
+        if line.is_shut and self._tenants is not None:
+            self._tenants.wait_for_breaker((attempt,))
         has_own_turns = self._order.has_keys and not self._keys_are_hosts
         if has_own_turns:
             self._take_turns()  # a slot that is kept for others may be for this one
@@ -476,22 +463,15 @@ class CircuitBreakerActor(Stage):
         line.asks_at_ns = asks_at_ns
         line.wait_for_slots(slot_wait_ns, self.system.now_ns)
         was_shut, line.is_shut = line.is_shut, reasons in _WAITS_FOR_THE_BREAKER
-        if line.is_shut and not was_shut:
-            self._make_room(line.waiting())
+        if line.is_shut and not was_shut and self._tenants is not None:
+            self._tenants.wait_for_breaker(line.waiting())
         self._report_deferred(line)
         self._set_wake(line)
 
-    def _make_room(self, attempts: Iterable[Attempt]) -> None:
-        """Have attempts that wait for a breaker keep no others of their tenants back."""
-        if self._on_their_way is not None:
-            for tenant in sorted(set(filter(None, map(self._on_their_way.wait_for_breaker, attempts)))):
-                self._to_bounds(TenantHasRoom(tenant))
-
     def _hand_back(self, attempt: Attempt) -> None:
         """Have an attempt that could go wait until its tenant has room."""
-        assert self._on_their_way is not None
-        self._on_their_way.hand_back(attempt)
-        self._to_bounds(TenantIsFull(attempt))
+        assert self._tenants is not None
+        self._tenants.hand_back(attempt)
 
     def _reset_waiting(self) -> None:
         waiting = self._stages.waiting

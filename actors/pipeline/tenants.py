@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from actors.domain.attempts import EXPIRED, Attempt, FlushQueue
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from actors.domain.attempts import EXPIRED, Admitted, Attempt, FlushQueue
 from actors.kernel.actor import handles
+from actors.kernel.effects import Performed
 from actors.messages import Message, NotificationChannel
 from actors.pipeline.keyed_lines import KeyedStage
 from actors.pipeline.on_their_way import OnTheirWay
@@ -23,6 +27,35 @@ class TenantIsFull(Message, frozen=True, gc=False):
     """An attempt has waited for a breaker, and now that it could go its tenant has as many under way as it may."""
 
     attempt: Attempt
+
+
+class TenantsAtBreaker:
+    """Tells the bounds of tenants what becomes of attempts at the circuit breaker, as it may make room for others."""
+
+    def __init__(self, on_their_way: OnTheirWay, to_bounds: Callable[[TenantHasRoom | TenantIsFull], None]) -> None:
+        self._on_their_way = on_their_way
+        self._to_bounds = to_bounds
+        self.is_kept_back = on_their_way.is_kept_back
+
+    def is_admitted(self, admitted: Admitted) -> None:
+        """Take note that an attempt goes to a provider."""
+        self._on_their_way.begin(admitted.attempt)
+
+    def is_told(self, message: Any) -> None:
+        """Take note that the handler is told that an attempt has ended."""
+        attempt = message.request.attempt if type(message) is Performed else message.attempt
+        if (tenant := self._on_their_way.leave(attempt)) is not None:
+            self._to_bounds(TenantHasRoom(tenant))
+
+    def wait_for_breaker(self, attempts: Iterable[Attempt]) -> None:
+        """Have attempts that wait for a breaker keep no others of their tenants back."""
+        for tenant in sorted(set(filter(None, map(self._on_their_way.wait_for_breaker, attempts)))):
+            self._to_bounds(TenantHasRoom(tenant))
+
+    def hand_back(self, attempt: Attempt) -> None:
+        """Have an attempt that could go wait until its tenant has room."""
+        self._on_their_way.hand_back(attempt)
+        self._to_bounds(TenantIsFull(attempt))
 
 
 class TenantBounds(KeyedStage):

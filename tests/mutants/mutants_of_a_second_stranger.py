@@ -96,13 +96,13 @@ IN_THE_HANDLER = (
 IN_STAGES = (
     stranger(
         "turned-away-and-still-on-its-way",
-        STAGE,
+        TENANTS,
         "An attempt leaves the provider with its outcome, and its tenant has room again.",
         (
-            "            attempt = message.request.attempt if type(message) is Performed else message.attempt\n"
-            "            if (tenant := on_their_way.leave(attempt)) is not None:\n",
-            "            if type(message) is not Performed:\n                return\n"
-            "            if (tenant := on_their_way.leave(message.request.attempt)) is not None:\n",
+            "        attempt = message.request.attempt if type(message) is Performed else message.attempt\n"
+            "        if (tenant := self._on_their_way.leave(attempt)) is not None:\n",
+            "        if type(message) is not Performed:\n            return\n"
+            "        if (tenant := self._on_their_way.leave(message.request.attempt)) is not None:\n",
         ),
         seen="A tenant has fewer and fewer places, as what expired while it waited for a slot keeps its own.",
         world="A bound on how many of a tenant are on their way, and attempts that end at the breaker.",
