@@ -324,7 +324,7 @@ class Handler(Actor):
 
     def _wait(self, delivery: Delivery) -> None:
         assert delivery.due_ns is not None
-        self.system.set_timer(delivery.due_ns, self, _GoOn(delivery))
+        self.at(delivery.due_ns, _GoOn(delivery))
 
     @handles(_GoOn)
     def on_go_on(self, message: _GoOn) -> None:
@@ -421,7 +421,7 @@ class Handler(Actor):
         if delivery is not None:
             if self._budgets is not None:
                 self._budgets.attempt_has_ended(delivery, None, self.system.now_ns)
-            self._failed(delivery, refused.outcome, self.system.now_ns, None)
+            self._failed(delivery, refused.outcome, self.now_ns, None)
 
     @handles(Rejected)
     def on_rejected(self, rejected: Rejected) -> None:

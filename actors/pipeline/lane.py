@@ -9,7 +9,7 @@ quota when they all go. A plain object with the time passed in; its stage keeps 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
-from enum import IntFlag
+from enum import IntEnum
 from random import Random
 from typing import TYPE_CHECKING, Any, NamedTuple, assert_never
 
@@ -37,8 +37,8 @@ WHOLE_LANE = ""
 """The key of what is counted for the whole lane."""
 
 
-class BlockReason(IntFlag):
-    """What may stand in the way of an attempt, one thing or several."""
+class BlockReason(IntEnum):
+    """What may stand in the way of an attempt; whole numbers, as Python compares and hashes them with no call."""
 
     SLOT = 1
     """All slots are taken: as many attempts are under way as may be."""
@@ -46,22 +46,22 @@ class BlockReason(IntFlag):
     RATE = 2
     """The quota or the adaptive rate does not allow another one yet."""
 
-    QUOTA = 4
+    QUOTA = 3
     """The quota does not allow another one, and drops what exceeds it."""
 
-    BREAKER = 8
+    BREAKER = 4
     """The circuit breaker gives no permit."""
 
-    RAMP = 16
+    RAMP = 5
     """The breaker has closed and lets a growing share through, of which this one is not."""
 
-    PACE = 32
+    PACE = 6
     """The breaker has closed, and others who waited for it go first."""
 
-    THROTTLE = 64
+    THROTTLE = 7
     """The adaptive throttle has refused it: it is not to be tried here again."""
 
-    FULL = 128
+    FULL = 8
     """All slots are taken, and it is refused for that."""
 
     TENANT = 256
@@ -77,7 +77,7 @@ class Blocked(NamedTuple):
     """The earliest instant at which it may, as far as time alone decides; None where something has to happen first."""
 
 
-NO_ROOM = BlockReason.SLOT | BlockReason.RATE | BlockReason.QUOTA
+NO_ROOM = frozenset({BlockReason.SLOT, BlockReason.RATE, BlockReason.QUOTA})
 """What is in the way of every attempt alike, whatever the host of its recipient, but for a slot kept for others."""
 
 _NO_SLOT = Blocked(BlockReason.SLOT)

@@ -141,7 +141,7 @@ class Ledger:
                 events.get(NotificationSent, ()),
             )
         if any(self._parties.values()):
-            self._fold_parties(events)
+            self._fold_parties(places)
         self.follow_dead_letters(events)
         return places
 
@@ -212,13 +212,15 @@ class Ledger:
             number = event.notification_id.split("-", 2)[1:2]
             yield (entries[number[0]], event.channel) if number and number[0] in entries else self.place_of(event)
 
-    def _fold_parties(self, events: Mapping[type, Sequence[Any]]) -> None:
-        kinds = (NotificationRequested, NotificationSent, NotificationSuppressed)
-        for event in sorted([event for kind in kinds for event in events.get(kind, ())], key=instant_of):
-            entry, _ = self.place_of(event)
+    def _fold_parties(self, places: ByPlace) -> None:
+        of_entries: defaultdict[int | None, list[Any]] = defaultdict(list)
+        for kind in (NotificationRequested, NotificationSent, NotificationSuppressed):
+            for (entry, _), of_place in places.items():
+                of_entries[entry].extend(of_place.get(kind, ()))
+        for entry, events in of_entries.items():
             for counts in self._parties.values():
                 if entry in counts:
-                    counts[entry].see(event)
+                    counts[entry].see(sorted(events, key=instant_of))
 
     def _accept(self, event: NotificationRequested) -> None:
         """Note whether a notification that was accepted is of a request that had been accepted before."""
@@ -355,22 +357,24 @@ class PartyCounts:
         self.late: Counter[str] = Counter()
         """Those not delivered within a minute, or not yet."""
 
-    def see(self, event: NotificationRequested | NotificationSent | NotificationSuppressed) -> None:
-        """Note that a request comes in, or what becomes of it."""
-        first, _, instead = event.notification_id.partition("/")
-        if isinstance(event, NotificationRequested):
-            if not instead and first not in self._under_way and first not in (self._delivered or ()):
-                party = self._under_way[first] = self._party_of(event.user_id)
-                self.offered[party] += 1
-                self.late[party] += 1
-        elif isinstance(event, NotificationSent):
-            if (ended := self._under_way.pop(first, None)) is not None:
-                self.late[ended] -= event.at_ns - event.requested_at_ns <= IN_TIME_NS
-                if self._delivered is not None:
-                    self._delivered.add(first)
-        elif not instead and _is_unwanted(event) and (ended := self._under_way.pop(first, None)) is not None:
-            self.offered[ended] -= 1
-            self.late[ended] -= 1
+    def see(self, events: Iterable[NotificationRequested | NotificationSent | NotificationSuppressed]) -> None:
+        """Note which requests come in, and what becomes of them, in order."""
+        under_way, delivered = self._under_way, self._delivered
+        for event in events:
+            first, _, instead = event.notification_id.partition("/")
+            if isinstance(event, NotificationRequested):
+                if not instead and first not in under_way and (delivered is None or first not in delivered):
+                    party = under_way[first] = self._party_of(event.user_id)
+                    self.offered[party] += 1
+                    self.late[party] += 1
+            elif isinstance(event, NotificationSent):
+                if (ended := under_way.pop(first, None)) is not None:
+                    self.late[ended] -= event.at_ns - event.requested_at_ns <= IN_TIME_NS
+                    if delivered is not None:
+                        delivered.add(first)
+            elif not instead and _is_unwanted(event) and (ended := under_way.pop(first, None)) is not None:
+                self.offered[ended] -= 1
+                self.late[ended] -= 1
 
 
 class Chains:

@@ -135,7 +135,7 @@ IN_STAGES = (
         STAGE,
         "Where when_open is fail, an open breaker in the way of an attempt fails it.",
         (
-            "        if reasons in _SHUT:\n            fails",
+            "        if reasons <= _SHUT:\n            fails",
             "        if reasons & _SHUT:\n            fails",
         ),
         seen="While the primary's breaker is open, what finds all slots of the backup taken for a moment fails.",

@@ -70,7 +70,7 @@ class TokenBucket(RecentKeys[int]):
 
     def fits_at(self, key: str, now_ns: int, cost: int = 1) -> int:
         """Return what :meth:`try_acquire` would, and charge nothing."""
-        if never_fits(cost, self._burst):
+        if cost != 1 and never_fits(cost, self._burst):
             return NEVER_NS
         full_at = self._recent.get(key) or self._older.get(key) or 0
         return max(now_ns, divided_up(full_at - self._slack + (cost - 1) * self._interval, self._ticks_per_ns))
