@@ -281,7 +281,6 @@ class ExploringSystem(SimulatedSystem):
 
     def _fire_next(self) -> None:
         timer: Any = heappop(self.env._queue)[3]
-        timer.callbacks = None
         self._ready.append((timer.actor, timer.message))
 
     def _step_until_stopped(self) -> None:

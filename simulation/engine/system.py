@@ -64,10 +64,9 @@ class Timer(msgspec.Struct, eq=False):
     callbacks: list[Any] | None
 
     def cancel(self) -> None:
-        """Cancel the message, so that it does not come."""
-        if self.callbacks is not None:
-            self.callbacks = _NO_CALLBACKS
-            self.message = None
+        """Cancel the message, so that it does not come; one that has come already is not called back."""
+        self.callbacks = _NO_CALLBACKS
+        self.message = None
 
 
 class SimulatedSystem(ActorSystem):
@@ -204,7 +203,6 @@ class SimulatedSystem(ActorSystem):
                 if timer.callbacks is not ours or self._stopping:
                     break
                 self.now_ns = env._now = heappop(queue)[0]  # whole, as set_timer wrote it
-                timer.callbacks = None
                 actor, message = timer.actor, timer.message
                 # _drain once more, whose first message comes from the timer.
                 while True:
