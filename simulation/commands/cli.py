@@ -5,6 +5,7 @@ So it starts at once, and where the extra of a command is not installed it can s
 
 from __future__ import annotations
 
+import atexit
 import gc
 import os
 import sys
@@ -21,6 +22,7 @@ GARBAGE_MIN = 50_000
 def main() -> None:
     """Run the command; what goes wrong is said in a line."""
     gc.set_threshold(GARBAGE_MIN)
+    atexit.register(gc.freeze)  # what is there at the end goes with the process, and need not be looked through again
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")  # it looks for them in all packages that are installed
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # what its encoding cannot show; stderr escapes that anyway
