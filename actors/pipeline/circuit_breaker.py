@@ -460,7 +460,7 @@ class CircuitBreakerActor(Stage):
             asks_at_ns = sooner(asks_at_ns, until_ns)
         line.asks_at_ns = asks_at_ns
         line.wait_for_slots(slot_wait_ns, self.system.now_ns)
-        was_shut, line.is_shut = line.is_shut, reasons in _WAITS_FOR_THE_BREAKER
+        was_shut, line.is_shut = line.is_shut, reasons <= _WAITS_FOR_THE_BREAKER
         if line.is_shut and not was_shut and self._tenants is not None:
             self._tenants.wait_for_breaker(line.waiting())
         self._report_deferred(line)

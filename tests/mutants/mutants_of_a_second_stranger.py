@@ -135,8 +135,8 @@ IN_STAGES = (
         STAGE,
         "Where when_open is fail, an open breaker in the way of an attempt fails it.",
         (
-            "        if reasons <= _SHUT:\n            fails",
-            "        if reasons & _SHUT:\n            fails",
+            "        if reasons <= _SHUT:\n            return Refused",
+            "        if reasons & _SHUT:\n            return Refused",
         ),
         seen="While the primary's breaker is open, what finds all slots of the backup taken for a moment fails.",
         world="Failover with when_open: fail, an outage of the primary, and a backup with a bulkhead or a quota.",
