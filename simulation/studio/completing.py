@@ -35,16 +35,16 @@ class _Here(NamedTuple):
 def completions(before: str, after: str) -> dict[str, Any]:
     """Return what may be written between two parts of a text, as plain data.
 
-    Each that is `offered` has its `text`, what to `insert` and a `sentence`. It takes the place of the word that has
-    been begun, of which so many characters have been `typed` before the caret, and so many `follow`. With it the text
-    has to be YAML; where it is not, what follows the line is left out of account.
+    Each that is `offered` has its `text`, what to `insert` and a `sentence`. It takes the place of the word at the
+    caret, of which so many characters have been `typed` before it. With it the text has to be YAML; where it is not,
+    what follows the line is left out of account.
 
     Args:
         before: the text up to the caret.
         after: the text behind it.
     """
     head, rest = before.rstrip(_OF_A_WORD), after.lstrip(_OF_A_WORD)
-    word, around = before[len(head) :], {"typed": len(before) - len(head), "follow": len(after) - len(rest)}
+    word = before[len(head) :]
     colon = "" if rest.startswith(":") else ": 0"
     for middle, finds in ((f"{_MARK}{colon}", _keys), (_MARK, _words)):
         here = _found(head, middle, rest)
@@ -52,8 +52,8 @@ def completions(before: str, after: str) -> dict[str, Any]:
         if offered:
             fits = [each for each in offered if word.lower() in each["text"].lower() and each["text"] != word]
             fits.sort(key=lambda each: not each["text"].startswith(word))
-            return {**around, "offered": fits[:OFFERED_MAX]}
-    return {**around, "offered": []}
+            return {"typed": len(word), "offered": fits[:OFFERED_MAX]}
+    return {"typed": len(word), "offered": []}
 
 
 def _keys(here: _Here, colon: str) -> Iterator[dict[str, str]]:

@@ -68,7 +68,6 @@ def test_a_key_comes_with_its_colon_unless_it_has_one():
     )
     assert completions("channels: {email: {timeou", "t: 3s}}\n") == {
         "typed": 6,
-        "follow": 1,
         "offered": [
             {
                 "text": "timeout",

@@ -194,8 +194,7 @@ def change_and_watch(browser: Studio, size: tuple[int, int]) -> None:
 def complete(browser: Studio) -> None:
     """Keys and words are offered as one types, and by Ctrl-Space; Escape leaves them."""
     browser.type("initial_delay: 1s}", "initial_delay: 1s, jit")
-    browser.wait(lambda: browser.find("#offered").is_displayed())
-    assert "jitter" in browser.text("#offered [aria-selected=true]")
+    browser.wait(lambda: browser.text("#offered [aria-selected=true] b") == "jitter")
     field = browser.find("#text")
     field.send_keys(Keys.TAB)
     browser.wait(lambda: browser.text("#offered [aria-selected=true] b") == "none")

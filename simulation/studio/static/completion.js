@@ -27,8 +27,7 @@ export class Completion {
     const found = await get("/complete", { before: value.slice(0, at), after: value.slice(at) }).catch(() => ({ offered: [] }));
     if (asked !== this.asked) return;
     if (!found.offered.length) { this.hide(); return; }
-    this.found = found;
-    this.list.replaceChildren(...found.offered.map(({ text, sentence }, number) => make("li", { role: "option", id: `offered-${number}` }, make("b", {}, text), " ", sentence)));
+    this.list.replaceChildren(...found.offered.map(({ text, insert, sentence }, number) => make("li", { role: "option", id: `offered-${number}`, insert }, make("b", {}, text), " ", sentence)));
     const before = value.slice(0, at - found.typed).split("\n"), line = parseFloat(getComputedStyle(this.field).lineHeight);
     const below = before.length * line - scrollTop + 10, isHigh = below < this.field.clientHeight / 2;
     Object.assign(this.list.style, { left: `min(calc(${before.at(-1).length}ch - ${scrollLeft}px), 40%)`, top: isHigh ? `${below}px` : "", bottom: isHigh ? "" : `calc(100% - ${below - line}px)` });
@@ -55,10 +54,11 @@ export class Completion {
     act();
   }
 
-  #take(item) {
-    const at = this.field.selectionStart, { typed, follow, offered } = this.found, { insert } = offered[[...this.list.children].indexOf(item)];
+  /** Put one in place of the word at the caret, of which more may have been typed since it was asked for. */
+  #take({ insert }) {
+    const { value, selectionStart: at } = this.field;
     this.hide();
-    this.field.setSelectionRange(at - typed, at + follow);
+    this.field.setSelectionRange(at - value.slice(0, at).match(/[\w.-]*$/)[0].length, at + value.slice(at).match(/^[\w.-]*/)[0].length);
     document.execCommand("insertText", false, insert);
     if (insert.endsWith(" ")) this.ask(); // a key is followed by its value
   }
