@@ -313,8 +313,8 @@ IN_ALERTS_AND_LETTERS = (
         ALERT,
         "One alert for each reason is enough.",
         (
-            "        key = (type(alert), alert.channel, alert.reason)\n",
-            "        key = (type(alert), alert.reason)\n",
+            "        key = (type(alert), alert.channel, alert.address",
+            "        key = (type(alert), alert.address",
         ),
         seen="An outage of SMS raises no alert, as email has dead letters with the same reason.",
         world="Dead letters of two channels, with the same reason, within five minutes.",

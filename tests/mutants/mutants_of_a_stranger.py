@@ -78,10 +78,10 @@ IN_THE_HANDLER = (
         "An attempt that was refused has failed, and the budget counts failures.",
         (
             "                self._budgets.attempt_has_ended(delivery, None, self.system.now_ns)\n"
-            "            self._failed(delivery, refused.outcome, self.system.now_ns, None)\n",
+            "            self._failed(delivery, refused.outcome, self.now_ns, None)\n",
             "                outcome = succeeded(refused.outcome)\n"
             "                self._budgets.attempt_has_ended(delivery, outcome, self.system.now_ns)\n"
-            "            self._failed(delivery, refused.outcome, self.system.now_ns, None)\n",
+            "            self._failed(delivery, refused.outcome, self.now_ns, None)\n",
         ),
         seen="Retries end with 'retry budget spent' though the provider has failed few: our own refusals spent it.",
         world="A budget of kind grpc, with when_open: fail or an adaptive throttle.",
@@ -129,8 +129,8 @@ IN_STAGES = (
         STAGE,
         "After so many failures the next provider comes first; the last one has no next.",
         (
-            "        first = (attempt.number - 1) // self._config.switch_after % len(self._lanes)\n",
-            "        first = min((attempt.number - 1) // self._config.switch_after, len(self._lanes) - 1)\n",
+            "        first = (attempt.number - 1) // self._switch_after % len(self._lanes)\n",
+            "        first = min((attempt.number - 1) // self._switch_after, len(self._lanes) - 1)\n",
         ),
         seen="The fifth of five attempts, two at each of two providers, goes to the second provider again.",
         world="Failover with switch_after, and more attempts than switch_after times the number of providers.",

@@ -120,8 +120,8 @@ MUTANTS = (
         "actors/pipeline/circuit_breaker.py",
         "After two attempts is when the second one comes.",
         (
-            "        first = (attempt.number - 1) // self._config.switch_after % len(self._lanes)\n",
-            "        first = attempt.number // self._config.switch_after % len(self._lanes)\n",
+            "        first = (attempt.number - 1) // self._switch_after % len(self._lanes)\n",
+            "        first = attempt.number // self._switch_after % len(self._lanes)\n",
         ),
         expected="failover-order",
     ),

@@ -67,10 +67,7 @@ MUTANTS = (
         "retry-sleeps-in-the-mailbox",
         HANDLER,
         "The handler sleeps until the retry is due, and so does everything behind it.",
-        (
-            "        self.system.set_timer(delivery.due_ns, self, _GoOn(delivery))\n",
-            "        self.actor_ref.tell(_GoOn(delivery))\n",
-        ),
+        ("        self.at(delivery.due_ns, _GoOn(delivery))\n", "        self.actor_ref.tell(_GoOn(delivery))\n"),
         (
             "    def on_go_on(self, message: _GoOn) -> None:\n",
             "    async def on_go_on(self, message: _GoOn) -> None:\n",
