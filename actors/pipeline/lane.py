@@ -64,7 +64,7 @@ class BlockReason(IntEnum):
     FULL = 8
     """All slots are taken, and it is refused for that."""
 
-    TENANT = 256
+    TENANT = 9
     """It could go, and its tenant has as many under way as it may."""
 
 
