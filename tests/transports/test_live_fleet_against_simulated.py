@@ -29,6 +29,9 @@ LOOK_S = 1.0
 """A node renews its lease of four seconds, and looks for those of others that have ended, at least so often; the
 simulated takeover is at the very instant at which the lease ends that began with the death."""
 
+BUSY_S = 1.0
+"""How much longer a loaded machine may take for the takeover itself, and to say so."""
+
 
 @pytest.fixture(scope="module")
 def postgres_server() -> Iterator[Server]:
@@ -50,7 +53,7 @@ def predicted(path: Path) -> dict[str, Interval]:
         )
     intervals = {name: prediction_interval([row[name] for row in rows], CONFIDENCE, len(names)) for name in names}
     low, high = intervals["takeover, s"].low, intervals["takeover, s"].high
-    return intervals | {"takeover, s": Interval(low - LOOK_S, high + LOOK_S)}
+    return intervals | {"takeover, s": Interval(low - LOOK_S, high + LOOK_S + BUSY_S)}
 
 
 @pytest.fixture(scope="module", params=["two-nodes.yaml", "three-nodes.yaml"])
@@ -72,7 +75,7 @@ def surprises(figures: dict[str, float], intervals: dict[str, Interval]) -> list
 def test_nodes_that_are_killed_fare_as_predicted(seed, fleet, postgres_server):
     path, intervals = fleet
     figures = trio.run(LiveFleet(path, seed, postgres_server.new_database()).run)
-    assert surprises(figures, intervals) == []
+    assert surprises(figures, intervals) == [], figures
 
 
 @pytest.mark.parametrize(
