@@ -48,6 +48,7 @@ class Letters:
     def _keep(self, letter: DeadLetterMessage | None) -> None:
         if letter is not None:
             self.kept[letter.notification_id] = letter
+            self.kept.move_to_end(letter.notification_id)
         self.look_at_all(looks_at_ages=("ages", "") not in self.loop.due)
 
     def look_at_all(self, looks_at_ages: bool = True) -> None:
