@@ -109,7 +109,8 @@ class MemoryStore:
 
     def commit(self, event: NotificationEvent, command: SendNotification) -> Effect | None:
         kind, notification_id = type(event), event.notification_id
-        self._apply_to_endpoints(self.endpoints.change_by(event, command))
+        if (change := self.endpoints.change_by(event, command)) is not None:
+            self._apply_to_endpoints(change)
         if isinstance(event, NotificationRequested):
             self._open[notification_id] = Entry(command, event)
             if event.instead_of is not None:
@@ -248,11 +249,10 @@ class MemoryStore:
             request.delivered |= type(event) is NotificationSent
             self._requests.forget_unless(request, self._open_anywhere, self._dead)
 
-    def _apply_to_endpoints(self, change: EndpointChange | None) -> None:
+    def _apply_to_endpoints(self, change: EndpointChange) -> None:
         """Know what an event changes of endpoints."""
         self.endpoints.apply(change)
-        if change is not None:
-            self._keep_in_audit(change.audit)
+        self._keep_in_audit(change.audit)
 
     def _keep_in_audit(self, entry: AuditEntry | None) -> None:
         """Record what came of an event: an operator's action on a dead letter, or what became of an endpoint."""
