@@ -82,6 +82,8 @@ class InTime(Invariant):
             return None
         first = self.context.lifecycles.get(requested.instead_of)
         expires_ns = self._of_fallbacks_ns.pop(requested.instead_of, None)
+        if first is not None and self._is_by_the_calendar(first):
+            return None
         if first is not None and first.attempt is not None and expires_ns is None:
             expires_ns = _expires_ns(first, first.attempt.command.expires_after)
         if expires_ns is not None:

@@ -136,6 +136,20 @@ operations:
 """
 """It expires at first, with no time left for a fallback. The operator's recipient is its user then, by default."""
 
+FALLBACK_OF_ONE_THAT_WAS_READ_BY_ANOTHER_CALENDAR = """\
+start: 2026-01-05T12:00:00Z
+duration: 1s
+workload: [{channel: push, arrivals: {times: [0s]}, expires_after: 30s}]
+channels:
+  push: {retry: {max_attempts: 2, initial_delay: 20s}, fallback: {channel: sms}}
+  sms: {}
+faults:
+  - {channel: push, failure_rate: 100%}
+  - {channel: push, at: 10s, clock_step: "-24h"}
+  - {channel: push, at: 11s, crash: {actor: handler}}
+"""
+"""A handler that starts has it wait for its retry once more, so both go later."""
+
 FIRST_ATTEMPTS_THAT_COME_TWICE = """\
 seed: 3
 duration: 5s
@@ -241,6 +255,7 @@ faults: [{channel: push, at: 500ms, node: 2, crash: process, restart_after: 1s}]
         FIRST_ATTEMPTS_THAT_COME_TWICE,
         COPIES_THAT_NOTHING_IS_CHARGED_FOR,
         FALLBACK_OF_ONE_WITH_ANOTHER_RECIPIENT,
+        FALLBACK_OF_ONE_THAT_WAS_READ_BY_ANOTHER_CALENDAR,
         TOO_MANY_LETTERS_ONE_AFTER_THE_OTHER,
         LETTERS_ON_THEIR_WAY_OUT_AT_THE_END,
         SECOND_WHILE_ITS_ID_IS_ACCEPTED_AGAIN,
