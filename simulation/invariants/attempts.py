@@ -75,6 +75,8 @@ class InTime(Invariant):
         self._timeouts_ns = {key: ns(config.timeout) for key, config in context.providers.items()}
         self._of_fallbacks_ns: dict[str, int] = {}
         """When what goes out in place of another is no longer wanted, as the other is not."""
+        self._edited: set[str] = set()
+        """Those whose expiry has been edited since an attempt of them came to a provider last."""
 
     @observes(NotificationRequested)
     def on_requested(self, requested: NotificationRequested) -> Objection:
@@ -82,7 +84,8 @@ class InTime(Invariant):
             return None
         first = self.context.lifecycles.get(requested.instead_of)
         expires_ns = self._of_fallbacks_ns.pop(requested.instead_of, None)
-        if first is not None and self._is_by_the_calendar(first):
+        self._of_fallbacks_ns.pop(requested.notification_id, None)  # of the last time that it went in its place
+        if first is not None and (requested.instead_of in self._edited or self._is_by_the_calendar(first)):
             return None
         if first is not None and first.attempt is not None and expires_ns is None:
             expires_ns = _expires_ns(first, first.attempt.command.expires_after)
@@ -93,10 +96,13 @@ class InTime(Invariant):
     @observes(NotificationRedriven)
     def on_redriven(self, redriven: NotificationRedriven) -> Objection:
         self._of_fallbacks_ns.pop(redriven.notification_id, None)
+        if "expires_after" in redriven.edit:
+            self._edited.add(redriven.notification_id)
         return None
 
     @observes(AttemptMade)
     def on_attempt(self, made: AttemptMade) -> Objection:
+        self._edited.discard(made.notification_id)
         lifecycle = self.context.lifecycles.get(made.notification_id)
         if lifecycle is None:
             return None

@@ -14,6 +14,7 @@ from actors.instants import wait_ns
 from actors.messages import (
     ActorFailed,
     DeferralCause,
+    NodeTookOver,
     NotificationChannel,
     NotificationDeferred,
     NotificationEvent,
@@ -331,7 +332,7 @@ class RetryBudgets(Invariant):
         }
         """Those in whose budgets is less, or more, than is known here."""
         self._unknown = set(self._always_unknown)
-        self._in_flight = dict.fromkeys(context.channels, 0)
+        self._in_flight: dict[NotificationChannel, set[str]] = {channel: set() for channel in context.channels}
 
     @classmethod
     def applies(cls, context: Context) -> bool:
@@ -365,12 +366,24 @@ class RetryBudgets(Invariant):
 
     @observes(NotificationRequested, NotificationRedriven)
     def on_opening(self, event: NotificationEvent) -> Objection:
-        self._in_flight[event.channel] += 1
+        self._in_flight[event.channel].add(event.notification_id)
+        return None
+
+    @observes(NodeTookOver)
+    def on_takeover(self, takeover: NodeTookOver) -> Objection:
+        if takeover.node != self.context.node:
+            for ids in self._in_flight.values():
+                ids.difference_update(takeover.notification_ids)
+            return None
+        for notification_id in takeover.notification_ids:
+            lifecycle = self.context.lifecycles.get(notification_id)
+            if lifecycle is not None and lifecycle.history:
+                self._in_flight[lifecycle.history[0].channel].add(notification_id)
         return None
 
     @observes(NotificationSent, NotificationSuppressed, NotificationMovedToDeadLetter)
     def on_end(self, event: NotificationEvent) -> Objection:
-        self._in_flight[event.channel] -= 1
+        self._in_flight[event.channel].discard(event.notification_id)
         self._under_way.discard(event.notification_id)
         account = self._accounts.get(event.channel)
         if account is not None:
@@ -427,7 +440,7 @@ class RetryBudgets(Invariant):
         if failed.kind == ChannelFault.__name__:
             return None
         if failed.next_retry_at_ns is not None:
-            if not account.may_grant(failed, self._in_flight[failed.channel]):
+            if not account.may_grant(failed, len(self._in_flight[failed.channel])):
                 spent = f"the retry budget of {failed.channel} is spent"
                 return f"{failed.notification_id} is to be tried again, and {spent}"
             account.grant(failed)

@@ -150,6 +150,22 @@ faults:
 """
 """A handler that starts has it wait for its retry once more, so both go later."""
 
+FALLBACK_OF_ONE_THAT_EXPIRES_NO_MORE = """\
+duration: 1s
+remember_ids: 1s
+workload: [{channel: sms, arrivals: {times: [0s]}, expires_after: 10s}]
+channels:
+  sms: {retry: {max_attempts: 1}, circuit_breaker: {when_open: fail}, fallback: {channel: push}}
+  push: {}
+faults: [{channel: sms, outage: true}]
+operations:
+  - {at: 20s, channel: sms, breaker: force-open}
+  - {at: 20s, channel: push, breaker: force-open}
+  - {at: 30s, redrive: all, served: include, edit: {expires_after: null}}
+  - {at: 40s, channel: push, breaker: close}
+"""
+"""The edited one has come to no provider when the fallback goes in its place once more, and waits."""
+
 FIRST_ATTEMPTS_THAT_COME_TWICE = """\
 seed: 3
 duration: 5s
@@ -256,6 +272,7 @@ faults: [{channel: push, at: 500ms, node: 2, crash: process, restart_after: 1s}]
         COPIES_THAT_NOTHING_IS_CHARGED_FOR,
         FALLBACK_OF_ONE_WITH_ANOTHER_RECIPIENT,
         FALLBACK_OF_ONE_THAT_WAS_READ_BY_ANOTHER_CALENDAR,
+        FALLBACK_OF_ONE_THAT_EXPIRES_NO_MORE,
         TOO_MANY_LETTERS_ONE_AFTER_THE_OTHER,
         LETTERS_ON_THEIR_WAY_OUT_AT_THE_END,
         SECOND_WHILE_ITS_ID_IS_ACCEPTED_AGAIN,
