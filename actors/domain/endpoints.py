@@ -88,6 +88,8 @@ class Endpoints:
         """Always the same object, for the handler to look into."""
         self._failing: dict[Key, Endpoint] = {}
         """The others; nearly in the order in which they began to fail."""
+        self.any = False
+        """Whether there are any at all: mostly there are none, and each event asks."""
 
     def __iter__(self) -> Iterator[Endpoint]:
         yield from self.disabled.values()
@@ -112,11 +114,13 @@ class Endpoints:
             self._failing.pop(key, None)
         if endpoint is not None:
             (self.disabled if endpoint.state is EndpointState.DISABLED else self._failing)[key] = endpoint
+        self.any = bool(self.disabled or self._failing)
 
     def clear(self) -> None:
         """Know nothing of any."""
         self.disabled.clear()
         self._failing.clear()
+        self.any = False
 
     def apply(self, change: EndpointChange | None) -> None:
         """Know what has changed; None: nothing."""
@@ -127,7 +131,7 @@ class Endpoints:
         """Return what changes by an event of the notification of a command; None: nothing."""
         if isinstance(event, NotificationFailed):
             return None if event.endpoint is None else self._marked(event, event.endpoint, command.recipient)
-        if not (self.disabled or self._failing):
+        if not self.any:
             return None
         if isinstance(event, NotificationSent):
             known = self.find(event.channel, command.recipient)

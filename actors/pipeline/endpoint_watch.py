@@ -28,15 +28,14 @@ class EndpointWatch:
             channel: config.endpoints for channel, config in channels.items() if config.endpoints is not None
         }
         self._endpoints = endpoints
-        self._disabled = endpoints.disabled if self._configs else {}  # mostly empty, and asked for each notification
+        self.is_on = bool(self._configs)
+        """Whether there are any such channels."""
+        self.disabled: Mapping[Any, Any] = endpoints.disabled if self._configs else {}
+        """Those that are, for callers to look at first: it is mostly empty."""
 
     def is_disabled(self, command: SendNotification) -> bool:
         """Tell whether nothing is sent to the endpoint of a command."""
-        return (
-            bool(self._disabled)
-            and command.channel in self._configs
-            and self._endpoints.is_disabled(command.channel, command.recipient)
-        )
+        return command.channel in self._configs and self._endpoints.is_disabled(command.channel, command.recipient)
 
     def mark_of(
         self, command: SendNotification, outcome: Outcome, now_ns: int, to_alert: Callable[[Any], None]

@@ -473,7 +473,9 @@ class Handler(Actor):
         if isinstance(outcome, ChannelFault):
             self._to_alert(ChannelBroken(channel=command.channel, reason=outcome.reason))
         retry_at_ns, given_up = self._retries.after(outcome, delivery, system.now_ns)
-        present_ns = system.epoch_ns + system.now_ns
+        mark = None
+        if admitted is not None and self._endpoints.is_on:
+            mark = self._endpoints.mark_of(command, outcome, system.epoch_ns + system.now_ns, self._to_alert)
         event = NotificationFailed(
             at_ns=system.now_ns,
             epoch_ns=system.epoch_ns,
@@ -490,7 +492,7 @@ class Handler(Actor):
             provider=None if admitted is None else admitted.provider,
             hedges=0 if admitted is None else admitted.hedges,
             refused=admitted is None,
-            endpoint=self._endpoints.mark_of(command, outcome, present_ns, self._to_alert) if admitted else None,
+            endpoint=mark,
         )
         delivery.note_failure(event)
         delivery.due_ns = retry_at_ns

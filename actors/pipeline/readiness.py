@@ -69,17 +69,11 @@ class Readiness:
         self._suppressions = suppressions
         self._suppressed = suppressions.in_force  # mostly empty, and asked for each notification
         self._endpoints = endpoints
+        self._disabled = endpoints.disabled  # likewise
         self._preferences = preferences
 
     def obstacle(self, command: SendNotification) -> Unwanted | Undeliverable | NotBefore | None:
         """Return what keeps a command from being sent now; None: nothing."""
-        obstacle = self._unwanted_now(command)
-        if obstacle is None and self._endpoints.is_disabled(command):
-            return Undeliverable(ENDPOINT_DISABLED)
-        return obstacle
-
-    def _unwanted_now(self, command: SendNotification) -> Unwanted | NotBefore | None:
-        """Return what it is that someone does not want of a command now; None: nothing."""
         if command.not_before is not None:
             due_ns = since_1970_ns(command.not_before) - self._system.epoch_ns
             if due_ns > self._system.now_ns:
@@ -90,7 +84,7 @@ class Readiness:
                 is_gone = suppression.source is SuppressionSource.PROVIDER
                 return Unwanted(ADDRESS_GONE if is_gone else f"suppressed: {suppression.reason}")
         if self._preferences is None or command.critical:
-            return None
+            return self._undeliverable(command) if self._disabled else None
         now_ns = self._system.now_ns
         try:
             wanted_at_ns = self._wanted_at_ns(self._preferences, command)
@@ -99,11 +93,16 @@ class Readiness:
             return NotBefore(now_ns + ASK_AGAIN_NS, is_quiet=False)
         if wanted_at_ns is None:
             return Unwanted(SWITCHED_OFF)
-        return NotBefore(wanted_at_ns, is_quiet=True) if wanted_at_ns > now_ns else None
+        if wanted_at_ns > now_ns:
+            return NotBefore(wanted_at_ns, is_quiet=True)
+        return self._undeliverable(command) if self._disabled else None
+
+    def _undeliverable(self, command: SendNotification) -> Undeliverable | None:
+        return Undeliverable(ENDPOINT_DISABLED) if self._endpoints.is_disabled(command) else None
 
     def is_wanted(self, command: SendNotification) -> bool:
         """Tell whether the user of a command wants it now, and its address is neither suppressed, gone nor disabled."""
-        if self._endpoints.is_disabled(command):
+        if self._disabled and self._endpoints.is_disabled(command):
             return False
         if self._suppressed and self._suppressions.find(command.channel, command.recipient) is not None:
             return False

@@ -23,6 +23,7 @@ from actors.messages import (
     DeadLetterDiscarded,
     DeadLetterMessage,
     NotificationEvent,
+    NotificationFailed,
     NotificationMovedToDeadLetter,
     NotificationRedriven,
     NotificationRequested,
@@ -109,13 +110,13 @@ class MemoryStore:
 
     def commit(self, event: NotificationEvent, command: SendNotification) -> Effect | None:
         kind, notification_id = type(event), event.notification_id
-        if (change := self.endpoints.change_by(event, command)) is not None:
-            self._apply_to_endpoints(change)
         if isinstance(event, NotificationRequested):
             self._open[notification_id] = Entry(command, event)
             if event.instead_of is not None:
                 self._requests.join(notification_id, event.instead_of)
         elif kind is NotificationSent or kind is NotificationSuppressed:
+            if self.endpoints.any:
+                self._apply_to_endpoints(self.endpoints.change_by(event, command))
             entry = self._open.pop(notification_id)
             self.remembered.add(entry.command, event.epoch_ns + event.at_ns)
             if kind is NotificationSuppressed:
@@ -135,6 +136,7 @@ class MemoryStore:
             self._open[notification_id] = entry
             self.remembered.forget(notification_id)
             self.suppressions.lift(command.channel, command.recipient)
+            self._apply_to_endpoints(self.endpoints.change_by(event, command))
             self._keep_in_audit(entry_of(event))
         elif kind is DeadLetterDiscarded:
             entry = self._dead.pop(notification_id)
@@ -146,6 +148,7 @@ class MemoryStore:
             self._end_in_request(event)
         else:
             self._open[notification_id].add(event)
+            self._apply_to_endpoints(self.endpoints.change_by(event, command))
             suppression = suppression_from(event, command.recipient)
             if suppression is not None:
                 self.suppressions.add(suppression)
@@ -249,10 +252,11 @@ class MemoryStore:
             request.delivered |= type(event) is NotificationSent
             self._requests.forget_unless(request, self._open_anywhere, self._dead)
 
-    def _apply_to_endpoints(self, change: EndpointChange) -> None:
+    def _apply_to_endpoints(self, change: EndpointChange | None) -> None:
         """Know what an event changes of endpoints."""
-        self.endpoints.apply(change)
-        self._keep_in_audit(change.audit)
+        if change is not None:
+            self.endpoints.apply(change)
+            self._keep_in_audit(change.audit)
 
     def _keep_in_audit(self, entry: AuditEntry | None) -> None:
         """Record what came of an event: an operator's action on a dead letter, or what became of an endpoint."""
