@@ -52,7 +52,7 @@ from actors.pipeline.channel import Channel
 from actors.pipeline.circuit_breaker import CircuitBreakerActor, OperateBreaker
 from actors.pipeline.dead_letter_queue import DeadLetterQueue
 from actors.pipeline.deduplicating import DeduplicatingBreaker, DeduplicatingLimiter, InFlight
-from actors.pipeline.event_bus import EventBus
+from actors.pipeline.event_bus import EventBus, check_id
 from actors.pipeline.fallback import problems_of_fallbacks
 from actors.pipeline.handler import Handler
 from actors.pipeline.hedging_channel import HedgingChannel
@@ -462,8 +462,10 @@ class Notifier:
         """Return where a notification is now, at whichever node; None: its id is unknown, or no longer remembered.
 
         Raises:
+            WrongType: the id is no str.
             StoreError: the store cannot be read.
         """
+        check_id(notification_id)
         return await state_of(self.pipeline.store, notification_id, since_1970_ns(self.system.present))
 
     def operate_breaker(

@@ -30,6 +30,7 @@ from actors.kernel.futures import Future
 from actors.kernel.runtime import Runtime
 from actors.messages import RANKS, DomainEvent, Priority, RecordedEvent, SendNotification
 from actors.pipeline.orders import Acceptance, CancelNotification, Submit
+from actors.pipeline.trace_context import trace_of
 from actors.policies.admission import RETRY_AFTER
 
 logger = logging.getLogger(__name__)
@@ -229,10 +230,11 @@ class EventBus:
 
         Awaiting it waits until every one has returned and what they sent is accepted; the event is on its way even
         when no one awaits it. An event of your own type needs a subscriber to it first. What subscribers return belongs
-        to the trace of `traceparent`, as W3C Trace Context writes it.
+        to the trace of `traceparent`, as W3C Trace Context writes it; one that cannot be read counts as none.
 
         Raises (at once):
-            WrongType: it is no event of the domain or of the system, and its type has no subscriber.
+            WrongType: it is no event of the domain or of the system, and its type has no subscriber; or the trace is
+                no str.
             Overloaded: as many notifications are pending as may be; no subscriber gets it. What the subscribers to an
                 event that is taken return is never refused for that.
             NotifierClosed: the notifier is closed.
@@ -248,7 +250,8 @@ class EventBus:
         durably accepted or refused.
 
         Raises (at once):
-            WrongType: it is no event of the domain or of the system, and its type has no subscriber.
+            WrongType: it is no event of the domain or of the system, and its type has no subscriber; or the trace is
+                no str.
             Overloaded: as many notifications are pending as may be; no subscriber gets it.
             NotifierClosed: the notifier is closed.
 
@@ -271,13 +274,14 @@ class EventBus:
 
     def _publish(self, event: Any, submissions: list[Submission] | None, traceparent: str | None) -> Future[None]:
         self._check(event)
+        trace = trace_of(traceparent)
         if self._system.has_ended:
             raise NotifierClosed
         if not self.has_room_for(event):
             raise Overloaded(RETRY_AFTER)
         done: Future[None] = self._system.future_class()
         self.track(done)
-        self.announce(event, done, submissions, traceparent)
+        self.announce(event, done, submissions, trace)
         return done
 
     def send(self, command: SendNotification, *, traceparent: str | None = None) -> Awaitable[Acceptance]:
@@ -296,13 +300,13 @@ class EventBus:
                 the same id, it is accepted once.
 
         Raises (at once):
-            WrongType: it is no SendNotification.
+            WrongType: it is no SendNotification, or the trace is no str.
             NotifierClosed: the notifier is closed.
         """
         if type(command) is not SendNotification:
             hint = "; events go to publish()" if type(command) in _DOMAIN_EVENTS else ""
             raise WrongType(f"wanted a SendNotification, got {command!r}{hint}")
-        return self._submit(command, traceparent, follows_event=False)
+        return self._submit(command, trace_of(traceparent), follows_event=False)
 
     def cancel(self, notification_id: str) -> Awaitable[bool]:
         """Cancel a notification that waits: for its instant, a retry or the end of quiet hours, or in a line for a
@@ -313,12 +317,14 @@ class EventBus:
         may have it.
 
         Raises (at once):
+            WrongType: the id is no str.
             NotifierClosed: the notifier is closed.
 
         Raises (where it is awaited):
             StoreFailed: it cannot be made durable.
             NotifierClosed: the notifier was closed before that.
         """
+        check_id(notification_id)
         answer: Future[bool] = self._system.future_class()
         try:
             self.to_handler(CancelNotification(notification_id, answer))
@@ -506,6 +512,16 @@ class _Task(Actor):
         await run.subscriber.call(run)
         if not self.actor_stopped.is_set():  # else its deadline has removed it
             self.stop()
+
+
+def check_id(notification_id: Any) -> None:
+    """Refuse what cannot be the id of a notification.
+
+    Raises:
+        WrongType: it is no str.
+    """
+    if not isinstance(notification_id, str):
+        raise WrongType(f"wanted the id of a notification, a str, got {notification_id!r:.100}")
 
 
 def _settle(command: SendNotification, answer: Future[Acceptance], publication: _Publication) -> None:

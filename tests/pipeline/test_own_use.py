@@ -337,6 +337,29 @@ async def test_each_attempt_knows_the_trace_that_its_sender_named(autojump_clock
     assert provider.traces == {"a": TRACE, "b": None, "email-order-placed-7": TRACE, "sms-order-placed-7": TRACE}
 
 
+@pytest.mark.parametrize("trace", [123, b"00-", ["00"], object()])
+async def test_what_is_no_trace_or_no_id_is_refused_at_once(autojump_clock, tmp_path, trace):
+    async with SqliteStore.open(tmp_path / "a.db") as store, Notifier.open(store=store) as notifier:
+        for ask in (notifier.send, notifier.publish):
+            with pytest.raises(WrongType, match="traceparent: wanted a str"):
+                ask(email("a") if ask == notifier.send else PLACED, traceparent=trace)
+        with pytest.raises(WrongType, match="wanted the id of a notification"):
+            notifier.cancel(trace)
+        with pytest.raises(WrongType, match="wanted the id of a notification"):
+            await notifier.state(trace)
+        assert await notifier.wait_until_quiet()
+        assert notifier.sent_notifications == []
+
+
+@pytest.mark.parametrize("trace", ["", "00", TRACE.upper(), TRACE + "-more", "00-" + "0" * 32 + TRACE[35:]])
+async def test_a_trace_that_cannot_be_read_is_none(autojump_clock, trace):
+    provider = Traced(Sent())
+    async with Notifier.open(providers=provider) as notifier:
+        await notifier.send(email("a"), traceparent=trace)
+        await notifier.wait_until_quiet()
+    assert provider.traces == {"a": None}
+
+
 async def test_a_trace_outlives_its_process_and_a_fallback_belongs_to_it(autojump_clock):
     store, down, up = MemoryStore(), Traced(Transient(reason="busy")), Traced(Permanent(reason="no"))
     config = {"channels": {"email": {"fallback": {"channel": "sms"}}, "sms": {}}, "drain": 0}

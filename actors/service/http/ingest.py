@@ -56,6 +56,7 @@ from actors.messages import DomainEvent, NotificationChannel, Priority, SendNoti
 from actors.notifier import Notifier
 from actors.pipeline.event_bus import Submission
 from actors.pipeline.orders import Acceptance
+from actors.pipeline.trace_context import trace_of
 from actors.service.http.access import Role, require
 from actors.service.http.bodies import content_of, problem_of_shape
 from actors.service.operations.json import parts_of
@@ -148,7 +149,7 @@ async def _receive(
         raise HTTPException(413, f"wanted at most {ITEMS_MAX:,} items, got {len(items):,}")
     # All are on their way before any is waited for: so they are made durable together.
     answers: list[_Answer] = []
-    traceparent = traceparent_of(request)
+    traceparent = trace_of(request.headers.get("traceparent"))
     hints = _Hints()
     for number, item in enumerate(items, 1):
         try:
@@ -173,20 +174,6 @@ async def _receive(
     if not is_list:
         return JSONResponse(results[0], results[0]["code"], headers)
     return JSONResponse(results, 202 if all(result["code"] == 202 for result in results) else 207, headers)
-
-
-_TRACEPARENT = re.compile("(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(-.*)?")
-
-
-def traceparent_of(request: Request) -> str | None:
-    """Return the trace that a request belongs to, by its header; None: none, or it cannot be read (W3C Trace Context,
-    3.2.2 and 4.3: then the request counts as one without)."""
-    given = request.headers.get("traceparent", "")
-    return (
-        given[:55]
-        if len(given) < 200 and _TRACEPARENT.fullmatch(given) and (given[:2] != "00" or len(given) == 55)
-        else None
-    )
 
 
 def _taking(request: Request) -> Any:
