@@ -11,6 +11,7 @@ import pandas as pd
 
 from actors.domain.requests import Requests
 from actors.instants import NS_PER_S
+from actors.kernel.node import without_node
 from actors.messages import (
     BreakerTransitioned,
     DeadLetterDiscarded,
@@ -273,6 +274,12 @@ def transitions_table(transitions: Sequence[BreakerTransitioned]) -> pd.DataFram
             "host": pd.Series([event.host for event in transitions], dtype="str"),
         }
     )
+
+
+def transitions_of(transitions: pd.DataFrame, breaker: str) -> pd.DataFrame:
+    """Return the transitions of a breaker by its name in the summary; of one that each node has, those of all nodes."""
+    names = transitions["channel"]
+    return transitions[(names == breaker) | (names.map(without_node) == breaker)]
 
 
 def dead_letters_table(history: Sequence[RecordedEvent], scenario: Scenario) -> pd.DataFrame:

@@ -42,6 +42,21 @@ def page(kind):
     return nasty_page() if kind == "nasty" else page_of(KINDS[kind])
 
 
+def test_breakers_of_nodes_are_told_together_and_each():
+    page = simulation.report(
+        simulation.run(
+            parse(
+                "duration: 20s\nnodes: 2\nworkload: [{channel: sms, arrivals: {constant: 5/s}}]\n"
+                "channels: {sms: {circuit_breaker: {failure_threshold: 2, timeout: 5s}}}\n"
+                "faults: [{channel: sms, at: 5s, for: 2s, outage: true}]\n"
+                "expect: [breaker.sms.opened == 0, breaker.sms.open_s <= 1s]\n"
+            )
+        )
+    )
+    assert "sms 2 times" in page
+    assert "sms@1 once" in page
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_page_is_complete_in_itself_and_well_formed(kind):
     read = page(kind)

@@ -12,6 +12,7 @@ from simulation.reporting.fault_windows import Span, windows
 from simulation.reporting.html.words import count, percent, plain_duration, shortened
 from simulation.reporting.plots.backoff import envelope, policy_text
 from simulation.reporting.plots.panels import bins, peak
+from simulation.results.tables import transitions_of
 from simulation.scenario.metrics import NEVER, WITHIN_S
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ def of_the_breakers(result: Result) -> str:
         return "No circuit breaker opened." if figures else "There is no circuit breaker."
     said = []
     for name in moved[:LISTED_MAX]:
-        transitions = result.breaker[result.breaker["channel"] == name]
+        transitions = transitions_of(result.breaker, name)
         first_s = transitions[transitions["to"].isin(["open", "forced-open"])]["time_s"].iloc[0]
         opened = figures[name]["opened"]
         times = "once" if opened == 1 else f"{count(opened)} times"

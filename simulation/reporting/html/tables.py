@@ -13,7 +13,7 @@ from actors.formatting import counted, plain_number
 from actors.instants import NS_PER_S
 from simulation.reporting.html.words import count, duration, instant, percent, quoted
 from simulation.results.formatting import NOTHING, refusals_text
-from simulation.results.tables import ATTEMPT_OUTCOMES
+from simulation.results.tables import ATTEMPT_OUTCOMES, transitions_of
 from simulation.scenario.identity import entries_apart
 from simulation.scenario.metrics import NEVER
 
@@ -169,12 +169,15 @@ def _breakers(result: Result) -> Table:
     rows = []
     of_hosts = []
     for name, figures in result.summary["breaker"].items():
-        own = transitions[transitions["channel"] == name]
+        own = transitions_of(transitions, name)
         opened = own[own["to"].isin(["open", "forced-open"])]["time_s"]
         has_hosts = bool(own["host"].notna().any())
         of_hosts += [name] if has_hosts else []
         share = NOTHING if has_hosts or not simulated_s else percent(figures["open_s"] / simulated_s)
-        state = result.series[f"breaker_{name}"].iloc[-1] if len(own) else str(result.scenario.breakers[name])
+        if (first := result.scenario.breakers.get(name)) is None:
+            state = NOTHING  # that of all nodes together
+        else:
+            state = result.series[f"breaker_{name}"].iloc[-1] if len(own) else str(first)
         rows.append(
             [
                 name,

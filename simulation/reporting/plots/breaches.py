@@ -16,6 +16,7 @@ from simulation.reporting.plots.breakers import openings
 from simulation.reporting.plots.source import PlottedRun, end_of, requests_where, rows_where
 from simulation.results.counters import OPEN_STATES
 from simulation.results.formatting import duration_text
+from simulation.results.tables import transitions_of
 from simulation.scenario import Expectation
 from simulation.scenario.metrics import QUANTILES, WINDOWS, WITHIN, WITHIN_S
 
@@ -198,8 +199,7 @@ def _events(run: PlottedRun, scope: Scope) -> tuple[Times, npt.NDArray[Any]]:
     """Return when what a count is of happened, and to which notification."""
     name = scope.metric[-1]
     if name == "opened":
-        rows = run.breaker
-        rows = openings(rows[rows["channel"] == scope.where["breaker"]])
+        rows = openings(transitions_of(run.breaker, scope.where["breaker"]))
         return rows["time_s"].to_numpy(float), np.full(len(rows), None)
     if name == "dead_lettered":
         rows, column = rows_where(run.dlq, scope.where), "time_s"
@@ -287,15 +287,15 @@ def _amplified(run: PlottedRun, expectation: Expectation, scope: Scope) -> Breac
 
 def _open_times(run: PlottedRun, expectation: Expectation, scope: Scope) -> Breach | None:
     """Return when the breaker was open for longer than expected."""
-    rows = run.breaker[run.breaker["channel"] == scope.where["breaker"]]
+    rows = transitions_of(run.breaker, scope.where["breaker"])
     opened: dict[Any, float] = {}
     spans = []
-    for at_s, after, host in zip(rows["time_s"], rows["to"], rows["host"], strict=True):
-        since_s = opened.pop(host, None)
+    for at_s, after, *one in zip(rows["time_s"], rows["to"], rows["channel"], rows["host"].fillna(""), strict=True):
+        since_s = opened.pop(tuple(one), None)
         if since_s is not None:
             spans.append((since_s, float(at_s)))
         if after in OPEN_STATES:
-            opened[host] = float(at_s)
+            opened[tuple(one)] = float(at_s)
     spans = sorted([*spans, *((since_s, scope.to_s) for since_s in opened.values())])
     left_s = expectation.value
     for start_s, stop_s in spans:
