@@ -91,9 +91,9 @@ class SharedMemory:
         """Have all nodes know a while later what one says of a breaker."""
         now_ns = self.clock.now_ns
         known_ns = now_ns + self._share_latency_ns.get(breaker, 0)
-        self.clock.call_at(known_ns, partial(self._is_known, number, breaker, host, now_ns + open_ns))
+        self.clock.call_at(known_ns, partial(self._is_known, number, breaker, host, now_ns + open_ns, now_ns))
 
-    def _is_known(self, number: int, breaker: str, host: str, until_ns: int) -> None:
+    def _is_known(self, number: int, breaker: str, host: str, until_ns: int, _said_ns: int) -> None:
         """Take in what a node has said, unless its lease has ended meanwhile."""
         if number not in self.nodes[number].living_nodes:
             return

@@ -94,9 +94,10 @@ class Fleet:
 
     def _say(self, number: int | None, breaker: str, host: str, until_ns: int, latency_ns: int) -> None:
         """ "News take `share_latency`" (17)."""
-        self._at(self._timeline.now_ns + latency_ns, "known", (number, breaker, host, until_ns))
+        now_ns = self._timeline.now_ns
+        self._at(now_ns + latency_ns, "known", (number, breaker, host, until_ns, now_ns))
 
-    def is_known(self, number: int, breaker: str, host: str, until_ns: int) -> None:
+    def is_known(self, number: int, breaker: str, host: str, until_ns: int, _said_ns: int) -> None:
         """Have the others know what a node has said; one that says nothing more, by its lease, is not heard."""
         if number in self._leases:
             self._said[number, breaker, host] = until_ns

@@ -7,6 +7,7 @@ An attempt takes 0.1 s, and is tried again after 1 s. Where node 2 cannot reach 
 
 from __future__ import annotations
 
+import textwrap
 from typing import Any
 
 import pytest
@@ -225,6 +226,22 @@ def test_the_model_says_the_same_and_no_law_is_broken(shared, latency, count, br
         entry="poisson: 4/s",
     )
     assert events_of(of, NotificationSent, seed=seed)
+
+
+def test_what_is_taken_back_at_the_instant_of_its_end_comes_behind_what_was_said():
+    """The two tell the same instant, five seconds after they are said."""
+    force_open = "operations: [{at: 12s, channel: email, breaker: force-open}]"
+    breaker = "failure_threshold: 1, timeout: 2s, shared: any, share_latency: 5s"
+    fault = "faults: [{channel: email, at: 10s, for: 1s, outage: true}]"
+    text = f"""
+    duration: 30s
+    nodes: 2
+    workload: [{{channel: email, arrivals: {{constant: 1/s}}}}]
+    channels: {{email: {{retry: {{max_attempts: 1}}, provider: {{latency: 0s}}, circuit_breaker: {{{breaker}}}}}}}
+    {fault}
+    {force_open}
+    """
+    assert "reference-model" in simulation.run(parse(textwrap.dedent(text)), invariants="all").checked
 
 
 # ── what is refused, and said ───────────────────────────────────────────────────────────────────────────────────────
