@@ -363,10 +363,11 @@ class DeadLetterQueue(Actor):
         """Tell whether a letter has been dead for too long, or its address is one that nothing is sent to."""
         age_ns = self.epoch_ns + self.now_ns - letter.epoch_ns - letter.moved_at_ns
         address, store = letter.command.recipient, self._store
+        may_be_disabled = self._wiring.stages[letter.channel].lanes[0].config.endpoints is not None
         return (
             policy.is_too_old(age_ns)
             or store.suppressions.find(letter.channel, address) is not None
-            or store.endpoints.is_disabled(letter.channel, address)
+            or (may_be_disabled and store.endpoints.is_disabled(letter.channel, address))
         )
 
     # ── time and room ───────────────────────────────────────────────────────────────────────────────────────────

@@ -23,7 +23,6 @@ from actors.messages import (
     DeadLetterDiscarded,
     DeadLetterMessage,
     NotificationEvent,
-    NotificationFailed,
     NotificationMovedToDeadLetter,
     NotificationRedriven,
     NotificationRequested,

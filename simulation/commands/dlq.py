@@ -244,7 +244,7 @@ def endpoints(
     """Print endpoints that are disabled."""
     with _asking(url, token_file, store) as source:
         found = source.get("endpoints", state=None if everything else "disabled", limit=limit)
-    _print(as_json, found, lambda tables: tables.print_endpoints(found["endpoints"], found["total"]))
+    _print(as_json, found, lambda tables: tables.print_endpoints(found["endpoints"], found["total"], everything))
 
 
 @dlq.command()

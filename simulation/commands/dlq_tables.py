@@ -74,8 +74,8 @@ def print_audit(entries: Sequence[Document]) -> None:
     _print(stdout(), ("at, UTC", "who", "what", "to what", "why"), rows, "no operator has done anything")
 
 
-def print_endpoints(endpoints: Sequence[Document], total: int) -> None:
-    """Print endpoints of which every attempt fails."""
+def print_endpoints(endpoints: Sequence[Document], total: int, everything: bool) -> None:
+    """Print endpoints of which every attempt fails; only those that are disabled, unless it is everything."""
     rows = [
         (
             *(each[name] for name in ("channel", "address", "state")),
@@ -86,7 +86,8 @@ def print_endpoints(endpoints: Sequence[Document], total: int) -> None:
         for each in endpoints
     ]
     headings = ("channel", "address", "state", "all fail since, UTC", "disabled, UTC", "latest failure")
-    _print(stdout(), headings, rows, "no endpoint of which every attempt fails")
+    none = "no endpoint of which every attempt fails" if everything else "no endpoint is disabled"
+    _print(stdout(), headings, rows, none)
     if total > len(endpoints):
         stdout().print(f"and {total - len(endpoints):,} more", style="dim")
 

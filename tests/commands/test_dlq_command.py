@@ -221,7 +221,7 @@ async def test_someone_elses_server_is_told_from_ours():
 async def test_endpoints_that_are_disabled_are_printed_and_enabled():
     async with shell() as at:
         store = at.at.notifier.pipeline.store
-        assert (await at.run("endpoints")).stdout == "no endpoint of which every attempt fails\n"
+        assert (await at.run("endpoints")).stdout == "no endpoint is disabled\n"
         fail_endpoint(store)
         fail_endpoint(store, "https://example.org/other", "failing")
         assert [each["address"] for each in (await at.document("endpoints"))["endpoints"]] == [HOOK]

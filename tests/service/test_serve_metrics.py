@@ -131,9 +131,10 @@ async def test_the_gauge_of_the_dead_letter_queue_falls_when_one_is_taken_out(au
         another.look_at(notifier.pipeline)
         assert values(another, "notifications_in_dlq")["email"] == 1
         assert values(another, "notifications_in_flight")["email"] == 0
+        another.count_disabled(notifier.pipeline)
         assert values(another, "endpoints_disabled")["webhook"] == 0
         fail_endpoint(store)
-        another.look_at(notifier.pipeline)
+        another.count_disabled(notifier.pipeline)
         assert values(another, "endpoints_disabled")["webhook"] == 1
     restarted = Metrics()
     restarted.start_from(store, [NotificationChannel.EMAIL, NotificationChannel.SMS])
@@ -172,6 +173,7 @@ async def test_the_states_of_breakers_are_as_they_are_when_they_are_asked_for(tm
         served.server.metrics.look_at(served.server.notifier.pipeline)
         assert await served.metric('notifications_in_flight{channel="email"}') == 1
         state = 'breaker_state{channel="email",host="",provider="primary",state="%s"}'
+        assert await served.metric('endpoints_disabled{channel="email"}') == 0
         assert await served.metric(state % "open") == 1
         assert await served.metric(state % "closed") == 0
         assert (await served.get("/healthz", None)).json()["breakers"][0] == {

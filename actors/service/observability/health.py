@@ -110,6 +110,7 @@ async def metrics(request: Request) -> Response:
     service = request.app.state.service
     if service.config.store_kind == "postgres":
         service.metrics.look_at(service.notifier.pipeline)
+    service.metrics.count_disabled(service.notifier.pipeline)
     files = service.live_settings.files.values()
     service.metrics.set_files_refused(sum(bool(watched.problems) for watched in files))
     return Response(service.metrics.text(), media_type=CONTENT_TYPE_LATEST)

@@ -220,6 +220,9 @@ class Metrics:
         for channel in {*pipeline.wiring.stages, *in_flight, *dead}:
             self._in_flight.labels(channel).set(in_flight[channel])
             self._in_dlq.labels(channel).set(dead[channel])
+
+    def count_disabled(self, pipeline: Pipeline) -> None:
+        """Have the gauge say how many endpoints are disabled now, which no event tells of all."""
         disabled = Count(channel for channel, _ in pipeline.store.endpoints.disabled)
         for channel in {*pipeline.wiring.stages, *disabled}:
             self._disabled.labels(channel).set(disabled[channel])
