@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from actors.messages import (
     ActorFailed,
+    NodeTookOver,
     NotificationDeferred,
     NotificationEvent,
     NotificationFailed,
@@ -64,6 +65,12 @@ class NothingLost(Invariant):
     @observes(ActorFailed)
     def on_crash(self, crash: ActorFailed) -> Objection:
         self._looks_at_ns = crash.at_ns + self.context.restarted_within_ns
+        return None
+
+    @observes(NodeTookOver)
+    def on_takeover(self, takeover: NodeTookOver) -> Objection:
+        if self._looks_at_ns is not None:  # what is taken over lies in the mailbox of the handler at this instant
+            self._looks_at_ns = max(self._looks_at_ns, takeover.at_ns + 1)
         return None
 
     @observes(*CHANGE_OF_IN_FLIGHT, NotificationDeferred, NotificationFailed)

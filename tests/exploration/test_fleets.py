@@ -31,7 +31,7 @@ def test_breakers_are_shared_in_every_way():
     assert len({config.share_latency for config in configs if config.shared != "none"}) > 2
 
 
-@pytest.mark.parametrize("seed", [*range(10), 32, 37])  # in the last two something broke once
+@pytest.mark.parametrize("seed", [*range(9), 32, 37, 455])  # in the last three something broke once
 def test_nothing_breaks(seed):
     simulation.run(fleet(seed), invariants="all")
 
