@@ -104,8 +104,7 @@ class AdminAlert(Actor):
         latest_ns[key] = now_ns
         self.alerts.append(alert.text)
         if self._notify is None:
-            # Of a dead letter the queue has logged it, with the reason.
-            logger.log(logging.DEBUG if type(alert) is Alert else logging.WARNING, "%s", alert.text)
+            _log(alert)
         elif is_async(self._notify):
             self.spawn(_Messenger, self._notify).tell(_Bring(text=alert.text))
         else:
@@ -113,6 +112,17 @@ class AdminAlert(Actor):
                 self._notify(alert.text)
             except BaseException as error:
                 logger.error("could not raise the alert %r", alert.text, exc_info=failure(error))
+
+
+def _log(alert: Alert | ChannelBroken | EndpointDisabled) -> None:
+    match alert:
+        case Alert():  # the queue has logged it, with the reason
+            logger.debug("%s", alert.text)
+        case ChannelBroken():
+            logger.warning("%s", alert.text)
+        case EndpointDisabled():  # the log of the service hides URLs, whose paths may be secrets, but no hosts
+            told = {"host": recipient_host(alert.address)}
+            logger.warning("%s; retrylab dlq endpoints shows it", alert.text, extra={"fields": told})
 
 
 class _Bring(Message, frozen=True, kw_only=True, gc=False):

@@ -3,6 +3,8 @@
 import io
 import json
 import logging
+import re
+from datetime import datetime
 
 import pytest
 import trio
@@ -176,6 +178,14 @@ def test_text_for_people_is_a_line_with_its_fields():
         ("12 345 678/90-ann@example.com", "12 345 …"),
         ("https://ann:hush@hooks.example.com/x timed out", "https://… timed out"),
         ("no +49 30 123456 here, 2026-01-31", "no … here, 2026-01-31"),
+        ("2026-11-28 030 123456", "2026-11-28 …"),
+        ("2026-11-28 21:04:06 0301234567", "2026-11-28 21:04:06 …"),
+        ("0301234567 2026-11-28 21:04:06", "… 2026-11-28 21:04:06"),
+        ("2026-11-28-5551234 and 2026-11-285551234", "… and …"),
+        ("0171-2026-11-28 and 5551-02-03 04 and 030/2026-12-13", "… and … and …"),
+        ("2026-11-28:" + "k" * 30, "…"),
+        ("eyJ" + "k" * 40 + ".secret", "…"),
+        ("2026-13-28 21 and +2026-11-28 21", "… and …"),
         ("key " + "k" * 40 + " of it", "key … of it"),
         ("a b@c:d,e@f", "a …,…"),
         ("1" * 33, "…"),
@@ -183,6 +193,27 @@ def test_text_for_people_is_a_line_with_its_fields():
 )
 def test_what_looks_private_is_hidden(text, shown):
     assert logs.hide(text) == shown
+
+
+@given(
+    at=st.datetimes(datetime(1970, 1, 1), datetime(2099, 12, 31)),
+    write=st.sampled_from(
+        [
+            "{:%Y-%m-%d %H:%M:%S} UTC",
+            "{:%Y-%m-%d %H:%M}",
+            "{:%Y-%m-%dT%H:%M:%SZ}",
+            "{:%Y-%m-%d %H:%M:%S.%f}",
+            "{:%Y-%m-%d %H:%M:%S,123}",
+            "{:%Y-%m-%dT%H:%M:%S+02:00}",
+            "{:%Y-%m-%d}",
+        ]
+    ),
+    around=st.sampled_from(["since {}", "({})", "attempt 3 {} 4 5 6", "{}, {}", "{} {}", "{} to {}", "at={};"]),
+)
+def test_a_date_and_its_time_stay(at, write, around):
+    written = write.format(at)
+    text = around.format(written, written)
+    assert logs.hide(text) == text
 
 
 @pytest.mark.parametrize("text", ["x" * 60_000, "a@" * 60_000, "1 (" * 60_000, "://" * 60_000, "a.b " * 60_000])
@@ -226,6 +257,31 @@ async def test_a_store_that_fails_says_so_in_the_log_before_the_service_ends(tmp
     ended = [json.loads(line) for line in capsys.readouterr().err.splitlines() if "the service has failed" in line]
     assert ended[0]["level"] == "critical"
     assert "cannot be written: the file was deleted, moved or replaced" in ended[0]["cause"]
+
+
+async def test_the_log_tells_at_which_host_an_endpoint_is_disabled(tmp_path, monkeypatch, autojump_clock):
+    async def deliver(attempt):
+        return Transient(reason="HTTP 503")
+
+    monkeypatch.setattr("actors.service.transports.WebhookTransport.open", lambda self: Scripted(deliver))
+    webhook = {"endpoints": {"disable_after": "10s"}, "circuit_breaker": {"enabled": False}}
+    said = io.StringIO()
+    simulated = {"simulated": True}
+    async with service(tmp_path, transports={"webhook": simulated}, channels={"webhook": webhook}) as served:
+        logs.set_up(LogsConfig(format="json", level="info"), said)
+        url = "https://hooks.example.com:8443/T0/hush?key=hush"
+        hook = {"channel": "webhook", "recipient": url, "message": "Hello"}
+        for number in range(20):
+            await served.post("/notifications", {"notification_id": f"n-{number}", **hook})
+            await trio.sleep(2)
+    [line] = [line for line in lines(said) if line["event"].startswith("Endpoint ")]
+    assert re.fullmatch(
+        r"Endpoint https://… of channel webhook is disabled: all attempts have failed since "
+        r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC, the latest: HTTP 503; retrylab dlq endpoints shows it",
+        line["event"],
+    )
+    assert (line["level"], line["host"]) == ("warning", "hooks.example.com")
+    assert "hush" not in said.getvalue()
 
 
 async def test_a_dead_letter_is_one_line_with_all_that_is_needed(tmp_path, monkeypatch, autojump_clock):

@@ -79,12 +79,16 @@ HIDE_LENGTH_MAX = 4_000
 
 # Linear, whatever the text: no word is begun twice, and where a repetition may have to give back, it is short.
 _MAILBOX = re.compile(r"""(?<![^\s@<>"'(),;:])[^\s@<>"'(),;:]++@[^\s@<>"'(),;]++""")
+_DATE = r"(?<!\d[-/)])(?:19|20)\d\d-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12]\d|3[01])(?![\d/-])"
+_TIME = r"[T\s]\d\d:\d\d(?::\d\d(?:[.,]\d{1,9})?)?(?:Z|[+-]\d\d:?\d\d)?"
+"""As RFC 3339 has them, 5.6, to the second or less; and no part of a phone number."""
 _LOOKS_PRIVATE = re.compile(
-    r"""
+    rf"""
     (?<=://)[^\s"'<>]+                    # where a URL leads, and its credentials
-    | (?<![\w.])(?!\d{4}-\d\d-\d\d\b)\+?\d[\d\s()/-]{6,60}\d(?!\w)  # a phone number, and no date
     | \b(?:whsec_|eyJ|Bearer\s)\S+          # keys and tokens
-    | [A-Za-z0-9_~+/=:-]{40,}               # of a device, or any other long key
+    | [A-Za-z0-9_~+/=:-]{{40,}}               # of a device, or any other long key
+    | (?<![\w.])(?P<date>{_DATE}(?:{_TIME})?)(?!\w)  # stays
+    | (?<![\w.])\+?\d(?:(?!(?<![\w.]){_DATE})[\d\s()/-]){{6,60}}\d(?!\w)  # a phone number, to the next date
     """,
     re.VERBOSE,
 )
@@ -95,7 +99,7 @@ def hide(text: str) -> str:
     if len(text) > HIDE_LENGTH_MAX:
         # By whole words: half of an address or a key may no longer look like one.
         text = text[:HIDE_LENGTH_MAX].rpartition(" ")[0] + _HIDDEN
-    return _LOOKS_PRIVATE.sub(_HIDDEN, _MAILBOX.sub(_HIDDEN, text))
+    return _LOOKS_PRIVATE.sub(lambda found: found["date"] or _HIDDEN, _MAILBOX.sub(_HIDDEN, text))
 
 
 def set_up(config: LogsConfig, stream: TextIO | None = None) -> logging.Handler:
