@@ -55,8 +55,8 @@ NO_BREAKER = {"circuit_breaker": {"enabled": False}}
 def test_the_closed_form_is_what_a_run_finds(email, outage_s):
     scenario = parsed(NO_BREAKER | email)
     assert has_closed_form(scenario.channel_config(EMAIL))
-    formula = under_load(scenario, EMAIL, 4.0, outage_s, None)
-    run = _by_run(scenario, EMAIL, 4.0, outage_s, None)
+    formula = under_load(scenario, EMAIL, 4.0, outage_s, scenario.workload[0])
+    run = _by_run(scenario, EMAIL, 4.0, outage_s, scenario.workload[0])
     assert (formula.by, run.by) == (By.FORMULA, By.RUN)
     for found in ("calls", "lost", "requests", "peak_per_s"):
         assert getattr(formula, found) == getattr(run, found), found
@@ -67,7 +67,7 @@ def test_the_closed_form_is_what_a_run_finds(email, outage_s):
 def test_what_is_lost_of_drawn_schedules_is_their_mean():
     config = {"retry": {"max_attempts": 4, "initial_delay": "2s", "jitter": "equal"}}
     scenario = parsed(NO_BREAKER | config)
-    found = under_load(scenario, EMAIL, 10.0, 10.0, None)
+    found = under_load(scenario, EMAIL, 10.0, 10.0, scenario.workload[0])
     last = np.sort(drawn_starts(scenario.channel_config(EMAIL).retry, 0.0, 1)[:, -1])  # with another seed
     mean = sum(np.searchsorted(last, 10.0 - came / 10) for came in range(100)) / len(last)
     assert found.lost == pytest.approx(mean, rel=0.1)
@@ -77,7 +77,7 @@ def test_what_is_lost_of_drawn_schedules_is_their_mean():
 def test_what_is_lost_while_the_breaker_is_still_open_is_no_part_of_the_outage():
     breaker = {"failure_threshold": 3, "timeout": "30s", "when_open": "fail"}
     scenario = parsed({"circuit_breaker": breaker, "retry": {"max_attempts": 1}})
-    found = under_load(scenario, EMAIL, 10.0, 10.0, None)
+    found = under_load(scenario, EMAIL, 10.0, 10.0, scenario.workload[0])
     assert (found.calls, found.lost) == (100, 100)
     assert found.lost_after == pytest.approx(10 * (found.closes_s or 0.0), abs=2)
     assert found.lost_after > 100
@@ -101,8 +101,8 @@ def test_only_what_there_is_keeps_requests_back(email, said):
 
 def test_drawn_schedules_agree_with_a_run():
     scenario = parsed(NO_BREAKER | {"retry": {"max_attempts": 4, "jitter": "full"}})
-    drawn = under_load(scenario, EMAIL, 50.0, 10.0, None)
-    run = _by_run(scenario, EMAIL, 50.0, 10.0, None)
+    drawn = under_load(scenario, EMAIL, 50.0, 10.0, scenario.workload[0])
+    run = _by_run(scenario, EMAIL, 50.0, 10.0, scenario.workload[0])
     assert drawn.by == By.DRAWS
     assert drawn.lost == pytest.approx(run.lost, abs=4 * drawn.lost**0.5)
     assert drawn.requests == pytest.approx(run.requests, rel=0.05)
@@ -123,7 +123,7 @@ def test_the_breaker_opens_and_probes_when_it_says(breaker):
     # Nothing is retried, so that first attempts alone are counted: that is what is promised.
     scenario = parsed({"retry": {"max_attempts": 1}, "circuit_breaker": breaker, "provider": {"latency": "50ms"}})
     config = scenario.channel_config(EMAIL)
-    run = under_load(scenario, EMAIL, 10.0, 8.0, None)
+    run = under_load(scenario, EMAIL, 10.0, 8.0, scenario.workload[0])
     assert run.opens_s == pytest.approx(opens_s(config, 10.0), abs=1e-6)
     probe_s = next(spell.end_s for spell in open_spells(config, 10.0) if spell.end_s >= 8.0)
     assert run.closes_s == pytest.approx(probe_s + 0.05 - 8.0, abs=0.11)  # the next call is the probe
@@ -179,6 +179,31 @@ def test_when_an_endpoint_is_disabled_is_said_beside_the_breaker():
     (said,) = endpoints_in_words(config)
     assert said.text.startswith("An endpoint is disabled when all attempts at it have failed for 5 d, from the")
     assert "that are 12 h to 24 h apart" in said.text
+
+
+def test_a_run_has_the_users_of_the_scenario():
+    endpoints = NO_BREAKER | {"endpoints": {"disable_after": "10s"}, "retry": {"max_attempts": 1}}
+    apart, few = parsed(endpoints), parsed(endpoints, users=4, hosts=2)
+    runs = [under_load(each, EMAIL, 4.0, 60.0, each.workload[0]) for each in (apart, few)]
+    assert [run.calls for run in runs] == [240, 240]
+    assert runs[0].requests == 240  # each address fails once
+    assert 40 <= runs[1].requests < 120  # the four are disabled within 30 s
+    assert (runs[0].lost_after, runs[1].lost_after) == (0, 240)
+
+
+def test_a_run_has_the_accounts_of_the_scenario():
+    scenario = simulation.parse(
+        json.dumps(
+            {
+                "duration": "1m",
+                "accounts": {"mail": {"throttle": {"rate": "5/s"}}},
+                "workload": [{"event": "OrderPlaced", "arrivals": {"poisson": "4/s"}, "users": 9}],
+                "channels": {"email": NO_BREAKER | {"quota": {"account": "mail"}, "provider": {"account": "mail"}}},
+            }
+        )
+    )
+    run = under_load(scenario, EMAIL, 10.0, 10.0, scenario.workload[0])
+    assert (run.calls, run.requests) == (100, 50)
 
 
 @pytest.mark.usefixtures("short")

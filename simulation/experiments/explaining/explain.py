@@ -111,7 +111,8 @@ def _explained(
     rate, load_is = (load, "given") if load is not None else (mean, "of the scenario")
     if not rate or (load is None and is_default):
         rate, load_is = ASSUMED_LOAD, "assumed"
-    entries = [entry for entry in scenario.workload if isinstance(entry, ChannelWorkload) and entry.channel is channel]
+    entries = [entry for entry in scenario.workload if channel in entry.channels]
+    like = next((entry for entry in entries if isinstance(entry, ChannelWorkload)), entries[0])
     found = schedules(config.retry)
     return ChannelExplained(
         channel.value,
@@ -120,7 +121,7 @@ def _explained(
         found,
         _in_words(found[0], config.retry, config.timeout),
         tuple(one_call(config, outage_s) for outage_s in OUTAGES_S),
-        tuple(under_load(scenario, channel, rate, outage_s, entries[0] if entries else None) for outage_s in OUTAGES_S),
+        tuple(under_load(scenario, channel, rate, outage_s, like) for outage_s in OUTAGES_S),
         (*breaker_in_words(config, rate), *endpoints_in_words(config)),
         open_spells(config, rate),
         cost_in_words(config, rate, found[0]),

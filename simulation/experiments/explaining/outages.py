@@ -17,7 +17,7 @@ from simulation.experiments.explaining.parts import By, OneCall, Reach, UnderLoa
 from simulation.experiments.explaining.schedule import drawn_starts
 from simulation.results.result import Result
 from simulation.running.runner import run
-from simulation.scenario import ChannelWorkload, Scenario
+from simulation.scenario import ChannelWorkload, EventWorkload, Scenario, WorkloadEntry
 
 OUTAGES_S = (1.0, 10.0, 60.0, 600.0, 3600.0)
 BEFORE_S = 30.0
@@ -39,6 +39,10 @@ _IN_RUNS_ONLY = (
     "fallback",
     "endpoints",
 )
+
+_OF_EVENTS = ("users",)
+_OF_NOTIFICATIONS = ("hosts", "tenants", "expires_after", "critical", "priority")
+"""What a load has of the scenario's: whom it is for, and what becomes of it where it waits."""
 
 
 def besides(config: ChannelConfig) -> tuple[str, ...]:
@@ -74,7 +78,7 @@ def one_call(config: ChannelConfig, outage_s: float) -> OneCall:
 
 
 def under_load(
-    scenario: Scenario, channel: NotificationChannel, rate: float, outage_s: float, age: ChannelWorkload | None
+    scenario: Scenario, channel: NotificationChannel, rate: float, outage_s: float, like: WorkloadEntry
 ) -> UnderLoad:
     """Return what an outage does to a steady load.
 
@@ -83,12 +87,12 @@ def under_load(
         channel: on which the load comes.
         rate: calls a second.
         outage_s: how long the outage lasts.
-        age: an entry of the workload that says how old notifications may become, and whether they are critical.
+        like: an entry of the workload that says who the users are, and how old their notifications may become.
     """
     config = scenario.channel_config(channel)
-    if has_closed_form(config) and (age is None or age.expires_after is None):
+    if has_closed_form(config) and getattr(like, "expires_after", None) is None:
         return _by_schedule(config, rate, outage_s)
-    return _by_run(scenario, channel, rate, outage_s, age)
+    return _by_run(scenario, channel, rate, outage_s, like)
 
 
 def _first_after(starts: npt.NDArray[np.float64], outage_s: float) -> npt.NDArray[np.float64]:
@@ -137,10 +141,10 @@ def _share_before(starts: npt.NDArray[np.float64], at_s: npt.NDArray[np.float64]
 
 
 def _by_run(
-    scenario: Scenario, channel: NotificationChannel, rate: float, outage_s: float, age: ChannelWorkload | None
+    scenario: Scenario, channel: NotificationChannel, rate: float, outage_s: float, like: WorkloadEntry
 ) -> UnderLoad:
     rate = min(rate, CALLS_MAX / (BEFORE_S + outage_s + AFTER_S))
-    result = run(_with_outage(scenario, channel, rate, outage_s, age))
+    result = run(_with_outage(scenario, channel, rate, outage_s, like))
     tried, breaker = result.attempts, result.breaker
     asked = tried[(tried["channel"] == channel.value) & ~tried["refused"]]
     since = asked["start_s"].to_numpy() - BEFORE_S
@@ -178,15 +182,15 @@ def _breaker(result: Result, channel: NotificationChannel, outage_s: float) -> t
 
 
 def _with_outage(
-    scenario: Scenario, channel: NotificationChannel, rate: float, outage_s: float, age: ChannelWorkload | None
+    scenario: Scenario, channel: NotificationChannel, rate: float, outage_s: float, like: WorkloadEntry
 ) -> Scenario:
     """Return a scenario with the same channels, a steady load on one, and nothing wrong but one outage."""
     written = f"{rate!r}/s"
     entry = ChannelWorkload.model_validate(
         {"channel": channel.value, "arrivals": {"constant": written}}, context=FROM_FILE
     )
-    if age is not None:
-        entry = entry.model_copy(update={"expires_after": age.expires_after, "critical": age.critical})
+    kept = _OF_EVENTS if isinstance(like, EventWorkload) else (*_OF_EVENTS, *_OF_NOTIFICATIONS)
+    entry = entry.model_copy(update={name: getattr(like, name) for name in kept})
     given = scenario.channel_as_given(channel)
     healthy = given.model_copy(update={"provider": given.provider.model_copy(update={"failure_rate": 0.0})})
     return Scenario(
@@ -197,6 +201,7 @@ def _with_outage(
         commit_latency=scenario.commit_latency,
         workload=(entry,),
         channels=scenario.channels.model_copy(update={channel.value: healthy}),
+        accounts=scenario.accounts,
         faults=(
             FaultConfig.model_validate({"channel": channel.value, "at": BEFORE_S, "for": outage_s, "outage": True}),
         ),
