@@ -173,6 +173,23 @@ def test_a_setting_that_only_a_run_accounts_for_is_named():
     assert explaining.besides(scenario.channel_config(EMAIL)) == ("quota", "retry.budget")
 
 
+@pytest.mark.usefixtures("short")
+@pytest.mark.parametrize(
+    ("nodes", "breaker", "named"),
+    [
+        (1, {}, ()),
+        (3, {}, ("nodes",)),
+        (3, {"shared": "any"}, ("nodes", "circuit_breaker.shared")),
+    ],
+)
+def test_that_it_is_of_one_node_is_said_where_there_are_more(nodes, breaker, named):
+    sets = [f"nodes={nodes}", *(f"channels.email.circuit_breaker.{key}={value}" for key, value in breaker.items())]
+    (email,) = simulation.explain(sets=[*sets, "channels.email.retry.max_attempts=2"], load=1.0).channels
+    assert email.left_out == named
+    said = f"Of one node, which has the whole load. Left out: {', '.join(named)}."
+    assert grids(email)[-1].note.endswith(said) == bool(named)
+
+
 def test_when_an_endpoint_is_disabled_is_said_beside_the_breaker():
     config = parsed({"endpoints": {"disable_after": "5d"}}).channel_config(EMAIL)
     assert explaining.besides(config) == ("endpoints",)

@@ -12,7 +12,7 @@ from actors.formatting import counted
 from actors.messages import NotificationChannel
 from actors.settings.retry import RetryConfig
 from simulation.experiments.explaining.breaking import breaker_in_words, cost_in_words, endpoints_in_words, open_spells
-from simulation.experiments.explaining.outages import OUTAGES_S, besides, one_call, under_load
+from simulation.experiments.explaining.outages import OUTAGES_S, besides, left_out, one_call, under_load
 from simulation.experiments.explaining.page import page
 from simulation.experiments.explaining.parts import By, ChannelExplained, Said, Schedule
 from simulation.experiments.explaining.schedule import schedules
@@ -126,6 +126,7 @@ def _explained(
         open_spells(config, rate),
         cost_in_words(config, rate, found[0]),
         besides(config),
+        left_out(scenario, config),
     )
 
 

@@ -54,6 +54,14 @@ def besides(config: ChannelConfig) -> tuple[str, ...]:
     return (*found, *(f"provider.{key}" for key in ("capacity", "latency_by_load") if getattr(provider, key)))
 
 
+def left_out(scenario: Scenario, config: ChannelConfig) -> tuple[str, ...]:
+    """Return what is not accounted for: the other nodes, and with which of them breakers are shared."""
+    if scenario.nodes_at_most == 1:
+        return ()
+    is_shared = any(lane.circuit_breaker.shared != "none" for lane in config.by_provider().values())
+    return ("nodes", "circuit_breaker.shared") if is_shared else ("nodes",)
+
+
 def has_closed_form(config: ChannelConfig) -> bool:
     """Return whether retries alone decide: no breaker, nothing else, and answers that take a constant time."""
     return (

@@ -188,3 +188,6 @@ class ChannelExplained:
 
     besides: tuple[str, ...]
     """Settings that take part too, and are in the runs only."""
+
+    left_out: tuple[str, ...]
+    """Settings that are in nothing of this: all of it is of one node, which has the whole load."""

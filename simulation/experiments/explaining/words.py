@@ -97,6 +97,8 @@ def _of_load(channel: ChannelExplained) -> Grid:
         note += f" The runs of {lengths} are at {rates}: more would take long."
     if channel.besides:
         note += f" In the runs only: {', '.join(channel.besides)}."
+    if channel.left_out:
+        note += f" Of one node, which has the whole load. Left out: {', '.join(channel.left_out)}."
     return Grid(
         f"An outage, and a load of {load_text(channel)}",
         ("outage", "calls", "never", "slowest", "requests", "peak after", "opens", "closes"),
