@@ -10,12 +10,13 @@ import threading
 from collections import deque
 from collections.abc import Awaitable, Callable, Generator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, contextmanager
+from numbers import Real
 from typing import Any, Generic, TypeVar
 
 import trio
 
 from actors.domain.notification_state import NotificationState
-from actors.errors import NotifierClosed, WouldDeadlock
+from actors.errors import ConfigurationError, NotifierClosed, WouldDeadlock, WrongType
 from actors.hosts.opening import Hosted, N, ProviderOpener, ProviderOpeners, StoreOpener, check_openers, open_all
 from actors.kernel.futures import Future
 from actors.messages import NotificationChannel, Priority, SendNotification
@@ -25,14 +26,20 @@ from actors.pipeline.orders import Acceptance
 T = TypeVar("T")
 S = TypeVar("S", bound=Subscriber)
 
+_MAY_BE_ACCEPTED = "it may be accepted yet: sent again with the same id, it is once"
+_MAY_BE_CANCELLED = "it may be cancelled yet: its state tells"
+_MAY_GO_ON = "what was asked for may happen yet"
+
 
 class _Call(Generic[T]):
     """What a thread asks of the notifier's thread, and waits for."""
 
-    __slots__ = ("_answered", "_error", "_value", "ask")
+    __slots__ = ("_answered", "_error", "_late", "_value", "ask")
 
-    def __init__(self, ask: Callable[[], Awaitable[T]]) -> None:
+    def __init__(self, ask: Callable[[], Awaitable[T]], late: str) -> None:
         self.ask = ask
+        self._late = late
+        """What may become of it when its answer is late."""
         self._answered = threading.Lock()
         self._answered.acquire()
         self._value: T
@@ -70,10 +77,8 @@ class _Call(Generic[T]):
 
     def wait(self, timeout: float | None) -> T:
         """Block until it is answered."""
-        if not self._answered.acquire(timeout=-1 if timeout is None else min(timeout, threading.TIMEOUT_MAX)):
-            raise TimeoutError(
-                f"no answer within {timeout:g} s; it may be accepted yet: sent again with the same id, it is once"
-            )
+        if not self._answered.acquire(timeout=-1 if timeout is None else float(min(timeout, threading.TIMEOUT_MAX))):
+            raise TimeoutError(f"no answer within {timeout:g} s; {self._late}")
         if self._error is not None:
             raise self._error
         return self._value
@@ -84,7 +89,8 @@ class ThreadNotifier(Hosted[N]):
 
     Its methods may be called by any thread of the process that has opened it, and block. What may go wrong in each is
     as with the method of :class:`Notifier` that has its name. Besides, each raises TimeoutError when there is no answer
-    within `timeout` seconds (None: wait as long as it takes), which takes nothing back; WouldDeadlock in a subscriber,
+    within `timeout` seconds (None: wait as long as it takes), which takes nothing back; WrongType when that is no
+    number, and ConfigurationError when it is below 0 or nan, before anything happens; WouldDeadlock in a subscriber,
     which runs in the notifier's thread and would wait for itself; and ActorSystemError in a forked process.
     """
 
@@ -98,17 +104,19 @@ class ThreadNotifier(Hosted[N]):
 
     def publish(self, event: Any, *, traceparent: str | None = None, timeout: float | None = None) -> None:
         """Publish an event, and block until its notifications are accepted."""
-        return self._call(functools.partial(self.inside.bus.publish, event, traceparent=traceparent), timeout)
+        ask = functools.partial(self.inside.bus.publish, event, traceparent=traceparent)
+        return self._call(ask, timeout, _MAY_BE_ACCEPTED)
 
     def send(
         self, command: SendNotification, *, traceparent: str | None = None, timeout: float | None = None
     ) -> Acceptance:
         """Send a command, block until its acceptance is durable, and return that."""
-        return self._call(functools.partial(self.inside.bus.send, command, traceparent=traceparent), timeout)
+        ask = functools.partial(self.inside.bus.send, command, traceparent=traceparent)
+        return self._call(ask, timeout, _MAY_BE_ACCEPTED)
 
     def cancel(self, notification_id: str, *, timeout: float | None = None) -> bool:
         """Cancel a notification that waits; block until that is durable, and tell whether it is cancelled."""
-        return self._call(functools.partial(self.inside.bus.cancel, notification_id), timeout)
+        return self._call(functools.partial(self.inside.bus.cancel, notification_id), timeout, _MAY_BE_CANCELLED)
 
     def state(self, notification_id: str, *, timeout: float | None = None) -> NotificationState | None:
         """Return where a notification is now; None: its id is unknown, or no longer remembered."""
@@ -143,7 +151,8 @@ class ThreadNotifier(Hosted[N]):
     def run(self, function: Callable[..., Awaitable[T]], *args: Any, timeout: float | None = None) -> T:
         """Run an async function of trio's, such as one that needs the notifier `inside`, and return its result."""
         self._check_thread()
-        call: _Call[T] = _Call(function)
+        _check_timeout(timeout)
+        call: _Call[T] = _Call(function, _MAY_GO_ON)
         try:
             self._token.run_sync_soon(_spawn, call, function, args)
         except trio.RunFinishedError:
@@ -155,9 +164,10 @@ class ThreadNotifier(Hosted[N]):
         if self._thread == threading.get_ident():
             raise WouldDeadlock("this is the notifier's own thread: return the commands, or await them `inside`")
 
-    def _call(self, ask: Callable[[], Awaitable[T]], timeout: float | None) -> T:
+    def _call(self, ask: Callable[[], Awaitable[T]], timeout: float | None, late: str) -> T:
         self._check_thread()
-        call = _Call(ask)
+        _check_timeout(timeout)
+        call = _Call(ask, late)
         self._calls.append(call)
         if not self._is_woken:  # one wake-up for all calls until then, as each takes a system call
             self._is_woken = True
@@ -172,6 +182,15 @@ class ThreadNotifier(Hosted[N]):
         with contextlib.suppress(IndexError):  # when two threads refuse them
             while self._calls:
                 what(self._calls.popleft())
+
+
+def _check_timeout(timeout: float | None) -> None:
+    if timeout is None:
+        return
+    if isinstance(timeout, bool) or not isinstance(timeout, Real):
+        raise WrongType(f"timeout: wanted a number of seconds, or None, got {timeout!r:.100}")
+    if not timeout >= 0:
+        raise ConfigurationError([f"timeout: wanted seconds, at least 0, or None, got {timeout!r}"])
 
 
 def _spawn(call: _Call[T], function: Callable[..., Awaitable[T]], args: tuple[Any, ...]) -> None:

@@ -95,6 +95,55 @@ def test_what_is_late_may_be_accepted_yet_and_is_not_lost():
     assert post.delivered == ["n"]
 
 
+@pytest.mark.parametrize(
+    ("ask", "said"),
+    [
+        (lambda notifier: notifier.publish(PLACED, timeout=0), "it may be accepted yet: sent again with the same id"),
+        (lambda notifier: notifier.cancel("n", timeout=0), "it may be cancelled yet: its state tells"),
+        (lambda notifier: notifier.run(trio.lowlevel.checkpoint, timeout=0), "what was asked for may happen yet"),
+    ],
+)
+def test_an_answer_that_is_late_is_told_by_what_was_asked(ask, said):
+    seen = threading.Event()
+
+    async def hold():
+        trio.lowlevel.current_trio_token().run_sync_soon(seen.wait)
+
+    with Notifier.open_in_thread(EMAIL_ONLY, providers=Post) as notifier:
+        notifier.run(hold)
+        try:
+            with pytest.raises(TimeoutError, match=f"^no answer within 0 s; {said}"):
+                ask(notifier)
+        finally:
+            seen.set()
+
+
+@pytest.mark.parametrize(
+    ("timeout", "error"),
+    [
+        (-1, ConfigurationError),
+        (-0.5, ConfigurationError),
+        (float("nan"), ConfigurationError),
+        ("3", WrongType),
+        (True, WrongType),
+        (1j, WrongType),
+    ],
+)
+def test_a_timeout_that_is_none_is_refused_at_once(timeout, error):
+    post = Post()
+    with Notifier.open_in_thread(EMAIL_ONLY, providers=lambda: post) as notifier:
+        for ask in (
+            lambda: notifier.send(email(), timeout=timeout),
+            lambda: notifier.publish(PLACED, timeout=timeout),
+            lambda: notifier.cancel("n", timeout=timeout),
+            lambda: notifier.state("n", timeout=timeout),
+        ):
+            with pytest.raises(error, match=r"^timeout: wanted .*, got "):
+                ask()
+        assert notifier.send(email("next"), timeout=float("inf")) == Acceptance.ACCEPTED
+    assert post.delivered == ["next"]
+
+
 async def open_gate(store):
     store.gate.set()
 
