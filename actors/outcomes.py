@@ -52,6 +52,9 @@ class Permanent(_Outcome, frozen=True, kw_only=True, gc=False):
 
     reason: str = "permanent failure"
 
+    unwritten: bool = False
+    """No request could be written of the notification, and none was made: that says nothing of its endpoint."""
+
 
 class DeadDestination(_Outcome, frozen=True, kw_only=True, gc=False):
     """The address is gone: dead-letter this one, suppress later ones to it."""

@@ -152,6 +152,8 @@ def _plain(given: Outcome) -> Outcome:
         fields["reason"] = _in_words(given.reason)
     if isinstance(given, Transient):
         fields |= {"retry_after": _seconds(given.retry_after), "throttled": bool(given.throttled)}
+    if isinstance(given, Permanent):
+        fields["unwritten"] = bool(given.unwritten)
     outcome: Outcome = kind(**fields)
     return outcome
 

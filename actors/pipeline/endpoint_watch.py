@@ -42,7 +42,8 @@ class EndpointWatch:
     ) -> EndpointMark | None:
         """Return what a failed attempt makes of its endpoint, and have people told where it disables it.
 
-        That the channel is broken, that we send too fast and that the address is gone for good says nothing of it.
+        That the channel is broken, that we send too fast, that no request could be written and that the address is
+        gone for good says nothing of it.
 
         Args:
             command: of the notification.
@@ -51,8 +52,7 @@ class EndpointWatch:
             to_alert: sends a message to the alert.
         """
         config = self._configs.get(command.channel)
-        is_failure = isinstance(outcome, (Transient, Ambiguous, Permanent))
-        if config is None or not is_failure or (isinstance(outcome, Transient) and outcome.throttled):
+        if config is None or not _tells_of_endpoint(outcome):
             return None
         known = self._endpoints.find(command.channel, command.recipient)
         mark = after_failure(None if known is None else known.mark, config, now_ns)
@@ -66,3 +66,13 @@ class EndpointWatch:
                 )
             )
         return mark
+
+
+def _tells_of_endpoint(outcome: Outcome) -> bool:
+    match outcome:
+        case Transient():
+            return not outcome.throttled
+        case Permanent():
+            return not outcome.unwritten
+        case _:
+            return isinstance(outcome, Ambiguous)

@@ -231,7 +231,8 @@ class HttpExchange:
         except httpcore2.UnsupportedProtocol as error:
             raise Failed(Permanent(reason="not a URL", answer=str(error))) from None
         except httpcore2.LocalProtocolError as error:
-            raise Failed(Permanent(reason="no request that could be sent", answer=str(error))) from None
+            refused = Permanent(reason="no request that could be sent", answer=str(error), unwritten=True)
+            raise Failed(refused) from None
         except (httpcore2.NetworkError, httpcore2.TimeoutException, httpcore2.ProtocolError) as error:
             raise Failed(Ambiguous(reason="connection lost before the answer", answer=_described(error))) from None
         headers_received = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in response.headers}

@@ -90,7 +90,7 @@ class PushProvider(HttpTransport):
             until = None if wanted_for is None else self._clock() + wanted_for
             content = msgspec.json.encode({"message": message_of(attempt.command, wanted_for, until)})
         except (UnicodeEncodeError, TypeError) as error:
-            return Permanent(reason="no message that could be written", answer=str(error))
+            return Permanent(reason="no message that could be written", answer=str(error), unwritten=True)
         token = await self._token.get()
         answer = await self._post(token, content)
         if answer.status in _OF_A_NEW_TOKEN and error_code(answer) is None:

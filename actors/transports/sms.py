@@ -129,7 +129,7 @@ class SmsProvider(HttpTransport):
         try:
             content = urlencode(self._form(command, number, wanted_for)).encode()
         except UnicodeEncodeError:
-            return Permanent(reason="text with half a surrogate pair")
+            return Permanent(reason="text with half a surrogate pair", unwritten=True)
         headers = self._headers
         if self._config.idempotency_header is not None:
             headers = headers | {self._config.idempotency_header: header_value(attempt.idempotency_key)}

@@ -108,7 +108,7 @@ class WebhookProvider(HttpTransport):
         try:
             content_type, body = body_of(command)
         except (UnicodeEncodeError, TypeError) as error:
-            return Permanent(reason="no event that could be written", answer=str(error))
+            return Permanent(reason="no event that could be written", answer=str(error), unwritten=True)
         event = header_value(attempt.idempotency_key)
         timestamp = str(int(self._clock()))
         keys = self._keys_of.get(command.recipient, self._keys)

@@ -173,10 +173,13 @@ class WebPushProvider(HttpTransport):
         command = attempt.command
         try:
             subscription, origin = self._subscription(command)
+        except Unpushable as error:
+            return Permanent(reason=str(error))
+        try:
             headers = self._headers(command, origin, wanted_for)
             body = encrypted(payload_of(command), subscription)
         except Unpushable as error:
-            return Permanent(reason=str(error))
+            return Permanent(reason=str(error), unwritten=True)
         answer = await self._http.post(subscription.endpoint, headers, body)
         outcome = outcome_of_answer(answer)
         if isinstance(outcome, Sent):

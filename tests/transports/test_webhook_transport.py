@@ -235,6 +235,7 @@ async def test_what_is_no_event_is_refused_before_anything_is_sent(changed):
     async with http_server([Reply(200)]) as server, provider_of() as provider:
         outcome = await outcome_of(provider, event(server.url, **changed))
         assert (type(outcome), outcome.reason) == (Permanent, "no event that could be written")
+        assert outcome.unwritten
     assert server.connections == 0
 
 

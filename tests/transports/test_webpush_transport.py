@@ -332,6 +332,7 @@ async def test_what_is_refused_before_anything_is_sent(changed, reason):
         outcome = await outcome_of(provider, push(server.url, **changed))
         assert type(outcome) is Permanent
         assert outcome.reason.startswith(reason)
+        assert outcome.unwritten == ("recipient" not in changed)
     assert server.connections == 0
 
 
