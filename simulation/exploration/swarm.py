@@ -30,7 +30,7 @@ from simulation.scenario import ChannelWorkload, ClosedWorkload, Operation, Scen
 from simulation.scenario.arrivals import Arrivals, HoldStage, Stage
 from simulation.scenario.expected_arrivals import expected_notifications
 from simulation.scenario.operations import EditConfig
-from simulation.scenario.popularity import ZipfSpread, count_of
+from simulation.scenario.popularity import Spread, ZipfSpread, count_of
 
 NOTIFICATIONS = (30, 300)
 """The number of notifications of a case is about log-uniform between these."""
@@ -173,8 +173,7 @@ def _scaled(
         changes["for_"] = max(1e-3, rounded(entry.for_ * time_factor))
     if entry.users is not None:
         users = max(1, round(log_uniform(random, 1, max(1.01, count_of(entry.users)))))
-        spread = entry.users
-        changes["users"] = spread.model_copy(update={"count": users}) if isinstance(spread, ZipfSpread) else users
+        changes["users"] = _so_many(users, entry.users)
     if isinstance(entry, ClosedWorkload):
         changes["clients"] = max(1, round(entry.clients * rate_factor))
         return entry.model_copy(update=changes)
@@ -198,9 +197,16 @@ def _scheduled(workload: tuple[WorkloadEntry, ...], duration: float, random: Ran
 def _to_few(workload: tuple[WorkloadEntry, ...], random: Random) -> tuple[WorkloadEntry, ...]:
     """Have half of the entries go to one address or a few, so that all attempts at one may fail for a while."""
     return tuple(
-        entry.model_copy(update={"users": random.choice([1, 1, 2, 3])}) if random.random() < 0.5 else entry
+        entry.model_copy(update={"users": _so_many(random.choice([1, 1, 2, 3]), entry.users)})
+        if random.random() < 0.5
+        else entry
         for entry in workload
     )
+
+
+def _so_many(count: int, spread: Spread | None) -> Spread:
+    """Return so many users, spread as others are."""
+    return spread.model_copy(update={"count": count}) if isinstance(spread, ZipfSpread) else count
 
 
 def _fewer(scenario: Scenario, entry: Any, rate_factor: float, time_factor: float, random: Random) -> Arrivals:
