@@ -69,10 +69,29 @@ def test_late_deliveries_break_it_in_the_steps_in_which_those_were_accepted():
     assert found.text.startswith(f"{len(late)} of ")
     assert set(found.ids) <= set(late["id"])
     assert len(found.ids) == 5
+    assert found.at_s in set(late["waited_since_s"])
     for start_s, stop_s in found.spans:
         assert late["waited_since_s"].between(start_s, stop_s).any()
     covered = sum(late["waited_since_s"].between(start_s, stop_s).sum() for start_s, stop_s in found.spans)
     assert covered >= len(late)
+
+
+def test_a_few_here_and_there_do_not_break_it_beside_an_outage():
+    text = """
+    seed: 3
+    duration: 4m
+    workload: [{channel: sms, arrivals: {poisson: 10/s}}]
+    channels: {sms: {provider: {latency: 50ms}, circuit_breaker: {enabled: false}}}
+    faults:
+      - {channel: sms, at: 0s, for: 4m, permanent_rate: 1%}
+      - {channel: sms, at: 2m, for: 20s, permanent_rate: 100%}
+    expect: [sent_fraction >= 95%]
+    """
+    run = simulation.run(parse(textwrap.dedent(text), "a.yaml"))
+    lost = run.notifications.query("outcome != 'sent'")["waited_since_s"]
+    found = breach_of(run, 0)
+    assert lost.min() < 60 < 180 < lost.max()
+    assert 110 < found.spans[0][0] <= 120 < found.at_s < 140 <= found.spans[-1][1] < 150
 
 
 def test_a_median_that_all_exceed_breaks_it_all_the_time():

@@ -161,6 +161,13 @@ def test_an_expectation_that_breaks_says_where():
     assert first * width <= breach["spans"][0][0] < (first + 1) * width
 
 
+def test_the_button_of_an_expectation_leads_to_where_most_broke_it():
+    lines = told(text_of("provider-outage", "4m") + "expect:\n  - delivery_time_s.p99 <= 60\n")
+    [at] = re.findall(r'data-at="([\d.]+)"', lines[-1]["list"])
+    assert 120 < float(at) < 240
+    assert [start for start, _ in lines[-1]["breaches"][0]["spans"] if start < 100] == []
+
+
 def test_a_comparison_is_that_of_the_command():
     text = text_of("provider-outage", "1m")
     other = edited(text, ("channels", "push", "retry", "max_attempts"), "1")
