@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -76,6 +77,8 @@ def _metrics(scenarios: Sequence[Scenario]) -> list[str]:
 def row(scenario: Scenario, path: str, before: Sequence[float | None], after: Sequence[float | None]) -> dict[str, Any]:
     """Return how a metric compares between runs with the same seeds, as plain data for a table.
 
+    Between never and a time there is no difference in seconds. The one `agrees` that is to one side with every seed.
+
     Args:
         scenario: one of the two.
         path: of the metric.
@@ -90,15 +93,17 @@ def row(scenario: Scenario, path: str, before: Sequence[float | None], after: Se
             return NOTHING
         return metric_text(value, kind) if value >= 0 else f"−{metric_text(-value, kind)}"
 
-    low, high = (None, None) if found is None else (found.low, found.high)
+    ends = [] if found is None else [each for each in (found.low, found.high) if each is not None]
+    is_finite = found is not None and found.value is not None and math.isfinite(found.value)
     was, now, differs = text(middle), text(over_runs(path, after).middle), bool(found and found.excludes_0)
     return {
         "metric": path,
         "before": was,
         "after": now,
-        "difference": NOTHING if found is None else _signed(text(found.value)),
-        "interval": "" if low is None or high is None else f"{text(low)} to {text(high)}",
+        "difference": _signed(text(found.value)) if found is not None and is_finite else NOTHING,
+        "interval": " to ".join(map(text, ends)) if all(map(math.isfinite, ends)) else "",
         "differs": differs,
+        "agrees": bool(found and found.pairs and found.pairs in (found.more, found.less)),
         "is_same": was == now and not differs,
         "is_small": bool(found and middle and found.value is not None and abs(found.value) < SMALL * abs(middle)),
     }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -21,6 +20,14 @@ SEEDS = 2
 WAY = 0.15
 """So much of its slider a setting is turned to each side."""
 
+LABELS = {
+    "delivery_time_s.p99": "delivery time, 99 in 100",
+    "delivery_time_s.p50": "delivery time, half",
+    "dead_lettered": "dead letters",
+    "retry_amplification": "attempts for each",
+}
+"""What pages call the metrics that they rank by."""
+
 
 def rank(text: str, filename: str, metric: str, is_cancelled: Callable[[], bool]) -> Iterator[dict[str, Any]]:
     """Turn each setting of a scenario alone; yield how far it is, and the `rows`, those that matter most first.
@@ -29,7 +36,7 @@ def rank(text: str, filename: str, metric: str, is_cancelled: Callable[[], bool]
 
     Each has the setting's `label` and `group`, what it was turned `down` and `up` to, what
     :func:`simulation.studio.comparing.row` says of the metric with one and the other, and as `share` how much it
-    matters beside the first.
+    matters beside the first, from 0 to 1; beside the difference between never and a time no other counts.
 
     Args:
         text: of the scenario.
@@ -61,11 +68,11 @@ def rank(text: str, filename: str, metric: str, is_cancelled: Callable[[], bool]
         low, high = ([_figure(each, seed, metric, is_cancelled) for seed in _seeds(scenario)] for each in scenarios)
         effect = difference(high, low)
         value = 0.0 if effect is None or effect.value is None else abs(effect.value)
-        found.append((value, {**row(scenario, metric, low, high), **_named(knob), "down": down, "up": up}))
+        found.append((value, {**row(scenario, metric, low, high), **_named(knob, down, up)}))
         found.sort(key=lambda each: -each[0])
-        most = max((value for value, _ in found if math.isfinite(value)), default=0.0)
-        rows = [{**each, "share": min(value / most, 1) if most else 0} for value, each in found]
-        yield {"done": done, "of": len(turned), "metric": metric, "rows": rows}
+        most = found[0][0]
+        rows = [{**each, "share": most and (1 if value == most else value / most)} for value, each in found]
+        yield {"done": done, "of": len(turned), "metric": LABELS.get(metric, metric), "rows": rows}
 
 
 def _seeds(scenario: Scenario) -> range:
@@ -83,5 +90,7 @@ def _ends(knob: dict[str, Any]) -> Sequence[str]:
     return stops[max(0, at - way)], stops[min(len(stops) - 1, at + way)]
 
 
-def _named(knob: dict[str, Any]) -> dict[str, str]:
-    return {"label": knob["label"], "group": knob["group"]}
+def _named(knob: dict[str, Any], *ends: str) -> dict[str, str]:
+    words = {"true": "on", "false": "off"} if knob["kind"] == "switch" else {}
+    down, up = (words.get(each, each) for each in ends)
+    return {"label": knob["label"], "group": knob["group"], "down": down, "up": up}

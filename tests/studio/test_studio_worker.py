@@ -11,7 +11,7 @@ from simulation.studio import series
 from simulation.studio.behind import behind
 from simulation.studio.checking import check
 from simulation.studio.comparing import compare, row
-from simulation.studio.ranking import rank
+from simulation.studio.ranking import LABELS, rank
 from simulation.studio.splicing import edited
 from simulation.studio.worker import Worker
 
@@ -254,5 +254,27 @@ channels:
     assert last["rows"][0]["label"] in ("Retry: attempts", "Provider: usual failures", "Arrivals, constant")
     idle = next(each for each in last["rows"] if each["label"] == "Retry: longest wait")
     assert (idle["share"], idle["differs"], idle["before"]) == (0, False, idle["after"])
+    page = told(text, do="rank", metric="dead_lettered")[-1]["html"]
+    assert "what that does to dead letters: " in page
+    assert "off → on" in page
     [line] = told(text, do="rank", metric="no.such.metric")
     assert "there is no no.such.metric" in line["problems"][0]["text"]
+
+
+def test_between_never_and_a_time_there_is_no_difference_in_seconds():
+    scenario = simulation.parse(text_of("provider-outage", "1m"))
+    never = float("inf")
+    for before, after in (([never] * 2, [242.4] * 2), ([242.4] * 2, [never] * 2)):
+        found = row(scenario, "delivery_time_s.p99", before, after)
+        assert (found["difference"], found["interval"], found["differs"], found["agrees"]) == ("–", "", False, True)
+        assert {found["before"], found["after"]} == {"never", "4.04 min"}
+    found = row(scenario, "delivery_time_s.p99", [never, 2.0], [1.0, 3.0])
+    assert not found["agrees"]
+
+
+def test_pages_call_what_they_rank_by_as_rankings_do():
+    page = (STATIC / "edit.html").read_text(encoding="utf-8")
+    offered = re.findall(r'<option value="([^"]+)">', page.partition('id="rank-by"')[2].partition("</select>")[0])
+    assert offered == list(LABELS)
+    for metric, label in LABELS.items():
+        assert f'<option value="{metric}">{label}</option>' in page
