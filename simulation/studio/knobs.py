@@ -7,8 +7,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any, Literal, NamedTuple, TypeAlias
 
+from actors.instants import NS_PER_S
 from actors.settings.breaker import CircuitBreakerConfig
 from actors.settings.quantities import write_duration
+from simulation.reporting.fault_windows import AT_THE_START
 from simulation.scenario import Scenario
 from simulation.scenario.schema import json_schema
 from simulation.scenario.workload import ClosedWorkload
@@ -70,7 +72,7 @@ class Turn(NamedTuple):
 
 _SHARES = (0, 0.005, *(part / 100 for part in (*range(1, 11), *range(15, 101, 5))))
 _SECONDS = (
-    *(0.1, 0.2, 0.3, 0.5, 0.7, 1, 1.5, 2, 3, 4, 5, 7, 10, 15, 20, 30, 45),
+    *(0, 0.1, 0.2, 0.3, 0.5, 0.7, 1, 1.5, 2, 3, 4, 5, 7, 10, 15, 20, 30, 45),
     *(60, 90, 120, 180, 240, 300, 420, 600, 900, 1200, 1800, 2700, 3600),
 )
 _MANTISSAS = (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8)
@@ -95,10 +97,14 @@ OF_AN_ENTRY = tuple(
     Turn(f"arrivals.{how}", f"Arrivals, {how}", "rate", "Arrivals", 0.1, 500, True) for how in ("poisson", "constant")
 )
 OF_A_FAULT = (
+    Turn("at", "Begins at", "duration", "FaultConfig", 0, 3600),
+    Turn("for", "Lasts", "duration", "FaultConfig", 0.1, 3600, True),
     Turn("failure_rate", "Share that fails", "share", "FaultConfig"),
     Turn("latency_factor", "Latency, times", "number", "FaultConfig", 0.1, 50, True),
     Turn("speed", "Speed of the provider", "number", "FaultConfig", 0, 2),
 )
+_FIELD = {"for": "for_"}
+"""Of keys that are words of Python, what the model calls them."""
 
 
 def knobs(splices: Splices, scenario: Scenario) -> list[dict[str, Any]]:
@@ -134,9 +140,17 @@ def _turned(scenario: Scenario) -> Iterator[tuple[Path, str, Turn, Any]]:
                 name = entry.name if entry.name is not None else entry.called
                 yield ("workload", str(number), *turn.key.split(".")), f"Arrivals: {name}", turn, rate.per_second
     for number, fault in enumerate(scenario.faults):
+        group = f"Fault {number + 1}: {', '.join(fault.channel or sorted(fault.injects))}"
         for turn in OF_A_FAULT:
-            if isinstance(value := getattr(fault, turn.key), float):
-                yield ("faults", str(number), turn.key), f"Fault {number + 1}: {', '.join(fault.channel)}", turn, value
+            is_time = turn.kind == "duration"
+            high = min(turn.high, scenario.arrivals_end_ns / NS_PER_S) if is_time else turn.high
+            value = (
+                None
+                if turn.key == "for" and fault.injects <= AT_THE_START
+                else getattr(fault, _FIELD.get(turn.key, turn.key))
+            )
+            if isinstance(value, float):
+                yield ("faults", str(number), turn.key), group, turn._replace(high=high), value
     for channel in scenario.channels_used:
         config = scenario.channel_config(channel)
         for turn in OF_A_CHANNEL:

@@ -278,3 +278,14 @@ def test_pages_call_what_they_rank_by_as_rankings_do():
     assert offered == list(LABELS)
     for metric, label in LABELS.items():
         assert f'<option value="{metric}">{label}</option>' in page
+
+
+def test_each_fault_has_a_group_with_its_times():
+    text = (FOLDER / "provider-outage.yaml").read_text(encoding="utf-8") + "\n"
+    text = text.replace("faults:\n", "faults:\n  - {channel: sms, at: 1m, crash: process, restart_after: 5s}\n")
+    found = [each for each in check(text, "x.yaml")["knobs"] if each["path"].startswith("faults.")]
+    assert [each["path"].removeprefix("faults.") for each in found] == [
+        *("0.at", "1.at", "1.for", "2.at", "2.for", "2.failure_rate")
+    ]
+    at = next(each for each in found if each["path"] == "faults.1.at")
+    assert (at["value"], at["stops"][0], at["stops"][-1], at["stops"][at["at"]]) == ("2m", "0s", "10m", "2m")
