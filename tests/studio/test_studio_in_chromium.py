@@ -269,7 +269,7 @@ def compare_and_keep(browser: Studio, folder) -> None:
     browser.check()
     Select(browser.find("#rank-by")).select_by_value("dead_lettered")
     browser.click("#rank")
-    browser.wait(lambda: "2 of" in browser.text("#comparison caption"))
+    browser.wait(lambda: re.search(r"\d of", browser.text("#comparison caption")))
     browser.check()
 
     # nothing is lost on reload, nor is what somebody else has saved meanwhile; another tab has a state of its own

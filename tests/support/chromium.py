@@ -31,7 +31,7 @@ FLAGS = (
     "--disable-sync",
 )
 DESK, PHONE = (1280, 800), (390, 844)
-PATIENCE_S = 30
+PATIENCE_S = 90  # a machine may be busy with much else
 
 
 class Chromium:
