@@ -123,6 +123,13 @@ def in_view(browser: Studio, selector: str) -> bool:
     return browser.driver.execute_script(script, browser.find(selector))
 
 
+def top_of_curves(browser: Studio) -> float:
+    """How far below the top of the page they are, as far as it is scrolled."""
+    return browser.driver.execute_script(
+        "return document.getElementById('charts').getBoundingClientRect().top + scrollY"
+    )
+
+
 def change_and_watch(browser: Studio, size: tuple[int, int]) -> None:
     browser.check()
     assert browser.text("h1") == "scenarios"
@@ -156,12 +163,15 @@ def change_and_watch(browser: Studio, size: tuple[int, int]) -> None:
     assert browser.text_of_scenario() == OUTAGE.replace("timeout: 10s}", "timeout: 1s}")
     browser.wait_for_the_run()
 
-    # a broken text says where, and the last picture stays
+    # a broken text says where, and the last picture stays, as do the cursor, and all that is below
+    browser.find("#time").send_keys(Keys.END)
+    last, top = browser.text("#now"), top_of_curves(browser)
     picture = browser.figures()
     browser.type("at: 15s", "at: soon")
     browser.wait(lambda: "Line 16, column 26" in browser.text("#problems"))
     assert browser.find("#text").get_attribute("aria-invalid") == "true"
     assert browser.figures() == picture
+    assert top_of_curves(browser) == top
     assert "Line 16: faults.0.at: wanted" in browser.text("#status")
     field, problems, editor = (browser.find(selector).rect for selector in ("#text", "#problems", ".editor"))
     assert field["y"] + field["height"] <= problems["y"] + 1
@@ -173,6 +183,7 @@ def change_and_watch(browser: Studio, size: tuple[int, int]) -> None:
     browser.click("#undo")
     browser.wait(lambda: browser.text_of_scenario() == OUTAGE)
     browser.wait(lambda: browser.figures() == first)
+    assert browser.text("#now") == last != "0:00"
 
     # a fault is dragged, and stretched by keys
     band = browser.find("[data-part=move]")
@@ -223,11 +234,36 @@ def resize(browser: Studio, size: tuple[int, int]) -> None:
         browser.wait(lambda: abs(end_of_band() - before) < 0.01)
 
 
+def zoom(browser: Studio) -> None:
+    """Nothing moves, and a fault that goes on beyond an edge has no end there."""
+    canvas, top = browser.find("[data-key=rates] canvas"), top_of_curves(browser)
+    width = canvas.size["width"]
+    browser.driver.execute_script("arguments[0].scrollIntoView({block: 'center'})", canvas)
+    drag = ActionChains(browser.driver).move_to_element_with_offset(canvas, width // 10 - width // 2 + 58, 0)
+    drag.click_and_hold().move_by_offset(width // 3, 0).release().perform()
+    assert browser.find("#whole").is_displayed()
+    assert top_of_curves(browser) == top
+    assert ["beyond" in browser.find(f"[data-part={part}]").get_attribute("class") for part in ("start", "end")] == [
+        *(False, True)
+    ]
+    browser.click("#whole")
+    assert not browser.find("#whole").is_displayed()
+    assert "beyond" not in browser.find("[data-part=end]").get_attribute("class")
+    assert top_of_curves(browser) == top
+
+
 def play_and_ask(browser: Studio) -> None:
-    # play, back, and jump
+    # play, back, and jump; what is said of an event goes when the cursor does
+    browser.find("#time").send_keys(Keys.HOME)
+    top = top_of_curves(browser)
     Select(browser.find("#kind")).select_by_value("opens")
     browser.click("#next")
     assert "Breaker email: closed to open" in browser.text("#event")
+    assert top_of_curves(browser) == top
+    browser.find("#time").send_keys(Keys.ARROW_RIGHT)
+    assert browser.text("#event") == ""
+    browser.find("#time").send_keys(Keys.HOME)
+    browser.click("#next")
     assert re.search("The breaker of email is open .* wait behind the breaker", browser.text("#story"))
     opened = browser.text("#now")
     Select(browser.find("#kind")).select_by_value("fault")
@@ -327,6 +363,7 @@ async def test_a_scenario_is_changed_watched_compared_and_kept(folder, tmp_path,
         change_and_watch(browser, size)
         complete(browser)
         resize(browser, size)
+        zoom(browser)
         play_and_ask(browser)
         compare_and_keep(browser, folder)
 

@@ -163,17 +163,16 @@ export class Charts {
   #heights(panel, run, first, last) {
     const wait = new Float64Array(run.length);
     return panel.lines.map(({ name }) => {
-      const values = run.values(name, this.channel), heights = new Array(values.length);
+      const values = run.values(name, this.channel), heights = new Array(values.length), below = wait.slice();
       let most = 0, some = false;
       for (let at = 0; at < values.length; at++) {
-        let value = values[at];
-        if (value !== null && panel.rate) value /= run.width;
+        let value = values[at] !== null && panel.rate ? values[at] / run.width : values[at];
         if (value > 0) some = true;
         if (panel.stacked) value = wait[at] += value;
         heights[at] = value;
         if (at >= first && at <= last && value > most) most = value;
       }
-      return { name, heights, most, some };
+      return { name, heights, below, most, some };
     });
   }
 
@@ -223,9 +222,9 @@ export class Charts {
   }
 
   #line({ context, height, scale, stacked }, line, run, isPinned) {
-    if (stacked && !line.some) return;
+    const seen = stacked ? line.heights.map((top, at) => (scale(line.below[at]) - scale(top) < 1 ? null : top)) : line.heights; // bands that are too thin have no edge
     const look = isPinned ? { dash: [2, 3], globalAlpha: 0.55, lineWidth: 1.25 } : { lineWidth: 1.75 };
-    this.#pen(context, `c-${line.name}`, { height, ...look }, () => { this.#path(context, line.heights, run, scale); context.stroke(); });
+    this.#pen(context, `c-${line.name}`, { height, ...look }, () => { this.#path(context, seen, run, scale); context.stroke(); });
   }
 
   #area({ context, height, scale }, line) {

@@ -15,7 +15,7 @@ import { clock, roundSeconds, writeDuration } from "./units.js";
 const file = new URLSearchParams(location.search).get("file") ?? "";
 const kept = `retrylab:${file}`;
 const runs = new Latest(), others = new Latest(), comparing = new Latest();
-let version = null, undo, checking = 0, run = null, cursor = 0, checked = null, session = null, pinned = null, playing = 0;
+let version = null, undo, checking = 0, run = null, cursor = 0, checked = null, session = null, pinned = null, playing = 0, leapt = 0;
 
 const editor = new Editor({ field: byId("text"), colours: byId("colours"), problems: byId("problems") }, (text) => changed(text, "typed"));
 new Completion(byId("text"), byId("offered"));
@@ -36,7 +36,7 @@ function changed(text, source) {
   editor.text = text;
   byId("undo").disabled = undo.at === 0;
   byId("redo").disabled = undo.at === undo.texts.length - 1;
-  comparing.cancel(); // what it shows would be of another text
+  comparing.cancel(); leapt = null; // what they show would be of another text
   byId("comparison").replaceChildren();
   byId("behind").hidden = true;
   clearTimeout(checking);
@@ -111,7 +111,6 @@ function begin(text) {
 function show(newest) {
   const isNew = run !== newest;
   run = charts.run = newest;
-  if (isNew && cursor > run.end) cursor = 0;
   if (isNew) byId("figures").textContent = "";
   if (!run.done) say("off", `runs… ${clock(run.length * run.width)} of ${clock(run.begin.duration_s)}`);
   faults.place();
@@ -133,17 +132,17 @@ function draw() {
 
 /** Show how things are at the cursor. */
 function look() {
-  charts.cursor = cursor;
+  const now = charts.cursor = Math.min(cursor, run?.end ?? cursor); // it stays where it was put, though a run may be shorter
   charts.mark();
+  if (now !== leapt) byId("event").textContent = "";
   if (!run?.width) return;
-  const at = charts.hover ?? cursor;
+  const at = charts.hover ?? now;
   byId("story").textContent = `${clock(at, true)} — ${story(run, at)}`;
-  byId("now").textContent = byId("way-at").textContent = clock(cursor, true);
+  byId("now").textContent = byId("way-at").textContent = clock(now, true);
   const time = byId("time");
-  time.max = run.end;
-  time.value = cursor;
+  Object.assign(time, { max: run.end, value: now });
   time.setAttribute("aria-valuetext", byId("story").textContent);
-  actors.show(run, charts.channel, cursor);
+  actors.show(run, charts.channel, now);
 }
 
 // ── time ──
@@ -180,8 +179,9 @@ function play(isOn) {
 
 function leap(forward) {
   const found = run && jump(run.events(), byId("kind").value, cursor, forward);
-  byId("event").textContent = found ? `${clock(found.at, true)}: ${found.text}` : `There is no ${forward ? "later" : "earlier"} one.`;
   if (found) seek(found.at);
+  byId("event").textContent = byId("event").title = found ? `${clock(found.at, true)}: ${found.text}` : `There is no ${forward ? "later" : "earlier"} one.`;
+  leapt = charts.cursor;
 }
 
 // ── what is behind it, and beside it ──
@@ -263,7 +263,7 @@ function report() {
   }).catch(message);
 }
 
-function say(tone, text) { Object.assign(byId("status"), { className: `state ${tone}`, textContent: text }); }
+function say(tone, text) { Object.assign(byId("status"), { className: `state ${tone}`, textContent: text, title: text }); }
 
 /** Say something that one has to know; `again` is offered as a button. */
 function message(error, again = null, tone = "bad") {

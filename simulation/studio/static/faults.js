@@ -31,6 +31,7 @@ export class Faults {
       band.className = `fault${right - left < 110 ? " narrow" : ""}${left > this.charts.width / 2 ? " at-end" : ""}`;
       const words = { move: `from ${clock(fault.at_s, true)} to ${clock(end, true)}`, start: clock(fault.at_s, true), end: clock(end, true) };
       for (const [name, part] of Object.entries(parts)) {
+        part.classList.toggle("beyond", name === "start" ? fault.at_s < this.charts.range[0] : name === "end" && end > this.charts.range[1]);
         part.setAttribute("aria-valuetext", words[name]);
         part.setAttribute("aria-valuenow", Math.round(name === "end" ? end : fault.at_s));
       }

@@ -141,9 +141,9 @@ export function story(run, at) {
     const why = span.cause ? ` (${span.cause})` : "";
     said.push(`The breaker of ${breaker} is ${span.state}${why}, since ${clock(span.from, true)}${end}.`);
   }
-  const waits = WAITS.map((name) => [run.value(name, "", at), `${verb(run, name, at)} ${WORDS[name]}`]).filter(([many]) => many > 0);
+  const waits = WAITS.map((name) => [run.value(name, "", at), verb(run, name, at), WORDS[name]]).filter(([many]) => many > 0);
   waits.sort(([one], [other]) => other - one);
-  if (waits.length) said.push(`${waits.map(([many, what]) => `${count(many)} ${what}`).join(", ")}.`);
+  if (waits.length) said.push(`${waits.map(([many, does, where]) => `${count(many)} ${does}${many === 1 ? "s" : ""} ${where}`).join(", ")}.`);
   const letters = run.value("dead_letters", "", at);
   if (letters > 0) said.push(`${count(letters)} dead letter${letters === 1 ? "" : "s"}.`);
   return said.length ? said.join(" ") : "All goes well: nothing waits.";

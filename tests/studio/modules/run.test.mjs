@@ -51,6 +51,8 @@ test("a sentence says what happens", () => {
   assert.equal(story(made, 2.6), "email: outage, until 0:03. The breaker of email is open (trip), since 0:02.5. 3 wait behind the breaker. 1 dead letter.");
   made.frame({ width_s: 1, from: 4, to: 5, rows: { email: rows({ circuit_breaker: [2] }) }, transitions: [{ ...open, at: 3.5, to: "closed" }] });
   assert.match(story(made, 4.2), /2 drain behind the breaker/);
+  made.frame({ width_s: 1, from: 5, to: 6, rows: { email: rows({ backoff: [1], turn: [2] }) }, transitions: [] });
+  assert.match(story(made, 5.2), /2 wait for a slot or a quota, 1 waits between retries/);
 });
 
 test("a curve breaks where it has no values", () => {
