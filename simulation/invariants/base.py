@@ -129,7 +129,8 @@ class Context:
     def restarted_within_ns(self) -> int:
         """How long after a crash an actor, or the process, is restarted at the latest."""
         back_ns = [ns(fault.restart_after or 0.0) for fault in self.faults]
-        return max([ns(Supervision().max_delay), self.takeover_after_ns, *back_ns])
+        deployed_ns = [ns(fault.deploy.each_down) for fault in self.faults if fault.deploy is not None]
+        return max([ns(Supervision().max_delay), self.takeover_after_ns, *back_ns, *deployed_ns])
 
     @property
     def providers(self) -> dict[tuple[NotificationChannel, str], ChannelConfig]:
