@@ -172,7 +172,7 @@ def change_and_watch(browser: Studio, size: tuple[int, int]) -> None:
     assert browser.find("#text").get_attribute("aria-invalid") == "true"
     assert browser.figures() == picture
     assert top_of_curves(browser) == top
-    assert "Line 16: faults.0.at: wanted" in browser.text("#status")
+    browser.wait(lambda: "Line 16: faults.0.at: wanted" in browser.text("#status"))  # what is half typed is wrong too
     field, problems, editor = (browser.find(selector).rect for selector in ("#text", "#problems", ".editor"))
     assert field["y"] + field["height"] <= problems["y"] + 1
     assert problems["y"] + problems["height"] <= editor["y"] + editor["height"]
