@@ -19,8 +19,6 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapp
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict, Unpack, get_args
 
-import pykka
-
 from actors.domain.attempts import Provider
 from actors.domain.notification_state import NotificationState, state_of
 from actors.domain.store import BreakerVote, LettersChanged, News, NodesChanged, Store
@@ -35,7 +33,7 @@ from actors.faults.build import (
 )
 from actors.faults.provider import SimulatedProvider
 from actors.instants import ns, since_1970_ns
-from actors.kernel.actor import ActorRef
+from actors.kernel.actor import ActorRef, tell_unless_dead
 from actors.kernel.async_handlers import failure, is_async
 from actors.kernel.node import Node
 from actors.kernel.system import ActorSystem
@@ -229,8 +227,7 @@ class Pipeline:
             self._on_nodes_changed(news.nodes)
             return
         listener: ActorRef[Any] = self.dead_letter_queue if isinstance(news, LettersChanged) else self.handler
-        with contextlib.suppress(pykka.ActorDeadError):  # when the system has ended, it is for the next one
-            listener.tell(news)
+        tell_unless_dead(listener, news)
 
     def _on_nodes_changed(self, nodes: frozenset[int]) -> None:
         """Pass on which nodes share the store now."""
@@ -238,12 +235,10 @@ class Pipeline:
         self.shared_breakers.count(nodes)
         if self.quotas.divide(len(nodes), self._system.now_ns):
             for stages in self.wiring.stages.values():
-                with contextlib.suppress(pykka.ActorDeadError):
-                    assert stages.circuit_breaker is not None
-                    stages.circuit_breaker.tell(QuotaDivided())
+                assert stages.circuit_breaker is not None
+                tell_unless_dead(stages.circuit_breaker, QuotaDivided())
         if not nodes_before <= nodes and any(stages.redriver for stages in self.wiring.stages.values()):
-            with contextlib.suppress(pykka.ActorDeadError):
-                self.dead_letter_queue.tell(NodeGone())
+            tell_unless_dead(self.dead_letter_queue, NodeGone())
 
     def has_room(self, priority: Priority = Priority.NORMAL) -> bool:
         """Tell whether another notification of this class would be accepted."""

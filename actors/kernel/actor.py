@@ -16,6 +16,7 @@ other message; they queue up in its own mailbox, in order.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
 import math
@@ -110,6 +111,12 @@ class ActorRef(pykka.ActorRef[A]):
             raise self._system._would_deadlock()
         future = self._system._ask(self, message)
         return future.get(timeout=timeout) if block else future
+
+
+def tell_unless_dead(ref: ActorRef[Any], message: Any) -> None:
+    """Tell an actor what is for the next one if its system has ended."""
+    with contextlib.suppress(pykka.ActorDeadError):
+        ref.tell(message)
 
 
 @dataclass(slots=True)

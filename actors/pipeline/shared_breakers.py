@@ -6,19 +6,16 @@ Each node's breakers are its own, and are opened by what other nodes say of thei
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Collection, Iterable
 from functools import partial
-from typing import TYPE_CHECKING, Any
-
-import pykka
+from typing import TYPE_CHECKING
 
 from actors.domain.store import BreakerVote, Store
+from actors.kernel.actor import tell_unless_dead
 from actors.messages import Message
 from actors.pipeline.lane import Lane
 
 if TYPE_CHECKING:
-    from actors.kernel.actor import ActorRef
     from actors.kernel.node import Node
     from actors.kernel.system import ActorSystem
     from actors.pipeline.wiring import Stages
@@ -68,22 +65,18 @@ class SharedBreakers:
 
     def hear(self, vote: BreakerVote) -> None:
         """Pass on what another node says; what it says of a breaker that is not shared here is passed over."""
-        stage, lane = self._shared.get(vote.breaker, (None, None))
-        if lane is not None:
+        if vote.breaker in self._shared:
+            stage, lane = self._shared[vote.breaker]
+            assert stage is not None
             until_ns = self._system.now_ns + vote.open_ns if vote.open_ns else None
-            _tell(stage, VoteHeard(vote.node, lane.number, vote.host, until_ns))
+            tell_unless_dead(stage, VoteHeard(vote.node, lane.number, vote.host, until_ns))
 
     def count(self, nodes: Collection[int]) -> None:
         """Pass on which nodes live."""
         for stage in dict.fromkeys(stage for stage, _ in self._shared.values()):
-            _tell(stage, NodesCounted(frozenset(nodes)))
+            assert stage is not None
+            tell_unless_dead(stage, NodesCounted(frozenset(nodes)))
 
     def _say(self, lane: Lane, host: str, until_ns: int | None) -> None:
         open_ns = 0 if until_ns is None else max(0, until_ns - self._system.now_ns)
         self._store.say(lane.name, host, open_ns)
-
-
-def _tell(stage: ActorRef[Any] | None, message: Message) -> None:
-    assert stage is not None
-    with contextlib.suppress(pykka.ActorDeadError):  # when the system has ended, it is for the next one
-        stage.tell(message)

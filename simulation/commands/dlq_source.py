@@ -167,9 +167,7 @@ class StoreFile:
             entries = self._wait(self._store.audit_trail(limit=given["limit"], notification_id=given.get("id")))
             return {"audit": [documents.of_audit(entry) for entry in entries]}
         if kind == "endpoints":
-            found = [each for each in self._store.endpoints if each.state == given.get("state", each.state)]
-            shown = [documents.of_endpoint(each) for each in found[: given["limit"]]]
-            return {"total": len(found), "endpoints": shown}
+            return documents.of_endpoints(self._store.endpoints, given["limit"], given.get("state"))
         if rest == "groups":
             by = given.pop("by")
             groups = grouped(self._filter(given).fitting(self._letters.letters), by)

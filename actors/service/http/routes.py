@@ -323,13 +323,8 @@ async def _override_breaker(request: Request) -> Response:
 
 async def _list_endpoints(request: Request) -> Response:
     query = _query(request, _EndpointsQuery)
-    found = [
-        each
-        for each in _letters(request).endpoints
-        if query.channel in (None, each.channel) and query.state in (None, each.state)
-    ]
-    shown = [documents.of_endpoint(each) for each in found[: query.limit]]
-    return _json({"total": len(found), "endpoints": shown})
+    endpoints = _letters(request).endpoints
+    return _json(documents.of_endpoints(endpoints, query.limit, query.state, query.channel))
 
 
 async def _enable_endpoint(request: Request) -> Response:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, fields
 from datetime import UTC, datetime
 from typing import Any
@@ -115,9 +115,11 @@ def of_breaker(breaker: BreakerNow) -> Document:
     return {name: _written(value) for name, value in asdict(breaker).items()}
 
 
-def of_endpoint(endpoint: Endpoint) -> Document:
-    """Return an endpoint of which every attempt fails."""
-    return parts_of(endpoint, "channel", "address", "state", "since", "disabled_at", "reason")
+def of_endpoints(endpoints: Iterable[Endpoint], limit: int, state: str | None, channel: str | None = None) -> Document:
+    """Return so many endpoints of which every attempt fails, of a state and a channel, or of all; and how many fit."""
+    found = [each for each in endpoints if state in (None, each.state) and channel in (None, each.channel)]
+    parts = ("channel", "address", "state", "since", "disabled_at", "reason")
+    return {"total": len(found), "endpoints": [parts_of(each, *parts) for each in found[:limit]]}
 
 
 def parts_of(object: Any, *names: str) -> Document:
