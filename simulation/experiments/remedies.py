@@ -12,7 +12,8 @@ from actors.settings.channel import ChannelConfig, NotifierConfig
 from actors.settings.quantities import write_rate
 from simulation.experiments.incidents import Incident, Verdict
 from simulation.running.runner import run
-from simulation.scenario import load
+from simulation.scenario import Scenario, load
+from simulation.scenario.writing import in_one_line
 
 Change: TypeAlias = Mapping[str, Any]
 """Keys of a channel with what is under them, as in a file."""
@@ -28,14 +29,15 @@ class Remedy:
     @property
     def lines(self) -> list[str]:
         """Those of each channel in a line, as they would stand in a file."""
-        return [f"{channel}: {_flow(change)}" for channel, change in self.changes.items()]
+        return [f"{channel}: {in_one_line(change)}" for channel, change in self.changes.items()]
 
 
 def remedy(settings: NotifierConfig, verdict: Verdict) -> Remedy:
     """Return what settings lack that have not held in an incident: as few changes as suffice."""
+    scenario = load(verdict.incident.path)
     for count in range(1, len(_CHANGES) + 1):
         for chosen in combinations(_CHANGES, count):
-            changed = _with(settings, verdict.incident, chosen)
+            changed = _with(settings, verdict.incident, scenario, chosen)
             if changed is None:
                 continue
             with_them, changes = changed
@@ -45,12 +47,11 @@ def remedy(settings: NotifierConfig, verdict: Verdict) -> Remedy:
 
 
 def _with(
-    settings: NotifierConfig, incident: Incident, chosen: Sequence[_Suggest]
+    settings: NotifierConfig, incident: Incident, scenario: Scenario, chosen: Sequence[_Suggest]
 ) -> tuple[NotifierConfig, dict[NotificationChannel, Change]] | None:
     """Return settings with some changes, and these by channel; None: one of them changes nothing."""
     channels = dict(settings.channels)
     changes: dict[NotificationChannel, Change] = {}
-    scenario = load(incident.path)
     for suggest in chosen:
         is_one = False
         for channel in scenario.channels_used:
@@ -80,13 +81,6 @@ def _joined(one: Change, other: Change) -> Change:
         key: {**one.get(key, {}), **other.get(key, {})} if isinstance(value, Mapping) else value
         for key, value in {**one, **other}.items()
     }
-
-
-def _flow(value: object) -> str:
-    """Return a mapping as YAML writes it in one line."""
-    if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{key}: {_flow(of_key)}" for key, of_key in value.items()) + "}"
-    return str(value)
 
 
 # ── what is tried, that which others notice least first ─────────────────────────────────────────────────────────────

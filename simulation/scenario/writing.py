@@ -70,7 +70,7 @@ def _of_the_file(data: Mapping[str, Any]) -> Iterator[str]:
             yield f"{_scalar(key)}:"
             yield from _block(value, "  ")
         else:
-            yield f"{_scalar(key)}: {_flow(value)}"
+            yield f"{_scalar(key)}: {in_one_line(value)}"
 
 
 def _block(value: Mapping[str, Any] | list[Any], indent: str) -> Iterator[str]:
@@ -79,7 +79,7 @@ def _block(value: Mapping[str, Any] | list[Any], indent: str) -> Iterator[str]:
     entries: Any = value.items() if isinstance(value, Mapping) else (("", entry) for entry in value)
     for key, entry in entries:
         head = f"{indent}{_scalar(key)}:" if named else f"{indent}-"
-        line = f"{head} {_flow(entry)}"
+        line = f"{head} {in_one_line(entry)}"
         if len(line) <= COLUMNS or not isinstance(entry, (Mapping, list)) or not entry:
             yield line
         elif isinstance(entry, list) and not any(isinstance(each, (Mapping, list)) for each in entry):
@@ -97,7 +97,7 @@ def _wrapped(head: str, entries: list[Any], indent: str) -> Iterator[str]:
     """Yield a long list of scalars in as few lines as hold it."""
     line = f"{head} ["
     for number, entry in enumerate(entries):
-        text = _flow(entry) + ("]" if number == len(entries) - 1 else ",")
+        text = in_one_line(entry) + ("]" if number == len(entries) - 1 else ",")
         if len(line) + len(text) + 1 > COLUMNS:
             yield line
             line = f"{indent}    "
@@ -105,11 +105,12 @@ def _wrapped(head: str, entries: list[Any], indent: str) -> Iterator[str]:
     yield line
 
 
-def _flow(value: Any) -> str:
+def in_one_line(value: Any) -> str:
+    """Return plain data as YAML writes it in flow style."""
     if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{_scalar(key)}: {_flow(entry)}" for key, entry in value.items()) + "}"
+        return "{" + ", ".join(f"{_scalar(key)}: {in_one_line(entry)}" for key, entry in value.items()) + "}"
     if isinstance(value, list):
-        return "[" + ", ".join(map(_flow, value)) + "]"
+        return "[" + ", ".join(map(in_one_line, value)) + "]"
     return _scalar(value)
 
 
