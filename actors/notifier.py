@@ -267,6 +267,11 @@ class Pipeline:
         return self.handler.actor.has_any() or self.bus.under_way > 0
 
     @property
+    def is_answering(self) -> bool:
+        """Whether the store has not kept something yet, or a caller waits for an answer."""
+        return bool(self.wiring.commits.under_way) or self.bus.under_way > 0
+
+    @property
     def dead_letters(self) -> list[DeadLetterMessage]:
         """What is in the dead letter queue, oldest first."""
         return list(self.dead_letter_queue.actor.letters)
@@ -367,8 +372,10 @@ class Notifier:
                     logger.warning("%s", finding)
                 events.watch(pipeline)
                 try:
-                    yield cls(system, pipeline, events)
-                    await events.drain(config.drain)
+                    notifier = cls(system, pipeline, events)
+                    yield notifier
+                    if not await notifier.drain(config.drain):
+                        _log_what_is_left(pipeline)
                 finally:
                     events.end()
 
@@ -495,6 +502,26 @@ class Notifier:
         """Wait until nothing is in flight, at most `timeout` seconds or until the end; tell whether it is so."""
         return await self._events.wait_until_quiet(timeout)
 
+    async def drain(self, timeout: float) -> bool:
+        """Wait as :meth:`wait_until_quiet` does, but not for what could end in `timeout` seconds only by an order: a
+        retry, a breaker or a scheduled notification that is due later. Nothing more may be sent meanwhile."""
+        import trio
+
+        deadline = trio.current_time() + timeout
+        with trio.CancelScope() as scope:
+
+            def end_if_idle() -> None:
+                if not self.pipeline.is_answering and self.system.is_idle_until(deadline):
+                    scope.cancel()
+
+            self.system.when_idle = end_if_idle
+            try:
+                end_if_idle()
+                await self.wait_until_quiet(timeout)
+            finally:
+                self.system.when_idle = None
+        return not self.pipeline.is_busy
+
     @property
     def in_flight(self) -> int:
         """How many notifications are accepted and have not ended."""
@@ -568,13 +595,11 @@ class Events:
                 await quiet.wait()
         return self._is_quiet()
 
-    async def drain(self, timeout: float) -> None:
-        """Wait until nothing is in flight or about to be; log what is, if the wait ends before that."""
-        if not await self.wait_until_quiet(timeout):
-            assert self._pipeline is not None
-            unanswered = self._pipeline.bus.under_way
-            said = f", and not answered yet: {unanswered}" if unanswered else ""
-            logger.warning("still in flight: %d%s", self._pipeline.in_flight, said)
+
+def _log_what_is_left(pipeline: Pipeline) -> None:
+    unanswered = pipeline.bus.under_way
+    said = f", and not answered yet: {unanswered}" if unanswered else ""
+    logger.warning("still in flight: %d%s", pipeline.in_flight, said)
 
 
 _WANTED: Mapping[str, tuple[str, str]] = {

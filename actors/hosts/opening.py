@@ -45,6 +45,10 @@ class OpenNotifier(Protocol):
         """Waits until nothing is in flight, so many seconds at most."""
 
     @property
+    def drain(self) -> Callable[[float], Awaitable[bool]]:
+        """Waits until nothing is in flight, or due within so many seconds."""
+
+    @property
     def in_flight(self) -> int:
         """How many notifications are accepted and have not ended."""
 

@@ -141,6 +141,8 @@ class LiveSystem(ActorSystem):
         self._heap_size_max = HEAP_SIZE_MIN
         self._sequence = itertools.count()
         self._idle: trio.Event | None = None
+        self.when_idle: Callable[[], object] | None = None
+        """Called each time that no message is ready and no timer is due."""
         self._stopping = False
         self._stopped = trio.Event()
         self._crash: BaseException | None = None
@@ -209,6 +211,18 @@ class LiveSystem(ActorSystem):
             self._idle.set()
         return timer
 
+    def is_idle_until(self, deadline: float) -> bool:
+        """Tell whether nothing will happen by itself before a time of trio's clock: no message is ready, no task is
+        under way, and no timer is due. A promise that somebody outside is to keep is not seen."""
+        self._drop_cancelled_timers_in_front()
+        is_due = bool(self._heap) and self._trio_time(self._heap[0][0]) < deadline
+        return not (is_due or self._ready or len(self._nursery.child_tasks) > 1)  # the one is the dispatcher
+
+    def _drop_cancelled_timers_in_front(self) -> None:
+        heap = self._heap
+        while heap and heap[0][3].message is None:
+            heapq.heappop(heap)
+
     def _drop_cancelled_timers(self) -> None:
         """Take cancelled timers out before they are due, as often as keeps the heap at most half full of them."""
         self._heap = [entry for entry in self._heap if entry[3].message is not None]
@@ -246,9 +260,8 @@ class LiveSystem(ActorSystem):
 
     def _fire_next_timer(self) -> bool:
         """Make the message of the next timer ready if it is due."""
+        self._drop_cancelled_timers_in_front()
         heap = self._heap
-        while heap and heap[0][3].message is None:
-            heapq.heappop(heap)
         if not heap:
             return False
         due_ns, wall_ns = heap[0][0], self._wall_ns()
@@ -264,6 +277,8 @@ class LiveSystem(ActorSystem):
 
     async def _wait_for_something_to_do(self) -> None:
         self._idle = trio.Event()
+        if self.when_idle is not None:
+            self.when_idle()
         deadline = self._trio_time(self._heap[0][0]) if self._heap else float("inf")
         with trio.CancelScope(deadline=deadline):
             await self._idle.wait()

@@ -343,7 +343,7 @@ class Server:
             logger.info("draining", extra={"fields": {"in_flight": incarnation.notifier.in_flight, "for_s": drain}})
             # What goes out shortly before the end has the time to come back, so that it is not sent twice.
             coming_back = min(incarnation.longest_attempt, drain / 2)
-            if not await incarnation.notifier.wait_until_quiet(drain - coming_back):
+            if not await incarnation.notifier.drain(drain - coming_back):
                 await self._come_to_rest(incarnation, coming_back)
             await self._http.stop()
             self.overload.end()

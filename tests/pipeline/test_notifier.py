@@ -136,13 +136,59 @@ async def test_leaving_the_block_also_waits_for_what_no_one_awaited(autojump_clo
     ]
 
 
-async def test_draining_takes_no_longer_than_its_deadline_and_what_is_left_is_said_and_kept(autojump_clock, caplog):
-    store = MemoryStore()
-    config = {"drain": "5s", "channels": {"email": {"retry": {"initial_delay": "20s"}}}}
+async def hang(attempt):
+    await trio.sleep_forever()
+
+
+async def test_draining_takes_no_longer_than_its_deadline(autojump_clock, caplog):
     began = trio.current_time()
-    async with Notifier.open(config, providers=NotificationService(fail_count=1), store=store) as notifier:
+    async with Notifier.open({"drain": "5s"}, providers=Transport(hang)) as notifier:
         await notifier.send(email("a"))
     assert trio.current_time() - began == pytest.approx(5.0)
+    assert "still in flight: 1" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("email_channel", "sent", "ends_after"),
+    [
+        ({"retry": {"initial_delay": "4s", "max_attempts": 9, "jitter": "none"}}, ["a"], 4),
+        ({"retry": {"initial_delay": "20s", "jitter": "none"}}, [], 0),
+        ({"circuit_breaker": {"failure_threshold": 1, "timeout": "3s"}, "retry": {"initial_delay": "1s"}}, ["a"], 3),
+        ({"circuit_breaker": {"failure_threshold": 1, "timeout": "9s"}, "retry": {"initial_delay": "1s"}}, [], 1),
+    ],
+    ids=["a retry within", "a retry later", "a breaker within", "a breaker later"],
+)
+async def test_draining_waits_for_what_is_due_until_its_deadline_and_not_for_what_is_due_later(
+    email_channel, sent, ends_after, autojump_clock
+):
+    config = {"drain": "5s", "channels": {"email": email_channel}}
+    began = trio.current_time()
+    async with Notifier.open(config, providers=NotificationService(fail_count=1)) as notifier:
+        await notifier.send(email("a"))
+    assert [event.notification_id for event in notifier.sent_notifications] == sent
+    assert ends_after <= trio.current_time() - began <= ends_after + 0.5
+
+
+async def test_draining_waits_for_a_commit_and_what_comes_of_it(autojump_clock):
+    class Slow(MemoryStore):
+        def commit(self, event, command):
+            super().commit(event, command)
+
+            async def durable():
+                await trio.sleep(1)
+
+            return durable
+
+    async with Notifier.open({"drain": "9s"}, providers=NotificationService(), store=Slow()) as notifier:
+        notifier.bus.send(email("a"))
+    assert [event.notification_id for event in notifier.sent_notifications] == ["a"]
+
+
+async def test_what_is_left_after_draining_is_said_and_kept(autojump_clock, caplog):
+    store = MemoryStore()
+    config = {"drain": "5s", "channels": {"email": {"retry": {"initial_delay": "20s"}}}}
+    async with Notifier.open(config, providers=NotificationService(fail_count=1), store=store) as notifier:
+        await notifier.send(email("a"))
     assert notifier.sent_notifications == []
     assert "still in flight: 1" in caplog.text
     async with Notifier.open(config, providers=NotificationService(), store=store) as notifier:
@@ -247,14 +293,13 @@ async def test_waiting_until_quiet_tells_whether_it_is(autojump_clock, caplog):
 
 async def test_no_one_waits_for_quiet_longer_than_the_notifier_is_open(autojump_clock, caplog):
     answers = []
-    config = {"drain": "5s", "channels": {"email": {"retry": {"initial_delay": "60s"}}}}
     async with trio.open_nursery() as nursery:
 
         async def wait() -> None:
             answers.append((await notifier.wait_until_quiet(), trio.current_time() - began))
 
         began = trio.current_time()
-        async with Notifier.open(config, providers=NotificationService(fail_count=1)) as notifier:
+        async with Notifier.open({"drain": "5s"}, providers=Transport(hang)) as notifier:
             await notifier.send(email("a"))
             nursery.start_soon(wait)
             await trio.sleep(1)
