@@ -103,6 +103,7 @@ trio.run(main)
 MISSPELT = USER.replace("notifier.send(command)", "notifier.publsh(command)") + "\nfrom actors import Nonsense\n"
 
 
+@pytest.mark.slow  # 30 s, most of it of others' types; CI runs it by itself
 def test_a_user_s_type_checker_sees_every_type_and_finds_a_misspelt_name(tmp_path: Path) -> None:
     (tmp_path / "service.py").write_text(USER)
     (tmp_path / "misspelt.py").write_text(MISSPELT)

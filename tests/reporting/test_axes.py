@@ -101,12 +101,15 @@ def labels_beyond(figure):
 
 
 RUNS = ("outage", "all kinds of waits", "providers")
-DRAWN = {
-    **{f"{kind} of {name}": (name, kind) for name in RUNS for kind in OF_A_RUN if kind != "overview"},
-}
+DRAWN = [
+    pytest.param(name, kind, id=f"{kind} of {name}", marks=[pytest.mark.slow] if name == "providers" else [])
+    for name in RUNS
+    for kind in OF_A_RUN
+    if kind != "overview"
+]
 
 
-@pytest.mark.parametrize(("name", "kind"), DRAWN.values(), ids=DRAWN)
+@pytest.mark.parametrize(("name", "kind"), DRAWN)
 def test_no_text_is_clipped_or_lies_on_another(name, kind):
     figure = OF_A_RUN[kind].draw(result_of(name), Options())
     found = list(boxes(figure))

@@ -58,11 +58,11 @@ def reports(tmp_path_factory):
     return directory
 
 
-@pytest.mark.parametrize(("width", "height"), [DESK, PHONE])
-def test_a_report_in_the_browser(reports, tmp_path, width, height):
+@pytest.mark.parametrize(("width", "height", "schemes"), [(*DESK, ["light", "dark"]), (*PHONE, ["light"])])
+def test_a_report_in_the_browser(reports, tmp_path, width, height, schemes):
     with chromium("file://", width, height, tmp_path) as browser:
         for report in sorted(reports.iterdir()):
-            for scheme in ("light", "dark"):
+            for scheme in schemes:
                 browser.prefer(color_scheme=scheme)
                 browser.open(str(report))
                 assert browser.driver.title

@@ -31,7 +31,7 @@ def run(path: str, mode: str) -> list[str]:
     return done.stdout.splitlines()
 
 
-@pytest.mark.parametrize("kind", ["sqlite", "postgres"])
+@pytest.mark.parametrize("kind", [pytest.param("sqlite", marks=pytest.mark.slow), "postgres"])
 async def test_an_endpoint_is_disabled_over_kills_until_an_order_or_one_success(kind, tmp_path, request):
     path = request.getfixturevalue("dsn") if kind == "postgres" else str(tmp_path / "store.db")
     failing, since_ns = killed_when_it_says(path, "down")

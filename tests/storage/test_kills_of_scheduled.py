@@ -18,7 +18,7 @@ NAMES = ("soon", "later", "cancelled", "in-line")
 SERVICE = Path(__file__).with_name("scheduled_service.py")
 
 
-@pytest.mark.parametrize("kind", ["sqlite", "postgres"])
+@pytest.mark.parametrize("kind", [pytest.param("sqlite", marks=pytest.mark.slow), "postgres"])
 async def test_a_scheduled_one_survives_a_kill_and_goes_at_its_instant_and_a_cancelled_one_never(
     kind, tmp_path, request
 ):
