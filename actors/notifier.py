@@ -50,7 +50,7 @@ from actors.pipeline.channel import Channel
 from actors.pipeline.circuit_breaker import CircuitBreakerActor, OperateBreaker
 from actors.pipeline.dead_letter_queue import DeadLetterQueue
 from actors.pipeline.deduplicating import DeduplicatingBreaker, DeduplicatingLimiter, InFlight
-from actors.pipeline.event_bus import EventBus, check_id
+from actors.pipeline.event_bus import EventBus, check_id, check_timeout
 from actors.pipeline.fallback import problems_of_fallbacks
 from actors.pipeline.handler import Handler
 from actors.pipeline.hedging_channel import HedgingChannel
@@ -498,9 +498,15 @@ class Notifier:
         )
         return answer
 
-    async def wait_until_quiet(self, timeout: float = math.inf) -> bool:
-        """Wait until nothing is in flight, at most `timeout` seconds or until the end; tell whether it is so."""
-        return await self._events.wait_until_quiet(timeout)
+    async def wait_until_quiet(self, timeout: float | None = math.inf) -> bool:
+        """Wait until nothing is in flight, at most `timeout` seconds or until the end; tell whether it is so.
+
+        Raises:
+            WrongType: the time-out is no number.
+            ConfigurationError: it is below 0, or nan.
+        """
+        check_timeout(timeout)
+        return await self._events.wait_until_quiet(math.inf if timeout is None else timeout)
 
     async def drain(self, timeout: float) -> bool:
         """Wait as :meth:`wait_until_quiet` does, but not for what could end in `timeout` seconds only by an order: a

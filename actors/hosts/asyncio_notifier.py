@@ -66,7 +66,7 @@ class AsyncioNotifier(Hosted[N]):
         """Override the breakers of a channel, all or that of one provider; tell whether any changed."""
         return await self.run(self.inside.operate_breaker, channel, override, provider)
 
-    async def wait_until_quiet(self, timeout: float = math.inf) -> bool:
+    async def wait_until_quiet(self, timeout: float | None = math.inf) -> bool:
         """Wait until nothing is in flight, at most `timeout` seconds or until the end; tell whether it is so."""
         return await self.run(self.inside.wait_until_quiet, timeout)
 

@@ -41,8 +41,8 @@ class OpenNotifier(Protocol):
         """Overrides breakers."""
 
     @property
-    def wait_until_quiet(self) -> Callable[[float], Awaitable[bool]]:
-        """Waits until nothing is in flight, so many seconds at most."""
+    def wait_until_quiet(self) -> Callable[[float | None], Awaitable[bool]]:
+        """Waits until nothing is in flight, so many seconds at most; None: as long as it takes."""
 
     @property
     def drain(self) -> Callable[[float], Awaitable[bool]]:

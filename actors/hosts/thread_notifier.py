@@ -10,17 +10,16 @@ import threading
 from collections import deque
 from collections.abc import Awaitable, Callable, Generator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, contextmanager
-from numbers import Real
 from typing import Any, Generic, TypeVar
 
 import trio
 
 from actors.domain.notification_state import NotificationState
-from actors.errors import ConfigurationError, NotifierClosed, WouldDeadlock, WrongType
+from actors.errors import NotifierClosed, WouldDeadlock
 from actors.hosts.opening import Hosted, N, ProviderOpener, ProviderOpeners, StoreOpener, check_openers, open_all
 from actors.kernel.futures import Future
 from actors.messages import NotificationChannel, Priority, SendNotification
-from actors.pipeline.event_bus import Subscriber
+from actors.pipeline.event_bus import Subscriber, check_timeout
 from actors.pipeline.orders import Acceptance
 
 T = TypeVar("T")
@@ -99,8 +98,8 @@ class ThreadNotifier(Hosted[N]):
         self._thread = threading.get_ident()
         self._token = trio.lowlevel.current_trio_token()
         self._calls: deque[_Call[Any]] = deque()
-        self._is_woken = False
-        """Whether the notifier's thread is about to look at the calls."""
+        self._woken_by: int | None = None
+        """The thread by which the notifier's is about to look at the calls; None: it is not about to."""
 
     def publish(self, event: Any, *, traceparent: str | None = None, timeout: float | None = None) -> None:
         """Publish an event, and block until its notifications are accepted."""
@@ -133,7 +132,7 @@ class ThreadNotifier(Hosted[N]):
         """Override the breakers of a channel, all or that of one provider; tell whether any changed."""
         return self.run(self.inside.operate_breaker, channel, override, provider, timeout=timeout)
 
-    def wait_until_quiet(self, timeout: float = math.inf) -> bool:
+    def wait_until_quiet(self, timeout: float | None = math.inf) -> bool:
         """Block until nothing is in flight, at most `timeout` seconds or until the end; tell whether it is so."""
         return self.run(self.inside.wait_until_quiet, timeout)
 
@@ -155,7 +154,7 @@ class ThreadNotifier(Hosted[N]):
     def run(self, function: Callable[..., Awaitable[T]], *args: Any, timeout: float | None = None) -> T:
         """Run an async function of trio's, such as one that needs the notifier `inside`, and return its result."""
         self._check_thread()
-        _check_timeout(timeout)
+        check_timeout(timeout)
         call: _Call[T] = _Call(function, _MAY_GO_ON)
         try:
             self._token.run_sync_soon(_spawn, call, function, args)
@@ -170,35 +169,37 @@ class ThreadNotifier(Hosted[N]):
 
     def _call(self, ask: Callable[[], Awaitable[T]], timeout: float | None, late: str) -> T:
         self._check_thread()
-        _check_timeout(timeout)
+        check_timeout(timeout)
         call = _Call(ask, late)
         self._calls.append(call)
-        if not self._is_woken:  # one wake-up for all calls until then, as each takes a system call
-            self._is_woken = True
-            try:
-                self._token.run_sync_soon(self._take_calls, _Call.begin)
-            except trio.RunFinishedError:
-                self._take_calls(_Call.refuse)
+        woken_by, thread = self._woken_by, threading.get_ident()
+        if woken_by is None or woken_by == thread:  # the latter in a signal handler, which may interrupt a wake-up
+            self._wake(thread)
         return call.wait(timeout)
 
+    def _wake(self, thread: int) -> None:
+        """Have the notifier's thread look at the calls: once for all until then, as it takes a system call."""
+        self._woken_by = thread
+        try:
+            self._token.run_sync_soon(self._take_calls, _Call.begin)
+        except trio.RunFinishedError:
+            self._take_calls(_Call.refuse)
+        except BaseException:  # such as Ctrl-C: perhaps it was not woken, and the next caller has to do it
+            self._woken_by = None
+            raise
+
     def _take_calls(self, what: Callable[[_Call[Any]], None]) -> None:
-        self._is_woken = False  # first, so that a call that comes meanwhile is taken here or wakes it again
+        self._woken_by = None  # first, so that a call that comes meanwhile is taken here or wakes it again
         with contextlib.suppress(IndexError):  # when two threads refuse them
             while self._calls:
                 what(self._calls.popleft())
 
 
-def _check_timeout(timeout: float | None) -> None:
-    if timeout is None:
-        return
-    if isinstance(timeout, bool) or not isinstance(timeout, Real):
-        raise WrongType(f"timeout: wanted a number of seconds, or None, got {timeout!r:.100}")
-    if not timeout >= 0:
-        raise ConfigurationError([f"timeout: wanted seconds, at least 0, or None, got {timeout!r}"])
-
-
 def _spawn(call: _Call[T], function: Callable[..., Awaitable[T]], args: tuple[Any, ...]) -> None:
-    trio.lowlevel.spawn_system_task(_run, call, function, args)
+    try:
+        trio.lowlevel.spawn_system_task(_run, call, function, args)
+    except RuntimeError:  # trio ends: it takes no task any more, though it still calls what is here
+        call.refuse()
 
 
 async def _run(call: _Call[T], function: Callable[..., Awaitable[T]], args: tuple[Any, ...]) -> None:

@@ -17,12 +17,13 @@ import inspect
 import logging
 import sys
 from collections.abc import Awaitable, Callable, Container
+from numbers import Real
 from typing import Any, NamedTuple, TypeAlias, TypeVar, get_args
 
 import msgspec
 from pykka import ActorDeadError
 
-from actors.errors import NotifierClosed, Overloaded, StoreFailed, WrongType
+from actors.errors import ConfigurationError, NotifierClosed, Overloaded, StoreFailed, WrongType
 from actors.kernel.actor import STOP_ON_FAILURE, Actor, ActorRef, Supervision, handles
 from actors.kernel.async_handlers import failure, is_async
 from actors.kernel.effects import Cancellable
@@ -522,6 +523,22 @@ def check_id(notification_id: Any) -> None:
     """
     if not isinstance(notification_id, str):
         raise WrongType(f"wanted the id of a notification, a str, got {notification_id!r:.100}")
+
+
+def check_timeout(timeout: Any) -> None:
+    """Refuse what is no time-out in seconds; None is one that has no end.
+
+    Raises:
+        WrongType: it is no number.
+        ConfigurationError: it is below 0, or nan.
+    """
+    is_number = isinstance(timeout, Real) and not isinstance(timeout, bool)
+    if timeout is None:
+        return
+    if not is_number:
+        raise WrongType(f"timeout: wanted a number of seconds, or None, got {timeout!r:.100}")
+    if not timeout >= 0:
+        raise ConfigurationError([f"timeout: wanted seconds, at least 0, or None, got {timeout!r}"])
 
 
 def _settle(command: SendNotification, answer: Future[Acceptance], publication: _Publication) -> None:

@@ -1,5 +1,6 @@
 """A notifier in a thread of its own: nothing accepted is lost, and no caller waits for ever."""
 
+import functools
 import os
 import signal
 import subprocess
@@ -137,6 +138,7 @@ def test_a_timeout_that_is_none_is_refused_at_once(timeout, error):
             lambda: notifier.publish(PLACED, timeout=timeout),
             lambda: notifier.cancel("n", timeout=timeout),
             lambda: notifier.state("n", timeout=timeout),
+            lambda: notifier.wait_until_quiet(timeout),
         ):
             with pytest.raises(error, match=r"^timeout: wanted .*, got "):
                 ask()
@@ -190,6 +192,80 @@ def test_callers_are_answered_when_it_closes(tmp_path):
     with open_email(post, tmp_path / "store.db"):
         pass
     assert set(accepted) <= set(post.delivered)
+
+
+@pytest.fixture
+def at_wake_up(monkeypatch):
+    """Return a list of functions, of which the next call that wakes trio up from elsewhere gives way to the last."""
+    due, real = [], trio.lowlevel.TrioToken.run_sync_soon
+
+    def run_sync_soon(token, *args, **options):
+        wake = functools.partial(real, token, *args, **options)
+        if due:
+            due.pop()(wake)
+        else:
+            wake()
+
+    monkeypatch.setattr(trio.lowlevel.TrioToken, "run_sync_soon", run_sync_soon)
+    return due
+
+
+def test_a_caller_that_is_interrupted_leaves_no_other_one_waiting(at_wake_up):
+    def interrupt(wake):
+        raise KeyboardInterrupt
+
+    with Notifier.open_in_thread(EMAIL_ONLY, providers=Post) as notifier:
+        at_wake_up.append(interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            notifier.send(email("a"))
+        assert notifier.send(email("b"), timeout=20) == Acceptance.ACCEPTED
+        assert notifier.send(email("a"), timeout=20) == Acceptance.DUPLICATE
+
+
+def test_a_signal_handler_may_send_while_its_thread_does(at_wake_up):
+    answers = []
+
+    def be_interrupted(wake):
+        answers.append(notifier.send(email("a"), timeout=20))
+        wake()
+
+    with Notifier.open_in_thread(EMAIL_ONLY, providers=Post) as notifier:
+        at_wake_up.append(be_interrupted)
+        assert notifier.send(email("b"), timeout=20) == Acceptance.ACCEPTED
+    assert answers == [Acceptance.ACCEPTED]
+
+
+def test_whoever_asks_when_trio_takes_no_task_any_more_is_answered(at_wake_up):
+    """It still finishes asynchronous generators then, and calls what other threads have asked it to."""
+    left, answers, asked = [], [], threading.Event()
+
+    def be_asked(wake):
+        wake()
+        asked.set()
+
+    async def generate():
+        try:
+            yield
+        finally:
+            at_wake_up.append(be_asked)
+            asker.start()
+            assert asked.wait(20)
+
+    async def begin():
+        left.append(generate())
+        await anext(left[0])
+
+    def ask():
+        try:
+            notifier.state("n", timeout=20)
+        except NotifierClosed as error:
+            answers.append(error)
+
+    asker = threading.Thread(target=ask)
+    with Notifier.open_in_thread(EMAIL_ONLY, providers=Post) as notifier:
+        notifier.run(begin)
+    asker.join(30)
+    assert len(answers) == 1
 
 
 def test_what_ends_the_notifier_is_told_to_callers_and_raised_from_the_block():
