@@ -91,7 +91,8 @@ class AsyncioNotifier(Hosted[N]):
     async def run(self, function: Callable[..., Awaitable[T]], *args: Any) -> T:
         """Run an async function of trio's, such as one that needs the notifier `inside`, and return its result.
 
-        To cancel this cancels the function, and waits for its end.
+        To cancel this cancels the function, and waits for its end. It is cancelled where it still runs at the end of
+        all notifiers in the loop, which raises NotifierClosed here.
         """
         self._check_host()
         if self._is_closed:
@@ -100,7 +101,11 @@ class AsyncioNotifier(Hosted[N]):
 
     def _check_host(self) -> None:
         self._check_process()
-        if asyncio.get_running_loop() is not self._loop:
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            raise ActorSystemError("this notifier is open in an event loop of asyncio's, and none runs here") from None
+        if loop is not self._loop:
             raise ActorSystemError("this notifier is open in another event loop; open another one here")
 
     async def _answer(self, answer: Awaitable[T]) -> T:

@@ -46,8 +46,8 @@ class GuestTask(Generic[T]):
                 self._value = await function(*args)
             if self._scope.cancelled_caught:
                 self._error = asyncio.CancelledError()
-        except trio.Cancelled:  # trio ends
-            self._error = asyncio.CancelledError()
+        except trio.Cancelled:  # trio ends; no one has cancelled whoever waits
+            self._error = NotifierClosed("the notifier was closed before the outcome of this was known")
         except BaseException as error:  # for whoever waits for it; trio itself goes on
             self._error = error
         with contextlib.suppress(RuntimeError):  # the loop is closed, and no one waits

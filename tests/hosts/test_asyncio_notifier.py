@@ -302,6 +302,28 @@ def test_another_loop_is_told_that_it_is_not_its_own(run):
     run(main())
 
 
+def test_a_thread_without_a_loop_is_told_that_it_has_none(run):
+    async def main():
+        async with Notifier.open_asyncio(EMAIL_ONLY) as notifier:
+            with pytest.raises(ActorSystemError, match="none runs here"):
+                await asyncio.to_thread(notifier.subscribe, OrderPlaced)
+            with pytest.raises(ActorSystemError, match="none runs here"):
+                await asyncio.to_thread(trio.run, notifier.send, email())
+
+    run(main())
+
+
+def test_a_function_of_trios_that_outlives_the_notifier_is_closed_and_not_cancelled(run):
+    async def main():
+        async with Notifier.open_asyncio(EMAIL_ONLY) as notifier:
+            running = asyncio.create_task(notifier.run(trio.sleep_forever))
+            await asyncio.sleep(0)
+        with pytest.raises(NotifierClosed):
+            await running
+
+    run(main())
+
+
 async def test_in_trio_it_refuses_to_be_a_guest():
     loop = asyncio.new_event_loop()
     try:
