@@ -117,7 +117,8 @@ class EmailProvider(Transport):
         try:
             mail = mail_of(attempt.command, self._sender, self._clock(), key=attempt.idempotency_key)
         except Unsendable as error:
-            return Permanent(reason=str(error))
+            is_its_content = self.recipient_problem(attempt.command) is None
+            return Permanent(reason=str(error), unwritten=is_its_content)
         return self._pool.deliver(mail, flight)
 
     async def aclose(self) -> None:

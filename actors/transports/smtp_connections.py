@@ -187,7 +187,8 @@ class SmtpConnection:
         options = ""
         if mail.needs_smtputf8:
             if not smtp.has_extn("smtputf8"):
-                return Permanent(reason="the server takes no internationalised address")
+                is_the_senders = not mail.recipient.needs_smtputf8
+                return Permanent(reason="the server takes no internationalised address", unwritten=is_the_senders)
             options += " SMTPUTF8 BODY=8BITMIME"
         if smtp.has_extn("size"):
             options += f" SIZE={len(mail.content)}"

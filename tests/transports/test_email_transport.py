@@ -192,6 +192,7 @@ async def test_what_is_no_mail_is_refused_before_anything_is_sent(changed, reaso
             outcome = await outcome_of(provider, mail(**changed))
         assert type(outcome) is Permanent
         assert outcome.reason.startswith(reason)
+        assert outcome.unwritten == ("address" not in reason and "mailbox" not in reason)
         assert (server.sessions, server.script.said) == ([], {})
 
 
@@ -317,12 +318,16 @@ async def test_an_internationalised_address_needs_a_server_that_takes_one():
     with mail_server(smtputf8=False) as server:
         async with EmailProvider(server.settings()) as provider:
             outcome = await outcome_of(provider, mail(recipient="ännchen@example.com"))
-            assert (type(outcome), outcome.reason) == (
-                Permanent,
-                "the server takes no internationalised address",
-            )
+            assert outcome == Permanent(reason="the server takes no internationalised address")
             assert type(await outcome_of(provider, mail())) is Sent
     assert (len(server.script.mails), len(server.sessions)) == (1, 1)
+
+
+async def test_that_a_server_does_not_take_our_address_says_nothing_of_the_recipient():
+    with mail_server(smtputf8=False) as server:
+        async with EmailProvider(server.settings(sender="bäcker@example.com")) as provider:
+            outcome = await outcome_of(provider, mail())
+    assert outcome == Permanent(reason="the server takes no internationalised address", unwritten=True)
 
 
 # ── TLS and login ───────────────────────────────────────────────────────────────────────────────────────────────
