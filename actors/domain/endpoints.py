@@ -12,6 +12,8 @@ from datetime import datetime
 from itertools import islice
 from typing import NamedTuple
 
+import msgspec
+
 from actors.domain.audit import AuditEntry
 from actors.domain.suppressions import Key, normal_address, printable_reason
 from actors.endpoints import EndpointMark, EndpointState
@@ -48,6 +50,11 @@ class Endpoint(Message, frozen=True, kw_only=True, gc=False):
 
     marked_ns: int
     """When, in nanoseconds since 1970."""
+
+    def __post_init__(self) -> None:
+        normal = normal_address(self.channel, self.address)
+        if normal != self.address:  # a release before had another form of it
+            msgspec.structs.force_setattr(self, "address", normal)
 
     @property
     def key(self) -> Key:
@@ -150,7 +157,7 @@ class Endpoints:
         now_ns = event.epoch_ns + event.at_ns
         endpoint = Endpoint(
             channel=event.channel,
-            address=normal_address(event.channel, address),
+            address=address,
             mark=mark,
             reason=printable_reason(event.reason),
             marked_ns=now_ns,

@@ -24,6 +24,8 @@ Key: TypeAlias = tuple[NotificationChannel, str]
 
 _PHONE_NUMBER = re.compile(r"\+?[0-9 ./()\u00a0\u2011-]+")
 _NO_DIGIT = re.compile(r"[^+0-9]")
+_URL = re.compile(r"(https?)://(\[[^\s\]/?#@]*\]|[^\s\[\]/?#@:\\]+)(?::([0-9]*))?(?![^/?#])", re.IGNORECASE)
+_DEFAULT_PORT = {"http": "80", "https": "443"}
 
 REASON_MAX = 500
 """How many characters are kept of what a provider said."""
@@ -33,15 +35,35 @@ def normal_address(channel: NotificationChannel, address: str) -> str:
     """Return the form of an address in which it is compared.
 
     Emails are the same in upper and lower case: mailboxes that differ in nothing else are of no use (RFC 5321,
-    section 2.4, has the receiver decide). Phone numbers are the same with and without spaces, dashes, dots, slashes
-    and brackets.
+    section 2.4, has the receiver decide), and with and without the name that is shown for them. Phone numbers are the
+    same with and without spaces, dashes, dots, slashes and brackets. Scheme and host of a URL are the same in upper and
+    lower case, with and without the default port, and so are no path and ``/``; the rest of it is as it stands (RFC
+    3986, sections 6.2.2.1 and 6.2.3). A Web Push subscription is as a browser writes it, in this form already.
     """
     address = address.strip()
     if channel is NotificationChannel.EMAIL:
-        return address.casefold()
-    if channel is NotificationChannel.SMS and _PHONE_NUMBER.fullmatch(address):
-        return _NO_DIGIT.sub("", address)
-    return address
+        return _without_name(address).casefold()
+    if channel is NotificationChannel.SMS:
+        return _NO_DIGIT.sub("", address) if _PHONE_NUMBER.fullmatch(address) else address
+    return _normal_url(address)
+
+
+def _without_name(mailbox: str) -> str:
+    if not mailbox.endswith(">"):
+        return mailbox
+    _, begins, address = mailbox[:-1].rpartition("<")
+    address = address.strip()
+    return address if begins and address and ">" not in address else mailbox
+
+
+def _normal_url(address: str) -> str:
+    found = _URL.match(address)
+    if found is None:
+        return address
+    scheme, host, port = found[1].lower(), found[2].lower(), found[3]
+    authority = f"{host}:{port}" if port and port != _DEFAULT_PORT[scheme] else host
+    rest = address[found.end() :]
+    return f"{scheme}://{authority}{rest if rest.startswith('/') else f'/{rest}'}"
 
 
 class SuppressionSource(StrEnum):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -406,13 +407,26 @@ class Store:
         return state_after(entry.command, entry.events, moved.epoch_ns, moved.at_ns).letter(moved)
 
 
+_ANY_URL = re.compile(
+    r"(https?)://((?:\[[^]/?#@\s]*\]|[^][/?#@:\\\s]+)(?::[0-9]*)?)((?:[/?#].*)?)", re.IGNORECASE | re.DOTALL
+)
+
+
 def address(command: SendNotification) -> tuple[str, str]:
-    """Return the address of a command as it is compared: emails in any case, phone numbers with or without spaces."""
+    """Return the address of a command as it is compared: emails in any case and without a name that is shown for them,
+    phone numbers with or without spaces, URLs with scheme and host in any case and with or without the default port."""
     text = command.recipient.strip()
     if command.channel == "email":
-        text = text.casefold()
+        _, begins, named = text.removesuffix(">").rpartition("<")
+        is_named = text.endswith(">") and begins and ">" not in named and named.strip()
+        text = (named.strip() if is_named else text).casefold()
     elif command.channel == "sms" and text and all(mark in "+0123456789 ./()-\u00a0\u2011" for mark in text):
         text = "".join(mark for mark in text if mark in "+0123456789")
+    elif command.channel != "sms" and (url := _ANY_URL.fullmatch(text)) is not None:
+        scheme, authority = url[1].lower(), url[2].lower().removesuffix(":")
+        text = (
+            f"{scheme}://{authority.removesuffix({'http': ':80', 'https': ':443'}[scheme])}/{url[3].removeprefix('/')}"
+        )
     return command.channel, text
 
 

@@ -119,6 +119,11 @@ async def test_suppressions_are_added_listed_by_pages_and_removed():
             if (after := page["next"]) is None:
                 break
         assert seen == [["0", "1"], ["2", "3"], ["4"]]
+        url = {"channel": "webhook", "address": "HTTPS://Shop.example:443/Hook", "reason": "stop"}
+        await client.post("/api/suppressions", json=url)
+        for part in ("https://SHOP.example", "HTTPS://shop.example/", "/Hook"):
+            (found,) = (await client.get("/api/suppressions", params={"address": part})).json()["suppressions"]
+            assert found["address"] == "https://shop.example/Hook"
         found = (await client.get("/api/suppressions", params={"address": "ER-3@EX"})).json()["suppressions"]
         assert [each["address"] for each in found] == ["user-3@example.org"]
         gone = {"channel": "sms", "address": "+4930-12", "why": "asked for it"}

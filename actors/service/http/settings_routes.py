@@ -161,6 +161,12 @@ def _written(preferences: UserPreferences | None) -> Any:
 # ── suppressions ────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
+def _normal_part(channel: NotificationChannel, part: str) -> str:
+    """Return a part of an address in the form in which it is compared; of a URL, perhaps one without its end."""
+    normal = normal_address(channel, part)
+    return normal if part.endswith("/") else normal.removesuffix("/")
+
+
 @_telling_problems
 async def _list_suppressions(request: Request) -> Response:
     require(request, Role.READER)
@@ -175,7 +181,7 @@ async def _list_suppressions(request: Request) -> Response:
                 for each in known
                 if channel in (None, each.channel)
                 and source in (None, each.source)
-                and normal_address(each.channel, address) in each.address
+                and _normal_part(each.channel, address) in each.address
             ),
             key=lambda each: each.key,
         )

@@ -19,7 +19,7 @@ from actors.storage.postgres import marks, votes
 from actors.storage.postgres.batch import Fenced
 from actors.storage.postgres.connection import Sql
 from actors.storage.postgres.reading import IS_SERVED, Shared, entries, read_shared
-from actors.storage.postgres.settings import ENDPOINT, Setting, setting_named
+from actors.storage.postgres.settings import ENDPOINT, Setting, rewrite_addresses, setting_named
 
 TAKEN_AT_ONCE = 1_000
 """How many deliveries of another node are taken over by one transaction."""
@@ -138,6 +138,7 @@ def load(sql: Sql, token: int) -> State:
         settings = sql.execute(
             "SELECT kind, name, value FROM settings UNION ALL SELECT kind, name, value FROM endpoints"
         ).fetchall()
+        written = rewrite_addresses(sql, {setting_named(kind, name): value for kind, name, value in settings})
         own = sql.execute("SELECT notification_id FROM notifications WHERE state = 'open' AND owner = %s", (token,))
         cautions = marks.cautions(sql, [notification_id for (notification_id,) in own])
         requests = sql.execute(
@@ -152,7 +153,7 @@ def load(sql: Sql, token: int) -> State:
         assert now is not None
     return State(
         changes,
-        {setting_named(kind, name): value for kind, name, value in settings},
+        written,
         requests,
         cautions,
         living,

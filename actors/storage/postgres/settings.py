@@ -11,12 +11,12 @@ from collections.abc import Iterable, Mapping
 from hashlib import sha256
 from typing import Any, TypeAlias
 
-from actors.domain.codec import encode_endpoint, encode_suppression
+from actors.domain.codec import decode_endpoint, decode_suppression, encode_endpoint, encode_suppression
 from actors.domain.endpoints import Endpoint, EndpointChange
 from actors.domain.store import SettingsChange
 from actors.domain.suppressions import Key, Suppression, SuppressionSource, normal_address, suppression_from
 from actors.domain.user_preferences import UserPreferences
-from actors.messages import NotificationEvent, NotificationRedriven, SendNotification
+from actors.messages import NotificationChannel, NotificationEvent, NotificationRedriven, SendNotification
 from actors.storage.postgres.connection import Sql, columns
 
 Setting: TypeAlias = tuple[str, str]
@@ -56,6 +56,34 @@ def named(setting: Setting) -> tuple[str, bytes]:
 def setting_named(kind: str, name: bytes) -> Setting:
     """Return the setting that a row names."""
     return kind, name.decode("utf-8", "surrogatepass")
+
+
+def normal_setting(setting: Setting) -> Setting:
+    """Return a setting with its address in the normal form, which may be another one than a release before has."""
+    kind, name = setting
+    if kind == USER:
+        return setting
+    return kind, normal_address(NotificationChannel(kind.removeprefix(ENDPOINT)), name)
+
+
+def rewrite_addresses(sql: Sql, written: Mapping[Setting, bytes]) -> dict[Setting, bytes | None]:
+    """Give the addresses in these, which are all that there are, their normal form; return them so.
+
+    Of two that are the same now, one stays.
+    """
+    kept: dict[Setting, bytes | None] = {each: value for each, value in written.items() if normal_setting(each) == each}
+    former = {each: value for each, value in written.items() if each not in kept}
+    endpoints = {each for each in former if is_of_endpoint(each)}
+    for table, settings in (("endpoints", endpoints), ("settings", former.keys() - endpoints)):
+        if not settings:
+            continue
+        read = decode_endpoint if table == "endpoints" else decode_suppression
+        renamed = {normal_setting(each): read(former[each]) for each in sorted(settings)}
+        sql.execute(_UNSET.format(table).encode(), columns([_key(each) for each in sorted(settings)]))
+        sql.execute(f"{_SET.format(table)} ON CONFLICT DO NOTHING".encode(), _setting_columns(renamed))
+        for each, value in renamed.items():
+            kept.setdefault(each, _written(value))
+    return kept
 
 
 def read_settings(sql: Sql, settings: Iterable[Setting]) -> dict[Setting, bytes | None]:

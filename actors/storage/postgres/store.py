@@ -85,6 +85,7 @@ from actors.storage.postgres.settings import (
     USER,
     Setting,
     is_of_endpoint,
+    normal_setting,
     setting_of,
     setting_of_endpoint,
     setting_of_suppression,
@@ -418,7 +419,7 @@ class PostgresStore(StoreOnDisk):
 
     def _set(self, setting: Setting, written: bytes | None) -> None:
         """Take in the state of a setting."""
-        kind, name = setting
+        kind, name = normal_setting(setting)  # a node of the release before may have written it
         if kind == USER:
             if written is None:
                 self.preferences.pop(name, None)

@@ -244,6 +244,17 @@ class SqliteFile:
             raise
 
 
+def rewrite_addresses(connection: sqlite3.Connection) -> None:
+    """Give addresses their normal form, which may be another one than in the release before: of two that are the same
+    now, one stays."""
+    for table in ("suppressions", "endpoints"):
+        is_former = f"FROM {table} WHERE address <> normal_address(channel, address)"
+        for key in connection.execute(f"SELECT channel, address {is_former}").fetchall():
+            normal = "SET address = normal_address(channel, address) WHERE channel = ? AND address = ?"
+            connection.execute(f"UPDATE OR IGNORE {table} {normal}", key)
+            connection.execute(f"DELETE FROM {table} WHERE channel = ? AND address = ?", key)
+
+
 def check_whose_it_is(connection: sqlite3.Connection, path: Path) -> None:
     """Raise StoreError if this is the database of another program; an empty one is free."""
     (application_id,) = connection.execute("PRAGMA application_id").fetchone()

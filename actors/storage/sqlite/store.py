@@ -56,7 +56,7 @@ from actors.storage.memory import DAY_NS, closes_case
 from actors.storage.on_disk import ENDS, KEEP_AUDIT_NS, StoreOnDisk
 from actors.storage.sqlite import marks
 from actors.storage.sqlite.batch import Acceptance, Batch, Retention
-from actors.storage.sqlite.file import UNREADABLE, SqliteFile
+from actors.storage.sqlite.file import UNREADABLE, SqliteFile, rewrite_addresses
 from actors.storage.sqlite.place import reason_of, resolved
 from actors.storage.sqlite.reading import (
     RememberedRows,
@@ -410,6 +410,7 @@ class SqliteStore(StoreOnDisk, SqliteHistories):
     def _load(self, sql: sqlite3.Connection) -> None:
         """Read what has not ended, and dead letters, into memory; and find out how old remembered ids are."""
         try:
+            rewrite_addresses(sql)
             self._seq = self.replay(sql)
             stale = [member for member, *_ in requests_in(sql) if self._requests.of(member) is None]
             sql.executemany("DELETE FROM requests WHERE notification_id = ?", [(member,) for member in stale])
