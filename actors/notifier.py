@@ -212,7 +212,7 @@ class Pipeline:
                 lane.channel = host.spawn(channel_class, provider, lane, stages)
         self.shared_breakers = SharedBreakers(host, store, wiring.stages.values())
         """What other nodes say of the breakers, and are told of them."""
-        self.bus.to_handler = self.handler.tell
+        self.bus.to_handler, self.bus.is_open = self.handler.tell, self.handler.is_alive
         if max_pending is not None:
             self.bus.has_room = self.has_room
         store.on_news = self._on_news

@@ -148,6 +148,8 @@ class EventBus:
         self._subscriber_timeout = subscriber_timeout
         self.to_handler: Callable[[Any], None]
         """Where commands go; set when the handler is there."""
+        self.is_open: Callable[[], bool]
+        """Tells whether the handler is still there: no more from when all actors stop, of which some take a while."""
         self.has_room: Callable[[Priority], bool] | None = None
         """Tells whether what an event leads to may be accepted, of this class. None: it always may."""
         self._subscribers: dict[type, list[tuple[Subscriber, ActorRef[Any]]]] = {}
@@ -276,7 +278,7 @@ class EventBus:
     def _publish(self, event: Any, submissions: list[Submission] | None, traceparent: str | None) -> Future[None]:
         self._check(event)
         trace = trace_of(traceparent)
-        if self._system.has_ended:
+        if not self.is_open():
             raise NotifierClosed
         if not self.has_room_for(event):
             raise Overloaded(RETRY_AFTER)

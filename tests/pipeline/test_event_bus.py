@@ -362,6 +362,25 @@ class Mishap(Exception):
     """What went wrong in a service."""
 
 
+async def test_what_is_published_while_all_actors_stop_is_not_taken(autojump_clock):
+    store, said = NeverDone(), []
+    async with Notifier.open({"drain": "1s"}, providers=Scripted([]), store=store) as notifier:
+
+        @notifier.bus.subscribe(Recommended)
+        async def waits(event: Recommended) -> None:
+            try:
+                await notifier.send(email("a"))
+            finally:  # its turn to unwind, when the subscribers to PLACED are gone
+                try:
+                    notifier.publish(PLACED)
+                except NotifierClosed as error:
+                    said.append(str(error))
+
+        store.is_stuck = True
+        notifier.publish(Recommended(user_id="ann"))
+    assert said == ["the notifier is closed"]
+
+
 @pytest.mark.parametrize("how", ["left", "cancelled", "raised in"])
 async def test_who_waits_for_an_answer_when_the_block_is_over_is_told_that_there_is_none(how, autojump_clock, caplog):
     store, refused = NeverDone(), []
