@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict, Unpack, ge
 from actors.domain.attempts import Provider
 from actors.domain.notification_state import NotificationState, state_of
 from actors.domain.store import BreakerVote, LettersChanged, News, NodesChanged, Store
-from actors.errors import ConfigurationError, StoreInUse, UnknownChannel
+from actors.errors import ConfigurationError, NotifierClosed, StoreInUse, UnknownChannel
 from actors.faults.build import (
     Providers,
     checked_providers,
@@ -480,6 +480,7 @@ class Notifier:
         Raises (at once):
             UnknownChannel: the channel is not configured.
             ConfigurationError: there is no such override, or the channel has no such provider; it lists all problems.
+            NotifierClosed: the notifier is closed.
         """
         stages = next((own for name, own in self.pipeline.wiring.stages.items() if name == channel), None)
         if stages is None:
@@ -492,6 +493,8 @@ class Notifier:
             problems.append(f"provider: wanted one of {', '.join(names)}, got {provider!r}")
         if problems:
             raise ConfigurationError(problems)
+        if not self.bus.is_open():
+            raise NotifierClosed
         assert stages.circuit_breaker is not None
         answer: Awaitable[bool] = stages.circuit_breaker.ask(
             OperateBreaker(order=override, provider=provider), block=False

@@ -191,6 +191,7 @@ class EventBus:
 
         Raises:
             WrongType: none is given, or one is not a class; or `priority` is no class of traffic.
+            NotifierClosed (where it gets the function): the notifier is closed.
         """
         if priority is not None and priority not in set(Priority):
             raise WrongType(f"priority: wanted one of {', '.join(Priority)}, got {priority!r:.100}")
@@ -200,6 +201,8 @@ class EventBus:
             raise WrongType(f"wanted types of events, as in @bus.subscribe(OrderPlaced), got {got}")
 
         def subscribe(function: S) -> S:
+            if not self.is_open():
+                raise NotifierClosed
             ref: ActorRef[Any]
             submit = functools.partial(self._follow, given)
             if is_async(function):

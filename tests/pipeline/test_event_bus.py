@@ -340,6 +340,10 @@ async def test_after_the_block_a_notifier_says_that_it_is_closed(autojump_clock,
     ):
         with pytest.raises(NotifierClosed, match=r"^the notifier is closed$"):
             await publish(message)
+    with pytest.raises(NotifierClosed):
+        await notifier.operate_breaker("email", "force-open")
+    with pytest.raises(NotifierClosed):
+        notifier.bus.subscribe(Recommended)(print)
     assert await notifier.wait_until_quiet()
     assert caplog.text == ""
 
