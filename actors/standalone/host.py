@@ -84,7 +84,12 @@ class Guard(Protocol):
 
 
 def guarded(function: F, guard: Callable[[tuple[Any, ...], dict[str, Any]], Guard]) -> F:
-    """Return a function that does the same inside a guard, which is made from its arguments; async if that is."""
+    """Return a function that does the same inside a guard, which is made from its arguments; async if that is.
+
+    Raises:
+        WrongType: it is a generator.
+    """
+    check_no_generator(function)
     wrapper: Any
     if is_async(function):
 
@@ -101,6 +106,16 @@ def guarded(function: F, guard: Callable[[tuple[Any, ...], dict[str, Any]], Guar
                 return no_awaitable(function, function(*args, **kwargs))
 
     return wrapper  # type: ignore[no-any-return]
+
+
+def check_no_generator(function: Callable[..., Any]) -> None:
+    """Refuse a generator: nothing of it runs in the call, so no policy would learn how it ends.
+
+    Raises:
+        WrongType: it is one, plain or async.
+    """
+    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+        raise WrongType(f"wanted an async def or a plain function, got a generator: {function!r}")
 
 
 def no_awaitable(function: Callable[..., Any], result: Any) -> Any:

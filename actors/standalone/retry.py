@@ -38,7 +38,7 @@ from actors.pipeline.channel import outcome_of
 from actors.policies.retry.budgets import Budget, make_budget
 from actors.policies.retry.policy import Progress, RetryPolicy, failure_kind
 from actors.settings.channel import RetryConfig
-from actors.standalone.host import Clock, async_sleep, no_awaitable, sleep
+from actors.standalone.host import Clock, async_sleep, check_no_generator, no_awaitable, sleep
 from actors.standalone.settings import given_settings
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -95,7 +95,12 @@ class Retry:
         self.lock = threading.Lock()
 
     def __call__(self, function: F) -> F:
-        """Decorate a function, plain or async."""
+        """Decorate a function, plain or async.
+
+        Raises:
+            WrongType: it is a generator.
+        """
+        check_no_generator(function)
         wrapper: Any
         if is_async(function):
 

@@ -282,6 +282,19 @@ def test_a_plain_function_that_returns_what_is_to_be_awaited_is_refused(decorate
         decorate(lambda: body())()
 
 
+@pytest.mark.parametrize("decorate", [Retry(), CircuitBreaker(), Bulkhead(1)])
+def test_a_generator_of_which_nothing_runs_in_the_call_is_refused(decorate):
+    def plain():
+        yield
+
+    async def asynchronous():
+        yield
+
+    for function in (plain, asynchronous):
+        with pytest.raises(WrongType, match="got a generator"):
+            decorate(function)
+
+
 def test_settings_that_cannot_be_are_refused():
     with pytest.raises(ConfigurationError, match="max_attempts"):
         Retry(0)
