@@ -43,17 +43,17 @@ class AsyncioNotifier(Hosted[N]):
 
     async def publish(self, event: Any, *, traceparent: str | None = None) -> None:
         """Publish an event, and wait until its notifications are accepted."""
-        self._check_host()
+        self._check_task()
         await self._answer(self.inside.bus.publish(event, traceparent=traceparent))
 
     async def send(self, command: SendNotification, *, traceparent: str | None = None) -> Acceptance:
         """Send a command, and return its acceptance once that is durable."""
-        self._check_host()
+        self._check_task()
         return await self._answer(self.inside.bus.send(command, traceparent=traceparent))
 
     async def cancel(self, notification_id: str) -> bool:
         """Cancel a notification that waits, and tell whether it is cancelled, once that is durable."""
-        self._check_host()
+        self._check_task()
         return await self._answer(self.inside.bus.cancel(notification_id))
 
     async def state(self, notification_id: str) -> NotificationState | None:
@@ -94,7 +94,7 @@ class AsyncioNotifier(Hosted[N]):
         To cancel this cancels the function, and waits for its end. It is cancelled where it still runs at the end of
         all notifiers in the loop, which raises NotifierClosed here.
         """
-        self._check_host()
+        self._check_task()
         if self._is_closed:
             raise NotifierClosed
         return await self._guest.spawn(function, *args).wait()
@@ -107,6 +107,11 @@ class AsyncioNotifier(Hosted[N]):
             raise ActorSystemError("this notifier is open in an event loop of asyncio's, and none runs here") from None
         if loop is not self._loop:
             raise ActorSystemError("this notifier is open in another event loop; open another one here")
+
+    def _check_task(self) -> None:
+        self._check_host()
+        if trio.lowlevel.in_trio_task():
+            raise ActorSystemError("this is a task of trio's: await the notifier `inside` there")
 
     async def _answer(self, answer: Awaitable[T]) -> T:
         assert isinstance(answer, Future)

@@ -313,6 +313,19 @@ def test_a_thread_without_a_loop_is_told_that_it_has_none(run):
     run(main())
 
 
+def test_a_function_of_trios_is_told_to_use_the_notifier_inside(run):
+    async def main():
+        post = Post()
+        async with Notifier.open_asyncio(EMAIL_ONLY, providers=lambda: post) as notifier:
+            for there in (notifier.send, notifier.publish, notifier.cancel, notifier.state):
+                with pytest.raises(ActorSystemError, match="a task of trio's: await the notifier `inside` there"):
+                    await notifier.run(there, email())
+            await notifier.run(notifier.inside.send, email("inside"))
+        assert post.delivered == ["inside"]
+
+    run(main())
+
+
 def test_a_function_of_trios_that_outlives_the_notifier_is_closed_and_not_cancelled(run):
     async def main():
         async with Notifier.open_asyncio(EMAIL_ONLY) as notifier:
