@@ -25,6 +25,9 @@ from actors.pipeline.orders import Acceptance
 T = TypeVar("T")
 S = TypeVar("S", bound=Subscriber)
 
+ANSWERS_WITHIN = 1.0
+"""Seconds that the notifier's thread has to say that a time-out is over."""
+
 _MAY_BE_ACCEPTED = "it may be accepted yet: sent again with the same id, it is once"
 _MAY_BE_CANCELLED = "it may be cancelled yet: its state tells"
 _MAY_GO_ON = "what was asked for may happen yet"
@@ -133,8 +136,16 @@ class ThreadNotifier(Hosted[N]):
         return self.run(self.inside.operate_breaker, channel, override, provider, timeout=timeout)
 
     def wait_until_quiet(self, timeout: float | None = math.inf) -> bool:
-        """Block until nothing is in flight, at most `timeout` seconds or until the end; tell whether it is so."""
-        return self.run(self.inside.wait_until_quiet, timeout)
+        """Block until nothing is in flight, at most `timeout` seconds or until the end; tell whether it is so.
+
+        It is not where the notifier's thread does not say so, because it is blocked.
+        """
+        check_timeout(timeout)
+        patience = None if timeout is None else timeout + ANSWERS_WITHIN
+        try:
+            return self.run(self.inside.wait_until_quiet, timeout, timeout=patience)
+        except TimeoutError:
+            return False
 
     def drain(self, timeout: float) -> bool:
         """Block as :meth:`wait_until_quiet` does, but not for what is due later than in `timeout` seconds."""

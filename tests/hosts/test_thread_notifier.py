@@ -29,6 +29,7 @@ from actors.errors import (
     WouldDeadlock,
     WrongType,
 )
+from actors.hosts import thread_notifier
 from actors.messages import OrderPlaced
 from actors.pipeline.orders import Acceptance
 
@@ -145,6 +146,18 @@ def test_a_timeout_that_is_none_is_refused_at_once(timeout, error):
                 ask()
         assert notifier.send(email("next"), timeout=float("inf")) == Acceptance.ACCEPTED
     assert post.delivered == ["next"]
+
+
+def test_a_thread_that_is_blocked_is_not_quiet_and_is_waited_for_no_longer(monkeypatch):
+    monkeypatch.setattr(thread_notifier, "ANSWERS_WITHIN", 0.01)
+    go_on = threading.Event()
+    with Notifier.open_in_thread(EMAIL_ONLY, providers=Post) as notifier:
+        notifier.subscribe(OrderPlaced)(lambda event: go_on.wait() and None)
+        with pytest.raises(TimeoutError):
+            notifier.publish(PLACED, timeout=0)
+        assert not notifier.wait_until_quiet(0)
+        go_on.set()
+        assert notifier.wait_until_quiet()
 
 
 async def open_gate(store):
