@@ -14,7 +14,7 @@ import trio
 
 from actors.domain.notification_state import NotificationState
 from actors.errors import ActorSystemError, NotifierClosed
-from actors.hosts.guest import Guest, on_asyncio, trio_guest
+from actors.hosts.guest import Guest, on_asyncio, running_loop, trio_guest
 from actors.hosts.opening import Hosted, N, ProviderOpener, ProviderOpeners, StoreOpener, check_openers, open_all
 from actors.kernel.async_handlers import is_async
 from actors.kernel.futures import Future
@@ -101,11 +101,7 @@ class AsyncioNotifier(Hosted[N]):
 
     def _check_host(self) -> None:
         self._check_process()
-        try:
-            loop = asyncio.get_running_loop()
-        except RuntimeError:
-            raise ActorSystemError("this notifier is open in an event loop of asyncio's, and none runs here") from None
-        if loop is not self._loop:
+        if running_loop() is not self._loop:
             raise ActorSystemError("this notifier is open in another event loop; open another one here")
 
     def _check_task(self) -> None:
@@ -156,7 +152,7 @@ async def open_asyncio(
 ) -> AsyncGenerator[AsyncioNotifier[N], None]:
     """Open a notifier on trio as a guest of the running loop; see :meth:`Notifier.open_asyncio`."""
     check_openers(store, providers)
-    owner = asyncio.current_task()
+    owner = asyncio.current_task(running_loop())
     assert owner is not None
     async with trio_guest() as guest:
         opened: asyncio.Future[AsyncioNotifier[N]] = guest.loop.create_future()

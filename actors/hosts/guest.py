@@ -29,6 +29,19 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
+def running_loop() -> asyncio.AbstractEventLoop:
+    """Return asyncio's loop that this is called in.
+
+    Raises:
+        ActorSystemError: it is called in another loop, or in none.
+    """
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        got = "trio's, where Notifier.open opens one" if trio.lowlevel.in_trio_run() else "none"
+        raise ActorSystemError(f"wanted an event loop of asyncio's, got {got}") from None
+
+
 class GuestTask(Generic[T]):
     """A task of trio's that asyncio may wait for."""
 
@@ -171,9 +184,9 @@ async def trio_guest() -> AsyncGenerator[Guest, None]:
 
     Raises:
         ActorSystemError: another loop of this thread, or of the process it was forked from, has it; or trio runs here
-            already, and not as a guest.
+            already, and not as a guest; or no loop runs.
     """
-    loop = asyncio.get_running_loop()
+    loop = running_loop()
     guest = _of_thread.guest
     if guest is not None:
         if guest.pid != os.getpid():

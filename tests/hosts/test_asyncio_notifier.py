@@ -305,9 +305,9 @@ def test_another_loop_is_told_that_it_is_not_its_own(run):
 def test_a_thread_without_a_loop_is_told_that_it_has_none(run):
     async def main():
         async with Notifier.open_asyncio(EMAIL_ONLY) as notifier:
-            with pytest.raises(ActorSystemError, match="none runs here"):
+            with pytest.raises(ActorSystemError, match="wanted an event loop of asyncio's, got none"):
                 await asyncio.to_thread(notifier.subscribe, OrderPlaced)
-            with pytest.raises(ActorSystemError, match="none runs here"):
+            with pytest.raises(ActorSystemError, match="wanted an event loop of asyncio's, got trio's"):
                 await asyncio.to_thread(trio.run, notifier.send, email())
 
     run(main())
@@ -335,6 +335,12 @@ def test_a_function_of_trios_that_outlives_the_notifier_is_closed_and_not_cancel
             await running
 
     run(main())
+
+
+async def test_in_trio_it_says_what_opens_one():
+    with pytest.raises(ActorSystemError, match=r"got trio's, where Notifier\.open opens one"):
+        async with Notifier.open_asyncio(EMAIL_ONLY):
+            pass
 
 
 async def test_in_trio_it_refuses_to_be_a_guest():
