@@ -511,24 +511,30 @@ class Notifier:
         check_timeout(timeout)
         return await self._events.wait_until_quiet(math.inf if timeout is None else timeout)
 
-    async def drain(self, timeout: float) -> bool:
+    async def drain(self, timeout: float | None) -> bool:
         """Wait as :meth:`wait_until_quiet` does, but not for what could end in `timeout` seconds only by an order: a
-        retry, a breaker or a scheduled notification that is due later. Nothing more may be sent meanwhile."""
+        retry, a breaker or a scheduled notification that is due later. Nothing more should be sent meanwhile.
+
+        Raises:
+            WrongType: the time-out is no number.
+            ConfigurationError: it is below 0, or nan.
+        """
         import trio
 
-        deadline = trio.current_time() + timeout
+        check_timeout(timeout)
+        deadline = math.inf if timeout is None else trio.current_time() + timeout
         with trio.CancelScope() as scope:
 
             def end_if_idle() -> None:
                 if not self.pipeline.is_answering and self.system.is_idle_until(deadline):
                     scope.cancel()
 
-            self.system.when_idle = end_if_idle
+            self.system.when_idle.append(end_if_idle)
             try:
                 end_if_idle()
                 await self.wait_until_quiet(timeout)
             finally:
-                self.system.when_idle = None
+                self.system.when_idle.remove(end_if_idle)
         return not self.pipeline.is_busy
 
     @property

@@ -70,7 +70,7 @@ class AsyncioNotifier(Hosted[N]):
         """Wait until nothing is in flight, at most `timeout` seconds or until the end; tell whether it is so."""
         return await self.run(self.inside.wait_until_quiet, timeout)
 
-    async def drain(self, timeout: float) -> bool:
+    async def drain(self, timeout: float | None) -> bool:
         """Wait as :meth:`wait_until_quiet` does, but not for what is due later than in `timeout` seconds."""
         return await self.run(self.inside.drain, timeout)
 

@@ -45,7 +45,7 @@ class OpenNotifier(Protocol):
         """Waits until nothing is in flight, so many seconds at most; None: as long as it takes."""
 
     @property
-    def drain(self) -> Callable[[float], Awaitable[bool]]:
+    def drain(self) -> Callable[[float | None], Awaitable[bool]]:
         """Waits until nothing is in flight, or due within so many seconds."""
 
     @property

@@ -140,16 +140,19 @@ class ThreadNotifier(Hosted[N]):
 
         It is not where the notifier's thread does not say so, because it is blocked.
         """
+        return self._wait(self.inside.wait_until_quiet, timeout)
+
+    def drain(self, timeout: float | None) -> bool:
+        """Block as :meth:`wait_until_quiet` does, but not for what is due later than in `timeout` seconds."""
+        return self._wait(self.inside.drain, timeout)
+
+    def _wait(self, wait: Callable[[float | None], Awaitable[bool]], timeout: float | None) -> bool:
         check_timeout(timeout)
         patience = None if timeout is None else timeout + ANSWERS_WITHIN
         try:
-            return self.run(self.inside.wait_until_quiet, timeout, timeout=patience)
+            return self.run(wait, timeout, timeout=patience)
         except TimeoutError:
             return False
-
-    def drain(self, timeout: float) -> bool:
-        """Block as :meth:`wait_until_quiet` does, but not for what is due later than in `timeout` seconds."""
-        return self.run(self.inside.drain, timeout)
 
     def subscribe(self, *event_types: type, priority: Priority | str | None = None) -> Callable[[S], S]:
         """Have a function called with each event of these types; see :meth:`EventBus.subscribe`.

@@ -141,7 +141,7 @@ class LiveSystem(ActorSystem):
         self._heap_size_max = HEAP_SIZE_MIN
         self._sequence = itertools.count()
         self._idle: trio.Event | None = None
-        self.when_idle: Callable[[], object] | None = None
+        self.when_idle: list[Callable[[], object]] = []
         """Called each time that no message is ready and no timer is due."""
         self._stopping = False
         self._stopped = trio.Event()
@@ -277,8 +277,8 @@ class LiveSystem(ActorSystem):
 
     async def _wait_for_something_to_do(self) -> None:
         self._idle = trio.Event()
-        if self.when_idle is not None:
-            self.when_idle()
+        for look in tuple(self.when_idle):
+            look()
         deadline = self._trio_time(self._heap[0][0]) if self._heap else float("inf")
         with trio.CancelScope(deadline=deadline):
             await self._idle.wait()

@@ -23,6 +23,7 @@ from actors.errors import (
     StoreInUse,
     TransientError,
     UnknownChannel,
+    WrongType,
 )
 from actors.faults.chaos import FaultyProvider
 from actors.instants import NS_PER_S
@@ -182,6 +183,25 @@ async def test_draining_waits_for_a_commit_and_what_comes_of_it(autojump_clock):
     async with Notifier.open({"drain": "9s"}, providers=NotificationService(), store=Slow()) as notifier:
         notifier.bus.send(email("a"))
     assert [event.notification_id for event in notifier.sent_notifications] == ["a"]
+
+
+async def test_several_may_wait_for_the_same_drain(autojump_clock):
+    async def wait(timeout):
+        assert not await notifier.drain(timeout)
+        ended[timeout] = trio.current_time()
+
+    ended = {}
+    config = {"channels": {"email": {"retry": {"initial_delay": "20s", "max_attempts": 9, "jitter": "none"}}}}
+    async with Notifier.open(config, providers=NotificationService(fail_count=9)) as notifier:
+        notifier.bus.send(email("a"))
+        began = trio.current_time()
+        async with trio.open_nursery() as nursery:
+            for timeout in (30, 10):
+                nursery.start_soon(wait, timeout)
+        assert {timeout: at - began for timeout, at in ended.items()} == {10: 0, 30: pytest.approx(20, abs=1)}
+        with pytest.raises(WrongType):
+            await notifier.drain("10s")
+        notifier.pipeline.kill()
 
 
 async def test_what_is_left_after_draining_is_said_and_kept(autojump_clock, caplog):
