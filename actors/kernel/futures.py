@@ -6,7 +6,6 @@ import functools
 import logging
 import queue
 import sys
-from collections import deque
 from collections.abc import Callable, Generator
 from typing import Any, ClassVar, TypeVar
 
@@ -43,7 +42,7 @@ class Future(pykka.Future[T]):
     def __init__(self) -> None:
         super().__init__()
         self._outcome: tuple[Any, BaseException | None] | None = None
-        self._callbacks: deque[Callable[[], Any]] = deque()
+        self._callbacks: list[Callable[[], Any]] = []
 
     def set(self, value: T | None = None) -> None:
         """Give the answer."""
@@ -62,10 +61,10 @@ class Future(pykka.Future[T]):
         self._call_back()
 
     def _call_back(self) -> None:
-        # Two threads may get here at once; popleft gives each callback to one of them.
+        # Two threads may get here at once; pop gives each callback to one of them.
         while self._callbacks:
             try:
-                callback = self._callbacks.popleft()
+                callback = self._callbacks.pop(0)
             except IndexError:
                 return
             try:

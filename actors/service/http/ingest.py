@@ -240,9 +240,23 @@ def _notification(item: Any, hints: _Hints, _own_events: OwnEvents) -> SendNotif
 
 
 def _converted(item: dict[Any, Any], kind: type[T], hints: _Hints) -> T:
-    fields = _fields(cast(Any, kind))
+    wrong = None
+    try:
+        converted = msgspec.convert(item, kind)
+    except msgspec.ValidationError as error:
+        wrong = _of_msgspec(str(error))
+    if wrong is not None or not item.keys() <= _known(cast(Any, kind)):
+        raise _Invalid(*_problems_of_fields(item, kind, wrong, hints))
+    return converted
+
+
+def _problems_of_fields(
+    item: dict[Any, Any], kind: Any, wrong: tuple[str, str] | None, hints: _Hints
+) -> list[tuple[str, str]]:
+    """Return which fields of an item are unknown, missing or, the first of them, not what is wanted."""
+    fields = _fields(kind)
     known = [field.encode_name for field in fields]
-    strange = item.keys() - {*known, "type"}
+    strange = item.keys() - _known(kind)
     problems = [
         (key[:100], unknown(key, known, "field") if hints.may_look() else "unknown field")
         for key in nsmallest(PROBLEMS_MAX, strange)
@@ -254,15 +268,15 @@ def _converted(item: dict[Any, Any], kind: type[T], hints: _Hints) -> T:
         for field in fields
         if field.required and field.name not in item
     ]
-    try:
-        converted = msgspec.convert(item, kind)
-    except msgspec.ValidationError as error:
-        problem = _of_msgspec(str(error))
-        problems += [problem] if problem[0] else []
-        raise _Invalid(*problems or [problem]) from None
-    if problems:
-        raise _Invalid(*problems)
-    return converted
+    if wrong is not None and (wrong[0] or not problems):
+        problems.append(wrong)
+    return problems
+
+
+@cache
+def _known(kind: Any) -> frozenset[str]:
+    """Return the fields that an item may have."""
+    return frozenset({*(field.encode_name for field in _fields(kind)), "type"})
 
 
 @cache

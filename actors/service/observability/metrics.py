@@ -41,7 +41,8 @@ from __future__ import annotations
 
 from collections import Counter as Count
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any
+from functools import cache
+from typing import Any, TypeVar
 
 from actors.domain.attempts import RATE_LIMIT_EXCEEDED
 from actors.domain.store import Store
@@ -77,6 +78,8 @@ ATTEMPTS = (1, 2, 3, 4, 5, 6, 8, 10, 15, 20)
 SECONDS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600, 14400, 86400)
 """The buckets of delivery times: an answer at once, a retry or two, an outage, a night."""
 
+M = TypeVar("M", Counter, Gauge, Histogram)
+
 
 class Metrics:
     """Counts recorded events, in a registry of its own."""
@@ -84,8 +87,15 @@ class Metrics:
     def __init__(self) -> None:
         registry = self.registry = CollectorRegistry()
 
-        def counter(name: str, text: str, *labels: str) -> Counter:
-            return Counter(name, text, ("channel", *labels), registry=registry)
+        def by_labels(metric: type[M], name: str, text: str, *labels: str, **options: Any) -> Callable[..., M]:
+            # What has these labels is found at once the next time: it is asked for with each event.
+            return cache(metric(name, text, labels, registry=registry, **options).labels)
+
+        def counter(name: str, text: str, *labels: str) -> Callable[..., Counter]:
+            return by_labels(Counter, name, text, "channel", *labels)
+
+        def gauge(name: str, text: str) -> Callable[..., Gauge]:
+            return by_labels(Gauge, name, text, "channel")
 
         self._accepted = counter("notifications_accepted", "Notifications that were accepted.", "priority")
         self._sent = counter("notifications_sent", "Notifications that were sent.", "priority")
@@ -96,51 +106,40 @@ class Metrics:
         self._deferred = counter("notifications_deferred", "Waits that use up no attempt, by cause.", "cause")
         self._duplicates = counter("notifications_duplicate", "Ids that came again.", "conflict")
         self._refusals = counter("limiter_refusals", "Notifications that the limit of a user refused.")
-        self._transitions = Counter(
-            "breaker_transitions", "Transitions of circuit breakers.", ("breaker", "to"), registry=registry
+        self._transitions = by_labels(
+            Counter, "breaker_transitions", "Transitions of circuit breakers.", "breaker", "to"
         )
-        self._in_flight = Gauge("notifications_in_flight", "Accepted, and not ended.", ("channel",), registry=registry)
-        self._in_dlq = Gauge("notifications_in_dlq", "In the dead letter queue.", ("channel",), registry=registry)
-        self._disabled = Gauge(
-            "endpoints_disabled", "Endpoints that nothing is sent to.", ("channel",), registry=registry
-        )
-        self._attempts = Histogram(
-            "retry_attempts", "Attempts until the end.", ("channel",), buckets=ATTEMPTS, registry=registry
-        )
-        self._delivery_time = Histogram(
-            "delivery_time_seconds",
-            "From acceptance until sent.",
-            ("channel", "priority"),
-            buckets=SECONDS,
-            registry=registry,
+        self._in_flight = gauge("notifications_in_flight", "Accepted, and not ended.")
+        self._in_dlq = gauge("notifications_in_dlq", "In the dead letter queue.")
+        self._disabled = gauge("endpoints_disabled", "Endpoints that nothing is sent to.")
+        self._attempts = by_labels(Histogram, "retry_attempts", "Attempts until the end.", "channel", buckets=ATTEMPTS)
+        self._delivery_time = by_labels(
+            Histogram, "delivery_time_seconds", "From acceptance until sent.", "channel", "priority", buckets=SECONDS
         )
         self._reports = counter("delivery_reports", "What providers reported later of what they had taken.", "kind")
-        self._overloaded = Counter(
-            "requests_overloaded",
-            "Events and notifications that were refused for lack of room.",
-            ("priority",),
-            registry=registry,
+        self._overloaded = by_labels(
+            Counter, "requests_overloaded", "Events and notifications that were refused for lack of room.", "priority"
         )
         for priority in Priority:
-            self._overloaded.labels(priority)
+            self._overloaded(priority)
         self._faults = Gauge("faults_injected", "Faults that are injected: a game day.", registry=registry)
-        self._reloads = Counter("settings_reloads", "Settings that were read again.", ("result",), registry=registry)
+        self._reloads = by_labels(Counter, "settings_reloads", "Settings that were read again.", "result")
         for result in ("used", "refused"):
-            self._reloads.labels(result)
+            self._reloads(result)
         self._files_refused = Gauge(
             "settings_files_refused", "Watched files whose latest content cannot be used.", registry=registry
         )
         self._count_of: dict[type, Callable[[Any], None]] = {
             NotificationRequested: self._on_requested,
             NotificationSent: self._on_sent,
-            NotificationFailed: lambda event: self._failed.labels(event.channel, event.kind).inc(),
+            NotificationFailed: lambda event: self._failed(event.channel, event.kind).inc(),
             NotificationMovedToDeadLetter: self._on_dead,
             NotificationRedriven: self._on_redriven,
             NotificationSuppressed: self._on_suppressed,
             NotificationDeferred: self._on_deferred,
-            DeadLetterDiscarded: lambda event: self._in_dlq.labels(event.channel).dec(),
-            DuplicateIgnored: lambda event: self._duplicates.labels(event.channel, str(event.conflict).lower()).inc(),
-            BreakerTransitioned: lambda event: self._transitions.labels(event.breaker, event.to_state).inc(),
+            DeadLetterDiscarded: lambda event: self._in_dlq(event.channel).dec(),
+            DuplicateIgnored: lambda event: self._duplicates(event.channel, str(event.conflict).lower()).inc(),
+            BreakerTransitioned: lambda event: self._transitions(event.breaker, event.to_state).inc(),
         }
 
     # ── events ──────────────────────────────────────────────────────────────────────────────────────────────────
@@ -157,38 +156,36 @@ class Metrics:
             self.record(event)
 
     def _on_requested(self, event: NotificationRequested) -> None:
-        self._accepted.labels(event.channel, event.priority).inc()
-        self._in_flight.labels(event.channel).inc()
+        self._accepted(event.channel, event.priority).inc()
+        self._in_flight(event.channel).inc()
 
     def _on_sent(self, event: NotificationSent) -> None:
-        self._sent.labels(event.channel, event.priority).inc()
-        self._in_flight.labels(event.channel).dec()
-        self._attempts.labels(event.channel).observe(event.attempt)
-        self._delivery_time.labels(event.channel, event.priority).observe(
-            (event.at_ns - event.requested_at_ns) / NS_PER_S
-        )
+        self._sent(event.channel, event.priority).inc()
+        self._in_flight(event.channel).dec()
+        self._attempts(event.channel).observe(event.attempt)
+        self._delivery_time(event.channel, event.priority).observe((event.at_ns - event.requested_at_ns) / NS_PER_S)
 
     def _on_dead(self, event: NotificationMovedToDeadLetter) -> None:
-        self._dead.labels(event.channel, event.priority).inc()
-        self._in_flight.labels(event.channel).dec()
-        self._in_dlq.labels(event.channel).inc()
-        self._attempts.labels(event.channel).observe(event.attempts)
+        self._dead(event.channel, event.priority).inc()
+        self._in_flight(event.channel).dec()
+        self._in_dlq(event.channel).inc()
+        self._attempts(event.channel).observe(event.attempts)
         if event.reason == RATE_LIMIT_EXCEEDED:
-            self._refusals.labels(event.channel).inc()
+            self._refusals(event.channel).inc()
 
     def _on_redriven(self, event: NotificationRedriven) -> None:
-        self._redriven.labels(event.channel).inc()
-        self._in_flight.labels(event.channel).inc()
-        self._in_dlq.labels(event.channel).dec()
+        self._redriven(event.channel).inc()
+        self._in_flight(event.channel).inc()
+        self._in_dlq(event.channel).dec()
 
     def _on_suppressed(self, event: NotificationSuppressed) -> None:
-        self._suppressed.labels(event.channel).inc()
-        self._in_flight.labels(event.channel).dec()
+        self._suppressed(event.channel).inc()
+        self._in_flight(event.channel).dec()
 
     def _on_deferred(self, event: NotificationDeferred) -> None:
-        self._deferred.labels(event.channel, event.cause).inc()
+        self._deferred(event.channel, event.cause).inc()
         if event.cause is DeferralCause.RATE_LIMIT:
-            self._refusals.labels(event.channel).inc()
+            self._refusals(event.channel).inc()
 
     # ── what is there now ───────────────────────────────────────────────────────────────────────────────────────
 
@@ -203,29 +200,29 @@ class Metrics:
         dead = Count(letter.command.channel for letter in store.dead_letters())
         for channel in NotificationChannel:
             if channel in set(channels) | set(in_flight) | set(dead):
-                self._in_flight.labels(channel).set(in_flight[channel])
-                self._in_dlq.labels(channel).set(dead[channel])
+                self._in_flight(channel).set(in_flight[channel])
+                self._in_dlq(channel).set(dead[channel])
         for channel in channels:
             for one in (self._redriven, self._suppressed, self._refusals):
-                one.labels(channel)
-            self._attempts.labels(channel)
+                one(channel)
+            self._attempts(channel)
             for priority in Priority:
                 for by_class in (self._accepted, self._sent, self._dead, self._delivery_time):
-                    by_class.labels(channel, priority)
+                    by_class(channel, priority)
 
     def look_at(self, pipeline: Pipeline) -> None:
         """Have the gauges say what a pipeline has now: where several nodes share a store, events do not tell it."""
         in_flight = pipeline.handler.actor.count_by_channel()
         dead = Count(letter.command.channel for letter in pipeline.dead_letter_queue.actor.letters)
         for channel in {*pipeline.wiring.stages, *in_flight, *dead}:
-            self._in_flight.labels(channel).set(in_flight[channel])
-            self._in_dlq.labels(channel).set(dead[channel])
+            self._in_flight(channel).set(in_flight[channel])
+            self._in_dlq(channel).set(dead[channel])
 
     def count_disabled(self, pipeline: Pipeline) -> None:
         """Have the gauge say how many endpoints are disabled now, which no event tells of all."""
         disabled = Count(channel for channel, _ in pipeline.store.endpoints.disabled)
         for channel in {*pipeline.wiring.stages, *disabled}:
-            self._disabled.labels(channel).set(disabled[channel])
+            self._disabled(channel).set(disabled[channel])
 
     def watch_breakers(self, pipeline: Callable[[], Pipeline]) -> None:
         """Add the states of the breakers to the metrics; to be called once.
@@ -238,11 +235,11 @@ class Metrics:
     def count_overloaded(self, refused: Iterable[Priority]) -> None:
         """Count events and notifications that were refused for lack of room, by class."""
         for priority in refused:
-            self._overloaded.labels(priority).inc()
+            self._overloaded(priority).inc()
 
     def count_report(self, channel: NotificationChannel, kind: str) -> None:
         """Count what a provider reported later, by outcome."""
-        self._reports.labels(channel, kind).inc()
+        self._reports(channel, kind).inc()
 
     def set_faults(self, count: int) -> None:
         """Say how many faults are injected."""
@@ -250,7 +247,7 @@ class Metrics:
 
     def count_reload(self, *, is_used: bool) -> None:
         """Count settings that were read again, used or refused."""
-        self._reloads.labels("used" if is_used else "refused").inc()
+        self._reloads("used" if is_used else "refused").inc()
 
     def set_files_refused(self, count: int) -> None:
         """Say of how many watched files the latest content cannot be used."""

@@ -1,0 +1,14 @@
+"""The benchmark of accepting over HTTP runs, and each side accepts everything it is posted."""
+
+from __future__ import annotations
+
+import ingest
+import pytest
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("side", ingest.SIDES)
+def test_each_side_accepts_all_of_it(side, tmp_path, monkeypatch):
+    monkeypatch.setattr(ingest, "NOTIFICATIONS", {1_000: 1_000})
+    figures = ingest.measure(side, 1_000, False, tmp_path)  # which raises if any is refused
+    assert figures["seconds"] > 0
