@@ -172,6 +172,18 @@ NO_PAYLOAD = frozenset({"expires_after", "priority"})
 """Fields of a command that a provider does not get to see."""
 
 
+def requested(command: SendNotification, at_ns: int, epoch_ns: int) -> NotificationRequested:
+    """Return the event that a command is accepted at an instant: to go out at once, in no trace, and no fallback."""
+    return NotificationRequested(
+        at_ns=at_ns,
+        epoch_ns=epoch_ns,
+        notification_id=command.notification_id,
+        channel=command.channel,
+        user_id=command.recipient if command.user_id is None else command.user_id,
+        priority=command.priority,
+    )
+
+
 def state_after(command: SendNotification, events: Sequence[NotificationEvent], epoch_ns: int) -> Delivery:
     """Return the state of a notification with this history, whose first event is that it was requested.
 

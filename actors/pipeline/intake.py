@@ -6,12 +6,12 @@ from collections.abc import Callable
 
 import msgspec
 
-from actors.domain.delivery import Delivery
+from actors.domain.delivery import Delivery, requested
 from actors.domain.ids import check_id
 from actors.domain.store import Store
 from actors.errors import IdempotencyConflict, InvalidRecipient, Overloaded, UnknownChannel, Unstorable
 from actors.kernel.runtime import Runtime
-from actors.messages import NotificationRequested, Priority, SendNotification
+from actors.messages import Priority, SendNotification
 from actors.pipeline.journal import Journal
 from actors.pipeline.orders import Acceptance
 from actors.pipeline.wiring import Wiring
@@ -95,29 +95,22 @@ class Intake:
         if stages.lanes[0].breaker is None:  # it has one for each host
             stages.arrivals.note(recipient_host(command.recipient), now_ns)
         delivery = self._deliveries[notification_id] = Delivery(command, now_ns, fresh_since_ns=now_ns)
-        requested = NotificationRequested(
-            at_ns=now_ns,
-            epoch_ns=system.epoch_ns,
-            notification_id=notification_id,
-            channel=command.channel,
-            user_id=command.recipient if command.user_id is None else command.user_id,
-            priority=command.priority,
-        )
+        event = requested(command, now_ns, system.epoch_ns)
         if instead_of is not None:
             delivery.requested_at_ns, traceparent = instead_of.requested_at_ns, instead_of.traceparent
-            requested = msgspec.structs.replace(
-                requested,
+            event = msgspec.structs.replace(
+                event,
                 instead_of=instead_of.command.notification_id,
                 waited_since_ns=instead_of.requested_at_ns,
             )
         if traceparent is not None:
             delivery.traceparent = traceparent
-            requested = msgspec.structs.replace(requested, traceparent=traceparent)
+            event = msgspec.structs.replace(event, traceparent=traceparent)
         delivery.schedule(system.epoch_ns)
         if delivery.not_before_ns is not None:
-            requested = msgspec.structs.replace(requested, waited_since_ns=delivery.requested_at_ns)
+            event = msgspec.structs.replace(event, waited_since_ns=delivery.requested_at_ns)
         try:
-            self._journal.commit(requested, delivery, go_on)
+            self._journal.commit(event, delivery, go_on)
         except Unstorable:
             del self._deliveries[notification_id]
             raise

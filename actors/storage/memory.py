@@ -10,7 +10,7 @@ import msgspec
 
 from actors.domain.audit import AuditEntry, entry_of
 from actors.domain.caution import Caution
-from actors.domain.delivery import Delivery, dead_letter_after, noted, state_after
+from actors.domain.delivery import Delivery, dead_letter_after, noted, requested, state_after
 from actors.domain.endpoints import EndpointChange, Endpoints
 from actors.domain.notification_state import ended_as
 from actors.domain.remembered_ids import EndedAs, RememberedIds
@@ -42,8 +42,12 @@ class Entry(msgspec.Struct, gc=False):
     command: SendNotification
     """As it was accepted."""
 
-    requested: NotificationEvent
-    """Its first event."""
+    accepted_ns: int
+    epoch_ns: int
+    """When it was accepted: `at_ns` and `epoch_ns` of its first event."""
+
+    first: NotificationRequested | None = None
+    """That event, where it says more than its command and those; None of nearly all, as it takes 88 bytes."""
 
     later: list[NotificationEvent] | None = None
     """What has happened since. None: nothing, as of nearly all that are in flight."""
@@ -53,6 +57,23 @@ class Entry(msgspec.Struct, gc=False):
     """Of which request it is, where it is a fallback and the store has that beside its history."""
     served: bool = False
     """Whether it is served as far as others have noted that which share the store."""
+
+    @classmethod
+    def of(cls, command: SendNotification, event: NotificationRequested) -> Entry:
+        """Return the entry of a notification to which nothing has happened but that it was accepted."""
+        is_usual = (
+            event.instead_of is None
+            and event.waited_since_ns is None
+            and event.traceparent is None
+            and event.node is None
+            and event.priority is command.priority  # which an earlier release has not written
+        )
+        return cls(command, event.at_ns, event.epoch_ns, None if is_usual else event)
+
+    @property
+    def requested(self) -> NotificationRequested:
+        """Its first event."""
+        return self.first or requested(self.command, self.accepted_ns, self.epoch_ns)
 
     @property
     def events(self) -> Sequence[NotificationEvent]:
@@ -110,7 +131,7 @@ class MemoryStore:
     def commit(self, event: NotificationEvent, command: SendNotification) -> Effect | None:
         kind, notification_id = type(event), event.notification_id
         if isinstance(event, NotificationRequested):
-            self._open[notification_id] = Entry(command, event)
+            self._open[notification_id] = Entry.of(command, event)
             if event.instead_of is not None:
                 self._requests.join(notification_id, event.instead_of)
         elif kind is NotificationSent or kind is NotificationSuppressed:

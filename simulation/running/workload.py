@@ -11,6 +11,7 @@ from collections.abc import Callable
 from datetime import datetime
 from decimal import Decimal
 from random import Random
+from sys import intern
 from typing import Any, assert_never
 
 import msgspec
@@ -339,8 +340,8 @@ def _user_chooser(number: int, users: int | ZipfSpread | None, source: Actor) ->
     draw = source.stream(f"workload.{number}.users").random
     if isinstance(users, ZipfSpread):
         at = users.at
-        return lambda _: f"user-{at(draw())}"
-    return lambda _: f"user-{int(draw() * users)}"
+        return lambda _: intern(f"user-{at(draw())}")
+    return lambda _: intern(f"user-{int(draw() * users)}")  # one text for all that are in flight to a user
 
 
 def _age_chooser(stream: str, age: float | Distribution | None, source: Actor) -> Callable[[], float | None]:

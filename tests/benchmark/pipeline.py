@@ -277,6 +277,17 @@ def memory(sizes: Sizes) -> None:
             print(f"  {TEXTS[side]}, no tables: {each:,.0f} bytes a notification")
 
 
+def in_flight(sizes: Sizes) -> None:
+    """Print how much memory a notification takes while it is in flight."""
+    from in_flight import PLACES
+
+    print(f"\nin flight: bytes of each with record: aggregates, {sizes.notifications:,} less a third of them")
+    for place in PLACES:
+        figures = _run("in_flight.py", place, str(sizes.notifications // 3), str(sizes.notifications))
+        below = 600 if place == "behind a breaker" else None  # where those of an outage are
+        judge(f"in flight: {place}", figures["bytes_each"], "bytes", below=below)
+
+
 def start_up(sizes: Sizes) -> None:
     """Print how long programs take to start."""
     print(f"\nstart: seconds by the wall, median of {sizes.starts}")
@@ -316,6 +327,7 @@ PARTS: dict[str, Callable[[Sizes], None]] = {
     "growth": growth,
     "waiting": waiting,
     "memory": memory,
+    "in flight": in_flight,
     "events": events,
     "start": start_up,
     "sweep": sweeps,

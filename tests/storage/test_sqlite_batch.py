@@ -47,7 +47,7 @@ class Written:
         batch, acceptances = Batch(0), {}
         for each in ids:
             event = event_of(NotificationRequested, command(each), at_s)
-            acceptance = Acceptance(Entry(command(each), event), event.epoch_ns + event.at_ns)
+            acceptance = Acceptance(Entry.of(command(each), event), event.epoch_ns + event.at_ns)
             acceptances[each] = acceptance
             batch.request(self.number(), event, acceptance, encode_command(command(each)))
         self.write(batch)

@@ -10,7 +10,7 @@ from actors.domain.codec import decode_audit_entry, decode_command, decode_event
 from actors.domain.notification_state import known_end
 from actors.domain.remembered_ids import EndedAs
 from actors.domain.store import BreakerVote, StoredHistory
-from actors.messages import NotificationRedriven, SendNotification
+from actors.messages import NotificationRedriven, NotificationRequested, SendNotification
 from actors.storage.memory import Entry
 from actors.storage.postgres.connection import Sql
 from actors.storage.postgres.settings import Setting, read_settings
@@ -57,10 +57,12 @@ def entries(sql: Sql, where: str, values: Sequence[Any]) -> dict[str, Entry]:
         values,
         binary=True,
     ).fetchall()
-    found = {
-        notification_id: Entry(decode_command(command), decode_event(requested), request_id=request_id, served=served)
-        for notification_id, command, requested, request_id, served in rows
-    }
+    found: dict[str, Entry] = {}
+    for notification_id, command, requested, request_id, served in rows:
+        event = decode_event(requested)
+        assert isinstance(event, NotificationRequested)
+        entry = found[notification_id] = Entry.of(decode_command(command), event)
+        entry.request_id, entry.served = request_id, served
     if found:
         history = sql.execute(
             "SELECT notification_id, event FROM history WHERE notification_id = ANY(%s) ORDER BY notification_id, seq",
