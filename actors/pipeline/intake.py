@@ -106,9 +106,10 @@ class Intake:
         if traceparent is not None:
             delivery.traceparent = traceparent
             event = msgspec.structs.replace(event, traceparent=traceparent)
-        delivery.schedule(system.epoch_ns)
-        if delivery.not_before_ns is not None:
-            event = msgspec.structs.replace(event, waited_since_ns=delivery.requested_at_ns)
+        if command.not_before is not None:
+            delivery.schedule(system.epoch_ns)
+            if delivery.not_before_ns is not None:
+                event = msgspec.structs.replace(event, waited_since_ns=delivery.requested_at_ns)
         try:
             self._journal.commit(event, delivery, go_on)
         except Unstorable:

@@ -273,16 +273,13 @@ def _maker(
             channel, critical = entry.channel, entry.critical
             priority = Priority(class_of(entry))
             host_of, tenant_of = host_of_user(entry), tenant_of_user(entry)
-            age_of = _age_chooser(f"workload.{number}.ages", entry.expires_after, source)
-            wait_of = None
+            age_of = wait_of = None
+            if entry.expires_after is not None:
+                age_of = _age_chooser(f"workload.{number}.ages", entry.expires_after, source)
             if isinstance(entry, ChannelWorkload) and entry.not_before is not None:
                 wait_of = _age_chooser(f"workload.{number}.not_before", entry.not_before, source)
             prefix = id_prefix(number, channel)
             others = _fallbacks_of(channel, scenario)
-
-            def not_before() -> datetime | None:
-                wait = None if wait_of is None else wait_of()
-                return None if wait is None else utc(source.epoch_ns + source.now_ns + ns(wait))
 
             def notification(k: int) -> SendNotification:
                 user = user_of(k)
@@ -295,9 +292,9 @@ def _maker(
                     metadata=NO_METADATA if tenant_of is None else {"tenant": tenant_of(user)},
                     critical=critical,
                     priority=priority,
-                    expires_after=age_of(),
+                    expires_after=None if age_of is None else age_of(),
                     addresses={other: f"{other} of {user}" for other in others} if others else NO_METADATA,
-                    not_before=not_before(),
+                    not_before=None if wait_of is None else utc(source.epoch_ns + source.now_ns + ns(wait_of())),
                 )
 
             if isinstance(entry, ChannelWorkload) and entry.repeats:
@@ -344,7 +341,7 @@ def _user_chooser(number: int, users: int | ZipfSpread | None, source: Actor) ->
     return lambda _: intern(f"user-{int(draw() * users)}")  # one text for all that are in flight to a user
 
 
-def _age_chooser(stream: str, age: float | Distribution | None, source: Actor) -> Callable[[], float | None]:
+def _age_chooser(stream: str, age: float | Distribution, source: Actor) -> Callable[[], float]:
     """Return what draws an age of the next notification, in seconds, from a stream: how old it may become, or when it
     is to be sent."""
     if isinstance(age, Distribution):
