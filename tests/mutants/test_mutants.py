@@ -45,7 +45,7 @@ def test_each_has_a_name_of_its_own():
 
 @pytest.mark.parametrize("each", chosen([], strangers=True), ids=lambda each: each.name)
 def test_each_of_a_stranger_can_still_be_planted(each, monkeypatch):
-    assert each.file.startswith("actors/")
+    assert each.file.startswith(("actors/", "simulation/engine/", "simulation/running/"))
     text = (ROOT / each.file).read_text(encoding="utf-8")
     planted = each.planted(text)
     assert planted != text
@@ -56,7 +56,7 @@ def test_each_of_a_stranger_can_still_be_planted(each, monkeypatch):
     assert all(said.endswith(".") for said in (each.mistake, each.seen, each.world))
 
 
-@pytest.mark.parametrize("of_one", STRANGERS, ids=["first", "second"])
+@pytest.mark.parametrize("of_one", STRANGERS, ids=["first", "second", "third"])
 def test_those_of_a_stranger_are_equally_of_nine_areas(of_one):
     areas = [len(area) for area in of_one.values()]
     assert len(areas) == 9
@@ -66,7 +66,7 @@ def test_those_of_a_stranger_are_equally_of_nine_areas(of_one):
 
 def test_those_of_strangers_are_a_set_of_their_own():
     strangers = chosen([], strangers=True)
-    assert len(strangers) == len({(each.file, each.changes) for each in strangers}) == 80
+    assert len(strangers) == len({(each.file, each.changes) for each in strangers}) == 120
     assert chosen([]) == list(MUTANTS)
     names = [each.name for each in (*MUTANTS, *strangers)]
     assert len(names) == len(set(names))
