@@ -6,7 +6,7 @@ from actors.event_words import class_in_words
 from actors.messages import ActorFailed
 from simulation.invariants.base import Context, Invariant, Objection, observes
 from simulation.invariants.lifecycles import PROCESS
-from simulation.invariants.observations import Overtaken, Unanswered
+from simulation.invariants.observations import OutOfTurn, Overtaken, Unanswered
 from simulation.invariants.text import message_text, seconds_text
 
 
@@ -24,6 +24,28 @@ class Order(Invariant):
     def on_overtaken(self, overtaken: Overtaken) -> Objection:
         receiver, sender = class_in_words(overtaken.receiver), class_in_words(overtaken.sender)
         return f"the {receiver} handles {message_text(overtaken.message)} after what the {sender} sent it later"
+
+
+class TimersInOrder(Invariant):
+    """What is due at one instant comes in the order in which it was set: timers, and the ends of effects such as a
+    provider's answers.
+
+    Does not apply where messages overtake each other, nor where a schedule has actors take turns as they usually do
+    not. What falls due for an actor that is down comes when that is back.
+    """
+
+    name = "timers-in-order"
+    watches_timers = True
+    needs_order = True
+
+    @classmethod
+    def applies(cls, context: Context) -> bool:
+        return context.is_in_usual_order and super().applies(context)
+
+    @observes(OutOfTurn)
+    def on_out_of_turn(self, late: OutOfTurn) -> Objection:
+        text = f"the {class_in_words(late.receiver)} gets {message_text(late.message)}"
+        return f"{text} after what was set for this instant later"
 
 
 class AsksSettle(Invariant):

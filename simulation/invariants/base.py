@@ -121,6 +121,11 @@ class Context:
         return any(fault.duplicate_rate is not None or fault.reorder is not None for fault in self.faults)
 
     @property
+    def is_in_usual_order(self) -> bool:
+        """Whether it is known that no schedule has actors take turns in another order than messages come."""
+        return self.world is not None and self.world.schedule is None
+
+    @property
     def steps_the_clock(self) -> bool:
         """Whether the wall clock jumps."""
         return any(fault.clock_step is not None for fault in self.faults)
@@ -224,6 +229,9 @@ class Invariant:
 
     watches_actors: ClassVar[bool] = False
     """Whether it needs what only a watched actor system can tell: `MessageSent`, `Overtaken` and `Unanswered`."""
+
+    watches_timers: ClassVar[bool] = False
+    """Whether it needs to know of `OutOfTurn`, for which all timers are watched."""
 
     of_one_process: ClassVar[bool] = False
     """Whether it is about one process. In a fleet there is one for each node, which observes what happens at that."""

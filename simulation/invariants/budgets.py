@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections import Counter, deque
 from collections.abc import Callable
@@ -9,8 +10,9 @@ from fractions import Fraction
 from itertools import takewhile
 from typing import Any
 
-from actors.domain.attempts import Attempt, Requeued
+from actors.domain.attempts import Admitted, Attempt, Refused, Rejected, Requeued
 from actors.instants import wait_ns
+from actors.kernel.effects import Performed
 from actors.messages import (
     ActorFailed,
     DeferralCause,
@@ -25,7 +27,7 @@ from actors.messages import (
     NotificationSent,
     NotificationSuppressed,
 )
-from actors.outcomes import Ambiguous, ChannelFault, Transient
+from actors.outcomes import Ambiguous, ChannelFault, Sent, Transient
 from actors.pipeline.circuit_breaker import CircuitBreakerActor
 from actors.pipeline.handler import Handler
 from actors.pipeline.rate_limiter import RateLimiterActor
@@ -74,7 +76,10 @@ class _Account(ABC):
     def set_out(self, notification_id: str, now_ns: int) -> None:  # noqa: B027
         """Take note that an attempt has set out."""
 
-    def copied(self, notification_id: str, now_ns: int, is_late: bool) -> bool:
+    def taken_back(self, notification_id: str) -> None:  # noqa: B027
+        """Take note that an attempt that has set out is not made, or has ended."""
+
+    def copied(self, copy: AttemptMade, is_late: bool) -> bool:
         """Charge a copy of an attempt, which goes as the answer to another one is late, or has failed just now; return
         whether it could be in the budget, where that is known."""
         return True
@@ -84,23 +89,44 @@ class _Account(ABC):
 
 
 class _Grpc(_Account):
+    """A copy costs or brings something when its answer comes, which is not known here: at the end of its attempt at the
+    latest. Taken later than it was, a token brings what is left no higher, and one that is given no lower."""
+
     def __init__(self, config: GrpcBudgetConfig) -> None:
-        self._most = self._tokens = as_fraction(config.max_tokens)
+        self._ceiling = self._most = self._least = as_fraction(config.max_tokens)
         self._ratio = as_fraction(config.token_ratio)
+        self._may_fail: Counter[str] = Counter()
+        self._may_succeed: Counter[str] = Counter()
+        """By notification: the copies of its attempt that may do so, as far as is known."""
+
+    def copied(self, copy: AttemptMade, is_late: bool) -> bool:
+        is_known = copy.outcome is not None and copy.answered
+        self._may_fail[copy.notification_id] += not is_known or isinstance(copy.outcome, (Transient, Ambiguous))
+        self._may_succeed[copy.notification_id] += not is_known or isinstance(copy.outcome, Sent)
+        return True
 
     def failed(self, failed: NotificationFailed) -> None:
+        self._copies_end(failed)
         if failed.kind in _WORTH_A_RETRY and not failed.refused:
-            self._tokens = max(Fraction(0), self._tokens - 1)
+            self._most, self._least = (max(Fraction(0), tokens - 1) for tokens in (self._most, self._least))
 
     def may_grant(self, failed: NotificationFailed, in_flight: int) -> bool:
-        return 2 * self._tokens > self._most
+        return 2 * (self._most + self._ratio * self._may_succeed.total()) > self._ceiling
 
     def may_refuse(self, failed: NotificationFailed) -> bool:
-        return 2 * self._tokens <= self._most
+        return 2 * (self._least - self._may_fail.total()) <= self._ceiling
 
     def ended(self, event: NotificationEvent) -> None:
+        self._copies_end(event)
         if type(event) is NotificationSent:
-            self._tokens = min(self._most, self._tokens + self._ratio)
+            self._most, self._least = self._with_more(self._most, 1), self._with_more(self._least, 1)
+
+    def _copies_end(self, event: NotificationEvent) -> None:
+        self._least = max(Fraction(0), self._least - self._may_fail.pop(event.notification_id, 0))
+        self._most = self._with_more(self._most, self._may_succeed.pop(event.notification_id, 0))
+
+    def _with_more(self, tokens: Fraction, successes: int) -> Fraction:
+        return min(self._ceiling, tokens + successes * self._ratio)
 
 
 class _Aws(_Account):
@@ -117,14 +143,14 @@ class _Aws(_Account):
         self._charges.pop(failed.notification_id, None)
         self._copies.pop(failed.notification_id, None)
 
-    def copied(self, notification_id: str, now_ns: int, is_late: bool) -> bool:
+    def copied(self, copy: AttemptMade, is_late: bool) -> bool:
         config = self._config
         costs = config.retry_cost, config.throttled_cost, self._late_cost
         cost = costs[-1] if is_late else min(costs)
         may = self._most >= cost
         self._most -= cost
         self._least -= max(costs)
-        self._copies[notification_id] = max(costs)
+        self._copies[copy.notification_id] = max(costs)
         return may
 
     def stage_has_crashed(self) -> None:
@@ -164,9 +190,18 @@ class _Envoy(_Account):
         """Whose retry waits or is under way."""
         self._copies: Counter[str] = Counter()
         """Copies of each attempt that is under way; those that have failed still count here."""
+        self._under_way: set[str] = set()
+        """Whose attempt has set out, and has not ended."""
+
+    def set_out(self, notification_id: str, now_ns: int) -> None:
+        self._under_way.add(notification_id)
+
+    def taken_back(self, notification_id: str) -> None:
+        self._under_way.discard(notification_id)
 
     def failed(self, failed: NotificationFailed) -> None:
         self._retries.discard(failed.notification_id)
+        self._under_way.discard(failed.notification_id)
         self._copies.pop(failed.notification_id, None)
 
     def may_grant(self, failed: NotificationFailed, in_flight: int) -> bool:
@@ -176,17 +211,21 @@ class _Envoy(_Account):
         return len(self._retries) < self._config.min_concurrency or len(self._retries) <= part
 
     def may_refuse(self, failed: NotificationFailed) -> bool:
-        return len(self._retries) + self._copies.total() >= self._config.min_concurrency
+        retries = len(self._retries) + self._copies.total()
+        part = as_fraction(self._config.share) * len(self._under_way)
+        beyond_share = retries > part if self._config.inclusive else retries >= math.floor(part)
+        return retries >= self._config.min_concurrency and beyond_share
 
     def grant(self, failed: NotificationFailed) -> None:
         self._retries.add(failed.notification_id)
 
     def ended(self, event: NotificationEvent) -> None:
         self._retries.discard(event.notification_id)
+        self._under_way.discard(event.notification_id)
         self._copies.pop(event.notification_id, None)
 
-    def copied(self, notification_id: str, now_ns: int, is_late: bool) -> bool:
-        self._copies[notification_id] += 1
+    def copied(self, copy: AttemptMade, is_late: bool) -> bool:
+        self._copies[copy.notification_id] += 1
         return True
 
 
@@ -228,9 +267,9 @@ class _Finagle(_Account):
             self._charged.discard(event.notification_id)
             self._given_back.append(event.at_ns)
 
-    def copied(self, notification_id: str, now_ns: int, is_late: bool) -> bool:
-        may = self._may_take(now_ns)
-        self._retries.append(now_ns)
+    def copied(self, copy: AttemptMade, is_late: bool) -> bool:
+        may = self._may_take(copy.at_ns)
+        self._retries.append(copy.at_ns)
         return may
 
     def _may_take(self, now_ns: int) -> bool:
@@ -272,7 +311,7 @@ class _Tokens(_Account):
             self._charged.discard(event.notification_id)
             self._most = min(Fraction(self._capacity), self._most + 1)
 
-    def copied(self, notification_id: str, now_ns: int, is_late: bool) -> bool:
+    def copied(self, copy: AttemptMade, is_late: bool) -> bool:
         may = self._suffices(self._most)
         self._take()
         return may
@@ -328,7 +367,7 @@ class RetryBudgets(Invariant):
         self._always_unknown = {
             channel
             for (channel, _), config in context.providers.items()
-            if config.hedging is not None and isinstance(config.retry.budget, (AwsBudgetConfig, GrpcBudgetConfig))
+            if config.hedging is not None and isinstance(config.retry.budget, AwsBudgetConfig)
         }
         """Those in whose budgets is less, or more, than is known here."""
         self._unknown = set(self._always_unknown)
@@ -393,9 +432,13 @@ class RetryBudgets(Invariant):
     @observes(MessageSent)
     def on_message(self, sent: MessageSent) -> Objection:
         message = sent.message
-        if type(message) is Requeued:
+        if type(message) in (Refused, Rejected) or (type(message) is Performed and type(message.request) is Admitted):
+            attempt = message.request.attempt if type(message) is Performed else message.attempt
+            if (account := self._accounts.get(attempt.command.channel)) is not None:
+                account.taken_back(attempt.command.notification_id)  # which is recorded when it is durable
+        elif type(message) is Requeued:
             if self.context.is_awaited(message.attempt):
-                self._under_way.discard(message.attempt.command.notification_id)
+                self._take_back(message.attempt.command.notification_id, message.attempt.command.channel)
         elif type(message) is Attempt and sent.sender is Handler:
             notification_id = message.command.notification_id
             account = self._accounts.get(message.command.channel)
@@ -407,13 +450,18 @@ class RetryBudgets(Invariant):
     @observes(NotificationDeferred)
     def on_deferred(self, deferred: NotificationDeferred) -> Objection:
         if deferred.cause is DeferralCause.QUIET_HOURS:
-            self._under_way.discard(deferred.notification_id)
+            self._take_back(deferred.notification_id, deferred.channel)
         return None
+
+    def _take_back(self, notification_id: str, channel: NotificationChannel) -> None:
+        self._under_way.discard(notification_id)
+        if (account := self._accounts.get(channel)) is not None:
+            account.taken_back(notification_id)
 
     @observes(AttemptMade)
     def on_attempt(self, made: AttemptMade) -> Objection:
         account = self._accounts.get(made.channel) if made.is_copy else None
-        if account is None or account.copied(made.notification_id, made.at_ns, self._is_late(made)):
+        if account is None or account.copied(made, self._is_late(made)):
             return None
         if self.context.commit_latency_ns:
             return None

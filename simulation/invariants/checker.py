@@ -19,7 +19,7 @@ from simulation.invariants.known import KNOWN
 from simulation.invariants.lockstep import LockStep
 from simulation.invariants.settings import named, place_of
 from simulation.invariants.text import history_lines
-from simulation.invariants.watching import MessageWatch, ObservedProvider
+from simulation.invariants.watching import MessageWatch, ObservedProvider, TimerWatch
 
 LATEST_SHOWN = 20
 """So much of what has happened is shown with a breach that is of no notification."""
@@ -74,9 +74,11 @@ class Checker:
         """What is checked."""
         self._message_watch: MessageWatch | None = None
         everywhere = [*self._invariants, *(each for node in self._nodes for each in node.invariants)]
-        if any(invariant.watches_actors for invariant in everywhere):
+        watches_timers = any(invariant.watches_timers for invariant in everywhere)
+        if watches_timers or any(invariant.watches_actors for invariant in everywhere):
             receivers: frozenset[type] = frozenset().union(*(invariant.receivers for invariant in everywhere))
-            self._message_watch = MessageWatch(self.note, receivers)
+            watch = TimerWatch if watches_timers else MessageWatch
+            self._message_watch = watch(self.note, receivers)
         self._system: ActorSystem | None = None
         self._latest: deque[Any] = deque(maxlen=LATEST_SHOWN)
         self._transitions: list[BreakerTransitioned] = []

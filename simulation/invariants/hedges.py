@@ -69,9 +69,9 @@ class _Flight:
 
 class Hedges(Invariant):
     """An attempt is sent as often as the `hedging` of its provider allows, the first time included; a copy goes a
-    `delay` after the one before, or once one has failed and the wait that came with that has passed, but not when one
-    has decided or the attempt has timed out; and the outcome is the first that decides, or else the latest failure, an
-    ambiguous one before others, which is not there before a copy that is still to go.
+    `delay` after the one before, or at the instant at which one has failed and the wait that came with that has
+    passed, but not when one has decided or the attempt has timed out; and the outcome is the first that decides, or
+    else the latest failure, an ambiguous one before others, which is not there before a copy that is still to go.
 
     After a crash the same holds of each attempt that was sent in place of another. Where messages come twice, or
     overtake each other, only the number of copies is looked at.
@@ -161,11 +161,15 @@ def _wrong_time(config: HedgingConfig, flight: _Flight, now_ns: int) -> str | No
     failures = [each for each in answers if each.at_ns <= now_ns]
     if not failures and now_ns < (due_ns := answers[-1].sent_ns + wait_ns(config.delay)):
         return f"before {seconds_text(due_ns)}"
-    for failure in failures:
+    latest_ns, wanted_ns = answers[-1].sent_ns, 0
+    for failure in sorted(failures, key=lambda each: each.at_ns):
         wants_s = failure.wants_s
         until_ns = failure.at_ns if wants_s is None or wants_s < 0 else failure.at_ns + wait_ns(wants_s)
         if failure.at_ns < now_ns < until_ns:
             return f"before {seconds_text(until_ns)}, which the provider has asked for"
+        wanted_ns = max(wanted_ns, until_ns)
+        if wants_s is None and latest_ns < failure.at_ns < now_ns and wanted_ns == failure.at_ns:
+            return f"later than {seconds_text(failure.at_ns)}, when another one had failed: it goes at once, or never"
     return None
 
 

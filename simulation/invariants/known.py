@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from simulation.invariants.accounts import Conservation, NothingLost
-from simulation.invariants.actors import AsksSettle, Order
+from simulation.invariants.actors import AsksSettle, Order, TimersInOrder
 from simulation.invariants.addresses import GoneAddresses
 from simulation.invariants.announcements import NoErrors, RecordedFirst
 from simulation.invariants.attempts import Answers, AttemptNumbers, InTime
@@ -35,6 +35,7 @@ from simulation.invariants.sharing import SharedBreakers
 from simulation.invariants.slots import ConcurrencyLimits
 from simulation.invariants.steps import LegalSteps, RetryLimits
 from simulation.invariants.summary import Summary
+from simulation.invariants.takeovers import Takeovers
 from simulation.invariants.throttles import AdaptiveThrottles
 
 KNOWN: dict[str, type[Invariant]] = {
@@ -63,6 +64,7 @@ KNOWN: dict[str, type[Invariant]] = {
         BreakerDecisions,
         OpenBreaker,
         SharedBreakers,
+        Takeovers,
         ResumePace,
         RestartPace,
         Restarts,
@@ -85,6 +87,7 @@ KNOWN: dict[str, type[Invariant]] = {
         ConcurrencyLimits,
         AdaptiveThrottles,
         Order,
+        TimersInOrder,
         AsksSettle,
         NoErrors,
         RecordedFirst,

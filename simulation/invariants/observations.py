@@ -107,6 +107,14 @@ class Overtaken(Observation, frozen=True, kw_only=True, gc=False):
     """The one that came too late: sent before another one, and handled after it."""
 
 
+class OutOfTurn(Observation, frozen=True, kw_only=True, gc=False):
+    """What was set for an instant came behind something that was set for the same instant later."""
+
+    receiver: str
+    message: Any
+    """The one that came too late."""
+
+
 class Unanswered(Observation, frozen=True, kw_only=True, gc=False):
     """The run has finished and its actors have ended, and this question has not been settled."""
 

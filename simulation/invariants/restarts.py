@@ -99,4 +99,5 @@ class Restarts(Invariant):
 def _delay_ns(rule: Supervision, restarts_ns: list[int], now_ns: int) -> int | None:
     """Return how long an actor is down that has been restarted at these instants; None: it is up to its parent."""
     recent = sum(at_ns > now_ns - ns(rule.window) for at_ns in restarts_ns) if rule.window < 1e9 else len(restarts_ns)
-    return None if recent >= rule.max_restarts else ns(min(rule.max_delay, rule.initial_delay * 2**recent))
+    is_left_to_others = recent >= rule.max_restarts and rule.then != "restart"
+    return None if is_left_to_others else ns(min(rule.max_delay, rule.initial_delay * 2**recent))

@@ -8,12 +8,15 @@ from dataclasses import dataclass
 from actors.instants import ns
 from actors.kernel.node import without_node
 from actors.messages import ActorFailed, BreakerState, BreakerTransitioned
+from actors.pipeline.circuit_breaker import CircuitBreakerActor
+from actors.pipeline.shared_breakers import NodesCounted
 from actors.policies.breaker.per_host import KEYS_MAX
 from actors.policies.breaker.states import BreakerEvent
 from simulation.invariants.base import BreakerKey, Context, Finding, Invariant, Objection, observes
 from simulation.invariants.breakers import open_bounds_ns
 from simulation.invariants.lifecycles import PROCESS
-from simulation.invariants.observations import AttemptMade
+from simulation.invariants.observations import ActorStarted, AttemptMade, MessageSent
+from simulation.invariants.takeovers import Leases
 from simulation.invariants.text import seconds_text
 
 _BY_ITSELF = frozenset({BreakerEvent.TRIP, BreakerEvent.PROBES_OVERDUE})
@@ -46,6 +49,8 @@ class SharedBreakers(Invariant):
     name = "shared-breakers"
     settings = ("circuit_breaker.shared", "circuit_breaker.share_latency")
     needs_order = True
+    receivers = frozenset({CircuitBreakerActor})
+    watches_actors = True
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
@@ -55,17 +60,30 @@ class SharedBreakers(Invariant):
         """How often the calls of a node have opened its breaker since that was last closed."""
         self._ordered_ns: dict[tuple[int, BreakerKey], int] = {}
         """When an operator has decided last."""
-        faults = context.faults
-        self._all_live = not any(fault.crash or fault.deploy or fault.scale for fault in faults)
-        self._stages_live = not any(fault.crash and fault.crash != "process" for fault in faults)
+        self._leases = Leases(context.takeover_after_ns)
+        self._counted_ns = -1
+        """When the nodes were counted last: at that instant it depends on who has heard of it."""
+        self._stages_live = not any(fault.crash and fault.crash != PROCESS for fault in context.faults)
 
     @classmethod
     def applies(cls, context: Context) -> bool:
         is_shared = any(config.shared != "none" for config in context.breakers.values())
         return context.nodes > 1 and is_shared and super().applies(context)
 
+    @observes(ActorStarted)
+    def on_start(self, event: ActorStarted) -> Objection:
+        self._leases.take_in(event)
+        return None
+
+    @observes(MessageSent)
+    def on_message(self, sent: MessageSent) -> Objection:
+        if type(sent.message) is NodesCounted:
+            self._counted_ns = sent.at_ns
+        return None
+
     @observes(ActorFailed)
     def on_crash(self, event: ActorFailed) -> Objection:
+        self._leases.take_in(event)
         if event.actor == PROCESS:
             for vote in (vote for votes in self._votes.values() for vote in votes if vote.node == event.node):
                 vote.stands_until_ns = min(vote.stands_until_ns, event.at_ns)
@@ -101,14 +119,16 @@ class SharedBreakers(Invariant):
 
     def _opened_by_others(self, event: BreakerTransitioned, votes: int) -> Objection:
         is_quorum = self._configs[without_node(event.breaker)].shared == "quorum"
-        needed = 1 if not is_quorum else self.context.nodes // 2 + 1 if self._all_live else 2
+        needed = 1
+        if is_quorum:  # a stage that is down does not hear how many there are
+            needed = self._leases.least(event.at_ns) // 2 + 1 if self._stages_live else 2
         if votes >= needed:
             return None
         return f"breaker {event.breaker} opens as others say so, and {votes} do, of at least {needed}"
 
     @observes(AttemptMade)
     def on_attempt(self, made: AttemptMade) -> Objection:
-        if made.is_copy or made.node is None or not self._stages_live:
+        if made.is_copy or made.node is None or not self._stages_live or made.at_ns == self._counted_ns:
             return None
         key = self.context.breaker_before(made.channel, made.provider, made.attempt)
         config = self._configs.get(key[0])
@@ -120,7 +140,7 @@ class SharedBreakers(Invariant):
             for vote in self._votes[key]
             if ordered_ns < vote.known_ns < made.at_ns < vote.stands_until_ns and vote.node != made.node
         }
-        needed = self.context.nodes // 2 + 1 if config.shared == "quorum" else 1
+        needed = self._leases.most(made.at_ns) // 2 + 1 if config.shared == "quorum" else 1
         if len(votes) < needed or self._is_switched_off(made.node, key):
             return None
         since = seconds_text(max(vote.known_ns for vote in self._votes[key] if vote.node in votes))

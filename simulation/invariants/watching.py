@@ -5,6 +5,7 @@ Only made for invariants that look, so that a run without them does not pay for 
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
@@ -16,7 +17,7 @@ from pykka.messages import _ActorStop
 from actors.domain.attempts import Attempt, Provider, WrappedProvider
 from actors.instants import ns
 from actors.kernel.actor import Actor, ActorRef
-from actors.kernel.effects import Effect, Foreseen, Promise
+from actors.kernel.effects import Cancellable, Effect, Foreseen, Performed, Promise
 from actors.kernel.futures import Future
 from actors.kernel.interceptors import Interceptor, Next
 from actors.kernel.system import ActorSystem
@@ -33,6 +34,7 @@ from simulation.invariants.observations import (
     ActorStarted,
     AttemptMade,
     MessageSent,
+    OutOfTurn,
     Overtaken,
     Unanswered,
 )
@@ -41,6 +43,7 @@ Note = Callable[[Any], None]
 """Takes an observation."""
 
 QUESTIONS_BEFORE_A_LOOK = 1024
+TIMERS_BEFORE_A_LOOK = 4096
 
 IN_PLACE_OF: Mapping[type, type] = {DeduplicatingLimiter: RateLimiterActor, DeduplicatingBreaker: CircuitBreakerActor}
 """Stages that take the place of others where messages may come twice; what they are sent is observed as if by those."""
@@ -226,10 +229,14 @@ class MessageWatch(Interceptor):
             self._at_work = None
         handlers = dict(actor._plain)
         for kind, handler in handlers.items():  # of what comes as it is: timers, and effects that are done
-            actor._plain[kind] = partial(self._at_work_on, actor, handler)
+            actor._plain[kind] = partial(self._come, actor, handler)
         if not actor._incarnation.async_handlers:
             # The short way for what is sent; what may wait comes by `handle`.
             actor._plain[_Sending] = partial(self._open, actor, handlers)
+
+    def _come(self, actor: Actor, handler: Callable[[Any], Any], message: Any) -> Any:
+        """Have an actor handle what nobody sent."""
+        return self._at_work_on(actor, handler, message)
 
     def _at_work_on(self, actor: Actor, handler: Callable[[Any], Any], message: Any) -> Any:
         self._at_work = actor
@@ -296,6 +303,64 @@ class MessageWatch(Interceptor):
         self._latest.pop(actor, None)
         for latest in self._latest.values():
             latest.pop(actor, None)
+
+
+class TimerWatch(MessageWatch):
+    """Knows in which order timers and effects were set, too."""
+
+    def __init__(self, note: Note, receivers: frozenset[type] = frozenset()) -> None:
+        super().__init__(note, receivers)
+        self._set: dict[tuple[int, int, int], deque[tuple[int, Any, Any]]] = {}
+        """By actor, what comes to it and when: the numbers of those that were set, in order, each with what comes, and
+        with what may have been cancelled."""
+        self._set_count = 0
+        self._forgets_at = TIMERS_BEFORE_A_LOOK
+        self._latest_of = (-1, 0)
+        """The instant of the latest that has come, and its number."""
+
+    def set_timer(self, go_on: Next, instant_ns: int, actor: Actor, message: Any) -> Cancellable:
+        timer: Cancellable = go_on(instant_ns, actor, message)
+        self._take_note_of(actor, message, max(instant_ns, self.system.now_ns), timer)
+        return timer
+
+    def perform(
+        self,
+        go_on: Next,
+        actor: Actor,
+        effect: Effect,
+        request: Any,
+        timeout_ns: int | None = None,
+        on_timeout: Any = None,
+    ) -> Cancellable:
+        begun: Cancellable = go_on(actor, effect, request, timeout_ns, on_timeout)
+        if type(effect) is Foreseen:
+            takes_ns = effect.delay_ns if timeout_ns is None else min(effect.delay_ns, timeout_ns)
+            self._take_note_of(actor, request, self.system.now_ns + takes_ns, begun)
+        return begun
+
+    def _take_note_of(self, actor: Actor, what: Any, instant_ns: int, timer: Any) -> None:
+        self._set_count += 1
+        self._set.setdefault((id(actor), id(what), instant_ns), deque()).append((self._set_count, what, timer))
+        if len(self._set) > self._forgets_at:  # those that were cancelled
+            now_ns = self.system.now_ns
+            self._set = {key: numbers for key, numbers in self._set.items() if key[2] >= now_ns}
+            self._forgets_at = TIMERS_BEFORE_A_LOOK + 2 * len(self._set)
+
+    def _come(self, actor: Actor, handler: Callable[[Any], Any], message: Any) -> Any:
+        what, now_ns = message.request if type(message) is Performed else message, self.system.now_ns
+        key = id(actor), id(what), now_ns
+        if (numbers := self._set.get(key)) is not None:
+            number, _, timer = numbers.popleft()
+            while numbers and timer.message is None:  # it was cancelled, and the same was set once more
+                number, _, timer = numbers.popleft()
+            if not numbers:
+                del self._set[key]
+            if self._latest_of > (now_ns, number):
+                receiver, node = type(actor).__name__, actor.system.node_number
+                self._note(OutOfTurn(at_ns=now_ns, node=node, receiver=receiver, message=message))
+            else:
+                self._latest_of = now_ns, number
+        return super()._come(actor, handler, message)
 
 
 def _stage(actor: Actor) -> type:

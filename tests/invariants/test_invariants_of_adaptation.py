@@ -233,6 +233,9 @@ LATER = Transient(reason="busy", retry_after=2.0)
         ([(0, Sent(), 3), (0.9, Sent(), 3)], "send 2 of an attempt of n is before 1 s"),
         ([(0, DOWN, 0.3), (0.3, Sent(), 1)], None),
         ([(0, LATER, 0.3), (1, Sent(), 1)], "before 2.3 s, which the provider has asked for"),
+        ([(0, DOWN, 0.3), (1, Sent(), 1)], "later than 0.3 s, when another one had failed: it goes at once, or never"),
+        ([(0, LATER, 0.3), (2.3, DOWN, 0.1), (2.4, Sent(), 1)], None),
+        ([(0, LATER, 2), (1, DOWN, 1.5), (4 - 1e-9, Sent(), 1)], "before 4 s, which the provider has asked for"),
         ([(0, Permanent(reason="no"), 0.3), (1, Sent(), 1)], "after one has decided at 0.3 s"),
         ([(0, Sent(), 9), (4, Sent(), 1)], "after its timeout at 4 s"),
         ([(0, Sent(), 9), (1, Sent(), 9), (2, Sent(), 9), (3, Sent(), 9)], "of at most 3 sends"),
@@ -330,6 +333,28 @@ def test_a_token_bucket_is_as_full_as_first_attempts_have_made_it():
     assert breach_of("retry-budget", [*both, fails(4, "e")], budget) is None
     spare = context_of(retry={"budget": {**settings, "inclusive": False}})
     check_breach("retry-budget", [*four, fails(1, "a"), fails(1, "b")], "b is to be tried again", spare)
+
+
+@pytest.mark.parametrize(("inclusive", "most"), [(False, 2), (True, 3)])
+def test_an_envoy_budget_is_a_share_of_what_is_under_way(inclusive, most):
+    settings = {"kind": "envoy", "share": "50%", "min_concurrency": 1, "inclusive": inclusive}
+    ids = "abcdefgh"
+    eight = [event for id in ids for event in (requested(0, id), sets_out(0, id))]
+    budget = context_of(retry={"budget": settings})
+    some = [fails(1, id) for id in ids[:most]]  # of 8, as many less are under way
+    assert breach_of("retry-budget", [*eight, *some, *(fails(1, id) for id in ids[most:4])], budget) is None
+    check_breach("retry-budget", [*eight, *some[:1], fails(1, "b", again=False)], "which is not spent", budget)
+    over = [*eight, *some, *(fails(1, id, again=False) for id in ids[most:])]
+    assert breach_of("retry-budget", over[: 16 + most], budget) is None
+
+
+def test_what_a_copy_may_have_cost_a_grpc_budget_is_known_by_the_end_of_its_attempt():
+    budget = context_of(retry={"budget": {"kind": "grpc", "max_tokens": 4, "token_ratio": 1}}, **HEDGED)
+    refused = fails(3, "a", again=False, hedges=1)
+    fine = [requested(0, "a"), *copies((0, DOWN, 1), (1, Permanent(reason="no"), 1), id="a")]
+    check_breach("retry-budget", [*fine, refused], "which is not spent", budget)
+    failing = [requested(0, "a"), *copies((0, DOWN, 1), (1, DOWN, 1), id="a")]
+    assert breach_of("retry-budget", [*failing, refused], budget) is None
 
 
 @pytest.mark.parametrize(("is_late", "most"), [(True, 2), (False, 4)])

@@ -257,6 +257,11 @@ def test_an_actor_is_restarted_at_its_instant_and_once():
         ([requested(3)], "the channel was to be restarted at 2.2 s, and is not"),
     ):
         check_breach("restarts", [*runs[:4], *end], text)
+    rule = {"max_restarts": 3, "initial_delay": 0.8, "max_delay": 0.8, "window": 999.0}
+    for then, text in (("restart", None), ("stop", "is started again, and runs already")):
+        many = [starts(0), *(e for n in range(1, 6) for e in (crashes(n, then=then, **rule), starts(n + 0.8)))]
+        breach = breach_of("restarts", many, end=99)
+        assert (breach is None) if text is None else text in breach.message
     upon = [starts(0), crashes(1, after=5), crashes(3, after=5)]
     assert breach_of("restarts", [*upon, starts(8)], end=99) is None
     check_breach("restarts", [*upon, starts(6)], "restarted at 6 s, and was to be at 8 s")

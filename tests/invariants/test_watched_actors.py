@@ -1,6 +1,8 @@
 """Actors that are watched: what one tells another keeps its order, and every question is settled; on both clocks."""
 
+import heapq
 from collections import deque
+from types import SimpleNamespace
 
 import msgspec
 import pytest
@@ -9,7 +11,9 @@ import trio.testing
 
 from actors.errors import InvariantBreach
 from actors.kernel.actor import Actor, Mailbox, Supervision, handles
+from actors.kernel.effects import Foreseen, Performed
 from actors.kernel.live import LiveSystem
+from actors.kernel.system import ActorSystem
 from simulation.engine.system import SimulatedSystem
 from simulation.invariants import Checker, Context
 
@@ -135,6 +139,59 @@ def test_messages_that_overtake_each_other_are_a_breach(run):
 
     with pytest.raises(InvariantBreach, match=r"the receiver handles a number \(value 1\) after what the sender"):
         run(checker_of("order"), program)
+
+
+class Planner(Actor):
+    """Has numbers come to itself at an instant, by timers and by effects; one planned at once is planned anew."""
+
+    def __init__(self, seen):
+        super().__init__()
+        self.seen = seen
+
+    @handles(Go)
+    def on_go(self, go):
+        for value in go.values:
+            if value % 2:
+                self.after(1.0, Number(value))
+            else:
+                self.perform(Foreseen(S, None), Number(value))
+        again = Number(99)
+        self.after(1.0, again).cancel()
+        self.after(1.0, again)
+
+    @handles(Number)
+    def on_number(self, number):
+        self.seen.append(number.value)
+
+    @handles(Performed)
+    def on_performed(self, performed):
+        self.seen.append(performed.request.value)
+
+
+def timers_checker():
+    context = Context(channels={}, world=SimpleNamespace(schedule=None))
+    return Checker(["timers-in-order"], context, record=lambda _: None)
+
+
+@both_clocks
+def test_what_is_due_at_one_instant_comes_in_the_order_in_which_it_was_set(run):
+    seen = []
+    run(timers_checker(), lambda system: system.spawn(Planner, seen).tell(Go(None, (1, 2, 3, 4))))
+    assert seen == [1, 2, 3, 4, 99]
+
+
+def test_an_answer_that_passes_timers_is_a_breach(monkeypatch):
+    monkeypatch.setattr("simulation.engine.system.SimulatedSystem.perform", _first_of_all)
+    with pytest.raises(InvariantBreach, match=r"the planner gets a number \(value 1\) after what was set for this"):
+        simulate(timers_checker(), lambda system: system.spawn(Planner, []).tell(Go(None, (1, 2))))
+
+
+def _first_of_all(system, actor, effect, request, timeout_ns=None, on_timeout=None):
+    timer = ActorSystem.perform(system, actor, effect, request, timeout_ns, on_timeout)
+    entry = next(entry for entry in system._queue if entry[3] is timer)
+    system._queue[system._queue.index(entry)] = (entry[0], 0, *entry[2:])
+    heapq.heapify(system._queue)
+    return timer
 
 
 @both_clocks
