@@ -103,6 +103,17 @@ _ZONES = ("UTC", "Europe/Berlin", "Pacific/Apia", "America/St_Johns")
 _SHARE_ANEW = 0.4
 """In so many channels each of the largest groups is drawn as a whole, before single settings are changed."""
 
+_TOGETHER: tuple[tuple[Path, ...], ...] = (
+    (("retry", "budget"), ("hedging",), ("retry", "per_outcome"), ("retry", "jitter"), ("retry", "retry_after_excess")),
+    (("endpoints",), ("redrive",), ("fallback",), ("circuit_breaker", "timeout")),
+)
+_TOGETHER_WITH_CLASSES: tuple[Path, ...] = (("max_in_flight",), ("tenant",), ("order",), ("provider", "latency"))
+"""Settings that seldom meet by chance, and of which each may have a part in what another one does."""
+
+_NEARLY_ALL = (0.8,)
+_SHARE_TOGETHER = 0.4
+"""In so many cases some of these are all drawn at once, on each channel."""
+
 _SHARE_WITH_CLASSES = 0.5
 """In so many cases the workload has classes and tenants, and channels an order and bounds for these."""
 
@@ -172,6 +183,17 @@ class _Drawing:
             changes["workload"] = tuple(entries)
             ordered = {channel.value: self._in_order(config, self._classes) for channel, config in channels.items()}
             changes["channels"] = changes["channels"].model_copy(update=ordered)
+            channels = {channel: ordered[channel.value] for channel in channels}
+            together = (*_TOGETHER, _TOGETHER_WITH_CLASSES, _TOGETHER_WITH_CLASSES)
+        else:
+            together = _TOGETHER
+        if self._classes is not None and self._classes.random() < _SHARE_TOGETHER:
+            paths, classes = self._classes.choice(together), self._classes
+            drawn = {channel: self._drawn_together(config, paths, classes) for channel, config in channels.items()}
+            drawn = dict(self._without_circles(drawn, channels))
+            changes["channels"] = changes["channels"].model_copy(
+                update={channel.value: config for channel, config in drawn.items()}
+            )
         self._changed += sum(key in changes for key in ("remember_ids", "max_pending", "dead_letters", "quiet_hours"))
         return DrawnSettings(scenario.model_copy(update=changes), self._changed, self._repaired, self._refused)
 
@@ -254,6 +276,25 @@ class _Drawing:
             return entry.model_copy(update={"expires_after": parse_duration(values.duration(least=0.001))})
         return entry.model_copy(update={"repeats": self._random.choice([0.0, 0.2, 1.0])})
 
+    def _drawn_together(self, config: ChannelConfig, paths: Sequence[Path], random: Random) -> ChannelConfig:
+        """Return the settings of a channel with these drawn anew, but for those that do not fit."""
+        data: Data = config.model_dump(mode="json", by_alias=True, exclude_unset=True)
+        for path in paths:
+            candidate = deepcopy(data)
+            group: Data = candidate
+            model: type[Settings] = ChannelConfig
+            for key in path[:-1]:
+                group, model = group.setdefault(str(key), {}), _GROUPS[str(key)]
+            key = str(path[-1])
+            group[key] = Values(random, data, shares=_NEARLY_ALL).value(known_keys(model)[key], key)
+            repaired, found = self._repair(candidate)
+            if found is None:
+                self._refused += 1
+            else:
+                data, config = repaired, found
+                self._changed += 1
+        return config
+
     def _of_a_class(self, entry: WorkloadEntry, random: Random) -> WorkloadEntry:
         """Return an entry of the workload with a class, and with tenants and hosts that take turns."""
         if isinstance(entry, EventWorkload):
@@ -279,6 +320,14 @@ class _Drawing:
         return config.model_copy(update=changes)
 
 
+_GROUPS: Mapping[str, type[Settings]] = {
+    "retry": RetryConfig,
+    "circuit_breaker": CircuitBreakerConfig,
+    "provider": ProviderConfig,
+}
+"""What the groups are of whose keys are drawn together with others."""
+
+
 def _leave_out(data: Data, path: Path) -> bool:
     """Take out what stands at a path; return whether there was something."""
     parent: Any = data
@@ -296,14 +345,17 @@ def _leave_out(data: Data, path: Path) -> bool:
 class Values:
     """Draws values of settings, as a file has them, by the types of the models."""
 
-    def __init__(self, random: Random, others: Data) -> None:
+    def __init__(self, random: Random, others: Data, *, shares: Sequence[float] = (0.1, 0.3, 0.6)) -> None:
         """Make what draws.
 
         Args:
             random: draws.
             others: settings whose values are edges for those that are drawn.
+            shares: how many settings of a group are drawn, by so many equally likely shares; of what may be a group or
+                a single value it is a group where that is nearly all.
         """
         self._random = random
+        self._shares_of_groups = shares
         self._durations: list[float] = []
         self._rates: list[Rate] = []
         self._numbers: list[int] = []
@@ -349,7 +401,8 @@ class Values:
         """Return a value of a type; that of a setting that says nothing is never drawn."""
         random = self._random
         options = [each for each in _options(annotation) if each is not type(None)]
-        option = random.choice(options)
+        groups = [each for each in options if isinstance(each, type) and issubclass(each, Settings)]
+        option = random.choice(groups if groups and self._shares_of_groups is _NEARLY_ALL else options)
         markers = tuple(option.__metadata__) if get_origin(option) is Annotated else ()
         plain = get_args(option)[0] if markers else option
         for marker in markers:
@@ -387,7 +440,7 @@ class Values:
         if issubclass(model, OneOf):
             key = self._random.choice(list(keys))
             return {key: self.value(keys[key], key)}
-        share = self._random.choice([0.1, 0.3, 0.6])
+        share = self._random.choice(self._shares_of_groups)
         data = {
             key: self.value(annotation, key)
             for key, annotation in keys.items()

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeAlias
 
 from actors.domain.attempts import EXPIRED
+from actors.endpoints import EndpointState
 from actors.instants import ns
 from actors.messages import (
     ActorFailed,
@@ -78,12 +79,16 @@ RETRY = "a notification waits for its retry"
 LETTER, REDRIVEN = "a dead letter is kept", "what was redriven is under way"
 FALLBACK, LEFT = "a fallback is under way", "what a crash has left is under way"
 DOWN, ACTOR_DOWN = "the process is down", "an actor is down"
+DISABLED = "an endpoint is disabled"
 _WAITS = {
     DeferralCause.CIRCUIT_BREAKER: "a notification waits for a breaker",
     DeferralCause.RATE_LIMIT: "a notification waits for a limit",
     DeferralCause.QUIET_HOURS: "a notification waits for the end of quiet hours",
 }
-STATES = (HALF_OPEN, OPEN, OVERRIDDEN, RETRY, *_WAITS.values(), LETTER, REDRIVEN, FALLBACK, LEFT, DOWN, ACTOR_DOWN)
+STATES = (
+    *(HALF_OPEN, OPEN, OVERRIDDEN, RETRY, *_WAITS.values(), LETTER, REDRIVEN, FALLBACK, LEFT, DOWN, ACTOR_DOWN),
+    DISABLED,
+)
 """What may go on meanwhile, by its name in a sentence."""
 
 PAIRS = tuple(f"{event} while {state}" for event in EVENTS for state in STATES)
@@ -194,6 +199,11 @@ class _Found:
         for wait in (RETRY, *_WAITS.values()):
             self._end(wait, notification_id, at_ns)
         kind = type(event)
+        if isinstance(event, NotificationFailed) and event.endpoint is not None:
+            if event.endpoint.state is EndpointState.DISABLED:
+                self._begin(DISABLED, channel, at_ns, channel)
+        elif isinstance(event, NotificationRedriven) and not event.without_operator:
+            self._end(DISABLED, channel, at_ns)
         if kind is NotificationFailed and event.next_retry_at_ns is not None:  # type: ignore[attr-defined]
             self._begin(RETRY, notification_id, at_ns, channel)
         elif kind is NotificationDeferred:

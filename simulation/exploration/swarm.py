@@ -46,6 +46,7 @@ _SHARE_OF_KINDS = 0.35
 _SHARE_SCHEDULED = 0.2
 _SHARE_CANCELLING = 0.3
 _SHARE_SERVED = 0.2
+_SHARE_AT_TIMEOUT = 0.3
 _LONGEST_WINDOW = 1.5
 """As a share of the time in which notifications arrive."""
 
@@ -100,7 +101,7 @@ def _case(scenario: Scenario, seed: int, schedule: ScheduleKind, stream: Callabl
     if scenario.has_endpoints:
         workload = _to_few(workload, stream("endpoints"))
     settled = scenario.model_copy(update={"workload": workload, "duration": duration})
-    faults = _faults(scenario, duration, time_factor, stream("faults"))
+    faults = _with_edges(scenario, _faults(scenario, duration, time_factor, stream("faults")), stream("edges"))
     changes: dict[str, Any] = {
         "seed": seed,
         "duration": duration,
@@ -296,6 +297,22 @@ def _fault(scenario: Scenario, kinds: list[str], duration: float, random: Random
         written.pop("for")
         written.pop("provider", None)
     return FaultConfig.model_validate(written | strength)
+
+
+def _with_edges(scenario: Scenario, faults: tuple[FaultConfig, ...], random: Random) -> tuple[FaultConfig, ...]:
+    """Return the faults, some of their latencies being a time-out to the nanosecond, or just beside it."""
+    return tuple(
+        fault
+        if fault.latency is None or random.random() >= _SHARE_AT_TIMEOUT
+        else fault.model_copy(update={"latency": _latency_at_timeout(scenario, fault, random)})
+        for fault in faults
+    )
+
+
+def _latency_at_timeout(scenario: Scenario, fault: FaultConfig, random: Random) -> Distribution:
+    providers = scenario.channel_config(fault.channel[0]).by_provider()
+    timeout = providers.get(fault.provider or "", random.choice(list(providers.values()))).timeout
+    return Distribution.model_validate({"constant": max(0.0, timeout + random.choice([-1e-9, 0.0, 0.0, 0.0, 1e-9]))})
 
 
 def _window(duration: float, random: Random) -> dict[str, Any]:

@@ -20,11 +20,11 @@ from actors.messages import Priority
 from actors.settings.faults import FaultConfig
 from simulation.exploration.drawn_settings import draw_settings
 from simulation.exploration.numbers import log_uniform
-from simulation.exploration.pairs import HALF_OPEN, LEFT, REDRIVEN, Span, seen_in
+from simulation.exploration.pairs import DISABLED, HALF_OPEN, LEFT, REDRIVEN, Span, seen_in
 from simulation.exploration.trial import attempt
 from simulation.scenario import Operation, Scenario
 
-WEIGHTS: Mapping[str, int] = {HALF_OPEN: 4, LEFT: 2, REDRIVEN: 2}
+WEIGHTS: Mapping[str, int] = {HALF_OPEN: 4, LEFT: 2, REDRIVEN: 2, DISABLED: 2}
 """How often a state is aimed at, where it is more often than others: it is short, or there is much to get wrong."""
 
 AIMS = 3
@@ -32,6 +32,9 @@ AIMS = 3
 
 MOST_CRASHES = 3
 """At most so often one actor crashes by one aim."""
+
+TOO_MANY_CRASHES = 8
+"""So often within a minute crashes, now and then, one that no failure of its own ends the run for."""
 
 _SELDOM = 0.15
 """How often each of the settings of a case is another one."""
@@ -107,6 +110,8 @@ def _crash_of_an_actor(case: Scenario, channel: str, at: float, random: Random) 
     if case.channel_config(_of(case, channel)).rate_limit is not None:
         actors.append("limiter")
     crash = {"channel": channel, "crash": {"actor": random.choice(actors)}}
+    if crash["crash"] == {"actor": "alert"} and random.random() < 0.3:
+        return [FaultConfig.model_validate({**crash, "at": round(at + 5.0 * n, 9)}) for n in range(TOO_MANY_CRASHES)]
     crashes = []
     while True:
         restarts = {"restart_after": down_time(random)} if random.random() < 0.5 else {}

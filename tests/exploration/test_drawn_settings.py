@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from actors.settings.adaptive import GradientConfig, VegasConfig
 from actors.settings.base import Settings, known_keys
 from actors.settings.breaker import CircuitBreakerConfig
+from actors.settings.bulkhead import BulkheadConfig
 from actors.settings.channel import ChannelConfig, DeadLettersConfig, FallbackConfig
 from actors.settings.order import OrderConfig, TenantConfig
 from actors.settings.quantities import FROM_FILE
@@ -89,6 +90,16 @@ def test_classes_tenants_and_orders_are_drawn_in_half_of_the_cases_and_leave_all
         assert one.model_copy(update={"workload": (), "channels": None}) == other.model_copy(
             update={"workload": (), "channels": None}
         )
+
+
+def test_settings_that_act_together_are_drawn_together():
+    drawn = [draw_settings(SWARM, Random(seed), Random(seed + 1)).scenario for seed in range(40)]
+    channels = [each.channel_config(channel) for each in drawn for channel in each.channels_used]
+    waits = [each for each in channels if isinstance(each.max_in_flight, BulkheadConfig) and each.max_in_flight.wait]
+    assert sum(each.tenant is not None and each.fair_by != "none" for each in waits) > 0
+    hedging = [each for each in channels if each.hedging is not None and each.retry.budget is not None]
+    assert sum(any(rule is not None for _, rule in each.retry.per_outcome) for each in hedging) > 2
+    assert sum(each.endpoints is not None and each.redrive is not None for each in channels) > 2
 
 
 EVERY_GROUP = (

@@ -77,6 +77,11 @@ def test_every_kind_of_fault_operation_and_schedule_is_drawn():
     )
     assert min(keys[kind] for kind in {*KINDS, *FAULT_KEYS} - FLEET_FAULT_KEYS) >= 10, keys
     assert {fault.provider for drawn in cases for fault in drawn.faults} == {None, "primary", "backup", "mirror"}
+    latencies = [fault.latency.constant for drawn in cases for fault in drawn.faults if fault.latency is not None]
+    timeouts = {
+        lane.timeout for each in scenario.channels_used for lane in scenario.channel_config(each).by_provider().values()
+    }
+    assert sum(latency in timeouts for latency in latencies) > 5
     operations = [operation for drawn in cases for operation in drawn.operations]
     assert {operation.breaker for operation in operations} == {None, "force-open", "disable", "close", "metrics-only"}
     assert {key for operation in operations for key in operation.model_fields_set} >= {
