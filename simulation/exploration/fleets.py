@@ -8,6 +8,8 @@ from typing import get_args
 from actors.kernel.randomness import RandomStreams
 from actors.settings.channel import ChannelConfig
 from actors.settings.faults import NO_NODE_FAULT_KEYS, Deploy, FaultConfig, Scale
+from simulation.exploration.numbers import log_uniform
+from simulation.invariants.lifecycles import PROCESS
 from simulation.scenario import Scenario
 from simulation.scenario.nodes import NodesConfig, Routing
 
@@ -50,6 +52,54 @@ def as_fleet(scenario: Scenario, seed: int) -> Scenario:
             "channels": scenario.channels.model_copy(update=channels),
         }
     )
+
+
+def at_odds(fleet: Scenario, seed: int) -> Scenario:
+    """Return a fleet some of whose nodes see outages that others do not, and some of which go for good.
+
+    Where nodes share breakers, it depends then on who counts and on what each has said.
+
+    Args:
+        fleet: of several nodes.
+        seed: of what is drawn.
+    """
+    random = RandomStreams(seed).stream("swarm.odds")
+    count, duration, faults = fleet.nodes_at_most, fleet.duration, list(fleet.faults)
+    if random.random() < 0.5:
+        gone = random.sample(range(1, count + 1), random.randint(1, max(1, count // 2)))
+        faults.append(
+            FaultConfig.model_validate(
+                {
+                    "channel": [channel.value for channel in fleet.channels_used],
+                    "at": random.uniform(0.0, duration),
+                    "crash": PROCESS,
+                    "node": gone,
+                    "restart_after": fleet.fleet.takeover_after + duration,
+                }
+            )
+        )
+    channels = {}
+    for channel in fleet.channels_used:
+        config = fleet.channel_as_given(channel)
+        if config.circuit_breaker.shared == "none":
+            continue
+        update = {
+            "window": None,
+            "failure_threshold": random.randint(1, 2),
+            "timeout": log_uniform(random, duration / 10, duration),
+        }
+        breaker = config.circuit_breaker.model_copy(update=update)
+        channels[channel.value] = config.model_copy(update={"circuit_breaker": breaker})
+        for _ in range(random.randint(1, 3)):
+            outage = {
+                "channel": channel.value,
+                "at": random.uniform(0.0, duration),
+                "for": log_uniform(random, duration / 10, duration),
+                "node": random.sample(range(1, count + 1), random.randint(1, count)),
+                "outage": True,
+            }
+            faults.append(FaultConfig.model_validate(outage))
+    return fleet.model_copy(update={"faults": tuple(faults), "channels": fleet.channels.model_copy(update=channels)})
 
 
 def _shared(config: ChannelConfig, random: Random) -> ChannelConfig:

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 import simulation
-from simulation.exploration.fleets import as_fleet
+from simulation.exploration.comparable import comparable
+from simulation.exploration.fleets import as_fleet, at_odds
 from simulation.exploration.swarm import case
 from simulation.scenario import load
 
@@ -22,6 +23,27 @@ def fleet(seed: int) -> simulation.Scenario:
 
 def test_a_case_and_its_fleet_are_the_same_each_time():
     assert fleet(7) == fleet(7)
+
+
+def test_nodes_at_odds_see_different_outages_and_some_go_for_good():
+    fleets = [(fleet(seed), at_odds(fleet(seed), seed)) for seed in range(12)]
+    added = [set(odd.faults) - set(plain.faults) for plain, odd in fleets]
+    outages = [fault for faults in added for fault in faults if fault.outage]
+    assert len({fault.node for fault in outages}) > 3
+    assert any(fault.crash == "process" for faults in added for fault in faults)
+    assert at_odds(fleet(7), 7) == at_odds(fleet(7), 7)
+
+
+@pytest.mark.parametrize("seed", [1, 7, 13])
+def test_nothing_breaks_where_nodes_are_at_odds(seed):
+    simulation.run(at_odds(comparable(fleet(seed)), seed), invariants="all")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("first", range(0, 1_000, 50))
+def test_nothing_breaks_where_a_thousand_are_at_odds(first):
+    for seed in range(first, first + 50):
+        simulation.run(at_odds(comparable(fleet(seed)), seed), invariants="all")
 
 
 def test_breakers_are_shared_in_every_way():

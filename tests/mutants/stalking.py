@@ -23,6 +23,7 @@ from actors.messages import NotificationMovedToDeadLetter, NotificationSent
 from actors.notifier import Pipeline
 from actors.outcomes import Ambiguous
 from simulation.exploration.comparable import comparable
+from simulation.exploration.fleets import as_fleet, at_odds
 from simulation.exploration.swarm import case
 from simulation.exploration.trial import attempt
 from simulation.exploration.variation import varied
@@ -49,6 +50,10 @@ REOPENED = "swarm, reopened"
 
 DRAWN = "swarm, settings drawn"
 """Cases of the swarm with settings of their own."""
+
+FLEETS = "fleets"
+"""Cases of the swarm, and of the scenarios here, at several nodes; all but every third are compared with the reference
+model, and in half of these the nodes see different things."""
 
 VARIED = "swarm, varied"
 """Variations of the cases of the swarm: something is aimed at an instant that matters in them. Every other one is of a
@@ -94,6 +99,7 @@ def grounds() -> dict[str, int | None]:
         VARIED: None,
         "swarm": None,
         DRAWN: None,
+        FLEETS: None,
         **own,
         RESET: None,
         REOPENED: None,
@@ -143,6 +149,8 @@ def scenario_of(ground: str, seed: int) -> Scenario:
         return case(_loaded(SWARM), seed, settings="drawn")
     if ground == LOCK_STEP:
         return comparable(case(_loaded(SWARM), seed, schedule="normal"))
+    if ground == FLEETS:
+        return _fleet(seed)
     if ground == VARIED:
         of = case(_loaded(SWARM), seed)
         return varied(of if seed % 2 else comparable(of), seed)
@@ -151,6 +159,14 @@ def scenario_of(ground: str, seed: int) -> Scenario:
     own = _loaded(Path(__file__).parent / "scenarios" / f"{ground}.yaml").model_copy(update={"seed": seed})
     # Every other seed of what the reference model says nothing about goes without that, and is compared.
     return comparable(own) if seed % 2 and ground in BEYOND_THE_MODEL else own
+
+
+def _fleet(seed: int) -> Scenario:
+    of = _loaded((SWARM, *OWN)[seed % (1 + len(OWN))])
+    fleet = as_fleet(case(of, seed, settings="drawn" if seed % 2 else "given"), seed)
+    if seed % 3:
+        fleet = comparable(fleet)
+    return at_odds(fleet, seed) if seed % 3 == 1 else fleet
 
 
 _loaded = cache(load)
