@@ -47,6 +47,10 @@ _SHARE_SCHEDULED = 0.2
 _SHARE_CANCELLING = 0.3
 _SHARE_SERVED = 0.2
 _SHARE_AT_TIMEOUT = 0.3
+_SHARE_MIXED = 0.3
+_MIXED = ("failure_rate", "permanent_rate", "channel_fault_rate", "lost_reply_rate", "dead_destination_rate")
+"""Failures of several kinds, of which a mixture has some."""
+
 _LONGEST_WINDOW = 1.5
 """As a share of the time in which notifications arrive."""
 
@@ -102,6 +106,7 @@ def _case(scenario: Scenario, seed: int, schedule: ScheduleKind, stream: Callabl
         workload = _to_few(workload, stream("endpoints"))
     settled = scenario.model_copy(update={"workload": workload, "duration": duration})
     faults = _with_edges(scenario, _faults(scenario, duration, time_factor, stream("faults")), stream("edges"))
+    faults += _mixture(scenario, duration, stream("mixture"))
     changes: dict[str, Any] = {
         "seed": seed,
         "duration": duration,
@@ -297,6 +302,23 @@ def _fault(scenario: Scenario, kinds: list[str], duration: float, random: Random
         written.pop("for")
         written.pop("provider", None)
     return FaultConfig.model_validate(written | strength)
+
+
+def _mixture(scenario: Scenario, duration: float, random: Random) -> tuple[FaultConfig, ...]:
+    """Return, in some cases, failures of several kinds in one window, so that a notification meets one after the other;
+    in half of these what knows of them crashes meanwhile."""
+    if random.random() >= _SHARE_MIXED:
+        return ()
+    channel = random.choice(scenario.channels_used)
+    window = _window(duration, random)
+    kinds = [key for key in _MIXED if random.random() < 0.6] or [random.choice(_MIXED)]
+    rates = {key: log_uniform(random, 0.05, 0.5) for key in kinds}
+    faults = [{"channel": channel, **window, **rates}]
+    if random.random() < 0.5:
+        at = rounded(window["at"] + random.random() * window["for"])
+        crash: Any = random.choice(["process", {"actor": "handler"}])
+        faults.append({"channel": channel, "at": at, "crash": crash, "restart_after": down_time(random)})
+    return tuple(map(FaultConfig.model_validate, faults))
 
 
 def _with_edges(scenario: Scenario, faults: tuple[FaultConfig, ...], random: Random) -> tuple[FaultConfig, ...]:

@@ -22,7 +22,7 @@ from actors.errors import InvariantBreach
 from simulation.invariants.base import Context, Finding, Invariant, Objection, observes
 from simulation.invariants.checker import Checker, Choice
 from simulation.invariants.known import KNOWN
-from simulation.invariants.observations import AttemptMade, MessageSent, Overtaken, Unanswered
+from simulation.invariants.observations import AttemptMade, MessageSent, OutOfTurn, Overtaken, Unanswered
 
 __all__ = [
     "KNOWN",
@@ -35,6 +35,7 @@ __all__ = [
     "InvariantBreach",
     "MessageSent",
     "Objection",
+    "OutOfTurn",
     "Overtaken",
     "Unanswered",
     "observes",

@@ -25,6 +25,7 @@ from simulation.invariants.observations import (
     ActorStarted,
     AttemptMade,
     MessageSent,
+    OutOfTurn,
     Overtaken,
     Unanswered,
 )
@@ -72,6 +73,8 @@ def what_happened(event: Any) -> str:
         case Overtaken():
             receiver, sender = class_in_words(event.receiver), class_in_words(event.sender)
             return f"The {receiver} handles {message_text(event.message)} late, from the {sender}"
+        case OutOfTurn():
+            return f"The {class_in_words(event.receiver)} gets {message_text(event.message)} out of turn"
         case Unanswered():
             return f"The {class_in_words(event.receiver)} has not answered {message_text(event.message)}"
         case NotificationRequested():

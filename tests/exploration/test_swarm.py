@@ -82,6 +82,9 @@ def test_every_kind_of_fault_operation_and_schedule_is_drawn():
         lane.timeout for each in scenario.channels_used for lane in scenario.channel_config(each).by_provider().values()
     }
     assert sum(latency in timeouts for latency in latencies) > 5
+    rates = ("failure_rate", "permanent_rate", "channel_fault_rate", "lost_reply_rate", "dead_destination_rate")
+    mixed = [sum(getattr(fault, rate) is not None for rate in rates) for each in cases for fault in each.faults]
+    assert sum(count > 1 for count in mixed) > 50, "a notification meets failures of several kinds"
     operations = [operation for drawn in cases for operation in drawn.operations]
     assert {operation.breaker for operation in operations} == {None, "force-open", "disable", "close", "metrics-only"}
     assert {key for operation in operations for key in operation.model_fields_set} >= {
