@@ -100,6 +100,9 @@ class Refusals(Invariant):
         self._at_the_door: dict[int, Submit] = {}
         self._following: set[str] = set()
         """What is on its way since an event has led to it: nobody is told when it is accepted."""
+        self._falling_back_ns: dict[str, int] = {}
+        """By what may fall back just now: until when what does so is recorded, as its acceptance takes its time."""
+        self._now_ns = 0
         self._wrong: str | None = None
 
     @classmethod
@@ -108,7 +111,7 @@ class Refusals(Invariant):
 
     @observes(MessageSent)
     def on_message(self, sent: MessageSent) -> Objection:
-        submit = sent.message
+        submit, self._now_ns = sent.message, sent.at_ns
         if type(submit) is Redrive:
             self._following.add(submit.letter.notification_id)
         if type(submit) is not Submit:
@@ -134,7 +137,8 @@ class Refusals(Invariant):
             most = self.context.max_pending
             assert most is not None
             kept = {Priority.NORMAL: most // 20, Priority.BULK: most // 5}.get(submit.command.priority, 0)
-            pending = self._pending + len(self._at_the_door) + len(self._following)
+            falling_back = sum(until_ns >= self._now_ns for until_ns in self._falling_back_ns.values())
+            pending = self._pending + len(self._at_the_door) + len(self._following) + falling_back
             if pending < most - kept:
                 self._wrong = (
                     f"{submit.command.notification_id} ({submit.command.priority}) is refused while "
@@ -151,6 +155,7 @@ class Refusals(Invariant):
     def on_begin(self, event: Any) -> Objection:
         self._pending += 1
         self._following.discard(event.notification_id)
+        self._falling_back_ns.pop(getattr(event, "instead_of", None) or "", None)
         return self._said()
 
     @observes(DuplicateIgnored)
@@ -161,6 +166,9 @@ class Refusals(Invariant):
     @observes(NotificationSent, NotificationSuppressed, NotificationMovedToDeadLetter)
     def on_end(self, event: Any) -> Objection:
         self._pending -= 1
+        latency_ns = self.context.commit_latency_ns
+        if latency_ns and type(event) is not NotificationSent and self.context.channels[event.channel].fallback:
+            self._falling_back_ns[event.notification_id] = event.at_ns + 2 * latency_ns  # it has taken one of these
         return self._said()
 
     def at_end(self, now_ns: int) -> Objection:

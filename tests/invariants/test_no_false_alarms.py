@@ -53,6 +53,24 @@ workload:
 """
 """At 64.2 s the id has been forgotten, and is accepted once more; what comes then is of that one."""
 
+REFUSED_WHILE_A_FALLBACK_IS_ACCEPTED = """\
+duration: 2s
+max_pending: 1
+commit_latency: 20ms
+workload:
+  - {channel: webhook, arrivals: {times: [0s]}}
+  - {channel: sms, arrivals: {times: [70ms]}}
+channels:
+  webhook:
+    retry: {max_attempts: 1}
+    fallback: {channel: push}
+  push: {}
+  sms: {}
+faults:
+  - {channel: webhook, permanent_rate: 100%}
+"""
+"""The fallback is accepted from 60 ms on, which is recorded at 80 ms: there is no room for another one in between."""
+
 BEHIND_ONE_WHOSE_TURN_IT_IS = """\
 seed: 3
 duration: 10s
@@ -276,6 +294,7 @@ faults: [{channel: push, at: 500ms, node: 2, crash: process, restart_after: 1s}]
         TOO_MANY_LETTERS_ONE_AFTER_THE_OTHER,
         LETTERS_ON_THEIR_WAY_OUT_AT_THE_END,
         SECOND_WHILE_ITS_ID_IS_ACCEPTED_AGAIN,
+        REFUSED_WHILE_A_FALLBACK_IS_ACCEPTED,
         BEHIND_ONE_WHOSE_TURN_IT_IS,
         BEHIND_A_STAGE_THAT_IS_DOWN.format(actor="breaker"),
         BEHIND_A_STAGE_THAT_IS_DOWN.format(actor="limiter"),
