@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 from actors.instants import NS_PER_S
@@ -46,7 +46,7 @@ _EVENTS = {
 }
 
 
-def behind(result: Result, from_s: float, to_s: float, kind: str, channel: str) -> dict[str, Any]:
+def behind(result: Result, from_s: float, to_s: float, kind: str, place: str) -> dict[str, Any]:
     """Return the notifications behind a point of a curve, for a template: `who` they are, their `number`, and some.
 
     Args:
@@ -55,19 +55,18 @@ def behind(result: Result, from_s: float, to_s: float, kind: str, channel: str) 
         to_s: where it ends.
         kind: a name of :data:`simulation.studio.series.COUNTS`: those to which that happened meanwhile; of
             :data:`simulation.studio.series.WAITS`: those that wait for that at the end; or ``under_way``.
-        channel: only of this one; empty for all.
+        place: only of a channel, at a node, or both, as ``email``, ``@3`` and ``email@3``; empty for all.
     """
     if result.scenario.record != "full":
         return {"kept": False}
     start_ns, stop_ns = round(from_s * NS_PER_S), round(to_s * NS_PER_S)
     history = [event for event in result.history if isinstance(event, NotificationEvent)]
-    if channel:
-        history = [event for event in history if event.channel == channel]
+    channel, _, node = place.partition("@")
     if kind in _EVENTS:
         within = (event for event in history if type(event) is _EVENTS[kind] and start_ns <= event.at_ns < stop_ns)
-        ids = list(dict.fromkeys(event.notification_id for event in within))
+        ids = list(dict.fromkeys(event.notification_id for event in within if _is_at(event, channel, node)))
     else:
-        ids = [each for each, place in _places(result, history, stop_ns).items() if place == kind]
+        ids = [each for each, waits in _waits(result, stop_ns - 1, place).items() if waits == kind]
     lasted = _lasted(history, set(ids), stop_ns)
     chosen = sorted(ids, key=lambda each: -lasted[each])[:SHOWN]
     histories = histories_of(result.history, chosen)
@@ -80,21 +79,28 @@ def behind(result: Result, from_s: float, to_s: float, kind: str, channel: str) 
         }
         for each in chosen
     ]
-    of = f" on {channel}" if channel else ""
+    of = (f" on {channel}" if channel else "") + (f" at node {node}" if node else "")
     times = {"from_ns": start_ns, "to_ns": stop_ns}
     return {"who": f"{_WHO.get(kind, kind)}{of}", **times, "number": len(ids), "shown": shown, "kept": True}
 
 
-def _places(result: Result, history: Sequence[NotificationEvent], at_ns: int) -> dict[str, str]:
-    """Return where each notification is that has not ended at an instant: what it waits for, or ``under_way``."""
-    series = Series(result.scenario)
+def _is_at(event: NotificationEvent, channel: str, node: str) -> bool:
+    return channel in ("", event.channel) and node in ("", str(event.node))
+
+
+def _waits(result: Result, at_ns: int, place: str) -> dict[str, str]:
+    """Return what each notification that has not ended waits for at an instant and a place, or ``under_way``."""
+    series, history = Series(result.scenario), result.history
     later = bisect_right(history, at_ns, key=instant_of)
     series.fold(history[:later])
-    places = series.waiting_at(at_ns)
+    waits = series.waiting_at(at_ns, place)
+    channel, _, node = place.partition("@")
     for event in history[later:]:
         if isinstance(event, (NotificationSent, NotificationFailed)) and event.started_ns <= at_ns:
-            places[event.notification_id] = "under_way"
-    return places
+            waits.pop(event.notification_id, None)  # it may have waited at another node
+            if _is_at(event, channel, node):
+                waits[event.notification_id] = "under_way"
+    return waits
 
 
 def _lasted(history: Iterable[NotificationEvent], ids: set[str], stop_ns: int) -> dict[str, int]:

@@ -12,6 +12,7 @@ from simulation.reporting.fault_windows import AT_THE_START, fault_label
 from simulation.scenario import Scenario, parse
 from simulation.studio.knobs import groups_hit, knobs, splice_document
 from simulation.studio.rendering import rendered
+from simulation.studio.series import nodes_shown
 from simulation.studio.splicing import CannotEdit, Path, Splices
 
 
@@ -19,7 +20,8 @@ def check(text: str, filename: str) -> dict[str, Any]:
     """Return what there is to say of a text, as plain data.
 
     With `problems` (each has `line` and `column` from 1, or 0 where there are none, and `text`) there is nothing else;
-    without, the `knobs` and the `html` that shows them, the `faults` that can be dragged, `name` and `channels`.
+    without, the `knobs` and the `html` that shows them, the `faults` that can be dragged, `name`, `channels`,
+    the same as `searched` with those first that faults are about, and how many `nodes` there are.
 
     Args:
         text: YAML.
@@ -43,13 +45,15 @@ _OF_A_KNOB = ("path", "kind", "value", "stops", "at", "splice")
 
 
 def _grouped(found: Iterable[dict[str, Any]], scenario: Scenario) -> list[dict[str, Any]]:
-    """Return knobs in their groups; those are hit that faults are about."""
+    """Return knobs in their groups, first those of the channels that faults are about; these and those of faults are
+    hit."""
     groups: dict[str, list[dict[str, Any]]] = {}
     for knob in found:
         groups.setdefault(knob["group"], []).append(knob)
     hit = groups_hit(scenario)
     return [
-        {"name": name, "knobs": of, "is_hit": name in hit or name.startswith("Fault")} for name, of in groups.items()
+        {"name": name, "knobs": groups[name], "is_hit": name in hit or name.startswith("Fault")}
+        for name in sorted(groups, key=lambda each: each not in hit)
     ]
 
 
@@ -62,10 +66,12 @@ def problem_of(problem: str, filename: str) -> dict[str, Any]:
 
 
 def _drawn(splices: Splices, scenario: Scenario) -> dict[str, Any]:
-    used = scenario.channels_used
+    used, hit = scenario.channels_used, groups_hit(scenario)
     return {
         "name": scenario.name,
         "channels": [channel.value for channel in used],
+        "searched": sorted((channel.value for channel in used), key=lambda each: f"Channel {each}" not in hit),
+        "nodes": nodes_shown(scenario),
         "faults": [
             {"text": fault_label(fault, used), **_band(fault, splices, ("faults", str(number)))}
             for number, fault in enumerate(scenario.faults)

@@ -174,9 +174,10 @@ def check_of(text: str, path: str) -> dict[str, Any]:
 
 _ASKED: Mapping[str, set[str]] = {
     "run": {"text"},
-    "notifications": {"text", "from_s", "to_s", "kind", "channel"},
+    "notifications": {"text", "from_s", "to_s", "kind", "place"},
     "compare": {"text", "pinned", "replicates"},
     "rank": {"text", "metric"},
+    "search": {"text", "metric", "channel"},
     "report": {"text"},
 }
 """What may be done, and with which arguments."""

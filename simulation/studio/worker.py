@@ -7,13 +7,15 @@ does not have gets it run again: the same text gives the same history.
 from __future__ import annotations
 
 import gc
-import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from itertools import islice
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, TypeAlias
+
+import msgspec
 
 from actors.errors import ConfigurationError, InvariantBreach, RunCancelled
 from actors.instants import NS_PER_S
@@ -23,6 +25,7 @@ from simulation.results.result import Result
 from simulation.running.process_pool import begin_quietly
 from simulation.scenario import Scenario, parse
 from simulation.studio.checking import problem_of
+from simulation.studio.panels import shown_at
 from simulation.studio.rendering import rendered
 from simulation.studio.saved import digest_kept, read_as
 from simulation.studio.series import Series
@@ -45,6 +48,9 @@ GARBAGE_MIN = 50_000
 EVENTS_MAX = 50
 """Of a fault that comes again and again only so many times can be jumped to."""
 
+BREAKERS_MAX = 500
+"""Breakers that are told of, with those of each node: of all nodes of a large fleet no page shows them."""
+
 WARM_AFTER_S = 0.5
 """So long idle, a worker imports what only the end of a run needs."""
 
@@ -57,7 +63,7 @@ def main(connection: Connection) -> None:
     """
     begin_quietly(None, ())
     gc.set_threshold(GARBAGE_MIN)
-    worker = Worker(lambda document: connection.send_bytes(json.dumps(document).encode()), connection.poll)
+    worker = Worker(lambda document: connection.send_bytes(msgspec.json.encode(document)), connection.poll)
     with suppress(EOFError, OSError):  # the server has gone
         if not connection.poll(WARM_AFTER_S):
             _warm()
@@ -93,6 +99,7 @@ class Worker:
             "notifications": self._notifications,
             "compare": self._compare,
             "rank": self._rank,
+            "search": self._search,
             "report": self._report,
         }
         arguments = {key: value for key, value in asked.items() if key != "do"}
@@ -145,11 +152,11 @@ class Worker:
             return self._result(_loaded(text, filename)[0], text, filename)
         return self._last[1]
 
-    def _notifications(self, text: str, filename: str, from_s: float, to_s: float, kind: str, channel: str) -> None:
+    def _notifications(self, text: str, filename: str, from_s: float, to_s: float, kind: str, place: str) -> None:
         from simulation.studio.behind import behind
 
         result = self._result_of(text, filename)
-        page = rendered("notifications.html", **behind(result, from_s, to_s, kind, channel))
+        page = rendered("notifications.html", **behind(result, from_s, to_s, kind, place))
         self._send({"type": "notifications", "html": page})
 
     def _compare(self, text: str, pinned: str, filename: str, replicates: int) -> None:
@@ -163,6 +170,14 @@ class Worker:
 
         for document in rank(text, filename, metric, self._is_cancelled):
             self._send({"type": "ranking", "html": rendered("ranking.html", **document)})
+
+    def _search(self, text: str, filename: str, metric: str, channel: str) -> None:
+        from simulation.studio.searching import search
+
+        def tell(document: dict[str, Any]) -> None:
+            self._send({"type": "search", "html": rendered("search.html", **document), "tuned": document["tuned"]})
+
+        search(text, filename, metric, channel, tell, self._is_cancelled)
 
     def _report(self, text: str, filename: str) -> None:
         from simulation.reporting.html import report
@@ -186,12 +201,9 @@ def _outline(scenario: Scenario) -> dict[str, Any]:
     return {
         "duration_s": duration_s,
         "channels": [channel.value for channel in scenario.channels_used],
-        "breakers": {str(name): str(state) for name, state in scenario.breakers.items()},
+        "breakers": {str(name): str(state) for name, state in islice(scenario.breakers.items(), BREAKERS_MAX)},
         "faults": [{"text": window.text, "spans": window.spans} for window in shown],
-        "expectations": [
-            {"text": each.text, "path": ".".join(each.path), "op": each.op, "value": each.value}
-            for each in scenario.expect
-        ],
+        "expectations": [shown_at(each) for each in scenario.expect],
         "events": [
             {"at": at, "kind": "fault", "text": f"{window.text}: {word}"}
             for window in shown

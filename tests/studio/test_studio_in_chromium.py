@@ -44,6 +44,8 @@ expect:
   - delivery_time_s.p99 <= 5s
 """
 
+FLEET = OUTAGE.replace("seed: 7\n", "seed: 7\nnodes: 3\n").replace("small-outage", "fleet")
+
 LONG = OUTAGE.replace("duration: 60s ", "duration: 30d ").replace("small-outage", "long")
 
 
@@ -85,6 +87,11 @@ class Studio(Chromium):
             panel,
         )
 
+    def scale(self, panel: str) -> float:
+        """Up to what the axis of a panel goes."""
+        label = self.find(f"[data-key={panel}] canvas").get_attribute("aria-label")
+        return float(re.search(r"from 0 to ([\d.,]+)$", label)[1].replace(",", ""))
+
     def figures(self) -> str:
         return self.text("#figures")
 
@@ -115,6 +122,7 @@ def folder(tmp_path):
     inside.mkdir()
     (inside / "outage.yaml").write_text(OUTAGE)
     (inside / "long.yaml").write_text(LONG)
+    (inside / "fleet.yaml").write_text(FLEET)
     return inside
 
 
@@ -158,10 +166,18 @@ def change_and_watch(browser: Studio, size: tuple[int, int]) -> None:
         assert in_view(browser, "#settings > summary")
         assert in_view(browser, "[data-key=waiting] canvas")
         assert not in_view(browser, "#text")
+    else:  # beside what is expected
+        assert in_view(browser, "#expectations")
+        assert slider.rect["y"] + slider.rect["height"] < size[1]
+    scale = browser.scale("waiting")
     slider.send_keys(Keys.HOME)
     browser.wait(lambda: browser.figures() not in ("", first))
     assert browser.text_of_scenario() == OUTAGE.replace("timeout: 10s}", "timeout: 1s}")
     browser.wait_for_the_run()
+    assert in_view(browser, "#figures")
+    assert browser.scale("waiting") >= scale  # none gets smaller while one turns something
+    browser.driver.execute_script("document.activeElement.blur()")
+    browser.wait(lambda: browser.scale("waiting") < scale)
 
     # a broken text says where, and the last picture stays, as do the cursor, and all that is below
     browser.find("#time").send_keys(Keys.END)
@@ -200,6 +216,59 @@ def change_and_watch(browser: Studio, size: tuple[int, int]) -> None:
     browser.click("#undo")
     browser.click("#undo")
     browser.wait(lambda: browser.text_of_scenario() == OUTAGE and browser.figures() == first)
+
+
+def pause(browser: Studio) -> None:
+    """What is half typed is not run."""
+    browser.driver.execute_script(
+        """
+        const field = document.getElementById("text"), ask = window.fetch;
+        window.asked = [];
+        window.fetch = (path, what) => {
+          if (path === "/ask") window.asked.push(JSON.parse(what.body).text);
+          return ask(path, what);
+        };
+        for (const timeout of ["3}", "30s}"]) {
+          field.value = field.value.replace(/timeout: \\w+}/, `timeout: ${timeout}`);
+          field.dispatchEvent(new Event("input"));
+        }
+        """
+    )
+    wanted = OUTAGE.replace("timeout: 10s}", "timeout: 30s}")
+    assert browser.text_of_scenario() == wanted
+    assert "expectations" not in browser.text("#status")
+    browser.wait_for_the_run()
+    assert browser.driver.execute_script("return window.asked") == [wanted]
+    browser.click("#undo")
+    assert browser.text_of_scenario() == OUTAGE
+    browser.wait_for_the_run()
+
+
+def search(browser: Studio) -> None:
+    """Settings are searched, which can be stopped; what is found is put into the text, and undone."""
+    browser.type("p99 <= 5s", "p99 <= 30s")
+    browser.wait_for_the_run()
+    text = browser.text_of_scenario()
+    browser.click("#search")
+    browser.wait(lambda: "runs are done" in browser.text("#comparison"))
+    browser.click("#stop")
+    assert "Stopped." in browser.text("#comparison")
+    assert not browser.find("#stop").is_displayed()
+    browser.click("#search")
+    browser.wait(lambda: browser.find("[data-put]").is_displayed())
+    assert not browser.find("#stop").is_displayed()
+    assert "runs that the search had not seen" in browser.text("#comparison")
+    browser.check()
+    found = [cell.text for cell in browser.driver.find_elements(By.CSS_SELECTOR, "#comparison [data-label=found]")]
+    browser.click("[data-put]")
+    assert browser.text_of_scenario() != text
+    assert all(value in browser.text_of_scenario() for value in found)
+    browser.wait_for_the_run()
+    browser.click("#undo")
+    assert browser.text_of_scenario() == text
+    browser.click("#undo")
+    assert browser.text_of_scenario() == OUTAGE
+    browser.wait_for_the_run()
 
 
 def complete(browser: Studio) -> None:
@@ -361,14 +430,50 @@ def compare_and_keep(browser: Studio, folder) -> None:
 async def test_a_scenario_is_changed_watched_compared_and_kept(folder, tmp_path, monkeypatch, size):
     def use(browser):
         change_and_watch(browser, size)
+        pause(browser)
         complete(browser)
         resize(browser, size)
         zoom(browser)
         play_and_ask(browser)
+        search(browser)
         compare_and_keep(browser, folder)
 
     async with studio(folder, monkeypatch) as (address, _):
         await trio.to_thread.run_sync(in_browser, address, tmp_path, size, use)
+
+
+async def test_a_node_is_looked_at_alone(folder, tmp_path, monkeypatch):
+    def use(browser):
+        def waiting() -> int:
+            return int(browser.text(".actor.circuit_breaker b"))
+
+        browser.see("fleet.yaml")
+        browser.wait(lambda: browser.find("#node").is_displayed())
+        Select(browser.find("#kind")).select_by_value("fault")
+        for _ in range(2):
+            browser.click("#next")
+        together = waiting()
+        assert together > 0
+        of_nodes = []
+        for node in "123":
+            Select(browser.find("#node")).select_by_value(node)
+            browser.wait(lambda node=node: browser.text("#actors strong") == f"email at node {node}")
+            of_nodes.append(waiting())
+            canvas = browser.find("[data-key=breakers] canvas")
+            browser.wait(lambda node=node, canvas=canvas: f" email@{node}: " in canvas.get_attribute("aria-label"))
+        assert sum(of_nodes) == together
+        browser.click(".actor.circuit_breaker button")
+        browser.wait(lambda: f"{of_nodes[2]}" in browser.text("#notifications p"))
+        assert "that wait behind the breaker on email at node 3" in browser.text("#notifications p")
+        browser.driver.refresh()
+        browser.wait_for_the_run()
+        browser.wait(lambda: browser.text("#actors strong") == "email at node 3")
+        browser.check()
+        browser.see("outage.yaml")
+        assert not browser.find("#node").is_displayed()
+
+    async with studio(folder, monkeypatch) as (address, _):
+        await trio.to_thread.run_sync(in_browser, address, tmp_path, DESK, use)
 
 
 async def test_a_long_run_is_drawn_cancelled_and_survives_its_worker(folder, tmp_path, monkeypatch):

@@ -11,6 +11,7 @@ from simulation.studio import series
 from simulation.studio.behind import behind
 from simulation.studio.checking import check
 from simulation.studio.comparing import compare, row
+from simulation.studio.panels import shown_at
 from simulation.studio.ranking import LABELS, rank
 from simulation.studio.splicing import edited
 from simulation.studio.worker import Worker
@@ -44,7 +45,11 @@ def together(lines):
                 rows.setdefault(channel, {}).setdefault(name, {}).update(enumerate(values, frame["from"]))
         length = max(length, frame["to"])
     return {
-        channel: {name: [row[at] for at in range(length)] for name, row in of.items()} for channel, of in rows.items()
+        place: {
+            name: [row.get(at, 0) for row in (of.get(name, {}),) for at in range(length)]
+            for name in ((*series.COUNTS, *series.LEVELS) if place.strip("@0123456789") else ()) + ("p50", "p99")
+        }
+        for place, of in rows.items()
     }, width
 
 
@@ -92,6 +97,31 @@ def test_studio_changes_nothing_of_a_run():
     assert worker._last[1].summary["digest"] == simulation.run(simulation.parse(text)).summary["digest"]
 
 
+@pytest.mark.parametrize("name", ["deploy-during-outage", "limit-on-twelve-nodes"])
+def test_the_curves_of_nodes_add_up_to_those_of_their_channel(name):
+    """Also where a node that goes hands over what waits at it, at the very end of a bucket too."""
+    text, worker = text_of(name, "6m"), Worker(list, lambda: False)
+    lines = told(text, FOLDER / f"{name}.yaml", worker=worker)
+    rows, width = together(lines)
+    channels, nodes = lines[0]["channels"], range(1, 13)
+    handed_over = 0
+    for channel in channels:
+        of_nodes = [rows[f"{channel}@{node}"] for node in nodes]
+        for kind in (*series.COUNTS, *series.LEVELS):
+            assert rows[channel][kind] == [sum(each) for each in zip(*(row[kind] for row in of_nodes), strict=True)]
+            assert min(map(min, (row[kind] for row in of_nodes))) >= 0, kind
+        handed_over += sum(sum(row["sent"]) > sum(row["arrived"]) for row in of_nodes)
+    assert (handed_over > 0) == (name == "deploy-during-outage")
+    for at in (70, 200, 300):
+        bucket = int(at / width)
+        window = {"from_s": bucket * width, "to_s": (bucket + 1) * width}
+        for kind in ("sent", *series.WAITS, "under_way"):
+            for place, of in (("@3", channels), (f"{channels[0]}@5", channels[:1])):
+                node = place.partition("@")[2]
+                found = behind(worker._last[1], kind=kind, place=place, **window)
+                assert found["number"] == sum(rows[f"{each}@{node}"][kind][bucket] for each in of), (at, kind, place)
+
+
 def test_who_is_behind_a_curve_is_as_many_as_it_shows():
     text, found = text_of("provider-outage", "3m"), []
     worker = Worker(found.append, lambda: False)
@@ -101,7 +131,7 @@ def test_who_is_behind_a_curve_is_as_many_as_it_shows():
         bucket = int(at / width)
         window = {"from_s": bucket * width, "to_s": (bucket + 1) * width}
         for kind in (*series.COUNTS, *series.WAITS, "under_way"):
-            line = behind(worker._last[1], kind=kind, channel="email", **window)
+            line = behind(worker._last[1], kind=kind, place="email", **window)
             if kind == "failed":  # one notification may fail twice meanwhile
                 assert line["number"] <= rows["email"][kind][bucket]
             else:
@@ -116,7 +146,7 @@ def test_who_is_behind_a_curve_is_as_many_as_it_shows():
 
 def test_a_run_that_is_not_kept_is_done_again():
     text = text_of("provider-outage", "1m")
-    asked = {"do": "notifications", "from_s": 0, "to_s": 60, "kind": "failed", "channel": "push"}
+    asked = {"do": "notifications", "from_s": 0, "to_s": 60, "kind": "failed", "place": "push"}
     again, found = told(text, **asked)
     assert again == {"type": "again"}
     assert "injected failure" in found["html"]
@@ -141,7 +171,7 @@ def test_a_run_too_large_to_keep_says_so(monkeypatch):
     worker = Worker(found.append, lambda: False)
     lines = told(text, worker=worker)
     assert lines[-1]["type"] == "done"
-    window = {"from_s": 0, "to_s": 30, "kind": "sent", "channel": ""}
+    window = {"from_s": 0, "to_s": 30, "kind": "sent", "place": ""}
     [line] = told(text, worker=worker, do="notifications", **window)
     assert "too large to keep its notifications" in line["html"]
 
@@ -166,6 +196,20 @@ def test_the_button_of_an_expectation_leads_to_where_most_broke_it():
     [at] = re.findall(r'data-at="([\d.]+)"', lines[-1]["list"])
     assert 120 < float(at) < 240
     assert [start for start, _ in lines[-1]["breaches"][0]["spans"] if start < 100] == []
+
+
+def test_an_expectation_has_one_panel():
+    wanted = {
+        "channels.email.delivery_time_s.p99 <= 5s": ("times", "email", 5),
+        "dlq.peak <= 3": ("letters", "", 3),
+        "dlq.peak >= 3": ("letters", "", None),
+        "breaker.email.open_s <= 5s": ("breakers", "email", None),
+        "retry_amplification <= 2": ("rates", "", None),
+        "faults.0.backlog_cleared_s <= 2m": ("waiting", "", None),
+        "sent_fraction >= 0.9": ("rates", "", None),
+    }
+    scenario = simulation.parse(text_of("provider-outage", "1m") + f"expect: {list(wanted)}\n")
+    assert [tuple(shown_at(each).values()) for each in scenario.expect] == list(wanted.values())
 
 
 def test_a_comparison_is_that_of_the_command():
@@ -197,7 +241,7 @@ def test_nothing_is_sent_that_no_page_reads():
     text = text_of("provider-outage", "30s") + "expect:\n  - dlq.peak <= 0\n"
     worker = Worker(list, lambda: False)
     lines = told(text, worker=worker)
-    lines += told(text, worker=worker, do="notifications", from_s=0, to_s=60, kind="failed", channel="")
+    lines += told(text, worker=worker, do="notifications", from_s=0, to_s=60, kind="failed", place="")
     lines += told(text, worker=worker, do="compare", pinned=text, replicates=2)
     keys = set()
 

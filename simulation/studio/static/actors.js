@@ -4,16 +4,17 @@ import { shut } from "./run.js";
 import { count, digits } from "./units.js";
 
 export class Actors {
-  /** Show them in an element, each channel as a template has it; `pick(name, channel)` is called with what somebody wants to see. */
+  /** Show them in an element, each channel as a template has it; `pick(name, place)` is called with what somebody wants to see. */
   constructor(element, template, pick) {
-    Object.assign(this, { element, template, pick, run: null, ways: [] });
+    Object.assign(this, { element, template, pick, boxes: [] });
   }
 
-  /** Show how they stand at an instant. */
-  show(run, channel, at) {
-    this.#build(run, channel);
-    for (const { item, name, own, most, parts: [state, number, words, bar] } of this.boxes) {
-      const value = run.value(name, own, at) ?? 0;
+  /** Show how they stand at a place and an instant. */
+  show(run, place, at) {
+    this.#build(run.places(place));
+    for (const { item, name, own, parts: [state, number, words, bar] } of this.boxes) {
+      const values = run.values(name, own), value = values[run.bucket(at)], most = Math.max(...values);
+      item.hidden = "rare" in item.dataset && !most;
       number.textContent = "rate" in item.dataset ? `${digits(value / run.width)}/s` : count(value);
       bar.style.width = `${most ? 100 * value / most : 0}%`;
       item.classList.toggle("idle", !value);
@@ -23,29 +24,21 @@ export class Actors {
     }
   }
 
-  /** Make the boxes, where there are other channels than before, and measure their bars anew as a run goes on. */
-  #build(run, channel) {
-    if (run === this.run && channel === this.channel && run.length === this.length) return;
-    Object.assign(this, { run, channel, length: run.length });
-    const shown = channel ? [channel] : run.channels;
-    if (shown.join() !== this.shown) {
-      this.element.replaceChildren(...shown.map((each) => this.#way(each)));
-      this.boxes = [...this.element.children].flatMap((way, at) => [...way.querySelectorAll(".actor")].map((item) => (
-        { item, name: item.dataset.name, own: shown[at], parts: item.querySelectorAll("em, b, .words, i") })));
-    }
-    this.shown = shown.join();
-    for (const box of this.boxes) {
-      box.most = run.values(box.name, box.own).reduce((one, other) => Math.max(one, other ?? 0), 0);
-      box.item.hidden = "rare" in box.item.dataset && !box.most;
-    }
+  /** Make the boxes, where there are other places than before. */
+  #build(places) {
+    if (places.join() === this.shown) return;
+    this.shown = places.join();
+    this.element.replaceChildren(...places.map((each) => this.#way(each)));
+    this.boxes = [...this.element.children].flatMap((way, at) => [...way.querySelectorAll(".actor")].map((item) => (
+      { item, name: item.dataset.name, own: places[at], parts: item.querySelectorAll("em, b, .words, i") })));
   }
 
-  #way(channel) {
+  #way(place) {
     const way = this.template.content.firstElementChild.cloneNode(true);
-    way.querySelector("strong").textContent = channel;
+    way.querySelector("strong").textContent = place.replace("@", " at node ");
     way.addEventListener("click", (event) => {
       const item = event.target.closest(".actor");
-      if (item) this.pick(item.dataset.name, channel);
+      if (item) this.pick(item.dataset.name, place);
     });
     return way;
   }

@@ -10,7 +10,7 @@ async function answered(path, what, signal) {
 /** Return what the server answers, as JSON. */
 export const get = async (path, what) => (await answered(path, what)).json();
 
-/** Have a worker do something, and call a function with each line of the answer. */
+/** Have a worker do something, and call a function with each line of the answer; that it failed is thrown. */
 export async function ask(what, take, signal) {
   const reader = (await answered("/ask", what, signal)).body.pipeThrough(new TextDecoderStream()).getReader();
   let rest = "";
@@ -19,7 +19,7 @@ export async function ask(what, take, signal) {
     if (done) return;
     const lines = (rest + value).split("\n");
     rest = lines.pop();
-    for (const line of lines) take(JSON.parse(line));
+    for (const line of lines.map(JSON.parse)) if (line.type === "failed") throw new Error(line.text); else take(line);
   }
 }
 
@@ -31,12 +31,11 @@ export class Latest {
   #running = null;
   #timer = 0;
 
-  /** Ask for something, as soon as what is under way may be cancelled. */
-  ask(what, take, failed) {
+  /** Ask for something, as soon as what is under way may be cancelled; `ended` is called when all has been answered. */
+  ask(what, take, failed, ended) {
     clearTimeout(this.#timer);
-    const wait = this.#running ? this.#running.until - performance.now() : 0;
-    if (wait > 0) this.#timer = setTimeout(() => this.#start(what, take, failed), wait);
-    else this.#start(what, take, failed);
+    const wait = (this.#running?.until ?? 0) - performance.now();
+    this.#timer = setTimeout(() => this.#start(what, take, failed, ended), wait);
   }
 
   cancel() {
@@ -45,11 +44,11 @@ export class Latest {
     this.#running = null;
   }
 
-  #start(what, take, failed) {
+  #start(what, take, failed, ended) {
     this.cancel();
     const own = (this.#running = { controller: new AbortController(), until: performance.now() + HOLD_MS });
     ask(what, (line) => { if (this.#running === own) take(line); }, own.controller.signal)
       .catch((error) => { if (this.#running === own) failed(error); })
-      .finally(() => { if (this.#running === own) this.#running = null; });
+      .finally(() => { if (this.#running === own) { this.#running = null; ended?.(); } });
   }
 }

@@ -1,13 +1,13 @@
 // The curves: some panels over one axis of time, with a crosshair over all of them.
 
-import { pieces, placeOf } from "./run.js";
+import { breakersAt, pieces } from "./run.js";
 import { clock, count, digits, span, ticks, timeTicks } from "./units.js";
 
 const LEFT = 58, RIGHT = 8, TOP = 6, BOTTOM = 4;
 
 const PANELS = { // how high each is, and how its values are shown; its curves are named in the page
-  rates: { height: 96, show: (value) => `${digits(value)}/s`, rate: true }, waiting: { height: 110, show: count, stacked: true },
-  times: { height: 96, show: span, gaps: true }, letters: { height: 72, show: count, axis: 16 },
+  rates: { height: 96, least: 1, show: (value) => `${digits(value)}/s`, rate: true }, waiting: { height: 110, least: 4, show: count, stacked: true },
+  times: { height: 96, least: 0.05, show: span, gaps: true }, letters: { height: 72, least: 4, show: count, axis: 16 },
 };
 
 /** What the notifications behind a curve are, as the server calls it. */
@@ -16,18 +16,15 @@ export const BEHIND = { p50: "sent", p99: "sent", dead_letters: "dead" };
 const STATES = { closed: "fine", open: "bad", "forced-open": "bad", "half-open": "care" };
 const STRIP = 18;
 
-/** Of what is expected of these, there is a line. */
-const DRAWN = ["delivery_time_s.p99", "delivery_time_s.p50", "dlq.peak"];
-
 export class Charts {
   /** Draw into the figures of an element. `on` has what to do: `hover()`, `pick(at, name)`, `zoom(from, to)`, `resized()`. */
   constructor(element, on) {
-    Object.assign(this, { element, on, run: null, pinned: null, channel: "", view: null, cursor: 0, hover: null, selected: null });
+    Object.assign(this, { element, on, run: null, pinned: null, channel: "", node: "", view: null, cursor: 0, hover: null, selected: null });
     this.panels = Object.entries(PANELS).map(([key, panel]) => ({ ...panel, ...this.#part(key) }));
     for (const panel of this.panels) this.#listen(panel);
     this.breakers = this.#part("breakers");
     this.marks = [...element.querySelectorAll("i.mark")];
-    this.isDirty = false;
+    this.isDirty = this.isHeld = false; // as long as something is turned, scales grow where they have to, and nothing else
     this.width = element.clientWidth;
     new ResizeObserver(() => { this.width = element.clientWidth; on.resized(); this.draw(); }).observe(element);
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.draw());
@@ -46,6 +43,9 @@ export class Charts {
     requestAnimationFrame(() => { this.isDirty = false; this.#draw(); });
   }
 
+  /** What is shown: a channel, a node, or both; empty for all. */
+  get place() { return this.channel + (this.node && `@${this.node}`); }
+
   get range() { return this.view ?? [0, this.run?.end ?? 1]; }
 
   x(at) {
@@ -61,7 +61,7 @@ export class Charts {
   #part(key) {
     const figure = this.element.querySelector(`[data-key=${key}]`), canvas = figure.querySelector("canvas");
     const lines = [...figure.querySelectorAll(".key")].map((entry) => ({ entry, name: entry.dataset.name, value: entry.querySelector("b") }));
-    return { key, figure, canvas, context: canvas.getContext("2d"), lines };
+    return { key, figure, canvas, context: canvas.getContext("2d"), lines, title: figure.querySelector("strong").textContent };
   }
 
   #listen(panel) {
@@ -98,7 +98,7 @@ export class Charts {
     if (!panel.scale) return panel.lines[0].name;
     let sum = 0;
     const found = panel.lines.map(({ name }) => {
-      const value = this.run.value(name, this.channel, at) ?? 0;
+      const value = this.run.value(name, this.place, at) ?? 0;
       const height = panel.rate ? value / this.run.width : value;
       const top = panel.stacked ? (sum += height) : height;
       const middle = panel.stacked ? top - height / 2 : top;
@@ -148,8 +148,10 @@ export class Charts {
     const [from, to] = this.range, first = this.run.bucket(from), last = this.run.bucket(to);
     const own = this.#heights(panel, this.run, first, last);
     const behind = this.pinned?.width ? this.#heights(panel, this.pinned, this.pinned.bucket(from), this.pinned.bucket(to)) : [];
-    const limit = Math.max(...[...own, ...behind].map((line) => line.most), panel.rate ? 1 : panel.gaps ? 0.05 : 4);
+    const most = Math.max(...[...own, ...behind].map((line) => line.most), panel.least);
+    const limit = panel.limit = this.isHeld ? Math.max(most, panel.limit) : most;
     const scale = panel.scale = (value) => height - BOTTOM - value / limit * (height - TOP - BOTTOM);
+    panel.canvas.setAttribute("aria-label", `${panel.title}, from 0 to ${panel.show(limit)}`);
     this.#grid(panel, limit, axis);
     if (panel.stacked) own.toReversed().forEach((line) => this.#area(panel, line));
     if (panel.stacked) own.forEach(({ some }, number) => { panel.lines[number].entry.hidden = !some; });
@@ -163,7 +165,7 @@ export class Charts {
   #heights(panel, run, first, last) {
     const wait = new Float64Array(run.length);
     return panel.lines.map(({ name }) => {
-      const values = run.values(name, this.channel), heights = new Array(values.length), below = wait.slice();
+      const values = run.values(name, this.place), heights = new Array(values.length), below = wait.slice();
       let most = 0, some = false;
       for (let at = 0; at < values.length; at++) {
         let value = values[at] !== null && panel.rate ? values[at] / run.width : values[at];
@@ -240,11 +242,10 @@ export class Charts {
 
   /** Draw what is expected of a curve: a line, which is red if it broke. */
   #bounds({ key, context, show, scale }, limit) {
-    this.run.begin.expectations.forEach((expectation, number) => {
-      const { value, op } = expectation, { panel, channel, name } = placeOf(expectation);
-      if (panel !== key || channel !== this.channel || !op.startsWith("<") || !DRAWN.includes(name)) return;
-      const holds = this.run.done?.holds[number], y = Math.max(scale(value), TOP);
-      const isAbove = value > limit, text = `at most ${show(value)}`;
+    this.run.begin.expectations.forEach(({ panel, channel, bound }, number) => {
+      if (panel !== key || channel !== this.place || bound === null) return;
+      const holds = this.run.done?.holds[number], y = Math.max(scale(bound), TOP);
+      const isAbove = bound > limit, text = `at most ${show(bound)}`;
       this.#pen(context, holds === false ? "bad" : "quiet", { dash: [6, 4], lineWidth: 1.5, textAlign: isAbove ? "left" : "right" }, () => {
         if (isAbove) { context.fillText(`${text} ↑`, LEFT + 6, 14); return; }
         this.#stroke(context, [LEFT, y], [this.width - RIGHT, y]);
@@ -257,7 +258,7 @@ export class Charts {
   #breaches(key, context, height) {
     context.fillStyle = this.colour("bad");
     for (const { number, spans } of this.run.breaches) {
-      const { panel, channel } = placeOf(this.run.begin.expectations[number]);
+      const { panel, channel } = this.run.begin.expectations[number];
       if (panel !== key || (this.channel && channel !== this.channel)) continue;
       for (const [from, to] of spans) {
         const left = Math.max(LEFT, this.x(from)), right = Math.min(this.width - RIGHT, this.x(to));
@@ -268,14 +269,13 @@ export class Charts {
 
   #values({ lines, show, rate }) {
     for (const { name, value } of lines) {
-      const now = this.run.value(name, this.channel, this.hover ?? this.cursor);
+      const now = this.run.value(name, this.place, this.hover ?? this.cursor);
       value.textContent = now === null ? "–" : show(rate ? now / this.run.width : now);
     }
   }
 
   #drawBreakers() {
-    const names = Object.keys(this.run.begin.breakers).filter((name) => !this.channel || name.split(/[/@]/)[0] === this.channel);
-    const { context, figure } = this.breakers, shown = this.names = names.slice(0, 12), height = shown.length * STRIP + 5;
+    const { context, figure } = this.breakers, shown = this.names = breakersAt(this.run, this.place).slice(0, 12), height = shown.length * STRIP + 5;
     figure.hidden = !shown.length;
     this.#sized(this.breakers, height);
     shown.forEach((name, row) => {

@@ -15,18 +15,21 @@ import { clock, roundSeconds, writeDuration } from "./units.js";
 const file = new URLSearchParams(location.search).get("file") ?? "";
 const kept = `retrylab:${file}`;
 const runs = new Latest(), others = new Latest(), comparing = new Latest();
-let version = null, undo, checking = 0, run = null, cursor = 0, checked = null, session = null, pinned = null, playing = 0, leapt = 0;
+let version = null, undo, checking = 0, beginning = 0, run = null, cursor = 0, checked = null, session = null;
+let pinned = null, tuned = null, playing = 0, leapt = 0;
+
+const PAUSE_MS = 400; // in typing, for the text to be run: 3 on the way to 30s is no setting
 
 const editor = new Editor({ field: byId("text"), colours: byId("colours"), problems: byId("problems") }, (text) => changed(text, "typed"));
 new Completion(byId("text"), byId("offered"));
 const knobs = new Knobs(byId("knobs"), (path, value) => turn(`knob ${path}`, (data) => [{ splice: data.knobs.find((knob) => knob.path === path)?.splice, value }]));
-const charts = new Charts(byId("charts"), { hover: () => look(), pick: (at, name) => { seek(at); behind(at, name, charts.channel); }, zoom, resized: () => faults.place() });
+const charts = new Charts(byId("charts"), { hover: () => look(), pick: (at, name) => { seek(at); behind(at, name, charts.place); }, zoom, resized: () => faults.place() });
 const faults = new Faults(byId("faults"), byId("fault"), charts, {
   change: (number, at, lasts) => turn(`fault ${number}`, ({ faults: [...found] }) => [
     { splice: found[number].at, value: at }, ...(lasts === null ? [] : [{ splice: found[number].for, value: lasts }])]),
   remove: (number) => replace({ number }),
 });
-const actors = new Actors(byId("actors"), byId("way"), (name, channel) => behind(cursor, name, channel));
+const actors = new Actors(byId("actors"), byId("way"), (name, place) => behind(cursor, name, place));
 
 // ── the text ──
 
@@ -36,12 +39,16 @@ function changed(text, source) {
   editor.text = text;
   byId("undo").disabled = undo.at === 0;
   byId("redo").disabled = undo.at === undo.texts.length - 1;
-  comparing.cancel(); leapt = null; // what they show would be of another text
+  stop(); // what they show would be of another text
+  leapt = null;
   byId("comparison").replaceChildren();
   byId("behind").hidden = true;
+  charts.isHeld = source === session?.source;
   clearTimeout(checking);
+  clearTimeout(beginning);
   checking = setTimeout(check, source === "opened" ? 0 : 80, text);
-  begin(text);
+  say("off", "waits for a pause…");
+  if (source === "typed") beginning = setTimeout(begin, PAUSE_MS, text); else begin(text);
 }
 
 async function check(text) {
@@ -54,8 +61,12 @@ async function check(text) {
     knobs.show(found.html, found.knobs);
     byId("title").textContent = found.name;
     document.title = `${file}: ${found.name} · retrylab studio`;
-    options("channel", ["", ...found.channels]);
+    options("channel", ["", ...found.channels], "all channels");
     options("new-where", found.channels);
+    options("search-of", found.searched);
+    options("node", ["", ...Array.from({ length: found.nodes }, (_, at) => String(at + 1))], "all nodes");
+    byId("node").hidden = found.nodes === 1;
+    for (const each of ["channel", "node"]) charts[each] = byId(each).value; // what was shown may be gone
     faults.show(found.faults);
   } catch (error) { message(error); }
 }
@@ -65,9 +76,9 @@ function wrong([{ line, text }, ...more]) {
   say("bad", `${line ? `Line ${line}: ` : ""}${text}${more.length ? `, and ${more.length} more` : ""} – the picture is of the last text that could be run`);
 }
 
-function options(id, values) {
-  const select = byId(id), now = select.value;
-  select.replaceChildren(...values.map((value) => make("option", { value }, value || "all channels")));
+function options(id, values, all) {
+  const select = byId(id), now = charts[id] ?? select.value;
+  select.replaceChildren(...values.map((value) => make("option", { value }, value || all)));
   if (values.includes(now)) select.value = now;
 }
 
@@ -97,15 +108,14 @@ function begin(text) {
   say("off", "runs…");
   const take = (line) => {
     if (line.type === "problems") wrong(line.problems);
-    else if (line.type === "failed") { say("bad", "the run failed"); message(new Error(line.text), () => begin(editor.text)); }
     else if (line.type === "begin") { next = new Run(line); byId("message").hidden = true; }
     else if (next) {
       next.take(line);
       show(next);
-      if (line.type === "done") finished(next);
+      if (line.type === "done") finished(next, text === editor.text);
     }
   };
-  runs.ask({ do: "run", file, text }, take, (error) => { if (error.name !== "AbortError") { say("bad", "studio does not answer"); message(error, () => begin(editor.text)); } });
+  runs.ask({ do: "run", file, text }, take, (error) => { say("bad", "the run failed"); message(error, () => begin(editor.text)); });
 }
 
 function show(newest) {
@@ -118,9 +128,9 @@ function show(newest) {
   draw();
 }
 
-function finished({ done: { holds, figures, end_s } }) {
+function finished({ done: { holds, figures, end_s } }, isOfText = true) {
   const fails = holds.filter((each) => each === false).length;
-  say(fails ? "bad" : "fine", !holds.length ? "has run" : fails ? `${fails} of ${holds.length} expectations break` : "all expectations hold");
+  if (isOfText) say(fails ? "bad" : "fine", !holds.length ? "has run" : fails ? `${fails} of ${holds.length} expectations break` : "all expectations hold");
   byId("figures").textContent = `${figures} Seen to ${clock(end_s)}.`;
 }
 
@@ -142,7 +152,7 @@ function look() {
   const time = byId("time");
   Object.assign(time, { max: run.end, value: now });
   time.setAttribute("aria-valuetext", byId("story").textContent);
-  actors.show(run, charts.channel, now);
+  actors.show(run, charts.place, now);
 }
 
 // ── time ──
@@ -186,16 +196,21 @@ function leap(forward) {
 
 // ── what is behind it, and beside it ──
 
-function behind(at, name, channel) {
-  const place = byId("behind"), list = byId("notifications"), { width } = run, from_s = run.bucket(at) * width, to_s = from_s + width;
-  const what = { do: "notifications", file, text: editor.text, from_s, to_s, kind: BEHIND[name] ?? name, channel };
-  place.hidden = false;
+function behind(at, name, place) {
+  const part = byId("behind"), list = byId("notifications"), { width } = run, from_s = run.bucket(at) * width, to_s = from_s + width;
+  part.hidden = false;
   list.replaceChildren("…");
-  others.ask(what, (line) => {
-    if (line.type !== "notifications") { list.textContent = line.type === "again" ? "The run is done once more…" : line.text ?? "The text cannot be run."; return; }
-    list.replaceChildren(...rendered(line.html));
-    place.focus({ preventScroll: true });
-    place.scrollIntoView({ block: "nearest" });
+  once({ do: "notifications", from_s, to_s, kind: BEHIND[name] ?? name, place }, (html) => {
+    list.replaceChildren(...rendered(html));
+    part.focus({ preventScroll: true });
+    part.scrollIntoView({ block: "nearest" });
+  }, (words) => { list.textContent = words; });
+}
+
+/** Have a worker do something with the text that has one answer, as HTML; until that is there, or if it is not, `waits` is called. */
+function once(what, take, waits) {
+  others.ask({ file, text: editor.text, ...what }, ({ html, problems }) => {
+    if (html) take(html); else waits(problems ? "The text cannot be run." : "The run is done once more…");
   }, message);
 }
 
@@ -209,11 +224,18 @@ function pin(text, itsRun) {
 
 /** Have a table made of many runs, and show it as it grows. */
 function tabulate(what, words) {
-  byId("comparison").textContent = words;
+  const place = byId("comparison");
+  place.textContent = words;
+  byId("stop").hidden = false;
   comparing.ask({ file, text: editor.text, ...what }, (line) => {
-    if (line.html) byId("comparison").replaceChildren(...rendered(line.html));
-    else byId("comparison").textContent = line.text ?? "It cannot be run.";
-  }, message);
+    tuned = line.tuned;
+    place.replaceChildren(...(line.html ? rendered(line.html) : [line.problems[0].text]));
+  }, message, stop);
+}
+
+function stop() {
+  comparing.cancel();
+  byId("stop").hidden = true;
 }
 
 // ── to keep ──
@@ -221,7 +243,7 @@ function tabulate(what, words) {
 /** Keep what a reload would lose. */
 function remember() {
   if (!undo) return;
-  const state = { text: editor.text, version, cursor, view: charts.view, channel: charts.channel, pinned: pinned?.text ?? null };
+  const state = { text: editor.text, version, cursor, view: charts.view, channel: charts.channel, node: charts.node, pinned: pinned?.text ?? null };
   try { sessionStorage.setItem(kept, JSON.stringify(state)); } catch { /* it is full, or off: a reload then begins anew */ }
 }
 
@@ -253,14 +275,12 @@ async function link() {
 
 function report() {
   say("off", "writes the report…");
-  ask({ do: "report", file, text: editor.text }, (line) => {
-    if (line.type === "again") return;
-    if (line.type !== "report") { message(new Error(line.text ?? "The text cannot be run.")); return; }
-    const address = URL.createObjectURL(new Blob([line.html], { type: "text/html" }));
+  once({ do: "report" }, (html) => {
+    const address = URL.createObjectURL(new Blob([html], { type: "text/html" }));
     make("a", { href: address, download: `${file.split("/").pop().replace(/\.ya?ml$/, "")}-report.html` }).click();
     URL.revokeObjectURL(address);
     finished(run);
-  }).catch(message);
+  }, (words) => say("off", words));
 }
 
 function say(tone, text) { Object.assign(byId("status"), { className: `state ${tone}`, textContent: text, title: text }); }
@@ -269,8 +289,8 @@ function say(tone, text) { Object.assign(byId("status"), { className: `state ${t
 function message(error, again = null, tone = "bad") {
   if (error.name === "AbortError") return;
   const place = byId("message"), words = error instanceof TypeError ? "Studio does not answer. Is it still running?" : error.message;
-  const button = make("button", { type: "button", className: "slight" }, again ? "Run again" : "Close");
-  button.addEventListener("click", () => { place.hidden = true; again?.(); });
+  const onclick = () => { place.hidden = true; again?.(); };
+  const button = make("button", { type: "button", className: "slight", onclick }, again ? "Run again" : "Close");
   place.className = `note ${tone}`;
   place.replaceChildren(`${words} `, button);
   place.hidden = false;
@@ -295,18 +315,22 @@ on("time", "keydown", (event) => {
 on("expectations", "click", ({ target }) => { if (target.dataset.at) seek(Number(target.dataset.at)); });
 on("previous", "click", () => leap(false));
 on("next", "click", () => leap(true));
-on("channel", "change", () => { charts.channel = byId("channel").value; draw(); });
+for (const each of ["channel", "node"]) on(each, "change", ({ target }) => { charts[each] = target.value; draw(); });
 on("whole", "click", () => zoom(null, null));
 on("pin", "click", () => pin(editor.text, run));
 on("unpin", "click", () => pin(null, null));
 on("swap", "click", () => changed(pinned.text, "swap"));
 on("compare", "click", () => tabulate({ do: "compare", pinned: pinned.text, replicates: 10 }, "Runs both on the same seeds…"));
 on("rank", "click", () => tabulate({ do: "rank", metric: byId("rank-by").value }, "Turns one setting after the other…"));
+on("search", "click", () => tabulate({ do: "search", metric: byId("rank-by").value, channel: byId("search-of").value }, "Begins to search…"));
+on("stop", "click", () => { stop(); byId("comparison").append("Stopped."); });
+on("comparison", "click", ({ target }) => { if ("put" in target.dataset) changed(tuned, "search"); });
 on("add-fault", "submit", (event) => {
   event.preventDefault();
   const lasts = roundSeconds(run.begin.duration_s / 10), at = Math.round(Math.min(cursor, run.begin.duration_s - lasts));
   replace({ entry: `{channel: ${byId("new-where").value}, at: ${writeDuration(Math.max(0, at))}, for: ${writeDuration(lasts)}, ${byId("new-what").value}}` });
 });
+for (const letsGo of ["pointerup", "focusout"]) addEventListener(letsGo, () => { charts.isHeld = false; draw(); });
 addEventListener("pagehide", remember);
 addEventListener("keydown", (event) => {
   const isZ = event.key.toLowerCase() === "z" && (event.ctrlKey || event.metaKey);
@@ -324,11 +348,10 @@ async function open() {
     undo = new Undo(found.text);
     let text = state.text ?? found.text;
     if (code) { ({ text } = await get("/link", { code })); history.replaceState(null, "", location.pathname + location.search); }
-    else Object.assign(charts, { view: state.view ?? null, channel: state.channel ?? "" });
+    else Object.assign(charts, { view: state.view ?? null, channel: state.channel ?? "", node: state.node ?? "" });
     cursor = state.cursor ?? 0;
     byId("whole").hidden = !charts.view;
     changed(text, "opened");
-    byId("channel").value = charts.channel;
     if (state.pinned && !code) {
       pin(state.pinned, null);
       let behindIt = null;

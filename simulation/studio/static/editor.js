@@ -30,11 +30,9 @@ export class Editor {
   show(problems) {
     this.problems = problems;
     this.field.setAttribute("aria-invalid", problems.length > 0);
-    this.problemList.replaceChildren(...problems.map((problem) => {
-      const where = problem.line ? `Line ${problem.line}, column ${problem.column}: ` : "";
-      const button = make("button", { type: "button" }, make("b", {}, where), problem.text);
-      button.addEventListener("click", () => this.go(problem.line, problem.column));
-      return make("li", {}, button);
+    this.problemList.replaceChildren(...problems.map(({ line, column, text }) => {
+      const onclick = () => this.go(line, column), where = line ? `Line ${line}, column ${column}: ` : "";
+      return make("li", {}, make("button", { type: "button", onclick }, make("b", {}, where), text));
     }));
     this.problemList.hidden = !problems.length;
     this.#paint();

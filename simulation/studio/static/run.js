@@ -2,6 +2,8 @@
 
 import { clock, count } from "./units.js";
 
+const QUANTILES = ["p50", "p99"]; // they do not add up
+
 export const WAITS = ["turn", "backoff", "rate_limit", "circuit_breaker", "quiet_hours"];
 
 const WORDS = {
@@ -39,23 +41,22 @@ export class Run {
 
   bucket(at) { return Math.max(0, Math.min(this.length - 1, Math.floor(at / this.width))); }
 
-  /** Return the values of a name over time: of a channel, or of all together where it is empty. */
-  values(name, channel) {
-    if (channel || name === "p50" || name === "p99") return this.rows[channel]?.[name] ?? [];
+  /** Return the values of a name over time at a place: "email", "email@3" for node 3 alone, "@3" or "" for all channels. */
+  values(name, place) {
+    if (QUANTILES.includes(name)) return this.rows[place]?.[name] ?? [];
     const sum = new Float64Array(this.length);
-    for (const each of this.channels) {
+    for (const each of this.places(place)) {
       const row = this.rows[each]?.[name] ?? [];
       for (let at = 0; at < this.length; at++) sum[at] += row[at] ?? 0;
     }
     return sum;
   }
 
-  /** Return a value at an instant. */
-  value(name, channel, at) {
-    const bucket = this.bucket(at);
-    if (channel || name === "p50" || name === "p99") return this.rows[channel]?.[name]?.[bucket] ?? null;
-    return this.channels.reduce((sum, each) => sum + (this.rows[each]?.[name]?.[bucket] ?? 0), 0);
-  }
+  /** Return a value at an instant; null where there is none. */
+  value(name, place, at) { return this.values(name, place)[this.bucket(at)] ?? null; }
+
+  /** Return the place of each channel that a place is of. */
+  places(place) { return /^(@|$)/.test(place) ? this.channels.map((each) => each + place) : [place]; }
 
   /** Return the spans of a breaker: state, from, to. Of several hosts or nodes the most shut counts. */
   states(breaker) { return (this.spans[breaker] ??= this.#states(breaker)); }
@@ -84,15 +85,6 @@ export class Run {
   }
 }
 
-const PANEL_OF = [["times", /^(delivery_time|sent_time|delivered_within)/], ["letters", /^(dlq|dead_lettered)/], ["breakers", /^breaker\./], ["waiting", /backlog|in_flight|deferred/]];
-
-/** Return the panel of curves that shows what an expectation is about, and the channel that it is of; empty: of all. */
-export function placeOf({ path }) {
-  const [, channel = ""] = path.match(/^(?:channels|breaker)\.([a-z]+)/) ?? [];
-  const name = path.replace(/^(channels|workload|windows|classes|tenants)\.[^.]+\./, "");
-  return { panel: PANEL_OF.find(([, form]) => form.test(name))?.[0] ?? "rates", channel, name };
-}
-
 /** Return the spans of a curve, of which each has its first and last place, between which there are values. */
 export function pieces(values, first, last) {
   const found = [];
@@ -111,11 +103,16 @@ export function jump(events, kind, at, forward) {
   return forward ? fits.find((each) => each.at > at + 1e-6) : fits.findLast((each) => each.at < at - 1e-6);
 }
 
-/** Return how the breakers of a channel stand when a bucket ends, as what waits is counted then: as the most shut of them. */
-export function shut(run, channel, at) {
+/** Return the names of the breakers at a place, of which email/backup@3 is one at email@3. */
+export function breakersAt(run, place) {
+  const [channel, node] = place.split("@");
+  return Object.keys(run.begin.breakers).filter((name) => (!channel || name.split(/[/@]/)[0] === channel) && (!node || name.endsWith(`@${node}`)));
+}
+
+/** Return how the breakers at a place stand when a bucket ends, as what waits is counted then: as the most shut of them. */
+export function shut(run, place, at) {
   const end = (run.bucket(at) + 1) * run.width;
-  const states = Object.keys(run.begin.breakers).filter((each) => !channel || each.split(/[/@]/)[0] === channel)
-    .map((each) => run.states(each).findLast((span) => span.from < end)?.state);
+  const states = breakersAt(run, place).map((each) => run.states(each).findLast((span) => span.from < end)?.state);
   return SHUT_FIRST.find((state) => states.includes(state)) ?? "closed";
 }
 

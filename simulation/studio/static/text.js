@@ -12,33 +12,21 @@ export function spliced(text, changes) {
 
 /** Return where a line begins, counted from 1, and a column of it. */
 export function offsetOf(text, line, column) {
-  let at = 0;
-  for (let left = line - 1; left > 0; left--) {
-    const next = text.indexOf("\n", at);
-    if (next < 0) break;
-    at = next + 1;
-  }
-  return Math.min(at + Math.max(0, column - 1), text.length);
+  const before = text.split("\n").slice(0, line - 1).reduce((sum, each) => sum + each.length + 1, 0);
+  return Math.min(before + Math.max(0, column - 1), text.length);
 }
 
-const TOKEN = /^(\s*(?:- )*)([\w.-]+)(:)(?=\s|$)|(#.*)$|("[^"]*"|'[^']*')|(\b\d[\w./%-]*)|([\w-]+)(:)(?=\s)/gm;
+const TOKEN = /(?<comment>(?<=^|\s)#.*)|(?<text>"[^"]*"|'[^']*')|(?<key>(?<![\w.-])[\w.-]+)(?=:(\s|$))|(?<number>\b\d[\w./%-]*)/g;
 
 /** Return the parts of a line of YAML, each with what it is: key, comment, text, number, or nothing. */
 export function tokens(line) {
   const found = [];
   let at = 0;
-  const take = (to, kind) => { if (to > at) found.push({ kind, text: line.slice(at, to) }); at = to; };
-  for (const match of line.matchAll(TOKEN)) {
-    if (match[4] !== undefined && match.index > 0 && !/\s/.test(line[match.index - 1])) continue;
-    const lead = match[1]?.length ?? 0;
-    take(match.index + lead, "");
-    const end = match.index + match[0].length;
-    if (match[2] !== undefined || match[7] !== undefined) { take(end - 1, "key"); take(end, ""); }
-    else take(end, match[4] !== undefined ? "comment" : match[5] !== undefined ? "text" : "number");
-    if (match[4] !== undefined) break;
+  for (const { 0: text, index, groups } of line.matchAll(TOKEN)) {
+    found.push({ kind: "", text: line.slice(at, index) }, { kind: Object.keys(groups).find((each) => groups[each]), text });
+    at = index + text.length;
   }
-  take(line.length, "");
-  return found;
+  return [...found, { kind: "", text: line.slice(at) }].filter(({ text }) => text);
 }
 
 /** What was done to a text, to be undone. Changes from one source that follow each other quickly are one. */

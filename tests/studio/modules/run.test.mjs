@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-const { jump, pieces, placeOf, Run, story } = await import(`${process.env.STATIC}/run.js`);
+const { breakersAt, jump, pieces, Run, shut, story } = await import(`${process.env.STATIC}/run.js`);
 
 const NAMES = ["arrived", "sent", "failed", "dead", "suppressed", "turn", "backoff", "rate_limit", "circuit_breaker", "quiet_hours", "under_way", "dead_letters"];
 const rows = (more) => ({ ...Object.fromEntries(NAMES.map((name) => [name, [0, 0, 0, 0]])), ...more });
@@ -10,7 +10,7 @@ const open = { at: 2.5, kind: "opens", breaker: "email", host: null, to: "open",
 function run() {
   const made = new Run({
     duration_s: 4, channels: ["email", "sms"], breakers: { email: "closed", sms: "closed" },
-    faults: [{ text: "email: outage", spans: [[1, 3]] }], events: [{ at: 1, kind: "fault" }, { at: 3, kind: "fault" }], expectations: [{ text: "dlq.peak <= 0" }],
+    faults: [{ text: "email: outage", spans: [[1, 3]] }], events: [{ at: 1, kind: "fault" }, { at: 3, kind: "fault" }], expectations: [],
   });
   made.frame({ width_s: 1, from: 0, to: 2, rows: { "": { p50: [1, 2] }, email: rows({ sent: [1, 2] }), sms: rows({ sent: [3, 4] }) }, transitions: [] });
   made.frame({ width_s: 1, from: 1, to: 4, rows: { "": { p50: [5, null, 7] }, email: rows({ sent: [9, 0, 1], circuit_breaker: [0, 3, 2], dead: [0, 1, 0], dead_letters: [0, 1, 1] }), sms: rows({ sent: [4, 4, 4] }) }, transitions: [open] });
@@ -61,11 +61,19 @@ test("a curve breaks where it has no values", () => {
   assert.deepEqual(pieces(curve, 2, 8), [[2, 2], [5, 5]]);
 });
 
-test("an expectation has one panel", () => {
-  const of = { "channels.email.delivery_time_s.p99": ["times", "email"], "dlq.peak": ["letters", ""], "workload.codes.sent_time_s.max": ["times", ""],
-    "breaker.email/backup.open_s": ["breakers", "email"], retry_amplification: ["rates", ""], "faults.0.backlog_cleared_s": ["waiting", ""], sent_fraction: ["rates", ""] };
-  for (const [path, wanted] of Object.entries(of)) {
-    const { panel, channel } = placeOf({ path });
-    assert.deepEqual([panel, channel], wanted, path);
-  }
+test("a node has curves of its own, of a channel and of all; what is left out is 0", () => {
+  const made = run();
+  made.frame({ width_s: 1, from: 0, to: 4, rows: { "@2": { p50: [3, 3, 3, 3] }, "email@2": { sent: [1, 0, 0, 1] }, "sms@2": { sent: [2, 2, 2, 2] } }, transitions: [] });
+  assert.deepEqual(made.places("@2"), ["email@2", "sms@2"]);
+  assert.deepEqual([...made.values("sent", "@2")], [3, 2, 2, 3]);
+  assert.deepEqual([...made.values("dead", "email@2")], [0, 0, 0, 0]);
+  assert.deepEqual([made.value("p50", "@2", 1), made.value("p50", "email@2", 1), made.value("sent", "email@2", 3.5)], [3, null, 1]);
+});
+
+test("a place has the breakers of its channel and node", () => {
+  const made = run();
+  made.begin.breakers = { "email@1": "closed", "email/backup@1": "open", "email@11": "half-open", "sms@1": "closed" };
+  assert.deepEqual(breakersAt(made, "email@1"), ["email@1", "email/backup@1"]);
+  assert.deepEqual(breakersAt(made, "@1"), ["email@1", "email/backup@1", "sms@1"]);
+  assert.deepEqual([shut(made, "email", 1), shut(made, "email@11", 1), shut(made, "sms", 1)], ["open", "half-open", "closed"]);
 });

@@ -1,0 +1,150 @@
+"""Searches for the settings of a scenario that are best by a metric, among those that meet its expectations."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from actors.errors import ConfigurationError, RunCancelled
+from simulation.experiments.tuning.trial import Trial
+from simulation.experiments.tuning.tune import tune
+from simulation.experiments.tuning.tuning import Tuning
+from simulation.results.formatting import NOTHING, metric_text
+from simulation.results.progress import FinishedCell
+from simulation.scenario import Scenario, parse
+from simulation.scenario.metrics import metric_kind
+from simulation.studio.knobs import knobs
+from simulation.studio.ranking import LABELS
+from simulation.studio.splicing import CannotEdit, Splices, edited
+
+TRIALS = 24
+REPLICATES = 4
+PROBABILITY = CONFIDENCE = 0.9
+"""A page wants an answer within minutes: `retrylab tune` tries twice as many settings, and asks for 95%."""
+
+SEARCHED = (
+    "circuit_breaker.failure_threshold",
+    "circuit_breaker.timeout",
+    "retry.max_attempts",
+    "retry.initial_delay",
+    "retry.max_delay",
+    "timeout",
+    "max_in_flight",
+)
+"""The settings of a channel that are searched: so few trials would say little of more of them."""
+
+
+def search(
+    text: str,
+    filename: str,
+    metric: str,
+    channel: str,
+    tell: Callable[[dict[str, Any]], None],
+    is_cancelled: Callable[[], bool],
+) -> None:
+    """Search settings of a channel with :func:`simulation.tune`, over the numbers at which their sliders stop.
+
+    Each document that is told has `done` and `of`, how many runs have finished and of about how many, what the metric
+    is with the `best` settings so far, as text (empty: there are none), and as `result` None. The last one has as
+    `result` what :func:`_result` returns, and as `tuned` the text with the settings that were found; None where they
+    are those that it has, or cannot be changed in place.
+
+    Args:
+        text: of the scenario.
+        filename: where it is from.
+        metric: by its path in the summary, to be small.
+        channel: whose settings are searched.
+        tell: called with documents.
+        is_cancelled: asked after each run.
+
+    Raises:
+        ConfigurationError: the text cannot be used, or has no such metric or channel, or none of the settings.
+        RunCancelled: it was cancelled.
+    """
+    scenario = parse(text, filename)
+    searched = _searched(text, scenario, f"channels.{channel}.")
+    name = LABELS.get(metric, metric)
+    vary = {path: list(dict.fromkeys([*knob["stops"], knob["value"]])) for path, knob in searched.items()}
+    best = math.inf
+
+    def progress(done: int, of: int, cell: FinishedCell | None = None) -> None:
+        nonlocal best
+        if is_cancelled():
+            raise RunCancelled("cancelled between two runs")
+        if cell is not None and (value := cell.figures[metric]) is not None:
+            best = min(best, value)
+        shown = "" if best == math.inf else _text(scenario, metric, best)
+        tell({"done": done, "of": of, "best": shown, "metric": name, "result": None, "tuned": None})
+
+    found = tune(
+        scenario.model_copy(update={"record": "aggregates"}),
+        vary,
+        minimize=[metric],
+        probability=PROBABILITY,
+        confidence=CONFIDENCE,
+        trials=TRIALS,
+        replicates=REPLICATES,
+        progress=progress,
+    )
+    result = _result(found, scenario, searched)
+    tell({"metric": name, "result": result, "tuned": _tuned(text, result["rows"])})
+
+
+def _searched(text: str, scenario: Scenario, channel: str) -> dict[str, dict[str, Any]]:
+    """Return the knobs that are searched, by path."""
+    found = {
+        knob["path"]: knob
+        for knob in knobs(Splices(text), scenario)
+        if knob["splice"] and knob["path"].startswith(channel) and knob["path"].removeprefix(channel) in SEARCHED
+    }
+    if not found:
+        raise ConfigurationError(["There are no settings of this channel that can be changed in place."])
+    return found
+
+
+def _result(tuning: Tuning, scenario: Scenario, searched: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
+    """Return what was found, for a template.
+
+    `is_found` says whether it meets the expectations, in `held` of `runs` runs that were not part of the search where
+    it does; else it is what comes nearest. `was` and `now` are the metric before and with it, as text. `rows` are the
+    settings that are others than before, each with its `path`, `label`, and what it `was` and is `now`.
+    """
+    trial, [objective] = tuning.best or tuning.nearest, tuning.goal.objectives
+    runs = tuning.runs_of(trial)
+
+    def text(of: Trial) -> str:
+        return _text(scenario, objective.metric, tuning.value(of, objective))
+
+    return {
+        "is_found": bool(tuning.found),
+        "expects": bool(tuning.goal.expectations),
+        "share": PROBABILITY,
+        "held": tuning.held(runs),
+        "runs": len(runs),
+        "tried": len(tuning.trials),
+        "was": text(tuning.baseline),
+        "now": text(trial),
+        "rows": [
+            {"path": path, "label": knob["label"], "was": knob["value"], "now": value}
+            for path, knob in searched.items()
+            if (value := str(tuning.values(trial)[path])) != knob["value"]
+        ]
+        if trial is not tuning.baseline
+        else [],
+    }
+
+
+def _tuned(text: str, rows: Sequence[Mapping[str, Any]]) -> str | None:
+    if not rows:
+        return None
+    try:
+        for row in rows:
+            text = edited(text, tuple(row["path"].split(".")), row["now"])
+    except CannotEdit:
+        return None
+    return text
+
+
+def _text(scenario: Scenario, metric: str, value: float | None) -> str:
+    return NOTHING if value is None else metric_text(value, metric_kind(scenario.outline, metric))

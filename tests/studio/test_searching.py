@@ -1,0 +1,93 @@
+"""A search from the page is that of `retrylab tune`, and its result can be put into the text."""
+
+import re
+
+import pytest
+
+import simulation
+from actors.errors import ConfigurationError, RunCancelled
+from simulation.studio import searching
+from simulation.studio.searching import search
+from simulation.studio.worker import Worker
+
+TEXT = """\
+name: short
+seed: 3
+duration: 20s   # short
+workload:
+  - {channel: email, arrivals: {constant: 5/s}}
+channels:
+  email:
+    retry: {max_attempts: 1, initial_delay: 0.3s}   # one
+    provider: {latency: {constant: 50ms}}
+faults:
+  - {channel: email, at: 5s, for: 5s, failure_rate: 50%}
+expect:
+  - dead_lettered == 0
+"""
+
+
+@pytest.fixture(autouse=True)
+def _short(monkeypatch):
+    monkeypatch.setattr(searching, "TRIALS", 6)
+    monkeypatch.setattr(searching, "REPLICATES", 2)
+    monkeypatch.setattr(searching, "PROBABILITY", 0.5)
+    monkeypatch.setattr(searching, "CONFIDENCE", 0.5)
+
+
+def searched(text, metric="attempts", channel="email"):
+    told = []
+    search(text, "x.yaml", metric, channel, told.append, lambda: False)
+    return told
+
+
+def test_what_is_found_meets_the_expectations_and_is_in_the_text():
+    *progress, last = searched(TEXT)
+    assert [each["done"] for each in progress] == sorted(each["done"] for each in progress)
+    assert {each["result"] for each in progress} == {None}
+    assert float(progress[-1]["best"]) >= 99  # that many arrive, and each takes an attempt
+    result = last["result"]
+    assert result["is_found"]
+    assert result["held"] >= result["runs"] / 2
+    changed = {row["path"]: row["now"] for row in result["rows"]}
+    assert int(changed["channels.email.retry.max_attempts"]) > 1
+    found, before = (simulation.parse(text) for text in (last["tuned"], TEXT))
+    assert last["tuned"].count("# short") == last["tuned"].count("# one") == 1
+    assert found.channels.email.retry.max_attempts == int(changed["channels.email.retry.max_attempts"])
+    assert found.faults == before.faults
+    assert simulation.run(found).summary["expectations"][0]["holds"]
+
+
+def test_settings_that_cannot_be_bettered_stay():
+    *_, last = searched(TEXT.replace("failure_rate: 50%", "failure_rate: 0%"))
+    assert (last["result"]["is_found"], last["result"]["rows"], last["tuned"]) == (True, [], None)
+
+
+def test_what_cannot_be_met_is_said():
+    text = TEXT.replace("dead_lettered == 0", "sent <= 5")
+    *_, last = searched(text)
+    assert not last["result"]["is_found"]
+    assert last["result"]["held"] == 0
+
+
+def test_bad_metrics_and_channels_are_refused():
+    for metric, channel in (("nothing", "email"), ("attempts", "sms"), ("attempts", "")):
+        with pytest.raises(ConfigurationError):
+            searched(TEXT, metric, channel)
+
+
+def test_a_search_is_cancelled_between_two_runs():
+    told = []
+    with pytest.raises(RunCancelled):
+        search(TEXT, "x.yaml", "attempts", "email", told.append, lambda: len(told) == 3)
+    assert len(told) == 3
+
+
+def test_a_worker_tells_it_in_words():
+    lines = []
+    asked = {"do": "search", "text": TEXT, "filename": "x.yaml", "metric": "dead_lettered", "channel": "email"}
+    Worker(lines.append, lambda: False).do(asked)
+    assert {line["type"] for line in lines} == {"search"}
+    assert re.search(r"\d+ of about \d+ runs are done", lines[1]["html"])
+    assert "runs that the search had not seen" in lines[-1]["html"]
+    assert ("data-put" in lines[-1]["html"]) == (lines[-1]["tuned"] is not None)
