@@ -201,6 +201,17 @@ def change_and_watch(browser: Studio, size: tuple[int, int]) -> None:
     browser.wait(lambda: browser.figures() == first)
     assert browser.text("#now") == last != "0:00"
 
+    # a text that is far too long is said to be, and gone again
+    browser.driver.execute_script(
+        "const field = document.getElementById('text');"
+        "field.value += `# ${'x'.repeat(1000)}\\n`.repeat(1100); field.dispatchEvent(new Event('input'));"
+    )
+    browser.wait(lambda: "too long" in browser.text("#problems"))
+    browser.check()
+    browser.click("#undo")
+    browser.wait_for_the_run()
+    assert browser.text_of_scenario() == OUTAGE
+
     # a fault is dragged, and stretched by keys
     band = browser.find("[data-part=move]")
     width = browser.find("#charts canvas").size["width"]

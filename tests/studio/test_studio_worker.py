@@ -122,6 +122,15 @@ def test_the_curves_of_nodes_add_up_to_those_of_their_channel(name):
                 assert found["number"] == sum(rows[f"{each}@{node}"][kind][bucket] for each in of), (at, kind, place)
 
 
+def test_the_nodes_of_a_large_fleet_are_counted_together():
+    text = f"nodes: {series.NODES_MAX + 1}\n{text_of('provider-outage', '20s')}"
+    worker = Worker(list, lambda: False)
+    rows, _ = together(told(text, worker=worker))
+    assert set(rows) == {"email", "sms", "push", ""}
+    assert sum(rows["email"]["sent"]) == worker._last[1].summary["channels"]["email"]["sent"]
+    assert check(text, "x.yaml")["nodes"] == 1
+
+
 def test_who_is_behind_a_curve_is_as_many_as_it_shows():
     text, found = text_of("provider-outage", "3m"), []
     worker = Worker(found.append, lambda: False)

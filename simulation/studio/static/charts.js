@@ -188,7 +188,8 @@ export class Charts {
     if (!axis) return;
     context.textAlign = "center";
     for (const tick of timeTicks(...this.range, this.width / 80)) {
-      context.fillText(clock(tick, this.range[1] - this.range[0] < 5), Math.min(this.x(tick), this.width - 16), height + 13);
+      const text = clock(tick, this.range[1] - this.range[0] < 5), half = context.measureText(text).width / 2;
+      context.fillText(text, Math.min(this.x(tick), this.width - half), height + 13);
     }
   }
 

@@ -10,7 +10,7 @@ export class Completion {
   constructor(field, list) {
     Object.assign(this, { field, list, asked: 0 });
     field.addEventListener("keydown", (event) => this.#key(event), { capture: true }); // before the editor takes Tab
-    field.addEventListener("input", ({ data }) => { if (LETTER.test(data)) this.ask(); else this.hide(); });
+    field.addEventListener("input", ({ data }) => { if (LETTER.test(data ?? "")) this.ask(); else this.hide(); });
     for (const kind of ["blur", "click"]) field.addEventListener(kind, () => this.hide());
     list.addEventListener("pointerdown", (event) => { event.preventDefault(); this.#take(event.target.closest("li")); });
   }

@@ -39,7 +39,7 @@ function changed(text, source) {
   editor.text = text;
   byId("undo").disabled = undo.at === 0;
   byId("redo").disabled = undo.at === undo.texts.length - 1;
-  stop(); // what they show would be of another text
+  stop(); // a comparison or a search would be of another text
   leapt = null;
   byId("comparison").replaceChildren();
   byId("behind").hidden = true;
@@ -64,7 +64,7 @@ async function check(text) {
     options("channel", ["", ...found.channels], "all channels");
     options("new-where", found.channels);
     options("search-of", found.searched);
-    options("node", ["", ...Array.from({ length: found.nodes }, (_, at) => String(at + 1))], "all nodes");
+    options("node", ["", ...Array.from({ length: found.nodes }, (_, at) => String(at + 1))], "all nodes", "node ");
     byId("node").hidden = found.nodes === 1;
     for (const each of ["channel", "node"]) charts[each] = byId(each).value; // what was shown may be gone
     faults.show(found.faults);
@@ -76,9 +76,9 @@ function wrong([{ line, text }, ...more]) {
   say("bad", `${line ? `Line ${line}: ` : ""}${text}${more.length ? `, and ${more.length} more` : ""} – the picture is of the last text that could be run`);
 }
 
-function options(id, values, all) {
+function options(id, values, all, before = "") {
   const select = byId(id), now = charts[id] ?? select.value;
-  select.replaceChildren(...values.map((value) => make("option", { value }, value || all)));
+  select.replaceChildren(...values.map((value) => make("option", { value }, value ? before + value : all)));
   if (values.includes(now)) select.value = now;
 }
 
@@ -147,7 +147,7 @@ function look() {
   if (now !== leapt) byId("event").textContent = "";
   if (!run?.width) return;
   const at = charts.hover ?? now;
-  byId("story").textContent = `${clock(at, true)} — ${story(run, at)}`;
+  byId("story").textContent = `${clock(at, true)} — ${story(run, charts.place, at)}`;
   byId("now").textContent = byId("way-at").textContent = clock(now, true);
   const time = byId("time");
   Object.assign(time, { max: run.end, value: now });
@@ -188,7 +188,7 @@ function play(isOn) {
 }
 
 function leap(forward) {
-  const found = run && jump(run.events(), byId("kind").value, cursor, forward);
+  const found = run && jump(run.events(charts.place), byId("kind").value, cursor, forward);
   if (found) seek(found.at);
   byId("event").textContent = byId("event").title = found ? `${clock(found.at, true)}: ${found.text}` : `There is no ${forward ? "later" : "earlier"} one.`;
   leapt = charts.cursor;

@@ -3,6 +3,8 @@
 import { make } from "./dom.js";
 import { offsetOf, tokens } from "./text.js";
 
+const COLOURED_MAX = 200_000; // characters: a longer text is shown without colours
+
 export class Editor {
   constructor({ field, colours, problems }, typed) {
     Object.assign(this, { field, colours, problemList: problems, problems: [] });
@@ -48,7 +50,8 @@ export class Editor {
 
   #paint() {
     const wrong = new Set(this.problems.map((problem) => problem.line));
-    const lines = this.text.split("\n").map((line, at) => {
+    const isPlain = this.field.classList.toggle("plain", this.text.length > COLOURED_MAX);
+    const lines = (isPlain ? [] : this.text.split("\n")).map((line, at) => {
       const parts = tokens(line).map(({ kind, text }) => (kind ? make("span", { className: kind }, text) : text));
       return make("div", { className: wrong.has(at + 1) ? "wrong" : "" }, ...parts, "\n");
     });

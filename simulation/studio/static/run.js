@@ -77,11 +77,12 @@ export class Run {
     return spans;
   }
 
-  /** Return what happened, in order: each with its kind, time and text. */
-  events() {
-    const first = Array.from(this.values("dead", "")).findIndex((each) => each > 0);
+  /** Return what happened at a place, in order: each with its kind, time and text. */
+  events(place) {
+    const first = this.values("dead", place).findIndex((each) => each > 0), breakers = breakersAt(this, place);
+    const transitions = this.transitions.filter(({ breaker }) => breakers.includes(breaker));
     const letters = first < 0 ? [] : [{ at: first * this.width, kind: "dead", text: "the first dead letter" }];
-    return [...this.begin.events, ...this.transitions, ...letters, ...this.broke].sort((one, other) => one.at - other.at);
+    return [...this.begin.events, ...transitions, ...letters, ...this.broke].sort((one, other) => one.at - other.at);
   }
 }
 
@@ -116,32 +117,29 @@ export function shut(run, place, at) {
   return SHUT_FIRST.find((state) => states.includes(state)) ?? "closed";
 }
 
-/** Return what those do that are somewhere: behind a breaker that has closed again they do not wait for it. */
-const verb = (run, name, at) => {
-  const closed = run.channels.every((each) => !run.value("circuit_breaker", each, at) || shut(run, each, at) === "closed");
-  return name === "circuit_breaker" && closed ? "drain" : "wait";
-};
-
-/** Return what happens at an instant, in sentences. */
-export function story(run, at) {
-  const said = [];
+/** Return what happens at a place and an instant, in sentences. */
+export function story(run, place, at) {
+  const said = [], breakers = breakersAt(run, place);
   for (const fault of run.begin.faults) {
     const now = fault.spans.find(([from, to]) => from <= at && at < to);
     if (!now) continue;
     const end = now[1] < run.begin.duration_s ? `until ${clock(now[1], true)}` : "to the end";
     said.push(`${fault.text}, ${end}.`);
   }
-  for (const breaker of Object.keys(run.begin.breakers)) {
-    const span = run.states(breaker).find((each) => each.from <= at && at < each.to);
-    if (!span || !SHUT_FIRST.includes(span.state)) continue;
-    const end = span.to < run.length * run.width ? ` until ${clock(span.to, true)}` : "";
-    const why = span.cause ? ` (${span.cause})` : "";
-    said.push(`The breaker of ${breaker} is ${span.state}${why}, since ${clock(span.from, true)}${end}.`);
+  const notClosed = breakers.map((name) => ({ name, ...run.states(name).find((each) => each.from <= at && at < each.to) }))
+    .filter(({ state }) => SHUT_FIRST.includes(state));
+  const states = new Set(notClosed.map(({ state }) => state));
+  if (notClosed.length > 3) said.push(`${notClosed.length} of ${breakers.length} breakers are ${[...states].join(" or ")}.`);
+  else for (const { name, state, cause, from, to } of notClosed) {
+    const end = to < run.length * run.width ? ` until ${clock(to, true)}` : "";
+    said.push(`The breaker of ${name} is ${state}${cause && ` (${cause})`}, since ${clock(from, true)}${end}.`);
   }
-  const waits = WAITS.map((name) => [run.value(name, "", at), verb(run, name, at), WORDS[name]]).filter(([many]) => many > 0);
+  const drains = run.places(place).every((each) => !run.value("circuit_breaker", each, at) || shut(run, each, at) === "closed");
+  const verb = (name) => (name === "circuit_breaker" && drains ? "drain" : "wait"); // behind one that has closed again nothing waits for it
+  const waits = WAITS.map((name) => [run.value(name, place, at), verb(name), WORDS[name]]).filter(([many]) => many > 0);
   waits.sort(([one], [other]) => other - one);
   if (waits.length) said.push(`${waits.map(([many, does, where]) => `${count(many)} ${does}${many === 1 ? "s" : ""} ${where}`).join(", ")}.`);
-  const letters = run.value("dead_letters", "", at);
+  const letters = run.value("dead_letters", place, at);
   if (letters > 0) said.push(`${count(letters)} dead letter${letters === 1 ? "" : "s"}.`);
   return said.length ? said.join(" ") : "All goes well: nothing waits.";
 }

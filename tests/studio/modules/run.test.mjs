@@ -37,7 +37,8 @@ test("a breaker has its states without gaps", () => {
 test("events come in order, and one jumps to those of a kind", () => {
   const made = run();
   made.take({ type: "breaches", breaches: [{ number: 0, spans: [[2, 4]] }], events: [{ at: 2, kind: "breach" }] });
-  const events = made.events();
+  const events = made.events("");
+  assert.deepEqual(made.events("sms").map(({ kind }) => kind), ["fault", "breach", "fault"]);
   assert.deepEqual(events.map(({ kind }) => kind), ["fault", "dead", "breach", "opens", "fault"]);
   assert.equal(jump(events, "opens", 0, true).at, 2.5);
   assert.equal(jump(events, "any", 2.5, true).at, 3);
@@ -47,12 +48,12 @@ test("events come in order, and one jumps to those of a kind", () => {
 
 test("a sentence says what happens", () => {
   const made = run();
-  assert.equal(story(made, 0.5), "All goes well: nothing waits.");
-  assert.equal(story(made, 2.6), "email: outage, until 0:03. The breaker of email is open (trip), since 0:02.5. 3 wait behind the breaker. 1 dead letter.");
+  assert.equal(story(made, "", 0.5), "All goes well: nothing waits.");
+  assert.equal(story(made, "", 2.6), "email: outage, until 0:03. The breaker of email is open (trip), since 0:02.5. 3 wait behind the breaker. 1 dead letter.");
   made.frame({ width_s: 1, from: 4, to: 5, rows: { email: rows({ circuit_breaker: [2] }) }, transitions: [{ ...open, at: 3.5, to: "closed" }] });
-  assert.match(story(made, 4.2), /2 drain behind the breaker/);
+  assert.match(story(made, "", 4.2), /2 drain behind the breaker/);
   made.frame({ width_s: 1, from: 5, to: 6, rows: { email: rows({ backoff: [1], turn: [2] }) }, transitions: [] });
-  assert.match(story(made, 5.2), /2 wait for a slot or a quota, 1 waits between retries/);
+  assert.match(story(made, "", 5.2), /2 wait for a slot or a quota, 1 waits between retries/);
 });
 
 test("a curve breaks where it has no values", () => {
@@ -76,4 +77,12 @@ test("a place has the breakers of its channel and node", () => {
   assert.deepEqual(breakersAt(made, "email@1"), ["email@1", "email/backup@1"]);
   assert.deepEqual(breakersAt(made, "@1"), ["email@1", "email/backup@1", "sms@1"]);
   assert.deepEqual([shut(made, "email", 1), shut(made, "email@11", 1), shut(made, "sms", 1)], ["open", "half-open", "closed"]);
+});
+
+test("of many breakers a sentence says how many", () => {
+  const made = run();
+  made.begin.breakers = Object.fromEntries([1, 2, 3, 4, 5].map((node) => [`email@${node}`, node < 5 ? "open" : "closed"]));
+  assert.match(story(made, "", 2.6), /4 of 5 breakers are open\./);
+  assert.match(story(made, "@1", 2.6), /The breaker of email@1 is open, since 0:00\./);
+  assert.doesNotMatch(story(made, "email@5", 2.6), /breaker/);
 });
