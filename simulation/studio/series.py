@@ -148,11 +148,11 @@ class Series:
                 at_node[event.node][event.channel].rows["suppressed"][bucket] += 1
             elif kind is NotificationRedriven:
                 counter = at_node[event.node][event.channel]
-                self._dead.pop(event.notification_id).rows["dead_letters"][bucket] -= 1
+                self._take_out(event.notification_id, bucket)
                 counter.rows["turn"][bucket] += 1
                 places[event.notification_id] = (counter, "turn", at_ns)
             elif kind is DeadLetterDiscarded:
-                self._dead.pop(event.notification_id).rows["dead_letters"][bucket] -= 1
+                self._take_out(event.notification_id, bucket)
             elif kind is BreakerTransitioned:
                 self._transition(event)
             elif kind is NodeTookOver:
@@ -195,6 +195,12 @@ class Series:
             return since_ns
         counter.rows[place][at_ns // self.width_ns] -= 1
         return at_ns
+
+    def _take_out(self, notification_id: str, bucket: int) -> None:
+        """Note that a dead letter has left the queue; one that does so again, after a crash, leaves nothing."""
+        counter = self._dead.pop(notification_id, None)
+        if counter is not None:
+            counter.rows["dead_letters"][bucket] -= 1
 
     def _take_over(self, event: NodeTookOver) -> int:
         """Note that notifications wait at another node from now on; return the earliest instant that this changes."""
