@@ -216,8 +216,9 @@ def _outline(scenario: Scenario) -> dict[str, Any]:
 
 
 def _listed(expectations: Sequence[Mapping[str, Any]]) -> str:
-    """Return the list of expectations, as HTML."""
-    return rendered("expectations.html", expectations=[{"value": "", "breach": None, **each} for each in expectations])
+    """Return the list of expectations, as HTML; those that break come first."""
+    ordered = sorted(expectations, key=lambda each: each["tone"] != "bad")
+    return rendered("expectations.html", expectations=[{"value": "", "breach": None, **each} for each in ordered])
 
 
 def _shown(result: Result, digest: str | None) -> dict[str, Any]:

@@ -186,13 +186,13 @@ def test_a_run_too_large_to_keep_says_so(monkeypatch):
 
 
 def test_an_expectation_that_breaks_says_where():
-    text = text_of("provider-outage", "2m") + "expect:\n  - dlq.peak <= 3\n  - sent_fraction >= 0.1\n"
+    text = text_of("provider-outage", "2m") + "expect:\n  - sent_fraction >= 0.1\n  - dlq.peak <= 3\n"
     lines = told(text)
-    assert lines[-2]["holds"] == [False, True]
+    assert lines[-2]["holds"] == [True, False]
     assert [re.findall("breaks|holds", line["list"]) for line in lines[-2:]] == [["breaks", "holds"]] * 2
     [breach] = lines[-1]["breaches"]
     assert f'data-at="{breach["spans"][0][0]}"' in lines[-1]["list"]
-    assert breach["number"] == 0
+    assert breach["number"] == 1
     rows, width = together(lines)
     lengths = zip(*(rows[channel]["dead_letters"] for channel in ("email", "push", "sms")), strict=True)
     letters = [sum(each) for each in lengths]
