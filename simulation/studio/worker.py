@@ -6,7 +6,6 @@ does not have gets it run again: the same text gives the same history.
 
 from __future__ import annotations
 
-import gc
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -42,9 +41,6 @@ FRAME_S = 0.05
 KEPT_MAX = 150_000
 """Notifications of a run of which rows are kept: they take some 3 KB each."""
 
-GARBAGE_MIN = 50_000
-"""So many more objects than are thrown away make Python look for cycles, of which a kept history has none."""
-
 EVENTS_MAX = 50
 """Of a fault that comes again and again only so many times can be jumped to."""
 
@@ -62,7 +58,6 @@ def main(connection: Connection) -> None:
     end. Whatever comes meanwhile, None by custom, cancels what is being done.
     """
     begin_quietly(None, ())
-    gc.set_threshold(GARBAGE_MIN)
     worker = Worker(lambda document: connection.send_bytes(msgspec.json.encode(document)), connection.poll)
     with suppress(EOFError, OSError):  # the server has gone
         if not connection.poll(WARM_AFTER_S):

@@ -19,7 +19,6 @@ and the last one: with the page, the server and the way between them.
 from __future__ import annotations
 
 import argparse
-import gc
 import multiprocessing
 import os
 import re
@@ -69,9 +68,8 @@ def alone(connection: Connection) -> None:
 
 def studio(connection: Connection) -> None:
     """Run scenarios that are asked for as a worker of studio does, and say how long each took."""
-    from simulation.studio.worker import GARBAGE_MIN, Worker
+    from simulation.studio.worker import Worker
 
-    gc.set_threshold(GARBAGE_MIN)
     while (asked := connection.recv()) is not None:
         seen: dict[str, float] = {}
 
