@@ -66,6 +66,11 @@ class Requests:
             return False
         return request.delivered or any(is_under_way(member) for member in request.members if member != notification_id)
 
+    def is_delivered(self, notification_id: str) -> bool:
+        """Tell whether one of the same request was delivered."""
+        request = self._by_member.get(notification_id)
+        return request is not None and request.delivered
+
     def forget_unless(self, request: Request, *kept: Container[str]) -> bool:
         """Forget a request of which nothing is left in any of these; tell whether it is forgotten."""
         if any(member in ids for member in request.members for ids in kept):

@@ -201,6 +201,13 @@ class Store(Protocol):
             is_under_way: tells of what has ended in the store whether more may follow from it; None: of nothing.
         """
 
+    def is_delivered(self, notification_id: str) -> bool:
+        """Tell whether another notification of the same request was delivered.
+
+        Args:
+            notification_id: of one that has just been dead-lettered, or suppressed.
+        """
+
     async def recall(self, notification_id: str, now_ns: int) -> SendNotification | None:
         """Return the command that an id came with which is remembered; None: that is new, or has not ended.
 

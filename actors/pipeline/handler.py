@@ -307,7 +307,8 @@ class Handler(Actor):
         if self._budgets is not None:
             self._budgets.settle(delivery, self.system.now_ns)
         event = self._journal.event(NotificationSuppressed, delivery.command, reason=reason)
-        self._commit(event, delivery, self._fall_back if reason is ADDRESS_GONE else None)
+        falls_back = reason is ADDRESS_GONE and not self._store.is_delivered(event.notification_id)
+        self._commit(event, delivery, self._fall_back if falls_back else None)
 
     def _defer(self, delivery: Delivery, obstacle: NotBefore) -> None:
         """Wait for the end of quiet hours; or for preferences that raised, which is no event of a notification."""
@@ -525,14 +526,12 @@ class Handler(Actor):
         self._commit(event, delivery, bury)
 
     def _fall_back(self, delivery: Delivery) -> None:
-        """Send on another channel what this one has dead-lettered, if there is one, and once."""
-        if self._fallbacks is None:
+        """Send on another channel what this one has dead-lettered, if there is one, once, and unless it has arrived."""
+        if self._fallbacks is None or self._store.is_delivered(delivery.command.notification_id):
             return
         command = self._fallbacks.instead_of(delivery.command, self.now_ns, delivery.expires_at_ns)
-        if command is None:
-            return
-        if self.intake.known(command.notification_id) is not None:
-            return  # it fell back before it was redriven
+        if command is None or self.intake.known(command.notification_id) is not None:
+            return  # there is none, or it fell back before it was redriven
         try:
             self.intake.accept(command, self._prepare, asks_for_room=False, instead_of=delivery)
         except (UnknownChannel, Unstorable) as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections import deque
 from collections.abc import Callable, Collection, Container, Iterable, Sequence
+from typing import Literal, TypeAlias
 
 import msgspec
 
@@ -36,6 +37,10 @@ AUDIT_KEPT = 10_000
 CLOSED_KEPT = 1_000
 
 
+Serving: TypeAlias = Literal["delivered", "under way"]
+"""Another notification of its request that serves a dead letter: one that was delivered, or may yet be."""
+
+
 class Entry(msgspec.Struct, gc=False):
     """A notification that has not ended, or a dead letter."""
 
@@ -55,8 +60,8 @@ class Entry(msgspec.Struct, gc=False):
     was_redriven: bool = False
     request_id: str | None = None
     """Of which request it is, where it is a fallback and the store has that beside its history."""
-    served: bool = False
-    """Whether it is served as far as others have noted that which share the store."""
+    served_by: Serving | None = None
+    """What it is served by as far as others have noted that which share the store; None: by nothing."""
 
     @classmethod
     def of(cls, command: SendNotification, event: NotificationRequested) -> Entry:
@@ -206,6 +211,9 @@ class MemoryStore:
             notification_id,
             lambda other: other in self._open_anywhere or (is_under_way is not None and is_under_way(other)),
         )
+
+    def is_delivered(self, notification_id: str) -> bool:
+        return self._requests.is_delivered(notification_id)
 
     async def recall(self, notification_id: str, now_ns: int) -> SendNotification | None:
         return self.remembered.get(notification_id, now_ns)

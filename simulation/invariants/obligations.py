@@ -22,7 +22,7 @@ from actors.outcomes import ChannelFault
 from actors.pipeline.alert import AdminAlert, Alert, ChannelBroken, EndpointDisabled
 from actors.pipeline.dead_letter_queue import FULL, RETENTION, DeadLetterQueue
 from simulation.invariants.base import Context, Finding, Invariant, Objection, observes
-from simulation.invariants.lifecycles import PROCESS, STEPS
+from simulation.invariants.lifecycles import PROCESS, STEPS, State
 from simulation.invariants.observations import MessageSent
 from simulation.invariants.text import seconds_text
 
@@ -35,7 +35,8 @@ QUIET_NS = 300 * NS_PER_S
 
 class FallbackDue(Invariant):
     """What is dead-lettered on a channel that falls back to another goes out there, as soon as that is durable: where
-    the recipient has an address for it, there is time left, and it has not gone out there before.
+    the recipient has an address for it, there is time left, it has not gone out there before, and what it is itself in
+    place of was not delivered since.
 
     What a crash of the process has cut short is dead-lettered, and is for an operator.
     """
@@ -50,6 +51,8 @@ class FallbackDue(Invariant):
         super().__init__(context)
         self._due: dict[str, tuple[str, NotificationChannel, int]] = {}
         """By the id that a fallback has to get: of what, to which channel, and by when; in the order of time."""
+        self._instead_of: dict[str, str] = {}
+        """By fallback, what it is in place of."""
 
     @observes(MessageSent)
     def on_message(self, sent: MessageSent) -> Objection:
@@ -77,6 +80,8 @@ class FallbackDue(Invariant):
     @observes(NotificationRequested)
     def on_requested(self, requested: NotificationRequested) -> Objection:
         self._due.pop(requested.notification_id, None)
+        if requested.instead_of is not None:
+            self._instead_of[requested.notification_id] = requested.instead_of
         return None
 
     @observes(ActorFailed)
@@ -93,12 +98,25 @@ class FallbackDue(Invariant):
         return self._overdue(now_ns if self.context.commit_latency_ns else NEVER_NS)
 
     def _overdue(self, now_ns: int) -> Objection:
-        for first, channel, due_ns in self._due.values():
+        while self._due:
+            notification_id, (first, channel, due_ns) = next(iter(self._due.items()))
             if due_ns >= now_ns:
                 break
-            text = f"{first} is dead-lettered, and has not gone out by {channel} in its place"
-            return Finding(text, first, ("fallback.channel",))
+            if not self._is_delivered(first):
+                text = f"{first} is dead-lettered, and has not gone out by {channel} in its place"
+                return Finding(text, first, ("fallback.channel",))
+            del self._due[notification_id]
         return None
+
+    def _is_delivered(self, notification_id: str) -> bool:
+        """Tell whether one was delivered that a fallback is in place of."""
+        before = self._instead_of.get(notification_id)
+        while before is not None:
+            lifecycle = self.context.lifecycles.get(before)
+            if lifecycle is not None and lifecycle.state is State.SENT:
+                return True
+            before = self._instead_of.get(before)
+        return False
 
 
 class _AlertDue(NamedTuple):

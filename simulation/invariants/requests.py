@@ -11,7 +11,8 @@ class ReachedOnce(Invariant):
     """No one is reached twice through a redrive, by a notification and by its fallback.
 
     What is redriven has no fallback that was sent or is under way, nor is it one of what was or is; and of a request
-    one notification is sent. Unless an operator has asked for it: then it may be two.
+    one notification is sent. Unless an operator has asked for it: then it may be two, of those that are under way at
+    once. Nothing falls back of which one was sent.
     """
 
     name = "reached-once"
@@ -29,10 +30,15 @@ class ReachedOnce(Invariant):
         if requested.instead_of is None:  # perhaps with an id that came before, and has been forgotten
             self._requests.pop(requested.notification_id, None)
         else:
+            for other, state in self._others(requested.instead_of):
+                if state is State.SENT:
+                    return f"{requested.instead_of} falls back, and {other} of the same request is sent"
             request = self._requests.setdefault(requested.instead_of, [requested.instead_of])
             if requested.notification_id not in request:
                 request.append(requested.notification_id)
             self._requests[requested.notification_id] = request
+            if requested.instead_of in self._wanted_twice:
+                self._wanted_twice.add(requested.notification_id)
         return None
 
     @observes(NotificationRedriven)

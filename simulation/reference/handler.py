@@ -299,15 +299,14 @@ class Handler(Loop):
         due_ns = scheduled_ns(command, self.epoch_ns)
         if due_ns is not None and due_ns > self.now_ns:
             if notification.expires_at_ns is not None and due_ns > notification.expires_at_ns:
-                self._dead_letter(
-                    notification, EXPIRED, "the wall clock was set back, and it expires before not_before"
-                )
+                self._dead_letter(notification, EXPIRED, "the wall clock was set back: not_before is beyond its expiry")
                 return
             notification.due_ns = due_ns
             self._wait(notification)
             return
         if address(command) in self.store.gone:
-            self._suppress(notification, ADDRESS_GONE, self._fall_back, "a provider has said that its address is gone")
+            then = None if self.store.is_delivered(command.notification_id) else self._fall_back
+            self._suppress(notification, ADDRESS_GONE, then, "a provider has said that its address is gone")
             return
         until_ns = self.people.wanted_from(command, self.now_ns, self.epoch_ns)
         if until_ns == NOT_WANTED:
@@ -556,8 +555,8 @@ class Handler(Loop):
         if fallback is None or recipient is None or (left_s is not None and left_s < 0):
             return
         name = f"{command.notification_id}/{fallback.channel}"
-        if self._known(name) is not None:
-            return  # it fell back before it was redriven
+        if self._known(name) is not None or self.store.is_delivered(command.notification_id):
+            return  # it fell back before it was redriven; or another one of its request was delivered
         changes: dict[str, Any] = {"notification_id": name, "channel": fallback.channel, "recipient": recipient}
         changes |= {"user_id": command.user, "expires_after": left_s, "not_before": None}
         other = msgspec.structs.replace(command, **changes)

@@ -396,6 +396,11 @@ class Store:
             other in self.open or is_under_way(other) for other in request.members if other != name
         )
 
+    def is_delivered(self, name: str) -> bool:
+        """Return whether another one of its request was sent."""
+        request = self._requests.get(name)
+        return request is not None and request.delivered
+
     def letters(self) -> OrderedDict[str, DeadLetterMessage]:
         """Return the dead letters, the oldest first."""
         return OrderedDict((name, self._letter(name)) for name in self.dead)

@@ -494,6 +494,12 @@ def test_no_one_is_reached_twice_through_a_redrive_unless_it_is_asked_for():
     check_breach(
         "reached-once", [requested(0), instead, sent(3), sent(4, "n/sms")], "and so was n of the same request", context
     )
+    # What is under way at once may be two, and nothing more follows once one has arrived.
+    both = [*fell_back, redriven(3, include_served=True)]
+    died = [*both, dead(4, "n/sms"), later]
+    assert breach_of("reached-once", [*died, sent(5), sent(6, "n/sms/push")], context) is None
+    text = "n/sms falls back, and n of the same request is sent"
+    check_breach("reached-once", [*both, sent(4), dead(5, "n/sms"), later], text, context)
     # With an id that was forgotten it is another request.
     anew = [*fell_back, sent(3, "n/sms"), requested(90_000), dead(90_001), redriven(90_002), sent(90_003)]
     assert breach_of("reached-once", anew, context) is None

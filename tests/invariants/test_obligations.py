@@ -20,6 +20,7 @@ from histories import (
     let_through,
     redriven,
     requested,
+    sent,
     told,
 )
 
@@ -102,6 +103,13 @@ def test_what_fell_back_before_it_was_redriven_does_not_again():
     ends = [requested(0), dead(5), letter(5, **REACHABLE), instead(5)]
     again = [*ends, redriven(6), dead(7), letter(7, **REACHABLE), requested(8, "b")]
     assert breach_of("fallback-due", again, falls_back(), end=9) is None
+
+
+def test_what_died_after_the_one_that_it_stood_for_was_redriven_and_sent_does_not():
+    ends = [requested(0, "m"), dead(1, "m"), msgspec.structs.replace(requested(1), instead_of="m"), redriven(2, "m")]
+    died = [dead(5), letter(5, **REACHABLE), requested(6, "b")]
+    assert breach_of("fallback-due", [*ends, sent(3, "m"), *died], falls_back(), end=9) is None
+    check_breach("fallback-due", [*ends, *died], "has not gone out by sms", falls_back())
 
 
 def test_a_store_takes_its_time_for_a_fallback():

@@ -134,6 +134,40 @@ def test_what_is_served_by_its_fallback_stays():
     assert any(event.channel == "sms" for event in events_of(result, NotificationSent))
 
 
+CHAIN = """
+duration: 1s
+workload: [{channel: email, arrivals: {times: [0s]}}]
+channels:
+  email: {retry: {max_attempts: 1}, fallback: {channel: sms}, provider: {script: [{outcome: permanent}, {latency: 1s}]}}
+  sms: {retry: {max_attempts: 2, initial_delay: 10s}, fallback: {channel: push}, provider: {failure_rate: 100%}}
+  push: {}
+operations: [{at: 5s, redrive: all, served: include}]
+"""
+"""An operator redrives it while its fallback is under way: it is sent at 6 s, and that fails at 10 s."""
+
+
+@pytest.mark.parametrize(
+    "more", ["", "faults: [{channel: sms, at: 8s, crash: process, restart_after: 1s}]", "commit_latency: 100ms"]
+)
+def test_nothing_falls_back_once_what_it_stands_for_was_delivered(more):
+    result = on_both_clocks(CHAIN + more)
+    assert [event.notification_id for event in events_of(result, NotificationSent)] == ["email-0-0"]
+
+
+@pytest.mark.parametrize("routing", ["random", "round_robin"])
+def test_nor_where_that_was_delivered_by_another_node(routing):
+    result = on_both_clocks(CHAIN + f"nodes: {{count: 4, routing: {routing}}}")
+    assert [event.notification_id for event in events_of(result, NotificationSent)] == ["email-0-0"]
+
+
+def test_what_falls_back_meanwhile_goes_out_too():
+    result = on_both_clocks(CHAIN.replace("{latency: 1s}", "{latency: 7s}"))
+    assert {event.notification_id for event in events_of(result, NotificationSent)} == {
+        "email-0-0",
+        "email-0-0/sms/push",
+    }
+
+
 def test_a_node_that_takes_over_redrives_what_the_other_one_has_left():
     text = """
 nodes: {count: 2, routing: round_robin}

@@ -144,6 +144,21 @@ async def test_a_letter_is_served_at_every_node_by_what_happens_at_one(dsn):
         assert served(three) == {"n": True}
 
 
+async def test_what_was_delivered_at_one_node_is_known_where_its_fallback_dies(dsn):
+    async with PostgresStore.open(dsn, node="one") as one, PostgresStore.open(dsn, node="two") as two:
+        await fall_back(one)
+        await until(lambda: served(two) == {"n": True})
+        await happens(two, NotificationRedriven, N, 2, include_served=True)
+        await happens(one, NotificationMovedToDeadLetter, SMS, 3)
+        assert not one.is_delivered("n/sms")  # as it is only under way
+        await happens(one, NotificationRedriven, SMS, 4, include_served=True)
+        await happens(two, NotificationSent, N, 5)
+        await happens(one, NotificationMovedToDeadLetter, SMS, 6)
+        assert one.is_delivered("n/sms")
+    async with PostgresStore.open(dsn, node="three") as three:
+        assert three.is_delivered("n/sms")
+
+
 async def test_what_two_nodes_do_to_one_request_while_they_know_nothing_of_each_other(dsn, monkeypatch):
     """The database decides: it takes no redrive of what is served there, unless that is asked for."""
     async with PostgresStore.open(dsn, node="one") as one, PostgresStore.open(dsn, node="two") as two:

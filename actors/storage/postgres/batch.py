@@ -31,11 +31,11 @@ from actors.messages import (
     SendNotification,
 )
 from actors.optional_dependencies import needs
-from actors.storage.memory import Entry
+from actors.storage.memory import Entry, Serving
 from actors.storage.postgres import marks, votes
 from actors.storage.postgres.connection import Sql, columns
 from actors.storage.postgres.marks import Mark
-from actors.storage.postgres.reading import IS_SERVED, Shared, read_shared
+from actors.storage.postgres.reading import SERVED_BY, Shared, read_shared
 from actors.storage.postgres.settings import (
     ENDPOINT,
     Setting,
@@ -109,7 +109,7 @@ class Change(Promise):
 class Batch:
     """The changes of one transaction."""
 
-    __slots__ = ("keys", "number", "overtaken", "promises", "served", "shared", "turns", "unsure", "votes")
+    __slots__ = ("keys", "number", "overtaken", "promises", "served_by", "shared", "turns", "unsure", "votes")
 
     def __init__(self) -> None:
         self.number = 0
@@ -125,8 +125,8 @@ class Batch:
         """Settings that its changes leave as they are where people have set them, perhaps at another node."""
         self.shared: Shared | None = None
         """The current state of what those changes were about, and of these settings."""
-        self.served: dict[str, bool] = {}
-        """Which dead letters of the requests that it is about are served, and which are not."""
+        self.served_by: dict[str, Serving | None] = {}
+        """What the dead letters of the requests that it is about are served by; None: by nothing."""
         self.votes: dict[votes.Named, int] = {}
         """By breaker and host, until when it is open."""
 
@@ -186,7 +186,7 @@ class Batch:
                 if not _was_made(sql, token, self.number, lease_s):
                     raise Fenced
                 return bool(self.keys or self.votes)
-            self.overtaken, self.unsure, self.shared, self.served = {}, set(), None, {}
+            self.overtaken, self.unsure, self.shared, self.served_by = {}, set(), None, {}
             base = row[0] * CHANGES_A_BATCH
             for turn in self.turns:
                 turn.write(sql, self, token, base, remember_ids_ns)
@@ -196,7 +196,7 @@ class Batch:
                 ids = {change.event.notification_id for change in self.overtaken}
                 settings = self.unsure | {setting_of(change.command) for change in self.overtaken}
                 self.shared = read_shared(sql, ids, settings)
-        return bool(self.keys or self.served or self.votes)
+        return bool(self.keys or self.served_by or self.votes)
 
 
 def _was_made(sql: Sql, token: int, number: int, lease_s: float) -> bool:
@@ -297,9 +297,9 @@ class _Turn:
             (token, change.event.notification_id, None, None, None) for change in (*self.moved, *taken, *discarded)
         ]
         shared += [(token, None, *_told(setting)) for setting in settings]
-        served = self._write_requests(sql, [change for change in self._of_requests() if change not in batch.overtaken])
-        batch.served.update(served)
-        shared += [(token, notification_id, None, None, None) for notification_id in served]
+        served_by = self._write_requests(sql, [each for each in self._of_requests() if each not in batch.overtaken])
+        batch.served_by.update(served_by)
+        shared += [(token, notification_id, None, None, None) for notification_id in served_by]
         if shared:
             sql.execute(_SHARE, columns(shared))
         if self.marks:
@@ -310,8 +310,8 @@ class _Turn:
         kinds = (self.requested, self.ended, self.moved, self.redriven, self.discarded)
         return (change for changes in kinds for change in changes if change.request_id is not None)
 
-    def _write_requests(self, sql: Sql, changes: Sequence[Change]) -> dict[str, bool]:
-        """Note what was delivered for its request; return of the dead letters of these requests which are served."""
+    def _write_requests(self, sql: Sql, changes: Sequence[Change]) -> dict[str, Serving | None]:
+        """Note what was delivered for its request; return what the dead letters of these requests are served by."""
         if not changes:
             return {}
         delivered = sorted({each.request_id or "" for each in changes if type(each.event) is NotificationSent})
@@ -389,7 +389,7 @@ _REDRIVE = f"""
     FROM unnest(%(ids)b::text[], %(at_ns)b::bigint[], %(dead_since_ns)b::bigint[], %(served_too)b::boolean[])
         AS done (id, at_ns, dead_since_ns, served_too)
     WHERE known.notification_id = done.id AND known.state = 'dead' AND known.at_ns = done.dead_since_ns
-        AND (done.served_too OR NOT {IS_SERVED})
+        AND (done.served_too OR ({SERVED_BY}) IS NULL)
     RETURNING known.notification_id
 """
 _DISCARD = """
@@ -427,7 +427,7 @@ _DELIVERED = """
     )
 """
 _LETTERS_OF = f"""
-    SELECT notification_id, {IS_SERVED} FROM notifications AS known
+    SELECT notification_id, {SERVED_BY} FROM notifications AS known
     WHERE state = 'dead' AND (notification_id = ANY(%(requests)s) OR request_id = ANY(%(requests)s))
 """
 _SHARE = """

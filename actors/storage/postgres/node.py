@@ -14,11 +14,11 @@ from actors.domain.caution import Caution
 from actors.domain.codec import decode_command, decode_event
 from actors.domain.store import BreakerVote
 from actors.messages import NotificationEvent, SendNotification
-from actors.storage.memory import Entry
+from actors.storage.memory import Entry, Serving
 from actors.storage.postgres import marks, votes
 from actors.storage.postgres.batch import Fenced
 from actors.storage.postgres.connection import Sql
-from actors.storage.postgres.reading import IS_SERVED, Shared, entries, read_shared
+from actors.storage.postgres.reading import SERVED_BY, Shared, entries, read_shared
 from actors.storage.postgres.settings import ENDPOINT, Setting, rewrite_addresses, setting_named
 
 TAKEN_AT_ONCE = 1_000
@@ -46,8 +46,8 @@ class State(NamedTuple):
     settings: dict[Setting, bytes | None]
     """What is set, in writing."""
 
-    requests: list[tuple[str, str | None, bool]]
-    """Of notifications that are fallbacks, or served: of which request each is, and whether it is served."""
+    requests: list[tuple[str, str | None, Serving | None]]
+    """Of notifications that are fallbacks, or served: of which request each is, and what it is served by."""
 
     cautions: dict[str, Caution]
     """What is known of all that it has taken over, by notification."""
@@ -142,9 +142,9 @@ def load(sql: Sql, token: int) -> State:
         own = sql.execute("SELECT notification_id FROM notifications WHERE state = 'open' AND owner = %s", (token,))
         cautions = marks.cautions(sql, [notification_id for (notification_id,) in own])
         requests = sql.execute(
-            f"SELECT notification_id, request_id, is_served FROM (SELECT *, {IS_SERVED} AS is_served "
+            f"SELECT notification_id, request_id, served_by FROM (SELECT *, {SERVED_BY} AS served_by "
             "FROM notifications AS known WHERE state = 'dead' OR (state = 'open' AND owner = %s)) AS present "
-            "WHERE request_id IS NOT NULL OR is_served".encode(),
+            "WHERE request_id IS NOT NULL OR served_by IS NOT NULL".encode(),
             (token,),
         ).fetchall()
         living, _ = _count_nodes(sql)

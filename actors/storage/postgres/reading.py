@@ -15,18 +15,17 @@ from actors.storage.memory import Entry
 from actors.storage.postgres.connection import Sql
 from actors.storage.postgres.settings import Setting, read_settings
 
-IS_SERVED = """(
-    known.served
-    OR EXISTS (
+SERVED_BY = """CASE
+    WHEN known.served THEN 'delivered'
+    WHEN EXISTS (
         SELECT FROM notifications AS other
         WHERE other.request_id = coalesce(known.request_id, known.notification_id) AND other.state = 'open'
             AND other.notification_id <> known.notification_id
-    )
-    OR EXISTS (
+    ) OR EXISTS (
         SELECT FROM notifications AS first WHERE first.notification_id = known.request_id AND first.state = 'open'
-    )
-)"""
-"""Whether another notification of the request of `known` was delivered or is under way, at whichever node."""
+    ) THEN 'under way'
+END"""
+"""Whether another notification of the request of `known` was delivered or is under way, wherever; null: neither."""
 
 
 class Shared(NamedTuple):
@@ -52,17 +51,17 @@ def read_shared(sql: Sql, ids: Iterable[str], settings: Iterable[Setting]) -> Sh
 def entries(sql: Sql, where: str, values: Sequence[Any]) -> dict[str, Entry]:
     """Return the notifications that fit, in the order of acceptance, with all that happened to them."""
     rows = sql.execute(
-        f"SELECT notification_id, command, requested, request_id, {IS_SERVED} FROM notifications AS known "
+        f"SELECT notification_id, command, requested, request_id, {SERVED_BY} FROM notifications AS known "
         f"WHERE {where} ORDER BY seq".encode(),
         values,
         binary=True,
     ).fetchall()
     found: dict[str, Entry] = {}
-    for notification_id, command, requested, request_id, served in rows:
+    for notification_id, command, requested, request_id, served_by in rows:
         event = decode_event(requested)
         assert isinstance(event, NotificationRequested)
         entry = found[notification_id] = Entry.of(decode_command(command), event)
-        entry.request_id, entry.served = request_id, served
+        entry.request_id, entry.served_by = request_id, served_by
     if found:
         history = sql.execute(
             "SELECT notification_id, event FROM history WHERE notification_id = ANY(%s) ORDER BY notification_id, seq",

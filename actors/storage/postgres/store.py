@@ -240,7 +240,13 @@ class PostgresStore(StoreOnDisk):
     def is_served(self, notification_id: str, is_under_way: Callable[[str], bool] | None = None) -> bool:
         """Tell whether a dead letter is served, by what happens here or at other nodes; see :meth:`Store.is_served`."""
         entry = self._dead.get(notification_id)
-        return (entry is not None and entry.served) or super().is_served(notification_id, is_under_way)
+        return (entry is not None and entry.served_by is not None) or super().is_served(notification_id, is_under_way)
+
+    def is_delivered(self, notification_id: str) -> bool:
+        """Tell whether another one of its request was delivered, here or at another node; see
+        :meth:`Store.is_delivered`."""
+        entry = self._dead.get(notification_id)
+        return (entry is not None and entry.served_by == "delivered") or super().is_delivered(notification_id)
 
     def _request_id(self, entry: Entry) -> str | None:
         """Return of which request a notification is; None: no other one of it can be served by it."""
@@ -368,9 +374,9 @@ class PostgresStore(StoreOnDisk):
                 del self._open[notification_id]
                 if change.before is not None:
                     self._open[notification_id] = change.before
-        for notification_id, served in batch.served.items():
+        for notification_id, served_by in batch.served_by.items():
             if (letter := self._dead.get(notification_id)) is not None:
-                letter.served = served
+                letter.served_by = served_by
         self._under_way.subtract(batch.keys)
         for key in batch.keys:
             if self._under_way[key] <= 0:
@@ -465,9 +471,9 @@ class PostgresStore(StoreOnDisk):
         self._steps.show_now(state.now_ns)  # so that ids grow old alike at all nodes, whatever their clocks show
         for event, command in state.changes:
             super().commit(event, command)
-        for notification_id, request_id, served in state.requests:
+        for notification_id, request_id, served_by in state.requests:
             entry = self._dead.get(notification_id) or self._open[notification_id]
-            entry.request_id, entry.served = request_id, served
+            entry.request_id, entry.served_by = request_id, served_by
             self._join_request_of(entry)
         self.suppressions.restore(())  # of those that resulted from it, some have been lifted
         self.endpoints.clear()  # likewise
