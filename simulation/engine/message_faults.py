@@ -125,7 +125,8 @@ class MessageFaults(Interceptor):
 
 
 def _attempt_in(message: Any) -> Attempt | None:
-    """Return the attempt that a message carries, if it carries any."""
-    carrier = message.request if type(message) is Performed else message
-    attempt = message if type(message) is Attempt else getattr(carrier, "attempt", None)
+    """Return the attempt that a message carries, if it carries any, by itself or in the envelope of who watches."""
+    content = getattr(message, "message", message)
+    carrier = content.request if type(content) is Performed else content
+    attempt = content if type(content) is Attempt else getattr(carrier, "attempt", None)
     return attempt if type(attempt) is Attempt else None

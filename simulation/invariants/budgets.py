@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from itertools import takewhile
 from typing import Any
@@ -47,6 +47,9 @@ from simulation.invariants.observations import AttemptMade, MessageSent
 _WORTH_A_RETRY = frozenset({Transient.__name__, Ambiguous.__name__})
 _SLICES = 10
 """Nanoseconds that dividing the memory of a Finagle budget into slices may lose."""
+
+
+_DECISIONS = (NotificationFailed, NotificationSent, NotificationSuppressed, NotificationMovedToDeadLetter)
 
 
 class _Account(ABC):
@@ -337,17 +340,22 @@ def _since(instants_ns: deque[int], since_ns: int) -> int:
     return sum(1 for _ in takewhile(lambda at_ns: at_ns >= since_ns, reversed(instants_ns)))
 
 
+def _key(event: NotificationEvent) -> tuple[type, int]:
+    """Tell one change of a notification from another."""
+    return type(event), event.at_ns
+
+
 class RetryBudgets(Invariant):
     """A retry is made only where the retry budget of its channel has something left, and a notification is exhausted
     for the budget only where it has not.
 
-    Copies of a channel that hedges are charged too. Where what they cost depends on their outcomes, what is refused
-    is not looked at; nor is what is granted to copies where commits take time: a success that is not durable yet has
-    given something back. A handler that has crashed has new budgets, to which all that it sends again is a first
-    attempt; what it sends again since a stage has crashed is under way already, and the copies of what that replaces
-    are charged until they have ended: then what is refused is not looked at on a channel that hedges. Where messages
-    come twice, nothing at all is looked at there: what reaches a provider again may be a copy of the attempt, which is
-    charged, or of the message about it, which is not.
+    A decision counts when it is made, and not when it is durable. Copies of a channel that hedges are charged too.
+    Where what they cost depends on their outcomes, what is refused is not looked at. A handler that has crashed has new
+    budgets, to which all that it sends again is a first attempt, and copies of what it had sent are nothing; what it
+    sends again since a stage has crashed is under way already, and the copies of what that replaces are charged until
+    they have ended: then what is refused is not looked at on a channel that hedges. Where messages come twice, nothing
+    at all is looked at there: what reaches a provider again may be a copy of the attempt, which is charged, or of the
+    message about it, which is not.
     """
 
     name = "retry-budget"
@@ -360,8 +368,10 @@ class RetryBudgets(Invariant):
         super().__init__(context)
         self._under_way: set[str] = set()
         """The notifications whose attempt is counted and has no outcome."""
-        self._decided_before: set[str] = set()
-        """Those of which a handler has decided that crashed before that was durable."""
+        self._orphaned: set[str] = set()
+        """Those of the handler that has crashed, whose budgets are gone, until they are sent again."""
+        self._counted: dict[str, tuple[type, int]] = {}
+        """By notification, the kind and instant of what is decided and counted, and not durable yet."""
         self._hedging = {channel for (channel, _), config in context.providers.items() if config.hedging is not None}
         self._accounts = self._new_accounts()
         self._always_unknown = {
@@ -394,14 +404,35 @@ class RetryBudgets(Invariant):
                     self._accounts[channel].stage_has_crashed()
             return None
         self._unknown = set(self._always_unknown)
-        pipeline = self.context.pipeline()
-        self._decided_before = set()
-        if event.actor != PROCESS and pipeline is not None:
-            commits = pipeline.wiring.commits.under_way.items()
-            self._decided_before = {each for each, commit in commits if type(commit.event) is NotificationFailed}
+        self._counted = {}
+        for _ in self._newly_decided():
+            pass  # by the handler that has crashed: not of the new budgets
         self._accounts = self._new_accounts()
+        self._orphaned |= self._under_way
         self._under_way.clear()
         return None
+
+    def _newly_decided(self) -> Iterator[NotificationEvent]:
+        """Yield what has been decided since the last look and is not durable yet, in the order of the decisions."""
+        pipeline = self.context.pipeline() if self.context.commit_latency_ns else None
+        if pipeline is None:
+            return
+        events = []
+        for commit in reversed(pipeline.wiring.commits.under_way.values()):
+            if self._counted.get(commit.event.notification_id) == _key(commit.event):
+                break
+            events.append(commit.event)
+        for event in reversed(events):
+            self._counted[event.notification_id] = _key(event)
+            yield event
+
+    def _catch_up(self) -> Objection:
+        """Count what has been decided and is not durable yet: the budget is charged, and filled, when it is decided."""
+        objection = None
+        for event in self._newly_decided():
+            if type(event) in _DECISIONS and (broken := self._count(event)) is not None:
+                objection = objection or Finding(broken, event.notification_id)
+        return objection
 
     @observes(NotificationRequested, NotificationRedriven)
     def on_opening(self, event: NotificationEvent) -> Objection:
@@ -420,8 +451,15 @@ class RetryBudgets(Invariant):
                 self._in_flight[lifecycle.history[0].channel].add(notification_id)
         return None
 
-    @observes(NotificationSent, NotificationSuppressed, NotificationMovedToDeadLetter)
-    def on_end(self, event: NotificationEvent) -> Objection:
+    @observes(*_DECISIONS)
+    def on_decided(self, event: NotificationEvent) -> Objection:
+        if self._counted.pop(event.notification_id, None) == _key(event):
+            return None
+        return self._count(event)
+
+    def _count(self, event: NotificationEvent) -> str | None:
+        if type(event) is NotificationFailed:
+            return self._failed(event)
         self._in_flight[event.channel].discard(event.notification_id)
         self._under_way.discard(event.notification_id)
         account = self._accounts.get(event.channel)
@@ -442,9 +480,12 @@ class RetryBudgets(Invariant):
         elif type(message) is Attempt and sent.sender is Handler:
             notification_id = message.command.notification_id
             account = self._accounts.get(message.command.channel)
+            objection = self._catch_up()
             if account is not None and notification_id not in self._under_way:
                 self._under_way.add(notification_id)
+                self._orphaned.discard(notification_id)
                 account.set_out(notification_id, sent.at_ns)
+            return objection
         return None
 
     @observes(NotificationDeferred)
@@ -461,9 +502,13 @@ class RetryBudgets(Invariant):
     @observes(AttemptMade)
     def on_attempt(self, made: AttemptMade) -> Objection:
         account = self._accounts.get(made.channel) if made.is_copy else None
-        if account is None or account.copied(made, self._is_late(made)):
+        if account is None:
             return None
-        if self.context.commit_latency_ns:
+        if (objection := self._catch_up()) is not None:
+            return objection
+        if made.notification_id in self._orphaned:
+            return None
+        if account.copied(made, self._is_late(made)):
             return None
         spent = f"the retry budget of {made.channel} is spent"
         return Finding(f"a copy of {made.notification_id} is sent, and {spent}", made.notification_id)
@@ -475,13 +520,9 @@ class RetryBudgets(Invariant):
         ends_ns = [each.ends_at_ns for each in made if each.attempt is copy.attempt and each is not copy]
         return copy.at_ns not in ends_ns and any(end_ns > copy.at_ns for end_ns in ends_ns)
 
-    @observes(NotificationFailed)
-    def on_failed(self, failed: NotificationFailed) -> Objection:
+    def _failed(self, failed: NotificationFailed) -> str | None:
         account = self._accounts.get(failed.channel)
         self._under_way.discard(failed.notification_id)
-        if failed.notification_id in self._decided_before:
-            self._decided_before.discard(failed.notification_id)
-            return None
         if account is None:
             return None
         account.failed(failed)

@@ -135,6 +135,7 @@ class Letters(Invariant):
         quiet = self.context.preferences
         return (
             config.rate_limit is None
+            and config.tenant is None
             and (quiet is None or not quiet.quiet_hours_of(letter.command.user, letter.channel))
             and all(
                 each.quota is None

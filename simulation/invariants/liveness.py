@@ -38,8 +38,9 @@ class Liveness(Invariant):
     at worst: for each of its attempts the longest backoff, timeout and open breaker, and the window of each limit; for
     each of those that were ever in flight beside it, the interval at which limits, slots and resuming let one through,
     and the share of an open breaker that its attempt may cause; and the quiet hours of all days that come into that
-    time. Where the process crashes and the wall clock steps it has as long as those steps are, too: a store keeps
-    instants of the calendar. That is a generous bound; it finds what is stuck, not what is slow.
+    time, unless they may follow each other without a pause. Where the process crashes and the wall clock steps it has
+    as long as those steps are, too: a store keeps instants of the calendar. That is a generous bound; it finds what is
+    stuck, not what is slow.
 
     Does not apply to a channel with a fault that never ends, nor where failure rules decide.
     """
@@ -141,8 +142,10 @@ class Liveness(Invariant):
         quiet_ns = sum(quiet_ns_a_day(each) for each in hours)
         if not quiet_ns:
             return awake_ns
+        if quiet_ns >= _DAY_NS:
+            return NEVER_NS  # one of them may begin before another ends
         # Beside those that come into it, the one at its beginning, and what a change of the clocks may add.
-        nights = 2 + awake_ns // max(_HOUR_NS, _DAY_NS - quiet_ns)
+        nights = 2 + awake_ns // (_DAY_NS - quiet_ns)
         return awake_ns + nights * quiet_ns + self._steps_ns
 
 
@@ -153,7 +156,6 @@ def quiet_ns_a_day(hours: QuietHours) -> int:
 
 
 _SHORTEST_NS = ns(_SLACK)
-_HOUR_NS = ns(3600)
 _DAY_NS = ns(86_400)
 
 

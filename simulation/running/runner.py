@@ -106,7 +106,7 @@ class RunPlan:
         scenario, checker = self.scenario, self.checker
         interceptors: list[Interceptor] = [] if checker is None else checker.interceptors
         if any(is_message_fault(fault) for fault in scenario.faults):
-            interceptors = [MessageFaults(scenario.faults), *interceptors]
+            interceptors = [*interceptors, MessageFaults(scenario.faults)]  # who watches sees what is sent when it is
         record = self.recorder.record if checker is None else checker.record
         return {"seed": scenario.seed, "start": scenario.start, "record": record, "interceptors": interceptors}
 

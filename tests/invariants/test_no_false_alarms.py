@@ -276,10 +276,100 @@ faults: [{channel: push, at: 500ms, node: 2, crash: process, restart_after: 1s}]
 """
 """The fourth goes at 0.7 s, as the second has failed then."""
 
+BUDGET = """\
+duration: 60s
+commit_latency: {latency}
+workload: [{{channel: sms, arrivals: {{poisson: 3/s}}}}]
+channels:
+  sms:
+    retry: {{max_attempts: 3, budget: {{{budget}}}}}
+    circuit_breaker: {{enabled: false}}
+    {more}
+faults: [{fault}]
+schedule: {{random_walk: true}}
+"""
+
+TOKENS = "kind: token_bucket, share: 0.3, capacity: 2"
+FAILING = "provider: {latency: 200ms, failure_rate: 0.4}"
+UNSTEADY = "hedging: {delay: 100ms}\n    provider: {latency: {exponential: {mean: 100ms}}, failure_rate: 0.3}"
+LATE = "{channel: sms, reorder: {delay: {exponential: {mean: 2ms}}}}"
+
+FIRST_ATTEMPTS_THAT_COME_LATE = BUDGET.format(latency="0s", budget=TOKENS, more=FAILING, fault=LATE)
+
+RETRIES_THAT_ARE_NOT_DURABLE = BUDGET.format(latency="150ms", budget=TOKENS, more=FAILING, fault="")
+"""A first attempt fills the bucket, which is full by what is durable, and has something taken out by what is not."""
+
+REFUSED_BEFORE_OTHERS_HAVE_SET_OUT = "seed: 1\n" + BUDGET.format(
+    latency="1s", budget="kind: finagle, share: 0.2, min_rate: 1/10s, ttl: 15s", more=FAILING, fault=""
+)
+"""That a retry is refused is durable a second later; meanwhile first attempts have put something into the budget."""
+
+COPIES_OF_WHAT_A_HANDLER_SENT_THAT_HAS_CRASHED = BUDGET.format(
+    latency="0s",
+    budget=TOKENS,
+    more=UNSTEADY,
+    fault="{channel: sms, at: 30s, crash: {actor: handler}, restart_after: 1s}",
+)
+"""They are charged to its budget, which is gone."""
+
+EXPIRES_BEFORE_ITS_TENANT_S_TURN = """\
+duration: 10s
+workload: [{channel: push, arrivals: {constant: 1/s}, tenants: 1, expires_after: 3s}]
+channels: {push: {circuit_breaker: {enabled: false}, tenant: {rate: 1/10s}}}
+"""
+
+QUIET_ROUND_THE_CLOCK = """\
+start: 2026-01-05T21:30:00Z
+duration: 10s
+drain: 1440h
+workload: [{channel: sms, arrivals: {times: [1s]}}]
+quiet_hours:
+  - {share: 100%, from: 22:00, to: 07:00, zone: Europe/Berlin}
+  - {share: 100%, from: 00:00, to: 16:04, zone: America/New_York}
+"""
+"""The second begins an hour before the first ends, and ends four minutes after that has begun again."""
+
+HARDLY_EVER_AWAKE = """\
+start: 2026-01-05T12:00:00Z
+duration: 250h
+drain: 600h
+workload: [{channel: sms, arrivals: {times: [0s, 240h]}}]
+channels:
+  sms:
+    retry: {max_attempts: 20, initial_delay: 11m, backoff: constant, max_delay: 11m}
+    circuit_breaker: {enabled: false}
+    provider: {failure_rate: 100%}
+quiet_hours: [{share: 100%, from: 00:10, to: 00:00, zone: UTC}]
+"""
+"""Ten minutes a day, for one attempt."""
+
+UNDER_WAY_AT_ONCE = """\
+duration: 1s
+workload: [{channel: email, arrivals: {times: [0s]}}]
+channels:
+  email:
+    retry: {max_attempts: 1}
+    fallback: {channel: sms}
+    timeout: 1m
+    provider: {script: [{outcome: permanent}, {latency: 20s}]}
+  sms: {retry: {max_attempts: 2, initial_delay: 10s}, fallback: {channel: push}, provider: {failure_rate: 100%}}
+  push: {provider: {latency: 20s}, timeout: 1m}
+operations: [{at: 5s, redrive: all, served: include}]
+"""
+"""An operator has redriven it while its fallback was under way, which fails at 10 s; it is sent at 25 s."""
+
 
 @pytest.mark.parametrize(
     "scenario",
     [
+        FIRST_ATTEMPTS_THAT_COME_LATE,
+        RETRIES_THAT_ARE_NOT_DURABLE,
+        REFUSED_BEFORE_OTHERS_HAVE_SET_OUT,
+        COPIES_OF_WHAT_A_HANDLER_SENT_THAT_HAS_CRASHED,
+        EXPIRES_BEFORE_ITS_TENANT_S_TURN,
+        QUIET_ROUND_THE_CLOCK,
+        HARDLY_EVER_AWAKE,
+        UNDER_WAY_AT_ONCE,
         COPIES_WHILE_ANOTHER_NODE_CRASHES,
         AGAIN_AFTER_ANOTHER_NODE_HAS_DISCARDED_IT,
         COPY_AFTER_A_SUCCESS_THAT_IS_NOT_DURABLE,
