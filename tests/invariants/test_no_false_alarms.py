@@ -312,6 +312,27 @@ COPIES_OF_WHAT_A_HANDLER_SENT_THAT_HAS_CRASHED = BUDGET.format(
 )
 """They are charged to its budget, which is gone."""
 
+DELIVERED_BY_A_COPY = """\
+duration: 10s
+workload: [{channel: sms, arrivals: {times: [0s, 1s, 2s, 3s, 4s, 6s, 7s]}}]
+channels:
+  sms:
+    retry: {budget: {kind: grpc, max_tokens: 10, token_ratio: 0.9}}
+    circuit_breaker: {enabled: false}
+    hedging: {max_attempts: 2, delay: 300ms}
+    provider:
+      script:
+        - {outcome: transient, retry_after: 1m}
+        - {outcome: transient, retry_after: 1m}
+        - {outcome: transient, retry_after: 1m}
+        - {outcome: transient, retry_after: 1m}
+        - {latency: 5s}
+        - {latency: 100ms}
+        - {outcome: transient, retry_after: 1m}
+        - {outcome: transient, retry_after: 1m}
+"""
+"""The success of a copy is another one than that of its attempt, to the budget: there are 7.8 tokens at 4.4 s."""
+
 EXPIRES_BEFORE_ITS_TENANT_S_TURN = """\
 duration: 10s
 workload: [{channel: push, arrivals: {constant: 1/s}, tenants: 1, expires_after: 3s}]
@@ -366,6 +387,7 @@ operations: [{at: 5s, redrive: all, served: include}]
         RETRIES_THAT_ARE_NOT_DURABLE,
         REFUSED_BEFORE_OTHERS_HAVE_SET_OUT,
         COPIES_OF_WHAT_A_HANDLER_SENT_THAT_HAS_CRASHED,
+        DELIVERED_BY_A_COPY,
         EXPIRES_BEFORE_ITS_TENANT_S_TURN,
         QUIET_ROUND_THE_CLOCK,
         HARDLY_EVER_AWAKE,
