@@ -85,7 +85,7 @@ class InTime(Invariant):
         first = self.context.lifecycles.get(requested.instead_of)
         expires_ns = self._of_fallbacks_ns.pop(requested.instead_of, None)
         self._of_fallbacks_ns.pop(requested.notification_id, None)  # of the last time that it went in its place
-        if first is not None and (requested.instead_of in self._edited or self._is_by_the_calendar(first)):
+        if first is not None and (requested.instead_of in self._edited or self.context.is_by_the_calendar(first)):
             return None
         if first is not None and first.attempt is not None and expires_ns is None:
             expires_ns = _expires_ns(first, first.attempt.command.expires_after)
@@ -110,7 +110,7 @@ class InTime(Invariant):
             return f"{made.notification_id} is sent before {seconds_text(lifecycle.fresh_since_ns)}, its not_before"
         if lifecycle.failures and made.attempt.number == used_up(lifecycle) + 1:
             due_ns = lifecycle.failures[-1].next_retry_at_ns
-            if due_ns is not None and made.at_ns < due_ns and not self._is_by_the_calendar(lifecycle):
+            if due_ns is not None and made.at_ns < due_ns and not self.context.is_by_the_calendar(lifecycle):
                 return f"{made.notification_id} is tried again before {seconds_text(due_ns)}, when it was to be"
         expires_ns = _expires_ns(lifecycle, made.attempt.command.expires_after)
         of_fallback_ns = self._of_fallbacks_ns.get(made.notification_id)
@@ -118,7 +118,7 @@ class InTime(Invariant):
             expires_ns = of_fallback_ns if expires_ns is None else min(expires_ns, of_fallback_ns)
         if expires_ns is None or made.at_ns <= expires_ns or made.is_copy:
             return None
-        if not self.context.lifecycles.is_settled(made.at_ns) or self._is_by_the_calendar(lifecycle):
+        if not self.context.lifecycles.is_settled(made.at_ns) or self.context.is_by_the_calendar(lifecycle):
             return None
         return f"{made.notification_id} is sent after {seconds_text(expires_ns)}, when it has expired"
 
@@ -140,13 +140,9 @@ class InTime(Invariant):
         if retry_at_ns is None or lifecycle.attempt is None:
             return None
         expires_ns = _expires_ns(lifecycle, lifecycle.attempt.command.expires_after)
-        if expires_ns is None or retry_at_ns <= expires_ns or self._is_by_the_calendar(lifecycle):
+        if expires_ns is None or retry_at_ns <= expires_ns or self.context.is_by_the_calendar(lifecycle):
             return None
         return f"{event.notification_id} is to be tried again after {seconds_text(expires_ns)}, when it has expired"
-
-    def _is_by_the_calendar(self, lifecycle: Lifecycle) -> bool:
-        """Tell whether its times may have been read from the store after a crash, while the wall clock steps."""
-        return self.context.steps_the_clock and self.context.lifecycles.crashes > lifecycle.crashes_before
 
 
 class Answers(Invariant):

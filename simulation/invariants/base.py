@@ -18,7 +18,7 @@ from actors.policies.breaker.per_host import recipient_host
 from actors.settings.breaker import CircuitBreakerConfig
 from actors.settings.channel import KEEP_ALL_LETTERS, PRIMARY, ChannelConfig, DeadLettersConfig
 from actors.settings.faults import FaultConfig
-from simulation.invariants.lifecycles import Lifecycles
+from simulation.invariants.lifecycles import Lifecycle, Lifecycles
 from simulation.reference.world import World
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -169,6 +169,11 @@ class Context:
         """
         pipeline = self.pipeline()
         return pipeline is None or pipeline.wiring.stages[attempt.command.channel].is_awaited(attempt)
+
+    def is_by_the_calendar(self, lifecycle: Lifecycle) -> bool:
+        """Tell whether times of a notification may have been read from the store after a crash, while the wall clock
+        steps."""
+        return self.steps_the_clock and self.lifecycles.crashes > lifecycle.crashes_before
 
     @cached_property
     def breaker_names(self) -> dict[tuple[NotificationChannel, str], str]:

@@ -84,7 +84,9 @@ class RetryLimits(Invariant):
         if is_spent(failed, lifecycle.failures, retry):
             text = f"{failed.notification_id} has used up its attempts and is to be tried again"
             return Finding(text, failed.notification_id, ("retry.max_attempts",))
-        if retry.max_elapsed is not None and retry_at_ns >= lifecycle.fresh_since_ns + wait_ns(retry.max_elapsed):
+        if retry.max_elapsed is None or self.context.is_by_the_calendar(lifecycle):
+            return None
+        if retry_at_ns >= lifecycle.fresh_since_ns + wait_ns(retry.max_elapsed):
             text = f"{failed.notification_id} is to be tried again after its time, at {seconds_text(retry_at_ns)}"
             return Finding(text, failed.notification_id, ("retry.max_elapsed",))
         return None

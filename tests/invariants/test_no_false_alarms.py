@@ -333,6 +333,19 @@ channels:
 """
 """The success of a copy is another one than that of its attempt, to the budget: there are 7.8 tokens at 4.4 s."""
 
+TRIED_FOR_LONGER_BY_THE_CALENDAR = """\
+duration: 10s
+workload: [{channel: email, arrivals: {times: [0s]}}]
+channels:
+  email:
+    retry: {max_attempts: 20, max_elapsed: 4s, initial_delay: 500ms, backoff: constant}
+    provider: {failure_rate: 100%}
+faults:
+  - {channel: email, at: 1s, clock_step: -1h}
+  - {channel: email, at: 2s, crash: process, restart_after: 500ms}
+"""
+"""By the calendar it was accepted in an hour, so for whoever finds it in the store it has been accepted now."""
+
 EXPIRES_BEFORE_ITS_TENANT_S_TURN = """\
 duration: 10s
 workload: [{channel: push, arrivals: {constant: 1/s}, tenants: 1, expires_after: 3s}]
@@ -388,6 +401,7 @@ operations: [{at: 5s, redrive: all, served: include}]
         REFUSED_BEFORE_OTHERS_HAVE_SET_OUT,
         COPIES_OF_WHAT_A_HANDLER_SENT_THAT_HAS_CRASHED,
         DELIVERED_BY_A_COPY,
+        TRIED_FOR_LONGER_BY_THE_CALENDAR,
         EXPIRES_BEFORE_ITS_TENANT_S_TURN,
         QUIET_ROUND_THE_CLOCK,
         HARDLY_EVER_AWAKE,
