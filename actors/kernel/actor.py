@@ -20,6 +20,7 @@ import contextlib
 import functools
 import inspect
 import math
+import threading
 from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -219,7 +220,9 @@ class Actor(pykka.Actor):
                 raise ActorSystemError(f"{type(self).__name__} has no system: start it with system.spawn()") from None
         self.system = system
         self._incarnation.parent = parent
-        super().__init__()
+        # As pykka's does, but for the address that it asks the operating system for: a third of starting an actor.
+        self.actor_inbox = self._create_actor_inbox()
+        self.actor_stopped = threading.Event()
         self.actor_urn = system._new_urn()
         self._actor_ref = ActorRef(self)
 

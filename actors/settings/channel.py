@@ -314,7 +314,7 @@ class ChannelConfig(Settings):
 
     def by_provider(self) -> dict[str, ChannelConfig]:
         """Return the settings that hold for each provider, by its name, in the order in which they are tried."""
-        alone = self.model_copy(update={"failover": {}})
+        alone = self.model_copy(update={"failover": {}}) if self.failover else self
         return {
             PRIMARY: alone,
             **{name: alone.model_copy(update=other.differences()) for name, other in self.failover.items()},
