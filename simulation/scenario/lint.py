@@ -46,6 +46,7 @@ from simulation.scenario.expected_arrivals import expected_in_window, most_in_wi
 from simulation.scenario.fleets import fleet_rules
 from simulation.scenario.pending import pending_rules, share_wanted
 from simulation.scenario.popularity import count_of, share_of_the_first
+from simulation.scenario.quiet import quiet_rules
 from simulation.scenario.upstreams import upstream_rules
 from simulation.scenario.workload import CRITICAL, HOST_OF_EVENTS, class_of
 
@@ -82,6 +83,7 @@ def lint_scenario(scenario: Scenario) -> list[Finding]:
     found += upstream_rules(scenario)
     found += account_rules(scenario, per_s)
     found += fleet_rules(scenario, per_s)
+    found += quiet_rules(scenario)
     found += _instants(scenario)
     found += _faults(scenario)
     found += _operations(scenario)

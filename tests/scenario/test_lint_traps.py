@@ -126,3 +126,22 @@ def test_a_burst_in_an_outage_is_not_spread_over_the_hour(at, is_said):
         ]
         * is_said
     )
+
+
+QUIET = """
+duration: 1m
+workload: [{{channel: sms, arrivals: {{constant: 1/s}}}}, {{channel: push, arrivals: {{constant: 1/s}}}}]
+quiet_hours:
+  - {{share: 40%, from: 22:00, to: 07:00, zone: Europe/Berlin}}
+  - {{share: 40%, from: 00:00, to: {until}, zone: America/New_York, channels: sms}}
+"""
+
+
+@pytest.mark.parametrize(("until", "is_said"), [("15:59", False), ("16:00", True), ("23:59", True)])
+def test_quiet_hours_of_two_zones_may_leave_no_moment_of_a_day(until, is_said):
+    text = (
+        "quiet_hours: leave no moment of a day on sms to the 16% of the users who are in all of them: these get "
+        "nothing there that is not critical"
+    )
+    found = [str(each) for each in lint_scenario(parse(QUIET.format(until=until))) if each.rule.startswith("quiet")]
+    assert found == ([text] if is_said else [])
