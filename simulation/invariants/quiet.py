@@ -86,7 +86,7 @@ class QuietKept(Invariant):
         assert preferences is not None
         begun = utc(deferred.epoch_ns + deferred.at_ns)
         for hours in preferences.quiet_hours_of(user, deferred.channel):
-            if shows_quiet(hours, begun) and shows_quiet(hours, until):
+            if shows_quiet(hours, begun) and shows_quiet(hours, until) and not _end_between(hours, begun, until):
                 return f"{deferred.notification_id} waits until {until}, and quiet hours of {user} last longer"
         if not self._is_quiet(user, deferred.channel, until - _MOMENT):
             return f"{deferred.notification_id} waits until {until}, and quiet hours of {user} end before"
@@ -96,6 +96,17 @@ class QuietKept(Invariant):
         preferences = self.context.preferences
         assert preferences is not None
         return any(shows_quiet(hours, at) for hours in preferences.quiet_hours_of(user, channel))
+
+
+def _end_between(hours: QuietHours, begun: datetime, until: datetime) -> bool:
+    """Tell whether quiet hours end after one instant and not after another, as others last that have begun since."""
+    zone = ZoneInfo(hours.zone)
+    day = begun.astimezone(zone).date()
+    while (end := datetime.combine(day, hours.end, zone)) <= until:
+        if end > begun and not shows_quiet(hours, end):
+            return True
+        day += timedelta(days=1)
+    return False
 
 
 def shows_quiet(hours: QuietHours, at: datetime) -> bool:

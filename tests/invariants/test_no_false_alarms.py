@@ -352,6 +352,16 @@ workload: [{channel: push, arrivals: {constant: 1/s}, tenants: 1, expires_after:
 channels: {push: {circuit_breaker: {enabled: false}, tenant: {rate: 1/10s}}}
 """
 
+QUIET_AGAIN_WHEN_OTHERS_END = """\
+start: 2026-01-05T06:00:00Z
+duration: 10s
+workload: [{channel: sms, arrivals: {times: [1s]}, expires_after: 20h}]
+quiet_hours:
+  - {share: 100%, from: 22:00, to: 07:00}
+  - {share: 100%, from: 05:00, to: 23:00}
+"""
+"""Those of the night are over at seven, and have begun again when those of the day end."""
+
 QUIET_ROUND_THE_CLOCK = """\
 start: 2026-01-05T21:30:00Z
 duration: 10s
@@ -403,6 +413,7 @@ operations: [{at: 5s, redrive: all, served: include}]
         DELIVERED_BY_A_COPY,
         TRIED_FOR_LONGER_BY_THE_CALENDAR,
         EXPIRES_BEFORE_ITS_TENANT_S_TURN,
+        QUIET_AGAIN_WHEN_OTHERS_END,
         QUIET_ROUND_THE_CLOCK,
         HARDLY_EVER_AWAKE,
         UNDER_WAY_AT_ONCE,
