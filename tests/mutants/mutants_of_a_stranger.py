@@ -55,7 +55,7 @@ IN_THE_HANDLER = (
         HANDLER,
         "What is suppressed is not wanted, so nothing falls back from it.",
         (
-            "        self._commit(event, delivery, self._fall_back if reason is ADDRESS_GONE else None)\n",
+            "        self._commit(event, delivery, self._fall_back if falls_back else None)\n",
             "        self._commit(event, delivery, None)\n",
         ),
         seen="Only the first notification to a dead address goes out on the other channel; all later ones are lost.",
