@@ -52,8 +52,11 @@ def predicted(path: Path) -> dict[str, Interval]:
             )
         )
     intervals = {name: prediction_interval([row[name] for row in rows], CONFIDENCE, len(names)) for name in names}
-    low, high = intervals["takeover, s"].low, intervals["takeover, s"].high
-    return intervals | {"takeover, s": Interval(low - LOOK_S, high + LOOK_S + BUSY_S)}
+    takeover, last_end = intervals["takeover, s"], intervals["last end, s"]
+    return intervals | {
+        "takeover, s": Interval(takeover.low - LOOK_S, takeover.high + LOOK_S + BUSY_S),
+        "last end, s": Interval(last_end.low, last_end.high + LOOK_S + BUSY_S),  # of what is taken over as late as that
+    }
 
 
 @pytest.fixture(scope="module", params=["two-nodes.yaml", "three-nodes.yaml"])
