@@ -352,6 +352,17 @@ workload: [{channel: push, arrivals: {constant: 1/s}, tenants: 1, expires_after:
 channels: {push: {circuit_breaker: {enabled: false}, tenant: {rate: 1/10s}}}
 """
 
+COPY_THAT_WAITS_FOR_ITS_TENANT = """\
+duration: 10m
+workload: [{channel: email, arrivals: {constant: 5/m}, tenants: 1}]
+channels: {email: {tenant: {rate: 1/10s}, provider: {latency: 10ms}}}
+faults:
+  - channel: email
+    duplicate_rate: 100%
+    reorder: {delay: {mixture: [{constant: 0s, weight: 4}, {constant: 3s, weight: 1}]}}
+"""
+"""The attempt has ended by then, so nobody is told that it waits."""
+
 QUIET_AGAIN_WHEN_OTHERS_END = """\
 start: 2026-01-05T06:00:00Z
 duration: 10s
@@ -413,6 +424,7 @@ operations: [{at: 5s, redrive: all, served: include}]
         DELIVERED_BY_A_COPY,
         TRIED_FOR_LONGER_BY_THE_CALENDAR,
         EXPIRES_BEFORE_ITS_TENANT_S_TURN,
+        COPY_THAT_WAITS_FOR_ITS_TENANT,
         QUIET_AGAIN_WHEN_OTHERS_END,
         QUIET_ROUND_THE_CLOCK,
         HARDLY_EVER_AWAKE,
