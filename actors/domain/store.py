@@ -13,7 +13,7 @@ that steps while a notification waits in a store, what is read from there afterw
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Protocol, TypeAlias
 
 import msgspec
@@ -180,6 +180,9 @@ class Store(Protocol):
         Args:
             epoch_ns: where on the calendar the handler's clock started; the instants returned are on that clock.
         """
+
+    def open_ids(self) -> Collection[str]:
+        """Return the ids of what this node has that has not ended, in the order of acceptance."""
 
     def dead_letters(self) -> Iterable[DeadLetterMessage]:
         """Return the dead letters, oldest first; those that are served say so."""

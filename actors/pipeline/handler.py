@@ -233,7 +233,8 @@ class Handler(Actor):
             commit = self._commits.opening(notification_id)
             if commit is not None:
                 commit.taken_over = delivery
-            elif notification_id not in self._deliveries:  # else it has been loaded meanwhile
+            elif notification_id not in self._deliveries and notification_id in self._store.open_ids():
+                # Else it has been loaded meanwhile, and perhaps has ended.
                 self._deliveries[notification_id] = delivery
                 deliveries.append(delivery)
         self._resume(deliveries)

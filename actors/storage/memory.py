@@ -189,7 +189,6 @@ class MemoryStore:
         return [state_after(entry.command, entry.events, epoch_ns) for entry in self._open.values()]
 
     def open_ids(self) -> Collection[str]:
-        """Return the ids of what has not ended, in the order of acceptance."""
         return self._open.keys()
 
     def dead_letters(self) -> Iterable[DeadLetterMessage]:

@@ -128,7 +128,7 @@ class Handler(Loop):
             notification = state_after(command, events, self.epoch_ns, self.now_ns)
             if name in self.commits and isinstance(self.commits[name][0], _BEGINS):
                 self.taken_over[name] = notification
-            elif name not in self.admitted:  # else the handler has started since, and has found it in the store
+            elif name not in self.admitted and name in self.store.open:  # else it has found it in the store since
                 self.admitted[name] = notification
                 found.append(notification)
         self._go_on_with(found)

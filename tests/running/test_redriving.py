@@ -251,3 +251,22 @@ faults:
     assert min(by_node[2]) == 25.3
     assert set(Counter(event.notification_id for event in redriven).values()) == {1}
     assert result.summary["dlq"]["final"] == 0
+
+
+TAKEN_OVER_BY_A_HANDLER_THAT_IS_DOWN = """
+duration: 1s
+nodes: {count: 2, routing: round_robin, takeover_after: 1s}
+workload: [{channel: email, arrivals: {times: [0s, 0s, 0s, 0s]}, expires_after: 2s}]
+channels: {email: {retry: {initial_delay: 1500ms}, provider: {failure_rate: 100%}}}
+faults:
+  - {channel: email, node: 2, at: 1s, crash: process, restart_after: 1h}
+  - {channel: email, node: 1, at: 1500ms, crash: {actor: handler}, restart_after: 2s}
+  - {channel: email, node: 1, at: 2200ms, crash: {actor: handler}, restart_after: 2s}
+"""
+
+
+def test_what_a_handler_that_was_down_has_found_in_the_store_and_ended_is_not_taken_over_too():
+    """The second one that starts finds them there, expired; that they were taken over lies in its mailbox."""
+    result = on_both_clocks(TAKEN_OVER_BY_A_HANDLER_THAT_IS_DOWN)
+    assert [len(event.notification_ids) for event in events_of(result, NodeTookOver)] == [2]
+    assert len(events_of(result, NotificationMovedToDeadLetter)) == 4
