@@ -64,6 +64,7 @@ class NodeProcess:
         self._process: trio.Process
         self._has_news = trio.Condition()
         self._is_read = trio.Event()
+        self._sending = trio.Lock()
         self.sent: list[str] = []
         """What it was sent."""
         self.said: list[tuple[str, str, float]] = []
@@ -103,7 +104,8 @@ class NodeProcess:
         """Write a line to its standard input; one that is being killed need not get it."""
         assert self._process.stdin is not None
         try:
-            await self._process.stdin.send_all(f"{line}\n".encode())
+            async with self._sending:  # what another node had goes here beside what arrives
+                await self._process.stdin.send_all(f"{line}\n".encode())
         except trio.BrokenResourceError:
             assert not self.is_open
 
