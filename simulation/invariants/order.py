@@ -42,7 +42,11 @@ class _Waiter(NamedTuple):
     """An attempt that waits, or that goes now."""
 
     attempt: Attempt
+    sent_ns: int
     joined_ns: int
+    """When it joined at the latest: a stage that was down then may have found it in its mailbox. At the earliest when
+    it was sent there."""
+
     rank: int
     key: str
     """Whose turn it is, where keys take turns."""
@@ -140,7 +144,7 @@ class _Line(Invariant):
         rank, host = CLASSES.index(command.priority), recipient_host(command.recipient)
         self._take_out(attempt)
         joined_ns = max(at_ns, self.context.lifecycles.up_at_ns)
-        waiter = self._waiters[id(attempt)] = _Waiter(attempt, joined_ns, rank, key_of(config, attempt), host)
+        waiter = self._waiters[id(attempt)] = _Waiter(attempt, at_ns, joined_ns, rank, key_of(config, attempt), host)
         self._waiting[command.channel].setdefault(waiter.alike, {})[id(attempt)] = waiter
 
     def _take_out(self, attempt: Attempt) -> _Waiter | None:
@@ -235,7 +239,7 @@ class ClassOrder(_Line):
     def on_start(self, channel: NotificationChannel, provider: Key, waiter: _Waiter, at_ns: int) -> Objection:
         config = self.context.channels[channel]
         for other in self.waiting(channel, at_ns):
-            if (other.rank, other.key) == (waiter.rank, waiter.key) and other.joined_ns < waiter.joined_ns:
+            if (other.rank, other.key) == (waiter.rank, waiter.key) and other.joined_ns < waiter.sent_ns:
                 if config.circuit_breaker.per == "host" and other.host != waiter.host:
                     continue  # it may wait for the breaker of its host
                 return self._finding(channel, provider, waiter, other)
@@ -245,16 +249,16 @@ class ClassOrder(_Line):
         if aging_ns is not None and config.fair_by != "none":
             return None  # the oldest of a class may not be the one whose turn it is
 
-        def urgency(each: _Waiter) -> tuple[int, ...]:
+        def urgency(rank: int, joined_ns: int) -> tuple[int, ...]:
             if aging_ns is not None:
-                return (each.joined_ns + each.rank * aging_ns,)
-            return (each.rank,) if config.fair_by != "none" else (each.rank, each.joined_ns)
+                return (joined_ns + rank * aging_ns,)
+            return (rank,) if config.fair_by != "none" else (rank, joined_ns)
 
         # In aging order places differ from instants by a nanosecond for each that joined at the same one.
         slack = 0 if aging_ns is None else sum(map(len, self._waiting[channel].values())) + 1
-        mine = urgency(waiter)
+        mine = urgency(waiter.rank, waiter.sent_ns)
         for other in self.waiting(channel, at_ns):
-            theirs = urgency(other)
+            theirs = urgency(other.rank, other.joined_ns)
             if (*theirs[:-1], theirs[-1] + slack) < mine and self.could_go(channel, provider, other, waiter):
                 return self._finding(channel, provider, waiter, other)
         return None

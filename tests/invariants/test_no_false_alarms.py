@@ -413,10 +413,26 @@ operations: [{at: 5s, redrive: all, served: include}]
 """
 """An operator has redriven it while its fallback was under way, which fails at 10 s; it is sent at 25 s."""
 
+OLDER_THAN_A_CRITICAL_ONE = """\
+duration: 30s
+workload:
+  - {channel: email, arrivals: {times: [6s, 7s]}}
+  - {channel: email, arrivals: {times: [16s]}, priority: critical}
+channels:
+  email:
+    max_in_flight: 1
+    order: {kind: strict, aging: 4s}
+    timeout: 1m
+    provider: {latency: 11s}
+faults: [{channel: email, at: 5s, crash: process, restart_after: 500ms}]
+"""
+"""The second has waited since 7 s, which was at once: all is up again by then, and might be no sooner than 15 s."""
+
 
 @pytest.mark.parametrize(
     "scenario",
     [
+        OLDER_THAN_A_CRITICAL_ONE,
         FIRST_ATTEMPTS_THAT_COME_LATE,
         RETRIES_THAT_ARE_NOT_DURABLE,
         REFUSED_BEFORE_OTHERS_HAVE_SET_OUT,
