@@ -612,9 +612,14 @@ class Events:
 
 
 def _log_what_is_left(pipeline: Pipeline) -> None:
+    from actors.storage.on_disk import StoreOnDisk  # here, as simulated runs make do without
+
     unanswered = pipeline.bus.under_way
     said = f", and not answered yet: {unanswered}" if unanswered else ""
-    logger.warning("still in flight: %d%s", pipeline.in_flight, said)
+    is_kept = isinstance(pipeline.store, StoreOnDisk) or not isinstance(pipeline.store, MemoryStore)
+    where = "kept in the store" if is_kept else "only in memory"
+    level = logging.INFO if is_kept and not unanswered else logging.WARNING
+    logger.log(level, "still in flight, and %s: %d%s", where, pipeline.in_flight, said)
 
 
 _WANTED: Mapping[str, tuple[str, str]] = {

@@ -41,7 +41,7 @@ def print_remedies(remedies: Mapping[str, Remedy]) -> None:
     console = stdout()
     for incident, remedy in remedies.items():
         console.print(f"\n[bold]{incident}[/bold] would hold with", highlight=False)
-        for line in remedy.lines or ["none of the changes that are tried, nor with all of them"]:
+        for line in remedy.lines or ["nothing that is tried: no change by itself, nor all of them together"]:
             console.print(f"  {escape(line)}", highlight=False, soft_wrap=True)
 
 

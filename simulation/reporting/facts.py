@@ -200,7 +200,8 @@ def _backlogs(result: Result) -> Iterator[str]:
         fault, cleared_s = result.scenario.faults[number], times[number]
         when = "not cleared by the end" if cleared_s is None else f"cleared {duration_text(cleared_s)} after its end"
         label = fault_label(fault, result.scenario.channels_used)
-        yield f"backlog of «{label}» at {duration_text(fault.at)}: {when}"
+        where = ", on all channels" if set(result.scenario.channels_used) - set(fault.channel) else ""
+        yield f"backlog of «{label}» at {duration_text(fault.at)}{where}: {when}"
     if rest := len(times) - len(longest):
         yield f"backlogs of {counted(rest, 'other fault')} cleared sooner"
 

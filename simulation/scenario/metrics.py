@@ -191,7 +191,7 @@ MEANINGS = {
     "waiting.breaker": "the most attempts that waited for an open breaker, or behind those that had",
     "waiting.backoff": "the most notifications that waited for their retry to be due",
     "faults.backlog_cleared_s": "from the end of a fault until no more of what was accepted before that end is pending "
-    "than was when the fault began; null if that never comes",
+    "on all channels than was when the fault began; null if that never comes",
     "breaker.opened": "how often it opened, from half-open too",
     "breaker.opened_by_others": "how often of these other nodes opened it, by what they said of theirs",
     "breaker.open_s": "how long it was open, half-open not included",

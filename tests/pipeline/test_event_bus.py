@@ -430,7 +430,7 @@ async def test_who_waits_for_an_answer_when_the_block_is_over_is_told_that_there
         for record in caplog.records
         if record.name in ("actors.kernel.futures", "actors.pipeline.event_bus")
     ] == []
-    assert ("still in flight: 0, and not answered yet: " in caplog.text) == (how == "left")
+    assert ("still in flight, and only in memory: 0, and not answered yet: " in caplog.text) == (how == "left")
 
 
 async def test_publishing_what_could_not_be_made_durable_raises(autojump_clock):

@@ -146,7 +146,7 @@ async def test_draining_takes_no_longer_than_its_deadline(autojump_clock, caplog
     async with Notifier.open({"drain": "5s"}, providers=Transport(hang)) as notifier:
         await notifier.send(email("a"))
     assert trio.current_time() - began == pytest.approx(5.0)
-    assert "still in flight: 1" in caplog.text
+    assert "still in flight, and only in memory: 1" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -210,10 +210,22 @@ async def test_what_is_left_after_draining_is_said_and_kept(autojump_clock, capl
     async with Notifier.open(config, providers=NotificationService(fail_count=1), store=store) as notifier:
         await notifier.send(email("a"))
     assert notifier.sent_notifications == []
-    assert "still in flight: 1" in caplog.text
+    assert "still in flight, and only in memory: 1" in caplog.text
     async with Notifier.open(config, providers=NotificationService(), store=store) as notifier:
         await notifier.wait_until_quiet()
         assert [event.notification_id for event in notifier.sent_notifications] == ["a"]
+
+
+async def test_what_is_left_in_a_store_on_disk_is_said_to_be_kept(tmp_path, caplog):
+    caplog.set_level(logging.INFO)
+    config = {"channels": {"email": {"retry": {"initial_delay": "9h", "max_delay": "9h"}}}}
+    async with (
+        SqliteStore.open(tmp_path / "store.db") as store,
+        Notifier.open(config, providers=NotificationService(fail_count=1), store=store) as notifier,
+    ):
+        await notifier.send(email("a"))
+    [said] = [record for record in caplog.records if "still in flight" in record.message]
+    assert (said.levelname, said.message) == ("INFO", "still in flight, and kept in the store: 1")
 
 
 class Awaited:
