@@ -71,6 +71,7 @@ class Entry(msgspec.Struct, gc=False):
             and event.waited_since_ns is None
             and event.traceparent is None
             and event.node is None
+            and event.user_id == command.user
             and event.priority is command.priority  # which an earlier release has not written
         )
         return cls(command, event.at_ns, event.epoch_ns, None if is_usual else event)

@@ -236,7 +236,7 @@ def test_signals_and_a_second_start_that_takes_up_what_was_parked(tmp_path):
 def test_a_second_signal_ends_it_at_once(tmp_path):
     with receiver() as hooks:
         hooks.up = False
-        slow = {"webhook": {"retry": {"max_attempts": 3, "initial_delay": "1h", "max_delay": "1h"}}}
+        slow = {"webhook": {"retry": {"max_attempts": 3, "initial_delay": "4m", "max_delay": "4m"}}}
         config = write(tmp_path / "service.yaml", **settings(hooks, channels=slow, drain="10m"))
         with process(config) as served:
             assert served.ask("POST", "/notifications", hook(1, hooks))[0] == 202

@@ -510,12 +510,14 @@ def test_systems_are_closed_after_their_test(pytester: Pytester) -> None:
         + """
 import threading
 
+before = set(threading.enumerate())
+
 def test_one(simulated_system, live_system, actor_kit):
     seen.extend([simulated_system.spawn(Echo), live_system.spawn(Echo), actor_kit(Echo).ref])
 
 def test_two():
     assert [ref.is_alive() for ref in seen] == [False] * 6
-    assert threading.active_count() == 1
+    assert set(threading.enumerate()) <= before
 """
     )
     run(pytester).assert_outcomes(passed=3)
