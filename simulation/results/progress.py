@@ -134,6 +134,9 @@ class FinishedCell(NamedTuple):
     never: Mapping[str, int] = {}
     """In how many of the runs a metric is never, of those that are in any."""
 
+    settings: Mapping[str, Any] = {}
+    """What a trial sets, by path; nothing where it is the file's own. A sweep leaves it out."""
+
 
 class RunsProgress(Protocol):
     """What many runs call while they go on.

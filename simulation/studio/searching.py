@@ -47,8 +47,9 @@ def search(
 
     Each document that is told has `done` and `of`, how many runs have finished and of about how many, what the metric
     is with the `best` settings so far, as text (empty: there are none), and as `result` None. The last one has as
-    `result` what :func:`_result` returns, and as `tuned` the text with the settings that were found; None where they
-    are those that it has, or cannot be changed in place.
+    `result` what :func:`_result` returns. Each has as `rows` the settings that are others than before, with `path`,
+    `label`, and what it `was` and is `now`, and as `tuned` the text with them; None where there are none, or they
+    cannot be changed in place. Those before the last one are not confirmed.
 
     Args:
         text: of the scenario.
@@ -66,16 +67,16 @@ def search(
     searched = _searched(text, scenario, f"channels.{channel}.")
     name = LABELS.get(metric, metric)
     vary = {path: list(dict.fromkeys([*knob["stops"], knob["value"]])) for path, knob in searched.items()}
-    best = math.inf
+    best, so_far = math.inf, _changes({}, text, searched)
 
     def progress(done: int, of: int, cell: FinishedCell | None = None) -> None:
-        nonlocal best
+        nonlocal best, so_far
         if is_cancelled():
             raise RunCancelled("cancelled between two runs")
-        if cell is not None and (value := cell.figures[metric]) is not None:
-            best = min(best, value)
+        if cell is not None and (value := cell.figures[metric]) is not None and value < best:
+            best, so_far = value, _changes(cell.settings, text, searched)
         shown = "" if best == math.inf else _text(scenario, metric, best)
-        tell({"done": done, "of": of, "best": shown, "metric": name, "result": None, "tuned": None})
+        tell({"done": done, "of": of, "best": shown, "metric": name, "result": None, **so_far})
 
     found = tune(
         scenario.model_copy(update={"record": "aggregates"}),
@@ -87,8 +88,9 @@ def search(
         replicates=REPLICATES,
         progress=progress,
     )
-    result = _result(found, scenario, searched)
-    tell({"metric": name, "result": result, "tuned": _tuned(text, result["rows"])})
+    trial = found.best or found.nearest
+    changes = _changes({} if trial is found.baseline else dict(trial.setting.values), text, searched)
+    tell({"metric": name, "result": _result(found, scenario), **changes})
 
 
 def _searched(text: str, scenario: Scenario, channel: str) -> dict[str, dict[str, Any]]:
@@ -103,12 +105,11 @@ def _searched(text: str, scenario: Scenario, channel: str) -> dict[str, dict[str
     return found
 
 
-def _result(tuning: Tuning, scenario: Scenario, searched: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
+def _result(tuning: Tuning, scenario: Scenario) -> dict[str, Any]:
     """Return what was found, for a template.
 
     `is_found` says whether it meets the expectations, in `held` of `runs` runs that were not part of the search where
-    it does; else it is what comes nearest. `was` and `now` are the metric before and with it, as text. `rows` are the
-    settings that are others than before, each with its `path`, `label`, and what it `was` and is `now`.
+    it does; else it is what comes nearest. `was` and `now` are the metric before and with it, as text.
     """
     trial, [objective] = tuning.best or tuning.nearest, tuning.goal.objectives
     runs = tuning.runs_of(trial)
@@ -125,14 +126,17 @@ def _result(tuning: Tuning, scenario: Scenario, searched: Mapping[str, dict[str,
         "tried": len(tuning.trials),
         "was": text(tuning.baseline),
         "now": text(trial),
-        "rows": [
-            {"path": path, "label": knob["label"], "was": knob["value"], "now": value}
-            for path, knob in searched.items()
-            if (value := str(tuning.values(trial)[path])) != knob["value"]
-        ]
-        if trial is not tuning.baseline
-        else [],
     }
+
+
+def _changes(settings: Mapping[str, Any], text: str, searched: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
+    """Return the `rows` of what settings, by path, change in a text, and the text with them as `tuned`."""
+    rows = [
+        {"path": path, "label": knob["label"], "was": knob["value"], "now": value}
+        for path, knob in searched.items()
+        if path in settings and (value := str(settings[path])) != knob["value"]
+    ]
+    return {"rows": rows, "tuned": _tuned(text, rows)}
 
 
 def _tuned(text: str, rows: Sequence[Mapping[str, Any]]) -> str | None:

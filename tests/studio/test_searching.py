@@ -7,6 +7,7 @@ import pytest
 import simulation
 from actors.errors import ConfigurationError, RunCancelled
 from simulation.studio import searching
+from simulation.studio.rendering import rendered
 from simulation.studio.searching import search
 from simulation.studio.worker import Worker
 
@@ -49,7 +50,7 @@ def test_what_is_found_meets_the_expectations_and_is_in_the_text():
     result = last["result"]
     assert result["is_found"]
     assert result["held"] >= result["runs"] / 2
-    changed = {row["path"]: row["now"] for row in result["rows"]}
+    changed = {row["path"]: row["now"] for row in last["rows"]}
     assert int(changed["channels.email.retry.max_attempts"]) > 1
     found, before = (simulation.parse(text) for text in (last["tuned"], TEXT))
     assert last["tuned"].count("# short") == last["tuned"].count("# one") == 1
@@ -58,9 +59,24 @@ def test_what_is_found_meets_the_expectations_and_is_in_the_text():
     assert simulation.run(found).summary["expectations"][0]["holds"]
 
 
+def test_the_best_so_far_is_there_when_it_is_stopped():
+    told = []
+    with pytest.raises(RunCancelled):
+        search(TEXT, "x.yaml", "attempts", "email", told.append, lambda: bool(told and told[-1]["rows"]))
+    *before, last = told
+    assert all(each["tuned"] is None for each in before)
+    assert last["result"] is None
+    changed = {row["path"]: row["now"] for row in last["rows"]}
+    found = simulation.parse(last["tuned"])
+    assert found.channels.email.retry.max_attempts == int(changed["channels.email.retry.max_attempts"]) > 1
+    page = rendered("search.html", **last)
+    assert page.count("data-put") == 1
+    assert re.search(r"the best so far has: attempts [\d.]+, not confirmed", page)
+
+
 def test_settings_that_cannot_be_bettered_stay():
     *_, last = searched(TEXT.replace("failure_rate: 50%", "failure_rate: 0%"))
-    assert (last["result"]["is_found"], last["result"]["rows"], last["tuned"]) == (True, [], None)
+    assert (last["result"]["is_found"], last["rows"], last["tuned"]) == (True, [], None)
 
 
 def test_what_cannot_be_met_is_said():

@@ -161,4 +161,4 @@ def _cell(trial: Trial) -> FinishedCell:
         objective.metric: None if cost is None else objective.value(cost)
         for objective, cost in zip(objectives, costs, strict=True)
     }
-    return FinishedCell(trial.label, values)
+    return FinishedCell(trial.label, values, settings=dict(trial.setting.values))
