@@ -105,8 +105,13 @@ def row(scenario: Scenario, path: str, before: Sequence[float | None], after: Se
         "differs": differs,
         "agrees": bool(found and found.pairs and found.pairs in (found.more, found.less)),
         "is_same": was == now and not differs,
-        "is_small": bool(found and middle and found.value is not None and abs(found.value) < SMALL * abs(middle)),
+        "is_small": bool(found and middle and found.value is not None and is_small(found.value, middle)),
     }
+
+
+def is_small(difference: float, before: float) -> bool:
+    """Return whether a difference is less than the share :data:`SMALL` of what there was before."""
+    return abs(difference) < SMALL * abs(before)
 
 
 def _signed(text: str) -> str:

@@ -7,13 +7,14 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from actors.errors import ConfigurationError, RunCancelled
-from simulation.experiments.tuning.trial import Trial
+from simulation.experiments.tuning.chance import Decision
 from simulation.experiments.tuning.tune import tune
 from simulation.experiments.tuning.tuning import Tuning
 from simulation.results.formatting import NOTHING, metric_text
 from simulation.results.progress import FinishedCell
 from simulation.scenario import Scenario, parse
 from simulation.scenario.metrics import metric_kind
+from simulation.studio.comparing import is_small
 from simulation.studio.knobs import knobs
 from simulation.studio.ranking import LABELS
 from simulation.studio.splicing import CannotEdit, Splices, edited
@@ -67,14 +68,15 @@ def search(
     searched = _searched(text, scenario, f"channels.{channel}.")
     name = LABELS.get(metric, metric)
     vary = {path: list(dict.fromkeys([*knob["stops"], knob["value"]])) for path, knob in searched.items()}
-    best, so_far = math.inf, _changes({}, text, searched)
+    best, own, so_far = math.inf, None, _changes({}, text, searched)
 
     def progress(done: int, of: int, cell: FinishedCell | None = None) -> None:
-        nonlocal best, so_far
+        nonlocal best, own, so_far
         if is_cancelled():
             raise RunCancelled("cancelled between two runs")
         if cell is not None and (value := cell.figures[metric]) is not None and value < best:
-            best, so_far = value, _changes(cell.settings, text, searched)
+            own = own if cell.settings else value
+            best, so_far = value, _changes({} if _gains_little(own, value) else cell.settings, text, searched)
         shown = "" if best == math.inf else _text(scenario, metric, best)
         tell({"done": done, "of": of, "best": shown, "metric": name, "result": None, **so_far})
 
@@ -88,9 +90,9 @@ def search(
         replicates=REPLICATES,
         progress=progress,
     )
-    trial = found.best or found.nearest
-    changes = _changes({} if trial is found.baseline else dict(trial.setting.values), text, searched)
-    tell({"metric": name, "result": _result(found, scenario), **changes})
+    trial, result = found.best or found.nearest, _result(found, scenario)
+    stays = result["gains_little"] or trial is found.baseline
+    tell({"metric": name, "result": result, **_changes({} if stays else dict(trial.setting.values), text, searched)})
 
 
 def _searched(text: str, scenario: Scenario, channel: str) -> dict[str, dict[str, Any]]:
@@ -109,14 +111,12 @@ def _result(tuning: Tuning, scenario: Scenario) -> dict[str, Any]:
     """Return what was found, for a template.
 
     `is_found` says whether it meets the expectations, in `held` of `runs` runs that were not part of the search where
-    it does; else it is what comes nearest. `was` and `now` are the metric before and with it, as text.
+    it does; else it is what comes nearest. `was` and `now` are the metric before and with it, as text. `gains_little`
+    says that the settings of before meet the expectations as well, and :func:`_gains_little` by others.
     """
     trial, [objective] = tuning.best or tuning.nearest, tuning.goal.objectives
-    runs = tuning.runs_of(trial)
-
-    def text(of: Trial) -> str:
-        return _text(scenario, objective.metric, tuning.value(of, objective))
-
+    runs, holds = tuning.runs_of(trial), tuning.baseline.decision is Decision.CONFIRMED
+    was, now = (tuning.value(each, objective) for each in (tuning.baseline, trial))
     return {
         "is_found": bool(tuning.found),
         "expects": bool(tuning.goal.expectations),
@@ -124,9 +124,15 @@ def _result(tuning: Tuning, scenario: Scenario) -> dict[str, Any]:
         "held": tuning.held(runs),
         "runs": len(runs),
         "tried": len(tuning.trials),
-        "was": text(tuning.baseline),
-        "now": text(trial),
+        "was": _text(scenario, objective.metric, was),
+        "now": _text(scenario, objective.metric, now),
+        "gains_little": trial is not tuning.baseline and holds and _gains_little(was, now),
     }
+
+
+def _gains_little(was: float | None, now: float | None) -> bool:
+    """Return whether a metric is not better than before, or by so little that nobody changes settings for it."""
+    return was is not None and now is not None and (now >= was or is_small(was - now, was))
 
 
 def _changes(settings: Mapping[str, Any], text: str, searched: Mapping[str, dict[str, Any]]) -> dict[str, Any]:

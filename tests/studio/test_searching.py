@@ -1,5 +1,6 @@
 """A search from the page is that of `retrylab tune`, and its result can be put into the text."""
 
+import math
 import re
 
 import pytest
@@ -77,6 +78,27 @@ def test_the_best_so_far_is_there_when_it_is_stopped():
 def test_settings_that_cannot_be_bettered_stay():
     *_, last = searched(TEXT.replace("failure_rate: 50%", "failure_rate: 0%"))
     assert (last["result"]["is_found"], last["rows"], last["tuned"]) == (True, [], None)
+
+
+def test_what_is_better_by_less_than_a_hundredth_is_not_offered():
+    text = TEXT.replace("failure_rate: 50%", "failure_rate: 5%").replace("dead_lettered == 0", "dead_lettered < 10")
+    *progress, last = searched(text, "delivery_time_s.p50")
+    assert (last["result"]["gains_little"], last["rows"], last["tuned"]) == (True, [], None)
+    page = rendered("search.html", **last)
+    assert "No setting is better by more than 1%" in page
+    assert "data-put" not in page
+    assert not any(each["rows"] for each in progress)
+
+
+@pytest.mark.parametrize(
+    ("was", "now", "little"),
+    [
+        (100.0, 99.1, True), (100.0, 98.9, False), (0.0, 0.0, True), (1.0, 2.0, True),
+        (math.inf, 5.0, False), (math.inf, math.inf, True), (None, 1.0, False), (1.0, None, False),
+    ],
+)  # fmt: skip
+def test_from_which_gain_on_settings_are_worth_a_change(was, now, little):
+    assert searching._gains_little(was, now) is little
 
 
 def test_what_cannot_be_met_is_said():
