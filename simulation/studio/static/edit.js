@@ -71,9 +71,10 @@ async function check(text) {
   } catch (error) { message(error); }
 }
 
-/** Say what is wrong with the text where people look; the editor has all of it. */
+/** Say what is wrong with the text where people look, without most of the path; the editor has all of it. */
 function wrong([{ line, text }, ...more]) {
-  say("bad", `${line ? `Line ${line}: ` : ""}${text}${more.length ? `, and ${more.length} more` : ""} – the picture is of the last text that could be run`);
+  say("bad", `${line ? `Line ${line}: ` : ""}${text.replace(/^\S+\.(?=[^.\s]+: )/, "")}${more.length ? `, and ${more.length} more` : ""}`);
+  byId("figures").replaceChildren(run ? make("em", {}, "The picture is of the last text that could be run.") : "");
 }
 
 function options(id, values, all, before = "") {
@@ -131,7 +132,7 @@ function show(newest) {
 function finished({ done: { holds, figures, end_s } }, isOfText = true) {
   const fails = holds.filter((each) => each === false).length;
   if (isOfText) say(fails ? "bad" : "fine", !holds.length ? "has run" : fails ? `${fails} of ${holds.length} expectations break` : "all expectations hold");
-  byId("figures").textContent = `${figures} Seen to ${clock(end_s)}.`;
+  if (isOfText || !byId("figures").firstElementChild) byId("figures").textContent = `${figures} Seen to ${clock(end_s)}.`;
 }
 
 function draw() {
