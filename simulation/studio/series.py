@@ -224,8 +224,7 @@ class Series:
                     "breaker": event.breaker,
                     "host": event.host,
                     "to": str(event.to_state),
-                    "cause": event.cause.replace("_", " "),
-                    "text": what_happened(event),
+                    "text": what_happened(event).removesuffix(f" ({event.cause})"),
                 }
             )
 

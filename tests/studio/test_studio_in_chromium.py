@@ -346,7 +346,7 @@ def play_and_ask(browser: Studio) -> None:
     assert browser.text("#event") == ""
     browser.find("#time").send_keys(Keys.HOME)
     browser.click("#next")
-    assert re.search("The breaker of email is open .* wait behind the breaker", browser.text("#story"))
+    assert re.search("The breaker of email is open, .* wait behind the breaker", browser.text("#story"))
     opened = browser.text("#now")
     Select(browser.find("#kind")).select_by_value("fault")
     browser.click("#previous")

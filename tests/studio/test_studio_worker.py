@@ -97,6 +97,13 @@ def test_studio_changes_nothing_of_a_run():
     assert worker._last[1].summary["digest"] == simulation.run(simulation.parse(text)).summary["digest"]
 
 
+def test_what_breakers_do_is_said_without_words_from_inside():
+    lines = told(text_of("provider-outage", "3m"))
+    texts = [each["text"] for line in lines if line["type"] == "frame" for each in line["transitions"]]
+    assert {"Breaker email: closed to open", "Breaker email: open to half-open"} <= set(texts)
+    assert not any("(" in text for text in texts)
+
+
 @pytest.mark.parametrize("name", ["deploy-during-outage", "limit-on-twelve-nodes"])
 def test_the_curves_of_nodes_add_up_to_those_of_their_channel(name):
     """Also where a node that goes hands over what waits at it, at the very end of a bucket too."""

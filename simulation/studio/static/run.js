@@ -63,17 +63,17 @@ export class Run {
 
   #states(breaker) {
     const spans = [], places = new Map();
-    let state = this.begin.breakers[breaker], from = 0, cause = "";
+    let state = this.begin.breakers[breaker], from = 0;
     const upTo = Math.max(this.length * this.width, this.done?.end_s ?? 0);
     for (const each of this.transitions) {
       if (each.breaker !== breaker) continue;
       places.set(each.host, each.to);
       const shown = SHUT_FIRST.find((one) => [...places.values()].includes(one)) ?? each.to;
       if (shown === state) continue;
-      spans.push({ state, from, to: each.at, cause });
-      [state, from, cause] = [shown, each.at, each.cause];
+      spans.push({ state, from, to: each.at });
+      [state, from] = [shown, each.at];
     }
-    spans.push({ state, from, to: upTo, cause });
+    spans.push({ state, from, to: upTo });
     return spans;
   }
 
@@ -128,11 +128,10 @@ export function story(run, place, at) {
   }
   const notClosed = breakers.map((name) => ({ name, ...run.states(name).find((each) => each.from <= at && at < each.to) }))
     .filter(({ state }) => SHUT_FIRST.includes(state));
-  const states = new Set(notClosed.map(({ state }) => state));
-  if (notClosed.length > 3) said.push(`${notClosed.length} of ${breakers.length} breakers are ${[...states].join(" or ")}.`);
-  else for (const { name, state, cause, from, to } of notClosed) {
-    const end = to < run.length * run.width ? ` until ${clock(to, true)}` : "";
-    said.push(`The breaker of ${name} is ${state}${cause && ` (${cause})`}, since ${clock(from, true)}${end}.`);
+  const states = [...new Set(notClosed.map(({ state }) => state))].join(" or ");
+  if (notClosed.length > 1) said.push(`${notClosed.length} of ${breakers.length} breakers are ${states}.`);
+  else for (const { name, state, from, to } of notClosed) {
+    said.push(`The breaker of ${name} is ${state}, since ${clock(from, true)}${to < run.length * run.width ? ` until ${clock(to, true)}` : ""}.`);
   }
   const drains = run.places(place).every((each) => !run.value("circuit_breaker", each, at) || shut(run, each, at) === "closed");
   const verb = (name) => (name === "circuit_breaker" && drains ? "drain" : "wait"); // behind one that has closed again nothing waits for it

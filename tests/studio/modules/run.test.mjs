@@ -5,7 +5,7 @@ const { breakersAt, jump, pieces, Run, shut, story } = await import(`${process.e
 
 const NAMES = ["arrived", "sent", "failed", "dead", "suppressed", "turn", "backoff", "rate_limit", "circuit_breaker", "quiet_hours", "under_way", "dead_letters"];
 const rows = (more) => ({ ...Object.fromEntries(NAMES.map((name) => [name, [0, 0, 0, 0]])), ...more });
-const open = { at: 2.5, kind: "opens", breaker: "email", host: null, to: "open", cause: "trip", text: "Breaker email: closed to open (trip)" };
+const open = { at: 2.5, kind: "opens", breaker: "email", host: null, to: "open", text: "Breaker email: closed to open" };
 
 function run() {
   const made = new Run({
@@ -49,7 +49,7 @@ test("events come in order, and one jumps to those of a kind", () => {
 test("a sentence says what happens", () => {
   const made = run();
   assert.equal(story(made, "", 0.5), "All goes well: nothing waits.");
-  assert.equal(story(made, "", 2.6), "email: outage, until 0:03. The breaker of email is open (trip), since 0:02.5. 3 wait behind the breaker. 1 dead letter.");
+  assert.equal(story(made, "", 2.6), "email: outage, until 0:03. The breaker of email is open, since 0:02.5. 3 wait behind the breaker. 1 dead letter.");
   made.frame({ width_s: 1, from: 4, to: 5, rows: { email: rows({ circuit_breaker: [2] }) }, transitions: [{ ...open, at: 3.5, to: "closed" }] });
   assert.match(story(made, "", 4.2), /2 drain behind the breaker/);
   made.frame({ width_s: 1, from: 5, to: 6, rows: { email: rows({ backoff: [1], turn: [2] }) }, transitions: [] });
@@ -83,6 +83,9 @@ test("of many breakers a sentence says how many", () => {
   const made = run();
   made.begin.breakers = Object.fromEntries([1, 2, 3, 4, 5].map((node) => [`email@${node}`, node < 5 ? "open" : "closed"]));
   assert.match(story(made, "", 2.6), /4 of 5 breakers are open\./);
+  made.begin.breakers = { "email@1": "open", "email@2": "half-open", "email@3": "closed" };
+  Object.assign(made, { spans: {} });
+  assert.equal(story(made, "", 0.5), "2 of 3 breakers are open or half-open.");
   assert.match(story(made, "@1", 2.6), /The breaker of email@1 is open, since 0:00\./);
   assert.doesNotMatch(story(made, "email@5", 2.6), /breaker/);
 });
