@@ -460,8 +460,14 @@ async def test_a_node_is_looked_at_alone(folder, tmp_path, monkeypatch):
         def waiting() -> int:
             return int(browser.text(".actor.circuit_breaker b"))
 
+        def before_the_figures() -> str:
+            return browser.driver.execute_script(
+                "return getComputedStyle(document.getElementById('figures'), '::before').content"
+            )
+
         browser.see("fleet.yaml")
         browser.wait(lambda: browser.find("#node").is_displayed())
+        assert (before_the_figures(), browser.text("#expect-title")) == ("none", "Expectations")
         Select(browser.find("#kind")).select_by_value("fault")
         for _ in range(2):
             browser.click("#next")
@@ -475,6 +481,7 @@ async def test_a_node_is_looked_at_alone(folder, tmp_path, monkeypatch):
             canvas = browser.find("[data-key=breakers] canvas")
             browser.wait(lambda node=node, canvas=canvas: f" email@{node}: " in canvas.get_attribute("aria-label"))
         assert sum(of_nodes) == together
+        assert (before_the_figures(), browser.text("#expect-title")) == ('"All nodes: "', "Expectations of all nodes")
         browser.click(".actor.circuit_breaker button")
         browser.wait(lambda: f"{of_nodes[2]}" in browser.text("#notifications p"))
         assert "that wait behind the breaker on email at node 3" in browser.text("#notifications p")
