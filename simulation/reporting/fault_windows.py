@@ -44,17 +44,36 @@ def windows(scenario: Scenario, end_s: float, channel: str | None = None) -> lis
     used = scenario.channels_used
     faults = [fault for fault in scenario.faults if channel is None or channel in fault.channel]
     rules = [rule for rule in scenario.quiet_hours if channel is None or channel in rule.channels]
-    found = [_fault_window(fault, used, end_s) for fault in faults]
+    found = [_fault_window(fault, scenario, end_s) for fault in faults]
     found += [_quiet_window(rule, used, scenario.start, end_s) for rule in rules]
     return [window for window in found if window.spans]
 
 
-def _fault_window(fault: FaultConfig, used: tuple[NotificationChannel, ...], end_s: float) -> Window:
-    until_s = end_s if fault.for_ is None else min(end_s, fault.at + fault.for_)
-    if fault.injects <= AT_THE_START:
-        until_s = min(end_s, fault.at + (fault.restart_after or 0.0))
+def _fault_window(fault: FaultConfig, scenario: Scenario, end_s: float) -> Window:
+    lasts_s = lasting_s(fault, scenario)
+    until_s = end_s if lasts_s is None else min(end_s, fault.at + lasts_s)
     spans = ((fault.at, until_s),) if fault.at < end_s else ()
-    return Window(fault_label(fault, used), spans, _dips(fault, until_s))
+    return Window(fault_label(fault, scenario.channels_used), spans, _dips(fault, until_s))
+
+
+def lasting_s(fault: FaultConfig, scenario: Scenario) -> float | None:
+    """Return for how many seconds a fault holds; None: to the end.
+
+    What happens once lasts until what it stopped is back: of a deploy, the last node that there is when it begins.
+    """
+    if not fault.injects <= AT_THE_START:
+        return fault.for_
+    lasts_s = fault.restart_after or 0.0
+    if (deploy := fault.deploy) is not None:
+        last_s = (_nodes_at(scenario, fault.at) - 1) * deploy.every
+        lasts_s = max(lasts_s, last_s + deploy.drain + deploy.each_down)
+    return lasts_s
+
+
+def _nodes_at(scenario: Scenario, at_s: float) -> int:
+    """Return how many nodes a fleet has at an instant, by what it was scaled to last."""
+    scaled = [(fault.at, fault.scale.to) for fault in scenario.faults if fault.scale is not None and fault.at <= at_s]
+    return max(scaled, key=lambda each: each[0])[1] if scaled else scenario.fleet.count
 
 
 def fault_label(fault: FaultConfig, used: tuple[NotificationChannel, ...]) -> str:
@@ -63,7 +82,7 @@ def fault_label(fault: FaultConfig, used: tuple[NotificationChannel, ...]) -> st
 
 
 AT_THE_START = {"crash", "deploy", "scale", "clock_step"}
-"""What happens once, however long the window is."""
+"""What happens once, however long `for` is."""
 
 
 def _place_text(fault: FaultConfig, used: tuple[NotificationChannel, ...]) -> str:

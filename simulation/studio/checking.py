@@ -8,7 +8,7 @@ from typing import Any
 from actors.errors import ConfigurationError
 from actors.settings.faults import FaultConfig
 from actors.settings.yaml_tree import place_in
-from simulation.reporting.fault_windows import AT_THE_START, fault_label
+from simulation.reporting.fault_windows import AT_THE_START, fault_label, lasting_s
 from simulation.scenario import Scenario, parse
 from simulation.studio.knobs import groups_hit, knobs, splice_document
 from simulation.studio.rendering import rendered
@@ -73,18 +73,18 @@ def _drawn(splices: Splices, scenario: Scenario) -> dict[str, Any]:
         "searched": sorted((channel.value for channel in used), key=lambda each: f"Channel {each}" not in hit),
         "nodes": nodes_shown(scenario),
         "faults": [
-            {"text": fault_label(fault, used), **_band(fault, splices, ("faults", str(number)))}
+            {"text": fault_label(fault, used), **_band(fault, scenario, splices, ("faults", str(number)))}
             for number, fault in enumerate(scenario.faults)
         ],
     }
 
 
-def _band(fault: FaultConfig, splices: Splices, path: Path) -> dict[str, Any]:
+def _band(fault: FaultConfig, scenario: Scenario, splices: Splices, path: Path) -> dict[str, Any]:
     """Return when a fault holds, and where that stands in the text; what happens once, as a crash, has no `for`."""
     once = fault.injects <= AT_THE_START
     return {
         "at_s": fault.at,
-        "for_s": (fault.restart_after or 0.0) if once else fault.for_,
+        "for_s": lasting_s(fault, scenario),
         "at": splice_document(splices, (*path, "at"))["splice"],
         "for": None if once else splice_document(splices, (*path, "for"))["splice"],
     }

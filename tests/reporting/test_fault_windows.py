@@ -48,6 +48,14 @@ def test_a_fault_holds_in_its_window_as_far_as_the_run_goes(fault, expected):
     assert found(f"faults: [{fault}]") == expected
 
 
+@pytest.mark.parametrize(("scaled", "until_s"), [("30s", 186), ("2m", 96)])
+def test_a_deploy_lasts_until_the_last_of_the_nodes_that_there_are_is_back(scaled, until_s):
+    deploy = "{at: 1m, deploy: {each_down: 5s, every: 30s, drain: 1s}}"
+    _, (_, spans) = found(f"nodes: 2\nfaults: [{{at: {scaled}, scale: {{to: 5}}}}, {deploy}]")
+    assert spans == [(60, until_s)]
+    assert found(f"nodes: 2\nfaults: [{deploy}]", 70.0)[0][1] == [(60, 70)]
+
+
 @pytest.mark.parametrize(
     ("keys", "text"),
     [

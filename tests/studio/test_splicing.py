@@ -207,6 +207,12 @@ def test_what_happens_once_can_be_moved_but_not_stretched():
     assert (crash["at_s"], crash["for_s"], crash["for"]) == (240, 10, None)
 
 
+def test_a_deploy_lasts_until_the_last_node_is_back():
+    path = SCENARIOS[0].parent / "deploy-during-outage.yaml"
+    _, deploy = check(path.read_text(encoding="utf-8"), str(path))["faults"]
+    assert (deploy["at_s"], deploy["for_s"], deploy["for"]) == (180, 11 * 15 + 1 + 5, None)
+
+
 @pytest.mark.parametrize("turn", [*OF_A_CHANNEL, *OF_AN_ENTRY, *OF_A_FAULT], ids=lambda turn: turn.label)
 def test_a_slider_has_few_stops_that_people_would_choose(turn):
     if turn.kind in ("choice", "switch"):
