@@ -35,6 +35,8 @@ class _Vote:
     """Until when that counts, for certain."""
     lapses_ns: int
     """When it has lapsed, for certain."""
+    is_orphaned: bool = False
+    """Whether the process that said so has died: nobody takes it back."""
 
 
 class SharedBreakers(Invariant):
@@ -87,6 +89,7 @@ class SharedBreakers(Invariant):
         if event.actor == PROCESS:
             for vote in (vote for votes in self._votes.values() for vote in votes if vote.node == event.node):
                 vote.stands_until_ns = min(vote.stands_until_ns, event.at_ns)
+                vote.is_orphaned = True
         return None
 
     @observes(BreakerTransitioned)
@@ -104,7 +107,7 @@ class SharedBreakers(Invariant):
         if event.cause in _ORDERS:
             self._ordered_ns[node, key] = now_ns
             for vote in self._votes[key]:
-                if vote.node == node:
+                if vote.node == node and not vote.is_orphaned:
                     vote.stands_until_ns = min(vote.stands_until_ns, now_ns)
                     vote.lapses_ns = min(vote.lapses_ns, max(vote.known_ns, now_ns + latency_ns))
         if event.cause in _BY_ITSELF and event.to_state == BreakerState.OPEN:

@@ -120,3 +120,9 @@ def test_it_may_be_where_they_may_not_be_heard_any_more():
     assert text_of(trips(1, 10), closed, sent(2, 13.1)) is None
     overridden = at(2, 12, "open", "closed", "close")
     assert text_of(trips(1, 10), is_told(2, 11), overridden, sent(2, 13)) is None
+
+
+def test_nobody_takes_back_what_a_process_has_said_that_has_died():
+    ordered = at(1, 13, "closed", "forced-open", "force-open")
+    assert text_of(trips(1, 10), dies(1, 12), ordered, is_told(2, 15)) is None
+    assert "and 0 do" in (text_of(trips(1, 10), ordered, is_told(2, 15)) or "")
