@@ -111,9 +111,10 @@ class Lifecycle:
         self.undelivered_answers = 0
         """How many of the answers that it was delivered never came back, or came too late."""
 
-    def has_begun(self, attempt: Attempt) -> bool:
-        """Tell whether an attempt has come to a provider already."""
-        return any(type(each) is AttemptMade and each.attempt is attempt for each in reversed(self.history))
+    def began_ns(self, attempt: Attempt) -> int | None:
+        """Return when an attempt has come to a provider first; None: it has not yet."""
+        made = (each.at_ns for each in self.history if type(each) is AttemptMade and each.attempt is attempt)
+        return next(made, None)
 
 
 class Lifecycles:

@@ -125,8 +125,10 @@ class ObservedProvider(WrappedProvider):
     ) -> AttemptMade:
         notification_id = attempt.command.notification_id
         lifecycle = self._lifecycles.get(notification_id)
-        answered = foreseen is not None and foreseen.delay_ns <= self._timeout_ns
-        takes_ns = foreseen.delay_ns if answered and foreseen is not None else self._timeout_ns
+        began_ns = lifecycle.began_ns(attempt) if self._hedges and lifecycle is not None else None
+        left_ns = self._timeout_ns - (0 if began_ns is None else now_ns - began_ns)  # copies share one time-out
+        answered = foreseen is not None and foreseen.delay_ns <= left_ns
+        takes_ns = foreseen.delay_ns if answered and foreseen is not None else left_ns
         made = AttemptMade(
             at_ns=now_ns,
             node=attempt.node,
@@ -140,7 +142,7 @@ class ObservedProvider(WrappedProvider):
             ends_at_ns=now_ns + takes_ns,
             is_promised=is_promised,
             foreseen_ns=None if foreseen is None else foreseen.delay_ns,
-            is_copy=self._hedges and lifecycle is not None and lifecycle.has_begun(attempt),
+            is_copy=began_ns is not None,
         )
         self._note(made)
         return made

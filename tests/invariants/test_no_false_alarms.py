@@ -490,6 +490,27 @@ class Answering(Provider):
         return Foreseen(0, Sent())
 
 
+def test_a_copy_has_what_is_left_of_the_time_of_its_attempt():
+    """A provider that takes nine seconds answers the first in time, and its copy two seconds later in none."""
+
+    class Slow(Provider):
+        def attempt(self, attempt, now_ns):
+            return Foreseen(9_000_000_000, Sent())
+
+    seen, lifecycles = [], Lifecycles()
+    config = ChannelConfig.model_validate({"timeout": "10s", "hedging": {"max_attempts": 2, "delay": 1}})
+
+    def note(observed):
+        seen.append(observed)
+        lifecycles.follow(observed)
+
+    provider = ObservedProvider(Slow(), EMAIL, "primary", config, lifecycles, note)
+    one = made(0).attempt
+    for now_s in (0, 2):
+        provider.attempt(one, now_s * 1_000_000_000)
+    assert [(each.answered, each.ends_at_ns) for each in seen] == [(True, 9_000_000_000), (False, 10_000_000_000)]
+
+
 def test_a_copy_is_one_though_another_attempt_has_set_out_between():
     """Two channels have crashed at once, so the notification was sent anew twice, and each attempt has its copy."""
     seen, lifecycles = [], Lifecycles()
