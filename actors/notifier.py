@@ -49,7 +49,12 @@ from actors.pipeline.alert import AdminAlert, Notify
 from actors.pipeline.channel import Channel
 from actors.pipeline.circuit_breaker import CircuitBreakerActor, OperateBreaker
 from actors.pipeline.dead_letter_queue import DeadLetterQueue
-from actors.pipeline.deduplicating import DeduplicatingBreaker, DeduplicatingLimiter, InFlight
+from actors.pipeline.deduplicating import (
+    DeduplicatingBreaker,
+    DeduplicatingLimiter,
+    DeduplicatingTenantBounds,
+    InFlight,
+)
 from actors.pipeline.event_bus import EventBus, check_id, check_timeout
 from actors.pipeline.fallback import problems_of_fallbacks
 from actors.pipeline.handler import Handler
@@ -201,7 +206,8 @@ class Pipeline:
                 limiter_class = RateLimiterActor if host.delivers_once else DeduplicatingLimiter
                 stages.rate_limiter = host.spawn(limiter_class, channel, config.rate_limit, stages)
             if config.tenant is not None:
-                stages.tenant_bounds = host.spawn(TenantBounds, channel, config.tenant, stages)
+                bounds_class = TenantBounds if host.delivers_once else DeduplicatingTenantBounds
+                stages.tenant_bounds = host.spawn(bounds_class, channel, config.tenant, stages)
             if host.delivers_once:
                 stages.circuit_breaker = host.spawn(CircuitBreakerActor, channel, config, stages)
             else:

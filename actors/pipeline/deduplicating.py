@@ -23,6 +23,8 @@ from actors.kernel.effects import Performed
 from actors.messages import DeferralCause, NotificationChannel
 from actors.pipeline.circuit_breaker import CircuitBreakerActor
 from actors.pipeline.rate_limiter import RateLimiterActor
+from actors.pipeline.stage import Stage
+from actors.pipeline.tenants import TenantBounds
 from actors.pipeline.wiring import Stages
 from actors.settings.channel import ChannelConfig, RateLimitConfig
 
@@ -86,7 +88,19 @@ class InFlight:
         self._attempts = {key: entry for key, entry in self._attempts.items() if entry[1] is not None}
 
 
-class DeduplicatingBreaker(CircuitBreakerActor):
+class _QuietOfCopies(Stage):
+    """Publishes nothing of a copy that waits after the attempt has ended."""
+
+    def _publish_deferred(self, attempt: Attempt, cause: DeferralCause, resumes_at_ns: int | None) -> None:
+        if self._stages.is_awaited(attempt):
+            super()._publish_deferred(attempt, cause, resumes_at_ns)
+
+
+class DeduplicatingTenantBounds(_QuietOfCopies, TenantBounds):
+    """Says of no copy that it waits once its attempt has ended; bounds count each attempt once in any case."""
+
+
+class DeduplicatingBreaker(_QuietOfCopies, CircuitBreakerActor):
     """Takes no attempt that it has already, and settles each permit once."""
 
     def __init__(
@@ -107,11 +121,6 @@ class DeduplicatingBreaker(CircuitBreakerActor):
     def _hand_back(self, attempt: Attempt) -> None:
         self._in_flight.drop(attempt)
         super()._hand_back(attempt)
-
-    def _publish_deferred(self, attempt: Attempt, cause: DeferralCause, resumes_at_ns: int | None) -> None:
-        """Publish nothing of a copy that waits after the attempt has ended."""
-        if self._stages.is_awaited(attempt):
-            super()._publish_deferred(attempt, cause, resumes_at_ns)
 
     @handles(Attempt)
     def on_attempt(self, attempt: Attempt) -> None:

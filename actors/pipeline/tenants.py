@@ -8,7 +8,7 @@ from typing import Any
 from actors.domain.attempts import EXPIRED, Admitted, Attempt, FlushQueue
 from actors.kernel.actor import handles
 from actors.kernel.effects import Performed
-from actors.messages import DeferralCause, Message, NotificationChannel
+from actors.messages import Message, NotificationChannel
 from actors.pipeline.keyed_lines import KeyedStage
 from actors.pipeline.on_their_way import OnTheirWay
 from actors.pipeline.stage import is_too_late
@@ -121,11 +121,6 @@ class TenantBounds(KeyedStage):
         self._known[id(attempt)] = attempt
         line = self._lines.get(tenant)
         self._join(self._new_line(tenant, fits_at_ns) if line is None else line, attempt, tenant, fits_at_ns)
-
-    def _publish_deferred(self, attempt: Attempt, cause: DeferralCause, resumes_at_ns: int | None) -> None:
-        """Publish nothing of a copy that waits after the attempt has ended."""
-        if self._stages.is_awaited(attempt):
-            super()._publish_deferred(attempt, cause, resumes_at_ns)
 
     def _try_pass(self, attempt: Attempt, key: str) -> int | None:
         return self._on_their_way.fits_at_ns(attempt, key, self.now_ns)
