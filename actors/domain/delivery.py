@@ -179,7 +179,7 @@ def requested(command: SendNotification, at_ns: int, epoch_ns: int) -> Notificat
         epoch_ns=epoch_ns,
         notification_id=command.notification_id,
         channel=command.channel,
-        user_id=command.recipient if command.user_id is None else command.user_id,
+        user_id=command.user,
         priority=command.priority,
     )
 

@@ -537,9 +537,9 @@ def check_timeout(timeout: Any) -> None:
         WrongType: it is no number.
         ConfigurationError: it is below 0, or nan.
     """
-    is_number = isinstance(timeout, Real) and not isinstance(timeout, bool)
     if timeout is None:
         return
+    is_number = isinstance(timeout, Real) and not isinstance(timeout, bool)
     if not is_number:
         raise WrongType(f"timeout: wanted a number of seconds, or None, got {timeout!r:.100}")
     if not timeout >= 0:

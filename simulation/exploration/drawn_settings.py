@@ -110,7 +110,6 @@ _TOGETHER: tuple[tuple[Path, ...], ...] = (
 _TOGETHER_WITH_CLASSES: tuple[Path, ...] = (("max_in_flight",), ("tenant",), ("order",), ("provider", "latency"))
 """Settings that seldom meet by chance, and of which each may have a part in what another one does."""
 
-_NEARLY_ALL = (0.8,)
 _SHARE_TOGETHER = 0.4
 """In so many cases some of these are all drawn at once, on each channel."""
 
@@ -286,7 +285,7 @@ class _Drawing:
             for key in path[:-1]:
                 group, model = group.setdefault(str(key), {}), _GROUPS[str(key)]
             key = str(path[-1])
-            group[key] = Values(random, data, shares=_NEARLY_ALL).value(known_keys(model)[key], key)
+            group[key] = Values(random, data, is_full=True).value(known_keys(model)[key], key)
             repaired, found = self._repair(candidate)
             if found is None:
                 self._refused += 1
@@ -345,17 +344,16 @@ def _leave_out(data: Data, path: Path) -> bool:
 class Values:
     """Draws values of settings, as a file has them, by the types of the models."""
 
-    def __init__(self, random: Random, others: Data, *, shares: Sequence[float] = (0.1, 0.3, 0.6)) -> None:
+    def __init__(self, random: Random, others: Data, *, is_full: bool = False) -> None:
         """Make what draws.
 
         Args:
             random: draws.
             others: settings whose values are edges for those that are drawn.
-            shares: how many settings of a group are drawn, by so many equally likely shares; of what may be a group or
-                a single value it is a group where that is nearly all.
+            is_full: whether of a group nearly all settings are drawn, and a group of what may be a single value too.
         """
         self._random = random
-        self._shares_of_groups = shares
+        self._is_full = is_full
         self._durations: list[float] = []
         self._rates: list[Rate] = []
         self._numbers: list[int] = []
@@ -402,7 +400,7 @@ class Values:
         random = self._random
         options = [each for each in _options(annotation) if each is not type(None)]
         groups = [each for each in options if isinstance(each, type) and issubclass(each, Settings)]
-        option = random.choice(groups if groups and self._shares_of_groups is _NEARLY_ALL else options)
+        option = random.choice(groups if groups and self._is_full else options)
         markers = tuple(option.__metadata__) if get_origin(option) is Annotated else ()
         plain = get_args(option)[0] if markers else option
         for marker in markers:
@@ -440,7 +438,7 @@ class Values:
         if issubclass(model, OneOf):
             key = self._random.choice(list(keys))
             return {key: self.value(keys[key], key)}
-        share = self._random.choice(self._shares_of_groups)
+        share = self._random.choice([0.8] if self._is_full else [0.1, 0.3, 0.6])
         data = {
             key: self.value(annotation, key)
             for key, annotation in keys.items()

@@ -75,8 +75,8 @@ class Takeovers(Invariant):
         taken, over = f"node {takeover.node} takes over what node {gone} had", f"is over at {seconds_text(ends_ns)}"
         if now_ns < ends_ns:
             return f"{taken}, whose lease {over}"
-        others_ns = self._leases.up_since_ns.items()
-        there = next((node for node, since_ns in others_ns if since_ns < ends_ns < now_ns), None)
+        up_since_ns = self._leases.up_since_ns.items()
+        there = next((node for node, since_ns in up_since_ns if since_ns < ends_ns < now_ns), None)
         if there is not None:
             return f"{taken} only now, though its lease {over} and node {there} is there since before that"
         return None
