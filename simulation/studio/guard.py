@@ -15,10 +15,10 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from actors.service.console import gate
-from actors.service.console.gate import SafeHeaders
+from actors.service.http import safe_headers
+from actors.service.http.safe_headers import SafeHeaders
 
-HEADERS = gate.HEADERS | {
+HEADERS = safe_headers.HEADERS | {
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
         "form-action 'none'; base-uri 'none'; frame-ancestors 'none'"

@@ -264,7 +264,7 @@ async def static(request: Request) -> Response:
 
 def _file_of(name: str) -> str:
     if name in _CONSOLE:
-        return files("actors.service.console").joinpath(name).read_text(encoding="utf-8")
+        return files("actors.service").joinpath("console", name).read_text(encoding="utf-8")
     return files(__package__).joinpath("static", name).read_text(encoding="utf-8")
 
 

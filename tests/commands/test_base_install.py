@@ -115,3 +115,17 @@ def test_the_version_is_known():
 def test_a_command_whose_extra_is_missing_says_so_in_a_line(arguments, what, extra):
     said = f"{what} needs the extra {extra}: pip install 'retrylab[{extra}]'\n"
     assert ended(MAIN, *arguments) == (2, "", said)
+
+
+OF_STUDIO = ("h11", "starlette")
+STUDIO = f"""\
+NotInstalled.names = set(NotInstalled.names) - {{*{OF_THE_LAB!r}, *{OF_STUDIO!r}}}
+from simulation.studio import comparing, ranking, searching, server, worker
+print(all(server._file_of(name) for name in server._STATIC))
+"""
+
+
+def test_studio_and_the_files_of_its_pages_need_its_own_extra_alone():
+    of_the_extra = PACKAGES["optional-dependencies"]["studio"]
+    assert sorted(line.split(">")[0] for line in of_the_extra) == [*OF_STUDIO[:1], "retrylab[lab]", *OF_STUDIO[1:]]
+    assert ended(STUDIO) == (0, "True\n", "")

@@ -16,9 +16,10 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Mount, Route
 
 from actors.service.console import breakers, bulks, letters, overview, sign_in
-from actors.service.console.gate import SafeHeaders, Visit
+from actors.service.console.gate import Visit
 from actors.service.console.rendering import action, page
 from actors.service.http.access import SESSION_PATH, Role
+from actors.service.http.safe_headers import SafeHeaders
 
 
 def routes() -> list[BaseRoute]:

@@ -1,4 +1,4 @@
-"""Who may see a page or send a form, and which headers every answer carries.
+"""Who may see a page or send a form.
 
 A form counts only if it comes from a page of this console: it carries a token that belongs to the session, and the
 browser says that it comes from this site (`Sec-Fetch-Site`, or `Origin` where the connection is not encrypted; as in
@@ -13,11 +13,9 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 from urllib.parse import parse_qsl, quote, urlsplit
 
-from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from actors.service.http.access import Access, Principal, Role
 from actors.service.http.bodies import body_of
@@ -32,40 +30,6 @@ SMALL_FORM_BYTES_MAX = 2**14
 """The longest form of a stranger: it signs in."""
 
 _FIELDS_MAX = 50
-
-HEADERS = {
-    "Cache-Control": "no-store",
-    "Content-Security-Policy": (
-        "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; "
-        "frame-ancestors 'none'"
-    ),
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "Referrer-Policy": "same-origin",  # with no-referrer, browsers would send forms with `Origin: null`
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
-}
-"""What forbids a browser scripts, what is elsewhere, being framed, and keeping copies."""
-
-
-class SafeHeaders:
-    """Middleware that gives answers headers that they have not got themselves, by custom :data:`HEADERS`."""
-
-    def __init__(self, app: ASGIApp, headers: Mapping[str, str] = HEADERS) -> None:
-        self._app = app
-        self._headers = headers
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request with these headers."""
-
-        async def send_with_headers(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                for name, value in self._headers.items():
-                    headers.setdefault(name, value)
-            await send(message)
-
-        await self._app(scope, receive, send_with_headers)
 
 
 @dataclass(frozen=True)
