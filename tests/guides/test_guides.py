@@ -41,7 +41,7 @@ def test_in_programs_that_block(tmp_path):
 
 @pytest.mark.integration
 @needs_a_shell
-@pytest.mark.parametrize("guide", ["several-nodes", "celery"])
+@pytest.mark.parametrize("guide", ["several-nodes", pytest.param("celery", marks=pytest.mark.slow)])
 def test_several_nodes(tmp_path, guide):
     from postgres_server import NoServer, running_server
 

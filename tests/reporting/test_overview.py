@@ -447,7 +447,7 @@ FIGURES = {
     "overfull": OVERFULL,
 }
 OF_SHIPPED = [
-    pytest.param(path, id=path.stem, marks=[pytest.mark.slow] if number % 5 else [])
+    pytest.param(path, id=path.stem, marks=[pytest.mark.slow] if number % 8 else [])
     for number, path in enumerate(SCENARIOS)
 ]
 

@@ -58,7 +58,10 @@ def reports(tmp_path_factory):
     return directory
 
 
-@pytest.mark.parametrize(("width", "height", "schemes"), [(*DESK, ["light", "dark"]), (*PHONE, ["light"])])
+@pytest.mark.parametrize(
+    ("width", "height", "schemes"),
+    [(*DESK, ["light", "dark"]), pytest.param(*PHONE, ["light"], marks=pytest.mark.slow)],
+)
 def test_a_report_in_the_browser(reports, tmp_path, width, height, schemes):
     with chromium("file://", width, height, tmp_path) as browser:
         for report in sorted(reports.iterdir()):

@@ -143,7 +143,7 @@ async def listening(app):
         nursery.cancel_scope.cancel()
 
 
-@pytest.mark.parametrize(("width", "height"), [DESK, PHONE])
+@pytest.mark.parametrize(("width", "height"), [DESK, pytest.param(*PHONE, marks=pytest.mark.slow)])
 async def test_an_operator_at_work(tmp_path, width, height):
     def work(url):
         with chromium(url, width, height, tmp_path, Console) as browser:

@@ -439,7 +439,9 @@ def compare_and_keep(browser: Studio, folder) -> None:
     browser.check()
 
 
-@pytest.mark.parametrize("size", [DESK, PHONE], ids=["desk", "phone"])
+@pytest.mark.parametrize(
+    "size", [pytest.param(DESK, id="desk"), pytest.param(PHONE, id="phone", marks=pytest.mark.slow)]
+)
 async def test_a_scenario_is_changed_watched_compared_and_kept(folder, tmp_path, monkeypatch, size):
     def use(browser):
         change_and_watch(browser, size)
