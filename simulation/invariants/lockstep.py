@@ -15,7 +15,7 @@ from pykka._envelope import Envelope
 
 from actors.errors import Overloaded, Overtaken
 from actors.kernel.actor import NOTHING, Actor
-from actors.kernel.effects import Performed
+from actors.kernel.effects import Cancellable, Effect, Performed
 from actors.kernel.futures import Future
 from actors.kernel.interceptors import Interceptor, Next
 from actors.messages import (
@@ -52,8 +52,10 @@ class LockStep(Invariant):
         self.broken: Callable[[str], None] = lambda text: None
         """Takes what is broken where no event is recorded; set by the checker."""
         self._has_differed = False
+        self._latest: int | None = None
+        """The number in the model of what a provider was asked last, until it is known by whom."""
         self._numbers: dict[int, tuple[Any, int]] = {}
-        """By the identity of an attempt at a provider, it and its number in the model."""
+        """By the identity of what comes back with an answer, or of a promise, it and its number in the model."""
 
     @classmethod
     def applies(cls, context: Context) -> bool:
@@ -76,14 +78,16 @@ class LockStep(Invariant):
             number = self.model.is_asked(
                 asked, made.outcome if is_foreseen else None, made.foreseen_ns if is_foreseen else None
             )
-            self._numbers[id(attempt)] = attempt, number
+            self._latest = number
+            if made.is_promised:
+                self._numbers[id(made)] = made, number
 
         return self._asked(ask)
 
     def on_promise_kept(self, made: AttemptMade) -> None:
         """Take note of an answer that was promised."""
-        if id(made.attempt) in self._numbers:
-            number = self._numbers[id(made.attempt)][1]
+        number = self.number_of(made)
+        if number is not None:
             self.note(self.model.answers_now, made.node, number, made.outcome, made.ends_at_ns)
 
     def on_alert(self, text: str) -> None:
@@ -113,16 +117,23 @@ class LockStep(Invariant):
         if objection is not None:
             self.broken(str(objection))
 
+    def performs(self, request: Any) -> None:
+        """Take note of what is to come back with the answer of the provider that was asked last."""
+        if self._latest is not None:
+            self._numbers[id(request)] = request, self._latest
+            flight = getattr(request, "flight", request)  # of one that may have copies, known by its first send
+            self._numbers.setdefault(id(flight), (flight, self._latest))
+            self._latest = None
+
     def number_of(self, request: Any) -> int | None:
-        """Return the number of an attempt."""
-        known = self._numbers.get(id(request.attempt))
+        """Return the number of what a provider was asked."""
+        known = self._numbers.get(id(request))
         return None if known is None else known[1]
 
     def answer_of(self, request: Any) -> int | None:
-        """Return the number of the attempt that is answered."""
-        number = self.number_of(request)
-        self._numbers.pop(id(request.attempt), None)
-        return number
+        """Return the number of what is answered."""
+        known = self._numbers.pop(id(request), None)
+        return None if known is None else known[1]
 
     def _asked(self, function: Callable[..., Any], *args: Any) -> str | None:
         if self._has_differed:
@@ -167,11 +178,13 @@ class TurnWatch(Interceptor):
         """Take note of what falls due for a stage that is down: what comes at the same instant stands behind it."""
         lock_step, kind = self._lock_step, type(message).__name__
         what = None
-        if kind == "_Advance":
+        if kind in ("_Advance", "_Hedge"):
             what = _TURNS[type(actor).__name__][kind](lock_step, actor, message)
         elif kind == "Performed" and type(actor).__name__ == "CircuitBreakerActor":
             known = lock_step.number_of(message.request)
             what = None if known is None else ("answer", known)
+        elif kind == "Performed" and type(actor).__name__ == "HedgingChannel":
+            what = "copy", (_lane_of(actor), lock_step.number_of(message.request))
         if what is not None:
             node = actor.system.node_number
             lock_step.note(lock_step.model.falls_due, *what, node, self.system.now_ns, not self.system._ready)
@@ -185,6 +198,10 @@ class TurnWatch(Interceptor):
         elif type(content) is Submit:
             self._lock_step.note(self._lock_step.model.arrives, content.command, not content.follows_event, node)
         tell(message)
+
+    def perform(self, go_on: Next, actor: Actor, effect: Effect, request: Any, *timeout: Any) -> Cancellable:
+        self._lock_step.performs(request)
+        return go_on(actor, effect, request, *timeout)  # type: ignore[no-any-return]
 
     def start(self, go_on: Next, actor: Actor) -> None:
         place = _place_of(actor) if actor._incarnation.number else None
@@ -240,6 +257,14 @@ def _answer(lock_step: LockStep, _actor: Any, performed: Performed) -> tuple[str
     return None if number is None else ("answer", number)
 
 
+def _copy(lock_step: LockStep, actor: Any, performed: Performed) -> tuple[str, Any]:
+    return "copy", (_lane_of(actor), lock_step.answer_of(performed.request))
+
+
+def _hedge(lock_step: LockStep, actor: Any, message: Any) -> tuple[str, Any]:
+    return "hedge", (_lane_of(actor), lock_step.number_of(message.flight))
+
+
 def _go_on(_lock_step: LockStep, actor: Any, message: Any) -> tuple[str, Any] | None:
     name = message.delivery.command.notification_id
     return ("go-on", name) if actor._may_go_on(message.delivery) else None
@@ -259,15 +284,21 @@ def _of_redrives(_lock_step: LockStep, _actor: Any, message: Any) -> tuple[str, 
     return "redrive", message.channel
 
 
+_PLACES = {actor_class: place for place, actor_class in CLASSES.items()} | {"HedgingChannel": "channel"}
+
+
 def _place_of(actor: Any) -> tuple[str, str] | None:
-    name = type(actor).__name__
-    place = next((place for place, actor_class in CLASSES.items() if actor_class == name), None)
+    place = _PLACES.get(type(actor).__name__)
     if place is None:
         return None
     if place == "channel":
-        lane = actor._incarnation.args[1]
-        return place, f"{lane.name.partition('/')[0]}/{lane.provider_name}"
+        return place, _lane_of(actor)
     return place, actor._incarnation.args[0] if place in ("limiter", "breaker") else ""
+
+
+def _lane_of(actor: Any) -> str:
+    lane = actor._incarnation.args[1]
+    return f"{lane.name.partition('/')[0]}/{lane.provider_name}"
 
 
 def _injected(lock_step: LockStep, _actor: Any, message: Any) -> tuple[str, Any]:
@@ -310,6 +341,7 @@ _TURNS: dict[str, dict[str, Callable[[LockStep, Any, Any], tuple[str, Any] | Non
     "RateLimiterActor": {"_Advance": _stage("limiter")},
     "TenantBounds": {"_Advance": _stage("tenants")},
     "CircuitBreakerActor": {"_Advance": _stage("breaker"), "Performed": _answer},
+    "HedgingChannel": {"_Hedge": _hedge, "Performed": _copy},
     "DeadLetterQueue": {"_LookAtAges": _once("ages"), "_RedriveNext": _of_redrives, "Performed": _of_letters},
     "Source": {"_Arrive": _other, "_SendAgain": _other},
     "Clients": {"_Next": _other},

@@ -204,7 +204,7 @@ class Way(BoundsByKey):
                 attempt.is_asked = True
                 if attempt in self.parked:
                     self._count(attempt)
-                self.loop.follow("channel", f"{self.channel}/{lane.provider_name}", self.handler.make, lane, attempt)
+                self.loop.follow("channel", lane.place, self.handler.make, lane, attempt)
                 return {}
             blocked[lane.number] = why
         return blocked

@@ -30,6 +30,7 @@ from simulation.reference.backoff import Retrying, budget_of
 from simulation.reference.bounds import EXPIRED, RETRY_TIME_UP, Ended
 from simulation.reference.channel import Way
 from simulation.reference.endpoints import DISABLED, ENDPOINT_DISABLED, disabled_text, mark_after
+from simulation.reference.hedging import Hedging
 from simulation.reference.lane import Lane
 from simulation.reference.letters import Letters
 from simulation.reference.limits import Account
@@ -79,6 +80,7 @@ class Handler(Loop):
         channels = self.world.channels.items()
         accounts: dict[str, Account] = {}
         self.ways: dict[str, Way] = {each: Way(self, self, each, config, accounts) for each, config in channels}
+        self.hedging = Hedging(self, self._ask, lambda channel: self.budgets[channel], self._is_awaited, self._decided)
         self.letters = Letters(self)
         self.redriving = Redriving(self, self.letters, self.ways, self.redrive)
         self.redrives: dict[int, tuple[DeadLetterMessage, str, Mapping[str, Any], bool]] = {}
@@ -392,13 +394,26 @@ class Handler(Loop):
 
     def make(self, lane: Lane, attempt: Attempt) -> None:
         """Ask the provider."""
-        attempt.started_ns, self.number_of_asked = self.now_ns, self.number_of_asked + 1
+        attempt.started_ns = self.now_ns
+        if lane.config.hedging is None:
+            self._ask(lane, attempt)
+        else:
+            self.hedging.begin(lane, attempt)
+
+    def _ask(self, lane: Lane, attempt: Attempt) -> int:
+        self.number_of_asked += 1
         self.asked[self.number_of_asked] = attempt
         name = attempt.command.notification_id
         key = f"{name}/edit-{attempt.edits}" if attempt.edits else name
         provider, until_ns = lane.provider_name, attempt.wanted_until_ns
         asked = Asked(self.now_ns, self.node, provider, attempt.number, key, attempt.command, until_ns)
         self.expect(asked, "{} has passed all that stands before {}", attempt.name, lane.name)
+        return self.number_of_asked
+
+    def _decided(self, lane: Lane, attempt: Attempt, outcome: Outcome) -> None:
+        """Let the breaker know what has come of an attempt and its copies."""
+        way = self.ways[attempt.command.channel]
+        self.follow("breaker", way.channel, way.answered, attempt, outcome)
 
     # ── what follows from its outcome ───────────────────────────────────────────────────────────────────────────
 
@@ -407,16 +422,19 @@ class Handler(Loop):
         notification = self.admitted.get(attempt.command.notification_id)
         return notification if notification is not None and notification.under_way is attempt else None
 
+    def _is_awaited(self, attempt: Attempt) -> bool:
+        return self._of(attempt) is not None
+
     def answered(self, attempt: Attempt, outcome: Outcome) -> None:
         """ "sent → NotificationSent; transient → NotificationFailed → retry after backoff" (2)."""
         notification = self._of(attempt)
         if notification is None:
             return
         self._end_attempt(notification, outcome)
-        lane = self.ways[attempt.command.channel].lanes[attempt.lane]
         if not isinstance(outcome, Sent):
-            self._failed(notification, outcome, attempt.started_ns, lane)
+            self._failed(notification, outcome, attempt)
             return
+        lane = self.ways[attempt.command.channel].lanes[attempt.lane]
         event = self.event(
             NotificationSent,
             notification.command,
@@ -424,6 +442,7 @@ class Handler(Loop):
             started_ns=attempt.started_ns,
             requested_at_ns=notification.waited_since_ns,
             provider=lane.provider,
+            hedges=attempt.hedges,
             priority=notification.command.priority,
         )
         self._happens(event, notification, None, "the provider has taken it")
@@ -438,7 +457,7 @@ class Handler(Loop):
             self._dead_letter(notification, reason, "it can no longer be in time, or on_limit: drop")
         else:
             self._end_attempt(notification, None)
-            self._failed(notification, end.outcome, self.now_ns, None)
+            self._failed(notification, end.outcome, None)
 
     def requeued(self, attempt: Attempt, charged: bool) -> None:
         """ "A notification in quiet hours is scheduled for their end and checked again" (6): also one that waited."""
@@ -455,9 +474,10 @@ class Handler(Loop):
         self.budgets[notification.command.channel].end(notification.charge, outcome, self.now_ns)
         notification.charge, notification.under_way = 0, None
 
-    def _failed(self, notification: Notification, outcome: Outcome, started_ns: int, lane: Lane | None) -> None:
+    def _failed(self, notification: Notification, outcome: Outcome, made: Attempt | None) -> None:
         """ "`NotificationFailed` (every failed attempt, the last one too)" (1); then a wait, or a dead letter."""
         command = notification.command
+        lane = None if made is None else self.ways[command.channel].lanes[made.lane]
         if isinstance(outcome, ChannelFault):
             text = f"Channel {command.channel} is broken: {outcome.reason}"
             self.follow("alert", "", self.letters.alert, ("broken", command.channel, outcome.reason), text)
@@ -472,12 +492,13 @@ class Handler(Loop):
             reason=outcome.reason,
             kind=type(outcome).__name__,
             attempt=notification.attempts,
-            started_ns=started_ns,
+            started_ns=self.now_ns if made is None else made.started_ns,
             next_retry_at_ns=retry_ns,
             answer=outcome.answer,
             throttled=isinstance(outcome, Transient) and outcome.throttled,
             given_up=given_up,
             provider=None if lane is None else lane.provider,
+            hedges=0 if made is None else made.hedges,
             refused=lane is None,
             endpoint=mark,
         )

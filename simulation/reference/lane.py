@@ -50,6 +50,8 @@ class Lane:
         self.provider_name = name
         self.provider = None if alone else name
         self.name = channel if number == 0 else f"{channel}/{name}"
+        self.place = f"{channel}/{name}"
+        """Where the actor is that asks its provider."""
         self.config = config
         self.timeout_ns = wait_ns(config.timeout)
         self.slot_wait_ns = None if config.slot_wait is None else wait_ns(config.slot_wait)
@@ -109,8 +111,7 @@ class Lane:
         if self._throttle is not None and not self._throttle.admits(now_ns):
             breaker.after(permit, None, now_ns, 0)
             return Blocked("throttle", None)
-        for limit in self._rates():
-            limit.charge("", now_ns)
+        self.charge_rates()
         self.slots.held[attempt.key] += 1
         attempt.lane, attempt.permit, attempt.in_flight = self.number, permit, self.slots.held.total()
         return None
@@ -125,11 +126,24 @@ class Lane:
         """Return when one more fits, whatever its host; None: when a slot becomes free."""
         if self.slots.are_taken(self.slot_limit):
             return None
+        return self._rates_fit_at(now_ns)
+
+    def _rates_fit_at(self, now_ns: int) -> int:
         return max([now_ns, *(limit.fits_at("", now_ns) for limit in self._rates())])
 
     def _rates(self) -> list[Limit]:
         """Return what bounds how many go in a time, and is charged for each."""
         return [limit for limit in (self._quota, self._rate) if limit is not None]
+
+    def charge_rates(self) -> None:
+        """Count one that goes now."""
+        for limit in self._rates():
+            limit.charge("", self.loop.now_ns)
+
+    def lets_copy_go(self, attempt: Attempt) -> bool:
+        """Tell whether one more send of an attempt that has its slot may go now."""
+        now_ns = self.loop.now_ns
+        return self.breaker(attempt.host).state not in REFUSING and self._rates_fit_at(now_ns) == now_ns
 
     def divide_quota(self) -> None:
         """Have as large a part of the quota of all nodes as there are living ones."""

@@ -22,8 +22,8 @@ Key = tuple[str, Any]
 Place = tuple[str, str]
 """An actor of a process: what it does, and where (``email``; ``email/backup`` for one that asks a provider)."""
 
-MAY_LOOK = frozenset({"limiter", "tenants", "breaker", "backlog", "ages", "redrive", "other"})
-"""Of these one look more does no harm."""
+MAY_LOOK = frozenset({"limiter", "tenants", "breaker", "backlog", "ages", "redrive", "copy", "hedge", "other"})
+"""Of these one look more does no harm: the rule for it looks whether anything is due."""
 
 
 class Difference(Exception):
@@ -236,7 +236,7 @@ class Loop:
         self.due[kind, what] = max(instant_ns, self.now_ns)
         self.timeline.put_on_agenda(self, (kind, what))
 
-    def wake(self, kind: str, where: str, instant_ns: int | None) -> None:
+    def wake(self, kind: str, where: Any, instant_ns: int | None) -> None:
         """Have a place where some wait looked at then, and not at the instant set before; None: at none."""
         if instant_ns is None:
             self.due.pop((kind, where), None)
@@ -276,6 +276,8 @@ class Loop:
             return "breaker", self.asked[what].command.channel
         if kind in ("limiter", "tenants", "breaker"):
             return kind, what
+        if kind in ("copy", "hedge"):
+            return "channel", what[0]
         if kind in ("go-on", "commit", "overtaken", "backlog"):
             return "handler", ""
         return ("dlq", "") if kind in ("ages", "discarded", "redrive") else ("", "")

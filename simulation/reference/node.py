@@ -7,12 +7,12 @@ from typing import Any, ClassVar
 
 from actors.instants import NS_PER_S, ns
 from actors.messages import ActorFailed, BreakerState, BreakerTransitioned
-from actors.outcomes import Ambiguous, Outcome
+from actors.outcomes import Outcome
 from actors.settings.faults import Crash, FaultConfig
 from simulation.reference.handler import Handler
-from simulation.reference.loop import Place, Timeline, turn_that_waits
+from simulation.reference.hedging import TIMED_OUT
+from simulation.reference.loop import Difference, Key, Place, Timeline, turn_that_waits
 
-TIMED_OUT = Ambiguous(reason="timed out")
 CLASSES = {
     "handler": "Handler",
     "limiter": "RateLimiterActor",
@@ -64,24 +64,39 @@ class Node(Handler):
         number = self.number_of_asked
         attempt = self.asked[number]
         timeout_ns = self.ways[attempt.command.channel].lanes[attempt.lane].timeout_ns
-        if delay_ns is None or delay_ns > timeout_ns:  # an answer at the instant of the time-out counts
-            delay_ns, outcome = timeout_ns, TIMED_OUT
+        left_ns = timeout_ns - (self.now_ns - attempt.started_ns)  # copies share the time-out of the first
+        if delay_ns is None or delay_ns > left_ns:  # an answer at the instant of the time-out counts
+            delay_ns, outcome = left_ns, TIMED_OUT
         self._ends(number, outcome, self.now_ns + delay_ns)
         return number
 
     def answers_now(self, number: int, outcome: Outcome, now_ns: int) -> None:
         """Take the answer of a provider that could not be foreseen."""
-        if ("answer", number) in self.due and self._answers[number] is TIMED_OUT:  # else nobody waits for it
+        if self._key_of(number) in self.due and self._answers[number] is TIMED_OUT:  # else nobody waits for it
             self._ends(number, outcome, now_ns)
 
     def _ends(self, number: int, outcome: Outcome | None, instant_ns: int) -> None:
         self._answers[number], self.asked[number].ended_ns = outcome, instant_ns
-        self.at(instant_ns, "answer", number)
+        self.at(instant_ns, *self._key_of(number))
+
+    def _key_of(self, number: int) -> Key:
+        """Return how the answer to a send falls due: at the breaker, or where there may be copies at the channel."""
+        flight = self.hedging.flight_of(number)
+        return ("answer", number) if flight is None else ("copy", (flight.place, number))
 
     def _answer(self, number: int) -> None:
         attempt, outcome = self.asked.pop(number), self._answers.pop(number)
         assert outcome is not None
         self.ways[attempt.command.channel].answered(attempt, outcome)
+
+    def _copy_answers(self, where: tuple[str, int]) -> None:
+        _, number = where
+        if ("copy", where) in self.due:
+            raise Difference(f"the answer to send {number} comes before its time")
+        if self.asked.pop(number, None) is not None:  # else another one has decided
+            outcome = self._answers.pop(number)
+            assert outcome is not None
+            self.hedging.answered(number, outcome)
 
     # ── an actor crashes ────────────────────────────────────────────────────────────────────────────────────────
 
@@ -97,8 +112,8 @@ class Node(Handler):
         ways = [way for channel, way in self.ways.items() if channel in fault.channel]
         match actor:
             case "channel":
-                names = [(way, lane.provider_name) for way in ways for lane in way.lanes]
-                return [(actor, f"{way.channel}/{name}") for way, name in names if fault.provider in (None, name)]
+                lanes = [lane for way in ways for lane in way.lanes]
+                return [(actor, lane.place) for lane in lanes if fault.provider in (None, lane.provider_name)]
             case "breaker":
                 return [(actor, way.channel) for way in ways]
             case "limiter":
@@ -111,7 +126,7 @@ class Node(Handler):
         gives_up = len(recent) >= RESTARTS and restart_after is None and place[0] != "alert"
         error = f"InjectedCrash: injected crash of the {place[0]}"
         decision = "escalate" if gives_up else "restart"
-        event = self.event(ActorFailed, None, actor=CLASSES[place[0]], error=error, decision=decision)
+        event = self.event(ActorFailed, None, actor=self._class_at(place), error=error, decision=decision)
         self.expect(event, "a fault of the scenario has it crash")
         self._failed_ns[place] = [*recent, self.now_ns]
         self.mailboxes.setdefault(place, [])
@@ -119,6 +134,11 @@ class Node(Handler):
         self.at(self.now_ns + ns(delay_s), "restart", place)
         if place[0] in ("limiter", "breaker", "channel"):
             self.follow("handler", "", self.send_again, place[1].partition("/")[0])
+
+    def _class_at(self, place: Place) -> str:
+        lanes = [lane for way in self.ways.values() for lane in way.lanes if lane.config.hedging is not None]
+        hedges = place[0] == "channel" and any(lane.place == place[1] for lane in lanes)
+        return "HedgingChannel" if hedges else CLASSES[place[0]]
 
     def _restart(self, place: Place) -> None:
         """An actor starts anew: its state is lost, and its mailbox kept, to be worked off before all else."""
@@ -137,6 +157,8 @@ class Node(Handler):
             case "breaker":
                 self.ways[place[1]].forget_those_that_wait()
                 self.ways[place[1]].set_wake()
+            case "channel":
+                self.hedging.stop_copies(place[1])
             case "dlq":
                 self.redriving.start()
             case "alert":
@@ -192,6 +214,8 @@ class Node(Handler):
 
     TURNS: ClassVar[Mapping[str, Callable[[Any, Any], None]]] = {
         "answer": _answer,
+        "copy": _copy_answers,
+        "hedge": lambda self, where: self.hedging.look(where[1]),
         "go-on": lambda self, name: self.go_on(name),
         "commit": lambda self, name: self.is_durable(name),
         "overtaken": lambda self, name: self.is_overtaken(name),

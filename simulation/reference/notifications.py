@@ -66,6 +66,8 @@ class Attempt:
     started_ns: int = 0
     ended_ns: int = 0
     """When its answer comes: it took until then, also where its breaker is down and learns of that later."""
+    hedges: int = 0
+    """Copies of it that were sent."""
 
     @property
     def name(self) -> str:

@@ -42,12 +42,7 @@ class World:
 
 def refusals(world: World) -> list[str]:
     """Return the settings of a run that the model says nothing about yet; none: it can be checked."""
-    lanes = {
-        f"{channel}.{name}": config
-        for channel, settings in world.channels.items()
-        for name, config in settings.by_provider().items()
-    }
-    found = [f"channels.{name}.hedging" for name, config in lanes.items() if config.hedging is not None]
+    found = []
     for number, fault in enumerate(world.faults):
         for key in ("duplicate_rate", "reorder"):
             if getattr(fault, key) is not None:

@@ -1,0 +1,206 @@
+"""Hedging: where the answer is late an attempt is sent once more, and the first answer that decides is its outcome.
+
+After "The Tail at Scale" (Dean and Barroso, 2013) and gRPC's proposal A6. All copies are one attempt: they have one
+number, one key, one time-out from the first send on, one slot, and one outcome that the breaker learns.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from actors.instants import wait_ns
+from actors.messages import NotificationChannel
+from actors.outcomes import Ambiguous, Outcome, Transient
+from simulation.reference.backoff import Budget
+from simulation.reference.lane import Lane
+from simulation.reference.loop import Loop
+from simulation.reference.notifications import Attempt
+
+TIMED_OUT = Ambiguous(reason="timed out")
+SENDS_AT_MOST = 5
+"""More are taken as this many, as in gRPC."""
+
+
+@dataclass(eq=False)
+class Flight:
+    """An attempt with its copies, from the first send to the answer that decides."""
+
+    lane: Lane
+    attempt: Attempt
+    number: int
+    """That of the first send."""
+    deadline_ns: int
+    sent: int = 0
+    out: dict[int, tuple[Budget | None, int]] = field(default_factory=dict)
+    """By number, those whose answers are awaited: the budget that each was charged to, and how much. The first is
+    charged by the handler."""
+    planned_ns: int | None = None
+    """When the next copy is to go."""
+    not_before_ns: int = 0
+    """The provider wants no copy before."""
+    gets_more: bool = True
+    """Whether nothing has spoken against another copy yet."""
+    failures: list[Transient | Ambiguous] = field(default_factory=list)
+
+    @property
+    def place(self) -> str:
+        """Where the actor is that sends them."""
+        return self.lane.place
+
+    def may_get_more(self, at_ns: int) -> bool:
+        """Tell whether a copy may go then, as far as is known now."""
+        return self.gets_more and at_ns < self.deadline_ns
+
+
+class Hedging:
+    """What the channels that hedge do, at one process."""
+
+    def __init__(
+        self,
+        loop: Loop,
+        ask: Callable[[Lane, Attempt], int],
+        budget_of: Callable[[NotificationChannel], Budget],
+        is_awaited: Callable[[Attempt], bool],
+        decided: Callable[[Lane, Attempt, Outcome], None],
+    ) -> None:
+        """Begin without any.
+
+        Args:
+            loop: of the process.
+            ask: asks a provider, and returns the number of that send.
+            budget_of: returns the retry budget of a channel.
+            is_awaited: tells whether the handler waits for an attempt, and has not sent another one in its place.
+            decided: takes the outcome of an attempt.
+        """
+        self.loop = loop
+        self._ask = ask
+        self._budget_of = budget_of
+        self._is_awaited = is_awaited
+        self._decided = decided
+        self.flights: dict[int, Flight] = {}
+        """By the number of the first send."""
+        self._of: dict[int, Flight] = {}
+        """By the number of each send whose answer is awaited."""
+
+    def flight_of(self, number: int) -> Flight | None:
+        """Return the flight of a send whose answer is awaited; None: it has none."""
+        return self._of.get(number)
+
+    def begin(self, lane: Lane, attempt: Attempt) -> None:
+        """Send an attempt for the first time."""
+        now_ns, number = self.loop.now_ns, self.loop.number_of_asked + 1
+        flight = Flight(lane, attempt, number, now_ns + lane.timeout_ns)
+        self.flights[number] = flight
+        self._send(flight, None, 0)
+
+    def stop_copies(self, place: str) -> None:
+        """A channel that starts again leaves it at what is out: the handler sends all of it again."""
+        for flight in self.flights.values():
+            flight.gets_more &= flight.place != place
+
+    def _send(self, flight: Flight, budget: Budget | None, charge: int) -> None:
+        """ "A `delay` after one another", of at most `max_attempts` sends, and within one time-out."""
+        number, config = self._ask(flight.lane, flight.attempt), flight.lane.config.hedging
+        assert config is not None
+        flight.sent += 1
+        flight.out[number] = budget, charge
+        self._of[number] = flight
+        self._plan(flight, None if self._is_last(flight) else self.loop.now_ns + wait_ns(config.delay))
+
+    @staticmethod
+    def _is_last(flight: Flight) -> bool:
+        config = flight.lane.config.hedging
+        assert config is not None
+        return flight.sent >= min(config.max_attempts, SENDS_AT_MOST)
+
+    # ── answers ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def answered(self, number: int, outcome: Outcome) -> None:
+        """ "The first answer that decides (sent, or failed for good) is the outcome, and the others are cancelled."
+
+        One that comes behind it was in the mailbox of a channel that was down.
+        """
+        flight = self._of.pop(number, None)
+        if flight is None:
+            return
+        budget, charge = flight.out.pop(number)
+        if budget is not None:
+            budget.end(charge, outcome, self.loop.now_ns)
+        if isinstance(outcome, (Transient, Ambiguous)):
+            self._failed(flight, outcome)
+        else:
+            self._end(flight, outcome)
+
+    def _failed(self, flight: Flight, outcome: Transient | Ambiguous) -> None:
+        """ "A failure that does not decide has the next copy sent at once, or after the `retry_after` that came with
+        it": none where that is nonsense, and none before what any of them has asked for."""
+        flight.failures.append(outcome)
+        hint = outcome.retry_after if isinstance(outcome, Transient) else None
+        now_ns = self.loop.now_ns
+        if self._is_last(flight) or (hint is not None and not 0 <= hint < math.inf):
+            flight.gets_more = False
+            self._plan(flight, None)
+        else:
+            next_ns = flight.not_before_ns = max(now_ns + wait_ns(hint or 0), flight.not_before_ns)
+            if next_ns == now_ns:
+                self._hedge(flight, outcome)
+            else:
+                self._plan(flight, next_ns)
+        self._end_if_nothing_follows(flight)
+
+    def _end_if_nothing_follows(self, flight: Flight) -> None:
+        """ "Once all have failed, the outcome is the latest failure, or the latest ambiguous one: it may be sent." """
+        if not flight.out and flight.planned_ns is None:
+            ambiguous = [each for each in flight.failures if isinstance(each, Ambiguous)]
+            self._end(flight, (ambiguous or flight.failures)[-1])
+
+    def _end(self, flight: Flight, outcome: Outcome) -> None:
+        now_ns, attempt = self.loop.now_ns, flight.attempt
+        self._plan(flight, None)
+        for number, (budget, charge) in flight.out.items():
+            self.loop.due.pop(("copy", (flight.place, number)), None)
+            self.loop.asked.pop(number)
+            self._of.pop(number)
+            if budget is not None:
+                budget.end(charge, None, now_ns)
+        del self.flights[flight.number]
+        attempt.ended_ns, attempt.hedges = now_ns, flight.sent - 1
+        self._decided(flight.lane, attempt, outcome)
+
+    # ── more copies ─────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _plan(self, flight: Flight, next_ns: int | None) -> None:
+        """Plan the next copy, in place of what was planned; none where that would be too late."""
+        flight.planned_ns = next_ns if next_ns is not None and flight.may_get_more(next_ns) else None
+        self.loop.wake("hedge", (flight.place, flight.number), flight.planned_ns)
+
+    def look(self, number: int) -> None:
+        """Send the copy that is planned for now, if it still is."""
+        flight = self.flights.get(number)
+        if flight is None or flight.planned_ns is None or flight.planned_ns > self.loop.now_ns:
+            return
+        flight.planned_ns = None
+        self._hedge(flight, TIMED_OUT if flight.out else flight.failures[-1])
+        self._end_if_nothing_follows(flight)
+
+    def _hedge(self, flight: Flight, after: Transient | Ambiguous) -> None:
+        """Send one more copy now, or never.
+
+        It goes only if the handler waits for it and has sent none in its place, the breaker is not open or half-open by
+        then, the quota and the adaptive rate have room, and the retry budget allows a retry after such a failure (a
+        late answer is an ambiguous one). It takes up what a retry would, but for a slot.
+        """
+        now_ns, lane, attempt = self.loop.now_ns, flight.lane, flight.attempt
+        budget = self._budget_of(attempt.command.channel)
+        charge = None
+        if flight.may_get_more(now_ns) and self._is_awaited(attempt) and lane.lets_copy_go(attempt):
+            charge = budget.ask(after, now_ns)
+        if charge is None:
+            flight.gets_more = False
+            self._plan(flight, None)
+            return
+        budget.begin(charge, now_ns)
+        lane.charge_rates()
+        self._send(flight, budget, charge)
