@@ -31,6 +31,7 @@ class _Flight:
         "copies",
         "deadline_ns",
         "failure",
+        "first_has_failed",
         "gets_more",
         "incarnation",
         "is_over",
@@ -62,6 +63,7 @@ class _Flight:
         """The latest."""
         self.ambiguous: Ambiguous | None = None
         """The latest failure after which it may have been sent all the same."""
+        self.first_has_failed = False
         self.is_over = False
 
 
@@ -199,6 +201,7 @@ class HedgingChannel(Channel):
             copy.effect.cancel()
             self._settle(copy, None)
         flight.copies.clear()
+        self._settle_first(flight, outcome)
         admitted = flight.admitted
         if flight.sent > 1:
             admitted = msgspec.structs.replace(admitted, hedges=flight.sent - 1)
@@ -208,7 +211,17 @@ class HedgingChannel(Channel):
 
     def _settle(self, copy: _Copy, succeeded: bool | None) -> None:
         if copy.budget is not None:
-            copy.budget.end(copy.charge, succeeded, self.system.now_ns)
+            copy.budget.end_copy(copy.charge, succeeded, self.system.now_ns)
+        elif succeeded is False:
+            copy.flight.first_has_failed = True
+
+    def _settle_first(self, flight: _Flight, outcome: Outcome | Unsent) -> None:
+        """Let the budget know of a first send that failed, where the handler, which settles it, hears of another."""
+        budget = self._stages.budget
+        if budget is None or not flight.first_has_failed or isinstance(outcome, (Transient, Ambiguous)):
+            return
+        if self._stages.is_awaited(flight.admitted.attempt):
+            budget.first_send_failed(self.system.now_ns)
 
     # ── more copies ─────────────────────────────────────────────────────────────────────────────────────────────
 

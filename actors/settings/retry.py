@@ -66,7 +66,7 @@ class GrpcBudgetConfig(Settings):
     """How many tokens there are at most, and to begin with; counted in thousandths."""
 
     token_ratio: Annotated[float, number(0.001)] = 0.1
-    """Tokens that a success gives; a failure takes one."""
+    """Tokens that a success gives; a failure takes one, and so does each send of a hedged attempt that fails."""
 
 
 class EnvoyBudgetConfig(Settings):

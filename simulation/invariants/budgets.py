@@ -27,11 +27,12 @@ from actors.messages import (
     NotificationSent,
     NotificationSuppressed,
 )
-from actors.outcomes import Ambiguous, ChannelFault, Sent, Transient
+from actors.outcomes import Ambiguous, ChannelFault, Transient
 from actors.pipeline.circuit_breaker import CircuitBreakerActor
 from actors.pipeline.handler import Handler
 from actors.pipeline.rate_limiter import RateLimiterActor
 from actors.pipeline.retries import BUDGET_SPENT
+from actors.pipeline.tenants import TenantBounds
 from actors.policies.exact import as_fraction
 from actors.settings.retry import (
     AwsBudgetConfig,
@@ -82,6 +83,9 @@ class _Account(ABC):
     def taken_back(self, notification_id: str) -> None:  # noqa: B027
         """Take note that an attempt that has set out is not made, or has ended."""
 
+    def asked(self, made: AttemptMade) -> None:  # noqa: B027
+        """Take note of the first send of an attempt."""
+
     def copied(self, copy: AttemptMade, is_late: bool) -> bool:
         """Charge a copy of an attempt, which goes as the answer to another one is late, or has failed just now; return
         whether it could be in the budget, where that is known."""
@@ -92,44 +96,58 @@ class _Account(ABC):
 
 
 class _Grpc(_Account):
-    """A copy costs or brings something when its answer comes, which is not known here: at the end of its attempt at the
-    latest. Taken later than it was, a token brings what is left no higher, and one that is given no lower."""
+    """A copy that fails costs something when its answer comes, which is not known here: at the end of its attempt at
+    the latest; so does a first send that fails where another one decides. Taken later than it was, a token brings what
+    is left no higher."""
 
     def __init__(self, config: GrpcBudgetConfig) -> None:
         self._ceiling = self._most = self._least = as_fraction(config.max_tokens)
         self._ratio = as_fraction(config.token_ratio)
         self._may_fail: Counter[str] = Counter()
-        self._may_succeed: Counter[str] = Counter()
         """By notification: the copies of its attempt that may do so, as far as is known."""
+        self._firsts: dict[str, bool] = {}
+        """By notification: whether the first send of its attempt may fail."""
+        self._first_may_fail: set[str] = set()
+        """Of those that have copies."""
+
+    def asked(self, made: AttemptMade) -> None:
+        self._firsts[made.notification_id] = self._may_have_failed(made)
 
     def copied(self, copy: AttemptMade, is_late: bool) -> bool:
-        is_known = copy.outcome is not None and copy.answered
-        self._may_fail[copy.notification_id] += not is_known or isinstance(copy.outcome, (Transient, Ambiguous))
-        self._may_succeed[copy.notification_id] += not is_known or isinstance(copy.outcome, Sent)
+        self._may_fail[copy.notification_id] += self._may_have_failed(copy)
+        if self._firsts.get(copy.notification_id, True):
+            self._first_may_fail.add(copy.notification_id)
         return True
 
+    @staticmethod
+    def _may_have_failed(made: AttemptMade) -> bool:
+        is_known = made.outcome is not None and made.answered
+        return not is_known or isinstance(made.outcome, (Transient, Ambiguous))
+
     def failed(self, failed: NotificationFailed) -> None:
-        self._copies_end(failed)
-        if failed.kind in _WORTH_A_RETRY and not failed.refused:
+        is_of_first = failed.kind in _WORTH_A_RETRY and not failed.refused
+        self._copies_end(failed, is_of_first)
+        if is_of_first:
             self._most, self._least = (max(Fraction(0), tokens - 1) for tokens in (self._most, self._least))
 
     def may_grant(self, failed: NotificationFailed, in_flight: int) -> bool:
-        return 2 * (self._most + self._ratio * self._may_succeed.total()) > self._ceiling
+        return 2 * self._most > self._ceiling
 
     def may_refuse(self, failed: NotificationFailed) -> bool:
-        return 2 * (self._least - self._may_fail.total()) <= self._ceiling
+        return 2 * (self._least - self._may_fail.total() - len(self._first_may_fail)) <= self._ceiling
 
     def ended(self, event: NotificationEvent) -> None:
         self._copies_end(event)
         if type(event) is NotificationSent:
-            self._most, self._least = self._with_more(self._most, 1), self._with_more(self._least, 1)
+            self._most, self._least = (min(self._ceiling, tokens + self._ratio) for tokens in (self._most, self._least))
 
-    def _copies_end(self, event: NotificationEvent) -> None:
-        self._least = max(Fraction(0), self._least - self._may_fail.pop(event.notification_id, 0))
-        self._most = self._with_more(self._most, self._may_succeed.pop(event.notification_id, 0))
-
-    def _with_more(self, tokens: Fraction, successes: int) -> Fraction:
-        return min(self._ceiling, tokens + successes * self._ratio)
+    def _copies_end(self, event: NotificationEvent, is_counted: bool = False) -> None:
+        """Take what copies may have cost, and the first send, if that is not counted with the attempt."""
+        name = event.notification_id
+        failed = self._may_fail.pop(name, 0) + (name in self._first_may_fail and not is_counted)
+        self._least = max(Fraction(0), self._least - failed)
+        self._first_may_fail.discard(name)
+        self._firsts.pop(name, None)
 
 
 class _Aws(_Account):
@@ -361,7 +379,7 @@ class RetryBudgets(Invariant):
     name = "retry-budget"
     of_one_process = True
     settings = ("retry.budget",)
-    receivers = frozenset({CircuitBreakerActor, Handler, RateLimiterActor})
+    receivers = frozenset({CircuitBreakerActor, Handler, RateLimiterActor, TenantBounds})
     watches_actors = True
 
     def __init__(self, context: Context) -> None:
@@ -501,8 +519,11 @@ class RetryBudgets(Invariant):
 
     @observes(AttemptMade)
     def on_attempt(self, made: AttemptMade) -> Objection:
-        account = self._accounts.get(made.channel) if made.is_copy else None
+        account = self._accounts.get(made.channel)
         if account is None:
+            return None
+        if not made.is_copy:
+            account.asked(made)
             return None
         if (objection := self._catch_up()) is not None:
             return objection

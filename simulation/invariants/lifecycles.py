@@ -25,6 +25,7 @@ from actors.messages import (
 )
 from actors.pipeline.channel import Channel
 from actors.pipeline.circuit_breaker import CircuitBreakerActor
+from actors.pipeline.deduplicating import DeduplicatingBreaker, DeduplicatingLimiter, DeduplicatingTenantBounds
 from actors.pipeline.handler import Handler
 from actors.pipeline.hedging_channel import HedgingChannel
 from actors.pipeline.rate_limiter import RateLimiterActor
@@ -72,6 +73,7 @@ ON_THE_WAY = frozenset(
     {
         PROCESS,
         *(each.__name__ for each in (Handler, RateLimiterActor, TenantBounds, CircuitBreakerActor)),
+        *(each.__name__ for each in (DeduplicatingLimiter, DeduplicatingTenantBounds, DeduplicatingBreaker)),
         *(each.__name__ for each in (Channel, HedgingChannel)),
     }
 )

@@ -197,6 +197,13 @@ class Budget:
     def end(self, charge: int, outcome: Outcome | None, now_ns: int) -> None:
         """Count an attempt that has ended; None: without an answer."""
 
+    def end_copy(self, charge: int, outcome: Outcome | None, now_ns: int) -> None:
+        """Count a further copy of an attempt that has ended; None: without an answer."""
+        self.end(charge, outcome, now_ns)
+
+    def first_send_failed(self, now_ns: int) -> None:
+        """Count a first send that failed, and whose attempt has ended otherwise."""
+
     def ask(self, outcome: Transient | Ambiguous, now_ns: int) -> int | None:
         """Return the charge of a retry after this outcome, or None: there is none."""
         return 1
@@ -208,9 +215,10 @@ class Budget:
 class Tokens(Budget):
     """A bucket of tokens, full to begin with.
 
-    `grpc`: a failure takes 1, a success gives `token_ratio`, both in thousandths; retries while more than half of all
-    are there. `aws`: a retry costs some, which it gives back if it succeeds; another success gives 1. `token_bucket`: a
-    first attempt gives a share of one, a retry takes 1 (not the last where that is not `inclusive`).
+    `grpc`: each send that fails takes 1, and an attempt that succeeds gives `token_ratio`, both in thousandths; retries
+    while more than half of all are there. `aws`: a retry costs some, which it gives back if it succeeds; another
+    success gives 1. `token_bucket`: a first attempt gives a share of one, a retry takes 1 (not the last where that is
+    not `inclusive`).
     """
 
     def __init__(self, config: GrpcBudgetConfig | AwsBudgetConfig | TokenBudgetConfig) -> None:
@@ -231,6 +239,16 @@ class Tokens(Budget):
             self._put(charge or 1)
         elif isinstance(config, GrpcBudgetConfig) and isinstance(outcome, (Sent, Transient, Ambiguous)):
             self._put(Fraction(round(config.token_ratio * 1000), 1000) if isinstance(outcome, Sent) else -1)
+
+    def end_copy(self, charge: int, outcome: Outcome | None, now_ns: int) -> None:
+        if not isinstance(self._config, GrpcBudgetConfig):
+            self.end(charge, outcome, now_ns)
+        elif isinstance(outcome, (Transient, Ambiguous)):
+            self._put(-1)
+
+    def first_send_failed(self, now_ns: int) -> None:
+        if isinstance(self._config, GrpcBudgetConfig):
+            self._put(-1)
 
     def ask(self, outcome: Transient | Ambiguous, now_ns: int) -> int | None:
         config, kind, cost = self._config, kind_of(outcome), 1

@@ -331,7 +331,7 @@ channels:
         - {outcome: transient, retry_after: 1m}
         - {outcome: transient, retry_after: 1m}
 """
-"""The success of a copy is another one than that of its attempt, to the budget: there are 7.8 tokens at 4.4 s."""
+"""The success of a copy is that of its attempt, to the budget: there are 6.9 tokens at 4.4 s."""
 
 TRIED_FOR_LONGER_BY_THE_CALENDAR = """\
 duration: 10s
@@ -351,6 +351,18 @@ duration: 10s
 workload: [{channel: push, arrivals: {constant: 1/s}, tenants: 1, expires_after: 3s}]
 channels: {push: {circuit_breaker: {enabled: false}, tenant: {rate: 1/10s}}}
 """
+
+RETRIED_BEHIND_THE_BOUNDS_OF_TENANTS = """\
+duration: 30s
+workload: [{channel: sms, arrivals: {constant: 1/s}}]
+channels:
+  sms:
+    tenant: {max_in_flight: 5}
+    retry: {max_attempts: 2, budget: {kind: finagle, share: 100%, min_rate: null}}
+    circuit_breaker: {enabled: false}
+    provider: {failure_rate: 30%}
+"""
+"""Without a limit for users, the bounds of tenants are what an attempt comes to first."""
 
 COPY_THAT_WAITS_FOR_ITS_TENANT = """\
 duration: 10m
@@ -440,6 +452,7 @@ faults: [{channel: email, at: 5s, crash: process, restart_after: 500ms}]
         DELIVERED_BY_A_COPY,
         TRIED_FOR_LONGER_BY_THE_CALENDAR,
         EXPIRES_BEFORE_ITS_TENANT_S_TURN,
+        RETRIED_BEHIND_THE_BOUNDS_OF_TENANTS,
         COPY_THAT_WAITS_FOR_ITS_TENANT,
         QUIET_AGAIN_WHEN_OTHERS_END,
         QUIET_ROUND_THE_CLOCK,

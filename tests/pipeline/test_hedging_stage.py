@@ -291,6 +291,23 @@ def test_the_retry_budget_bounds_the_copies_that_are_out(minimum, most):
     check_at_rest(world)
 
 
+@pytest.mark.parametrize(
+    ("script", "tokens"),
+    [
+        ([(0, DOWN), (1, OK)], 3.5),  # one send has failed, and one has delivered
+        ([(5, OK), (0.5, OK)], 4),  # the first is cancelled
+        ([(0, DOWN), (1, Permanent(reason="no"))], 3),
+        ([(5, OK), (0.5, Permanent(reason="no"))], 4),
+        ([(0, DOWN), (0, DOWN)], 2),
+        ([(5, OK), (0.5, DOWN)], 3.5),
+    ],
+)
+def test_to_a_grpc_budget_each_send_may_fail_and_an_attempt_succeeds_once(script, tokens):
+    budget = {"kind": "grpc", "max_tokens": 4, "token_ratio": 0.5}
+    world = one(lambda: copies(*script), retry={"max_attempts": 1, "budget": budget})
+    assert world.pipeline.wiring.stages[email().channel].budget.tokens == tokens
+
+
 def test_an_aws_budget_gets_back_what_a_copy_cost_that_succeeded():
     budget = {"kind": "aws", "capacity": 10, "retry_cost": 10}
 

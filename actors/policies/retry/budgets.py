@@ -11,7 +11,8 @@ what it was not asked for, up to its capacity, and needs no clock.
 
 The order of calls, for every attempt: :meth:`Budget.start`, then :meth:`Budget.end`; and after an attempt that failed
 and would be retried :meth:`Budget.try_retry`. What that returns is the charge of the retry, to be handed to its `start`
-and `end`; a first attempt has the charge 0.
+and `end`; a first attempt has the charge 0. A further copy of a hedged attempt is asked for as a retry is, and ends
+with :meth:`Budget.end_copy`.
 """
 
 from __future__ import annotations
@@ -47,6 +48,13 @@ class Budget:
 
         None: neither, as of a permanent failure or of an attempt that was cancelled.
         """
+
+    def end_copy(self, charge: int, succeeded: bool | None, now_ns: int) -> None:
+        """A further copy of an attempt has ended; that the attempt has, which it may have decided, is told by `end`."""
+        self.end(charge, succeeded, now_ns)
+
+    def first_send_failed(self, now_ns: int) -> None:
+        """An attempt has ended in another way than its first send, which failed."""
 
     def try_retry(self, kind: FailureKind, now_ns: int) -> int | None:
         """Return the charge of a retry, more than 0, after an attempt that failed in this way; None: no retry."""
@@ -207,7 +215,9 @@ class GrpcBudget(Budget):
 
     After gRPC's proposal A6, "Throttling Retry Attempts and Hedged RPCs". Tokens are counted in thousandths, as A6 asks
     (at 0.1 a success, floats need 51 successes for 50). Retries themselves cost nothing, so what is bounded is not
-    their number but the failures among all attempts: at one failure in ``1 + 1 / token_ratio`` it keeps its level.
+    their number but the failures among all attempts: at one failure in ``1 + 1 / token_ratio`` it keeps its level. Each
+    send of a hedged attempt that fails takes a token; that one of them succeeds gives the tokens of one success, as one
+    alone is what the caller gets (gRPC's own clients count it with the send that wins).
 
     Raises:
         ValueError: `max_tokens` or `token_ratio` is less than a thousandth.
@@ -229,7 +239,19 @@ class GrpcBudget(Budget):
         if succeeded:
             self._tokens = min(self._max, self._tokens + self._ratio)
         elif succeeded is not None:
-            self._tokens = max(0, self._tokens - 1000)
+            self._take()
+
+    def end_copy(self, charge: int, succeeded: bool | None, now_ns: int) -> None:
+        """A failure takes a token; a success is that of its attempt."""
+        if succeeded is False:
+            self._take()
+
+    def first_send_failed(self, now_ns: int) -> None:
+        """A failure takes a token, also where a copy has done better."""
+        self._take()
+
+    def _take(self) -> None:
+        self._tokens = max(0, self._tokens - 1000)
 
     def try_retry(self, kind: FailureKind, now_ns: int) -> int | None:
         """Return 1 if more than half of the tokens are there, else None. The same holds for a hedge."""
