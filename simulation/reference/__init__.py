@@ -10,16 +10,17 @@ tells it, thing by thing, what has happened (`simulation/invariants/lockstep.py`
 follows the order of the product, and everything else it says beforehand.
 
 To be read in this order: `world` (what a run is made of, and which runs it says nothing about), `loop` (time, what
-follows from what, and the comparison), `notifications` (one of them, and what the store keeps), `handler` (from
-acceptance to the end), `limits`, `order` (who goes next) and `bounds` (users' and tenants'), `channel` and `lane`
-(what stands before a provider, and who waits for what), `hedging` (copies of an attempt), `letters`, `resuming`,
-`node` (a process, and how it crashes), `fleet` (which of several nodes gets what, and what they take over),
-`surroundings` (faults and orders), `model` (what comes from outside). The other policies are by themselves:
-`backoff`, `breakers`, `adaptive`, `quiet_hours`, `people`, `templates`, `randomness`.
+follows from what, and the comparison), `notifications` (one of them, and what the store keeps), `accepting` (what is
+let in, and becomes durable) and `handler` (from there to the end), `limits`, `order` (who goes next) and `bounds`
+(users' and tenants'), `channel` and `lane` (what stands before a provider, and who waits for what), `hedging` (copies
+of an attempt), `letters`, `resuming`, `node` (a process, and how it crashes), `fleet` (which of several nodes gets
+what, and what they take over), `surroundings` (faults and orders), `model` (what comes from outside). The other
+policies are by themselves: `backoff`, `breakers`, `adaptive`, `quiet_hours`, `people`, `templates`, `randomness`.
 
 The way of an attempt, in order: the handler asks whether it is wanted now and in time (`prepare`), fills in its
 template and charges the retry budget; a user's limit and then a tenant's let it through or have it wait (`bounds`);
 before the providers it asks each lane in turn for room (a slot, the quota, the adaptive rate), for the pace of those
 that resume, for the throttle and for the breaker, and joins the line of its host where none has all (`channel`); the
-provider answers, and the handler records what that means: sent, a retry, or a dead letter.
+provider answers, or a copy is sent where it is late (`hedging`), and the handler records what that means: sent, a
+retry, or a dead letter.
 """

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from itertools import count
-from typing import Any, TypeAlias
+from typing import Any
 
 import msgspec
 
-from actors.instants import NS_PER_S, ns, sooner, wait_ns
+from actors.instants import NS_PER_S, sooner, wait_ns
 from actors.messages import (
     RANKS,
     DeadLetterMessage,
     DeferralCause,
-    DuplicateIgnored,
     NotificationDeferred,
-    NotificationEvent,
     NotificationFailed,
     NotificationMovedToDeadLetter,
     NotificationRedriven,
@@ -26,6 +24,7 @@ from actors.messages import (
     SendNotification,
 )
 from actors.outcomes import Ambiguous, ChannelFault, DeadDestination, Outcome, Permanent, Sent, Transient
+from simulation.reference.accepting import Accepting, Then
 from simulation.reference.backoff import Retrying, budget_of
 from simulation.reference.bounds import EXPIRED, RETRY_TIME_UP, Ended
 from simulation.reference.channel import Way
@@ -34,13 +33,12 @@ from simulation.reference.hedging import Hedging
 from simulation.reference.lane import Lane
 from simulation.reference.letters import Letters
 from simulation.reference.limits import Account
-from simulation.reference.loop import Loop, Timeline
+from simulation.reference.loop import Timeline
 from simulation.reference.notifications import (
     Attempt,
     History,
     Notification,
     address,
-    host_of,
     scheduled_ns,
     state_after,
 )
@@ -48,18 +46,16 @@ from simulation.reference.people import NOT_WANTED, People
 from simulation.reference.redriving import BREAKER_CLOSED, Redriving
 from simulation.reference.resuming import Backlog
 from simulation.reference.templates import Missing, filled_in
-from simulation.reference.unrecorded import Asked, Refused
+from simulation.reference.unrecorded import Asked
 
 BUDGET_SPENT = "retry budget spent"
 ADDRESS_GONE = "the address is gone"
 CANCELLED = "cancelled"
 
 _BEGINS = (NotificationRequested, NotificationRedriven)
-_ENDS = (NotificationSent, NotificationSuppressed, NotificationMovedToDeadLetter)
-Then: TypeAlias = Callable[[Notification], None] | None
 
 
-class Handler(Loop):
+class Handler(Accepting):
     """The service while its process runs."""
 
     def __init__(self, timeline: Timeline, node: int | None = None) -> None:
@@ -69,17 +65,11 @@ class Handler(Loop):
     def boot(self) -> None:
         """Start a process over the store: what was in memory is as new."""
         self.asked.clear()
-        self.commits.clear()
-        self.cancels: set[str] = set()
-        """Of those that are being made durable, which are to be cancelled then."""
-        self.overtaken: dict[str, SendNotification] = {}
-        """By id, what another node has under way of what is being accepted here."""
-        self.taken_over: dict[str, Notification] = {}
-        """Of those that are being accepted, which this node has taken over meanwhile."""
+        self.forget_all_accepted()
         self.mailboxes.clear()
         channels = self.world.channels.items()
         accounts: dict[str, Account] = {}
-        self.ways: dict[str, Way] = {each: Way(self, self, each, config, accounts) for each, config in channels}
+        self.ways = {each: Way(self, self, each, config, accounts) for each, config in channels}
         self.hedging = Hedging(self, self._ask, lambda channel: self.budgets[channel], self._is_awaited, self._decided)
         self.letters = Letters(self)
         self.redriving = Redriving(self, self.letters, self.ways, self.redrive)
@@ -110,11 +100,12 @@ class Handler(Loop):
         """ "After a restart only what is overdue is paced" (19); the rest goes at its time."""
         for way in self.ways.values():
             way.follow_flush()
-        self._go_on_with([each for name, each in self.admitted.items() if name not in self.commits])
+        self.go_on_with([each for name, each in self.admitted.items() if name not in self.commits])
         for _ in range(len(self.redrives)):
-            self._take_up_next_redrive()
+            self.take_up_next_redrive()
 
-    def _go_on_with(self, notifications: Iterable[Notification]) -> None:
+    def go_on_with(self, notifications: Iterable[Notification]) -> None:
+        """Go on with those found in the store: what is overdue in its turn, the rest at its time."""
         for notification in sorted(notifications, key=lambda each: each.due_since_ns):
             if notification.given_up is None and notification.due_since_ns <= self.now_ns:
                 self.backlog.add(notification, self.last_start_ns(notification))
@@ -133,7 +124,7 @@ class Handler(Loop):
             elif name not in self.admitted and name in self.store.open:  # else it has found it in the store since
                 self.admitted[name] = notification
                 found.append(notification)
-        self._go_on_with(found)
+        self.go_on_with(found)
 
     def look_at_backlog(self) -> None:
         """Go on with those of the backlog whose turn it is."""
@@ -165,94 +156,6 @@ class Handler(Loop):
             else:
                 self._requeue(notification, attempt.charged)
 
-    # ── acceptance ──────────────────────────────────────────────────────────────────────────────────────────────
-
-    def accept(self, command: SendNotification, asks_for_room: bool, instead_of: Notification | None = None) -> None:
-        """ "The same `notification_id` is sent once; the same id with a different payload is a conflict, reported" (6).
-
-        "Room is asked once, at the door": what an event or a fallback gives rise to is never refused (14).
-        """
-        name, now_ns = command.notification_id, self.now_ns
-        known = self._known(name)
-        if known is not None:
-            again = self.event(DuplicateIgnored, command, conflict=known != command)
-            self.expect(again, "its id is known (remember_ids is {} s)", self.world.remember_ids)
-            return
-        if asks_for_room and not self._has_room(command.priority):
-            why = "max_pending is {}, and {} are pending"
-            self.expect(Refused(now_ns, "overloaded"), why, self.world.max_pending, len(self.admitted))
-            return
-        way = self.ways[command.channel]
-        way.arrivals.add(None, now_ns)
-        if way.is_per_host:
-            way.arrivals.add(host_of(command.recipient), now_ns)
-        since_ns = now_ns if instead_of is None else instead_of.waited_since_ns
-        self.admitted[name] = notification = Notification(command, since_ns, now_ns)
-        fields: dict[str, Any] = {"user_id": command.user, "priority": command.priority}
-        if instead_of is not None:
-            fields |= {"instead_of": instead_of.command.notification_id, "waited_since_ns": since_ns}
-        notification.schedule(self.epoch_ns)
-        if notification.due_ns is not None:
-            fields["waited_since_ns"] = notification.waited_since_ns
-        event = self.event(NotificationRequested, command, **fields)
-        self._happens(event, notification, self.prepare, "it has come, and its id is new")
-
-    def _known(self, name: str) -> SendNotification | None:
-        if name in self.admitted:
-            return self.admitted[name].known_as
-        return self.store.known(name, self.now_ns + self.epoch_ns)
-
-    def _has_room(self, priority: Priority) -> bool:
-        """ "`max_pending` bounds what is accepted and has not ended": bulk gets 80% of it, what is normal 95%."""
-        most = self.world.max_pending
-        if most is None:
-            return True
-        kept = {Priority.CRITICAL: 0, Priority.NORMAL: most // 20, Priority.BULK: most // 5}
-        return len(self.admitted) < most - kept[priority]
-
-    def _happens(self, event: NotificationEvent, notification: Notification, then: Then, why: str, *about: Any) -> None:
-        """ "Record first, announce afterwards" (2): nothing follows from a change before it is durable."""
-        name = event.notification_id
-        self.commits[name] = event, notification, then, why, about
-        first = self.store.accepted_elsewhere(event, self.node)
-        if first is not None:
-            self.overtaken[name] = first
-            self.at(self.now_ns, "overtaken", name)
-            return
-        self.store.keep(event, notification.command, self.node)
-        if self.world.commit_latency:
-            self.at(self.now_ns + ns(self.world.commit_latency), "commit", name)
-        else:
-            self.is_durable(name)
-
-    def is_durable(self, name: str) -> None:
-        """Record what is durable, and go on."""
-        event, notification, then, why, about = self.commits.pop(name)
-        if isinstance(event, _ENDS):
-            self.admitted.pop(name, None)
-            self._take_up_next_redrive()
-        self.expect(event, why, *about)
-        if then is not None:
-            then(notification)
-        if name in self.cancels:
-            self.cancels.remove(name)
-            self._cancel([name])
-
-    def is_overtaken(self, name: str) -> None:
-        """Leave a notification to the node that has accepted it first, unless it has come over from there since."""
-        event, notification, *_ = self.commits.pop(name)
-        first, taken_over = self.overtaken.pop(name), self.taken_over.pop(name, None)
-        self.cancels.discard(name)
-        del self.admitted[name]
-        if taken_over is not None:
-            self.admitted[name] = taken_over
-            self._go_on_with([taken_over])
-        else:
-            self._take_up_next_redrive()
-        conflict = event.instead_of is None and first != notification.command
-        again = self.event(DuplicateIgnored, notification.command, conflict=conflict)
-        self.expect(again, "another node has it under way")
-
     # ── cancelled ───────────────────────────────────────────────────────────────────────────────────────────────
 
     def cancel_waiting(self, channels: Collection[str] | None, priority: Priority | None) -> None:
@@ -262,9 +165,9 @@ class Handler(Loop):
             command = notification.command
             if (channels is None or command.channel in channels) and priority in (None, command.priority):
                 meant.append(name)
-        self._cancel(meant)
+        self.cancel(meant)
 
-    def _cancel(self, names: Collection[str]) -> None:
+    def cancel(self, names: Collection[str]) -> None:
         """Cancel those that wait; what is being made durable comes first."""
         on_their_way: dict[str, list[Attempt]] = {}
         for name in names:
@@ -287,11 +190,11 @@ class Handler(Loop):
         if notification is not None:
             self._suppress(notification, CANCELLED, None, "it waits in a line, and is cancelled")
         else:
-            self._cancel([attempt.command.notification_id])
+            self.cancel([attempt.command.notification_id])
 
     def waits_in_no_line(self, attempts: Collection[Attempt]) -> None:
         """Leave alone what is at a provider; what has come back meanwhile, or is sent again, is cancelled anew."""
-        self._cancel([each.command.notification_id for each in attempts if self._of(each) is None])
+        self.cancel([each.command.notification_id for each in attempts if self._of(each) is None])
 
     # ── whether it may go now ───────────────────────────────────────────────────────────────────────────────────
 
@@ -324,7 +227,7 @@ class Handler(Loop):
             notification.due_ns = until_ns
             quiet = {"cause": DeferralCause.QUIET_HOURS, "resumes_at_ns": until_ns}
             event = self.event(NotificationDeferred, command, **quiet)
-            self._happens(event, notification, self._wait, "its user has quiet_hours until then")
+            self.happens(event, notification, self._wait, "its user has quiet_hours until then")
 
     def is_wanted(self, command: SendNotification) -> bool:
         """Tell whether its address is there and its user wants it now: asked again when its turn comes after a wait."""
@@ -336,7 +239,7 @@ class Handler(Loop):
     def _suppress(self, notification: Notification, reason: str, then: Then, why: str) -> None:
         """ "Off means a `NotificationSuppressed`, not silence" (6)."""
         self._leave_budget(notification)
-        self._happens(self.event(NotificationSuppressed, notification.command, reason=reason), notification, then, why)
+        self.happens(self.event(NotificationSuppressed, notification.command, reason=reason), notification, then, why)
 
     def _wait(self, notification: Notification) -> None:
         assert notification.due_ns is not None
@@ -445,7 +348,7 @@ class Handler(Loop):
             hedges=attempt.hedges,
             priority=notification.command.priority,
         )
-        self._happens(event, notification, None, "the provider has taken it")
+        self.happens(event, notification, None, "the provider has taken it")
 
     def turned_away(self, attempt: Attempt, end: Ended) -> None:
         """Take back an attempt that was not made, with an outcome of our own or a reason to end."""
@@ -505,7 +408,7 @@ class Handler(Loop):
         notification.fail(event)
         notification.due_ns = retry_ns
         then = self._wait if given_up is None else self._dead_letter_as_decided
-        self._happens(event, notification, then, why + " (retry: {})", self.world.channels[command.channel].retry)
+        self.happens(event, notification, then, why + " (retry: {})", self.world.channels[command.channel].retry)
 
     def _retry(self, notification: Notification, outcome: Outcome) -> tuple[int | None, str | None, str]:
         """Count a failure; return when it is tried again or why not, and the rule in words."""
@@ -565,7 +468,7 @@ class Handler(Loop):
             self.follow("dlq", "", self.letters.add, letter)
             self._fall_back(notification)
 
-        self._happens(event, notification, bury, why, *about)
+        self.happens(event, notification, bury, why, *about)
 
     def _fall_back(self, notification: Notification) -> None:
         """What a channel has dead-lettered goes out on its `fallback`, once, with the id ``<id>/<channel>``."""
@@ -576,7 +479,7 @@ class Handler(Loop):
         if fallback is None or recipient is None or (left_s is not None and left_s < 0):
             return
         name = f"{command.notification_id}/{fallback.channel}"
-        if self._known(name) is not None or self.store.is_delivered(command.notification_id):
+        if self.known(name) is not None or self.store.is_delivered(command.notification_id):
             return  # it fell back before it was redriven; or another one of its request was delivered
         changes: dict[str, Any] = {"notification_id": name, "channel": fallback.channel, "recipient": recipient}
         changes |= {"user_id": command.user, "expires_after": left_s, "not_before": None}
@@ -593,7 +496,7 @@ class Handler(Loop):
     ) -> None:
         """ "Redrive is idempotent" (7), waits for room (14), starts afresh and keeps the history (3)."""
         name = letter.command.notification_id
-        if not self._has_room(_class_after(letter, edit)):
+        if not self.has_room(_class_after(letter, edit)):
             place = next(self._redrive_places) if place is None else place
             self.redrives[place] = letter, served, edit, without_operator
             return
@@ -602,7 +505,7 @@ class Handler(Loop):
         if not is_dead or (is_served and served == "exclude"):
             if is_dead:
                 self.follow("dlq", "", self.letters.put_back, letter)
-            self._take_up_next_redrive()
+            self.take_up_next_redrive()
             return
         since_ns = min(letter.requested_at_ns + letter.epoch_ns - self.epoch_ns, self.now_ns)
         notification = self.admitted[name] = Notification(letter.command, since_ns, self.now_ns, charged=True)
@@ -616,9 +519,10 @@ class Handler(Loop):
             NotificationRedriven, letter.command, edit=changes, include_served=served == "include", **fields
         )
         why = "its breaker has closed, and it is its turn by redrive: {}" if without_operator else "it is asked for"
-        self._happens(event, notification, self._take_up, why, self.ways[letter.command.channel].config.redrive)
+        self.happens(event, notification, self._take_up, why, self.ways[letter.command.channel].config.redrive)
 
-    def _take_up_next_redrive(self) -> None:
+    def take_up_next_redrive(self) -> None:
+        """Have one that waits for room look whether there is any."""
         if self.redrives:
             place = min((RANKS[_class_after(each[0], each[2])], place) for place, each in self.redrives.items())[1]
             self.follow("handler", "", self.redrive, *self.redrives.pop(place), place)

@@ -1,6 +1,24 @@
-"""One time for all processes, and what each of them has to do with it.
+"""One time for all processes: what is due when, what follows at an instant, and which event comes next.
 
-What is due when, what follows at an instant and in which order, and which event comes next.
+Rules are methods of a `Loop` (a process, or what surrounds all) and of what belongs to one. They use four words:
+
+* ``expect(event, why, …)``: this is what happens next, by a rule in words and with the settings that it is about.
+* ``follow(actor, where, rule, …)``: that rule is applied at this instant, behind all that follows already, by this
+  actor. While the actor is down it waits in a mailbox, as a message would.
+* ``at(instant_ns, kind, what)``: that falls due then; ``wake`` does the same in place of the instant set before. Which
+  rule it is for stands in `TURNS`, by its kind.
+* ``stream(name)``: the random draws of that name.
+
+The run tells four things: what has happened (`Timeline.compare`), whose turn it is (`turn`), what has fallen due for an
+actor that is down (`falls_due`), and that time has passed (`settle`). For one answer of a provider that is::
+
+    turn("answer", 7)       it was due now; its rule counts it for the breaker, which expects a transition if it trips,
+                            and has the rule of the handler follow
+    compare(transition)     the first that is expected
+    compare(sent)           nothing is expected: what follows is applied until something is, here by the handler
+    settle(later)           nothing is expected, nothing follows, and nothing was due before that has not come
+
+The first thing that is otherwise is a `Difference`.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """The reference model: what happens to notifications, event by event, as the specification says.
 
-It is told what comes from outside: arrivals, what a provider makes of an attempt, faults, operators' orders; and of
-several things that are due at one instant, whose turn it is. Everything else it knows: which event comes next, at which
-instant, and with what in it. The first that differs is a `Difference`.
+What it is made of, and in which order to read that, stands in the text of the package; how its rules are written, in
+`loop`. Here is what it is told: what comes from outside (arrivals, what a provider makes of an attempt, faults,
+operators' orders), and of several things that are due at one instant, whose turn it is. Everything else it knows:
+which event comes next, at which instant, and with what in it. The first that differs is a `Difference`.
 """
 
 from __future__ import annotations

@@ -133,18 +133,81 @@ class Classes(Generic[V]):
             self._credits[rank] = max(0.0, self._credits[rank] - 1.0)
 
 
-class Line:
-    """Attempts that wait, in their order; those that have expired are taken out."""
+class Queue(Generic[V]):
+    """Those that wait, by class and key in the order in which they came; those that have expired are taken out."""
 
-    def __init__(self, key: str, order: Order) -> None:
-        self.key = key
-        """Whose line it is: that of a host, a user or a tenant."""
+    def __init__(self, order: Order) -> None:
         self._order = order
-        self.classes: Classes[OrderedDict[int, Attempt]] = Classes(order, self.place)
-        self._has_turns = order.has_keys
-        """Whether classes take turns here; while there has been but one, none is counted."""
+        self.classes: Classes[OrderedDict[int, V]] = Classes(order, self.place)
         self.waiting: dict[int, Flow] = {}
         """By place, where in the classes each of them is."""
+        self._expiries: list[tuple[int, int]] = []
+
+    def add(self, one: V, command: SendNotification, until_ns: int | None, now_ns: int) -> int:
+        """Let one wait behind all others of its class and key, until it expires; return its place."""
+        place = self._order.next_place(now_ns)
+        rank, key = self.waiting[place] = self._order.flow_of(command)
+        self.classes.keys[rank].setdefault(key, OrderedDict())[place] = one
+        if until_ns is not None:
+            heapq.heappush(self._expiries, (until_ns, place))
+        return place
+
+    def place(self, flow: Flow) -> int:
+        """Return the place of the first of a class and key."""
+        return next(iter(self.classes.keys[flow[0]][flow[1]]))
+
+    def take_expired(self, now_ns: int) -> Iterable[V]:
+        """Take out those whose time is up, the first to expire first."""
+        while self._expiries and self._expiries[0][0] < now_ns:
+            place = heapq.heappop(self._expiries)[1]
+            if place in self.waiting:
+                yield self._take(place)
+
+    def next_expiry_ns(self) -> int | None:
+        """Return the first instant at which one of them has expired."""
+        while self._expiries and self._expiries[0][1] not in self.waiting:
+            heapq.heappop(self._expiries)
+        return self._expiries[0][0] + 1 if self._expiries else None
+
+    def next_flow(self, slots: Iterable[tuple[Slots, int | None]] = ()) -> Flow:
+        """Return the class and key whose turn it is, by the slots at each provider where these are shared by turns."""
+        for held, limit in slots:
+            flow = self.classes.next_for_slot(held, limit)
+            if flow is not None:
+                return flow
+        flow = self.classes.next()
+        assert flow is not None
+        return flow
+
+    def first(self, flow: Flow | None = None) -> V:
+        """Return the first of a class and key; None: of those whose turn it is."""
+        rank, key = flow or self.next_flow()
+        return next(iter(self.classes.keys[rank][key].values()))
+
+    def pop(self, flow: Flow | None = None, *, goes: bool = True) -> V:
+        """Take that one; if it goes on, its key is behind the others of the class."""
+        flow = flow or self.next_flow()
+        if goes:
+            self.classes.take(flow)
+        return self._take(self.place(flow))
+
+    def _take(self, place: int) -> V:
+        rank, key = flow = self.waiting.pop(place)
+        one = self.classes.keys[rank][key].pop(place)
+        if not self.classes.keys[rank][key]:
+            self.classes.discard(flow)
+        return one
+
+
+class Line(Queue[Attempt]):
+    """Attempts that wait for one thing: a limit, the bounds of a tenant, or a provider."""
+
+    def __init__(self, key: str, order: Order) -> None:
+        super().__init__(order)
+        self.key = key
+        """Whose line it is: that of a host, a user or a tenant."""
+        self._has_turns = order.has_keys
+        """Whether classes take turns here; while there has been but one, none is counted."""
         self.joined_ns: dict[int, int] = {}
         """By place, when each joined."""
         self.slot_wait_ns: int | None = None
@@ -163,35 +226,19 @@ class Line:
         """Whether they wait for a breaker, or the pace behind it, and not for room."""
         self.is_paced = False
         self.wake_ns: int | None = None
-        self._expiries: list[tuple[int, int]] = []
 
     def join(self, attempt: Attempt, now_ns: int) -> None:
         """Let one wait behind all others of its class and key."""
-        place = self._order.next_place(now_ns)
-        rank, key = self.waiting[place] = self._order.flow_of(attempt.command)
-        self.classes.keys[rank].setdefault(key, OrderedDict())[place] = attempt
+        place = self.add(attempt, attempt.command, attempt.until_ns, now_ns)
         if not self._has_turns and sum(map(bool, self.classes.keys)) > 1:
             self._has_turns = True
             self.classes.begin_turns()
         self.joined_ns[place] = now_ns
         self.unreported[place] = attempt
-        if attempt.until_ns is not None:
-            heapq.heappush(self._expiries, (attempt.until_ns, place))
-
-    def place(self, flow: Flow) -> int:
-        """Return the place of the first of a class and key."""
-        return next(iter(self.classes.keys[flow[0]][flow[1]]))
 
     def attempts(self) -> list[Attempt]:
         """Return those that wait."""
         return [self.classes.keys[rank][key][place] for place, (rank, key) in self.waiting.items()]
-
-    def take_expired(self, now_ns: int) -> Iterable[Attempt]:
-        """Take out those whose time is up, the first to expire first."""
-        while self._expiries and self._expiries[0][0] < now_ns:
-            place = heapq.heappop(self._expiries)[1]
-            if place in self.waiting:
-                yield self._take(place)
 
     def wait_for_slots(self, wait_ns: int | None, now_ns: int) -> None:
         """Take note of how long one may wait for a slot, from now on if they did not wait for one before."""
@@ -221,42 +268,10 @@ class Line:
         ]
         return [self._take(place) for place in places]
 
-    def next_expiry_ns(self) -> int | None:
-        """Return the first instant at which one of them has expired."""
-        while self._expiries and self._expiries[0][1] not in self.waiting:
-            heapq.heappop(self._expiries)
-        return self._expiries[0][0] + 1 if self._expiries else None
-
-    def next_flow(self, slots: Iterable[tuple[Slots, int | None]] = ()) -> Flow:
-        """Return the class and key whose turn it is, by the slots at each provider where these are shared by turns."""
-        for held, limit in slots:
-            flow = self.classes.next_for_slot(held, limit)
-            if flow is not None:
-                return flow
-        flow = self.classes.next()
-        assert flow is not None
-        return flow
-
-    def first(self, flow: Flow | None = None) -> Attempt:
-        """Return the first of a class and key; None: of those whose turn it is."""
-        rank, key = flow or self.next_flow()
-        return next(iter(self.classes.keys[rank][key].values()))
-
-    def pop(self, flow: Flow | None = None, *, goes: bool = True) -> Attempt:
-        """Take that one; if it goes on, its key is behind the others of the class."""
-        flow = flow or self.next_flow()
-        if goes:
-            self.classes.take(flow)
-        return self._take(self.place(flow))
-
     def _take(self, place: int) -> Attempt:
         self.unreported.pop(place, None)
         del self.joined_ns[place]
-        rank, key = flow = self.waiting.pop(place)
-        attempt = self.classes.keys[rank][key].pop(place)
-        if not self.classes.keys[rank][key]:
-            self.classes.discard(flow)
-        return attempt
+        return super()._take(place)
 
 
 class Turns:
