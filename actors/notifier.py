@@ -239,7 +239,7 @@ class Pipeline:
         """Pass on which nodes share the store now."""
         nodes_before, self._nodes = self._nodes, nodes
         self.shared_breakers.count(nodes)
-        if self.quotas.divide(len(nodes), self._system.now_ns):
+        if self.quotas.divide(max(1, len(nodes)), self._system.now_ns):  # where none has a lease this one is alone
             for stages in self.wiring.stages.values():
                 assert stages.circuit_breaker is not None
                 tell_unless_dead(stages.circuit_breaker, QuotaDivided())

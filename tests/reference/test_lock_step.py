@@ -351,6 +351,18 @@ def test_a_quota_is_divided_among_the_nodes_that_there_are(kind, routing, runtim
     compared(parse(DIVIDED.format(seed=len(kind), kind=kind, routing=routing)), runtime=runtime)
 
 
+def test_a_quota_of_all_nodes_outlives_them_all():
+    compared(
+        parse("""
+duration: 20s
+nodes: {count: 2, takeover_after: 2s}
+workload: [{channel: email, arrivals: {constant: 3/s}}]
+channels: {email: {quota: {rate: 2/s, kind: token_bucket, across: nodes}}}
+faults: [{channel: email, at: 6s, crash: process, restart_after: 5s}]
+""")
+    )
+
+
 def test_a_quota_that_is_not_divided_anew_is_told(monkeypatch):
     monkeypatch.setattr(Quotas, "divide", lambda self, nodes, now_ns: False)
     with pytest.raises(InvariantBreach, match=r"resumes_at_ns should be|is expected|has not come"):
