@@ -135,7 +135,9 @@ class Timeline:
             if place not in loop.mailboxes:
                 raise Difference(f"{_named(loop, key)} was due at {instant_ns / NS_PER_S:.9f} s and has not come")
             del loop.due[key]
-            loop.mailboxes[place].append(Step(loop, place, turn_that_waits, (key,)))
+            step = Step(loop, place, turn_that_waits, (key,))
+            if key[0] not in MAY_LOOK or step not in loop.mailboxes[place]:  # it looks at all that is due by then
+                loop.mailboxes[place].append(step)
 
     def falls_due(self, loop: Loop, key: Key, now_ns: int, is_first: bool) -> None:
         """Take note that something is due now whose actor is down, so that it stands in the mailbox from now on.

@@ -70,6 +70,17 @@ faults: [{channel: push, at: 5s, crash: {actor: breaker}}]
 """At 5 s the breaker's stage crashes, the next one's turn falls due there, and another one comes, in this order."""
 
 
+LOOKED_FOR_WHILE_IT_IS_DOWN = """\
+seed: 1
+duration: 30s
+workload: [{channel: sms, users: 2, arrivals: {constant: 1/s}}]
+channels: {sms: {rate_limit: {rate: 1/10s}, provider: {latency: 100ms}}}
+operations: [{at: 6500ms, cancel: all}]
+faults: [{channel: sms, at: 8700ms, crash: {actor: limiter}, restart_after: 10s}]
+"""
+"""While the limiter is down its timer comes once, for one that was cancelled; the one that waits is due later."""
+
+
 def compared(scenario, **arguments):
     result = simulation.run(scenario, invariants=LOCK_STEP, **arguments)
     assert result.checked == ("reference-model",)
@@ -119,6 +130,10 @@ def test_how_long_an_attempt_took_does_not_depend_on_when_its_breaker_is_back():
 
 def test_what_falls_due_for_a_stage_that_is_down_stands_before_what_comes_at_the_same_instant():
     assert compared(parse(DUE_FOR_ONE_THAT_IS_DOWN)).summary["sent"] == 14
+
+
+def test_a_stage_that_is_down_has_one_look_in_its_mailbox_however_much_falls_due():
+    assert compared(parse(LOOKED_FOR_WHILE_IT_IS_DOWN)).summary["sent"] > 0
 
 
 QUICK = ("attempts", "herd", "token-bucket", "fan-out", "duplicates", "contention", "gas-station", "bank-renege")
