@@ -243,12 +243,12 @@ class FaultConfig(Settings):
     wanted_text: ClassVar[str] = "a fault such as {channel: email, at: 2m, for: 3m, outage: true}"
 
     model_config = ConfigDict(
-        json_schema_extra={"anyOf": [{"required": [key]} for key in ("channel", "deploy", "scale")]}
+        json_schema_extra={"anyOf": [{"required": [key]} for key in ("channel", "deploy", "scale", "partition")]}
     )
 
     channel: ChannelNames = tuple(NotificationChannel)
-    """The channels whose provider is hit: one, a list, or `all`. Required, but for `deploy` and `scale`, which have
-    none."""
+    """The channels whose provider is hit: one, a list, or `all`. Required, but for `deploy`, `scale` and `partition`,
+    which have none."""
 
     provider: Text | None = None
     """Which provider of the channel is hit, where it has several: `primary`, or one by its name under `failover`. None:
@@ -338,6 +338,12 @@ class FaultConfig(Settings):
     scale: Scale | None = None
     """The number of nodes changes at the window's start."""
 
+    partition: Literal["store"] | None = None
+    """The nodes do not reach their store while the window lasts. What they do is not durable meanwhile, and nothing
+    follows from it. When nine tenths of `takeover_after` have passed they start no attempt and get nothing new. When it
+    has passed, and another node reaches the store, the others take over what they had: they end, and start again at the
+    end of the window. Else they go on there with what they have."""
+
     clock_step: SignedDuration | None = None
     """By how much the wall clock jumps at the window's start, whatever the `channel`, and for good; the monotonic clock
     does not. Quiet hours and remembered ids go by the wall clock; retries, limits and breakers do not, but those
@@ -375,7 +381,9 @@ class FaultConfig(Settings):
         if self.host is not None and (others := sorted(self.injects & _OF_NO_HOST)):
             raise wanted("a host only for what can go wrong with some attempts and not with others", ", ".join(others))
         if self.node is not None and (others := sorted(self.injects & NO_NODE_FAULT_KEYS)):
-            raise wanted("a node only for a crash, and for what can go wrong with some attempts", ", ".join(others))
+            raise wanted(
+                "a node only for a crash, a partition, and what can go wrong with some attempts", ", ".join(others)
+            )
         if self.upstream and (others := sorted(self.injects & SYSTEM_FAULT_KEYS)):
             raise wanted("upstream only for what can go wrong with requests to it", ", ".join(others))
         if self.restart_after is not None and self.crash is None:
@@ -388,15 +396,15 @@ _NOT_FAULTS = {"channel", "provider", "host", "node", "upstream", "at", "for_", 
 FAULT_KEYS = tuple(key for key in FaultConfig.model_fields if key not in _NOT_FAULTS)
 """The keys that inject something, in the order of the model. What has a row for each fault is compared with them."""
 
-SYSTEM_FAULT_KEYS = frozenset({"duplicate_rate", "reorder", "crash", "deploy", "scale", "clock_step"})
+SYSTEM_FAULT_KEYS = frozenset({"duplicate_rate", "reorder", "crash", "deploy", "scale", "partition", "clock_step"})
 """Those that hit the system or its messages, and no provider. Only a simulation injects them."""
 
-FLEET_FAULT_KEYS = frozenset({"deploy", "scale"})
+FLEET_FAULT_KEYS = frozenset({"deploy", "scale", "partition"})
 """Of these, those that are of several nodes."""
 
 _OF_NO_HOST = SYSTEM_FAULT_KEYS | {"capacity", "speed"}
 
-NO_NODE_FAULT_KEYS = _OF_NO_HOST - {"crash"}
+NO_NODE_FAULT_KEYS = _OF_NO_HOST - {"crash", "partition"}
 """Those that cannot hit some nodes of a fleet and not others."""
 
 

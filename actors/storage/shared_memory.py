@@ -3,20 +3,24 @@
 It says what the store of several nodes in PostgreSQL says, at once and without fail: a node owns what it has accepted,
 redriven or taken over; ids, dead letters, suppressions and preferences are everybody's; who accepts an id that another
 node has under way is told that it was :class:`~actors.errors.Overtaken`.
+
+A node can be cut off from it. What it hands over then is durable, and known to others, only when it reaches the store
+again; by then another node may have been faster. What memory all nodes have in common it still sees as it is.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from actors.domain.delivery import dead_letter_after
-from actors.domain.store import BreakerVote, LettersChanged, NodesChanged, StoredHistory, Takeover
+from actors.domain.store import BreakerVote, LeaseRenewed, LettersChanged, News, NodesChanged, StoredHistory, Takeover
 from actors.errors import Overtaken
-from actors.kernel.effects import Effect, Foreseen
+from actors.kernel.effects import Effect, Foreseen, Promise
 from actors.messages import (
     DeadLetterDiscarded,
+    DeadLetterMessage,
     NotificationEvent,
     NotificationMovedToDeadLetter,
     NotificationRedriven,
@@ -54,6 +58,7 @@ class SharedMemory:
         *,
         remember_ids_ns: int = DAY_NS,
         share_latency_ns: Mapping[str, int] | None = None,
+        has_leases: bool = False,
     ) -> None:
         """Keep nothing yet.
 
@@ -62,6 +67,7 @@ class SharedMemory:
             remember_ids_ns: for how long the id of a notification that has ended is remembered, in nanoseconds.
             share_latency_ns: by the name of a breaker, how long it takes until the others know what a node says of it;
                 0 for the others.
+            has_leases: whether nodes may be cut off, so that they have to look at their leases.
         """
         self._share_latency_ns = share_latency_ns or {}
         self.votes: dict[tuple[int, str, str], int] = {}
@@ -69,23 +75,24 @@ class SharedMemory:
         self.owners: dict[str, NodeStore] = {}
         """By notification that has not ended."""
         whole = MemoryStore(remember_ids_ns=remember_ids_ns)
+        self.living: frozenset[int] = frozenset({1})
+        """The nodes that have a lease, by number."""
         self.nodes = {number: NodeStore(self, whole, number) for number in numbers}
+        for node in self.nodes.values() if has_leases else ():
+            node.lease_holds = node.has_lease
 
     def tell_others(self, store: NodeStore, news: LettersChanged) -> None:
         """Have all nodes but one know of what that has done to dead letters."""
         for other in self.nodes.values():
-            if other is not store and other.on_news is not None:
-                other.on_news(news)
+            if other is not store:
+                other.hear(news)
 
     def count_living(self, living: Collection[int]) -> None:
         """Have all nodes know which of them have a lease. What the others have said of their breakers is forgotten."""
-        nodes = frozenset(living)
+        nodes = self.living = frozenset(living)
         self.votes = {key: until_ns for key, until_ns in self.votes.items() if key[0] in nodes}
         for node in self.nodes.values():
-            if node.living_nodes != nodes:
-                node.living_nodes = nodes
-                if node.on_news is not None:
-                    node.on_news(NodesChanged(nodes))
+            node.count_living()
 
     def say(self, number: int, breaker: str, host: str, open_ns: int) -> None:
         """Have all nodes know a while later what one says of a breaker."""
@@ -95,7 +102,7 @@ class SharedMemory:
 
     def _is_known(self, number: int, breaker: str, host: str, until_ns: int, _said_ns: int) -> None:
         """Take in what a node has said, unless its lease has ended meanwhile."""
-        if number not in self.nodes[number].living_nodes:
+        if number not in self.living:
             return
         vote = self._vote(number, breaker, host, until_ns)
         if vote.open_ns:
@@ -103,13 +110,18 @@ class SharedMemory:
         else:
             self.votes.pop((number, breaker, host), None)
         for other, node in self.nodes.items():
-            if other != number and node.on_news is not None:
-                node.on_news(vote)
+            if other != number:
+                node.hear(vote)
 
     def said_to(self, number: int) -> list[BreakerVote]:
         """Return what stands of what the others have said, as a node knows it."""
         votes = [self._vote(*key, until_ns) for key, until_ns in sorted(self.votes.items()) if key[0] != number]
         return [vote for vote in votes if vote.open_ns]
+
+    def vote_now(self, vote: BreakerVote) -> BreakerVote:
+        """Return what stands by now of what a node has said before."""
+        key = vote.node, vote.breaker, vote.host
+        return self._vote(*key, self.votes.get(key, 0))
 
     def _vote(self, number: int, breaker: str, host: str, until_ns: int) -> BreakerVote:
         return BreakerVote(number, breaker, host, max(0, until_ns - self.clock.now_ns))
@@ -132,6 +144,16 @@ class SharedMemory:
             heir.on_news(Takeover(tuple(histories)))
 
 
+class _Change(NamedTuple):
+    """What a node has handed over that is cut off."""
+
+    event: NotificationEvent
+    command: SendNotification
+    promise: Promise
+    died_ns: int | None
+    """Of a change of a dead letter: since when it was one, in nanoseconds since 1970."""
+
+
 class NodeStore(MemoryStore):
     """One node's side of the memory that nodes share."""
 
@@ -148,36 +170,158 @@ class NodeStore(MemoryStore):
         self._closed = whole._closed
         self._requests = whole._requests
         self._audit = whole._audit
+        self._is_cut_off = False
+        self._lease_ends_ns = 0
+        """Until when it may start attempts, while it is cut off."""
+        self._was_refused = False
+        """Whether one who asked has to be told that the lease holds again."""
+        self._waiting: list[_Change] = []
+        """What it has handed over while it is cut off."""
+        self._unsaid: list[tuple[str, str, int]] = []
+        """Breaker, host, and until when: what it has said of its breakers meanwhile."""
+        self._unheard: list[News] = []
+        self._late: list[NotificationEvent] = []
+        """What became durable when it was no longer cut off."""
+
+    # ── cut off, and back ───────────────────────────────────────────────────────────────────────────────────────
+
+    def cut_off(self, lease_ends_ns: int) -> None:
+        """Have it not reach the store from now on.
+
+        Args:
+            lease_ends_ns: until when it may start attempts.
+        """
+        self._is_cut_off, self._lease_ends_ns = True, lease_ends_ns
+
+    def has_lease(self) -> bool:
+        """Tell whether the node may start an attempt; who is told that it may not hears when it may."""
+        holds = not self._is_cut_off or self._shared.clock.now_ns < self._lease_ends_ns
+        self._was_refused |= not holds
+        return holds
+
+    def reconnect(self) -> None:
+        """Have it reach the store again, which takes what it has handed over, unless another node was faster."""
+        self._is_cut_off = False
+        clock = self._shared.clock
+        waiting, self._waiting = self._waiting, []
+        for change in waiting:
+            event = change.event
+            overtaken = self._overtaken(change) or self._write(event, change.command)
+            if overtaken is None:
+                self._late.append(event)
+            change.promise.keep(overtaken)
+            if overtaken is None and type(event) in _OF_LETTERS:
+                # Behind all that this node does at this instant: it records the event then.
+                clock.call_at(clock.now_ns + 1, partial(self._shared.tell_others, self, self._news_of(event)))
+        unsaid, self._unsaid = self._unsaid, []
+        for breaker, host, until_ns in unsaid:
+            self.say(breaker, host, max(0, until_ns - clock.now_ns))
+        self.count_living()
+        unheard, self._unheard = self._unheard, []
+        for news in unheard:
+            self.hear(self._shared.vote_now(news) if isinstance(news, BreakerVote) else news)
+        if self._was_refused:
+            self._was_refused = False
+            self.hear(LeaseRenewed())
+
+    def has_made_durable(self, event: NotificationEvent, _now_ns: int) -> bool:
+        """Tell whether a change that was handed over while the node was cut off is durable."""
+        return any(event is late for late in self._late)
+
+    @property
+    def not_accepted(self) -> set[str]:
+        """The ids of those whose acceptance is not durable yet."""
+        return {each.event.notification_id for each in self._waiting if isinstance(each.event, NotificationRequested)}
+
+    def crash(self, _now_ns: int) -> int:
+        """Drop what is not durable yet; return how many changes that were."""
+        lost = len(self._waiting)
+        for each in (self._waiting, self._unsaid, self._unheard, self._late):
+            each.clear()
+        self._was_refused = False
+        return lost
+
+    def hear(self, news: News) -> None:
+        """Have the node know of something, as soon as it reaches the store."""
+        if self._is_cut_off:
+            self._unheard.append(news)
+        elif self.on_news is not None:
+            self.on_news(news)
+
+    def count_living(self) -> None:
+        """Have the node know which nodes have a lease, as soon as it reaches the store."""
+        nodes = self._shared.living
+        if not self._is_cut_off and self.living_nodes != nodes:
+            self.living_nodes = nodes
+            self.hear(NodesChanged(nodes))
+
+    def _overtaken(self, change: _Change) -> Overtaken | None:
+        """Return who was faster, with the id or with the letter that a change is of."""
+        notification_id = change.event.notification_id
+        if isinstance(change.event, NotificationRequested):
+            known = self.remembered.get(notification_id, change.event.epoch_ns + change.event.at_ns)
+            return None if known is None else Overtaken(notification_id, known)
+        if change.died_ns is not None and not MemoryStore.is_dead_letter(self, notification_id, change.died_ns):
+            return Overtaken(notification_id, None)
+        return None
+
+    # ── the store ───────────────────────────────────────────────────────────────────────────────────────────────
 
     def commit(self, event: NotificationEvent, command: SendNotification) -> Effect | None:
+        if self._is_cut_off:
+            letter = self._dead.get(event.notification_id)
+            died_ns = None if letter is None else letter.latest.epoch_ns + letter.latest.at_ns
+            self._waiting.append(_Change(event, command, Promise(), died_ns))
+            return self._waiting[-1].promise
+        overtaken = self._write(event, command)
+        if overtaken is not None:
+            return Foreseen(0, overtaken)
+        if type(event) in _OF_LETTERS:
+            self._shared.tell_others(self, self._news_of(event))
+        return None
+
+    def _write(self, event: NotificationEvent, command: SendNotification) -> Overtaken | None:
+        """Make a change durable, and known to all; or return who was faster."""
         kind, notification_id = type(event), event.notification_id
         owners = self._shared.owners
         if kind is NotificationRequested:
             owner = owners.get(notification_id)
             if owner is not None and owner is not self:
-                return Foreseen(0, Overtaken(notification_id, owner._open[notification_id].command))
+                return Overtaken(notification_id, owner._open[notification_id].command)
             owners[notification_id] = self
         elif kind in _ENDS:
             owners.pop(notification_id, None)
         elif kind is NotificationRedriven:
             owners[notification_id] = self
         MemoryStore.commit(self, event, command)
-        if kind in _OF_LETTERS:
-            self._tell_others(event)
         return None
 
+    def dead_letters(self) -> Iterable[DeadLetterMessage]:
+        waiting = self._letters_waiting()
+        return (each for each in MemoryStore.dead_letters(self) if each.notification_id not in waiting)
+
+    def is_dead_letter(self, notification_id: str, moved_ns: int | None = None) -> bool:
+        return notification_id not in self._letters_waiting() and MemoryStore.is_dead_letter(
+            self, notification_id, moved_ns
+        )
+
+    def _letters_waiting(self) -> set[str]:
+        """Return the ids of the letters that this node has redriven or discarded, which is not durable yet."""
+        return {each.event.notification_id for each in self._waiting if each.died_ns is not None}
+
     def say(self, breaker: str, host: str, open_ns: int) -> None:
-        self._shared.say(self.number, breaker, host, open_ns)
+        if self._is_cut_off:
+            self._unsaid.append((breaker, host, self._shared.clock.now_ns + open_ns))
+        else:
+            self._shared.say(self.number, breaker, host, open_ns)
 
     def said(self) -> Iterable[BreakerVote]:
         return self._shared.said_to(self.number)
 
-    def _tell_others(self, event: NotificationEvent) -> None:
-        """Have the other nodes know of what has been done to a dead letter."""
+    def _news_of(self, event: NotificationEvent) -> LettersChanged:
+        """Return what the other nodes have to know of what has been done to a dead letter."""
         notification_id = event.notification_id
-        if isinstance(event, NotificationMovedToDeadLetter):
-            entry = self._dead[notification_id]
-            letter = dead_letter_after(entry.command, entry.events, event)
-            self._shared.tell_others(self, LettersChanged(found=(letter,), gone=()))
-        else:
-            self._shared.tell_others(self, LettersChanged(found=(), gone=(notification_id,)))
+        if not isinstance(event, NotificationMovedToDeadLetter):
+            return LettersChanged(found=(), gone=(notification_id,))
+        entry = self._dead[notification_id]
+        return LettersChanged(found=(dead_letter_after(entry.command, entry.events, event),), gone=())

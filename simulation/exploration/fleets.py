@@ -102,6 +102,27 @@ def at_odds(fleet: Scenario, seed: int) -> Scenario:
     return fleet.model_copy(update={"faults": tuple(faults), "channels": fleet.channels.model_copy(update=channels)})
 
 
+def cut_off(fleet: Scenario, seed: int) -> Scenario:
+    """Return a fleet some of whose nodes, now and then, do not reach the store, for less than a lease or for more.
+
+    Args:
+        fleet: of several nodes.
+        seed: of what is drawn.
+    """
+    random = RandomStreams(seed).stream("swarm.partitions")
+    count, duration, faults = fleet.nodes_at_most, fleet.duration, list(fleet.faults)
+    for _ in range(random.randint(1, 3)):
+        partition = {
+            "at": random.uniform(0.0, duration),
+            "for": log_uniform(random, fleet.fleet.takeover_after / 10, 3 * fleet.fleet.takeover_after),
+            "partition": "store",
+        }
+        if random.random() < 0.8:
+            partition["node"] = random.sample(range(1, count + 1), random.randint(1, count))
+        faults.append(FaultConfig.model_validate(partition))
+    return fleet.model_copy(update={"faults": tuple(faults)})
+
+
 def _shared(config: ChannelConfig, random: Random) -> ChannelConfig:
     """Return settings of a channel whose breakers are shared, those of its further providers too."""
     update = {

@@ -19,6 +19,10 @@ class GoneAddresses(Invariant):
         super().__init__(context)
         self._gone: set[tuple[NotificationChannel, str]] = set()
 
+    @classmethod
+    def applies(cls, context: Context) -> bool:
+        return not context.has_partitions and super().applies(context)  # else others may know before it is recorded
+
     @observes(NotificationFailed)
     def on_failed(self, failed: NotificationFailed) -> Objection:
         recipient = self._recipient(failed.notification_id)

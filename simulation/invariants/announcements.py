@@ -10,7 +10,7 @@ from simulation.invariants.base import Context, Invariant, Objection, observes
 from simulation.invariants.lifecycles import STEPS
 from simulation.invariants.observations import MessageSent
 
-INJECTED = ("InjectedCrash", "Stopped")
+INJECTED = ("InjectedCrash", "Stopped", "LostLease")
 """The name of the error of a crash that a scenario asks for."""
 
 _KEPT = 10_000

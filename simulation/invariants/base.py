@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any, ClassVar, NamedTuple, TypeAlias, TypeVar
 
 from actors.domain.attempts import Attempt
-from actors.instants import ns
+from actors.instants import NEVER_NS, ns
 from actors.kernel.actor import Supervision
 from actors.messages import NodeTookOver, NotificationChannel
 from actors.notifier import Pipeline
@@ -61,7 +61,7 @@ class Context:
     """How much the dead letter queue keeps."""
 
     commit_latency_ns: int = 0
-    """How long the store takes to make a change durable."""
+    """How long the store takes to make a change durable; at the longest, where nodes do not reach it for a time."""
 
     has_rules: bool = False
     """Whether providers follow failure rules, whose effects and length are unknown."""
@@ -136,6 +136,34 @@ class Context:
         back_ns = [ns(fault.restart_after or 0.0) for fault in self.faults]
         deployed_ns = [ns(fault.deploy.each_down) for fault in self.faults if fault.deploy is not None]
         return max([ns(Supervision().max_delay), self.takeover_after_ns, *back_ns, *deployed_ns])
+
+    @property
+    def has_partitions(self) -> bool:
+        """Whether nodes do not reach the store for a time."""
+        return any(fault.partition is not None for fault in self.faults)
+
+    def partition_at(self, node: int, at_ns: int) -> tuple[int, int] | None:
+        """Return from when until when a node does not reach the store, around an instant; None: it reaches it then."""
+        for began_ns, ends_ns in self._partitions.get(node, ()):
+            if began_ns <= at_ns < ends_ns:
+                return began_ns, ends_ns
+        return None
+
+    @cached_property
+    def _partitions(self) -> dict[int, list[tuple[int, int]]]:
+        """By node, from when until when it does not reach the store, in order; none of them overlap."""
+        merged: dict[int, list[tuple[int, int]]] = {}
+        faults = [fault for fault in self.faults if fault.partition is not None]
+        for fault in sorted(faults, key=lambda fault: fault.at):
+            began_ns = ns(fault.at)
+            ends_ns = NEVER_NS if fault.for_ is None else ns(fault.at + fault.for_)
+            for node in range(1, self.nodes + 1) if fault.node is None else fault.node:
+                spans = merged.setdefault(node, [])
+                if spans and began_ns <= spans[-1][1]:
+                    spans[-1] = spans[-1][0], max(ends_ns, spans[-1][1])
+                else:
+                    spans.append((began_ns, ends_ns))
+        return merged
 
     @property
     def providers(self) -> dict[tuple[NotificationChannel, str], ChannelConfig]:

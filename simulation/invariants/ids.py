@@ -39,6 +39,10 @@ class Ids(Invariant):
         )
 
     def _is_being_accepted(self, duplicate: DuplicateIgnored) -> bool:
-        """Tell whether the acceptance of an earlier one is on its way into the store."""
-        pipeline = self.context.pipeline()
-        return pipeline is not None and pipeline.handler.actor.is_in_flight(duplicate.notification_id)
+        """Tell whether the acceptance of an earlier one is on its way into the store, at whichever node."""
+        context, name = self.context, duplicate.notification_id
+        if context.nodes == 1:
+            pipelines = [context.pipeline()]
+        else:
+            pipelines = [context.pipeline_of(number) for number in range(1, context.nodes + 1)]
+        return any(each is not None and each.handler.actor.is_in_flight(name) for each in pipelines)

@@ -35,7 +35,7 @@ from simulation.invariants.sharing import SharedBreakers
 from simulation.invariants.slots import ConcurrencyLimits
 from simulation.invariants.steps import LegalSteps, RetryLimits
 from simulation.invariants.summary import Summary
-from simulation.invariants.takeovers import Takeovers
+from simulation.invariants.takeovers import Fenced, Takeovers
 from simulation.invariants.throttles import AdaptiveThrottles
 
 KNOWN: dict[str, type[Invariant]] = {
@@ -65,6 +65,7 @@ KNOWN: dict[str, type[Invariant]] = {
         OpenBreaker,
         SharedBreakers,
         Takeovers,
+        Fenced,
         ResumePace,
         RestartPace,
         Restarts,

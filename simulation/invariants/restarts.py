@@ -76,8 +76,8 @@ class Restarts(Invariant):
             for fault in self.context.faults
             if fault.crash == PROCESS and ns(fault.at) == event.at_ns
         )
-        if any(fault.scale is not None for fault in self.context.faults):
-            self._back_ns = frozenset()  # by then the fleet may have become too small for it
+        if self.context.has_partitions or any(fault.scale is not None for fault in self.context.faults):
+            self._back_ns = frozenset()  # by then the store may be out of reach, or the fleet too small for it
         return None
 
     @observes(*STEPS)

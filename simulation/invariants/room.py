@@ -42,6 +42,8 @@ class Room(Invariant):
         self._pending = 0
         self._at_the_door: dict[str, Priority] = {}
         """What has been sent by itself and not accepted yet, and of which class it is."""
+        self._gained_ns = 0
+        """When it has taken over from another node last: what was being accepted by then is accepted all the same."""
 
     @classmethod
     def applies(cls, context: Context) -> bool:
@@ -59,12 +61,16 @@ class Room(Invariant):
     @observes(NodeTookOver)
     def on_takeover(self, takeover: NodeTookOver) -> Objection:
         self._pending += self.context.gained(takeover)
+        if takeover.node == self.context.node:
+            self._gained_ns = takeover.at_ns
         return None
 
     @observes(NotificationRequested)
     def on_requested(self, requested: NotificationRequested) -> Objection:
         priority = self._at_the_door.pop(requested.notification_id, None)
         self._pending += 1
+        if requested.at_ns < self._gained_ns:
+            return None
         if priority is None or self._admission.has_room(self._pending - 1, priority):
             return None
         return (

@@ -46,6 +46,7 @@ class SharedBreakers(Invariant):
     operator has decided.
 
     What a node that has died has said may be forgotten; and an operator's override has a node forget what it was told.
+    Where nodes do not reach the store for a time it is not looked at: each hears of the others late, or never.
     """
 
     name = "shared-breakers"
@@ -62,7 +63,7 @@ class SharedBreakers(Invariant):
         """How often the calls of a node have opened its breaker since that was last closed."""
         self._ordered_ns: dict[tuple[int, BreakerKey], int] = {}
         """When an operator has decided last."""
-        self._leases = Leases(context.takeover_after_ns)
+        self._leases = Leases(context)
         self._counted_ns = -1
         """When the nodes were counted last: at that instant it depends on who has heard of it."""
         self._stages_live = not any(fault.crash and fault.crash != PROCESS for fault in context.faults)
@@ -70,7 +71,7 @@ class SharedBreakers(Invariant):
     @classmethod
     def applies(cls, context: Context) -> bool:
         is_shared = any(config.shared != "none" for config in context.breakers.values())
-        return context.nodes > 1 and is_shared and super().applies(context)
+        return context.nodes > 1 and is_shared and not context.has_partitions and super().applies(context)
 
     @observes(ActorStarted)
     def on_start(self, event: ActorStarted) -> Objection:

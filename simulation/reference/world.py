@@ -10,6 +10,9 @@ from actors.messages import NotificationChannel
 from actors.settings.channel import KEEP_ALL_LETTERS, ChannelConfig, DeadLettersConfig
 from actors.settings.faults import FaultConfig
 
+NOT_COMPARED = frozenset({"duplicate_rate", "reorder", "partition"})
+"""Keys of faults of which the model says nothing yet."""
+
 
 @dataclass
 class World:
@@ -44,9 +47,7 @@ def refusals(world: World) -> list[str]:
     """Return the settings of a run that the model says nothing about yet; none: it can be checked."""
     found = []
     for number, fault in enumerate(world.faults):
-        for key in ("duplicate_rate", "reorder"):
-            if getattr(fault, key) is not None:
-                found.append(f"faults.{number}.{key}")
+        found += [f"faults.{number}.{key}" for key in sorted(fault.injects & NOT_COMPARED)]
     for name, template in world.templates.items():
         if any(mark in f"{template.subject} {template.body}" for mark in ("{{", "{%")):
             found.append(f"templates.{name} (Jinja)")

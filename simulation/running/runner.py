@@ -15,7 +15,7 @@ from actors.errors import ConfigurationError, InvariantBreach
 from actors.faults.build import Providers, checked_providers, enforced_quotas, unreliable_providers
 from actors.faults.provider import SimulatedProvider
 from actors.faults.rules import FailureRule
-from actors.instants import ns, since_1970_ns
+from actors.instants import ns, seconds, since_1970_ns
 from actors.kernel.actor import Actor, handles
 from actors.kernel.interceptors import Interceptor
 from actors.kernel.node import Node
@@ -67,7 +67,7 @@ Rules: TypeAlias = Mapping[NotificationChannel, Sequence[FailureRule]]
 RulesByName: TypeAlias = Rules | Mapping[str, Sequence[FailureRule]]
 """The same; channels may be written as in a file."""
 
-_INTERRUPTING = {"crash", "deploy", "scale"}
+_INTERRUPTING = {"crash", "deploy", "scale", "partition"}
 """Faults for which no one may take the answer to a request."""
 
 _ByName: TypeAlias = Mapping[NotificationChannel, Mapping[str, Provider]]
@@ -121,6 +121,9 @@ class _Look(msgspec.Struct, frozen=True, gc=False):
 
 _LOOK, _LAST_LOOK = _Look(), _Look()
 
+_LOOK_PAUSE_S = 1.0
+"""How long it takes until it is looked again what nodes that are cut off are accepting."""
+
 
 class RunController(Actor):
     """Ends the run when arrivals and operations have ended and nothing is in flight."""
@@ -128,7 +131,8 @@ class RunController(Actor):
     def __init__(self, scenario: Scenario, recorder: Recorder, service: Service) -> None:
         super().__init__()
         self._activity_end_ns = scenario.activity_end_ns
-        self._commit_latency = scenario.commit_latency
+        is_cut_off = any(fault.partition is not None for fault in scenario.faults)
+        self._commits_take = scenario.commit_latency or (_LOOK_PAUSE_S if is_cut_off else 0.0)
         self._service = service
         self._recorder = recorder
         self._redrives_may_wait = scenario.max_pending is not None and any(
@@ -152,7 +156,7 @@ class RunController(Actor):
         if self._recorder.in_flight > 0:
             return
         if self._service.is_accepting:
-            self.after(self._commit_latency, _LOOK)  # what is being accepted will be in flight
+            self.after(self._commits_take, _LOOK)  # what is being accepted will be in flight
         elif self._redrives_may_wait and look is _LOOK:
             self.after(1e-9, _LAST_LOOK)  # one that had waited for room is on its way to the handler now
         else:
@@ -320,7 +324,7 @@ def _checker(scenario: Scenario, recorder: Recorder, rules: Rules, world: World,
         remember_ids_ns=ns(scenario.remember_ids),
         max_pending=scenario.max_pending,
         dead_letters=scenario.dead_letters,
-        commit_latency_ns=ns(scenario.commit_latency),
+        commit_latency_ns=ns(max(scenario.commit_latency, _partitioned_s(scenario))),
         world=world,
         nodes=scenario.nodes_at_most,
         takeover_after_ns=ns(scenario.fleet.takeover_after) if scenario.nodes_at_most > 1 else 0,
@@ -329,6 +333,12 @@ def _checker(scenario: Scenario, recorder: Recorder, rules: Rules, world: World,
         summary_of=recorder.summary_of,
     )
     return Checker(invariants, context, record=recorder.record)
+
+
+def _partitioned_s(scenario: Scenario) -> float:
+    """Return for how many seconds a node may not reach its store, one partition behind the other."""
+    end_s = seconds(scenario.arrivals_end_ns + scenario.drain_ns)
+    return sum(fault.for_ or end_s for fault in scenario.faults if fault.partition is not None)
 
 
 def world_of(scenario: Scenario, schedule: Schedule | None = None, providers: _ByName | None = None) -> World:
@@ -500,6 +510,7 @@ def _store(scenario: Scenario) -> MemoryStore | SharedMemory:
         return SharedMemory(
             range(1, scenario.nodes_at_most + 1),
             remember_ids_ns=remember_ids_ns,
+            has_leases=any(fault.partition is not None for fault in scenario.faults),
             share_latency_ns={
                 breaker_name(channel, number, name): ns(config.circuit_breaker.share_latency)
                 for channel, settings in _channels(scenario).items()

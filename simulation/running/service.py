@@ -9,16 +9,20 @@ provider a second time if it had been there.
 
 Of several nodes each is a process of its own. Arrivals go to those that are there. What one had that is gone is its own
 again when it is back in time; else the others take it over, each a share, as they do where they share a database.
+
+A node that is cut off from the store goes on with what it has until its lease is nearly over, and then waits. What it
+does is durable when it reaches the store again. When its lease is over, and another node reaches the store, it ends,
+though live it would find out only when it is back: until then it does nothing any more that anybody could see.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from typing import Any
 from zlib import crc32
 
-from actors.errors import InvariantBreach, Overloaded
+from actors.errors import InvariantBreach, Overloaded, RetrylabError
 from actors.instants import ns, seconds
 from actors.kernel.actor import ActorRef
 from actors.kernel.futures import Future
@@ -30,13 +34,18 @@ from actors.pipeline.orders import Acceptance, Submit
 from actors.policies.breaker.per_host import recipient_host
 from actors.storage.lossy import LossyStore
 from actors.storage.memory import MemoryStore
-from actors.storage.shared_memory import SharedMemory
+from actors.storage.postgres.lease import SHARE
+from actors.storage.shared_memory import NodeStore, SharedMemory
 from simulation.results.recorder import Recorder
 from simulation.running.workload import ENDS, Clients, Forgotten, Refuse
 from simulation.scenario.nodes import ONE_PROCESS, NodesConfig
 
 RESTART = "restart"
 """What a breaker's transition is caused by when its state is lost with the process."""
+
+
+class LostLease(RetrylabError):
+    """What a node ends with of which others have taken over what it had."""
 
 
 DOWN, OVERLOADED = "down", "overloaded"
@@ -76,6 +85,15 @@ class Process:
         """Whether the fleet has fewer nodes than would include it."""
         self.starts = 0
         """How often it has started."""
+        self.partitions = 0
+        """How many keep it from the store."""
+        self.cut_off_ns = 0
+        """Since when they do."""
+        self._unanswered: list[tuple[str | None, Refuse]] = []
+        """What has come since it is cut off, and is not accepted before it is durable: its id, None for an event; and
+        what is told if it never will be."""
+        self.starts_when_reached = False
+        """Whether it is to start when it reaches the store."""
         self._handed_over: set[str] = set()
         """What it has taken over, and its handler does not know of yet."""
 
@@ -100,13 +118,16 @@ class Process:
         handler = self.pipeline.handler.actor
         if self._handed_over:  # of which the news may lie in the mailbox of a handler that is down
             left = self._handed_over.intersection(self.store.open_ids())
-            self._handed_over = {each for each in left if not handler.is_in_flight(each)}
+            opening = self.pipeline.wiring.commits.opening  # an acceptance of the same id, which comes too late
+            self._handed_over = {each for each in left if not handler.is_in_flight(each) or opening(each) is not None}
         return handler.count_in_flight() + len(self._handed_over)
 
     # ── arrivals ────────────────────────────────────────────────────────────────────────────────────────────────
 
     def send(self, command: SendNotification, refuse: Refuse) -> None:
         """Send a command to the handler; `refuse` is told if it is not accepted."""
+        if self.partitions:
+            self._unanswered.append((command.notification_id, refuse))
         if self.is_down:
             refuse(DOWN)
         elif self._takes_all:
@@ -123,7 +144,27 @@ class Process:
         elif not self.pipeline.bus.has_room_for(event):
             refuse(OVERLOADED)
         else:
+            if self.partitions:
+                self._unanswered.append((None, refuse))
             self.pipeline.bus.announce(event)
+
+    # ── partitions of the store ─────────────────────────────────────────────────────────────────────────────────
+
+    def cut_off(self, ends_ns: int) -> None:
+        """Have it not reach the store, once more; its lease is good until an instant."""
+        self.partitions += 1
+        if self.partitions == 1:
+            self.cut_off_ns = self._system.now_ns
+            if isinstance(self.store, NodeStore):
+                self.store.cut_off(ends_ns)
+
+    def reconnect(self) -> None:
+        """Have one thing less keep it from the store."""
+        self.partitions -= 1
+        if not self.partitions:
+            self._unanswered.clear()
+            if isinstance(self.store, NodeStore):
+                self.store.reconnect()
 
     # ── the crash ───────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -133,12 +174,21 @@ class Process:
         self.pipeline.kill()
         for stages in self.pipeline.wiring.stages.values():
             stages.waiting.reset()
-        if isinstance(self.store, LossyStore):
+        if isinstance(self.store, (LossyStore, NodeStore)):
             last_ns = self._system.now_ns - 1  # what becomes durable at this instant comes behind the crash
             for commit in self.pipeline.wiring.commits.under_way.values():
                 if self.store.has_made_durable(commit.event, last_ns):
                     self._record(commit.event)  # which a handler that was down has not done any more
+            if isinstance(self.store, NodeStore):
+                self._refuse(self.store.not_accepted)
             self.store.crash(last_ns)
+
+    def _refuse(self, not_accepted: Collection[str]) -> None:
+        """Have those know whose notifications never became durable."""
+        for notification_id, refuse in self._unanswered:
+            if notification_id is None or notification_id in not_accepted:
+                refuse(DOWN)
+        self._unanswered.clear()
 
     def record_death(self, error: Exception) -> None:
         """Record that it has failed, and that every breaker is in the state again in which it began."""
@@ -204,8 +254,10 @@ class Service:
         self._system = system
         self._store = store
         self._recorder = recorder
-        self._nodes = nodes
         self._routing = nodes.routing
+        self._lease_ns = ns(nodes.takeover_after)
+        self._used_ns = int(SHARE * self._lease_ns)
+        """For how long of its lease a node that is cut off goes on."""
         self._clients: list[ActorRef[Clients]] = []
         self._ready: list[Process] = []
         """Those that arrivals go to."""
@@ -270,7 +322,10 @@ class Service:
         return [self.processes[number - 1] for number in numbers]
 
     def start(self, processes: Sequence[Process]) -> None:
-        """Start those of some processes that are down."""
+        """Start those of some processes that are down, as soon as they reach the store."""
+        for process in processes:
+            process.starts_when_reached = process.is_down and process.partitions > 0
+        processes = [process for process in processes if not process.partitions]
         self._leases.update(processes)
         self._count_leases()
         for process in processes:
@@ -279,6 +334,9 @@ class Service:
                 for clients in self._clients:
                     process.pipeline.bus.subscribe(*ENDS)(clients.tell)
         self._look_who_is_there()
+        self._take_over_overdue()
+
+    def _take_over_overdue(self) -> None:
         overdue, self._overdue = self._overdue, []
         for process in overdue:
             self._take_over(process, process.starts)
@@ -300,7 +358,7 @@ class Service:
 
     def _look_who_is_there(self) -> None:
         living = self.living
-        self._ready = [process for process in living if not process.is_draining] or living
+        self._ready = [each for each in living if not each.is_draining and self._has_lease(each)] or living
         self._recorder.wirings = [process.pipeline.wiring for process in living]
 
     # ── arrivals ────────────────────────────────────────────────────────────────────────────────────────────────
@@ -373,7 +431,10 @@ class Service:
         for process in hit:
             process.record_death(error)
             if process.node is not None:
-                ends_ns = now_ns if is_parked else now_ns + ns(self._nodes.takeover_after)
+                if process.partitions:
+                    ends_ns = max(now_ns, process.cut_off_ns + self._lease_ns)
+                else:
+                    ends_ns = now_ns if is_parked else now_ns + self._lease_ns
                 self._system.call_at(ends_ns, partial(self._take_over, process, process.starts))
         known = frozenset(each for process in self.processes for each in process.store.open_ids())
         for clients in self._clients:
@@ -385,7 +446,11 @@ class Service:
             return
         self._leases.discard(gone)
         self._count_leases()
-        heirs = {process.node.number: process for process in self._ready if process.node is not None}
+        heirs = {
+            process.node.number: process
+            for process in self._ready
+            if process.node is not None and not process.partitions
+        }
         if not heirs:
             self._overdue.append(gone)
             return
@@ -395,6 +460,37 @@ class Service:
         for number, ids in shares.items():
             self._store.hand_over(gone.node.number, number, ids)
             heirs[number].record_takeover(gone, ids)
+
+    # ── partitions of the store ─────────────────────────────────────────────────────────────────────────────────
+
+    def cut_off(self, processes: Sequence[Process]) -> None:
+        """Have processes not reach the store until as many calls of :meth:`reconnect`."""
+        now_ns = self._system.now_ns
+        ends_ns = now_ns + self._used_ns
+        for process in processes:
+            process.cut_off(ends_ns)
+        self._system.call_at(ends_ns, self._look_who_is_there)
+        self._system.call_at(now_ns + self._lease_ns, self._end_leases)
+
+    def reconnect(self, processes: Sequence[Process]) -> None:
+        """Have processes reach the store again, those that no other partition keeps from it."""
+        for process in processes:
+            process.reconnect()
+        self.start([each for each in processes if each.starts_when_reached and not each.is_surplus])
+        # "A node that has only just come back ends no lease of another node, for a third of its own."
+        self._system.call_at(self._system.now_ns + self._lease_ns // 3, self._end_leases)
+
+    def _has_lease(self, process: Process) -> bool:
+        return not process.partitions or self._system.now_ns < process.cut_off_ns + self._used_ns
+
+    def _end_leases(self) -> None:
+        """End those whose lease is over, if there is a node that reaches the store."""
+        over_ns, living = self._system.now_ns - self._lease_ns, self.living
+        over = [process for process in living if process.partitions and process.cut_off_ns <= over_ns]
+        if over and any(not process.partitions for process in living):
+            self.crash(LostLease("another node has taken over what it had"), over)
+            for process in over:
+                process.starts_when_reached = True
 
 
 def _tell_if_overloaded(answer: Future[Acceptance], refuse: Refuse) -> None:

@@ -16,6 +16,7 @@ for it.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -67,7 +68,7 @@ class _Restart(msgspec.Struct, frozen=True):
 
 def is_system_fault(fault: FaultConfig) -> bool:
     """Tell whether there is anything in a fault for the fault injector to do."""
-    return any(key in fault.injects for key in ("crash", "deploy", "scale", "clock_step"))
+    return any(key in fault.injects for key in ("crash", "deploy", "scale", "partition", "clock_step"))
 
 
 class FaultInjector(Actor):
@@ -89,7 +90,12 @@ class FaultInjector(Actor):
         fault = inject.fault
         if fault.clock_step is not None:
             self.system.step_wall_clock(fault.clock_step)
-        hit = [process for process in self._service.of_nodes(fault.node) if not process.is_down]
+        of_nodes = self._service.of_nodes(fault.node)
+        if fault.partition is not None:
+            self._service.cut_off(of_nodes)
+            if fault.for_ is not None:
+                self.system.call_at(ns(fault.at + fault.for_), partial(self._service.reconnect, of_nodes))
+        hit = [process for process in of_nodes if not process.is_down]
         if fault.crash == "process":
             self._crash(hit, fault.restart_after)
         elif fault.crash is not None:

@@ -8,7 +8,7 @@ import pytest
 
 import simulation
 from simulation.exploration.comparable import comparable
-from simulation.exploration.fleets import as_fleet, at_odds
+from simulation.exploration.fleets import as_fleet, at_odds, cut_off
 from simulation.exploration.swarm import case
 from simulation.scenario import load
 
@@ -44,6 +44,18 @@ def test_nothing_breaks_where_nodes_are_at_odds(seed):
 def test_nothing_breaks_where_a_thousand_are_at_odds(first):
     for seed in range(first, first + 50):
         simulation.run(at_odds(comparable(fleet(seed)), seed), invariants="all")
+
+
+@pytest.mark.parametrize("seed", [1, 6, 12])
+def test_nothing_breaks_where_nodes_do_not_reach_the_store(seed):
+    simulation.run(cut_off(comparable(fleet(seed)), seed), invariants="all")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("first", range(0, 1_000, 50))
+def test_nothing_breaks_where_nodes_of_a_thousand_do_not_reach_the_store(first):
+    for seed in range(first, first + 50):
+        simulation.run(cut_off(comparable(fleet(seed)), seed), invariants="all")
 
 
 def test_breakers_are_shared_in_every_way():

@@ -471,6 +471,10 @@ def test_an_alert_that_is_not_raised_is_missed(monkeypatch):
     [
         (("outage: true", "duplicate_rate: 10%"), "faults.0.duplicate_rate"),
         (("outage: true", "reorder: {delay: 1ms}"), "faults.0.reorder"),
+        (
+            ("faults:\n  - {channel: email,", "nodes: 2\nfaults:\n  - {partition: store, channel: email,"),
+            "faults.0.partition",
+        ),
         (("seed: 5", "seed: 5\ntemplates: {welcome: {body: 'Hello {{ name }}'}}"), "templates.welcome (Jinja)"),
         (("seed: 5", "seed: 5\nschedule: {random_walk: true}"), "schedule"),
     ],

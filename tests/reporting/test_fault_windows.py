@@ -105,6 +105,7 @@ def test_every_kind_of_fault_that_runs_has_words_of_its_own():
         "crash": "process",
         "deploy": {"each_down": 5.0, "every": 30.0},
         "scale": {"to": 3},
+        "partition": "store",
         "clock_step": -90.0,
         "reorder": {"delay": 1.0},
     }

@@ -316,6 +316,7 @@ def test_the_other_nodes_know_a_letter_as_it_was_accepted():
         ("3", "{channel: email, node: 4, outage: true}", "faults.0.node: wanted the number of a node (1 to 3), got 4"),
         ("1", "{channel: email, node: 1, outage: true}", None),
         ("1", "{at: 1s, deploy: {each_down: 1s, every: 1s}}", "faults.0.deploy: wanted several nodes"),
+        ("1", "{at: 1s, partition: store}", "faults.0.partition: wanted several nodes that share a store"),
         ("3", "{channel: email, node: 2, capacity: 3}", "faults.0: wanted a node only for a crash"),
         (
             "3",
