@@ -16,7 +16,7 @@ from pykka.messages import _ActorStop
 
 from actors.domain.attempts import Attempt, Provider, WrappedProvider
 from actors.instants import ns
-from actors.kernel.actor import Actor, ActorRef
+from actors.kernel.actor import NOTHING, Actor, ActorRef
 from actors.kernel.effects import Cancellable, Effect, Foreseen, Performed, Promise
 from actors.kernel.futures import Future
 from actors.kernel.interceptors import Interceptor, Next
@@ -325,6 +325,17 @@ class TimerWatch(MessageWatch):
         self._latest_of = (-1, 0)
         """The instant of the latest that has come, and its number."""
 
+    def attach(self, system: Any) -> None:
+        super().attach(system)
+        deliver = system._deliver
+
+        def delivering(actor: Actor, message: Any) -> Any:
+            if actor._accepting is NOTHING and not actor.actor_stopped.is_set():
+                self._number_of(actor, message)  # it comes when the actor is back, be that at this very instant
+            return deliver(actor, message)
+
+        system._deliver = delivering
+
     def set_timer(self, go_on: Next, instant_ns: int, actor: Actor, message: Any) -> Cancellable:
         timer: Cancellable = go_on(instant_ns, actor, message)
         self._take_note_of(actor, message, max(instant_ns, self.system.now_ns), timer)
@@ -354,20 +365,27 @@ class TimerWatch(MessageWatch):
             self._forgets_at = TIMERS_BEFORE_A_LOOK + 2 * len(self._set)
 
     def _come(self, actor: Actor, handler: Callable[[Any], Any], message: Any) -> Any:
-        what, now_ns = message.request if type(message) is Performed else message, self.system.now_ns
-        key = id(actor), id(what), now_ns
-        if (numbers := self._set.get(key)) is not None:
-            number, _, timer = numbers.popleft()
-            while numbers and timer.message is None:  # it was cancelled, and the same was set once more
-                number, _, timer = numbers.popleft()
-            if not numbers:
-                del self._set[key]
+        number, now_ns = self._number_of(actor, message), self.system.now_ns
+        if number is not None:
             if self._latest_of > (now_ns, number):
                 receiver, node = type(actor).__name__, actor.system.node_number
                 self._note(OutOfTurn(at_ns=now_ns, node=node, receiver=receiver, message=message))
             else:
                 self._latest_of = now_ns, number
         return super()._come(actor, handler, message)
+
+    def _number_of(self, actor: Actor, message: Any) -> int | None:
+        """Return as the how-many-th it was set what comes now, and forget it; None: that is not known."""
+        what = message.request if type(message) is Performed else message
+        key = id(actor), id(what), self.system.now_ns
+        if (numbers := self._set.get(key)) is None:
+            return None
+        number, _, timer = numbers.popleft()
+        while numbers and timer.message is None:  # it was cancelled, and the same was set once more
+            number, _, timer = numbers.popleft()
+        if not numbers:
+            del self._set[key]
+        return number
 
 
 def _stage(actor: Actor) -> type:

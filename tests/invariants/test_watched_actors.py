@@ -180,6 +180,20 @@ def test_what_is_due_at_one_instant_comes_in_the_order_in_which_it_was_set(run):
     assert seen == [1, 2, 3, 4, 99]
 
 
+@both_clocks
+def test_what_was_due_for_one_that_was_down_may_come_when_it_is_back_at_that_instant(run):
+    seen = []
+
+    def program(system):
+        down, other = system.spawn(Planner, seen), system.spawn(Planner, seen)
+        down.tell(Go(None, (1,)))
+        other.tell(Go(None, (5,)))
+        system.call_at(S // 2, lambda: system.crash(down, RuntimeError("down"), 0.5))
+
+    run(timers_checker(), program)
+    assert seen == [5, 99, 1, 99]
+
+
 def test_an_answer_that_passes_timers_is_a_breach(monkeypatch):
     monkeypatch.setattr("simulation.engine.system.SimulatedSystem.perform", _first_of_all)
     with pytest.raises(InvariantBreach, match=r"the planner gets a number \(value 1\) after what was set for this"):
