@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from actors.domain.attempts import Admitted, Attempt
+from actors.domain.attempts import Admitted, Attempt, Requeued
 from actors.kernel.effects import Performed
 from actors.messages import ActorFailed
 from actors.outcomes import Ambiguous
@@ -94,6 +94,9 @@ class ConcurrencyLimits(Invariant):
     def on_message(self, sent: MessageSent) -> Objection:
         if (let_through := let_through_in(sent)) is not None:
             return self._let_through(let_through)
+        if type(sent.message) is Requeued:  # its lease was over before it was at the provider
+            for slots in self._slots.values():
+                slots.under_way.pop(id(sent.message.attempt), None)
         if (answer := answer_in(sent)) is None:
             return None
         admitted, performed = answer
