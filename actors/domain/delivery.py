@@ -24,6 +24,22 @@ from actors.messages import (
 from actors.policies.retry.policy import Progress
 
 
+class RedriveRecord(msgspec.Struct, gc=False):
+    """What is to be known of a notification that was redriven, of the time before."""
+
+    first_failure_since_1970_ns: int
+    """When it first failed, or was first dead-lettered: on the calendar, as the wall clock showed it then."""
+
+    accepted: SendNotification | None = None
+    """The command as it was accepted, where it has been edited since; else None."""
+
+    edits: int = 0
+    """How often it was redriven with another payload."""
+
+    without_operator: int = 0
+    """How often it was redriven, and nobody had asked for it."""
+
+
 class Delivery(msgspec.Struct, gc=False):
     """The state of one notification that has been accepted and has not ended; its handler's own, and mutable."""
 
@@ -46,12 +62,6 @@ class Delivery(msgspec.Struct, gc=False):
     due_ns: int | None = None
     """When it goes on, while it waits for its instant, for a retry or for the end of quiet hours."""
 
-    not_before_ns: int | None = None
-    """The instant that it is scheduled for, where that was still to come when it was accepted."""
-
-    decided_wait_ns: int | None = None
-    """How long that wait was when it was decided; only where it comes from a store."""
-
     progress: Progress | None = None
     """What its retry policy has to know of it. None until it has failed, and when it comes from a store."""
 
@@ -63,9 +73,6 @@ class Delivery(msgspec.Struct, gc=False):
     """Every failed attempt, those before a redrive included; each with the instants of the run that it was made in.
     None: there has been none, as of nearly all that are in flight."""
 
-    first_failure_since_1970_ns: int | None = None
-    """When it first failed, or was first dead-lettered: on the calendar, as the wall clock showed it then."""
-
     given_up: str | None = None
     """Why it is to be dead-lettered, when its latest attempt was the last one."""
 
@@ -73,14 +80,8 @@ class Delivery(msgspec.Struct, gc=False):
     """The last instant at which it may be sent here, where it then falls back to another channel; None: no limit, or
     it has not set out yet."""
 
-    accepted: SendNotification | None = None
-    """The command as it was accepted, where it has been edited since; else None."""
-
-    edits: int = 0
-    """How often it was redriven with another payload."""
-
-    redriven_without_operator: int = 0
-    """How often it was redriven, and nobody had asked for it."""
+    redrives: RedriveRecord | None = None
+    """None: it was not redriven."""
 
     caution: Caution | None = None
     """What is known of the part that it had in the death of an earlier process, until an attempt of it has ended."""
@@ -102,7 +103,7 @@ class Delivery(msgspec.Struct, gc=False):
             charged=self.charged,
             expires_at_ns=expires_at_ns,
             wanted_until_ns=wanted_until_ns,
-            edits=self.edits,
+            edits=0 if self.redrives is None else self.redrives.edits,
             caution=self.caution,
             node=node,
             traceparent=self.traceparent,
@@ -111,7 +112,8 @@ class Delivery(msgspec.Struct, gc=False):
     @property
     def known_as(self) -> SendNotification:
         """The command as it was accepted: what comes again with this id is the same if it equals that."""
-        return self.command if self.accepted is None else self.accepted
+        redrives = self.redrives
+        return self.command if redrives is None or redrives.accepted is None else redrives.accepted
 
     def schedule(self, epoch_ns: int) -> None:
         """Have it wait for the instant that its command names, if that is still to come; on the clock that started at
@@ -120,15 +122,18 @@ class Delivery(msgspec.Struct, gc=False):
             return
         instant_ns = since_1970_ns(self.command.not_before) - epoch_ns
         if instant_ns > self.fresh_since_ns:
-            self.not_before_ns = self.fresh_since_ns = self.due_ns = instant_ns
+            self.fresh_since_ns = self.due_ns = instant_ns
             self.requested_at_ns = max(self.requested_at_ns, instant_ns)
 
-    def edit(self, changes: Mapping[str, Any]) -> None:
-        """Change fields of the command; what was accepted is kept beside it."""
+    def note_redrive(self, changes: Mapping[str, Any], without_operator: bool) -> None:
+        """Record that it is redriven, with changes of its command; what was accepted is kept beside it."""
+        redrives = self.redrives
+        assert redrives is not None
         if changes:
-            before, self.accepted = self.command, self.known_as
-            self.command = msgspec.structs.replace(before, **changes)
-            self.edits += not changes.keys() <= NO_PAYLOAD
+            redrives.accepted = self.known_as
+            redrives.edits += not changes.keys() <= NO_PAYLOAD
+            self.command = msgspec.structs.replace(self.command, **changes)
+        redrives.without_operator += without_operator
 
     def note_failure(self, event: NotificationFailed) -> None:
         """Record a failed attempt."""
@@ -137,23 +142,6 @@ class Delivery(msgspec.Struct, gc=False):
         else:
             self.failures.append(event)
         self.given_up = event.given_up
-        self._note_first_failure(event)
-
-    def _note_first_failure(self, event: NotificationFailed | NotificationMovedToDeadLetter) -> None:
-        if self.first_failure_since_1970_ns is None:
-            self.first_failure_since_1970_ns = event.at_ns + event.epoch_ns
-
-    def keep_from_the_future(self, now_ns: int) -> None:
-        """Have it accepted now, if it was at an instant still to come; and wait no longer than was decided.
-
-        What comes from a store is anchored by the calendar, and the wall clock may have stepped back meanwhile. What
-        it is scheduled for goes by the calendar, and stays.
-        """
-        latest_ns = now_ns if self.not_before_ns is None else max(now_ns, self.not_before_ns)
-        self.requested_at_ns = min(self.requested_at_ns, latest_ns)
-        self.fresh_since_ns = min(self.fresh_since_ns, latest_ns)
-        if self.due_ns is not None and self.decided_wait_ns is not None:
-            self.due_ns = min(self.due_ns, now_ns + self.decided_wait_ns)
 
     @property
     def expires_at_ns(self) -> int | None:
@@ -184,22 +172,34 @@ def requested(command: SendNotification, at_ns: int, epoch_ns: int) -> Notificat
     )
 
 
-def state_after(command: SendNotification, events: Sequence[NotificationEvent], epoch_ns: int) -> Delivery:
-    """Return the state of a notification with this history, whose first event is that it was requested.
+def state_after(
+    command: SendNotification, events: Sequence[NotificationEvent], epoch_ns: int, now_ns: int | None = None
+) -> Delivery:
+    """Return the state of a notification with this history, on the clock that started at `epoch_ns`.
 
-    Its instants are on the clock that started at `epoch_ns`.
+    A history is anchored by the calendar, and the wall clock may have stepped back since. So nothing was accepted later
+    than now, and no wait is longer than was decided. What it is scheduled for goes by the calendar.
+
+    Args:
+        command: as it was accepted.
+        events: its history; the first is that it was requested.
+        epoch_ns: where on the calendar the clock started.
+        now_ns: the present instant of that clock; None: none of its instants is to come.
     """
     requested = events[0]
     accepted_ns = waited_since_ns = anchored(requested, requested.at_ns, epoch_ns)
     if isinstance(requested, NotificationRequested) and requested.waited_since_ns is not None:
         waited_since_ns = anchored(requested, requested.waited_since_ns, epoch_ns)
     delivery = Delivery(command, waited_since_ns, fresh_since_ns=accepted_ns)
+    scheduled_ns = decided_wait_ns = None
+    before = requested
     for event in events:
         at_ns = anchored(event, event.at_ns, epoch_ns)
-        delivery.due_ns = delivery.decided_wait_ns = None
+        delivery.due_ns = decided_wait_ns = None
         match event:
             case NotificationRequested():
                 delivery.schedule(epoch_ns)
+                scheduled_ns = delivery.due_ns
                 delivery.traceparent = event.traceparent
             case NotificationFailed():
                 delivery.attempts = event.attempt
@@ -207,42 +207,58 @@ def state_after(command: SendNotification, events: Sequence[NotificationEvent], 
                 delivery.note_failure(event)
                 if event.next_retry_at_ns is not None:
                     delivery.due_ns = anchored(event, event.next_retry_at_ns, epoch_ns)
-                    delivery.decided_wait_ns = event.next_retry_at_ns - event.at_ns
+                    decided_wait_ns = event.next_retry_at_ns - event.at_ns
             case NotificationDeferred():
                 if event.resumes_at_ns is not None:
                     delivery.due_ns = anchored(event, event.resumes_at_ns, epoch_ns)
-                    delivery.decided_wait_ns = event.resumes_at_ns - event.at_ns
-            case NotificationMovedToDeadLetter():
-                delivery._note_first_failure(event)
+                    decided_wait_ns = event.resumes_at_ns - event.at_ns
             case NotificationRedriven():
-                delivery.edit(event.edit)
+                delivery.redrives = delivery.redrives or RedriveRecord(_first_failure_since_1970_ns(delivery, before))
+                delivery.note_redrive(event.edit, event.without_operator)
                 delivery.fresh_since_ns = at_ns
-                delivery.not_before_ns = None
+                scheduled_ns = None
                 delivery.attempts = 0
                 delivery.charged = True
                 delivery.given_up = None
-                delivery.redriven_without_operator += event.without_operator
             case _:
                 pass
+        before = event
+    if now_ns is not None:
+        latest_ns = now_ns if scheduled_ns is None else max(now_ns, scheduled_ns)
+        delivery.requested_at_ns = min(delivery.requested_at_ns, latest_ns)
+        delivery.fresh_since_ns = min(delivery.fresh_since_ns, latest_ns)
+        if delivery.due_ns is not None and decided_wait_ns is not None:
+            delivery.due_ns = min(delivery.due_ns, now_ns + decided_wait_ns)
     return delivery
 
 
-def redriven(letter: DeadLetterMessage, now_ns: int, epoch_ns: int) -> Delivery:
+def _first_failure_since_1970_ns(delivery: Delivery, moved: NotificationEvent) -> int:
+    """Return when a notification first failed, or was first dead-lettered, which it was last with `moved`."""
+    if delivery.redrives is not None:
+        return delivery.redrives.first_failure_since_1970_ns
+    first = delivery.failures[0] if delivery.failures else moved
+    return first.epoch_ns + first.at_ns
+
+
+def redriven(
+    letter: DeadLetterMessage, changes: Mapping[str, Any], now_ns: int, epoch_ns: int, *, without_operator: bool
+) -> Delivery:
     """Return the state of a notification whose dead letter is redriven now.
 
     Its instants are on the clock that started at `epoch_ns`.
     """
-    return Delivery(
+    delivery = Delivery(
         letter.command,
         min(letter.requested_at_ns + letter.epoch_ns - epoch_ns, now_ns),
         fresh_since_ns=now_ns,
         charged=True,
         failures=list(letter.history),
-        first_failure_since_1970_ns=letter.first_failure_ns + letter.epoch_ns,
-        accepted=letter.accepted,
-        edits=letter.edits,
-        redriven_without_operator=letter.redriven_without_operator,
+        redrives=RedriveRecord(
+            letter.first_failure_ns + letter.epoch_ns, letter.accepted, letter.edits, letter.redriven_without_operator
+        ),
     )
+    delivery.note_redrive(changes, without_operator)
+    return delivery
 
 
 def noted(letter: DeadLetterMessage, served: bool) -> DeadLetterMessage:
@@ -264,19 +280,19 @@ def dead_letter_after(
 
 def dead_letter(delivery: Delivery, moved: NotificationMovedToDeadLetter) -> DeadLetterMessage:
     """Return the dead letter of a notification in this state, which `moved` ends; on the clock of `moved`."""
-    failures, first_ns = delivery.failures, delivery.first_failure_since_1970_ns
+    failures, redrives = delivery.failures, delivery.redrives
     return DeadLetterMessage(
         notification_id=moved.notification_id,
         command=delivery.command,
         failure_reason=moved.reason,
         attempts=moved.attempts,
         requested_at_ns=moved.requested_at_ns,
-        first_failure_ns=moved.at_ns if first_ns is None else first_ns - moved.epoch_ns,
+        first_failure_ns=_first_failure_since_1970_ns(delivery, moved) - moved.epoch_ns,
         last_failure_ns=anchored(failures[-1], failures[-1].at_ns, moved.epoch_ns) if failures else moved.at_ns,
         moved_at_ns=moved.at_ns,
         epoch_ns=moved.epoch_ns,
         history=() if failures is None else tuple(failures),
-        accepted=delivery.accepted,
-        edits=delivery.edits,
-        redriven_without_operator=delivery.redriven_without_operator,
+        accepted=None if redrives is None else redrives.accepted,
+        edits=0 if redrives is None else redrives.edits,
+        redriven_without_operator=0 if redrives is None else redrives.without_operator,
     )

@@ -174,11 +174,12 @@ class Store(Protocol):
     def mark_as_not_alone(self, notification_id: str) -> Effect | None:
         """Record that others are under way beside the attempt that is marked, if it still is; as `mark`."""
 
-    def open_deliveries(self, epoch_ns: int) -> Iterable[Delivery]:
+    def open_deliveries(self, epoch_ns: int, now_ns: int | None = None) -> Iterable[Delivery]:
         """Return what has not ended, in the order of acceptance, for a handler that starts again.
 
         Args:
             epoch_ns: where on the calendar the handler's clock started; the instants returned are on that clock.
+            now_ns: the present instant of that clock, which nothing that has happened is later than; None: any may be.
         """
 
     def open_ids(self) -> Collection[str]:

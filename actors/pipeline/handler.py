@@ -120,9 +120,10 @@ class Handler(Actor):
         self._fallbacks = Fallbacks(channels) if any(config.fallback for config in channels.values()) else None
         self._entrances: dict[NotificationChannel, Callable[[Any], None]] = {}
         # Loaded here and not in on_start, so that while it waits to start again nothing seems to have ended.
-        self._deliveries = {each.command.notification_id: each for each in store.open_deliveries(self.epoch_ns)}
+        self._deliveries = {
+            each.command.notification_id: each for each in store.open_deliveries(self.epoch_ns, self.now_ns)
+        }
         for delivery in self._deliveries.values():
-            delivery.keep_from_the_future(self.now_ns)
             isolation.take_care(delivery, self._store, self.now_ns)
         for notification_id, commit in self._commits.under_way.items():
             self._deliveries[notification_id] = commit.delivery
@@ -227,8 +228,7 @@ class Handler(Actor):
         deliveries = []
         for history in taken.histories:
             notification_id = history.command.notification_id
-            delivery = state_after(history.command, history.events, self.epoch_ns)
-            delivery.keep_from_the_future(self.now_ns)
+            delivery = state_after(history.command, history.events, self.epoch_ns, self.now_ns)
             isolation.take_care(delivery, self._store, self.now_ns)
             commit = self._commits.opening(notification_id)
             if commit is not None:
@@ -553,9 +553,9 @@ class Handler(Actor):
             redrive.refuse(is_served)
             self._journal.take_up_next_redrive()
             return
-        delivery = self._deliveries[letter.notification_id] = redriven(letter, self.now_ns, self.epoch_ns)
-        delivery.edit(redrive.changes)
-        delivery.redriven_without_operator += redrive.without_operator
+        delivery = self._deliveries[letter.notification_id] = redriven(
+            letter, redrive.changes, self.now_ns, self.epoch_ns, without_operator=redrive.without_operator
+        )
         event = self._journal.event(NotificationRedriven, letter.command, **redrive.record)
         answer = redrive.answer
         if answer is None:

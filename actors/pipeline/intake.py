@@ -108,7 +108,7 @@ class Intake:
             event = msgspec.structs.replace(event, traceparent=traceparent)
         if command.not_before is not None:
             delivery.schedule(system.epoch_ns)
-            if delivery.not_before_ns is not None:
+            if delivery.due_ns is not None:
                 event = msgspec.structs.replace(event, waited_since_ns=delivery.requested_at_ns)
         try:
             self._journal.commit(event, delivery, go_on)

@@ -41,6 +41,15 @@ Serving: TypeAlias = Literal["delivered", "under way"]
 """Another notification of its request that serves a dead letter: one that was delivered, or may yet be."""
 
 
+class RequestNote(msgspec.Struct, gc=False):
+    """What others have noted, which share the store, of the request of a notification."""
+
+    request_id: str | None
+    """Of which request it is, where it is a fallback; None: it is the first of its own."""
+    served_by: Serving | None
+    """What it is served by as far as they know; None: by nothing."""
+
+
 class Entry(msgspec.Struct, gc=False):
     """A notification that has not ended, or a dead letter."""
 
@@ -57,11 +66,8 @@ class Entry(msgspec.Struct, gc=False):
     later: list[NotificationEvent] | None = None
     """What has happened since. None: nothing, as of nearly all that are in flight."""
 
-    was_redriven: bool = False
-    request_id: str | None = None
-    """Of which request it is, where it is a fallback and the store has that beside its history."""
-    served_by: Serving | None = None
-    """What it is served by as far as others have noted that which share the store; None: by nothing."""
+    noted: RequestNote | None = None
+    """What the store has beside its history, where others share it. None: nothing."""
 
     @classmethod
     def of(cls, command: SendNotification, event: NotificationRequested) -> Entry:
@@ -90,6 +96,11 @@ class Entry(msgspec.Struct, gc=False):
     def latest(self) -> NotificationEvent:
         """What has happened to it last."""
         return self.later[-1] if self.later else self.requested
+
+    @property
+    def was_redriven(self) -> bool:
+        """Whether it was ever redriven."""
+        return self.later is not None and any(type(event) is NotificationRedriven for event in self.later)
 
     def add(self, event: NotificationEvent) -> None:
         """Note what happens to it now."""
@@ -158,7 +169,6 @@ class MemoryStore:
         elif kind is NotificationRedriven:
             entry = self._dead.pop(notification_id)
             entry.add(event)
-            entry.was_redriven = True
             self._open[notification_id] = entry
             self.remembered.forget(notification_id)
             self.suppressions.lift(command.channel, command.recipient)
@@ -186,8 +196,8 @@ class MemoryStore:
     def mark_as_not_alone(self, notification_id: str) -> Effect | None:
         return None
 
-    def open_deliveries(self, epoch_ns: int) -> Iterable[Delivery]:
-        return [state_after(entry.command, entry.events, epoch_ns) for entry in self._open.values()]
+    def open_deliveries(self, epoch_ns: int, now_ns: int | None = None) -> Iterable[Delivery]:
+        return [state_after(entry.command, entry.events, epoch_ns, now_ns) for entry in self._open.values()]
 
     def open_ids(self) -> Collection[str]:
         return self._open.keys()

@@ -371,10 +371,7 @@ IN_STORES = (
         "edit-forgotten-over-a-restart",
         DELIVERY,
         "A redrive begins anew; what was asked for is the command.",
-        (
-            "                delivery.edit(event.edit)\n                delivery.fresh_since_ns = at_ns\n",
-            "                delivery.fresh_since_ns = at_ns\n",
-        ),
+        ("note_redrive(event.edit, event.without_operator)", "note_redrive({}, event.without_operator)"),
         seen="After a restart a redriven notification goes to its old address, or has its old class or expiry.",
         world="A redrive with an edit, a failure after it, and a crash of the handler, the queue or the process.",
     ),

@@ -412,8 +412,8 @@ IN_STORES = (
         DELIVERY,
         "What comes from the store waits until the instant that is written there.",
         (
-            "        if self.due_ns is not None and self.decided_wait_ns is not None:\n"
-            "            self.due_ns = min(self.due_ns, now_ns + self.decided_wait_ns)\n",
+            "        if delivery.due_ns is not None and decided_wait_ns is not None:\n"
+            "            delivery.due_ns = min(delivery.due_ns, now_ns + decided_wait_ns)\n",
             "",
         ),
         seen="After the wall clock was set back a day, and a restart, a retry of ten seconds comes a day later.",

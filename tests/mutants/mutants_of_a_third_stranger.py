@@ -30,8 +30,7 @@ IN_THE_HANDLER = (
         HANDLER,
         "Only one's own store is read after the clock may have been set.",
         (
-            "            delivery = state_after(history.command, history.events, self.epoch_ns)\n"
-            "            delivery.keep_from_the_future(self.now_ns)\n",
+            "            delivery = state_after(history.command, history.events, self.epoch_ns, self.now_ns)\n",
             "            delivery = state_after(history.command, history.events, self.epoch_ns)\n",
         ),
         seen="After the wall clock was set back what another node takes over waits for longer than was decided.",
@@ -371,7 +370,7 @@ IN_STORES = (
         "redrives-forgotten-over-a-restart",
         DELIVERY,
         "How often it was redriven is the queue's to know.",
-        ("                delivery.redriven_without_operator += event.without_operator\n", ""),
+        ("note_redrive(event.edit, event.without_operator)", "note_redrive(event.edit, False)"),
         seen="After each restart dead letters are redriven once more than they may be.",
         world="Redrives without an operator that fail, and a restart of the handler or of the process.",
     ),

@@ -40,9 +40,8 @@ MUTANTS = (
         DELIVERY,
         "Every failure is taken for the first.",
         (
-            "        if self.first_failure_since_1970_ns is None:\n"
-            "            self.first_failure_since_1970_ns = event.at_ns + event.epoch_ns\n",
-            "        self.first_failure_since_1970_ns = event.at_ns + event.epoch_ns\n",
+            "    first = delivery.failures[0] if delivery.failures else moved\n",
+            "    first = delivery.failures[-1] if delivery.failures else moved\n",
         ),
         expected="dead-letters",
     ),
@@ -50,7 +49,10 @@ MUTANTS = (
         "first-failure-lost-on-redrive",
         DELIVERY,
         "What is redriven has never failed before.",
-        ("        first_failure_since_1970_ns=letter.first_failure_ns + letter.epoch_ns,\n", ""),
+        (
+            "            letter.first_failure_ns + letter.epoch_ns, letter.acc",
+            "            now_ns + epoch_ns, letter.acc",
+        ),
         expected="dead-letters",
     ),
     mutant(

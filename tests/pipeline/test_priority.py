@@ -6,7 +6,7 @@ from hypothesis import given, strategies as st
 from worlds import EMAIL, PLACED, email, simulate
 
 from actors.domain.codec import decode_command, encode_command
-from actors.domain.delivery import Delivery
+from actors.domain.delivery import Delivery, RedriveRecord
 from actors.errors import EditRefused, Overloaded, WrongType
 from actors.messages import OrderPlaced, Priority, SendNotification
 from actors.pipeline.editing import checked_edit
@@ -49,10 +49,10 @@ def test_a_fallback_keeps_it_and_a_redrive_may_change_it():
     instead = fallbacks.instead_of(sent, 0, None)
     assert instead is not None
     assert (instead.priority, instead.critical) == (Priority.BULK, True)
-    delivery = Delivery(sent, 0, 0)
-    delivery.edit(checked_edit(sent, {"priority": "critical"}))
+    delivery = Delivery(sent, 0, 0, redrives=RedriveRecord(0))
+    delivery.note_redrive(checked_edit(sent, {"priority": "critical"}), without_operator=False)
     assert delivery.command.priority is Priority.CRITICAL
-    assert delivery.edits == 0  # the provider sees the same, so the key stays
+    assert delivery.redrives == RedriveRecord(0, accepted=sent, edits=0)  # the provider sees the same, so the key stays
     with pytest.raises(EditRefused, match="priority"):
         checked_edit(sent, {"priority": "urgent"})
 

@@ -72,7 +72,7 @@ def test_the_failures_before_are_not_copied_for_each_one_more():
         delivery.note_failure(failed)
     assert delivery.failures is noted
     letter = dead_letter(delivery, NotificationMovedToDeadLetter(**moment, reason="x", attempts=4, requested_at_ns=0))
-    taken_up = redriven(letter, 2, 0)
+    taken_up = redriven(letter, {}, 2, 0, without_operator=False)
     for each in (delivery, taken_up):
         each.note_failure(failed)
         assert len(each.failures) == 5

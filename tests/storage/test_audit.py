@@ -91,7 +91,7 @@ async def test_what_is_edited_is_tried_so_and_known_as_it_came(kind, settle, tmp
         await dies(made, (NotificationRedriven, 3, {"edit": EDIT}))
         await settle(made)
         (delivery,) = made.store.open_deliveries(EPOCH_NS)
-        assert (delivery.command, delivery.known_as, delivery.edits) == (EDITED, A, 1)
+        assert (delivery.command, delivery.known_as, delivery.redrives.edits) == (EDITED, A, 1)
         assert delivery.fresh_since_ns == 3 * S
         await made.happens(NotificationMovedToDeadLetter, EDITED, 4)
         await made.happens(NotificationRedriven, EDITED, 5, edit={"expires_after": 60.0})

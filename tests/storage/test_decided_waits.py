@@ -33,9 +33,8 @@ def test_no_wait_is_longer_than_was_decided(kind, decided_s, down_s, step_s, sin
     each = command("a")
     events = [event_of(NotificationRequested, each, 0), event_of(kind, each, 1, **{field: (1 + decided_s) * S})]
     epoch_ns = EPOCH_NS + (1 + down_s + step_s) * S
-    delivery = state_after(each, events, epoch_ns)
     now_ns = since_start_s * S
-    delivery.keep_from_the_future(now_ns)
+    delivery = state_after(each, events, epoch_ns, now_ns)
     wait_s = (delivery.due_ns - now_ns) / S
     assert wait_s <= decided_s
     if step_s >= 0:

@@ -10,8 +10,8 @@ from actors.domain.codec import decode_audit_entry, decode_command, decode_event
 from actors.domain.notification_state import known_end
 from actors.domain.remembered_ids import EndedAs
 from actors.domain.store import BreakerVote, StoredHistory
-from actors.messages import NotificationRedriven, NotificationRequested, SendNotification
-from actors.storage.memory import Entry
+from actors.messages import NotificationRequested, SendNotification
+from actors.storage.memory import Entry, RequestNote
 from actors.storage.postgres.connection import Sql
 from actors.storage.postgres.settings import Setting, read_settings
 
@@ -61,7 +61,8 @@ def entries(sql: Sql, where: str, values: Sequence[Any]) -> dict[str, Entry]:
         event = decode_event(requested)
         assert isinstance(event, NotificationRequested)
         entry = found[notification_id] = Entry.of(decode_command(command), event)
-        entry.request_id, entry.served_by = request_id, served_by
+        if request_id is not None or served_by is not None:
+            entry.noted = RequestNote(request_id, served_by)
     if found:
         history = sql.execute(
             "SELECT notification_id, event FROM history WHERE notification_id = ANY(%s) ORDER BY notification_id, seq",
@@ -69,9 +70,7 @@ def entries(sql: Sql, where: str, values: Sequence[Any]) -> dict[str, Entry]:
             binary=True,
         )
         for notification_id, event in history:
-            entry = found[notification_id]
-            entry.add(decode_event(event))
-            entry.was_redriven |= isinstance(entry.latest, NotificationRedriven)
+            found[notification_id].add(decode_event(event))
     return found
 
 

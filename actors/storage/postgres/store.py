@@ -72,7 +72,7 @@ from actors.messages import (
     NotificationRequested,
     SendNotification,
 )
-from actors.storage.memory import DAY_NS, Entry, closes_case
+from actors.storage.memory import DAY_NS, Entry, RequestNote, closes_case
 from actors.storage.on_disk import ENDS, KEEP_AUDIT_NS, StoreOnDisk
 from actors.storage.postgres.batch import Batch, Change
 from actors.storage.postgres.connection import Sql
@@ -240,13 +240,15 @@ class PostgresStore(StoreOnDisk):
     def is_served(self, notification_id: str, is_under_way: Callable[[str], bool] | None = None) -> bool:
         """Tell whether a dead letter is served, by what happens here or at other nodes; see :meth:`Store.is_served`."""
         entry = self._dead.get(notification_id)
-        return (entry is not None and entry.served_by is not None) or super().is_served(notification_id, is_under_way)
+        noted = None if entry is None else entry.noted
+        return (noted is not None and noted.served_by is not None) or super().is_served(notification_id, is_under_way)
 
     def is_delivered(self, notification_id: str) -> bool:
         """Tell whether another one of its request was delivered, here or at another node; see
         :meth:`Store.is_delivered`."""
         entry = self._dead.get(notification_id)
-        return (entry is not None and entry.served_by == "delivered") or super().is_delivered(notification_id)
+        noted = None if entry is None else entry.noted
+        return (noted is not None and noted.served_by == "delivered") or super().is_delivered(notification_id)
 
     def _request_id(self, entry: Entry) -> str | None:
         """Return of which request a notification is; None: no other one of it can be served by it."""
@@ -259,8 +261,8 @@ class PostgresStore(StoreOnDisk):
     def _join_request_of(self, entry: Entry) -> None:
         """Have a notification that comes from another node belong to its request."""
         self._join_request(entry.requested)
-        if entry.request_id is not None:
-            self._requests.join(entry.command.notification_id, entry.request_id)
+        if entry.noted is not None and entry.noted.request_id is not None:
+            self._requests.join(entry.command.notification_id, entry.noted.request_id)
 
     def mark(self, notification_id: str, *, alone: bool) -> Effect:
         """Hand over the mark of an attempt; see :meth:`Store.mark`.
@@ -376,7 +378,8 @@ class PostgresStore(StoreOnDisk):
                     self._open[notification_id] = change.before
         for notification_id, served_by in batch.served_by.items():
             if (letter := self._dead.get(notification_id)) is not None:
-                letter.served_by = served_by
+                request_id = None if letter.noted is None else letter.noted.request_id
+                letter.noted = RequestNote(request_id, served_by)
         self._under_way.subtract(batch.keys)
         for key in batch.keys:
             if self._under_way[key] <= 0:
@@ -473,7 +476,7 @@ class PostgresStore(StoreOnDisk):
             super().commit(event, command)
         for notification_id, request_id, served_by in state.requests:
             entry = self._dead.get(notification_id) or self._open[notification_id]
-            entry.request_id, entry.served_by = request_id, served_by
+            entry.noted = RequestNote(request_id, served_by)
             self._join_request_of(entry)
         self.suppressions.restore(())  # of those that resulted from it, some have been lifted
         self.endpoints.clear()  # likewise
