@@ -12,7 +12,10 @@ MUTANTS = (
         "last-come-first-served",
         "actors/pipeline/waiting_line.py",
         "What was added last is at the end that is popped.",
-        ("queue.popitem(last=False)", "queue.popitem()"),
+        (
+            "        index = self._head\n",
+            "        *_, (place, _) = self.items()\n        index = self._places.index(place)\n",
+        ),
         expected="expectations",
     ),
     mutant(

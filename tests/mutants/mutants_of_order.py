@@ -23,8 +23,11 @@ MUTANTS = (
         "the-latest-first-within-a-class",
         "actors/pipeline/waiting_line.py",
         "The line is taken for a stack.",
-        ("        return next(iter(queue.values()))\n", "        return next(reversed(queue.values()))\n"),
-        ("queue.popitem(last=False)", "queue.popitem(last=True)"),
+        ("        attempt = self._attempts[self._head]\n", "        *_, (_, attempt) = self.items()\n"),
+        (
+            "        index = self._head\n",
+            "        *_, (place, _) = self.items()\n        index = self._places.index(place)\n",
+        ),
         expected="class-order",
     ),
     mutant(
