@@ -168,13 +168,13 @@ class Pipeline:
         """The settings of each channel, with what follows from its providers."""
         if problems := list(problems_of_fallbacks(channels)):
             raise ConfigurationError(problems)
-        self._system: ActorSystem | Node = system if node is None else node
-        host = self._system
+        self._system = system
+        process = system if node is None else node
         self.store = store
         self._nodes = store.living_nodes
         self.quotas = Quotas(len(store.living_nodes))
         """The quotas of all channels."""
-        self.bus = EventBus(host, subscriber_timeout)
+        self.bus = EventBus(system, process, subscriber_timeout)
         announce = self.bus.announce
         together = WaitingCounts()
         if waiting is None:
@@ -186,37 +186,37 @@ class Pipeline:
             stages={channel: Stages(announce, waiting=waiting[channel]) for channel in channels},
             admission=Admission(max_pending),
         )
-        self.alert = wiring.alert = host.spawn(AdminAlert, notify)
-        self.dead_letter_queue = wiring.dead_letter_queue = host.spawn(
+        self.alert = wiring.alert = process.spawn(AdminAlert, notify)
+        self.dead_letter_queue = wiring.dead_letter_queue = process.spawn(
             DeadLetterQueue, store, wiring, log, dead_letters
         )
-        self.handler: ActorRef[Handler] = host.spawn(Handler, channels, wiring, store, preferences, templates)
+        self.handler: ActorRef[Handler] = process.spawn(Handler, channels, wiring, store, preferences, templates)
         wiring.handler = self.handler
         if store.outlives_process:
-            wiring.isolation = host.spawn(Isolation, store, wiring.stages.values())
+            wiring.isolation = process.spawn(Isolation, store, wiring.stages.values())
         for channel, config in channels.items():
             stages = wiring.stages[channel]
             stages.isolation = wiring.isolation
             stages.handler = self.handler
             stages.recipient_problem = recipient_check(tuple(by_name[channel].values()), templates)
-            stages.lanes = lanes_of(channel, config, host.streams.stream, stages.arrivals, self.quotas)
+            stages.lanes = lanes_of(channel, config, process.streams.stream, stages.arrivals, self.quotas)
             if config.redrive is not None:
                 stages.redriver = self.dead_letter_queue
             if config.rate_limit is not None:
-                limiter_class = RateLimiterActor if host.delivers_once else DeduplicatingLimiter
-                stages.rate_limiter = host.spawn(limiter_class, channel, config.rate_limit, stages)
+                limiter_class = RateLimiterActor if system.delivers_once else DeduplicatingLimiter
+                stages.rate_limiter = process.spawn(limiter_class, channel, config.rate_limit, stages)
             if config.tenant is not None:
-                bounds_class = TenantBounds if host.delivers_once else DeduplicatingTenantBounds
-                stages.tenant_bounds = host.spawn(bounds_class, channel, config.tenant, stages)
-            if host.delivers_once:
-                stages.circuit_breaker = host.spawn(CircuitBreakerActor, channel, config, stages)
+                bounds_class = TenantBounds if system.delivers_once else DeduplicatingTenantBounds
+                stages.tenant_bounds = process.spawn(bounds_class, channel, config.tenant, stages)
+            if system.delivers_once:
+                stages.circuit_breaker = process.spawn(CircuitBreakerActor, channel, config, stages)
             else:
-                stages.circuit_breaker = host.spawn(DeduplicatingBreaker, channel, config, stages, InFlight())
+                stages.circuit_breaker = process.spawn(DeduplicatingBreaker, channel, config, stages, InFlight())
             for lane, provider in zip(stages.lanes, by_name[channel].values(), strict=True):
                 channel_class = Channel if lane.config.hedging is None else HedgingChannel
                 provider.on_wired(system)
-                lane.channel = host.spawn(channel_class, provider, lane, stages)
-        self.shared_breakers = SharedBreakers(host, store, wiring.stages.values())
+                lane.channel = process.spawn(channel_class, provider, lane, stages)
+        self.shared_breakers = SharedBreakers(system, store, wiring.stages.values())
         """What other nodes say of the breakers, and are told of them."""
         self.bus.to_handler, self.bus.is_open = self.handler.tell, self.handler.is_alive
         if max_pending is not None:

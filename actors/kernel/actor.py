@@ -34,7 +34,7 @@ from actors.instants import ns
 from actors.kernel.async_handlers import DeadlineScope, HandlerRun, park
 from actors.kernel.effects import Cancellable, Effect
 from actors.kernel.mailbox import Inbox, Mailbox
-from actors.kernel.runtime import Runtime
+from actors.kernel.runtime import Process, Runtime
 from actors.messages import RecordedEvent
 
 Decision = Literal["restart", "stop", "escalate"]
@@ -84,8 +84,8 @@ class Supervision:
 STOP_ON_FAILURE = Supervision(max_restarts=0)
 """As pykka does it: an actor that raises is stopped."""
 
-_spawned_at: ContextVar[tuple[Runtime, Actor | None]] = ContextVar("spawned_at")
-"""The system and the parent under which an actor is being started."""
+_spawned_at: ContextVar[tuple[Runtime, Process, Actor | None]] = ContextVar("spawned_at")
+"""The system, the process on it and the parent under which an actor is being started."""
 
 NOTHING: dict[type, Callable[[Any], Any]] = {}
 """The handlers of an actor that does not take messages now; see :attr:`Actor._accepting`."""
@@ -130,6 +130,8 @@ class Incarnation:
     args: tuple[Any, ...]
     """What its constructor was called with, for a restart."""
     kwargs: dict[str, Any]
+    process: Process = field(init=False)
+    """Where it draws, records and spawns."""
     parent: Actor | None = None
     watchers: dict[str, ActorRef[Any]] = field(default_factory=dict)
     children: dict[str, Actor] = field(default_factory=dict)
@@ -213,13 +215,14 @@ class Actor(pykka.Actor):
 
     def _set_identity(self) -> None:
         try:
-            system, parent = _spawned_at.get()
+            system, process, parent = _spawned_at.get()
         except LookupError:
-            system, parent = getattr(type(self), "system", None), None  # type: ignore[assignment]
+            system = process = getattr(type(self), "system", None)  # type: ignore[assignment]
+            parent = None
             if system is None:
                 raise ActorSystemError(f"{type(self).__name__} has no system: start it with system.spawn()") from None
         self.system = system
-        self._incarnation.parent = parent
+        self._incarnation.process, self._incarnation.parent = process, parent
         # As pykka's does, but for the address that it asks the operating system for: a third of starting an actor.
         self.actor_inbox = self._create_actor_inbox()
         self.actor_stopped = threading.Event()
@@ -240,6 +243,11 @@ class Actor(pykka.Actor):
         self.system._begin(self)
 
     # What a handler may ask for
+
+    @property
+    def process(self) -> Process:
+        """The process that it is in: the system itself where that is the only one, else a node on it."""
+        return self._incarnation.process
 
     @property
     def now_ns(self) -> int:
@@ -277,15 +285,15 @@ class Actor(pykka.Actor):
 
     def stream(self, name: str) -> Random:
         """Return the random stream of this name, derived from the run's seed."""
-        return self.system.streams.stream(name)
+        return self.process.streams.stream(name)
 
     def record(self, event: RecordedEvent) -> None:
         """Add an event to the history of the run."""
-        self.system.record(event)
+        self.process.record(event)
 
     def spawn(self, actor_class: type[A], *args: Any, **kwargs: Any) -> ActorRef[A]:
         """Start an actor whose supervisor is this one, and which stops when this one stops or restarts."""
-        return self.system._spawn(self, actor_class, args, kwargs)  # type: ignore[no-any-return]
+        return self.system._spawn(self, actor_class, args, kwargs, self.process)  # type: ignore[no-any-return]
 
     def watch(self, ref: ActorRef[Any]) -> None:
         """Receive :class:`~actors.kernel.supervision.Terminated` when that actor stops, and `Restarted` when it

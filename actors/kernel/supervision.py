@@ -154,7 +154,7 @@ class Lifecycle:
         decision: Decision = "restart"
         if failures >= rule.max_restarts and restart_after_ns is None:
             decision = self._decide(actor, error)
-        actor.system.record(
+        actor.process.record(
             ActorFailed(
                 at_ns=now_ns,
                 epoch_ns=self._system.epoch_ns,

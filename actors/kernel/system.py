@@ -35,7 +35,7 @@ from actors.kernel.futures import Future, Unanswered
 from actors.kernel.interceptors import Interceptor, put_in
 from actors.kernel.promises import Environment, ScheduledCall
 from actors.kernel.randomness import RandomStreams
-from actors.kernel.runtime import Runtime
+from actors.kernel.runtime import Process
 from actors.kernel.supervision import Begin, Crash, Lifecycle, Restarted, Terminated, inbox_of
 from actors.messages import RecordedEvent
 
@@ -240,10 +240,10 @@ class ActorSystem(ABC):
     # ── spawning ────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _spawn(
-        self, parent: Actor | None, actor_class: type[A], args: Any, kwargs: Any, host: Runtime | None = None
+        self, parent: Actor | None, actor_class: type[A], args: Any, kwargs: Any, process: Process | None = None
     ) -> ActorRef[A]:
-        """Start an actor that knows the system as `host`, which is the system itself or a node on it."""
-        token = _spawned_at.set((self if host is None else host, parent))
+        """Start an actor in a process on the system; None: the system is the only one."""
+        token = _spawned_at.set((self, self if process is None else process, parent))
         try:
             return actor_class.start(*args, **kwargs)  # type: ignore[return-value]  # our start gives our reference
         finally:

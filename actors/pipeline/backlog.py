@@ -13,6 +13,7 @@ from typing import TypeAlias
 
 from actors.domain.delivery import Delivery
 from actors.instants import sooner
+from actors.kernel.effects import Cancellable
 from actors.messages import Message, NotificationChannel
 from actors.pipeline.wiring import Stages
 from actors.policies.order import Flow, Order, Turns
@@ -110,6 +111,8 @@ class Backlog:
         self._stages = stages
         self.lines: dict[NotificationChannel, _Line] = {}
         """Each until its pace would let one go, and none is left."""
+        self.timer: Cancellable | None = None
+        """Of the next look, which the handler sets."""
 
     def add(self, delivery: Delivery, until_ns: int | None, now_ns: int) -> None:
         """Let one wait for its turn, behind all others of its class and key on its channel.

@@ -28,7 +28,7 @@ from actors.kernel.actor import STOP_ON_FAILURE, Actor, ActorRef, Supervision, h
 from actors.kernel.async_handlers import failure, is_async
 from actors.kernel.effects import Cancellable
 from actors.kernel.futures import Future
-from actors.kernel.runtime import Runtime
+from actors.kernel.runtime import Process, Runtime
 from actors.messages import RANKS, DomainEvent, Priority, RecordedEvent, SendNotification
 from actors.pipeline.orders import Acceptance, CancelNotification, Submit
 from actors.pipeline.trace_context import trace_of
@@ -137,14 +137,16 @@ class _TooLate(msgspec.Struct, frozen=True):
 class EventBus:
     """The interface for callers: subscribe to types of events, publish events, send commands."""
 
-    def __init__(self, system: Runtime, subscriber_timeout: float) -> None:
+    def __init__(self, system: Runtime, process: Process, subscriber_timeout: float) -> None:
         """Begin without subscribers.
 
         Args:
             system: the clock to run on.
+            process: of the subscribers, on that system.
             subscriber_timeout: seconds that an async subscriber may take.
         """
         self._system = system
+        self._process = process
         self._subscriber_timeout = subscriber_timeout
         self.to_handler: Callable[[Any], None]
         """Where commands go; set when the handler is there."""
@@ -206,9 +208,9 @@ class EventBus:
             ref: ActorRef[Any]
             submit = functools.partial(self._follow, given)
             if is_async(function):
-                ref = self._system.spawn(_AsyncSubscriber, function, submit, self._subscriber_timeout)
+                ref = self._process.spawn(_AsyncSubscriber, function, submit, self._subscriber_timeout)
             else:
-                ref = self._system.spawn(_PlainSubscriber, function, submit)
+                ref = self._process.spawn(_PlainSubscriber, function, submit)
             for event_type in event_types:
                 if given is not None:
                     self._priorities.setdefault(event_type, []).append((function, given))

@@ -34,7 +34,7 @@ from actors.errors import (
 )
 from actors.instants import sooner
 from actors.kernel.actor import Actor, Supervision, handles
-from actors.kernel.effects import Cancellable, Performed
+from actors.kernel.effects import Performed
 from actors.kernel.supervision import Restarted
 from actors.messages import (
     DeferralCause,
@@ -98,6 +98,7 @@ class Handler(Actor):
         templates: Templates | None = None,
     ) -> None:
         super().__init__()
+        self._node_number = self.process.node_number
         self._wiring = wiring
         self._stages = wiring.stages
         self._commits = wiring.commits
@@ -116,7 +117,6 @@ class Handler(Actor):
         self._lease_holds = store.lease_holds
         self._held = Held()
         self._backlog = Backlog(wiring.stages)
-        self._backlog_timer: Cancellable | None = None
         self._fallbacks = Fallbacks(channels) if any(config.fallback for config in channels.values()) else None
         self._entrances: dict[NotificationChannel, Callable[[Any], None]] = {}
         # Loaded here and not in on_start, so that while it waits to start again nothing seems to have ended.
@@ -188,10 +188,10 @@ class Handler(Actor):
             if self._may_go_on(delivery):
                 delivery.due_ns = None
                 self._prepare(delivery)
-        if self._backlog_timer is not None:
-            self._backlog_timer.cancel()
+        if self._backlog.timer is not None:
+            self._backlog.timer.cancel()
         wake_ns = self._backlog.wake_ns
-        self._backlog_timer = None if wake_ns is None else self.at(wake_ns, LOOK_AT_BACKLOG)
+        self._backlog.timer = None if wake_ns is None else self.at(wake_ns, LOOK_AT_BACKLOG)
 
     def _take_up(self, delivery: Delivery) -> None:
         """Go on with what was not in the pipeline; it may have been accepted under other settings."""
@@ -365,7 +365,7 @@ class Handler(Actor):
             except TemplateError as error:
                 self._dead_letter(delivery, str(error))
                 return
-        attempt = delivery.next_attempt(command, until_ns, wanted_until_ns, self.system.node_number)
+        attempt = delivery.next_attempt(command, until_ns, wanted_until_ns, self._node_number)
         delivery.charged = True
         if self._budgets is not None and delivery.current is None:  # else it is sent again, and is under way already
             self._budgets.set_out(delivery, self.system.now_ns)

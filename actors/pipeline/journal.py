@@ -38,6 +38,7 @@ class Journal:
     def __init__(self, handler: Actor, store: Store, wiring: Wiring, deliveries: dict[str, Delivery]) -> None:
         self._handler = handler
         self._system = handler.system
+        self._record = handler.process.record
         self._store = store
         self._commits = wiring.commits
         self._redrives = wiring.redrives
@@ -73,7 +74,7 @@ class Journal:
             self._deliveries.pop(event.notification_id, None)
             if self._redrives:
                 self.take_up_next_redrive()
-        self._system.record(event)
+        self._record(event)
         if kind in self._subscribed:
             self._announce(event)
         if go_on is not None:
@@ -100,5 +101,5 @@ class Journal:
     def ignore_duplicate(self, command: SendNotification, conflict: bool) -> None:
         """Record and announce that a command came again; that need not be durable."""
         event = self.event(DuplicateIgnored, command, conflict=conflict)
-        self._system.record(event)
+        self._record(event)
         self._announce(event)

@@ -16,7 +16,6 @@ from actors.messages import Message
 from actors.pipeline.lane import Lane
 
 if TYPE_CHECKING:
-    from actors.kernel.node import Node
     from actors.kernel.system import ActorSystem
     from actors.pipeline.wiring import Stages
 
@@ -42,7 +41,7 @@ class NodesCounted(Message, frozen=True, gc=False):
 class SharedBreakers:
     """Those of a process."""
 
-    def __init__(self, system: ActorSystem | Node, store: Store, stages: Iterable[Stages]) -> None:
+    def __init__(self, system: ActorSystem, store: Store, stages: Iterable[Stages]) -> None:
         """Have them know what is said so far, and say from now on what happens to them.
 
         Args:

@@ -26,7 +26,7 @@ from actors.kernel.effects import Cancellable, Effect, Foreseen, Performed, Prom
 from actors.kernel.futures import Future
 from actors.kernel.interceptors import Interceptor
 from actors.kernel.promises import Awaited
-from actors.kernel.runtime import Runtime
+from actors.kernel.runtime import Process
 from actors.kernel.system import START_OF_TIME, ActorSystem
 
 A = TypeVar("A", bound=Actor)
@@ -108,9 +108,9 @@ class SimulatedSystem(ActorSystem):
         self._drain_callbacks = [self._drain_after_tell]
 
     def _spawn(
-        self, parent: Actor | None, actor_class: type[A], args: Any, kwargs: Any, host: Runtime | None = None
+        self, parent: Actor | None, actor_class: type[A], args: Any, kwargs: Any, process: Process | None = None
     ) -> ActorRef[A]:
-        ref = super()._spawn(parent, actor_class, args, kwargs, host)
+        ref = super()._spawn(parent, actor_class, args, kwargs, process)
         # Pykka's registry is the whole process's, and keeps what is in it alive: runs come by the thousand, and
         # nothing ends them. Actors started pykka's own way, by a class bound to a system, stay in it.
         pykka.ActorRegistry.unregister(ref)

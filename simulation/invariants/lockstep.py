@@ -162,7 +162,7 @@ class TurnWatch(Interceptor):
 
         def telling(actor: Actor) -> Callable[[Any], None]:
             tell: Callable[[Any], None] = teller(actor)
-            return partial(self._told, tell, actor.system.node_number) if type(actor).__name__ == "Handler" else tell
+            return partial(self._told, tell, actor.process.node_number) if type(actor).__name__ == "Handler" else tell
 
         system._teller = telling
         deliver = system._deliver
@@ -186,7 +186,7 @@ class TurnWatch(Interceptor):
         elif kind == "Performed" and type(actor).__name__ == "HedgingChannel":
             what = "copy", (_lane_of(actor), lock_step.number_of(message.request))
         if what is not None:
-            node = actor.system.node_number
+            node = actor.process.node_number
             lock_step.note(lock_step.model.falls_due, *what, node, self.system.now_ns, not self.system._ready)
 
     def _told(self, tell: Callable[[Any], None], node: int | None, message: Any) -> None:
@@ -231,7 +231,7 @@ class TurnWatch(Interceptor):
         if kind in Surroundings.TURNS:
             self._lock_step.note(model.turn_outside, kind, what, self.system.now_ns, is_first)
         else:
-            self._lock_step.note(model.turn, kind, what, actor.system.node_number, self.system.now_ns, is_first)
+            self._lock_step.note(model.turn, kind, what, actor.process.node_number, self.system.now_ns, is_first)
 
     def _bury(self, handler: Callable[[Any], None], letter: DeadLetterMessage) -> None:
         self._lock_step.note(self._lock_step.model.compare, letter)

@@ -203,7 +203,7 @@ class MessageWatch(Interceptor):
         receiver = _stage(actor)
         if receiver in self._observed:
             sender_class = None if sender is None else _stage(sender)
-            now_ns, node = self.system.now_ns, actor.system.node_number
+            now_ns, node = self.system.now_ns, actor.process.node_number
             self._note(MessageSent(at_ns=now_ns, node=node, sender=sender_class, receiver=receiver, message=content))
         sent = _Sending(sender, self._sent_count, content)
         go_on(Envelope(sent, reply_to=message.reply_to) if is_question else sent)
@@ -214,7 +214,7 @@ class MessageWatch(Interceptor):
         receiver = ref.actor
         question = Unanswered(
             at_ns=0,
-            node=receiver.system.node_number,
+            node=receiver.process.node_number,
             asked_at_ns=asked_at_ns,
             receiver=type(receiver).__name__,
             message=message,
@@ -228,7 +228,7 @@ class MessageWatch(Interceptor):
 
     def start(self, go_on: Next, actor: Actor) -> None:
         self._at_work = actor
-        now_ns, node = self.system.now_ns, actor.system.node_number
+        now_ns, node = self.system.now_ns, actor.process.node_number
         self._note(ActorStarted(at_ns=now_ns, node=node, actor=actor.actor_urn, kind=type(actor)))
         try:
             go_on(actor)
@@ -280,7 +280,7 @@ class MessageWatch(Interceptor):
         self._note(
             Overtaken(
                 at_ns=self.system.now_ns,
-                node=actor.system.node_number,
+                node=actor.process.node_number,
                 sender=type(sender).__name__,
                 receiver=type(actor).__name__,
                 message=sent.message,
@@ -296,7 +296,7 @@ class MessageWatch(Interceptor):
         self._note(
             ActorCrashed(
                 at_ns=self.system.now_ns,
-                node=actor.system.node_number,
+                node=actor.process.node_number,
                 actor=actor.actor_urn,
                 kind=type(actor),
                 supervision=actor.supervision,
@@ -368,7 +368,7 @@ class TimerWatch(MessageWatch):
         number, now_ns = self._number_of(actor, message), self.system.now_ns
         if number is not None:
             if self._latest_of > (now_ns, number):
-                receiver, node = type(actor).__name__, actor.system.node_number
+                receiver, node = type(actor).__name__, actor.process.node_number
                 self._note(OutOfTurn(at_ns=now_ns, node=node, receiver=receiver, message=message))
             else:
                 self._latest_of = now_ns, number

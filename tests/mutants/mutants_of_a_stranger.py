@@ -91,9 +91,9 @@ IN_THE_HANDLER = (
         "actors/pipeline/journal.py",
         "Room comes from what was sent.",
         (
-            "            if self._redrives:\n                self.take_up_next_redrive()\n        self._system.record",
+            "            if self._redrives:\n                self.take_up_next_redrive()\n        self._record",
             "            if self._redrives and kind is NotificationSent:\n"
-            "                self.take_up_next_redrive()\n        self._system.record",
+            "                self.take_up_next_redrive()\n        self._record",
         ),
         seen="A redrive that waits for room is not carried out when others end as dead letters or suppressed.",
         world="max_pending reached, a redrive then, and an outage in which what ends is dead-lettered.",

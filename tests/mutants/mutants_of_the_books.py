@@ -53,10 +53,8 @@ MUTANTS = (
         JOURNAL,
         "Subscribers are notified as soon as it is known.",
         (
-            "        self._system.record(event)\n"
-            "        if kind in self._subscribed:\n            self._announce(event)\n",
-            "        if kind in self._subscribed:\n            self._announce(event)\n"
-            "        self._system.record(event)\n",
+            "        self._record(event)\n        if kind in self._subscribed:\n            self._announce(event)\n",
+            "        if kind in self._subscribed:\n            self._announce(event)\n        self._record(event)\n",
         ),
         expected="recorded-first",
     ),
