@@ -406,7 +406,7 @@ IN_SUPERVISION = (
         (
             "        overdue, self._overdue = self._overdue, []\n        for process in overdue:\n"
             "            self._take_over(process, process.starts)\n",
-            "",
+            "        self._overdue = []\n",
         ),
         seen="What a node had whose lease ended while no other was there is taken over by none.",
         world="Nodes that are all down for longer than a lease, of which one comes back long before another.",
