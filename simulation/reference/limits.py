@@ -25,6 +25,11 @@ def share_of(share: float) -> Fraction:
     return Fraction(share).limit_denominator(10**9) or Fraction(1 if share else 0, 10**9)
 
 
+def in_parts_of(interval_ns: Fraction, time_ns: Fraction) -> Fraction:
+    """Return a time rounded up to such parts of a nanosecond as an interval is made of: 10/3 ns of thirds."""
+    return Fraction(math.ceil(time_ns * interval_ns.denominator), interval_ns.denominator)
+
+
 class Limit:
     """At most so many for each key (a user; ``""`` for a provider), which is charged for each that goes."""
 
@@ -97,9 +102,8 @@ class SlidingCounter(FixedWindow):
 class TokenBucket(Limit):
     """`burst` tokens at most, of which one flows in every `interval_ns`, and each that goes takes one."""
 
-    def __init__(self, interval_ns: Fraction, burst: int, parts_of_ns: int) -> None:
+    def __init__(self, interval_ns: Fraction, burst: int) -> None:
         self._interval_ns = interval_ns
-        self._parts_of_ns = parts_of_ns
         self._burst = Fraction(burst)
         self._left: dict[str, tuple[Fraction, int]] = {}
         """By key, the tokens that the latest left, and when."""
@@ -111,11 +115,10 @@ class TokenBucket(Limit):
         self._left[key] = self._tokens(key, now_ns) - 1, now_ns
 
     def go_on_from(self, other: TokenBucket, now_ns: int) -> None:
-        """With as many tokens as that has, or as fit in; the time until it is full is rounded up to an n-th of a
-        nanosecond, where n a period are allowed."""
+        """With as many tokens as that has, or as fit in; the time until it is full is rounded up."""
         missing = max(Fraction(0), self._burst - other._tokens("", now_ns))
-        parts = math.ceil(missing * self._interval_ns * self._parts_of_ns)
-        self._left[""] = self._burst - Fraction(parts, self._parts_of_ns) / self._interval_ns, now_ns
+        full_after = in_parts_of(self._interval_ns, missing * self._interval_ns)
+        self._left[""] = self._burst - full_after / self._interval_ns, now_ns
 
     def _tokens(self, key: str, now_ns: int) -> Fraction:
         tokens, since_ns = self._left.get(key, (self._burst, now_ns))
@@ -140,7 +143,8 @@ class LeakyBucket(Limit):
     def go_on_from(self, other: LeakyBucket, now_ns: int) -> None:
         for key, free_at in other._free_at.items():
             if free_at:
-                self._free_at[key] = free_at - other._interval_ns + self._interval_ns
+                latest = in_parts_of(self._interval_ns, free_at - other._interval_ns)
+                self._free_at[key] = latest + self._interval_ns
 
 
 class SeveralRates(Limit):
@@ -225,7 +229,7 @@ def _one_limit(config: RateLimitConfig, width_ns: int, count: Fraction, parts: i
         case "leaky_bucket":
             return LeakyBucket(parts * width_ns / count, aligned=config.aligned)
         case "token_bucket" | "gcra":
-            return TokenBucket(parts * width_ns / count, max(1, (config.burst or int(count)) // parts), count.numerator)
+            return TokenBucket(parts * width_ns / count, max(1, (config.burst or int(count)) // parts))
 
 
 class Slots:
