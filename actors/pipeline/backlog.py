@@ -50,7 +50,8 @@ class _Line:
         """How many wait."""
         self._order = order
         self._turns: Turns[_Queue] = order.turns(_since)
-        self._expiries: list[tuple[int, str, Flow]] = []
+        self._expiries: list[tuple[int, int, str, Flow]] = []
+        """When each expires, and its place: of those that do at once the one that came first goes first."""
 
     def add(self, delivery: Delivery, until_ns: int | None, now_ns: int) -> None:
         flow = self._order.flow_of(delivery.command)
@@ -60,13 +61,14 @@ class _Line:
             self._turns.add(flow, queue)
         notification_id = delivery.command.notification_id
         self.size += notification_id not in queue
-        queue[notification_id] = self._order.next_place(now_ns), delivery
+        place = self._order.next_place(now_ns)
+        queue[notification_id] = place, delivery
         if until_ns is not None:
-            heapq.heappush(self._expiries, (until_ns, notification_id, flow))
+            heapq.heappush(self._expiries, (until_ns, place, notification_id, flow))
 
     def due(self, now_ns: int) -> Iterator[Delivery]:
         while self._expiries and self._expiries[0][0] < now_ns:
-            _, notification_id, flow = heapq.heappop(self._expiries)
+            _, _, notification_id, flow = heapq.heappop(self._expiries)
             if self._is_waiting(notification_id, flow):
                 yield self._take_out(notification_id, flow)
         if self.size and self.pace.next_ns <= now_ns:
@@ -78,7 +80,7 @@ class _Line:
 
     @property
     def wake_ns(self) -> int | None:
-        while self._expiries and not self._is_waiting(*self._expiries[0][1:]):
+        while self._expiries and not self._is_waiting(*self._expiries[0][2:]):
             heapq.heappop(self._expiries)
         return sooner(self.pace.next_ns, self._expiries[0][0] + 1 if self._expiries else None)
 
