@@ -9,6 +9,7 @@ from actors.kernel.randomness import RandomStreams
 from actors.settings.channel import ChannelConfig
 from actors.settings.faults import NO_NODE_FAULT_KEYS, Deploy, FaultConfig, Scale
 from simulation.exploration.numbers import log_uniform
+from simulation.exploration.rare_settings import divided
 from simulation.invariants.lifecycles import PROCESS
 from simulation.scenario import Scenario
 from simulation.scenario.nodes import NodesConfig, Routing
@@ -44,6 +45,10 @@ def as_fleet(scenario: Scenario, seed: int) -> Scenario:
         for channel in scenario.channels_used
         if random.random() < 0.5
     }
+    quotas = RandomStreams(seed).stream("swarm.quotas")
+    for channel in scenario.channels_used:
+        config = channels.get(channel.value, scenario.channel_as_given(channel))
+        channels[channel.value] = divided(config, quotas)
     return scenario.model_copy(
         update={
             "nodes": nodes,

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from random import Random
 from typing import Any, Literal, TypeAlias
@@ -21,11 +21,12 @@ from typing import Any, Literal, TypeAlias
 from actors.instants import seconds
 from actors.kernel.randomness import RandomStreams
 from actors.settings.distributions import Distribution
-from actors.settings.faults import Change, FaultConfig
+from actors.settings.faults import Change, Crash, FaultConfig
 from actors.settings.quantities import Rate
 from simulation.exploration.drawn_settings import DrawnSettings, draw_settings
 from simulation.exploration.numbers import log_uniform, rounded
-from simulation.exploration.variation import cancellation, down_time, edit, start_at_an_edge
+from simulation.exploration.rare_settings import outages_of_endpoints, with_rare_settings
+from simulation.exploration.variation import TOO_MANY_CRASHES, cancellation, down_time, edit, start_at_an_edge
 from simulation.scenario import ChannelWorkload, ClosedWorkload, Operation, Scenario, ScheduleConfig, WorkloadEntry
 from simulation.scenario.arrivals import Arrivals, HoldStage, Stage
 from simulation.scenario.expected_arrivals import expected_notifications
@@ -47,8 +48,10 @@ _SHARE_SCHEDULED = 0.2
 _SHARE_CANCELLING = 0.3
 _SHARE_SERVED = 0.2
 _SHARE_AT_TIMEOUT = 0.3
-_SHARE_MIXED = 0.3
-_MIXED = ("failure_rate", "permanent_rate", "channel_fault_rate", "lost_reply_rate", "dead_destination_rate")
+_SHARE_MIXED = 0.4
+_SHARE_AGAIN = 0.5
+_SHARE_COMMITTING = 0.2
+_MIXED = ("failure_rate", "lost_reply_rate", "channel_fault_rate", "permanent_rate", "dead_destination_rate")
 """Failures of several kinds, of which a mixture has some."""
 
 _LONGEST_WINDOW = 1.5
@@ -93,6 +96,7 @@ def drawn_case(
     draw = stream("settings")
     if settings == "drawn" or (settings == "mixed" and draw.random() < 0.5):
         drawn = draw_settings(scenario, draw, stream("classes"))
+        drawn = replace(drawn, scenario=with_rare_settings(drawn.scenario, stream))
         scenario = drawn.scenario
     return Case(_case(scenario, seed, schedule, stream), drawn)
 
@@ -106,7 +110,8 @@ def _case(scenario: Scenario, seed: int, schedule: ScheduleKind, stream: Callabl
         workload = _to_few(workload, stream("endpoints"))
     settled = scenario.model_copy(update={"workload": workload, "duration": duration})
     faults = _with_edges(scenario, _faults(scenario, duration, time_factor, stream("faults")), stream("edges"))
-    faults += _mixture(scenario, duration, stream("mixture"))
+    faults = _again_and_again(faults, stream("repeats")) + _mixture(scenario, duration, stream("mixture"))
+    faults += outages_of_endpoints(scenario, duration, stream("disabling"))
     changes: dict[str, Any] = {
         "seed": seed,
         "duration": duration,
@@ -124,9 +129,10 @@ def _case(scenario: Scenario, seed: int, schedule: ScheduleKind, stream: Callabl
     }
     if scenario.quiet_hours:
         changes["start"] = _start(scenario, duration, stream("start"))
-    if any(fault.crash == "process" for fault in faults) and scenario.nodes_at_most == 1:
+    if scenario.nodes_at_most == 1:
         draw = stream("commits")
-        changes["commit_latency"] = log_uniform(draw, 0.001, 1.0) if draw.random() < 0.5 else scenario.commit_latency
+        share = 0.5 if any(fault.crash == "process" for fault in faults) else _SHARE_COMMITTING
+        changes["commit_latency"] = log_uniform(draw, 0.001, 1.0) if draw.random() < share else scenario.commit_latency
     return scenario.model_copy(update=changes)
 
 
@@ -306,19 +312,33 @@ def _fault(scenario: Scenario, kinds: list[str], duration: float, random: Random
 
 def _mixture(scenario: Scenario, duration: float, random: Random) -> tuple[FaultConfig, ...]:
     """Return, in some cases, failures of several kinds in one window, so that a notification meets one after the other;
-    in half of these what knows of them crashes meanwhile."""
+    in half of these what knows of them crashes meanwhile, once or a few times."""
     if random.random() >= _SHARE_MIXED:
         return ()
     channel = random.choice(scenario.channels_used)
     window = _window(duration, random)
     kinds = [key for key in _MIXED if random.random() < 0.6] or [random.choice(_MIXED)]
-    rates = {key: log_uniform(random, 0.05, 0.5) for key in kinds}
+    rates = {key: log_uniform(random, 0.1, 0.5) for key in kinds}
     faults = [{"channel": channel, **window, **rates}]
-    if random.random() < 0.5:
+    crashes = random.choice([0, 0, 1, 3])
+    for _ in range(crashes):
         at = rounded(window["at"] + random.random() * window["for"])
         crash: Any = random.choice(["process", {"actor": "handler"}])
         faults.append({"channel": channel, "at": at, "crash": crash, "restart_after": down_time(random)})
     return tuple(map(FaultConfig.model_validate, faults))
+
+
+def _again_and_again(faults: tuple[FaultConfig, ...], random: Random) -> tuple[FaultConfig, ...]:
+    """Return the faults; one whose own failures end no run crashes, in some cases, more often than others may."""
+    found: list[FaultConfig] = []
+    for fault in faults:
+        found.append(fault)
+        if fault.crash == Crash(actor="alert") and random.random() < _SHARE_AGAIN:
+            apart = log_uniform(random, 0.5, 8.0)
+            times = [rounded(fault.at + apart * number) for number in range(1, TOO_MANY_CRASHES)]
+            found[-1] = fault.model_copy(update={"restart_after": None})
+            found += [found[-1].model_copy(update={"at": at}) for at in times]
+    return tuple(found)
 
 
 def _with_edges(scenario: Scenario, faults: tuple[FaultConfig, ...], random: Random) -> tuple[FaultConfig, ...]:

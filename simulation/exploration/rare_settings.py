@@ -1,0 +1,164 @@
+"""Settings that single changes of a channel never lead to: what channels have together, and what needs several at once.
+
+Drawn beside those of :mod:`simulation.exploration.drawn_settings`, from streams of their own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from random import Random
+from typing import Any, get_args
+
+from actors.settings.accounts import AccountConfig
+from actors.settings.channel import ChannelConfig, CircuitBreakerConfig, QuotaConfig, RetryConfig
+from actors.settings.faults import FaultConfig
+from actors.settings.quantities import Rate
+from actors.settings.rate_limit import BUCKETS, RateLimitConfig
+from simulation.exploration.numbers import log_uniform, rounded
+from simulation.scenario import Scenario
+from simulation.scenario.model import TemplateText
+
+ACCOUNT = "shared"
+TEMPLATE = "welcome"
+"""That of the email that follows from a registration."""
+
+_SHARE_WITH_ACCOUNT = 0.15
+_SHARE_WITH_GAPS = 0.1
+_SHARE_CROWDED = 0.3
+_SHARE_REMEMBERING = 0.25
+_SHARE_FAILING = 0.6
+
+
+def with_rare_settings(scenario: Scenario, stream: Callable[[str], Random]) -> Scenario:
+    """Return a scenario that, in some cases, has an account that channels share, a template with a variable that nobody
+    gives, tenants with hardly any room, retries that go by what has failed before, or endpoints that are asked so often
+    that they can be disabled.
+
+    Args:
+        scenario: with settings that were drawn.
+        stream: returns the random stream of a name.
+    """
+    for change, name in _CHANGES.items():
+        scenario = change(scenario, stream(name))
+    return scenario
+
+
+def _changed(scenario: Scenario, change: Callable[[ChannelConfig], ChannelConfig | None]) -> Scenario:
+    """Return a scenario with the channels that it uses changed, where there is a change."""
+    channels = {channel: change(scenario.channel_as_given(channel)) for channel in scenario.channels_used}
+    update = {channel.value: config for channel, config in channels.items() if config is not None}
+    return scenario.model_copy(update={"channels": scenario.channels.model_copy(update=update)})
+
+
+def _with_account(scenario: Scenario, random: Random) -> Scenario:
+    """Return a scenario some of whose channels are of one account: its quota is theirs, or its provider's throttle."""
+    if random.random() >= _SHARE_WITH_ACCOUNT:
+        return scenario
+    account: dict[str, Any] = {}
+    if random.random() < 0.8:
+        kind = random.choice(get_args(RateLimitConfig.model_fields["kind"].annotation))
+        account["quota"] = {"rate": Rate(random.randint(1, 8), random.choice([1.0, 1.0, 3.0])), "kind": kind}
+    if not account or random.random() < 0.4:
+        account["throttle"] = {"rate": Rate(random.randint(1, 8), 1.0), "retry_after": log_uniform(random, 0.1, 20.0)}
+
+    def of_it(config: ChannelConfig) -> ChannelConfig:
+        changes: dict[str, Any] = {}
+        if random.random() < 0.8:
+            changes["quota"] = QuotaConfig(account=ACCOUNT)
+        if "throttle" in account and random.random() < 0.7:
+            changes["provider"] = config.provider.model_copy(update={"account": ACCOUNT})
+        return config.model_copy(update=changes)
+
+    accounts = {**scenario.accounts, ACCOUNT: AccountConfig.model_validate(account)}
+    return _changed(scenario.model_copy(update={"accounts": accounts}), of_it)
+
+
+def _with_gap(scenario: Scenario, random: Random) -> Scenario:
+    """Return a scenario whose template has a variable that nobody gives a value."""
+    if random.random() >= _SHARE_WITH_GAPS:
+        return scenario
+    gap = TemplateText(body="Dear {name}, {nobody_gives_this}", html=random.random() < 0.5)
+    return scenario.model_copy(update={"templates": {**scenario.templates, TEMPLATE: gap}})
+
+
+def _crowded(scenario: Scenario, random: Random) -> Scenario:
+    """Return a scenario whose tenants have hardly any room where they have bounds, so that some are full when a breaker
+    lets them go."""
+    if random.random() >= _SHARE_CROWDED:
+        return scenario
+
+    def narrowed(config: ChannelConfig) -> ChannelConfig | None:
+        if config.tenant is None:
+            return None
+        return config.model_copy(
+            update={"tenant": config.tenant.model_copy(update={"max_in_flight": random.randint(1, 3)})}
+        )
+
+    return _changed(scenario, narrowed)
+
+
+def _watched_closely(scenario: Scenario, random: Random) -> Scenario:
+    """Return a scenario whose endpoints are asked so often, where they may be disabled, that they are."""
+
+    def asked_often(config: ChannelConfig) -> ChannelConfig | None:
+        if config.endpoints is None or random.random() >= _SHARE_FAILING:
+            return None
+        apart = config.endpoints.disable_after * random.uniform(0.1, 0.2)
+        often = {"max_attempts": 20, "initial_delay": apart, "max_delay": 2.0 * apart, "backoff": "constant"}
+        retry, per = RetryConfig.model_validate(often), config.circuit_breaker.per
+        breaker = CircuitBreakerConfig.model_validate({"failure_threshold": 1000, "per": per})
+        return config.model_copy(update={"retry": retry, "circuit_breaker": breaker})
+
+    return _changed(scenario, asked_often)
+
+
+def _remembering(scenario: Scenario, random: Random) -> Scenario:
+    """Return a scenario whose waits depend on the waits before, or whose attempts are counted by what has failed, with
+    attempts to spare: a handler that starts again has to know all of it."""
+    if random.random() >= _SHARE_REMEMBERING:
+        return scenario
+
+    def with_memory(config: ChannelConfig) -> ChannelConfig:
+        retry: dict[str, Any] = {"max_attempts": 8, "initial_delay": log_uniform(random, 0.2, 3.0), "max_delay": 600.0}
+        retry["jitter"] = random.choice(["decorrelated", "decorrelated", "none"])
+        if random.random() < 0.5:
+            retry["per_outcome"] = {random.choice(["ambiguous", "throttled", "transient"]): {"initial_delay": 7.0}}
+        breaker = config.circuit_breaker.model_copy(update={"timeout": log_uniform(random, 0.5, 10.0)})
+        return config.model_copy(update={"retry": RetryConfig.model_validate(retry), "circuit_breaker": breaker})
+
+    return _changed(scenario, with_memory)
+
+
+_CHANGES: Mapping[Callable[[Scenario, Random], Scenario], str] = {
+    _with_account: "accounts",
+    _with_gap: "templates",
+    _crowded: "crowded",
+    _remembering: "remembering",
+    _watched_closely: "watched",
+}
+"""What may be changed, in this order, each with the name of its stream."""
+
+
+def outages_of_endpoints(scenario: Scenario, duration: float, random: Random) -> tuple[FaultConfig, ...]:
+    """Return outages that last, in most cases, until endpoints are disabled, where any are."""
+    faults = []
+    for channel in scenario.channels_used:
+        config = scenario.channel_as_given(channel)
+        if config.endpoints is None or random.random() >= _SHARE_FAILING:
+            continue
+        window = {"at": rounded(random.uniform(0.0, duration)), "for": config.endpoints.disable_after * 2.5}
+        key = random.choice(["outage", "failure_rate", "permanent_rate", "hang"])
+        strength = {key: 1.0 if key.endswith("rate") else True}
+        faults.append(FaultConfig.model_validate({"channel": channel.value, **window, **strength}))
+    return tuple(faults)
+
+
+def divided(config: ChannelConfig, random: Random) -> ChannelConfig:
+    """Return the settings of a channel whose quota is, in some cases, that of all nodes together."""
+    quota = config.quota
+    if quota is None and random.random() < 0.3:
+        rate = Rate(random.randint(2, 20), random.choice([1.0, 3.0]))
+        quota = QuotaConfig.model_validate({"rate": rate, "kind": random.choice(BUCKETS)})
+    if quota is None or quota.account is not None or quota.kind not in BUCKETS or random.random() < 0.3:
+        return config
+    return config.model_copy(update={"quota": quota.model_copy(update={"across": "nodes"})})
