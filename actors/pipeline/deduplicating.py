@@ -124,6 +124,8 @@ class DeduplicatingBreaker(_QuietOfCopies, CircuitBreakerActor):
 
     @handles(Attempt)
     def on_attempt(self, attempt: Attempt) -> None:
+        if self._tenants is not None and self._tenants.has_dropped(attempt):
+            return
         if self._in_flight.take(attempt):
             super().on_attempt(attempt)
 

@@ -37,6 +37,11 @@ class TenantsAtBreaker:
         self._to_bounds = to_bounds
         self.is_kept_back = on_their_way.is_kept_back
 
+    def has_dropped(self, attempt: Attempt) -> bool:
+        """Tell whether the bounds have dropped an attempt that was on its way from there: it is sent again, and counts
+        then."""
+        return attempt not in self._on_their_way and tenant_of(attempt.command) != NO_KEY
+
     def is_admitted(self, admitted: Admitted) -> None:
         """Take note that an attempt goes to a provider."""
         self._on_their_way.begin(admitted.attempt)

@@ -63,6 +63,8 @@ class Way(BoundsByKey):
 
     def _ask(self, attempt: Attempt) -> None:
         """Let an attempt go to the first provider that takes it, behind all that wait at its host."""
+        if attempt.tenant and attempt not in self.counted and attempt not in self.parked:
+            return  # its tenant's bounds have dropped it meanwhile: it is sent again
         attempt.host = host_of(attempt.command.recipient) if self.is_per_host else ""
         attempt.key = self.order.key_of(attempt.command)
         line = self.lines.get(attempt.host)

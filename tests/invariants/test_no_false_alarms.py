@@ -352,6 +352,14 @@ workload: [{channel: push, arrivals: {constant: 1/s}, tenants: 1, expires_after:
 channels: {push: {circuit_breaker: {enabled: false}, tenant: {rate: 1/10s}}}
 """
 
+BOTH_CHANNELS_CRASH_AT_ONCE = """\
+duration: 3s
+workload: [{channel: push, arrivals: {times: [1s]}, tenants: 1}]
+channels: {push: {tenant: {max_in_flight: 2}, timeout: 30s, provider: {latency: 6s}, failover: {backup: {}}}}
+faults: [{channel: push, at: 1500ms, crash: {actor: channel}}]
+"""
+"""It is sent again for each of them: what was sent for the first, and has not come to the breaker, goes nowhere."""
+
 RETRIED_BEHIND_THE_BOUNDS_OF_TENANTS = """\
 duration: 30s
 workload: [{channel: sms, arrivals: {constant: 1/s}}]
@@ -452,6 +460,7 @@ faults: [{channel: email, at: 5s, crash: process, restart_after: 500ms}]
         DELIVERED_BY_A_COPY,
         TRIED_FOR_LONGER_BY_THE_CALENDAR,
         EXPIRES_BEFORE_ITS_TENANT_S_TURN,
+        BOTH_CHANNELS_CRASH_AT_ONCE,
         RETRIED_BEHIND_THE_BOUNDS_OF_TENANTS,
         COPY_THAT_WAITS_FOR_ITS_TENANT,
         QUIET_AGAIN_WHEN_OTHERS_END,
