@@ -3,8 +3,8 @@
 It is one of those that share a database, with a lease of so many seconds and the settings in JSON; its webhooks go to a
 receiver on loopback. It says on its standard output what happens, a line each: ``imported`` when it could begin,
 ``open`` when it has begun, ``accepted 7``, ``attempted 7`` when the outcome of an attempt is recorded, ``ended 7`` as
-sent or as a dead letter, ``opened`` when its breaker opens, and ``took 5`` when it has taken over so many of another
-node's.
+sent or as a dead letter, ``opened`` when its breaker opens, ``told`` when that is since others say so, and ``took 5``
+when it has taken over so many of another node's.
 
 It begins with the first line of its standard input. Each further one is the id of a notification to accept, and it ends
 when there is none any more.
@@ -59,6 +59,8 @@ def tell(event: RecordedEvent) -> None:
     if isinstance(event, BreakerTransitioned):
         if event.to_state == "open":
             say("opened")
+        if event.cause == "others-open":
+            say("told")
     elif isinstance(event, (NotificationSent, NotificationFailed)):
         say("attempted", event.notification_id)
     if isinstance(event, (NotificationSent, NotificationMovedToDeadLetter)):

@@ -204,7 +204,8 @@ class LiveFleet:
         said = sorted((at, word, what) for each in self._processes for word, what, at in each.said)
         took = [(at, int(what)) for at, word, what in said if word == "took"]
         accepted = len({what for _, word, what in said if word == "accepted"})
-        return {
+        told = {"told": sum(word == "told" for _, word, _ in said)} if self._scenario.shares_breakers else {}
+        return told | {
             "sent": await self._count("ended") / accepted,
             "requests": self._receiver.requests / accepted,
             "duplicates": self._receiver.duplicates,

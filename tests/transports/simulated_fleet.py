@@ -14,12 +14,14 @@ from actors.kernel.effects import Effect, Foreseen
 from actors.kernel.randomness import RandomStreams
 from actors.messages import (
     ActorFailed,
+    BreakerTransitioned,
     NodeTookOver,
     NotificationChannel,
     NotificationMovedToDeadLetter,
     NotificationSent,
 )
 from actors.outcomes import Sent
+from actors.policies.breaker.breaker import BreakerEvent
 from actors.settings.channel import PRIMARY
 
 
@@ -49,17 +51,20 @@ def simulated_figures(path: Path, seed: int, sets: Sequence[str] = ()) -> dict[s
     receiver = Counted(own[PRIMARY])
     result = simulation.run(scenario, providers={channel: receiver})
     killed_ns: dict[int | None, int] = {}
-    taken_over = takeover_ns = last_end_ns = 0
+    taken_over = takeover_ns = last_end_ns = told = 0
     for event in result.history:
         if isinstance(event, ActorFailed):
             killed_ns[event.node] = event.at_ns
         elif isinstance(event, NodeTookOver):
             taken_over += len(event.notification_ids)
             takeover_ns = max(takeover_ns, event.at_ns - killed_ns[event.from_node])
+        elif isinstance(event, BreakerTransitioned):
+            told += event.cause == BreakerEvent.OTHERS_OPEN
         elif isinstance(event, (NotificationSent, NotificationMovedToDeadLetter)):
             last_end_ns = event.at_ns
     accepted = result.summary["accepted"]
-    return {
+    of_sharing = {"told": told} if scenario.shares_breakers else {}
+    return of_sharing | {
         "sent": result.summary["sent"] / accepted,
         "requests": receiver.requests / accepted,
         "duplicates": receiver.taken.total() - len(receiver.taken),
