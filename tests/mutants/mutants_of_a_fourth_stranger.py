@@ -12,6 +12,7 @@ from mutants_of_a_stranger import HANDLER, HEDGING, LANE, QUEUE, STAGE, SUPERVIS
 from mutants_of_a_third_stranger import BREAKER, REDRIVER, RETRY, SERVICE, SHARED_MEMORY, SIMULATED_SYSTEM
 
 BUDGETS = "actors/policies/retry/budgets.py"
+DELIVERY = "actors/domain/delivery.py"
 INSTANTS = "actors/instants.py"
 PROMISES = "actors/kernel/promises.py"
 QUOTAS = "actors/pipeline/quotas.py"
@@ -364,9 +365,12 @@ IN_ALERTS_AND_LETTERS = (
     ),
     stranger(
         "redrives-without-a-count",
-        HANDLER,
+        DELIVERY,
         "How often it was redriven is in its history.",
-        ("        delivery.redriven_without_operator += redrive.without_operator\n", ""),
+        (
+            "    delivery.note_redrive(changes, without_operator)\n",
+            "    delivery.note_redrive(changes, without_operator=False)\n",
+        ),
         seen="The same dead letter is redriven each time that the breaker closes, more often than it may be.",
         world="Redrives without an operator of what fails each time, with no restart in between.",
     ),
@@ -423,8 +427,8 @@ IN_SUPERVISION = (
         SERVICE,
         "A node gets what arrives for as long as it is there.",
         (
-            "        self._ready = [process for process in living if not process.is_draining] or living\n",
-            "        self._ready = living\n",
+            "for each in living if not each.is_draining and self._has_lease(each)] or living\n",
+            "for each in living if self._has_lease(each)] or living\n",
         ),
         seen="A node that is about to stop gets more and more, and the others have to take it over.",
         world="Nodes that are deployed or become fewer, with a time to drain.",
@@ -434,8 +438,8 @@ IN_SUPERVISION = (
         SERVICE,
         "Whoever is there takes over.",
         (
-            "        heirs = {process.node.number: process for process in self._ready if process.node is not None}\n",
-            "        heirs = {process.node.number: process for process in self.living if process.node is not None}\n",
+            "            for process in self._ready\n            if process.node is not None",
+            "            for process in self.living\n            if process.node is not None",
         ),
         seen="What a dead node had is handed to one that stops in a moment, and is late twice.",
         world="A node whose lease ends while another one drains.",
