@@ -10,6 +10,7 @@ from random import Random
 from typing import Any, get_args
 
 from actors.settings.accounts import AccountConfig
+from actors.settings.adaptive import HedgingConfig
 from actors.settings.channel import ChannelConfig, CircuitBreakerConfig, QuotaConfig, RetryConfig
 from actors.settings.faults import FaultConfig
 from actors.settings.quantities import Rate
@@ -26,13 +27,14 @@ _SHARE_WITH_ACCOUNT = 0.15
 _SHARE_WITH_GAPS = 0.1
 _SHARE_CROWDED = 0.3
 _SHARE_REMEMBERING = 0.25
+_SHARE_COPYING = 0.2
 _SHARE_FAILING = 0.6
 
 
 def with_rare_settings(scenario: Scenario, stream: Callable[[str], Random]) -> Scenario:
     """Return a scenario that, in some cases, has an account that channels share, a template with a variable that nobody
-    gives, tenants with hardly any room, retries that go by what has failed before, or endpoints that are asked so often
-    that they can be disabled.
+    gives, tenants with hardly any room, retries that go by what has failed before, copies that a small budget pays for,
+    or endpoints that are asked so often that they can be disabled.
 
     Args:
         scenario: with settings that were drawn.
@@ -129,11 +131,34 @@ def _remembering(scenario: Scenario, random: Random) -> Scenario:
     return _changed(scenario, with_memory)
 
 
+def _copying(scenario: Scenario, random: Random) -> Scenario:
+    """Return a scenario whose attempts are sent once more soon, and retried out of a budget with little in it."""
+    if random.random() >= _SHARE_COPYING:
+        return scenario
+
+    def with_copies(config: ChannelConfig) -> ChannelConfig:
+        hedging = {"max_attempts": random.randint(2, 4), "delay": log_uniform(random, 0.01, 1.0)}
+        budget = random.choice(
+            [
+                {"kind": "grpc", "max_tokens": random.randint(2, 6), "token_ratio": random.choice([0.1, 0.5, 1.0])},
+                {"kind": "grpc", "max_tokens": random.randint(2, 6), "token_ratio": 1.0},
+                {"kind": "aws", "capacity": random.randint(10, 40), "timeout_cost": random.choice([None, 1, 10])},
+                {"kind": "envoy", "share": 0.2, "min_concurrency": random.randint(1, 3)},
+                {"kind": "token_bucket", "share": 0.5, "capacity": random.randint(1, 4)},
+            ]
+        )
+        retry = RetryConfig.model_validate({"max_attempts": 4, "initial_delay": 0.5, "budget": budget})
+        return config.model_copy(update={"retry": retry, "hedging": HedgingConfig.model_validate(hedging)})
+
+    return _changed(scenario, with_copies)
+
+
 _CHANGES: Mapping[Callable[[Scenario, Random], Scenario], str] = {
     _with_account: "accounts",
     _with_gap: "templates",
     _crowded: "crowded",
     _remembering: "remembering",
+    _copying: "copying",
     _watched_closely: "watched",
 }
 """What may be changed, in this order, each with the name of its stream."""

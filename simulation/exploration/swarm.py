@@ -37,7 +37,8 @@ NOTIFICATIONS = (30, 300)
 """The number of notifications of a case is about log-uniform between these."""
 
 ScheduleKind: TypeAlias = Literal["mixed", "normal", "random-walk", "pct"]
-"""How the order of ready messages is drawn. ``mixed``: in half of the cases as usual, else one of the other two."""
+"""How the order of ready messages is drawn. ``mixed``: in two of three cases as usual, as only these are compared with
+the reference model; else one of the other two."""
 
 SettingsKind: TypeAlias = Literal["mixed", "given", "drawn"]
 """Which settings a case has: those of the scenario, with changes that are drawn, or with these in half of the cases."""
@@ -516,7 +517,7 @@ def _cancellations(scenario: Scenario, duration: float, random: Random) -> list[
 
 def _schedule(kind: ScheduleKind, random: Random) -> ScheduleConfig | None:
     if kind == "mixed":
-        kind = random.choice(["normal", "normal", "random-walk", "pct"])
+        kind = random.choice(["normal", "normal", "normal", "normal", "random-walk", "pct"])
     if kind == "random-walk":
         return ScheduleConfig(random_walk=True)
     if kind == "pct":
