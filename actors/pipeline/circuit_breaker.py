@@ -373,10 +373,11 @@ class CircuitBreakerActor(Stage):
 
     def _next_flow(self, line: HostLine, turns: Turns[Any]) -> Flow:
         """Return the flow of a line whose turn it is, where its lane has said nothing of it."""
+        now_ns = self.system.now_ns
         for lane in self._lanes if self._order.has_keys else ():
-            if (flow := lane.next_turn(turns)) is not None:
+            if lane.room_at_ns(now_ns) == now_ns and (flow := lane.next_turn(turns)) is not None:
                 return flow
-        return line.next_flow  # its slot is kept for others, as it will be told
+        return line.next_flow  # there is no room, or it is kept for others, as it will be told
 
     def _paced_until_ns(self, host: str) -> int | None:
         """Return when the first pace lets the next one go; None if one of them does now, or there is none."""

@@ -272,8 +272,8 @@ class Way(BoundsByKey):
         self._update_turns(line)
         if line.waiting:
             if flow is None:
-                shared = self.lanes if self.order.has_keys else []
-                flow = line.next_flow([(lane.slots, lane.slot_limit) for lane in shared])
+                with_room = (lane for lane in self.lanes if self.order.has_keys and lane.room_at(now_ns) == now_ns)
+                flow = line.next_flow((lane.slots, lane.slot_limit) for lane in with_room)
             elif flow not in line.classes:
                 return True
             first, goes = line.first(flow), False

@@ -170,7 +170,7 @@ class Queue(Generic[V]):
         return self._expiries[0][0] + 1 if self._expiries else None
 
     def next_flow(self, slots: Iterable[tuple[Slots, int | None]] = ()) -> Flow:
-        """Return the class and key whose turn it is, by the slots at each provider where these are shared by turns."""
+        """Return the class and key whose turn it is, by the slots at providers with room, where keys share them."""
         for held, limit in slots:
             flow = self.classes.next_for_slot(held, limit)
             if flow is not None:

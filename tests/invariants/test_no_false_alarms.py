@@ -352,6 +352,24 @@ workload: [{channel: push, arrivals: {constant: 1/s}, tenants: 1, expires_after:
 channels: {push: {circuit_breaker: {enabled: false}, tenant: {rate: 1/10s}}}
 """
 
+PROBE_FOR_ONE_WHO_HAS_THE_ONLY_SLOT_ELSEWHERE = """\
+duration: 20s
+workload:
+  - {channel: email, arrivals: {times: [0s, 2s]}, users: 1, priority: critical}
+  - {channel: email, arrivals: {times: [1s, 3s]}}
+channels:
+  email:
+    order: {fair_by: user}
+    max_in_flight: 1
+    timeout: 2m
+    retry: {initial_delay: 60s}
+    provider: {latency: 1m}
+    failover:
+      backup: {max_in_flight: 4, circuit_breaker: {failure_threshold: 1, timeout: 10s}, provider: {latency: 100ms}}
+faults: [{channel: email, provider: backup, at: 0s, for: 2500ms, outage: true}]
+"""
+"""The critical one has no slot at the first provider, where its user has one already: at the backup it is its turn."""
+
 BOTH_CHANNELS_CRASH_AT_ONCE = """\
 duration: 3s
 workload: [{channel: push, arrivals: {times: [1s]}, tenants: 1}]
@@ -460,6 +478,7 @@ faults: [{channel: email, at: 5s, crash: process, restart_after: 500ms}]
         DELIVERED_BY_A_COPY,
         TRIED_FOR_LONGER_BY_THE_CALENDAR,
         EXPIRES_BEFORE_ITS_TENANT_S_TURN,
+        PROBE_FOR_ONE_WHO_HAS_THE_ONLY_SLOT_ELSEWHERE,
         BOTH_CHANNELS_CRASH_AT_ONCE,
         RETRIED_BEHIND_THE_BOUNDS_OF_TENANTS,
         COPY_THAT_WAITS_FOR_ITS_TENANT,
