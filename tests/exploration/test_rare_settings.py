@@ -1,0 +1,64 @@
+"""Settings that single changes of a channel do not lead to are drawn, and what they are for happens."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from actors.settings.faults import FaultConfig
+from simulation.exploration.fleets import as_fleet
+from simulation.exploration.rare_settings import ACCOUNT, TEMPLATE
+from simulation.exploration.swarm import _again_and_again, case
+from simulation.exploration.trial import attempt
+from simulation.exploration.variation import TOO_MANY_CRASHES
+from simulation.scenario import load
+
+SWARM = load(Path(__file__).parent / "swarm.yaml")
+
+
+@pytest.fixture(scope="module")
+def cases():
+    return [case(SWARM, seed, settings="drawn") for seed in range(40)]
+
+
+def configs_of(scenarios):
+    return [each.channel_config(channel) for each in scenarios for channel in each.channels_used]
+
+
+def test_some_have_an_account_that_channels_share(cases):
+    of_it = [
+        [config.quota is not None and config.quota.account == ACCOUNT for config in configs_of([each])]
+        for each in cases
+    ]
+    assert any(sum(each) > 1 for each in of_it)
+    assert any(config.provider.account == ACCOUNT for config in configs_of(cases))
+
+
+def test_some_have_a_template_that_lacks_a_variable(cases):
+    with_gap = next(each for each in cases if TEMPLATE in each.templates)
+    assert "{nobody_gives_this}" in with_gap.templates[TEMPLATE].body
+    assert attempt(with_gap).failing_case is None
+
+
+def test_some_have_copies_that_a_small_budget_pays_for_and_some_have_retries_that_remember(cases):
+    configs = configs_of(cases)
+    assert {config.retry.budget.kind for config in configs if config.hedging and config.retry.budget} > {"grpc", "aws"}
+    assert any(config.retry.jitter == "decorrelated" and config.retry.per_outcome.ambiguous for config in configs)
+
+
+def test_an_alert_that_crashes_may_do_so_more_often_than_others():
+    fault = FaultConfig.model_validate(
+        {"channel": "email", "at": 3.0, "crash": {"actor": "alert"}, "restart_after": 1.0}
+    )
+    drawn = [_again_and_again((fault,), Random(seed)) for seed in range(20)]
+    assert {len(faults) for faults in drawn} == {1, TOO_MANY_CRASHES}
+    many = next(faults for faults in drawn if len(faults) > 1)
+    assert many[-1].at - many[0].at < 60.0
+    assert {fault.restart_after for fault in many} == {None}
+
+
+def test_a_fleet_may_divide_a_quota(cases):
+    fleets = [as_fleet(each, seed) for seed, each in enumerate(cases[:12])]
+    assert any(config.quota is not None and config.quota.across == "nodes" for config in configs_of(fleets))
