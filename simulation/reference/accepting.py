@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable
 from typing import Any, TypeAlias
 
-from actors.instants import ns
 from actors.messages import (
     DuplicateIgnored,
     NotificationEvent,
@@ -97,10 +96,7 @@ class Accepting(Loop):
             self.at(self.now_ns, "overtaken", name)
             return
         self.store.keep(event, notification.command, self.node)
-        if self.world.commit_latency:
-            self.at(self.now_ns + ns(self.world.commit_latency), "commit", name)
-        else:
-            self.is_durable(name)
+        self.when_durable("commit", name)
 
     def is_durable(self, name: str) -> None:
         """Record what is durable, and go on."""

@@ -93,10 +93,7 @@ class Letters:
         event = loop.event(DeadLetterDiscarded, letter.command, reason=reason)
         loop.store.keep(event, letter.command, loop.node)
         self._discarding[name] = event, "an operator has said so, or by dead_letters: {}", loop.world.dead_letters
-        if loop.world.commit_latency:
-            loop.at(loop.now_ns + ns(loop.world.commit_latency), "discarded", name)
-        else:
-            self.is_discarded(name)
+        loop.when_durable("discarded", name)
 
     def is_discarded(self, name: str) -> None:
         """Record a discard that is durable."""

@@ -256,6 +256,13 @@ class Loop:
         self.due[kind, what] = max(instant_ns, self.now_ns)
         self.timeline.put_on_agenda(self, (kind, what))
 
+    def when_durable(self, kind: str, what: Any) -> None:
+        """Have the rule for a kind applied when what the store gets now is durable: after `commit_latency`, if any."""
+        if self.store.latency_ns:
+            self.at(self.now_ns + self.store.latency_ns, kind, what)
+        else:
+            self.take_turn(kind, what)
+
     def wake(self, kind: str, where: Any, instant_ns: int | None) -> None:
         """Have a place where some wait looked at then, and not at the instant set before; None: at none."""
         if instant_ns is None:
