@@ -170,9 +170,10 @@ class Timeline:
         """
         waits = (loop, turn_that_waits, (key,))
         has_waited = any((step.loop, step.rule, step.args) == waits for step in self._handed_over)
+        is_one_look_more = not has_waited and key[0] in MAY_LOOK and loop.due.get(key) != now_ns
         if now_ns > self.now_ns or (not has_waited and is_first):
             self.settle(now_ns)
-        else:
+        elif not is_one_look_more:  # else it came before what is in the mailbox, or behind it: that is not known
             while self._handed_over and self._handed_over[0].rule is not turn_that_waits:
                 self._apply_next()
                 self._check_that_all_has_come()
