@@ -10,7 +10,7 @@ from random import Random
 from typing import Any, get_args
 
 from actors.settings.accounts import AccountConfig
-from actors.settings.adaptive import HedgingConfig
+from actors.settings.adaptive import AdaptiveRateConfig, HedgingConfig
 from actors.settings.channel import ChannelConfig, CircuitBreakerConfig, QuotaConfig, RetryConfig
 from actors.settings.faults import FaultConfig
 from actors.settings.quantities import Rate
@@ -28,13 +28,13 @@ _SHARE_WITH_GAPS = 0.1
 _SHARE_CROWDED = 0.3
 _SHARE_REMEMBERING = 0.25
 _SHARE_COPYING = 0.2
+_SHARE_ADAPTING = 0.15
+_SHARE_OVERDUE = 0.15
 _SHARE_FAILING = 0.6
 
 
 def with_rare_settings(scenario: Scenario, stream: Callable[[str], Random]) -> Scenario:
-    """Return a scenario that, in some cases, has an account that channels share, a template with a variable that nobody
-    gives, tenants with hardly any room, retries that go by what has failed before, copies that a small budget pays for,
-    or endpoints that are asked so often that they can be disabled.
+    """Return a scenario that has in some cases what the functions below say.
 
     Args:
         scenario: with settings that were drawn.
@@ -153,12 +153,41 @@ def _copying(scenario: Scenario, random: Random) -> Scenario:
     return _changed(scenario, with_copies)
 
 
+def _adapting(scenario: Scenario, random: Random) -> Scenario:
+    """Return a scenario whose channels send as fast as they can until a provider throttles them."""
+    if random.random() >= _SHARE_ADAPTING:
+        return scenario
+
+    def unlimited(config: ChannelConfig) -> ChannelConfig:
+        rate = {"kind": random.choice(["aimd", "cubic"]), "minimum_rate": Rate(random.choice([0.2, 1.0]), 1.0)}
+        return config.model_copy(update={"adaptive_rate": AdaptiveRateConfig.model_validate(rate)})
+
+    return _changed(scenario, unlimited)
+
+
+def _overdue(scenario: Scenario, random: Random) -> Scenario:
+    """Return a scenario whose breakers open soon, and whose probes may take longer than they are waited for."""
+    if random.random() >= _SHARE_OVERDUE:
+        return scenario
+
+    def impatient(config: ChannelConfig) -> ChannelConfig:
+        breaker: dict[str, Any] = {"failure_threshold": random.randint(1, 3), "per": config.circuit_breaker.per}
+        breaker |= {"timeout": log_uniform(random, 0.5, 10.0), "half_open_max": log_uniform(random, 0.05, 3.0)}
+        breaker |= {"half_open_then": random.choice(["open", "closed", "probe"])}
+        breaker |= {"half_open_permits": random.randint(1, 3)}
+        return config.model_copy(update={"circuit_breaker": CircuitBreakerConfig.model_validate(breaker)})
+
+    return _changed(scenario, impatient)
+
+
 _CHANGES: Mapping[Callable[[Scenario, Random], Scenario], str] = {
     _with_account: "accounts",
     _with_gap: "templates",
     _crowded: "crowded",
     _remembering: "remembering",
     _copying: "copying",
+    _adapting: "adapting",
+    _overdue: "overdue",
     _watched_closely: "watched",
 }
 """What may be changed, in this order, each with the name of its stream."""
