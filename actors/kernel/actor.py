@@ -19,7 +19,9 @@ from __future__ import annotations
 import contextlib
 import functools
 import inspect
+import logging
 import math
+import sys
 import threading
 from collections.abc import Callable
 from contextvars import ContextVar
@@ -36,6 +38,8 @@ from actors.kernel.effects import Cancellable, Effect
 from actors.kernel.mailbox import Inbox, Mailbox
 from actors.kernel.runtime import Process, Runtime
 from actors.messages import RecordedEvent
+
+pykkas_logger = logging.getLogger("pykka")
 
 Decision = Literal["restart", "stop", "escalate"]
 
@@ -120,6 +124,25 @@ def tell_unless_dead(ref: ActorRef[Any], message: Any) -> None:
         ref.tell(message)
 
 
+class Stopped(threading.Event):
+    """Whether an actor has stopped. The lock of an event, a fifth of starting an actor, is made for who waits for it.
+
+    Whoever waits makes it before looking at the flag, which is set before it is looked whether one waits.
+    """
+
+    def __init__(self) -> None:
+        self._flag = False
+
+    @functools.cached_property
+    def _cond(self) -> threading.Condition:
+        return threading.Condition(threading.Lock())
+
+    def set(self) -> None:
+        self._flag = True
+        if "_cond" in self.__dict__:
+            super().set()
+
+
 @dataclass(slots=True)
 class Incarnation:
     """What a system keeps of an actor besides its state.
@@ -142,9 +165,8 @@ class Incarnation:
     async_handlers: dict[type, Callable[[Any], Any]] = field(default_factory=dict)
     beginning: object = None
     """The message that starts its next incarnation."""
-
-
-_is_coroutine_function = functools.lru_cache(inspect.iscoroutinefunction)  # asked at each start of each actor
+    is_registered: bool = False
+    """Whether pykka's registry has it."""
 
 
 class Actor(pykka.Actor):
@@ -159,6 +181,10 @@ class Actor(pykka.Actor):
     _incarnation: Incarnation
 
     _routes: ClassVar[dict[type, str]] = {}
+    """By type of message, the name of its handler."""
+
+    _async_routes: ClassVar[tuple[type, ...]] = ()
+    """Those of them whose handlers are coroutine functions."""
 
     # Here, so that an actor whose constructor raised in a restart has them too.
     _accepting: dict[type, Callable[[Any], Any]] = NOTHING
@@ -195,6 +221,9 @@ class Actor(pykka.Actor):
             for name, member in vars(base).items()
             for message_type in getattr(member, "__handles__", ())
         }
+        cls._async_routes = tuple(
+            kind for kind, name in cls._routes.items() if inspect.iscoroutinefunction(getattr(cls, name))
+        )
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Actor:
         self = super().__new__(cls)
@@ -204,14 +233,9 @@ class Actor(pykka.Actor):
     def __init__(self, *_args: Any, **_kwargs: Any) -> None:
         if getattr(self, "_actor_ref", None) is None:  # looking into __dict__ would slow down every attribute for good
             self._set_identity()
-        handlers = {kind: getattr(self, name) for kind, name in self._routes.items()}
-        self._plain = {
-            kind: method
-            for kind, method in handlers.items()
-            if not _is_coroutine_function(getattr(method, "__func__", method))
-        }
-        others = {kind: method for kind, method in handlers.items() if kind not in self._plain}
-        self._incarnation.async_handlers = others
+        self._plain = {kind: getattr(self, name) for kind, name in self._routes.items()}
+        if self._async_routes:
+            self._incarnation.async_handlers = {kind: self._plain.pop(kind) for kind in self._async_routes}
 
     def _set_identity(self) -> None:
         try:
@@ -225,9 +249,25 @@ class Actor(pykka.Actor):
         self._incarnation.process, self._incarnation.parent = process, parent
         # As pykka's does, but for the address that it asks the operating system for: a third of starting an actor.
         self.actor_inbox = self._create_actor_inbox()
-        self.actor_stopped = threading.Event()
+        self.actor_stopped = Stopped()
         self.actor_urn = system._new_urn()
         self._actor_ref = ActorRef(self)
+
+    # Pykka's registry has those that are started by their class, and those of a live system.
+
+    def _stop(self) -> None:
+        """Stop at once, as pykka's does."""
+        self._unregister()
+        self.actor_stopped.set()
+        pykkas_logger.debug("Stopped %s", self)
+        try:
+            self.on_stop()
+        except Exception:
+            self._handle_failure(*sys.exc_info())
+
+    def _unregister(self) -> None:
+        if self._incarnation.is_registered:
+            pykka.ActorRegistry.unregister(self.actor_ref)
 
     # pykka's three hooks for a new runtime
 
@@ -240,6 +280,7 @@ class Actor(pykka.Actor):
         raise ActorSystemError("futures belong to a system: use ActorRef.ask")
 
     def _start_actor_loop(self) -> None:
+        self._incarnation.is_registered = True  # by pykka's own start()
         self.system._begin(self)
 
     # What a handler may ask for

@@ -19,7 +19,7 @@ from pykka.messages import _ActorStop
 
 from actors.errors import ActorSystemError, InvariantBreach, StoreFailed
 from actors.instants import ns
-from actors.kernel.actor import NOTHING, Actor, ActorRef, Decision
+from actors.kernel.actor import NOTHING, Actor, ActorRef, Decision, pykkas_logger
 from actors.kernel.runtime import Runtime
 from actors.messages import ActorFailed
 
@@ -222,9 +222,9 @@ class Lifecycle:
         if actor._incarnation.parent is not None:
             actor._incarnation.parent._incarnation.children.pop(actor.actor_urn, None)
         self._stop_children(actor)
-        self._system._cancel_handler(
-            actor, error or pykka.ActorDeadError(f"{actor.actor_ref} stopped while handling the message")
-        )
+        if actor._run is not None:
+            died = error or pykka.ActorDeadError(f"{actor.actor_ref} stopped while handling the message")
+            self._system._cancel_handler(actor, died)
         inbox = inbox_of(actor)
         while not inbox.empty():
             self._system._refuse(actor, inbox.get())
@@ -250,11 +250,12 @@ class Lifecycle:
             self.kill(child._actor_ref)  # type: ignore[arg-type]  # our own kind of reference
         if actor._incarnation.parent is not None:
             actor._incarnation.parent._incarnation.children.pop(actor.actor_urn, None)
-        pykka.ActorRegistry.unregister(ref)
+        actor._unregister()
         actor.actor_stopped.set()
         actor._accepting = NOTHING
         inbox_of(actor).queue.clear()
-        self._system._cancel_handler(actor, pykka.ActorDeadError(f"{ref} is gone"))
+        if actor._run is not None:
+            self._system._cancel_handler(actor, pykka.ActorDeadError(f"{ref} is gone"))
 
     def stop_all(self) -> None:
         """Stop all actors at once, the youngest first as in pykka."""
@@ -264,7 +265,7 @@ class Lifecycle:
 
     def stop_everything(self, actor: Actor, error: BaseException) -> None:
         """Stop all actors, as pykka does when one raises what is no Exception in on_receive."""
-        logging.getLogger("pykka").debug(f"{error!r} in {actor}. Stopping all actors.")
+        pykkas_logger.debug(f"{error!r} in {actor}. Stopping all actors.")
         self.stop_all()
 
 

@@ -28,7 +28,7 @@ from pykka.messages import _ActorStop
 
 from actors.errors import ActorSystemError, InvariantBreach, MailboxFull, WouldDeadlock
 from actors.instants import ns, since_1970_ns
-from actors.kernel.actor import NOTHING, Actor, ActorRef, _spawned_at
+from actors.kernel.actor import NOTHING, Actor, ActorRef, _spawned_at, pykkas_logger
 from actors.kernel.async_handlers import Cancel, HandlerRun, Parked, Resume, Scope
 from actors.kernel.effects import Cancellable, Effect, Foreseen, Performed
 from actors.kernel.futures import Future, Unanswered
@@ -106,7 +106,9 @@ class ActorSystem(ABC):
         self.undelivered: deque[Undelivered] = deque(maxlen=UNDELIVERED_KEPT)
         """The latest messages that no handler took."""
         self.undelivered_count = 0
-        self._urns = self.streams.stream("urn")
+        self._urns = uuid.UUID(int=self.streams.stream("urn").getrandbits(128), version=4).urn[:-12]
+        """What the addresses of its actors begin with; their number comes behind it."""
+        self._urn_count = 0
         self._ready: deque[tuple[Actor, Any]] = deque()
         self._lifecycle = Lifecycle(self)
         self._future_class: type[Future[Any]] = type("BoundFuture", (Future,), {"system": self})
@@ -245,9 +247,17 @@ class ActorSystem(ABC):
         """Start an actor in a process on the system; None: the system is the only one."""
         token = _spawned_at.set((self, self if process is None else process, parent))
         try:
-            return actor_class.start(*args, **kwargs)  # type: ignore[return-value]  # our start gives our reference
+            actor = actor_class(*args, **kwargs)
         finally:
             _spawned_at.reset(token)
+        self._register(actor)
+        self._begin(actor)
+        return actor._actor_ref  # type: ignore[return-value]  # our own kind of reference
+
+    def _register(self, actor: Actor) -> None:
+        """Put an actor that is spawned into pykka's registry, as pykka puts those that are started by their class."""
+        pykka.ActorRegistry.register(actor.actor_ref)
+        actor._incarnation.is_registered = True
 
     def _begin(self, actor: Actor) -> None:
         self._lifecycle.begin(actor)
@@ -256,7 +266,8 @@ class ActorSystem(ABC):
         self._lifecycle.watch(watcher, ref)
 
     def _new_urn(self) -> str:
-        return uuid.UUID(int=self._urns.getrandbits(128), version=4).urn
+        self._urn_count += 1
+        return f"{self._urns}{self._urn_count:012x}"
 
     # ── sending ─────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -387,7 +398,7 @@ class ActorSystem(ABC):
         if reply_to is None:
             self._lifecycle.failed(actor, message, error)
             return
-        logging.getLogger("pykka").info(f"Exception returned from {actor} to caller:", exc_info=error)
+        pykkas_logger.info(f"Exception returned from {actor} to caller:", exc_info=error)
         self._answer(reply_to, None, error)
         if isinstance(error, InvariantBreach):
             raise error

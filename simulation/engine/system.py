@@ -12,7 +12,6 @@ from math import ceil
 from typing import Any, ClassVar, TypeVar
 
 import msgspec
-import pykka
 import simpy
 import simpy.rt
 from simpy.core import EmptySchedule
@@ -20,13 +19,12 @@ from simpy.events import NORMAL, URGENT
 
 from actors.errors import ActorSystemError, ForeignAwait
 from actors.instants import NS_PER_S, ns
-from actors.kernel.actor import Actor, ActorRef
+from actors.kernel.actor import Actor
 from actors.kernel.async_handlers import HandlerRun, Parked, Scope
 from actors.kernel.effects import Cancellable, Effect, Foreseen, Performed, Promise
 from actors.kernel.futures import Future
 from actors.kernel.interceptors import Interceptor
 from actors.kernel.promises import Awaited
-from actors.kernel.runtime import Process
 from actors.kernel.system import START_OF_TIME, ActorSystem
 
 A = TypeVar("A", bound=Actor)
@@ -107,14 +105,9 @@ class SimulatedSystem(ActorSystem):
         self._fire_callbacks = [self._fire]
         self._drain_callbacks = [self._drain_after_tell]
 
-    def _spawn(
-        self, parent: Actor | None, actor_class: type[A], args: Any, kwargs: Any, process: Process | None = None
-    ) -> ActorRef[A]:
-        ref = super()._spawn(parent, actor_class, args, kwargs, process)
-        # Pykka's registry is the whole process's, and keeps what is in it alive: runs come by the thousand, and
-        # nothing ends them. Actors started pykka's own way, by a class bound to a system, stay in it.
-        pykka.ActorRegistry.unregister(ref)
-        return ref
+    def _register(self, actor: Actor) -> None:
+        """Leave it out: pykka's registry is the whole process's, and keeps what is in it alive, and runs come by the
+        thousand, and nothing ends them. Actors started pykka's own way, by a class bound to a system, are in it."""
 
     # ── time ────────────────────────────────────────────────────────────────────────────────────────────────────
 
