@@ -137,12 +137,13 @@ class Lane:
         self.breaker: Breaker | None = None
         """The breaker of the whole channel; None where each host has its own."""
         self._group: BreakerGroup | None = None
+        random = stream(f"{self.name}.breaker") if breaker.draws else None
         if breaker.per == "host":
             self._group = BreakerGroup(
                 breaker,
                 name=self.name,
                 on_transition=self._transition,
-                random=stream(f"{self.name}.breaker"),
+                random=random,
                 sharing=self._sharing,
             )
         else:
@@ -150,7 +151,7 @@ class Lane:
                 breaker,
                 name=self.name,
                 on_transition=lambda transition: self._transition(WHOLE_LANE, transition),
-                random=stream(f"{self.name}.breaker"),
+                random=random,
                 sharing=self._sharing,
             )
         self.paces: dict[str, Pace] = {}

@@ -33,9 +33,7 @@ class Retries:
         budgets: RetryBudgets | None,
         stream: Callable[[str], Random],
     ) -> None:
-        self._policies = {
-            channel: RetryPolicy(config.retry, stream(f"{channel}.backoff")) for channel, config in channels.items()
-        }
+        self._policies = _Policies(channels, stream)
         self._budgets = budgets
 
     def after(self, outcome: Outcome, delivery: Delivery, now_ns: int) -> tuple[int | None, str | None]:
@@ -86,6 +84,19 @@ class Retries:
         """
         until_ns, last_ns = delivery.sent_until_ns, self.last_start_ns(delivery) if delivery.attempts else None
         return RETRY_TIME_UP if last_ns is not None and (until_ns is None or last_ns < until_ns) else EXPIRED
+
+
+class _Policies(dict[NotificationChannel, RetryPolicy]):
+    """By channel, made when the first of its attempts fails: of many nodes most have few failures, or none."""
+
+    def __init__(self, channels: Mapping[NotificationChannel, ChannelConfig], stream: Callable[[str], Random]) -> None:
+        super().__init__()
+        self._channels = channels
+        self._stream = stream
+
+    def __missing__(self, channel: NotificationChannel) -> RetryPolicy:
+        policy = self[channel] = RetryPolicy(self._channels[channel].retry, self._stream(f"{channel}.backoff"))
+        return policy
 
 
 def succeeded(outcome: Outcome) -> bool | None:

@@ -225,3 +225,8 @@ class CircuitBreakerConfig(Settings):
     def begins(self) -> BreakerState:
         """The state it begins in."""
         return BreakerState(self.initial_state) if self.enabled else BreakerState.DISABLED
+
+    @property
+    def draws(self) -> bool:
+        """Whether it takes a random stream."""
+        return self.open_growth is not None and self.open_growth.jitter > 0

@@ -25,6 +25,7 @@ from actors.messages import NotificationChannel, RecordedEvent
 from actors.notifier import Pipeline
 from actors.pipeline.lane import breaker_name
 from actors.pipeline.preferences import Preferences, Quiet, SwitchedOff
+from actors.pipeline.subscribers import BUILT_IN_SUBSCRIBERS, Subscribers
 from actors.pipeline.templates import BUILT_IN, Template, Templates
 from actors.pipeline.waiting_line import WaitingCounts
 from actors.policies.quiet_hours import QuietHours
@@ -445,7 +446,7 @@ def build(system: ActorSystem, plan: RunPlan) -> Pipeline:
         dead_letters=scenario.dead_letters,
         max_pending=scenario.max_pending,
         log=False,
-        subscribers=None if any(isinstance(entry, EventWorkload) for entry in scenario.workload) else {},
+        subscribers=_subscribers(scenario),
     )
 
     def make(store: MemoryStore, node: Node | None) -> Pipeline:
@@ -563,6 +564,12 @@ def _preferences(scenario: Scenario) -> Preferences | None:
             for rule in scenario.quiet_hours
         ],
     )
+
+
+def _subscribers(scenario: Scenario) -> Subscribers:
+    """Return the built-in subscribers to the events that arrive."""
+    arriving = {entry.event for entry in scenario.workload if isinstance(entry, EventWorkload)}
+    return {kind: functions for kind, functions in BUILT_IN_SUBSCRIBERS.items() if kind.__name__ in arriving}
 
 
 def _templates(scenario: Scenario) -> Templates:
