@@ -5,11 +5,13 @@ redriven or taken over; ids, dead letters, suppressions and preferences are ever
 node has under way is told that it was :class:`~actors.errors.Overtaken`.
 
 A node can be cut off from it. What it hands over then is durable, and known to others, only when it reaches the store
-again; by then another node may have been faster. What memory all nodes have in common it still sees as it is.
+again; by then another node may have been faster. What memory all nodes have in common it still sees as it is. So it is
+with all changes where they take their time.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
 from typing import NamedTuple, Protocol
@@ -59,6 +61,7 @@ class SharedMemory:
         remember_ids_ns: int = DAY_NS,
         share_latency_ns: Mapping[str, int] | None = None,
         has_leases: bool = False,
+        commit_delay_ns: int = 0,
     ) -> None:
         """Keep nothing yet.
 
@@ -68,6 +71,7 @@ class SharedMemory:
             share_latency_ns: by the name of a breaker, how long it takes until the others know what a node says of it;
                 0 for the others.
             has_leases: whether nodes may be cut off, so that they have to look at their leases.
+            commit_delay_ns: how long after it was handed over a change is durable, and known to the others.
         """
         self._share_latency_ns = share_latency_ns or {}
         self.votes: dict[tuple[int, str, str], int] = {}
@@ -75,6 +79,7 @@ class SharedMemory:
         self.owners: dict[str, NodeStore] = {}
         """By notification that has not ended."""
         whole = MemoryStore(remember_ids_ns=remember_ids_ns)
+        self.commit_delay_ns = commit_delay_ns
         self.living: frozenset[int] = frozenset({1})
         """The nodes that have a lease, by number."""
         self.nodes = {number: NodeStore(self, whole, number) for number in numbers}
@@ -145,7 +150,10 @@ class SharedMemory:
 
 
 class _Change(NamedTuple):
-    """What a node has handed over that is cut off."""
+    """What a node has handed over, and is not durable yet."""
+
+    durable_ns: int
+    """When it is, unless the node is cut off by then."""
 
     event: NotificationEvent
     command: SendNotification
@@ -175,13 +183,13 @@ class NodeStore(MemoryStore):
         """Until when it may start attempts, while it is cut off."""
         self._was_refused = False
         """Whether one who asked has to be told that the lease holds again."""
-        self._waiting: list[_Change] = []
-        """What it has handed over while it is cut off."""
+        self._waiting: deque[_Change] = deque()
+        """What it has handed over and is not durable yet."""
         self._unsaid: list[tuple[str, str, int]] = []
         """Breaker, host, and until when: what it has said of its breakers meanwhile."""
         self._unheard: list[News] = []
-        self._late: list[NotificationEvent] = []
-        """What became durable when it was no longer cut off."""
+        self._in_vain: list[NotificationEvent] = []
+        """What another node was faster with, since this one has started."""
 
     # ── cut off, and back ───────────────────────────────────────────────────────────────────────────────────────
 
@@ -202,20 +210,12 @@ class NodeStore(MemoryStore):
     def reconnect(self) -> None:
         """Have it reach the store again, which takes what it has handed over, unless another node was faster."""
         self._is_cut_off = False
-        clock = self._shared.clock
-        waiting, self._waiting = self._waiting, []
-        for change in waiting:
-            event = change.event
-            overtaken = self._overtaken(change) or self._write(event, change.command)
-            if overtaken is None:
-                self._late.append(event)
-            change.promise.keep(overtaken)
-            if overtaken is None and type(event) in _OF_LETTERS:
-                # Behind all that this node does at this instant: it records the event then.
-                clock.call_at(clock.now_ns + 1, partial(self._shared.tell_others, self, self._news_of(event)))
+        self._settle()
+        for change in self._waiting:
+            self._shared.clock.call_at(change.durable_ns, self._settle)
         unsaid, self._unsaid = self._unsaid, []
         for breaker, host, until_ns in unsaid:
-            self.say(breaker, host, max(0, until_ns - clock.now_ns))
+            self.say(breaker, host, max(0, until_ns - self._shared.clock.now_ns))
         self.count_living()
         unheard, self._unheard = self._unheard, []
         for news in unheard:
@@ -224,9 +224,30 @@ class NodeStore(MemoryStore):
             self._was_refused = False
             self.hear(LeaseRenewed())
 
+    def _settle(self) -> None:
+        """Take what is durable by now."""
+        clock = self._shared.clock
+        while self._waiting and not self._is_cut_off and self._waiting[0].durable_ns <= clock.now_ns:
+            change = self._waiting.popleft()
+            event = change.event
+            overtaken = self._overtaken(change) or self._write(event, change.command)
+            change.promise.keep(overtaken)
+            if overtaken is not None:
+                self._in_vain.append(event)
+            elif type(event) in _OF_LETTERS:
+                # Behind all that this node does at this instant: it records the event then.
+                clock.call_at(clock.now_ns + 1, partial(self._shared.tell_others, self, self._news_of(event)))
+
+    def close(self) -> None:
+        """Make durable at once what was handed over, as a node does that is stopped in order and reaches the store."""
+        if not self._is_cut_off:
+            self._waiting = deque(change._replace(durable_ns=0) for change in self._waiting)
+            self._settle()
+
     def has_made_durable(self, event: NotificationEvent, _now_ns: int) -> bool:
-        """Tell whether a change that was handed over while the node was cut off is durable."""
-        return any(event is late for late in self._late)
+        """Tell whether a change that was handed over is durable."""
+        waiting = (change.event for change in self._waiting)
+        return not any(event is each for each in (*self._in_vain, *waiting))
 
     @property
     def not_accepted(self) -> set[str]:
@@ -236,7 +257,7 @@ class NodeStore(MemoryStore):
     def crash(self, _now_ns: int) -> int:
         """Drop what is not durable yet; return how many changes that were."""
         lost = len(self._waiting)
-        for each in (self._waiting, self._unsaid, self._unheard, self._late):
+        for each in (self._waiting, self._unsaid, self._unheard, self._in_vain):
             each.clear()
         self._was_refused = False
         return lost
@@ -261,20 +282,29 @@ class NodeStore(MemoryStore):
         if isinstance(change.event, NotificationRequested):
             known = self.remembered.get(notification_id, change.event.epoch_ns + change.event.at_ns)
             return None if known is None else Overtaken(notification_id, known)
-        if change.died_ns is not None and not MemoryStore.is_dead_letter(self, notification_id, change.died_ns):
-            return Overtaken(notification_id, None)
+        if change.died_ns is None:
+            return None
+        redriven = change.event if isinstance(change.event, NotificationRedriven) else None
+        is_served = redriven is not None and not redriven.include_served and self.is_served(notification_id)
+        if is_served or not MemoryStore.is_dead_letter(self, notification_id, change.died_ns):
+            return Overtaken(notification_id)
         return None
 
     # ── the store ───────────────────────────────────────────────────────────────────────────────────────────────
 
     def commit(self, event: NotificationEvent, command: SendNotification) -> Effect | None:
-        if self._is_cut_off:
+        delay_ns = self._shared.commit_delay_ns
+        if delay_ns or self._is_cut_off:
             letter = self._dead.get(event.notification_id)
             died_ns = None if letter is None else letter.latest.epoch_ns + letter.latest.at_ns
-            self._waiting.append(_Change(event, command, Promise(), died_ns))
-            return self._waiting[-1].promise
+            change = _Change(event.at_ns + delay_ns, event, command, Promise(), died_ns)
+            self._waiting.append(change)
+            if not self._is_cut_off:
+                self._shared.clock.call_at(change.durable_ns, self._settle)
+            return change.promise
         overtaken = self._write(event, command)
         if overtaken is not None:
+            self._in_vain.append(event)
             return Foreseen(0, overtaken)
         if type(event) in _OF_LETTERS:
             self._shared.tell_others(self, self._news_of(event))

@@ -108,7 +108,8 @@ def at_odds(fleet: Scenario, seed: int) -> Scenario:
 
 
 def cut_off(fleet: Scenario, seed: int) -> Scenario:
-    """Return a fleet some of whose nodes, now and then, do not reach the store, for less than a lease or for more.
+    """Return a fleet some of whose nodes, now and then, do not reach the store, for less than a lease or for more; and
+    whose store may take its time.
 
     Args:
         fleet: of several nodes.
@@ -125,7 +126,8 @@ def cut_off(fleet: Scenario, seed: int) -> Scenario:
         if random.random() < 0.8:
             partition["node"] = random.sample(range(1, count + 1), random.randint(1, count))
         faults.append(FaultConfig.model_validate(partition))
-    return fleet.model_copy(update={"faults": tuple(faults)})
+    latency = random.choice((0.0, 0.0, 0.0, 0.001, 0.05, 1.0))
+    return fleet.model_copy(update={"faults": tuple(faults), "commit_latency": latency})
 
 
 def _shared(config: ChannelConfig, random: Random) -> ChannelConfig:

@@ -142,6 +142,11 @@ class Context:
         """Whether nodes do not reach the store for a time."""
         return any(fault.partition is not None for fault in self.faults)
 
+    @property
+    def nodes_learn_late(self) -> bool:
+        """Whether what a node does is durable later, and the others know of it later still."""
+        return self.nodes > 1 and self.commit_latency_ns > 0
+
     def partition_at(self, node: int, at_ns: int) -> tuple[int, int] | None:
         """Return from when until when a node does not reach the store, around an instant; None: it reaches it then."""
         for began_ns, ends_ns in self._partitions.get(node, ()):

@@ -30,7 +30,7 @@ class Ids(Invariant):
                 return None
             return f"{duplicate.notification_id} is ignored, and was never accepted"
         ended_ago_ns = duplicate.at_ns - lifecycle.state_since_ns
-        late_ns = self.context.commit_latency_ns if self.context.has_partitions else 0  # until its end is durable
+        late_ns = self.context.commit_latency_ns if self.context.nodes_learn_late else 0  # until its end is durable
         if lifecycle.state not in _ENDED or ended_ago_ns < self.context.remember_ids_ns + late_ns:
             return None
         if self._is_being_accepted(duplicate):

@@ -59,17 +59,30 @@ class Letters(Invariant):
         dead = lifecycles.in_state(State.DEAD)
         known = letters.keys() | pipeline.wiring.redrives.ids()
         for notification_id in dead:
-            if notification_id in known or self._is_leaving(lifecycles.get(notification_id), len(dead), now_ns):
+            lifecycle = lifecycles.get(notification_id)
+            if (
+                notification_id in known
+                or self._is_leaving(lifecycle, len(dead), now_ns)
+                or self._is_news(lifecycle, now_ns)
+            ):
                 continue
             return Finding(f"{notification_id} is dead-lettered, and not in the dead letter queue", notification_id)
         for notification_id, letter in letters.items():
             lifecycle = lifecycles.get(notification_id)
+            if self._is_news(lifecycle, now_ns):
+                continue
             if lifecycle is None or lifecycle.state is not State.DEAD:
                 state = State.UNKNOWN if lifecycle is None else lifecycle.state
                 return Finding(f"{notification_id} is in the dead letter queue, and is {state}", notification_id)
             if (text := self._contents(letter, lifecycle)) is not None:
                 return Finding(f"the dead letter of {notification_id} {text}", notification_id)
         return None
+
+    def _is_news(self, lifecycle: Lifecycle | None, now_ns: int) -> bool:
+        """Tell whether the node whose queue is looked at perhaps has not heard of a letter, or of its end."""
+        context = self.context
+        is_known = lifecycle is None or lifecycle.state_since_ns + context.commit_latency_ns < now_ns
+        return context.nodes_learn_late and not is_known
 
     def _is_leaving(self, lifecycle: Lifecycle | None, count: int, now_ns: int) -> bool:
         """Tell whether one of so many letters is perhaps being discarded, which is not durable yet."""

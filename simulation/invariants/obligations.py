@@ -248,8 +248,8 @@ class Retention(Invariant):
     is when there are more than there may be. Neither is done otherwise.
 
     While the queue is down, that waits until it is up. Where the wall clock steps, letters are kept by the calendar,
-    where those that are redriven may have to wait for room, they are in no queue, and nodes that do not reach the store
-    know of the others' letters later: there it is not looked at.
+    where those that are redriven may have to wait for room, they are in no queue, and nodes whose changes take their
+    time know of the others' letters later: there it is not looked at.
     """
 
     name = "retention"
@@ -270,7 +270,7 @@ class Retention(Invariant):
     @classmethod
     def applies(cls, context: Context) -> bool:
         has_bounds = context.dead_letters.keep is not None or context.dead_letters.at_most is not None
-        is_known = not context.steps_the_clock and not context.has_partitions and context.max_pending is None
+        is_known = not context.steps_the_clock and not context.nodes_learn_late and context.max_pending is None
         return super().applies(context) and has_bounds and is_known
 
     @observes(*STEPS)

@@ -45,7 +45,7 @@ class LegalSteps(Invariant):
             return f"{event.notification_id} is {state}, and that is followed by no {kind.__name__}"
         if lifecycle is not None and state in _ENDED:
             ended_ago_ns = event.at_ns - lifecycle.state_since_ns
-            late_ns = self.context.commit_latency_ns if self.context.has_partitions else 0  # until it is durable
+            late_ns = self.context.commit_latency_ns if self.context.nodes_learn_late else 0  # until it is durable
             if ended_ago_ns + late_ns < self.context.remember_ids_ns and not self.context.steps_the_clock:
                 return f"{event.notification_id} is accepted again {seconds_text(ended_ago_ns)} after it was {state}"
         return None

@@ -511,6 +511,7 @@ def _store(scenario: Scenario) -> MemoryStore | SharedMemory:
         return SharedMemory(
             range(1, scenario.nodes_at_most + 1),
             remember_ids_ns=remember_ids_ns,
+            commit_delay_ns=ns(scenario.commit_latency),
             has_leases=any(fault.partition is not None for fault in scenario.faults),
             share_latency_ns={
                 breaker_name(channel, number, name): ns(config.circuit_breaker.share_latency)

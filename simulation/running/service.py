@@ -417,6 +417,8 @@ class Service:
         recorder.in_flight_now = lambda: recorder.in_flight
         recorder.is_quiet_now = lambda: recorder.in_flight == 0
         for process in hit:
+            if is_parked and isinstance(process.store, NodeStore):
+                process.store.close()
             process.kill()
         self._show_counts()
         self._look_who_is_there()

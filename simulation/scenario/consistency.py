@@ -127,9 +127,6 @@ def _of_missing_nodes(scenario: Mapping[str, Any]) -> Iterator[Finding]:
             yield ("faults", index, "deploy"), "wanted several nodes to deploy one after the other, got nodes: 1"
         if most == 1 and _within(fault, "partition") is not None:
             yield ("faults", index, "partition"), "wanted several nodes that share a store, got nodes: 1"
-    if most > 1 and scenario.get("commit_latency") not in (None, 0, "0s"):
-        text = "wanted 0s with several nodes, which are simulated with a store that commits at once"
-        yield ("commit_latency",), f"{text}, got {scenario['commit_latency']!r}"
 
 
 def _shared_with_nobody(

@@ -206,8 +206,8 @@ class Scenario(Settings):
     service: one of priority `bulk` at 80% of it, a normal one at 95%. None: no bound; live it is 100,000."""
 
     commit_latency: Duration = 0.0
-    """How long the store takes to make a change durable; a crash of the process forgets what is not. Of one process
-    alone: where there are several, others may have acted on what one of them would forget."""
+    """How long the store takes to make a change durable, and known to other nodes where there are any; a crash of the
+    process forgets what is not."""
 
     nodes: Nodes = 1
     """How many processes of the service there are, or that and more of them."""

@@ -475,6 +475,7 @@ def test_an_alert_that_is_not_raised_is_missed(monkeypatch):
             ("faults:\n  - {channel: email,", "nodes: 2\nfaults:\n  - {partition: store, channel: email,"),
             "faults.0.partition",
         ),
+        (("seed: 5", "seed: 5\nnodes: 2\ncommit_latency: 50ms"), "commit_latency with several nodes"),
         (("seed: 5", "seed: 5\ntemplates: {welcome: {body: 'Hello {{ name }}'}}"), "templates.welcome (Jinja)"),
         (("seed: 5", "seed: 5\nschedule: {random_walk: true}"), "schedule"),
     ],

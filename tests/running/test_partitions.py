@@ -1,9 +1,11 @@
-"""Nodes that do not reach their store for a time, by hand: what they do meanwhile, and who has what afterwards."""
+"""Nodes that do not reach their store for a time, or whose store takes its time, by hand: what they do meanwhile, and
+who has what afterwards."""
 
 from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 from test_fleet import history, of_kind, scenario
 
@@ -128,6 +130,32 @@ def test_one_that_crashes_meanwhile_starts_when_it_reaches_the_store():
     assert [at for at in accepted if at > 6.5]
 
 
+# ── a store that takes its time ─────────────────────────────────────────────────────────────────────────────────────
+
+LATE = "commit_latency: 300ms"
+
+
+def test_what_follows_comes_when_it_is_durable_as_in_one_process():
+    one, three = (history(scenario(nodes, more=LATE)) for nodes in ("1", NODES))
+    assert [(type(event), event.at_ns) for event in one] == [(type(event), event.at_ns) for event in three]
+    assert {event.at_ns % S for event in of_kind(three, NotificationSent)} == {310_000_000}
+
+
+def test_what_a_node_had_accepted_is_forgotten_with_it_before_it_is_durable_and_else_taken_over():
+    crash = "{channel: email, node: 2, at: %s, crash: process, restart_after: 10m}"
+    for at, is_accepted, requests in (("4200ms", False, 11), ("4305ms", True, 13), ("4400ms", True, 13)):
+        summary = simulation.run(scenario(NODES, crash % at, more=LATE), invariants="all").summary
+        assert summary["sent"] == summary["accepted"] == 11 + is_accepted
+        assert summary["requests"] == requests  # the answer of the first came too late to be written down
+
+
+def test_a_node_that_is_stopped_in_order_writes_down_what_it_has():
+    events = history(scenario("2", "{at: 4200ms, deploy: {each_down: 1s, every: 1h}}", more=LATE))
+    (takeover,) = of_kind(events, NodeTookOver)
+    assert (takeover.at_ns, len(takeover.notification_ids)) == (4_200_000_000, 1)
+    assert len(of_kind(events, NotificationSent)) == 12
+
+
 # ── the store's side ────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -173,6 +201,20 @@ def test_another_node_may_have_been_faster_with_a_dead_letter():
     one.reconnect()
     assert isinstance(waits._result, Overtaken)
     assert other.is_dead_letter("a", 5)
+
+
+@pytest.mark.parametrize("include_served", [False, True])
+def test_another_one_of_its_request_may_have_been_faster_unless_that_is_no_matter(include_served):
+    one, other = stores()
+    one.commit(NotificationRequested(at_ns=1, user_id="r", **OF_IT), COMMAND)
+    one.commit(NotificationMovedToDeadLetter(at_ns=2, reason="bad", attempts=1, requested_at_ns=1, **OF_IT), COMMAND)
+    one.cut_off(9)
+    waits = one.commit(NotificationRedriven(at_ns=3, include_served=include_served, **OF_IT), COMMAND)
+    instead = msgspec.structs.replace(COMMAND, notification_id="a/sms")
+    of_that = OF_IT | {"notification_id": "a/sms", "instead_of": "a"}
+    other.commit(NotificationRequested(at_ns=4, user_id="r", **of_that), instead)
+    one.reconnect()
+    assert isinstance(waits._result, Overtaken) is not include_served
 
 
 def test_a_letter_that_is_being_redriven_is_none_any_more():
