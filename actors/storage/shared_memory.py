@@ -234,6 +234,8 @@ class NodeStore(MemoryStore):
             change.promise.keep(overtaken)
             if overtaken is not None:
                 self._in_vain.append(event)
+                if change.died_ns is not None:
+                    self.hear(self._how_is(event.notification_id))
             elif type(event) in _OF_LETTERS:
                 # Behind all that this node does at this instant: it records the event then.
                 clock.call_at(clock.now_ns + 1, partial(self._shared.tell_others, self, self._news_of(event)))
@@ -350,8 +352,15 @@ class NodeStore(MemoryStore):
 
     def _news_of(self, event: NotificationEvent) -> LettersChanged:
         """Return what the other nodes have to know of what has been done to a dead letter."""
-        notification_id = event.notification_id
-        if not isinstance(event, NotificationMovedToDeadLetter):
+        if isinstance(event, NotificationMovedToDeadLetter):
+            return self._how_is(event.notification_id)
+        return LettersChanged(found=(), gone=(event.notification_id,))
+
+    def _how_is(self, notification_id: str) -> LettersChanged:
+        """Return what has become of a dead letter."""
+        entry = self._dead.get(notification_id)
+        if entry is None:
             return LettersChanged(found=(), gone=(notification_id,))
-        entry = self._dead[notification_id]
-        return LettersChanged(found=(dead_letter_after(entry.command, entry.events, event),), gone=())
+        moved = entry.latest
+        assert isinstance(moved, NotificationMovedToDeadLetter)
+        return LettersChanged(found=(dead_letter_after(entry.command, entry.events, moved),), gone=())

@@ -35,6 +35,10 @@ class DisabledEndpoints(Invariant):
         self._disabled_ns: dict[_Address, int] = {}
         """When each was disabled that is."""
 
+    @classmethod
+    def applies(cls, context: Context) -> bool:
+        return not context.has_partitions and super().applies(context)  # else others may know before it is recorded
+
     @observes(AttemptMade)
     def on_attempt(self, made: AttemptMade) -> Objection:
         address = made.channel, made.attempt.command.recipient

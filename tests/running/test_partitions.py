@@ -213,8 +213,12 @@ def test_another_one_of_its_request_may_have_been_faster_unless_that_is_no_matte
     instead = msgspec.structs.replace(COMMAND, notification_id="a/sms")
     of_that = OF_IT | {"notification_id": "a/sms", "instead_of": "a"}
     other.commit(NotificationRequested(at_ns=4, user_id="r", **of_that), instead)
+    heard: list[Any] = []
+    one.on_news = heard.append
     one.reconnect()
     assert isinstance(waits._result, Overtaken) is not include_served
+    back = [letter.notification_id for news in heard for letter in news.found]  # in the queue that it was taken out of
+    assert back == ([] if include_served else ["a"])
 
 
 def test_a_letter_that_is_being_redriven_is_none_any_more():
