@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given, strategies as st
 from scipy.stats import binom, binomtest
 
-from simulation.experiments.tuning.chance import Decision, FreshRuns, at_least, confirmed_share, hopeless, plan
+from simulation.experiments.tuning.chance import Decision, FreshRuns, at_least, hopeless, plan
 
 
 def decide(held, looks):
@@ -16,6 +16,32 @@ def decide(held, looks):
     for holds in held:
         seen.add(holds)
     return seen.decision, seen.runs
+
+
+def confirmed_share(looks, probability):
+    """Return in what share of all cases a plan confirms a setting that holds with this probability."""
+    waiting, confirmed = {0: 1.0}, 0.0
+    for runs in range(1, looks[-1] + 1):
+        after = {}
+        for failed, share in waiting.items():
+            after[failed] = after.get(failed, 0.0) + share * probability
+            after[failed + 1] = after.get(failed + 1, 0.0) + share * (1 - probability)
+        confirmed += sum(share for failed, share in after.items() if failed < len(looks) and runs >= looks[failed])
+        waiting = {failed: share for failed, share in after.items() if failed < len(looks) and runs < looks[failed]}
+    return confirmed
+
+
+def expected_runs(looks, probability):
+    """Return how many runs a plan takes on average, of a setting that holds with this probability."""
+    waiting, expected = {0: 1.0}, 0.0
+    for runs in range(looks[-1]):
+        expected += sum(waiting.values())
+        after = {}
+        for failed, share in waiting.items():
+            after[failed] = after.get(failed, 0.0) + share * probability
+            after[failed + 1] = after.get(failed + 1, 0.0) + share * (1 - probability)
+        waiting = {failed: share for failed, share in after.items() if failed < len(looks) and runs + 1 < looks[failed]}
+    return expected
 
 
 def judged(rng, looks, probability):
@@ -51,10 +77,17 @@ def test_the_plan_keeps_its_error_exactly(probability, error):
 
 
 def test_a_setting_that_fails_a_fifth_as_often_as_allowed_is_mostly_confirmed():
-    assert plan(0.95, 0.025) == (86, 125, 160)
-    assert confirmed_share(plan(0.95, 0.025), 0.99) > 0.8
+    assert plan(0.95, 0.0416) == (66, 126, 174)
+    assert confirmed_share(plan(0.95, 0.0416), 0.99) > 0.8
     # With one look at runs none of which may fail it would be every other time.
-    assert confirmed_share((math.ceil(math.log(0.025) / math.log(0.95)),), 0.99) < 0.5
+    assert confirmed_share((math.ceil(math.log(0.0416) / math.log(0.95)),), 0.99) < 0.55
+
+
+def test_what_hardly_fails_takes_fewer_runs_than_where_all_looks_may_err_alike():
+    alike = (76, 113, 146)  # each of which errs in 0.0197 of all cases by itself
+    assert confirmed_share(alike, 0.95) == pytest.approx(confirmed_share(plan(0.95, 0.0416), 0.95), abs=2e-3)
+    assert expected_runs(plan(0.95, 0.0416), 0.995) < 0.97 * expected_runs(alike, 0.995)
+    assert expected_runs(plan(0.95, 0.0416), 0.99) < 1.01 * expected_runs(alike, 0.99)
 
 
 @given(st.integers(0, 200), st.sets(st.integers(0, 199), max_size=6))

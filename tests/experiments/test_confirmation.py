@@ -9,7 +9,7 @@ import pytest
 from scipy.stats import binom
 
 from simulation.experiments.tuning.chance import Decision, plan
-from simulation.experiments.tuning.confirmation import REJECTED_MAX, compared, confirm, judge
+from simulation.experiments.tuning.confirmation import REJECTED_MAX, compared, confirm, error_at, judge
 from simulation.experiments.tuning.goal import Goal, Objective
 from simulation.experiments.tuning.trial import Trial
 from simulation.running.executors import RunMetrics
@@ -130,6 +130,14 @@ def test_one_whose_objective_is_never_in_a_fresh_run_is_not_confirmed(expect):
     (found,) = confirm(search, Never(1, [1.0] * 4, common=False))
     assert search.trials[1].decision is Decision.REJECTED
     assert found is search.trials[2]
+
+
+@pytest.mark.parametrize("objectives", [("requests",), ("requests", "attempts")])
+def test_all_places_together_may_err_as_often_as_the_whole(objectives):
+    goal = searched(2, objectives).goal
+    errors = [error_at(place, goal) for place in range(1, 20_001)]
+    assert 0.0499 < math.fsum(errors) < 1 - goal.confidence
+    assert errors == sorted(errors, reverse=True)
 
 
 def test_it_stops_after_ten():

@@ -42,8 +42,8 @@ class Bench:
         """Do runs until each trial has at least so many in the search; cut off, those that had finished count.
 
         A trial that is given up meanwhile has no more, and none that comes after the run with which it was: so which
-        runs it has does not depend on how many are done at once. The file's own settings have all: others are measured
-        by them.
+        runs it has does not depend on how many are done at once. The file's own settings have all that are asked for:
+        others are compared with them.
         """
 
         def take(trial: Trial, run: RunMetrics) -> bool:

@@ -18,6 +18,10 @@ GIVEN_UP_BELOW = 0.05
 FAILURES_MAX = 2
 """So many runs of a setting may fail and it still be confirmed, if it holds in enough others."""
 
+SPENT = (5 / 6, 19 / 20, 1.0)
+"""The share of the error that the looks up to that with none, one and two failures may have together. On average over
+settings that fail a fifth as often as they may, and those that never do, hardly any other shares take fewer runs."""
+
 _ROUNDING = 1e-9
 
 
@@ -51,39 +55,32 @@ def hopeless(failed: int, runs: int, probability: float, of: int) -> bool:
 def plan(probability: float, error: float) -> tuple[int, ...]:
     """Return after how many fresh runs a setting is confirmed in which none, one or two of them failed.
 
-    All looks together confirm a setting that does not reach the probability in at most `error` of all cases; this is
-    computed run by run, and not bounded. A single look at runs none of which may fail would be at ln(error) /
-    ln(probability) runs, 59 of them for 95% and 5%; but a setting that fails one run in a hundred, well within the 95%,
-    would be refused by it almost every other time, and with three looks in one of five.
+    All looks together confirm a setting that does not reach the probability in at most `error` of all cases: an exact
+    test with *error spending* (Lan and DeMets, *Discrete sequential boundaries for clinical trials*, Biometrika 70,
+    1983), computed run by run. A single look at runs none of which may fail would be at ln(error) / ln(probability)
+    runs, 59 of them for 95% and 5%; but a setting that fails one run in a hundred, well within the 95%, would be
+    refused by it almost every other time, and with three looks in one of five. The first look may err most, see
+    :data:`SPENT`: what has not failed in the search hardly fails, and then has to do the fewest runs.
 
     Args:
         probability: that is to be reached; more than 0 and less than 1.
         error: how often a setting may be confirmed that does not reach it; more than 0 and less than 1.
     """
-    low, high = error / (FAILURES_MAX + 1), error
-    for _ in range(24):
-        middle = (low + high) / 2
-        if confirmed_share(_looks(probability, middle), probability) <= error:
-            low = middle
-        else:
-            high = middle
-    return _looks(probability, low)
-
-
-def confirmed_share(looks: Sequence[int], probability: float) -> float:
-    """Return in what share of all cases a plan confirms a setting that holds with this probability."""
-    waiting = [1.0] + [0.0] * (len(looks) - 1)  # by how many have failed: neither confirmed nor rejected yet
-    confirmed = 0.0
-    for runs in range(1, looks[-1] + 1):
+    looks: list[int] = []
+    confirmed, runs = 0.0, 0
+    waiting = [1.0, *([0.0] * FAILURES_MAX)]  # at the edge, by how many have failed: neither confirmed nor rejected yet
+    while len(looks) <= FAILURES_MAX:
+        runs += 1
+        before = [0.0, *waiting]
         waiting = [
-            share * probability + (waiting[failed - 1] * (1 - probability) if failed else 0.0)
-            for failed, share in enumerate(waiting)
+            share * probability + other * (1 - probability) for share, other in zip(waiting, before, strict=False)
         ]
-        for failed, look in enumerate(looks):
-            if runs == look:
-                confirmed += math.fsum(waiting[: failed + 1])
-                waiting[: failed + 1] = [0.0] * (failed + 1)
-    return confirmed
+        failed = len(looks)
+        if confirmed + waiting[failed] <= error * SPENT[failed]:
+            confirmed += waiting[failed]
+            waiting[failed] = 0.0
+            looks.append(runs)
+    return tuple(looks)
 
 
 class FreshRuns:
@@ -125,11 +122,3 @@ def at_least(held: int, runs: int, confidence: float) -> float:
     from scipy.special import betaincinv
 
     return float(betaincinv(held, runs - held + 1, 1 - confidence)) if held else 0.0
-
-
-def _looks(probability: float, error: float) -> tuple[int, ...]:
-    """Return for each number of failures the fewest runs that it, or fewer, has with at most this chance."""
-    from scipy.special import bdtrin
-
-    runs = [float(bdtrin(failed, error, 1 - probability)) for failed in range(FAILURES_MAX + 1)]
-    return tuple(max(failed + 1, math.ceil(least - _ROUNDING)) for failed, least in enumerate(runs))

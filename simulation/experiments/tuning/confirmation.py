@@ -2,7 +2,7 @@
 
 The best of many is partly the best by chance. So it is judged anew, and the next best when it does not hold; and as
 each attempt is a chance to err, the later ones have to show more. The place of each trial is fixed before any fresh
-run, and the k-th may err in 1 / (k (k + 1)) of the cases in which the whole may: these shares add up to 1.
+run, and so is how often it may err: see :func:`error_at`.
 """
 
 from __future__ import annotations
@@ -22,37 +22,53 @@ SHOWN_MAX = 3
 COMPARED_RUNS = 5
 """So many runs of the search each of these has at least, for the difference to have an interval."""
 
+ZETA_OF_3 = 1.2020569031595942
+"""The sum of 1 / k³ over all k (Apéry's constant)."""
+
 REJECTED_MAX = 10
 """After so many that were not confirmed, no more are tried."""
 
 
 def confirm(search: Search, bench: Bench) -> list[Trial]:
-    """Return those of the best trials that are confirmed: the best with one objective, or the Pareto set with several.
+    """Return those of the best trials that are confirmed: the best with one objective, with several the Pareto set.
 
-    The file's own settings meet the fresh seeds as well, for comparison.
+    The file's own settings are judged as well, for comparison, unless the search has given them up.
     """
     goal = search.goal
     confirmed: list[Trial] = []
     rejected = 0
-    bench.ahead = expected_runs(goal) - goal.replicates
-    bench.freshly([(search.baseline, goal.replicates)])
     bench.ahead = 0
     for place, trial in enumerate(ranked(search.alive), start=1):
         if rejected == REJECTED_MAX or (confirmed and len(goal.objectives) == 1):
             break
         if any(no_worse(other.costs, trial.costs) for other in confirmed):
             continue
-        search.finish([trial], bench)
+        search.finish(trial, bench)
         if trial.given_up:
             continue
-        judge(trial, bench, (1 - goal.confidence) / (place * (place + 1)))
+        judge(trial, bench, error_at(place, goal))
         if trial.decision is Decision.CONFIRMED:
             confirmed.append(trial)
         else:
             rejected += 1
-    if search.baseline.decision is None:
+    if search.baseline.decision is None and not search.baseline.given_up:
         judge(search.baseline, bench, 1 - goal.confidence)
     return best(confirmed)
+
+
+def error_at(place: int, goal: Goal) -> float:
+    """Return how often the k-th trial that is judged may be confirmed though it does not reach the probability.
+
+    The sum over all places is how often the whole may err (Bonferroni). With one objective the first is mostly
+    confirmed and the last, so it has the largest share, and the k-th 1 / (ζ(3) k³). Of a Pareto set many are judged,
+    and the k-th has 1 / (k (k + 1)).
+
+    Args:
+        place: 1 for the first.
+        goal: what is searched for.
+    """
+    share = 1 / (ZETA_OF_3 * place**3) if len(goal.objectives) == 1 else 1 / (place * (place + 1))
+    return (1 - goal.confidence) * share
 
 
 def compared(search: Search, found: list[Trial], bench: Bench) -> list[Trial]:
@@ -74,10 +90,9 @@ def compared(search: Search, found: list[Trial], bench: Bench) -> list[Trial]:
 
 
 def expected_runs(goal: Goal) -> int:
-    """Return how many runs it takes where the best is confirmed without a failure."""
-    error = (1 - goal.confidence) / 2
-    looks = [plan(part.probability, error)[0] for part in goal.parts] or [goal.replicates]
-    return max(looks) + goal.replicates
+    """Return how many fresh runs it takes where the first is confirmed without a failure."""
+    looks = [plan(part.probability, error_at(1, goal))[0] for part in goal.parts]
+    return max(looks, default=goal.replicates)
 
 
 def judge(trial: Trial, bench: Bench, error: float) -> None:

@@ -1,4 +1,9 @@
-"""The search: settings are tried, with few runs each at first, and those that look best get more."""
+"""The search: settings are tried, with few runs each at first, and those that look best get more.
+
+It is a race: no run is done of a setting that fails too often or costs more than another. How far the best one gets
+depends on what is still open: while others are to be tried a few runs tell which is best, and all runs of the search
+have only those that are the best at its end.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +27,10 @@ BATCH = 8
 FIRST_RUNS = (1, COMMON_RUNS)
 """How many runs each setting gets, unless it is given up; the best get more, twice as many each time."""
 
-RUNS_EXPECTED = 4
+RACING_RUNS = 5
+"""So many runs the best have at most while others are still to be tried."""
+
+RUNS_EXPECTED = 3
 """So many runs a setting takes on average, to estimate how long a search goes on."""
 
 
@@ -64,42 +72,45 @@ class Search:
             runs_after: how many runs there will be after the search, by the current estimate.
         """
         bench.ahead = runs_after + round(min(self._points.count, trials_max)) * RUNS_EXPECTED
-        bench.search([(self.baseline, self.goal.replicates)])
+        self._do([(self.baseline, COMMON_RUNS)], bench)
         if self.is_exhaustive(trials_max):
-            bench.ahead = runs_after
             self._try(self._points.all(), bench)
-            return
+        else:
+            self._sample(bench, trials_max, runs_after)
+        bench.ahead = runs_after
+        self._race(bench, self.goal.replicates)
+
+    def finish(self, trial: Trial, bench: Bench) -> None:
+        """Give a trial all the runs of the search, until it is given up."""
+        while not trial.given_up and len(trial.searched) < self.goal.replicates:
+            self._do([(trial, 2 * len(trial.searched))], bench)
+
+    def _sample(self, bench: Bench, trials_max: int, runs_after: int) -> None:
         tried = 0
-        while tried < trials_max:
-            points = self._proposed(min(BATCH, trials_max - tried))
-            if not points:
-                return
+        while tried < trials_max and (points := self._proposed(min(BATCH, trials_max - tried))):
             tried += len(points)
             bench.ahead = runs_after + (trials_max - tried) * RUNS_EXPECTED
             self._try(points, bench)
 
-    def finish(self, trials: Sequence[Trial], bench: Bench) -> None:
-        """Give trials all the runs of the search, each until it is given up."""
-        while unfinished := [trial for trial in trials if not trial.given_up and self._unfinished(trial)]:
-            bench.search([(trial, self._next_count(trial)) for trial in unfinished])
-
     def _try(self, points: Sequence[Point], bench: Bench) -> None:
         tried = self._loaded(points)
         for count in FIRST_RUNS:
-            bench.search([(trial, min(count, self.goal.replicates)) for trial in tried if not trial.given_up])
-        while unfinished := [trial for trial in best(self.alive) if self._unfinished(trial)]:
-            bench.search([(trial, self._next_count(trial)) for trial in unfinished])
-            self._choose_reference()
+            self._do([(trial, count) for trial in tried if not trial.given_up], bench)
+        self._race(bench, RACING_RUNS)
 
-    def _choose_reference(self) -> None:
-        complete = [trial for trial in self.alive if not self._unfinished(trial)]
-        self.baseline.reference.trial = next(iter(best(complete)), self.baseline)
+    def _race(self, bench: Bench, runs_max: int) -> None:
+        """Give the best more runs, until those that are the best then have so many."""
+        runs_max = min(runs_max, self.goal.replicates)
+        while unfinished := [trial for trial in best(self.alive) if len(trial.searched) < runs_max]:
+            self._do([(trial, min(2 * len(trial.searched), runs_max)) for trial in unfinished], bench)
 
-    def _unfinished(self, trial: Trial) -> bool:
-        return len(trial.searched) < self.goal.replicates
-
-    def _next_count(self, trial: Trial) -> int:
-        return min(2 * len(trial.searched) or 1, self.goal.replicates)
+    def _do(self, wanted: Sequence[tuple[Trial, int]], bench: Bench) -> None:
+        """Do runs until each trial has so many, and measure all of them by the one that has most then."""
+        bench.search([(trial, min(count, self.goal.replicates)) for trial, count in wanted])
+        with_costs = [trial for trial in self.trials if trial.costs is not None]
+        most = max((len(trial.searched) for trial in with_costs), default=0)
+        longest = best(trial for trial in with_costs if len(trial.searched) == most)
+        self.baseline.reference.trial = next(iter(longest), self.baseline)
 
     def _loaded(self, points: Sequence[Point]) -> list[Trial]:
         """Return the trials of points that are not known yet."""

@@ -86,7 +86,7 @@ class Trial:
 
         The mean of the reference over all its seeds, and by how much this one differs from it on the seeds that both
         met: so settings with few runs compare with those that have many (a *control variate*: Law, *Simulation Modeling
-        and Analysis*, 11.4).
+        and Analysis*, 11.4). No trial has more runs than the reference.
         """
         found = []
         for objective in self.goal.objectives:
@@ -117,8 +117,8 @@ class Trial:
 
 
 class Reference:
-    """The trial that others with fewer runs are measured by: one that has all runs of the search, the better the nearer
-    to them. First the file's own settings, later the best one."""
+    """The trial that others with fewer runs are measured by: of those that have most runs the best one, which is the
+    nearest to the others."""
 
     def __init__(self, trial: Trial) -> None:
         self.trial = trial

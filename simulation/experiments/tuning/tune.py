@@ -69,8 +69,7 @@ def tune(
         confidence: with which that is to be shown, from 0.5 to 0.999. With several objectives: of all settings that are
             found together.
         trials: how many settings are tried at most, at least 1, besides the file's own.
-        replicates: how many seeds each of them meets at most in the search, at least 1; so many fresh ones, at least,
-            the file's own settings meet for comparison.
+        replicates: how many seeds each of them meets at most in the search, at least 1.
         seed: the first seed, and the seed of the search's random draws; the scenario's own when None.
         sets: ``path=value`` changes to the file that hold for every setting.
         workers: how many processes share the runs; all cores when None. A script that asks for more than one is
