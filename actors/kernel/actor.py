@@ -17,7 +17,6 @@ other message; they queue up in its own mailbox, in order.
 from __future__ import annotations
 
 import contextlib
-import functools
 import inspect
 import logging
 import math
@@ -127,15 +126,16 @@ def tell_unless_dead(ref: ActorRef[Any], message: Any) -> None:
 class Stopped(threading.Event):
     """Whether an actor has stopped. The lock of an event, a fifth of starting an actor, is made for who waits for it.
 
-    Whoever waits makes it before looking at the flag, which is set before it is looked whether one waits.
+    Whoever waits makes it before looking at the flag, which is set before it is looked whether one waits. Of several
+    who make one at once all wait at the first.
     """
 
     def __init__(self) -> None:
         self._flag = False
 
-    @functools.cached_property
+    @property
     def _cond(self) -> threading.Condition:
-        return threading.Condition(threading.Lock())
+        return self.__dict__.setdefault("_cond", threading.Condition(threading.Lock()))  # type: ignore[no-any-return]
 
     def set(self) -> None:
         self._flag = True
