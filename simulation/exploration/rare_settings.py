@@ -11,13 +11,20 @@ from typing import Any, get_args
 
 from actors.settings.accounts import AccountConfig
 from actors.settings.adaptive import AdaptiveRateConfig, HedgingConfig
-from actors.settings.channel import ChannelConfig, CircuitBreakerConfig, QuotaConfig, RetryConfig
+from actors.settings.channel import (
+    ChannelConfig,
+    CircuitBreakerConfig,
+    QuotaConfig,
+    RetryConfig,
+    UpstreamConfig,
+)
 from actors.settings.faults import FaultConfig
 from actors.settings.quantities import Rate
 from actors.settings.rate_limit import BUCKETS, RateLimitConfig
 from simulation.exploration.numbers import log_uniform, rounded
-from simulation.scenario import Scenario
+from simulation.scenario import ClosedWorkload, Scenario
 from simulation.scenario.model import TemplateText
+from simulation.scenario.workload import ResendConfig
 
 ACCOUNT = "shared"
 TEMPLATE = "welcome"
@@ -30,6 +37,8 @@ _SHARE_REMEMBERING = 0.25
 _SHARE_COPYING = 0.2
 _SHARE_ADAPTING = 0.15
 _SHARE_OVERDUE = 0.15
+_SHARE_WITH_UPSTREAMS = 0.1
+_SHARE_RESENDING = 0.5
 _SHARE_FAILING = 0.6
 
 
@@ -180,6 +189,42 @@ def _overdue(scenario: Scenario, random: Random) -> Scenario:
     return _changed(scenario, impatient)
 
 
+def _with_upstreams(scenario: Scenario, random: Random) -> Scenario:
+    """Return a scenario some of whose providers ask another one, and again where that fails."""
+    if random.random() >= _SHARE_WITH_UPSTREAMS:
+        return scenario
+
+    def asking(config: ChannelConfig) -> ChannelConfig | None:
+        if random.random() < 0.5:
+            return None
+        retry = {"max_attempts": random.randint(1, 4), "initial_delay": log_uniform(random, 0.05, 5.0)}
+        latency = {"exponential": {"mean": log_uniform(random, 0.01, 2.0)}}
+        upstream: dict[str, Any] = {"retry": retry, "latency": latency, "failure_rate": random.choice([0.1, 0.5])}
+        if random.random() < 0.5:
+            upstream["timeout"] = log_uniform(random, 0.1, 3.0)
+        return config.model_copy(
+            update={
+                "provider": config.provider.model_copy(update={"upstream": UpstreamConfig.model_validate(upstream)})
+            }
+        )
+
+    return _changed(scenario, asking)
+
+
+def _resending(scenario: Scenario, random: Random) -> Scenario:
+    """Return a scenario whose senders come again with what was refused, where anything may be."""
+    if scenario.max_pending is None or random.random() >= _SHARE_RESENDING:
+        return scenario
+    resend = {"after": log_uniform(random, 0.1, 30.0), "at_most": random.randint(1, 4)}
+    workload = tuple(
+        entry
+        if isinstance(entry, ClosedWorkload)
+        else entry.model_copy(update={"resend": ResendConfig.model_validate(resend)})
+        for entry in scenario.workload
+    )
+    return scenario.model_copy(update={"workload": workload})
+
+
 _CHANGES: Mapping[Callable[[Scenario, Random], Scenario], str] = {
     _with_account: "accounts",
     _with_gap: "templates",
@@ -188,6 +233,8 @@ _CHANGES: Mapping[Callable[[Scenario, Random], Scenario], str] = {
     _copying: "copying",
     _adapting: "adapting",
     _overdue: "overdue",
+    _with_upstreams: "upstreams",
+    _resending: "resending",
     _watched_closely: "watched",
 }
 """What may be changed, in this order, each with the name of its stream."""
@@ -212,7 +259,10 @@ def divided(config: ChannelConfig, random: Random) -> ChannelConfig:
     quota = config.quota
     if quota is None and random.random() < 0.3:
         rate = Rate(random.randint(2, 20), random.choice([1.0, 3.0]))
-        quota = QuotaConfig.model_validate({"rate": rate, "kind": random.choice(BUCKETS)})
+        kind, rates = random.choice(BUCKETS), [rate]
+        if kind != "leaky_bucket" and random.random() < 0.3:
+            rates.append(Rate(3 * rate.count, 10.0 * rate.period))
+        quota = QuotaConfig.model_validate({"rates": rates, "kind": kind})
     if quota is None or quota.account is not None or quota.kind not in BUCKETS or random.random() < 0.3:
         return config
     return config.model_copy(update={"quota": quota.model_copy(update={"across": "nodes"})})
