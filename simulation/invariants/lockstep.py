@@ -38,6 +38,8 @@ from simulation.reference.surroundings import Surroundings
 from simulation.reference.unrecorded import Alerted, Asked, Refused
 from simulation.reference.world import refusals
 
+NUMBERS_BEFORE_A_LOOK = 1024
+
 
 class LockStep(Invariant):
     """Each event is the one that the reference model expects next, at its instant and with what is in it."""
@@ -54,6 +56,7 @@ class LockStep(Invariant):
         self._has_differed = False
         self._latest: int | None = None
         """The number in the model of what a provider was asked last, until it is known by whom."""
+        self._forgets_at = NUMBERS_BEFORE_A_LOOK
         self._numbers: dict[int, tuple[Any, int]] = {}
         """By the identity of what comes back with an answer, or of a promise, it and its number in the model."""
 
@@ -86,7 +89,7 @@ class LockStep(Invariant):
 
     def on_promise_kept(self, made: AttemptMade) -> None:
         """Take note of an answer that was promised."""
-        number = self.number_of(made)
+        number = self.answer_of(made)
         if number is not None:
             self.note(self.model.answers_now, made.node, number, made.outcome, made.ends_at_ns)
 
@@ -120,10 +123,19 @@ class LockStep(Invariant):
     def performs(self, request: Any) -> None:
         """Take note of what is to come back with the answer of the provider that was asked last."""
         if self._latest is not None:
+            if len(self._numbers) > self._forgets_at:
+                self._numbers = {key: known for key, known in self._numbers.items() if not self._is_over(known[0])}
+                self._forgets_at = NUMBERS_BEFORE_A_LOOK + 2 * len(self._numbers)
             self._numbers[id(request)] = request, self._latest
             flight = getattr(request, "flight", request)  # of one that may have copies, known by its first send
             self._numbers.setdefault(id(flight), (flight, self._latest))
             self._latest = None
+
+    def _is_over(self, what: Any) -> bool:
+        """Tell whether nobody waits any more for a copy, or its flight; or for a promise that was not kept in time."""
+        if type(what) is AttemptMade:
+            return bool(what.ends_at_ns < self.watch.system.now_ns)
+        return bool(getattr(getattr(what, "flight", what), "is_over", False))
 
     def number_of(self, request: Any) -> int | None:
         """Return the number of what a provider was asked."""
