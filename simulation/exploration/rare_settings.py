@@ -18,6 +18,7 @@ from actors.settings.channel import (
     RetryConfig,
     UpstreamConfig,
 )
+from actors.settings.distributions import Distribution
 from actors.settings.faults import FaultConfig
 from actors.settings.quantities import Rate
 from actors.settings.rate_limit import BUCKETS, RateLimitConfig
@@ -157,7 +158,12 @@ def _copying(scenario: Scenario, random: Random) -> Scenario:
             ]
         )
         retry = RetryConfig.model_validate({"max_attempts": 4, "initial_delay": 0.5, "budget": budget})
-        return config.model_copy(update={"retry": retry, "hedging": HedgingConfig.model_validate(hedging)})
+        provider = config.provider
+        if random.random() < 0.5:  # so that several copies are out, and some of them fail
+            latency = Distribution.model_validate({"exponential": {"mean": log_uniform(random, 0.05, 3.0)}})
+            provider = provider.model_copy(update={"latency": latency, "failure_rate": random.choice([0.1, 0.4])})
+        changes = {"retry": retry, "hedging": HedgingConfig.model_validate(hedging), "provider": provider}
+        return config.model_copy(update=changes)
 
     return _changed(scenario, with_copies)
 
