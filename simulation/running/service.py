@@ -126,11 +126,12 @@ class Process:
 
     def send(self, command: SendNotification, refuse: Refuse) -> None:
         """Send a command to the handler; `refuse` is told if it is not accepted."""
-        if self.partitions:
-            self._unanswered.append((command.notification_id, refuse))
         if self.is_down:
             refuse(DOWN)
-        elif self._takes_all:
+            return
+        if self.partitions:
+            self._unanswered.append((command.notification_id, refuse))
+        if self._takes_all:
             self._tell(command)
         else:
             answer: Future[Acceptance] = self._system.future_class()

@@ -16,6 +16,7 @@ import json
 import logging
 import os
 import sys
+from collections.abc import AsyncIterator
 
 import trio
 
@@ -67,11 +68,20 @@ def tell(event: RecordedEvent) -> None:
         say("ended", event.notification_id)
 
 
+async def input_lines() -> AsyncIterator[str]:
+    """Read the standard input by lines; not in a thread, which would keep a node that has failed from ending."""
+    rest = b""
+    async for chunk in trio.lowlevel.FdStream(os.dup(0)):
+        *lines, rest = (rest + chunk).split(b"\n")
+        for line in lines:
+            yield line.decode()
+
+
 async def main(database: str, name: str, lease: float, settings: str, url: str) -> None:
     """Run the node."""
     say("imported")
-    lines = trio.wrap_file(sys.stdin)
-    if not await lines.readline():
+    lines = input_lines()
+    if await anext(lines, None) is None:
         return
     async with (
         PostgresStore.open(database, node=name, lease=lease) as store,
@@ -93,7 +103,7 @@ async def main(database: str, name: str, lease: float, settings: str, url: str) 
 
         async with trio.open_nursery() as nursery:
             async for line in lines:
-                nursery.start_soon(accept, line.strip())
+                nursery.start_soon(accept, line)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,9 @@
 """A fleet live: nodes in processes of their own on one PostgreSQL, before a receiver that goes wrong as scenarios say.
 
 What arrives is what arrives in a simulation with the same seed, and the nodes get it in turn. They are killed when
-their processes crash in the scenario, and started again as long afterwards. A client whose node is killed before it has
-said that it accepts sends the same again, to another one.
+their processes crash in the scenario, and started again as long afterwards; and they do not reach the database when the
+scenario says so. A client whose node is killed, or others take over from, before it has said that it accepts sends the
+same again, to another one.
 """
 
 from __future__ import annotations
@@ -12,10 +13,13 @@ import sys
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from urllib.parse import urlsplit
 
 import psycopg
 import trio
 import yaml
+from database_link import DatabaseLink
 from http_servers import HANG, Reply, Request, Said, http_server
 from misbehaving import Schedule
 
@@ -24,6 +28,7 @@ from actors.instants import NS_PER_S
 from actors.messages import NotificationChannel, NotificationRequested
 from actors.outcomes import Sent
 from actors.settings.faults import FaultConfig
+from actors.storage.postgres.lease import SHARE
 from simulation import Scenario
 
 NODE = Path(__file__).with_name("fleet_node.py")
@@ -109,12 +114,20 @@ class NodeProcess:
         except trio.BrokenResourceError:
             assert not self.is_open
 
-    async def kill(self) -> list[str]:
-        """Kill it; return what it was sent and has not said that it accepts."""
+    async def kill(self) -> None:
+        """Kill it."""
         self.is_open = False
         self._process.kill()
         assert await self._process.wait() == -9
         await self._is_read.wait()
+
+    async def has_failed(self) -> None:
+        """Wait until it ends by itself, as nothing that it does is durable any more."""
+        assert await self._process.wait() == 1
+        await self._is_read.wait()
+
+    def not_accepted(self) -> list[str]:
+        """Return what it was sent and has not said that it accepts."""
         accepted = set(self.about("accepted"))
         return [each for each in self.sent if each not in accepted]
 
@@ -138,23 +151,32 @@ class LiveFleet:
         self._turns = 0
         self._began = 0.0
         self._killed_at: list[float] = []
+        self._server = Path(urlsplit(database).query.removeprefix("host="))
 
     async def run(self) -> dict[str, float]:
         """Run it until nothing is in flight; return the figures."""
+        with TemporaryDirectory() as directory:
+            return await self._run(Path(directory))
+
+    async def _run(self, directory: Path) -> dict[str, float]:
         fleet = self._scenario.fleet
         async with http_server(self._receiver) as server, trio.open_nursery() as running:
 
             async def imported(number: int) -> NodeProcess:
-                process = NodeProcess(
-                    self._database, f"node-{number}", str(fleet.takeover_after), self._settings, server.url
-                )
+                database = self._database if number not in links else links[number].url(self._database)
+                process = NodeProcess(database, f"node-{number}", str(fleet.takeover_after), self._settings, server.url)
                 self._processes.append(process)
                 await running.start(process.run)
                 return process
 
+            links: dict[int, DatabaseLink] = {}
+            partitions = [fault for fault in self._scenario.faults if fault.partition is not None]
+            for number in map(_node_of, partitions):
+                links[number] = DatabaseLink(directory / str(number), self._server)
+                await running.start(links[number].run)
             crashes = [fault for fault in self._scenario.faults if fault.crash is not None]
             first = {number: await imported(number) for number in range(1, fleet.count + 1)}
-            again = [(fault, await imported(_node_of(fault))) for fault in crashes]
+            again = [(fault, await imported(_node_of(fault))) for fault in [*crashes, *partitions]]
             for process in first.values():
                 await process.open()
             arriving = arrivals(self._scenario)
@@ -162,7 +184,11 @@ class LiveFleet:
             self._began = trio.current_time()
             async with trio.open_nursery() as nursery:
                 for fault, successor in again:
-                    nursery.start_soon(self._crash, fault, first[_node_of(fault)], successor)
+                    number = _node_of(fault)
+                    if fault.partition is None:
+                        nursery.start_soon(self._crash, fault, first[number], successor)
+                    else:
+                        nursery.start_soon(self._cut, fault, links[number], first[number], successor)
                 for at, notification_id in arriving:
                     await trio.sleep_until(self._began + at)
                     await self._route(notification_id)
@@ -172,6 +198,7 @@ class LiveFleet:
             figures = await self._figures()
             for process in self._processes:
                 await process.end()
+            running.cancel_scope.cancel()
         return figures
 
     async def _route(self, notification_id: str) -> None:
@@ -184,11 +211,31 @@ class LiveFleet:
     async def _crash(self, fault: FaultConfig, process: NodeProcess, successor: NodeProcess) -> None:
         await trio.sleep_until(self._began + fault.at)
         self._killed_at.append(trio.current_time())
-        for notification_id in await process.kill():
+        await process.kill()
+        for notification_id in process.not_accepted():
             await self._route(notification_id)
         assert fault.restart_after is not None
         if fault.at + fault.restart_after < self._scenario.duration:
             await trio.sleep_until(self._began + fault.at + fault.restart_after)
+            await successor.open()
+
+    async def _cut(self, fault: FaultConfig, link: DatabaseLink, process: NodeProcess, successor: NodeProcess) -> None:
+        """Keep a node from the database; it gets nothing new while it says that it has no lease."""
+        at, lease_s = self._began + fault.at, self._scenario.fleet.takeover_after
+        assert fault.for_ is not None
+        await trio.sleep_until(at)
+        link.cut()
+        if fault.for_ > lease_s:
+            self._killed_at.append(trio.current_time())
+            await trio.sleep_until(at + SHARE * lease_s)
+            process.is_open = False
+            await trio.sleep_until(at + lease_s)
+            for notification_id in process.not_accepted():
+                await self._route(notification_id)
+        await trio.sleep_until(at + fault.for_)
+        link.mend()
+        if fault.for_ > lease_s:
+            await process.has_failed()
             await successor.open()
 
     async def _count(self, state: str) -> int:

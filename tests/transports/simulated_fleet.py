@@ -9,7 +9,7 @@ from pathlib import Path
 import simulation
 from actors.domain.attempts import Attempt, Provider, WrappedProvider
 from actors.faults.build import unreliable_providers
-from actors.instants import NS_PER_S
+from actors.instants import NS_PER_S, ns
 from actors.kernel.effects import Effect, Foreseen
 from actors.kernel.randomness import RandomStreams
 from actors.messages import (
@@ -51,10 +51,13 @@ def simulated_figures(path: Path, seed: int, sets: Sequence[str] = ()) -> dict[s
     receiver = Counted(own[PRIMARY])
     result = simulation.run(scenario, providers={channel: receiver})
     killed_ns: dict[int | None, int] = {}
+    gone_ns = {
+        number: ns(fault.at) for fault in scenario.faults if fault.partition is not None for number in fault.node or ()
+    }
     taken_over = takeover_ns = last_end_ns = told = 0
     for event in result.history:
         if isinstance(event, ActorFailed):
-            killed_ns[event.node] = event.at_ns
+            killed_ns[event.node] = gone_ns.get(event.node, event.at_ns)
         elif isinstance(event, NodeTookOver):
             taken_over += len(event.notification_ids)
             takeover_ns = max(takeover_ns, event.at_ns - killed_ns[event.from_node])

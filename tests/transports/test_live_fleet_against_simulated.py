@@ -1,5 +1,5 @@
 """Real nodes on one PostgreSQL, two and three of them, fare as a simulated fleet predicts when they are killed; also
-where they share a breaker.
+where they share a breaker, and where they do not reach the database for a time.
 
 The same settings, arrivals and faults; what goes wrong at the receiver is drawn from the same distributions. Live it
 takes half a minute of real time, so only with ``-m slow``.
@@ -60,7 +60,10 @@ def predicted(path: Path) -> dict[str, Interval]:
     }
 
 
-@pytest.fixture(scope="module", params=["two-nodes.yaml", "three-nodes.yaml", "three-nodes-that-share.yaml"])
+@pytest.fixture(
+    scope="module",
+    params=["two-nodes.yaml", "three-nodes.yaml", "three-nodes-that-share.yaml", "three-nodes-cut-off.yaml"],
+)
 def fleet(request: pytest.FixtureRequest) -> tuple[Path, dict[str, Interval]]:
     """Return a scenario, and what is predicted of it."""
     path = FLEETS / request.param
