@@ -10,6 +10,9 @@ from simulation.results.files import folder_to_fill
 from simulation.results.result import REPORT_FILE, SCENARIO_FILE, SUMMARY_FILE, TABLES, UPSTREAM_TABLE, Result
 from simulation.scenario.writing import write
 
+ROW_GROUP = 100_000
+"""So many rows of a table are encoded at once, which takes 600 bytes for each of them."""
+
 
 def save_result(result: Result, directory: str | Path) -> list[Path]:
     """Write `summary.json`, `scenario.yaml`, tables as Parquet, `overview.png` and `report.html` into a directory.
@@ -28,7 +31,7 @@ def save_result(result: Result, directory: str | Path) -> list[Path]:
     written = [directory / SUMMARY_FILE, directory / SCENARIO_FILE]
     for name in (*TABLES, *([UPSTREAM_TABLE] if result.scenario.has_upstreams else ())):
         written.append(directory / f"{name}.parquet")
-        getattr(result, name).to_parquet(written[-1], index=False)
+        getattr(result, name).to_parquet(written[-1], index=False, row_group_size=ROW_GROUP)
     written.append(directory / "overview.png")
     figure = overview(result)
     figure.savefig(written[-1])

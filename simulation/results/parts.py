@@ -83,7 +83,12 @@ def waiting_of(
     """
     ids, at_s, states, order = _changes(notifications, attempts, deferrals, dlq)
     sequence = np.lexsort((order, at_s, ids))
-    ids, at_s, states = ids[sequence], at_s[sequence], states[sequence]
+    del order
+    # One after the other, as there are six of them for each notification.
+    ids = ids[sequence]
+    at_s = at_s[sequence]
+    states = states[sequence]
+    del sequence
     until_s = np.append(at_s[1:], edges_s[-1])
     is_last = np.append(ids[1:] != ids[:-1], True) if len(ids) else np.zeros(0, bool)
     until_s = np.where(is_last, edges_s[-1], until_s)
@@ -105,15 +110,16 @@ def _time_up_to(edges_s: npt.NDArray[np.float64], starts_s: npt.NDArray[np.float
 
 def _changes(
     notifications: pd.DataFrame, attempts: pd.DataFrame, deferrals: pd.DataFrame, dlq: pd.DataFrame
-) -> tuple[npt.NDArray[Any], npt.NDArray[np.float64], Whole, Whole]:
+) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float64], npt.NDArray[np.int8], npt.NDArray[np.int8]]:
     """Return whose state changes when into which; of two at a time the one with the higher number in the order counts.
 
     An attempt may take no time, and end in the instant in which the wait before it did.
     """
-    asked = attempts[~attempts["refused"]]
-    backing = attempts[attempts["next_retry_at_s"] > attempts["end_s"]]
-    left = dlq[dlq["left"] == "redriven"]
-    ended = notifications[notifications["outcome"].isin((SENT, "suppressed"))]
+    asked = attempts.loc[~attempts["refused"], ["id", "start_s"]]
+    is_followed = attempts["next_retry_at_s"] > attempts["end_s"]
+    backing = attempts.loc[is_followed, ["id", "end_s", "next_retry_at_s"]]
+    left = dlq.loc[dlq["left"] == "redriven", ["id", "left_at_s"]]
+    ended = notifications.loc[notifications["outcome"].isin((SENT, "suppressed")), ["id", "finished_at_s"]]
     parts: list[tuple[pd.Series[Any], pd.Series[float], Any, int]] = [
         (notifications["id"], notifications["requested_at_s"], _TURN, 0),
         (backing["id"], backing["next_retry_at_s"], _TURN, 0),
@@ -125,8 +131,8 @@ def _changes(
         (ended["id"], ended["finished_at_s"], _OUT, 5),
         (dlq["id"], dlq["time_s"], _OUT, 6),
     ]
-    ids, _ = pd.factorize(pd.concat([part[0] for part in parts]))
+    ids, _ = pd.factorize(pd.concat([part[0] for part in parts], ignore_index=True))
     times = np.concatenate([part[1].to_numpy(float) for part in parts])
-    states = np.concatenate([np.broadcast_to(np.asarray(part[2], np.int64), len(part[0])) for part in parts])
-    order = np.concatenate([np.full(len(part[0]), part[3]) for part in parts])
-    return ids, times, states, order
+    states = np.concatenate([np.broadcast_to(np.asarray(part[2], np.int8), len(part[0])) for part in parts])
+    order = np.concatenate([np.full(len(part[0]), part[3], np.int8) for part in parts])
+    return ids.astype(np.int32), times, states, order

@@ -32,6 +32,7 @@ from simulation.results.counters import (
     by_type,
     fold_transition,
 )
+from simulation.results.history import History
 from simulation.results.interruptions import Interruptions
 from simulation.results.ledger import WHOLE, Group, Ledger
 from simulation.results.peaks import Peaks
@@ -76,9 +77,10 @@ class Recorder:
         """
         self.ledger = ledger
         self.windows = windows
-        self.history: list[RecordedEvent] = []
-        """The whole history if it is kept; else the first dead letters."""
-        self.keeps_history = keep_history
+        self.history = History() if keep_history else None
+        """Every event; None: it is not kept."""
+        self.dead_letters: list[NotificationMovedToDeadLetter] = []
+        """The first of them, where no history is kept."""
         self.breaker_metrics = {
             each: BreakerMetrics(is_shared=shares_breakers)
             for channel, names in providers.items()
@@ -212,7 +214,10 @@ class Recorder:
         chunk, self._chunk, self._counted = self._chunk, [], 0  # before it is handed out: whatever is raised, not again
         if not chunk:
             return
-        self._digest.update(self._encoder.encode(chunk))
+        written = self._encoder.encode(chunk)
+        self._digest.update(written)
+        if self.history is not None:
+            self.history.add(chunk, written)
         self._hand_out(chunk)
         self._handed = 0
 
@@ -250,11 +255,9 @@ class Recorder:
         self.peaks.fold(places, chunk[-1].at_ns)
         self.backlogs.fold(chunk)
         self.series.fold(sorted_events)
-        if self.keeps_history:
-            self.history.extend(chunk)
-        else:
-            room = DEAD_LETTERS_KEPT - len(self.history)
-            self.history.extend(sorted_events.get(NotificationMovedToDeadLetter, [])[:room])
+        if self.history is None:
+            room = DEAD_LETTERS_KEPT - len(self.dead_letters)
+            self.dead_letters.extend(sorted_events.get(NotificationMovedToDeadLetter, [])[:room])
         for kind, change in CHANGES_OF_PENDING.items():
             self._in_flight += change * len(sorted_events.get(kind, ()))
         self.latest_ns = chunk[-1].at_ns

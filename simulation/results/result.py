@@ -122,9 +122,13 @@ class Result:
         return [str(finding) for finding in lint_scenario(self.scenario)]
 
     @property
-    def history(self) -> list[Any]:
-        """Every recorded event, in order; with ``record: aggregates`` only the first dead letters."""
-        return self._recorder.history
+    def history(self) -> Sequence[Any]:
+        """Every recorded event, in order; with ``record: aggregates`` only the first dead letters.
+
+        Of a run with more than 250,000 events the others are made again each time that they are read.
+        """
+        recorder = self._recorder
+        return recorder.dead_letters if recorder.history is None else recorder.history
 
     @cached_property
     def notifications(self) -> pd.DataFrame:
@@ -136,8 +140,7 @@ class Result:
         """
         from simulation.results.tables import notifications_table
 
-        history = self.history if self._recorder.keeps_history else []
-        return notifications_table(history, self.scenario)
+        return notifications_table(self._recorder.history or (), self.scenario)
 
     @cached_property
     def requests(self) -> pd.DataFrame:
@@ -159,21 +162,21 @@ class Result:
         """
         from simulation.results.tables import attempts_table
 
-        return attempts_table(self.history if self._recorder.keeps_history else [], self.scenario)
+        return attempts_table(self._recorder.history or (), self.scenario)
 
     @cached_property
     def upstream_requests(self) -> pd.DataFrame:
         """One row a request of a provider to what is behind it; empty with ``record: aggregates``."""
         from simulation.results.tables import upstream_requests_table
 
-        return upstream_requests_table(self.history if self._recorder.keeps_history else [], self.scenario)
+        return upstream_requests_table(self._recorder.history or (), self.scenario)
 
     @cached_property
     def deferrals(self) -> pd.DataFrame:
         """One row a wait for a limiter, an open breaker or quiet hours; empty with ``record: aggregates``."""
         from simulation.results.tables import deferrals_table
 
-        return deferrals_table(self.history if self._recorder.keeps_history else [], self.scenario)
+        return deferrals_table(self._recorder.history or (), self.scenario)
 
     @cached_property
     def breaker(self) -> pd.DataFrame:

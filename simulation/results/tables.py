@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from array import array
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -54,22 +54,55 @@ COLUMNS_BEFORE = {
 }
 """What columns are called now, by their names in older files: all times are in seconds, and say so."""
 
+ROWS_AT_ONCE = 20_000
+"""So many rows become columns at once: rows take five times what columns do."""
+
 _OUTCOMES = {
     NotificationSent: SENT,
     NotificationMovedToDeadLetter: "dead_lettered",
     NotificationSuppressed: "suppressed",
 }
+_OUTCOME_NAMES = (IN_FLIGHT, *_OUTCOMES.values())
 
 
-@dataclass(slots=True, eq=False)
-class _Row:
-    requested: NotificationRequested
-    outcome: str = IN_FLIGHT
-    attempts: int = 0
-    finished_at_ns: int | None = None
+class Rows:
+    """The rows of a table in the making.
+
+    Args:
+        dtypes: of the columns, by their names, in order.
+    """
+
+    def __init__(self, dtypes: Mapping[str, str]) -> None:
+        self._dtypes = dtypes
+        self._rows: list[tuple[Any, ...]] = []
+        self._frames: list[pd.DataFrame] = []
+
+    def add(self, *row: Any) -> None:
+        """Add a row, with a value for each column."""
+        self._rows.append(row)
+        if len(self._rows) == ROWS_AT_ONCE:
+            self._make_columns()
+
+    def frame(self) -> pd.DataFrame:
+        """Return all rows."""
+        if self._rows or not self._frames:
+            self._make_columns()
+        return self._frames[0] if len(self._frames) == 1 else pd.concat(self._frames, ignore_index=True)
+
+    def _make_columns(self) -> None:
+        columns = zip(*self._rows, strict=True) if self._rows else [()] * len(self._dtypes)
+        self._frames.append(
+            pd.DataFrame(
+                {
+                    name: pd.Series(list(values), dtype=dtype)
+                    for (name, dtype), values in zip(self._dtypes.items(), columns, strict=True)
+                }
+            )
+        )
+        self._rows = []
 
 
-def notifications_table(history: Sequence[RecordedEvent], scenario: Scenario) -> pd.DataFrame:
+def notifications_table(history: Iterable[RecordedEvent], scenario: Scenario) -> pd.DataFrame:
     """Return a row for each accepted notification, in the order of acceptance.
 
     `outcome` is sent, dead_lettered, suppressed or in_flight; `finished_at_s` is null for one in flight. `attempts`
@@ -84,48 +117,52 @@ def notifications_table(history: Sequence[RecordedEvent], scenario: Scenario) ->
         scenario: whose run it is.
     """
     origins = Origins(scenario)
+    rows = Rows(
+        {
+            **dict.fromkeys(("id", "channel", "user", "request", "entry", "priority", "host", "tenant"), "str"),
+            **dict.fromkeys(("requested_at_s", "waited_since_s"), "float64"),
+        }
+    )
     first: dict[str, str] = {}
-    rows: dict[str, _Row] = {}
-    open_rows: dict[str, _Row] = {}
-    order: list[_Row] = []
+    numbers: dict[str, int] = {}
+    """The rows of those that have not ended for good."""
+    outcomes, attempts, finished_at_s = bytearray(), array("q"), array("d")
     for event in history:
         kind = type(event)
-        if kind is NotificationRequested:
-            row = open_rows[event.notification_id] = _Row(event)  # type: ignore[attr-defined,arg-type]
-            order.append(row)
-            if (before := row.requested.instead_of) is not None:
-                first[row.requested.notification_id] = first.get(before, before)
-        elif kind is NotificationFailed:
-            open_rows[event.notification_id].attempts += 1  # type: ignore[attr-defined]
-        elif kind in _OUTCOMES:
-            row = open_rows.pop(event.notification_id)  # type: ignore[attr-defined]
-            row.attempts += kind is NotificationSent
-            row.outcome = _OUTCOMES[kind]
-            row.finished_at_ns = event.at_ns
-            if kind is NotificationMovedToDeadLetter:
-                rows[row.requested.notification_id] = row
-        elif kind is NotificationRedriven:
-            row = open_rows[event.notification_id] = rows.pop(event.notification_id)  # type: ignore[attr-defined]
-            row.outcome, row.finished_at_ns = IN_FLIGHT, None
-    return pd.DataFrame(
-        {
-            "id": pd.Series([row.requested.notification_id for row in order], dtype="str"),
-            "channel": pd.Series([str(row.requested.channel) for row in order], dtype="str"),
-            "user": pd.Series([row.requested.user_id for row in order], dtype="str"),
-            "request": pd.Series(
-                [first.get(row.requested.notification_id, row.requested.notification_id) for row in order], dtype="str"
-            ),
-            **_origins([row.requested.notification_id for row in order], origins),
-            "host": pd.Series([_host(row.requested, origins) for row in order], dtype="str"),
-            "tenant": pd.Series(
-                [origins.tenant(row.requested.notification_id, row.requested.user_id) for row in order], dtype="str"
-            ),
-            "requested_at_s": pd.Series([row.requested.at_ns / NS_PER_S for row in order], dtype="float64"),
-            "waited_since_s": pd.Series([waits_since_ns(row.requested) / NS_PER_S for row in order], dtype="float64"),
-            "outcome": pd.Series([row.outcome for row in order], dtype="str"),
-            "attempts": pd.Series([row.attempts for row in order], dtype="int64"),
-            "finished_at_s": pd.Series([_seconds_or_none(row.finished_at_ns) for row in order], dtype="float64"),
-        }
+        if isinstance(event, NotificationRequested):
+            notification_id, user = event.notification_id, event.user_id
+            if event.instead_of is not None:
+                first[notification_id] = first.get(event.instead_of, event.instead_of)
+            rows.add(
+                notification_id,
+                str(event.channel),
+                user,
+                first.get(notification_id, notification_id),
+                *origins.entry_and_class(notification_id),
+                _host(event, origins),
+                origins.tenant(notification_id, user),
+                event.at_ns / NS_PER_S,
+                waits_since_ns(event) / NS_PER_S,
+            )
+            numbers[notification_id] = len(outcomes)
+            outcomes.append(0)
+            attempts.append(0)
+            finished_at_s.append(math.nan)
+        elif isinstance(event, NotificationFailed):
+            attempts[numbers[event.notification_id]] += 1
+        elif isinstance(event, (NotificationSent, NotificationMovedToDeadLetter, NotificationSuppressed)):
+            is_for_good = not isinstance(event, NotificationMovedToDeadLetter)
+            number = numbers.pop(event.notification_id) if is_for_good else numbers[event.notification_id]
+            attempts[number] += kind is NotificationSent
+            outcomes[number] = _OUTCOME_NAMES.index(_OUTCOMES[kind])
+            finished_at_s[number] = event.at_ns / NS_PER_S
+        elif isinstance(event, NotificationRedriven):
+            number = numbers[event.notification_id]
+            outcomes[number], finished_at_s[number] = 0, math.nan
+    return rows.frame().assign(
+        outcome=pd.Series([_OUTCOME_NAMES[number] for number in outcomes], dtype="str"),
+        attempts=pd.Series(attempts, dtype="int64"),
+        finished_at_s=pd.Series(finished_at_s, dtype="float64"),
     )
 
 
@@ -159,16 +196,7 @@ def requests_of(notifications: pd.DataFrame) -> pd.DataFrame:
     return ends.drop_duplicates("request")[columns].sort_index()
 
 
-def _origins(ids: Sequence[str], origins: Origins) -> dict[str, pd.Series[str]]:
-    """Return the columns that tell which entries of the workload notifications are from."""
-    found = [origins.entry_and_class(each) for each in ids]
-    return {
-        "entry": pd.Series([entry for entry, _ in found], dtype="str"),
-        "priority": pd.Series([priority for _, priority in found], dtype="str"),
-    }
-
-
-def attempts_table(history: Sequence[RecordedEvent], scenario: Scenario) -> pd.DataFrame:
+def attempts_table(history: Iterable[RecordedEvent], scenario: Scenario) -> pd.DataFrame:
     """Return a row for each attempt, in the order in which they ended.
 
     `delay_before_s` is the wait that was set before it; null for a first one, and where it waited for something else.
@@ -177,89 +205,89 @@ def attempts_table(history: Sequence[RecordedEvent], scenario: Scenario) -> pd.D
     the channel has only one; null where none was: then `refused` is true. `throttled` is what a provider said.
     `outcome` is sent, transient, permanent, dead_destination, channel_fault or ambiguous.
     """
-    attempts: list[NotificationSent | NotificationFailed] = []
-    delays_ns: list[int | None] = []
+    origins = Origins(scenario)
+    rows = Rows(
+        {
+            **dict.fromkeys(("id", "channel", "entry", "priority"), "str"),
+            "attempt": "int64",
+            **dict.fromkeys(("start_s", "end_s"), "float64"),
+            **dict.fromkeys(("outcome", "reason", "provider"), "str"),
+            **dict.fromkeys(("throttled", "refused"), "bool"),
+            "hedges": "int64",
+            **dict.fromkeys(("delay_before_s", "next_retry_at_s"), "float64"),
+        }
+    )
     waits_ns: dict[str, int] = {}
     for event in history:
-        if isinstance(event, (NotificationSent, NotificationFailed)):
-            attempts.append(event)
-            delays_ns.append(waits_ns.pop(event.notification_id, None))
-            if isinstance(event, NotificationFailed) and event.next_retry_at_ns is not None:
-                waits_ns[event.notification_id] = event.next_retry_at_ns - event.at_ns
-    failed = NotificationFailed
-    return pd.DataFrame(
-        {
-            "id": pd.Series([event.notification_id for event in attempts], dtype="str"),
-            "channel": pd.Series([str(event.channel) for event in attempts], dtype="str"),
-            **_origins([event.notification_id for event in attempts], Origins(scenario)),
-            "attempt": pd.Series([event.attempt for event in attempts], dtype="int64"),
-            "start_s": pd.Series([event.started_ns / NS_PER_S for event in attempts], dtype="float64"),
-            "end_s": pd.Series([event.at_ns / NS_PER_S for event in attempts], dtype="float64"),
-            "outcome": pd.Series(
-                [
-                    ATTEMPT_OUTCOMES.get(event.kind, event.kind) if isinstance(event, failed) else SENT
-                    for event in attempts
-                ],
-                dtype="str",
-            ),
-            "reason": pd.Series(
-                [event.reason if isinstance(event, failed) else None for event in attempts], dtype="str"
-            ),
-            "provider": pd.Series([_asked(event) for event in attempts], dtype="str"),
-            "throttled": pd.Series([isinstance(event, failed) and event.throttled for event in attempts], dtype="bool"),
-            "refused": pd.Series([isinstance(event, failed) and event.refused for event in attempts], dtype="bool"),
-            "hedges": pd.Series([event.hedges for event in attempts], dtype="int64"),
-            "delay_before_s": pd.Series([_seconds_or_none(delay_ns) for delay_ns in delays_ns], dtype="float64"),
-            "next_retry_at_s": pd.Series(
-                [_seconds_or_none(event.next_retry_at_ns) if isinstance(event, failed) else None for event in attempts],
-                dtype="float64",
-            ),
-        }
+        if not isinstance(event, (NotificationSent, NotificationFailed)):
+            continue
+        notification_id = event.notification_id
+        wait_ns, outcome, reason, next_retry_at_ns = waits_ns.pop(notification_id, None), SENT, None, None
+        throttled = refused = False
+        if isinstance(event, NotificationFailed):
+            outcome, reason = ATTEMPT_OUTCOMES.get(event.kind, event.kind), event.reason
+            throttled, refused, next_retry_at_ns = event.throttled, event.refused, event.next_retry_at_ns
+            if next_retry_at_ns is not None:
+                waits_ns[notification_id] = next_retry_at_ns - event.at_ns
+        rows.add(
+            notification_id,
+            str(event.channel),
+            *origins.entry_and_class(notification_id),
+            event.attempt,
+            event.started_ns / NS_PER_S,
+            event.at_ns / NS_PER_S,
+            outcome,
+            reason,
+            _asked(event),
+            throttled,
+            refused,
+            event.hedges,
+            _seconds_or_none(wait_ns),
+            _seconds_or_none(next_retry_at_ns),
+        )
+    return rows.frame()
+
+
+_PLACED = {"time_s": "float64", **dict.fromkeys(("id", "channel", "entry", "priority"), "str")}
+"""The columns that tell when an event was, and of which notification."""
+
+
+def _placed(event: NotificationEvent, origins: Origins) -> tuple[float, str, str, str | None, str]:
+    """Return what an event has in these columns."""
+    return (
+        event.at_ns / NS_PER_S,
+        event.notification_id,
+        str(event.channel),
+        *origins.entry_and_class(event.notification_id),
     )
 
 
-def _placed(events: Sequence[NotificationEvent], scenario: Scenario) -> dict[str, pd.Series[Any]]:
-    """Return the columns that tell when events were, and of which notification."""
-    ids = [event.notification_id for event in events]
-    return {
-        "time_s": pd.Series([event.at_ns / NS_PER_S for event in events], dtype="float64"),
-        "id": pd.Series(ids, dtype="str"),
-        "channel": pd.Series([str(event.channel) for event in events], dtype="str"),
-        **_origins(ids, Origins(scenario)),
-    }
-
-
-def upstream_requests_table(history: Sequence[RecordedEvent], scenario: Scenario) -> pd.DataFrame:
+def upstream_requests_table(history: Iterable[RecordedEvent], scenario: Scenario) -> pd.DataFrame:
     """Return a row for each request of a provider to what is behind it, in order.
 
     `attempt` is the number of the attempt that it is made for, and `request` its own among those for that; all but the
     first of an attempt are retries of the provider.
     """
-    requests = [event for event in history if type(event) is UpstreamRequested]
-    return pd.DataFrame(
-        {
-            **_placed(requests, scenario),
-            "provider": pd.Series([event.provider or PRIMARY for event in requests], dtype="str"),
-            "attempt": pd.Series([event.attempt for event in requests], dtype="int64"),
-            "request": pd.Series([event.number for event in requests], dtype="int64"),
-        }
-    )
+    origins = Origins(scenario)
+    rows = Rows({**_PLACED, "provider": "str", "attempt": "int64", "request": "int64"})
+    for event in history:
+        if type(event) is UpstreamRequested:
+            rows.add(*_placed(event, origins), event.provider or PRIMARY, event.attempt, event.number)
+    return rows.frame()
 
 
-def deferrals_table(history: Sequence[RecordedEvent], scenario: Scenario) -> pd.DataFrame:
+def deferrals_table(history: Iterable[RecordedEvent], scenario: Scenario) -> pd.DataFrame:
     """Return a row for each time that a notification began to wait without using up an attempt, in order.
 
     `cause` is rate_limit, circuit_breaker or quiet_hours. `resumes_at_s` is when the first of those that waited with it
     was to go on, as far as was known then: one behind others goes later. Null where time alone did not bring that.
     """
-    deferred = [event for event in history if type(event) is NotificationDeferred]
-    return pd.DataFrame(
-        {
-            **_placed(deferred, scenario),
-            "cause": pd.Series([str(event.cause) for event in deferred], dtype="str"),
-            "resumes_at_s": pd.Series([_seconds_or_none(event.resumes_at_ns) for event in deferred], dtype="float64"),
-        }
-    )
+    origins = Origins(scenario)
+    rows = Rows({**_PLACED, "cause": "str", "resumes_at_s": "float64"})
+    for event in history:
+        if type(event) is NotificationDeferred:
+            rows.add(*_placed(event, origins), str(event.cause), _seconds_or_none(event.resumes_at_ns))
+    return rows.frame()
 
 
 def transitions_table(transitions: Sequence[BreakerTransitioned]) -> pd.DataFrame:
@@ -282,22 +310,24 @@ def transitions_of(transitions: pd.DataFrame, breaker: str) -> pd.DataFrame:
     return transitions[(names == breaker) | (names.map(without_node) == breaker)]
 
 
-def dead_letters_table(history: Sequence[RecordedEvent], scenario: Scenario) -> pd.DataFrame:
+def dead_letters_table(history: Iterable[RecordedEvent], scenario: Scenario) -> pd.DataFrame:
     """Return a row for each dead letter, in order.
 
     `left_at_s` is when it left the queue, and `left` how, redriven or discarded; both are null while it is there.
     `served` is whether its fallback was delivered or under way, or another notification of its request: when it left
     the queue, or at the end of the run. It is null where only dead letters are kept.
     """
-    moved: list[NotificationMovedToDeadLetter] = []
+    origins = Origins(scenario)
+    rows = Rows({**_PLACED, "reason": "str", "attempts": "int64", "requested_at_s": "float64"})
     left: list[tuple[int | None, str | None]] = []
     row_of: dict[str, int] = {}
     requests, under_way = Requests(), set[str]()
     served: list[bool | None] = []
+    has_all = False
     for event in history:
         if isinstance(event, NotificationMovedToDeadLetter):
-            row_of[event.notification_id] = len(moved)
-            moved.append(event)
+            row_of[event.notification_id] = len(left)
+            rows.add(*_placed(event, origins), event.reason, event.attempts, event.requested_at_ns / NS_PER_S)
             left.append((None, None))
             served.append(None)
         elif isinstance(event, (NotificationRedriven, DeadLetterDiscarded)) and event.notification_id in row_of:
@@ -305,20 +335,15 @@ def dead_letters_table(history: Sequence[RecordedEvent], scenario: Scenario) -> 
             row = row_of.pop(event.notification_id)
             left[row] = event.at_ns, how
             served[row] = requests.is_served(event.notification_id, under_way.__contains__)
+        has_all |= isinstance(event, NotificationRequested)
         _follow(requests, under_way, event)
-    if any(isinstance(event, NotificationRequested) for event in history):
+    if has_all:
         for notification_id, row in row_of.items():
             served[row] = requests.is_served(notification_id, under_way.__contains__)
-    return pd.DataFrame(
-        {
-            **_placed(moved, scenario),
-            "reason": pd.Series([event.reason for event in moved], dtype="str"),
-            "attempts": pd.Series([event.attempts for event in moved], dtype="int64"),
-            "requested_at_s": pd.Series([event.requested_at_ns / NS_PER_S for event in moved], dtype="float64"),
-            "left_at_s": pd.Series([_seconds_or_none(at_ns) for at_ns, _ in left], dtype="float64"),
-            "left": pd.Series([how for _, how in left], dtype="str"),
-            "served": pd.Series(served, dtype="boolean"),
-        }
+    return rows.frame().assign(
+        left_at_s=pd.Series([_seconds_or_none(at_ns) for at_ns, _ in left], dtype="float64"),
+        left=pd.Series([how for _, how in left], dtype="str"),
+        served=pd.Series(served, dtype="boolean"),
     )
 
 
