@@ -58,4 +58,4 @@ def sooner(one_ns: int | None, other_ns: int | None) -> int | None:
     """Return the earlier of two instants, either of which may be None: never."""
     if one_ns is None or other_ns is None:
         return other_ns if one_ns is None else one_ns
-    return min(one_ns, other_ns)
+    return one_ns if one_ns < other_ns else other_ns

@@ -26,7 +26,7 @@ from actors.policies.breaker.sharing import Sharing
 from actors.policies.breaker.states import NOT_CLOSED
 from actors.policies.order import Flow, Turns
 from actors.policies.rate_limit.limiter import Limiter
-from actors.policies.resuming import Arrivals, Pace, ceiling_per_s
+from actors.policies.resuming import Arrivals, Ceiling, Pace
 from actors.settings.channel import PRIMARY, ChannelConfig
 
 if TYPE_CHECKING:
@@ -156,6 +156,7 @@ class Lane:
             )
         self.paces: dict[str, Pace] = {}
         """By host, while attempts that waited for the breaker resume."""
+        self._ceiling = Ceiling(breaker)
         self._arrivals = arrivals
         self._slots = config.slots
         self.slot_wait_ns = None if config.slot_wait is None else ns(config.slot_wait)
@@ -383,13 +384,13 @@ class Lane:
 
     def ceiling_per_s(self, now_ns: int) -> float:
         """Return how many of its channel may go a second at most while others resume."""
-        return ceiling_per_s(self.config.circuit_breaker, self._arrivals.per_second(None, now_ns))
+        return self._ceiling.per_s(self._arrivals.per_second(None, now_ns))
 
     def _release(self, pace: Pace, host: str, now_ns: int) -> None:
         """Count one at `host` that goes at a pace now."""
         arriving = self._arrivals.per_second(host if self.breaker is None else None, now_ns)
         pace.release(now_ns)
-        pace.charge(now_ns, ceiling_per_s(self.config.circuit_breaker, arriving))
+        pace.charge(now_ns, self._ceiling.per_s(arriving))
 
     def wait_through_ramp(self, host: str, now_ns: int) -> int:
         """Let those at `host` that the ramp has refused ask again at a pace; return when the first of them may."""

@@ -57,7 +57,7 @@ class Stage(Actor):
             self._timer, self._timer_ns = self.system.set_timer(wake_ns, self, _ADVANCE), wake_ns
 
     def _publish(self, event: RecordedEvent) -> None:
-        self.process.record(event)
+        self._incarnation.process.record(event)
         self._stages.announce(event)
 
     def _publish_deferred(self, attempt: Attempt, cause: DeferralCause, resumes_at_ns: int | None) -> None:

@@ -18,19 +18,22 @@ _PER_RESUME_RATE = 10.0
 _PER_ARRIVAL = 2.0
 
 
-def ceiling_per_s(config: CircuitBreakerConfig, arriving_per_s: float) -> float:
-    """Return how many a second may go at most while others resume.
+class Ceiling:
+    """How many a second may go at most while others resume.
 
     That is `resume_rate_max`; by default ten times `resume_rate`, or twice the rate of new ones where that is more: a
     ceiling below the load would never let a line end that new ones join.
-
-    Args:
-        config: the settings.
-        arriving_per_s: how many new ones have arrived a second in the last minute.
     """
-    if config.resume_rate_max is not None:
-        return config.resume_rate_max.per_second
-    return max(_PER_RESUME_RATE * config.resume_rate.per_second, _PER_ARRIVAL * arriving_per_s)
+
+    __slots__ = ("_fixed_per_s", "_least_per_s")
+
+    def __init__(self, config: CircuitBreakerConfig) -> None:
+        self._fixed_per_s = None if config.resume_rate_max is None else config.resume_rate_max.per_second
+        self._least_per_s = _PER_RESUME_RATE * config.resume_rate.per_second
+
+    def per_s(self, arriving_per_s: float) -> float:
+        """Return it, where so many new ones have arrived a second in the last minute."""
+        return max(self._least_per_s, _PER_ARRIVAL * arriving_per_s) if self._fixed_per_s is None else self._fixed_per_s
 
 
 class _Minute:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given, strategies as st
 
 from actors.instants import NS_PER_S
-from actors.policies.resuming import Arrivals, Pace, ceiling_per_s
+from actors.policies.resuming import Arrivals, Ceiling, Pace
 from actors.settings.breaker import CircuitBreakerConfig
 from actors.settings.quantities import Rate
 
@@ -48,8 +48,8 @@ def most_in_a_second(instants: list[int]) -> int:
 
 @pytest.mark.parametrize(("arriving", "ceiling"), [(0.0, 100.0), (49.0, 100.0), (51.0, 102.0), (1000.0, 2000.0)])
 def test_the_ceiling_follows_the_load_and_is_ten_times_the_rate_at_least(arriving, ceiling):
-    assert ceiling_per_s(config(), arriving) == ceiling
-    assert ceiling_per_s(config(most=30.0), arriving) == 30.0
+    assert Ceiling(config()).per_s(arriving) == ceiling
+    assert Ceiling(config(most=30.0)).per_s(arriving) == 30.0
 
 
 @given(

@@ -25,7 +25,7 @@ from actors.policies.breaker.per_host import BreakerGroup
 from actors.policies.order import Order
 from actors.policies.quiet_hours import QuietHours
 from actors.policies.rate_limit.limiter import make_limiter
-from actors.policies.resuming import Arrivals, Pace, ceiling_per_s
+from actors.policies.resuming import Arrivals, Ceiling, Pace
 from actors.policies.retry.budgets import make_budget
 from actors.policies.retry.policy import Progress, RetryPolicy, failure_kind
 from actors.settings.adaptive import AdaptiveRateConfig, AdaptiveThrottleConfig, ConcurrencyLimitConfig
@@ -361,7 +361,7 @@ def test_what_waited_resumes_at_the_same_pace(chosen: dict[str, Any], seed: int)
                 came.add(host, now_ns)
         for host in (None, "a"):
             assert came.per_second(host, now_ns) == arrivals.per_second(host, now_ns)
-        ceiling = ceiling_per_s(config, arrivals.per_second(None, now_ns))
+        ceiling = Ceiling(config).per_s(arrivals.per_second(None, now_ns))
         assert limits.ceiling_per_s(config, came.per_second(None, now_ns)) == ceiling
         if product.next_ns <= now_ns and random.random() < 0.8:
             product.release(now_ns)

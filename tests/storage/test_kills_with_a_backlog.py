@@ -15,14 +15,14 @@ import pytest
 import trio
 from service_parts import opened_store
 
-from actors.policies.resuming import ceiling_per_s
+from actors.policies.resuming import Ceiling
 from actors.settings.breaker import CircuitBreakerConfig
 
 pytestmark = pytest.mark.integration
 
 SERVICE = Path(__file__).with_name("backlog_service.py")
 NUMBERS = 10**6
-CEILING = ceiling_per_s(CircuitBreakerConfig(), 0.0)
+CEILING = Ceiling(CircuitBreakerConfig()).per_s(0.0)
 PATIENCE_S = 900
 ORPHANED = """
     SELECT count(*) FROM retrylab.notifications LEFT JOIN retrylab.nodes ON token = owner
