@@ -82,8 +82,9 @@ class Arrivals:
         elif minute.seconds[0][0] <= second - _MINUTE:
             minute.total -= minute.seconds.popleft()[1]
         minute.begin(second)
-        self._minutes.move_to_end(key)
-        self._forget_before(second - _MINUTE)
+        if len(self._minutes) > 1:
+            self._minutes.move_to_end(key)
+            self._forget_before(second - _MINUTE)
 
     def per_second(self, key: str | None, now_ns: int) -> float:
         """Return how many of a key have arrived a second, on average over the last minute."""
