@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from actors.domain.attempts import Provider
@@ -16,6 +16,7 @@ from simulation.validation.quantities import Quantity
 
 if TYPE_CHECKING:
     from simulation.results.result import Result
+    from simulation.scenario import Scenario
 
 Replicate: TypeAlias = Callable[[int], Mapping[str, Any]]
 """Does one replication with this seed, and returns what it measured by name. It is sent to other processes: a function
@@ -105,6 +106,14 @@ def scenario(
     return partial(_run, text, measure, rules, providers)
 
 
+@lru_cache(maxsize=8)
+def parsed(text: str) -> Scenario:
+    """Return a scenario, read once for all replications of an experiment."""
+    from simulation.scenario import parse
+
+    return parse(text, "scenario")
+
+
 def one_rule(channel: str, make: Callable[..., FailureRule], *arguments: Any) -> Mapping[str, Sequence[FailureRule]]:
     """Return what :func:`scenario` takes for `rules`, with :func:`functools.partial`: one that is made for each run."""
     return {channel: [make(*arguments)]}
@@ -125,11 +134,10 @@ def _run(
     seed: int,
 ) -> Mapping[str, Any]:
     from simulation.running.runner import run
-    from simulation.scenario import parse
 
     return measure(
         run(
-            parse(text, "scenario"),
+            parsed(text),
             seed=seed,
             rules=None if rules is None else rules(),
             providers=None if providers is None else providers(seed),

@@ -75,7 +75,7 @@ REFUSED: list[tuple[Callable[[], Case], str]] = [
     (lambda: bimodal_latency([(1000, 5, 1, 0.5, 1e4)]), "bimodal_latency: wanted 2,000,000 requests at most in eleven"),
     (lambda: metastable([149], 300, 3600), "metastable: wanted a run of 3,000,000 attempts at most, got λ=149"),
     (lambda: inspection_paradox(100_000, 600, 5, ()), "inspection_paradox: wanted 10,000,000 attempts at most"),
-    (lambda: serial_clients([0.5], 500, 0.01), "serial_clients: wanted 300,000 calls at most in a run"),
+    (lambda: serial_clients([0.5], 500, 0.01), "serial_clients: wanted 150,000 calls at most in a run"),
     (lambda: adaptive_throttle([(2, 100, 1000)]), "adaptive_throttle: wanted offered ≤ 500, or a run takes minutes"),
     (lambda: retry_budget([0.9], 0.0001), "retry_budget: wanted share of 0, or from 0.001, got share=0.0001"),
     (lambda: truncated_geometric([(1e-6, 3)]), "wanted p to be a probability from 0.001 to 0.999, or 0 or 1"),

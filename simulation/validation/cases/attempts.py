@@ -25,7 +25,7 @@ from simulation.validation.domains import (
 from simulation.validation.measures import attempts, ended, exponential_cdf
 from simulation.validation.quantities import Exactly, Follows, Frequencies, Mean, Quantity, Variance
 
-MESSAGES = 2000
+MESSAGES = 1000
 """In one replication."""
 
 DRAIN_S = 30 * 86_400
@@ -99,6 +99,7 @@ def _truncated(p: float, n: int) -> Experiment:
         name=f"p={p:g} N={n}",
         replicate=scenario(_at_once(p, f"max_attempts: {n}, initial_delay: 0s", messages), partial(_counted, n)),
         quantities=_always(p, n, messages) if certain else _by_chance(p, n, messages),
+        full_only=not certain and (p**n < 0.1 or n >= 10),
     )
 
 
@@ -162,6 +163,7 @@ JITTERS = {"none": "none", "full": "full", "equal": "equal", "±20%": "proportio
 def delays(
     parameters: Iterable[tuple[float, int, float, float]] = (
         (0.3, 5, 1, 60), (0.5, 6, 1, 10), (0.5, 8, 0.1, 5), (0.9, 6, 1, 10), (0.7, 10, 0.5, 30),
+        (0.7, 3, 1, 10),
     ),
     jitters: Sequence[str] = tuple(JITTERS),
 ) -> Case:  # fmt: skip
@@ -254,7 +256,7 @@ def _delays(p: float, n: int, base: float, cap: float, jitter: str) -> Experimen
         ),
         quantities=tuple(quantities),
         pilot=10,
-        full_only=(p, n) != (0.5, 6) and (p, jitter) != (0.9, "full"),
+        full_only=not 0.1 <= p**n < 0.5,
     )
 
 
@@ -292,7 +294,7 @@ def _times(result: Result) -> dict[str, float]:
 
 def dlq_growth(
     parameters: Iterable[tuple[float, float, int, float, float]] = (
-        (100, 0.4, 4, 1000, 1), (20, 0.5, 6, 3600, 1), (50, 0.9, 5, 600, 1), (5, 0.2, 3, 7200, 1),
+        (100, 0.4, 4, 1000, 1), (20, 0.5, 6, 3600, 1), (50, 0.9, 5, 100, 1), (5, 0.2, 3, 7200, 1),
     ),
 ) -> Case:  # fmt: skip
     """Return the case.
@@ -357,7 +359,7 @@ channels:
             ),
         ),
         pilot=10,
-        full_only=rate * duration > 40_000,
+        full_only=rate * duration > 10_000,
     )
 
 

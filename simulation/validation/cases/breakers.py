@@ -19,9 +19,11 @@ CYCLES = 200
 
 
 def breaker_cycles(
-    parameters: Iterable[tuple[float, int, float, float]] = ((0.5, 5, 10, 5), (0.3, 3, 10, 10)),
+    parameters: Iterable[tuple[float, int, float, float]] = (
+        (0.5, 5, 10, 5), (0.3, 3, 10, 10), (0.5, 2, 10, 0.5),
+    ),
     certain: Iterable[tuple[int, float, float]] = ((5, 10, 5),),
-) -> Case:
+) -> Case:  # fmt: skip
     """Return the case.
 
     Args:
@@ -105,6 +107,7 @@ def _cycles(p: float, n: int, rate: float, open_s: float) -> Experiment:
         name=f"p={p:g} N={n} λ={rate:g}/s T={open_s:g} s",
         replicate=scenario(_scenario(p, n, rate, open_s, 1.5 * CYCLES * cycle), partial(_renewals, CYCLES)),
         quantities=quantities,
+        full_only=rate * cycle > 50,
     )
 
 
@@ -143,7 +146,7 @@ def _renewals(cycles: int, result: Result) -> dict[str, float]:
 def _always_failing(n: int, rate: float, open_s: float) -> Experiment:
     return Experiment(
         name=f"p=1 N={n} λ={rate:g}/s T={open_s:g} s",
-        replicate=scenario(_scenario(1.0, n, rate, open_s, 200 * max(open_s, n / rate)), _probing),
+        replicate=scenario(_scenario(1.0, n, rate, open_s, 40 * max(open_s, n / rate)), _probing),
         quantities=(
             Exactly(name="calls before the first trip", target=n),
             Exactly(name="calls in each round after it", target=1),
@@ -199,7 +202,7 @@ def token_bucket(
     )
 
 
-def _quota(rate: float, limit: float, burst: int, arrivals: float = 5000) -> str:
+def _quota(rate: float, limit: float, burst: int, arrivals: float = 2500) -> str:
     period = 1  # long enough that one token comes in it
     while limit * period < 1:
         period *= 10
@@ -218,7 +221,7 @@ def _policing(rate: float, limit: float) -> Experiment:
     return Experiment(
         name=f"λ={rate:g}/s r={limit:g}/s b=1",
         # It begins with a token: enough come that this one does not matter.
-        replicate=scenario(_quota(rate, limit, 1, max(5000, 25 * (rate / limit) ** 2)), _refused),
+        replicate=scenario(_quota(rate, limit, 1, max(2500, 25 * (rate / limit) ** 2)), _refused),
         quantities=(Mean(name="share refused", target=rate / (rate + limit), within=0.01),),
     )
 

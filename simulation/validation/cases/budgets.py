@@ -90,7 +90,9 @@ def _used_up(share: float) -> Quantity:
     )
 
 
-def adaptive_throttle(parameters: Iterable[tuple[float, float, float]] = ((2, 10, 60), (1.1, 10, 60))) -> Case:
+def adaptive_throttle(
+    parameters: Iterable[tuple[float, float, float]] = ((2, 10, 60), (1.1, 10, 60), (3, 4, 24)),
+) -> Case:
     """Return the case; of each triple K, 1.01 or more, what the backend accepts a second, C, and what it is offered,
     twice K·C or more, and 500 at most; K·C is at least 2.
 
@@ -117,7 +119,7 @@ def adaptive_throttle(parameters: Iterable[tuple[float, float, float]] = ((2, 10
 
 
 def _throttle(k: float, accepted: float, offered: float) -> Experiment:
-    warm_up, duration = 600.0, 1200.0
+    warm_up, duration = 600.0, 900.0
     return Experiment(
         name=f"K={k:g} C={accepted:g}/s offered {offered:g}/s",
         replicate=scenario(
@@ -144,6 +146,7 @@ faults: [{{channel: webhook, at: 0s, for: 1d, throttle: {{rate: {accepted}/s}}}}
             ),
         ),
         pilot=10,
+        full_only=offered > 30,
     )
 
 

@@ -64,7 +64,7 @@ class Row:
         return None
 
 
-def contention(table: Mapping[tuple[str, int], tuple[float, ...]] = TABLE, quick: Sequence[int] = (10, 50)) -> Case:
+def contention(table: Mapping[tuple[str, int], tuple[float, ...]] = TABLE, quick: Sequence[int] = (10,)) -> Case:
     """Return the case.
 
     Args:
@@ -180,6 +180,7 @@ def _claims(clients: int) -> Experiment:
             Between(name="writes, decorrelated to full jitter", low=1.1, because="more"),
             Between(name="time, exponential to full jitter", low=5.0, because="the clear loser"),
         ),
+        pilot=10,
     )
 
 

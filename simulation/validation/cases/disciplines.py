@@ -20,7 +20,7 @@ from simulation.validation.settling import WARM_UP
 
 CIW = "https://github.com/CiwPython/Ciw"
 
-_CUSTOMERS = 8000
+_CUSTOMERS = 4000
 _CUSTOMERS_IF_BUSY = 30_000
 """In one replication, where the utilisation is beyond 0.7."""
 
@@ -58,7 +58,7 @@ channels:
 
 def priority(
     parameters: Iterable[tuple[float, float, str]] = (
-        (0.2, 0.6, "exponential"), (0.2, 0.3, "exponential"), (0.3, 0.3, "deterministic"),
+        (0.2, 0.6, "exponential"), (0.2, 0.3, "exponential"), (0.2, 0.2, "deterministic"),
     ),
 ) -> Case:  # fmt: skip
     """Return the case; of each triple, critical and other arrivals a second, from 0.001 and of either one in a hundred
@@ -115,6 +115,7 @@ def _priority(critical: float, ordinary: float, law: str) -> Experiment:
             Mean(name="mean sojourn of critical ones, s", target=left / (1 - rho_critical) + mean),
             settling.mean("mean sojourn of others, s", left / (1 - rho_critical) / (1 - rho) + mean, rho),
         ),
+        full_only=law != "deterministic",
     )
 
 
@@ -137,8 +138,12 @@ def _by_class(duration: float, result: Result) -> dict[str, float]:
 
 
 def processor_sharing(
-    parameters: Iterable[tuple[float, float]] = ((3, 5), (4, 5), (3, 6)),
-    laws: Iterable[tuple[str, float]] = (("deterministic", 0.7), ("lognormal, variance 4", 0.6)),
+    parameters: Iterable[tuple[float, float]] = ((3, 5), (4, 5), (2, 6)),
+    laws: Iterable[tuple[str, float]] = (
+        ("deterministic", 0.7),
+        ("lognormal, variance 4", 0.6),
+        ("deterministic", 0.4),
+    ),
 ) -> Case:
     """Return the case.
 
@@ -195,7 +200,7 @@ def _mm_1_ps(rate: float, mu: float) -> Experiment:
             ),
             *geometric_states(rho, 3, within),
         ),
-        full_only=rho > 0.7,
+        full_only=rho > 0.5,
     )
 
 
@@ -214,7 +219,7 @@ def _mg_1_ps(law: str, rho: float) -> Experiment:
             settling.mean("mean sojourn, s", mean / (1 - rho), rho),
             *geometric_states(rho, 2, settling.precision(rho)[0]),
         ),
-        full_only=law != "deterministic",
+        full_only=rho > 0.5 or law != "deterministic",
     )
 
 
@@ -302,6 +307,7 @@ def _r_ps(rate: float, mu: float, servers: int, law: str) -> Experiment:
         name=f"λ={rate:g} μ={mu:g} c={servers}, {law}",
         replicate=scenario(text, partial(_shared, duration, len(states))),
         quantities=(*quantities, mean_sojourn),
+        full_only=law != "deterministic",
     )
 
 

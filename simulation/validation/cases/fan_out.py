@@ -15,7 +15,7 @@ from simulation.validation.domains import ATTEMPTS, PROBABILITY, SEEN_PROBABILIT
 from simulation.validation.measures import ended
 from simulation.validation.quantities import Exactly, Mean, Quantity
 
-ROUNDS = 200
+ROUNDS = 100
 """Fans in one replication, ten minutes after one another."""
 
 SIZES = whole(1, 5000)
@@ -23,7 +23,7 @@ SIZES = whole(1, 5000)
 
 def fan_out(
     sizes: Iterable[int] = (2, 3, 5, 10, 100),
-    tails: Iterable[tuple[float, int]] = ((0.01, 100),),
+    tails: Iterable[tuple[float, int]] = ((0.01, 100), (0.1, 10)),
 ) -> Case:
     """Return the case.
 
@@ -89,6 +89,7 @@ def _tail(share: float, size: int) -> Experiment:
             if 0 < share < 1
             else Exactly(name="share with a slow one", target=float(share)),
         ),
+        full_only=size > 10,
     )
 
 

@@ -120,6 +120,7 @@ def _breakers(p: float, count: int, calls: int, share: float) -> Experiment:
         replicate=partial(with_retry_breaker, _in_turn(count, calls, once_by_breaker()), p, share),
         quantities=(quantity, *_solved_success(success)),
         full_only=count > 100,
+        pilot=PILOT // 2,
     )
 
 
@@ -202,6 +203,7 @@ channels:
             ),
             settling.mean("mean sojourn, s", 1 / (mu - rate), rho),
         ),
+        full_only=count > 10,
     )
 
 
@@ -307,6 +309,7 @@ channels:
         name=name,
         replicate=scenario(text, partial(_shares, tokens / rate)),
         quantities=tuple(quantities),
+        full_only=rho >= 1,
         pilot=max(PILOT // 2, math.ceil(3 * EVENTS / (tokens * rho * count * max(RARE, 1 - accepted)))),
     )
 

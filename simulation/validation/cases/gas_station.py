@@ -160,6 +160,7 @@ faults: [{{channel: sms, host: {MOTORCYCLES}, latency: {{exponential: {{mean: {m
                 if share >= RARE
             ),
         ),
+        full_only=not places,
     )
 
 

@@ -226,6 +226,7 @@ channels:
         name=f"R={rounds} A={attempts_each} U={requests_each} p={p:g}",
         replicate=scenario(text, _for_each),
         quantities=tuple(quantities),
+        full_only=0.01 < dead < 0.1,
     )
 
 

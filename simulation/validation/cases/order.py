@@ -25,7 +25,7 @@ ORDERS = {
     "turns": "{fair_by: user}",
     "aging": "{aging: 5s}",
 }
-_CUSTOMERS = 8000
+_CUSTOMERS = 4000
 _CUSTOMERS_IF_BUSY = 30_000
 """In one replication, where the utilisation is beyond 0.7."""
 
@@ -45,7 +45,7 @@ _IN_TIME = settling.in_time(
 
 def own_priority(
     parameters: Iterable[tuple[float, float, float, str]] = (
-        (0.1, 0.2, 0.3, "exponential"), (0.2, 0.3, 0.1, "deterministic"),
+        (0.1, 0.2, 0.3, "exponential"), (0.2, 0.3, 0.1, "deterministic"), (0.1, 0.1, 0.1, "deterministic"),
     ),
 ) -> Case:  # fmt: skip
     """Return the case; of each row, critical, normal and bulk arrivals a second, each from 0.001 and one in a hundred
@@ -85,7 +85,7 @@ def _own_priority(critical: float, normal: float, bulk: float, law: str) -> Expe
             )
             for number, name in enumerate(CLASSES)
         ),
-        full_only=law != "deterministic",
+        full_only=law != "deterministic" or sigmas[-1] > 0.5,
     )
 
 
@@ -93,6 +93,7 @@ def conservation(
     parameters: Iterable[tuple[float, float, float, str, str]] = (
         (0.1, 0.2, 0.3, "exponential", "strict"), (0.1, 0.2, 0.3, "exponential", "weighted"),
         (0.2, 0.2, 0.2, "deterministic", "turns"), (0.1, 0.2, 0.3, "exponential", "aging"),
+        (0.1, 0.1, 0.2, "deterministic", "turns"),
     ),
 ) -> Case:  # fmt: skip
     """Return the case; of each row as for :func:`own_priority`, and one of `ORDERS`.
@@ -124,7 +125,7 @@ def _conservation(critical: float, normal: float, bulk: float, law: str, order: 
         name=f"{critical:g}/s, {normal:g}/s, {bulk:g}/s, {law}, {order}",
         replicate=scenario(text, partial(_weighted_sum, duration, shares, mean)),
         quantities=(settling.mean("Σρₖ·Wₖ, s", rho * sum(rates) * square / 2 / (1 - rho), rho),),
-        full_only=order != "turns",
+        full_only=order != "turns" or rho > 0.5,
     )
 
 

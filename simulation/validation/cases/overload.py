@@ -126,6 +126,7 @@ def bimodal_latency(
     parameters: Iterable[tuple[float, int, float, float, float]] = (
         (100, 100, 0.1, 0.05, 100),
         (1000, 1000, 0.1, 0.05, 100),
+        (10, 5, 0.1, 0.05, 100),
     ),
 ) -> Case:
     """Return the case.
@@ -210,7 +211,7 @@ channels:
             ),
         ),
         pilot=10,
-        full_only=rate > 200,
+        full_only=rate > 20,
     )
 
 
@@ -240,7 +241,13 @@ class Counter(Provider):
 
 
 def retrial_queue(
-    parameters: Iterable[tuple[float, float, float]] = ((0.5, 1, 1), (0.7, 1, 0.5), (0.8, 1, 0.2), (0.6, 1, 5)),
+    parameters: Iterable[tuple[float, float, float]] = (
+        (0.5, 1, 1),
+        (0.7, 1, 0.5),
+        (0.8, 1, 0.2),
+        (0.6, 1, 5),
+        (0.3, 1, 1),
+    ),
 ) -> Case:
     """Return the case; of each triple, arrivals, services and returns a second: λ, μ and θ, from 0.001 to 1,000,000,
     with μ/100 ≤ λ < μ. A run has a million attempts at most, in which the orbit forgets that it began empty: so it has
@@ -288,7 +295,7 @@ def _orbit_settles(rate: float, mu: float, theta: float) -> float:
 
 
 def _long_enough(rate: float, mu: float, theta: float) -> float:
-    return settling.duration(rate, 5000 if rate / mu < 0.75 else 20_000, _orbit_settles(rate, mu, theta))
+    return settling.duration(rate, 3000 if rate / mu < 0.75 else 20_000, _orbit_settles(rate, mu, theta))
 
 
 def _retrials(rate: float, mu: float, theta: float) -> Experiment:
@@ -321,7 +328,7 @@ channels:
             Mean(name="P(busy)", target=rho, within=0.02),
             Mean(name="retries of each", target=_mean_retries(rho, theta / mu), within=within, because=because),
         ),
-        full_only=rho >= 0.7,
+        full_only=rho > 0.4,
     )
 
 

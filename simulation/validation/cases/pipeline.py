@@ -31,6 +31,7 @@ def product_form(
         (6, 12, 1, 0.3, 4, 1, "full"),
         (0.5, 1, 1, 0.2, 3, 2, "none"),
         (6, 4, 3, 0.3, 4, 1, "equal"),
+        (3, 12, 1, 0.5, 2, 1, "full"),
     ),
 ) -> Case:
     """Return the case.
@@ -40,7 +41,7 @@ def product_form(
             workers; p, the probability that an attempt fails, from 0 to 1; N, how many there are, from 1 to 1000; the
             first wait in seconds; and the jitter, of `attempts.JITTERS`. The workers keep up with all attempts,
             λ(1 − p^N)/(1 − p) < c·μ, and forget within 20,000 arrivals that none was there to begin with; the waits,
-            which double, are short beside 8000/λ seconds.
+            which double, are short beside 4000/λ seconds.
 
     Raises:
         ConfigurationError: parameters are out of their domain; all of them.
@@ -57,9 +58,9 @@ def product_form(
                 lambda rate, mu, servers, p, n, base, jitter: rate * mean_attempts(p, n) < servers * mu,
             ),
             (
-                "no wait longer than 10 h, and all together not than 800/λ, a tenth of the run",
+                "no wait longer than 10 h, and all together not than 400/λ, a tenth of the run",
                 lambda rate, mu, servers, p, n, base, jitter: (
-                    n == 1 or (base * 2 ** (n - 2) <= 30_000 and base * 2 ** (n - 1) * rate <= 800)
+                    n == 1 or (base * 2 ** (n - 2) <= 30_000 and base * 2 ** (n - 1) * rate <= 400)
                 ),
             ),
             settling.in_time(
@@ -81,7 +82,7 @@ def _product_form(rate: float, mu: float, servers: int, p: float, n: int, base: 
     effective = rate * mean_attempts(p, n)
     sojourn = 1 / mu + erlang_c(servers, effective / mu) / (servers * mu - effective)
     waits = [moments_of_wait(jitter, base * 2**step)[0] for step in range(n - 1)]
-    duration = settling.duration(rate, 8000, settling.servers(effective, mu, servers))
+    duration = settling.duration(rate, 4000, settling.servers(effective, mu, servers))
     rho = effective / mu / servers
     backoff = rate * sum(p ** (k + 1) * wait for k, wait in enumerate(waits))
     quantities: list[Quantity] = [
@@ -118,6 +119,7 @@ channels:
             partial(_measured, duration),
         ),
         quantities=tuple(quantities),
+        full_only=RARE <= p**n < 0.1,
     )
 
 

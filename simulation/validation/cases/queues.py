@@ -196,6 +196,12 @@ def _waits(duration: float, quantile: float, median: float, result: Result) -> d
 
 # ── M/M/c/K ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
+LONG = (
+    (1, 1, 2, 2), (3, 1, 5, 5), (8, 1, 10, 10), (95, 1, 100, 100),
+    (0.9, 1, 1, 10), (1.2, 1, 1, 10), (8, 1, 10, 15), (12, 1, 10, 15),
+)  # fmt: skip
+"""λ, μ, c and K of those that take long, as few are refused, or many after one another."""
+
 FULL = Transient(reason="full", throttled=True)
 MOST_PLACES = 100_000
 
@@ -260,7 +266,7 @@ def _bounded(rate: float, mu: float, servers: int, places: int) -> Experiment:
     present = np.arange(places + 1)
     states = softmax(np.cumsum(np.log(rate / mu / np.clip(present, 1, servers))))
     blocked, number = float(states[-1]), float(present @ states)
-    duration = settling.duration(rate, 8000, settling.places(rate, mu, servers, places))
+    duration = settling.duration(rate, 4000, settling.places(rate, mu, servers, places))
     return Experiment(
         name=f"λ={rate:g} μ={mu:g} c={servers} K={places}",
         replicate=scenario(
@@ -273,6 +279,7 @@ def _bounded(rate: float, mu: float, servers: int, places: int) -> Experiment:
             Mean(name="mean number in the system", target=number),
             Mean(name="mean sojourn of those accepted, s", target=number / (rate * (1 - blocked))),
         ),
+        full_only=(rate, mu, servers, places) in LONG,
     )
 
 
@@ -349,7 +356,7 @@ def with_mean(law: str, mean_s: float) -> str:
 def mg_1(
     parameters: Iterable[tuple[str, float]] = (
         ("deterministic", 0.8), ("uniform", 0.7), ("Erlang-4", 0.8), ("exponential", 0.8),
-        ("lognormal, variance 4", 0.5), ("0.999 Exp(0.1) + 0.001 Exp(10)", 0.8),
+        ("lognormal, variance 4", 0.5), ("0.999 Exp(0.1) + 0.001 Exp(10)", 0.8), ("Erlang-4", 0.5),
     ),
 ) -> Case:  # fmt: skip
     """Return the case; of each pair, a law of :data:`LAWS`, and the utilisation ρ, between 0.0001 and 1: so far from 1
@@ -379,7 +386,7 @@ def _mg_1(law: str, rho: float) -> Experiment:
     rate = rho / mean
     wait = rate * square / (2 * (1 - rho))
     heavy = square / mean**2 > 10
-    duration = settling.duration(rate, 20_000, settles(law, rho))
+    duration = settling.duration(rate, 20_000 if rho > 0.5 else 4000, settles(law, rho))
     sojourn = settling.mean("mean sojourn, s", wait + mean, rho)
     if heavy:
         sojourn = replace(
@@ -391,7 +398,7 @@ def _mg_1(law: str, rho: float) -> Experiment:
             _channel(rate, duration, latency, "quota: null", ", capacity: 1"), partial(_sojourn, duration)
         ),
         quantities=(sojourn,),
-        full_only=heavy or (rho > 0.7 and law != "deterministic"),
+        full_only=rho > 0.5 or square > 2 * mean**2,
     )
 
 

@@ -14,7 +14,7 @@ from actors.kernel.randomness import RandomStreams
 from actors.outcomes import Outcome, Transient
 from actors.policies.exact import as_fraction
 from simulation.results.result import Result
-from simulation.validation.case import PILOT, Case, Experiment, scenario
+from simulation.validation.case import PILOT, Case, Experiment, parsed, scenario
 from simulation.validation.cases.attempts import mean_attempts
 from simulation.validation.cases.retry_chains import with_breaker, with_bucket
 from simulation.validation.domains import (
@@ -30,7 +30,7 @@ from simulation.validation.domains import (
 from simulation.validation.measures import ended
 from simulation.validation.quantities import Between, Exactly, Mean, Quantity
 
-REQUESTS = 5000
+REQUESTS = 1000
 """In one replication."""
 
 SERVICE_S = 0.02
@@ -100,7 +100,7 @@ def retry_strategies(
         title="No retries, three retries, a token bucket, and a breaker",
         source="Brooker, Fixing retries with token buckets and circuit breakers, 2022",
         url="https://brooker.co.za/blog/2022/02/28/retries.html",
-        model="1000 calls a second for 5 s fail independently with p; no backoff. Load is attempts for each call. "
+        model="1000 calls in a second fail independently with p; no backoff. Load is attempts for each call. "
         "Clients with a bucket or a breaker make 100 calls each. A call puts 0.1 in a bucket, up to 5, and there are "
         "retries while there is more than 1, which they take: a load of 1 + min(p/(1 − p), 0.1) in the long run. A "
         "breaker allows three while failures are at most 0.1 of the calls so far; it is a failure rule that says which "
@@ -225,6 +225,7 @@ def _breaker(p: float, calls: int, share: float) -> Experiment:
             *((success_of_calls,) if RARE < success < 1 - RARE else ()),
         ),
         pilot=50,
+        full_only=p == 0.05,
     )
 
 
@@ -282,9 +283,8 @@ def once_by_breaker() -> str:
 def with_retry_breaker(text: str, p: float, share: float, seed: int) -> dict[str, float]:
     """Run a scenario of clients with Brooker's breaker, and return its load and success."""
     from simulation.running.runner import run
-    from simulation.scenario import parse
 
-    return load_and_success(run(parse(text), seed=seed, rules={"webhook": [RetryBreaker(p, share, seed)]}))
+    return load_and_success(run(parsed(text), seed=seed, rules={"webhook": [RetryBreaker(p, share, seed)]}))
 
 
 def client_count(
@@ -321,12 +321,16 @@ def client_count(
         "With a breaker many clients hardly retry, as the first failure is too large a share of few calls.",
         experiments=(
             *(
-                replace(_bucket(p, calls // count, share, capacity), name=f"n={count} p={p:g} token bucket")
+                replace(
+                    _bucket(p, calls // count, share, capacity),
+                    name=f"n={count} p={p:g} token bucket",
+                    full_only=p > 0.3 and count > 100,
+                )
                 for p in shares
                 for count in counts
             ),
             *(
-                replace(_breaker(p, calls // count, share), name=f"n={count} p={p:g} breaker")
+                replace(_breaker(p, calls // count, share), name=f"n={count} p={p:g} breaker", full_only=count != 100)
                 for p in breakers
                 for count in counts
             ),
@@ -341,7 +345,7 @@ def serial_clients(
 
     Args:
         shares: of attempts that fail, 0, from 0.001 to 0.999 or 1.
-        clients: that are serial, from 1; they make 200 calls each and 300,000 at most in a run, or what 100 s give.
+        clients: that are serial, from 1; they make 100 calls each and 150,000 at most in a run, or what 10 s give.
         think: how long these think on average, in seconds, from 0.000001 to 1,000,000.
         base: the first wait in seconds, from 0 to 15, as the third, four times as long, is not above a minute.
 
@@ -358,8 +362,8 @@ def serial_clients(
                 "base": real("a number from 0 to 15", high=15),
             },
             (
-                "300,000 calls at most in a run",
-                lambda clients, think, base: clients * max(200, 100 / (think + SERVICE_S)) <= 300_000,
+                "150,000 calls at most in a run",
+                lambda clients, think, base: clients * max(100, 10 / (think + SERVICE_S)) <= 150_000,
             ),
         )
     return Case(
@@ -389,7 +393,7 @@ def _with_backoff(p: float, wait: float) -> Experiment:
 def _serial(p: float, clients: int, think: float, wait: float) -> Experiment:
     tries = mean_attempts(p, 4)
     response = SERVICE_S * tries + sum(p**k * wait * 2 ** (k - 1) for k in (1, 2, 3))
-    duration = max(100.0, 200 * (think + response))
+    duration = max(10.0, 100 * (think + response))
     text = f"""
 duration: {duration}s
 workload: [{{channel: webhook, clients: {clients}, think: {{exponential: {{mean: {think}s}}}}}}]
@@ -410,7 +414,6 @@ channels:
                 because="renewal: 1 / (think + E[response])",
             ),
         ),
-        pilot=10,
     )
 
 
