@@ -70,6 +70,10 @@ class Interceptor:
         """Start an incarnation of an actor."""
         go_on(actor)
 
+    def deliver(self, go_on: Next, actor: Any, message: Any) -> Any:
+        """Bring a message that no plain handler of an actor takes at once: it is down or busy, or has none."""
+        return go_on(actor, message)
+
     def handle(self, go_on: Next, actor: Any, message: Any) -> Any:
         """Handle a message that no plain handler of an actor takes at once; returns what is to be waited for."""
         return go_on(actor, message)
@@ -93,6 +97,7 @@ _OF_THE_SYSTEM = {
     "ask": "_ask",
     "set_timer": "set_timer",
     "perform": "perform",
+    "deliver": "_deliver",
     "handle": "_handle",
     "lose": "_not_delivered",
 }

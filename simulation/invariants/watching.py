@@ -325,16 +325,10 @@ class TimerWatch(MessageWatch):
         self._latest_of = (-1, 0)
         """The instant of the latest that has come, and its number."""
 
-    def attach(self, system: Any) -> None:
-        super().attach(system)
-        deliver = system._deliver
-
-        def delivering(actor: Actor, message: Any) -> Any:
-            if actor._accepting is NOTHING and not actor.actor_stopped.is_set():
-                self._number_of(actor, message)  # it comes when the actor is back, be that at this very instant
-            return deliver(actor, message)
-
-        system._deliver = delivering
+    def deliver(self, go_on: Next, actor: Actor, message: Any) -> Any:
+        if actor._accepting is NOTHING and not actor.actor_stopped.is_set():
+            self._number_of(actor, message)  # it comes when the actor is back, be that at this very instant
+        return go_on(actor, message)
 
     def set_timer(self, go_on: Next, instant_ns: int, actor: Actor, message: Any) -> Cancellable:
         timer: Cancellable = go_on(instant_ns, actor, message)
