@@ -251,11 +251,6 @@ class NodeStore(MemoryStore):
         waiting = (change.event for change in self._waiting)
         return not any(event is each for each in (*self._in_vain, *waiting))
 
-    @property
-    def not_accepted(self) -> set[str]:
-        """The ids of those whose acceptance is not durable yet."""
-        return {each.event.notification_id for each in self._waiting if isinstance(each.event, NotificationRequested)}
-
     def crash(self, _now_ns: int) -> int:
         """Drop what is not durable yet; return how many changes that were."""
         lost = len(self._waiting)

@@ -453,7 +453,7 @@ def build(system: ActorSystem, plan: RunPlan) -> Pipeline:
         own = waiting if node is None else {channel: WaitingCounts(counts) for channel, counts in waiting.items()}
         return start(store=store, node=node, waiting=own)
 
-    service = Service(system, store, recorder, make, scenario.fleet)
+    service = Service(system, store, recorder, make, scenario.fleet, may_end_accepting=scenario.may_end_accepting)
     if checker is not None:
         checker.context.pipeline = lambda: service.pipeline
         checker.context.pipeline_of = service.pipeline_of
@@ -461,6 +461,8 @@ def build(system: ActorSystem, plan: RunPlan) -> Pipeline:
             checker.lock_step.watch_routes(service)
     if any(is_system_fault(fault) for fault in scenario.faults):
         system.spawn(FaultInjector, scenario.faults, service)
+    if scenario.may_end_accepting:
+        system.call_at(plan.end_ns - 1, service.give_up)
     # Where none is ever refused, arrivals go to the one pipeline that there is, by the shortest way.
     is_gated = scenario.crashes_as_a_whole or scenario.max_pending is not None or scenario.nodes_at_most > 1
     send = None if is_gated else service.pipeline.handler.tell

@@ -2,10 +2,11 @@
 
 A crash takes with it all that is in memory: messages, timers, what providers still answer (they deliver all the same,
 and the answers are lost), the counts and states of breakers and limiters, and the changes that the store had not made
-durable before that very instant. Until the process is back no arrival is accepted: its sender sees an error, and it is
-counted as refused, not as accepted. The pipeline that starts then finds in the store what has not ended. What waited
-for its retry, or for the end of quiet hours, goes on at its time; what was under way is sent again, and reaches its
-provider a second time if it had been there.
+durable before that very instant. What had come and was not durably accepted by then never will be, and until the
+process is back no arrival is accepted: its sender sees an error, and it is counted as refused, not as accepted. The
+pipeline that starts then finds in the store what has not ended. What waited for its retry, or for the end of quiet
+hours, goes on at its time; what was under way is sent again, and reaches its provider a second time if it had been
+there.
 
 Of several nodes each is a process of its own. Arrivals go to those that are there. What one had that is gone is its own
 again when it is back in time; else the others take it over, each a share, as they do where they share a database.
@@ -17,18 +18,19 @@ though live it would find out only when it is back: until then it does nothing a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+import logging
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 from zlib import crc32
 
-from actors.errors import InvariantBreach, Overloaded, RetrylabError
+from actors.errors import NOT_ACCEPTED, InvariantBreach, Overloaded, RetrylabError
 from actors.instants import ns, seconds
 from actors.kernel.actor import ActorRef
 from actors.kernel.futures import Future
 from actors.kernel.node import Node
 from actors.kernel.system import ActorSystem
-from actors.messages import ActorFailed, BreakerTransitioned, NodeTookOver, SendNotification
+from actors.messages import ActorFailed, BreakerTransitioned, NodeTookOver, NotificationRequested, SendNotification
 from actors.notifier import Pipeline
 from actors.pipeline.orders import Acceptance, Submit
 from actors.policies.breaker.per_host import recipient_host
@@ -39,6 +41,8 @@ from actors.storage.shared_memory import NodeStore, SharedMemory
 from simulation.results.recorder import Recorder
 from simulation.running.workload import ENDS, Clients, Forgotten, Refuse
 from simulation.scenario.nodes import ONE_PROCESS, NodesConfig
+
+logger = logging.getLogger(__name__)
 
 RESTART = "restart"
 """What a breaker's transition is caused by when its state is lost with the process."""
@@ -61,6 +65,8 @@ class Process:
         store: MemoryStore,
         make: Callable[[MemoryStore, Node | None], Pipeline],
         node: Node | None = None,
+        *,
+        may_end_accepting: bool = False,
     ) -> None:
         """Make one that has not been started yet.
 
@@ -69,9 +75,11 @@ class Process:
             store: what outlives it; its own side of it where there are several nodes.
             make: starts a pipeline over the store.
             node: which one it is, where there are several.
+            may_end_accepting: whether it may end with what has come and is not accepted yet.
         """
         self._system = system
         self._make = make
+        self._may_end_accepting = may_end_accepting
         self._record = system.record if node is None else node.record
         self.store = store
         self.node = node
@@ -89,9 +97,8 @@ class Process:
         """How many keep it from the store."""
         self.cut_off_ns = 0
         """Since when they do."""
-        self._unanswered: list[tuple[str | None, Refuse]] = []
-        """What has come since it is cut off, and is not accepted before it is durable: its id, None for an event; and
-        what is told if it never will be."""
+        self._unanswered: dict[Future[Any], Refuse] = {}
+        """The answers to what has come and is not durably accepted yet, and what is told if it never will be."""
         self.starts_when_reached = False
         """Whether it is to start when it reaches the store."""
         self._handed_over: set[str] = set()
@@ -106,7 +113,7 @@ class Process:
         """Start a pipeline over the store."""
         pipeline = self.pipeline = self._make(self.store, self.node)
         self._tell = pipeline.handler.tell
-        self._takes_all = pipeline.wiring.admission.max_pending is None
+        self._answers = self._may_end_accepting or pipeline.wiring.admission.max_pending is not None
         self.is_down = self.is_draining = False
         self._handed_over.clear()
         self.starts += 1
@@ -129,14 +136,10 @@ class Process:
         if self.is_down:
             refuse(DOWN)
             return
-        if self.partitions:
-            self._unanswered.append((command.notification_id, refuse))
-        if self._takes_all:
-            self._tell(command)
+        if self._answers:
+            self._tell(Submit(command, self._answer_or(refuse)))
         else:
-            answer: Future[Acceptance] = self._system.future_class()
-            answer.when_done(partial(_tell_if_overloaded, answer, refuse))
-            self._tell(Submit(command, answer))
+            self._tell(command)
 
     def announce(self, event: Any, refuse: Refuse) -> None:
         """Publish a domain event on the bus; `refuse` is told if it is not."""
@@ -145,9 +148,23 @@ class Process:
         elif not self.pipeline.bus.has_room_for(event):
             refuse(OVERLOADED)
         else:
-            if self.partitions:
-                self._unanswered.append((None, refuse))
-            self.pipeline.bus.announce(event)
+            self.pipeline.bus.announce(event, self._answer_or(refuse) if self._may_end_accepting else None)
+
+    def _answer_or(self, refuse: Refuse) -> Future[Any]:
+        """Return where the answer to what comes now goes; `refuse` is told if that is a refusal, or there is none."""
+        answer: Future[Any] = self._system.future_class()
+        self._unanswered[answer] = refuse
+        answer.when_done(partial(self._is_answered, answer))
+        return answer
+
+    def _is_answered(self, answer: Future[Any]) -> None:
+        refuse = self._unanswered.pop(answer, _ignore)  # else it was given up just before
+        try:
+            answer.get(timeout=0)
+        except Overloaded:
+            refuse(OVERLOADED)
+        except NOT_ACCEPTED as error:
+            logger.error("not accepted: %s", error)
 
     # ── partitions of the store ─────────────────────────────────────────────────────────────────────────────────
 
@@ -162,10 +179,8 @@ class Process:
     def reconnect(self) -> None:
         """Have one thing less keep it from the store."""
         self.partitions -= 1
-        if not self.partitions:
-            self._unanswered.clear()
-            if isinstance(self.store, NodeStore):
-                self.store.reconnect()
+        if not self.partitions and isinstance(self.store, NodeStore):
+            self.store.reconnect()
 
     # ── the crash ───────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -180,16 +195,17 @@ class Process:
             for commit in self.pipeline.wiring.commits.under_way.values():
                 if self.store.has_made_durable(commit.event, last_ns):
                     self._record(commit.event)  # which a handler that was down has not done any more
-            if isinstance(self.store, NodeStore):
-                self._refuse(self.store.not_accepted)
+                    if type(commit.event) is NotificationRequested:
+                        for answer in commit.waiting:
+                            answer.set(Acceptance.ACCEPTED)
             self.store.crash(last_ns)
+        self.give_up()
 
-    def _refuse(self, not_accepted: Collection[str]) -> None:
-        """Have those know whose notifications never became durable."""
-        for notification_id, refuse in self._unanswered:
-            if notification_id is None or notification_id in not_accepted:
-                refuse(DOWN)
-        self._unanswered.clear()
+    def give_up(self) -> None:
+        """Have those know whose notifications it has not durably accepted, and never will."""
+        unanswered, self._unanswered = self._unanswered, {}
+        for refuse in unanswered.values():
+            refuse(DOWN)
 
     def record_death(self, error: Exception) -> None:
         """Record that it has failed, and that every breaker is in the state again in which it began."""
@@ -242,6 +258,8 @@ class Service:
         recorder: Recorder,
         make: Callable[[MemoryStore, Node | None], Pipeline],
         nodes: NodesConfig = ONE_PROCESS,
+        *,
+        may_end_accepting: bool = False,
     ) -> None:
         """Start all of them.
 
@@ -251,6 +269,7 @@ class Service:
             recorder: counts the notifications in flight.
             make: starts a pipeline over a store, of a node where there are several.
             nodes: how many there are, and which of them gets what.
+            may_end_accepting: whether any may end with what has come and is not accepted yet.
         """
         self._system = system
         self._store = store
@@ -271,10 +290,11 @@ class Service:
         if isinstance(store, SharedMemory):
             store.clock = system
             self.processes = [
-                Process(system, of_node, make, Node(system, number)) for number, of_node in store.nodes.items()
+                Process(system, of_node, make, Node(system, number), may_end_accepting=may_end_accepting)
+                for number, of_node in store.nodes.items()
             ]
         else:
-            self.processes = [Process(system, store, make)]
+            self.processes = [Process(system, store, make, may_end_accepting=may_end_accepting)]
         self._show_counts()
         for process in self.processes[nodes.count :]:
             process.is_surplus = True
@@ -401,6 +421,11 @@ class Service:
             return home
         return max(ready, key=lambda process: crc32(f"{process.number} {key}".encode()))
 
+    def give_up(self) -> None:
+        """Have those know, as the run ends, whose notifications are not durably accepted."""
+        for process in self.processes:
+            process.give_up()
+
     # ── crashes ─────────────────────────────────────────────────────────────────────────────────────────────────
 
     def crash(self, error: Exception, processes: Sequence[Process], *, is_parked: bool = False) -> None:
@@ -496,8 +521,5 @@ class Service:
                 process.starts_when_reached = True
 
 
-def _tell_if_overloaded(answer: Future[Acceptance], refuse: Refuse) -> None:
-    try:
-        answer.get(timeout=0)
-    except Overloaded:
-        refuse(OVERLOADED)
+def _ignore(_why: str) -> None:
+    """Leave it at that."""

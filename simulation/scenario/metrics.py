@@ -150,7 +150,8 @@ MEANINGS = {
     "offered": "requests: accepted - handed_on + refused - unwanted. A request is a notification together with what "
     "goes out in its place on other channels",
     "delivered": "requests of which one notification was sent at least",
-    "refused.down": "arrivals while the process was down; they are lost",
+    "refused.down": "arrivals while the process was down, or not durably accepted when it died or the run ended; they "
+    "are lost",
     "refused.overloaded": "arrivals for which there was no room; they are lost",
     "unwanted": "requests not sent since their user has switched the channel off, or an operator has suppressed the "
     "address; not those to an address of which a provider said that it is gone",

@@ -26,7 +26,7 @@ from actors.settings.accounts import AccountConfig
 from actors.settings.base import NotEmpty, Settings
 from actors.settings.channel import KEEP_ALL_LETTERS, PRIMARY, ChannelConfig, DeadLettersConfig
 from actors.settings.defaults import filled_in, simulated_reaches, with_accounts
-from actors.settings.faults import ChannelNames, FaultConfig
+from actors.settings.faults import FLEET_FAULT_KEYS, ChannelNames, Crash, FaultConfig
 from actors.settings.quantities import (
     Duration,
     PositiveDuration,
@@ -403,6 +403,16 @@ class Scenario(Settings):
     def crashes_as_a_whole(self) -> bool:
         """Whether its process crashes at some time."""
         return any(fault.crash == "process" for fault in self.faults)
+
+    @property
+    def may_end_accepting(self) -> bool:
+        """Whether a process may end while it has not durably accepted what has come: its store takes its time or is out
+        of reach, or its handler is down."""
+        is_late = self.commit_latency > 0 or any(
+            fault.partition is not None or (isinstance(fault.crash, Crash) and fault.crash.actor == "handler")
+            for fault in self.faults
+        )
+        return is_late and (self.crashes_as_a_whole or any(fault.injects & FLEET_FAULT_KEYS for fault in self.faults))
 
     @property
     def epoch_ns(self) -> int:

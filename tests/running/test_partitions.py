@@ -146,7 +146,14 @@ def test_what_a_node_had_accepted_is_forgotten_with_it_before_it_is_durable_and_
     for at, is_accepted, requests in (("4200ms", False, 11), ("4305ms", True, 13), ("4400ms", True, 13)):
         summary = simulation.run(scenario(NODES, crash % at, more=LATE), invariants="all").summary
         assert summary["sent"] == summary["accepted"] == 11 + is_accepted
+        assert summary["refused"]["down"] == (not is_accepted)
         assert summary["requests"] == requests  # the answer of the first came too late to be written down
+
+
+def test_what_is_not_accepted_as_the_run_ends_was_offered():
+    cut_off = "{at: 3500ms, partition: store}"
+    summary = simulation.run(scenario(NODES, cut_off, more="drain: 5s"), invariants="all").summary
+    assert (summary["refused"]["down"], summary["accepted"], summary["offered"]) == (8, 4, 12)
 
 
 def test_a_node_that_is_stopped_in_order_writes_down_what_it_has():

@@ -373,9 +373,30 @@ def test_clients_that_are_refused_or_forgotten_think_again() -> None:
         commit_latency="100ms",
     )
     # These were not accepted. The clients see an error, think for a second, and are refused at 5.95 s and at 6.95 s.
-    assert result.summary["refused"]["down"] == 6
+    assert result.summary["refused"]["down"] == 9
     assert [at for at in times(result, NotificationRequested) if 4 < at < 9] == [7.95] * 3
     assert ended(result)
+
+
+def test_what_was_being_accepted_when_the_process_died_was_offered_and_its_sender_sees_an_error() -> None:
+    crash = {"at": "10050ms", "crash": "process", "restart_after": "2s"}
+    summary = run(crash, commit_latency="100ms").summary
+    assert (summary["refused"]["down"], summary["accepted"], summary["offered"]) == (1 + 2, 17, 20)
+    workload = [{"channel": "email", "arrivals": {"constant": "1/s"}, "resend": {"after": "2s", "at_most": 1}}]
+    again = run(crash, commit_latency="100ms", workload=workload).summary
+    assert (again["refused"]["down"], again["accepted"], again["offered"]) == (0, 20, 20)
+    events = [{"event": "OrderPlaced", "arrivals": {"constant": "1/s"}}]
+    both = run(crash, commit_latency="100ms", workload=events, channels={"sms": {}}).summary
+    assert (both["refused"]["down"], both["accepted"], both["offered"]) == (6, 34, 40)
+
+
+def test_what_waits_for_a_handler_that_is_down_when_the_process_dies_was_offered_too() -> None:
+    faults = (
+        {"at": "4500ms", "crash": {"actor": "handler"}, "restart_after": "1h"},
+        {"at": "8500ms", "crash": "process"},
+    )
+    summary = run(*faults).summary
+    assert (summary["refused"]["down"], summary["accepted"], summary["offered"]) == (4, 16, 20)
 
 
 def test_a_change_that_is_not_durable_is_forgotten_and_what_it_said_is_done_again() -> None:
