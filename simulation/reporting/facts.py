@@ -52,7 +52,7 @@ def _facts(result: Result) -> Iterator[str]:
     if summary["delivery_time_s"][NEVER]:
         what = "not delivered by the end of the run" if summary["in_flight"] else "never delivered"
         yield _whom(groups, summary, lambda each: int(each["delivery_time_s"][NEVER]), what)
-    if refusals := refusals_text(summary["refused"]):
+    if refusals := refusals_text(summary["refused"], result.scenario):
         yield f"of these were refused: {refusals}"
     yield from _reasons(result)
     yield from _late_ones(groups, summary)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from actors.formatting import LARGER_UNITS, counted, in_a_unit, plain_number
 from simulation.scenario.metrics import DURATIONS, NEVER, MetricKind
+
+if TYPE_CHECKING:
+    from simulation.scenario import Scenario
 
 
 def line(kind: str, scenario: str, facts: Iterable[str]) -> str:
@@ -38,12 +41,17 @@ def line_of_run(kind: str, summary: Mapping[str, Any]) -> str:
     return line(kind, summary["scenario"], [f"seed {summary['seed']}", str(summary["runtime"]), sent, result])
 
 
-REFUSALS = {"down": "while the process was down", "overloaded": "for lack of room"}
-
-
-def refusals_text(refused: Mapping[str, int]) -> str:
+def refusals_text(refused: Mapping[str, int], scenario: Scenario) -> str:
     """Return why arrivals were refused, with how many for each cause; empty where none was."""
-    return ", ".join(f"{count:,} {REFUSALS[cause]}" for cause, count in refused.items() if count)
+    causes = {"down": _why_down(scenario), "overloaded": "for lack of room"}
+    return ", ".join(f"{count:,} {causes[cause]}" for cause, count in refused.items() if count)
+
+
+def _why_down(scenario: Scenario) -> str:
+    """Return what kept processes from accepting what came to them."""
+    if not any(fault.partition is not None for fault in scenario.faults):
+        return "as the process was down or died" if scenario.may_end_accepting else "while the process was down"
+    return f"at nodes that {'were down or ' * scenario.crashes_as_a_whole}did not reach their store"
 
 
 def seeds_text(seeds: Sequence[int]) -> str:

@@ -56,6 +56,12 @@ def test_refused_arrivals_are_among_those_that_are_not_delivered():
     lines = facts_of(TWO + crash)
     assert lines[0].startswith("30 of 1,800 requests never delivered: news 20 of 1,200, codes (critical) 10 of 600")
     assert lines[1] == "of these were refused: 30 while the process was down"
+    lines = facts_of(TWO + crash + "commit_latency: 1s\n")
+    assert lines[1] == "of these were refused: 33 as the process was down or died"
+    nodes = TWO + "nodes: {count: 2, takeover_after: 5s}\nfaults: [{at: 2m, for: 1m, node: 1, partition: store}%s]\n"
+    assert facts_of(nodes % "")[1] == "of these were refused: 7 at nodes that did not reach their store"
+    too = facts_of(nodes % ", {channel: sms, at: 4m, crash: process}")
+    assert too[1] == "of these were refused: 7 at nodes that were down or did not reach their store"
 
 
 def test_what_is_under_way_at_the_end_is_not_called_never():

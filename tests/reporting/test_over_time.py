@@ -72,6 +72,16 @@ def test_titles_say_what_is_found():
     assert plots.throughput(result).get_title("left").startswith(f"{sent:,} of {came:,} delivered, ")
 
 
+def test_what_was_refused_was_not_delivered():
+    down = "faults: [{channel: sms, at: 2s, crash: process, restart_after: 3s}]"
+    workload = "workload: [{channel: sms, arrivals: {constant: 1/s}}, {channel: push, arrivals: {constant: 2/s}}]"
+    result = simulation.run(parse(f"duration: 10s\n{workload}\n{down}"))
+    assert plots.throughput(result).get_title("left").startswith("21 of 30 delivered")
+    for by in ("channel", "entry"):
+        titles = [each.get_title("left") for each in plots.throughput(result, by=by).child_axes]
+        assert sorted(titles) == ["push: 14 of 20 delivered", "sms: 7 of 10 delivered"]
+
+
 def test_amplification_is_the_ratio_of_attempts_to_first_ones_whatever_the_cells(monkeypatch):
     result = result_of("outage")
     ax = plots.amplification(result)

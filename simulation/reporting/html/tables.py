@@ -71,7 +71,7 @@ def tiles(result: Result) -> list[Tile]:
     if summary["in_flight"]:
         found.append(Tile("still in flight", count(summary["in_flight"]), "at the end of the run", "care"))
     if refused := sum(summary["refused"].values()):
-        found.append(Tile("refused", count(refused), refusals_text(summary["refused"]), "care"))
+        found.append(Tile("refused", count(refused), refusals_text(summary["refused"], result.scenario), "care"))
     amplification = summary["retry_amplification"]
     attempts = NOTHING if amplification is None else f"×{amplification:.2f}"
     found += [

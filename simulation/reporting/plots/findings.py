@@ -20,9 +20,10 @@ def titled(label: str, *said: str) -> str:
     return f"{label}: {words}" if label else f"{words[:1].upper()}{words[1:]}"
 
 
-def of_the_rates(binned: pd.DataFrame) -> str:
-    """Return how much came, and what became of it; of a frame without dead letters, how much was delivered."""
+def of_the_rates(binned: pd.DataFrame, refused: int) -> str:
+    """Return how much came, what was refused included, and how much of it was delivered."""
     came, sent, failed = (int(binned[column].sum()) for column in ("arrivals", "sent", "failed"))
+    came += refused
     if not came:
         return "nothing arrives"
     all_of = sent == came > 1

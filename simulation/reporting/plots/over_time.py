@@ -82,7 +82,7 @@ def draw_throughput(ax: Axes, part: Taken) -> tuple[str, Sequence[Artist]]:
     handles = ax.get_legend_handles_labels()[0]
     if part.run is not None:
         draw_bounds(ax, bounds_of(part.run), "rates", part)
-    return titled(part.label, findings.of_the_rates(part.frame), steps), handles
+    return titled(part.label, findings.of_the_rates(part.frame, part.refused), steps), handles
 
 
 def in_flight(

@@ -207,7 +207,7 @@ def _draw_rates(axes: Axes, part: Taken, bounds: Sequence[Bound], first: bool, a
     draw_bounds(axes, bounds, "rates", part)
     set_apart_in = wrap(apart, NOTE_ROOM, NOTE_SIZE, 2)
     note(axes, rates_note(part, ["per second", *steps.split(", ")] if first or "," in steps else []), set_apart_in)
-    _set_title(axes, titled(part.label, findings.of_the_rates(part.frame), _copies(part)), handles)
+    _set_title(axes, titled(part.label, findings.of_the_rates(part.frame, part.refused), _copies(part)), handles)
 
 
 def _copies(part: Taken) -> str:

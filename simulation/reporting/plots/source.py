@@ -47,6 +47,10 @@ _SERIES: WeakKeyDictionary[PlottedRun, dict[tuple[tuple[str, str], ...], pd.Data
 """How the parts of a run go over time, which several pictures of a report show."""
 
 
+_GROUPS = {"channel": "channels", "entry": "workload", "priority": "classes"}
+"""By the column of tables that tells parts apart, where the summary has them."""
+
+
 class Taken(NamedTuple):
     """What was taken from a source: one of its tables, or a part of it, and the run if there is one."""
 
@@ -65,6 +69,16 @@ class Taken(NamedTuple):
     def scenario(self) -> Scenario | None:
         """The scenario, where it is known."""
         return None if self.run is None else self.run.scenario
+
+    @property
+    def refused(self) -> int:
+        """How many of its arrivals were refused; 0 where that is not known: of a table alone, a channel of an entry."""
+        if self.run is None or len(self.where) > 1:
+            return 0
+        figures = self.run.summary
+        for column, value in self.where.items():
+            figures = figures.get(_GROUPS[column], {}).get(value, {})
+        return sum(figures.get("refused", {}).values())
 
     @property
     def end_s(self) -> float | None:
