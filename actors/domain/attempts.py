@@ -79,6 +79,9 @@ class Admitted(Message, frozen=True, kw_only=True, gc=False):
     hedges: int = 0
     """Hedged copies of it."""
 
+    counted: bool = False
+    """Whether the retry budget has been told of each send of it that failed, when it did."""
+
 
 class Begin(Message, frozen=True, gc=False):
     """It is the turn of an attempt that was admitted and has waited for its channel to be free of others."""

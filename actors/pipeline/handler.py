@@ -411,7 +411,7 @@ class Handler(Actor):
         if delivery.caution is not None:
             delivery.caution = None  # its process has outlived it
         if self._budgets is not None:
-            self._budgets.attempt_has_ended(delivery, succeeded(performed.result), self.system.now_ns)
+            self._budgets.attempt_has_ended(delivery, succeeded(performed.result, request.counted), self.system.now_ns)
         if type(performed.result) is Sent:
             self._sent(delivery, performed)
         else:

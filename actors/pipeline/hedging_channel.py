@@ -31,7 +31,6 @@ class _Flight:
         "copies",
         "deadline_ns",
         "failure",
-        "first_has_failed",
         "gets_more",
         "incarnation",
         "is_over",
@@ -63,7 +62,6 @@ class _Flight:
         """The latest."""
         self.ambiguous: Ambiguous | None = None
         """The latest failure after which it may have been sent all the same."""
-        self.first_has_failed = False
         self.is_over = False
 
 
@@ -201,26 +199,22 @@ class HedgingChannel(Channel):
             copy.effect.cancel()
             self._settle(copy, None)
         flight.copies.clear()
-        self._settle_first(flight, outcome)
         admitted = flight.admitted
         if flight.sent > 1:
             admitted = msgspec.structs.replace(admitted, hedges=flight.sent - 1)
+        if isinstance(outcome, (Transient, Ambiguous)):
+            admitted = msgspec.structs.replace(admitted, counted=True)
         self._to_breaker(
             Performed(request=admitted, result=outcome, started_ns=flight.started_ns, ended_ns=self.system.now_ns)
         )
 
     def _settle(self, copy: _Copy, succeeded: bool | None) -> None:
+        """Let the budget know how a send has ended; of the first one only that it has failed, and while the handler
+        waits for its attempt, which tells the budget the rest."""
+        budget = self._stages.budget
         if copy.budget is not None:
             copy.budget.end_copy(copy.charge, succeeded, self.system.now_ns)
-        elif succeeded is False:
-            copy.flight.first_has_failed = True
-
-    def _settle_first(self, flight: _Flight, outcome: Outcome | Unsent) -> None:
-        """Let the budget know of a first send that failed, where the handler, which settles it, hears of another."""
-        budget = self._stages.budget
-        if budget is None or not flight.first_has_failed or isinstance(outcome, (Transient, Ambiguous)):
-            return
-        if self._stages.is_awaited(flight.admitted.attempt):
+        elif succeeded is False and budget is not None and self._stages.is_awaited(copy.flight.admitted.attempt):
             budget.first_send_failed(self.system.now_ns)
 
     # ── more copies ─────────────────────────────────────────────────────────────────────────────────────────────

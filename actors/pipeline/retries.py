@@ -99,11 +99,12 @@ class _Policies(dict[NotificationChannel, RetryPolicy]):
         return policy
 
 
-def succeeded(outcome: Outcome) -> bool | None:
-    """Return what a retry budget is to know of an outcome: None where another attempt could not have done better."""
+def succeeded(outcome: Outcome, counted: bool = False) -> bool | None:
+    """Return what a retry budget is to know of an outcome: None where another attempt could not have done better, and
+    where it knows of the failure already."""
     if isinstance(outcome, Sent):
         return True
-    return False if isinstance(outcome, (Transient, Ambiguous)) else None
+    return False if isinstance(outcome, (Transient, Ambiguous)) and not counted else None
 
 
 def _recalled(delivery: Delivery, policy: RetryPolicy) -> Progress:

@@ -84,7 +84,10 @@ class _Account(ABC):
         """Take note that an attempt that has set out is not made, or has ended."""
 
     def asked(self, made: AttemptMade) -> None:  # noqa: B027
-        """Take note of the first send of an attempt."""
+        """Take note of the first send of an attempt on a channel that hedges."""
+
+    def failed_before_copy(self, made: AttemptMade) -> None:  # noqa: B027
+        """Take note of a send whose failure brings the next copy just now."""
 
     def copied(self, copy: AttemptMade, is_late: bool) -> bool:
         """Charge a copy of an attempt, which goes as the answer to another one is late, or has failed just now; return
@@ -96,28 +99,38 @@ class _Account(ABC):
 
 
 class _Grpc(_Account):
-    """A copy that fails costs something when its answer comes, which is not known here: at the end of its attempt at
-    the latest; so does a first send that fails where another one decides. Taken later than it was, a token brings what
-    is left no higher."""
+    """A send of a hedged attempt that fails costs a token when its answer comes. When that is handled is known here
+    where it brings the next copy at once, else only that it is by the end of its attempt. Taken later than it was, a
+    token brings what is left no higher, and lower by what successes have given meanwhile at most."""
 
     def __init__(self, config: GrpcBudgetConfig) -> None:
         self._ceiling = self._most = self._least = as_fraction(config.max_tokens)
         self._ratio = as_fraction(config.token_ratio)
         self._may_fail: Counter[str] = Counter()
         """By notification: the copies of its attempt that may do so, as far as is known."""
-        self._firsts: dict[str, bool] = {}
-        """By notification: whether the first send of its attempt may fail."""
         self._first_may_fail: set[str] = set()
-        """Of those that have copies."""
+        """Those the first send of whose attempt may do so."""
+        self._first_taken: set[str] = set()
+        """Those of which it has, which is counted at most and not yet at least."""
+        self._successes = 0
+        self._successes_before: dict[str, int] = {}
+        """By notification, those there had been when its attempt was first sent."""
 
     def asked(self, made: AttemptMade) -> None:
-        self._firsts[made.notification_id] = self._may_have_failed(made)
+        name = made.notification_id
+        self._first_taken.discard(name)
+        self._successes_before[name] = self._successes
+        if self._may_have_failed(made):
+            self._first_may_fail.add(name)
+
+    def failed_before_copy(self, made: AttemptMade) -> None:
+        self._most = max(Fraction(0), self._most - 1)
+        if not made.is_copy:
+            self._first_taken.add(made.notification_id)
 
     def copied(self, copy: AttemptMade, is_late: bool) -> bool:
         self._may_fail[copy.notification_id] += self._may_have_failed(copy)
-        if self._firsts.get(copy.notification_id, True):
-            self._first_may_fail.add(copy.notification_id)
-        return True
+        return 2 * self._most > self._ceiling
 
     @staticmethod
     def _may_have_failed(made: AttemptMade) -> bool:
@@ -126,9 +139,13 @@ class _Grpc(_Account):
 
     def failed(self, failed: NotificationFailed) -> None:
         is_of_first = failed.kind in _WORTH_A_RETRY and not failed.refused
+        meanwhile = self._successes - self._successes_before.get(failed.notification_id, self._successes)
+        is_taken = failed.notification_id in self._first_taken
         self._copies_end(failed, is_of_first)
         if is_of_first:
-            self._most, self._least = (max(Fraction(0), tokens - 1) for tokens in (self._most, self._least))
+            self._least = max(Fraction(0), self._least - 1)
+        if is_of_first and not is_taken:
+            self._most = min(self._most, max(Fraction(0), self._most - 1) + meanwhile * self._ratio)
 
     def may_grant(self, failed: NotificationFailed, in_flight: int) -> bool:
         return 2 * self._most > self._ceiling
@@ -139,6 +156,7 @@ class _Grpc(_Account):
     def ended(self, event: NotificationEvent) -> None:
         self._copies_end(event)
         if type(event) is NotificationSent:
+            self._successes += 1
             self._most, self._least = (min(self._ceiling, tokens + self._ratio) for tokens in (self._most, self._least))
 
     def _copies_end(self, event: NotificationEvent, is_counted: bool = False) -> None:
@@ -147,7 +165,8 @@ class _Grpc(_Account):
         failed = self._may_fail.pop(name, 0) + (name in self._first_may_fail and not is_counted)
         self._least = max(Fraction(0), self._least - failed)
         self._first_may_fail.discard(name)
-        self._firsts.pop(name, None)
+        self._first_taken.discard(name)
+        self._successes_before.pop(name, None)
 
 
 class _Aws(_Account):
@@ -525,23 +544,43 @@ class RetryBudgets(Invariant):
         if account is None:
             return None
         if not made.is_copy:
-            account.asked(made)
+            if made.channel in self._hedging:
+                account.asked(made)
             return None
         if (objection := self._catch_up()) is not None:
             return objection
         if made.notification_id in self._orphaned:
             return None
-        if account.copied(made, self._is_late(made)):
+        others = self._others(made)
+        if (failed := self._failed_just_now(made, others)) is not None:
+            account.failed_before_copy(failed)
+        if account.copied(made, self._is_late(made, others)):
             return None
         spent = f"the retry budget of {made.channel} is spent"
         return Finding(f"a copy of {made.notification_id} is sent, and {spent}", made.notification_id)
 
-    def _is_late(self, copy: AttemptMade) -> bool:
-        """Tell whether a copy goes as another send of its attempt has no answer, and not as one has failed just now."""
+    def _others(self, copy: AttemptMade) -> list[AttemptMade]:
+        """Return the other sends of the same attempt."""
         lifecycle = self.context.lifecycles.get(copy.notification_id)
         made = () if lifecycle is None else (each for each in lifecycle.history if type(each) is AttemptMade)
-        ends_ns = [each.ends_at_ns for each in made if each.attempt is copy.attempt and each is not copy]
+        return [each for each in made if each.attempt is copy.attempt and each is not copy]
+
+    @staticmethod
+    def _is_late(copy: AttemptMade, others: list[AttemptMade]) -> bool:
+        """Tell whether a copy goes as another send of its attempt has no answer, and not as one has failed just now."""
+        ends_ns = [each.ends_at_ns for each in others]
         return copy.at_ns not in ends_ns and any(end_ns > copy.at_ns for end_ns in ends_ns)
+
+    def _failed_just_now(self, copy: AttemptMade, others: list[AttemptMade]) -> AttemptMade | None:
+        """Return the send whose failure has brought a copy; None where it is perhaps its time that has."""
+        config = self.context.providers[copy.channel, copy.provider].hedging
+        if config is None or not others or others[-1].at_ns + wait_ns(config.delay) == copy.at_ns:
+            return None
+        if any(isinstance(each.outcome, Transient) and each.outcome.retry_after for each in others):
+            return None
+        failed = [each for each in others if each.ends_at_ns == copy.at_ns and each.answered]
+        is_one = len(failed) == 1 and isinstance(failed[0].outcome, (Transient, Ambiguous))
+        return failed[0] if is_one else None
 
     def _failed(self, failed: NotificationFailed) -> str | None:
         account = self._accounts.get(failed.channel)

@@ -202,7 +202,7 @@ class Budget:
         self.end(charge, outcome, now_ns)
 
     def first_send_failed(self, now_ns: int) -> None:
-        """Count a first send that failed, and whose attempt has ended otherwise."""
+        """Count a first send that failed, where copies may do better."""
 
     def ask(self, outcome: Transient | Ambiguous, now_ns: int) -> int | None:
         """Return the charge of a retry after this outcome, or None: there is none."""
@@ -215,10 +215,10 @@ class Budget:
 class Tokens(Budget):
     """A bucket of tokens, full to begin with.
 
-    `grpc`: each send that fails takes 1, and an attempt that succeeds gives `token_ratio`, both in thousandths; retries
-    while more than half of all are there. `aws`: a retry costs some, which it gives back if it succeeds; another
-    success gives 1. `token_bucket`: a first attempt gives a share of one, a retry takes 1 (not the last where that is
-    not `inclusive`).
+    `grpc`: each send that fails takes 1 when it does, and an attempt that succeeds gives `token_ratio`, both in
+    thousandths; retries while more than half of all are there. `aws`: a retry costs some, which it gives back if it
+    succeeds; another success gives 1. `token_bucket`: a first attempt gives a share of one, a retry takes 1 (not the
+    last where that is not `inclusive`).
     """
 
     def __init__(self, config: GrpcBudgetConfig | AwsBudgetConfig | TokenBudgetConfig) -> None:

@@ -333,11 +333,12 @@ class Handler(Accepting):
         notification = self._of(attempt)
         if notification is None:
             return
-        self._end_attempt(notification, outcome)
+        lane = self.ways[attempt.command.channel].lanes[attempt.lane]
+        is_counted = lane.config.hedging is not None and not isinstance(outcome, Sent)
+        self._end_attempt(notification, None if is_counted else outcome)  # each send that failed, when it did
         if not isinstance(outcome, Sent):
             self._failed(notification, outcome, attempt)
             return
-        lane = self.ways[attempt.command.channel].lanes[attempt.lane]
         event = self.event(
             NotificationSent,
             notification.command,

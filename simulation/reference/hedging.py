@@ -43,8 +43,6 @@ class Flight:
     gets_more: bool = True
     """Whether nothing has spoken against another copy yet."""
     failures: list[Transient | Ambiguous] = field(default_factory=list)
-    first: Outcome | None = None
-    """What has come of the first send."""
 
     @property
     def place(self) -> str:
@@ -130,8 +128,8 @@ class Hedging:
         budget, charge = flight.out.pop(number)
         if budget is not None:
             budget.end_copy(charge, outcome, self.loop.now_ns)
-        else:
-            flight.first = outcome
+        elif isinstance(outcome, (Transient, Ambiguous)) and self._is_awaited(flight.attempt):
+            self._budget_of(flight.attempt.command.channel).first_send_failed(self.loop.now_ns)
         if isinstance(outcome, (Transient, Ambiguous)):
             self._failed(flight, outcome)
         else:
@@ -169,9 +167,6 @@ class Hedging:
             self._of.pop(number)
             if budget is not None:
                 budget.end_copy(charge, None, now_ns)
-        first_has_failed = isinstance(flight.first, (Transient, Ambiguous))
-        if first_has_failed and not isinstance(outcome, (Transient, Ambiguous)) and self._is_awaited(attempt):
-            self._budget_of(attempt.command.channel).first_send_failed(now_ns)
         del self.flights[flight.number]
         attempt.ended_ns, attempt.hedges = now_ns, flight.sent - 1
         self._decided(flight.lane, attempt, outcome)

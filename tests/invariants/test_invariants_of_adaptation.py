@@ -357,6 +357,24 @@ def test_what_a_copy_may_have_cost_a_grpc_budget_is_known_by_the_end_of_its_atte
     assert breach_of("retry-budget", [*failing, refused], budget) is None
 
 
+@pytest.mark.parametrize(
+    ("sends", "max_tokens"),
+    [
+        ([(0, DOWN, 0.3), (0.3, Sent(), 1)], 2),  # half of them are left
+        ([(0, DOWN, 0.3), (0.3, DOWN, 0.2), (0.5, Sent(), 1)], 4),
+    ],
+)
+def test_a_failed_send_costs_a_grpc_budget_a_token_before_its_next_copy(sends, max_tokens):
+    events = [requested(0), *copies(*sends)]
+    spent, enough = (
+        context_of(retry={"budget": {"kind": "grpc", "max_tokens": tokens}}, **HEDGED)
+        for tokens in (max_tokens, max_tokens + 1)
+    )
+    check_breach("retry-budget", events, "a copy of n is sent, and the retry budget of email is spent", spent)
+    assert breach_of("retry-budget", events[:-1], spent) is None
+    assert breach_of("retry-budget", events, enough) is None
+
+
 @pytest.mark.parametrize(("is_late", "most"), [(True, 2), (False, 4)])
 def test_a_copy_costs_what_a_retry_after_the_same_would(is_late, most):
     settings = {"kind": "aws", "capacity": 20, "retry_cost": 5, "timeout_cost": 10}

@@ -15,7 +15,7 @@ from worlds import EMAIL, OK, Scripted, Try, World, email, on_both_clocks, run_o
 import simulation
 from actors.domain.attempts import Attempt, Provider
 from actors.kernel.effects import Effect
-from actors.messages import BreakerTransitioned, NotificationSent
+from actors.messages import BreakerTransitioned, NotificationFailed, NotificationSent
 from actors.outcomes import Ambiguous, ChannelFault, DeadDestination, Permanent, Transient
 from actors.pipeline.channel import Channel
 from actors.pipeline.hedging_channel import HedgingChannel
@@ -306,6 +306,45 @@ def test_to_a_grpc_budget_each_send_may_fail_and_an_attempt_succeeds_once(script
     budget = {"kind": "grpc", "max_tokens": 4, "token_ratio": 0.5}
     world = one(lambda: copies(*script), retry={"max_attempts": 1, "budget": budget})
     assert world.pipeline.wiring.stages[email().channel].budget.tokens == tokens
+
+
+@pytest.mark.parametrize(("max_tokens", "copies_sent"), [(2, 0), (4, 1), (6, 2), (9, 4)])
+def test_a_grpc_budget_counts_each_failed_send_before_its_next_copy(max_tokens, copies_sent):
+    budget = {"kind": "grpc", "max_tokens": max_tokens}
+    retry = {"max_attempts": 1, "budget": budget}
+    world = one(lambda: copies((0.25, DOWN)), max_attempts=5, retry=retry)
+    assert len(world.provider.times) == 1 + copies_sent
+    assert world.pipeline.wiring.stages[email().channel].budget.tokens == max_tokens - 1 - copies_sent
+
+
+def test_a_grpc_budget_knows_of_a_first_send_that_failed_while_its_copy_is_awaited():
+    budget = {"kind": "grpc", "max_tokens": 4}
+
+    def scenario(world: World) -> None:
+        world.open(copies((0.25, DOWN), (6, DOWN)), email=hedged(retry={"max_attempts": 1, "budget": budget}))
+        for second in range(3):
+            world.send(email(f"n{second}"), at=second)
+
+    world = on_both_clocks(scenario)
+    assert [event.hedges for event in world.events(NotificationFailed)] == [0, 0, 1]
+    assert world.provider.times == [0, 0.25, 1, 2]
+
+
+@pytest.mark.parametrize("stage", ["circuit_breaker", "channel"])
+def test_a_crash_of_a_stage_has_no_failed_send_counted_twice(stage):
+    budget = {"kind": "grpc", "max_tokens": 10}
+
+    def scenario(world: World) -> None:
+        world.open(copies((0.25, DOWN), (6, OK), (0.5, OK)), email=hedged(retry={"max_attempts": 1, "budget": budget}))
+        world.send(email())
+        stages = world.pipeline.wiring.stages[email().channel]
+        ref = stages.circuit_breaker if stage == "circuit_breaker" else lane_of(world).channel
+        world.at(1.125, lambda: world.system.crash(ref, RuntimeError("pulled")))
+
+    world = on_both_clocks(scenario)
+    assert world.provider.times[:2] == [0, 0.25]
+    assert len(world.provider.times) == 3
+    assert world.pipeline.wiring.stages[email().channel].budget.tokens == 9.1  # one has failed, and one delivered
 
 
 def test_an_aws_budget_gets_back_what_a_copy_cost_that_succeeded():

@@ -12,7 +12,7 @@ what it was not asked for, up to its capacity, and needs no clock.
 The order of calls, for every attempt: :meth:`Budget.start`, then :meth:`Budget.end`; and after an attempt that failed
 and would be retried :meth:`Budget.try_retry`. What that returns is the charge of the retry, to be handed to its `start`
 and `end`; a first attempt has the charge 0. A further copy of a hedged attempt is asked for as a retry is, and ends
-with :meth:`Budget.end_copy`.
+with :meth:`Budget.end_copy`; :meth:`Budget.first_send_failed` tells of the first send, before any copy is asked for.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class Budget:
         self.end(charge, succeeded, now_ns)
 
     def first_send_failed(self, now_ns: int) -> None:
-        """An attempt has ended in another way than its first send, which failed."""
+        """The first send of a hedged attempt has failed: `end` is not told once more when all of them have."""
 
     def try_retry(self, kind: FailureKind, now_ns: int) -> int | None:
         """Return the charge of a retry, more than 0, after an attempt that failed in this way; None: no retry."""
@@ -216,8 +216,8 @@ class GrpcBudget(Budget):
     After gRPC's proposal A6, "Throttling Retry Attempts and Hedged RPCs". Tokens are counted in thousandths, as A6 asks
     (at 0.1 a success, floats need 51 successes for 50). Retries themselves cost nothing, so what is bounded is not
     their number but the failures among all attempts: at one failure in ``1 + 1 / token_ratio`` it keeps its level. Each
-    send of a hedged attempt that fails takes a token; that one of them succeeds gives the tokens of one success, as one
-    alone is what the caller gets (gRPC's own clients count it with the send that wins).
+    send of a hedged attempt that fails takes a token when it does; that one of them succeeds gives the tokens of one
+    success, as one alone is what the caller gets (gRPC's own clients count it with the send that wins).
 
     Raises:
         ValueError: `max_tokens` or `token_ratio` is less than a thousandth.
@@ -247,7 +247,7 @@ class GrpcBudget(Budget):
             self._take()
 
     def first_send_failed(self, now_ns: int) -> None:
-        """A failure takes a token, also where a copy has done better."""
+        """A failure takes a token at once, whatever becomes of the copies."""
         self._take()
 
     def _take(self) -> None:
