@@ -29,7 +29,9 @@ def retry_rules(config: ChannelConfig, _traffic: Traffic) -> Iterator[Found]:
     retry = config.retry
     has_rules = any(rule is not None for _, rule in retry.per_outcome) or bool(retry.per_reason)
     if retry.max_attempts == 1 and not has_rules:
-        if unused := [key for key in _OF_RETRIES if key in retry.model_fields_set]:
+        hedges = any(own.hedging is not None for own in config.by_provider().values())
+        of_copies = {"budget"} if hedges else set[str]()
+        if unused := [key for key in _OF_RETRIES if key in retry.model_fields_set - of_copies]:
             yield Found(
                 ("retry", "max_attempts"),
                 "setting-without-effect",

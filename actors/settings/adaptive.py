@@ -153,7 +153,9 @@ class AdaptiveThrottleConfig(Settings):
 class HedgingConfig(Settings):
     """Send once more before the answer is there, to a provider that takes an idempotency key.
 
-    All copies of an attempt have the same id. A provider that ignores it may deliver each of them.
+    All copies of an attempt have the same id. A provider that ignores it may deliver each of them. A send that fails in
+    a way that another may not has the next copy go at once, or after the wait that came with it. The `retry.budget` is
+    asked for each copy as for a retry; where it allows none, the attempt gets no more copies.
     """
 
     wanted_text: ClassVar[str] = "a mapping such as {max_attempts: 2, delay: 500ms}"
@@ -162,4 +164,4 @@ class HedgingConfig(Settings):
     """All sends of one attempt, the first included; more than 5 are taken as 5."""
 
     delay: Duration
-    """How long after one send the next follows, if there is no answer."""
+    """How long after one send the next follows, if there is no answer; after a failure it follows at once."""

@@ -66,7 +66,7 @@ class GrpcBudgetConfig(Settings):
     """How many tokens there are at most, and to begin with; counted in thousandths."""
 
     token_ratio: Annotated[float, number(0.001)] = 0.1
-    """Tokens that a success gives; a failure takes one, and so does each send of a hedged attempt that fails."""
+    """Tokens that a success gives; a failure takes one, and so does each send of a hedged attempt when it fails."""
 
 
 class EnvoyBudgetConfig(Settings):
@@ -224,7 +224,7 @@ class RetryConfig(Settings):
     """The same by the exact text of the reason, before `per_outcome`."""
 
     budget: Annotated[BudgetConfig, by_kind(_BUDGETS, "finagle")] | None = None
-    """How many retries the channel as a whole may make. None: no bound."""
+    """How many retries the channel as a whole may make, and copies of hedged attempts. None: no bound."""
 
     @model_validator(mode="before")
     @classmethod
