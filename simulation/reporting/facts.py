@@ -60,6 +60,7 @@ def _facts(result: Result) -> Iterator[str]:
         yield _whom(groups, summary, lambda each: int(each["reached_twice"]), "delivered twice")
     yield from _worst_parties(result)
     yield from _other_ways(result)
+    yield from _copies(result)
     yield from _backlogs(result)
     yield from _herd(result)
     yield from _served(result)
@@ -185,6 +186,13 @@ def _other_ways(result: Result) -> Iterator[str]:
             yield f"{channel}: of {figures['sent']:,} sent {', '.join(further)}"
         if config.fallback is not None and figures["handed_on"]:
             yield f"{channel} handed {counted(figures['handed_on'], 'request')} on to {config.fallback.channel}"
+
+
+def _copies(result: Result) -> Iterator[str]:
+    """Yield how much of what the providers got were copies of hedged attempts, which count as no attempts."""
+    for channel, figures in result.summary["channels"].items():
+        if copies := figures["hedges"]:
+            yield f"{channel}: {copies:,} of {figures['requests']:,} requests to the provider were hedged copies"
 
 
 def _backlogs(result: Result) -> Iterator[str]:

@@ -164,7 +164,7 @@ MEANINGS = {
     "in_flight": "notifications that had not ended when the run did",
     "attempts": "attempts to send, failed ones and those that were refused on this side included",
     "retries": "attempts other than a notification's first",
-    "hedges": "copies that were sent because an answer was late",
+    "hedges": "copies that were sent because an answer was late, or another send had failed",
     "interrupted": "requests to providers whose answer no one took, as the process or an actor crashed; no attempts",
     "requests": "what reached the providers: attempts but for those refused on this side, hedges and interrupted",
     "upstream_requests": "requests of the providers to what is behind them, retries included",

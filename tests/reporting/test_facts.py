@@ -44,6 +44,12 @@ def test_whom_it_did_not_hit_is_not_named():
     assert lines[2].startswith("5,401 of 9,000 requests took over a minute, at most 10 min: news 5,401 of 6,000")
 
 
+def test_it_is_said_how_many_requests_were_copies():
+    text = TWO.replace("retry: {max", "hedging: {delay: 80ms}, retry: {max")
+    assert facts_of(text) == ["sms: 1,800 of 3,600 requests to the provider were hedged copies"]
+    assert facts_of(text.replace("80ms", "1s")) == []
+
+
 def test_of_more_than_three_entries_and_reasons_the_rest_is_counted():
     entries = "".join(f"  - {{name: e{n}, channel: sms, arrivals: {{constant: 1/s}}}}\n" for n in range(5))
     text = f"duration: 2m\nworkload:\n{entries}channels: {{sms: {{circuit_breaker: {{enabled: false}}}}}}\n"
