@@ -7,7 +7,7 @@ from typing import Any
 
 import trio
 
-from actors.domain.attempts import Attempt, Provider, WrappedProvider
+from actors.domain.attempts import TIMED_OUT, Attempt, Provider, WrappedProvider
 from actors.errors import ConfigurationError
 from actors.faults.conditions import NEVER_NS
 from actors.faults.rules import SENT, FailureRule, Fate, FaultRules
@@ -82,7 +82,7 @@ class FaultyProvider(WrappedProvider):
         fate = self._rules.judge(attempt, now_ns)
         if not fate.delivers:
             if fate.outcome is None:
-                return Foreseen(NEVER_NS, SENT)
+                return Foreseen(NEVER_NS, TIMED_OUT)
             return Foreseen(fate.delay_ns, fate.outcome) if fate.finished is None else fate.finished
         effect = self._provider.attempt(attempt, now_ns)
         if fate.outcome is not None and fate.delay_ns == 0 and fate.latency_factor == 1:

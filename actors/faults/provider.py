@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from actors.domain.attempts import Attempt, Provider
+from actors.domain.attempts import TIMED_OUT, Attempt, Provider
 from actors.errors import ConfigurationError
 from actors.faults.conditions import NEVER_NS, EnforcedQuota
 from actors.faults.rules import SENT, FailureRule, FaultRules, on_the_ladder
@@ -174,7 +174,7 @@ class SimulatedProvider(Provider):
                 return upstream.ask(attempt, fate, now_ns, self._deliver)
             self.delivered += 1
         if fate.outcome is None:
-            return Foreseen(NEVER_NS, SENT)
+            return Foreseen(NEVER_NS, SENT if fate.delivers else TIMED_OUT)
         return Foreseen(fate.delay_ns, fate.outcome) if fate.finished is None else fate.finished
 
     def _deliver(self) -> None:

@@ -2,16 +2,18 @@
 
 After a crash of its process, or of an actor on the way, a notification is sent again, and the outcome of the new
 attempt is recorded. What its provider answered to the one before, if it answers at all, is in no history; but it was
-asked, and has its price. So it is where a fault has an attempt come to its channel twice.
+asked, has its price, and may have reached the person. So it is where a fault has an attempt come to its channel
+twice.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
-from typing import NamedTuple, TypeAlias
+from typing import Any, TypeAlias
 
 from actors.domain.attempts import Attempt, Provider, WrappedProvider
-from actors.kernel.effects import Effect
+from actors.kernel.effects import Effect, Foreseen, Promise
+from actors.kernel.system import ActorSystem
 from actors.messages import (
     ActorFailed,
     NotificationChannel,
@@ -21,21 +23,39 @@ from actors.messages import (
     NotificationSuppressed,
     RecordedEvent,
 )
+from actors.outcomes import Sent
 from actors.pipeline.wiring import Stages
 from actors.settings.channel import PRIMARY
 
-Interrupt: TypeAlias = Callable[[str, NotificationChannel, str, int, int], None]
-"""Notes that the answer to a request is lost: of which notification, at which channel and provider, when it was made,
-and when it is lost."""
+
+class Request:
+    """A request to a provider, or the copy of one. Instants are in nanoseconds since the start of the run."""
+
+    __slots__ = ("attempt", "channel", "lost_ns", "provider", "reached_ns", "started_ns")
+
+    def __init__(self, attempt: Attempt, channel: NotificationChannel, provider: str, started_ns: int) -> None:
+        self.attempt = attempt
+        self.channel = channel
+        self.provider = provider
+        self.started_ns = started_ns
+        self.lost_ns: int | None = None
+        """Since when no one takes its answer; None: someone may."""
+        self.reached_ns: int | None = None
+        """Since when it is sure that its provider delivers it, as the simulated one counts it; None: it is not."""
+
+    @property
+    def notification_id(self) -> str:
+        """Of which notification it is."""
+        return self.attempt.command.notification_id
+
+    def answered(self, result: Any, now_ns: int) -> None:
+        """Note what its provider answers, or will answer, whether someone takes it or not."""
+        if isinstance(result, Sent):
+            self.reached_ns = now_ns
 
 
-class _Request(NamedTuple):
-    """A request to a provider, or the copy of one."""
-
-    attempt: Attempt
-    channel: NotificationChannel
-    provider: str
-    at_ns: int
+Interrupt: TypeAlias = Callable[[Request], None]
+"""Notes that the answer to a request is lost."""
 
 
 class Interruptions:
@@ -48,7 +68,7 @@ class Interruptions:
             interrupt: called with each, when it is sure that its answer is lost.
         """
         self._interrupt = interrupt
-        self._open: dict[str, list[_Request]] = {}
+        self._open: dict[str, list[Request]] = {}
         """By notification: those without an outcome."""
         self._crashed_ns = 0
 
@@ -61,8 +81,8 @@ class Interruptions:
             for channel, by_name in providers.items()
         }
 
-    def _note(self, request: _Request) -> None:
-        self._open.setdefault(request.attempt.command.notification_id, []).append(request)
+    def _note(self, request: Request) -> None:
+        self._open.setdefault(request.notification_id, []).append(request)
 
     def follow(self, event: RecordedEvent) -> None:
         """Take in an event, when it is recorded: with an outcome, all else that was asked before is lost; and with an
@@ -75,9 +95,8 @@ class Interruptions:
             return
         requests, provider = self._open.pop(event.notification_id, ()), event.provider or PRIMARY
         is_refused = isinstance(event, NotificationFailed) and event.refused  # it has not got to any provider itself
-        begun = [
-            each for each in requests if not is_refused and each.at_ns == event.started_ns and each.provider == provider
-        ]
+        started_ns = None if is_refused else event.started_ns
+        begun = [each for each in requests if each.started_ns == started_ns and each.provider == provider]
         attempt = begun[-1].attempt if begun else None  # the latest, where others went together with it
         self._lose([each for each in requests if each.attempt is not attempt])
         self._lose([each for each in requests if each.attempt is attempt][1 + event.hedges :])
@@ -112,25 +131,37 @@ class Interruptions:
             )
         self._open.clear()
 
-    def _lose(self, requests: Iterable[_Request]) -> None:
-        for attempt, channel, provider, at_ns in requests:
-            lost_ns = max(at_ns, self._crashed_ns)
-            self._interrupt(attempt.command.notification_id, channel, provider, at_ns, lost_ns)
+    def _lose(self, requests: Iterable[Request]) -> None:
+        for request in requests:
+            request.lost_ns = max(request.started_ns, self._crashed_ns)
+            self._interrupt(request)
 
 
 class _Asked(WrappedProvider):
     """A provider whose requests are noted."""
 
     def __init__(
-        self, provider: Provider, channel: NotificationChannel, name: str, note: Callable[[_Request], None]
+        self, provider: Provider, channel: NotificationChannel, name: str, note: Callable[[Request], None]
     ) -> None:
         super().__init__(provider)
         self.outcomes_are_plain = provider.outcomes_are_plain
         self._channel = channel
         self._name = name
         self._note = note
+        self._system: ActorSystem | None = None
+
+    def on_wired(self, system: ActorSystem) -> None:
+        """Go by the clock of this system, too."""
+        super().on_wired(system)
+        self._system = system
 
     def attempt(self, attempt: Attempt, now_ns: int) -> Effect:
         """Return the effect that makes this attempt."""
-        self._note(_Request(attempt, self._channel, self._name, now_ns))
-        return self._provider.attempt(attempt, now_ns)
+        request = Request(attempt, self._channel, self._name, now_ns)
+        self._note(request)
+        effect = self._provider.attempt(attempt, now_ns)
+        if isinstance(effect, Foreseen):
+            request.answered(effect.result, now_ns)
+        elif isinstance(effect, Promise) and (system := self._system) is not None:
+            effect.when_kept(lambda result: request.answered(result, system.now_ns))
+        return effect

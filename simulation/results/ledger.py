@@ -25,6 +25,7 @@ from actors.messages import (
 )
 from actors.pipeline.readiness import ADDRESS_GONE
 from simulation.results.backlogs import CHANGES, instant_of
+from simulation.results.interruptions import Request
 from simulation.results.tallies import COUNTED_ALWAYS, Counted, DeadLetters, Figures, Tally
 from simulation.scenario.identity import channel_of, entry_number
 from simulation.scenario.metrics import Outline
@@ -101,6 +102,10 @@ class Ledger:
         self._prices = prices or {}
         self._tallies: dict[Place, Tally] = {}
         self._dead_letters: dict[Group, DeadLetters] = {}
+        self._lost: defaultdict[str, list[Request]] = defaultdict(list)
+        """The requests to providers whose answers no one takes, by the first notification of a chain of fallbacks."""
+        self._reached_twice: set[str] = set()
+        """Of these, whom one had reached to whom another was sent."""
         self._chains = Chains() if counted.fallbacks or counted.forgotten_ids else None
         channels = [channel for channel, _ in outline.providers]
         self._entries = {str(number): number for number in range(len(outline.entries))}
@@ -130,9 +135,10 @@ class Ledger:
             for place, of_place in places.items():
                 tally = self.tally(place)
                 tally.requests += len(of_place.get(NotificationRequested, ()))
-                tally.delivery_times.extend(
-                    [event.at_ns - event.requested_at_ns for event in of_place.get(NotificationSent, ())]
-                )
+                sent = of_place.get(NotificationSent, ())
+                tally.delivery_times.extend([event.at_ns - event.requested_at_ns for event in sent])
+                if self._lost:
+                    tally.reached_twice += sum([self._was_reached(event) for event in sent])
             self._suppress(events.get(NotificationSuppressed, ()))
         else:
             self.follow(
@@ -248,17 +254,33 @@ class Ledger:
     def _delivered_by(self, event: NotificationSent) -> Place | None:
         """Note that a notification is sent; return the place that has delivered its request, None if one had before."""
         place = self.place_of(event)
+        reached_before = self._was_reached(event)
         if self._chains is None:
+            self.tally(place).reached_twice += reached_before
             return place
         number, holder = self._chains.deliver(event)
+        first = _first_of(event.notification_id)
+        self.tally(place).reached_twice += reached_before or (number == 2 and first not in self._reached_twice)
         if number > 1:
-            self.tally(place).reached_twice += number == 2
+            self._reached_twice.add(first)
             return None
         if holder is not event.channel:
             # It comes back to this channel, which had handed it on.
             self.tally((place[0], holder)).handed_on += 1
             self.tally(place).handed_on -= 1
         return place
+
+    def _was_reached(self, event: NotificationSent) -> bool:
+        """Tell whether a request whose answer no one took had reached whom a notification is sent to, and note it; once
+        only for each person and request."""
+        first = _first_of(event.notification_id)
+        lost = self._lost.get(first, ())
+        if first in self._reached_twice or not any(
+            request.reached_ns is not None and request.reached_ns <= event.at_ns for request in lost
+        ):
+            return False
+        self._reached_twice.add(first)
+        return True
 
     def refuse(self, entry: int, channels: Sequence[NotificationChannel], why: str) -> None:
         """Note that an arrival is refused, of which notifications on these channels would have come.
@@ -271,9 +293,16 @@ class Ledger:
         for channel in channels:
             self.tally((entry, channel)).refused[why] += 1
 
-    def interrupt(self, notification_id: str, channel: NotificationChannel, provider: str) -> None:
-        """Note that the answer of a provider to a request is lost."""
-        self.tally((entry_number(notification_id), channel)).interrupt(provider)
+    def interrupt(self, request: Request, *, counts: bool = True) -> None:
+        """Note that the answer of a provider to a request is lost.
+
+        Args:
+            request: to a provider.
+            counts: whether it is one of the requests whose answers are lost; else it matters only whom it reached.
+        """
+        if counts:
+            self.tally((entry_number(request.notification_id), request.channel)).interrupt(request.provider)
+        self._lost[_first_of(request.notification_id)].append(request)
 
     def worst(self) -> dict[str, list[dict[str, Any]]]:
         """Return the hosts and the tenants with the most requests that were not delivered within a minute, the worst
@@ -437,6 +466,11 @@ class Chains:
         if number == 1 and holder is not None:
             self._holders[first] = event.channel
         return number, holder or event.channel
+
+
+def _first_of(notification_id: str) -> str:
+    """Return the notification at the beginning of its chain of fallbacks, whose ids are ``n``, ``n/sms``, ..."""
+    return notification_id.partition("/")[0]
 
 
 def _is_unwanted(event: NotificationSuppressed) -> bool:

@@ -33,7 +33,7 @@ from simulation.results.counters import (
     fold_transition,
 )
 from simulation.results.history import History
-from simulation.results.interruptions import Interruptions
+from simulation.results.interruptions import Interruptions, Request
 from simulation.results.ledger import WHOLE, Group, Ledger
 from simulation.results.peaks import Peaks
 from simulation.results.series import SeriesCounter
@@ -158,15 +158,14 @@ class Recorder:
         for window in self.windows:
             window.refuse(entry, channels, why, at_ns)
 
-    def interrupt(
-        self, notification_id: str, channel: NotificationChannel, provider: str, made_ns: int, at_ns: int
-    ) -> None:
+    def interrupt(self, request: Request) -> None:
         """Note that the answer of a provider to a request is lost, which is in no history; see
         :meth:`Ledger.interrupt`."""
-        self.ledger.interrupt(notification_id, channel, provider)
-        self.peaks.interrupt((channel, provider), made_ns, at_ns)
+        assert request.lost_ns is not None
+        self.ledger.interrupt(request)
+        self.peaks.interrupt((request.channel, request.provider), request.started_ns, request.lost_ns)
         for window in self.windows:
-            window.interrupt(notification_id, channel, provider, at_ns)
+            window.interrupt(request)
 
     @property
     def in_flight(self) -> int:

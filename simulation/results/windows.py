@@ -17,6 +17,7 @@ from actors.messages import (
 )
 from simulation.results.backlogs import instant_of, waits_since_ns
 from simulation.results.counters import BreakerMetrics, by_type, fold_transition
+from simulation.results.interruptions import Request
 from simulation.results.ledger import Ledger
 from simulation.scenario.metrics import Window
 
@@ -75,10 +76,11 @@ class WindowMetrics:
         if self._holds(at_ns):
             self._ledger.refuse(entry, channels, why)
 
-    def interrupt(self, notification_id: str, channel: NotificationChannel, provider: str, at_ns: int) -> None:
-        """Note that the answer to a request is lost; see :meth:`Ledger.interrupt`."""
-        if self._holds(at_ns):
-            self._ledger.interrupt(notification_id, channel, provider)
+    def interrupt(self, request: Request) -> None:
+        """Note that the answer to a request is lost; see :meth:`Ledger.interrupt`. It counts where it is lost in the
+        window; whom it reached, where that person's notification was offered in it."""
+        assert request.lost_ns is not None
+        self._ledger.interrupt(request, counts=self._holds(request.lost_ns))
 
     def _holds(self, at_ns: int) -> bool:
         return at_ns >= self._from_ns and (self._to_ns is None or at_ns < self._to_ns)

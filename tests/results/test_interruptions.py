@@ -79,13 +79,14 @@ def test_what_is_refused_by_ourselves_is_no_outcome_of_a_request_of_the_same_ins
     """A message that came twice gets to the provider at the instant at which the notification itself is turned away."""
     lost = []
     email = NotificationChannel.EMAIL
-    watch = Interruptions(lambda *about: lost.append(about))
+    watch = Interruptions(lost.append)
     command = SendNotification(notification_id="n", channel=email, recipient="ann@example.org", message="Hello")
     twice = Attempt(command=command, number=1, charged=False, expires_at_ns=None)
     watch.observed({email: {"primary": Answering()}})[email]["primary"].attempt(twice, 5)
     refused = {"kind": "Transient", "reason": "adaptive throttle", "attempt": 2, "started_ns": 5, "refused": True}
     watch.follow(NotificationFailed(at_ns=5, epoch_ns=0, notification_id="n", channel=email, **refused))
-    assert lost == [("n", email, "primary", 5, 5)]
+    found = [(each.notification_id, each.channel, each.provider, each.started_ns, each.lost_ns) for each in lost]
+    assert found == [("n", email, "primary", 5, 5)]
 
 
 def test_what_is_at_a_provider_at_the_end_is_neither_an_attempt_nor_interrupted():
@@ -155,3 +156,44 @@ def test_what_is_interrupted_counts_among_the_most_that_a_provider_had_to_do():
     summary = simulation.run(simulation.parse(scenario)).summary
     assert (summary["interrupted"], summary["requests"]) == (7, 14)
     assert summary["peaks"]["requests_per_s"] == summary["channels"]["email"]["peaks"]["requests_per_s"] == 7
+
+
+REACHED = """\
+duration: 20s
+workload: [{channel: email, arrivals: {times: [1s, 1s, 1s, 4s]}}]
+channels:
+  email: {provider: {latency: 1s%s}%s}
+  push: {provider: {latency: 100ms}}
+faults: [{channel: email, at: 1500ms, crash: %s, restart_after: 1s}]
+expect: [{from: 0s, to: 3s, that: [reached_twice >= 0]}, {from: 3s, to: 20s, that: [reached_twice == 0]}]
+"""
+"""A crash while three are at their provider."""
+
+
+@pytest.mark.parametrize("crash", ["process", "{actor: breaker}"])
+@pytest.mark.parametrize(
+    ("provider", "times"),
+    [
+        ("", 3),
+        (", capacity: 1", 3),
+        (", script: [{outcome: transient, latency: 1s}, {outcome: hang}, {outcome: lost}]", 1),
+        (", upstream: {latency: 100ms}", 3),
+    ],
+    ids=["foreseen", "in its queue", "by script", "behind it"],
+)
+@pytest.mark.parametrize("record", ["full", "aggregates"])
+def test_whom_an_interrupted_request_reaches_and_who_is_sent_it_again_is_reached_twice(crash, provider, times, record):
+    scenario = parse(REACHED % (provider, "", crash), sets=[f"record={record}"])
+    summary = simulation.run(scenario, invariants="all").summary
+    assert (summary["interrupted"], summary["sent"], summary["reached_twice"]) == (3, 4, times)
+    assert summary["channels"]["email"]["reached_twice"] == times
+    assert [window["reached_twice"] for window in summary["windows"].values()] == [times, 0]
+
+
+def test_a_person_whom_an_interrupted_request_and_then_a_fallback_reach_is_reached_twice():
+    fallback = ", retry: {max_attempts: 1}, fallback: {channel: push}"
+    taken, refused = "{latency: 1s}", "{outcome: permanent}"
+    script = f", script: [{taken}, {taken}, {taken}, {refused}, {refused}, {taken}, {taken}]"
+    summary = simulation.run(parse(REACHED % (script, fallback, "process")), invariants="all").summary
+    assert (summary["interrupted"], summary["fallbacks"], summary["reached_twice"]) == (3, 2, 3)
+    assert [summary["channels"][name]["reached_twice"] for name in ("email", "push")] == [1, 2]

@@ -188,7 +188,7 @@ def test_the_metrics_are_those_of_the_frames():
     refused = sum(summary["refused"].values())
     assert len(requests) - len(unwanted) + refused == summary["offered"]
     assert requests["time_s"].notna().sum() == summary["delivered"]
-    assert (requests["sent"] > 1).sum() == summary["reached_twice"]
+    assert 0 <= summary["reached_twice"] - (requests["sent"] > 1).sum() <= summary["interrupted"]
     for name, part in summary["workload"].items():
         assert requests[requests["entry"] == name]["time_s"].notna().sum() == part["delivered"]
         assert (frame["entry"] == name).sum() == part["accepted"]
