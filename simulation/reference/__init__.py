@@ -1,8 +1,8 @@
 """The reference model: the specification as a program that predicts every event of a run, one after the other.
 
-It imports words and settings (messages, outcomes, instants), and nothing of what it is compared with. Numbers in
-brackets are sections of the specification, and what is in quotes stands there, if often in more words; what a setting
-does in detail stands in the reference of the scenario language (`notebooks/guides/reference.md`).
+It imports words and settings (messages, outcomes), and nothing of what it is compared with. Numbers in brackets are
+sections of the specification, and what is in quotes stands there, if often in more words; what a setting does in detail
+stands in the reference of the scenario language (`notebooks/guides/reference.md`).
 
 It has no actors, no supervision and no queues of messages, but it knows who does what: a fault may have one of them
 crash, and what is on its way to one that is down waits (`follow`). It does not run by itself. The recording of a run
@@ -15,7 +15,8 @@ let in, and becomes durable) and `handler` (from there to the end), `limits`, `o
 (users' and tenants'), `channel` and `lane` (what stands before a provider, and who waits for what), `hedging` (copies
 of an attempt), `letters`, `resuming`, `node` (a process, and how it crashes), `fleet` (which of several nodes gets
 what, and what they take over), `surroundings` (faults and orders), `model` (what comes from outside). The other
-policies are by themselves: `backoff`, `breakers`, `adaptive`, `quiet_hours`, `people`, `templates`, `randomness`.
+policies are by themselves: `backoff`, `breakers`, `adaptive`, `quiet_hours`, `people`, `templates`, `randomness`,
+`instants`.
 
 The way of an attempt, in order: the handler asks whether it is wanted now and in time (`prepare`), fills in its
 template and charges the retry budget; a user's limit and then a tenant's let it through or have it wait (`bounds`);

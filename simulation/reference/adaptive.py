@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections import Counter
 
-from actors.instants import NS_PER_S, wait_ns
 from actors.outcomes import Ambiguous, DeadDestination, Outcome, Permanent, Sent, Transient
 from actors.settings.adaptive import AdaptiveRateConfig, AdaptiveThrottleConfig, GradientConfig, VegasConfig
+from simulation.reference.instants import NS_PER_S, wait_ns
 from simulation.reference.limits import Limit
 from simulation.reference.randomness import Stream
 

@@ -6,7 +6,6 @@ import math
 from dataclasses import dataclass
 from fractions import Fraction
 
-from actors.instants import LONGEST_WAIT_NS, NS_PER_S, wait_ns
 from actors.outcomes import Ambiguous, ChannelFault, Outcome, Sent, Transient
 from actors.settings.retry import (
     AwsBudgetConfig,
@@ -18,6 +17,7 @@ from actors.settings.retry import (
     RetryConfig,
     TokenBudgetConfig,
 )
+from simulation.reference.instants import LONGEST_WAIT_NS, NS_PER_S, wait_ns
 from simulation.reference.limits import as_written, share_of
 from simulation.reference.randomness import Stream
 

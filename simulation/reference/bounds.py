@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable
 from typing import Any, NamedTuple, Protocol
 
-from actors.instants import sooner
 from actors.messages import DeferralCause, NotificationDeferred, SendNotification
 from actors.outcomes import Outcome
 from actors.settings.channel import ChannelConfig, RateLimitConfig
+from simulation.reference.instants import sooner
 from simulation.reference.lane import Lane
 from simulation.reference.limits import limit_of
 from simulation.reference.loop import Loop

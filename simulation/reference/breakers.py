@@ -8,10 +8,10 @@ from collections import deque
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
-from actors.instants import NS_PER_S, wait_ns
 from actors.messages import BreakerState
 from actors.outcomes import Ambiguous, ChannelFault, DeadDestination, Outcome, Permanent, Transient
 from actors.settings.breaker import CircuitBreakerConfig
+from simulation.reference.instants import NS_PER_S, wait_ns
 from simulation.reference.limits import Ramp, share_of
 from simulation.reference.randomness import Stream
 

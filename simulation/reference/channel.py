@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from actors.instants import sooner
 from actors.messages import RANKS, BreakerTransitioned, DeferralCause
 from actors.outcomes import Outcome, Transient
 from actors.settings.channel import ChannelConfig
 from simulation.reference.bounds import ENDED_AS_EXPIRED, OVER_THE_LIMIT, BoundsByKey, Ended, WaysOut, is_too_late
 from simulation.reference.breakers import Change
+from simulation.reference.instants import sooner
 from simulation.reference.lane import Blocked, Lane
 from simulation.reference.limits import Account, Arrivals
 from simulation.reference.loop import Loop

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from actors.endpoints import EndpointMark, EndpointState
-from actors.instants import utc, wait_ns
 from actors.messages import SendNotification
 from actors.outcomes import ChannelFault, DeadDestination, Outcome, Sent, Transient
 from actors.settings.channel import ChannelConfig
+from simulation.reference.instants import utc, wait_ns
 
 ENDPOINT_DISABLED = "the endpoint is disabled"
 DISABLED = EndpointState.DISABLED

@@ -9,8 +9,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 from zlib import crc32
 
-from actors.instants import ns
 from actors.messages import DeadLetterMessage, NodeTookOver
+from simulation.reference.instants import ns
 from simulation.reference.loop import Difference, Timeline
 from simulation.reference.node import Node
 from simulation.reference.notifications import host_of

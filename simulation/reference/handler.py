@@ -8,7 +8,6 @@ from typing import Any
 
 import msgspec
 
-from actors.instants import NS_PER_S, sooner, wait_ns
 from actors.messages import (
     RANKS,
     DeadLetterMessage,
@@ -30,6 +29,7 @@ from simulation.reference.bounds import EXPIRED, RETRY_TIME_UP, Ended
 from simulation.reference.channel import Way
 from simulation.reference.endpoints import DISABLED, ENDPOINT_DISABLED, disabled_text, mark_after
 from simulation.reference.hedging import Hedging
+from simulation.reference.instants import NS_PER_S, sooner, wait_ns
 from simulation.reference.lane import Lane
 from simulation.reference.letters import Letters
 from simulation.reference.limits import Account

@@ -10,10 +10,10 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from actors.instants import wait_ns
 from actors.messages import NotificationChannel
 from actors.outcomes import Ambiguous, Outcome, Transient
 from simulation.reference.backoff import Budget
+from simulation.reference.instants import wait_ns
 from simulation.reference.lane import Lane
 from simulation.reference.loop import Loop
 from simulation.reference.notifications import Attempt

@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from typing import NamedTuple
 
-from actors.instants import ns, wait_ns
 from actors.outcomes import Outcome
 from actors.settings.channel import ChannelConfig
 from simulation.reference.adaptive import AdaptiveRate, AdaptiveThrottle, concurrency_of
 from simulation.reference.breakers import OPEN, REFUSING, Breaker, BreakersByHost, Change
+from simulation.reference.instants import ns, wait_ns
 from simulation.reference.limits import Account, Arrivals, Limit, Pace, PartOfAccount, Slots, ceiling_per_s, limit_of
 from simulation.reference.loop import Loop
 from simulation.reference.notifications import Attempt

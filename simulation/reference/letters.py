@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import Any
 
-from actors.instants import ns
 from actors.messages import DeadLetterDiscarded, DeadLetterMessage
+from simulation.reference.instants import ns
 from simulation.reference.loop import Loop
 from simulation.reference.unrecorded import Alerted
 

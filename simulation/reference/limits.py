@@ -9,10 +9,10 @@ from collections.abc import Iterable
 from fractions import Fraction
 from typing import Any
 
-from actors.instants import NS_PER_S, ns, wait_ns
 from actors.settings.breaker import CircuitBreakerConfig, RampConfig
 from actors.settings.quantities import Rate
 from actors.settings.rate_limit import RateLimitConfig
+from simulation.reference.instants import NS_PER_S, ns, wait_ns
 
 
 def as_written(number: float) -> Fraction:

@@ -28,8 +28,8 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, NamedTuple, TypeVar
 
-from actors.instants import NS_PER_S, ns
 from actors.messages import RecordedEvent, SendNotification
+from simulation.reference.instants import NS_PER_S, ns
 from simulation.reference.notifications import Attempt, Notification, Store
 from simulation.reference.randomness import Stream
 from simulation.reference.world import World

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
-from actors.instants import NS_PER_S, ns
 from actors.messages import ActorFailed, BreakerState, BreakerTransitioned
 from actors.outcomes import Outcome
 from actors.settings.faults import Crash, FaultConfig
 from simulation.reference.handler import Handler
 from simulation.reference.hedging import TIMED_OUT
+from simulation.reference.instants import NS_PER_S, ns
 from simulation.reference.loop import Difference, Key, Place, Timeline, turn_that_waits
 
 CLASSES = {

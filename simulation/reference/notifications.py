@@ -19,7 +19,6 @@ from urllib.parse import urlsplit
 import msgspec
 
 from actors.endpoints import EndpointMark
-from actors.instants import sooner, wait_ns
 from actors.messages import (
     DeadLetterDiscarded,
     DeadLetterMessage,
@@ -34,6 +33,7 @@ from actors.messages import (
     SendNotification,
 )
 from simulation.reference.endpoints import DISABLED
+from simulation.reference.instants import sooner, wait_ns
 from simulation.reference.quiet_hours import calendar_ns
 
 

@@ -13,10 +13,10 @@ from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable
 from typing import Generic, TypeAlias, TypeVar
 
-from actors.instants import ns, sooner
 from actors.messages import RANKS, DeferralCause, Priority, SendNotification
 from actors.settings.channel import ChannelConfig
 from actors.settings.order import FairBy, OrderWeights
+from simulation.reference.instants import ns, sooner
 from simulation.reference.limits import Slots
 from simulation.reference.notifications import Attempt, host_of
 

@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
-from actors.instants import utc
+from simulation.reference.instants import utc
 
 _HOUR = timedelta(hours=1)
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from actors.instants import ns
 from actors.messages import DeadLetterMessage
 from simulation.reference.bounds import EXPIRED, RETRY_TIME_UP
 from simulation.reference.breakers import REFUSING
 from simulation.reference.channel import Way
+from simulation.reference.instants import ns
 from simulation.reference.letters import Letters
 from simulation.reference.loop import Loop
 from simulation.reference.notifications import address, host_of

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from actors.instants import sooner
 from simulation.reference.channel import Way
+from simulation.reference.instants import sooner
 from simulation.reference.limits import Pace
 from simulation.reference.loop import Loop
 from simulation.reference.notifications import Notification

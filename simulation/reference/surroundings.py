@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from actors.instants import ns
 from actors.settings.faults import Deploy
 from simulation.reference.fleet import Fleet
+from simulation.reference.instants import ns
 from simulation.reference.loop import Loop, Timeline
 from simulation.reference.node import Node
 

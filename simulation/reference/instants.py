@@ -1,0 +1,43 @@
+"""Time: whole nanoseconds since the start of the run, where settings and providers speak of seconds (section 2).
+
+The model counts for itself: were it to take this from the product, both would be wrong by the same nanosecond.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from math import floor
+
+NS_PER_S = 1_000_000_000
+
+LONGEST_WAIT_NS = 2**62
+"""No wait is longer, about 146 years, so that every instant it leads to fits into 64 bits."""
+
+_DAY_NS = 86_400 * NS_PER_S
+
+
+def ns(seconds: float) -> int:
+    """Return the whole number of nanoseconds next to `seconds`; of two as near the even one.
+
+    Seconds are doubles, and so is what they are times 1e9: of 2.01 s that is a little less than 2,010,000,000.
+    """
+    nanoseconds = seconds * NS_PER_S
+    whole = floor(nanoseconds)
+    rest = nanoseconds - whole
+    return whole + 1 if rest > 0.5 or (rest == 0.5 and whole % 2) else whole
+
+
+def wait_ns(seconds: float) -> int:
+    """Return `seconds`, at least 0, as the nearest nanosecond, or the longest wait if that is less."""
+    return ns(seconds) if seconds * NS_PER_S < LONGEST_WAIT_NS else LONGEST_WAIT_NS
+
+
+def utc(nanoseconds_since_1970: int) -> datetime:
+    """Return the UTC datetime of an instant, to the microsecond that it is in."""
+    days, rest_ns = divmod(nanoseconds_since_1970, _DAY_NS)
+    return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(days=days, microseconds=rest_ns // 1000)
+
+
+def sooner(one_ns: int | None, other_ns: int | None) -> int | None:
+    """Return the earlier of two instants, either of which may be None: never."""
+    return min((each for each in (one_ns, other_ns) if each is not None), default=None)
