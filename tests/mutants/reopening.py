@@ -78,7 +78,7 @@ def _committed(case: Scenario) -> tuple[list[Change], int]:
 
 async def _difference(memory: Store, store: Store, changes: Sequence[Change], epoch_ns: int) -> str | None:
     for what, in_memory, on_disk in zip(
-        ("open deliveries", "dead letters", "suppressions", "remembered ids"),
+        ("open deliveries", "dead letters", "suppressions", "endpoints", "remembered ids"),
         await _said(memory, changes, epoch_ns),
         await _said(store, changes, epoch_ns),
         strict=True,
@@ -96,5 +96,6 @@ async def _said(store: Store, changes: Sequence[Change], epoch_ns: int) -> list[
         list(store.open_deliveries(epoch_ns)),
         list(store.dead_letters()),
         {suppression.key: suppression for suppression in store.suppressions},
+        {endpoint.key: endpoint for endpoint in store.endpoints},
         {each: await store.recall(each, now_ns) for each in sorted(ids)},
     ]

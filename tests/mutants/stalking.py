@@ -19,9 +19,10 @@ from typing import Any
 from reopening import reopened
 
 import simulation.running.runner as runner
-from actors.messages import NotificationMovedToDeadLetter, NotificationSent
+from actors.messages import NotificationChannel, NotificationMovedToDeadLetter, NotificationSent
 from actors.notifier import Pipeline
 from actors.outcomes import Ambiguous
+from actors.settings.endpoints import EndpointsConfig
 from simulation.exploration.comparable import comparable
 from simulation.exploration.fleets import as_fleet, at_odds
 from simulation.exploration.swarm import case
@@ -43,7 +44,8 @@ LOCK_STEP = "swarm, in lock-step"
 """Cases of the swarm without what the reference model says nothing about, with and without settings of their own."""
 
 REOPENED = "swarm, reopened"
-"""Cases of the swarm whose changes go through a store on disk."""
+"""Cases of the swarm whose changes go through a store on disk; in every other one, webhooks' endpoints are disabled
+soon."""
 
 DRAWN = "swarm, settings drawn"
 """Cases of the swarm with settings of their own; every other one is compared with the reference model."""
@@ -109,7 +111,7 @@ def trial(ground: str, seed: int) -> tuple[str, str] | None:
     signal.setitimer(signal.ITIMER_PROF, LONGEST_S)
     try:
         if ground == REOPENED:
-            wrong = reopened(scenario_of("swarm", seed), seed)
+            wrong = reopened(_with_endpoints(seed) if seed % 2 else scenario_of("swarm", seed), seed)
             return None if wrong is None else ("reopened", wrong)
         found = attempt(scenario_of(ground, seed), rules=_resets() if ground == RESET else None)
         if found.failing_case is not None:
@@ -165,6 +167,14 @@ def _fleet(seed: int) -> Scenario:
     if seed % 3:
         fleet = comparable(fleet)
     return at_odds(fleet, seed) if seed % 3 == 1 else fleet
+
+
+def _with_endpoints(seed: int) -> Scenario:
+    swarm = _loaded(SWARM)
+    webhook = swarm.channel_as_given(NotificationChannel.WEBHOOK)
+    soon = webhook.model_copy(update={"endpoints": EndpointsConfig(disable_after=20.0)})
+    channels = swarm.channels.model_copy(update={"webhook": soon})
+    return case(swarm.model_copy(update={"channels": channels}), seed, settings="given")
 
 
 _loaded = cache(load)
