@@ -37,6 +37,7 @@ from simulation.invariants.steps import LegalSteps, RetryLimits
 from simulation.invariants.summary import Summary
 from simulation.invariants.takeovers import Fenced, Takeovers
 from simulation.invariants.throttles import AdaptiveThrottles
+from simulation.invariants.waiting import Waiting
 
 KNOWN: dict[str, type[Invariant]] = {
     invariant.name: invariant
@@ -77,6 +78,7 @@ KNOWN: dict[str, type[Invariant]] = {
         Quota,
         Bulkhead,
         SlotsGivenBack,
+        Waiting,
         Room,
         Refusals,
         ClassOrder,
