@@ -164,8 +164,8 @@ MUTANTS = (
         "simulation/results/ledger.py",
         "Delivery begins with the attempt.",
         (
-            "[event.at_ns - event.requested_at_ns for event in of_place.get(NotificationSent, ())]",
-            "[event.at_ns - event.started_ns for event in of_place.get(NotificationSent, ())]",
+            "[event.at_ns - event.requested_at_ns for event in sent]",
+            "[event.at_ns - event.started_ns for event in sent]",
         ),
         expected="summary",
     ),
