@@ -248,7 +248,7 @@ class FaultConfig(Settings):
 
     channel: ChannelNames = tuple(NotificationChannel)
     """The channels whose provider is hit: one, a list, or `all`. Required, but for `deploy`, `scale` and `partition`,
-    which have none."""
+    which have none: it is an error beside these alone."""
 
     provider: Text | None = None
     """Which provider of the channel is hit, where it has several: `primary`, or one by its name under `failover`. None:
@@ -383,6 +383,11 @@ class FaultConfig(Settings):
         if self.node is not None and (others := sorted(self.injects & NO_NODE_FAULT_KEYS)):
             raise wanted(
                 "a node only for a crash, a partition, and what can go wrong with some attempts", ", ".join(others)
+            )
+        is_of_one = self.provider is not None or set(self.channel) != set(NotificationChannel)
+        if is_of_one and self.injects <= FLEET_FAULT_KEYS:
+            raise wanted(
+                "no channel and no provider for what hits all that a node does", ", ".join(sorted(self.injects))
             )
         if self.upstream and (others := sorted(self.injects & SYSTEM_FAULT_KEYS)):
             raise wanted("upstream only for what can go wrong with requests to it", ", ".join(others))

@@ -110,7 +110,7 @@ def test_every_kind_of_fault_that_runs_has_words_of_its_own():
         "reorder": {"delay": 1.0},
     }
     texts = [
-        fault_text(FaultConfig.model_validate({"channel": "sms", key: given_values.get(key, 0.5)}))
+        fault_text(FaultConfig.model_validate({"channel": "all", key: given_values.get(key, 0.5)}))
         for key in FAULT_KEYS
     ]
     assert len(set(texts)) == len(FAULT_KEYS)

@@ -318,6 +318,11 @@ def test_the_other_nodes_know_a_letter_as_it_was_accepted():
         ("1", "{at: 1s, deploy: {each_down: 1s, every: 1s}}", "faults.0.deploy: wanted several nodes"),
         ("1", "{at: 1s, partition: store}", "faults.0.partition: wanted several nodes that share a store"),
         ("3", "{channel: email, node: 2, capacity: 3}", "faults.0: wanted a node only for a crash"),
+        ("3", "{channel: all, at: 1s, partition: store}", None),
+        ("3", "{channel: email, at: 1s, partition: store, outage: true}", None),
+        ("3", "{channel: email, at: 1s, partition: store}", "got partition"),
+        ("3", "{provider: primary, at: 1s, scale: {to: 2}}", "faults.0: wanted no channel and no provider for what"),
+        ("3", "{channel: [sms, email], deploy: {each_down: 1s, every: 1s}}", "got deploy"),
         (
             "3",
             "{at: 1s, outage: true}",
