@@ -67,7 +67,7 @@ def _comparison(result: Result) -> str:
     if "reference-model" in result.checked:
         return "in lock-step with the reference model"
     nothing_said = ", ".join(refusals(world_of(result.scenario))) or "an order of messages of one's own"
-    return f"not in lock-step: the reference model says nothing about {nothing_said}"
+    return f"not compared with the reference model, which does not know {nothing_said}"
 
 
 def stdout() -> Console:
