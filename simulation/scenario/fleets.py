@@ -22,7 +22,14 @@ def fleet_rules(scenario: Scenario, per_s: Mapping[NotificationChannel, float]) 
         scenario: whose they are.
         per_s: by channel, how many arrive a second on average; a channel of which that is not known is left out.
     """
-    nodes = scenario.nodes_at_most
+    nodes, lease_s = scenario.nodes_at_most, scenario.fleet.takeover_after
+    if nodes > 1 and scenario.commit_latency > lease_s:
+        yield Finding(
+            ("commit_latency",),
+            "commits-longer-than-lease",
+            f"{duration(scenario.commit_latency)} is more than the nodes.takeover_after of {duration(lease_s)}: live, "
+            "a node with such a store does not renew its lease in time, and starts no attempt",
+        )
     for channel in scenario.channels_used:
         config = scenario.channel_config(channel)
         limit = config.rate_limit
