@@ -88,7 +88,8 @@ AT_THE_START = {"crash", "deploy", "scale", "clock_step"}
 def _place_text(fault: FaultConfig, used: tuple[NotificationChannel, ...]) -> str:
     """Return where a fault hits; nothing where it is everywhere, since it hits the process."""
     if fault.injects <= AT_THE_START | {"partition"} and not isinstance(fault.crash, Crash):
-        return _nodes_text(fault.node)
+        nodes = _nodes_text(fault.node)
+        return f"{nodes.removesuffix(', ')} " if nodes and fault.injects == {"partition"} else nodes
     provider = "" if fault.provider is None else f"/{fault.provider}"
     provider += " upstream" if fault.upstream else ""
     return f"{_nodes_text(fault.node)}{_channels_text(fault.channel, used)}{provider}: "
@@ -120,7 +121,7 @@ def _channels_text(channels: ChannelNames, used: tuple[NotificationChannel, ...]
 _WORDS: dict[str, Callable[[Any], str]] = {
     "deploy": lambda deploy: f"deploy, a node every {_duration(deploy.every)}, each down {_duration(deploy.each_down)}",
     "scale": lambda scale: f"{scale.to:,} node{'s'[: scale.to != 1]} from now on",
-    "partition": lambda _: "does not reach the store",
+    "partition": lambda _: "cut off from the store",
     "clock_step": lambda step: f"wall clock steps {'−' if step < 0 else '+'}{_duration(abs(step))}",
     "outage": lambda _: "outage",
     "hang": lambda _: "hangs, no answer",

@@ -48,6 +48,18 @@ def test_a_fault_holds_in_its_window_as_far_as_the_run_goes(fault, expected):
     assert found(f"faults: [{fault}]") == expected
 
 
+@pytest.mark.parametrize(
+    ("node", "text"),
+    [
+        ("node: 4, ", "node 4 cut off from the store"),
+        ("node: [2, 4], ", "nodes 2, 4 cut off from the store"),
+        ("", "cut off from the store"),
+    ],
+)
+def test_who_is_cut_off_from_the_store_is_said_in_one_phrase(node, text):
+    assert found(f"nodes: 4\nfaults: [{{{node}at: 1m, for: 2m, partition: store}}]") == [(text, [(60, 180)])]
+
+
 @pytest.mark.parametrize(("scaled", "until_s"), [("30s", 186), ("2m", 96)])
 def test_a_deploy_lasts_until_the_last_of_the_nodes_that_there_are_is_back(scaled, until_s):
     deploy = "{at: 1m, deploy: {each_down: 5s, every: 30s, drain: 1s}}"
