@@ -75,7 +75,8 @@ def test_it_prints_the_setting_its_margin_and_what_it_beat_in_eighty_columns(sce
     assert [line.split("=")[0] for line in lines[10:end]] == ["max_attempts"] * (end - 10)
     trials = pd.read_parquet(out / "trials.parquet")
     rejected = (trials.loc[trials["trial"] > 0, "status"] == "rejected").any()  # 0 is the file's own
-    assert [line.startswith("Cheaper ones were refused") for line in lines[end + 1 : -1]] == [True] * bool(rejected)
+    assert lines[end + 1] == "requests: what was found, in its fresh runs; others, that plus the difference"
+    assert [line.startswith("Cheaper ones were refused") for line in lines[end + 2 : -1]] == [True] * bool(rejected)
     assert lines[-1] == f"written to {out}"
     # What was found is a scenario as any other, which holds.
     again = CliRunner().invoke(app, ["run", str(out / "tuned.yaml"), "--seed", "1000"])

@@ -154,6 +154,24 @@ def test_nothing_cheaper_would_have_done(random):
             assert sum(held) < 19, "it costs less, and holds in 95% of other runs"
 
 
+def test_the_values_of_two_settings_differ_by_their_difference(random):
+    tuning = simulation.tune(random, {ATTEMPTS: "1..8"}, **QUICK)
+    (objective,) = tuning.goal.objectives
+    best = tuning.value(tuning.best, objective)
+    fresh = [run.figures["requests"] for run in tuning.best.fresh]
+    assert best == pytest.approx(sum(fresh) / len(fresh))
+    others = [trial for trial in tuning.trials if trial is not tuning.best]
+    assert others
+    for trial in others:
+        apart = tuning.difference(trial, tuning.best, objective)
+        assert tuning.value(trial, objective) - best == pytest.approx(apart.mean)
+    values = [tuning.value(trial, objective) for trial in tuning.trials]
+    assert tuning.table["requests"].tolist() == values
+    # The file's own with the same seeds, which the search has not done all of, cost about as much.
+    own = [simulation.run(random, seed=tuning.first_fresh_seed + place).summary["requests"] for place in range(4)]
+    assert tuning.value(tuning.baseline, objective) == pytest.approx(sum(own) / len(own), rel=0.1)
+
+
 def test_the_file_s_own_settings_are_found_where_they_are_best(random):
     tuning = simulation.tune(random, {ATTEMPTS: "5..8"}, sets=[f"{ATTEMPTS}=5"], **QUICK)
     assert tuning.best is tuning.baseline

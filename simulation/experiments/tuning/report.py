@@ -166,6 +166,7 @@ def _beaten(tuning: Tuning, found: Trial, objective: Objective) -> Iterator[str]
         if names[trial] != trial.label:
             yield f"  {names[trial]}  {trial.label}"
     yield "± 95% confidence, Student's t over the differences by seed; *: excludes 0"
+    yield f"{_short(objective.metric, CELL - 1)}: what was found, in its fresh runs; others, that plus the difference"
     if by_sign:
         yield "where one of a pair is never: the median difference, and * by the sign test"
     if any(trial.decision is Decision.REJECTED and not trial.is_baseline for trial in beaten):

@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 from simulation.experiments.paired import mean
 from simulation.experiments.tuning.chance import Decision, hopeless
-from simulation.experiments.tuning.goal import Goal
+from simulation.experiments.tuning.goal import Goal, Objective
 from simulation.running.executors import RunMetrics
 from simulation.scenario import Scenario
 from simulation.scenario.variations import Setting
@@ -81,26 +81,29 @@ class Trial:
 
     @property
     def costs(self) -> Costs | None:
-        """What it costs, as far as the search has seen; None when a run of it has no such metric, or one that is never,
-        or none has finished.
+        """What it costs, as far as the search has seen; None when it has no :meth:`cost` in an objective."""
+        found = [self.cost(objective) for objective in self.goal.objectives]
+        known = tuple(cost for cost in found if cost is not None)
+        return known if len(known) == len(found) else None
+
+    def cost(self, objective: Objective) -> float | None:
+        """Return what it costs in one objective; None when a run of it has no such metric, or one that is never, or
+        none has finished.
 
         The mean of the reference over all its seeds, and by how much this one differs from it on the seeds that both
         met: so settings with few runs compare with those that have many (a *control variate*: Law, *Simulation Modeling
         and Analysis*, 11.4). No trial has more runs than the reference.
         """
-        found = []
-        for objective in self.goal.objectives:
-            costs = [cost for run in self.searched if (cost := objective.cost(run)) is not None]
-            reference = self.reference.trial.searched
-            of_reference = [cost for run in reference if (cost := objective.cost(run)) is not None]
-            if not costs or len(costs) < len(self.searched):
-                return None
-            cost = math.fsum(costs) / len(costs)
-            if len(costs) < len(of_reference) == len(reference):
-                whole, part = of_reference, of_reference[: len(costs)]
-                cost += math.fsum(whole) / len(whole) - math.fsum(part) / len(part)
-            found.append(cost)
-        return tuple(found)
+        costs = [cost for run in self.searched if (cost := objective.cost(run)) is not None]
+        reference = self.reference.trial.searched
+        of_reference = [cost for run in reference if (cost := objective.cost(run)) is not None]
+        if not costs or len(costs) < len(self.searched):
+            return None
+        cost = math.fsum(costs) / len(costs)
+        if len(costs) < len(of_reference) == len(reference):
+            whole, part = of_reference, of_reference[: len(costs)]
+            cost += math.fsum(whole) / len(whole) - math.fsum(part) / len(part)
+        return cost
 
     @property
     def shortfall(self) -> float:

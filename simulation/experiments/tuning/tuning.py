@@ -119,23 +119,29 @@ class Tuning:
         return margins(self.goal, self.runs_of(trial))
 
     def value(self, trial: Trial, objective: Objective) -> float | None:
-        """Return the mean of an objective's metric over the runs that say most of a trial; infinite where it is never
-        in one, None where a run has none.
+        """Return the mean of an objective's metric, for the same seeds of all trials; infinite where it is never in one
+        of the runs that say most of a trial, None where a run has none.
 
-        Of several that were found together, it is over the seeds that all of them met. Without fresh runs it is what
-        the search reckons with, so that trials with few runs compare with others.
+        Of what was found, it is the mean over its fresh runs; of several, over the seeds that all of them met. Of any
+        other it is that of the best one and its :meth:`difference` from it, on the seeds that both met (a *control
+        variate*, see :meth:`simulation.experiments.tuning.trial.Trial.cost`). Where none was found, it is what the
+        search reckons with.
         """
-        if trial.fresh:
-            runs = trial.fresh
-            if trial in self.found:
-                runs = runs[: min(len(each.fresh) for each in self.found)]
-            values = [run.figures.get(objective.metric) for run in runs]
-            return None if None in values else mean(values)
         if self.never(trial, objective):
             return math.inf
-        if trial.costs is None:
+        if self.best is None:
+            cost = trial.cost(objective)
+            return None if cost is None else objective.value(cost)
+        if any(run.figures.get(objective.metric) is None for run in self.runs_of(trial)):
             return None
-        return objective.value(trial.costs[self.goal.objectives.index(objective)])
+        count = min(len(each.fresh) for each in self.found)
+        of = trial if trial in self.found else self.best
+        values = [run.figures.get(objective.metric) for run in of.fresh[:count]]
+        middle = None if None in values else mean(values)
+        if middle is None or of is trial:
+            return middle
+        apart = self.difference(trial, self.best, objective)
+        return None if apart is None or apart.mean is None else middle + apart.mean
 
     def never(self, trial: Trial, objective: Objective) -> int:
         """Return in how many of the runs that say most of a trial an objective's metric is never."""

@@ -114,9 +114,6 @@ class SearchedSettings(NamedTuple):
     table: pd.DataFrame
     """A row a trial, as ``tuning.table`` has it."""
 
-    runs: pd.DataFrame
-    """A row a run, as ``tuning.runs`` has it."""
-
     labels: dict[int, str]
     """What each trial sets, by its number; empty for the file's own settings."""
 
@@ -132,13 +129,12 @@ def searched_by(tuning: Any) -> SearchedSettings:
     """
     if isinstance(tuning, SearchedSettings):
         return tuning
-    if not all(hasattr(tuning, name) for name in ("goal", "trials", "found", "table", "runs")):
+    if not all(hasattr(tuning, name) for name in ("goal", "trials", "found", "table")):
         raise WrongType(f"wanted the result of a search, got {type(tuning).__name__}")
     return SearchedSettings(
         {each.metric: each.maximize for each in tuning.goal.objectives},
         tuning.goal.probability,
         tuning.table,
-        tuning.runs,
         {trial.number: trial.setting.label for trial in tuning.trials},
         tuple(trial.number for trial in tuning.found),
     )
@@ -210,16 +206,12 @@ def trials(tuning: Any, metric: str | None = None, ax: Axes | None = None) -> Ax
 
 
 def _points(search: SearchedSettings, metric: str) -> list[_Point]:
-    """Return the trials that have a value of a metric; of one that was given up before it had one to reckon with, the
-    mean over its runs."""
+    """Return the trials that have a value of a metric."""
     found = []
     for row in search.table.to_dict("records"):
         fresh = row["fresh_runs"] > 0
         held, count = (row["fresh_held"], row["fresh_runs"]) if fresh else (row["held"], row["runs"])
         cost = float(row[metric])
-        if not math.isfinite(cost):
-            own = search.runs[(search.runs["trial"] == row["trial"]) & (search.runs["fresh"] == fresh)]
-            cost = float(own[metric].mean(skipna=False)) if len(own) else math.nan
         if count and math.isfinite(cost):
             found.append(_Point(int(row["trial"]), cost, 100 * held / count))
     return found

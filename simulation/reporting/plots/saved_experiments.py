@@ -38,7 +38,7 @@ def saved_search(directory: Path) -> SearchedSettings:
     Raises:
         ConfigurationError: a file of it is not there, or cannot be read.
     """
-    table, runs = (_table(directory, f"{name}.parquet", "a search") for name in ("trials", "runs"))
+    table = _table(directory, "trials.parquet", "a search")
     try:
         document: dict[str, Any] = json.loads((directory / SEARCH).read_text(encoding="utf-8"))
         objectives = {each["figure"]: each["direction"] == "maximize" for each in document["objectives"]}
@@ -47,7 +47,7 @@ def saved_search(directory: Path) -> SearchedSettings:
         settings = settings_of(paths, [[each["setting"][path] for path in paths] for each in document["trials"]])
         labels = {number: setting.label if number else "" for number, setting in zip(numbers, settings, strict=True)}
         found = tuple(each["trial"] for each in document["found"])
-        return SearchedSettings(objectives, float(document["probability"]), table, runs, labels, found)
+        return SearchedSettings(objectives, float(document["probability"]), table, labels, found)
     except (OSError, ValueError, KeyError, TypeError) as error:
         wanted = "wanted the folder of a search"
         raise ConfigurationError([f"{directory}: {wanted}, got one that cannot be read: {error}"]) from None
