@@ -444,6 +444,21 @@ def test_one_that_fails_its_share_is_not_chosen_where_all_else_holds(fates):
     assert "sent == 1: confirmed in" in report(tuning)
 
 
+def test_what_is_not_confirmed_says_where_it_ended_and_what_it_takes(fates):
+    sets = ["channels.email.provider.failure_rate=5%"]
+    tuning = simulation.tune(fates, {ATTEMPTS: "1"}, replicates=3, seed=20, sets=sets)
+    assert (tuning.found, tuning.nearest.decision) == ([], "rejected")
+    fresh = tuning.nearest.fresh
+    failed = [number for number, run in enumerate(fresh, start=1) if not tuning.goal.holds(run)]
+    assert len(failed) == 3
+    lines = report(tuning).splitlines()
+    end = lines.index(f"all expectations held in {len(fresh) - 3} of {len(fresh)} runs with fresh seeds")
+    assert lines[end + 1 : end + 3] == [
+        "To confirm 95% takes 66 runs without a failure, 126 with one or 174 with two;",
+        f"it was given up at the third one, in run {failed[-1]} of 174.",
+    ]
+
+
 def test_a_share_that_takes_too_many_runs_is_refused(fates):
     with pytest.raises(ConfigurationError, match=r"wanted expectations of at most 99.9% of runs in a search, got"):
         simulation.tune(fates, {ATTEMPTS: "1"}, sets=["expect=[{that: sent == 1, in: 99.95% of runs}]"])

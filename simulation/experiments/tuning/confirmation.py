@@ -114,6 +114,7 @@ def judge(trial: Trial, bench: Bench, error: float) -> None:
         trial.decision = Decision.REJECTED if trial.is_never else Decision.CONFIRMED
         return
     plans = [plan(part.probability, error) for part in goal.parts]
+    trial.plans = plans
     judgement = _Judgement(goal, plans)
     if not any(judgement.add(run) for run in trial.fresh):
         bench.freshly([(trial, max(looks[-1] for looks in plans))], judgement.add)

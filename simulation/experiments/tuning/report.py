@@ -242,11 +242,24 @@ def _not_found(tuning: Tuning) -> Iterator[str]:
     yield from _setting(tuning, trial)
     fresh = " with fresh seeds" if trial.fresh else ""
     yield f"all expectations held in {tuning.held(runs):,} of {counted(len(runs), 'run')}{fresh}"
+    yield from _too_many_failures(tuning, trial)
     yield _row("", ["holds in", "median", "worst is off by"])
     for margin in tuning.margins(trial):
         kind = _kind(tuning, path_of(margin.expectation.path))
         cells = [f"{margin.held:,} of {margin.runs:,}", _plain(margin.median, kind), _off_by(margin, kind)]
         yield from _rows(margin.expectation.text, cells)
+
+
+def _too_many_failures(tuning: Tuning, trial: Trial) -> Iterator[str]:
+    """Yield when each part of the goal that was refused would have been confirmed, and the failure that ended it."""
+    for part, plan in zip(tuning.goal.parts, trial.plans, strict=False):
+        failed = [number for number, run in enumerate(trial.fresh, start=1) if not part.holds(run)]
+        if len(failed) < len(plan):
+            continue
+        none, one, two = plan
+        share = _percent(part.probability)
+        yield f"To confirm {share} takes {none:,} runs without a failure, {one:,} with one or {two:,} with two;"
+        yield f"it was given up at the third one, in run {failed[len(plan) - 1]:,} of {two:,}."
 
 
 def _off_by(margin: Margin, kind: MetricKind) -> str:

@@ -51,6 +51,9 @@ class Trial:
         """Its runs with fresh seeds, which the search has not seen, from the first of these on."""
         self.decision: Decision | None = None
         """The decision after the fresh runs; None when there are none, or not enough."""
+        self.plans: list[tuple[int, ...]] = []
+        """After how many fresh runs each part of the goal is confirmed in which none, one or two of them failed; empty
+        until it is judged. See :func:`simulation.experiments.tuning.chance.plan`."""
 
     @property
     def is_baseline(self) -> bool:
