@@ -177,3 +177,17 @@ def test_runs_that_are_not_done_would_have_changed_no_decision(probability):
             counts[races] += len(trial.fresh)
         assert decisions[True] is decisions[False]
     assert counts[True] < counts[False]
+
+
+class AsManyRequests(Coins):
+    """With fresh seeds each setting makes as many requests."""
+
+    def outcome(self, trial, place):
+        return RunMetrics({"sent": 1.0, "requests": 5.0, "attempts": -float(trial.number)}, "")
+
+
+def test_what_another_is_better_than_in_the_fresh_runs_is_not_of_the_pareto_set():
+    search = searched(4, ("requests", "attempts"))
+    (found,) = confirm(search, AsManyRequests(1, [1.0] * 4, common=False))
+    assert found.number == 3
+    assert [trial.decision for trial in search.trials[1:]] == [Decision.CONFIRMED] * 3

@@ -53,7 +53,26 @@ def confirm(search: Search, bench: Bench) -> list[Trial]:
             rejected += 1
     if search.baseline.decision is None and not search.baseline.given_up:
         judge(search.baseline, bench, 1 - goal.confidence)
-    return best(confirmed)
+    return _undominated(best(confirmed))
+
+
+def _undominated(found: list[Trial]) -> list[Trial]:
+    """Return those that no other is better than in the fresh runs, with the seeds that all of them have met.
+
+    Two that differ in the search may cost the same in these, in one objective, and more in another.
+    """
+    while len(found) > 1:
+        count = min(len(trial.fresh) for trial in found)
+        costs = {trial: trial.fresh_costs(count) for trial in found}
+        kept = [
+            trial
+            for trial in found
+            if not any(costs[each] != costs[trial] and no_worse(costs[each], costs[trial]) for each in found)
+        ]
+        if len(kept) == len(found):
+            break
+        found = kept
+    return found
 
 
 def error_at(place: int, goal: Goal) -> float:

@@ -108,6 +108,12 @@ class Trial:
             cost += math.fsum(whole) / len(whole) - math.fsum(part) / len(part)
         return cost
 
+    def fresh_costs(self, count: int) -> Costs | None:
+        """Return the mean costs of its first so many fresh runs; None when one of these has no such metric."""
+        costs = [[objective.cost(run) for run in self.fresh[:count]] for objective in self.goal.objectives]
+        means = tuple(mean(each) for each in costs if None not in each)
+        return tuple(each for each in means if each is not None) if len(means) == len(costs) else None
+
     @property
     def shortfall(self) -> float:
         """How far it is from meeting the expectations, on average over its runs."""

@@ -184,17 +184,21 @@ def trials(tuning: Any, metric: str | None = None, ax: Axes | None = None) -> Ax
         bound = ax.axhline(wanted, color=GREEN, linewidth=1.1, linestyle=(0, (4, 2)), label=f"wanted: {wanted:.4g}%")
         ax.set_ylim(-5, 108)
         middle = (min(each.cost for each in drawn) + max(each.cost for each in drawn)) / 2
-        for each in drawn:
-            if each.number in search.found:
-                label = cut(drawable(search.labels[each.number] or "as in the file"), NAMES, SMALL_SIZE)
-                to_left = each.cost > middle  # beside the axes it would be cut off
-                ax.annotate(
-                    label, (each.cost, each.share), xytext=(-6 if to_left else 6, -11), textcoords="offset points",
-                    size=SMALL_SIZE, ha="right" if to_left else "left",
-                )  # fmt: skip
-        said = "none found" if not search.found else f"found {search.labels[search.found[0]] or 'those of the file'}"
+        found = [each for each in drawn if each.number in search.found]
+        for row, each in enumerate(found):  # a row each, or they would be on top of each other
+            label = cut(drawable(search.labels[each.number] or "as in the file"), NAMES, SMALL_SIZE)
+            to_left = each.cost > middle  # beside the axes it would be cut off
+            ax.annotate(
+                label, (each.cost, each.share), xytext=(-6 if to_left else 6, -11 - 11 * row),
+                textcoords="offset points", size=SMALL_SIZE, ha="right" if to_left else "left",
+            )  # fmt: skip
         costs = {each.number: f", {name} {plain_number(each.cost)}" for each in drawn}
-        cost = costs.get(search.found[0], "") if search.found else ""
+        said, cost = "none found", ""
+        if len(search.found) > 1:
+            said = f"{len(search.found)} found, of which none is better than another in all"
+        elif search.found:
+            said = f"found {search.labels[search.found[0]] or 'those of the file'}"
+            cost = costs.get(search.found[0], "")
         left_out = len(search.table) - len(drawn)
         more = f"; {left_out} not drawn" if left_out else ""
         set_title(ax, drawable(f"{len(search.table)} settings tried: {said}{cost}{more}"))
