@@ -7,7 +7,15 @@ from pathlib import Path
 
 from simulation.reporting.html import report
 from simulation.results.files import folder_to_fill
-from simulation.results.result import REPORT_FILE, SCENARIO_FILE, SUMMARY_FILE, TABLES, UPSTREAM_TABLE, Result
+from simulation.results.result import (
+    INTERRUPTED_TABLE,
+    REPORT_FILE,
+    SCENARIO_FILE,
+    SUMMARY_FILE,
+    TABLES,
+    UPSTREAM_TABLE,
+    Result,
+)
 from simulation.scenario.writing import write
 
 ROW_GROUP = 100_000
@@ -29,7 +37,9 @@ def save_result(result: Result, directory: str | Path) -> list[Path]:
 
     directory = folder_to_fill(directory, SUMMARY_FILE, result.origin.file)
     written = [directory / SUMMARY_FILE, directory / SCENARIO_FILE]
-    for name in (*TABLES, *([UPSTREAM_TABLE] if result.scenario.has_upstreams else ())):
+    more = [UPSTREAM_TABLE] if result.scenario.has_upstreams else []
+    more += [INTERRUPTED_TABLE] if result.summary["interrupted"] else []
+    for name in (*TABLES, *more):
         written.append(directory / f"{name}.parquet")
         getattr(result, name).to_parquet(written[-1], index=False, row_group_size=ROW_GROUP)
     written.append(directory / "overview.png")

@@ -31,7 +31,7 @@ from actors.settings.channel import PRIMARY
 class Request:
     """A request to a provider, or the copy of one. Instants are in nanoseconds since the start of the run."""
 
-    __slots__ = ("attempt", "channel", "lost_ns", "provider", "reached_ns", "started_ns")
+    __slots__ = ("answered_ns", "attempt", "channel", "lost_ns", "provider", "reached_ns", "started_ns")
 
     def __init__(self, attempt: Attempt, channel: NotificationChannel, provider: str, started_ns: int) -> None:
         self.attempt = attempt
@@ -43,13 +43,17 @@ class Request:
         self.reached_ns: int | None = None
         """Since when it is sure that its provider delivers it, as the simulated one counts it; None: it is not."""
 
+        self.answered_ns: int | None = None
+        """When its provider answers, whatever that is; None: that is not known."""
+
     @property
     def notification_id(self) -> str:
         """Of which notification it is."""
         return self.attempt.command.notification_id
 
-    def answered(self, result: Any, now_ns: int) -> None:
-        """Note what its provider answers, or will answer, whether someone takes it or not."""
+    def answered(self, result: Any, now_ns: int, at_ns: int) -> None:
+        """Note what its provider answers at an instant, as is known from now on, whether someone takes it or not."""
+        self.answered_ns = at_ns
         if isinstance(result, Sent):
             self.reached_ns = now_ns
 
@@ -161,7 +165,7 @@ class _Asked(WrappedProvider):
         self._note(request)
         effect = self._provider.attempt(attempt, now_ns)
         if isinstance(effect, Foreseen):
-            request.answered(effect.result, now_ns)
+            request.answered(effect.result, now_ns, now_ns + effect.delay_ns)
         elif isinstance(effect, Promise) and (system := self._system) is not None:
-            effect.when_kept(lambda result: request.answered(result, system.now_ns))
+            effect.when_kept(lambda result: request.answered(result, system.now_ns, system.now_ns))
         return effect

@@ -93,6 +93,8 @@ class Recorder:
         self.peaks = Peaks(providers, longest_ns)
         self.backlogs = Backlogs(faults)
         self.series = SeriesCounter(series_bucket_ns)
+        self.interrupted: list[Request] = []
+        """Whose answers no one takes, where a history is kept."""
         self.interruptions: Interruptions | None = None
         """Finds the requests whose answers are lost; None where none can be."""
         self.wirings: Sequence[Wiring] = ()
@@ -162,6 +164,8 @@ class Recorder:
         """Note that the answer of a provider to a request is lost, which is in no history; see
         :meth:`Ledger.interrupt`."""
         assert request.lost_ns is not None
+        if self.history is not None:
+            self.interrupted.append(request)
         self.ledger.interrupt(request)
         self.peaks.interrupt((request.channel, request.provider), request.started_ns, request.lost_ns)
         for window in self.windows:

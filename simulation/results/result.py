@@ -22,6 +22,8 @@ SUMMARY_FILE, SCENARIO_FILE, REPORT_FILE = "summary.json", "scenario.yaml", "rep
 TABLES = ("notifications", "attempts", "deferrals", "breaker", "dlq", "series")
 UPSTREAM_TABLE = "upstream_requests"
 """Beside these, where a provider asks what is behind it."""
+INTERRUPTED_TABLE = "interrupted"
+"""Likewise, where a request was interrupted."""
 
 
 class Result:
@@ -170,6 +172,16 @@ class Result:
         from simulation.results.tables import upstream_requests_table
 
         return upstream_requests_table(self._recorder.history or (), self.scenario)
+
+    @cached_property
+    def interrupted(self) -> pd.DataFrame:
+        """One row a request to a provider whose answer no one took; empty with ``record: aggregates``.
+
+        `delivered` is whether its provider delivered it all the same.
+        """
+        from simulation.results.tables import interrupted_table
+
+        return interrupted_table(self._recorder.interrupted, self.scenario)
 
     @cached_property
     def deferrals(self) -> pd.DataFrame:

@@ -15,7 +15,7 @@ from actors.settings.file import text_of
 from simulation.results.files import read_table
 from simulation.results.formatting import line_of_run
 from simulation.results.notebook import run_as_html
-from simulation.results.result import SCENARIO_FILE, SUMMARY_FILE, UPSTREAM_TABLE
+from simulation.results.result import INTERRUPTED_TABLE, SCENARIO_FILE, SUMMARY_FILE, UPSTREAM_TABLE
 from simulation.scenario import Scenario, parse
 
 if TYPE_CHECKING:
@@ -85,6 +85,17 @@ class SavedResult:
         Empty with ``record: aggregates``.
         """
         return self._table(UPSTREAM_TABLE)
+
+    @cached_property
+    def interrupted(self) -> pd.DataFrame:
+        """One row a request to a provider whose answer no one took; empty with ``record: aggregates``.
+
+        Empty in older results, too: there is no such file where there is no such row.
+        """
+        from simulation.results.tables import interrupted_table
+
+        is_there = self.summary.get("interrupted") and (self.directory / f"{INTERRUPTED_TABLE}.parquet").exists()
+        return self._table(INTERRUPTED_TABLE) if is_there else interrupted_table((), self.scenario)
 
     @cached_property
     def deferrals(self) -> pd.DataFrame:

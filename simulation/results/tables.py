@@ -28,6 +28,7 @@ from actors.messages import (
 )
 from actors.settings.channel import PRIMARY
 from simulation.results.backlogs import waits_since_ns
+from simulation.results.interruptions import Request
 from simulation.scenario.identity import Origins
 from simulation.scenario.model import Scenario
 
@@ -273,6 +274,31 @@ def upstream_requests_table(history: Iterable[RecordedEvent], scenario: Scenario
     for event in history:
         if type(event) is UpstreamRequested:
             rows.add(*_placed(event, origins), event.provider or PRIMARY, event.attempt, event.number)
+    return rows.frame()
+
+
+def interrupted_table(requests: Iterable[Request], scenario: Scenario) -> pd.DataFrame:
+    """Return a row for each request to a provider whose answer no one took, in order.
+
+    `start_s` is when it was made; `end_s` when it was answered, or its sender was gone, whichever came first; `time_s`
+    when it was sure that no one would take the answer; `delivered` whether its provider delivered it, as far as that
+    was known by the end of the run.
+    """
+    origins = Origins(scenario)
+    rows = Rows({**_PLACED, "provider": "str", "start_s": "float64", "end_s": "float64", "delivered": "bool"})
+    for request in requests:
+        assert request.lost_ns is not None
+        ends_ns = request.lost_ns if request.answered_ns is None else min(request.answered_ns, request.lost_ns)
+        rows.add(
+            request.lost_ns / NS_PER_S,
+            request.notification_id,
+            str(request.channel),
+            *origins.entry_and_class(request.notification_id),
+            request.provider,
+            request.started_ns / NS_PER_S,
+            ends_ns / NS_PER_S,
+            request.reached_ns is not None,
+        )
     return rows.frame()
 
 

@@ -28,7 +28,7 @@ from simulation.reporting.html.messages import (
     messages_of,
     parts_of,
 )
-from simulation.reporting.html.steps import HEAD, TAIL, steps_of
+from simulation.reporting.html.steps import HEAD, TAIL, Interrupted, steps_of
 from simulation.reporting.html.words import clock, duration, exact_seconds, percent
 from simulation.reporting.html.worst import choose
 from simulation.results.result import Result
@@ -234,3 +234,13 @@ def test_how_times_and_shares_are_written():
     assert [percent(share) for share in (0, 0.0001, 0.5, 0.996, 0.9999, 1)] == [
         "0%", "<0.1%", "50%", "99.6%", ">99.9%", "100%",
     ]  # fmt: skip
+
+
+def test_a_request_that_was_interrupted_is_said_and_what_waits_to_be_sent_again_is_no_wait_for_a_slot():
+    lost = Interrupted(2 * NS_PER_S, "n", NS_PER_S, None, delivered=True)
+    events = [requested(1), lost, attempt(NotificationSent, 30, 31)]
+    spent = totals(spans_of(events, "n", 100 * NS_PER_S))
+    assert spent == {Spent.AT_PROVIDER: 2 * NS_PER_S, Spent.INTERRUPTED: 28 * NS_PER_S}
+    told = [step.details for step in steps_of(events, "n") if step.what == "A request was interrupted"]
+    assert len(told) == 1
+    assert "delivered all the same" in told[0][0]

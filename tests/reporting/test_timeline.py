@@ -8,6 +8,7 @@ import pytest
 from matplotlib.collections import LineCollection, PathCollection, PolyCollection
 from plot_samples import result_of
 
+import simulation
 from actors.errors import ConfigurationError
 from simulation.reporting import plots
 from simulation.reporting.plots.looks import OUTCOMES, WAITS
@@ -38,7 +39,7 @@ def test_waits_and_attempts_fill_the_time_from_acceptance_to_end_in_order(name):
         instants = [row.requested_at_s, *itertools.chain.from_iterable(pieces), end_s]
         np.testing.assert_allclose(instants[::2], instants[1::2], atol=1e-9, rtol=0)
         assert all(start_s < wait_end_s for start_s, wait_end_s in pieces if start_s != wait_end_s)
-        assert len(course.attempts) == row.attempts
+        assert sum(attempt.number > 0 for attempt in course.attempts) == row.attempts
 
 
 @pytest.mark.parametrize("name", ["outage", "all kinds of waits"])
@@ -59,7 +60,7 @@ def test_what_is_waited_for_is_what_was_recorded(name):
         for cause in ("rate_limit", "circuit_breaker", "quiet_hours"):
             begun = set(deferred.loc[deferred["cause"] == cause, "time_s"])
             assert {wait.start_s for wait in waits if wait.cause == cause} <= begun
-    seen = {"outage": {"backoff", "circuit_breaker"}, "all kinds of waits": set(WAITS) - {"turn"}}[name]
+    seen = {"outage": {"backoff", "circuit_breaker"}, "all kinds of waits": set(WAITS) - {"turn", "interruption"}}[name]
     assert {cause for cause, count in of_cause.items() if count} >= seen
 
 
@@ -139,6 +140,7 @@ def test_of_very_many_attempts_the_first_and_last_are_shown_and_the_rest_counted
             {"id": "a", "attempt": range(1, 101), "start_s": range(100), "end_s": range(100), "outcome": "transient"}
         ).assign(reason="no", next_retry_at_s=float("nan"), provider=None, hedges=0)
         deferrals = result_of("outage").deferrals.iloc[:0]
+        interrupted = result_of("outage").interrupted
         dlq = result_of("outage").dlq.iloc[:0]
 
     ax = plots.timeline(Many(), "a")
@@ -221,3 +223,25 @@ def test_what_a_raster_cannot_draw_is_refused_all_at_once():
         "channel: wanted a channel that the scenario uses (email, push), got 'fax'",
         "limit: wanted a whole number from 1 to 5,000, got 0",
     ]
+
+
+# ── interrupted requests ────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_request_that_was_interrupted_stands_before_the_attempt_that_follows_it_also_when_opened_again(tmp_path):
+    scenario = """
+duration: 10s
+workload: [{channel: email, arrivals: {times: [1s]}}]
+channels: {email: {provider: {latency: 1s}}}
+faults: [{channel: email, at: 1500ms, crash: process, restart_after: 3s}]
+"""
+    result = simulation.run(simulation.parse(scenario))
+    assert "interrupted.parquet" in [path.name for path in simulation.save(result, tmp_path)]
+    for each in (result, simulation.open_result(tmp_path)):
+        course, _ = course_in(each, "email-0-0")
+        first, second = course.attempts
+        assert (first.number, first.start_s, first.end_s, first.reason) == (0, 1.0, 1.5, "delivered all the same")
+        assert [(wait.start_s, wait.end_s, wait.cause) for wait in second.waits] == [(1.5, 4.5, "interruption")]
+        ax = plots.timeline(each, "email-0-0")
+        assert ax.get_title("left") == "email-0-0, sent after 4.5 s, 1 interrupted request and 1 attempt"
+        assert [label.get_text() for label in ax.get_yticklabels()] == ["request", "attempt 1"]

@@ -188,7 +188,10 @@ def test_the_metrics_are_those_of_the_frames():
     refused = sum(summary["refused"].values())
     assert len(requests) - len(unwanted) + refused == summary["offered"]
     assert requests["time_s"].notna().sum() == summary["delivered"]
-    assert 0 <= summary["reached_twice"] - (requests["sent"] > 1).sum() <= summary["interrupted"]
+    lost = result.interrupted[result.interrupted["delivered"]].merge(frame, on="id")
+    again = set(lost[(lost["outcome"] == "sent") & (lost["start_s"] <= lost["finished_at_s"])]["request"])
+    assert len(again | set(requests[requests["sent"] > 1].index)) == summary["reached_twice"]
+    assert len(result.interrupted) == summary["interrupted"]
     for name, part in summary["workload"].items():
         assert requests[requests["entry"] == name]["time_s"].notna().sum() == part["delivered"]
         assert (frame["entry"] == name).sum() == part["accepted"]

@@ -3,7 +3,8 @@
 The history has what happened, not each message; senders and receivers follow from how the pipeline is wired
 (:mod:`actors.notifier`): an attempt goes from the handler by the rate limiter, the breaker and the channel to a
 provider, and the part where it waits sends it on. The outcome goes back to the breaker, and from there to the handler.
-A crash is in no notification's own history: one that was under way then goes on, here, from where it last was.
+A crash is in no notification's own history: one that was under way then goes on, here, from where it last was, or from
+the request that was interrupted.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from actors.messages import (
     NotificationSuppressed,
 )
 from actors.settings.channel import ChannelConfig
-from simulation.reporting.html.steps import Tone
+from simulation.reporting.html.steps import Interrupted, Tone
 from simulation.reporting.html.words import plain_duration
 
 SENDER, HANDLER, LIMITER, BREAKER, CHANNEL, DEAD_LETTERS = "sender", "handler", "limiter", "breaker", "channel", "dlq"
@@ -43,6 +44,7 @@ class Spent(StrEnum):
     BREAKER = "waiting for an open breaker"
     LIMIT = "waiting for a limit"
     QUIET_HOURS = "waiting for the end of quiet hours"
+    INTERRUPTED = "waiting to be sent again after an interruption"
     ELSE = "waiting for its turn or a free slot"
     DEAD = "in the dead letter queue"
 
@@ -148,6 +150,8 @@ class _Journey:
                     yield self._deferred(event)
                 case NotificationSent() | NotificationFailed():
                     yield from self._attempt(event)
+                case Interrupted():
+                    yield from self._interrupted(event)
                 case NotificationMovedToDeadLetter():
                     if self._at != HANDLER:  # the part where it waits cancels it
                         yield Message(event.at_ns, (self._at, HANDLER), f"cancelled: {event.reason}", "bad")
@@ -212,6 +216,17 @@ class _Journey:
         resting = (HANDLER, Spent.BACKOFF)
         text = f"{text} → again in {wait}"
         yield Message(event.at_ns, back, text, kind, answers=True, then=resting, due_ns=event.next_retry_at_ns)
+
+    def _interrupted(self, event: Interrupted) -> Iterator[Message]:
+        provider = self._provider(event.provider)
+        path = (*self._leg(CHANNEL), provider)
+        if event.at_ns == event.started_ns:  # by a message that came twice: another request goes on meanwhile
+            yield Message(event.started_ns, path, f"request, its answer is lost: {event.fate}", "care", aside=True)
+            return
+        yield Message(event.started_ns, path, "request", then=(provider, Spent.AT_PROVIDER))
+        self._at = HANDLER
+        resting = (HANDLER, Spent.INTERRUPTED)
+        yield Message(event.at_ns, (provider,), f"answer is lost: {event.fate}", "care", then=resting)
 
     def _provider(self, name: str | None) -> str:
         return self._providers.get(name) or next(iter(self._providers.values()))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from markupsafe import Markup
@@ -13,7 +13,7 @@ from actors.messages import NotificationChannel, NotificationRequested
 from simulation.reporting.html.course import Span, histories_of, spans_of, totals
 from simulation.reporting.html.messages import messages_of, parts_of
 from simulation.reporting.html.sequence_chart import sequence_chart
-from simulation.reporting.html.steps import Cut, cut, steps_of
+from simulation.reporting.html.steps import Cut, Interrupted, cut, steps_of
 from simulation.reporting.html.time_strip import spent_class, time_strip
 from simulation.reporting.html.words import duration, percent
 from simulation.reporting.html.worst import Chosen, choose
@@ -70,11 +70,23 @@ def worst_notifications(result: Result, found: Sequence[Broken] = ()) -> list[De
     :data:`simulation.reporting.html.worst.RULES`."""
     chosen = choose(result, found)
     histories = histories_of(result.history, [each.notification_id for each in chosen])
+    for each in _interrupted(result, histories):
+        histories[each.notification_id].append(each)
+        histories[each.notification_id].sort(key=lambda event: event.at_ns)
     rows = result.notifications.drop_duplicates("id", keep="last").set_index("id") if chosen else None
     return [
         _details(result, number, each, histories[each.notification_id], None if rows is None else rows.loc[each[0]])
         for number, each in enumerate(chosen, 1)
     ]
+
+
+def _interrupted(result: Result, ids: Container[str]) -> Iterator[Interrupted]:
+    """Yield the requests of these notifications whose answers no one took."""
+    for row in result.interrupted.to_dict("records"):
+        if row["id"] in ids:
+            has_several = len(result.scenario.providers_used[row["channel"]]) > 1
+            at_ns, started_ns = (round(row[at] * NS_PER_S) for at in ("end_s", "start_s"))
+            yield Interrupted(at_ns, row["id"], started_ns, row["provider"] if has_several else None, row["delivered"])
 
 
 def _details(result: Result, number: int, chosen: Chosen, events: Sequence[Any], row: Any) -> Details:

@@ -43,6 +43,25 @@ class Step(NamedTuple):
     """The provider's answer as it came."""
 
 
+class Interrupted(NamedTuple):
+    """A request to a provider whose answer no one took; of it there is no event."""
+
+    at_ns: int
+    """When it was answered, or its sender was gone, whichever came first."""
+
+    notification_id: str
+    started_ns: int
+    provider: str | None
+    """At which provider, where the channel has several."""
+
+    delivered: bool
+
+    @property
+    def fate(self) -> str:
+        """Whether it was delivered all the same."""
+        return "delivered all the same" if self.delivered else "not known to be delivered"
+
+
 class Cut(NamedTuple):
     """The steps to show: some at the beginning, and some at the end if there are too many."""
 
@@ -71,6 +90,9 @@ def _step(event: Any, notification_id: str) -> Step:
             return Step(event.at_ns, what_happened(event), details=_origin(event))
         case NotificationFailed():
             return _failed(event)
+        case Interrupted():
+            made = Markup("Made at {}. No one took its answer: {}.").format(instant(event.started_ns), event.fate)
+            return Step(event.at_ns, "A request was interrupted", "care", (made,))
         case NotificationSent():
             took = Markup("The answer came after {}.").format(_lasting(event.at_ns - event.started_ns))
             return Step(event.at_ns, what_happened(event), "fine", (took, *_provider(event)))

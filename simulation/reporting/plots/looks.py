@@ -61,6 +61,7 @@ OUTCOMES = {
     "permanent": Mark(BLACK, "", "s", "permanent failure"),
     "dead_destination": Mark(BLACK, "....", "P", "address gone"),
     "channel_fault": Mark(ORANGE, "\\\\\\\\", "^", "channel fault"),
+    "interrupted": Mark("#7a4a12", "++++", "d", "interrupted"),
 }
 """How an attempt looks, by its outcome."""
 
@@ -77,6 +78,7 @@ WAITS = {
     "circuit_breaker": Mark("#a3320f", "\\\\\\\\", "", "open breaker"),
     "quiet_hours": Mark("#8c3b7e", "....", "", "quiet hours"),
     "dead_letter_queue": Mark(BLACK, "xxxx", "", "in the dead letter queue"),
+    "interruption": Mark("#7a4a12", "----", "", "after an interruption"),
     "turn": Mark("#999999", "", "", "waits for its turn"),
 }
 """How a wait of a notification looks, by what it waits for."""

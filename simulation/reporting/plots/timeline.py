@@ -23,7 +23,7 @@ from simulation.reporting.plots.shading import shade_and_label
 from simulation.reporting.plots.source import PlottedRun, check_run, end_of, taken
 from simulation.reporting.plots.text import cut, drawable, width_in
 from simulation.reporting.plots.time_axis import draw_time_axis
-from simulation.reporting.plots.waits import Attempt, Course, Wait, course_of
+from simulation.reporting.plots.waits import INTERRUPTED, Attempt, Course, Wait, as_attempts, course_of
 from simulation.results.formatting import duration_text
 
 WIDTH, LINE, AROUND = 8.6, 0.27, 1.35
@@ -100,10 +100,17 @@ def course_in(result: PlottedRun, notification_id: str) -> tuple[Course, str]:
         raise ConfigurationError([_unknown(result, notification_id, list(rows["id"]))])
     first = row.iloc[0]
     until_s = math.inf if pd.isna(first["finished_at_s"]) else first["finished_at_s"]
-    attempts, deferrals, dlq = (
+    attempts, interrupted, deferrals, dlq = (
         frame[(frame["id"] == notification_id) & frame[column].between(first["requested_at_s"], until_s)]
-        for frame, column in ((result.attempts, "start_s"), (result.deferrals, "time_s"), (result.dlq, "time_s"))
+        for frame, column in (
+            (result.attempts, "start_s"),
+            (result.interrupted, "start_s"),
+            (result.deferrals, "time_s"),
+            (result.dlq, "time_s"),
+        )
     )
+    if len(interrupted):
+        attempts = pd.concat([as_attempts(interrupted), attempts], ignore_index=True)
     if len(result.scenario.providers_used[first["channel"]]) == 1:
         attempts = attempts.assign(provider=None)  # the provider says nothing new
     return course_of(first, attempts, deferrals, dlq, end_of(result)), str(first["channel"])
@@ -128,7 +135,9 @@ def _lines(course: Course) -> list[_Line]:
 def _line_name(line: _Line) -> str:
     if line is None:
         return "end"
-    return f"attempt {line.number}" if isinstance(line, Attempt) else ""
+    if not isinstance(line, Attempt):
+        return ""
+    return f"attempt {line.number}" if line.number else "request"
 
 
 def _shifted(window: Window, by_s: float, length_s: float) -> tuple[tuple[float, float], ...]:
@@ -222,7 +231,11 @@ def _end_and_text(line: Attempt | None, course: Course) -> tuple[float, str]:
 def _end_text(course: Course) -> str:
     took = duration_text(course.end_s - course.requested_s)
     words = {"sent": "sent after", "dead_lettered": "dead-lettered after", "suppressed": "suppressed after"}
-    return f"{words.get(course.outcome, 'still in flight after')} {took} and {counted(len(course.attempts), 'attempt')}"
+    interrupted = sum(attempt.outcome == INTERRUPTED for attempt in course.attempts)
+    made = counted(len(course.attempts) - interrupted, "attempt")
+    if interrupted:
+        made = f"{counted(interrupted, 'interrupted request')} and {made}"
+    return f"{words.get(course.outcome, 'still in flight after')} {took}{', ' if interrupted else ' and '}{made}"
 
 
 def _legend(ax: Axes, course: Course, lines: Sequence[_Line]) -> None:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import pandas as pd
+
+INTERRUPTED = "interrupted"
+"""What stands for the outcome of a request whose answer no one took."""
 
 
 class Wait(NamedTuple):
@@ -17,9 +21,11 @@ class Wait(NamedTuple):
 
 
 class Attempt(NamedTuple):
-    """One attempt, as a row of ``result.attempts`` has it, and the waits right before it."""
+    """One attempt, as a row of ``result.attempts`` has it, or an interrupted request, and the waits right before it."""
 
     number: int
+    """From 1 on; 0: a request that was interrupted, which is no attempt."""
+
     start_s: float
     end_s: float
     outcome: str
@@ -58,7 +64,7 @@ def course_of(
 
     Args:
         row: of ``result.notifications``.
-        attempts: its rows of ``result.attempts``; of the other tables as well.
+        attempts: its rows of ``result.attempts``, and those of :func:`as_attempts`; of the other tables as well.
         deferrals: its rows of ``result.deferrals``.
         dlq: its rows of ``result.dlq``.
         end_s: when the run ended.
@@ -88,6 +94,24 @@ def course_of(
     return Course(float(row["requested_at_s"]), tuple(found), waits, str(row["outcome"]), ended_s, reason)
 
 
+def as_attempts(interrupted: pd.DataFrame) -> pd.DataFrame:
+    """Return rows of ``result.interrupted`` as rows of attempts."""
+    fates = interrupted["delivered"].map({True: "delivered all the same", False: "not known to be delivered"})
+    return pd.DataFrame(
+        {
+            "id": interrupted["id"],
+            "attempt": 0,
+            "start_s": interrupted["start_s"],
+            "end_s": interrupted["end_s"],
+            "outcome": INTERRUPTED,
+            "reason": fates,
+            "provider": interrupted["provider"],
+            "hedges": 0,
+            "next_retry_at_s": math.nan,
+        }
+    )
+
+
 def _changes(
     row: pd.Series[Any], attempts: pd.DataFrame, deferrals: pd.DataFrame, dlq: pd.DataFrame
 ) -> Iterator[tuple[float, int, str]]:
@@ -100,6 +124,8 @@ def _changes(
         if retry_s > end_s:  # not so where it is null, for none was to follow
             yield end_s, 1, "backoff"
             yield retry_s, 0, "turn"
+    for end_s in attempts.loc[attempts["outcome"] == INTERRUPTED, "end_s"]:
+        yield end_s, 1, "interruption"
     for at_s, cause in zip(deferrals["time_s"], deferrals["cause"], strict=True):
         yield at_s, 2, str(cause)
     for at_s, left_s in zip(dlq["time_s"], dlq["left_at_s"], strict=True):
