@@ -22,6 +22,7 @@ from actors.settings.distributions import Distribution
 from actors.settings.faults import FaultConfig
 from actors.settings.quantities import Rate
 from actors.settings.rate_limit import BUCKETS, RateLimitConfig
+from actors.settings.redrive import RedriveConfig
 from simulation.exploration.numbers import log_uniform, rounded
 from simulation.scenario import ClosedWorkload, Scenario
 from simulation.scenario.model import TemplateText
@@ -40,6 +41,10 @@ _SHARE_ADAPTING = 0.15
 _SHARE_OVERDUE = 0.15
 _SHARE_WITH_UPSTREAMS = 0.1
 _SHARE_RESENDING = 0.5
+_SHARE_SHORT_OF_TIME = 0.1
+_SHARE_REDRIVING = 0.15
+_SHARE_AT_TIMEOUT = 0.1
+_SHARE_REFUSING = 0.1
 _SHARE_FAILING = 0.6
 
 
@@ -231,6 +236,101 @@ def _resending(scenario: Scenario, random: Random) -> Scenario:
     return scenario.model_copy(update={"workload": workload})
 
 
+def _short_of_time(scenario: Scenario, random: Random) -> Scenario:
+    """Return a scenario whose retries stand in a line when their time is up: they soon fail, and few go at once."""
+    if random.random() >= _SHARE_SHORT_OF_TIME:
+        return scenario
+
+    def pressed(config: ChannelConfig) -> ChannelConfig:
+        retry = {
+            "max_attempts": 20,
+            "initial_delay": 0.2,
+            "max_delay": 1.0,
+            "max_elapsed": log_uniform(random, 1.0, 20.0),
+        }
+        latency = Distribution.model_validate({"exponential": {"mean": log_uniform(random, 0.3, 2.0)}})
+        provider = config.provider.model_copy(update={"latency": latency, "failure_rate": 0.6})
+        retrying = RetryConfig.model_validate(retry)
+        return config.model_copy(
+            update={"retry": retrying, "provider": provider, "max_in_flight": random.randint(1, 2)}
+        )
+
+    return _changed(scenario, pressed)
+
+
+def _redriven_by_host(scenario: Scenario, random: Random) -> Scenario:
+    """Return a scenario with letters to several hosts that take turns, where each has a breaker: many die, and they are
+    redriven slowly when their hosts answer again."""
+    if random.random() >= _SHARE_REDRIVING:
+        return scenario
+
+    def slowly(config: ChannelConfig) -> ChannelConfig | None:
+        if config.circuit_breaker.per != "host":
+            return None
+        breaker = {"per": "host", "failure_threshold": random.randint(1, 2), "timeout": log_uniform(random, 1.0, 10.0)}
+        return config.model_copy(
+            update={
+                "redrive": RedriveConfig(rate=Rate(1, log_uniform(random, 0.5, 10.0)), at_most=3),
+                "retry": RetryConfig(max_attempts=random.randint(1, 2)),
+                "circuit_breaker": CircuitBreakerConfig.model_validate(breaker),
+                "provider": config.provider.model_copy(update={"failure_rate": random.choice([0.3, 0.6])}),
+            }
+        )
+
+    return _changed(scenario, slowly)
+
+
+def _at_timeout(scenario: Scenario, random: Random) -> Scenario:
+    """Return a scenario some of whose providers ask another one, and have its answer at the very time-out; that is set
+    by then, so what keeps their promise comes behind it."""
+    if random.random() >= _SHARE_AT_TIMEOUT:
+        return scenario
+
+    def just_in_time(config: ChannelConfig) -> ChannelConfig | None:
+        if random.random() < 0.3:
+            return None
+        timeout = random.choice([0.5, 1.0, 3.0])
+        half = Distribution(constant=timeout / 2)
+        upstream = UpstreamConfig(
+            latency=half, failure_rate=random.choice([0.0, 0.3]), retry=RetryConfig(max_attempts=1)
+        )
+        provider = config.provider.model_copy(update={"latency": half, "upstream": upstream})
+        return config.model_copy(update={"timeout": timeout, "provider": provider})
+
+    return _changed(scenario, just_in_time)
+
+
+def _refusing_slowly(scenario: Scenario, random: Random) -> Scenario:
+    """Return a scenario whose providers take long to refuse addresses, also probes, where slow calls open breakers."""
+    if random.random() >= _SHARE_REFUSING:
+        return scenario
+    slow = log_uniform(random, 0.2, 1.0)
+
+    def patient(config: ChannelConfig) -> ChannelConfig:
+        breaker: dict[str, Any] = {
+            "window": {"calls": 4},
+            "minimum_calls": 2,
+            "failure_rate": random.choice([0.3, 0.6]),
+        }
+        breaker |= {
+            "slow_call": {"duration": slow, "rate": random.choice([0.3, 0.6])},
+            "per": config.circuit_breaker.per,
+        }
+        breaker |= {"timeout": log_uniform(random, 0.5, 5.0), "half_open_permits": random.randint(1, 2)}
+        latency = Distribution.model_validate({"exponential": {"mean": slow}})
+        return config.model_copy(
+            update={
+                "circuit_breaker": CircuitBreakerConfig.model_validate(breaker),
+                "timeout": max(config.timeout, 4.0 * slow),
+                "provider": config.provider.model_copy(update={"latency": latency, "failure_rate": 0.2}),
+            }
+        )
+
+    refused = [{"channel": str(channel), "at": 0.0, "permanent_rate": 0.5} for channel in scenario.channels_used]
+    faults = (*scenario.faults, *map(FaultConfig.model_validate, refused))
+    return _changed(scenario.model_copy(update={"faults": faults}), patient)
+
+
 _CHANGES: Mapping[Callable[[Scenario, Random], Scenario], str] = {
     _with_account: "accounts",
     _with_gap: "templates",
@@ -242,6 +342,10 @@ _CHANGES: Mapping[Callable[[Scenario, Random], Scenario], str] = {
     _with_upstreams: "upstreams",
     _resending: "resending",
     _watched_closely: "watched",
+    _short_of_time: "pressed",
+    _redriven_by_host: "redriven",
+    _at_timeout: "promises",
+    _refusing_slowly: "refusing",
 }
 """What may be changed, in this order, each with the name of its stream."""
 

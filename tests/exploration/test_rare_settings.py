@@ -48,6 +48,28 @@ def test_some_have_copies_that_a_small_budget_pays_for_and_some_have_retries_tha
     assert any(config.retry.jitter == "decorrelated" and config.retry.per_outcome.ambiguous for config in configs)
 
 
+def test_some_run_out_of_time_in_a_line_and_some_hosts_take_turns_to_be_redriven(cases):
+    configs = configs_of(cases)
+    assert any(config.retry.max_elapsed and config.max_in_flight in (1, 2) for config in configs)
+    assert any(
+        config.redrive and config.redrive.at_most == 3 and config.circuit_breaker.per == "host" for config in configs
+    )
+
+
+def test_some_are_answered_at_the_very_time_out_and_some_are_slow_to_refuse(cases):
+    configs = configs_of(cases)
+    behind = [(config, config.provider.upstream) for config in configs if config.provider.upstream is not None]
+    assert any(
+        upstream.latency == config.provider.latency and 2 * upstream.latency.constant == config.timeout
+        for config, upstream in behind
+        if upstream.latency.constant
+    )
+    refusing = [
+        each for each in cases if any(fault.permanent_rate == 0.5 and fault.for_ is None for fault in each.faults)
+    ]
+    assert any(config.circuit_breaker.slow_call for config in configs_of(refusing))
+
+
 def test_an_alert_that_crashes_may_do_so_more_often_than_others():
     fault = FaultConfig.model_validate(
         {"channel": "email", "at": 3.0, "crash": {"actor": "alert"}, "restart_after": 1.0}
