@@ -41,6 +41,19 @@ Objection: TypeAlias = str | Finding | None
 """What an observer returns: None while all is well, else what is broken, in a sentence."""
 
 
+@dataclass(frozen=True)
+class ClientsOf:
+    """One closed entry of the workload."""
+
+    prefix: str
+    """With which the ids of its notifications begin; a number follows."""
+    come_ns: int
+    until_ns: int
+    """From this instant on they send nothing any more."""
+    thinks: tuple[Callable[[], float], ...]
+    """Of each client, what draws in seconds how long it thinks, one time after the other."""
+
+
 @dataclass
 class Context:
     """What a run is made of, as far as invariants need to know."""
@@ -81,6 +94,9 @@ class Context:
 
     world: World | None = None
     """All that the reference model has to know of the run. None: it is not asked."""
+
+    clients: Sequence[ClientsOf] = ()
+    """The closed entries of the workload."""
 
     nodes: int = 1
     """How many processes there are."""

@@ -12,6 +12,7 @@ from simulation.invariants.backoff import Backoff
 from simulation.invariants.base import Invariant
 from simulation.invariants.breakers import BreakerTransitions, OpenBreaker
 from simulation.invariants.budgets import RetryBudgets
+from simulation.invariants.clients import ClientsGoOn
 from simulation.invariants.decisions import BreakerDecisions
 from simulation.invariants.deliveries import NothingAfterTheEnd, OneSuccess, Wanted
 from simulation.invariants.endpoints import DisabledEndpoints
@@ -99,6 +100,7 @@ KNOWN: dict[str, type[Invariant]] = {
         Alerts,
         Retention,
         Liveness,
+        ClientsGoOn,
         Summary,
         LockStep,
     )

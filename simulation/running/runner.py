@@ -51,13 +51,14 @@ from simulation.running.watching import Watch
 from simulation.running.workload import Clients, Source
 from simulation.scenario import ChannelWorkload, ClosedWorkload, EventWorkload, Scenario
 from simulation.scenario.arguments import check_mapping, check_word
-from simulation.scenario.identity import host_of_user, tenant_of_user
+from simulation.scenario.identity import host_of_user, id_prefix, tenant_of_user
 from simulation.scenario.loading import given
 from simulation.scenario.workload import class_of
 
 if TYPE_CHECKING:
     from simulation.engine.schedules import Schedule
     from simulation.invariants import Checker, Choice
+    from simulation.invariants.base import ClientsOf
     from simulation.reference.world import World
 
 Runtime = Literal["simpy", "trio"]
@@ -327,6 +328,11 @@ def _checker(scenario: Scenario, recorder: Recorder, rules: Rules, world: World,
         dead_letters=scenario.dead_letters,
         commit_latency_ns=ns(max(scenario.commit_latency, _partitioned_s(scenario))),
         world=world,
+        clients=[
+            _clients_of(scenario, number, entry)
+            for number, entry in enumerate(scenario.workload)
+            if isinstance(entry, ClosedWorkload)
+        ],
         nodes=scenario.nodes_at_most,
         takeover_after_ns=ns(scenario.fleet.takeover_after) if scenario.nodes_at_most > 1 else 0,
         has_rules=bool(rules),
@@ -334,6 +340,16 @@ def _checker(scenario: Scenario, recorder: Recorder, rules: Rules, world: World,
         summary_of=recorder.summary_of,
     )
     return Checker(invariants, context, record=recorder.record)
+
+
+def _clients_of(scenario: Scenario, number: int, entry: ClosedWorkload) -> ClientsOf:
+    """Return what an invariant has to know of a closed entry; it draws what the clients draw."""
+    from simulation.invariants.base import ClientsOf
+
+    streams = RandomStreams(scenario.seed)
+    own = [streams.stream(f"workload.{number}.client.{client}.think") for client in range(entry.clients)]
+    thinks = tuple(entry.think.sampler(stream) for stream in own)
+    return ClientsOf(id_prefix(number, entry.channel), ns(entry.at), scenario.arrivals_end_of(entry), thinks)
 
 
 def _partitioned_s(scenario: Scenario) -> float:
