@@ -100,7 +100,10 @@ def tune(
         space = parse_space(vary) if vary else None
         warn_of_varied(file, sets, space)
         with watch_runs(
-            quiet=as_json, figures=kinds, better="more" if maximize and not minimize else "less"
+            quiet=as_json,
+            figures=kinds,
+            better="more" if maximize and not minimize else "less",
+            cell="setting",
         ) as progress:
             try:
                 tuning = search(

@@ -105,7 +105,7 @@ class Range(Settings):
     def _ordered(self) -> Self:
         self._kind()
         if self.low >= self.high:
-            raise wanted("to more than from", f"{self.from_} and {self.to}")
+            raise wanted("a lowest value below the highest", f"{self.from_} to {self.to}")
         if self.scale == "log" and self.low <= 0:
             raise wanted("from more than 0 where the scale is log", f"{self.from_}")
         return self

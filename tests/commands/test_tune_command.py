@@ -72,7 +72,8 @@ def test_it_prints_the_setting_its_margin_and_what_it_beat_in_eighty_columns(sce
     assert lines[8].split() == ["what", "it", "beat", "holds", "in", "requests", "difference"]
     assert re.fullmatch(r"the file's own +\d of \d+ +[\d.]+ +-[\d.]+ ± [\d.]+ \*", lines[9])
     end = next(number for number, line in enumerate(lines) if line.startswith("± 95% confidence"))
-    assert [line.split("=")[0] for line in lines[10:end]] == ["max_attempts"] * (end - 10)
+    assert [line.split("=")[0] for line in lines[10:end]][:-1] == ["max_attempts"] * (end - 11)
+    assert re.fullmatch(r"and \d others?, not compared", lines[end - 1])
     trials = pd.read_parquet(out / "trials.parquet")
     rejected = (trials.loc[trials["trial"] > 0, "status"] == "rejected").any()  # 0 is the file's own
     assert lines[end + 1] == "requests: what was found, in its fresh runs; others, that plus the difference"
@@ -189,7 +190,7 @@ def test_an_interrupt_prints_the_best_so_far(scenario, monkeypatch):
     stopped = printed(scenario, "--vary", f"{ATTEMPTS}=1..8", *QUICK, "--workers", 1)
     assert stopped.exit_code == 130
     lines = stopped.output.splitlines()
-    assert lines[0].endswith(" · interrupted")
+    assert lines[0].endswith(" · 30 runs · interrupted")
     assert lines[1] == "The best so far, not confirmed yet:"
     assert lines[2].startswith(f"  {ATTEMPTS}  ")
 

@@ -124,7 +124,7 @@ def test_where_nothing_can_meet_them_the_nearest_is_said(deterministic):
     (margin,) = tuning.margins(tuning.nearest)
     assert (margin.held, margin.runs, margin.median, margin.spare_at_worst) == (0, 6, 2.0, -2.0)
     assert tuning.document["met"] is False
-    assert tuning.document["nearest"]["setting"] == {ATTEMPTS: "3"}
+    assert tuning.document["nearest"]["setting"] == {ATTEMPTS: 3}
 
 
 def test_what_is_found_is_what_the_run_command_shows_with_seeds_that_the_search_has_not_seen(random):

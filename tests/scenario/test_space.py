@@ -72,7 +72,7 @@ def test_a_logarithmic_range_has_as_many_values_in_each_tenfold():
     ("given_", "problem"),
     [
         ({"from": 1, "to": "10s"}, "wanted from and to of one kind, got 1 and 10s"),
-        ({"from": 5, "to": 5}, "wanted to more than from, got 5 and 5"),
+        ({"from": 5, "to": 5}, "wanted a lowest value below the highest, got 5 to 5"),
         ({"from": "0s", "to": "5s", "scale": "log"}, "wanted from more than 0 where the scale is log, got 0s"),
         ({"from": "soon", "to": 5}, "from: wanted a number, a duration, a rate or a share, got 'soon'"),
         ({"from": 1, "to": 5, "steps": 1}, "steps: wanted a whole number from 2 to 1,000, got 1"),

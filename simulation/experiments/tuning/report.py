@@ -57,14 +57,18 @@ def origin(tuning: Tuning, trial: Trial) -> str:
 
 def _heading(tuning: Tuning) -> str:
     runs = sum(len(trial.searched) + len(trial.fresh) for trial in tuning.trials)
+    runs = runs if tuning.is_finished else tuning.finished_runs  # as many as the folder keeps
     tried = sum(trial.in_space for trial in tuning.trials)
+    and_own = ""
+    if not tuning.exhaustive and tuning.baseline.in_space and tried > 1:
+        tried, and_own = tried - 1, " and the file's own"
     seeds = seeds_text(range(tuning.first_seed, tuning.first_fresh_seed))
-    which = "all " if tuning.exhaustive and not tuning.invalid else ""
+    which = "all " if tuning.exhaustive and not tuning.invalid and tried > 1 else ""
     left_out = f" · {tuning.invalid:,} not valid" if tuning.invalid else ""
     state = "" if tuning.is_finished else " · interrupted"
     return (
-        f"{tuning.baseline.scenario.name}  {seeds} · {which}{counted(tried, 'setting')} · {counted(runs, 'run')}"
-        f"{left_out}{state}"
+        f"{tuning.baseline.scenario.name}  {seeds} · {which}{counted(tried, 'setting')}{and_own}"
+        f" · {counted(runs, 'run')}{left_out}{state}"
     )
 
 
@@ -131,7 +135,7 @@ def _evidence(tuning: Tuning, trial: Trial) -> Iterator[str]:
 
 
 def _margins(tuning: Tuning, trial: Trial) -> Iterator[str]:
-    usual = "in its share" if len(tuning.goal.parts) > 1 else f"{_percent(tuning.goal.parts[0].probability)} of runs"
+    usual = "its share" if len(tuning.goal.parts) > 1 else f"{_percent(tuning.goal.parts[0].probability)} of runs"
     yield _row("", ["worst run", usual, "to spare"])
     for margin in tuning.margins(trial):
         kind = _kind(tuning, path_of(margin.expectation.path))
@@ -162,6 +166,9 @@ def _beaten(tuning: Tuning, found: Trial, objective: Objective) -> Iterator[str]
         apart = tuning.difference(trial, found, objective)
         by_sign = by_sign or (apart is not None and apart.mean is None)
         yield _row(names[trial], [holds, _value(tuning, trial, objective), _apart(apart, kind)])
+    left_out = sum(trial.in_space and trial is not found and trial not in beaten for trial in tuning.trials)
+    if left_out:
+        yield f"and {counted(left_out, 'other')}, not compared"
     for trial in beaten:
         if names[trial] != trial.label:
             yield f"  {names[trial]}  {trial.label}"

@@ -163,6 +163,8 @@ def nearest(trials: Iterable[Trial]) -> Trial:
     """
     first, *others = trials
     tried = [trial for trial in (first, *others) if trial.in_space and trial.searched]
+    # With fresh runs it comes further from them, and would be passed by one that has none.
+    tried = [trial for trial in tried if trial.fresh] or tried
     return min(tried or [first], key=lambda trial: (trial.shortfall, trial.number))
 
 

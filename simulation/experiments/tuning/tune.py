@@ -133,11 +133,22 @@ def tune(
     search = Search(path, sets, seed, scenario, space, wanted)
     found: list[Trial] = []
     beaten: list[Trial] = []
+    bench: Bench | None = None
 
     def tuning(*, is_finished: bool) -> Tuning:
         seeds = (scenario.seed, scenario.seed + replicates)
         exhaustive = is_finished and search.is_exhaustive(trials)
-        result = Tuning(path, search, found, beaten, seeds, sets, exhaustive=exhaustive, is_finished=is_finished)
+        result = Tuning(
+            path,
+            search,
+            found,
+            beaten,
+            seeds,
+            sets,
+            exhaustive=exhaustive,
+            is_finished=is_finished,
+            finished_runs=0 if bench is None else bench.finished,
+        )
         if out is not None:
             save_tuning(result, out)
         return result

@@ -21,6 +21,7 @@ from simulation.results.formatting import line
 from simulation.running.executors import RunMetrics
 from simulation.scenario.notebook_html import shown_as_html
 from simulation.scenario.ranges import Range
+from simulation.scenario.space import value_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -45,6 +46,7 @@ class Tuning:
         *,
         exhaustive: bool,
         is_finished: bool,
+        finished_runs: int,
     ) -> None:
         self.path = Path(path)
         """Of the scenario."""
@@ -71,6 +73,8 @@ class Tuning:
         """Whether every combination was tried."""
         self.is_finished = is_finished
         """Whether the search came to its end, and was not interrupted."""
+        self.finished_runs = finished_runs
+        """How many runs had finished; where it was interrupted, also those that decide nothing without the others."""
 
     def __repr__(self) -> str:
         facts = [f"{counted(len(self.trials), 'setting')} tried", f"{len(self.found) or 'none'} found"]
@@ -264,7 +268,9 @@ class Tuning:
     def _in_short(self, trial: Trial) -> dict[str, Any]:
         return {
             "trial": trial.number,
-            "setting": self.values(trial),
+            "setting": {
+                path: value_of(value) if isinstance(value, str) else value for path, value in self.values(trial).items()
+            },
             "status": self.status(trial),
             "held": [self.held(trial.searched), len(trial.searched)],
             "fresh_held": [self.held(trial.fresh), len(trial.fresh)],

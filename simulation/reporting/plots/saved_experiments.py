@@ -44,7 +44,7 @@ def saved_search(directory: Path) -> SearchedSettings:
         objectives = {each["figure"]: each["direction"] == "maximize" for each in document["objectives"]}
         paths = list(document["vary"])
         numbers = [each["trial"] for each in document["trials"]]
-        settings = settings_of(paths, [[each["setting"][path] for path in paths] for each in document["trials"]])
+        settings = settings_of(paths, [[str(each["setting"][path]) for path in paths] for each in document["trials"]])
         labels = {number: setting.label if number else "" for number, setting in zip(numbers, settings, strict=True)}
         found = tuple(each["trial"] for each in document["found"])
         return SearchedSettings(objectives, float(document["probability"]), table, labels, found)

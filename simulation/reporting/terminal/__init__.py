@@ -65,6 +65,7 @@ def watch_runs(
     figures: Mapping[str, MetricKind] | None = None,
     chosen: str | None = None,
     better: Better | None = None,
+    cell: str = "cell",
 ) -> Iterator[RunsProgress | None]:
     """Show on standard error how many runs have finished, for as long as the block lasts; gives the function to call.
 
@@ -78,6 +79,7 @@ def watch_runs(
             it is narrow the last ones are left out.
         chosen: the metric whose extremes are shown among the finished cells; the first of `figures` when None.
         better: which of the extremes is the better one; they are called the highest and the lowest when None.
+        cell: what a finished cell is called, of one.
     """
     if quiet:
         yield None
@@ -85,7 +87,7 @@ def watch_runs(
     from simulation.reporting.terminal.canvas import ticking
     from simulation.reporting.terminal.runs_view import RunsView
 
-    view = RunsView(what, figures or {}, chosen, better)
+    view = RunsView(what, figures or {}, chosen, better, cell=cell)
     with _shown(lambda: view) as canvas, ticking(canvas):
         yield view.update
 

@@ -10,7 +10,7 @@ from typing import Literal, TypeAlias
 from rich.console import RenderableType
 from rich.text import Text
 
-from actors.formatting import plain_number
+from actors.formatting import counted, plain_number
 from simulation.reporting.terminal.layout import Column, SteadyTable, bar, in_a_line, packed
 from simulation.reporting.terminal.pace import time_left
 from simulation.results.formatting import LABEL_MAX, NOTHING, duration_text, metric_text
@@ -33,6 +33,7 @@ class RunsView:
         figures: Mapping[str, MetricKind] | None = None,
         chosen: str | None = None,
         better: Better | None = None,
+        cell: str = "cell",
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         """Begin to watch; see :func:`simulation.reporting.terminal.watch_runs`.
@@ -46,6 +47,7 @@ class RunsView:
         if self._chosen is not None and self._chosen not in self._figures:
             raise ValueError(f"chosen: wanted one of the metrics {', '.join(self._figures)}, got {chosen!r}")
         self._better = better
+        self._cell = cell
         self._clock = clock
         self._base: tuple[float, int] | None = None
         """When it was first called, and how many had finished by then."""
@@ -105,7 +107,7 @@ class RunsView:
         if left_s is not None:
             yield Text(f"{duration_text(max(1.0, round(left_s)))} left")
         if self._finished:
-            yield Text(f"{self._finished:,} cell{'s' * (self._finished > 1)} finished")
+            yield Text(f"{counted(self._finished, self._cell)} finished")
 
     def _rows(self) -> Iterator[tuple[str, list[Text]]]:
         names = {"more": ("best", "worst"), "less": ("worst", "best"), None: ("highest", "lowest")}[self._better]
