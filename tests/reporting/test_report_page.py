@@ -71,7 +71,7 @@ def test_it_says_what_happened_to_whom_as_the_terminal_does():
     result = simulation.run(parse(CRASH))
     said = [node.text() for node in Page(simulation.report(result)).html.css("ul.said li")]
     assert said == facts(result)
-    assert "while the process was down" in " ".join(said)
+    assert "as the process was down or died" in " ".join(said)
 
 
 def assert_nothing_is_fetched_or_run(read):
