@@ -201,10 +201,11 @@ class DeadLetterQueue(Actor):
 
     def _take_in(self, letter: DeadLetterMessage) -> None:
         known = self._letters.get(letter.notification_id)
+        if known is not None and known.epoch_ns + known.moved_at_ns != letter.epoch_ns + letter.moved_at_ns:
+            self._take_out(known)  # it has been redriven, and has died again
         self._letters[letter.notification_id] = letter
-        self._letters.move_to_end(letter.notification_id)  # it may have been redriven, and have died again
         if (redriver := self._redrivers.get(letter.channel)) is not None:
-            redriver.keep(letter, known)
+            redriver.keep(letter)
 
     def _take_out(self, letter: DeadLetterMessage) -> None:
         del self._letters[letter.notification_id]

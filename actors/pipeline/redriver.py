@@ -40,11 +40,9 @@ class ChannelRedriver:
         """Return the host whose breakers decide about a letter."""
         return self._lanes[0].host_at(letter.command.recipient)
 
-    def keep(self, letter: DeadLetterMessage, known: DeadLetterMessage | None = None) -> None:
-        """Keep a letter in mind that has come to the queue, in place of one that is known of the same notification."""
+    def keep(self, letter: DeadLetterMessage) -> None:
+        """Keep a letter in mind that has come to the queue."""
         host = self.host_of(letter)
-        if known is not None and self.host_of(known) != host:  # its recipient has been edited
-            self.drop(known)
         self.policy.keep(letter.notification_id, host, reason_of(letter), letter.redriven_without_operator)
 
     def drop(self, letter: DeadLetterMessage) -> None:

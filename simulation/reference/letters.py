@@ -47,8 +47,10 @@ class Letters:
 
     def _keep(self, letter: DeadLetterMessage | None) -> None:
         if letter is not None:
+            known = self.kept.get(letter.notification_id)
+            if known is not None and known.epoch_ns + known.moved_at_ns != letter.epoch_ns + letter.moved_at_ns:
+                del self.kept[letter.notification_id]  # it has died again, and is behind the others
             self.kept[letter.notification_id] = letter
-            self.kept.move_to_end(letter.notification_id)
         self.look_at_all(looks_at_ages=("ages", "") not in self.loop.due)
 
     def look_at_all(self, looks_at_ages: bool = True) -> None:

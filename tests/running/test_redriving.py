@@ -115,6 +115,18 @@ def test_over_crashes_and_steps_of_the_clock_none_is_forgotten_and_none_goes_twi
     assert result.summary["dlq"]["final"] == 0
 
 
+def test_what_died_before_and_after_the_breaker_closed_goes_in_its_order_where_the_queue_was_down_for_all_of_it():
+    down = """  - {channel: email, at: 9s, crash: {actor: dlq}, restart_after: 31s}
+  - {channel: email, at: 37s, for: 1s, outage: true}
+"""
+    result = on_both_clocks(OUTAGE + down)
+    died = [event.notification_id for event in events_of(result, NotificationMovedToDeadLetter)]
+    [closed] = [event for event in events_of(result, BreakerTransitioned) if event.to_state == "closed"]
+    ends_ns = [event.at_ns for event in events_of(result, NotificationMovedToDeadLetter)]
+    assert ends_ns[0] < closed.at_ns < ends_ns[-1] < 40_000_000_000
+    assert [event.notification_id for event in events_of(result, NotificationRedriven)] == died
+
+
 def test_with_a_breaker_for_each_host_that_host_s_letters_go():
     text = OUTAGE.replace("failure_threshold: 5", "per: host, failure_threshold: 3")
     text = text.replace("outage: true", "host: host-0.example, outage: true")
