@@ -116,6 +116,8 @@ class Redriving:
             if rest:
                 state.due[host] = rest
             letter = self.letters.kept.get(name)
-            if letter is not None and self._is_meant(state.way, letter):
+            if letter is None or self._host(state.way, letter) != host:
+                continue  # it has been redriven, and has another recipient if it is a letter again
+            if self._is_meant(state.way, letter):
                 return name
         return None

@@ -303,7 +303,8 @@ def test_nodes_that_crash_are_deployed_and_take_over(routing, runtime):
     assert summary["breaker"]["email@1"]["opened"] > 0
 
 
-@pytest.mark.parametrize("seed", range(12))
+# In the last a letter is edited by a redrive while another node has it among those of its host before.
+@pytest.mark.parametrize("seed", [*range(12), 331087])
 def test_fleets_of_the_swarm(seed):
     assert difference(load(SCENARIOS[seed % len(SCENARIOS)]), seed, is_fleet=True) is None
 
