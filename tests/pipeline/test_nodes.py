@@ -250,7 +250,8 @@ async def test_a_letter_that_died_again_elsewhere_is_the_newest(store, autojump_
             await notifier.wait_until_quiet()
         (first, _) = notifier.dead_letter_queue
         store._dead["a"] = store._dead.pop("a")  # before it is told, it is dead again
-        store.on_news(LettersChanged((first,), ("a",)))
+        again = msgspec.structs.replace(first, moved_at_ns=first.moved_at_ns + 1)
+        store.on_news(LettersChanged((again,), ("a",)))
         await trio.sleep(1)
         assert [letter.notification_id for letter in notifier.dead_letter_queue] == ["b", "a"]
 
