@@ -200,10 +200,9 @@ class HedgingChannel(Channel):
             self._settle(copy, None)
         flight.copies.clear()
         admitted = flight.admitted
-        if flight.sent > 1:
-            admitted = msgspec.structs.replace(admitted, hedges=flight.sent - 1)
-        if isinstance(outcome, (Transient, Ambiguous)):
-            admitted = msgspec.structs.replace(admitted, counted=True)
+        has_failed = isinstance(outcome, (Transient, Ambiguous))
+        if flight.sent > 1 or has_failed:
+            admitted = msgspec.structs.replace(admitted, hedges=flight.sent - 1, counted=has_failed)
         self._to_breaker(
             Performed(request=admitted, result=outcome, started_ns=flight.started_ns, ended_ns=self.system.now_ns)
         )

@@ -33,7 +33,10 @@ class Retries:
         budgets: RetryBudgets | None,
         stream: Callable[[str], Random],
     ) -> None:
-        self._policies = _Policies(channels, stream)
+        self._channels = channels
+        self._stream = stream
+        self._policies: dict[NotificationChannel, RetryPolicy] = {}
+        """Each made when the first of its attempts fails: of many nodes most have few failures, or none."""
         self._budgets = budgets
 
     def after(self, outcome: Outcome, delivery: Delivery, now_ns: int) -> tuple[int | None, str | None]:
@@ -52,7 +55,7 @@ class Retries:
     def _retry(
         self, outcome: Transient | Ambiguous | ChannelFault, delivery: Delivery, now_ns: int
     ) -> tuple[int | None, str | None]:
-        policy = self._policies[delivery.command.channel]
+        policy = self._policy_of(delivery.command.channel)
         progress = delivery.progress
         if progress is None:
             progress = delivery.progress = _recalled(delivery, policy) if delivery.attempts else Progress()
@@ -75,7 +78,7 @@ class Retries:
 
     def last_start_ns(self, delivery: Delivery) -> int | None:
         """Return the last instant at which a retry may start, None where that is any time."""
-        return self._policies[delivery.command.channel].last_start_ns(delivery.fresh_since_ns)
+        return self._policy_of(delivery.command.channel).last_start_ns(delivery.fresh_since_ns)
 
     def reason_of_expiry(self, delivery: Delivery) -> str:
         """Return why one is dead-lettered whose attempt comes too late: the bound that is the first to pass.
@@ -85,17 +88,11 @@ class Retries:
         until_ns, last_ns = delivery.sent_until_ns, self.last_start_ns(delivery) if delivery.attempts else None
         return RETRY_TIME_UP if last_ns is not None and (until_ns is None or last_ns < until_ns) else EXPIRED
 
-
-class _Policies(dict[NotificationChannel, RetryPolicy]):
-    """By channel, made when the first of its attempts fails: of many nodes most have few failures, or none."""
-
-    def __init__(self, channels: Mapping[NotificationChannel, ChannelConfig], stream: Callable[[str], Random]) -> None:
-        super().__init__()
-        self._channels = channels
-        self._stream = stream
-
-    def __missing__(self, channel: NotificationChannel) -> RetryPolicy:
-        policy = self[channel] = RetryPolicy(self._channels[channel].retry, self._stream(f"{channel}.backoff"))
+    def _policy_of(self, channel: NotificationChannel) -> RetryPolicy:
+        policy = self._policies.get(channel)
+        if policy is None:
+            random = self._stream(f"{channel}.backoff")
+            policy = self._policies[channel] = RetryPolicy(self._channels[channel].retry, random)
         return policy
 
 

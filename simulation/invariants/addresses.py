@@ -13,15 +13,12 @@ class GoneAddresses(Invariant):
     redrives is tried, whatever was said before."""
 
     name = "gone-addresses"
+    needs_store = True
     needs_order = True
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
         self._gone: set[tuple[NotificationChannel, str]] = set()
-
-    @classmethod
-    def applies(cls, context: Context) -> bool:
-        return not context.has_partitions and super().applies(context)  # else others may know before it is recorded
 
     @observes(NotificationFailed)
     def on_failed(self, failed: NotificationFailed) -> Objection:

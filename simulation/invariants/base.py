@@ -159,9 +159,9 @@ class Context:
         return any(fault.partition is not None for fault in self.faults)
 
     @property
-    def nodes_learn_late(self) -> bool:
-        """Whether what a node does is durable later, and the others know of it later still."""
-        return self.nodes > 1 and self.commit_latency_ns > 0
+    def learnt_after_ns(self) -> int:
+        """How long it takes until what a node does is durable, and the others know of it; 0 where there are none."""
+        return self.commit_latency_ns if self.nodes > 1 else 0
 
     def partition_at(self, node: int, at_ns: int) -> tuple[int, int] | None:
         """Return from when until when a node does not reach the store, around an instant; None: it reaches it then."""
@@ -293,6 +293,10 @@ class Invariant:
     needs_order: ClassVar[bool] = False
     """Whether it can tell nothing where messages between actors come twice, or overtake each other."""
 
+    needs_store: ClassVar[bool] = False
+    """Whether it can tell nothing where nodes do not reach their store for a time: others may know of what happens
+    before it is recorded, or never."""
+
     settings: ClassVar[tuple[str, ...]] = ()
     """The settings of a channel that it is about, such as ``circuit_breaker.timeout``: a report names those that are
     set, with their values, unless a `Finding` names others."""
@@ -306,7 +310,7 @@ class Invariant:
     @classmethod
     def applies(cls, context: Context) -> bool:
         """Tell whether there is anything to break it in such a run."""
-        if cls.needs_order and context.mixes_messages_up:
+        if (cls.needs_order and context.mixes_messages_up) or (cls.needs_store and context.has_partitions):
             return False
         settings = [getattr(config, name) for config in context.providers.values() for name in cls.needs]
         return not cls.needs or any(setting is not None for setting in settings)

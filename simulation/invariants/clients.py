@@ -47,6 +47,7 @@ class ClientsGoOn(Invariant):
     """A client whose notification has ended, or was forgotten in a crash, sends the next one when it has thought."""
 
     name = "clients-go-on"
+    needs_store = True
     needs_order = True
 
     def __init__(self, context: Context) -> None:
@@ -57,8 +58,7 @@ class ClientsGoOn(Invariant):
     @classmethod
     def applies(cls, context: Context) -> bool:
         # Where anything is refused while all is up, nobody knows of what was sent.
-        is_accepted = context.max_pending is None and not context.has_partitions
-        return bool(context.clients) and is_accepted and super().applies(context)
+        return bool(context.clients) and context.max_pending is None and super().applies(context)
 
     @observes(NotificationRequested)
     def on_requested(self, event: NotificationRequested) -> Objection:

@@ -24,6 +24,7 @@ class DisabledEndpoints(Invariant):
     dead-lettered for that reason."""
 
     name = "disabled-endpoints"
+    needs_store = True
     settings = ("endpoints",)
     needs = ("endpoints",)
     needs_order = True
@@ -34,10 +35,6 @@ class DisabledEndpoints(Invariant):
         """What failures have made of the endpoints of which none has succeeded since."""
         self._disabled_ns: dict[_Address, int] = {}
         """When each was disabled that is."""
-
-    @classmethod
-    def applies(cls, context: Context) -> bool:
-        return not context.has_partitions and super().applies(context)  # else others may know before it is recorded
 
     @observes(AttemptMade)
     def on_attempt(self, made: AttemptMade) -> Objection:

@@ -30,8 +30,8 @@ class Ids(Invariant):
                 return None
             return f"{duplicate.notification_id} is ignored, and was never accepted"
         ended_ago_ns = duplicate.at_ns - lifecycle.state_since_ns
-        late_ns = self.context.commit_latency_ns if self.context.nodes_learn_late else 0  # until its end is durable
-        if lifecycle.state not in _ENDED or ended_ago_ns < self.context.remember_ids_ns + late_ns:
+        forgotten_after_ns = self.context.remember_ids_ns + self.context.learnt_after_ns
+        if lifecycle.state not in _ENDED or ended_ago_ns < forgotten_after_ns:
             return None
         if self._is_being_accepted(duplicate):
             return None  # a second time: its id had been forgotten

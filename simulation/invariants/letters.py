@@ -80,9 +80,8 @@ class Letters(Invariant):
 
     def _is_news(self, lifecycle: Lifecycle | None, now_ns: int) -> bool:
         """Tell whether the node whose queue is looked at perhaps has not heard of a letter, or of its end."""
-        context = self.context
-        is_known = lifecycle is None or lifecycle.state_since_ns + context.commit_latency_ns < now_ns
-        return context.nodes_learn_late and not is_known
+        late_ns = self.context.learnt_after_ns
+        return late_ns > 0 and lifecycle is not None and lifecycle.state_since_ns + late_ns >= now_ns
 
     def _is_leaving(self, lifecycle: Lifecycle | None, count: int, now_ns: int) -> bool:
         """Tell whether one of so many letters is perhaps being discarded, which is not durable yet."""

@@ -270,7 +270,7 @@ class Retention(Invariant):
     @classmethod
     def applies(cls, context: Context) -> bool:
         has_bounds = context.dead_letters.keep is not None or context.dead_letters.at_most is not None
-        is_known = not context.steps_the_clock and not context.nodes_learn_late and context.max_pending is None
+        is_known = not context.steps_the_clock and not context.learnt_after_ns and context.max_pending is None
         return super().applies(context) and has_bounds and is_known
 
     @observes(*STEPS)

@@ -50,6 +50,7 @@ class SharedBreakers(Invariant):
     """
 
     name = "shared-breakers"
+    needs_store = True
     settings = ("circuit_breaker.shared", "circuit_breaker.share_latency")
     needs_order = True
     receivers = frozenset({CircuitBreakerActor})
@@ -71,7 +72,7 @@ class SharedBreakers(Invariant):
     @classmethod
     def applies(cls, context: Context) -> bool:
         is_shared = any(config.shared != "none" for config in context.breakers.values())
-        return context.nodes > 1 and is_shared and not context.has_partitions and super().applies(context)
+        return context.nodes > 1 and is_shared and super().applies(context)
 
     @observes(ActorStarted)
     def on_start(self, event: ActorStarted) -> Objection:

@@ -45,8 +45,8 @@ class LegalSteps(Invariant):
             return f"{event.notification_id} is {state}, and that is followed by no {kind.__name__}"
         if lifecycle is not None and state in _ENDED:
             ended_ago_ns = event.at_ns - lifecycle.state_since_ns
-            late_ns = self.context.commit_latency_ns if self.context.nodes_learn_late else 0  # until it is durable
-            if ended_ago_ns + late_ns < self.context.remember_ids_ns and not self.context.steps_the_clock:
+            known_for_ns = ended_ago_ns + self.context.learnt_after_ns
+            if known_for_ns < self.context.remember_ids_ns and not self.context.steps_the_clock:
                 return f"{event.notification_id} is accepted again {seconds_text(ended_ago_ns)} after it was {state}"
         return None
 

@@ -88,18 +88,17 @@ AT_THE_START = {"crash", "deploy", "scale", "clock_step"}
 def _place_text(fault: FaultConfig, used: tuple[NotificationChannel, ...]) -> str:
     """Return where a fault hits; nothing where it is everywhere, since it hits the process."""
     if fault.injects <= AT_THE_START | {"partition"} and not isinstance(fault.crash, Crash):
-        nodes = _nodes_text(fault.node)
-        return f"{nodes.removesuffix(', ')} " if nodes and fault.injects == {"partition"} else nodes
+        return _nodes_text(fault.node, behind=" " if fault.injects == {"partition"} else ", ")
     provider = "" if fault.provider is None else f"/{fault.provider}"
     provider += " upstream" if fault.upstream else ""
     return f"{_nodes_text(fault.node)}{_channels_text(fault.channel, used)}{provider}: "
 
 
-def _nodes_text(nodes: Sequence[int] | None) -> str:
-    """Return of which nodes of a fleet a fault is."""
+def _nodes_text(nodes: Sequence[int] | None, behind: str = ", ") -> str:
+    """Return of which nodes of a fleet a fault is, and what comes behind that; nothing where it is of all."""
     if nodes is None:
         return ""
-    return f"node {nodes[0]}, " if len(nodes) == 1 else f"nodes {', '.join(map(str, nodes))}, "
+    return f"node{'s'[: len(nodes) != 1]} {', '.join(map(str, nodes))}{behind}"
 
 
 def _dips(fault: FaultConfig, until_s: float) -> tuple[Span, ...]:

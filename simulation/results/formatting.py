@@ -47,9 +47,14 @@ def refusals_text(refused: Mapping[str, int], scenario: Scenario) -> str:
     return ", ".join(f"{count:,} {causes[cause]}" for cause, count in refused.items() if count)
 
 
+def fate_text(delivered: bool) -> str:
+    """Return what is known of a request whose answer no one took."""
+    return "delivered all the same" if delivered else "not known to be delivered"
+
+
 def _why_down(scenario: Scenario) -> str:
     """Return what kept processes from accepting what came to them."""
-    if not any(fault.partition is not None for fault in scenario.faults):
+    if not scenario.has_partitions:
         return "as the process was down or died" if scenario.may_end_accepting else "while the process was down"
     return f"at nodes that {'were down or ' * scenario.crashes_as_a_whole}did not reach their store"
 

@@ -30,6 +30,7 @@ from actors.pipeline.templates import BUILT_IN, Template, Templates
 from actors.pipeline.waiting_line import WaitingCounts
 from actors.policies.quiet_hours import QuietHours
 from actors.settings.channel import ChannelConfig
+from actors.settings.faults import FLEET_FAULT_KEYS
 from actors.storage.lossy import LossyStore
 from actors.storage.memory import MemoryStore
 from actors.storage.shared_memory import SharedMemory
@@ -69,7 +70,7 @@ Rules: TypeAlias = Mapping[NotificationChannel, Sequence[FailureRule]]
 RulesByName: TypeAlias = Rules | Mapping[str, Sequence[FailureRule]]
 """The same; channels may be written as in a file."""
 
-_INTERRUPTING = {"crash", "deploy", "scale", "partition"}
+_INTERRUPTING = FLEET_FAULT_KEYS | {"crash"}
 """Faults for which no one may take the answer to a request."""
 
 _ByName: TypeAlias = Mapping[NotificationChannel, Mapping[str, Provider]]
@@ -133,8 +134,7 @@ class RunController(Actor):
     def __init__(self, scenario: Scenario, recorder: Recorder, service: Service) -> None:
         super().__init__()
         self._activity_end_ns = scenario.activity_end_ns
-        is_cut_off = any(fault.partition is not None for fault in scenario.faults)
-        self._commits_take = scenario.commit_latency or (_LOOK_PAUSE_S if is_cut_off else 0.0)
+        self._commits_take = scenario.commit_latency or (_LOOK_PAUSE_S if scenario.has_partitions else 0.0)
         self._service = service
         self._recorder = recorder
         self._redrives_may_wait = scenario.max_pending is not None and any(
@@ -328,11 +328,7 @@ def _checker(scenario: Scenario, recorder: Recorder, rules: Rules, world: World,
         dead_letters=scenario.dead_letters,
         commit_latency_ns=ns(max(scenario.commit_latency, _partitioned_s(scenario))),
         world=world,
-        clients=[
-            _clients_of(scenario, number, entry)
-            for number, entry in enumerate(scenario.workload)
-            if isinstance(entry, ClosedWorkload)
-        ],
+        clients=_clients_of(scenario),
         nodes=scenario.nodes_at_most,
         takeover_after_ns=ns(scenario.fleet.takeover_after) if scenario.nodes_at_most > 1 else 0,
         has_rules=bool(rules),
@@ -342,14 +338,18 @@ def _checker(scenario: Scenario, recorder: Recorder, rules: Rules, world: World,
     return Checker(invariants, context, record=recorder.record)
 
 
-def _clients_of(scenario: Scenario, number: int, entry: ClosedWorkload) -> ClientsOf:
-    """Return what an invariant has to know of a closed entry; it draws what the clients draw."""
+def _clients_of(scenario: Scenario) -> list[ClientsOf]:
+    """Return what an invariant has to know of the closed entries; it draws what their clients draw."""
     from simulation.invariants.base import ClientsOf
 
-    streams = RandomStreams(scenario.seed)
-    own = [streams.stream(f"workload.{number}.client.{client}.think") for client in range(entry.clients)]
-    thinks = tuple(entry.think.sampler(stream) for stream in own)
-    return ClientsOf(id_prefix(number, entry.channel), ns(entry.at), scenario.arrivals_end_of(entry), thinks)
+    streams, found = RandomStreams(scenario.seed), []
+    for number, entry in enumerate(scenario.workload):
+        if isinstance(entry, ClosedWorkload):
+            own = (streams.stream(f"workload.{number}.client.{client}.think") for client in range(entry.clients))
+            thinks = tuple(entry.think.sampler(stream) for stream in own)
+            prefix, ends_ns = id_prefix(number, entry.channel), scenario.arrivals_end_of(entry)
+            found.append(ClientsOf(prefix, ns(entry.at), ends_ns, thinks))
+    return found
 
 
 def _partitioned_s(scenario: Scenario) -> float:
@@ -530,7 +530,7 @@ def _store(scenario: Scenario) -> MemoryStore | SharedMemory:
             range(1, scenario.nodes_at_most + 1),
             remember_ids_ns=remember_ids_ns,
             commit_delay_ns=ns(scenario.commit_latency),
-            has_leases=any(fault.partition is not None for fault in scenario.faults),
+            has_leases=scenario.has_partitions,
             share_latency_ns={
                 breaker_name(channel, number, name): ns(config.circuit_breaker.share_latency)
                 for channel, settings in _channels(scenario).items()

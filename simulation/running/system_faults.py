@@ -26,7 +26,7 @@ from actors.instants import ns
 from actors.kernel.actor import Actor, ActorRef, Supervision, handles
 from actors.messages import NotificationChannel
 from actors.notifier import Pipeline
-from actors.settings.faults import FaultConfig
+from actors.settings.faults import FLEET_FAULT_KEYS, FaultConfig
 from simulation.running.service import Process, Service
 
 
@@ -68,7 +68,7 @@ class _Restart(msgspec.Struct, frozen=True):
 
 def is_system_fault(fault: FaultConfig) -> bool:
     """Tell whether there is anything in a fault for the fault injector to do."""
-    return any(key in fault.injects for key in ("crash", "deploy", "scale", "partition", "clock_step"))
+    return bool(fault.injects & (FLEET_FAULT_KEYS | {"crash", "clock_step"}))
 
 
 class FaultInjector(Actor):

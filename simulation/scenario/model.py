@@ -405,13 +405,16 @@ class Scenario(Settings):
         return any(fault.crash == "process" for fault in self.faults)
 
     @property
+    def has_partitions(self) -> bool:
+        """Whether nodes do not reach their store for a time."""
+        return any(fault.partition is not None for fault in self.faults)
+
+    @property
     def may_end_accepting(self) -> bool:
         """Whether a process may end while it has not durably accepted what has come: its store takes its time or is out
         of reach, or its handler is down."""
-        is_late = self.commit_latency > 0 or any(
-            fault.partition is not None or (isinstance(fault.crash, Crash) and fault.crash.actor == "handler")
-            for fault in self.faults
-        )
+        has_no_handler = any(isinstance(fault.crash, Crash) and fault.crash.actor == "handler" for fault in self.faults)
+        is_late = self.commit_latency > 0 or self.has_partitions or has_no_handler
         return is_late and (self.crashes_as_a_whole or any(fault.injects & FLEET_FAULT_KEYS for fault in self.faults))
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -34,28 +35,17 @@ def test_nodes_at_odds_see_different_outages_and_some_go_for_good():
     assert at_odds(fleet(7), 7) == at_odds(fleet(7), 7)
 
 
-@pytest.mark.parametrize("seed", [1, 7, 13])
-def test_nothing_breaks_where_nodes_are_at_odds(seed):
-    simulation.run(at_odds(comparable(fleet(seed)), seed), invariants="all")
+@pytest.mark.parametrize(("change", "seed"), [*product([at_odds], [1, 7, 13]), *product([cut_off], [1, 6, 12])])
+def test_nothing_breaks_where_nodes_are_at_odds_or_do_not_reach_the_store(change, seed):
+    simulation.run(change(comparable(fleet(seed)), seed), invariants="all")
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("change", [at_odds, cut_off])
 @pytest.mark.parametrize("first", range(0, 1_000, 50))
-def test_nothing_breaks_where_a_thousand_are_at_odds(first):
+def test_nothing_breaks_where_a_thousand_are(change, first):
     for seed in range(first, first + 50):
-        simulation.run(at_odds(comparable(fleet(seed)), seed), invariants="all")
-
-
-@pytest.mark.parametrize("seed", [1, 6, 12])
-def test_nothing_breaks_where_nodes_do_not_reach_the_store(seed):
-    simulation.run(cut_off(comparable(fleet(seed)), seed), invariants="all")
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("first", range(0, 1_000, 50))
-def test_nothing_breaks_where_nodes_of_a_thousand_do_not_reach_the_store(first):
-    for seed in range(first, first + 50):
-        simulation.run(cut_off(comparable(fleet(seed)), seed), invariants="all")
+        simulation.run(change(comparable(fleet(seed)), seed), invariants="all")
 
 
 def test_breakers_are_shared_in_every_way():

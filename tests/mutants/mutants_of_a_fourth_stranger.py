@@ -8,7 +8,7 @@ without an operator and hosts, quotas and nodes, breakers that are shared and op
 from __future__ import annotations
 
 from mutants_of_a_second_stranger import MEMORY
-from mutants_of_a_stranger import HANDLER, HEDGING, LANE, QUEUE, STAGE, SUPERVISION, stranger
+from mutants_of_a_stranger import HANDLER, HEDGING, LANE, QUEUE, STAGE, SUPERVISION, by_area, stranger
 from mutants_of_a_third_stranger import BREAKER, REDRIVER, RETRY, SERVICE, SHARED_MEMORY, SIMULATED_SYSTEM
 
 BUDGETS = "actors/policies/retry/budgets.py"
@@ -321,7 +321,7 @@ IN_CHANNELS_AND_HEDGING = (
         "copies-of-a-failure-cost-nothing",
         HEDGING,
         "Copies are told of with the one that has arrived.",
-        ("        if flight.sent > 1:\n", "        if flight.sent > 1 and type(outcome) is Sent:\n"),
+        ("hedges=flight.sent - 1, counted", "hedges=(flight.sent - 1) * (type(outcome) is Sent), counted"),
         seen="Requests and what they cost are counted too low: the copies of attempts that fail are missing.",
         world="Hedging, and an attempt that fails with all its copies, or for good.",
     ),
@@ -513,15 +513,15 @@ IN_THE_KERNEL = (
     ),
 )
 
-STRANGERS = {
-    "handler": IN_THE_HANDLER,
-    "stages": IN_STAGES,
-    "lanes": IN_LANES,
-    "policies": IN_POLICIES,
-    "channel and hedging": IN_CHANNELS_AND_HEDGING,
-    "alerts and letters": IN_ALERTS_AND_LETTERS,
-    "stores": IN_STORES,
-    "supervision": IN_SUPERVISION,
-    "kernel": IN_THE_KERNEL,
-}
+STRANGERS = by_area(
+    IN_THE_HANDLER,
+    IN_STAGES,
+    IN_LANES,
+    IN_POLICIES,
+    IN_CHANNELS_AND_HEDGING,
+    IN_ALERTS_AND_LETTERS,
+    IN_STORES,
+    IN_SUPERVISION,
+    IN_THE_KERNEL,
+)
 """All of them, by area."""

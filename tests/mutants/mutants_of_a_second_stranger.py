@@ -14,7 +14,7 @@ from mutants_of_a_stranger import (
     STAGE,
     SUPERVISION,
     SYSTEM,
-    Stranger,
+    by_area,
     stranger,
 )
 
@@ -510,15 +510,15 @@ IN_THE_KERNEL = (
     ),
 )
 
-STRANGERS: dict[str, tuple[Stranger, ...]] = {
-    "handler": IN_THE_HANDLER,
-    "stages": IN_STAGES,
-    "lanes": IN_LANES,
-    "policies": IN_POLICIES,
-    "channel and hedging": IN_CHANNELS_AND_HEDGING,
-    "alerts and letters": IN_ALERTS_AND_LETTERS,
-    "stores": IN_STORES,
-    "supervision": IN_SUPERVISION,
-    "kernel": IN_THE_KERNEL,
-}
+STRANGERS = by_area(
+    IN_THE_HANDLER,
+    IN_STAGES,
+    IN_LANES,
+    IN_POLICIES,
+    IN_CHANNELS_AND_HEDGING,
+    IN_ALERTS_AND_LETTERS,
+    IN_STORES,
+    IN_SUPERVISION,
+    IN_THE_KERNEL,
+)
 """All of them, by area."""

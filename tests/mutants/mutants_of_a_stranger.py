@@ -41,6 +41,24 @@ def stranger(name: str, file: str, mistake: str, *changes: tuple[str, str], seen
     return Stranger(name, file, mistake, changes, ANYTHING, seen, world)
 
 
+AREAS = (
+    "handler",
+    "stages",
+    "lanes",
+    "policies",
+    "channel and hedging",
+    "alerts and letters",
+    "stores",
+    "supervision",
+    "kernel",
+)
+
+
+def by_area(*areas: tuple[Stranger, ...]) -> dict[str, tuple[Stranger, ...]]:
+    """Return mistakes by the nine areas in which a stranger plants them, in order."""
+    return dict(zip(AREAS, areas, strict=True))
+
+
 IN_THE_HANDLER = (
     stranger(
         "numbered-by-its-history",
@@ -515,15 +533,15 @@ IN_THE_KERNEL = (
     ),
 )
 
-STRANGERS: dict[str, tuple[Stranger, ...]] = {
-    "handler": IN_THE_HANDLER,
-    "stages": IN_STAGES,
-    "lanes": IN_LANES,
-    "policies": IN_POLICIES,
-    "channel and hedging": IN_CHANNELS_AND_HEDGING,
-    "alerts and letters": IN_ALERTS_AND_LETTERS,
-    "stores": IN_STORES,
-    "supervision": IN_SUPERVISION,
-    "kernel": IN_THE_KERNEL,
-}
+STRANGERS = by_area(
+    IN_THE_HANDLER,
+    IN_STAGES,
+    IN_LANES,
+    IN_POLICIES,
+    IN_CHANNELS_AND_HEDGING,
+    IN_ALERTS_AND_LETTERS,
+    IN_STORES,
+    IN_SUPERVISION,
+    IN_THE_KERNEL,
+)
 """All of them, by area."""

@@ -8,7 +8,7 @@ of them was tried before all were there.
 from __future__ import annotations
 
 from mutants_of_a_second_stranger import ALERT, BACKLOG, MEMORY, ON_THEIR_WAY, RETRIES
-from mutants_of_a_stranger import DELIVERY, HANDLER, HEDGING, LANE, LIMITER, QUEUE, STAGE, SYSTEM, stranger
+from mutants_of_a_stranger import DELIVERY, HANDLER, HEDGING, LANE, LIMITER, QUEUE, STAGE, SYSTEM, by_area, stranger
 
 BREAKER = "actors/policies/breaker/breaker.py"
 ENDPOINTS = "actors/domain/endpoints.py"
@@ -476,15 +476,15 @@ IN_THE_KERNEL = (
     ),
 )
 
-STRANGERS = {
-    "handler": IN_THE_HANDLER,
-    "stages": IN_STAGES,
-    "lanes": IN_LANES,
-    "policies": IN_POLICIES,
-    "channel and hedging": IN_CHANNELS_AND_HEDGING,
-    "alerts and letters": IN_ALERTS_AND_LETTERS,
-    "stores": IN_STORES,
-    "supervision": IN_SUPERVISION,
-    "kernel": IN_THE_KERNEL,
-}
+STRANGERS = by_area(
+    IN_THE_HANDLER,
+    IN_STAGES,
+    IN_LANES,
+    IN_POLICIES,
+    IN_CHANNELS_AND_HEDGING,
+    IN_ALERTS_AND_LETTERS,
+    IN_STORES,
+    IN_SUPERVISION,
+    IN_THE_KERNEL,
+)
 """All of them, by area."""

@@ -152,8 +152,8 @@ MUTANTS = (
         RETRIES,
         "However often something is redriven, its time is up when it was up.",
         (
-            "        return self._policies[delivery.command.channel].last_start_ns(delivery.fresh_since_ns)\n",
-            "        return self._policies[delivery.command.channel].last_start_ns(delivery.requested_at_ns)\n",
+            "        return self._policy_of(delivery.command.channel).last_start_ns(delivery.fresh_since_ns)\n",
+            "        return self._policy_of(delivery.command.channel).last_start_ns(delivery.requested_at_ns)\n",
         ),
         expected="given-up",
     ),

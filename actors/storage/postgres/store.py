@@ -72,7 +72,7 @@ from actors.messages import (
     NotificationRequested,
     SendNotification,
 )
-from actors.storage.memory import DAY_NS, Entry, RequestNote, closes_case
+from actors.storage.memory import DAY_NS, Entry, RequestNote, Serving, closes_case
 from actors.storage.on_disk import ENDS, KEEP_AUDIT_NS, StoreOnDisk
 from actors.storage.postgres.batch import Batch, Change
 from actors.storage.postgres.connection import Sql
@@ -239,16 +239,17 @@ class PostgresStore(StoreOnDisk):
 
     def is_served(self, notification_id: str, is_under_way: Callable[[str], bool] | None = None) -> bool:
         """Tell whether a dead letter is served, by what happens here or at other nodes; see :meth:`Store.is_served`."""
-        entry = self._dead.get(notification_id)
-        noted = None if entry is None else entry.noted
-        return (noted is not None and noted.served_by is not None) or super().is_served(notification_id, is_under_way)
+        return self._noted_as_served_by(notification_id) is not None or super().is_served(notification_id, is_under_way)
 
     def is_delivered(self, notification_id: str) -> bool:
         """Tell whether another one of its request was delivered, here or at another node; see
         :meth:`Store.is_delivered`."""
+        return self._noted_as_served_by(notification_id) == "delivered" or super().is_delivered(notification_id)
+
+    def _noted_as_served_by(self, notification_id: str) -> Serving | None:
+        """Return what a dead letter is served by as far as other nodes have noted."""
         entry = self._dead.get(notification_id)
-        noted = None if entry is None else entry.noted
-        return (noted is not None and noted.served_by == "delivered") or super().is_delivered(notification_id)
+        return None if entry is None or entry.noted is None else entry.noted.served_by
 
     def _request_id(self, entry: Entry) -> str | None:
         """Return of which request a notification is; None: no other one of it can be served by it."""

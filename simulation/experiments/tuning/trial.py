@@ -85,9 +85,7 @@ class Trial:
     @property
     def costs(self) -> Costs | None:
         """What it costs, as far as the search has seen; None when it has no :meth:`cost` in an objective."""
-        found = [self.cost(objective) for objective in self.goal.objectives]
-        known = tuple(cost for cost in found if cost is not None)
-        return known if len(known) == len(found) else None
+        return _known([self.cost(objective) for objective in self.goal.objectives])
 
     def cost(self, objective: Objective) -> float | None:
         """Return what it costs in one objective; None when a run of it has no such metric, or one that is never, or
@@ -97,22 +95,15 @@ class Trial:
         met: so settings with few runs compare with those that have many (a *control variate*: Law, *Simulation Modeling
         and Analysis*, 11.4). No trial has more runs than the reference.
         """
-        costs = [cost for run in self.searched if (cost := objective.cost(run)) is not None]
-        reference = self.reference.trial.searched
-        of_reference = [cost for run in reference if (cost := objective.cost(run)) is not None]
-        if not costs or len(costs) < len(self.searched):
-            return None
-        cost = math.fsum(costs) / len(costs)
-        if len(costs) < len(of_reference) == len(reference):
-            whole, part = of_reference, of_reference[: len(costs)]
-            cost += math.fsum(whole) / len(whole) - math.fsum(part) / len(part)
-        return cost
+        cost, reference = _mean_cost(objective, self.searched), self.reference.trial.searched
+        if cost is None or len(self.searched) >= len(reference):
+            return cost
+        whole, part = (_mean_cost(objective, runs) for runs in (reference, reference[: len(self.searched)]))
+        return cost if whole is None or part is None else cost + (whole - part)
 
     def fresh_costs(self, count: int) -> Costs | None:
         """Return the mean costs of its first so many fresh runs; None when one of these has no such metric."""
-        costs = [[objective.cost(run) for run in self.fresh[:count]] for objective in self.goal.objectives]
-        means = tuple(mean(each) for each in costs if None not in each)
-        return tuple(each for each in means if each is not None) if len(means) == len(costs) else None
+        return _known([_mean_cost(objective, self.fresh[:count]) for objective in self.goal.objectives])
 
     @property
     def shortfall(self) -> float:
@@ -126,6 +117,18 @@ class Trial:
         More runs would bring worse ones, and a setting with more of them would come behind one with few.
         """
         return min((self.goal.spare(run) for run in self.searched[:COMMON_RUNS]), default=-1.0)
+
+
+def _mean_cost(objective: Objective, runs: Sequence[RunMetrics]) -> float | None:
+    """Return the mean cost of runs; None when one has no such metric, or one that is never, or there is none."""
+    costs = [cost for run in runs if (cost := objective.cost(run)) is not None]
+    return math.fsum(costs) / len(costs) if costs and len(costs) == len(runs) else None
+
+
+def _known(costs: Sequence[float | None]) -> Costs | None:
+    """Return costs if all of them are known, else None."""
+    known = tuple(cost for cost in costs if cost is not None)
+    return known if len(known) == len(costs) else None
 
 
 class Reference:

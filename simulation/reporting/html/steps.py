@@ -22,6 +22,7 @@ from actors.messages import (
     NotificationSuppressed,
 )
 from simulation.reporting.html.words import duration, instant
+from simulation.results.formatting import fate_text
 
 HEAD, TAIL = 8, 5
 """Of more steps than these together only so many at the beginning and at the end are shown."""
@@ -59,7 +60,7 @@ class Interrupted(NamedTuple):
     @property
     def fate(self) -> str:
         """Whether it was delivered all the same."""
-        return "delivered all the same" if self.delivered else "not known to be delivered"
+        return fate_text(self.delivered)
 
 
 class Cut(NamedTuple):

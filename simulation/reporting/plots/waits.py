@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
+from simulation.results.formatting import fate_text
+
 INTERRUPTED = "interrupted"
 """What stands for the outcome of a request whose answer no one took."""
 
@@ -96,7 +98,6 @@ def course_of(
 
 def as_attempts(interrupted: pd.DataFrame) -> pd.DataFrame:
     """Return rows of ``result.interrupted`` as rows of attempts."""
-    fates = interrupted["delivered"].map({True: "delivered all the same", False: "not known to be delivered"})
     return pd.DataFrame(
         {
             "id": interrupted["id"],
@@ -104,7 +105,7 @@ def as_attempts(interrupted: pd.DataFrame) -> pd.DataFrame:
             "start_s": interrupted["start_s"],
             "end_s": interrupted["end_s"],
             "outcome": INTERRUPTED,
-            "reason": fates,
+            "reason": interrupted["delivered"].map(fate_text),
             "provider": interrupted["provider"],
             "hedges": 0,
             "next_retry_at_s": math.nan,
