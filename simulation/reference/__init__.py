@@ -15,7 +15,7 @@ let in, and becomes durable) and `handler` (from there to the end), `limits`, `o
 (users' and tenants'), `channel` and `lane` (what stands before a provider, and who waits for what), `hedging` (copies
 of an attempt), `letters`, `resuming`, `node` (a process, and how it crashes), `fleet` (which of several nodes gets
 what, and what they take over), `surroundings` (faults and orders), `model` (what comes from outside). The other
-policies are by themselves: `backoff`, `breakers`, `adaptive`, `quiet_hours`, `people`, `templates`, `randomness`,
+policies are by themselves: `backoff`, `breakers`, `adaptive`, `people`, `templates`, `randomness`,
 `instants`.
 
 The way of an attempt, in order: the handler asks whether it is wanted now and in time (`prepare`), fills in its

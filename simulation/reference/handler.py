@@ -33,7 +33,6 @@ from simulation.reference.instants import NS_PER_S, sooner, wait_ns
 from simulation.reference.lane import Lane
 from simulation.reference.letters import Letters
 from simulation.reference.limits import Account
-from simulation.reference.loop import Timeline
 from simulation.reference.notifications import (
     Attempt,
     History,
@@ -42,7 +41,7 @@ from simulation.reference.notifications import (
     scheduled_ns,
     state_after,
 )
-from simulation.reference.people import NOT_WANTED, People
+from simulation.reference.people import wanted_from_ns
 from simulation.reference.redriving import BREAKER_CLOSED, Redriving
 from simulation.reference.resuming import Backlog
 from simulation.reference.templates import Missing, filled_in
@@ -57,10 +56,6 @@ _BEGINS = (NotificationRequested, NotificationRedriven)
 
 class Handler(Accepting):
     """The service while its process runs."""
-
-    def __init__(self, timeline: Timeline, node: int | None = None) -> None:
-        super().__init__(timeline, node)
-        self.people = People(self.world)
 
     def boot(self) -> None:
         """Start a process over the store: what was in memory is as new."""
@@ -213,10 +208,10 @@ class Handler(Accepting):
             then = None if self.store.is_delivered(command.notification_id) else self._fall_back
             self._suppress(notification, ADDRESS_GONE, then, "a provider has said that its address is gone")
             return
-        until_ns = self.people.wanted_from(command, self.now_ns, self.epoch_ns)
-        if until_ns == NOT_WANTED:
+        until_ns = wanted_from_ns(self.world, command, self.now_ns, self.epoch_ns)
+        if until_ns is None:
             self._suppress(notification, "switched off by the user", None, "preferences: the user has it switched off")
-        elif until_ns is None or until_ns <= self.now_ns:
+        elif until_ns <= self.now_ns:
             if self.store.is_disabled(command):
                 self._dead_letter(notification, ENDPOINT_DISABLED, "all attempts have failed for disable_after")
             else:
@@ -233,8 +228,8 @@ class Handler(Accepting):
         """Tell whether its address is there and its user wants it now: asked again when its turn comes after a wait."""
         if address(command) in self.store.gone or self.store.is_disabled(command):
             return False
-        wanted_ns = self.people.wanted_from(command, self.now_ns, self.epoch_ns)
-        return wanted_ns is None or (wanted_ns != NOT_WANTED and wanted_ns <= self.now_ns)
+        wanted_ns = wanted_from_ns(self.world, command, self.now_ns, self.epoch_ns)
+        return wanted_ns is not None and wanted_ns <= self.now_ns
 
     def _suppress(self, notification: Notification, reason: str, then: Then, why: str) -> None:
         """ "Off means a `NotificationSuppressed`, not silence" (6)."""

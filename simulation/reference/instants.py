@@ -38,6 +38,12 @@ def utc(nanoseconds_since_1970: int) -> datetime:
     return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(days=days, microseconds=rest_ns // 1000)
 
 
+def calendar_ns(instant: datetime) -> int:
+    """Return where an instant is on the calendar, in nanoseconds since 1970: to the microsecond, as it is given."""
+    since = instant - datetime(1970, 1, 1, tzinfo=UTC)
+    return ((since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds) * 1_000
+
+
 def sooner(one_ns: int | None, other_ns: int | None) -> int | None:
     """Return the earlier of two instants, either of which may be None: never."""
     return min((each for each in (one_ns, other_ns) if each is not None), default=None)

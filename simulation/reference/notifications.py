@@ -33,8 +33,7 @@ from actors.messages import (
     SendNotification,
 )
 from simulation.reference.endpoints import DISABLED
-from simulation.reference.instants import sooner, wait_ns
-from simulation.reference.quiet_hours import calendar_ns
+from simulation.reference.instants import calendar_ns, sooner, wait_ns
 
 
 @dataclass(eq=False, slots=True)
