@@ -7,12 +7,22 @@ wait is one `NotificationDeferred`, however long.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
+from typing import Any
 
 from actors.messages import RANKS, BreakerTransitioned, DeferralCause
 from actors.outcomes import Outcome, Transient
 from actors.settings.channel import ChannelConfig
-from simulation.reference.bounds import ENDED_AS_EXPIRED, OVER_THE_LIMIT, BoundsByKey, Ended, WaysOut, is_too_late
+from simulation.reference.bounds import (
+    ENDED_AS_EXPIRED,
+    OVER_THE_LIMIT,
+    Ended,
+    Stage,
+    TenantBounds,
+    UserLimits,
+    WaysOut,
+    is_too_late,
+)
 from simulation.reference.breakers import Change
 from simulation.reference.instants import sooner
 from simulation.reference.lane import Blocked, Lane
@@ -31,14 +41,19 @@ SHUT = {"breaker", "ramp"}
 _FULL = Ended(Transient(reason=BULKHEAD_FULL))
 
 
-class Way(BoundsByKey):
-    """The way of one channel."""
+class Way(Stage):
+    """The way of one channel, and its last stage: what is before the providers."""
 
     def __init__(
         self, loop: Loop, handler: WaysOut, channel: str, config: ChannelConfig, accounts: dict[str, Account]
     ) -> None:
         """Begin without any that wait; accounts are by their names, those of all channels."""
-        super().__init__(loop, handler, channel, config)
+        super().__init__("breaker", loop, handler, channel, config)
+        self.tenants = TenantBounds(self)
+        behind_users: Stage = self if config.tenant is None else self.tenants
+        self.users = UserLimits(behind_users)
+        self.first = behind_users if config.rate_limit is None else self.users
+        """The first stage."""
         self.arrivals = Arrivals()
         providers = config.by_provider()
         self.lanes = [
@@ -61,9 +76,9 @@ class Way(BoundsByKey):
 
     # ── before the providers ────────────────────────────────────────────────────────────────────────────────────
 
-    def _ask(self, attempt: Attempt) -> None:
+    def enter(self, attempt: Attempt) -> None:
         """Let an attempt go to the first provider that takes it, behind all that wait at its host."""
-        if attempt.tenant and attempt not in self.counted and attempt not in self.parked:
+        if attempt.tenant and attempt not in self.tenants.counted and attempt not in self.tenants.parked:
             return  # its tenant's bounds have dropped it meanwhile: it is sent again
         attempt.host = host_of(attempt.command.recipient) if self.is_per_host else ""
         attempt.key = self.order.key_of(attempt.command)
@@ -100,7 +115,7 @@ class Way(BoundsByKey):
         line.join(attempt, self.loop.now_ns)
         self._update_turns(line)
         if line.is_shut:
-            self._park([attempt])
+            self.tenants.park([attempt])
         may_have_room = self.order.has_keys and not self.keys_are_hosts
         if may_have_room:
             self._take_turns()  # a slot that is kept from others
@@ -147,8 +162,7 @@ class Way(BoundsByKey):
         self._take_turns()
         self.set_wake()
 
-    def _flush(self) -> None:
-        """Drop all that wait: the handler sends again what is under way."""
+    def flush(self) -> None:
         for turns in self.turns:
             turns.clear()
         self.lines.clear()
@@ -156,16 +170,15 @@ class Way(BoundsByKey):
             lane.restart_paces()
         self.set_wake()
 
-    def _withdraw_from_lines(self, attempts: list[Attempt]) -> None:
-        found = self.take_out(self.lines, attempts)
-        for host in {each.host for each in found}:
+    def withdraw(self, attempts: list[Attempt]) -> None:
+        rest = self.take_out(self.lines, attempts)
+        for host in {each.host for each in attempts if each not in rest}:
             line = self.lines.get(host)
             if line is None:
                 self._line_is_gone(host)
             else:
                 self._update_turns(line)
                 line.wake_ns = line.next_look_ns()
-        rest = [each for each in attempts if each not in found]
         if rest:
             self.loop.follow("handler", "", self.handler.waits_in_no_line, rest)
         self.set_wake()
@@ -197,15 +210,15 @@ class Way(BoundsByKey):
         if after is not None:
             first = (attempt.number - 1) // after % len(lanes)
             lanes = lanes[first:] + lanes[:first]
-        is_kept_back = attempt in self.parked and self.is_full(attempt.tenant)
+        is_kept_back = attempt in self.tenants.parked and self.tenants.is_full(attempt.tenant)
         blocked = {}
         for lane in lanes:
             others = self.turns[lane.number].has_others(attempt.key)
             why = lane.admit(attempt, do_others_wait=others, tenant_is_full=is_kept_back)
             if why is None:
                 attempt.is_asked = True
-                if attempt in self.parked:
-                    self._count(attempt)
+                if attempt in self.tenants.parked:
+                    self.tenants.count(attempt)
                 self.loop.follow("channel", lane.place, self.handler.make, lane, attempt)
                 return {}
             blocked[lane.number] = why
@@ -281,7 +294,7 @@ class Way(BoundsByKey):
                 self.hand_back(self.handler.requeued, first, True)
             elif blocked := self._admit(first):
                 if any(each.reason == "tenant" for each in blocked.values()):
-                    self.loop.follow("tenants", self.channel, self._take_back, first)
+                    self.tenants.follow(self.tenants.take_back, first)
                 elif (end := self._end(first, blocked)) is not None:
                     self.turn_away(first, end)
                 else:
@@ -346,7 +359,7 @@ class Way(BoundsByKey):
         line.wait_for_slots(wait_ns, self.loop.now_ns)
         was_shut, line.is_shut = line.is_shut, reasons <= SHUT | {"pace", "throttle"}
         if line.is_shut and not was_shut:
-            self._park(line.attempts())
+            self.tenants.park(line.attempts())
         self._report(line)
         line.wake_ns = line.next_look_ns()
 
@@ -356,7 +369,7 @@ class Way(BoundsByKey):
         resumes_ns = self._resumes_at(line)
         why = "for {} no provider has a slot, its rate or its breaker's leave now (circuit_breaker: {})"
         for attempt in line.unreported.values():
-            self._defer(attempt, line.cause, resumes_ns, why, self.config.circuit_breaker)
+            self.defer(attempt, line.cause, resumes_ns, why, self.config.circuit_breaker)
         line.unreported = {}
 
     def _resumes_at(self, line: Line) -> int | None:
@@ -380,6 +393,10 @@ class Way(BoundsByKey):
                 if room_ns != now_ns or turns.next(lane.slots, lane.slot_limit) is not None:
                     wake_ns = sooner(wake_ns, room_ns)
         self.loop.wake("breaker", self.channel, wake_ns)
+
+    def hand_back(self, rule: Callable[..., None], attempt: Attempt, *more: Any) -> None:
+        super().hand_back(rule, attempt, *more)
+        self.tenants.has_left(attempt)
 
     # ── breakers ────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -94,7 +94,7 @@ class Handler(Accepting):
     def resume(self) -> None:
         """ "After a restart only what is overdue is paced" (19); the rest goes at its time."""
         for way in self.ways.values():
-            way.follow_flush()
+            way.first.follow(way.first.flush)
         self.go_on_with([each for name, each in self.admitted.items() if name not in self.commits])
         for _ in range(len(self.redrives)):
             self.take_up_next_redrive()
@@ -140,7 +140,8 @@ class Handler(Accepting):
 
     def send_again(self, channel: str) -> None:
         """A stage has lost its state: what was under way there is sent again, and what it answers yet is stale."""
-        self.ways[channel].follow_flush()
+        first = self.ways[channel].first
+        first.follow(first.flush)
         for notification in list(self.admitted.values()):
             attempt = notification.under_way
             if attempt is None or notification.command.channel != channel:
@@ -177,7 +178,8 @@ class Handler(Accepting):
                 self.due.pop(("go-on", name), None)
                 self._suppress(notification, CANCELLED, None, "it waits, and is cancelled")
         for channel, attempts in on_their_way.items():
-            self.ways[channel].withdraw(attempts)
+            first = self.ways[channel].first
+            first.follow(first.withdraw, attempts)
 
     def withdrawn(self, attempt: Attempt) -> None:
         """Cancel one that has been taken out of its line."""
@@ -266,7 +268,8 @@ class Handler(Accepting):
             self.budgets[command.channel].begin(notification.charge, self.now_ns)
         notification.under_way = attempt
         self.backlog.pass_by(command.channel)
-        self.ways[command.channel].set_out(attempt)
+        first = self.ways[command.channel].first
+        first.follow(first.enter, attempt)
 
     def last_start_ns(self, notification: Notification) -> int | None:
         """Return the last instant for the next attempt; `fallback.after` runs from the first, or a restart."""

@@ -117,7 +117,7 @@ class Node(Handler):
             case "breaker":
                 return [(actor, way.channel) for way in ways]
             case "limiter":
-                return [(actor, way.channel) for way in ways if way.limit is not None]
+                return [(actor, way.channel) for way in ways if way.users.limit is not None]
         return [(actor, "")]
 
     def _crash(self, place: Place, restart_after: float | None) -> None:

@@ -55,7 +55,7 @@ class Attempt:
     key: str = ""
     """Whose turns it has a part in, where keys take turns."""
     tenant: str = ""
-    """Whose bounds it has passed; ``""``: no one's."""
+    """Whose bounds hold for it; ``""``: no one's."""
     is_asked: bool = False
     """Whether a provider has been asked, or is just being."""
     lane: int = 0
