@@ -82,6 +82,10 @@ class Admitted(Message, frozen=True, kw_only=True, gc=False):
     counted: bool = False
     """Whether the retry budget has been told of each send of it that failed, when it did."""
 
+    number: int = 0
+    """As the how-many-th it was let through, where messages may be repeated, and so may be let through once more; 0
+    elsewhere."""
+
 
 class Begin(Message, frozen=True, gc=False):
     """It is the turn of an attempt that was admitted and has waited for its channel to be free of others."""

@@ -108,8 +108,13 @@ class CircuitBreakerActor(Stage):
                 self._set_half_open(lane, host, until_ns)
         self._set_timer()
 
-    def _follow_attempts(self, is_admitted: Callable[[Admitted], None], is_told: Callable[[Any], None]) -> None:
-        """Have it noted from now on what goes on to a channel, before it does, and what the handler has been told."""
+    def _follow_attempts(self, is_admitted: Callable[[Admitted], Admitted], is_told: Callable[[Any], None]) -> None:
+        """Have it noted from now on what goes on to a channel, before it does, and what the handler has been told.
+
+        Args:
+            is_admitted: returns what is to go on.
+            is_told: takes what the handler has been told.
+        """
         to_handler = self._to_handler
 
         def tell_handler(message: Any) -> None:
@@ -118,8 +123,7 @@ class CircuitBreakerActor(Stage):
 
         def noting(to_channel: Callable[[Any], None]) -> Callable[[Any], None]:
             def tell_channel(admitted: Admitted) -> None:
-                is_admitted(admitted)
-                to_channel(admitted)
+                to_channel(is_admitted(admitted))
 
             return tell_channel
 

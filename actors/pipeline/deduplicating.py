@@ -17,6 +17,8 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import Any
 
+import msgspec
+
 from actors.domain.attempts import Admitted, Attempt, FlushQueue
 from actors.kernel.actor import handles
 from actors.kernel.effects import Performed
@@ -32,7 +34,15 @@ REMEMBERED_MAX = 10_000
 """The attempts that a limiter has passed on."""
 
 
-class DeduplicatingLimiter(RateLimiterActor):
+class _QuietOfCopies(Stage):
+    """Publishes nothing of a copy that waits after the attempt has ended."""
+
+    def _publish_deferred(self, attempt: Attempt, cause: DeferralCause, resumes_at_ns: int | None) -> None:
+        if self._stages.is_awaited(attempt):
+            super()._publish_deferred(attempt, cause, resumes_at_ns)
+
+
+class DeduplicatingLimiter(_QuietOfCopies, RateLimiterActor):
     """Passes on each attempt once, of the latest ten thousand."""
 
     def __init__(self, channel: NotificationChannel, config: RateLimitConfig, stages: Stages) -> None:
@@ -53,11 +63,12 @@ class DeduplicatingLimiter(RateLimiterActor):
 class InFlight:
     """The attempts that a breaker has, waiting or under way. It outlives a restart of the breaker."""
 
-    __slots__ = ("_attempts",)
+    __slots__ = ("_admissions", "_attempts")
 
     def __init__(self) -> None:
-        self._attempts: dict[int, tuple[Attempt, Admitted | None]] = {}
-        """By identity; with each the admission with which it is under way, or None while it waits."""
+        self._attempts: dict[int, tuple[Attempt, int | None]] = {}
+        """By identity; with each the number of the admission with which it is under way, or None while it waits."""
+        self._admissions = 0
 
     def take(self, attempt: Attempt) -> bool:
         """Take an attempt in; return False for a copy of one that is in flight."""
@@ -66,15 +77,20 @@ class InFlight:
         self._attempts[id(attempt)] = (attempt, None)
         return True
 
-    def admit(self, admitted: Admitted) -> None:
-        """Record that an attempt is on its way to the provider."""
-        self._attempts[id(admitted.attempt)] = (admitted.attempt, admitted)
+    def admit(self, admitted: Admitted) -> Admitted:
+        """Record that an attempt is on its way to the provider; return its admission with a number of its own.
+
+        A copy of an attempt that has ended may be admitted anew, and an answer to the first admission is then none to
+        this one.
+        """
+        self._admissions += 1
+        self._attempts[id(admitted.attempt)] = (admitted.attempt, self._admissions)
+        return msgspec.structs.replace(admitted, number=self._admissions)
 
     def settle(self, admitted: Admitted) -> bool:
         """Remove an attempt whose outcome is there; return False for a copy of what has been settled."""
-        _, expected = self._attempts.get(id(admitted.attempt), (None, None))
-        # Compared by its parts, as a channel that hedges makes a new one of it.
-        if expected is None or (expected.permit, expected.lane) != (admitted.permit, admitted.lane):
+        _, number = self._attempts.get(id(admitted.attempt), (None, None))
+        if number is None or number != admitted.number:
             return False
         del self._attempts[id(admitted.attempt)]
         return True
@@ -86,14 +102,6 @@ class InFlight:
     def flush(self) -> None:
         """Remove all that wait."""
         self._attempts = {key: entry for key, entry in self._attempts.items() if entry[1] is not None}
-
-
-class _QuietOfCopies(Stage):
-    """Publishes nothing of a copy that waits after the attempt has ended."""
-
-    def _publish_deferred(self, attempt: Attempt, cause: DeferralCause, resumes_at_ns: int | None) -> None:
-        if self._stages.is_awaited(attempt):
-            super()._publish_deferred(attempt, cause, resumes_at_ns)
 
 
 class DeduplicatingTenantBounds(_QuietOfCopies, TenantBounds):

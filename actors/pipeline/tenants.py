@@ -42,9 +42,10 @@ class TenantsAtBreaker:
         then."""
         return attempt not in self._on_their_way and tenant_of(attempt.command) != NO_KEY
 
-    def is_admitted(self, admitted: Admitted) -> None:
-        """Take note that an attempt goes to a provider."""
+    def is_admitted(self, admitted: Admitted) -> Admitted:
+        """Take note that an attempt goes to a provider, and return it."""
         self._on_their_way.begin(admitted.attempt)
+        return admitted
 
     def is_told(self, message: Any) -> None:
         """Take note that the handler is told that an attempt has ended."""

@@ -7,14 +7,15 @@ handler. Whatever else actors tell each other arrives once and in order. For eac
 2. Each of them, the message itself and its copies, is late by what the open windows with `reorder` draw for it, in the
    order of the file, all together. What is late by nothing goes the usual way.
 
-The draws of each window and channel are those of a stream of its own. What is late comes by a timer, so it arrives also
-where the window has ended, or where its sender has stopped.
+The draws of each window and channel are those of a stream of its own. What is late is brought when it is due, so it
+arrives also where the window has ended, or where its sender has stopped.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from functools import cached_property
+from typing import Any, NamedTuple
 
 from actors.domain.attempts import Admitted, Attempt
 from actors.faults.conditions import NEVER_NS
@@ -83,7 +84,25 @@ class _Relay(Actor):
 
     @handles(Performed)
     def on_performed(self, performed: Performed) -> None:
-        self._to_breaker(performed)
+        if self._breaker.is_alive():  # else its process is gone
+            self._to_breaker(performed)
+
+
+class _Late(NamedTuple):
+    """A message that is late, and for whom."""
+
+    number: int
+    """As the how-many-th that is late it was sent."""
+    actor: Actor
+    message: Any
+
+
+class _Post(Actor):
+    """Brings what is late when it is due, and ahead of all else that follows then."""
+
+    @handles(_Late)
+    def on_late(self, late: _Late) -> None:
+        self.system._post(late.actor, late.message)
 
 
 class MessageFaults(Interceptor):
@@ -94,6 +113,7 @@ class MessageFaults(Interceptor):
     def __init__(self, faults: Sequence[FaultConfig]) -> None:
         self._faults = faults
         self._relays: dict[Actor, Actor] = {}
+        self._late_count = 0
 
     def attach(self, system: ActorSystem) -> None:
         super().attach(system)
@@ -109,7 +129,14 @@ class MessageFaults(Interceptor):
             if delay_ns == 0:
                 go_on(message)
             else:
-                self.system.set_timer(now_ns + delay_ns, actor, message)
+                self._late_count += 1
+                late = _Late(self._late_count, actor, message)
+                self.system.set_timer(now_ns + delay_ns, self._post, late)
+
+    @cached_property
+    def _post(self) -> Actor:
+        ref: ActorRef[_Post] = self.system.spawn(_Post)
+        return ref.actor
 
     def perform(self, go_on: Next, actor: Actor, effect: Effect, request: Any, *timeout: Any) -> Cancellable:
         if type(request) is Admitted:
@@ -119,7 +146,7 @@ class MessageFaults(Interceptor):
     def _relay_to(self, breaker: Actor) -> Actor:
         relay = self._relays.get(breaker)
         if relay is None:
-            ref: ActorRef[_Relay] = self.system.spawn(_Relay, breaker.actor_ref)
+            ref: ActorRef[_Relay] = breaker.process.spawn(_Relay, breaker.actor_ref)
             relay = self._relays[breaker] = ref.actor
         return relay
 

@@ -1,7 +1,7 @@
 """A case without what the reference model says nothing about, so that its run is compared with the model.
 
-Messages that come twice or late, partitions and schedules keep a whole run out of lock-step. As in all swarm testing, a
-case with some kinds left out goes further with those that it has.
+Partitions and schedules keep a whole run out of lock-step. As in all swarm testing, a case with some kinds left out
+goes further with those that it has.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from simulation.scenario import Scenario
 
 
 def comparable(scenario: Scenario) -> Scenario:
-    """Return a scenario whose messages come once, whose actors take turns as usual, and whose nodes reach their store.
+    """Return a scenario whose actors take turns as usual, and whose nodes reach their store.
 
     Everything else of it is as it was.
     """

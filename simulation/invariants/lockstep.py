@@ -27,6 +27,7 @@ from actors.messages import (
     RecordedEvent,
     SendNotification,
 )
+from actors.outcomes import Outcome
 from actors.pipeline.orders import Submit
 from simulation.invariants.base import Context, Invariant, Objection, observes
 from simulation.invariants.lifecycles import STEPS
@@ -57,8 +58,9 @@ class LockStep(Invariant):
         self._latest: int | None = None
         """The number in the model of what a provider was asked last, until it is known by whom."""
         self._forgets_at = NUMBERS_BEFORE_A_LOOK
-        self._numbers: dict[int, tuple[Any, int]] = {}
-        """By the identity of what comes back with an answer, or of a promise, it and its number in the model."""
+        self._numbers: dict[int, tuple[Any, list[int]]] = {}
+        """By the identity of what comes back with an answer, or of a promise, it and its numbers in the model: one, or
+        more where the message that has a provider asked came twice."""
 
     @classmethod
     def applies(cls, context: Context) -> bool:
@@ -83,15 +85,15 @@ class LockStep(Invariant):
             )
             self._latest = number
             if made.is_promised:
-                self._numbers[id(made)] = made, number
+                self._numbers[id(made)] = made, [number]
 
         return self._asked(ask)
 
-    def on_promise_kept(self, made: AttemptMade) -> None:
-        """Take note of an answer that was promised."""
-        number = self.answer_of(made)
-        if number is not None:
-            self.note(self.model.answers_now, made.node, number, made.outcome, made.ends_at_ns)
+    def on_promise_kept(self, made: AttemptMade, outcome: Outcome, now_ns: int) -> None:
+        """Take note of an answer that was promised, which may be too late."""
+        _, numbers = self._numbers.pop(id(made), (None, []))
+        for number in numbers:
+            self.note(self.model.answers_now, made.node, number, outcome, now_ns)
 
     def on_alert(self, text: str) -> None:
         """Take note of an alert that is raised."""
@@ -126,26 +128,31 @@ class LockStep(Invariant):
             if len(self._numbers) > self._forgets_at:
                 self._numbers = {key: known for key, known in self._numbers.items() if not self._is_over(known[0])}
                 self._forgets_at = NUMBERS_BEFORE_A_LOOK + 2 * len(self._numbers)
-            self._numbers[id(request)] = request, self._latest
+            self._numbers.setdefault(id(request), (request, []))[1].append(self._latest)
             flight = getattr(request, "flight", request)  # of one that may have copies, known by its first send
-            self._numbers.setdefault(id(flight), (flight, self._latest))
+            self._numbers.setdefault(id(flight), (flight, [self._latest]))
             self._latest = None
 
     def _is_over(self, what: Any) -> bool:
         """Tell whether nobody waits any more for a copy, or its flight; or for a promise that was not kept in time."""
         if type(what) is AttemptMade:
-            return bool(what.ends_at_ns < self.watch.system.now_ns)
+            return self.model.ends_at(self._numbers[id(what)][1][0]) < 0
         return bool(getattr(getattr(what, "flight", what), "is_over", False))
 
     def number_of(self, request: Any) -> int | None:
-        """Return the number of what a provider was asked."""
-        known = self._numbers.get(id(request))
-        return None if known is None else known[1]
+        """Return the number of what a provider was asked, of several the one whose answer is due first."""
+        _, numbers = self._numbers.get(id(request), (None, []))
+        return min(numbers, key=self.model.ends_at) if len(numbers) > 1 else next(iter(numbers), None)
 
     def answer_of(self, request: Any) -> int | None:
         """Return the number of what is answered."""
-        known = self._numbers.pop(id(request), None)
-        return None if known is None else known[1]
+        number = self.number_of(request)
+        if number is not None:
+            numbers = self._numbers[id(request)][1]
+            numbers.remove(number)
+            if not numbers:
+                del self._numbers[id(request)]
+        return number
 
     def _asked(self, function: Callable[..., Any], *args: Any) -> str | None:
         if self._has_differed:
@@ -191,7 +198,7 @@ class TurnWatch(Interceptor):
         lock_step, kind = self._lock_step, type(message).__name__
         what = None
         if kind in ("_Advance", "_Hedge"):
-            what = _TURNS[type(actor).__name__][kind](lock_step, actor, message)
+            what = _turns_of(actor)[kind](lock_step, actor, message)
         elif kind == "Performed" and type(actor).__name__ == "CircuitBreakerActor":
             known = lock_step.number_of(message.request)
             what = None if known is None else ("answer", known)
@@ -220,7 +227,7 @@ class TurnWatch(Interceptor):
         if place is not None:
             self._note_turn(actor, "restart", place)
         go_on(actor)
-        turns = _TURNS.get(type(actor).__name__, {})
+        turns = _turns_of(actor)
         for kind, handler in list(actor._plain.items()):
             turn_of = turns.get(kind.__name__)
             if turn_of is not None:
@@ -260,6 +267,10 @@ class TurnWatch(Interceptor):
                 return
 
 
+def _turns_of(actor: Any) -> dict[str, Callable[[LockStep, Any, Any], tuple[str, Any] | None]]:
+    return next((_TURNS[each.__name__] for each in type(actor).__mro__ if each.__name__ in _TURNS), {})
+
+
 def _other(_lock_step: LockStep, _actor: Any, _message: Any) -> tuple[str, Any]:
     return "other", None
 
@@ -267,6 +278,14 @@ def _other(_lock_step: LockStep, _actor: Any, _message: Any) -> tuple[str, Any]:
 def _answer(lock_step: LockStep, _actor: Any, performed: Performed) -> tuple[str, Any] | None:
     number = lock_step.answer_of(performed.request)
     return None if number is None else ("answer", number)
+
+
+def _relayed(lock_step: LockStep, relay: Any, performed: Performed) -> tuple[str, Any] | None:
+    return _answer(lock_step, relay, performed) if relay._breaker.is_alive() else None  # else its process is gone
+
+
+def _late(_lock_step: LockStep, _actor: Any, late: Any) -> tuple[str, Any]:
+    return "late", late.number
 
 
 def _copy(lock_step: LockStep, actor: Any, performed: Performed) -> tuple[str, Any]:
@@ -300,7 +319,7 @@ _PLACES = {actor_class: place for place, actor_class in CLASSES.items()} | {"Hed
 
 
 def _place_of(actor: Any) -> tuple[str, str] | None:
-    place = _PLACES.get(type(actor).__name__)
+    place = next((_PLACES[each.__name__] for each in type(actor).__mro__ if each.__name__ in _PLACES), None)
     if place is None:
         return None
     if place == "channel":
@@ -353,6 +372,9 @@ _TURNS: dict[str, dict[str, Callable[[LockStep, Any, Any], tuple[str, Any] | Non
     "RateLimiterActor": {"_Advance": _stage("limiter")},
     "TenantBounds": {"_Advance": _stage("tenants")},
     "CircuitBreakerActor": {"_Advance": _stage("breaker"), "Performed": _answer},
+    "DeduplicatingBreaker": {"_Advance": _stage("breaker")},
+    "_Relay": {"Performed": _relayed},
+    "_Post": {"_Late": _late},
     "HedgingChannel": {"_Hedge": _hedge, "Performed": _copy},
     "DeadLetterQueue": {"_LookAtAges": _once("ages"), "_RedriveNext": _of_redrives, "Performed": _of_letters},
     "Source": {"_Arrive": _other, "_SendAgain": _other},

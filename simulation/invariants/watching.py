@@ -22,7 +22,7 @@ from actors.kernel.futures import Future
 from actors.kernel.interceptors import Interceptor, Next
 from actors.kernel.system import ActorSystem
 from actors.messages import NotificationChannel
-from actors.outcomes import Sent
+from actors.outcomes import Outcome, Sent
 from actors.pipeline.channel import outcome_of
 from actors.pipeline.circuit_breaker import CircuitBreakerActor
 from actors.pipeline.deduplicating import DeduplicatingBreaker, DeduplicatingLimiter, DeduplicatingTenantBounds
@@ -65,7 +65,7 @@ class ObservedProvider(WrappedProvider):
         config: ChannelConfig,
         lifecycles: Lifecycles,
         note: Note,
-        kept: Note | None = None,
+        kept: Callable[[AttemptMade, Outcome, int], None] | None = None,
     ) -> None:
         """Make one.
 
@@ -76,7 +76,7 @@ class ObservedProvider(WrappedProvider):
             config: the settings that hold for it.
             lifecycles: knows the latest attempt of each notification.
             note: takes an :class:`~simulation.invariants.observations.AttemptMade` for each attempt.
-            kept: takes it once more when its answer, which was promised, has come in time.
+            kept: takes it once more when its answer, which was promised, has come, with the answer and the instant.
         """
         super().__init__(provider)
         self.outcomes_are_plain = provider.outcomes_are_plain
@@ -116,12 +116,12 @@ class ObservedProvider(WrappedProvider):
     def _kept(self, made: AttemptMade, lifecycle: Lifecycle | None, result: Any) -> None:
         """Take note of the answer to an attempt that was promised."""
         self._system.look_at_the_clock()
-        now_ns = self._system.now_ns
+        now_ns, outcome = self._system.now_ns, outcome_of(result)
+        if self._tell_kept is not None:
+            self._tell_kept(made, outcome, now_ns)
         if now_ns > made.ends_at_ns:
             return
-        made.settle(outcome_of(result), now_ns)
-        if self._tell_kept is not None:
-            self._tell_kept(made)
+        made.settle(outcome, now_ns)
         if made.delivered and lifecycle is not None:
             lifecycle.undelivered_answers -= 1  # as which it was counted until now
 

@@ -14,9 +14,9 @@ follows from what, and the comparison), `notifications` (one of them, and what t
 let in, and becomes durable) and `handler` (from there to the end), `limits`, `order` (who goes next) and `bounds`
 (users' and tenants'), `channel` and `lane` (what stands before a provider, and who waits for what), `hedging` (copies
 of an attempt), `letters`, `resuming`, `node` (a process, and how it crashes), `fleet` (which of several nodes gets
-what, and what they take over), `surroundings` (faults and orders), `model` (what comes from outside). The other
-policies are by themselves: `backoff`, `breakers`, `adaptive`, `people`, `templates`, `randomness`,
-`instants`.
+what, and what they take over), `carrying` (messages that come twice or late), `surroundings` (faults and orders),
+`model` (what comes from outside). The other policies are by themselves: `backoff`, `breakers`, `adaptive`,
+`people`, `templates`, `randomness`, `instants`.
 
 The way of an attempt, in order: the handler asks whether it is wanted now and in time (`prepare`), fills in its
 template and charges the retry budget; a user's limit and then a tenant's let it through or have it wait (`bounds`);

@@ -5,6 +5,7 @@ What may not go yet waits in the line of its user or tenant, and a wait is one `
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable
 from typing import Any, ClassVar, NamedTuple, Protocol
 
@@ -12,15 +13,20 @@ from actors.messages import DeferralCause, NotificationDeferred, SendNotificatio
 from actors.outcomes import Outcome
 from actors.settings.channel import ChannelConfig, RateLimitConfig
 from simulation.reference.instants import sooner
-from simulation.reference.lane import Lane
 from simulation.reference.limits import limit_of
 from simulation.reference.loop import Loop
-from simulation.reference.notifications import Attempt
+from simulation.reference.notifications import Admitted, Attempt, Send
 from simulation.reference.order import Line, Order, tenant_of
 
 EXPIRED = "expired"
 RETRY_TIME_UP = "retry time is up"
 OVER_THE_LIMIT = "rate limit exceeded"
+REMEMBERED_MAX = 10_000
+
+BEFORE_PROVIDER, AT_PROVIDER, BEHIND_BREAKER, BACK = "before a provider", "at it", "behind a breaker", "back"
+"""Where attempts are that have passed the bounds of their tenants: *back* is one that could have gone, and found its
+tenant full."""
+NOT_COUNTED = {BEHIND_BREAKER, BACK}
 
 
 class Ended(NamedTuple):
@@ -35,7 +41,7 @@ class Ended(NamedTuple):
 class WaysOut(Protocol):
     """Where an attempt gets to from its way: to a provider, or back to the handler."""
 
-    def answered(self, attempt: Attempt, outcome: Outcome) -> None:
+    def answered(self, send: Send) -> None:
         """Take the answer of a provider."""
 
     def turned_away(self, attempt: Attempt, end: Ended) -> None:
@@ -56,7 +62,10 @@ class WaysOut(Protocol):
     def breaker_closed(self, channel: str, host: str) -> None:
         """Take note that a breaker has closed."""
 
-    def make(self, lane: Lane, attempt: Attempt) -> None:
+    def is_awaited(self, attempt: Attempt) -> bool:
+        """Tell whether an answer to an attempt is not stale."""
+
+    def make(self, admitted: Admitted) -> None:
         """Ask the provider."""
 
 
@@ -77,8 +86,16 @@ class Stage:
         """Have a rule of this stage applied."""
         self.loop.follow(self._actor, self.channel, rule, *args)
 
+    def comes(self, rule: Callable[..., None], attempt: Attempt) -> None:
+        """Have a rule of this stage applied by a message that carries an attempt."""
+        self.carry(self._actor, self.channel, rule, attempt)
+
+    def carry(self, actor: str, where: str, rule: Callable[..., None], *args: Any) -> None:
+        """Have an attempt carried from here to an actor."""
+        self.loop.carry(self.channel, actor, where, rule, *args)
+
     def enter(self, attempt: Attempt) -> None:
-        """Let an attempt pass, wait or end."""
+        """Let an attempt pass, wait or end, but for one that is told twice."""
         raise NotImplementedError
 
     def flush(self) -> None:
@@ -93,7 +110,7 @@ class Stage:
 
     def hand_back(self, rule: Callable[..., None], attempt: Attempt, *more: Any) -> None:
         """Let the handler know by one of its rules what has come of an attempt, which has left the way."""
-        self.loop.follow("handler", "", rule, attempt, *more)
+        self.carry("handler", "", rule, attempt, *more)
 
     def turn_away(self, attempt: Attempt, end: Ended) -> None:
         """Let the handler know that an attempt is not made."""
@@ -110,7 +127,9 @@ class Stage:
         return [each for each in attempts if each not in taken_out]
 
     def defer(self, attempt: Attempt, cause: DeferralCause, resumes_ns: int | None, why: str, settings: Any) -> None:
-        """ "A wait is one `NotificationDeferred`, however long" (4)."""
+        """ "A wait is one `NotificationDeferred`, however long" (4); there is none of a copy whose attempt has ended."""
+        if self.loop.timeline.carrier.may_repeat and not self.handler.is_awaited(attempt):
+            return
         event = self.loop.event(NotificationDeferred, attempt.command, cause=cause, resumes_at_ns=resumes_ns)
         self.loop.expect(event, why, attempt.name, settings)
 
@@ -133,7 +152,7 @@ class Gate(Stage):
 
     def pass_on(self, attempt: Attempt) -> None:
         """Let an attempt go on to what follows."""
-        self._following.follow(self._following.enter, attempt)
+        self._following.comes(self._following.enter, attempt)
 
     def wait(self, attempt: Attempt, key: str, fits_ns: int | None) -> None:
         """Let one wait behind those of its key."""
@@ -174,7 +193,7 @@ class Gate(Stage):
             del self.lines[line.key]
 
     def clear(self) -> None:
-        """Begin as an actor that starts: what it had counted is kept, and no one waits."""
+        """Drop all that wait."""
         self.lines.clear()
         self.set_wake()
 
@@ -204,9 +223,16 @@ class UserLimits(Gate):
     def __init__(self, following: Stage) -> None:
         super().__init__("limiter", following)
         self.limit = None if self.config.rate_limit is None else limit_of(self.config.rate_limit)
+        self._come: OrderedDict[Attempt, None] = OrderedDict()
+        """The latest attempts that have come here."""
 
     def enter(self, attempt: Attempt) -> None:
         """ "A refused notification is deferred to the earliest time it fits, or dead-lettered; charged once" (5)."""
+        if attempt in self._come:
+            return
+        self._come[attempt] = None
+        if len(self._come) > REMEMBERED_MAX:
+            self._come.popitem(last=False)
         now_ns, settings, user = self.loop.now_ns, self.config.rate_limit, attempt.command.user
         assert settings is not None
         line = self.lines.get(user)
@@ -229,6 +255,11 @@ class UserLimits(Gate):
         assert self.limit is not None
         return self.limit.take(key, self.loop.now_ns)
 
+    def start(self) -> None:
+        """Begin as an actor that starts: what it had counted is kept, and no one waits."""
+        self._come.clear()
+        self.clear()
+
 
 class TenantBounds(Gate):
     """ "`tenant: {max_in_flight, rate}` on a channel caps each tenant, beside `rate_limit` for users" (14)."""
@@ -240,16 +271,16 @@ class TenantBounds(Gate):
         self.bounds = self.config.tenant
         rate = None if self.bounds is None else self.bounds.rate
         self._rates = None if rate is None else limit_of(RateLimitConfig(rate=rate))
-        self.counted: dict[Attempt, None] = {}
-        """The attempts that count towards the bounds of their tenants: from here until they leave the breaker, but not
-        while they wait for one that is not closed."""
-        self.parked: set[Attempt] = set()
-        """Those that have passed here and do not count."""
+        self.places: dict[Attempt, str] = {}
+        """Where the attempts are that have passed here and have not left the breaker. They count towards the bounds of
+        their tenants, but not while they wait for a breaker that is not closed."""
 
     def enter(self, attempt: Attempt) -> None:
         tenant = tenant_of(attempt.command)
         if not tenant:
             super().pass_on(attempt)
+            return
+        if attempt in self.places or self._is_told_twice(attempt):
             return
         attempt.tenant = tenant
         line = self.lines.get(tenant)
@@ -269,35 +300,34 @@ class TenantBounds(Gate):
         if self.is_full(key):
             return None
         now_ns = self.loop.now_ns
-        return now_ns if self._rates is None or attempt in self.parked else self._rates.take(key, now_ns)
+        return now_ns if self._rates is None or attempt in self.places else self._rates.take(key, now_ns)
 
     def is_full(self, tenant: str) -> bool:
         """Tell whether a tenant has as many under way as it may."""
         most = None if self.bounds is None else self.bounds.max_in_flight
-        return most is not None and sum(attempt.tenant == tenant for attempt in self.counted) >= most
+        places = (place for attempt, place in self.places.items() if attempt.tenant == tenant)
+        return most is not None and sum(place not in NOT_COUNTED for place in places) >= most
+
+    def _is_told_twice(self, attempt: Attempt) -> bool:
+        line = self.lines.get(attempt.tenant) if self.loop.timeline.carrier.may_repeat else None
+        return line is not None and attempt in line.attempts()
 
     def pass_on(self, attempt: Attempt) -> None:
-        self.count(attempt)
+        self.places[attempt] = BEFORE_PROVIDER
         super().pass_on(attempt)
-
-    def count(self, attempt: Attempt) -> None:
-        """Have an attempt count from now on."""
-        self.parked.discard(attempt)
-        self.counted[attempt] = None
 
     def park(self, attempts: Iterable[Attempt]) -> None:
         """What waits for a breaker keeps no other one of its tenant back."""
-        parked = [attempt for attempt in attempts if attempt in self.counted]
-        self.parked.update(parked)
-        for attempt in parked:
-            del self.counted[attempt]
-        for tenant in sorted({attempt.tenant for attempt in parked}):
+        parked = [attempt for attempt in attempts if attempt in self.places]
+        have_counted = {attempt.tenant for attempt in parked if self.places[attempt] not in NOT_COUNTED}
+        self.places.update(dict.fromkeys(parked, BEHIND_BREAKER))
+        for tenant in sorted(have_counted):
             self.follow(self.has_room, tenant)
 
     def take_back(self, attempt: Attempt) -> None:
         """Have one wait for its tenant that has waited for a breaker, could go, and has found its tenant full."""
-        if attempt not in self.parked:
-            return  # it is sent again
+        if self.places.get(attempt) != BACK or self._is_told_twice(attempt):
+            return  # it is sent again, or has come back before
         if attempt.tenant not in self.lines and not self.is_full(attempt.tenant):
             self.pass_on(attempt)
         else:
@@ -305,19 +335,16 @@ class TenantBounds(Gate):
 
     def hand_back(self, rule: Callable[..., None], attempt: Attempt, *more: Any) -> None:
         super().hand_back(rule, attempt, *more)
-        self.has_left(attempt)
+        self.places.pop(attempt, None)
 
     def has_left(self, attempt: Attempt) -> None:
         """Count one no more that was on its way, and have its tenant's next one looked at."""
-        self.parked.discard(attempt)
-        if attempt in self.counted:
-            del self.counted[attempt]
+        if self.places.pop(attempt, BACK) not in NOT_COUNTED:
             self.follow(self.has_room, attempt.tenant)
 
     def flush(self) -> None:
         """Those that are at no provider are sent again, and count then."""
-        self.parked.clear()
-        self.counted = {attempt: None for attempt in self.counted if attempt.is_asked}
+        self.places = {attempt: place for attempt, place in self.places.items() if place == AT_PROVIDER}
         super().flush()
 
 

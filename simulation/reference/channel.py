@@ -11,10 +11,13 @@ from collections.abc import Callable, Collection
 from typing import Any
 
 from actors.messages import RANKS, BreakerTransitioned, DeferralCause
-from actors.outcomes import Outcome, Transient
+from actors.outcomes import Transient
 from actors.settings.channel import ChannelConfig
 from simulation.reference.bounds import (
+    AT_PROVIDER,
+    BACK,
     ENDED_AS_EXPIRED,
+    NOT_COUNTED,
     OVER_THE_LIMIT,
     Ended,
     Stage,
@@ -28,7 +31,7 @@ from simulation.reference.instants import sooner
 from simulation.reference.lane import Blocked, Lane
 from simulation.reference.limits import Account, Arrivals
 from simulation.reference.loop import Loop
-from simulation.reference.notifications import Attempt, host_of
+from simulation.reference.notifications import Admitted, Attempt, Send, host_of
 from simulation.reference.order import Flow, Line, Order, Turns
 
 BREAKER_OPEN = "circuit breaker is open"
@@ -64,6 +67,8 @@ class Way(Stage):
             lane.on_change = self._transition
         self.is_per_host = config.circuit_breaker.per == "host"
         self.keys_are_hosts = self.is_per_host and config.fair_by == "host"
+        self.taken: dict[Attempt, Admitted | None] = {}
+        """The attempts that wait here, and those that have been let through and whose answers have not come."""
         self.forget_those_that_wait()
 
     def forget_those_that_wait(self) -> None:
@@ -72,14 +77,21 @@ class Way(Stage):
         self.order = Order(self.config)
         self.turns = [Turns(self.lines, self.order, is_per_host=self.is_per_host) for _ in self.lanes]
         """By lane, the hosts whose lines wait for room there."""
+        self._give_up_those_that_wait()
         self.has_news = False
+
+    def _give_up_those_that_wait(self) -> None:
+        self.taken = {attempt: admitted for attempt, admitted in self.taken.items() if admitted is not None}
 
     # ── before the providers ────────────────────────────────────────────────────────────────────────────────────
 
     def enter(self, attempt: Attempt) -> None:
         """Let an attempt go to the first provider that takes it, behind all that wait at its host."""
-        if attempt.tenant and attempt not in self.tenants.counted and attempt not in self.tenants.parked:
+        if attempt.tenant and attempt not in self.tenants.places:
             return  # its tenant's bounds have dropped it meanwhile: it is sent again
+        if attempt in self.taken:
+            return  # it is told twice
+        self.taken[attempt] = None
         attempt.host = host_of(attempt.command.recipient) if self.is_per_host else ""
         attempt.key = self.order.key_of(attempt.command)
         line = self.lines.get(attempt.host)
@@ -126,12 +138,15 @@ class Way(Stage):
         if may_have_room or attempt.until_ns is not None:
             self.set_wake()
 
-    def answered(self, attempt: Attempt, outcome: Outcome) -> None:
-        """Settle an attempt at its provider; its slot is free, and its breaker may have changed."""
+    def answered(self, send: Send) -> None:
+        """Settle an attempt at its provider, once; its slot is free, and its breaker may have changed."""
+        attempt = send.admitted.attempt
+        if self.taken.get(attempt) is not send.admitted:
+            return
         self.has_news = False
-        lane = self.lanes[attempt.lane]
-        lane.settle(attempt, outcome)
-        self.hand_back(self.handler.answered, attempt, outcome)
+        self.lanes[send.admitted.lane].settle(send)
+        self.carry("handler", "", self.handler.answered, send)
+        self._has_left(attempt)
         if self.lines:
             line = self.lines.get(attempt.host)
             is_of_interest = line is not None and (self.has_news or not line.is_paced)
@@ -163,6 +178,7 @@ class Way(Stage):
         self.set_wake()
 
     def flush(self) -> None:
+        self._give_up_those_that_wait()
         for turns in self.turns:
             turns.clear()
         self.lines.clear()
@@ -210,18 +226,18 @@ class Way(Stage):
         if after is not None:
             first = (attempt.number - 1) // after % len(lanes)
             lanes = lanes[first:] + lanes[:first]
-        is_kept_back = attempt in self.tenants.parked and self.tenants.is_full(attempt.tenant)
+        is_kept_back = self.tenants.places.get(attempt) in NOT_COUNTED and self.tenants.is_full(attempt.tenant)
         blocked = {}
         for lane in lanes:
             others = self.turns[lane.number].has_others(attempt.key)
-            why = lane.admit(attempt, do_others_wait=others, tenant_is_full=is_kept_back)
-            if why is None:
-                attempt.is_asked = True
-                if attempt in self.tenants.parked:
-                    self.tenants.count(attempt)
-                self.loop.follow("channel", lane.place, self.handler.make, lane, attempt)
+            admitted = lane.admit(attempt, do_others_wait=others, tenant_is_full=is_kept_back)
+            if isinstance(admitted, Admitted):
+                self.taken[attempt] = admitted
+                if attempt in self.tenants.places:
+                    self.tenants.places[attempt] = AT_PROVIDER
+                self.carry("channel", lane.place, self.handler.make, admitted)
                 return {}
-            blocked[lane.number] = why
+            blocked[lane.number] = admitted
         return blocked
 
     def _end(self, attempt: Attempt, blocked: dict[int, Blocked]) -> Ended | None:
@@ -294,7 +310,9 @@ class Way(Stage):
                 self.hand_back(self.handler.requeued, first, True)
             elif blocked := self._admit(first):
                 if any(each.reason == "tenant" for each in blocked.values()):
-                    self.tenants.follow(self.tenants.take_back, first)
+                    del self.taken[first]
+                    self.tenants.places[first] = BACK
+                    self.tenants.comes(self.tenants.take_back, first)
                 elif (end := self._end(first, blocked)) is not None:
                     self.turn_away(first, end)
                 else:
@@ -396,6 +414,10 @@ class Way(Stage):
 
     def hand_back(self, rule: Callable[..., None], attempt: Attempt, *more: Any) -> None:
         super().hand_back(rule, attempt, *more)
+        self._has_left(attempt)
+
+    def _has_left(self, attempt: Attempt) -> None:
+        self.taken.pop(attempt, None)
         self.tenants.has_left(attempt)
 
     # ── breakers ────────────────────────────────────────────────────────────────────────────────────────────────

@@ -34,9 +34,11 @@ from simulation.reference.lane import Lane
 from simulation.reference.letters import Letters
 from simulation.reference.limits import Account
 from simulation.reference.notifications import (
+    Admitted,
     Attempt,
     History,
     Notification,
+    Send,
     address,
     scheduled_ns,
     state_after,
@@ -65,7 +67,7 @@ class Handler(Accepting):
         channels = self.world.channels.items()
         accounts: dict[str, Account] = {}
         self.ways = {each: Way(self, self, each, config, accounts) for each, config in channels}
-        self.hedging = Hedging(self, self._ask, lambda channel: self.budgets[channel], self._is_awaited, self._decided)
+        self.hedging = Hedging(self, self._ask, lambda channel: self.budgets[channel], self.is_awaited, self._decided)
         self.letters = Letters(self)
         self.redriving = Redriving(self, self.letters, self.ways, self.redrive)
         self.redrives: dict[int, tuple[DeadLetterMessage, str, Mapping[str, Any], bool]] = {}
@@ -269,7 +271,7 @@ class Handler(Accepting):
         notification.under_way = attempt
         self.backlog.pass_by(command.channel)
         first = self.ways[command.channel].first
-        first.follow(first.enter, attempt)
+        first.comes(first.enter, attempt)
 
     def last_start_ns(self, notification: Notification) -> int | None:
         """Return the last instant for the next attempt; `fallback.after` runs from the first, or a restart."""
@@ -293,28 +295,33 @@ class Handler(Accepting):
         """ "Letters of a channel fault or of an outage are redriven by themselves when the breaker has closed" (20)."""
         self.redriving.breaker_closed(channel, host)
 
-    def make(self, lane: Lane, attempt: Attempt) -> None:
-        """Ask the provider."""
-        attempt.started_ns = self.now_ns
-        if lane.config.hedging is None:
-            self._ask(lane, attempt)
-        else:
-            self.hedging.begin(lane, attempt)
+    def lane_of(self, admitted: Admitted) -> Lane:
+        """Return what it has been let through by."""
+        return self.ways[admitted.attempt.command.channel].lanes[admitted.lane]
 
-    def _ask(self, lane: Lane, attempt: Attempt) -> int:
-        self.number_of_asked += 1
-        self.asked[self.number_of_asked] = attempt
+    def make(self, admitted: Admitted) -> None:
+        """Ask the provider."""
+        lane = self.lane_of(admitted)
+        if lane.config.hedging is None:
+            self._ask(Send(admitted, self.now_ns))
+        else:
+            self.hedging.begin(lane, admitted)
+
+    def _ask(self, send: Send) -> int:
+        number = self.timeline.number_of_asked = self.timeline.number_of_asked + 1
+        self.asked[number] = send
+        lane, attempt = self.lane_of(send.admitted), send.admitted.attempt
         name = attempt.command.notification_id
         key = f"{name}/edit-{attempt.edits}" if attempt.edits else name
         provider, until_ns = lane.provider_name, attempt.wanted_until_ns
         asked = Asked(self.now_ns, self.node, provider, attempt.number, key, attempt.command, until_ns)
         self.expect(asked, "{} has passed all that stands before {}", attempt.name, lane.name)
-        return self.number_of_asked
+        return number
 
-    def _decided(self, lane: Lane, attempt: Attempt, outcome: Outcome) -> None:
+    def _decided(self, send: Send) -> None:
         """Let the breaker know what has come of an attempt and its copies."""
-        way = self.ways[attempt.command.channel]
-        self.follow("breaker", way.channel, way.answered, attempt, outcome)
+        way = self.ways[send.admitted.attempt.command.channel]
+        way.carry("breaker", way.channel, way.answered, send)
 
     # ── what follows from its outcome ───────────────────────────────────────────────────────────────────────────
 
@@ -323,28 +330,30 @@ class Handler(Accepting):
         notification = self.admitted.get(attempt.command.notification_id)
         return notification if notification is not None and notification.under_way is attempt else None
 
-    def _is_awaited(self, attempt: Attempt) -> bool:
+    def is_awaited(self, attempt: Attempt) -> bool:
+        """Tell whether an answer to an attempt is not stale."""
         return self._of(attempt) is not None
 
-    def answered(self, attempt: Attempt, outcome: Outcome) -> None:
+    def answered(self, send: Send) -> None:
         """ "sent → NotificationSent; transient → NotificationFailed → retry after backoff" (2)."""
-        notification = self._of(attempt)
+        notification, outcome = self._of(send.admitted.attempt), send.outcome
         if notification is None:
             return
-        lane = self.ways[attempt.command.channel].lanes[attempt.lane]
+        assert outcome is not None
+        lane = self.lane_of(send.admitted)
         is_counted = lane.config.hedging is not None and not isinstance(outcome, Sent)
         self._end_attempt(notification, None if is_counted else outcome)  # each send that failed, when it did
         if not isinstance(outcome, Sent):
-            self._failed(notification, outcome, attempt)
+            self._failed(notification, outcome, send)
             return
         event = self.event(
             NotificationSent,
             notification.command,
             attempt=notification.attempts + 1,
-            started_ns=attempt.started_ns,
+            started_ns=send.started_ns,
             requested_at_ns=notification.waited_since_ns,
             provider=lane.provider,
-            hedges=attempt.hedges,
+            hedges=send.hedges,
             priority=notification.command.priority,
         )
         self.happens(event, notification, None, "the provider has taken it")
@@ -376,10 +385,10 @@ class Handler(Accepting):
         self.budgets[notification.command.channel].end(notification.charge, outcome, self.now_ns)
         notification.charge, notification.under_way = 0, None
 
-    def _failed(self, notification: Notification, outcome: Outcome, made: Attempt | None) -> None:
+    def _failed(self, notification: Notification, outcome: Outcome, made: Send | None) -> None:
         """ "`NotificationFailed` (every failed attempt, the last one too)" (1); then a wait, or a dead letter."""
         command = notification.command
-        lane = None if made is None else self.ways[command.channel].lanes[made.lane]
+        lane = None if made is None else self.lane_of(made.admitted)
         if isinstance(outcome, ChannelFault):
             text = f"Channel {command.channel} is broken: {outcome.reason}"
             self.follow("alert", "", self.letters.alert, ("broken", command.channel, outcome.reason), text)

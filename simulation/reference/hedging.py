@@ -16,7 +16,7 @@ from simulation.reference.backoff import Budget
 from simulation.reference.instants import wait_ns
 from simulation.reference.lane import Lane
 from simulation.reference.loop import Loop
-from simulation.reference.notifications import Attempt
+from simulation.reference.notifications import Admitted, Attempt, Send
 
 TIMED_OUT = Ambiguous(reason="timed out")
 SENDS_AT_MOST = 5
@@ -28,10 +28,10 @@ class Flight:
     """An attempt with its copies, from the first send to the answer that decides."""
 
     lane: Lane
-    attempt: Attempt
+    admitted: Admitted
     number: int
     """That of the first send."""
-    deadline_ns: int
+    started_ns: int
     sent: int = 0
     out: dict[int, tuple[Budget | None, int]] = field(default_factory=dict)
     """By number, those whose answers are awaited: the budget that each was charged to, and how much. The first is
@@ -45,13 +45,18 @@ class Flight:
     failures: list[Transient | Ambiguous] = field(default_factory=list)
 
     @property
+    def attempt(self) -> Attempt:
+        """That is sent."""
+        return self.admitted.attempt
+
+    @property
     def place(self) -> str:
         """Where the actor is that sends them."""
         return self.lane.place
 
     def may_get_more(self, at_ns: int) -> bool:
         """Tell whether a copy may go then, as far as is known now."""
-        return self.gets_more and at_ns < self.deadline_ns
+        return self.gets_more and at_ns < self.started_ns + self.lane.timeout_ns
 
 
 class Hedging:
@@ -60,10 +65,10 @@ class Hedging:
     def __init__(
         self,
         loop: Loop,
-        ask: Callable[[Lane, Attempt], int],
+        ask: Callable[[Send], int],
         budget_of: Callable[[NotificationChannel], Budget],
         is_awaited: Callable[[Attempt], bool],
-        decided: Callable[[Lane, Attempt, Outcome], None],
+        decided: Callable[[Send], None],
     ) -> None:
         """Begin without any.
 
@@ -72,7 +77,7 @@ class Hedging:
             ask: asks a provider, and returns the number of that send.
             budget_of: returns the retry budget of a channel.
             is_awaited: tells whether the handler waits for an attempt, and has not sent another one in its place.
-            decided: takes the outcome of an attempt.
+            decided: takes an attempt with its outcome.
         """
         self.loop = loop
         self._ask = ask
@@ -88,10 +93,10 @@ class Hedging:
         """Return the flight of a send whose answer is awaited; None: it has none."""
         return self._of.get(number)
 
-    def begin(self, lane: Lane, attempt: Attempt) -> None:
+    def begin(self, lane: Lane, admitted: Admitted) -> None:
         """Send an attempt for the first time."""
-        now_ns, number = self.loop.now_ns, self.loop.number_of_asked + 1
-        flight = Flight(lane, attempt, number, now_ns + lane.timeout_ns)
+        number = self.loop.timeline.number_of_asked + 1
+        flight = Flight(lane, admitted, number, self.loop.now_ns)
         self.flights[number] = flight
         self._send(flight, None, 0)
 
@@ -102,7 +107,7 @@ class Hedging:
 
     def _send(self, flight: Flight, budget: Budget | None, charge: int) -> None:
         """ "A `delay` after one another", of at most `max_attempts` sends, and within one time-out."""
-        number, config = self._ask(flight.lane, flight.attempt), flight.lane.config.hedging
+        number, config = self._ask(Send(flight.admitted, flight.started_ns)), flight.lane.config.hedging
         assert config is not None
         flight.sent += 1
         flight.out[number] = budget, charge
@@ -159,7 +164,7 @@ class Hedging:
             self._end(flight, (ambiguous or flight.failures)[-1])
 
     def _end(self, flight: Flight, outcome: Outcome) -> None:
-        now_ns, attempt = self.loop.now_ns, flight.attempt
+        now_ns = self.loop.now_ns
         self._plan(flight, None)
         for number, (budget, charge) in flight.out.items():
             self.loop.due.pop(("copy", (flight.place, number)), None)
@@ -168,8 +173,7 @@ class Hedging:
             if budget is not None:
                 budget.end_copy(charge, None, now_ns)
         del self.flights[flight.number]
-        attempt.ended_ns, attempt.hedges = now_ns, flight.sent - 1
-        self._decided(flight.lane, attempt, outcome)
+        self._decided(Send(flight.admitted, flight.started_ns, now_ns, outcome, flight.sent - 1))
 
     # ── more copies ─────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -10,14 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from typing import NamedTuple
 
-from actors.outcomes import Outcome
 from actors.settings.channel import ChannelConfig
 from simulation.reference.adaptive import AdaptiveRate, AdaptiveThrottle, concurrency_of
 from simulation.reference.breakers import OPEN, REFUSING, Breaker, BreakersByHost, Change
 from simulation.reference.instants import ns, wait_ns
 from simulation.reference.limits import Account, Arrivals, Limit, Pace, PartOfAccount, Slots, ceiling_per_s, limit_of
 from simulation.reference.loop import Loop
-from simulation.reference.notifications import Attempt
+from simulation.reference.notifications import Admitted, Attempt, Send
 
 
 class Blocked(NamedTuple):
@@ -83,7 +82,7 @@ class Lane:
 
     # ── admission ───────────────────────────────────────────────────────────────────────────────────────────────
 
-    def admit(self, attempt: Attempt, *, do_others_wait: bool, tenant_is_full: bool) -> Blocked | None:
+    def admit(self, attempt: Attempt, *, do_others_wait: bool, tenant_is_full: bool) -> Admitted | Blocked:
         """Take an attempt, with a permit of the breaker and a slot; or say what is in its way.
 
         It is told whether any of other keys wait, and whether its tenant has as many under way as it may: then it uses
@@ -113,8 +112,7 @@ class Lane:
             return Blocked("throttle", None)
         self.charge_rates()
         self.slots.held[attempt.key] += 1
-        attempt.lane, attempt.permit, attempt.in_flight = self.number, permit, self.slots.held.total()
-        return None
+        return Admitted(attempt, self.number, permit, self.slots.held.total())
 
     @property
     def slot_limit(self) -> int | None:
@@ -174,17 +172,19 @@ class Lane:
 
     # ── outcomes ────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def settle(self, attempt: Attempt, outcome: Outcome) -> None:
+    def settle(self, send: Send) -> None:
         """Free the slot, and have the breaker and all that adapts learn of the outcome."""
-        now_ns, duration_ns = self.loop.now_ns, attempt.ended_ns - attempt.started_ns
-        self.slots.held[attempt.key] -= 1
-        self.breaker(attempt.host).after(attempt.permit, outcome, now_ns, duration_ns)
+        now_ns, duration_ns = self.loop.now_ns, send.ended_ns - send.started_ns
+        admitted, outcome = send.admitted, send.outcome
+        assert outcome is not None
+        self.slots.held[admitted.attempt.key] -= 1
+        self.breaker(admitted.attempt.host).after(admitted.permit, outcome, now_ns, duration_ns)
         if self._rate is not None:
             self._rate.after(outcome, now_ns)
         if self._throttle is not None:
             self._throttle.after(outcome, now_ns)
         if self._concurrency is not None:
-            self._concurrency.after(outcome, duration_ns, attempt.in_flight)
+            self._concurrency.after(outcome, duration_ns, admitted.in_flight)
 
     # ── breakers, and the pace of what waited for them ──────────────────────────────────────────────────────────
 

@@ -1,10 +1,12 @@
 """One time for all processes: what is due when, what follows at an instant, and which event comes next.
 
-Rules are methods of a `Loop` (a process, or what surrounds all) and of what belongs to one. They use four words:
+Rules are methods of a `Loop` (a process, or what surrounds all) and of what belongs to one. They use five words:
 
 * ``expect(event, why, …)``: this is what happens next, by a rule in words and with the settings that it is about.
 * ``follow(actor, where, rule, …)``: that rule is applied at this instant, behind all that follows already, by this
   actor. While the actor is down it waits in a mailbox, as a message would.
+* ``carry(channel, actor, where, rule, …)``: the same, by a message that carries an attempt, so that it may come twice
+  or late.
 * ``at(instant_ns, kind, what)``: that falls due then; ``wake`` does the same in place of the instant set before. Which
   rule it is for stands in `TURNS`, by its kind.
 * ``stream(name)``: the random draws of that name.
@@ -30,7 +32,7 @@ from typing import Any, ClassVar, NamedTuple, TypeVar
 
 from actors.messages import RecordedEvent, SendNotification
 from simulation.reference.instants import NS_PER_S, ns
-from simulation.reference.notifications import Attempt, Notification, Store
+from simulation.reference.notifications import Notification, Send, Store
 from simulation.reference.randomness import Stream
 from simulation.reference.world import World
 
@@ -72,6 +74,10 @@ class Timeline:
         self.store = Store(ns(world.remember_ids), ns(world.commit_latency))
         self.say: Callable[..., None] = lambda *said: None
         """Tells the other nodes what one says of a breaker."""
+        self.carrier: Any = None
+        """Brings what carries attempts; see `carrying`."""
+        self.number_of_asked = 0
+        """That of the latest send; none is given twice."""
         self._agenda: list[tuple[int, int, Loop, Key]] = []
         self._number = 0
         self._following: deque[Step] = deque()
@@ -232,15 +238,16 @@ class Loop:
         self.store = timeline.store
         self.admitted: dict[str, Notification] = {}
         """What is accepted and has not ended, by id."""
-        self.asked: dict[int, Attempt] = {}
+        self.asked: dict[int, Send] = {}
         """What is at a provider, by number."""
-        self.number_of_asked = 0
-        """That of the latest; none is given twice, also where the process starts again."""
         self.commits: dict[str, tuple[Any, ...]] = {}
         """What is not durable yet, by notification."""
         self.mailboxes: dict[Place, list[Step]] = {}
         """Of the actors that are down."""
         self.due: dict[Key, int] = {}
+        self.is_down = True
+        self.starts = 0
+        """How often it has started."""
 
     @property
     def now_ns(self) -> int:
@@ -275,6 +282,10 @@ class Loop:
         """Have a rule applied at this instant, behind all that follows already."""
         self.timeline.follow(Step(self, (actor, where), rule, args))
 
+    def carry(self, channel: str, actor: str, where: str, rule: Callable[..., None], *args: Any) -> None:
+        """Have a rule applied when a message comes that carries an attempt: at this instant, but for some faults."""
+        self.timeline.carrier.send(Step(self, (actor, where), rule, args), channel)
+
     def event(self, kind: type[E], command: SendNotification | None, /, **fields: Any) -> E:
         """Return an event of this instant, of a notification where it is of one."""
         if command is not None:
@@ -300,8 +311,8 @@ class Loop:
     def place_of(self, key: Key) -> Place:
         """Return the actor that something on the agenda is for."""
         kind, what = key
-        if kind == "answer":
-            return "breaker", self.asked[what].command.channel
+        if kind == "answer" and not self.timeline.carrier.may_repeat:
+            return "breaker", self.asked[what].admitted.attempt.command.channel
         if kind in ("limiter", "tenants", "breaker"):
             return kind, what
         if kind in ("copy", "hedge"):

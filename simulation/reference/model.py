@@ -60,6 +60,11 @@ class Model:
         """Take the answer of a provider that could not be foreseen."""
         self._nodes[node].answers_now(number, outcome, now_ns)
 
+    def ends_at(self, number: int) -> int:
+        """Return when the answer to a send comes, as far as is known; -1: nobody waits for it."""
+        ends = (node.asked[number].ended_ns for node in self.fleet.nodes if number in node.asked)
+        return next(ends, -1)
+
     # ── whose turn it is ────────────────────────────────────────────────────────────────────────────────────────
 
     def turn(self, kind: str, what: Any, node: int | None, now_ns: int, is_first: bool) -> None:

@@ -21,6 +21,8 @@ CLASSES = {
     "dlq": "DeadLetterQueue",
     "alert": "AdminAlert",
 }
+DEDUPLICATING = {"limiter": "DeduplicatingLimiter", "breaker": "DeduplicatingBreaker"}
+"""Of those that take their place where messages may come twice."""
 RESTARTS, WINDOW_NS = 5, 60 * 10**9
 """An actor that has failed so often within so long ends the run when it fails once more."""
 
@@ -30,12 +32,8 @@ class Node(Handler):
 
     def __init__(self, timeline: Timeline, node: int | None = None) -> None:
         super().__init__(timeline, node)
-        self.is_down = True
         self.is_draining = False
         """Whether it is about to end, and gets nothing new."""
-        self.starts = 0
-        """How often it has started."""
-        self._answers: dict[int, Outcome | None] = {}
         self._failed_ns: dict[Place, list[int]] = {}
 
     def start_process(self) -> None:
@@ -43,7 +41,6 @@ class Node(Handler):
         self.is_down = self.is_draining = False
         self.starts += 1
         self._failed_ns.clear()
-        self._answers.clear()
         self.boot()
 
     def divide_quotas(self) -> None:
@@ -61,10 +58,10 @@ class Node(Handler):
 
         None for either: that is not known yet.
         """
-        number = self.number_of_asked
-        attempt = self.asked[number]
-        timeout_ns = self.ways[attempt.command.channel].lanes[attempt.lane].timeout_ns
-        left_ns = timeout_ns - (self.now_ns - attempt.started_ns)  # copies share the time-out of the first
+        number = self.timeline.number_of_asked
+        send = self.asked[number]
+        timeout_ns = self.lane_of(send.admitted).timeout_ns
+        left_ns = timeout_ns - (self.now_ns - send.started_ns)  # copies share the time-out of the first
         if delay_ns is None or delay_ns > left_ns:  # an answer at the instant of the time-out counts
             delay_ns, outcome = left_ns, TIMED_OUT
         self._ends(number, outcome, self.now_ns + delay_ns)
@@ -72,11 +69,11 @@ class Node(Handler):
 
     def answers_now(self, number: int, outcome: Outcome, now_ns: int) -> None:
         """Take the answer of a provider that could not be foreseen."""
-        if self._key_of(number) in self.due and self._answers[number] is TIMED_OUT:  # else nobody waits for it
+        if self._key_of(number) in self.due and self.asked[number].outcome is TIMED_OUT:  # else nobody waits for it
             self._ends(number, outcome, now_ns)
 
     def _ends(self, number: int, outcome: Outcome | None, instant_ns: int) -> None:
-        self._answers[number], self.asked[number].ended_ns = outcome, instant_ns
+        self.asked[number].outcome, self.asked[number].ended_ns = outcome, instant_ns
         self.at(instant_ns, *self._key_of(number))
 
     def _key_of(self, number: int) -> Key:
@@ -85,18 +82,21 @@ class Node(Handler):
         return ("answer", number) if flight is None else ("copy", (flight.place, number))
 
     def _answer(self, number: int) -> None:
-        attempt, outcome = self.asked.pop(number), self._answers.pop(number)
-        assert outcome is not None
-        self.ways[attempt.command.channel].answered(attempt, outcome)
+        send = self.asked.pop(number)
+        way = self.ways[send.admitted.attempt.command.channel]
+        if self.timeline.carrier.may_repeat:
+            way.carry("breaker", way.channel, way.answered, send)
+        else:
+            way.answered(send)
 
     def _copy_answers(self, where: tuple[str, int]) -> None:
         _, number = where
         if ("copy", where) in self.due:
             raise Difference(f"the answer to send {number} comes before its time")
-        if self.asked.pop(number, None) is not None:  # else another one has decided
-            outcome = self._answers.pop(number)
-            assert outcome is not None
-            self.hedging.answered(number, outcome)
+        send = self.asked.pop(number, None)
+        if send is not None:  # else another one has decided
+            assert send.outcome is not None
+            self.hedging.answered(number, send.outcome)
 
     # ── an actor crashes ────────────────────────────────────────────────────────────────────────────────────────
 
@@ -138,6 +138,8 @@ class Node(Handler):
     def _class_at(self, place: Place) -> str:
         lanes = [lane for way in self.ways.values() for lane in way.lanes if lane.config.hedging is not None]
         hedges = place[0] == "channel" and any(lane.place == place[1] for lane in lanes)
+        if self.timeline.carrier.may_repeat and place[0] in ("limiter", "breaker"):
+            return DEDUPLICATING[place[0]]
         return "HedgingChannel" if hedges else CLASSES[place[0]]
 
     def _restart(self, place: Place) -> None:
@@ -153,7 +155,7 @@ class Node(Handler):
                 self.start()
                 self.resume()
             case "limiter":
-                self.ways[place[1]].users.clear()
+                self.ways[place[1]].users.start()
             case "breaker":
                 self.ways[place[1]].forget_those_that_wait()
                 self.ways[place[1]].set_wake()

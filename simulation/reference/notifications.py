@@ -32,6 +32,7 @@ from actors.messages import (
     NotificationSuppressed,
     SendNotification,
 )
+from actors.outcomes import Outcome
 from simulation.reference.endpoints import DISABLED
 from simulation.reference.instants import calendar_ns, sooner, wait_ns
 
@@ -56,22 +57,37 @@ class Attempt:
     """Whose turns it has a part in, where keys take turns."""
     tenant: str = ""
     """Whose bounds hold for it; ``""``: no one's."""
-    is_asked: bool = False
-    """Whether a provider has been asked, or is just being."""
-    lane: int = 0
-    permit: Any = None
-    in_flight: int = 0
-    """How many were at the provider when it set out, itself included."""
-    started_ns: int = 0
-    ended_ns: int = 0
-    """When its answer comes: it took until then, also where its breaker is down and learns of that later."""
-    hedges: int = 0
-    """Copies of it that were sent."""
 
     @property
     def name(self) -> str:
         """How it is called in a report."""
         return f"attempt {self.number} of {self.command.notification_id}"
+
+
+@dataclass(eq=False, slots=True)
+class Admitted:
+    """An attempt that has been let through to a provider, with what it has for that."""
+
+    attempt: Attempt
+    lane: int
+    permit: Any
+    in_flight: int
+    """How many were at the provider when it set out, itself included."""
+
+
+@dataclass(eq=False, slots=True)
+class Send:
+    """One time that a provider is asked."""
+
+    admitted: Admitted
+    started_ns: int
+    """When it set out; of a copy, when the first did."""
+    ended_ns: int = 0
+    """When its answer comes: it took until then, also where its breaker is down and learns of that later."""
+    outcome: Outcome | None = None
+    """None: not known yet."""
+    hedges: int = 0
+    """Copies of it that were sent."""
 
 
 @dataclass(eq=False, slots=True)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from actors.settings.faults import Deploy
+from simulation.reference.carrying import Carrier
 from simulation.reference.fleet import Fleet
 from simulation.reference.instants import ns
 from simulation.reference.loop import Loop, Timeline
@@ -32,6 +33,7 @@ class Surroundings(Loop):
 
     def __init__(self, timeline: Timeline) -> None:
         super().__init__(timeline)
+        timeline.carrier = Carrier(self.world.faults, self.world.seed, self.at)
         self.fleet = Fleet(timeline, self.at)
         for number, fault in enumerate(self.world.faults):
             if fault.injects & {"crash", "clock_step", "deploy", "scale"}:
@@ -145,6 +147,7 @@ class Surroundings(Loop):
         "takeover": lambda self, death: self.fleet.lease_ends(*death),
         "known": lambda self, said: self.fleet.is_known(*said),
         "operate": _operate,
+        "late": lambda self, number: self.timeline.carrier.comes(number),
     }
 
 

@@ -10,7 +10,7 @@ from actors.messages import NotificationChannel
 from actors.settings.channel import KEEP_ALL_LETTERS, ChannelConfig, DeadLettersConfig
 from actors.settings.faults import FaultConfig
 
-NOT_COMPARED = frozenset({"duplicate_rate", "reorder", "partition"})
+NOT_COMPARED = frozenset({"partition"})
 """Keys of faults of which the model says nothing yet."""
 
 

@@ -13,16 +13,20 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 import simulation
-from actors.domain.attempts import Attempt
+from actors.domain.attempts import Admitted, Attempt
 from actors.faults.queue import Load
 from actors.kernel.randomness import RandomStreams
 from actors.messages import (
+    NotificationChannel,
+    NotificationDeferred,
     NotificationFailed,
     NotificationMovedToDeadLetter,
     NotificationRequested,
     NotificationSent,
+    SendNotification,
 )
 from actors.notifier import Pipeline
+from actors.pipeline.deduplicating import InFlight
 from actors.settings.faults import FaultConfig
 from simulation.engine import message_faults
 from simulation.engine.system import SimulatedSystem
@@ -192,6 +196,42 @@ def test_copies_of_a_failure_do_not_trip_a_breaker() -> None:
     assert found.result.summary["breaker"]["email"]["opened"] == 0
     assert len(found.times(NotificationFailed)) == 1
     found.check()
+
+
+def test_an_answer_settles_the_admission_that_it_is_of() -> None:
+    command = SendNotification(
+        notification_id="one", channel=NotificationChannel.EMAIL, recipient="ann@example.com", message="Hello"
+    )
+    attempt = Attempt(command=command, number=1, charged=False, expires_at_ns=None)
+    admitted = Admitted(attempt=attempt, permit=1)
+    in_flight = InFlight()
+    assert in_flight.take(attempt)
+    first = in_flight.admit(admitted)
+    assert in_flight.settle(first)
+    assert in_flight.take(attempt)  # a copy, which cannot be told from a new one
+    second = in_flight.admit(admitted)
+    assert not in_flight.settle(first)  # a copy of the first answer
+    assert in_flight.settle(second)
+
+
+def test_a_copy_that_comes_to_a_limiter_after_its_restart_waits_in_silence_where_all_has_ended() -> None:
+    found = run(
+        {
+            "duplicate_rate": 0.5,
+            "reorder": {"delay": {"mixture": [{"weight": 3, "constant": "0s"}, {"weight": 1, "constant": "6s"}]}},
+        },
+        {"at": "12s", "crash": {"actor": "limiter"}},
+        duration="20s",
+        seed=3,
+        workload=[{"channel": "email", "arrivals": {"constant": "2/s"}, "users": 3}],
+        email={"rate_limit": {"rate": "5/5s"}, "provider": {"latency": "10ms"}},
+    )
+    ended: set[str] = set()
+    for event in found.result.history:
+        if isinstance(event, NotificationSent):
+            ended.add(event.notification_id)
+        elif isinstance(event, NotificationDeferred):
+            assert event.notification_id not in ended
 
 
 shares = st.sampled_from([0.0, 0.2, 1.0])

@@ -3,9 +3,9 @@
     python tests/reference/many_seeds.py --seeds 0:30000 --out seeds.txt
 
 Each seed draws a case of one scenario, of all of them in turn: by default the swarm's of the tests, and those of the
-hunt for planted mistakes. With `--fleets` each of them runs at several nodes. Messages come once and in order, and
-actors take their turns in the usual one, as the model says nothing about others. Every line of the file is a seed and
-what became of it; those that are in it are not run again.
+hunt for planted mistakes. With `--fleets` each of them runs at several nodes, with `--astray` messages come twice and
+late in each. Actors take their turns in the usual order, as the model says nothing about others. Every line of the file
+is a seed and what became of it; those that are in it are not run again.
 """
 
 from __future__ import annotations
@@ -16,9 +16,11 @@ import time
 import traceback
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 from actors.errors import InvariantBreach
+from actors.kernel.randomness import RandomStreams
+from actors.settings.faults import FaultConfig
 from simulation.exploration.comparable import comparable
 from simulation.exploration.fleets import as_fleet
 from simulation.exploration.swarm import SettingsKind, case
@@ -29,19 +31,53 @@ from simulation.scenario import Scenario, load
 TESTS = Path(__file__).parent.parent
 SCENARIOS = (TESTS / "exploration" / "swarm.yaml", *sorted((TESTS / "mutants" / "scenarios").glob("*.yaml")))
 
+DELAYS = (
+    "1ms",
+    "2s",
+    {"uniform": {"low": "0s", "high": "300ms"}},
+    {"exponential": {"mean": "1s"}},
+    {"exponential": {"mean": "20s"}},
+)
+"""By which messages are late."""
+
 
 def ordinary(scenario: Scenario, seed: int, settings: SettingsKind = "mixed") -> Scenario:
     """Return the case of a seed without what the model says nothing about."""
     return comparable(case(scenario, seed, schedule="normal", settings=settings))
 
 
+def astray(scenario: Scenario, seed: int) -> Scenario:
+    """Return a scenario whose messages come twice, or late, or both, for a while or all the time."""
+    random = RandomStreams(seed).stream("messages astray")
+    faults = list(scenario.faults)
+    for kinds in random.choice(
+        (["twice"], ["late"], ["twice", "late"], ["twice and late"], ["twice and late", "late"])
+    ):
+        fault: dict[str, Any] = {"channel": "all", "at": random.choice((0.0, random.uniform(0.0, scenario.duration)))}
+        if random.random() < 0.5:
+            fault["for"] = random.uniform(1.0, scenario.duration)
+        if "twice" in kinds:
+            fault["duplicate_rate"] = random.choice((0.05, 0.2, 0.6, 1.0))
+        if "late" in kinds:
+            fault["reorder"] = {"delay": random.choice(DELAYS)}
+        faults.append(FaultConfig.model_validate(fault))
+    return scenario.model_copy(update={"faults": tuple(faults)})
+
+
 def difference(
-    scenario: Scenario, seed: int, settings: SettingsKind = "mixed", *, is_fleet: bool = False
+    scenario: Scenario,
+    seed: int,
+    settings: SettingsKind = "mixed",
+    *,
+    is_fleet: bool = False,
+    are_messages_astray: bool = False,
 ) -> str | None:
     """Return in what a seed's run differs from the model: None where it does not, or is not compared."""
     drawn = ordinary(scenario, seed, settings)
     if is_fleet:
         drawn = as_fleet(drawn, seed)
+    if are_messages_astray:
+        drawn = astray(drawn, seed)
     if refusals(world_of(drawn)):
         return None
     try:
@@ -59,6 +95,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seeds", default="0:100", help="first:behind the last")
     parser.add_argument("--settings", default="mixed", choices=get_args(SettingsKind), help="of the cases")
     parser.add_argument("--fleets", action="store_true", help="at several nodes")
+    parser.add_argument("--astray", action="store_true", help="with messages that come twice and late")
     parser.add_argument("--out", type=Path, help="keeps what has been run")
     parser.add_argument("scenarios", nargs="*", type=Path)
     options = parser.parse_args(arguments)
@@ -71,7 +108,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if seed in done:
             continue
         path = paths[seed % len(paths)]
-        found = difference(scenarios[path], seed, options.settings, is_fleet=options.fleets)
+        found = difference(
+            scenarios[path], seed, options.settings, is_fleet=options.fleets, are_messages_astray=options.astray
+        )
         count += 1
         differ += found is not None
         line = f"{seed} {path.name} {'ok' if found is None else found!r}"

@@ -15,8 +15,10 @@ import simulation
 from actors.errors import InvariantBreach
 from actors.kernel.actor import handles
 from actors.pipeline.alert import AdminAlert, Alert
+from actors.pipeline.deduplicating import DeduplicatingLimiter, InFlight
 from actors.pipeline.handler import Handler
 from actors.pipeline.quotas import Quotas
+from actors.pipeline.rate_limiter import RateLimiterActor
 from actors.policies.retry.policy import RetryPolicy
 from actors.storage.shared_memory import SharedMemory
 from simulation.reference.world import refusals
@@ -274,6 +276,63 @@ faults:
     )
 
 
+# ── messages that come twice, or late ───────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("is_fleet", [False, True], ids=["alone", "fleet"])
+def test_cases_whose_messages_come_twice_and_late(seed, is_fleet):
+    scenario = load(SCENARIOS[seed % len(SCENARIOS)])
+    assert difference(scenario, seed, is_fleet=is_fleet, are_messages_astray=True) is None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", SCENARIOS, ids=lambda path: path.stem)
+def test_many_cases_whose_messages_come_twice_and_late(path):
+    scenario = load(path)
+    found = {seed: difference(scenario, seed, are_messages_astray=True) for seed in range(100)}
+    assert {seed: each for seed, each in found.items() if each} == {}
+
+
+ASTRAY = """\
+seed: 2
+duration: 30s
+workload: [{channel: email, arrivals: {constant: 3/s}, users: 2}]
+channels:
+  email:
+    rate_limit: {rate: 10/4s}
+    max_in_flight: 3
+    circuit_breaker: {failure_threshold: 3, timeout: 2s}
+    retry: {max_attempts: 3, initial_delay: 500ms}
+    provider: {latency: {exponential: {mean: 300ms}}, failure_rate: 20%}
+faults:
+  - {channel: email, duplicate_rate: 50%}
+  - {channel: email, at: 5s, reorder: {delay: {exponential: {mean: 1s}}}}
+  - {channel: email, at: 12s, crash: {actor: limiter}}
+  - {channel: email, at: 18s, crash: process, restart_after: 1s}
+"""
+
+
+@pytest.mark.parametrize("runtime", ["simpy", "trio"])
+def test_messages_that_come_twice_and_late_while_actors_and_the_process_crash(runtime):
+    summary = compared(parse(ASTRAY), runtime=runtime).summary
+    assert summary["requests"] > summary["attempts"]
+
+
+@pytest.mark.parametrize(
+    ("owner", "name", "wrong", "told"),
+    [
+        (InFlight, "take", lambda self, attempt: True, "has passed all that|is expected|has come"),
+        (InFlight, "settle", lambda self, admitted: True, "is expected|should be|has come"),
+        (DeduplicatingLimiter, "on_attempt", RateLimiterActor.on_attempt, "is expected|should be|has come"),
+    ],
+)
+def test_a_stage_that_takes_a_copy_is_told(monkeypatch, owner, name, wrong, told):
+    monkeypatch.setattr(owner, name, wrong)
+    with pytest.raises(InvariantBreach, match=told):
+        simulation.run(parse(ASTRAY), invariants=LOCK_STEP)
+
+
 # ── fleets ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 FLEET = """\
@@ -470,8 +529,6 @@ def test_an_alert_that_is_not_raised_is_missed(monkeypatch):
 @pytest.mark.parametrize(
     ("change", "named"),
     [
-        (("outage: true", "duplicate_rate: 10%"), "faults.0.duplicate_rate"),
-        (("outage: true", "reorder: {delay: 1ms}"), "faults.0.reorder"),
         (
             ("faults:\n  - {channel: email,", "nodes: 2\nfaults:\n  - {partition: store, channel: email,"),
             "faults.0.partition",

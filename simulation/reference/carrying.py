@@ -1,0 +1,77 @@
+"""Messages that come twice, or late: those that carry an attempt on its way (faults `duplicate_rate` and `reorder`).
+
+These go from handler to limiter to breaker to channel to breaker to handler. What else actors tell each other comes
+once and in order. What the stages make of it: each takes an attempt once, and settles a permit once; a copy that they
+cannot tell from a new one reaches the provider. The handler takes the first answer to the attempt that is under way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from actors.settings.faults import FaultConfig
+from simulation.reference.instants import ns
+from simulation.reference.loop import Step
+from simulation.reference.randomness import Stream
+
+
+class _Window:
+    """What one fault does to the messages of one channel."""
+
+    def __init__(self, fault: FaultConfig, seed: int, name: str) -> None:
+        self._start_ns = ns(fault.at)
+        self._end_ns = None if fault.for_ is None else self._start_ns + ns(fault.for_)
+        self.rate = fault.duplicate_rate
+        self.draw = Stream(seed, f"{name}.duplicate").draw
+        delay = None if fault.reorder is None else fault.reorder.delay
+        self.delay_s = None if delay is None else delay.sampler(Stream(seed, f"{name}.reorder").random)
+
+    def is_open(self, now_ns: int) -> bool:
+        return self._start_ns <= now_ns and (self._end_ns is None or now_ns < self._end_ns)
+
+
+class Carrier:
+    """Brings the messages of all attempts."""
+
+    def __init__(self, faults: Sequence[FaultConfig], seed: int, at: Callable[[int, str, int], None]) -> None:
+        """Begin without any on the way.
+
+        Args:
+            faults: of the run.
+            seed: of the run.
+            at: puts on the agenda that something falls due.
+        """
+        self._windows: dict[str, list[_Window]] = {}
+        for number, fault in enumerate(faults):
+            for channel in fault.channel if fault.injects & {"duplicate_rate", "reorder"} else ():
+                window = _Window(fault, seed, f"{channel}.messages.fault.{number}")
+                self._windows.setdefault(channel, []).append(window)
+        self._at = at
+        self._late: dict[int, tuple[Step, int]] = {}
+        """By number, and with the how-many-th life of its process that it is of."""
+        self._late_count = 0
+
+    @property
+    def may_repeat(self) -> bool:
+        """Whether any message may come twice or late in this run."""
+        return bool(self._windows)
+
+    def send(self, step: Step, channel: str) -> None:
+        """Have a message come, and perhaps a copy; what is late by nothing comes as any other."""
+        now_ns = step.loop.now_ns
+        open_ = [window for window in self._windows.get(channel, ()) if window.is_open(now_ns)]
+        copies = sum(window.draw() < window.rate for window in open_ if window.rate is not None)
+        for _ in range(1 + copies):
+            delay_ns = sum(ns(window.delay_s()) for window in open_ if window.delay_s is not None)
+            if delay_ns:
+                self._late_count += 1
+                self._late[self._late_count] = step, step.loop.starts
+                self._at(now_ns + delay_ns, "late", self._late_count)
+            else:
+                step.loop.timeline.follow(step)
+
+    def comes(self, number: int) -> None:
+        """Bring what is late; its process may be gone."""
+        step, starts = self._late.pop(number)
+        if not step.loop.is_down and step.loop.starts == starts:
+            step.loop.timeline.follow(step)
