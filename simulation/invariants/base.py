@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, ClassVar, NamedTuple, TypeAlias, TypeVar
@@ -54,6 +54,26 @@ class ClientsOf:
     """Of each client, what draws in seconds how long it thinks, one time after the other."""
 
 
+@dataclass(frozen=True)
+class ArrivalsOf:
+    """One entry of the workload, and what arrives of it.
+
+    The ids of what is new end with the number of the entry and its own: ``email-0-7``, ``sms-order-placed-0-7``.
+    """
+
+    name: str
+    priority: str
+    channels: tuple[NotificationChannel, ...]
+    """On each of them one notification comes of each arrival."""
+    times: Callable[[], Iterator[tuple[int, int]]] | None
+    """Returns the instants of its arrivals in nanoseconds, in order, each with its number, of what comes once more the
+    one that it had. None: clients send when they have thought."""
+    resent_at_most: int = 0
+    """How often it is offered once more where it is refused."""
+    has_repeats: bool = False
+    """Whether some come once more with the same id."""
+
+
 @dataclass
 class Context:
     """What a run is made of, as far as invariants need to know."""
@@ -85,10 +105,6 @@ class Context:
     pipeline: Callable[[], Pipeline | None] = lambda: None
     """Returns the pipeline: the one of the moment, where its process crashes and starts again."""
 
-    summary_of: Callable[[NotificationChannel | None, int], Mapping[str, Any]] | None = None
-    """Returns the metrics of a channel, or of all when None, for a run that has ended at an instant. None: there are
-    none."""
-
     lifecycles: Lifecycles = field(default_factory=Lifecycles)
     """The lifecycle of each notification, up to and without the event that is being observed."""
 
@@ -97,6 +113,12 @@ class Context:
 
     clients: Sequence[ClientsOf] = ()
     """The closed entries of the workload."""
+
+    arrivals: Sequence[ArrivalsOf] = ()
+    """All entries of the workload, in order."""
+
+    windows: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    """The parts of the run that have figures of their own, by name: from when until when, in nanoseconds."""
 
     nodes: int = 1
     """How many processes there are."""
@@ -317,6 +339,10 @@ class Invariant:
 
     def at_end(self, now_ns: int) -> Objection:
         """Look once more when the run has finished."""
+        return None
+
+    def at_summary(self, summary: Mapping[str, Any]) -> Objection:
+        """Look at the summary of the run, for the last time."""
         return None
 
     def observers(self) -> dict[type, list[Callable[[Any], Objection]]]:

@@ -10,6 +10,7 @@ import msgspec
 
 from actors.domain.attempts import Provider
 from actors.errors import ConfigurationError, InvariantBreach
+from actors.instants import ns
 from actors.kernel.interceptors import Interceptor
 from actors.kernel.node import without_node
 from actors.kernel.system import ActorSystem
@@ -162,6 +163,18 @@ class Checker:
             for name, objection in node.at_end(now_ns):
                 if self.breach is None:
                     self._break(name, objection, None, now_ns)
+        if self.breach is not None:
+            raise self.breach
+
+    def look_at(self, summary: Mapping[str, Any]) -> None:
+        """Look at the summary of a run that has ended.
+
+        Raises:
+            InvariantBreach: an invariant is broken.
+        """
+        for invariant in self._invariants:
+            if self.breach is None and (objection := invariant.at_summary(summary)) is not None:
+                self._break(_name(invariant), objection, None, ns(summary["simulated_s"]))
         if self.breach is not None:
             raise self.breach
 

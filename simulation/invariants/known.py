@@ -6,6 +6,7 @@ from simulation.invariants.accounts import Conservation, NothingLost
 from simulation.invariants.actors import AsksSettle, Order, TimersInOrder
 from simulation.invariants.addresses import GoneAddresses
 from simulation.invariants.announcements import NoErrors, RecordedFirst
+from simulation.invariants.arrivals import Arrivals
 from simulation.invariants.attempts import Answers, AttemptNumbers, InTime
 from simulation.invariants.awaited import Awaited
 from simulation.invariants.backoff import Backoff
@@ -101,6 +102,7 @@ KNOWN: dict[str, type[Invariant]] = {
         Retention,
         Liveness,
         ClientsGoOn,
+        Arrivals,
         Summary,
         LockStep,
     )

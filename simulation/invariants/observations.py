@@ -77,6 +77,19 @@ class MessageSent(Observation, frozen=True, kw_only=True, gc=False):
     message: Any
 
 
+class Offered(Observation, frozen=True, kw_only=True, gc=False):
+    """An arrival comes to the door: for the first time, once more, or sent again after it was refused.
+
+    Observed where any may be refused.
+    """
+
+    key: str
+    """The id of the notification, or that of the domain event."""
+
+    refused: str | None = None
+    """Why it is not accepted: ``down`` or ``overloaded``. None: it has only come."""
+
+
 class ActorCrashed(Observation, frozen=True, kw_only=True, gc=False):
     """An actor has failed; observed before it is decided what becomes of it."""
 

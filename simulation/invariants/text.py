@@ -25,6 +25,7 @@ from simulation.invariants.observations import (
     ActorStarted,
     AttemptMade,
     MessageSent,
+    Offered,
     OutOfTurn,
     Overtaken,
     Unanswered,
@@ -66,6 +67,9 @@ def what_happened(event: Any) -> str:
         case MessageSent():
             sender = "" if event.sender is None else f", from the {_class(event.sender)}"
             return f"The {_class(event.receiver)} gets {message_text(event.message)}{sender}"
+        case Offered():
+            what = "comes to the door" if event.refused is None else f"is refused ({event.refused})"
+            return f"{event.key} {what}"
         case ActorStarted():
             return f"The {_class(event.kind)} is started"
         case ActorCrashed():

@@ -55,7 +55,9 @@ def fate_text(delivered: bool) -> str:
 def _why_down(scenario: Scenario) -> str:
     """Return what kept processes from accepting what came to them."""
     if not scenario.has_partitions:
-        return "as the process was down or died" if scenario.may_end_accepting else "while the process was down"
+        if scenario.crashes_as_a_whole or scenario.nodes_at_most > 1:
+            return "as the process was down or died" if scenario.may_end_accepting else "while the process was down"
+        return "not accepted by the end of the run"
     return f"at nodes that {'were down or ' * scenario.crashes_as_a_whole}did not reach their store"
 
 

@@ -64,6 +64,19 @@ class Entry(NamedTuple):
     """Returns the tenant that sends to a user; None: there are no tenants."""
 
 
+class Refused(NamedTuple):
+    """An arrival that is not accepted, and not offered again."""
+
+    entry: int
+    """The number of its entry of the workload."""
+    channels: Sequence[NotificationChannel]
+    """Those of the notifications that would have come of it."""
+    why: str
+    """``down`` or ``overloaded``."""
+    notification_id: str | None = None
+    """None: it is a domain event, of which no other has the same."""
+
+
 class Ledger:
     """The tallies of a run, or of a part of it."""
 
@@ -104,6 +117,10 @@ class Ledger:
         self._dead_letters: dict[Group, DeadLetters] = {}
         self._lost: defaultdict[str, list[Request]] = defaultdict(list)
         """The requests to providers whose answers no one takes, by the first notification of a chain of fallbacks."""
+        self._refused: dict[str, Refused] = {}
+        """What was refused, by id, where the same may come once more."""
+        self._accepted: set[str] = set()
+        """Likewise what was accepted."""
         self._reached_twice: set[str] = set()
         """Of these, whom one had reached to whom another was sent."""
         self._chains = Chains() if counted.fallbacks or counted.forgotten_ids else None
@@ -131,6 +148,7 @@ class Ledger:
     def fold(self, events: Mapping[type, Sequence[Any]]) -> ByPlace:
         """Take in a chunk of the history, sorted by type, each in order; return the events of each place."""
         places = self.count(events)
+        self.accept(events.get(NotificationRequested, ()))
         if self._chains is None:  # as `follow` has it where each notification is a request of its own
             for place, of_place in places.items():
                 tally = self.tally(place)
@@ -282,16 +300,26 @@ class Ledger:
         self._reached_twice.add(first)
         return True
 
-    def refuse(self, entry: int, channels: Sequence[NotificationChannel], why: str) -> None:
-        """Note that an arrival is refused, of which notifications on these channels would have come.
+    def refuse(self, refused: Refused) -> None:
+        """Note that an arrival is refused; what of the same id was accepted already was offered once, and is not."""
+        if self._counted.refused_repeats and refused.notification_id is not None:
+            if refused.notification_id in self._accepted:
+                return
+            self._refused[refused.notification_id] = refused
+        self._count_refused(refused, 1)
 
-        Args:
-            entry: the number of its entry of the workload.
-            channels: of the notifications.
-            why: ``down`` or ``overloaded``.
-        """
-        for channel in channels:
-            self.tally((entry, channel)).refused[why] += 1
+    def accept(self, requested: Sequence[NotificationRequested]) -> None:
+        """Note what is accepted: nothing of the same id that came before was refused for good."""
+        if not self._counted.refused_repeats:
+            return
+        ids = [event.notification_id for event in requested]
+        self._accepted.update(ids)
+        for refused in [self._refused.pop(each) for each in ids if each in self._refused]:
+            self._count_refused(refused, -1)
+
+    def _count_refused(self, refused: Refused, by: int) -> None:
+        for channel in refused.channels:
+            self.tally((refused.entry, channel)).refused[refused.why] += by
 
     def interrupt(self, request: Request, *, counts: bool = True) -> None:
         """Note that the answer of a provider to a request is lost.

@@ -34,7 +34,7 @@ from simulation.results.counters import (
 )
 from simulation.results.history import History
 from simulation.results.interruptions import Interruptions, Request
-from simulation.results.ledger import WHOLE, Group, Ledger
+from simulation.results.ledger import WHOLE, Group, Ledger, Refused
 from simulation.results.peaks import Peaks
 from simulation.results.series import SeriesCounter
 from simulation.results.windows import WindowMetrics
@@ -154,11 +154,11 @@ class Recorder:
             self._hand_out(self._chunk)
             self._watch()
 
-    def refuse(self, entry: int, channels: Sequence[NotificationChannel], why: str, at_ns: int) -> None:
+    def refuse(self, refused: Refused, at_ns: int) -> None:
         """Note that an arrival is refused, which is in no history; see :meth:`Ledger.refuse`."""
-        self.ledger.refuse(entry, channels, why)
+        self.ledger.refuse(refused)
         for window in self.windows:
-            window.refuse(entry, channels, why, at_ns)
+            window.refuse(refused, at_ns)
 
     def interrupt(self, request: Request) -> None:
         """Note that the answer of a provider to a request is lost, which is in no history; see

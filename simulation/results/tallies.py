@@ -38,13 +38,15 @@ class Counted(NamedTuple):
     fallbacks: bool = False
     forgotten_ids: bool = False
     """The same notification may be accepted again, since its id is not remembered for long enough."""
+    refused_repeats: bool = False
+    """What was refused may come once more, and be accepted."""
     upstreams: bool = False
     """Providers ask what is behind them."""
     endpoints: bool = False
     """Endpoints are disabled of which every attempt fails."""
 
 
-COUNTED_ALWAYS = Counted(hedges=True, refusals=True, fallbacks=True, forgotten_ids=True)
+COUNTED_ALWAYS = Counted(hedges=True, refusals=True, fallbacks=True, forgotten_ids=True, refused_repeats=True)
 
 
 class Tally:

@@ -9,7 +9,6 @@ from typing import Any
 from actors.instants import ns
 from actors.messages import (
     BreakerTransitioned,
-    NotificationChannel,
     NotificationRequested,
     NotificationSent,
     NotificationSuppressed,
@@ -18,7 +17,7 @@ from actors.messages import (
 from simulation.results.backlogs import instant_of, waits_since_ns
 from simulation.results.counters import BreakerMetrics, by_type, fold_transition
 from simulation.results.interruptions import Request
-from simulation.results.ledger import Ledger
+from simulation.results.ledger import Ledger, Refused
 from simulation.scenario.metrics import Window
 
 
@@ -42,6 +41,7 @@ class WindowMetrics:
 
     def fold(self, chunk: Sequence[RecordedEvent]) -> None:
         """Take in some of the history, in order."""
+        self._ledger.accept([event for event in chunk if type(event) is NotificationRequested])
         begins = bisect_left(chunk, self._from_ns, key=instant_of)
         ends = len(chunk) if self._to_ns is None else bisect_left(chunk, self._to_ns, key=instant_of)
         if begins:
@@ -71,10 +71,10 @@ class WindowMetrics:
         self._ledger.follow(requested, suppressed, sent)
         self._accepted.difference_update([event.notification_id for event in sent])
 
-    def refuse(self, entry: int, channels: Sequence[NotificationChannel], why: str, at_ns: int) -> None:
+    def refuse(self, refused: Refused, at_ns: int) -> None:
         """Note that an arrival is refused; see :meth:`Ledger.refuse`."""
         if self._holds(at_ns):
-            self._ledger.refuse(entry, channels, why)
+            self._ledger.refuse(refused)
 
     def interrupt(self, request: Request) -> None:
         """Note that the answer to a request is lost; see :meth:`Ledger.interrupt`. It counts where it is lost in the

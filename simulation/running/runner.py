@@ -15,8 +15,9 @@ from actors.errors import ConfigurationError, InvariantBreach
 from actors.faults.build import Providers, checked_providers, enforced_quotas, unreliable_providers
 from actors.faults.provider import SimulatedProvider
 from actors.faults.rules import FailureRule
-from actors.instants import ns, seconds, since_1970_ns
+from actors.instants import ns, since_1970_ns
 from actors.kernel.actor import Actor, handles
+from actors.kernel.effects import Cancellable
 from actors.kernel.interceptors import Interceptor
 from actors.kernel.node import Node
 from actors.kernel.randomness import RandomStreams
@@ -37,7 +38,7 @@ from actors.storage.shared_memory import SharedMemory
 from simulation.engine.message_faults import MessageFaults, is_message_fault
 from simulation.results.backlogs import FaultTimes
 from simulation.results.interruptions import Interruptions
-from simulation.results.ledger import Entry, Ledger
+from simulation.results.ledger import Entry, Ledger, Refused
 from simulation.results.progress import RunSnapshot
 from simulation.results.recorder import Recorder
 from simulation.results.reproduce import Origin
@@ -49,17 +50,16 @@ from simulation.running.operator import Operator
 from simulation.running.service import Service
 from simulation.running.system_faults import FaultInjector, is_system_fault
 from simulation.running.watching import Watch
-from simulation.running.workload import Clients, Source
+from simulation.running.workload import Clients, Send, Source
 from simulation.scenario import ChannelWorkload, ClosedWorkload, EventWorkload, Scenario
 from simulation.scenario.arguments import check_mapping, check_word
-from simulation.scenario.identity import host_of_user, id_prefix, tenant_of_user
+from simulation.scenario.identity import host_of_user, tenant_of_user
 from simulation.scenario.loading import given
 from simulation.scenario.workload import class_of
 
 if TYPE_CHECKING:
     from simulation.engine.schedules import Schedule
     from simulation.invariants import Checker, Choice
-    from simulation.invariants.base import ClientsOf
     from simulation.reference.world import World
 
 Runtime = Literal["simpy", "trio"]
@@ -122,10 +122,14 @@ class _Look(msgspec.Struct, frozen=True, gc=False):
     """Nothing was in flight a moment ago."""
 
 
-_LOOK, _LAST_LOOK = _Look(), _Look()
+class _LookForMore(msgspec.Struct, frozen=True, gc=False):
+    """What had come may have been accepted meanwhile."""
+
+
+_LOOK, _LAST_LOOK, _LOOK_FOR_MORE = _Look(), _Look(), _LookForMore()
 
 _LOOK_PAUSE_S = 1.0
-"""How long it takes until it is looked again what nodes that are cut off are accepting."""
+"""How long it takes until it is looked again what has come of that which cannot be accepted just now."""
 
 
 class RunController(Actor):
@@ -134,6 +138,7 @@ class RunController(Actor):
     def __init__(self, scenario: Scenario, recorder: Recorder, service: Service) -> None:
         super().__init__()
         self._activity_end_ns = scenario.activity_end_ns
+        self._next_look: Cancellable | None = None
         self._commits_take = scenario.commit_latency or (_LOOK_PAUSE_S if scenario.has_partitions else 0.0)
         self._service = service
         self._recorder = recorder
@@ -153,12 +158,20 @@ class RunController(Actor):
         # Not at once: what falls back to another channel ends, and only then begins anew.
         self.actor_ref.tell(_LOOK)
 
+    @handles(_LookForMore)
+    def on_look_for_more(self, _: _LookForMore) -> None:
+        self._next_look = None
+        self.on_look(_LOOK)
+
     @handles(_Look)
     def on_look(self, look: _Look) -> None:
         if self._recorder.in_flight > 0:
             return
         if self._service.is_accepting:
             self.after(self._commits_take, _LOOK)  # what is being accepted will be in flight
+        elif self._service.is_offered_more:
+            if self._next_look is None:
+                self._next_look = self.after(_LOOK_PAUSE_S, _LOOK_FOR_MORE)
         elif self._redrives_may_wait and look is _LOOK:
             self.after(1e-9, _LAST_LOOK)  # one that had waited for room is on its way to the handler now
         else:
@@ -240,6 +253,11 @@ def run(
         if checker is not None:
             checker.end(simulated_ns)
         recorder.end()
+        checked = () if checker is None else checker.names
+        origin = Origin(file, tuple(sets), only_in_python)
+        result = Result(plan.scenario, runtime, recorder, simulated_ns, checked, origin)
+        if checker is not None:
+            checker.look_at(result.summary)
     except InvariantBreach as breach:
         only = {"rules": rules or None, "providers": providers, "schedule": plan.schedule}
         replay = _replay(scenario, plan.scenario.seed, sets, runtime, invariants, only)
@@ -247,8 +265,7 @@ def run(
     finally:
         recorder.fold()
     watch.end()
-    checked = () if checker is None else checker.names
-    return Result(plan.scenario, runtime, recorder, simulated_ns, checked, Origin(file, tuple(sets), only_in_python))
+    return result
 
 
 def _plan(
@@ -271,8 +288,10 @@ def _plan(
     recorder = recorder_of(scenario)
     checker = None
     if invariants != "default":
-        world = world_of(scenario, schedule, own)
-        checker = _checker(scenario, recorder, rules_of, world, invariants)
+        from simulation.running.checking import checker_of
+
+        world, preferences = world_of(scenario, schedule, own), _preferences(scenario)
+        checker = checker_of(scenario, invariants, recorder, world, preferences, has_rules=bool(rules_of))
     return RunPlan(scenario, recorder, rules=rules_of, providers=own, schedule=schedule, checker=checker)
 
 
@@ -314,48 +333,6 @@ def _prices(scenario: Scenario) -> dict[NotificationChannel, dict[str, float]]:
         channel: {name: lane.provider.price for name, lane in config.by_provider().items()}
         for channel, config in _channels(scenario).items()
     }
-
-
-def _checker(scenario: Scenario, recorder: Recorder, rules: Rules, world: World, invariants: Choice) -> Checker:
-    from simulation.invariants import Checker, Context
-
-    context = Context(
-        channels=_channels(scenario),
-        faults=scenario.faults,
-        preferences=_preferences(scenario),
-        remember_ids_ns=ns(scenario.remember_ids),
-        max_pending=scenario.max_pending,
-        dead_letters=scenario.dead_letters,
-        commit_latency_ns=ns(max(scenario.commit_latency, _partitioned_s(scenario))),
-        world=world,
-        clients=_clients_of(scenario),
-        nodes=scenario.nodes_at_most,
-        takeover_after_ns=ns(scenario.fleet.takeover_after) if scenario.nodes_at_most > 1 else 0,
-        has_rules=bool(rules),
-        in_flight_now=lambda: recorder.in_flight_now(),
-        summary_of=recorder.summary_of,
-    )
-    return Checker(invariants, context, record=recorder.record)
-
-
-def _clients_of(scenario: Scenario) -> list[ClientsOf]:
-    """Return what an invariant has to know of the closed entries; it draws what their clients draw."""
-    from simulation.invariants.base import ClientsOf
-
-    streams, found = RandomStreams(scenario.seed), []
-    for number, entry in enumerate(scenario.workload):
-        if isinstance(entry, ClosedWorkload):
-            own = (streams.stream(f"workload.{number}.client.{client}.think") for client in range(entry.clients))
-            thinks = tuple(entry.think.sampler(stream) for stream in own)
-            prefix, ends_ns = id_prefix(number, entry.channel), scenario.arrivals_end_of(entry)
-            found.append(ClientsOf(prefix, ns(entry.at), ends_ns, thinks))
-    return found
-
-
-def _partitioned_s(scenario: Scenario) -> float:
-    """Return for how many seconds a node may not reach its store, one partition behind the other."""
-    end_s = seconds(scenario.arrivals_end_ns + scenario.drain_ns)
-    return sum(fault.for_ or end_s for fault in scenario.faults if fault.partition is not None)
 
 
 def world_of(scenario: Scenario, schedule: Schedule | None = None, providers: _ByName | None = None) -> World:
@@ -477,20 +454,26 @@ def build(system: ActorSystem, plan: RunPlan) -> Pipeline:
             checker.lock_step.watch_routes(service)
     if any(is_system_fault(fault) for fault in scenario.faults):
         system.spawn(FaultInjector, scenario.faults, service)
-    if scenario.may_end_accepting:
+    if scenario.may_end_accepting or scenario.resends:
         system.call_at(plan.end_ns - 1, service.give_up)
     # Where none is ever refused, arrivals go to the one pipeline that there is, by the shortest way.
-    is_gated = scenario.crashes_as_a_whole or scenario.max_pending is not None or scenario.nodes_at_most > 1
+    is_gated = _may_refuse(scenario)
     send = None if is_gated else service.pipeline.handler.tell
     announce = None if is_gated else service.pipeline.bus.announce
+    offer: Send = service.send
+    offer_event: Send = service.announce
+    if checker is not None:
+        from simulation.running.checking import observed_at_the_door
+
+        offer, offer_event = (observed_at_the_door(way, checker.note, system) for way in (offer, offer_event))
     for number, entry in enumerate(scenario.workload):
         lose = partial(_refuse, recorder, system, number, entry.channels)
         if isinstance(entry, ClosedWorkload):
-            service.answer(system.spawn(Clients, number, scenario, entry, send, service.send, lose))
+            service.answer(system.spawn(Clients, number, scenario, entry, send, offer, lose))
         elif isinstance(entry, EventWorkload):
-            system.spawn(Source, number, scenario, entry, announce, service.announce, lose)
+            service.serve(system.spawn(Source, number, scenario, entry, announce, offer_event, lose))
         else:
-            system.spawn(Source, number, scenario, entry, send, service.send, lose)
+            service.serve(system.spawn(Source, number, scenario, entry, send, offer, lose))
     if scenario.operations:
         system.spawn(Operator, scenario.operations, lambda: service.pipelines, system.future_class)
     system.spawn(RunController, scenario, recorder, service)
@@ -498,13 +481,29 @@ def build(system: ActorSystem, plan: RunPlan) -> Pipeline:
 
 
 def _refuse(
-    recorder: Recorder, system: ActorSystem, entry: int, channels: Sequence[NotificationChannel], why: str
+    recorder: Recorder,
+    system: ActorSystem,
+    entry: int,
+    channels: Sequence[NotificationChannel],
+    message: Any,
+    why: str,
 ) -> None:
-    recorder.refuse(entry, channels, why, system.now_ns)
+    recorder.refuse(Refused(entry, channels, why, getattr(message, "notification_id", None)), system.now_ns)
+
+
+def _may_refuse(scenario: Scenario) -> bool:
+    """Tell whether any arrival may not be accepted."""
+    return (
+        scenario.crashes_as_a_whole
+        or scenario.may_end_accepting
+        or scenario.max_pending is not None
+        or scenario.nodes_at_most > 1
+    )
 
 
 def _counted(scenario: Scenario) -> Counted:
     """Return what may happen in a run of a scenario."""
+    repeats = any(isinstance(entry, ChannelWorkload) and entry.repeats for entry in scenario.workload)
     channels = _channels(scenario).values()
     lanes = [config for channel in channels for config in channel.by_provider().values()]
     return Counted(
@@ -516,8 +515,8 @@ def _counted(scenario: Scenario) -> Counted:
             for config in lanes
         ),
         fallbacks=any(config.fallback is not None for config in channels),
-        forgotten_ids=any(isinstance(entry, ChannelWorkload) and entry.repeats for entry in scenario.workload)
-        and scenario.remember_ids < scenario.duration + scenario.drain,
+        forgotten_ids=repeats and scenario.remember_ids < scenario.duration + scenario.drain,
+        refused_repeats=repeats and _may_refuse(scenario),
         upstreams=scenario.has_upstreams,
         endpoints=scenario.has_endpoints,
     )

@@ -39,7 +39,7 @@ from actors.storage.memory import MemoryStore
 from actors.storage.postgres.lease import SHARE
 from actors.storage.shared_memory import NodeStore, SharedMemory
 from simulation.results.recorder import Recorder
-from simulation.running.workload import ENDS, Clients, Forgotten, Refuse
+from simulation.running.workload import ENDS, Clients, Forgotten, Refuse, RunEnds, Source
 from simulation.scenario.nodes import ONE_PROCESS, NodesConfig
 
 logger = logging.getLogger(__name__)
@@ -103,6 +103,11 @@ class Process:
         """Whether it is to start when it reaches the store."""
         self._handed_over: set[str] = set()
         """What it has taken over, and its handler does not know of yet."""
+
+    @property
+    def has_unanswered(self) -> bool:
+        """Whether anything has come that it has not durably accepted, as far as that is known."""
+        return bool(self._unanswered)
 
     @property
     def number(self) -> int:
@@ -279,6 +284,8 @@ class Service:
         self._used_ns = int(SHARE * self._lease_ns)
         """For how long of its lease a node that is cut off goes on."""
         self._clients: list[ActorRef[Clients]] = []
+        self._sources: list[ActorRef[Source]] = []
+        """Those that may offer once more what was refused, or have something on its way as the run ends."""
         self._ready: list[Process] = []
         """Those that arrivals go to."""
         self._arrived = 0
@@ -324,6 +331,13 @@ class Service:
     def is_accepting(self) -> bool:
         """Whether a notification is being accepted at this moment."""
         return any(process.pipeline.wiring.commits.under_way for process in self.living)
+
+    @property
+    def is_offered_more(self) -> bool:
+        """Whether anything has come that is not accepted yet, or will come once more."""
+        return any(process.has_unanswered for process in self.processes) or any(
+            source.actor.sends_again for source in self._sources
+        )
 
     def count_in_flight(self) -> int:
         """Return how many notifications are accepted and have not ended, at all processes."""
@@ -421,8 +435,14 @@ class Service:
             return home
         return max(ready, key=lambda process: crc32(f"{process.number} {key}".encode()))
 
+    def serve(self, source: ActorRef[Source]) -> None:
+        """Have a source know when the run is about to end."""
+        self._sources.append(source)
+
     def give_up(self) -> None:
-        """Have those know, as the run ends, whose notifications are not durably accepted."""
+        """Have those know, as the run is about to end, whose notifications are not durably accepted."""
+        for source in self._sources:
+            source.tell(RunEnds())
         for process in self.processes:
             process.give_up()
 

@@ -54,6 +54,9 @@ class Forgotten(msgspec.Struct, frozen=True, gc=False):
 Refuse = Callable[[str], None]
 """Is told that what was sent is not accepted, and why: ``down`` or ``overloaded``."""
 
+Lose = Callable[[Any, str], None]
+"""Is told what is refused for good, and why."""
+
 Send = Callable[[Any, Refuse], None]
 """Sends a message, and says what is to be told where it is not accepted."""
 
@@ -72,16 +75,18 @@ class _TurnedAway(msgspec.Struct, frozen=True, gc=False):
 
 
 class _SendAgain(msgspec.Struct, frozen=True, gc=False):
-    """Offer once more what was not accepted."""
+    """Offer once more what has waited for that the longest."""
 
-    turned_away: _TurnedAway
+
+class RunEnds(msgspec.Struct, frozen=True, gc=False):
+    """The run is about to end: what is refused is not sent again."""
 
 
 class _Arrive(msgspec.Struct, frozen=True, gc=False):
     """The next one arrives now."""
 
 
-_ARRIVE = _Arrive()
+_ARRIVE, _SEND_AGAIN = _Arrive(), _SendAgain()
 
 
 class _Next(msgspec.Struct, frozen=True, gc=False):
@@ -102,7 +107,7 @@ class Source(Actor):
         entry: ChannelWorkload | EventWorkload,
         send: Callable[[Any], None] | None,
         offer: Send,
-        lose: Refuse,
+        lose: Lose,
     ) -> None:
         """Make a source.
 
@@ -118,6 +123,9 @@ class Source(Actor):
         self._offer_to = offer
         self._lose = lose
         self._resend = entry.resend
+        self._to_send_again: deque[_TurnedAway] = deque()
+        """What waits to be offered once more."""
+        self._run_ends = False
         self._offered: set[str] | None = set() if isinstance(entry, ChannelWorkload) and entry.repeats else None
         """The ids of those that came, where some come once more: nothing is lost when that is refused."""
         self._send = send or (self._offer_once if self._offered is None else self._offer)
@@ -154,14 +162,29 @@ class Source(Actor):
 
     @handles(_TurnedAway)
     def on_turned_away(self, turned_away: _TurnedAway) -> None:
-        if self._resend is not None and turned_away.resent < self._resend.at_most:
-            self.after(self._resend.after, _SendAgain(turned_away))
-        else:
-            self._lose(turned_away.why)
+        if self._resend is None or turned_away.resent == self._resend.at_most or self._run_ends:
+            self._lose(turned_away.message, turned_away.why)
+            return
+        self._to_send_again.append(turned_away)
+        self.after(self._resend.after, _SEND_AGAIN)
 
     @handles(_SendAgain)
-    def on_send_again(self, again: _SendAgain) -> None:
-        self._offer_once(again.turned_away.message, again.turned_away.resent + 1)
+    def on_send_again(self, _: _SendAgain) -> None:
+        if not self._run_ends:
+            again = self._to_send_again.popleft()  # each waits for as long as the others
+            self._offer_once(again.message, again.resent + 1)
+
+    @property
+    def sends_again(self) -> bool:
+        """Whether anything that was refused is to be offered once more."""
+        return bool(self._to_send_again)
+
+    @handles(RunEnds)
+    def on_run_ends(self, _: RunEnds) -> None:
+        self._run_ends = True
+        while self._to_send_again:
+            turned_away = self._to_send_again.popleft()
+            self._lose(turned_away.message, turned_away.why)
 
 
 class Clients(Actor):
@@ -181,7 +204,7 @@ class Clients(Actor):
         entry: ClosedWorkload,
         send: Callable[[Any], None] | None,
         offer: Send,
-        lose: Refuse,
+        lose: Lose,
     ) -> None:
         """Make clients; the arguments are those of a :class:`Source`."""
         super().__init__()
@@ -245,7 +268,7 @@ class Clients(Actor):
 
     @handles(_TurnedAway)
     def on_turned_away(self, turned_away: _TurnedAway) -> None:
-        self._lose(turned_away.why)
+        self._lose(turned_away.message, turned_away.why)
         self._let_go_on(turned_away.message.notification_id)
 
     def _let_go_on(self, notification_id: str) -> None:

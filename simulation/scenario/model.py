@@ -26,7 +26,7 @@ from actors.settings.accounts import AccountConfig
 from actors.settings.base import NotEmpty, Settings
 from actors.settings.channel import KEEP_ALL_LETTERS, PRIMARY, ChannelConfig, DeadLettersConfig
 from actors.settings.defaults import filled_in, simulated_reaches, with_accounts
-from actors.settings.faults import FLEET_FAULT_KEYS, ChannelNames, Crash, FaultConfig
+from actors.settings.faults import ChannelNames, Crash, FaultConfig
 from actors.settings.quantities import (
     Duration,
     PositiveDuration,
@@ -410,12 +410,17 @@ class Scenario(Settings):
         return any(fault.partition is not None for fault in self.faults)
 
     @property
+    def resends(self) -> bool:
+        """Whether anything that is refused is offered once more."""
+        open_entries = [entry for entry in self.workload if not isinstance(entry, ClosedWorkload)]
+        return any(entry.resend is not None for entry in open_entries)
+
+    @property
     def may_end_accepting(self) -> bool:
-        """Whether a process may end while it has not durably accepted what has come: its store takes its time or is out
-        of reach, or its handler is down."""
+        """Whether a process, or the run, may end while what has come is not durably accepted: its store takes its time
+        or is out of reach, or its handler is down."""
         has_no_handler = any(isinstance(fault.crash, Crash) and fault.crash.actor == "handler" for fault in self.faults)
-        is_late = self.commit_latency > 0 or self.has_partitions or has_no_handler
-        return is_late and (self.crashes_as_a_whole or any(fault.injects & FLEET_FAULT_KEYS for fault in self.faults))
+        return self.commit_latency > 0 or self.has_partitions or has_no_handler
 
     @property
     def epoch_ns(self) -> int:

@@ -82,7 +82,8 @@ class ResendConfig(Settings):
     """How long it waits each time."""
 
     at_most: PositiveWholeNumber
-    """How often it is offered once more; refused again after that it is lost."""
+    """How often it is offered once more; refused again after that it is lost. A run goes on for it until the end of
+    its `drain`; what waits then is counted as refused."""
 
 
 class EventWorkload(Settings):

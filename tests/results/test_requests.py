@@ -19,7 +19,7 @@ from actors.messages import (
     NotificationSent,
     NotificationSuppressed,
 )
-from simulation.results.ledger import Entry, Ledger
+from simulation.results.ledger import Entry, Ledger, Refused
 from simulation.results.tallies import Counted
 from simulation.scenario.metrics import QUANTILES, WITHIN_S, Outline
 
@@ -39,7 +39,7 @@ def summary_of(fates: list[tuple[str, int]], *, exact: bool = True) -> dict[str,
     events: dict[type, list[Any]] = {NotificationRequested: [], NotificationSent: [], NotificationMovedToDeadLetter: []}
     for number, (fate, took_ns) in enumerate(fates):
         if fate == "refused":
-            ledger.refuse(0, [EMAIL], "down")
+            ledger.refuse(Refused(0, [EMAIL], "down"))
             continue
         events[NotificationRequested].append(event(NotificationRequested, number, 0, user_id="ann"))
         if fate == "lost":
