@@ -55,7 +55,6 @@ class Breaker:
         *,
         host: str = "",
         generation: int = 1,
-        count_nodes: Callable[[], int] = lambda: 1,
     ) -> None:
         self._config = config
         self._stream = stream
@@ -70,7 +69,6 @@ class Breaker:
         """How many times it has opened since it was last closed."""
         self._calls = Calls(config)
         self._ramp: Ramp | None = None
-        self._count_nodes = count_nodes
         self._others: dict[int, int] = {}
         """By other nodes, until when they say that it is open."""
         self._own_until_ns: int | None = None
@@ -158,30 +156,28 @@ class Breaker:
             self._change(due_ns, "benefit-of-the-doubt", CLOSED)
             self.advance(now_ns)
 
-    def override(self, order: str, now_ns: int) -> bool:
-        """Apply an operator's override; return whether that changes anything."""
+    def override(self, order: str, now_ns: int) -> None:
+        """Apply an operator's override."""
         self.advance(now_ns)
-        if self.state == OVERRIDES[order]:
-            return False
-        self._change(now_ns, order, OVERRIDES[order])
-        self._others.clear()
-        return True
+        if self.state != OVERRIDES[order]:
+            self._change(now_ns, order, OVERRIDES[order])
+            self._others.clear()
 
-    def hear(self, node: int, until_ns: int, now_ns: int) -> None:
+    def hear(self, node: int, until_ns: int, living: int, now_ns: int) -> None:
         """Take in until when another node says that it is open; an instant that has come: it does not."""
         self.advance(now_ns)
         self._others[node] = until_ns
-        self._heed_others(now_ns)
+        self._heed_others(living, now_ns)
 
     def recount(self, nodes: Collection[int], now_ns: int) -> None:
         """What others say than those that live counts no more."""
         self.advance(now_ns)
         self._others = {node: until_ns for node, until_ns in self._others.items() if node in nodes}
-        self._heed_others(now_ns)
+        self._heed_others(len(nodes), now_ns)
 
-    def _heed_others(self, now_ns: int) -> None:
+    def _heed_others(self, living: int, now_ns: int) -> None:
         """ "Open when one, or more than half, of the living nodes say so" (17), at least for one's own open time."""
-        needed = 1 if self._config.shared == "any" else self._count_nodes() // 2 + 1
+        needed = 1 if self._config.shared == "any" else living // 2 + 1
         standing = sorted(until_ns for until_ns in self._others.values() if until_ns > now_ns)
         until_ns = standing[-needed] if len(standing) >= needed else None
         if self.state == OPEN:
@@ -306,7 +302,9 @@ class Calls:
 
 
 class BreakersByHost:
-    """A breaker for each host of recipients, made when first asked for. Overrides hold for those that come later too.
+    """A breaker for each host of recipients, made when first asked for; one for all is that of the host ``""``.
+
+    Overrides hold for those that come later too.
 
     When one is made, those are forgotten for which nobody has asked in an hour (or twice the longest open time, if that
     is more), and the longest unused beyond 10,000.
@@ -319,10 +317,8 @@ class BreakersByHost:
         config: CircuitBreakerConfig,
         stream: Stream,
         on_change: Callable[[Change], None] = lambda change: None,
-        count_nodes: Callable[[], int] = lambda: 1,
     ) -> None:
         self._config = config
-        self._count_nodes = count_nodes
         self._stream = stream
         self._on_change = on_change
         self._breakers: dict[str, tuple[Breaker, int]] = {}
@@ -331,7 +327,6 @@ class BreakersByHost:
         self._order: str | None = None
         longest = config.timeout if config.open_growth is None else config.open_growth.max
         self._idle_ns = max(3600 * NS_PER_S, 2 * wait_ns(longest))
-        self._state = Breaker(config, stream).state
 
     def of(self, host: str, now_ns: int) -> Breaker:
         """Return the breaker of a host."""
@@ -343,14 +338,7 @@ class BreakersByHost:
                 break
             self._generation = max(self._generation, breaker.generation + 1)
             del self._breakers[other]
-        new = Breaker(
-            self._config,
-            self._stream,
-            self._on_change,
-            host=host,
-            generation=self._generation,
-            count_nodes=self._count_nodes,
-        )
+        new = Breaker(self._config, self._stream, self._on_change, host=host, generation=self._generation)
         self._breakers[host] = new, now_ns
         if self._order is not None:
             new.override(self._order, now_ns)
@@ -360,9 +348,8 @@ class BreakersByHost:
         """Return those there are, the longest unused first."""
         return [(host, breaker) for host, (breaker, _) in self._breakers.items()]
 
-    def override(self, order: str, now_ns: int) -> bool:
-        """Apply an operator's override to all; return whether that changes anything."""
-        changes = self._state != OVERRIDES[order]
-        self._state, self._order = OVERRIDES[order], order
-        changed = [breaker.override(order, now_ns) for _, breaker in self.all()]
-        return changes or any(changed)
+    def override(self, order: str, now_ns: int) -> None:
+        """Apply an operator's override to all."""
+        self._order = order
+        for _, breaker in self.all():
+            breaker.override(order, now_ns)

@@ -156,14 +156,14 @@ class Way(Stage):
         """ "Operator states forced-open and disabled" (4): an order to the breakers, of one provider or of all."""
         for lane in self.lanes:
             if provider in (None, lane.provider_name):
-                lane.override(order)
+                lane.breakers.override(order, self.loop.now_ns)
         self._look_after(list(self.lines))
 
     def hear(self, breaker: str, host: str, node: int, until_ns: int) -> None:
         """Take in until when another node says that a breaker is open."""
         for lane in self.lanes:
             if lane.name == breaker:
-                lane.breaker(host).hear(node, until_ns, self.loop.now_ns)
+                lane.hear(host, node, until_ns)
         self._look_after([host])
 
     def recount(self, nodes: Collection[int]) -> None:

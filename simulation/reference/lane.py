@@ -59,9 +59,9 @@ class Lane:
         self.is_shared = breaker.shared != "none"
         self._nodes = 1
         """How many live, of those that share its breakers."""
-        one = Breaker(breaker, stream, self._changed, count_nodes=self._count_nodes)
-        self._breaker = one if breaker.per != "host" else None
-        self._by_host = BreakersByHost(breaker, stream, self._changed, self._count_nodes)
+        self.breakers = BreakersByHost(breaker, stream, self._changed)
+        if not self.is_per_host:
+            self.breakers.of("", loop.now_ns)
         self.half_open: dict[str, int] = {}
         """By host, until when its breaker is half-open at most."""
         self.paces: dict[str, Pace] = {}
@@ -190,15 +190,11 @@ class Lane:
 
     def breaker(self, host: str) -> Breaker:
         """Return the breaker that decides about recipients at a host."""
-        return self._breaker or self._by_host.of(host, self.loop.now_ns)
+        return self.breakers.of(host, self.loop.now_ns)
 
-    def breakers(self) -> list[tuple[str, Breaker]]:
-        """Return all of them, with the host of each."""
-        return [("", self._breaker)] if self._breaker is not None else self._by_host.all()
-
-    def override(self, order: str) -> None:
-        """Apply an operator's override."""
-        (self._breaker or self._by_host).override(order, self.loop.now_ns)
+    def hear(self, host: str, node: int, until_ns: int) -> None:
+        """Take in until when another node says that a breaker is open."""
+        self.breaker(host).hear(node, until_ns, self._nodes, self.loop.now_ns)
 
     def _changed(self, change: Change) -> None:
         self.paces.pop(change.host, None)
@@ -211,14 +207,11 @@ class Lane:
             elif change.before == OPEN:
                 self.loop.timeline.say(self.loop.node, self.name, change.host, self.loop.now_ns, latency_ns)
 
-    def _count_nodes(self) -> int:
-        return self._nodes
-
     def recount(self, nodes: Collection[int]) -> None:
         """Take in which nodes live."""
         if self.is_shared:
             self._nodes = len(nodes)
-            for _, breaker in self.breakers():
+            for _, breaker in self.breakers.all():
                 breaker.recount(nodes, self.loop.now_ns)
 
     def resume_paced(self, host: str) -> None:

@@ -187,7 +187,7 @@ class Node(Handler):
             for lane in way.lanes:
                 config = lane.config.circuit_breaker
                 begins = BreakerState(config.initial_state) if config.enabled else BreakerState.DISABLED
-                for host, breaker in lane.breakers():
+                for host, breaker in lane.breakers.all():
                     if breaker.state != begins:
                         fields = {"from_state": breaker.state, "to_state": begins, "cause": "restart"}
                         of = host if way.is_per_host else None
@@ -203,7 +203,7 @@ class Node(Handler):
             f"{lane.slots.held.total()} at the provider"
             for way in self.ways.values()
             for lane in way.lanes
-            for host, breaker in lane.breakers()[-3:]
+            for host, breaker in lane.breakers.all()[-3:]
         ]
         words = [f"{len(self.admitted)} in flight", *breakers]
         notification = None if name is None else self.admitted.get(name)
