@@ -350,18 +350,7 @@ class Way(Stage):
 
     def _note(self, line: Line, blocked: dict[int, Blocked]) -> None:
         """Take down what a line waits for, and report those that have not been."""
-        reasons = {each.reason for each in blocked.values()}
-        line.cause = (
-            None
-            if reasons == {"slot"}
-            else DeferralCause.RATE_LIMIT
-            if reasons & {"rate", "quota"}
-            else DeferralCause.CIRCUIT_BREAKER
-        )
-        line.is_paced = reasons == {"pace"}
-        line.is_up_to_time = not reasons <= SHUT | {"pace", "throttle"} and all(
-            each.until_ns is not None for each in blocked.values()
-        )
+        was_shut, line.blocked = line.is_shut, blocked
         line.asks_at_ns = wait_ns = None
         for lane, turns in zip(self.lanes, self.turns, strict=True):
             reason, until_ns = blocked[lane.number]
@@ -375,19 +364,21 @@ class Way(Stage):
                 until_ns = lane.wait_through_ramp(line.key)
             line.asks_at_ns = sooner(line.asks_at_ns, until_ns)
         line.wait_for_slots(wait_ns, self.loop.now_ns)
-        was_shut, line.is_shut = line.is_shut, reasons <= SHUT | {"pace", "throttle"}
         if line.is_shut and not was_shut:
             self.tenants.park(line.attempts())
         self._report(line)
         line.wake_ns = line.next_look_ns()
 
     def _report(self, line: Line) -> None:
-        if line.cause is None or not line.unreported:
+        """A wait for a slot alone is not reported."""
+        reasons = line.reasons
+        if reasons == {"slot"} or not line.unreported:
             return
+        cause = DeferralCause.RATE_LIMIT if reasons & {"rate", "quota"} else DeferralCause.CIRCUIT_BREAKER
         resumes_ns = self._resumes_at(line)
         why = "for {} no provider has a slot, its rate or its breaker's leave now (circuit_breaker: {})"
         for attempt in line.unreported.values():
-            self.defer(attempt, line.cause, resumes_ns, why, self.config.circuit_breaker)
+            self.defer(attempt, cause, resumes_ns, why, self.config.circuit_breaker)
         line.unreported = {}
 
     def _resumes_at(self, line: Line) -> int | None:

@@ -13,10 +13,11 @@ from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable
 from typing import Generic, TypeAlias, TypeVar
 
-from actors.messages import RANKS, DeferralCause, Priority, SendNotification
+from actors.messages import RANKS, Priority, SendNotification
 from actors.settings.channel import ChannelConfig
 from actors.settings.order import FairBy, OrderWeights
 from simulation.reference.instants import ns, sooner
+from simulation.reference.lane import Blocked
 from simulation.reference.limits import Slots
 from simulation.reference.notifications import Attempt, host_of
 
@@ -217,15 +218,31 @@ class Line(Queue[Attempt]):
         self.unreported: dict[int, Attempt] = {}
         self.fits_at_ns: int | None = 0
         """At a limit: when the next one fits; None: when one that is on its way has left."""
-        self.cause: DeferralCause | None = None
-        """Why they are deferred. None: they only wait for a slot, which is not reported."""
+        self.blocked: dict[int, Blocked] = {}
+        """Before the providers: by lane, what is in the way of the first."""
         self.asks_at_ns: int | None = None
-        self.is_up_to_time = False
-        """Whether nothing but time brings the next one's turn."""
-        self.is_shut = False
-        """Whether they wait for a breaker, or the pace behind it, and not for room."""
-        self.is_paced = False
+        """When it asks again."""
         self.wake_ns: int | None = None
+
+    @property
+    def reasons(self) -> set[str]:
+        """Why the lanes do not take the first."""
+        return {each.reason for each in self.blocked.values()}
+
+    @property
+    def is_paced(self) -> bool:
+        """Whether only the pace of resuming is in the way."""
+        return self.reasons == {"pace"}
+
+    @property
+    def is_shut(self) -> bool:
+        """Whether they wait for a breaker, or the pace behind it, and not for room."""
+        return bool(self.blocked) and self.reasons <= {"breaker", "ramp", "pace"}
+
+    @property
+    def is_up_to_time(self) -> bool:
+        """Whether they wait for room that time alone brings."""
+        return not self.is_shut and all(each.until_ns is not None for each in self.blocked.values())
 
     def join(self, attempt: Attempt, now_ns: int) -> None:
         """Let one wait behind all others of its class and key."""
