@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 from zlib import crc32
 
-from actors.messages import DeadLetterMessage, NodeTookOver
+from actors.messages import NodeTookOver
 from simulation.reference.instants import ns
 from simulation.reference.loop import Difference, Timeline
 from simulation.reference.node import Node
@@ -86,11 +86,13 @@ class Fleet:
 
     # ── what they tell each other ───────────────────────────────────────────────────────────────────────────────
 
-    def _tell_others(self, number: int | None, letter: DeadLetterMessage | str) -> None:
+    def _tell_others(self, number: int | None, name: str) -> None:
+        store = self._timeline.store
         for node in self.living:
-            if node.node != number:
-                rule = node.letters.is_gone if isinstance(letter, str) else node.letters.put_back
-                node.follow("dlq", "", rule, letter)
+            if node.node != number and name in store.dead:
+                node.follow("dlq", "", node.letters.put_back, store.letter(name))
+            elif node.node != number:
+                node.follow("dlq", "", node.letters.is_gone, name)
 
     def _say(self, number: int | None, breaker: str, host: str, until_ns: int, latency_ns: int) -> None:
         """ "News take `share_latency`" (17)."""

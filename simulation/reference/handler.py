@@ -113,9 +113,9 @@ class Handler(Accepting):
     def take_over(self, histories: Iterable[History]) -> None:
         """ "What a dead node had is taken over" (17), as after a restart."""
         found = []
-        for command, events in histories:
-            name = command.notification_id
-            notification = state_after(command, events, self.epoch_ns, self.now_ns)
+        for history in histories:
+            name = history.command.notification_id
+            notification = state_after(history.command, history.events, self.epoch_ns, self.now_ns)
             if name in self.commits and isinstance(self.commits[name][0], _BEGINS):
                 self.taken_over[name] = notification
             elif name not in self.admitted and name in self.store.open:  # else it has found it in the store since

@@ -11,9 +11,9 @@ import contextlib
 import json
 import re
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 from urllib.parse import urlsplit
 
 import msgspec
@@ -230,47 +230,36 @@ def state_after(command: SendNotification, events: list[NotificationEvent], epoc
 
 
 @dataclass(slots=True)
-class _Entry:
-    command: SendNotification
-    events: list[NotificationEvent]
-    node: int | None
-    """Which of several has it under way, or had it last."""
-
-
-class History(NamedTuple):
+class History:
     """What has happened to a notification, as the store has it."""
 
     command: SendNotification
     """As it was accepted."""
     events: list[NotificationEvent]
+    node: int | None
+    """Which of several has it under way, or had it last."""
 
 
-@dataclass(slots=True)
-class _Request:
-    members: list[str]
-    delivered: bool = False
-
-
-@dataclass
 class Store:
     """What outlives a crash of the process: histories of what has not ended, dead letters, ids, gone addresses.
 
     It answers at once by all that it was handed, and loses in a crash what was not durable by then.
     """
 
-    remember_ns: int
-    latency_ns: int
-    journal: list[tuple[int, NotificationEvent, SendNotification]] = field(default_factory=list)
-    tell_others: Callable[[int | None, DeadLetterMessage | str], None] | None = None
-    """Has the nodes but one know of a letter that this one has written; or, by its id, has redriven or discarded. None:
-    there are no others."""
+    def __init__(self, remember_ns: int, latency_ns: int) -> None:
+        self.remember_ns = remember_ns
+        self.latency_ns = latency_ns
+        self.journal: list[tuple[int, NotificationEvent, SendNotification]] = []
+        """By when it is durable, each change, where that takes time."""
+        self.tell_others: Callable[[int | None, str], None] = lambda node, name: None
+        """Has the nodes but one know of what this one has made a dead letter of, has redriven or discarded."""
+        self.living = 1
+        """How many nodes have a lease."""
+        self._begin_empty()
 
-    living: int = 1
-    """How many nodes have a lease."""
-
-    def __post_init__(self) -> None:
-        self.open: dict[str, _Entry] = {}
-        self.dead: dict[str, _Entry] = {}
+    def _begin_empty(self) -> None:
+        self.open: dict[str, History] = {}
+        self.dead: dict[str, History] = {}
         self.gone: set[tuple[str, str]] = set()
         """Addresses of which a provider has said that they are gone."""
         self.endpoints: dict[tuple[str, str], EndpointMark] = {}
@@ -278,18 +267,17 @@ class Store:
         self.ids: dict[str, SendNotification] = {}
         self._ended: deque[tuple[int, str]] = deque()
         self._latest_ended_ns = 0
-        self._requests: dict[str, _Request] = {}
+        self._requests: dict[str, list[str]] = {}
+        """By each that is one of several of a request, all of them."""
+        self._delivered: set[str] = set()
+        """Of these, those that were sent."""
 
     def keep(self, event: NotificationEvent, command: SendNotification, node: int | None) -> None:
         """Take a change by a node; it is durable `latency_ns` later."""
         if self.latency_ns:
             self.journal.append((event.at_ns + self.latency_ns, event, command))
         self._apply(event, command, node)
-        if self.tell_others is None:
-            return
-        if isinstance(event, NotificationMovedToDeadLetter):
-            self.tell_others(node, self._letter(event.notification_id))
-        elif isinstance(event, (NotificationRedriven, DeadLetterDiscarded)):
+        if isinstance(event, (NotificationMovedToDeadLetter, NotificationRedriven, DeadLetterDiscarded)):
             self.tell_others(node, event.notification_id)
 
     def accepted_elsewhere(self, event: NotificationEvent, node: int | None) -> SendNotification | None:
@@ -297,18 +285,16 @@ class Store:
         entry = self.open.get(event.notification_id) if isinstance(event, NotificationRequested) else None
         return None if entry is None or entry.node == node else entry.command
 
-    def open_at(self, node: int | None) -> dict[str, _Entry]:
+    def open_at(self, node: int | None) -> dict[str, History]:
         """Return what a node has under way, in the order in which it got it."""
         return {name: entry for name, entry in self.open.items() if entry.node == node}
 
-    def hand_over(self, names: Iterable[str], node: int) -> list[History]:
+    def hand_over(self, names: Sequence[str], node: int) -> list[History]:
         """Have a node own what another one had; return what has happened to each until now."""
-        found = []
         for name in names:
-            entry = self.open[name] = self.open.pop(name)
-            entry.node = node
-            found.append(History(entry.command, list(entry.events)))
-        return found
+            self.open[name] = self.open.pop(name)
+            self.open[name].node = node
+        return [History(entry.command, list(entry.events), node) for entry in map(self.open.__getitem__, names)]
 
     def has_letter(self, letter: DeadLetterMessage | str) -> bool:
         """Return whether a notification is a dead letter; of a letter, whether it is that of its latest death."""
@@ -322,7 +308,7 @@ class Store:
         """Lose what is not durable before this instant."""
         if self.latency_ns:
             self.journal = [change for change in self.journal if change[0] < now_ns]
-            self.__post_init__()
+            self._begin_empty()
             for _, event, command in self.journal:
                 self.known(event.notification_id, event.epoch_ns + event.at_ns)  # what was forgotten then is so now
                 self._apply(event, command, None)
@@ -348,7 +334,7 @@ class Store:
         name, calendar_ns = event.notification_id, event.epoch_ns + event.at_ns
         match event:
             case NotificationRequested():
-                self.open[name] = _Entry(command, [event], node)
+                self.open[name] = History(command, [event], node)
                 if event.instead_of is not None:
                     self._join(name, event.instead_of)
             case NotificationSent() | NotificationSuppressed():
@@ -386,43 +372,36 @@ class Store:
     # ── requests: a notification and what falls back from it ────────────────────────────────────────────────────
 
     def _join(self, name: str, instead_of: str) -> None:
-        request = self._requests.setdefault(instead_of, _Request([instead_of]))
-        own = self._requests.get(name)
-        if own is None:
-            request.members.append(name)
-            self._requests[name] = request
-        elif own is not request:
-            request.members += own.members
-            request.delivered |= own.delivered
-            self._requests.update(dict.fromkeys(own.members, request))
+        members = self._requests.setdefault(instead_of, [instead_of])
+        for other in self._requests.get(name, [name]):
+            if other not in members:
+                members.append(other)
+            self._requests[other] = members
 
     def _end(self, name: str, *, delivered: bool) -> None:
-        request = self._requests.get(name)
-        if request is not None:
-            request.delivered |= delivered
-            if not any(member in self.open or member in self.dead for member in request.members):
-                for member in request.members:
-                    del self._requests[member]
+        members = self._requests.get(name, [])
+        if delivered and members:
+            self._delivered.add(name)
+        if not any(member in self.open or member in self.dead for member in members):
+            for member in members:
+                del self._requests[member]
+                self._delivered.discard(member)
 
     def is_served(self, name: str, is_under_way: Callable[[str], bool]) -> bool:
         """ "A letter whose fallback was delivered or is under way is served" (15)."""
-        request = self._requests.get(name)
-        if request is None:
-            return False
-        return request.delivered or any(
-            other in self.open or is_under_way(other) for other in request.members if other != name
-        )
+        others = [other for other in self._requests.get(name, []) if other != name]
+        return self.is_delivered(name) or any(other in self.open or is_under_way(other) for other in others)
 
     def is_delivered(self, name: str) -> bool:
-        """Return whether another one of its request was sent."""
-        request = self._requests.get(name)
-        return request is not None and request.delivered
+        """Return whether one of its request was sent."""
+        return any(member in self._delivered for member in self._requests.get(name, []))
 
     def letters(self) -> OrderedDict[str, DeadLetterMessage]:
         """Return the dead letters, the oldest first."""
-        return OrderedDict((name, self._letter(name)) for name in self.dead)
+        return OrderedDict((name, self.letter(name)) for name in self.dead)
 
-    def _letter(self, name: str) -> DeadLetterMessage:
+    def letter(self, name: str) -> DeadLetterMessage:
+        """Return the letter of one that is dead."""
         entry = self.dead[name]
         moved = entry.events[-1]
         assert isinstance(moved, NotificationMovedToDeadLetter)
