@@ -23,6 +23,7 @@ from actors.kernel.randomness import RandomStreams
 from actors.settings.distributions import Distribution
 from actors.settings.faults import Change, Crash, FaultConfig
 from actors.settings.quantities import Rate
+from simulation.exploration.coincidence import coinciding
 from simulation.exploration.drawn_settings import DrawnSettings, draw_settings
 from simulation.exploration.numbers import log_uniform, rounded
 from simulation.exploration.rare_settings import outages_of_endpoints, with_rare_settings
@@ -52,6 +53,7 @@ _SHARE_AT_TIMEOUT = 0.3
 _SHARE_MIXED = 0.4
 _SHARE_AGAIN = 0.5
 _SHARE_COMMITTING = 0.2
+_SHARE_COINCIDING = 0.25
 _MIXED = ("failure_rate", "lost_reply_rate", "channel_fault_rate", "permanent_rate", "dead_destination_rate")
 """Failures of several kinds, of which a mixture has some."""
 
@@ -99,7 +101,10 @@ def drawn_case(
         drawn = draw_settings(scenario, draw, stream("classes"))
         drawn = replace(drawn, scenario=with_rare_settings(drawn.scenario, stream))
         scenario = drawn.scenario
-    return Case(_case(scenario, seed, schedule, stream), drawn)
+    found = _case(scenario, seed, schedule, stream)
+    draw = stream("coincidence")
+    is_in_step = drawn is not None and draw.random() < _SHARE_COINCIDING
+    return Case(coinciding(found, draw) if is_in_step else found, drawn)
 
 
 def _case(scenario: Scenario, seed: int, schedule: ScheduleKind, stream: Callable[[str], Random]) -> Scenario:

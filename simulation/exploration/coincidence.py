@@ -1,0 +1,90 @@
+"""Coincidences: a case all of whose times are multiples of one step, so that much of it falls due at one instant.
+
+Times that are drawn hardly ever meet. That a retry is due just when its notification expires, a quota has room, or the
+breaker closes is what a comparison is right or wrong about; in such a case it happens all the time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from random import Random
+from typing import Any, TypeAlias
+
+from pydantic import ValidationError
+
+from actors.settings.quantities import FROM_FILE, parse_duration, write_duration
+from simulation.scenario import ClosedWorkload, Scenario
+from simulation.scenario.expected_arrivals import expected_notifications
+from simulation.scenario.writing import as_data
+
+STEPS_S = (0.25, 0.5, 1.0, 2.0)
+
+_MOST_STEPS = 6
+"""So many steps at most are between arrivals, and as many a provider takes to answer."""
+
+_DISTRIBUTIONS = frozenset({"latency", "think", "not_before"})
+"""Keys of times that are drawn for each notification or attempt."""
+
+_NOT_IN_STEP: Mapping[str, Any] = {"jitter": "none", "retry_after_jitter": 0.0, "retry_after_excess": "0s"}
+"""What keeps times apart, and what it is where it does not."""
+
+Write: TypeAlias = Callable[[float], str]
+"""Returns a time in seconds as a file has it: as a multiple of the step."""
+
+
+def coinciding(scenario: Scenario, random: Random) -> Scenario:
+    """Return a scenario with times that are multiples of a step; it itself where its settings do not allow that.
+
+    Args:
+        scenario: a case of the swarm.
+        random: draws the step, when notifications arrive, and how long providers take.
+    """
+    step_s = random.choice(STEPS_S)
+
+    def write(length_s: float) -> str:
+        return write_duration(max(1, round(length_s / step_s)) * step_s if length_s else 0.0)
+
+    data: dict[str, Any] = _in_step(as_data(scenario), write, step_s, random)
+    for entry, written in zip(scenario.workload, data["workload"], strict=True):
+        if not isinstance(entry, ClosedWorkload) and entry.arrivals.times is None:  # else they are in step by now
+            every_s = step_s * random.randint(1, _MOST_STEPS)
+            bursts = max(1.0, (scenario.duration - entry.at) / every_s)
+            size = max(1, round(expected_notifications(scenario, entry) / bursts))
+            written["arrivals"] = {"burst": {"size": size, "every": write(every_s)}}
+    try:
+        return Scenario.model_validate(data, context=FROM_FILE)
+    except ValidationError:
+        return scenario
+
+
+def _in_step(value: Any, write: Write, step_s: float, random: Random) -> Any:
+    """Return settings with their times as multiples of a step."""
+    if isinstance(value, dict):
+        return {
+            key: _one_of_two(write, step_s, random)
+            if key in _DISTRIBUTIONS
+            else _without_jitter(key, each)
+            if key in _NOT_IN_STEP
+            else _in_step(each, write, step_s, random)
+            for key, each in value.items()
+        }
+    if isinstance(value, list):
+        return [_in_step(each, write, step_s, random) for each in value]
+    if isinstance(value, str) and (length_s := parse_duration(value)) is not None:
+        return write(length_s)
+    return value
+
+
+def _one_of_two(write: Write, step_s: float, random: Random) -> dict[str, Any]:
+    """Return a distribution of two times, of which one comes more often."""
+    short, long = (random.randint(0, _MOST_STEPS) for _ in range(2))
+    return {
+        "mixture": [
+            {"weight": 3, "constant": write(short * step_s)},
+            {"weight": 1, "constant": write((short + long) * step_s)},
+        ]
+    }
+
+
+def _without_jitter(key: str, value: Any) -> Any:
+    return _NOT_IN_STEP[key] if isinstance(value, str) or key != "jitter" else 0.0

@@ -1,0 +1,52 @@
+"""Cases whose times are multiples of one step: much of them falls due at one instant."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+
+from actors.instants import ns
+from actors.settings.quantities import parse_duration
+from simulation.exploration import swarm
+from simulation.exploration.coincidence import STEPS_S, coinciding
+from simulation.exploration.comparable import comparable
+from simulation.exploration.swarm import case
+from simulation.exploration.trial import attempt
+from simulation.scenario import load, parse
+from simulation.scenario.writing import as_data, write
+
+SWARM = load(Path(__file__).parent / "swarm.yaml")
+
+
+def times_in(value: Any) -> Iterator[float]:
+    if isinstance(value, dict | list):
+        for each in value.values() if isinstance(value, dict) else value:
+            yield from times_in(each)
+    elif isinstance(value, str) and (length_s := parse_duration(value)) is not None:
+        yield length_s
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_all_times_are_multiples_of_a_step(seed):
+    found = coinciding(case(SWARM, seed), Random(seed))
+    times = list(times_in(as_data(found)))
+    assert len(times) > 20
+    assert any(all(ns(each) % ns(step_s) == 0 for each in times) for step_s in STEPS_S)
+    assert parse(write(found)) == found
+
+
+def test_most_is_due_together_with_something_else(monkeypatch):
+    monkeypatch.setattr(swarm, "_SHARE_COINCIDING", 1.0)
+    trial = attempt(comparable(case(SWARM, 8, schedule="normal", settings="drawn")))
+    assert trial.failing_case is None
+    instants = [event.at_ns for event in trial.result.history]
+    assert len(instants) > 5 * len(set(instants))
+
+
+def test_some_cases_with_drawn_settings_are_so():
+    cases = [as_data(case(SWARM, seed, settings="drawn")) for seed in range(16)]
+    assert 1 <= sum(all(ns(each) % ns(0.25) == 0 for each in times_in(found)) for found in cases) <= 8
