@@ -24,7 +24,7 @@ from actors.notifier import Pipeline
 from actors.outcomes import Ambiguous
 from actors.settings.endpoints import EndpointsConfig
 from simulation.exploration.comparable import comparable
-from simulation.exploration.fleets import as_fleet, at_odds
+from simulation.exploration.fleets import as_fleet, at_odds, cut_off
 from simulation.exploration.swarm import case
 from simulation.exploration.trial import attempt
 from simulation.exploration.variation import varied
@@ -53,6 +53,9 @@ DRAWN = "swarm, settings drawn"
 FLEETS = "fleets"
 """Cases of the swarm, and of the scenarios here, at several nodes; all but every third are compared with the reference
 model, and in half of these the nodes see different things."""
+
+CUT_OFF = "fleets, cut off"
+"""The fleets, some of whose nodes do not reach the store for a while: the reference model says nothing about these."""
 
 VARIED = "swarm, varied"
 """Variations of the cases of the swarm: something is aimed at an instant that matters in them. Every other one is of a
@@ -99,6 +102,7 @@ def grounds() -> dict[str, int | None]:
         "swarm": None,
         DRAWN: None,
         FLEETS: None,
+        CUT_OFF: None,
         **own,
         RESET: None,
         REOPENED: None,
@@ -151,6 +155,8 @@ def scenario_of(ground: str, seed: int) -> Scenario:
         return comparable(case(_loaded(SWARM), seed, schedule="normal"))
     if ground == FLEETS:
         return _fleet(seed)
+    if ground == CUT_OFF:
+        return cut_off(_fleet(seed), seed)
     if ground == VARIED:
         of = case(_loaded(SWARM), seed)
         return varied(of if seed % 2 else comparable(of), seed)
