@@ -127,7 +127,7 @@ class Stage:
         return [each for each in attempts if each not in taken_out]
 
     def defer(self, attempt: Attempt, cause: DeferralCause, resumes_ns: int | None, why: str, settings: Any) -> None:
-        """ "A wait is one `NotificationDeferred`, however long" (4); there is none of a copy whose attempt has ended."""
+        """ "A wait is one `NotificationDeferred`, however long" (4); a copy whose attempt has ended has none."""
         if self.loop.timeline.carrier.may_repeat and not self.handler.is_awaited(attempt):
             return
         event = self.loop.event(NotificationDeferred, attempt.command, cause=cause, resumes_at_ns=resumes_ns)
