@@ -209,10 +209,7 @@ class Gate(Stage):
 
     def set_wake(self) -> None:
         """Set when time will bring something."""
-        wake_ns = None
-        for line in self.lines.values():
-            wake_ns = sooner(wake_ns, _wake(line))
-        self.loop.wake(self._actor, self.channel, wake_ns)
+        self.loop.wake(self._actor, self.channel, sooner(*map(_wake, self.lines.values())))
 
 
 class UserLimits(Gate):

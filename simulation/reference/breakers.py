@@ -134,14 +134,13 @@ class Breaker:
         missing = permits - len(self._probes_back)
         if missing and config.decide == "when_all_used":
             return
-        opens, closes = False, True
-        for number, rate in ((0, config.failure_rate), (1, config.slow_call.rate if config.slow_call else 1.0)):
-            bad = sum(result[number] for result in self._probes_back)
-            enough = 1 if config.decide == "first_failure" else math.ceil(share_of(rate) * permits)
-            opens = opens or bad >= enough
-            closes = closes and (bad + missing < enough or (number == 1 and config.slow_call is None))
-        if opens or closes:
-            self._change(now_ns, "trip" if opens else "recover", OPEN if opens else CLOSED)
+        bad = [sum(results) for results in zip(*self._probes_back, strict=True)]
+        rates = [config.failure_rate] if config.slow_call is None else [config.failure_rate, config.slow_call.rate]
+        enough = [1 if config.decide == "first_failure" else math.ceil(share_of(rate) * permits) for rate in rates]
+        if any(there >= needed for there, needed in zip(bad, enough, strict=False)):
+            self._change(now_ns, "trip", OPEN)
+        elif all(there + missing < needed for there, needed in zip(bad, enough, strict=False)):
+            self._change(now_ns, "recover", CLOSED)
 
     def advance(self, now_ns: int) -> None:
         """Do what time alone has made due, as of the instant at which it was: "half-open cannot get stuck"."""

@@ -340,13 +340,10 @@ class Way(Stage):
             lane.paces.pop(host, None)
 
     def _paced_until(self, host: str) -> int | None:
-        until_ns = None
-        for lane in self.lanes:
-            pace = lane.paces.get(host)
-            if pace is None or pace.next_ns <= self.loop.now_ns:
-                return None
-            until_ns = sooner(until_ns, pace.next_ns)
-        return until_ns
+        """Return when the first pace is up that holds a line back; None: not all lanes do."""
+        paces_ns = [lane.paces[host].next_ns for lane in self.lanes if host in lane.paces]
+        is_held_back = len(paces_ns) == len(self.lanes) and min(paces_ns) > self.loop.now_ns
+        return min(paces_ns) if is_held_back else None
 
     def _note(self, line: Line, blocked: dict[int, Blocked]) -> None:
         """Take down what a line waits for, and report those that have not been."""
@@ -391,12 +388,9 @@ class Way(Stage):
     def set_wake(self) -> None:
         """Set when time will bring something: an expiry, a breaker, a pace, or room that only time brings."""
         now_ns = self.loop.now_ns
-        wake_ns = None
-        for line in self.lines.values():
-            wake_ns = sooner(wake_ns, line.wake_ns)
+        wake_ns = sooner(*(line.wake_ns for line in self.lines.values()))
         for lane, turns in zip(self.lanes, self.turns, strict=True):
-            for until_ns in lane.half_open.values():
-                wake_ns = sooner(wake_ns, until_ns)
+            wake_ns = sooner(wake_ns, *lane.half_open.values())
             if turns:
                 room_ns = lane.room_at(now_ns)
                 if room_ns != now_ns or turns.next(lane.slots, lane.slot_limit) is not None:

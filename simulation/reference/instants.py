@@ -44,6 +44,6 @@ def calendar_ns(instant: datetime) -> int:
     return ((since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds) * 1_000
 
 
-def sooner(one_ns: int | None, other_ns: int | None) -> int | None:
-    """Return the earlier of two instants, either of which may be None: never."""
-    return min((each for each in (one_ns, other_ns) if each is not None), default=None)
+def sooner(*instants_ns: int | None) -> int | None:
+    """Return the earliest of some instants, each of which may be None: never."""
+    return min((each for each in instants_ns if each is not None), default=None)

@@ -276,7 +276,7 @@ class Line(Queue[Attempt]):
 
     def next_look_ns(self) -> int | None:
         """Return when time brings something: an expiry, another try, the end of someone's patience."""
-        return sooner(sooner(self.next_expiry_ns(), self.asks_at_ns), self._refuses_at_ns())
+        return sooner(self.next_expiry_ns(), self.asks_at_ns, self._refuses_at_ns())
 
     def take_out(self, attempts: Collection[Attempt]) -> list[Attempt]:
         """Take out those of some attempts that wait here."""

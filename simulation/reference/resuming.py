@@ -49,10 +49,8 @@ class Backlog:
 
     def set_wake(self) -> None:
         """Set when to look again."""
-        wake_ns = None
-        for line in self.lines.values():
-            wake_ns = sooner(wake_ns, sooner(line.pace.next_ns, line.next_expiry_ns()))
-        self.loop.wake("backlog", "", wake_ns)
+        wakes = (sooner(line.pace.next_ns, line.next_expiry_ns()) for line in self.lines.values())
+        self.loop.wake("backlog", "", sooner(*wakes))
 
     def pass_by(self, channel: str) -> None:
         """Count one that sets out, from here or not: the ceiling is for all together."""
