@@ -9,14 +9,18 @@ crash, and what is on its way to one that is down waits (`follow`). It does not 
 tells it, thing by thing, what has happened (`simulation/invariants/lockstep.py`); of what is due at one instant it
 follows the order of the product, and everything else it says beforehand.
 
-To be read in this order: `world` (what a run is made of, and which runs it says nothing about), `loop` (time, what
-follows from what, and the comparison), `notifications` (one of them, and what the store keeps), `accepting` (what is
-let in, and becomes durable) and `handler` (from there to the end), `limits`, `order` (who goes next) and `bounds`
-(users' and tenants'), `channel` and `lane` (what stands before a provider, and who waits for what), `hedging` (copies
-of an attempt), `letters`, `resuming`, `node` (a process, and how it crashes), `fleet` (which of several nodes gets
-what, and what they take over), `carrying` (messages that come twice or late), `surroundings` (faults and orders),
-`model` (what comes from outside). The other policies are by themselves: `backoff`, `breakers`, `adaptive`,
-`people`, `templates`, `randomness`, `instants`.
+To be read in this order:
+
+* The way of a notification: `loop` (its text, for the words in which rules are written), `notifications` (one of them,
+  and what the store keeps), `accepting` (what is let in, and becomes durable), `handler` (from there to the end).
+* The way of an attempt: `bounds` (of users and tenants), `channel` and `lane` (what stands before a provider, and who
+  waits for what), `order` (who goes next), `hedging` (copies of an attempt).
+* What comes afterwards: `letters`, `redriving`, `resuming` (at what pace).
+* Around it: `world` (what a run is made of, and which runs the model says nothing about), `node` (a process, and how it
+  crashes), `fleet` (which of several nodes gets what, and what they take over), `carrying` (messages that come twice or
+  late), `surroundings` (faults and orders), `model` (what comes from outside).
+* Policies that know of nothing else: `backoff`, `breakers`, `limits`, `adaptive`, `people`, `endpoints`, `templates`,
+  `randomness`, `instants`.
 
 The way of an attempt, in order: the handler asks whether it is wanted now and in time (`prepare`), fills in its
 template and charges the retry budget; a user's limit and then a tenant's let it through or have it wait (`bounds`);

@@ -7,12 +7,13 @@ import math
 from collections import deque
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from fractions import Fraction
 
 from actors.messages import BreakerState
 from actors.outcomes import Ambiguous, ChannelFault, DeadDestination, Outcome, Permanent, Transient
-from actors.settings.breaker import CircuitBreakerConfig
+from actors.settings.breaker import CircuitBreakerConfig, RampConfig
 from simulation.reference.instants import NS_PER_S, wait_ns
-from simulation.reference.limits import Ramp, share_of
+from simulation.reference.limits import share_of
 from simulation.reference.randomness import Stream
 
 CLOSED, OPEN, HALF_OPEN = BreakerState.CLOSED, BreakerState.OPEN, BreakerState.HALF_OPEN
@@ -236,6 +237,32 @@ class Breaker:
         if growth.jitter:
             open_ns = round(open_ns * (1 - growth.jitter + 2 * growth.jitter * self._stream.draw()))
         return min(open_ns, longest)
+
+
+class Ramp:
+    """After closing a share of the calls goes, which grows in a straight line from `start` to all.
+
+    Each call adds the share of its instant to a credit; one that brings it to 1 goes, and takes 1 away.
+    """
+
+    def __init__(self, config: RampConfig, now_ns: int) -> None:
+        self._over_ns = max(1, wait_ns(config.over))
+        self._start = share_of(config.start)
+        self._began_ns = now_ns
+        self._credit = Fraction(0)
+        self.end_ns = now_ns + self._over_ns
+
+    def ask(self, now_ns: int) -> bool:
+        """Count a call, and return whether it goes."""
+        self._credit += self._start + (1 - self._start) * Fraction(now_ns - self._began_ns, self._over_ns)
+        goes = self._credit >= 1
+        self._credit -= goes
+        return goes
+
+    def goes_at(self, now_ns: int) -> int:
+        """Return when the next call would go, if none asks before."""
+        grown = (1 - self._credit - self._start) / (1 - self._start)
+        return max(now_ns, self._began_ns + math.ceil(grown * self._over_ns))
 
 
 EXACT_INSTANTS = 10_000

@@ -28,11 +28,12 @@ from simulation.reference.bounds import (
 )
 from simulation.reference.breakers import Change
 from simulation.reference.instants import sooner
-from simulation.reference.lane import Blocked, Lane
-from simulation.reference.limits import Account, Arrivals
+from simulation.reference.lane import Lane
+from simulation.reference.limits import Account
 from simulation.reference.loop import Loop
 from simulation.reference.notifications import Admitted, Attempt, Send, host_of
-from simulation.reference.order import Flow, Line, Order, Turns
+from simulation.reference.order import Blocked, Flow, Line, Order, Turns
+from simulation.reference.resuming import Arrivals
 
 BREAKER_OPEN = "circuit breaker is open"
 THROTTLED = "adaptive throttle"

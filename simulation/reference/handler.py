@@ -84,7 +84,7 @@ class Handler(Accepting):
         channels = self.world.channels.items()
         self.retrying = {each: Retrying(own.retry, self.stream(f"{each}.backoff")) for each, own in channels}
         self.budgets = {each: budget_of(own.retry.budget) for each, own in channels}
-        self.backlog = Backlog(self, self.ways)
+        self.backlog = Backlog(self, {each: way.arrivals for each, way in self.ways.items()})
         self.admitted = {
             name: state_after(entry.command, entry.events, self.epoch_ns, self.now_ns)
             for name, entry in self.store.open_at(self.node).items()

@@ -8,24 +8,16 @@ breaker's permit, so that nothing queued passes an open breaker", 5).
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from typing import NamedTuple
 
 from actors.settings.channel import ChannelConfig
 from simulation.reference.adaptive import AdaptiveRate, AdaptiveThrottle, concurrency_of
 from simulation.reference.breakers import OPEN, REFUSING, Breaker, BreakersByHost, Change
 from simulation.reference.instants import ns, wait_ns
-from simulation.reference.limits import Account, Arrivals, Limit, Pace, PartOfAccount, Slots, ceiling_per_s, limit_of
+from simulation.reference.limits import Account, Limit, PartOfAccount, Slots, limit_of
 from simulation.reference.loop import Loop
 from simulation.reference.notifications import Admitted, Attempt, Send
-
-
-class Blocked(NamedTuple):
-    """Why a lane does not take an attempt now."""
-
-    reason: str
-    """slot, full, rate, quota, breaker, ramp, pace, throttle or tenant."""
-    until_ns: int | None
-    """When it may, as far as time alone decides; None: something has to happen first."""
+from simulation.reference.order import Blocked
+from simulation.reference.resuming import Arrivals, Pace, ceiling_per_s
 
 
 class Lane:
@@ -239,12 +231,3 @@ class Lane:
     def _ceiling(self, host: str | None) -> float:
         of = host if self.is_per_host else None
         return ceiling_per_s(self.config.circuit_breaker, self.arrivals.per_second(of, self.loop.now_ns))
-
-    def pass_backlog(self, pace: Pace) -> None:
-        """Count one that sets out while a backlog resumes: the ceiling is for all together.
-
-        What resumes after a restart goes by the pace and the ceiling of the channel's first provider.
-        """
-        now_ns = self.loop.now_ns
-        arriving = self.arrivals.per_second(None, now_ns)
-        pace.pass_by(now_ns, ceiling_per_s(self.config.circuit_breaker, arriving))

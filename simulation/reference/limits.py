@@ -1,4 +1,4 @@
-"""Limits: at most so many in a time, for a user or a provider (section 5); slots; the pace of resuming (section 19)."""
+"""Limits: at most so many in a time, for a user or a provider (section 5), and so many at once (slots)."""
 
 from __future__ import annotations
 
@@ -9,10 +9,9 @@ from collections.abc import Iterable
 from fractions import Fraction
 from typing import Any
 
-from actors.settings.breaker import CircuitBreakerConfig, RampConfig
 from actors.settings.quantities import Rate
 from actors.settings.rate_limit import RateLimitConfig
-from simulation.reference.instants import NS_PER_S, ns, wait_ns
+from simulation.reference.instants import wait_ns
 
 
 def as_written(number: float) -> Fraction:
@@ -256,93 +255,3 @@ class Slots:
     def has_quarter(self, key: str, limit: int | None) -> bool:
         """Return whether a key has a quarter of the slots."""
         return limit is not None and key != "" and self.held[key] >= max(1, limit // 4)
-
-
-class Arrivals:
-    """How many new ones have come in each second of the run, by host and, under None, all together."""
-
-    def __init__(self) -> None:
-        self._came: dict[str | None, Counter[int]] = defaultdict(Counter)
-
-    def add(self, host: str | None, now_ns: int) -> None:
-        """Count one."""
-        self._came[host][now_ns // NS_PER_S] += 1
-
-    def per_second(self, host: str | None, now_ns: int) -> float:
-        """Return how many a second there were in the last minute."""
-        now = now_ns // NS_PER_S
-        return sum(self._came[host][second] for second in range(now - 59, now + 1)) / 60
-
-
-def ceiling_per_s(config: CircuitBreakerConfig, arriving_per_s: float) -> float:
-    """Return `resume_rate_max`, "default the larger of ten times `resume_rate` and twice the rate at which new ones
-    joined in the last minute"."""
-    if config.resume_rate_max is not None:
-        return config.resume_rate_max.per_second
-    return max(10.0 * config.resume_rate.per_second, 2.0 * arriving_per_s)
-
-
-class Pace:
-    """What waited resumes at a pace: the first at once, then r a second, which doubles every d = `resume_doubling`.
-
-    So r · d / ln 2 · (2^(t/d) - 1) have gone by t. It stands still for as long as one is late, or the ceiling holds it
-    up: that is for all that go, but those that pass by hold nobody up to less than r a second.
-    """
-
-    def __init__(self, config: CircuitBreakerConfig, now_ns: int) -> None:
-        self._rate = config.resume_rate.per_second
-        self._doubling = config.resume_doubling
-        self._began_ns = now_ns
-        self._gone = 0
-        self._ceiling_from_ns = now_ns
-        self._ceiling_until_ns = now_ns
-        self.next_ns = now_ns
-        """When the next one may go."""
-
-    def go(self, now_ns: int, ceiling: float) -> None:
-        """Count one that resumes now, under a ceiling of so many a second."""
-        self.take_turn(now_ns)
-        self.pass_by(now_ns, ceiling)
-
-    def take_turn(self, now_ns: int) -> None:
-        """Count one whose turn it is now, whether it goes or not: the ceiling counts it where it goes."""
-        self._began_ns += max(0, now_ns - self.next_ns)
-        self._gone += 1
-        after_s = self._doubling * math.log2(1.0 + self._gone * math.log(2.0) / (self._rate * self._doubling))
-        self.next_ns = max(now_ns + 1, self._began_ns + ns(after_s))
-        self._ceiling_until_ns = now_ns + ns(1.0 / self._rate)
-
-    def pass_by(self, now_ns: int, ceiling: float) -> None:
-        """Count one that has not waited, and goes now; however many, they are paid off within a second."""
-        apart_ns = math.ceil(NS_PER_S / ceiling)
-        most_ns = now_ns + max(apart_ns, NS_PER_S)
-        self._ceiling_from_ns = min(max(self._ceiling_from_ns, now_ns) + apart_ns, most_ns)
-        held_ns = max(0, min(self._ceiling_from_ns, self._ceiling_until_ns) - self.next_ns)
-        self._began_ns += held_ns
-        self.next_ns += held_ns
-
-
-class Ramp:
-    """After closing a share of the calls goes, which grows in a straight line from `start` to all.
-
-    Each call adds the share of its instant to a credit; one that brings it to 1 goes, and takes 1 away.
-    """
-
-    def __init__(self, config: RampConfig, now_ns: int) -> None:
-        self._over_ns = max(1, wait_ns(config.over))
-        self._start = share_of(config.start)
-        self._began_ns = now_ns
-        self._credit = Fraction(0)
-        self.end_ns = now_ns + self._over_ns
-
-    def ask(self, now_ns: int) -> bool:
-        """Count a call, and return whether it goes."""
-        self._credit += self._start + (1 - self._start) * Fraction(now_ns - self._began_ns, self._over_ns)
-        goes = self._credit >= 1
-        self._credit -= goes
-        return goes
-
-    def goes_at(self, now_ns: int) -> int:
-        """Return when the next call would go, if none asks before."""
-        grown = (1 - self._credit - self._start) / (1 - self._start)
-        return max(now_ns, self._began_ns + math.ceil(grown * self._over_ns))

@@ -11,13 +11,12 @@ from __future__ import annotations
 import heapq
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable
-from typing import Generic, TypeAlias, TypeVar
+from typing import Generic, NamedTuple, TypeAlias, TypeVar
 
 from actors.messages import RANKS, Priority, SendNotification
 from actors.settings.channel import ChannelConfig
 from actors.settings.order import FairBy, OrderWeights
 from simulation.reference.instants import ns, sooner
-from simulation.reference.lane import Blocked
 from simulation.reference.limits import Slots
 from simulation.reference.notifications import Attempt, host_of
 
@@ -198,6 +197,15 @@ class Queue(Generic[V]):
         if not self.classes.keys[rank][key]:
             self.classes.discard(flow)
         return one
+
+
+class Blocked(NamedTuple):
+    """Why a lane does not take an attempt now."""
+
+    reason: str
+    """slot, full, rate, quota, breaker, ramp, pace, throttle or tenant."""
+    until_ns: int | None
+    """When it may, as far as time alone decides; None: something has to happen first."""
 
 
 class Line(Queue[Attempt]):

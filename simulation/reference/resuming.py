@@ -1,15 +1,81 @@
-"""What is overdue when a handler starts: it goes at the pace of what resumes (section 19)."""
+"""Resuming: what waited for a breaker, or is overdue when a handler starts, goes at a pace (section 19)."""
 
 from __future__ import annotations
 
+import math
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 
-from simulation.reference.channel import Way
-from simulation.reference.instants import sooner
-from simulation.reference.limits import Pace
+from actors.messages import NotificationChannel
+from actors.settings.breaker import CircuitBreakerConfig
+from simulation.reference.instants import NS_PER_S, ns, sooner
 from simulation.reference.loop import Loop
 from simulation.reference.notifications import Notification
 from simulation.reference.order import Order, Queue
+
+
+class Arrivals:
+    """How many new ones have come in each second of the run, by host and, under None, all together."""
+
+    def __init__(self) -> None:
+        self._came: dict[str | None, Counter[int]] = defaultdict(Counter)
+
+    def add(self, host: str | None, now_ns: int) -> None:
+        """Count one."""
+        self._came[host][now_ns // NS_PER_S] += 1
+
+    def per_second(self, host: str | None, now_ns: int) -> float:
+        """Return how many a second there were in the last minute."""
+        now = now_ns // NS_PER_S
+        return sum(self._came[host][second] for second in range(now - 59, now + 1)) / 60
+
+
+def ceiling_per_s(config: CircuitBreakerConfig, arriving_per_s: float) -> float:
+    """Return `resume_rate_max`, "default the larger of ten times `resume_rate` and twice the rate at which new ones
+    joined in the last minute"."""
+    if config.resume_rate_max is not None:
+        return config.resume_rate_max.per_second
+    return max(10.0 * config.resume_rate.per_second, 2.0 * arriving_per_s)
+
+
+class Pace:
+    """What waited resumes at a pace: the first at once, then r a second, which doubles every d = `resume_doubling`.
+
+    So r · d / ln 2 · (2^(t/d) - 1) have gone by t. It stands still for as long as one is late, or the ceiling holds it
+    up: that is for all that go, but those that pass by hold nobody up to less than r a second.
+    """
+
+    def __init__(self, config: CircuitBreakerConfig, now_ns: int) -> None:
+        self._rate = config.resume_rate.per_second
+        self._doubling = config.resume_doubling
+        self._began_ns = now_ns
+        self._gone = 0
+        self._ceiling_from_ns = now_ns
+        self._ceiling_until_ns = now_ns
+        self.next_ns = now_ns
+        """When the next one may go."""
+
+    def go(self, now_ns: int, ceiling: float) -> None:
+        """Count one that resumes now, under a ceiling of so many a second."""
+        self.take_turn(now_ns)
+        self.pass_by(now_ns, ceiling)
+
+    def take_turn(self, now_ns: int) -> None:
+        """Count one whose turn it is now, whether it goes or not: the ceiling counts it where it goes."""
+        self._began_ns += max(0, now_ns - self.next_ns)
+        self._gone += 1
+        after_s = self._doubling * math.log2(1.0 + self._gone * math.log(2.0) / (self._rate * self._doubling))
+        self.next_ns = max(now_ns + 1, self._began_ns + ns(after_s))
+        self._ceiling_until_ns = now_ns + ns(1.0 / self._rate)
+
+    def pass_by(self, now_ns: int, ceiling: float) -> None:
+        """Count one that has not waited, and goes now; however many, they are paid off within a second."""
+        apart_ns = math.ceil(NS_PER_S / ceiling)
+        most_ns = now_ns + max(apart_ns, NS_PER_S)
+        self._ceiling_from_ns = min(max(self._ceiling_from_ns, now_ns) + apart_ns, most_ns)
+        held_ns = max(0, min(self._ceiling_from_ns, self._ceiling_until_ns) - self.next_ns)
+        self._began_ns += held_ns
+        self.next_ns += held_ns
 
 
 class _Line(Queue[Notification]):
@@ -21,17 +87,17 @@ class _Line(Queue[Notification]):
 class Backlog:
     """By channel, those that wait for their turn; "newcomers pass"."""
 
-    def __init__(self, loop: Loop, ways: Mapping[str, Way]) -> None:
+    def __init__(self, loop: Loop, arrivals: Mapping[str, Arrivals]) -> None:
         self.loop = loop
-        self.ways = ways
+        self._arrivals = arrivals
         self.lines: dict[str, _Line] = {}
 
     def add(self, notification: Notification, until_ns: int | None) -> None:
         """Let one wait for its turn."""
         channel = notification.command.channel
         if channel not in self.lines:
-            way = self.ways[channel]
-            self.lines[channel] = _Line(Pace(way.config.circuit_breaker, self.loop.now_ns), Order(way.config))
+            config = self.loop.world.channels[channel]
+            self.lines[channel] = _Line(Pace(config.circuit_breaker, self.loop.now_ns), Order(config))
         self.lines[channel].add(notification, notification.command, until_ns, self.loop.now_ns)
 
     def take_due(self) -> list[Notification]:
@@ -52,7 +118,9 @@ class Backlog:
         wakes = (sooner(line.pace.next_ns, line.next_expiry_ns()) for line in self.lines.values())
         self.loop.wake("backlog", "", sooner(*wakes))
 
-    def pass_by(self, channel: str) -> None:
+    def pass_by(self, channel: NotificationChannel) -> None:
         """Count one that sets out, from here or not: the ceiling is for all together."""
         if channel in self.lines:
-            self.ways[channel].lanes[0].pass_backlog(self.lines[channel].pace)
+            now_ns, config = self.loop.now_ns, self.loop.world.channels[channel].circuit_breaker
+            ceiling = ceiling_per_s(config, self._arrivals[channel].per_second(None, now_ns))
+            self.lines[channel].pace.pass_by(now_ns, ceiling)

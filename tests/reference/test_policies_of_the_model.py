@@ -36,7 +36,7 @@ from actors.settings.channel import ChannelConfig
 from actors.settings.order import OrderConfig, OrderWeights
 from actors.settings.rate_limit import RateLimitConfig
 from actors.settings.retry import FinagleBudgetConfig, RetryConfig
-from simulation.reference import adaptive, backoff, breakers, limits, order, people
+from simulation.reference import adaptive, backoff, breakers, limits, order, people, resuming
 from simulation.reference.randomness import Stream
 
 SECOND = 10**9
@@ -350,8 +350,8 @@ PACES = st.fixed_dictionaries(
 def test_what_waited_resumes_at_the_same_pace(chosen: dict[str, Any], seed: int) -> None:
     config = valid(CircuitBreakerConfig, chosen)
     random, now_ns = Random(seed), 5
-    product, model = Pace(config, now_ns), limits.Pace(config, now_ns)
-    arrivals, came = Arrivals(), limits.Arrivals()
+    product, model = Pace(config, now_ns), resuming.Pace(config, now_ns)
+    arrivals, came = Arrivals(), resuming.Arrivals()
     share_arriving = random.choice([0.0, 0.1, 0.8])
     for _ in range(100):
         due = random.random() < 0.5
@@ -363,7 +363,7 @@ def test_what_waited_resumes_at_the_same_pace(chosen: dict[str, Any], seed: int)
         for host in (None, "a"):
             assert came.per_second(host, now_ns) == arrivals.per_second(host, now_ns)
         ceiling = Ceiling(config).per_s(arrivals.per_second(None, now_ns))
-        assert limits.ceiling_per_s(config, came.per_second(None, now_ns)) == ceiling
+        assert resuming.ceiling_per_s(config, came.per_second(None, now_ns)) == ceiling
         if product.next_ns <= now_ns and random.random() < 0.8:
             product.release(now_ns)
             product.charge(now_ns, ceiling)
