@@ -27,6 +27,12 @@ Then: TypeAlias = Callable[[Notification], None] | None
 class Accepting(Loop):
     """The first part of the handler: what it has, and what becomes durable of it."""
 
+    prepare: Callable[[Notification], None]
+    go_on_with: Callable[[Iterable[Notification]], None]
+    cancel: Callable[[Collection[str]], None]
+    take_up_next_redrive: Callable[[], None]
+    """What the rest of the handler does: look whether one may go, go on with what another node had, and so on."""
+
     def __init__(self, timeline: Timeline, node: int | None = None) -> None:
         super().__init__(timeline, node)
         self.ways: dict[str, Way] = {}
@@ -125,21 +131,3 @@ class Accepting(Loop):
         conflict = event.instead_of is None and first != notification.command
         again = self.event(DuplicateIgnored, notification.command, conflict=conflict)
         self.expect(again, "another node has it under way")
-
-    # ── what the rest of the handler does ───────────────────────────────────────────────────────────────────────
-
-    def prepare(self, notification: Notification) -> None:
-        """Look whether one may go now."""
-        raise NotImplementedError
-
-    def go_on_with(self, notifications: Iterable[Notification]) -> None:
-        """Go on with those that another node had."""
-        raise NotImplementedError
-
-    def cancel(self, names: Collection[str]) -> None:
-        """Cancel those that wait."""
-        raise NotImplementedError
-
-    def take_up_next_redrive(self) -> None:
-        """Take note that there is room for one more."""
-        raise NotImplementedError

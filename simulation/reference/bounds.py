@@ -9,9 +9,10 @@ from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable
 from typing import Any, ClassVar, NamedTuple, Protocol
 
-from actors.messages import DeferralCause, NotificationDeferred, SendNotification
+from actors.messages import DeferralCause, NotificationChannel, NotificationDeferred, SendNotification
 from actors.outcomes import Outcome
 from actors.settings.channel import ChannelConfig, RateLimitConfig
+from simulation.reference.backoff import Budget
 from simulation.reference.instants import sooner
 from simulation.reference.limits import limit_of
 from simulation.reference.loop import Loop
@@ -38,35 +39,22 @@ class Ended(NamedTuple):
     """Or why its notification is dead-lettered."""
 
 
-class WaysOut(Protocol):
-    """Where an attempt gets to from its way: to a provider, or back to the handler."""
+class Handling(Protocol):
+    """What `Handler` does for attempts on their way, and for hedging."""
 
-    def answered(self, send: Send) -> None:
-        """Take the answer of a provider."""
+    budgets: dict[NotificationChannel, Budget]
 
-    def turned_away(self, attempt: Attempt, end: Ended) -> None:
-        """Take back what was not made, for good."""
-
-    def requeued(self, attempt: Attempt, charged: bool) -> None:
-        """Take back what is not wanted now."""
-
-    def withdrawn(self, attempt: Attempt) -> None:
-        """Take back what was to be taken out of its line."""
-
-    def waits_in_no_line(self, attempts: Collection[Attempt]) -> None:
-        """Take note of those that were to be taken out, and are in no line."""
-
-    def is_wanted(self, command: SendNotification) -> bool:
-        """Tell whether its user wants it now."""
-
-    def breaker_closed(self, channel: str, host: str) -> None:
-        """Take note that a breaker has closed."""
-
-    def is_awaited(self, attempt: Attempt) -> bool:
-        """Tell whether an answer to an attempt is not stale."""
-
-    def make(self, admitted: Admitted) -> None:
-        """Ask the provider."""
+    def is_wanted(self, command: SendNotification) -> bool: ...
+    def is_awaited(self, attempt: Attempt) -> bool: ...
+    def make(self, admitted: Admitted) -> None: ...
+    def ask(self, send: Send) -> int: ...
+    def decided(self, send: Send) -> None: ...
+    def answered(self, send: Send) -> None: ...
+    def turned_away(self, attempt: Attempt, end: Ended) -> None: ...
+    def requeued(self, attempt: Attempt, charged: bool) -> None: ...
+    def withdrawn(self, attempt: Attempt) -> None: ...
+    def waits_in_no_line(self, attempts: Collection[Attempt]) -> None: ...
+    def breaker_closed(self, channel: str, host: str) -> None: ...
 
 
 ENDED_AS_EXPIRED = Ended(reason=EXPIRED)
@@ -75,7 +63,7 @@ ENDED_AS_EXPIRED = Ended(reason=EXPIRED)
 class Stage:
     """A part of the way of a channel's attempts that is an actor of its own."""
 
-    def __init__(self, actor: str, loop: Loop, handler: WaysOut, channel: str, config: ChannelConfig) -> None:
+    def __init__(self, actor: str, loop: Loop, handler: Handling, channel: str, config: ChannelConfig) -> None:
         self._actor = actor
         self.loop = loop
         self.handler = handler

@@ -20,10 +20,10 @@ from simulation.reference.bounds import (
     NOT_COUNTED,
     OVER_THE_LIMIT,
     Ended,
+    Handling,
     Stage,
     TenantBounds,
     UserLimits,
-    WaysOut,
     is_too_late,
 )
 from simulation.reference.breakers import Change
@@ -49,7 +49,7 @@ class Way(Stage):
     """The way of one channel, and its last stage: what is before the providers."""
 
     def __init__(
-        self, loop: Loop, handler: WaysOut, channel: str, config: ChannelConfig, accounts: dict[str, Account]
+        self, loop: Loop, handler: Handling, channel: str, config: ChannelConfig, accounts: dict[str, Account]
     ) -> None:
         """Begin without any that wait; accounts are by their names, those of all channels."""
         super().__init__("breaker", loop, handler, channel, config)

@@ -67,7 +67,7 @@ class Handler(Accepting):
         channels = self.world.channels.items()
         accounts: dict[str, Account] = {}
         self.ways = {each: Way(self, self, each, config, accounts) for each, config in channels}
-        self.hedging = Hedging(self, self._ask, lambda channel: self.budgets[channel], self.is_awaited, self._decided)
+        self.hedging = Hedging(self, self)
         self.letters = Letters(self)
         self.redriving = Redriving(self, self.letters, self.ways, self.redrive)
         self.redrives: dict[int, tuple[DeadLetterMessage, str, Mapping[str, Any], bool]] = {}
@@ -303,11 +303,11 @@ class Handler(Accepting):
         """Ask the provider."""
         lane = self.lane_of(admitted)
         if lane.config.hedging is None:
-            self._ask(Send(admitted, self.now_ns))
+            self.ask(Send(admitted, self.now_ns))
         else:
             self.hedging.begin(lane, admitted)
 
-    def _ask(self, send: Send) -> int:
+    def ask(self, send: Send) -> int:
         number = self.timeline.number_of_asked = self.timeline.number_of_asked + 1
         self.asked[number] = send
         lane, attempt = self.lane_of(send.admitted), send.admitted.attempt
@@ -318,7 +318,7 @@ class Handler(Accepting):
         self.expect(asked, "{} has passed all that stands before {}", attempt.name, lane.name)
         return number
 
-    def _decided(self, send: Send) -> None:
+    def decided(self, send: Send) -> None:
         """Let the breaker know what has come of an attempt and its copies."""
         way = self.ways[send.admitted.attempt.command.channel]
         way.carry("breaker", way.channel, way.answered, send)

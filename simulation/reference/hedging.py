@@ -7,12 +7,11 @@ number, one key, one time-out from the first send on, one slot, and one outcome 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from actors.messages import NotificationChannel
 from actors.outcomes import Ambiguous, Outcome, Transient
 from simulation.reference.backoff import Budget
+from simulation.reference.bounds import Handling
 from simulation.reference.instants import wait_ns
 from simulation.reference.lane import Lane
 from simulation.reference.loop import Loop
@@ -62,28 +61,9 @@ class Flight:
 class Hedging:
     """What the channels that hedge do, at one process."""
 
-    def __init__(
-        self,
-        loop: Loop,
-        ask: Callable[[Send], int],
-        budget_of: Callable[[NotificationChannel], Budget],
-        is_awaited: Callable[[Attempt], bool],
-        decided: Callable[[Send], None],
-    ) -> None:
-        """Begin without any.
-
-        Args:
-            loop: of the process.
-            ask: asks a provider, and returns the number of that send.
-            budget_of: returns the retry budget of a channel.
-            is_awaited: tells whether the handler waits for an attempt, and has not sent another one in its place.
-            decided: takes an attempt with its outcome.
-        """
+    def __init__(self, loop: Loop, handler: Handling) -> None:
         self.loop = loop
-        self._ask = ask
-        self._budget_of = budget_of
-        self._is_awaited = is_awaited
-        self._decided = decided
+        self.handler = handler
         self.flights: dict[int, Flight] = {}
         """By the number of the first send."""
         self._of: dict[int, Flight] = {}
@@ -107,7 +87,7 @@ class Hedging:
 
     def _send(self, flight: Flight, budget: Budget | None, charge: int) -> None:
         """ "A `delay` after one another", of at most `max_attempts` sends, and within one time-out."""
-        number, config = self._ask(Send(flight.admitted, flight.started_ns)), flight.lane.config.hedging
+        number, config = self.handler.ask(Send(flight.admitted, flight.started_ns)), flight.lane.config.hedging
         assert config is not None
         flight.sent += 1
         flight.out[number] = budget, charge
@@ -133,8 +113,8 @@ class Hedging:
         budget, charge = flight.out.pop(number)
         if budget is not None:
             budget.end_copy(charge, outcome, self.loop.now_ns)
-        elif isinstance(outcome, (Transient, Ambiguous)) and self._is_awaited(flight.attempt):
-            self._budget_of(flight.attempt.command.channel).first_send_failed(self.loop.now_ns)
+        elif isinstance(outcome, (Transient, Ambiguous)) and self.handler.is_awaited(flight.attempt):
+            self.handler.budgets[flight.attempt.command.channel].first_send_failed(self.loop.now_ns)
         if isinstance(outcome, (Transient, Ambiguous)):
             self._failed(flight, outcome)
         else:
@@ -173,7 +153,7 @@ class Hedging:
             if budget is not None:
                 budget.end_copy(charge, None, now_ns)
         del self.flights[flight.number]
-        self._decided(Send(flight.admitted, flight.started_ns, now_ns, outcome, flight.sent - 1))
+        self.handler.decided(Send(flight.admitted, flight.started_ns, now_ns, outcome, flight.sent - 1))
 
     # ── more copies ─────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -199,9 +179,9 @@ class Hedging:
         late answer is an ambiguous one). It takes up what a retry would, but for a slot.
         """
         now_ns, lane, attempt = self.loop.now_ns, flight.lane, flight.attempt
-        budget = self._budget_of(attempt.command.channel)
+        budget = self.handler.budgets[attempt.command.channel]
         charge = None
-        if flight.may_get_more(now_ns) and self._is_awaited(attempt) and lane.lets_copy_go(attempt):
+        if flight.may_get_more(now_ns) and self.handler.is_awaited(attempt) and lane.lets_copy_go(attempt):
             charge = budget.ask(after, now_ns)
         if charge is None:
             flight.gets_more = False
