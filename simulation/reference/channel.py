@@ -76,8 +76,8 @@ class Way(Stage):
         """Drop the lines before the providers, as their actor has crashed; the handler sends again what was there."""
         self.lines: dict[str, Line] = {}
         self.order = Order(self.config)
-        self.turns = [Turns(self.lines, self.order, is_per_host=self.is_per_host) for _ in self.lanes]
-        """By lane, the hosts whose lines wait for room there."""
+        for lane in self.lanes:
+            lane.turns = Turns(self.lines, self.order, is_per_host=self.is_per_host)
         self._give_up_those_that_wait()
         self.has_news = False
 
@@ -116,10 +116,8 @@ class Way(Stage):
 
     def _may_be_preceded(self, attempt: Attempt) -> bool:
         rank = RANKS[attempt.command.priority]
-        return any(
-            lane.slots.has_quarter(attempt.key, lane.slot_limit) or turns.are_before(rank)
-            for lane, turns in zip(self.lanes, self.turns, strict=True)
-        )
+        firsts = (lane.turns.are_before(rank) for lane in self.lanes)
+        return any(firsts) or any(lane.slots.has_quarter(attempt.key, lane.slot_limit) for lane in self.lanes)
 
     def _join(self, line: Line, attempt: Attempt) -> None:
         if line.is_up_to_time and is_too_late(attempt, self._resumes_at(line)):
@@ -180,11 +178,10 @@ class Way(Stage):
 
     def flush(self) -> None:
         self._give_up_those_that_wait()
-        for turns in self.turns:
-            turns.clear()
-        self.lines.clear()
         for lane in self.lanes:
+            lane.turns.clear()
             lane.restart_paces()
+        self.lines.clear()
         self.set_wake()
 
     def withdraw(self, attempts: list[Attempt]) -> None:
@@ -230,7 +227,7 @@ class Way(Stage):
         is_kept_back = self.tenants.places.get(attempt) in NOT_COUNTED and self.tenants.is_full(attempt.tenant)
         blocked = {}
         for lane in lanes:
-            others = self.turns[lane.number].has_others(attempt.key)
+            others = lane.turns.has_others(attempt.key)
             admitted = lane.admit(attempt, do_others_wait=others, tenant_is_full=is_kept_back)
             if isinstance(admitted, Admitted):
                 self.taken[attempt] = admitted
@@ -280,18 +277,16 @@ class Way(Stage):
     def _take_turns(self) -> None:
         """While there is room at a provider, the lines that wait for it take turns, one attempt each."""
         now_ns = self.loop.now_ns
-        for lane, turns in zip(self.lanes, self.turns, strict=True):
-            while turns and lane.room_at(now_ns) == now_ns:
-                turn = turns.next(lane.slots, lane.slot_limit)
-                if turn is None:
-                    break
-                self._step(self.lines[turn[0]], turn[1], turns)
+        for lane in self.lanes:
+            while lane.turns and lane.room_at(now_ns) == now_ns and (turn := lane.next_turn()) is not None:
+                host, flow = turn
+                self._step(self.lines[host], flow, lane)
 
     def _update_turns(self, line: Line) -> None:
-        for turns in self.turns:
-            turns.update(line)
+        for lane in self.lanes:
+            lane.turns.update(line)
 
-    def _step(self, line: Line, flow: Flow | None = None, taken_at: Turns | None = None) -> bool:
+    def _step(self, line: Line, flow: Flow | None = None, taken_at: Lane | None = None) -> bool:
         """Deal with the first of a line, or of a class and key in it; return whether the next is worth a look."""
         now_ns = self.loop.now_ns
         for attempt in line.take_expired(now_ns):
@@ -323,8 +318,8 @@ class Way(Stage):
                 goes = True
             line.pop(flow, goes=goes)
             self._update_turns(line)
-            for turns in self.turns if goes else []:
-                turns.has_gone(line.key, flow, is_here=turns is taken_at)
+            for lane in self.lanes if goes else []:
+                lane.turns.has_gone(line.key, flow, is_here=lane is taken_at)
         if not line.waiting:
             del self.lines[line.key]
             self._line_is_gone(line.key)
@@ -336,8 +331,8 @@ class Way(Stage):
         return True
 
     def _line_is_gone(self, host: str) -> None:
-        for lane, turns in zip(self.lanes, self.turns, strict=True):
-            turns.discard(host)
+        for lane in self.lanes:
+            lane.turns.discard(host)
             lane.paces.pop(host, None)
 
     def _paced_until(self, host: str) -> int | None:
@@ -350,14 +345,14 @@ class Way(Stage):
         """Take down what a line waits for, and report those that have not been."""
         was_shut, line.blocked = line.is_shut, blocked
         line.asks_at_ns = wait_ns = None
-        for lane, turns in zip(self.lanes, self.turns, strict=True):
+        for lane in self.lanes:
             reason, until_ns = blocked[lane.number]
             if reason in ROOM:
-                turns.add(line)
+                lane.turns.add(line)
                 if reason == "slot":
                     wait_ns = sooner(wait_ns, lane.slot_wait_ns)
                 continue
-            turns.discard(line.key)
+            lane.turns.discard(line.key)
             if reason == "ramp":
                 until_ns = lane.wait_through_ramp(line.key)
             line.asks_at_ns = sooner(line.asks_at_ns, until_ns)
@@ -380,21 +375,18 @@ class Way(Stage):
         line.unreported = {}
 
     def _resumes_at(self, line: Line) -> int | None:
-        resumes_ns = line.asks_at_ns
-        for lane, turns in zip(self.lanes, self.turns, strict=True):
-            if line.key in turns:
-                resumes_ns = sooner(resumes_ns, lane.room_at(self.loop.now_ns))
-        return resumes_ns
+        rooms_ns = (lane.room_at(self.loop.now_ns) for lane in self.lanes if line.key in lane.turns)
+        return sooner(line.asks_at_ns, *rooms_ns)
 
     def set_wake(self) -> None:
         """Set when time will bring something: an expiry, a breaker, a pace, or room that only time brings."""
         now_ns = self.loop.now_ns
         wake_ns = sooner(*(line.wake_ns for line in self.lines.values()))
-        for lane, turns in zip(self.lanes, self.turns, strict=True):
+        for lane in self.lanes:
             wake_ns = sooner(wake_ns, *lane.half_open.values())
-            if turns:
+            if lane.turns:
                 room_ns = lane.room_at(now_ns)
-                if room_ns != now_ns or turns.next(lane.slots, lane.slot_limit) is not None:
+                if room_ns != now_ns or lane.next_turn() is not None:
                     wake_ns = sooner(wake_ns, room_ns)
         self.loop.wake("breaker", self.channel, wake_ns)
 

@@ -16,7 +16,7 @@ from simulation.reference.instants import ns, wait_ns
 from simulation.reference.limits import Account, Limit, PartOfAccount, Slots, limit_of
 from simulation.reference.loop import Loop
 from simulation.reference.notifications import Admitted, Attempt, Send
-from simulation.reference.order import Blocked
+from simulation.reference.order import Blocked, Flow, Turns
 from simulation.reference.resuming import Arrivals, Pace, ceiling_per_s
 
 
@@ -59,6 +59,8 @@ class Lane:
         self.paces: dict[str, Pace] = {}
         """By host, while what waited for the breaker resumes."""
         self.slots = Slots()
+        self.turns: Turns
+        """Of the hosts whose lines wait for room here."""
         limit = config.concurrency_limit
         self._concurrency = None if limit is None else concurrency_of(limit, loop.stream(f"{self.name}.concurrency"))
         self.is_divided = config.quota is not None and config.quota.across == "nodes"
@@ -117,6 +119,10 @@ class Lane:
         if self.slots.are_taken(self.slot_limit):
             return None
         return self._rates_fit_at(now_ns)
+
+    def next_turn(self) -> tuple[str, Flow | None] | None:
+        """Return which line gets the free slot, and for whom; None: no one of those that wait."""
+        return self.turns.next(self.slots, self.slot_limit)
 
     def _rates_fit_at(self, now_ns: int) -> int:
         return max([now_ns, *(limit.fits_at("", now_ns) for limit in self._rates())])
