@@ -19,7 +19,7 @@ To be read in this order:
 * Around it: `world` (what a run is made of, and which runs the model says nothing about), `node` (a process, and how it
   crashes), `fleet` (which of several nodes gets what, and what they take over), `carrying` (messages that come twice or
   late), `surroundings` (faults and orders), `model` (what comes from outside).
-* Policies that know of nothing else: `backoff`, `breakers`, `limits`, `adaptive`, `people`, `endpoints`, `templates`,
+* Policies that know of nothing else: `backoff`, `breakers`, `limits`, `adaptive`, `people`, `addresses`, `templates`,
   `randomness`, `instants`.
 
 The way of an attempt, in order: the handler asks whether it is wanted now and in time (`prepare`), fills in its

@@ -15,9 +15,10 @@ from actors.messages import (
     Priority,
     SendNotification,
 )
+from simulation.reference.addresses import host_of
 from simulation.reference.channel import Way
 from simulation.reference.loop import Loop, Timeline
-from simulation.reference.notifications import Notification, host_of
+from simulation.reference.notifications import Commit, Notification
 from simulation.reference.unrecorded import Refused
 
 _ENDS = (NotificationSent, NotificationSuppressed, NotificationMovedToDeadLetter)
@@ -95,7 +96,7 @@ class Accepting(Loop):
     def happens(self, event: NotificationEvent, notification: Notification, then: Then, why: str, *about: Any) -> None:
         """ "Record first, announce afterwards" (2): nothing follows from a change before it is durable."""
         name = event.notification_id
-        self.commits[name] = event, notification, then, why, about
+        self.commits[name] = Commit(event, notification, then, why, about)
         first = self.store.accepted_elsewhere(event, self.node)
         if first is not None:
             self.overtaken[name] = first
@@ -119,7 +120,8 @@ class Accepting(Loop):
 
     def is_overtaken(self, name: str) -> None:
         """Leave a notification to the node that has accepted it first, unless it has come over from there since."""
-        event, notification, *_ = self.commits.pop(name)
+        commit = self.commits.pop(name)
+        event, notification = commit.event, commit.notification
         first, taken_over = self.overtaken.pop(name), self.taken_over.pop(name, None)
         self.cancels.discard(name)
         del self.admitted[name]
@@ -128,6 +130,7 @@ class Accepting(Loop):
             self.go_on_with([taken_over])
         else:
             self.take_up_next_redrive()
+        assert isinstance(event, NotificationRequested)
         conflict = event.instead_of is None and first != notification.command
         again = self.event(DuplicateIgnored, notification.command, conflict=conflict)
         self.expect(again, "another node has it under way")

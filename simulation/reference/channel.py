@@ -13,6 +13,7 @@ from typing import Any
 from actors.messages import RANKS, BreakerTransitioned, DeferralCause
 from actors.outcomes import Transient
 from actors.settings.channel import ChannelConfig
+from simulation.reference.addresses import host_of
 from simulation.reference.bounds import (
     AT_PROVIDER,
     BACK,
@@ -31,7 +32,7 @@ from simulation.reference.instants import sooner
 from simulation.reference.lane import Lane
 from simulation.reference.limits import Account
 from simulation.reference.loop import Loop
-from simulation.reference.notifications import Admitted, Attempt, Send, host_of
+from simulation.reference.notifications import Admitted, Attempt, Send
 from simulation.reference.order import Blocked, Flow, Line, Order, Turns
 from simulation.reference.resuming import Arrivals
 

@@ -10,10 +10,10 @@ from typing import Any
 from zlib import crc32
 
 from actors.messages import NodeTookOver
+from simulation.reference.addresses import host_of
 from simulation.reference.instants import ns
 from simulation.reference.loop import Difference, Timeline
 from simulation.reference.node import Node
-from simulation.reference.notifications import host_of
 from simulation.reference.randomness import Stream
 
 

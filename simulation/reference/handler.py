@@ -24,10 +24,10 @@ from actors.messages import (
 )
 from actors.outcomes import Ambiguous, ChannelFault, DeadDestination, Outcome, Permanent, Sent, Transient
 from simulation.reference.accepting import Accepting, Then
+from simulation.reference.addresses import DISABLED, ENDPOINT_DISABLED, address, disabled_text, mark_after
 from simulation.reference.backoff import Retrying, budget_of
 from simulation.reference.bounds import EXPIRED, RETRY_TIME_UP, Ended
 from simulation.reference.channel import Way
-from simulation.reference.endpoints import DISABLED, ENDPOINT_DISABLED, disabled_text, mark_after
 from simulation.reference.hedging import Hedging
 from simulation.reference.instants import NS_PER_S, sooner, wait_ns
 from simulation.reference.lane import Lane
@@ -39,7 +39,6 @@ from simulation.reference.notifications import (
     History,
     Notification,
     Send,
-    address,
     scheduled_ns,
     state_after,
 )
@@ -89,9 +88,9 @@ class Handler(Accepting):
             name: state_after(entry.command, entry.events, self.epoch_ns, self.now_ns)
             for name, entry in self.store.open_at(self.node).items()
         }
-        for name, (_, notification, *_) in self.commits.items():
-            self.admitted[name] = notification
-            notification.charge = 0
+        for name, commit in self.commits.items():
+            self.admitted[name] = commit.notification
+            commit.notification.charge = 0
 
     def resume(self) -> None:
         """ "After a restart only what is overdue is paced" (19); the rest goes at its time."""
@@ -116,7 +115,7 @@ class Handler(Accepting):
         for history in histories:
             name = history.command.notification_id
             notification = state_after(history.command, history.events, self.epoch_ns, self.now_ns)
-            if name in self.commits and isinstance(self.commits[name][0], _BEGINS):
+            if name in self.commits and isinstance(self.commits[name].event, _BEGINS):
                 self.taken_over[name] = notification
             elif name not in self.admitted and name in self.store.open:  # else it has found it in the store since
                 self.admitted[name] = notification

@@ -32,7 +32,7 @@ from typing import Any, ClassVar, NamedTuple, TypeVar
 
 from actors.messages import RecordedEvent, SendNotification
 from simulation.reference.instants import NS_PER_S, ns
-from simulation.reference.notifications import Notification, Send, Store
+from simulation.reference.notifications import Commit, Notification, Send, Store
 from simulation.reference.randomness import Stream
 from simulation.reference.world import World
 
@@ -240,7 +240,7 @@ class Loop:
         """What is accepted and has not ended, by id."""
         self.asked: dict[int, Send] = {}
         """What is at a provider, by number."""
-        self.commits: dict[str, tuple[Any, ...]] = {}
+        self.commits: dict[str, Commit] = {}
         """What is not durable yet, by notification."""
         self.mailboxes: dict[Place, list[Step]] = {}
         """Of the actors that are down."""

@@ -172,9 +172,9 @@ class Node(Handler):
     def kill(self) -> None:
         """All that is in memory is gone, with the changes that were not durable."""
         self.is_down = True
-        for event, _, _, why, about in self.commits.values():
-            if event.at_ns + self.store.latency_ns < self.now_ns:  # it is durable, and the handler was down since
-                self.expect(event, why, *about)
+        for each in self.commits.values():
+            if each.event.at_ns + self.store.latency_ns < self.now_ns:  # it is durable, and the handler was down since
+                self.expect(each.event, each.why, *each.about)
         self.store.crash(self.now_ns)
         self.timeline.forget_what_follows(self)
         self.due.clear()

@@ -7,14 +7,10 @@ wait was drawn or asked for by a provider, and its retry budget.
 
 from __future__ import annotations
 
-import contextlib
-import json
-import re
 from collections import OrderedDict, deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
-from urllib.parse import urlsplit
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -33,7 +29,7 @@ from actors.messages import (
     SendNotification,
 )
 from actors.outcomes import Outcome
-from simulation.reference.endpoints import DISABLED
+from simulation.reference.addresses import DISABLED, address
 from simulation.reference.instants import calendar_ns, sooner, wait_ns
 
 
@@ -179,6 +175,18 @@ class Notification:
             self.accepted = self.known_as
             self.command = msgspec.structs.replace(self.command, **changes)
             self.edits += not changes.keys() <= {"expires_after", "priority"}  # no provider gets to see these
+
+
+class Commit(NamedTuple):
+    """A change of a notification that is not durable yet."""
+
+    event: NotificationEvent
+    notification: Notification
+    then: Callable[[Notification], None] | None
+    """What follows when it is."""
+    why: str
+    """The rule by which it happens, in words, and the settings that these are about."""
+    about: tuple[Any, ...]
 
 
 def scheduled_ns(command: SendNotification, epoch_ns: int) -> int | None:
@@ -406,42 +414,3 @@ class Store:
         moved = entry.events[-1]
         assert isinstance(moved, NotificationMovedToDeadLetter)
         return state_after(entry.command, entry.events, moved.epoch_ns, moved.at_ns).letter(moved)
-
-
-_ANY_URL = re.compile(
-    r"(https?)://((?:\[[^]/?#@\s]*\]|[^][/?#@:\\\s]+)(?::[0-9]*)?)((?:[/?#].*)?)", re.IGNORECASE | re.DOTALL
-)
-
-
-def address(command: SendNotification) -> tuple[str, str]:
-    """Return the address of a command as it is compared: emails in any case and without a name that is shown for them,
-    phone numbers with or without spaces, URLs with scheme and host in any case and with or without the default port."""
-    text = command.recipient.strip()
-    if command.channel == "email":
-        _, begins, named = text.removesuffix(">").rpartition("<")
-        is_named = text.endswith(">") and begins and ">" not in named and named.strip()
-        text = (named.strip() if is_named else text).casefold()
-    elif command.channel == "sms" and text and all(mark in "+0123456789 ./()-\u00a0\u2011" for mark in text):
-        text = "".join(mark for mark in text if mark in "+0123456789")
-    elif command.channel != "sms" and (url := _ANY_URL.fullmatch(text)) is not None:
-        scheme, authority = url[1].lower(), url[2].lower().removesuffix(":")
-        text = (
-            f"{scheme}://{authority.removesuffix({'http': ':80', 'https': ':443'}[scheme])}/{url[3].removeprefix('/')}"
-        )
-    return command.channel, text
-
-
-def host_of(recipient: str) -> str:
-    """Return the host of a recipient: of a URL, or the domain of an address; ``""`` for those that have none."""
-    text = recipient
-    if text.lstrip().startswith("{"):  # a Web Push subscription
-        with contextlib.suppress(ValueError, KeyError, TypeError):
-            text = str(json.loads(text)["endpoint"])
-    if "://" in text:
-        try:
-            host = urlsplit(text).hostname or ""
-        except ValueError:
-            return ""
-    else:
-        host = text.rpartition("@")[2] if "@" in text else ""
-    return host.strip().rstrip(".>").lower()

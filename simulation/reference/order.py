@@ -16,9 +16,10 @@ from typing import Generic, NamedTuple, TypeAlias, TypeVar
 from actors.messages import RANKS, Priority, SendNotification
 from actors.settings.channel import ChannelConfig
 from actors.settings.order import FairBy, OrderWeights
+from simulation.reference.addresses import host_of
 from simulation.reference.instants import ns, sooner
 from simulation.reference.limits import Slots
-from simulation.reference.notifications import Attempt, host_of
+from simulation.reference.notifications import Attempt
 
 V = TypeVar("V")
 Flow: TypeAlias = tuple[int, str]

@@ -6,13 +6,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from actors.messages import DeadLetterMessage
+from simulation.reference.addresses import address, host_of
 from simulation.reference.bounds import EXPIRED, RETRY_TIME_UP
 from simulation.reference.breakers import REFUSING
 from simulation.reference.channel import Way
 from simulation.reference.instants import ns
 from simulation.reference.letters import Letters
 from simulation.reference.loop import Loop
-from simulation.reference.notifications import address, host_of
 
 BREAKER_CLOSED = "the circuit breaker has closed"
 _KINDS = {"ChannelFault": "channel_fault", "Transient": "outage", "Ambiguous": "outage"}
