@@ -213,63 +213,83 @@ class Budget:
 
 
 class Tokens(Budget):
-    """A bucket of tokens, full to begin with.
+    """A bucket of tokens, full to begin with."""
 
-    `grpc`: each send that fails takes 1 when it does, and an attempt that succeeds gives `token_ratio`, both in
-    thousandths; retries while more than half of all are there. `aws`: a retry costs some, which it gives back if it
-    succeeds; another success gives 1. `token_bucket`: a first attempt gives a share of one, a retry takes 1 (not the
-    last where that is not `inclusive`).
-    """
+    def __init__(self, most: Fraction) -> None:
+        self._most = self._tokens = most
 
-    def __init__(self, config: GrpcBudgetConfig | AwsBudgetConfig | TokenBudgetConfig) -> None:
-        self._config = config
-        self._most = self._tokens = (
-            Fraction(round(config.max_tokens * 1000), 1000)
-            if isinstance(config, GrpcBudgetConfig)
-            else Fraction(config.capacity)
-        )
+    def give_back(self, charge: int, now_ns: int) -> None:
+        self._put(charge)
 
-    def begin(self, charge: int, now_ns: int) -> None:
-        if isinstance(self._config, TokenBudgetConfig) and not charge:
-            self._put(share_of(self._config.share))
-
-    def end(self, charge: int, outcome: Outcome | None, now_ns: int) -> None:
-        config = self._config
-        if isinstance(config, AwsBudgetConfig) and isinstance(outcome, Sent):
-            self._put(charge or 1)
-        elif isinstance(config, GrpcBudgetConfig) and isinstance(outcome, (Sent, Transient, Ambiguous)):
-            self._put(Fraction(round(config.token_ratio * 1000), 1000) if isinstance(outcome, Sent) else -1)
-
-    def end_copy(self, charge: int, outcome: Outcome | None, now_ns: int) -> None:
-        if not isinstance(self._config, GrpcBudgetConfig):
-            self.end(charge, outcome, now_ns)
-        elif isinstance(outcome, (Transient, Ambiguous)):
-            self._put(-1)
-
-    def first_send_failed(self, now_ns: int) -> None:
-        if isinstance(self._config, GrpcBudgetConfig):
-            self._put(-1)
-
-    def ask(self, outcome: Transient | Ambiguous, now_ns: int) -> int | None:
-        config, kind, cost = self._config, kind_of(outcome), 1
-        if isinstance(config, GrpcBudgetConfig):
-            return 1 if self._tokens > self._most / 2 else None
-        if isinstance(config, AwsBudgetConfig):
-            own = {"throttled": config.throttled_cost, "ambiguous": config.timeout_cost}
-            cost = own.get(kind) or config.retry_cost
-        elif self._tokens == 1 and not config.inclusive:
-            return None
+    def _take(self, cost: int) -> int | None:
         if self._tokens < cost:
             return None
         self._put(-cost)
         return cost
 
-    def give_back(self, charge: int, now_ns: int) -> None:
-        if not isinstance(self._config, GrpcBudgetConfig):
-            self._put(charge)
-
     def _put(self, tokens: Fraction | int) -> None:
         self._tokens = max(Fraction(0), min(self._most, self._tokens + tokens))
+
+
+class TokenBucket(Tokens):
+    """A first attempt gives a share of a token, a retry takes 1: not the last where that is not `inclusive`."""
+
+    def __init__(self, config: TokenBudgetConfig) -> None:
+        super().__init__(Fraction(config.capacity))
+        self._config = config
+
+    def begin(self, charge: int, now_ns: int) -> None:
+        if not charge:
+            self._put(share_of(self._config.share))
+
+    def ask(self, outcome: Transient | Ambiguous, now_ns: int) -> int | None:
+        return None if self._tokens == 1 and not self._config.inclusive else self._take(1)
+
+
+class Aws(Tokens):
+    """A retry costs some tokens, by its reason, which it gives back if it succeeds; another success gives 1."""
+
+    def __init__(self, config: AwsBudgetConfig) -> None:
+        super().__init__(Fraction(config.capacity))
+        self._config = config
+
+    def end(self, charge: int, outcome: Outcome | None, now_ns: int) -> None:
+        if isinstance(outcome, Sent):
+            self._put(charge or 1)
+
+    def ask(self, outcome: Transient | Ambiguous, now_ns: int) -> int | None:
+        own = {"throttled": self._config.throttled_cost, "ambiguous": self._config.timeout_cost}
+        return self._take(own.get(kind_of(outcome)) or self._config.retry_cost)
+
+
+class Grpc(Tokens):
+    """Each send that fails takes 1 when it does, and an attempt that succeeds gives `token_ratio`, in thousandths.
+
+    Retries go while more than half of all tokens are there, and take none.
+    """
+
+    def __init__(self, config: GrpcBudgetConfig) -> None:
+        super().__init__(Fraction(round(config.max_tokens * 1000), 1000))
+        self._ratio = Fraction(round(config.token_ratio * 1000), 1000)
+
+    def end(self, charge: int, outcome: Outcome | None, now_ns: int) -> None:
+        if isinstance(outcome, Sent):
+            self._put(self._ratio)
+        else:
+            self.end_copy(charge, outcome, now_ns)
+
+    def end_copy(self, charge: int, outcome: Outcome | None, now_ns: int) -> None:
+        if isinstance(outcome, (Transient, Ambiguous)):
+            self._put(-1)
+
+    def first_send_failed(self, now_ns: int) -> None:
+        self._put(-1)
+
+    def ask(self, outcome: Transient | Ambiguous, now_ns: int) -> int | None:
+        return 1 if self._tokens > self._most / 2 else None
+
+    def give_back(self, charge: int, now_ns: int) -> None:
+        """There is nothing to give back."""
 
 
 class Envoy(Budget):
@@ -344,5 +364,9 @@ def budget_of(config: BudgetConfig | None) -> Budget:
             return Finagle(config)
         case EnvoyBudgetConfig():
             return Envoy(config)
-        case _:
-            return Tokens(config)
+        case AwsBudgetConfig():
+            return Aws(config)
+        case GrpcBudgetConfig():
+            return Grpc(config)
+        case TokenBudgetConfig():
+            return TokenBucket(config)
