@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable
 from itertools import count
 from typing import Any
 
@@ -10,7 +10,6 @@ import msgspec
 
 from actors.messages import (
     RANKS,
-    DeadLetterMessage,
     DeferralCause,
     NotificationDeferred,
     NotificationFailed,
@@ -31,7 +30,7 @@ from simulation.reference.channel import Way
 from simulation.reference.hedging import Hedging
 from simulation.reference.instants import NS_PER_S, sooner, wait_ns
 from simulation.reference.lane import Lane
-from simulation.reference.letters import Letters
+from simulation.reference.letters import Letters, Redrive
 from simulation.reference.limits import Account
 from simulation.reference.notifications import (
     Admitted,
@@ -69,7 +68,7 @@ class Handler(Accepting):
         self.hedging = Hedging(self, self)
         self.letters = Letters(self)
         self.redriving = Redriving(self, self.letters, self.ways, self.redrive)
-        self.redrives: dict[int, tuple[DeadLetterMessage, str, Mapping[str, Any], bool]] = {}
+        self.redrives: dict[int, Redrive] = {}
         """Those that wait for room, by their places: the order in which they came."""
         self._redrive_places = count()
         self.start()
@@ -493,23 +492,15 @@ class Handler(Accepting):
         other = msgspec.structs.replace(command, **changes)
         self.accept(other, False, instead_of=notification)
 
-    def redrive(
-        self,
-        letter: DeadLetterMessage,
-        served: str,
-        edit: Mapping[str, Any],
-        without_operator: bool = False,
-        place: int | None = None,
-    ) -> None:
+    def redrive(self, order: Redrive, place: int | None = None) -> None:
         """ "Redrive is idempotent" (7), waits for room (14), starts afresh and keeps the history (3)."""
-        name = letter.command.notification_id
-        if not self.has_room(_class_after(letter, edit)):
-            place = next(self._redrive_places) if place is None else place
-            self.redrives[place] = letter, served, edit, without_operator
+        letter, name, without_operator = order.letter, order.letter.command.notification_id, order.without_operator
+        if not self.has_room(order.priority):
+            self.redrives[next(self._redrive_places) if place is None else place] = order
             return
         is_dead = self.store.has_letter(letter)
         is_served = is_dead and self.store.is_served(name, lambda other: other in self.admitted)
-        if not is_dead or (is_served and served == "exclude"):
+        if not is_dead or (is_served and order.served == "exclude"):
             if is_dead:
                 self.follow("dlq", "", self.letters.put_back, letter)
             self.take_up_next_redrive()
@@ -518,12 +509,12 @@ class Handler(Accepting):
         notification = self.admitted[name] = Notification(letter.command, since_ns, self.now_ns, charged=True)
         notification.failures, notification.first_failed_ns = letter.history, letter.first_failure_ns + letter.epoch_ns
         notification.accepted, notification.edits = letter.accepted, letter.edits
-        changes = {key: value for key, value in edit.items() if getattr(letter.command, key) != value}
+        changes = {key: value for key, value in order.edit.items() if getattr(letter.command, key) != value}
         notification.edit(changes)
         notification.redriven_without_operator = letter.redriven_without_operator + without_operator
         fields = {"why": BREAKER_CLOSED, "without_operator": True} if without_operator else {}
         event = self.event(
-            NotificationRedriven, letter.command, edit=changes, include_served=served == "include", **fields
+            NotificationRedriven, letter.command, edit=changes, include_served=order.served == "include", **fields
         )
         why = "its breaker has closed, and it is its turn by redrive: {}" if without_operator else "it is asked for"
         self.happens(event, notification, self._take_up, why, self.ways[letter.command.channel].config.redrive)
@@ -531,9 +522,5 @@ class Handler(Accepting):
     def take_up_next_redrive(self) -> None:
         """Have one that waits for room look whether there is any."""
         if self.redrives:
-            place = min((RANKS[_class_after(each[0], each[2])], place) for place, each in self.redrives.items())[1]
-            self.follow("handler", "", self.redrive, *self.redrives.pop(place), place)
-
-
-def _class_after(letter: DeadLetterMessage, edit: Mapping[str, Any]) -> Priority:
-    return Priority(edit.get("priority", letter.command.priority))
+            _, place = min((RANKS[each.priority], place) for place, each in self.redrives.items())
+            self.follow("handler", "", self.redrive, self.redrives.pop(place), place)

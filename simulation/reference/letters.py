@@ -3,14 +3,30 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import Any
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
-from actors.messages import DeadLetterDiscarded, DeadLetterMessage
+from actors.messages import DeadLetterDiscarded, DeadLetterMessage, Priority
 from simulation.reference.instants import ns
 from simulation.reference.loop import Loop
 from simulation.reference.unrecorded import Alerted
 
 ALERT_QUIET_NS = 300 * 10**9
+
+
+class Redrive(NamedTuple):
+    """A letter that is to be redriven, and how."""
+
+    letter: DeadLetterMessage
+    served: str = "exclude"
+    edit: Mapping[str, Any] = MappingProxyType({})
+    without_operator: bool = False
+
+    @property
+    def priority(self) -> Priority:
+        """Its class, with what is edited."""
+        return Priority(self.edit.get("priority", self.letter.command.priority))
 
 
 class Letters:

@@ -11,7 +11,7 @@ from simulation.reference.bounds import EXPIRED, RETRY_TIME_UP
 from simulation.reference.breakers import REFUSING
 from simulation.reference.channel import Way
 from simulation.reference.instants import ns
-from simulation.reference.letters import Letters
+from simulation.reference.letters import Letters, Redrive
 from simulation.reference.loop import Loop
 
 BREAKER_CLOSED = "the circuit breaker has closed"
@@ -106,7 +106,7 @@ class Redriving:
                 state.due.pop(host, None)
                 continue
             state.next_ns = now_ns + ns(1 / config.rate.per_second)
-            loop.follow("handler", "", self.redrive, self.letters.kept.pop(name), "exclude", {}, True)
+            loop.follow("handler", "", self.redrive, Redrive(self.letters.kept.pop(name), without_operator=True))
         loop.wake("redrive", channel, max(state.next_ns, now_ns) if state.due else None)
 
     def _next(self, state: _Channel, channel: str) -> str | None:

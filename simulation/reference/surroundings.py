@@ -10,6 +10,7 @@ from actors.settings.faults import Deploy
 from simulation.reference.carrying import Carrier
 from simulation.reference.fleet import Fleet
 from simulation.reference.instants import ns
+from simulation.reference.letters import Redrive
 from simulation.reference.loop import Loop, Timeline
 from simulation.reference.node import Node
 
@@ -154,4 +155,4 @@ class Surroundings(Loop):
 def _order_redrive(node: Node, name: str, served: str, edit: Mapping[str, Any]) -> None:
     letters = node.letters
     if letters.is_one(name) and (served == "include" or not letters.is_served(name)):
-        node.follow("handler", "", node.redrive, letters.kept.pop(name), served, edit)
+        node.follow("handler", "", node.redrive, Redrive(letters.kept.pop(name), served, edit))
