@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 
 from actors.outcomes import Ambiguous, DeadDestination, Outcome, Permanent, Sent, Transient
 from actors.settings.adaptive import AdaptiveRateConfig, AdaptiveThrottleConfig, GradientConfig, VegasConfig
 from simulation.reference.instants import NS_PER_S, wait_ns
-from simulation.reference.limits import Limit
+from simulation.reference.limits import Latest, Limit
 from simulation.reference.randomness import Stream
 
 
@@ -208,23 +207,16 @@ class AdaptiveThrottle:
     def __init__(self, config: AdaptiveThrottleConfig, stream: Stream) -> None:
         self._config = config
         self._stream = stream
-        self._requests: Counter[int] = Counter()
-        self._accepts: Counter[int] = Counter()
-        """Both by the number of the sixtieth of the window."""
+        self._requests, self._accepts = (Latest(max(1, wait_ns(config.window) // 60)) for _ in range(2))
 
     def admits(self, now_ns: int) -> bool:
         """Count a request, and return whether it is let through."""
-        config, now = self._config, self._sixtieth(now_ns)
-        requests = sum(self._requests[number] for number in range(now - 59, now + 1))
-        accepts = sum(self._accepts[number] for number in range(now - 59, now + 1))
+        config, requests, accepts = self._config, self._requests.total(now_ns), self._accepts.total(now_ns)
         refusal = min(config.max_rejection, max(0.0, (requests - config.k * accepts) / (requests + config.padding)))
         admitted = refusal == 0 or self._stream.draw() >= refusal
-        self._requests[now] += admitted or config.count_rejected
+        self._requests.add(now_ns, admitted or config.count_rejected)
         return admitted
 
     def after(self, outcome: Outcome, now_ns: int) -> None:
         """Count what the provider took."""
-        self._accepts[self._sixtieth(now_ns)] += is_answer(outcome)
-
-    def _sixtieth(self, now_ns: int) -> int:
-        return now_ns // max(1, wait_ns(self._config.window) // 60)
+        self._accepts.add(now_ns, is_answer(outcome))

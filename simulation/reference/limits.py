@@ -248,10 +248,28 @@ class Slots:
 
     def are_kept_from(self, key: str, limit: int | None, *, do_others_wait: bool) -> bool:
         """Return whether those that are free are kept for keys other than this one."""
-        if not self.has_quarter(key, limit):
+        if limit is None or not self.has_quarter(key, limit):
             return False
-        return do_others_wait or (limit or 0) - self.held.total() <= ((limit or 0) + 8) // 16
+        return do_others_wait or limit - self.held.total() <= (limit + 8) // 16
 
     def has_quarter(self, key: str, limit: int | None) -> bool:
         """Return whether a key has a quarter of the slots."""
         return limit is not None and key != "" and self.held[key] >= max(1, limit // 4)
+
+
+class Latest:
+    """How many there were in the latest sixty parts of time, this one included."""
+
+    def __init__(self, part_ns: int) -> None:
+        self._part_ns = part_ns
+        self._count: Counter[int] = Counter()
+        """By the number of the part."""
+
+    def add(self, now_ns: int, count: int = 1) -> None:
+        """Count so many that are now."""
+        self._count[now_ns // self._part_ns] += count
+
+    def total(self, now_ns: int) -> int:
+        """Return how many there were."""
+        now = now_ns // self._part_ns
+        return sum(self._count[part] for part in range(now - 59, now + 1))

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Mapping
 
 from actors.messages import NotificationChannel
 from actors.settings.breaker import CircuitBreakerConfig
 from simulation.reference.instants import NS_PER_S, ns, sooner
+from simulation.reference.limits import Latest
 from simulation.reference.loop import Loop
 from simulation.reference.notifications import Notification
 from simulation.reference.order import Order, Queue
@@ -18,16 +19,15 @@ class Arrivals:
     """How many new ones have come in each second of the run, by host and, under None, all together."""
 
     def __init__(self) -> None:
-        self._came: dict[str | None, Counter[int]] = defaultdict(Counter)
+        self._came: dict[str | None, Latest] = defaultdict(lambda: Latest(NS_PER_S))
 
     def add(self, host: str | None, now_ns: int) -> None:
         """Count one."""
-        self._came[host][now_ns // NS_PER_S] += 1
+        self._came[host].add(now_ns)
 
     def per_second(self, host: str | None, now_ns: int) -> float:
         """Return how many a second there were in the last minute."""
-        now = now_ns // NS_PER_S
-        return sum(self._came[host][second] for second in range(now - 59, now + 1)) / 60
+        return self._came[host].total(now_ns) / 60
 
 
 def ceiling_per_s(config: CircuitBreakerConfig, arriving_per_s: float) -> float:
@@ -78,44 +78,39 @@ class Pace:
         self.next_ns += held_ns
 
 
-class _Line(Queue[Notification]):
-    def __init__(self, pace: Pace, order: Order) -> None:
-        super().__init__(order)
-        self.pace = pace
-
-
 class Backlog:
     """By channel, those that wait for their turn; "newcomers pass"."""
 
     def __init__(self, loop: Loop, arrivals: Mapping[str, Arrivals]) -> None:
         self.loop = loop
         self._arrivals = arrivals
-        self.lines: dict[str, _Line] = {}
+        self.lines: dict[NotificationChannel, tuple[Queue[Notification], Pace]] = {}
 
     def add(self, notification: Notification, until_ns: int | None) -> None:
         """Let one wait for its turn."""
         channel = notification.command.channel
         if channel not in self.lines:
             config = self.loop.world.channels[channel]
-            self.lines[channel] = _Line(Pace(config.circuit_breaker, self.loop.now_ns), Order(config))
-        self.lines[channel].add(notification, notification.command, until_ns, self.loop.now_ns)
+            self.lines[channel] = Queue(Order(config)), Pace(config.circuit_breaker, self.loop.now_ns)
+        line, _ = self.lines[channel]
+        line.add(notification, notification.command, until_ns, self.loop.now_ns)
 
     def take_due(self) -> list[Notification]:
         """Take out those whose time is up, and of each channel one whose turn it is."""
         now_ns = self.loop.now_ns
-        lines = self.lines.items()
-        self.lines = {channel: line for channel, line in lines if line.waiting or line.pace.next_ns > now_ns}
         due: list[Notification] = []
-        for line in self.lines.values():
+        for channel, (line, pace) in list(self.lines.items()):
+            if not line.waiting and pace.next_ns <= now_ns:
+                del self.lines[channel]
             due += line.take_expired(now_ns)
-            if line.waiting and line.pace.next_ns <= now_ns:
-                line.pace.take_turn(now_ns)
+            if line.waiting and pace.next_ns <= now_ns:
+                pace.take_turn(now_ns)
                 due.append(line.pop())
         return due
 
     def set_wake(self) -> None:
         """Set when to look again."""
-        wakes = (sooner(line.pace.next_ns, line.next_expiry_ns()) for line in self.lines.values())
+        wakes = (sooner(pace.next_ns, line.next_expiry_ns()) for line, pace in self.lines.values())
         self.loop.wake("backlog", "", sooner(*wakes))
 
     def pass_by(self, channel: NotificationChannel) -> None:
@@ -123,4 +118,4 @@ class Backlog:
         if channel in self.lines:
             now_ns, config = self.loop.now_ns, self.loop.world.channels[channel].circuit_breaker
             ceiling = ceiling_per_s(config, self._arrivals[channel].per_second(None, now_ns))
-            self.lines[channel].pace.pass_by(now_ns, ceiling)
+            self.lines[channel][1].pass_by(now_ns, ceiling)
