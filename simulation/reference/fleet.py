@@ -124,7 +124,7 @@ class Fleet:
                     node.follow("breaker", way.channel, way.recount, leases)
             node.divide_quotas()
             if is_one_gone and node.redriving.channels:
-                node.follow("dlq", "", node.redriving.begin)
+                node.follow("dlq", "", node.redriving.all_closed)
 
     def _start(self, node: Node) -> None:
         """Start a node, which learns what the others say."""

@@ -48,29 +48,39 @@ class Letters:
         """Take a letter in, discard what is too much or too old, and have people told."""
         self.loop.expect(letter, "a dead letter has all that is needed to find out why and to try again")
         self._keep(letter)
+        self._look()
         text = f"Notification {letter.notification_id} moved to DLQ: {letter.failure_reason}"
         self.loop.follow("alert", "", self.alert, ("letter", letter.channel, letter.failure_reason), text)
 
     def put_back(self, letter: DeadLetterMessage) -> None:
         """Keep a letter that was taken for a redrive, or that another node has written, if it is one still."""
-        self._keep(letter if self.loop.store.has_letter(letter.notification_id) else None)
+        if self.loop.store.has_letter(letter.notification_id):
+            self._keep(letter)
+        self._look()
 
     def is_gone(self, name: str) -> None:
         """Drop a letter that another node has redriven or discarded, unless it is one again."""
         if not self.loop.store.has_letter(name):
             self.kept.pop(name, None)
-        self._keep(None)
+        self._look()
 
-    def _keep(self, letter: DeadLetterMessage | None) -> None:
-        if letter is not None:
-            known = self.kept.get(letter.notification_id)
-            if known is not None and known.epoch_ns + known.moved_at_ns != letter.epoch_ns + letter.moved_at_ns:
-                del self.kept[letter.notification_id]  # it has died again, and is behind the others
-            self.kept[letter.notification_id] = letter
-        self.look_at_all(looks_at_ages=("ages", "") not in self.loop.due)
+    def _keep(self, letter: DeadLetterMessage) -> None:
+        known = self.kept.get(letter.notification_id)
+        if known is not None and known.epoch_ns + known.moved_at_ns != letter.epoch_ns + letter.moved_at_ns:
+            del self.kept[letter.notification_id]  # it has died again, and is behind the others
+        self.kept[letter.notification_id] = letter
 
-    def look_at_all(self, looks_at_ages: bool = True) -> None:
+    def look_at_all(self) -> None:
         """ "Retention and size bounds": the oldest beyond `at_most` go, and those whose `keep` has ended."""
+        self._look_at_size()
+        self.look_at_ages()
+
+    def _look(self) -> None:
+        self._look_at_size()
+        if ("ages", "") not in self.loop.due:
+            self.look_at_ages()
+
+    def _look_at_size(self) -> None:
         bounds = self.loop.world.dead_letters
         while bounds.at_most is not None and len(self.kept) > bounds.at_most:
             name = next(iter(self.kept))
@@ -78,8 +88,6 @@ class Letters:
                 self._discard(name, "full")
             else:
                 del self.kept[name]
-        if looks_at_ages:
-            self.look_at_ages()
 
     def look_at_ages(self) -> None:
         """Discard those whose retention has ended, by the calendar."""

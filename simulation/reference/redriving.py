@@ -39,16 +39,16 @@ class Redriving:
     def boot(self) -> None:
         """Begin as the dead letter queue of a process that starts."""
         self.letters.look_at_all()
-        self.begin()
+        self.all_closed()
 
     def start(self) -> None:
         """Begin as its actor that starts again."""
         self.letters.begin()
         for state in self.channels.values():
             state.due, state.next_ns = {}, 0
-        self.begin()
+        self.all_closed()
 
-    def begin(self) -> None:
+    def all_closed(self) -> None:
         """ "A start counts as a closing, as breakers begin closed", and so does the end of another node."""
         for channel, state in self.channels.items():
             state.due.update(self._by_host(state.way))
