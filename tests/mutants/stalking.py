@@ -44,15 +44,15 @@ LOCK_STEP = "swarm, in lock-step"
 """Cases of the swarm without what the reference model says nothing about, with and without settings of their own."""
 
 REOPENED = "swarm, reopened"
-"""Cases of the swarm whose changes go through a store on disk; in every other one, webhooks' endpoints are disabled
-soon."""
+"""Cases of the swarm whose changes go through a store on disk, with what people and deaths add; in every other one,
+webhooks' endpoints are disabled soon."""
 
 DRAWN = "swarm, settings drawn"
 """Cases of the swarm with settings of their own; every other one is compared with the reference model."""
 
 FLEETS = "fleets"
 """Cases of the swarm, and of the scenarios here, at several nodes; all but every third are compared with the reference
-model, and in half of these the nodes see different things."""
+model, and in half of these the nodes see different things. Of the others some nodes do not reach the store in half."""
 
 CUT_OFF = "fleets, cut off"
 """The fleets, some of whose nodes do not reach the store for a while: the reference model says nothing about these."""
@@ -170,8 +170,9 @@ def scenario_of(ground: str, seed: int) -> Scenario:
 def _fleet(seed: int) -> Scenario:
     of = _loaded((SWARM, *OWN)[seed % (1 + len(OWN))])
     fleet = as_fleet(case(of, seed, settings="drawn" if seed % 2 else "given"), seed)
-    if seed % 3:
-        fleet = comparable(fleet)
+    if seed % 3 == 0:
+        return cut_off(fleet, seed) if seed // 3 % 2 else fleet
+    fleet = comparable(fleet)
     return at_odds(fleet, seed) if seed % 3 == 1 else fleet
 
 
