@@ -60,7 +60,7 @@ def with_rare_settings(scenario: Scenario, stream: Callable[[str], Random]) -> S
     return scenario
 
 
-def _changed(scenario: Scenario, change: Callable[[ChannelConfig], ChannelConfig | None]) -> Scenario:
+def changed(scenario: Scenario, change: Callable[[ChannelConfig], ChannelConfig | None]) -> Scenario:
     """Return a scenario with the channels that it uses changed, where there is a change."""
     channels = {channel: change(scenario.channel_as_given(channel)) for channel in scenario.channels_used}
     update = {channel.value: config for channel, config in channels.items() if config is not None}
@@ -87,7 +87,7 @@ def _with_account(scenario: Scenario, random: Random) -> Scenario:
         return config.model_copy(update=changes)
 
     accounts = {**scenario.accounts, ACCOUNT: AccountConfig.model_validate(account)}
-    return _changed(scenario.model_copy(update={"accounts": accounts}), of_it)
+    return changed(scenario.model_copy(update={"accounts": accounts}), of_it)
 
 
 def _with_gap(scenario: Scenario, random: Random) -> Scenario:
@@ -111,7 +111,7 @@ def _crowded(scenario: Scenario, random: Random) -> Scenario:
             update={"tenant": config.tenant.model_copy(update={"max_in_flight": random.randint(1, 3)})}
         )
 
-    return _changed(scenario, narrowed)
+    return changed(scenario, narrowed)
 
 
 def _watched_closely(scenario: Scenario, random: Random) -> Scenario:
@@ -126,7 +126,7 @@ def _watched_closely(scenario: Scenario, random: Random) -> Scenario:
         breaker = CircuitBreakerConfig.model_validate({"failure_threshold": 1000, "per": per})
         return config.model_copy(update={"retry": retry, "circuit_breaker": breaker})
 
-    return _changed(scenario, asked_often)
+    return changed(scenario, asked_often)
 
 
 def _remembering(scenario: Scenario, random: Random) -> Scenario:
@@ -143,7 +143,7 @@ def _remembering(scenario: Scenario, random: Random) -> Scenario:
         breaker = config.circuit_breaker.model_copy(update={"timeout": log_uniform(random, 0.5, 10.0)})
         return config.model_copy(update={"retry": RetryConfig.model_validate(retry), "circuit_breaker": breaker})
 
-    return _changed(scenario, with_memory)
+    return changed(scenario, with_memory)
 
 
 def _copying(scenario: Scenario, random: Random) -> Scenario:
@@ -170,7 +170,7 @@ def _copying(scenario: Scenario, random: Random) -> Scenario:
         changes = {"retry": retry, "hedging": HedgingConfig.model_validate(hedging), "provider": provider}
         return config.model_copy(update=changes)
 
-    return _changed(scenario, with_copies)
+    return changed(scenario, with_copies)
 
 
 def _adapting(scenario: Scenario, random: Random) -> Scenario:
@@ -182,7 +182,7 @@ def _adapting(scenario: Scenario, random: Random) -> Scenario:
         rate = {"kind": random.choice(["aimd", "cubic"]), "minimum_rate": Rate(random.choice([0.2, 1.0]), 1.0)}
         return config.model_copy(update={"adaptive_rate": AdaptiveRateConfig.model_validate(rate)})
 
-    return _changed(scenario, unlimited)
+    return changed(scenario, unlimited)
 
 
 def _overdue(scenario: Scenario, random: Random) -> Scenario:
@@ -197,7 +197,7 @@ def _overdue(scenario: Scenario, random: Random) -> Scenario:
         breaker |= {"half_open_permits": random.randint(1, 3)}
         return config.model_copy(update={"circuit_breaker": CircuitBreakerConfig.model_validate(breaker)})
 
-    return _changed(scenario, impatient)
+    return changed(scenario, impatient)
 
 
 def _with_upstreams(scenario: Scenario, random: Random) -> Scenario:
@@ -219,7 +219,7 @@ def _with_upstreams(scenario: Scenario, random: Random) -> Scenario:
             }
         )
 
-    return _changed(scenario, asking)
+    return changed(scenario, asking)
 
 
 def _resending(scenario: Scenario, random: Random) -> Scenario:
@@ -255,7 +255,7 @@ def _short_of_time(scenario: Scenario, random: Random) -> Scenario:
             update={"retry": retrying, "provider": provider, "max_in_flight": random.randint(1, 2)}
         )
 
-    return _changed(scenario, pressed)
+    return changed(scenario, pressed)
 
 
 def _redriven_by_host(scenario: Scenario, random: Random) -> Scenario:
@@ -277,7 +277,7 @@ def _redriven_by_host(scenario: Scenario, random: Random) -> Scenario:
             }
         )
 
-    return _changed(scenario, slowly)
+    return changed(scenario, slowly)
 
 
 def _at_timeout(scenario: Scenario, random: Random) -> Scenario:
@@ -297,7 +297,7 @@ def _at_timeout(scenario: Scenario, random: Random) -> Scenario:
         provider = config.provider.model_copy(update={"latency": half, "upstream": upstream})
         return config.model_copy(update={"timeout": timeout, "provider": provider})
 
-    return _changed(scenario, just_in_time)
+    return changed(scenario, just_in_time)
 
 
 def _refusing_slowly(scenario: Scenario, random: Random) -> Scenario:
@@ -328,7 +328,7 @@ def _refusing_slowly(scenario: Scenario, random: Random) -> Scenario:
 
     refused = [{"channel": str(channel), "at": 0.0, "permanent_rate": 0.5} for channel in scenario.channels_used]
     faults = (*scenario.faults, *map(FaultConfig.model_validate, refused))
-    return _changed(scenario.model_copy(update={"faults": faults}), patient)
+    return changed(scenario.model_copy(update={"faults": faults}), patient)
 
 
 _CHANGES: Mapping[Callable[[Scenario, Random], Scenario], str] = {

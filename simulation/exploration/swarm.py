@@ -28,6 +28,7 @@ from simulation.exploration.drawn_settings import DrawnSettings, draw_settings
 from simulation.exploration.numbers import log_uniform, rounded
 from simulation.exploration.rare_settings import outages_of_endpoints, with_rare_settings
 from simulation.exploration.variation import TOO_MANY_CRASHES, cancellation, down_time, edit, start_at_an_edge
+from simulation.exploration.whole_groups import with_whole_groups
 from simulation.scenario import ChannelWorkload, ClosedWorkload, Operation, Scenario, ScheduleConfig, WorkloadEntry
 from simulation.scenario.arrivals import Arrivals, HoldStage, Stage
 from simulation.scenario.expected_arrivals import expected_notifications
@@ -99,7 +100,8 @@ def drawn_case(
     draw = stream("settings")
     if settings == "drawn" or (settings == "mixed" and draw.random() < 0.5):
         drawn = draw_settings(scenario, draw, stream("classes"))
-        drawn = replace(drawn, scenario=with_rare_settings(drawn.scenario, stream))
+        rare = with_whole_groups(with_rare_settings(drawn.scenario, stream), stream("groups"))
+        drawn = replace(drawn, scenario=rare)
         scenario = drawn.scenario
     found = _case(scenario, seed, schedule, stream)
     draw = stream("coincidence")
