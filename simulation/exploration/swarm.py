@@ -27,7 +27,7 @@ from simulation.exploration.coincidence import coinciding
 from simulation.exploration.drawn_settings import DrawnSettings, draw_settings
 from simulation.exploration.numbers import log_uniform, rounded
 from simulation.exploration.rare_settings import outages_of_endpoints, with_rare_settings
-from simulation.exploration.variation import TOO_MANY_CRASHES, cancellation, down_time, edit, start_at_an_edge
+from simulation.exploration.variation import TOO_MANY_CRASHES, bearable, cancellation, down_time, edit, start_at_an_edge
 from simulation.exploration.whole_groups import with_whole_groups
 from simulation.scenario import ChannelWorkload, ClosedWorkload, Operation, Scenario, ScheduleConfig, WorkloadEntry
 from simulation.scenario.arrivals import Arrivals, HoldStage, Stage
@@ -53,6 +53,9 @@ _SHARE_SERVED = 0.2
 _SHARE_AT_TIMEOUT = 0.3
 _SHARE_MIXED = 0.4
 _SHARE_AGAIN = 0.5
+_SHARE_OFTEN = 0.15
+_SHARE_PAUSING = 0.1
+_SHARE_OF_MANY = 0.15
 _SHARE_COMMITTING = 0.2
 _SHARE_COINCIDING = 0.25
 _MIXED = ("failure_rate", "lost_reply_rate", "channel_fault_rate", "permanent_rate", "dead_destination_rate")
@@ -116,10 +119,12 @@ def _case(scenario: Scenario, seed: int, schedule: ScheduleKind, stream: Callabl
     workload = _scheduled(workload, duration, stream("schedules"))
     if scenario.has_endpoints:
         workload = _to_few(workload, stream("endpoints"))
+    workload = _to_many(workload, stream("crowds"))
     settled = scenario.model_copy(update={"workload": workload, "duration": duration})
     faults = _with_edges(scenario, _faults(scenario, duration, time_factor, stream("faults")), stream("edges"))
     faults = _again_and_again(faults, stream("repeats")) + _mixture(scenario, duration, stream("mixture"))
     faults += outages_of_endpoints(scenario, duration, stream("disabling"))
+    faults = bearable(faults)
     changes: dict[str, Any] = {
         "seed": seed,
         "duration": duration,
@@ -135,6 +140,8 @@ def _case(scenario: Scenario, seed: int, schedule: ScheduleKind, stream: Callabl
         "expect": (),
         "sweep": None,
     }
+    if (draw := stream("pauses")).random() < _SHARE_PAUSING:
+        changes |= _with_pause(workload, duration, faults, draw)
     if scenario.quiet_hours:
         changes["start"] = _start(scenario, duration, stream("start"))
     if scenario.nodes_at_most == 1:
@@ -222,6 +229,32 @@ def _to_few(workload: tuple[WorkloadEntry, ...], random: Random) -> tuple[Worklo
         else entry
         for entry in workload
     )
+
+
+def _to_many(workload: tuple[WorkloadEntry, ...], random: Random) -> tuple[WorkloadEntry, ...]:
+    """Return the workload, in some cases to so many users that hardly any comes twice."""
+    if random.random() >= _SHARE_OF_MANY:
+        return workload
+    return tuple(entry.model_copy(update={"users": _so_many(1000, entry.users)}) for entry in workload)
+
+
+def _with_pause(
+    workload: tuple[WorkloadEntry, ...], duration: float, faults: tuple[FaultConfig, ...], random: Random
+) -> Mapping[str, Any]:
+    """Return workload and faults with much of both once more after a pause of hours, in which all is forgotten that is
+    remembered for a time."""
+    pause = log_uniform(random, 3600.0, 10_000.0)
+    first = [
+        entry.model_copy(update={"name": None, "for_": max(1e-3, min(duration - entry.at, entry.for_ or duration))})
+        for entry in workload
+    ]
+    again: list[Any] = [each for each in (*first, *faults) if random.random() < 0.6]
+    later = [each.model_copy(update={"at": round(each.at + pause, 3)}) for each in again]
+    return {
+        "duration": duration + pause,
+        "workload": (*first, *(each for each in later if not isinstance(each, FaultConfig))),
+        "faults": (*faults, *(each for each in later if isinstance(each, FaultConfig))),
+    }
 
 
 def _so_many(count: int, spread: Spread | None) -> Spread:
@@ -337,7 +370,8 @@ def _mixture(scenario: Scenario, duration: float, random: Random) -> tuple[Fault
 
 
 def _again_and_again(faults: tuple[FaultConfig, ...], random: Random) -> tuple[FaultConfig, ...]:
-    """Return the faults; one whose own failures end no run crashes, in some cases, more often than others may."""
+    """Return the faults; one whose own failures end no run crashes, in some cases, more often than others may, and so
+    do others where it is said when they start again."""
     found: list[FaultConfig] = []
     for fault in faults:
         found.append(fault)
@@ -346,6 +380,10 @@ def _again_and_again(faults: tuple[FaultConfig, ...], random: Random) -> tuple[F
             times = [rounded(fault.at + apart * number) for number in range(1, TOO_MANY_CRASHES)]
             found[-1] = fault.model_copy(update={"restart_after": None})
             found += [found[-1].model_copy(update={"at": at}) for at in times]
+        elif isinstance(fault.crash, Crash) and fault.restart_after is not None and random.random() < _SHARE_OFTEN:
+            apart = log_uniform(random, 0.1, 5.0)
+            times = [rounded(fault.at + apart * number) for number in range(1, TOO_MANY_CRASHES)]
+            found += [fault.model_copy(update={"at": at}) for at in times]
     return tuple(found)
 
 

@@ -8,6 +8,7 @@ of the case: so what is aimed at is hit.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from random import Random
@@ -15,9 +16,10 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from actors.instants import seconds
+from actors.kernel.actor import Supervision
 from actors.kernel.randomness import RandomStreams
 from actors.messages import Priority
-from actors.settings.faults import FaultConfig
+from actors.settings.faults import Crash, FaultConfig
 from simulation.exploration.drawn_settings import draw_settings
 from simulation.exploration.numbers import log_uniform
 from simulation.exploration.pairs import DISABLED, HALF_OPEN, LEFT, REDRIVEN, Span, seen_in
@@ -72,7 +74,7 @@ def varied(case: Scenario, seed: int, spans: Sequence[Span] | None = None) -> Sc
         aimed = random.choice(list(_AIMED.values()))(case, channel, at, random)
         faults += [each for each in aimed if isinstance(each, FaultConfig)]  # behind the others, whose draws stay so
         operations += [each for each in aimed if isinstance(each, Operation)]
-    changes["faults"] = tuple(faults)
+    changes["faults"] = bearable(faults)
     changes["operations"] = tuple(sorted(operations, key=lambda operation: operation.at))
     return case.model_copy(update=changes)
 
@@ -165,6 +167,21 @@ _AIMED: Mapping[str, Callable[[Scenario, str, float, Random], Sequence[FaultConf
     "cancel": _cancel,
     "override": _override,
 }
+
+
+def bearable(faults: Sequence[FaultConfig]) -> tuple[FaultConfig, ...]:
+    """Return the faults; of an actor that crashes more often than its supervision bears, which ends a run, it is always
+    said when it starts again."""
+    crashes = Counter(fault.crash.actor for fault in faults if isinstance(fault.crash, Crash))
+    return tuple(
+        fault.model_copy(update={"restart_after": 1.0})
+        if isinstance(fault.crash, Crash)
+        and fault.restart_after is None
+        and fault.crash.actor != "alert"
+        and crashes[fault.crash.actor] > Supervision().max_restarts
+        else fault
+        for fault in faults
+    )
 
 
 def start_at_an_edge(case: Scenario, at: float, random: Random) -> datetime:

@@ -12,7 +12,7 @@ from simulation.exploration.fleets import as_fleet
 from simulation.exploration.rare_settings import ACCOUNT, TEMPLATE
 from simulation.exploration.swarm import _again_and_again, case
 from simulation.exploration.trial import attempt
-from simulation.exploration.variation import TOO_MANY_CRASHES
+from simulation.exploration.variation import TOO_MANY_CRASHES, bearable
 from simulation.scenario import load
 
 SWARM = load(Path(__file__).parent / "swarm.yaml")
@@ -79,6 +79,18 @@ def test_an_alert_that_crashes_may_do_so_more_often_than_others():
     many = next(faults for faults in drawn if len(faults) > 1)
     assert many[-1].at - many[0].at < 60.0
     assert {fault.restart_after for fault in many} == {None}
+
+
+def test_others_crash_as_often_only_where_it_is_said_when_they_start_again():
+    def crash(**fields):
+        return FaultConfig.model_validate({"channel": "email", "at": 3.0, "crash": {"actor": "breaker"}, **fields})
+
+    drawn = [_again_and_again((crash(restart_after=1.0),), Random(seed)) for seed in range(40)]
+    assert {len(faults) for faults in drawn} == {1, TOO_MANY_CRASHES}
+    assert {fault.restart_after for faults in drawn for fault in faults} == {1.0}
+    assert {len(_again_and_again((crash(),), Random(seed))) for seed in range(40)} == {1}
+    assert bearable((crash(),) * 5) == (crash(),) * 5
+    assert {fault.restart_after for fault in bearable((*(crash(restart_after=0.0),) * 5, crash()))} == {0.0, 1.0}
 
 
 def test_a_fleet_may_divide_a_quota(cases):

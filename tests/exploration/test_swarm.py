@@ -17,6 +17,7 @@ import simulation
 from actors.settings.faults import FAULT_KEYS, FLEET_FAULT_KEYS
 from simulation.exploration.swarm import KINDS, case
 from simulation.scenario import load, parse
+from simulation.scenario.popularity import count_of
 from simulation.scenario.writing import write
 
 ROOT = Path(__file__).parents[2]
@@ -132,7 +133,8 @@ workload: [{channel: email, arrivals: {constant: 1/s}}]
 faults: [{channel: email, at: 5m, for: 1m, capacity: 77}]
 operations: [{at: 8m, redrive: {reason: mine}}]
 """)
-    cases = [case(scenario, seed, settings="given") for seed in range(100)]
+    drawn_cases = [case(scenario, seed, settings="given") for seed in range(120)]
+    cases = [drawn for drawn in drawn_cases if drawn.duration <= 600.0]  # in others all comes once more after hours
     own = [(drawn, fault) for drawn in cases for fault in drawn.faults if fault.capacity == 77]
     assert 30 <= len(own) <= 70
     for drawn, fault in own:
@@ -140,6 +142,25 @@ operations: [{at: 8m, redrive: {reason: mine}}]
         assert fault.for_ / drawn.duration == pytest.approx(0.1, rel=0.02)
     redriven = [op for drawn in cases for op in drawn.operations if op.redrive and op.redrive != "all"]
     assert 30 <= sum(op.redrive.reason == "mine" for op in redriven) <= 70
+
+
+@pytest.fixture(scope="module")
+def cases_as_given():
+    return [case(load(SWARM), seed, settings="given") for seed in range(50)]
+
+
+def test_in_some_cases_much_comes_once_more_after_hours(cases_as_given):
+    paused = [drawn for drawn in cases_as_given if drawn.duration > 3600.0]
+    assert 1 <= len(paused) <= 15
+    assert all(entry.at + entry.for_ <= 300.0 for drawn in paused for entry in drawn.workload if entry.at < 3600.0)
+    assert any(entry.at >= 3600.0 for drawn in paused for entry in drawn.workload)
+    assert any(fault.at >= 3600.0 for drawn in paused for fault in drawn.faults)
+
+
+def test_in_some_cases_hardly_anybody_gets_two(cases_as_given):
+    crowds = [{count_of(entry.users) == 1000 for entry in drawn.workload} for drawn in cases_as_given]
+    assert 1 <= crowds.count({True}) <= 15
+    assert crowds.count({True}) + crowds.count({False}) == len(crowds)
 
 
 def test_arrivals_that_are_known_one_by_one_are_thinned():
