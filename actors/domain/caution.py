@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
+from actors.messages import NotificationDeferred, NotificationEvent, NotificationFailed
+
 
 class Caution(msgspec.Struct, frozen=True, gc=False):
     """The part that a notification may have had in the death of its process. An outcome of an attempt ends it."""
@@ -17,3 +19,11 @@ class Caution(msgspec.Struct, frozen=True, gc=False):
     def after_death(self, *, was_alone: bool) -> Caution:
         """Return what is known when the process has died once more while an attempt of it was under way."""
         return Caution(self.suspicions + 1, self.deaths + was_alone)
+
+
+def ends_caution(event: NotificationEvent) -> bool:
+    """Tell whether an event says that a process has outlived an attempt of its notification, or that none will follow.
+
+    One that is deferred, or refused on our side, has not been tried: what is known of it holds on.
+    """
+    return not (type(event) is NotificationDeferred or (type(event) is NotificationFailed and event.refused))

@@ -163,8 +163,9 @@ class Store(Protocol):
     def mark(self, notification_id: str, *, alone: bool) -> Effect | None:
         """Record that an attempt of a notification is about to start; returns and raises what `note` does.
 
-        The next event of the notification takes the mark away. One that is found by the process after this one says
-        that the attempt was under way when this one died.
+        The next event of the notification takes the mark away, but for one that says that it was not tried (see
+        :func:`actors.domain.caution.ends_caution`). A mark that is found by the process after this one says that the
+        attempt was under way when this one died.
 
         Args:
             notification_id: one of `cautions`.

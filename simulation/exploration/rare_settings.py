@@ -120,11 +120,14 @@ def _watched_closely(scenario: Scenario, random: Random) -> Scenario:
     def asked_often(config: ChannelConfig) -> ChannelConfig | None:
         if config.endpoints is None or random.random() >= _SHARE_FAILING:
             return None
-        apart = config.endpoints.disable_after * random.uniform(0.1, 0.2)
+        apart, provider = config.endpoints.disable_after * random.uniform(0.1, 0.2), config.provider
+        if random.random() < 0.4:  # to the nanosecond at the shares of it that decide, as answers take no time
+            apart = round(config.endpoints.disable_after / random.choice([5, 8, 10]), 9)
+            provider = provider.model_copy(update={"latency": Distribution(constant=0.0)})
         often = {"max_attempts": 20, "initial_delay": apart, "max_delay": 2.0 * apart, "backoff": "constant"}
         retry, per = RetryConfig.model_validate(often), config.circuit_breaker.per
         breaker = CircuitBreakerConfig.model_validate({"failure_threshold": 1000, "per": per})
-        return config.model_copy(update={"retry": retry, "circuit_breaker": breaker})
+        return config.model_copy(update={"retry": retry, "circuit_breaker": breaker, "provider": provider})
 
     return changed(scenario, asked_often)
 

@@ -153,7 +153,7 @@ def _breaker(random: Random) -> CircuitBreakerConfig:
     if random.random() < 0.4:
         written["ramp"] = {"over": log_uniform(random, 0.5, 30.0), "start": random.choice([0.0, 0.1, 0.5])}
     written["when_open"] = random.choice(["wait", "wait", "fail"])
-    written["resume_rate"] = Rate(random.choice([0.5, 2.0, 10.0]), 1.0)
+    written["resume_rate"] = Rate(random.choice([0.1, 0.5, 2.0, 10.0]), 1.0)
     written["resume_doubling"] = log_uniform(random, 1.0, 20.0)
     if random.random() < 0.3:
         written["resume_rate_max"] = Rate(10.0, 1.0)

@@ -26,7 +26,7 @@ from actors.domain.suppressions import Suppression, SuppressionSource
 from actors.domain.user_preferences import UserPreferences
 from actors.errors import Overtaken
 from actors.instants import since_1970_ns
-from actors.messages import NotificationEvent, NotificationRequested, SendNotification
+from actors.messages import NotificationDeferred, NotificationEvent, NotificationRequested, SendNotification
 from actors.storage.memory import MemoryStore
 from actors.storage.sqlite.store import SqliteStore
 from simulation.exploration.trial import attempt
@@ -77,7 +77,7 @@ def _committed(case: Scenario) -> tuple[list[Change], int]:
 
 
 @dataclass
-class _Marks:
+class Marks:
     """What the file knows of attempts when a process dies: the rule of :meth:`Store.mark`, in other words."""
 
     known: dict[str, Caution] = field(default_factory=dict)
@@ -99,10 +99,11 @@ class _Marks:
         """Take in the mark of an attempt."""
         self.written[notification_id] = True, alone
 
-    def take_away(self, notification_id: str) -> None:
-        """Take in that something has happened to a notification."""
-        if self.known.pop(notification_id, None) is not None:
-            self.written.pop(notification_id, None)
+    def take_away(self, event: NotificationEvent) -> None:
+        """Take in what has happened to a notification; where it was not tried, all is as it was."""
+        is_tried = not (isinstance(event, NotificationDeferred) or getattr(event, "refused", False))
+        if is_tried and self.known.pop(event.notification_id, None) is not None:
+            self.written.pop(event.notification_id, None)
 
 
 class _Shelf:
@@ -114,7 +115,7 @@ class _Shelf:
         self._epoch_ns = epoch_ns
         self._random = random
         self._memory = MemoryStore(remember_ids_ns=remember_ids_ns)
-        self._marks = _Marks()
+        self._marks = Marks()
         self._done: list[Change] = []
 
     async def compare(self, folder: Path) -> str | None:
@@ -151,7 +152,7 @@ class _Shelf:
             each.remembered.get(event.notification_id, event.epoch_ns + event.at_ns)
             each.commit(event, command)
         self._done.append((event, command))
-        self._marks.take_away(event.notification_id)
+        self._marks.take_away(event)
 
     def _noted(self, entry: AuditEntry) -> AuditEntry:
         self._memory.note(entry)

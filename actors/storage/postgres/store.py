@@ -43,7 +43,7 @@ from contextlib import asynccontextmanager
 from typing import TypeVar
 
 from actors.domain.audit import AuditEntry
-from actors.domain.caution import Caution
+from actors.domain.caution import Caution, ends_caution
 from actors.domain.codec import decode_endpoint, decode_suppression, encode_command, encode_events
 from actors.domain.delivery import dead_letter_after
 from actors.domain.remembered_ids import EndedAs
@@ -232,7 +232,7 @@ class PostgresStore(StoreOnDisk):
             keys += [setting_of_endpoint(key) for key in change.endpoint_change.endpoints]
         if keys:
             self._under_way.update(keys)
-        if self._marked:
+        if self._marked and ends_caution(event):
             change.was_marked = self._marked.pop(notification_id, None) is not None
         self._to_do.put(steady_ns, keys, Batch.add, change)
         return change

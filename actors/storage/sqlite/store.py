@@ -35,6 +35,7 @@ from typing import Any, TypeVar
 import trio
 
 from actors.domain.audit import AuditEntry
+from actors.domain.caution import ends_caution
 from actors.domain.codec import encode_command, encode_events
 from actors.domain.endpoints import EndpointChange
 from actors.domain.remembered_ids import EndedAs
@@ -195,7 +196,7 @@ class SqliteStore(StoreOnDisk, SqliteHistories):
                 acceptance = Acceptance(self._open[notification_id], event.epoch_ns + event.at_ns - batch.ahead_ns)
                 batch.request(self._seq, event, acceptance, written)
                 return acceptance
-            if self._marked and self._marked.pop(notification_id, None) is not None:
+            if self._marked and ends_caution(event) and self._marked.pop(notification_id, None) is not None:
                 batch.mark(notification_id, None)
             if ends:
                 batch.end(self._seq, event, written, history, self.remembered.latest_ns, has_history)

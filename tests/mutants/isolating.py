@@ -1,0 +1,163 @@
+"""A ground of the hunt: cases of the swarm over a store that outlives their processes, which die a few times.
+
+What had not ended when a process died is sent with care (:mod:`actors.pipeline.isolation`): so here it is held that an
+attempt of it is marked, that a suspect is alone for as long as others wait for it, and that one is given up that has
+been counted too often. The reference model says nothing of that, so these cases are not compared with it.
+"""
+
+from __future__ import annotations
+
+from random import Random
+from typing import Any
+
+from reopening import Marks
+
+import simulation.running.runner as runner
+from actors.domain.caution import Caution
+from actors.instants import ns
+from actors.messages import (
+    NotificationDeferred,
+    NotificationEvent,
+    NotificationMovedToDeadLetter,
+    NotificationRequested,
+    SendNotification,
+)
+from actors.settings.distributions import Distribution
+from actors.settings.faults import FaultConfig
+from actors.storage.lossy import LossyStore
+from simulation.exploration.comparable import comparable
+from simulation.exploration.numbers import log_uniform, rounded
+from simulation.exploration.trial import Trial, attempt
+from simulation.invariants import KNOWN, AttemptMade, observes
+from simulation.scenario import Scenario
+
+HOLD_S, PAUSE_S, DEATHS_MAX = 2.0, 10.0, 3
+"""For how long others wait for a suspect at first, how long one waits that has been counted, and how often it may be:
+as the specification has it."""
+
+
+def isolated(case: Scenario, seed: int) -> Trial:
+    """Run a case whose processes die, over a store that outlives them; return the outcome."""
+    case = _dying(comparable(case), Random(seed))
+    store = _Store(commit_delay_ns=0, remember_ids_ns=ns(case.remember_ids))
+    made = runner._store
+    runner._store = lambda _: store  # type: ignore[assignment]
+    try:
+        laws = [name for name in KNOWN if name != "reference-model"]
+        return attempt(case, invariants=[*laws, store.care_is_taken])
+    finally:
+        runner._store = made
+
+
+def _dying(case: Scenario, random: Random) -> Scenario:
+    """Return a case whose process dies a few times while attempts are under way, and in which no actor does alone."""
+    faults = [fault for fault in case.faults if fault.crash is None and fault.clock_step is None]
+    at = rounded(random.uniform(0.0, case.duration))
+    for _ in range(random.randint(2, 9)):
+        crash = {"channel": "email", "at": round(at, 9), "crash": "process", "restart_after": random.choice([0.0, 1.0])}
+        faults.append(FaultConfig.model_validate(crash))
+        at += random.choice([0.0, 0.0, PAUSE_S, 2 * PAUSE_S]) + log_uniform(random, 0.1, 5.0)
+    changes = {}
+    for channel in case.channels_used:
+        config, mean = case.channel_as_given(channel), log_uniform(random, 0.1, 20.0)
+        latency = Distribution.model_validate({"exponential": {"mean": mean}})
+        provider = config.provider.model_copy(update={"latency": latency})
+        timeout = max(config.timeout, random.choice([1.0, 30.0]))
+        changes[channel.value] = config.model_copy(update={"provider": provider, "timeout": timeout})
+    channels = case.channels.model_copy(update=changes)
+    return case.model_copy(update={"faults": tuple(faults), "channels": channels, "commit_latency": 0.0})
+
+
+class _Store(LossyStore):
+    """Keeps marks, as a store on disk does; and looks whether care is taken."""
+
+    outlives_process = True
+
+    def __init__(self, *, commit_delay_ns: int, remember_ids_ns: int) -> None:
+        super().__init__(commit_delay_ns=commit_delay_ns, remember_ids_ns=remember_ids_ns)
+        self._marks = Marks()
+        self._happened: list[NotificationEvent] = []
+        """What has happened in this process, of which a death at the same instant leaves nothing."""
+        self._now_ns = self._born_ns = 0
+        self._careful: dict[str, Caution] = {}
+        """What this process has to be careful with, until something has happened to it."""
+        self._ends: dict[str, int] = {}
+        """By notification, when its attempt ends at the latest."""
+        self._alone: tuple[str, int] | None = None
+        """The suspect that is alone, and since when."""
+        self._wrong: str | None = None
+
+    # ── what the pipeline asks for ──────────────────────────────────────────────────────────────────────────────
+
+    def commit(self, event: NotificationEvent, command: SendNotification) -> Any:
+        notification_id, self._now_ns = event.notification_id, event.at_ns
+        if not isinstance(event, NotificationRequested):
+            self._happened.append(event)
+            caution = self._careful.get(notification_id)
+            if not (isinstance(event, NotificationDeferred) or getattr(event, "refused", False)):
+                self._careful.pop(notification_id, None)
+                self._ends.pop(notification_id, None)
+                if self._alone is not None and self._alone[0] == notification_id:
+                    self._alone = None
+            if caution is not None and caution.deaths >= DEATHS_MAX:
+                is_given_up = isinstance(event, NotificationMovedToDeadLetter)
+                self._check(is_given_up, f"{notification_id} has ended {caution.deaths} processes, and is not given up")
+        return super().commit(event, command)
+
+    def mark(self, notification_id: str, *, alone: bool) -> None:
+        caution = self._careful.get(notification_id)
+        self._check(caution is not None, f"{notification_id} is marked, of which nothing is known")
+        assert caution is not None
+        self._check(alone == (caution.suspicions > 0), f"{notification_id}, {caution}, is marked with alone: {alone}")
+        self._marks.mark(notification_id, alone=alone)
+        if alone:
+            self._alone = notification_id, -1
+
+    def mark_as_not_alone(self, notification_id: str) -> None:
+        caution = self._careful.get(notification_id)
+        if caution is None:
+            return
+        self._marks.mark(notification_id, alone=False)
+        if self._alone is not None and self._alone[0] == notification_id:
+            self._alone = None
+
+    def crash(self, now_ns: int) -> int:
+        lost = super().crash(now_ns)
+        for event in self._happened:
+            if event.at_ns <= now_ns:
+                self._marks.take_away(event)
+        self._marks.open(list(self.open_ids()), has_died=True)
+        self.cautions = dict(self._marks.known)
+        self._careful, self._born_ns = dict(self.cautions), now_ns + 1
+        self._happened, self._ends, self._alone = [], {}, None
+        return lost
+
+    # ── what has to hold ────────────────────────────────────────────────────────────────────────────────────────
+
+    def _check(self, holds: bool, text: str) -> None:
+        if not holds and self._wrong is None:
+            self._wrong = text
+
+    @observes(AttemptMade)
+    def care_is_taken(self, made: AttemptMade) -> str | None:
+        """Return what is wrong with an attempt, or has been with what came before it."""
+        notification_id, now_ns = made.notification_id, made.at_ns
+        caution = self._careful.get(notification_id)
+        if self._alone is not None:
+            suspect, since_ns = self._alone
+            if notification_id == suspect and since_ns < 0:
+                self._alone = suspect, now_ns
+                others = [each for each, end_ns in self._ends.items() if end_ns > now_ns and each != suspect]
+                self._check(not others, f"{suspect} is to be alone, and {others} are under way")
+            elif notification_id != suspect:
+                hold_ns = ns(HOLD_S * 4.0 ** (self._careful[suspect].suspicions - 1))
+                is_over = now_ns >= min(self._ends.get(suspect, now_ns), since_ns + hold_ns)
+                self._check(is_over, f"{notification_id} is sent beside {suspect}, which is to be alone")
+        self._ends[notification_id] = max(made.ends_at_ns, self._ends.get(notification_id, 0))
+        if caution is not None:
+            is_marked = self._marks.written.get(notification_id, (False, False))[0]
+            self._check(is_marked, f"{notification_id} is sent without a mark, of which {caution} is known")
+            pause_ns = ns(PAUSE_S * caution.deaths)
+            self._check(now_ns >= self._born_ns + pause_ns, f"{notification_id} is sent too early, after {caution}")
+            self._check(caution.deaths < DEATHS_MAX, f"{notification_id} is sent once more, after {caution}")
+        return self._wrong
