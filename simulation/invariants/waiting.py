@@ -6,7 +6,7 @@ from typing import TypeAlias
 
 from actors.domain.attempts import Attempt, FlushQueue
 from actors.kernel.actor import Actor
-from actors.messages import ActorFailed, NotificationChannel
+from actors.messages import ActorFailed, DeferralCause, NotificationChannel, NotificationDeferred
 from actors.pipeline.channel import Channel
 from actors.pipeline.circuit_breaker import CircuitBreakerActor
 from actors.pipeline.handler import Handler
@@ -71,7 +71,8 @@ class _Stage:
 
 class Waiting(Invariant):
     """What is counted as waiting at a stage, of which the summary has the peaks, is what has come there and has not
-    gone; and no peak is more than were ever there at once.
+    gone; and no peak is more than were ever there at once. Where one is said to wait for a breaker or a rate, one is
+    counted there.
 
     Looked at when an instant is over, and where nothing lies in the mailbox of a stage that has crashed.
     """
@@ -99,6 +100,20 @@ class Waiting(Invariant):
             for stage in self._stages.values():
                 stage.doubt()
         return None
+
+    @observes(NotificationDeferred)
+    def on_deferred(self, event: NotificationDeferred) -> Objection:
+        pipeline = self.context.pipeline()
+        if pipeline is None or event.cause == DeferralCause.QUIET_HOURS:
+            return None
+        counted_by = ["users", "tenants", "quota"]
+        if event.cause == DeferralCause.CIRCUIT_BREAKER:
+            # Or for a slot, where it is a breaker at one provider, and at another one a slot.
+            counted_by = ["breaker", "slots"][: len(self.context.channels[event.channel].by_provider())]
+        counts = pipeline.wiring.stages[event.channel].waiting
+        if any(getattr(counts, name).now for name in counted_by):
+            return None
+        return f"{event.notification_id} is said to wait ({event.cause}), and none is counted among those that do"
 
     @observes(MessageSent)
     def on_message(self, sent: MessageSent) -> Objection:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
+import msgspec
 import pytest
-from histories import EMAIL, S, breach_of, check_breach, crashed
+from histories import EMAIL, S, breach_of, check_breach, crashed, deferred
 
 from actors.domain.attempts import Admitted, Attempt, FlushQueue, Rejected
-from actors.messages import SendNotification
+from actors.messages import DeferralCause, SendNotification
 from actors.pipeline.channel import Channel
 from actors.pipeline.circuit_breaker import CircuitBreakerActor
 from actors.pipeline.handler import Handler
@@ -97,3 +98,19 @@ def test_users_limits_have_a_count_of_their_own():
     events = [told(1, Handler, RateLimiterActor, attempt("a"))]
     assert breach_of("waiting", events, context(users=1), end=2) is None
     check_breach("waiting", events, "0 are counted as waiting for users' limits", context(slots=1), end=2)
+
+
+@pytest.mark.parametrize(
+    ("cause", "counted", "is_right"),
+    [
+        (DeferralCause.CIRCUIT_BREAKER, "breaker", True),
+        (DeferralCause.CIRCUIT_BREAKER, "slots", False),  # there is one provider, whose slot would not be reported
+        (DeferralCause.CIRCUIT_BREAKER, "quota", False),
+        (DeferralCause.RATE_LIMIT, "quota", True),
+        (DeferralCause.RATE_LIMIT, "slots", False),
+    ],
+)
+def test_what_is_said_to_wait_is_counted_by_what_for(cause: DeferralCause, counted: str, is_right: bool):
+    events = [comes(1, "a"), msgspec.structs.replace(deferred(1, "a"), cause=cause)]
+    breach = breach_of("waiting", events, context(**{counted: 1}), end=1)
+    assert (breach is None) == is_right, breach
