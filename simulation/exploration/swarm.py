@@ -26,6 +26,7 @@ from actors.settings.quantities import Rate
 from simulation.exploration.coincidence import coinciding
 from simulation.exploration.drawn_settings import DrawnSettings, draw_settings
 from simulation.exploration.numbers import log_uniform, rounded
+from simulation.exploration.queueing import queueing
 from simulation.exploration.rare_settings import outages_of_endpoints, with_rare_settings
 from simulation.exploration.variation import TOO_MANY_CRASHES, bearable, cancellation, down_time, edit, start_at_an_edge
 from simulation.exploration.whole_groups import with_whole_groups
@@ -57,12 +58,18 @@ _SHARE_OFTEN = 0.15
 _SHARE_PAUSING = 0.1
 _SHARE_OF_MANY = 0.15
 _SHARE_COMMITTING = 0.2
-_SHARE_COINCIDING = 0.25
 _MIXED = ("failure_rate", "lost_reply_rate", "channel_fault_rate", "permanent_rate", "dead_destination_rate")
 """Failures of several kinds, of which a mixture has some."""
 
 _LONGEST_WINDOW = 1.5
 """As a share of the time in which notifications arrive."""
+
+
+_SHAPES: tuple[tuple[Callable[[Scenario, Random], Scenario], str, float], ...] = (
+    (queueing, "queues", 0.25),
+    (coinciding, "coincidence", 0.25),
+)
+"""What a whole case may be made of, each with the name of its stream and in how many cases with drawn settings."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,9 +114,12 @@ def drawn_case(
         drawn = replace(drawn, scenario=rare)
         scenario = drawn.scenario
     found = _case(scenario, seed, schedule, stream)
-    draw = stream("coincidence")
-    is_in_step = drawn is not None and draw.random() < _SHARE_COINCIDING
-    return Case(coinciding(found, draw) if is_in_step else found, drawn)
+    if drawn is not None:
+        for change, name, share in _SHAPES:
+            draw = stream(name)
+            if draw.random() < share:
+                found = change(found, draw)
+    return Case(found, drawn)
 
 
 def _case(scenario: Scenario, seed: int, schedule: ScheduleKind, stream: Callable[[str], Random]) -> Scenario:

@@ -11,7 +11,6 @@ import pytest
 
 from actors.instants import ns
 from actors.settings.quantities import parse_duration
-from simulation.exploration import swarm
 from simulation.exploration.coincidence import STEPS_S, coinciding
 from simulation.exploration.comparable import comparable
 from simulation.exploration.swarm import case
@@ -39,12 +38,11 @@ def test_all_times_are_multiples_of_a_step(seed):
     assert parse(write(found)) == found
 
 
-def test_most_is_due_together_with_something_else(monkeypatch):
-    monkeypatch.setattr(swarm, "_SHARE_COINCIDING", 1.0)
-    trial = attempt(comparable(case(SWARM, 8, schedule="normal", settings="drawn")))
+def test_most_is_due_together_with_something_else():
+    trial = attempt(comparable(coinciding(case(SWARM, 8, schedule="normal", settings="given"), Random(8))))
     assert trial.failing_case is None
     instants = [event.at_ns for event in trial.result.history]
-    assert len(instants) > 5 * len(set(instants))
+    assert len(instants) > 3 * len(set(instants))
 
 
 def test_some_cases_with_drawn_settings_are_so():
