@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mutants_found_later
+import mutants_of_a_fifth_stranger
 import mutants_of_a_fourth_stranger
 import mutants_of_a_second_stranger
 import mutants_of_a_stranger
@@ -37,5 +38,6 @@ STRANGERS: tuple[dict[str, tuple[Stranger, ...]], ...] = (
     mutants_of_a_second_stranger.STRANGERS,
     mutants_of_a_third_stranger.STRANGERS,
     mutants_of_a_fourth_stranger.STRANGERS,
+    mutants_of_a_fifth_stranger.STRANGERS,
 )
 """The mistakes of those who have not seen what is to find them: of each stranger by area, and no part of the others."""

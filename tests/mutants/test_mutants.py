@@ -56,7 +56,7 @@ def test_each_of_a_stranger_can_still_be_planted(each, monkeypatch):
     assert all(said.endswith(".") for said in (each.mistake, each.seen, each.world))
 
 
-@pytest.mark.parametrize("of_one", STRANGERS, ids=["first", "second", "third", "fourth"])
+@pytest.mark.parametrize("of_one", STRANGERS, ids=["first", "second", "third", "fourth", "fifth"])
 def test_those_of_a_stranger_are_equally_of_nine_areas(of_one):
     areas = [len(area) for area in of_one.values()]
     assert len(areas) == 9
