@@ -133,10 +133,10 @@ IN_STAGES = (
     stranger(
         "a-hedged-answer-is-taken-for-a-copy",
         DEDUPLICATING,
-        "What comes back is what was admitted.",
+        "What comes back has the number with which it went.",
         (
-            "        if expected is None or (expected.permit, expected.lane) != (admitted.permit, admitted.lane):\n",
-            "        if expected is not admitted:\n",
+            "        return msgspec.structs.replace(admitted, number=self._admissions)\n",
+            "        return admitted\n",
         ),
         seen="Attempts of which a copy was sent, or that failed, never end, and keep their slots.",
         world="Hedging where messages come twice or late.",
