@@ -22,10 +22,9 @@ from mutants_of_a_stranger import (
     by_area,
     stranger,
 )
-from mutants_of_a_third_stranger import BREAKER, RETRY, SHARED_MEMORY
+from mutants_of_a_third_stranger import BREAKER, RETRY, SHARED_MEMORY, SIMULATED_SYSTEM
 
 CHANNEL = "actors/pipeline/channel.py"
-MAILBOX = "actors/kernel/mailbox.py"
 MESSAGE_FAULTS = "simulation/engine/message_faults.py"
 QUIET_HOURS = "actors/policies/quiet_hours.py"
 RATE_WINDOWS = "actors/policies/rate_limit/windows.py"
@@ -497,15 +496,16 @@ IN_THE_KERNEL = (
         world="A provider with an upstream, or with a capacity whose discipline is not fifo.",
     ),
     stranger(
-        "told-first-and-heard-last",
-        MAILBOX,
-        "What is deferred comes before what is not.",
+        "gone-back-to-when-it-was-due",
+        SIMULATED_SYSTEM,
+        "Nobody sets a timer for an instant that is past.",
         (
-            "        self.queue.insert(self.deferred, message)\n",
-            "        self.queue.appendleft(message)\n",
+            "        heappush(self._queue, (instant_ns if instant_ns > now_ns else now_ns, NORMAL, "
+            "next(self._event_ids), timer))\n",
+            "        heappush(self._queue, (instant_ns, NORMAL, next(self._event_ids), timer))\n",
         ),
-        seen="What was told an actor while it was down comes to it backwards: attempts in the wrong order, or lost.",
-        world="A crash of an actor that is told several things before it is back.",
+        seen="A retry that was due before its failure had been written sets the clock of the run back to then.",
+        world="A store that takes longer for a commit than a retry waits.",
     ),
     stranger(
         "copies-are-as-late-as-their-message",

@@ -66,7 +66,7 @@ def test_those_of_a_stranger_are_equally_of_nine_areas(of_one):
 
 def test_those_of_strangers_are_a_set_of_their_own():
     strangers = chosen([], strangers=True)
-    assert len(strangers) == len({(each.file, each.changes) for each in strangers}) == 160
+    assert len(strangers) == len({(each.file, each.changes) for each in strangers}) == 200
     assert chosen([]) == list(MUTANTS)
     names = [each.name for each in (*MUTANTS, *strangers)]
     assert len(names) == len(set(names))
