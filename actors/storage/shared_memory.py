@@ -313,7 +313,7 @@ class NodeStore(MemoryStore):
         owners = self._shared.owners
         if kind is NotificationRequested:
             owner = owners.get(notification_id)
-            if owner is not None and owner is not self:
+            if owner is not None:  # perhaps itself: it has taken over what was accepted first
                 return Overtaken(notification_id, owner._open[notification_id].command)
             owners[notification_id] = self
         elif kind in _ENDS:

@@ -15,7 +15,7 @@ from pykka._envelope import Envelope
 
 from actors.errors import Overloaded, Overtaken
 from actors.kernel.actor import NOTHING, Actor
-from actors.kernel.effects import Cancellable, Effect, Performed
+from actors.kernel.effects import Cancellable, Effect, Performed, Promise
 from actors.kernel.futures import Future
 from actors.kernel.interceptors import Interceptor, Next
 from actors.messages import (
@@ -57,6 +57,8 @@ class LockStep(Invariant):
         self._has_differed = False
         self._latest: int | None = None
         """The number in the model of what a provider was asked last, until it is known by whom."""
+        self._promised: dict[int, Any] = {}
+        """By identity, the changes that a store has promised to finish."""
         self._forgets_at = NUMBERS_BEFORE_A_LOOK
         self._numbers: dict[int, tuple[Any, list[int]]] = {}
         """By the identity of what comes back with an answer, or of a promise, it and its numbers in the model: one, or
@@ -122,8 +124,10 @@ class LockStep(Invariant):
         if objection is not None:
             self.broken(str(objection))
 
-    def performs(self, request: Any) -> None:
-        """Take note of what is to come back with the answer of the provider that was asked last."""
+    def performs(self, request: Any, is_promised: bool) -> None:
+        """Take note of what is to come back: with the answer of the provider that was asked last, or from the store."""
+        if is_promised and hasattr(request, "event"):
+            self._promised[id(request)] = request
         if self._latest is not None:
             if len(self._numbers) > self._forgets_at:
                 self._numbers = {key: known for key, known in self._numbers.items() if not self._is_over(known[0])}
@@ -132,6 +136,10 @@ class LockStep(Invariant):
             flight = getattr(request, "flight", request)  # of one that may have copies, known by its first send
             self._numbers.setdefault(id(flight), (flight, [self._latest]))
             self._latest = None
+
+    def was_promised(self, request: Any) -> bool:
+        """Tell whether the store has promised to finish a change, and has done so now."""
+        return self._promised.pop(id(request), None) is not None
 
     def _is_over(self, what: Any) -> bool:
         """Tell whether nobody waits any more for a copy, or its flight; or for a promise that was not kept in time."""
@@ -219,7 +227,7 @@ class TurnWatch(Interceptor):
         tell(message)
 
     def perform(self, go_on: Next, actor: Actor, effect: Effect, request: Any, *timeout: Any) -> Cancellable:
-        self._lock_step.performs(request)
+        self._lock_step.performs(request, type(effect) is Promise)
         return go_on(actor, effect, request, *timeout)  # type: ignore[no-any-return]
 
     def start(self, go_on: Next, actor: Actor) -> None:
@@ -303,11 +311,15 @@ def _go_on(_lock_step: LockStep, actor: Any, message: Any) -> tuple[str, Any] | 
 
 def _of_handler(lock_step: LockStep, _actor: Any, performed: Performed) -> tuple[str, Any] | None:
     event = getattr(performed.request, "event", None)
+    if lock_step.was_promised(performed.request):
+        return None  # it follows from what the store has done
     kind = "overtaken" if isinstance(performed.result, Overtaken) else "commit"
     return None if event is None else (kind, event.notification_id)
 
 
-def _of_letters(_lock_step: LockStep, _actor: Any, performed: Performed) -> tuple[str, Any]:
+def _of_letters(lock_step: LockStep, _actor: Any, performed: Performed) -> tuple[str, Any] | None:
+    if lock_step.was_promised(performed.request):
+        return None
     return "discarded", performed.request.event.notification_id
 
 
@@ -336,13 +348,17 @@ def _injected(lock_step: LockStep, _actor: Any, message: Any) -> tuple[str, Any]
     return "inject", next(n for n, fault in enumerate(lock_step.model.world.faults) if fault is message.fault)
 
 
-def _called(_lock_step: LockStep, _actor: Any, call: Any) -> tuple[str, Any]:
+def _called(lock_step: LockStep, _actor: Any, call: Any) -> tuple[str, Any]:
     function = call.function
     if isinstance(function, partial) and getattr(function.func, "__name__", "") == "_take_over":
         gone, starts = function.args
         return "takeover", (gone.node.number, starts)
     if isinstance(function, partial) and getattr(function.func, "__name__", "") == "_is_known":
         return "known", function.args
+    if isinstance(function, partial) and getattr(function.func, "__name__", "") == "tell_others":
+        return "told", lock_step.model.fleet.number_told + 1
+    if getattr(function, "__name__", "") == "_settle":
+        return "settle", function.__self__.number
     return "other", None
 
 

@@ -44,8 +44,7 @@ class Accepting(Loop):
         self.commits.clear()
         self.cancels: set[str] = set()
         """Of those that are being made durable, which are to be cancelled then."""
-        self.overtaken: dict[str, SendNotification] = {}
-        """By id, what another node has under way of what is being accepted here."""
+        self.overtaken.clear()
         self.taken_over: dict[str, Notification] = {}
         """Of those that are being accepted, which this node has taken over meanwhile."""
 
@@ -97,13 +96,7 @@ class Accepting(Loop):
         """ "Record first, announce afterwards" (2): nothing follows from a change before it is durable."""
         name = event.notification_id
         self.commits[name] = Commit(event, notification, then, why, about)
-        first = self.store.accepted_elsewhere(event, self.node)
-        if first is not None:
-            self.overtaken[name] = first
-            self.at(self.now_ns, "overtaken", name)
-            return
-        self.store.keep(event, notification.command, self.node)
-        self.when_durable("commit", name)
+        self.make_durable("commit", event, notification.command)
 
     def is_durable(self, name: str) -> None:
         """Record what is durable, and go on."""
@@ -119,7 +112,7 @@ class Accepting(Loop):
             self.cancel([name])
 
     def is_overtaken(self, name: str) -> None:
-        """Leave a notification to the node that has accepted it first, unless it has come over from there since."""
+        """Leave a notification to the node that was faster, unless it has come over from there since."""
         commit = self.commits.pop(name)
         event, notification = commit.event, commit.notification
         first, taken_over = self.overtaken.pop(name), self.taken_over.pop(name, None)
@@ -130,7 +123,7 @@ class Accepting(Loop):
             self.go_on_with([taken_over])
         else:
             self.take_up_next_redrive()
-        assert isinstance(event, NotificationRequested)
-        conflict = event.instead_of is None and first != notification.command
+        is_new = isinstance(event, NotificationRequested) and event.instead_of is None
+        conflict = is_new and first != notification.command
         again = self.event(DuplicateIgnored, notification.command, conflict=conflict)
-        self.expect(again, "another node has it under way")
+        self.expect(again, "another node was faster with it")

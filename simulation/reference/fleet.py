@@ -5,27 +5,33 @@ A run with one process has a fleet of one, of which nobody asks who gets what.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 from zlib import crc32
 
-from actors.messages import NodeTookOver
+from actors.messages import DeadLetterDiscarded, NodeTookOver
 from simulation.reference.addresses import host_of
+from simulation.reference.durability import Durability
 from simulation.reference.instants import ns
 from simulation.reference.loop import Difference, Timeline
 from simulation.reference.node import Node
+from simulation.reference.notifications import News
 from simulation.reference.randomness import Stream
 
 
 class Fleet:
     """All nodes that there may be, in the order of their numbers."""
 
-    def __init__(self, timeline: Timeline, at: Callable[[int, str, tuple[Any, ...]], None]) -> None:
+    def __init__(
+        self, timeline: Timeline, at: Callable[[int, str, Any], None], wake: Callable[[str, Any, int | None], None]
+    ) -> None:
         """Start those that are there from the beginning.
 
         Args:
             timeline: the time.
             at: puts on the agenda that something falls due.
+            wake: does so in place of what was to fall due before.
         """
         self._timeline = timeline
         self._at = at
@@ -40,10 +46,15 @@ class Fleet:
         self._without_heirs: list[Node] = []
         self._leases: frozenset[Any] = frozenset()
         """Those that are there, and those that are gone and whose lease has not ended."""
+        self._to_tell: deque[tuple[int, News]] = deque()
+        """What others are to know of letters, and by which node."""
+        self.number_told = 0
+        """How often they were told."""
         self._said: dict[tuple[int, str, str], int] = {}
         """By node, breaker and host, until when a node says that it is open, as all know."""
         if not is_one:
-            timeline.store.tell_others = self._tell_others
+            timeline.tell_others = self._tell_others
+            timeline.durability = Durability(timeline.store, ns(world.commit_latency), wake)
         timeline.say = self._say
         self.start(self.nodes)
 
@@ -86,13 +97,38 @@ class Fleet:
 
     # ── what they tell each other ───────────────────────────────────────────────────────────────────────────────
 
-    def _tell_others(self, number: int | None, name: str) -> None:
-        store = self._timeline.store
-        for node in self.living:
-            if node.node != number and name in store.dead:
-                node.follow("dlq", "", node.letters.put_back, store.letter(name))
-            elif node.node != number:
-                node.follow("dlq", "", node.letters.is_gone, name)
+    def _tell_others(self, number: int | None, news: News) -> None:
+        for node in self.living if news is not None else ():
+            if node.node != number:
+                self._tell_of_letter(node, news)
+
+    @staticmethod
+    def _tell_of_letter(node: Node, news: News) -> None:
+        node.follow("dlq", "", node.letters.is_gone if isinstance(news, str) else node.letters.put_back, news)
+
+    def settle(self, number: int, *, all_of_it: bool = False) -> None:
+        """ "Durable, and known to the others, so much later": behind all that the node does at that instant."""
+        node, timeline = self.nodes[number - 1], self._timeline
+        for change in timeline.durability.take_durable(number, timeline.now_ns, all_of_it=all_of_it):
+            name, is_discard = change.event.notification_id, isinstance(change.event, DeadLetterDiscarded)
+            actor = "dlq" if is_discard else "handler"
+            first = timeline.durability.faster(change, number)
+            if first is None:
+                news = timeline.store.keep(change.event, change.command, number)
+                node.follow(actor, "", node.take_turn, "discarded" if is_discard else "commit", name)
+                if news is not None:
+                    self._to_tell.append((number, news))
+                    self._at(timeline.now_ns + 1, "told", self.number_told + len(self._to_tell))
+                continue
+            node.overtaken[name] = first
+            node.follow(actor, "", node.letters.is_not_discarded if is_discard else node.is_overtaken, name)
+            if change.letter is not None:
+                self._tell_of_letter(node, timeline.store.letter(name) or name)
+
+    def tell(self) -> None:
+        """Have the others know of a letter what is durable."""
+        self.number_told += 1
+        self._tell_others(*self._to_tell.popleft())
 
     def _say(self, number: int | None, breaker: str, host: str, until_ns: int, latency_ns: int) -> None:
         """ "News take `share_latency`" (17)."""
@@ -138,9 +174,14 @@ class Fleet:
 
     # ── one is gone ─────────────────────────────────────────────────────────────────────────────────────────────
 
-    def crash(self, error: str, nodes: Sequence[Node], takeover_after: float) -> None:
-        """Kill nodes that are there; what they had is taken over so many seconds later."""
+    def crash(self, error: str, nodes: Sequence[Node], takeover_after: float, *, is_parked: bool = False) -> None:
+        """Kill nodes that are there; what they had is taken over so many seconds later.
+
+        One that is stopped in order has parked it: what it has handed over is durable.
+        """
         for node in nodes:
+            if is_parked and node.node is not None:
+                self.settle(node.node, all_of_it=True)
             node.kill()
         for node in nodes:
             node.record_death(error)

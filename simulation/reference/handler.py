@@ -498,7 +498,7 @@ class Handler(Accepting):
         if not self.has_room(order.priority):
             self.redrives[next(self._redrive_places) if place is None else place] = order
             return
-        is_dead = self.store.has_letter(letter)
+        is_dead = self.has_letter(letter)
         is_served = is_dead and self.store.is_served(name, lambda other: other in self.admitted)
         if not is_dead or (is_served and order.served == "exclude"):
             if is_dead:

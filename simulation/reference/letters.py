@@ -41,7 +41,10 @@ class Letters:
     def begin(self) -> None:
         """Begin as its actor that starts, with what the store has."""
         store, commits = self.loop.store, self.loop.commits
-        self.kept = OrderedDict((name, letter) for name, letter in store.letters().items() if name not in commits)
+        letters = store.letters().items()
+        self.kept = OrderedDict(
+            (name, letter) for name, letter in letters if name not in commits and self.loop.has_letter(name)
+        )
         self.look_at_all()
 
     def add(self, letter: DeadLetterMessage) -> None:
@@ -54,13 +57,13 @@ class Letters:
 
     def put_back(self, letter: DeadLetterMessage) -> None:
         """Keep a letter that was taken for a redrive, or that another node has written, if it is one still."""
-        if self.loop.store.has_letter(letter.notification_id):
+        if self.loop.has_letter(letter.notification_id):
             self._keep(letter)
         self._look()
 
     def is_gone(self, name: str) -> None:
         """Drop a letter that another node has redriven or discarded, unless it is one again."""
-        if not self.loop.store.has_letter(name):
+        if not self.loop.has_letter(name):
             self.kept.pop(name, None)
         self._look()
 
@@ -102,12 +105,13 @@ class Letters:
 
     def is_one(self, name: str) -> bool:
         """Return whether a notification is a dead letter here that can be taken."""
-        return name in self.kept and self.loop.store.has_letter(name)
+        return name in self.kept and self.loop.has_letter(name)
 
     def is_served(self, name: str) -> bool:
         """ "A letter whose fallback was delivered or is under way is served, and no redrive takes it" (15)."""
         store, commits = self.loop.store, self.loop.commits
-        return store.is_served(name, lambda other: other in commits or (other in store.dead and other not in self.kept))
+        has_letter = self.loop.has_letter
+        return store.is_served(name, lambda other: other in commits or (has_letter(other) and other not in self.kept))
 
     def order_discard(self, name: str) -> None:
         """Discard a letter by an operator's order, if it is one still."""
@@ -117,13 +121,16 @@ class Letters:
     def _discard(self, name: str, reason: str) -> None:
         loop, letter = self.loop, self.kept.pop(name)
         event = loop.event(DeadLetterDiscarded, letter.command, reason=reason)
-        loop.store.keep(event, letter.command, loop.node)
         self._discarding[name] = event, "an operator has said so, or by dead_letters: {}", loop.world.dead_letters
-        loop.when_durable("discarded", name)
+        loop.make_durable("discarded", event, letter.command)
 
     def is_discarded(self, name: str) -> None:
         """Record a discard that is durable."""
         self.loop.expect(*self._discarding.pop(name))
+
+    def is_not_discarded(self, name: str) -> None:
+        """Leave a letter to the node that was faster with it."""
+        del self._discarding[name]
 
     def forget_alerts(self) -> None:
         """Begin as the alert that starts."""

@@ -30,9 +30,9 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, NamedTuple, TypeVar
 
-from actors.messages import RecordedEvent, SendNotification
+from actors.messages import DeadLetterMessage, NotificationEvent, RecordedEvent, SendNotification
 from simulation.reference.instants import NS_PER_S, ns
-from simulation.reference.notifications import Commit, Notification, Send, Store
+from simulation.reference.notifications import Commit, News, Notification, Send, Store
 from simulation.reference.randomness import Stream
 from simulation.reference.world import World
 
@@ -42,7 +42,9 @@ Key = tuple[str, Any]
 Place = tuple[str, str]
 """An actor of a process: what it does, and where (``email``; ``email/backup`` for one that asks a provider)."""
 
-MAY_LOOK = frozenset({"limiter", "tenants", "breaker", "backlog", "ages", "redrive", "copy", "hedge", "other"})
+MAY_LOOK = frozenset(
+    {"limiter", "tenants", "breaker", "backlog", "ages", "redrive", "copy", "hedge", "settle", "other"}
+)
 """Of these one look more does no harm: the rule for it looks whether anything is due."""
 
 
@@ -71,9 +73,14 @@ class Timeline:
         self.world = world
         self.now_ns = 0
         self.epoch_ns = world.epoch_ns
-        self.store = Store(ns(world.remember_ids), ns(world.commit_latency))
+        is_one = world.nodes_at_most == 1
+        self.store = Store(ns(world.remember_ids), ns(world.commit_latency) if is_one else 0)
+        self.durability: Any = None
+        """What several nodes have handed over to the store; see `durability`."""
         self.say: Callable[..., None] = lambda *said: None
         """Tells the other nodes what one says of a breaker."""
+        self.tell_others: Callable[[int | None, News], None] = lambda *said: None
+        """Tells the other nodes what one has done to a letter."""
         self.carrier: Any = None
         """Brings what carries attempts; see `carrying`."""
         self.number_of_asked = 0
@@ -242,6 +249,8 @@ class Loop:
         """What is at a provider, by number."""
         self.commits: dict[str, Commit] = {}
         """What is not durable yet, by notification."""
+        self.overtaken: dict[str, SendNotification] = {}
+        """By id, what another node has under way, or took first, of what is being accepted or redriven here."""
         self.mailboxes: dict[Place, list[Step]] = {}
         """Of the actors that are down."""
         self.due: dict[Key, int] = {}
@@ -264,12 +273,29 @@ class Loop:
         self.due[kind, what] = max(instant_ns, self.now_ns)
         self.timeline.put_on_agenda(self, (kind, what))
 
-    def when_durable(self, kind: str, what: Any) -> None:
-        """Have the rule for a kind applied when what the store gets now is durable: after `commit_latency`, if any."""
+    def make_durable(self, kind: str, event: NotificationEvent, command: SendNotification) -> None:
+        """Have the store take a change, and the rule for a kind applied when it is durable: after `commit_latency`."""
+        name, durability = event.notification_id, self.timeline.durability
+        if durability is not None and durability.takes_time(self.node):
+            durability.hand_over(self.node, event, command)
+            return
+        first = self.store.accepted_first(event)
+        if first is not None:
+            self.overtaken[name] = first
+            self.at(self.now_ns, "overtaken", name)
+            return
+        self.timeline.tell_others(self.node, self.store.keep(event, command, self.node))
         if self.store.latency_ns:
-            self.at(self.now_ns + self.store.latency_ns, kind, what)
+            self.at(self.now_ns + self.store.latency_ns, kind, name)
         else:
-            self.take_turn(kind, what)
+            self.take_turn(kind, name)
+
+    def has_letter(self, letter: DeadLetterMessage | str) -> bool:
+        """Return whether a notification is a dead letter, or a letter that of its latest death, as this node knows."""
+        name = letter if isinstance(letter, str) else letter.notification_id
+        durability = self.timeline.durability
+        is_taken = durability is not None and name in durability.letters_taken(self.node)
+        return not is_taken and self.store.has_letter(letter)
 
     def wake(self, kind: str, where: Any, instant_ns: int | None) -> None:
         """Have a place where some wait looked at then, and not at the instant set before; None: at none."""

@@ -172,10 +172,18 @@ class Node(Handler):
     def kill(self) -> None:
         """All that is in memory is gone, with the changes that were not durable."""
         self.is_down = True
+        durability = self.timeline.durability
         for each in self.commits.values():
-            if each.event.at_ns + self.store.latency_ns < self.now_ns:  # it is durable, and the handler was down since
+            if durability is None:
+                is_durable = each.event.at_ns + self.store.latency_ns < self.now_ns
+            else:
+                is_durable = durability.is_durable(each.event, self.node)
+            if is_durable:  # and the handler was down since
                 self.expect(each.event, each.why, *each.about)
-        self.store.crash(self.now_ns)
+        if durability is None:
+            self.store.crash(self.now_ns)
+        else:
+            durability.crash(self.node)
         self.timeline.forget_what_follows(self)
         self.due.clear()
 

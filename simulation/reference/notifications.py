@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import OrderedDict, deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import msgspec
 
@@ -248,6 +248,11 @@ class History:
     """Which of several has it under way, or had it last."""
 
 
+News: TypeAlias = DeadLetterMessage | str | None
+"""What the other nodes are to know of a change: a letter that there is now; by its id, one that is none any more; or
+nothing."""
+
+
 class Store:
     """What outlives a crash of the process: histories of what has not ended, dead letters, ids, gone addresses.
 
@@ -259,8 +264,6 @@ class Store:
         self.latency_ns = latency_ns
         self.journal: list[tuple[int, NotificationEvent, SendNotification]] = []
         """By when it is durable, each change, where that takes time."""
-        self.tell_others: Callable[[int | None, str], None] = lambda node, name: None
-        """Has the nodes but one know of what this one has made a dead letter of, has redriven or discarded."""
         self.living = 1
         """How many nodes have a lease."""
         self._begin_empty()
@@ -280,18 +283,20 @@ class Store:
         self._delivered: set[str] = set()
         """Of these, those that were sent."""
 
-    def keep(self, event: NotificationEvent, command: SendNotification, node: int | None) -> None:
-        """Take a change by a node; it is durable `latency_ns` later."""
+    def keep(self, event: NotificationEvent, command: SendNotification, node: int | None) -> News:
+        """Take a change by a node, which is durable `latency_ns` later; return what it is to the others."""
         if self.latency_ns:
             self.journal.append((event.at_ns + self.latency_ns, event, command))
         self._apply(event, command, node)
-        if isinstance(event, (NotificationMovedToDeadLetter, NotificationRedriven, DeadLetterDiscarded)):
-            self.tell_others(node, event.notification_id)
+        name = event.notification_id
+        is_of_letter = isinstance(event, (NotificationMovedToDeadLetter, NotificationRedriven, DeadLetterDiscarded))
+        return (self.letter(name) or name) if is_of_letter else None
 
-    def accepted_elsewhere(self, event: NotificationEvent, node: int | None) -> SendNotification | None:
-        """Return what another node has under way with the id of what is about to be accepted, as it was accepted."""
+    def accepted_first(self, event: NotificationEvent) -> SendNotification | None:
+        """Return what is under way already with the id of what is about to be accepted, as it was accepted: another
+        node was faster, from which it may have been taken over."""
         entry = self.open.get(event.notification_id) if isinstance(event, NotificationRequested) else None
-        return None if entry is None or entry.node == node else entry.command
+        return None if entry is None else entry.command
 
     def open_at(self, node: int | None) -> dict[str, History]:
         """Return what a node has under way, in the order in which it got it."""
@@ -406,11 +411,13 @@ class Store:
 
     def letters(self) -> OrderedDict[str, DeadLetterMessage]:
         """Return the dead letters, the oldest first."""
-        return OrderedDict((name, self.letter(name)) for name in self.dead)
+        return OrderedDict((name, letter) for name in self.dead if (letter := self.letter(name)) is not None)
 
-    def letter(self, name: str) -> DeadLetterMessage:
-        """Return the letter of one that is dead."""
-        entry = self.dead[name]
+    def letter(self, name: str) -> DeadLetterMessage | None:
+        """Return the dead letter of a notification, if it is one."""
+        entry = self.dead.get(name)
+        if entry is None:
+            return None
         moved = entry.events[-1]
         assert isinstance(moved, NotificationMovedToDeadLetter)
         return state_after(entry.command, entry.events, moved.epoch_ns, moved.at_ns).letter(moved)

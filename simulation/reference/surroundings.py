@@ -35,7 +35,7 @@ class Surroundings(Loop):
     def __init__(self, timeline: Timeline) -> None:
         super().__init__(timeline)
         timeline.carrier = Carrier(self.world.faults, self.world.seed, self.at)
-        self.fleet = Fleet(timeline, self.at)
+        self.fleet = Fleet(timeline, self.at, self.wake)
         for number, fault in enumerate(self.world.faults):
             if fault.injects & {"crash", "clock_step", "deploy", "scale"}:
                 self.at(ns(fault.at), "inject", number)
@@ -89,7 +89,7 @@ class Surroundings(Loop):
         """What it has not brought to an end is parked in the store, and taken over at once."""
         node = nodes[0]
         if not node.is_down and node.starts == starts:  # else it has crashed meanwhile
-            self.fleet.crash(STOPPED, nodes, takeover_after=0.0)
+            self.fleet.crash(STOPPED, nodes, takeover_after=0.0, is_parked=True)
             if back_after is None:
                 self.fleet.start(nodes)
             else:
@@ -147,6 +147,8 @@ class Surroundings(Loop):
         "back": lambda self, what: self.fleet.start(what.nodes),
         "takeover": lambda self, death: self.fleet.lease_ends(*death),
         "known": lambda self, said: self.fleet.is_known(*said),
+        "settle": lambda self, number: self.fleet.settle(number),
+        "told": lambda self, _: self.fleet.tell(),
         "operate": _operate,
         "late": lambda self, number: self.timeline.carrier.comes(number),
     }

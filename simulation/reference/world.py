@@ -45,7 +45,7 @@ class World:
 
 def refusals(world: World) -> list[str]:
     """Return the settings of a run that the model says nothing about yet; none: it can be checked."""
-    found = ["commit_latency with several nodes"] if world.commit_latency and world.nodes_at_most > 1 else []
+    found = []
     for number, fault in enumerate(world.faults):
         found += [f"faults.{number}.{key}" for key in sorted(fault.injects & NOT_COMPARED)]
     for name, template in world.templates.items():

@@ -71,11 +71,12 @@ def difference(
     *,
     is_fleet: bool = False,
     are_messages_astray: bool = False,
+    latency: float = 0.0,
 ) -> str | None:
     """Return in what a seed's run differs from the model: None where it does not, or is not compared."""
     drawn = ordinary(scenario, seed, settings)
     if is_fleet:
-        drawn = as_fleet(drawn, seed)
+        drawn = as_fleet(drawn, seed).model_copy(update={"commit_latency": latency})
     if are_messages_astray:
         drawn = astray(drawn, seed)
     if refusals(world_of(drawn)):
@@ -95,6 +96,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seeds", default="0:100", help="first:behind the last")
     parser.add_argument("--settings", default="mixed", choices=get_args(SettingsKind), help="of the cases")
     parser.add_argument("--fleets", action="store_true", help="at several nodes")
+    parser.add_argument("--latency", type=float, default=0.0, help="seconds until a change of a node is durable")
     parser.add_argument("--astray", action="store_true", help="with messages that come twice and late")
     parser.add_argument("--out", type=Path, help="keeps what has been run")
     parser.add_argument("scenarios", nargs="*", type=Path)
@@ -109,7 +111,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             continue
         path = paths[seed % len(paths)]
         found = difference(
-            scenarios[path], seed, options.settings, is_fleet=options.fleets, are_messages_astray=options.astray
+            scenarios[path],
+            seed,
+            options.settings,
+            is_fleet=options.fleets,
+            are_messages_astray=options.astray,
+            latency=options.latency,
         )
         count += 1
         differ += found is not None

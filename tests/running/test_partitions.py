@@ -216,6 +216,17 @@ def test_another_node_may_have_been_faster_with_an_id():
     assert not one.open_ids()
 
 
+def test_a_node_may_have_taken_over_an_id_that_another_one_was_faster_with():
+    one, other = stores()
+    one.cut_off(9)
+    waits = one.commit(NotificationRequested(at_ns=1, user_id="r", **OF_IT), COMMAND)
+    other.commit(NotificationRequested(at_ns=2, user_id="r", **OF_IT), COMMAND)
+    other._shared.hand_over(2, to=1, ids=["a"])
+    one.reconnect()
+    assert isinstance(waits._result, Overtaken)
+    assert waits._result.known == COMMAND
+
+
 def test_another_node_may_have_been_faster_with_a_dead_letter():
     one, other = stores()
     one.commit(NotificationRequested(at_ns=1, user_id="r", **OF_IT), COMMAND)
