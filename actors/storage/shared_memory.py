@@ -185,8 +185,8 @@ class NodeStore(MemoryStore):
         """Whether one who asked has to be told that the lease holds again."""
         self._waiting: deque[_Change] = deque()
         """What it has handed over and is not durable yet."""
-        self._unsaid: list[tuple[str, str, int]] = []
-        """Breaker, host, and until when: what it has said of its breakers meanwhile."""
+        self._unsaid: dict[tuple[str, str], int] = {}
+        """By breaker and host, until when it is open: what it has said of them last, meanwhile."""
         self._unheard: list[News] = []
         self._in_vain: list[NotificationEvent] = []
         """What another node was faster with, since this one has started."""
@@ -213,8 +213,8 @@ class NodeStore(MemoryStore):
         self._settle()
         for change in self._waiting:
             self._shared.clock.call_at(change.durable_ns, self._settle)
-        unsaid, self._unsaid = self._unsaid, []
-        for breaker, host, until_ns in unsaid:
+        unsaid, self._unsaid = self._unsaid, {}
+        for (breaker, host), until_ns in unsaid.items():
             self.say(breaker, host, max(0, until_ns - self._shared.clock.now_ns))
         self.count_living()
         unheard, self._unheard = self._unheard, []
@@ -338,7 +338,7 @@ class NodeStore(MemoryStore):
 
     def say(self, breaker: str, host: str, open_ns: int) -> None:
         if self._is_cut_off:
-            self._unsaid.append((breaker, host, self._shared.clock.now_ns + open_ns))
+            self._unsaid[breaker, host] = self._shared.clock.now_ns + open_ns
         else:
             self._shared.say(self.number, breaker, host, open_ns)
 

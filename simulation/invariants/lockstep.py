@@ -13,9 +13,10 @@ from typing import Any
 
 from pykka._envelope import Envelope
 
+from actors.domain.attempts import UNSENT
 from actors.errors import Overloaded, Overtaken
 from actors.kernel.actor import NOTHING, Actor
-from actors.kernel.effects import Cancellable, Effect, Performed, Promise
+from actors.kernel.effects import Cancellable, Effect, Foreseen, Performed, Promise
 from actors.kernel.futures import Future
 from actors.kernel.interceptors import Interceptor, Next
 from actors.messages import (
@@ -137,6 +138,14 @@ class LockStep(Invariant):
             self._numbers.setdefault(id(flight), (flight, [self._latest]))
             self._latest = None
 
+    def is_not_made(self, request: Any) -> None:
+        """Take note of an attempt that is not made, as its node has no lease."""
+
+        def ask() -> None:
+            self._latest = self.model.timeline.is_not_made()
+
+        self.note(ask)
+
     def was_promised(self, request: Any) -> bool:
         """Tell whether the store has promised to finish a change, and has done so now."""
         return self._promised.pop(id(request), None) is not None
@@ -227,6 +236,8 @@ class TurnWatch(Interceptor):
         tell(message)
 
     def perform(self, go_on: Next, actor: Actor, effect: Effect, request: Any, *timeout: Any) -> Cancellable:
+        if type(effect) is Foreseen and effect.result is UNSENT:
+            self._lock_step.is_not_made(request)
         self._lock_step.performs(request, type(effect) is Promise)
         return go_on(actor, effect, request, *timeout)  # type: ignore[no-any-return]
 
@@ -348,7 +359,7 @@ def _injected(lock_step: LockStep, _actor: Any, message: Any) -> tuple[str, Any]
     return "inject", next(n for n, fault in enumerate(lock_step.model.world.faults) if fault is message.fault)
 
 
-def _called(lock_step: LockStep, _actor: Any, call: Any) -> tuple[str, Any]:
+def _called(lock_step: LockStep, environment: Any, call: Any) -> tuple[str, Any]:
     function = call.function
     if isinstance(function, partial) and getattr(function.func, "__name__", "") == "_take_over":
         gone, starts = function.args
@@ -357,6 +368,10 @@ def _called(lock_step: LockStep, _actor: Any, call: Any) -> tuple[str, Any]:
         return "known", function.args
     if isinstance(function, partial) and getattr(function.func, "__name__", "") == "tell_others":
         return "told", lock_step.model.fleet.number_told + 1
+    if isinstance(function, partial) and getattr(function.func, "__name__", "") == "reconnect":
+        return _with_nodes("reconnect", lambda _: function.args[0])(lock_step, environment, call)
+    if getattr(function, "__name__", "") == "_end_leases":
+        return "leases", environment.system.now_ns
     if getattr(function, "__name__", "") == "_settle":
         return "settle", function.__self__.number
     return "other", None

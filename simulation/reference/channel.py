@@ -145,7 +145,10 @@ class Way(Stage):
             return
         self.has_news = False
         self.lanes[send.admitted.lane].settle(send)
-        self.carry("handler", "", self.handler.answered, send)
+        if send.outcome is None:
+            self.carry("handler", "", self.handler.requeued, attempt, True)
+        else:
+            self.carry("handler", "", self.handler.answered, send)
         self._has_left(attempt)
         if self.lines:
             line = self.lines.get(attempt.host)

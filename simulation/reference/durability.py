@@ -1,14 +1,17 @@
-"""What the nodes of a fleet hand over to the store that they share, where that takes its time (section 17).
+"""What each node of a fleet has to do with the store that they share (section 17).
 
 A change is durable `commit_latency` later: then it is known to the others, and its node goes on. Another node may have
 been faster with the same id, or the same letter. What is not durable when a node crashes is lost; one that is stopped
 in order has all of it be durable first.
+
+A node that is cut off (`partition: store`) has nothing be durable, and hears nothing of the others, before it reaches
+the store again. "When nine tenths of `takeover_after` have passed it starts no attempt and gets nothing new."
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 from actors.messages import (
@@ -31,48 +34,73 @@ class Change(NamedTuple):
     """That which it is about, if it is about one: a redrive, or a discard."""
 
 
-class Durability:
-    """What all nodes have handed over."""
+class Side:
+    """One node's side of the store."""
 
-    def __init__(self, store: Store, latency_ns: int, wake: Callable[[str, Any, int | None], None]) -> None:
-        """Begin without any.
+    def __init__(self, store: Store, node: int, latency_ns: int, wake: Callable[[str, Any, int | None], None]) -> None:
+        """Begin as one that reaches it, and has handed over nothing.
 
         Args:
-            store: of the nodes.
-            latency_ns: how long it takes.
-            wake: has it looked at what a node has handed over, at an instant.
+            store: of all nodes.
+            node: which one it is.
+            latency_ns: how long it takes until a change is durable.
+            wake: has it looked at what has been handed over, at an instant.
         """
         self._store = store
+        self._node = node
         self._latency_ns = latency_ns
         self._wake = wake
-        self._waiting: dict[int | None, deque[Change]] = {}
-        self._in_vain: dict[int | None, list[NotificationEvent]] = {}
-        """By node, that with which others were faster, since it has started."""
+        self._waiting: deque[Change] = deque()
+        self._in_vain: list[NotificationEvent] = []
+        """That with which others were faster, since it has started."""
+        self.nodes: frozenset[Any] = frozenset()
+        """Those that have a lease, as it knows."""
+        self.partitions = 0
+        """How many keep it from the store."""
+        self.cut_off_ns = 0
+        """Since when they do."""
+        self.was_refused = False
+        """Whether it would have started an attempt and had no lease for that."""
+        self.unsaid: dict[tuple[str, str], tuple[int, int]] = {}
+        """What it has said last meanwhile, by breaker and host: until when that is open, and how long news take."""
+        self.unheard: list[Callable[[], None]] = []
+        """What others have done meanwhile."""
 
-    def takes_time(self, _node: int | None) -> bool:
-        """Tell whether a change of a node is durable only later."""
-        return self._latency_ns > 0
+    @property
+    def is_cut_off(self) -> bool:
+        """Whether it does not reach the store."""
+        return self.partitions > 0
 
-    def hand_over(self, node: int | None, event: NotificationEvent, command: SendNotification) -> None:
-        """Take a change from a node."""
+    @property
+    def takes_time(self) -> bool:
+        """Whether a change is durable only later."""
+        return self._latency_ns > 0 or self.is_cut_off
+
+    def hear(self, news: Callable[[], None]) -> None:
+        """Have it learn of something, as soon as it reaches the store."""
+        if self.is_cut_off:
+            self.unheard.append(news)
+        else:
+            news()
+
+    def hand_over(self, event: NotificationEvent, command: SendNotification) -> None:
+        """Take a change."""
         letter = self._store.letter(event.notification_id)
-        waiting = self._waiting.setdefault(node, deque())
-        waiting.append(Change(event.at_ns + self._latency_ns, event, command, letter))
-        self._set_wake(node)
+        self._waiting.append(Change(event.at_ns + self._latency_ns, event, command, letter))
+        self.set_wake()
 
-    def _set_wake(self, node: int | None) -> None:
-        waiting = self._waiting.get(node)
-        self._wake("settle", node, waiting[0].durable_ns if waiting else None)
+    def set_wake(self) -> None:
+        """Set when something is durable next."""
+        is_due = self._waiting and not self.is_cut_off
+        self._wake("settle", self._node, self._waiting[0].durable_ns if is_due else None)
 
-    def take_durable(self, node: int | None, now_ns: int, *, all_of_it: bool = False) -> list[Change]:
-        """Take out what is durable by now: all, where the node is stopped in order."""
-        waiting, found = self._waiting.get(node, deque()), []
-        while waiting and (all_of_it or waiting[0].durable_ns <= now_ns):
-            found.append(waiting.popleft())
-        self._set_wake(node)
-        return found
+    def take_durable(self, now_ns: int, *, all_of_it: bool) -> Iterable[Change]:
+        """Take out what is durable by now; or all of it, where the node is stopped in order."""
+        while self._waiting and not self.is_cut_off and (all_of_it or self._waiting[0].durable_ns <= now_ns):
+            yield self._waiting.popleft()
+        self.set_wake()
 
-    def faster(self, change: Change, node: int | None) -> SendNotification | None:
+    def faster(self, change: Change) -> SendNotification | None:
         """Return what another node has accepted with the id of a change, or whose letter it has taken."""
         event, store = change.event, self._store
         name = event.notification_id
@@ -84,20 +112,21 @@ class Durability:
             is_served = redriven is not None and not redriven.include_served and store.is_served(name, lambda _: False)
             first = change.command if is_served or not store.has_letter(change.letter) else None
         if first is not None:
-            self._in_vain.setdefault(node, []).append(event)
+            self._in_vain.append(event)
         return first
 
-    def is_durable(self, event: NotificationEvent, node: int | None) -> bool:
-        """Tell whether what a node has handed over is durable, and not in vain."""
-        waiting = [change.event for change in self._waiting.get(node, ())]
-        return not any(event is each for each in (*waiting, *self._in_vain.get(node, ())))
+    def is_durable(self, event: NotificationEvent) -> bool:
+        """Tell whether what has been handed over is durable, and not in vain."""
+        waiting = [change.event for change in self._waiting]
+        return not any(event is each for each in (*waiting, *self._in_vain))
 
-    def letters_taken(self, node: int | None) -> set[str]:
-        """Return the letters that a node has redriven or discarded, which is not durable yet."""
-        return {each.event.notification_id for each in self._waiting.get(node, ()) if each.letter is not None}
+    def has_taken(self, name: str) -> bool:
+        """Tell whether a letter is one that it has redriven or discarded, which is not durable yet."""
+        return any(each.letter is not None and each.event.notification_id == name for each in self._waiting)
 
-    def crash(self, node: int | None) -> None:
-        """Lose what is not durable."""
-        self._waiting.pop(node, None)
-        self._in_vain.pop(node, None)
-        self._set_wake(node)
+    def crash(self) -> None:
+        """Lose what is not durable, nor heard."""
+        for each in (self._waiting, self._in_vain, self.unsaid, self.unheard):
+            each.clear()
+        self.was_refused = False
+        self.set_wake()

@@ -7,17 +7,20 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 from zlib import crc32
 
 from actors.messages import DeadLetterDiscarded, NodeTookOver
 from simulation.reference.addresses import host_of
-from simulation.reference.durability import Durability
+from simulation.reference.durability import Side
 from simulation.reference.instants import ns
 from simulation.reference.loop import Difference, Timeline
 from simulation.reference.node import Node
 from simulation.reference.notifications import News
 from simulation.reference.randomness import Stream
+
+LEASE_LOST = "LostLease: another node has taken over what it had"
 
 
 class Fleet:
@@ -42,6 +45,7 @@ class Fleet:
         self.surplus = set(self.nodes[count:])
         """Those that there are too many."""
         self._arrived = 0
+        self._lease_ns = 0 if world.nodes is None else ns(world.nodes.takeover_after)
         self._random = Stream(world.seed, "nodes.routing")
         self._without_heirs: list[Node] = []
         self._leases: frozenset[Any] = frozenset()
@@ -54,7 +58,8 @@ class Fleet:
         """By node, breaker and host, until when a node says that it is open, as all know."""
         if not is_one:
             timeline.tell_others = self._tell_others
-            timeline.durability = Durability(timeline.store, ns(world.commit_latency), wake)
+            for number, node in enumerate(self.nodes, 1):
+                node.side = Side(timeline.store, number, ns(world.commit_latency), wake)
         timeline.say = self._say
         self.start(self.nodes)
 
@@ -69,8 +74,12 @@ class Fleet:
 
     @property
     def ready(self) -> list[Node]:
-        """Those that are there and, if there is one that is not, are not about to end."""
-        return [node for node in self.living if not node.is_draining] or self.living
+        """Those that are there and, if there is one that is so, are not about to end, and have a lease."""
+        return [node for node in self.living if not node.is_draining and self._has_lease(node)] or self.living
+
+    def _has_lease(self, node: Node) -> bool:
+        now_ns, side = self._timeline.now_ns, node.side
+        return side is None or not side.is_cut_off or now_ns < side.cut_off_ns + self._timeline.used_ns
 
     # ── who gets what ───────────────────────────────────────────────────────────────────────────────────────────
 
@@ -98,21 +107,22 @@ class Fleet:
     # ── what they tell each other ───────────────────────────────────────────────────────────────────────────────
 
     def _tell_others(self, number: int | None, news: News) -> None:
-        for node in self.living if news is not None else ():
+        for node in self.nodes if news is not None else ():
             if node.node != number:
-                self._tell_of_letter(node, news)
+                node.side.hear(partial(self._tell_of_letter, node, news))
 
     @staticmethod
     def _tell_of_letter(node: Node, news: News) -> None:
-        node.follow("dlq", "", node.letters.is_gone if isinstance(news, str) else node.letters.put_back, news)
+        if not node.is_down:
+            node.follow("dlq", "", node.letters.is_gone if isinstance(news, str) else node.letters.put_back, news)
 
     def settle(self, number: int, *, all_of_it: bool = False) -> None:
         """ "Durable, and known to the others, so much later": behind all that the node does at that instant."""
         node, timeline = self.nodes[number - 1], self._timeline
-        for change in timeline.durability.take_durable(number, timeline.now_ns, all_of_it=all_of_it):
+        for change in node.side.take_durable(timeline.now_ns, all_of_it=all_of_it):
             name, is_discard = change.event.notification_id, isinstance(change.event, DeadLetterDiscarded)
             actor = "dlq" if is_discard else "handler"
-            first = timeline.durability.faster(change, number)
+            first = node.side.faster(change)
             if first is None:
                 news = timeline.store.keep(change.event, change.command, number)
                 node.follow(actor, "", node.take_turn, "discarded" if is_discard else "commit", name)
@@ -133,15 +143,24 @@ class Fleet:
     def _say(self, number: int | None, breaker: str, host: str, until_ns: int, latency_ns: int) -> None:
         """ "News take `share_latency`" (17)."""
         now_ns = self._timeline.now_ns
+        side = None if number is None else self.nodes[number - 1].side
+        if side is not None and side.is_cut_off:
+            side.unsaid[breaker, host] = until_ns, latency_ns
+            return
         self._at(now_ns + latency_ns, "known", (number, breaker, host, until_ns, now_ns))
 
     def is_known(self, number: int, breaker: str, host: str, until_ns: int, _said_ns: int) -> None:
         """Have the others know what a node has said; one that says nothing more, by its lease, is not heard."""
         if number in self._leases:
             self._said[number, breaker, host] = until_ns
-            for node in self.living:
+            for node in self.nodes:
                 if node.node != number:
-                    self._tell(node, number, breaker, host, until_ns)
+                    node.side.hear(partial(self._tell_what_stands, node, number, breaker, host))
+
+    def _tell_what_stands(self, node: Node, number: int, breaker: str, host: str) -> None:
+        """Have a node know until when another one says that a breaker is open, which may have been later."""
+        if not node.is_down:
+            self._tell(node, number, breaker, host, self._said.get((number, breaker, host), 0))
 
     def _tell(self, node: Node, number: int, breaker: str, host: str, until_ns: int) -> None:
         way = node.ways[breaker.partition("/")[0]]
@@ -151,10 +170,18 @@ class Fleet:
         """Have these and no others count as living."""
         if leases == self._leases:
             return
-        is_one_gone, self._leases = not self._leases <= leases, leases
-        self._timeline.store.living = len(leases)
+        self._leases = leases
         self._said = {said: until_ns for said, until_ns in self._said.items() if said[0] in leases}
-        for node in self.living:
+        for node in self.nodes:
+            self._count(node)
+
+    def _count(self, node: Node) -> None:
+        """Have a node know which nodes there are, as soon as it reaches the store."""
+        side, leases = node.side, self._leases
+        if side is None or side.is_cut_off or side.nodes == leases:
+            return
+        is_one_gone, side.nodes = not side.nodes <= leases, leases
+        if not node.is_down:
             for way in node.ways.values():
                 if any(lane.is_shared for lane in way.lanes):
                     node.follow("breaker", way.channel, way.recount, leases)
@@ -174,11 +201,12 @@ class Fleet:
 
     # ── one is gone ─────────────────────────────────────────────────────────────────────────────────────────────
 
-    def crash(self, error: str, nodes: Sequence[Node], takeover_after: float, *, is_parked: bool = False) -> None:
-        """Kill nodes that are there; what they had is taken over so many seconds later.
+    def crash(self, error: str, nodes: Sequence[Node], *, is_parked: bool = False) -> None:
+        """Kill nodes that are there; what they had is taken over when their leases have ended.
 
-        One that is stopped in order has parked it: what it has handed over is durable.
+        One that is stopped in order has parked it: what it has handed over is durable, and is taken over at once.
         """
+        now_ns = self._timeline.now_ns
         for node in nodes:
             if is_parked and node.node is not None:
                 self.settle(node.node, all_of_it=True)
@@ -186,11 +214,17 @@ class Fleet:
         for node in nodes:
             node.record_death(error)
             if node.node is not None:
-                self._at(self._timeline.now_ns + ns(takeover_after), "takeover", (node.node, node.starts))
+                since_ns = node.side.cut_off_ns if node.side.is_cut_off else now_ns
+                is_at_once = is_parked and not node.side.is_cut_off
+                ends_ns = now_ns if is_at_once else max(now_ns, since_ns + self._lease_ns)
+                self._at(ends_ns, "takeover", (node.node, node.starts))
 
     def start(self, nodes: Sequence[Node]) -> None:
-        """Start those that are down and not too many; and have taken over what nobody was there for."""
-        wanted = [node for node in nodes if node not in self.surplus]
+        """Start those that are down and not too many, as soon as they reach the store; and have taken over what nobody
+        was there for."""
+        for node in nodes:
+            node.starts_when_reached = node.is_down and not self._reaches_store(node)
+        wanted = [node for node in nodes if node not in self.surplus and self._reaches_store(node)]
         self._lease(self._leases | {node.node for node in wanted})
         for node in wanted:
             if node.is_down:
@@ -207,7 +241,7 @@ class Fleet:
 
     def _take_over(self, gone: Node) -> None:
         """The nodes that are there share what one had evenly, each every so-many-th in the order in which it got it."""
-        heirs = self.ready
+        heirs = [node for node in self.ready if self._reaches_store(node)]
         if not gone.is_down:
             return
         self._lease(self._leases - {gone.node})
@@ -223,6 +257,56 @@ class Fleet:
                 heir.follow("handler", "", heir.take_over, store.hand_over(names, heir.node))
                 event = heir.event(NodeTookOver, None, from_node=gone.node, notification_ids=names)
                 heir.expect(event, "what a dead node had is taken over after takeover_after")
+
+    # ── a node that does not reach the store ────────────────────────────────────────────────────────────────────
+
+    @staticmethod
+    def _reaches_store(node: Node) -> bool:
+        return node.side is None or not node.side.is_cut_off
+
+    def cut_off(self, nodes: Sequence[Node]) -> None:
+        """Have nodes not reach the store."""
+        now_ns = self._timeline.now_ns
+        for node in nodes:
+            node.side.partitions += 1
+            if node.side.partitions == 1:
+                node.side.cut_off_ns = now_ns
+        self._at(now_ns + self._lease_ns, "leases", now_ns + self._lease_ns)
+
+    def reconnect(self, nodes: Sequence[Node]) -> None:
+        """Have those reach the store again that nothing else keeps from it; they say, and hear, what was to be said."""
+        now_ns = self._timeline.now_ns
+        for node in nodes:
+            side = node.side
+            side.partitions -= 1
+            if side.is_cut_off:
+                continue
+            assert node.node is not None
+            self.settle(node.node)
+            unsaid, side.unsaid = side.unsaid, {}
+            for (breaker, host), (until_ns, latency_ns) in unsaid.items():
+                self._say(node.node, breaker, host, max(until_ns, now_ns), latency_ns)
+            self._count(node)
+            unheard, side.unheard = side.unheard, []
+            for news in unheard:
+                news()
+            if side.was_refused:
+                side.was_refused = False
+                if not node.is_down:
+                    node.follow("handler", "", node.lease_is_renewed)
+        self.start([node for node in nodes if node.starts_when_reached and node not in self.surplus])
+        # "A node that has only just come back ends no lease of another node, for a third of its own."
+        self._at(now_ns + self._lease_ns // 3, "leases", now_ns + self._lease_ns // 3)
+
+    def end_leases(self) -> None:
+        """ "When it has passed, and another node reaches the store, the others take over what they had: they end, and
+        start again at the end of the window. Else they go on." """
+        over_ns = self._timeline.now_ns - self._lease_ns
+        over = [node for node in self.living if not self._reaches_store(node) and node.side.cut_off_ns <= over_ns]
+        if over and any(map(self._reaches_store, self.living)):
+            self.crash(LEASE_LOST, over)
+            for node in over:
+                node.starts_when_reached = True
 
     def check_route(self, user: str, recipient: str, number: int) -> None:
         """Compare which node gets an arrival."""

@@ -32,6 +32,7 @@ from simulation.reference.instants import NS_PER_S, sooner, wait_ns
 from simulation.reference.lane import Lane
 from simulation.reference.letters import Letters, Redrive
 from simulation.reference.limits import Account
+from simulation.reference.loop import Key
 from simulation.reference.notifications import (
     Admitted,
     Attempt,
@@ -83,6 +84,8 @@ class Handler(Accepting):
         self.retrying = {each: Retrying(own.retry, self.stream(f"{each}.backoff")) for each, own in channels}
         self.budgets = {each: budget_of(own.retry.budget) for each, own in channels}
         self.backlog = Backlog(self, {each: way.arrivals for each, way in self.ways.items()})
+        self.held: dict[str, Notification] = {}
+        """Those that are to be sent when there is a lease."""
         self.admitted = {
             name: state_after(entry.command, entry.events, self.epoch_ns, self.now_ns)
             for name, entry in self.store.open_at(self.node).items()
@@ -120,6 +123,13 @@ class Handler(Accepting):
                 self.admitted[name] = notification
                 found.append(notification)
         self.go_on_with(found)
+
+    def lease_is_renewed(self) -> None:
+        """Go on with what was held, as after a restart."""
+        held, self.held = self.held, {}
+        self.go_on_with(
+            [each for name, each in held.items() if self.admitted.get(name) is each and name not in self.commits]
+        )
 
     def look_at_backlog(self) -> None:
         """Go on with those of the backlog whose turn it is."""
@@ -250,7 +260,12 @@ class Handler(Accepting):
     # ── an attempt ──────────────────────────────────────────────────────────────────────────────────────────────
 
     def _send(self, notification: Notification) -> None:
-        """Send an attempt on its way, unless its time is up."""
+        """Send an attempt on its way, unless its time is up; without a lease it is held until there is one."""
+        if not self.has_lease():
+            if notification.under_way is not None:
+                self._end_attempt(notification, None)
+            self.held[notification.command.notification_id] = notification
+            return
         command, until_ns = notification.command, self.last_start_ns(notification)
         if until_ns is not None and self.now_ns > until_ns:
             why = "it might have set out until {} s (expires_after, fallback.after, retry.max_elapsed)"
@@ -305,9 +320,19 @@ class Handler(Accepting):
         else:
             self.hedging.begin(lane, admitted)
 
+    def key_of(self, number: int) -> Key:
+        """Return how the answer to a send falls due: at the breaker, or where there may be copies at the channel."""
+        lane = self.lane_of(self.asked[number].admitted)
+        return ("answer", number) if lane.config.hedging is None else ("copy", (lane.place, number))
+
     def ask(self, send: Send) -> int:
         number = self.timeline.number_of_asked = self.timeline.number_of_asked + 1
         self.asked[number] = send
+        if not self.has_lease():
+            self.timeline.not_made.append(number)
+            send.ended_ns = self.now_ns
+            self.at(self.now_ns, *self.key_of(number))
+            return number
         lane, attempt = self.lane_of(send.admitted), send.admitted.attempt
         name = attempt.command.notification_id
         key = f"{name}/edit-{attempt.edits}" if attempt.edits else name

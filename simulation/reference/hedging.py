@@ -69,10 +69,6 @@ class Hedging:
         self._of: dict[int, Flight] = {}
         """By the number of each send whose answer is awaited."""
 
-    def flight_of(self, number: int) -> Flight | None:
-        """Return the flight of a send whose answer is awaited; None: it has none."""
-        return self._of.get(number)
-
     def begin(self, lane: Lane, admitted: Admitted) -> None:
         """Send an attempt for the first time."""
         number = self.loop.timeline.number_of_asked + 1
@@ -102,7 +98,7 @@ class Hedging:
 
     # ── answers ─────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def answered(self, number: int, outcome: Outcome) -> None:
+    def answered(self, number: int, outcome: Outcome | None) -> None:
         """ "The first answer that decides (sent, or failed for good) is the outcome, and the others are cancelled."
 
         One that comes behind it was in the mailbox of a channel that was down.
@@ -111,6 +107,9 @@ class Hedging:
         if flight is None:
             return
         budget, charge = flight.out.pop(number)
+        if outcome is None:  # it was not made, and so no other
+            self._end(flight, None)
+            return
         if budget is not None:
             budget.end_copy(charge, outcome, self.loop.now_ns)
         elif isinstance(outcome, (Transient, Ambiguous)) and self.handler.is_awaited(flight.attempt):
@@ -143,7 +142,7 @@ class Hedging:
             ambiguous = [each for each in flight.failures if isinstance(each, Ambiguous)]
             self._end(flight, (ambiguous or flight.failures)[-1])
 
-    def _end(self, flight: Flight, outcome: Outcome) -> None:
+    def _end(self, flight: Flight, outcome: Outcome | None) -> None:
         now_ns = self.loop.now_ns
         self._plan(flight, None)
         for number, (budget, charge) in flight.out.items():
@@ -176,12 +175,13 @@ class Hedging:
 
         It goes only if the handler waits for it and has sent none in its place, the breaker is not open or half-open by
         then, the quota and the adaptive rate have room, and the retry budget allows a retry after such a failure (a
-        late answer is an ambiguous one). It takes up what a retry would, but for a slot.
+        late answer is an ambiguous one), and the node has a lease. It takes up what a retry would, but for a slot.
         """
         now_ns, lane, attempt = self.loop.now_ns, flight.lane, flight.attempt
         budget = self.handler.budgets[attempt.command.channel]
         charge = None
-        if flight.may_get_more(now_ns) and self.handler.is_awaited(attempt) and lane.lets_copy_go(attempt):
+        is_meant = flight.may_get_more(now_ns) and self.handler.is_awaited(attempt) and self.loop.has_lease()
+        if is_meant and lane.lets_copy_go(attempt):
             charge = budget.ask(after, now_ns)
         if charge is None:
             flight.gets_more = False

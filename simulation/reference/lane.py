@@ -65,7 +65,7 @@ class Lane:
         self._concurrency = None if limit is None else concurrency_of(limit, loop.stream(f"{self.name}.concurrency"))
         self.is_divided = config.quota is not None and config.quota.across == "nodes"
         """Whether the quota is that of all nodes, of which each living one has an equal part."""
-        parts = loop.store.living if self.is_divided else 1
+        parts = self._count_parts() if self.is_divided else 1
         self._quota = None if config.quota is None else limit_of(config.quota, parts)
         if config.quota is not None and config.quota.account is not None:
             account = accounts.setdefault(config.quota.account, Account(limit_of(config.quota)))
@@ -146,8 +146,11 @@ class Lane:
         before, config = self._quota, self.config.quota
         assert before is not None
         assert config is not None
-        self._quota = limit_of(config, self.loop.store.living)
+        self._quota = limit_of(config, self._count_parts())
         self._quota.go_on_from(before, self.loop.now_ns)
+
+    def _count_parts(self) -> int:
+        return 1 if self.loop.side is None else max(1, len(self.loop.side.nodes))
 
     def _without_room(self, host: str, room_ns: int | None) -> Blocked:
         """Room would not help one that waits for an open breaker."""
@@ -171,11 +174,13 @@ class Lane:
     # ── outcomes ────────────────────────────────────────────────────────────────────────────────────────────────
 
     def settle(self, send: Send) -> None:
-        """Free the slot, and have the breaker and all that adapts learn of the outcome."""
+        """Free the slot, and have the breaker and all that adapts learn of the outcome, if there is any."""
         now_ns, duration_ns = self.loop.now_ns, send.ended_ns - send.started_ns
         admitted, outcome = send.admitted, send.outcome
-        assert outcome is not None
         self.slots.held[admitted.attempt.key] -= 1
+        if outcome is None:
+            self.breaker(admitted.attempt.host).after(admitted.permit, None, now_ns, 0)
+            return
         self.breaker(admitted.attempt.host).after(admitted.permit, outcome, now_ns, duration_ns)
         if self._rate is not None:
             self._rate.after(outcome, now_ns)

@@ -43,7 +43,7 @@ Place = tuple[str, str]
 """An actor of a process: what it does, and where (``email``; ``email/backup`` for one that asks a provider)."""
 
 MAY_LOOK = frozenset(
-    {"limiter", "tenants", "breaker", "backlog", "ages", "redrive", "copy", "hedge", "settle", "other"}
+    {"limiter", "tenants", "breaker", "backlog", "ages", "redrive", "copy", "hedge", "settle", "leases", "other"}
 )
 """Of these one look more does no harm: the rule for it looks whether anything is due."""
 
@@ -75,8 +75,9 @@ class Timeline:
         self.epoch_ns = world.epoch_ns
         is_one = world.nodes_at_most == 1
         self.store = Store(ns(world.remember_ids), ns(world.commit_latency) if is_one else 0)
-        self.durability: Any = None
-        """What several nodes have handed over to the store; see `durability`."""
+        lease_ns = 0 if world.nodes is None else ns(world.nodes.takeover_after)
+        self.used_ns = int(0.9 * lease_ns)
+        """For how long of its lease a node that is cut off starts attempts, and gets what arrives."""
         self.say: Callable[..., None] = lambda *said: None
         """Tells the other nodes what one says of a breaker."""
         self.tell_others: Callable[[int | None, News], None] = lambda *said: None
@@ -85,6 +86,8 @@ class Timeline:
         """Brings what carries attempts; see `carrying`."""
         self.number_of_asked = 0
         """That of the latest send; none is given twice."""
+        self.not_made: deque[int] = deque()
+        """Those that the nodes had no lease for, by number."""
         self._agenda: list[tuple[int, int, Loop, Key]] = []
         self._number = 0
         self._following: deque[Step] = deque()
@@ -117,6 +120,14 @@ class Timeline:
             others = [step for step in steps if step.loop is not loop]
             steps.clear()
             steps.extend(others)
+
+    def is_not_made(self) -> int:
+        """Return the number of an attempt that has just not been made, as the node has no lease for that."""
+        self._run()  # perhaps as far as an event behind it
+        if not self.not_made:
+            self._check_that_all_has_come()
+            raise Difference("an attempt is not made, as the node has no lease; it has one")
+        return self.not_made.popleft()
 
     # ── in lock-step ────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -243,6 +254,8 @@ class Loop:
         self.node = node
         self.world = timeline.world
         self.store = timeline.store
+        self.side: Any = None
+        """Of several nodes, what this one has to do with the store; see `durability`."""
         self.admitted: dict[str, Notification] = {}
         """What is accepted and has not ended, by id."""
         self.asked: dict[int, Send] = {}
@@ -275,9 +288,9 @@ class Loop:
 
     def make_durable(self, kind: str, event: NotificationEvent, command: SendNotification) -> None:
         """Have the store take a change, and the rule for a kind applied when it is durable: after `commit_latency`."""
-        name, durability = event.notification_id, self.timeline.durability
-        if durability is not None and durability.takes_time(self.node):
-            durability.hand_over(self.node, event, command)
+        name = event.notification_id
+        if self.side is not None and self.side.takes_time:
+            self.side.hand_over(event, command)
             return
         first = self.store.accepted_first(event)
         if first is not None:
@@ -290,12 +303,18 @@ class Loop:
         else:
             self.take_turn(kind, name)
 
+    def has_lease(self) -> bool:
+        """Tell whether this node may start an attempt: not cut off when nine tenths of its lease have passed."""
+        side = self.side
+        has_lease = side is None or not side.is_cut_off or self.now_ns < side.cut_off_ns + self.timeline.used_ns
+        if not has_lease:
+            side.was_refused = True
+        return has_lease
+
     def has_letter(self, letter: DeadLetterMessage | str) -> bool:
         """Return whether a notification is a dead letter, or a letter that of its latest death, as this node knows."""
         name = letter if isinstance(letter, str) else letter.notification_id
-        durability = self.timeline.durability
-        is_taken = durability is not None and name in durability.letters_taken(self.node)
-        return not is_taken and self.store.has_letter(letter)
+        return not (self.side is not None and self.side.has_taken(name)) and self.store.has_letter(letter)
 
     def wake(self, kind: str, where: Any, instant_ns: int | None) -> None:
         """Have a place where some wait looked at then, and not at the instant set before; None: at none."""

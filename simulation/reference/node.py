@@ -11,7 +11,7 @@ from actors.settings.faults import Crash, FaultConfig
 from simulation.reference.handler import Handler
 from simulation.reference.hedging import TIMED_OUT
 from simulation.reference.instants import NS_PER_S, ns
-from simulation.reference.loop import Difference, Key, Place, Timeline, turn_that_waits
+from simulation.reference.loop import Difference, Place, Timeline, turn_that_waits
 
 CLASSES = {
     "handler": "Handler",
@@ -34,6 +34,8 @@ class Node(Handler):
         super().__init__(timeline, node)
         self.is_draining = False
         """Whether it is about to end, and gets nothing new."""
+        self.starts_when_reached = False
+        """Whether it is to start when it reaches the store."""
         self._failed_ns: dict[Place, list[int]] = {}
 
     def start_process(self) -> None:
@@ -69,17 +71,13 @@ class Node(Handler):
 
     def answers_now(self, number: int, outcome: Outcome, now_ns: int) -> None:
         """Take the answer of a provider that could not be foreseen."""
-        if self._key_of(number) in self.due and self.asked[number].outcome is TIMED_OUT:  # else nobody waits for it
+        send = self.asked.get(number)
+        if send is not None and send.outcome is TIMED_OUT and self.key_of(number) in self.due:  # else nobody waits
             self._ends(number, outcome, now_ns)
 
     def _ends(self, number: int, outcome: Outcome | None, instant_ns: int) -> None:
         self.asked[number].outcome, self.asked[number].ended_ns = outcome, instant_ns
-        self.at(instant_ns, *self._key_of(number))
-
-    def _key_of(self, number: int) -> Key:
-        """Return how the answer to a send falls due: at the breaker, or where there may be copies at the channel."""
-        flight = self.hedging.flight_of(number)
-        return ("answer", number) if flight is None else ("copy", (flight.place, number))
+        self.at(instant_ns, *self.key_of(number))
 
     def _answer(self, number: int) -> None:
         send = self.asked.pop(number)
@@ -95,7 +93,6 @@ class Node(Handler):
             raise Difference(f"the answer to send {number} comes before its time")
         send = self.asked.pop(number, None)
         if send is not None:  # else another one has decided
-            assert send.outcome is not None
             self.hedging.answered(number, send.outcome)
 
     # ── an actor crashes ────────────────────────────────────────────────────────────────────────────────────────
@@ -172,18 +169,17 @@ class Node(Handler):
     def kill(self) -> None:
         """All that is in memory is gone, with the changes that were not durable."""
         self.is_down = True
-        durability = self.timeline.durability
         for each in self.commits.values():
-            if durability is None:
+            if self.side is None:
                 is_durable = each.event.at_ns + self.store.latency_ns < self.now_ns
             else:
-                is_durable = durability.is_durable(each.event, self.node)
+                is_durable = self.side.is_durable(each.event)
             if is_durable:  # and the handler was down since
                 self.expect(each.event, each.why, *each.about)
-        if durability is None:
+        if self.side is None:
             self.store.crash(self.now_ns)
         else:
-            durability.crash(self.node)
+            self.side.crash()
         self.timeline.forget_what_follows(self)
         self.due.clear()
 

@@ -81,7 +81,7 @@ class Send:
     ended_ns: int = 0
     """When its answer comes: it took until then, also where its breaker is down and learns of that later."""
     outcome: Outcome | None = None
-    """None: not known yet."""
+    """None: not known yet; or where it comes back so, that it was not made, as the node had no lease."""
     hedges: int = 0
     """Copies of it that were sent."""
 
@@ -264,8 +264,6 @@ class Store:
         self.latency_ns = latency_ns
         self.journal: list[tuple[int, NotificationEvent, SendNotification]] = []
         """By when it is durable, each change, where that takes time."""
-        self.living = 1
-        """How many nodes have a lease."""
         self._begin_empty()
 
     def _begin_empty(self) -> None:

@@ -37,7 +37,7 @@ class Surroundings(Loop):
         timeline.carrier = Carrier(self.world.faults, self.world.seed, self.at)
         self.fleet = Fleet(timeline, self.at, self.wake)
         for number, fault in enumerate(self.world.faults):
-            if fault.injects & {"crash", "clock_step", "deploy", "scale"}:
+            if fault.injects & {"crash", "clock_step", "deploy", "scale", "partition"}:
                 self.at(ns(fault.at), "inject", number)
         for number, operation in enumerate(self.world.operations):
             self.at(ns(operation.at), "operate", number)
@@ -49,10 +49,14 @@ class Surroundings(Loop):
         fault = self.world.faults[number]
         if fault.clock_step is not None:
             self.timeline.epoch_ns += ns(fault.clock_step)
-        hit = [node for node in self.fleet.of(fault.node) if not node.is_down]
+        nodes = self.fleet.of(fault.node)
+        if fault.partition is not None:
+            self.fleet.cut_off(nodes)
+            if fault.for_ is not None:
+                self.at(ns(fault.at + fault.for_), "reconnect", Later(nodes, ()))
+        hit = [node for node in nodes if not node.is_down]
         if fault.crash == "process" and hit:
-            takeover_after = 0.0 if self.world.nodes is None else self.world.nodes.takeover_after
-            self.fleet.crash(CRASHED, hit, takeover_after)
+            self.fleet.crash(CRASHED, hit)
             if fault.restart_after:
                 self._later(fault.restart_after, "back", hit)
             else:
@@ -89,7 +93,7 @@ class Surroundings(Loop):
         """What it has not brought to an end is parked in the store, and taken over at once."""
         node = nodes[0]
         if not node.is_down and node.starts == starts:  # else it has crashed meanwhile
-            self.fleet.crash(STOPPED, nodes, takeover_after=0.0, is_parked=True)
+            self.fleet.crash(STOPPED, nodes, is_parked=True)
             if back_after is None:
                 self.fleet.start(nodes)
             else:
@@ -147,6 +151,8 @@ class Surroundings(Loop):
         "back": lambda self, what: self.fleet.start(what.nodes),
         "takeover": lambda self, death: self.fleet.lease_ends(*death),
         "known": lambda self, said: self.fleet.is_known(*said),
+        "reconnect": lambda self, what: self.fleet.reconnect(what.nodes),
+        "leases": lambda self, _: self.fleet.end_leases(),
         "settle": lambda self, number: self.fleet.settle(number),
         "told": lambda self, _: self.fleet.tell(),
         "operate": _operate,

@@ -10,9 +10,6 @@ from actors.messages import NotificationChannel
 from actors.settings.channel import KEEP_ALL_LETTERS, ChannelConfig, DeadLettersConfig
 from actors.settings.faults import FaultConfig
 
-NOT_COMPARED = frozenset({"partition"})
-"""Keys of faults of which the model says nothing yet."""
-
 
 @dataclass
 class World:
@@ -46,8 +43,6 @@ class World:
 def refusals(world: World) -> list[str]:
     """Return the settings of a run that the model says nothing about yet; none: it can be checked."""
     found = []
-    for number, fault in enumerate(world.faults):
-        found += [f"faults.{number}.{key}" for key in sorted(fault.injects & NOT_COMPARED)]
     for name, template in world.templates.items():
         if any(mark in f"{template.subject} {template.body}" for mark in ("{{", "{%")):
             found.append(f"templates.{name} (Jinja)")

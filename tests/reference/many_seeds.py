@@ -3,9 +3,10 @@
     python tests/reference/many_seeds.py --seeds 0:30000 --out seeds.txt
 
 Each seed draws a case of one scenario, of all of them in turn: by default the swarm's of the tests, and those of the
-hunt for planted mistakes. With `--fleets` each of them runs at several nodes, with `--astray` messages come twice and
-late in each. Actors take their turns in the usual order, as the model says nothing about others. Every line of the file
-is a seed and what became of it; those that are in it are not run again.
+hunt for planted mistakes. With `--fleets` each of them runs at several nodes, which with `--latency` or `--cut-off`
+know later of each other; with `--astray` messages come twice and late. Actors take their turns in the usual order, as
+the model says nothing about others. Every line of the file is a seed and what became of it; those that are in it are
+not run again.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from actors.errors import InvariantBreach
 from actors.kernel.randomness import RandomStreams
 from actors.settings.faults import FaultConfig
 from simulation.exploration.comparable import comparable
-from simulation.exploration.fleets import as_fleet
+from simulation.exploration.fleets import as_fleet, cut_off
 from simulation.exploration.swarm import SettingsKind, case
 from simulation.reference.world import refusals
 from simulation.running.runner import run, world_of
@@ -72,11 +73,14 @@ def difference(
     is_fleet: bool = False,
     are_messages_astray: bool = False,
     latency: float = 0.0,
+    is_cut_off: bool = False,
 ) -> str | None:
     """Return in what a seed's run differs from the model: None where it does not, or is not compared."""
     drawn = ordinary(scenario, seed, settings)
     if is_fleet:
         drawn = as_fleet(drawn, seed).model_copy(update={"commit_latency": latency})
+    if is_cut_off:
+        drawn = cut_off(drawn, seed)
     if are_messages_astray:
         drawn = astray(drawn, seed)
     if refusals(world_of(drawn)):
@@ -97,6 +101,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--settings", default="mixed", choices=get_args(SettingsKind), help="of the cases")
     parser.add_argument("--fleets", action="store_true", help="at several nodes")
     parser.add_argument("--latency", type=float, default=0.0, help="seconds until a change of a node is durable")
+    parser.add_argument("--cut-off", action="store_true", help="with nodes that do not reach the store for a while")
     parser.add_argument("--astray", action="store_true", help="with messages that come twice and late")
     parser.add_argument("--out", type=Path, help="keeps what has been run")
     parser.add_argument("scenarios", nargs="*", type=Path)
@@ -117,6 +122,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             is_fleet=options.fleets,
             are_messages_astray=options.astray,
             latency=options.latency,
+            is_cut_off=options.cut_off,
         )
         count += 1
         differ += found is not None

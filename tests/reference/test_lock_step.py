@@ -14,9 +14,11 @@ from typer.testing import CliRunner
 import simulation
 from actors.errors import InvariantBreach
 from actors.kernel.actor import handles
+from actors.messages import ActorFailed
 from actors.pipeline.alert import AdminAlert, Alert
 from actors.pipeline.deduplicating import DeduplicatingLimiter, InFlight
 from actors.pipeline.handler import Handler
+from actors.pipeline.held import Held
 from actors.pipeline.quotas import Quotas
 from actors.pipeline.rate_limiter import RateLimiterActor
 from actors.policies.retry.policy import RetryPolicy
@@ -376,6 +378,61 @@ def test_fleets_of_the_swarm_whose_store_takes_its_time(seed):
     assert difference(scenario, seed, is_fleet=True, latency=5.0) is None
 
 
+CUT_OFF = """\
+seed: 4
+duration: 40s
+nodes: {count: 3, takeover_after: 4s}
+workload:
+  - {channel: email, arrivals: {constant: 3/s}, users: 9}
+  - {channel: email, arrivals: {burst: {size: 40, every: 20s}}, users: 9}
+channels:
+  email:
+    circuit_breaker: {failure_threshold: 3, timeout: 2s, shared: any, share_latency: 300ms}
+    quota: {rate: 5/s, kind: token_bucket, burst: 3, across: nodes}
+    retry: {max_attempts: 3, initial_delay: 1s}
+    max_in_flight: 1
+    provider: {latency: 400ms, failure_rate: 5%}
+faults:
+  - {channel: email, at: 4s, for: 2s, outage: true}
+  - {node: 2, at: 3s, for: 2s, partition: store}
+  - {node: [1, 2], at: 10s, for: 6s, partition: store}
+  - {node: 3, at: 12s, for: 1s, partition: store}
+  - {at: 20500ms, for: 10s, partition: store}
+  - {node: 3, channel: email, at: 24s, crash: process, restart_after: 2s}
+operations: [{at: 11s, redrive: all}, {at: 32s, redrive: all}]
+"""
+
+
+@pytest.mark.parametrize("latency", ["0s", "700ms"])
+@pytest.mark.parametrize("runtime", ["simpy", "trio"])
+def test_nodes_that_do_not_reach_the_store(runtime, latency):
+    """For less than their leases and for more; and all at once, when nobody takes over and nothing is sent."""
+    result = compared(parse(CUT_OFF.replace("seed: 4", f"seed: 4\ncommit_latency: {latency}")), runtime=runtime)
+    failed = [event.error for event in result.history if isinstance(event, ActorFailed)]
+    assert "LostLease: another node has taken over what it had" in failed
+    assert result.summary["in_flight"] == 0
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_fleets_of_the_swarm_that_do_not_reach_the_store(seed):
+    assert difference(load(SCENARIOS[seed % len(SCENARIOS)]), seed, is_fleet=True, is_cut_off=True) is None
+
+
+@pytest.mark.parametrize(
+    ("owner", "name", "wrong", "told"),
+    [
+        (NodeStore, "has_lease", lambda self: True, r"nothing is expected now, and this has happened: Asked"),
+        (NodeStore, "reconnect", lambda self: setattr(self, "_is_cut_off", False), r"is missing|has not come"),
+        (Service, "_end_leases", lambda self: None, r"\(leases\) was due at .* and has not come"),
+        (Held, "release", lambda self, in_flight: [], r"has not come|is missing"),
+    ],
+)
+def test_what_a_node_that_is_cut_off_does_otherwise_is_told(monkeypatch, owner, name, wrong, told):
+    monkeypatch.setattr(owner, name, wrong)
+    with pytest.raises(InvariantBreach, match=told):
+        simulation.run(parse(CUT_OFF), invariants=LOCK_STEP)
+
+
 def test_what_is_durable_too_soon_is_told(monkeypatch):
     hand_over = NodeStore.commit
     at_once = {"commit_delay_ns": 0}
@@ -553,10 +610,6 @@ def test_an_alert_that_is_not_raised_is_missed(monkeypatch):
 @pytest.mark.parametrize(
     ("change", "named"),
     [
-        (
-            ("faults:\n  - {channel: email,", "nodes: 2\nfaults:\n  - {partition: store, channel: email,"),
-            "faults.0.partition",
-        ),
         (("seed: 5", "seed: 5\ntemplates: {welcome: {body: 'Hello {{ name }}'}}"), "templates.welcome (Jinja)"),
         (("seed: 5", "seed: 5\nschedule: {random_walk: true}"), "schedule"),
     ],

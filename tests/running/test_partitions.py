@@ -10,7 +10,7 @@ import pytest
 from test_fleet import history, of_kind, scenario
 
 import simulation
-from actors.domain.store import LeaseRenewed, NodesChanged
+from actors.domain.store import BreakerVote, LeaseRenewed, NodesChanged
 from actors.errors import InvariantBreach, Overtaken
 from actors.messages import (
     ActorFailed,
@@ -290,6 +290,19 @@ def test_it_hears_what_the_others_have_done_when_it_is_back():
         Clock.now_ns = 5
     assert [type(news).__name__ for news in heard] == ["NodesChanged", "LettersChanged", "LeaseRenewed"]
     assert (type(heard[0]), type(heard[2])) == (NodesChanged, LeaseRenewed)
+
+
+def test_of_each_breaker_it_says_only_how_it_is_when_it_is_back():
+    one, other = stores()
+    heard: list[Any] = []
+    other.on_news = heard.append
+    one._shared.clock.call_at = lambda _, function: function()
+    one.cut_off(9)
+    one.say("email", "", 100)
+    one.say("sms", "", 50)
+    one.say("email", "", 0)
+    one.reconnect()
+    assert heard == [BreakerVote(1, "email", "", 0), BreakerVote(1, "sms", "", 50)]
 
 
 # ── laws ────────────────────────────────────────────────────────────────────────────────────────────────────────────
