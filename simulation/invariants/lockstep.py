@@ -146,6 +146,10 @@ class LockStep(Invariant):
 
         self.note(ask)
 
+    def is_promised(self, performed: Performed) -> bool:
+        """Tell whether it is a change that the store has promised to finish, so that it follows from what that does."""
+        return id(performed.request) in self._promised
+
     def was_promised(self, request: Any) -> bool:
         """Tell whether the store has promised to finish a change, and has done so now."""
         return self._promised.pop(id(request), None) is not None
@@ -211,10 +215,11 @@ class TurnWatch(Interceptor):
         system._deliver = delivering
 
     def _stands_in_mailbox(self, actor: Actor, message: Any) -> None:
-        """Take note of what falls due for a stage that is down: what comes at the same instant stands behind it."""
+        """Take note of what falls due for one that is down: what comes at the same instant stands behind it."""
         lock_step, kind = self._lock_step, type(message).__name__
         what = None
-        if kind in ("_Advance", "_Hedge"):
+        is_of_store = kind == "Performed" and hasattr(message.request, "event") and not lock_step.is_promised(message)
+        if kind in ("_Advance", "_Hedge", "LookAtBacklog", "_LookAtAges", "_RedriveNext") or is_of_store:
             what = _turns_of(actor)[kind](lock_step, actor, message)
         elif kind == "Performed" and type(actor).__name__ == "CircuitBreakerActor":
             known = lock_step.number_of(message.request)

@@ -74,6 +74,17 @@ faults: [{channel: push, at: 5s, crash: {actor: breaker}}]
 """At 5 s the breaker's stage crashes, the next one's turn falls due there, and another one comes, in this order."""
 
 
+DURABLE_FOR_ONE_THAT_IS_DOWN = """\
+duration: 8s
+max_pending: 2
+commit_latency: 2s
+workload: [{channel: sms, arrivals: {constant: 1/s}}]
+channels: {sms: {provider: {latency: 0s}}}
+faults: [{channel: all, at: 4s, crash: {actor: handler}}]
+"""
+"""At 4 s the handler crashes, the end of what it has sent is durable, and another one comes, in this order."""
+
+
 LOOKED_FOR_WHILE_IT_IS_DOWN = """\
 seed: 1
 duration: 30s
@@ -134,6 +145,10 @@ def test_how_long_an_attempt_took_does_not_depend_on_when_its_breaker_is_back():
 
 def test_what_falls_due_for_a_stage_that_is_down_stands_before_what_comes_at_the_same_instant():
     assert compared(parse(DUE_FOR_ONE_THAT_IS_DOWN)).summary["sent"] == 14
+
+
+def test_what_is_durable_while_the_handler_is_down_makes_room_for_what_comes_at_the_same_instant():
+    compared(parse(DURABLE_FOR_ONE_THAT_IS_DOWN))
 
 
 def test_a_stage_that_is_down_has_one_look_in_its_mailbox_however_much_falls_due():
