@@ -1,6 +1,6 @@
 """Addresses: how they are compared, at which hosts they are, and which of them only fail.
 
-An endpoint that only fails is disabled after `disable_after`, until one success or an order (section 20).
+An endpoint that only fails is disabled after `disable_after`, until one success or an order (`endpoints`).
 """
 
 from __future__ import annotations

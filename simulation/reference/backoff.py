@@ -124,8 +124,8 @@ class Retrying:
     def next_wait_ns(self, outcome: Transient | Ambiguous | ChannelFault, progress: Progress) -> int | None:
         """Count a failed attempt and return the wait before the next, or None: the attempts are spent.
 
-        "ChannelFault uses up no attempt, waits at least `calculate_delay(1)`." All else counts under the rule of its
-        reason, or else of its kind, or else of the channel; each rule has its own count and its own `max_attempts`.
+        A channel fault "uses up no attempt, waits at least `calculate_delay(1)`" (1). All else counts under the rule of
+        its reason, or else of its kind, or else of the channel; each has its own count and its own `max_attempts`.
         "A provider's `retry_after` is a lower bound; nonsense is ignored"; as a `pushback` it is the wait and restarts
         the backoff, or forbids the retry.
         """

@@ -212,7 +212,7 @@ class UserLimits(Gate):
         """The latest attempts that have come here."""
 
     def enter(self, attempt: Attempt) -> None:
-        """ "A refused notification is deferred to the earliest time it fits, or dead-lettered; charged once" (5)."""
+        """ "A refused notification is deferred to the earliest time it fits, or dead-lettered" (5), charged once."""
         if attempt in self._come:
             return
         self._come[attempt] = None
@@ -247,7 +247,7 @@ class UserLimits(Gate):
 
 
 class TenantBounds(Gate):
-    """ "`tenant: {max_in_flight, rate}` on a channel caps each tenant, beside `rate_limit` for users" (14)."""
+    """`tenant: {max_in_flight, rate}`, which "on a channel caps each tenant, beside `rate_limit` for users" (14)."""
 
     is_charged = True
 

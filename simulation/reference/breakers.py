@@ -81,8 +81,8 @@ class Breaker:
     def before(self, now_ns: int) -> int | None:
         """Return a permit for a call, or None: refused.
 
-        "`timeout` s later, at the exact instant included, it is half-open; one probe (`half_open_permits`) is let
-        through." The change comes with the first call after the time.
+        The `timeout` later, "at the exact instant included, it is half-open; one probe (`half_open_permits=1`) is let
+        through". The change comes with the first call after the time.
         """
         self.advance(now_ns)
         if self.changes_at_ns is not None and now_ns >= self.changes_at_ns:
@@ -99,11 +99,12 @@ class Breaker:
         return self.generation if self._ramp is None or self._ramp.ask(now_ns) else None
 
     def after(self, permit: int, outcome: Outcome | None, now_ns: int, duration_ns: int) -> None:
-        """Count the end of a call; None: it was cancelled, or never made. "A late result changes nothing."
+        """Count the end of a call; None: it was cancelled, or never made.
 
-        "`throttled` never counts"; "one that is cancelled or neutral gives its permit back". A channel fault "opens the
-        breaker at once". "Permanent failures don't count" (or as a success, by a setting); "as a probe's answer they
-        prove it reachable".
+        "A late result from before the trip changes nothing"; "`throttled` never counts"; "one that is cancelled or
+        neutral gives its permit back". A channel fault "opens the breaker at once". Permanent failures "say nothing
+        about the provider and don't count" (or as a success, by a setting); "as a probe's answer they prove
+        it reachable".
         """
         self.advance(now_ns)
         failed = isinstance(outcome, (Transient, Ambiguous))
@@ -286,7 +287,7 @@ class Calls:
     def trip(self, failed: bool, now_ns: int, duration_ns: int) -> bool:
         """Count a call that has ended, and return whether it trips.
 
-        "`failure_threshold` consecutive failures open it"; or in a window, with a minimum of calls, the share of
+        `failure_threshold` "consecutive failures open it"; or in a window, with a minimum of calls, the share of
         failures or of slow ones.
         """
         config, window = self._config, self._config.window

@@ -222,7 +222,7 @@ class Way(Stage):
     def _admit(self, attempt: Attempt) -> dict[int, Blocked]:
         """Let it go to the first provider that takes it now; else say what is in its way at each.
 
-        "With `switch_after` a notification tries the next provider first after so many failed attempts."
+        After so many failed attempts as `switch_after` says it tries the next provider first.
         """
         lanes, after = self.lanes, self.config.switch_after
         if after is not None:

@@ -165,7 +165,7 @@ class Handler(Accepting):
     # ── cancelled ───────────────────────────────────────────────────────────────────────────────────────────────
 
     def cancel_waiting(self, channels: Collection[str] | None, priority: Priority | None) -> None:
-        """ "An operator cancels what has not begun an attempt" (1): it waits here, or in a line on the way."""
+        """Cancel by an operator's order what has not begun an attempt: it waits here, or in a line on the way."""
         meant = []
         for name, notification in self.admitted.items():
             command = notification.command
@@ -305,7 +305,7 @@ class Handler(Accepting):
         return RETRY_TIME_UP if attempts and last_ns is not None and last_ns < (until_ns or last_ns + 1) else EXPIRED
 
     def breaker_closed(self, channel: str, host: str) -> None:
-        """ "Letters of a channel fault or of an outage are redriven by themselves when the breaker has closed" (20)."""
+        """Have those redriven that died of a channel fault or an outage, by the channel's `redrive`."""
         self.redriving.breaker_closed(channel, host)
 
     def lane_of(self, admitted: Admitted) -> Lane:

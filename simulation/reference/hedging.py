@@ -82,7 +82,7 @@ class Hedging:
             flight.gets_more &= flight.place != place
 
     def _send(self, flight: Flight, budget: Budget | None, charge: int) -> None:
-        """ "A `delay` after one another", of at most `max_attempts` sends, and within one time-out."""
+        """Send once: a `delay` after one another, at most `max_attempts` times, and within one time-out."""
         number, config = self.handler.ask(Send(flight.admitted, flight.started_ns)), flight.lane.config.hedging
         assert config is not None
         flight.sent += 1
@@ -99,7 +99,7 @@ class Hedging:
     # ── answers ─────────────────────────────────────────────────────────────────────────────────────────────────
 
     def answered(self, number: int, outcome: Outcome | None) -> None:
-        """ "The first answer that decides (sent, or failed for good) is the outcome, and the others are cancelled."
+        """Take the first answer that decides (sent, or failed for good) as the outcome, and cancel the others.
 
         One that comes behind it was in the mailbox of a channel that was down.
         """
@@ -120,8 +120,8 @@ class Hedging:
             self._end(flight, outcome)
 
     def _failed(self, flight: Flight, outcome: Transient | Ambiguous) -> None:
-        """ "A failure that does not decide has the next copy sent at once, or after the `retry_after` that came with
-        it": none where that is nonsense, and none before what any of them has asked for."""
+        """Have the next copy go at once after a failure that does not decide, or after the `retry_after` with it: none
+        where that is nonsense, and none before what any of them has asked for."""
         flight.failures.append(outcome)
         hint = outcome.retry_after if isinstance(outcome, Transient) else None
         now_ns = self.loop.now_ns
@@ -137,7 +137,7 @@ class Hedging:
         self._end_if_nothing_follows(flight)
 
     def _end_if_nothing_follows(self, flight: Flight) -> None:
-        """ "Once all have failed, the outcome is the latest failure, or the latest ambiguous one: it may be sent." """
+        """Once all have failed, the outcome is the latest failure, or the latest ambiguous one: it may be sent."""
         if not flight.out and flight.planned_ns is None:
             ambiguous = [each for each in flight.failures if isinstance(each, Ambiguous)]
             self._end(flight, (ambiguous or flight.failures)[-1])

@@ -133,7 +133,7 @@ class Notification:
         return sooner(self.expires_at_ns, self.falls_back_ns)
 
     def schedule(self, epoch_ns: int) -> None:
-        """ "It waits until then; expiry and delivery time count from there" (1)."""
+        """It waits until its `not_before`, and "expiry and delivery time count from there"."""
         until_ns = scheduled_ns(self.command, epoch_ns)
         if until_ns is not None and until_ns > self.fresh_since_ns:
             self.due_ns = self.fresh_since_ns = until_ns

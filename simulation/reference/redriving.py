@@ -1,4 +1,4 @@
-"""Redrives without an operator (section 20): when a breaker closes, what died of its provider is tried again, paced."""
+"""Redrives without an operator (`redrive`): when a breaker closes, what died of its provider is tried again, paced."""
 
 from __future__ import annotations
 

@@ -80,7 +80,7 @@ class Surroundings(Loop):
         fleet.start(wanted)
 
     def _stop(self, nodes: Sequence[Node], deploy: Deploy) -> None:
-        """ "`deploy` stops and starts one after the other (drained or parked, as live)" (17)."""
+        """A deploy "stops and starts one after the other (drained or parked, as live)" (17)."""
         self._drain(nodes[0], deploy.drain, deploy.each_down)
 
     def _drain(self, node: Node, drain: float, back_after: float | None) -> None:
