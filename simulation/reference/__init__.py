@@ -1,9 +1,10 @@
 """The reference model: the specification as a program that predicts every event of a run, one after the other.
 
 It imports words and settings (messages, outcomes), and nothing of what it is compared with. Numbers in brackets are
-sections of the specification, and what is in quotes stands there, if often in more words; what the specification does
+sections of the specification, and what is in quotes stands there, if often in more words. What the specification does
 not say, and what a setting does in detail, stands in the reference of the scenario language under the name of the
-setting (`notebooks/guides/reference.md`).
+setting (`notebooks/guides/reference.md`). What neither says is how much is remembered at most, and how often the
+product tries by itself: these are constants at the top of the modules.
 
 It has no actors, no supervision and no queues of messages, but it knows who does what: a fault may have one of them
 crash, and what is on its way to one that is down waits (`follow`). It does not run by itself. The recording of a run

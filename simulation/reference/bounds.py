@@ -23,6 +23,7 @@ EXPIRED = "expired"
 RETRY_TIME_UP = "retry time is up"
 OVER_THE_LIMIT = "rate limit exceeded"
 REMEMBERED_MAX = 10_000
+"""So many of the latest attempts the limits of users know again when they are told of one twice."""
 
 BEFORE_PROVIDER, AT_PROVIDER, BEHIND_BREAKER, BACK = "before a provider", "at it", "behind a breaker", "back"
 """Where attempts are that have passed the bounds of their tenants: *back* is one that could have gone, and found its

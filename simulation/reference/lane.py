@@ -39,8 +39,11 @@ class Lane:
         self.on_change: Callable[[Lane, Change], None] = lambda lane, change: None
         self.number = number
         self.provider_name = name
+        """``primary``, or as `failover` calls it."""
         self.provider = None if alone else name
+        """As events name it: not at all where there is only one."""
         self.name = channel if number == 0 else f"{channel}/{name}"
+        """That of its breaker: ``email``, ``email/backup``."""
         self.place = f"{channel}/{name}"
         """Where the actor is that asks its provider."""
         self.config = config

@@ -13,6 +13,7 @@ from simulation.reference.loop import Loop
 from simulation.reference.unrecorded import Alerted
 
 ALERT_QUIET_NS = 300 * 10**9
+"""So long the same alert is not raised again."""
 
 
 class Redrive(NamedTuple):

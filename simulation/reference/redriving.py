@@ -17,6 +17,7 @@ from simulation.reference.loop import Loop
 BREAKER_CLOSED = "the circuit breaker has closed"
 _KINDS = {"ChannelFault": "channel_fault", "Transient": "outage", "Ambiguous": "outage"}
 LOOKED_AT_MAX = 100
+"""So many letters are looked at in one turn; the next turn comes at once."""
 
 
 @dataclass
