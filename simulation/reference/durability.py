@@ -5,7 +5,7 @@ been faster with the same id, or the same letter. What is not durable when a nod
 in order has all of it be durable first.
 
 A node that is cut off (`partition: store`) has nothing be durable, and hears nothing of the others, before it reaches
-the store again. "When nine tenths of `takeover_after` have passed it starts no attempt and gets nothing new."
+the store again; when nine tenths of `takeover_after` have passed it starts no attempt and gets nothing new.
 """
 
 from __future__ import annotations
@@ -37,18 +37,22 @@ class Change(NamedTuple):
 class Side:
     """One node's side of the store."""
 
-    def __init__(self, store: Store, node: int, latency_ns: int, wake: Callable[[str, Any, int | None], None]) -> None:
+    def __init__(
+        self, store: Store, node: int, latency_ns: int, lease_ns: int, wake: Callable[[str, Any, int | None], None]
+    ) -> None:
         """Begin as one that reaches it, and has handed over nothing.
 
         Args:
             store: of all nodes.
             node: which one it is.
             latency_ns: how long it takes until a change is durable.
+            lease_ns: for how long a lease holds.
             wake: has it looked at what has been handed over, at an instant.
         """
         self._store = store
         self._node = node
         self._latency_ns = latency_ns
+        self._lease_ns = lease_ns
         self._wake = wake
         self._waiting: deque[Change] = deque()
         self._in_vain: list[NotificationEvent] = []
@@ -70,6 +74,10 @@ class Side:
     def is_cut_off(self) -> bool:
         """Whether it does not reach the store."""
         return self.partitions > 0
+
+    def has_lease(self, now_ns: int) -> bool:
+        """Tell whether it starts attempts, and gets what arrives: not when nine tenths of its lease have passed."""
+        return not self.is_cut_off or now_ns < self.cut_off_ns + int(0.9 * self._lease_ns)
 
     @property
     def takes_time(self) -> bool:

@@ -59,7 +59,7 @@ class Fleet:
         if not is_one:
             timeline.tell_others = self._tell_others
             for number, node in enumerate(self.nodes, 1):
-                node.side = Side(timeline.store, number, ns(world.commit_latency), wake)
+                node.side = Side(timeline.store, number, ns(world.commit_latency), self._lease_ns, wake)
         timeline.say = self._say
         self.start(self.nodes)
 
@@ -78,8 +78,7 @@ class Fleet:
         return [node for node in self.living if not node.is_draining and self._has_lease(node)] or self.living
 
     def _has_lease(self, node: Node) -> bool:
-        now_ns, side = self._timeline.now_ns, node.side
-        return side is None or not side.is_cut_off or now_ns < side.cut_off_ns + self._timeline.used_ns
+        return node.side is None or bool(node.side.has_lease(self._timeline.now_ns))
 
     # ── who gets what ───────────────────────────────────────────────────────────────────────────────────────────
 

@@ -75,9 +75,6 @@ class Timeline:
         self.epoch_ns = world.epoch_ns
         is_one = world.nodes_at_most == 1
         self.store = Store(ns(world.remember_ids), ns(world.commit_latency) if is_one else 0)
-        lease_ns = 0 if world.nodes is None else ns(world.nodes.takeover_after)
-        self.used_ns = int(0.9 * lease_ns)
-        """For how long of its lease a node that is cut off starts attempts, and gets what arrives."""
         self.say: Callable[..., None] = lambda *said: None
         """Tells the other nodes what one says of a breaker."""
         self.tell_others: Callable[[int | None, News], None] = lambda *said: None
@@ -304,11 +301,10 @@ class Loop:
             self.take_turn(kind, name)
 
     def has_lease(self) -> bool:
-        """Tell whether this node may start an attempt: not cut off when nine tenths of its lease have passed."""
-        side = self.side
-        has_lease = side is None or not side.is_cut_off or self.now_ns < side.cut_off_ns + self.timeline.used_ns
+        """Tell whether this node may start an attempt."""
+        has_lease: bool = self.side is None or self.side.has_lease(self.now_ns)
         if not has_lease:
-            side.was_refused = True
+            self.side.was_refused = True
         return has_lease
 
     def has_letter(self, letter: DeadLetterMessage | str) -> bool:
