@@ -7,11 +7,9 @@ cannot tell from a new one reaches the provider. The handler takes the first ans
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-
 from actors.settings.faults import FaultConfig
 from simulation.reference.instants import ns
-from simulation.reference.loop import Step
+from simulation.reference.loop import Loop, Step
 from simulation.reference.randomness import Stream
 
 
@@ -33,20 +31,14 @@ class _Window:
 class Carrier:
     """Brings the messages of all attempts."""
 
-    def __init__(self, faults: Sequence[FaultConfig], seed: int, at: Callable[[int, str, int], None]) -> None:
-        """Begin without any on the way.
-
-        Args:
-            faults: of the run.
-            seed: of the run.
-            at: puts on the agenda that something falls due.
-        """
+    def __init__(self, surroundings: Loop) -> None:
+        """Begin without any on the way."""
+        self._surroundings = surroundings
         self._windows: dict[str, list[_Window]] = {}
-        for number, fault in enumerate(faults):
+        for number, fault in enumerate(surroundings.world.faults):
             for channel in fault.channel if fault.injects & {"duplicate_rate", "reorder"} else ():
-                window = _Window(fault, seed, f"{channel}.messages.fault.{number}")
+                window = _Window(fault, surroundings.world.seed, f"{channel}.messages.fault.{number}")
                 self._windows.setdefault(channel, []).append(window)
-        self._at = at
         self._late: dict[int, tuple[Step, int]] = {}
         """By number, and with the how-many-th life of its process that it is of."""
         self._late_count = 0
@@ -66,7 +58,7 @@ class Carrier:
             if delay_ns:
                 self._late_count += 1
                 self._late[self._late_count] = step, step.loop.starts
-                self._at(now_ns + delay_ns, "late", self._late_count)
+                self._surroundings.at(now_ns + delay_ns, "late", self._late_count)
             else:
                 step.loop.timeline.follow(step)
 

@@ -21,7 +21,8 @@ from actors.messages import (
     NotificationRequested,
     SendNotification,
 )
-from simulation.reference.notifications import Store
+from simulation.reference.instants import ns
+from simulation.reference.loop import Loop
 
 
 class Change(NamedTuple):
@@ -37,23 +38,13 @@ class Change(NamedTuple):
 class Side:
     """One node's side of the store."""
 
-    def __init__(
-        self, store: Store, node: int, latency_ns: int, lease_ns: int, wake: Callable[[str, Any, int | None], None]
-    ) -> None:
-        """Begin as one that reaches it, and has handed over nothing.
-
-        Args:
-            store: of all nodes.
-            node: which one it is.
-            latency_ns: how long it takes until a change is durable.
-            lease_ns: for how long a lease holds.
-            wake: has it looked at what has been handed over, at an instant.
-        """
-        self._store = store
+    def __init__(self, surroundings: Loop, node: int) -> None:
+        """Begin as one that reaches it, and has handed over nothing."""
+        self._surroundings = surroundings
+        self._store = surroundings.store
         self._node = node
-        self._latency_ns = latency_ns
-        self._lease_ns = lease_ns
-        self._wake = wake
+        self._latency_ns = ns(surroundings.world.commit_latency)
+        self._lease_ns = ns(surroundings.world.nodes.takeover_after)
         self._waiting: deque[Change] = deque()
         self._in_vain: list[NotificationEvent] = []
         """That with which others were faster, since it has started."""
@@ -100,7 +91,7 @@ class Side:
     def set_wake(self) -> None:
         """Set when something is durable next."""
         is_due = self._waiting and not self.is_cut_off
-        self._wake("settle", self._node, self._waiting[0].durable_ns if is_due else None)
+        self._surroundings.wake("settle", self._node, self._waiting[0].durable_ns if is_due else None)
 
     def take_durable(self, now_ns: int, *, all_of_it: bool) -> Iterable[Change]:
         """Take out what is durable by now; or all of it, where the node is stopped in order."""

@@ -6,7 +6,7 @@ A run with one process has a fleet of one, of which nobody asks who gets what.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 from zlib import crc32
@@ -15,7 +15,7 @@ from actors.messages import DeadLetterDiscarded, NodeTookOver
 from simulation.reference.addresses import host_of
 from simulation.reference.durability import Side
 from simulation.reference.instants import ns
-from simulation.reference.loop import Difference, Timeline
+from simulation.reference.loop import Difference, Loop
 from simulation.reference.node import Node
 from simulation.reference.notifications import News
 from simulation.reference.randomness import Stream
@@ -26,18 +26,10 @@ LEASE_LOST = "LostLease: another node has taken over what it had"
 class Fleet:
     """All nodes that there may be, in the order of their numbers."""
 
-    def __init__(
-        self, timeline: Timeline, at: Callable[[int, str, Any], None], wake: Callable[[str, Any, int | None], None]
-    ) -> None:
-        """Start those that are there from the beginning.
-
-        Args:
-            timeline: the time.
-            at: puts on the agenda that something falls due.
-            wake: does so in place of what was to fall due before.
-        """
-        self._timeline = timeline
-        self._at = at
+    def __init__(self, surroundings: Loop) -> None:
+        """Start those that are there from the beginning."""
+        self._surroundings = surroundings
+        timeline = self._timeline = surroundings.timeline
         world = self._world = timeline.world
         is_one = world.nodes_at_most == 1
         self.nodes = [Node(timeline, None if is_one else number) for number in range(1, world.nodes_at_most + 1)]
@@ -59,7 +51,7 @@ class Fleet:
         if not is_one:
             timeline.tell_others = self._tell_others
             for number, node in enumerate(self.nodes, 1):
-                node.side = Side(timeline.store, number, ns(world.commit_latency), self._lease_ns, wake)
+                node.side = Side(surroundings, number)
         timeline.say = self._say
         self.start(self.nodes)
 
@@ -127,7 +119,7 @@ class Fleet:
                 node.follow(actor, "", node.take_turn, "discarded" if is_discard else "commit", name)
                 if news is not None:
                     self._to_tell.append((number, news))
-                    self._at(timeline.now_ns + 1, "told", self.number_told + len(self._to_tell))
+                    self._surroundings.at(timeline.now_ns + 1, "told", self.number_told + len(self._to_tell))
                 continue
             node.overtaken[name] = first
             node.follow(actor, "", node.letters.is_not_discarded if is_discard else node.is_overtaken, name)
@@ -146,7 +138,7 @@ class Fleet:
         if side is not None and side.is_cut_off:
             side.unsaid[breaker, host] = until_ns, latency_ns
             return
-        self._at(now_ns + latency_ns, "known", (number, breaker, host, until_ns, now_ns))
+        self._surroundings.at(now_ns + latency_ns, "known", (number, breaker, host, until_ns, now_ns))
 
     def is_known(self, number: int, breaker: str, host: str, until_ns: int, _said_ns: int) -> None:
         """Have the others know what a node has said; one that says nothing more, by its lease, is not heard."""
@@ -216,7 +208,7 @@ class Fleet:
                 since_ns = node.side.cut_off_ns if node.side.is_cut_off else now_ns
                 is_at_once = is_parked and not node.side.is_cut_off
                 ends_ns = now_ns if is_at_once else max(now_ns, since_ns + self._lease_ns)
-                self._at(ends_ns, "takeover", (node.node, node.starts))
+                self._surroundings.at(ends_ns, "takeover", (node.node, node.starts))
 
     def start(self, nodes: Sequence[Node]) -> None:
         """Start those that are down and not too many, as soon as they reach the store; and have taken over what nobody
@@ -270,7 +262,7 @@ class Fleet:
             node.side.partitions += 1
             if node.side.partitions == 1:
                 node.side.cut_off_ns = now_ns
-        self._at(now_ns + self._lease_ns, "leases", now_ns + self._lease_ns)
+        self._surroundings.at(now_ns + self._lease_ns, "leases", now_ns + self._lease_ns)
 
     def reconnect(self, nodes: Sequence[Node]) -> None:
         """Have those reach the store again that nothing else keeps from it; they say, and hear, what was to be said."""
@@ -295,7 +287,7 @@ class Fleet:
                     node.follow("handler", "", node.lease_is_renewed)
         self.start([node for node in nodes if node.starts_when_reached and node not in self.surplus])
         # "A node that has only just come back ends no lease of another node, for a third of its own."
-        self._at(now_ns + self._lease_ns // 3, "leases", now_ns + self._lease_ns // 3)
+        self._surroundings.at(now_ns + self._lease_ns // 3, "leases", now_ns + self._lease_ns // 3)
 
     def end_leases(self) -> None:
         """ "When it has passed, and another node reaches the store, the others take over what they had: they end, and

@@ -34,8 +34,8 @@ class Surroundings(Loop):
 
     def __init__(self, timeline: Timeline) -> None:
         super().__init__(timeline)
-        timeline.carrier = Carrier(self.world.faults, self.world.seed, self.at)
-        self.fleet = Fleet(timeline, self.at, self.wake)
+        timeline.carrier = Carrier(self)
+        self.fleet = Fleet(self)
         for number, fault in enumerate(self.world.faults):
             if fault.injects & {"crash", "clock_step", "deploy", "scale", "partition"}:
                 self.at(ns(fault.at), "inject", number)
