@@ -60,6 +60,10 @@ class Step(NamedTuple):
     rule: Callable[..., None]
     args: tuple[Any, ...]
 
+    def waits_for(self, loop: Loop, key: Key) -> bool:
+        """Tell whether it stands in a mailbox for something that fell due while its actor was down."""
+        return (self.loop, self.rule, self.args) == (loop, turn_that_waits, (key,))
+
 
 class Timeline:
     """Time, and what is expected next.
@@ -163,11 +167,7 @@ class Timeline:
     def falls_due(self, loop: Loop, key: Key, now_ns: int, is_first: bool) -> None:
         """Take note that something is due now whose actor is down, so that it stands in the mailbox from now on.
 
-        Args:
-            loop: of its process.
-            key: what it is.
-            now_ns: the instant.
-            is_first: whether nothing else is under way at this instant.
+        It is first where nothing else is under way at this instant.
         """
         is_due = loop.due.get(key) == now_ns
         if not is_due and key[0] not in MAY_LOOK:
@@ -181,16 +181,11 @@ class Timeline:
             loop.mailboxes[place].append(Step(loop, place, turn_that_waits, (key,)))  # also for one look more
 
     def turn(self, loop: Loop, key: Key, now_ns: int, is_first: bool = True) -> None:
-        """Take note that it is the turn of something that is due now.
+        """Take note that it is the turn of something: it is due now, or comes out of a mailbox, or is one look more.
 
-        Args:
-            loop: of its process.
-            key: what it is.
-            now_ns: the instant.
-            is_first: whether nothing else is under way at this instant; else it comes out of a mailbox.
+        It is first where nothing else is under way at this instant.
         """
-        waits = (loop, turn_that_waits, (key,))
-        has_waited = any((step.loop, step.rule, step.args) == waits for step in self._handed_over)
+        has_waited = any(step.waits_for(loop, key) for step in self._handed_over)
         is_one_look_more = not has_waited and key[0] in MAY_LOOK and loop.due.get(key) != now_ns
         if now_ns > self.now_ns or (not has_waited and is_first):
             self.settle(now_ns)
@@ -199,12 +194,11 @@ class Timeline:
                 self._apply_next()
                 self._check_that_all_has_come()
         if has_waited:
-            step = self._handed_over.popleft()
-            if (step.loop, step.rule, step.args) != waits:
+            if not self._handed_over.popleft().waits_for(loop, key):
                 raise Difference(f"{_named(loop, key)} has come before what was in the mailbox before it")
-        if loop.due.get(key) == now_ns and not has_waited:
+        elif loop.due.get(key) == now_ns:
             del loop.due[key]
-        elif not has_waited and key[0] not in MAY_LOOK:
+        elif key[0] not in MAY_LOOK:
             due_ns = loop.due.get(key)
             due = "never" if due_ns is None else f"due at {due_ns / NS_PER_S:.9f} s"
             raise Difference(f"{_named(loop, key)} has come at {now_ns / NS_PER_S:.9f} s; it is {due}")
@@ -231,7 +225,7 @@ class Timeline:
 
 
 def turn_that_waits(_key: Key) -> None:
-    """Stand in a mailbox for something that fell due while its actor was down."""
+    """What falls due while its actor is down stands in the mailbox by this, and comes when the product says so."""
 
 
 class Loop:
@@ -241,12 +235,7 @@ class Loop:
     """By kind of what falls due, the rule for it."""
 
     def __init__(self, timeline: Timeline, node: int | None = None) -> None:
-        """Make one at which nothing is due.
-
-        Args:
-            timeline: the time.
-            node: which one it is of several. None: it is alone.
-        """
+        """Make one at which nothing is due; `node` says which one it is of several. None: it is alone."""
         self.timeline = timeline
         self.node = node
         self.world = timeline.world
