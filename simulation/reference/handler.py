@@ -300,9 +300,11 @@ class Handler(Accepting):
 
     def _reason_of_expiry(self, notification: Notification) -> str:
         """Return the bound that is the first to pass; the time for retries bounds no first attempt."""
-        until_ns, attempts = notification.sent_until_ns, notification.attempts
+        until_ns = notification.sent_until_ns
         last_ns = self.retrying[notification.command.channel].last_start_ns(notification.fresh_since_ns)
-        return RETRY_TIME_UP if attempts and last_ns is not None and last_ns < (until_ns or last_ns + 1) else EXPIRED
+        if not notification.attempts or last_ns is None:
+            return EXPIRED
+        return RETRY_TIME_UP if until_ns is None or last_ns < until_ns else EXPIRED
 
     def breaker_closed(self, channel: str, host: str) -> None:
         """Have those redriven that died of a channel fault or an outage, by the channel's `redrive`."""
