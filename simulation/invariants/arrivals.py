@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -10,12 +9,11 @@ from typing import Any, NamedTuple
 from actors.instants import NEVER_NS
 from actors.messages import DuplicateIgnored, NotificationChannel, NotificationRequested, SendNotification
 from actors.pipeline.handler import Handler
-from simulation.invariants.base import Context, Invariant, Objection, observes
+from simulation.invariants.base import ARRIVAL, Context, Invariant, Objection, observes
 from simulation.invariants.observations import MessageSent, Offered
 from simulation.invariants.text import seconds_text
 
 _OVERLOADED = "overloaded"
-_KEY = re.compile(r"(?:^|[-/])(\d+)-(\d+)$")
 
 
 class _Arrival(NamedTuple):
@@ -95,10 +93,8 @@ class Arrivals(Invariant):
 
     def _arrival(self, key: str) -> _Arrival | None:
         """Return what arrival something is of; None: of none, as what goes out in place of another."""
-        found = _KEY.search(key)
-        if found is None or int(found[1]) >= len(self.context.arrivals):
-            return None
-        return _Arrival(int(found[1]), int(found[2]))
+        entry, found = self.context.entry_of(key), ARRIVAL.search(key)
+        return None if entry is None or found is None else _Arrival(entry, int(found[2]))
 
     def at_end(self, now_ns: int) -> Objection:
         came, first_ns = self._came_until(now_ns)

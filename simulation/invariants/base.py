@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -20,6 +21,9 @@ from actors.settings.channel import KEEP_ALL_LETTERS, PRIMARY, ChannelConfig, De
 from actors.settings.faults import FaultConfig
 from simulation.invariants.lifecycles import Lifecycle, Lifecycles
 from simulation.reference.world import World
+
+ARRIVAL = re.compile(r"(?:^|[-/])(\d+)-(\d+)$")
+"""In the id of a notification, or of a domain event: the number of the entry of the workload, and its own there."""
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -72,6 +76,8 @@ class ArrivalsOf:
     """How often it is offered once more where it is refused."""
     has_repeats: bool = False
     """Whether some come once more with the same id."""
+    parties: Mapping[str, Callable[[str], str]] = field(default_factory=dict)
+    """Returns of which party a user is: ``hosts`` and ``tenants``, as far as it has any."""
 
 
 @dataclass
@@ -120,6 +126,12 @@ class Context:
     windows: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     """The parts of the run that have figures of their own, by name: from when until when, in nanoseconds."""
 
+    within_s: Mapping[str, float] = field(default_factory=dict)
+    """The times within which it is counted how many were delivered, by name."""
+
+    has_exact_quantiles: bool = True
+    """Whether quantiles are of all durations there are, and not of a sketch of them."""
+
     nodes: int = 1
     """How many processes there are."""
 
@@ -147,6 +159,11 @@ class Context:
             nodes=1,
             node=number,
         )
+
+    def entry_of(self, notification_id: str) -> int | None:
+        """Return of which entry of the workload a notification is that goes out in place of none; None: of none."""
+        found = ARRIVAL.search(notification_id)
+        return int(found[1]) if found is not None and int(found[1]) < len(self.arrivals) else None
 
     def gained(self, takeover: NodeTookOver) -> int:
         """Return how many notifications this node has more after a takeover, or fewer when negative."""

@@ -1,16 +1,20 @@
-"""The summary adds up: its metrics are those that the history gives, counted one event after the other."""
+"""The summary adds up: all its figures are those that the history gives, counted once more when the run has ended."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any, NamedTuple, TypeAlias
 
-from actors.instants import NS_PER_S
+from actors.instants import NS_PER_S, ns
+from actors.kernel.node import without_node
 from actors.messages import (
     ActorFailed,
+    BreakerTransitioned,
     DeadLetterDiscarded,
     DuplicateIgnored,
+    NodeTookOver,
     NotificationChannel,
     NotificationDeferred,
     NotificationEvent,
@@ -20,173 +24,322 @@ from actors.messages import (
     NotificationRequested,
     NotificationSent,
     NotificationSuppressed,
+    UpstreamRequested,
 )
-from actors.outcomes import ChannelFault
-from actors.pipeline.readiness import ADDRESS_GONE
+from actors.settings.channel import PRIMARY
+from simulation.invariants import recount
 from simulation.invariants.base import Context, Invariant, Objection, observes
-from simulation.invariants.lifecycles import PROCESS, Lifecycle, State
+from simulation.invariants.lifecycles import PROCESS, State
 from simulation.invariants.observations import AttemptMade
+from simulation.invariants.recount import Request
 
-_ADDS: dict[type[NotificationEvent], dict[str, int]] = {
-    NotificationRequested: {"accepted": 1, "in_flight": 1},
-    NotificationSent: {"sent": 1, "attempts": 1, "in_flight": -1},
-    NotificationSuppressed: {"suppressed": 1, "in_flight": -1},
-    NotificationMovedToDeadLetter: {"dead_lettered": 1, "in_flight": -1, "dlq.final": 1},
-    NotificationRedriven: {"dead_lettered": -1, "in_flight": 1, "dlq.final": -1},
-    DeadLetterDiscarded: {"dlq.final": -1},
-    NotificationFailed: {"attempts": 1},
-    NotificationDeferred: {"deferred": 1},
-    DuplicateIgnored: {"duplicates": 1},
-}
-"""What each event adds to the metrics; which attempts are retries it takes more to know."""
+Path: TypeAlias = tuple[str, ...]
+"""Of a figure in a summary."""
 
-_OUTCOMES_AND_ENDS = NotificationSent, NotificationFailed, NotificationMovedToDeadLetter, NotificationSuppressed
+MOST = 1_000_000
+"""A run of more events is not counted once more: all of them are kept for that."""
+
+_ENDS = NotificationSent, NotificationFailed, NotificationMovedToDeadLetter, NotificationSuppressed
 """With these no one waits any more for what was asked before."""
 
 
-class _Request:
-    """A notification, and those in its place."""
+class _Asked(NamedTuple):
+    """A request to a provider."""
 
-    def __init__(self, channel: NotificationChannel) -> None:
-        self.channel = channel
-        """The one that has delivered it first, or else that has taken it over last."""
-        self.has_others = False
-        """Whether it has gone on to another channel."""
-        self.is_wanted = True
-        self.sent = 0
-        self.took_ns = 0
+    made: AttemptMade
+    is_sure: bool
+    """Whether it has had an outcome, or no one waits for it; else it may be under way as the run ends."""
 
 
-class _Books:
-    """The metrics of one channel, or of all."""
+class _Part(NamedTuple):
+    """What some of the figures of a summary are of."""
 
-    def __init__(self) -> None:
-        names = ("retries", "requests", *(name for adds in _ADDS.values() for name in adds))
-        self.counts = Counter(dict.fromkeys(names, 0))
-        self.requests: list[_Request] = []
-        """Those that ended here."""
-
-    def enter(self, event: NotificationEvent) -> None:
-        """Take in an event."""
-        self.counts.update(_ADDS[type(event)])
-        if isinstance(event, NotificationSent):
-            self.counts["retries"] += event.attempt > 1
-        elif isinstance(event, NotificationFailed):
-            self.counts["retries"] += event.attempt != 1 or event.kind == ChannelFault.__name__
-
-    def compare(self, summary: Mapping[str, Any], of: str, more_requests: int) -> str | None:
-        """Return what a summary says that is not so, where there may have been more requests by so many."""
-        refused = sum(summary["refused"].values())
-        delivered = [request.took_ns for request in self.requests if request.sent]
-        slowest_s = max(delivered) / NS_PER_S if delivered else None
-        sent = {**summary, "dlq.final": summary["dlq"]["final"], "never": summary["delivery_time_s"]["never"]}
-        counted: dict[str, float | None] = dict(self.counts)
-        offered = sum(request.is_wanted for request in self.requests) + refused
-        counted["offered"], counted["delivered"] = offered, len(delivered)
-        counted["never"] = offered - len(delivered)
-        counted["sent_fraction"] = len(delivered) / offered if offered else None
-        if not _is_near(slowest_s, shown_s := summary["sent_time_s"]["max"]):
-            return f"the summary of {of} says sent_time_s.max {shown_s}, and by the history it is {slowest_s}"
-        for name, value in counted.items():
-            if name == "requests" and 0 <= sent[name] - self.counts[name] <= more_requests:
-                continue
-            if sent[name] != value:
-                return f"the summary of {of} says {name} {sent[name]}, and by the history it is {value}"
-        return None
+    path: Path
+    """Where they are in it."""
+    figures: Mapping[str, Any]
+    channel: NotificationChannel | None = None
+    entries: frozenset[int] | None = None
+    """Those of the workload. None: all of them."""
 
 
 class Summary(Invariant):
-    """The summary of a run has the metrics that its history gives, all in all and for each channel."""
+    """The summary of a run has the figures that its history gives: of the run, its entries, classes and channels, of
+    windows, breakers, providers, nodes and faults. Whom arrivals of which nothing came are, `arrivals` says; what waits
+    at stages, `waiting`.
+    """
 
     name = "summary"
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
-        self._all = _Books()
-        self._by_channel: dict[NotificationChannel, _Books] = {channel: _Books() for channel in context.channels}
-        self._requests: dict[str, _Request] = {}
-        """By the id of each of its notifications."""
-        self._asked: Counter[tuple[str, NotificationChannel]] = Counter()
-        """By notification and channel: how often a provider was asked of which there is no outcome, and may be one."""
-        self._may_be_lost: Counter[NotificationChannel] = Counter()
-        """Of these, those of what is in flight at the end, for which no one may wait after a crash."""
-        self._asked_by: dict[tuple[str, NotificationChannel], int | None] = {}
-        """The node of a fleet that has done so last."""
+        self._events: list[NotificationEvent] = []
+        self._transitions: list[BreakerTransitioned] = []
+        self._takeovers: list[NodeTookOver] = []
+        self._requests = recount.Requests()
+        self._open: dict[str, list[AttemptMade]] = {}
+        """By notification: what providers were asked of which there is no outcome, and may be one."""
+        self._asked: list[_Asked] = []
+        self._is_too_long = False
 
-    @observes(*_ADDS)
+    @observes(
+        NotificationRequested,
+        NotificationSent,
+        NotificationFailed,
+        UpstreamRequested,
+        NotificationMovedToDeadLetter,
+        NotificationSuppressed,
+        NotificationDeferred,
+        DuplicateIgnored,
+        NotificationRedriven,
+        DeadLetterDiscarded,
+    )
     def on_event(self, event: NotificationEvent) -> Objection:
-        self._all.enter(event)
-        self._by_channel[event.channel].enter(event)
-        self._follow(event)
-        if isinstance(event, _OUTCOMES_AND_ENDS):
-            self._count_asked([(event.notification_id, event.channel)])
+        if len(self._events) == MOST:
+            self._is_too_long = True
+        if self._is_too_long:
+            return None
+        self._events.append(event)
+        if isinstance(event, _ENDS):
+            self._asked += [_Asked(made, True) for made in self._open.pop(event.notification_id, ())]
+        since_ns = self._requests.since_ns.get(event.notification_id)
+        self._requests.follow(event)
+        if isinstance(event, NotificationSent) and since_ns not in (None, event.requested_at_ns):
+            if self.context.steps_the_clock:
+                return None
+            return f"{event.notification_id} is waited for since {since_ns} ns, and {event.requested_at_ns} ns is said"
+        return None
+
+    @observes(BreakerTransitioned)
+    def on_transition(self, transition: BreakerTransitioned) -> Objection:
+        self._transitions.append(transition)
+        return None
+
+    @observes(NodeTookOver)
+    def on_takeover(self, takeover: NodeTookOver) -> Objection:
+        self._takeovers.append(takeover)
         return None
 
     @observes(AttemptMade)
     def on_attempt(self, made: AttemptMade) -> Objection:
-        key = made.notification_id, made.channel
-        self._asked[key] += 1
-        self._asked_by[key] = made.node
+        if not self._is_too_long:
+            self._open.setdefault(made.notification_id, []).append(made)
         return None
 
     @observes(ActorFailed)
     def on_crash(self, event: ActorFailed) -> Objection:
         if event.actor == PROCESS:
-            self._count_asked([key for key in self._asked if self._asked_by[key] == event.node])
+            for notification_id, asked in list(self._open.items()):
+                self._asked += [_Asked(made, True) for made in asked if made.node == event.node]
+                self._open[notification_id] = [made for made in asked if made.node != event.node]
         return None
-
-    def _count_asked(self, keys: Iterable[tuple[str, NotificationChannel]]) -> None:
-        """Count the requests that have an outcome, and those that will have none any more."""
-        for key in keys:
-            for books in (self._all, self._by_channel[key[1]]):
-                books.counts["requests"] += self._asked.get(key, 0)
-            self._asked.pop(key, None)
-            self._asked_by.pop(key, None)
-
-    def _follow(self, event: NotificationEvent) -> None:
-        request = self._requests.get(event.notification_id)
-        if isinstance(event, NotificationRequested):
-            if event.instead_of is not None:
-                request = self._requests[event.instead_of]
-                request.has_others = True
-                if not request.sent:
-                    request.channel = event.channel
-            elif request is not None:
-                request.is_wanted = True  # as far as is known: it comes again
-            self._requests[event.notification_id] = request or _Request(event.channel)
-        elif isinstance(event, NotificationSent) and request is not None:
-            request.sent += 1
-            if request.sent == 1:
-                request.took_ns, request.channel = event.at_ns - event.requested_at_ns, event.channel
-        elif isinstance(event, NotificationSuppressed) and request is not None:
-            request.is_wanted = event.reason == ADDRESS_GONE or request.has_others or request.sent > 0
 
     def at_end(self, now_ns: int) -> Objection:
-        lifecycles = self.context.lifecycles
-        under_way = [key for key in self._asked if _is_under_way(lifecycles.get(key[0]))]
-        self._count_asked([key for key in self._asked if key not in under_way])  # these no one waits for
-        if self.context.mixes_messages_up or lifecycles.crashes:
-            for key in under_way:
-                self._may_be_lost[key[1]] += self._asked[key]
+        may_be_lost = self.context.mixes_messages_up or self.context.lifecycles.crashes > 0
+        for notification_id, asked in self._open.items():
+            lifecycle = self.context.lifecycles.get(notification_id)
+            if lifecycle is None or lifecycle.state is not State.IN_FLIGHT:
+                self._asked += [_Asked(made, True) for made in asked]  # no one waits for it
+            elif may_be_lost:
+                self._asked += [_Asked(made, False) for made in asked]
         return None
 
+    # ── what is compared ────────────────────────────────────────────────────────────────────────────────────────
+
     def at_summary(self, summary: Mapping[str, Any]) -> Objection:
-        for request in {id(each): each for each in self._requests.values()}.values():
-            self._all.requests.append(request)
-            self._by_channel[request.channel].requests.append(request)
-        wrong = self._all.compare(summary, "the run", self._may_be_lost.total())
-        for channel, books in self._by_channel.items():
-            wrong = wrong or books.compare(summary["channels"][channel], str(channel), self._may_be_lost[channel])
-        return wrong
+        if self._is_too_long:
+            return None
+        for path, (least, most) in self.expected(summary).items():
+            said = summary
+            for key in path:
+                said = said[key]
+            if not self._is_between(path[-1], said, least, most):
+                name = ".".join(path)
+                return f"the summary says {name} {said}, and by the history it is {least if said != least else most}"
+        return None
 
+    def _is_between(self, name: str, said: Any, least: Any, most: Any) -> bool:
+        """Tell whether a figure is within its bounds, but for the digits that are lost in counting it another way."""
+        if not isinstance(said, (int, float)) or not isinstance(least, float):
+            return bool(said == least if least == most or said is None else least <= said <= most)
+        is_rough = not self.context.has_exact_quantiles and name in recount.QUANTILES
+        slack = 1e-9 + (0.01 if is_rough else 1e-9) * abs(least)
+        return bool(least - slack <= said <= most + slack)
 
-def _is_under_way(lifecycle: Lifecycle | None) -> bool:
-    """Tell whether a notification is in flight; of one that is not remembered, it has ended."""
-    return lifecycle is not None and lifecycle.state is State.IN_FLIGHT
+    def expected(self, summary: Mapping[str, Any]) -> dict[Path, tuple[Any, Any]]:
+        """Return by their paths what the figures of a summary are at least and at most.
 
+        What was refused is taken from it, and which parts it has.
+        """
+        run_ns = ns(summary["simulated_s"])
+        found: dict[Path, tuple[Any, Any]] = {}
+        requests = self._requests.all()
+        for part in self._parts(summary, ()):
+            events = [event for event in self._events if self._is_in(part, event.notification_id, event.channel)]
+            own = [request for request in requests if self._is_in(part, request.first_id, request.channel)]
+            found |= self._of(part, events, [], requests, own, run_ns)
+            found |= self._of_providers(part, events)
+        for name, (from_ns, to_ns) in self.context.windows.items():
+            found |= self._of_window(summary["windows"][name], name, from_ns, to_ns, run_ns)
+        found |= self._of_peaks(summary)
+        found |= self._of_breakers(summary["breaker"], ("breaker",), 0, run_ns)
+        for channel in summary["channels"]:
+            of_channel = {channel: summary["breaker"][channel]}
+            for path, bounds in self._of_breakers(of_channel, (), 0, run_ns).items():
+                found["channels", channel, "breaker", path[-1]] = bounds
+        found |= self._of_parts_of_their_own(summary, run_ns)
+        for kind in summary["worst"]:
+            counted = recount.worst(requests, partial(self._party_of, kind))
+            found["worst", kind] = counted, counted
+        return found
 
-def _is_near(one: float | None, other: float | None) -> bool:
-    """Tell whether two durations are the same, but for the digits that a sketch of many of them loses."""
-    if one is None or other is None:
-        return one is other
-    return abs(one - other) <= 1e-9 + 0.02 * one
+    def _of_window(
+        self, summary: Mapping[str, Any], name: str, from_ns: int, to_ns: int, run_ns: int
+    ) -> dict[Path, tuple[Any, Any]]:
+        lasts_ns = max(0, min(to_ns, run_ns) - from_ns)
+        offered = [each for each in self._requests.all() if from_ns <= each.since_ns < to_ns]
+        found: dict[Path, tuple[Any, Any]] = {}
+        for part in self._parts(summary, ("windows", name)):
+            own = [event for event in self._events if self._is_in(part, event.notification_id, event.channel)]
+            events = [event for event in own if from_ns <= event.at_ns < to_ns]
+            before = [event for event in own if event.at_ns < from_ns]
+            requests = [each for each in offered if self._is_in(part, each.first_id, each.channel)]
+            found |= self._of(part, events, before, offered, requests, lasts_ns)
+        breakers = summary["breaker"]
+        return found | self._of_breakers(breakers, ("windows", name, "breaker"), from_ns, from_ns + lasts_ns)
+
+    def _parts(self, summary: Mapping[str, Any], path: Path) -> Iterator[_Part]:
+        yield _Part(path, summary)
+        entries = self.context.arrivals
+        for name, figures in summary["workload"].items():
+            numbers = frozenset(number for number, entry in enumerate(entries) if entry.name == name)
+            yield _Part((*path, "workload", name), figures, entries=numbers)
+        for name, figures in summary["classes"].items():
+            numbers = frozenset(number for number, entry in enumerate(entries) if entry.priority == name)
+            yield _Part((*path, "classes", name), figures, entries=numbers)
+        for name, figures in summary["channels"].items():
+            yield _Part((*path, "channels", name), figures, channel=NotificationChannel(name))
+
+    def _is_in(self, part: _Part, notification_id: str, channel: NotificationChannel) -> bool:
+        if part.channel is not None:
+            return channel is part.channel
+        return part.entries is None or self._entry_of(notification_id) in part.entries
+
+    def _entry_of(self, notification_id: str) -> int | None:
+        request = self._requests.of.get(notification_id)
+        return self.context.entry_of(notification_id if request is None else request.first_id)
+
+    # ── what is counted ─────────────────────────────────────────────────────────────────────────────────────────
+
+    def _of(
+        self,
+        part: _Part,
+        events: Sequence[NotificationEvent],
+        before: Sequence[NotificationEvent],
+        requests: Iterable[Request],
+        own: Sequence[Request],
+        lasts_ns: int,
+    ) -> dict[Path, tuple[Any, Any]]:
+        """Return the figures of a part of the run, or of a window."""
+        handed_on = sum(
+            count
+            for request in requests
+            for channel, count in request.handed_on.items()
+            if self._is_in(part, request.first_id, channel)
+        )
+        refused = sum(part.figures["refused"].values())
+        counted = recount.of_events(events, before, lasts_ns)
+        counted |= recount.of_requests(own, refused, handed_on, self.context.within_s)
+        found = {
+            (*part.path, *name.split(".")): (value, value)
+            for name, value in counted.items()
+            if name.partition(".")[0] in part.figures
+        }
+        found[*part.path, "dlq", "peak"] = recount.most_letters(events, before)
+        return found
+
+    def _of_providers(self, part: _Part, events: Sequence[NotificationEvent]) -> dict[Path, tuple[Any, Any]]:
+        """Return how much providers were asked for, and what that costs."""
+        asked = [each for each in self._asked if self._is_in(part, each.made.notification_id, each.made.channel)]
+        sure = [each.made for each in asked if each.is_sure]
+        attempts = [event for event in events if isinstance(event, (NotificationSent, NotificationFailed))]
+        with_outcome = len(attempts) - recount.refused_here(events) + sum(event.hedges for event in attempts)
+        costs = [float(sum(map(self._price_of, made))) for made in (sure, [each.made for each in asked])]
+        return {
+            (*part.path, "requests"): (len(sure), len(asked)),
+            (*part.path, "interrupted"): (len(sure) - with_outcome, len(asked) - with_outcome),
+            (*part.path, "cost"): (costs[0], costs[1]),
+        }
+
+    def _price_of(self, made: AttemptMade) -> float:
+        return self.context.providers[made.channel, made.provider].provider.price
+
+    def _party_of(self, kind: str, request: Request) -> str | None:
+        entry = self.context.entry_of(request.first_id)
+        party_of = None if entry is None else self.context.arrivals[entry].parties.get(kind)
+        return None if party_of is None else party_of(request.user_id)
+
+    # ── peaks, breakers, providers, nodes, faults ───────────────────────────────────────────────────────────────
+
+    def _of_peaks(self, summary: Mapping[str, Any]) -> dict[Path, tuple[Any, Any]]:
+        found = self._peaks_of((), None, None)
+        for channel, figures in summary["channels"].items():
+            found |= self._peaks_of(("channels", channel), channel, None)
+            for name in figures.get("providers", {}):
+                found |= self._peaks_of(("channels", channel, "providers", name), channel, name)
+        return found
+
+    def _peaks_of(self, path: Path, channel: str | None, provider: str | None) -> dict[Path, tuple[Any, Any]]:
+        """Return the peaks of a provider, of all those of a channel, or of all."""
+        own = [event for event in self._events if isinstance(event, (NotificationSent, NotificationFailed))]
+        own = [event for event in own if channel in (None, event.channel)]
+        own = [event for event in own if provider in (None, event.provider or PRIMARY)]
+        failed = [event for event in own if isinstance(event, NotificationFailed)]
+        attempts = [event for event in own if isinstance(event, NotificationSent) or not event.refused]
+        in_flight = recount.most_at_once((event.started_ns, event.at_ns) for event in attempts)
+        seconds = Counter[int]()
+        for event in attempts:
+            seconds[event.started_ns // NS_PER_S] += 1 + event.hedges
+        per_second = max(seconds.values(), default=0)
+        asked = [made for made, _ in self._asked if channel in (None, made.channel)]
+        interrupted = sum(provider in (None, made.provider) for made in asked) - seconds.total()
+        found: dict[Path, tuple[Any, Any]] = {
+            # Of what was interrupted it is not known here for how long it was under way.
+            (*path, "peaks", "in_flight"): (in_flight, in_flight + interrupted),
+            (*path, "peaks", "requests_per_s"): (per_second, per_second + interrupted),
+        }
+        if provider is None:
+            waits = [(each.at_ns, each.next_retry_at_ns) for each in failed if each.next_retry_at_ns is not None]
+            backoff = recount.most_at_once(waits)
+            found[*path, "peaks", "waiting", "backoff"] = backoff, backoff
+        return found
+
+    def _of_breakers(
+        self, breakers: Mapping[str, Mapping[str, Any]], path: Path, from_ns: int, to_ns: int
+    ) -> dict[Path, tuple[Any, Any]]:
+        found: dict[Path, tuple[Any, Any]] = {}
+        for name, figures in breakers.items():
+            own = [each for each in self._transitions if name in (each.breaker, without_node(each.breaker))]
+            counted = recount.of_breaker(own, from_ns, to_ns)
+            found |= {(*path, name, key): (counted[key], counted[key]) for key in figures}
+        return found
+
+    def _of_parts_of_their_own(self, summary: Mapping[str, Any], run_ns: int) -> dict[Path, tuple[Any, Any]]:
+        found: dict[Path, Any] = {}
+        for number in summary["faults"]:
+            fault = self.context.faults[int(number)]
+            assert fault.ends_at is not None
+            cleared_s = recount.backlog_cleared_s(self._events, ns(fault.at), ns(fault.ends_at), run_ns)
+            found["faults", number, "backlog_cleared_s"] = cleared_s
+        for channel, figures in summary["channels"].items():
+            for name in figures.get("providers", {}):
+                own = [each for each in self._events if getattr(each, "provider", None) == name]
+                counts = Counter(type(each) for each in own if each.channel == channel)
+                sent = counts[NotificationSent]
+                found["channels", channel, "providers", name, "sent"] = sent
+                found["channels", channel, "providers", name, "attempts"] = sent + counts[NotificationFailed]
+        for number, figures in summary.get("nodes", {}).items():
+            node = int(number)
+            counted = recount.of_events([event for event in self._events if event.node == node], [], 0)
+            counted["taken_over"] = sum(len(each.notification_ids) for each in self._takeovers if each.node == node)
+            found |= {("nodes", number, key): counted[key] for key in figures}
+        return {path: (value, value) for path, value in found.items()}

@@ -37,6 +37,11 @@ def waits_since_ns(requested: NotificationRequested) -> int:
     return requested.at_ns if requested.waited_since_ns is None else requested.waited_since_ns
 
 
+def _accepted_ns(requested: NotificationRequested) -> int:
+    """Return when a notification, or the one in place of which it is, was accepted, be it for a later instant."""
+    return min(requested.at_ns, waits_since_ns(requested))
+
+
 class FaultTimes(NamedTuple):
     """When a fault begins and ends."""
 
@@ -48,7 +53,16 @@ class FaultTimes(NamedTuple):
 class Backlogs:
     """Follows the backlog of each fault that ends."""
 
-    def __init__(self, faults: Sequence[FaultTimes]) -> None:
+    def __init__(self, faults: Sequence[FaultTimes], *, is_in_order: bool = True) -> None:
+        """Begin without any.
+
+        Args:
+            faults: those that end.
+            is_in_order: whether events come in the order of their instants. What lies before an actor that is down is
+                recorded when that is back; then all are kept to the end of the run.
+        """
+        self._is_in_order = is_in_order
+        self._kept: list[RecordedEvent] = []
         self._backlogs = [Backlog(fault) for fault in faults]
         self._under_way = list(self._backlogs)
         self._pending = 0
@@ -56,6 +70,9 @@ class Backlogs:
     def fold(self, chunk: Sequence[RecordedEvent]) -> None:
         """Take in some of the history, in order."""
         if not self._under_way:
+            return
+        if not self._is_in_order:
+            self._kept += [event for event in chunk if type(event) in CHANGES]
             return
         changes = map(CHANGES.get, map(type, chunk), repeat(0))
         pending = [*accumulate(changes, initial=self._pending)]
@@ -66,6 +83,9 @@ class Backlogs:
 
     def end(self, simulated_ns: int) -> dict[str, dict[str, Any]]:
         """Return what the summary says of each fault of a run that has lasted so long."""
+        if self._kept:
+            kept, self._kept, self._is_in_order = sorted(self._kept, key=instant_of), [], True
+            self.fold(kept)
         return {
             str(each.fault.number): {"backlog_cleared_s": each.cleared_s(self._pending, simulated_ns)}
             for each in self._backlogs
@@ -83,7 +103,7 @@ class Backlog:
         self._left: int | None = None
         """What was accepted before the end of the fault and is pending; None before that end."""
         self._younger: set[str] = set()
-        """Those that were accepted after the end of the fault, and were not sent since."""
+        """Those that were accepted after the end of the fault."""
 
     def fold(self, chunk: Sequence[RecordedEvent], pending: Sequence[int]) -> None:
         """Take in some of the history, in order.
@@ -118,13 +138,10 @@ class Backlog:
     def _is_younger(self, event: Any) -> bool:
         """Tell whether an event is of a request that was accepted after the end of the fault."""
         if isinstance(event, NotificationRequested):
-            is_younger = waits_since_ns(event) >= self.fault.ends_ns
+            is_younger = _accepted_ns(event) >= self.fault.ends_ns
             if is_younger:
                 self._younger.add(event.notification_id)
             return is_younger
-        if isinstance(event, NotificationSent):
-            self._younger.discard(event.notification_id)
-            return event.requested_at_ns >= self.fault.ends_ns
         return event.notification_id in self._younger
 
     def cleared_s(self, pending: int, simulated_ns: int) -> float | None:

@@ -254,7 +254,6 @@ class Ledger:
         if self._chains is None:
             return
         if event.instead_of is not None:
-            tally.fallbacks += 1
             if (last := self._chains.hand_on(event)) is None:
                 tally.accepted_again += 1
             else:

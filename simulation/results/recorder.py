@@ -61,6 +61,7 @@ class Recorder:
         windows: Sequence[WindowMetrics] = (),
         nodes: int = 1,
         shares_breakers: bool = False,
+        is_in_order: bool = True,
     ) -> None:
         """Make a recorder.
 
@@ -74,6 +75,7 @@ class Recorder:
             windows: of the run, that have metrics of their own.
             nodes: how many processes there are.
             shares_breakers: whether they share breakers.
+            is_in_order: whether all is recorded in the order of its instants.
         """
         self.ledger = ledger
         self.windows = windows
@@ -91,7 +93,7 @@ class Recorder:
         self.node_metrics = NodeMetrics(nodes)
         self.provider_metrics = ProviderMetrics(providers)
         self.peaks = Peaks(providers, longest_ns)
-        self.backlogs = Backlogs(faults)
+        self.backlogs = Backlogs(faults, is_in_order=is_in_order)
         self.series = SeriesCounter(series_bucket_ns)
         self.interrupted: list[Request] = []
         """Whose answers no one takes, where a history is kept."""

@@ -110,6 +110,8 @@ class Tally:
         self.first_attempts += len([1 for event in failed if event.attempt == 1 and event.kind != "ChannelFault"])
         if self.counted.hedges:
             self.hedges += sum([event.hedges for event in sent]) + sum([event.hedges for event in failed])
+        if self.counted.fallbacks:
+            self.fallbacks += sum([event.instead_of is not None for event in events.get(NotificationRequested, ())])
         if self.counted.refusals:
             self.refused_here += sum([event.refused for event in failed])
         if self.counted.endpoints:

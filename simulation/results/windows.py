@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -14,7 +13,7 @@ from actors.messages import (
     NotificationSuppressed,
     RecordedEvent,
 )
-from simulation.results.backlogs import instant_of, waits_since_ns
+from simulation.results.backlogs import waits_since_ns
 from simulation.results.counters import BreakerMetrics, by_type, fold_transition
 from simulation.results.interruptions import Request
 from simulation.results.ledger import Ledger, Refused
@@ -42,20 +41,19 @@ class WindowMetrics:
     def fold(self, chunk: Sequence[RecordedEvent]) -> None:
         """Take in some of the history, in order."""
         self._ledger.accept([event for event in chunk if type(event) is NotificationRequested])
-        begins = bisect_left(chunk, self._from_ns, key=instant_of)
-        ends = len(chunk) if self._to_ns is None else bisect_left(chunk, self._to_ns, key=instant_of)
-        if begins:
-            self._ledger.carry(by_type(chunk[:begins]))
-        if not self._has_begun and begins < len(chunk):
+        # Not all come in the order of their instants: what lies before an actor that is down is recorded late.
+        before = [event for event in chunk if event.at_ns < self._from_ns]
+        if before:
+            self._ledger.carry(by_type(before))
+        if not self._has_begun and len(before) < len(chunk):
             self._ledger.begin()
             self._has_begun = True
-        if begins < ends:
-            events = by_type(chunk[begins:ends])
+        inside = [event for event in chunk if self._holds(event.at_ns)]
+        if inside:
+            events = by_type(inside)
             self._ledger.count(events)
             self._ledger.follow_dead_letters(events)
-            self._follow(events)
-        if ends < len(chunk):
-            self._follow(by_type(chunk[ends:]))
+        self._follow(by_type(chunk))  # what was accepted before may be for an instant in it, and ends behind it
 
     def _follow(self, events: Mapping[type, Sequence[Any]]) -> None:
         requested: list[NotificationRequested] = [

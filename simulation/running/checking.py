@@ -18,7 +18,7 @@ from simulation.reference.world import World
 from simulation.results.recorder import Recorder
 from simulation.running.workload import REPEATED, Refuse, Send
 from simulation.scenario import ChannelWorkload, ClosedWorkload, EventWorkload, Scenario
-from simulation.scenario.identity import id_prefix
+from simulation.scenario.identity import host_of_user, id_prefix, tenant_of_user
 from simulation.scenario.workload import class_of
 
 
@@ -56,6 +56,8 @@ def checker_of(
         clients=_clients_of(scenario),
         arrivals=_arrivals_of(scenario),
         windows=_windows_of(scenario),
+        within_s=scenario.outline.all_within_s,
+        has_exact_quantiles=scenario.record == "full",
         nodes=scenario.nodes_at_most,
         takeover_after_ns=ns(scenario.fleet.takeover_after) if scenario.nodes_at_most > 1 else 0,
         has_rules=has_rules,
@@ -85,8 +87,18 @@ def _arrivals_of(scenario: Scenario) -> list[ArrivalsOf]:
             times, resend = partial(_times_of, scenario, number, entry), entry.resend
         if isinstance(entry, ChannelWorkload):
             repeats = entry.repeats
-        resent_at_most = 0 if resend is None else resend.at_most
-        found.append(ArrivalsOf(name, class_of(entry), entry.channels, times, resent_at_most, repeats > 0))
+        parties = {"hosts": host_of_user(entry), "tenants": tenant_of_user(entry)}
+        found.append(
+            ArrivalsOf(
+                name,
+                class_of(entry),
+                entry.channels,
+                times,
+                resent_at_most=0 if resend is None else resend.at_most,
+                has_repeats=repeats > 0,
+                parties={kind: party_of for kind, party_of in parties.items() if party_of is not None},
+            )
+        )
     return found
 
 

@@ -322,6 +322,7 @@ def recorder_of(scenario: Scenario) -> Recorder:
         windows=[WindowMetrics(window, ledger()) for window in scenario.outline.windows],
         nodes=scenario.nodes_at_most,
         shares_breakers=scenario.shares_breakers,
+        is_in_order=not (_interrupts(scenario) or scenario.commit_latency),
         longest_ns=max(
             ns(lane.timeout) for config in _channels(scenario).values() for lane in config.by_provider().values()
         ),
@@ -424,7 +425,7 @@ def build(system: ActorSystem, plan: RunPlan) -> Pipeline:
     if checker is not None:
         checker.watch(system)
         providers = checker.observed(providers)
-    if any(fault.injects & _INTERRUPTING or is_message_fault(fault) for fault in scenario.faults):
+    if _interrupts(scenario):
         recorder.interruptions = Interruptions(recorder.interrupt)
         providers = recorder.interruptions.observed(providers)
     waiting = recorder.peaks.waiting_by_channel
@@ -489,6 +490,11 @@ def _refuse(
     why: str,
 ) -> None:
     recorder.refuse(Refused(entry, channels, why, getattr(message, "notification_id", None)), system.now_ns)
+
+
+def _interrupts(scenario: Scenario) -> bool:
+    """Tell whether no one may take the answer to a request, and something may be handled late."""
+    return any(fault.injects & _INTERRUPTING or is_message_fault(fault) for fault in scenario.faults)
 
 
 def _may_refuse(scenario: Scenario) -> bool:

@@ -21,7 +21,6 @@ from histories import (
 )
 
 from actors.domain.attempts import Admitted, Attempt
-from actors.errors import InvariantBreach
 from actors.instants import since_1970_ns
 from actors.kernel.effects import Performed
 from actors.messages import (
@@ -30,7 +29,6 @@ from actors.messages import (
     DuplicateIgnored,
     NotificationDeferred,
     NotificationSuppressed,
-    RecordedEvent,
     SendNotification,
 )
 from actors.outcomes import Ambiguous, DeadDestination, Permanent, Sent, Transient
@@ -43,7 +41,7 @@ from actors.pipeline.preferences import Preferences
 from actors.pipeline.rate_limiter import RateLimiterActor
 from actors.policies.quiet_hours import QuietHours
 from actors.settings.channel import ChannelConfig
-from simulation.invariants import Checker, Context, MessageSent
+from simulation.invariants import Context, MessageSent
 
 FAILS = Transient(reason="timed out")
 
@@ -383,37 +381,6 @@ def test_a_dead_letter_tells_what_happened(fields, text):
     events = [requested(0), failed(1), dead(1)]
     assert breach_of("dead-letters", [*events, letter()]) is None
     check_breach("dead-letters", [*events, letter(**fields)], text)
-
-
-def check_summary(events, figures, text=None):
-    """Check what the summary of a run of these events is said to have wrong; None: nothing."""
-    checker = Checker(["summary"], context_of(), record=lambda _: None)
-    for event in events:
-        (checker.record if isinstance(event, RecordedEvent) else checker.note)(event)
-    checker.end(3 * S)
-    whole = {**figures, "channels": {EMAIL: figures}, "simulated_s": 3.0}
-    if text is None:
-        checker.look_at(whole)
-        return
-    with pytest.raises(InvariantBreach, match=text):
-        checker.look_at(whole)
-
-
-def test_a_summary_that_does_not_add_up():
-    figures = {
-        "accepted": 1, "sent": 1, "dead_lettered": 0, "suppressed": 0, "in_flight": 0, "attempts": 1, "retries": 0,
-        "requests": 1, "deferred": 0, "duplicates": 0, "dlq": {"final": 0}, "refused": {"down": 0, "overloaded": 0},
-        "offered": 1, "delivered": 1, "sent_fraction": 1.0,
-        "delivery_time_s": {"never": 0}, "sent_time_s": {"max": 2.0},
-    }  # fmt: skip
-    events = [requested(0), made(1), sent(2)]
-    check_summary(events, figures)
-    check_summary(events, {**figures, "sent": 2}, "says sent 2, and by the history it is 1")
-    check_summary(events, {**figures, "offered": 2}, "says offered 2, and by the history it is 1")
-    late = {**figures, "sent_time_s": {"max": 1.0}}
-    check_summary(events, late, r"says sent_time_s.max 1.0, and by the history it is")
-    asked = [requested(0), made(0.5), crashed(0.6), made(1), sent(2)]  # the first answer is no one's, and was a request
-    check_summary(asked, figures, "says requests 1, and by the history it is 2")
 
 
 def test_retries_are_in_the_budget():
