@@ -24,13 +24,12 @@ from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-import pykka
 
 from actors.domain.attempts import Admitted, Attempt, Begin
 from actors.domain.caution import Caution
 from actors.errors import StoreFailed
 from actors.instants import ns
-from actors.kernel.actor import Actor, Supervision, handles
+from actors.kernel.actor import Actor, ActorRef, Supervision, handles
 from actors.kernel.effects import Cancellable, Performed
 from actors.messages import Message
 
@@ -72,7 +71,13 @@ def take_care(delivery: Delivery, store: Store, now_ns: int) -> None:
 class Enter(msgspec.Struct, frozen=True):
     """Have this channel begin an attempt when it is its turn."""
 
-    channel: pykka.ActorRef[Any]
+    channel: ActorRef[Any]
+    admitted: Admitted
+
+
+class CalledOff(Message, frozen=True, gc=False):
+    """An attempt has waited for its turn for too long: it is not to be made now."""
+
     admitted: Admitted
 
 
@@ -121,6 +126,10 @@ class Isolation(Actor):
     def _begin_those_whose_turn_it_is(self) -> None:
         while self._waiting and self._alone is None:
             enter = self._waiting[0]
+            if not enter.channel.actor.may_begin(enter.admitted.attempt):
+                self._waiting.popleft()
+                enter.channel.tell(CalledOff(enter.admitted))
+                continue
             caution = enter.admitted.attempt.caution
             is_suspect = caution is not None and caution.suspicions > 0
             if is_suspect and self._under_way() > 0:

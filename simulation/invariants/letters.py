@@ -14,6 +14,7 @@ from actors.messages import (
 )
 from actors.outcomes import DeadDestination, Permanent
 from actors.pipeline.dead_letter_queue import DeadLetterQueue
+from actors.pipeline.isolation import REASON as ENDED_ITS_PROCESS
 from actors.pipeline.readiness import ENDPOINT_DISABLED
 from actors.pipeline.retries import BUDGET_SPENT, RETRY_TIME_UP
 from actors.settings.channel import RetryConfig
@@ -98,8 +99,9 @@ class Letters(Invariant):
         if latest is not None and latest.given_up is not None:
             return None if reason == latest.given_up else f"gives the reason {reason}, and not {latest.given_up}"
         limits = (config.rate_limit, *(each.quota for each in config.by_provider().values()))
-        fallback = config.fallback
+        fallback, pipeline = config.fallback, self.context.pipeline()
         possible = {
+            ENDED_ITS_PROCESS: pipeline is not None and pipeline.store.outlives_process,
             EXPIRED: letter.command.expires_after is not None or (fallback is not None and fallback.after is not None),
             ENDPOINT_DISABLED: config.endpoints is not None,
             RATE_LIMIT_EXCEEDED: any(limit is not None and limit.on_limit == "drop" for limit in limits),

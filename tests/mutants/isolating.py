@@ -35,6 +35,9 @@ HOLD_S, PAUSE_S, DEATHS_MAX = 2.0, 10.0, 3
 """For how long others wait for a suspect at first, how long one waits that has been counted, and how often it may be:
 as the specification has it."""
 
+_LEFT_OUT = ("reference-model", "resume-pace", "restart-pace")
+"""Laws that know nothing of isolation: what has waited for a suspect goes at once behind it, whatever the pace."""
+
 
 def isolated(case: Scenario, seed: int) -> Trial:
     """Run a case whose processes die, over a store that outlives them; return the outcome."""
@@ -43,29 +46,40 @@ def isolated(case: Scenario, seed: int) -> Trial:
     made = runner._store
     runner._store = lambda _: store  # type: ignore[assignment]
     try:
-        laws = [name for name in KNOWN if name != "reference-model"]
+        laws = [name for name in KNOWN if name not in _LEFT_OUT]
         return attempt(case, invariants=[*laws, store.care_is_taken])
     finally:
         runner._store = made
 
 
 def _dying(case: Scenario, random: Random) -> Scenario:
-    """Return a case whose process dies a few times while attempts are under way, and in which no actor does alone."""
+    """Return a case whose process dies a few times while attempts are under way, and in which no actor does alone; in
+    half of them each time when what has been counted is tried again, and takes long."""
     faults = [fault for fault in case.faults if fault.crash is None and fault.clock_step is None]
+    is_aimed = random.random() < 0.5
     at = rounded(random.uniform(0.0, case.duration))
-    for _ in range(random.randint(2, 9)):
+    for number in range(random.randint(2, 9)):
         crash = {"channel": "email", "at": round(at, 9), "crash": "process", "restart_after": random.choice([0.0, 1.0])}
         faults.append(FaultConfig.model_validate(crash))
-        at += random.choice([0.0, 0.0, PAUSE_S, 2 * PAUSE_S]) + log_uniform(random, 0.1, 5.0)
+        pause = PAUSE_S * max(0, number - 1) if is_aimed else random.choice([0.0, PAUSE_S])
+        at += pause + log_uniform(random, 0.1, 3.0) + crash["restart_after"]
     changes = {}
     for channel in case.channels_used:
-        config, mean = case.channel_as_given(channel), log_uniform(random, 0.1, 20.0)
+        config, mean = case.channel_as_given(channel), 300.0 if is_aimed else log_uniform(random, 0.1, 20.0)
         latency = Distribution.model_validate({"exponential": {"mean": mean}})
         provider = config.provider.model_copy(update={"latency": latency})
-        timeout = max(config.timeout, random.choice([1.0, 30.0]))
-        changes[channel.value] = config.model_copy(update={"provider": provider, "timeout": timeout})
-    channels = case.channels.model_copy(update=changes)
-    return case.model_copy(update={"faults": tuple(faults), "channels": channels, "commit_latency": 0.0})
+        timeout = 600.0 if is_aimed else max(config.timeout, random.choice([1.0, 30.0]))
+        own = {"provider": provider, "timeout": timeout, **({"max_in_flight": 1} if is_aimed else {})}
+        changes[channel.value] = config.model_copy(update=own)
+    workload = (random.choice(case.workload),) if is_aimed else case.workload  # else others have their turns meanwhile
+    return case.model_copy(
+        update={
+            "faults": tuple(faults),
+            "channels": case.channels.model_copy(update=changes),
+            "workload": workload,
+            "commit_latency": 0.0,
+        }
+    )
 
 
 class _Store(LossyStore):

@@ -16,6 +16,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+from isolating import isolated
 from reopening import reopened
 
 import simulation.running.runner as runner
@@ -49,6 +50,9 @@ webhooks' endpoints are disabled soon."""
 
 DRAWN = "swarm, settings drawn"
 """Cases of the swarm with settings of their own; every other one is compared with the reference model."""
+
+ISOLATED = "swarm, isolated"
+"""Cases of the swarm over a store that outlives their processes, which die."""
 
 FLEETS = "fleets"
 """Cases of the swarm, and of the scenarios here, at several nodes; all but every third are compared with the reference
@@ -106,6 +110,7 @@ def grounds() -> dict[str, int | None]:
         **own,
         RESET: None,
         REOPENED: None,
+        ISOLATED: None,
         **dict.fromkeys((f"shipped {path.stem}" for path in SHIPPED), SHIPPED_SEEDS),
     }
 
@@ -117,7 +122,10 @@ def trial(ground: str, seed: int) -> tuple[str, str] | None:
         if ground == REOPENED:
             wrong = reopened(_with_endpoints(seed) if seed % 2 else scenario_of("swarm", seed), seed)
             return None if wrong is None else ("reopened", wrong)
-        found = attempt(scenario_of(ground, seed), rules=_resets() if ground == RESET else None)
+        if ground == ISOLATED:
+            found = isolated(scenario_of(DRAWN if seed % 2 else "swarm", seed), seed)
+        else:
+            found = attempt(scenario_of(ground, seed), rules=_resets() if ground == RESET else None)
         if found.failing_case is not None:
             kind = "crash" if found.failing_case.is_error else found.failing_case.kind
             return kind, found.failing_case.text

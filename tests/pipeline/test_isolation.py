@@ -108,6 +108,21 @@ def test_the_others_wait_for_some_time_only_and_longer_each_time_in_a_row(suspic
     assert sorted(world.sent_ids()) == ["a", "new"]
 
 
+def test_what_has_waited_too_long_for_its_turn_is_not_sent():
+    store = Left(commands("a"), {"a": Caution(suspicions=2)}, write_s=0.0)
+    provider = Watched(latency=lambda attempt: 100.0 if attempt.notification_id == "a" else 1.0)
+
+    def scenario(world):
+        world.open(provider, store=store, email={"timeout": "5m"})
+        world.send(email("in time", expires_after=8.0), at=1)
+        world.send(email("too late", expires_after=6.0), at=1)
+
+    world = simulate(scenario)
+    assert {name: begin for name, begin, _ in provider.spans} == {"a": 0.0, "in time": 8.0}
+    assert [letter.notification_id for letter in world.letters] == ["too late"]
+    assert world.reasons == ["expired"]
+
+
 def test_an_outcome_ends_the_suspicion():
     store = Left(commands("a"), {"a": SUSPECT})
     provider = Watched([Transient(reason="busy")])
