@@ -28,7 +28,15 @@ from simulation.exploration.drawn_settings import DrawnSettings, draw_settings
 from simulation.exploration.numbers import log_uniform, rounded
 from simulation.exploration.queueing import queueing
 from simulation.exploration.rare_settings import outages_of_endpoints, with_rare_settings
-from simulation.exploration.variation import TOO_MANY_CRASHES, bearable, cancellation, down_time, edit, start_at_an_edge
+from simulation.exploration.variation import (
+    TOO_MANY_CRASHES,
+    bearable,
+    cancellation,
+    down_time,
+    edit,
+    start_at_a_change,
+    start_at_an_edge,
+)
 from simulation.exploration.whole_groups import with_whole_groups
 from simulation.scenario import ChannelWorkload, ClosedWorkload, Operation, Scenario, ScheduleConfig, WorkloadEntry
 from simulation.scenario.arrivals import Arrivals, HoldStage, Stage
@@ -162,12 +170,14 @@ def _case(scenario: Scenario, seed: int, schedule: ScheduleKind, stream: Callabl
 
 
 def _start(scenario: Scenario, duration: float, random: Random) -> datetime:
-    """Return when a case starts: at any time of the day; in some cases so that quiet hours begin or end within it."""
+    """Return when a case starts: at any time of the day; in some cases so that quiet hours begin or end within it, or
+    that clocks change soon."""
     midnight = scenario.start.replace(hour=0, minute=0, second=0, microsecond=0)
     start = midnight + timedelta(minutes=random.randrange(24 * 60))
-    return (
-        start_at_an_edge(scenario, rounded(random.uniform(0.0, duration)), random) if random.random() < 0.3 else start
-    )
+    where = random.random()
+    if where < 0.3:
+        return start_at_an_edge(scenario, rounded(random.uniform(0.0, duration)), random)
+    return start_at_a_change(scenario, random) if where < 0.45 else start
 
 
 # ── workload ────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -386,7 +396,7 @@ def _again_and_again(faults: tuple[FaultConfig, ...], random: Random) -> tuple[F
     for fault in faults:
         found.append(fault)
         if fault.crash == Crash(actor="alert") and random.random() < _SHARE_AGAIN:
-            apart = log_uniform(random, 0.5, 8.0)
+            apart = log_uniform(random, 0.5, 5.0)
             times = [rounded(fault.at + apart * number) for number in range(1, TOO_MANY_CRASHES)]
             found[-1] = fault.model_copy(update={"restart_after": None})
             found += [found[-1].model_copy(update={"at": at}) for at in times]

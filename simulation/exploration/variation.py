@@ -35,8 +35,9 @@ AIMS = 3
 MOST_CRASHES = 3
 """At most so often one actor crashes by one aim."""
 
-TOO_MANY_CRASHES = 8
-"""So often within a minute crashes, now and then, one that no failure of its own ends the run for."""
+TOO_MANY_CRASHES = 11
+"""So often within a minute crashes, now and then, one that no failure of its own ends the run for: until its wait is
+the longest that there is."""
 
 _SELDOM = 0.15
 """How often each of the settings of a case is another one."""
@@ -190,6 +191,18 @@ def start_at_an_edge(case: Scenario, at: float, random: Random) -> datetime:
     shown = random.choice([rule.from_, rule.to])
     edge = datetime.combine(case.start.date(), shown, ZoneInfo(rule.zone))
     return edge.astimezone(UTC) - timedelta(seconds=at)
+
+
+def start_at_a_change(case: Scenario, random: Random) -> datetime:
+    """Return a start some hours before the clocks of some users with quiet hours change; in a year, where they
+    never do."""
+    zone = ZoneInfo(random.choice(case.quiet_hours).zone)
+    hours = (case.start.replace(minute=0, second=0, microsecond=0) + timedelta(hours=n) for n in range(366 * 24))
+    at, offset = case.start, case.start.astimezone(zone).utcoffset()
+    for at in hours:
+        if at.astimezone(zone).utcoffset() != offset:
+            break
+    return at - timedelta(minutes=random.randrange(10 * 60))
 
 
 def down_time(random: Random) -> float:

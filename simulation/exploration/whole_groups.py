@@ -183,7 +183,7 @@ def _quota(random: Random) -> QuotaConfig:
 
 
 def _concurrency_limit(random: Random) -> VegasConfig | GradientConfig:
-    least, initial = random.randint(1, 3), random.randint(3, 10)
+    least, initial = random.randint(1, 5), random.randint(5, 10)
     written: Data = {"minimum": least, "initial": initial, "maximum": initial + random.randint(0, 10)}
     written["smoothing"] = random.choice([0.2, 0.5, 1.0])
     if random.random() < 0.5:

@@ -144,6 +144,12 @@ operations: [{at: 8m, redrive: {reason: mine}}]
     assert 30 <= sum(op.redrive.reason == "mine" for op in redriven) <= 70
 
 
+def test_in_some_cases_clocks_change_soon_after_the_start():
+    zone, starts = ZoneInfo("Europe/Berlin"), [case(load(SWARM), seed, settings="given").start for seed in range(40)]
+    offsets = [(start.astimezone(zone).utcoffset(), (start + timedelta(hours=10)).astimezone(zone)) for start in starts]
+    assert 1 <= sum(before != after.utcoffset() for before, after in offsets) <= 15
+
+
 @pytest.fixture(scope="module")
 def cases_as_given():
     return [case(load(SWARM), seed, settings="given") for seed in range(50)]
