@@ -211,4 +211,18 @@ MUTANTS = (
         ),
         expected="restart-pace",
     ),
+    mutant(
+        "deferred-and-above-suspicion",
+        "actors/storage/sqlite/store.py",
+        "Whatever happens to what had not ended when a process died, this one has outlived it.",
+        ("if self._marked and ends_caution(event) and self._marked.pop", "if self._marked and self._marked.pop"),
+        expected="reopened",
+    ),
+    mutant(
+        "sent-at-its-turn-however-late",
+        "actors/pipeline/isolation.py",
+        "What waits for its turn has been looked at before.",
+        ("if not enter.channel.actor.may_begin(enter.admitted.attempt):", "if False:"),
+        expected="in-time",
+    ),
 )
