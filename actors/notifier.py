@@ -193,7 +193,7 @@ class Pipeline:
         self.handler: ActorRef[Handler] = process.spawn(Handler, channels, wiring, store, preferences, templates)
         wiring.handler = self.handler
         if store.outlives_process:
-            wiring.isolation = process.spawn(Isolation, store, wiring.stages.values())
+            wiring.isolation = process.spawn(Isolation, store, wiring.stages)
         for channel, config in channels.items():
             stages = wiring.stages[channel]
             stages.isolation = wiring.isolation

@@ -93,6 +93,13 @@ class Begin(Message, frozen=True, gc=False):
     admitted: Admitted
 
 
+class Forgo(Message, frozen=True, gc=False):
+    """An attempt that was admitted and has waited for its channel to be free of others is not made: it is too late by
+    now, or not wanted."""
+
+    admitted: Admitted
+
+
 class Refused(Message, frozen=True, kw_only=True, gc=False):
     """An attempt that a stage turned away without asking the provider; it counts as if this were its outcome."""
 

@@ -7,14 +7,14 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from actors.domain.attempts import TIMED_OUT, UNSENT, Admitted, Attempt, Begin, Provider, Unsent
+from actors.domain.attempts import TIMED_OUT, UNSENT, Admitted, Begin, Forgo, Provider, Unsent
 from actors.errors import DeliveryError, PermanentError, TransientError, described, shortened, unwrapped
 from actors.instants import ns
 from actors.kernel.actor import Actor, Supervision, handles
 from actors.kernel.async_handlers import failure
 from actors.kernel.effects import Effect, Foreseen, Promise
 from actors.outcomes import Ambiguous, ChannelFault, DeadDestination, Outcome, Permanent, Sent, Transient
-from actors.pipeline.isolation import CalledOff, Enter
+from actors.pipeline.isolation import Enter
 from actors.pipeline.lane import Lane
 from actors.pipeline.wiring import Stages
 
@@ -48,17 +48,9 @@ class Channel(Actor):
     def on_begin(self, begin: Begin) -> None:
         self.on_admitted(begin.admitted, has_turn=True)
 
-    def may_begin(self, attempt: Attempt) -> bool:
-        """Tell whether an attempt that has waited for its turn has not expired meanwhile, and is still wanted."""
-        if attempt.expires_at_ns is not None and attempt.expires_at_ns < self.now_ns:
-            return False
-        is_wanted = self._stages.is_wanted
-        return is_wanted is None or is_wanted(attempt.command)
-
-    @handles(CalledOff)
-    def on_called_off(self, called_off: CalledOff) -> None:
-        """Have the handler take back an attempt that is not made, as where there is no lease."""
-        self.system.perform(self._breaker, _NOT_MADE, called_off.admitted)
+    @handles(Forgo)
+    def on_forgo(self, forgo: Forgo) -> None:
+        self.system.perform(self._breaker, _NOT_MADE, forgo.admitted)
 
     def _waits_for_turn(self, admitted: Admitted) -> bool:
         """Have an attempt wait until the channel is its own, or no longer another one's; tell whether it does."""
@@ -66,7 +58,7 @@ class Channel(Actor):
         assert isolation is not None
         waits = admitted.attempt.caution is not None or isolation.is_busy
         if waits:
-            isolation.actor_ref.tell(Enter(self._actor_ref, admitted))  # type: ignore[arg-type]  # our own kind of reference
+            isolation.actor_ref.tell(Enter(self.actor_ref, admitted))
         return waits
 
     @handles(Admitted)

@@ -6,6 +6,7 @@ is sent with care:
 
 * An attempt of it is marked in the store before it starts. The mark goes with its outcome; one that is there after
   another death says that it was under way.
+* One that has waited for its turn until it is too late, or not wanted any more, is not made.
 * Those that had a mark are suspects. A suspect is sent while no other attempt is under way, on any channel. All others
   wait meanwhile, for `HOLD_S` at most, and four times as long each further time in a row.
 * A death in that time is counted. Counted once or twice, it waits for `PAUSE_S` each before it is tried again, so that
@@ -20,18 +21,20 @@ all that was in flight beside the one that is to blame.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Collection
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+import pykka
 
-from actors.domain.attempts import Admitted, Attempt, Begin
+from actors.domain.attempts import Admitted, Attempt, Begin, Forgo
 from actors.domain.caution import Caution
 from actors.errors import StoreFailed
 from actors.instants import ns
-from actors.kernel.actor import Actor, ActorRef, Supervision, handles
+from actors.kernel.actor import Actor, Supervision, handles
 from actors.kernel.effects import Cancellable, Performed
-from actors.messages import Message
+from actors.messages import Message, NotificationChannel
+from actors.pipeline.stage import is_too_late
 
 if TYPE_CHECKING:
     from actors.domain.delivery import Delivery
@@ -71,13 +74,7 @@ def take_care(delivery: Delivery, store: Store, now_ns: int) -> None:
 class Enter(msgspec.Struct, frozen=True):
     """Have this channel begin an attempt when it is its turn."""
 
-    channel: ActorRef[Any]
-    admitted: Admitted
-
-
-class CalledOff(Message, frozen=True, gc=False):
-    """An attempt has waited for its turn for too long: it is not to be made now."""
-
+    channel: pykka.ActorRef[Any]
     admitted: Admitted
 
 
@@ -98,7 +95,7 @@ class Isolation(Actor):
 
     supervision = Supervision(then="escalate")
 
-    def __init__(self, store: Store, stages: Collection[Stages]) -> None:
+    def __init__(self, store: Store, stages: Mapping[NotificationChannel, Stages]) -> None:
         super().__init__()
         self._store = store
         self._stages = stages
@@ -126,15 +123,14 @@ class Isolation(Actor):
     def _begin_those_whose_turn_it_is(self) -> None:
         while self._waiting and self._alone is None:
             enter = self._waiting[0]
-            if not enter.channel.actor.may_begin(enter.admitted.attempt):
-                self._waiting.popleft()
-                enter.channel.tell(CalledOff(enter.admitted))
-                continue
             caution = enter.admitted.attempt.caution
             is_suspect = caution is not None and caution.suspicions > 0
             if is_suspect and self._under_way() > 0:
                 return
             self._waiting.popleft()
+            if not self._may_begin(enter.admitted.attempt):
+                enter.channel.tell(Forgo(enter.admitted))
+                continue
             if is_suspect:
                 self._alone = enter.admitted
             effect = None
@@ -144,6 +140,11 @@ class Isolation(Actor):
                 self._begin(enter)
             else:
                 self.perform(effect, enter)
+
+    def _may_begin(self, attempt: Attempt) -> bool:
+        """Tell whether one whose turn it is may be made still; else the handler decides again."""
+        is_wanted = self._stages[attempt.command.channel].is_wanted
+        return not is_too_late(attempt, self.now_ns) and (is_wanted is None or is_wanted(attempt.command))
 
     def _begin(self, enter: Enter) -> None:
         admitted = enter.admitted
@@ -182,4 +183,4 @@ class Isolation(Actor):
 
     def _under_way(self) -> int:
         """Return how many attempts have begun, or are about to, and have not ended."""
-        return sum(stages.in_flight for stages in self._stages) - len(self._waiting)
+        return sum(stages.in_flight for stages in self._stages.values()) - len(self._waiting)

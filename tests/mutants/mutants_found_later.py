@@ -222,7 +222,7 @@ MUTANTS = (
         "sent-at-its-turn-however-late",
         "actors/pipeline/isolation.py",
         "What waits for its turn has been looked at before.",
-        ("if not enter.channel.actor.may_begin(enter.admitted.attempt):", "if False:"),
+        ("if not self._may_begin(enter.admitted.attempt):", "if False:"),
         expected="in-time",
     ),
 )

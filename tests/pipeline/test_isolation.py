@@ -220,3 +220,21 @@ def test_the_law_of_isolation(left, new, latencies, slots):
             beside = [other for other, start, stop in provider.spans if other != name and start < end and stop > begin]
             assert not beside, f"{beside} beside {name}"
     assert [name for name, _ in store.marks] == [name for name, _, _ in provider.spans if name in cautions]
+
+
+@pytest.mark.parametrize("hedging", [None, {"delay": "500ms", "max_attempts": 2}])
+def test_what_has_waited_for_its_turn_for_too_long_is_not_sent(hedging):
+    store = Left(commands("a"), {"a": SUSPECT})
+    provider = Watched(latency=lambda attempt: 1.8 if attempt.notification_id == "a" else 0.1)
+
+    def scenario(world):
+        world.open(provider, store=store, email={"max_in_flight": 2, **({"hedging": hedging} if hedging else {})})
+        world.send(email("late", expires_after=0.5), at=1)
+        world.send(email("in time", expires_after=2), at=1.1)
+        world.send(email("later"), at=1.2)
+
+    world = simulate(scenario)
+    assert "late" not in {name for name, _, _ in provider.spans}
+    assert set(world.sent_ids()) == {"a", "in time", "later"}
+    assert world.reasons == ["expired"]
+    assert "late" not in {name for name, *_ in store.marks}
