@@ -51,6 +51,9 @@ def coinciding(scenario: Scenario, random: Random) -> Scenario:
             bursts = max(1.0, (scenario.duration - entry.at) / every_s)
             size = max(1, round(expected_notifications(scenario, entry) / bursts))
             written["arrivals"] = {"burst": {"size": size, "every": write(every_s)}}
+    if scenario.schedule is not None and scenario.commit_latency:
+        # What became durable in the instant of a crash would be so or not by whose turn comes first.
+        data["commit_latency"] = write_duration(scenario.commit_latency)
     try:
         return Scenario.model_validate(data, context=FROM_FILE)
     except ValidationError:
@@ -61,7 +64,7 @@ def _in_step(value: Any, write: Write, step_s: float, random: Random) -> Any:
     """Return settings with their times as multiples of a step."""
     if isinstance(value, dict):
         return {
-            key: _one_of_two(write, step_s, random)
+            key: _one_of_two(write, step_s, 0 if key == "latency" else 1, random)
             if key in _DISTRIBUTIONS
             else _without_jitter(key, each)
             if key in _NOT_IN_STEP
@@ -75,9 +78,9 @@ def _in_step(value: Any, write: Write, step_s: float, random: Random) -> Any:
     return value
 
 
-def _one_of_two(write: Write, step_s: float, random: Random) -> dict[str, Any]:
-    """Return a distribution of two times, of which one comes more often."""
-    short, long = (random.randint(0, _MOST_STEPS) for _ in range(2))
+def _one_of_two(write: Write, step_s: float, least: int, random: Random) -> dict[str, Any]:
+    """Return a distribution of two times of so many steps at least, of which one comes more often."""
+    short, long = random.randint(least, _MOST_STEPS), random.randint(0, _MOST_STEPS)
     return {
         "mixture": [
             {"weight": 3, "constant": write(short * step_s)},

@@ -215,7 +215,7 @@ class TurnWatch(Interceptor):
         system._deliver = delivering
 
     def _stands_in_mailbox(self, actor: Actor, message: Any) -> None:
-        """Take note of what falls due for one that is down: what comes at the same instant stands behind it."""
+        """Take note of what falls due for an actor that is down: what comes at the same instant stands behind it."""
         lock_step, kind = self._lock_step, type(message).__name__
         what = None
         is_of_store = kind == "Performed" and hasattr(message.request, "event") and not lock_step.is_promised(message)
@@ -226,6 +226,8 @@ class TurnWatch(Interceptor):
             what = None if known is None else ("answer", known)
         elif kind == "Performed" and type(actor).__name__ == "HedgingChannel":
             what = "copy", (_lane_of(actor), lock_step.number_of(message.request))
+        elif kind == "Performed" and type(actor).__name__ == "Handler":
+            what = _of_handler(lock_step, actor, message)
         if what is not None:
             node = actor.process.node_number
             lock_step.note(lock_step.model.falls_due, *what, node, self.system.now_ns, not self.system._ready)

@@ -100,8 +100,8 @@ class FallbackDue(Invariant):
     def _overdue(self, now_ns: int) -> Objection:
         while self._due:
             notification_id, (first, channel, due_ns) = next(iter(self._due.items()))
-            if due_ns >= now_ns:
-                break
+            if due_ns >= now_ns or (self.context.commit_latency_ns and self.context.lifecycles.up_at_ns >= now_ns):
+                break  # a handler that is down is told when it is back that it is durable
             if not self._is_delivered(first):
                 text = f"{first} is dead-lettered, and has not gone out by {channel} in its place"
                 return Finding(text, first, ("fallback.channel",))

@@ -31,7 +31,7 @@ def times_in(value: Any) -> Iterator[float]:
 
 @pytest.mark.parametrize("seed", range(4))
 def test_all_times_are_multiples_of_a_step(seed):
-    found = coinciding(case(SWARM, seed), Random(seed))
+    found = coinciding(case(SWARM, seed, schedule="normal"), Random(seed))
     times = list(times_in(as_data(found)))
     assert len(times) > 20
     assert any(all(ns(each) % ns(step_s) == 0 for each in times) for step_s in STEPS_S)
