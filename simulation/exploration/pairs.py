@@ -79,7 +79,7 @@ RETRY = "a notification waits for its retry"
 LETTER, REDRIVEN = "a dead letter is kept", "what was redriven is under way"
 FALLBACK, LEFT = "a fallback is under way", "what a crash has left is under way"
 DOWN, ACTOR_DOWN = "the process is down", "an actor is down"
-DISABLED = "an endpoint is disabled"
+FAILING, DISABLED = "all attempts at an endpoint fail", "an endpoint is disabled"
 _WAITS = {
     DeferralCause.CIRCUIT_BREAKER: "a notification waits for a breaker",
     DeferralCause.RATE_LIMIT: "a notification waits for a limit",
@@ -87,7 +87,7 @@ _WAITS = {
 }
 STATES = (
     *(HALF_OPEN, OPEN, OVERRIDDEN, RETRY, *_WAITS.values(), LETTER, REDRIVEN, FALLBACK, LEFT, DOWN, ACTOR_DOWN),
-    DISABLED,
+    *(FAILING, DISABLED),
 )
 """What may go on meanwhile, by its name in a sentence."""
 
@@ -200,8 +200,10 @@ class _Found:
             self._end(wait, notification_id, at_ns)
         kind = type(event)
         if isinstance(event, NotificationFailed) and event.endpoint is not None:
-            if event.endpoint.state is EndpointState.DISABLED:
-                self._begin(DISABLED, channel, at_ns, channel)
+            is_disabled = event.endpoint.state is EndpointState.DISABLED
+            if is_disabled:
+                self._end(FAILING, channel, at_ns)
+            self._begin(DISABLED if is_disabled else FAILING, channel, at_ns, channel)
         elif isinstance(event, NotificationRedriven) and not event.without_operator:
             self._end(DISABLED, channel, at_ns)
         if kind is NotificationFailed and event.next_retry_at_ns is not None:  # type: ignore[attr-defined]

@@ -22,11 +22,11 @@ from actors.messages import Priority
 from actors.settings.faults import Crash, FaultConfig
 from simulation.exploration.drawn_settings import draw_settings
 from simulation.exploration.numbers import log_uniform
-from simulation.exploration.pairs import DISABLED, HALF_OPEN, LEFT, REDRIVEN, Span, seen_in
+from simulation.exploration.pairs import DISABLED, FAILING, HALF_OPEN, LEFT, REDRIVEN, Span, seen_in
 from simulation.exploration.trial import attempt
 from simulation.scenario import Operation, Scenario
 
-WEIGHTS: Mapping[str, int] = {HALF_OPEN: 4, LEFT: 2, REDRIVEN: 2, DISABLED: 2}
+WEIGHTS: Mapping[str, int] = {HALF_OPEN: 4, LEFT: 2, REDRIVEN: 2, FAILING: 2, DISABLED: 2}
 """How often a state is aimed at, where it is more often than others: it is short, or there is much to get wrong."""
 
 AIMS = 3
@@ -38,6 +38,9 @@ MOST_CRASHES = 3
 TOO_MANY_CRASHES = 11
 """So often within a minute crashes, now and then, one that no failure of its own ends the run for: until its wait is
 the longest that there is."""
+
+_SHARE_AT_ONCE = 0.3
+"""In so many variations all is aimed at one instant, also where quiet hours begin or end."""
 
 _SELDOM = 0.15
 """How often each of the settings of a case is another one."""
@@ -65,13 +68,14 @@ def varied(case: Scenario, seed: int, spans: Sequence[Span] | None = None) -> Sc
         changes["seed"] = seed
     if random.random() < _SELDOM and case.nodes_at_most == 1:
         changes["commit_latency"] = log_uniform(random, 0.001, 1.0)
-    if case.quiet_hours and random.random() < _SELDOM:
-        changes["start"] = start_at_an_edge(case, _aim(case, spans, random)[1], random)
+    is_at_once, target = random.random() < _SHARE_AT_ONCE, _aim(case, spans, random)
+    if case.quiet_hours and random.random() < (2.0 * _SELDOM if is_at_once else _SELDOM):
+        changes["start"] = start_at_an_edge(case, target[1], random)
     aims = 1
     while aims < AIMS and random.random() < 0.4:
         aims += 1
     for _ in range(aims):
-        channel, at = _aim(case, spans, random)
+        channel, at = target if is_at_once else _aim(case, spans, random)
         aimed = random.choice(list(_AIMED.values()))(case, channel, at, random)
         faults += [each for each in aimed if isinstance(each, FaultConfig)]  # behind the others, whose draws stay so
         operations += [each for each in aimed if isinstance(each, Operation)]
