@@ -6,6 +6,7 @@ breaker closes is what a comparison is right or wrong about; in such a case it h
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from random import Random
 from typing import Any, TypeAlias
@@ -22,8 +23,9 @@ STEPS_S = (0.25, 0.5, 1.0, 2.0)
 _MOST_STEPS = 6
 """So many steps at most are between arrivals, and as many a provider takes to answer."""
 
-_DISTRIBUTIONS = frozenset({"latency", "think", "not_before"})
-"""Keys of times that are drawn for each notification or attempt."""
+_DISTRIBUTIONS = frozenset({"latency", "not_before"})
+"""Keys of times that are drawn for each notification or attempt; but for how long clients think, as that says how many
+come."""
 
 _NOT_IN_STEP: Mapping[str, Any] = {"jitter": "none", "retry_after_jitter": 0.0, "retry_after_excess": "0s"}
 """What keeps times apart, and what it is where it does not."""
@@ -47,10 +49,7 @@ def coinciding(scenario: Scenario, random: Random) -> Scenario:
     data: dict[str, Any] = _in_step(as_data(scenario), write, step_s, random)
     for entry, written in zip(scenario.workload, data["workload"], strict=True):
         if not isinstance(entry, ClosedWorkload) and entry.arrivals.times is None:  # else they are in step by now
-            every_s = step_s * random.randint(1, _MOST_STEPS)
-            bursts = max(1.0, (scenario.duration - entry.at) / every_s)
-            size = max(1, round(expected_notifications(scenario, entry) / bursts))
-            written["arrivals"] = {"burst": {"size": size, "every": write(every_s)}}
+            written["arrivals"] = {"burst": _as_many(scenario, entry, write, step_s, random)}
     if scenario.schedule is not None and scenario.commit_latency:
         # What became durable in the instant of a crash would be so or not by whose turn comes first.
         data["commit_latency"] = write_duration(scenario.commit_latency)
@@ -58,6 +57,14 @@ def coinciding(scenario: Scenario, random: Random) -> Scenario:
         return Scenario.model_validate(data, context=FROM_FILE)
     except ValidationError:
         return scenario
+
+
+def _as_many(scenario: Scenario, entry: Any, write: Write, step_s: float, random: Random) -> dict[str, Any]:
+    """Return bursts by which about as many come as do in a scenario, and one at least."""
+    length_s = max(step_s, entry.for_ or scenario.duration - entry.at)
+    count = max(1.0, expected_notifications(scenario, entry))
+    every_s = step_s * max(random.randint(1, _MOST_STEPS), math.floor(length_s / count / step_s))
+    return {"size": max(1, round(count * every_s / length_s)), "every": write(every_s)}
 
 
 def _in_step(value: Any, write: Write, step_s: float, random: Random) -> Any:

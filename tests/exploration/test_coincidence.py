@@ -16,6 +16,7 @@ from simulation.exploration.comparable import comparable
 from simulation.exploration.swarm import case
 from simulation.exploration.trial import attempt
 from simulation.scenario import load, parse
+from simulation.scenario.expected_arrivals import expected_notifications
 from simulation.scenario.writing import as_data, write
 
 SWARM = load(Path(__file__).parent / "swarm.yaml")
@@ -48,3 +49,19 @@ def test_most_is_due_together_with_something_else():
 def test_some_cases_with_drawn_settings_are_so():
     cases = [as_data(case(SWARM, seed, settings="drawn")) for seed in range(16)]
     assert 1 <= sum(all(ns(each) % ns(0.25) == 0 for each in times_in(found)) for found in cases) <= 8
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("lasting_s", [10.0, 30_000.0])
+def test_about_as_many_come_however_long_it_lasts(seed, lasting_s):
+    steady = parse(
+        f"""
+        name: steady
+        duration: {lasting_s}s
+        channels: {{push: {{}}}}
+        workload: [{{channel: push, arrivals: {{poisson: {300 / lasting_s}/s}}}}]
+        """
+    )
+    found = coinciding(steady, Random(seed))
+    assert found.workload != steady.workload
+    assert 150 <= sum(expected_notifications(found, entry) for entry in found.workload) <= 600
