@@ -226,8 +226,6 @@ class TurnWatch(Interceptor):
             what = None if known is None else ("answer", known)
         elif kind == "Performed" and type(actor).__name__ == "HedgingChannel":
             what = "copy", (_lane_of(actor), lock_step.number_of(message.request))
-        elif kind == "Performed" and type(actor).__name__ == "Handler":
-            what = _of_handler(lock_step, actor, message)
         if what is not None:
             node = actor.process.node_number
             lock_step.note(lock_step.model.falls_due, *what, node, self.system.now_ns, not self.system._ready)
