@@ -314,3 +314,18 @@ def test_an_attempt_on_a_lease_that_is_over_breaks_a_law(monkeypatch):
         InvariantBreach, match=r"which has not reached the store since 2.6 s and may have sent until 6.2 s"
     ):
         simulation.run(waiting_for_four_seconds(), invariants=["fenced"])
+
+
+def test_who_takes_over_what_it_is_just_accepting_once_more_has_it_once():
+    world = """
+duration: 20s
+nodes: {count: 2, takeover_after: 1s}
+commit_latency: 1s
+workload: [{channel: email, arrivals: {times: [1s, 8s]}, repeats: 100%}]
+channels: {email: {timeout: 30s, provider: {latency: 20s}}}
+faults: [{channel: email, node: 1, at: 7600ms, crash: process, restart_after: 1h}]
+"""
+    result = simulation.run(simulation.parse(world), invariants="all")
+    (takeover,) = of_kind(result.history, NodeTookOver)
+    assert (takeover.at_ns, takeover.notification_ids) == (8_600_000_000, ("email-0-0",))
+    assert (result.summary["accepted"], result.summary["duplicates"], result.summary["sent"]) == (1, 1, 1)
