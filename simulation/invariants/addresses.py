@@ -6,14 +6,18 @@ from actors.messages import NotificationChannel, NotificationFailed, Notificatio
 from actors.outcomes import DeadDestination
 from actors.pipeline.readiness import ADDRESS_GONE
 from simulation.invariants.base import Context, Invariant, Objection, observes
+from simulation.invariants.observations import AttemptMade
 
 
 class GoneAddresses(Invariant):
     """What is suppressed since its address is gone is for one that a provider has called so; and what an operator
-    redrives is tried, whatever was said before."""
+    redrives is tried, whatever was said before.
+
+    Where nodes do not reach the store for a time, one knows what its providers say before it is recorded, or without
+    that, and not at once what operators redrive elsewhere: there it counts what was ever said.
+    """
 
     name = "gone-addresses"
-    needs_store = True
     needs_order = True
 
     def __init__(self, context: Context) -> None:
@@ -27,10 +31,16 @@ class GoneAddresses(Invariant):
             self._gone.add((failed.channel, recipient))
         return None
 
+    @observes(AttemptMade)
+    def on_attempt(self, made: AttemptMade) -> Objection:
+        if self.context.has_partitions and (made.outcome is None or type(made.outcome) is DeadDestination):
+            self._gone.add((made.channel, made.attempt.command.recipient))
+        return None
+
     @observes(NotificationRedriven)
     def on_redriven(self, redriven: NotificationRedriven) -> Objection:
         recipient = redriven.edit.get("recipient") or self._recipient(redriven.notification_id)
-        if recipient is not None:
+        if recipient is not None and not self.context.has_partitions:
             self._gone.discard((redriven.channel, recipient))
         return None
 

@@ -209,6 +209,10 @@ class Context:
                 return began_ns, ends_ns
         return None
 
+    def was_cut_off(self, node: int, from_ns: int, to_ns: int) -> bool:
+        """Tell whether a node has not reached the store at some instant between two, or at these."""
+        return any(began_ns <= to_ns and from_ns <= ends_ns for began_ns, ends_ns in self._partitions.get(node, ()))
+
     @cached_property
     def _partitions(self) -> dict[int, list[tuple[int, int]]]:
         """By node, from when until when it does not reach the store, in order; none of them overlap."""
@@ -332,10 +336,6 @@ class Invariant:
     needs_order: ClassVar[bool] = False
     """Whether it can tell nothing where messages between actors come twice, or overtake each other."""
 
-    needs_store: ClassVar[bool] = False
-    """Whether it can tell nothing where nodes do not reach their store for a time: others may know of what happens
-    before it is recorded, or never."""
-
     settings: ClassVar[tuple[str, ...]] = ()
     """The settings of a channel that it is about, such as ``circuit_breaker.timeout``: a report names those that are
     set, with their values, unless a `Finding` names others."""
@@ -349,7 +349,7 @@ class Invariant:
     @classmethod
     def applies(cls, context: Context) -> bool:
         """Tell whether there is anything to break it in such a run."""
-        if (cls.needs_order and context.mixes_messages_up) or (cls.needs_store and context.has_partitions):
+        if cls.needs_order and context.mixes_messages_up:
             return False
         settings = [getattr(config, name) for config in context.providers.values() for name in cls.needs]
         return not cls.needs or any(setting is not None for setting in settings)

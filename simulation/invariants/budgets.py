@@ -392,8 +392,7 @@ class RetryBudgets(Invariant):
     sends again since a stage has crashed is under way already, and the copies of what that replaces are charged until
     they have ended: then what is refused is not looked at on a channel that hedges. Where messages come twice, nothing
     at all is looked at there: what reaches a provider again may be a copy of the attempt, which is charged, or of the
-    message about it, which is not. Nor is what is refused where nodes do not reach the store for a time: what is taken
-    back for a lease that is over may be known before what was decided earlier.
+    message about it, which is not.
     """
 
     name = "retry-budget"
@@ -415,8 +414,7 @@ class RetryBudgets(Invariant):
         self._always_unknown = {
             channel
             for (channel, _), config in context.providers.items()
-            if context.has_partitions
-            or (config.hedging is not None and isinstance(config.retry.budget, AwsBudgetConfig))
+            if config.hedging is not None and isinstance(config.retry.budget, AwsBudgetConfig)
         }
         """Those in whose budgets is less, or more, than is known here."""
         self._unknown = set(self._always_unknown)

@@ -21,10 +21,13 @@ _Address = tuple[str, str]
 class DisabledEndpoints(Invariant):
     """An endpoint is disabled once every attempt at it has failed for `disable_after`, and no earlier; no attempt at it
     starts then until one has succeeded or a dead letter of it is redriven; and only what is for such a one is
-    dead-lettered for that reason."""
+    dead-lettered for that reason.
+
+    At which instant an attempt may start is not looked at where the store takes its time, or is not reached: what
+    enables an endpoint holds before it is recorded.
+    """
 
     name = "disabled-endpoints"
-    needs_store = True
     settings = ("endpoints",)
     needs = ("endpoints",)
     needs_order = True
@@ -42,7 +45,7 @@ class DisabledEndpoints(Invariant):
         disabled_ns = self._disabled_ns.get(address, made.at_ns)
         # One that had passed all that stands before its provider starts still, as does the copy of one under way.
         is_on_its_way = disabled_ns == made.at_ns or made.is_copy or not self.context.lifecycles.is_settled(made.at_ns)
-        if is_on_its_way or self.context.commit_latency_ns:  # what enables it holds before it is recorded
+        if is_on_its_way or self.context.commit_latency_ns:
             return None
         return (
             f"an attempt of {made.notification_id} starts at {address[1]}, which was disabled at "

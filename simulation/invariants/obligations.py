@@ -248,8 +248,8 @@ class Retention(Invariant):
     is when there are more than there may be. Neither is done otherwise.
 
     While the queue is down, that waits until it is up. Where the wall clock steps, letters are kept by the calendar,
-    where those that are redriven may have to wait for room, they are in no queue, and nodes whose changes take their
-    time know of the others' letters later: there it is not looked at.
+    and where those that are redriven may have to wait for room, they are in no queue: there it is not looked at. Nodes
+    whose changes take their time know of the others' letters later: how many there are is not compared there.
     """
 
     name = "retention"
@@ -270,7 +270,7 @@ class Retention(Invariant):
     @classmethod
     def applies(cls, context: Context) -> bool:
         has_bounds = context.dead_letters.keep is not None or context.dead_letters.at_most is not None
-        is_known = not context.steps_the_clock and not context.learnt_after_ns and context.max_pending is None
+        is_known = not context.steps_the_clock and context.max_pending is None
         return super().applies(context) and has_bounds and is_known
 
     @observes(*STEPS)
@@ -302,7 +302,8 @@ class Retention(Invariant):
             if event.at_ns < up_ns:
                 kept = seconds_text(event.at_ns - moved.at_ns)
                 return Finding(f"{what} after {kept}", event.notification_id, ("dead_letters.keep",))
-        if event.reason == FULL and (self._at_most is None or len(self._dead) <= self._at_most):
+        is_counted = self._at_most is not None and (self.context.learnt_after_ns or len(self._dead) > self._at_most)
+        if event.reason == FULL and not is_counted:
             text = f"{what}, and there are {len(self._dead)}"
             return Finding(text, event.notification_id, ("dead_letters.at_most",))
         oldest = next(iter(self._dead))

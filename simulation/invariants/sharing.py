@@ -29,6 +29,7 @@ class _Vote:
     """What a node says of its breaker."""
 
     node: int
+    said_ns: int
     known_ns: int
     """When the others know."""
     stands_until_ns: int
@@ -46,11 +47,11 @@ class SharedBreakers(Invariant):
     operator has decided.
 
     What a node that has died has said may be forgotten; and an operator's override has a node forget what it was told.
-    Where nodes do not reach the store for a time it is not looked at: each hears of the others late, or never.
+    A node that has not reached the store since another one said so may not have heard it, and one that did not reach it
+    then may not have been heard: these let something through.
     """
 
     name = "shared-breakers"
-    needs_store = True
     settings = ("circuit_breaker.shared", "circuit_breaker.share_latency")
     needs_order = True
     receivers = frozenset({CircuitBreakerActor})
@@ -118,7 +119,7 @@ class SharedBreakers(Invariant):
             if event.cause == BreakerEvent.PROBES_OVERDUE:
                 least_ns = 0  # as its stage may have been down when that was due
             votes_before = [vote for vote in self._votes[key] if vote.lapses_ns >= now_ns]
-            vote = _Vote(node, now_ns + latency_ns, now_ns + least_ns, now_ns + longest_ns)
+            vote = _Vote(node, now_ns, now_ns + latency_ns, now_ns + least_ns, now_ns + longest_ns)
             self._votes[key] = [*votes_before, vote]
         return None
 
@@ -144,6 +145,7 @@ class SharedBreakers(Invariant):
             vote.node
             for vote in self._votes[key]
             if ordered_ns < vote.known_ns < made.at_ns < vote.stands_until_ns and vote.node != made.node
+            if not self._is_unheard(vote, made.node, made.at_ns)
         }
         needed = self._leases.most(made.at_ns) // 2 + 1 if config.shared == "quorum" else 1
         if len(votes) < needed or self._is_switched_off(made.node, key):
@@ -151,6 +153,10 @@ class SharedBreakers(Invariant):
         since = seconds_text(max(vote.known_ns for vote in self._votes[key] if vote.node in votes))
         text = f"{made.notification_id} is sent by node {made.node}, and {len(votes)} others say since {since} that "
         return Finding(f"{text}breaker {key[0]} is open, of {needed} that it takes", made.notification_id)
+
+    def _is_unheard(self, vote: _Vote, node: int, now_ns: int) -> bool:
+        """Tell whether a node may not know what another one has said."""
+        return any(self.context.was_cut_off(each, vote.said_ns, now_ns) for each in (vote.node, node))
 
     def _is_switched_off(self, node: int, key: BreakerKey) -> bool:
         """Tell whether an operator may have decided at a node that has not been asked for a host before."""
