@@ -42,9 +42,11 @@ def budget_rules(config: ChannelConfig, traffic: Traffic) -> Iterator[Found]:
 
     retry, budget = config.retry, config.retry.budget
     has_rules = any(rule is not None for _, rule in retry.per_outcome) or bool(retry.per_reason)
-    if budget is None or (retry.max_attempts == 1 and not has_rules):
+    retries = retry.max_attempts > 1 or has_rules
+    if budget is None or not (retries or config.hedging is not None):
         return
-    if (nothing := _allows_none(retry)) is not None:
+    wanted = " and no ".join(["retry"] * retries + ["copy"] * (config.hedging is not None))
+    if (nothing := _allows_none(retry, wanted)) is not None:
         key, text = nothing
         yield Found(("retry", "budget", key), "budget-allows-nothing", text)
         return
@@ -70,8 +72,14 @@ def budget_rules(config: ChannelConfig, traffic: Traffic) -> Iterator[Found]:
         yield Found(("retry", "budget", key), "budget-runs-out", so)
 
 
-def _allows_none(retry: RetryConfig) -> tuple[str, str] | None:
-    """Return the key and the text of a budget that never allows a retry, not even the first one of all."""
+def _allows_none(retry: RetryConfig, wanted: str) -> tuple[str, str] | None:
+    """Return the key and the text of a budget that never allows a retry, not even the first one of all.
+
+    Args:
+        retry: with the budget.
+        wanted: what is asked for: ``retry``, ``copy`` where attempts are hedged, or both. Budgets that a failure spends
+            may still allow a copy of what is late, so nothing is said of them where only copies are asked for.
+    """
     from actors.settings.retry import (
         AwsBudgetConfig,
         EnvoyBudgetConfig,
@@ -81,7 +89,7 @@ def _allows_none(retry: RetryConfig) -> tuple[str, str] | None:
     )
 
     match retry.budget:
-        case GrpcBudgetConfig(max_tokens=tokens) if tokens <= 2:
+        case GrpcBudgetConfig(max_tokens=tokens) if tokens <= 2 and wanted != "copy":
             left = plain_number(max(0.0, tokens - 1))
             return (
                 "max_tokens",
@@ -89,18 +97,18 @@ def _allows_none(retry: RetryConfig) -> tuple[str, str] | None:
                 f"{'is' if left == '1' else 'are'} not more than half",
             )
         case EnvoyBudgetConfig(share=0, min_concurrency=0, inclusive=False):
-            return "share", "0% with a min_concurrency of 0 allows no retry at all"
+            return "share", f"0% with a min_concurrency of 0 allows no {wanted} at all"
         case FinagleBudgetConfig(share=0, min_rate=least, ttl=ttl) if least is None or least.per_second * ttl < 1:
             reserve = "no min_rate" if least is None else f"less than one retry of min_rate in a ttl of {duration(ttl)}"
-            return "share", f"0% with {reserve} allows no retry at all"
-        case AwsBudgetConfig(capacity=capacity, retry_cost=cost) if cost > capacity:
+            return "share", f"0% with {reserve} allows no {wanted} at all"
+        case AwsBudgetConfig(capacity=capacity, retry_cost=cost) if cost > capacity and wanted != "copy":
             return (
                 "retry_cost",
                 f"{plain_number(cost)} is more than the whole capacity of {plain_number(capacity)}: "
                 "no attempt that failed transiently is ever retried",
             )
         case TokenBudgetConfig(capacity=1, inclusive=False):
-            return "capacity", "1 allows no retry at all: without inclusive there has to be more than one token"
+            return "capacity", f"1 allows no {wanted} at all: without inclusive there has to be more than one token"
     return None
 
 

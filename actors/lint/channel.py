@@ -66,6 +66,7 @@ def lint(
     per_user_per_s: float | None = None,
     most_arrivals_in: Callable[[float], float] | None = None,
     lasts_s: float | None = None,
+    nodes: int = 1,
     is_operated: bool = False,
     meets_channel_faults: bool = False,
     recipients_choose_hosts: bool = False,
@@ -82,6 +83,7 @@ def lint(
         most_arrivals_in: returns how many are expected in the busiest stretch of so many seconds. None: as many as on
             average.
         lasts_s: for how many seconds they arrive. None: without an end.
+        nodes: how many processes take what arrives, each with these settings.
         is_operated: whether an operator is known to give an order that has a forced-open breaker let something through.
         meets_channel_faults: whether a provider may say that the channel is broken, as a real one does, and not all
             notifications are known to expire.
@@ -94,6 +96,7 @@ def lint(
         per_user_per_s,
         most_arrivals_in,
         lasts_s,
+        nodes=nodes,
         is_operated=is_operated,
         meets_channel_faults=meets_channel_faults,
     )

@@ -210,13 +210,15 @@ def _slots(config: ChannelConfig, traffic: Traffic) -> Iterator[Found]:
         (("provider", "capacity"), config.provider.capacity, "place", "serve", at_provider, cut),
     )
     for path, places, noun, verb, takes, how in bounds:
-        if places is not None and places < takes * flow * NEARLY:
+        nodes = traffic.nodes if noun == "slot" else 1
+        if places is not None and nodes * places < takes * flow * NEARLY:
             of = "slots" if noun == "slot" else "capacity"
-            if places == 1:
+            if nodes * places == 1:
                 verb = "lets through" if noun == "slot" else "serves"
             yield Found(
                 path,
                 f"{of}-below-load",
-                f"{counted(places, noun)} at a mean latency of {duration(takes)}{how} {verb} {rate(places / takes)}, "
-                f"and {traffic.arriving(flow, config)} arrive: {growth(flow - places / takes)}",
+                f"{counted(places, noun)}{f' at each of {nodes} nodes' if nodes > 1 else ''} at a mean latency of "
+                f"{duration(takes)}{how} {verb} {rate(nodes * places / takes)}, and {traffic.arriving(flow, config)} "
+                f"arrive: {growth(flow - nodes * places / takes)}",
             )

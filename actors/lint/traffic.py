@@ -48,6 +48,9 @@ class Traffic:
     lasts_s: float | None = None
     """For how many seconds they arrive. None: without an end."""
 
+    nodes: int = 1
+    """How many processes let through what arrives, each as many at once as its settings say."""
+
     is_bound: bool = False
     """Whether all this is only the most that there can be, as for a provider that others are tried before."""
 

@@ -198,6 +198,7 @@ def _channel(
             per_user_per_s=_of_the_busiest_user(scenario, opened, channel),
             most_arrivals_in=partial(most_in_windows, scenario, opened),
             lasts_s=seconds(scenario.arrivals_end_ns),
+            nodes=scenario.nodes_at_most,
             is_operated=is_operated,
             meets_channel_faults=meets_channel_faults,
             recipients_choose_hosts=has_hosts,

@@ -30,6 +30,9 @@ RULES = [
     ({"max_in_flight": 3, "provider": {"latency": 0.25}}, {"arrivals_per_s": 20},
      "max_in_flight: 3 slots at a mean latency of 250ms let through 12/s, and 20/s arrive: "
      "the queue grows by 480 a minute"),
+    ({"max_in_flight": 1, "provider": {"latency": 0.25}}, {"arrivals_per_s": 20, "nodes": 3},
+     "max_in_flight: 1 slot at each of 3 nodes at a mean latency of 250ms let through 12/s, and 20/s arrive: "
+     "the queue grows by 480 a minute"),
     # A quarter would hang for an hour, and holds a slot for 4 s: the mean is that of the time that is spent.
     ({"max_in_flight": 1, "timeout": 4, "circuit_breaker": {"failure_threshold": 50},
       "provider": {"latency": {"mixture": [{"weight": 3, "constant": 0}, {"weight": 1, "constant": 3600}]}}},
@@ -170,6 +173,11 @@ RULES = [
      "half"),
     ({"retry": {"budget": {"kind": "token_bucket", "capacity": 1, "inclusive": False}}}, {},
      "retry.budget.capacity: 1 allows no retry at all: without inclusive there has to be more than one token"),
+    ({"retry": {"max_attempts": 1, "budget": {"kind": "token_bucket", "capacity": 1, "inclusive": False}},
+      "hedging": {"delay": 1}}, {},
+     "retry.budget.capacity: 1 allows no copy at all: without inclusive there has to be more than one token"),
+    ({"retry": {"budget": {"kind": "envoy", "share": 0, "min_concurrency": 0}}, "hedging": {"delay": 1}}, {},
+     "retry.budget.share: 0% with a min_concurrency of 0 allows no retry and no copy at all"),
     ({"retry": {"budget": {"kind": "token_bucket"}}, "circuit_breaker": OFF, "provider": {"failure_rate": 0.3}}, {},
      "retry.budget.share: 10% allows 10 retries for 100 notifications, and 39 are needed where 30% of the attempts "
      "fail: with nothing wrong, some of what fails is not retried"),
@@ -454,7 +462,10 @@ def test_what_it_says(settings, traffic, text):
         ({"retry": {"budget": {"kind": "grpc", "token_ratio": 0.25}}, "circuit_breaker": OFF,
           "provider": {"failure_rate": 0.2}}, {}),
         ({"retry": {"budget": {"kind": "aws"}}, "circuit_breaker": OFF, "provider": {"failure_rate": 0.2}}, {}),
+        ({"max_in_flight": 3, "provider": {"latency": 0.25}}, {"arrivals_per_s": 20, "nodes": 2}),
         ({"hedging": {"delay": 0.25, "max_attempts": 5}, "provider": SLOW}, {}),
+        # A copy of what is only late costs nothing here.
+        ({"retry": {"max_attempts": 1, "budget": {"kind": "grpc", "max_tokens": 2}}, "hedging": {"delay": 1}}, {}),
         ({"hedging": {"delay": 0}}, {}),
         ({"retry": {"max_attempts": 1, "budget": {"kind": "grpc"}}, "hedging": {"delay": 1}}, {}),
         (
