@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from rich.markup import escape
 from rich.table import Table
 
+from actors.formatting import plain_number
 from simulation.experiments.incidents import Verdict
 from simulation.experiments.remedies import Remedy
 from simulation.reporting.console import print_table, stdout
@@ -43,6 +44,11 @@ def print_remedies(remedies: Mapping[str, Remedy]) -> None:
         console.print(f"\n[bold]{incident}[/bold] would hold with", highlight=False)
         for line in remedy.lines or ["nothing that is tried: no change by itself, nor all of them together"]:
             console.print(f"  {escape(line)}", highlight=False, soft_wrap=True)
+        if remedy.has_rates:
+            scaled = ", scaled down from what it was" if remedy.is_scaled_down else ""
+            load = f"{plain_number(remedy.arrive_per_s, 2)}/s that arrive here on average{scaled}"
+            told = f"its rates are of the {load}: multiply them by as many times as your load is larger"
+            console.print(f"  [dim]{told}[/dim]", highlight=False, soft_wrap=True)
 
 
 def _value(verdict: Verdict) -> str:

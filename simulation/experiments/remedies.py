@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import Any, TypeAlias
 
+from actors.instants import seconds
 from actors.messages import NotificationChannel
 from actors.settings.channel import ChannelConfig, NotifierConfig
 from actors.settings.quantities import write_rate
@@ -26,6 +27,19 @@ class Remedy:
     changes: Mapping[NotificationChannel, Change]
     """By channel; empty where all of them together do not suffice."""
 
+    arrive_per_s: float
+    """How many arrive a second in the incident, on average."""
+
+    is_scaled_down: bool
+    """Whether that is less than it was."""
+
+    @property
+    def has_rates(self) -> bool:
+        """Whether any of them is a rate, which yours has to exceed by as many times as your load is larger."""
+        return any(
+            "quota" in change or "resume_rate" in change.get("circuit_breaker", ()) for change in self.changes.values()
+        )
+
     @property
     def lines(self) -> list[str]:
         """Those of each channel in a line, as they would stand in a file."""
@@ -35,6 +49,8 @@ class Remedy:
 def remedy(settings: NotifierConfig, verdict: Verdict) -> Remedy:
     """Return what settings lack that have not held in an incident: as few changes as suffice."""
     scenario = load(verdict.incident.path)
+    is_scaled_down = "scaled down" in scenario.description
+    arrive_per_s = verdict.result.summary["offered"] / seconds(scenario.arrivals_end_ns)
     for count in range(1, len(_CHANGES) + 1):
         for chosen in combinations(_CHANGES, count):
             changed = _with(settings, verdict.incident, scenario, chosen)
@@ -42,8 +58,8 @@ def remedy(settings: NotifierConfig, verdict: Verdict) -> Remedy:
                 continue
             with_them, changes = changed
             if Verdict(verdict.incident, run(verdict.incident.with_settings(with_them))).holds:
-                return Remedy(changes)
-    return Remedy({})
+                return Remedy(changes, arrive_per_s, is_scaled_down)
+    return Remedy({}, arrive_per_s, is_scaled_down)
 
 
 def _with(

@@ -50,7 +50,8 @@ def print_result(result: Result, directory: Path | None) -> None:
         told = "; ".join([f"is {value}", *([decided] if decided else [])])
         console.print(f"{_MARKS[entry['holds']]}  {escape(entry['text'])}  [dim]{told}[/dim]", highlight=False)
     if result.checked:
-        console.print(f"[dim]checked: {len(result.checked)} invariants[/dim]", highlight=False)
+        names = ", ".join(result.checked)
+        console.print(f"[dim]checked: {len(result.checked)} invariants: {escape(names)}[/dim]", highlight=False)
         console.print(f"[dim]{escape(_comparison(result))}[/dim]", highlight=False)
     console.print(f"[dim]digest {summary['digest']}[/dim]", highlight=False, soft_wrap=True)
     if directory is not None:

@@ -16,6 +16,7 @@ from actors.messages import NotificationChannel
 from actors.settings.channel import ChannelConfig, NotifierConfig
 from simulation.experiments import incidents, remedies
 from simulation.experiments.incidents import INCIDENTS, Incident, Verdict, settings_in, verdicts
+from simulation.experiments.incidents_table import print_remedies
 from simulation.experiments.remedies import remedy
 from simulation.running.runner import run
 from simulation.scenario import load
@@ -169,12 +170,18 @@ def test_what_would_have_held_is_found(monkeypatch):
     assert json.loads(done.stdout)[0]["remedy"] == {"sms": {"switch_after": 1, "failover": {"backup": {}}}}
 
 
-def test_no_more_is_changed_than_has_to_be(file):
+def test_no_more_is_changed_than_has_to_be(file, capsys):
     """Its retries are patient already, and an own breaker stays but for what is changed of it."""
     own = settings_in(file)
     found = remedy(own, verdict_of(BY_NAME["github-webhooks-2024"], own))
     assert found.lines == ["webhook: {circuit_breaker: {resume_rate: 2/s, resume_rate_max: 5/s}}"]
     assert found.changes.keys() == {NotificationChannel.WEBHOOK}
+    print_remedies({"github-webhooks-2024": found})
+    (told,) = [line.strip() for line in capsys.readouterr().out.splitlines() if "its rates" in line]
+    assert told == (
+        "its rates are of the 0.61/s that arrive here on average, scaled down from what it was: multiply them by as "
+        "many times as your load is larger"
+    )
 
 
 def test_what_holds_under_none_of_the_changes_has_no_remedy(monkeypatch):
