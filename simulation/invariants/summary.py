@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
@@ -79,6 +80,9 @@ class Summary(Invariant):
         self._open: dict[str, list[AttemptMade]] = {}
         """By notification: what providers were asked of which there is no outcome, and may be one."""
         self._asked: list[_Asked] = []
+        self._delivered: dict[str, list[AttemptMade]] = {}
+        """By notification: what has reached its recipient."""
+        self._sent: dict[str, list[NotificationSent]] = {}
         self._is_too_long = False
 
     @observes(
@@ -99,6 +103,8 @@ class Summary(Invariant):
         if self._is_too_long:
             return None
         self._events.append(event)
+        if isinstance(event, NotificationSent):
+            self._sent.setdefault(event.notification_id, []).append(event)
         if isinstance(event, _ENDS):
             self._asked += [_Asked(made, True) for made in self._open.pop(event.notification_id, ())]
         since_ns = self._requests.since_ns.get(event.notification_id)
@@ -121,6 +127,8 @@ class Summary(Invariant):
 
     @observes(AttemptMade)
     def on_attempt(self, made: AttemptMade) -> Objection:
+        if made.delivered and not self._is_too_long:
+            self._delivered.setdefault(made.notification_id, []).append(made)
         if not self._is_too_long:
             self._open.setdefault(made.notification_id, []).append(made)
         return None
@@ -178,6 +186,8 @@ class Summary(Invariant):
             own = [request for request in requests if self._is_in(part, request.first_id, request.channel)]
             found |= self._of(part, events, [], requests, own, run_ns)
             found |= self._of_providers(part, events)
+            if part.channel is None:  # on which of the channels of a request it counts depends on what came last
+                found[*part.path, "reached_twice"] = self._reached_twice(own)
         for name, (from_ns, to_ns) in self.context.windows.items():
             found |= self._of_window(summary["windows"][name], name, from_ns, to_ns, run_ns)
         found |= self._of_peaks(summary)
@@ -269,6 +279,26 @@ class Summary(Invariant):
             (*part.path, "interrupted"): (len(sure) - with_outcome, len(asked) - with_outcome),
             (*part.path, "cost"): (costs[0], costs[1]),
         }
+
+    def _reached_twice(self, own: Sequence[Request]) -> tuple[int, float]:
+        """Return how many requests have been delivered twice, at least and at most.
+
+        At least those that were sent twice, or after an attempt that was delivered and timed out; at most all that
+        providers delivered twice: what a crash, or a message that came twice, has made of the others is not told here.
+        """
+        ids: dict[int, list[str]] = {}
+        for notification_id, request in self._requests.of.items():
+            ids.setdefault(id(request), []).append(notification_id)
+        least = most = 0
+        for request in own:
+            made = [each for name in ids[id(request)] for each in self._delivered.get(name, ())]
+            sent = [each for name in ids[id(request)] for each in self._sent.get(name, ())]
+            most += len(made) > 1 or len(sent) > 1
+            late_ns = [each.at_ns for each in made if not (each.is_copy or each.answered)]
+            latest_ns = max((each.started_ns for each in sent), default=-1)
+            least += len(sent) > 1 or any(at_ns < latest_ns for at_ns in late_ns)
+        promises = any(lane.provider.upstream is not None for lane in self.context.providers.values())
+        return least, math.inf if promises or self.context.has_rules else most
 
     def _price_of(self, made: AttemptMade) -> float:
         return self.context.providers[made.channel, made.provider].provider.price

@@ -31,7 +31,7 @@ from actors.settings.channel import PRIMARY
 class Request:
     """A request to a provider, or the copy of one. Instants are in nanoseconds since the start of the run."""
 
-    __slots__ = ("answered_ns", "attempt", "channel", "lost_ns", "provider", "reached_ns", "started_ns")
+    __slots__ = ("answered_ns", "attempt", "channel", "is_late", "lost_ns", "provider", "reached_ns", "started_ns")
 
     def __init__(self, attempt: Attempt, channel: NotificationChannel, provider: str, started_ns: int) -> None:
         self.attempt = attempt
@@ -42,6 +42,9 @@ class Request:
         """Since when no one takes its answer; None: someone may."""
         self.reached_ns: int | None = None
         """Since when it is sure that its provider delivers it, as the simulated one counts it; None: it is not."""
+
+        self.is_late = False
+        """Whether its answer comes too late, so that its attempt has timed out."""
 
         self.answered_ns: int | None = None
         """When its provider answers, whatever that is; None: that is not known."""
@@ -103,7 +106,9 @@ class Interruptions:
         begun = [each for each in requests if each.started_ns == started_ns and each.provider == provider]
         attempt = begun[-1].attempt if begun else None  # the latest, where others went together with it
         self._lose([each for each in requests if each.attempt is not attempt])
-        self._lose([each for each in requests if each.attempt is attempt][1 + event.hedges :])
+        own = [each for each in requests if each.attempt is attempt]
+        own.sort(key=lambda each: each.answered_ns != event.at_ns)  # whose answer this is
+        self._lose(own[1 + event.hedges :])
 
     def lose(self, now_ns: int, nodes: Container[int | None]) -> None:
         """Take note that processes have crashed.
@@ -169,3 +174,74 @@ class _Asked(WrappedProvider):
         elif isinstance(effect, Promise) and (system := self._system) is not None:
             effect.when_kept(lambda result: request.answered(result, system.now_ns, system.now_ns))
         return effect
+
+
+class LateAnswers:
+    """Finds the requests that were delivered, and whose answers come later than their attempts wait, or never."""
+
+    def __init__(self, reach: Callable[[Request], None]) -> None:
+        """Begin without any.
+
+        Args:
+            reach: called with each, when it is sure.
+        """
+        self._reach = reach
+
+    def observed(
+        self,
+        providers: Mapping[NotificationChannel, Mapping[str, Provider]],
+        timeouts_ns: Mapping[tuple[NotificationChannel, str], int],
+    ) -> dict[NotificationChannel, dict[str, Provider]]:
+        """Return the providers of each channel by name, each so that such requests are noted, with their time-outs."""
+        return {
+            channel: {
+                name: _Timed(provider, channel, name, timeouts_ns[channel, name], self._reach)
+                for name, provider in by_name.items()
+            }
+            for channel, by_name in providers.items()
+        }
+
+
+class _Timed(WrappedProvider):
+    """A provider that is asked to answer in time."""
+
+    def __init__(
+        self,
+        provider: Provider,
+        channel: NotificationChannel,
+        name: str,
+        timeout_ns: int,
+        reach: Callable[[Request], None],
+    ) -> None:
+        super().__init__(provider)
+        self.outcomes_are_plain = provider.outcomes_are_plain
+        self._ask = provider.attempt
+        self._channel = channel
+        self._name = name
+        self._timeout_ns = timeout_ns
+        self._reach = reach
+
+    def on_wired(self, system: ActorSystem) -> None:
+        """Go by the clock of this system, too."""
+        super().on_wired(system)
+        self._system = system
+
+    def attempt(self, attempt: Attempt, now_ns: int) -> Effect:
+        """Return the effect that makes this attempt."""
+        effect = self._ask(attempt, now_ns)
+        if type(effect) is Foreseen:
+            if effect.delay_ns > self._timeout_ns:
+                self._note(attempt, now_ns, now_ns, effect.result)
+        elif isinstance(effect, Promise):
+            effect.when_kept(lambda result: self._kept(attempt, now_ns, result))
+        return effect
+
+    def _kept(self, attempt: Attempt, started_ns: int, result: Any) -> None:
+        if self._system.now_ns > started_ns + self._timeout_ns:
+            self._note(attempt, started_ns, self._system.now_ns, result)
+
+    def _note(self, attempt: Attempt, started_ns: int, reached_ns: int, result: Any) -> None:
+        if isinstance(result, Sent):
+            request = Request(attempt, self._channel, self._name, started_ns)
+            request.is_late, request.reached_ns = True, reached_ns
+            self._reach(request)

@@ -293,7 +293,7 @@ class Ledger:
         first = _first_of(event.notification_id)
         lost = self._lost.get(first, ())
         if first in self._reached_twice or not any(
-            request.reached_ns is not None and request.reached_ns <= event.at_ns for request in lost
+            _is_another(request, event.started_ns) and (request.reached_ns or 0) <= event.at_ns for request in lost
         ):
             return False
         self._reached_twice.add(first)
@@ -327,9 +327,14 @@ class Ledger:
             request: to a provider.
             counts: whether it is one of the requests whose answers are lost; else it matters only whom it reached.
         """
+        place, first = (entry_number(request.notification_id), request.channel), _first_of(request.notification_id)
         if counts:
-            self.tally((entry_number(request.notification_id), request.channel)).interrupt(request.provider)
-        self._lost[_first_of(request.notification_id)].append(request)
+            self.tally(place).interrupt(request.provider)
+        before = [each for each in self._lost[first] if _is_another(each, request.started_ns)]
+        self._lost[first].append(request)
+        if request.reached_ns is not None and before and first not in self._reached_twice:
+            self._reached_twice.add(first)
+            self.tally(place).reached_twice += 1
 
     def worst(self) -> dict[str, list[dict[str, Any]]]:
         """Return the hosts and the tenants with the most requests that were not delivered within a minute, the worst
@@ -497,7 +502,16 @@ class Chains:
 
 def _first_of(notification_id: str) -> str:
     """Return the notification at the beginning of its chain of fallbacks, whose ids are ``n``, ``n/sms``, ..."""
-    return notification_id.partition("/")[0]
+    head, _, tail = notification_id.rpartition("/")
+    return _first_of(head) if head and tail in _CHANNELS else notification_id
+
+
+_CHANNELS = frozenset(channel.value for channel in NotificationChannel)
+
+
+def _is_another(request: Request, started_ns: int) -> bool:
+    """Tell whether a request has reached someone, and is no copy of the attempt that started at an instant."""
+    return request.reached_ns is not None and (not request.is_late or request.started_ns < started_ns)
 
 
 def _is_unwanted(event: NotificationSuppressed) -> bool:

@@ -173,6 +173,12 @@ class Recorder:
         for window in self.windows:
             window.interrupt(request)
 
+    def reach(self, request: Request) -> None:
+        """Note that a request is delivered whose answer comes too late, which is in no history."""
+        self.ledger.interrupt(request, counts=False)
+        for window in self.windows:
+            window.reach(request)
+
     @property
     def in_flight(self) -> int:
         """How many are accepted and have not ended, by the history."""

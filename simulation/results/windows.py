@@ -80,6 +80,10 @@ class WindowMetrics:
         assert request.lost_ns is not None
         self._ledger.interrupt(request, counts=self._holds(request.lost_ns))
 
+    def reach(self, request: Request) -> None:
+        """Note that a request is delivered whose answer comes too late."""
+        self._ledger.interrupt(request, counts=False)
+
     def _holds(self, at_ns: int) -> bool:
         return at_ns >= self._from_ns and (self._to_ns is None or at_ns < self._to_ns)
 

@@ -37,7 +37,7 @@ from actors.storage.memory import MemoryStore
 from actors.storage.shared_memory import SharedMemory
 from simulation.engine.message_faults import MessageFaults, is_message_fault
 from simulation.results.backlogs import FaultTimes
-from simulation.results.interruptions import Interruptions
+from simulation.results.interruptions import Interruptions, LateAnswers
 from simulation.results.ledger import Entry, Ledger, Refused
 from simulation.results.progress import RunSnapshot
 from simulation.results.recorder import Recorder
@@ -428,6 +428,12 @@ def build(system: ActorSystem, plan: RunPlan) -> Pipeline:
     if _interrupts(scenario):
         recorder.interruptions = Interruptions(recorder.interrupt)
         providers = recorder.interruptions.observed(providers)
+    timeouts_ns = {
+        (channel, name): ns(lane.timeout)
+        for channel, config in _channels(scenario).items()
+        for name, lane in config.by_provider().items()
+    }
+    providers = LateAnswers(recorder.reach).observed(providers, timeouts_ns)
     waiting = recorder.peaks.waiting_by_channel
     start = partial(
         Pipeline,

@@ -156,8 +156,9 @@ MEANINGS = {
     "unwanted": "requests not sent since their user has switched the channel off, or an operator has suppressed the "
     "address; not those to an address of which a provider said that it is gone",
     "handed_on": "requests that another channel took over",
-    "reached_twice": "requests of which more than one notification was sent, or one after an `interrupted` request to "
-    "a provider that delivered it; not those sent again after a time-out",
+    "reached_twice": "requests that a provider delivered more than once: of which more than one notification was sent, "
+    "or which was sent again after an attempt that was delivered although it timed out or was `interrupted`; copies of "
+    "one hedged attempt are one",
     "accepted": "notifications that were accepted; one that comes again with the same id is a duplicate",
     "sent": "notifications that were sent",
     "dead_lettered": "notifications that ended in the dead letter queue, discarded ones included, redriven ones not",

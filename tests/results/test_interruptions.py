@@ -197,3 +197,45 @@ def test_a_person_whom_an_interrupted_request_and_then_a_fallback_reach_is_reach
     summary = simulation.run(parse(REACHED % (script, fallback, "process")), invariants="all").summary
     assert (summary["interrupted"], summary["fallbacks"], summary["reached_twice"]) == (3, 2, 3)
     assert [summary["channels"][name]["reached_twice"] for name in ("email", "push")] == [1, 2]
+
+
+LOST = """
+duration: 20s
+workload: [{channel: email, arrivals: {constant: 1/s}, users: 3}]
+channels: {email: {timeout: 2s, retry: {max_attempts: 3, initial_delay: 1s, jitter: none}, provider: %s}}
+faults: [{channel: email, at: 5s, for: 3500ms, lost_reply_rate: %s}]
+"""
+
+
+@pytest.mark.parametrize("runtime", ["simpy", "trio"])
+@pytest.mark.parametrize(
+    ("provider", "rate", "times"),
+    [
+        ("{latency: 100ms}", "100%", 4),  # the replies at 5, 6, 7 and 8 s are lost; each is delivered again 3 s later
+        ("{latency: 100ms}", "0%", 0),
+        ("{latency: 3s}", "0%", 20),  # each attempt is delivered, and its answer comes too late
+        ("{latency: 3s, capacity: 50}", "0%", 20),
+        ("{latency: 3s, failure_rate: 100%}", "0%", 0),
+    ],
+)
+def test_who_is_sent_it_again_after_a_time_out_although_it_was_delivered_is_reached_twice(
+    provider, rate, times, runtime
+):
+    result = simulation.run(simulation.parse(LOST % (provider, rate)), runtime=runtime, invariants=["summary"])
+    assert result.summary["reached_twice"] == result.summary["channels"]["email"]["reached_twice"] == times
+
+
+def test_copies_of_one_attempt_are_one_delivery():
+    world = LOST.replace("timeout: 2s", "timeout: 8s, hedging: {delay: 1s}") % ("{latency: 1500ms}", "0%")
+    summary = simulation.run(simulation.parse(world), invariants=["summary"]).summary
+    assert (summary["hedges"], summary["reached_twice"]) == (20, 0)
+
+
+def test_registrations_of_one_user_are_different_requests():
+    world = """
+duration: 20s
+workload: [{event: UserRegistered, arrivals: {constant: 1/s}, users: 1}]
+channels: {email: {timeout: 2s, provider: {latency: 100ms}}}
+faults: [{channel: email, at: 500ms, crash: process}, {channel: email, at: 5s, for: 500ms, lost_reply_rate: 100%}]
+"""
+    assert simulation.run(simulation.parse(world), invariants=["summary"]).summary["reached_twice"] == 1
