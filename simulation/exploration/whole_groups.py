@@ -52,7 +52,12 @@ def _with_groups(config: ChannelConfig, random: Random) -> ChannelConfig:
     changes = {key: group(random) for key, group in _GROUPS.items() if key in drawn}
     breaker = changes.get("circuit_breaker", config.circuit_breaker)
     changes["circuit_breaker"] = breaker.model_copy(update={"per": config.circuit_breaker.per})
-    changes["provider"] = _provider(config, breaker, random)
+    provider = changes["provider"] = _provider(config, breaker, random)
+    adaptive = changes.get("adaptive_rate")
+    if adaptive is not None and adaptive.initial_rate is None and random.random() < 0.5:
+        # Before anything is known of how fast that was.
+        script = (ScriptedAnswer(outcome="throttled"), ScriptedAnswer(outcome="throttled"), *provider.script)
+        changes["provider"] = provider.model_copy(update={"script": script})
     return config.model_copy(update=changes)
 
 

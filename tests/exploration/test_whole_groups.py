@@ -72,6 +72,14 @@ def test_some_providers_answer_what_is_written_down(configs):
     assert any(answer.retry_after == 0.0 for config in configs for answer in config.provider.script)
 
 
+def test_some_are_throttled_before_they_know_how_fast_they_send(configs):
+    def is_surprised(config: ChannelConfig) -> bool:
+        rate, script = config.adaptive_rate, config.provider.script
+        return rate is not None and rate.initial_rate is None and bool(script) and script[0].outcome == "throttled"
+
+    assert any(map(is_surprised, configs))
+
+
 def test_nothing_breaks(drawn):
     busy = next(each for each in drawn if each is not SWARM)
     short = busy.model_copy(update={"duration": 20.0, "record": "full"})
