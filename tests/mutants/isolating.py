@@ -8,7 +8,6 @@ been counted too often. The reference model says nothing of that, so these cases
 from __future__ import annotations
 
 from random import Random
-from typing import Any
 
 from reopening import Marks
 
@@ -91,8 +90,8 @@ class _Store(LossyStore):
         super().__init__(commit_delay_ns=commit_delay_ns, remember_ids_ns=remember_ids_ns)
         self._marks = Marks()
         self._happened: list[NotificationEvent] = []
-        """What has happened in this process, of which a death at the same instant leaves nothing."""
-        self._now_ns = self._born_ns = 0
+        """What has happened in this process."""
+        self._born_ns = 0
         self._careful: dict[str, Caution] = {}
         """What this process has to be careful with, until something has happened to it."""
         self._ends: dict[str, int] = {}
@@ -103,8 +102,8 @@ class _Store(LossyStore):
 
     # ── what the pipeline asks for ──────────────────────────────────────────────────────────────────────────────
 
-    def commit(self, event: NotificationEvent, command: SendNotification) -> Any:
-        notification_id, self._now_ns = event.notification_id, event.at_ns
+    def commit(self, event: NotificationEvent, command: SendNotification) -> None:  # type: ignore[override]
+        notification_id = event.notification_id
         if not isinstance(event, NotificationRequested):
             self._happened.append(event)
             caution = self._careful.get(notification_id)
@@ -116,7 +115,8 @@ class _Store(LossyStore):
             if caution is not None and caution.deaths >= DEATHS_MAX:
                 is_given_up = isinstance(event, NotificationMovedToDeadLetter)
                 self._check(is_given_up, f"{notification_id} has ended {caution.deaths} processes, and is not given up")
-        return super().commit(event, command)
+        super().commit(event, command)
+        self._settle(event.at_ns)  # it is durable at once
 
     def mark(self, notification_id: str, *, alone: bool) -> None:
         caution = self._careful.get(notification_id)
@@ -138,8 +138,7 @@ class _Store(LossyStore):
     def crash(self, now_ns: int) -> int:
         lost = super().crash(now_ns)
         for event in self._happened:
-            if event.at_ns <= now_ns:
-                self._marks.take_away(event)
+            self._marks.take_away(event)
         self._marks.open(list(self.open_ids()), has_died=True)
         self.cautions = dict(self._marks.known)
         self._careful, self._born_ns = dict(self.cautions), now_ns + 1
