@@ -23,6 +23,7 @@ from actors.kernel.randomness import RandomStreams
 from actors.settings.distributions import Distribution
 from actors.settings.faults import Change, Crash, FaultConfig
 from actors.settings.quantities import Rate
+from simulation.exploration.astray import astray
 from simulation.exploration.coincidence import coinciding
 from simulation.exploration.drawn_settings import DrawnSettings, draw_settings
 from simulation.exploration.numbers import log_uniform, rounded
@@ -66,6 +67,7 @@ _SHARE_OFTEN = 0.15
 _SHARE_PAUSING = 0.1
 _SHARE_OF_MANY = 0.15
 _SHARE_COMMITTING = 0.2
+_SHARE_ASTRAY = 0.08
 _MIXED = ("failure_rate", "lost_reply_rate", "channel_fault_rate", "permanent_rate", "dead_destination_rate")
 """Failures of several kinds, of which a mixture has some."""
 
@@ -142,6 +144,8 @@ def _case(scenario: Scenario, seed: int, schedule: ScheduleKind, stream: Callabl
     faults = _with_edges(scenario, _faults(scenario, duration, time_factor, stream("faults")), stream("edges"))
     faults = _again_and_again(faults, stream("repeats")) + _mixture(scenario, duration, stream("mixture"))
     faults += outages_of_endpoints(scenario, duration, stream("disabling"))
+    if (draw := stream("astray")).random() < _SHARE_ASTRAY:
+        faults += astray(duration, draw)
     faults = bearable(faults)
     changes: dict[str, Any] = {
         "seed": seed,

@@ -17,11 +17,11 @@ import time
 import traceback
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import get_args
 
 from actors.errors import InvariantBreach
 from actors.kernel.randomness import RandomStreams
-from actors.settings.faults import FaultConfig
+from simulation.exploration.astray import astray
 from simulation.exploration.comparable import comparable
 from simulation.exploration.fleets import as_fleet, cut_off
 from simulation.exploration.swarm import SettingsKind, case
@@ -32,37 +32,16 @@ from simulation.scenario import Scenario, load
 TESTS = Path(__file__).parent.parent
 SCENARIOS = (TESTS / "exploration" / "swarm.yaml", *sorted((TESTS / "mutants" / "scenarios").glob("*.yaml")))
 
-DELAYS = (
-    "1ms",
-    "2s",
-    {"uniform": {"low": "0s", "high": "300ms"}},
-    {"exponential": {"mean": "1s"}},
-    {"exponential": {"mean": "20s"}},
-)
-"""By which messages are late."""
-
 
 def ordinary(scenario: Scenario, seed: int, settings: SettingsKind = "mixed") -> Scenario:
     """Return the case of a seed without what the model says nothing about."""
     return comparable(case(scenario, seed, schedule="normal", settings=settings))
 
 
-def astray(scenario: Scenario, seed: int) -> Scenario:
+def with_messages_astray(scenario: Scenario, seed: int) -> Scenario:
     """Return a scenario whose messages come twice, or late, or both, for a while or all the time."""
-    random = RandomStreams(seed).stream("messages astray")
-    faults = list(scenario.faults)
-    for kinds in random.choice(
-        (["twice"], ["late"], ["twice", "late"], ["twice and late"], ["twice and late", "late"])
-    ):
-        fault: dict[str, Any] = {"channel": "all", "at": random.choice((0.0, random.uniform(0.0, scenario.duration)))}
-        if random.random() < 0.5:
-            fault["for"] = random.uniform(1.0, scenario.duration)
-        if "twice" in kinds:
-            fault["duplicate_rate"] = random.choice((0.05, 0.2, 0.6, 1.0))
-        if "late" in kinds:
-            fault["reorder"] = {"delay": random.choice(DELAYS)}
-        faults.append(FaultConfig.model_validate(fault))
-    return scenario.model_copy(update={"faults": tuple(faults)})
+    faults = astray(scenario.duration, RandomStreams(seed).stream("messages astray"))
+    return scenario.model_copy(update={"faults": (*scenario.faults, *faults)})
 
 
 def difference(
@@ -82,7 +61,7 @@ def difference(
     if is_cut_off:
         drawn = cut_off(drawn, seed)
     if are_messages_astray:
-        drawn = astray(drawn, seed)
+        drawn = with_messages_astray(drawn, seed)
     if refusals(world_of(drawn)):
         return None
     try:
