@@ -24,6 +24,7 @@ from actors.settings.distributions import Distribution
 from actors.settings.faults import Change, Crash, FaultConfig
 from actors.settings.quantities import Rate
 from simulation.exploration.astray import astray
+from simulation.exploration.burying import burying
 from simulation.exploration.coincidence import coinciding
 from simulation.exploration.drawn_settings import DrawnSettings, draw_settings
 from simulation.exploration.numbers import log_uniform, rounded
@@ -77,6 +78,7 @@ _LONGEST_WINDOW = 1.5
 
 _SHAPES: tuple[tuple[Callable[[Scenario, Random], Scenario], str, float], ...] = (
     (queueing, "queues", 0.25),
+    (burying, "burying", 0.2),
     (coinciding, "coincidence", 0.25),
 )
 """What a whole case may be made of, each with the name of its stream and in how many cases with drawn settings."""
