@@ -27,6 +27,7 @@ from simulation.exploration.astray import astray
 from simulation.exploration.burying import burying
 from simulation.exploration.coincidence import coinciding
 from simulation.exploration.drawn_settings import DrawnSettings, draw_settings
+from simulation.exploration.losing import losing
 from simulation.exploration.numbers import log_uniform, rounded
 from simulation.exploration.queueing import queueing
 from simulation.exploration.rare_settings import outages_of_endpoints, with_rare_settings
@@ -79,6 +80,7 @@ _LONGEST_WINDOW = 1.5
 _SHAPES: tuple[tuple[Callable[[Scenario, Random], Scenario], str, float], ...] = (
     (queueing, "queues", 0.25),
     (burying, "burying", 0.2),
+    (losing, "losing", 0.15),
     (coinciding, "coincidence", 0.25),
 )
 """What a whole case may be made of, each with the name of its stream and in how many cases with drawn settings."""
@@ -170,8 +172,9 @@ def _case(scenario: Scenario, seed: int, schedule: ScheduleKind, stream: Callabl
         changes["start"] = _start(scenario, duration, stream("start"))
     if scenario.nodes_at_most == 1:
         draw = stream("commits")
-        share = 0.5 if any(fault.crash == "process" for fault in faults) else _SHARE_COMMITTING
-        changes["commit_latency"] = log_uniform(draw, 0.001, 1.0) if draw.random() < share else scenario.commit_latency
+        loses = any(fault.crash in ("process", Crash(actor="handler")) for fault in faults)
+        share = 0.5 if loses else _SHARE_COMMITTING
+        changes["commit_latency"] = log_uniform(draw, 0.001, 3.0) if draw.random() < share else scenario.commit_latency
     return scenario.model_copy(update=changes)
 
 

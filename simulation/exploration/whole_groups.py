@@ -95,11 +95,12 @@ def _retry(random: Random) -> RetryConfig:
     if random.random() < 0.3:
         written["max_elapsed"] = log_uniform(random, 1.0, 60.0)
     if random.random() < 0.6:
-        written["budget"] = _budget(random)
+        written["budget"] = budget(random)
     return RetryConfig.model_validate(written)
 
 
-def _budget(random: Random) -> Data:
+def budget(random: Random) -> Data:
+    """Return a budget of any kind with little in it, as it is written."""
     share = random.choice([0.0, 0.2, 0.5, 1.0])
     return random.choice(
         [
