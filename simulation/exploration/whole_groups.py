@@ -30,6 +30,8 @@ _SHARE_WITH_GROUPS = 0.4
 _SHARE_OF_GROUP = 0.5
 _SHARE_SCRIPTED = 0.3
 _SHARE_THROTTLED = 0.6
+_KINDS: Mapping[str, str] = {"injected failure": "transient", "throttled": "throttled", "timed out": "ambiguous"}
+"""By the reason of a failure, what kind it is of."""
 
 
 def with_whole_groups(scenario: Scenario, random: Random) -> Scenario:
@@ -90,8 +92,11 @@ def _retry(random: Random) -> RetryConfig:
         scheduled = not own_shape and random.random() < 0.5
         rule = {"schedule": [0.3, 2.0]} if scheduled else {"initial_delay": log_uniform(random, 0.05, 5.0)}
         written["per_outcome"] = {kind: {**rule, "max_attempts": random.randint(1, 5)}}
-    if random.random() < 0.2:
-        written["per_reason"] = {random.choice(["injected failure", "throttled"]): {"max_attempts": 6}}
+    if random.random() < 0.3:
+        reason, kind = random.choice(list(_KINDS.items()))
+        written["per_reason"] = {reason: {"max_attempts": 6}}
+        if random.random() < 0.6:  # a failure of that reason is of that kind, too, which has another rule
+            written["per_outcome"] = {kind: {"max_attempts": random.randint(1, 5)}}
     if random.random() < 0.3:
         written["max_elapsed"] = log_uniform(random, 1.0, 60.0)
     if random.random() < 0.6:
