@@ -198,7 +198,13 @@ def _overdue(scenario: Scenario, random: Random) -> Scenario:
         breaker |= {"timeout": log_uniform(random, 0.5, 10.0), "half_open_max": log_uniform(random, 0.05, 3.0)}
         breaker |= {"half_open_then": random.choice(["open", "closed", "probe"])}
         breaker |= {"half_open_permits": random.randint(1, 3)}
-        return config.model_copy(update={"circuit_breaker": CircuitBreakerConfig.model_validate(breaker)})
+        changes: dict[str, Any] = {"circuit_breaker": CircuitBreakerConfig.model_validate(breaker)}
+        if random.random() < 0.6:  # so that several probes in a row are overdue, and others ask meanwhile
+            mean = breaker["half_open_max"] * log_uniform(random, 0.5, 10.0)
+            latency = Distribution.model_validate({"exponential": {"mean": mean}})
+            changes["timeout"] = max(config.timeout, 3.0 * mean)
+            changes["provider"] = config.provider.model_copy(update={"latency": latency, "failure_rate": 0.3})
+        return config.model_copy(update=changes)
 
     return changed(scenario, impatient)
 
