@@ -104,7 +104,30 @@ def at_odds(fleet: Scenario, seed: int) -> Scenario:
                 "outage": True,
             }
             faults.append(FaultConfig.model_validate(outage))
-    return fleet.model_copy(update={"faults": tuple(faults), "channels": fleet.channels.model_copy(update=channels)})
+    found = fleet.model_copy(update={"faults": tuple(faults), "channels": fleet.channels.model_copy(update=channels)})
+    majorities = RandomStreams(seed).stream("swarm.majorities")
+    return _with_less_than_a_majority(found, majorities) if channels and majorities.random() < 0.6 else found
+
+
+def _with_less_than_a_majority(fleet: Scenario, random: Random) -> Scenario:
+    """Return a fleet some of whose nodes see an outage, which are more than half when others have gone in it for good:
+    what they say of their breakers counts from then on where it takes a majority."""
+    count, duration, lease = max(4, fleet.fleet.count), fleet.duration, fleet.fleet.takeover_after
+    nodes = random.sample(range(1, count + 1), count)
+    gone = 1 if count % 2 == 0 else 2
+    failing = (count - gone) // 2 + 1
+    channels = [channel.value for channel in fleet.channels_used]
+    at, before = random.uniform(0.0, duration), log_uniform(random, duration / 20, duration / 2)
+    begins = max(0.0, at + lease - before)
+    outage = {"at": begins, "for": before + duration, "node": nodes[gone : gone + failing], "outage": True}
+    crash = {"at": at, "crash": PROCESS, "node": nodes[:gone], "restart_after": lease + 2 * duration}
+    faults = [FaultConfig.model_validate({"channel": channels, **fault}) for fault in (outage, crash)]
+    return fleet.model_copy(
+        update={
+            "nodes": fleet.fleet.model_copy(update={"count": count}),
+            "faults": (*fleet.faults, *faults),
+        }
+    )
 
 
 def cut_off(fleet: Scenario, seed: int) -> Scenario:

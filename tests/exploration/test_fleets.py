@@ -65,3 +65,18 @@ def test_nothing_breaks(seed):
 def test_nothing_breaks_in_a_thousand(first):
     for seed in range(first, first + 50):
         simulation.run(fleet(seed), invariants="all")
+
+
+def test_some_nodes_fail_that_are_a_majority_when_others_are_gone():
+    for seed in range(30):
+        plain, odd = fleet(seed), at_odds(fleet(seed), seed)
+        added = [fault for fault in odd.faults if fault not in plain.faults]
+        if len(added) < 2 or len(added[-2].channel) < len(odd.channels_used) or not added[-2].outage:
+            continue
+        outage, crash = added[-2:]
+        count, left = odd.fleet.count, odd.fleet.count - len(crash.node)
+        assert not set(outage.node) & set(crash.node)
+        assert left // 2 < len(outage.node) < min(left, count // 2 + 1)
+        assert outage.at < crash.at + odd.fleet.takeover_after < outage.at + outage.for_
+        return
+    raise AssertionError("wanted one in thirty")
