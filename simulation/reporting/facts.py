@@ -57,7 +57,7 @@ def _facts(result: Result) -> Iterator[str]:
     yield from _reasons(result)
     yield from _late_ones(groups, summary)
     if summary["reached_twice"]:
-        yield _whom(groups, summary, lambda each: int(each["reached_twice"]), "delivered twice")
+        yield _whom(groups, summary, lambda each: int(each["reached_twice"]), "reached their recipient twice or more")
     yield from _worst_parties(result)
     yield from _other_ways(result)
     yield from _copies(result)
