@@ -14,6 +14,7 @@ from reopening import Marks
 import simulation.running.runner as runner
 from actors.domain.caution import Caution
 from actors.instants import ns
+from actors.kernel.effects import Foreseen
 from actors.messages import (
     NotificationDeferred,
     NotificationEvent,
@@ -34,6 +35,12 @@ HOLD_S, PAUSE_S, DEATHS_MAX = 2.0, 10.0, 3
 """For how long others wait for a suspect at first, how long one waits that has been counted, and how often it may be:
 as the specification has it."""
 
+MARKS_TAKE_S = 0.03
+"""In every third case a mark is durable so much later."""
+
+_LATE = ("in-time", "wanted")
+"""Laws that what has its turn may break while it is being marked."""
+
 _LEFT_OUT = ("reference-model", "resume-pace", "restart-pace")
 """Laws that know nothing of isolation: what has waited for a suspect goes at once behind it, whatever the pace."""
 
@@ -41,11 +48,12 @@ _LEFT_OUT = ("reference-model", "resume-pace", "restart-pace")
 def isolated(case: Scenario, seed: int) -> Trial:
     """Run a case whose processes die, over a store that outlives them; return the outcome."""
     case = _dying(comparable(case), Random(seed))
-    store = _Store(commit_delay_ns=0, remember_ids_ns=ns(case.remember_ids))
+    takes_ns = 0 if seed % 3 else ns(MARKS_TAKE_S)
+    store = _Store(commit_delay_ns=0, remember_ids_ns=ns(case.remember_ids), marks_take_ns=takes_ns)
     made = runner._store
     runner._store = lambda _: store  # type: ignore[assignment]
     try:
-        laws = [name for name in KNOWN if name not in _LEFT_OUT]
+        laws = [name for name in KNOWN if name not in _LEFT_OUT and not (takes_ns and name in _LATE)]
         return attempt(case, invariants=[*laws, store.care_is_taken])
     finally:
         runner._store = made
@@ -86,8 +94,9 @@ class _Store(LossyStore):
 
     outlives_process = True
 
-    def __init__(self, *, commit_delay_ns: int, remember_ids_ns: int) -> None:
+    def __init__(self, *, commit_delay_ns: int, remember_ids_ns: int, marks_take_ns: int = 0) -> None:
         super().__init__(commit_delay_ns=commit_delay_ns, remember_ids_ns=remember_ids_ns)
+        self._written = Foreseen(marks_take_ns, None) if marks_take_ns else None
         self._marks = Marks()
         self._happened: list[NotificationEvent] = []
         """What has happened in this process."""
@@ -118,7 +127,7 @@ class _Store(LossyStore):
         super().commit(event, command)
         self._settle(event.at_ns)  # it is durable at once
 
-    def mark(self, notification_id: str, *, alone: bool) -> None:
+    def mark(self, notification_id: str, *, alone: bool) -> Foreseen | None:
         caution = self._careful.get(notification_id)
         self._check(caution is not None, f"{notification_id} is marked, of which nothing is known")
         assert caution is not None
@@ -126,14 +135,16 @@ class _Store(LossyStore):
         self._marks.mark(notification_id, alone=alone)
         if alone:
             self._alone = notification_id, -1
+        return self._written
 
-    def mark_as_not_alone(self, notification_id: str) -> None:
+    def mark_as_not_alone(self, notification_id: str) -> Foreseen | None:
         caution = self._careful.get(notification_id)
         if caution is None:
-            return
+            return None
         self._marks.mark(notification_id, alone=False)
         if self._alone is not None and self._alone[0] == notification_id:
             self._alone = None
+        return self._written
 
     def crash(self, now_ns: int) -> int:
         lost = super().crash(now_ns)
