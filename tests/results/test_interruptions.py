@@ -5,8 +5,14 @@ import pytest
 import simulation
 from actors.domain.attempts import Attempt, Provider
 from actors.kernel.effects import Foreseen
-from actors.messages import DuplicateIgnored, NotificationChannel, NotificationFailed, SendNotification
-from actors.outcomes import Sent
+from actors.messages import (
+    DuplicateIgnored,
+    NotificationChannel,
+    NotificationFailed,
+    NotificationSent,
+    SendNotification,
+)
+from actors.outcomes import Permanent, Sent
 from simulation.results.interruptions import Interruptions
 from simulation.scenario.loading import parse
 
@@ -87,6 +93,34 @@ def test_what_is_refused_by_ourselves_is_no_outcome_of_a_request_of_the_same_ins
     watch.follow(NotificationFailed(at_ns=5, epoch_ns=0, notification_id="n", channel=email, **refused))
     found = [(each.notification_id, each.channel, each.provider, each.started_ns, each.lost_ns) for each in lost]
     assert found == [("n", email, "primary", 5, 5)]
+
+
+class AnsweringInTurn(Provider):
+    """Gives one answer after the other, each a moment after it was asked."""
+
+    def __init__(self, *answers):
+        self.answers = list(answers)
+
+    def attempt(self, attempt, now_ns):
+        return Foreseen(2, self.answers.pop(0))
+
+
+def test_the_request_whose_outcome_is_recorded_later_is_not_the_one_that_is_lost():
+    """Of a message that came twice the first is refused, and the second delivered, while the handler is down."""
+    lost = []
+    email = NotificationChannel.EMAIL
+    watch = Interruptions(lost.append)
+    command = SendNotification(notification_id="n", channel=email, recipient="ann@example.org", message="Hello")
+    twice = Attempt(command=command, number=1, charged=False, expires_at_ns=None)
+    provider = watch.observed({email: {"primary": AnsweringInTurn(Permanent(reason="unknown"), Sent())}})
+    for at_ns in (5, 6):
+        provider[email]["primary"].attempt(twice, at_ns)
+    watch.follow(
+        NotificationSent(
+            at_ns=90, epoch_ns=0, notification_id="n", channel=email, attempt=1, started_ns=6, requested_at_ns=0
+        )
+    )
+    assert [(each.started_ns, each.reached_ns) for each in lost] == [(5, None)]
 
 
 def test_what_is_at_a_provider_at_the_end_is_neither_an_attempt_nor_interrupted():
