@@ -12,6 +12,7 @@ from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from actors.domain.attempts import Attempt, Provider, WrappedProvider
+from actors.instants import ns
 from actors.kernel.effects import Effect, Foreseen, Promise
 from actors.kernel.system import ActorSystem
 from actors.messages import (
@@ -25,7 +26,7 @@ from actors.messages import (
 )
 from actors.outcomes import Sent
 from actors.pipeline.wiring import Stages
-from actors.settings.channel import PRIMARY
+from actors.settings.channel import PRIMARY, ChannelConfig
 
 
 class Request:
@@ -191,12 +192,13 @@ class LateAnswers:
     def observed(
         self,
         providers: Mapping[NotificationChannel, Mapping[str, Provider]],
-        timeouts_ns: Mapping[tuple[NotificationChannel, str], int],
+        settings: Mapping[NotificationChannel, ChannelConfig],
     ) -> dict[NotificationChannel, dict[str, Provider]]:
-        """Return the providers of each channel by name, each so that such requests are noted, with their time-outs."""
+        """Return the providers of each channel by name, each so that such requests are noted, by its settings."""
+        lanes = {channel: config.by_provider() for channel, config in settings.items()}
         return {
             channel: {
-                name: _Timed(provider, channel, name, timeouts_ns[channel, name], self._reach)
+                name: _Timed(provider, channel, name, ns(lanes[channel][name].timeout), self._reach)
                 for name, provider in by_name.items()
             }
             for channel, by_name in providers.items()

@@ -428,12 +428,7 @@ def build(system: ActorSystem, plan: RunPlan) -> Pipeline:
     if _interrupts(scenario):
         recorder.interruptions = Interruptions(recorder.interrupt)
         providers = recorder.interruptions.observed(providers)
-    timeouts_ns = {
-        (channel, name): ns(lane.timeout)
-        for channel, config in _channels(scenario).items()
-        for name, lane in config.by_provider().items()
-    }
-    providers = LateAnswers(recorder.reach).observed(providers, timeouts_ns)
+    providers = LateAnswers(recorder.reach).observed(providers, _channels(scenario))
     waiting = recorder.peaks.waiting_by_channel
     start = partial(
         Pipeline,
@@ -464,7 +459,7 @@ def build(system: ActorSystem, plan: RunPlan) -> Pipeline:
     if scenario.may_end_accepting or scenario.resends:
         system.call_at(plan.end_ns - 1, service.give_up)
     # Where none is ever refused, arrivals go to the one pipeline that there is, by the shortest way.
-    is_gated = _may_refuse(scenario)
+    is_gated = scenario.may_refuse
     send = None if is_gated else service.pipeline.handler.tell
     announce = None if is_gated else service.pipeline.bus.announce
     offer: Send = service.send
@@ -503,16 +498,6 @@ def _interrupts(scenario: Scenario) -> bool:
     return any(fault.injects & _INTERRUPTING or is_message_fault(fault) for fault in scenario.faults)
 
 
-def _may_refuse(scenario: Scenario) -> bool:
-    """Tell whether any arrival may not be accepted."""
-    return (
-        scenario.crashes_as_a_whole
-        or scenario.may_end_accepting
-        or scenario.max_pending is not None
-        or scenario.nodes_at_most > 1
-    )
-
-
 def _counted(scenario: Scenario) -> Counted:
     """Return what may happen in a run of a scenario."""
     repeats = any(isinstance(entry, ChannelWorkload) and entry.repeats for entry in scenario.workload)
@@ -528,7 +513,7 @@ def _counted(scenario: Scenario) -> Counted:
         ),
         fallbacks=any(config.fallback is not None for config in channels),
         forgotten_ids=repeats and scenario.remember_ids < scenario.duration + scenario.drain,
-        refused_repeats=repeats and _may_refuse(scenario),
+        refused_repeats=repeats and scenario.may_refuse,
         upstreams=scenario.has_upstreams,
         endpoints=scenario.has_endpoints,
     )

@@ -410,6 +410,12 @@ class Scenario(Settings):
         return any(fault.partition is not None for fault in self.faults)
 
     @property
+    def may_refuse(self) -> bool:
+        """Whether any arrival may not be accepted."""
+        has_door = self.crashes_as_a_whole or self.may_end_accepting or self.max_pending is not None
+        return has_door or self.nodes_at_most > 1
+
+    @property
     def resends(self) -> bool:
         """Whether anything that is refused is offered once more."""
         open_entries = [entry for entry in self.workload if not isinstance(entry, ClosedWorkload)]
