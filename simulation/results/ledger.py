@@ -412,6 +412,8 @@ class PartyCounts:
         self._party_of = party_of
         self._under_way: dict[str, str] = {}
         """The hosts or tenants of what has not been sent, by id."""
+        self._handed_on: set[str] = set()
+        """Of these, those that another channel has taken over: what becomes of the first is no wish any more."""
         self._delivered: set[str] | None = set() if forgotten_ids else None
         """What may come again, and is no other request then."""
         self.offered: Counter[str] = Counter()
@@ -424,18 +426,23 @@ class PartyCounts:
         for event in events:
             first, _, instead = event.notification_id.partition("/")
             if isinstance(event, NotificationRequested):
-                if not instead and first not in under_way and (delivered is None or first not in delivered):
+                if instead:
+                    if first in under_way:
+                        self._handed_on.add(first)
+                elif first not in under_way and (delivered is None or first not in delivered):
                     party = under_way[first] = self._party_of(event.user_id)
                     self.offered[party] += 1
                     self.late[party] += 1
             elif isinstance(event, NotificationSent):
                 if (ended := under_way.pop(first, None)) is not None:
                     self.late[ended] -= event.at_ns - event.requested_at_ns <= IN_TIME_NS
+                    self._handed_on.discard(first)
                     if delivered is not None:
                         delivered.add(first)
-            elif not instead and _is_unwanted(event) and (ended := under_way.pop(first, None)) is not None:
-                self.offered[ended] -= 1
-                self.late[ended] -= 1
+            elif not instead and first not in self._handed_on and _is_unwanted(event):
+                if (ended := under_way.pop(first, None)) is not None:
+                    self.offered[ended] -= 1
+                    self.late[ended] -= 1
 
 
 class Chains:

@@ -34,3 +34,28 @@ def test_who_has_no_tenant_has_none():
     result = simulation.run(simulation.parse("duration: 10s\nworkload: [{channel: sms, arrivals: {constant: 1/s}}]"))
     assert result.notifications["tenant"].isna().all()
     assert result.summary["worst"] == {"hosts": [], "tenants": []}
+
+
+def test_a_request_that_another_channel_has_taken_over_is_wanted_whatever_becomes_of_the_first():
+    scenario = simulation.parse(
+        """
+        duration: 10s
+        drain: 1h
+        workload: [{channel: push, tenants: 1, arrivals: {times: [0s]}}]
+        channels:
+          push:
+            retry: {max_attempts: 1}
+            provider: {failure_rate: 1.0, latency: 100ms}
+            circuit_breaker: {failure_threshold: 1, timeout: 1h}
+            fallback: {channel: sms}
+          sms: {retry: {max_attempts: 1}, provider: {failure_rate: 1.0, latency: 100ms}}
+        operations:
+          - {at: 2s, channel: push, redrive: all}
+          - {at: 3s, cancel: all}
+        """
+    )
+    summary = simulation.run(scenario, invariants="all").summary
+    assert summary["suppressed"] == 1
+    worst = {"name": "tenant-0", "offered": 1, "late": 1, "late_fraction": 1.0}
+    assert summary["offered"] == 1
+    assert summary["worst"]["tenants"] == [worst]
