@@ -103,8 +103,8 @@ class _Store(LossyStore):
         self._born_ns = 0
         self._careful: dict[str, Caution] = {}
         """What this process has to be careful with, until something has happened to it."""
-        self._ends: dict[str, int] = {}
-        """By notification, when its attempt ends at the latest."""
+        self._made: dict[str, AttemptMade] = {}
+        """The latest attempt of each notification, which says when it ends as soon as that is known."""
         self._alone: tuple[str, int] | None = None
         """The suspect that is alone, and since when."""
         self._wrong: str | None = None
@@ -118,7 +118,7 @@ class _Store(LossyStore):
             caution = self._careful.get(notification_id)
             if not (isinstance(event, NotificationDeferred) or getattr(event, "refused", False)):
                 self._careful.pop(notification_id, None)
-                self._ends.pop(notification_id, None)
+                self._made.pop(notification_id, None)
                 if self._alone is not None and self._alone[0] == notification_id:
                     self._alone = None
             if caution is not None and caution.deaths >= DEATHS_MAX:
@@ -153,7 +153,7 @@ class _Store(LossyStore):
         self._marks.open(list(self.open_ids()), has_died=True)
         self.cautions = dict(self._marks.known)
         self._careful, self._born_ns = dict(self.cautions), now_ns + 1
-        self._happened, self._ends, self._alone = [], {}, None
+        self._happened, self._made, self._alone = [], {}, None
         return lost
 
     # ── what has to hold ────────────────────────────────────────────────────────────────────────────────────────
@@ -171,13 +171,13 @@ class _Store(LossyStore):
             suspect, since_ns = self._alone
             if notification_id == suspect and since_ns < 0:
                 self._alone = suspect, now_ns
-                others = [each for each, end_ns in self._ends.items() if end_ns > now_ns and each != suspect]
+                others = [each for each, other in self._made.items() if other.ends_at_ns > now_ns and each != suspect]
                 self._check(not others, f"{suspect} is to be alone, and {others} are under way")
             elif notification_id != suspect:
                 hold_ns = ns(HOLD_S * 4.0 ** (self._careful[suspect].suspicions - 1))
-                is_over = now_ns >= min(self._ends.get(suspect, now_ns), since_ns + hold_ns)
+                is_over = suspect not in self._made or now_ns >= min(self._made[suspect].ends_at_ns, since_ns + hold_ns)
                 self._check(is_over, f"{notification_id} is sent beside {suspect}, which is to be alone")
-        self._ends[notification_id] = max(made.ends_at_ns, self._ends.get(notification_id, 0))
+        self._made[notification_id] = made
         if caution is not None:
             is_marked = self._marks.written.get(notification_id, (False, False))[0]
             self._check(is_marked, f"{notification_id} is sent without a mark, of which {caution} is known")
