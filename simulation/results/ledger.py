@@ -439,10 +439,11 @@ class PartyCounts:
                     self._handed_on.discard(first)
                     if delivered is not None:
                         delivered.add(first)
-            elif not instead and first not in self._handed_on and _is_unwanted(event):
-                if (ended := under_way.pop(first, None)) is not None:
-                    self.offered[ended] -= 1
-                    self.late[ended] -= 1
+            elif instead or first in self._handed_on or not _is_unwanted(event):
+                continue
+            elif (ended := under_way.pop(first, None)) is not None:
+                self.offered[ended] -= 1
+                self.late[ended] -= 1
 
 
 class Chains:
