@@ -135,7 +135,7 @@ class _Line(Invariant):
         elif type(message) in (Rejected, Refused, Requeued, Withdrawal, TenantIsFull):
             self._stand_up(message.attempt)
             if (left := self._take_out(message.attempt)) is not None:
-                self.on_leave(message.attempt.command.channel, left)
+                self.on_leave(message.attempt.command.channel, left, sent.at_ns)
         return None
 
     def _join(self, attempt: Attempt, at_ns: int) -> None:
@@ -220,7 +220,7 @@ class _Line(Invariant):
     def on_start_of_another(self, channel: NotificationChannel, rank: int, key: str, at_ns: int) -> None:
         """Take note that one goes that joined before a crash, after which all were forgotten."""
 
-    def on_leave(self, channel: NotificationChannel, waiter: _Waiter) -> None:
+    def on_leave(self, channel: NotificationChannel, waiter: _Waiter, at_ns: int) -> None:
         """Take note that one leaves the line in another way."""
 
     def on_flush(self) -> None:
@@ -346,7 +346,7 @@ class ClassShares(_Line):
                     self._pairs.pop(pair, None)
         return None
 
-    def on_leave(self, channel: NotificationChannel, waiter: _Waiter) -> None:
+    def on_leave(self, channel: NotificationChannel, waiter: _Waiter, at_ns: int) -> None:
         for pair in [each for each in self._pairs if each[0] == channel and waiter.rank in each[1:]]:
             del self._pairs[pair]
 
@@ -361,6 +361,8 @@ class _Starts:
     number: int = 0
     latest: dict[tuple[int, str], tuple[int, int]] = field(default_factory=dict)
     """By class and key, the number and the instant of its latest start."""
+    left_ns: dict[tuple[int, str], int] = field(default_factory=dict)
+    """By class and key, when one left that did not start."""
 
 
 class FairTurns(_Line):
@@ -409,7 +411,8 @@ class FairTurns(_Line):
         starts.latest[waiter.rank, waiter.key] = starts.number, at_ns
         if len(self.context.channels[channel].by_provider()) > 1 or self._is_resuming(channel):
             return None
-        if waiter.joined_ns == at_ns:  # it comes and goes: whoever waits goes before it
+        has_place = starts.left_ns.get((waiter.rank, waiter.key)) == at_ns  # as another of its key waited until now
+        if waiter.joined_ns == at_ns and not has_place:  # it comes and goes: whoever waits goes before it
             number, started_ns = starts.number, at_ns
         elif before is not None:
             number, started_ns = before
@@ -432,6 +435,9 @@ class FairTurns(_Line):
         starts = self._starts[channel]
         starts.number += 1
         starts.latest[rank, key] = starts.number, at_ns
+
+    def on_leave(self, channel: NotificationChannel, waiter: _Waiter, at_ns: int) -> None:
+        self._starts[channel].left_ns[waiter.rank, waiter.key] = at_ns
 
     def _is_resuming(self, channel: NotificationChannel) -> bool:
         """Tell whether hosts may wait for their breakers, which then decide who is next and not the turns."""
