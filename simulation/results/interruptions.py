@@ -108,8 +108,15 @@ class Interruptions:
         attempt = begun[-1].attempt if begun else None  # the latest, where others went together with it
         self._lose([each for each in requests if each.attempt is not attempt])
         own = [each for each in requests if each.attempt is attempt]
-        # First the one that the event is of, then the copy whose answer it is.
-        own.sort(key=lambda each: (each.started_ns != started_ns, each.answered_ns != event.at_ns))
+        # First the one that began when the event says, then those that came to what it says, and at its instant.
+        was_sent = isinstance(event, NotificationSent)
+        own.sort(
+            key=lambda each: (
+                each.started_ns != started_ns,
+                was_sent == (each.reached_ns is None),
+                each.answered_ns != event.at_ns,
+            )
+        )
         self._lose(own[1 + event.hedges :])
 
     def lose(self, now_ns: int, nodes: Container[int | None]) -> None:

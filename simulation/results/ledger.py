@@ -330,7 +330,8 @@ class Ledger:
         place, first = (entry_number(request.notification_id), request.channel), _first_of(request.notification_id)
         if counts:
             self.tally(place).interrupt(request.provider)
-        before = [each for each in self._lost[first] if _is_another(each, request.started_ns)]
+        others = [each for each in self._lost[first] if not _is_the_same(each, request)]
+        before = [each for each in others if _is_another(each, request.started_ns)]
         self._lost[first].append(request)
         if request.reached_ns is not None and before and first not in self._reached_twice:
             self._reached_twice.add(first)
@@ -515,6 +516,15 @@ def _first_of(notification_id: str) -> str:
 
 
 _CHANNELS = frozenset(channel.value for channel in NotificationChannel)
+
+
+def _is_the_same(one: Request, other: Request) -> bool:
+    """Tell whether two stand for one request, whose answer is lost, and would have come too late as well."""
+    return (
+        one.attempt is other.attempt
+        and (one.started_ns, one.provider) == (other.started_ns, other.provider)
+        and one.is_late != other.is_late
+    )
 
 
 def _is_another(request: Request, started_ns: int) -> bool:

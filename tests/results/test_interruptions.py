@@ -13,8 +13,10 @@ from actors.messages import (
     SendNotification,
 )
 from actors.outcomes import Permanent, Sent
-from simulation.results.interruptions import Interruptions
+from simulation.results.interruptions import Interruptions, Request
+from simulation.results.ledger import Entry, Ledger
 from simulation.scenario.loading import parse
+from simulation.scenario.metrics import Outline
 
 SCENARIO = """\
 seed: 3
@@ -105,7 +107,8 @@ class AnsweringInTurn(Provider):
         return Foreseen(2, self.answers.pop(0))
 
 
-def test_the_request_whose_outcome_is_recorded_later_is_not_the_one_that_is_lost():
+@pytest.mark.parametrize("first_ns", [5, 6])
+def test_the_request_whose_outcome_is_recorded_later_is_not_the_one_that_is_lost(first_ns):
     """Of a message that came twice the first is refused, and the second delivered, while the handler is down."""
     lost = []
     email = NotificationChannel.EMAIL
@@ -113,14 +116,29 @@ def test_the_request_whose_outcome_is_recorded_later_is_not_the_one_that_is_lost
     command = SendNotification(notification_id="n", channel=email, recipient="ann@example.org", message="Hello")
     twice = Attempt(command=command, number=1, charged=False, expires_at_ns=None)
     provider = watch.observed({email: {"primary": AnsweringInTurn(Permanent(reason="unknown"), Sent())}})
-    for at_ns in (5, 6):
+    for at_ns in (first_ns, 6):
         provider[email]["primary"].attempt(twice, at_ns)
     watch.follow(
         NotificationSent(
             at_ns=90, epoch_ns=0, notification_id="n", channel=email, attempt=1, started_ns=6, requested_at_ns=0
         )
     )
-    assert [(each.started_ns, each.reached_ns) for each in lost] == [(5, None)]
+    assert [(each.started_ns, each.reached_ns) for each in lost] == [(first_ns, None)]
+
+
+@pytest.mark.parametrize("at_ns", [0, 5])
+def test_an_answer_that_is_lost_and_too_late_is_of_one_request(at_ns):
+    email = NotificationChannel.EMAIL
+    command = SendNotification(notification_id="email-0-0", channel=email, recipient="a@example.org", message="Hello")
+    attempt = Attempt(command=command, number=1, charged=False, expires_at_ns=None)
+    outline = Outline(providers=((email, ("primary",)),), entries=("email",), classes=("normal",))
+    ledger = Ledger(outline, [Entry("normal", (email,))], exact=True)
+    requests = [Request(attempt, email, "primary", started_ns) for started_ns in (0, at_ns)]
+    requests[1].is_late = True
+    for request in requests:
+        request.reached_ns = 9
+        ledger.interrupt(request, counts=False)
+    assert ledger.tally((0, email)).reached_twice == (at_ns > 0)
 
 
 def test_what_is_at_a_provider_at_the_end_is_neither_an_attempt_nor_interrupted():
