@@ -283,8 +283,9 @@ class Summary(Invariant):
     def _reached_twice(self, own: Sequence[Request]) -> tuple[int, float]:
         """Return how many requests have been delivered twice, at least and at most.
 
-        At least those that were sent twice, or after an attempt that was delivered and timed out; at most all that
-        providers delivered twice: what a crash, or a message that came twice, has made of the others is not told here.
+        At least those that were sent twice, or after an attempt that was delivered and timed out, where its provider
+        has not only promised to answer, which may be after the run; at most all that providers delivered twice: what a
+        crash, or a message that came twice, has made of the others is not told here.
         """
         ids: dict[int, list[str]] = {}
         for notification_id, request in self._requests.of.items():
@@ -294,7 +295,7 @@ class Summary(Invariant):
             made = [each for name in ids[id(request)] for each in self._delivered.get(name, ())]
             sent = [each for name in ids[id(request)] for each in self._sent.get(name, ())]
             most += len(made) > 1 or len(sent) > 1
-            late_ns = [each.at_ns for each in made if not (each.is_copy or each.answered)]
+            late_ns = [each.at_ns for each in made if not (each.is_copy or each.answered or each.is_promised)]
             latest_ns = max((each.started_ns for each in sent), default=-1)
             least += len(sent) > 1 or any(at_ns < latest_ns for at_ns in late_ns)
         promises = any(lane.provider.upstream is not None for lane in self.context.providers.values())
