@@ -102,6 +102,8 @@ class _Line(Invariant):
         """By provider and key, how many are there."""
         self.opened: dict[str, set[str | None]] = defaultdict(set)
         """By channel, the hosts of the breakers that have ever left the state in which they began."""
+        self.changed_ns: dict[str, int] = {}
+        """By channel, when a breaker has changed last."""
 
     @observes(ActorFailed)
     def on_crash(self, event: ActorFailed) -> Objection:
@@ -114,7 +116,9 @@ class _Line(Invariant):
 
     @observes(BreakerTransitioned)
     def on_transition(self, event: BreakerTransitioned) -> Objection:
-        self.opened[event.breaker.partition("/")[0]].add(event.host)
+        channel = event.breaker.partition("/")[0]
+        self.opened[channel].add(event.host)
+        self.changed_ns[channel] = event.at_ns
         return None
 
     @observes(MessageSent)
@@ -411,7 +415,8 @@ class FairTurns(_Line):
         starts.latest[waiter.rank, waiter.key] = starts.number, at_ns
         if len(self.context.channels[channel].by_provider()) > 1 or self._is_resuming(channel):
             return None
-        has_place = starts.left_ns.get((waiter.rank, waiter.key)) == at_ns  # as another of its key waited until now
+        # As another of its key waited until now, or itself, since it was sent here, until a breaker let it through.
+        has_place = at_ns in (starts.left_ns.get((waiter.rank, waiter.key)), self.changed_ns.get(channel))
         if waiter.joined_ns == at_ns and not has_place:  # it comes and goes: whoever waits goes before it
             number, started_ns = starts.number, at_ns
         elif before is not None:
