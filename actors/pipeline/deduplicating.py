@@ -3,7 +3,8 @@
 An actor system delivers each message once, and those from one actor to another in order, so the stages do not look out
 for copies, and nothing slows them down. Where messages may be repeated and overtake each other, as between processes,
 these take their place. The handler needs none of it: an answer counts for the attempt that is under way, and the first
-one ends it.
+one ends it. :class:`~actors.pipeline.isolation.Isolation` has none of it, and tells nothing reliably of copies: it is
+there where a store outlives its process, and no message is repeated there.
 
 What holds then: a breaker's permit is settled once, and what is in flight at a provider is what has been admitted and
 not settled. A user's limit is charged once for a notification, as far back as the limiter's memory goes. A copy of an

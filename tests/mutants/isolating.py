@@ -1,8 +1,12 @@
 """A ground of the hunt: cases of the swarm over a store that outlives their processes, which die a few times.
 
 What had not ended when a process died is sent with care (:mod:`actors.pipeline.isolation`): so here it is held that an
-attempt of it is marked, that a suspect is alone for as long as others wait for it, and that one is given up that has
-been counted too often. The reference model says nothing of that, so these cases are not compared with it.
+attempt of it is marked, that a suspect is alone for as long as others wait for it, that they do so for its hold at
+most, and that one is given up that has been counted too often. The reference model says nothing of that, so these cases
+are not compared with it.
+
+No message comes twice or late here, as none does wherever a store outlives its process: a copy of what the breaker has
+let through reaches the provider a second time, and nobody counts that one.
 """
 
 from __future__ import annotations
@@ -12,6 +16,7 @@ from random import Random
 from reopening import Marks
 
 import simulation.running.runner as runner
+from actors.domain.attempts import Attempt, Forgo
 from actors.domain.caution import Caution
 from actors.instants import ns
 from actors.kernel.effects import Foreseen
@@ -25,10 +30,12 @@ from actors.messages import (
 from actors.settings.distributions import Distribution
 from actors.settings.faults import FaultConfig
 from actors.storage.lossy import LossyStore
+from simulation.engine.message_faults import is_message_fault
 from simulation.exploration.comparable import comparable
 from simulation.exploration.numbers import log_uniform, rounded
 from simulation.exploration.trial import Trial, attempt
-from simulation.invariants import KNOWN, AttemptMade, observes
+from simulation.invariants import KNOWN, AttemptMade, MessageSent, observes
+from simulation.invariants.feedback import let_through_in
 from simulation.scenario import Scenario
 
 HOLD_S, PAUSE_S, DEATHS_MAX = 2.0, 10.0, 3
@@ -54,7 +61,7 @@ def isolated(case: Scenario, seed: int) -> Trial:
     runner._store = lambda _: store  # type: ignore[assignment]
     try:
         laws = [name for name in KNOWN if name not in _LEFT_OUT and not (takes_ns and name in _LATE)]
-        return attempt(case, invariants=[*laws, store.care_is_taken])
+        return attempt(case, invariants=[*laws, store.care_is_taken, store.others_go_on])
     finally:
         runner._store = made
 
@@ -62,7 +69,11 @@ def isolated(case: Scenario, seed: int) -> Trial:
 def _dying(case: Scenario, random: Random) -> Scenario:
     """Return a case whose process dies a few times while attempts are under way, and in which no actor does alone; in
     half of them each time when what has been counted is tried again, and takes long."""
-    faults = [fault for fault in case.faults if fault.crash is None and fault.clock_step is None]
+    faults = [
+        fault
+        for fault in case.faults
+        if fault.crash is None and fault.clock_step is None and not is_message_fault(fault)
+    ]
     is_aimed = random.random() < 0.5
     at = rounded(random.uniform(0.0, case.duration))
     for number in range(random.randint(2, 9)):
@@ -96,6 +107,7 @@ class _Store(LossyStore):
 
     def __init__(self, *, commit_delay_ns: int, remember_ids_ns: int, marks_take_ns: int = 0) -> None:
         super().__init__(commit_delay_ns=commit_delay_ns, remember_ids_ns=remember_ids_ns)
+        self._marks_take_ns = marks_take_ns
         self._written = Foreseen(marks_take_ns, None) if marks_take_ns else None
         self._marks = Marks()
         self._happened: list[NotificationEvent] = []
@@ -106,13 +118,20 @@ class _Store(LossyStore):
         self._made: dict[str, AttemptMade] = {}
         """The latest attempt of each notification, which says when it ends as soon as that is known."""
         self._alone: tuple[str, int] | None = None
-        """The suspect that is alone, and since when."""
+        """The suspect that is alone, and since when; -1: it has not begun."""
+        self._lets_go = False
+        """Whether it is said to be alone no longer."""
+        self._waiting: dict[int, tuple[Attempt, int]] = {}
+        """What breakers have let through, and when, and has not begun; by identity."""
+        self._held_ns = 0
+        """Until when a suspect was alone, or waited to be."""
         self._wrong: str | None = None
 
     # ── what the pipeline asks for ──────────────────────────────────────────────────────────────────────────────
 
     def commit(self, event: NotificationEvent, command: SendNotification) -> None:  # type: ignore[override]
         notification_id = event.notification_id
+        self._look(event.at_ns)
         if not isinstance(event, NotificationRequested):
             self._happened.append(event)
             caution = self._careful.get(notification_id)
@@ -134,7 +153,7 @@ class _Store(LossyStore):
         self._check(alone == (caution.suspicions > 0), f"{notification_id}, {caution}, is marked with alone: {alone}")
         self._marks.mark(notification_id, alone=alone)
         if alone:
-            self._alone = notification_id, -1
+            self._alone, self._lets_go = (notification_id, -1), False
         return self._written
 
     def mark_as_not_alone(self, notification_id: str) -> Foreseen | None:
@@ -143,7 +162,7 @@ class _Store(LossyStore):
             return None
         self._marks.mark(notification_id, alone=False)
         if self._alone is not None and self._alone[0] == notification_id:
-            self._alone = None
+            self._lets_go = True
         return self._written
 
     def crash(self, now_ns: int) -> int:
@@ -153,7 +172,7 @@ class _Store(LossyStore):
         self._marks.open(list(self.open_ids()), has_died=True)
         self.cautions = dict(self._marks.known)
         self._careful, self._born_ns = dict(self.cautions), now_ns + 1
-        self._happened, self._made, self._alone = [], {}, None
+        self._happened, self._made, self._alone, self._waiting = [], {}, None, {}
         return lost
 
     # ── what has to hold ────────────────────────────────────────────────────────────────────────────────────────
@@ -162,11 +181,42 @@ class _Store(LossyStore):
         if not holds and self._wrong is None:
             self._wrong = text
 
+    def _hold_ns(self, suspect: str) -> int:
+        return ns(HOLD_S * 4.0 ** (self._careful[suspect].suspicions - 1))
+
+    def _look(self, now_ns: int) -> None:
+        """Look whether a suspect is alone for no longer than its hold, and whether none waits once no suspect is alone,
+        or waits to be."""
+        if self._alone is not None and self._alone[1] >= 0:
+            suspect, since_ns = self._alone
+            made, over_ns = self._made[suspect], since_ns + self._hold_ns(suspect)
+            has_ended = made.is_copy or made.ends_at_ns <= over_ns  # of several copies any may have ended it
+            self._check(self._lets_go or has_ended or now_ns <= over_ns, f"others wait too long for {suspect}")
+            if self._lets_go and now_ns > over_ns + self._marks_take_ns:
+                self._alone, self._held_ns = None, over_ns + self._marks_take_ns
+        if self._alone is not None or any(_is_suspect(each) for each, _ in self._waiting.values()):
+            self._held_ns = now_ns
+        for each, since_ns in self._waiting.values():
+            goes_ns = max(since_ns, self._held_ns) + self._marks_take_ns
+            self._check(now_ns <= goes_ns, f"{each.command.notification_id} waits, and no suspect is or will be alone")
+
+    @observes(MessageSent)
+    def others_go_on(self, sent: MessageSent) -> str | None:
+        """Return what is wrong with those that wait."""
+        self._look(sent.at_ns)
+        if (admitted := let_through_in(sent)) is not None:
+            self._waiting[id(admitted.attempt)] = admitted.attempt, sent.at_ns
+        elif isinstance(sent.message, Forgo):
+            self._waiting.pop(id(sent.message.admitted.attempt), None)
+        return self._wrong
+
     @observes(AttemptMade)
     def care_is_taken(self, made: AttemptMade) -> str | None:
         """Return what is wrong with an attempt, or has been with what came before it."""
         notification_id, now_ns = made.notification_id, made.at_ns
         caution = self._careful.get(notification_id)
+        self._look(now_ns)
+        self._waiting.pop(id(made.attempt), None)
         if self._alone is not None:
             suspect, since_ns = self._alone
             if notification_id == suspect and since_ns < 0:
@@ -174,8 +224,8 @@ class _Store(LossyStore):
                 others = [each for each, other in self._made.items() if other.ends_at_ns > now_ns and each != suspect]
                 self._check(not others, f"{suspect} is to be alone, and {others} are under way")
             elif notification_id != suspect:
-                hold_ns = ns(HOLD_S * 4.0 ** (self._careful[suspect].suspicions - 1))
-                is_over = suspect not in self._made or now_ns >= min(self._made[suspect].ends_at_ns, since_ns + hold_ns)
+                over_ns = since_ns + self._hold_ns(suspect) + self._marks_take_ns
+                is_over = suspect not in self._made or now_ns >= min(self._made[suspect].ends_at_ns, over_ns)
                 self._check(is_over, f"{notification_id} is sent beside {suspect}, which is to be alone")
         self._made[notification_id] = made
         if caution is not None:
@@ -185,3 +235,7 @@ class _Store(LossyStore):
             self._check(now_ns >= self._born_ns + pause_ns, f"{notification_id} is sent too early, after {caution}")
             self._check(caution.deaths < DEATHS_MAX, f"{notification_id} is sent once more, after {caution}")
         return self._wrong
+
+
+def _is_suspect(attempt: Attempt) -> bool:
+    return attempt.caution is not None and attempt.caution.suspicions > 0

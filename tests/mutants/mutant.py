@@ -27,8 +27,8 @@ class Mutant:
     """Old text and new text; the old one is in the file exactly once."""
 
     expected: str
-    """What is expected to find it: an invariant by its name; ``expectations``, those of a scenario; or ``reopened``, a
-    store on disk that has to say what one in memory does."""
+    """What is expected to find it: an invariant by its name; ``expectations``, those of a scenario; ``reopened``, a
+    store on disk that has to say what one in memory does; or ``others_go_on``, those that wait for a suspect."""
 
     def planted(self, text: str) -> str:
         """Return the text of its file with the mistake in it.

@@ -225,4 +225,14 @@ MUTANTS = (
         ("if not self._may_begin(enter.admitted.attempt):", "if False:"),
         expected="in-time",
     ),
+    mutant(
+        "whose-turn-it-is-waits-for-the-next-event",
+        "actors/pipeline/isolation.py",
+        "Who may go when the hold is over goes by itself.",
+        (
+            "        if effect is None:\n            self._let_others_go()\n            self._take_turns()\n",
+            "        if effect is None:\n            self._let_others_go()\n",
+        ),
+        expected="others_go_on",
+    ),
 )
