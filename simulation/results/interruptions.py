@@ -108,12 +108,12 @@ class Interruptions:
         attempt = begun[-1].attempt if begun else None  # the latest, where others went together with it
         self._lose([each for each in requests if each.attempt is not attempt])
         own = [each for each in requests if each.attempt is attempt]
-        # First the one that began when the event says, then those that came to what it says, and at its instant.
+        # First those that came to what the event says, then the one that began when it says, and ended at its instant.
         was_sent = isinstance(event, NotificationSent)
         own.sort(
             key=lambda each: (
-                each.started_ns != started_ns,
                 was_sent == (each.reached_ns is None),
+                each.started_ns != started_ns,
                 each.answered_ns != event.at_ns,
             )
         )

@@ -12,7 +12,7 @@ from actors.messages import (
     NotificationSent,
     SendNotification,
 )
-from actors.outcomes import Permanent, Sent
+from actors.outcomes import Permanent, Sent, Transient
 from simulation.results.interruptions import Interruptions, Request
 from simulation.results.ledger import Entry, Ledger
 from simulation.scenario.loading import parse
@@ -124,6 +124,22 @@ def test_the_request_whose_outcome_is_recorded_later_is_not_the_one_that_is_lost
         )
     )
     assert [(each.started_ns, each.reached_ns) for each in lost] == [(first_ns, None)]
+
+
+def test_the_copy_that_delivered_is_not_the_one_that_is_lost():
+    """A message that came twice, of whose attempt a copy was sent, which delivered."""
+    lost = []
+    email = NotificationChannel.EMAIL
+    watch = Interruptions(lost.append)
+    command = SendNotification(notification_id="n", channel=email, recipient="ann@example.org", message="Hello")
+    twice = Attempt(command=command, number=1, charged=False, expires_at_ns=None)
+    answers = Transient(reason="busy"), Transient(reason="busy"), Sent()
+    provider = watch.observed({email: {"primary": AnsweringInTurn(*answers)}})[email]["primary"]
+    for at_ns in (5, 5, 7):
+        provider.attempt(twice, at_ns)
+    sent = {"attempt": 1, "started_ns": 5, "requested_at_ns": 0, "hedges": 1}
+    watch.follow(NotificationSent(at_ns=90, epoch_ns=0, notification_id="n", channel=email, **sent))
+    assert [(each.started_ns, each.reached_ns) for each in lost] == [(5, None)]
 
 
 @pytest.mark.parametrize("at_ns", [0, 5])
