@@ -9,16 +9,14 @@ from __future__ import annotations
 
 from mutants_of_a_fourth_stranger import QUOTAS, TENANTS
 from mutants_of_a_second_stranger import MEMORY
-from mutants_of_a_stranger import HANDLER, HEDGING, LANE, STAGE, SUPERVISION, by_area, stranger
+from mutants_of_a_stranger import HANDLER, HEDGING, LANE, QUEUE, STAGE, SUPERVISION, by_area, stranger
 from mutants_of_a_third_stranger import REDRIVER, SHARED_MEMORY, SIMULATED_SYSTEM
 
-CHANNEL = "actors/pipeline/channel.py"
 CONDITIONS = "actors/faults/conditions.py"
 FALLBACK = "actors/pipeline/fallback.py"
 HEDGING_SCHEDULE = "actors/policies/hedging.py"
 HOST_LINE = "actors/pipeline/host_line.py"
 MESSAGE_FAULTS = "simulation/engine/message_faults.py"
-ORDERS = "actors/pipeline/orders.py"
 RATE_WINDOWS = "actors/policies/rate_limit/windows.py"
 RESUMING = "actors/policies/resuming.py"
 RETRIES = "actors/pipeline/retries.py"
@@ -28,15 +26,15 @@ TRIPPING = "actors/policies/breaker/tripping.py"
 
 IN_THE_HANDLER = (
     stranger(
-        "behind-a-refused-redrive-none-is-asked",
+        "arrived-meanwhile-and-falls-back-further",
         HANDLER,
-        "The next redrive is taken up where one has ended, and one that is refused has not begun.",
+        "What one falls back from has failed, or it would not have fallen back.",
         (
-            "            redrive.refuse(is_served)\n            self._journal.take_up_next_redrive()\n",
-            "            redrive.refuse(is_served)\n",
+            "        if self._fallbacks is None or self._store.is_delivered(delivery.command.notification_id):\n",
+            "        if self._fallbacks is None:\n",
         ),
-        seen="Of redrives that wait for room those behind one that is refused go on waiting, though there is room.",
-        world="Dead letters and those of their fallbacks redriven at once, where as many are pending as may be.",
+        seen="Somebody is reached by a second fallback who has been reached by what was redriven in between.",
+        world="A channel whose fallback has one too, and a redrive with served: include while the first is under way.",
     ),
     stranger(
         "cancelled-in-the-backlog-and-sent",
@@ -289,17 +287,15 @@ IN_THE_CHANNEL_AND_HEDGING = (
         world="Hedging with max_attempts above 5, and a provider that is slow or fails.",
     ),
     stranger(
-        "in-line-when-the-lease-ended",
-        CHANNEL,
-        "The handler has looked at the lease before it let an attempt set out.",
+        "a-copy-without-an-answer-decides",
+        HEDGING,
+        "What may have been sent is not to be sent again.",
         (
-            "        if self._lease_holds is not None and not self._lease_holds():\n"
-            "            system.perform(self._breaker, _NOT_MADE, admitted)\n"
-            "            return\n",
-            "",
+            "        elif isinstance(outcome, (Transient, Ambiguous)):\n            self._settle(copy, False)\n",
+            "        elif isinstance(outcome, Transient):\n            self._settle(copy, False)\n",
         ),
-        seen="A node that is cut off from the store goes on sending what waits in its lines; others send it as well.",
-        world="Nodes, one parted from the store for longer than its lease, and a line at its quota, slots or breaker.",
+        seen="A grpc budget lasts through time-outs, as these cost nothing; and an ambiguous answer ends other copies.",
+        world="Hedging, a grpc budget, and attempts that time out; or an answer that is ambiguous while a copy is out.",
     ),
     stranger(
         "the-first-failure-speaks-for-all",
@@ -338,15 +334,15 @@ IN_ALERTS_AND_LETTERS = (
         world="Failover, redrive without an operator, and an outage of both from which one recovers first.",
     ),
     stranger(
-        "redriven-in-the-class-that-it-had",
-        ORDERS,
-        "A letter is of the class of its command.",
+        "too-old-by-the-time-it-was-alive",
+        QUEUE,
+        "A letter is as old as its notification.",
         (
-            '        return Priority(self.edit.get("priority", self.letter.command.priority))\n',
-            "        return self.letter.command.priority\n",
+            "        age_ns = self.epoch_ns + self.now_ns - letter.epoch_ns - letter.moved_at_ns\n",
+            "        age_ns = self.epoch_ns + self.now_ns - letter.epoch_ns - letter.requested_at_ns\n",
         ),
-        seen="A letter that is redriven as critical waits for room as bulk does; one made bulk takes the last room.",
-        world="A redrive that edits the priority, where nearly as many are pending as may be.",
+        seen="Letters that were retried for long before they died stay in the queue when their provider is back.",
+        world="Redrive without an operator with a max_age that is not much longer than retries take.",
     ),
     stranger(
         "refused-as-served-and-gone",
@@ -428,12 +424,12 @@ IN_SUPERVISION = (
         world="An actor that crashes and comes back after a while under load.",
     ),
     stranger(
-        "charged-to-a-budget-that-is-gone",
-        HANDLER,
-        "What is under way goes on as it is.",
-        ("            commit.delivery.charge = 0  # the budget that it was charged to is gone\n", ""),
-        seen="After a crash of the handler a retry budget lets more through than its share, for good.",
-        world="A store that takes its time, an envoy budget, and a handler that crashes while a failure is written.",
+        "flushed-and-still-on-its-way",
+        TENANTS,
+        "What waits is in the lines, and they are cleared.",
+        ("        self._on_their_way.flush()\n", ""),
+        seen="After a crash a tenant gets fewer attempts at once than its bound allows, or none at all any more.",
+        world="A bound of attempts by tenant, some of which wait further along, and a crash of the handler or a stage.",
     ),
     stranger(
         "sent-anew-beside-what-waits",
@@ -472,17 +468,15 @@ IN_THE_KERNEL = (
         world="A wait that is over when it is set, as that of a retry which is shorter than the store's latency.",
     ),
     stranger(
-        "a-copy-is-as-late-as-its-message",
-        MESSAGE_FAULTS,
-        "A message and its copies are late by the same.",
+        "flaps-since-the-run-began",
+        CONDITIONS,
+        "Up comes first, and then down, and so on.",
         (
-            "        return [sum(ns(window.delay()) for window in open_ if window.delay is not None) "
-            "for _ in range(1 + copies)]\n",
-            "        late_ns = sum(ns(window.delay()) for window in open_ if window.delay is not None)\n"
-            "        return [late_ns] * (1 + copies)\n",
+            "        return (now_ns - self._start_ns) % self._cycle_ns >= self._up_ns\n",
+            "        return now_ns % self._cycle_ns >= self._up_ns\n",
         ),
-        seen="Copies of messages always come right behind them, so no copy comes when all is over.",
-        world="Messages that come twice and late at the same time.",
+        seen="A provider that flaps may be down when the window of the fault begins, and is up at other times.",
+        world="A flap whose window does not begin with the run, nor a whole number of its cycles after that.",
     ),
     stranger(
         "answers-come-once-and-in-time",
