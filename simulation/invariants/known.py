@@ -18,6 +18,7 @@ from simulation.invariants.decisions import BreakerDecisions
 from simulation.invariants.deliveries import NothingAfterTheEnd, OneSuccess, Wanted
 from simulation.invariants.endpoints import DisabledEndpoints
 from simulation.invariants.failover import FailoverOrder, Fallbacks
+from simulation.invariants.fates import Fates
 from simulation.invariants.hedges import Hedges
 from simulation.invariants.ids import Ids
 from simulation.invariants.letters import Letters, Reasons
@@ -53,6 +54,7 @@ KNOWN: dict[str, type[Invariant]] = {
         Backoff,
         Reasons,
         RetryBudgets,
+        Fates,
         Answers,
         Hedges,
         InTime,

@@ -24,6 +24,7 @@ To be read in this order:
   comes from outside).
 * Policies that know of nothing else: `backoff`, `breakers`, `limits`, `adaptive`, `people`, `addresses`, `templates`,
   `randomness`, `instants`.
+* And for itself, as the model has it from outside: what becomes of an attempt at a simulated provider (`providers`).
 
 The way of an attempt, in order: the handler asks whether it is wanted now and in time (`prepare`), fills in its
 template and charges the retry budget; a user's limit and then a tenant's let it through or have it wait (`bounds`);

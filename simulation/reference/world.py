@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from actors.messages import NotificationChannel
+from actors.settings.accounts import AccountConfig
 from actors.settings.channel import KEEP_ALL_LETTERS, ChannelConfig, DeadLettersConfig
 from actors.settings.faults import FaultConfig
 
@@ -36,6 +37,9 @@ class World:
     nodes_at_most: int = 1
 
     schedule: Any = None
+    accounts: Mapping[str, AccountConfig] = field(default_factory=dict)
+    simulates_providers: bool = False
+    """Whether its providers are the simulated ones of the settings."""
     choosy_providers: bool = False
     """Whether providers of one's own change settings, or refuse recipients at the door."""
 

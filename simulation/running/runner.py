@@ -357,6 +357,8 @@ def world_of(scenario: Scenario, schedule: Schedule | None = None, providers: _B
         nodes=None if scenario.nodes_at_most == 1 else scenario.fleet,
         nodes_at_most=scenario.nodes_at_most,
         schedule=scenario.schedule if schedule is None else schedule,
+        accounts=scenario.accounts,
+        simulates_providers=providers is None,
         choosy_providers=any(
             getattr(type(provider), name) is not getattr(Provider, name)
             for by_name in (providers or {}).values()

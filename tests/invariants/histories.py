@@ -193,4 +193,5 @@ def fresh(context: Context) -> Context:
         commit_latency_ns=context.commit_latency_ns,
         in_flight_now=context.in_flight_now,
         pipeline=context.pipeline,
+        world=context.world,
     )
