@@ -32,7 +32,8 @@ from actors.pipeline.lane import breaker_name
 from actors.pipeline.readiness import ADDRESS_GONE, SWITCHED_OFF
 from actors.pipeline.retries import BUDGET_SPENT, RETRY_TIME_UP
 from actors.settings.channel import PRIMARY, ChannelConfig, RateLimitConfig
-from simulation.exploration.swarm import KINDS, NOTIFICATIONS
+from simulation.exploration.fault_kinds import KINDS
+from simulation.exploration.swarm import NOTIFICATIONS
 from simulation.results.counters import by_type
 from simulation.scenario import ChannelWorkload, Scenario
 

@@ -1,0 +1,62 @@
+"""Overlaps: a case in which windows meet at one provider, two of a kind among them, and what it is like by itself.
+
+Of some the last one counts, or the smallest, of others the sum or the product. Faults that are drawn one by one seldom
+meet at a provider, and hardly ever one that has a setting for the same.
+"""
+
+from __future__ import annotations
+
+from random import Random
+from typing import Any
+
+from actors.messages import NotificationChannel
+from actors.settings.distributions import Distribution
+from actors.settings.faults import FaultConfig
+from simulation.exploration.fault_kinds import KINDS
+from simulation.exploration.numbers import log_uniform, rounded
+from simulation.scenario import Scenario
+
+_OF_ATTEMPTS = (
+    "failure_rate", "fail_first", "latency", "latency_factor", "throttle", "permanent_rate", "lost_reply_rate", "burst",
+    "flap", "outage",
+)  # fmt: skip
+_OF_WORK = ("capacity", "speed")
+_MOST_FAULTS = 5
+
+
+def overlapping(scenario: Scenario, random: Random) -> Scenario:
+    """Return a scenario some of whose providers work on few at once, and meet several faults in one time.
+
+    Args:
+        scenario: a case of the swarm.
+        random: draws which providers, what they are like, and what goes wrong with them when.
+    """
+    channels, faults = {}, []
+    for channel in random.sample(scenario.channels_used, random.randint(1, len(scenario.channels_used))):
+        config = scenario.channel_as_given(channel)
+        own: dict[str, Any] = {"failure_rate": random.choice([0.0, 0.05])}
+        if random.random() < 0.7:  # and so much work on each that some wait
+            takes = {"exponential": {"mean": log_uniform(random, 0.3, max(0.6, scenario.duration / 5))}}
+            own |= {"capacity": random.randint(1, 4), "discipline": "fifo"}
+            own["latency"] = Distribution.model_validate(takes)
+        channels[channel.value] = config.model_copy(update={"provider": config.provider.model_copy(update=own)})
+        faults += _overlapping(scenario, channel, random)
+    return scenario.model_copy(
+        update={
+            "channels": scenario.channels.model_copy(update=channels),
+            "faults": (*scenario.faults, *faults),
+        }
+    )
+
+
+def _overlapping(scenario: Scenario, channel: NotificationChannel, random: Random) -> list[FaultConfig]:
+    """Return faults of a few kinds, which all hold at one instant, and each from and to another one."""
+    middle = random.uniform(0.1, 0.9) * scenario.duration
+    kinds = [random.choice(_OF_WORK), random.choice([*_OF_WORK, *_OF_ATTEMPTS])]
+    faults = []
+    for _ in range(random.randint(2, _MOST_FAULTS)):
+        at = rounded(middle * random.random())
+        lasts = rounded(middle - at + log_uniform(random, scenario.duration / 30, scenario.duration))
+        written = {"channel": channel, "at": at, "for": lasts, **KINDS[random.choice(kinds)](random)}
+        faults.append(FaultConfig.model_validate(written))
+    return faults

@@ -1,0 +1,34 @@
+"""Cases in which several faults of a provider hold at once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from simulation.exploration.overlapping import overlapping
+from simulation.exploration.swarm import case
+from simulation.scenario import load, parse
+from simulation.scenario.writing import write
+
+SWARM = load(Path(__file__).parent / "swarm.yaml")
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_it_is_a_file_that_can_be_read(seed):
+    found = overlapping(case(SWARM, seed, settings="drawn"), Random(seed))
+    assert parse(write(found)) == found
+
+
+def test_a_fault_has_room_for_more_than_its_provider_has_and_for_fewer():
+    more, fewer = set(), set()
+    for seed in range(40):
+        before = case(SWARM, seed, settings="given")
+        found = overlapping(before, Random(seed))
+        for fault in found.faults[len(before.faults) :]:
+            own = found.channel_as_given(fault.channel[0]).provider.capacity
+            if own is not None and fault.capacity is not None and fault.capacity != own:
+                (more if fault.capacity > own else fewer).add(seed)
+    assert more
+    assert fewer
