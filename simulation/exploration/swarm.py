@@ -29,6 +29,7 @@ from simulation.exploration.coincidence import coinciding
 from simulation.exploration.drawn_settings import DrawnSettings, draw_settings
 from simulation.exploration.fault_kinds import KINDS
 from simulation.exploration.losing import losing
+from simulation.exploration.nightfall import nightfall
 from simulation.exploration.numbers import log_uniform, rounded
 from simulation.exploration.overlapping import overlapping
 from simulation.exploration.queueing import queueing
@@ -85,6 +86,7 @@ _SHAPES: tuple[tuple[Callable[[Scenario, Random], Scenario], str, float], ...] =
     (losing, "losing", 0.15),
     (coinciding, "coincidence", 0.25),
     (overlapping, "overlaps", 0.15),
+    (nightfall, "nights", 0.15),
 )
 """What a whole case may be made of, each with the name of its stream and in how many cases with drawn settings."""
 
