@@ -26,13 +26,15 @@ def burying(scenario: Scenario, random: Random) -> Scenario:
         random: draws what fails, the room, and what is ordered when.
     """
     used = scenario.channels_used
-    last = random.choice(used)
+    way = random.sample(used, len(used))
     channels: dict[str, ChannelConfig] = {}
     for channel in used:
         retry = RetryConfig(max_attempts=random.randint(1, 3), initial_delay=log_uniform(random, 0.05, 5.0))
         fallback = None
-        if channel != last and random.random() < 0.8:  # only one is fallen back to: so nothing goes round in a circle
-            fallback = FallbackConfig(channel=last, after=random.choice([None, log_uniform(random, 0.5, 30.0)]))
+        later = way[way.index(channel) + 1 :]  # so nothing goes round in a circle, and what falls back may do so again
+        if later and random.random() < 0.8:
+            after = random.choice([None, log_uniform(random, 0.5, 30.0)])
+            fallback = FallbackConfig(channel=random.choice(later), after=after)
         config = scenario.channel_as_given(channel)
         channels[channel.value] = config.model_copy(update={"retry": retry, "fallback": fallback})
     refused = {"channel": list(used), "at": 0.0, "permanent_rate": random.choice([0.4, 0.7, 0.9])}
