@@ -131,19 +131,28 @@ class LeakyBucket(Limit):
         self._interval_ns = interval_ns
         self._aligned = aligned
         self._free_at: dict[str, Fraction] = defaultdict(Fraction)
+        self._went_ns: dict[str, int] = {}
+        """When the latest went, be that the beginning of its interval or later."""
 
     def fits_at(self, key: str, now_ns: int) -> int:
         return max(now_ns, math.ceil(self._free_at[key]))
 
     def charge(self, key: str, now_ns: int) -> None:
-        begins = now_ns // self._interval_ns * self._interval_ns if self._aligned else Fraction(now_ns)
-        self._free_at[key] = max(self._free_at[key], begins) + self._interval_ns
+        self._free_at[key] = max(self._free_at[key], self._begin_of(now_ns)) + self._interval_ns
+        self._went_ns[key] = now_ns
 
     def go_on_from(self, other: LeakyBucket, now_ns: int) -> None:
+        """An interval of its own after the latest; with `aligned`, in none of its own in which that went."""
         for key, free_at in other._free_at.items():
             if free_at:
                 latest = in_parts_of(self._interval_ns, free_at - other._interval_ns)
+                went_ns = self._went_ns[key] = other._went_ns[key]
+                if self._aligned:
+                    latest = max(latest, self._begin_of(went_ns))
                 self._free_at[key] = latest + self._interval_ns
+
+    def _begin_of(self, at_ns: int) -> Fraction:
+        return at_ns // self._interval_ns * self._interval_ns if self._aligned else Fraction(at_ns)
 
 
 class SeveralRates(Limit):

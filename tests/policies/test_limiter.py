@@ -166,6 +166,19 @@ def test_v94_with_waiting_of_a_quarter_of_a_second() -> None:
     assert limiter.reserve("u", later, 0) == later
 
 
+def test_a_bucket_that_goes_on_with_shorter_intervals_lets_none_go_in_that_in_which_the_latest_went() -> None:
+    before, after, later = (LeakyBucket(1, width, aligned=True) for width in (700, 100, 130))
+    assert before.try_acquire("u", 650) == 650
+    after.go_on_from(before, "u", 660)
+    assert after.fits_at("u", 660) == 700
+    later.go_on_from(after, "u", 660)
+    assert later.fits_at("u", 660) == 780
+    even, evenly = LeakyBucket(1, 700), LeakyBucket(1, 100)
+    assert even.try_acquire("u", 650) == 650
+    evenly.go_on_from(even, "u", 660)
+    assert evenly.fits_at("u", 660) == 750
+
+
 def test_a_leaky_bucket_spaces_evenly_after_a_pause_unless_it_is_aligned() -> None:
     even, aligned = LeakyBucket(1, 500), LeakyBucket(1, 500, aligned=True)
     for limiter in (even, aligned):

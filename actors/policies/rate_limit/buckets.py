@@ -99,7 +99,7 @@ class LeakyBucket:
         ValueError: `limit` or `window_ns` is less than 1.
     """
 
-    __slots__ = ("_aligned", "_free_at", "_interval", "_many", "_ticks_per_ns")
+    __slots__ = ("_aligned", "_free_at", "_interval", "_many", "_ticks_per_ns", "_went_at_ns")
 
     def __init__(self, limit: int, window_ns: int, *, aligned: bool = False) -> None:
         if limit < 1 or window_ns < 1:
@@ -110,6 +110,8 @@ class LeakyBucket:
         self._interval = window_ns // divisor
         self._aligned = aligned
         self._free_at: dict[str, int] = {}
+        self._went_at_ns: dict[str, int] = {}
+        """When the latest went, where departures are aligned: somewhen in its interval."""
         self._many = _FEW
 
     @property
@@ -130,10 +132,14 @@ class LeakyBucket:
         return max(now_ns, divided_up(self._free_at.get(key, 0), self._ticks_per_ns))
 
     def go_on_from(self, other: LeakyBucket, key: str, now_ns: int) -> None:
-        """Go on with a key where another bucket has stopped: by the interval of this one after the latest."""
+        """Go on with a key where another bucket has stopped: by the interval of this one after the latest, and not in
+        the interval of this one in which that went."""
         if (free_at := other._free_at.get(key)) is not None:
-            latest_ns = Fraction(free_at - other._interval, other._ticks_per_ns)
-            self._free_at[key] = ceil(latest_ns * self._ticks_per_ns) + self._interval
+            latest = ceil(Fraction(free_at - other._interval, other._ticks_per_ns) * self._ticks_per_ns)
+            if self._aligned:
+                self._went_at_ns[key] = other._went_at_ns[key]
+                latest = max(latest, self._begin_of(self._went_at_ns[key]))
+            self._free_at[key] = latest + self._interval
 
     def reserve(self, key: str, now_ns: int, max_wait_ns: int | None = None) -> int | None:
         """Take the next place in the queue and return the instant at which its turn comes, `now_ns` if at once.
@@ -150,14 +156,21 @@ class LeakyBucket:
         """Drop every key whose state makes no difference any more; also happens by itself as keys become many."""
         now = now_ns * self._ticks_per_ns
         self._free_at = {key: free_at for key, free_at in self._free_at.items() if free_at > now}
+        self._went_at_ns = {key: went_ns for key, went_ns in self._went_at_ns.items() if key in self._free_at}
 
     def _go(self, key: str, now_ns: int, cost: int) -> None:
-        now = now_ns * self._ticks_per_ns
-        turn = max(self._free_at.get(key, 0), now - now % self._interval if self._aligned else now)
-        self._free_at[key] = turn + cost * self._interval
+        begins = self._begin_of(now_ns) if self._aligned else now_ns * self._ticks_per_ns
+        self._free_at[key] = max(self._free_at.get(key, 0), begins) + cost * self._interval
+        if self._aligned:
+            self._went_at_ns[key] = now_ns
         if len(self._free_at) > self._many:
             self.forget_idle(now_ns)
             self._many = max(_FEW, 2 * len(self._free_at))
+
+    def _begin_of(self, at_ns: int) -> int:
+        """Return when the interval begins that an instant is in, in parts of a nanosecond."""
+        at = at_ns * self._ticks_per_ns
+        return at - at % self._interval
 
 
 _FEW = 64
