@@ -44,7 +44,7 @@ def burying(scenario: Scenario, random: Random) -> Scenario:
     for _ in range(random.randint(1, _MOST_TIMES)):
         at = random.uniform(0.2, 1.3) * scenario.duration
         operations.append(_order(scenario, at, random, "redrive"))
-        while random.random() < 0.75:  # what is asked for twice is served by the first, or waits for room as it does
+        while random.random() < 0.8:  # what is asked for twice is served by the first, or waits for room as it does
             at += log_uniform(random, 0.001, scenario.duration / 10.0)
             if random.random() < 0.4:  # who starts again finds letters in the store that are being redriven
                 crashes.append(
@@ -56,7 +56,7 @@ def burying(scenario: Scenario, random: Random) -> Scenario:
     faults = (*scenario.faults, *map(FaultConfig.model_validate, [refused, *crashes]))
     return scenario.model_copy(
         update={
-            "max_pending": round(log_uniform(random, 1, 20)),
+            "max_pending": round(log_uniform(random, 1, 8)),
             "channels": scenario.channels.model_copy(update=channels),
             "faults": bearable(faults),
             "operations": tuple(sorted(operations, key=lambda each: each.at)),
@@ -66,7 +66,7 @@ def burying(scenario: Scenario, random: Random) -> Scenario:
 
 def _order(scenario: Scenario, at: float, random: Random, what: str) -> Operation:
     written: dict[str, Any] = {"at": rounded(at), what: "all"}
-    if random.random() < 0.2:
+    if random.random() < 0.5:  # what is ordered of one then comes to wait with what was ordered of another
         written["channel"] = random.choice(scenario.channels_used).value
     if what == "redrive" and random.random() < 0.2:
         written["edit"] = edit(scenario, random)
