@@ -143,7 +143,9 @@ class Refusals(Invariant):
             most = self.context.max_pending
             assert most is not None
             kept = {Priority.NORMAL: most // 20, Priority.BULK: most // 5}.get(submit.command.priority, 0)
-            falling_back = sum(until_ns >= self._now_ns for until_ns in self._falling_back_ns.values())
+            # A handler that was down goes on with them as it starts again.
+            again_ns = self.context.lifecycles.up_at_ns + 2 * self.context.commit_latency_ns
+            falling_back = sum(max(until_ns, again_ns) >= self._now_ns for until_ns in self._falling_back_ns.values())
             pending = self._pending + len(self._at_the_door) + len(self._following) + falling_back
             if pending < most - kept:
                 self._wrong = (

@@ -157,6 +157,8 @@ class Ledger:
                 tally.delivery_times.extend([event.at_ns - event.requested_at_ns for event in sent])
                 if self._lost:
                     tally.reached_twice += sum([self._was_reached(event) for event in sent])
+                    self._forget(sent)
+                    self._forget(of_place.get(DeadLetterDiscarded, ()))
             self._suppress(events.get(NotificationSuppressed, ()))
         else:
             self.follow(
@@ -298,6 +300,12 @@ class Ledger:
             return False
         self._reached_twice.add(first)
         return True
+
+    def _forget(self, ended: Iterable[NotificationEvent]) -> None:
+        """Forget whom requests for notifications that will not be sent again have reached."""
+        for event in ended:
+            self._lost.pop(event.notification_id, None)
+            self._reached_twice.discard(event.notification_id)
 
     def refuse(self, refused: Refused) -> None:
         """Note that an arrival is refused; what of the same id was accepted already was offered once, and is not."""

@@ -183,6 +183,7 @@ def test_a_case_of_a_swarm_keeps_the_line() -> None:
         assert parse(write(drawn)).faults == drawn.faults
         changing: Any = [each.failure_rate for each in drawn.faults if isinstance(each.failure_rate, ChangingShare)]
         own = [each.over for each in changing if (each.from_, each.to) == (0, 0.6)]
-        assert own == [pytest.approx(drawn.duration / 2, rel=0.02)] * len(own)
+        lasts_s = drawn.workload[0].for_ or drawn.duration  # without the pause that some cases have
+        assert own == [pytest.approx(lasts_s / 2, rel=0.02)] * len(own)
         found += len(own)
     assert found
