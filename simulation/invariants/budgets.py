@@ -83,6 +83,10 @@ class _Account(ABC):
     def taken_back(self, notification_id: str) -> None:  # noqa: B027
         """Take note that an attempt that has set out is not made, or has ended."""
 
+    def kept_back(self, notification_id: str) -> None:
+        """Take note that a notification is not tried now; one that had set out is a retry no more."""
+        self.taken_back(notification_id)
+
     def asked(self, made: AttemptMade) -> None:  # noqa: B027
         """Take note of the first send of an attempt on a channel that hedges."""
 
@@ -238,6 +242,11 @@ class _Envoy(_Account):
 
     def taken_back(self, notification_id: str) -> None:
         self._under_way.discard(notification_id)
+
+    def kept_back(self, notification_id: str) -> None:
+        if notification_id in self._under_way:
+            self._under_way.discard(notification_id)
+            self._retries.discard(notification_id)
 
     def failed(self, failed: NotificationFailed) -> None:
         self._retries.discard(failed.notification_id)
@@ -534,7 +543,7 @@ class RetryBudgets(Invariant):
     def _take_back(self, notification_id: str, channel: NotificationChannel) -> None:
         self._under_way.discard(notification_id)
         if (account := self._accounts.get(channel)) is not None:
-            account.taken_back(notification_id)
+            account.kept_back(notification_id)
 
     @observes(AttemptMade)
     def on_attempt(self, made: AttemptMade) -> Objection:
