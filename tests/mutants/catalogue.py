@@ -19,7 +19,7 @@ import mutants_of_retries
 import mutants_of_the_books
 import mutants_of_times
 from mutant import Mutant
-from mutants_of_a_stranger import Stranger
+from mutants_of_a_stranger import Stranger, by_area
 
 MUTANTS: tuple[Mutant, ...] = (
     *mutants_of_retries.MUTANTS,
@@ -34,12 +34,15 @@ MUTANTS: tuple[Mutant, ...] = (
     *mutants_of_obligations.MUTANTS,
 )
 
-STRANGERS: tuple[dict[str, tuple[Stranger, ...]], ...] = (
-    mutants_of_a_stranger.STRANGERS,
-    mutants_of_a_second_stranger.STRANGERS,
-    mutants_of_a_third_stranger.STRANGERS,
-    mutants_of_a_fourth_stranger.STRANGERS,
-    mutants_of_a_fifth_stranger.STRANGERS,
-    mutants_of_a_sixth_stranger.STRANGERS,
+STRANGERS: tuple[dict[str, tuple[Stranger, ...]], ...] = tuple(
+    by_area(mistakes)
+    for mistakes in (
+        mutants_of_a_stranger,
+        mutants_of_a_second_stranger,
+        mutants_of_a_third_stranger,
+        mutants_of_a_fourth_stranger,
+        mutants_of_a_fifth_stranger,
+        mutants_of_a_sixth_stranger,
+    )
 )
 """The mistakes of those who have not seen what is to find them: of each stranger by area, and no part of the others."""

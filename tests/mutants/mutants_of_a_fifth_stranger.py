@@ -19,7 +19,6 @@ from mutants_of_a_stranger import (
     STAGE,
     SUPERVISION,
     SYSTEM,
-    by_area,
     stranger,
 )
 from mutants_of_a_third_stranger import BREAKER, RETRY, SHARED_MEMORY, SIMULATED_SYSTEM
@@ -521,16 +520,3 @@ IN_THE_KERNEL = (
         world="Messages that come twice and late.",
     ),
 )
-
-STRANGERS = by_area(
-    IN_THE_HANDLER,
-    IN_STAGES,
-    IN_LANES,
-    IN_POLICIES,
-    IN_CHANNELS_AND_HEDGING,
-    IN_ALERTS_AND_LETTERS,
-    IN_STORES,
-    IN_SUPERVISION,
-    IN_THE_KERNEL,
-)
-"""All of them, by area."""

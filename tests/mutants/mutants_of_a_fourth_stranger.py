@@ -8,7 +8,7 @@ without an operator and hosts, quotas and nodes, breakers that are shared and op
 from __future__ import annotations
 
 from mutants_of_a_second_stranger import MEMORY
-from mutants_of_a_stranger import HANDLER, HEDGING, LANE, QUEUE, STAGE, SUPERVISION, by_area, stranger
+from mutants_of_a_stranger import HANDLER, HEDGING, LANE, QUEUE, STAGE, SUPERVISION, stranger
 from mutants_of_a_third_stranger import BREAKER, REDRIVER, RETRY, SERVICE, SHARED_MEMORY, SIMULATED_SYSTEM
 
 BUDGETS = "actors/policies/retry/budgets.py"
@@ -512,16 +512,3 @@ IN_THE_KERNEL = (
         world="Any time whose number of nanoseconds is a little below a whole one as a float.",
     ),
 )
-
-STRANGERS = by_area(
-    IN_THE_HANDLER,
-    IN_STAGES,
-    IN_LANES,
-    IN_POLICIES,
-    IN_CHANNELS_AND_HEDGING,
-    IN_ALERTS_AND_LETTERS,
-    IN_STORES,
-    IN_SUPERVISION,
-    IN_THE_KERNEL,
-)
-"""All of them, by area."""

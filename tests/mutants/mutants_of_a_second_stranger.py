@@ -14,7 +14,6 @@ from mutants_of_a_stranger import (
     STAGE,
     SUPERVISION,
     SYSTEM,
-    by_area,
     stranger,
 )
 
@@ -509,16 +508,3 @@ IN_THE_KERNEL = (
         world="A step of the wall clock back, and quiet hours, not_before, or a restart after it.",
     ),
 )
-
-STRANGERS = by_area(
-    IN_THE_HANDLER,
-    IN_STAGES,
-    IN_LANES,
-    IN_POLICIES,
-    IN_CHANNELS_AND_HEDGING,
-    IN_ALERTS_AND_LETTERS,
-    IN_STORES,
-    IN_SUPERVISION,
-    IN_THE_KERNEL,
-)
-"""All of them, by area."""

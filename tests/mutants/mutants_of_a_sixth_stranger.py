@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from mutants_of_a_fourth_stranger import QUOTAS, TENANTS
 from mutants_of_a_second_stranger import MEMORY
-from mutants_of_a_stranger import HANDLER, HEDGING, LANE, QUEUE, STAGE, SUPERVISION, by_area, stranger
+from mutants_of_a_stranger import HANDLER, HEDGING, LANE, QUEUE, STAGE, SUPERVISION, stranger
 from mutants_of_a_third_stranger import REDRIVER, SHARED_MEMORY, SIMULATED_SYSTEM
 
 CONDITIONS = "actors/faults/conditions.py"
@@ -263,7 +263,7 @@ IN_POLICIES = (
     ),
 )
 
-IN_THE_CHANNEL_AND_HEDGING = (
+IN_CHANNELS_AND_HEDGING = (
     stranger(
         "the-end-of-all-copies-is-one-more-failure",
         HEDGING,
@@ -501,16 +501,3 @@ IN_THE_KERNEL = (
         world="A fault with a capacity above that of the provider itself.",
     ),
 )
-
-STRANGERS = by_area(
-    IN_THE_HANDLER,
-    IN_STAGES,
-    IN_LANES,
-    IN_POLICIES,
-    IN_THE_CHANNEL_AND_HEDGING,
-    IN_ALERTS_AND_LETTERS,
-    IN_STORES,
-    IN_SUPERVISION,
-    IN_THE_KERNEL,
-)
-"""By area."""

@@ -7,6 +7,7 @@ nothing is said of what finds each; but what a user would see of it, and what ki
 from __future__ import annotations
 
 from dataclasses import dataclass
+from types import ModuleType
 
 from mutant import Mutant
 
@@ -41,22 +42,23 @@ def stranger(name: str, file: str, mistake: str, *changes: tuple[str, str], seen
     return Stranger(name, file, mistake, changes, ANYTHING, seen, world)
 
 
-AREAS = (
-    "handler",
-    "stages",
-    "lanes",
-    "policies",
-    "channel and hedging",
-    "alerts and letters",
-    "stores",
-    "supervision",
-    "kernel",
-)
+AREAS = {
+    "handler": "IN_THE_HANDLER",
+    "stages": "IN_STAGES",
+    "lanes": "IN_LANES",
+    "policies": "IN_POLICIES",
+    "channel and hedging": "IN_CHANNELS_AND_HEDGING",
+    "alerts and letters": "IN_ALERTS_AND_LETTERS",
+    "stores": "IN_STORES",
+    "supervision": "IN_SUPERVISION",
+    "kernel": "IN_THE_KERNEL",
+}
+"""The nine areas in which a stranger plants mistakes; with each under what name they stand."""
 
 
-def by_area(*areas: tuple[Stranger, ...]) -> dict[str, tuple[Stranger, ...]]:
-    """Return mistakes by the nine areas in which a stranger plants them, in order."""
-    return dict(zip(AREAS, areas, strict=True))
+def by_area(mistakes: ModuleType) -> dict[str, tuple[Stranger, ...]]:
+    """Return the mistakes of a module by area, in order."""
+    return {area: getattr(mistakes, name) for area, name in AREAS.items()}
 
 
 IN_THE_HANDLER = (
@@ -532,16 +534,3 @@ IN_THE_KERNEL = (
         world="A step of the wall clock that is no whole number of seconds.",
     ),
 )
-
-STRANGERS = by_area(
-    IN_THE_HANDLER,
-    IN_STAGES,
-    IN_LANES,
-    IN_POLICIES,
-    IN_CHANNELS_AND_HEDGING,
-    IN_ALERTS_AND_LETTERS,
-    IN_STORES,
-    IN_SUPERVISION,
-    IN_THE_KERNEL,
-)
-"""All of them, by area."""

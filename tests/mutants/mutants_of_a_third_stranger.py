@@ -8,7 +8,7 @@ of them was tried before all were there.
 from __future__ import annotations
 
 from mutants_of_a_second_stranger import ALERT, BACKLOG, MEMORY, ON_THEIR_WAY, RETRIES
-from mutants_of_a_stranger import DELIVERY, HANDLER, HEDGING, LANE, LIMITER, QUEUE, STAGE, SYSTEM, by_area, stranger
+from mutants_of_a_stranger import DELIVERY, HANDLER, HEDGING, LANE, LIMITER, QUEUE, STAGE, SYSTEM, stranger
 
 BREAKER = "actors/policies/breaker/breaker.py"
 ENDPOINTS = "actors/domain/endpoints.py"
@@ -475,16 +475,3 @@ IN_THE_KERNEL = (
         world="Nodes with jitter, or with anything else that draws.",
     ),
 )
-
-STRANGERS = by_area(
-    IN_THE_HANDLER,
-    IN_STAGES,
-    IN_LANES,
-    IN_POLICIES,
-    IN_CHANNELS_AND_HEDGING,
-    IN_ALERTS_AND_LETTERS,
-    IN_STORES,
-    IN_SUPERVISION,
-    IN_THE_KERNEL,
-)
-"""All of them, by area."""

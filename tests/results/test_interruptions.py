@@ -76,6 +76,15 @@ def test_what_comes_to_a_provider_twice_by_mistake_is_counted_twice():
     assert summary["attempts"] == asked - summary["interrupted"]
 
 
+def first_attempt(notification_id):
+    """Return the first attempt of a notification by email."""
+    email = NotificationChannel.EMAIL
+    command = SendNotification(
+        notification_id=notification_id, channel=email, recipient="ann@example.org", message="Hello"
+    )
+    return Attempt(command=command, number=1, charged=False, expires_at_ns=None)
+
+
 class Answering(Provider):
     """Delivers at once."""
 
@@ -88,8 +97,7 @@ def test_what_is_refused_by_ourselves_is_no_outcome_of_a_request_of_the_same_ins
     lost = []
     email = NotificationChannel.EMAIL
     watch = Interruptions(lost.append)
-    command = SendNotification(notification_id="n", channel=email, recipient="ann@example.org", message="Hello")
-    twice = Attempt(command=command, number=1, charged=False, expires_at_ns=None)
+    twice = first_attempt("n")
     watch.observed({email: {"primary": Answering()}})[email]["primary"].attempt(twice, 5)
     refused = {"kind": "Transient", "reason": "adaptive throttle", "attempt": 2, "started_ns": 5, "refused": True}
     watch.follow(NotificationFailed(at_ns=5, epoch_ns=0, notification_id="n", channel=email, **refused))
@@ -113,8 +121,7 @@ def test_the_request_whose_outcome_is_recorded_later_is_not_the_one_that_is_lost
     lost = []
     email = NotificationChannel.EMAIL
     watch = Interruptions(lost.append)
-    command = SendNotification(notification_id="n", channel=email, recipient="ann@example.org", message="Hello")
-    twice = Attempt(command=command, number=1, charged=False, expires_at_ns=None)
+    twice = first_attempt("n")
     provider = watch.observed({email: {"primary": AnsweringInTurn(Permanent(reason="unknown"), Sent())}})
     for at_ns in (first_ns, 6):
         provider[email]["primary"].attempt(twice, at_ns)
@@ -131,8 +138,7 @@ def test_the_copy_that_delivered_is_not_the_one_that_is_lost():
     lost = []
     email = NotificationChannel.EMAIL
     watch = Interruptions(lost.append)
-    command = SendNotification(notification_id="n", channel=email, recipient="ann@example.org", message="Hello")
-    twice = Attempt(command=command, number=1, charged=False, expires_at_ns=None)
+    twice = first_attempt("n")
     answers = Transient(reason="busy"), Transient(reason="busy"), Sent()
     provider = watch.observed({email: {"primary": AnsweringInTurn(*answers)}})[email]["primary"]
     for at_ns in (5, 5, 7):
@@ -145,8 +151,7 @@ def test_the_copy_that_delivered_is_not_the_one_that_is_lost():
 @pytest.mark.parametrize("at_ns", [0, 5])
 def test_an_answer_that_is_lost_and_too_late_is_of_one_request(at_ns):
     email = NotificationChannel.EMAIL
-    command = SendNotification(notification_id="email-0-0", channel=email, recipient="a@example.org", message="Hello")
-    attempt = Attempt(command=command, number=1, charged=False, expires_at_ns=None)
+    attempt = first_attempt("email-0-0")
     outline = Outline(providers=((email, ("primary",)),), entries=("email",), classes=("normal",))
     ledger = Ledger(outline, [Entry("normal", (email,))], exact=True)
     requests = [Request(attempt, email, "primary", started_ns) for started_ns in (0, at_ns)]
