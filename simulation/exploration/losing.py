@@ -9,10 +9,12 @@ from random import Random
 from typing import Any
 
 from actors.settings.breaker import CircuitBreakerConfig
+from actors.settings.channel import ChannelConfig
 from actors.settings.distributions import Distribution
 from actors.settings.faults import FaultConfig
 from actors.settings.retry import RetryConfig
 from simulation.exploration.numbers import log_uniform, rounded
+from simulation.exploration.rare_settings import changed
 from simulation.exploration.variation import bearable, down_time
 from simulation.exploration.whole_groups import budget
 from simulation.scenario import Scenario
@@ -27,29 +29,29 @@ def losing(scenario: Scenario, random: Random) -> Scenario:
         scenario: a case of the swarm.
         random: draws how it fails, retries and crashes, and how long a change takes to be durable.
     """
-    channels = {}
-    for channel in scenario.channels_used:
-        config = scenario.channel_as_given(channel)
-        retry = {"max_attempts": random.randint(4, 8), "initial_delay": log_uniform(random, 0.05, 3.0)}
-        latency = Distribution.model_validate({"exponential": {"mean": log_uniform(random, 0.01, 1.0)}})
-        provider = config.provider.model_copy(update={"latency": latency, "failure_rate": random.choice([0.3, 0.6])})
-        changes: dict[str, Any] = {
-            "retry": RetryConfig.model_validate({**retry, "max_delay": 10.0, "budget": budget(random)}),
-            "provider": provider,
-        }
-        if random.random() < 0.7:  # else hardly any fails for long
-            per = config.circuit_breaker.per
-            changes["circuit_breaker"] = CircuitBreakerConfig.model_validate({"failure_threshold": 1000, "per": per})
-        channels[channel.value] = config.model_copy(update=changes)
+    found = changed(scenario, lambda config: _often_failing(config, random))
     crashes = []
     for _ in range(random.randint(1, _MOST_CRASHES)):
         crash: Any = random.choice([{"actor": "handler"}, {"actor": "handler"}, "process"])
         written = {"channel": scenario.channels_used[0], "crash": crash, "restart_after": down_time(random)}
         crashes.append({**written, "at": rounded(random.uniform(0.0, 1.0) * scenario.duration)})
-    return scenario.model_copy(
+    return found.model_copy(
         update={
-            "channels": scenario.channels.model_copy(update=channels),
             "faults": bearable((*scenario.faults, *map(FaultConfig.model_validate, crashes))),
             "commit_latency": log_uniform(random, 0.05, 5.0),
         }
     )
+
+
+def _often_failing(config: ChannelConfig, random: Random) -> ChannelConfig:
+    retry = {"max_attempts": random.randint(4, 8), "initial_delay": log_uniform(random, 0.05, 3.0)}
+    latency = Distribution.model_validate({"exponential": {"mean": log_uniform(random, 0.01, 1.0)}})
+    provider = config.provider.model_copy(update={"latency": latency, "failure_rate": random.choice([0.3, 0.6])})
+    changes: dict[str, Any] = {
+        "retry": RetryConfig.model_validate({**retry, "max_delay": 10.0, "budget": budget(random)}),
+        "provider": provider,
+    }
+    if random.random() < 0.7:  # else hardly any fails for long
+        per = config.circuit_breaker.per
+        changes["circuit_breaker"] = CircuitBreakerConfig.model_validate({"failure_threshold": 1000, "per": per})
+    return config.model_copy(update=changes)

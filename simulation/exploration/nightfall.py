@@ -16,6 +16,7 @@ from actors.settings.order import TenantConfig
 from actors.settings.quantities import Rate
 from actors.settings.rate_limit import RateLimitConfig
 from simulation.exploration.numbers import log_uniform
+from simulation.exploration.rare_settings import changed
 from simulation.scenario import EventWorkload, Scenario
 from simulation.scenario.model import QuietHoursShare
 from simulation.scenario.workload import WorkloadEntry
@@ -28,14 +29,10 @@ def nightfall(scenario: Scenario, random: Random) -> Scenario:
         scenario: a case of the swarm.
         random: draws who they are, how much room there is, and when the night is.
     """
-    channels = {
-        channel.value: _with_bounds(scenario.channel_as_given(channel), scenario.duration, random)
-        for channel in scenario.channels_used
-    }
-    return scenario.model_copy(
+    bounded = changed(scenario, lambda config: _with_bounds(config, scenario.duration, random))
+    return bounded.model_copy(
         update={
             "workload": tuple(_of_few(entry, random) for entry in scenario.workload),
-            "channels": scenario.channels.model_copy(update=channels),
             "quiet_hours": (*scenario.quiet_hours, _night(scenario, random)),
         }
     )

@@ -16,6 +16,7 @@ from actors.settings.order import OrderConfig
 from actors.settings.quantities import FROM_FILE
 from simulation.exploration.drawn_settings import Values
 from simulation.exploration.numbers import log_uniform, rounded
+from simulation.exploration.rare_settings import changed
 from simulation.scenario import ClosedWorkload, EventWorkload, Scenario
 from simulation.scenario.arrivals import Arrivals
 from simulation.scenario.expected_arrivals import expected_notifications
@@ -32,11 +33,10 @@ def queueing(scenario: Scenario, random: Random) -> Scenario:
         scenario: a case of the swarm.
         random: draws the bursts, whose notifications are in them, and the room.
     """
-    channels = {
-        channel.value: _short_of_room(scenario.channel_as_given(channel), random) for channel in scenario.channels_used
-    }
-    workload = tuple(_in_bursts(scenario, entry, random) for entry in scenario.workload)
-    return scenario.model_copy(update={"workload": workload, "channels": scenario.channels.model_copy(update=channels)})
+    crowded = changed(scenario, lambda config: _short_of_room(config, random))
+    return crowded.model_copy(
+        update={"workload": tuple(_in_bursts(scenario, entry, random) for entry in scenario.workload)}
+    )
 
 
 def _in_bursts(scenario: Scenario, entry: WorkloadEntry, random: Random) -> WorkloadEntry:

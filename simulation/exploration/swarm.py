@@ -12,7 +12,7 @@ their names alone: the same case in any process.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from random import Random
@@ -410,15 +410,17 @@ def _again_and_again(faults: tuple[FaultConfig, ...], random: Random) -> tuple[F
     for fault in faults:
         found.append(fault)
         if fault.crash == Crash(actor="alert") and random.random() < _SHARE_AGAIN:
-            apart = log_uniform(random, 0.5, 5.0)
-            times = [rounded(fault.at + apart * number) for number in range(1, TOO_MANY_CRASHES)]
             found[-1] = fault.model_copy(update={"restart_after": None})
-            found += [found[-1].model_copy(update={"at": at}) for at in times]
+            found += _repeated(found[-1], log_uniform(random, 0.5, 5.0))
         elif isinstance(fault.crash, Crash) and fault.restart_after is not None and random.random() < _SHARE_OFTEN:
-            apart = log_uniform(random, 0.1, 5.0)
-            times = [rounded(fault.at + apart * number) for number in range(1, TOO_MANY_CRASHES)]
-            found += [fault.model_copy(update={"at": at}) for at in times]
+            found += _repeated(fault, log_uniform(random, 0.1, 5.0))
     return tuple(found)
+
+
+def _repeated(fault: FaultConfig, apart: float) -> Iterator[FaultConfig]:
+    """Yield a crash again and again, so many seconds apart."""
+    for number in range(1, TOO_MANY_CRASHES):
+        yield fault.model_copy(update={"at": rounded(fault.at + apart * number)})
 
 
 def _with_edges(scenario: Scenario, faults: tuple[FaultConfig, ...], random: Random) -> tuple[FaultConfig, ...]:

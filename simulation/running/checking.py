@@ -82,11 +82,9 @@ def _arrivals_of(scenario: Scenario) -> list[ArrivalsOf]:
     """Return what an invariant has to know of what arrives; it draws what the sources draw."""
     found = []
     for number, (name, entry) in enumerate(zip(scenario.outline.entries, scenario.workload, strict=True)):
-        times, resend, repeats = None, None, 0.0
+        times, resend = None, None
         if not isinstance(entry, ClosedWorkload):
             times, resend = partial(_times_of, scenario, number, entry), entry.resend
-        if isinstance(entry, ChannelWorkload):
-            repeats = entry.repeats
         parties = {"hosts": host_of_user(entry), "tenants": tenant_of_user(entry)}
         found.append(
             ArrivalsOf(
@@ -95,7 +93,7 @@ def _arrivals_of(scenario: Scenario) -> list[ArrivalsOf]:
                 entry.channels,
                 times,
                 resent_at_most=0 if resend is None else resend.at_most,
-                has_repeats=repeats > 0,
+                has_repeats=isinstance(entry, ChannelWorkload) and entry.repeats > 0,
                 parties={kind: party_of for kind, party_of in parties.items() if party_of is not None},
             )
         )
