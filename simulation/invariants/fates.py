@@ -7,7 +7,8 @@ from actors.settings.channel import PRIMARY
 from simulation.invariants.base import Context, Invariant, Objection, observes
 from simulation.invariants.observations import AttemptMade
 from simulation.invariants.text import seconds_text
-from simulation.reference.providers import NEVER_NS, Bucket, Fate, SimulatedProvider
+from simulation.reference.instants import NEVER_NS
+from simulation.reference.providers import Bucket, Fate, SimulatedProvider
 from simulation.reference.world import World
 
 

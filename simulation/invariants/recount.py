@@ -128,6 +128,8 @@ class Request:
     user_id: str
     since_ns: int
     """Since when its user waits."""
+    ids: set[str] = field(default_factory=set)
+    """Those of its notifications."""
     has_others: bool = False
     """Whether it has gone on to another channel."""
     is_wanted: bool = True
@@ -167,6 +169,7 @@ class Requests:
             else:
                 request.is_wanted = True  # as far as is known: it comes again
             self.of[event.notification_id] = request
+            request.ids.add(event.notification_id)
         elif request is None:
             return
         elif isinstance(event, NotificationSent):

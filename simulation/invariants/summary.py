@@ -127,10 +127,11 @@ class Summary(Invariant):
 
     @observes(AttemptMade)
     def on_attempt(self, made: AttemptMade) -> Objection:
-        if made.delivered and not self._is_too_long:
+        if self._is_too_long:
+            return None
+        if made.delivered:
             self._delivered.setdefault(made.notification_id, []).append(made)
-        if not self._is_too_long:
-            self._open.setdefault(made.notification_id, []).append(made)
+        self._open.setdefault(made.notification_id, []).append(made)
         return None
 
     @observes(ActorFailed)
@@ -287,13 +288,10 @@ class Summary(Invariant):
         has not only promised to answer, which may be after the run; at most all that providers delivered twice: what a
         crash, or a message that came twice, has made of the others is not told here.
         """
-        ids: dict[int, list[str]] = {}
-        for notification_id, request in self._requests.of.items():
-            ids.setdefault(id(request), []).append(notification_id)
         least = most = 0
         for request in own:
-            made = [each for name in ids[id(request)] for each in self._delivered.get(name, ())]
-            sent = [each for name in ids[id(request)] for each in self._sent.get(name, ())]
+            made = [each for name in request.ids for each in self._delivered.get(name, ())]
+            sent = [each for name in request.ids for each in self._sent.get(name, ())]
             most += len(made) > 1 or len(sent) > 1
             late_ns = [each.at_ns for each in made if not (each.is_copy or each.answered or each.is_promised)]
             latest_ns = max((each.started_ns for each in sent), default=-1)

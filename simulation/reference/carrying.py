@@ -8,24 +8,20 @@ cannot tell from a new one reaches the provider. The handler takes the first ans
 from __future__ import annotations
 
 from actors.settings.faults import FaultConfig
-from simulation.reference.instants import ns
+from simulation.reference.instants import Window, ns
 from simulation.reference.loop import Loop, Step
 from simulation.reference.randomness import Stream
 
 
-class _Window:
+class _Straying(Window):
     """What one fault does to the messages of one channel."""
 
     def __init__(self, fault: FaultConfig, seed: int, name: str) -> None:
-        self._start_ns = ns(fault.at)
-        self._end_ns = None if fault.for_ is None else self._start_ns + ns(fault.for_)
+        super().__init__(fault)
         self.rate = fault.duplicate_rate
         self.draw = Stream(seed, f"{name}.duplicate").draw
         delay = None if fault.reorder is None else fault.reorder.delay
         self.delay_s = None if delay is None else delay.sampler(Stream(seed, f"{name}.reorder").random)
-
-    def is_open(self, now_ns: int) -> bool:
-        return self._start_ns <= now_ns and (self._end_ns is None or now_ns < self._end_ns)
 
 
 class Carrier:
@@ -34,10 +30,10 @@ class Carrier:
     def __init__(self, surroundings: Loop) -> None:
         """Begin without any on the way."""
         self._surroundings = surroundings
-        self._windows: dict[str, list[_Window]] = {}
+        self._windows: dict[str, list[_Straying]] = {}
         for number, fault in enumerate(surroundings.world.faults):
             for channel in fault.channel if fault.injects & {"duplicate_rate", "reorder"} else ():
-                window = _Window(fault, surroundings.world.seed, f"{channel}.messages.fault.{number}")
+                window = _Straying(fault, surroundings.world.seed, f"{channel}.messages.fault.{number}")
                 self._windows.setdefault(channel, []).append(window)
         self._late: dict[int, tuple[Step, int]] = {}
         """By number, and with the how-many-th life of its process that it is of."""

@@ -8,10 +8,15 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from math import floor
 
+from actors.settings.faults import FaultConfig
+
 NS_PER_S = 1_000_000_000
 
 LONGEST_WAIT_NS = 2**62
 """No wait is longer, about 146 years, so that every instant it leads to fits into 64 bits."""
+
+NEVER_NS = LONGEST_WAIT_NS
+"""Later than anything."""
 
 _DAY_NS = 86_400 * NS_PER_S
 
@@ -47,3 +52,15 @@ def calendar_ns(instant: datetime) -> int:
 def sooner(*instants_ns: int | None) -> int | None:
     """Return the earliest of some instants, each of which may be None: never."""
     return min((each for each in instants_ns if each is not None), default=None)
+
+
+class Window:
+    """From when until when a fault lasts."""
+
+    def __init__(self, fault: FaultConfig) -> None:
+        self.start_ns = ns(fault.at)
+        self.end_ns = NEVER_NS if fault.for_ is None else self.start_ns + ns(fault.for_)
+
+    def is_open(self, now_ns: int) -> bool:
+        """Tell whether it lasts at an instant."""
+        return self.start_ns <= now_ns < self.end_ns

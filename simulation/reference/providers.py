@@ -15,10 +15,8 @@ from actors.settings.channel import ProviderConfig
 from actors.settings.faults import Burst, Change, FaultConfig, Flap, QuotaFault
 from actors.settings.script import ScriptedAnswer
 from simulation.reference.addresses import host_of
-from simulation.reference.instants import NS_PER_S, ns
+from simulation.reference.instants import NEVER_NS, NS_PER_S, Window, ns
 from simulation.reference.randomness import Stream
-
-NEVER_NS = 2**62
 
 SENT = Sent()
 FAILED = Transient(reason="injected failure")
@@ -70,13 +68,12 @@ class Bucket:
         return True
 
 
-class _Fault:
+class _Fault(Window):
     """One fault, and what it remembers."""
 
     def __init__(self, fault: FaultConfig, seed: int, stream: str) -> None:
+        super().__init__(fault)
         self.config = fault
-        self.start_ns = ns(fault.at)
-        self._end_ns = NEVER_NS if fault.for_ is None else self.start_ns + ns(fault.for_)
         latencies = Stream(seed, f"{stream}.latency").random
         self.latency = None if fault.latency is None else fault.latency.sampler(latencies)
         self.bucket = None if fault.throttle is None else Bucket(fault.throttle)
@@ -86,10 +83,7 @@ class _Fault:
 
     @property
     def edges_ns(self) -> tuple[int, int]:
-        return self.start_ns, self._end_ns
-
-    def is_open(self, now_ns: int) -> bool:
-        return self.start_ns <= now_ns < self._end_ns
+        return self.start_ns, self.end_ns
 
     def hits(self, host: str, node: int | None) -> bool:
         config = self.config

@@ -433,7 +433,8 @@ class PartyCounts:
         """Note which requests come in, and what becomes of them, in order."""
         under_way, delivered = self._under_way, self._delivered
         for event in events:
-            first, _, instead = event.notification_id.partition("/")
+            first = _first_of(event.notification_id)
+            instead = first != event.notification_id
             if isinstance(event, NotificationRequested):
                 if instead:
                     if first in under_way:
