@@ -13,15 +13,13 @@ from __future__ import annotations
 
 from random import Random
 
-from reopening import Marks
+from reopening import Marks, runs_over, was_tried
 
-import simulation.running.runner as runner
 from actors.domain.attempts import Attempt, Forgo
 from actors.domain.caution import Caution
 from actors.instants import ns
 from actors.kernel.effects import Foreseen
 from actors.messages import (
-    NotificationDeferred,
     NotificationEvent,
     NotificationMovedToDeadLetter,
     NotificationRequested,
@@ -57,13 +55,9 @@ def isolated(case: Scenario, seed: int) -> Trial:
     case = _dying(comparable(case), Random(seed))
     takes_ns = 0 if seed % 3 else ns(MARKS_TAKE_S)
     store = _Store(commit_delay_ns=0, remember_ids_ns=ns(case.remember_ids), marks_take_ns=takes_ns)
-    made = runner._store
-    runner._store = lambda _: store  # type: ignore[assignment]
-    try:
-        laws = [name for name in KNOWN if name not in _LEFT_OUT and not (takes_ns and name in _LATE)]
+    laws = [name for name in KNOWN if name not in _LEFT_OUT and not (takes_ns and name in _LATE)]
+    with runs_over(store):
         return attempt(case, invariants=[*laws, store.care_is_taken, store.others_go_on])
-    finally:
-        runner._store = made
 
 
 def _dying(case: Scenario, random: Random) -> Scenario:
@@ -135,7 +129,7 @@ class _Store(LossyStore):
         if not isinstance(event, NotificationRequested):
             self._happened.append(event)
             caution = self._careful.get(notification_id)
-            if not (isinstance(event, NotificationDeferred) or getattr(event, "refused", False)):
+            if was_tried(event):
                 self._careful.pop(notification_id, None)
                 self._made.pop(notification_id, None)
                 if self._alone is not None and self._alone[0] == notification_id:

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
@@ -67,13 +68,25 @@ def _committed(case: Scenario) -> tuple[list[Change], int]:
             return done
 
     remember_ids_ns = round(case.remember_ids * 1e9)
-    made = runner._store
-    runner._store = lambda _: Noting(remember_ids_ns=remember_ids_ns)
-    try:
+    with runs_over(Noting(remember_ids_ns=remember_ids_ns)):
         attempt(case)
+    return changes, remember_ids_ns
+
+
+@contextmanager
+def runs_over(store: MemoryStore) -> Iterator[None]:
+    """Have runs keep what they do in this store."""
+    made = runner._store
+    runner._store = lambda _: store
+    try:
+        yield
     finally:
         runner._store = made
-    return changes, remember_ids_ns
+
+
+def was_tried(event: NotificationEvent) -> bool:
+    """Tell whether an event says that its notification was tried, or will not be."""
+    return not (isinstance(event, NotificationDeferred) or getattr(event, "refused", False))
 
 
 @dataclass
@@ -101,8 +114,7 @@ class Marks:
 
     def take_away(self, event: NotificationEvent) -> None:
         """Take in what has happened to a notification; where it was not tried, all is as it was."""
-        is_tried = not (isinstance(event, NotificationDeferred) or getattr(event, "refused", False))
-        if is_tried and self.known.pop(event.notification_id, None) is not None:
+        if was_tried(event) and self.known.pop(event.notification_id, None) is not None:
             self.written.pop(event.notification_id, None)
 
 
