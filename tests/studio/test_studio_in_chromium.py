@@ -57,7 +57,13 @@ class Studio(Chromium):
         self.wait_for_the_run()
 
     def wait_for_the_run(self) -> None:
-        self.wait(lambda: re.search("expectations", self.text("#status")))
+        """Wait for the check of the text too, which shows settings and faults anew and may end after the run."""
+        self.wait(
+            lambda: (
+                re.search("expectations", self.text("#status"))
+                and self.find("#settings").get_attribute("aria-busy") == "false"
+            )
+        )
 
     def text_of_scenario(self) -> str:
         return self.find("#text").get_property("value")
@@ -189,7 +195,7 @@ def change_and_watch(browser: Studio, size: tuple[int, int]) -> None:
     assert top_of_curves(browser) == top
     browser.wait(lambda: "Line 16: at: wanted" in browser.text("#status"))  # what is half typed is wrong too
     assert browser.figures() == "The picture is of the last text that could be run."
-    field, problems, editor = (browser.find(selector).rect for selector in ("#text", "#problems", ".editor"))
+    field, problems, editor = browser.boxes("#text", "#problems", ".editor")
     assert field["y"] + field["height"] <= problems["y"] + 1
     assert problems["y"] + problems["height"] <= editor["y"] + editor["height"]
     assert browser.find("#colours .wrong").text.strip().startswith("- {channel: email")
@@ -198,7 +204,8 @@ def change_and_watch(browser: Studio, size: tuple[int, int]) -> None:
     browser.wait(lambda: not browser.find("#problems").is_displayed())
     browser.click("#undo")
     browser.wait(lambda: browser.text_of_scenario() == OUTAGE)
-    browser.wait(lambda: browser.figures() == first)
+    browser.wait_for_the_run()
+    assert browser.figures() == first
     assert browser.text("#now") == last != "0:00"
 
     # a text that is far too long is said to be, and gone again
@@ -220,13 +227,17 @@ def change_and_watch(browser: Studio, size: tuple[int, int]) -> None:
     browser.wait(lambda: "at: 15s" not in browser.text_of_scenario())
     at = float(re.search(r"at: ([\d.]+)s, for: 20s, outage: true}   # the outage", browser.text_of_scenario())[1])
     assert 20 < at < 35
-    browser.wait(lambda: browser.find("#message").is_displayed() is False and browser.figures() not in ("", first))
+    browser.wait_for_the_run()
+    assert browser.figures() not in ("", first)
+    assert not browser.find("#message").is_displayed()
     browser.find("[data-part=end]").send_keys(Keys.ARROW_RIGHT)
     browser.wait(lambda: "for: 20s" not in browser.text_of_scenario())
     browser.wait_for_the_run()
     browser.click("#undo")
     browser.click("#undo")
-    browser.wait(lambda: browser.text_of_scenario() == OUTAGE and browser.figures() == first)
+    browser.wait_for_the_run()
+    assert browser.text_of_scenario() == OUTAGE
+    assert browser.figures() == first
 
 
 def pause(browser: Studio) -> None:
@@ -307,7 +318,7 @@ def resize(browser: Studio, size: tuple[int, int]) -> None:
     """The bands of faults stay over the axis of the curves."""
 
     def end_of_band() -> float:
-        fault, axis = (browser.find(selector).rect for selector in (".fault", "#charts"))
+        fault, axis = browser.boxes(".fault", "#charts")
         return (fault["x"] + fault["width"] - axis["x"] - 58) / (axis["width"] - 66)
 
     before = end_of_band()

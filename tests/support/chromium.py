@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 import pytest
 from selenium import webdriver
+from selenium.common.exceptions import StaleElementReferenceException
 from selenium.webdriver.chrome.options import Options
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
@@ -48,7 +49,18 @@ class Chromium:
         return self.driver.find_element(By.CSS_SELECTOR, selector)
 
     def text(self, selector: str = "main") -> str:
-        return self.find(selector).text
+        """What an element says; asked once more where the page draws it anew between finding and reading it."""
+        try:
+            return self.find(selector).text
+        except StaleElementReferenceException:
+            return self.find(selector).text
+
+    def boxes(self, *selectors: str) -> list[dict[str, float]]:
+        """Where elements are, all at one moment: a page that is drawn anew between two questions is of two minds."""
+        return self.driver.execute_script(
+            "return [...arguments].map((each) => document.querySelector(each).getBoundingClientRect().toJSON())",
+            *selectors,
+        )
 
     def wait(self, holds) -> None:
         WebDriverWait(self.driver, PATIENCE_S, ignored_exceptions=[Exception]).until(lambda _: holds())

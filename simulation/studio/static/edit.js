@@ -47,6 +47,7 @@ function changed(text, source) {
   clearTimeout(checking);
   clearTimeout(beginning);
   checking = setTimeout(check, source === "opened" ? 0 : 80, text);
+  byId("settings").ariaBusy = "true";
   say("off", "waits for a pause…");
   if (source === "typed") beginning = setTimeout(begin, PAUSE_MS, text); else begin(text);
 }
@@ -68,7 +69,9 @@ async function check(text) {
     byId("node").hidden = found.nodes === 1;
     for (const each of ["channel", "node"]) charts[each] = byId(each).value; // what was shown may be gone
     faults.show(found.faults);
-  } catch (error) { message(error); }
+  } catch (error) { message(error); } finally {
+    if (text === editor.text) byId("settings").ariaBusy = "false"; // else another check is under way
+  }
 }
 
 /** Say what is wrong with the text where people look, without most of the path; the editor has all of it. */
