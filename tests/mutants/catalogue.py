@@ -6,6 +6,7 @@ import mutants_found_later
 import mutants_of_a_fifth_stranger
 import mutants_of_a_fourth_stranger
 import mutants_of_a_second_stranger
+import mutants_of_a_seventh_stranger
 import mutants_of_a_sixth_stranger
 import mutants_of_a_stranger
 import mutants_of_a_third_stranger
@@ -43,6 +44,7 @@ STRANGERS: tuple[dict[str, tuple[Stranger, ...]], ...] = tuple(
         mutants_of_a_fourth_stranger,
         mutants_of_a_fifth_stranger,
         mutants_of_a_sixth_stranger,
+        mutants_of_a_seventh_stranger,
     )
 )
 """The mistakes of those who have not seen what is to find them: of each stranger by area, and no part of the others."""

@@ -56,7 +56,7 @@ def test_each_of_a_stranger_can_still_be_planted(each, monkeypatch):
     assert all(said.endswith(".") for said in (each.mistake, each.seen, each.world))
 
 
-@pytest.mark.parametrize("of_one", STRANGERS, ids=["first", "second", "third", "fourth", "fifth", "sixth"])
+@pytest.mark.parametrize("of_one", STRANGERS, ids=["first", "second", "third", "fourth", "fifth", "sixth", "seventh"])
 def test_those_of_a_stranger_are_equally_of_nine_areas(of_one):
     areas = [len(area) for area in of_one.values()]
     assert len(areas) == 9
@@ -66,7 +66,7 @@ def test_those_of_a_stranger_are_equally_of_nine_areas(of_one):
 
 def test_those_of_strangers_are_a_set_of_their_own():
     strangers = chosen([], strangers=True)
-    assert len(strangers) == len({(each.file, each.changes) for each in strangers}) == 240
+    assert len(strangers) == len({(each.file, each.changes) for each in strangers}) == 280
     assert chosen([]) == list(MUTANTS)
     names = [each.name for each in (*MUTANTS, *strangers)]
     assert len(names) == len(set(names))
