@@ -33,7 +33,7 @@ from actors.pipeline.orders import Submit
 from simulation.invariants.base import Context, Invariant, Objection, observes
 from simulation.invariants.lifecycles import STEPS
 from simulation.invariants.observations import AttemptMade
-from simulation.reference.loop import Difference
+from simulation.reference.comparing import Difference
 from simulation.reference.model import Model
 from simulation.reference.node import CLASSES
 from simulation.reference.surroundings import Surroundings

@@ -20,7 +20,7 @@ To be read in this order:
 * What comes afterwards: `letters`, `redriving`, `resuming` (at what pace).
 * Around it: `world` (what a run is made of, and which runs the model says nothing about), `node` (a process, and how it
   crashes), `fleet` (which of several nodes gets what, and what they take over), `durability` (what they know of each
-  other only later), `carrying` (messages that come twice or late), `surroundings` (faults and orders), `model` (what
+  other only later), `astray` (messages that come twice or late), `surroundings` (faults and orders), `model` (what
   comes from outside).
 * Policies that know of nothing else: `backoff`, `breakers`, `limits`, `adaptive`, `people`, `addresses`, `templates`,
   `randomness`, `instants`.

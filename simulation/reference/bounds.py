@@ -75,14 +75,6 @@ class Stage:
         """Have a rule of this stage applied."""
         self.loop.follow(self._actor, self.channel, rule, *args)
 
-    def comes(self, rule: Callable[..., None], attempt: Attempt) -> None:
-        """Have a rule of this stage applied by a message that carries an attempt."""
-        self.carry(self._actor, self.channel, rule, attempt)
-
-    def carry(self, actor: str, where: str, rule: Callable[..., None], *args: Any) -> None:
-        """Have an attempt carried from here to an actor."""
-        self.loop.carry(self.channel, actor, where, rule, *args)
-
     def enter(self, attempt: Attempt) -> None:
         """Let an attempt pass, wait or end, but for one that is told twice."""
         raise NotImplementedError
@@ -99,7 +91,7 @@ class Stage:
 
     def hand_back(self, rule: Callable[..., None], attempt: Attempt, *more: Any) -> None:
         """Let the handler know by one of its rules what has come of an attempt, which has left the way."""
-        self.carry("handler", "", rule, attempt, *more)
+        self.loop.follow("handler", "", rule, attempt, *more)
 
     def turn_away(self, attempt: Attempt, end: Ended) -> None:
         """Let the handler know that an attempt is not made."""
@@ -117,7 +109,7 @@ class Stage:
 
     def defer(self, attempt: Attempt, cause: DeferralCause, resumes_ns: int | None, why: str, settings: Any) -> None:
         """ "A wait is one `NotificationDeferred`, however long" (4); a copy whose attempt has ended has none."""
-        if self.loop.timeline.carrier.may_repeat and not self.handler.is_awaited(attempt):
+        if self.loop.timeline.goes_astray is not None and not self.handler.is_awaited(attempt):
             return
         event = self.loop.event(NotificationDeferred, attempt.command, cause=cause, resumes_at_ns=resumes_ns)
         self.loop.expect(event, why, attempt.name, settings)
@@ -141,7 +133,7 @@ class Gate(Stage):
 
     def pass_on(self, attempt: Attempt) -> None:
         """Let an attempt go on to what follows."""
-        self._following.comes(self._following.enter, attempt)
+        self._following.follow(self._following.enter, attempt)
 
     def wait(self, attempt: Attempt, key: str, fits_ns: int | None) -> None:
         """Let one wait behind those of its key."""
@@ -295,7 +287,7 @@ class TenantBounds(Gate):
         return most is not None and sum(place not in NOT_COUNTED for place in places) >= most
 
     def _is_told_twice(self, attempt: Attempt) -> bool:
-        line = self.lines.get(attempt.tenant) if self.loop.timeline.carrier.may_repeat else None
+        line = self.lines.get(attempt.tenant) if self.loop.timeline.goes_astray is not None else None
         return line is not None and attempt in line.attempts()
 
     def pass_on(self, attempt: Attempt) -> None:

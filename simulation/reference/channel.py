@@ -146,9 +146,9 @@ class Way(Stage):
         self.has_news = False
         self.lanes[send.admitted.lane].settle(send)
         if send.outcome is None:
-            self.carry("handler", "", self.handler.requeued, attempt, True)
+            self.loop.follow("handler", "", self.handler.requeued, attempt, True)
         else:
-            self.carry("handler", "", self.handler.answered, send)
+            self.loop.follow("handler", "", self.handler.answered, send)
         self._has_left(attempt)
         if self.lines:
             line = self.lines.get(attempt.host)
@@ -237,7 +237,7 @@ class Way(Stage):
                 self.taken[attempt] = admitted
                 if attempt in self.tenants.places:
                     self.tenants.places[attempt] = AT_PROVIDER
-                self.carry("channel", lane.place, self.handler.make, admitted)
+                self.loop.follow("channel", lane.place, self.handler.make, admitted)
                 return {}
             blocked[lane.number] = admitted
         return blocked
@@ -312,7 +312,7 @@ class Way(Stage):
                 if any(each.reason == "tenant" for each in blocked.values()):
                     del self.taken[first]
                     self.tenants.places[first] = BACK
-                    self.tenants.comes(self.tenants.take_back, first)
+                    self.tenants.follow(self.tenants.take_back, first)
                 elif (end := self._end(first, blocked)) is not None:
                     self.turn_away(first, end)
                 else:

@@ -13,9 +13,10 @@ from zlib import crc32
 
 from actors.messages import DeadLetterDiscarded, NodeTookOver
 from simulation.reference.addresses import host_of
+from simulation.reference.comparing import Difference
 from simulation.reference.durability import Side
 from simulation.reference.instants import ns
-from simulation.reference.loop import Difference, Loop
+from simulation.reference.loop import Loop
 from simulation.reference.node import Node
 from simulation.reference.notifications import News
 from simulation.reference.randomness import Stream

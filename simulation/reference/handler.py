@@ -284,7 +284,7 @@ class Handler(Accepting):
         notification.under_way = attempt
         self.backlog.pass_by(command.channel)
         first = self.ways[command.channel].first
-        first.comes(first.enter, attempt)
+        first.follow(first.enter, attempt)
 
     def last_start_ns(self, notification: Notification) -> int | None:
         """Return the last instant for the next attempt; `fallback.after` runs from the first, or a restart."""
@@ -346,7 +346,7 @@ class Handler(Accepting):
     def decided(self, send: Send) -> None:
         """Let the breaker know what has come of an attempt and its copies."""
         way = self.ways[send.admitted.attempt.command.channel]
-        way.carry("breaker", way.channel, way.answered, send)
+        way.follow(way.answered, send)
 
     # ── what follows from its outcome ───────────────────────────────────────────────────────────────────────────
 

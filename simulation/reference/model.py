@@ -12,7 +12,7 @@ from typing import Any
 
 from actors.messages import SendNotification
 from actors.outcomes import Outcome
-from simulation.reference.loop import Difference, Timeline
+from simulation.reference.comparing import Comparison, Difference
 from simulation.reference.node import Node
 from simulation.reference.surroundings import Surroundings
 from simulation.reference.unrecorded import Asked
@@ -29,7 +29,7 @@ class Model:
 
     def __init__(self, world: World) -> None:
         self.world = world
-        self.timeline = Timeline(world)
+        self.timeline = Comparison(world)
         self.compare = self.timeline.compare
         self.settle = self.timeline.settle
         self.surroundings = Surroundings(self.timeline)
@@ -68,11 +68,11 @@ class Model:
     # ── whose turn it is ────────────────────────────────────────────────────────────────────────────────────────
 
     def turn(self, kind: str, what: Any, node: int | None, now_ns: int, is_first: bool) -> None:
-        """Take note that it is the turn of something that is due now; see `Timeline.turn`."""
+        """Take note that it is the turn of something that is due now; see `Comparison.turn`."""
         self.timeline.turn(self._nodes[node], (kind, what), now_ns, is_first)
 
     def falls_due(self, kind: str, what: Any, node: int | None, now_ns: int, is_first: bool) -> None:
-        """Take note that something is due now whose actor is down; see `Timeline.falls_due`."""
+        """Take note that something is due now whose actor is down; see `Comparison.falls_due`."""
         self.timeline.falls_due(self._nodes[node], (kind, what), now_ns, is_first)
 
     def turn_outside(self, kind: str, what: Any, now_ns: int, is_first: bool) -> None:

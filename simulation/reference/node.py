@@ -8,10 +8,12 @@ from typing import Any, ClassVar
 from actors.messages import ActorFailed, BreakerState, BreakerTransitioned
 from actors.outcomes import Outcome
 from actors.settings.faults import Crash, FaultConfig
+from simulation.reference.channel import Way
+from simulation.reference.comparing import Difference, turn_that_waits
 from simulation.reference.handler import Handler
 from simulation.reference.hedging import TIMED_OUT
 from simulation.reference.instants import NS_PER_S, ns
-from simulation.reference.loop import Difference, Place, Timeline, turn_that_waits
+from simulation.reference.loop import Place, Timeline, Turn
 
 CLASSES = {
     "handler": "Handler",
@@ -25,6 +27,22 @@ DEDUPLICATING = {"limiter": "DeduplicatingLimiter", "breaker": "DeduplicatingBre
 """Of those that take their place where messages may come twice."""
 RESTARTS, WINDOW_NS = 5, 60 * 10**9
 """An actor that has failed so often within so long ends the run when it fails once more."""
+
+
+def _at_handler(_node: Node, _what: Any) -> Place:
+    return "handler", ""
+
+
+def _at_letters(_node: Node, _what: Any) -> Place:
+    return "dlq", ""
+
+
+def _at_lane(_node: Node, what: tuple[str, int]) -> Place:
+    return "channel", what[0]
+
+
+def _stage(actor: str, rule: Callable[[Way], None]) -> Turn:
+    return Turn(lambda node, channel: rule(node.ways[channel]), lambda _, channel: (actor, channel), may_look=True)
 
 
 class Node(Handler):
@@ -82,10 +100,16 @@ class Node(Handler):
     def _answer(self, number: int) -> None:
         send = self.asked.pop(number)
         way = self.ways[send.admitted.attempt.command.channel]
-        if self.timeline.carrier.may_repeat:
-            way.carry("breaker", way.channel, way.answered, send)
+        if self.timeline.goes_astray is not None:
+            way.follow(way.answered, send)
         else:
             way.answered(send)
+
+    def _place_of_answer(self, number: int) -> Place:
+        """It comes to the breaker: where it may go astray, by one that is not down."""
+        if self.timeline.goes_astray is not None:
+            return "", ""
+        return "breaker", self.asked[number].admitted.attempt.command.channel
 
     def _copy_answers(self, where: tuple[str, int]) -> None:
         _, number = where
@@ -135,7 +159,7 @@ class Node(Handler):
     def _class_at(self, place: Place) -> str:
         lanes = [lane for way in self.ways.values() for lane in way.lanes if lane.config.hedging is not None]
         hedges = place[0] == "channel" and any(lane.place == place[1] for lane in lanes)
-        if self.timeline.carrier.may_repeat and place[0] in ("limiter", "breaker"):
+        if self.timeline.goes_astray is not None and place[0] in ("limiter", "breaker"):
             return DEDUPLICATING[place[0]]
         return "HedgingChannel" if hedges else CLASSES[place[0]]
 
@@ -162,7 +186,7 @@ class Node(Handler):
                 self.redriving.start()
             case "alert":
                 self.letters.forget_alerts()
-        self.timeline.hand_over(mailbox)
+        self.timeline.handed_over.extend(mailbox)
 
     # ── the process crashes ─────────────────────────────────────────────────────────────────────────────────────
 
@@ -180,7 +204,10 @@ class Node(Handler):
             self.store.crash(self.now_ns)
         else:
             self.side.crash()
-        self.timeline.forget_what_follows(self)
+        for steps in (self.timeline.following, self.timeline.handed_over):
+            others = [step for step in steps if step.loop is not self]
+            steps.clear()
+            steps.extend(others)
         self.due.clear()
 
     def record_death(self, error: str) -> None:
@@ -218,19 +245,19 @@ class Node(Handler):
             words.append(f"{name} has used {notification.attempts} attempts{waits}{under_way}")
         return "; ".join(words)
 
-    TURNS: ClassVar[Mapping[str, Callable[[Any, Any], None]]] = {
-        "answer": _answer,
-        "copy": _copy_answers,
-        "hedge": lambda self, where: self.hedging.look(where[1]),
-        "go-on": lambda self, name: self.go_on(name),
-        "commit": lambda self, name: self.is_durable(name),
-        "overtaken": lambda self, name: self.is_overtaken(name),
-        "backlog": lambda self, _: self.look_at_backlog(),
-        "limiter": lambda self, channel: self.ways[channel].users.look(),
-        "tenants": lambda self, channel: self.ways[channel].tenants.look(),
-        "breaker": lambda self, channel: self.ways[channel].look(),
-        "ages": lambda self, _: self.letters.look_at_ages(),
-        "redrive": lambda self, channel: self.redriving.look(channel),
-        "discarded": lambda self, name: self.letters.is_discarded(name),
-        "restart": _restart,
+    TURNS: ClassVar[Mapping[str, Turn]] = {
+        "answer": Turn(_answer, _place_of_answer),
+        "copy": Turn(_copy_answers, _at_lane, may_look=True),
+        "hedge": Turn(lambda self, where: self.hedging.look(where[1]), _at_lane, may_look=True),
+        "go-on": Turn(lambda self, name: self.go_on(name), _at_handler),
+        "commit": Turn(lambda self, name: self.is_durable(name), _at_handler),
+        "overtaken": Turn(lambda self, name: self.is_overtaken(name), _at_handler),
+        "backlog": Turn(lambda self, _: self.look_at_backlog(), _at_handler, may_look=True),
+        "limiter": _stage("limiter", lambda way: way.users.look()),
+        "tenants": _stage("tenants", lambda way: way.tenants.look()),
+        "breaker": _stage("breaker", lambda way: way.look()),
+        "ages": Turn(lambda self, _: self.letters.look_at_ages(), _at_letters, may_look=True),
+        "redrive": Turn(lambda self, channel: self.redriving.look(channel), _at_letters, may_look=True),
+        "discarded": Turn(lambda self, name: self.letters.is_discarded(name), _at_letters),
+        "restart": Turn(_restart),
     }

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from actors.settings.faults import Deploy
-from simulation.reference.carrying import Carrier
+from simulation.reference.astray import FAULTS, Astray
 from simulation.reference.fleet import Fleet
 from simulation.reference.instants import ns
 from simulation.reference.letters import Redrive
-from simulation.reference.loop import Loop, Timeline
+from simulation.reference.loop import Loop, Timeline, Turn
 from simulation.reference.node import Node
 
 CRASHED, STOPPED = "InjectedCrash: injected crash of the process", "Stopped: stopped"
@@ -34,7 +34,9 @@ class Surroundings(Loop):
 
     def __init__(self, timeline: Timeline) -> None:
         super().__init__(timeline)
-        timeline.carrier = Carrier(self)
+        if any(fault.injects & FAULTS for fault in self.world.faults):
+            self.astray = Astray(self)
+            timeline.goes_astray = self.astray.takes
         self.fleet = Fleet(self)
         for number, fault in enumerate(self.world.faults):
             if fault.injects & {"crash", "clock_step", "deploy", "scale", "partition"}:
@@ -143,20 +145,20 @@ class Surroundings(Loop):
             else:
                 node.follow("dlq", "", _order_redrive, node, name, operation.served, edit)
 
-    TURNS: ClassVar[Mapping[str, Callable[[Any, Any], None]]] = {
-        "other": lambda self, _: None,
-        "inject": _inject,
-        "stop": lambda self, what: self._stop(what.nodes, *what.more),
-        "drained": lambda self, what: self._is_drained(what.nodes, *what.more),
-        "back": lambda self, what: self.fleet.start(what.nodes),
-        "takeover": lambda self, death: self.fleet.lease_ends(*death),
-        "known": lambda self, said: self.fleet.is_known(*said),
-        "reconnect": lambda self, what: self.fleet.reconnect(what.nodes),
-        "leases": lambda self, _: self.fleet.end_leases(),
-        "settle": lambda self, number: self.fleet.settle(number),
-        "told": lambda self, _: self.fleet.tell(),
-        "operate": _operate,
-        "late": lambda self, number: self.timeline.carrier.comes(number),
+    TURNS: ClassVar[Mapping[str, Turn]] = {
+        "other": Turn(lambda self, _: None, may_look=True),
+        "inject": Turn(_inject),
+        "stop": Turn(lambda self, what: self._stop(what.nodes, *what.more)),
+        "drained": Turn(lambda self, what: self._is_drained(what.nodes, *what.more)),
+        "back": Turn(lambda self, what: self.fleet.start(what.nodes)),
+        "takeover": Turn(lambda self, death: self.fleet.lease_ends(*death)),
+        "known": Turn(lambda self, said: self.fleet.is_known(*said)),
+        "reconnect": Turn(lambda self, what: self.fleet.reconnect(what.nodes)),
+        "leases": Turn(lambda self, _: self.fleet.end_leases(), may_look=True),
+        "settle": Turn(lambda self, number: self.fleet.settle(number), may_look=True),
+        "told": Turn(lambda self, _: self.fleet.tell()),
+        "operate": Turn(_operate),
+        "late": Turn(lambda self, number: self.astray.comes(number)),
     }
 
 

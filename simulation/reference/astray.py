@@ -7,10 +7,15 @@ cannot tell from a new one reaches the provider. The handler takes the first ans
 
 from __future__ import annotations
 
+from typing import Any
+
 from actors.settings.faults import FaultConfig
 from simulation.reference.instants import Window, ns
 from simulation.reference.loop import Loop, Step
+from simulation.reference.notifications import Admitted, Attempt, Send
 from simulation.reference.randomness import Stream
+
+FAULTS = {"duplicate_rate", "reorder"}
 
 
 class _Straying(Window):
@@ -24,30 +29,28 @@ class _Straying(Window):
         self.delay_s = None if delay is None else delay.sampler(Stream(seed, f"{name}.reorder").random)
 
 
-class Carrier:
-    """Brings the messages of all attempts."""
+class Astray:
+    """Brings the messages that carry attempts, in a run where any of them may come twice or late."""
 
     def __init__(self, surroundings: Loop) -> None:
         """Begin without any on the way."""
         self._surroundings = surroundings
         self._windows: dict[str, list[_Straying]] = {}
         for number, fault in enumerate(surroundings.world.faults):
-            for channel in fault.channel if fault.injects & {"duplicate_rate", "reorder"} else ():
+            for channel in fault.channel if fault.injects & FAULTS else ():
                 window = _Straying(fault, surroundings.world.seed, f"{channel}.messages.fault.{number}")
                 self._windows.setdefault(channel, []).append(window)
         self._late: dict[int, tuple[Step, int]] = {}
         """By number, and with the how-many-th life of its process that it is of."""
         self._late_count = 0
 
-    @property
-    def may_repeat(self) -> bool:
-        """Whether any message may come twice or late in this run."""
-        return bool(self._windows)
-
-    def send(self, step: Step, channel: str) -> None:
-        """Have a message come, and perhaps a copy; what is late by nothing comes as any other."""
+    def takes(self, step: Step) -> bool:
+        """Have a message come, and perhaps a copy, if it carries an attempt; return whether it does."""
+        attempt = _attempt_of(step.args[0]) if step.args else None
+        if attempt is None:
+            return False
         now_ns = step.loop.now_ns
-        open_ = [window for window in self._windows.get(channel, ()) if window.is_open(now_ns)]
+        open_ = [window for window in self._windows.get(attempt.command.channel, ()) if window.is_open(now_ns)]
         copies = sum(window.draw() < window.rate for window in open_ if window.rate is not None)
         for _ in range(1 + copies):
             delay_ns = sum(ns(window.delay_s()) for window in open_ if window.delay_s is not None)
@@ -55,11 +58,18 @@ class Carrier:
                 self._late_count += 1
                 self._late[self._late_count] = step, step.loop.starts
                 self._surroundings.at(now_ns + delay_ns, "late", self._late_count)
-            else:
-                step.loop.timeline.follow(step)
+            else:  # what is late by nothing comes as any other
+                step.loop.timeline.following.append(step)
+        return True
 
     def comes(self, number: int) -> None:
         """Bring what is late; its process may be gone."""
         step, starts = self._late.pop(number)
         if not step.loop.is_down and step.loop.starts == starts:
-            step.loop.timeline.follow(step)
+            step.loop.timeline.following.append(step)
+
+
+def _attempt_of(what: Any) -> Attempt | None:
+    admitted = what.admitted if isinstance(what, Send) else what
+    attempt = admitted.attempt if isinstance(admitted, Admitted) else admitted
+    return attempt if isinstance(attempt, Attempt) else None
