@@ -6,74 +6,34 @@ What may not go yet waits in the line of its user or tenant, and a wait is one `
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Iterable
-from typing import Any, ClassVar, NamedTuple, Protocol
+from collections.abc import Callable
+from typing import Any, ClassVar
 
-from actors.messages import DeferralCause, NotificationChannel, NotificationDeferred, SendNotification
-from actors.outcomes import Outcome
-from actors.settings.channel import ChannelConfig, RateLimitConfig
-from simulation.reference.backoff import Budget
+from actors.messages import DeferralCause, NotificationDeferred
+from actors.settings.channel import ChannelConfig
 from simulation.reference.instants import sooner
 from simulation.reference.limits import limit_of
-from simulation.reference.loop import Loop
-from simulation.reference.notifications import Admitted, Attempt, Send
-from simulation.reference.order import Line, Order, tenant_of
+from simulation.reference.notifications import ENDED_AS_EXPIRED, Attempt, Ended
+from simulation.reference.order import Line, Order
+from simulation.reference.process import Process
 
-EXPIRED = "expired"
-RETRY_TIME_UP = "retry time is up"
 OVER_THE_LIMIT = "rate limit exceeded"
 REMEMBERED_MAX = 10_000
 """So many of the latest attempts the limits of users know again when they are told of one twice."""
-
-BEFORE_PROVIDER, AT_PROVIDER, BEHIND_BREAKER, BACK = "before a provider", "at it", "behind a breaker", "back"
-"""Where attempts are that have passed the bounds of their tenants: *back* is one that could have gone, and found its
-tenant full."""
-NOT_COUNTED = {BEHIND_BREAKER, BACK}
-
-
-class Ended(NamedTuple):
-    """What becomes of an attempt that is neither made nor to wait."""
-
-    outcome: Outcome | None = None
-    """As if a provider had said so."""
-    reason: str = ""
-    """Or why its notification is dead-lettered."""
-
-
-class Handling(Protocol):
-    """What `Handler` does for attempts on their way, and for hedging."""
-
-    budgets: dict[NotificationChannel, Budget]
-
-    def is_wanted(self, command: SendNotification) -> bool: ...
-    def is_awaited(self, attempt: Attempt) -> bool: ...
-    def make(self, admitted: Admitted) -> None: ...
-    def ask(self, send: Send) -> int: ...
-    def decided(self, send: Send) -> None: ...
-    def answered(self, send: Send) -> None: ...
-    def turned_away(self, attempt: Attempt, end: Ended) -> None: ...
-    def requeued(self, attempt: Attempt, charged: bool) -> None: ...
-    def withdrawn(self, attempt: Attempt) -> None: ...
-    def waits_in_no_line(self, attempts: Collection[Attempt]) -> None: ...
-    def breaker_closed(self, channel: str, host: str) -> None: ...
-
-
-ENDED_AS_EXPIRED = Ended(reason=EXPIRED)
 
 
 class Stage:
     """A part of the way of a channel's attempts that is an actor of its own."""
 
-    def __init__(self, actor: str, loop: Loop, handler: Handling, channel: str, config: ChannelConfig) -> None:
+    def __init__(self, actor: str, handler: Process, channel: str, config: ChannelConfig) -> None:
         self._actor = actor
-        self.loop = loop
         self.handler = handler
         self.channel = channel
         self.config = config
 
     def follow(self, rule: Callable[..., None], *args: Any) -> None:
         """Have a rule of this stage applied."""
-        self.loop.follow(self._actor, self.channel, rule, *args)
+        self.handler.follow(self._actor, self.channel, rule, *args)
 
     def enter(self, attempt: Attempt) -> None:
         """Let an attempt pass, wait or end, but for one that is told twice."""
@@ -91,7 +51,7 @@ class Stage:
 
     def hand_back(self, rule: Callable[..., None], attempt: Attempt, *more: Any) -> None:
         """Let the handler know by one of its rules what has come of an attempt, which has left the way."""
-        self.loop.follow("handler", "", rule, attempt, *more)
+        self.handler.follow("handler", "", rule, attempt, *more)
 
     def turn_away(self, attempt: Attempt, end: Ended) -> None:
         """Let the handler know that an attempt is not made."""
@@ -109,10 +69,10 @@ class Stage:
 
     def defer(self, attempt: Attempt, cause: DeferralCause, resumes_ns: int | None, why: str, settings: Any) -> None:
         """ "A wait is one `NotificationDeferred`, however long" (4); a copy whose attempt has ended has none."""
-        if self.loop.timeline.goes_astray is not None and not self.handler.is_awaited(attempt):
+        if self.handler.timeline.goes_astray is not None and not self.handler.is_awaited(attempt):
             return
-        event = self.loop.event(NotificationDeferred, attempt.command, cause=cause, resumes_at_ns=resumes_ns)
-        self.loop.expect(event, why, attempt.name, settings)
+        event = self.handler.event(NotificationDeferred, attempt.command, cause=cause, resumes_at_ns=resumes_ns)
+        self.handler.expect(event, why, attempt.name, settings)
 
 
 class Gate(Stage):
@@ -122,7 +82,7 @@ class Gate(Stage):
     """Whether those that wait here have been counted against the limits of their users."""
 
     def __init__(self, actor: str, following: Stage) -> None:
-        super().__init__(actor, following.loop, following.handler, following.channel, following.config)
+        super().__init__(actor, following.handler, following.channel, following.config)
         self._following = following
         self._order = Order(self.config)
         self.lines: dict[str, Line] = {}
@@ -140,13 +100,13 @@ class Gate(Stage):
         if key not in self.lines:
             self.lines[key] = Line(key, self._order)
             self.lines[key].fits_at_ns = fits_ns
-        self.lines[key].join(attempt, self.loop.now_ns)
+        self.lines[key].join(attempt, self.handler.now_ns)
         self.set_wake()
 
     def look(self) -> None:
         """Let those go that fit now, by when their lines are due and by their keys."""
         wakes = ((_wake(line), line.key) for line in self.lines.values())
-        now_ns = self.loop.now_ns
+        now_ns = self.handler.now_ns
         for _, key in sorted((at_ns, key) for at_ns, key in wakes if at_ns is not None and at_ns <= now_ns):
             self._release(self.lines[key])
         self.set_wake()
@@ -155,12 +115,12 @@ class Gate(Stage):
         """Look at the next one of a key, of which another one has left."""
         line = self.lines.get(key)
         if line is not None and line.fits_at_ns is None:
-            line.fits_at_ns = self.loop.now_ns
+            line.fits_at_ns = self.handler.now_ns
             self._release(line)
             self.set_wake()
 
     def _release(self, line: Line) -> None:
-        now_ns = self.loop.now_ns
+        now_ns = self.handler.now_ns
         for attempt in line.take_expired(now_ns):
             self.turn_away(attempt, ENDED_AS_EXPIRED)
         while line.waiting and line.fits_at_ns is not None and line.fits_at_ns <= now_ns:
@@ -190,7 +150,7 @@ class Gate(Stage):
 
     def set_wake(self) -> None:
         """Set when time will bring something."""
-        self.loop.wake(self._actor, self.channel, sooner(*map(_wake, self.lines.values())))
+        self.handler.wake(self._actor, self.channel, sooner(*map(_wake, self.lines.values())))
 
 
 class UserLimits(Gate):
@@ -211,7 +171,7 @@ class UserLimits(Gate):
         self._come[attempt] = None
         if len(self._come) > REMEMBERED_MAX:
             self._come.popitem(last=False)
-        now_ns, settings, user = self.loop.now_ns, self.config.rate_limit, attempt.command.user
+        now_ns, settings, user = self.handler.now_ns, self.config.rate_limit, attempt.command.user
         assert settings is not None
         line = self.lines.get(user)
         fits_ns = now_ns
@@ -231,99 +191,12 @@ class UserLimits(Gate):
 
     def fits(self, key: str, attempt: Attempt) -> int:
         assert self.limit is not None
-        return self.limit.take(key, self.loop.now_ns)
+        return self.limit.take(key, self.handler.now_ns)
 
     def start(self) -> None:
         """Begin as an actor that starts: what it had counted is kept, and no one waits."""
         self._come.clear()
         self.clear()
-
-
-class TenantBounds(Gate):
-    """`tenant: {max_in_flight, rate}`, which "on a channel caps each tenant, beside `rate_limit` for users" (14)."""
-
-    is_charged = True
-
-    def __init__(self, following: Stage) -> None:
-        super().__init__("tenants", following)
-        self.bounds = self.config.tenant
-        rate = None if self.bounds is None else self.bounds.rate
-        self._rates = None if rate is None else limit_of(RateLimitConfig(rate=rate))
-        self.places: dict[Attempt, str] = {}
-        """Where the attempts are that have passed here and have not left the breaker. They count towards the bounds of
-        their tenants, but not while they wait for a breaker that is not closed."""
-
-    def enter(self, attempt: Attempt) -> None:
-        tenant = tenant_of(attempt.command)
-        if not tenant:
-            super().pass_on(attempt)
-            return
-        if attempt in self.places or self._is_told_twice(attempt):
-            return
-        attempt.tenant = tenant
-        line = self.lines.get(tenant)
-        fits_ns = self.fits(tenant, attempt) if line is None else line.fits_at_ns
-        if line is None and fits_ns == self.loop.now_ns:
-            self.pass_on(attempt)
-        elif is_too_late(attempt, fits_ns):
-            self.turn_away(attempt, ENDED_AS_EXPIRED)
-        else:
-            self.wait(attempt, tenant, fits_ns)
-            if fits_ns is not None:
-                why = "{} is over what its tenant may take (tenant: {})"
-                self.defer(attempt, DeferralCause.RATE_LIMIT, fits_ns, why, self.bounds)
-
-    def fits(self, key: str, attempt: Attempt) -> int | None:
-        """One that was counted under the rate of its tenant before is not counted again."""
-        if self.is_full(key):
-            return None
-        now_ns = self.loop.now_ns
-        return now_ns if self._rates is None or attempt in self.places else self._rates.take(key, now_ns)
-
-    def is_full(self, tenant: str) -> bool:
-        """Tell whether a tenant has as many under way as it may."""
-        most = None if self.bounds is None else self.bounds.max_in_flight
-        places = (place for attempt, place in self.places.items() if attempt.tenant == tenant)
-        return most is not None and sum(place not in NOT_COUNTED for place in places) >= most
-
-    def _is_told_twice(self, attempt: Attempt) -> bool:
-        line = self.lines.get(attempt.tenant) if self.loop.timeline.goes_astray is not None else None
-        return line is not None and attempt in line.attempts()
-
-    def pass_on(self, attempt: Attempt) -> None:
-        self.places[attempt] = BEFORE_PROVIDER
-        super().pass_on(attempt)
-
-    def park(self, attempts: Iterable[Attempt]) -> None:
-        """What waits for a breaker keeps no other one of its tenant back."""
-        parked = [attempt for attempt in attempts if attempt in self.places]
-        have_counted = {attempt.tenant for attempt in parked if self.places[attempt] not in NOT_COUNTED}
-        self.places.update(dict.fromkeys(parked, BEHIND_BREAKER))
-        for tenant in sorted(have_counted):
-            self.follow(self.has_room, tenant)
-
-    def take_back(self, attempt: Attempt) -> None:
-        """Have one wait for its tenant that has waited for a breaker, could go, and has found its tenant full."""
-        if self.places.get(attempt) != BACK or self._is_told_twice(attempt):
-            return  # it is sent again, or has come back before
-        if attempt.tenant not in self.lines and not self.is_full(attempt.tenant):
-            self.pass_on(attempt)
-        else:
-            self.wait(attempt, attempt.tenant, None)
-
-    def hand_back(self, rule: Callable[..., None], attempt: Attempt, *more: Any) -> None:
-        super().hand_back(rule, attempt, *more)
-        self.places.pop(attempt, None)
-
-    def has_left(self, attempt: Attempt) -> None:
-        """Count one no more that was on its way, and have its tenant's next one looked at."""
-        if self.places.pop(attempt, BACK) not in NOT_COUNTED:
-            self.follow(self.has_room, attempt.tenant)
-
-    def flush(self) -> None:
-        """Those that are at no provider are sent again, and count then."""
-        self.places = {attempt: place for attempt, place in self.places.items() if place == AT_PROVIDER}
-        super().flush()
 
 
 def _wake(line: Line) -> int | None:

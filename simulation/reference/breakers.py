@@ -1,18 +1,18 @@
-"""Circuit breakers of every kind (section 4): one for a channel's provider, or one for each host of its recipients."""
+"""A circuit breaker, of every kind (section 4)."""
 
 from __future__ import annotations
 
 import contextlib
 import math
 from collections import deque
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 
 from actors.messages import BreakerState
 from actors.outcomes import Ambiguous, ChannelFault, DeadDestination, Outcome, Permanent, Transient
 from actors.settings.breaker import CircuitBreakerConfig, RampConfig
-from simulation.reference.instants import NS_PER_S, wait_ns
+from simulation.reference.instants import wait_ns
 from simulation.reference.limits import share_of
 from simulation.reference.randomness import Stream
 
@@ -70,10 +70,6 @@ class Breaker:
         """How many times it has opened since it was last closed."""
         self._calls = Calls(config)
         self._ramp: Ramp | None = None
-        self._others: dict[int, int] = {}
-        """By other nodes, until when they say that it is open."""
-        self._own_until_ns: int | None = None
-        """While its own calls have it open, until when."""
         self._probes_out = 0
         self._probes_back: list[tuple[bool, bool]] = []
         """Of each result whether it failed, and whether it was slow."""
@@ -162,30 +158,6 @@ class Breaker:
         self.advance(now_ns)
         if self.state != OVERRIDES[order]:
             self._change(now_ns, order, OVERRIDES[order])
-            self._others.clear()
-
-    def hear(self, node: int, until_ns: int, living: int, now_ns: int) -> None:
-        """Take in until when another node says that it is open; an instant that has come: it does not."""
-        self.advance(now_ns)
-        self._others[node] = until_ns
-        self._heed_others(living, now_ns)
-
-    def recount(self, nodes: Collection[int], now_ns: int) -> None:
-        """What others say than those that live counts no more."""
-        self.advance(now_ns)
-        self._others = {node: until_ns for node, until_ns in self._others.items() if node in nodes}
-        self._heed_others(len(nodes), now_ns)
-
-    def _heed_others(self, living: int, now_ns: int) -> None:
-        """ "Open when one, or more than half, of the living nodes say so" (17), at least for one's own open time."""
-        needed = 1 if self._config.shared == "any" else living // 2 + 1
-        standing = sorted(until_ns for until_ns in self._others.values() if until_ns > now_ns)
-        until_ns = standing[-needed] if len(standing) >= needed else None
-        if self.state == OPEN:
-            ends_ns = [each for each in (until_ns, self._own_until_ns) if each is not None]
-            self.changes_at_ns = max(ends_ns, default=now_ns)
-        elif until_ns is not None and self.state in (CLOSED, HALF_OPEN):
-            self._change(now_ns, "others-open", OPEN, until_ns)
 
     def admits_at_ns(self, now_ns: int) -> int | None:
         """Return when the next call is worth asking for, as far as time decides; None: something has to happen."""
@@ -204,20 +176,15 @@ class Breaker:
     def _has_probes_left(self) -> bool:
         return self._probes_out + len(self._probes_back) < self._config.half_open_permits
 
-    def _change(self, now_ns: int, cause: str, after: BreakerState, told_until_ns: int | None = None) -> None:
+    def _change(self, now_ns: int, cause: str, after: BreakerState) -> None:
         config = self._config
         before, self.state = self.state, after
         self.generation += 1
-        self.changes_at_ns = self._own_until_ns = self._ramp = None
+        self.changes_at_ns = self._ramp = None
         self._probes_out, self._probes_back = 0, []
         self._calls = Calls(config)
-        if told_until_ns is not None:
-            self.changes_at_ns = told_until_ns
-        elif after == OPEN:
-            # "A setting makes it the first instant after, as some peers do."
-            self.changes_at_ns = now_ns + self._open_time_ns() + (1 if config.reopen == "after" else 0)
-            self._own_until_ns = self.changes_at_ns
-            self._openings += 1
+        if after == OPEN:
+            self.changes_at_ns = self._opens_until(now_ns)
         elif after == HALF_OPEN and config.half_open_max is not None:
             self.changes_at_ns = now_ns + wait_ns(config.half_open_max)
         elif after != HALF_OPEN:
@@ -226,6 +193,12 @@ class Breaker:
             self._ramp = Ramp(config.ramp, now_ns)
             self.changes_at_ns = self._ramp.end_ns
         self._on_change(Change(now_ns, self._host, before, after, cause))
+
+    def _opens_until(self, now_ns: int) -> int:
+        """Return until when it is open; "a setting makes it the first instant after, as some peers do"."""
+        until_ns = now_ns + self._open_time_ns() + (1 if self._config.reopen == "after" else 0)
+        self._openings += 1
+        return until_ns
 
     def _open_time_ns(self) -> int:
         """Return timeout · multiplier^k after k openings, times U(1-x, 1+x): "growing, with a maximum and jitter"."""
@@ -326,57 +299,3 @@ class Calls:
     def _count(self, entry: tuple[int, int, int, int], sign: int) -> None:
         self._calls += sign * entry[1]
         self._bad = [self._bad[0] + sign * entry[2], self._bad[1] + sign * entry[3]]
-
-
-class BreakersByHost:
-    """A breaker for each host of recipients, made when first asked for; one for all is that of the host ``""``.
-
-    Overrides hold for those that come later too.
-
-    When one is made, those are forgotten for which nobody has asked in an hour (or twice the longest open time, if that
-    is more), and the longest unused beyond 10,000.
-    """
-
-    KEYS_MAX = 10_000
-
-    def __init__(
-        self,
-        config: CircuitBreakerConfig,
-        stream: Stream,
-        on_change: Callable[[Change], None] = lambda change: None,
-    ) -> None:
-        self._config = config
-        self._stream = stream
-        self._on_change = on_change
-        self._breakers: dict[str, tuple[Breaker, int]] = {}
-        """The longest unused first, and when each was last asked for."""
-        self._generation = 1
-        self._order: str | None = None
-        longest = config.timeout if config.open_growth is None else config.open_growth.max
-        self._idle_ns = max(3600 * NS_PER_S, 2 * wait_ns(longest))
-
-    def of(self, host: str, now_ns: int) -> Breaker:
-        """Return the breaker of a host."""
-        if (kept := self._breakers.pop(host, None)) is not None:
-            self._breakers[host] = kept[0], now_ns
-            return kept[0]
-        for other, (breaker, used_ns) in list(self._breakers.items()):
-            if len(self._breakers) < self.KEYS_MAX and now_ns - used_ns < self._idle_ns:
-                break
-            self._generation = max(self._generation, breaker.generation + 1)
-            del self._breakers[other]
-        new = Breaker(self._config, self._stream, self._on_change, host=host, generation=self._generation)
-        self._breakers[host] = new, now_ns
-        if self._order is not None:
-            new.override(self._order, now_ns)
-        return new
-
-    def all(self) -> list[tuple[str, Breaker]]:
-        """Return those there are, the longest unused first."""
-        return [(host, breaker) for host, (breaker, _) in self._breakers.items()]
-
-    def override(self, order: str, now_ns: int) -> None:
-        """Apply an operator's override to all."""
-        self._order = order
-        for _, breaker in self.all():
-            breaker.override(order, now_ns)

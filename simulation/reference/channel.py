@@ -14,27 +14,14 @@ from actors.messages import RANKS, BreakerTransitioned, DeferralCause
 from actors.outcomes import Transient
 from actors.settings.channel import ChannelConfig
 from simulation.reference.addresses import host_of
-from simulation.reference.bounds import (
-    AT_PROVIDER,
-    BACK,
-    ENDED_AS_EXPIRED,
-    NOT_COUNTED,
-    OVER_THE_LIMIT,
-    Ended,
-    Handling,
-    Stage,
-    TenantBounds,
-    UserLimits,
-    is_too_late,
-)
+from simulation.reference.bounds import OVER_THE_LIMIT, Stage, UserLimits, is_too_late
 from simulation.reference.breakers import Change
 from simulation.reference.instants import sooner
 from simulation.reference.lane import Lane
-from simulation.reference.limits import Account
-from simulation.reference.loop import Loop
-from simulation.reference.notifications import Admitted, Attempt, Send
+from simulation.reference.notifications import ENDED_AS_EXPIRED, Admitted, Attempt, Ended, Send
 from simulation.reference.order import Blocked, Flow, Line, Order, Turns
-from simulation.reference.resuming import Arrivals
+from simulation.reference.process import Process
+from simulation.reference.tenants import AT_PROVIDER, BACK, NOT_COUNTED, TenantBounds
 
 BREAKER_OPEN = "circuit breaker is open"
 THROTTLED = "adaptive throttle"
@@ -49,24 +36,18 @@ _FULL = Ended(Transient(reason=BULKHEAD_FULL))
 class Way(Stage):
     """The way of one channel, and its last stage: what is before the providers."""
 
-    def __init__(
-        self, loop: Loop, handler: Handling, channel: str, config: ChannelConfig, accounts: dict[str, Account]
-    ) -> None:
-        """Begin without any that wait; accounts are by their names, those of all channels."""
-        super().__init__("breaker", loop, handler, channel, config)
+    def __init__(self, handler: Process, channel: str, config: ChannelConfig) -> None:
+        """Begin without any that wait."""
+        super().__init__("breaker", handler, channel, config)
         self.tenants = TenantBounds(self)
         behind_users: Stage = self if config.tenant is None else self.tenants
         self.users = UserLimits(behind_users)
         self.first = behind_users if config.rate_limit is None else self.users
         """The first stage."""
-        self.arrivals = Arrivals()
-        providers = config.by_provider()
         self.lanes = [
-            Lane(loop, channel, self.arrivals, number, name, own, len(providers) == 1, accounts)
-            for number, (name, own) in enumerate(providers.items())
+            Lane(handler, channel, number, name, own, not config.failover, self._transition)
+            for number, (name, own) in enumerate(config.by_provider().items())
         ]
-        for lane in self.lanes:
-            lane.on_change = self._transition
         self.is_per_host = config.circuit_breaker.per == "host"
         self.keys_are_hosts = self.is_per_host and config.fair_by == "host"
         self.taken: dict[Attempt, Admitted | None] = {}
@@ -101,7 +82,7 @@ class Way(Stage):
             self._join(line, attempt)
             return
         if self._may_be_preceded(attempt):
-            self._take_turns()  # what room there is by now belongs to those that came before
+            self.take_turns()  # what room there is by now belongs to those that came before
         for lane in self.lanes:
             lane.drop_unused_pace(attempt.host)
         blocked = self._admit(attempt)
@@ -111,7 +92,7 @@ class Way(Stage):
                 self.turn_away(attempt, end)
             else:
                 line = self.lines[attempt.host] = Line(attempt.host, self.order)
-                line.join(attempt, self.loop.now_ns)
+                line.join(attempt, self.handler.now_ns)
                 self._note(line, blocked)
         self.set_wake()
 
@@ -124,13 +105,13 @@ class Way(Stage):
         if line.is_up_to_time and is_too_late(attempt, self._resumes_at(line)):
             self.turn_away(attempt, ENDED_AS_EXPIRED)
             return
-        line.join(attempt, self.loop.now_ns)
+        line.join(attempt, self.handler.now_ns)
         self._update_turns(line)
         if line.is_shut:
             self.tenants.park([attempt])
         may_have_room = self.order.has_keys and not self.keys_are_hosts
         if may_have_room:
-            self._take_turns()  # a slot that is kept from others
+            self.take_turns()  # a slot that is kept from others
         if line.waiting:
             self._report(line)
             if attempt.until_ns is not None:
@@ -146,39 +127,21 @@ class Way(Stage):
         self.has_news = False
         self.lanes[send.admitted.lane].settle(send)
         if send.outcome is None:
-            self.loop.follow("handler", "", self.handler.requeued, attempt, True)
+            self.handler.follow("handler", "", self.handler.requeued, attempt, True)
         else:
-            self.loop.follow("handler", "", self.handler.answered, send)
+            self.handler.follow("handler", "", self.handler.answered, send)
         self._has_left(attempt)
         if self.lines:
             line = self.lines.get(attempt.host)
             is_of_interest = line is not None and (self.has_news or not line.is_paced)
-            self._look_after([attempt.host] if is_of_interest else [])
+            self.look_after([attempt.host] if is_of_interest else [])
 
     def operate(self, order: str, provider: str | None) -> None:
         """ "Operator states forced-open and disabled" (4): an order to the breakers, of one provider or of all."""
         for lane in self.lanes:
             if provider in (None, lane.provider_name):
-                lane.breakers.override(order, self.loop.now_ns)
-        self._look_after(list(self.lines))
-
-    def hear(self, breaker: str, host: str, node: int, until_ns: int) -> None:
-        """Take in until when another node says that a breaker is open."""
-        for lane in self.lanes:
-            if lane.name == breaker:
-                lane.hear(host, node, until_ns)
-        self._look_after([host])
-
-    def recount(self, nodes: Collection[int]) -> None:
-        """Take in which nodes live."""
-        for lane in self.lanes:
-            lane.recount(nodes)
-        self._look_after(list(self.lines))
-
-    def quota_is_divided(self) -> None:
-        """Look who may go now that there are more nodes, or fewer."""
-        self._take_turns()
-        self.set_wake()
+                lane.breakers.override(order, self.handler.now_ns)
+        self.look_after(list(self.lines))
 
     def flush(self) -> None:
         self._give_up_those_that_wait()
@@ -198,12 +161,12 @@ class Way(Stage):
                 self._update_turns(line)
                 line.wake_ns = line.next_look_ns()
         if rest:
-            self.loop.follow("handler", "", self.handler.waits_in_no_line, rest)
+            self.handler.follow("handler", "", self.handler.waits_in_no_line, rest)
         self.set_wake()
 
     def look(self) -> None:
         """Look at what time has brought: expiries, the end of open or half-open time, the next at a pace."""
-        now_ns = self.loop.now_ns
+        now_ns = self.handler.now_ns
         due = [(line.wake_ns, host, -1) for host, line in self.lines.items() if line.wake_ns is not None]
         due += [(until_ns, host, lane.number) for lane in self.lanes for host, until_ns in lane.half_open.items()]
         hosts: dict[str, None] = {}
@@ -217,7 +180,7 @@ class Way(Stage):
                 lane = self.lanes[number]
                 del lane.half_open[host]
                 lane.breaker(host).advance(now_ns)
-        self._look_after(list(hosts))
+        self.look_after(list(hosts))
 
     def _admit(self, attempt: Attempt) -> dict[int, Blocked]:
         """Let it go to the first provider that takes it now; else say what is in its way at each.
@@ -237,7 +200,7 @@ class Way(Stage):
                 self.taken[attempt] = admitted
                 if attempt in self.tenants.places:
                     self.tenants.places[attempt] = AT_PROVIDER
-                self.loop.follow("channel", lane.place, self.handler.make, admitted)
+                self.handler.follow("channel", lane.place, self.handler.make, admitted)
                 return {}
             blocked[lane.number] = admitted
         return blocked
@@ -267,20 +230,20 @@ class Way(Stage):
 
     # ── lines and turns ─────────────────────────────────────────────────────────────────────────────────────────
 
-    def _look_after(self, hosts: Collection[str]) -> None:
-        self._take_turns()
+    def look_after(self, hosts: Collection[str]) -> None:
+        self.take_turns()
         ready = list(hosts)
         while ready:
             host = ready.pop(0)
             if host in self.lines and self._step(self.lines[host]):
                 ready.append(host)
         if self.is_per_host:
-            self._take_turns()  # where no others wait any more, a key may have more than a quarter of the slots
+            self.take_turns()  # where no others wait any more, a key may have more than a quarter of the slots
         self.set_wake()
 
-    def _take_turns(self) -> None:
+    def take_turns(self) -> None:
         """While there is room at a provider, the lines that wait for it take turns, one attempt each."""
-        now_ns = self.loop.now_ns
+        now_ns = self.handler.now_ns
         for lane in self.lanes:
             while lane.turns and lane.room_at(now_ns) == now_ns and (turn := lane.next_turn()) is not None:
                 host, flow = turn
@@ -292,7 +255,7 @@ class Way(Stage):
 
     def _step(self, line: Line, flow: Flow | None = None, taken_at: Lane | None = None) -> bool:
         """Deal with the first of a line, or of a class and key in it; return whether the next is worth a look."""
-        now_ns = self.loop.now_ns
+        now_ns = self.handler.now_ns
         for attempt in line.take_expired(now_ns):
             self.turn_away(attempt, ENDED_AS_EXPIRED)
         if taken_at is None:  # else there is room, which comes first
@@ -342,7 +305,7 @@ class Way(Stage):
     def _paced_until(self, host: str) -> int | None:
         """Return when the first pace is up that holds a line back; None: not all lanes do."""
         paces_ns = [lane.paces[host].next_ns for lane in self.lanes if host in lane.paces]
-        is_held_back = len(paces_ns) == len(self.lanes) and min(paces_ns) > self.loop.now_ns
+        is_held_back = len(paces_ns) == len(self.lanes) and min(paces_ns) > self.handler.now_ns
         return min(paces_ns) if is_held_back else None
 
     def _note(self, line: Line, blocked: dict[int, Blocked]) -> None:
@@ -360,7 +323,7 @@ class Way(Stage):
             if reason == "ramp":
                 until_ns = lane.wait_through_ramp(line.key)
             line.asks_at_ns = sooner(line.asks_at_ns, until_ns)
-        line.wait_for_slots(wait_ns, self.loop.now_ns)
+        line.wait_for_slots(wait_ns, self.handler.now_ns)
         if line.is_shut and not was_shut:
             self.tenants.park(line.attempts())
         self._report(line)
@@ -379,12 +342,12 @@ class Way(Stage):
         line.unreported = {}
 
     def _resumes_at(self, line: Line) -> int | None:
-        rooms_ns = (lane.room_at(self.loop.now_ns) for lane in self.lanes if line.key in lane.turns)
+        rooms_ns = (lane.room_at(self.handler.now_ns) for lane in self.lanes if line.key in lane.turns)
         return sooner(line.asks_at_ns, *rooms_ns)
 
     def set_wake(self) -> None:
         """Set when time will bring something: an expiry, a breaker, a pace, or room that only time brings."""
-        now_ns = self.loop.now_ns
+        now_ns = self.handler.now_ns
         wake_ns = sooner(*(line.wake_ns for line in self.lines.values()))
         for lane in self.lanes:
             wake_ns = sooner(wake_ns, *lane.half_open.values())
@@ -392,7 +355,7 @@ class Way(Stage):
                 room_ns = lane.room_at(now_ns)
                 if room_ns != now_ns or lane.next_turn() is not None:
                     wake_ns = sooner(wake_ns, room_ns)
-        self.loop.wake("breaker", self.channel, wake_ns)
+        self.handler.wake("breaker", self.channel, wake_ns)
 
     def hand_back(self, rule: Callable[..., None], attempt: Attempt, *more: Any) -> None:
         super().hand_back(rule, attempt, *more)
@@ -406,16 +369,23 @@ class Way(Stage):
 
     def _transition(self, lane: Lane, change: Change) -> None:
         """ "Each transition is a recorded event" (4); what waited resumes paced, not as one herd."""
-        loop, host = self.loop, change.host
+        host = change.host
+        lane.paces.pop(host, None)
         fields = {"from_state": change.before, "to_state": change.after, "cause": change.cause}
-        event = loop.event(
-            BreakerTransitioned, None, breaker=loop.named(lane.name), host=host if self.is_per_host else None, **fields
+        event = self.handler.event(
+            BreakerTransitioned,
+            None,
+            breaker=self.handler.named(lane.name),
+            host=host if self.is_per_host else None,
+            **fields,
         )
-        loop.expect(event, "a breaker trips, opens and closes by its circuit_breaker: {}", lane.config.circuit_breaker)
+        self.handler.expect(
+            event, "a breaker trips, opens and closes by its circuit_breaker: {}", lane.config.circuit_breaker
+        )
         self.has_news = True
         lane.half_open.pop(host, None)
         if change.after == "closed" and self.config.redrive is not None:
-            loop.follow("dlq", "", self.handler.breaker_closed, self.channel, host)
+            self.handler.follow("dlq", "", self.handler.breaker_closed, self.channel, host)
         if change.ends_refusal and host in self.lines:
             lane.resume_paced(host)
         elif change.after == "half-open":
@@ -423,3 +393,4 @@ class Way(Stage):
             if until_ns is not None:
                 lane.half_open[host] = until_ns
                 self.set_wake()
+        self.handler.says(lane, change)

@@ -1,4 +1,4 @@
-"""What each node of a fleet has to do with the store that they share (section 17).
+"""Changes that are durable only later: `commit_latency`, and the store that the nodes of a fleet share (section 17).
 
 A change is durable `commit_latency` later: then it is known to the others, and its node goes on. Another node may have
 been faster with the same id, or the same letter. What is not durable when a node crashes is lost; one that is stopped
@@ -12,17 +12,57 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from actors.messages import (
+    DeadLetterDiscarded,
     DeadLetterMessage,
     NotificationEvent,
+    NotificationMovedToDeadLetter,
     NotificationRedriven,
     NotificationRequested,
     SendNotification,
 )
 from simulation.reference.instants import ns
-from simulation.reference.loop import Loop
+from simulation.reference.loop import Loop, Timeline
+from simulation.reference.node import Node
+from simulation.reference.store import Store
+
+News: TypeAlias = DeadLetterMessage | str | None
+"""What the other nodes are to know of a change: a letter that there is now; by its id, one that is none any more; or
+nothing."""
+
+
+def news_of(event: NotificationEvent, store: Store) -> News:
+    """Return what a change that the store has taken is to the others."""
+    name = event.notification_id
+    is_of_letter = isinstance(event, (NotificationMovedToDeadLetter, NotificationRedriven, DeadLetterDiscarded))
+    return (store.letter(name) or name) if is_of_letter else None
+
+
+class LateNode(Node):
+    """One process alone whose changes are durable `commit_latency` later, and until then are lost in a crash."""
+
+    def __init__(self, timeline: Timeline) -> None:
+        super().__init__(timeline)
+        self._latency_ns = ns(self.world.commit_latency)
+        self._journal: list[tuple[int, NotificationEvent, SendNotification]] = []
+        """By when it is durable, each change."""
+
+    def make_durable(self, kind: str, event: NotificationEvent, command: SendNotification) -> None:
+        self._journal.append((event.at_ns + self._latency_ns, event, command))
+        self.store.keep(event, command, None)
+        self.at(self.now_ns + self._latency_ns, kind, event.notification_id)
+
+    def lose(self) -> None:
+        for commit in self.commits.values():
+            if commit.event.at_ns + self._latency_ns < self.now_ns:  # and the handler was down since
+                self.expect(commit.event, commit.why, *commit.about)
+        self._journal = [change for change in self._journal if change[0] < self.now_ns]
+        self.store.begin_empty()
+        for _, event, command in self._journal:
+            self.store.known(event.notification_id, event.epoch_ns + event.at_ns)  # what was forgotten then is so now
+            self.store.keep(event, command, None)
 
 
 class Change(NamedTuple):
@@ -48,7 +88,7 @@ class Side:
         self._waiting: deque[Change] = deque()
         self._in_vain: list[NotificationEvent] = []
         """That with which others were faster, since it has started."""
-        self.nodes: frozenset[Any] = frozenset()
+        self.nodes: frozenset[int] = frozenset()
         """Those that have a lease, as it knows."""
         self.partitions = 0
         """How many keep it from the store."""

@@ -1,20 +1,22 @@
-"""The handler's rules: what happens to a notification from its acceptance to its end (sections 2, 3, 6, 7)."""
+"""The way of a notification, from its acceptance to its end (sections 2, 3, 6, 7, 14).
+
+Accepted, and durable; wanted by its user, now; sent on the way of its channel as an attempt (`channel`); what its
+provider answers; and what that means: sent, a wait and another attempt, or a dead letter and perhaps a fallback.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
-from itertools import count
 from typing import Any
 
 import msgspec
 
 from actors.messages import (
-    RANKS,
     DeferralCause,
+    DuplicateIgnored,
     NotificationDeferred,
+    NotificationEvent,
     NotificationFailed,
     NotificationMovedToDeadLetter,
-    NotificationRedriven,
     NotificationRequested,
     NotificationSent,
     NotificationSuppressed,
@@ -22,186 +24,116 @@ from actors.messages import (
     SendNotification,
 )
 from actors.outcomes import Ambiguous, ChannelFault, DeadDestination, Outcome, Permanent, Sent, Transient
-from simulation.reference.accepting import Accepting, Then
-from simulation.reference.addresses import DISABLED, ENDPOINT_DISABLED, address, disabled_text, mark_after
-from simulation.reference.backoff import Retrying, budget_of
-from simulation.reference.bounds import EXPIRED, RETRY_TIME_UP, Ended
+from simulation.reference.addresses import DISABLED, ENDPOINT_DISABLED, address, disabled_text, host_of, mark_after
+from simulation.reference.backlog import Backlog
+from simulation.reference.backoff import Retrying
 from simulation.reference.channel import Way
 from simulation.reference.hedging import Hedging
 from simulation.reference.instants import NS_PER_S, sooner, wait_ns
 from simulation.reference.lane import Lane
-from simulation.reference.letters import Letters, Redrive
-from simulation.reference.limits import Account
+from simulation.reference.letters import Letters
 from simulation.reference.loop import Key
 from simulation.reference.notifications import (
+    EXPIRED,
+    RETRY_TIME_UP,
+    TIMED_OUT,
     Admitted,
     Attempt,
-    History,
+    Commit,
+    Ended,
     Notification,
     Send,
+    Then,
     scheduled_ns,
-    state_after,
 )
 from simulation.reference.people import wanted_from_ns
-from simulation.reference.redriving import BREAKER_CLOSED, Redriving
-from simulation.reference.resuming import Backlog
+from simulation.reference.process import Process
 from simulation.reference.templates import Missing, filled_in
-from simulation.reference.unrecorded import Asked
+from simulation.reference.unrecorded import Asked, Refused
 
 BUDGET_SPENT = "retry budget spent"
 ADDRESS_GONE = "the address is gone"
-CANCELLED = "cancelled"
 
-_BEGINS = (NotificationRequested, NotificationRedriven)
+_ENDS = (NotificationSent, NotificationSuppressed, NotificationMovedToDeadLetter)
 
 
-class Handler(Accepting):
-    """The service while its process runs."""
+class Handler(Process):
+    """What happens to a notification."""
 
-    def boot(self) -> None:
-        """Start a process over the store: what was in memory is as new."""
-        self.asked.clear()
-        self.forget_all_accepted()
-        self.mailboxes.clear()
-        channels = self.world.channels.items()
-        accounts: dict[str, Account] = {}
-        self.ways = {each: Way(self, self, each, config, accounts) for each, config in channels}
-        self.hedging = Hedging(self, self)
-        self.letters = Letters(self)
-        self.redriving = Redriving(self, self.letters, self.ways, self.redrive)
-        self.redrives: dict[int, Redrive] = {}
-        """Those that wait for room, by their places: the order in which they came."""
-        self._redrive_places = count()
-        self.start()
-        self.follow("dlq", "", self.redriving.boot)
-        self.follow("handler", "", self.resume)
+    ways: dict[str, Way]
+    """By channel, that of its attempts to its providers."""
+    retrying: dict[str, Retrying]
+    """By channel, its backoff."""
+    backlog: Backlog
+    """What was overdue when the handler started."""
+    letters: Letters
+    hedging: Hedging
+    cancels: set[str]
+    """Of those that are being made durable, which are to be cancelled then."""
 
-    # ── starting, and starting again ────────────────────────────────────────────────────────────────────────────
+    # ── acceptance ──────────────────────────────────────────────────────────────────────────────────────────────
 
-    def start(self) -> None:
-        """A handler that starts knows what is in the store; its budgets and the streams of its jitter are as new."""
-        channels = self.world.channels.items()
-        self.retrying = {each: Retrying(own.retry, self.stream(f"{each}.backoff")) for each, own in channels}
-        self.budgets = {each: budget_of(own.retry.budget) for each, own in channels}
-        self.backlog = Backlog(self, {each: way.arrivals for each, way in self.ways.items()})
-        self.held: dict[str, Notification] = {}
-        """Those that are to be sent when there is a lease."""
-        self.admitted = {
-            name: state_after(entry.command, entry.events, self.epoch_ns, self.now_ns)
-            for name, entry in self.store.open_at(self.node).items()
-        }
-        for name, commit in self.commits.items():
-            self.admitted[name] = commit.notification
-            commit.notification.charge = 0
+    def accept(self, command: SendNotification, asks_for_room: bool, instead_of: Notification | None = None) -> None:
+        """ "The same `notification_id` is sent once; the same id with a different payload is a conflict, reported" (6).
 
-    def resume(self) -> None:
-        """ "After a restart only what is overdue is paced" (19); the rest goes at its time."""
-        for way in self.ways.values():
-            way.first.follow(way.first.flush)
-        self.go_on_with([each for name, each in self.admitted.items() if name not in self.commits])
-        for _ in range(len(self.redrives)):
+        "Room is asked once, at the door": what an event or a fallback gives rise to is never refused (14).
+        """
+        name, now_ns = command.notification_id, self.now_ns
+        known = self.known(name)
+        if known is not None:
+            again = self.event(DuplicateIgnored, command, conflict=known != command)
+            self.expect(again, "its id is known (remember_ids is {} s)", self.world.remember_ids)
+            return
+        if asks_for_room and not self.has_room(command.priority):
+            why = "max_pending is {}, and {} are pending"
+            self.expect(Refused(now_ns, "overloaded"), why, self.world.max_pending, len(self.admitted))
+            return
+        self.arrivals[command.channel].add(None, now_ns)
+        if self.ways[command.channel].is_per_host:
+            self.arrivals[command.channel].add(host_of(command.recipient), now_ns)
+        since_ns = now_ns if instead_of is None else instead_of.waited_since_ns
+        self.admitted[name] = notification = Notification(command, since_ns, now_ns)
+        fields: dict[str, Any] = {"user_id": command.user, "priority": command.priority}
+        if instead_of is not None:
+            fields |= {"instead_of": instead_of.command.notification_id, "waited_since_ns": since_ns}
+        notification.schedule(self.epoch_ns)
+        if notification.due_ns is not None:
+            fields["waited_since_ns"] = notification.waited_since_ns
+        event = self.event(NotificationRequested, command, **fields)
+        self.happens(event, notification, self.prepare, "it has come, and its id is new")
+
+    def known(self, name: str) -> SendNotification | None:
+        """Return the command that has an id, as it was accepted; None: the id is new, or forgotten."""
+        if name in self.admitted:
+            return self.admitted[name].known_as
+        return self.store.known(name, self.now_ns + self.epoch_ns)
+
+    def has_room(self, priority: Priority) -> bool:
+        """ "`max_pending` bounds what is accepted and has not ended": bulk gets 80% of it, what is normal 95%."""
+        most = self.world.max_pending
+        if most is None:
+            return True
+        kept = {Priority.CRITICAL: 0, Priority.NORMAL: most // 20, Priority.BULK: most // 5}
+        return len(self.admitted) < most - kept[priority]
+
+    def happens(self, event: NotificationEvent, notification: Notification, then: Then, why: str, *about: Any) -> None:
+        """ "Record first, announce afterwards" (2): nothing follows from a change before it is durable."""
+        name = event.notification_id
+        self.commits[name] = Commit(event, notification, then, why, about)
+        self.make_durable("commit", event, notification.command)
+
+    def is_committed(self, name: str) -> None:
+        """Record what is durable, and go on."""
+        event, notification, then, why, about = self.commits.pop(name)
+        if isinstance(event, _ENDS):
+            self.admitted.pop(name, None)
             self.take_up_next_redrive()
-
-    def go_on_with(self, notifications: Iterable[Notification]) -> None:
-        """Go on with those found in the store: what is overdue in its turn, the rest at its time."""
-        for notification in sorted(notifications, key=lambda each: each.due_since_ns):
-            if notification.given_up is None and notification.due_since_ns <= self.now_ns:
-                self.backlog.add(notification, self.last_start_ns(notification))
-            else:
-                self._take_up(notification)
-        self.look_at_backlog()
-
-    def take_over(self, histories: Iterable[History]) -> None:
-        """ "What a dead node had is taken over" (17), as after a restart."""
-        found = []
-        for history in histories:
-            name = history.command.notification_id
-            notification = state_after(history.command, history.events, self.epoch_ns, self.now_ns)
-            if name in self.commits and isinstance(self.commits[name].event, _BEGINS):
-                self.taken_over[name] = notification
-            elif name not in self.admitted and name in self.store.open:  # else it has found it in the store since
-                self.admitted[name] = notification
-                found.append(notification)
-        self.go_on_with(found)
-
-    def lease_is_renewed(self) -> None:
-        """Go on with what was held, as after a restart."""
-        held, self.held = self.held, {}
-        self.go_on_with(
-            [each for name, each in held.items() if self.admitted.get(name) is each and name not in self.commits]
-        )
-
-    def look_at_backlog(self) -> None:
-        """Go on with those of the backlog whose turn it is."""
-        for notification in self.backlog.take_due():
-            name = notification.command.notification_id
-            if self.admitted.get(name) is notification and name not in self.commits:  # else it is cancelled
-                notification.due_ns = None
-                self.prepare(notification)
-        self.backlog.set_wake()
-
-    def _take_up(self, notification: Notification) -> None:
-        if notification.given_up is not None:
-            self._dead_letter_as_decided(notification)
-        elif notification.due_ns is None:
-            self.prepare(notification)
-        else:
-            self._wait(notification)
-
-    def send_again(self, channel: str) -> None:
-        """A stage has lost its state: what was under way there is sent again, and what it answers yet is stale."""
-        first = self.ways[channel].first
-        first.follow(first.flush)
-        for notification in list(self.admitted.values()):
-            attempt = notification.under_way
-            if attempt is None or notification.command.channel != channel:
-                continue
-            if self.is_wanted(notification.command):
-                notification.charged = attempt.charged
-                self._send(notification)
-            else:
-                self._requeue(notification, attempt.charged)
-
-    # ── cancelled ───────────────────────────────────────────────────────────────────────────────────────────────
-
-    def cancel_waiting(self, channels: Collection[str] | None, priority: Priority | None) -> None:
-        """Cancel by an operator's order what has not begun an attempt: it waits here, or in a line on the way."""
-        meant = []
-        for name, notification in self.admitted.items():
-            command = notification.command
-            if (channels is None or command.channel in channels) and priority in (None, command.priority):
-                meant.append(name)
-        self.cancel(meant)
-
-    def cancel(self, names: Collection[str]) -> None:
-        """Cancel those that wait; what is being made durable comes first."""
-        on_their_way: dict[str, list[Attempt]] = {}
-        for name in names:
-            notification = self.admitted.get(name)
-            if notification is None:
-                continue
-            if name in self.commits:
-                self.cancels.add(name)
-            elif notification.under_way is not None:
-                on_their_way.setdefault(notification.command.channel, []).append(notification.under_way)
-            else:
-                self.due.pop(("go-on", name), None)
-                self._suppress(notification, CANCELLED, None, "it waits, and is cancelled")
-        for channel, attempts in on_their_way.items():
-            first = self.ways[channel].first
-            first.follow(first.withdraw, attempts)
-
-    def withdrawn(self, attempt: Attempt) -> None:
-        """Cancel one that has been taken out of its line."""
-        notification = self._of(attempt)
-        if notification is not None:
-            self._suppress(notification, CANCELLED, None, "it waits in a line, and is cancelled")
-        else:
-            self.cancel([attempt.command.notification_id])
-
-    def waits_in_no_line(self, attempts: Collection[Attempt]) -> None:
-        """Leave alone what is at a provider; what has come back meanwhile, or is sent again, is cancelled anew."""
-        self.cancel([each.command.notification_id for each in attempts if self._of(each) is None])
+        self.expect(event, why, *about)
+        if then is not None:
+            then(notification)
+        if name in self.cancels:
+            self.cancels.remove(name)
+            self.cancel([name])
 
     # ── whether it may go now ───────────────────────────────────────────────────────────────────────────────────
 
@@ -214,27 +146,27 @@ class Handler(Accepting):
                 self._dead_letter(notification, EXPIRED, "the wall clock was set back: not_before is beyond its expiry")
                 return
             notification.due_ns = due_ns
-            self._wait(notification)
+            self.wait(notification)
             return
         if address(command) in self.store.gone:
             then = None if self.store.is_delivered(command.notification_id) else self._fall_back
-            self._suppress(notification, ADDRESS_GONE, then, "a provider has said that its address is gone")
+            self.suppress(notification, ADDRESS_GONE, then, "a provider has said that its address is gone")
             return
         until_ns = wanted_from_ns(self.world, command, self.now_ns, self.epoch_ns)
         if until_ns is None:
-            self._suppress(notification, "switched off by the user", None, "preferences: the user has it switched off")
+            self.suppress(notification, "switched off by the user", None, "preferences: the user has it switched off")
         elif until_ns <= self.now_ns:
             if self.store.is_disabled(command):
                 self._dead_letter(notification, ENDPOINT_DISABLED, "all attempts have failed for disable_after")
             else:
-                self._send(notification)
+                self.send(notification)
         elif notification.expires_at_ns is not None and until_ns > notification.expires_at_ns:
             self._dead_letter(notification, EXPIRED, "quiet_hours end only after it has expired")
         else:
             notification.due_ns = until_ns
             quiet = {"cause": DeferralCause.QUIET_HOURS, "resumes_at_ns": until_ns}
             event = self.event(NotificationDeferred, command, **quiet)
-            self.happens(event, notification, self._wait, "its user has quiet_hours until then")
+            self.happens(event, notification, self.wait, "its user has quiet_hours until then")
 
     def is_wanted(self, command: SendNotification) -> bool:
         """Tell whether its address is there and its user wants it now: asked again when its turn comes after a wait."""
@@ -243,12 +175,12 @@ class Handler(Accepting):
         wanted_ns = wanted_from_ns(self.world, command, self.now_ns, self.epoch_ns)
         return wanted_ns is not None and wanted_ns <= self.now_ns
 
-    def _suppress(self, notification: Notification, reason: str, then: Then, why: str) -> None:
+    def suppress(self, notification: Notification, reason: str, then: Then, why: str) -> None:
         """ "Off means a `NotificationSuppressed`, not silence" (6)."""
-        self._leave_budget(notification)
+        self.leave_budget(notification)
         self.happens(self.event(NotificationSuppressed, notification.command, reason=reason), notification, then, why)
 
-    def _wait(self, notification: Notification) -> None:
+    def wait(self, notification: Notification) -> None:
         assert notification.due_ns is not None
         self.at(notification.due_ns, "go-on", notification.command.notification_id)
 
@@ -259,13 +191,8 @@ class Handler(Accepting):
 
     # ── an attempt ──────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _send(self, notification: Notification) -> None:
-        """Send an attempt on its way, unless its time is up; without a lease it is held until there is one."""
-        if not self.has_lease():
-            if notification.under_way is not None:
-                self._end_attempt(notification, None)
-            self.held[notification.command.notification_id] = notification
-            return
+    def send(self, notification: Notification) -> None:
+        """Send an attempt on its way, unless its time is up."""
         command, until_ns = notification.command, self.last_start_ns(notification)
         if until_ns is not None and self.now_ns > until_ns:
             why = "it might have set out until {} s (expires_after, fallback.after, retry.max_elapsed)"
@@ -306,9 +233,7 @@ class Handler(Accepting):
             return EXPIRED
         return RETRY_TIME_UP if until_ns is None or last_ns < until_ns else EXPIRED
 
-    def breaker_closed(self, channel: str, host: str) -> None:
-        """Have those redriven that died of a channel fault or an outage, by the channel's `redrive`."""
-        self.redriving.breaker_closed(channel, host)
+    # ── at the provider ─────────────────────────────────────────────────────────────────────────────────────────
 
     def lane_of(self, admitted: Admitted) -> Lane:
         """Return what it has been let through by."""
@@ -322,19 +247,9 @@ class Handler(Accepting):
         else:
             self.hedging.begin(lane, admitted)
 
-    def key_of(self, number: int) -> Key:
-        """Return how the answer to a send falls due: at the breaker, or where there may be copies at the channel."""
-        lane = self.lane_of(self.asked[number].admitted)
-        return ("answer", number) if lane.config.hedging is None else ("copy", (lane.place, number))
-
     def ask(self, send: Send) -> int:
-        number = self.timeline.number_of_asked = self.timeline.number_of_asked + 1
-        self.asked[number] = send
-        if not self.has_lease():
-            self.timeline.not_made.append(number)
-            send.ended_ns = self.now_ns
-            self.at(self.now_ns, *self.key_of(number))
-            return number
+        """Ask it once; return the number of this send."""
+        number = self.number_of(send)
         lane, attempt = self.lane_of(send.admitted), send.admitted.attempt
         name = attempt.command.notification_id
         key = f"{name}/edit-{attempt.edits}" if attempt.edits else name
@@ -343,6 +258,51 @@ class Handler(Accepting):
         self.expect(asked, "{} has passed all that stands before {}", attempt.name, lane.name)
         return number
 
+    def number_of(self, send: Send) -> int:
+        """Return the number of a new send."""
+        self.timeline.number_of_asked += 1
+        self.asked[self.timeline.number_of_asked] = send
+        return self.timeline.number_of_asked
+
+    def is_asked(self, outcome: Outcome | None, delay_ns: int | None) -> int:
+        """Return the number of the attempt that has just been made; it ends with an outcome after so long.
+
+        None for either: that is not known yet.
+        """
+        number = self.timeline.number_of_asked
+        send = self.asked[number]
+        timeout_ns = self.lane_of(send.admitted).timeout_ns
+        left_ns = timeout_ns - (self.now_ns - send.started_ns)  # copies share the time-out of the first
+        if delay_ns is None or delay_ns > left_ns:  # an answer at the instant of the time-out counts
+            delay_ns, outcome = left_ns, TIMED_OUT
+        self.ends(number, outcome, self.now_ns + delay_ns)
+        return number
+
+    def answers_now(self, number: int, outcome: Outcome, now_ns: int) -> None:
+        """Take the answer of a provider that could not be foreseen."""
+        send = self.asked.get(number)
+        if send is not None and send.outcome is TIMED_OUT and self.key_of(number) in self.due:  # else nobody waits
+            self.ends(number, outcome, now_ns)
+
+    def ends(self, number: int, outcome: Outcome | None, instant_ns: int) -> None:
+        """Have the answer to a send fall due: at the breaker, or where there may be copies at the channel."""
+        self.asked[number].outcome, self.asked[number].ended_ns = outcome, instant_ns
+        self.at(instant_ns, *self.key_of(number))
+
+    def key_of(self, number: int) -> Key:
+        """Return how the answer to a send falls due: at the breaker, or where there may be copies at the channel."""
+        lane = self.lane_of(self.asked[number].admitted)
+        return ("answer", number) if lane.config.hedging is None else ("copy", (lane.place, number))
+
+    def take_answer(self, number: int) -> None:
+        """Have the way of its channel settle an attempt that is answered."""
+        send = self.asked.pop(number)
+        way = self.ways[send.admitted.attempt.command.channel]
+        if self.timeline.goes_astray is not None:
+            way.follow(way.answered, send)
+        else:
+            way.answered(send)
+
     def decided(self, send: Send) -> None:
         """Let the breaker know what has come of an attempt and its copies."""
         way = self.ways[send.admitted.attempt.command.channel]
@@ -350,24 +310,24 @@ class Handler(Accepting):
 
     # ── what follows from its outcome ───────────────────────────────────────────────────────────────────────────
 
-    def _of(self, attempt: Attempt) -> Notification | None:
+    def of(self, attempt: Attempt) -> Notification | None:
         """Return the notification whose attempt under way this is; None: an answer to it is stale."""
         notification = self.admitted.get(attempt.command.notification_id)
         return notification if notification is not None and notification.under_way is attempt else None
 
     def is_awaited(self, attempt: Attempt) -> bool:
         """Tell whether an answer to an attempt is not stale."""
-        return self._of(attempt) is not None
+        return self.of(attempt) is not None
 
     def answered(self, send: Send) -> None:
         """ "sent → NotificationSent; transient → NotificationFailed → retry after backoff" (2)."""
-        notification, outcome = self._of(send.admitted.attempt), send.outcome
+        notification, outcome = self.of(send.admitted.attempt), send.outcome
         if notification is None:
             return
         assert outcome is not None
         lane = self.lane_of(send.admitted)
         is_counted = lane.config.hedging is not None and not isinstance(outcome, Sent)
-        self._end_attempt(notification, None if is_counted else outcome)  # each send that failed, when it did
+        self.end_attempt(notification, None if is_counted else outcome)  # each send that failed, when it did
         if not isinstance(outcome, Sent):
             self._failed(notification, outcome, send)
             return
@@ -385,28 +345,28 @@ class Handler(Accepting):
 
     def turned_away(self, attempt: Attempt, end: Ended) -> None:
         """Take back an attempt that was not made, with an outcome of our own or a reason to end."""
-        notification = self._of(attempt)
+        notification = self.of(attempt)
         if notification is None:
             return
         if end.outcome is None:
             reason = self._reason_of_expiry(notification) if end.reason == EXPIRED else end.reason
             self._dead_letter(notification, reason, "it can no longer be in time, or on_limit: drop")
         else:
-            self._end_attempt(notification, None)
+            self.end_attempt(notification, None)
             self._failed(notification, end.outcome, None)
 
     def requeued(self, attempt: Attempt, charged: bool) -> None:
         """ "A notification in quiet hours is scheduled for their end and checked again" (6): also one that waited."""
-        notification = self._of(attempt)
+        notification = self.of(attempt)
         if notification is not None:
-            self._requeue(notification, charged)
+            self.requeue(notification, charged)
 
-    def _requeue(self, notification: Notification, charged: bool) -> None:
-        self._end_attempt(notification, None)
+    def requeue(self, notification: Notification, charged: bool) -> None:
+        self.end_attempt(notification, None)
         notification.charged = charged
         self.prepare(notification)
 
-    def _end_attempt(self, notification: Notification, outcome: Outcome | None) -> None:
+    def end_attempt(self, notification: Notification, outcome: Outcome | None) -> None:
         self.budgets[notification.command.channel].end(notification.charge, outcome, self.now_ns)
         notification.charge, notification.under_way = 0, None
 
@@ -440,7 +400,7 @@ class Handler(Accepting):
         )
         notification.fail(event)
         notification.due_ns = retry_ns
-        then = self._wait if given_up is None else self._dead_letter_as_decided
+        then = self.wait if given_up is None else self.dead_letter_as_decided
         self.happens(event, notification, then, why + " (retry: {})", self.world.channels[command.channel].retry)
 
     def _retry(self, notification: Notification, outcome: Outcome) -> tuple[int | None, str | None, str]:
@@ -475,23 +435,23 @@ class Handler(Accepting):
             notification.charge = charge
         return retry_ns, None, "the wait goes by backoff, jitter and the provider's hint"
 
-    def _leave_budget(self, notification: Notification) -> None:
+    def leave_budget(self, notification: Notification) -> None:
         """Give back what one has of its channel's budget that ends without an answer of a provider."""
         if notification.under_way is not None:
-            self._end_attempt(notification, None)
+            self.end_attempt(notification, None)
         elif notification.charge:
             self.budgets[notification.command.channel].give_back(notification.charge, self.now_ns)
             notification.charge = 0
 
     # ── dead letters, fallbacks, redrives ───────────────────────────────────────────────────────────────────────
 
-    def _dead_letter_as_decided(self, notification: Notification) -> None:
+    def dead_letter_as_decided(self, notification: Notification) -> None:
         assert notification.given_up is not None
         self._dead_letter(notification, notification.given_up, "its latest attempt was the last one")
 
     def _dead_letter(self, notification: Notification, reason: str, why: str, *about: Any) -> None:
         """ "attempts spent, permanent, expired → dead letter queue → admin alert" (2)."""
-        self._leave_budget(notification)
+        self.leave_budget(notification)
         fields: dict[str, Any] = {"attempts": notification.attempts, "requested_at_ns": notification.waited_since_ns}
         fields |= {"reason": reason, "priority": notification.command.priority}
         event = self.event(NotificationMovedToDeadLetter, notification.command, **fields)
@@ -518,36 +478,3 @@ class Handler(Accepting):
         changes |= {"user_id": command.user, "expires_after": left_s, "not_before": None}
         other = msgspec.structs.replace(command, **changes)
         self.accept(other, False, instead_of=notification)
-
-    def redrive(self, order: Redrive, place: int | None = None) -> None:
-        """ "Redrive is idempotent" (7), waits for room (14), starts afresh and keeps the history (3)."""
-        letter, name, without_operator = order.letter, order.letter.command.notification_id, order.without_operator
-        if not self.has_room(order.priority):
-            self.redrives[next(self._redrive_places) if place is None else place] = order
-            return
-        is_dead = self.has_letter(letter)
-        is_served = is_dead and self.store.is_served(name, lambda other: other in self.admitted)
-        if not is_dead or (is_served and order.served == "exclude"):
-            if is_dead:
-                self.follow("dlq", "", self.letters.put_back, letter)
-            self.take_up_next_redrive()
-            return
-        since_ns = min(letter.requested_at_ns + letter.epoch_ns - self.epoch_ns, self.now_ns)
-        notification = self.admitted[name] = Notification(letter.command, since_ns, self.now_ns, charged=True)
-        notification.failures, notification.first_failed_ns = letter.history, letter.first_failure_ns + letter.epoch_ns
-        notification.accepted, notification.edits = letter.accepted, letter.edits
-        changes = {key: value for key, value in order.edit.items() if getattr(letter.command, key) != value}
-        notification.edit(changes)
-        notification.redriven_without_operator = letter.redriven_without_operator + without_operator
-        fields = {"why": BREAKER_CLOSED, "without_operator": True} if without_operator else {}
-        event = self.event(
-            NotificationRedriven, letter.command, edit=changes, include_served=order.served == "include", **fields
-        )
-        why = "its breaker has closed, and it is its turn by redrive: {}" if without_operator else "it is asked for"
-        self.happens(event, notification, self._take_up, why, self.ways[letter.command.channel].config.redrive)
-
-    def take_up_next_redrive(self) -> None:
-        """Have one that waits for room look whether there is any."""
-        if self.redrives:
-            _, place = min((RANKS[each.priority], place) for place, each in self.redrives.items())
-            self.follow("handler", "", self.redrive, self.redrives.pop(place), place)

@@ -11,13 +11,12 @@ from dataclasses import dataclass, field
 
 from actors.outcomes import Ambiguous, Outcome, Transient
 from simulation.reference.backoff import Budget
-from simulation.reference.bounds import Handling
+from simulation.reference.comparing import Difference
 from simulation.reference.instants import wait_ns
 from simulation.reference.lane import Lane
-from simulation.reference.loop import Loop
-from simulation.reference.notifications import Admitted, Attempt, Send
+from simulation.reference.notifications import TIMED_OUT, Admitted, Attempt, Send
+from simulation.reference.process import Process
 
-TIMED_OUT = Ambiguous(reason="timed out")
 SENDS_AT_MOST = 5
 """More are taken as this many, as in gRPC."""
 
@@ -61,8 +60,7 @@ class Flight:
 class Hedging:
     """What the channels that hedge do, at one process."""
 
-    def __init__(self, loop: Loop, handler: Handling) -> None:
-        self.loop = loop
+    def __init__(self, handler: Process) -> None:
         self.handler = handler
         self.flights: dict[int, Flight] = {}
         """By the number of the first send."""
@@ -71,8 +69,8 @@ class Hedging:
 
     def begin(self, lane: Lane, admitted: Admitted) -> None:
         """Send an attempt for the first time."""
-        number = self.loop.timeline.number_of_asked + 1
-        flight = Flight(lane, admitted, number, self.loop.now_ns)
+        number = self.handler.timeline.number_of_asked + 1
+        flight = Flight(lane, admitted, number, self.handler.now_ns)
         self.flights[number] = flight
         self._send(flight, None, 0)
 
@@ -88,7 +86,7 @@ class Hedging:
         flight.sent += 1
         flight.out[number] = budget, charge
         self._of[number] = flight
-        self._plan(flight, None if self._is_last(flight) else self.loop.now_ns + wait_ns(config.delay))
+        self._plan(flight, None if self._is_last(flight) else self.handler.now_ns + wait_ns(config.delay))
 
     @staticmethod
     def _is_last(flight: Flight) -> bool:
@@ -98,7 +96,7 @@ class Hedging:
 
     # ── answers ─────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def answered(self, number: int, outcome: Outcome | None) -> None:
+    def answered(self, number: int) -> None:
         """Take the first answer that decides (sent, or failed for good) as the outcome, and cancel the others.
 
         One that comes behind it was in the mailbox of a channel that was down.
@@ -106,14 +104,17 @@ class Hedging:
         flight = self._of.pop(number, None)
         if flight is None:
             return
+        if ("copy", (flight.place, number)) in self.handler.due:
+            raise Difference(f"the answer to send {number} comes before its time")
+        outcome = self.handler.asked.pop(number).outcome
         budget, charge = flight.out.pop(number)
         if outcome is None:  # it was not made, and so no other
             self._end(flight, None)
             return
         if budget is not None:
-            budget.end_copy(charge, outcome, self.loop.now_ns)
+            budget.end_copy(charge, outcome, self.handler.now_ns)
         elif isinstance(outcome, (Transient, Ambiguous)) and self.handler.is_awaited(flight.attempt):
-            self.handler.budgets[flight.attempt.command.channel].first_send_failed(self.loop.now_ns)
+            self.handler.budgets[flight.attempt.command.channel].first_send_failed(self.handler.now_ns)
         if isinstance(outcome, (Transient, Ambiguous)):
             self._failed(flight, outcome)
         else:
@@ -124,7 +125,7 @@ class Hedging:
         where that is nonsense, and none before what any of them has asked for."""
         flight.failures.append(outcome)
         hint = outcome.retry_after if isinstance(outcome, Transient) else None
-        now_ns = self.loop.now_ns
+        now_ns = self.handler.now_ns
         if self._is_last(flight) or (hint is not None and not 0 <= hint < math.inf):
             flight.gets_more = False
             self._plan(flight, None)
@@ -143,11 +144,11 @@ class Hedging:
             self._end(flight, (ambiguous or flight.failures)[-1])
 
     def _end(self, flight: Flight, outcome: Outcome | None) -> None:
-        now_ns = self.loop.now_ns
+        now_ns = self.handler.now_ns
         self._plan(flight, None)
         for number, (budget, charge) in flight.out.items():
-            self.loop.due.pop(("copy", (flight.place, number)), None)
-            self.loop.asked.pop(number)
+            self.handler.due.pop(("copy", (flight.place, number)), None)
+            self.handler.asked.pop(number)
             self._of.pop(number)
             if budget is not None:
                 budget.end_copy(charge, None, now_ns)
@@ -159,12 +160,12 @@ class Hedging:
     def _plan(self, flight: Flight, next_ns: int | None) -> None:
         """Plan the next copy, in place of what was planned; none where that would be too late."""
         flight.planned_ns = next_ns if next_ns is not None and flight.may_get_more(next_ns) else None
-        self.loop.wake("hedge", (flight.place, flight.number), flight.planned_ns)
+        self.handler.wake("hedge", (flight.place, flight.number), flight.planned_ns)
 
     def look(self, number: int) -> None:
         """Send the copy that is planned for now, if it still is."""
         flight = self.flights.get(number)
-        if flight is None or flight.planned_ns is None or flight.planned_ns > self.loop.now_ns:
+        if flight is None or flight.planned_ns is None or flight.planned_ns > self.handler.now_ns:
             return
         flight.planned_ns = None
         self._hedge(flight, TIMED_OUT if flight.out else flight.failures[-1])
@@ -177,10 +178,10 @@ class Hedging:
         then, the quota and the adaptive rate have room, and the retry budget allows a retry after such a failure (a
         late answer is an ambiguous one), and the node has a lease. It takes up what a retry would, but for a slot.
         """
-        now_ns, lane, attempt = self.loop.now_ns, flight.lane, flight.attempt
+        now_ns, lane, attempt = self.handler.now_ns, flight.lane, flight.attempt
         budget = self.handler.budgets[attempt.command.channel]
         charge = None
-        is_meant = flight.may_get_more(now_ns) and self.handler.is_awaited(attempt) and self.loop.has_lease()
+        is_meant = flight.may_get_more(now_ns) and self.handler.is_awaited(attempt) and self.handler.has_lease()
         if is_meant and lane.lets_copy_go(attempt):
             charge = budget.ask(after, now_ns)
         if charge is None:

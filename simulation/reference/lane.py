@@ -7,17 +7,18 @@ breaker's permit, so that nothing queued passes an open breaker", 5).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 
 from actors.settings.channel import ChannelConfig
 from simulation.reference.adaptive import AdaptiveRate, AdaptiveThrottle, concurrency_of
-from simulation.reference.breakers import OPEN, REFUSING, Breaker, BreakersByHost, Change
-from simulation.reference.instants import ns, wait_ns
-from simulation.reference.limits import Account, Limit, PartOfAccount, Slots, limit_of
-from simulation.reference.loop import Loop
+from simulation.reference.breaker_groups import BreakersByHost
+from simulation.reference.breakers import REFUSING, Breaker, Change
+from simulation.reference.instants import wait_ns
+from simulation.reference.limits import Limit, Slots
 from simulation.reference.notifications import Admitted, Attempt, Send
 from simulation.reference.order import Blocked, Flow, Turns
-from simulation.reference.resuming import Arrivals, Pace, ceiling_per_s
+from simulation.reference.process import Process
+from simulation.reference.resuming import Pace, ceiling_per_s
 
 
 class Lane:
@@ -25,22 +26,21 @@ class Lane:
 
     def __init__(
         self,
-        loop: Loop,
+        handler: Process,
         channel: str,
-        arrivals: Arrivals,
         number: int,
         name: str,
         config: ChannelConfig,
-        alone: bool,
-        accounts: dict[str, Account],
+        is_alone: bool,
+        on_change: Callable[[Lane, Change], None],
     ) -> None:
-        self.loop = loop
-        self.arrivals = arrivals
-        self.on_change: Callable[[Lane, Change], None] = lambda lane, change: None
+        """Begin as the provider of a name, the how-many-th of a channel; `on_change` hears of its breakers."""
+        self.handler = handler
+        self.channel = channel
         self.number = number
         self.provider_name = name
         """``primary``, or as `failover` calls it."""
-        self.provider = None if alone else name
+        self.provider = None if is_alone else name
         """As events name it: not at all where there is only one."""
         self.name = channel if number == 0 else f"{channel}/{name}"
         """That of its breaker: ``email``, ``email/backup``."""
@@ -50,13 +50,12 @@ class Lane:
         self.timeout_ns = wait_ns(config.timeout)
         self.slot_wait_ns = None if config.slot_wait is None else wait_ns(config.slot_wait)
         self.is_per_host = config.circuit_breaker.per == "host"
-        breaker, stream = config.circuit_breaker, loop.stream(f"{self.name}.breaker")
-        self.is_shared = breaker.shared != "none"
-        self._nodes = 1
-        """How many live, of those that share its breakers."""
-        self.breakers = BreakersByHost(breaker, stream, self._changed)
+        stream = handler.stream
+        self.breakers = BreakersByHost(
+            config.circuit_breaker, stream(f"{self.name}.breaker"), lambda change: on_change(self, change)
+        )
         if not self.is_per_host:
-            self.breakers.of("", loop.now_ns)
+            self.breakers.of("", handler.now_ns)
         self.half_open: dict[str, int] = {}
         """By host, until when its breaker is half-open at most."""
         self.paces: dict[str, Pace] = {}
@@ -64,18 +63,11 @@ class Lane:
         self.slots = Slots()
         self.turns: Turns
         """Of the hosts whose lines wait for room here."""
-        limit = config.concurrency_limit
-        self._concurrency = None if limit is None else concurrency_of(limit, loop.stream(f"{self.name}.concurrency"))
-        self.is_divided = config.quota is not None and config.quota.across == "nodes"
-        """Whether the quota is that of all nodes, of which each living one has an equal part."""
-        parts = self._count_parts() if self.is_divided else 1
-        self._quota = None if config.quota is None else limit_of(config.quota, parts)
-        if config.quota is not None and config.quota.account is not None:
-            account = accounts.setdefault(config.quota.account, Account(limit_of(config.quota)))
-            self._quota = PartOfAccount(account)
+        limit, throttle = config.concurrency_limit, config.adaptive_throttle
+        self._concurrency = None if limit is None else concurrency_of(limit, stream(f"{self.name}.concurrency"))
+        self.quota = None if config.quota is None else handler.quota_of(config.quota)
         self._rate = None if config.adaptive_rate is None else AdaptiveRate(config.adaptive_rate)
-        throttle = config.adaptive_throttle
-        self._throttle = None if throttle is None else AdaptiveThrottle(throttle, loop.stream(f"{self.name}.throttle"))
+        self._throttle = None if throttle is None else AdaptiveThrottle(throttle, stream(f"{self.name}.throttle"))
 
     # ── admission ───────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -85,7 +77,7 @@ class Lane:
         It is told whether any of other keys wait, and whether its tenant has as many under way as it may: then it uses
         up nothing that lets the next one go.
         """
-        host, now_ns = attempt.host, self.loop.now_ns
+        host, now_ns = attempt.host, self.handler.now_ns
         room_ns = self.room_at(now_ns)
         if room_ns != now_ns:
             return self._without_room(host, room_ns)
@@ -132,43 +124,32 @@ class Lane:
 
     def _rates(self) -> list[Limit]:
         """Return what bounds how many go in a time, and is charged for each."""
-        return [limit for limit in (self._quota, self._rate) if limit is not None]
+        return [limit for limit in (self.quota, self._rate) if limit is not None]
 
     def charge_rates(self) -> None:
         """Count one that goes now."""
         for limit in self._rates():
-            limit.charge("", self.loop.now_ns)
+            limit.charge("", self.handler.now_ns)
 
     def lets_copy_go(self, attempt: Attempt) -> bool:
         """Tell whether one more send of an attempt that has its slot may go now."""
-        now_ns = self.loop.now_ns
+        now_ns = self.handler.now_ns
         return self.breaker(attempt.host).state not in REFUSING and self._rates_fit_at(now_ns) == now_ns
-
-    def divide_quota(self) -> None:
-        """Have as large a part of the quota of all nodes as there are living ones."""
-        before, config = self._quota, self.config.quota
-        assert before is not None
-        assert config is not None
-        self._quota = limit_of(config, self._count_parts())
-        self._quota.go_on_from(before, self.loop.now_ns)
-
-    def _count_parts(self) -> int:
-        return 1 if self.loop.side is None else max(1, len(self.loop.side.nodes))
 
     def _without_room(self, host: str, room_ns: int | None) -> Blocked:
         """Room would not help one that waits for an open breaker."""
-        now_ns, breaker = self.loop.now_ns, self.breaker(host)
+        now_ns, breaker = self.handler.now_ns, self.breaker(host)
         if breaker.state in REFUSING and breaker.admits_at_ns(now_ns) != now_ns:
             return self._shut(host)
         if room_ns is None:
             return Blocked("full" if self.slot_wait_ns == 0 else "slot", None)
         quota = self.config.quota
-        drops = quota is not None and quota.on_limit == "drop" and self._quota is not None
-        is_over = drops and self._quota is not None and self._quota.fits_at("", now_ns) != now_ns
+        drops = quota is not None and quota.on_limit == "drop"
+        is_over = drops and self.quota is not None and self.quota.fits_at("", now_ns) != now_ns
         return Blocked("quota" if is_over else "rate", room_ns)
 
     def _shut(self, host: str) -> Blocked:
-        now_ns, breaker = self.loop.now_ns, self.breaker(host)
+        now_ns, breaker = self.handler.now_ns, self.breaker(host)
         until_ns = breaker.admits_at_ns(now_ns)
         if breaker.ramping_until_ns is not None:
             return Blocked("ramp", breaker.ramping_until_ns)
@@ -178,7 +159,7 @@ class Lane:
 
     def settle(self, send: Send) -> None:
         """Free the slot, and have the breaker and all that adapts learn of the outcome, if there is any."""
-        now_ns, duration_ns = self.loop.now_ns, send.ended_ns - send.started_ns
+        now_ns, duration_ns = self.handler.now_ns, send.ended_ns - send.started_ns
         admitted, outcome = send.admitted, send.outcome
         self.slots.held[admitted.attempt.key] -= 1
         if outcome is None:
@@ -196,52 +177,32 @@ class Lane:
 
     def breaker(self, host: str) -> Breaker:
         """Return the breaker that decides about recipients at a host."""
-        return self.breakers.of(host, self.loop.now_ns)
-
-    def hear(self, host: str, node: int, until_ns: int) -> None:
-        """Take in until when another node says that a breaker is open."""
-        self.breaker(host).hear(node, until_ns, self._nodes, self.loop.now_ns)
-
-    def _changed(self, change: Change) -> None:
-        self.paces.pop(change.host, None)
-        self.on_change(self, change)
-        if self.is_shared and change.cause not in ("others-open", "wait-over"):
-            latency_ns = ns(self.config.circuit_breaker.share_latency)
-            if change.after == OPEN:
-                until_ns = self.breaker(change.host).changes_at_ns
-                self.loop.timeline.say(self.loop.node, self.name, change.host, until_ns, latency_ns)
-            elif change.before == OPEN:
-                self.loop.timeline.say(self.loop.node, self.name, change.host, self.loop.now_ns, latency_ns)
-
-    def recount(self, nodes: Collection[int]) -> None:
-        """Take in which nodes live."""
-        if self.is_shared:
-            self._nodes = len(nodes)
-            for _, breaker in self.breakers.all():
-                breaker.recount(nodes, self.loop.now_ns)
+        return self.breakers.of(host, self.handler.now_ns)
 
     def resume_paced(self, host: str) -> None:
         """ "Waiting ones queue in order and resume paced, not as one herd" (4)."""
-        self.paces[host] = Pace(self.config.circuit_breaker, self.loop.now_ns)
+        self.paces[host] = Pace(self.config.circuit_breaker, self.handler.now_ns)
 
     def wait_through_ramp(self, host: str) -> int:
         """Let those that the ramp has refused ask again at a pace; the one that has just asked was the first."""
         self.resume_paced(host)
-        self.paces[host].go(self.loop.now_ns, self._ceiling(host))
+        self.paces[host].go(self.handler.now_ns, self._ceiling(host))
         return self.paces[host].next_ns
 
     def drop_unused_pace(self, host: str) -> None:
         """Drop a pace that was due and that nobody has used."""
         pace = self.paces.get(host)
-        if pace is not None and pace.next_ns < self.loop.now_ns:
+        if pace is not None and pace.next_ns < self.handler.now_ns:
             del self.paces[host]
 
     def restart_paces(self) -> None:
         """All that waited was dropped, and comes again at once."""
         for host, pace in list(self.paces.items()):
-            if pace.next_ns < self.loop.now_ns:
+            if pace.next_ns < self.handler.now_ns:
                 self.resume_paced(host)
 
     def _ceiling(self, host: str | None) -> float:
         of = host if self.is_per_host else None
-        return ceiling_per_s(self.config.circuit_breaker, self.arrivals.per_second(of, self.loop.now_ns))
+        return ceiling_per_s(
+            self.config.circuit_breaker, self.handler.arrivals[self.channel].per_second(of, self.handler.now_ns)
+        )

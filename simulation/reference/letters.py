@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from actors.messages import DeadLetterDiscarded, DeadLetterMessage, Priority
 from simulation.reference.instants import ns
-from simulation.reference.loop import Loop
+from simulation.reference.process import Process
 from simulation.reference.unrecorded import Alerted
 
 ALERT_QUIET_NS = 300 * 10**9
@@ -33,40 +33,34 @@ class Redrive(NamedTuple):
 class Letters:
     """The letters, the oldest first, and when each alert was last raised."""
 
-    def __init__(self, loop: Loop) -> None:
-        self.loop = loop
-        self.kept: OrderedDict[str, DeadLetterMessage] = loop.store.letters()
+    def __init__(self, handler: Process) -> None:
+        self.handler = handler
+        self.kept: OrderedDict[str, DeadLetterMessage] = handler.store.letters()
         self._discarding: dict[str, tuple[Any, ...]] = {}
         self.forget_alerts()
 
     def begin(self) -> None:
         """Begin as its actor that starts, with what the store has."""
-        store, commits = self.loop.store, self.loop.commits
+        store, commits = self.handler.store, self.handler.commits
         letters = store.letters().items()
         self.kept = OrderedDict(
-            (name, letter) for name, letter in letters if name not in commits and self.loop.has_letter(name)
+            (name, letter) for name, letter in letters if name not in commits and self.handler.has_letter(name)
         )
         self.look_at_all()
 
     def add(self, letter: DeadLetterMessage) -> None:
         """Take a letter in, discard what is too much or too old, and have people told."""
-        self.loop.expect(letter, "a dead letter has all that is needed to find out why and to try again")
+        self.handler.expect(letter, "a dead letter has all that is needed to find out why and to try again")
         self._keep(letter)
-        self._look()
+        self.look()
         text = f"Notification {letter.notification_id} moved to DLQ: {letter.failure_reason}"
-        self.loop.follow("alert", "", self.alert, ("letter", letter.channel, letter.failure_reason), text)
+        self.handler.follow("alert", "", self.alert, ("letter", letter.channel, letter.failure_reason), text)
 
     def put_back(self, letter: DeadLetterMessage) -> None:
         """Keep a letter that was taken for a redrive, or that another node has written, if it is one still."""
-        if self.loop.has_letter(letter.notification_id):
+        if self.handler.has_letter(letter.notification_id):
             self._keep(letter)
-        self._look()
-
-    def is_gone(self, name: str) -> None:
-        """Drop a letter that another node has redriven or discarded, unless it is one again."""
-        if not self.loop.has_letter(name):
-            self.kept.pop(name, None)
-        self._look()
+        self.look()
 
     def _keep(self, letter: DeadLetterMessage) -> None:
         known = self.kept.get(letter.notification_id)
@@ -79,13 +73,14 @@ class Letters:
         self._look_at_size()
         self.look_at_ages()
 
-    def _look(self) -> None:
+    def look(self) -> None:
+        """Discard what is too much, or too old."""
         self._look_at_size()
-        if ("ages", "") not in self.loop.due:
+        if ("ages", "") not in self.handler.due:
             self.look_at_ages()
 
     def _look_at_size(self) -> None:
-        bounds = self.loop.world.dead_letters
+        bounds = self.handler.world.dead_letters
         while bounds.at_most is not None and len(self.kept) > bounds.at_most:
             name = next(iter(self.kept))
             if self.is_one(name):
@@ -95,7 +90,7 @@ class Letters:
 
     def look_at_ages(self) -> None:
         """Discard those whose retention has ended, by the calendar."""
-        loop, keep = self.loop, self.loop.world.dead_letters.keep
+        loop, keep = self.handler, self.handler.world.dead_letters.keep
         loop.wake("ages", "", None)
         while keep is not None and (name := next(filter(self.is_one, self.kept), None)) is not None:
             up_ns = self.kept[name].moved_at_ns + self.kept[name].epoch_ns + ns(keep) - loop.epoch_ns
@@ -106,12 +101,12 @@ class Letters:
 
     def is_one(self, name: str) -> bool:
         """Return whether a notification is a dead letter here that can be taken."""
-        return name in self.kept and self.loop.has_letter(name)
+        return name in self.kept and self.handler.has_letter(name)
 
     def is_served(self, name: str) -> bool:
         """ "A letter whose fallback was delivered or is under way is served, and no redrive takes it" (15)."""
-        store, commits = self.loop.store, self.loop.commits
-        has_letter = self.loop.has_letter
+        store, commits = self.handler.store, self.handler.commits
+        has_letter = self.handler.has_letter
         return store.is_served(name, lambda other: other in commits or (has_letter(other) and other not in self.kept))
 
     def order_discard(self, name: str) -> None:
@@ -120,14 +115,14 @@ class Letters:
             self._discard(name, "discarded by the operator")
 
     def _discard(self, name: str, reason: str) -> None:
-        loop, letter = self.loop, self.kept.pop(name)
+        loop, letter = self.handler, self.kept.pop(name)
         event = loop.event(DeadLetterDiscarded, letter.command, reason=reason)
         self._discarding[name] = event, "an operator has said so, or by dead_letters: {}", loop.world.dead_letters
         loop.make_durable("discarded", event, letter.command)
 
     def is_discarded(self, name: str) -> None:
         """Record a discard that is durable."""
-        self.loop.expect(*self._discarding.pop(name))
+        self.handler.expect(*self._discarding.pop(name))
 
     def is_not_discarded(self, name: str) -> None:
         """Leave a letter to the node that was faster with it."""
@@ -139,8 +134,8 @@ class Letters:
 
     def alert(self, about: Any, text: str) -> None:
         """ "Admin alert, deduplicated": one for each channel and reason in five minutes."""
-        now_ns = self.loop.now_ns
+        now_ns = self.handler.now_ns
         latest_ns = self._raised.get(about)
         if latest_ns is None or now_ns - latest_ns >= ALERT_QUIET_NS:
             self._raised[about] = now_ns
-            self.loop.expect(Alerted(now_ns, text), "one alert for each channel and reason in five minutes")
+            self.handler.expect(Alerted(now_ns, text), "one alert for each channel and reason in five minutes")

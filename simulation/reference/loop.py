@@ -18,10 +18,10 @@ from collections.abc import Callable, Mapping
 from itertools import count
 from typing import Any, ClassVar, NamedTuple, TypeVar
 
-from actors.messages import DeadLetterMessage, NotificationEvent, RecordedEvent, SendNotification
+from actors.messages import RecordedEvent, SendNotification
 from simulation.reference.instants import ns
-from simulation.reference.notifications import Commit, News, Notification, Send, Store
 from simulation.reference.randomness import Stream
+from simulation.reference.store import Store
 from simulation.reference.world import World
 
 E = TypeVar("E", bound=RecordedEvent)
@@ -62,12 +62,7 @@ class Timeline:
         self.world = world
         self.now_ns = 0
         self.epoch_ns = world.epoch_ns
-        is_one = world.nodes_at_most == 1
-        self.store = Store(ns(world.remember_ids), ns(world.commit_latency) if is_one else 0)
-        self.say: Callable[..., None] = lambda *said: None
-        """Tells the other nodes what one says of a breaker."""
-        self.tell_others: Callable[[int | None, News], None] = lambda *said: None
-        """Tells the other nodes what one has done to a letter."""
+        self.store = Store(ns(world.remember_ids))
         self.goes_astray: Callable[[Step], bool] | None = None
         """Where messages may come twice or late: has one come so, if it is of these."""
         self.number_of_asked = 0
@@ -101,16 +96,6 @@ class Loop:
         self.node = node
         self.world = timeline.world
         self.store = timeline.store
-        self.side: Any = None
-        """Of several nodes, what this one has to do with the store; see `durability`."""
-        self.admitted: dict[str, Notification] = {}
-        """What is accepted and has not ended, by id."""
-        self.asked: dict[int, Send] = {}
-        """What is at a provider, by number."""
-        self.commits: dict[str, Commit] = {}
-        """What is not durable yet, by notification."""
-        self.overtaken: dict[str, SendNotification] = {}
-        """By id, what another node has under way, or took first, of what is being accepted or redriven here."""
         self.mailboxes: dict[Place, list[Step]] = {}
         """Of the actors that are down."""
         self.due: dict[Key, int] = {}
@@ -132,35 +117,6 @@ class Loop:
         """Put on the agenda that something falls due; one in the past is now."""
         self.due[kind, what] = max(instant_ns, self.now_ns)
         heapq.heappush(self.timeline.agenda, (self.due[kind, what], next(self.timeline.numbers), self, (kind, what)))
-
-    def make_durable(self, kind: str, event: NotificationEvent, command: SendNotification) -> None:
-        """Have the store take a change, and the rule for a kind applied when it is durable: after `commit_latency`."""
-        name = event.notification_id
-        if self.side is not None and self.side.takes_time:
-            self.side.hand_over(event, command)
-            return
-        first = self.store.accepted_first(event)
-        if first is not None:
-            self.overtaken[name] = first
-            self.at(self.now_ns, "overtaken", name)
-            return
-        self.timeline.tell_others(self.node, self.store.keep(event, command, self.node))
-        if self.store.latency_ns:
-            self.at(self.now_ns + self.store.latency_ns, kind, name)
-        else:
-            self.take_turn(kind, name)
-
-    def has_lease(self) -> bool:
-        """Tell whether this node may start an attempt."""
-        has_lease: bool = self.side is None or self.side.has_lease(self.now_ns)
-        if not has_lease:
-            self.side.was_refused = True
-        return has_lease
-
-    def has_letter(self, letter: DeadLetterMessage | str) -> bool:
-        """Return whether a notification is a dead letter, or a letter that of its latest death, as this node knows."""
-        name = letter if isinstance(letter, str) else letter.notification_id
-        return not (self.side is not None and self.side.has_taken(name)) and self.store.has_letter(letter)
 
     def wake(self, kind: str, where: Any, instant_ns: int | None) -> None:
         """Have a place where some wait looked at then, and not at the instant set before; None: at none."""

@@ -1,19 +1,26 @@
-"""One process of the service, alone or a node of several: what a provider answers, and how it and its actors crash."""
+"""One process of the service, alone or a node of several: how it and its actors start and crash."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from itertools import count
 from typing import Any, ClassVar
 
 from actors.messages import ActorFailed, BreakerState, BreakerTransitioned
-from actors.outcomes import Outcome
 from actors.settings.faults import Crash, FaultConfig
+from simulation.reference.backlog import Backlog
+from simulation.reference.backoff import Retrying, budget_of
 from simulation.reference.channel import Way
-from simulation.reference.comparing import Difference, turn_that_waits
-from simulation.reference.handler import Handler
-from simulation.reference.hedging import TIMED_OUT
+from simulation.reference.comparing import turn_that_waits
+from simulation.reference.hedging import Hedging
 from simulation.reference.instants import NS_PER_S, ns
+from simulation.reference.letters import Letters
 from simulation.reference.loop import Place, Timeline, Turn
+from simulation.reference.notifications import Notification
+from simulation.reference.orders import Orders
+from simulation.reference.redriving import Redriving
+from simulation.reference.resuming import Arrivals
+from simulation.reference.store import state_after
 
 CLASSES = {
     "handler": "Handler",
@@ -29,7 +36,7 @@ RESTARTS, WINDOW_NS = 5, 60 * 10**9
 """An actor that has failed so often within so long ends the run when it fails once more."""
 
 
-def _at_handler(_node: Node, _what: Any) -> Place:
+def at_handler(_node: Node, _what: Any) -> Place:
     return "handler", ""
 
 
@@ -45,15 +52,13 @@ def _stage(actor: str, rule: Callable[[Way], None]) -> Turn:
     return Turn(lambda node, channel: rule(node.ways[channel]), lambda _, channel: (actor, channel), may_look=True)
 
 
-class Node(Handler):
+class Node(Orders):
     """A process, which is down until it is started."""
 
     def __init__(self, timeline: Timeline, node: int | None = None) -> None:
         super().__init__(timeline, node)
         self.is_draining = False
         """Whether it is about to end, and gets nothing new."""
-        self.starts_when_reached = False
-        """Whether it is to start when it reaches the store."""
         self._failed_ns: dict[Place, list[int]] = {}
 
     def start_process(self) -> None:
@@ -63,61 +68,94 @@ class Node(Handler):
         self._failed_ns.clear()
         self.boot()
 
-    def divide_quotas(self) -> None:
-        """Divide the quotas of all nodes among those that there are now."""
-        divided = [lane for way in self.ways.values() for lane in way.lanes if lane.is_divided]
-        for lane in divided:
-            lane.divide_quota()
-        for channel, way in self.ways.items() if divided else ():
-            self.follow("breaker", channel, way.quota_is_divided)
-
-    # ── what a provider answers ─────────────────────────────────────────────────────────────────────────────────
-
-    def is_asked(self, outcome: Outcome | None, delay_ns: int | None) -> int:
-        """Return the number of the attempt that has just been made; it ends with an outcome after so long.
-
-        None for either: that is not known yet.
-        """
-        number = self.timeline.number_of_asked
-        send = self.asked[number]
-        timeout_ns = self.lane_of(send.admitted).timeout_ns
-        left_ns = timeout_ns - (self.now_ns - send.started_ns)  # copies share the time-out of the first
-        if delay_ns is None or delay_ns > left_ns:  # an answer at the instant of the time-out counts
-            delay_ns, outcome = left_ns, TIMED_OUT
-        self._ends(number, outcome, self.now_ns + delay_ns)
-        return number
-
-    def answers_now(self, number: int, outcome: Outcome, now_ns: int) -> None:
-        """Take the answer of a provider that could not be foreseen."""
-        send = self.asked.get(number)
-        if send is not None and send.outcome is TIMED_OUT and self.key_of(number) in self.due:  # else nobody waits
-            self._ends(number, outcome, now_ns)
-
-    def _ends(self, number: int, outcome: Outcome | None, instant_ns: int) -> None:
-        self.asked[number].outcome, self.asked[number].ended_ns = outcome, instant_ns
-        self.at(instant_ns, *self.key_of(number))
-
-    def _answer(self, number: int) -> None:
-        send = self.asked.pop(number)
-        way = self.ways[send.admitted.attempt.command.channel]
-        if self.timeline.goes_astray is not None:
-            way.follow(way.answered, send)
-        else:
-            way.answered(send)
-
     def _place_of_answer(self, number: int) -> Place:
         """It comes to the breaker: where it may go astray, by one that is not down."""
         if self.timeline.goes_astray is not None:
             return "", ""
         return "breaker", self.asked[number].admitted.attempt.command.channel
 
-    def _copy_answers(self, where: tuple[str, int]) -> None:
-        _, number = where
-        if ("copy", where) in self.due:
-            raise Difference(f"the answer to send {number} comes before its time")
-        send = self.asked.pop(number, None)
-        if send is not None:  # else another one has decided
-            self.hedging.answered(number, send.outcome)
+    # ── starting, and starting again ────────────────────────────────────────────────────────────────────────────
+
+    def boot(self) -> None:
+        """Start a process over the store: what was in memory is as new."""
+        self.asked.clear()
+        self.commits.clear()
+        self.cancels = set()
+        self.mailboxes.clear()
+        channels = self.world.channels.items()
+        self.accounts.clear()
+        self.arrivals = {each: Arrivals() for each, _ in channels}
+        self.ways = {each: Way(self, each, config) for each, config in channels}
+        self.hedging = Hedging(self)
+        self.letters = Letters(self)
+        self.redriving = Redriving(self, self.letters, self.ways, self.redrive)
+        self.redrives = {}
+        self.redrive_places = count()
+        self.start()
+        self.follow("dlq", "", self.redriving.boot)
+        self.follow("handler", "", self.resume)
+
+    def start(self) -> None:
+        """A handler that starts knows what is in the store; its budgets and the streams of its jitter are as new."""
+        channels = self.world.channels.items()
+        self.retrying = {each: Retrying(own.retry, self.stream(f"{each}.backoff")) for each, own in channels}
+        self.budgets = {each: budget_of(own.retry.budget) for each, own in channels}
+        self.backlog = Backlog(self)
+        self.admitted = {
+            name: state_after(entry.command, entry.events, self.epoch_ns, self.now_ns)
+            for name, entry in self.store.open_at(self.node).items()
+        }
+        for name, commit in self.commits.items():
+            self.admitted[name] = commit.notification
+            commit.notification.charge = 0
+
+    def resume(self) -> None:
+        """ "After a restart only what is overdue is paced" (19); the rest goes at its time."""
+        for way in self.ways.values():
+            way.first.follow(way.first.flush)
+        self.go_on_with([each for name, each in self.admitted.items() if name not in self.commits])
+        for _ in range(len(self.redrives)):
+            self.take_up_next_redrive()
+
+    def go_on_with(self, notifications: Iterable[Notification]) -> None:
+        """Go on with those found in the store: what is overdue in its turn, the rest at its time."""
+        for notification in sorted(notifications, key=lambda each: each.due_since_ns):
+            if notification.given_up is None and notification.due_since_ns <= self.now_ns:
+                self.backlog.add(notification, self.last_start_ns(notification))
+            else:
+                self.take_up(notification)
+        self.look_at_backlog()
+
+    def look_at_backlog(self) -> None:
+        """Go on with those of the backlog whose turn it is."""
+        for notification in self.backlog.take_due():
+            name = notification.command.notification_id
+            if self.admitted.get(name) is notification and name not in self.commits:  # else it is cancelled
+                notification.due_ns = None
+                self.prepare(notification)
+        self.backlog.set_wake()
+
+    def take_up(self, notification: Notification) -> None:
+        if notification.given_up is not None:
+            self.dead_letter_as_decided(notification)
+        elif notification.due_ns is None:
+            self.prepare(notification)
+        else:
+            self.wait(notification)
+
+    def send_again(self, channel: str) -> None:
+        """A stage has lost its state: what was under way there is sent again, and what it answers yet is stale."""
+        first = self.ways[channel].first
+        first.follow(first.flush)
+        for notification in list(self.admitted.values()):
+            attempt = notification.under_way
+            if attempt is None or notification.command.channel != channel:
+                continue
+            if self.is_wanted(notification.command):
+                notification.charged = attempt.charged
+                self.send(notification)
+            else:
+                self.requeue(notification, attempt.charged)
 
     # ── an actor crashes ────────────────────────────────────────────────────────────────────────────────────────
 
@@ -193,22 +231,15 @@ class Node(Handler):
     def kill(self) -> None:
         """All that is in memory is gone, with the changes that were not durable."""
         self.is_down = True
-        for each in self.commits.values():
-            if self.side is None:
-                is_durable = each.event.at_ns + self.store.latency_ns < self.now_ns
-            else:
-                is_durable = self.side.is_durable(each.event)
-            if is_durable:  # and the handler was down since
-                self.expect(each.event, each.why, *each.about)
-        if self.side is None:
-            self.store.crash(self.now_ns)
-        else:
-            self.side.crash()
+        self.lose()
         for steps in (self.timeline.following, self.timeline.handed_over):
             others = [step for step in steps if step.loop is not self]
             steps.clear()
             steps.extend(others)
         self.due.clear()
+
+    def lose(self) -> None:
+        """Lose what was not durable, and record what was: here nothing takes time."""
 
     def record_death(self, error: str) -> None:
         """It has failed, and its breakers begin anew."""
@@ -246,13 +277,12 @@ class Node(Handler):
         return "; ".join(words)
 
     TURNS: ClassVar[Mapping[str, Turn]] = {
-        "answer": Turn(_answer, _place_of_answer),
-        "copy": Turn(_copy_answers, _at_lane, may_look=True),
+        "answer": Turn(lambda self, number: self.take_answer(number), _place_of_answer),
+        "copy": Turn(lambda self, where: self.hedging.answered(where[1]), _at_lane, may_look=True),
         "hedge": Turn(lambda self, where: self.hedging.look(where[1]), _at_lane, may_look=True),
-        "go-on": Turn(lambda self, name: self.go_on(name), _at_handler),
-        "commit": Turn(lambda self, name: self.is_durable(name), _at_handler),
-        "overtaken": Turn(lambda self, name: self.is_overtaken(name), _at_handler),
-        "backlog": Turn(lambda self, _: self.look_at_backlog(), _at_handler, may_look=True),
+        "go-on": Turn(lambda self, name: self.go_on(name), at_handler),
+        "commit": Turn(lambda self, name: self.is_committed(name), at_handler),
+        "backlog": Turn(lambda self, _: self.look_at_backlog(), at_handler, may_look=True),
         "limiter": _stage("limiter", lambda way: way.users.look()),
         "tenants": _stage("tenants", lambda way: way.tenants.look()),
         "breaker": _stage("breaker", lambda way: way.look()),

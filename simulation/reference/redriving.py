@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 
 from actors.messages import DeadLetterMessage
 from simulation.reference.addresses import address, host_of
-from simulation.reference.bounds import EXPIRED, RETRY_TIME_UP
 from simulation.reference.breakers import REFUSING
 from simulation.reference.channel import Way
 from simulation.reference.instants import ns
 from simulation.reference.letters import Letters, Redrive
-from simulation.reference.loop import Loop
+from simulation.reference.notifications import EXPIRED, RETRY_TIME_UP
+from simulation.reference.process import Process
 
 BREAKER_CLOSED = "the circuit breaker has closed"
 _KINDS = {"ChannelFault": "channel_fault", "Transient": "outage", "Ambiguous": "outage"}
@@ -31,8 +31,10 @@ class _Channel:
 class Redriving:
     """What the dead letter queue does when a breaker has closed, or its actor starts."""
 
-    def __init__(self, loop: Loop, letters: Letters, ways: Mapping[str, Way], redrive: Callable[..., None]) -> None:
-        self.loop = loop
+    def __init__(
+        self, handler: Process, letters: Letters, ways: Mapping[str, Way], redrive: Callable[..., None]
+    ) -> None:
+        self.handler = handler
         self.letters = letters
         self.redrive = redrive
         self.channels = {channel: _Channel(way) for channel, way in ways.items() if way.config.redrive is not None}
@@ -88,8 +90,8 @@ class Redriving:
 
     def look(self, channel: str) -> None:
         """Redrive the one whose turn it is, if its provider can be reached, and at no more than the rate."""
-        loop, state = self.loop, self.channels[channel]
-        config, now_ns = state.way.config.redrive, loop.now_ns
+        handler, state = self.handler, self.channels[channel]
+        config, now_ns = state.way.config.redrive, handler.now_ns
         assert config is not None
         for _ in range(LOOKED_AT_MAX):
             name = self._next(state, channel)
@@ -98,8 +100,8 @@ class Redriving:
             if not self.letters.is_one(name) or self.letters.is_served(name):
                 continue
             letter = self.letters.kept[name]
-            age_ns = loop.epoch_ns + now_ns - letter.epoch_ns - letter.moved_at_ns
-            is_shut = address(letter.command) in loop.store.gone or loop.store.is_disabled(letter.command)
+            age_ns = handler.epoch_ns + now_ns - letter.epoch_ns - letter.moved_at_ns
+            is_shut = address(letter.command) in handler.store.gone or handler.store.is_disabled(letter.command)
             if age_ns > ns(config.max_age) or is_shut:
                 continue
             host = self._host(state.way, letter)
@@ -107,11 +109,11 @@ class Redriving:
                 state.due.pop(host, None)
                 continue
             state.next_ns = now_ns + ns(1 / config.rate.per_second)
-            loop.follow("handler", "", self.redrive, Redrive(self.letters.kept.pop(name), without_operator=True))
-        loop.wake("redrive", channel, max(state.next_ns, now_ns) if state.due else None)
+            handler.follow("handler", "", self.redrive, Redrive(self.letters.kept.pop(name), without_operator=True))
+        handler.wake("redrive", channel, max(state.next_ns, now_ns) if state.due else None)
 
     def _next(self, state: _Channel, channel: str) -> str | None:
-        while state.due and state.next_ns <= self.loop.now_ns:
+        while state.due and state.next_ns <= self.handler.now_ns:
             host = next(iter(state.due))
             name, *rest = state.due.pop(host)
             if rest:

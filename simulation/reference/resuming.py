@@ -4,15 +4,10 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Mapping
 
-from actors.messages import NotificationChannel
 from actors.settings.breaker import CircuitBreakerConfig
-from simulation.reference.instants import NS_PER_S, ns, sooner
+from simulation.reference.instants import NS_PER_S, ns
 from simulation.reference.limits import Latest
-from simulation.reference.loop import Loop
-from simulation.reference.notifications import Notification
-from simulation.reference.order import Order, Queue
 
 
 class Arrivals:
@@ -76,46 +71,3 @@ class Pace:
         held_ns = max(0, min(self._ceiling_from_ns, self._ceiling_until_ns) - self.next_ns)
         self._began_ns += held_ns
         self.next_ns += held_ns
-
-
-class Backlog:
-    """By channel, those that wait for their turn; "newcomers pass"."""
-
-    def __init__(self, loop: Loop, arrivals: Mapping[str, Arrivals]) -> None:
-        self.loop = loop
-        self._arrivals = arrivals
-        self.lines: dict[NotificationChannel, tuple[Queue[Notification], Pace]] = {}
-
-    def add(self, notification: Notification, until_ns: int | None) -> None:
-        """Let one wait for its turn."""
-        channel = notification.command.channel
-        if channel not in self.lines:
-            config = self.loop.world.channels[channel]
-            self.lines[channel] = Queue(Order(config)), Pace(config.circuit_breaker, self.loop.now_ns)
-        line, _ = self.lines[channel]
-        line.add(notification, notification.command, until_ns, self.loop.now_ns)
-
-    def take_due(self) -> list[Notification]:
-        """Take out those whose time is up, and of each channel one whose turn it is."""
-        now_ns = self.loop.now_ns
-        due: list[Notification] = []
-        for channel, (line, pace) in list(self.lines.items()):
-            if not line.waiting and pace.next_ns <= now_ns:
-                del self.lines[channel]
-            due += line.take_expired(now_ns)
-            if line.waiting and pace.next_ns <= now_ns:
-                pace.take_turn(now_ns)
-                due.append(line.pop())
-        return due
-
-    def set_wake(self) -> None:
-        """Set when to look again."""
-        wakes = (sooner(pace.next_ns, line.next_expiry_ns()) for line, pace in self.lines.values())
-        self.loop.wake("backlog", "", sooner(*wakes))
-
-    def pass_by(self, channel: NotificationChannel) -> None:
-        """Count one that sets out, from here or not: the ceiling is for all together."""
-        if channel in self.lines:
-            now_ns, config = self.loop.now_ns, self.loop.world.channels[channel].circuit_breaker
-            ceiling = ceiling_per_s(config, self._arrivals[channel].per_second(None, now_ns))
-            self.lines[channel][1].pass_by(now_ns, ceiling)

@@ -13,6 +13,7 @@ from simulation.reference.instants import ns
 from simulation.reference.letters import Redrive
 from simulation.reference.loop import Loop, Timeline, Turn
 from simulation.reference.node import Node
+from simulation.reference.processes import alone
 
 CRASHED, STOPPED = "InjectedCrash: injected crash of the process", "Stopped: stopped"
 
@@ -37,7 +38,8 @@ class Surroundings(Loop):
         if any(fault.injects & FAULTS for fault in self.world.faults):
             self.astray = Astray(self)
             timeline.goes_astray = self.astray.takes
-        self.fleet = Fleet(self)
+        self.fleet: Any = Fleet(self) if self.world.nodes_at_most > 1 else alone(timeline)
+        """The processes: a fleet, or one."""
         for number, fault in enumerate(self.world.faults):
             if fault.injects & {"crash", "clock_step", "deploy", "scale", "partition"}:
                 self.at(ns(fault.at), "inject", number)

@@ -36,7 +36,7 @@ from actors.settings.channel import ChannelConfig
 from actors.settings.order import OrderConfig, OrderWeights
 from actors.settings.rate_limit import RateLimitConfig
 from actors.settings.retry import FinagleBudgetConfig, RetryConfig
-from simulation.reference import adaptive, backoff, breakers, limits, order, people, resuming
+from simulation.reference import adaptive, backoff, breaker_groups, breakers, limits, order, people, resuming
 from simulation.reference.randomness import Stream
 
 SECOND = 10**9
@@ -454,7 +454,7 @@ class BreakerPair:
         self.per_host = per_host
         if per_host:
             self.group = BreakerGroup(config, random=random, on_transition=self._note, idle_ns=300, keys_max=2)
-            self.model_group = breakers.BreakersByHost(config, stream, self.predicted.append)
+            self.model_group = breaker_groups.BreakersByHost(config, stream, self.predicted.append)
             self.model_group.KEYS_MAX, self.model_group._idle_ns = 2, self.group._idle_ns
         else:
             product = Breaker(config, random=random, on_transition=lambda each: self._note("", each))

@@ -1,0 +1,83 @@
+"""A process, as the parts of it know it: what is under way there, and what they have its rules do.
+
+The rules stand in `handler` (the way of a notification), `orders` (what operators order) and `node` (how a process and
+its actors start and crash); what one of several processes does besides, in `sharing`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from typing import Any
+
+from actors.messages import DeadLetterMessage, NotificationEvent, SendNotification
+from actors.settings.rate_limit import QuotaConfig
+from simulation.reference.accounts import Account, PartOfAccount
+from simulation.reference.backoff import Budget
+from simulation.reference.limits import Limit, limit_of
+from simulation.reference.loop import Loop, Timeline
+from simulation.reference.notifications import Admitted, Attempt, Commit, Ended, Notification, Send
+from simulation.reference.resuming import Arrivals
+
+
+class Process(Loop):
+    """A process of the service."""
+
+    def __init__(self, timeline: Timeline, node: int | None = None) -> None:
+        super().__init__(timeline, node)
+        self.admitted: dict[str, Notification] = {}
+        """What is accepted and has not ended, by id."""
+        self.asked: dict[int, Send] = {}
+        """What is at a provider, by number."""
+        self.commits: dict[str, Commit] = {}
+        """What is not durable yet, by notification."""
+        self.budgets: dict[str, Budget] = {}
+        self.accounts: dict[str, Account] = {}
+        """By name, those of which providers have their quotas."""
+        self.arrivals: dict[str, Arrivals] = {}
+        """By channel, how many have come."""
+
+    is_wanted: Callable[[SendNotification], bool]
+    """Tells whether its address is there and its user wants it now."""
+    is_awaited: Callable[[Attempt], bool]
+    """Tells whether an attempt is the one under way of its notification."""
+    make: Callable[[Admitted], None]
+    """Asks the provider."""
+    ask: Callable[[Send], int]
+    """Asks it once."""
+    decided: Callable[[Send], None]
+    """Has the way of an attempt learn what has come of that and its copies."""
+    answered: Callable[[Send], None]
+    """Takes what has come of an attempt."""
+    turned_away: Callable[[Attempt, Ended], None]
+    """Takes back one that was not made."""
+    requeued: Callable[[Attempt, bool], None]
+    """Takes back one that is not wanted now."""
+    withdrawn: Callable[[Attempt], None]
+    """Takes back one that is cancelled."""
+    waits_in_no_line: Callable[[Collection[Attempt]], None]
+    """Hears which of those to be cancelled were not found."""
+    cancel: Callable[[Collection[str]], None]
+    take_up_next_redrive: Callable[[], None]
+    breaker_closed: Callable[[str, str], None]
+
+    def make_durable(self, kind: str, event: NotificationEvent, command: SendNotification) -> None:
+        """Have the store take a change, and the rule for a kind applied when it is durable: here at once."""
+        self.store.keep(event, command, self.node)
+        self.take_turn(kind, event.notification_id)
+
+    def has_letter(self, letter: DeadLetterMessage | str) -> bool:
+        """Return whether a notification is a dead letter, or a letter that of its latest death, as this node knows."""
+        return self.store.has_letter(letter)
+
+    def has_lease(self) -> bool:
+        """Tell whether this process may start an attempt: a node may not that has not reached the store for long."""
+        return True
+
+    def quota_of(self, config: QuotaConfig) -> Limit:
+        """Return a quota as it begins: of its account, or its own."""
+        if config.account is None:
+            return limit_of(config)
+        return PartOfAccount(self.accounts.setdefault(config.account, Account(limit_of(config))))
+
+    def says(self, lane: Any, change: Any) -> None:
+        """Tell other nodes of a change of a breaker; one process alone tells nobody."""

@@ -1,0 +1,105 @@
+"""The bounds of each tenant of a channel (14), which come behind the limits of users and before the providers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from actors.messages import DeferralCause
+from actors.settings.channel import RateLimitConfig
+from simulation.reference.bounds import Gate, Stage, is_too_late
+from simulation.reference.limits import limit_of
+from simulation.reference.notifications import ENDED_AS_EXPIRED, Attempt
+from simulation.reference.order import tenant_of
+
+BEFORE_PROVIDER, AT_PROVIDER, BEHIND_BREAKER, BACK = "before a provider", "at it", "behind a breaker", "back"
+"""Where attempts are that have passed the bounds of their tenants: *back* is one that could have gone, and found its
+tenant full."""
+NOT_COUNTED = {BEHIND_BREAKER, BACK}
+
+
+class TenantBounds(Gate):
+    """`tenant: {max_in_flight, rate}`, which "on a channel caps each tenant, beside `rate_limit` for users" (14)."""
+
+    is_charged = True
+
+    def __init__(self, following: Stage) -> None:
+        super().__init__("tenants", following)
+        self.bounds = self.config.tenant
+        rate = None if self.bounds is None else self.bounds.rate
+        self._rates = None if rate is None else limit_of(RateLimitConfig(rate=rate))
+        self.places: dict[Attempt, str] = {}
+        """Where the attempts are that have passed here and have not left the breaker. They count towards the bounds of
+        their tenants, but not while they wait for a breaker that is not closed."""
+
+    def enter(self, attempt: Attempt) -> None:
+        tenant = tenant_of(attempt.command)
+        if not tenant:
+            super().pass_on(attempt)
+            return
+        if attempt in self.places or self._is_told_twice(attempt):
+            return
+        attempt.tenant = tenant
+        line = self.lines.get(tenant)
+        fits_ns = self.fits(tenant, attempt) if line is None else line.fits_at_ns
+        if line is None and fits_ns == self.handler.now_ns:
+            self.pass_on(attempt)
+        elif is_too_late(attempt, fits_ns):
+            self.turn_away(attempt, ENDED_AS_EXPIRED)
+        else:
+            self.wait(attempt, tenant, fits_ns)
+            if fits_ns is not None:
+                why = "{} is over what its tenant may take (tenant: {})"
+                self.defer(attempt, DeferralCause.RATE_LIMIT, fits_ns, why, self.bounds)
+
+    def fits(self, key: str, attempt: Attempt) -> int | None:
+        """One that was counted under the rate of its tenant before is not counted again."""
+        if self.is_full(key):
+            return None
+        now_ns = self.handler.now_ns
+        return now_ns if self._rates is None or attempt in self.places else self._rates.take(key, now_ns)
+
+    def is_full(self, tenant: str) -> bool:
+        """Tell whether a tenant has as many under way as it may."""
+        most = None if self.bounds is None else self.bounds.max_in_flight
+        places = (place for attempt, place in self.places.items() if attempt.tenant == tenant)
+        return most is not None and sum(place not in NOT_COUNTED for place in places) >= most
+
+    def _is_told_twice(self, attempt: Attempt) -> bool:
+        line = self.lines.get(attempt.tenant) if self.handler.timeline.goes_astray is not None else None
+        return line is not None and attempt in line.attempts()
+
+    def pass_on(self, attempt: Attempt) -> None:
+        self.places[attempt] = BEFORE_PROVIDER
+        super().pass_on(attempt)
+
+    def park(self, attempts: Iterable[Attempt]) -> None:
+        """What waits for a breaker keeps no other one of its tenant back."""
+        parked = [attempt for attempt in attempts if attempt in self.places]
+        have_counted = {attempt.tenant for attempt in parked if self.places[attempt] not in NOT_COUNTED}
+        self.places.update(dict.fromkeys(parked, BEHIND_BREAKER))
+        for tenant in sorted(have_counted):
+            self.follow(self.has_room, tenant)
+
+    def take_back(self, attempt: Attempt) -> None:
+        """Have one wait for its tenant that has waited for a breaker, could go, and has found its tenant full."""
+        if self.places.get(attempt) != BACK or self._is_told_twice(attempt):
+            return  # it is sent again, or has come back before
+        if attempt.tenant not in self.lines and not self.is_full(attempt.tenant):
+            self.pass_on(attempt)
+        else:
+            self.wait(attempt, attempt.tenant, None)
+
+    def hand_back(self, rule: Callable[..., None], attempt: Attempt, *more: Any) -> None:
+        super().hand_back(rule, attempt, *more)
+        self.places.pop(attempt, None)
+
+    def has_left(self, attempt: Attempt) -> None:
+        """Count one no more that was on its way, and have its tenant's next one looked at."""
+        if self.places.pop(attempt, BACK) not in NOT_COUNTED:
+            self.follow(self.has_room, attempt.tenant)
+
+    def flush(self) -> None:
+        """Those that are at no provider are sent again, and count then."""
+        self.places = {attempt: place for attempt, place in self.places.items() if place == AT_PROVIDER}
+        super().flush()
