@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 from actors.messages import DeferralCause, NotificationDeferred
 from actors.settings.channel import ChannelConfig
@@ -20,6 +20,9 @@ from simulation.reference.process import Process
 OVER_THE_LIMIT = "rate limit exceeded"
 REMEMBERED_MAX = 10_000
 """So many of the latest attempts the limits of users know again when they are told of one twice."""
+
+
+L = TypeVar("L", bound=Line)
 
 
 class Stage:
@@ -57,7 +60,7 @@ class Stage:
         """Let the handler know that an attempt is not made."""
         self.hand_back(self.handler.turned_away, attempt, end)
 
-    def take_out(self, lines: dict[str, Line], attempts: list[Attempt]) -> list[Attempt]:
+    def take_out(self, lines: dict[str, L], attempts: list[Attempt]) -> list[Attempt]:
         """Hand back those of some attempts that wait in lines, and return the others."""
         taken_out = {attempt for line in lines.values() for attempt in line.take_out(attempts)}
         for key in [key for key, line in lines.items() if not line.waiting]:

@@ -18,10 +18,12 @@ from simulation.reference.bounds import OVER_THE_LIMIT, Stage, UserLimits, is_to
 from simulation.reference.breakers import Change
 from simulation.reference.instants import sooner
 from simulation.reference.lane import Lane
+from simulation.reference.lines import Blocked, HostLine
 from simulation.reference.notifications import ENDED_AS_EXPIRED, Admitted, Attempt, Ended, Send
-from simulation.reference.order import Blocked, Flow, Line, Order, Turns
+from simulation.reference.order import Flow, Order
 from simulation.reference.process import Process
 from simulation.reference.tenants import AT_PROVIDER, BACK, NOT_COUNTED, TenantBounds
+from simulation.reference.turns import Turns
 
 BREAKER_OPEN = "circuit breaker is open"
 THROTTLED = "adaptive throttle"
@@ -56,7 +58,7 @@ class Way(Stage):
 
     def forget_those_that_wait(self) -> None:
         """Drop the lines before the providers, as their actor has crashed; the handler sends again what was there."""
-        self.lines: dict[str, Line] = {}
+        self.lines: dict[str, HostLine] = {}
         self.order = Order(self.config)
         for lane in self.lanes:
             lane.turns = Turns(self.lines, self.order, is_per_host=self.is_per_host)
@@ -91,7 +93,7 @@ class Way(Stage):
             if end is not None:
                 self.turn_away(attempt, end)
             else:
-                line = self.lines[attempt.host] = Line(attempt.host, self.order)
+                line = self.lines[attempt.host] = HostLine(attempt.host, self.order)
                 line.join(attempt, self.handler.now_ns)
                 self._note(line, blocked)
         self.set_wake()
@@ -101,7 +103,7 @@ class Way(Stage):
         firsts = (lane.turns.are_before(rank) for lane in self.lanes)
         return any(firsts) or any(lane.slots.has_quarter(attempt.key, lane.slot_limit) for lane in self.lanes)
 
-    def _join(self, line: Line, attempt: Attempt) -> None:
+    def _join(self, line: HostLine, attempt: Attempt) -> None:
         if line.is_up_to_time and is_too_late(attempt, self._resumes_at(line)):
             self.turn_away(attempt, ENDED_AS_EXPIRED)
             return
@@ -249,11 +251,11 @@ class Way(Stage):
                 host, flow = turn
                 self._step(self.lines[host], flow, lane)
 
-    def _update_turns(self, line: Line) -> None:
+    def _update_turns(self, line: HostLine) -> None:
         for lane in self.lanes:
             lane.turns.update(line)
 
-    def _step(self, line: Line, flow: Flow | None = None, taken_at: Lane | None = None) -> bool:
+    def _step(self, line: HostLine, flow: Flow | None = None, taken_at: Lane | None = None) -> bool:
         """Deal with the first of a line, or of a class and key in it; return whether the next is worth a look."""
         now_ns = self.handler.now_ns
         for attempt in line.take_expired(now_ns):
@@ -308,7 +310,7 @@ class Way(Stage):
         is_held_back = len(paces_ns) == len(self.lanes) and min(paces_ns) > self.handler.now_ns
         return min(paces_ns) if is_held_back else None
 
-    def _note(self, line: Line, blocked: dict[int, Blocked]) -> None:
+    def _note(self, line: HostLine, blocked: dict[int, Blocked]) -> None:
         """Take down what a line waits for, and report those that have not been."""
         was_shut, line.blocked = line.is_shut, blocked
         line.asks_at_ns = wait_ns = None
@@ -329,7 +331,7 @@ class Way(Stage):
         self._report(line)
         line.wake_ns = line.next_look_ns()
 
-    def _report(self, line: Line) -> None:
+    def _report(self, line: HostLine) -> None:
         """A wait for a slot alone is not reported."""
         reasons = line.reasons
         if reasons == {"slot"} or not line.unreported:
@@ -341,7 +343,7 @@ class Way(Stage):
             self.defer(attempt, cause, resumes_ns, why, self.config.circuit_breaker)
         line.unreported = {}
 
-    def _resumes_at(self, line: Line) -> int | None:
+    def _resumes_at(self, line: HostLine) -> int | None:
         rooms_ns = (lane.room_at(self.handler.now_ns) for lane in self.lanes if line.key in lane.turns)
         return sooner(line.asks_at_ns, *rooms_ns)
 

@@ -203,8 +203,15 @@ class Handler(Process):
         except Missing as missing:
             self._dead_letter(notification, str(missing), "a missing variable is a permanent failure that names it")
             return
-        attempt = Attempt(command, notification.attempts + 1, notification.charged, until_ns, notification.edits)
-        attempt.wanted_until_ns = notification.expires_at_ns
+        name, edits = command.notification_id, notification.edits
+        attempt = Attempt(
+            command,
+            notification.attempts + 1,
+            idempotency_key=f"{name}/edit-{edits}" if edits else name,
+            charged=notification.charged,
+            until_ns=until_ns,
+            wanted_until_ns=notification.expires_at_ns,
+        )
         notification.charged = True
         if notification.under_way is None:
             self.budgets[command.channel].begin(notification.charge, self.now_ns)
@@ -251,9 +258,7 @@ class Handler(Process):
         """Ask it once; return the number of this send."""
         number = self.number_of(send)
         lane, attempt = self.lane_of(send.admitted), send.admitted.attempt
-        name = attempt.command.notification_id
-        key = f"{name}/edit-{attempt.edits}" if attempt.edits else name
-        provider, until_ns = lane.provider_name, attempt.wanted_until_ns
+        provider, key, until_ns = lane.provider_name, attempt.idempotency_key, attempt.wanted_until_ns
         asked = Asked(self.now_ns, self.node, provider, attempt.number, key, attempt.command, until_ns)
         self.expect(asked, "{} has passed all that stands before {}", attempt.name, lane.name)
         return number
@@ -412,12 +417,7 @@ class Handler(Process):
         channel = notification.command.channel
         retrying = self.retrying[channel]
         if notification.progress is None:
-            notification.progress = {}
-            for failed in notification.counted_failures():
-                assert failed.next_retry_at_ns is not None
-                again = Transient(reason=failed.reason, throttled=failed.throttled)
-                recalled = Ambiguous(reason=failed.reason) if failed.kind == "Ambiguous" else again
-                retrying.recall(recalled, failed.next_retry_at_ns - failed.at_ns, notification.progress)
+            notification.progress = retrying.recalled(notification.counted_failures())
         notification.attempts += not isinstance(outcome, ChannelFault)
         wait = retrying.next_wait_ns(outcome, notification.progress)
         if wait is None:

@@ -10,7 +10,7 @@ import math
 from dataclasses import dataclass, field
 
 from actors.outcomes import Ambiguous, Outcome, Transient
-from simulation.reference.backoff import Budget
+from simulation.reference.budgets import Budget
 from simulation.reference.comparing import Difference
 from simulation.reference.instants import wait_ns
 from simulation.reference.lane import Lane

@@ -15,10 +15,12 @@ from simulation.reference.breaker_groups import BreakersByHost
 from simulation.reference.breakers import REFUSING, Breaker, Change
 from simulation.reference.instants import wait_ns
 from simulation.reference.limits import Limit, Slots
+from simulation.reference.lines import Blocked
 from simulation.reference.notifications import Admitted, Attempt, Send
-from simulation.reference.order import Blocked, Flow, Turns
+from simulation.reference.order import Flow
 from simulation.reference.process import Process
 from simulation.reference.resuming import Pace, ceiling_per_s
+from simulation.reference.turns import Turns
 
 
 class Lane:

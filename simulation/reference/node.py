@@ -9,7 +9,8 @@ from typing import Any, ClassVar
 from actors.messages import ActorFailed, BreakerState, BreakerTransitioned
 from actors.settings.faults import Crash, FaultConfig
 from simulation.reference.backlog import Backlog
-from simulation.reference.backoff import Retrying, budget_of
+from simulation.reference.backoff import Retrying
+from simulation.reference.budgets import budget_of
 from simulation.reference.channel import Way
 from simulation.reference.comparing import turn_that_waits
 from simulation.reference.hedging import Hedging

@@ -30,12 +30,13 @@ class Attempt:
     command: SendNotification
     """With its template filled in."""
     number: int
+    idempotency_key: str
+    """Another one after an edit."""
     charged: bool
     """Whether its notification was counted against the user's limit before."""
     until_ns: int | None
     """The last instant at which it may start."""
-    edits: int = 0
-    wanted_until_ns: int | None = None
+    wanted_until_ns: int | None
     """When its notification expires, whatever else bounds the attempt."""
     host: str = ""
     """That whose breaker decides about it; ``""`` where one does for all."""

@@ -11,13 +11,13 @@ from __future__ import annotations
 import heapq
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable
-from typing import Generic, NamedTuple, TypeAlias, TypeVar
+from typing import Generic, TypeAlias, TypeVar
 
 from actors.messages import RANKS, Priority, SendNotification
 from actors.settings.channel import ChannelConfig
 from actors.settings.order import FairBy, OrderWeights
 from simulation.reference.addresses import host_of
-from simulation.reference.instants import ns, sooner
+from simulation.reference.instants import ns
 from simulation.reference.limits import Slots
 from simulation.reference.notifications import Attempt
 
@@ -200,92 +200,29 @@ class Queue(Generic[V]):
         return one
 
 
-class Blocked(NamedTuple):
-    """Why a lane does not take an attempt now."""
-
-    reason: str
-    """slot, full, rate, quota, breaker, ramp, pace, throttle or tenant."""
-    until_ns: int | None
-    """When it may, as far as time alone decides; None: something has to happen first."""
-
-
 class Line(Queue[Attempt]):
-    """Attempts that wait for one thing: a limit, the bounds of a tenant, or a provider."""
+    """Attempts of one host, user or tenant that wait."""
 
     def __init__(self, key: str, order: Order) -> None:
         super().__init__(order)
         self.key = key
-        """Whose line it is: that of a host, a user or a tenant."""
-        self._has_turns = order.has_keys
-        """Whether classes take turns here; while there has been but one, none is counted."""
-        self.joined_ns: dict[int, int] = {}
-        """By place, when each joined."""
-        self.slot_wait_ns: int | None = None
-        """How long each waits for a slot, at most, where they wait for one."""
-        self.slot_wait_since_ns = 0
-        """Since when that holds."""
-        self.unreported: dict[int, Attempt] = {}
+        """Whose line it is."""
         self.fits_at_ns: int | None = 0
         """At a limit: when the next one fits; None: when one that is on its way has left."""
-        self.blocked: dict[int, Blocked] = {}
-        """Before the providers: by lane, what is in the way of the first."""
-        self.asks_at_ns: int | None = None
-        """When it asks again."""
-        self.wake_ns: int | None = None
+        self._has_turns = order.has_keys
+        """Whether classes take turns here; while there has been but one, none is counted."""
 
-    @property
-    def reasons(self) -> set[str]:
-        """Why the lanes do not take the first."""
-        return {each.reason for each in self.blocked.values()}
-
-    @property
-    def is_paced(self) -> bool:
-        """Whether only the pace of resuming is in the way."""
-        return self.reasons == {"pace"}
-
-    @property
-    def is_shut(self) -> bool:
-        """Whether they wait for a breaker, or the pace behind it, and not for room."""
-        return bool(self.blocked) and self.reasons <= {"breaker", "ramp", "pace"}
-
-    @property
-    def is_up_to_time(self) -> bool:
-        """Whether they wait for room that time alone brings."""
-        return not self.is_shut and all(each.until_ns is not None for each in self.blocked.values())
-
-    def join(self, attempt: Attempt, now_ns: int) -> None:
-        """Let one wait behind all others of its class and key."""
+    def join(self, attempt: Attempt, now_ns: int) -> int:
+        """Let one wait behind all others of its class and key; return its place."""
         place = self.add(attempt, attempt.command, attempt.until_ns, now_ns)
         if not self._has_turns and sum(map(bool, self.classes.keys)) > 1:
             self._has_turns = True
             self.classes.begin_turns()
-        self.joined_ns[place] = now_ns
-        self.unreported[place] = attempt
+        return place
 
     def attempts(self) -> list[Attempt]:
         """Return those that wait."""
         return [self.classes.keys[rank][key][place] for place, (rank, key) in self.waiting.items()]
-
-    def wait_for_slots(self, wait_ns: int | None, now_ns: int) -> None:
-        """Take note of how long one may wait for a slot, from now on if they did not wait for one before."""
-        if self.slot_wait_ns is None:
-            self.slot_wait_since_ns = now_ns
-        self.slot_wait_ns = wait_ns
-
-    def _refuses_at_ns(self) -> int | None:
-        """Return when the one that has waited longest has waited enough for a slot."""
-        if self.slot_wait_ns is None or not self.joined_ns:
-            return None
-        return max(next(iter(self.joined_ns.values())), self.slot_wait_since_ns) + self.slot_wait_ns
-
-    def take_impatient(self, now_ns: int) -> Iterable[Attempt]:
-        """Take out those that have waited long enough for a slot."""
-        while (at_ns := self._refuses_at_ns()) is not None and at_ns <= now_ns:
-            yield self._take(next(iter(self.joined_ns)))
-
-    def next_look_ns(self) -> int | None:
-        """Return when time brings something: an expiry, another try, the end of someone's patience."""
-        return sooner(self.next_expiry_ns(), self.asks_at_ns, self._refuses_at_ns())
 
     def take_out(self, attempts: Collection[Attempt]) -> list[Attempt]:
         """Take out those of some attempts that wait here."""
@@ -293,95 +230,3 @@ class Line(Queue[Attempt]):
             place for place, (rank, key) in self.waiting.items() if self.classes.keys[rank][key][place] in attempts
         ]
         return [self._take(place) for place in places]
-
-    def _take(self, place: int) -> Attempt:
-        self.unreported.pop(place, None)
-        del self.joined_ns[place]
-        return super()._take(place)
-
-
-class Turns:
-    """Whose turn it is to get room at a lane, among the lines that wait for it: one, or one for each host.
-
-    Of one line its own turns hold. Several take turns by class and key, and in these goes who joined first.
-    """
-
-    def __init__(self, lines: dict[str, Line], order: Order, *, is_per_host: bool) -> None:
-        self._lines = lines
-        self._order = order
-        self._is_per_host = is_per_host
-        self._classes: Classes[set[str]] = Classes(order, lambda flow: self._first(flow)[0])
-        """By class and key, the hosts in whose lines any wait."""
-        self._hosts: dict[str, None] = {}
-
-    def __contains__(self, host: str) -> bool:
-        return host in self._hosts
-
-    def __bool__(self) -> bool:
-        return bool(self._hosts)
-
-    def _first(self, flow: Flow) -> tuple[int, str]:
-        """Return the place of the first of a class and key, and its host."""
-        rank, key = flow
-        return min((self._lines[host].place(flow), host) for host in self._classes.keys[rank][key])
-
-    def add(self, line: Line) -> None:
-        """Let a line take part with all that wait there."""
-        self._hosts[line.key] = None
-        self.update(line)
-
-    def discard(self, host: str) -> None:
-        """Let a line take part no more."""
-        if host in self._hosts:
-            del self._hosts[host]
-            for flow in self._classes.flows():
-                self._remove(flow, host)
-
-    def clear(self) -> None:
-        """Let no line take part any more."""
-        for host in list(self._hosts):
-            self.discard(host)
-
-    def update(self, line: Line) -> None:
-        """Take note of who waits in a line now."""
-        if not self._is_per_host or line.key not in self._hosts:
-            return
-        for flow in self._classes.flows():
-            if flow not in line.classes:
-                self._remove(flow, line.key)
-        for rank, key in line.classes.flows():
-            self._classes.keys[rank].setdefault(key, set()).add(line.key)
-
-    def _remove(self, flow: Flow, host: str) -> None:
-        rank, key = flow
-        self._classes.keys[rank][key].discard(host)
-        if not self._classes.keys[rank][key]:
-            self._classes.discard(flow)
-
-    def has_gone(self, host: str, flow: Flow, *, is_here: bool) -> None:
-        """Take note that one has gone, by a turn here or elsewhere."""
-        if self._is_per_host and host in self._hosts:
-            self._classes.take(flow, is_here=is_here)
-
-    def next(self, slots: Slots, limit: int | None) -> tuple[str, Flow | None] | None:
-        """Return which line gets the free slot, and for whom; None: its line says that."""
-        if self._is_per_host:
-            flow = self._classes.next_for_slot(slots, limit)
-            return None if flow is None else (self._first(flow)[1], flow)
-        if not self._order.has_keys:
-            return "", None
-        flow = self._lines[""].classes.next_for_slot(slots, limit)
-        return None if flow is None else ("", flow)
-
-    def has_others(self, key: str) -> bool:
-        """Tell whether any of other keys wait for a slot."""
-        if self._is_per_host:
-            return self._classes.has_others(key)
-        return "" in self._lines and self._lines[""].classes.has_others(key)
-
-    def are_before(self, rank: int) -> bool:
-        """Tell whether one may wait that goes before another one of a class that comes now."""
-        config = self._order.config
-        if config.kind != "strict" or config.aging is not None:
-            return bool(self._hosts)
-        return any(self._classes.keys[: rank + 1])

@@ -12,7 +12,7 @@ from typing import Any
 from actors.messages import DeadLetterMessage, NotificationEvent, SendNotification
 from actors.settings.rate_limit import QuotaConfig
 from simulation.reference.accounts import Account, PartOfAccount
-from simulation.reference.backoff import Budget
+from simulation.reference.budgets import Budget
 from simulation.reference.limits import Limit, limit_of
 from simulation.reference.loop import Loop, Timeline
 from simulation.reference.notifications import Admitted, Attempt, Commit, Ended, Notification, Send

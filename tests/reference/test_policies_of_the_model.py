@@ -36,7 +36,7 @@ from actors.settings.channel import ChannelConfig
 from actors.settings.order import OrderConfig, OrderWeights
 from actors.settings.rate_limit import RateLimitConfig
 from actors.settings.retry import FinagleBudgetConfig, RetryConfig
-from simulation.reference import adaptive, backoff, breaker_groups, breakers, limits, order, people, resuming
+from simulation.reference import adaptive, backoff, breaker_groups, breakers, budgets, limits, order, people, resuming
 from simulation.reference.randomness import Stream
 
 SECOND = 10**9
@@ -211,7 +211,7 @@ def budget_settings(draw: st.DrawFn) -> dict[str, Any]:
 def test_budgets_allow_the_same_retries(chosen: dict[str, Any], seed: int) -> None:
     config = valid(RetryConfig, {"budget": chosen}).budget
     assert config is not None
-    product, model = make_budget(config), backoff.budget_of(config)
+    product, model = make_budget(config), budgets.budget_of(config)
     random, now_ns = Random(seed), 0
     share_sent, share_asked = random.choice([0.1, 0.5, 0.9]), random.choice([0.3, 0.5])
     ttl_ns = int(config.ttl * SECOND / 10) if isinstance(config, FinagleBudgetConfig) else 0
