@@ -270,11 +270,9 @@ class TurnWatch(Interceptor):
         return handler(message)
 
     def _note_turn(self, actor: Actor, kind: str, what: Any) -> None:
-        model, is_first = self._lock_step.model, not self.system._ready
-        if kind in Surroundings.TURNS:
-            self._lock_step.note(model.turn_outside, kind, what, self.system.now_ns, is_first)
-        else:
-            self._lock_step.note(model.turn, kind, what, actor.process.node_number, self.system.now_ns, is_first)
+        node = None if kind in Surroundings.TURNS else actor.process.node_number
+        is_first = not self.system._ready
+        self._lock_step.note(self._lock_step.model.turn, kind, what, node, self.system.now_ns, is_first)
 
     def _bury(self, handler: Callable[[Any], None], letter: DeadLetterMessage) -> None:
         self._lock_step.note(self._lock_step.model.compare, letter)

@@ -140,10 +140,12 @@ class Retrying:
         wait, used.memory_ns = jittered(config, used.step, used.memory_ns, self._stream)
         return wait if hint is None or config.retry_after == "ignore" else max(wait, self._heeded_ns(hint, wait))
 
-    def recalled(self, failures: Iterable[NotificationFailed]) -> Progress:
-        """Return what failed attempts before a restart have used up; how far a `soft` wait reached is not known."""
+    def recalled(self, failures: Iterable[NotificationFailed], attempts: int) -> Progress:
+        """Return what so many failed attempts have used up, by the history of before and after a redrive; how far a
+        `soft` wait reached is not known."""
         progress: Progress = {}
-        for failed in failures:
+        counted = [failed for failed in failures if failed.kind != "ChannelFault"]
+        for failed in counted[-attempts:] if attempts else ():
             assert failed.next_retry_at_ns is not None
             again = Transient(reason=failed.reason, throttled=failed.throttled)
             outcome = Ambiguous(reason=failed.reason) if failed.kind == "Ambiguous" else again

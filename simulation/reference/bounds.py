@@ -1,6 +1,6 @@
-"""The bounds of each user and of each tenant of a channel, which come before its providers (5, 14).
+"""The stages of the way of a channel's attempts, and the first: the limit of each user (5).
 
-What may not go yet waits in the line of its user or tenant, and a wait is one `NotificationDeferred`, however long.
+What may not go yet waits in the line of its user, and a wait is one `NotificationDeferred`, however long.
 """
 
 from __future__ import annotations
@@ -83,6 +83,12 @@ class Gate(Stage):
 
     is_charged: ClassVar[bool]
     """Whether those that wait here have been counted against the limits of their users."""
+    why: ClassVar[str]
+    """Why they wait, in words."""
+    settings: Any
+    """By which settings."""
+    drops = False
+    """Whether none waits."""
 
     def __init__(self, actor: str, following: Stage) -> None:
         super().__init__(actor, following.handler, following.channel, following.config)
@@ -93,6 +99,25 @@ class Gate(Stage):
     def fits(self, key: str, attempt: Attempt) -> int | None:
         """Return when an attempt of a key fits, and count it if that is now; None: when another one has left."""
         raise NotImplementedError
+
+    def join(self, attempt: Attempt, key: str) -> None:
+        """ "A refused notification is deferred to the earliest time it fits, or dead-lettered" (5)."""
+        line = self.lines.get(key)
+        fits_ns = self.fits(key, attempt) if line is None else self.fits_behind(line)
+        if line is None and fits_ns == self.handler.now_ns:
+            self.pass_on(attempt)
+        elif self.drops:
+            self.turn_away(attempt, Ended(reason=OVER_THE_LIMIT))
+        elif is_too_late(attempt, fits_ns):
+            self.turn_away(attempt, ENDED_AS_EXPIRED)
+        else:
+            self.wait(attempt, key, fits_ns)
+            if fits_ns is not None:
+                self.defer(attempt, DeferralCause.RATE_LIMIT, fits_ns, self.why, self.settings)
+
+    def fits_behind(self, line: Line) -> int | None:
+        """Return when one may fit that joins a line."""
+        return line.fits_at_ns
 
     def pass_on(self, attempt: Attempt) -> None:
         """Let an attempt go on to what follows."""
@@ -160,37 +185,31 @@ class UserLimits(Gate):
     """The limit of each user (5)."""
 
     is_charged = False
+    why = "{} is over the user's limit (rate_limit: {})"
 
     def __init__(self, following: Stage) -> None:
         super().__init__("limiter", following)
-        self.limit = None if self.config.rate_limit is None else limit_of(self.config.rate_limit)
+        self.settings = self.config.rate_limit
+        self.limit = None if self.settings is None else limit_of(self.settings)
+        self.drops = self.settings is not None and self.settings.on_limit == "drop"
         self._come: OrderedDict[Attempt, None] = OrderedDict()
         """The latest attempts that have come here."""
 
     def enter(self, attempt: Attempt) -> None:
-        """ "A refused notification is deferred to the earliest time it fits, or dead-lettered" (5), charged once."""
+        """Let each pass that was charged before, whoever else of its user waits."""
         if attempt in self._come:
             return
         self._come[attempt] = None
         if len(self._come) > REMEMBERED_MAX:
             self._come.popitem(last=False)
-        now_ns, settings, user = self.handler.now_ns, self.config.rate_limit, attempt.command.user
-        assert settings is not None
-        line = self.lines.get(user)
-        fits_ns = now_ns
-        if not attempt.charged:
-            # Where others of the user wait it stands behind them, though it would fit by now.
-            fits_ns = self.fits(user, attempt) if line is None else max(line.fits_at_ns or 0, now_ns + 1)
-        if fits_ns == now_ns:
+        if attempt.charged:
             self.pass_on(attempt)
-        elif settings.on_limit == "drop":
-            self.turn_away(attempt, Ended(reason=OVER_THE_LIMIT))
-        elif is_too_late(attempt, fits_ns):
-            self.turn_away(attempt, ENDED_AS_EXPIRED)
         else:
-            self.wait(attempt, user, fits_ns)
-            why = "{} is over the user's limit (rate_limit: {})"
-            self.defer(attempt, DeferralCause.RATE_LIMIT, fits_ns, why, settings)
+            self.join(attempt, attempt.command.user)
+
+    def fits_behind(self, line: Line) -> int:
+        """Behind the others of the user, though it would fit by now."""
+        return max(line.fits_at_ns or 0, self.handler.now_ns + 1)
 
     def fits(self, key: str, attempt: Attempt) -> int:
         assert self.limit is not None

@@ -22,7 +22,7 @@ from simulation.reference.lines import Blocked, HostLine
 from simulation.reference.notifications import ENDED_AS_EXPIRED, Admitted, Attempt, Ended, Send
 from simulation.reference.order import Flow, Order
 from simulation.reference.process import Process
-from simulation.reference.tenants import AT_PROVIDER, BACK, NOT_COUNTED, TenantBounds
+from simulation.reference.tenants import TenantBounds
 from simulation.reference.turns import Turns
 
 BREAKER_OPEN = "circuit breaker is open"
@@ -72,10 +72,8 @@ class Way(Stage):
 
     def enter(self, attempt: Attempt) -> None:
         """Let an attempt go to the first provider that takes it, behind all that wait at its host."""
-        if attempt.tenant and attempt not in self.tenants.places:
-            return  # its tenant's bounds have dropped it meanwhile: it is sent again
-        if attempt in self.taken:
-            return  # it is told twice
+        if attempt in self.taken or self.tenants.has_dropped(attempt):
+            return  # it is told twice, or sent again
         self.taken[attempt] = None
         attempt.host = host_of(attempt.command.recipient) if self.is_per_host else ""
         attempt.key = self.order.key_of(attempt.command)
@@ -193,15 +191,14 @@ class Way(Stage):
         if after is not None:
             first = (attempt.number - 1) // after % len(lanes)
             lanes = lanes[first:] + lanes[:first]
-        is_kept_back = self.tenants.places.get(attempt) in NOT_COUNTED and self.tenants.is_full(attempt.tenant)
+        is_kept_back = self.tenants.keep_back(attempt)
         blocked = {}
         for lane in lanes:
             others = lane.turns.has_others(attempt.key)
             admitted = lane.admit(attempt, do_others_wait=others, tenant_is_full=is_kept_back)
             if isinstance(admitted, Admitted):
                 self.taken[attempt] = admitted
-                if attempt in self.tenants.places:
-                    self.tenants.places[attempt] = AT_PROVIDER
+                self.tenants.is_let_through(attempt)
                 self.handler.follow("channel", lane.place, self.handler.make, admitted)
                 return {}
             blocked[lane.number] = admitted
@@ -276,8 +273,7 @@ class Way(Stage):
             elif blocked := self._admit(first):
                 if any(each.reason == "tenant" for each in blocked.values()):
                     del self.taken[first]
-                    self.tenants.places[first] = BACK
-                    self.tenants.follow(self.tenants.take_back, first)
+                    self.tenants.send_back(first)
                 elif (end := self._end(first, blocked)) is not None:
                     self.turn_away(first, end)
                 else:

@@ -25,19 +25,14 @@ from actors.messages import (
 )
 from actors.outcomes import Ambiguous, ChannelFault, DeadDestination, Outcome, Permanent, Sent, Transient
 from simulation.reference.addresses import DISABLED, ENDPOINT_DISABLED, address, disabled_text, host_of, mark_after
+from simulation.reference.asking import Asking
 from simulation.reference.backlog import Backlog
 from simulation.reference.backoff import Retrying
-from simulation.reference.channel import Way
-from simulation.reference.hedging import Hedging
 from simulation.reference.instants import NS_PER_S, sooner, wait_ns
-from simulation.reference.lane import Lane
 from simulation.reference.letters import Letters
-from simulation.reference.loop import Key
 from simulation.reference.notifications import (
     EXPIRED,
     RETRY_TIME_UP,
-    TIMED_OUT,
-    Admitted,
     Attempt,
     Commit,
     Ended,
@@ -47,9 +42,8 @@ from simulation.reference.notifications import (
     scheduled_ns,
 )
 from simulation.reference.people import wanted_from_ns
-from simulation.reference.process import Process
 from simulation.reference.templates import Missing, filled_in
-from simulation.reference.unrecorded import Asked, Refused
+from simulation.reference.unrecorded import Refused
 
 BUDGET_SPENT = "retry budget spent"
 ADDRESS_GONE = "the address is gone"
@@ -57,17 +51,14 @@ ADDRESS_GONE = "the address is gone"
 _ENDS = (NotificationSent, NotificationSuppressed, NotificationMovedToDeadLetter)
 
 
-class Handler(Process):
+class Handler(Asking):
     """What happens to a notification."""
 
-    ways: dict[str, Way]
-    """By channel, that of its attempts to its providers."""
     retrying: dict[str, Retrying]
     """By channel, its backoff."""
     backlog: Backlog
     """What was overdue when the handler started."""
     letters: Letters
-    hedging: Hedging
     cancels: set[str]
     """Of those that are being made durable, which are to be cancelled then."""
 
@@ -240,79 +231,6 @@ class Handler(Process):
             return EXPIRED
         return RETRY_TIME_UP if until_ns is None or last_ns < until_ns else EXPIRED
 
-    # ── at the provider ─────────────────────────────────────────────────────────────────────────────────────────
-
-    def lane_of(self, admitted: Admitted) -> Lane:
-        """Return what it has been let through by."""
-        return self.ways[admitted.attempt.command.channel].lanes[admitted.lane]
-
-    def make(self, admitted: Admitted) -> None:
-        """Ask the provider."""
-        lane = self.lane_of(admitted)
-        if lane.config.hedging is None:
-            self.ask(Send(admitted, self.now_ns))
-        else:
-            self.hedging.begin(lane, admitted)
-
-    def ask(self, send: Send) -> int:
-        """Ask it once; return the number of this send."""
-        number = self.number_of(send)
-        lane, attempt = self.lane_of(send.admitted), send.admitted.attempt
-        provider, key, until_ns = lane.provider_name, attempt.idempotency_key, attempt.wanted_until_ns
-        asked = Asked(self.now_ns, self.node, provider, attempt.number, key, attempt.command, until_ns)
-        self.expect(asked, "{} has passed all that stands before {}", attempt.name, lane.name)
-        return number
-
-    def number_of(self, send: Send) -> int:
-        """Return the number of a new send."""
-        self.timeline.number_of_asked += 1
-        self.asked[self.timeline.number_of_asked] = send
-        return self.timeline.number_of_asked
-
-    def is_asked(self, outcome: Outcome | None, delay_ns: int | None) -> int:
-        """Return the number of the attempt that has just been made; it ends with an outcome after so long.
-
-        None for either: that is not known yet.
-        """
-        number = self.timeline.number_of_asked
-        send = self.asked[number]
-        timeout_ns = self.lane_of(send.admitted).timeout_ns
-        left_ns = timeout_ns - (self.now_ns - send.started_ns)  # copies share the time-out of the first
-        if delay_ns is None or delay_ns > left_ns:  # an answer at the instant of the time-out counts
-            delay_ns, outcome = left_ns, TIMED_OUT
-        self.ends(number, outcome, self.now_ns + delay_ns)
-        return number
-
-    def answers_now(self, number: int, outcome: Outcome, now_ns: int) -> None:
-        """Take the answer of a provider that could not be foreseen."""
-        send = self.asked.get(number)
-        if send is not None and send.outcome is TIMED_OUT and self.key_of(number) in self.due:  # else nobody waits
-            self.ends(number, outcome, now_ns)
-
-    def ends(self, number: int, outcome: Outcome | None, instant_ns: int) -> None:
-        """Have the answer to a send fall due: at the breaker, or where there may be copies at the channel."""
-        self.asked[number].outcome, self.asked[number].ended_ns = outcome, instant_ns
-        self.at(instant_ns, *self.key_of(number))
-
-    def key_of(self, number: int) -> Key:
-        """Return how the answer to a send falls due: at the breaker, or where there may be copies at the channel."""
-        lane = self.lane_of(self.asked[number].admitted)
-        return ("answer", number) if lane.config.hedging is None else ("copy", (lane.place, number))
-
-    def take_answer(self, number: int) -> None:
-        """Have the way of its channel settle an attempt that is answered."""
-        send = self.asked.pop(number)
-        way = self.ways[send.admitted.attempt.command.channel]
-        if self.timeline.goes_astray is not None:
-            way.follow(way.answered, send)
-        else:
-            way.answered(send)
-
-    def decided(self, send: Send) -> None:
-        """Let the breaker know what has come of an attempt and its copies."""
-        way = self.ways[send.admitted.attempt.command.channel]
-        way.follow(way.answered, send)
-
     # ── what follows from its outcome ───────────────────────────────────────────────────────────────────────────
 
     def of(self, attempt: Attempt) -> Notification | None:
@@ -417,7 +335,7 @@ class Handler(Process):
         channel = notification.command.channel
         retrying = self.retrying[channel]
         if notification.progress is None:
-            notification.progress = retrying.recalled(notification.counted_failures())
+            notification.progress = retrying.recalled(notification.failures, notification.attempts)
         notification.attempts += not isinstance(outcome, ChannelFault)
         wait = retrying.next_wait_ns(outcome, notification.progress)
         if wait is None:

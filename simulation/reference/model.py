@@ -69,15 +69,12 @@ class Model:
 
     def turn(self, kind: str, what: Any, node: int | None, now_ns: int, is_first: bool) -> None:
         """Take note that it is the turn of something that is due now; see `Comparison.turn`."""
-        self.timeline.turn(self._nodes[node], (kind, what), now_ns, is_first)
+        loop = self.surroundings if kind in Surroundings.TURNS else self._nodes[node]
+        self.timeline.turn(loop, (kind, what), now_ns, is_first)
 
     def falls_due(self, kind: str, what: Any, node: int | None, now_ns: int, is_first: bool) -> None:
         """Take note that something is due now whose actor is down; see `Comparison.falls_due`."""
         self.timeline.falls_due(self._nodes[node], (kind, what), now_ns, is_first)
-
-    def turn_outside(self, kind: str, what: Any, now_ns: int, is_first: bool) -> None:
-        """Take note that it is the turn of something outside of the processes."""
-        self.timeline.turn(self.surroundings, (kind, what), now_ns, is_first)
 
     # ── in words ────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -167,11 +167,6 @@ class Notification:
             redriven_without_operator=self.redriven_without_operator,
         )
 
-    def counted_failures(self) -> tuple[NotificationFailed, ...]:
-        """Return the failures that have used up the attempts since it was accepted or redriven."""
-        counted = [failed for failed in self.failures if failed.kind != "ChannelFault"]
-        return tuple(counted[-self.attempts :] if self.attempts else ())
-
     def edit(self, changes: Mapping[str, Any]) -> None:
         """Change fields of the command, as an operator may before a redrive (7)."""
         if changes:

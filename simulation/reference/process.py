@@ -36,26 +36,17 @@ class Process(Loop):
         self.arrivals: dict[str, Arrivals] = {}
         """By channel, how many have come."""
 
+    # What its parts have its rules do, each of which says for itself what it does:
     is_wanted: Callable[[SendNotification], bool]
-    """Tells whether its address is there and its user wants it now."""
     is_awaited: Callable[[Attempt], bool]
-    """Tells whether an attempt is the one under way of its notification."""
     make: Callable[[Admitted], None]
-    """Asks the provider."""
     ask: Callable[[Send], int]
-    """Asks it once."""
     decided: Callable[[Send], None]
-    """Has the way of an attempt learn what has come of that and its copies."""
     answered: Callable[[Send], None]
-    """Takes what has come of an attempt."""
     turned_away: Callable[[Attempt, Ended], None]
-    """Takes back one that was not made."""
     requeued: Callable[[Attempt, bool], None]
-    """Takes back one that is not wanted now."""
     withdrawn: Callable[[Attempt], None]
-    """Takes back one that is cancelled."""
     waits_in_no_line: Callable[[Collection[Attempt]], None]
-    """Hears which of those to be cancelled were not found."""
     cancel: Callable[[Collection[str]], None]
     take_up_next_redrive: Callable[[], None]
     breaker_closed: Callable[[str, str], None]

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from actors.messages import DeferralCause
 from actors.settings.channel import RateLimitConfig
-from simulation.reference.bounds import Gate, Stage, is_too_late
+from simulation.reference.bounds import Gate, Stage
 from simulation.reference.limits import limit_of
-from simulation.reference.notifications import ENDED_AS_EXPIRED, Attempt
+from simulation.reference.notifications import Attempt
 from simulation.reference.order import tenant_of
 
 BEFORE_PROVIDER, AT_PROVIDER, BEHIND_BREAKER, BACK = "before a provider", "at it", "behind a breaker", "back"
@@ -22,11 +21,12 @@ class TenantBounds(Gate):
     """`tenant: {max_in_flight, rate}`, which "on a channel caps each tenant, beside `rate_limit` for users" (14)."""
 
     is_charged = True
+    why = "{} is over what its tenant may take (tenant: {})"
 
     def __init__(self, following: Stage) -> None:
         super().__init__("tenants", following)
-        self.bounds = self.config.tenant
-        rate = None if self.bounds is None else self.bounds.rate
+        self.settings = self.config.tenant
+        rate = None if self.settings is None else self.settings.rate
         self._rates = None if rate is None else limit_of(RateLimitConfig(rate=rate))
         self.places: dict[Attempt, str] = {}
         """Where the attempts are that have passed here and have not left the breaker. They count towards the bounds of
@@ -40,17 +40,7 @@ class TenantBounds(Gate):
         if attempt in self.places or self._is_told_twice(attempt):
             return
         attempt.tenant = tenant
-        line = self.lines.get(tenant)
-        fits_ns = self.fits(tenant, attempt) if line is None else line.fits_at_ns
-        if line is None and fits_ns == self.handler.now_ns:
-            self.pass_on(attempt)
-        elif is_too_late(attempt, fits_ns):
-            self.turn_away(attempt, ENDED_AS_EXPIRED)
-        else:
-            self.wait(attempt, tenant, fits_ns)
-            if fits_ns is not None:
-                why = "{} is over what its tenant may take (tenant: {})"
-                self.defer(attempt, DeferralCause.RATE_LIMIT, fits_ns, why, self.bounds)
+        self.join(attempt, tenant)
 
     def fits(self, key: str, attempt: Attempt) -> int | None:
         """One that was counted under the rate of its tenant before is not counted again."""
@@ -61,7 +51,7 @@ class TenantBounds(Gate):
 
     def is_full(self, tenant: str) -> bool:
         """Tell whether a tenant has as many under way as it may."""
-        most = None if self.bounds is None else self.bounds.max_in_flight
+        most = None if self.settings is None else self.settings.max_in_flight
         places = (place for attempt, place in self.places.items() if attempt.tenant == tenant)
         return most is not None and sum(place not in NOT_COUNTED for place in places) >= most
 
@@ -72,6 +62,26 @@ class TenantBounds(Gate):
     def pass_on(self, attempt: Attempt) -> None:
         self.places[attempt] = BEFORE_PROVIDER
         super().pass_on(attempt)
+
+    # ── at the providers ────────────────────────────────────────────────────────────────────────────────────────
+
+    def has_dropped(self, attempt: Attempt) -> bool:
+        """Tell whether an attempt that has passed here was dropped meanwhile, and is sent again."""
+        return attempt.tenant != "" and attempt not in self.places
+
+    def keep_back(self, attempt: Attempt) -> bool:
+        """Tell whether one that has waited for a breaker finds its tenant full."""
+        return self.places.get(attempt) in NOT_COUNTED and self.is_full(attempt.tenant)
+
+    def is_let_through(self, attempt: Attempt) -> None:
+        """Take note that one is at a provider."""
+        if attempt in self.places:
+            self.places[attempt] = AT_PROVIDER
+
+    def send_back(self, attempt: Attempt) -> None:
+        """Have one come back here that was kept back."""
+        self.places[attempt] = BACK
+        self.follow(self.take_back, attempt)
 
     def park(self, attempts: Iterable[Attempt]) -> None:
         """What waits for a breaker keeps no other one of its tenant back."""
