@@ -1,4 +1,4 @@
-"""The stages of the way of a channel's attempts, and the first: the limit of each user (5).
+"""The first stage of the way of a channel's attempts: the limit of each user (5).
 
 What may not go yet waits in the line of its user, and a wait is one `NotificationDeferred`, however long.
 """
@@ -6,76 +6,18 @@ What may not go yet waits in the line of its user, and a wait is one `Notificati
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar
 
-from actors.messages import DeferralCause, NotificationDeferred
-from actors.settings.channel import ChannelConfig
+from actors.messages import DeferralCause
 from simulation.reference.instants import sooner
 from simulation.reference.limits import limit_of
 from simulation.reference.notifications import ENDED_AS_EXPIRED, Attempt, Ended
 from simulation.reference.order import Line, Order
-from simulation.reference.process import Process
+from simulation.reference.stage import Stage, is_too_late
 
 OVER_THE_LIMIT = "rate limit exceeded"
 REMEMBERED_MAX = 10_000
 """So many of the latest attempts the limits of users know again when they are told of one twice."""
-
-
-L = TypeVar("L", bound=Line)
-
-
-class Stage:
-    """A part of the way of a channel's attempts that is an actor of its own."""
-
-    def __init__(self, actor: str, handler: Process, channel: str, config: ChannelConfig) -> None:
-        self._actor = actor
-        self.handler = handler
-        self.channel = channel
-        self.config = config
-
-    def follow(self, rule: Callable[..., None], *args: Any) -> None:
-        """Have a rule of this stage applied."""
-        self.handler.follow(self._actor, self.channel, rule, *args)
-
-    def enter(self, attempt: Attempt) -> None:
-        """Let an attempt pass, wait or end, but for one that is told twice."""
-        raise NotImplementedError
-
-    def flush(self) -> None:
-        """Drop all that wait, here and behind: the handler sends again what is under way."""
-        raise NotImplementedError
-
-    def withdraw(self, attempts: list[Attempt]) -> None:
-        """Take attempts out of the lines in which they wait, here or behind."""
-        raise NotImplementedError
-
-    # ── back to the handler ─────────────────────────────────────────────────────────────────────────────────────
-
-    def hand_back(self, rule: Callable[..., None], attempt: Attempt, *more: Any) -> None:
-        """Let the handler know by one of its rules what has come of an attempt, which has left the way."""
-        self.handler.follow("handler", "", rule, attempt, *more)
-
-    def turn_away(self, attempt: Attempt, end: Ended) -> None:
-        """Let the handler know that an attempt is not made."""
-        self.hand_back(self.handler.turned_away, attempt, end)
-
-    def take_out(self, lines: dict[str, L], attempts: list[Attempt]) -> list[Attempt]:
-        """Hand back those of some attempts that wait in lines, and return the others."""
-        taken_out = {attempt for line in lines.values() for attempt in line.take_out(attempts)}
-        for key in [key for key, line in lines.items() if not line.waiting]:
-            del lines[key]
-        for attempt in attempts:
-            if attempt in taken_out:
-                self.hand_back(self.handler.withdrawn, attempt)
-        return [each for each in attempts if each not in taken_out]
-
-    def defer(self, attempt: Attempt, cause: DeferralCause, resumes_ns: int | None, why: str, settings: Any) -> None:
-        """ "A wait is one `NotificationDeferred`, however long" (4); a copy whose attempt has ended has none."""
-        if self.handler.timeline.goes_astray is not None and not self.handler.is_awaited(attempt):
-            return
-        event = self.handler.event(NotificationDeferred, attempt.command, cause=cause, resumes_at_ns=resumes_ns)
-        self.handler.expect(event, why, attempt.name, settings)
 
 
 class Gate(Stage):
@@ -223,7 +165,3 @@ class UserLimits(Gate):
 
 def _wake(line: Line) -> int | None:
     return sooner(line.fits_at_ns, line.next_expiry_ns())
-
-
-def is_too_late(attempt: Attempt, instant_ns: int | None) -> bool:
-    return instant_ns is not None and attempt.until_ns is not None and instant_ns > attempt.until_ns

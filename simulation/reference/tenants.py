@@ -6,10 +6,11 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from actors.settings.channel import RateLimitConfig
-from simulation.reference.bounds import Gate, Stage
+from simulation.reference.bounds import Gate
 from simulation.reference.limits import limit_of
 from simulation.reference.notifications import Attempt
 from simulation.reference.order import tenant_of
+from simulation.reference.stage import Stage
 
 BEFORE_PROVIDER, AT_PROVIDER, BEHIND_BREAKER, BACK = "before a provider", "at it", "behind a breaker", "back"
 """Where attempts are that have passed the bounds of their tenants: *back* is one that could have gone, and found its

@@ -1,0 +1,273 @@
+"""Before the providers of a channel: what may not go yet waits in one line, or in one for each host of recipients.
+
+There is one for each host where breakers are per host. A line takes its turn with the others for what they share, and
+a wait is one `NotificationDeferred`, however long.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from typing import Any
+
+from actors.messages import RANKS, DeferralCause
+from actors.outcomes import Transient
+from actors.settings.channel import ChannelConfig
+from simulation.reference.instants import sooner
+from simulation.reference.lane import Lane
+from simulation.reference.lines import Blocked, HostLine
+from simulation.reference.notifications import ENDED_AS_EXPIRED, Admitted, Attempt, Ended
+from simulation.reference.order import Flow, Order
+from simulation.reference.process import Process
+from simulation.reference.stage import Stage, is_too_late
+from simulation.reference.tenants import TenantBounds
+from simulation.reference.turns import Turns
+
+BULKHEAD_IS_FULL = Ended(Transient(reason="bulkhead is full"))
+ROOM = {"slot", "rate", "quota"}
+"""What is in the way of all alike, whatever the host of the recipient."""
+
+
+class Waiting(Stage):
+    """The lines of a channel before its providers, and what has become of those that have left them."""
+
+    def __init__(self, handler: Process, channel: str, config: ChannelConfig, lanes: list[Lane]) -> None:
+        super().__init__("breaker", handler, channel, config)
+        self.lanes = lanes
+        self.tenants = TenantBounds(self)
+        self.is_per_host = config.circuit_breaker.per == "host"
+        self.keys_are_hosts = self.is_per_host and config.fair_by == "host"
+        self.taken: dict[Attempt, Admitted | None] = {}
+        """The attempts that wait here, and those that have been let through and whose answers have not come."""
+        self.forget_those_that_wait()
+
+    def admit(self, attempt: Attempt) -> dict[int, Blocked]:
+        """Let it go to the first provider that takes it now; else say what is in its way at each."""
+        raise NotImplementedError
+
+    def end_of(self, attempt: Attempt, blocked: dict[int, Blocked]) -> Ended | None:
+        """Return what becomes of one that is blocked so; None: it waits."""
+        raise NotImplementedError
+
+    # ── joining ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def begin_line(self, attempt: Attempt, blocked: dict[int, Blocked]) -> None:
+        """Let one wait as the first at its host."""
+        line = self.lines[attempt.host] = HostLine(attempt.host, self.order)
+        line.join(attempt, self.handler.now_ns)
+        self._note(line, blocked)
+
+    def join(self, line: HostLine, attempt: Attempt) -> None:
+        """Let one wait behind others at its host."""
+        if line.is_up_to_time and is_too_late(attempt, self._resumes_at(line)):
+            self.turn_away(attempt, ENDED_AS_EXPIRED)
+            return
+        line.join(attempt, self.handler.now_ns)
+        self._update_turns(line)
+        if line.is_shut:
+            self.tenants.park([attempt])
+        may_have_room = self.order.has_keys and not self.keys_are_hosts
+        if may_have_room:
+            self.take_turns()  # a slot that is kept from others
+        if line.waiting:
+            self._report(line)
+            if attempt.until_ns is not None:
+                line.wake_ns = line.next_look_ns()
+        if may_have_room or attempt.until_ns is not None:
+            self.set_wake()
+
+    def may_be_preceded(self, attempt: Attempt) -> bool:
+        """Tell whether any may wait that have a turn before one that comes now."""
+        rank = RANKS[attempt.command.priority]
+        firsts = (lane.turns.are_before(rank) for lane in self.lanes)
+        return any(firsts) or any(lane.slots.has_quarter(attempt.key, lane.slot_limit) for lane in self.lanes)
+
+    def _note(self, line: HostLine, blocked: dict[int, Blocked]) -> None:
+        """Take down what a line waits for, and report those that have not been."""
+        was_shut, line.blocked = line.is_shut, blocked
+        line.asks_at_ns = wait_ns = None
+        for lane in self.lanes:
+            reason, until_ns = blocked[lane.number]
+            if reason in ROOM:
+                lane.turns.add(line)
+                if reason == "slot":
+                    wait_ns = sooner(wait_ns, lane.slot_wait_ns)
+                continue
+            lane.turns.discard(line.key)
+            if reason == "ramp":
+                until_ns = lane.wait_through_ramp(line.key)
+            line.asks_at_ns = sooner(line.asks_at_ns, until_ns)
+        line.wait_for_slots(wait_ns, self.handler.now_ns)
+        if line.is_shut and not was_shut:
+            self.tenants.park(line.attempts())
+        self._report(line)
+        line.wake_ns = line.next_look_ns()
+
+    def _report(self, line: HostLine) -> None:
+        """A wait for a slot alone is not reported."""
+        reasons = line.reasons
+        if reasons == {"slot"} or not line.unreported:
+            return
+        cause = DeferralCause.RATE_LIMIT if reasons & {"rate", "quota"} else DeferralCause.CIRCUIT_BREAKER
+        resumes_ns = self._resumes_at(line)
+        why = "for {} no provider has a slot, its rate or its breaker's leave now (circuit_breaker: {})"
+        for attempt in line.unreported.values():
+            self.defer(attempt, cause, resumes_ns, why, self.config.circuit_breaker)
+        line.unreported = {}
+
+    def _resumes_at(self, line: HostLine) -> int | None:
+        rooms_ns = (lane.room_at(self.handler.now_ns) for lane in self.lanes if line.key in lane.turns)
+        return sooner(line.asks_at_ns, *rooms_ns)
+
+    # ── turns ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def look(self) -> None:
+        """Look at what time has brought: expiries, the end of open or half-open time, the next at a pace."""
+        now_ns = self.handler.now_ns
+        due = [(line.wake_ns, host, -1) for host, line in self.lines.items() if line.wake_ns is not None]
+        due += [(until_ns, host, lane.number) for lane in self.lanes for host, until_ns in lane.half_open.items()]
+        hosts: dict[str, None] = {}
+        for instant_ns, host, number in sorted(due):
+            if instant_ns > now_ns:
+                break
+            hosts[host] = None
+            if number < 0:
+                self.lines[host].wake_ns = None
+            else:
+                lane = self.lanes[number]
+                del lane.half_open[host]
+                lane.breaker(host).advance(now_ns)
+        self.look_after(list(hosts))
+
+    def look_after(self, hosts: Collection[str]) -> None:
+        """Let those go that may by now: by turns, and at these hosts."""
+        self.take_turns()
+        ready = list(hosts)
+        while ready:
+            host = ready.pop(0)
+            if host in self.lines and self._step(self.lines[host]):
+                ready.append(host)
+        if self.is_per_host:
+            self.take_turns()  # where no others wait any more, a key may have more than a quarter of the slots
+        self.set_wake()
+
+    def take_turns(self) -> None:
+        """While there is room at a provider, the lines that wait for it take turns, one attempt each."""
+        now_ns = self.handler.now_ns
+        for lane in self.lanes:
+            while lane.turns and lane.room_at(now_ns) == now_ns and (turn := lane.next_turn()) is not None:
+                host, flow = turn
+                self._step(self.lines[host], flow, lane)
+
+    def _step(self, line: HostLine, flow: Flow | None = None, taken_at: Lane | None = None) -> bool:
+        """Deal with the first of a line, or of a class and key in it; return whether the next is worth a look."""
+        now_ns = self.handler.now_ns
+        for attempt in line.take_expired(now_ns):
+            self.turn_away(attempt, ENDED_AS_EXPIRED)
+        if taken_at is None:  # else there is room, which comes first
+            for attempt in line.take_impatient(now_ns):
+                self.turn_away(attempt, BULKHEAD_IS_FULL)
+        self._update_turns(line)
+        if line.waiting:
+            if flow is None:
+                with_room = (lane for lane in self.lanes if self.order.has_keys and lane.room_at(now_ns) == now_ns)
+                flow = line.next_flow((lane.slots, lane.slot_limit) for lane in with_room)
+            elif flow not in line.classes:
+                return True
+            first, goes = line.first(flow), False
+            if not self.handler.is_wanted(first.command):
+                self.hand_back(self.handler.requeued, first, True)
+            elif blocked := self.admit(first):
+                if any(each.reason == "tenant" for each in blocked.values()):
+                    del self.taken[first]
+                    self.tenants.send_back(first)
+                elif (end := self.end_of(first, blocked)) is not None:
+                    self.turn_away(first, end)
+                else:
+                    self._note(line, blocked)
+                    return False
+            else:
+                goes = True
+            line.pop(flow, goes=goes)
+            self._update_turns(line)
+            for lane in self.lanes if goes else []:
+                lane.turns.has_gone(line.key, flow, is_here=lane is taken_at)
+        if not line.waiting:
+            del self.lines[line.key]
+            self._line_is_gone(line.key)
+            return False
+        if line.is_paced and (until_ns := self._paced_until(line.key)) is not None:
+            line.asks_at_ns = until_ns
+            line.wake_ns = line.next_look_ns()
+            return False
+        return True
+
+    def _update_turns(self, line: HostLine) -> None:
+        for lane in self.lanes:
+            lane.turns.update(line)
+
+    def _line_is_gone(self, host: str) -> None:
+        for lane in self.lanes:
+            lane.turns.discard(host)
+            lane.paces.pop(host, None)
+
+    def _paced_until(self, host: str) -> int | None:
+        """Return when the first pace is up that holds a line back; None: not all lanes do."""
+        paces_ns = [lane.paces[host].next_ns for lane in self.lanes if host in lane.paces]
+        is_held_back = len(paces_ns) == len(self.lanes) and min(paces_ns) > self.handler.now_ns
+        return min(paces_ns) if is_held_back else None
+
+    def set_wake(self) -> None:
+        """Set when time will bring something: an expiry, a breaker, a pace, or room that only time brings."""
+        now_ns = self.handler.now_ns
+        wake_ns = sooner(*(line.wake_ns for line in self.lines.values()))
+        for lane in self.lanes:
+            wake_ns = sooner(wake_ns, *lane.half_open.values())
+            if lane.turns:
+                room_ns = lane.room_at(now_ns)
+                if room_ns != now_ns or lane.next_turn() is not None:
+                    wake_ns = sooner(wake_ns, room_ns)
+        self.handler.wake("breaker", self.channel, wake_ns)
+
+    # ── leaving ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def hand_back(self, rule: Callable[..., None], attempt: Attempt, *more: Any) -> None:
+        super().hand_back(rule, attempt, *more)
+        self.has_left(attempt)
+
+    def has_left(self, attempt: Attempt) -> None:
+        """Take note that one is neither here nor at a provider any more."""
+        self.taken.pop(attempt, None)
+        self.tenants.has_left(attempt)
+
+    def flush(self) -> None:
+        self._give_up_those_that_wait()
+        for lane in self.lanes:
+            lane.turns.clear()
+            lane.restart_paces()
+        self.lines.clear()
+        self.set_wake()
+
+    def withdraw(self, attempts: list[Attempt]) -> None:
+        rest = self.take_out(self.lines, attempts)
+        for host in {each.host for each in attempts if each not in rest}:
+            line = self.lines.get(host)
+            if line is None:
+                self._line_is_gone(host)
+            else:
+                self._update_turns(line)
+                line.wake_ns = line.next_look_ns()
+        if rest:
+            self.handler.follow("handler", "", self.handler.waits_in_no_line, rest)
+        self.set_wake()
+
+    def forget_those_that_wait(self) -> None:
+        """Drop the lines before the providers, as their actor has crashed; the handler sends again what was there."""
+        self.lines: dict[str, HostLine] = {}
+        self.order = Order(self.config)
+        for lane in self.lanes:
+            lane.turns = Turns(self.lines, self.order, is_per_host=self.is_per_host)
+        self._give_up_those_that_wait()
+        self.has_news = False
+
+    def _give_up_those_that_wait(self) -> None:
+        self.taken = {attempt: admitted for attempt, admitted in self.taken.items() if admitted is not None}
