@@ -11,25 +11,33 @@ crash, and what is on its way to one that is down waits (`follow`). It does not 
 tells it, thing by thing, what has happened (`simulation/invariants/lockstep.py`); of what is due at one instant it
 follows the order of the product, and everything else it says beforehand.
 
-To be read in this order:
+To be read in this order, of which the first part takes half an hour and needs nothing of the others:
 
-* The way of a notification: `loop` (its text, for the words in which rules are written), `notifications` (one of them,
-  and what the store keeps), `accepting` (what is let in, and becomes durable), `handler` (from there to the end).
-* The way of an attempt: `bounds` (of users and tenants), `channel` and `lane` (what stands before a provider, and who
-  waits for what), `order` (who goes next), `hedging` (copies of an attempt).
-* What comes afterwards: `letters`, `redriving`, `resuming` (at what pace).
-* Around it: `world` (what a run is made of, and which runs the model says nothing about), `node` (a process, and how it
-  crashes), `fleet` (which of several nodes gets what, and what they take over), `durability` (what they know of each
-  other only later), `astray` (messages that come twice or late), `surroundings` (faults and orders), `model` (what
-  comes from outside).
-* Policies that know of nothing else: `backoff`, `breakers`, `limits`, `adaptive`, `people`, `addresses`, `templates`,
-  `randomness`, `instants`.
-* And for itself, as the model has it from outside: what becomes of an attempt at a simulated provider (`providers`).
+1. The way of a notification: `loop` (its text, for the words in which rules are written), `notifications` (one of them,
+   and an attempt), `handler` (from its acceptance to its end), `stage` and `channel` (the way of its attempts), `lane`
+   (what stands before a provider).
+2. What waits on this way: `bounds` (for the limit of its user), `waiting` and `lines` (before the providers), `order`
+   (who goes next), `resuming` (at what pace after a breaker).
+3. Policies that know of nothing else, each when its settings are of interest: `backoff`, `breakers`, `limits`,
+   `adaptive`, `people`, `addresses`, `templates`, `budgets`, `randomness`, `instants`.
+4. What comes afterwards: `letters`, `redriving`, `orders` (cancels and redrives).
+5. Restarts and crashes: `store` (what is kept, and what a start makes of it), `backlog`, `node`, `processes`.
+6. What only some runs have: `hedging` (copies of an attempt), `tenants`, `turns` and `breaker_groups` (hosts of
+   recipients), `accounts` (quotas of several providers), `astray` (messages that come twice or late), `durability`
+   (`commit_latency`, and what nodes know of each other only later), `sharing` (what a node of several does besides) and
+   `fleet` (which of them gets what, and what they take over).
+7. Around it: `world` (what a run is made of, and which runs the model says nothing about), `process` (what the parts of
+   a process know of it), `asking` (how a provider is asked), `surroundings` (faults and orders), `comparing` (with the
+   product, in lock-step), `model` (what comes from outside).
+8. And for itself, as the model has it from outside: what becomes of an attempt at a simulated provider (`providers`).
+
+A process is one object, whose rules are told in layers, each a class that begins where the one before ends: `Loop`,
+`Process`, `Asking`, `Handler`, `Orders`, `Node`, and `SharingNode` where there are several.
 
 The way of an attempt, in order: the handler asks whether it is wanted now and in time (`prepare`), fills in its
-template and charges the retry budget; a user's limit and then a tenant's let it through or have it wait (`bounds`);
-before the providers it asks each lane in turn for room (a slot, the quota, the adaptive rate), for the pace of those
-that resume, for the throttle and for the breaker, and joins the line of its host where none has all (`channel`); the
-provider answers, or a copy is sent where it is late (`hedging`), and the handler records what that means: sent, a
-retry, or a dead letter.
+template and charges the retry budget (`send`); a user's limit and then a tenant's let it through or have it wait
+(`bounds`, `tenants`); before the providers it asks each lane in turn for room (a slot, the quota, the adaptive rate),
+for the pace of those that resume, for the breaker and for the throttle (`lane`), and joins the line of its host where
+none has all (`waiting`); the provider answers, or a copy is sent where it is late (`hedging`), and the handler records
+what that means: sent, a retry, or a dead letter.
 """

@@ -59,8 +59,6 @@ class Handler(Asking):
     backlog: Backlog
     """What was overdue when the handler started."""
     letters: Letters
-    cancels: set[str]
-    """Of those that are being made durable, which are to be cancelled then."""
 
     # ── acceptance ──────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -115,15 +113,14 @@ class Handler(Asking):
 
     def is_committed(self, name: str) -> None:
         """Record what is durable, and go on."""
-        event, notification, then, why, about = self.commits.pop(name)
-        if isinstance(event, _ENDS):
+        commit = self.commits.pop(name)
+        if isinstance(commit.event, _ENDS):
             self.admitted.pop(name, None)
             self.take_up_next_redrive()
-        self.expect(event, why, *about)
-        if then is not None:
-            then(notification)
-        if name in self.cancels:
-            self.cancels.remove(name)
+        self.expect(commit.event, commit.why, *commit.about)
+        if commit.then is not None:
+            commit.then(commit.notification)
+        if commit.is_cancelled:
             self.cancel([name])
 
     # ── whether it may go now ───────────────────────────────────────────────────────────────────────────────────

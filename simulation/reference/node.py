@@ -62,26 +62,15 @@ class Node(Orders):
         """Whether it is about to end, and gets nothing new."""
         self._failed_ns: dict[Place, list[int]] = {}
 
+    # ── starting, and starting again ────────────────────────────────────────────────────────────────────────────
+
     def start_process(self) -> None:
-        """Start it over what is in the store."""
+        """Start it over what is in the store: what was in memory is as new."""
         self.is_down = self.is_draining = False
         self.starts += 1
         self._failed_ns.clear()
-        self.boot()
-
-    def _place_of_answer(self, number: int) -> Place:
-        """It comes to the breaker: where it may go astray, by one that is not down."""
-        if self.timeline.goes_astray is not None:
-            return "", ""
-        return "breaker", self.asked[number].admitted.attempt.command.channel
-
-    # ── starting, and starting again ────────────────────────────────────────────────────────────────────────────
-
-    def boot(self) -> None:
-        """Start a process over the store: what was in memory is as new."""
         self.asked.clear()
         self.commits.clear()
-        self.cancels = set()
         self.mailboxes.clear()
         channels = self.world.channels.items()
         self.accounts.clear()
@@ -276,6 +265,12 @@ class Node(Orders):
             under_way = ", under way" if notification.under_way is not None else ""
             words.append(f"{name} has used {notification.attempts} attempts{waits}{under_way}")
         return "; ".join(words)
+
+    def _place_of_answer(self, number: int) -> Place:
+        """It comes to the breaker: where it may go astray, by one that is not down."""
+        if self.timeline.goes_astray is not None:
+            return "", ""
+        return "breaker", self.asked[number].admitted.attempt.command.channel
 
     TURNS: ClassVar[Mapping[str, Turn]] = {
         "answer": Turn(lambda self, number: self.take_answer(number), _place_of_answer),

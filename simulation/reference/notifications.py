@@ -178,7 +178,8 @@ class Notification:
 Then: TypeAlias = Callable[[Notification], None] | None
 
 
-class Commit(NamedTuple):
+@dataclass(eq=False, slots=True)
+class Commit:
     """A change of a notification that is not durable yet."""
 
     event: NotificationEvent
@@ -188,6 +189,8 @@ class Commit(NamedTuple):
     why: str
     """The rule by which it happens, in words, and the settings that these are about."""
     about: tuple[Any, ...]
+    is_cancelled: bool = False
+    """Whether it is to be cancelled then, if it waits."""
 
 
 def scheduled_ns(command: SendNotification, epoch_ns: int) -> int | None:

@@ -41,7 +41,7 @@ class Orders(Handler):
             if notification is None:
                 continue
             if name in self.commits:
-                self.cancels.add(name)
+                self.commits[name].is_cancelled = True
             elif notification.under_way is not None:
                 on_their_way.setdefault(notification.command.channel, []).append(notification.under_way)
             else:

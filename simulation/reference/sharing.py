@@ -54,10 +54,10 @@ class SharingNode(Node):
         self.starts_when_reached = False
         """Whether it is to start when it reaches the store."""
 
-    def boot(self) -> None:
+    def start_process(self) -> None:
         self.overtaken.clear()
         self.taken_over.clear()
-        super().boot()
+        super().start_process()
 
     def start(self) -> None:
         self.held.clear()
@@ -84,7 +84,6 @@ class SharingNode(Node):
         commit = self.commits.pop(name)
         event, notification = commit.event, commit.notification
         first, taken_over = self.overtaken.pop(name), self.taken_over.pop(name, None)
-        self.cancels.discard(name)
         del self.admitted[name]
         if taken_over is not None:
             self.admitted[name] = taken_over
