@@ -83,7 +83,7 @@ class LockStep(Invariant):
 
         def ask() -> None:
             is_foreseen = made.outcome is not None and not made.is_promised
-            number = self.model.is_asked(
+            number = self.model.on_asked(
                 asked, made.outcome if is_foreseen else None, made.foreseen_ns if is_foreseen else None
             )
             self._latest = number

@@ -16,7 +16,7 @@ To be read in this order, of which the first part takes half an hour and needs n
 1. The way of a notification: `loop` (its text, for the words in which rules are written), `notifications` (one of them,
    and an attempt), `handler` (from its acceptance to its end), `stage` and `channel` (the way of its attempts), `lane`
    (what stands before a provider).
-2. What waits on this way: `bounds` (for the limit of its user), `waiting` and `lines` (before the providers), `order`
+2. What waits on this way: `gates` (for the limit of its user), `waiting` and `lines` (before the providers), `order`
    (who goes next), `resuming` (at what pace after a breaker).
 3. Policies that know of nothing else, each when its settings are of interest: `backoff`, `breakers`, `limits`,
    `adaptive`, `people`, `addresses`, `templates`, `budgets`, `randomness`, `instants`.
@@ -36,7 +36,7 @@ A process is one object, whose rules are told in layers, each a class that begin
 
 The way of an attempt, in order: the handler asks whether it is wanted now and in time (`prepare`), fills in its
 template and charges the retry budget (`send`); a user's limit and then a tenant's let it through or have it wait
-(`bounds`, `tenants`); before the providers it asks each lane in turn for room (a slot, the quota, the adaptive rate),
+(`gates`, `tenants`); before the providers it asks each lane in turn for room (a slot, the quota, the adaptive rate),
 for the pace of those that resume, for the breaker and for the throttle (`lane`), and joins the line of its host where
 none has all (`waiting`); the provider answers, or a copy is sent where it is late (`hedging`), and the handler records
 what that means: sent, a retry, or a dead letter.

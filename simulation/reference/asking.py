@@ -46,7 +46,7 @@ class Asking(Process):
         self.asked[self.timeline.number_of_asked] = send
         return self.timeline.number_of_asked
 
-    def is_asked(self, outcome: Outcome | None, delay_ns: int | None) -> int:
+    def on_asked(self, outcome: Outcome | None, delay_ns: int | None) -> int:
         """Return the number of the attempt that has just been made; it ends with an outcome after so long.
 
         None for either: that is not known yet.

@@ -9,8 +9,8 @@ from actors.messages import BreakerTransitioned
 from actors.outcomes import Transient
 from actors.settings.channel import ChannelConfig
 from simulation.reference.addresses import host_of
-from simulation.reference.bounds import OVER_THE_LIMIT, UserLimits
 from simulation.reference.breakers import Change
+from simulation.reference.gates import OVER_THE_LIMIT, UserLimits
 from simulation.reference.lane import Lane
 from simulation.reference.lines import Blocked
 from simulation.reference.notifications import ENDED_AS_EXPIRED, Admitted, Attempt, Ended, Send
@@ -106,7 +106,7 @@ class Way(Waiting):
             admitted = lane.admit(attempt, do_others_wait=others, tenant_is_full=is_kept_back)
             if isinstance(admitted, Admitted):
                 self.taken[attempt] = admitted
-                self.tenants.is_let_through(attempt)
+                self.tenants.let_through(attempt)
                 self.handler.follow("channel", lane.place, self.handler.make, admitted)
                 return {}
             blocked[lane.number] = admitted

@@ -103,7 +103,7 @@ class Fleet(Processes[SharingNode]):
                     self._surroundings.at(timeline.now_ns + 1, "told", self.number_told + len(self._to_tell))
                 continue
             node.overtaken[name] = first
-            node.follow(actor, "", node.letters.is_not_discarded if is_discard else node.is_overtaken, name)
+            node.follow(actor, "", node.letters.on_not_discarded if is_discard else node.on_overtaken, name)
             if change.letter is not None:
                 self._tell_of_letter(node, timeline.store.letter(name) or name)
 
@@ -121,7 +121,7 @@ class Fleet(Processes[SharingNode]):
             return
         self._surroundings.at(now_ns + latency_ns, "known", (number, breaker, host, until_ns, now_ns))
 
-    def is_known(self, number: int, breaker: str, host: str, until_ns: int, _said_ns: int) -> None:
+    def on_known(self, number: int, breaker: str, host: str, until_ns: int, _said_ns: int) -> None:
         """Have the others know what a node has said; one that says nothing more, by its lease, is not heard."""
         if number in self._leases:
             self._said[number, breaker, host] = until_ns

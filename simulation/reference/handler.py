@@ -111,7 +111,7 @@ class Handler(Asking):
         self.commits[name] = Commit(event, notification, then, why, about)
         self.make_durable("commit", event, notification.command)
 
-    def is_committed(self, name: str) -> None:
+    def on_durable(self, name: str) -> None:
         """Record what is durable, and go on."""
         commit = self.commits.pop(name)
         if isinstance(commit.event, _ENDS):
@@ -230,18 +230,18 @@ class Handler(Asking):
 
     # ── what follows from its outcome ───────────────────────────────────────────────────────────────────────────
 
-    def of(self, attempt: Attempt) -> Notification | None:
+    def notification_of(self, attempt: Attempt) -> Notification | None:
         """Return the notification whose attempt under way this is; None: an answer to it is stale."""
         notification = self.admitted.get(attempt.command.notification_id)
         return notification if notification is not None and notification.under_way is attempt else None
 
     def is_awaited(self, attempt: Attempt) -> bool:
         """Tell whether an answer to an attempt is not stale."""
-        return self.of(attempt) is not None
+        return self.notification_of(attempt) is not None
 
     def answered(self, send: Send) -> None:
         """ "sent → NotificationSent; transient → NotificationFailed → retry after backoff" (2)."""
-        notification, outcome = self.of(send.admitted.attempt), send.outcome
+        notification, outcome = self.notification_of(send.admitted.attempt), send.outcome
         if notification is None:
             return
         assert outcome is not None
@@ -265,7 +265,7 @@ class Handler(Asking):
 
     def turned_away(self, attempt: Attempt, end: Ended) -> None:
         """Take back an attempt that was not made, with an outcome of our own or a reason to end."""
-        notification = self.of(attempt)
+        notification = self.notification_of(attempt)
         if notification is None:
             return
         if end.outcome is None:
@@ -277,7 +277,7 @@ class Handler(Asking):
 
     def requeued(self, attempt: Attempt, charged: bool) -> None:
         """ "A notification in quiet hours is scheduled for their end and checked again" (6): also one that waited."""
-        notification = self.of(attempt)
+        notification = self.notification_of(attempt)
         if notification is not None:
             self.requeue(notification, charged)
 

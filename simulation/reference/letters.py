@@ -120,11 +120,11 @@ class Letters:
         self._discarding[name] = event, "an operator has said so, or by dead_letters: {}", loop.world.dead_letters
         loop.make_durable("discarded", event, letter.command)
 
-    def is_discarded(self, name: str) -> None:
+    def on_discarded(self, name: str) -> None:
         """Record a discard that is durable."""
         self.handler.expect(*self._discarding.pop(name))
 
-    def is_not_discarded(self, name: str) -> None:
+    def on_not_discarded(self, name: str) -> None:
         """Leave a letter to the node that was faster with it."""
         del self._discarding[name]
 

@@ -45,7 +45,7 @@ class Model:
             raise Difference(f"{command.notification_id} has come to node {node}, which is down")
         at.follow("handler", "", at.accept, command, asks_for_room)
 
-    def is_asked(self, asked: Asked, outcome: Outcome | None, delay_ns: int | None) -> int:
+    def on_asked(self, asked: Asked, outcome: Outcome | None, delay_ns: int | None) -> int:
         """Compare an attempt at a provider with the one expected; return a number that it has until its answer comes.
 
         Args:
@@ -54,7 +54,7 @@ class Model:
             delay_ns: after how long. None: that is not known yet.
         """
         self.compare(asked)
-        return self._nodes[asked.node].is_asked(outcome, delay_ns)
+        return self._nodes[asked.node].on_asked(outcome, delay_ns)
 
     def answers_now(self, node: int | None, number: int, outcome: Outcome, now_ns: int) -> None:
         """Take the answer of a provider that could not be foreseen."""

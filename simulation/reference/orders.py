@@ -53,7 +53,7 @@ class Orders(Handler):
 
     def withdrawn(self, attempt: Attempt) -> None:
         """Cancel one that has been taken out of its line."""
-        notification = self.of(attempt)
+        notification = self.notification_of(attempt)
         if notification is not None:
             self.suppress(notification, CANCELLED, None, "it waits in a line, and is cancelled")
         else:
@@ -61,7 +61,7 @@ class Orders(Handler):
 
     def waits_in_no_line(self, attempts: Collection[Attempt]) -> None:
         """Leave alone what is at a provider; what has come back meanwhile, or is sent again, is cancelled anew."""
-        self.cancel([each.command.notification_id for each in attempts if self.of(each) is None])
+        self.cancel([each.command.notification_id for each in attempts if self.notification_of(each) is None])
 
     # ── redrives ────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -79,7 +79,7 @@ class SharingNode(Node):
         self.tell_others(self.number, news_of(event, self.store))
         self.take_turn(kind, event.notification_id)
 
-    def is_overtaken(self, name: str) -> None:
+    def on_overtaken(self, name: str) -> None:
         """Leave a notification to the node that was faster, unless it has come over from there since."""
         commit = self.commits.pop(name)
         event, notification = commit.event, commit.notification
@@ -208,5 +208,5 @@ class SharingNode(Node):
 
     TURNS: ClassVar[Mapping[str, Turn]] = {
         **Node.TURNS,
-        "overtaken": Turn(lambda self, name: self.is_overtaken(name), at_handler),
+        "overtaken": Turn(lambda self, name: self.on_overtaken(name), at_handler),
     }

@@ -93,7 +93,7 @@ class Surroundings(Loop):
             node.is_draining = True
             self._later(drain, "drained", [node], node.starts, back_after)
 
-    def _is_drained(self, nodes: Sequence[Node], starts: int, back_after: float | None) -> None:
+    def _on_drained(self, nodes: Sequence[Node], starts: int, back_after: float | None) -> None:
         """What it has not brought to an end is parked in the store, and taken over at once."""
         node = nodes[0]
         if not node.is_down and node.starts == starts:  # else it has crashed meanwhile
@@ -151,10 +151,10 @@ class Surroundings(Loop):
         "other": Turn(lambda self, _: None, may_look=True),
         "inject": Turn(_inject),
         "stop": Turn(lambda self, what: self._stop(what.nodes, *what.more)),
-        "drained": Turn(lambda self, what: self._is_drained(what.nodes, *what.more)),
+        "drained": Turn(lambda self, what: self._on_drained(what.nodes, *what.more)),
         "back": Turn(lambda self, what: self.fleet.start(what.nodes)),
         "takeover": Turn(lambda self, death: self.fleet.lease_ends(*death)),
-        "known": Turn(lambda self, said: self.fleet.is_known(*said)),
+        "known": Turn(lambda self, said: self.fleet.on_known(*said)),
         "reconnect": Turn(lambda self, what: self.fleet.reconnect(what.nodes)),
         "leases": Turn(lambda self, _: self.fleet.end_leases(), may_look=True),
         "settle": Turn(lambda self, number: self.fleet.settle(number), may_look=True),

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from actors.settings.channel import RateLimitConfig
-from simulation.reference.bounds import Gate
+from simulation.reference.gates import Gate
 from simulation.reference.limits import limit_of
 from simulation.reference.notifications import Attempt
 from simulation.reference.order import tenant_of
@@ -74,7 +74,7 @@ class TenantBounds(Gate):
         """Tell whether one that has waited for a breaker finds its tenant full."""
         return self.places.get(attempt) in NOT_COUNTED and self.is_full(attempt.tenant)
 
-    def is_let_through(self, attempt: Attempt) -> None:
+    def let_through(self, attempt: Attempt) -> None:
         """Take note that one is at a provider."""
         if attempt in self.places:
             self.places[attempt] = AT_PROVIDER
