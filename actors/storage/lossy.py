@@ -27,7 +27,6 @@ class LossyStore(MemoryStore):
 
     def commit(self, event: NotificationEvent, command: SendNotification) -> Foreseen:
         super().commit(event, command)
-        self._settle(event.at_ns)
         self._under_way.append((event.at_ns + self._commit_delay_ns, (event, command)))
         return Foreseen(self._commit_delay_ns, None)
 

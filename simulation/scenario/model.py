@@ -207,7 +207,7 @@ class Scenario(Settings):
 
     commit_latency: Duration = 0.0
     """How long the store takes to make a change durable, and known to other nodes where there are any; a crash of the
-    process forgets what is not."""
+    process forgets what is not durable before its instant."""
 
     nodes: Nodes = 1
     """How many processes of the service there are, or that and more of them."""

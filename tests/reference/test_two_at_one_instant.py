@@ -1,0 +1,40 @@
+"""Two things at one instant, by the reference of the scenario language, in lock-step with the model."""
+
+from __future__ import annotations
+
+import pytest
+
+import simulation
+from actors.messages import ActorFailed
+from simulation.scenario import parse
+
+RUNTIMES = pytest.mark.parametrize("runtime", ["simpy", "trio"])
+
+
+def compared(text, **arguments):
+    result = simulation.run(parse(text), invariants="all", **arguments)
+    assert "reference-model" in result.checked
+    return result
+
+
+# ── what is durable and a crash ─────────────────────────────────────────────────────────────────────────────────────
+
+DURABLE_AT_THE_CRASH = """\
+duration: 4s
+commit_latency: 1s
+workload:
+  - {channel: email, arrivals: {times: [1s]}}
+  - {channel: sms, arrivals: {times: [0s]}, expires_after: 1500ms}
+channels: {email: {provider: {latency: 0s}}, sms: {provider: {latency: 5s}}}
+faults:
+  - {channel: sms, at: 2s, crash: {actor: channel}}
+  - {channel: all, at: 2s, crash: process, restart_after: 1s}
+"""
+"""At 2 s a crash has a change handed over, then the process crashes, and the acceptance of the email is durable."""
+
+
+@RUNTIMES
+def test_what_would_be_durable_at_the_instant_of_a_crash_is_lost(runtime):
+    result = compared(DURABLE_AT_THE_CRASH, runtime=runtime)
+    assert (result.summary["accepted"], result.summary["refused"]["down"]) == (1, 1)
+    assert [event.at_ns for event in result.history if type(event) is ActorFailed] == [2 * 10**9] * 2
