@@ -160,14 +160,19 @@ class LockStep(Invariant):
             return self.model.ends_at(self._numbers[id(what)][1][0]) < 0
         return bool(getattr(getattr(what, "flight", what), "is_over", False))
 
-    def number_of(self, request: Any) -> int | None:
-        """Return the number of what a provider was asked, of several the one whose answer is due first."""
+    def number_of(self, request: Any, answer: Any = None) -> int | None:
+        """Return the number of what a provider was asked: of several the one whose answer is due first, and of those
+        that are due at one instant one that has this answer."""
         _, numbers = self._numbers.get(id(request), (None, []))
-        return min(numbers, key=self.model.ends_at) if len(numbers) > 1 else next(iter(numbers), None)
+        if len(numbers) < 2:
+            return next(iter(numbers), None)
+        model = self.model
+        return min(numbers, key=lambda number: (model.ends_at(number), model.outcome_of(number) != answer))
 
-    def answer_of(self, request: Any) -> int | None:
+    def answer_of(self, performed: Performed) -> int | None:
         """Return the number of what is answered."""
-        number = self.number_of(request)
+        request = performed.request
+        number = self.number_of(request, performed.result)
         if number is not None:
             numbers = self._numbers[id(request)][1]
             numbers.remove(number)
@@ -222,10 +227,10 @@ class TurnWatch(Interceptor):
         if kind in ("_Advance", "_Hedge", "LookAtBacklog", "_LookAtAges", "_RedriveNext") or is_of_store:
             what = _turns_of(actor)[kind](lock_step, actor, message)
         elif kind == "Performed" and type(actor).__name__ == "CircuitBreakerActor":
-            known = lock_step.number_of(message.request)
+            known = lock_step.number_of(message.request, message.result)
             what = None if known is None else ("answer", known)
         elif kind == "Performed" and type(actor).__name__ == "HedgingChannel":
-            what = "copy", (_lane_of(actor), lock_step.number_of(message.request))
+            what = "copy", (_lane_of(actor), lock_step.number_of(message.request, message.result))
         if what is not None:
             node = actor.process.node_number
             lock_step.note(lock_step.model.falls_due, *what, node, self.system.now_ns, not self.system._ready)
@@ -298,7 +303,7 @@ def _other(_lock_step: LockStep, _actor: Any, _message: Any) -> tuple[str, Any]:
 
 
 def _answer(lock_step: LockStep, _actor: Any, performed: Performed) -> tuple[str, Any] | None:
-    number = lock_step.answer_of(performed.request)
+    number = lock_step.answer_of(performed)
     return None if number is None else ("answer", number)
 
 
@@ -311,7 +316,7 @@ def _late(_lock_step: LockStep, _actor: Any, late: Any) -> tuple[str, Any]:
 
 
 def _copy(lock_step: LockStep, actor: Any, performed: Performed) -> tuple[str, Any]:
-    return "copy", (_lane_of(actor), lock_step.answer_of(performed.request))
+    return "copy", (_lane_of(actor), lock_step.answer_of(performed))
 
 
 def _hedge(lock_step: LockStep, actor: Any, message: Any) -> tuple[str, Any]:

@@ -65,6 +65,11 @@ class Model:
         ends = (node.asked[number].ended_ns for node in self.fleet.nodes if number in node.asked)
         return next(ends, -1)
 
+    def outcome_of(self, number: int) -> Outcome | None:
+        """Return what comes back of a send, as far as is known; None: that it was not made, or nobody waits for it."""
+        outcomes = (node.asked[number].outcome for node in self.fleet.nodes if number in node.asked)
+        return next(outcomes, None)
+
     # ── whose turn it is ────────────────────────────────────────────────────────────────────────────────────────
 
     def turn(self, kind: str, what: Any, node: int | None, now_ns: int, is_first: bool) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 import simulation
-from actors.messages import ActorFailed
+from actors.messages import ActorFailed, NotificationSent
 from simulation.scenario import parse
 
 RUNTIMES = pytest.mark.parametrize("runtime", ["simpy", "trio"])
@@ -15,6 +15,29 @@ def compared(text, **arguments):
     result = simulation.run(parse(text), invariants="all", **arguments)
     assert "reference-model" in result.checked
     return result
+
+
+# ── an answer and a time-out ────────────────────────────────────────────────────────────────────────────────────────
+
+ASKED_TWICE = """\
+duration: 1s
+workload: [{channel: email, arrivals: {times: [0s]}}]
+channels:
+  email:
+    timeout: 3s
+    retry: {max_attempts: 1}
+    provider: {latency: 1s, upstream: {latency: 2s, retry: {max_attempts: 2, initial_delay: 1s}}}
+faults:
+  - {channel: email, upstream: true, fail_first: 1}
+  - {channel: email, duplicate_rate: 100%}
+"""
+"""Of two sends for one message the second is answered at the time-out, at which the first has no answer."""
+
+
+@RUNTIMES
+def test_of_two_sends_for_one_message_the_one_that_is_answered_in_time_counts(runtime):
+    result = compared(ASKED_TWICE, runtime=runtime)
+    assert [event.at_ns for event in result.history if type(event) is NotificationSent] == [3 * 10**9]
 
 
 # ── what is durable and a crash ─────────────────────────────────────────────────────────────────────────────────────
