@@ -202,9 +202,15 @@ class LiveSystem(ActorSystem):
     # ── time ────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def set_timer(self, instant_ns: int, actor: Actor, message: Any) -> LiveTimer:
+        return self._add_timer(instant_ns, 1, actor, message)
+
+    def _set_timer_behind(self, instant_ns: int, actor: Actor, message: Any) -> LiveTimer:
+        return self._add_timer(instant_ns, 2, actor, message)
+
+    def _add_timer(self, instant_ns: int, place: int, actor: Actor, message: Any) -> LiveTimer:
         timer = LiveTimer(actor, message)
         heap = self._heap
-        heapq.heappush(heap, (max(instant_ns, self.now_ns), 1, next(self._sequence), timer))
+        heapq.heappush(heap, (max(instant_ns, self.now_ns), place, next(self._sequence), timer))
         if len(heap) > self._heap_size_max:
             self._drop_cancelled_timers()
         if self._idle is not None:

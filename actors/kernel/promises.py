@@ -52,7 +52,8 @@ class Awaited:
         self._started_ns = system.now_ns
         self._time_out: Cancellable | None = None
         if timeout_ns is not None and not promise.is_kept:
-            self._time_out = system.call_at(self._started_ns + timeout_ns, self._time_is_up)
+            # An answer at that very instant counts, whatever it comes of.
+            self._time_out = system._call_behind(self._started_ns + timeout_ns, self._time_is_up)
         promise.when_kept(self._end)
 
     def cancel(self) -> None:
@@ -61,8 +62,7 @@ class Awaited:
         self._stop_the_clock()
 
     def _time_is_up(self) -> None:
-        # An answer at this very instant counts, and the call that keeps the promise may be due right behind this.
-        self._time_out = self._system.call_at(self._system.now_ns, lambda: self._end(self._on_timeout))
+        self._end(self._on_timeout)
 
     def _end(self, result: Any) -> None:
         """Deliver the result to the waiting actor."""

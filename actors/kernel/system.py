@@ -6,7 +6,8 @@ decides the order of messages; that is why a run under trio's ``MockClock`` has 
 time. What happens to an actor that fails is in :mod:`actors.kernel.supervision`.
 
 Rules of order: messages are handled in the order in which they were sent, whatever actor they are for; timers due at
-the same instant fire in the order in which they were set, and all that follows from one is handled before the next.
+the same instant fire in the order in which they were set, and all that follows from one is handled before the next. The
+time-outs of promises come behind all else that is due at their instant.
 """
 
 from __future__ import annotations
@@ -128,6 +129,10 @@ class ActorSystem(ABC):
         """Have `message` come to `actor` at an instant; one in the past is now."""
 
     @abstractmethod
+    def _set_timer_behind(self, instant_ns: int, actor: Actor, message: Any) -> Cancellable:
+        """Set a timer that comes behind all others of its instant, those included that are set only then."""
+
+    @abstractmethod
     def stop(self) -> None:
         """End the run behind the message being handled."""
 
@@ -230,14 +235,22 @@ class ActorSystem(ABC):
         For simulated providers, which are no actors: what they do then, such as keeping a promise, survives a crash of
         the actors that wait for it. Ties with timers go in the order in which all were set.
         """
-        if self._environment is None:
-            self._environment = self.spawn(Environment)
-        return self.set_timer(instant_ns, self._environment.actor, ScheduledCall(function))
+        return self.set_timer(instant_ns, self._environment_actor(), ScheduledCall(function))
 
     def look_at_the_clock(self) -> None:
         """Bring `now_ns` up to date in a call from the environment, be it scheduled by `call_at` or not."""
         if self._environment is None or not self._environment.actor.acts:
             self._catch_up()
+
+    def _call_behind(self, instant_ns: int, function: Callable[[], object]) -> Cancellable:
+        """Have the environment call a function behind all else that is due at an instant, what others set for it only
+        then included: for time-outs, as what comes at that very instant is in time."""
+        return self._set_timer_behind(instant_ns, self._environment_actor(), ScheduledCall(function))
+
+    def _environment_actor(self) -> Environment:
+        if self._environment is None:
+            self._environment = self.spawn(Environment)
+        return self._environment.actor
 
     # ── spawning ────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -40,7 +40,7 @@ from typing import Any, NamedTuple, TypeAlias, TypeVar
 from actors.errors import ActorSystemError, described
 from actors.formatting import counted
 from actors.kernel.actor import Actor
-from simulation.engine.system import _NO_CALLBACKS, SimulatedSystem
+from simulation.engine.system import _NO_CALLBACKS, BEHIND, SimulatedSystem
 
 
 class Clock:
@@ -275,7 +275,8 @@ class ExploringSystem(SimulatedSystem):
         while queue and queue[0][0] == self.env.now and not self._stopping:
             callbacks = queue[0][3].callbacks
             if callbacks is not _NO_CALLBACKS:
-                return callbacks is self._fire_callbacks  # or an event of the user's, for SimPy to handle in its turn
+                # Or it is an event of the user's, for SimPy to handle in its turn, or behind all else of this instant.
+                return callbacks is self._fire_callbacks and queue[0][1] != BEHIND
             heappop(queue)
         return False
 

@@ -29,6 +29,9 @@ from actors.kernel.system import START_OF_TIME, ActorSystem
 
 A = TypeVar("A", bound=Actor)
 
+BEHIND = NORMAL + 1
+"""The priority, to SimPy, of what comes behind all else that is due at its instant."""
+
 _NO_CALLBACKS: list[Any] = []
 """Those of an event that was cancelled: SimPy has no way of taking one back."""
 
@@ -112,13 +115,19 @@ class SimulatedSystem(ActorSystem):
     # ── time ────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def set_timer(self, instant_ns: int, actor: Actor, message: Any) -> Timer:
+        return self._add_timer(instant_ns, NORMAL, actor, message)
+
+    def _set_timer_behind(self, instant_ns: int, actor: Actor, message: Any) -> Timer:
+        return self._add_timer(instant_ns, BEHIND, actor, message)
+
+    def _add_timer(self, instant_ns: int, priority: int, actor: Actor, message: Any) -> Timer:
         now_ns = self.now_ns
         if self._idle:
             now_ns = self.now_ns = ceil(self.env.now)  # called by a process of the user's, or between runs
         timer = Timer(actor, message, self._fire_callbacks)
         # As env.schedule does, but at an instant: a delay would be added to a clock that a process of the user's may
         # have moved by a fraction.
-        heappush(self._queue, (instant_ns if instant_ns > now_ns else now_ns, NORMAL, next(self._event_ids), timer))
+        heappush(self._queue, (instant_ns if instant_ns > now_ns else now_ns, priority, next(self._event_ids), timer))
         return timer
 
     def perform(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from actors.outcomes import Outcome
 from simulation.reference.channel import Way
+from simulation.reference.comparing import Difference
 from simulation.reference.hedging import Hedging
 from simulation.reference.lane import Lane
 from simulation.reference.loop import Key
@@ -61,7 +62,9 @@ class Asking(Process):
         return number
 
     def answers_now(self, number: int, outcome: Outcome, now_ns: int) -> None:
-        """Take the answer of a provider that could not be foreseen."""
+        """Take the answer of a provider that could not be foreseen; one at the instant of the time-out counts."""
+        if self.has_timed_out_at(now_ns, number):
+            raise Difference(f"the answer to send {number} comes at the instant of its time-out, and it has timed out")
         send = self.asked.get(number)
         if send is not None and send.outcome is TIMED_OUT and self.key_of(number) in self.due:  # else nobody waits
             self.ends(number, outcome, now_ns)
@@ -78,7 +81,7 @@ class Asking(Process):
 
     def take_answer(self, number: int) -> None:
         """Have the way of its channel settle an attempt that is answered."""
-        send = self.asked.pop(number)
+        send = self.end_send(number)
         way = self.ways[send.admitted.attempt.command.channel]
         if self.timeline.goes_astray is not None:
             way.follow(way.answered, send)

@@ -106,7 +106,7 @@ class Hedging:
             return
         if ("copy", (flight.place, number)) in self.handler.due:
             raise Difference(f"the answer to send {number} comes before its time")
-        outcome = self.handler.asked.pop(number).outcome
+        outcome = self.handler.end_send(number).outcome
         budget, charge = flight.out.pop(number)
         if outcome is None:  # it was not made, and so no other
             self._end(flight, None)

@@ -15,7 +15,7 @@ from simulation.reference.accounts import Account, PartOfAccount
 from simulation.reference.budgets import Budget
 from simulation.reference.limits import Limit, limit_of
 from simulation.reference.loop import Loop, Timeline
-from simulation.reference.notifications import Admitted, Attempt, Commit, Ended, Notification, Send
+from simulation.reference.notifications import TIMED_OUT, Admitted, Attempt, Commit, Ended, Notification, Send
 from simulation.reference.resuming import Arrivals
 
 
@@ -28,6 +28,8 @@ class Process(Loop):
         """What is accepted and has not ended, by id."""
         self.asked: dict[int, Send] = {}
         """What is at a provider, by number."""
+        self._timed_out: tuple[int, set[int]] = (-1, set())
+        """An instant, and the numbers of the sends that have timed out then."""
         self.commits: dict[str, Commit] = {}
         """What is not durable yet, by notification."""
         self.budgets: dict[str, Budget] = {}
@@ -50,6 +52,19 @@ class Process(Loop):
     cancel: Callable[[Collection[str]], None]
     take_up_next_redrive: Callable[[], None]
     breaker_closed: Callable[[str, str], None]
+
+    def end_send(self, number: int) -> Send:
+        """Return a send whose answer has come, or whose time is up: it is at its provider no more."""
+        send = self.asked.pop(number)
+        if send.outcome is TIMED_OUT and send.ended_ns == self.now_ns:  # else it comes out of a mailbox
+            if self._timed_out[0] != self.now_ns:
+                self._timed_out = self.now_ns, set()
+            self._timed_out[1].add(number)
+        return send
+
+    def has_timed_out_at(self, instant_ns: int, number: int) -> bool:
+        """Return whether a send has timed out at an instant: the latest at which any has, or a later one."""
+        return instant_ns == self._timed_out[0] and number in self._timed_out[1]
 
     def make_durable(self, kind: str, event: NotificationEvent, command: SendNotification) -> None:
         """Have the store take a change, and the rule for a kind applied when it is durable: here at once."""

@@ -314,6 +314,23 @@ class TestPromises:
         trace = run_on_both(doing(lambda doer: doer.after(1.0, Do(begin)))).trace
         assert trace == [("request", result, began, ended, ended)]
 
+    def test_one_that_several_calls_at_the_instant_of_the_time_out_lead_to_is_in_time(self, run_on_both):
+        def begin(doer):
+            promise, system = Promise(), doer.system
+
+            def lead_to_it(calls):
+                if calls:
+                    system.call_at(ns(3.0), lambda: lead_to_it(calls - 1))
+                else:
+                    promise.keep("answer")
+
+            doer.perform(promise, "request", timeout_ns=ns(3.0), on_timeout="too late")
+            doer.perform(Promise(), "other", timeout_ns=ns(3.0), on_timeout="too late")
+            lead_to_it(5)
+
+        trace = run_on_both(doing(begin)).trace
+        assert trace == [("request", "answer", 0, ns(3.0), ns(3.0)), ("other", "too late", 0, ns(3.0), ns(3.0))]
+
     def test_who_waits_for_one_gets_it_once_and_in_order_on_both_clocks(self, run_on_both):
         def begin(doer):
             promise, other = Promise(), Promise()

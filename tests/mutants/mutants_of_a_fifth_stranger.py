@@ -499,9 +499,9 @@ IN_THE_KERNEL = (
         SIMULATED_SYSTEM,
         "Nobody sets a timer for an instant that is past.",
         (
-            "        heappush(self._queue, (instant_ns if instant_ns > now_ns else now_ns, NORMAL, "
+            "        heappush(self._queue, (instant_ns if instant_ns > now_ns else now_ns, priority, "
             "next(self._event_ids), timer))\n",
-            "        heappush(self._queue, (instant_ns, NORMAL, next(self._event_ids), timer))\n",
+            "        heappush(self._queue, (instant_ns, priority, next(self._event_ids), timer))\n",
         ),
         seen="A retry that was due before its failure had been written sets the clock of the run back to then.",
         world="A store that takes longer for a commit than a retry waits.",

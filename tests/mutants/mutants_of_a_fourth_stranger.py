@@ -472,8 +472,8 @@ IN_THE_KERNEL = (
         PROMISES,
         "When the time is up there is no answer.",
         (
-            "        self._time_out = self._system.call_at(self._system.now_ns, lambda: self._end(self._on_timeout))\n",
-            "        self._end(self._on_timeout)\n",
+            "system._call_behind(self._started_ns + timeout_ns,",
+            "system.call_at(self._started_ns + timeout_ns,",
         ),
         seen="An answer at the very instant of the time-out does not count, though it does with other providers.",
         world="A provider with a discipline or an upstream that answers at the instant of the time-out.",

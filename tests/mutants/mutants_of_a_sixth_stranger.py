@@ -461,8 +461,8 @@ IN_THE_KERNEL = (
         SIMULATED_SYSTEM,
         "Timers are set for instants to come.",
         (
-            "        heappush(self._queue, (instant_ns if instant_ns > now_ns else now_ns, NORMAL, ",
-            "        heappush(self._queue, (instant_ns, NORMAL, ",
+            "        heappush(self._queue, (instant_ns if instant_ns > now_ns else now_ns, priority, ",
+            "        heappush(self._queue, (instant_ns, priority, ",
         ),
         seen="The clock goes back, and attempts start before the failure that they follow was written down.",
         world="A wait that is over when it is set, as that of a retry which is shorter than the store's latency.",

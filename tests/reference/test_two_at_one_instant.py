@@ -40,6 +40,27 @@ def test_of_two_sends_for_one_message_the_one_that_is_answered_in_time_counts(ru
     assert [event.at_ns for event in result.history if type(event) is NotificationSent] == [3 * 10**9]
 
 
+AT_THE_TIME_OUT = """\
+duration: 1s
+workload: [{channel: email, arrivals: {times: [0s]}}]
+channels:
+  email:
+    timeout: 3s
+    retry: {max_attempts: 1}
+    hedging: HEDGING
+    provider: {latency: 3s, upstream: {latency: 0s, retry: {max_attempts: 2, initial_delay: 0s}}}
+faults: [{channel: email, upstream: true, fail_first: 1}]
+"""
+"""At the time-out the provider asks, is told that it has failed, asks again, and is told that it is sent."""
+
+
+@RUNTIMES
+@pytest.mark.parametrize("hedging", ["null", "{max_attempts: 2, delay: 1s}"])
+def test_an_answer_at_the_instant_of_the_time_out_counts_whatever_it_comes_of(runtime, hedging):
+    result = compared(AT_THE_TIME_OUT.replace("HEDGING", hedging), runtime=runtime)
+    assert [event.at_ns for event in result.history if type(event) is NotificationSent] == [3 * 10**9]
+
+
 # ── what is durable and a crash ─────────────────────────────────────────────────────────────────────────────────────
 
 DURABLE_AT_THE_CRASH = """\
