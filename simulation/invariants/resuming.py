@@ -205,6 +205,12 @@ class RestartPace(Invariant):
             self._look_up(event.channel, event.at_ns)
         return None
 
+    @observes(NotificationRedriven)
+    def on_redriven(self, event: NotificationRedriven) -> Objection:
+        for restarted in self._restarted.values():
+            restarted.overdue.discard(event.notification_id)  # it has ended since, and this is another beginning
+        return None
+
     @observes(ActorFailed)
     def on_crash(self, event: ActorFailed) -> Objection:
         if event.actor == Handler.__name__:

@@ -43,7 +43,7 @@ class Room(Invariant):
         self._at_the_door: dict[str, Priority] = {}
         """What has been sent by itself and not accepted yet, and of which class it is."""
         self._gained_ns = 0
-        """When it has taken over from another node last: what was being accepted by then is accepted all the same."""
+        """When it has taken over from another node last: what has come by that instant is accepted all the same."""
 
     @classmethod
     def applies(cls, context: Context) -> bool:
@@ -69,7 +69,7 @@ class Room(Invariant):
     def on_requested(self, requested: NotificationRequested) -> Objection:
         priority = self._at_the_door.pop(requested.notification_id, None)
         self._pending += 1
-        if requested.at_ns < self._gained_ns:
+        if requested.at_ns <= self._gained_ns:
             return None
         if priority is None or self._admission.has_room(self._pending - 1, priority):
             return None

@@ -324,10 +324,13 @@ class TimerWatch(MessageWatch):
         self._forgets_at = TIMERS_BEFORE_A_LOOK
         self._latest_of = (-1, 0)
         """The instant of the latest that has come, and its number."""
+        self._kept: dict[Actor, list[Any]] = {}
+        """By actor that is down, or has just come back: what fell due meanwhile, which comes out of its mailbox."""
 
     def deliver(self, go_on: Next, actor: Actor, message: Any) -> Any:
-        if actor._accepting is NOTHING and not actor.actor_stopped.is_set():
-            self._number_of(actor, message)  # it comes when the actor is back, be that at this very instant
+        is_down = actor._accepting is NOTHING and not actor.actor_stopped.is_set()
+        if is_down and self._number_of(actor, message) is not None:
+            self._kept.setdefault(actor, []).append(message)
         return go_on(actor, message)
 
     def set_timer(self, go_on: Next, instant_ns: int, actor: Actor, message: Any) -> Cancellable:
@@ -358,8 +361,12 @@ class TimerWatch(MessageWatch):
             self._set = {key: numbers for key, numbers in self._set.items() if key[2] >= now_ns}
             self._forgets_at = TIMERS_BEFORE_A_LOOK + 2 * len(self._set)
 
+    def end(self, go_on: Next, actor: Actor, error: Exception | None) -> None:
+        super().end(go_on, actor, error)
+        self._kept.pop(actor, None)
+
     def _come(self, actor: Actor, handler: Callable[[Any], Any], message: Any) -> Any:
-        number, now_ns = self._number_of(actor, message), self.system.now_ns
+        number, now_ns = None if self._was_kept(actor, message) else self._number_of(actor, message), self.system.now_ns
         if number is not None:
             if self._latest_of > (now_ns, number):
                 receiver, node = type(actor).__name__, actor.process.node_number
@@ -367,6 +374,15 @@ class TimerWatch(MessageWatch):
             else:
                 self._latest_of = now_ns, number
         return super()._come(actor, handler, message)
+
+    def _was_kept(self, actor: Actor, message: Any) -> bool:
+        """Tell whether a message comes out of the mailbox of an actor that was down, where it fell due before."""
+        kept = self._kept.get(actor, [])
+        for place, each in enumerate(kept):
+            if each is message:
+                del kept[place]
+                return True
+        return False
 
     def _number_of(self, actor: Actor, message: Any) -> int | None:
         """Return as the how-many-th it was set what comes now, and forget it; None: that is not known."""

@@ -82,3 +82,53 @@ def test_what_would_be_durable_at_the_instant_of_a_crash_is_lost(runtime):
     result = compared(DURABLE_AT_THE_CRASH, runtime=runtime)
     assert (result.summary["accepted"], result.summary["refused"]["down"]) == (1, 1)
     assert [event.at_ns for event in result.history if type(event) is ActorFailed] == [2 * 10**9] * 2
+
+
+# ── a restart, a takeover, and what else is due then ────────────────────────────────────────────────────────────────
+
+DUE_AT_THE_RESTART = """\
+duration: 5s
+workload: [{channel: push, arrivals: {times: [0s, 500ms, 2s, 2500ms]}}]
+channels:
+  push:
+    circuit_breaker: {failure_threshold: 1, timeout: 1s, half_open_max: 1s}
+    provider: {script: [{outcome: transient}, {outcome: sent, latency: 8s}]}
+faults: [{channel: push, at: 1500ms, crash: {actor: breaker}, restart_after: 1s}]
+"""
+"""The stage of the breaker starts again at 2.5 s with a look in its mailbox, and sets another one for that instant."""
+
+
+@RUNTIMES
+def test_a_look_that_has_waited_in_a_mailbox_is_not_the_one_that_is_set_anew(runtime):
+    assert compared(DUE_AT_THE_RESTART, runtime=runtime).summary["sent"] == 4
+
+
+ACCEPTED_AT_THE_TAKEOVER = """\
+duration: 2s
+drain: 3h
+nodes: {count: 2}
+max_pending: 4
+commit_latency: 100ms
+workload: [{channel: push, arrivals: {times: [0s, 0s, 0s, 0s, 1s, 1s]}}]
+channels: {push: {timeout: 2h, provider: {latency: 1h}}}
+faults: [{at: 500ms, deploy: {each_down: 10s, every: 1h, drain: 500ms}}]
+"""
+"""At 1 s node 2 has room for two more, and then takes over two, before those are accepted for good."""
+
+
+@RUNTIMES
+def test_what_has_come_at_the_instant_of_a_takeover_is_accepted_all_the_same(runtime):
+    assert compared(ACCEPTED_AT_THE_TAKEOVER, runtime=runtime).summary["accepted"] == 6
+
+
+REDRIVEN_SOON_AFTER_A_RESTART = """\
+duration: 20s
+workload: [{channel: push, arrivals: {times: [0s, 0s]}, expires_after: 2s}]
+channels: {push: {circuit_breaker: {resume_rate: 1/min}, provider: {latency: 8s}}}
+faults: [{channel: push, at: 2s, crash: process, restart_after: 1s}]
+operations: [{at: 10s, redrive: all}]
+"""
+
+
+def test_what_has_ended_after_a_restart_and_is_redriven_goes_at_no_pace():
+    assert compared(REDRIVEN_SOON_AFTER_A_RESTART).summary["sent"] == 2
