@@ -4,7 +4,8 @@
 
 Each seed draws a case of one scenario, of all of them in turn: by default the swarm's of the tests, and those of the
 hunt for planted mistakes. With `--fleets` each of them runs at several nodes, which with `--latency` or `--cut-off`
-know later of each other; with `--astray` messages come twice and late. Actors take their turns in the usual order, as
+know later of each other; with `--astray` messages come twice and late; with `--coinciding` all times are multiples of
+one step, so that much falls due at one instant. Actors take their turns in the usual order, as
 the model says nothing about others. Every line of the file is a seed and what became of it; those that are in it are
 not run again.
 """
@@ -22,6 +23,7 @@ from typing import get_args
 from actors.errors import InvariantBreach
 from actors.kernel.randomness import RandomStreams
 from simulation.exploration.astray import astray
+from simulation.exploration.coincidence import coinciding
 from simulation.exploration.comparable import comparable
 from simulation.exploration.fleets import as_fleet, cut_off
 from simulation.exploration.swarm import SettingsKind, case
@@ -53,6 +55,7 @@ def difference(
     are_messages_astray: bool = False,
     latency: float = 0.0,
     is_cut_off: bool = False,
+    is_coinciding: bool = False,
 ) -> str | None:
     """Return in what a seed's run differs from the model: None where it does not, or is not compared."""
     drawn = ordinary(scenario, seed, settings)
@@ -62,6 +65,8 @@ def difference(
         drawn = cut_off(drawn, seed)
     if are_messages_astray:
         drawn = with_messages_astray(drawn, seed)
+    if is_coinciding:
+        drawn = coinciding(drawn, RandomStreams(seed).stream("coinciding"))
     if refusals(world_of(drawn)):
         return None
     try:
@@ -82,6 +87,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--latency", type=float, default=0.0, help="seconds until a change of a node is durable")
     parser.add_argument("--cut-off", action="store_true", help="with nodes that do not reach the store for a while")
     parser.add_argument("--astray", action="store_true", help="with messages that come twice and late")
+    parser.add_argument("--coinciding", action="store_true", help="with times that are multiples of one step")
     parser.add_argument("--out", type=Path, help="keeps what has been run")
     parser.add_argument("scenarios", nargs="*", type=Path)
     options = parser.parse_args(arguments)
@@ -102,6 +108,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             are_messages_astray=options.astray,
             latency=options.latency,
             is_cut_off=options.cut_off,
+            is_coinciding=options.coinciding,
         )
         count += 1
         differ += found is not None
