@@ -422,11 +422,13 @@ class DeadLetterQueue(Actor):
         if effect is None:
             self._committed(_Discarding(event, answer))
         else:
+            self._wiring.discards[event.notification_id] = event
             self.perform(effect, _Discarding(event, answer))
 
     @handles(Performed)
     def on_performed(self, performed: Performed) -> None:
         discarding: _Discarding = performed.request
+        self._wiring.discards.pop(discarding.event.notification_id, None)
         if isinstance(performed.result, Overtaken):
             if discarding.answer is not None:
                 discarding.answer.set(False)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Container
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from actors.messages import NotificationChannel, SendNotification
+from actors.messages import DeadLetterDiscarded, NotificationChannel, SendNotification
 from actors.pipeline.commits import Commits
 from actors.pipeline.orders import Redrives
 from actors.pipeline.waiting_line import WaitingCounts
@@ -122,3 +122,6 @@ class Wiring:
 
     commits: Commits = field(default_factory=Commits)
     """The handler's commits that are under way; a restarted one waits for them too."""
+
+    discards: dict[str, DeadLetterDiscarded] = field(default_factory=dict)
+    """By notification, the discards of dead letters that the store has been given and that are not recorded yet."""

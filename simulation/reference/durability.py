@@ -55,9 +55,7 @@ class LateNode(Node):
         self.at(self.now_ns + self._latency_ns, kind, event.notification_id)
 
     def lose(self) -> None:
-        for commit in self.commits.values():
-            if commit.event.at_ns + self._latency_ns < self.now_ns:  # and the handler was down since
-                self.expect(commit.event, commit.why, *commit.about)
+        self.record_durable(lambda event: event.at_ns + self._latency_ns < self.now_ns)
         self._journal = [change for change in self._journal if change[0] < self.now_ns]
         self.store.begin_empty()
         for _, event, command in self._journal:

@@ -36,7 +36,8 @@ class Letters:
     def __init__(self, handler: Process) -> None:
         self.handler = handler
         self.kept: OrderedDict[str, DeadLetterMessage] = handler.store.letters()
-        self._discarding: dict[str, tuple[Any, ...]] = {}
+        self.discarding: dict[str, tuple[DeadLetterDiscarded, str, tuple[Any, ...]]] = {}
+        """Those that are not durable yet, each with the rule by which it happens."""
         self.forget_alerts()
 
     def begin(self) -> None:
@@ -117,16 +118,18 @@ class Letters:
     def _discard(self, name: str, reason: str) -> None:
         loop, letter = self.handler, self.kept.pop(name)
         event = loop.event(DeadLetterDiscarded, letter.command, reason=reason)
-        self._discarding[name] = event, "an operator has said so, or by dead_letters: {}", loop.world.dead_letters
+        why = "an operator has said so, or by dead_letters: {}"
+        self.discarding[name] = event, why, (loop.world.dead_letters,)
         loop.make_durable("discarded", event, letter.command)
 
     def on_discarded(self, name: str) -> None:
         """Record a discard that is durable."""
-        self.handler.expect(*self._discarding.pop(name))
+        event, why, about = self.discarding.pop(name)
+        self.handler.expect(event, why, *about)
 
     def on_not_discarded(self, name: str) -> None:
         """Leave a letter to the node that was faster with it."""
-        del self._discarding[name]
+        del self.discarding[name]
 
     def forget_alerts(self) -> None:
         """Begin as the alert that starts."""

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from itertools import count
 from typing import Any, ClassVar
 
-from actors.messages import ActorFailed, BreakerState, BreakerTransitioned
+from actors.messages import ActorFailed, BreakerState, BreakerTransitioned, NotificationEvent
 from actors.settings.faults import Crash, FaultConfig
 from simulation.reference.backlog import Backlog
 from simulation.reference.backoff import Retrying
@@ -230,6 +230,13 @@ class Node(Orders):
 
     def lose(self) -> None:
         """Lose what was not durable, and record what was: here nothing takes time."""
+
+    def record_durable(self, is_durable: Callable[[NotificationEvent], bool]) -> None:
+        """Record what is durable and has not been, as the handler, or the queue of dead letters, was down since."""
+        of_handler = [(each.event, each.why, each.about) for each in self.commits.values()]
+        for event, why, about in (*of_handler, *self.letters.discarding.values()):
+            if is_durable(event):
+                self.expect(event, why, *about)
 
     def record_death(self, error: str) -> None:
         """It has failed, and its breakers begin anew."""

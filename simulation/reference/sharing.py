@@ -119,9 +119,7 @@ class SharingNode(Node):
         self.letters.look()
 
     def lose(self) -> None:
-        for commit in self.commits.values():
-            if self.side.is_durable(commit.event):  # and the handler was down since
-                self.expect(commit.event, commit.why, *commit.about)
+        self.record_durable(self.side.is_durable)
         self.side.crash()
 
     # ── its lease ───────────────────────────────────────────────────────────────────────────────────────────────

@@ -203,6 +203,9 @@ class Process:
                     if type(commit.event) is NotificationRequested:
                         for answer in commit.waiting:
                             answer.set(Acceptance.ACCEPTED)
+            for discarded in self.pipeline.wiring.discards.values():
+                if self.store.has_made_durable(discarded, last_ns):
+                    self._record(discarded)  # which a queue of dead letters that was down has not done any more
             self.store.crash(last_ns)
         self.give_up()
 

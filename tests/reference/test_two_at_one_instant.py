@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 import simulation
-from actors.messages import ActorFailed, NotificationSent
+from actors.messages import ActorFailed, DeadLetterDiscarded, NotificationSent
 from simulation.scenario import parse
 
 RUNTIMES = pytest.mark.parametrize("runtime", ["simpy", "trio"])
@@ -132,3 +132,39 @@ operations: [{at: 10s, redrive: all}]
 
 def test_what_has_ended_after_a_restart_and_is_redriven_goes_at_no_pace():
     assert compared(REDRIVEN_SOON_AFTER_A_RESTART).summary["sent"] == 2
+
+
+# ── what is durable, and who was to record it is down ───────────────────────────────────────────────────────────────
+
+DISCARDED_WHILE_THE_QUEUE_IS_DOWN = """\
+duration: 12s
+commit_latency: 1s
+workload: [{channel: push, arrivals: {times: [0s]}}]
+channels: {push: {retry: {max_attempts: 1}}}
+dead_letters: {keep: 2s}
+faults:
+  - {channel: push, outage: true}
+  - {channel: push, at: 4500ms, crash: {actor: dlq}, restart_after: 20s}
+  - {channel: push, at: 8s, crash: process, restart_after: 1s}
+"""
+"""A letter since 2 s, discarded at 4 s, which is durable at 5 s, when the queue is down."""
+
+DISCARDED_AS_ITS_NODE_STOPS = """\
+duration: 12s
+nodes: {count: 2}
+commit_latency: 1s
+workload: [{channel: push, arrivals: {times: [0s]}}]
+channels: {push: {retry: {max_attempts: 1}}}
+dead_letters: {keep: 2s}
+faults:
+  - {channel: push, outage: true}
+  - {at: 4500ms, deploy: {each_down: 1s, every: 1h}}
+"""
+"""Node 1 is stopped in order half a second after both have discarded the letter: its discard is durable by that."""
+
+
+@RUNTIMES
+@pytest.mark.parametrize("text", [DISCARDED_WHILE_THE_QUEUE_IS_DOWN, DISCARDED_AS_ITS_NODE_STOPS])
+def test_a_discard_that_is_durable_when_its_process_ends_is_in_the_history(text, runtime):
+    result = compared(text, runtime=runtime)
+    assert [event.at_ns for event in result.history if type(event) is DeadLetterDiscarded] == [4 * 10**9]
