@@ -184,9 +184,14 @@ class BreakerTransitions(Breakers):
             return None
         if config.shared != "none":
             return None  # others may have it open for longer
-        _, longest_ns = open_bounds_ns(config, self._openings.get((name, None), 1))
+        least_ns, longest_ns = open_bounds_ns(config, self._openings.get((name, None), 1))
         if deferred.resumes_at_ns <= max(deferred.at_ns, breaker.began_ns + longest_ns):
             return None
+        if (
+            breaker.began_ns + least_ns <= deferred.at_ns
+            and len(self.context.channels[deferred.channel].by_provider()) > 1
+        ):
+            return None  # it waits for a slot there, and for the breaker of another provider
         text = (
             f"{deferred.notification_id} waits until {seconds_text(deferred.resumes_at_ns)} for breaker {name}, open "
             f"since {seconds_text(breaker.since_ns)} for at most {seconds_text(longest_ns)}"

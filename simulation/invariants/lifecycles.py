@@ -86,8 +86,8 @@ class Lifecycle:
     """What has happened to one notification since it was accepted."""
 
     __slots__ = (
-        "attempt", "copies", "crashes_before", "delivered", "failures", "fresh_since_ns", "history", "state",
-        "state_since_ns", "undelivered_answers", "user_id",
+        "attempt", "copies", "crashes_before", "delivered", "failures", "fresh_since_ns", "history", "owes_death",
+        "state", "state_since_ns", "undelivered_answers", "user_id",
     )  # fmt: skip
 
     def __init__(self, crashes_before: int) -> None:
@@ -98,6 +98,8 @@ class Lifecycle:
         """When it was accepted or last redriven, or what it is scheduled for: its age counts from here."""
         self.history: list[Any] = []
         """All events and attempts."""
+        self.owes_death = False
+        """Whether its node has to record its death yet, as its handler is down; another node has taken the letter."""
         self.failures: tuple[NotificationFailed, ...] = ()
         """Since it was accepted or last redriven."""
         self.crashes_before = crashes_before
@@ -180,8 +182,14 @@ class Lifecycles:
         lifecycle.history.append(event)
         if kind is NotificationFailed:
             lifecycle.failures += (event,)
-        after = NEXT[lifecycle.state].get(kind, lifecycle.state)  # what is no step is for an invariant to say
-        if after is lifecycle.state:
+        state = lifecycle.state
+        if kind is NotificationMovedToDeadLetter and lifecycle.owes_death:
+            lifecycle.owes_death = False
+            return
+        if kind in NEXT[State.DEAD] and state is State.IN_FLIGHT:
+            lifecycle.owes_death, state = True, State.DEAD
+        after = NEXT[state].get(kind, state)  # what is no step is for an invariant to say
+        if after is state:
             return
         lifecycle.state, lifecycle.state_since_ns = after, event.at_ns
         if kind in OPENING:

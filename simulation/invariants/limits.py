@@ -88,19 +88,23 @@ class UserLimit(Invariant):
     @observes(NotificationDeferred)
     def on_deferred(self, deferred: NotificationDeferred) -> Objection:
         attempt = self._at_limiter.get(deferred.notification_id)
-        if attempt is None or deferred.cause is not DeferralCause.RATE_LIMIT or self._may_wait_behind(deferred):
+        if attempt is None or deferred.cause is not DeferralCause.RATE_LIMIT:
             return None
+        breach = None if self._may_wait_behind(deferred) else self._undue_wait(attempt, deferred)
+        key = deferred.channel, attempt.command.user
+        self._in_line[key] = max(self._in_line.get(key, 0), deferred.resumes_at_ns or 0)
+        self._waiting.setdefault(key, set()).add(deferred.notification_id)
+        return breach
+
+    def _undue_wait(self, attempt: Attempt, deferred: NotificationDeferred) -> Objection:
+        """Return what is to be said of an attempt that a limiter has wait."""
         until_ns, expires_ns = deferred.resumes_at_ns, attempt.expires_at_ns
         if until_ns is not None and expires_ns is not None and until_ns > expires_ns:
             return (
                 f"{deferred.notification_id} is to wait until {seconds_text(until_ns)} for the limit of "
                 f"{attempt.command.user}, and has expired by then, at {seconds_text(expires_ns)}"
             )
-        breach = self._undue(attempt, deferred.at_ns, "has to wait")
-        key = deferred.channel, attempt.command.user
-        self._in_line[key] = max(self._in_line.get(key, 0), deferred.resumes_at_ns or 0)
-        self._waiting.setdefault(key, set()).add(deferred.notification_id)
-        return breach
+        return self._undue(attempt, deferred.at_ns, "has to wait")
 
     @observes(MessageSent)
     def on_message(self, sent: MessageSent) -> Objection:

@@ -97,8 +97,9 @@ def refused_here(events: Iterable[NotificationEvent]) -> int:
 
 
 def most_letters(events: Sequence[NotificationEvent], before: Sequence[NotificationEvent]) -> tuple[int, int]:
-    """Return the most dead letters that there were at once: in the order of the events, and where of one instant those
-    that leave go last."""
+    """Return between which numbers the most dead letters at once are: in the order of the events, and in
+    that of their instants, where of one instant those that leave go last. What takes its time to be durable is recorded
+    behind what has happened since."""
     size = upper_size = most = upper = sum(LETTERS.get(type(event), 0) for event in before)
     changes = [(event.at_ns, LETTERS[type(event)]) for event in events if type(event) in LETTERS]
     for _, change in changes:
@@ -107,7 +108,7 @@ def most_letters(events: Sequence[NotificationEvent], before: Sequence[Notificat
     for _, change in sorted(changes, key=lambda each: (each[0], -each[1])):
         upper_size += change
         upper = max(upper, upper_size)
-    return most, upper
+    return min(most, upper), max(most, upper)
 
 
 def _keeps_its_number(event: NotificationSent | NotificationFailed) -> bool:

@@ -42,8 +42,8 @@ class Room(Invariant):
         self._pending = 0
         self._at_the_door: dict[str, Priority] = {}
         """What has been sent by itself and not accepted yet, and of which class it is."""
-        self._gained_ns = 0
-        """When it has taken over from another node last: what has come by that instant is accepted all the same."""
+        self._gained_ns = -1
+        """When it has taken over from another node last: what has come by that instant is let in all the same."""
 
     @classmethod
     def applies(cls, context: Context) -> bool:
@@ -81,7 +81,7 @@ class Room(Invariant):
     @observes(NotificationRedriven)
     def on_redriven(self, redriven: NotificationRedriven) -> Objection:
         self._pending += 1
-        if self._admission.has_room(self._pending - 1, Priority.CRITICAL):
+        if redriven.at_ns <= self._gained_ns or self._admission.has_room(self._pending - 1, Priority.CRITICAL):
             return None
         return f"{redriven.notification_id} is redriven while as many are pending as may be"
 

@@ -10,12 +10,13 @@ from actors.messages import (
     NotificationDeferred,
     NotificationEvent,
     NotificationFailed,
+    NotificationMovedToDeadLetter,
     NotificationRedriven,
 )
 from actors.outcomes import ChannelFault, DeadDestination, Permanent
 from actors.settings.channel import RetryConfig
 from simulation.invariants.base import Context, Finding, Invariant, Objection, observes
-from simulation.invariants.lifecycles import NEXT, STEPS, State
+from simulation.invariants.lifecycles import NEXT, STEPS, Lifecycle, State
 from simulation.invariants.text import seconds_text
 
 _FOR_GOOD = frozenset({Permanent.__name__, DeadDestination.__name__})
@@ -27,7 +28,9 @@ class LegalSteps(Invariant):
     suppressed. Only what is dead-lettered can be redriven or discarded; and what has ended is accepted anew only when
     its id has been forgotten.
 
-    Until all is settled after a crash, a stage may say of an attempt that it waits which the handler has let go of.
+    Until all is settled after a crash, a stage may say of an attempt that it waits which the handler has let go of. And
+    where nodes share a store, one may redrive or discard a letter whose death is durable, and not recorded yet, as the
+    handler of its own node is down.
     """
 
     name = "legal-steps"
@@ -42,6 +45,8 @@ class LegalSteps(Invariant):
                 return None
             if lifecycle is None and lifecycles.forgotten and kind in (NotificationRedriven, DeadLetterDiscarded):
                 return None
+            if lifecycle is not None and self._is_recorded_late(event, lifecycle):
+                return None
             return f"{event.notification_id} is {state}, and that is followed by no {kind.__name__}"
         if lifecycle is not None and state in _ENDED:
             ended_ago_ns = event.at_ns - lifecycle.state_since_ns
@@ -49,6 +54,14 @@ class LegalSteps(Invariant):
             if known_for_ns < self.context.remember_ids_ns and not self.context.steps_the_clock:
                 return f"{event.notification_id} is accepted again {seconds_text(ended_ago_ns)} after it was {state}"
         return None
+
+    def _is_recorded_late(self, event: NotificationEvent, lifecycle: Lifecycle) -> bool:
+        """Tell whether it is the death of a letter that another node has taken by now, or what that has done to it."""
+        if type(event) is NotificationMovedToDeadLetter:
+            return lifecycle.owes_death
+        is_of_letter, is_in_flight = type(event) in NEXT[State.DEAD], lifecycle.state is State.IN_FLIGHT
+        is_unsettled = not self.context.lifecycles.is_settled(event.at_ns)
+        return self.context.nodes > 1 and is_of_letter and is_in_flight and is_unsettled
 
 
 class RetryLimits(Invariant):

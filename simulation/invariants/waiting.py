@@ -39,33 +39,37 @@ class _Stage:
     """What is known of one stage of a channel."""
 
     def __init__(self) -> None:
-        self.there: set[str] = set()
-        """What has come and not gone."""
+        self.there: dict[str, Attempt] = {}
+        """By notification, what has come and not gone."""
         self.doubted: set[str] = set()
         """What was there before some stage forgot all it had: of this channel, or of another one."""
         self.most = 0
         """How many were there at once at most, if only within an instant."""
 
-    def come(self, notification_id: str) -> None:
+    def come(self, attempt: Attempt) -> None:
         """Take note that one comes, for the first time or once more."""
+        notification_id = attempt.command.notification_id
         self.doubted.discard(notification_id)
-        self.there.add(notification_id)
+        self.there[notification_id] = attempt
         self.most = max(self.most, len(self.there) + len(self.doubted))
 
-    def let_go(self, notification_id: str) -> None:
+    def let_go(self, attempt: Attempt) -> None:
         """Take note that one is going, if it is there: it may be counted still, or no more."""
-        if notification_id in self.there:
-            self.there.discard(notification_id)
+        notification_id = attempt.command.notification_id
+        if self.there.get(notification_id) is attempt:  # else it has been sent again behind this one
+            del self.there[notification_id]
             self.doubted.add(notification_id)
 
-    def leave(self, notification_id: str) -> None:
+    def leave(self, attempt: Attempt) -> None:
         """Take note that one goes, if it is there."""
+        notification_id = attempt.command.notification_id
         self.doubted.discard(notification_id)
-        self.there.discard(notification_id)
+        if self.there.get(notification_id) is attempt:
+            del self.there[notification_id]
 
     def doubt(self) -> None:
         """Take note that it may have forgotten all."""
-        self.doubted |= self.there
+        self.doubted |= self.there.keys()
         self.there.clear()
 
 
@@ -126,15 +130,15 @@ class Waiting(Invariant):
                     if (stage := self._at(channel, sent.receiver)) is not None:
                         stage.doubt()
             return wrong
-        channel, notification_id = attempt.command.channel, attempt.command.notification_id
+        channel = attempt.command.channel
         sender = self._at(channel, sent.sender)
         if sender is not None:
-            sender.let_go(notification_id)
+            sender.let_go(attempt)
         wrong = self._look_before(sent.at_ns)
         if sender is not None:
-            sender.leave(notification_id)
+            sender.leave(attempt)
         if (receiver := self._at(channel, sent.receiver)) is not None:
-            receiver.come(notification_id)
+            receiver.come(attempt)
         return wrong
 
     def _at(self, channel: NotificationChannel, kind: type | None) -> _Stage | None:

@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from histories import dead, redriven
 
 import simulation
 from actors.errors import InvariantBreach
 from simulation.invariants import Checker
+from simulation.invariants.recount import most_letters
 from simulation.results.backlogs import Backlog, Backlogs
 from simulation.results.counters import BreakerMetrics
 from simulation.results.ledger import Chains, Ledger
@@ -166,3 +168,10 @@ def test_a_backlog_is_that_of_its_instants_where_some_are_recorded_late(monkeypa
     monkeypatch.setattr(Backlogs, "__init__", lambda self, faults, is_in_order: init(self, faults, is_in_order=True))
     with pytest.raises(InvariantBreach, match=r"faults\.6\.backlog_cleared_s"):
         simulation.run(restarts, invariants=["summary"])
+
+
+def test_the_most_letters_are_those_of_the_order_or_of_the_instants():
+    """One that is redriven at 2 s, which takes its time to be durable, is recorded behind another death at 3 s."""
+    assert most_letters([dead(0, "a"), dead(3, "b"), redriven(2, "a")], ()) == (1, 2)
+    assert most_letters([dead(0, "a"), redriven(2, "a"), dead(2, "b")], ()) == (1, 2)
+    assert most_letters([redriven(2, "a"), dead(3, "b")], [dead(0, "a")]) == (1, 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from types import SimpleNamespace
 from typing import Any
 
@@ -20,9 +21,10 @@ from actors.settings.channel import ChannelConfig
 from simulation.invariants import Context, MessageSent
 
 
-def attempt(id: str) -> Attempt:
+@cache
+def attempt(id: str, number: int = 1) -> Attempt:
     command = SendNotification(notification_id=id, channel=EMAIL, recipient="ann", message="Hello")
-    return Attempt(command=command, number=1, charged=False, expires_at_ns=None)
+    return Attempt(command=command, number=number, charged=False, expires_at_ns=None)
 
 
 def told(seconds: float, sender: type | None, receiver: type, message: Any) -> MessageSent:
@@ -50,6 +52,11 @@ def context(**counted: int) -> Context:
 def test_who_has_come_and_not_gone_waits_whatever_for():
     came = [comes(1, "a"), comes(1, "b"), comes(1, "c"), goes(1, "a")]
     assert breach_of("waiting", came, context(slots=1, breaker=1), end=4) is None
+
+
+def test_one_that_is_sent_again_waits_though_the_attempt_before_it_has_gone_meanwhile():
+    again = [told(1, RateLimiterActor, CircuitBreakerActor, each) for each in (FlushQueue(), attempt("a", 2))]
+    assert breach_of("waiting", [comes(1, "a"), *again, goes(1, "a")], context(slots=1), end=2) is None
 
 
 @pytest.mark.parametrize("counted", [{"slots": 2, "breaker": 2}, {"slots": 1}, {}])

@@ -13,6 +13,7 @@ from histories import (
     context_of,
     crashed,
     dead,
+    deferred,
     failed,
     let_through,
     made,
@@ -24,7 +25,7 @@ from test_invariants_of_the_hunt import attempt, told_message
 
 from actors.domain.attempts import Admitted, Refused
 from actors.kernel.effects import Performed
-from actors.messages import NotificationChannel
+from actors.messages import DeferralCause, NotificationChannel
 from actors.outcomes import Ambiguous, Permanent, Sent, Transient
 from actors.pipeline.channel import Channel
 from actors.pipeline.circuit_breaker import THROTTLED_HERE, CircuitBreakerActor
@@ -442,6 +443,17 @@ def test_a_breaker_is_half_open_for_no_longer_than_it_may():
     late = [*half_open, breaker(13, "half-open", "closed", "recover")]
     check_breach("breaker-transitions", late, "half-open since 10 s, until 13 s", context)
     check_breach("breaker-transitions", half_open, "half-open since 10 s, until 60 s", context, end=60)
+
+
+def test_where_its_open_time_is_over_one_may_wait_for_the_breaker_of_another_provider():
+    waits = {"cause": DeferralCause.CIRCUIT_BREAKER, "resumes_at_ns": 15 * S}
+    events = [breaker(0, "closed", "open", "trip"), msgspec.structs.replace(deferred(10), **waits)]
+    config = {"circuit_breaker": {"timeout": 10}}
+    assert breach_of("breaker-transitions", events, context_of(failover={"spare": {}}, **config)) is None
+    check_breach("breaker-transitions", events, "waits until 15 s for breaker email", context_of(**config))
+    soon = [events[0], msgspec.structs.replace(deferred(9), **waits)]
+    two = context_of(failover={"spare": {}}, **config)
+    check_breach("breaker-transitions", soon, "waits until 15 s for breaker email", two)
 
 
 def test_a_breaker_whose_stage_is_down_is_open_from_when_that_was_due():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 import simulation
-from actors.messages import ActorFailed, DeadLetterDiscarded, NotificationSent
+from actors.messages import ActorFailed, DeadLetterDiscarded, NotificationMovedToDeadLetter, NotificationSent
 from simulation.scenario import parse
 
 RUNTIMES = pytest.mark.parametrize("runtime", ["simpy", "trio"])
@@ -134,6 +134,20 @@ def test_what_has_ended_after_a_restart_and_is_redriven_goes_at_no_pace():
     assert compared(REDRIVEN_SOON_AFTER_A_RESTART).summary["sent"] == 2
 
 
+BEHIND_ONE_WHOSE_TURN_IT_IS = """\
+duration: 2s
+workload: [{channel: sms, users: 1, arrivals: {times: [0s, 0s, 0s, 1s]}}]
+channels: {sms: {rate_limit: {rate: 3/s}, quota: {rate: 1/750ms, kind: token_bucket}}}
+faults: [{channel: sms, at: 500ms, crash: {actor: handler}, restart_after: 250ms}]
+"""
+"""At 1 s one comes just before the turn of another one, which had been let through before the handler crashed."""
+
+
+@RUNTIMES
+def test_one_that_comes_at_the_instant_of_another_ones_turn_waits_behind_it(runtime):
+    assert compared(BEHIND_ONE_WHOSE_TURN_IT_IS, runtime=runtime).summary["sent"] == 4
+
+
 # ── what is durable, and who was to record it is down ───────────────────────────────────────────────────────────────
 
 DISCARDED_WHILE_THE_QUEUE_IS_DOWN = """\
@@ -168,3 +182,25 @@ faults:
 def test_a_discard_that_is_durable_when_its_process_ends_is_in_the_history(text, runtime):
     result = compared(text, runtime=runtime)
     assert [event.at_ns for event in result.history if type(event) is DeadLetterDiscarded] == [4 * 10**9]
+
+
+TAKEN_BEFORE_ITS_DEATH_IS_RECORDED = """\
+duration: 12s
+nodes: {count: 2}
+commit_latency: 1s
+workload: [{channel: push, arrivals: {times: [0s]}}]
+channels: {push: {retry: {max_attempts: 1}}}
+dead_letters: {keep: 1500ms}
+faults:
+  - {channel: push, outage: true}
+  - {channel: push, node: 1, at: 2500ms, crash: {actor: handler}, restart_after: 5s}
+"""
+"""A letter that is durable at 3 s, when the handler of its node is down; another node discards it at 3.5 s."""
+
+
+@RUNTIMES
+def test_a_node_may_discard_a_letter_whose_own_node_has_not_recorded_its_death_yet(runtime):
+    result = compared(TAKEN_BEFORE_ITS_DEATH_IS_RECORDED, runtime=runtime)
+    of_letters = (DeadLetterDiscarded, NotificationMovedToDeadLetter)
+    taken, died = (event for event in result.history if isinstance(event, of_letters))
+    assert (taken.node, taken.at_ns, died.node, died.at_ns) == (2, 3_500_000_000, 1, 2 * 10**9)
