@@ -218,6 +218,7 @@ class Lane:
         if tenant_is_full and (breaker.ramping_until_ns is not None or breaker.would_admit(now_ns)):
             return _TENANT
         permit = breaker.try_acquire(now_ns)
+        pace = self.paces.get(host) if self.paces else None  # another one where it has closed just now, as time was up
         if pace is not None:
             # Let through by a ramp or not: what resumes is the traffic of which a share goes.
             self._release(pace, host, now_ns)

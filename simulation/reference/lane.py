@@ -92,6 +92,7 @@ class Lane:
         if tenant_is_full and (breaker.admits_at_ns(now_ns) == now_ns or breaker.ramping_until_ns is not None):
             return Blocked("tenant", None)
         permit = breaker.before(now_ns)
+        pace = self.paces.get(host)  # another one where it has closed just now, as its half-open time was up
         if pace is not None:
             pace.go(now_ns, self._ceiling(host))  # let through by a ramp or not: a share of those that ask goes
         if permit is None:

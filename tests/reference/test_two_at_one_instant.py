@@ -148,6 +148,30 @@ def test_one_that_comes_at_the_instant_of_another_ones_turn_waits_behind_it(runt
     assert compared(BEHIND_ONE_WHOSE_TURN_IT_IS, runtime=runtime).summary["sent"] == 4
 
 
+CLOSED_AS_ITS_TIME_IS_UP = """\
+duration: 5s
+workload: [{channel: push, arrivals: {times: [0s, 1s, 2s, 2500ms, 2500ms, 2500ms]}}]
+channels:
+  push:
+    retry: {max_attempts: 1}
+    max_in_flight: 2
+    circuit_breaker: {failure_threshold: 1, timeout: 2s, half_open_max: 1s, half_open_then: closed, resume_rate: 1/s}
+    provider: {script: [{outcome: transient}, {latency: 5s}]}
+    failover: {spare: {max_in_flight: 1, provider: {latency: 2s}}}
+"""
+"""At 3 s the breaker closes by itself, as the first of three that wait asks it, since a slot of the spare is free."""
+
+
+@RUNTIMES
+def test_who_asks_a_breaker_as_it_closes_by_itself_is_the_first_at_the_pace(runtime):
+    result = compared(CLOSED_AS_ITS_TIME_IS_UP, runtime=runtime)
+    sent = {event.notification_id: event for event in result.history if type(event) is NotificationSent}
+    waited = [(sent[f"push-0-{number}"].provider, sent[f"push-0-{number}"].started_ns) for number in (3, 4)]
+    assert waited == [("primary", 3 * 10**9), ("spare", 3 * 10**9)]
+    assert sent["push-0-5"].provider == "primary"
+    assert sent["push-0-5"].started_ns > 39 * 10**8
+
+
 # ── what is durable, and who was to record it is down ───────────────────────────────────────────────────────────────
 
 DISCARDED_WHILE_THE_QUEUE_IS_DOWN = """\
