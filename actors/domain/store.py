@@ -238,7 +238,7 @@ class Store(Protocol):
     async def past(self, notification_id: str) -> StoredHistory | None:
         """Return what happened to a notification that has not ended, or is a dead letter; else None.
 
-        For a while also to one that has ended since it was redriven or discarded.
+        For a while also to one that has ended since it was redriven or discarded, unless another one has its id since.
 
         Raises:
             StoreError: the store is closed, or cannot be read.

@@ -151,6 +151,8 @@ class MemoryStore:
             self._open[notification_id] = Entry.of(command, event)
             if event.instead_of is not None:
                 self._requests.join(notification_id, event.instead_of)
+            if self._closed:
+                self._closed.pop(notification_id, None)  # that was another one, whose id is forgotten
         elif kind is NotificationSent or kind is NotificationSuppressed:
             if self.endpoints.any:
                 self._apply_to_endpoints(self.endpoints.change_by(event, command))

@@ -8,9 +8,10 @@ from typing import Any
 
 import msgspec
 import pytest
-from shelves import EPOCH_NS, KINDS, S, Shelf, command, event_of, shelf
+from shelves import EPOCH_NS, KINDS, REMEMBER_S, S, Shelf, command, event_of, shelf
 
 from actors.domain.audit import AuditEntry
+from actors.domain.notification_state import state_of
 from actors.domain.store import StoredHistory
 from actors.messages import (
     DeadLetterDiscarded,
@@ -185,6 +186,20 @@ async def test_histories_of_a_user_are_erased_and_those_of_others_stay(kind, set
         if kind != "lossy":  # which makes what was durable happen again when it is opened
             await settle(made)
         assert (await made.store.past("a"), (await made.store.past("b")).command) == (None, other)
+
+
+async def test_what_is_kept_of_one_goes_when_another_one_is_accepted_with_its_id(kind, settle, tmp_path):
+    async with shelf(kind, tmp_path) as made:
+        await dies(made, (DeadLetterDiscarded, 3, {"by": "ann"}))
+        assert (await made.store.past("a")).command == A
+        again, later_s = command("a", message="Once more"), REMEMBER_S + 4
+        await made.happens(NotificationRequested, again, later_s)
+        await made.happens(NotificationSent, again, later_s)
+        if kind != "lossy":  # which makes what was durable happen again when it is opened
+            await settle(made)
+        assert await made.store.past("a") is None
+        state = await state_of(made.store, "a", EPOCH_NS + (later_s + 1) * S)
+        assert (state.state, state.attempts) == ("sent", None)
 
 
 async def test_what_is_erased_is_overwritten_in_the_file(tmp_path):

@@ -374,6 +374,7 @@ class _Turn:
 
 
 _ACCEPT = """
+    WITH accepted AS (
     INSERT INTO notifications AS known (notification_id, seq, state, owner, at_ns, command, requested, request_id)
     SELECT notification_id, seq, 'open', %(token)s, at_ns, command, requested, request_id
     FROM unnest(%(ids)b::text[], %(seqs)b::bigint[], %(at_ns)b::bigint[], %(commands)b::bytea[], %(requested)b::bytea[],
@@ -383,7 +384,11 @@ _ACCEPT = """
         request_id = excluded.request_id, served = false, ended_as = NULL
     WHERE known.state = 'ended' AND known.at_ns <= excluded.at_ns - %(remember_ids_ns)s
     RETURNING notification_id
+    ),
+    others AS (DELETE FROM closed WHERE notification_id IN (SELECT notification_id FROM accepted))
+    SELECT notification_id FROM accepted
 """
+"""What is kept of an earlier notification, whose id is forgotten, is deleted when another one has the id."""
 _REDRIVE = f"""
     UPDATE notifications AS known SET state = 'open', owner = %(token)s, via = 0, at_ns = done.at_ns
     FROM unnest(%(ids)b::text[], %(at_ns)b::bigint[], %(dead_since_ns)b::bigint[], %(served_too)b::boolean[])

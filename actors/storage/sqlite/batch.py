@@ -205,6 +205,7 @@ class _Turn:
         if self.acceptances:
             self._leave_out_what_is_known(sql, retention.remembered)
         _insert(sql, "INSERT INTO notifications VALUES", 4, self.requested)
+        _delete(sql, "closed", self.requested[1::4])  # those were others, whose ids are forgotten
         _insert(sql, "INSERT INTO history VALUES", 3, self.history)
         if self.audit:
             _insert(sql, "INSERT INTO audit VALUES", 4, self.audit)
