@@ -41,7 +41,8 @@ class NotificationState:
     priority: Priority
 
     attempts: int | None = None
-    """Attempts used up since it was accepted or redriven; None where that is not kept."""
+    """Attempts used up since it was accepted or redriven, the one that succeeded included; None where that is not
+    kept."""
 
     requested_at: datetime | None = None
     """When it was accepted; None where that is not kept."""
@@ -119,7 +120,7 @@ async def state_of(store: Store, notification_id: str, now_ns: int) -> Notificat
         state=state_by(latest),
         channel=delivery.command.channel,
         priority=delivery.command.priority,
-        attempts=delivery.attempts,
+        attempts=latest.attempt if isinstance(latest, NotificationSent) else delivery.attempts,
         requested_at=history.events[0].at,
         resumes_at=None if delivery.due_ns is None else utc(delivery.due_ns),
         reason=latest.reason if isinstance(latest, says_why) else None,
