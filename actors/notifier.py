@@ -610,10 +610,11 @@ class Events:
         if not self._ended and not self._is_quiet():
             import trio
 
-            quiet = trio.Event()
-            self._quiet.append(quiet)
             with trio.move_on_after(timeout):
-                await quiet.wait()
+                while not self._ended and not self._is_quiet():  # more may have come before this one was woken
+                    quiet = trio.Event()
+                    self._quiet.append(quiet)
+                    await quiet.wait()
         return self._is_quiet()
 
 

@@ -66,6 +66,22 @@ async def test_an_event_goes_all_the_way(autojump_clock):
     assert notifier.in_flight == 0
 
 
+async def test_waiting_goes_on_where_more_has_come_before_the_waiter_was_woken(autojump_clock):
+    async with Notifier.open(providers=NotificationService(latency=1)) as notifier:
+        quiet: list[bool] = []
+
+        async def wait_and_send(notification_id: str) -> None:
+            quiet.append(await notifier.wait_until_quiet())
+            assert notifier.in_flight == 0
+            await notifier.send(email(notification_id))
+
+        await notifier.send(email("a"))
+        async with trio.open_nursery() as nursery:
+            for notification_id in ("b", "c", "d"):
+                nursery.start_soon(wait_and_send, notification_id)
+        assert quiet == [True, True, True]
+
+
 async def test_an_operator_stops_a_channel_and_lets_it_go_on(autojump_clock):
     async with Notifier.open(providers=NotificationService()) as notifier:
         assert await notifier.operate_breaker("email", "force-open")
