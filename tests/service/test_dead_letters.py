@@ -17,7 +17,7 @@ from desks import EMAIL, SMS, Desk, Provided, command, desk
 
 from actors import Notifier
 from actors.domain.attempts import Attempt, Provider
-from actors.errors import EditRefused, IdempotencyConflict, LetterServed, StoreFailed
+from actors.errors import EditRefused, IdempotencyConflict, LetterServed, NotifierClosed, StoreFailed
 from actors.kernel.effects import Foreseen
 from actors.messages import DeadLetterDiscarded, NotificationRedriven
 from actors.outcomes import Permanent, Sent, Transient
@@ -664,6 +664,22 @@ async def test_a_bulk_discard_takes_those_that_are_served(autojump_clock):
         at.letters.start_bulk("discard", Filter(), by="ann", why="test data", rate_per_s=100)
         await trio.sleep(1)
         assert at.ids() == []
+
+
+async def test_the_attempt_that_succeeded_after_a_retry_is_counted(autojump_clock):
+    async with desk() as at:
+        await at.die(command("n", message="bad: no"))
+        await at.letters.retry("n", by="otto", edit={"message": "Hello"})
+        await at.notifier.wait_until_quiet()
+        state = await at.notifier.state("n")
+    assert (state.state, state.attempts) == ("sent", 1)
+
+
+async def test_nothing_is_said_to_be_erased_by_a_notifier_that_is_closed(autojump_clock):
+    async with desk() as at:
+        pass
+    with pytest.raises(NotifierClosed):
+        await at.letters.erase("ann", by="otto")
 
 
 async def test_a_user_s_data_is_erased_and_the_trail_names_the_user_by_a_digest_alone(autojump_clock):

@@ -197,6 +197,8 @@ class DeadLetters:
             NotifierClosed: the notifier is closed.
             StoreError: it cannot be made durable; done again, it goes on.
         """
+        if not self._notifier.bus.is_open():
+            raise NotifierClosed
         intake = self._notifier.pipeline.handler.actor.intake
         cancelling = [self._notifier.cancel(each) for each in intake.ids_of(user)]
         cancelled = sum([await each for each in cancelling])

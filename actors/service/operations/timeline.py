@@ -37,7 +37,7 @@ class Timeline:
     """As it was accepted."""
 
     events: tuple[NotificationEvent, ...]
-    """What happened to it, in order; none where it is not kept."""
+    """What happened to it, in order, but for its waits in the lines of its channel; none where it is not kept."""
 
     audit: tuple[AuditEntry, ...]
     """What operators did to it, in order."""
