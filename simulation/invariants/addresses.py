@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from actors.messages import NotificationChannel, NotificationFailed, NotificationRedriven, NotificationSuppressed
+from actors.domain.suppressions import Key, normal_address
+from actors.messages import NotificationFailed, NotificationRedriven, NotificationSuppressed
 from actors.outcomes import DeadDestination
 from actors.pipeline.readiness import ADDRESS_GONE
 from simulation.invariants.base import Context, Invariant, Objection, observes
@@ -22,26 +23,26 @@ class GoneAddresses(Invariant):
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
-        self._gone: set[tuple[NotificationChannel, str]] = set()
+        self._gone: set[Key] = set()
 
     @observes(NotificationFailed)
     def on_failed(self, failed: NotificationFailed) -> Objection:
-        recipient = self._recipient(failed.notification_id)
-        if failed.kind == DeadDestination.__name__ and recipient is not None:
-            self._gone.add((failed.channel, recipient))
+        address = self.context.address_of(failed.notification_id)
+        if failed.kind == DeadDestination.__name__ and address is not None:
+            self._gone.add(address)
         return None
 
     @observes(AttemptMade)
     def on_attempt(self, made: AttemptMade) -> Objection:
         if self.context.has_partitions and (made.outcome is None or type(made.outcome) is DeadDestination):
-            self._gone.add((made.channel, made.attempt.command.recipient))
+            self._gone.add((made.channel, normal_address(made.channel, made.attempt.command.recipient)))
         return None
 
     @observes(NotificationRedriven)
     def on_redriven(self, redriven: NotificationRedriven) -> Objection:
-        recipient = redriven.edit.get("recipient") or self._recipient(redriven.notification_id)
-        if recipient is not None and not self.context.has_partitions:
-            self._gone.discard((redriven.channel, recipient))
+        address = self.context.address_after(redriven)
+        if address is not None and not self.context.has_partitions:
+            self._gone.discard(address)
         return None
 
     @observes(NotificationSuppressed)
@@ -50,12 +51,7 @@ class GoneAddresses(Invariant):
             return None
         if not self._gone:
             return f"{suppressed.notification_id} is suppressed, and no address is gone"
-        recipient = self._recipient(suppressed.notification_id)
-        if recipient is None or (suppressed.channel, recipient) in self._gone:
+        address = self.context.address_of(suppressed.notification_id)
+        if address is None or address in self._gone:
             return None
-        return f"{suppressed.notification_id} is suppressed, and it was not reported since that {recipient} is gone"
-
-    def _recipient(self, notification_id: str) -> str | None:
-        """Return to whom it went; None when it has not been tried."""
-        lifecycle = self.context.lifecycles.get(notification_id)
-        return None if lifecycle is None or lifecycle.attempt is None else lifecycle.attempt.command.recipient
+        return f"{suppressed.notification_id} is suppressed, and it was not reported since that {address[1]} is gone"

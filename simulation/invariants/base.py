@@ -9,9 +9,10 @@ from functools import cached_property
 from typing import Any, ClassVar, NamedTuple, TypeAlias, TypeVar
 
 from actors.domain.attempts import Attempt
+from actors.domain.suppressions import Key, normal_address
 from actors.instants import NEVER_NS, ns
 from actors.kernel.actor import Supervision
-from actors.messages import NodeTookOver, NotificationChannel
+from actors.messages import NodeTookOver, NotificationChannel, NotificationRedriven
 from actors.notifier import Pipeline
 from actors.pipeline.lane import breaker_name
 from actors.pipeline.preferences import Preferences
@@ -261,6 +262,21 @@ class Context:
         """
         pipeline = self.pipeline()
         return pipeline is None or pipeline.wiring.stages[attempt.command.channel].is_awaited(attempt)
+
+    def address_of(self, notification_id: str) -> Key | None:
+        """Return where a notification went last, as addresses are compared; None: it has not been tried."""
+        lifecycle = self.lifecycles.get(notification_id)
+        if lifecycle is None or lifecycle.attempt is None:
+            return None
+        command = lifecycle.attempt.command
+        return command.channel, normal_address(command.channel, command.recipient)
+
+    def address_after(self, redriven: NotificationRedriven) -> Key | None:
+        """Return where a notification goes that is redriven; None: it has not been tried, and is not edited so."""
+        edited = redriven.edit.get("recipient")
+        if edited is not None:
+            return redriven.channel, normal_address(redriven.channel, edited)
+        return self.address_of(redriven.notification_id)
 
     def is_by_the_calendar(self, lifecycle: Lifecycle) -> bool:
         """Tell whether times of a notification may have been read from the store after a crash, while the wall clock

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from actors.domain.suppressions import Key, normal_address
 from actors.endpoints import EndpointMark, EndpointState
 from actors.instants import ns
 from actors.messages import (
@@ -14,8 +15,6 @@ from actors.pipeline.readiness import ENDPOINT_DISABLED
 from simulation.invariants.base import Context, Invariant, Objection, observes
 from simulation.invariants.observations import AttemptMade
 from simulation.invariants.text import seconds_text
-
-_Address = tuple[str, str]
 
 
 class DisabledEndpoints(Invariant):
@@ -34,14 +33,14 @@ class DisabledEndpoints(Invariant):
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
-        self._marks: dict[_Address, EndpointMark] = {}
+        self._marks: dict[Key, EndpointMark] = {}
         """What failures have made of the endpoints of which none has succeeded since."""
-        self._disabled_ns: dict[_Address, int] = {}
+        self._disabled_ns: dict[Key, int] = {}
         """When each was disabled that is."""
 
     @observes(AttemptMade)
     def on_attempt(self, made: AttemptMade) -> Objection:
-        address = made.channel, made.attempt.command.recipient
+        address = made.channel, normal_address(made.channel, made.attempt.command.recipient)
         disabled_ns = self._disabled_ns.get(address, made.at_ns)
         # One that had passed all that stands before its provider starts still, as does the copy of one under way.
         is_on_its_way = disabled_ns == made.at_ns or made.is_copy or not self.context.lifecycles.is_settled(made.at_ns)
@@ -54,10 +53,13 @@ class DisabledEndpoints(Invariant):
 
     @observes(NotificationFailed)
     def on_failed(self, failed: NotificationFailed) -> Objection:
-        recipient, config = self._recipient(failed.notification_id), self.context.channels[failed.channel].endpoints
-        if recipient is None or config is None:
+        address, config = (
+            self.context.address_of(failed.notification_id),
+            self.context.channels[failed.channel].endpoints,
+        )
+        if address is None or config is None:
             return None
-        address, present_ns, mark = (failed.channel, recipient), failed.epoch_ns + failed.at_ns, failed.endpoint
+        recipient, present_ns, mark = address[1], failed.epoch_ns + failed.at_ns, failed.endpoint
         known, disable_after_ns = self._marks.get(address), ns(config.disable_after)
         if mark is None:
             is_due = known is not None and known.state is EndpointState.FAILING and not failed.refused
@@ -79,36 +81,31 @@ class DisabledEndpoints(Invariant):
 
     @observes(NotificationSent)
     def on_sent(self, sent: NotificationSent) -> Objection:
-        self._know_nothing_of(sent, self._recipient(sent.notification_id))
+        self._know_nothing_of(self.context.address_of(sent.notification_id))
         return None
 
     @observes(NotificationRedriven)
     def on_redriven(self, redriven: NotificationRedriven) -> Objection:
         if redriven.without_operator:
             return None
-        recipient = redriven.edit.get("recipient") or self._recipient(redriven.notification_id)
-        if recipient is None:
+        address = self.context.address_after(redriven)
+        if address is None:
             self._disabled_ns.clear()  # it has not been tried, so it may be for any of them
-        elif (redriven.channel, recipient) in self._disabled_ns:
-            self._know_nothing_of(redriven, recipient)
+        elif address in self._disabled_ns:
+            self._know_nothing_of(address)
         return None
 
     @observes(NotificationMovedToDeadLetter)
     def on_dead_letter(self, moved: NotificationMovedToDeadLetter) -> Objection:
         if moved.reason != ENDPOINT_DISABLED:
             return None
-        recipient = self._recipient(moved.notification_id)
-        marks = [self._marks.get((moved.channel, recipient))] if recipient is not None else self._marks.values()
+        address = self.context.address_of(moved.notification_id)
+        marks = [self._marks.get(address)] if address is not None else self._marks.values()
         if any(mark is not None and mark.state is EndpointState.DISABLED for mark in marks):
             return None
         return f"{moved.notification_id} is dead-lettered since its endpoint is disabled, which it is not"
 
-    def _know_nothing_of(self, event: NotificationSent | NotificationRedriven, recipient: str | None) -> None:
-        if recipient is not None:
-            self._marks.pop((event.channel, recipient), None)
-            self._disabled_ns.pop((event.channel, recipient), None)
-
-    def _recipient(self, notification_id: str) -> str | None:
-        """Return to whom it went; None when it has not been tried."""
-        lifecycle = self.context.lifecycles.get(notification_id)
-        return None if lifecycle is None or lifecycle.attempt is None else lifecycle.attempt.command.recipient
+    def _know_nothing_of(self, address: Key | None) -> None:
+        if address is not None:
+            self._marks.pop(address, None)
+            self._disabled_ns.pop(address, None)

@@ -34,8 +34,9 @@ class QuietKept(Invariant):
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
-        self._expires_after: dict[str, float] = {}
-        """For how many seconds each is wanted that has come to the handler, where there is an end to that."""
+        self._expires_after: dict[str, float | None] = {}
+        """For how many seconds each is wanted that has come to the handler. None: without an end, or it has come with
+        several payloads, and it is not known which of them was accepted."""
 
     @classmethod
     def applies(cls, context: Context) -> bool:
@@ -55,8 +56,10 @@ class QuietKept(Invariant):
     def on_message(self, sent: MessageSent) -> Objection:
         message = sent.message
         command = message.command if type(message) is Submit else message
-        if type(command) is SendNotification and command.expires_after is not None:
-            self._expires_after.setdefault(command.notification_id, command.expires_after)
+        if type(command) is SendNotification:
+            name, expires_after = command.notification_id, command.expires_after
+            if self._expires_after.setdefault(name, expires_after) != expires_after:
+                self._expires_after[name] = None
         return None
 
     @observes(NotificationRedriven)

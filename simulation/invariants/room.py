@@ -40,8 +40,8 @@ class Room(Invariant):
         super().__init__(context)
         self._admission = Admission(context.max_pending)
         self._pending = 0
-        self._at_the_door: dict[str, Priority] = {}
-        """What has been sent by itself and not accepted yet, and of which class it is."""
+        self._at_the_door: set[str] = set()
+        """What has been sent by itself and not accepted yet."""
         self._gained_ns = -1
         """When it has taken over from another node last: what has come by that instant is let in all the same."""
 
@@ -53,9 +53,9 @@ class Room(Invariant):
     def on_message(self, sent: MessageSent) -> Objection:
         submit = sent.message
         if type(submit) is SendNotification:
-            self._at_the_door[submit.notification_id] = submit.priority
+            self._at_the_door.add(submit.notification_id)
         elif type(submit) is Submit and not submit.follows_event:
-            self._at_the_door[submit.command.notification_id] = submit.command.priority
+            self._at_the_door.add(submit.command.notification_id)
         return None
 
     @observes(NodeTookOver)
@@ -67,11 +67,12 @@ class Room(Invariant):
 
     @observes(NotificationRequested)
     def on_requested(self, requested: NotificationRequested) -> Objection:
-        priority = self._at_the_door.pop(requested.notification_id, None)
+        is_by_itself = requested.notification_id in self._at_the_door
+        self._at_the_door.discard(requested.notification_id)
         self._pending += 1
         if requested.at_ns <= self._gained_ns:
             return None
-        if priority is None or self._admission.has_room(self._pending - 1, priority):
+        if not is_by_itself or self._admission.has_room(self._pending - 1, requested.priority):
             return None
         return (
             f"{requested.notification_id} is accepted as number {self._pending:,} of those that are pending, of which "

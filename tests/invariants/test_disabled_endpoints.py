@@ -61,6 +61,7 @@ def test_what_breaks_it(events, text):
         [made(61), marked(62, "disabled", 1), sent(63), requested(63), made(64)],
         [failed(62, 63, kind="Transient", throttled=True), failed(63, 64, kind="ChannelFault")],
         [failed(62, 63, kind="Transient", refused=True)],
+        [made(62, outcome=DOWN, recipient="Ann <ANN@example.org>"), marked(63, "disabled", 1)],
     ],
 )
 def test_what_does_not(events):

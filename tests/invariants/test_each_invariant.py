@@ -2,6 +2,7 @@
 
 from datetime import time
 
+import msgspec
 import pytest
 from histories import (
     EMAIL,
@@ -24,7 +25,7 @@ from histories import (
     suppressed,
 )
 
-from actors.messages import SendNotification
+from actors.messages import Priority, SendNotification
 from actors.outcomes import Transient
 from actors.pipeline.handler import Handler
 from actors.pipeline.preferences import Preferences
@@ -91,9 +92,11 @@ def test_nothing_is_accepted_by_itself_while_there_is_no_room():
     first = [event for number in range(19) for event in (told(f"a{number}"), requested(0, f"a{number}"))]
     text = "b is accepted as number 20 of those that are pending"
     check_breach("room", [*first, told("b"), requested(0, "b")], text, context())
+    urgent = msgspec.structs.replace(requested(0, "b"), priority=Priority.CRITICAL)
     for well in (
         [sent(1, "a0"), told("b"), requested(1, "b")],
-        [told("b", critical=True), requested(0, "b")],
+        [told("b", critical=True), urgent],
+        [told("b", critical=True), told("b"), urgent],  # the second has the id of the first, and is in conflict
         [requested(0, "b"), requested(0, "c")],  # an event led to them
     ):
         assert breach_of("room", [*first, *well], context()) is None

@@ -141,6 +141,8 @@ def test_nothing_waits_for_the_end_of_quiet_hours_that_expires_before():
     check_breach("quiet-hours", [*arrives, night], "and has expired by then, at 25199 s", context)
     longer = [told(0, None, Handler, msgspec.structs.replace(command, expires_after=7 * 3600.0)), requested(0)]
     assert breach_of("quiet-hours", [*longer, night], fresh(context)) is None
+    refused = told(0, None, Handler, command)  # it came first, and another payload of this id was accepted
+    assert breach_of("quiet-hours", [refused, *longer, night], fresh(context)) is None
 
 
 def test_nothing_waits_for_a_limit_that_expires_before():
