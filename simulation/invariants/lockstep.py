@@ -29,7 +29,10 @@ from actors.messages import (
     SendNotification,
 )
 from actors.outcomes import Outcome
-from actors.pipeline.orders import Submit
+from actors.pipeline.circuit_breaker import OperateBreaker
+from actors.pipeline.dead_letter_queue import SubmitDiscard, SubmitRedrive
+from actors.pipeline.event_bus import _Call
+from actors.pipeline.orders import CancelNotification, Submit
 from simulation.invariants.base import Context, Invariant, Objection, observes
 from simulation.invariants.lifecycles import STEPS
 from simulation.invariants.observations import AttemptMade
@@ -91,6 +94,11 @@ class LockStep(Invariant):
                 self._numbers[id(made)] = made, [number]
 
         return self._asked(ask)
+
+    def on_call(self, system: Any) -> None:
+        """Take note that a program that is no actor is about to call the service."""
+        system.look_at_the_clock()
+        self.note(self.model.comes_from_outside, system.now_ns, not system._ready)
 
     def on_promise_kept(self, made: AttemptMade, outcome: Outcome, now_ns: int) -> None:
         """Take note of an answer that was promised, which may be too late."""
@@ -200,14 +208,22 @@ class TurnWatch(Interceptor):
 
     def __init__(self, lock_step: LockStep) -> None:
         self._lock_step = lock_step
+        self._leads_to: dict[tuple[int, str], list[tuple[SendNotification, bool]]] = {}
+        """By the identity of a call that waits, and its subscriber, what that will send."""
+        self._called: list[tuple[SendNotification, bool]] | None = None
+        """What the subscriber sends that is being called."""
 
     def attach(self, system: Any) -> None:
         super().attach(system)
         teller = system._teller
 
+        has_callers = self._lock_step.model.world.has_callers
+
         def telling(actor: Actor) -> Callable[[Any], None]:
             tell: Callable[[Any], None] = teller(actor)
-            return partial(self._told, tell, actor.process.node_number) if type(actor).__name__ == "Handler" else tell
+            if type(actor).__name__ == "Handler":
+                return partial(self._told, tell, actor)
+            return partial(self._is_ordered, tell, actor) if has_callers else tell
 
         system._teller = telling
         deliver = system._deliver
@@ -235,14 +251,43 @@ class TurnWatch(Interceptor):
             node = actor.process.node_number
             lock_step.note(lock_step.model.falls_due, *what, node, self.system.now_ns, not self.system._ready)
 
-    def _told(self, tell: Callable[[Any], None], node: int | None, message: Any) -> None:
-        content = message.message if type(message) is Envelope else message
-        if type(content).__name__ == "_Sending":
-            content = content.message
-        if type(content) is SendNotification:
+    def _is_ordered(self, tell: Callable[[Any], None], actor: Actor, message: Any) -> None:
+        """Take note of what a caller orders an actor that is not the handler to do."""
+        note, model, node = self._lock_step.note, self._lock_step.model, actor.process.node_number
+        content = None if actor.actor_stopped.is_set() else _content(message)
+        match content:
+            case _Call():
+                commands: list[tuple[SendNotification, bool]] = []
+                self._leads_to[id(content), actor.actor_urn] = commands
+                note(model.calls_subscriber, commands, node)
+            case SubmitRedrive(order=order, edit=edit):
+                note(model.redrives, order.notification_id, order.served, edit, order.by, order.why, node)
+            case SubmitDiscard(order=order):
+                note(model.discards, order.notification_id, order.reason, order.by, node)
+            case OperateBreaker() as order:
+                note(model.overrides, actor._incarnation.args[0], order.order, order.provider, node)
+        tell(message)
+
+    def _call_subscriber(self, subscriber: Actor, handler: Callable[[Any], None], call: _Call) -> None:
+        """Have a subscriber called; what it sends follows from that, in the model too."""
+        self._called = self._leads_to.pop((id(call), subscriber.actor_urn))
+        try:
+            handler(call)
+        finally:
+            self._called = None
+
+    def _told(self, tell: Callable[[Any], None], actor: Actor, message: Any) -> None:
+        node, content = actor.process.node_number, _content(message)
+        if actor.actor_stopped.is_set():
+            pass  # its sender is told so
+        elif self._called is not None and type(content) is Submit:
+            self._called.append((content.command, not content.follows_event))
+        elif type(content) is SendNotification:
             self._lock_step.note(self._lock_step.model.arrives, content, True, node)
         elif type(content) is Submit:
             self._lock_step.note(self._lock_step.model.arrives, content.command, not content.follows_event, node)
+        elif type(content) is CancelNotification:
+            self._lock_step.note(self._lock_step.model.cancels, content.notification_id, node)
         tell(message)
 
     def perform(self, go_on: Next, actor: Actor, effect: Effect, request: Any, *timeout: Any) -> Cancellable:
@@ -265,6 +310,8 @@ class TurnWatch(Interceptor):
                 actor._plain[kind] = partial(self._bury, handler)
             elif kind is Submit:
                 actor._plain[kind] = partial(self._submit, handler)
+            elif kind is _Call and self._lock_step.model.world.has_callers:
+                actor._plain[kind] = partial(self._call_subscriber, actor, handler)
 
     def _take_turn(
         self, turn_of: Callable[[LockStep, Any, Any], tuple[str, Any] | None], actor: Actor, handler: Any, message: Any
@@ -292,6 +339,12 @@ class TurnWatch(Interceptor):
                 self._lock_step.note(self._lock_step.model.compare, Refused(self.system.now_ns, "overloaded"))
             except Exception:
                 return
+
+
+def _content(message: Any) -> Any:
+    """Return what is told, without what it travels in."""
+    content = message.message if type(message) is Envelope else message
+    return content.message if type(content).__name__ == "_Sending" else content
 
 
 def _turns_of(actor: Any) -> dict[str, Callable[[LockStep, Any, Any], tuple[str, Any] | None]]:

@@ -82,7 +82,10 @@ def mark_after(
 def disabled_text(command: SendNotification, mark: EndpointMark, reason: str) -> str:
     """Return what people are told."""
     since = f"all attempts have failed since {utc(mark.since_ns):%Y-%m-%d %H:%M:%S} UTC, the latest: {reason}"
-    return f"Endpoint {command.recipient} of channel {command.channel} is disabled: {since}"
+    shown = command.recipient.partition("?")[0]  # what follows there may be a secret, and so is a subscription
+    if shown.lstrip().startswith("{"):
+        shown = host_of(command.recipient)
+    return f"Endpoint {shown} of channel {command.channel} is disabled: {since}"
 
 
 def _became(state: EndpointState, known: EndpointMark) -> EndpointMark:

@@ -73,6 +73,8 @@ class Handler(Asking):
             again = self.event(DuplicateIgnored, command, conflict=known != command)
             self.expect(again, "its id is known (remember_ids is {} s)", self.world.remember_ids)
             return
+        if command.channel not in self.ways:
+            return  # refused: there is no such channel here
         if asks_for_room and not self.has_room(command.priority):
             why = "max_pending is {}, and {} are pending"
             self.expect(Refused(now_ns, "overloaded"), why, self.world.max_pending, len(self.admitted))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -23,11 +24,30 @@ class Redrive(NamedTuple):
     served: str = "exclude"
     edit: Mapping[str, Any] = MappingProxyType({})
     without_operator: bool = False
+    by: str | None = None
+    why: str | None = None
 
     @property
     def priority(self) -> Priority:
         """Its class, with what is edited."""
         return Priority(self.edit.get("priority", self.letter.command.priority))
+
+
+def can_be_edited(edit: Mapping[str, Any]) -> bool:
+    """Return whether a letter can be edited so: its id, its channel and its user stay (7)."""
+
+    def is_text(value: Any) -> bool:
+        return isinstance(value, str)
+
+    fits: dict[str, Callable[[Any], bool]] = {
+        "recipient": lambda value: is_text(value) and value.strip() != "",
+        "subject": lambda value: value is None or is_text(value),
+        "message": is_text,
+        "metadata": lambda value: isinstance(value, Mapping) and all(map(is_text, value)),
+        "expires_after": lambda value: value is None or (type(value) in (int, float) and 0 <= value < math.inf),
+        "priority": lambda value: value in [*Priority],
+    }
+    return all(name in fits and fits[name](value) for name, value in edit.items())
 
 
 class Letters:
@@ -110,14 +130,14 @@ class Letters:
         has_letter = self.handler.has_letter
         return store.is_served(name, lambda other: other in commits or (has_letter(other) and other not in self.kept))
 
-    def order_discard(self, name: str) -> None:
+    def order_discard(self, name: str, reason: str = "discarded by the operator", by: str | None = None) -> None:
         """Discard a letter by an operator's order, if it is one still."""
         if self.is_one(name):
-            self._discard(name, "discarded by the operator")
+            self._discard(name, reason, by)
 
-    def _discard(self, name: str, reason: str) -> None:
+    def _discard(self, name: str, reason: str, by: str | None = None) -> None:
         loop, letter = self.handler, self.kept.pop(name)
-        event = loop.event(DeadLetterDiscarded, letter.command, reason=reason)
+        event = loop.event(DeadLetterDiscarded, letter.command, reason=reason, by=by)
         why = "an operator has said so, or by dead_letters: {}"
         self.discarding[name] = event, why, (loop.world.dead_letters,)
         loop.make_durable("discarded", event, letter.command)

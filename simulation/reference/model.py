@@ -8,13 +8,14 @@ which event comes next, at which instant, and with what in it. The first that di
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from actors.messages import SendNotification
 from actors.outcomes import Outcome
 from simulation.reference.comparing import Comparison, Difference
 from simulation.reference.node import Node
-from simulation.reference.surroundings import Surroundings
+from simulation.reference.surroundings import Surroundings, order_redrive
 from simulation.reference.unrecorded import Asked
 from simulation.reference.world import World
 
@@ -44,6 +45,45 @@ class Model:
         if at.is_down:
             raise Difference(f"{command.notification_id} has come to node {node}, which is down")
         at.follow("handler", "", at.accept, command, asks_for_room)
+
+    def comes_from_outside(self, now_ns: int, is_first: bool) -> None:
+        """Take note that a caller does something now."""
+        self.turn("other", None, None, now_ns, is_first)
+
+    def calls_subscriber(self, commands: Sequence[tuple[SendNotification, bool]], node: int | None) -> None:
+        """Take note that a subscriber is called with an event, which leads to commands: by then it is known to which.
+
+        With each it is said whether it is asked for room.
+        """
+        at = self._nodes[node]
+
+        def lead_to_commands() -> None:
+            for command, asks_for_room in commands:
+                at.follow("handler", "", at.accept, command, asks_for_room)
+
+        at.follow("", "", lead_to_commands)
+
+    def cancels(self, name: str, node: int | None) -> None:
+        """Take a caller's order to cancel one notification."""
+        at = self._nodes[node]
+        at.follow("handler", "", at.cancel, [name])
+
+    def redrives(
+        self, name: str, served: str, edit: Mapping[str, Any], by: str | None, why: str | None, node: int | None
+    ) -> None:
+        """Take a caller's order to redrive a letter."""
+        at = self._nodes[node]
+        at.follow("dlq", "", order_redrive, at, name, served, edit, by, why)
+
+    def discards(self, name: str, reason: str, by: str | None, node: int | None) -> None:
+        """Take a caller's order to discard a letter."""
+        at = self._nodes[node]
+        at.follow("dlq", "", at.letters.order_discard, name, reason, by)
+
+    def overrides(self, channel: str, override: str, provider: str | None, node: int | None) -> None:
+        """Take a caller's order to the breakers of a channel."""
+        at = self._nodes[node]
+        at.follow("breaker", channel, at.ways[channel].operate, override, provider)
 
     def on_asked(self, asked: Asked, outcome: Outcome | None, delay_ns: int | None) -> int:
         """Compare an attempt at a provider with the one expected; return a number that it has until its answer comes.

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
 
+from typing import Any
+
 from actors.messages import RANKS, NotificationRedriven, Priority
 from simulation.reference.handler import Handler
 from simulation.reference.letters import Redrive
@@ -89,7 +91,8 @@ class Orders(Handler):
         changes = {key: value for key, value in order.edit.items() if getattr(letter.command, key) != value}
         notification.edit(changes)
         notification.redriven_without_operator = letter.redriven_without_operator + without_operator
-        fields = {"why": BREAKER_CLOSED, "without_operator": True} if without_operator else {}
+        fields: dict[str, Any] = {"by": order.by, "why": order.why}
+        fields |= {"why": BREAKER_CLOSED, "without_operator": True} if without_operator else {}
         event = self.event(
             NotificationRedriven, letter.command, edit=changes, include_served=order.served == "include", **fields
         )

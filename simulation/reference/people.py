@@ -69,7 +69,10 @@ def wanted_from_ns(world: World, command: SendNotification, now_ns: int, epoch_n
     user, channel = command.user, command.channel
     if command.critical:
         return now_ns
-    for number, rule in enumerate(world.preferences):
+    chosen = world.chosen.get((user, channel))
+    if chosen is False:
+        return None
+    for number, rule in enumerate(world.preferences if chosen is None else ()):
         if channel == rule.channel and _belongs(user, f"off/{number}", rule.share):
             return None
     hours = [

@@ -10,7 +10,7 @@ from actors.settings.faults import Deploy
 from simulation.reference.astray import FAULTS, Astray
 from simulation.reference.fleet import Fleet
 from simulation.reference.instants import ns
-from simulation.reference.letters import Redrive
+from simulation.reference.letters import Redrive, can_be_edited
 from simulation.reference.loop import Loop, Timeline, Turn
 from simulation.reference.node import Node
 from simulation.reference.processes import alone
@@ -145,7 +145,7 @@ class Surroundings(Loop):
             if operation.redrive is None:
                 node.follow("dlq", "", node.letters.order_discard, name)
             else:
-                node.follow("dlq", "", _order_redrive, node, name, operation.served, edit)
+                node.follow("dlq", "", order_redrive, node, name, operation.served, edit)
 
     TURNS: ClassVar[Mapping[str, Turn]] = {
         "other": Turn(lambda self, _: None, may_look=True),
@@ -164,7 +164,12 @@ class Surroundings(Loop):
     }
 
 
-def _order_redrive(node: Node, name: str, served: str, edit: Mapping[str, Any]) -> None:
+def order_redrive(
+    node: Node, name: str, served: str, edit: Mapping[str, Any], by: str | None = None, why: str | None = None
+) -> None:
+    """Redrive a letter by an operator's order, if it is one still, may be taken, and can be edited so."""
     letters = node.letters
-    if letters.is_one(name) and (served == "include" or not letters.is_served(name)):
-        node.follow("handler", "", node.redrive, Redrive(letters.kept.pop(name), served, edit))
+    may_be_taken = letters.is_one(name) and (served == "include" or not letters.is_served(name))
+    if may_be_taken and can_be_edited(edit):
+        redrive = Redrive(letters.kept.pop(name), served, edit, by=by, why=why)
+        node.follow("handler", "", node.redrive, redrive)

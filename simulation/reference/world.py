@@ -25,6 +25,10 @@ class World:
     quiet_hours: Sequence[Any] = ()
     """Rules: a `share` of the users has quiet hours on `channels`, `from_` to `to` in their `zone`."""
     operations: Sequence[Any] = ()
+    has_callers: bool = False
+    """Whether a program calls the service, and gives orders at any time; then there are no `operations`."""
+    chosen: Mapping[tuple[str, str], bool] = field(default_factory=dict)
+    """By user and channel, what is switched on or off now; it may change, and comes before `preferences`."""
     templates: Mapping[str, Any] = field(default_factory=dict)
     """By name: `subject`, `body` and `html`."""
     platform: str = ""
