@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
-
 from typing import Any
 
 from actors.messages import RANKS, NotificationRedriven, Priority
