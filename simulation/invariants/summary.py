@@ -163,7 +163,8 @@ class Summary(Invariant):
                 said = said[key]
             if not self._is_between(path[-1], said, least, most):
                 name = ".".join(path)
-                return f"the summary says {name} {said}, and by the history it is {least if said != least else most}"
+                wanted = f"{least}" if least == most else f"from {least} to {most}"
+                return f"the summary says {name} {said}, and by the history it is {wanted}"
         return None
 
     def _is_between(self, name: str, said: Any, least: Any, most: Any) -> bool:

@@ -302,10 +302,10 @@ class Ledger:
         return True
 
     def _forget(self, ended: Iterable[NotificationEvent]) -> None:
-        """Forget whom requests for notifications that will not be sent again have reached."""
+        """Forget whom requests for notifications that will not be sent again have reached, but for who is counted: a
+        message that comes late may have them reached once more."""
         for event in ended:
             self._lost.pop(event.notification_id, None)
-            self._reached_twice.discard(event.notification_id)
 
     def refuse(self, refused: Refused) -> None:
         """Note that an arrival is refused; what of the same id was accepted already was offered once, and is not."""

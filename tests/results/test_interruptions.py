@@ -76,6 +76,13 @@ def test_what_comes_to_a_provider_twice_by_mistake_is_counted_twice():
     assert summary["attempts"] == asked - summary["interrupted"]
 
 
+def test_who_is_reached_again_and_again_is_counted_once():
+    """Messages that come twice and late have people reached before and behind the end of a notification."""
+    late = "{channel: email, duplicate_rate: 100%, reorder: {delay: {exponential: {mean: 20s}}}}"
+    summary, _ = ran([late, "{channel: email, at: 10s, crash: {actor: handler}, restart_after: 1ms}"])
+    assert 0 < summary["reached_twice"] <= summary["accepted"]
+
+
 def first_attempt(notification_id):
     """Return the first attempt of a notification by email."""
     email = NotificationChannel.EMAIL
