@@ -19,7 +19,6 @@ class GoneAddresses(Invariant):
     """
 
     name = "gone-addresses"
-    needs_order = True
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)

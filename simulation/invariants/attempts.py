@@ -32,7 +32,6 @@ class AttemptNumbers(Invariant):
     """Attempts are numbered one after the other, from 1 on; a redrive begins anew, and a channel fault uses up none."""
 
     name = "attempt-numbers"
-    needs_order = True
 
     @observes(NotificationSent)
     def on_sent(self, sent: NotificationSent) -> Objection:

@@ -25,7 +25,6 @@ class Backoff(Invariant):
 
     name = "backoff"
     settings = ("retry",)
-    needs_order = True
 
     @observes(NotificationFailed)
     def on_failure(self, failed: NotificationFailed) -> Objection:

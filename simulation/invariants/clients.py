@@ -47,7 +47,6 @@ class ClientsGoOn(Invariant):
     """A client whose notification has ended, or was forgotten in a crash, sends the next one when it has thought."""
 
     name = "clients-go-on"
-    needs_order = True
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)

@@ -153,7 +153,6 @@ class BreakerDecisions(Invariant):
     settings = ("circuit_breaker",)
     receivers = frozenset({Channel, HedgingChannel, Handler})
     watches_actors = True
-    needs_order = True
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)

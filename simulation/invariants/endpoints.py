@@ -29,7 +29,6 @@ class DisabledEndpoints(Invariant):
     name = "disabled-endpoints"
     settings = ("endpoints",)
     needs = ("endpoints",)
-    needs_order = True
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)

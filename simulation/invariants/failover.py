@@ -33,7 +33,6 @@ class FailoverOrder(Breakers):
     settings = ("switch_after",)
     receivers = frozenset({Channel, HedgingChannel})
     watches_actors = True
-    needs_order = True
 
     @classmethod
     def applies(cls, context: Context) -> bool:

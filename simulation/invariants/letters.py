@@ -37,7 +37,6 @@ class Letters(Invariant):
     name = "dead-letters"
     receivers = frozenset({DeadLetterQueue})
     watches_actors = True
-    needs_order = True
 
     @observes(MessageSent)
     def on_message(self, sent: MessageSent) -> Objection:

@@ -44,7 +44,6 @@ class FallbackDue(Invariant):
     name = "fallback-due"
     receivers = frozenset({DeadLetterQueue})
     watches_actors = True
-    needs_order = True
     needs = ("fallback",)
 
     def __init__(self, context: Context) -> None:
@@ -138,7 +137,6 @@ class Alerts(Invariant):
     of_one_process = True
     receivers = frozenset({AdminAlert, DeadLetterQueue})
     watches_actors = True
-    needs_order = True
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
@@ -253,7 +251,6 @@ class Retention(Invariant):
     """
 
     name = "retention"
-    needs_order = True
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)

@@ -47,7 +47,6 @@ class Ramps(Invariant):
     settings = ("circuit_breaker.ramp",)
     receivers = frozenset({Channel, HedgingChannel})
     watches_actors = True
-    needs_order = True
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)

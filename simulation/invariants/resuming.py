@@ -187,7 +187,6 @@ class RestartPace(Invariant):
     name = "restart-pace"
     of_one_process = True
     settings = ("circuit_breaker.resume_rate", "circuit_breaker.resume_doubling", "circuit_breaker.resume_rate_max")
-    needs_order = True
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)

@@ -99,7 +99,6 @@ class Refusals(Invariant):
     of_one_process = True
     receivers = frozenset({Handler})
     watches_actors = True
-    needs_order = True
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)

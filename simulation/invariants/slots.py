@@ -52,7 +52,6 @@ class ConcurrencyLimits(Invariant):
     settings = ("concurrency_limit", "max_in_flight")
     receivers = frozenset({Channel, Handler, HedgingChannel})
     watches_actors = True
-    needs_order = True
     needs = ("concurrency_limit",)
 
     def __init__(self, context: Context) -> None:

@@ -60,7 +60,6 @@ class AdaptiveThrottles(Invariant):
     settings = ("adaptive_throttle",)
     receivers = frozenset({Channel, HedgingChannel, Handler})
     watches_actors = True
-    needs_order = True
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
