@@ -173,8 +173,6 @@ class Answers(Invariant):
         said = {_said(made): made.ends_at_ns for made in attempts}
         if None in said:
             return None
-        if kind == "Ambiguous" and any(made.is_promised and made.ends_at_ns == event.at_ns for made in attempts):
-            return None  # it has timed out at this instant, and what keeps the promise has come several steps behind
         if kind not in said:
             return f"the outcome of {event.notification_id} is recorded as {kind}, and is {' or '.join(map(str, said))}"
         is_late = event.at_ns > said[kind] and not self.context.lifecycles.is_settled(event.at_ns)
