@@ -14,7 +14,7 @@ from actors.settings.channel import ChannelConfig
 from simulation.invariants.base import Context, Finding, Invariant, Objection, observes
 from simulation.invariants.breakers import Breakers
 from simulation.invariants.feedback import let_through_in, provider_of
-from simulation.invariants.lifecycles import State
+from simulation.invariants.lifecycles import Lifecycle, State
 from simulation.invariants.observations import MessageSent
 from simulation.invariants.order import key_of
 
@@ -107,7 +107,8 @@ class Fallbacks(Invariant):
         if first_id is None or first is None:
             return None
         place = f"{requested.notification_id} goes out in place of {requested.instead_of}"
-        if first.state not in (State.DEAD, State.SUPPRESSED, State.DISCARDED):
+        has_ended = first.state in (State.DEAD, State.SUPPRESSED, State.DISCARDED)
+        if not has_ended and not self._have_crossed(first, requested):
             return f"{place}, which is {first.state}"
         if requested.user_id not in (first.user_id, self._recipients.get(first_id)):
             return f"{place}, for {requested.user_id} and not for {first.user_id}"
@@ -116,6 +117,15 @@ class Fallbacks(Invariant):
         if fallback is None or fallback.channel != requested.channel:
             return f"{place} by {requested.channel}, and {accepted.channel} does not fall back to that"
         return None
+
+    def _have_crossed(self, first: Lifecycle, requested: NotificationRequested) -> bool:
+        """Tell whether a letter is redriven while its fallback is being accepted, before either was known to be: what
+        another node does is known when it is durable."""
+        redriven = [each for each in first.history if type(each) is NotificationRedriven][-1:]
+        return any(
+            each.at_ns >= requested.at_ns - (0 if each.node == requested.node else self.context.learnt_after_ns)
+            for each in redriven
+        )
 
 
 def _is_unbounded(config: ChannelConfig) -> bool:

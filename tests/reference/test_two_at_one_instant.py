@@ -5,7 +5,14 @@ from __future__ import annotations
 import pytest
 
 import simulation
-from actors.messages import ActorFailed, DeadLetterDiscarded, NotificationMovedToDeadLetter, NotificationSent
+from actors.messages import (
+    ActorFailed,
+    DeadLetterDiscarded,
+    NotificationMovedToDeadLetter,
+    NotificationRedriven,
+    NotificationRequested,
+    NotificationSent,
+)
 from simulation.scenario import parse
 
 RUNTIMES = pytest.mark.parametrize("runtime", ["simpy", "trio"])
@@ -228,3 +235,33 @@ def test_a_node_may_discard_a_letter_whose_own_node_has_not_recorded_its_death_y
     of_letters = (DeadLetterDiscarded, NotificationMovedToDeadLetter)
     taken, died = (event for event in result.history if isinstance(event, of_letters))
     assert (taken.node, taken.at_ns, died.node, died.at_ns) == (2, 3_500_000_000, 1, 2 * 10**9)
+
+
+REDRIVEN_AS_ITS_FALLBACK_BEGINS = """\
+duration: 13s
+nodes: {count: 3}
+commit_latency: 2s
+workload:
+  - {channel: webhook, arrivals: {burst: {size: 3, every: 4s}}}
+  - {channel: webhook, arrivals: {burst: {size: 2, every: 1s}}}
+channels:
+  webhook:
+    retry: {max_attempts: 1}
+    fallback: {channel: push}
+    redrive: {}
+    provider:
+      failure_rate: 50%
+      latency: {mixture: [{weight: 1, constant: 4s}, {weight: 2, constant: 1s}]}
+faults: [{at: 5s, deploy: {each_down: 0s, every: 4s}}]
+"""
+"""A letter is durable at the instant at which the breaker of another node closes. That one redrives it, and its own
+node begins to accept its fallback."""
+
+
+@RUNTIMES
+def test_a_redrive_by_another_node_may_cross_the_acceptance_of_the_fallback(runtime):
+    history = compared(REDRIVEN_AS_ITS_FALLBACK_BEGINS, runtime=runtime).history
+    fallbacks = {event.instead_of: event for event in history if type(event) is NotificationRequested}
+    redriven = [event for event in history if type(event) is NotificationRedriven]
+    crossed = [(each, fallbacks[each.notification_id]) for each in redriven if each.notification_id in fallbacks]
+    assert any(redrive.at_ns == fallback.at_ns and redrive.node != fallback.node for redrive, fallback in crossed)
