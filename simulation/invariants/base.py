@@ -200,8 +200,9 @@ class Context:
 
     @property
     def learnt_after_ns(self) -> int:
-        """How long it takes until what a node does is durable, and the others know of it; 0 where there are none."""
-        return self.commit_latency_ns if self.nodes > 1 else 0
+        """How long it takes until what a node does is durable, and the others know of it, behind all of that instant; 0
+        where there are none, or where that takes no time."""
+        return self.commit_latency_ns + 1 if self.commit_latency_ns and self.nodes > 1 else 0
 
     def partition_at(self, node: int, at_ns: int) -> tuple[int, int] | None:
         """Return from when until when a node does not reach the store, around an instant; None: it reaches it then."""

@@ -103,7 +103,8 @@ def copy_of_the_product() -> Iterator[Path]:
 
 def stalk(copy: Path, route: Sequence[tuple[str, int]]) -> Kill | None:
     """Follow a route with a copy in a process of its own; return the first find."""
-    environment = {**os.environ, "PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1"}
+    path = os.pathsep.join((str(copy), str(ROOT / "tests" / "support")))
+    environment = {**os.environ, "PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"}
     done = subprocess.run(
         [sys.executable, str(STALKING), str(copy)],
         input=json.dumps(route),

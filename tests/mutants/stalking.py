@@ -18,6 +18,7 @@ from typing import Any
 
 from isolating import isolated
 from reopening import reopened
+from small_worlds import small_world
 
 import simulation.running.runner as runner
 from actors.messages import NotificationChannel, NotificationMovedToDeadLetter, NotificationSent
@@ -65,6 +66,9 @@ VARIED = "swarm, varied"
 """Variations of the cases of the swarm: something is aimed at an instant that matters in them. Every other one is of a
 case that the reference model is compared with."""
 
+SMALL = "small worlds"
+"""Worlds that are drawn whole, all of whose times are a few steps."""
+
 RESET = "copies, reset"
 """The scenario of copies with providers some of whose connections break before the answer."""
 
@@ -107,6 +111,7 @@ def grounds() -> dict[str, int | None]:
         DRAWN: None,
         FLEETS: None,
         CUT_OFF: None,
+        SMALL: None,
         **own,
         RESET: None,
         REOPENED: None,
@@ -163,6 +168,8 @@ def scenario_of(ground: str, seed: int) -> Scenario:
         return comparable(case(_loaded(SWARM), seed, schedule="normal"))
     if ground == FLEETS:
         return _fleet(seed)
+    if ground == SMALL:
+        return small_world(seed)
     if ground == CUT_OFF:
         return cut_off(_fleet(seed), seed)
     if ground == VARIED:
