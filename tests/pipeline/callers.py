@@ -199,7 +199,7 @@ class Callers:
                 self._begin(notifier)
                 await trio.sleep_until(self._began_at + ends_at)
                 await wait_all_tasks_blocked()
-                while self.program.is_on_disk and notifier.pipeline.is_answering:
+                while self.program.is_on_disk and notifier.pipeline.wiring.commits.under_way:
                     await wait_all_tasks_blocked()  # what is written and not recorded would be unknown to the checks
                 if leaves == "quiet":
                     await self._end_quietly(notifier)
