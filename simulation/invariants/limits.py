@@ -46,6 +46,7 @@ class UserLimit(Invariant):
     settings = ("rate_limit",)
     receivers = frozenset({RateLimiterActor, TenantBounds, CircuitBreakerActor, Handler})
     watches_actors = True
+    needs_order = True
     needs = ("rate_limit",)
 
     def __init__(self, context: Context) -> None:

@@ -71,12 +71,13 @@ class Restarts(Invariant):
         if event.actor != PROCESS:
             return None
         self._due.clear()  # with all that was to be restarted in it
-        self._back_ns = frozenset(
-            event.at_ns + ns(fault.restart_after or 0.0)
-            for fault in self.context.faults
-            if fault.crash == PROCESS and ns(fault.at) == event.at_ns
-        )
-        if self.context.has_partitions or any(fault.scale is not None for fault in self.context.faults):
+        faults = self.context.faults
+        crashes = [fault for fault in faults if fault.crash == PROCESS and ns(fault.at) == event.at_ns]
+        down_s = [fault.restart_after or 0.0 for fault in crashes]
+        # One that a deployment stops at that instant is down for as long as that says.
+        down_s += [fault.deploy.each_down for fault in faults if crashes and fault.deploy is not None]
+        self._back_ns = frozenset(event.at_ns + ns(each) for each in down_s)
+        if self.context.has_partitions or any(fault.scale is not None for fault in faults):
             self._back_ns = frozenset()  # by then the store may be out of reach, or the fleet too small for it
         return None
 

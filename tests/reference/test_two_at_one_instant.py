@@ -265,3 +265,24 @@ def test_a_redrive_by_another_node_may_cross_the_acceptance_of_the_fallback(runt
     redriven = [event for event in history if type(event) is NotificationRedriven]
     crossed = [(each, fallbacks[each.notification_id]) for each in redriven if each.notification_id in fallbacks]
     assert any(redrive.at_ns == fallback.at_ns and redrive.node != fallback.node for redrive, fallback in crossed)
+
+
+CRASHED_AS_IT_IS_DEPLOYED = """\
+duration: 6s
+nodes: {count: 2}
+workload: [{channel: push, arrivals: {constant: 4/s}}]
+channels: {push: {}}
+faults:
+  - {channel: all, at: 3s, crash: process}
+  - {at: 2s, deploy: {each_down: 500ms, every: 1s}}
+"""
+"""Node 2 crashes at 3 s, would be back at once, and is stopped by the deployment at that instant."""
+
+
+@RUNTIMES
+def test_a_node_that_crashes_as_it_is_deployed_is_down_for_as_long_as_that_says(runtime):
+    history = compared(CRASHED_AS_IT_IS_DEPLOYED, runtime=runtime).history
+    failed = [(event.node, event.at_ns) for event in history if type(event) is ActorFailed]
+    assert failed.count((2, 3 * 10**9)) == 2
+    accepted = [event.at_ns for event in history if type(event) is NotificationRequested and event.node == 2]
+    assert not [at_ns for at_ns in accepted if 3 * 10**9 < at_ns < 3_500_000_000]
