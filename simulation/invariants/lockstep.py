@@ -322,7 +322,7 @@ class TurnWatch(Interceptor):
         return handler(message)
 
     def _note_turn(self, actor: Actor, kind: str, what: Any) -> None:
-        node = None if kind in Surroundings.TURNS else actor.process.node_number
+        node = None if kind in Surroundings.TIMERS else actor.process.node_number
         is_first = not self.system._ready
         self._lock_step.note(self._lock_step.model.turn, kind, what, node, self.system.now_ns, is_first)
 

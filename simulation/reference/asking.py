@@ -77,18 +77,18 @@ class Asking(Process):
     def key_of(self, number: int) -> Key:
         """Return how the answer to a send falls due: at the breaker, or where there may be copies at the channel."""
         lane = self.lane_of(self.asked[number].admitted)
-        return ("answer", number) if lane.config.hedging is None else ("copy", (lane.place, number))
+        return ("answer", number) if lane.config.hedging is None else ("copy", (lane.where, number))
 
     def take_answer(self, number: int) -> None:
         """Have the way of its channel settle an attempt that is answered."""
         send = self.end_send(number)
         way = self.ways[send.admitted.attempt.command.channel]
         if self.timeline.goes_astray is not None:
-            way.follow(way.answered, send)
+            way.follow(way.settle, send)
         else:
-            way.answered(send)
+            way.settle(send)
 
     def decided(self, send: Send) -> None:
         """Let the breaker know what has come of an attempt and its copies."""
         way = self.ways[send.admitted.attempt.command.channel]
-        way.follow(way.answered, send)
+        way.follow(way.settle, send)

@@ -74,7 +74,7 @@ class Breaker:
         self._probes_back: list[tuple[bool, bool]] = []
         """Of each result whether it failed, and whether it was slow."""
 
-    def before(self, now_ns: int) -> int | None:
+    def take_permit(self, now_ns: int) -> int | None:
         """Return a permit for a call, or None: refused.
 
         The `timeout` later, "at the exact instant included, it is half-open; one probe (`half_open_permits=1`) is let
@@ -94,7 +94,7 @@ class Breaker:
             return None
         return self.generation if self._ramp is None or self._ramp.ask(now_ns) else None
 
-    def after(self, permit: int, outcome: Outcome | None, now_ns: int, duration_ns: int) -> None:
+    def settle(self, permit: int, outcome: Outcome | None, now_ns: int, duration_ns: int) -> None:
         """Count the end of a call; None: it was cancelled, or never made.
 
         "A late result from before the trip changes nothing"; "`throttled` never counts"; "one that is cancelled or

@@ -27,14 +27,14 @@ SHUT = {"breaker", "ramp"}
 class Way(Waiting):
     """The way of one channel, and its last stage: before the providers, each with its `lane`."""
 
-    def __init__(self, handler: Process, channel: str, config: ChannelConfig) -> None:
+    def __init__(self, process: Process, channel: str, config: ChannelConfig) -> None:
         """Begin without any that wait."""
         providers = enumerate(config.by_provider().items())
         lanes = [
-            Lane(handler, channel, number, name, own, not config.failover, self._transition)
+            Lane(process, channel, number, name, own, not config.failover, self._transition)
             for number, (name, own) in providers
         ]
-        super().__init__(handler, channel, config, lanes)
+        super().__init__(process, channel, config, lanes)
         behind_users: Stage = self if config.tenant is None else self.tenants
         self.users = UserLimits(behind_users)
         self.first = behind_users if config.rate_limit is None else self.users
@@ -66,7 +66,7 @@ class Way(Waiting):
                 self.begin_line(attempt, blocked)
         self.set_wake()
 
-    def answered(self, send: Send) -> None:
+    def settle(self, send: Send) -> None:
         """Settle an attempt at its provider, once; its slot is free, and its breaker may have changed."""
         attempt = send.admitted.attempt
         if self.taken.get(attempt) is not send.admitted:
@@ -74,9 +74,9 @@ class Way(Waiting):
         self.has_news = False
         self.lanes[send.admitted.lane].settle(send)
         if send.outcome is None:
-            self.handler.follow("handler", "", self.handler.requeued, attempt, True)
+            self.process.follow("handler", "", self.process.requeued, attempt, True)
         else:
-            self.handler.follow("handler", "", self.handler.answered, send)
+            self.process.follow("handler", "", self.process.answered, send)
         self.has_left(attempt)
         if self.lines:
             line = self.lines.get(attempt.host)
@@ -87,7 +87,7 @@ class Way(Waiting):
         """ "Operator states forced-open and disabled" (4): an order to the breakers, of one provider or of all."""
         for lane in self.lanes:
             if provider in (None, lane.provider_name):
-                lane.breakers.override(order, self.handler.now_ns)
+                lane.breakers.override(order, self.process.now_ns)
         self.look_after(list(self.lines))
 
     def admit(self, attempt: Attempt) -> dict[int, Blocked]:
@@ -107,7 +107,7 @@ class Way(Waiting):
             if isinstance(admitted, Admitted):
                 self.taken[attempt] = admitted
                 self.tenants.let_through(attempt)
-                self.handler.follow("channel", lane.place, self.handler.make, admitted)
+                self.process.follow("channel", lane.where, self.process.make, admitted)
                 return {}
             blocked[lane.number] = admitted
         return blocked
@@ -142,20 +142,20 @@ class Way(Waiting):
         host = change.host
         lane.paces.pop(host, None)
         fields = {"from_state": change.before, "to_state": change.after, "cause": change.cause}
-        event = self.handler.event(
+        event = self.process.event(
             BreakerTransitioned,
             None,
-            breaker=self.handler.named(lane.name),
+            breaker=self.process.named(lane.name),
             host=host if self.is_per_host else None,
             **fields,
         )
-        self.handler.expect(
+        self.process.expect(
             event, "a breaker trips, opens and closes by its circuit_breaker: {}", lane.config.circuit_breaker
         )
         self.has_news = True
         lane.half_open.pop(host, None)
         if change.after == "closed" and self.config.redrive is not None:
-            self.handler.follow("dlq", "", self.handler.breaker_closed, self.channel, host)
+            self.process.follow("dlq", "", self.process.breaker_closed, self.channel, host)
         if change.ends_refusal and host in self.lines:
             lane.resume_paced(host)
         elif change.after == "half-open":
@@ -163,4 +163,4 @@ class Way(Waiting):
             if until_ns is not None:
                 lane.half_open[host] = until_ns
                 self.set_wake()
-        self.handler.says(lane, change)
+        self.process.says(lane, change)

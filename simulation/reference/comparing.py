@@ -58,8 +58,8 @@ class Comparison(Timeline):
             if place not in loop.mailboxes:
                 raise Difference(f"{_named(loop, key)} was due at {instant_ns / NS_PER_S:.9f} s and has not come")
             del loop.due[key]
-            step = Step(loop, place, turn_that_waits, (key,))
-            is_looked_at = loop.TURNS[key[0]].may_look and step in loop.mailboxes[place]
+            step = Step(loop, place, timer_that_waits, (key,))
+            is_looked_at = loop.TIMERS[key[0]].may_look and step in loop.mailboxes[place]
             if not is_looked_at:  # one look is at all that is due by then
                 loop.mailboxes[place].append(step)
 
@@ -69,7 +69,7 @@ class Comparison(Timeline):
         It is first where nothing else is under way at this instant.
         """
         is_due = loop.due.get(key) == now_ns
-        if not is_due and not loop.TURNS[key[0]].may_look:
+        if not is_due and not loop.TIMERS[key[0]].may_look:
             return
         if now_ns > self.now_ns or is_first:
             self.settle(now_ns)
@@ -77,7 +77,7 @@ class Comparison(Timeline):
         if place in loop.mailboxes:
             if is_due:
                 del loop.due[key]
-            loop.mailboxes[place].append(Step(loop, place, turn_that_waits, (key,)))  # also for one look more
+            loop.mailboxes[place].append(Step(loop, place, timer_that_waits, (key,)))  # also for one look more
 
     def turn(self, loop: Loop, key: Key, now_ns: int, is_first: bool = True) -> None:
         """Take note that it is the turn of something: it is due now, or comes out of a mailbox, or is one look more.
@@ -85,11 +85,11 @@ class Comparison(Timeline):
         It is first where nothing else is under way at this instant.
         """
         has_waited = any(_waits_for(step, loop, key) for step in self.handed_over)
-        is_one_look_more = not has_waited and loop.TURNS[key[0]].may_look and loop.due.get(key) != now_ns
+        is_one_look_more = not has_waited and loop.TIMERS[key[0]].may_look and loop.due.get(key) != now_ns
         if now_ns > self.now_ns or (not has_waited and is_first):
             self.settle(now_ns)
         elif not is_one_look_more:  # else it came before what is in the mailbox, or behind it: that is not known
-            while self.handed_over and self.handed_over[0].rule is not turn_that_waits:
+            while self.handed_over and self.handed_over[0].rule is not timer_that_waits:
                 self._apply_next()
                 self._check_that_all_has_come()
         if has_waited:
@@ -97,16 +97,16 @@ class Comparison(Timeline):
                 raise Difference(f"{_named(loop, key)} has come before what was in the mailbox before it")
         elif loop.due.get(key) == now_ns:
             del loop.due[key]
-        elif not loop.TURNS[key[0]].may_look:
+        elif not loop.TIMERS[key[0]].may_look:
             due_ns = loop.due.get(key)
             due = "never" if due_ns is None else f"due at {due_ns / NS_PER_S:.9f} s"
             raise Difference(f"{_named(loop, key)} has come at {now_ns / NS_PER_S:.9f} s; it is {due}")
-        loop.take_turn(*key)
+        loop.fire(*key)
 
     def _run(self) -> None:
         """Apply what follows until an event is expected."""
         while not self.expected and (self.handed_over or self.following):
-            if self.handed_over and self.handed_over[0].rule is turn_that_waits:
+            if self.handed_over and self.handed_over[0].rule is timer_that_waits:
                 return
             self._apply_next()
 
@@ -131,13 +131,13 @@ class Comparison(Timeline):
         return self.not_made.popleft()
 
 
-def turn_that_waits(_key: Key) -> None:
+def timer_that_waits(_key: Key) -> None:
     """What falls due while its actor is down stands in the mailbox by this, and comes when the product says so."""
 
 
 def _waits_for(step: Step, loop: Loop, key: Key) -> bool:
     """Tell whether it stands in a mailbox for something that fell due while its actor was down."""
-    return (step.loop, step.rule, step.args) == (loop, turn_that_waits, (key,))
+    return (step.loop, step.rule, step.args) == (loop, timer_that_waits, (key,))
 
 
 # ── in words ────────────────────────────────────────────────────────────────────────────────────────────────────────

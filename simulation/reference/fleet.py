@@ -97,7 +97,7 @@ class Fleet(Processes[SharingNode]):
             if first is None:
                 timeline.store.keep(change.event, change.command, number)
                 news = news_of(change.event, timeline.store)
-                node.follow(actor, "", node.take_turn, "discarded" if is_discard else "commit", name)
+                node.follow(actor, "", node.fire, "discarded" if is_discard else "commit", name)
                 if news is not None:
                     self._to_tell.append((number, news))
                     self._surroundings.at(timeline.now_ns + 1, "told", self.number_told + len(self._to_tell))

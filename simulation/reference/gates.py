@@ -23,7 +23,7 @@ REMEMBERED_MAX = 10_000
 class Gate(Stage):
     """A stage where those of each key, a user or a tenant, wait in a line of their own: behind no one else."""
 
-    is_charged: ClassVar[bool]
+    counted_for_user: ClassVar[bool]
     """Whether those that wait here have been counted against the limits of their users."""
     why: ClassVar[str]
     """Why they wait, in words."""
@@ -33,7 +33,7 @@ class Gate(Stage):
     """Whether none waits."""
 
     def __init__(self, actor: str, following: Stage) -> None:
-        super().__init__(actor, following.handler, following.channel, following.config)
+        super().__init__(actor, following.process, following.channel, following.config)
         self._following = following
         self._order = Order(self.config)
         self.lines: dict[str, Line] = {}
@@ -46,7 +46,7 @@ class Gate(Stage):
         """ "A refused notification is deferred to the earliest time it fits, or dead-lettered" (5)."""
         line = self.lines.get(key)
         fits_ns = self.fits(key, attempt) if line is None else self.fits_behind(line)
-        if line is None and fits_ns == self.handler.now_ns:
+        if line is None and fits_ns == self.process.now_ns:
             self.pass_on(attempt)
         elif self.drops:
             self.turn_away(attempt, Ended(reason=OVER_THE_LIMIT))
@@ -70,13 +70,13 @@ class Gate(Stage):
         if key not in self.lines:
             self.lines[key] = Line(key, self._order)
             self.lines[key].fits_at_ns = fits_ns
-        self.lines[key].join(attempt, self.handler.now_ns)
+        self.lines[key].join(attempt, self.process.now_ns)
         self.set_wake()
 
     def look(self) -> None:
         """Let those go that fit now, by when their lines are due and by their keys."""
         wakes = ((_wake(line), line.key) for line in self.lines.values())
-        now_ns = self.handler.now_ns
+        now_ns = self.process.now_ns
         for _, key in sorted((at_ns, key) for at_ns, key in wakes if at_ns is not None and at_ns <= now_ns):
             self._release(self.lines[key])
         self.set_wake()
@@ -85,17 +85,17 @@ class Gate(Stage):
         """Look at the next one of a key, of which another one has left."""
         line = self.lines.get(key)
         if line is not None and line.fits_at_ns is None:
-            line.fits_at_ns = self.handler.now_ns
+            line.fits_at_ns = self.process.now_ns
             self._release(line)
             self.set_wake()
 
     def _release(self, line: Line) -> None:
-        now_ns = self.handler.now_ns
+        now_ns = self.process.now_ns
         for attempt in line.take_expired(now_ns):
             self.turn_away(attempt, ENDED_AS_EXPIRED)
         while line.waiting and line.fits_at_ns is not None and line.fits_at_ns <= now_ns:
-            if not self.handler.is_wanted(line.first().command):
-                self.hand_back(self.handler.requeued, line.pop(goes=False), self.is_charged)
+            if not self.process.is_wanted(line.first().command):
+                self.hand_back(self.process.requeued, line.pop(goes=False), self.counted_for_user)
                 continue
             line.fits_at_ns = self.fits(line.key, line.first())
             if line.fits_at_ns == now_ns:
@@ -120,13 +120,13 @@ class Gate(Stage):
 
     def set_wake(self) -> None:
         """Set when time will bring something."""
-        self.handler.wake(self._actor, self.channel, sooner(*map(_wake, self.lines.values())))
+        self.process.wake(self._actor, self.channel, sooner(*map(_wake, self.lines.values())))
 
 
 class UserLimits(Gate):
     """The limit of each user (5)."""
 
-    is_charged = False
+    counted_for_user = False
     why = "{} is over the user's limit (rate_limit: {})"
 
     def __init__(self, following: Stage) -> None:
@@ -138,24 +138,24 @@ class UserLimits(Gate):
         """The latest attempts that have come here."""
 
     def enter(self, attempt: Attempt) -> None:
-        """Let each pass that was charged before, whoever else of its user waits."""
+        """Let each pass that was counted before, whoever else of its user waits."""
         if attempt in self._come:
             return
         self._come[attempt] = None
         if len(self._come) > REMEMBERED_MAX:
             self._come.popitem(last=False)
-        if attempt.charged:
+        if attempt.counted_for_user:
             self.pass_on(attempt)
         else:
             self.join(attempt, attempt.command.user)
 
     def fits_behind(self, line: Line) -> int:
         """Behind the others of the user, though it would fit by now."""
-        return max(line.fits_at_ns or 0, self.handler.now_ns + 1)
+        return max(line.fits_at_ns or 0, self.process.now_ns + 1)
 
     def fits(self, key: str, attempt: Attempt) -> int:
         assert self.limit is not None
-        return self.limit.take(key, self.handler.now_ns)
+        return self.limit.take(key, self.process.now_ns)
 
     def start(self) -> None:
         """Begin as an actor that starts: what it had counted is kept, and no one waits."""

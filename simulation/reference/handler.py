@@ -77,13 +77,13 @@ class Handler(Asking):
             return  # refused: there is no such channel here
         if asks_for_room and not self.has_room(command.priority):
             why = "max_pending is {}, and {} are pending"
-            self.expect(Refused(now_ns, "overloaded"), why, self.world.max_pending, len(self.admitted))
+            self.expect(Refused(now_ns, "overloaded"), why, self.world.max_pending, len(self.pending))
             return
         self.arrivals[command.channel].add(None, now_ns)
         if self.ways[command.channel].is_per_host:
             self.arrivals[command.channel].add(host_of(command.recipient), now_ns)
         since_ns = now_ns if instead_of is None else instead_of.waited_since_ns
-        self.admitted[name] = notification = Notification(command, since_ns, now_ns)
+        self.pending[name] = notification = Notification(command, since_ns, now_ns)
         fields: dict[str, Any] = {"user_id": command.user, "priority": command.priority}
         if instead_of is not None:
             fields |= {"instead_of": instead_of.command.notification_id, "waited_since_ns": since_ns}
@@ -95,8 +95,8 @@ class Handler(Asking):
 
     def known(self, name: str) -> SendNotification | None:
         """Return the command that has an id, as it was accepted; None: the id is new, or forgotten."""
-        if name in self.admitted:
-            return self.admitted[name].known_as
+        if name in self.pending:
+            return self.pending[name].known_as
         return self.store.known(name, self.now_ns + self.epoch_ns)
 
     def has_room(self, priority: Priority) -> bool:
@@ -105,7 +105,7 @@ class Handler(Asking):
         if most is None:
             return True
         kept = {Priority.CRITICAL: 0, Priority.NORMAL: most // 20, Priority.BULK: most // 5}
-        return len(self.admitted) < most - kept[priority]
+        return len(self.pending) < most - kept[priority]
 
     def happens(self, event: NotificationEvent, notification: Notification, then: Then, why: str, *about: Any) -> None:
         """ "Record first, announce afterwards" (2): nothing follows from a change before it is durable."""
@@ -117,7 +117,7 @@ class Handler(Asking):
         """Record what is durable, and go on."""
         commit = self.commits.pop(name)
         if isinstance(commit.event, _ENDS):
-            self.admitted.pop(name, None)
+            self.pending.pop(name, None)
             self.take_up_next_redrive()
         self.expect(commit.event, commit.why, *commit.about)
         if commit.then is not None:
@@ -176,8 +176,8 @@ class Handler(Asking):
 
     def go_on(self, name: str) -> None:
         """Go on with one whose wait is over."""
-        self.admitted[name].due_ns = None
-        self.prepare(self.admitted[name])
+        self.pending[name].due_ns = None
+        self.prepare(self.pending[name])
 
     # ── an attempt ──────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -198,13 +198,13 @@ class Handler(Asking):
             command,
             notification.attempts + 1,
             idempotency_key=f"{name}/edit-{edits}" if edits else name,
-            charged=notification.charged,
+            counted_for_user=notification.counted_for_user,
             until_ns=until_ns,
             wanted_until_ns=notification.expires_at_ns,
         )
-        notification.charged = True
+        notification.counted_for_user = True
         if notification.under_way is None:
-            self.budgets[command.channel].begin(notification.charge, self.now_ns)
+            self.budgets[command.channel].begin(notification.budget_charge, self.now_ns)
         notification.under_way = attempt
         self.backlog.pass_by(command.channel)
         first = self.ways[command.channel].first
@@ -234,7 +234,7 @@ class Handler(Asking):
 
     def notification_of(self, attempt: Attempt) -> Notification | None:
         """Return the notification whose attempt under way this is; None: an answer to it is stale."""
-        notification = self.admitted.get(attempt.command.notification_id)
+        notification = self.pending.get(attempt.command.notification_id)
         return notification if notification is not None and notification.under_way is attempt else None
 
     def is_awaited(self, attempt: Attempt) -> bool:
@@ -277,20 +277,20 @@ class Handler(Asking):
             self.end_attempt(notification, None)
             self._failed(notification, end.outcome, None)
 
-    def requeued(self, attempt: Attempt, charged: bool) -> None:
+    def requeued(self, attempt: Attempt, counted_for_user: bool) -> None:
         """ "A notification in quiet hours is scheduled for their end and checked again" (6): also one that waited."""
         notification = self.notification_of(attempt)
         if notification is not None:
-            self.requeue(notification, charged)
+            self.requeue(notification, counted_for_user)
 
-    def requeue(self, notification: Notification, charged: bool) -> None:
+    def requeue(self, notification: Notification, counted_for_user: bool) -> None:
         self.end_attempt(notification, None)
-        notification.charged = charged
+        notification.counted_for_user = counted_for_user
         self.prepare(notification)
 
     def end_attempt(self, notification: Notification, outcome: Outcome | None) -> None:
-        self.budgets[notification.command.channel].end(notification.charge, outcome, self.now_ns)
-        notification.charge, notification.under_way = 0, None
+        self.budgets[notification.command.channel].end(notification.budget_charge, outcome, self.now_ns)
+        notification.budget_charge, notification.under_way = 0, None
 
     def _failed(self, notification: Notification, outcome: Outcome, made: Send | None) -> None:
         """ "`NotificationFailed` (every failed attempt, the last one too)" (1); then a wait, or a dead letter."""
@@ -349,16 +349,16 @@ class Handler(Asking):
             charge = self.budgets[channel].ask(outcome, self.now_ns)
             if charge is None:
                 return None, BUDGET_SPENT, "the retry budget allows no more"
-            notification.charge = charge
+            notification.budget_charge = charge
         return retry_ns, None, "the wait goes by backoff, jitter and the provider's hint"
 
     def leave_budget(self, notification: Notification) -> None:
         """Give back what one has of its channel's budget that ends without an answer of a provider."""
         if notification.under_way is not None:
             self.end_attempt(notification, None)
-        elif notification.charge:
-            self.budgets[notification.command.channel].give_back(notification.charge, self.now_ns)
-            notification.charge = 0
+        elif notification.budget_charge:
+            self.budgets[notification.command.channel].give_back(notification.budget_charge, self.now_ns)
+            notification.budget_charge = 0
 
     # ── dead letters, fallbacks, redrives ───────────────────────────────────────────────────────────────────────
 

@@ -48,9 +48,9 @@ class Flight:
         return self.admitted.attempt
 
     @property
-    def place(self) -> str:
+    def where(self) -> str:
         """Where the actor is that sends them."""
-        return self.lane.place
+        return self.lane.where
 
     def may_get_more(self, at_ns: int) -> bool:
         """Tell whether a copy may go then, as far as is known now."""
@@ -60,8 +60,8 @@ class Flight:
 class Hedging:
     """What the channels that hedge do, at one process."""
 
-    def __init__(self, handler: Process) -> None:
-        self.handler = handler
+    def __init__(self, process: Process) -> None:
+        self.process = process
         self.flights: dict[int, Flight] = {}
         """By the number of the first send."""
         self._of: dict[int, Flight] = {}
@@ -69,24 +69,24 @@ class Hedging:
 
     def begin(self, lane: Lane, admitted: Admitted) -> None:
         """Send an attempt for the first time."""
-        number = self.handler.timeline.number_of_asked + 1
-        flight = Flight(lane, admitted, number, self.handler.now_ns)
+        number = self.process.timeline.number_of_asked + 1
+        flight = Flight(lane, admitted, number, self.process.now_ns)
         self.flights[number] = flight
         self._send(flight, None, 0)
 
-    def stop_copies(self, place: str) -> None:
+    def stop_copies(self, where: str) -> None:
         """A channel that starts again leaves it at what is out: the handler sends all of it again."""
         for flight in self.flights.values():
-            flight.gets_more &= flight.place != place
+            flight.gets_more &= flight.where != where
 
     def _send(self, flight: Flight, budget: Budget | None, charge: int) -> None:
         """Send once: a `delay` after one another, at most `max_attempts` times, and within one time-out."""
-        number, config = self.handler.ask(Send(flight.admitted, flight.started_ns)), flight.lane.config.hedging
+        number, config = self.process.ask(Send(flight.admitted, flight.started_ns)), flight.lane.config.hedging
         assert config is not None
         flight.sent += 1
         flight.out[number] = budget, charge
         self._of[number] = flight
-        self._plan(flight, None if self._is_last(flight) else self.handler.now_ns + wait_ns(config.delay))
+        self._plan(flight, None if self._is_last(flight) else self.process.now_ns + wait_ns(config.delay))
 
     @staticmethod
     def _is_last(flight: Flight) -> bool:
@@ -104,17 +104,17 @@ class Hedging:
         flight = self._of.pop(number, None)
         if flight is None:
             return
-        if ("copy", (flight.place, number)) in self.handler.due:
+        if ("copy", (flight.where, number)) in self.process.due:
             raise Difference(f"the answer to send {number} comes before its time")
-        outcome = self.handler.end_send(number).outcome
+        outcome = self.process.end_send(number).outcome
         budget, charge = flight.out.pop(number)
         if outcome is None:  # it was not made, and so no other
             self._end(flight, None)
             return
         if budget is not None:
-            budget.end_copy(charge, outcome, self.handler.now_ns)
-        elif isinstance(outcome, (Transient, Ambiguous)) and self.handler.is_awaited(flight.attempt):
-            self.handler.budgets[flight.attempt.command.channel].first_send_failed(self.handler.now_ns)
+            budget.end_copy(charge, outcome, self.process.now_ns)
+        elif isinstance(outcome, (Transient, Ambiguous)) and self.process.is_awaited(flight.attempt):
+            self.process.budgets[flight.attempt.command.channel].first_send_failed(self.process.now_ns)
         if isinstance(outcome, (Transient, Ambiguous)):
             self._failed(flight, outcome)
         else:
@@ -125,7 +125,7 @@ class Hedging:
         where that is nonsense, and none before what any of them has asked for."""
         flight.failures.append(outcome)
         hint = outcome.retry_after if isinstance(outcome, Transient) else None
-        now_ns = self.handler.now_ns
+        now_ns = self.process.now_ns
         if self._is_last(flight) or (hint is not None and not 0 <= hint < math.inf):
             flight.gets_more = False
             self._plan(flight, None)
@@ -144,28 +144,28 @@ class Hedging:
             self._end(flight, (ambiguous or flight.failures)[-1])
 
     def _end(self, flight: Flight, outcome: Outcome | None) -> None:
-        now_ns = self.handler.now_ns
+        now_ns = self.process.now_ns
         self._plan(flight, None)
         for number, (budget, charge) in flight.out.items():
-            self.handler.due.pop(("copy", (flight.place, number)), None)
-            self.handler.asked.pop(number)
+            self.process.due.pop(("copy", (flight.where, number)), None)
+            self.process.asked.pop(number)
             self._of.pop(number)
             if budget is not None:
                 budget.end_copy(charge, None, now_ns)
         del self.flights[flight.number]
-        self.handler.decided(Send(flight.admitted, flight.started_ns, now_ns, outcome, flight.sent - 1))
+        self.process.decided(Send(flight.admitted, flight.started_ns, now_ns, outcome, flight.sent - 1))
 
     # ── more copies ─────────────────────────────────────────────────────────────────────────────────────────────
 
     def _plan(self, flight: Flight, next_ns: int | None) -> None:
         """Plan the next copy, in place of what was planned; none where that would be too late."""
         flight.planned_ns = next_ns if next_ns is not None and flight.may_get_more(next_ns) else None
-        self.handler.wake("hedge", (flight.place, flight.number), flight.planned_ns)
+        self.process.wake("hedge", (flight.where, flight.number), flight.planned_ns)
 
     def look(self, number: int) -> None:
         """Send the copy that is planned for now, if it still is."""
         flight = self.flights.get(number)
-        if flight is None or flight.planned_ns is None or flight.planned_ns > self.handler.now_ns:
+        if flight is None or flight.planned_ns is None or flight.planned_ns > self.process.now_ns:
             return
         flight.planned_ns = None
         self._hedge(flight, TIMED_OUT if flight.out else flight.failures[-1])
@@ -178,10 +178,10 @@ class Hedging:
         then, the quota and the adaptive rate have room, and the retry budget allows a retry after such a failure (a
         late answer is an ambiguous one), and the node has a lease. It takes up what a retry would, but for a slot.
         """
-        now_ns, lane, attempt = self.handler.now_ns, flight.lane, flight.attempt
-        budget = self.handler.budgets[attempt.command.channel]
+        now_ns, lane, attempt = self.process.now_ns, flight.lane, flight.attempt
+        budget = self.process.budgets[attempt.command.channel]
         charge = None
-        is_meant = flight.may_get_more(now_ns) and self.handler.is_awaited(attempt) and self.handler.has_lease()
+        is_meant = flight.may_get_more(now_ns) and self.process.is_awaited(attempt) and self.process.has_lease()
         if is_meant and lane.lets_copy_go(attempt):
             charge = budget.ask(after, now_ns)
         if charge is None:

@@ -28,7 +28,7 @@ class Lane:
 
     def __init__(
         self,
-        handler: Process,
+        process: Process,
         channel: str,
         number: int,
         name: str,
@@ -37,7 +37,7 @@ class Lane:
         on_change: Callable[[Lane, Change], None],
     ) -> None:
         """Begin as the provider of a name, the how-many-th of a channel; `on_change` hears of its breakers."""
-        self.handler = handler
+        self.process = process
         self.channel = channel
         self.number = number
         self.provider_name = name
@@ -46,18 +46,18 @@ class Lane:
         """As events name it: not at all where there is only one."""
         self.name = channel if number == 0 else f"{channel}/{name}"
         """That of its breaker: ``email``, ``email/backup``."""
-        self.place = f"{channel}/{name}"
+        self.where = f"{channel}/{name}"
         """Where the actor is that asks its provider."""
         self.config = config
         self.timeout_ns = wait_ns(config.timeout)
         self.slot_wait_ns = None if config.slot_wait is None else wait_ns(config.slot_wait)
         self.is_per_host = config.circuit_breaker.per == "host"
-        stream = handler.stream
+        stream = process.stream
         self.breakers = BreakersByHost(
             config.circuit_breaker, stream(f"{self.name}.breaker"), lambda change: on_change(self, change)
         )
         if not self.is_per_host:
-            self.breakers.of("", handler.now_ns)
+            self.breakers.of("", process.now_ns)
         self.half_open: dict[str, int] = {}
         """By host, until when its breaker is half-open at most."""
         self.paces: dict[str, Pace] = {}
@@ -67,7 +67,7 @@ class Lane:
         """Of the hosts whose lines wait for room here."""
         limit, throttle = config.concurrency_limit, config.adaptive_throttle
         self._concurrency = None if limit is None else concurrency_of(limit, stream(f"{self.name}.concurrency"))
-        self.quota = None if config.quota is None else handler.quota_of(config.quota)
+        self.quota = None if config.quota is None else process.quota_of(config.quota)
         self._rate = None if config.adaptive_rate is None else AdaptiveRate(config.adaptive_rate)
         self._throttle = None if throttle is None else AdaptiveThrottle(throttle, stream(f"{self.name}.throttle"))
 
@@ -79,7 +79,7 @@ class Lane:
         It is told whether any of other keys wait, and whether its tenant has as many under way as it may: then it uses
         up nothing that lets the next one go.
         """
-        host, now_ns = attempt.host, self.handler.now_ns
+        host, now_ns = attempt.host, self.process.now_ns
         room_ns = self.room_at(now_ns)
         if room_ns != now_ns:
             return self._without_room(host, room_ns)
@@ -91,7 +91,7 @@ class Lane:
         breaker = self.breaker(host)
         if tenant_is_full and (breaker.admits_at_ns(now_ns) == now_ns or breaker.ramping_until_ns is not None):
             return Blocked("tenant", None)
-        permit = breaker.before(now_ns)
+        permit = breaker.take_permit(now_ns)
         pace = self.paces.get(host)  # another one where it has closed just now, as its half-open time was up
         if pace is not None:
             pace.go(now_ns, self._ceiling(host))  # let through by a ramp or not: a share of those that ask goes
@@ -100,7 +100,7 @@ class Lane:
                 return Blocked("pace", pace.next_ns)
             return self._shut(host)
         if self._throttle is not None and not self._throttle.admits(now_ns):
-            breaker.after(permit, None, now_ns, 0)
+            breaker.settle(permit, None, now_ns, 0)
             return Blocked("throttle", None)
         self.charge_rates()
         self.slots.held[attempt.key] += 1
@@ -132,16 +132,16 @@ class Lane:
     def charge_rates(self) -> None:
         """Count one that goes now."""
         for limit in self._rates():
-            limit.charge("", self.handler.now_ns)
+            limit.charge("", self.process.now_ns)
 
     def lets_copy_go(self, attempt: Attempt) -> bool:
         """Tell whether one more send of an attempt that has its slot may go now."""
-        now_ns = self.handler.now_ns
+        now_ns = self.process.now_ns
         return self.breaker(attempt.host).state not in REFUSING and self._rates_fit_at(now_ns) == now_ns
 
     def _without_room(self, host: str, room_ns: int | None) -> Blocked:
         """Room would not help one that waits for an open breaker."""
-        now_ns, breaker = self.handler.now_ns, self.breaker(host)
+        now_ns, breaker = self.process.now_ns, self.breaker(host)
         if breaker.state in REFUSING and breaker.admits_at_ns(now_ns) != now_ns:
             return self._shut(host)
         if room_ns is None:
@@ -152,7 +152,7 @@ class Lane:
         return Blocked("quota" if is_over else "rate", room_ns)
 
     def _shut(self, host: str) -> Blocked:
-        now_ns, breaker = self.handler.now_ns, self.breaker(host)
+        now_ns, breaker = self.process.now_ns, self.breaker(host)
         until_ns = breaker.admits_at_ns(now_ns)
         if breaker.ramping_until_ns is not None:
             return Blocked("ramp", breaker.ramping_until_ns)
@@ -162,13 +162,13 @@ class Lane:
 
     def settle(self, send: Send) -> None:
         """Free the slot, and have the breaker and all that adapts learn of the outcome, if there is any."""
-        now_ns, duration_ns = self.handler.now_ns, send.ended_ns - send.started_ns
+        now_ns, duration_ns = self.process.now_ns, send.ended_ns - send.started_ns
         admitted, outcome = send.admitted, send.outcome
         self.slots.held[admitted.attempt.key] -= 1
         if outcome is None:
-            self.breaker(admitted.attempt.host).after(admitted.permit, None, now_ns, 0)
+            self.breaker(admitted.attempt.host).settle(admitted.permit, None, now_ns, 0)
             return
-        self.breaker(admitted.attempt.host).after(admitted.permit, outcome, now_ns, duration_ns)
+        self.breaker(admitted.attempt.host).settle(admitted.permit, outcome, now_ns, duration_ns)
         if self._rate is not None:
             self._rate.after(outcome, now_ns)
         if self._throttle is not None:
@@ -180,32 +180,32 @@ class Lane:
 
     def breaker(self, host: str) -> Breaker:
         """Return the breaker that decides about recipients at a host."""
-        return self.breakers.of(host, self.handler.now_ns)
+        return self.breakers.of(host, self.process.now_ns)
 
     def resume_paced(self, host: str) -> None:
         """ "Waiting ones queue in order and resume paced, not as one herd" (4)."""
-        self.paces[host] = Pace(self.config.circuit_breaker, self.handler.now_ns)
+        self.paces[host] = Pace(self.config.circuit_breaker, self.process.now_ns)
 
     def wait_through_ramp(self, host: str) -> int:
         """Let those that the ramp has refused ask again at a pace; the one that has just asked was the first."""
         self.resume_paced(host)
-        self.paces[host].go(self.handler.now_ns, self._ceiling(host))
+        self.paces[host].go(self.process.now_ns, self._ceiling(host))
         return self.paces[host].next_ns
 
     def drop_unused_pace(self, host: str) -> None:
         """Drop a pace that was due and that nobody has used."""
         pace = self.paces.get(host)
-        if pace is not None and pace.next_ns < self.handler.now_ns:
+        if pace is not None and pace.next_ns < self.process.now_ns:
             del self.paces[host]
 
     def restart_paces(self) -> None:
         """All that waited was dropped, and comes again at once."""
         for host, pace in list(self.paces.items()):
-            if pace.next_ns < self.handler.now_ns:
+            if pace.next_ns < self.process.now_ns:
                 self.resume_paced(host)
 
     def _ceiling(self, host: str | None) -> float:
         of = host if self.is_per_host else None
         return ceiling_per_s(
-            self.config.circuit_breaker, self.handler.arrivals[self.channel].per_second(of, self.handler.now_ns)
+            self.config.circuit_breaker, self.process.arrivals[self.channel].per_second(of, self.process.now_ns)
         )

@@ -53,33 +53,33 @@ def can_be_edited(edit: Mapping[str, Any]) -> bool:
 class Letters:
     """The letters, the oldest first, and when each alert was last raised."""
 
-    def __init__(self, handler: Process) -> None:
-        self.handler = handler
-        self.kept: OrderedDict[str, DeadLetterMessage] = handler.store.letters()
+    def __init__(self, process: Process) -> None:
+        self.process = process
+        self.kept: OrderedDict[str, DeadLetterMessage] = process.store.letters()
         self.discarding: dict[str, tuple[DeadLetterDiscarded, str, tuple[Any, ...]]] = {}
         """Those that are not durable yet, each with the rule by which it happens."""
         self.forget_alerts()
 
     def begin(self) -> None:
         """Begin as its actor that starts, with what the store has."""
-        store, commits = self.handler.store, self.handler.commits
+        store, commits = self.process.store, self.process.commits
         letters = store.letters().items()
         self.kept = OrderedDict(
-            (name, letter) for name, letter in letters if name not in commits and self.handler.has_letter(name)
+            (name, letter) for name, letter in letters if name not in commits and self.process.has_letter(name)
         )
         self.look_at_all()
 
     def add(self, letter: DeadLetterMessage) -> None:
         """Take a letter in, discard what is too much or too old, and have people told."""
-        self.handler.expect(letter, "a dead letter has all that is needed to find out why and to try again")
+        self.process.expect(letter, "a dead letter has all that is needed to find out why and to try again")
         self._keep(letter)
         self.look()
         text = f"Notification {letter.notification_id} moved to DLQ: {letter.failure_reason}"
-        self.handler.follow("alert", "", self.alert, ("letter", letter.channel, letter.failure_reason), text)
+        self.process.follow("alert", "", self.alert, ("letter", letter.channel, letter.failure_reason), text)
 
     def put_back(self, letter: DeadLetterMessage) -> None:
         """Keep a letter that was taken for a redrive, or that another node has written, if it is one still."""
-        if self.handler.has_letter(letter.notification_id):
+        if self.process.has_letter(letter.notification_id):
             self._keep(letter)
         self.look()
 
@@ -97,11 +97,11 @@ class Letters:
     def look(self) -> None:
         """Discard what is too much, or too old."""
         self._look_at_size()
-        if ("ages", "") not in self.handler.due:
+        if ("ages", "") not in self.process.due:
             self.look_at_ages()
 
     def _look_at_size(self) -> None:
-        bounds = self.handler.world.dead_letters
+        bounds = self.process.world.dead_letters
         while bounds.at_most is not None and len(self.kept) > bounds.at_most:
             name = next(iter(self.kept))
             if self.is_one(name):
@@ -111,7 +111,7 @@ class Letters:
 
     def look_at_ages(self) -> None:
         """Discard those whose retention has ended, by the calendar."""
-        loop, keep = self.handler, self.handler.world.dead_letters.keep
+        loop, keep = self.process, self.process.world.dead_letters.keep
         loop.wake("ages", "", None)
         while keep is not None and (name := next(filter(self.is_one, self.kept), None)) is not None:
             up_ns = self.kept[name].moved_at_ns + self.kept[name].epoch_ns + ns(keep) - loop.epoch_ns
@@ -122,12 +122,12 @@ class Letters:
 
     def is_one(self, name: str) -> bool:
         """Return whether a notification is a dead letter here that can be taken."""
-        return name in self.kept and self.handler.has_letter(name)
+        return name in self.kept and self.process.has_letter(name)
 
     def is_served(self, name: str) -> bool:
         """ "A letter whose fallback was delivered or is under way is served, and no redrive takes it" (15)."""
-        store, commits = self.handler.store, self.handler.commits
-        has_letter = self.handler.has_letter
+        store, commits = self.process.store, self.process.commits
+        has_letter = self.process.has_letter
         return store.is_served(name, lambda other: other in commits or (has_letter(other) and other not in self.kept))
 
     def order_discard(self, name: str, reason: str = "discarded by the operator", by: str | None = None) -> None:
@@ -136,7 +136,7 @@ class Letters:
             self._discard(name, reason, by)
 
     def _discard(self, name: str, reason: str, by: str | None = None) -> None:
-        loop, letter = self.handler, self.kept.pop(name)
+        loop, letter = self.process, self.kept.pop(name)
         event = loop.event(DeadLetterDiscarded, letter.command, reason=reason, by=by)
         why = "an operator has said so, or by dead_letters: {}"
         self.discarding[name] = event, why, (loop.world.dead_letters,)
@@ -145,7 +145,7 @@ class Letters:
     def on_discarded(self, name: str) -> None:
         """Record a discard that is durable."""
         event, why, about = self.discarding.pop(name)
-        self.handler.expect(event, why, *about)
+        self.process.expect(event, why, *about)
 
     def on_not_discarded(self, name: str) -> None:
         """Leave a letter to the node that was faster with it."""
@@ -157,8 +157,8 @@ class Letters:
 
     def alert(self, about: Any, text: str) -> None:
         """ "Admin alert, deduplicated": one for each channel and reason in five minutes."""
-        now_ns = self.handler.now_ns
+        now_ns = self.process.now_ns
         latest_ns = self._raised.get(about)
         if latest_ns is None or now_ns - latest_ns >= ALERT_QUIET_NS:
             self._raised[about] = now_ns
-            self.handler.expect(Alerted(now_ns, text), "one alert for each channel and reason in five minutes")
+            self.process.expect(Alerted(now_ns, text), "one alert for each channel and reason in five minutes")

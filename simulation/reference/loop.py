@@ -6,7 +6,7 @@ Rules are methods of a `Loop` (a process, or what surrounds all) and of what bel
 * ``follow(actor, where, rule, …)``: that rule is applied at this instant, behind all that follows already, by this
   actor. While the actor is down it waits in a mailbox, as a message would.
 * ``at(instant_ns, kind, what)``: that falls due then; ``wake`` does the same in place of the instant set before. Which
-  rule it is for stands in `TURNS`, by its kind.
+  rule it is for stands in `TIMERS`, by its kind.
 * ``stream(name)``: the random draws of that name.
 """
 
@@ -31,7 +31,7 @@ Place = tuple[str, str]
 """An actor of a process: what it does, and where (``email``; ``email/backup`` for one that asks a provider)."""
 
 
-class Turn(NamedTuple):
+class Timer(NamedTuple):
     """What is done when something of one kind falls due."""
 
     rule: Callable[[Any, Any], None]
@@ -87,7 +87,7 @@ class Timeline:
 class Loop:
     """A process of the service, as its rules know it; or what surrounds them all."""
 
-    TURNS: ClassVar[Mapping[str, Turn]] = {}
+    TIMERS: ClassVar[Mapping[str, Timer]] = {}
     """By kind of what falls due."""
 
     def __init__(self, timeline: Timeline, node: int | None = None) -> None:
@@ -147,11 +147,11 @@ class Loop:
         """Return the name of a breaker in the history: that of email's at node 3 is ``email@3``."""
         return breaker if self.node is None else f"{breaker}@{self.node}"
 
-    def take_turn(self, kind: str, what: Any) -> None:
+    def fire(self, kind: str, what: Any) -> None:
         """Apply the rule for something that is due."""
-        self.TURNS[kind].rule(self, what)
+        self.TIMERS[kind].rule(self, what)
 
     def place_of(self, key: Key) -> Place:
         """Return the actor that something on the agenda is for."""
         kind, what = key
-        return self.TURNS[kind].place(self, what)
+        return self.TIMERS[kind].place(self, what)

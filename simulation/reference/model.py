@@ -114,7 +114,7 @@ class Model:
 
     def turn(self, kind: str, what: Any, node: int | None, now_ns: int, is_first: bool) -> None:
         """Take note that it is the turn of something that is due now; see `Comparison.turn`."""
-        loop = self.surroundings if kind in Surroundings.TURNS else self._nodes[node]
+        loop = self.surroundings if kind in Surroundings.TIMERS else self._nodes[node]
         self.timeline.turn(loop, (kind, what), now_ns, is_first)
 
     def falls_due(self, kind: str, what: Any, node: int | None, now_ns: int, is_first: bool) -> None:
@@ -126,5 +126,5 @@ class Model:
     def state_of(self, name: str | None) -> str:
         """Return the state that model and product were in until now, with that of a notification where it is of one."""
         living = self.fleet.living
-        of_it = [node for node in living if name in node.admitted] or living[:NODES_SHOWN]
+        of_it = [node for node in living if name in node.pending] or living[:NODES_SHOWN]
         return "; ".join(node.state_in_words(name) for node in of_it) or "no process is there"

@@ -12,11 +12,11 @@ from simulation.reference.backlog import Backlog
 from simulation.reference.backoff import Retrying
 from simulation.reference.budgets import budget_of
 from simulation.reference.channel import Way
-from simulation.reference.comparing import turn_that_waits
+from simulation.reference.comparing import timer_that_waits
 from simulation.reference.hedging import Hedging
 from simulation.reference.instants import NS_PER_S, ns
 from simulation.reference.letters import Letters
-from simulation.reference.loop import Place, Timeline, Turn
+from simulation.reference.loop import Place, Timeline, Timer
 from simulation.reference.notifications import Notification
 from simulation.reference.orders import Orders
 from simulation.reference.redriving import Redriving
@@ -49,8 +49,8 @@ def _at_lane(_node: Node, what: tuple[str, int]) -> Place:
     return "channel", what[0]
 
 
-def _stage(actor: str, rule: Callable[[Way], None]) -> Turn:
-    return Turn(lambda node, channel: rule(node.ways[channel]), lambda _, channel: (actor, channel), may_look=True)
+def _stage(actor: str, rule: Callable[[Way], None]) -> Timer:
+    return Timer(lambda node, channel: rule(node.ways[channel]), lambda _, channel: (actor, channel), may_look=True)
 
 
 class Node(Orders):
@@ -91,19 +91,19 @@ class Node(Orders):
         self.retrying = {each: Retrying(own.retry, self.stream(f"{each}.backoff")) for each, own in channels}
         self.budgets = {each: budget_of(own.retry.budget) for each, own in channels}
         self.backlog = Backlog(self)
-        self.admitted = {
+        self.pending = {
             name: state_after(entry.command, entry.events, self.epoch_ns, self.now_ns)
             for name, entry in self.store.open_at(self.node).items()
         }
         for name, commit in self.commits.items():
-            self.admitted[name] = commit.notification
-            commit.notification.charge = 0
+            self.pending[name] = commit.notification
+            commit.notification.budget_charge = 0
 
     def resume(self) -> None:
         """ "After a restart only what is overdue is paced" (19); the rest goes at its time."""
         for way in self.ways.values():
             way.first.follow(way.first.flush)
-        self.go_on_with([each for name, each in self.admitted.items() if name not in self.commits])
+        self.go_on_with([each for name, each in self.pending.items() if name not in self.commits])
         for _ in range(len(self.redrives)):
             self.take_up_next_redrive()
 
@@ -120,7 +120,7 @@ class Node(Orders):
         """Go on with those of the backlog whose turn it is."""
         for notification in self.backlog.take_due():
             name = notification.command.notification_id
-            if self.admitted.get(name) is notification and name not in self.commits:  # else it is cancelled
+            if self.pending.get(name) is notification and name not in self.commits:  # else it is cancelled
                 notification.due_ns = None
                 self.prepare(notification)
         self.backlog.set_wake()
@@ -137,15 +137,15 @@ class Node(Orders):
         """A stage has lost its state: what was under way there is sent again, and what it answers yet is stale."""
         first = self.ways[channel].first
         first.follow(first.flush)
-        for notification in list(self.admitted.values()):
+        for notification in list(self.pending.values()):
             attempt = notification.under_way
             if attempt is None or notification.command.channel != channel:
                 continue
             if self.is_wanted(notification.command):
-                notification.charged = attempt.charged
+                notification.counted_for_user = attempt.counted_for_user
                 self.send(notification)
             else:
-                self.requeue(notification, attempt.charged)
+                self.requeue(notification, attempt.counted_for_user)
 
     # ── an actor crashes ────────────────────────────────────────────────────────────────────────────────────────
 
@@ -162,7 +162,7 @@ class Node(Orders):
         match actor:
             case "channel":
                 lanes = [lane for way in ways for lane in way.lanes]
-                return [(actor, lane.place) for lane in lanes if fault.provider in (None, lane.provider_name)]
+                return [(actor, lane.where) for lane in lanes if fault.provider in (None, lane.provider_name)]
             case "breaker":
                 return [(actor, way.channel) for way in ways]
             case "limiter":
@@ -186,7 +186,7 @@ class Node(Orders):
 
     def _class_at(self, place: Place) -> str:
         lanes = [lane for way in self.ways.values() for lane in way.lanes if lane.config.hedging is not None]
-        hedges = place[0] == "channel" and any(lane.place == place[1] for lane in lanes)
+        hedges = place[0] == "channel" and any(lane.where == place[1] for lane in lanes)
         if self.timeline.goes_astray is not None and place[0] in ("limiter", "breaker"):
             return DEDUPLICATING[place[0]]
         return "HedgingChannel" if hedges else CLASSES[place[0]]
@@ -199,7 +199,7 @@ class Node(Orders):
                 for key in [key for key in self.due if key[0] == "go-on"]:
                     del self.due[key]
                 mailbox = [
-                    each for each in mailbox if not (each.rule is turn_that_waits and each.args[0][0] == "go-on")
+                    each for each in mailbox if not (each.rule is timer_that_waits and each.args[0][0] == "go-on")
                 ]
                 self.start()
                 self.resume()
@@ -264,8 +264,8 @@ class Node(Orders):
             for lane in way.lanes
             for host, breaker in lane.breakers.all()[-3:]
         ]
-        words = [f"{len(self.admitted)} in flight", *breakers]
-        notification = None if name is None else self.admitted.get(name)
+        words = [f"{len(self.pending)} in flight", *breakers]
+        notification = None if name is None else self.pending.get(name)
         if notification is not None:
             due_ns = notification.due_ns
             waits = "" if due_ns is None else f", waits until {due_ns / NS_PER_S:.9f} s"
@@ -279,18 +279,18 @@ class Node(Orders):
             return "", ""
         return "breaker", self.asked[number].admitted.attempt.command.channel
 
-    TURNS: ClassVar[Mapping[str, Turn]] = {
-        "answer": Turn(lambda self, number: self.take_answer(number), _place_of_answer),
-        "copy": Turn(lambda self, where: self.hedging.answered(where[1]), _at_lane, may_look=True),
-        "hedge": Turn(lambda self, where: self.hedging.look(where[1]), _at_lane, may_look=True),
-        "go-on": Turn(lambda self, name: self.go_on(name), at_handler),
-        "commit": Turn(lambda self, name: self.on_durable(name), at_handler),
-        "backlog": Turn(lambda self, _: self.look_at_backlog(), at_handler, may_look=True),
+    TIMERS: ClassVar[Mapping[str, Timer]] = {
+        "answer": Timer(lambda self, number: self.take_answer(number), _place_of_answer),
+        "copy": Timer(lambda self, where: self.hedging.answered(where[1]), _at_lane, may_look=True),
+        "hedge": Timer(lambda self, where: self.hedging.look(where[1]), _at_lane, may_look=True),
+        "go-on": Timer(lambda self, name: self.go_on(name), at_handler),
+        "commit": Timer(lambda self, name: self.on_durable(name), at_handler),
+        "backlog": Timer(lambda self, _: self.look_at_backlog(), at_handler, may_look=True),
         "limiter": _stage("limiter", lambda way: way.users.look()),
         "tenants": _stage("tenants", lambda way: way.tenants.look()),
         "breaker": _stage("breaker", lambda way: way.look()),
-        "ages": Turn(lambda self, _: self.letters.look_at_ages(), _at_letters, may_look=True),
-        "redrive": Turn(lambda self, channel: self.redriving.look(channel), _at_letters, may_look=True),
-        "discarded": Turn(lambda self, name: self.letters.on_discarded(name), _at_letters),
-        "restart": Turn(_restart),
+        "ages": Timer(lambda self, _: self.letters.look_at_ages(), _at_letters, may_look=True),
+        "redrive": Timer(lambda self, channel: self.redriving.look(channel), _at_letters, may_look=True),
+        "discarded": Timer(lambda self, name: self.letters.on_discarded(name), _at_letters),
+        "restart": Timer(_restart),
     }

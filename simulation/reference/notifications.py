@@ -32,7 +32,7 @@ class Attempt:
     number: int
     idempotency_key: str
     """Another one after an edit."""
-    charged: bool
+    counted_for_user: bool
     """Whether its notification was counted against the user's limit before."""
     until_ns: int | None
     """The last instant at which it may start."""
@@ -98,12 +98,12 @@ class Notification:
     fresh_since_ns: int
     """When it was accepted or last redriven: its expiry counts from here."""
     attempts: int = 0
-    charged: bool = False
+    counted_for_user: bool = False
     under_way: Attempt | None = None
     due_ns: int | None = None
     decided_wait_ns: int | None = None
     progress: Any = None
-    charge: Any = 0
+    budget_charge: Any = 0
     """What its retry was charged to the channel's budget."""
     failures: tuple[NotificationFailed, ...] = ()
     first_failed_ns: int | None = None

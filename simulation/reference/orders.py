@@ -28,7 +28,7 @@ class Orders(Handler):
     def cancel_waiting(self, channels: Collection[str] | None, priority: Priority | None) -> None:
         """Cancel by an operator's order what has not begun an attempt: it waits here, or in a line on the way."""
         meant = []
-        for name, notification in self.admitted.items():
+        for name, notification in self.pending.items():
             command = notification.command
             if (channels is None or command.channel in channels) and priority in (None, command.priority):
                 meant.append(name)
@@ -38,7 +38,7 @@ class Orders(Handler):
         """Cancel those that wait; what is being made durable comes first."""
         on_their_way: dict[str, list[Attempt]] = {}
         for name in names:
-            notification = self.admitted.get(name)
+            notification = self.pending.get(name)
             if notification is None:
                 continue
             if name in self.commits:
@@ -77,14 +77,14 @@ class Orders(Handler):
             self.redrives[next(self.redrive_places) if place is None else place] = order
             return
         is_dead = self.has_letter(letter)
-        is_served = is_dead and self.store.is_served(name, lambda other: other in self.admitted)
+        is_served = is_dead and self.store.is_served(name, lambda other: other in self.pending)
         if not is_dead or (is_served and order.served == "exclude"):
             if is_dead:
                 self.follow("dlq", "", self.letters.put_back, letter)
             self.take_up_next_redrive()
             return
         since_ns = min(letter.requested_at_ns + letter.epoch_ns - self.epoch_ns, self.now_ns)
-        notification = self.admitted[name] = Notification(letter.command, since_ns, self.now_ns, charged=True)
+        notification = self.pending[name] = Notification(letter.command, since_ns, self.now_ns, counted_for_user=True)
         notification.failures, notification.first_failed_ns = letter.history, letter.first_failure_ns + letter.epoch_ns
         notification.accepted, notification.edits = letter.accepted, letter.edits
         changes = {key: value for key, value in order.edit.items() if getattr(letter.command, key) != value}

@@ -24,7 +24,7 @@ class Process(Loop):
 
     def __init__(self, timeline: Timeline, node: int | None = None) -> None:
         super().__init__(timeline, node)
-        self.admitted: dict[str, Notification] = {}
+        self.pending: dict[str, Notification] = {}
         """What is accepted and has not ended, by id."""
         self.asked: dict[int, Send] = {}
         """What is at a provider, by number."""
@@ -69,7 +69,7 @@ class Process(Loop):
     def make_durable(self, kind: str, event: NotificationEvent, command: SendNotification) -> None:
         """Have the store take a change, and the rule for a kind applied when it is durable: here at once."""
         self.store.keep(event, command, self.node)
-        self.take_turn(kind, event.notification_id)
+        self.fire(kind, event.notification_id)
 
     def has_letter(self, letter: DeadLetterMessage | str) -> bool:
         """Return whether a notification is a dead letter, or a letter that of its latest death, as this node knows."""

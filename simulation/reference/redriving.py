@@ -32,9 +32,9 @@ class Redriving:
     """What the dead letter queue does when a breaker has closed, or its actor starts."""
 
     def __init__(
-        self, handler: Process, letters: Letters, ways: Mapping[str, Way], redrive: Callable[..., None]
+        self, process: Process, letters: Letters, ways: Mapping[str, Way], redrive: Callable[..., None]
     ) -> None:
-        self.handler = handler
+        self.process = process
         self.letters = letters
         self.redrive = redrive
         self.channels = {channel: _Channel(way) for channel, way in ways.items() if way.config.redrive is not None}
@@ -90,8 +90,8 @@ class Redriving:
 
     def look(self, channel: str) -> None:
         """Redrive the one whose turn it is, if its provider can be reached, and at no more than the rate."""
-        handler, state = self.handler, self.channels[channel]
-        config, now_ns = state.way.config.redrive, handler.now_ns
+        process, state = self.process, self.channels[channel]
+        config, now_ns = state.way.config.redrive, process.now_ns
         assert config is not None
         for _ in range(LOOKED_AT_MAX):
             name = self._next(state, channel)
@@ -100,8 +100,8 @@ class Redriving:
             if not self.letters.is_one(name) or self.letters.is_served(name):
                 continue
             letter = self.letters.kept[name]
-            age_ns = handler.epoch_ns + now_ns - letter.epoch_ns - letter.moved_at_ns
-            is_shut = address(letter.command) in handler.store.gone or handler.store.is_disabled(letter.command)
+            age_ns = process.epoch_ns + now_ns - letter.epoch_ns - letter.moved_at_ns
+            is_shut = address(letter.command) in process.store.gone or process.store.is_disabled(letter.command)
             if age_ns > ns(config.max_age) or is_shut:
                 continue
             host = self._host(state.way, letter)
@@ -109,11 +109,11 @@ class Redriving:
                 state.due.pop(host, None)
                 continue
             state.next_ns = now_ns + ns(1 / config.rate.per_second)
-            handler.follow("handler", "", self.redrive, Redrive(self.letters.kept.pop(name), without_operator=True))
-        handler.wake("redrive", channel, max(state.next_ns, now_ns) if state.due else None)
+            process.follow("handler", "", self.redrive, Redrive(self.letters.kept.pop(name), without_operator=True))
+        process.wake("redrive", channel, max(state.next_ns, now_ns) if state.due else None)
 
     def _next(self, state: _Channel, channel: str) -> str | None:
-        while state.due and state.next_ns <= self.handler.now_ns:
+        while state.due and state.next_ns <= self.process.now_ns:
             host = next(iter(state.due))
             name, *rest = state.due.pop(host)
             if rest:

@@ -25,7 +25,7 @@ from simulation.reference.durability import News, Side, news_of
 from simulation.reference.instants import ns
 from simulation.reference.lane import Lane
 from simulation.reference.limits import Limit, limit_of
-from simulation.reference.loop import Loop, Timeline, Turn
+from simulation.reference.loop import Loop, Timeline, Timer
 from simulation.reference.node import Node, at_handler
 from simulation.reference.notifications import Notification, Send
 from simulation.reference.store import History, state_after
@@ -77,16 +77,16 @@ class SharingNode(Node):
             return
         self.store.keep(event, command, self.node)
         self.tell_others(self.number, news_of(event, self.store))
-        self.take_turn(kind, event.notification_id)
+        self.fire(kind, event.notification_id)
 
     def on_overtaken(self, name: str) -> None:
         """Leave a notification to the node that was faster, unless it has come over from there since."""
         commit = self.commits.pop(name)
         event, notification = commit.event, commit.notification
         first, taken_over = self.overtaken.pop(name), self.taken_over.pop(name, None)
-        del self.admitted[name]
+        del self.pending[name]
         if taken_over is not None:
-            self.admitted[name] = taken_over
+            self.pending[name] = taken_over
             self.go_on_with([taken_over])
         else:
             self.take_up_next_redrive()
@@ -103,8 +103,8 @@ class SharingNode(Node):
             notification = state_after(history.command, history.events, self.epoch_ns, self.now_ns)
             if name in self.commits and isinstance(self.commits[name].event, _BEGINS):
                 self.taken_over[name] = notification
-            elif name not in self.admitted and name in self.store.open:  # else it has found it in the store since
-                self.admitted[name] = notification
+            elif name not in self.pending and name in self.store.open:  # else it has found it in the store since
+                self.pending[name] = notification
                 found.append(notification)
         self.go_on_with(found)
 
@@ -151,7 +151,7 @@ class SharingNode(Node):
         """Go on with what was held, as after a restart."""
         held, self.held = self.held, {}
         self.go_on_with(
-            [each for name, each in held.items() if self.admitted.get(name) is each and name not in self.commits]
+            [each for name, each in held.items() if self.pending.get(name) is each and name not in self.commits]
         )
 
     # ── breakers and quotas ─────────────────────────────────────────────────────────────────────────────────────
@@ -204,7 +204,7 @@ class SharingNode(Node):
         way.take_turns()
         way.set_wake()
 
-    TURNS: ClassVar[Mapping[str, Turn]] = {
-        **Node.TURNS,
-        "overtaken": Turn(lambda self, name: self.on_overtaken(name), at_handler),
+    TIMERS: ClassVar[Mapping[str, Timer]] = {
+        **Node.TIMERS,
+        "overtaken": Timer(lambda self, name: self.on_overtaken(name), at_handler),
     }

@@ -17,15 +17,15 @@ L = TypeVar("L", bound=Line)
 class Stage:
     """A part of the way of a channel's attempts that is an actor of its own."""
 
-    def __init__(self, actor: str, handler: Process, channel: str, config: ChannelConfig) -> None:
+    def __init__(self, actor: str, process: Process, channel: str, config: ChannelConfig) -> None:
         self._actor = actor
-        self.handler = handler
+        self.process = process
         self.channel = channel
         self.config = config
 
     def follow(self, rule: Callable[..., None], *args: Any) -> None:
         """Have a rule of this stage applied."""
-        self.handler.follow(self._actor, self.channel, rule, *args)
+        self.process.follow(self._actor, self.channel, rule, *args)
 
     def enter(self, attempt: Attempt) -> None:
         """Let an attempt pass, wait or end, but for one that is told twice."""
@@ -43,11 +43,11 @@ class Stage:
 
     def hand_back(self, rule: Callable[..., None], attempt: Attempt, *more: Any) -> None:
         """Let the handler know by one of its rules what has come of an attempt, which has left the way."""
-        self.handler.follow("handler", "", rule, attempt, *more)
+        self.process.follow("handler", "", rule, attempt, *more)
 
     def turn_away(self, attempt: Attempt, end: Ended) -> None:
         """Let the handler know that an attempt is not made."""
-        self.hand_back(self.handler.turned_away, attempt, end)
+        self.hand_back(self.process.turned_away, attempt, end)
 
     def take_out(self, lines: dict[str, L], attempts: list[Attempt]) -> list[Attempt]:
         """Hand back those of some attempts that wait in lines, and return the others."""
@@ -56,15 +56,15 @@ class Stage:
             del lines[key]
         for attempt in attempts:
             if attempt in taken_out:
-                self.hand_back(self.handler.withdrawn, attempt)
+                self.hand_back(self.process.withdrawn, attempt)
         return [each for each in attempts if each not in taken_out]
 
     def defer(self, attempt: Attempt, cause: DeferralCause, resumes_ns: int | None, why: str, settings: Any) -> None:
         """ "A wait is one `NotificationDeferred`, however long" (4); a copy whose attempt has ended has none."""
-        if self.handler.timeline.goes_astray is not None and not self.handler.is_awaited(attempt):
+        if self.process.timeline.goes_astray is not None and not self.process.is_awaited(attempt):
             return
-        event = self.handler.event(NotificationDeferred, attempt.command, cause=cause, resumes_at_ns=resumes_ns)
-        self.handler.expect(event, why, attempt.name, settings)
+        event = self.process.event(NotificationDeferred, attempt.command, cause=cause, resumes_at_ns=resumes_ns)
+        self.process.expect(event, why, attempt.name, settings)
 
 
 def is_too_late(attempt: Attempt, instant_ns: int | None) -> bool:

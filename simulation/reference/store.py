@@ -49,7 +49,7 @@ def state_after(command: SendNotification, events: list[NotificationEvent], epoc
         state.due_ns, state.decided_wait_ns = (scheduled_ns if event is requested else None), None
         resumes_ns = None
         if isinstance(event, NotificationFailed):
-            state.attempts, state.charged = event.attempt, True
+            state.attempts, state.counted_for_user = event.attempt, True
             state.fail(event)
             resumes_ns = event.next_retry_at_ns
         elif isinstance(event, NotificationDeferred):
@@ -60,7 +60,7 @@ def state_after(command: SendNotification, events: list[NotificationEvent], epoc
             state.edit(event.edit)
             state.redriven_without_operator += event.without_operator
             state.fresh_since_ns = here(event, event.at_ns)
-            state.attempts, state.charged, state.given_up = 0, True, None
+            state.attempts, state.counted_for_user, state.given_up = 0, True, None
             scheduled_ns = None
         if resumes_ns is not None:
             state.due_ns, state.decided_wait_ns = here(event, resumes_ns), resumes_ns - event.at_ns

@@ -11,7 +11,7 @@ from simulation.reference.astray import FAULTS, Astray
 from simulation.reference.fleet import Fleet
 from simulation.reference.instants import ns
 from simulation.reference.letters import Redrive, can_be_edited
-from simulation.reference.loop import Loop, Timeline, Turn
+from simulation.reference.loop import Loop, Timeline, Timer
 from simulation.reference.node import Node
 from simulation.reference.processes import alone
 
@@ -147,20 +147,20 @@ class Surroundings(Loop):
             else:
                 node.follow("dlq", "", order_redrive, node, name, operation.served, edit)
 
-    TURNS: ClassVar[Mapping[str, Turn]] = {
-        "other": Turn(lambda self, _: None, may_look=True),
-        "inject": Turn(_inject),
-        "stop": Turn(lambda self, what: self._stop(what.nodes, *what.more)),
-        "drained": Turn(lambda self, what: self._on_drained(what.nodes, *what.more)),
-        "back": Turn(lambda self, what: self.fleet.start(what.nodes)),
-        "takeover": Turn(lambda self, death: self.fleet.lease_ends(*death)),
-        "known": Turn(lambda self, said: self.fleet.on_known(*said)),
-        "reconnect": Turn(lambda self, what: self.fleet.reconnect(what.nodes)),
-        "leases": Turn(lambda self, _: self.fleet.end_leases(), may_look=True),
-        "settle": Turn(lambda self, number: self.fleet.settle(number), may_look=True),
-        "told": Turn(lambda self, _: self.fleet.tell()),
-        "operate": Turn(_operate),
-        "late": Turn(lambda self, number: self.astray.comes(number)),
+    TIMERS: ClassVar[Mapping[str, Timer]] = {
+        "other": Timer(lambda self, _: None, may_look=True),
+        "inject": Timer(_inject),
+        "stop": Timer(lambda self, what: self._stop(what.nodes, *what.more)),
+        "drained": Timer(lambda self, what: self._on_drained(what.nodes, *what.more)),
+        "back": Timer(lambda self, what: self.fleet.start(what.nodes)),
+        "takeover": Timer(lambda self, death: self.fleet.lease_ends(*death)),
+        "known": Timer(lambda self, said: self.fleet.on_known(*said)),
+        "reconnect": Timer(lambda self, what: self.fleet.reconnect(what.nodes)),
+        "leases": Timer(lambda self, _: self.fleet.end_leases(), may_look=True),
+        "settle": Timer(lambda self, number: self.fleet.settle(number), may_look=True),
+        "told": Timer(lambda self, _: self.fleet.tell()),
+        "operate": Timer(_operate),
+        "late": Timer(lambda self, number: self.astray.comes(number)),
     }
 
 

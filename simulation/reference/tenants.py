@@ -21,7 +21,7 @@ NOT_COUNTED = {BEHIND_BREAKER, BACK}
 class TenantBounds(Gate):
     """`tenant: {max_in_flight, rate}`, which "on a channel caps each tenant, beside `rate_limit` for users" (14)."""
 
-    is_charged = True
+    counted_for_user = True
     why = "{} is over what its tenant may take (tenant: {})"
 
     def __init__(self, following: Stage) -> None:
@@ -29,7 +29,7 @@ class TenantBounds(Gate):
         self.settings = self.config.tenant
         rate = None if self.settings is None else self.settings.rate
         self._rates = None if rate is None else limit_of(RateLimitConfig(rate=rate))
-        self.places: dict[Attempt, str] = {}
+        self.states: dict[Attempt, str] = {}
         """Where the attempts are that have passed here and have not left the breaker. They count towards the bounds of
         their tenants, but not while they wait for a breaker that is not closed."""
 
@@ -38,7 +38,7 @@ class TenantBounds(Gate):
         if not tenant:
             super().pass_on(attempt)
             return
-        if attempt in self.places or self._is_told_twice(attempt):
+        if attempt in self.states or self._is_told_twice(attempt):
             return
         attempt.tenant = tenant
         self.join(attempt, tenant)
@@ -47,54 +47,54 @@ class TenantBounds(Gate):
         """One that was counted under the rate of its tenant before is not counted again."""
         if self.is_full(key):
             return None
-        now_ns = self.handler.now_ns
-        return now_ns if self._rates is None or attempt in self.places else self._rates.take(key, now_ns)
+        now_ns = self.process.now_ns
+        return now_ns if self._rates is None or attempt in self.states else self._rates.take(key, now_ns)
 
     def is_full(self, tenant: str) -> bool:
         """Tell whether a tenant has as many under way as it may."""
         most = None if self.settings is None else self.settings.max_in_flight
-        places = (place for attempt, place in self.places.items() if attempt.tenant == tenant)
-        return most is not None and sum(place not in NOT_COUNTED for place in places) >= most
+        states = (state for attempt, state in self.states.items() if attempt.tenant == tenant)
+        return most is not None and sum(state not in NOT_COUNTED for state in states) >= most
 
     def _is_told_twice(self, attempt: Attempt) -> bool:
-        line = self.lines.get(attempt.tenant) if self.handler.timeline.goes_astray is not None else None
+        line = self.lines.get(attempt.tenant) if self.process.timeline.goes_astray is not None else None
         return line is not None and attempt in line.attempts()
 
     def pass_on(self, attempt: Attempt) -> None:
-        self.places[attempt] = BEFORE_PROVIDER
+        self.states[attempt] = BEFORE_PROVIDER
         super().pass_on(attempt)
 
     # ── at the providers ────────────────────────────────────────────────────────────────────────────────────────
 
     def has_dropped(self, attempt: Attempt) -> bool:
         """Tell whether an attempt that has passed here was dropped meanwhile, and is sent again."""
-        return attempt.tenant != "" and attempt not in self.places
+        return attempt.tenant != "" and attempt not in self.states
 
     def keep_back(self, attempt: Attempt) -> bool:
         """Tell whether one that has waited for a breaker finds its tenant full."""
-        return self.places.get(attempt) in NOT_COUNTED and self.is_full(attempt.tenant)
+        return self.states.get(attempt) in NOT_COUNTED and self.is_full(attempt.tenant)
 
     def let_through(self, attempt: Attempt) -> None:
         """Take note that one is at a provider."""
-        if attempt in self.places:
-            self.places[attempt] = AT_PROVIDER
+        if attempt in self.states:
+            self.states[attempt] = AT_PROVIDER
 
     def send_back(self, attempt: Attempt) -> None:
         """Have one come back here that was kept back."""
-        self.places[attempt] = BACK
+        self.states[attempt] = BACK
         self.follow(self.take_back, attempt)
 
     def park(self, attempts: Iterable[Attempt]) -> None:
         """What waits for a breaker keeps no other one of its tenant back."""
-        parked = [attempt for attempt in attempts if attempt in self.places]
-        have_counted = {attempt.tenant for attempt in parked if self.places[attempt] not in NOT_COUNTED}
-        self.places.update(dict.fromkeys(parked, BEHIND_BREAKER))
+        parked = [attempt for attempt in attempts if attempt in self.states]
+        have_counted = {attempt.tenant for attempt in parked if self.states[attempt] not in NOT_COUNTED}
+        self.states.update(dict.fromkeys(parked, BEHIND_BREAKER))
         for tenant in sorted(have_counted):
             self.follow(self.has_room, tenant)
 
     def take_back(self, attempt: Attempt) -> None:
         """Have one wait for its tenant that has waited for a breaker, could go, and has found its tenant full."""
-        if self.places.get(attempt) != BACK or self._is_told_twice(attempt):
+        if self.states.get(attempt) != BACK or self._is_told_twice(attempt):
             return  # it is sent again, or has come back before
         if attempt.tenant not in self.lines and not self.is_full(attempt.tenant):
             self.pass_on(attempt)
@@ -103,14 +103,14 @@ class TenantBounds(Gate):
 
     def hand_back(self, rule: Callable[..., None], attempt: Attempt, *more: Any) -> None:
         super().hand_back(rule, attempt, *more)
-        self.places.pop(attempt, None)
+        self.states.pop(attempt, None)
 
     def has_left(self, attempt: Attempt) -> None:
         """Count one no more that was on its way, and have its tenant's next one looked at."""
-        if self.places.pop(attempt, BACK) not in NOT_COUNTED:
+        if self.states.pop(attempt, BACK) not in NOT_COUNTED:
             self.follow(self.has_room, attempt.tenant)
 
     def flush(self) -> None:
         """Those that are at no provider are sent again, and count then."""
-        self.places = {attempt: place for attempt, place in self.places.items() if place == AT_PROVIDER}
+        self.states = {attempt: state for attempt, state in self.states.items() if state == AT_PROVIDER}
         super().flush()

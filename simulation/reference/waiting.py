@@ -30,8 +30,8 @@ ROOM = {"slot", "rate", "quota"}
 class Waiting(Stage):
     """The lines of a channel before its providers, and what has become of those that have left them."""
 
-    def __init__(self, handler: Process, channel: str, config: ChannelConfig, lanes: list[Lane]) -> None:
-        super().__init__("breaker", handler, channel, config)
+    def __init__(self, process: Process, channel: str, config: ChannelConfig, lanes: list[Lane]) -> None:
+        super().__init__("breaker", process, channel, config)
         self.lanes = lanes
         self.tenants = TenantBounds(self)
         self.is_per_host = config.circuit_breaker.per == "host"
@@ -53,7 +53,7 @@ class Waiting(Stage):
     def begin_line(self, attempt: Attempt, blocked: dict[int, Blocked]) -> None:
         """Let one wait as the first at its host."""
         line = self.lines[attempt.host] = HostLine(attempt.host, self.order)
-        line.join(attempt, self.handler.now_ns)
+        line.join(attempt, self.process.now_ns)
         self._note(line, blocked)
 
     def join(self, line: HostLine, attempt: Attempt) -> None:
@@ -61,7 +61,7 @@ class Waiting(Stage):
         if line.is_up_to_time and is_too_late(attempt, self._resumes_at(line)):
             self.turn_away(attempt, ENDED_AS_EXPIRED)
             return
-        line.join(attempt, self.handler.now_ns)
+        line.join(attempt, self.process.now_ns)
         self._update_turns(line)
         if line.is_shut:
             self.tenants.park([attempt])
@@ -96,7 +96,7 @@ class Waiting(Stage):
             if reason == "ramp":
                 until_ns = lane.wait_through_ramp(line.key)
             line.asks_at_ns = sooner(line.asks_at_ns, until_ns)
-        line.wait_for_slots(wait_ns, self.handler.now_ns)
+        line.wait_for_slots(wait_ns, self.process.now_ns)
         if line.is_shut and not was_shut:
             self.tenants.park(line.attempts())
         self._report(line)
@@ -115,14 +115,14 @@ class Waiting(Stage):
         line.unreported = {}
 
     def _resumes_at(self, line: HostLine) -> int | None:
-        rooms_ns = (lane.room_at(self.handler.now_ns) for lane in self.lanes if line.key in lane.turns)
+        rooms_ns = (lane.room_at(self.process.now_ns) for lane in self.lanes if line.key in lane.turns)
         return sooner(line.asks_at_ns, *rooms_ns)
 
     # ── turns ───────────────────────────────────────────────────────────────────────────────────────────────────
 
     def look(self) -> None:
         """Look at what time has brought: expiries, the end of open or half-open time, the next at a pace."""
-        now_ns = self.handler.now_ns
+        now_ns = self.process.now_ns
         due = [(line.wake_ns, host, -1) for host, line in self.lines.items() if line.wake_ns is not None]
         due += [(until_ns, host, lane.number) for lane in self.lanes for host, until_ns in lane.half_open.items()]
         hosts: dict[str, None] = {}
@@ -152,7 +152,7 @@ class Waiting(Stage):
 
     def take_turns(self) -> None:
         """While there is room at a provider, the lines that wait for it take turns, one attempt each."""
-        now_ns = self.handler.now_ns
+        now_ns = self.process.now_ns
         for lane in self.lanes:
             while lane.turns and lane.room_at(now_ns) == now_ns and (turn := lane.next_turn()) is not None:
                 host, flow = turn
@@ -160,7 +160,7 @@ class Waiting(Stage):
 
     def _step(self, line: HostLine, flow: Flow | None = None, taken_at: Lane | None = None) -> bool:
         """Deal with the first of a line, or of a class and key in it; return whether the next is worth a look."""
-        now_ns = self.handler.now_ns
+        now_ns = self.process.now_ns
         for attempt in line.take_expired(now_ns):
             self.turn_away(attempt, ENDED_AS_EXPIRED)
         if taken_at is None:  # else there is room, which comes first
@@ -174,8 +174,8 @@ class Waiting(Stage):
             elif flow not in line.classes:
                 return True
             first, goes = line.first(flow), False
-            if not self.handler.is_wanted(first.command):
-                self.hand_back(self.handler.requeued, first, True)
+            if not self.process.is_wanted(first.command):
+                self.hand_back(self.process.requeued, first, True)
             elif blocked := self.admit(first):
                 if any(each.reason == "tenant" for each in blocked.values()):
                     del self.taken[first]
@@ -213,12 +213,12 @@ class Waiting(Stage):
     def _paced_until(self, host: str) -> int | None:
         """Return when the first pace is up that holds a line back; None: not all lanes do."""
         paces_ns = [lane.paces[host].next_ns for lane in self.lanes if host in lane.paces]
-        is_held_back = len(paces_ns) == len(self.lanes) and min(paces_ns) > self.handler.now_ns
+        is_held_back = len(paces_ns) == len(self.lanes) and min(paces_ns) > self.process.now_ns
         return min(paces_ns) if is_held_back else None
 
     def set_wake(self) -> None:
         """Set when time will bring something: an expiry, a breaker, a pace, or room that only time brings."""
-        now_ns = self.handler.now_ns
+        now_ns = self.process.now_ns
         wake_ns = sooner(*(line.wake_ns for line in self.lines.values()))
         for lane in self.lanes:
             wake_ns = sooner(wake_ns, *lane.half_open.values())
@@ -226,7 +226,7 @@ class Waiting(Stage):
                 room_ns = lane.room_at(now_ns)
                 if room_ns != now_ns or lane.next_turn() is not None:
                     wake_ns = sooner(wake_ns, room_ns)
-        self.handler.wake("breaker", self.channel, wake_ns)
+        self.process.wake("breaker", self.channel, wake_ns)
 
     # ── leaving ─────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -257,7 +257,7 @@ class Waiting(Stage):
                 self._update_turns(line)
                 line.wake_ns = line.next_look_ns()
         if rest:
-            self.handler.follow("handler", "", self.handler.waits_in_no_line, rest)
+            self.process.follow("handler", "", self.process.waits_in_no_line, rest)
         self.set_wake()
 
     def forget_those_that_wait(self) -> None:

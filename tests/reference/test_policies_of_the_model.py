@@ -499,7 +499,7 @@ class BreakerPair:
                 self.override(random.choice(sorted(ORDERS)), now_ns)
             elif what < 0.5 or not permits:
                 permit = product.try_acquire(now_ns)
-                assert model.before(now_ns) == permit
+                assert model.take_permit(now_ns) == permit
                 if permit is not None:
                     permits.append((permit, host))
             elif what < 0.95:
@@ -509,7 +509,7 @@ class BreakerPair:
                 outcome = outcome if has_faults or not isinstance(outcome, ChannelFault) else Ambiguous()
                 took_ns = random.choice([0, SLOW_NS, SLOW_NS + 1])
                 settle(product, permit, outcome, now_ns, took_ns)
-                model.after(permit, outcome, now_ns, took_ns)
+                model.settle(permit, outcome, now_ns, took_ns)
                 if product.state is BreakerState.CLOSED:
                     product.advance(now_ns)  # only the end of a ramp is due then, which no result asks for
             else:
