@@ -8,10 +8,7 @@ from dataclasses import dataclass
 
 from actors.messages import NotificationFailed
 from actors.outcomes import Ambiguous, ChannelFault, Transient
-from actors.settings.retry import (
-    OutcomeRetryConfig,
-    RetryConfig,
-)
+from actors.settings.retry import OutcomeRetryConfig, RetryConfig
 from simulation.reference.instants import LONGEST_WAIT_NS, NS_PER_S, wait_ns
 from simulation.reference.randomness import Stream
 
@@ -141,8 +138,7 @@ class Retrying:
         return wait if hint is None or config.retry_after == "ignore" else max(wait, self._heeded_ns(hint, wait))
 
     def recalled(self, failures: Iterable[NotificationFailed], attempts: int) -> Progress:
-        """Return what so many failed attempts have used up, by the history of before and after a redrive; how far a
-        `soft` wait reached is not known."""
+        """Return what the latest so many failures have used up; how far a `soft` wait reached is lost."""
         progress: Progress = {}
         counted = [failed for failed in failures if failed.kind != "ChannelFault"]
         for failed in counted[-attempts:] if attempts else ():

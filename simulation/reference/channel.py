@@ -1,9 +1,14 @@
 """The way of a channel's attempts to its providers: user limits, then slots, quota, breaker and throttle of each.
 
-"rate limiter → circuit breaker → channel → provider" (2). What may not go yet waits before the providers (`waiting`).
+"rate limiter → circuit breaker → channel → provider" (2). What may not go yet waits before the providers, in `lines`:
+one, or one for each host of recipients. It begins a line or joins one; where there is room, lines take turns; and some
+hosts are looked after when something has changed for them. All that waits or is at a provider is in `taken`. How lines
+do that is part 2 (`waiting`).
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 from actors.messages import BreakerTransitioned
 from actors.outcomes import Transient
@@ -12,8 +17,7 @@ from simulation.reference.addresses import host_of
 from simulation.reference.breakers import Change
 from simulation.reference.gates import OVER_THE_LIMIT, UserLimits
 from simulation.reference.lane import Lane
-from simulation.reference.lines import Blocked
-from simulation.reference.notifications import ENDED_AS_EXPIRED, Admitted, Attempt, Ended, Send
+from simulation.reference.notifications import ENDED_AS_EXPIRED, SHUT, Admitted, Attempt, Blocked, Ended, Send
 from simulation.reference.process import Process
 from simulation.reference.stage import Stage, is_too_late
 from simulation.reference.waiting import BULKHEAD_IS_FULL, Waiting
@@ -21,11 +25,9 @@ from simulation.reference.waiting import BULKHEAD_IS_FULL, Waiting
 BREAKER_OPEN = "circuit breaker is open"
 THROTTLED = "adaptive throttle"
 
-SHUT = {"breaker", "ramp"}
-
 
 class Way(Waiting):
-    """The way of one channel, and its last stage: before the providers, each with its `lane`."""
+    """The way of one channel, and its last stage: the actor ``breaker``, before the providers, each with its `lane`."""
 
     def __init__(self, process: Process, channel: str, config: ChannelConfig) -> None:
         """Begin without any that wait."""
@@ -43,9 +45,9 @@ class Way(Waiting):
     # ── before the providers ────────────────────────────────────────────────────────────────────────────────────
 
     def enter(self, attempt: Attempt) -> None:
-        """Let an attempt go to the first provider that takes it, behind all that wait at its host."""
+        """Let an attempt go to the first provider that takes it, or wait, behind all that wait at its host."""
         if attempt in self.taken or self.tenants.has_dropped(attempt):
-            return  # it is told twice, or sent again
+            return  # it has come twice, or is sent again
         self.taken[attempt] = None
         attempt.host = host_of(attempt.command.recipient) if self.is_per_host else ""
         attempt.key = self.order.key_of(attempt.command)
@@ -67,11 +69,11 @@ class Way(Waiting):
         self.set_wake()
 
     def settle(self, send: Send) -> None:
-        """Settle an attempt at its provider, once; its slot is free, and its breaker may have changed."""
+        """Settle an attempt at its provider, once; its slot is free, and its breaker may change."""
         attempt = send.admitted.attempt
         if self.taken.get(attempt) is not send.admitted:
             return
-        self.has_news = False
+        self.has_news = False  # true if a breaker changes
         self.lanes[send.admitted.lane].settle(send)
         if send.outcome is None:
             self.process.follow("handler", "", self.process.requeued, attempt, True)
@@ -80,8 +82,8 @@ class Way(Waiting):
         self.has_left(attempt)
         if self.lines:
             line = self.lines.get(attempt.host)
-            is_of_interest = line is not None and (self.has_news or not line.is_paced)
-            self.look_after([attempt.host] if is_of_interest else [])
+            may_go = line is not None and (self.has_news or not line.is_paced)  # a pace goes on by time alone
+            self.look_after([attempt.host] if may_go else [])
 
     def operate(self, order: str, provider: str | None) -> None:
         """ "Operator states forced-open and disabled" (4): an order to the breakers, of one provider or of all."""
@@ -117,7 +119,7 @@ class Way(Waiting):
 
         A bulkhead with `wait: 0s` refuses at once, and the adaptive throttle what it drops: failed attempts, as
         "`when_open: wait` (default), or it counts as a failed attempt"; a quota with `on_limit: drop` dead-letters;
-        one that will have to wait for room alone, and for longer than it has, expires at once.
+        one that waits for room at any of them, and at none has the time for what it waits for, expires at once (3).
         """
         reasons = {each.reason for each in blocked.values()}
         if "throttle" in reasons:
@@ -138,20 +140,10 @@ class Way(Waiting):
     # ── breakers ────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _transition(self, lane: Lane, change: Change) -> None:
-        """ "Each transition is a recorded event" (4); what waited resumes paced, not as one herd."""
-        host = change.host
+        """What waited resumes paced, not as one herd (4)."""
+        host, config = change.host, lane.config.circuit_breaker
         lane.paces.pop(host, None)
-        fields = {"from_state": change.before, "to_state": change.after, "cause": change.cause}
-        event = self.process.event(
-            BreakerTransitioned,
-            None,
-            breaker=self.process.named(lane.name),
-            host=host if self.is_per_host else None,
-            **fields,
-        )
-        self.process.expect(
-            event, "a breaker trips, opens and closes by its circuit_breaker: {}", lane.config.circuit_breaker
-        )
+        self.expect_transition(lane, change, "a breaker trips, opens and closes by its circuit_breaker: {}", config)
         self.has_news = True
         lane.half_open.pop(host, None)
         if change.after == "closed" and self.config.redrive is not None:
@@ -164,3 +156,16 @@ class Way(Waiting):
                 lane.half_open[host] = until_ns
                 self.set_wake()
         self.process.says(lane, change)
+
+    def expect_transition(self, lane: Lane, change: Change, why: str, *about: Any) -> None:
+        """ "Each transition is a recorded event" (4)."""
+        event = self.process.event(
+            BreakerTransitioned,
+            None,
+            breaker=self.process.named(lane.name),
+            host=change.host if self.is_per_host else None,
+            from_state=change.before,
+            to_state=change.after,
+            cause=change.cause,
+        )
+        self.process.expect(event, why, *about)

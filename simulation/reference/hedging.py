@@ -10,11 +10,12 @@ import math
 from dataclasses import dataclass, field
 
 from actors.outcomes import Ambiguous, Outcome, Transient
+from actors.settings.adaptive import HedgingConfig
 from simulation.reference.budgets import Budget
 from simulation.reference.comparing import Difference
 from simulation.reference.instants import wait_ns
 from simulation.reference.lane import Lane
-from simulation.reference.notifications import TIMED_OUT, Admitted, Attempt, Send
+from simulation.reference.notifications import TIMED_OUT, Admitted, Send
 from simulation.reference.process import Process
 
 SENDS_AT_MOST = 5
@@ -26,6 +27,7 @@ class Flight:
     """An attempt with its copies, from the first send to the answer that decides."""
 
     lane: Lane
+    config: HedgingConfig
     admitted: Admitted
     number: int
     """That of the first send."""
@@ -43,14 +45,9 @@ class Flight:
     failures: list[Transient | Ambiguous] = field(default_factory=list)
 
     @property
-    def attempt(self) -> Attempt:
-        """That is sent."""
-        return self.admitted.attempt
-
-    @property
-    def where(self) -> str:
-        """Where the actor is that sends them."""
-        return self.lane.where
+    def is_sent_out(self) -> bool:
+        """Whether there is to be no further copy."""
+        return self.sent >= min(self.config.max_attempts, SENDS_AT_MOST)
 
     def may_get_more(self, at_ns: int) -> bool:
         """Tell whether a copy may go then, as far as is known now."""
@@ -67,32 +64,25 @@ class Hedging:
         self._of: dict[int, Flight] = {}
         """By the number of each send whose answer is awaited."""
 
-    def begin(self, lane: Lane, admitted: Admitted) -> None:
+    def begin(self, lane: Lane, config: HedgingConfig, admitted: Admitted) -> None:
         """Send an attempt for the first time."""
         number = self.process.timeline.number_of_asked + 1
-        flight = Flight(lane, admitted, number, self.process.now_ns)
+        flight = Flight(lane, config, admitted, number, self.process.now_ns)
         self.flights[number] = flight
         self._send(flight, None, 0)
 
     def stop_copies(self, where: str) -> None:
         """A channel that starts again leaves it at what is out: the handler sends all of it again."""
         for flight in self.flights.values():
-            flight.gets_more &= flight.where != where
+            flight.gets_more &= flight.lane.where != where
 
     def _send(self, flight: Flight, budget: Budget | None, charge: int) -> None:
         """Send once: a `delay` after one another, at most `max_attempts` times, and within one time-out."""
-        number, config = self.process.ask(Send(flight.admitted, flight.started_ns)), flight.lane.config.hedging
-        assert config is not None
+        number = self.process.ask(Send(flight.admitted, flight.started_ns))
         flight.sent += 1
         flight.out[number] = budget, charge
         self._of[number] = flight
-        self._plan(flight, None if self._is_last(flight) else self.process.now_ns + wait_ns(config.delay))
-
-    @staticmethod
-    def _is_last(flight: Flight) -> bool:
-        config = flight.lane.config.hedging
-        assert config is not None
-        return flight.sent >= min(config.max_attempts, SENDS_AT_MOST)
+        self._plan(flight, None if flight.is_sent_out else self.process.now_ns + wait_ns(flight.config.delay))
 
     # ── answers ─────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -104,7 +94,7 @@ class Hedging:
         flight = self._of.pop(number, None)
         if flight is None:
             return
-        if ("copy", (flight.where, number)) in self.process.due:
+        if ("copy", (flight.lane.where, number)) in self.process.due:
             raise Difference(f"the answer to send {number} comes before its time")
         outcome = self.process.end_send(number).outcome
         budget, charge = flight.out.pop(number)
@@ -113,8 +103,8 @@ class Hedging:
             return
         if budget is not None:
             budget.end_copy(charge, outcome, self.process.now_ns)
-        elif isinstance(outcome, (Transient, Ambiguous)) and self.process.is_awaited(flight.attempt):
-            self.process.budgets[flight.attempt.command.channel].first_send_failed(self.process.now_ns)
+        elif isinstance(outcome, (Transient, Ambiguous)) and self.process.is_awaited(flight.admitted.attempt):
+            self.process.budgets[flight.admitted.attempt.command.channel].first_send_failed(self.process.now_ns)
         if isinstance(outcome, (Transient, Ambiguous)):
             self._failed(flight, outcome)
         else:
@@ -126,7 +116,7 @@ class Hedging:
         flight.failures.append(outcome)
         hint = outcome.retry_after if isinstance(outcome, Transient) else None
         now_ns = self.process.now_ns
-        if self._is_last(flight) or (hint is not None and not 0 <= hint < math.inf):
+        if flight.is_sent_out or (hint is not None and not 0 <= hint < math.inf):
             flight.gets_more = False
             self._plan(flight, None)
         else:
@@ -147,7 +137,7 @@ class Hedging:
         now_ns = self.process.now_ns
         self._plan(flight, None)
         for number, (budget, charge) in flight.out.items():
-            self.process.due.pop(("copy", (flight.where, number)), None)
+            self.process.due.pop(("copy", (flight.lane.where, number)), None)
             self.process.asked.pop(number)
             self._of.pop(number)
             if budget is not None:
@@ -160,7 +150,7 @@ class Hedging:
     def _plan(self, flight: Flight, next_ns: int | None) -> None:
         """Plan the next copy, in place of what was planned; none where that would be too late."""
         flight.planned_ns = next_ns if next_ns is not None and flight.may_get_more(next_ns) else None
-        self.process.wake("hedge", (flight.where, flight.number), flight.planned_ns)
+        self.process.wake("hedge", (flight.lane.where, flight.number), flight.planned_ns)
 
     def look(self, number: int) -> None:
         """Send the copy that is planned for now, if it still is."""
@@ -178,7 +168,7 @@ class Hedging:
         then, the quota and the adaptive rate have room, and the retry budget allows a retry after such a failure (a
         late answer is an ambiguous one), and the node has a lease. It takes up what a retry would, but for a slot.
         """
-        now_ns, lane, attempt = self.process.now_ns, flight.lane, flight.attempt
+        now_ns, lane, attempt = self.process.now_ns, flight.lane, flight.admitted.attempt
         budget = self.process.budgets[attempt.command.channel]
         charge = None
         is_meant = flight.may_get_more(now_ns) and self.process.is_awaited(attempt) and self.process.has_lease()

@@ -15,8 +15,7 @@ from simulation.reference.breaker_groups import BreakersByHost
 from simulation.reference.breakers import REFUSING, Breaker, Change
 from simulation.reference.instants import wait_ns
 from simulation.reference.limits import Limit, Slots
-from simulation.reference.lines import Blocked
-from simulation.reference.notifications import Admitted, Attempt, Send
+from simulation.reference.notifications import Admitted, Attempt, Blocked, Send
 from simulation.reference.order import Flow
 from simulation.reference.process import Process
 from simulation.reference.resuming import Pace, ceiling_per_s
@@ -76,8 +75,7 @@ class Lane:
     def admit(self, attempt: Attempt, *, do_others_wait: bool, tenant_is_full: bool) -> Admitted | Blocked:
         """Take an attempt, with a permit of the breaker and a slot; or say what is in its way.
 
-        It is told whether any of other keys wait, and whether its tenant has as many under way as it may: then it uses
-        up nothing that lets the next one go.
+        The caller says whether any of other keys wait, and whether its tenant has as many under way as it may.
         """
         host, now_ns = attempt.host, self.process.now_ns
         room_ns = self.room_at(now_ns)
@@ -90,11 +88,11 @@ class Lane:
             return Blocked("pace", pace.next_ns)
         breaker = self.breaker(host)
         if tenant_is_full and (breaker.admits_at_ns(now_ns) == now_ns or breaker.ramping_until_ns is not None):
-            return Blocked("tenant", None)
+            return Blocked("tenant", None)  # it could go, so it takes neither a permit nor a turn of the pace
         permit = breaker.take_permit(now_ns)
         pace = self.paces.get(host)  # another one where it has closed just now, as its half-open time was up
         if pace is not None:
-            pace.go(now_ns, self._ceiling(host))  # let through by a ramp or not: a share of those that ask goes
+            pace.go(now_ns, self._ceiling(host))  # counts all that ask: of these a ramp then lets a share go
         if permit is None:
             if pace is not None and breaker.ramping_until_ns is not None:
                 return Blocked("pace", pace.next_ns)
@@ -140,7 +138,7 @@ class Lane:
         return self.breaker(attempt.host).state not in REFUSING and self._rates_fit_at(now_ns) == now_ns
 
     def _without_room(self, host: str, room_ns: int | None) -> Blocked:
-        """Room would not help one that waits for an open breaker."""
+        """Say what one that finds no room is blocked by: the breaker, if that refuses too, as room would not help."""
         now_ns, breaker = self.process.now_ns, self.breaker(host)
         if breaker.state in REFUSING and breaker.admits_at_ns(now_ns) != now_ns:
             return self._shut(host)
@@ -165,10 +163,9 @@ class Lane:
         now_ns, duration_ns = self.process.now_ns, send.ended_ns - send.started_ns
         admitted, outcome = send.admitted, send.outcome
         self.slots.held[admitted.attempt.key] -= 1
-        if outcome is None:
-            self.breaker(admitted.attempt.host).settle(admitted.permit, None, now_ns, 0)
-            return
         self.breaker(admitted.attempt.host).settle(admitted.permit, outcome, now_ns, duration_ns)
+        if outcome is None:
+            return
         if self._rate is not None:
             self._rate.after(outcome, now_ns)
         if self._throttle is not None:
@@ -187,19 +184,19 @@ class Lane:
         self.paces[host] = Pace(self.config.circuit_breaker, self.process.now_ns)
 
     def wait_through_ramp(self, host: str) -> int:
-        """Let those that the ramp has refused ask again at a pace; the one that has just asked was the first."""
+        """Let those that the ramp refuses ask again at a pace; the first of them has just asked."""
         self.resume_paced(host)
         self.paces[host].go(self.process.now_ns, self._ceiling(host))
         return self.paces[host].next_ns
 
     def drop_unused_pace(self, host: str) -> None:
-        """Drop a pace that was due and that nobody has used."""
+        """Drop the pace of a host at which none is left to resume: its next turn has passed unused."""
         pace = self.paces.get(host)
         if pace is not None and pace.next_ns < self.process.now_ns:
             del self.paces[host]
 
     def restart_paces(self) -> None:
-        """All that waited was dropped, and comes again at once."""
+        """Begin paces anew where a turn has passed unused: all that waited was dropped, and comes again at once."""
         for host, pace in list(self.paces.items()):
             if pace.next_ns < self.process.now_ns:
                 self.resume_paced(host)

@@ -1,22 +1,12 @@
-"""The lines before the providers of a channel, and why those in them do not go yet."""
+"""The lines before the providers of a channel, and what those in them wait for."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NamedTuple
 
 from simulation.reference.instants import sooner
-from simulation.reference.notifications import Attempt
+from simulation.reference.notifications import SHUT, Attempt, Blocked
 from simulation.reference.order import Line, Order
-
-
-class Blocked(NamedTuple):
-    """Why a lane does not take an attempt now."""
-
-    reason: str
-    """slot, full, rate, quota, breaker, ramp, pace, throttle or tenant."""
-    until_ns: int | None
-    """When it may, as far as time alone decides; None: something has to happen first."""
 
 
 class HostLine(Line):
@@ -50,10 +40,10 @@ class HostLine(Line):
     @property
     def is_shut(self) -> bool:
         """Whether they wait for a breaker, or the pace behind it, and not for room."""
-        return bool(self.blocked) and self.reasons <= {"breaker", "ramp", "pace"}
+        return bool(self.blocked) and self.reasons <= SHUT | {"pace"}
 
     @property
-    def is_up_to_time(self) -> bool:
+    def needs_only_time(self) -> bool:
         """Whether they wait for room that time alone brings."""
         return not self.is_shut and all(each.until_ns is not None for each in self.blocked.values())
 

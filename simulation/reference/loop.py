@@ -1,12 +1,12 @@
-"""How the rules of the model are written.
+"""The four words in which the rules of the model are written; the code below is what they do.
 
-Rules are methods of a `Loop` (a process, or what surrounds all) and of what belongs to one. They use four words:
+Rules are methods of a `Loop`, which is a process or what surrounds all, and of what belongs to one. They say:
 
 * ``expect(event, why, …)``: this is what happens next, by a rule in words and with the settings that it is about.
 * ``follow(actor, where, rule, …)``: that rule is applied at this instant, behind all that follows already, by this
   actor. While the actor is down it waits in a mailbox, as a message would.
-* ``at(instant_ns, kind, what)``: that falls due then; ``wake`` does the same in place of the instant set before. Which
-  rule it is for stands in `TIMERS`, by its kind.
+* ``at(instant_ns, kind, what)``: that falls due then; ``wake`` does the same in place of the instant set before. By
+  which rule and at which actor stands in the `TIMERS` of the class, by kind.
 * ``stream(name)``: the random draws of that name.
 """
 
@@ -28,17 +28,18 @@ E = TypeVar("E", bound=RecordedEvent)
 Key = tuple[str, Any]
 """What falls due: a kind, and of what."""
 Place = tuple[str, str]
-"""An actor of a process: what it does, and where (``email``; ``email/backup`` for one that asks a provider)."""
+"""An actor of a process, and where it is: ``handler``, ``dlq`` (dead letters) and ``alert`` at ``""``; ``limiter``,
+``tenants`` and ``breaker`` of a channel, ``email``; ``channel``, which asks a provider, at ``email/primary``."""
 
 
 class Timer(NamedTuple):
     """What is done when something of one kind falls due."""
 
     rule: Callable[[Any, Any], None]
-    place: Callable[[Any, Any], Place] = lambda loop, what: ("", "")
-    """At which actor; while that is down it waits in a mailbox."""
+    place: Place | Callable[[Any, Any], Place] = ("", "")
+    """At which actor, perhaps by what falls due; while that is down it waits in a mailbox."""
     may_look: bool = False
-    """Whether one look more does no harm: the rule for it looks whether anything is due."""
+    """Whether its rule only looks whether anything is due, so that one look more does no harm."""
 
 
 class Step(NamedTuple):
@@ -64,13 +65,13 @@ class Timeline:
         self.epoch_ns = world.epoch_ns
         self.store = Store(ns(world.remember_ids))
         self.goes_astray: Callable[[Step], bool] | None = None
-        """Where messages may come twice or late: has one come so, if it is of these."""
+        """Brings a message that may come twice or late, and tells whether it is one; None: none is."""
         self.number_of_asked = 0
         """That of the latest send; none is given twice."""
         self.not_made: deque[int] = deque()
-        """Those that the nodes had no lease for, by number."""
+        """The numbers of sends that are not made, as their node has no lease."""
         self.agenda: list[tuple[int, int, Loop, Key]] = []
-        """What is due when, the first on top, with what was set before and does not hold any more."""
+        """A heap of what is due when; it still has what does not hold any more (`Loop.due` has what does)."""
         self.numbers = count()
         self.following: deque[Step] = deque()
         self.handed_over: deque[Step] = deque()
@@ -85,7 +86,7 @@ class Timeline:
 
 
 class Loop:
-    """A process of the service, as its rules know it; or what surrounds them all."""
+    """Something with an agenda: a process, or what surrounds all."""
 
     TIMERS: ClassVar[Mapping[str, Timer]] = {}
     """By kind of what falls due."""
@@ -118,12 +119,12 @@ class Loop:
         self.due[kind, what] = max(instant_ns, self.now_ns)
         heapq.heappush(self.timeline.agenda, (self.due[kind, what], next(self.timeline.numbers), self, (kind, what)))
 
-    def wake(self, kind: str, where: Any, instant_ns: int | None) -> None:
-        """Have a place where some wait looked at then, and not at the instant set before; None: at none."""
+    def wake(self, kind: str, what: Any, instant_ns: int | None) -> None:
+        """Have it fall due then, and not at the instant set before; None: not at all."""
         if instant_ns is None:
-            self.due.pop((kind, where), None)
-        elif self.due.get((kind, where)) != instant_ns:
-            self.at(instant_ns, kind, where)
+            self.due.pop((kind, what), None)
+        elif self.due.get((kind, what)) != instant_ns:
+            self.at(instant_ns, kind, what)
 
     def follow(self, actor: str, where: str, rule: Callable[..., None], *args: Any) -> None:
         """Have a rule applied at this instant, behind all that follows already."""
@@ -154,4 +155,5 @@ class Loop:
     def place_of(self, key: Key) -> Place:
         """Return the actor that something on the agenda is for."""
         kind, what = key
-        return self.TIMERS[kind].place(self, what)
+        place = self.TIMERS[kind].place
+        return place if isinstance(place, tuple) else place(self, what)

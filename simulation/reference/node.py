@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from itertools import count
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from actors.messages import ActorFailed, BreakerState, BreakerTransitioned, NotificationEvent
+from actors.messages import ActorFailed, BreakerState, NotificationEvent
 from actors.settings.faults import Crash, FaultConfig
 from simulation.reference.backlog import Backlog
 from simulation.reference.backoff import Retrying
+from simulation.reference.breakers import Change
 from simulation.reference.budgets import budget_of
 from simulation.reference.channel import Way
 from simulation.reference.comparing import timer_that_waits
@@ -35,18 +36,6 @@ DEDUPLICATING = {"limiter": "DeduplicatingLimiter", "breaker": "DeduplicatingBre
 """Of those that take their place where messages may come twice."""
 RESTARTS, WINDOW_NS = 5, 60 * 10**9
 """An actor that has failed so often within so long ends the run when it fails once more."""
-
-
-def at_handler(_node: Node, _what: Any) -> Place:
-    return "handler", ""
-
-
-def _at_letters(_node: Node, _what: Any) -> Place:
-    return "dlq", ""
-
-
-def _at_lane(_node: Node, what: tuple[str, int]) -> Place:
-    return "channel", what[0]
 
 
 def _stage(actor: str, rule: Callable[[Way], None]) -> Timer:
@@ -111,7 +100,7 @@ class Node(Orders):
         """Go on with those found in the store: what is overdue in its turn, the rest at its time."""
         for notification in sorted(notifications, key=lambda each: each.due_since_ns):
             if notification.given_up is None and notification.due_since_ns <= self.now_ns:
-                self.backlog.add(notification, self.last_start_ns(notification))
+                self.backlog.add(notification, self.starts_until_ns(notification))
             else:
                 self.take_up(notification)
         self.look_at_backlog()
@@ -125,14 +114,6 @@ class Node(Orders):
                 self.prepare(notification)
         self.backlog.set_wake()
 
-    def take_up(self, notification: Notification) -> None:
-        if notification.given_up is not None:
-            self.dead_letter_as_decided(notification)
-        elif notification.due_ns is None:
-            self.prepare(notification)
-        else:
-            self.wait(notification)
-
     def send_again(self, channel: str) -> None:
         """A stage has lost its state: what was under way there is sent again, and what it answers yet is stale."""
         first = self.ways[channel].first
@@ -145,7 +126,7 @@ class Node(Orders):
                 notification.counted_for_user = attempt.counted_for_user
                 self.send(notification)
             else:
-                self.requeue(notification, attempt.counted_for_user)
+                self.requeued(attempt, attempt.counted_for_user)
 
     # ── an actor crashes ────────────────────────────────────────────────────────────────────────────────────────
 
@@ -248,10 +229,8 @@ class Node(Orders):
                 begins = BreakerState(config.initial_state) if config.enabled else BreakerState.DISABLED
                 for host, breaker in lane.breakers.all():
                     if breaker.state != begins:
-                        fields = {"from_state": breaker.state, "to_state": begins, "cause": "restart"}
-                        of = host if way.is_per_host else None
-                        change = self.event(BreakerTransitioned, None, breaker=self.named(lane.name), host=of, **fields)
-                        self.expect(change, "its state was in memory")
+                        change = Change(self.now_ns, host, breaker.state, begins, "restart")
+                        way.expect_transition(lane, change, "its state was in memory")
 
     # ── its state in words, and its turns ───────────────────────────────────────────────────────────────────────
 
@@ -273,24 +252,14 @@ class Node(Orders):
             words.append(f"{name} has used {notification.attempts} attempts{waits}{under_way}")
         return "; ".join(words)
 
-    def _place_of_answer(self, number: int) -> Place:
-        """It comes to the breaker: where it may go astray, by one that is not down."""
-        if self.timeline.goes_astray is not None:
-            return "", ""
-        return "breaker", self.asked[number].admitted.attempt.command.channel
-
     TIMERS: ClassVar[Mapping[str, Timer]] = {
-        "answer": Timer(lambda self, number: self.take_answer(number), _place_of_answer),
-        "copy": Timer(lambda self, where: self.hedging.answered(where[1]), _at_lane, may_look=True),
-        "hedge": Timer(lambda self, where: self.hedging.look(where[1]), _at_lane, may_look=True),
-        "go-on": Timer(lambda self, name: self.go_on(name), at_handler),
-        "commit": Timer(lambda self, name: self.on_durable(name), at_handler),
-        "backlog": Timer(lambda self, _: self.look_at_backlog(), at_handler, may_look=True),
+        **Orders.TIMERS,
+        "backlog": Timer(lambda self, _: self.look_at_backlog(), ("handler", ""), may_look=True),
         "limiter": _stage("limiter", lambda way: way.users.look()),
         "tenants": _stage("tenants", lambda way: way.tenants.look()),
         "breaker": _stage("breaker", lambda way: way.look()),
-        "ages": Timer(lambda self, _: self.letters.look_at_ages(), _at_letters, may_look=True),
-        "redrive": Timer(lambda self, channel: self.redriving.look(channel), _at_letters, may_look=True),
-        "discarded": Timer(lambda self, name: self.letters.on_discarded(name), _at_letters),
+        "ages": Timer(lambda self, _: self.letters.look_at_ages(), ("dlq", ""), may_look=True),
+        "redrive": Timer(lambda self, channel: self.redriving.look(channel), ("dlq", ""), may_look=True),
+        "discarded": Timer(lambda self, name: self.letters.on_discarded(name), ("dlq", "")),
         "restart": Timer(_restart),
     }

@@ -1,4 +1,4 @@
-"""One notification, an attempt of it on its way, and a change of it that is not durable yet."""
+"""One notification, an attempt of it and what becomes of that on its way, and a change that is not durable yet."""
 
 from __future__ import annotations
 
@@ -35,9 +35,14 @@ class Attempt:
     counted_for_user: bool
     """Whether its notification was counted against the user's limit before."""
     until_ns: int | None
-    """The last instant at which it may start."""
-    wanted_until_ns: int | None
-    """When its notification expires, whatever else bounds the attempt."""
+    """The last instant at which it may start, which is the first of
+
+    * ``expires_at_ns``: `expires_after` from when its notification was accepted, last redriven, or scheduled for;
+    * ``falls_back_ns``: `fallback.after` from its first attempt, or a restart; with this, ``sent_until_ns`` of both;
+    * of a retry, ``last_start_ns`` of its backoff: `retry.max_elapsed` from the same instant as its expiry.
+    """
+    expires_at_ns: int | None
+    """Its expiry alone, which its provider gets to know."""
     host: str = ""
     """That whose breaker decides about it; ``""`` where one does for all."""
     key: str = ""
@@ -62,6 +67,28 @@ class Admitted:
     """How many were at the provider when it set out, itself included."""
 
 
+class Blocked(NamedTuple):
+    """Why a lane does not take an attempt now."""
+
+    reason: str
+    """What is in the way:
+
+    * slot: none is free, or those are kept for other keys; full: the same with `wait: 0s`;
+    * rate: the quota or the adaptive rate is used up; quota: the same where the quota has `on_limit: drop`;
+    * breaker: it refuses; ramp: it has closed, and lets only a share go as yet;
+    * pace: what waited for the breaker resumes, and the next one may not go yet;
+    * throttle: the adaptive throttle drops it; tenant: nothing else, but its tenant has as many under way as it may.
+    """
+    until_ns: int | None
+    """When it may, as far as time alone decides; None: something has to happen first."""
+
+
+ROOM = {"slot", "rate", "quota"}
+"""What is in the way of all alike, whatever the host of the recipient."""
+SHUT = {"breaker", "ramp"}
+"""The breaker is."""
+
+
 @dataclass(eq=False, slots=True)
 class Send:
     """One time that a provider is asked."""
@@ -72,13 +99,13 @@ class Send:
     ended_ns: int = 0
     """When its answer comes: it took until then, also where its breaker is down and learns of that later."""
     outcome: Outcome | None = None
-    """None: not known yet; or where it comes back so, that it was not made, as the node had no lease."""
+    """None: not known yet; at its end: it was not made, as the node had no lease."""
     hedges: int = 0
     """Copies of it that were sent."""
 
 
 class Ended(NamedTuple):
-    """What becomes of an attempt that is neither made nor to wait."""
+    """What becomes of an attempt that is neither made nor waits."""
 
     outcome: Outcome | None = None
     """As if a provider had said so."""
@@ -95,23 +122,31 @@ class Notification:
 
     command: SendNotification
     waited_since_ns: int
+    """Since when its user waits for it, or for what it falls back from."""
     fresh_since_ns: int
-    """When it was accepted or last redriven: its expiry counts from here."""
+    """When it was accepted, last redriven, or is scheduled for: its expiry counts from here."""
     attempts: int = 0
+    """How many it has used up since then."""
     counted_for_user: bool = False
+    """Whether it was counted against the limit of its user, which is once."""
     under_way: Attempt | None = None
+    """Its attempt that is on the way."""
     due_ns: int | None = None
-    decided_wait_ns: int | None = None
+    """Until when it waits at the handler, or is to wait when that starts."""
     progress: Any = None
+    """How far its backoff has come; None: that follows from its failures."""
     budget_charge: Any = 0
     """What its retry was charged to the channel's budget."""
     failures: tuple[NotificationFailed, ...] = ()
     first_failed_ns: int | None = None
     """By the calendar."""
     given_up: str | None = None
+    """Why there is no retry after its latest failure."""
     falls_back_ns: int | None = None
     accepted: SendNotification | None = None
+    """Its command before it was edited, if it was."""
     edits: int = 0
+    """How many of its edits a provider gets to see."""
     redriven_without_operator: int = 0
 
     @property
@@ -132,11 +167,11 @@ class Notification:
 
     @property
     def sent_until_ns(self) -> int | None:
-        """The last instant at which it may be sent here, where it may fall back."""
+        """The last instant at which it may be sent here, whatever bounds its retries."""
         return sooner(self.expires_at_ns, self.falls_back_ns)
 
     def schedule(self, epoch_ns: int) -> None:
-        """It waits until its `not_before`, and "expiry and delivery time count from there"."""
+        """It waits until its `not_before`; "expiry and delivery time count from there" (reference.md)."""
         until_ns = scheduled_ns(self.command, epoch_ns)
         if until_ns is not None and until_ns > self.fresh_since_ns:
             self.due_ns = self.fresh_since_ns = until_ns

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
-from typing import Any
+from collections.abc import Collection, Iterator
 
 from actors.messages import RANKS, NotificationRedriven, Priority
 from simulation.reference.handler import Handler
@@ -16,9 +15,6 @@ CANCELLED = "cancelled"
 
 class Orders(Handler):
     """The handler's part in that."""
-
-    take_up: Callable[[Notification], None]
-    """Goes on with one that is found, or redriven."""
 
     redriving: Redriving
     redrives: dict[int, Redrive]
@@ -90,10 +86,14 @@ class Orders(Handler):
         changes = {key: value for key, value in order.edit.items() if getattr(letter.command, key) != value}
         notification.edit(changes)
         notification.redriven_without_operator = letter.redriven_without_operator + without_operator
-        fields: dict[str, Any] = {"by": order.by, "why": order.why}
-        fields |= {"why": BREAKER_CLOSED, "without_operator": True} if without_operator else {}
         event = self.event(
-            NotificationRedriven, letter.command, edit=changes, include_served=order.served == "include", **fields
+            NotificationRedriven,
+            letter.command,
+            by=order.by,
+            why=BREAKER_CLOSED if without_operator else order.why,
+            edit=changes,
+            include_served=order.served == "include",
+            without_operator=without_operator,
         )
         why = "its breaker has closed, and it is its turn by redrive: {}" if without_operator else "it is asked for"
         self.happens(event, notification, self.take_up, why, self.ways[letter.command.channel].config.redrive)

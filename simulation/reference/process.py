@@ -1,7 +1,6 @@
-"""A process, as the parts of it know it: what is under way there, and what they have its rules do.
+"""A process of the service, as the parts of it know it: what is under way there, and what they have its rules do.
 
-The rules stand in `handler` (the way of a notification), `orders` (what operators order) and `node` (how a process and
-its actors start and crash); what one of several processes does besides, in `sharing`.
+These rules stand in `handler` and `orders`; how a process starts and crashes, in `node`.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from simulation.reference.resuming import Arrivals
 
 
 class Process(Loop):
-    """A process of the service."""
+    """What the parts of a process know of it."""
 
     def __init__(self, timeline: Timeline, node: int | None = None) -> None:
         super().__init__(timeline, node)
@@ -28,8 +27,8 @@ class Process(Loop):
         """What is accepted and has not ended, by id."""
         self.asked: dict[int, Send] = {}
         """What is at a provider, by number."""
-        self._timed_out: tuple[int, set[int]] = (-1, set())
-        """An instant, and the numbers of the sends that have timed out then."""
+        self.timed_out: set[tuple[int, int]] = set()
+        """The latest instant at which sends have timed out, with the number of each."""
         self.commits: dict[str, Commit] = {}
         """What is not durable yet, by notification."""
         self.budgets: dict[str, Budget] = {}
@@ -38,33 +37,26 @@ class Process(Loop):
         self.arrivals: dict[str, Arrivals] = {}
         """By channel, how many have come."""
 
-    # What its parts have its rules do, each of which says for itself what it does:
+    # What its parts have its rules do. In handler:
     is_wanted: Callable[[SendNotification], bool]
-    is_awaited: Callable[[Attempt], bool]
     make: Callable[[Admitted], None]
     ask: Callable[[Send], int]
     decided: Callable[[Send], None]
+    is_awaited: Callable[[Attempt], bool]
     answered: Callable[[Send], None]
     turned_away: Callable[[Attempt, Ended], None]
     requeued: Callable[[Attempt, bool], None]
+    # In orders:
     withdrawn: Callable[[Attempt], None]
     waits_in_no_line: Callable[[Collection[Attempt]], None]
-    cancel: Callable[[Collection[str]], None]
-    take_up_next_redrive: Callable[[], None]
     breaker_closed: Callable[[str, str], None]
 
     def end_send(self, number: int) -> Send:
         """Return a send whose answer has come, or whose time is up: it is at its provider no more."""
         send = self.asked.pop(number)
         if send.outcome is TIMED_OUT and send.ended_ns == self.now_ns:  # else it comes out of a mailbox
-            if self._timed_out[0] != self.now_ns:
-                self._timed_out = self.now_ns, set()
-            self._timed_out[1].add(number)
+            self.timed_out = {each for each in self.timed_out if each[0] == self.now_ns} | {(self.now_ns, number)}
         return send
-
-    def has_timed_out_at(self, instant_ns: int, number: int) -> bool:
-        """Return whether a send has timed out at an instant: the latest at which any has, or a later one."""
-        return instant_ns == self._timed_out[0] and number in self._timed_out[1]
 
     def make_durable(self, kind: str, event: NotificationEvent, command: SendNotification) -> None:
         """Have the store take a change, and the rule for a kind applied when it is durable: here at once."""

@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from actors.messages import DeadLetterMessage
-from simulation.reference.addresses import address, host_of
+from actors.settings.redrive import RedriveConfig
+from simulation.reference.addresses import host_of
 from simulation.reference.breakers import REFUSING
 from simulation.reference.channel import Way
 from simulation.reference.instants import ns
@@ -23,6 +24,7 @@ LOOKED_AT_MAX = 100
 @dataclass
 class _Channel:
     way: Way
+    config: RedriveConfig
     due: dict[str, list[str]] = field(default_factory=dict)
     """By host, whose turn it is to come; hosts take turns."""
     next_ns: int = 0
@@ -37,7 +39,8 @@ class Redriving:
         self.process = process
         self.letters = letters
         self.redrive = redrive
-        self.channels = {channel: _Channel(way) for channel, way in ways.items() if way.config.redrive is not None}
+        configs = ((channel, way, way.config.redrive) for channel, way in ways.items())
+        self.channels = {channel: _Channel(way, config) for channel, way, config in configs if config is not None}
 
     def boot(self) -> None:
         """Begin as the dead letter queue of a process that starts."""
@@ -54,22 +57,22 @@ class Redriving:
     def all_closed(self) -> None:
         """ "A start counts as a closing, as breakers begin closed", and so does the end of another node."""
         for channel, state in self.channels.items():
-            state.due.update(self._by_host(state.way))
+            state.due.update(self._by_host(state))
             self.look(channel)
 
     def breaker_closed(self, channel: str, host: str) -> None:
         """Let the letters there are now have their turns, the oldest first."""
         state = self.channels[channel]
-        if host in (names := self._by_host(state.way)):
+        if host in (names := self._by_host(state)):
             state.due[host] = names[host]
         self.look(channel)
 
-    def _by_host(self, way: Way) -> dict[str, list[str]]:
+    def _by_host(self, state: _Channel) -> dict[str, list[str]]:
         """Return by host those of the letters of a channel that are meant."""
         found: dict[str, list[str]] = {}
         for name, letter in self.letters.kept.items():
-            if letter.command.channel == way.channel and self._is_meant(way, letter):
-                found.setdefault(self._host(way, letter), []).append(name)
+            if letter.command.channel == state.way.channel and self._is_meant(state, letter):
+                found.setdefault(self._host(state.way, letter), []).append(name)
         return found
 
     @staticmethod
@@ -77,22 +80,19 @@ class Redriving:
         return host_of(letter.command.recipient) if way.is_per_host else ""
 
     @staticmethod
-    def _is_meant(way: Way, letter: DeadLetterMessage) -> bool:
+    def _is_meant(state: _Channel, letter: DeadLetterMessage) -> bool:
         """Tell whether a letter died of its provider, and has not been redriven so as often as may be."""
-        config = way.config.redrive
-        assert config is not None
         if not letter.history or letter.failure_reason == EXPIRED or letter.history[-1].throttled:
             return False
         latest = letter.history[-1]
         has_died_of_it = letter.failure_reason in (latest.given_up, RETRY_TIME_UP)
-        is_meant = has_died_of_it and _KINDS.get(latest.kind) in config.reasons
-        return is_meant and letter.redriven_without_operator < config.at_most
+        is_meant = has_died_of_it and _KINDS.get(latest.kind) in state.config.reasons
+        return is_meant and letter.redriven_without_operator < state.config.at_most
 
     def look(self, channel: str) -> None:
         """Redrive the one whose turn it is, if its provider can be reached, and at no more than the rate."""
         process, state = self.process, self.channels[channel]
-        config, now_ns = state.way.config.redrive, process.now_ns
-        assert config is not None
+        config, now_ns = state.config, process.now_ns
         for _ in range(LOOKED_AT_MAX):
             name = self._next(state, channel)
             if name is None:
@@ -101,8 +101,7 @@ class Redriving:
                 continue
             letter = self.letters.kept[name]
             age_ns = process.epoch_ns + now_ns - letter.epoch_ns - letter.moved_at_ns
-            is_shut = address(letter.command) in process.store.gone or process.store.is_disabled(letter.command)
-            if age_ns > ns(config.max_age) or is_shut:
+            if age_ns > ns(config.max_age) or process.store.is_unreachable(letter.command):
                 continue
             host = self._host(state.way, letter)
             if all(lane.breaker(host).state in REFUSING for lane in state.way.lanes):
@@ -121,6 +120,6 @@ class Redriving:
             letter = self.letters.kept.get(name)
             if letter is None or self._host(state.way, letter) != host:
                 continue  # it has been redriven, and has another recipient if it is a letter again
-            if self._is_meant(state.way, letter):
+            if self._is_meant(state, letter):
                 return name
         return None

@@ -26,8 +26,8 @@ from simulation.reference.instants import ns
 from simulation.reference.lane import Lane
 from simulation.reference.limits import Limit, limit_of
 from simulation.reference.loop import Loop, Timeline, Timer
-from simulation.reference.node import Node, at_handler
-from simulation.reference.notifications import Notification, Send
+from simulation.reference.node import Node
+from simulation.reference.notifications import Notification
 from simulation.reference.store import History, state_after
 
 _BEGINS = (NotificationRequested, NotificationRedriven)
@@ -138,15 +138,6 @@ class SharingNode(Node):
             self.end_attempt(notification, None)
         self.held[notification.command.notification_id] = notification
 
-    def ask(self, send: Send) -> int:
-        """Ask the provider; without a lease this is not made."""
-        if self.has_lease():
-            return super().ask(send)
-        number = self.number_of(send)
-        self.timeline.not_made.append(number)
-        self.ends(number, None, self.now_ns)
-        return number
-
     def lease_is_renewed(self) -> None:
         """Go on with what was held, as after a restart."""
         held, self.held = self.held, {}
@@ -206,5 +197,5 @@ class SharingNode(Node):
 
     TIMERS: ClassVar[Mapping[str, Timer]] = {
         **Node.TIMERS,
-        "overtaken": Timer(lambda self, name: self.on_overtaken(name), at_handler),
+        "overtaken": Timer(on_overtaken, ("handler", "")),
     }

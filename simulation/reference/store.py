@@ -46,7 +46,7 @@ def state_after(command: SendNotification, events: list[NotificationEvent], epoc
     state.schedule(epoch_ns)
     scheduled_ns = state.due_ns
     for event in events:
-        state.due_ns, state.decided_wait_ns = (scheduled_ns if event is requested else None), None
+        state.due_ns = scheduled_ns if event is requested else None
         resumes_ns = None
         if isinstance(event, NotificationFailed):
             state.attempts, state.counted_for_user = event.attempt, True
@@ -63,12 +63,10 @@ def state_after(command: SendNotification, events: list[NotificationEvent], epoc
             state.attempts, state.counted_for_user, state.given_up = 0, True, None
             scheduled_ns = None
         if resumes_ns is not None:
-            state.due_ns, state.decided_wait_ns = here(event, resumes_ns), resumes_ns - event.at_ns
+            state.due_ns = min(here(event, resumes_ns), now_ns + resumes_ns - event.at_ns)
     latest_ns = max(now_ns, scheduled_ns or now_ns)
     state.waited_since_ns = min(state.waited_since_ns, latest_ns)
     state.fresh_since_ns = min(state.fresh_since_ns, latest_ns)
-    if state.due_ns is not None and state.decided_wait_ns is not None:
-        state.due_ns = min(state.due_ns, now_ns + state.decided_wait_ns)
     return state
 
 
@@ -145,8 +143,7 @@ class Store:
                     self.endpoints[address(command)] = event.endpoint
 
     def accepted_first(self, event: NotificationEvent) -> SendNotification | None:
-        """Return what is under way already with the id of what is about to be accepted, as it was accepted: another
-        node was faster, from which it may have been taken over."""
+        """Return the command under way with the id of one that is about to be accepted: another node was faster."""
         entry = self.open.get(event.notification_id) if isinstance(event, NotificationRequested) else None
         return None if entry is None else entry.command
 
@@ -190,6 +187,10 @@ class Store:
         """Tell whether the endpoint of a command is disabled."""
         mark = self.endpoints.get(address(command))
         return mark is not None and mark.state is DISABLED
+
+    def is_unreachable(self, command: SendNotification) -> bool:
+        """Tell whether nothing is sent to the address of a command: it is gone, or its endpoint is disabled."""
+        return address(command) in self.gone or self.is_disabled(command)
 
     # ── requests: a notification and what falls back from it ────────────────────────────────────────────────────
 

@@ -1,7 +1,5 @@
-"""Before the providers of a channel: what may not go yet waits in one line, or in one for each host of recipients.
-
-There is one for each host where breakers are per host. A line takes its turn with the others for what they share, and
-a wait is one `NotificationDeferred`, however long.
+"""Before the providers of a channel: what may not go yet waits in one line, or where breakers are per host in one for
+each host of recipients. A line takes its turn with the others for what they share.
 """
 
 from __future__ import annotations
@@ -14,8 +12,8 @@ from actors.outcomes import Transient
 from actors.settings.channel import ChannelConfig
 from simulation.reference.instants import sooner
 from simulation.reference.lane import Lane
-from simulation.reference.lines import Blocked, HostLine
-from simulation.reference.notifications import ENDED_AS_EXPIRED, Admitted, Attempt, Ended
+from simulation.reference.lines import HostLine
+from simulation.reference.notifications import ENDED_AS_EXPIRED, ROOM, Admitted, Attempt, Blocked, Ended
 from simulation.reference.order import Flow, Order
 from simulation.reference.process import Process
 from simulation.reference.stage import Stage, is_too_late
@@ -23,12 +21,14 @@ from simulation.reference.tenants import TenantBounds
 from simulation.reference.turns import Turns
 
 BULKHEAD_IS_FULL = Ended(Transient(reason="bulkhead is full"))
-ROOM = {"slot", "rate", "quota"}
-"""What is in the way of all alike, whatever the host of the recipient."""
 
 
 class Waiting(Stage):
     """The lines of a channel before its providers, and what has become of those that have left them."""
+
+    # In channel:
+    admit: Callable[[Attempt], dict[int, Blocked]]
+    end_of: Callable[[Attempt, dict[int, Blocked]], Ended | None]
 
     def __init__(self, process: Process, channel: str, config: ChannelConfig, lanes: list[Lane]) -> None:
         super().__init__("breaker", process, channel, config)
@@ -40,14 +40,6 @@ class Waiting(Stage):
         """The attempts that wait here, and those that have been let through and whose answers have not come."""
         self.forget_those_that_wait()
 
-    def admit(self, attempt: Attempt) -> dict[int, Blocked]:
-        """Let it go to the first provider that takes it now; else say what is in its way at each."""
-        raise NotImplementedError
-
-    def end_of(self, attempt: Attempt, blocked: dict[int, Blocked]) -> Ended | None:
-        """Return what becomes of one that is blocked so; None: it waits."""
-        raise NotImplementedError
-
     # ── joining ─────────────────────────────────────────────────────────────────────────────────────────────────
 
     def begin_line(self, attempt: Attempt, blocked: dict[int, Blocked]) -> None:
@@ -58,7 +50,7 @@ class Waiting(Stage):
 
     def join(self, line: HostLine, attempt: Attempt) -> None:
         """Let one wait behind others at its host."""
-        if line.is_up_to_time and is_too_late(attempt, self._resumes_at(line)):
+        if line.needs_only_time and is_too_late(attempt, self._resumes_at(line)):
             self.turn_away(attempt, ENDED_AS_EXPIRED)
             return
         line.join(attempt, self.process.now_ns)

@@ -39,7 +39,6 @@ class World:
     nodes: Any = None
     """`count` of them at first, which of them gets what by `routing`, and `takeover_after`. None: one process."""
     nodes_at_most: int = 1
-
     schedule: Any = None
     accounts: Mapping[str, AccountConfig] = field(default_factory=dict)
     simulates_providers: bool = False
