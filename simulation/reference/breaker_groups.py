@@ -13,7 +13,7 @@ from simulation.reference.randomness import Stream
 
 
 class SharedBreaker(Breaker):
-    """One that heeds what other nodes say of theirs (`shared: any` or `majority`)."""
+    """One that heeds what other nodes say of theirs (`shared: any` or `quorum`)."""
 
     _told_until_ns: int | None = None
     """While it opens as others say so, until when."""

@@ -1,8 +1,7 @@
 """What is expected, compared in lock-step with the product. The rules of the model can be read without this.
 
-The run tells four things: what has
-happened (`Comparison.compare`), whose turn it is (`turn`), what has fallen due for an actor that is down (`falls_due`),
-and that time has passed (`settle`). For one answer of a provider that is::
+The run tells what has happened (`Comparison.compare`), whose turn it is (`turn`), what has fallen due for an actor that
+is down (`falls_due`), and that time has passed (`settle`). For one answer of a provider that is::
 
     turn("answer", 7)       it was due now; its rule counts it for the breaker, which expects a transition if it trips,
                             and has the rule of the handler follow

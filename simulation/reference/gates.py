@@ -1,7 +1,4 @@
-"""The first stage of the way of a channel's attempts: the limit of each user (5).
-
-What may not go yet waits in the line of its user, and a wait is one `NotificationDeferred`, however long.
-"""
+"""The first stage of the way of a channel's attempts: the limit of each user (5), who has a line of those that wait."""
 
 from __future__ import annotations
 
@@ -21,7 +18,7 @@ REMEMBERED_MAX = 10_000
 
 
 class Gate(Stage):
-    """A stage where those of each key, a user or a tenant, wait in a line of their own: behind no one else."""
+    """A stage where those of each key, a user or a tenant, wait in a line of their own."""
 
     counted_for_user: ClassVar[bool]
     """Whether those that wait here have been counted against the limits of their users."""
@@ -30,7 +27,7 @@ class Gate(Stage):
     settings: Any
     """By which settings."""
     drops = False
-    """Whether none waits."""
+    """Whether those are dead-lettered that do not fit."""
 
     def __init__(self, actor: str, following: Stage) -> None:
         super().__init__(actor, following.process, following.channel, following.config)
@@ -150,7 +147,7 @@ class UserLimits(Gate):
             self.join(attempt, attempt.command.user)
 
     def fits_behind(self, line: Line) -> int:
-        """Behind the others of the user, though it would fit by now."""
+        """Return when the first of the line fits, as the event says, or just after now: of later ones none knows."""
         return max(line.fits_at_ns or 0, self.process.now_ns + 1)
 
     def fits(self, key: str, attempt: Attempt) -> int:

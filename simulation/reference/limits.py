@@ -197,7 +197,8 @@ class Slots:
     """The bulkhead: so many attempts may be at the provider at once; the `limit` is passed in, as it may adapt.
 
     "No key holds more than a quarter of the slots while others wait" (section 14), but for one slot, as else none of
-    fewer than four would ever be had. Nor does one that has a quarter get any of the last sixteenth, rounded.
+    fewer than four would ever be had. Nor does one that has a quarter get any of the last sixteenth, rounded: by
+    `max_in_flight` in reference.md, and also while no others wait.
     """
 
     def __init__(self) -> None:

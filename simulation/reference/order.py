@@ -210,7 +210,7 @@ class Line(Queue[Attempt]):
         self.fits_at_ns: int | None = 0
         """At a limit: when the next one fits; None: when one that is on its way has left."""
         self._has_turns = order.has_keys
-        """Whether classes take turns here; while there has been but one, none is counted."""
+        """Whether turns are counted here: not before any of a second class waits, where no keys take turns."""
 
     def join(self, attempt: Attempt, now_ns: int) -> int:
         """Let one wait behind all others of its class and key; return its place."""

@@ -36,8 +36,8 @@ def ceiling_per_s(config: CircuitBreakerConfig, arriving_per_s: float) -> float:
 class Pace:
     """What waited resumes at a pace: the first at once, then r a second, which doubles every d = `resume_doubling`.
 
-    So r · d / ln 2 · (2^(t/d) - 1) have gone by t. It stands still for as long as one is late, or the ceiling holds it
-    up: that is for all that go, but those that pass by hold nobody up to less than r a second.
+    So r · d / ln 2 · (2^(t/d) - 1) have gone by t, which stands still while nobody takes the next turn, and while the
+    ceiling puts that off. The ceiling counts newcomers too, but puts no turn off to later than 1/r after the last one.
     """
 
     def __init__(self, config: CircuitBreakerConfig, now_ns: int) -> None:

@@ -28,7 +28,7 @@ class Stage:
         self.process.follow(self._actor, self.channel, rule, *args)
 
     def enter(self, attempt: Attempt) -> None:
-        """Let an attempt pass, wait or end, but for one that is told twice."""
+        """Let an attempt pass, wait or end; one that comes twice only once."""
         raise NotImplementedError
 
     def flush(self) -> None:
@@ -60,7 +60,10 @@ class Stage:
         return [each for each in attempts if each not in taken_out]
 
     def defer(self, attempt: Attempt, cause: DeferralCause, resumes_ns: int | None, why: str, settings: Any) -> None:
-        """ "A wait is one `NotificationDeferred`, however long" (4); a copy whose attempt has ended has none."""
+        """ "A wait is one `NotificationDeferred`, however long" (4); a late copy of an attempt that has ended has none.
+
+        The store keeps nothing of this, nor of breakers: a start sends the attempt again. So it is recorded at once.
+        """
         if self.process.timeline.goes_astray is not None and not self.process.is_awaited(attempt):
             return
         event = self.process.event(NotificationDeferred, attempt.command, cause=cause, resumes_at_ns=resumes_ns)

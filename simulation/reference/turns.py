@@ -10,7 +10,7 @@ from simulation.reference.order import Classes, Flow, Order
 class Turns:
     """Whose turn it is to get room at a lane, among the lines that wait for it: one, or one for each host.
 
-    Of one line its own turns hold. Several take turns by class and key, and in these goes who joined first.
+    One line has its own order. Of several, classes and keys take turns; of one class and key, who joined first goes.
     """
 
     def __init__(self, lines: dict[str, HostLine], order: Order, *, is_per_host: bool) -> None:
@@ -71,7 +71,7 @@ class Turns:
             self._classes.take(flow, is_here=is_here)
 
     def next(self, slots: Slots, limit: int | None) -> tuple[str, Flow | None] | None:
-        """Return which line gets the free slot, and for whom; None: its line says that."""
+        """Return which line gets the free slot, and which class and key there (None: as it has it); None: no line."""
         if self._is_per_host:
             flow = self._classes.next_for_slot(slots, limit)
             return None if flow is None else (self._first(flow)[1], flow)
@@ -87,7 +87,7 @@ class Turns:
         return "" in self._lines and self._lines[""].classes.has_others(key)
 
     def are_before(self, rank: int) -> bool:
-        """Tell whether one may wait that goes before another one of a class that comes now."""
+        """Tell whether any may wait that goes before one of a class that comes now."""
         config = self._order.config
         if config.kind != "strict" or config.aging is not None:
             return bool(self._hosts)
