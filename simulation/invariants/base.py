@@ -145,6 +145,9 @@ class Context:
     pipeline_of: Callable[[int], Pipeline | None] = lambda number: None
     """Returns the pipeline of a node, where there are several."""
 
+    as_given: Mapping[NotificationChannel, ChannelConfig] | None = None
+    """The settings of the channels as a file has them, without what follows from others. None: that is unknown."""
+
     def __post_init__(self) -> None:
         self.lifecycles.restarted_within_ns = self.restarted_within_ns
 

@@ -7,6 +7,7 @@ from simulation.invariants.actors import AsksSettle, Order, TimersInOrder
 from simulation.invariants.addresses import GoneAddresses
 from simulation.invariants.announcements import NoErrors, RecordedFirst
 from simulation.invariants.arrivals import Arrivals
+from simulation.invariants.as_given import SettingsAsGiven
 from simulation.invariants.attempts import Answers, AttemptNumbers, InTime
 from simulation.invariants.awaited import Awaited
 from simulation.invariants.backoff import Backoff
@@ -105,6 +106,7 @@ KNOWN: dict[str, type[Invariant]] = {
         Liveness,
         ClientsGoOn,
         Arrivals,
+        SettingsAsGiven,
         Summary,
         LockStep,
     )

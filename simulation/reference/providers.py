@@ -54,8 +54,8 @@ class Bucket:
     """What a provider takes: so many at once, and as many in each period."""
 
     def __init__(self, quota: QuotaFault) -> None:
-        count = int(quota.whole.count)
-        self._every_ns = Fraction(ns(quota.whole.period), count)
+        count = max(1, round(quota.rate.count))  # at once, in as much more time as these are more
+        self._every_ns = Fraction(ns(quota.rate.period * count / quota.rate.count), count)
         self._ahead_ns = (count - 1) * self._every_ns
         self._full_at_ns = Fraction(0)
         self.answer = Transient(reason=THROTTLED.reason, retry_after=quota.retry_after, throttled=True)

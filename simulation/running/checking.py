@@ -46,6 +46,7 @@ def checker_of(
     """
     context = Context(
         channels=world.channels,
+        as_given={channel: scenario.channel_as_given(channel) for channel in world.channels},
         faults=scenario.faults,
         preferences=preferences,
         remember_ids_ns=ns(scenario.remember_ids),
