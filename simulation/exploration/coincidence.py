@@ -30,6 +30,11 @@ come."""
 _NOT_IN_STEP: Mapping[str, Any] = {"jitter": "none", "retry_after_jitter": 0.0, "retry_after_excess": "0s"}
 """What keeps times apart, and what it is where it does not."""
 
+_ONLY_WITH_JITTER = frozenset({"cap_before_jitter", "cap_after_draw"})
+
+_FACTORS = frozenset({"latency_factor", "speed", "backoff_multiplier", "multiplier"})
+"""Keys of numbers by which times are multiplied or divided."""
+
 Write: TypeAlias = Callable[[float], str]
 """Returns a time in seconds as a file has it: as a multiple of the step."""
 
@@ -72,11 +77,14 @@ def _in_step(value: Any, write: Write, step_s: float, random: Random) -> Any:
     if isinstance(value, dict):
         return {
             key: _one_of_two(write, step_s, 0 if key == "latency" else 1, random)
-            if key in _DISTRIBUTIONS
+            if key in _DISTRIBUTIONS and isinstance(each, dict)  # else it is one time
             else _without_jitter(key, each)
             if key in _NOT_IN_STEP
+            else _in_step_too(each)
+            if key in _FACTORS and isinstance(each, float)
             else _in_step(each, write, step_s, random)
             for key, each in value.items()
+            if key not in _ONLY_WITH_JITTER
         }
     if isinstance(value, list):
         return [_in_step(each, write, step_s, random) for each in value]
@@ -94,6 +102,11 @@ def _one_of_two(write: Write, step_s: float, least: int, random: Random) -> dict
             {"weight": 1, "constant": write((short + long) * step_s)},
         ]
     }
+
+
+def _in_step_too(factor: float) -> float:
+    """Return a factor that is a whole number, or a power of one half."""
+    return float(round(factor)) if factor >= 1 or not factor else 2.0 ** round(math.log2(factor))
 
 
 def _without_jitter(key: str, value: Any) -> Any:

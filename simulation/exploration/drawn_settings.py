@@ -116,7 +116,7 @@ _SHARE_TOGETHER = 0.4
 _SHARE_WITH_CLASSES = 0.5
 """In so many cases the workload has classes and tenants, and channels an order and bounds for these."""
 
-_SPARE = "spare"
+SPARE = "spare"
 """What a provider is called that a channel has got."""
 
 
@@ -392,7 +392,7 @@ class Values:
     def _change_failover(self, annotation: Any, data: Data) -> None:
         others, model = data.setdefault("failover", {}), get_args(annotation)[1]
         if not others or self._random.random() < 0.2:
-            others.setdefault(_SPARE, {})  # none is taken away: faults and operations may name it
+            others.setdefault(SPARE, {})  # none is taken away: faults and operations may name it
         self.change(model, others[self._random.choice(list(others))])
 
     def value(self, annotation: Any, key: str = "") -> Any:

@@ -12,9 +12,10 @@ from typing import Any
 from actors.messages import NotificationChannel
 from actors.settings.distributions import Distribution
 from actors.settings.faults import FaultConfig
+from simulation.exploration.coincidence import coinciding
 from simulation.exploration.fault_kinds import KINDS
 from simulation.exploration.numbers import log_uniform, rounded
-from simulation.scenario import Scenario
+from simulation.scenario import ClosedWorkload, Scenario
 
 _OF_ATTEMPTS = (
     "failure_rate", "fail_first", "latency", "latency_factor", "throttle", "permanent_rate", "lost_reply_rate", "burst",
@@ -22,6 +23,9 @@ _OF_ATTEMPTS = (
 )  # fmt: skip
 _OF_WORK = ("capacity", "speed")
 _MOST_FAULTS = 5
+_STOPS = 6
+_SHARE_IN_STEP = 0.5
+"""In so many cases windows begin and end at the very instants at which work does."""
 
 
 def overlapping(scenario: Scenario, random: Random) -> Scenario:
@@ -41,12 +45,17 @@ def overlapping(scenario: Scenario, random: Random) -> Scenario:
             own["latency"] = Distribution.model_validate(takes)
         channels[channel.value] = config.model_copy(update={"provider": config.provider.model_copy(update=own)})
         faults += _overlapping(scenario, channel, random)
-    return scenario.model_copy(
+    found = scenario.model_copy(
         update={
             "channels": scenario.channels.model_copy(update=channels),
             "faults": (*scenario.faults, *faults),
         }
     )
+    if random.random() >= _SHARE_IN_STEP:
+        return found
+    found = coinciding(found, random)
+    stops = [stop for channel in channels for stop in _stopping(found, NotificationChannel(channel), random)]
+    return found.model_copy(update={"faults": (*found.faults, *stops)})
 
 
 def _overlapping(scenario: Scenario, channel: NotificationChannel, random: Random) -> list[FaultConfig]:
@@ -59,4 +68,23 @@ def _overlapping(scenario: Scenario, channel: NotificationChannel, random: Rando
         lasts = rounded(middle - at + log_uniform(random, scenario.duration / 30, scenario.duration))
         written = {"channel": channel, "at": at, "for": lasts, **KINDS[random.choice(kinds)](random)}
         faults.append(FaultConfig.model_validate(written))
+    return faults
+
+
+def _stopping(scenario: Scenario, channel: NotificationChannel, random: Random) -> list[FaultConfig]:
+    """Return windows in which work stands still again and again, from instants at which some of it is done: so much
+    after bursts as one, two or three attempts take of those that most are like."""
+    latency = scenario.channel_as_given(channel).provider.latency
+    takes = latency.mixture[0].constant if latency.mixture else None
+    bursts = [
+        (entry.at, entry.arrivals.burst.every)
+        for entry in scenario.workload
+        if channel in entry.channels and not isinstance(entry, ClosedWorkload) and entry.arrivals.burst is not None
+    ]
+    faults: list[FaultConfig] = []
+    while takes is not None and bursts and len(faults) < _STOPS:
+        first, every = random.choice(bursts)
+        comes = first + every * random.randrange(max(1, round(scenario.duration / every)))
+        written = {"channel": channel, "at": comes + takes * random.randint(1, 3), "for": every}
+        faults.append(FaultConfig.model_validate({**written, "speed": random.choice([0.0, 0.0, 0.5])}))
     return faults

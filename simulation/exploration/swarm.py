@@ -29,6 +29,7 @@ from simulation.exploration.coincidence import coinciding
 from simulation.exploration.drawn_settings import DrawnSettings, draw_settings
 from simulation.exploration.fault_kinds import KINDS
 from simulation.exploration.losing import losing
+from simulation.exploration.meeting import at_places, unlike
 from simulation.exploration.nightfall import nightfall
 from simulation.exploration.numbers import log_uniform, rounded
 from simulation.exploration.overlapping import overlapping
@@ -84,11 +85,14 @@ _SHAPES: tuple[tuple[Callable[[Scenario, Random], Scenario], str, float], ...] =
     (queueing, "queues", 0.25),
     (burying, "burying", 0.2),
     (losing, "losing", 0.15),
-    (coinciding, "coincidence", 0.25),
+    (unlike, "unlike", 0.2),
+    (at_places, "places", 0.15),
     (overlapping, "overlaps", 0.15),
+    (coinciding, "coincidence", 0.25),
     (nightfall, "nights", 0.15),
 )
-"""What a whole case may be made of, each with the name of its stream and in how many cases with drawn settings."""
+"""What a whole case may be made of, each with the name of its stream and in how many cases with drawn settings. Times
+coincide of all that comes before."""
 
 
 @dataclass(frozen=True, slots=True)

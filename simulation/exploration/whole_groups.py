@@ -50,8 +50,8 @@ def with_whole_groups(scenario: Scenario, random: Random) -> Scenario:
 
 
 def _with_groups(config: ChannelConfig, random: Random) -> ChannelConfig:
-    drawn = random.sample(list(_GROUPS), max(1, sum(random.random() < _SHARE_OF_GROUP for _ in _GROUPS)))
-    changes = {key: group(random) for key, group in _GROUPS.items() if key in drawn}
+    drawn = random.sample(list(GROUPS), max(1, sum(random.random() < _SHARE_OF_GROUP for _ in GROUPS)))
+    changes = {key: group(random) for key, group in GROUPS.items() if key in drawn}
     breaker = changes.get("circuit_breaker", config.circuit_breaker)
     changes["circuit_breaker"] = breaker.model_copy(update={"per": config.circuit_breaker.per})
     provider = changes["provider"] = _provider(config, breaker, random)
@@ -228,7 +228,7 @@ def _adaptive_throttle(random: Random) -> AdaptiveThrottleConfig:
     )
 
 
-_GROUPS: Mapping[str, Callable[[Random], Any]] = {
+GROUPS: Mapping[str, Callable[[Random], Any]] = {
     "retry": _retry,
     "circuit_breaker": _breaker,
     "rate_limit": _rate_limit,
@@ -237,6 +237,7 @@ _GROUPS: Mapping[str, Callable[[Random], Any]] = {
     "adaptive_rate": _adaptive_rate,
     "adaptive_throttle": _adaptive_throttle,
 }
+"""What draws each group."""
 
 
 def _provider(config: ChannelConfig, breaker: CircuitBreakerConfig, random: Random) -> ProviderConfig:

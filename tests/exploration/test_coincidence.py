@@ -65,3 +65,29 @@ def test_about_as_many_come_however_long_it_lasts(seed, lasting_s):
     found = coinciding(steady, Random(seed))
     assert found.workload != steady.workload
     assert 150 <= sum(expected_notifications(found, entry) for entry in found.workload) <= 600
+
+
+def test_written_answers_factors_and_what_needs_jitter_are_in_step_too():
+    found = coinciding(
+        parse(
+            """
+            name: scripted
+            duration: 1m
+            channels:
+              email:
+                retry: {jitter: proportional, cap_before_jitter: true, backoff_multiplier: 1.7}
+                provider: {capacity: 2, script: [{outcome: sent, latency: 1300ms}, {outcome: transient, latency: 0s}]}
+              sms: {retry: {jitter: decorrelated, cap_after_draw: true}}
+            workload: [{channel: email, arrivals: {constant: 1/s}}, {channel: sms, arrivals: {constant: 1/s}}]
+            faults:
+              - {channel: email, at: 5s, for: 9s, speed: 0.3}
+              - {channel: email, at: 9s, for: 9s, latency_factor: 2.6}
+            """
+        ),
+        Random(1),
+    )
+    email = found.channels.email
+    assert any(all(ns(each) % ns(step_s) == 0 for each in times_in(as_data(found))) for step_s in STEPS_S)
+    assert [answer.latency > 0 for answer in email.provider.script] == [True, False]
+    assert (email.retry.jitter, email.retry.backoff_multiplier) == ("none", 2.0)
+    assert [fault.speed or fault.latency_factor for fault in found.faults] == [0.25, 3.0]

@@ -32,3 +32,17 @@ def test_a_fault_has_room_for_more_than_its_provider_has_and_for_fewer():
                 (more if fault.capacity > own else fewer).add(seed)
     assert more
     assert fewer
+
+
+def test_work_stands_still_from_instants_at_which_some_is_done():
+    stops = []
+    for seed in range(40):
+        before = case(SWARM, seed, settings="given")
+        found = overlapping(before, Random(seed))
+        for fault in found.faults:
+            provider = found.channel_as_given(fault.channel[0]).provider
+            takes = provider.latency.mixture[0].constant if provider.latency.mixture else None
+            bursts = [entry.arrivals.burst for entry in found.workload if hasattr(entry, "arrivals")]
+            if fault.speed == 0 and takes and any(burst and burst.every == fault.for_ for burst in bursts):
+                stops.append(fault)
+    assert len(stops) > 10
