@@ -46,6 +46,8 @@ class Retention(NamedTuple):
     remembered: RememberedRows
     keep_audit_ns: int
     """Of the audit trail, and of the history of what operators acted on, in nanoseconds."""
+    has_closed: bool
+    """Whether there may be any such history."""
 
 
 _BY_PEOPLE = frozenset({NotificationRedriven, DeadLetterDiscarded})
@@ -205,7 +207,8 @@ class _Turn:
         if self.acceptances:
             self._leave_out_what_is_known(sql, retention.remembered)
         _insert(sql, "INSERT INTO notifications VALUES", 4, self.requested)
-        _delete(sql, "closed", self.requested[1::4])  # those were others, whose ids are forgotten
+        if retention.has_closed:
+            _delete(sql, "closed", self.requested[1::4])  # those were others, whose ids are forgotten
         _insert(sql, "INSERT INTO history VALUES", 3, self.history)
         if self.audit:
             _insert(sql, "INSERT INTO audit VALUES", 4, self.audit)

@@ -103,7 +103,7 @@ class SqliteStore(StoreOnDisk, SqliteHistories):
         super().__init__(str(path), remember_ids_ns=remember_ids_ns, clocks=clocks)
         self.path = path
         self.damaged = {}
-        self._retention = Retention(RememberedRows(remember_ids_ns), keep_audit_ns)
+        self._retention = Retention(RememberedRows(remember_ids_ns), keep_audit_ns, has_closed=False)
         self._busy_timeout = busy_timeout
         self._seq = 0
         self._to_do: deque[Batch | _Query] = deque()
@@ -393,6 +393,8 @@ class SqliteStore(StoreOnDisk, SqliteHistories):
     def _write(self, file: SqliteFile, batch: Batch) -> str | None:
         """Make a batch durable; return why it is not if it is not."""
         sql = file.connection
+        if any(turn.closed for turn in batch.turns):
+            self._retention = self._retention._replace(has_closed=True)
         try:
             sql.execute("BEGIN IMMEDIATE")
             for turn in batch.turns:
@@ -417,6 +419,8 @@ class SqliteStore(StoreOnDisk, SqliteHistories):
             sql.executemany("DELETE FROM requests WHERE notification_id = ?", [(member,) for member in stale])
             self._be_careful(marks.begin(sql, self._open))
             self._resume_clock(sql)
+            has_closed = sql.execute("SELECT 1 FROM closed LIMIT 1").fetchone() is not None
+            self._retention = self._retention._replace(has_closed=has_closed)
         except UNREADABLE as error:
             raise StoreError(f"{self.path} cannot be read: {reason_of(error)}") from error
 

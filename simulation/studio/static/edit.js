@@ -44,8 +44,7 @@ function changed(text, source) {
   byId("comparison").replaceChildren();
   byId("behind").hidden = true;
   charts.isHeld = source === session?.source;
-  clearTimeout(checking);
-  clearTimeout(beginning);
+  for (const timer of [checking, beginning]) clearTimeout(timer);
   checking = setTimeout(check, source === "opened" ? 0 : 80, text);
   byId("settings").ariaBusy = "true";
   say("off", "waits for a pause…");
@@ -69,9 +68,7 @@ async function check(text) {
     byId("node").hidden = found.nodes === 1;
     for (const each of ["channel", "node"]) charts[each] = byId(each).value; // what was shown may be gone
     faults.show(found.faults);
-  } catch (error) { message(error); } finally {
-    if (text === editor.text) byId("settings").ariaBusy = "false"; // else another check is under way
-  }
+  } catch (error) { message(error); } finally { byId("settings").ariaBusy = text !== editor.text; } // then another goes on
 }
 
 /** Say what is wrong with the text where people look, without most of the path; the editor has all of it. */
