@@ -16,6 +16,7 @@ import time
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
+from unittest import mock
 
 import trio
 from answered import Disagreement
@@ -36,8 +37,9 @@ def carry_out(program: Program) -> int:
     with tempfile.TemporaryDirectory() as folder:
         callers = Callers(program, Path(folder) / "notifications.db")
         clock = MockClock() if program.is_on_disk else MockClock(autojump_threshold=0)
-        trio._core._run._r.seed(program.seed)  # which orders the tasks that are ready
-        trio.run(callers.run, clock=clock)
+        trio._core._run._r.seed(program.seed)  # which orders the tasks that are ready, with or without pytest
+        with mock.patch.object(trio._core._run, "_ALLOW_DETERMINISTIC_SCHEDULING", True):
+            trio.run(callers.run, clock=clock)
     return callers.calls_made
 
 
