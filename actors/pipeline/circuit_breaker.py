@@ -132,7 +132,7 @@ class CircuitBreakerActor(Stage):
 
     @handles(Attempt)
     def on_attempt(self, attempt: Attempt) -> None:
-        if self._tenants is not None and self._tenants.has_dropped(attempt):
+        if self._tenants is not None and not self._tenants.is_expected(attempt):
             return
         # First what `_admit` would come to, with fewer calls: the way of nearly every attempt.
         lane = self._unbounded

@@ -133,7 +133,7 @@ class DeduplicatingBreaker(_QuietOfCopies, CircuitBreakerActor):
 
     @handles(Attempt)
     def on_attempt(self, attempt: Attempt) -> None:
-        if self._tenants is not None and self._tenants.has_dropped(attempt):
+        if self._tenants is not None and not self._tenants.is_expected(attempt):
             return
         if self._in_flight.take(attempt):
             super().on_attempt(attempt)

@@ -76,6 +76,11 @@ class OnTheirWay:
         """Record that an attempt waits for a breaker; return its tenant if that has room now."""
         return self._move(attempt, _Place.BEHIND_BREAKER)
 
+    def is_before_provider(self, attempt: Attempt) -> bool:
+        """Tell whether an attempt has passed, and neither waits for a breaker or at its bounds again nor has gone."""
+        found = self._attempts.get(id(attempt))
+        return found is not None and found.place is _Place.BEFORE_PROVIDER
+
     def is_kept_back(self, attempt: Attempt) -> bool:
         """Tell whether an attempt that has waited for a breaker may not go now, as its tenant has as many as it may."""
         found = self._attempts.get(id(attempt))

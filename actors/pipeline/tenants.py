@@ -37,10 +37,13 @@ class TenantsAtBreaker:
         self._to_bounds = to_bounds
         self.is_kept_back = on_their_way.is_kept_back
 
-    def has_dropped(self, attempt: Attempt) -> bool:
-        """Tell whether the bounds have dropped an attempt that was on its way from there: it is sent again, and counts
-        then."""
-        return attempt not in self._on_their_way and tenant_of(attempt.command) != NO_KEY
+    def is_expected(self, attempt: Attempt) -> bool:
+        """Tell whether an attempt that comes is one that the bounds have let pass.
+
+        It is not if they have dropped it since: it is sent again, and counts then. Nor is a copy of one that has gone
+        back to them: that comes again when its tenant has room.
+        """
+        return self._on_their_way.is_before_provider(attempt) or tenant_of(attempt.command) == NO_KEY
 
     def is_admitted(self, admitted: Admitted) -> Admitted:
         """Take note that an attempt goes to a provider, and return it."""

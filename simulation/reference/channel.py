@@ -46,8 +46,8 @@ class Way(Waiting):
 
     def enter(self, attempt: Attempt) -> None:
         """Let an attempt go to the first provider that takes it, or wait, behind all that wait at its host."""
-        if attempt in self.taken or self.tenants.has_dropped(attempt):
-            return  # it has come twice, or is sent again
+        if attempt in self.taken or not self.tenants.have_let_pass(attempt):
+            return  # it has come twice, or is sent again, or waits for its tenant
         self.taken[attempt] = None
         attempt.host = host_of(attempt.command.recipient) if self.is_per_host else ""
         attempt.key = self.order.key_of(attempt.command)

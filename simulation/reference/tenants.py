@@ -66,9 +66,10 @@ class TenantBounds(Gate):
 
     # ── at the providers ────────────────────────────────────────────────────────────────────────────────────────
 
-    def has_dropped(self, attempt: Attempt) -> bool:
-        """Tell whether an attempt that has passed here was dropped meanwhile, and is sent again."""
-        return attempt.tenant != "" and attempt not in self.states
+    def have_let_pass(self, attempt: Attempt) -> bool:
+        """Tell whether an attempt counts that comes from here: not if it was dropped meanwhile, and is sent again, or
+        if it is a copy of one that has come back, and waits until its tenant has room."""
+        return attempt.tenant == "" or self.states.get(attempt) == BEFORE_PROVIDER
 
     def keep_back(self, attempt: Attempt) -> bool:
         """Tell whether one that has waited for a breaker finds its tenant full."""
