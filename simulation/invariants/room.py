@@ -168,7 +168,9 @@ class Refusals(Invariant):
 
     @observes(DuplicateIgnored)
     def on_duplicate(self, event: DuplicateIgnored) -> Objection:
-        self._following.discard(event.notification_id)
+        at_the_door = {submit.command.notification_id for submit in self._at_the_door.values()}
+        if event.notification_id not in at_the_door:  # else that is what came again, and a redrive goes on
+            self._following.discard(event.notification_id)
         return self._said()
 
     @observes(NotificationSent, NotificationSuppressed, NotificationMovedToDeadLetter)

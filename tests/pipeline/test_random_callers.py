@@ -33,6 +33,10 @@ def test_a_program_whose_store_is_a_file_goes_on_when_that_is_opened_again():
     assert sum(carry_out(drawn_program(seed, is_on_disk=True)) for seed in range(3)) > 100
 
 
+def test_an_id_that_comes_again_as_its_letter_is_redriven_leaves_that_its_room():
+    assert difference(drawn_program(218)) is None
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("first", range(0, 2000, 200))
 def test_many_programs(first):
