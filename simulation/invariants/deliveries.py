@@ -77,11 +77,11 @@ class Wanted(Invariant):
     @observes(AttemptMade)
     def on_attempt(self, made: AttemptMade) -> Objection:
         command, preferences = made.attempt.command, self.context.preferences
-        if preferences is None or command.critical:
+        if preferences is None or command.critical or made.is_copy:  # the attempt had set out before
             return None
         if not preferences.is_enabled(command.user, made.channel):
             return f"{made.notification_id} is sent, though {command.user} has switched {made.channel} off"
-        if made.is_copy or self.context.mixes_messages_up:
+        if self.context.mixes_messages_up:
             return None  # it had set out before, perhaps, and was late on its way
         quiet_until = None
         for now in map(utc, self.context.calendar_ns(made.at_ns)):

@@ -228,6 +228,8 @@ def test_no_one_is_sent_what_they_do_not_want():
         "wanted", [requested(0), made(599, user_id="ann"), made(600, user_id="ann")], "quiet hours of ann", context
     )
     assert breach_of("wanted", [made(600, user_id="ann", critical=True), made(600, user_id="eve")], context) is None
+    late = made(1, user_id="bob", is_copy=True)  # of an attempt that had set out before
+    assert breach_of("wanted", [late], context) is None
 
 
 def test_what_was_decided_just_before_the_wall_clock_steps_goes_on_after():
