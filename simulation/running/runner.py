@@ -25,11 +25,9 @@ from actors.kernel.system import ActorSystem
 from actors.messages import NotificationChannel, RecordedEvent
 from actors.notifier import Pipeline
 from actors.pipeline.lane import breaker_name
-from actors.pipeline.preferences import Preferences, Quiet, SwitchedOff
 from actors.pipeline.subscribers import BUILT_IN_SUBSCRIBERS, Subscribers
-from actors.pipeline.templates import BUILT_IN, Template, Templates
+from actors.pipeline.templates import BUILT_IN
 from actors.pipeline.waiting_line import WaitingCounts
-from actors.policies.quiet_hours import QuietHours
 from actors.settings.channel import ChannelConfig
 from actors.settings.faults import FLEET_FAULT_KEYS
 from actors.storage.lossy import LossyStore
@@ -46,6 +44,7 @@ from simulation.results.result import Result
 from simulation.results.series import bucket_width_ns
 from simulation.results.tallies import Counted
 from simulation.results.windows import WindowMetrics
+from simulation.running.contents import preferences_of, templates_of
 from simulation.running.operator import Operator
 from simulation.running.service import Service
 from simulation.running.system_faults import FaultInjector, is_system_fault
@@ -290,7 +289,7 @@ def _plan(
     if invariants != "default":
         from simulation.running.checking import checker_of
 
-        world, preferences = world_of(scenario, schedule, own), _preferences(scenario)
+        world, preferences = world_of(scenario, schedule, own), preferences_of(scenario)
         checker = checker_of(scenario, invariants, recorder, world, preferences, has_rules=bool(rules_of))
     return RunPlan(scenario, recorder, rules=rules_of, providers=own, schedule=schedule, checker=checker)
 
@@ -437,8 +436,8 @@ def build(system: ActorSystem, plan: RunPlan) -> Pipeline:
         system,
         _channels(scenario),
         providers,
-        preferences=_preferences(scenario),
-        templates=_templates(scenario),
+        preferences=preferences_of(scenario),
+        templates=templates_of(scenario),
         notify=_ignore_alert if checker is None or checker.lock_step is None else checker.lock_step.on_alert,
         dead_letters=scenario.dead_letters,
         max_pending=scenario.max_pending,
@@ -569,32 +568,10 @@ def _providers(
     }
 
 
-def _preferences(scenario: Scenario) -> Preferences | None:
-    if not scenario.preferences and not scenario.quiet_hours:
-        return None
-    return Preferences(
-        switched_off=[
-            SwitchedOff(share=rule.share, channels=frozenset({rule.channel})) for rule in scenario.preferences
-        ],
-        quiet=[
-            Quiet(share=rule.share, hours=QuietHours(rule.from_, rule.to, rule.zone), channels=frozenset(rule.channels))
-            for rule in scenario.quiet_hours
-        ],
-    )
-
-
 def _subscribers(scenario: Scenario) -> Subscribers:
     """Return the built-in subscribers to the events that arrive."""
     arriving = {entry.event for entry in scenario.workload if isinstance(entry, EventWorkload)}
     return {kind: functions for kind, functions in BUILT_IN_SUBSCRIBERS.items() if kind.__name__ in arriving}
-
-
-def _templates(scenario: Scenario) -> Templates:
-    texts = {
-        name: Template(subject=text.subject, body=text.body, html=text.html)
-        for name, text in scenario.templates.items()
-    }
-    return Templates({**BUILT_IN, **texts}, variables={"platform": scenario.name})
 
 
 def _ignore_alert(_text: str) -> None:

@@ -10,11 +10,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from actors.domain.attempts import Attempt, WrappedProvider
 from actors.kernel.effects import Effect
 from actors.messages import SendNotification
-from actors.pipeline.preferences import Preferences, Quiet, SwitchedOff
-from actors.pipeline.templates import BUILT_IN, Template, Templates
-from actors.policies.quiet_hours import QuietHours
 from actors.storage.sqlite.store import SqliteStore
-from simulation.scenario import Scenario
 
 HUNG_S = 1e9
 """By then every program has ended."""
@@ -34,26 +30,6 @@ class Asked(WrappedProvider):
 
     def recipient_problem(self, command: SendNotification) -> str | None:
         return "wanted anyone but bob" if self._is_choosy and "bob" in command.recipient else None
-
-
-def preferences_of(scenario: Scenario) -> Preferences:
-    return Preferences(
-        switched_off=[
-            SwitchedOff(share=rule.share, channels=frozenset({rule.channel})) for rule in scenario.preferences
-        ],
-        quiet=[
-            Quiet(share=rule.share, hours=QuietHours(rule.from_, rule.to, rule.zone), channels=frozenset(rule.channels))
-            for rule in scenario.quiet_hours
-        ],
-    )
-
-
-def templates_of(scenario: Scenario) -> Templates:
-    texts = {
-        name: Template(subject=text.subject, body=text.body, html=text.html)
-        for name, text in scenario.templates.items()
-    }
-    return Templates({**BUILT_IN, **texts}, variables={"platform": scenario.name})
 
 
 def clock_for_tests() -> MockClock:

@@ -16,7 +16,7 @@ from unittest import mock
 
 import trio
 from answered import Answers, Disagreement, demand
-from called_parts import HUNG_S, Asked, clock_for_tests, pass_time, preferences_of, templates_of
+from called_parts import HUNG_S, Asked, clock_for_tests, pass_time
 from drawn_calls import WRONG_EDITS, Call, Program
 from recorded import ENDS, Book
 from trio.testing import wait_all_tasks_blocked
@@ -47,6 +47,7 @@ from actors.messages import (
     NotificationRequested,
     SendNotification,
 )
+from actors.pipeline.preferences import Preferences
 from actors.pipeline.subscribers import BUILT_IN_SUBSCRIBERS
 from actors.service.operations.breakers import BreakerWatch
 from actors.service.operations.dead_letters import DeadLetters, Filter
@@ -56,6 +57,7 @@ from actors.storage.memory import MemoryStore
 from actors.storage.sqlite.store import SqliteStore
 from simulation.invariants import KNOWN, Checker, Context
 from simulation.invariants.base import breaker_of
+from simulation.running.contents import preferences_of, templates_of
 from simulation.running.runner import world_of
 from simulation.running.service import Process
 from simulation.running.system_faults import InjectedCrash
@@ -86,7 +88,7 @@ class Callers:
         self.announced: list[Any] = []
         self.calls_made = 0
         self._chosen: dict[tuple[str, str], bool] = {}
-        self._preferences = preferences_of(scenario)
+        self._preferences = preferences_of(scenario) or Preferences()
         self._streams = RandomStreams(scenario.seed)
         channels = {each: scenario.channel_config(each) for each in program.channels}
         self._config = NotifierConfig(

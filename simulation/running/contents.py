@@ -1,0 +1,32 @@
+"""What a scenario gives a pipeline besides the settings of channels: what people want, and templates."""
+
+from __future__ import annotations
+
+from actors.pipeline.preferences import Preferences, Quiet, SwitchedOff
+from actors.pipeline.templates import BUILT_IN, Template, Templates
+from actors.policies.quiet_hours import QuietHours
+from simulation.scenario import Scenario
+
+
+def preferences_of(scenario: Scenario) -> Preferences | None:
+    """Return what its users want; None where it says nothing of that."""
+    if not scenario.preferences and not scenario.quiet_hours:
+        return None
+    return Preferences(
+        switched_off=[
+            SwitchedOff(share=rule.share, channels=frozenset({rule.channel})) for rule in scenario.preferences
+        ],
+        quiet=[
+            Quiet(share=rule.share, hours=QuietHours(rule.from_, rule.to, rule.zone), channels=frozenset(rule.channels))
+            for rule in scenario.quiet_hours
+        ],
+    )
+
+
+def templates_of(scenario: Scenario) -> Templates:
+    """Return its templates, and the built-in ones that it does not replace."""
+    texts = {
+        name: Template(subject=text.subject, body=text.body, html=text.html)
+        for name, text in scenario.templates.items()
+    }
+    return Templates({**BUILT_IN, **texts}, variables={"platform": scenario.name})
