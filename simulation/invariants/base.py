@@ -130,9 +130,6 @@ class Context:
     within_s: Mapping[str, float] = field(default_factory=dict)
     """The times within which it is counted how many were delivered, by name."""
 
-    has_exact_quantiles: bool = True
-    """Whether quantiles are of all durations there are, and not of a sketch of them."""
-
     nodes: int = 1
     """How many processes there are."""
 

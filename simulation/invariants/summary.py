@@ -161,19 +161,11 @@ class Summary(Invariant):
             said = summary
             for key in path:
                 said = said[key]
-            if not self._is_between(path[-1], said, least, most):
+            if not _is_between(said, least, most):
                 name = ".".join(path)
                 wanted = f"{least}" if least == most else f"from {least} to {most}"
                 return f"the summary says {name} {said}, and by the history it is {wanted}"
         return None
-
-    def _is_between(self, name: str, said: Any, least: Any, most: Any) -> bool:
-        """Tell whether a figure is within its bounds, but for the digits that are lost in counting it another way."""
-        if not isinstance(said, (int, float)) or not isinstance(least, float):
-            return bool(said == least if least == most or said is None else least <= said <= most)
-        is_rough = not self.context.has_exact_quantiles and name in recount.QUANTILES
-        slack = 1e-9 + (0.01 if is_rough else 1e-9) * abs(least)
-        return bool(least - slack <= said <= most + slack)
 
     def expected(self, summary: Mapping[str, Any]) -> dict[Path, tuple[Any, Any]]:
         """Return by their paths what the figures of a summary are at least and at most.
@@ -373,3 +365,11 @@ class Summary(Invariant):
             counted["taken_over"] = sum(len(each.notification_ids) for each in self._takeovers if each.node == node)
             found |= {("nodes", number, key): counted[key] for key in figures}
         return {path: (value, value) for path, value in found.items()}
+
+
+def _is_between(said: Any, least: Any, most: Any) -> bool:
+    """Tell whether a figure is within its bounds, but for the digits that another order of counting loses."""
+    if not isinstance(said, (int, float)) or not isinstance(least, float):
+        return bool(said == least if least == most or said is None else least <= said <= most)
+    slack = 1e-9 + 1e-9 * abs(least)
+    return bool(least - slack <= said <= most + slack)

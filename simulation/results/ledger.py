@@ -85,7 +85,6 @@ class Ledger:
         outline: Outline,
         of_entries: Sequence[Entry],
         *,
-        exact: bool,
         counted: Counted = COUNTED_ALWAYS,
         prices: Mapping[NotificationChannel, Mapping[str, float]] | None = None,
     ) -> None:
@@ -94,7 +93,6 @@ class Ledger:
         Args:
             outline: what metrics are told apart by.
             of_entries: what there is to know of each entry of the workload.
-            exact: whether statistics are of all durations there are, and not of a sketch of them.
             counted: what may happen and so has to be counted.
             prices: what a request costs, by channel and provider.
         """
@@ -111,7 +109,7 @@ class Ledger:
         }
         """Of hosts and of tenants, by entry of the workload, of those that have any."""
         self._counted = counted
-        self._make = partial(Tally, exact=exact, within_s=tuple(self.within_s.values()), counted=counted)
+        self._make = partial(Tally, counted=counted)
         self._prices = prices or {}
         self._tallies: dict[Place, Tally] = {}
         self._dead_letters: dict[Group, DeadLetters] = {}

@@ -1,9 +1,8 @@
-"""Statistics of durations: exact when all are kept, within a known error when only their counts are."""
+"""Statistics of durations: exact in every recording, from every duration there is."""
 
 from __future__ import annotations
 
 import math
-from abc import ABC, abstractmethod
 from array import array
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
@@ -12,7 +11,7 @@ from actors.instants import NS_PER_S
 from simulation.scenario.metrics import QUANTILES
 
 SORTED_WITHOUT_NUMPY = 50_000
-"""So many numbers Python sorts in less time than the import of NumPy takes, a tenth of a second."""
+"""Python sorts this many numbers in less time than the import of NumPy takes, a tenth of a second."""
 
 
 def in_order(numbers: array[int]) -> array[int]:
@@ -24,43 +23,53 @@ def in_order(numbers: array[int]) -> array[int]:
     return array("q", np.sort(np.frombuffer(numbers, dtype=np.int64)).tobytes())
 
 
-class Durations(ABC):
-    """Durations in whole nanoseconds, and what can be said of all of them."""
+class Durations:
+    """Durations in whole nanoseconds; each is kept, in 8 bytes, so that no verdict on a quantile is an estimate.
 
-    @abstractmethod
+    Quantiles are interpolated linearly, as numpy's default is.
+    """
+
+    def __init__(self, durations_ns: Iterable[int] = ()) -> None:
+        self._durations_ns = array("q", durations_ns)
+        self._sorted_ns: Sequence[int] | None = None
+        self._histogram: Histogram | None = None
+
     def extend(self, durations_ns: list[int]) -> None:
         """Add several."""
+        self._durations_ns.extend(durations_ns)
+        self._sorted_ns = None
 
-    @abstractmethod
-    def sketch(self) -> Histogram:
-        """Return a sketch of them, not to be changed: cheap to ask for again and again while they come."""
-
-    @abstractmethod
-    def _quantiles_ns(self, shares: Iterable[float], of: int) -> list[float | None]:
-        """Return for each share the value that so many do not exceed of so many, those beyond these being longer than
-        any; None where it is one of those."""
-
-    @abstractmethod
-    def at_most(self, limit_ns: int) -> int:
-        """Return how many are at most this long."""
-
-    @abstractmethod
-    def plus(self, others: Iterable[Durations]) -> Durations:
-        """Return these and those of others of the same kind."""
+    def histogram(self) -> Histogram:
+        """Return their histogram, not to be changed: cheap to ask for again and again while more durations come."""
+        if self._histogram is None:
+            self._histogram = Histogram()
+        self._histogram.extend(self._durations_ns[self._histogram.count :])
+        return self._histogram
 
     @property
     def count(self) -> int:
-        """How many there are."""
-        return self._count_total_max_ns[0]
+        """The number of durations."""
+        return len(self._durations_ns)
+
+    def at_most(self, limit_ns: int) -> int:
+        """Return the number of durations that do not exceed a limit."""
+        return bisect_right(self._in_order(), limit_ns)
+
+    def plus(self, others: Iterable[Durations]) -> Durations:
+        """Return these durations and those of others."""
+        together = Durations(self._durations_ns)
+        for other in others:
+            together._durations_ns.extend(other._durations_ns)
+        return together
 
     def quantiles_of(self, offered: int) -> dict[str, float | None]:
-        """Return quantiles in seconds of so many, of which these have ended and the others never do.
+        """Return the quantiles in seconds of `offered` requests, of which these have ended and the others never do.
 
-        Where either neighbour of a quantile is one of those that never end, it is None; so it is without any.
+        A quantile next to a request that never ends is None; so is each quantile of no requests.
         """
         if not offered:
             return dict.fromkeys(QUANTILES)
-        values_ns = self._quantiles_ns(QUANTILES.values(), offered)
+        values_ns = [_interpolated(self._in_order(), share, offered) for share in QUANTILES.values()]
         return {
             name: None if value_ns is None else value_ns / NS_PER_S
             for name, value_ns in zip(QUANTILES, values_ns, strict=True)
@@ -68,66 +77,22 @@ class Durations(ABC):
 
     def mean_and_max(self) -> dict[str, float | None]:
         """Return their mean and the longest in seconds; both are None without any."""
-        count, total_ns, max_ns = self._count_total_max_ns
-        if not count:
+        if not self.count:
             return {"mean": None, "max": None}
-        return {"mean": total_ns / count / NS_PER_S, "max": max_ns / NS_PER_S}
-
-    @property
-    @abstractmethod
-    def _count_total_max_ns(self) -> tuple[int, int, int]: ...
+        return {
+            "mean": sum(self._durations_ns) / self.count / NS_PER_S,
+            "max": max(self._durations_ns) / NS_PER_S,
+        }
 
     def statistics(self) -> dict[str, float | None]:
         """Return mean, quantiles and maximum in seconds; each is None without any."""
         ends = self.mean_and_max()
         return {"mean": ends["mean"], **self.quantiles_of(self.count), "max": ends["max"]}
 
-
-class Samples(Durations):
-    """Keeps every one, 8 bytes each. Quantiles are interpolated linearly, as numpy's default is."""
-
-    def __init__(self, samples: Iterable[int] = ()) -> None:
-        self._samples = array("q", samples)
-        self._sorted: Sequence[int] | None = None
-        self._sketch: Histogram | None = None
-        self._sketched = 0
-        """How many of the samples are in it."""
-
-    def extend(self, durations_ns: list[int]) -> None:
-        self._samples.extend(durations_ns)
-        self._sorted = None
-
-    def sketch(self) -> Histogram:
-        if self._sketch is None:
-            self._sketch = Histogram()
-        self._sketch.extend(self._samples[self._sketched :])
-        self._sketched = len(self._samples)
-        return self._sketch
-
-    @property
-    def _count_total_max_ns(self) -> tuple[int, int, int]:
-        if not self._samples:
-            return 0, 0, 0
-        return len(self._samples), sum(self._samples), max(self._samples)
-
-    def _quantiles_ns(self, shares: Iterable[float], of: int) -> list[float | None]:
-        ordered = self._ordered()
-        return [_interpolated(ordered, share, of) for share in shares]
-
-    def at_most(self, limit_ns: int) -> int:
-        return bisect_right(self._ordered(), limit_ns)
-
-    def plus(self, others: Iterable[Durations]) -> Samples:
-        together = Samples(self._samples)
-        for other in others:
-            assert isinstance(other, Samples)
-            together._samples.extend(other._samples)
-        return together
-
-    def _ordered(self) -> Sequence[int]:
-        if self._sorted is None:
-            self._sorted = in_order(self._samples)
-        return self._sorted
+    def _in_order(self) -> Sequence[int]:
+        if self._sorted_ns is None:
+            self._sorted_ns = in_order(self._durations_ns)
+        return self._sorted_ns
 
 
 def _interpolated(ordered: Sequence[int], share: float, of: int) -> float | None:
@@ -145,28 +110,18 @@ BITS = 7
 """Each power of two is divided into so many bits' worth of equal steps: a relative error of at most 2^-8 = 0.4%."""
 
 
-class Histogram(Durations):
-    """Keeps counts in log-linear buckets (as HdrHistogram by Tene): bounded memory for any number of durations.
+class Histogram:
+    """Counts of durations in log-linear buckets (as HdrHistogram by Tene), for a look at a run that goes on: a quantile
+    costs the same however many durations there are, and is at most 0.4% off."""
 
-    Mean, maximum and how many are within the given limits are exact. A quantile is interpolated as that of `Samples`
-    is, but between the middles of the buckets, so it is at most 0.4% off.
-    """
-
-    def __init__(self, limits_ns: Iterable[int] = ()) -> None:
-        """Begin with none.
-
-        Args:
-            limits_ns: those that :meth:`at_most` may be asked for.
-        """
+    def __init__(self) -> None:
         import numpy as np
 
-        self._at_most = dict.fromkeys(limits_ns, 0)
         self._counts = np.zeros((64 - BITS) << BITS, dtype=np.int64)
-        self._total_ns = 0
-        self._max_ns = 0
-        self._count = 0
+        self.count = 0
 
     def extend(self, durations_ns: Sequence[int]) -> None:
+        """Add several, in nanoseconds."""
         if not durations_ns:
             return
         import numpy as np
@@ -175,68 +130,31 @@ class Histogram(Durations):
         # Below 2^BITS a value is its own bucket; above, the exponent and the BITS bits behind the leading one are.
         _, exponents = np.frexp(np.maximum(values, 1).astype(np.float64))
         shifts = np.maximum(exponents - 1 - BITS, 0)
-        buckets = (shifts << BITS) + (values >> shifts)
-        np.add.at(self._counts, buckets, 1)
-        for limit_ns in self._at_most:
-            self._at_most[limit_ns] += int((values <= limit_ns).sum())
-        self._total_ns += sum(durations_ns)
-        self._max_ns = max(self._max_ns, max(durations_ns))
-        self._count += len(durations_ns)
+        np.add.at(self._counts, (shifts << BITS) + (values >> shifts), 1)
+        self.count += len(durations_ns)
 
-    def sketch(self) -> Histogram:
-        return self
-
-    def quantile(self, share: float) -> float | None:
-        """Return about the value in seconds that `share` of them do not exceed; None without any. At most 0.4% off."""
-        (value_ns,) = self._quantiles_ns([share], self._count) if self._count else (None,)
-        return None if value_ns is None else value_ns / NS_PER_S
-
-    def at_most(self, limit_ns: int) -> int:
-        return self._at_most[limit_ns]
-
-    def plus(self, others: Iterable[Durations]) -> Histogram:
-        together = Histogram(self._at_most)
+    def plus(self, others: Iterable[Histogram]) -> Histogram:
+        """Return the counts of this and of others."""
+        together = Histogram()
         for part in (self, *others):
-            assert isinstance(part, Histogram)
             together._counts += part._counts
-            together._total_ns += part._total_ns
-            together._max_ns = max(together._max_ns, part._max_ns)
-            together._count += part._count
-            for limit_ns, count in part._at_most.items():
-                together._at_most[limit_ns] += count
+            together.count += part.count
         return together
 
-    @property
-    def _count_total_max_ns(self) -> tuple[int, int, int]:
-        return self._count, self._total_ns, self._max_ns
-
-    def _quantiles_ns(self, shares: Iterable[float], of: int) -> list[float | None]:
-        counts_up_to = self._counts.cumsum()
-        found: list[float | None] = []
-        for share in shares:
-            beyond, before = math.modf(share * (of - 1))
-            ranks = [before + 1, min(before + 2, of) if beyond else before + 1]
-            if ranks[1] > self._count:
-                found.append(None)
-                continue
-            low, high = (self._middle_ns(int(bucket)) for bucket in counts_up_to.searchsorted(ranks))
-            found.append(low + beyond * (high - low))
-        return found
-
-    def _middle_ns(self, bucket: int) -> float:
-        shift = max((bucket >> BITS) - 1, 0)
-        lowest = (bucket - (shift << BITS)) << shift
-        return min(lowest + ((1 << shift) - 1) / 2, float(self._max_ns))
+    def quantile(self, share: float) -> float | None:
+        """Return the quantile of a share, in seconds, interpolated as that of `Durations` is; None without any."""
+        if not self.count:
+            return None
+        beyond, before = math.modf(share * (self.count - 1))
+        ranks = [before + 1, min(before + 2, self.count) if beyond else before + 1]
+        low, high = (_middle_ns(int(bucket)) for bucket in self._counts.cumsum().searchsorted(ranks))
+        return (low + beyond * (high - low)) / NS_PER_S
 
 
-def durations(*, exact: bool, limits_ns: Iterable[int] = ()) -> Durations:
-    """Return an empty collection of durations, that keeps every one or only counts.
-
-    Args:
-        exact: whether it keeps every one.
-        limits_ns: those that :meth:`Durations.at_most` may be asked for.
-    """
-    return Samples() if exact else Histogram(limits_ns)
+def _middle_ns(bucket: int) -> float:
+    shift = max((bucket >> BITS) - 1, 0)
+    lowest = (bucket - (shift << BITS)) << shift
+    return lowest + ((1 << shift) - 1) / 2
 
 
 def student_t(probability: float, degrees: float) -> float:

@@ -8,7 +8,7 @@ counts of entries, classes and channels each add up to those of the run.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from actors.endpoints import EndpointState
@@ -25,7 +25,7 @@ from actors.messages import (
     UpstreamRequested,
 )
 from actors.settings.channel import PRIMARY
-from simulation.results.statistics import Durations, durations
+from simulation.results.statistics import Durations
 from simulation.scenario.metrics import NEVER
 
 
@@ -55,16 +55,12 @@ class Tally:
     def __init__(
         self,
         *,
-        exact: bool,
-        within_s: Iterable[float],
         counted: Counted = COUNTED_ALWAYS,
         prices: Mapping[str, float] | None = None,
     ) -> None:
         """Begin with none.
 
         Args:
-            exact: whether statistics are of all durations there are, and not of a sketch of them.
-            within_s: the times within which deliveries are counted.
             counted: what may happen and so has to be counted.
             prices: what a request costs at each provider of the channel.
         """
@@ -89,9 +85,9 @@ class Tally:
         self.accepted_again = 0
         """Notifications of a request that had been accepted before, and whose id was forgotten."""
         self.reached_twice = 0
-        self.delivery_times = durations(exact=exact, limits_ns=[ns(seconds) for seconds in within_s])
+        self.delivery_times = Durations()
         """Of the requests that were delivered, from their acceptance on."""
-        self.retry_delays = durations(exact=exact)
+        self.retry_delays = Durations()
         self.counted = counted
         self._prices = {name: price for name, price in (prices or {}).items() if price}
 
@@ -262,5 +258,5 @@ class Figures:
 
     def delivery_time_so_far(self, share: float) -> float | None:
         """Return about how many seconds `share` of those delivered took at most, within 0.4%; None without any."""
-        first, *others = (tally.delivery_times.sketch() for tally in self._tallies)
+        first, *others = (tally.delivery_times.histogram() for tally in self._tallies)
         return (first.plus(others) if others else first).quantile(share)

@@ -58,7 +58,6 @@ def checker_of(
         arrivals=_arrivals_of(scenario),
         windows=_windows_of(scenario),
         within_s=scenario.outline.all_within_s,
-        has_exact_quantiles=scenario.record == "full",
         nodes=scenario.nodes_at_most,
         takeover_after_ns=ns(scenario.fleet.takeover_after) if scenario.nodes_at_most > 1 else 0,
         has_rules=has_rules,

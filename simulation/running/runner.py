@@ -304,7 +304,6 @@ def recorder_of(scenario: Scenario) -> Recorder:
             Entry(class_of(entry), entry.channels, host_of_user(entry), tenant_of_user(entry))
             for entry in scenario.workload
         ],
-        exact=keeps_history,
         counted=_counted(scenario),
         prices=_prices(scenario),
     )

@@ -48,7 +48,7 @@ class CheckedModel(Model):
         width_ns = bucket_width_ns(int(load.notifications / load.rate * NS_PER_S))
         providers = {PUSH: ("primary",)}
         outline = Outline(providers=tuple(providers.items()), entries=("push",), classes=("normal",))
-        ledger = Ledger(outline, [Entry("normal", (PUSH,))], exact=True, counted=Counted())
+        ledger = Ledger(outline, [Entry("normal", (PUSH,))], counted=Counted())
         self.recorder = Recorder(ledger, providers, keep_history=True, series_bucket_ns=width_ns)
         self.recorder.in_flight_now = self.under_way.__len__
 

@@ -160,7 +160,7 @@ def test_an_answer_that_is_lost_and_too_late_is_of_one_request(at_ns):
     email = NotificationChannel.EMAIL
     attempt = first_attempt("email-0-0")
     outline = Outline(providers=((email, ("primary",)),), entries=("email",), classes=("normal",))
-    ledger = Ledger(outline, [Entry("normal", (email,))], exact=True)
+    ledger = Ledger(outline, [Entry("normal", (email,))])
     requests = [Request(attempt, email, "primary", started_ns) for started_ns in (0, at_ns)]
     requests[1].is_late = True
     for request in requests:
