@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+import socket
 from base64 import b64decode
 from collections.abc import Callable
 from ipaddress import IPv4Network, IPv6Network, ip_network
@@ -44,6 +45,40 @@ def _matching(text: str, pattern: str) -> Wanted:
 HeaderName = Annotated[str, _matching("the name of a header", r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")]
 
 CountryCode = Annotated[str, _matching("a country calling code such as '+49'", r"\+[1-9][0-9]{0,2}")]
+
+
+HOST_LENGTH_MAX, LABEL_LENGTH_MAX = 253, 63
+"""Characters of a name in DNS and of each of its labels (RFC 1035, 2.3.4), dots included and that at the end not."""
+
+
+def problem_of_host(host: str) -> str | None:
+    """Return why no host is found under a name in ASCII or an IPv4 address, whoever looks; None: one may be."""
+    name = host.removesuffix(".")
+    labels = name.split(".")
+    longest = max(map(len, labels))
+    if len(name) > HOST_LENGTH_MAX:
+        return f"a host of {len(name):,} characters, of at most {HOST_LENGTH_MAX}"
+    if "" in labels:
+        return "an empty label in the host"
+    if longest > LABEL_LENGTH_MAX:
+        return f"a label of {longest} characters in the host, of at most {LABEL_LENGTH_MAX}"
+    if not re.fullmatch(r"[A-Za-z0-9._-]+", name):
+        return "a character in the host that no name has"
+    if not all(map(_is_encoded, re.findall(r"(?<![^.])xn--[^.]*", name.lower()))):
+        return "a label in the host that begins with xn-- and stands for none"
+    if re.fullmatch(r"[0-9]+|0[xX][0-9A-Fa-f]*", labels[-1]):  # no name ends so: it is an address, in any notation
+        try:
+            socket.inet_aton(host)
+        except OSError:
+            return "a host that is neither a name nor an IPv4 address"
+    return None
+
+
+def _is_encoded(label: str) -> bool:
+    try:
+        return re.search(r"[^\x00-\x9f]", label[4:].encode().decode("punycode")) is not None
+    except UnicodeError:
+        return False
 
 
 class TransportSettings(Settings):
@@ -132,7 +167,7 @@ def _url(value: Any, _unit_required: bool) -> str | None:
     except ValueError:
         return None
     is_private = value.startswith("https://") or host in ("localhost", "127.0.0.1", "::1")
-    return value if host and is_private else None
+    return value if host and is_private and (":" in host or problem_of_host(host) is None) else None
 
 
 def _api_url(value: Any, _unit_required: bool) -> str | None:

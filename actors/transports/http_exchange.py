@@ -280,14 +280,6 @@ class HttpExchange:
         await self._pool.aclose()
 
 
-def is_url(text: str) -> bool:
-    """Tell whether a request can be made to this, as far as is known without making it."""
-    try:
-        return bool(httpx2.URL(text).host)
-    except (httpx2.InvalidURL, UnicodeError):
-        return False
-
-
 class HttpTransport(Transport):
     """A transport that makes requests; each kind says which, and what the answer means."""
 

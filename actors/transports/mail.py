@@ -22,6 +22,7 @@ import idna
 import msgspec
 
 from actors.messages import SendNotification
+from actors.settings.transports import LABEL_LENGTH_MAX, problem_of_host
 from actors.transports.plain_text import plain_text
 
 _ENDS_A_LINE = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029]")
@@ -108,10 +109,14 @@ def parse_mailbox(text: str) -> Mailbox:
         domain = _a_labels(domain)
     if not local or not (_DOMAIN.fullmatch(domain) or _LITERAL.fullmatch(domain)):
         raise Unsendable("not a mailbox")
+    if not domain.startswith("[") and (problem := problem_of_host(domain)) is not None:
+        raise Unsendable(f"not a mailbox: {problem}")
     return Mailbox(name, local, domain)
 
 
 def _a_labels(domain: str) -> str:
+    if max(map(len, domain.split("."))) > LABEL_LENGTH_MAX:  # which the library finds after a long time
+        raise Unsendable("not a mailbox: Label too long")
     try:
         return idna.encode(domain, uts46=True).decode()
     except idna.IDNAError as error:

@@ -22,7 +22,8 @@ no connection free within            UNSENT          it is ours that are busy: n
 a private, link-local, loopback,     Permanent       refused here, unless it is in `allow_networks`; checked on the
 multicast or reserved address                        address that is connected to
 no URL, http without `allow_http`,   Permanent       refused here
-a URL with a password in it
+a URL with a password in it, with
+port 0 or an impossible host
 lost after the request went out, or  Ambiguous       it may have taken the event; by its id it knows it the next time
 an answer that is none, such as 101
 ==================================== =============== ==============================================================
@@ -47,11 +48,15 @@ import msgspec
 
 from actors.domain.attempts import Attempt
 from actors.messages import SendNotification
+from actors.optional_dependencies import needs
 from actors.outcomes import DeadDestination, Outcome, Permanent, Sent, Transient
 from actors.settings.base import validated
-from actors.settings.transports import SigningKey, WebhookConfig
-from actors.transports.http_exchange import Answer, HttpExchange, HttpTransport, header_value, is_url
+from actors.settings.transports import HOST_LENGTH_MAX, SigningKey, WebhookConfig, problem_of_host
+from actors.transports.http_exchange import Answer, HttpExchange, HttpTransport, header_value
 from actors.transports.network_guard import GuardedNetwork
+
+with needs("live"):
+    import httpx2
 
 THROTTLED: Final = frozenset({429, 502, 504})
 MAY_BE_REPEATED: Final = frozenset({408, 425})
@@ -95,8 +100,6 @@ class WebhookProvider(HttpTransport):
     def recipient_problem(self, command: SendNotification) -> str | None:
         """Return why nothing may be posted to the recipient, whatever is there."""
         problem = problem_of_url(command.recipient, allow_http=self._allow_http)
-        if problem is None and not is_url(command.recipient):
-            problem = "not a URL"
         if problem is None and self._network.refuses(command.recipient):
             return NOT_ALLOWED
         return None if problem is None else f"{problem}; wanted one such as https://example.com/hook"
@@ -138,17 +141,29 @@ class WebhookProvider(HttpTransport):
 
 
 def problem_of_url(url: str, *, allow_http: bool) -> str | None:
-    """Return why nothing may be posted to this URL, whatever is there; None when it may."""
+    """Return why nothing may or can be posted to this URL, whatever is there; None when it may."""
     try:
         parts = urlsplit(url)
-        host, _ = parts.hostname, parts.port  # a port that is none raises, too
+        host, port = parts.hostname, parts.port
     except ValueError:
         return "not a URL"
     if parts.scheme not in ("http", "https") or not host:
         return "not a URL"
     if parts.scheme == "http" and not allow_http:
         return "not an https URL"
-    return "password in the URL" if "@" in parts.netloc else None
+    if "@" in parts.netloc:
+        return "password in the URL"
+    if port == 0:
+        return "port 0 in the URL"
+    if len(host) > HOST_LENGTH_MAX + 1:
+        return problem_of_host(host)
+    try:
+        name = httpx2.URL(url).raw_host.decode("ascii")  # by which the request goes out, too
+    except (httpx2.InvalidURL, UnicodeError):
+        return "not a URL" if host.isascii() else "not a URL: its host is no internationalised name (IDNA 2008)"
+    if not name:
+        return "not a URL"
+    return None if ":" in name else problem_of_host(name)
 
 
 def body_of(command: SendNotification) -> tuple[str, bytes]:

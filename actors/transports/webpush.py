@@ -20,7 +20,8 @@ no connection, a certificate that    Transient       nothing was said
 does not verify
 a private, link-local, loopback,     Permanent       refused here, unless it is in `allow_networks`: browsers choose
 multicast or reserved address                        their push service, and what calls itself a browser may be none
-no subscription, no https URL, a     Permanent       refused here
+no subscription, no https URL, an    Permanent       refused here
+impossible host, port 0, a
 message that is too large, a topic
 or an unknown urgency
 an answer whose body is cut off      by its status   the status has come

@@ -30,6 +30,30 @@ SIGNED = {"signing_keys": ["whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"]}
 IDENTITY = {"vapid_key": VAPID, "subject": "mailto:shop@example.com"}
 
 
+NO_NAME, NO_CHARACTER = (
+    "not a URL: its host is no internationalised name (IDNA 2008)",
+    "a character in the host that no name has",
+)
+IMPOSSIBLE = {
+    f"{'a' * 64}.example": "a label of 64 characters in the host, of at most 63",
+    f"{'.'.join(['a' * 49] * 5)}.abcd": "a host of 254 characters, of at most 253",
+    "ä" * 300: "a host of 300 characters, of at most 253",
+    "ä" * 63: NO_NAME,
+    "☃-.example": NO_NAME,
+    "xn--.example": "a label in the host that begins with xn-- and stands for none",
+    "a..example": "an empty label in the host",
+    ".example": "an empty label in the host",
+    "a.example..": "an empty label in the host",
+    "a b.example": NO_CHARACTER,
+    "a%20b.example": NO_CHARACTER,
+    "a,b.example": NO_CHARACTER,
+    "1.2.3.4.5": "a host that is neither a name nor an IPv4 address",
+    "1.2.3.256": "not a URL",
+    "example.com:0": "port 0 in the URL",
+}
+"""Hosts that are found by nobody, with what is said of them."""
+
+
 def subscription(endpoint: str = "https://push.example/x", **keys: str) -> str:
     return json.dumps({"endpoint": endpoint, "keys": KEYS | keys})
 
@@ -105,6 +129,10 @@ def is_handed_over(provider: Any, command: SendNotification) -> bool:
                 "ann@example.com>": "not a mailbox; wanted one such as ann@example.com",
                 "a@b.c\r\nBcc: d@e.f": "control character in address; wanted one such as ann@example.com",
                 "a@b.c, d@e.f": "not a mailbox; wanted one such as ann@example.com",
+                f"a@{'b' * 64}.c": "not a mailbox: a label of 64 characters in the host, of at most 63; wanted one "
+                "such as ann@example.com",
+                "a@1.2.3.4.5": "not a mailbox: a host that is neither a name nor an IPv4 address; wanted one such as "
+                "ann@example.com",
             },
         ),
         (
@@ -120,7 +148,16 @@ def is_handed_over(provider: Any, command: SendNotification) -> bool:
         (
             WebhookProvider(SIGNED),
             "webhook",
-            ["https://example.com/hook", "https://[2606:4700::1]:8443/x?y=z", "https://9.9.9.9", "https://localhost"],
+            [
+                "https://example.com/hook",
+                "https://[2606:4700::1]:8443/x?y=z",
+                "https://9.9.9.9",
+                "https://localhost",
+                f"https://{'a' * 63}.a_-b.example.:443",
+                f"https://{'.'.join(['a' * 49] * 5)}.abc",
+                "https://mänster.de",
+                "https://xn--mnster-bua.de",
+            ],
             {
                 "example.com/hook": "not a URL; wanted one such as https://example.com/hook",
                 "https://": "not a URL; wanted one such as https://example.com/hook",
@@ -130,6 +167,10 @@ def is_handed_over(provider: Any, command: SendNotification) -> bool:
                 "https://127.0.0.1/hook": NOT_ALLOWED,
                 "https://[::ffff:10.0.0.1]/hook": NOT_ALLOWED,
                 "https://169.254.169.254": NOT_ALLOWED,
+                **{
+                    f"https://{host}/hook": f"{problem}; wanted one such as https://example.com/hook"
+                    for host, problem in IMPOSSIBLE.items()
+                },
                 "https://a:b@example.com": "password in the URL; wanted one such as https://example.com/hook",
             },
         ),
@@ -143,6 +184,12 @@ def is_handed_over(provider: Any, command: SendNotification) -> bool:
                 "token": "not a subscription; wanted what JSON.stringify makes of the subscription of a browser",
                 subscription(auth="x"): "not a subscription; wanted what JSON.stringify makes of the subscription of "
                 "a browser",
+                **{
+                    subscription(
+                        f"https://{host}/x"
+                    ): f"{problem}; wanted what JSON.stringify makes of the subscription of a browser"
+                    for host, problem in IMPOSSIBLE.items()
+                },
                 subscription("http://push.example"): "not an https URL; wanted what JSON.stringify makes of the "
                 "subscription of a browser",
             },
@@ -192,6 +239,8 @@ PARTS = st.lists(
             "49",
             "30123",
             "ä",
+            "a" * 64,
+            "xn--",
             "\ud800",
             "127.0.0.1",
             "[::1]",

@@ -351,6 +351,11 @@ def test_who_has_signed_a_callback():
             "base_url: wanted a URL such as https://api.example.com, and https unless it is on this machine, "
             "got 'http://api.example.com'",
         ),
+        (
+            {"base_url": "https://api..example"},
+            "base_url: wanted a URL such as https://api.example.com, and https unless it is on this machine, "
+            "got 'https://api..example'",
+        ),
         ({"country_code": "49"}, "country_code: wanted a country calling code such as '+49', got '49'"),
         ({"idempotency_header": "a: b"}, "idempotency_header: wanted the name of a header, got 'a: b'"),
     ],

@@ -75,7 +75,8 @@ WEB_PUSH = {
     "a private, link-local, loopback, multicast or reserved address": (
         "test_our_own_network_is_refused_and_so_is_http",
     ),
-    "no subscription, no https URL, a message that is too large, a topic or an unknown urgency": (
+    "no subscription, no https URL, an impossible host, port 0, a message that is too large, a topic or an unknown "
+    "urgency": (
         "test_what_is_refused_before_anything_is_sent", "test_our_own_network_is_refused_and_so_is_http",
     ),
     "an answer whose body is cut off": ("test_what_an_answer_means",),
@@ -87,7 +88,9 @@ WEBHOOK = {
     "a private, link-local, loopback, multicast or reserved address": (
         "test_our_own_network_is_refused_however_it_is_written",
     ),
-    "no URL, http without `allow_http`, a URL with a password in it": ("test_urls_that_are_refused",),
+    "no URL, http without `allow_http`, a URL with a password in it, with port 0 or an impossible host": (
+        "test_urls_that_are_refused",
+    ),
 }
 EXCHANGE = {
     "answered": ("test_an_answer", "test_what_an_answer_says_before_its_body_counts_where_that_does_not_end"),

@@ -252,6 +252,8 @@ async def test_what_is_no_event_is_refused_before_anything_is_sent(changed):
         ("http://example.com/", "not an https URL"),
         ("https://ann:secret@example.com/", "password in the URL"),
         ("https://example.com:99999/", "not a URL"),
+        ("https://example.com:0/", "port 0 in the URL"),
+        (f"https://{'a' * 64}.example/", "a label of 64 characters in the host, of at most 63"),
     ],
 )
 async def test_urls_that_are_refused(url, reason):

@@ -325,6 +325,7 @@ def test_a_subscription_may_have_padding():
         ({"recipient": BROWSER.subscription("ftp://push.example/1")}, "not a URL"),
         ({"recipient": BROWSER.subscription("https://[::1]/1")}, "target address not allowed"),
         ({"recipient": BROWSER.subscription("https:///1")}, "not a URL"),
+        ({"recipient": BROWSER.subscription("https://a..b/1")}, "an empty label in the host"),
     ],
 )
 async def test_what_is_refused_before_anything_is_sent(changed, reason):
