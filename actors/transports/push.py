@@ -85,7 +85,13 @@ class PushProvider(HttpTransport):
         self._clock = clock
         self._url = f"{config.base_url}/v1/projects/{config.project_id}/messages:send"
 
+    def recipient_problem(self, command: SendNotification) -> str | None:
+        """Return why the recipient is no registration token; None: it is text that may be one."""
+        return None if command.recipient.isprintable() else "a control character or line break; wanted a token of FCM's"
+
     async def _send(self, attempt: Attempt, wanted_for: float | None) -> Outcome:
+        if self.recipient_problem(attempt.command) is not None:
+            return Permanent(reason="not a registration token")
         try:
             until = None if wanted_for is None else self._clock() + wanted_for
             content = msgspec.json.encode({"message": message_of(attempt.command, wanted_for, until)})

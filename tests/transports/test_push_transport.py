@@ -78,6 +78,17 @@ def messages(server: HttpServer) -> list[Request]:
     return [request for request in server.requests if request.target != "/token"]
 
 
+async def test_a_token_is_one_line_of_text():
+    async with http_server(Fcm()) as server, provider_of(server) as provider:
+        assert provider.recipient_problem(push(recipient="abc:DEF-_9")) is None
+        for recipient in ("a\nb", "a\0b", "a\u2028b"):
+            problem = "a control character or line break; wanted a token of FCM's"
+            assert provider.recipient_problem(push(recipient=recipient)) == problem
+            outcome = await outcome_of(provider, push(recipient=recipient))
+            assert outcome == Permanent(reason="not a registration token")
+        assert server.requests == []
+
+
 TABLE = [
     (Reply(200, {"name": "projects/shop/messages/1"}), Sent()),
     (error(404, "UNREGISTERED"), DeadDestination(reason="HTTP 404 UNREGISTERED")),

@@ -46,6 +46,7 @@ def read_suppressions(
         ConfigurationError: what is wrong, a line each: ``list.csv:3: channel: wanted one of email, …, got 'mail'``.
     """
     problems: list[str] = []
+    left_out = 0
     found: dict[object, Suppression] = {}
     rows = csv.reader(io.StringIO(text.removeprefix("\ufeff"), newline=""), strict=True)
     columns: list[str] | None = None
@@ -58,12 +59,12 @@ def read_suppressions(
                 if wrong := list(_wrong_columns(columns)):
                     raise ConfigurationError([f"{name}:{rows.line_num}: {problem}" for problem in wrong])
                 continue
-            if len(row) != len(columns):
-                problems.append(f"{name}:{rows.line_num}: wanted {len(columns)} values, got {len(row)}")
-                continue
-            cells = {column: cell.strip() for column, cell in zip(columns, row, strict=True)}
-            wrong = list(_wrong_cells(cells))
-            problems += [f"{name}:{rows.line_num}: {problem}" for problem in wrong]
+            cells = {column: cell.strip() for column, cell in zip(columns, row, strict=False)}
+            is_cut = len(row) != len(columns)
+            wrong = [f"wanted {len(columns)} values, got {len(row)}"] if is_cut else list(_wrong_cells(cells))
+            kept = wrong[: PROBLEMS_MAX - len(problems)]
+            problems += [f"{name}:{rows.line_num}: {problem}" for problem in kept]
+            left_out += len(wrong) - len(kept)
             if not wrong:
                 suppression = Suppression(
                     channel=NotificationChannel(cells["channel"]),
@@ -78,8 +79,8 @@ def read_suppressions(
         problems.append(f"{name}:{rows.line_num}: wanted comma-separated values: {error}")
     if columns is None and not problems:
         problems.append(f"{name}:1: wanted a first line with the columns {', '.join(COLUMNS)}, got nothing")
-    if len(problems) > PROBLEMS_MAX:
-        problems = [*problems[:PROBLEMS_MAX], f"{name}: and {len(problems) - PROBLEMS_MAX} more"]
+    if left_out:
+        problems.append(f"{name}: and {left_out} more")
     if problems:
         raise ConfigurationError(problems)
     return list(found.values())
