@@ -43,6 +43,9 @@ class AuditEntry(Message, frozen=True, kw_only=True, omit_defaults=True):
     why: str | None = None
     """For what reason; None when not given."""
 
+    message_id: str | None = None
+    """Of a delivery report: the provider's own name of the message; None when not given."""
+
     edit: Mapping[str, Any] = NO_METADATA
     """What was changed of the notification's command: fields, with what they were changed to. Copied and frozen."""
 

@@ -22,6 +22,7 @@ from actors.service.observability.metrics import Metrics
 from actors.service.observability.overload import OverloadLog
 from actors.service.operations.breakers import BreakerWatch
 from actors.service.operations.dead_letters import DeadLetters
+from actors.service.operations.delivery_reports import DeliveryReports
 from actors.service.own_events import OwnEvents
 from actors.service.reloading.live_settings import LiveSettings
 
@@ -38,6 +39,7 @@ class Service:
     live_settings: LiveSettings
     own_events: OwnEvents
     metrics: Metrics
+    reports: DeliveryReports
     overload: OverloadLog
     breakers: BreakerWatch
     status: Status

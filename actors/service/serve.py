@@ -58,6 +58,7 @@ from actors.service.observability.tracing import Tracing
 from actors.service.operations.breaker_overrides import Overrides, overrides_of, with_overrides
 from actors.service.operations.breakers import BreakerWatch
 from actors.service.operations.dead_letters import DeadLetters
+from actors.service.operations.delivery_reports import DeliveryReports
 from actors.service.own_events import OwnEvents, built_in_beside
 from actors.service.reloading.live_settings import LiveSettings
 from actors.service.stores import check_store, open_store
@@ -119,6 +120,7 @@ class Server:
         self.config = config
         self.status = Status(started_at=datetime.now(UTC))
         self.metrics = Metrics()
+        self.reports = DeliveryReports(store, self.metrics)
         self.overload = OverloadLog(nursery, lambda: self.notifier.in_flight, lambda: self.notifier.pipeline.has_room())
         self.breakers = BreakerWatch()
         self._dead_letters: DeadLetters | None = None
@@ -242,6 +244,7 @@ class Server:
             live_settings=live_settings,
             own_events=own_events,
             metrics=self.metrics,
+            reports=self.reports,
             overload=self.overload,
             breakers=self.breakers,
             status=self.status,

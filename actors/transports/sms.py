@@ -292,7 +292,7 @@ def status_callback(form: Mapping[str, str]) -> SmsStatus | None:
     if not sid or not status:
         return None
     said = form.get("ErrorCode") or ""
-    code = int(said) if said.isascii() and said.isdigit() else None
+    code = int(said) if said.isascii() and said.isdigit() and len(said) < 10 else None
     outcome: Outcome | None = None
     if status in ("delivered", "read"):
         outcome = Sent(answer=status)
@@ -300,5 +300,9 @@ def status_callback(form: Mapping[str, str]) -> SmsStatus | None:
         kind = Permanent if code is None else _DELIVERY_ERRORS.get(code, Permanent)
         outcome = kind(reason=status if code is None else f"{status}, code {code}", answer=form.get("ErrorMessage"))
     return SmsStatus(
-        notification_id=form.get("notification_id"), message_sid=sid, status=status, outcome=outcome, error_code=code
+        notification_id=form.get("notification_id") or None,
+        message_sid=sid,
+        status=status,
+        outcome=outcome,
+        error_code=code,
     )

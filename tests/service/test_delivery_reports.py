@@ -3,14 +3,20 @@
 import base64
 import hashlib
 import hmac
+from functools import partial
+from itertools import groupby
 from urllib.parse import urlencode
 
 import pytest
-from hypothesis import given, strategies as st
+import trio
+from bounce_mails import failed, report
 from served import ANN, OTTO, SHOP, email, service
 
-from actors.outcomes import DeadDestination, Permanent, Sent, Transient
-from actors.transports.bounces import bounces_in
+from actors.messages import NotificationChannel
+from actors.outcomes import DeadDestination
+from actors.service.observability.metrics import Metrics
+from actors.service.operations.delivery_reports import AT_ONCE, DeliveryReport, DeliveryReports
+from actors.storage.memory import MemoryStore
 
 TOKEN, CALLBACK = "0123456789abcdef0123456789abcdef", "https://shop.example/callbacks/twilio"
 SMS = {
@@ -22,8 +28,8 @@ SMS = {
 }
 
 
-def form(status="undelivered", code="30005", to="+4930999", **more):
-    given = {"MessageSid": "SM1", "MessageStatus": status, "To": to, "From": "+4930123456"}
+def form(status="undelivered", code="30005", to="+4930999", sid="SM1", **more):
+    given = {"MessageSid": sid, "MessageStatus": status, "To": to, "From": "+4930123456"}
     return given | ({} if code is None else {"ErrorCode": code}) | more
 
 
@@ -33,12 +39,14 @@ def signed(url, fields, token=TOKEN):
 
 
 async def call(served, fields, *, query="notification_id=n-1", signature=None):
-    url = f"{CALLBACK}?{query}"
+    url = f"{CALLBACK}?{query}" if query else CALLBACK
     headers = {
         "x-twilio-signature": signed(url, fields) if signature is None else signature,
         "content-type": "application/x-www-form-urlencoded",
     }
-    return await served.client.post(f"/callbacks/twilio?{query}", content=urlencode(fields), headers=headers)
+    return await served.client.post(
+        f"/callbacks/twilio?{query}".rstrip("?"), content=urlencode(fields), headers=headers
+    )
 
 
 @pytest.fixture
@@ -69,7 +77,72 @@ async def test_a_dead_number_is_suppressed_once_and_the_trail_says_who_reported_
     assert {(entry["action"], entry["by"], entry["about"], entry["why"]) for entry in audit} == {
         ("undelivered", "twilio", "sms +4930999", "undelivered, code 30005")
     }
-    assert await served.metric('delivery_reports_total{channel="sms",kind="DeadDestination"}') == 2.0
+    assert await served.metric('delivery_reports_total{channel="sms",kind="DeadDestination"}') == 1.0
+
+
+@pytest.mark.parametrize("query", ["notification_id=n-1", ""])
+@pytest.mark.parametrize("fields", [form(), form(code="30007")], ids=["dead", "undelivered"])
+async def test_the_same_callback_again_changes_nothing_and_is_one_line_of_the_audit(tmp_path, fields, query):
+    settings = {
+        "store": {"sqlite": "store.db"},
+        "transports": {"email": {"simulated": True}, "sms": {"twilio": SMS}},
+    }
+    for _ in range(2):  # the second time after a restart
+        async with service(tmp_path, **settings) as served:
+            async with trio.open_nursery() as nursery:
+                for _ in range(3):
+                    nursery.start_soon(partial(call, served, fields, query=query))
+            assert (await call(served, fields, query=query)).status_code == 204
+            audit = (await served.get("/api/audit")).json()["audit"]
+            assert [(line["id"], line["message_id"]) for line in audit] == [("n-1" if query else None, "SM1")]
+    async with service(tmp_path, **settings) as served:
+        await served.client.request(
+            "DELETE", "/api/suppressions?channel=sms&address=%2B4930999", headers={"authorization": f"Bearer {OTTO}"}
+        )
+        await call(served, fields, query=query)
+        assert await suppressions(served) == []  # an operator has lifted it since
+        await call(served, fields | {"MessageSid": "SM2"}, query=query)
+        assert len(await suppressions(served)) == (fields["ErrorCode"] == "30005")
+        audit = (await served.get("/api/audit")).json()["audit"]
+        assert sorted(line["message_id"] for line in audit if line["action"] == "undelivered") == ["SM1", "SM2"]
+
+
+async def test_a_callback_of_a_delivered_message_that_comes_again_is_counted_once(served):
+    for sid in ("SM1", "SM1", "SM2"):
+        assert (await call(served, form("delivered", None, sid=sid))).status_code == 204
+    assert await served.metric('delivery_reports_total{channel="sms",kind="Sent"}') == 2.0
+
+
+@pytest.mark.parametrize("configured", [CALLBACK, f"{CALLBACK}?a=b", f"{CALLBACK}#x"])
+@pytest.mark.parametrize("mark", ["", "?"])
+async def test_a_status_callback_whose_url_has_no_query_is_taken(tmp_path, autojump_clock, configured, mark):
+    transports = {"email": {"simulated": True}, "sms": {"twilio": SMS | {"status_callback": configured}}}
+    async with service(tmp_path, transports=transports) as served:
+        for url, code in ((f"{CALLBACK}{mark}", 204), (f"{CALLBACK}/{mark}", 403)):
+            assert (await call(served, form(), query="", signature=signed(url, form()))).status_code == code
+        assert await suppressions(served) == [("sms", "+4930999", "undelivered, code 30005", "provider")]
+
+
+@pytest.mark.parametrize(
+    ("query", "fields", "problem"),
+    [
+        (
+            "notification_id=a%00b",
+            form(),
+            "notification_id: wanted an id without line breaks and other control characters",
+        ),
+        ("notification_id=a", form(to="+49\n30"), "To: wanted at most 1,000 printable characters on one line"),
+        ("notification_id=a", form(to="+" * 1_001), "To: wanted at most 1,000 printable characters on one line"),
+        ("", form(sid="\0"), "MessageSid: wanted at most 1,000 printable characters on one line"),
+        ("&".join("a=b" for _ in range(101)), form(), "wanted a query in UTF-8 with at most 100 fields"),
+        ("", form() | {f"x{n}": "" for n in range(100)}, "wanted a form in UTF-8 with at most 100 fields"),
+    ],
+)
+async def test_a_callback_with_what_is_no_id_or_address_is_refused(served, query, fields, problem):
+    answer = await call(served, fields, query=query)
+    assert (answer.status_code, answer.json()) == (400, {"detail": problem})
+    assert await suppressions(served) == []
+    assert (await served.get("/api/audit")).json()["audit"] == []
 
 
 @pytest.mark.parametrize(
@@ -111,52 +184,8 @@ async def test_without_an_account_that_asks_for_callbacks_none_is_taken(tmp_path
 # ── bounces ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def report(*recipients, kind="delivery-status"):
-    groups = "\r\n\r\n".join("\r\n".join(fields) for fields in (["Reporting-MTA: dns; mx.example"], *recipients))
-    return (
-        "From: <MAILER-DAEMON@mx.example>\r\nTo: bounces@shop.example\r\nSubject: failed\r\nMIME-Version: 1.0\r\n"
-        f'Content-Type: multipart/report; report-type={kind}; boundary="b"\r\n\r\n'
-        "--b\r\nContent-Type: text/plain\r\n\r\nSorry.\r\n"
-        f"--b\r\nContent-Type: message/{kind}\r\n\r\n{groups}\r\n\r\n--b--\r\n"
-    ).encode()
-
-
-def failed(address, status, action="failed", **more):
-    fields = {"Final-Recipient": f"rfc822; {address}", "Action": action, "Status": status} | more
-    return [f"{name.replace('_', '-')}: {value}" for name, value in fields.items()]
-
-
-TABLE = [
-    (failed("a@example.com", "5.1.1"), DeadDestination(reason="bounced, 5.1.1")),
-    (failed("a@example.com", "5.1.10 (no mail)"), DeadDestination(reason="bounced, 5.1.10")),
-    (failed("a@example.com", "5.2.2"), Permanent(reason="bounced, 5.2.2")),
-    (failed("a@example.com", "4.4.7"), Transient(reason="bounced, 4.4.7")),
-    (failed("a@example.com", "what"), Permanent(reason="bounced")),
-    (failed("a@example.com", "2.0.0", "delivered"), Sent(answer="delivered")),
-    (failed("a@example.com", "4.0.0", "delayed"), None),
-    (failed("a@example.com", "2.0.0", "relayed"), None),
-    (
-        failed("b@example.com", "5.1.1", Original_Recipient="rfc822;a@example.com", Diagnostic_Code="smtp; 550 no"),
-        DeadDestination(reason="bounced, 5.1.1", answer="smtp; 550 no"),
-    ),
-]
-
-
-@pytest.mark.parametrize(("fields", "outcome"), TABLE)
-def test_what_a_report_says_of_a_recipient(fields, outcome):
-    found = [(bounce.recipient, bounce.outcome) for bounce in bounces_in(report(fields))]
-    assert found == ([] if outcome is None else [("a@example.com", outcome)])
-
-
-@given(st.binary(max_size=300), st.integers(0, 600))
-def test_what_is_no_report_is_none_and_never_an_error(junk, at):
-    whole = report(failed("a@example.com", "5.1.1"))
-    assert bounces_in(junk) == []
-    assert len(bounces_in(whole[:at] + junk + whole[at:])) <= 1
-
-
 async def test_a_bounce_of_a_dead_mailbox_suppresses_it(served):
-    mail = report(failed("Ann@example.com", "5.1.1"), failed("bob@example.com", "4.2.2"))
+    mail = report(failed("Ann@example.com"), failed("bob@example.com", "4.2.2"))
     answers = {
         token: await served.client.post(
             "/callbacks/bounces", content=mail, headers={"authorization": f"Bearer {token}"}
@@ -167,3 +196,49 @@ async def test_a_bounce_of_a_dead_mailbox_suppresses_it(served):
     assert answers[SHOP].json() == {"reported": 2, "suppressed": 1}
     assert answers[OTTO].json() == {"reported": 2, "suppressed": 0}
     assert await suppressions(served) == [("email", "ann@example.com", "bounced, 5.1.1", "provider")]
+
+
+async def test_a_mail_of_15000_recipients_is_taken_in_pieces(served):
+    mail = report(*(failed(f"u{n}@example.com") for n in range(15_000)))[: 2**20]
+    known, growth = served.server._store.suppressions, []
+
+    async def watch():
+        while True:
+            number = len(known)
+            await trio.lowlevel.checkpoint()
+            growth.append(len(known) - number)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(watch)
+        answer = await served.client.post(
+            "/callbacks/bounces", content=mail, headers={"authorization": f"Bearer {SHOP}"}
+        )
+        nursery.cancel_scope.cancel()
+    reported = answer.json()["reported"]
+    assert answer.json() == {"reported": reported, "suppressed": reported, "unread": True}
+    assert 300 < reported == len(known) < 500
+    assert max(growth) <= 2 * AT_ONCE  # a task may run twice between two looks
+
+
+async def test_many_reports_are_made_durable_a_few_at_a_time():
+    done = []
+
+    class SlowStore(MemoryStore):
+        def change(self, change):
+            super().change(change)
+            done.append("handed over")
+            return self._sync
+
+        async def _sync(self):
+            done.append("durable")
+
+    reports = [
+        DeliveryReport(
+            outcome=DeadDestination(), channel=NotificationChannel.EMAIL, address=f"u{n}@example.com", by="mx"
+        )
+        for n in range(2 * AT_ONCE + 3)
+    ]
+    assert await DeliveryReports(SlowStore(), Metrics()).take_all(reports) == len(reports)
+    assert [(what, len(list(run))) for what, run in groupby(done)] == [
+        (what, number) for number in (AT_ONCE, AT_ONCE, 3) for what in ("handed over", "durable")
+    ]

@@ -11,7 +11,9 @@
 
 An address that is dead by a report is suppressed, as if the provider had said so at once; a redrive lifts it. What
 ended as sent stays so; that it was not delivered is in the audit trail, in the log and in ``delivery_reports_total``.
-The answer to a callback is 204, or 403 where the signature is wrong; to a mail ``{"reported": 2, "suppressed": 1}``.
+The answer to a callback is 204, or 403 where the signature is wrong; one that comes again changes nothing. That to a
+mail is ``{"reported": 2, "suppressed": 1}``, with ``"unread": true`` where the report goes on beyond what is read of a
+mail (:mod:`actors.transports.bounces`), so that there may be further recipients.
 """
 
 from __future__ import annotations
@@ -24,15 +26,20 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
+from actors.domain.ids import problem_of_id
 from actors.instants import since_1970_ns
 from actors.messages import NotificationChannel, SendNotification
 from actors.service.http.access import Role, require
 from actors.service.http.bodies import BODY_MAX, body_of
-from actors.service.operations.delivery_reports import take_report
+from actors.service.operations.delivery_reports import DeliveryReport
+from actors.service.reloading.suppression_list import wrong_text
 from actors.settings.transports import TwilioConfig
 
 FORM_MAX = 2**16
 """Bytes of a status callback."""
+
+FIELDS_MAX = 100
+"""Fields of a status callback, and of the query of its URL."""
 
 
 def routes() -> list[BaseRoute]:
@@ -48,30 +55,43 @@ async def _twilio(request: Request) -> Response:
 
     service = request.app.state.service
     body = await body_of(request, FORM_MAX, HTTPException(413, f"wanted a form of at most {FORM_MAX:,} bytes"))
-    try:
-        form = dict(parse_qsl(body.decode("utf-8"), keep_blank_values=True, max_num_fields=100))
-        query = dict(parse_qsl(request.url.query, keep_blank_values=True, max_num_fields=100))
-    except ValueError:
-        raise HTTPException(400, "wanted a form in UTF-8") from None
+    query = request.url.query
+    form, named = _fields(body, "form"), _fields(query.encode(), "query")
     signature = request.headers.get("x-twilio-signature", "")
     if not any(
-        has_signed(account.auth_token.reveal(), f"{_base(account)}?{request.url.query}", form, signature)
+        has_signed(account.auth_token.reveal(), url, form, signature)
         for account in _accounts(service)
+        for url in _urls(account, query)
     ):
         raise HTTPException(403, "wanted a callback that is signed with the token of an account in the settings")
-    status = status_callback(query | form)
-    if status is not None and status.outcome is not None and form.get("To"):
-        sent = None if status.notification_id is None else await _command_of(service, status.notification_id)
-        await take_report(
-            service.store,
-            service.metrics,
-            status.outcome,
-            channel=NotificationChannel.SMS,
-            address=form["To"] if sent is None else sent.recipient,  # which may be a national number
-            by="twilio",
-            notification_id=status.notification_id,
-        )
+    status = status_callback(named | form)
+    if status is None or status.outcome is None or not form.get("To"):
+        return Response(status_code=204)
+    for name, problem in (
+        ("notification_id", problem_of_id(status.notification_id or "")),
+        ("MessageSid", wrong_text(status.message_sid)),
+        ("To", wrong_text(form["To"])),
+    ):
+        if problem is not None:
+            raise HTTPException(400, f"{name}: {problem}")
+    sent = None if status.notification_id is None else await _command_of(service, status.notification_id)
+    report = DeliveryReport(
+        outcome=status.outcome,
+        channel=NotificationChannel.SMS,
+        address=form["To"] if sent is None else sent.recipient,  # which may be a national number
+        by="twilio",
+        notification_id=status.notification_id,
+        message_id=status.message_sid,
+    )
+    await service.reports.take(report)
     return Response(status_code=204)
+
+
+def _fields(text: bytes, what: str) -> dict[str, str]:
+    try:
+        return dict(parse_qsl(text.decode("utf-8"), keep_blank_values=True, max_num_fields=FIELDS_MAX))
+    except ValueError:
+        raise HTTPException(400, f"wanted a {what} in UTF-8 with at most {FIELDS_MAX} fields") from None
 
 
 async def _command_of(service: Any, notification_id: str) -> SendNotification | None:
@@ -89,9 +109,11 @@ def _accounts(service: Any) -> list[TwilioConfig]:
     return [each for each in twilios if each is not None and each.status_callback is not None and each.api_key is None]
 
 
-def _base(account: TwilioConfig) -> str:
+def _urls(account: TwilioConfig, query: str) -> tuple[str, ...]:
+    """Return as which URLs of the account one with this query may have been called."""
     assert account.status_callback is not None
-    return account.status_callback.partition("#")[0].partition("?")[0]
+    url = account.status_callback.partition("#")[0].partition("?")[0]
+    return (f"{url}?{query}",) if query else (url, f"{url}?")
 
 
 async def _bounces(request: Request) -> Response:
@@ -101,14 +123,9 @@ async def _bounces(request: Request) -> Response:
     service = request.app.state.service
     content = await body_of(request, BODY_MAX, HTTPException(413, f"wanted a mail of at most {BODY_MAX:,} bytes"))
     bounces = bounces_in(content)
-    suppressed = 0
-    for bounce in bounces:
-        suppressed += await take_report(
-            service.store,
-            service.metrics,
-            bounce.outcome,
-            channel=NotificationChannel.EMAIL,
-            address=bounce.recipient,
-            by=who.name,
-        )
-    return JSONResponse({"reported": len(bounces), "suppressed": suppressed})
+    reports = [
+        DeliveryReport(outcome=bounce.outcome, channel=NotificationChannel.EMAIL, address=bounce.recipient, by=who.name)
+        for bounce in bounces
+    ]
+    answer = {"reported": len(reports), "suppressed": await service.reports.take_all(reports)}
+    return JSONResponse(answer if bounces.is_whole else answer | {"unread": True})

@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Sequence
+from typing import TypeAlias
+from weakref import WeakValueDictionary
+
+import msgspec
+import trio
 
 from actors.domain.audit import AuditEntry
 from actors.domain.store import SettingsChange, Store
 from actors.domain.suppressions import Suppression, SuppressionSource, normal_address, printable_reason
+from actors.kernel.effects import Effect
 from actors.messages import NotificationChannel
 from actors.outcomes import DeadDestination, Outcome, Sent
 from actors.service.observability.metrics import Metrics
@@ -18,59 +25,115 @@ logger = logging.getLogger("retrylab.service")
 UNDELIVERED = "undelivered"
 """The action of a report in the audit trail."""
 
+AT_ONCE = 20
+"""Reports that are made durable together, before others may go on: a piece of some ten milliseconds."""
 
-async def take_report(
-    store: Store,
-    metrics: Metrics,
-    outcome: Outcome,
-    *,
-    channel: NotificationChannel,
-    address: str,
-    by: str,
-    notification_id: str | None = None,
-) -> bool:
-    """Take a report; return whether it has its address suppressed from now on.
+REMEMBERED = 10_000
+"""The latest reports, by which one that comes again is known at once."""
 
-    What ended as sent stays so; that it was not delivered is in the audit trail, in the log and in the metrics.
+ENTRIES_LOOKED_AT = 100
+"""The latest entries of the audit trail, by which one that comes again is known after a restart, or at another node."""
 
-    Args:
-        store: keeps the suppression, and the entry of the audit trail.
-        metrics: counts it.
-        outcome: what it says, which is final.
-        channel: on which channel.
-        address: whose message it is about.
-        by: who reports it.
-        notification_id: which notification it is about; None where that is not known.
 
-    Raises:
-        StoreError: it cannot be made durable.
-    """
-    kind = type(outcome).__name__
-    metrics.count_report(channel, kind)
-    if isinstance(outcome, Sent):
-        return False
-    fields = {"channel": channel.value, "id": notification_id, "kind": kind, "by": by}
-    logger.warning("reported as undelivered", extra={"fields": fields})
-    now_ns = time.time_ns()
-    entry = AuditEntry(
-        at_ns=now_ns,
+_Key: TypeAlias = tuple[str | None, ...]
+
+
+class DeliveryReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What a provider says of one message, in the end."""
+
+    outcome: Outcome
+    channel: NotificationChannel
+    address: str
+    """To which the message went."""
+
+    by: str
+    """Who reports it."""
+
+    notification_id: str | None = None
+    """None: that is not known."""
+
+    message_id: str | None = None
+    """The provider's own name of the message; None: it gives none."""
+
+
+class DeliveryReports:
+    """Takes delivery reports: what ended as sent stays so, and is in the audit trail, the log and the metrics."""
+
+    def __init__(self, store: Store, metrics: Metrics) -> None:
+        self._store = store
+        self._metrics = metrics
+        self._taken: dict[_Key, None] = {}
+        self._taking: WeakValueDictionary[_Key, trio.Lock] = WeakValueDictionary()
+
+    async def take(self, report: DeliveryReport) -> bool:
+        """Take a report, unless it came before; return whether its address is suppressed by it.
+
+        Raises:
+            StoreError: it cannot be made durable, or looked up.
+        """
+        entry = _entry(report, 0)
+        key = entry.about, entry.why, entry.by, entry.notification_id, entry.message_id
+        async with self._taking.setdefault(key, trio.Lock()):
+            if key in self._taken or await self._is_in_trail(report):
+                return False
+            suppresses, effect = self._hand_over(report)
+            await done(effect)
+            self._taken[key] = None
+            if len(self._taken) > REMEMBERED:
+                del self._taken[next(iter(self._taken))]
+        return suppresses
+
+    async def take_all(self, reports: Sequence[DeliveryReport]) -> int:
+        """Take reports, a few at a time, whether or not they came before; return how many addresses are suppressed.
+
+        Raises:
+            StoreError: they cannot all be made durable; the first of them are.
+        """
+        suppressed = 0
+        for start in range(0, len(reports), AT_ONCE):
+            handed_over = [self._hand_over(report) for report in reports[start : start + AT_ONCE]]
+            for suppresses, effect in handed_over:
+                await done(effect)
+                suppressed += suppresses
+            await trio.lowlevel.checkpoint()
+        return suppressed
+
+    async def _is_in_trail(self, report: DeliveryReport) -> bool:
+        if isinstance(report.outcome, Sent):
+            return False
+        trail = await self._store.audit_trail(limit=ENTRIES_LOOKED_AT, notification_id=report.notification_id)
+        return any(entry == _entry(report, entry.at_ns) for entry in trail)
+
+    def _hand_over(self, report: DeliveryReport) -> tuple[bool, Effect | None]:
+        """Count a report, and hand it to the store; return whether it suppresses its address, and the effect."""
+        outcome, kind = report.outcome, type(report.outcome).__name__
+        self._metrics.count_report(report.channel, kind)
+        if isinstance(outcome, Sent):
+            return False, None
+        fields = {"channel": report.channel.value, "id": report.notification_id, "kind": kind, "by": report.by}
+        logger.warning("reported as undelivered", extra={"fields": fields})
+        entry = _entry(report, time.time_ns())
+        known = self._store.suppressions.find(report.channel, report.address)
+        if known is not None or not isinstance(outcome, DeadDestination):
+            return False, self._store.note(entry)
+        suppression = Suppression(
+            channel=report.channel,
+            address=report.address,
+            reason=printable_reason(outcome.reason),
+            source=SuppressionSource.PROVIDER,
+            since_ns=entry.at_ns,
+            by=report.by,
+        )
+        return True, self._store.change(SettingsChange(audit=entry, suppressed=(suppression,)))
+
+
+def _entry(report: DeliveryReport, at_ns: int) -> AuditEntry:
+    return AuditEntry(
+        at_ns=at_ns,
         action=UNDELIVERED,
-        by=by,
-        notification_id=notification_id,
-        about=f"{channel} {normal_address(channel, address)}",
-        why=printable_reason(outcome.reason),
+        by=report.by,
+        notification_id=report.notification_id,
+        about=f"{report.channel} {normal_address(report.channel, report.address)}",
+        why=printable_reason(report.outcome.reason) if not isinstance(report.outcome, Sent) else None,
+        message_id=report.message_id,
     )
-    is_new = isinstance(outcome, DeadDestination) and store.suppressions.find(channel, address) is None
-    if not is_new:
-        await done(store.note(entry))
-        return False
-    suppression = Suppression(
-        channel=channel,
-        address=address,
-        reason=printable_reason(outcome.reason),
-        source=SuppressionSource.PROVIDER,
-        since_ns=now_ns,
-        by=by,
-    )
-    await done(store.change(SettingsChange(audit=entry, suppressed=(suppression,))))
-    return True

@@ -79,9 +79,9 @@ def of_event(event: RecordedEvent) -> Document:
 
 def of_audit(entry: AuditEntry) -> Document:
     """Return an audit entry."""
-    return (
-        parts_of(entry, "at", "by", "action") | {"id": entry.notification_id} | parts_of(entry, "about", "why", "edit")
-    )
+    reported = {} if entry.message_id is None else {"message_id": entry.message_id}
+    said = parts_of(entry, "about", "why", "edit")
+    return parts_of(entry, "at", "by", "action") | {"id": entry.notification_id} | said | reported
 
 
 def of_filter(filter: Filter) -> Document:
