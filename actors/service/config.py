@@ -3,6 +3,7 @@
 ::
 
     listen: 127.0.0.1:8080
+    trusted_proxies: [10.0.0.0/8]    # whose X-Forwarded-For counts
     store: {sqlite: notifications.db}
     tokens:
       - {name: shop, role: ingest, secret: {env: SHOP_TOKEN}}
@@ -27,6 +28,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from functools import cached_property
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self, TypeAlias
 
@@ -60,6 +62,20 @@ def _address(value: Any, _unit_required: bool) -> str | None:
 
 
 Address = Annotated[str, Wanted("a host and a port such as 127.0.0.1:8080 or [::1]:8080", _address, {"type": "string"})]
+
+
+def _network(value: Any, _unit_required: bool) -> IPv4Network | IPv6Network | None:
+    try:
+        network = ip_network(value) if isinstance(value, str) else None
+    except ValueError:
+        return None
+    return network if network is not None and network.prefixlen else None
+
+
+Network = Annotated[
+    IPv4Network | IPv6Network,
+    Wanted("a network such as 10.0.0.0/8, 127.0.0.1 or fd00::/8, not all there are", _network, {"type": "string"}, str),
+]
 
 
 class Dsn(Secret):
@@ -153,6 +169,10 @@ class ServiceConfig(NotifierConfig):
 
     listen: Address = "127.0.0.1:8080"
     """Where it listens for HTTP; with port 0 the system chooses one, which is printed."""
+
+    trusted_proxies: tuple[Network, ...] = ()
+    """The networks of the proxies in front, whose `X-Forwarded-For` says where a request comes from. Without them that
+    is the other end of the connection, and the header is not looked at."""
 
     store: StoreChoice
     """Where what is accepted is kept: memory, which is gone with the process, or a store that outlives it."""

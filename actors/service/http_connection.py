@@ -14,7 +14,8 @@ an answer that is not taken                   closed after `send_s`
 Content-Length beside Transfer-Encoding       400 and closed: two servers could read it differently (RFC 9112, 6.1)
 HTTP/2, other versions                        505 and closed
 an upgrade, such as to WebSocket or h2c       the request is answered as if it had not been asked for (RFC 9110, 7.8)
-what is no HTTP, or a head that is too long   400, 431
+what is no HTTP                               400
+a head, or trailers, too long or of too many  431, before any of it is parsed: a header costs as much as a kilobyte
 a head or a body in very many small parts     400: a hundred kilobytes of them would take seconds to read
 ============================================  ========================================================================
 """
@@ -57,6 +58,12 @@ HURRIED_LINGER_S: Final = 0.05
 DISCARDED_MAX: Final = 100
 """Parts of a body that nobody wanted, and that has come already, which are passed over to keep a connection."""
 
+_BLANK_LINE = re.compile(rb"\n\r?\n")
+"""The end of a head or of trailers, as h11 has it."""
+
+_CHUNK_LINE = re.compile(rb"(?:\r?\n)?([0-9A-Fa-f]+)[^\n]*\r\n")
+"""The line before a part of a body in parts; the line end of the part before it may be left."""
+
 _HOST = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~!$&'()*+,;=%-]*)(?::[0-9]*)?")
 """A Host header (RFC 9110, section 7.2); what else there is would be an address that cannot be parsed."""
 
@@ -93,10 +100,22 @@ class Limits:
     """For a client to take 64 KiB of an answer."""
 
     head_bytes: int = 2**14
-    """Bytes of a request line and its headers."""
+    """Bytes of a request line and its headers, or of the trailers of a body."""
+
+    headers: int = 100
+    """Headers of a request, or trailers."""
 
     bodies_bytes: int = 64 * 2**20
     """Bytes of all bodies whose requests are not answered yet; each may be held several times while it is read."""
+
+
+class _Comes(Enum):
+    """What the next bytes begin with."""
+
+    LINES = auto()
+    """A head, or trailers."""
+    CHUNK_LINE = auto()
+    CONTENT = auto()
 
 
 class Waits(Enum):
@@ -169,6 +188,7 @@ class Connection:
 
     def _begin_request(self) -> None:
         self._method = b""
+        self._comes = _Comes.LINES
         self.body_bytes = 0
         """Bytes of a body that are held until its request is answered."""
         self._body_parts = 0
@@ -333,7 +353,7 @@ class Connection:
         waits, patience = Waits.BEGIN, limits.head_s if self._is_first else limits.idle_s
         self._is_first = False
         parts = 0
-        while (event := self._h11.next_event()) is h11.NEED_DATA:
+        while (event := self._next_event()) is h11.NEED_DATA:
             if (parts := parts + 1) > PARTS_MAX:
                 raise _Ended(HTTPStatus.BAD_REQUEST, "the request comes in too many parts")
             if waits is Waits.BEGIN and self._h11.trailing_data[0]:
@@ -346,6 +366,40 @@ class Connection:
                     return None
                 raise
         return event if isinstance(event, h11.Request) else None
+
+    def _next_event(self) -> Any:
+        """Return what h11 makes of the bytes that have come.
+
+        Raises:
+            _Ended: a head or trailers are beyond their bounds. h11 has one for those that are incomplete, and none for
+                the number of headers.
+        """
+        if self._comes is not _Comes.CONTENT:
+            self._check_lines(b"\n" + self._h11.trailing_data[0])
+        event = self._h11.next_event()
+        if isinstance(event, h11.Request):
+            is_chunked = any(name == b"transfer-encoding" for name, _ in event.headers)
+            self._comes = _Comes.CHUNK_LINE if is_chunked else _Comes.CONTENT
+        elif isinstance(event, h11.Data) and event.chunk_end:
+            self._comes = _Comes.CHUNK_LINE
+        return event
+
+    def _check_lines(self, data: bytes) -> None:
+        """Check the lines that come next, behind the line end that `data` begins with."""
+        if self._comes is _Comes.CHUNK_LINE:
+            line = _CHUNK_LINE.match(data, 1)
+            if line is None:
+                return
+            self._comes = _Comes.CONTENT if line[1].strip(b"0") else _Comes.LINES
+            data = data[line.end() - 1 :]
+        if self._comes is _Comes.LINES:
+            limits = self._limits
+            data = data[: limits.head_bytes + 2]
+            end = _BLANK_LINE.search(data)
+            lines = data if end is None else data[: end.end()]
+            if len(lines) > limits.head_bytes + 1 or lines.count(b"\n") > limits.headers + 3:
+                why = f"wanted at most {limits.head_bytes:,} bytes and {limits.headers} headers"
+                raise _Ended(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, why)
 
     def _scope_of(self, request: h11.Request) -> Message:
         """Return what the application is told of a request."""
@@ -411,7 +465,7 @@ class Connection:
             await self._write(self._h11.send(h11.InformationalResponse(status_code=100, headers=[])))
         if self._body_since is None:
             self._body_since = trio.current_time()
-        while (event := self._h11.next_event()) is h11.NEED_DATA:
+        while (event := self._next_event()) is h11.NEED_DATA:
             self._waits_since = self._body_since
             in_time = self._limits.body_s + self.body_bytes / self._limits.body_bytes_per_s
             if not await self._read(Waits.FINISH, self._body_since + in_time):
@@ -440,7 +494,7 @@ class Connection:
     def _discard(self) -> None:
         """Pass over a body that nobody wanted, as far as it has come; with all of it the connection can be kept."""
         for _ in range(DISCARDED_MAX):
-            event = self._h11.next_event()
+            event = self._next_event()
             if isinstance(event, h11.EndOfMessage):
                 self._has_body_ended = True
             if not isinstance(event, h11.Data):
@@ -471,7 +525,7 @@ class Connection:
     def _response_of(self, message: Message) -> h11.Response:
         status, headers = message["status"], list(message.get("headers", []))
         if not self._has_body_ended:
-            with suppress(h11.RemoteProtocolError):
+            with suppress(h11.RemoteProtocolError, _Ended):
                 self._discard()
         if self.is_last or not self._has_body_ended:
             headers.append((b"connection", b"close"))

@@ -11,7 +11,7 @@ SIGHUP           the settings are read again. If there is anything wrong with th
 
 Settings that are read again take effect like this:
 
-* `tokens`, `logs` and `drain` at once.
+* `tokens`, `trusted_proxies`, `logs` and `drain` at once.
 * Everything else that has changed, by another pipeline in place of the one that runs, over the same store. First what
   is at a provider may come back, while nothing else goes out; then requests wait for the moment that it takes to change
   over. What had not ended goes on where it was: nothing is lost or sent twice, and retries keep their times. Operators'
@@ -76,7 +76,7 @@ REQUESTS_PATIENCE = 5.0
 COMMITS_PATIENCE = 5.0
 """Seconds that it waits for what is being made durable."""
 
-AT_ONCE = frozenset({"tokens", "logs", "drain"})
+AT_ONCE = frozenset({"tokens", "trusted_proxies", "logs", "drain"})
 """Settings that are the service's and not the pipeline's."""
 
 BY_RESTART = frozenset({"store", "remember_ids", "listen"})
@@ -126,7 +126,7 @@ class Server:
         self._dead_letters: DeadLetters | None = None
         """It outlives a pipeline, and so do its bulk runs."""
         self._access = Access(())
-        """What is remembered of sessions and guesses, whatever the tokens are."""
+        """It remembers sessions and guesses, whatever the tokens are."""
         self._path = path
         self._store = store
         self._nursery = nursery
@@ -226,6 +226,7 @@ class Server:
     ) -> None:
         """Have requests find this notifier."""
         self.config = config
+        self._access = self._access.with_settings(config.tokens, config.trusted_proxies)
         self.status.settings_read_at = datetime.now(UTC)
         self.metrics.set_faults(len(config.faults))
         own_events = OwnEvents(config.events)
@@ -238,7 +239,7 @@ class Server:
         self.app.state.service = Service(
             notifier=notifier,
             dead_letters=self._dead_letters,
-            access=self._access.with_tokens(config.tokens),
+            access=self._access,
             config=config,
             store=self._store,
             live_settings=live_settings,
@@ -313,8 +314,9 @@ class Server:
             await self._exchange(config)
         else:
             self.config = self._incarnation.config = config
+            self._access = self._access.with_settings(config.tokens, config.trusted_proxies)
             service: Service = self.app.state.service
-            self.app.state.service = replace(service, config=config, access=self._access.with_tokens(config.tokens))
+            self.app.state.service = replace(service, config=config, access=self._access)
             self.status.settings_read_at = datetime.now(UTC)
             await service.live_settings.reload()
         if "logs" in changed:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 import resource
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from random import Random
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import urlsplit
 
+import h11
 import pytest
 import trio
 from http_fuzz import ATTACKS, attack
@@ -18,9 +20,9 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
-from trio.testing import MockClock, wait_all_tasks_blocked
+from trio.testing import MockClock, memory_stream_pair, wait_all_tasks_blocked
 
-from actors.service.http_connection import PARTS_MAX, Limits
+from actors.service.http_connection import PARTS_MAX, Connection, Limits
 from actors.service.http_server import HttpServer
 
 OK = b"GET / HTTP/1.1\r\nHost: service\r\n\r\n"
@@ -204,6 +206,82 @@ async def test_what_is_wrong_with_a_request_closes_its_connection(status: int, r
         statuses = [int(part[:3]) for part in said.split(b"HTTP/1.1 ")[1:]]
         assert statuses == [status], said
         assert await at.status() == 200
+
+
+CHUNKED = b"POST /read HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+def head_of(size: int, headers: int) -> bytes:
+    """Return a head of so many bytes with so many headers."""
+    start = b"GET / HTTP/1.1\r\nHost: a\r\n" + b"x:\r\n" * (headers - 2) + b"y:"
+    return start + b"z" * (size - len(start) - 4) + b"\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("statuses", "sent"),
+    [
+        ([200, 200], head_of(2**14, 100) + OK),
+        ([200, 200], head_of(600, 100).replace(b"\r\n", b"\n") + OK),
+        ([431], head_of(2**14 + 1, 100) + OK),
+        ([431], head_of(600, 101) + OK),
+        ([200, 431], OK + head_of(60_000, 10) + OK),
+        ([200, 431], post(b"\n" * 2_000) + head_of(60_000, 15_000) + OK),
+        ([200, 200], CHUNKED + b"0\r\n" + b"x:\r\n" * 100 + b"\r\n" + head_of(2**14, 100)),
+        ([431], CHUNKED + b"0\r\n" + b"x:\r\n" * 102 + b"\r\n" + OK),
+        ([431], CHUNKED + b"3\r\nabc\r\n000;x\r\n" + b"x:\r\n" * 15_000 + b"\r\n" + OK),
+        ([404], CHUNKED.replace(b"read", b"nowhere") + b"0\r\n" + b"x:\r\n" * 15_000 + b"\r\n" + OK),
+    ],
+)
+async def test_a_head_or_trailers_have_at_most_16_kib_and_100_headers(statuses: list[int], sent: bytes, monkeypatch):
+    parsed = []
+    decode = h11._readers._decode_header_lines
+    monkeypatch.setattr("h11._readers._decode_header_lines", lambda lines: parsed.append(len(lines)) or decode(lines))
+    async with serving() as at:
+        for parts in ([sent], [sent[start : start + 977] for start in range(0, len(sent), 977)]):
+            stream = await at.connect()
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(send_parts, stream, parts)
+                said = await everything(stream) if statuses[-1] != 200 else await answers(stream, len(statuses))
+            assert [int(part[:3]) for part in said.split(b"HTTP/1.1 ")[1:]] == statuses
+    assert max(parsed, default=0) <= 102
+
+
+async def send_parts(stream: trio.SocketStream, parts: list[bytes]) -> None:
+    with suppress(trio.BrokenResourceError):
+        for part in parts:
+            await stream.send_all(part)
+
+
+async def answers(stream: trio.SocketStream, count: int) -> bytes:
+    said = b""
+    while said.count(b"\r\n\r\n") < count:
+        said += await answer(stream)
+    return said
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 5, 50])
+async def test_content_that_looks_like_a_last_chunk_is_content(size: int):
+    content = [b"0\r\n" + b"a\n" * 110, b"\n0\r\n" + b"\r\n" * 110, b"0", b"0\n" * 110]
+    sent = CHUNKED + b"".join(b"%x\r\n%b\r\n" % (len(each), each) for each in content) + b"0\r\n\r\n"
+    parts = [sent[: len(CHUNKED)], *(sent[start : start + size] for start in range(len(CHUNKED), len(sent), size))]
+    server_side, client = memory_stream_pair()
+    answered: list[Any] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        request = Request(scope, receive)
+        answered.append(await request.body())
+        await PlainTextResponse("")(scope, receive, send)
+
+    server_side.socket = SimpleNamespace(getpeername=lambda: ("a", 1), getsockname=lambda: ("b", 2))
+    connection = Connection(server_side, app, Limits(), HttpServer(app))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(connection.serve)
+        for part in parts:
+            await client.send_all(part)
+            await wait_all_tasks_blocked()
+        await client.receive_some()
+        nursery.cancel_scope.cancel()
+    assert answered == [b"".join(content)]
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 """Who asks, and what they may do."""
 
+from ipaddress import ip_network
+
 import pytest
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -15,7 +17,7 @@ from actors.service.http.access import (
     TokenConfig,
     require,
 )
-from actors.service.http.guesses import ADDRESSES_MAX, GUESS_S, GUESSES_MAX, address_of
+from actors.service.http.guesses import ADDRESSES_MAX, GUESS_S, GUESSES_MAX, PROXIES_MAX, Proxies
 from actors.settings.base import validated
 
 SHOP, ANN, OTTO = "shop-0123456789abcdef", "ann-0123456789abcdef", "otto-0123456789abcdef"
@@ -143,8 +145,8 @@ def test_a_session_that_was_ended_is_over_and_no_other_is():
     assert access.form_token(in_session(one)) is None
     assert access.who(in_session(same)).name == "ötto"
     assert access.who(in_session(other)).name == "ann"
-    assert access.with_tokens(TOKENS).who(in_session(one)) is None  # after other tokens were read, too
-    assert access.with_tokens(TOKENS).who(in_session(other)) is not None
+    assert access.with_settings(TOKENS, ()).who(in_session(one)) is None  # after other tokens were read, too
+    assert access.with_settings(TOKENS, ()).who(in_session(other)) is not None
 
 
 def test_ended_sessions_take_little_room_and_stay_ended():
@@ -224,7 +226,10 @@ def test_no_stranger_locks_anyone_out_who_is_elsewhere_or_was_there_before():
     assert asked(access, guesses(1)[0]) == 429
     assert access.who(session) is not None
     assert asked(access, OTTO, client="203.0.113.6") == 200
-    # not even those behind the same proxy
+
+
+def test_no_stranger_locks_out_those_who_come_by_the_same_proxy():
+    access = Access(TOKENS, timer=Clock(), proxies=behind("127.0.0.1"))
     proxied = {"client": "127.0.0.1", "x_forwarded_for": "10.0.0.1, 198.51.100.7"}
     for guess in guesses(1000):
         asked(access, guess, **proxied)
@@ -232,8 +237,29 @@ def test_no_stranger_locks_anyone_out_who_is_elsewhere_or_was_there_before():
     assert asked(access, OTTO, client="127.0.0.1", x_forwarded_for="198.51.100.8") == 200
 
 
+def behind(*networks):
+    return Proxies([ip_network(each) for each in networks])
+
+
+def test_a_header_that_changes_gives_no_further_guesses():
+    for peer in ("127.0.0.1", "10.0.0.1", "::1", "203.0.113.5"):
+        access = Access(TOKENS, timer=Clock())
+        answers = [
+            asked(access, guess, client=peer, x_forwarded_for=f"198.51.100.{number}")
+            for number, guess in enumerate(guesses(GUESSES_MAX + 100))
+        ]
+        assert answers == [401] * GUESSES_MAX + [429] * 100
+    # nor does what is written in front of that which the proxy saw
+    access = Access(TOKENS, timer=Clock(), proxies=behind("10.0.0.0/8"))
+    answers = [
+        asked(access, guess, client="10.0.0.1", x_forwarded_for=f"198.51.100.{number}, 203.0.113.5, 10.0.0.2")
+        for number, guess in enumerate(guesses(GUESSES_MAX + 100))
+    ]
+    assert answers == [401] * GUESSES_MAX + [429] * 100
+
+
 def test_guesses_take_little_room_wherever_they_come_from():
-    access = Access(TOKENS)
+    access = Access(TOKENS, proxies=behind("10.0.0.1"))
     for number in range(ADDRESSES_MAX + 500):
         asked(access, "guess-0123456789", client="10.0.0.1", x_forwarded_for=f"2001:db8:{number:x}::1")
         asked(access, ANN, client="10.0.0.1", x_forwarded_for=f"2001:db8:{number:x}::1")
@@ -246,7 +272,13 @@ def test_guesses_take_little_room_wherever_they_come_from():
         ("203.0.113.5", "", "203.0.113.5"),
         ("8.8.8.8", "198.51.100.7", "8.8.8.8"),
         ("127.0.0.1", "1.1.1.1, 8.8.4.4", "8.8.4.4"),
+        ("127.0.0.2", "8.8.4.4", "127.0.0.2"),
         ("10.1.2.3", "nonsense", "10.1.2.3"),
+        ("10.1.2.3", "8.8.4.4, nonsense, 10.0.0.7", "10.0.0.7"),
+        ("10.1.2.3", "1.1.1.1,8.8.4.4, 10.0.0.8 ,fd00::7", "8.8.4.4"),
+        ("10.1.2.3", "10.0.0.9, 10.0.0.8", "10.0.0.9"),
+        ("10.1.2.3", "8.8.4.4" + ",10.0.0.8" * PROXIES_MAX, "10.0.0.8"),
+        ("::ffff:10.1.2.3", "::ffff:8.8.8.8", "8.8.8.8"),
         ("::ffff:8.8.8.8", "", "8.8.8.8"),
         ("2a00:1450:4001:82a::200e", "", "2a00:1450:4001:82a::/64"),
         ("fe80::1%eth0", "2a00::5", "2a00::/64"),
@@ -254,7 +286,30 @@ def test_guesses_take_little_room_wherever_they_come_from():
     ],
 )
 def test_the_address_that_is_counted(peer, forwarded_for, address):
-    assert address_of(peer, forwarded_for) == address
+    proxies = behind("127.0.0.1", "10.0.0.0/8", "fd00::/8", "fe80::/10")
+    assert proxies.address_of(peer, forwarded_for) == address
+
+
+def test_each_header_of_a_proxy_counts_where_it_has_written_one_of_its_own():
+    access = Access(TOKENS, timer=Clock(), proxies=behind("10.0.0.1"))
+    for number, guess in enumerate(guesses(GUESSES_MAX)):
+        asking = request(access=access, client="10.0.0.1", authorization=f"Bearer {guess}")
+        of_client, of_proxy = (b"x-forwarded-for", b"198.51.100.%d" % number), (b"x-forwarded-for", b"203.0.113.5")
+        asking.scope["headers"] += [of_client, of_proxy]
+        assert access.refusal(asking).status_code == 401
+    assert asked(access, ANN, client="10.0.0.1", x_forwarded_for="203.0.113.5") == 429
+
+
+def test_a_header_of_a_peer_that_is_no_proxy_is_logged_once(caplog):
+    access = Access(TOKENS)
+    for settings in ((), (), [ip_network("10.0.0.0/8")]):
+        access = access.with_settings(TOKENS, settings)
+        for number in range(3):
+            asked(access, ANN, client=f"192.168.0.{number}", x_forwarded_for="198.51.100.7")
+            asked(access, ANN, client="10.0.0.1", x_forwarded_for="198.51.100.7")
+    said = [record for record in caplog.records if "X-Forwarded-For" in record.getMessage()]
+    assert [record.fields for record in said] == [{"peer": "192.168.0.0"}] * 2  # once more, with other settings
+    assert "198.51.100.7" not in caplog.text
 
 
 def token_of(secret, **settings):
@@ -300,5 +355,6 @@ def test_a_problem_with_a_token_does_not_show_it(secret, got, monkeypatch):
 @pytest.mark.parametrize("address", ["203.0.113.9", "2001:db8:1:2:3:4:5:6", "::ffff:203.0.113.9"])
 def test_what_is_longer_than_an_address_is_none(address, padding):
     is_one = not padding or padding.startswith("%")  # a zone, which is no part of it
-    wanted = address_of(address, "")
-    assert address_of("10.0.0.1", f"192.0.2.1, {address}{padding}") == (wanted if is_one else "10.0.0.1")
+    proxies = behind("10.0.0.1")
+    wanted = proxies.address_of(address, "")
+    assert proxies.address_of("10.0.0.1", f"192.0.2.1, {address}{padding}") == (wanted if is_one else "10.0.0.1")

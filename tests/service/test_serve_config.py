@@ -103,6 +103,14 @@ faults:
             ],
         ),
         (
+            LEAST + "trusted_proxies: [10.0.0.1/8, localhost, 0.0.0.0/0]\n",
+            [
+                f"service.yaml:6:{column}: trusted_proxies.{number}: wanted a network such as 10.0.0.0/8, 127.0.0.1 or "
+                f"fd00::/8, not all there are, got {got}"
+                for number, column, got in ((0, 19, "'10.0.0.1/8'"), (1, 31, "'localhost'"), (2, 42, "'0.0.0.0/0'"))
+            ],
+        ),
+        (
             LEAST + "drain: 5s\ndrain: 6s\n",
             ["service.yaml:7:1: drain: duplicate key; the first is at line 6, column 1"],
         ),

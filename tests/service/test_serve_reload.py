@@ -156,16 +156,17 @@ async def test_an_attempt_that_takes_too_long_is_not_waited_for_until_others_run
     assert sorted(begun) == ["n-1", "n-1", "n-2"]
 
 
-async def test_tokens_logs_and_drain_take_effect_without_another_pipeline(tmp_path, autojump_clock):
+async def test_tokens_proxies_logs_and_drain_take_effect_without_another_pipeline(tmp_path, autojump_clock):
     async with service(tmp_path) as served:
         before = served.server.notifier
         new = [{"name": "shop", "role": "ingest", "secret": "new-0123456789abcdef"}]
-        assert await served.change(tokens=new, drain="1s", logs={"level": "warning"})
+        assert await served.change(tokens=new, drain="1s", logs={"level": "warning"}, trusted_proxies=["10.0.0.0/8"])
         assert served.server.notifier is before
         assert (await served.post("/notifications", email(1), SHOP)).status_code == 401
         assert (await served.post("/notifications", email(1), "new-0123456789abcdef")).status_code == 202
         assert logging.getLogger().level == logging.WARNING
         assert served.server.config.drain == 1
+        assert served.server.app.state.service.access._proxies.address_of("10.0.0.1", "8.8.8.8") == "8.8.8.8"
 
 
 @pytest.mark.parametrize(

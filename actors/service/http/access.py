@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection
 
-from actors.service.http.guesses import Guesses, address_of
+from actors.service.http.guesses import Guesses, Network, Proxies
 from actors.service.tokens import Role as Role, TokenConfig as TokenConfig
 
 logger = logging.getLogger("retrylab.service")
@@ -96,6 +96,7 @@ class Access:
         *,
         ended: EndedSessions | None = None,
         guesses: Guesses | None = None,
+        proxies: Proxies | None = None,
         clock: Callable[[], float] = time.time,
         timer: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -105,18 +106,23 @@ class Access:
             tokens: all there are.
             ended: the sessions that have been ended; none when None.
             guesses: the tokens that have been tried; none when None.
+            proxies: whose `X-Forwarded-For` counts; no one's when None.
             clock: gives seconds since 1970, for the end of sessions.
             timer: gives seconds that never go back, for the limit of guesses.
         """
         self._bearers = [(token.secret.reveal().encode(), Principal(token.name, token.role)) for token in tokens]
         self._ended = EndedSessions() if ended is None else ended
         self._guesses = Guesses() if guesses is None else guesses
+        self._proxies = Proxies() if proxies is None else proxies
         self._clock = clock
         self._timer = timer
 
-    def with_tokens(self, tokens: Sequence[TokenConfig]) -> Access:
-        """Return one that knows these tokens, and what this one remembers."""
-        return Access(tokens, ended=self._ended, guesses=self._guesses, clock=self._clock, timer=self._timer)
+    def with_settings(self, tokens: Sequence[TokenConfig], trusted_proxies: Sequence[Network]) -> Access:
+        """Return one that knows these tokens and proxies, and what this one remembers."""
+        proxies = self._proxies if self._proxies.networks == tuple(trusted_proxies) else Proxies(trusted_proxies)
+        return Access(
+            tokens, ended=self._ended, guesses=self._guesses, proxies=proxies, clock=self._clock, timer=self._timer
+        )
 
     def who(self, request: HTTPConnection) -> Principal | None:
         """Return who asks, by the token in the header or else by the session in the cookie; None: unknown, or too many
@@ -142,7 +148,7 @@ class Access:
         """
         token = _token_of(request) if token is None else token
         if token is not None:
-            address, now = _address_of(request), self._timer()
+            address, now = self._address_of(request), self._timer()
             wait = self._guesses.wait(address, token, now)
             if wait > 0:
                 text = "too many unknown tokens came from this address"
@@ -188,13 +194,17 @@ class Access:
         return wanted is not None and hmac.compare_digest(wanted.encode(), given.encode())
 
     def _look(self, request: HTTPConnection, token: str) -> tuple[bytes, Principal] | None:
-        address = _address_of(request)
+        address = self._address_of(request)
         if self._guesses.wait(address, token, self._timer()) > 0:
             return None
         found = self._find(token)
         if found is not None:
             self._guesses.was_right(address, token)
         return found
+
+    def _address_of(self, request: HTTPConnection) -> str:
+        peer = request.client.host if request.client else ""
+        return self._proxies.address_of(peer, ",".join(request.headers.getlist("x-forwarded-for")))
 
     def _find(self, token: str) -> tuple[bytes, Principal] | None:
         given = token.encode(errors="replace")
@@ -226,10 +236,6 @@ def _end_of(content: str) -> int:
 def _token_of(request: HTTPConnection) -> str | None:
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
     return token.strip() if scheme.lower() == "bearer" else None
-
-
-def _address_of(request: HTTPConnection) -> str:
-    return address_of(request.client.host if request.client else "", request.headers.get("x-forwarded-for", ""))
 
 
 def _signature(secret: bytes, purpose: str, content: str) -> str:

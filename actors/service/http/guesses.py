@@ -6,19 +6,29 @@ those who belong here. So it is the address that is limited and not the token, a
 before stays so there, however many others are tried beside it: behind a router that many share, a stranger keeps out
 only who comes from there for the first time.
 
-A proxy has one address for everybody. Where the peer's is one of a private network, which no stranger on the internet
-can have, the last one in `X-Forwarded-For` counts, which is what that proxy saw. From elsewhere that header is
-anybody's claim, and is not looked at.
+A proxy has one address for everybody, and says in `X-Forwarded-For` whose request it passes on. That header counts
+where the peer is in `trusted_proxies`: then the last address in it that is no such proxy's. From any other peer it is
+anyone's claim, and is not looked at; loopback and private networks are no exception.
 """
 
 from __future__ import annotations
 
 import hashlib
 import ipaddress
+import logging
 import secrets
 from collections import OrderedDict
+from collections.abc import Sequence
 from functools import lru_cache
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
+
+logger = logging.getLogger("retrylab.service")
+
+Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
+Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+PROXIES_MAX = 10
+"""Proxies that a request may pass one after the other: so many addresses of `X-Forwarded-For` are looked at."""
 
 ADDRESS_LENGTH = 64
 """Characters; the longest address has 45."""
@@ -79,14 +89,44 @@ def _put(kept: OrderedDict[K, V], key: K, value: V) -> None:
         kept.popitem(last=False)
 
 
-def address_of(peer: str, forwarded_for: str) -> str:
-    """Return the address that guesses are counted for.
+class Proxies:
+    """The proxies whose `X-Forwarded-For` counts. Such a header of another peer is logged, once."""
 
-    Args:
-        peer: the other end of the connection.
-        forwarded_for: what `X-Forwarded-For` says; empty where it is not there.
-    """
-    return _address_of(_shortened(peer), _shortened(forwarded_for.rpartition(",")[2]))
+    def __init__(self, networks: Sequence[Network] = ()) -> None:
+        self.networks = tuple(networks)
+        self._has_warned = False
+        self._client_of = lru_cache(ADDRESSES_PARSED)(self._look)
+
+    def address_of(self, peer: str, forwarded_for: str) -> str:
+        """Return the address that guesses are counted for; of IPv6 the network of a household.
+
+        Args:
+            peer: the other end of the connection.
+            forwarded_for: all that `X-Forwarded-For` says, in its order; empty where the header is not there.
+        """
+        passed = forwarded_for.rsplit(",", PROXIES_MAX)[-PROXIES_MAX:] if forwarded_for else ()
+        address, is_proxy = self._client_of(_shortened(peer), *map(_shortened, passed))
+        if forwarded_for and not is_proxy and not self._has_warned:
+            self._has_warned = True
+            text = "X-Forwarded-For of a peer that is not in trusted_proxies is not looked at; this is said once"
+            logger.warning(text, extra={"fields": {"peer": peer}})
+        return address
+
+    def _look(self, peer: str, *passed: str) -> tuple[str, bool]:
+        address = _parsed(peer)
+        is_proxy = self._has(address)
+        for each in reversed(passed):
+            if not self._has(address) or (before := _parsed(each)) is None:
+                break
+            address = before
+        if address is None:
+            return "?", is_proxy
+        if isinstance(address, ipaddress.IPv6Address):  # of which one household has 2**64
+            return str(ipaddress.ip_network((address, 64), strict=False)), is_proxy
+        return str(address), is_proxy
+
+    def _has(self, address: Address | None) -> bool:
+        return address is not None and any(address in network for network in self.networks)
 
 
 def _shortened(text: str) -> str:
@@ -94,19 +134,7 @@ def _shortened(text: str) -> str:
     return text.strip().partition("%")[0][:ADDRESS_LENGTH]
 
 
-@lru_cache(ADDRESSES_PARSED)
-def _address_of(peer: str, last_forwarded: str) -> str:
-    address = _parsed(peer)
-    if address is not None and not address.is_global and (last := _parsed(last_forwarded)) is not None:
-        address = last
-    if address is None:
-        return "?"
-    if isinstance(address, ipaddress.IPv6Address):  # of which one household has 2**64
-        return str(ipaddress.ip_network((address, 64), strict=False))
-    return str(address)
-
-
-def _parsed(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+def _parsed(text: str) -> Address | None:
     try:
         address = ipaddress.ip_address(text)
     except ValueError:
