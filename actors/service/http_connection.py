@@ -421,13 +421,17 @@ class Connection:
         if not all(_HOST.fullmatch(value) for name, value in headers if name == b"host"):
             raise _Ended(HTTPStatus.BAD_REQUEST, "wanted a Host header with a host")
         path, _, query = target.partition(b"?")
+        try:
+            text = unquote(path.decode("ascii"), errors="strict")
+        except UnicodeDecodeError:
+            raise _Ended(HTTPStatus.BAD_REQUEST, "wanted a path in UTF-8") from None
         return {
             "type": "http",
             "asgi": {"version": "3.0", "spec_version": "2.3"},
             "http_version": request.http_version.decode("ascii"),
             "method": request.method.decode("ascii").upper(),
             "scheme": "http",
-            "path": unquote(path.decode("ascii")),
+            "path": text,
             "raw_path": path,
             "query_string": query,
             "root_path": "",

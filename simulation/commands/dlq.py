@@ -162,7 +162,7 @@ def show(
 ) -> None:
     """Print all that is known of one notification: every attempt, with what the provider answered."""
     with _asking(url, token_file, store) as source:
-        shown = source.get(f"dead-letters/{_part(notification_id)}")
+        shown = source.get(f"notifications/{_part(notification_id)}")
     _print(as_json, shown, lambda tables: tables.print_notification(shown))
 
 
@@ -377,8 +377,8 @@ def _if_included(served: Served) -> Served | None:
 
 
 def _part(text: str) -> str:
-    """Return a text as one part of a path."""
-    return quote(text, safe="")
+    """Return a text as one part of a path; httpx would take `..` for a step back."""
+    return quote(text, safe="").replace(".", "%2E")
 
 
 def _edit(edits: list[str]) -> dict[str, Any]:

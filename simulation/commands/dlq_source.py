@@ -168,12 +168,12 @@ class StoreFile:
             return {"audit": [documents.of_audit(entry) for entry in entries]}
         if kind == "endpoints":
             return documents.of_endpoints(self._store.endpoints, given["limit"], given.get("state"))
+        if kind == "notifications":
+            return self._show(rest)
         if rest == "groups":
             by = given.pop("by")
             groups = grouped(self._filter(given).fitting(self._letters.letters), by)
             return {"by": by, "groups": [documents.of_group(group) for group in groups]}
-        if rest:
-            return self._show(rest)
         limit, newest_first, after = given.pop("limit"), given.pop("order") == "newest", given.pop("after", None)
         if after is not None and read_cursor(after) is None:
             raise CannotAsk(f"--after: wanted the value that a page prints, got {after!r}")

@@ -94,6 +94,14 @@ async def test_a_list_groups_and_one_are_shown():
         assert [each["count"] for each in (await at.document("groups", "--by", "channel"))["groups"]] == [2, 1]
 
 
+async def test_ids_that_look_like_a_path_are_shown_and_retried():
+    ids = ("groups", "..", "a/retry", "a/../b", "%2F")
+    async with shell(*(command(each, message="bad: mailbox full") for each in ids)) as at:
+        for each in ids:
+            assert (await at.document("show", each))["id"] == each
+            assert (await at.document("retry", each))["id"] == each
+
+
 async def test_one_is_retried_with_edits_and_one_discarded_and_the_audit_says_by_whom():
     async with shell(*LETTERS) as at:
         edits = ["recipient=bob@example.org", "message=Hello", 'metadata={"lang": "en"}', "expires_after=60"]
@@ -252,6 +260,7 @@ async def test_a_store_is_looked_into_whether_or_not_it_is_open(is_open, tmp_pat
         assert [line.split()[0] for line in newest.stdout.splitlines()] == ["id", "c"]
         shown = await trio.to_thread.run_sync(partial(run, "show", "b/sms", "--json", *where))
         assert (json.loads(shown.stdout)["state"], len(json.loads(shown.stdout)["events"])) == ("dead letter", 3)
+        assert (await trio.to_thread.run_sync(partial(run, "show", "groups", *where))).exit_code == 1  # no such id
         sent = await trio.to_thread.run_sync(partial(run, "show", "a", "--json", *where))
         assert json.loads(sent.stdout)["state"] == "sent"
         groups = await trio.to_thread.run_sync(partial(run, "groups", "--json", *where))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from decimal import Decimal
+from urllib.parse import quote
 
 import pytest
 import trio
@@ -130,6 +131,49 @@ async def test_one_is_shown_with_every_attempt_and_the_raw_answer(autojump_clock
         assert (await client.get("/api/dead-letters/b%2Fsms"))[1]["id"] == "b/sms"
         status, unknown = await client.get("/api/dead-letters/nothing")
         assert (status, unknown) == (404, {"detail": "no notification with this id is known, or it is no longer known"})
+
+
+IDS = (
+    "groups", "bulk", "retry", "discard", "cancel", "a/retry", "a/discard", "a/cancel", "/", "a/", "/a", "a//b",
+    ".", "..", "a/../b", "%", "%2F", "a%2Fb", "%252F", "?a=b", "#a", ";a", "+", " ", "é", "\ufffd", "😀", "{id}",
+    "retry/retry",
+)  # fmt: skip
+
+
+async def test_every_id_can_be_shown_retried_and_discarded(autojump_clock):
+    async with asked() as client:
+        await client.at.die(*(command(each, message="bad: mailbox full") for each in IDS))
+        for each in IDS:
+            part = quote(each, safe="").replace(".", "%2E")
+            for path in ["notifications", *(["dead-letters"] if each != "groups" else [])]:
+                assert (await client.get(f"/api/{path}/{part}"))[1]["id"] == each
+            state = await client.get(f"/notifications/{part}")
+            assert (state[0], state[1]["notification_id"], state[1]["state"]) == (200, each, "dead letter")
+            order = {"edit": {"message": "bad: again"}}
+            assert await client.post(f"/api/dead-letters/{part}/retry", order) == (200, {"id": each, "retried": True})
+            await client.at.notifier.wait_until_quiet()
+            assert await client.post(f"/api/dead-letters/{part}/discard", {"why": "seen"}) == (
+                200,
+                {"id": each, "discarded": True},
+            )
+            assert (await client.post(f"/notifications/{part}/cancel"))[0] == 409
+        assert client.at.ids() == []
+
+
+async def test_the_path_of_an_action_is_no_id_and_an_encoded_slash_divides_nothing(autojump_clock):
+    async with asked() as client:
+        await client.at.die(*LETTERS)
+        for path in ("/api/dead-letters/a/retry", "/api/dead-letters/a/discar%64", "/notifications/a/cancel",
+                     "/api/bulks/a/cancel", "/api/users/ann/erase"):  # fmt: skip
+            assert (await client.get(path))[0] == 405, path
+        for path in ("/api/dead-letters/a%2Fretry", "/api/dead-letters/a%2fdiscard", "/notifications/a%2Fcancel"):
+            assert (await client.get(path))[0] == 404, path
+            assert (await client.post(path, {"why": "a mistake"}))[0] == 405, path
+        assert (await client.post("/api/users/ann%2Ferase"))[0] == 404
+        assert (await client.get("/api/dead-letters/groups%0A"))[0] == 404
+        assert client.at.ids() == ["a", "b/sms", "c"]
+        _, trail = await client.get("/api/audit")
+        assert trail == {"audit": []}
 
 
 async def test_a_retry_with_an_edit_is_done_and_in_the_audit_trail_and_a_second_one_is_told_so(autojump_clock):

@@ -59,6 +59,7 @@ from actors.pipeline.orders import Acceptance
 from actors.pipeline.trace_context import trace_of
 from actors.service.http.access import Role, require
 from actors.service.http.bodies import content_of, problem_of_shape
+from actors.service.http.paths import IdRoute
 from actors.service.operations.json import parts_of
 from actors.service.own_events import OwnEvent, OwnEvents
 from actors.settings.base import nearest, unknown
@@ -94,8 +95,8 @@ def routes() -> list[BaseRoute]:
     return [
         Route("/events", receive_events, methods=["POST"]),
         Route("/notifications", receive_notifications, methods=["POST"]),
-        Route("/notifications/{id:path}/cancel", cancel, methods=["POST"]),
-        Route("/notifications/{id:path}", show_state, methods=["GET"]),
+        IdRoute("/notifications/{id:text}/cancel", cancel, method="POST"),
+        IdRoute("/notifications/{id:text}", show_state, method="GET", actions=("cancel",)),
     ]
 
 

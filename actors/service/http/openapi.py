@@ -126,7 +126,10 @@ OPERATIONS: Mapping[tuple[str, str], Described] = {
     ("GET", PATH): Described(does="Give this document.", roles=()),
     ("GET", "/api/dead-letters"): Described(does="List dead letters.", query=api._ListQuery, codes=_INVALID),
     ("GET", "/api/dead-letters/groups"): Described(does="Count them.", query=api._GroupsQuery, codes=_INVALID),
-    ("GET", "/api/dead-letters/{id}"): Described(does="Give all that is known of a notification.", codes=_UNKNOWN),
+    ("GET", "/api/dead-letters/{id}"): Described(does="The same, but for the id `groups`.", codes=_UNKNOWN),
+    ("GET", "/api/notifications/{id}"): Described(
+        does="Give all that is known of a notification, whatever its id.", codes=_UNKNOWN
+    ),
     ("POST", "/api/dead-letters/{id}/retry"): Described(
         does="Try a dead letter again.",
         roles=_OPERATOR,

@@ -6,7 +6,8 @@ do.
     GET  /api/dead-letters                  ?reason= &reason_is= &channel= &recipient= &id= &since= &until=
                                             &limit= &after= &order=oldest|newest
     GET  /api/dead-letters/groups           ?by=reason|channel|recipient, and the filter
-    GET  /api/dead-letters/{id}             all that is known of one notification, whatever its state
+    GET  /api/notifications/{id}            all that is known of one notification, whatever its state and its id
+    GET  /api/dead-letters/{id}             the same, but for the id `groups`
     POST /api/dead-letters/{id}/retry       {"why": …, "edit": {"recipient": …, "subject": …, "message": …,
                                             "metadata": {…}, "expires_after": seconds,
                                             "priority": …},
@@ -46,7 +47,7 @@ import msgspec
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import BaseRoute, Route
+from starlette.routing import BaseRoute
 
 from actors.endpoints import EndpointState
 from actors.errors import ConfigurationError, EditRefused, LetterServed, UnknownChannel
@@ -55,6 +56,7 @@ from actors.notifier import BreakerOverride
 from actors.pipeline.orders import Served
 from actors.service.http.access import Role, require
 from actors.service.http.bodies import SETTINGS_VALUES_MAX, content_of
+from actors.service.http.paths import IdRoute
 from actors.service.operations import json as documents
 from actors.service.operations.bulk import RATE_MAX_PER_S
 from actors.service.operations.dead_letters import DeadLetters
@@ -166,22 +168,23 @@ def routes() -> list[BaseRoute]:
         _route("GET", "/api/dead-letters", _list),
         _route("GET", "/api/dead-letters/groups", _groups),
         _route("POST", "/api/dead-letters/bulk", _start_bulk),
-        _route("POST", "/api/dead-letters/{id:path}/retry", _retry),
-        _route("POST", "/api/dead-letters/{id:path}/discard", _discard),
-        _route("GET", "/api/dead-letters/{id:path}", _show),
+        _route("POST", "/api/dead-letters/{id:text}/retry", _retry),
+        _route("POST", "/api/dead-letters/{id:text}/discard", _discard),
+        _route("GET", "/api/dead-letters/{id:text}", _show, "retry", "discard"),
+        _route("GET", "/api/notifications/{id:text}", _show),
         _route("GET", "/api/bulks", _list_bulks),
-        _route("GET", "/api/bulks/{id}", _show_bulk),
-        _route("POST", "/api/bulks/{id}/cancel", _cancel_bulk),
+        _route("GET", "/api/bulks/{id:text}", _show_bulk, "cancel"),
+        _route("POST", "/api/bulks/{id:text}/cancel", _cancel_bulk),
         _route("GET", "/api/breakers", _list_breakers),
         _route("POST", "/api/breakers/{channel}", _override_breaker),
         _route("GET", "/api/endpoints", _list_endpoints),
         _route("POST", "/api/endpoints/enable", _enable_endpoint),
         _route("GET", "/api/audit", _audit),
-        _route("POST", "/api/users/{user:path}/erase", _erase),
+        _route("POST", "/api/users/{user:text}/erase", _erase),
     ]
 
 
-def _route(method: str, path: str, answer: _Answer) -> Route:
+def _route(method: str, path: str, answer: _Answer, *actions: str) -> IdRoute:
     @functools.wraps(answer)
     async def answered(request: Request) -> Response:
         require(request, Role.READER if method == "GET" else Role.OPERATOR)
@@ -190,7 +193,7 @@ def _route(method: str, path: str, answer: _Answer) -> Route:
         except ConfigurationError as error:
             return _json({"problems": error.problems}, HTTPStatus.UNPROCESSABLE_ENTITY)
 
-    return Route(path, answered, methods=[method])
+    return IdRoute(path, answered, method=method, actions=actions)
 
 
 # ── dead letters ────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -45,6 +45,7 @@ from actors.service.http.bodies import (
     has_half_a_character,
     problem_of_shape,
 )
+from actors.service.http.paths import IdRoute
 from actors.service.operations.json import parts_of, time_text
 from actors.service.reloading.live_settings import LiveSettings
 from actors.service.reloading.watched_file import WatchedFile
@@ -73,15 +74,15 @@ class _Preview(Settings):
 def routes() -> list[BaseRoute]:
     """Return the routes."""
     return [
-        Route("/api/preferences/{user:path}", _get_preferences, methods=["GET"]),
-        Route("/api/preferences/{user:path}", _put_preferences, methods=["PUT"]),
-        Route("/api/preferences/{user:path}", _delete_preferences, methods=["DELETE"]),
+        IdRoute("/api/preferences/{user:text}", _get_preferences, method="GET"),
+        IdRoute("/api/preferences/{user:text}", _put_preferences, method="PUT"),
+        IdRoute("/api/preferences/{user:text}", _delete_preferences, method="DELETE"),
         Route("/api/suppressions", _list_suppressions, methods=["GET"]),
         Route("/api/suppressions.csv", _export_suppressions, methods=["GET"]),
         Route("/api/suppressions", _add_suppressions, methods=["POST"]),
         Route("/api/suppressions", _delete_suppression, methods=["DELETE"]),
         Route("/api/templates", _list_templates, methods=["GET"]),
-        Route("/api/templates/{name}/preview", _preview, methods=["POST"]),
+        IdRoute("/api/templates/{name:text}/preview", _preview, method="POST"),
         Route("/api/settings-files", _list_files, methods=["GET"]),
         Route("/api/settings-files/reload", _reload_files, methods=["POST"]),
     ]
