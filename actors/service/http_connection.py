@@ -515,13 +515,16 @@ class Connection:
             self._head = self._h11.send(self._response_of(message))
             self._has_started = True
             return
-        written, self._head = self._head, b""
+        parts, self._head = [self._head], b""
         if (body := message.get("body", b"")) and self._has_content:
-            written += self._h11.send(h11.Data(data=body))
+            parts += self._h11.send_with_data_passthrough(h11.Data(data=body)) or ()
         if has_ended := not message.get("more_body", False):
-            written += self._h11.send(h11.EndOfMessage())
+            parts += self._h11.send_with_data_passthrough(h11.EndOfMessage()) or ()
+        if len(body) <= READ_BYTES:  # a larger one is not copied
+            parts = [b"".join(parts)]
         try:
-            await self._write(written)
+            for part in parts:
+                await self._write(part)
         except _BROKEN:
             self._is_broken = self._is_over = True
         self._has_answered = has_ended

@@ -50,6 +50,7 @@ from actors.service.app import Service, make_app
 from actors.service.config import ServiceConfig, load
 from actors.service.http.access import Access
 from actors.service.http_server import HttpServer
+from actors.service.large_answers import LargeAnswers
 from actors.service.observability import logs
 from actors.service.observability.health import Status
 from actors.service.observability.metrics import Metrics
@@ -116,7 +117,7 @@ class Server:
         self.app = make_app()
         self.gate = RequestGate(self.app)
         """The application as it is served."""
-        self._http = HttpServer(self.gate)
+        self._http = HttpServer(LargeAnswers(self.gate))
         self.config = config
         self.status = Status(started_at=datetime.now(UTC))
         self.metrics = Metrics()

@@ -1,0 +1,72 @@
+"""Large answers, few at once: each stands in memory until its client has taken it."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import trio
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+LARGE_BYTES: Final = 256_000
+"""An answer of more bytes is large."""
+
+AT_ONCE: Final = 4
+"""Large answers that are made, or being sent, at once."""
+
+PATIENCE_S: Final = 10.0
+"""Seconds that a request waits until another large answer has been sent."""
+
+
+class LargeAnswers:
+    """ASGI middleware that bounds how many large answers there are at once.
+
+    How large an answer is shows when it is made. One too many is dropped at once. What was only read is read again when
+    there is room; after `PATIENCE_S` the answer is 503. What was written is not done twice: its answer is 503, and a
+    caller who sends the same again is told so.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+        self._room = trio.Semaphore(AT_ONCE)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request."""
+        has_room = False
+        attempt = trio.CancelScope()
+
+        async def send_if_room(message: Message) -> None:
+            nonlocal has_room
+            if not has_room and _is_large(message):
+                try:
+                    self._room.acquire_nowait()
+                except trio.WouldBlock:
+                    attempt.cancel()
+                    await trio.sleep_forever()
+                has_room = True
+            await send(message)
+
+        try:
+            with attempt:
+                await self._app(scope, receive, send_if_room)
+            if not attempt.cancelled_caught:
+                return
+            if scope["method"] in ("GET", "HEAD"):
+                with trio.move_on_after(PATIENCE_S):
+                    await self._room.acquire()
+                    has_room = True
+            if has_room:
+                await self._app(scope, receive, send)
+            else:
+                refusal = JSONResponse({"detail": "too many large answers are being sent"}, 503, {"Retry-After": "1"})
+                await refusal(scope, receive, send)
+        finally:
+            if has_room:
+                self._room.release()
+
+
+def _is_large(message: Message) -> bool:
+    if message["type"] != "http.response.start":
+        return False
+    lengths = [int(value) for name, value in message["headers"] if name == b"content-length"]
+    return any(length > LARGE_BYTES for length in lengths)
