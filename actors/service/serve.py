@@ -28,6 +28,7 @@ from __future__ import annotations
 import logging
 import secrets
 import signal
+import sys
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import replace
@@ -82,6 +83,21 @@ AT_ONCE = frozenset({"tokens", "trusted_proxies", "logs", "drain"})
 
 BY_RESTART = frozenset({"store", "remember_ids", "listen"})
 """Settings that cannot change while it runs."""
+
+
+OLDEST_PYTHON = {(3, 11): 15, (3, 12): 13, (3, 13): 12, (3, 14): 3}
+"""The oldest patch release of each Python in which the text of one header cannot put another one into a mail
+(CVE-2026-1299, and the folding of comments), and the parameters of a header take no quadratic time to read."""
+
+
+def problem_of_python(version: tuple[int, int, int]) -> str | None:
+    """Return what is wrong with a version of Python for a service that strangers can reach; None: nothing is known."""
+    *release, patch = version
+    oldest = OLDEST_PYTHON.get((release[0], release[1]), 0)
+    if patch >= oldest:
+        return None
+    name = ".".join(map(str, release))
+    return f"Python {name}.{patch} has known vulnerabilities in what is used here; wanted {name}.{oldest} or later"
 
 
 class _Incarnation:
@@ -430,6 +446,8 @@ async def serve(path: Path, config: ServiceConfig, announce: Callable[[str], Any
         OSError: the address to listen at is not available.
     """
     logs.set_up(config.logs)
+    if (problem := problem_of_python(sys.version_info[:3])) is not None:
+        logger.warning("%s, or a build with their fixes", problem)
     try:
         return await _serve(path, config, announce)
     except* StoreFailed as group:

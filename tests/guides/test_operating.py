@@ -19,6 +19,7 @@ from test_guides import needs_a_shell
 
 from actors import MemoryStore, Metrics, PostgresStore, SendNotification
 from actors.messages import NotificationChannel, NotificationRequested
+from actors.service.serve import OLDEST_PYTHON
 
 SUPPORT = Path(__file__).parents[1] / "support"
 ALERTS = yaml.safe_load((GUIDES / "operating" / "alerts.yaml").read_text(encoding="utf-8"))
@@ -140,9 +141,15 @@ def test_the_image_ends_by_the_signal_that_drains_and_runs_as_nobody_special():
     probe = json.loads(given["HEALTHCHECK"].partition("CMD ")[2])
     compile(probe[2], "probe", "exec")
     assert "/healthz/ready" in probe[2]
-    extras = re.search(r"retrylab\[([\w,]+)\]", given["RUN"])[1].split(",")
-    project = (GUIDES.parents[1] / "pyproject.toml").read_text(encoding="utf-8")
-    assert [extra for extra in extras if f"\n{extra} = [" not in project] == []
+    _, there = given["COPY"].split()
+    _, hashed, project = (" ".join(each.split()) for each in given["RUN"].split("&&"))
+    assert hashed == f"pip install --no-cache-dir --require-hashes -r {there}/.ci/requirements-service.txt"
+    assert project == f"pip install --no-cache-dir --no-deps --no-build-isolation {there}"
+
+
+def test_the_guide_names_the_pythons_that_the_service_is_not_warned_of():
+    named = re.search(r"^## Which Python\n\n([\d., ]+),", text_of("operating"), flags=re.MULTILINE)[1].split(", ")
+    assert named == [f"{major}.{minor}.{patch}" for (major, minor), patch in OLDEST_PYTHON.items()]
 
 
 @pytest.mark.integration

@@ -17,14 +17,17 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from random import Random
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+import trio
 from console_command import app
 from served import OTTO, SHOP, write
 from typer.testing import CliRunner
 
+from actors.service.serve import serve
 from actors.storage.sqlite.store import SqliteStore
 
 SERVE = [sys.executable, "-c", "from simulation.commands.cli import main; main()", "serve"]
@@ -99,6 +102,23 @@ def process(config: Path) -> Iterator[Process]:
     finally:
         if served.popen.poll() is None:
             served.end(signal.SIGKILL)
+
+
+@pytest.mark.parametrize(
+    ("version", "wanted"),
+    [((3, 11, 14), "3.11.15"), ((3, 11, 15), None), ((3, 12, 1), "3.12.13"), ((3, 13, 20), None), ((3, 15, 0), None)],
+)
+def test_a_start_with_a_python_that_is_not_safe_is_told_so(version, wanted, monkeypatch, caplog):
+    async def ended(*_: Any) -> int:
+        return 0
+
+    monkeypatch.setattr("actors.service.serve._serve", ended)
+    monkeypatch.setattr("actors.service.serve.logs.set_up", lambda _: None)
+    monkeypatch.setattr("actors.service.serve.sys", SimpleNamespace(version_info=(*version, "final", 0)))
+    trio.run(serve, Path("service.yaml"), SimpleNamespace(logs=None), print)
+    name = ".".join(map(str, version))
+    text = f"Python {name} has known vulnerabilities in what is used here; wanted {wanted} or later, or a build with "
+    assert [record.getMessage() for record in caplog.records] == ([f"{text}their fixes"] if wanted else [])
 
 
 class Receiver(ThreadingHTTPServer):
