@@ -62,6 +62,10 @@ def _one_or_several(schema: dict[str, Any]) -> dict[str, Any]:
     return {"oneOf": [schema, {"type": "array", "items": schema, "maxItems": 1_000}]}
 
 
+_ANY = {
+    431: "wanted a head of at most 16 KiB and 100 headers",
+    503: "not now, such as while four large answers are being sent; `Retry-After` says when",
+}
 _UNKNOWN = {404: "the id is unknown, or no longer known"}
 _INVALID = {422: "it cannot be read; `problems` says what is wrong"}
 _TAKES = {
@@ -247,9 +251,10 @@ def _version() -> str:
 
 
 def _operation(method: str, path: str, described: Described) -> dict[str, Any]:
-    answers = {described.success: "it is done", **described.codes}
+    answers = {described.success: "it is done", **_ANY, **described.codes}
     if described.roles:
         answers |= {401: "wanted a known token", 403: f"wanted the role {' or '.join(described.roles)}"}
+        answers[429] = described.codes.get(429, "too many unknown tokens came from this address")
     operation: dict[str, Any] = {
         "operationId": re.sub(r"\W+", "_", f"{method.lower()}{path}").strip("_"),
         "summary": described.does,
