@@ -8,7 +8,7 @@ action does: ``POST /notifications/a/cancel`` cancels ``a``, ``GET /notification
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from urllib.parse import quote, unquote
+from urllib.parse import unquote
 
 from starlette.convertors import Convertor, register_url_convertor
 from starlette.requests import Request
@@ -23,15 +23,15 @@ class _Text(Convertor[str]):
     def convert(self, value: str) -> str:
         return value
 
-    def to_string(self, value: str) -> str:
-        return quote(value, safe="")
-
 
 register_url_convertor("text", _Text())
 
 
 class IdRoute(Route):
-    """A route whose path ends with ``{id:text}``, or with a word, such as that of an action behind an id."""
+    """A route whose path ends with ``{id:text}``, or with a word, such as that of an action behind an id.
+
+    `actions` are the words with which other paths end that begin as this one does.
+    """
 
     def __init__(
         self,
@@ -41,14 +41,6 @@ class IdRoute(Route):
         method: str,
         actions: tuple[str, ...] = (),
     ) -> None:
-        """Answer this method.
-
-        Args:
-            path: as Starlette has it.
-            endpoint: gives the answer.
-            method: the one that is answered.
-            actions: the last words of other paths that begin as this one does.
-        """
         super().__init__(path, endpoint, methods=[method])
         self._actions = actions
         *before, last = path.split("/")
@@ -56,7 +48,6 @@ class IdRoute(Route):
         self._parts = len(before) + 1
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
-        """Tell whether the route is asked for; one of another method is, where the path is that of an action."""
         match, child = super().matches(scope)
         return (match, child) if match is not Match.NONE and self._is_meant(scope) else (Match.NONE, {})
 
