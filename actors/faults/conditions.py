@@ -13,7 +13,7 @@ from fractions import Fraction
 from itertools import product
 from math import prod
 from random import Random
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias, assert_never
 
 import msgspec
 
@@ -23,7 +23,7 @@ from actors.kernel.randomness import RandomStreams
 from actors.outcomes import ChannelFault, DeadDestination, Outcome, Permanent, Transient
 from actors.policies.breaker.per_host import recipient_host
 from actors.policies.exact import as_fraction
-from actors.policies.rate_limit.buckets import TokenBucket
+from actors.policies.rate_limit.limiter import FixedWindow, Limiter, SlidingWindow, TokenBucket
 from actors.settings.distributions import Draw
 from actors.settings.faults import SYSTEM_FAULT_KEYS, Change, FaultConfig, Flap, QuotaFault, value_at
 
@@ -56,13 +56,22 @@ class EnforcedQuota:
     """The quota that one window, or an account, enforces."""
 
     def __init__(self, throttle: QuotaFault) -> None:
-        whole = throttle.whole
-        self._bucket = TokenBucket(int(whole.count), ns(whole.period), int(whole.count))
+        count, window_ns = int(throttle.whole.count), ns(throttle.whole.period)
+        self._limit: Limiter
+        match throttle.kind:
+            case "fixed_window":
+                self._limit = FixedWindow(count, window_ns)
+            case "sliding_window":
+                self._limit = SlidingWindow(count, window_ns)
+            case "token_bucket":
+                self._limit = TokenBucket(count, window_ns, throttle.burst or count)
+            case _:
+                assert_never(throttle.kind)
         self.answer = Transient(reason=THROTTLED, retry_after=throttle.retry_after, throttled=True)
 
     def lets_through(self, now_ns: int) -> bool:
         """Tell whether an attempt is within the quota, and charge it if so."""
-        return self._bucket.try_acquire("", now_ns) == now_ns
+        return self._limit.try_acquire("", now_ns) == now_ns
 
 
 class Countdown:

@@ -23,7 +23,7 @@ class AccountConfig(Settings):
 
     quota: RateLimitConfig | None = None
     """What the sender keeps to, over all channels whose `quota` has this account. None: the rate of the `throttle`, by
-    a token bucket, as the provider counts."""
+    a token bucket with `burst: 1`, which keeps to that rate however the provider counts."""
 
     @model_validator(mode="after")
     def _has_one(self) -> Self:
@@ -36,5 +36,5 @@ class AccountConfig(Settings):
         if self.quota is not None:
             return QuotaConfig.model_validate(self.quota).model_copy(update={"account": name})
         assert self.throttle is not None
-        counts = QuotaConfig(rate=self.throttle.whole, kind="token_bucket")
+        counts = QuotaConfig(rate=self.throttle.whole, kind="token_bucket", burst=1)
         return counts.model_copy(update={"account": name})

@@ -157,9 +157,23 @@ class QuotaFault(Settings):
     retry_after: Duration | None = None
     """The wait that it asks for. None: it does not say."""
 
+    kind: Literal["fixed_window", "sliding_window", "token_bucket"] = "fixed_window"
+    """How it counts. `fixed_window`: whole windows from the run's start, as most providers do, so that 120/min are 120
+    in each minute. `sliding_window`: in any window of this length. `token_bucket`: tokens that flow in evenly, into a
+    bucket that is full at first."""
+
+    burst: PositiveWholeNumber | None = None
+    """Token bucket only: how many it takes at once. None: as many as the count of the rate."""
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if self.burst is not None and self.kind != "token_bucket":
+            raise wanted("burst only with kind: token_bucket")
+        return self
+
     @property
     def whole(self) -> Rate:
-        """The rate with a whole count, which is how many it takes at once: one at least, in a time that is longer."""
+        """The rate with a whole count of at least one, in as much more time as that is more."""
         count = max(1, round(self.rate.count))
         return Rate(float(count), self.rate.period * count / self.rate.count)
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from random import Random
-from typing import Any
+from typing import Any, get_args
 
+from actors.settings.faults import QuotaFault
 from actors.settings.quantities import Rate
 from simulation.exploration.numbers import log_uniform
 from simulation.exploration.variation import down_time
@@ -25,8 +26,15 @@ def _steady_or_changing(strength: Callable[[Random], float], random: Random) -> 
     return {"from": strength(random), "to": strength(random), "over": log_uniform(random, 1.0, 120.0)}
 
 
+def drawn_quota(random: Random, rate: Rate) -> dict[str, Any]:
+    """Return a quota that a provider enforces, without what it asks for, of any kind."""
+    kind = random.choice(get_args(QuotaFault.model_fields["kind"].annotation))
+    bursts = kind == "token_bucket" and random.random() < 0.5
+    return {"rate": rate, "kind": kind, **({"burst": random.randint(1, 10)} if bursts else {})}
+
+
 def _throttle(random: Random) -> dict[str, Any]:
-    written: dict[str, Any] = {"rate": Rate(log_uniform(random, 0.1, 10.0), 1.0)}
+    written = drawn_quota(random, Rate(log_uniform(random, 0.1, 10.0), random.choice([1.0, 1.0, 10.0])))
     if random.random() < 0.6:
         written["retry_after"] = log_uniform(random, 0.1, 60.0)
     return {"throttle": written}

@@ -23,6 +23,7 @@ from actors.settings.faults import FaultConfig
 from actors.settings.quantities import Rate
 from actors.settings.rate_limit import BUCKETS, RateLimitConfig
 from actors.settings.redrive import RedriveConfig
+from simulation.exploration.fault_kinds import drawn_quota
 from simulation.exploration.numbers import log_uniform, rounded
 from simulation.scenario import ClosedWorkload, Scenario
 from simulation.scenario.model import TemplateText
@@ -76,7 +77,8 @@ def _with_account(scenario: Scenario, random: Random) -> Scenario:
         kind = random.choice(get_args(RateLimitConfig.model_fields["kind"].annotation))
         account["quota"] = {"rate": Rate(random.randint(1, 8), random.choice([1.0, 1.0, 3.0])), "kind": kind}
     if not account or random.random() < 0.4:
-        account["throttle"] = {"rate": Rate(random.randint(1, 8), 1.0), "retry_after": log_uniform(random, 0.1, 20.0)}
+        quota = drawn_quota(random, Rate(random.randint(1, 8), 1.0))
+        account["throttle"] = {**quota, "retry_after": log_uniform(random, 0.1, 20.0)}
 
     def of_it(config: ChannelConfig) -> ChannelConfig:
         changes: dict[str, Any] = {}

@@ -20,6 +20,7 @@ from actors.settings.quantities import Rate
 from actors.settings.rate_limit import RateLimitConfig
 from actors.settings.retry import RetryConfig
 from actors.settings.script import ScriptedAnswer
+from simulation.exploration.fault_kinds import drawn_quota
 from simulation.exploration.numbers import log_uniform, rounded
 from simulation.exploration.rare_settings import changed
 from simulation.scenario import Scenario
@@ -41,7 +42,7 @@ def with_whole_groups(scenario: Scenario, random: Random) -> Scenario:
     throttled = []
     for channel in scenario.channels_used:
         if random.random() < _SHARE_THROTTLED:
-            throttle: Data = {"rate": Rate(log_uniform(random, 0.2, 5.0), 1.0)}
+            throttle: Data = drawn_quota(random, Rate(log_uniform(random, 0.2, 5.0), 1.0))
             if random.random() < 0.8:
                 throttle["retry_after"] = random.choice([0.0, 0.5, log_uniform(random, 0.1, 30.0)])
             throttled.append(FaultConfig.model_validate({"channel": channel.value, "at": 0.0, "throttle": throttle}))

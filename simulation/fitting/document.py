@@ -270,7 +270,7 @@ def _faults(found: ProviderFit, fit: Fit, stem: str, files: dict[str, str]) -> I
         span = throttling.end_s - throttling.start_s
         always = span > _THROUGHOUT * duration_s
         window = {} if always else {"at": instant(throttling.start_s), "for": instant(max(span, 0.001))}
-        yield {**where, **window, "throttle": {"rate": per_second(throttling.rate.value)}}
+        yield {**where, **window, "throttle": {"rate": per_second(throttling.rate.value), "kind": "token_bucket"}}
     windows = []
     for number, brownout in enumerate(found.brownouts):
         file = f"{stem}.{found.name.replace('/', '.')}.brownout-{number + 1}.csv"

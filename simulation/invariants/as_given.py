@@ -92,7 +92,7 @@ class SettingsAsGiven(Invariant):
         return {
             "kind": "token_bucket",
             "limits": [(float(at_once), rate.period * at_once / rate.count)],
-            "burst": None,
+            "burst": 1,
             "aligned": False,
             "on_limit": "defer",
             "across": "each",

@@ -8,7 +8,7 @@ from simulation.invariants.base import Context, Invariant, Objection, observes
 from simulation.invariants.observations import AttemptMade
 from simulation.invariants.text import seconds_text
 from simulation.reference.instants import NEVER_NS
-from simulation.reference.providers import Bucket, Fate, SimulatedProvider
+from simulation.reference.providers import Fate, Quota, SimulatedProvider
 from simulation.reference.world import World
 
 
@@ -72,7 +72,7 @@ def _objection(made: AttemptMade, fate: Fate, what: str) -> str:
 
 
 def _providers_of(world: World) -> dict[tuple[NotificationChannel, str], SimulatedProvider]:
-    accounts = {name: Bucket(own.throttle) for name, own in world.accounts.items() if own.throttle is not None}
+    accounts = {name: Quota(own.throttle) for name, own in world.accounts.items() if own.throttle is not None}
     return {
         (channel, name): SimulatedProvider(
             config.provider,

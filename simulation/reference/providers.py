@@ -16,6 +16,7 @@ from actors.settings.faults import Burst, Change, FaultConfig, Flap, QuotaFault
 from actors.settings.script import ScriptedAnswer
 from simulation.reference.addresses import host_of
 from simulation.reference.instants import NEVER_NS, NS_PER_S, Window, ns
+from simulation.reference.limits import FixedWindow, Limit, SlidingWindow, TokenBucket
 from simulation.reference.randomness import Stream
 
 SENT = Sent()
@@ -50,22 +51,22 @@ class Fate(NamedTuple):
     """Whether this is its outcome, and nobody behind the provider is asked for it."""
 
 
-class Bucket:
-    """What a provider takes: so many at once, and as many in each period."""
+class Quota:
+    """What a provider takes in each window, or as its bucket fills."""
 
     def __init__(self, quota: QuotaFault) -> None:
-        count = max(1, round(quota.rate.count))  # at once, in as much more time as these are more
-        self._every_ns = Fraction(ns(quota.rate.period * count / quota.rate.count), count)
-        self._ahead_ns = (count - 1) * self._every_ns
-        self._full_at_ns = Fraction(0)
+        count = max(1, round(quota.rate.count))  # a whole number, in as much more time as that is more
+        width_ns = ns(quota.rate.period * count / quota.rate.count)
+        self._limit: Limit
+        if quota.kind == "token_bucket":
+            self._limit = TokenBucket(Fraction(width_ns, count), quota.burst or count)
+        else:
+            self._limit = {"fixed_window": FixedWindow, "sliding_window": SlidingWindow}[quota.kind](count, width_ns)
         self.answer = Transient(reason=THROTTLED.reason, retry_after=quota.retry_after, throttled=True)
 
     def takes(self, now_ns: int) -> bool:
         """Tell whether it takes one more now, and count it then."""
-        if self._full_at_ns - self._ahead_ns > now_ns:
-            return False
-        self._full_at_ns = max(self._full_at_ns, Fraction(now_ns)) + self._every_ns
-        return True
+        return self._limit.take("", now_ns) == now_ns
 
 
 class _Fault(Window):
@@ -76,7 +77,7 @@ class _Fault(Window):
         self.config = fault
         latencies = Stream(seed, f"{stream}.latency").random
         self.latency = None if fault.latency is None else fault.latency.sampler(latencies)
-        self.bucket = None if fault.throttle is None else Bucket(fault.throttle)
+        self.quota = None if fault.throttle is None else Quota(fault.throttle)
         self.still_fail = fault.fail_first or 0
         self._spells = None if fault.burst is None else _bad_spells(fault.burst, self.start_ns, seed, f"{stream}.burst")
         self._spell = (0, 0)
@@ -126,7 +127,7 @@ class SimulatedProvider:
     """One provider."""
 
     def __init__(
-        self, config: ProviderConfig, faults: Sequence[FaultConfig], seed: int, stream: str, account: Bucket | None
+        self, config: ProviderConfig, faults: Sequence[FaultConfig], seed: int, stream: str, account: Quota | None
     ) -> None:
         """Make one.
 
@@ -189,10 +190,10 @@ class SimulatedProvider:
         return Fate(done, takes_ns, delivers, f"{why}, after the work of {work_ns} ns")
 
     def _refused(self, open_: Sequence[_Fault], now_ns: int) -> tuple[Outcome, str] | None:
-        buckets = [self._account, *(fault.bucket for fault in open_)]
-        for bucket in buckets:
-            if bucket is not None and not bucket.takes(now_ns):
-                return bucket.answer, "its quota is used up"
+        quotas = [self._account, *(fault.quota for fault in open_)]
+        for quota in quotas:
+            if quota is not None and not quota.takes(now_ns):
+                return quota.answer, "its quota is used up"
         return (OUTAGE, "it is down") if any(fault.is_down(now_ns) for fault in open_) else None
 
     def _drawn(self, open_: Sequence[_Fault], now_ns: int, drawn: float) -> tuple[Outcome | None, str]:

@@ -22,11 +22,11 @@ import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from actors.messages import NotificationChannel
 from actors.optional_dependencies import needs_package
-from actors.settings.faults import FaultConfig
+from actors.settings.faults import FaultConfig, QuotaFault
 from simulation.exploration.corpus import HOME, Corpus
 from simulation.scenario import ChannelWorkload, Operation, Scenario, ScheduleConfig, load
 
@@ -239,8 +239,11 @@ _strengths: SearchStrategy[dict[str, Any]] = st.one_of(
         lambda ends: {"failure_rate": {"from": ends[0], "to": ends[1], "over": 10.0}}
     ),
     st.builds(
-        lambda rate, wait: {"throttle": {"rate": rate, **({} if wait is None else {"retry_after": wait})}},
+        lambda rate, kind, wait: {
+            "throttle": {"rate": rate, "kind": kind, **({} if wait is None else {"retry_after": wait})}
+        },
         st.sampled_from(["1/s", "1/10s", "5/s"]),
+        st.sampled_from(get_args(QuotaFault.model_fields["kind"].annotation)),
         st.none() | _waits,
     ),
     _shares.map(lambda share: {"permanent_rate": share}),

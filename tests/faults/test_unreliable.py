@@ -159,8 +159,7 @@ def test_fail_first_counts_the_attempts_within_its_window():
 def test_a_throttle_is_a_real_quota_and_says_when_to_come_back():
     provider = service(fault(throttle={"rate": "10/s", "retry_after": "30s"}))
     outcomes = outcomes_at(provider, *(number / 100 for number in range(1000)))
-    # A burst of 10 and then 10 a second: 110 in ten seconds, but for the last fraction.
-    assert Counter(outcomes)["Sent"] == pytest.approx(110, abs=1)
+    assert Counter(outcomes)["Sent"] == 100
     throttled = next(
         effect.result
         for effect in (provider.attempt(ATTEMPT, 9_990_000_000) for _ in range(20))
@@ -309,3 +308,47 @@ def test_a_lost_reply_is_delivered_and_tried_again():
     assert world.failures[0].kind == "Ambiguous"
     assert world.sent_ids() == ["a"]
     assert world.events(NotificationSent)[0].attempt == 2
+
+
+# ── how a provider counts its quota ─────────────────────────────────────────────────────────────────────────────────
+
+
+def taken_by_minute(**quota: Any) -> list[int]:
+    """Return how many attempts a quota of 120 a minute takes in each of three minutes, of four that come each second.
+
+    The first come at 30 s, so that a window that begins with the first attempt is seen to.
+    """
+    provider = service(fault(throttle={"rate": "120/min", **quota}))
+    taken = Counter(quarter // 240 for quarter in range(120, 720) if outcomes_at(provider, quarter / 4) == ["Sent"])
+    return [taken[minute] for minute in range(3)]
+
+
+@pytest.mark.parametrize(
+    ("quota", "taken"),
+    [
+        ({}, [120, 120, 120]),  # whole minutes from the start of the run
+        ({"kind": "fixed_window"}, [120, 120, 120]),
+        ({"kind": "sliding_window"}, [120, 120, 120]),  # the first 120 take 30 s; the next 120 come a minute later
+        ({"kind": "token_bucket"}, [120, 179, 120]),  # 60 are left after the first 30 s, and two flow in each second
+        ({"kind": "token_bucket", "burst": 10}, [69, 120, 120]),
+    ],
+    ids=str,
+)
+def test_how_many_a_quota_takes_in_a_minute_is_by_its_kind(quota: dict[str, Any], taken: list[int]) -> None:
+    assert taken_by_minute(**quota) == taken
+
+
+def test_a_fixed_window_takes_twice_as_many_across_its_seam_and_a_sliding_one_does_not() -> None:
+    seam = [59.0] * 4 + [60.0] * 4
+    for kind, taken in (("fixed_window", 6), ("sliding_window", 3)):
+        assert outcomes_at(service(fault(throttle={"rate": "3/min", "kind": kind})), *seam).count("Sent") == taken
+
+
+def test_a_quota_of_less_than_one_has_a_longer_window() -> None:
+    provider = service(fault(throttle={"rate": "0.5/s"}))
+    assert outcomes_at(provider, 0, 1, 2, 3, 4) == ["Sent", "throttled", "Sent", "throttled", "Sent"]
+
+
+def test_a_burst_is_a_token_bucket_s() -> None:
+    with pytest.raises(ValueError, match="wanted burst only with kind: token_bucket"):
+        fault(throttle={"rate": "10/s", "burst": 3})

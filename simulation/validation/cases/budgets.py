@@ -131,7 +131,7 @@ channels:
     circuit_breaker: {{enabled: false}}
     retry: {{max_attempts: 1}}
     adaptive_throttle: {{k: {k}, window: 2m}}
-faults: [{{channel: webhook, at: 0s, for: 1d, throttle: {{rate: {accepted}/s}}}}]
+faults: [{{channel: webhook, at: 0s, for: 1d, throttle: {{rate: {accepted}/s, kind: token_bucket}}}}]
 """,
             partial(_throttled, warm_up, duration),
         ),
