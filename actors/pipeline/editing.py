@@ -14,7 +14,7 @@ import msgspec
 from actors.domain.codec import encode_command
 from actors.errors import EditRefused, Unstorable
 from actors.messages import FrozenDict, Priority, SendNotification
-from actors.settings.base import unknown
+from actors.settings.hints import unknown
 
 EDITABLE = ("recipient", "subject", "message", "metadata", "expires_after", "priority")
 """The fields that may be edited: `metadata` as a whole; `expires_after` counts from the redrive on."""

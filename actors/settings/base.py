@@ -7,10 +7,10 @@ is for settings of which `kind` says what the other keys are.
 
 from __future__ import annotations
 
-import difflib
 import types
 from collections.abc import Iterable, Mapping
 from enum import Enum
+from functools import partial
 from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar, Union, get_args, get_origin
 
 from pydantic import (
@@ -30,6 +30,7 @@ from pydantic_core import CoreSchema, ErrorDetails, InitErrorDetails, PydanticCu
 
 from actors.errors import ConfigurationError
 from actors.formatting import without_passwords
+from actors.settings.hints import nearest, unknown_setting
 from actors.settings.quantities import Wanted, wanted
 
 NOT_SHOWN = "a value that is not shown"
@@ -165,18 +166,6 @@ def known_keys(model: type[BaseModel]) -> dict[str, Any]:
     }
 
 
-def unknown(key: str, known: Iterable[str], what: str = "key") -> str:
-    """Return the text of the problem of an unknown `key`: the nearest known one, else all of them."""
-    known = list(known)
-    near = nearest(key, known)
-    return f"unknown {what}; " + (f"did you mean {near}?" if near else f"known are {', '.join(known)}")
-
-
-def nearest(key: str, known: Iterable[str]) -> str | None:
-    """Return the known key that looks most like `key`, or None when none does."""
-    return next(iter(difflib.get_close_matches(key[:100], list(known), n=1)), None)
-
-
 def describe(annotation: Any) -> str:
     """Return what a value of this type looks like, for ``wanted …``."""
     arguments = get_args(annotation)
@@ -200,6 +189,18 @@ def describe(annotation: Any) -> str:
         if issubclass(kind, (tuple, list)):
             return "a list"
     return "text"
+
+
+def _could_be(annotation: Any, value: Any) -> bool:
+    """Tell whether a value is of the kind of a setting; of a mapping or a list nothing but that is looked at."""
+    if isinstance(value, (Mapping, list, tuple)):
+        wants = describe(annotation)
+        return "{" in wants or "[" in wants or wants in ("a mapping", "a list", NotEmpty.text)
+    try:
+        TypeAdapter[Any](annotation).validate_python(value)
+    except ValidationError:
+        return False
+    return True
 
 
 PROBLEMS_MAX = 100
@@ -232,7 +233,13 @@ def _plain(model: type[Settings], known: dict[str, Any], error: ErrorDetails) ->
             return wanted(context["what"], context.get("got"))
         case "extra_forbidden":
             key = str(error["loc"][-1])
-            text = f"unknown key; {model.other_names[key]}" if key in model.other_names else unknown(key, known)
+            if key in model.other_names:
+                text = f"unknown key; {model.other_names[key]}"
+            else:
+                module = model.__module__.rpartition(".")[2]
+                value = None if model.model_config.get("hide_input_in_errors", False) else error["input"]
+                fits = {name: partial(_could_be, annotation) for name, annotation in known.items()}
+                text = unknown_setting(model.__name__, module, fits, key, value)
             return PydanticCustomError("unknown_key", "{text}", {"text": text})
         case "missing":
             return wanted(describe(known[str(error["loc"][0])]), "nothing")

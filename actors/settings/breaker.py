@@ -98,6 +98,8 @@ class CircuitBreakerConfig(Settings):
     window, or at a rate of slow calls.
     """
 
+    wanted_text: ClassVar[str] = "a mapping such as {failure_threshold: 5, timeout: 60s}"
+
     failure_threshold: PositiveWholeNumber = 5
     """Consecutive failures that open it; only without a `window`."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import StrictBool, model_validator
 
@@ -13,6 +13,8 @@ from actors.settings.quantities import PositiveRate, PositiveWholeNumber, Rate, 
 
 class RateLimitConfig(Settings):
     """At most so many in each window, per user or for the whole channel."""
+
+    wanted_text: ClassVar[str] = "a mapping such as {rate: 10/s} or {max_per_minute: 100}"
 
     max_per_minute: PositiveWholeNumber | None = None
     """How many in any minute."""

@@ -153,6 +153,8 @@ _BUDGETS: dict[str, type[Settings]] = {
 class RetryConfig(Settings):
     """When to try again after a failed attempt, and when to stop."""
 
+    wanted_text: ClassVar[str] = "a mapping such as {max_attempts: 3, initial_delay: 1s}"
+
     max_attempts: PositiveWholeNumber = 3
     """All sends, the first included, but for those that `per_outcome` and `per_reason` count on their own."""
 

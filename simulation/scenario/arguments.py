@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from actors.errors import ConfigurationError
-from actors.settings.base import nearest
+from actors.settings.hints import nearest
 
 
 def check_word(name: str, value: object, words: Iterable[str]) -> None:

@@ -17,7 +17,8 @@ from pydantic import Field, GetCoreSchemaHandler, ValidationInfo, model_validato
 from pydantic_core import CoreSchema, core_schema
 
 from actors.formatting import plain_number
-from actors.settings.base import NotEmpty, Settings, nearest
+from actors.settings.base import NotEmpty, Settings
+from actors.settings.hints import listed, meaning, nearest
 from actors.settings.quantities import (
     Duration,
     PositiveDuration,
@@ -33,6 +34,7 @@ from simulation.scenario.metrics import (
     MOVED,
     NEVER,
     NOT_METRICS,
+    QUANTILES,
     WINDOWS,
     WITHIN,
     MetricKind,
@@ -53,6 +55,7 @@ _COMPARE: dict[str, Callable[[Any, Any], bool]] = {
 }
 _FORM = re.compile(r"\s*([A-Za-z0-9_./@-]+(?:\([^()\s]+\))?)\s*(>=|<=|==|!=|>|<)\s*(\S+(?:\s\S+)*)\s*", re.ASCII)
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
+_QUANTILE = re.compile(r"p([0-9]{1,2}(?:[._][0-9]+)?)", re.ASCII)
 _IS = {
     MetricKind.TEXT: "text",
     MetricKind.LIST: "a list",
@@ -322,11 +325,17 @@ def _no_such_metric(path: tuple[str, ...], depth: int, part: MetricKind | Shape)
     if path[depth - 1 : depth] == (WITHIN,):
         return f"wanted a duration as in delivered_within(30s), got {wrong}"
     known = [key for key, below in part.items() if below not in NOT_METRICS]
+    if (meant := meaning(path[depth], None, "expect")) is not None and path[depth] not in known:
+        return f"wanted a metric of the summary, got {wrong}; {meant}"
     near = nearest(path[depth], known)
     if near is not None:
         return f"wanted a metric of the summary, got {wrong}; did you mean {path_of((*path[:depth], near))}?"
+    if (quantile := _QUANTILE.fullmatch(path[depth])) is not None and path[:depth] in ((), ("delivery_time_s",)):
+        same = f"a {quantile[0]} of at most 10s is delivered_within(10s) >= {quantile[1].replace('_', '.')}%"
+        there = f"delivery_time_s has {', '.join(QUANTILES)}"
+        return f"wanted a metric of the summary, got {wrong}; {there}, and {same}"
     where = f"{path_of(path[:depth])} has" if depth else "known are"
-    return f"wanted a metric of the summary, got {wrong}; {where} {', '.join(known)}"
+    return f"wanted a metric of the summary, got {wrong}; {where} {listed(known, '' if depth else 'summary')}"
 
 
 def _first_metric(shape: Shape) -> tuple[str, ...]:

@@ -26,12 +26,12 @@ from actors.lint.traffic import Traffic
 from actors.lint.words import duration
 from actors.messages import NotificationChannel
 from actors.pipeline.circuit_breaker import BREAKER_OPEN, BULKHEAD_FULL, THROTTLED_HERE
-from actors.settings.base import nearest
 from actors.settings.channel import ChannelConfig, CircuitBreakerConfig, keys_of_provider
 from actors.settings.distribution_moments import quantile, share_above
 from actors.settings.distributions import Distribution
 from actors.settings.faults import FAULT_KEYS, Change, FaultConfig
 from actors.settings.file import located as placed, text_of
+from actors.settings.hints import nearest
 from actors.settings.yaml_tree import Node, Place, Problem, ScalarNode, Unreadable, read
 from simulation.scenario import (
     ChannelWorkload,

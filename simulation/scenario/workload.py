@@ -12,8 +12,9 @@ from pydantic import (
 )
 
 from actors.messages import NotificationChannel, Priority, usual_priority
-from actors.settings.base import Settings, nearest, plain_or
+from actors.settings.base import Settings, plain_or
 from actors.settings.distributions import Distribution
+from actors.settings.hints import nearest
 from actors.settings.quantities import (
     Duration,
     PositiveDuration,

@@ -11,7 +11,7 @@ from typing import Any
 
 from actors.errors import ConfigurationError
 from actors.formatting import counted
-from actors.settings.base import nearest
+from actors.settings.hints import nearest
 from simulation.running.executors import Executor, executor
 from simulation.scenario.seeds import one_seed
 from simulation.validation.case import Case, Experiment

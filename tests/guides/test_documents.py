@@ -4,6 +4,7 @@ import re
 
 import pytest
 from documents import GUIDES, ROOT, text_of
+from other_libraries import GUIDE, page
 
 DOCUMENTS = [ROOT / "README.md", ROOT / ".github" / "CONTRIBUTING.md", *sorted(GUIDES.glob("*.md"))]
 
@@ -52,3 +53,8 @@ def test_the_files_that_the_architecture_names_are_there():
 def test_nothing_that_is_shown_imports_from_a_private_path(path):
     text = path.read_text(encoding="utf-8")
     assert re.findall(r"^(?:from|import) ((?:actors|simulation)\.\S+)", text, flags=re.MULTILINE) == []
+
+
+def test_the_guide_to_other_libraries_has_the_tables_of_now():
+    """Otherwise write them: ``python tests/guides/other_libraries.py``."""
+    assert GUIDE.read_text(encoding="utf-8") == page()

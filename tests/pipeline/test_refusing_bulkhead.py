@@ -152,7 +152,7 @@ def test_nothing_waits_for_a_slot(tmp_path):
         ({"limit": 2, "wait": "-5s"}, "max_in_flight.wait: wanted a duration"),
         ({"limit": 0}, "max_in_flight.limit: wanted a whole number of at least 1, got 0"),
         ({"wait": "0s"}, "max_in_flight.limit: wanted a whole number of at least 1"),
-        ({"limit": 1, "weight": 1}, "max_in_flight.weight: unknown key; did you mean wait?"),
+        ({"limit": 1, "weight": 1}, "max_in_flight.weight: unknown key; known are limit, wait"),
         ("many", "max_in_flight: wanted a whole number of at least 1, got 'many'"),
         (
             [1],

@@ -396,12 +396,13 @@ async def test_a_long_limit_is_refused_and_no_error(tmp_path, autojump_clock, li
 async def test_a_list_is_refused_with_little_work_and_others_get_their_turn(tmp_path, autojump_clock, monkeypatch):
     looked = 0
 
-    def close_matches(*_args, **_settings):
+    def nearest(*_args, **_settings):
         nonlocal looked
         looked += 1
-        return []
+        return
 
-    monkeypatch.setattr("difflib.get_close_matches", close_matches)
+    monkeypatch.setattr("actors.settings.hints.nearest", nearest)
+    monkeypatch.setattr("actors.service.http.ingest.nearest", nearest)
     items = [email(number, **{f"recipien{number}x{n}": 1 for n in range(40)}) for number in range(1000)]
     events = [{"type": f"OrderPlace{number}"} for number in range(1000)]
     for path, content in (("/notifications", items), ("/events", events)):

@@ -62,7 +62,7 @@ from actors.service.http.bodies import content_of, problem_of_shape
 from actors.service.http.paths import IdRoute
 from actors.service.operations.json import parts_of
 from actors.service.own_events import OwnEvent, OwnEvents
-from actors.settings.base import nearest, unknown
+from actors.settings.hints import nearest, unknown
 
 ITEMS_MAX = 1_000
 """Items of a list."""

@@ -18,7 +18,7 @@ from actors.domain.suppressions import Suppression, SuppressionSource
 from actors.errors import ConfigurationError
 from actors.instants import since_1970_ns
 from actors.messages import NotificationChannel
-from actors.settings.base import unknown
+from actors.settings.hints import unknown
 
 NEEDED = ("channel", "address", "reason")
 COLUMNS = (*NEEDED, "source", "since", "by")

@@ -10,7 +10,7 @@ import pandas as pd
 
 from actors.errors import ConfigurationError, WrongType
 from actors.formatting import plain_number
-from actors.settings.base import nearest
+from actors.settings.hints import nearest
 from actors.settings.quantities import parse_duration, parse_rate
 from simulation.scenario import Expectation
 from simulation.scenario.arguments import check_metric

@@ -1,0 +1,47 @@
+"""The guide's tables of the words of other libraries: ``python tests/guides/other_libraries.py`` writes them."""
+
+from __future__ import annotations
+
+from itertools import groupby
+from pathlib import Path
+
+from actors.settings.hints import NO_NAMES, Word, remark, translated, words
+
+GUIDE = Path(__file__).parents[2] / "notebooks" / "guides" / "other-libraries.md"
+_BEGINS = "<!-- The tables are written by tests/guides/other_libraries.py. -->\n"
+_PASCAL = ("Polly", "gobreaker")
+_SNAKE = ("Celery", "Sidekiq", "tenacity", "stamina", "pybreaker", "Envoy", "backoff", "urllib3", "Dramatiq", "Laravel",
+          "nginx", "Azure")  # fmt: skip
+
+
+def page() -> str:
+    """Return the guide as it should be: its text as it is, and the tables of now."""
+    text = GUIDE.read_text(encoding="utf-8").partition(_BEGINS)[0]
+    shown = [row for row in words() if row.library not in NO_NAMES and row.at != "expect"]
+    tables = []
+    for library, rows in groupby(sorted(shown, key=lambda row: _order(shown, row)), lambda row: row.library):
+        tables.append(f"\n## {library}\n\n| there | here |\n|---|---|\n" + "".join(map(_line, rows)))
+    return text + _BEGINS + "".join(tables)
+
+
+def _order(shown: list[Word], row: Word) -> int:
+    return [each.library for each in shown].index(row.library)
+
+
+def _line(row: Word) -> str:
+    there, here = translated(row, _spelt(row))
+    what = f"`{row.key}{here}`{remark(row)}" if row.key else row.note
+    return f"| `{there}` | {what} |\n".replace("||", r"\|\|")
+
+
+def _spelt(row: Word) -> str:
+    """Return a word as its library spells it."""
+    if row.library in _SNAKE:
+        return row.word
+    parts = row.word.split("_")
+    first = parts[0].capitalize() if row.library in _PASCAL else parts[0]
+    return first + "".join(part.capitalize() for part in parts[1:])
+
+
+if __name__ == "__main__":
+    GUIDE.write_text(page(), encoding="utf-8")
