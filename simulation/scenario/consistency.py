@@ -291,7 +291,8 @@ def _expectations(expect: Any, outline: Outline) -> Iterator[Finding]:
             bound = Expectation.parse(text)
         except PydanticCustomError:
             continue  # the model says so
-        problem = bound.problem(shape if window is None else shape[WINDOWS][window.name])  # type: ignore[index,arg-type]
+        part = shape if window is None else shape[WINDOWS][window.name]  # type: ignore[index]
+        problem = bound.problem(part, window)  # type: ignore[arg-type]
         if problem is not None:
             yield path, problem
 

@@ -35,6 +35,7 @@ from simulation.scenario.metrics import (
     NEVER,
     NOT_METRICS,
     QUANTILES,
+    RANGES,
     WINDOWS,
     WITHIN,
     MetricKind,
@@ -43,6 +44,7 @@ from simulation.scenario.metrics import (
     is_null_never,
     keys_of,
     path_of,
+    range_text,
 )
 
 _COMPARE: dict[str, Callable[[Any, Any], bool]] = {
@@ -146,8 +148,8 @@ class Expectation:
             keys[-1] = write_duration(seconds)
         return cls(" ".join(text.split()), tuple(keys), match[2], value)
 
-    def problem(self, shape: Shape) -> str | None:
-        """Return what is wrong with the path or the unit when the summary has this `shape`, or None."""
+    def problem(self, shape: Shape, window: Window | None = None) -> str | None:
+        """Return what is wrong with it when the summary, or the part of it of a window, has this `shape`, or None."""
         part: MetricKind | Shape = shape
         for depth, key in enumerate(self.path):
             if isinstance(part, MetricKind) or key not in part:
@@ -162,7 +164,22 @@ class Expectation:
         written = match[3] if match else ""
         if not _NUMBER.fullmatch(written) and not _unit_fits(written, part):
             return f"wanted a number that fits {path} ({part}), got {written!r}"
+        if replace(self, window=window).always(part) is False:
+            meant = part is MetricKind.SHARE and 1 < self.value <= 100 and not written.endswith("%")
+            hint = f"; did you mean {written}%?" if meant else ""
+            return f"wanted a bound that a run can meet, got {self.bound}: {path} is {range_text(part)}{hint}"
         return None
+
+    def always(self, kind: MetricKind) -> bool | None:
+        """Return whether it holds, or does not, whatever a run of a metric of this kind shows; None: a run decides."""
+        # What leaves in a window, or at a node, may have come before it, or elsewhere.
+        may_be_less = kind is MetricKind.COUNT and (self.window is not None or self.path[0] == "nodes")
+        low, high = (-math.inf, math.inf) if may_be_less else RANGES[kind]
+        if self.op in ("==", "!="):
+            is_whole = kind is not MetricKind.COUNT or self.value.is_integer()
+            return None if low <= self.value <= high and is_whole else self.op == "!="
+        outcomes = {_COMPARE[self.op](value, self.value) for value in (low, high)}
+        return outcomes.pop() if len(outcomes) == 1 else None
 
     @classmethod
     def __get_pydantic_core_schema__(cls, _source: Any, _handler: GetCoreSchemaHandler) -> CoreSchema:

@@ -44,9 +44,11 @@ from simulation.scenario import (
 from simulation.scenario.accounts import account_rules
 from simulation.scenario.expected_arrivals import expected_in_window, most_in_windows
 from simulation.scenario.fleets import fleet_rules
+from simulation.scenario.metrics import metric_kind, path_of, range_text
 from simulation.scenario.pending import pending_rules, share_wanted
 from simulation.scenario.popularity import count_of, share_of_the_first
 from simulation.scenario.quiet import quiet_rules
+from simulation.scenario.swallowing import few_for_many_rules, swallowing_rules
 from simulation.scenario.upstreams import upstream_rules
 from simulation.scenario.workload import CRITICAL, HOST_OF_EVENTS, class_of
 
@@ -86,6 +88,8 @@ def lint_scenario(scenario: Scenario) -> list[Finding]:
     found += quiet_rules(scenario)
     found += _instants(scenario)
     found += _faults(scenario)
+    found += swallowing_rules(scenario)
+    found += few_for_many_rules(scenario)
     found += _operations(scenario)
     found += _expectations(scenario)
     return list(dict.fromkeys(found))
@@ -552,13 +556,11 @@ def _expectations(scenario: Scenario) -> Iterator[Finding]:
         if where is not None:
             text = f"nothing arrives on {where}: counts stay 0 there, and a share or a time of nothing never holds"
             yield Finding(path, NOTHING_ARRIVES, text)
-        elif expectation.path[-1] == "sent_fraction":
-            shares = (0.0, 1e-9, 0.5, expectation.value, 1.0)
-            outcomes = {expectation.holds_of(share) for share in shares if 0 <= share <= 1}
-            if outcomes == {True}:
-                yield Finding(path, "expectation-always-holds", "always holds, as a share is between 0 and 1")
-            elif outcomes == {False}:
-                yield Finding(path, "expectation-never-holds", "never holds, as a share is between 0 and 1")
+            continue
+        kind, metric = metric_kind(scenario.outline, path_of(expectation.path)), path_of(expectation.path)
+        if expectation.always(kind):
+            text = f"always holds, as {metric} is {range_text(kind)}"
+            yield Finding(path, "expectation-always-holds", text)
 
 
 def _without_arrivals(scenario: Scenario) -> list[NotificationChannel]:

@@ -5,6 +5,7 @@ The one place for code that builds a summary, checks an expectation against it, 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
@@ -49,6 +50,13 @@ class MetricKind(StrEnum):
 
 NOT_METRICS = (MetricKind.TEXT, MetricKind.LIST, MetricKind.SEED, MetricKind.VERSION)
 """What is in the summary and cannot be expected, compared or searched for."""
+
+RANGES = {
+    **dict.fromkeys(MetricKind, (0.0, math.inf)),
+    MetricKind.SHARE: (0.0, 1.0),
+    MetricKind.RATIO: (1.0, math.inf),
+}
+"""The least and the most that a metric of each kind can be."""
 
 DURATIONS = (MetricKind.SECONDS, MetricKind.QUANTILE)
 
@@ -372,6 +380,14 @@ def is_null_never(key: str, never: Any) -> bool:
         never: the count of that name beside it, if there is one.
     """
     return key in FAULT or bool(never)
+
+
+def range_text(kind: MetricKind) -> str:
+    """Return what a metric of a kind can be: ``between 0 and 1``."""
+    low, high = RANGES[kind]
+    if math.isfinite(high):
+        return f"between {low:g} and {high:g}"
+    return f"{'a whole number of ' if kind is MetricKind.COUNT else ''}at least {low:g}"
 
 
 def path_of(keys: Iterable[str]) -> str:

@@ -130,6 +130,43 @@ def test_a_time_that_is_none_is_said_to_be_wanted(text: str) -> None:
     assert "delivered_within(" in problem
 
 
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("delivered_within(30s) >= 99", "delivered_within(30s) is between 0 and 1; did you mean 99%?"),
+        ("channels.email.sent_fraction > 100%", "channels.email.sent_fraction is between 0 and 1"),
+        ("sent_fraction == -5", "sent_fraction is between 0 and 1"),
+        ("dlq.peak <= -1", "dlq.peak is a whole number of at least 0"),
+        ("sent == 0.5", "sent is a whole number of at least 0"),
+        ("retry_amplification <= 0.5", "retry_amplification is at least 1"),
+        ("retry_amplification < 1", "retry_amplification is at least 1"),
+        ("delivery_time_s.p99 < 0", "delivery_time_s.p99 is at least 0"),
+        ("throughput_per_s <= -1", "throughput_per_s is at least 0"),
+        ("cost < 0", "cost is at least 0"),
+    ],
+)
+def test_what_no_run_can_meet_is_refused_with_the_range(text: str, why: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        parse(expecting(text))
+    assert caught.value.problems == [
+        f"scenario.yaml:4:5: expect.0: wanted a bound that a run can meet, got {text}: {why}"
+    ]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["sent_fraction >= 1", "dlq.peak <= 0", "retry_amplification <= 1", "dlq.growth_per_min <= 0", "sent == 3.0"],
+)
+def test_a_bound_at_the_end_of_the_range_can_be_met(text: str) -> None:
+    assert parse(expecting(text)).expect[0].bound == text
+
+
+def test_in_a_window_and_at_a_node_more_may_leave_than_came() -> None:
+    window = "{from: 10s, that: [dead_lettered <= -1]}\nnodes: 2"
+    assert [each.always(MetricKind.COUNT) for each in parse(expecting(window)).expect] == [None]
+    parse(expecting("nodes.2.dead_lettered <= -1\nnodes: 2"))
+
+
 @pytest.mark.parametrize("op", [">=", "<=", "<", ">", "==", "!="])
 def test_no_bound_holds_on_what_is_never(op: str) -> None:
     summary = {"delivery_time_s": {"p99": None, "never": 3}}

@@ -222,12 +222,12 @@ channels:
           "faults.1.lost_reply_rate: 0% injects nothing", "faults.2.clock_step: 0s changes nothing",
           "faults.3.flap.up: 30s up comes first, and all lasts 30s: it is never down"]),
         (HEAD + "channels: {push: {}}\nfaults: [{channel: push, outage: true}, "
-         "{channel: [push, email], outage: true}]\n"
+         "{channel: [push, email], failure_rate: 1%}]\n"
          "expect: [channels.push.sent_fraction >= 0.9, breaker.push.opened == 0, sent_fraction >= 0]",
          ["faults.0.channel: nothing arrives on push: it has no effect",
           "expect.0: nothing arrives on push: counts stay 0 there, and a share or a time of nothing never holds",
           "expect.1: nothing arrives on push: counts stay 0 there, and a share or a time of nothing never holds",
-          "expect.2: always holds, as a share is between 0 and 1"]),
+          "expect.2: always holds, as sent_fraction is between 0 and 1"]),
         (HEAD + "channels: {push: {retry: {max_attempts: 8}, fallback: {channel: sms}}, sms: {timeout: 5s}, "
          "webhook: {}}",
          ["channels.sms: nothing arrives on sms: its settings have no effect",
@@ -236,10 +236,32 @@ channels:
         (HEAD + "channels: {email: {fallback: {channel: push}}, push: {fallback: {channel: webhook}}, webhook: {}}\n"
          "faults: [{channel: webhook, outage: true}]\n"
          "expect: [channels.push.accepted >= 1, channels.webhook.dead_lettered == 0]", []),
-        (HEAD + "expect: [sent_fraction > 1, sent_fraction >= 1, sent_fraction < 1, sent_fraction != 2, "
-         "channels.email.sent_fraction == 99%]",
-         ["expect.0: never holds, as a share is between 0 and 1",
-          "expect.3: always holds, as a share is between 0 and 1"]),
+        (HEAD + "expect: [sent_fraction >= 1, sent_fraction < 1, sent_fraction != 2, sent_fraction == 99%"
+         ", dlq.peak > -1, retry_amplification >= 1, delivery_time_s.p99 < 1h, sent != 1.5, "
+         "nodes.1.dead_lettered >= 0]\nnodes: 2",
+         ["expect.2: always holds, as sent_fraction is between 0 and 1",
+          "expect.4: always holds, as dlq.peak is a whole number of at least 0",
+          "expect.5: always holds, as retry_amplification is at least 1",
+          "expect.7: always holds, as sent is a whole number of at least 0"]),
+        # One fault decides before another; the first of two alike, and the last of two latencies.
+        (HEAD + "faults:\n- {channel: email, at: 1m, for: 4m, outage: true}\n"
+         "- {channel: email, at: 2m, for: 1m, outage: true}\n- {channel: email, at: 1m, for: 4m, failure_rate: 30%}\n"
+         "- {channel: email, at: 1m, for: 4m, outage: true}\n- {channel: email, at: 1m, for: 4m, latency: 3s}\n"
+         "- {channel: email, at: 1m, for: 5m, latency: 1s}\n- {channel: all, at: 2m, for: 3m, failure_rate: 9%}\n"
+         "- {channel: email, at: 2m, for: 1m, throttle: {rate: 1/s}, permanent_rate: 10%}\n",
+         [f"faults.{number}.{key}: lies within the {own} of faults.{other}, which decides before it: it has no effect"
+          for number, key, own, other in [(1, "outage", "outage", 0), (2, "failure_rate", "outage", 0),
+                                          (3, "outage", "outage", 0), (4, "latency", "latency", 5),
+                                          (6, "failure_rate", "outage", 0), (7, "permanent_rate", "outage", 0)]]),
+        # Parts of a window, of the channels, the recipients or the nodes are not all of them.
+        (HEAD.replace("email,", "email, hosts: 9,") + "nodes: 2\nfaults:\n"
+         "- {channel: email, at: 1m, for: 4m, failure_rate: 30%}\n- {channel: email, at: 2m, for: 9m, outage: true}\n"
+         "- {channel: email, host: host-1.example, at: 0s, for: 4m, outage: true}\n"
+         "- {channel: email, node: 2, at: 0s, for: 5m, outage: true}\n"
+         "- {channel: email, at: 0s, for: 7m, latency: 2s}\n", []),
+        (TIMES + "workload: [{channel: email, users: 60000, arrivals: {times: [0s]}}]",
+         ["workload.0.users: 60,000 users share what arrives, which is 1 notification: not each of them gets one "
+          "(burst: {size: 60000, every: …} has so many arrive at once)"]),
     ],
     ids=lambda value: "",
 )  # fmt: skip
