@@ -36,7 +36,10 @@ LatencyUnitOption = Annotated[
     LatencyUnit | None, option("The unit of the latency; when left out, that of the column's name, such as latency_ms.")
 ]
 OutcomeColumn = Annotated[
-    str | None, option("How it ended: sent, 200, failed, 429, timeout, …", "--outcome", metavar="COLUMN")
+    str | None,
+    option(
+        "How it ended: sent, 200, failed, 429, timeout, …; none: the log does not say.", "--outcome", metavar="COLUMN"
+    ),
 ]
 OutcomeMap = Annotated[
     list[str] | None,

@@ -33,6 +33,8 @@ def document(fit: Fit) -> dict[str, Any]:
             "attempts": len(log),
             "duration_s": log.duration_s,
             "origin": log.origin,
+            "columns": {"read": dict(log.used), "not_read": list(log.unread)},
+            "warnings": list(log.warnings),
             "notes": list(fit.notes),
         },
         "providers": {name: _provider(each) for name, each in fit.providers.items()},
@@ -313,7 +315,7 @@ def _comment(fit: Fit) -> Iterator[str]:
     log = fit.log
     since = f", from {log.origin} on" if log.origin else ""
     yield f"{_MARK.removeprefix('# ')}{counted(len(log), 'attempt')} in {log.source}{since}; 95% intervals in brackets."
-    for note in fit.notes:
+    for note in (*log.warnings, *fit.notes):
         yield f"Note: {note}."
     for found in fit.providers.values():
         for line in lines_of(found):

@@ -70,6 +70,15 @@ class AttemptLog:
     notes: tuple[str, ...] = ()
     """What had to be assumed, or left out, to read it."""
 
+    warnings: tuple[str, ...] = ()
+    """What may be wrong with how it was read."""
+
+    used: Mapping[str, str] = field(default_factory=dict)
+    """The columns of the file that were read, by name: what each was read as."""
+
+    unread: tuple[str, ...] = ()
+    """The other columns."""
+
     source: str = "attempts"
     """What to call it."""
 

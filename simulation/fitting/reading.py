@@ -33,15 +33,28 @@ _UNIT_WORDS = {
     "us": ("us", "µs", "micros", "microseconds"),
     "ns": ("ns", "nanos", "nanoseconds"),
 }
-_TIMES = ("start", "start_s", "started", "started_at", "time", "time_s", "timestamp", "ts", "at", "date", "datetime")
+_TIMES = (
+    "start", "start_s", "started", "started_at", "start_time", "time", "time_s", "time_ms", "timestamp", "timestamp_ms",
+    "@timestamp", "ts", "at", "date", "datetime", "event_time", "sent_at", "attempted_at", "begin", "began_at",
+)  # fmt: skip
 _ARRIVALS = ("requested_at_s", "requested_at", "arrived_at", "created_at", "enqueued_at", "accepted_at")
 _SPANS = (("start_s", "end_s"), ("start", "end"))
 """When attempts began and ended, as tables of a run have it; without a unit in files that are older."""
-_LATENCIES = ("latency", "duration", "elapsed", "response_time", "took", "rtt", "seconds", "value")
-_OUTCOMES = ("outcome", "result", "status", "status_code", "code", "state")
+_LATENCIES = (
+    "latency", "duration", "elapsed", "response_time", "request_time", "time_taken", "took", "rtt", "seconds", "value",
+)  # fmt: skip
+_OUTCOMES = (
+    "outcome", "result", "status", "status_code", "http_status", "http_status_code", "http_code", "response_code",
+    "response_status", "response_status_code", "statuscode", "httpstatus", "responsecode", "sc_status", "code", "state",
+    "success", "succeeded", "ok",
+)  # fmt: skip
+NO_OUTCOMES = "none"
+"""What is given for the column of outcomes of a log that has none."""
 _NOTIFICATIONS = ("id", "notification_id", "notification", "message_id", "request_id")
 _ATTEMPTS = ("attempt", "attempt_number", "try")
 PROBLEMS_SHOWN = 20
+_DIFFERENT_OUTCOMES = 50
+"""A column with more different values than this is none of outcomes."""
 _SINCE_1970 = 1e8
 """Numbers from here on are instants; before, seconds from the start of the log. (It was in March 1973.)"""
 _MS_FROM = 10.0
@@ -62,7 +75,7 @@ class Columns:
     """Of the latency; None: by the column's name, as `latency_ms`."""
 
     outcome: str | None = None
-    """How it ended."""
+    """How it ended; ``none`` for a log that does not say, of which the latency alone is fitted."""
 
     outcome_map: Mapping[str, str | OutcomeKind] | None = None
     """What words mean that are not known, or mean something else: ``{"bounced": "permanent"}``."""
@@ -206,6 +219,9 @@ class _Reader:
         self._lines = frame.index.to_numpy() + first_line
         self._problems: list[str] = []
         self._notes: list[str] = []
+        self._warnings: list[str] = []
+        self._used: dict[str, str] = {}
+        """What columns are read as, by their names."""
 
     def log(self) -> AttemptLog:
         start_s, arrived_s, origin = self._times()
@@ -238,6 +254,9 @@ class _Reader:
             priority[order],
             knows_notifications=knows,
             notes=tuple(self._notes),
+            warnings=tuple(self._warnings),
+            used=self._used,
+            unread=self._unread(),
             source=Path(self._name).name,
             origin=origin,
             unasked_s=self._unasked_s if origin is None else {},
@@ -252,21 +271,39 @@ class _Reader:
 
     def _column(self, given: str | None, guesses: Sequence[str], option: str, *, needed: bool) -> str | None:
         """Return the name of a column: the given one, or the first of the guesses that is there."""
-        there = list(self._frame.columns)
+        there, role = list(self._frame.columns), option.strip("-") or guesses[0]
         if given is not None:
             if given in there:
+                self._used[given] = role
                 return given
             self._problems.append(f"{option} {given}: wanted a column of {self._name}, which has {_names(there)}")
             return None
         by_plain = {_plain(column): column for column in reversed(there)}
         for guess in guesses:
             if (column := by_plain.get(guess)) is not None:
+                self._used[column] = role
                 return column
         if needed:
             self._problems.append(
                 f"{self._name}: wanted a column such as {guesses[0]} (or {option} NAME), got {_names(there)}"
             )
         return None
+
+    def _unread(self) -> tuple[str, ...]:
+        """Return the columns that nothing is read from."""
+        others = {"channel", "provider", "priority", "throttled", "refused", "hedges", *self._used}
+        span = _span(self._frame) if self._columns.latency is None else None
+        return tuple(column for column in self._frame.columns if column not in others.union(span or ()))
+
+    def _warn_of_other_outcomes(self, column: str) -> None:
+        for other in self._frame.columns:
+            if (
+                other != column
+                and _plain(other) in _OUTCOMES
+                and other not in self._used
+                and _tells_outcomes(self._frame[other])
+            ):
+                self._warnings.append(f"{column} is read as outcome, and {other} is not (--outcome {other} reads it)")
 
     # ── when ────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -355,13 +392,25 @@ class _Reader:
     # ── outcomes ────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _kinds(self) -> np.ndarray[Any, np.dtype[np.int8]]:
-        column = self._column(self._columns.outcome, _OUTCOMES, "--outcome", needed=False)
-        if column is None:
-            self._notes.append("no column has outcomes (or --outcome NAME): the latency alone is fitted")
+        given = self._columns.outcome
+        if given == NO_OUTCOMES and given not in self._frame:
+            self._warnings.append("--outcome none: the latency alone is fitted, and no failures are looked for")
             return np.full(len(self._frame), OutcomeKind.UNKNOWN, dtype=np.int8)
-        given = {word: _kind(value) for word, value in (self._columns.outcome_map or {}).items()}
+        column = self._column(given, _OUTCOMES, "--outcome", needed=False)
+        if column is None:
+            if given is None:
+                like = [f"--outcome {name}" for name in self._unread() if _tells_outcomes(self._frame[name])]
+                those = " or ".join(like) or "--outcome NAME"
+                self._problems.append(
+                    f"{self._name}: wanted a column of outcomes such as status_code (or {those}; "
+                    f"--outcome {NO_OUTCOMES} fits the latency alone), got {_names(self._frame.columns)}"
+                )
+            return np.full(len(self._frame), OutcomeKind.UNKNOWN, dtype=np.int8)
+        if given is None:
+            self._warn_of_other_outcomes(column)
+        meant = {word: _kind(value) for word, value in (self._columns.outcome_map or {}).items()}
         codes, words = pd.factorize(self._frame[column].astype("str"))
-        kinds = [kind_of(str(word), given) for word in words]
+        kinds = [kind_of(str(word), meant) for word in words]
         counts = np.bincount(codes, minlength=len(words)).tolist()
         unknown = [
             f"{str(word)!r} ({count:,})" for word, kind, count in zip(words, kinds, counts, strict=True) if kind is None
@@ -447,9 +496,16 @@ def _numbers(values: pd.Series[Any]) -> Floats:
     return pd.to_numeric(values, errors="coerce").to_numpy(dtype="float64", na_value=np.nan)
 
 
+def _tells_outcomes(values: pd.Series[Any]) -> bool:
+    """Tell whether all values are words for outcomes, or codes of HTTP."""
+    words = values.astype("str").unique()
+    return 0 < len(words) <= _DIFFERENT_OUTCOMES and all(kind_of(str(word), {}) is not None for word in words)
+
+
 def _plain(column: str) -> str:
-    """Return a column's name as guesses are written: ``latency_ms`` for ``Latency (ms)``."""
-    return re.sub(r"[\s()\[\]_-]+", "_", column.lower()).strip("_")
+    """Return a column's name as guesses are written: ``latency_ms`` for ``Latency (ms)`` and ``latencyMs``."""
+    apart = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", column)
+    return re.sub(r"[\s()\[\]._-]+", "_", apart.lower()).strip("_")
 
 
 def _names(there: Iterable[str]) -> str:

@@ -14,6 +14,7 @@ from simulation.results.formatting import duration_text
 if TYPE_CHECKING:
     from simulation.fitting.arriving import Arriving
     from simulation.fitting.calibration import Fit
+    from simulation.fitting.log import AttemptLog
     from simulation.fitting.provider_fit import ProviderFit
 
 NOT_LOOKED_FOR = (
@@ -37,6 +38,19 @@ def not_found(found: ProviderFit) -> str:
     return f"None found: {', '.join(missing)}." if missing else ""
 
 
+def print_reading(log: AttemptLog) -> None:
+    """Print which columns of a log were read as what, and which were not, and what may be wrong with that. Of the table
+    of a run, whose columns are known, only the latter."""
+    from rich.markup import escape
+
+    if "next_retry_at_s" not in log.unread:
+        read = ", ".join(name if name == role else f"{name} as {role}" for name, role in log.used.items())
+        text = f"columns read: {read}; not read: {', '.join(log.unread) or 'none'}"
+        stdout().print(escape(text), highlight=False)
+    for warning in log.warnings:
+        stdout().print(f"warning: {escape(warning)}", style="bold yellow", highlight=False)
+
+
 def print_fit(fit: Fit, written: list[str]) -> None:
     """Print a fit on stdout."""
     from rich.markup import escape
@@ -47,6 +61,7 @@ def print_fit(fit: Fit, written: list[str]) -> None:
         f"[bold]{escape(log.source)}[/bold]  {counted(len(log), 'attempt')} in {duration_text(log.duration_s)}",
         highlight=False,
     )
+    print_reading(log)
     for note in fit.notes:
         console.print(f"note: {escape(note)}", style="dim", highlight=False)
     for found in fit.providers.values():

@@ -5,6 +5,7 @@ from __future__ import annotations
 from rich.markup import escape
 from rich.table import Table
 
+from simulation.fitting.report import print_reading
 from simulation.fitting.whatif import Replayed, WhatIf
 from simulation.reporting.console import print_table, stdout
 from simulation.results.formatting import NOTHING, duration_text, seeds_text
@@ -40,6 +41,7 @@ def print_whatif(found: WhatIf) -> None:
         f"{runs}",
         highlight=False,
     )
+    print_reading(found.log)
     for note in found.notes:
         console.print(f"note: {escape(note)}", style="dim", highlight=False)
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")

@@ -8,6 +8,7 @@ import simulation
 from actors.errors import ConfigurationError
 from simulation.fitting.log import OutcomeKind
 from simulation.fitting.reading import Columns, read_log
+from simulation.fitting.report import print_reading
 from simulation.fitting.words import kind_of, parse_map
 from simulation.scenario import parse
 
@@ -40,6 +41,50 @@ def test_one_log_in_several_dresses(tmp_path, text):
     assert log.latency_s.tolist() == pytest.approx([0.08, 0.5])
     assert log.kind[0] == OutcomeKind.SENT
     assert log.kind[1] in (OutcomeKind.TRANSIENT, OutcomeKind.AMBIGUOUS)
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        "status_code",
+        "http_status",
+        "HTTP Status",
+        "httpStatusCode",
+        "response_code",
+        "response.status",
+        "sc-status",
+        "Code",
+    ],
+)
+def test_the_usual_names_of_columns_of_outcomes_are_known(tmp_path, column):
+    log = read(tmp_path, f"time,latency_ms,{column},host\n0,80,200,a\n1,500,503,b\n")
+    assert log.kind.tolist() == [OutcomeKind.SENT, OutcomeKind.TRANSIENT]
+    assert log.used == {"time": "time", "latency_ms": "latency", column: "outcome"}
+    assert log.unread == ("host",)
+
+
+def test_a_log_without_outcomes_is_refused_unless_it_is_said_to_have_none(tmp_path):
+    text = "time,latency_ms,answer,host\n0,80,200,a\n1,500,503,b\n"
+    assert problems(tmp_path, text) == [
+        "/attempts.csv: wanted a column of outcomes such as status_code (or --outcome answer; --outcome none fits the "
+        "latency alone), got time, latency_ms, answer, host"
+    ]
+    log = read(tmp_path, text, outcome="none")
+    assert not log.has_outcomes
+    assert log.warnings == ("--outcome none: the latency alone is fitted, and no failures are looked for",)
+    assert read(tmp_path, text.replace("answer", "none"), outcome="none").has_outcomes
+
+
+def test_of_two_columns_of_outcomes_the_one_that_is_not_read_is_named(tmp_path, capsys):
+    text = "time,latency_ms,status,http_status,note\n0,80,ok,200,x\n1,500,ok,503,y\n"
+    log = read(tmp_path, text)
+    assert log.warnings == ("status is read as outcome, and http_status is not (--outcome http_status reads it)",)
+    assert read(tmp_path, text, outcome="http_status").warnings == ()
+    print_reading(log)
+    assert capsys.readouterr().out.splitlines() == [
+        "columns read: time, latency_ms as latency, status as outcome; not read: http_status, note",
+        f"warning: {log.warnings[0]}",
+    ]
 
 
 def test_columns_can_be_named_and_units_given(tmp_path):
@@ -117,7 +162,7 @@ def test_a_channel_is_chosen_or_named_but_never_renamed(tmp_path):
 
 
 def test_problems_without_end_are_counted(tmp_path):
-    text = "time,latency\n" + "1,x\n" * 500
+    text = "time,latency,ok\n" + "1,x,true\n" * 500
     said = problems(tmp_path, text)
     assert len(said) == 21
     assert said[-1] == "/attempts.csv: and 480 more"
@@ -188,7 +233,7 @@ def test_a_run_whose_channel_has_one_provider_is_read_as_a_log_that_names_none()
 @pytest.mark.parametrize("name", ["attempts.parquet", "notifications.parquet"])
 @pytest.mark.parametrize("kept", [0.0, 0.3, 0.9])
 def test_a_table_that_was_cut_off_is_named(tmp_path, name, kept):
-    frame = pd.DataFrame({"id": [f"n{number}" for number in range(500)], "start": 0.0, "latency": 0.1})
+    frame = pd.DataFrame({"id": [f"n{number}" for number in range(500)], "start": 0.0, "latency": 0.1, "ok": True})
     frame.to_parquet(tmp_path / "attempts.parquet")
     frame.assign(requested_at=0.0).to_parquet(tmp_path / "notifications.parquet")
     assert len(read_log(tmp_path)) == 500

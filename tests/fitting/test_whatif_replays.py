@@ -140,7 +140,7 @@ def test_arrivals_are_those_of_the_requests_where_the_log_has_them(tmp_path):
 @pytest.mark.parametrize(
     ("frame", "said"),
     [
-        ({"time": [0.0], "latency": [1.0]}, "wanted a column with outcomes"),
+        ({"time": [0.0], "latency": [1.0]}, "wanted a column of outcomes"),
         ({"time": [], "latency": [], "outcome": []}, "wanted at least one attempt"),
     ],
 )
