@@ -30,7 +30,7 @@ from pydantic_core import CoreSchema, ErrorDetails, InitErrorDetails, PydanticCu
 
 from actors.errors import ConfigurationError
 from actors.formatting import without_passwords
-from actors.settings.hints import nearest, unknown_setting
+from actors.settings.hints import meaning, nearest, unknown_setting
 from actors.settings.quantities import Wanted, wanted
 
 NOT_SHOWN = "a value that is not shown"
@@ -191,6 +191,14 @@ def describe(annotation: Any) -> str:
     return "text"
 
 
+def _of_inner_keys(model: type[Settings], known: dict[str, Any], given: Any) -> str:
+    """Return what the keys of a mapping are called here, where other libraries have one and we have a word."""
+    pairs = list(given.items())[:PROBLEMS_MAX] if isinstance(given, dict) else []
+    module = model.__module__.rpartition(".")[2]
+    meant = [text for key, value in pairs if (text := meaning(str(key), value, module, known)) is not None]
+    return f", with its keys beside it ({'; '.join(meant)})" if meant else ""
+
+
 def _could_be(annotation: Any, value: Any) -> bool:
     """Tell whether a value is of the kind of a setting; of a mapping or a list nothing but that is looked at."""
     if isinstance(value, (Mapping, list, tuple)):
@@ -246,7 +254,8 @@ def _plain(model: type[Settings], known: dict[str, Any], error: ErrorDetails) ->
         case "model_type" | "model_attributes_type" if not error["loc"]:
             return wanted(model.wanted_text)
         case "literal_error" | "enum":
-            return wanted("one of " + context["expected"].replace("'", "").replace(" or ", ", "))
+            one_of = "one of " + context["expected"].replace("'", "").replace(" or ", ", ")
+            return wanted(one_of + _of_inner_keys(model, known, error["input"]))
         case plain if plain in _WANTED_BY_TYPE:
             # What is not even of the right kind may be a secret at the wrong place.
             hides = model.model_config.get("hide_input_in_errors", False)

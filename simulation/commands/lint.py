@@ -23,16 +23,21 @@ def lint(
     as_jsonl: Annotated[bool, jsonl_option("each finding, file by file")] = False,
     annotate: Annotate = None,
 ) -> None:
-    """Print the settings that cannot do what they say.
+    """Print the settings that cannot do what they say, and as notes which defaults will decide.
 
     As JSON a finding is an object: file; line and column, null where --set put the setting; rule, a name that stays
     when the message changes; path, of the setting; message; and numbers, a list of those in the message, each with
     text, value and unit (s, 1/s, share, or null).
 
-    Exit code 0: there is none; 1: there are some; 2: bad input.
+    A note has the rule default-decides.
+
+    Exit code 0: there is none but notes; 1: there are some; 2: bad input.
     """
     if as_json and as_jsonl:
         refuse(["--jsonl: wanted it without --json"])
+    from simulation.scenario.lint import places_of
+    from simulation.scenario.unnamed import DECIDES, default_notes
+
     messages = Messages(annotate)
     scenarios, problems = load_all(files, sets or [], None)
     if problems:
@@ -40,16 +45,18 @@ def lint(
     documents: list[dict[str, Any]] = []
     holds = True
     for file, scenario in zip(files, scenarios, strict=True):
-        for problem, finding in findings_in(file, scenario, sets or []):
-            holds = False
+        found = findings_in(file, scenario, sets or [])
+        for problem, finding in [*found, *places_of(default_notes(scenario), file, sets or [])]:
+            is_note = finding.rule == DECIDES
+            holds &= is_note
             if messages.annotates:
-                messages.finding("error", file, problem, finding)  # since it fails the command
+                messages.finding("notice" if is_note else "error", file, problem, finding)  # an error fails the command
             if as_json:
                 documents.append(_document(file, problem, finding))
             elif as_jsonl:
                 print_line(_document(file, problem, finding))
             elif not messages.annotates:
-                typer.echo(problem)
+                typer.echo(f"note: {problem}" if is_note else problem)
     if as_json:
         typer.echo(json.dumps(documents, indent=2, allow_nan=False))
     if not holds:

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from actors.settings.yaml_tree import Place
     from simulation.results.result import Result
 
-Level: TypeAlias = Literal["error", "warning"]
+Level: TypeAlias = Literal["error", "warning", "notice"]
 
 _OF_DATA = str.maketrans({"%": "%25", "\r": "%0D", "\n": "%0A"})
 _OF_PROPERTIES = _OF_DATA | str.maketrans({":": "%3A", ",": "%2C"})

@@ -160,6 +160,16 @@ def failure_text(result: Result, expectation: Expectation, value: float | None) 
     return [line.rstrip() for line in [*lines, *_chart(result, expectation.path)]]
 
 
+def defaults_in_scope(result: Result, expectation: Expectation) -> list[str]:
+    """Return what settings did that the file does not name, on the channel that an expectation is about, or on all."""
+    channel, _ = _scope(expectation.path if expectation.window is None else expectation.path[2:])
+    return [
+        each["text"]
+        for each in result.summary["defaults"]
+        if channel is None or each["setting"].startswith((f"channels.{channel}.", "drain"))
+    ]
+
+
 def _number(value: float) -> str:
     return plain_number(value, 6)
 

@@ -64,6 +64,12 @@ def _facts(result: Result) -> Iterator[str]:
     yield from _backlogs(result)
     yield from _herd(result)
     yield from _served(result)
+    yield from defaults_at_work(result.summary)
+
+
+def defaults_at_work(summary: Mapping[str, Any]) -> list[str]:
+    """Return what settings did that the file does not name; nothing of a summary of a version that did not say it."""
+    return [each["text"] for each in summary.get("defaults", ())]
 
 
 # ── whom ────────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from actors.formatting import counted
 from simulation.reporting.expectation_report import ExpectationResult, in_words
-from simulation.reporting.facts import facts
+from simulation.reporting.facts import defaults_at_work, facts
 
 if TYPE_CHECKING:
     from simulation.results.result import Result
@@ -29,12 +29,15 @@ class RunFacts(NamedTuple):
     """What happened to whom."""
     again: str
     """The command that runs it again."""
+    defaults: Sequence[str] = ()
+    """What settings did that the file does not name; it is in what happened, too."""
 
     @classmethod
     def of(cls, result: Result, again: str) -> RunFacts:
         """Return the facts of a result."""
         summary = result.summary
-        return cls(summary["scenario"], summary["seed"], summary["digest"], in_words(result), facts(result), again)
+        said, defaults = facts(result), defaults_at_work(summary)
+        return cls(summary["scenario"], summary["seed"], summary["digest"], in_words(result), said, again, defaults)
 
     @property
     def failing(self) -> list[ExpectationResult]:
@@ -65,6 +68,10 @@ def markdown(runs: Sequence[RunFacts], problems: Sequence[str], of: int) -> str:
         for run in failing:
             if run.said:
                 lines += [f"{_plain(run.scenario)}:", "", *(f"- {_plain(fact)}" for fact in run.said), ""]
+    for run in runs:
+        if run.defaults and not run.failing:
+            lines += [f"{_plain(run.scenario)}:", "", *(f"- {_plain(text)}" for text in run.defaults), ""]
+    if failing:
         lines += ["Run again:", "", *_verbatim(run.again for run in failing), ""]
     if problems:
         lines += [*_verbatim(problems), ""]

@@ -32,6 +32,7 @@ from simulation.results.counters import (
     by_type,
     fold_transition,
 )
+from simulation.results.defaults import DefaultsAtWork
 from simulation.results.history import History
 from simulation.results.interruptions import Interruptions, Request
 from simulation.results.ledger import WHOLE, Group, Ledger, Refused
@@ -62,6 +63,7 @@ class Recorder:
         nodes: int = 1,
         shares_breakers: bool = False,
         is_in_order: bool = True,
+        defaults: DefaultsAtWork | None = None,
     ) -> None:
         """Make a recorder.
 
@@ -76,8 +78,10 @@ class Recorder:
             nodes: how many processes there are.
             shares_breakers: whether they share breakers.
             is_in_order: whether all is recorded in the order of its instants.
+            defaults: counts what settings do that the scenario does not name; None: that is not looked at.
         """
         self.ledger = ledger
+        self.defaults = defaults
         self.windows = windows
         self.history = History() if keep_history else None
         """Every event; None: it is not kept."""
@@ -265,6 +269,8 @@ class Recorder:
         self.node_metrics.fold(sorted_events)
         self.peaks.fold(places, chunk[-1].at_ns)
         self.backlogs.fold(chunk)
+        if self.defaults is not None:
+            self.defaults.fold(sorted_events)
         self.series.fold(sorted_events)
         if self.history is None:
             room = DEAD_LETTERS_KEPT - len(self.dead_letters)

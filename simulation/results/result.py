@@ -85,6 +85,9 @@ class Result:
             **self._windows(),
             "worst": recorder.ledger.worst(),
         }
+        at_work, in_flight = recorder.defaults, summary["in_flight"]
+        channels = summary["channels"]
+        summary["defaults"] = at_work.summary(breakers, channels, in_flight, simulated_ns) if at_work else []
         expectations = []
         for expectation in self.scenario.expect:
             value, holds = expectation.evaluate(summary)

@@ -35,6 +35,7 @@ from actors.storage.memory import MemoryStore
 from actors.storage.shared_memory import SharedMemory
 from simulation.engine.message_faults import MessageFaults, is_message_fault
 from simulation.results.backlogs import FaultTimes
+from simulation.results.defaults import DefaultsAtWork
 from simulation.results.interruptions import Interruptions, LateAnswers
 from simulation.results.ledger import Entry, Ledger, Refused
 from simulation.results.progress import RunSnapshot
@@ -321,6 +322,7 @@ def recorder_of(scenario: Scenario) -> Recorder:
         nodes=scenario.nodes_at_most,
         shares_breakers=scenario.shares_breakers,
         is_in_order=not (_interrupts(scenario) or scenario.commit_latency),
+        defaults=DefaultsAtWork(scenario),
         longest_ns=max(
             ns(lane.timeout) for config in _channels(scenario).values() for lane in config.by_provider().values()
         ),

@@ -341,6 +341,7 @@ def summary_shape(outline: Outline) -> Shape:
         "channels": channels,
         **({WINDOWS: dict.fromkeys([window.name for window in outline.windows], part)} if outline.windows else {}),
         "worst": MetricKind.LIST,
+        "defaults": MetricKind.LIST,
         "expectations": MetricKind.LIST,
         "digest": MetricKind.TEXT,
     }

@@ -48,6 +48,15 @@ _PARTY = {
     "late_fraction": {"type": "number", "description": "late / offered"},
 }
 
+_DEFAULT = {
+    "setting": {
+        "type": "string",
+        "description": "a setting that the file does not name, and whose default did something",
+    },
+    "counts": {"type": "object", "description": "what it did", "additionalProperties": {"type": "integer"}},
+    "text": {"type": "string", "description": "the same in words"},
+}
+
 _EXPECTATION = {
     "text": {"type": "string", "description": "the expectation, as it was written"},
     "value": {"type": ["number", "null"], "description": "the metric; null where there is nothing to measure"},
@@ -85,6 +94,7 @@ def summary_schema() -> dict[str, Any]:
         "channels": _by_name(_object(channel, optional=("providers",))),
         WINDOWS: _by_name(_object(part), "parts of the run that expectations are about, as 5m,10m"),
         "worst": _object({kind: {"type": "array", "items": _object(_PARTY)} for kind in ("hosts", "tenants")}),
+        "defaults": {"type": "array", "items": _object(_DEFAULT)},
         "expectations": {
             "type": "array",
             "items": _object(_EXPECTATION, optional=("never", "runs", "held", "interval")),

@@ -18,6 +18,7 @@ import msgspec
 
 from actors.errors import ConfigurationError, InvariantBreach, RunCancelled
 from actors.instants import NS_PER_S
+from simulation.reporting.facts import defaults_at_work
 from simulation.reporting.fault_windows import windows
 from simulation.results.formatting import NOTHING, quantile_text
 from simulation.results.result import Result
@@ -210,10 +211,12 @@ def _outline(scenario: Scenario) -> dict[str, Any]:
     }
 
 
-def _listed(expectations: Sequence[Mapping[str, Any]]) -> str:
-    """Return the list of expectations, as HTML; those that break come first."""
+def _listed(expectations: Sequence[Mapping[str, Any]], defaults: Sequence[str] = ()) -> str:
+    """Return the list of expectations, as HTML, those that break first; then what defaults did."""
     ordered = sorted(expectations, key=lambda each: each["tone"] != "bad")
-    return rendered("expectations.html", expectations=[{"value": "", "breach": None, **each} for each in ordered])
+    return rendered(
+        "expectations.html", expectations=[{"value": "", "breach": None, **each} for each in ordered], defaults=defaults
+    )
 
 
 def _shown(result: Result, digest: str | None) -> dict[str, Any]:
@@ -224,7 +227,7 @@ def _shown(result: Result, digest: str | None) -> dict[str, Any]:
     same = "" if digest is None else SAME if digest == found["digest"] else OTHER
     return {
         "holds": [each["holds"] for each in found["expectations"]],
-        "list": _listed(_held(result)),
+        "list": _listed(_held(result), defaults_at_work(found)),
         "figures": (
             f"{found['delivered']:,} of {found['offered']:,} delivered; delivery time: median {median}, 99% {most}; "
             f"{found['dead_lettered']:,} dead-lettered; "
@@ -264,5 +267,5 @@ def _breaches(result: Result) -> dict[str, Any]:
             for each in found
             if each.breach is not None and each.breach.spans
         ],
-        "list": _listed(held),
+        "list": _listed(held, defaults_at_work(result.summary)),
     }

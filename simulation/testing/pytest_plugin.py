@@ -137,6 +137,22 @@ def pytest_collect_file(
     return collectors
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say what settings did that scenarios do not name, also where all expectations hold."""
+    told = [
+        f"{report.nodeid.partition('::')[0]}: {text}"
+        for reports in terminalreporter.stats.values()
+        for report in reports
+        if getattr(report, "when", None) == "call"
+        for name, text in report.user_properties
+        if name == "retrylab_default"
+    ]
+    if told:
+        terminalreporter.section("what defaults did", sep="-")
+        for line in dict.fromkeys(told):
+            terminalreporter.line(line)
+
+
 def _is_scenario(path: Path, parent: pytest.Collector, is_of_another: bool) -> bool:
     if parent.session.isinitpath(path) and not is_of_another:
         return True

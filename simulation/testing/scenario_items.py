@@ -22,6 +22,10 @@ RUNS = "runs"
 """The name of the test that a scenario runs, and that its invariants hold."""
 
 
+DEFAULT = "retrylab_default"
+"""The property of a test that says what a setting did that the scenario does not name; the plugin shows them."""
+
+
 class NoResult(NamedTuple):
     """Why a run has no result."""
 
@@ -176,6 +180,7 @@ class RunItem(ScenarioItem):
         outcome = self.parent.outcome(self.seed)
         if isinstance(outcome, NoResult):
             raise DoesNotHold(outcome.headline, f"{outcome.text}\n\n{self.again(broken=True)}")
+        self.user_properties += [(DEFAULT, each["text"]) for each in outcome.summary["defaults"]]
 
 
 class ExpectationItem(ScenarioItem):
@@ -193,11 +198,12 @@ class ExpectationItem(ScenarioItem):
             raise DoesNotHold("no metric", f"no metric: {outcome.headline}, see {runs}\n\n{self.again(broken=True)}")
         value, holds = self.expectation.evaluate(outcome.summary)
         if not holds:
-            from simulation.reporting.expectation_report import failure_text, verdict
+            from simulation.reporting.expectation_report import defaults_in_scope, failure_text, verdict
 
+            defaults = [line for text in defaults_in_scope(outcome, self.expectation) for line in (text, "")]
             raise DoesNotHold(
                 verdict(self.expectation, outcome, value),
-                "\n".join([*failure_text(outcome, self.expectation, value), "", self.again()]),
+                "\n".join([*failure_text(outcome, self.expectation, value), "", *defaults, self.again()]),
             )
 
 

@@ -21,9 +21,9 @@ duration: 20s
 workload:
   - {channel: sms, arrivals: {constant: 5/s}}
 channels:
-  sms:
-    timeout: 100ms
-    provider: {latency: 250ms}
+  sms: {circuit_breaker: {timeout: 1m}, retry: {max_attempts: 3},
+    timeout: 100ms,
+    provider: {latency: 250ms}}
 expect:
   - accepted > 3
   - sent_fraction >= 99%

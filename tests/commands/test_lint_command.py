@@ -15,9 +15,9 @@ duration: 10m
 workload:
   - {channel: email, arrivals: {poisson: 20/s}}
 channels:
-  email:
-    timeout: 100ms
-    provider: {latency: 250ms}
+  email: {circuit_breaker: {timeout: 1m}, retry: {max_attempts: 3},
+    timeout: 100ms,
+    provider: {latency: 250ms}}
 """
 
 retrylab = partial(in_process.retrylab, cwd=ROOT)

@@ -74,6 +74,7 @@ NOT_HERE = re.compile(
     r"|windows\..*\.(requests|interrupted|cost)|windows\.[^.]*\.(requests|interrupted|cost)"  # by nobody
     r"|windows\..*\.channels\..*\.breaker\..*"  # the same as of the window
     r"|(.*\.)?channels\..*\.reached_twice|windows\..*\.reached_twice"
+    r"|defaults"  # of breakers, deferrals and failures that are counted here
 )
 
 

@@ -36,7 +36,7 @@ TEXT = """
       - breaker.email.opened <= 1
       - breaker.email.open_s <= 30s
       - channels.email.peaks.requests_per_s <= 2
-      - channels.email.retry_amplification <= 0.5
+      - channels.email.retry_amplification <= 1
       - channels.sms.dead_lettered >= 1000
       - sent_fraction >= 1%
 """
@@ -114,7 +114,7 @@ def test_levels_and_rates_break_when_they_are_too_high():
     counts = attempts["start_s"].astype(int).value_counts()
     busy = breach("channels.email.peaks.requests_per_s <= 2")
     assert sum(stop_s - start_s for start_s, stop_s in busy.spans) == (counts > 2).sum() > 0
-    assert breach("channels.email.retry_amplification <= 0.5").spans
+    assert breach("channels.email.retry_amplification <= 1").spans
 
 
 def test_breakers_break_it_with_the_opening_and_the_second_that_are_too_many():

@@ -71,6 +71,10 @@ def problem(at: str, line: str) -> str:
         (CHANNEL, "circuitBreaker.requestVolumeThreshold: 20",
          "circuitBreaker.requestVolumeThreshold: 20 is circuit_breaker.minimum_calls: 20, with a window"),
         (CHANNEL, "ttl: 60", "ttl: 60 is expires_after: 60s of an entry of the workload"),
+        (RETRY, "backoff: {type: fixed, delay: 1000}", "scenario.yaml:6:16: channels.email.retry.backoff: wanted one "
+         "of exponential, constant, linear, fibonacci, with its keys beside it (type is backoff: one of exponential, "
+         "constant (fixed), linear, fibonacci; delay: 1000 is initial_delay: 1000s, with backoff: constant if all "
+         "waits are the same (as in Polly); or delay: 1000 is initial_delay: 1s (as in BullMQ)), got {type: fixed, delay: 1000}"),
         (RETRY, "delay_max: 3s", "did you mean max_delay?"),
         (RETRY, "maximum_dely: 3s", f"known are {listed(known_keys(RetryConfig), 'RetryConfig')}"),
         (RETRY, "max_elapsde: 3m", "did you mean max_elapsed?"),

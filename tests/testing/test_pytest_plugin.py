@@ -62,6 +62,21 @@ def shown(result: pytest.RunResult, first: str) -> list[str]:
     return lines[start:end]
 
 
+def test_what_defaults_did_is_said_also_where_all_hold(pytester: Pytester) -> None:
+    text = OUTAGE.replace("    circuit_breaker: {enabled: false}\n", "").replace("<= 10s", "<= 1h")
+    pytester.makefile(".yaml", outage=text)
+    result = run(pytester, "--retrylab-seeds", "2")
+    result.assert_outcomes(passed=8)
+    result.stdout.fnmatch_lines(["*what defaults did*", "outage.yaml: email's circuit breaker, which the file does *"])
+    assert sum("which the file does not name" in line for line in result.outlines) == 1  # the same with both seeds
+
+
+def test_a_failure_says_what_defaults_did(pytester: Pytester) -> None:
+    pytester.makefile(".yaml", outage=OUTAGE.replace("max_attempts: 2, ", "").replace("0.9\n", "0.99\n"))
+    failure = "\n".join(shown(run(pytester), "sent_fraction >= 0.99 does not hold"))
+    assert "email's max_attempts, which the file does not name (default: 3), left no further attempt to " in failure
+
+
 def test_each_expectation_is_a_test_and_so_is_the_run(pytester: Pytester) -> None:
     pytester.makefile(".yaml", outage=OUTAGE)
     result = run(pytester, "-v")
@@ -356,7 +371,7 @@ expect:
   - breaker.email.opened == 0
   - channels.email.breaker.open_s < 1
   - retry_delay_s.max <= 1ms
-  - channels.email.retry_delay_s.p50 < 0
+  - channels.email.retry_delay_s.p50 <= 0
   - accepted != 7200
 """
 
@@ -404,7 +419,7 @@ def test_a_quantile_that_so_many_never_reach_is_never(pytester: Pytester) -> Non
 
 def test_metrics_of_an_entry_or_a_class_and_of_a_fault_show_their_series(pytester: Pytester) -> None:
     paths = ("workload.email.dead_lettered", "classes.normal.dead_lettered", "faults.0.backlog_cleared_s")
-    expect = "expect:\n" + "".join(f"  - {path} < 0\n" for path in paths)
+    expect = "expect:\n" + "".join(f"  - {path} <= 0\n" for path in paths)
     pytester.makefile(".yaml", outage=OUTAGE[: OUTAGE.index("expect:")] + expect)
     result = run(pytester)
     result.assert_outcomes(passed=1, failed=3)
@@ -424,12 +439,18 @@ def test_metrics_of_an_entry_or_a_class_and_of_a_fault_show_their_series(pyteste
 )
 def test_no_line_is_wider_than_a_hundred_columns(pytester: Pytester, name: str) -> None:
     text = (ROOT / "scenarios" / f"{name}.yaml").read_text(encoding="utf-8")
-    paths = ("sent_fraction", "dlq.peak", "sent_time_s.max", "retry_amplification", "simulated_s")
-    expect = "\nexpect:\n" + "".join(f"  - {path} < -1\n" for path in paths)
+    bounds = (
+        "sent_fraction <= 0",
+        "dlq.peak > 1e9",
+        "sent_time_s.max <= 0",
+        "retry_amplification > 99",
+        "simulated_s <= 0",
+    )
+    expect = "\nexpect:\n" + "".join(f"  - {bound}\n" for bound in bounds)
     pytester.makefile(".yaml", one=text[: text.index("\nexpect:")] + expect)
     result = run(pytester)
     starts = [number for number, line in enumerate(result.outlines) if line.endswith("does not hold")]
-    assert len(starts) == len(paths)
+    assert len(starts) == len(bounds)
     for start in starts:
         chart = result.outlines[start : result.outlines.index("", start + 7)]
         assert [line for line in chart if len(line) > 100] == []

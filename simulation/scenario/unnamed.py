@@ -1,0 +1,141 @@
+"""Defaults that decide in a run although its file does not name them: which there are, and what they say."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from math import prod
+from typing import NamedTuple
+
+from actors.formatting import counted
+from actors.instants import seconds
+from actors.lint.channel import Finding
+from actors.lint.words import duration
+from actors.messages import NotificationChannel
+from actors.pipeline.lane import breaker_name
+from actors.settings.channel import PRIMARY, ChannelConfig
+from actors.settings.distribution_moments import mean, share_above
+from actors.settings.faults import Change, FaultConfig
+from simulation.scenario.expected_arrivals import expected_notifications
+from simulation.scenario.model import Scenario
+
+DECIDES = "default-decides"
+"""The rule of the linter's notes on them."""
+
+NOT_NAMED = "which the file does not name"
+
+_CERTAIN = {"fail_first", "outage", "hang", "channel_fault_rate", "burst", "flap"}
+_SLOW = {"hang", "speed", "lost_reply_rate"}
+_NEARLY_FULL = 0.9
+"""The share of its capacity from which on a provider's queue decides how long an attempt takes."""
+_EXPECTED_MIN = 0.05
+"""What is expected to happen less often than this in a run is not said before it."""
+
+
+class Unnamed(NamedTuple):
+    """Which defaults a channel has of those that may decide what becomes of its notifications."""
+
+    config: ChannelConfig
+    """Its settings, with all defaults."""
+
+    breakers: tuple[str, ...]
+    """The names of its circuit breakers."""
+
+    timeouts: frozenset[str]
+    """The providers with the default timeout."""
+
+    attempts: bool
+    """Whether it has the default number of attempts."""
+
+    slots: bool
+    """Whether it has as many slots as its provider has connections."""
+
+    @property
+    def breaker_text(self) -> str:
+        """What the default circuit breaker does."""
+        breaker = self.config.circuit_breaker
+        in_a_row = f"{counted(breaker.failure_threshold, 'failure')} in a row"
+        return f"{in_a_row} open it{' for each host' * (breaker.per == 'host')}, for {duration(breaker.timeout)}"
+
+
+def unnamed(scenario: Scenario, channel: NotificationChannel) -> Unnamed:
+    """Return the defaults of a channel."""
+    given, config = scenario.channel_as_given(channel), scenario.channel_config(channel)
+    lanes = config.by_provider()
+
+    def has_default(key: str, name: str) -> bool:
+        own = None if name == PRIMARY else getattr(given.failover[name], key)
+        return own is None and key not in given.model_fields_set
+
+    return Unnamed(
+        config,
+        tuple(
+            breaker_name(channel, number, name)
+            for number, name in enumerate(lanes)
+            if has_default("circuit_breaker", name)
+        ),
+        frozenset(name for name in lanes if has_default("timeout", name)),
+        given.retry.model_fields_set.isdisjoint({"max_attempts", "schedule"}),
+        "max_in_flight" not in given.model_fields_set and config.max_in_flight is not None,
+    )
+
+
+def default_notes(scenario: Scenario) -> list[Finding]:
+    """Return which defaults will decide in a run of a scenario, as its providers fail, or are slow, by what it says."""
+    return [Finding(path, DECIDES, text) for path, text in _notes(scenario)]
+
+
+def _notes(scenario: Scenario) -> Iterator[tuple[tuple[str, ...], str]]:
+    end_s = seconds(scenario.arrivals_end_ns)
+    for channel in scenario.channels_used:
+        found, path = unnamed(scenario, channel), ("channels", channel.value)
+        hit = [fault for fault in scenario.faults if channel in fault.channel]
+        come = sum(expected_notifications(scenario, each) for each in scenario.workload if channel in each.channels)
+        timeout_s, attempts = found.config.timeout, found.config.retry.max_attempts
+        fails, late = _share_failing(found.config, hit), _share_late(found.config, hit, timeout_s, come / end_s)
+        if found.timeouts and come * late >= _EXPECTED_MIN:
+            yield (*path, "timeout"), f"is not in the file: by default an attempt ends after {duration(timeout_s)}"
+        fails = min(1.0, fails + late)
+        in_a_row = found.config.circuit_breaker.failure_threshold
+        if found.breakers and come * fails**in_a_row >= _EXPECTED_MIN:
+            text = f"is not in the file: by default {found.breaker_text}, and what comes meanwhile waits"
+            yield (*path, "circuit_breaker"), text
+        if found.attempts and come * fails**attempts >= _EXPECTED_MIN:
+            text = f"is not in the file: by default {attempts} attempts, the first included, then the dead letter queue"
+            yield (*path, "retry", "max_attempts"), text
+        if found.slots:
+            text = f"is not in the file: by default {found.config.slots} attempts at once, the provider's connections"
+            yield (*path, "max_in_flight"), text
+        if "drain" not in scenario.model_fields_set and any(
+            fault.injects & _CERTAIN and (fault.ends_at is None or fault.ends_at > end_s) for fault in hit
+        ):
+            text = f"is not in the file: by default the run ends {duration(scenario.drain)} after the last arrivals"
+            yield ("drain",), f"{text}, with what is in flight then"
+
+
+def _share_failing(config: ChannelConfig, faults: list[FaultConfig]) -> float:
+    """Return the share of attempts that fail in the worst window, as far as the settings say it."""
+    if any(fault.injects & _CERTAIN for fault in faults):
+        return 1.0
+    own = max(
+        lane.provider.failure_rate + (lane.provider.upstream.failure_rate if lane.provider.upstream else 0.0)
+        for lane in config.by_provider().values()
+    )
+    rates = [rate for fault in faults for rate in (fault.failure_rate, fault.lost_reply_rate) if rate is not None]
+    return own + sum(max(rate.from_, rate.to) if isinstance(rate, Change) else rate for rate in rates)
+
+
+def _share_late(config: ChannelConfig, faults: list[FaultConfig], timeout_s: float, per_s: float) -> float:
+    """Return the share of attempts that may take longer than the timeout; 1 where a load or a fault decides that."""
+    factors = [factor for fault in faults if (factor := fault.latency_factor) is not None]
+    slower = prod(max(each.from_, each.to) if isinstance(each, Change) else max(each, 1.0) for each in factors)
+    late = 0.0
+    for lane in config.by_provider().values():
+        latencies = [lane.provider.latency, *(fault.latency for fault in faults if fault.latency is not None)]
+        bounds = [
+            bound for bound in (lane.provider.capacity, *(fault.capacity for fault in faults)) if bound is not None
+        ]
+        is_full = bool(bounds) and any(per_s * slower * mean(each) >= _NEARLY_FULL * min(bounds) for each in latencies)
+        if is_full or lane.provider.latency_by_load or any(fault.injects & _SLOW for fault in faults):
+            return 1.0
+        late = max(late, *(share_above(each, timeout_s / slower) for each in latencies))
+    return late

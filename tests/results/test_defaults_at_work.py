@@ -1,0 +1,153 @@
+"""What defaults that a file does not name did, from the same run: in the summary, and wherever a run is shown."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import in_process
+import pytest
+
+import simulation
+from actors.messages import DeferralCause, NotificationDeferred
+from simulation.reporting.facts import facts
+from simulation.reporting.markdown import RunFacts, markdown
+from simulation.scenario import parse
+from simulation.studio.worker import Worker
+
+TEXT = """\
+name: unnamed
+duration: 3m
+workload: [{channel: email, arrivals: {constant: 10/s}}]
+channels:
+  email: {retry: {max_attempts: 5, initial_delay: 2s}, timeout: 2s, provider: {latency: {constant: 100ms}}}
+faults: [{channel: email, at: 1m, for: 1m, outage: true}]
+expect: [sent_fraction >= 99%]
+"""
+BREAKER = "channels.email.circuit_breaker"
+SAID = "email's circuit breaker, which the file does not name (default: 5 failures in a row open it, for 60s), opened "
+
+
+def defaults(text: str, **how) -> list[dict]:
+    return simulation.run(parse(text, **how)).summary["defaults"]
+
+
+@pytest.mark.parametrize("record", ["full", "aggregates"])
+@pytest.mark.parametrize("runtime", ["simpy", "trio"])
+def test_a_breaker_that_is_not_in_the_file_says_what_it_kept_back(record, runtime):
+    result = simulation.run(parse(TEXT, sets=[f"record={record}"]), runtime=runtime)
+    figures = result.summary["breaker"]["email"]
+    (found,) = result.summary["defaults"]
+    assert result.holds
+    assert found["setting"] == BREAKER
+    assert found["counts"] == {"opened": figures["opened"], "kept_back": result.summary["deferred"], "refused": 0}
+    assert found["counts"]["opened"] == 1
+    assert found["text"] == f"{SAID}once and kept back {result.summary['deferred']:,}"
+    if record == "full":
+        kept = [event for event in result.history if type(event) is NotificationDeferred]
+        assert {event.cause for event in kept} == {DeferralCause.CIRCUIT_BREAKER}
+
+
+def test_the_same_breaker_by_name_has_the_same_history_and_is_not_told_of():
+    whole = simulation.run(parse(TEXT))
+    named = simulation.run(parse(TEXT, sets=[f"{BREAKER}={{failure_threshold: 5}}"]))
+    assert named.summary["digest"] == whole.summary["digest"]
+    assert named.summary["defaults"] == []
+    without = simulation.run(parse(TEXT, sets=[f"{BREAKER}={{enabled: false}}"]))
+    assert not without.holds  # all hold by the default alone
+    assert without.summary["defaults"] == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "setting", "counts", "text"),
+    [
+        (
+            {"timeout: 2s": "circuit_breaker: {enabled: false}", "outage: true": "hang: true"},
+            "channels.email.timeout",
+            {"timed_out": "attempts at the hanging provider"},
+            "email's timeout, which the file does not name (default: 10s), ended {timed_out:,} attempts",
+        ),
+        (
+            {"max_attempts: 5, ": "", "timeout: 2s": "timeout: 2s, circuit_breaker: {enabled: false}"},
+            "channels.email.retry.max_attempts",
+            {"dead_lettered": "dead_lettered"},
+            "email's max_attempts, which the file does not name (default: 3), left no further attempt to "
+            "{dead_lettered:,}",
+        ),
+        (
+            {"latency: {constant: 100ms}": "latency: {constant: 1500ms}, connections: 5", "outage: true": "speed: 1",
+             "timeout: 2s": "timeout: 2s, circuit_breaker: {enabled: false}"},
+            "channels.email.max_in_flight",
+            {"waited": "peaks"},
+            "email's max_in_flight, which the file does not name (default: 5, the provider's connections), had up to "
+            "{waited:,} wait at once",
+        ),
+        (
+            {"for: 1m, ": "", "max_attempts: 5, initial_delay: 2s": "max_attempts: 900, initial_delay: 2s",
+             "constant: 10/s": "times: [70s]"},
+            "drain",
+            {"in_flight": "in_flight"},
+            "the drain of 1h, which the file does not name, ended the run with {in_flight:,} in flight",
+        ),
+        (
+            {"email": "webhook", "channel: webhook, arrivals": "channel: webhook, hosts: 2, arrivals"},
+            "channels.webhook.circuit_breaker",
+            {"opened": "opened", "kept_back": "deferred", "refused": "none"},
+            "webhook's circuit breaker, which the file does not name (default: 5 failures in a row open it for each "
+            "host, for 60s), opened {opened} times and kept back {kept_back:,}",
+        ),
+    ],
+)  # fmt: skip
+def test_each_default_that_decides_is_told_of(changes, setting, counts, text):
+    written = TEXT
+    for before, after in changes.items():
+        assert before in written
+        written = written.replace(before, after)
+    summary = simulation.run(parse(written)).summary
+    found = {each["setting"]: each for each in summary["defaults"]}[setting]
+    assert found["counts"].keys() == counts.keys()
+    same = {
+        "dead_lettered": summary["dead_lettered"],
+        "in_flight": summary["in_flight"],
+        "opened": sum(each["opened"] for name, each in summary["breaker"].items()),
+        "deferred": summary["deferred"],
+        "peaks": summary["peaks"]["waiting"]["slots"],
+        "none": 0,
+    }
+    for name, of in counts.items():
+        assert found["counts"][name] == same.get(of, found["counts"][name])
+    assert max(found["counts"].values()) > 0
+    assert found["text"] == text.format(**found["counts"])
+
+
+def test_of_several_providers_those_with_a_breaker_of_their_own_are_not_told_of():
+    lane = "failover: {backup: {circuit_breaker: {failure_threshold: 2}, provider: {failure_rate: 100%}}}"
+    (found,) = defaults(TEXT.replace("timeout: 2s", f"timeout: 2s, {lane}"))
+    result = simulation.run(parse(TEXT.replace("timeout: 2s", f"timeout: 2s, {lane}"))).summary
+    assert found["counts"]["opened"] == result["breaker"]["email"]["opened"]
+    assert result["breaker"]["email/backup"]["opened"] > 0
+
+
+def test_nothing_is_told_where_nothing_goes_wrong():
+    assert defaults(TEXT.replace("outage: true", "latency_factor: 2")) == []
+
+
+def test_it_is_said_wherever_a_run_is_shown(tmp_path: Path):
+    (tmp_path / "unnamed.yaml").write_text(TEXT, encoding="utf-8")
+    result = simulation.run(tmp_path / "unnamed.yaml")
+    (text,) = [each["text"] for each in result.summary["defaults"]]
+    assert facts(result)[-1] == text
+    shown = in_process.retrylab("run", "unnamed.yaml", cwd=tmp_path)
+    assert shown.returncode == 0
+    assert text in " ".join(shown.stdout.split())
+    document = json.loads(in_process.retrylab("run", "unnamed.yaml", "--json", cwd=tmp_path).stdout)
+    assert document["defaults"] == result.summary["defaults"]
+    assert f"- {text}" in markdown([RunFacts.of(result, "again")], [], 1)
+    simulation.save(result, tmp_path / "saved")
+    assert simulation.open_result(tmp_path / "saved").summary["defaults"] == result.summary["defaults"]
+    assert text.replace("'", "&#39;") in (tmp_path / "saved" / "report.html").read_text(encoding="utf-8")
+    told: list[dict] = []
+    Worker(told.append, lambda: False).do({"do": "run", "text": TEXT, "filename": str(tmp_path / "unnamed.yaml")})
+    for kind in ("done", "breaches"):
+        (page,) = [each["list"] for each in told if each["type"] == kind]
+        assert text.replace("'", "&#39;") in page
