@@ -101,7 +101,7 @@ def test_every_number_of_the_summary_can_be_expected_and_nothing_else() -> None:
         problem = Expectation.parse(f"{path_of(path)} >= 1").problem(shape)
         assert (problem is None) == (figure not in NOT_METRICS)
     assert {path for path, figure in found.items() if figure in NOT_METRICS} == {
-        ("version",), ("scenario",), ("seed",), ("runtime",), ("worst",), ("expectations",), ("digest",),
+        ("version",), ("scenario",), ("seed",), ("runtime",), ("worst",), ("defaults",), ("expectations",), ("digest",),
     }  # fmt: skip
     assert ("channels", "webhook", "breaker", "open_s") in found
     assert found["dlq", "peak"] is MetricKind.COUNT

@@ -22,6 +22,7 @@ from simulation.scenario import load, parse
 from simulation.scenario.arrivals import Arrivals, arrival_times_ns
 from simulation.scenario.expected_arrivals import expected_arrivals, most_arrivals
 from simulation.scenario.lint import lint_scenario, lint_varied, located
+from simulation.scenario.unnamed import default_notes
 
 ROOT = Path(__file__).parents[2]
 TIMES = "duration: 10m\n"
@@ -465,7 +466,9 @@ def test_run_says_them_on_stderr_and_goes_on(wrong):
 def test_lint_prints_them_alone_and_exits_1_if_there_are_any(wrong):
     done = retrylab("lint", ROOT / "scenarios" / "steady-state.yaml", wrong)
     assert (done.returncode, done.stderr) == (1, "")
-    assert done.stdout.splitlines() == located(lint_scenario(load(wrong)), wrong)
+    notes = [f"note: {note}" for note in located(default_notes(load(wrong)), wrong)]
+    assert done.stdout.splitlines() == [*located(lint_scenario(load(wrong)), wrong), *notes]
+    assert len(notes) == 2
 
 
 def test_the_guide_shows_what_it_prints():

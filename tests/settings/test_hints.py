@@ -74,8 +74,8 @@ def problem(at: str, line: str) -> str:
         (RETRY, "backoff: {type: fixed, delay: 1000}", "scenario.yaml:6:16: channels.email.retry.backoff: wanted one "
          "of exponential, constant, linear, fibonacci, with its keys beside it (type is backoff: one of exponential, "
          "constant (fixed), linear, fibonacci; delay: 1000 is initial_delay: 1000s, with backoff: constant if all "
-         "waits are the same (as in Polly); or delay: 1000 is initial_delay: 1s (as in BullMQ)), got {type: fixed, delay: "
-         "1000}"),
+         "waits are the same (as in Polly); or delay: 1000 is initial_delay: 1s (as in BullMQ)), got {type: fixed, "
+         "delay: 1000}"),
         (RETRY, "delay_max: 3s", "did you mean max_delay?"),
         (RETRY, "maximum_dely: 3s", f"known are {listed(known_keys(RetryConfig), 'RetryConfig')}"),
         (RETRY, "max_elapsde: 3m", "did you mean max_elapsed?"),
