@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         RetrylabError as RetrylabError,
         RunCancelled as RunCancelled,
         ServiceUnavailable as ServiceUnavailable,
+        StoreBusy as StoreBusy,
         StoreError as StoreError,
         StoreFailed as StoreFailed,
         StoreInUse as StoreInUse,
@@ -134,7 +135,7 @@ _HOME_OF = {
         "actors.errors": "BulkheadFull ConfigurationError IdempotencyConflict InvalidRecipient InvariantBreach "
         "LetterServed NotifierClosed "
         "Overloaded Overtaken PermanentError RateLimited RetrylabError RunCancelled ServiceUnavailable StoreError "
-        "StoreFailed StoreInUse TemplateError TransientError UnknownChannel "
+        "StoreBusy StoreFailed StoreInUse TemplateError TransientError UnknownChannel "
         "Unstorable WrongType",
         "actors.faults.provider": "NotificationService SimulatedProvider",
         "actors.faults.queue": "Load",

@@ -23,6 +23,7 @@
     ├── StoreError                    a store that cannot be opened, or is closed
     │   ├── StoreInUse                another process has it, or another notifier
     │   ├── Overtaken                 another node that shares the store was first; nothing has happened
+    │   ├── StoreBusy                 nothing can be written now, as under another process's lock; send it again
     │   ├── StoreFailed               a change could not be made durable; ends the whole system
     │   └── Unstorable                a command that would not come back from the store as it is
     ├── RunCancelled                  a simulated run was cancelled before its end
@@ -243,6 +244,23 @@ class StoreFailed(StoreError):
     """
 
 
+class StoreBusy(StoreError):
+    """Nothing has become durable for a second: another process has locked the store, or it cannot be reached.
+
+    What came before that stays in line, and is carried out when the store can be written again; what comes after it is
+    refused, and nothing of it is remembered. Either way the same may be sent again: an id is accepted once, so the
+    answer is then ``accepted``, or ``duplicate`` where the first one has become durable meanwhile.
+    """
+
+    def __init__(self, retry_after: float = 1.0) -> None:
+        super().__init__(retry_after)
+        self.retry_after = retry_after
+        """Seconds to wait before that."""
+
+    def __str__(self) -> str:
+        return f"the store cannot be written now; send this again in {self.retry_after:g} s"
+
+
 class Overtaken(StoreError):
     """A notification with this id was there first, perhaps at another node; or another node has taken this dead letter.
 
@@ -264,7 +282,7 @@ class Unstorable(StoreError):
     """A command would not come back from a store as it is; it is not accepted."""
 
 
-NOT_ACCEPTED: Final = (IdempotencyConflict, UnknownChannel, InvalidRecipient, Overloaded, Unstorable)
+NOT_ACCEPTED: Final = (IdempotencyConflict, UnknownChannel, InvalidRecipient, Overloaded, StoreBusy, Unstorable)
 """Why a command may be refused; nothing of it is remembered, and the system goes on."""
 
 

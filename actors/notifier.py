@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict, Unpack, ge
 
 from actors.domain.attempts import Provider
 from actors.domain.notification_state import NotificationState, state_of
-from actors.domain.store import BreakerVote, LettersChanged, News, NodesChanged, Store
+from actors.domain.store import BreakerVote, LettersChanged, News, NodesChanged, Store, StoreWaits
 from actors.errors import ConfigurationError, NotifierClosed, StoreInUse, UnknownChannel
 from actors.faults.build import (
     Providers,
@@ -219,6 +219,7 @@ class Pipeline:
         self.shared_breakers = SharedBreakers(system, store, wiring.stages.values())
         """What other nodes say of the breakers, and are told of them."""
         self.bus.to_handler, self.bus.is_open = self.handler.tell, self.handler.is_alive
+        self.bus.store_is_busy = lambda: store.is_busy
         if max_pending is not None:
             self.bus.has_room = self.has_room
         store.on_news = self._on_news
@@ -231,6 +232,9 @@ class Pipeline:
             return
         if isinstance(news, NodesChanged):
             self._on_nodes_changed(news.nodes)
+            return
+        if isinstance(news, StoreWaits):
+            self.bus.send_away()
             return
         listener: ActorRef[Any] = self.dead_letter_queue if isinstance(news, LettersChanged) else self.handler
         tell_unless_dead(listener, news)

@@ -82,7 +82,12 @@ class LeaseLost(msgspec.Struct, frozen=True):
 
 
 class LeaseRenewed(msgspec.Struct, frozen=True):
-    """The lease, of which the store has said that it is over, holds again: what waits for it may be sent."""
+    """Attempts may start again, of which the store has said that they may not: its lease holds, and it can be
+    written."""
+
+
+class StoreWaits(msgspec.Struct, frozen=True):
+    """The store is busy from now on: callers that wait for it are to wait no longer."""
 
 
 class NodesChanged(msgspec.Struct, frozen=True):
@@ -108,7 +113,7 @@ class BreakerVote(msgspec.Struct, frozen=True):
     """For how long from now on it says so, in nanoseconds; 0: no longer."""
 
 
-News: TypeAlias = Takeover | LettersChanged | LeaseLost | LeaseRenewed | NodesChanged | BreakerVote
+News: TypeAlias = Takeover | LettersChanged | LeaseLost | LeaseRenewed | StoreWaits | NodesChanged | BreakerVote
 
 
 class Store(Protocol):
@@ -126,8 +131,12 @@ class Store(Protocol):
     What the store is asked reflects it already."""
 
     lease_holds: Callable[[], bool] | None
-    """Tells whether this node may start an attempt now; if not, there is news when it may. None: it always may, as what
-    is in the store is its alone."""
+    """Tells whether an attempt may start now: not on a lease that is over, nor while its outcome could not be written.
+    If not, there is news when it may. None: it always may."""
+
+    is_busy: bool
+    """Whether nothing has become durable for a second, so that callers get `StoreBusy`; the pipeline sees to that, by
+    what it is told (`StoreWaits`) and by looking here."""
 
     living_nodes: frozenset[int]
     """The nodes that share it now, this one included, by number; there is news when they change. One where it is its
@@ -255,6 +264,8 @@ class Store(Protocol):
     def change(self, change: SettingsChange) -> Effect | None:
         """Make changes of `suppressions`, `endpoints` and `preferences` durable; returns and raises what `note` does.
 
+        It raises `StoreBusy`, too, where the store is busy: then nothing is changed.
+
         What a provider says of an address comes by the event of the failure, and is lifted by that of a redrive; and
         what becomes of an endpoint by attempts comes by their events.
         """
@@ -272,6 +283,14 @@ class Store(Protocol):
 
     def said(self) -> Iterable[BreakerVote]:
         """Return what other nodes say of their breakers now, for one that starts; in the order of their numbers."""
+
+    async def wait_for(self, effect: Effect | None) -> None:
+        """Wait, as a caller, until what the store was given is durable; not for longer than until the store is busy.
+
+        Raises:
+            StoreBusy: it is busy; what it was given becomes durable later.
+            StoreFailed: it cannot be made durable.
+        """
 
     def note(self, entry: AuditEntry) -> Effect | None:
         """Make an audit entry durable; returns and raises what `commit` does.

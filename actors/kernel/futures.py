@@ -54,7 +54,17 @@ class Future(pykka.Future[T]):
         assert kind is not None, "there is no exception to set"
         self._settle((None, (error if error is not None else kind()).with_traceback(traceback)))
 
+    _is_given_up = False
+
+    def give_up(self, error: Exception) -> None:
+        """Give an error as the answer though another one is on its way, which is dropped when it comes."""
+        if not self.done:
+            self._settle((None, error))
+            self._is_given_up = True
+
     def _settle(self, outcome: tuple[Any, BaseException | None]) -> None:
+        if self._is_given_up:
+            return
         if self.done or self._get_hook is not None:
             raise queue.Full
         self._outcome = outcome

@@ -23,7 +23,7 @@ from typing import Any, NamedTuple, TypeAlias, TypeVar, get_args
 import msgspec
 from pykka import ActorDeadError
 
-from actors.errors import ConfigurationError, NotifierClosed, Overloaded, StoreFailed, WrongType
+from actors.errors import ConfigurationError, NotifierClosed, Overloaded, StoreBusy, StoreFailed, WrongType
 from actors.kernel.actor import STOP_ON_FAILURE, Actor, ActorRef, Supervision, handles
 from actors.kernel.async_handlers import failure, is_async
 from actors.kernel.effects import Cancellable
@@ -45,14 +45,6 @@ S = TypeVar("S", bound=Subscriber)
 _DOMAIN_EVENTS = frozenset(get_args(DomainEvent))
 
 
-class Publish(msgspec.Struct, frozen=True):
-    """Bring an event to its subscribers."""
-
-    event: Any
-    done: Future[None] | None = None
-    """Settled when every subscriber has returned, and what they sent has been accepted."""
-
-
 class Submission(NamedTuple):
     """A command that an event led to, and its outcome: its acceptance, or why it was not accepted."""
 
@@ -70,7 +62,7 @@ class _Publication:
         self.open = open_
         self.submissions = submissions
         """What was returned by subscribers and has been answered; None: it is not asked for."""
-        self.failure: StoreFailed | NotifierClosed | None = None
+        self.failure: StoreFailed | StoreBusy | NotifierClosed | None = None
         """Why a part of it may be lost."""
 
     def one_done(self) -> None:
@@ -154,6 +146,8 @@ class EventBus:
         """Tells whether the handler is still there: no more from when all actors stop, of which some take a while."""
         self.has_room: Callable[[Priority], bool] | None = None
         """Tells whether what an event leads to may be accepted, of this class. None: it always may."""
+        self.store_is_busy: Callable[[], bool] = bool
+        """Tells whether nothing can be made durable for now."""
         self._subscribers: dict[type, list[tuple[Subscriber, ActorRef[Any]]]] = {}
         self._priorities: dict[type, list[tuple[Subscriber, Priority]]] = {}
         """By type of event, those of its subscribers that were given one."""
@@ -245,9 +239,11 @@ class EventBus:
                 no str.
             Overloaded: as many notifications are pending as may be; no subscriber gets it. What the subscribers to an
                 event that is taken return is never refused for that.
+            StoreBusy: nothing can be made durable for now; no subscriber gets it.
             NotifierClosed: the notifier is closed.
 
         Raises (where it is awaited):
+            StoreBusy: what a subscriber returned has not become durable for a second; it will, if the notifier goes on.
             StoreFailed: what a subscriber returned or sent could not be made durable.
             NotifierClosed: the notifier was closed before that.
         """
@@ -261,6 +257,7 @@ class EventBus:
             WrongType: it is no event of the domain or of the system, and its type has no subscriber; or the trace is
                 no str.
             Overloaded: as many notifications are pending as may be; no subscriber gets it.
+            StoreBusy: nothing can be made durable for now; no subscriber gets it.
             NotifierClosed: the notifier is closed.
 
         Raises (where it is awaited): as :meth:`publish`.
@@ -272,7 +269,7 @@ class EventBus:
         def tell() -> None:
             try:
                 published.get(timeout=0)
-            except (NotifierClosed, StoreFailed):
+            except (NotifierClosed, StoreBusy, StoreFailed):
                 answer.set_exception()
             else:
                 answer.set(submissions)
@@ -287,6 +284,7 @@ class EventBus:
             raise NotifierClosed
         if not self.has_room_for(event):
             raise Overloaded(RETRY_AFTER)
+        self.check_store()
         done: Future[None] = self._system.future_class()
         self.track(done)
         self.announce(event, done, submissions, trace)
@@ -303,6 +301,8 @@ class EventBus:
             UnknownChannel: the command's channel is not configured.
             InvalidRecipient: no provider of that channel could send to its recipient.
             Overloaded: as many notifications are pending as may be. Nothing of it is remembered.
+            StoreBusy: it has not become durable for a second, and stays in line for that; or, where the store was busy
+                when it came, nothing of it is remembered. Sent again with the same id, it is accepted once.
             StoreFailed: it cannot be made durable.
             NotifierClosed: the notifier was closed before its acceptance was durable; perhaps it is. Sent again with
                 the same id, it is accepted once.
@@ -326,13 +326,16 @@ class EventBus:
 
         Raises (at once):
             WrongType: the id is no str.
+            StoreBusy: nothing can be made durable for now; nothing is cancelled.
             NotifierClosed: the notifier is closed.
 
         Raises (where it is awaited):
+            StoreBusy: it has not become durable for a second; it is cancelled when it has, if it waits.
             StoreFailed: it cannot be made durable.
             NotifierClosed: the notifier was closed before that.
         """
         check_id(notification_id)
+        self.check_store()
         answer: Future[bool] = self._system.future_class()
         try:
             self.to_handler(CancelNotification(notification_id, answer))
@@ -387,6 +390,8 @@ class EventBus:
             self._unheard += 1
         else:
             answer = self._submit(command, call.traceparent, follows_event=True)
+            if self.store_is_busy():
+                answer.give_up(StoreBusy())
             publication.open += 1
             answer.when_done(functools.partial(_settle, command, answer, publication))
 
@@ -406,6 +411,16 @@ class EventBus:
         given = [priority for _, priority in self._priorities.get(event_type, ())]
         others = len(self._subscribers.get(event_type, ())) - len(given)
         return min(given + [Priority.NORMAL] * (others > 0 or not given), key=RANKS.__getitem__)
+
+    def check_store(self) -> None:
+        """Raise StoreBusy where what comes now would wait for a store that is busy."""
+        if self.store_is_busy():
+            raise StoreBusy
+
+    def send_away(self) -> None:
+        """Have none wait any longer for an answer, as the store is busy: what they wait for comes later."""
+        for answer in list(self._pending):
+            answer.give_up(StoreBusy())
 
     def track(self, answer: Future[Any]) -> None:
         """Count this answer as pending until it is set, also if it is set to an error."""
@@ -454,10 +469,11 @@ class _PlainSubscriber(Actor):
             publication.one_done()
 
     def _failed(self, call: _Call, error: BaseException) -> None:
-        if not isinstance(error, (StoreFailed, NotifierClosed)):
+        publication = call.publication
+        if publication is not None and isinstance(error, (StoreFailed, StoreBusy, NotifierClosed)):
+            publication.failure = error
+        elif not isinstance(error, (StoreFailed, NotifierClosed)):
             logger.error("subscriber %r raised on %r", self._function, call.event, exc_info=error)
-        elif call.publication is not None:
-            call.publication.failure = error
 
 
 class _AsyncSubscriber(_PlainSubscriber):
@@ -552,7 +568,7 @@ def _settle(command: SendNotification, answer: Future[Acceptance], publication: 
     outcome: Acceptance | Exception
     try:
         outcome = answer.get(timeout=0)
-    except (StoreFailed, NotifierClosed) as error:
+    except (StoreFailed, StoreBusy, NotifierClosed) as error:
         outcome = publication.failure = error
     except Exception as error:
         if publication.submissions is None:  # else it is in the submissions

@@ -27,6 +27,7 @@ from actors.errors import (
     NOT_ACCEPTED,
     IdempotencyConflict,
     Overtaken,
+    StoreBusy,
     StoreFailed,
     TemplateError,
     UnknownChannel,
@@ -83,8 +84,7 @@ class Handler(Actor):
 
     When it is restarted it resumes every notification where the store says that it is, and what is due already at a
     pace. What was under way in the stages is sent again and their answers to the old attempt are stale, so that nothing
-    is lost; an attempt that was at the provider then reaches it twice, with the same id. Its retry budgets are then as
-    new, and what is sent again is a first attempt to them.
+    is lost; an attempt that was at the provider then reaches it twice, with the same id. Its retry budgets start anew.
     """
 
     supervision = Supervision(then="escalate")
@@ -274,16 +274,16 @@ class Handler(Actor):
                 asks_for_room=not submit.follows_event,
                 traceparent=submit.traceparent,
             )
-            if acceptance is Acceptance.DUPLICATE:
-                commit = self._commits.opening(submit.command.notification_id)
-                if commit is not None:
-                    commit.duplicates.append(submit.answer)
-                else:
+            commit = self._commits.opening(submit.command.notification_id) if self._commits.under_way else None
+            if commit is None:  # it is durable already
+                if acceptance is Acceptance.DUPLICATE:
                     submit.answer.set(Acceptance.DUPLICATE)
-            elif self._commits.under_way:  # else it is durable already
-                commit = self._commits.opening(submit.command.notification_id)
-                if commit is not None:
-                    commit.sender = submit.answer
+            elif acceptance is Acceptance.ACCEPTED:
+                commit.sender = submit.answer
+            elif self._store.is_busy and not submit.follows_event:
+                raise StoreBusy
+            else:
+                commit.duplicates.append(submit.answer)
         except NOT_ACCEPTED:
             submit.answer.set_exception()
         except StoreFailed:

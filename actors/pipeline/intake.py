@@ -9,7 +9,7 @@ import msgspec
 from actors.domain.delivery import Delivery, requested
 from actors.domain.ids import check_id
 from actors.domain.store import Store
-from actors.errors import IdempotencyConflict, InvalidRecipient, Overloaded, UnknownChannel, Unstorable
+from actors.errors import IdempotencyConflict, InvalidRecipient, Overloaded, StoreBusy, UnknownChannel, Unstorable
 from actors.kernel.runtime import Runtime
 from actors.messages import Priority, SendNotification
 from actors.pipeline.journal import Journal
@@ -69,6 +69,7 @@ class Intake:
             InvalidRecipient: no provider of its channel could send to its recipient. A fallback is not asked for that:
                 its sender has had an answer, and it becomes a dead letter.
             Overloaded: there is no room.
+            StoreBusy: nothing can be made durable for now, and it is asked for room.
             Unstorable: it would not come back from the store as it is, or its id cannot be one.
             StoreFailed: it cannot be made durable.
         """
@@ -91,6 +92,8 @@ class Intake:
             raise InvalidRecipient(problem)
         if asks_for_room and len(self._deliveries) >= self._scarce_from and not self.has_room(command.priority):
             raise Overloaded(RETRY_AFTER)
+        if asks_for_room and self._store.is_busy:
+            raise StoreBusy
         stages.arrivals.note(None, now_ns)
         if stages.lanes[0].breaker is None:  # it has one for each host
             stages.arrivals.note(recipient_host(command.recipient), now_ns)

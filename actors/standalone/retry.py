@@ -26,6 +26,7 @@ from actors.errors import (
     Overloaded,
     RateLimited,
     ServiceUnavailable,
+    StoreBusy,
     WrongType,
     described,
     unwrapped,
@@ -288,7 +289,7 @@ def outcome_of_error(error: Exception) -> Outcome:
     match error:
         case ServiceUnavailable():
             return Transient(reason=str(error), retry_after=error.retry_after)
-        case RateLimited() | Overloaded():
+        case RateLimited() | Overloaded() | StoreBusy():
             return Transient(reason=described(error), retry_after=error.retry_after, throttled=True)
         case BulkheadFull():
             return Transient(reason=str(error), throttled=True)

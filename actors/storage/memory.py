@@ -19,7 +19,7 @@ from actors.domain.requests import Requests
 from actors.domain.store import BreakerVote, News, SettingsChange, StoredHistory
 from actors.domain.suppressions import Suppressions, suppression_from
 from actors.domain.user_preferences import UserPreferences
-from actors.kernel.effects import Effect
+from actors.kernel.effects import Effect, Foreseen
 from actors.messages import (
     DeadLetterDiscarded,
     DeadLetterMessage,
@@ -121,6 +121,7 @@ class MemoryStore:
     on_news: Callable[[News], None] | None = None
     living_nodes = frozenset({1})
     lease_holds: Callable[[], bool] | None = None
+    is_busy = False
 
     def __init__(self, *, remember_ids_ns: int = DAY_NS, ahead_ns: Callable[[], int] | None = None) -> None:
         """Keep nothing yet.
@@ -249,6 +250,10 @@ class MemoryStore:
 
     def said(self) -> Iterable[BreakerVote]:
         return ()
+
+    async def wait_for(self, effect: Effect | None) -> None:
+        if effect is not None and not isinstance(effect, Foreseen):
+            await effect()
 
     def note(self, entry: AuditEntry) -> Effect | None:
         self._audit.append(entry)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import threading
+import time
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Self
@@ -13,8 +15,9 @@ import trio
 from actors.domain.audit import AuditEntry
 from actors.domain.caution import Caution
 from actors.domain.remembered_ids import EndedAs, RememberedIds
-from actors.errors import StoreFailed
-from actors.kernel.effects import Effect
+from actors.domain.store import LeaseRenewed, News, StoreWaits
+from actors.errors import StoreBusy, StoreFailed
+from actors.kernel.effects import Effect, Promise
 from actors.kernel.trio_token import trio_token
 from actors.messages import (
     DeadLetterDiscarded,
@@ -29,7 +32,18 @@ from actors.storage.memory import DAY_NS, Entry, MemoryStore
 CACHED_IDS = 10_000
 """How many ids of what has ended are known without a look at the disk, the latest: at up to some kilobytes each."""
 
+logger = logging.getLogger(__name__)
+
 KEEP_AUDIT_NS = 400 * DAY_NS
+
+CALLERS_PATIENCE = 1.0
+"""Seconds for which nothing has become durable when callers get StoreBusy."""
+
+CLOSE_PATIENCE = 10.0
+"""Seconds that a store which is being closed waits, at the most, until it can be written again."""
+
+SAID_AFTER = (1.0, 10.0, 60.0)
+"""Seconds after which the log says that a store waits, and for what; then again each time that the last has passed."""
 
 ENDS = frozenset({NotificationSent, NotificationSuppressed, DeadLetterDiscarded})
 """What ends a notification for good."""
@@ -58,6 +72,13 @@ class StoreOnDisk(MemoryStore):
         self._name = name
         self._token = trio_token()
         self._closing = False
+        self._closing_since = 0.0
+        self._cannot_be_written = False
+        """Whether the thread waits until it can write; no attempt starts meanwhile."""
+        self._times_said = 0
+        """How often the log has said so."""
+        self._callers: set[trio.Event] = set()
+        """Set when whoever waits is to wait no longer."""
         self._failure: str | None = None
         """Why nothing can be made durable any more."""
         self._thread = threading.Thread(target=self._work, name=name, daemon=True)
@@ -80,6 +101,7 @@ class StoreOnDisk(MemoryStore):
             yield self
         finally:
             with trio.CancelScope(shield=True):
+                self._closing_since = time.monotonic()
                 self._begin_to_close()
                 await self._ended.wait()
         if self._failure is not None:
@@ -97,6 +119,69 @@ class StoreOnDisk(MemoryStore):
         """Have a function called in the thread of the system, if that is still there."""
         with contextlib.suppress(trio.RunFinishedError):
             self._token.run_sync_soon(function, *arguments)
+
+    # ── while it cannot be written ──────────────────────────────────────────────────────────────────────────────
+
+    def _waits(self, since: float, why: Callable[[], str]) -> None:
+        """Note, in the thread of the store, that nothing could be written since an instant of the monotonic clock."""
+        self._cannot_be_written = True
+        waited = time.monotonic() - since
+        if waited >= CALLERS_PATIENCE and not self.is_busy:
+            self.is_busy = True
+            self._tell(self._send_callers_away)
+        says_at = [*SAID_AFTER, SAID_AFTER[-1] * (self._times_said - len(SAID_AFTER) + 2)][min(self._times_said, 3)]
+        if waited >= says_at:
+            self._times_said += 1
+            text = "%s cannot be written for %.0f s now: %s; callers are sent away, and nothing is sent until it can"
+            logger.warning(text, self._name, waited, why())
+
+    def _goes_on(self, since: float) -> None:
+        """Note, in the thread of the store, that something could be written that was begun at that instant."""
+        if not self._cannot_be_written:
+            return
+        self._cannot_be_written = self.is_busy = False
+        if self._times_said:
+            logger.warning("%s can be written again, after %.1f s", self._name, time.monotonic() - since)
+            self._times_said = 0
+        self._tell(self._tell_news, LeaseRenewed())
+
+    def _has_waited_to_close(self) -> bool:
+        """Tell whether it is being closed, and has waited for long enough until it can be written."""
+        return self._closing and time.monotonic() - self._closing_since >= CLOSE_PATIENCE
+
+    def _send_callers_away(self) -> None:
+        if self.is_busy:  # else it goes on already
+            for over in self._callers:
+                over.set()
+            self._tell_news(StoreWaits())
+
+    def _tell_news(self, news: News) -> None:
+        if self.on_news is not None:
+            self.on_news(news)
+
+    async def wait_for(self, effect: Effect | None) -> None:
+        if isinstance(effect, Promise):
+            await self._answer_of(effect)
+        else:
+            await super().wait_for(effect)
+
+    async def _answer_of(self, promise: Promise) -> Any:
+        """Wait for a promise of this store, as a caller does.
+
+        Raises:
+            StoreBusy: the store is busy before it is kept.
+        """
+        if not (promise.is_kept or self.is_busy):
+            over = trio.Event()
+            self._callers.add(over)
+            promise.when_kept(lambda _: over.set())
+            try:
+                await over.wait()
+            finally:
+                self._callers.discard(over)
+        if not promise.is_kept:
+            raise StoreBusy
+        return await promise()
 
     def _be_careful(self, cautions: Mapping[str, Caution]) -> None:
         """Know this of notifications that had not ended when a process died."""

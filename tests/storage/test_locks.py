@@ -13,7 +13,7 @@ from shelves import command, event_of
 
 from actors import Foreseen, Notifier, SendNotification
 from actors.domain.attempts import Attempt, Provider
-from actors.errors import StoreFailed
+from actors.errors import StoreBusy, StoreFailed
 from actors.messages import NotificationRequested
 from actors.outcomes import Sent
 from actors.pipeline.orders import Acceptance
@@ -42,7 +42,14 @@ async def until(holds: Callable[[], object]) -> None:
 
 
 async def send(notifier: Notifier, command: SendNotification, answers: list[Acceptance] | None = None) -> None:
-    answer = await notifier.send(command)
+    """Send it, again for as long as the store is busy."""
+    while True:
+        try:
+            answer = await notifier.send(command)
+        except StoreBusy:
+            await trio.sleep(0.05)
+        else:
+            break
     if answers is not None:
         answers.append(answer)
 
@@ -102,7 +109,8 @@ async def test_point_12_nodes_come_back_by_themselves_when_a_lock_on_their_table
                 losses = one._worker._link.losses, two._worker._link.losses
                 await until(lambda: one._worker._link.losses > losses[0] and two._worker._link.losses > losses[1])
                 assert receivers[0].taken == receivers[1].taken == answers == []
-        assert answers == [Acceptance.ACCEPTED] * 2
+        assert len(answers) == 2
+        assert set(answers) <= {Acceptance.ACCEPTED, Acceptance.DUPLICATE}
         for notifier in (first, second):
             await notifier.wait_until_quiet()
         assert sorted(receivers[0].taken + receivers[1].taken) == ["one", "two"]

@@ -533,7 +533,7 @@ async def test_what_people_did_before_the_audit_trail_had_entries_of_its_own_sta
     redriven = event_of(NotificationRedriven, A, 7, by="ann")
     with monkeypatch.context() as earlier:
         earlier.setattr(sqlite_file, "MIGRATIONS", sqlite_file.MIGRATIONS[:1])
-        file = sqlite_file.SqliteFile(path, busy_timeout=1)
+        file = sqlite_file.SqliteFile(path)
         file.connection.execute("INSERT INTO audit VALUES (9, 'a', ?, ?)", (encode_event(redriven), encode_command(A)))
         file.close()
     async with SqliteStore.open(path) as store:

@@ -25,7 +25,7 @@ class Written:
     """A file into which batches are written."""
 
     def __init__(self, path: Path, *, has_closed: bool = False) -> None:
-        self.file = SqliteFile(path, busy_timeout=1)
+        self.file = SqliteFile(path)
         self.retention = Retention(RememberedRows(TTL_NS), TTL_NS, has_closed)
         self.sql = self.file.connection
         self.statements: list[str] = []

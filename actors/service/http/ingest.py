@@ -18,6 +18,7 @@ accepted      202   it is in the store
 duplicate     202   the same was accepted before; nothing happens
 conflict      409   the id was accepted before, with other content
 overloaded    429   as many notifications are pending as may be; `Retry-After` says when to send the same again
+busy          503   the store cannot be written now; `Retry-After` says when to send the same again: it is accepted once
 invalid       422   `problems` says which fields, and what was wanted
 ============  ====  =====================================================================================
 
@@ -50,7 +51,15 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from actors.domain.ids import problem_of_id
-from actors.errors import NOT_ACCEPTED, IdempotencyConflict, InvalidRecipient, Overloaded, UnknownChannel, Unstorable
+from actors.errors import (
+    NOT_ACCEPTED,
+    IdempotencyConflict,
+    InvalidRecipient,
+    Overloaded,
+    StoreBusy,
+    UnknownChannel,
+    Unstorable,
+)
 from actors.field_types import in_words
 from actors.messages import DomainEvent, NotificationChannel, Priority, SendNotification
 from actors.notifier import Notifier
@@ -82,7 +91,7 @@ _A_PRIORITY = f"wanted one of {', '.join(Priority)}"
 HINTS_MAX = 10
 """Words of a request for which the nearest known one is looked for: that takes some 0.2 ms each."""
 
-_CODES = {"accepted": 202, "duplicate": 202, "conflict": 409, "invalid": 422, "overloaded": 429}
+_CODES = {"accepted": 202, "duplicate": 202, "conflict": 409, "invalid": 422, "overloaded": 429, "busy": 503}
 _EVENTS: dict[str, type[Any]] = {event.__name__: event for event in get_args(DomainEvent)}
 
 T = TypeVar("T")
@@ -162,15 +171,17 @@ async def _receive(
             answers.append(_already(_result("invalid", problems=invalid.problems)))
         except Overloaded as overloaded:
             answers.append(_already(_overloaded(overloaded, priority=service.notifier.bus.priority_of(made))))
+        except StoreBusy as busy:
+            answers.append(_already(_busy(busy)))
         if number % ITEMS_AT_ONCE == 0:
             await trio.lowlevel.checkpoint()
     results = [await answer() for answer in answers]
     for result in results:
         result["code"] = _CODES[result["status"]]
     refused = [result.pop("priority") for result in results if result["status"] == "overloaded"]
-    waits = [result["retry_after"] for result in results if result["status"] == "overloaded"]
+    waits = [result["retry_after"] for result in results if "retry_after" in result]
     service.metrics.count_overloaded(refused)
-    service.overload.count(len(waits), service.config.max_pending)
+    service.overload.count(len(refused), service.config.max_pending)
     headers = {"Retry-After": str(max(waits))} if waits else None
     if not is_list:
         return JSONResponse(results[0], results[0]["code"], headers)
@@ -348,6 +359,10 @@ def _overloaded(error: Overloaded, **others: Any) -> Result:
     return _result("overloaded", retry_after=math.ceil(error.retry_after), **others)
 
 
+def _busy(error: StoreBusy, **others: Any) -> Result:
+    return _result("busy", retry_after=math.ceil(error.retry_after), **others)
+
+
 def _already(result: Result) -> _Answer:
     async def answer() -> Result:
         return result
@@ -373,7 +388,10 @@ def _submit_event(notifier: Notifier, event: Any, traceparent: str | None) -> _A
     published = notifier.bus.submit(event, traceparent=traceparent)
 
     async def answer() -> Result:
-        made = [_of(submission) for submission in await published]
+        try:
+            made = [_of(submission) for submission in await published]
+        except StoreBusy as busy:
+            return _busy(busy)
         statuses = {one["status"] for one in made}
         worst = next((status for status in ("invalid", "conflict", "accepted") if status in statuses), None)
         return _result(worst or ("duplicate" if made else "accepted"), notifications=made)
@@ -405,6 +423,8 @@ def _of(submission: Submission) -> Result:
         case Overloaded():
             priority = submission.command.priority
             return _overloaded(answer, notification_id=notification_id, priority=priority)
+        case StoreBusy():
+            return _busy(answer, notification_id=notification_id)
         case Unstorable():
             of_id = problem_of_id(notification_id)
             what = _UNSTORABLE if of_id is None else of_id

@@ -74,7 +74,7 @@ _TAKES = {
     413: "too long, or too many items",
     422: "invalid; `problems` says which fields, and what was wanted",
     429: "as many are pending as may be; Retry-After says when to send the same again",
-    503: "it is shutting down; send it again",
+    503: "it is shutting down, or cannot write to its store now; send the same again",
 }
 _INGEST, _OPERATOR = (Role.INGEST,), (Role.OPERATOR,)
 
@@ -297,7 +297,7 @@ def _schemas() -> dict[str, Any]:
     for name, schema in found["$defs"].items():
         schemas[renamed[name]] = _renamed(schema, renamed)
     problems = {"type": "array", "items": {"type": "object", "required": ["field", "problem"]}}
-    status = {"enum": ["accepted", "duplicate", "conflict", "overloaded", "invalid"]}
+    status = {"enum": ["accepted", "duplicate", "conflict", "overloaded", "busy", "invalid"]}
     result = {
         "type": "object",
         "required": ["status"],

@@ -1,8 +1,8 @@
 """How the service is: ``GET /healthz``, ``/healthz/live`` and ``/healthz/ready``, and its metrics: ``GET /metrics``.
 
 They need no token, and say nothing of any notification or user. ``/healthz/live`` is 200 for as long as the process
-answers; ``/healthz/ready`` and ``/healthz`` are 200 while it takes events, and 503 when it is shutting down, or has not
-reached its database for as long as its lease.
+answers; ``/healthz/ready`` and ``/healthz`` are 200 while it takes events, and 503 when it is shutting down, has not
+reached its database for as long as its lease, or cannot write to its store for now.
 """
 
 from __future__ import annotations
@@ -52,10 +52,9 @@ async def health(request: Request) -> Response:
     """Say how the service is."""
     service = request.app.state.service
     status: Status = service.status
-    has_lease = _has_lease(service)
-    is_ready = has_lease and not status.draining
+    is_ready, said = _readiness(service)
     answer = {
-        "status": "draining" if status.draining else "ready" if has_lease else "without a lease",
+        "status": said,
         "live": True,
         "ready": is_ready,
         "started_at": status.started_at.isoformat(),
@@ -94,15 +93,20 @@ async def live(_request: Request) -> Response:
 
 async def ready(request: Request) -> Response:
     """Say whether events are taken."""
-    service = request.app.state.service
-    is_ready = not service.status.draining and _has_lease(service)
+    is_ready, _ = _readiness(request.app.state.service)
     return JSONResponse({"ready": is_ready}, 200 if is_ready else 503)
 
 
-def _has_lease(service: Any) -> bool:
-    """Tell whether the node may send."""
-    lease_holds = service.notifier.pipeline.store.lease_holds
-    return lease_holds is None or lease_holds()
+def _readiness(service: Any) -> tuple[bool, str]:
+    """Tell whether it takes events and may send, and how that is called."""
+    store = service.notifier.pipeline.store
+    if service.status.draining:
+        return False, "draining"
+    if store.is_busy:
+        return False, "waiting for the store"
+    if store.lease_holds is not None and not store.lease_holds():
+        return False, "without a lease"
+    return True, "ready"
 
 
 async def metrics(request: Request) -> Response:

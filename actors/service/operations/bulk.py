@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeAlias
 
 import trio
 
-from actors.errors import LetterServed, RetrylabError
+from actors.errors import LetterServed, RetrylabError, StoreBusy
 from actors.messages import DeadLetterMessage
 from actors.pipeline.orders import Served
 from actors.service.operations.queries import Filter, Group
@@ -125,7 +125,7 @@ class Bulk:
         self, do: Callable[[str], Awaitable[bool]], notification_id: str, at_once: trio.Semaphore
     ) -> None:
         try:
-            was_one = await do(notification_id)
+            was_one = await _once_written(do, notification_id)
         except LetterServed:  # since the run began
             self.left_out += 1
         except RetrylabError as error:
@@ -140,3 +140,12 @@ class Bulk:
             self.skipped += not was_one
         finally:
             at_once.release()
+
+
+async def _once_written(do: Callable[[str], Awaitable[bool]], notification_id: str) -> bool:
+    """Do it, again while the store is busy; one that was done though its answer did not come is found done then."""
+    while True:
+        try:
+            return await do(notification_id)
+        except StoreBusy as busy:
+            await trio.sleep(busy.retry_after)

@@ -29,7 +29,7 @@ from actors.domain.endpoints import ENABLE, Endpoints, about
 from actors.domain.store import SettingsChange, Store
 from actors.errors import NotifierClosed
 from actors.instants import since_1970_ns
-from actors.kernel.effects import Effect, Foreseen
+from actors.kernel.effects import Effect
 from actors.kernel.futures import Future
 from actors.messages import NO_METADATA, DeadLetterMessage, FrozenDict, NotificationChannel
 from actors.notifier import BreakerOverride, Notifier
@@ -150,6 +150,7 @@ class DeadLetters:
         """
         order = RedriveDeadLetter(notification_id=notification_id, by=by, why=why, served=_served(served))
         answer: Future[bool] = self._future()
+        self._notifier.bus.check_store()
         self._tell(SubmitRedrive(order, NO_METADATA if edit is None else FrozenDict(edit), answer))
         self._notifier.bus.track(answer)
         return await answer
@@ -163,6 +164,7 @@ class DeadLetters:
         """
         answer: Future[bool] = self._future()
         order = DiscardDeadLetter(notification_id=notification_id, reason=why, by=by)
+        self._notifier.bus.check_store()
         self._tell(SubmitDiscard(order, answer))
         self._notifier.bus.track(answer)
         return await answer
@@ -176,7 +178,7 @@ class DeadLetters:
         """
         cancelled = await self._notifier.cancel(notification_id)
         if cancelled:
-            await done(self._note("cancel", by, notification_id, why, notification_id))
+            await self._store.wait_for(self._note("cancel", by, notification_id, why, notification_id))
         return cancelled
 
     async def erase(self, user: str, *, by: str | None, why: str | None = None) -> Erased:
@@ -214,7 +216,7 @@ class DeadLetters:
             why=why,
         )
         preferences = {user: None} if had_preferences else {}
-        await done(self._store.change(SettingsChange(audit=entry, preferences=preferences)))
+        await self._store.wait_for(self._store.change(SettingsChange(audit=entry, preferences=preferences)))
         return Erased(cancelled, discarded, histories, had_preferences, in_flight=len(intake.ids_of(user)))
 
     async def operate_breaker(
@@ -233,9 +235,10 @@ class DeadLetters:
             ConfigurationError: there is no such order, or the channel has no such provider.
             StoreFailed: it cannot be made durable that it was done.
         """
+        self._notifier.bus.check_store()
         changed = await self._notifier.operate_breaker(channel, override, provider)
         about = f"{channel}" if provider is None else f"{channel}, {provider}"
-        await done(self._note(f"breaker {override}", by, about, why))
+        await self._store.wait_for(self._note(f"breaker {override}", by, about, why))
         return changed
 
     @property
@@ -255,7 +258,7 @@ class DeadLetters:
         if endpoint is None or endpoint.disabled_at is None:
             return False
         entry = AuditEntry(at_ns=since_1970_ns(self._now), action=ENABLE, by=by, about=about(endpoint), why=why)
-        await done(self._store.change(SettingsChange(audit=entry, enabled=(endpoint.key,))))
+        await self._store.wait_for(self._store.change(SettingsChange(audit=entry, enabled=(endpoint.key,))))
         return True
 
     # ── bulk ────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -293,6 +296,7 @@ class DeadLetters:
 
         Raises:
             ValueError: there is no such action, the rate is out of range, or `served` is something else.
+            StoreBusy: nothing can be made durable for now.
         """
         if action not in get_args(Action):
             raise ValueError(f"action: wanted one of {', '.join(get_args(Action))}, got {action!r}")
@@ -315,6 +319,7 @@ class DeadLetters:
             _left=left,
         )
         # What may raise comes first, so that no run is known that does not run.
+        self._notifier.bus.check_store()
         others = "" if served == "exclude" else ", served ones too"
         self._note(f"bulk {action}", by, f"{filter} ({len(left):,} dead letters{others}, run {bulk.id})", why)
         self._nursery.start_soon(self._run, bulk)
@@ -402,9 +407,3 @@ def _served(value: Served) -> Served:
     if value not in get_args(Served):
         raise ValueError(f"served: wanted one of {', '.join(get_args(Served))}, got {value!r}")
     return value
-
-
-async def done(effect: Effect | None) -> None:
-    """Wait until what a store was handed is durable."""
-    if effect is not None and not isinstance(effect, Foreseen):
-        await effect()

@@ -14,11 +14,11 @@ import trio
 from actors.domain.audit import AuditEntry
 from actors.domain.store import SettingsChange, Store
 from actors.domain.suppressions import Suppression, SuppressionSource, normal_address, printable_reason
+from actors.errors import StoreBusy
 from actors.kernel.effects import Effect
 from actors.messages import NotificationChannel
 from actors.outcomes import DeadDestination, Outcome, Sent
 from actors.service.observability.metrics import Metrics
-from actors.service.operations.dead_letters import done
 
 logger = logging.getLogger("retrylab.service")
 
@@ -77,7 +77,7 @@ class DeliveryReports:
             if key in self._taken or await self._is_in_trail(report):
                 return False
             suppresses, effect = self._hand_over(report)
-            await done(effect)
+            await self._store.wait_for(effect)
             self._taken[key] = None
             if len(self._taken) > REMEMBERED:
                 del self._taken[next(iter(self._taken))]
@@ -93,7 +93,7 @@ class DeliveryReports:
         for start in range(0, len(reports), AT_ONCE):
             handed_over = [self._hand_over(report) for report in reports[start : start + AT_ONCE]]
             for suppresses, effect in handed_over:
-                await done(effect)
+                await self._store.wait_for(effect)
                 suppressed += suppresses
             await trio.lowlevel.checkpoint()
         return suppressed
@@ -106,6 +106,8 @@ class DeliveryReports:
 
     def _hand_over(self, report: DeliveryReport) -> tuple[bool, Effect | None]:
         """Count a report, and hand it to the store; return whether it suppresses its address, and the effect."""
+        if self._store.is_busy:
+            raise StoreBusy
         outcome, kind = report.outcome, type(report.outcome).__name__
         self._metrics.count_report(report.channel, kind)
         if isinstance(outcome, Sent):

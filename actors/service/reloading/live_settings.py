@@ -35,7 +35,6 @@ from actors.errors import ConfigurationError
 from actors.messages import NotificationChannel, SendNotification
 from actors.pipeline.preferences import LivePreferences
 from actors.pipeline.templates import Templates, template_files
-from actors.service.operations.dead_letters import done
 from actors.service.reloading.suppression_list import read_suppressions, write_suppressions, wrong_text
 from actors.service.reloading.watched_file import WatchedFile
 from actors.settings.file import load_settings
@@ -253,7 +252,7 @@ class LiveSettings:
 
     async def _change(self, action: str, about: str, by: str | None, why: str | None, **change: Any) -> None:
         entry = AuditEntry(at_ns=time.time_ns(), action=action, by=by, about=about, why=why)
-        await done(self._store.change(SettingsChange(audit=entry, **change)))
+        await self._store.wait_for(self._store.change(SettingsChange(audit=entry, **change)))
 
 
 async def _watch(watched: WatchedFile[Any], poll: float) -> None:

@@ -181,6 +181,8 @@ def look_round(
         Fenced: its own lease has ended, and that has been noticed.
     """
     with sql.transaction():
+        # What waits for a lock would be written to these tables: that is to be known before an attempt starts.
+        sql.execute("LOCK TABLE notifications, history IN ROW EXCLUSIVE MODE")
         kept = sql.execute(
             "UPDATE nodes SET lease_until = clock_timestamp() + %s * interval '1 s', "
             "seen = pg_snapshot_xmin(%s::pg_snapshot) WHERE token = %s AND NOT gone",

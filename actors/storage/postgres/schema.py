@@ -158,6 +158,9 @@ ADDITIONS: tuple[str, ...] = (
 version, so that the release before starts beside this one, and a fleet is upgraded node by node. What it could not run
 beside is a migration."""
 
+LOCK_MS = 1_000
+"""For how long one try waits for a lock, at the most, in milliseconds."""
+
 OLDEST_SERVER = 140_000
 """The oldest version of PostgreSQL that is supported, as its `server_version_num`."""
 
@@ -196,8 +199,8 @@ def connected(dsn: str, schema: str, *, lease_s: float) -> psycopg.Connection[An
     """Return a connection whose unqualified names are those of the schema.
 
     Its transactions are durable when they are committed, and the server ends those of a node that has frozen before
-    others would have to wait for them for longer than its lease. It waits for a lock for a third of its lease, so that
-    it can renew that in between.
+    others would have to wait for them for longer than its lease. It waits for a lock for a second, or a third of its
+    lease, so that it can renew that in between.
 
     Raises:
         psycopg.Error: the database cannot be reached.
@@ -210,12 +213,30 @@ def connected(dsn: str, schema: str, *, lease_s: float) -> psycopg.Connection[An
             "SELECT set_config('search_path', %s, false), set_config('synchronous_commit', CASE WHEN "
             "current_setting('synchronous_commit') = 'remote_apply' THEN 'remote_apply' ELSE 'on' END, false), "
             "set_config('idle_in_transaction_session_timeout', %s, false), set_config('lock_timeout', %s, false)",
-            (sql.Identifier(schema).as_string(connection), f"{round(lease_s * 1000)}ms", f"{round(lease_s * 333)}ms"),
+            (
+                sql.Identifier(schema).as_string(connection),
+                f"{round(lease_s * 1000)}ms",
+                f"{round(min(lease_s * 333, LOCK_MS))}ms",
+            ),
         )
     except BaseException:
         connection.close()
         raise
     return connection
+
+
+def lock_holders(connection: psycopg.Connection[Any], schema: str) -> str:
+    """Return who may keep the tables of a schema from being written, for people."""
+    rows = connection.execute(
+        "SELECT DISTINCT format('pid %%s (%%s, %%s)', pid, coalesce(nullif(application_name, ''), usename), state) "
+        "FROM pg_locks JOIN pg_stat_activity USING (pid) JOIN pg_class ON pg_class.oid = relation "
+        "WHERE granted AND relnamespace = to_regnamespace(%s) AND wait_event_type IS DISTINCT FROM 'Lock' "
+        "AND pid <> pg_backend_pid() "
+        "AND xact_start < clock_timestamp() - interval '0.5 s' LIMIT 5",
+        (_quoted(schema, connection),),
+    ).fetchall()
+    holders = ", ".join(holder for (holder,) in rows)
+    return f"its tables are locked by {holders}" if holders else "a lock in it is not given free"
 
 
 def migrate(connection: psycopg.Connection[Any], schema: str) -> None:

@@ -26,7 +26,9 @@ that memory has no more raises Overtaken, too. How old an id is goes by the data
 started, and by that of the node's boot since then: a wall clock that is set forgets none.
 
 **A lost connection** is made again, and the transaction under way is written again; if its answer alone was
-lost, that is found out. Until then changes wait. Their effects end when they are durable, or raise.
+lost, that is found out. Until then changes wait, as they do for a lock that somebody else has on the tables. Their
+effects end when they are durable, or raise. No attempt starts meanwhile, and callers get
+:class:`~actors.errors.StoreBusy` after a second.
 
 The tables are described in :mod:`actors.storage.postgres.schema`. The connection must be a session's own: through a
 pooler, one that pools by sessions.
@@ -52,7 +54,6 @@ from actors.domain.store import (
     LeaseLost,
     LeaseRenewed,
     LettersChanged,
-    News,
     NodesChanged,
     SettingsChange,
     StoredHistory,
@@ -60,7 +61,7 @@ from actors.domain.store import (
 )
 from actors.domain.suppressions import suppression_from
 from actors.domain.user_preferences import UserPreferences
-from actors.errors import StoreError, StoreFailed
+from actors.errors import StoreBusy, StoreError, StoreFailed
 from actors.instants import NS_PER_S, ns
 from actors.kernel.effects import Effect
 from actors.messages import (
@@ -92,7 +93,7 @@ from actors.storage.postgres.settings import (
 )
 from actors.storage.postgres.votes import deadline_ns, left_ns
 from actors.storage.postgres.work_queue import Query, ToDo
-from actors.storage.postgres.worker import Living, Outcome, Taken, Worker
+from actors.storage.postgres.worker import Living, Outcome, Patience, Taken, Worker
 
 A = TypeVar("A")
 
@@ -110,7 +111,15 @@ class PostgresStore(StoreOnDisk):
     """
 
     def __init__(
-        self, dsn: str, *, node: str, lease: float, schema: str, remember_ids_ns: int, keep_audit_ns: int
+        self,
+        dsn: str,
+        *,
+        node: str,
+        lease: float,
+        schema: str,
+        remember_ids_ns: int,
+        keep_audit_ns: int,
+        busy_timeout: float,
     ) -> None:
         super().__init__(f"the store of node {node!r}", remember_ids_ns=remember_ids_ns)
         self.node = node
@@ -128,10 +137,12 @@ class PostgresStore(StoreOnDisk):
             lease_s=lease,
             remember_ids_ns=remember_ids_ns,
             keep_audit_ns=keep_audit_ns,
+            patience=Patience(self._waits, self._goes_on, self._has_waited_to_close),
             when_lost=self._lose,
             when_renewed=lambda: self._tell(self._tell_news, LeaseRenewed()),
         )
-        self.lease_holds = self._worker.lease.holds
+        self._busy_timeout = busy_timeout
+        self.lease_holds = lambda: self._worker.lease.holds() and not self._cannot_be_written
 
     @classmethod
     @asynccontextmanager
@@ -144,6 +155,7 @@ class PostgresStore(StoreOnDisk):
         schema: str = "retrylab",
         remember_ids: float = DAY_NS / NS_PER_S,
         keep_audit: float = KEEP_AUDIT_NS / NS_PER_S,
+        busy_timeout: float = 30.0,
     ) -> AsyncGenerator[PostgresStore, None]:
         """Open the store in a database, for as long as the block lasts; its tables are made if there are none.
 
@@ -161,6 +173,7 @@ class PostgresStore(StoreOnDisk):
             remember_ids: seconds for which the id of a notification that has ended is remembered.
             keep_audit: seconds for which the audit trail goes back, and the history of what operators have redriven or
                 discarded is kept after its end.
+            busy_timeout: seconds to wait, while it is opened, for a lock on its tables that somebody else has.
 
         Raises:
             StoreError: the database cannot be reached, or its tables cannot be made or are of a later version.
@@ -176,6 +189,7 @@ class PostgresStore(StoreOnDisk):
             schema=schema,
             remember_ids_ns=ns(remember_ids),
             keep_audit_ns=ns(keep_audit),
+            busy_timeout=busy_timeout,
         )
         async with store._running():
             yield store
@@ -289,9 +303,12 @@ class PostgresStore(StoreOnDisk):
         """Hand over a change of settings; see :meth:`Store.change`.
 
         Raises:
+            StoreBusy: the store is busy; nothing is changed.
             StoreFailed: an earlier change could not be made durable, the lease is lost, or the store is closed.
         """
         self._check_open()
+        if self.is_busy:
+            raise StoreBusy
         self._apply(change)
         keys: list[str | Setting] = [setting_of_suppression(each) for each in change.suppressed]
         keys += [(channel.value, address) for channel, address in change.lifted]
@@ -344,7 +361,9 @@ class PostgresStore(StoreOnDisk):
 
     async def _ask(self, read: Callable[[Sql], A]) -> A:
         self._check_open()
-        answer: A = await self._to_do.ask(read)()
+        if self.is_busy:
+            raise StoreBusy
+        answer: A = await self._answer_of(self._to_do.ask(read))
         return answer
 
     def _take_in(self, outcome: Outcome) -> None:
@@ -443,10 +462,6 @@ class PostgresStore(StoreOnDisk):
             if written is not None:
                 self.suppressions.add(decode_suppression(written))
 
-    def _tell_news(self, news: News) -> None:
-        if self.on_news is not None:
-            self.on_news(news)
-
     def _is_lost(self) -> None:
         """Fail all waiters when nothing can be made durable any more."""
         assert self._failure is not None
@@ -460,7 +475,7 @@ class PostgresStore(StoreOnDisk):
 
     def _work(self) -> None:
         try:
-            self._replay(self._worker.start())
+            self._replay(self._worker.start(lambda waited: not self._closing and waited < self._busy_timeout))
             self._tell(self._opened.set)
             for outcome in self._worker.serve():
                 self._tell(self._take_in, outcome)

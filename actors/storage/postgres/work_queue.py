@@ -9,10 +9,14 @@ from typing import Any, TypeAlias, TypeVar
 
 from actors.errors import StoreError
 from actors.kernel.effects import Promise
+from actors.optional_dependencies import needs
 from actors.storage.postgres.batch import CHANGES_A_BATCH, Batch
 from actors.storage.postgres.connection import Sql
 from actors.storage.postgres.settings import Setting
 from actors.storage.self_pipe import SelfPipe
+
+with needs("postgres"):
+    import psycopg
 
 A = TypeVar("A")
 B = TypeVar("B")
@@ -32,8 +36,8 @@ class Query:
         try:
             self._answer = self._read(sql)
         except Exception as error:
-            if sql.broken:
-                raise  # asked again when the database is back
+            if sql.broken or isinstance(error, psycopg.errors.LockNotAvailable):
+                raise  # asked again when the database is back, or the lock is gone
             self._answer = StoreError(f"the store cannot be read: {error}")
 
     def end(self) -> None:

@@ -16,7 +16,7 @@ from actors.errors import StoreError
 from actors.optional_dependencies import needs
 from actors.storage.memory import Entry
 from actors.storage.postgres.batch import Batch, Fenced
-from actors.storage.postgres.connection import Link, Sql
+from actors.storage.postgres.connection import Link, Sql, in_one_line
 from actors.storage.postgres.lease import Lease
 from actors.storage.postgres.node import (
     Retention,
@@ -31,7 +31,7 @@ from actors.storage.postgres.node import (
     taken_over,
 )
 from actors.storage.postgres.reading import Shared
-from actors.storage.postgres.schema import migrate
+from actors.storage.postgres.schema import lock_holders, migrate
 from actors.storage.postgres.work_queue import Query, ToDo, Work
 
 with needs("postgres"):
@@ -59,6 +59,20 @@ DELETE_PAUSE = 10.0
 
 RECONNECT_PAUSES = (0.05, 2.0)
 """Seconds before the connection is tried again, the first time and at the most; they double."""
+
+SILENCE = 2.0
+"""Seconds after which a database that does not answer counts as away. One that waits for a lock says so before."""
+
+
+class Patience(NamedTuple):
+    """What becomes of the time for which nothing can be written; each is called in any thread."""
+
+    waits: Callable[[float, Callable[[], str]], None]
+    """Gets since when, by the monotonic clock, and what says why."""
+    goes_on: Callable[[float], None]
+    """Gets when what could be written was begun."""
+    is_over: Callable[[], bool]
+    """Tells whether the store is being closed and has waited for long enough."""
 
 
 class Taken(NamedTuple):
@@ -94,12 +108,14 @@ class Worker:
         lease_s: float,
         remember_ids_ns: int,
         keep_audit_ns: int,
+        patience: Patience,
         when_lost: Callable[[str], None],
         when_renewed: Callable[[], None],
     ) -> None:
         """Get ready to start.
 
         Args:
+            patience: for when nothing can be written.
             when_lost: gets the reason why nothing can be made durable any more, once and in any thread.
             when_renewed: called, in any thread, when who was told that the lease is over may ask again.
         """
@@ -110,6 +126,11 @@ class Worker:
         self._remember_ids_ns = remember_ids_ns
         self._keep_audit_ns = keep_audit_ns
         self._when_lost = when_lost
+        self._patience = patience
+        self._asked_at: float | None = None
+        """Since when the database has been asked something that it has not answered, by the monotonic clock."""
+        self._is_over = threading.Event()
+        self._watcher = threading.Thread(target=self._watch, name=f"patience of {node}", daemon=True)
         self._link = Link(dsn, schema, lease_s)
         self.lease = Lease(node, lease_s, when_over=self._lease_is_over, when_renewed=when_renewed)
         self._renewed_at = 0.0
@@ -128,18 +149,36 @@ class Worker:
         self._via = 1
         """The number of the next take-over."""
 
-    def start(self) -> State:
+    def start(self, may_wait: Callable[[float], bool]) -> State:
         """Enter the node, and return what it starts with.
+
+        Args:
+            may_wait: tells whether a lock is waited for, after so many seconds.
 
         Raises:
             StoreError: the database cannot be reached, or its tables cannot be made or read.
         """
+        since = time.monotonic()
+
+        def patiently(work: Callable[[], A]) -> A:
+            while True:
+                try:
+                    return work()
+                except psycopg.errors.LockNotAvailable as error:
+                    if not may_wait(time.monotonic() - since):
+                        raise psycopg.OperationalError(f"{in_one_line(error)}: {self._who_locks()}") from error
+                    self._patience.waits(since, self._who_locks)
+                    if self._fencing_token:
+                        with contextlib.suppress(psycopg.Error):
+                            keep_lease(sql, self._fencing_token, self._lease_s)
+
         try:
             sql = self._link.sql()
-            migrate(sql, self._schema)
-            self._fencing_token, self._seen = register(sql, self._node, self._lease_s)
-            state = load(sql, self._fencing_token)
+            patiently(lambda: migrate(sql, self._schema))
+            self._fencing_token, self._seen = patiently(lambda: register(sql, self._node, self._lease_s))
+            state = patiently(lambda: load(sql, self._fencing_token))
             self._living = state.living
+            self._patience.goes_on(since)
             self._keep_lease(sql)
         except Fenced:
             raise StoreError(
@@ -156,6 +195,7 @@ class Worker:
         It ends before that when nothing can be made durable any more.
         """
         self.lease.watch()
+        self._watcher.start()
         try:
             yield from self._serve()
         except _Finished:
@@ -167,6 +207,7 @@ class Worker:
 
     def close(self) -> None:
         """Release everything."""
+        self._is_over.set()
         self.lease.stop_watching()
         self._link.cut()
         self._to_do.self_pipe.close()
@@ -269,25 +310,48 @@ class Worker:
             )
 
     def _repeat(self, work: Callable[[Sql], A]) -> A:
-        """Do some work, again and again while the database cannot be reached."""
+        """Do some work, again and again while the database cannot be reached, or something in it is locked."""
         pause, longest = RECONNECT_PAUSES
+        since = time.monotonic()
         while True:
             try:
-                return work(self._link.sql())
+                self._asked_at = time.monotonic()
+                done = work(self._link.sql())
+                self._asked_at = None
+                self._patience.goes_on(since)
+                return done
             except Fenced:
                 self._fail(f"node {self._node!r} has lost its lease: another node has taken over what it had")
             except (psycopg.OperationalError, psycopg.InterfaceError, psycopg.InternalError) as error:
+                self._asked_at = None
                 self._link.lose(error)
+                is_locked = isinstance(error, psycopg.errors.LockNotAvailable)
+                self._patience.waits(since, self._who_locks if is_locked else lambda: f"no database{self._link.why}")
+                if self._patience.is_over():
+                    self._fail(f"the store of node {self._node!r} cannot be written{self._link.why}")
                 if self._failed.wait(pause):
                     raise _Finished from None
                 pause = min(2 * pause, longest, self._lease_s / 6)
-                if isinstance(error, psycopg.errors.LockNotAvailable):
+                if is_locked:
                     # Whatever that lock is on, the node's own row may be free.
                     with contextlib.suppress(psycopg.Error):
                         self._keep_lease(self._link.sql())
             except psycopg.Error as error:
                 logger.exception("the store of node %r failed", self._node)
                 self._fail(f"the store cannot be written: {str(error).strip()}")
+
+    def _who_locks(self) -> str:
+        try:
+            return lock_holders(self._link.sql(), self._schema)
+        except psycopg.Error as error:
+            return in_one_line(error)
+
+    def _watch(self) -> None:
+        """Note that the database does not answer, where the thread of the SQL is stuck."""
+        while not self._is_over.wait(SILENCE / 4):
+            asked_at = self._asked_at
+            if asked_at is not None and time.monotonic() - asked_at > SILENCE:
+                self._patience.waits(asked_at, lambda: "the database does not answer")
 
     # ── the lease ───────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -146,22 +148,36 @@ ADDED_COLUMNS: tuple[tuple[str, str, str], ...] = (
 """Columns that it does without likewise, as it names those that it writes: the table, the name, the type."""
 
 
+TRY_S = 0.1
+"""Seconds that one try to write waits for another process that has the file locked, such as a shell."""
+
+
+def is_locked(error: sqlite3.Error) -> bool:
+    """Tell whether an error says that another process has locked the file: the same may be tried again."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_PROTOCOL)
+
+
 class SqliteFile:
     """A file that is ours alone, with the newest schema.
 
     Everything here is for one and the same thread, its making included.
+
+    Args:
+        path: of the file.
+        patiently: does what it is given, again while another process has the file locked.
 
     Raises (where it is made):
         StoreInUse: another process, or another store of this one, has it.
         StoreError: it is no database, not one of ours, of a later version than is known here, or cannot be opened.
     """
 
-    def __init__(self, path: Path, *, busy_timeout: float) -> None:
+    def __init__(self, path: Path, *, patiently: Callable[[Callable[[], Any]], Any] = lambda do: do()) -> None:
         self.path = path
+        self._patiently = patiently
         with contextlib.ExitStack() as opened:
             self._lock = opened.enter_context(contextlib.closing(self._locked()))
             self.place = opened.enter_context(contextlib.closing(Place(path)))
-            self.connection = opened.enter_context(contextlib.closing(self._connected(busy_timeout)))
+            self.connection = opened.enter_context(contextlib.closing(self._connected()))
             self.place.keep_private()
             self._opened = opened.pop_all()
 
@@ -191,13 +207,13 @@ class SqliteFile:
             raise StoreError(f"{self.path} cannot be locked by way of {lock_path.name}: {reason_of(error)}") from error
         return lock
 
-    def _connected(self, busy_timeout: float) -> sqlite3.Connection:
+    def _connected(self) -> sqlite3.Connection:
         try:
-            connection = sqlite3.connect(self.path, timeout=busy_timeout, isolation_level=None)
+            connection = sqlite3.connect(self.path, timeout=TRY_S, isolation_level=None)
         except sqlite3.Error as error:
             raise StoreError(f"{self.path} cannot be opened: {reason_of(error)}") from error
         try:
-            self._set_up(connection)
+            self._patiently(lambda: self._set_up(connection))
         except UNREADABLE as error:
             connection.close()
             raise StoreError(f"{self.path} cannot be used as a store: {reason_of(error)}") from error

@@ -35,12 +35,12 @@ class Mark(NamedTuple):
 
 
 def begin(sql: sqlite3.Connection, open_ids: Iterable[str]) -> dict[str, Caution]:
-    """Record that a process has the file; return what it has to be careful with, by notification.
+    """Record, within a transaction, that a process has the file; return what it has to be careful with, by
+    notification.
 
     That is all that had not ended when the process before it died; and, however that one ended, what is known from
     earlier deaths.
     """
-    sql.execute("BEGIN IMMEDIATE")
     for table in TABLES:
         sql.execute(table)
     (runs,) = sql.execute("SELECT count(*) FROM running").fetchone()
@@ -57,7 +57,6 @@ def begin(sql: sqlite3.Connection, open_ids: Iterable[str]) -> dict[str, Caution
             write(sql, notification_id, caution, under_way=False, alone=False)
     sql.execute("DELETE FROM running")
     sql.execute("INSERT INTO running VALUES (datetime('now'))")
-    sql.execute("COMMIT")
     return cautions
 
 

@@ -6,6 +6,7 @@ and inodes). So the descriptor here is opened before SQLite opens the file, and 
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import logging
 import os
@@ -176,6 +177,46 @@ def check_kind(path: Path) -> None:
     if not stat.S_ISREG(mode):
         kinds = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a named pipe", stat.S_IFSOCK: "a socket"}
         raise StoreError(f"{path} cannot be opened: wanted a file, got {kinds.get(stat.S_IFMT(mode), 'a device')}")
+
+
+def lock_holder(path: Path) -> str:
+    """Return who keeps the store in a file from being written, for people: the process that has locked it, where the
+    system says so (Linux), else which file is locked."""
+    shared = _beside(path, "-shm")
+    # Whoever writes has a lock on this byte of the index of the log; before there is one, on the file itself, far
+    # behind its end. See https://sqlite.org/walformat.html#locks
+    places = {_inode(shared): (_WRITE_LOCK, _WRITE_LOCK), _inode(path): (_PENDING_BYTE, sys.maxsize)}
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        for line in Path("/proc/locks").read_text().splitlines():
+            if " -> " in line:
+                continue  # it only waits for the lock above it
+            kind, _, mode, pid, file, first, last = line.split(" ", 1)[1].split()[-7:]
+            lowest, highest = places.get(int(file.rpartition(":")[2]), (1, 0))
+            end = sys.maxsize if last == "EOF" else int(last)
+            if kind in ("POSIX", "OFDLCK") and mode == "WRITE" and int(first) <= highest and lowest <= end:
+                return f"it is locked by {_process(int(pid))}"
+    return f"another process has locked {path}"
+
+
+_WRITE_LOCK = 120
+_PENDING_BYTE = 2**30
+
+
+def _inode(path: Path) -> int:
+    try:
+        return path.stat().st_ino
+    except OSError:
+        return -1
+
+
+def _process(pid: int) -> str:
+    """Return a process, for people."""
+    if pid <= 0:
+        return "a process that cannot be seen from here"
+    try:
+        return f"process {pid} ({Path(f'/proc/{pid}/comm').read_text().strip()})"
+    except (OSError, UnicodeError):
+        return f"process {pid}"
 
 
 def _keep_private(path: Path) -> None:

@@ -25,14 +25,13 @@ import contextlib
 import logging
 import sqlite3
 import threading
+import time
 from collections import deque
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from os import PathLike
 from pathlib import Path
 from typing import Any, TypeVar
-
-import trio
 
 from actors.domain.audit import AuditEntry
 from actors.domain.caution import ends_caution
@@ -42,9 +41,9 @@ from actors.domain.remembered_ids import EndedAs
 from actors.domain.requests import Request
 from actors.domain.store import LeaseLost, SettingsChange, StoredHistory
 from actors.domain.suppressions import normal_address, suppression_from
-from actors.errors import StoreError, StoreFailed, Unstorable
+from actors.errors import StoreBusy, StoreError, StoreFailed, Unstorable
 from actors.instants import NS_PER_S, ns
-from actors.kernel.effects import Effect
+from actors.kernel.effects import Effect, Promise
 from actors.messages import (
     NotificationEvent,
     NotificationRedriven,
@@ -57,8 +56,8 @@ from actors.storage.memory import DAY_NS, closes_case
 from actors.storage.on_disk import ENDS, KEEP_AUDIT_NS, StoreOnDisk
 from actors.storage.sqlite import marks
 from actors.storage.sqlite.batch import Acceptance, Batch, Retention
-from actors.storage.sqlite.file import UNREADABLE, SqliteFile, rewrite_addresses
-from actors.storage.sqlite.place import reason_of, resolved
+from actors.storage.sqlite.file import UNREADABLE, SqliteFile, is_locked, rewrite_addresses
+from actors.storage.sqlite.place import lock_holder, reason_of, resolved
 from actors.storage.sqlite.reading import (
     RememberedRows,
     SqliteHistories,
@@ -75,10 +74,10 @@ logger = logging.getLogger(__name__)
 A = TypeVar("A")
 
 BUSY_TIMEOUT = 30.0
-"""Seconds to wait for another process that has the file locked to write into it, such as a shell."""
+"""Seconds that opening the file waits for another process that has it locked to write into it, such as a shell."""
 
 LOOK_PAUSE = 0.5
-"""Seconds between two looks whether the file is still there, while nothing is written."""
+"""Seconds between two looks whether the file is still there and may be written, while nothing is."""
 
 KEPT_IDS = 100_000
 """How many ids, the latest, are remembered over a boot of the machine whatever their age seems to be."""
@@ -88,7 +87,9 @@ class SqliteStore(StoreOnDisk, SqliteHistories):
     """Keeps everything in a file, for one notifier at a time. Make one with :meth:`open`; it is for live systems only.
 
     It fails as a whole: once a change could not be made durable, no later one is, every effect of one under way raises
-    :class:`~actors.errors.StoreFailed`, and so does leaving the block of :meth:`open`.
+    :class:`~actors.errors.StoreFailed`, and so does leaving the block of :meth:`open`. A lock of another process is no
+    failure: what was handed over waits for as long as that holds it. No attempt starts meanwhile, the log says who
+    holds it, and callers get :class:`~actors.errors.StoreBusy` after a second.
     """
 
     def __init__(
@@ -105,6 +106,8 @@ class SqliteStore(StoreOnDisk, SqliteHistories):
         self.damaged = {}
         self._retention = Retention(RememberedRows(remember_ids_ns), keep_audit_ns, has_closed=False)
         self._busy_timeout = busy_timeout
+        self._file: SqliteFile | None = None
+        self.lease_holds = lambda: not self._cannot_be_written
         self._seq = 0
         self._to_do: deque[Batch | _Query] = deque()
         self._lock = threading.Lock()
@@ -128,6 +131,8 @@ class SqliteStore(StoreOnDisk, SqliteHistories):
         """Open the store in the file `path`, which is made if there is none, for as long as the block lasts.
 
         At the end of the block what was handed over is written; also when it is left by an exception, or cancelled.
+        That waits at most 10 s for another process that has the file locked.
+
         Beside the file are others with its name and ``-wal``, ``-shm`` and ``-lock`` behind; a copy needs the first.
         All are their owner's alone. The store fails within a second when the file is deleted, moved or replaced.
 
@@ -136,7 +141,8 @@ class SqliteStore(StoreOnDisk, SqliteHistories):
             remember_ids: seconds for which the id of a notification that has ended is remembered.
             keep_audit: seconds for which the audit trail goes back, and the history of what operators have redriven or
                 discarded is kept after its end; 400 days, so that a year can be looked at.
-            busy_timeout: seconds to wait for another process that has the file locked to write into it.
+            busy_timeout: seconds to wait, while it is opened, for another process that has the file locked to write
+                into it.
             clocks: by which it is known that the wall clock was set; None: those of this machine.
 
         Raises:
@@ -240,9 +246,12 @@ class SqliteStore(StoreOnDisk, SqliteHistories):
         """Hand over a change of settings; see :meth:`Store.change`.
 
         Raises:
+            StoreBusy: the store is busy; nothing is changed.
             StoreFailed: an earlier change could not be made durable, or the store is closed.
         """
         self._check_open()
+        if self.is_busy:
+            raise StoreBusy
         self._apply(change)
         self._seq += 1
         with self._lock:
@@ -321,39 +330,40 @@ class SqliteStore(StoreOnDisk, SqliteHistories):
             acceptance.keep(failed or acceptance.overtaken)
         batch.keep(failed)
 
-    def _is_gone(self, why: str) -> None:
-        if self.on_news is not None:
-            self.on_news(LeaseLost(why))
-
     async def _ask(self, read: Callable[[sqlite3.Connection], A]) -> A:
         query = _Query(read)
         with self._news:
             if self._closing:
                 raise StoreError(f"{self.path} is closed")
+            if self.is_busy:
+                raise StoreBusy
             self._batch = None  # what comes from now on is later
             self._to_do.append(query)
             self._news.notify()
-        await query.done.wait()
-        if query.error is not None:
-            raise StoreError(f"{self.path} cannot be read: {reason_of(query.error)}")
-        answer: A = query.answer
+        try:
+            answer: A = await self._answer_of(query.done)
+        except StoreBusy:
+            raise
+        except Exception as error:
+            raise StoreError(f"{self.path} cannot be read: {reason_of(error)}") from error
         return answer
 
     # ── in the thread of its own ────────────────────────────────────────────────────────────────────────────────
 
     def _work(self) -> None:
         try:
-            file = SqliteFile(self.path, busy_timeout=self._busy_timeout)
+            file = SqliteFile(self.path, patiently=self._patiently)
         except Exception as error:
             self._not_opened = error
         else:
             try:
                 self._load(file.connection)
                 file.place.why_gone()
+                self._file = file
                 self._tell(self._opened.set)
                 self._serve(file)
                 if self._failure is None:
-                    marks.end(file.connection)
+                    self._patiently(lambda: marks.end(file.connection))
             except Exception as error:
                 self._not_opened = error
             finally:
@@ -375,44 +385,83 @@ class SqliteStore(StoreOnDisk, SqliteHistories):
             if work is None:
                 self._look_whether_it_is_there(file)
             elif isinstance(work, _Query):
-                work.run(file.connection)
-                self._tell(work.done.set)
+                self._tell(work.done.keep, self._answer(file, work))
             else:
                 if self._failure is None and (failure := self._write(file, work)) is not None:
                     logger.error("%s", failure)
                     self._failure = failure
                 self._tell(self._batch_is_done, work, self._failure)
 
+    def _patiently(self, do: Callable[[], A]) -> A:
+        """Do something that writes, again and again while another process has the file locked.
+
+        Raises:
+            sqlite3.Error: it is locked, and is not waited for any longer: it could not be opened in time, or is closed.
+        """
+        since = time.monotonic()
+        while True:
+            try:
+                done = do()
+            except sqlite3.OperationalError as error:
+                if not is_locked(error):
+                    raise
+                is_open, waited = self._file is not None, time.monotonic() - since
+                gives_up = self._has_waited_to_close() if is_open else self._closing or waited >= self._busy_timeout
+                if gives_up or (self._file is not None and self._file.place.why_gone() is not None):
+                    error.args = (f"{error}: {lock_holder(self.path)}",)
+                    raise
+                self._waits(since, lambda: lock_holder(self.path))
+            else:
+                self._goes_on(since)
+                return done
+
+    def _answer(self, file: SqliteFile, query: _Query) -> Any:
+        """Return the answer to a question, or why there is none."""
+        try:
+            return self._patiently(lambda: query.read(file.connection))
+        except Exception as error:
+            return error
+
     def _look_whether_it_is_there(self, file: SqliteFile) -> None:
-        """Fail as a whole if what is written from now on would be lost."""
-        if self._failure is None and (why := file.place.why_gone()) is not None:
+        """Fail as a whole if what is written from now on would be lost; wait until anything could be."""
+        if self._failure is not None:
+            return
+        with contextlib.suppress(sqlite3.Error):  # which is for the next write to meet
+            self._patiently(lambda: file.connection.executescript("BEGIN IMMEDIATE; ROLLBACK"))
+        if (why := file.place.why_gone()) is not None:
             logger.error("%s", why)
             self._failure = why
-            self._tell(self._is_gone, why)
+            self._tell(self._tell_news, LeaseLost(why))
 
     def _write(self, file: SqliteFile, batch: Batch) -> str | None:
         """Make a batch durable; return why it is not if it is not."""
-        sql = file.connection
         if any(turn.closed for turn in batch.turns):
             self._retention = self._retention._replace(has_closed=True)
         try:
-            sql.execute("BEGIN IMMEDIATE")
-            for turn in batch.turns:
-                turn.write(sql, self._retention)
-            sql.execute("COMMIT")
+            self._patiently(lambda: self._commit(file.connection, batch))
         except Exception as error:
-            with contextlib.suppress(sqlite3.Error):
-                if sql.in_transaction:
-                    sql.execute("ROLLBACK")
             if not isinstance(error, (sqlite3.Error, ValueError)):
                 logger.exception("%s failed", self.path)
             return f"{self.path} cannot be written: {reason_of(error)}"
         self.transactions += 1
         return file.place.why_gone()  # looked at afterwards, so that nothing in a deleted file is said to be durable
 
+    def _commit(self, sql: sqlite3.Connection, batch: Batch) -> None:
+        try:
+            sql.execute("BEGIN IMMEDIATE")
+            for turn in batch.turns:
+                turn.write(sql, self._retention)
+            sql.execute("COMMIT")
+        except Exception:
+            with contextlib.suppress(sqlite3.Error):
+                if sql.in_transaction:
+                    sql.execute("ROLLBACK")
+            raise
+
     def _load(self, sql: sqlite3.Connection) -> None:
         """Read what has not ended, and dead letters, into memory; and find out how old remembered ids are."""
         try:
+            self._patiently(lambda: sql.execute("BEGIN IMMEDIATE"))
             rewrite_addresses(sql)
             self._seq = self.replay(sql)
             stale = [member for member, *_ in requests_in(sql) if self._requests.of(member) is None]
@@ -421,6 +470,7 @@ class SqliteStore(StoreOnDisk, SqliteHistories):
             self._resume_clock(sql)
             has_closed = sql.execute("SELECT 1 FROM closed LIMIT 1").fetchone() is not None
             self._retention = self._retention._replace(has_closed=has_closed)
+            sql.execute("COMMIT")
         except UNREADABLE as error:
             raise StoreError(f"{self.path} cannot be read: {reason_of(error)}") from error
 
@@ -451,14 +501,5 @@ class _Query:
     """A question to the file, asked between two batches."""
 
     def __init__(self, read: Callable[[sqlite3.Connection], Any]) -> None:
-        self.done = trio.Event()
-        self.answer: Any = None
-        self.error: Exception | None = None
-        self._read = read
-
-    def run(self, sql: sqlite3.Connection) -> None:
-        """Find the answer."""
-        try:
-            self.answer = self._read(sql)
-        except Exception as error:
-            self.error = error
+        self.done = Promise()
+        self.read = read
