@@ -48,18 +48,17 @@ class HttpServer:
         self._has_ended = trio.Event()
         self._runs = False
 
-    async def listen(self, address: str, nursery: trio.Nursery) -> list[str]:
-        """Serve at an address from now on; return the URLs.
+    async def listen(self, at: str | socket.socket, nursery: trio.Nursery) -> list[str]:
+        """Serve at an address, or by a socket that listens there, from now on; return the URLs.
 
         Raises:
             OSError: the address is not available.
         """
-        listener = trio.SocketListener(trio.socket.from_stdlib_socket(_bound(address)))
+        listener = trio.SocketListener(trio.socket.from_stdlib_socket(bound(at) if isinstance(at, str) else at))
         host, port = listener.socket.getsockname()[:2]
         urls = [f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"]
         self._runs = True
         nursery.start_soon(self._serve, listener)
-        logger.info("listening", extra={"fields": {"url": ", ".join(urls)}})
         return urls
 
     async def stop(self) -> None:
@@ -168,8 +167,12 @@ def _connections_max(at_most: int) -> int:
     return at_most if limit == resource.RLIM_INFINITY else max(1, min(at_most, limit // 2))
 
 
-def _bound(address: str) -> socket.socket:
-    """Return a socket that listens at an address."""
+def bound(address: str) -> socket.socket:
+    """Return a socket that listens at an address.
+
+    Raises:
+        OSError: it is not available.
+    """
     host, _, port = address.rpartition(":")
     host = host.strip("[]")
     family, _, _, _, place = socket.getaddrinfo(host, int(port), type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]

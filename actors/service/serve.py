@@ -25,6 +25,7 @@ once.
 
 from __future__ import annotations
 
+import errno
 import logging
 import secrets
 import signal
@@ -39,6 +40,8 @@ from typing import Any
 
 import trio
 from pydantic import BaseModel
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from actors.domain.store import Store
 from actors.errors import ConfigurationError, StoreFailed
@@ -50,7 +53,7 @@ from actors.pipeline.dead_letter_queue import Peek
 from actors.service.app import Service, make_app
 from actors.service.config import ServiceConfig, load
 from actors.service.http.access import Access
-from actors.service.http_server import HttpServer
+from actors.service.http_server import HttpServer, bound
 from actors.service.large_answers import LargeAnswers
 from actors.service.observability import logs
 from actors.service.observability.health import Status
@@ -126,14 +129,47 @@ class _Incarnation:
         )
 
 
+class Front:
+    """Serves HTTP from before there is a service: it may have to wait for its store, or for another one to end."""
+
+    PATIENCE = 1.0
+    """Seconds that a request waits for the service."""
+
+    def __init__(self) -> None:
+        self.http = HttpServer(LargeAnswers(self))
+        self._app: ASGIApp | None = None
+        self._is_there = trio.Event()
+
+    def has(self, app: ASGIApp) -> None:
+        """Have requests go to this application from now on."""
+        self._app = app
+        self._is_there.set()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        is_alive = scope["path"] == "/healthz/live"
+        if self._app is None and not is_alive:
+            with trio.move_on_after(self.PATIENCE):
+                await self._is_there.wait()
+        if self._app is not None:
+            await self._app(scope, receive, send)
+        elif is_alive:
+            await JSONResponse({"live": True})(scope, receive, send)
+        else:
+            refusal = JSONResponse({"detail": "the service is starting"}, 503, {"Retry-After": "1"})
+            await refusal(scope, receive, send)
+
+
 class Server:
     """The service in a running nursery. Make one with :meth:`open`."""
 
-    def __init__(self, path: Path, config: ServiceConfig, store: Store, nursery: trio.Nursery) -> None:
+    def __init__(
+        self, path: Path, config: ServiceConfig, store: Store, nursery: trio.Nursery, front: Front | None
+    ) -> None:
         self.app = make_app()
         self.gate = RequestGate(self.app)
         """The application as it is served."""
-        self._http = HttpServer(LargeAnswers(self.gate))
+        self._front = Front() if front is None else front
+        self._http = self._front.http
         self.config = config
         self.status = Status(started_at=datetime.now(UTC))
         self.metrics = Metrics()
@@ -152,22 +188,38 @@ class Server:
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, path: Path, config: ServiceConfig) -> AsyncGenerator[Server, None]:
+    async def open(
+        cls,
+        path: Path,
+        config: ServiceConfig,
+        *,
+        front: Front | None = None,
+        replace: bool = False,
+        when_replaced: Callable[[str], object] | None = None,
+    ) -> AsyncGenerator[Server, None]:
         """Have the pipeline running for as long as the block lasts; what has not ended at its end is parked.
 
         Args:
             path: of the settings, to be read again.
             config: what is in it.
+            front: what serves HTTP already; None: nothing does yet.
+            replace: see :func:`open_store`.
+            when_replaced: likewise.
 
         Raises:
             ConfigurationError: they cannot be used.
+            StoreInUse: a living service of the same name stays.
             StoreError: the store cannot be opened; or has failed.
         """
-        async with open_store(config) as store, trio.open_nursery() as nursery:
-            server = cls(path, config, store, nursery)
+        async with (
+            open_store(config, replace=replace, when_replaced=when_replaced) as store,
+            trio.open_nursery() as nursery,
+        ):
+            server = cls(path, config, store, nursery, front)
             server.metrics.watch_breakers(lambda: server.notifier.pipeline)
             server._incarnation = await nursery.start(server._live, config)
             await server._start(server._incarnation)
+            server._front.has(server.gate)
             yield server
             nursery.cancel_scope.cancel()
 
@@ -432,16 +484,20 @@ async def check(path: Path, config: ServiceConfig) -> list[str]:
     return [str(problem) for problem in sorted(problems, key=lambda problem: problem.sort_key)]
 
 
-async def serve(path: Path, config: ServiceConfig, announce: Callable[[str], Any]) -> int:
+async def serve(path: Path, config: ServiceConfig, announce: Callable[[str], Any], *, replace: bool = False) -> int:
     """Run the service until a signal ends it; return the exit code.
+
+    It takes its port first, then its store: by then nothing is changed where another one listens there already.
 
     Args:
         path: of the settings.
         config: what is in it.
         announce: called with the URL as soon as it answers.
+        replace: whether a living service with the same store, or node of the same name, is to drain and end first.
 
     Raises:
         ConfigurationError: the settings cannot be used.
+        StoreInUse: a living service with the same store, or node of the same name, stays.
         StoreError: the store cannot be opened; or has failed.
         OSError: the address to listen at is not available.
     """
@@ -449,32 +505,48 @@ async def serve(path: Path, config: ServiceConfig, announce: Callable[[str], Any
     if (problem := problem_of_python(sys.version_info[:3])) is not None:
         logger.warning("%s, or a build with their fixes", problem)
     try:
-        return await _serve(path, config, announce)
+        return await _serve(path, config, announce, replace)
     except* StoreFailed as group:
         logs.log_end(group)
         raise
 
 
-async def _serve(path: Path, config: ServiceConfig, announce: Callable[[str], Any]) -> int:
-    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
-        async with Server.open(path, config) as server:
-            for url in await server.listen():
-                announce(url)
-            code = 0
+async def _serve(path: Path, config: ServiceConfig, announce: Callable[[str], Any], replace: bool) -> int:
+    code, is_told, ending, front = 0, False, trio.Event(), Front()
+    server: Server | None = None
 
-            async def shut_down(scope: trio.CancelScope) -> None:
-                await server.shut_down()
+    async def obey(scope: trio.CancelScope) -> None:
+        nonlocal code, is_told
+        async for number in signals:
+            if number == signal.SIGHUP:
+                if server is not None:
+                    nursery.start_soon(server.reload)
+            elif server is None or is_told:
+                code = 0 if server is None else 128 + number
+                logger.warning("stopped at once")
                 scope.cancel()
+            else:
+                is_told = server.status.draining = True
+                ending.set()
 
-            async with trio.open_nursery() as nursery:
-                async for number in signals:
-                    if number == signal.SIGHUP:
-                        nursery.start_soon(server.reload)
-                    elif not server.status.draining:
-                        nursery.start_soon(shut_down, nursery.cancel_scope)
-                        server.status.draining = True
-                    else:
-                        code = 128 + number
-                        logger.warning("stopped at once")
-                        nursery.cancel_scope.cancel()
-        return code
+    def replaced(by: str) -> None:
+        logger.warning("another service takes over: %s", by)
+        ending.set()
+
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(obey, nursery.cancel_scope)
+            try:
+                urls = await front.http.listen(bound(config.listen), nursery)
+            except OSError as error:
+                if not (replace and error.errno == errno.EADDRINUSE):
+                    raise
+                urls = []  # the one that is to end may have it
+            async with Server.open(path, config, front=front, replace=replace, when_replaced=replaced) as server:
+                for url in urls or await front.http.listen(bound(config.listen), nursery):
+                    logger.info("listening", extra={"fields": {"url": url}})
+                    announce(url)
+                await ending.wait()
+                await server.shut_down()
+            nursery.cancel_scope.cancel()
+    return code

@@ -2,22 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+import logging
+import math
+import os
+import signal
+from collections.abc import AsyncGenerator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import trio
 
 from actors.domain.store import Store
-from actors.errors import ConfigurationError, StoreError
+from actors.errors import ConfigurationError, StoreError, StoreInUse
 from actors.instants import ns
 from actors.service.config import ServiceConfig, StoreConfig
 from actors.storage.clock_steps import ClockSteps
 from actors.storage.memory import MemoryStore
 
+if TYPE_CHECKING:
+    from actors.storage.sqlite.store import SqliteStore
+
+
+logger = logging.getLogger("retrylab.service")
+
+LOOK_AGAIN = 1.0
+"""Seconds after which a file that is in use is looked at a second time: its process may just be ending."""
+
 
 @asynccontextmanager
-async def open_store(config: ServiceConfig) -> AsyncGenerator[Store, None]:
-    """Open the store of the settings for as long as the block lasts.
+async def open_store(
+    config: ServiceConfig, *, replace: bool = False, when_replaced: Callable[[str], object] | None = None
+) -> AsyncGenerator[Store, None]:
+    """Open the store of the settings for as long as the block lasts; a lock on it is waited for.
+
+    Args:
+        config: the settings.
+        replace: whether a living service that has it, under the name of this one, is asked to drain and end, and
+            waited for.
+        when_replaced: called when another one asks this one to do so by way of a database; a file's is sent SIGTERM.
 
     Raises:
+        StoreInUse: a living service has it, and stays.
         StoreError: it cannot be opened; or a change could not be made durable.
         ConfigurationError: the packages for it are not installed.
     """
@@ -25,12 +51,8 @@ async def open_store(config: ServiceConfig) -> AsyncGenerator[Store, None]:
     if not isinstance(choice, StoreConfig):
         yield MemoryStore(remember_ids_ns=ns(config.remember_ids), ahead_ns=ClockSteps().ahead_ns)
     elif choice.sqlite is not None:
-        from actors.storage.sqlite.store import SqliteStore
-
-        async with SqliteStore.open(
-            choice.sqlite, remember_ids=config.remember_ids, keep_audit=choice.keep_audit
-        ) as store:
-            yield store
+        async with AsyncExitStack() as stack:
+            yield await _open_file(stack, choice.sqlite, config.remember_ids, choice.keep_audit, replace)
     else:
         assert choice.postgres is not None
         check_store(config)
@@ -42,8 +64,49 @@ async def open_store(config: ServiceConfig) -> AsyncGenerator[Store, None]:
             lease=choice.lease,
             remember_ids=config.remember_ids,
             keep_audit=choice.keep_audit,
+            busy_timeout=math.inf,
+            replace=replace,
+            when_replaced=when_replaced,
         ) as database:
             yield database
+
+
+async def _open_file(
+    stack: AsyncExitStack, path: str, remember_ids: float, keep_audit: float, replace: bool
+) -> SqliteStore:
+    from actors.storage.sqlite.place import resolved, store_holder
+    from actors.storage.sqlite.store import SqliteStore
+
+    until, asked = trio.current_time() + LOOK_AGAIN, None
+    while True:
+        try:
+            return await stack.enter_async_context(
+                SqliteStore.open(path, remember_ids=remember_ids, keep_audit=keep_audit, busy_timeout=math.inf)
+            )
+        except StoreInUse as error:
+            pid = store_holder(resolved(path)) if replace else None
+            if pid is not None and pid != asked and pid != os.getpid():
+                _ask_to_end(pid, error)
+                asked = pid
+            if asked is None and trio.current_time() >= until:
+                raise
+        await trio.sleep(0.1)
+
+
+def _ask_to_end(pid: int, error: StoreInUse) -> None:
+    """Have the service that is a process of this machine drain and end.
+
+    Raises:
+        StoreInUse: it is no service, or not to be ended from here.
+    """
+    try:
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+        if b"serve" not in words:
+            raise StoreInUse(f"{error}; it is no `retrylab serve`, and so is not ended")
+        os.kill(pid, signal.SIGTERM)
+    except OSError as why:
+        raise StoreInUse(f"{error}; it cannot be asked to end: {why.strerror}") from None
+    logger.warning("the service that has the store is asked to drain and end: process %d", pid)
 
 
 def check_store(config: ServiceConfig) -> None:

@@ -16,16 +16,25 @@ def serve(
     check: Annotated[
         bool, typer.Option("--check", help="Read the settings, and the files that they name, and stop.")
     ] = False,
+    replace: Annotated[
+        bool,
+        typer.Option(
+            "--replace",
+            help="Have a living service with the same store, or node of the same name, drain and end first.",
+        ),
+    ] = False,
 ) -> None:
     """Run the notifier as a service, with real transports and HTTP in front.
 
     SIGTERM drains and parks what is in flight, a second one stops at once. SIGHUP reloads the settings.
 
-    Exit code 0: it was asked to stop, and has; 1: it failed; 2: bad input.
+    Exit code 0: it was asked to stop, and has; 1: it failed; 2: bad input, or a service of the same name is alive.
     """
+    from functools import partial
+
     import trio
 
-    from actors.errors import ConfigurationError, StoreError
+    from actors.errors import ConfigurationError, StoreError, StoreInUse
     from actors.service.config import load
     from actors.service.serve import check as check_files, serve as run
 
@@ -36,7 +45,7 @@ def serve(
                 say(f"warning: {warning}")
             typer.echo(f"{file}: the settings are valid")
             return
-        code = trio.run(run, file, config, lambda url: typer.echo(f"retrylab serves {url}"))
+        code = trio.run(partial(run, replace=replace), file, config, lambda url: typer.echo(f"retrylab serves {url}"))
     except* ConfigurationError as group:
         for wrong in leaves(group):
             for problem in wrong.problems if isinstance(wrong, ConfigurationError) else ():
@@ -45,7 +54,7 @@ def serve(
     except* StoreError as group:
         for wrong in leaves(group):
             say(f"{file}: store: {wrong}")
-        code = Exit.DOES_NOT_HOLD
+        code = Exit.BAD_INPUT if all(isinstance(wrong, StoreInUse) for wrong in leaves(group)) else Exit.DOES_NOT_HOLD
     except* OSError as group:
         for wrong in leaves(group):
             number = wrong.errno if isinstance(wrong, OSError) else None

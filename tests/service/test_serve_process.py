@@ -39,13 +39,13 @@ WAIT_S = 60.0
 class Process:
     """The service as a process; its log is read as it comes."""
 
-    def __init__(self, config: Path) -> None:
+    def __init__(self, config: Path, *options: str, reads_url: bool = True) -> None:
         self.lines: list[dict[str, Any]] = []
         """What it has logged."""
-        argv = [*SERVE, str(config)]
+        argv = [*SERVE, str(config), *options]
         self.popen = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         assert self.popen.stdout is not None
-        self.said = self.popen.stdout.readline()
+        self.said = self.popen.stdout.readline() if reads_url else ""
         self.port = urlsplit(self.said.split()[-1]).port if self.said else None
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
@@ -94,9 +94,9 @@ class Process:
 
 
 @contextmanager
-def process(config: Path) -> Iterator[Process]:
+def process(config: Path, *options: str) -> Iterator[Process]:
     """Run the service; it is gone at the end of the block."""
-    served = Process(config)
+    served = Process(config, *options)
     try:
         yield served
     finally:

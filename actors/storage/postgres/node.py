@@ -8,6 +8,7 @@ be called again when the connection was lost in it.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from typing import NamedTuple
 
 from actors.domain.caution import Caution
@@ -77,20 +78,69 @@ class Round(NamedTuple):
     has_more: bool
     """Whether there is more to do of what was done for a part only."""
 
+    asked_by: str | None
+    """Which process wants this one to drain and end, so that it can take its name; None: none does."""
 
-def register(sql: Sql, name: str, lease_s: float) -> tuple[int, str]:
-    """Enter a node, in the place of an earlier one with its name; return its fencing token, and what it has seen."""
+
+class Namesake(NamedTuple):
+    """A node whose name another one wants."""
+
+    lease_until: datetime
+    process: str | None
+    """Which process it is, for people; None: that is not known."""
+
+    since: datetime | None
+    can_be_asked: bool
+    """Whether it drains and ends when it is asked to."""
+
+
+def register(
+    sql: Sql,
+    name: str,
+    lease_s: float,
+    process: str = "",
+    *,
+    unless_renewed: bool = False,
+    seen: datetime | None = None,
+    can_be_asked: bool = False,
+    asks: bool = False,
+) -> tuple[int, str] | Namesake:
+    """Enter a node, in the place of an earlier one with its name; return its fencing token, and what it has seen.
+
+    Args:
+        sql: the connection.
+        name: of the node.
+        lease_s: how long its lease is, in seconds.
+        process: which it is, for people.
+        unless_renewed: whether the earlier one is left alone, and returned, if its lease holds and is another one than
+            was `seen`.
+        seen: until when its lease held when it was looked at; None: it was not.
+        can_be_asked: whether this one drains and ends when it is asked to.
+        asks: whether one that is left alone is asked to.
+    """
     with sql.transaction():
-        sql.execute("UPDATE nodes SET gone = true WHERE name = %s AND NOT gone", (name,))
+        sql.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 1))", (f"retrylab {name}",))
+        sql.execute(
+            "UPDATE nodes SET gone = true WHERE name = %s AND NOT gone "
+            "AND NOT (%s AND lease_until > greatest(clock_timestamp(), %s))",
+            (name, unless_renewed, seen),
+        )
+        living = sql.execute(
+            "SELECT lease_until, process, since, can_be_asked FROM nodes WHERE name = %s AND NOT gone", (name,)
+        ).fetchone()
+        if living is not None:
+            if asks:
+                sql.execute("UPDATE nodes SET asked_by = %s WHERE name = %s AND NOT gone", (process, name))
+            return Namesake(*living)
         row = sql.execute(
-            "INSERT INTO nodes (token, name, lease_until, seen) SELECT nextval('tokens'), %s, "
-            "clock_timestamp() + %s * interval '1 s', pg_snapshot_xmin(pg_current_snapshot()) "
-            "RETURNING token, pg_current_snapshot()::text",
-            (name, lease_s),
+            "INSERT INTO nodes (token, name, lease_until, seen, process, since, can_be_asked) SELECT "
+            "nextval('tokens'), %s, clock_timestamp() + %s * interval '1 s', pg_snapshot_xmin(pg_current_snapshot()), "
+            "%s, clock_timestamp(), %s RETURNING token, pg_current_snapshot()::text",
+            (name, lease_s, process, can_be_asked),
         ).fetchone()
     assert row is not None
-    token, seen = row
-    return token, seen
+    token, shown = row
+    return token, shown
 
 
 def keep_lease(sql: Sql, token: int, lease_s: float) -> None:
@@ -185,10 +235,10 @@ def look_round(
         sql.execute("LOCK TABLE notifications, history IN ROW EXCLUSIVE MODE")
         kept = sql.execute(
             "UPDATE nodes SET lease_until = clock_timestamp() + %s * interval '1 s', "
-            "seen = pg_snapshot_xmin(%s::pg_snapshot) WHERE token = %s AND NOT gone",
+            "seen = pg_snapshot_xmin(%s::pg_snapshot) WHERE token = %s AND NOT gone RETURNING asked_by",
             (lease_s, seen, token),
-        )
-        if kept.rowcount == 0:
+        ).fetchone()
+        if kept is None:
             raise Fenced
         expired = []
         if reaps():
@@ -217,7 +267,7 @@ def look_round(
             marks.forget(sql)
             votes.forget(sql)
     has_more = taken == TAKEN_AT_ONCE or forgotten == FORGOTTEN_AT_ONCE
-    return Round(tuple(name for (name,) in expired), taken, living, has_more)
+    return Round(tuple(name for (name,) in expired), taken, living, has_more, kept[0])
 
 
 def _count_nodes(sql: Sql) -> tuple[frozenset[int], int]:

@@ -28,7 +28,9 @@ clock of the node that writes; leases alone are by the clock of the database. Bl
 ``nodes``          Who works on this store. `token`: the fencing token, larger for every later opening; `name`;
                    `lease_until`; `gone`: it has ended, or its lease was over and another node has noticed, and what it
                    owns may be taken over; `batch`: the number of its last transaction, so that one whose answer was
-                   lost is not made twice; `seen`: it has seen `changes` by all transactions before this one.
+                   lost is not made twice; `seen`: it has seen `changes` by all transactions before this one. For
+                   people, `process` and `since`: which process it is, and since when; null where the release before
+                   has written it. `can_be_asked`: it drains and ends when it finds that it was `asked_by` another one.
 ``changes``        Which dead letters and settings have changed, until every node has seen it: `xid` and `token` of the
                    transaction and the node, and `notification_id`, or `kind` and `name`, or `endpoint` and `name`.
 ``marks``          Which attempts are under way of what was taken over, see :mod:`actors.storage.postgres.marks`.
@@ -152,6 +154,12 @@ ADDITIONS: tuple[str, ...] = (
     """
     CREATE TABLE IF NOT EXISTS endpoints (LIKE settings INCLUDING ALL);
     ALTER TABLE changes ADD COLUMN IF NOT EXISTS endpoint text;  -- of a channel, whose address is the name
+    """,
+    """
+    ALTER TABLE nodes ADD COLUMN IF NOT EXISTS process text;
+    ALTER TABLE nodes ADD COLUMN IF NOT EXISTS since timestamptz;
+    ALTER TABLE nodes ADD COLUMN IF NOT EXISTS can_be_asked boolean NOT NULL DEFAULT false;
+    ALTER TABLE nodes ADD COLUMN IF NOT EXISTS asked_by text;
     """,
 )
 """What a release adds that the one before it does without: tables, indices, columns with a default. They raise no

@@ -93,7 +93,7 @@ from actors.storage.postgres.settings import (
 )
 from actors.storage.postgres.votes import deadline_ns, left_ns
 from actors.storage.postgres.work_queue import Query, ToDo
-from actors.storage.postgres.worker import Living, Outcome, Patience, Taken, Worker
+from actors.storage.postgres.worker import Asked, Claim, Living, Outcome, Patience, Taken, Worker
 
 A = TypeVar("A")
 
@@ -120,6 +120,8 @@ class PostgresStore(StoreOnDisk):
         remember_ids_ns: int,
         keep_audit_ns: int,
         busy_timeout: float,
+        replace: bool | None,
+        when_replaced: Callable[[str], object] | None,
     ) -> None:
         super().__init__(f"the store of node {node!r}", remember_ids_ns=remember_ids_ns)
         self.node = node
@@ -137,11 +139,13 @@ class PostgresStore(StoreOnDisk):
             lease_s=lease,
             remember_ids_ns=remember_ids_ns,
             keep_audit_ns=keep_audit_ns,
+            claim=None if replace is None else Claim(replace, when_replaced is not None),
             patience=Patience(self._waits, self._goes_on, self._has_waited_to_close),
             when_lost=self._lose,
             when_renewed=lambda: self._tell(self._tell_news, LeaseRenewed()),
         )
         self._busy_timeout = busy_timeout
+        self._when_replaced = when_replaced
         self.lease_holds = lambda: self._worker.lease.holds() and not self._cannot_be_written
 
     @classmethod
@@ -156,6 +160,8 @@ class PostgresStore(StoreOnDisk):
         remember_ids: float = DAY_NS / NS_PER_S,
         keep_audit: float = KEEP_AUDIT_NS / NS_PER_S,
         busy_timeout: float = 30.0,
+        replace: bool | None = None,
+        when_replaced: Callable[[str], object] | None = None,
     ) -> AsyncGenerator[PostgresStore, None]:
         """Open the store in a database, for as long as the block lasts; its tables are made if there are none.
 
@@ -174,8 +180,14 @@ class PostgresStore(StoreOnDisk):
             keep_audit: seconds for which the audit trail goes back, and the history of what operators have redriven or
                 discarded is kept after its end.
             busy_timeout: seconds to wait, while it is opened, for a lock on its tables that somebody else has.
+            replace: what becomes of a node of this name that is alive, which is known by its renewing its lease within
+                two renewals, at most 3 s. None: it is not looked at, and ends. False: it stays. True: it is asked to
+                drain and end, if it can be, and waited for.
+            when_replaced: called, in the thread that has opened it, when another process asks this one to drain and
+                end, with which one that is. None: it cannot be asked.
 
         Raises:
+            StoreInUse: a living node has this name, and stays.
             StoreError: the database cannot be reached, or its tables cannot be made or are of a later version.
             StoreFailed (where the block is left): a change could not be made durable, or the lease was lost.
         """
@@ -190,6 +202,8 @@ class PostgresStore(StoreOnDisk):
             remember_ids_ns=ns(remember_ids),
             keep_audit_ns=ns(keep_audit),
             busy_timeout=busy_timeout,
+            replace=replace,
+            when_replaced=when_replaced,
         )
         async with store._running():
             yield store
@@ -377,6 +391,9 @@ class PostgresStore(StoreOnDisk):
                 self._take_over(outcome.entries, outcome.cautions)
             case Shared():
                 self._take_in_shared(outcome)
+            case Asked():
+                if self._when_replaced is not None:
+                    self._when_replaced(outcome.by)
             case Living():
                 self.living_nodes = outcome.nodes
                 self._votes = {key: lapses_ns for key, lapses_ns in self._votes.items() if key[0] in outcome.nodes}

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
+import socket
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator
@@ -12,13 +14,14 @@ from typing import NamedTuple, NoReturn, TypeAlias, TypeVar
 import msgspec
 
 from actors.domain.caution import Caution
-from actors.errors import StoreError
+from actors.errors import StoreError, StoreInUse
 from actors.optional_dependencies import needs
 from actors.storage.memory import Entry
 from actors.storage.postgres.batch import Batch, Fenced
 from actors.storage.postgres.connection import Link, Sql, in_one_line
 from actors.storage.postgres.lease import Lease
 from actors.storage.postgres.node import (
+    Namesake,
     Retention,
     Round,
     State,
@@ -64,6 +67,24 @@ SILENCE = 2.0
 """Seconds after which a database that does not answer counts as away. One that waits for a lock says so before."""
 
 
+LOOK_AT_NAMESAKE = 0.1
+"""Seconds between two looks at a node whose name is wanted."""
+
+DEAD_AFTER = 3.0
+"""Seconds at the most after which a node that has not renewed its lease meanwhile is taken for dead by one that wants
+its name: two of its renewals, where they come each second."""
+
+
+class Claim(NamedTuple):
+    """How a node takes a name that another one may have."""
+
+    replaces: bool
+    """Whether a living one is asked to drain and end, and waited for; else it is left alone."""
+
+    can_be_asked: bool
+    """Whether this one does so when it is asked."""
+
+
 class Patience(NamedTuple):
     """What becomes of the time for which nothing can be written; each is called in any thread."""
 
@@ -90,9 +111,15 @@ class Living(NamedTuple):
     """Which, by token, this one included."""
 
 
-Outcome: TypeAlias = Batch | Query | Taken | Shared | Living
+class Asked(NamedTuple):
+    """Another process wants this one to drain and end, so that it can take its name."""
+
+    by: str
+
+
+Outcome: TypeAlias = Batch | Query | Taken | Shared | Living | Asked
 """The results of the work: a batch that is durable, a question that is answered, what has been taken over, the state of
-what other nodes have changed, or which nodes there are."""
+what other nodes have changed, which nodes there are, or that this one is to end."""
 
 
 class Worker:
@@ -109,6 +136,7 @@ class Worker:
         remember_ids_ns: int,
         keep_audit_ns: int,
         patience: Patience,
+        claim: Claim | None,
         when_lost: Callable[[str], None],
         when_renewed: Callable[[], None],
     ) -> None:
@@ -116,6 +144,7 @@ class Worker:
 
         Args:
             patience: for when nothing can be written.
+            claim: how it takes its name; None: it does at once, and a living node of that name ends.
             when_lost: gets the reason why nothing can be made durable any more, once and in any thread.
             when_renewed: called, in any thread, when who was told that the lease is over may ask again.
         """
@@ -127,6 +156,8 @@ class Worker:
         self._keep_audit_ns = keep_audit_ns
         self._when_lost = when_lost
         self._patience = patience
+        self._claim = claim
+        self._asked_by: str | None = None
         self._asked_at: float | None = None
         """Since when the database has been asked something that it has not answered, by the monotonic clock."""
         self._is_over = threading.Event()
@@ -159,6 +190,7 @@ class Worker:
             StoreError: the database cannot be reached, or its tables cannot be made or read.
         """
         since = time.monotonic()
+        process = f"process {os.getpid()} on {socket.gethostname()}"
 
         def patiently(work: Callable[[], A]) -> A:
             while True:
@@ -175,7 +207,9 @@ class Worker:
         try:
             sql = self._link.sql()
             patiently(lambda: migrate(sql, self._schema))
-            self._fencing_token, self._seen = patiently(lambda: register(sql, self._node, self._lease_s))
+            self._fencing_token, self._seen = self._registered(
+                lambda **how: patiently(lambda: register(sql, self._node, self._lease_s, process, **how)), may_wait
+            )
             state = patiently(lambda: load(sql, self._fencing_token))
             self._living = state.living
             self._patience.goes_on(since)
@@ -188,6 +222,41 @@ class Worker:
         except (psycopg.Error, msgspec.MsgspecError, ValueError, KeyError) as error:
             raise StoreError(f"the store in PostgreSQL cannot be opened: {str(error).strip()}") from error
         return state
+
+    def _registered(
+        self, register: Callable[..., tuple[int, str] | Namesake], may_wait: Callable[[float], bool]
+    ) -> tuple[int, str]:
+        """Enter the node when its name is free: one that has it and does not renew its lease is dead.
+
+        Raises:
+            StoreInUse: a living one has the name.
+        """
+        claim = self._claim or Claim(replaces=False, can_be_asked=False)
+        dead_after = min(DEAD_AFTER, 2 * self._look_pause)
+        seen, seen_at, asks = None, 0.0, False
+        while True:
+            has_waited = seen is not None and time.monotonic() - seen_at >= dead_after
+            found = register(
+                unless_renewed=self._claim is not None,
+                seen=seen if has_waited else None,
+                can_be_asked=claim.can_be_asked,
+                asks=asks,
+            )
+            if not isinstance(found, Namesake):
+                return found
+            if found.lease_until != seen:
+                if seen is not None and not (claim.replaces and found.can_be_asked):
+                    since = "" if found.since is None else f" since {found.since:%Y-%m-%d %H:%M:%S %Z}"
+                    hint = "cannot be asked to end" if claim.replaces else "--replace has that drain and end first"
+                    who = found.process or "a process of the release before"
+                    raise StoreInUse(f"node {self._node!r} is alive: {who} has its lease{since}; {hint}")
+                if seen is not None and not asks:
+                    logger.warning("node %r is asked to drain and end: %s", self._node, found.process)
+                    asks = True
+                seen, seen_at = found.lease_until, time.monotonic()
+            if not may_wait(0):
+                raise StoreError("it was closed while it waited for a node of its name")
+            time.sleep(LOOK_AT_NAMESAKE)
 
     def serve(self) -> Iterator[Outcome]:
         """Do the queued work, in order, until the queue is closed and empty; yield the results.
@@ -213,7 +282,7 @@ class Worker:
         self._to_do.self_pipe.close()
 
     def _serve(self) -> Iterator[Outcome]:
-        pause = min(LOOK_ROUND, self._lease_s / 4)
+        pause = self._look_pause
         looks_at, deletes_at, hints_at, has_hint = 0.0, 0.0, 0.0, False
         while True:
             if self._failed.is_set():
@@ -242,6 +311,10 @@ class Worker:
         with contextlib.suppress(psycopg.Error):  # then others wait until its lease has ended
             release(self._link.sql(), self._fencing_token)
             self._hint()
+
+    @property
+    def _look_pause(self) -> float:
+        return min(LOOK_ROUND, self._lease_s / 4)
 
     def _next(self, until: float) -> Work | None:
         """Return the next work; None when it is time for something else."""
@@ -285,6 +358,9 @@ class Worker:
         found = self._repeat(look)
         for name in found.expired:
             logger.warning("the lease of node %r has ended; others take over what it had", name)
+        if found.asked_by is not None and self._asked_by is None:
+            self._asked_by = found.asked_by
+            yield Asked(found.asked_by)
         if found.living != self._living:
             self._living = found.living
             yield Living(found.living)

@@ -10,8 +10,10 @@ import contextlib
 import errno
 import logging
 import os
+import sqlite3
 import stat
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 from actors.errors import StoreError, StoreInUse
@@ -113,8 +115,19 @@ class Place:
 
 
 def in_use(path: Path) -> StoreInUse:
-    """Return the error that says of a file that it is in use."""
-    return StoreInUse(f"{path} is in use by another process, or by another store in this one")
+    """Return the error that says of a file that it is in use, and as far as that is known by whom and since when."""
+    pid = store_holder(path)
+    known = "" if pid is None else f": {_process(pid)}{_since(path)}"
+    return StoreInUse(f"{path} is in use by another process, or by another store in this one{known}")
+
+
+def _since(path: Path) -> str:
+    """Return since when a file is in use, for people, as whoever uses it has noted there; empty: that is not known."""
+    try:
+        with contextlib.closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=0)) as sql:
+            return f", since {sql.execute('SELECT since FROM running').fetchone()[0]} UTC"
+    except (sqlite3.Error, ValueError, TypeError):
+        return ""
 
 
 def make_private(path: Path) -> None:
@@ -182,31 +195,28 @@ def check_kind(path: Path) -> None:
 def lock_holder(path: Path) -> str:
     """Return who keeps the store in a file from being written, for people: the process that has locked it, where the
     system says so (Linux), else which file is locked."""
-    shared = _beside(path, "-shm")
     # Whoever writes has a lock on this byte of the index of the log; before there is one, on the file itself, far
     # behind its end. See https://sqlite.org/walformat.html#locks
-    places = {_inode(shared): (_WRITE_LOCK, _WRITE_LOCK), _inode(path): (_PENDING_BYTE, sys.maxsize)}
-    with contextlib.suppress(OSError, ValueError, IndexError):
-        for line in Path("/proc/locks").read_text().splitlines():
-            if " -> " in line:
-                continue  # it only waits for the lock above it
-            kind, _, mode, pid, file, first, last = line.split(" ", 1)[1].split()[-7:]
-            lowest, highest = places.get(int(file.rpartition(":")[2]), (1, 0))
-            end = sys.maxsize if last == "EOF" else int(last)
-            if kind in ("POSIX", "OFDLCK") and mode == "WRITE" and int(first) <= highest and lowest <= end:
-                return f"it is locked by {_process(int(pid))}"
+    for place, first, last in ((_beside(path, "-shm"), 120, 120), (path, 2**30, sys.maxsize)):
+        for pid in _lockers(place, ("POSIX", "OFDLCK"), first, last):
+            return f"it is locked by {_process(pid)}"
     return f"another process has locked {path}"
 
 
-_WRITE_LOCK = 120
-_PENDING_BYTE = 2**30
+def store_holder(path: Path) -> int | None:
+    """Return the number of the process that has a file open as a store; None: that is not known here."""
+    return next(_lockers(path, ("FLOCK",), 0, sys.maxsize), None)
 
 
-def _inode(path: Path) -> int:
-    try:
-        return path.stat().st_ino
-    except OSError:
-        return -1
+def _lockers(path: Path, kinds: tuple[str, ...], first: int, last: int) -> Iterator[int]:
+    """Yield the processes that have a lock to write on some of these bytes of a file, as Linux knows them."""
+    with contextlib.suppress(OSError, ValueError):
+        inode = str(path.stat().st_ino)
+        for line in Path("/proc/locks").read_text().splitlines():
+            match line.split()[1:]:  # one that only waits has an arrow in front
+                case [kind, _, "WRITE", pid, file, begin, end] if kind in kinds and file.rpartition(":")[2] == inode:
+                    if int(begin) <= last and (end == "EOF" or first <= int(end)):
+                        yield int(pid)
 
 
 def _process(pid: int) -> str:
