@@ -96,7 +96,7 @@ def test_point_4_a_signal_ends_a_service_that_waits_for_a_locked_store(tmp_path)
         sql.execute("BEGIN IMMEDIATE")
         waiting = Process(config, reads_url=False)
         waiting.port = port
-        waiting.wait_for(f"{tmp_path / 'store.db'} cannot be written for")
+        until(lambda: any("cannot be written for" in line["event"] for line in list(waiting.lines)))
         assert waiting.ask("GET", "/healthz/live") == (200, {"live": True})
         assert waiting.ask("GET", "/healthz/ready") == (503, {"detail": "the service is starting"})
         assert waiting.end() == 0
