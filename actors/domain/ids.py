@@ -27,6 +27,16 @@ def problem_of_id(text: str) -> str | None:
     return None
 
 
+def is_keepable(text: str) -> bool:
+    """Tell whether every store can keep a text: NUL no PostgreSQL text can have, and half a surrogate pair is none."""
+    if text.isascii():
+        return "\x00" not in text
+    try:
+        return b"\x00" not in text.encode()
+    except UnicodeEncodeError:
+        return False
+
+
 def check_id(notification_id: str) -> None:
     """Check the id of a notification that is to be accepted.
 

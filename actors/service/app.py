@@ -10,7 +10,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
 from actors.domain.store import Store
-from actors.errors import NotifierClosed, StoreError, StoreFailed
+from actors.errors import NotifierClosed, StoreError, StoreFailed, Unstorable
 from actors.notifier import Notifier
 from actors.service import console
 from actors.service.config import ServiceConfig
@@ -62,6 +62,7 @@ def make_app() -> Starlette:
             ClientDisconnect: _gone,
             NotifierClosed: _closed,
             StoreFailed: _closed,
+            Unstorable: _unstorable,
             StoreError: _unreachable,
         },
     )
@@ -75,6 +76,11 @@ async def _refused(_request: Request, error: Exception) -> Response:
 async def _gone(_request: Request, _error: Exception) -> Response:
     """Answer a client that has left in the middle of its body; it goes nowhere."""
     return Response(status_code=400)
+
+
+async def _unstorable(_request: Request, error: Exception) -> Response:
+    """Refuse what no store could keep."""
+    return JSONResponse({"detail": str(error)}, 422)
 
 
 async def _unreachable(_request: Request, _error: Exception) -> Response:

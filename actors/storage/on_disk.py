@@ -8,15 +8,16 @@ import threading
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
-from typing import Any, Self
+from typing import Any, NamedTuple, Self, TypeVar
 
 import trio
 
 from actors.domain.audit import AuditEntry
 from actors.domain.caution import Caution
+from actors.domain.ids import is_keepable
 from actors.domain.remembered_ids import EndedAs, RememberedIds
-from actors.domain.store import LeaseRenewed, News, StoreWaits
-from actors.errors import StoreBusy, StoreFailed
+from actors.domain.store import LeaseRenewed, News, SettingsChange, StoredHistory, StoreWaits
+from actors.errors import StoreBusy, StoreFailed, Unstorable
 from actors.kernel.effects import Effect, Promise
 from actors.kernel.trio_token import trio_token
 from actors.messages import (
@@ -34,6 +35,8 @@ CACHED_IDS = 10_000
 
 logger = logging.getLogger(__name__)
 
+A = TypeVar("A")
+
 KEEP_AUDIT_NS = 400 * DAY_NS
 
 CALLERS_PATIENCE = 1.0
@@ -49,10 +52,19 @@ ENDS = frozenset({NotificationSent, NotificationSuppressed, DeadLetterDiscarded}
 """What ends a notification for good."""
 
 
+class Reads(NamedTuple):
+    """How a store answers what memory does not know; each gets the connection."""
+
+    history_of: Callable[[Any, str], StoredHistory | None]
+    audit_entries: Callable[[Any, int | None, str | None], list[AuditEntry]]
+    erase_histories: Callable[[Any, Callable[[SendNotification], bool]], int]
+
+
 class StoreOnDisk(MemoryStore):
     """Answers from memory, and fails as a whole: what could not be made durable stops it for good."""
 
     outlives_process = True
+    _reads: Reads
 
     def __init__(self, name: str, *, remember_ids_ns: int, clocks: Clocks | None = None) -> None:
         """Get ready to run.
@@ -203,7 +215,7 @@ class StoreOnDisk(MemoryStore):
             StoreError: the store is closed, or cannot be read.
         """
         known = self.remembered.get(notification_id, now_ns)
-        if known is not None or notification_id in self._open:
+        if known is not None or notification_id in self._open or not is_keepable(notification_id):
             return known
         return await self._recall(notification_id, self.remembered.steady_ns(now_ns))
 
@@ -220,11 +232,72 @@ class StoreOnDisk(MemoryStore):
         known = await super().ended_as(notification_id, now_ns)
         if known is not None or notification_id in self._open or notification_id in self._dead:
             return known
+        if not is_keepable(notification_id):
+            return None
         return await self._ended_as(notification_id, self.remembered.steady_ns(now_ns))
 
     async def _ended_as(self, notification_id: str, steady_ns: int) -> EndedAs | None:
         """Ask the disk, as `_recall` does."""
         raise NotImplementedError
+
+    async def past(self, notification_id: str) -> StoredHistory | None:
+        """Return what happened to a notification; see :meth:`Store.past`.
+
+        Raises:
+            StoreError: the store is closed, or cannot be read.
+        """
+        known = self._past(notification_id)
+        if known is not None or not is_keepable(notification_id):
+            return known
+        return await self._ask(lambda sql: self._reads.history_of(sql, notification_id))
+
+    async def erase_histories(self, is_meant: Callable[[SendNotification], bool]) -> int:
+        """Erase what is kept of some that have ended; see :meth:`Store.erase_histories`.
+
+        Raises:
+            StoreError: the store is closed, or cannot be written.
+        """
+        return await self._ask(lambda sql: self._reads.erase_histories(sql, is_meant))
+
+    async def audit_trail(self, *, limit: int | None = None, notification_id: str | None = None) -> list[AuditEntry]:
+        """Return what people have done, newest first; what they do now, too. See :meth:`Store.audit_trail`.
+
+        Raises:
+            StoreError: the store is closed, or cannot be read.
+        """
+        if notification_id is not None and not is_keepable(notification_id):
+            return []
+        return await self._ask(lambda sql: self._reads.audit_entries(sql, limit, notification_id))
+
+    async def _ask(self, read: Callable[[Any], A]) -> A:
+        """Return what a function reads in the thread of the store, behind the changes that were handed over before.
+
+        Raises:
+            StoreError: the store is closed or busy, or cannot be read.
+        """
+        raise NotImplementedError
+
+    def _check_change(self, change: SettingsChange) -> None:
+        """Check that a change of settings can be handed over.
+
+        Raises:
+            StoreFailed: nothing can be made durable any more, or the store is closed.
+            StoreBusy: the store is busy.
+            Unstorable: there is half a surrogate pair in one of its texts.
+        """
+        self._check_open()
+        if self.is_busy:
+            raise StoreBusy
+        self._check_entry(change.audit)
+        texts = [text for each in change.suppressed for text in (each.address, each.reason, each.by or "")]
+        texts += [address for _, address in (*change.lifted, *change.enabled)]
+        for text in (*texts, *change.preferences):
+            if not is_keepable(text.replace("\x00", "")):
+                raise Unstorable(f"a setting cannot be stored: wanted text, got {text[:100]!r}")
+
+    def _check_entry(self, entry: AuditEntry) -> None:
+        if entry.notification_id is not None and not is_keepable(entry.notification_id):
+            raise Unstorable(f"wanted the id of a notification, got {entry.notification_id[:100]!r}")
 
     def _check_open(self) -> None:
         if self._failure is not None:

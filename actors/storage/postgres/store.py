@@ -74,7 +74,7 @@ from actors.messages import (
     SendNotification,
 )
 from actors.storage.memory import DAY_NS, Entry, RequestNote, Serving, closes_case
-from actors.storage.on_disk import ENDS, KEEP_AUDIT_NS, StoreOnDisk
+from actors.storage.on_disk import ENDS, KEEP_AUDIT_NS, Reads, StoreOnDisk
 from actors.storage.postgres.batch import Batch, Change
 from actors.storage.postgres.connection import Sql
 from actors.storage.postgres.marks import Mark
@@ -109,6 +109,8 @@ class PostgresStore(StoreOnDisk):
     durable, or the lease is lost, no later one is, every effect of one under way raises StoreFailed, a notifier over it
     ends, and leaving the block of :meth:`open` raises.
     """
+
+    _reads = Reads(history_of, audit_entries, erase_histories)
 
     def __init__(
         self,
@@ -311,6 +313,7 @@ class PostgresStore(StoreOnDisk):
             StoreFailed: an earlier change could not be made durable, the lease is lost, or the store is closed.
         """
         self._check_open()
+        self._check_entry(entry)
         return self._to_do.put(self.remembered.steady_ns(entry.at_ns), (), Batch.note, entry)
 
     def change(self, change: SettingsChange) -> Effect:
@@ -318,11 +321,10 @@ class PostgresStore(StoreOnDisk):
 
         Raises:
             StoreBusy: the store is busy; nothing is changed.
+            Unstorable: there is half a surrogate pair in a text.
             StoreFailed: an earlier change could not be made durable, the lease is lost, or the store is closed.
         """
-        self._check_open()
-        if self.is_busy:
-            raise StoreBusy
+        self._check_change(change)
         self._apply(change)
         keys: list[str | Setting] = [setting_of_suppression(each) for each in change.suppressed]
         keys += [(channel.value, address) for channel, address in change.lifted]
@@ -347,31 +349,6 @@ class PostgresStore(StoreOnDisk):
     async def _ended_as(self, notification_id: str, steady_ns: int) -> EndedAs | None:
         oldest_ns = steady_ns - self.remembered.ttl_ns
         return await self._ask(lambda sql: ended_as(sql, notification_id, oldest_ns))
-
-    async def past(self, notification_id: str) -> StoredHistory | None:
-        """Return what happened to a notification, of any node; see :meth:`Store.past`.
-
-        Raises:
-            StoreError: the store is closed, or cannot be read.
-        """
-        known = self._past(notification_id)
-        return known if known is not None else await self._ask(lambda sql: history_of(sql, notification_id))
-
-    async def erase_histories(self, is_meant: Callable[[SendNotification], bool]) -> int:
-        """Erase what is kept of some that have ended, at whichever node; see :meth:`Store.erase_histories`.
-
-        Raises:
-            StoreError: the store is closed, or cannot be written.
-        """
-        return await self._ask(lambda sql: erase_histories(sql, is_meant))
-
-    async def audit_trail(self, *, limit: int | None = None, notification_id: str | None = None) -> list[AuditEntry]:
-        """Return what people have done at any node, newest first; see :meth:`Store.audit_trail`.
-
-        Raises:
-            StoreError: the store is closed, or cannot be read.
-        """
-        return await self._ask(lambda sql: audit_entries(sql, limit, notification_id))
 
     async def _ask(self, read: Callable[[Sql], A]) -> A:
         self._check_open()

@@ -39,7 +39,7 @@ from actors.domain.codec import encode_command, encode_events
 from actors.domain.endpoints import EndpointChange
 from actors.domain.remembered_ids import EndedAs
 from actors.domain.requests import Request
-from actors.domain.store import LeaseLost, SettingsChange, StoredHistory
+from actors.domain.store import LeaseLost, SettingsChange
 from actors.domain.suppressions import normal_address, suppression_from
 from actors.errors import StoreBusy, StoreError, StoreFailed, Unstorable
 from actors.instants import NS_PER_S, ns
@@ -53,7 +53,7 @@ from actors.messages import (
 )
 from actors.storage.clock_steps import Clocks
 from actors.storage.memory import DAY_NS, closes_case
-from actors.storage.on_disk import ENDS, KEEP_AUDIT_NS, StoreOnDisk
+from actors.storage.on_disk import ENDS, KEEP_AUDIT_NS, Reads, StoreOnDisk
 from actors.storage.sqlite import marks
 from actors.storage.sqlite.batch import Acceptance, Batch, Retention
 from actors.storage.sqlite.file import UNREADABLE, SqliteFile, is_locked, rewrite_addresses
@@ -91,6 +91,8 @@ class SqliteStore(StoreOnDisk, SqliteHistories):
     failure: what was handed over waits for as long as that holds it. No attempt starts meanwhile, the log says who
     holds it, and callers get :class:`~actors.errors.StoreBusy` after a second.
     """
+
+    _reads = Reads(closed_history, audit_entries, erase_histories)
 
     def __init__(
         self,
@@ -236,6 +238,7 @@ class SqliteStore(StoreOnDisk, SqliteHistories):
             StoreFailed: an earlier change could not be made durable, or the store is closed.
         """
         self._check_open()
+        self._check_entry(entry)
         self._seq += 1
         with self._lock:
             batch = self._batch or self._new_batch()
@@ -247,11 +250,10 @@ class SqliteStore(StoreOnDisk, SqliteHistories):
 
         Raises:
             StoreBusy: the store is busy; nothing is changed.
+            Unstorable: there is half a surrogate pair in a text.
             StoreFailed: an earlier change could not be made durable, or the store is closed.
         """
-        self._check_open()
-        if self.is_busy:
-            raise StoreBusy
+        self._check_change(change)
         self._apply(change)
         self._seq += 1
         with self._lock:
@@ -282,31 +284,6 @@ class SqliteStore(StoreOnDisk, SqliteHistories):
 
     async def _ended_as(self, notification_id: str, steady_ns: int) -> EndedAs | None:
         return await self._ask(lambda sql: ended_as(sql, notification_id, self._retention.remembered, steady_ns))
-
-    async def past(self, notification_id: str) -> StoredHistory | None:
-        """Return what happened to a notification; see :meth:`Store.past`.
-
-        Raises:
-            StoreError: the store is closed, or cannot be read.
-        """
-        known = self._past(notification_id)
-        return known if known is not None else await self._ask(lambda sql: closed_history(sql, notification_id))
-
-    async def erase_histories(self, is_meant: Callable[[SendNotification], bool]) -> int:
-        """Erase what is kept of some that have ended; see :meth:`Store.erase_histories`. The file is overwritten there.
-
-        Raises:
-            StoreError: the store is closed, or cannot be written.
-        """
-        return await self._ask(lambda sql: erase_histories(sql, is_meant))
-
-    async def audit_trail(self, *, limit: int | None = None, notification_id: str | None = None) -> list[AuditEntry]:
-        """Return what people have done, newest first; what they do now, too. See :meth:`Store.audit_trail`.
-
-        Raises:
-            StoreError: the store is closed, or cannot be read.
-        """
-        return await self._ask(lambda sql: audit_entries(sql, limit, notification_id))
 
     def _new_batch(self) -> Batch:
         """Return a new batch that changes go into now; called with the lock."""
