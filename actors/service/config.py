@@ -102,8 +102,8 @@ class StoreConfig(Settings):
     """How to reach the database, as libpq has it; there may be a password in it. For several nodes."""
 
     node: Text | None = None
-    """With PostgreSQL, the name of this node: one that is restarted under it takes over at once what it had. None: a
-    new name each time, so that after a crash others take over when the lease has ended."""
+    """With PostgreSQL, the name of this node: one that is restarted under it takes over what it had, unless that is
+    alive. None: a new name each time, so that after a crash others take over when the lease has ended."""
 
     lease: PositiveDuration = 30.0
     """With PostgreSQL, how long a node keeps what it has when it cannot reach the database; at least 1 s."""

@@ -134,22 +134,23 @@ class StoreOnDisk(MemoryStore):
 
     # ── while it cannot be written ──────────────────────────────────────────────────────────────────────────────
 
-    def _waits(self, since: float, why: Callable[[], str]) -> None:
-        """Note, in the thread of the store, that nothing could be written since an instant of the monotonic clock."""
-        self._cannot_be_written = True
+    def _waits(self, since: float, why: Callable[[], str], is_locked: bool = True) -> None:
+        """Note, in the thread of the store, that nothing could be written since an instant of the monotonic clock: as
+        it is locked, and no attempt starts; or as it is away, for which there is the lease."""
+        self._cannot_be_written |= is_locked
         waited = time.monotonic() - since
-        if waited >= CALLERS_PATIENCE and not self.is_busy:
-            self.is_busy = True
-            self._tell(self._send_callers_away)
         says_at = [*SAID_AFTER, SAID_AFTER[-1] * (self._times_said - len(SAID_AFTER) + 2)][min(self._times_said, 3)]
         if waited >= says_at:
             self._times_said += 1
-            text = "%s cannot be written for %.0f s now: %s; callers are sent away, and nothing is sent until it can"
+            text = "%s cannot be written for %.0f s now: %s; callers are to come again"
             logger.warning(text, self._name, waited, why())
+        if waited >= CALLERS_PATIENCE and not self.is_busy:
+            self.is_busy = True
+            self._tell(self._send_callers_away)
 
     def _goes_on(self, since: float) -> None:
         """Note, in the thread of the store, that something could be written that was begun at that instant."""
-        if not self._cannot_be_written:
+        if not (self._cannot_be_written or self.is_busy):
             return
         self._cannot_be_written = self.is_busy = False
         if self._times_said:

@@ -145,9 +145,13 @@ async def test_an_answer_that_never_comes_is_not_waited_for_longer_than_a_lease(
             sql.execute("SELECT pg_sleep(600)")
         return look_round(sql, *given, **named)
 
+    monkeypatch.setattr(postgres_worker, "SILENCE", 0.2)
     async with PostgresStore.open(dsn, node="one", lease=2) as one:
         monkeypatch.setattr(postgres_worker, "look_round", look)
         await hangs.wait()
+        await until(lambda: one.is_busy)
+        with pytest.raises(StoreBusy):
+            await one.audit_trail()
         await until(lambda: not one.lease_holds())
         await until(one.lease_holds)
         await one.commit(event_of(NotificationRequested, A), A)()
@@ -165,6 +169,7 @@ async def test_a_database_that_is_away_for_longer_than_the_lease_stops_the_node_
         database_is_open(postgres_server, dsn, False)
         try:
             nursery.start_soon(send, notifier, B)
+            await until(lambda: one.is_busy)
             await until(lambda: not one.lease_holds())
             assert receiver.taken == ["a"]
         finally:

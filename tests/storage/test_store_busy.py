@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import sqlite3
 import subprocess
 import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing, contextmanager
+from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager, closing, contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
@@ -20,10 +21,12 @@ from actors import AsyncioNotifier, Notifier, OrderPlaced, PostgresStore, SendNo
 from actors.domain.attempts import Attempt, Provider
 from actors.errors import StoreBusy, StoreError, StoreFailed
 from actors.messages import NotificationRequested, NotificationSent
-from actors.outcomes import Outcome, Sent, Transient
+from actors.outcomes import Outcome, Permanent, Sent, Transient
 from actors.pipeline.orders import Acceptance
 from actors.service.operations.dead_letters import DeadLetters
+from actors.service.operations.queries import ALL
 from actors.storage import on_disk
+from actors.storage.sqlite.reading import reading
 
 PATIENCE_S = 60
 
@@ -108,13 +111,14 @@ async def running(locked: Locked, receiver: Provider, **options: Any) -> AsyncGe
         yield store, notifier
 
 
-async def test_point_4_callers_are_told_to_come_again_and_each_id_is_accepted_and_sent_once(locked):
+async def test_point_4_callers_are_told_to_come_again_and_each_id_is_accepted_and_sent_once(locked, caplog):
     """The first has come before the store was known to be busy, and becomes durable later; the second is not kept."""
     receiver = Receiver()
     async with running(locked, receiver) as (store, notifier):
         with locked.lock():
             await is_refused(notifier.send(command("first")))
             assert store.is_busy
+            assert "callers are to come again" in caplog.text
             for each in ("first", "second"):
                 await is_refused(notifier.send(command(each)))
             with pytest.raises(StoreBusy):
@@ -161,27 +165,6 @@ async def test_point_4_no_attempt_starts_and_what_was_at_a_provider_is_recorded_
     assert sorted(receiver.begun) in (["retried", "retried", "sent"], ["retried", "sent", "sent"])
 
 
-async def test_point_4_a_retry_that_is_due_waits_for_the_lock(locked):
-    receiver = Receiver(Transient(reason="busy"))
-    async with running(locked, receiver) as (store, notifier):
-        receiver.gate = trio.Event()
-        await notifier.send(command("a"))
-        await until(lambda: receiver.begun)
-        assert notifier.system is not None
-        with locked.lock():
-            await until(lambda: not store.lease_holds())
-            handler = notifier.pipeline.handler.actor
-            handler.actor_ref.tell(command("b"))  # as if accepted before: it is refused, since none waits for it
-            delivery = handler._deliveries["a"]
-            handler._send(delivery)
-            assert delivery.current is None
-            receiver.gate.set()
-            await trio.testing.wait_all_tasks_blocked(0.05)
-            assert receiver.begun == ["a"]
-        await notifier.wait_until_quiet()
-    assert receiver.begun.count("a") >= 2
-
-
 async def test_point_4_what_operators_ask_for_is_refused_and_a_bulk_run_goes_on_afterwards(locked):
     receiver = Receiver(*[Transient(reason="busy")] * 6)
     async with running(locked, receiver) as (store, notifier), trio.open_nursery() as nursery:
@@ -189,7 +172,7 @@ async def test_point_4_what_operators_ask_for_is_refused_and_a_bulk_run_goes_on_
         for each in ("a", "b"):
             await notifier.send(command(each))
         await notifier.wait_until_quiet()
-        bulk = letters.start_bulk("retry", letters_filter(), by="otto", why=None, rate_per_s=100)
+        bulk = letters.start_bulk("retry", ALL, by="otto", why=None, rate_per_s=100)
         with locked.lock():
             await until(lambda: store.is_busy)
             await is_refused(letters.discard("a", by="otto", why="test"))
@@ -205,12 +188,6 @@ async def test_point_4_what_operators_ask_for_is_refused_and_a_bulk_run_goes_on_
         assert bulk.failed == 0
         await notifier.wait_until_quiet()
     assert receiver.begun.count("a") == receiver.begun.count("b") == 4
-
-
-def letters_filter() -> Any:
-    from actors.service.operations.queries import ALL
-
-    return ALL
 
 
 async def test_point_4_who_waits_for_a_change_or_a_question_is_sent_away_and_it_is_made_later(locked):
@@ -259,8 +236,6 @@ async def test_point_4_a_store_that_is_closed_under_a_lock_ends_in_time_and_keep
             await store.commit(event_of(NotificationRequested, a), a)()
             stack.enter_context(locked.lock())
             store.commit(event_of(NotificationRequested, b), b)
-
-    from contextlib import ExitStack
 
     with ExitStack() as stack, trio.fail_after(PATIENCE_S), pytest.raises(StoreFailed, match="cannot be written"):
         await be_closed()
@@ -312,6 +287,16 @@ sys.stdin.read()
 """
 
 
+async def test_point_4_a_locked_file_can_be_looked_into(tmp_path):
+    """As `retrylab dlq --store` does."""
+    locked = Locked(str(tmp_path / "store.db"))
+    async with running(locked, Receiver(Permanent(reason="no"))) as (_, notifier):
+        await notifier.send(command("a"))
+        await notifier.wait_until_quiet()
+        with locked.lock(), reading(locked.where) as store:
+            assert [letter.notification_id for letter in store.dead_letters()] == ["a"]
+
+
 @pytest.mark.integration
 async def test_point_4_the_log_says_which_process_has_the_file_locked(tmp_path, monkeypatch, caplog):
     caplog.set_level(logging.WARNING)
@@ -340,8 +325,6 @@ async def _asyncio_host(notifier: AsyncioNotifier[Any]) -> None:
 
 
 def test_point_4_callers_on_asyncio_and_in_threads_get_it_too(tmp_path, monkeypatch):
-    import asyncio
-
     monkeypatch.setattr(on_disk, "CALLERS_PATIENCE", 0.0)
     locked, receivers = Locked(str(tmp_path / "store.db")), [Receiver(), Receiver()]
 

@@ -27,8 +27,8 @@ started, and by that of the node's boot since then: a wall clock that is set for
 
 **A lost connection** is made again, and the transaction under way is written again; if its answer alone was
 lost, that is found out. Until then changes wait, as they do for a lock that somebody else has on the tables. Their
-effects end when they are durable, or raise. No attempt starts meanwhile, and callers get
-:class:`~actors.errors.StoreBusy` after a second.
+effects end when they are durable, or raise. Callers get :class:`~actors.errors.StoreBusy` after a second. No attempt
+starts under a lock; while the database is away, none that the lease does not cover.
 
 The tables are described in :mod:`actors.storage.postgres.schema`. The connection must be a session's own: through a
 pooler, one that pools by sessions.

@@ -88,8 +88,8 @@ class Claim(NamedTuple):
 class Patience(NamedTuple):
     """What becomes of the time for which nothing can be written; each is called in any thread."""
 
-    waits: Callable[[float, Callable[[], str]], None]
-    """Gets since when, by the monotonic clock, and what says why."""
+    waits: Callable[[float, Callable[[], str], bool], None]
+    """Gets since when, by the monotonic clock, what says why, and whether it waits for a lock."""
     goes_on: Callable[[float], None]
     """Gets when what could be written was begun."""
     is_over: Callable[[], bool]
@@ -199,7 +199,7 @@ class Worker:
                 except psycopg.errors.LockNotAvailable as error:
                     if not may_wait(time.monotonic() - since):
                         raise psycopg.OperationalError(f"{in_one_line(error)}: {self._who_locks()}") from error
-                    self._patience.waits(since, self._who_locks)
+                    self._patience.waits(since, self._who_locks, True)
                     if self._fencing_token:
                         with contextlib.suppress(psycopg.Error):
                             keep_lease(sql, self._fencing_token, self._lease_s)
@@ -402,7 +402,8 @@ class Worker:
                 self._asked_at = None
                 self._link.lose(error)
                 is_locked = isinstance(error, psycopg.errors.LockNotAvailable)
-                self._patience.waits(since, self._who_locks if is_locked else lambda: f"no database{self._link.why}")
+                why = self._who_locks if is_locked else lambda: f"no database{self._link.why}"
+                self._patience.waits(since, why, is_locked)
                 if self._patience.is_over():
                     self._fail(f"the store of node {self._node!r} cannot be written{self._link.why}")
                 if self._failed.wait(pause):
@@ -427,7 +428,11 @@ class Worker:
         while not self._is_over.wait(SILENCE / 4):
             asked_at = self._asked_at
             if asked_at is not None and time.monotonic() - asked_at > SILENCE:
-                self._patience.waits(asked_at, lambda: "the database does not answer")
+                self._patience.waits(asked_at, lambda: "the database does not answer", False)
+                if self._patience.is_over():
+                    with contextlib.suppress(_Finished):
+                        self._fail(f"the store of node {self._node!r} cannot be written: the database does not answer")
+                    self._link.shut()
 
     # ── the lease ───────────────────────────────────────────────────────────────────────────────────────────────
 
