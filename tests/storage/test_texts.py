@@ -13,7 +13,7 @@ from actors.messages import NotificationRequested
 from actors.outcomes import DeadDestination, Permanent
 from actors.service.observability.metrics import Metrics
 from actors.service.operations.dead_letters import DeadLetters
-from actors.service.operations.delivery_reports import take_report
+from actors.service.operations.delivery_reports import DeliveryReport, DeliveryReports
 
 HALF, NUL = "a\ud800b", "a\x00b"
 KEPT = suppression("x@example.org", "kept")
@@ -59,16 +59,10 @@ async def test_a_change_that_no_store_could_keep_is_refused_and_the_store_goes_o
             with pytest.raises(Unstorable, match="wanted the id of a notification"):
                 store.note(AuditEntry(at_ns=EPOCH_NS, action="test", by=None, notification_id=text))
             for outcome in (Permanent(reason="gone"), DeadDestination(reason="gone")):
+                address = {"channel": KEPT.channel, "address": "z@example.org"}
+                report = DeliveryReport(outcome=outcome, by="shop", notification_id=text, **address)
                 with pytest.raises(Unstorable):
-                    await take_report(
-                        store,
-                        Metrics(),
-                        outcome,
-                        channel=KEPT.channel,
-                        address="z@example.org",
-                        by="shop",
-                        notification_id=text,
-                    )
+                    await DeliveryReports(store, Metrics()).take(report)
         await store.change(change(suppressed=[KEPT], preferences={NUL: None}))()
         a = command("a")
         await store.commit(event_of(NotificationRequested, a), a)()
