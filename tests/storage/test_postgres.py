@@ -26,10 +26,10 @@ from actors.messages import (
 from actors.outcomes import DeadDestination, Outcome, Permanent, Sent, Transient
 from actors.pipeline.dead_letter_queue import DiscardDeadLetter, RedriveDeadLetter
 from actors.pipeline.orders import Acceptance
+from actors.storage.on_disk import Reads
 from actors.storage.postgres import (
     node as postgres_node,
     schema as postgres_schema,
-    store as postgres,
     worker as postgres_worker,
 )
 from actors.storage.postgres.store import PostgresStore
@@ -550,11 +550,11 @@ async def test_what_no_one_needs_any_more_leaves_the_database(dsn, monkeypatch):
 async def test_a_question_that_fails_says_so_and_the_next_one_is_answered(dsn, monkeypatch):
     async with PostgresStore.open(dsn, lease=60) as store:
         with monkeypatch.context() as broken:
-            broken.setattr(postgres, "audit_entries", lambda sql, *_: sql.execute("SELECT * FROM absent"))
+            broken.setattr(store, "_reads", Reads(*[lambda sql, *_: sql.execute("SELECT * FROM absent")] * 3))
             with pytest.raises(StoreError, match='the store cannot be read: relation "absent" does not exist'):
                 await store.audit_trail()
             slow = "SET statement_timeout = '1ms'; SELECT pg_sleep(1)"
-            broken.setattr(postgres, "audit_entries", lambda sql, *_: sql.execute(slow))
+            broken.setattr(store, "_reads", Reads(*[lambda sql, *_: sql.execute(slow)] * 3))
             with pytest.raises(StoreError, match="the store cannot be read: canceling statement"):
                 await store.audit_trail()
         asked = trio.Event()
@@ -565,7 +565,7 @@ async def test_a_question_that_fails_says_so_and_the_next_one_is_answered(dsn, m
                 lose_connections(dsn)
             return sql.execute("SELECT 1").fetchall()
 
-        monkeypatch.setattr(postgres, "audit_entries", lose)
+        monkeypatch.setattr(store, "_reads", Reads(lose, lose, lose))
         assert await store.audit_trail() == [(1,)]  # asked again, when the database was back
 
 
