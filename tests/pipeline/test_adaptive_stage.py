@@ -15,6 +15,7 @@ from actors.settings.faults import FaultConfig
 
 S = 1_000_000_000
 PATIENT = {"max_attempts": 1000, "initial_delay": 1.0, "max_delay": 5.0, "jitter": "full"}
+BUCKET = {"rate": "10/s", "kind": "token_bucket"}
 
 
 def scenario_of(
@@ -55,7 +56,7 @@ def is_throttled(entry: Logged) -> bool:
 )
 def test_an_adaptive_rate_finds_what_a_throttling_provider_takes_and_its_breaker_never_opens(settings, simulate):
     channel = {"retry": PATIENT, "adaptive_rate": settings}
-    world = simulate(scenario_of(channel, 20, 130, {"rate": "10/s"}, latency=0.05), until=130)
+    world = simulate(scenario_of(channel, 20, 130, BUCKET, latency=0.05), until=130)
     late = after(world, 50)
     accepted = sum(not is_throttled(entry) for entry in late) / 80
     assert accepted == pytest.approx(10, rel=0.05)
@@ -66,7 +67,7 @@ def test_an_adaptive_rate_finds_what_a_throttling_provider_takes_and_its_breaker
 def test_the_rate_is_a_sawtooth_whose_mean_is_the_providers_rate():
     """From peak to half of it and up by 1/s each second: a mean of 10/s means a peak of 13.3/s, and 6.7 s a tooth."""
     channel = {"retry": PATIENT, "adaptive_rate": {}}
-    world = simulate(scenario_of(channel, 20, 400, {"rate": "10/s"}, latency=0.05), until=400)
+    world = simulate(scenario_of(channel, 20, 400, BUCKET, latency=0.05), until=400)
     late = after(world, 100)
     assert sum(is_throttled(entry) for entry in late) / 300 == pytest.approx(1 / (2 / 3 * 10), rel=0.15)
 
@@ -74,7 +75,7 @@ def test_the_rate_is_a_sawtooth_whose_mean_is_the_providers_rate():
 def test_without_an_adaptive_rate_hundreds_of_times_as_many_are_throttled():
     def throttled(adaptive_rate: dict[str, Any] | None) -> int:
         channel = {"retry": PATIENT, "adaptive_rate": adaptive_rate}
-        world = simulate(scenario_of(channel, 20, 60, {"rate": "10/s"}), until=60)
+        world = simulate(scenario_of(channel, 20, 60, BUCKET), until=60)
         return sum(map(is_throttled, world.log.entries))
 
     assert throttled(None) > 100 * throttled({})
@@ -138,7 +139,7 @@ def test_in_an_overload_the_share_refused_at_the_sender_is_what_comes_over_k_tim
 ):
     """(requests − k · accepts) / (requests + 1), with 40 requests and 10 accepts a second."""
     channel = {"retry": {"max_attempts": 1}, "adaptive_throttle": {"window": 30, **settings}}
-    world = simulate(scenario_of(channel, 40, 150, {"rate": "10/s"}))
+    world = simulate(scenario_of(channel, 40, 150, BUCKET))
     refused = [failed for failed in world.failures if failed.reason == "adaptive throttle" and failed.at_ns >= 50 * S]
     assert len(refused) / (100 * 40) == pytest.approx(share, abs=0.02)
     assert {failed.provider for failed in refused} <= {None}

