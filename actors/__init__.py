@@ -33,6 +33,7 @@ if TYPE_CHECKING:
         StoreFailed as StoreFailed,
         StoreInUse as StoreInUse,
         TemplateError as TemplateError,
+        TemplateRefused as TemplateRefused,
         TransientError as TransientError,
         UnknownChannel as UnknownChannel,
         Unstorable as Unstorable,
@@ -135,7 +136,7 @@ _HOME_OF = {
         "actors.errors": "BulkheadFull ConfigurationError IdempotencyConflict InvalidRecipient InvariantBreach "
         "LetterServed NotifierClosed "
         "Overloaded Overtaken PermanentError RateLimited RetrylabError RunCancelled ServiceUnavailable StoreError "
-        "StoreBusy StoreFailed StoreInUse TemplateError TransientError UnknownChannel "
+        "StoreBusy StoreFailed StoreInUse TemplateError TemplateRefused TransientError UnknownChannel "
         "Unstorable WrongType",
         "actors.faults.provider": "NotificationService SimulatedProvider",
         "actors.faults.queue": "Load",

@@ -15,6 +15,7 @@
     ├── InvalidRecipient              an address that the channel's providers cannot send to; a ValueError too
     ├── Overloaded                    as many notifications are pending as may be; not accepted
     ├── TemplateError                 a template is unknown, or a variable of it is missing
+    │   └── TemplateRefused           a template says what none may; what names it waits for another one
     ├── ConfigurationError            settings or a scenario file that cannot be used
     ├── EditRefused                   a dead letter cannot be edited so before it is tried again
     ├── LetterServed                  its fallback was delivered or is under way; it is not redriven unless told so
@@ -174,6 +175,10 @@ class Overloaded(RetrylabError):
 
 class TemplateError(RetrylabError):
     """A template is unknown, or names a variable that the notification does not carry."""
+
+
+class TemplateRefused(TemplateError):
+    """A template cannot be used: it is no template, or says what none may. The text has all that is wrong, by line."""
 
 
 class ConfigurationError(RetrylabError):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from actors.domain.caution import Caution
+from actors.errors import TemplateError
 from actors.messages import Message, SendNotification
 from actors.outcomes import Ambiguous, Outcome
 
@@ -129,10 +130,16 @@ class Requeued(Message, frozen=True, kw_only=True, gc=False, tag="Postponed"):
     charged: bool
     """Whether it was counted against the user's limit."""
 
+    error: TemplateError | None = None
+    """Why its template could not be filled in, where that was to be done when it began."""
+
 
 class Unsent(msgspec.Struct, frozen=True):
     """The result of an effect that would have made an attempt, and has not: the node's lease was over when it began, or
     no connection became free. That is no attempt and no failure: the handler decides again."""
+
+    error: TemplateError | None = None
+    """Why its template could not be filled in, if that is what kept it from being made."""
 
 
 UNSENT = Unsent()

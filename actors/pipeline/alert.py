@@ -67,9 +67,24 @@ class EndpointDisabled(Message, frozen=True, kw_only=True, gc=False):
         return f"Endpoint {_without_secrets(self.address)} of channel {self.channel} is disabled: {since}"
 
 
+class TemplateUnusable(Message, frozen=True, kw_only=True, gc=False):
+    """A template cannot be used, and notifications that name it wait until it can."""
+
+    channel: NotificationChannel
+    reason: str
+
+    @property
+    def text(self) -> str:
+        """What the administrator reads."""
+        return f"Notifications on channel {self.channel} wait for a template that cannot be used: {self.reason}"
+
+
 def _without_secrets(address: str) -> str:
     """Return an address as an alert shows it: of a subscription to Web Push the host, and no query of a URL."""
     return recipient_host(address) if address.lstrip().startswith("{") else address.partition("?")[0]
+
+
+_AnyAlert: TypeAlias = Alert | ChannelBroken | EndpointDisabled | TemplateUnusable
 
 
 class AdminAlert(Actor):
@@ -92,8 +107,8 @@ class AdminAlert(Actor):
         self.repeated = 0
         """How many were only counted."""
 
-    @handles(Alert, ChannelBroken, EndpointDisabled)
-    def on_alert(self, alert: Alert | ChannelBroken | EndpointDisabled) -> None:
+    @handles(Alert, ChannelBroken, EndpointDisabled, TemplateUnusable)
+    def on_alert(self, alert: _AnyAlert) -> None:
         latest_ns, now_ns = self._latest_ns, self.now_ns
         while latest_ns and now_ns - latest_ns[oldest := next(iter(latest_ns))] >= self._quiet_for_ns:
             del latest_ns[oldest]
@@ -114,11 +129,11 @@ class AdminAlert(Actor):
                 logger.error("could not raise the alert %r", alert.text, exc_info=failure(error))
 
 
-def _log(alert: Alert | ChannelBroken | EndpointDisabled) -> None:
+def _log(alert: _AnyAlert) -> None:
     match alert:
         case Alert():  # the queue has logged it, with the reason
             logger.debug("%s", alert.text)
-        case ChannelBroken():
+        case ChannelBroken() | TemplateUnusable():
             logger.warning("%s", alert.text)
         case EndpointDisabled():  # the log of the service hides URLs, whose paths may be secrets, but no hosts
             told = {"host": recipient_host(alert.address)}

@@ -46,7 +46,12 @@ class Channel(Actor):
 
     @handles(Begin)
     def on_begin(self, begin: Begin) -> None:
-        self.on_admitted(begin.admitted, has_turn=True)
+        attempt, fill_in = begin.admitted.attempt, self._stages.fill_in
+        error = None if fill_in is None else fill_in(attempt)
+        if error is None:
+            self.on_admitted(begin.admitted, has_turn=True)
+        else:
+            self.system.perform(self._breaker, Foreseen(0, Unsent(error)), begin.admitted)
 
     @handles(Forgo)
     def on_forgo(self, forgo: Forgo) -> None:

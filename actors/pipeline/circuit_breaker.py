@@ -19,13 +19,13 @@ from typing import Any, Literal, TypeAlias
 from actors.domain.attempts import (
     EXPIRED,
     RATE_LIMIT_EXCEEDED,
-    UNSENT,
     Admitted,
     Attempt,
     FlushQueue,
     Refused,
     Rejected,
     Requeued,
+    Unsent,
 )
 from actors.instants import sooner
 from actors.kernel.actor import handles
@@ -173,9 +173,9 @@ class CircuitBreakerActor(Stage):
         lane = self._lanes[admitted.lane]
         host = lane.host_of(admitted.attempt) if self._is_per_host else WHOLE_LANE
         key = self._key_of(admitted.attempt, host) if self._order.has_keys else WHOLE_LANE
-        if performed.result is UNSENT:
+        if type(performed.result) is Unsent:
             lane.take_back(admitted.permit, host, self.system.now_ns, key)
-            self._to_handler(Requeued(attempt=admitted.attempt, charged=True))
+            self._to_handler(Requeued(attempt=admitted.attempt, charged=True, error=performed.result.error))
         else:
             lane.settle(
                 admitted.permit,

@@ -12,15 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from actors.domain.attempts import (
-    EXPIRED,
-    Admitted,
-    Attempt,
-    FlushQueue,
-    Refused,
-    Rejected,
-    Requeued,
-)
+from actors.domain.attempts import EXPIRED, Admitted, Attempt, FlushQueue, Refused, Rejected, Requeued
 from actors.domain.delivery import Delivery, dead_letter, redriven, state_after
 from actors.domain.store import LeaseLost, LeaseRenewed, LettersChanged, Store, Takeover
 from actors.errors import (
@@ -52,12 +44,13 @@ from actors.messages import (
 )
 from actors.outcomes import ChannelFault, Outcome, Sent, Transient
 from actors.pipeline import isolation
-from actors.pipeline.alert import ChannelBroken
+from actors.pipeline.alert import ChannelBroken, TemplateUnusable
 from actors.pipeline.backlog import LOOK_AT_BACKLOG, Backlog, LookAtBacklog, due_since_ns
 from actors.pipeline.cancelling import CANCELLING, Cancelling, OfCancelling
 from actors.pipeline.commits import Commit
 from actors.pipeline.endpoint_watch import EndpointWatch
 from actors.pipeline.fallback import Fallbacks
+from actors.pipeline.filling import Filling, until_looked_at
 from actors.pipeline.held import Held
 from actors.pipeline.intake import Intake
 from actors.pipeline.journal import Journal
@@ -66,7 +59,7 @@ from actors.pipeline.preferences import Preferences
 from actors.pipeline.readiness import ADDRESS_GONE, NotBefore, Readiness, Undeliverable, Unwanted
 from actors.pipeline.retries import Retries, succeeded
 from actors.pipeline.retry_budgets import RetryBudgets
-from actors.pipeline.templates import Templates, filled_in
+from actors.pipeline.templates import Templates
 from actors.pipeline.wiring import Stages, Wiring
 from actors.settings.channel import ChannelConfig
 
@@ -105,7 +98,7 @@ class Handler(Actor):
         self._store = store
         self._endpoints = EndpointWatch(channels, store.endpoints)
         self._readiness = Readiness(self.system, store.suppressions, self._endpoints, preferences)
-        self._templates = templates
+        self._filling = None if templates is None else Filling(templates, wiring)
         has_budgets = any(config.retry.budget is not None for config in channels.values())
         self._budgets = RetryBudgets(channels) if has_budgets else None
         self._retries = Retries(channels, self._budgets, self.stream)
@@ -113,6 +106,7 @@ class Handler(Actor):
             stages.budget = None if self._budgets is None else self._budgets.of(channel)
             stages.is_current = self._is_current
             stages.is_wanted = self._readiness.is_wanted
+            stages.fill_in = None if self._filling is None else self._filling.fill_in
             stages.lease_holds = store.lease_holds
         self._lease_holds = store.lease_holds
         self._held = Held()
@@ -230,8 +224,7 @@ class Handler(Actor):
             notification_id = history.command.notification_id
             delivery = state_after(history.command, history.events, self.epoch_ns, self.now_ns)
             isolation.take_care(delivery, self._store, self.now_ns)
-            commit = self._commits.opening(notification_id)
-            if commit is not None:
+            if (commit := self._commits.opening(notification_id)) is not None:
                 commit.taken_over = delivery
             elif notification_id not in self._deliveries and notification_id in self._store.open_ids():
                 # Else it has been loaded meanwhile, and perhaps has ended.
@@ -263,16 +256,13 @@ class Handler(Actor):
     def on_submit(self, submit: Submit) -> None:
         """Accept a command, and answer when that is durable."""
 
-        def answer_and_prepare(delivery: Delivery) -> None:
+        def go_on(delivery: Delivery) -> None:
             submit.answer.set(Acceptance.ACCEPTED)
             self._prepare(delivery)
 
         try:
             acceptance = self.intake.accept(
-                submit.command,
-                answer_and_prepare,
-                asks_for_room=not submit.follows_event,
-                traceparent=submit.traceparent,
+                submit.command, go_on, asks_for_room=not submit.follows_event, traceparent=submit.traceparent
             )
             commit = self._commits.opening(submit.command.notification_id) if self._commits.under_way else None
             if commit is None:  # it is durable already
@@ -359,11 +349,11 @@ class Handler(Actor):
         if until_ns is not None and self.system.now_ns > until_ns:
             self._dead_letter(delivery, self._retries.reason_of_expiry(delivery))
             return
-        if command.metadata and self._templates is not None and "template" in command.metadata:
+        if command.metadata and self._filling is not None and "template" in command.metadata:
             try:
-                command = filled_in(self._templates, command)
+                command = self._filling.command_of(delivery)
             except TemplateError as error:
-                self._dead_letter(delivery, str(error))
+                self._cannot_fill_in(delivery, error)
                 return
         attempt = delivery.next_attempt(command, until_ns, wanted_until_ns, self._node_number)
         delivery.charged = True
@@ -373,6 +363,16 @@ class Handler(Actor):
         if self._backlog.lines:
             self._backlog.charge(command.channel, self.system.now_ns)
         self._entrances[command.channel](attempt)
+
+    def _cannot_fill_in(self, delivery: Delivery, error: TemplateError) -> None:
+        if (obstacle := until_looked_at(delivery, error, self.system.now_ns)) is None:
+            self._dead_letter(delivery, str(error))
+            return
+        if self._budgets is not None and delivery.current is not None:
+            self._budgets.attempt_has_ended(delivery, None, self.system.now_ns)
+        delivery.current = None
+        self._to_alert(TemplateUnusable(channel=delivery.command.channel, reason=str(error)))
+        self._defer(delivery, obstacle)
 
     def _last_start_ns(self, delivery: Delivery) -> int | None:
         """Return the last instant at which the next attempt may start; a time limit of this channel runs from now."""
@@ -436,7 +436,9 @@ class Handler(Actor):
     @handles(Requeued)
     def on_requeued(self, requeued: Requeued) -> None:
         delivery = self._delivery_of(requeued.attempt)
-        if delivery is not None:
+        if delivery is not None and requeued.error is not None:
+            self._cannot_fill_in(delivery, requeued.error)
+        elif delivery is not None:
             self._requeue(delivery, requeued.charged)
 
     def _requeue(self, delivery: Delivery, charged: bool) -> None:
@@ -478,11 +480,9 @@ class Handler(Actor):
         mark = None
         if admitted is not None and self._endpoints.is_on:
             mark = self._endpoints.mark_of(command, outcome, system.epoch_ns + system.now_ns, self._to_alert)
-        event = NotificationFailed(
-            at_ns=system.now_ns,
-            epoch_ns=system.epoch_ns,
-            notification_id=command.notification_id,
-            channel=command.channel,
+        event = self._journal.event(
+            NotificationFailed,
+            command,
             reason=outcome.reason,
             kind=type(outcome).__name__,
             attempt=delivery.attempts,

@@ -46,7 +46,7 @@ class Journal:
         self._subscribed = wiring.subscribed
         self._deliveries = deliveries
 
-    def event(self, kind: type[E], command: SendNotification, **fields: Any) -> E:
+    def event(self, kind: type[E], command: SendNotification, /, **fields: Any) -> E:
         """Return an event of a notification at this instant."""
         return kind(
             at_ns=self._system.now_ns,

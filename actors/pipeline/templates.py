@@ -1,8 +1,9 @@
-"""Templates: subject and body by name and language, filled in in a sandbox.
+"""Templates: subject and body by name and language.
 
-``{name}`` stands for a variable. A template that says ``{{`` or ``{%`` is Jinja's, with all that it can do in a bounded
-number of steps. Variables are the notification's metadata, beside `recipient`, `user_id`, `notification_id`, `subject`
-and `message`, and those that all templates have, which the metadata cannot replace.
+``{name}`` stands for a variable. A template that says ``{{`` or ``{%`` is Jinja's, and may say as much of it as
+:mod:`actors.pipeline.template_language` allows. Variables are the notification's metadata, beside `recipient`,
+`user_id`, `notification_id`, `subject` and `message`, and those that all templates have, which the metadata cannot
+replace.
 
 A team edits them as files of a directory, in UTF-8. ``welcome.txt`` is the template `welcome`, ``welcome.de.txt`` the
 same in German, for notifications whose metadata has ``lang: de``; the first is for those in any other language. With
@@ -20,16 +21,19 @@ import logging
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Self
 
 import msgspec
 
-from actors.errors import TemplateError, described, shortened
-from actors.kernel.async_handlers import failure
+from actors.errors import TemplateError, TemplateRefused
 from actors.messages import SendNotification
 from actors.settings.whole_file import read_whole
 
 logger = logging.getLogger(__name__)
+
+SUFFIXES = (".txt", ".html")
+"""Of the names of templates' files."""
 
 
 class Template(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,22 +62,25 @@ BUILT_IN: Mapping[str, Template] = {
 class Templates:
     """Templates by name; ``name.lang`` is the one in that language, `name` alone the one in any other."""
 
-    def __init__(self, templates: Mapping[str, Template] = BUILT_IN, *, variables: Mapping[str, Any] | None = None):
-        """Take templates, and variables that all of them have (such as `platform`)."""
-        from actors.pipeline.template_sandbox import BoundedEnvironment
+    # Those of a class of one's own that makes none itself.
+    _ready: Mapping[str, _Ready] = MappingProxyType({})
+    _refused: Mapping[str, str] = MappingProxyType({})
+    """By name, what is wrong with those that cannot be used."""
 
-        self._templates = dict(templates)
+    def __init__(self, templates: Mapping[str, Template] = BUILT_IN, *, variables: Mapping[str, Any] | None = None):
+        """Take templates, and variables that all of them have (such as `platform`).
+
+        One that cannot be used is logged with all that is wrong with it, and what names it waits for another one.
+        """
         self._variables = dict(variables or {})
-        self._environments = {
-            (is_jinja, html): BoundedEnvironment(
-                autoescape=html,
-                keep_trailing_newline=True,
-                **({} if is_jinja else _SINGLE_BRACES),
-            )
-            for is_jinja in (False, True)
-            for html in (False, True)
-        }
-        self._compiled: dict[tuple[str, bool], Any] = {}
+        ready, refused = {}, {}
+        for name, template in templates.items():
+            try:
+                ready[name] = _ready(f"template {name!r}: line ", template)
+            except TemplateRefused as error:
+                refused[name] = str(error)
+                logger.error("%s", error)
+        self._ready, self._refused = ready, refused
 
     @classmethod
     def from_directory(cls, directory: Path, *, variables: Mapping[str, Any] | None = None) -> Self:
@@ -109,7 +116,8 @@ class Templates:
             if earlier is not None:
                 made.take_over(earlier)
             return made, [f"{directory}: wanted a directory of templates, got {(error.strerror or str(error)).lower()}"]
-        problems = []
+        problems, ready, refused = [], dict(made._ready), {}
+        former = {} if earlier is None else earlier._ready
         by_name: dict[str, list[Path]] = {}
         for path in paths:
             by_name.setdefault(path.stem, []).append(path)
@@ -117,53 +125,40 @@ class Templates:
             try:
                 if len(alike) > 1:
                     others = " and ".join(path.name for path in alike)
-                    raise TemplateError(f"{alike[0]}: wanted one file for template {name!r}, got {others}")
-                made._add(name, alike[0])
-            except TemplateError as error:
-                problems.append(str(error))
-                if earlier is not None and name in earlier._templates:
-                    made._templates[name] = earlier._templates[name]
+                    raise TemplateRefused(f"{alike[0]}: wanted one file for template {name!r}, got {others}")
+                ready[name] = _read(alike[0], directory)
+            except TemplateRefused as error:
+                problems += str(error).splitlines()
+                if name in former:
+                    ready[name] = former[name]
+                elif _base(name) not in former:
+                    refused[name] = str(error)
+        made._ready, made._refused = ready, refused
         return made, problems
-
-    def _add(self, name: str, path: Path) -> None:
-        """Add the template in a file."""
-        try:
-            content = read_whole(path, _FILE_BYTES_MAX)
-            text = content.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
-        except UnicodeDecodeError:
-            raise TemplateError(f"{path}: wanted text in UTF-8") from None
-        except OSError as error:
-            raise TemplateError(f"{path}: {(error.strerror or str(error)).lower()}") from None
-        if len(content) > _FILE_BYTES_MAX:
-            raise TemplateError(f"{path}: too long: wanted at most {_FILE_BYTES_MAX:,} bytes")
-        subject, line = None, 1
-        if text.startswith("Subject:"):
-            first, _, text = text.partition("\n")
-            subject, line = first.removeprefix("Subject:").strip(), 2
-        body = text.lstrip("\n")
-        line += len(text) - len(body)
-        html = path.suffix == ".html"
-        for part, is_html, starts_at in ((subject or "", False, 1), (body, html, line)):
-            try:
-                self._compile(part, is_html)
-            except _Broken as broken:
-                raise TemplateError(f"{path}:{starts_at + broken.line - 1}: {broken.why}") from None
-        self._templates[name] = Template(subject=subject, body=body, html=html)
 
     def take_over(self, other: Templates) -> None:
         """Have the templates and variables of others from now on, in place of all that were here."""
-        self._templates, self._variables, self._compiled = other._templates, other._variables, other._compiled
+        self._ready, self._refused, self._variables = other._ready, other._refused, other._variables
 
     def languages(self) -> dict[str, list[str | None]]:
         """Return the languages that there are of each template, by its name; None is the one for any other."""
         languages: dict[str, list[str | None]] = {}
-        for name in sorted(self._templates):
-            base, dot, language = name.rpartition(".")
-            if dot and _LANGUAGE.fullmatch(language):
-                languages.setdefault(base, []).append(language)
-            else:
-                languages.setdefault(name, []).append(None)
+        for name in sorted(self._ready):
+            base = _base(name)
+            languages.setdefault(base, []).append(None if base == name else name[len(base) + 1 :])
         return languages
+
+    def check(self, command: SendNotification) -> None:
+        """Check that the template that the metadata of a command names is none that cannot be used.
+
+        Raises:
+            TemplateRefused: it is.
+        """
+        for name in self._names(command):
+            if name in self._refused:
+                raise TemplateRefused(self._refused[name])
+            if name in self._ready:
+                return
 
     def fill_in(self, command: SendNotification) -> SendNotification:
         """Return the command with subject and message made from the template that its metadata names.
@@ -171,17 +166,20 @@ class Templates:
         An HTML template leaves ``html: True`` in the metadata, which tells a transport what the message is.
 
         Raises:
-            TemplateError: there is no such template, it is broken, or a variable of it is missing. The notification
-                is dead-lettered for it, and for whatever else templates of a class of one's own raise, or where they
-                return anything else than this notification.
+            TemplateRefused: the template cannot be used. The notification waits for another one.
+            TemplateError: there is no such template, a variable of it is missing or does not fit, or it takes too much
+                work. The notification is dead-lettered for it, and for whatever else templates of a class of one's own
+                raise, or where they return anything else than this notification.
         """
+        from actors.pipeline.template_language import Budget
+
+        self.check(command)
         metadata = command.metadata
-        name = str(metadata["template"])
-        language = metadata.get("lang")
-        template = self._templates.get(f"{name}.{language}") or self._templates.get(name)
-        if template is None:
+        exact, name = self._names(command)
+        ready = self._ready.get(exact) or self._ready.get(name)
+        if ready is None:
             name = name if len(name) <= _NAME_SHOWN else name[:_NAME_SHOWN] + "…"
-            raise TemplateError(f"template {name!r} is unknown; known are {', '.join(sorted(self._templates))}")
+            raise TemplateError(f"template {name!r} is unknown; known are {', '.join(sorted(self._ready))}")
         variables = {
             "recipient": command.recipient,
             "user_id": command.user,
@@ -191,54 +189,89 @@ class Templates:
             **metadata,
             **self._variables,  # the operator's words, which no client may put others in place of
         }
+        budget = Budget()
         subject = command.subject
-        if template.subject is not None:
-            subject = self._render(name, template.subject, False, variables)
-        body = self._render(name, template.body, template.html, variables)
-        if template.html:
+        if ready.subject is not None:
+            subject = _filled(name, ready.subject, variables, budget)
+        body = _filled(name, ready.body, variables, budget)
+        if ready.html:
             return msgspec.structs.replace(command, subject=subject, message=body, metadata={**metadata, "html": True})
         return msgspec.structs.replace(command, subject=subject, message=body)
 
-    def _render(self, name: str, text: str, html: bool, variables: Mapping[str, Any]) -> str:
-        from jinja2 import TemplateError as JinjaError, UndefinedError
-
-        from actors.pipeline.template_sandbox import TooMuch, render
-
-        try:
-            compiled = self._compiled.get((text, html)) or self._compile(text, html)
-            return render(compiled, variables)
-        except TooMuch as error:
-            raise TemplateError(f"template {name!r}: {error}") from None
-        except _Broken as broken:
-            raise TemplateError(f"template {name!r}: {broken.why}") from None
-        except UndefinedError as error:
-            raise TemplateError(f"template {name!r}: {error.message}") from None
-        except JinjaError as error:
-            raise TemplateError(f"template {name!r}: {error}") from None
-        except Exception as error:  # of a variable's own code, or of an expression in the template
-            raise TemplateError(f"template {name!r}: {type(error).__name__}: {error}") from None
-
-    def _compile(self, text: str, html: bool) -> Any:
-        from jinja2 import TemplateSyntaxError
-
-        is_jinja = "{{" in text or "{%" in text
-        try:
-            compiled = self._compiled[text, html] = self._environments[is_jinja, html].from_string(text)
-        except TemplateSyntaxError as error:
-            raise _Broken(error.message or "no template", error.lineno) from None
-        except Exception as error:  # what the compiler's own limits end in, as for a number of 5,000 digits
-            raise _Broken(f"{type(error).__name__}: {error}", 1) from None
-        return compiled
+    def _names(self, command: SendNotification) -> tuple[str, str]:
+        """Return the names of the template in the command's language, and in any other."""
+        name = str(command.metadata["template"])
+        return f"{name}.{command.metadata.get('lang')}", name
 
 
-class _Broken(Exception):
-    """A text is no template."""
+class _Ready(msgspec.Struct, frozen=True):
+    """A template that can be filled in."""
 
-    def __init__(self, why: str, line: int) -> None:
-        super().__init__(why, line)
-        self.why = why
-        self.line = line
-        """In the text, from 1."""
+    subject: Any
+    body: Any
+    html: bool
+
+
+def _ready(place: str, template: Template, body_line: int = 1) -> _Ready:
+    """Return a template that can be filled in.
+
+    Raises:
+        TemplateRefused: all that is wrong with it, a line each.
+    """
+    from actors.pipeline.template_language import read
+
+    subject, wrong = (None, ()) if template.subject is None else read(template.subject, False)
+    body, wrong_in_body = read(template.body, template.html)
+    problems = [*wrong, *((line + body_line - 1, why) for line, why in wrong_in_body)]
+    if problems:
+        raise TemplateRefused("\n".join(f"{place}{line}: {why}" for line, why in problems))
+    return _Ready(subject, body, template.html)
+
+
+def _filled(name: str, compiled: Any, variables: Mapping[str, Any], budget: Any) -> str:
+    from jinja2 import TemplateError as JinjaError
+
+    from actors.pipeline.template_language import Unfit, fill_in
+
+    try:
+        return fill_in(compiled, variables, budget)
+    except (Unfit, JinjaError) as error:
+        raise TemplateError(f"template {name!r}: {error}") from None
+    except Exception as error:  # of a variable's own code, or of an expression in the template
+        raise TemplateError(f"template {name!r}: {type(error).__name__}: {error}") from None
+
+
+def _base(name: str) -> str:
+    """Return the name of a template without its language."""
+    base, dot, language = name.rpartition(".")
+    return base if dot and _LANGUAGE.fullmatch(language) else name
+
+
+def _read(path: Path, directory: Path) -> _Ready:
+    """Return the template in a file of a directory.
+
+    Raises:
+        TemplateRefused: it cannot be read, or all that is wrong with it, a line each.
+    """
+    try:
+        target = path.resolve()
+        if not target.is_relative_to(directory.resolve()):
+            raise TemplateRefused(f"{path}: wanted a file in its directory, got a link to {target}")
+        content = read_whole(target, _FILE_BYTES_MAX)
+        text = content.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
+    except UnicodeDecodeError:
+        raise TemplateRefused(f"{path}: wanted text in UTF-8") from None
+    except (OSError, RuntimeError) as error:  # the latter of links in a circle
+        raise TemplateRefused(f"{path}: {(getattr(error, 'strerror', None) or str(error)).lower()}") from None
+    if len(content) > _FILE_BYTES_MAX:
+        raise TemplateRefused(f"{path}: too long: wanted at most {_FILE_BYTES_MAX:,} bytes")
+    subject, line = None, 1
+    if text.startswith("Subject:"):
+        first, _, text = text.partition("\n")
+        subject, line = first.removeprefix("Subject:").strip(), 2
+    body = text.lstrip("\n")
+    line += len(text) - len(body)
+    return _ready(f"{path}:", Template(subject=subject, body=body, html=path.suffix == ".html"), line)
 
 
 def template_files(directory: Path) -> list[Path]:
@@ -248,10 +281,27 @@ def template_files(directory: Path) -> list[Path]:
         OSError: there is no such directory, or it cannot be read.
     """
     return sorted(
-        path
-        for path in directory.iterdir()
-        if path.suffix in (".txt", ".html") and not path.name.startswith(".") and path.stem
+        path for path in directory.iterdir() if path.suffix in SUFFIXES and not path.name.startswith(".") and path.stem
     )
+
+
+def problems_in(path: Path) -> list[str]:
+    """Return what is wrong with the file of a template, or with those of a directory, a line each.
+
+    Raises:
+        TemplateError: there is none.
+    """
+    if path.is_dir():
+        if not template_files(path):
+            raise TemplateError(f"{path}: wanted templates, files that end in .txt or .html, got none")
+        return Templates.read(path)[1]
+    if not path.exists():
+        raise TemplateError(f"{path}: no such file or directory")
+    try:
+        _read(path, path.parent)
+    except TemplateRefused as error:
+        return str(error).splitlines()
+    return []
 
 
 _FILE_BYTES_MAX = 2**20
@@ -261,33 +311,3 @@ _NAME_SHOWN = 100
 
 _LANGUAGE = re.compile(r"[A-Za-z]{2,3}([-_][A-Za-z0-9]{2,8})*")
 """What a tag of a language looks like, roughly (RFC 5646): ``de``, ``pt-BR``, ``zh-Hant``."""
-
-_SINGLE_BRACES = {
-    "variable_start_string": "{",
-    "variable_end_string": "}",
-    # Not to be met in a text: a template that says {% is Jinja's own, and keeps Jinja's braces.
-    "block_start_string": "\x00{%",
-    "comment_start_string": "\x00{#",
-}
-
-
-def filled_in(templates: Templates, command: SendNotification) -> SendNotification:
-    """Return what templates, perhaps custom ones, make of a command.
-
-    Raises:
-        TemplateError: they raise, or return anything else than this notification.
-    """
-    try:
-        filled = templates.fill_in(command)
-    except TemplateError as error:
-        raise TemplateError(shortened(str(error))) from None
-    except BaseException as error:
-        logger.error("templates raised on notification %r", command.notification_id, exc_info=failure(error))
-        raise TemplateError(f"templates raised {described(error)}") from error
-    if (
-        type(filled) is not SendNotification
-        or filled.notification_id != command.notification_id
-        or filled.channel != command.channel
-    ):
-        raise TemplateError(shortened(f"templates: wanted the notification with its text filled in, got {filled!r}"))
-    return filled

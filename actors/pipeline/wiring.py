@@ -15,6 +15,7 @@ from actors.policies.resuming import Arrivals
 
 if TYPE_CHECKING:
     from actors.domain.attempts import Attempt
+    from actors.errors import TemplateError
     from actors.kernel.actor import ActorRef
     from actors.pipeline.lane import Lane
     from actors.pipeline.on_their_way import OnTheirWay
@@ -68,6 +69,10 @@ class Stages:
 
     is_wanted: Callable[[SendNotification], bool] | None = None
     """Tells whether a user wants this now; asked when the turn of one comes that has waited. None: always."""
+
+    fill_in: Callable[[Attempt], TemplateError | None] | None = None
+    """Fills in the template of an attempt that was marked before it began, or tells what keeps it from that. None: no
+    attempt names a template."""
 
     lease_holds: Callable[[], bool] | None = None
     """Tells whether an attempt may start now; asked before each. None: always."""

@@ -234,6 +234,7 @@ def test_two_files_of_one_name_and_files_that_are_no_text_are_refused(tmp_path: 
         ("Subject: {{ name\n\nHello", "1: unexpected end of template, expected 'end of print statement'."),
         ("Hello {name}\n\n{% if %}", "3: Expected an expression, got 'end of statement block'"),
         ("Subject: Hi\n\n\nHello {{ name }}\n{{ name | nosuch }}", "5: No filter named 'nosuch'."),
+        ("Subject: {{ a.upper() }}\n\n{% include 'x' %}", "1: a call of upper() cannot be used in a template: use "),
         ("Subject: Hi\nHello\n{name", "3: unexpected end of template"),
         ("Hello {{ " + 5000 * "9" + " }}", "1: ValueError: Exceeds the limit"),
     ],
@@ -243,6 +244,28 @@ def test_a_template_that_is_none_is_found_when_it_is_read_and_its_line_is_told(t
     with pytest.raises(TemplateError) as raised:
         Templates.from_directory(tmp_path)
     assert str(raised.value).startswith(f"{tmp_path}/a.txt:{problem}")
+
+
+def test_a_file_that_is_a_link_out_of_its_directory_is_refused_and_one_within_is_not(tmp_path: Path):
+    directory, other = tmp_path / "templates", tmp_path / "secret.txt"
+    (directory / "..data").mkdir(parents=True)
+    other.write_text("a secret", encoding="utf-8")
+    (directory / "..data" / "hello.txt").write_text("Hello {name}", encoding="utf-8")
+    (directory / "hello.txt").symlink_to("..data/hello.txt")  # as a volume of Kubernetes has it
+    (tmp_path / "link").symlink_to(directory)
+    for each in (directory, tmp_path / "link"):
+        command = Templates.from_directory(each).fill_in(email("n", metadata={"template": "hello", "name": "Ann"}))
+        assert command.message == "Hello Ann"
+    (directory / "evil.txt").symlink_to(other)
+    (directory / "dir.txt").symlink_to(tmp_path)
+    (directory / "round.txt").symlink_to("round.txt")
+    problems = Templates.read(directory)[1]
+    assert problems[:2] == [
+        f"{directory}/dir.txt: wanted a file in its directory, got a link to {tmp_path}",
+        f"{directory}/evil.txt: wanted a file in its directory, got a link to {other}",
+    ]
+    assert problems[2].startswith(f"{directory}/round.txt: ")
+    assert len(problems) == 3
 
 
 def test_all_that_is_wrong_is_told_and_what_was_good_before_stays(tmp_path: Path):

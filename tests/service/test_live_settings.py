@@ -220,6 +220,7 @@ async def test_an_invalid_file_changes_nothing_and_the_log_says_all_that_is_wron
 async def test_who_starts_with_files_that_cannot_be_used_is_told_all_that_is_wrong(autojump_clock, tmp_path):
     (tmp_path / "templates").mkdir()
     write(tmp_path / "templates" / "a.txt", "{% if %}")
+    write(tmp_path / "templates" / "b.txt", "Hi {{ name.upper() }}\n\n{% include 'x' %}")
     write(tmp_path / "preferences.yaml", "users: {ann: {channels: {fax: off}}}")
     write(tmp_path / "suppressions.csv", "channel,address\n")
     with pytest.raises(ConfigurationError) as raised:
@@ -233,6 +234,8 @@ async def test_who_starts_with_files_that_cannot_be_used_is_told_all_that_is_wro
     assert [Path(problem.split(":")[0]).name for problem in raised.value.problems] == [
         "preferences.yaml",
         "a.txt",
+        "b.txt",
+        "b.txt",
         "suppressions.csv",
     ]
 
@@ -312,6 +315,25 @@ async def test_templates_that_a_team_edits_are_used_from_then_on_and_a_broken_on
         assert world.live.preview("hello", {"name": "Ann", "nickname": "A"}).message == "Hi Ann, A"
         with pytest.raises(TemplateError, match="'nickname' is undefined"):
             world.live.preview("hello", {"name": "Ann"})
+
+
+async def test_a_new_template_that_cannot_be_used_is_waited_for(autojump_clock, tmp_path, caplog):
+    directory = tmp_path / "templates"
+    directory.mkdir()
+    write(directory / "hello.txt", "Hello {name}")
+    async with running(templates=directory) as world:
+        write(directory / "hello.de.txt", "{% macro m() %}{% endmacro %}")
+        write(directory / "bye.txt", "{% macro m() %}{% endmacro %}")
+        await until(lambda: bool(world.live.files["templates"].problems))
+        for name, template in (("a", "hello"), ("b", "bye")):
+            await world.send(name, metadata={"template": template, "lang": "de", "name": "Ann"})
+        await trio.sleep(60)
+        assert world.receiver.ids == ["a"]  # in the language that there was before
+        assert (world.notifier.in_flight, world.notifier.dead_letter_queue) == (1, [])
+        assert f"wait for a template that cannot be used: {directory}/bye.txt:1: 'macro'" in caplog.text
+        write(directory / "bye.txt", "Bye {name}")
+        await until(lambda: not world.notifier.in_flight)
+        assert world.receiver.taken[-1].message == "Bye Ann"
 
 
 # ── suppressions ────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -1,7 +1,7 @@
 """What a service reads beside its settings: preferences, templates, suppressions; and what operators do to them."""
 
 import trio
-from served import ANN, OTTO, Scripted, email, service
+from served import OTTO, Scripted, email, service
 
 from actors.outcomes import Permanent, Sent
 
@@ -24,7 +24,7 @@ async def test_files_beside_the_settings_are_used_and_read_again_on_demand(tmp_p
         await served.post("/notifications", email(1, user_id="ann"))
         assert await sent(served) == []
         assert await served.metric('notifications_suppressed_total{channel="email"}') == 1
-        preview = await served.post("/api/templates/hello/preview", {"variables": {"name": "Ann"}}, ANN)
+        preview = await served.post("/api/templates/hello/preview", {"variables": {"name": "Ann"}}, OTTO)
         assert preview.json()["subject"] == "From the shop"
         preferences.write_text("users: {}\n")
         assert await served.change(**files)

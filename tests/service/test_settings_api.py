@@ -42,7 +42,6 @@ LOOKS = [
     ("GET", "/api/suppressions"),
     ("GET", "/api/suppressions.csv"),
     ("GET", "/api/templates"),
-    ("POST", "/api/templates/welcome/preview"),
     ("GET", "/api/settings-files"),
 ]
 CHANGES = [
@@ -51,6 +50,7 @@ CHANGES = [
     ("POST", "/api/suppressions"),
     ("DELETE", "/api/suppressions?channel=email&address=ann"),
     ("POST", "/api/settings-files/reload"),
+    ("POST", "/api/templates/welcome/preview"),
 ]
 
 

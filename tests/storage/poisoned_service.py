@@ -1,8 +1,8 @@
-"""A service that an attempt may end: ``python poisoned_service.py STORE NOTIFICATIONS``.
+"""A service that an attempt may end: ``python poisoned_service.py STORE NOTIFICATIONS [template]``.
 
 STORE is the file of a store, or a database of PostgreSQL's, ``postgresql://…``. It sends so many notifications; an
-attempt of one whose id starts with ``poison`` ends the process as a crash in native code does. It says on its standard
-output ``started``, what it sends, and in the end ``quiet``.
+attempt of one whose id starts with ``poison`` ends the process as a crash in native code does; or filling in its
+template. It says on its standard output ``started``, what it sends, and in the end ``quiet``.
 """
 
 from __future__ import annotations
@@ -10,12 +10,13 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import trio
 from service_parts import opened_store, say
 
-from actors import Notifier, SendNotification
+from actors import Notifier, SendNotification, Template, Templates
 from actors.domain.attempts import Attempt, Provider
 from actors.messages import NotificationChannel
 from actors.outcomes import Outcome, Sent
@@ -44,20 +45,38 @@ class Deadly(Provider):
         return send
 
 
-async def main(path: str, notifications: int) -> None:
+fill_in = Templates.fill_in
+
+
+def deadly_fill_in(templates: Templates, command: SendNotification) -> SendNotification:
+    """End the process over some."""
+    if command.notification_id.startswith("poison"):
+        os.kill(os.getpid(), signal.SIGKILL)
+    return fill_in(templates, command)
+
+
+async def main(path: str, notifications: int, by_template: bool) -> None:
     """Run the service."""
     say("started")
     isolation.PAUSE_S = 0.05  # no one kills this process over and over
-    deadly = Deadly()
+    deadly, templates = Deadly(), Templates({"t": Template(body="Hello")})
+    Templates.fill_in = deadly_fill_in  # type: ignore[method-assign]
     async with (
         opened_store(path, node="one") as store,
-        Notifier.open(CONFIG, providers=deadly, store=store) as notifier,
+        Notifier.open(CONFIG, providers=deadly, store=store, templates=templates) as notifier,
     ):
         for number in range(notifications):
             name = f"poison-{number}" if number % 20 == 7 else str(number)
+            more: dict[str, Any] = {}
+            if by_template:
+                more = {"metadata": {"template": "t"}, "not_before": datetime.now(UTC) + timedelta(seconds=1)}
             await notifier.send(
                 SendNotification(
-                    notification_id=name, channel=NotificationChannel.PUSH, recipient=f"device-{name}", message="Hello"
+                    notification_id=name,
+                    channel=NotificationChannel.PUSH,
+                    recipient=f"device-{name}",
+                    message="Hello",
+                    **more,
                 )
             )
         deadly.all_accepted.set()
@@ -66,4 +85,4 @@ async def main(path: str, notifications: int) -> None:
 
 
 if __name__ == "__main__":
-    trio.run(main, sys.argv[1], int(sys.argv[2]))
+    trio.run(main, sys.argv[1], int(sys.argv[2]), sys.argv[3:] == ["template"])

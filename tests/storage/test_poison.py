@@ -27,17 +27,25 @@ SERVICE = Path(__file__).with_name("poisoned_service.py")
 REASON = "its process has ended three times while nothing else was being sent"
 
 
-def live(store: str, notifications: int) -> list[str]:
+def live(store: str, notifications: int, *poison: str) -> list[str]:
     """Run a service until it ends; return what it said."""
-    argv = [sys.executable, str(SERVICE), store, str(notifications)]
+    argv = [sys.executable, str(SERVICE), store, str(notifications), *poison]
     return subprocess.run(argv, stdout=subprocess.PIPE, text=True, timeout=120, check=False).stdout.splitlines()
 
 
-@pytest.mark.parametrize("poisons", [1, pytest.param(3, marks=pytest.mark.slow)])
-async def test_poison_is_dead_lettered_and_no_one_else_is(poisons, tmp_path):
+@pytest.mark.parametrize(
+    ("poisons", "poison"),
+    [
+        (1, ()),
+        pytest.param(3, (), marks=pytest.mark.slow),
+        pytest.param(1, ("template",), marks=pytest.mark.slow),
+        pytest.param(3, ("template",), marks=pytest.mark.slow),
+    ],
+)
+async def test_poison_is_dead_lettered_and_no_one_else_is(poisons, poison, tmp_path):
     path, said = tmp_path / "store.db", []
     while not said or said[-1] != "quiet":
-        said += live(str(path), 20 * poisons if not said else 0)
+        said += live(str(path), 20 * poisons if not said else 0, *poison)
         assert 1 <= said.count("started") <= 3 + 4 * poisons, said
     sent = [line.split()[1] for line in said if line.startswith("sent")]
     async with SqliteStore.open(path) as store:

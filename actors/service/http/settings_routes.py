@@ -1,4 +1,4 @@
-"""JSON over HTTP for preferences, suppressions and templates. Readers may look, operators may change.
+"""JSON over HTTP for preferences, suppressions and templates. Readers may look, operators may change and preview.
 
 ::
 
@@ -270,7 +270,7 @@ async def _list_templates(request: Request) -> Response:
 
 @_telling_problems
 async def _preview(request: Request) -> Response:
-    require(request, Role.READER)
+    require(request, Role.OPERATOR)
     asked = validated(_Preview, await _json(request))
     try:
         made = _live(request).preview(request.path_params["name"], asked.variables, language=asked.lang)
