@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from simulation.commands.scenario_files import Annotate, Files, Messages, findings_in, load_all
-from simulation.commands.shared import Exit, Sets, json_option, jsonl_option, print_line, refuse
+from actors.errors import TemplateError
+from actors.pipeline.templates import SUFFIXES, problems_in
+from simulation.commands.scenario_files import Annotate, Messages, findings_in, load_all
+from simulation.commands.shared import Exit, Sets, argument, json_option, jsonl_option, print_line, refuse
 
 if TYPE_CHECKING:
     from actors.lint.channel import Finding
@@ -17,13 +19,13 @@ if TYPE_CHECKING:
 
 
 def lint(
-    files: Files,
+    files: Annotated[list[Path], argument("FILE", "Scenario files; templates (.txt, .html), or their directories.")],
     sets: Sets = None,
     as_json: Annotated[bool, json_option("one list of the findings as ")] = False,
     as_jsonl: Annotated[bool, jsonl_option("each finding, file by file")] = False,
     annotate: Annotate = None,
 ) -> None:
-    """Print the settings that cannot do what they say, and as notes which defaults will decide.
+    """Print the settings that cannot do what they say, which defaults will decide, as notes, and refused templates.
 
     As JSON a finding is an object: file; line and column, null where --set put the setting; rule, a name that stays
     when the message changes; path, of the setting; message; and numbers, a list of those in the message, each with
@@ -39,28 +41,60 @@ def lint(
     from simulation.scenario.unnamed import DECIDES, default_notes
 
     messages = Messages(annotate)
-    scenarios, problems = load_all(files, sets or [], None)
+    scenarios, problems = load_all([file for file in files if not _is_template(file)], sets or [], None)
+    templates: dict[Path, list[tuple[Problem, Finding]]] = {}
+    for file in filter(_is_template, files):
+        try:
+            templates[file] = _lines_of(file)
+        except TemplateError as error:
+            problems[str(error)] = file
     if problems:
         messages.refuse(problems)
     documents: list[dict[str, Any]] = []
     holds = True
-    for file, scenario in zip(files, scenarios, strict=True):
-        found = findings_in(file, scenario, sets or [])
-        for problem, finding in [*found, *places_of(default_notes(scenario), file, sets or [])]:
+    in_order = iter(scenarios)
+    for file in files:
+        found = templates.get(file)
+        if found is None:
+            scenario = next(in_order)
+            notes = places_of(default_notes(scenario), file, sets or [])
+            found = [*findings_in(file, scenario, sets or []), *notes]
+        for problem, finding in found:
             is_note = finding.rule == DECIDES
             holds &= is_note
+            where = Path(problem.place.source) if file in templates else file
             if messages.annotates:
-                messages.finding("notice" if is_note else "error", file, problem, finding)  # an error fails the command
+                messages.finding(
+                    "notice" if is_note else "error", where, problem, finding
+                )  # an error fails the command
             if as_json:
-                documents.append(_document(file, problem, finding))
+                documents.append(_document(where, problem, finding))
             elif as_jsonl:
-                print_line(_document(file, problem, finding))
+                print_line(_document(where, problem, finding))
             elif not messages.annotates:
                 typer.echo(f"note: {problem}" if is_note else problem)
     if as_json:
         typer.echo(json.dumps(documents, indent=2, allow_nan=False))
     if not holds:
         raise typer.Exit(Exit.DOES_NOT_HOLD)
+
+
+def _is_template(path: Path) -> bool:
+    return path.is_dir() or path.suffix in SUFFIXES
+
+
+def _lines_of(path: Path) -> list[tuple[Problem, Finding]]:
+    """Return the lines of a template, or of those in a directory, that cannot be used."""
+    from actors.lint.channel import Finding
+    from actors.settings.yaml_tree import Place, Problem
+
+    found = []
+    for text in problems_in(path):
+        place, _, why = text.partition(": ")
+        name, _, line = place.rpartition(":")
+        where = Place(name, int(line), 1) if line.isdigit() else Place(place)
+        found.append((Problem(where, (), why), Finding((), "template-refused", why)))
+    return found
 
 
 def _document(file: Path, problem: Problem, finding: Finding) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from pydantic import (
     ModelWrapValidatorHandler,
     StrictBool,
     WrapValidator,
+    field_validator,
     model_validator,
 )
 
@@ -122,6 +123,16 @@ class TemplateText(Settings):
 
     html: StrictBool = False
     """The body is HTML: variables are escaped."""
+
+    @field_validator("subject", "body")
+    @classmethod
+    def _can_be_used(cls, text: str | None) -> str | None:
+        if text is not None and "{" in text:
+            from actors.pipeline.template_language import read  # Jinja is imported for them alone
+
+            if problems := read(text, False)[1]:
+                raise wanted("a template", "; ".join(f"line {line}: {why}" for line, why in problems))
+        return text
 
 
 # ── the whole ───────────────────────────────────────────────────────────────────────────────────────────────────

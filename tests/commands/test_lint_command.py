@@ -81,6 +81,33 @@ def test_of_files_that_cannot_be_used_stdout_says_nothing(wrong):
     assert (done.returncode, done.stdout, done.stderr) == (2, "", "--jsonl: wanted it without --json\n")
 
 
+def test_each_line_of_templates_that_cannot_be_used_is_a_finding(tmp_path):
+    (tmp_path / "a.txt").write_text("Subject: {{ x|format(1) }}\n\nHi {{ name.upper() }}\n{% include 'x' %}\n")
+    (tmp_path / "b.html").write_text("<p>{name}</p>")
+    (tmp_path / "c.txt").write_bytes(b"\xff")
+    done = retrylab("lint", tmp_path, STEADY)
+    assert (done.returncode, done.stderr) == (1, "")
+    cannot = "cannot be used in a template"
+    assert done.stdout.splitlines() == [
+        f"{tmp_path}/a.txt:1:1: the filter format {cannot}: use decimals(2), money('EUR') or date('%d.%m.%Y')",
+        f"{tmp_path}/a.txt:3:1: a call of upper() {cannot}: use the filter upper",
+        f"{tmp_path}/a.txt:4:1: 'include' {cannot}: write its text where it is used",
+        f"{tmp_path}/c.txt: wanted text in UTF-8",
+    ]
+    listed = json.loads(retrylab("lint", tmp_path / "a.txt", "--json").stdout)
+    assert [(each["file"], each["line"], each["rule"]) for each in listed] == [
+        (f"{tmp_path}/a.txt", line, "template-refused") for line in (1, 3, 4)
+    ]
+    annotated = retrylab("lint", tmp_path, "--annotate", "github")
+    assert f"file={tmp_path}/a.txt,line=3" in annotated.stderr
+    assert retrylab("lint", tmp_path / "b.html").returncode == 0
+    (tmp_path / "empty").mkdir()
+    for path, why in (("empty", "wanted templates, files that end in .txt or .html, got none"),
+                      ("gone.txt", "no such file or directory")):  # fmt: skip
+        done = retrylab("lint", tmp_path / path)
+        assert (done.returncode, done.stdout, done.stderr) == (2, "", f"{tmp_path / path}: {why}\n")
+
+
 def test_the_help_and_the_guide_name_all_that_a_finding_has(wrong):
     (finding,) = json.loads(retrylab("lint", wrong, "--json").stdout)
     help_text = retrylab("lint", "--help").stdout

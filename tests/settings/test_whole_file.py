@@ -96,7 +96,7 @@ def test_a_template_that_is_a_pipe_is_refused_with_its_name(tmp_path, monkeypatc
         Templates.from_directory(tmp_path)
     first, second = str(raised.value).splitlines()
     assert first.startswith(f"{tmp_path}/hello.txt: is a pipe")
-    assert second == f"{tmp_path}/zero.txt: is no regular file"
+    assert second == f"{tmp_path}/zero.txt: wanted a file in its directory, got a link to /dev/zero"
 
 
 def test_a_pipe_that_somebody_writes_to_is_read_to_its_end(tmp_path):
