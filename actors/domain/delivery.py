@@ -241,7 +241,7 @@ def _first_failure_since_1970_ns(delivery: Delivery, moved: NotificationEvent) -
 
 
 def redriven(
-    letter: DeadLetterMessage, changes: Mapping[str, Any], now_ns: int, epoch_ns: int, *, without_operator: bool
+    letter: DeadLetterMessage, changes: Mapping[str, Any], now_ns: int, epoch_ns: int, without_operator: bool
 ) -> Delivery:
     """Return the state of a notification whose dead letter is redriven now.
 

@@ -13,7 +13,7 @@ that steps while a notification waits in a store, what is read from there afterw
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Protocol, TypeAlias
 
 import msgspec
@@ -195,8 +195,22 @@ class Store(Protocol):
     def open_ids(self) -> Collection[str]:
         """Return the ids of what this node has that has not ended, in the order of acceptance."""
 
-    def dead_letters(self) -> Iterable[DeadLetterMessage]:
-        """Return the dead letters, oldest first; those that are served say so."""
+    def dead_letters(
+        self, is_under_way: Callable[[str], bool] | None = None, *, newest_first: bool = False
+    ) -> Iterator[DeadLetterMessage]:
+        """Return the dead letters, oldest first or newest first; those that are served say so, as `is_served` does."""
+
+    def dead_letter(
+        self, notification_id: str, is_under_way: Callable[[str], bool] | None = None
+    ) -> DeadLetterMessage | None:
+        """Return the dead letter of a notification, or None; it says whether it is served."""
+
+    def count_dead_letters(self) -> int:
+        """Return how many dead letters there are."""
+
+    def keep_letter(self, letter: DeadLetterMessage) -> None:
+        """Keep a letter that the pipeline has made, if it is a dead letter still, so that the store need not make it
+        from its history."""
 
     def is_dead_letter(self, notification_id: str, moved_ns: int | None = None) -> bool:
         """Tell whether this is the notification of a dead letter.

@@ -6,7 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from actors.messages import NotificationEvent, NotificationRedriven, NotificationRequested
+from actors.messages import (
+    NotificationEvent,
+    NotificationMovedToDeadLetter,
+    NotificationRedriven,
+    NotificationRequested,
+)
 
 if TYPE_CHECKING:
     from actors.domain.delivery import Delivery
@@ -61,6 +66,8 @@ class Commits:
         """By notification; to be read."""
         self.opening_count = 0
         """How many of them are acceptances and redrives."""
+        self.dying_count = 0
+        """How many of them are moves to the dead letter queue."""
 
     def has(self, delivery: Delivery) -> bool:
         """Tell whether a change of a notification is under way."""
@@ -71,12 +78,14 @@ class Commits:
         opens = type(event) in _OPENING
         commit = self.under_way[event.notification_id] = Commit(event, delivery, go_on, opens=opens)
         self.opening_count += opens
+        self.dying_count += type(event) is NotificationMovedToDeadLetter
         return commit
 
     def end(self, commit: Commit) -> None:
         """Remove one that the store has finished."""
         del self.under_way[commit.event.notification_id]
         self.opening_count -= commit.opens
+        self.dying_count -= type(commit.event) is NotificationMovedToDeadLetter
 
     def opening(self, notification_id: str) -> Commit | None:
         """Return the acceptance or redrive of a notification, if it is under way."""

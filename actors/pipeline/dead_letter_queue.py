@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import logging
 import math
-from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, NamedTuple, TypeAlias
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
 
 import msgspec
 
-from actors.domain.delivery import noted
 from actors.domain.store import LettersChanged, Store
 from actors.errors import EditRefused, LetterServed, Overtaken, StoreError
 from actors.instants import ns
@@ -38,7 +36,7 @@ FULL = "full"
 """Why a letter is discarded by the queue itself: its retention has ended, or another one needs its room."""
 
 LOOKED_AT_MAX = 100
-"""How many letters are looked at in one piece, for one that can be redriven."""
+"""How many letters are looked at in one piece, for one that can be redriven, or discarded in one."""
 
 
 class Peek(Message, frozen=True, kw_only=True, gc=False):
@@ -110,9 +108,13 @@ class SubmitDiscard(msgspec.Struct, frozen=True):
     answer: Future[bool]
     """Gets whether there was such a dead letter, or StoreFailed."""
 
+    though_taken: bool = False
+    """Whether a letter is discarded too that a redrive has taken and the handler has not come to: then the redrive is
+    refused."""
 
-class _LookAtAges(Message, frozen=True, gc=False):
-    """The retention of the oldest letter may have ended."""
+
+class _LookAtBounds(Message, frozen=True, gc=False):
+    """The retention of the oldest letter may have ended, or there are more that are too many."""
 
 
 class _RedriveNext(Message, frozen=True, gc=False):
@@ -128,11 +130,12 @@ class _Discarding(NamedTuple):
     answer: Future[bool] | None
 
 
-Query: TypeAlias = Peek | Dequeue | Get | ListDeadLetters | RedriveDeadLetter | DiscardDeadLetter
-
-
 class DeadLetterQueue(Actor):
-    """Dead letters by notification id, oldest first. It discards by itself what exceeds its retention or its room.
+    """What operators do with dead letters; it discards by itself what exceeds its retention or its room.
+
+    The letters are the store's. In the queue are those whose death is durable and which no redrive has taken: whether
+    it has handled the message of a letter makes no difference, so no letter is missed that still lies in its mailbox,
+    and none is believed that has been redriven or discarded since.
 
     Args:
         store: keeps them.
@@ -149,75 +152,74 @@ class DeadLetterQueue(Actor):
         super().__init__()
         self._store = store
         self._wiring = wiring
+        self._commits, self._redrives = wiring.commits, wiring.redrives
         self._log = log
         self._keep_ns = None if bounds.keep is None else ns(bounds.keep)
         self._at_most = math.inf if bounds.at_most is None else bounds.at_most
         self._timer: Cancellable | None = None
         """Fires when the retention of the oldest ends, where there is one."""
         self._redrive_timers: dict[NotificationChannel, Cancellable] = {}
-        # Loaded here and not in on_start, so that the queue does not look empty until this actor has started.
-        self._letters = OrderedDict(  # a dict from whose front much is taken is slow to give its first
-            (letter.notification_id, letter)
-            for letter in store.dead_letters()
-            if letter.notification_id not in wiring.commits.under_way  # comes when it is durable
-        )
-        """Has what the store has; after a restart of this actor perhaps also one that was redriven or discarded while
-        it lay in the mailbox, so none is taken for a dead letter before the store has been asked."""
 
     @property
     def letters(self) -> Iterator[DeadLetterMessage]:
-        """What is in the queue, oldest first."""
-        return self._noted(self._letters.values())
+        """The dead letters in the queue, oldest first."""
+        return self._letters(newest_first=False)
 
     @property
     def newest_first(self) -> Iterator[DeadLetterMessage]:
-        """What is in the queue, newest first."""
-        return self._noted(reversed(self._letters.values()))
+        """The dead letters in the queue, newest first."""
+        return self._letters(newest_first=True)
 
-    def _noted(self, letters: Iterable[DeadLetterMessage]) -> Iterator[DeadLetterMessage]:
-        """Yield those that are dead letters, with what is known now of whether they are served."""
-        for letter in letters:
-            if self._store.is_dead_letter(letter.notification_id):
-                yield noted(letter, self._is_served(letter))
+    def _letters(self, newest_first: bool) -> Iterator[DeadLetterMessage]:
+        letters = self._store.dead_letters(self._is_on_its_way, newest_first=newest_first)
+        return (letter for letter in letters if not self._is_on_its_way(letter.notification_id))
 
-    def _is_served(self, letter: DeadLetterMessage) -> bool:
-        return self._store.is_served(letter.notification_id, self._is_on_its_way)
+    def letter(self, notification_id: str) -> DeadLetterMessage | None:
+        """Return the dead letter of this notification, or None."""
+        is_in_queue = not self._is_on_its_way(notification_id)
+        return self._store.dead_letter(notification_id, self._is_on_its_way) if is_in_queue else None
+
+    def ids_of(self, user: str) -> list[str]:
+        """Return the ids of a user's dead letters; those that a redrive has taken are dead letters still."""
+        letters, under_way = self._store.dead_letters(), self._commits.under_way
+        ids = (letter.notification_id for letter in letters if letter.command.user == user)
+        return [notification_id for notification_id in ids if notification_id not in under_way]
 
     def _is_on_its_way(self, notification_id: str) -> bool:
-        """Tell whether a notification is on its way from the handler, which may yet fall back from it, or to it."""
-        return notification_id in self._wiring.commits.under_way or (
-            self._store.is_dead_letter(notification_id) and notification_id not in self._letters
-        )
+        """Tell whether a notification is on its way into the queue, as its death is not durable yet, or out of it."""
+        return notification_id in self._commits.under_way or notification_id in self._redrives.taken
 
     def on_start(self) -> None:
         assert self._wiring.handler is not None
         assert self._wiring.alert is not None
         self._to_alert = self.route(self._wiring.alert)
         self._to_handler = self.route(self._wiring.handler)
-        self._redrivers = redrivers_of(self._wiring, self._letters.values())
-        self._discard_the_oldest()
-        self._look_at_ages()
+        self._redrivers = redrivers_of(self._wiring, self.letters)
+        self._look_at_bounds()
         self._redrive_all()
 
     def _take_in(self, letter: DeadLetterMessage) -> None:
-        known = self._letters.get(letter.notification_id)
-        if known is not None and known.epoch_ns + known.moved_at_ns != letter.epoch_ns + letter.moved_at_ns:
-            self._take_out(known)  # it has been redriven, and has died again
-        self._letters[letter.notification_id] = letter
-        if (redriver := self._redrivers.get(letter.channel)) is not None:
+        """Have a letter redriven in its turn, unless it has left the queue while its message lay in the mailbox."""
+        redriver, notification_id = self._redrivers.get(letter.channel), letter.notification_id
+        if redriver is None or self._is_on_its_way(notification_id):
+            return
+        if self._store.is_dead_letter(notification_id, letter.epoch_ns + letter.moved_at_ns):
             redriver.keep(letter)
 
     def _take_out(self, letter: DeadLetterMessage) -> None:
-        del self._letters[letter.notification_id]
         if (redriver := self._redrivers.get(letter.channel)) is not None:
             redriver.drop(letter)
 
+    def _redrive(self, redrive: Redrive) -> None:
+        self._take_out(redrive.letter)
+        self._redrives.taken.add(redrive.letter.notification_id)
+        self._to_handler(redrive)
+
     @handles(DeadLetterMessage)
     def on_dead_letter(self, letter: DeadLetterMessage) -> None:
+        self._store.keep_letter(letter)
         self._take_in(letter)
-        self._discard_the_oldest()
-        if self._timer is None:
-            self._look_at_ages()
+        self._look_at_bounds()
         if self._log:
             text = "DLQ: %s failed after %d attempts: %s"
             logger.error(text, letter.notification_id, letter.attempts, letter.failure_reason)
@@ -227,17 +229,14 @@ class DeadLetterQueue(Actor):
 
     @handles(LettersChanged)
     def on_letters_changed(self, changed: LettersChanged) -> None:
-        """Take in what other nodes have done. They have reported new letters to people themselves."""
-        for notification_id in changed.gone:
-            letter = self._letters.get(notification_id)
-            if letter is not None and not self._store.is_dead_letter(notification_id):
-                self._take_out(letter)
+        """Take in what other nodes have done, or that a redrive was refused. Nobody is told of these letters again."""
+        for redriver in self._redrivers.values():
+            for notification_id in changed.gone:
+                if not self._store.is_dead_letter(notification_id):
+                    redriver.policy.drop(notification_id)
         for letter in changed.found:
-            if self._store.is_dead_letter(letter.notification_id):
-                self._take_in(letter)
-        self._discard_the_oldest()
-        if self._timer is None:
-            self._look_at_ages()
+            self._take_in(letter)
+        self._look_at_bounds()
 
     @handles(Peek)
     def on_peek(self, _: Peek) -> DeadLetterMessage | None:
@@ -268,8 +267,7 @@ class DeadLetterQueue(Actor):
         letter = self.letter(message.notification_id)
         if letter is None or (letter.served and message.served == "exclude"):
             return False
-        self._take_out(letter)
-        self._to_handler(Redrive(letter=letter, by=message.by, why=message.why, served=message.served))
+        self._redrive(Redrive(letter=letter, by=message.by, why=message.why, served=message.served))
         return True
 
     @handles(SubmitRedrive)
@@ -288,8 +286,7 @@ class DeadLetterQueue(Actor):
         except (EditRefused, LetterServed):
             submit.answer.set_exception()
             return
-        self._take_out(letter)
-        self._to_handler(
+        self._redrive(
             Redrive(letter=letter, by=order.by, why=order.why, served=order.served, edit=edit, answer=submit.answer)
         )
 
@@ -305,15 +302,12 @@ class DeadLetterQueue(Actor):
     def on_submit_discard(self, submit: SubmitDiscard) -> None:
         order = submit.order
         letter = self.letter(order.notification_id)
+        if letter is None and submit.though_taken and order.notification_id in self._redrives.taken:
+            letter = self._store.dead_letter(order.notification_id)
         if letter is None:
             submit.answer.set(False)
         else:
             self._discard(letter, order.reason, order.by, submit.answer)
-
-    def letter(self, notification_id: str) -> DeadLetterMessage | None:
-        """Return the dead letter of this notification, or None."""
-        letter = self._letters.get(notification_id)
-        return None if letter is None else next(self._noted((letter,)), None)
 
     # ── without an operator ─────────────────────────────────────────────────────────────────────────────────────
 
@@ -352,8 +346,7 @@ class DeadLetterQueue(Actor):
                 policy.end(host)  # until its breaker closes
                 continue
             policy.charge(now_ns)
-            self._take_out(letter)
-            self._to_handler(Redrive(letter=letter, why=BREAKER_CLOSED, without_operator=True))
+            self._redrive(Redrive(letter=letter, why=BREAKER_CLOSED, without_operator=True))
         timer = self._redrive_timers.pop(redriver.channel, None)
         if timer is not None:
             timer.cancel()
@@ -373,31 +366,40 @@ class DeadLetterQueue(Actor):
 
     # ── time and room ───────────────────────────────────────────────────────────────────────────────────────────
 
-    def _discard_the_oldest(self) -> None:
-        while len(self._letters) > self._at_most:
-            oldest = next(iter(self._letters.values()))
-            if self._store.is_dead_letter(oldest.notification_id):
-                self._discard(oldest, FULL)
-            else:
-                self._take_out(oldest)
+    @property
+    def _is_too_full(self) -> bool:
+        count = self._store.count_dead_letters() - self._commits.dying_count
+        if count <= self._at_most:
+            return False
+        return count - sum(map(self._store.is_dead_letter, self._redrives.taken)) > self._at_most
 
-    @handles(_LookAtAges)
-    def on_look_at_ages(self, _: _LookAtAges) -> None:
-        self._look_at_ages()
-
-    def _look_at_ages(self) -> None:
-        """Discard those whose retention has ended, and set the timer for the next one."""
+    @handles(_LookAtBounds)
+    def on_look_at_bounds(self, _: _LookAtBounds) -> None:
         if self._timer is not None:
             self._timer.cancel()  # one that an earlier incarnation set has fired
             self._timer = None
-        if self._keep_ns is None:
-            return
-        while (oldest := next(self.letters, None)) is not None:
-            up_ns = oldest.epoch_ns + oldest.moved_at_ns + self._keep_ns - self.epoch_ns
-            if up_ns > self.now_ns:
-                self._timer = self.at(up_ns, _LookAtAges())
+        self._look_at_bounds()
+
+    def _look_at_bounds(self) -> None:
+        """Discard what is too much or too old, and have a timer for the next one; or, where there is much, for the rest
+        of it, at once."""
+        for _ in range(LOOKED_AT_MAX):
+            is_too_full = self._is_too_full
+            if not is_too_full and (self._keep_ns is None or self._timer is not None):
                 return
-            self._discard(oldest, RETENTION)
+            oldest = next(self.letters, None)
+            if oldest is None:
+                return
+            if not is_too_full:
+                assert self._keep_ns is not None
+                up_ns = oldest.epoch_ns + oldest.moved_at_ns + self._keep_ns - self.epoch_ns
+                if up_ns > self.now_ns:
+                    self._timer = self.at(up_ns, _LookAtBounds())
+                    return
+            self._discard(oldest, FULL if is_too_full else RETENTION)
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self.at(self.now_ns, _LookAtBounds())
 
     # ── discarding ──────────────────────────────────────────────────────────────────────────────────────────────
 

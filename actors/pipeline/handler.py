@@ -142,7 +142,7 @@ class Handler(Actor):
 
     def has_any(self) -> bool:
         """Tell whether a notification is in flight, or will be when its acceptance or redrive is durable."""
-        return bool(self._deliveries or self._wiring.redrives)
+        return bool(self._deliveries or self._wiring.redrives.taken)
 
     def is_in_flight(self, notification_id: str) -> bool:
         """Tell whether a notification is accepted, or about to be, and has not ended."""
@@ -163,7 +163,7 @@ class Handler(Actor):
         under_way = self._commits.under_way  # which go on when their commits are done
         self._resume([delivery for each, delivery in self._deliveries.items() if each not in under_way])
         for _ in range(len(self._wiring.redrives)):
-            self.actor_ref.tell(self._wiring.redrives.take())
+            self._journal.take_up_next_redrive()
 
     def _resume(self, deliveries: Iterable[Delivery]) -> None:
         """Go on with what comes from the store: with what is due already at a pace, with the rest at its time."""
@@ -541,6 +541,7 @@ class Handler(Actor):
     @handles(Redrive)
     def on_redrive(self, redrive: Redrive) -> None:
         letter = redrive.letter
+        self._wiring.redrives.taken.discard(letter.notification_id)
         if not self.intake.has_room(redrive.priority):
             self._wiring.redrives.wait(redrive)
             return
@@ -553,9 +554,8 @@ class Handler(Actor):
             redrive.refuse(is_served)
             self._journal.take_up_next_redrive()
             return
-        delivery = self._deliveries[letter.notification_id] = redriven(
-            letter, redrive.changes, self.now_ns, self.epoch_ns, without_operator=redrive.without_operator
-        )
+        delivery = redriven(letter, redrive.changes, self.now_ns, self.epoch_ns, redrive.without_operator)
+        self._deliveries[letter.notification_id] = delivery
         event = self._journal.event(NotificationRedriven, letter.command, **redrive.record)
         answer = redrive.answer
         if answer is None:

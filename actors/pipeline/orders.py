@@ -179,6 +179,8 @@ class Redrives(list[tuple[int, int, Redrive]]):
     def __init__(self) -> None:
         super().__init__()
         self._next_place = 0
+        self.taken: set[str] = set()
+        """The ids of the letters that a redrive has taken: it is on its way to the handler, or waits here."""
 
     def wait(self, redrive: Redrive) -> None:
         """Let one wait behind the others of its class; or at its place, if it has waited before."""
@@ -186,11 +188,8 @@ class Redrives(list[tuple[int, int, Redrive]]):
             redrive = msgspec.structs.replace(redrive, place=self._next_place)
             self._next_place += 1
         assert redrive.place is not None
+        self.taken.add(redrive.letter.notification_id)
         heapq.heappush(self, (RANKS[redrive.priority], redrive.place, redrive))
-
-    def ids(self) -> set[str]:
-        """Return the ids of the dead letters that are to be redriven."""
-        return {redrive.letter.notification_id for *_, redrive in self}
 
     def take(self) -> Redrive:
         """Take the one whose turn it is; there has to be one."""

@@ -31,7 +31,7 @@ class Redriving:
         self._next_ns = 0
 
     def keep(self, notification_id: str, host: str, reason: RedriveReason | None, times: int) -> None:
-        """Keep a letter in mind, if it may be redriven.
+        """Keep a letter in mind, if it may be redriven; one that is known keeps its place.
 
         Args:
             notification_id: whose.
@@ -44,13 +44,12 @@ class Redriving:
         else:
             self.drop(notification_id, host)
 
-    def drop(self, notification_id: str, host: str) -> None:
-        """Forget a letter that is none any more."""
-        letters = self._letters.get(host)
-        if letters is not None:
-            letters.pop(notification_id, None)
-            if not letters:
-                del self._letters[host]
+    def drop(self, notification_id: str, host: str | None = None) -> None:
+        """Forget a letter that is none any more; None: to whichever host it is."""
+        for each in list(self._letters) if host is None else [host]:
+            letters = self._letters.get(each)
+            if letters is not None and letters.pop(notification_id, None) is not None and not letters:
+                del self._letters[each]
 
     def begin(self, host: str | None = None) -> None:
         """Let the letters that there are now have their turns, as a host answers again; None: all of them, and the host

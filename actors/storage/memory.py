@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections import deque
-from collections.abc import Callable, Collection, Container, Iterable, Sequence
+from collections import OrderedDict, deque
+from collections.abc import Callable, Collection, Container, Iterable, Iterator, Sequence
 from typing import Literal, TypeAlias
 
 import msgspec
@@ -51,7 +51,7 @@ class RequestNote(msgspec.Struct, gc=False):
 
 
 class Entry(msgspec.Struct, gc=False):
-    """A notification that has not ended, or a dead letter."""
+    """A notification that has not ended."""
 
     command: SendNotification
     """As it was accepted."""
@@ -110,6 +110,33 @@ class Entry(msgspec.Struct, gc=False):
             self.later.append(event)
 
 
+class DeadEntry(Entry, gc=False):
+    """A dead letter; or a notification that was one, and has been redriven."""
+
+    letter: DeadLetterMessage | None = None
+    """None: it has not been made from the history yet, which takes some microseconds."""
+
+    @classmethod
+    def of_dead(cls, entry: Entry) -> DeadEntry:
+        """Return the entry of a notification that has been dead-lettered."""
+        return cls(entry.command, entry.accepted_ns, entry.epoch_ns, entry.first, entry.later, entry.noted)
+
+    @property
+    def since_ns(self) -> int:
+        """Since when it has been dead, in nanoseconds since 1970."""
+        moved = self.latest
+        return moved.epoch_ns + moved.at_ns
+
+    @property
+    def as_letter(self) -> DeadLetterMessage:
+        """The dead letter, which does not say whether it is served."""
+        if self.letter is None:
+            moved = self.latest
+            assert isinstance(moved, NotificationMovedToDeadLetter)
+            self.letter = dead_letter_after(self.command, self.events, moved)
+        return self.letter
+
+
 class MemoryStore:
     """Keeps the histories of notifications that have not ended, and of dead letters.
 
@@ -135,7 +162,7 @@ class MemoryStore:
         self._open: dict[str, Entry] = {}
         self._open_anywhere: Container[str] = self._open
         """The ids of those that have not ended, of other nodes too."""
-        self._dead: dict[str, Entry] = {}
+        self._dead: OrderedDict[str, DeadEntry] = OrderedDict()  # as a dict is slow where much is taken from its front
         self._closed: dict[str, StoredHistory] = {}
         """What has ended since an operator acted on it, the oldest first."""
         self._requests = Requests()
@@ -167,12 +194,12 @@ class MemoryStore:
         elif kind is NotificationMovedToDeadLetter:
             entry = self._open.pop(notification_id)
             entry.add(event)
-            self._dead[notification_id] = entry
+            self._dead[notification_id] = DeadEntry.of_dead(entry)
             self.remembered.keep(entry.command)
         elif kind is NotificationRedriven:
-            entry = self._dead.pop(notification_id)
+            entry = self._open[notification_id] = self._dead.pop(notification_id)
             entry.add(event)
-            self._open[notification_id] = entry
+            entry.letter = None
             self.remembered.forget(notification_id)
             self.suppressions.lift(command.channel, command.recipient)
             self._apply_to_endpoints(self.endpoints.change_by(event, command))
@@ -205,19 +232,29 @@ class MemoryStore:
     def open_ids(self) -> Collection[str]:
         return self._open.keys()
 
-    def dead_letters(self) -> Iterable[DeadLetterMessage]:
-        for entry in self._dead.values():
-            moved = entry.latest
-            assert isinstance(moved, NotificationMovedToDeadLetter)
-            letter = dead_letter_after(entry.command, entry.events, moved)
-            yield noted(letter, self.is_served(moved.notification_id))
+    def dead_letters(
+        self, is_under_way: Callable[[str], bool] | None = None, *, newest_first: bool = False
+    ) -> Iterator[DeadLetterMessage]:
+        for notification_id, entry in reversed(self._dead.items()) if newest_first else self._dead.items():
+            yield noted(entry.as_letter, self.is_served(notification_id, is_under_way))
+
+    def dead_letter(
+        self, notification_id: str, is_under_way: Callable[[str], bool] | None = None
+    ) -> DeadLetterMessage | None:
+        entry = self._dead.get(notification_id)
+        return None if entry is None else noted(entry.as_letter, self.is_served(notification_id, is_under_way))
+
+    def count_dead_letters(self) -> int:
+        return len(self._dead)
+
+    def keep_letter(self, letter: DeadLetterMessage) -> None:
+        entry = self._dead.get(letter.notification_id)
+        if entry is not None and entry.since_ns == letter.epoch_ns + letter.moved_at_ns:
+            entry.letter = letter
 
     def is_dead_letter(self, notification_id: str, moved_ns: int | None = None) -> bool:
         entry = self._dead.get(notification_id)
-        if entry is None or moved_ns is None:
-            return entry is not None
-        moved = entry.latest
-        return moved.epoch_ns + moved.at_ns == moved_ns
+        return entry is not None and moved_ns in (None, entry.since_ns)
 
     def is_served(self, notification_id: str, is_under_way: Callable[[str], bool] | None = None) -> bool:
         return self._requests.is_served(

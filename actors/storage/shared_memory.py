@@ -12,11 +12,10 @@ with all changes where they take their time.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import NamedTuple, Protocol
 
-from actors.domain.delivery import dead_letter_after
 from actors.domain.store import BreakerVote, LeaseRenewed, LettersChanged, News, NodesChanged, StoredHistory, Takeover
 from actors.errors import Overtaken
 from actors.kernel.effects import Effect, Foreseen, Promise
@@ -293,7 +292,7 @@ class NodeStore(MemoryStore):
         delay_ns = self._shared.commit_delay_ns
         if delay_ns or self._is_cut_off:
             letter = self._dead.get(event.notification_id)
-            died_ns = None if letter is None else letter.latest.epoch_ns + letter.latest.at_ns
+            died_ns = None if letter is None else letter.since_ns
             change = _Change(event.at_ns + delay_ns, event, command, Promise(), died_ns)
             self._waiting.append(change)
             if not self._is_cut_off:
@@ -323,9 +322,22 @@ class NodeStore(MemoryStore):
         MemoryStore.commit(self, event, command)
         return None
 
-    def dead_letters(self) -> Iterable[DeadLetterMessage]:
+    def dead_letters(
+        self, is_under_way: Callable[[str], bool] | None = None, *, newest_first: bool = False
+    ) -> Iterator[DeadLetterMessage]:
         waiting = self._letters_waiting()
-        return (each for each in MemoryStore.dead_letters(self) if each.notification_id not in waiting)
+        letters = MemoryStore.dead_letters(self, is_under_way, newest_first=newest_first)
+        return (letter for letter in letters if letter.notification_id not in waiting)
+
+    def dead_letter(
+        self, notification_id: str, is_under_way: Callable[[str], bool] | None = None
+    ) -> DeadLetterMessage | None:
+        is_one = notification_id not in self._letters_waiting()
+        return MemoryStore.dead_letter(self, notification_id, is_under_way) if is_one else None
+
+    def count_dead_letters(self) -> int:
+        dying = sum(isinstance(each.event, NotificationMovedToDeadLetter) for each in self._waiting)
+        return len(self._dead) + dying - sum(each in self._dead for each in self._letters_waiting())
 
     def is_dead_letter(self, notification_id: str, moved_ns: int | None = None) -> bool:
         return notification_id not in self._letters_waiting() and MemoryStore.is_dead_letter(
@@ -356,6 +368,4 @@ class NodeStore(MemoryStore):
         entry = self._dead.get(notification_id)
         if entry is None:
             return LettersChanged(found=(), gone=(notification_id,))
-        moved = entry.latest
-        assert isinstance(moved, NotificationMovedToDeadLetter)
-        return LettersChanged(found=(dead_letter_after(entry.command, entry.events, moved),), gone=())
+        return LettersChanged(found=(entry.as_letter,), gone=())

@@ -57,7 +57,7 @@ class Letters(Invariant):
             return None  # some may lie in the mailbox of a queue that is down
         letters = {letter.notification_id: letter for letter in pipeline.dead_letters}
         dead = lifecycles.in_state(State.DEAD)
-        known = letters.keys() | pipeline.wiring.redrives.ids() | pipeline.wiring.discards.keys()
+        known = letters.keys() | pipeline.wiring.redrives.taken | pipeline.wiring.discards.keys()
         for notification_id in dead:
             lifecycle = lifecycles.get(notification_id)
             if (

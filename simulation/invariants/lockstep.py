@@ -240,7 +240,7 @@ class TurnWatch(Interceptor):
         lock_step, kind = self._lock_step, type(message).__name__
         what = None
         is_of_store = kind == "Performed" and hasattr(message.request, "event") and not lock_step.is_promised(message)
-        if kind in ("_Advance", "_Hedge", "LookAtBacklog", "_LookAtAges", "_RedriveNext") or is_of_store:
+        if kind in ("_Advance", "_Hedge", "LookAtBacklog", "_LookAtBounds", "_RedriveNext") or is_of_store:
             what = _turns_of(actor)[kind](lock_step, actor, message)
         elif kind == "Performed" and type(actor).__name__ == "CircuitBreakerActor":
             known = lock_step.number_of(message.request, message.result)
@@ -262,8 +262,8 @@ class TurnWatch(Interceptor):
                 note(model.calls_subscriber, commands, node)
             case SubmitRedrive(order=order, edit=edit):
                 note(model.redrives, order.notification_id, order.served, edit, order.by, order.why, node)
-            case SubmitDiscard(order=order):
-                note(model.discards, order.notification_id, order.reason, order.by, node)
+            case SubmitDiscard(order=order, though_taken=though_taken):
+                note(model.discards, order.notification_id, order.reason, order.by, though_taken, node)
             case OperateBreaker() as order:
                 note(model.overrides, actor._incarnation.args[0], order.order, order.provider, node)
         tell(message)
@@ -468,7 +468,7 @@ _TURNS: dict[str, dict[str, Callable[[LockStep, Any, Any], tuple[str, Any] | Non
     "_Relay": {"Performed": _relayed},
     "_Post": {"_Late": _late},
     "HedgingChannel": {"_Hedge": _hedge, "Performed": _copy},
-    "DeadLetterQueue": {"_LookAtAges": _once("ages"), "_RedriveNext": _of_redrives, "Performed": _of_letters},
+    "DeadLetterQueue": {"_LookAtBounds": _once("ages"), "_RedriveNext": _of_redrives, "Performed": _of_letters},
     "Source": {"_Arrive": _other, "_SendAgain": _other},
     "Clients": {"_Next": _other},
     "Environment": {"ScheduledCall": _called},

@@ -247,7 +247,8 @@ class Retention(Invariant):
 
     While the queue is down, that waits until it is up. Where the wall clock steps, letters are kept by the calendar,
     and where those that are redriven may have to wait for room, they are in no queue: there it is not looked at. Nodes
-    whose changes take their time know of the others' letters later: how many there are is not compared there.
+    whose changes take their time know of the others' letters later: how many there are is not compared there. Nor where
+    a discard that was durable later was recorded only when an actor was up again: others may have left meanwhile.
     """
 
     name = "retention"
@@ -299,7 +300,9 @@ class Retention(Invariant):
             if event.at_ns < up_ns:
                 kept = seconds_text(event.at_ns - moved.at_ns)
                 return Finding(f"{what} after {kept}", event.notification_id, ("dead_letters.keep",))
-        is_counted = self._at_most is not None and (self.context.learnt_after_ns or len(self._dead) > self._at_most)
+        is_late = self._durable_ns > 0 and self.context.lifecycles.up_at_ns >= event.at_ns
+        is_unsure = is_late or self.context.learnt_after_ns > 0
+        is_counted = self._at_most is not None and (is_unsure or len(self._dead) > self._at_most)
         if event.reason == FULL and not is_counted:
             text = f"{what}, and there are {len(self._dead)}"
             return Finding(text, event.notification_id, ("dead_letters.at_most",))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -15,6 +14,8 @@ from simulation.reference.unrecorded import Alerted
 
 ALERT_QUIET_NS = 300 * 10**9
 """So long the same alert is not raised again."""
+LOOKED_AT_MAX = 100
+"""So many letters are looked at in one turn; the next turn comes at once."""
 
 
 class Redrive(NamedTuple):
@@ -51,92 +52,105 @@ def can_be_edited(edit: Mapping[str, Any]) -> bool:
 
 
 class Letters:
-    """The letters, the oldest first, and when each alert was last raised."""
+    """The queue of dead letters, and when each alert was last raised.
+
+    The letters are those that the store has, the oldest first, but for two kinds: a death that is not durable yet has
+    not happened for anyone ("record first", 2), and what is being redriven has left the queue.
+    """
 
     def __init__(self, process: Process) -> None:
         self.process = process
-        self.kept: OrderedDict[str, DeadLetterMessage] = process.store.letters()
+        self.taken: set[str] = set()
+        """Those that the handler is to redrive, and has not come to."""
+        self.told: dict[str, DeadLetterMessage] = {}
+        """Those that the actor of the queue has been told of, in that order: it redrives no others without an
+        operator."""
         self.discarding: dict[str, tuple[DeadLetterDiscarded, str, tuple[Any, ...]]] = {}
         """Those that are not durable yet, each with the rule by which it happens."""
         self.forget_alerts()
 
     def begin(self) -> None:
-        """Begin as its actor that starts, with what the store has."""
-        store, commits = self.process.store, self.process.commits
-        letters = store.letters().items()
-        self.kept = OrderedDict(
-            (name, letter) for name, letter in letters if name not in commits and self.process.has_letter(name)
-        )
-        self.look_at_all()
+        """Begin as its actor that starts: told of what is in the queue."""
+        self.told = {name: self.letter(name) for name in self.names()}
+        self.look_at_bounds()
+
+    def names(self) -> list[str]:
+        """Return whose letters are in the queue, the oldest first."""
+        return [name for name in self.process.store.dead if self.is_one(name)]
+
+    def is_one(self, name: str) -> bool:
+        """Return whether the letter of a notification is in the queue."""
+        return name not in self.taken and name not in self.process.commits and self.process.has_letter(name)
+
+    def letter(self, name: str) -> DeadLetterMessage:
+        """Return a letter that is in the queue."""
+        letter = self.process.store.letter(name)
+        assert letter is not None
+        return letter
 
     def add(self, letter: DeadLetterMessage) -> None:
-        """Take a letter in, discard what is too much or too old, and have people told."""
+        """Be told of a new letter, discard what is too much or too old, and have people told."""
         self.process.expect(letter, "a dead letter has all that is needed to find out why and to try again")
-        self._keep(letter)
-        self.look()
+        self.put_back(letter)
         text = f"Notification {letter.notification_id} moved to DLQ: {letter.failure_reason}"
         self.process.follow("alert", "", self.alert, ("letter", letter.channel, letter.failure_reason), text)
 
     def put_back(self, letter: DeadLetterMessage) -> None:
-        """Keep a letter that was taken for a redrive, or that another node has written, if it is one still."""
-        if self.process.has_letter(letter.notification_id):
-            self._keep(letter)
+        """Be told of a letter that another node has written, or that was taken for a redrive, if it is one still."""
+        name = letter.notification_id
+        if self.is_one(name) and self.process.has_letter(letter):
+            self.told[name] = letter  # one that it knows keeps its place
         self.look()
 
-    def _keep(self, letter: DeadLetterMessage) -> None:
-        known = self.kept.get(letter.notification_id)
-        if known is not None and known.epoch_ns + known.moved_at_ns != letter.epoch_ns + letter.moved_at_ns:
-            del self.kept[letter.notification_id]  # it has died again, and is behind the others
-        self.kept[letter.notification_id] = letter
-
-    def look_at_all(self) -> None:
-        """ "Retention and size bounds": the oldest beyond `at_most` go, and those whose `keep` has ended."""
-        self._look_at_size()
-        self.look_at_ages()
+    def take(self, name: str) -> DeadLetterMessage:
+        """Take a letter out of the queue for a redrive."""
+        letter = self.letter(name)
+        self.taken.add(name)
+        self.told.pop(name, None)
+        return letter
 
     def look(self) -> None:
-        """Discard what is too much, or too old."""
-        self._look_at_size()
-        if ("ages", "") not in self.process.due:
-            self.look_at_ages()
-
-    def _look_at_size(self) -> None:
-        bounds = self.process.world.dead_letters
-        while bounds.at_most is not None and len(self.kept) > bounds.at_most:
-            name = next(iter(self.kept))
-            if self.is_one(name):
-                self._discard(name, "full")
-            else:
-                del self.kept[name]
-
-    def look_at_ages(self) -> None:
-        """Discard those whose retention has ended, by the calendar."""
+        """ "Retention and size bounds": the oldest beyond `at_most` go, and those whose `keep` has ended, by the
+        calendar; these where that is not looked at later."""
         loop, keep = self.process, self.process.world.dead_letters.keep
-        loop.wake("ages", "", None)
-        while keep is not None and (name := next(filter(self.is_one, self.kept), None)) is not None:
-            up_ns = self.kept[name].moved_at_ns + self.kept[name].epoch_ns + ns(keep) - loop.epoch_ns
-            if up_ns > loop.now_ns:
-                loop.wake("ages", "", up_ns)
+        for _ in range(LOOKED_AT_MAX):
+            is_too_full = self._is_too_full()
+            name = next(filter(self.is_one, loop.store.dead), None)
+            if name is None or not (is_too_full or (keep is not None and ("ages", "") not in loop.due)):
                 return
-            self._discard(name, "retention")
+            if not is_too_full:
+                letter = self.letter(name)
+                up_ns = letter.moved_at_ns + letter.epoch_ns + ns(keep or 0.0) - loop.epoch_ns
+                if up_ns > loop.now_ns:
+                    loop.wake("ages", "", up_ns)
+                    return
+            self._discard(name, "full" if is_too_full else "retention")
+        loop.wake("ages", "", loop.now_ns)
 
-    def is_one(self, name: str) -> bool:
-        """Return whether a notification is a dead letter here that can be taken."""
-        return name in self.kept and self.process.has_letter(name)
+    def look_at_bounds(self) -> None:
+        """Look at all of them: it is time, or the actor of the queue starts."""
+        self.process.wake("ages", "", None)
+        self.look()
+
+    def _is_too_full(self) -> bool:
+        most = self.process.world.dead_letters.at_most
+        return most is not None and len(self.process.store.dead) > most and len(self.names()) > most
 
     def is_served(self, name: str) -> bool:
         """ "A letter whose fallback was delivered or is under way is served, and no redrive takes it" (15)."""
-        store, commits = self.process.store, self.process.commits
-        has_letter = self.process.has_letter
-        return store.is_served(name, lambda other: other in commits or (has_letter(other) and other not in self.kept))
+        commits = self.process.commits
+        return self.process.store.is_served(name, lambda other: other in commits or other in self.taken)
 
-    def order_discard(self, name: str, reason: str = "discarded by the operator", by: str | None = None) -> None:
-        """Discard a letter by an operator's order, if it is one still."""
-        if self.is_one(name):
+    def order_discard(
+        self, name: str, reason: str = "discarded by the operator", by: str | None = None, though_taken: bool = False
+    ) -> None:
+        """Discard a letter by an operator's order, if it is one still; to erase it, also where it is to be redriven."""
+        if self.is_one(name) or (though_taken and name in self.taken and self.process.has_letter(name)):
             self._discard(name, reason, by)
 
     def _discard(self, name: str, reason: str, by: str | None = None) -> None:
-        loop, letter = self.process, self.kept.pop(name)
+        loop, letter = self.process, self.letter(name)
+        self.told.pop(name, None)
         event = loop.event(DeadLetterDiscarded, letter.command, reason=reason, by=by)
         why = "an operator has said so, or by dead_letters: {}"
         self.discarding[name] = event, why, (loop.world.dead_letters,)

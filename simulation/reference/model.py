@@ -75,10 +75,10 @@ class Model:
         at = self._nodes[node]
         at.follow("dlq", "", order_redrive, at, name, served, edit, by, why)
 
-    def discards(self, name: str, reason: str, by: str | None, node: int | None) -> None:
+    def discards(self, name: str, reason: str, by: str | None, though_taken: bool, node: int | None) -> None:
         """Take a caller's order to discard a letter."""
         at = self._nodes[node]
-        at.follow("dlq", "", at.letters.order_discard, name, reason, by)
+        at.follow("dlq", "", at.letters.order_discard, name, reason, by, though_taken)
 
     def overrides(self, channel: str, override: str, provider: str | None, node: int | None) -> None:
         """Take a caller's order to the breakers of a channel."""

@@ -71,7 +71,7 @@ class Node(Orders):
         self.redrives = {}
         self.redrive_places = count()
         self.start()
-        self.follow("dlq", "", self.redriving.boot)
+        self.follow("dlq", "", self.redriving.start)
         self.follow("handler", "", self.resume)
 
     def start(self) -> None:
@@ -258,7 +258,7 @@ class Node(Orders):
         "limiter": _stage("limiter", lambda way: way.users.look()),
         "tenants": _stage("tenants", lambda way: way.tenants.look()),
         "breaker": _stage("breaker", lambda way: way.look()),
-        "ages": Timer(lambda self, _: self.letters.look_at_ages(), ("dlq", ""), may_look=True),
+        "ages": Timer(lambda self, _: self.letters.look_at_bounds(), ("dlq", ""), may_look=True),
         "redrive": Timer(lambda self, channel: self.redriving.look(channel), ("dlq", ""), may_look=True),
         "discarded": Timer(lambda self, name: self.letters.on_discarded(name), ("dlq", "")),
         "restart": Timer(_restart),

@@ -69,7 +69,9 @@ class Orders(Handler):
     def redrive(self, order: Redrive, place: int | None = None) -> None:
         """ "Redrive is idempotent" (7), waits for room (14), starts afresh and keeps the history (3)."""
         letter, name, without_operator = order.letter, order.letter.command.notification_id, order.without_operator
+        self.letters.taken.discard(name)
         if not self.has_room(order.priority):
+            self.letters.taken.add(name)
             self.redrives[next(self.redrive_places) if place is None else place] = order
             return
         is_dead = self.has_letter(letter)

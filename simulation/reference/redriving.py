@@ -11,14 +11,12 @@ from simulation.reference.addresses import host_of
 from simulation.reference.breakers import REFUSING
 from simulation.reference.channel import Way
 from simulation.reference.instants import ns
-from simulation.reference.letters import Letters, Redrive
+from simulation.reference.letters import LOOKED_AT_MAX, Letters, Redrive
 from simulation.reference.notifications import EXPIRED, RETRY_TIME_UP
 from simulation.reference.process import Process
 
 BREAKER_CLOSED = "the circuit breaker has closed"
 _KINDS = {"ChannelFault": "channel_fault", "Transient": "outage", "Ambiguous": "outage"}
-LOOKED_AT_MAX = 100
-"""So many letters are looked at in one turn; the next turn comes at once."""
 
 
 @dataclass
@@ -42,13 +40,8 @@ class Redriving:
         configs = ((channel, way, way.config.redrive) for channel, way in ways.items())
         self.channels = {channel: _Channel(way, config) for channel, way, config in configs if config is not None}
 
-    def boot(self) -> None:
-        """Begin as the dead letter queue of a process that starts."""
-        self.letters.look_at_all()
-        self.all_closed()
-
     def start(self) -> None:
-        """Begin as its actor that starts again."""
+        """Begin as the actor of the queue that starts, or starts again."""
         self.letters.begin()
         for state in self.channels.values():
             state.due, state.next_ns = {}, 0
@@ -70,7 +63,7 @@ class Redriving:
     def _by_host(self, state: _Channel) -> dict[str, list[str]]:
         """Return by host those of the letters of a channel that are meant."""
         found: dict[str, list[str]] = {}
-        for name, letter in self.letters.kept.items():
+        for name, letter in self.letters.told.items():
             if letter.command.channel == state.way.channel and self._is_meant(state, letter):
                 found.setdefault(self._host(state.way, letter), []).append(name)
         return found
@@ -99,7 +92,7 @@ class Redriving:
                 break
             if not self.letters.is_one(name) or self.letters.is_served(name):
                 continue
-            letter = self.letters.kept[name]
+            letter = self.letters.letter(name)
             age_ns = process.epoch_ns + now_ns - letter.epoch_ns - letter.moved_at_ns
             if age_ns > ns(config.max_age) or process.store.is_unreachable(letter.command):
                 continue
@@ -108,7 +101,7 @@ class Redriving:
                 state.due.pop(host, None)
                 continue
             state.next_ns = now_ns + ns(1 / config.rate.per_second)
-            process.follow("handler", "", self.redrive, Redrive(self.letters.kept.pop(name), without_operator=True))
+            process.follow("handler", "", self.redrive, Redrive(self.letters.take(name), without_operator=True))
         process.wake("redrive", channel, max(state.next_ns, now_ns) if state.due else None)
 
     def _next(self, state: _Channel, channel: str) -> str | None:
@@ -117,7 +110,7 @@ class Redriving:
             name, *rest = state.due.pop(host)
             if rest:
                 state.due[host] = rest
-            letter = self.letters.kept.get(name)
+            letter = self.letters.told.get(name)
             if letter is None or self._host(state.way, letter) != host:
                 continue  # it has been redriven, and has another recipient if it is a letter again
             if self._is_meant(state, letter):

@@ -115,7 +115,7 @@ class SharingNode(Node):
     def letter_is_gone(self, name: str) -> None:
         """Drop a letter that another node has redriven or discarded, unless it is one again."""
         if not self.has_letter(name):
-            self.letters.kept.pop(name, None)
+            self.letters.told.pop(name, None)
         self.letters.look()
 
     def lose(self) -> None:

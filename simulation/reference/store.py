@@ -7,7 +7,7 @@ by a provider, and its retry budget.
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -218,10 +218,6 @@ class Store:
     def is_delivered(self, name: str) -> bool:
         """Return whether one of its request was sent."""
         return any(member in self._delivered for member in self._requests.get(name, []))
-
-    def letters(self) -> OrderedDict[str, DeadLetterMessage]:
-        """Return the dead letters, the oldest first."""
-        return OrderedDict((name, letter) for name in self.dead if (letter := self.letter(name)) is not None)
 
     def letter(self, name: str) -> DeadLetterMessage | None:
         """Return the dead letter of a notification, if it is one."""

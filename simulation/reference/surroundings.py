@@ -135,9 +135,8 @@ class Surroundings(Loop):
     def _clear_dead_letters(self, node: Node, operation: Any) -> None:
         which = operation.redrive or operation.discard
         edit = {} if operation.edit is None else operation.edit.changes()
-        for name, letter in node.letters.kept.items():
-            if not node.letters.is_one(name):
-                continue
+        for name in node.letters.names():
+            letter = node.letters.letter(name)
             if operation.channel is not None and letter.command.channel not in operation.channel:
                 continue
             if which != "all" and which.reason not in letter.failure_reason:
@@ -171,5 +170,5 @@ def order_redrive(
     letters = node.letters
     may_be_taken = letters.is_one(name) and (served == "include" or not letters.is_served(name))
     if may_be_taken and can_be_edited(edit):
-        redrive = Redrive(letters.kept.pop(name), served, edit, by=by, why=why)
+        redrive = Redrive(letters.take(name), served, edit, by=by, why=why)
         node.follow("handler", "", node.redrive, redrive)

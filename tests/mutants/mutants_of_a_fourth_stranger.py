@@ -333,10 +333,9 @@ IN_ALERTS_AND_LETTERS = (
         QUEUE,
         "A dead letter is taken in the same way wherever it comes from.",
         (
+            "            self._take_in(letter)\n        self._look_at_bounds()\n",
             "            if self._store.is_dead_letter(letter.notification_id):\n"
-            "                self._take_in(letter)\n",
-            "            if self._store.is_dead_letter(letter.notification_id):\n"
-            "                self.on_dead_letter(letter)\n",
+            "                self.on_dead_letter(letter)\n        self._look_at_bounds()\n",
         ),
         seen="The same dead letter alerts people once from each node.",
         world="Several nodes, and dead letters.",

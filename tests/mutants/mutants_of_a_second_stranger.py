@@ -323,8 +323,9 @@ IN_ALERTS_AND_LETTERS = (
         QUEUE,
         "When its time is up the oldest letter is discarded.",
         (
-            "        while (oldest := next(self.letters, None)) is not None:\n",
-            "        if (oldest := next(self.letters, None)) is not None:\n",
+            "            self._discard(oldest, FULL if is_too_full else RETENTION)\n",
+            "            self._discard(oldest, FULL if is_too_full else RETENTION)\n"
+            "            if not is_too_full:\n                return\n",
         ),
         seen="Letters stay beyond their retention until another one comes, and then one of them goes.",
         world="Retention (keep), and several dead letters that are older than that when no others come.",

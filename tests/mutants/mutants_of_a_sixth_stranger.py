@@ -349,10 +349,12 @@ IN_ALERTS_AND_LETTERS = (
         HANDLER,
         "What is not redriven stays where it is.",
         (
-            "            if is_dead:\n"
-            "                self._to_dead_letter_queue(LettersChanged((letter,), ()))\n"
-            "            redrive.refuse(is_served)\n",
-            "            redrive.refuse(is_served)\n",
+            "        self._wiring.redrives.taken.discard(letter.notification_id)\n",
+            "",
+        ),
+        (
+            "        delivery = redriven(",
+            "        self._wiring.redrives.taken.discard(letter.notification_id)\n        delivery = redriven(",
         ),
         seen="A letter is missing in the queue, and is neither listed, discarded nor redriven, until a restart.",
         world="All redriven at once, among them a letter and that of its fallback.",
@@ -373,12 +375,8 @@ IN_STORES = (
         MEMORY,
         "A notification is a dead letter, or it is not.",
         (
-            "        entry = self._dead.get(notification_id)\n"
-            "        if entry is None or moved_ns is None:\n"
-            "            return entry is not None\n"
-            "        moved = entry.latest\n"
-            "        return moved.epoch_ns + moved.at_ns == moved_ns\n",
-            "        return notification_id in self._dead\n",
+            "        return entry is not None and moved_ns in (None, entry.since_ns)\n",
+            "        return entry is not None\n",
         ),
         seen="One that was redriven, and has died again, is redriven once more by an order from before.",
         world="Redrives that wait for room or for the store, and a queue that restarts or a second node.",

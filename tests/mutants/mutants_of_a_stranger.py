@@ -368,8 +368,8 @@ IN_ALERTS_AND_LETTERS = (
         QUEUE,
         "A queue that starts looks whether it has too many, and ages are looked at when letters come.",
         (
-            "        self._discard_the_oldest()\n        self._look_at_ages()\n",
-            "        self._discard_the_oldest()\n",
+            "        self._look_at_bounds()\n        self._redrive_all()\n",
+            "        if self._is_too_full:\n            self._look_at_bounds()\n        self._redrive_all()\n",
         ),
         seen="After a restart of the process dead letters stay for longer than they are to be kept.",
         world="dead_letters with keep, a crash of the process with letters in the queue, and no letter soon after.",

@@ -333,9 +333,8 @@ IN_ALERTS_AND_LETTERS = (
         QUEUE,
         "Each node redrives its own dead letters.",
         (
-            "                self._take_in(letter)\n        self._discard_the_oldest()\n",
-            "                self._letters[letter.notification_id] = letter\n"
-            "                self._letters.move_to_end(letter.notification_id)\n        self._discard_the_oldest()\n",
+            "            self._take_in(letter)\n        self._look_at_bounds()\n",
+            "            pass\n        self._look_at_bounds()\n",
         ),
         seen="The letters of a node that is gone are redriven by none.",
         world="Nodes and redrives without an operator; a node that dies after it has dead-lettered some.",

@@ -88,7 +88,21 @@ MUTANTS = (
         "room-for-one-letter-less",
         QUEUE,
         "A queue of twelve is full with the twelfth.",
-        ("        while len(self._letters) > self._at_most:\n", "        while len(self._letters) >= self._at_most:\n"),
+        ("        if count <= self._at_most:\n", "        if count < self._at_most:\n"),
+        ("self._redrives.taken)) > self._at_most\n", "self._redrives.taken)) >= self._at_most\n"),
+        expected="retention",
+    ),
+    mutant(
+        "letters-that-are-gone",
+        QUEUE,
+        "What lies in the mailbox is a dead letter, so it counts when the queue has started again.",
+        (
+            "        self._store.keep_letter(letter)\n",
+            "        self._store.keep_letter(letter)\n"
+            "        is_one = self._store.is_dead_letter(letter.notification_id)\n"
+            "        self._gone = getattr(self, '_gone', 0) + (not is_one)\n",
+        ),
+        ("count_dead_letters() - self._commits", "count_dead_letters() + getattr(self, '_gone', 0) - self._commits"),
         expected="retention",
     ),
     mutant(

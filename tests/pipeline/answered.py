@@ -199,7 +199,7 @@ class Answers:
 
     def _look_at_letters(self, notifier: Notifier, letters: DeadLetters, unsure: set[str], pick: int) -> None:
         book = self._book
-        waits = notifier.pipeline.wiring.redrives.ids()
+        waits = notifier.pipeline.wiring.redrives.taken
         expected = [name for name in book.dead if name not in waits | unsure]
         queue = [each for each in notifier.dead_letter_queue if each.notification_id not in waits | unsure]
         got = [each.notification_id for each in queue]

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import example, given, strategies as st
 from worlds import OK, Scripted, World, email, on_both_clocks, simulate
 
+import simulation
+from actors import Notifier
 from actors.messages import (
     ActorFailed,
     DeadLetterDiscarded,
@@ -28,6 +31,8 @@ from actors.pipeline.dead_letter_queue import (
     RedriveDeadLetter,
 )
 from actors.settings.channel import DeadLettersConfig
+from actors.storage.sqlite.store import SqliteStore
+from simulation.scenario import load
 
 BAD = Permanent(reason="bad address")
 
@@ -301,6 +306,71 @@ def test_the_queue_keeps_what_it_may_and_no_more_whatever_happens(orders, keep, 
                 assert event.at_ns / 1e9 == moved.pop(event.notification_id) + keep
             case DeadLetterDiscarded() | NotificationRedriven():
                 del moved[event.notification_id]
+
+
+CRASHES = st.tuples(
+    st.sampled_from(["die", "die", "die", "redrive", "discard", "crash"]), st.integers(0, 9), st.integers(0, 30)
+)
+
+
+@given(st.lists(CRASHES, max_size=40), st.integers(1, 4))
+@example([("die", 0, 1), ("crash", 5, 2), ("die", 1, 3), ("die", 2, 4)], 1)
+def test_a_queue_that_crashes_discards_nothing_while_there_is_room(orders, at_most):
+    def scenario(world: World) -> None:
+        for order, number, at in orders:
+            match order:
+                case "die":
+                    world.send(email(f"n{number}", message="x"), at=at)
+                case "redrive":
+                    world.ask(queue_of(world), RedriveDeadLetter(notification_id=f"n{number}"), at=at)
+                case "discard":
+                    message = DiscardDeadLetter(notification_id=f"n{number}", reason="why not")
+                    world.ask(queue_of(world), message, at=at)
+                case "crash":
+                    world.at(at, world.system.crash, queue_of(world), RuntimeError("bug"), number)
+
+    world = simulate(bounded(scenario, at_most=at_most), until=1000)
+    dead: dict[str, None] = {}
+    for event in world.history:
+        if isinstance(event, NotificationMovedToDeadLetter):
+            dead[event.notification_id] = None
+        elif isinstance(event, DeadLetterDiscarded | NotificationRedriven):
+            if isinstance(event, DeadLetterDiscarded) and event.reason == FULL:
+                assert len(dead) > at_most
+                assert event.notification_id == next(iter(dead))
+            del dead[event.notification_id]
+    assert [letter.notification_id for letter in world.letters] == [*dead]
+    assert len(dead) <= at_most
+
+
+# ── letters that are gone, in the mailbox of a queue that starts again ──────────────────────────────────────────
+
+GONE = load(Path(__file__).parents[1] / "mutants" / "scenarios" / "letters-that-are-gone.yaml")
+
+
+def test_letters_that_are_gone_take_no_room_when_the_queue_starts_again():
+    simulated = simulation.run(GONE, invariants="all")
+    assert [each["holds"] for each in simulated.summary["expectations"]] == [True]
+    assert simulation.run(GONE, runtime="trio").history == simulated.history
+
+
+async def test_nor_on_a_disk(tmp_path, mock_clock):
+    async with SqliteStore.open(tmp_path / "store.db") as store:
+        provider = Scripted(lambda _: BAD)
+        async with Notifier.open({"dead_letters": {"at_most": 3}}, providers=provider, store=store) as notifier:
+            queue = notifier.pipeline.dead_letter_queue
+            for number in range(13):
+                if number == 3:
+                    notifier.system.crash(queue, RuntimeError("bug"), 10.0)
+                await notifier.send(email(f"n{number}"))
+                assert await notifier.wait_until_quiet()
+            assert len(notifier.dead_letter_queue) == 13  # the queue that would discard them is down
+            mock_clock.jump(10.0)
+            assert (await queue.ask(Peek(), block=False)).notification_id == "n10"
+    async with SqliteStore.open(tmp_path / "store.db") as store:
+        discarded = [(each.notification_id, each.why) for each in await store.audit_trail()]
+        assert discarded == [(f"n{number}", FULL) for number in reversed(range(10))]
+        assert [letter.notification_id for letter in store.dead_letters()] == ["n10", "n11", "n12"]
 
 
 # ── conservation ────────────────────────────────────────────────────────────────────────────────────────────────

@@ -235,7 +235,7 @@ async def test_letters_come_and_go_with_other_nodes(store, autojump_clock, caplo
         store.on_news(LettersChanged((), ("a",)))
         queue = notifier.pipeline.dead_letter_queue
         assert await queue.ask(ListDeadLetters(), block=False) == []
-        assert queue.actor._letters == {}
+        assert list(queue.actor.letters) == []
         caplog.clear()
         store._dead["a"] = entry
         store.on_news(LettersChanged((letter,), ()))

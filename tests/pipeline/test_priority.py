@@ -60,6 +60,7 @@ def test_a_fallback_keeps_it_and_a_redrive_may_change_it():
 def test_redrives_that_wait_go_by_class():
     class Letter:
         def __init__(self, name, priority):
+            self.notification_id = name
             self.command = command(priority=priority, subject=name)
 
     line = Redrives()

@@ -140,9 +140,13 @@ class Snapshot(msgspec.Struct):
 
 async def snapshot(store: Store, ids: list[str], now_s: float = 0) -> Snapshot:
     """Return all that a store answers, with what it remembers of these ids at an instant."""
+    dead = list(store.dead_letters())
+    assert list(store.dead_letters(newest_first=True)) == dead[::-1]
+    assert [store.dead_letter(each.notification_id) for each in dead] == dead
+    assert store.count_dead_letters() == len(dead)
     return Snapshot(
         list(store.open_deliveries(EPOCH_NS)),
-        list(store.dead_letters()),
+        dead,
         sorted(store.suppressions, key=lambda each: each.key),
         sorted(store.endpoints, key=lambda each: each.key),
         dict(store.preferences),

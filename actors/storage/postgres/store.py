@@ -47,7 +47,6 @@ from typing import TypeVar
 from actors.domain.audit import AuditEntry
 from actors.domain.caution import Caution, ends_caution
 from actors.domain.codec import decode_endpoint, decode_suppression, encode_command, encode_events
-from actors.domain.delivery import dead_letter_after
 from actors.domain.remembered_ids import EndedAs
 from actors.domain.store import (
     BreakerVote,
@@ -73,7 +72,7 @@ from actors.messages import (
     NotificationRequested,
     SendNotification,
 )
-from actors.storage.memory import DAY_NS, Entry, RequestNote, Serving, closes_case
+from actors.storage.memory import DAY_NS, DeadEntry, Entry, RequestNote, Serving, closes_case
 from actors.storage.on_disk import ENDS, KEEP_AUDIT_NS, Reads, StoreOnDisk
 from actors.storage.postgres.batch import Batch, Change
 from actors.storage.postgres.connection import Sql
@@ -240,14 +239,14 @@ class PostgresStore(StoreOnDisk):
             entry = self._open.get(notification_id) or self._dead[notification_id]
             change.has_history = entry.later is not None
             if kind is DeadLetterDiscarded:
-                change.dead_since_ns = _since_ns(entry)
+                change.dead_since_ns = self._dead[notification_id].since_ns
             if closes_case(entry, event):
                 change.written = encode_command(entry.command)
                 change.kept_history = encode_events((*entry.events, event))
             change.request_id = self._request_id(entry)
             super().commit(event, command)
         elif kind is NotificationRedriven:
-            change.dead_since_ns = _since_ns(self._dead[notification_id])
+            change.dead_since_ns = self._dead[notification_id].since_ns
             super().commit(event, command)
             change.entry = self._open[notification_id]
             change.request_id = self._request_id(change.entry)
@@ -420,12 +419,11 @@ class PostgresStore(StoreOnDisk):
             if notification_id in self._under_way or notification_id in self._open:
                 continue
             if entry is not None:
-                moved = entry.latest
-                assert isinstance(moved, NotificationMovedToDeadLetter)
-                self._dead[notification_id] = entry
-                self._join_request_of(entry)
-                self.remembered.keep(entry.command)
-                found.append(dead_letter_after(entry.command, entry.events, moved))
+                letter = self._dead[notification_id] = DeadEntry.of_dead(entry)
+                self._dead.move_to_end(notification_id)
+                self._join_request_of(letter)
+                self.remembered.keep(letter.command)
+                found.append(letter.as_letter)
             elif self._dead.pop(notification_id, None) is not None:
                 if (request := self._requests.of(notification_id)) is not None:
                     self._requests.forget_unless(request, self._open, self._dead)
@@ -500,9 +498,3 @@ class PostgresStore(StoreOnDisk):
         """Record, in whichever thread, that nothing can be made durable any more."""
         self._failure = failure
         self._tell(self._is_lost)
-
-
-def _since_ns(entry: Entry) -> int:
-    """Return since when a letter has been dead, in nanoseconds since 1970."""
-    moved = entry.latest
-    return moved.epoch_ns + moved.at_ns
