@@ -519,7 +519,11 @@ class Notifier:
             ConfigurationError: it is below 0, or nan.
         """
         check_timeout(timeout)
-        return await self._events.wait_until_quiet(math.inf if timeout is None else timeout)
+        self.system.when_idle.append(self._events.look)  # as no event says that a redrive is refused
+        try:
+            return await self._events.wait_until_quiet(math.inf if timeout is None else timeout)
+        finally:
+            self.system.when_idle.remove(self._events.look)
 
     async def drain(self, timeout: float | None) -> bool:
         """Wait as :meth:`wait_until_quiet` does, but not for what could end in `timeout` seconds only by an order: a
@@ -583,24 +587,25 @@ class Events:
             except BaseException as error:
                 logger.error("on_event raised on %s", type(event).__name__, exc_info=failure(error))
         if self._quiet:
-            self._look()
+            self.look()
 
     def watch(self, pipeline: Pipeline) -> None:
         """Watch this pipeline."""
         self._pipeline = pipeline
-        pipeline.bus.when_idle = self._look
+        pipeline.bus.when_idle = self.look
 
     def end(self) -> None:
         """Release all waiters: what is in flight now stays so."""
         self._ended = True
-        self._look()
+        self.look()
 
     def close(self) -> None:
         """Release all who await an answer: all actors are gone."""
         if self._pipeline is not None:
             self._pipeline.bus.end()
 
-    def _look(self) -> None:
+    def look(self) -> None:
+        """Release all waiters if it is quiet, or the end."""
         if self._quiet and (self._ended or self._is_quiet()):
             for waiting in self._quiet:
                 waiting.set()

@@ -64,7 +64,7 @@ class Erased(NamedTuple):
     preferences: bool
     """Whether there were any in the store."""
     in_flight: int
-    """Notifications that are on their way and go on: when they have ended, do it again."""
+    """Notifications that are on their way and go on: when they have ended, do it again. With 0 nothing is left."""
 
 
 class DeadLetters:
@@ -162,12 +162,15 @@ class DeadLetters:
             NotifierClosed: the notifier is closed.
             StoreFailed: it cannot be made durable.
         """
+        return await self._discard(notification_id, by, why)
+
+    def _discard(self, notification_id: str, by: str | None, why: str, *, though_taken: bool = False) -> Future[bool]:
         answer: Future[bool] = self._future()
         order = DiscardDeadLetter(notification_id=notification_id, reason=why, by=by)
         self._notifier.bus.check_store()
-        self._tell(SubmitDiscard(order, answer))
+        self._tell(SubmitDiscard(order, answer, though_taken))
         self._notifier.bus.track(answer)
-        return await answer
+        return answer
 
     async def cancel(self, notification_id: str, *, by: str | None, why: str | None = None) -> bool:
         """Cancel a notification that waits, as :meth:`Notifier.cancel` does, and keep who did so and why.
@@ -185,8 +188,9 @@ class DeadLetters:
         """Erase what is kept of a user: cancel what waits, discard dead letters, forget preferences, and delete the
         histories of what has ended.
 
-        What is on its way goes on. An id that has ended is remembered with its command until `remember_ids` has
-        passed. Suppressions and disabled endpoints stay, so that nothing is sent to those addresses again, and so does
+        What is with a provider goes on; what dies meanwhile is erased too. A redrive that waits for room is refused,
+        and its letter erased. An id that has ended is remembered with its command until `remember_ids` has passed.
+        Suppressions and disabled endpoints stay, so that nothing is sent to those addresses again, and so does
         the audit trail, which has what operators have edited; there this action is about a digest of the user's id:
         SHA-256, the first 16 hexadecimal digits. With several nodes, what waits is cancelled at this one.
 
@@ -201,23 +205,30 @@ class DeadLetters:
         """
         if not self._notifier.bus.is_open():
             raise NotifierClosed
-        intake = self._notifier.pipeline.handler.actor.intake
-        cancelling = [self._notifier.cancel(each) for each in intake.ids_of(user)]
-        cancelled = sum([await each for each in cancelling])
-        letters = [letter.notification_id for letter in self._queue.letters if letter.command.user == user]
-        discarded = sum([await self.discard(each, by=None, why="erased") for each in letters])
-        histories = await self._store.erase_histories(lambda command: command.user == user)
+        intake, queue = self._notifier.pipeline.handler.actor.intake, self._queue
         had_preferences = user in self._store.preferences
-        entry = AuditEntry(
-            at_ns=since_1970_ns(self._now),
-            action="erase",
-            by=by,
-            about=f"user {hashlib.sha256(user.encode(errors='replace')).hexdigest()[:16]}",
-            why=why,
-        )
-        preferences = {user: None} if had_preferences else {}
-        await self._store.wait_for(self._store.change(SettingsChange(audit=entry, preferences=preferences)))
-        return Erased(cancelled, discarded, histories, had_preferences, in_flight=len(intake.ids_of(user)))
+        cancelled = discarded = histories = 0
+        asked: set[str] = set()
+        for number in range(2 + len(intake.ids_of(user))):  # each of those in flight may end in a pass of its own
+            # All orders of a kind are given before the first is awaited, so that the store makes them durable together.
+            ids = [each for each in intake.ids_of(user) if each not in asked]
+            asked.update(ids)
+            cancelled += sum([await each for each in [self._notifier.cancel(each) for each in ids]])
+            discarding = [self._discard(each, None, "erased", though_taken=True) for each in queue.ids_of(user)]
+            discarded += sum([await each for each in discarding])
+            in_flight = set(intake.ids_of(user))
+            histories += await self._store.erase_histories(lambda command: command.user == user)
+            if number == 0:
+                await self._store.wait_for(self._forget_preferences(user, had_preferences, by, why))
+            if not queue.ids_of(user) and in_flight <= set(intake.ids_of(user)):
+                break  # nothing has ended since its letters were discarded and its histories erased
+        left = {*intake.ids_of(user), *queue.ids_of(user)}
+        return Erased(cancelled, discarded, histories, had_preferences, in_flight=len(left))
+
+    def _forget_preferences(self, user: str, has_any: bool, by: str | None, why: str | None) -> Effect | None:
+        digest = hashlib.sha256(user.encode(errors="replace")).hexdigest()[:16]
+        entry = AuditEntry(at_ns=since_1970_ns(self._now), action="erase", by=by, about=f"user {digest}", why=why)
+        return self._store.change(SettingsChange(audit=entry, preferences={user: None} if has_any else {}))
 
     async def operate_breaker(
         self,
