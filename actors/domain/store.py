@@ -278,7 +278,8 @@ class Store(Protocol):
     def change(self, change: SettingsChange) -> Effect | None:
         """Make changes of `suppressions`, `endpoints` and `preferences` durable; returns and raises what `note` does.
 
-        It raises `StoreBusy`, too, where the store is busy: then nothing is changed.
+        It raises `StoreBusy`, where the store is busy, and `Unstorable` where a text has half a surrogate pair: then
+        nothing is changed.
 
         What a provider says of an address comes by the event of the failure, and is lifted by that of a redrive; and
         what becomes of an endpoint by attempts comes by their events.

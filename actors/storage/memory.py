@@ -241,8 +241,9 @@ class MemoryStore:
     def dead_letter(
         self, notification_id: str, is_under_way: Callable[[str], bool] | None = None
     ) -> DeadLetterMessage | None:
-        entry = self._dead.get(notification_id)
-        return None if entry is None else noted(entry.as_letter, self.is_served(notification_id, is_under_way))
+        if not self.is_dead_letter(notification_id):
+            return None
+        return noted(self._dead[notification_id].as_letter, self.is_served(notification_id, is_under_way))
 
     def count_dead_letters(self) -> int:
         return len(self._dead)

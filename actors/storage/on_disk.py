@@ -202,19 +202,9 @@ class StoreOnDisk(MemoryStore):
         self._marked.update(cautions)
 
     def mark_as_not_alone(self, notification_id: str) -> Effect | None:
-        """Hand over that an attempt is no longer alone; see :meth:`Store.mark_as_not_alone`.
-
-        Raises:
-            StoreFailed: nothing can be made durable any more, or the store is closed.
-        """
         return self.mark(notification_id, alone=False) if notification_id in self._marked else None
 
     async def recall(self, notification_id: str, now_ns: int) -> SendNotification | None:
-        """Return the command that an id came with which is remembered; see :meth:`Store.recall`.
-
-        Raises:
-            StoreError: the store is closed, or cannot be read.
-        """
         known = self.remembered.get(notification_id, now_ns)
         if known is not None or notification_id in self._open or not is_keepable(notification_id):
             return known
@@ -225,11 +215,6 @@ class StoreOnDisk(MemoryStore):
         raise NotImplementedError
 
     async def ended_as(self, notification_id: str, now_ns: int) -> EndedAs | None:
-        """Return how a notification has ended; see :meth:`Store.ended_as`.
-
-        Raises:
-            StoreError: the store is closed, or cannot be read.
-        """
         known = await super().ended_as(notification_id, now_ns)
         if known is not None or notification_id in self._open or notification_id in self._dead:
             return known

@@ -329,12 +329,6 @@ class NodeStore(MemoryStore):
         letters = MemoryStore.dead_letters(self, is_under_way, newest_first=newest_first)
         return (letter for letter in letters if letter.notification_id not in waiting)
 
-    def dead_letter(
-        self, notification_id: str, is_under_way: Callable[[str], bool] | None = None
-    ) -> DeadLetterMessage | None:
-        is_one = notification_id not in self._letters_waiting()
-        return MemoryStore.dead_letter(self, notification_id, is_under_way) if is_one else None
-
     def count_dead_letters(self) -> int:
         dying = sum(isinstance(each.event, NotificationMovedToDeadLetter) for each in self._waiting)
         return len(self._dead) + dying - sum(each in self._dead for each in self._letters_waiting())

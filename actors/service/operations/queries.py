@@ -45,10 +45,6 @@ class Filter:
         """Return those of the dead letters that fit, in their order."""
         return functools.reduce(lambda left, condition: filter(condition, left), self._conditions(), iter(letters))
 
-    def fits(self, letter: DeadLetterMessage) -> bool:
-        """Tell whether a dead letter fits."""
-        return any(True for _ in self.fitting((letter,)))
-
     def _conditions(self) -> Iterator[Callable[[DeadLetterMessage], bool]]:
         """Return what is asked of a letter; what can be worked out once for all letters is, as there may be many."""
         if (channel := self.channel) is not None:

@@ -216,12 +216,6 @@ class PostgresStore(StoreOnDisk):
     # ── in the thread of the system ─────────────────────────────────────────────────────────────────────────────
 
     def commit(self, event: NotificationEvent, command: SendNotification) -> Effect:
-        """Hand over a change; see :meth:`Store.commit`. The effect ends when it is durable, or raises.
-
-        Raises:
-            Unstorable: what is requested would not come back as it is.
-            StoreFailed: an earlier change could not be made durable, the lease is lost, or the store is closed.
-        """
         self._check_open()
         kind, notification_id = type(event), event.notification_id
         change = Change(event, command)
@@ -267,12 +261,9 @@ class PostgresStore(StoreOnDisk):
         return change
 
     def is_served(self, notification_id: str, is_under_way: Callable[[str], bool] | None = None) -> bool:
-        """Tell whether a dead letter is served, by what happens here or at other nodes; see :meth:`Store.is_served`."""
         return self._noted_as_served_by(notification_id) is not None or super().is_served(notification_id, is_under_way)
 
     def is_delivered(self, notification_id: str) -> bool:
-        """Tell whether another one of its request was delivered, here or at another node; see
-        :meth:`Store.is_delivered`."""
         return self._noted_as_served_by(notification_id) == "delivered" or super().is_delivered(notification_id)
 
     def _noted_as_served_by(self, notification_id: str) -> Serving | None:
@@ -295,34 +286,17 @@ class PostgresStore(StoreOnDisk):
             self._requests.join(entry.command.notification_id, entry.noted.request_id)
 
     def mark(self, notification_id: str, *, alone: bool) -> Effect:
-        """Hand over the mark of an attempt; see :meth:`Store.mark`.
-
-        Raises:
-            StoreFailed: an earlier change could not be made durable, the lease is lost, or the store is closed.
-        """
         self._check_open()
         mark = Mark(notification_id, self._marked[notification_id], alone)
         self._to_do.put(0, (), Batch.mark, mark)
         return mark
 
     def note(self, entry: AuditEntry) -> Effect:
-        """Hand over an entry of the audit trail; see :meth:`Store.note`.
-
-        Raises:
-            StoreFailed: an earlier change could not be made durable, the lease is lost, or the store is closed.
-        """
         self._check_open()
         self._check_entry(entry)
         return self._to_do.put(self.remembered.steady_ns(entry.at_ns), (), Batch.note, entry)
 
     def change(self, change: SettingsChange) -> Effect:
-        """Hand over a change of settings; see :meth:`Store.change`.
-
-        Raises:
-            StoreBusy: the store is busy; nothing is changed.
-            Unstorable: there is half a surrogate pair in a text.
-            StoreFailed: an earlier change could not be made durable, the lease is lost, or the store is closed.
-        """
         self._check_change(change)
         self._apply(change)
         keys: list[str | Setting] = [setting_of_suppression(each) for each in change.suppressed]
@@ -333,7 +307,6 @@ class PostgresStore(StoreOnDisk):
         return self._to_do.put(self.remembered.steady_ns(change.audit.at_ns), keys, Batch.change, change)
 
     def say(self, breaker: str, host: str, open_ns: int) -> None:
-        """Hand over what is said of a breaker; see :meth:`Store.say`. Where nothing can be written, nobody hears it."""
         if not self._closing and self._failure is None:
             self._to_do.put(0, (), Batch.say, ((breaker, host), deadline_ns(open_ns)))
 
@@ -357,7 +330,6 @@ class PostgresStore(StoreOnDisk):
         return answer
 
     def _take_in(self, outcome: Outcome) -> None:
-        """Take in the results of the work in the database."""
         match outcome:
             case Batch():
                 self._batch_is_done(outcome)

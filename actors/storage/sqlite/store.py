@@ -170,13 +170,6 @@ class SqliteStore(StoreOnDisk, SqliteHistories):
     # ── in the thread of the system ─────────────────────────────────────────────────────────────────────────────
 
     def commit(self, event: NotificationEvent, command: SendNotification) -> Effect:
-        """Hand over a change; see :meth:`Store.commit`. The effect ends when it is durable, or raises.
-
-        Raises:
-            Unstorable: what is requested would not come back as it is, or its row was changed on the disk.
-            Overtaken: of the effect; what is requested has an id that is remembered. Nothing happens.
-            StoreFailed: an earlier change could not be made durable, or the store is closed.
-        """
         self._check_open()
         kind, notification_id = type(event), event.notification_id
         is_requested, ends = kind is NotificationRequested, kind in ENDS
@@ -232,11 +225,6 @@ class SqliteStore(StoreOnDisk, SqliteHistories):
             batch.note(self._seq, change.audit)
 
     def note(self, entry: AuditEntry) -> Effect:
-        """Hand over an entry of the audit trail; see :meth:`Store.note`.
-
-        Raises:
-            StoreFailed: an earlier change could not be made durable, or the store is closed.
-        """
         self._check_open()
         self._check_entry(entry)
         self._seq += 1
@@ -246,13 +234,6 @@ class SqliteStore(StoreOnDisk, SqliteHistories):
         return batch
 
     def change(self, change: SettingsChange) -> Effect:
-        """Hand over a change of settings; see :meth:`Store.change`.
-
-        Raises:
-            StoreBusy: the store is busy; nothing is changed.
-            Unstorable: there is half a surrogate pair in a text.
-            StoreFailed: an earlier change could not be made durable, or the store is closed.
-        """
         self._check_change(change)
         self._apply(change)
         self._seq += 1
@@ -268,11 +249,6 @@ class SqliteStore(StoreOnDisk, SqliteHistories):
         return batch
 
     def mark(self, notification_id: str, *, alone: bool) -> Effect:
-        """Hand over the mark of an attempt; see :meth:`Store.mark`.
-
-        Raises:
-            StoreFailed: an earlier change could not be made durable, or the store is closed.
-        """
         self._check_open()
         with self._lock:
             batch = self._batch or self._new_batch()
