@@ -195,15 +195,19 @@ class Store(Protocol):
     def open_ids(self) -> Collection[str]:
         """Return the ids of what this node has that has not ended, in the order of acceptance."""
 
-    def dead_letters(
-        self, is_under_way: Callable[[str], bool] | None = None, *, newest_first: bool = False
-    ) -> Iterator[DeadLetterMessage]:
-        """Return the dead letters, oldest first or newest first; those that are served say so, as `is_served` does."""
+    def dead_letters(self, is_under_way: Callable[[str], bool] | None = None) -> Iterator[DeadLetterMessage]:
+        """Return the dead letters, oldest first; those that are served say so, as `is_served` does."""
 
     def dead_letter(
         self, notification_id: str, is_under_way: Callable[[str], bool] | None = None
     ) -> DeadLetterMessage | None:
         """Return the dead letter of a notification, or None; it says whether it is served."""
+
+    def dead_letter_ids(self) -> list[str]:
+        """Return the ids of the dead letters, oldest first; another node may have taken some of them."""
+
+    def dead_commands(self) -> Iterator[tuple[str, SendNotification]]:
+        """Return the ids and commands of those, which takes a fraction of what `dead_letters` does."""
 
     def count_dead_letters(self) -> int:
         """Return how many dead letters there are."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -163,16 +164,13 @@ class DeadLetterQueue(Actor):
     @property
     def letters(self) -> Iterator[DeadLetterMessage]:
         """The dead letters in the queue, oldest first."""
-        return self._letters(newest_first=False)
+        letters = self._store.dead_letters(self._is_on_its_way)
+        return (letter for letter in letters if not self._is_on_its_way(letter.notification_id))
 
     @property
-    def newest_first(self) -> Iterator[DeadLetterMessage]:
-        """The dead letters in the queue, newest first."""
-        return self._letters(newest_first=True)
-
-    def _letters(self, newest_first: bool) -> Iterator[DeadLetterMessage]:
-        letters = self._store.dead_letters(self._is_on_its_way, newest_first=newest_first)
-        return (letter for letter in letters if not self._is_on_its_way(letter.notification_id))
+    def ids(self) -> list[str]:
+        """The ids of the dead letters, oldest first; `letter` says which of them are in the queue."""
+        return self._store.dead_letter_ids()
 
     def letter(self, notification_id: str) -> DeadLetterMessage | None:
         """Return the dead letter of this notification, or None."""
@@ -181,9 +179,18 @@ class DeadLetterQueue(Actor):
 
     def ids_of(self, user: str) -> list[str]:
         """Return the ids of a user's dead letters; those that a redrive has taken are dead letters still."""
-        letters, under_way = self._store.dead_letters(), self._commits.under_way
-        ids = (letter.notification_id for letter in letters if letter.command.user == user)
-        return [notification_id for notification_id in ids if notification_id not in under_way]
+        ids = (notification_id for notification_id, command in self._store.dead_commands() if command.user == user)
+        under_way, is_one = self._commits.under_way, self._store.is_dead_letter
+        return [
+            notification_id for notification_id in ids if notification_id not in under_way and is_one(notification_id)
+        ]
+
+    def count_by_channel(self) -> Counter[NotificationChannel]:
+        """Return how many dead letters are in the queue, by channel."""
+        commands = self._store.dead_commands()
+        return Counter(
+            command.channel for notification_id, command in commands if not self._is_on_its_way(notification_id)
+        )
 
     def _is_on_its_way(self, notification_id: str) -> bool:
         """Tell whether a notification is on its way into the queue, as its death is not durable yet, or out of it."""

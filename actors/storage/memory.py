@@ -232,10 +232,8 @@ class MemoryStore:
     def open_ids(self) -> Collection[str]:
         return self._open.keys()
 
-    def dead_letters(
-        self, is_under_way: Callable[[str], bool] | None = None, *, newest_first: bool = False
-    ) -> Iterator[DeadLetterMessage]:
-        for notification_id, entry in reversed(self._dead.items()) if newest_first else self._dead.items():
+    def dead_letters(self, is_under_way: Callable[[str], bool] | None = None) -> Iterator[DeadLetterMessage]:
+        for notification_id, entry in self._dead.items():
             yield noted(entry.as_letter, self.is_served(notification_id, is_under_way))
 
     def dead_letter(
@@ -244,6 +242,14 @@ class MemoryStore:
         if not self.is_dead_letter(notification_id):
             return None
         return noted(self._dead[notification_id].as_letter, self.is_served(notification_id, is_under_way))
+
+    def dead_letter_ids(self) -> list[str]:
+        return list(self._dead)
+
+    def dead_commands(self) -> Iterator[tuple[str, SendNotification]]:
+        for notification_id, entry in self._dead.items():
+            letter = entry.as_letter if entry.letter is not None or entry.was_redriven else None
+            yield notification_id, entry.command if letter is None else letter.command  # which may have been edited
 
     def count_dead_letters(self) -> int:
         return len(self._dead)

@@ -322,11 +322,9 @@ class NodeStore(MemoryStore):
         MemoryStore.commit(self, event, command)
         return None
 
-    def dead_letters(
-        self, is_under_way: Callable[[str], bool] | None = None, *, newest_first: bool = False
-    ) -> Iterator[DeadLetterMessage]:
+    def dead_letters(self, is_under_way: Callable[[str], bool] | None = None) -> Iterator[DeadLetterMessage]:
         waiting = self._letters_waiting()
-        letters = MemoryStore.dead_letters(self, is_under_way, newest_first=newest_first)
+        letters = MemoryStore.dead_letters(self, is_under_way)
         return (letter for letter in letters if letter.notification_id not in waiting)
 
     def count_dead_letters(self) -> int:

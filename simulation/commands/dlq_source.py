@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -134,12 +134,12 @@ class LettersOfStore:
         return {letter.notification_id: letter for letter in self._store.dead_letters()}
 
     @property
-    def letters(self) -> Iterator[DeadLetterMessage]:
-        return iter(self._by_id.values())
+    def letters(self) -> Iterable[DeadLetterMessage]:
+        return self._by_id.values()
 
     @property
-    def newest_first(self) -> Iterator[DeadLetterMessage]:
-        return reversed(self._by_id.values())
+    def ids(self) -> list[str]:
+        return list(self._by_id)
 
     def letter(self, notification_id: str) -> DeadLetterMessage | None:
         return self._by_id.get(notification_id)

@@ -141,7 +141,7 @@ class Snapshot(msgspec.Struct):
 async def snapshot(store: Store, ids: list[str], now_s: float = 0) -> Snapshot:
     """Return all that a store answers, with what it remembers of these ids at an instant."""
     dead = list(store.dead_letters())
-    assert list(store.dead_letters(newest_first=True)) == dead[::-1]
+    assert store.dead_letter_ids() == [letter.notification_id for letter in dead]
     assert [store.dead_letter(each.notification_id) for each in dead] == dead
     assert store.count_dead_letters() == len(dead)
     return Snapshot(

@@ -15,6 +15,7 @@ from actors.service.console.letters import Done, done_of, served_of
 from actors.service.console.rendering import address, now_of, render
 from actors.service.operations.bulk import RATE_MAX_PER_S, Action, Bulk, DryRun
 from actors.service.operations.dead_letters import DeadLetters
+from actors.service.operations.queries import worked_out
 
 GROUPS_SHOWN = 10
 USUAL_RATE_PER_S = "10"
@@ -29,7 +30,7 @@ _DONE = {
 async def new_page(visit: Visit) -> Response:
     """Show what it would do, and ask for confirmation."""
     action, asked = _action(visit.query.get("action", "")), _sound(read_asked(visit.query))
-    return _dry_run(visit, action, asked, served_of(visit.query), {}, {})
+    return await _dry_run(visit, action, asked, served_of(visit.query), {}, {})
 
 
 async def start(visit: Visit) -> Response:
@@ -44,9 +45,16 @@ async def start(visit: Visit) -> Response:
     if action == "discard" and not texts["why"]:
         problems["why"] = "Say why, for the audit trail."
     if rate_per_s is None or problems:
-        return _dry_run(visit, action, asked, served, texts, problems)
-    bulk = _dead_letters(visit).start_bulk(
-        action, asked.filter, by=visit.who.name, why=texts["why"] or None, rate_per_s=rate_per_s, served=served
+        return await _dry_run(visit, action, asked, served, texts, problems)
+    letters = _dead_letters(visit)
+    bulk = letters.start_bulk(
+        action,
+        asked.filter,
+        by=visit.who.name,
+        why=texts["why"] or None,
+        rate_per_s=rate_per_s,
+        served=served,
+        found=await letters.find(asked.filter),
     )
     return RedirectResponse(address(f"/bulks/{bulk.id}", done="started"), 303)
 
@@ -89,11 +97,13 @@ def _progress(bulk: Bulk) -> _Progress:
     return _Progress(handled, handled / bulk.total if bulk.total else 1.0, left_s)
 
 
-def _dry_run(
+async def _dry_run(
     visit: Visit, action: Action, asked: Asked, served: Served, texts: dict[str, str], problems: dict[str, str]
 ) -> Response:
     bounded = asked.up_to(now_of(visit.request))
-    dry: DryRun = _dead_letters(visit).dry_run(bounded.filter, action, served=served)
+    letters = _dead_letters(visit)
+    found = await letters.find(bounded.filter)
+    dry: DryRun = await worked_out(found, lambda: letters.dry_run(bounded.filter, action, served=served, found=found))
     return render(
         visit,
         "bulk.html",

@@ -21,7 +21,7 @@ from actors.service.console.rendering import address, now_of, render
 from actors.service.console.timeline import steps_of
 from actors.service.http.bodies import problem_of_shape
 from actors.service.operations.dead_letters import DeadLetters
-from actors.service.operations.queries import By
+from actors.service.operations.queries import By, grouped, worked_out
 from actors.settings.quantities import parse_duration, write_duration
 
 PAGE_SIZE = 50
@@ -71,15 +71,15 @@ async def list_page(visit: Visit) -> Response:
     by = _by(visit.query.get("by", ""))
     after = visit.query.get("after") or None
     newest_first = visit.query.get("order") != "oldest"
-    groups = [] if by is None else letters.groups(asked.filter, by)
-    count = letters.dry_run(asked.filter).count if by is None else sum(group.count for group in groups)
-    page = letters.list(asked.filter, limit=PAGE_SIZE, after=after, newest_first=newest_first)
+    found = await letters.find(asked.filter)
+    groups = [] if by is None else await worked_out(found, lambda: grouped(found, by))
+    page = await letters.page(asked.filter, limit=PAGE_SIZE, after=after, newest_first=newest_first)
     now = now_of(visit.request)
     return render(
         visit,
         "dead_letters.html",
         asked=asked,
-        count=count,
+        count=len(found),
         by=by,
         groups=groups,
         groups_shown=GROUPS_SHOWN,

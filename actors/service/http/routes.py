@@ -61,7 +61,7 @@ from actors.service.operations import json as documents
 from actors.service.operations.bulk import RATE_MAX_PER_S
 from actors.service.operations.dead_letters import DeadLetters
 from actors.service.operations.filters import FilterSettings
-from actors.service.operations.queries import read_cursor
+from actors.service.operations.queries import grouped, read_cursor, worked_out
 from actors.settings.base import Settings, validated
 from actors.settings.quantities import Rate, Text, Wanted, parse_rate
 
@@ -201,7 +201,7 @@ def _route(method: str, path: str, answer: _Answer, *actions: str) -> IdRoute:
 
 async def _list(request: Request) -> Response:
     query = _query(request, _ListQuery)
-    page = _letters(request).list(
+    page = await _letters(request).page(
         query.filter, limit=query.limit, after=query.after, newest_first=query.order == "newest"
     )
     return _json({"dead_letters": [documents.of_letter(letter) for letter in page.letters], "next": page.next})
@@ -209,8 +209,13 @@ async def _list(request: Request) -> Response:
 
 async def _groups(request: Request) -> Response:
     query = _query(request, _GroupsQuery)
-    groups = _letters(request).groups(query.filter, query.by)
-    return _json({"by": query.by, "groups": [documents.of_group(group) for group in groups]})
+    found = await _letters(request).find(query.filter)
+
+    def answer() -> Response:
+        groups = [documents.of_group(group) for group in grouped(found, query.by)]
+        return _json({"by": query.by, "groups": groups})
+
+    return await worked_out(found, answer)
 
 
 async def _show(request: Request) -> Response:
@@ -264,14 +269,25 @@ async def _start_bulk(request: Request) -> Response:
     if body.dry_run:
         # With this filter a run is about those that were shown, and not about what has come since.
         bounded = filter if filter.until is not None else replace(filter, until=_now(request))
-        dry = letters.dry_run(bounded, body.action, served=body.served)
-        return _json(documents.of_dry_run(dry, bounded))
+        found = await letters.find(bounded)
+
+        def answer() -> Response:
+            dry = letters.dry_run(bounded, body.action, served=body.served, found=found)
+            return _json(documents.of_dry_run(dry, bounded))
+
+        return await worked_out(found, answer)
     if body.action == "discard" and body.why is None:
         raise ConfigurationError(["why: wanted the reason of a discard, got nothing"])
     if body.action == "discard" and body.served == "include":
         raise ConfigurationError(["served: wanted it only with the action retry; a discard takes all that fit"])
     bulk = letters.start_bulk(
-        body.action, filter, by=who.name, why=body.why, rate_per_s=body.rate.per_second, served=body.served
+        body.action,
+        filter,
+        by=who.name,
+        why=body.why,
+        rate_per_s=body.rate.per_second,
+        served=body.served,
+        found=await letters.find(filter),
     )
     return _json(documents.of_bulk(bulk), HTTPStatus.ACCEPTED)
 

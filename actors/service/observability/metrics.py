@@ -197,7 +197,7 @@ class Metrics:
             channels: that it has; each has its metrics from now on, at 0.
         """
         in_flight = Count(delivery.command.channel for delivery in store.open_deliveries(0))
-        dead = Count(letter.command.channel for letter in store.dead_letters())
+        dead = Count(command.channel for _, command in store.dead_commands())
         for channel in NotificationChannel:
             if channel in set(channels) | set(in_flight) | set(dead):
                 self._in_flight(channel).set(in_flight[channel])
@@ -213,7 +213,7 @@ class Metrics:
     def look_at(self, pipeline: Pipeline) -> None:
         """Have the gauges say what a pipeline has now: where several nodes share a store, events do not tell it."""
         in_flight = pipeline.handler.actor.count_by_channel()
-        dead = Count(letter.command.channel for letter in pipeline.dead_letter_queue.actor.letters)
+        dead = pipeline.dead_letter_queue.actor.count_by_channel()
         for channel in {*pipeline.wiring.stages, *in_flight, *dead}:
             self._in_flight(channel).set(in_flight[channel])
             self._in_dlq(channel).set(dead[channel])

@@ -15,11 +15,12 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import math
 import secrets
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import Any, NamedTuple, get_args
+from typing import Any, NamedTuple, TypeAlias, get_args
 
 import pykka
 import trio
@@ -42,8 +43,10 @@ from actors.pipeline.dead_letter_queue import (
 )
 from actors.pipeline.orders import Served
 from actors.service.operations.bulk import RATE_MAX_PER_S, Action, Bulk, DryRun
-from actors.service.operations.queries import ALL, By, Filter, Group, Page, grouped, paged
+from actors.service.operations.queries import ALL, By, Filter, Group, Page, grouped, page_of, paged, slices
 from actors.service.operations.timeline import Timeline, timeline
+
+Found: TypeAlias = list[DeadLetterMessage]
 
 BULKS_KEPT = 100
 """How many bulk runs are remembered, those under way beside them."""
@@ -97,6 +100,28 @@ class DeadLetters:
             newest_first: whether to begin with those that were dead-lettered last.
         """
         return paged(self._queue, filter, limit=limit, after=after, newest_first=newest_first)
+
+    async def page(
+        self, filter: Filter = ALL, *, limit: int = 50, after: str | None = None, newest_first: bool = False
+    ) -> Page:
+        """Return what `list` does; other tasks run meanwhile, however many letters there are."""
+        found = await self.find(filter, most=limit + 1, after=after, newest_first=newest_first)
+        return page_of(found, limit, after)
+
+    async def find(
+        self, filter: Filter = ALL, *, most: float = math.inf, after: str | None = None, newest_first: bool = False
+    ) -> Found:
+        """Return the dead letters that fit, or the first of them: at least `most`, where there are as many.
+
+        Other tasks run meanwhile, however many letters there are; what they take from the queue may be among them.
+        """
+        found: Found = []
+        for letters in slices(self._queue, filter, after=after, newest_first=newest_first):
+            found += letters
+            if len(found) >= most:
+                break
+            await trio.lowlevel.checkpoint()
+        return found
 
     def letter(self, notification_id: str) -> DeadLetterMessage | None:
         """Return the dead letter of a notification, or None."""
@@ -274,15 +299,18 @@ class DeadLetters:
 
     # ── bulk ────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def dry_run(self, filter: Filter, action: Action = "discard", *, served: Served = "exclude") -> DryRun:
+    def dry_run(
+        self, filter: Filter, action: Action = "discard", *, served: Served = "exclude", found: Found | None = None
+    ) -> DryRun:
         """Return what a bulk run over this filter would be about; nothing happens.
 
         Args:
             filter: which dead letters.
             action: what it would do with each; a retry leaves out those that are served.
             served: ``include``: that it does not.
+            found: the dead letters that fit, from `find`: then it may be called in a thread. None: it looks for them.
         """
-        letters, left_out = _taken(self._fitting(filter), action, served)
+        letters, left_out = _taken(self._fitting(filter) if found is None else found, action, served)
         return DryRun(len(letters), left_out, grouped(letters, "reason"), letters[:SAMPLE])
 
     def start_bulk(
@@ -294,6 +322,7 @@ class DeadLetters:
         why: str | None,
         rate_per_s: float,
         served: Served = "exclude",
+        found: Found | None = None,
     ) -> Bulk:
         """Retry or discard all dead letters that fit now, in their order. A retry leaves out those that are served.
 
@@ -304,6 +333,7 @@ class DeadLetters:
             why: the reason, for the record; a discard without one says ``bulk discard``.
             rate_per_s: how many to start a second at the most, above 0 and up to :data:`RATE_MAX_PER_S`.
             served: ``include`` to retry also those that are served: whose fallback was delivered or is under way.
+            found: the dead letters that fit, from `find`. None: it looks for them.
 
         Raises:
             ValueError: there is no such action, the rate is out of range, or `served` is something else.
@@ -313,7 +343,7 @@ class DeadLetters:
             raise ValueError(f"action: wanted one of {', '.join(get_args(Action))}, got {action!r}")
         if not 0 < rate_per_s <= RATE_MAX_PER_S:
             raise ValueError(f"rate_per_s: wanted a number above 0 and up to {RATE_MAX_PER_S:g}, got {rate_per_s!r}")
-        letters, left_out = _taken(self._fitting(filter), action, served)
+        letters, left_out = _taken(self._fitting(filter) if found is None else found, action, served)
         left = deque(letter.notification_id for letter in letters)
         bulk = Bulk(
             id=secrets.token_hex(4),

@@ -6,13 +6,17 @@ import functools
 import itertools
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
-from typing import Any, Literal, Protocol, TypeAlias
+from typing import Any, Literal, Protocol, TypeAlias, TypeVar
+
+import trio
 
 from actors.instants import since_1970_ns
 from actors.messages import DeadLetterMessage, NotificationChannel
+
+T = TypeVar("T")
 
 By: TypeAlias = Literal["reason", "channel", "recipient"]
 
@@ -88,46 +92,67 @@ class Queue(Protocol):
     """Dead letters in the order in which they came: those of a dead letter queue, or of a store's file."""
 
     @property
-    def letters(self) -> Iterator[DeadLetterMessage]:
-        """All, oldest first."""
-
-    @property
-    def newest_first(self) -> Iterator[DeadLetterMessage]:
-        """All, newest first."""
+    def ids(self) -> Sequence[str]:
+        """The ids of all there are now, oldest first."""
 
     def letter(self, notification_id: str) -> DeadLetterMessage | None:
         """Return that of a notification, or None."""
 
 
+LOOKED_AT_MAX = 500
+"""How many letters are looked at in one piece of work."""
+
+
+def slices(
+    queue: Queue, filter: Filter, *, after: str | None = None, newest_first: bool = False
+) -> Iterator[list[DeadLetterMessage]]:
+    """Return the letters in a queue that fit, in a list for each `LOOKED_AT_MAX` that are looked at.
+
+    Other tasks may run between two lists: a letter that leaves the queue meanwhile is left out, as is one that comes.
+    """
+    ids = queue.ids[::-1] if newest_first else queue.ids
+    is_before: Callable[[DeadLetterMessage], bool] | None = None
+    if after is not None and (cursor := read_cursor(after)) is not None:
+        moved_ns, notification_id = cursor
+        last = queue.letter(notification_id)
+        if last is not None and _moved_ns(last) == moved_ns:
+            ids = ids[ids.index(notification_id) + 1 :]
+        elif newest_first:  # that is gone: from its instant on, so that none is left out
+            is_before = lambda letter: _moved_ns(letter) > moved_ns  # noqa: E731
+        else:
+            is_before = lambda letter: _moved_ns(letter) < moved_ns  # noqa: E731
+    for start in range(0, len(ids), LOOKED_AT_MAX):
+        found = map(queue.letter, ids[start : start + LOOKED_AT_MAX])
+        letters = [letter for letter in found if letter is not None]
+        if is_before is not None:
+            letters = [*itertools.dropwhile(is_before, letters)]
+            is_before = None if letters else is_before
+        yield [*filter.fitting(letters)]
+
+
 def paged(queue: Queue, filter: Filter, *, limit: int, after: str | None = None, newest_first: bool = False) -> Page:
     """Return a page of the letters in a queue that fit; see
     :meth:`~actors.service.operations.dead_letters.DeadLetters.list`."""
-    letters = queue.newest_first if newest_first else queue.letters
-    if after is not None and (cursor := read_cursor(after)) is not None:
-        letters = _behind(queue, letters, *cursor, newest_first)
     found: list[DeadLetterMessage] = []
-    for letter in filter.fitting(letters):
-        if len(found) == limit:
-            return Page(found, _cursor(found[-1]) if found else after)
-        found.append(letter)
-    return Page(found, None)
+    for letters in slices(queue, filter, after=after, newest_first=newest_first):
+        found += letters
+        if len(found) > limit:
+            break
+    return page_of(found, limit, after)
 
 
-def _behind(
-    queue: Queue,
-    letters: Iterator[DeadLetterMessage],
-    moved_ns: int,
-    notification_id: str,
-    newest_first: bool,
-) -> Iterator[DeadLetterMessage]:
-    """Return the letters behind one, or, where that is gone, from its instant on: none is left out."""
-    last = queue.letter(notification_id)
-    if last is not None and _moved_ns(last) == moved_ns:
-        next(letter for letter in letters if letter.notification_id == notification_id)
-        return letters
-    return itertools.dropwhile(
-        lambda letter: _moved_ns(letter) > moved_ns if newest_first else _moved_ns(letter) < moved_ns, letters
-    )
+def page_of(found: list[DeadLetterMessage], limit: int, after: str | None) -> Page:
+    """Return the page that begins with what was found behind `after`: of what is more than `limit`, the rest comes
+    later."""
+    if len(found) <= limit:
+        return Page(found, None)
+    letters = found[:limit]
+    return Page(letters, _cursor(letters[-1]) if letters else after)
+
+
+async def worked_out(found: list[DeadLetterMessage], make: Callable[[], T]) -> T:
+    """Return what is made of letters: in a thread, where they are many."""
+    return make() if len(found) <= LOOKED_AT_MAX else await trio.to_thread.run_sync(make)
 
 
 def _cursor(letter: DeadLetterMessage) -> str:
