@@ -38,6 +38,9 @@ class SettingsChange(msgspec.Struct, frozen=True, kw_only=True):
     suppressed: tuple[Suppression, ...] = ()
     """As :meth:`Suppressions.add` takes them."""
 
+    imported: Mapping[Key, Suppression] = {}
+    """As :meth:`Suppressions.add_all` takes them; their texts can be stored."""
+
     lifted: tuple[Key, ...] = ()
     """Addresses that are no longer suppressed, whatever suppressed them."""
 

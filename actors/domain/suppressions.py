@@ -8,7 +8,7 @@ of its address, since a person has decided that; what people have said stays unt
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from enum import StrEnum
 from typing import TypeAlias
@@ -113,20 +113,28 @@ class Suppressions:
     """Every suppression in force: those that a store keeps, and behind them those of a file."""
 
     def __init__(self) -> None:
-        self.in_force: dict[Key, Suppression] = {}
-        """Always the same object, for the handler to look into."""
         self._stored: dict[Key, Suppression] = {}
-        self._of_file: dict[Key, Suppression] = {}
+        self._of_file: Mapping[Key, Suppression] = {}
 
     def __iter__(self) -> Iterator[Suppression]:
-        return iter(self.in_force.values())
+        return iter({**self._of_file, **self._stored}.values())
 
     def __len__(self) -> int:
-        return len(self.in_force)
+        return len(self._of_file.keys() | self._stored.keys())
+
+    def __bool__(self) -> bool:
+        return bool(self._stored or self._of_file)
 
     def find(self, channel: NotificationChannel, address: str) -> Suppression | None:
         """Return the suppression of an address, or None."""
-        return self.in_force.get((channel, normal_address(channel, address)))
+        key = channel, normal_address(channel, address)
+        return self._stored.get(key) or self._of_file.get(key)
+
+    def copy(self) -> Suppressions:
+        """Return those that are in force now, to be looked through in a thread."""
+        copy = Suppressions()
+        copy._stored, copy._of_file = self._stored.copy(), self._of_file
+        return copy
 
     # ── what the store keeps ────────────────────────────────────────────────────────────────────────────────────
 
@@ -145,16 +153,18 @@ class Suppressions:
         if earlier is not None and suppression.source is SuppressionSource.PROVIDER:
             return
         self._stored[suppression.key] = suppression
-        self.in_force[suppression.key] = suppression
+
+    def add_all(self, suppressions: Mapping[Key, Suppression]) -> dict[Key, Suppression]:
+        """Keep many at once, as `add` keeps one; return those that are kept."""
+        stored, provider = self._stored, SuppressionSource.PROVIDER
+        # Without a call for each, as there may be hundreds of thousands.
+        kept = {key: each for key, each in suppressions.items() if each.source is not provider or key not in stored}
+        stored |= kept
+        return kept
 
     def remove(self, key: Key) -> None:
         """Keep none of this address any more."""
-        if self._stored.pop(key, None) is None:
-            return
-        if key in self._of_file:
-            self.in_force[key] = self._of_file[key]
-        else:
-            del self.in_force[key]
+        self._stored.pop(key, None)
 
     def lift(self, channel: NotificationChannel, address: str) -> None:
         """Drop what a provider has said of an address."""
@@ -166,19 +176,12 @@ class Suppressions:
     def restore(self, stored: Iterable[Suppression]) -> None:
         """Keep these and no others."""
         self._stored = {suppression.key: suppression for suppression in stored}
-        self._merge()
 
     # ── what a file says ────────────────────────────────────────────────────────────────────────────────────────
 
-    def replace_file(self, suppressions: Iterable[Suppression]) -> None:
-        """Have these of a file, in place of all that it had before."""
-        self._of_file = {suppression.key: suppression for suppression in suppressions}
-        self._merge()
-
-    def _merge(self) -> None:
-        self.in_force.clear()
-        self.in_force.update(self._of_file)
-        self.in_force.update(self._stored)
+    def replace_file(self, suppressions: Mapping[Key, Suppression]) -> None:
+        """Have these of a file, by address, in place of all that it had before."""
+        self._of_file = suppressions
 
 
 def printable_reason(text: str) -> str:

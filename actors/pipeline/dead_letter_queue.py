@@ -36,8 +36,9 @@ RETENTION = "retention"
 FULL = "full"
 """Why a letter is discarded by the queue itself: its retention has ended, or another one needs its room."""
 
-LOOKED_AT_MAX = 100
-"""How many letters are looked at in one piece, for one that can be redriven, or discarded in one."""
+LOOKED_AT_MAX = 25
+"""How many letters are looked at in one message, for one that can be redriven, or discarded: 256 messages are handled
+in one piece of work."""
 
 
 class Peek(Message, frozen=True, kw_only=True, gc=False):

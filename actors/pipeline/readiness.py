@@ -67,7 +67,6 @@ class Readiness:
     ) -> None:
         self._system = system
         self._suppressions = suppressions
-        self._suppressed = suppressions.in_force  # mostly empty, and asked for each notification
         self._endpoints = endpoints
         self._disabled = endpoints.disabled  # likewise
         self._preferences = preferences
@@ -78,7 +77,7 @@ class Readiness:
             due_ns = since_1970_ns(command.not_before) - self._system.epoch_ns
             if due_ns > self._system.now_ns:
                 return NotBefore(due_ns, is_quiet=False)
-        if self._suppressed:
+        if self._suppressions:  # mostly empty, and asked for each notification
             suppression = self._suppressions.find(command.channel, command.recipient)
             if suppression is not None:
                 is_gone = suppression.source is SuppressionSource.PROVIDER
@@ -104,7 +103,7 @@ class Readiness:
         """Tell whether the user of a command wants it now, and its address is neither suppressed, gone nor disabled."""
         if self._disabled and self._endpoints.is_disabled(command):
             return False
-        if self._suppressed and self._suppressions.find(command.channel, command.recipient) is not None:
+        if self._suppressions and self._suppressions.find(command.channel, command.recipient) is not None:
             return False
         if self._preferences is None or command.critical:
             return True

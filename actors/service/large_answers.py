@@ -21,9 +21,9 @@ PATIENCE_S: Final = 10.0
 class LargeAnswers:
     """ASGI middleware that bounds how many large answers there are at once.
 
-    How large an answer is shows when it is made. One too many is dropped at once. What was only read is read again when
-    there is room; after `PATIENCE_S` the answer is 503. What was written is not done twice: its answer is 503, and a
-    caller who sends the same again is told so.
+    How large an answer is shows when it is made. One too many that was only read is dropped at once, and read again
+    when there is room; after `PATIENCE_S` the answer is 503. The answer to what may have changed something, such as a
+    POST, waits for as long as it takes: its caller is told what was done, and it is not done twice.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -32,17 +32,15 @@ class LargeAnswers:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
-        has_room = False
+        has_room, only_reads = False, scope["method"] in ("GET", "HEAD")
         attempt = trio.CancelScope()
 
         async def send_if_room(message: Message) -> None:
             nonlocal has_room
             if not has_room and _is_large(message):
-                try:
-                    self._room.acquire_nowait()
-                except trio.WouldBlock:
+                if only_reads and not self._room.value:
                     attempt.cancel()
-                    await trio.sleep_forever()
+                await self._room.acquire()
                 has_room = True
             await send(message)
 
@@ -51,10 +49,9 @@ class LargeAnswers:
                 await self._app(scope, receive, send_if_room)
             if not attempt.cancelled_caught:
                 return
-            if scope["method"] in ("GET", "HEAD"):
-                with trio.move_on_after(PATIENCE_S):
-                    await self._room.acquire()
-                    has_room = True
+            with trio.move_on_after(PATIENCE_S):
+                await self._room.acquire()
+                has_room = True
             if has_room:
                 await self._app(scope, receive, send)
             else:

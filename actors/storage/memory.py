@@ -17,7 +17,7 @@ from actors.domain.notification_state import ended_as
 from actors.domain.remembered_ids import EndedAs, RememberedIds
 from actors.domain.requests import Requests
 from actors.domain.store import BreakerVote, News, SettingsChange, StoredHistory
-from actors.domain.suppressions import Suppressions, suppression_from
+from actors.domain.suppressions import Key, Suppression, Suppressions, suppression_from
 from actors.domain.user_preferences import UserPreferences
 from actors.kernel.effects import Effect, Foreseen
 from actors.messages import (
@@ -311,10 +311,11 @@ class MemoryStore:
         found = (each for each in reversed(self._audit) if notification_id in (None, each.notification_id))
         return list(itertools.islice(found, limit))
 
-    def _apply(self, change: SettingsChange) -> None:
-        """Apply it from now on."""
+    def _apply(self, change: SettingsChange) -> dict[Key, Suppression]:
+        """Apply it from now on; return which of the suppressions that it imports are kept."""
         for suppression in change.suppressed:
             self.suppressions.add(suppression)
+        kept = self.suppressions.add_all(change.imported)
         for key in change.lifted:
             self.suppressions.remove(key)
         for key in change.enabled:
@@ -324,6 +325,7 @@ class MemoryStore:
                 self.preferences.pop(user_id, None)
             else:
                 self.preferences[user_id] = preferences
+        return kept
 
     def _past(self, notification_id: str) -> StoredHistory | None:
         entry = self._open.get(notification_id) or self._dead.get(notification_id)

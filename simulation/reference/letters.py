@@ -14,7 +14,7 @@ from simulation.reference.unrecorded import Alerted
 
 ALERT_QUIET_NS = 300 * 10**9
 """So long the same alert is not raised again."""
-LOOKED_AT_MAX = 100
+LOOKED_AT_MAX = 25
 """So many letters are looked at in one turn; the next turn comes at once."""
 
 

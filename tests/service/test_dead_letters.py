@@ -22,6 +22,7 @@ from actors.kernel.effects import Foreseen
 from actors.messages import DeadLetterDiscarded, NotificationRedriven
 from actors.outcomes import Permanent, Sent, Transient
 from actors.pipeline.orders import Acceptance
+from actors.service.operations import queries
 from actors.service.operations.dead_letters import DeadLetters
 from actors.service.operations.queries import Filter
 from actors.storage.memory import MemoryStore
@@ -68,12 +69,14 @@ async def test_a_window_of_time_is_half_open(autojump_clock):
 
 
 @pytest.mark.parametrize("newest_first", [False, True])
-async def test_pages_follow_each_other_whatever_is_taken_away_between_them(newest_first, autojump_clock):
+async def test_pages_follow_each_other_whatever_is_taken_away_between_them(newest_first, autojump_clock, monkeypatch):
+    monkeypatch.setattr(queries, "LOOKED_AT_MAX", 2)
     async with desk() as at:
         await at.die(*FIVE)
         seen, after = [], None
         while True:
             page = at.letters.list(limit=2, after=after, newest_first=newest_first)
+            assert await at.letters.page(limit=2, after=after, newest_first=newest_first) == page
             seen += [letter.notification_id for letter in page.letters]
             if len(seen) == 2:
                 await at.letters.discard(seen[-1], by="ann", why="in the way")

@@ -173,7 +173,7 @@ async def _list_suppressions(request: Request) -> Response:
     require(request, Role.READER)
     live, given = _live(request), request.query_params
     channel, source, address = given.get("channel"), given.get("source"), given.get("address", "")
-    known = list(live.suppressions)
+    known = live.suppressions.copy()
 
     def fitting() -> list[Suppression]:
         return sorted(

@@ -19,7 +19,7 @@ waits for a retry, the end of quiet hours, a limiter or an open breaker; the han
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from os import PathLike
 from pathlib import Path
@@ -29,7 +29,7 @@ import trio
 
 from actors.domain.audit import AuditEntry
 from actors.domain.store import SettingsChange, Store
-from actors.domain.suppressions import Suppression, SuppressionSource, normal_address
+from actors.domain.suppressions import Key, Suppression, SuppressionSource, normal_address
 from actors.domain.user_preferences import PreferencesFile, UserPreferences
 from actors.errors import ConfigurationError
 from actors.messages import NotificationChannel, SendNotification
@@ -42,6 +42,9 @@ from actors.settings.whole_file import read_whole
 
 POLL_S = 2.0
 """How often files are looked at, in seconds."""
+
+IMPORTED_MAX = 200_000
+"""How many suppressions are imported at once: all of them, or none, in one piece of work."""
 
 _OWN = ("subject", "message", "recipient", "user_id")
 
@@ -121,7 +124,7 @@ class LiveSettings:
         if problems := [problem for watched in live.files.values() for problem in await watched.read()]:
             raise ConfigurationError(problems)
         if suppressions is None:
-            store.suppressions.replace_file(())  # where others had one over this store before
+            store.suppressions.replace_file({})  # where others had one over this store before
         raised: BaseException | None = None
         async with trio.open_nursery() as nursery:
             for watched in live.files.values():
@@ -219,16 +222,18 @@ class LiveSettings:
             ConfigurationError: what is wrong with the table, a line each.
             StoreError: it cannot be made durable.
         """
+        _check_texts(by=by)
         now_ns = time.time_ns()
         found = await trio.to_thread.run_sync(lambda: read_suppressions(table, name, now_ns=now_ns, by=by))
+        if len(found) > IMPORTED_MAX:
+            raise ConfigurationError([f"{name}: wanted at most {IMPORTED_MAX:,} suppressions, got {len(found):,}"])
         if found:
-            await self._change(IMPORT, f"{len(found):,} addresses", by, None, suppressed=tuple(found))
+            await self._change(IMPORT, f"{len(found):,} addresses", by, None, imported=found)
         return len(found)
 
     async def export_suppressions(self) -> str:
         """Return all suppressions in force as a table."""
-        known = list(self.suppressions)
-        return await trio.to_thread.run_sync(write_suppressions, known)
+        return await trio.to_thread.run_sync(write_suppressions, self.suppressions.copy())
 
     # ── templates ───────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -265,7 +270,7 @@ def _users_in(path: Path) -> Mapping[str, UserPreferences]:
     return load_settings(PreferencesFile, path, private="users").users
 
 
-def _suppressions_in(path: Path) -> Iterable[Suppression]:
+def _suppressions_in(path: Path) -> Mapping[Key, Suppression]:
     return read_suppressions(_text_of(path), str(path), now_ns=time.time_ns(), source=SuppressionSource.FILE)
 
 

@@ -14,7 +14,7 @@ import io
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 
-from actors.domain.suppressions import Suppression, SuppressionSource
+from actors.domain.suppressions import Key, Suppression, SuppressionSource
 from actors.errors import ConfigurationError
 from actors.instants import since_1970_ns
 from actors.messages import NotificationChannel
@@ -32,8 +32,8 @@ YEARS = (1970, 2262)
 
 def read_suppressions(
     text: str, name: str, *, now_ns: int, source: SuppressionSource | None = None, by: str | None = None
-) -> list[Suppression]:
-    """Return the suppressions in a table; of two for one address the later one.
+) -> dict[Key, Suppression]:
+    """Return the suppressions in a table, by address; of two for one address the later one.
 
     Args:
         text: the table.
@@ -47,7 +47,7 @@ def read_suppressions(
     """
     problems: list[str] = []
     left_out = 0
-    found: dict[object, Suppression] = {}
+    found: dict[Key, Suppression] = {}
     rows = csv.reader(io.StringIO(text.removeprefix("\ufeff"), newline=""), strict=True)
     columns: list[str] | None = None
     try:
@@ -83,7 +83,7 @@ def read_suppressions(
         problems.append(f"{name}: and {left_out} more")
     if problems:
         raise ConfigurationError(problems)
-    return list(found.values())
+    return found
 
 
 def write_suppressions(suppressions: Iterable[Suppression]) -> str:

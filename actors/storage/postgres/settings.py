@@ -136,9 +136,10 @@ def _enable(sql: Sql, settings: Iterable[Setting]) -> None:
 
 def write_change(sql: Sql, change: SettingsChange) -> list[Setting]:
     """Write a change of settings; return what it changes."""
-    people = [each for each in change.suppressed if each.source is not SuppressionSource.PROVIDER]
-    reported = {setting_of_suppression(each): each for each in change.suppressed if each not in people}
-    given: dict[Setting, Suppression | UserPreferences] = {setting_of_suppression(each): each for each in people}
+    reported: dict[Setting, Suppression] = {}
+    given: dict[Setting, Suppression | UserPreferences] = {}
+    for each in (*change.suppressed, *change.imported.values()):
+        (reported if each.source is SuppressionSource.PROVIDER else given)[setting_of_suppression(each)] = each
     given |= {(USER, user_id): each for user_id, each in change.preferences.items() if each is not None}
     gone = {(channel.value, address) for channel, address in change.lifted}
     gone |= {(USER, user_id) for user_id, each in change.preferences.items() if each is None}

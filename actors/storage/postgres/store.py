@@ -300,7 +300,7 @@ class PostgresStore(StoreOnDisk):
         self._check_change(change)
         self._apply(change)
         keys: list[str | Setting] = [setting_of_suppression(each) for each in change.suppressed]
-        keys += [(channel.value, address) for channel, address in change.lifted]
+        keys += [(channel.value, address) for channel, address in (*change.imported, *change.lifted)]
         keys += [setting_of_endpoint(key) for key in change.enabled]
         keys += [(USER, user_id) for user_id in change.preferences]
         self._under_way.update(keys)

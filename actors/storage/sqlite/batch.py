@@ -138,9 +138,9 @@ class Batch(Promise):
         """Take in the mark of a notification from now on; None: it has none."""
         self.turns[-1].marks[notification_id] = mark
 
-    def suppress(self, key: Key, suppression: Suppression | None) -> None:
-        """Take in how an address is suppressed from now on; None: it is not."""
-        self.turns[-1].suppressions[key] = suppression
+    def suppress(self, suppressions: Mapping[Key, Suppression | None]) -> None:
+        """Take in how addresses are suppressed from now on; None: one is not."""
+        self.turns[-1].suppressions.update(suppressions)
 
     def keep_endpoint(self, key: Key, endpoint: Endpoint | None) -> None:
         """Take in what is known of an endpoint from now on; None: nothing."""

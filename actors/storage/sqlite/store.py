@@ -205,7 +205,7 @@ class SqliteStore(StoreOnDisk, SqliteHistories):
             batch.add(self._seq, event)
             if kind is NotificationRedriven or suppression_from(event, command.recipient) is not None:
                 key = command.channel, normal_address(command.channel, command.recipient)
-                batch.suppress(key, self.suppressions.stored_at(key))
+                batch.suppress({key: self.suppressions.stored_at(key)})
         return batch
 
     def _write_request(self, batch: Batch, event: NotificationEvent, before: Request | None) -> None:
@@ -235,13 +235,14 @@ class SqliteStore(StoreOnDisk, SqliteHistories):
 
     def change(self, change: SettingsChange) -> Effect:
         self._check_change(change)
-        self._apply(change)
+        kept = self._apply(change)
         self._seq += 1
         with self._lock:
             batch = self._batch or self._new_batch()
             batch.note(self._seq, change.audit)
+            batch.suppress(kept)
             for key in (*(suppression.key for suppression in change.suppressed), *change.lifted):
-                batch.suppress(key, self.suppressions.stored_at(key))
+                batch.suppress({key: self.suppressions.stored_at(key)})
             for key in change.enabled:
                 batch.keep_endpoint(key, None)
             for user_id, preferences in change.preferences.items():
