@@ -248,7 +248,7 @@ class MemoryStore:
 
     def dead_commands(self) -> Iterator[tuple[str, SendNotification]]:
         for notification_id, entry in self._dead.items():
-            letter = entry.as_letter if entry.letter is not None or entry.was_redriven else None
+            letter = entry.letter or (entry.as_letter if entry.was_redriven else None)
             yield notification_id, entry.command if letter is None else letter.command  # which may have been edited
 
     def count_dead_letters(self) -> int:

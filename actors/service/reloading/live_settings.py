@@ -219,7 +219,7 @@ class LiveSettings:
         Those that a provider has said (by the table) take the place of none that people have said.
 
         Raises:
-            ConfigurationError: what is wrong with the table, a line each.
+            ConfigurationError: what is wrong with the table, a line each; or there are more than :data:`IMPORTED_MAX`.
             StoreError: it cannot be made durable.
         """
         _check_texts(by=by)
