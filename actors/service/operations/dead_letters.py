@@ -241,13 +241,15 @@ class DeadLetters:
             cancelled += sum([await each for each in [self._notifier.cancel(each) for each in ids]])
             discarding = [self._discard(each, None, "erased", though_taken=True) for each in queue.ids_of(user)]
             discarded += sum([await each for each in discarding])
+            await trio.lowlevel.checkpoint()  # between two looks at all letters
             in_flight = set(intake.ids_of(user))
             histories += await self._store.erase_histories(lambda command: command.user == user)
             if number == 0:
                 await self._store.wait_for(self._forget_preferences(user, had_preferences, by, why))
-            if not queue.ids_of(user) and in_flight <= set(intake.ids_of(user)):
+            letters_left = queue.ids_of(user)
+            if not letters_left and in_flight <= set(intake.ids_of(user)):
                 break  # nothing has ended since its letters were discarded and its histories erased
-        left = {*intake.ids_of(user), *queue.ids_of(user)}
+        left = {*intake.ids_of(user), *letters_left}
         return Erased(cancelled, discarded, histories, had_preferences, in_flight=len(left))
 
     def _forget_preferences(self, user: str, has_any: bool, by: str | None, why: str | None) -> Effect | None:
