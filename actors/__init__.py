@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         RateLimited as RateLimited,
         RetrylabError as RetrylabError,
         RunCancelled as RunCancelled,
+        RunTooLarge as RunTooLarge,
         ServiceUnavailable as ServiceUnavailable,
         StoreBusy as StoreBusy,
         StoreError as StoreError,
@@ -135,8 +136,8 @@ _HOME_OF = {
         "actors.domain.notification_state": "NotificationState",
         "actors.errors": "BulkheadFull ConfigurationError IdempotencyConflict InvalidRecipient InvariantBreach "
         "LetterServed NotifierClosed "
-        "Overloaded Overtaken PermanentError RateLimited RetrylabError RunCancelled ServiceUnavailable StoreError "
-        "StoreBusy StoreFailed StoreInUse TemplateError TemplateRefused TransientError UnknownChannel "
+        "Overloaded Overtaken PermanentError RateLimited RetrylabError RunCancelled RunTooLarge ServiceUnavailable "
+        "StoreBusy StoreError StoreFailed StoreInUse TemplateError TemplateRefused TransientError UnknownChannel "
         "Unstorable WrongType",
         "actors.faults.provider": "NotificationService SimulatedProvider",
         "actors.faults.queue": "Load",

@@ -17,6 +17,7 @@
     ├── TemplateError                 a template is unknown, or a variable of it is missing
     │   └── TemplateRefused           a template says what none may; what names it waits for another one
     ├── ConfigurationError            settings or a scenario file that cannot be used
+    │   └── RunTooLarge               a simulated run would have filled the memory of the machine
     ├── EditRefused                   a dead letter cannot be edited so before it is tried again
     ├── LetterServed                  its fallback was delivered or is under way; it is not redriven unless told so
     ├── WrongType                     an argument of a kind that cannot work here; a TypeError too
@@ -191,6 +192,10 @@ class ConfigurationError(RetrylabError):
 
     def __str__(self) -> str:
         return "\n".join(self.problems)
+
+
+class RunTooLarge(ConfigurationError):
+    """A simulated run was ended before it would have filled the memory of the machine; it says what would take less."""
 
 
 class EditRefused(RetrylabError):

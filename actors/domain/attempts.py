@@ -193,6 +193,11 @@ class WrappedProvider(Provider):
         self._provider = provider
 
     @property
+    def wrapped(self) -> Provider:
+        """The other provider."""
+        return self._provider
+
+    @property
     def connections_max(self) -> int | None:
         """That of the other provider."""
         return self._provider.connections_max

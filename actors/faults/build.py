@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
-from actors.domain.attempts import Provider
+from actors.domain.attempts import Provider, WrappedProvider
 from actors.errors import ConfigurationError
 from actors.faults.conditions import EnforcedQuota
 from actors.faults.provider import SimulatedProvider
-from actors.faults.rules import FailureRule
+from actors.faults.rules import FailureRule, FaultRules
 from actors.kernel.randomness import RandomStreams
 from actors.messages import NotificationChannel
 from actors.settings.accounts import AccountConfig
@@ -48,6 +48,17 @@ def unreliable_providers(
         )
         for name, settings in config.by_provider().items()
     }
+
+
+def fault_rules_of(provider: Provider) -> Iterator[FaultRules]:
+    """Yield the fault rules of a provider and of those that it wraps, where they have any."""
+    while True:
+        rules = getattr(provider, "fault_rules", None)
+        if isinstance(rules, FaultRules):
+            yield rules
+        if not isinstance(provider, WrappedProvider):
+            return
+        provider = provider.wrapped
 
 
 def enforced_quotas(accounts: Mapping[str, AccountConfig]) -> dict[str, EnforcedQuota]:

@@ -101,9 +101,10 @@ class SimulatedProvider(Provider):
             faults = (_failing_first(fail_count), *faults)
         streams = streams if streams is not None else RandomStreams(0)
         own, behind = parted(faults)
-        self._rules = FaultRules(config, own, rules, streams, name, account)
+        self.fault_rules = FaultRules(config, own, rules, streams, name, account)
+        """Decides the fates of its attempts."""
         self._upstream = None if config.upstream is None else Upstream(config.upstream, behind, streams, name, called)
-        self._draw = self._rules.draw
+        self._draw = self.fault_rules.draw
         self.outcomes_are_plain = type(self) is SimulatedProvider and not rules
         self.delivered = 0
         """How many notifications it has delivered, those whose reply was lost included; each from the start of its
@@ -146,13 +147,13 @@ class SimulatedProvider(Provider):
 
     def on_wired(self, system: ActorSystem) -> None:
         """Go by the clock of this system."""
-        self._rules.on_wired(system)
+        self.fault_rules.on_wired(system)
         if self._upstream is not None:
             self._upstream.on_wired(system)
 
     def attempt(self, attempt: Attempt, now_ns: int) -> Foreseen | Promise:
         """Return the fate of an attempt that starts now, and after how long; a promise where it is not known yet."""
-        conditions = self._rules.conditions
+        conditions = self.fault_rules.conditions
         if conditions.is_calm and now_ns < conditions.until_ns:
             # What judge() would come to, with fewer calls: the way of nearly every attempt.
             latency_ns = round(conditions.latency() * conditions.latency_factor * 1e9)
@@ -166,9 +167,9 @@ class SimulatedProvider(Provider):
             self.delivered += 1
             return Foreseen(NEVER_NS, SENT)
         upstream = self._upstream
-        if upstream is not None and self._rules.has_script:
+        if upstream is not None and self.fault_rules.has_script:
             upstream = None  # what is written is the whole answer
-        fate = self._rules.judge(attempt, now_ns)
+        fate = self.fault_rules.judge(attempt, now_ns)
         if fate.delivers:
             if upstream is not None:
                 return upstream.ask(attempt, fate, now_ns, self._deliver)

@@ -30,6 +30,8 @@ ended (Bronson et al., HotOS 2021).
 
 from __future__ import annotations
 
+import logging
+import traceback
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
@@ -67,12 +69,16 @@ from actors.settings.script import ScriptedAnswer
 FailureRule: TypeAlias = Callable[[Attempt, int, Load], Outcome | None]
 """Decides about an attempt by the current state: called with the attempt, the instant at which it starts (``now_ns``)
 and the provider's :class:`~actors.faults.queue.Load` without it; returns its outcome, or None to let the rest decide.
-It may keep state; one that does serves one run. If it raises, the attempt is ambiguous, as with any
-provider that does::
+It may keep state; one that does serves one run. If it raises, or returns anything else, a simulated run
+ends with its traceback; live that is logged once, with its place, and the attempt goes on as if it had returned None::
 
     def collapses(attempt, now_ns, load):
         return Transient(reason="overloaded") if load.under_way >= 100 else None
 """
+
+logger = logging.getLogger(__name__)
+
+_ANSWER = Outcome | None
 
 SENT = Sent()
 OUTAGE = Transient(reason="provider outage")
@@ -147,6 +153,11 @@ class FaultRules:
         """The conditions at the latest attempt."""
         self._script = deque(config.script)
         self._rules = tuple(rules)
+        self._failed: set[int] = set()
+        self.rules_failed = 0
+        """How often a rule has raised, or returned what is no outcome."""
+        self.when_rule_fails: Callable[[Exception], None] | None = None
+        """Called each time with what it raised; None: the first time of each rule is logged."""
         self._queue: ServiceQueue | None = None
         self._station: RunningStation | None = None
         speeds = speed_steps(faults)
@@ -207,11 +218,28 @@ class FaultRules:
         return self._work(conditions, now_ns, latency_ns, outcome)
 
     def _ruled(self, attempt: Attempt, now_ns: int, load: Load) -> Outcome | None:
-        for rule in self._rules:
-            outcome = rule(attempt, now_ns, load)
+        for number, rule in enumerate(self._rules):
+            try:
+                outcome = rule(attempt, now_ns, load)
+                if not isinstance(outcome, _ANSWER):
+                    raise TypeError(f"wanted an outcome or None of a failure rule, got {repr(outcome)[:100]}")
+            except Exception as error:
+                self._rule_failed(number, rule, error)
+                continue
             if outcome is not None:
                 return outcome
         return None
+
+    def _rule_failed(self, number: int, rule: FailureRule, error: Exception) -> None:
+        self.rules_failed += 1
+        if self.when_rule_fails is not None:
+            self.when_rule_fails(error)
+        elif number not in self._failed:
+            self._failed.add(number)
+            at = traceback.extract_tb(error.__traceback__)[-1]
+            name = getattr(rule, "__qualname__", type(rule).__qualname__)
+            text = "failure rule %d, %s, raised at %s:%s; it decides nothing of such an attempt"
+            logger.error(text, number, name, at.filename, at.lineno, exc_info=error)
 
     def _work(self, conditions: Conditions, now_ns: int, latency_ns: int, outcome: Outcome | None) -> Fate:
         """Work on an attempt, once there is room for it. None: its reply will be lost."""

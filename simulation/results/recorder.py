@@ -115,6 +115,8 @@ class Recorder:
         """Given the history in parts, each once: a chunk at a time, and every LOOK events where the run is watched."""
         self.stop: Callable[[], None] = _nothing
         """Ends the run at this instant."""
+        self.when_grown: Callable[[], None] = _nothing
+        """Called again and again while the run takes more memory."""
         self._watch: Callable[[], None] | None = None
         self._due = CHUNK
         """With how many events in the chunk there is something to do."""
@@ -206,7 +208,7 @@ class Recorder:
         self.is_quiet_now = _is_over
         self.when_quiet = self.on_events = self.interruptions = self._watch = None
         self.wirings = ()
-        self.stop = _nothing
+        self.stop = self.when_grown = _nothing
 
     def check(self) -> None:
         """See that nothing has been lost: what is in flight is counted twice, by the history and by the pipeline.
@@ -235,6 +237,7 @@ class Recorder:
             self.history.add(chunk, written)
         self._hand_out(chunk)
         self._handed = 0
+        self.when_grown()
 
     def _hand_out(self, chunk: list[RecordedEvent]) -> None:
         """Give those of a chunk that have not been given yet to who wants them."""

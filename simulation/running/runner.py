@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import KW_ONLY, dataclass, field
+from dataclasses import KW_ONLY, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, assert_never, get_args
@@ -12,7 +12,13 @@ import msgspec
 
 from actors.domain.attempts import Provider
 from actors.errors import ConfigurationError, InvariantBreach
-from actors.faults.build import Providers, checked_providers, enforced_quotas, unreliable_providers
+from actors.faults.build import (
+    Providers,
+    checked_providers,
+    enforced_quotas,
+    fault_rules_of,
+    unreliable_providers,
+)
 from actors.faults.provider import SimulatedProvider
 from actors.faults.rules import FailureRule
 from actors.instants import ns, since_1970_ns
@@ -49,7 +55,7 @@ from simulation.running.contents import preferences_of, templates_of
 from simulation.running.operator import Operator
 from simulation.running.service import Service
 from simulation.running.system_faults import FaultInjector, is_system_fault
-from simulation.running.watching import Watch
+from simulation.running.watching import Watch, too_large
 from simulation.running.workload import Clients, Send, Source
 from simulation.scenario import ChannelWorkload, ClosedWorkload, EventWorkload, Scenario
 from simulation.scenario.arguments import check_mapping, check_word
@@ -98,6 +104,9 @@ class RunPlan:
 
     checker: Checker | None = None
     """Of the invariants, if any are checked beside those that the recorder checks."""
+
+    fail: Callable[[Exception], None] | None = None
+    """Ends the run with what a failure rule has raised; None: it runs live, where that is logged."""
 
     @property
     def end_ns(self) -> int:
@@ -233,6 +242,7 @@ def run(
         ValueError: arguments that do not go together.
         InvariantBreach: the run broke an invariant: a bug.
         RunCancelled: `cancelled` has returned true.
+        RunTooLarge: it would have filled the memory of the machine.
     """
     check_word("runtime", runtime, get_args(Runtime))
     only_in_python = tuple(name for name, value in (("rules", rules), ("schedule", schedule is not None)) if value)
@@ -241,6 +251,7 @@ def run(
     recorder, checker = plan.recorder, plan.checker
     watch = Watch(recorder, plan.scenario.breakers, on_events=on_events, progress=progress, cancelled=cancelled)
     watch.begin()
+    plan = replace(plan, fail=watch.fail)
     try:
         match runtime:
             case "simpy":
@@ -258,6 +269,8 @@ def run(
         result = Result(plan.scenario, runtime, recorder, simulated_ns, checked, origin)
         if checker is not None:
             checker.look_at(result.summary)
+    except MemoryError:
+        raise too_large(recorder) from None
     except InvariantBreach as breach:
         only = {"rules": rules or None, "providers": providers, "schedule": plan.schedule}
         replay = _replay(scenario, plan.scenario.seed, sets, runtime, invariants, only)
@@ -424,6 +437,9 @@ def build(system: ActorSystem, plan: RunPlan) -> Pipeline:
     providers = plan.providers
     if providers is None:
         providers = _providers(scenario, system, plan.rules)
+    for by_name in providers.values():
+        for rules in (rules for provider in by_name.values() for rules in fault_rules_of(provider)):
+            rules.when_rule_fails = plan.fail
     if checker is not None:
         checker.watch(system)
         providers = checker.observed(providers)
@@ -471,13 +487,13 @@ def build(system: ActorSystem, plan: RunPlan) -> Pipeline:
 
         offer, offer_event = (observed_at_the_door(way, checker.note, system) for way in (offer, offer_event))
     for number, entry in enumerate(scenario.workload):
-        lose = partial(_refuse, recorder, system, number, entry.channels)
+        lose, grown = partial(_refuse, recorder, system, number, entry.channels), recorder.when_grown
         if isinstance(entry, ClosedWorkload):
-            service.answer(system.spawn(Clients, number, scenario, entry, send, offer, lose))
+            service.answer(system.spawn(Clients, number, scenario, entry, send, offer, lose, grown))
         elif isinstance(entry, EventWorkload):
-            service.serve(system.spawn(Source, number, scenario, entry, announce, offer_event, lose))
+            service.serve(system.spawn(Source, number, scenario, entry, announce, offer_event, lose, grown))
         else:
-            service.serve(system.spawn(Source, number, scenario, entry, send, offer, lose))
+            service.serve(system.spawn(Source, number, scenario, entry, send, offer, lose, grown))
     if scenario.operations:
         system.spawn(Operator, scenario.operations, lambda: service.pipelines, system.future_class)
     system.spawn(RunController, scenario, recorder, service)

@@ -6,15 +6,31 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from actors.errors import RunCancelled
+from actors.errors import RunCancelled, RunTooLarge
 from actors.instants import NS_PER_S
 from actors.messages import BreakerState, RecordedEvent
 from simulation.results.formatting import duration_text
 from simulation.results.progress import Listener, RunSnapshot
 from simulation.results.recorder import Recorder
+from simulation.running.memory import Memory, Room
 
 PUBLISHED_EVERY_S = 0.1
 """By the wall clock: so often is `progress` called at most."""
+
+MEMORY_EVERY_S = 0.2
+"""So often is it looked how much memory is left, at most. A run takes some 50 MB a second."""
+
+
+def too_large(recorder: Recorder, room: Room | None = None) -> RunTooLarge:
+    """Return the error of a run that was ended for lack of memory."""
+    ended = f"memory: the run was ended after {duration_text(recorder.latest_ns / NS_PER_S)} of it"
+    if room is not None:
+        ended += f", with {room.left / 1e9:.2g} GB left of {room.of / 1e9:.2g} and {room.own / 1e9:.2g} taken by it"
+    if recorder.history is None:
+        less = "a shorter remember_ids"
+    else:
+        ended, less = f"{ended} (its tables would take as much again)", "record: aggregates"
+    return RunTooLarge([f"{ended}; {less}, a shorter duration, fewer arrivals or fewer --workers take less"])
 
 
 class Watch:
@@ -45,6 +61,9 @@ class Watch:
         self._clock = clock
         self._due_s = clock() + PUBLISHED_EVERY_S
         self._is_cancelled = False
+        self._error: Exception | None = None
+        self._memory, self._memory_due_s = Memory(), clock()
+        recorder.when_grown = self._look_at_memory
         self._listeners: list[Listener[Any, Any]] = []
         self._publish = None if progress is None else self._listener(progress)
         self._cancelled = None if cancelled is None else self._listener(cancelled)
@@ -57,6 +76,19 @@ class Watch:
         listener = Listener(function, lambda: self._recorder.stop())
         self._listeners.append(listener)
         return listener
+
+    def fail(self, error: Exception) -> None:
+        """End the run, which then raises this, unless something else has ended it before."""
+        self._error = self._error or error
+        self._recorder.stop()
+
+    def _look_at_memory(self) -> None:
+        now_s = self._clock()
+        if now_s < self._memory_due_s:
+            return
+        if (room := self._memory.short(as_much_again=self._recorder.history is not None)) is not None:
+            self.fail(too_large(self._recorder, room))
+        self._memory_due_s = now_s + MEMORY_EVERY_S
 
     def begin(self) -> None:
         """See whether the run is to begin at all; raises what :meth:`check` does."""
@@ -82,6 +114,8 @@ class Watch:
             RunCancelled: it was cancelled.
             Exception: what one of the functions has raised.
         """
+        if self._error is not None:
+            raise self._error
         for listener in self._listeners:
             listener.check()
         if self._is_cancelled:

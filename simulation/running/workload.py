@@ -39,6 +39,7 @@ from simulation.scenario.popularity import ZipfSpread
 from simulation.scenario.workload import HOST_OF_EVENTS, class_of
 
 TEXT = "simulated"
+GROWN_AFTER = 4096
 REPEATED = 100
 """What comes once more is one of so many, the latest."""
 ENDS = (NotificationSent, NotificationSuppressed, NotificationMovedToDeadLetter)
@@ -108,6 +109,7 @@ class Source(Actor):
         send: Callable[[Any], None] | None,
         offer: Send,
         lose: Lose,
+        grown: Callable[[], None] = lambda: None,
     ) -> None:
         """Make a source.
 
@@ -118,10 +120,12 @@ class Source(Actor):
             send: the shortest way for a message, where none is ever refused; None: any may be.
             offer: the way for a message that may be refused.
             lose: is told of each arrival that is refused for good.
+            grown: is called after each GROWN_AFTER of them, accepted or not: what waits takes memory too.
         """
         super().__init__()
         self._offer_to = offer
         self._lose = lose
+        self._grown = grown
         self._resend = entry.resend
         self._to_send_again: deque[_TurnedAway] = deque()
         """What waits to be offered once more."""
@@ -142,6 +146,8 @@ class Source(Actor):
     def on_arrive(self, _: _Arrive) -> None:
         self._send(self._make(self._arrived))
         self._arrived += 1
+        if self._arrived % GROWN_AFTER == 0:
+            self._grown()
         next_ns = next(self._times, None)
         if next_ns is not None:
             self.system.set_timer(next_ns, self, _ARRIVE)
@@ -205,6 +211,7 @@ class Clients(Actor):
         send: Callable[[Any], None] | None,
         offer: Send,
         lose: Lose,
+        grown: Callable[[], None] = lambda: None,
     ) -> None:
         """Make clients; the arguments are those of a :class:`Source`."""
         super().__init__()
@@ -212,6 +219,7 @@ class Clients(Actor):
         self._send = send if send is not None else self._offer
         self._offer_to = offer
         self._lose = lose
+        self._grown = grown
         self._make = _maker(number, scenario, entry, self)
         self._think = [
             entry.think.sampler(self.stream(f"workload.{number}.client.{client}.think"))
@@ -238,6 +246,8 @@ class Clients(Actor):
         self._look_out_for_standstill()
         notification = self._make(self._count)
         self._count += 1
+        if self._count % GROWN_AFTER == 0:
+            self._grown()
         self._waiting[notification.notification_id] = message.client
         self._send(notification)
 

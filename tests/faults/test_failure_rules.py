@@ -9,10 +9,12 @@ from hypothesis import given, strategies as st
 from worlds import World, email, on_both_clocks
 
 import simulation
-from actors.domain.attempts import Attempt
+from actors.domain.attempts import Attempt, Provider
 from actors.errors import ConfigurationError
+from actors.faults.chaos import FaultyProvider
 from actors.faults.provider import NEVER_NS, SimulatedProvider
 from actors.faults.queue import Load
+from actors.kernel.effects import Foreseen
 from actors.messages import NotificationChannel
 from actors.outcomes import Ambiguous, Outcome, Permanent, Sent, Transient
 from actors.settings.faults import FaultConfig
@@ -215,3 +217,54 @@ def test_rules_of_a_channel_that_is_not_used_are_refused():
 def test_rules_that_are_no_mapping_are_refused_also_where_they_are_empty(rules):
     with pytest.raises(ConfigurationError, match="rules: wanted a mapping from channels to their rules, got "):
         simulation.run(parse(COLLAPSE), rules=rules)
+
+
+# ── a rule that fails ───────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def raises(attempt, now_ns, load):
+    raise KeyError("no such destination")
+
+
+def answers_nonsense(attempt, now_ns, load):
+    return "sent"
+
+
+@pytest.mark.parametrize("runtime", ["simpy", "trio"])
+@pytest.mark.parametrize(
+    ("rule", "error", "text"),
+    [(raises, KeyError, "no such destination"), (answers_nonsense, TypeError, "wanted an outcome or None")],
+)
+@pytest.mark.parametrize("is_own", [False, True])
+def test_a_rule_that_raises_ends_a_simulated_run_with_its_traceback(rule, error, text, runtime, is_own):
+    how = {"rules": {"sms": [rule]}}
+    if is_own:
+        how = {"providers": {"sms": SimulatedProvider(rules=[rule]), "push": SimulatedProvider()}}
+    with pytest.raises(error, match=text) as raised:
+        simulation.run(parse(COLLAPSE), runtime=runtime, **how)
+    if rule is raises:
+        assert raised.traceback[-1].name == "raises"
+
+
+def test_a_rule_that_raises_live_is_logged_once_counted_and_decides_nothing(caplog):
+    provider = SimulatedProvider(rules=[raises, Spy(OVERLOADED)])
+    assert [provider.attempt(ATTEMPT, second * S).result for second in range(3)] == [OVERLOADED] * 3
+    assert provider.fault_rules.rules_failed == 3
+    (logged,) = caplog.records
+    place = f"{__file__}:{raises.__code__.co_firstlineno + 1}"
+    assert logged.getMessage() == f"failure rule 0, raises, raised at {place}; it decides nothing of such an attempt"
+    assert logged.exc_info is not None
+
+
+def test_live_the_attempts_of_a_rule_that_raises_go_to_the_transport(caplog):
+    class Takes(Provider):
+        taken = 0
+
+        def attempt(self, attempt, now_ns):
+            self.taken += 1
+            return Foreseen(0, Sent())
+
+    transport = Takes()
+    provider = FaultyProvider(transport, [], rules=[raises])
+    assert [provider.attempt(ATTEMPT, second).result for second in range(5)] == [Sent()] * 5
+    assert (transport.taken, len(caplog.records)) == (5, 1)
