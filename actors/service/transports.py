@@ -56,7 +56,7 @@ def _with_key_file(value: Any, info: ValidationInfo) -> Any:
     try:
         content = json.loads(read_whole(path, KEY_FILE_BYTES_MAX))
         got = f"another one: {path}"
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         content = None
         got = f"{path}: {(getattr(error, 'strerror', None) or 'no JSON').lower()}"
     if not isinstance(content, dict) or content.get("type") != "service_account":

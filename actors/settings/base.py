@@ -63,6 +63,24 @@ class NotEmpty:
         return value
 
 
+class AtMost:
+    """The marker of a list of at most so many entries, where each is looked at beside each other one."""
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
+        return core_schema.no_info_before_validator_function(self._check, handler(source))
+
+    def __get_pydantic_json_schema__(self, core: Any, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        return {**handler(core), "maxItems": self._count}
+
+    def _check(self, value: Any) -> Any:
+        if isinstance(value, (list, tuple)) and len(value) > self._count:
+            raise wanted(f"a list of at most {self._count:,} entries", f"{len(value):,}")
+        return value
+
+
 class Settings(BaseModel):
     """A frozen group of settings that refuses unknown keys."""
 

@@ -1,11 +1,15 @@
-"""One column of numbers out of a CSV file, as people export it."""
+"""One column of numbers out of a CSV file, as people export it.
+
+A scenario may name any file that its reader may read, and who wrote it need not be the one who runs it. So no problem
+shows anything of what is in the file: it says where, what was wanted, and what kind of thing is there.
+"""
 
 from __future__ import annotations
 
 import csv
 import io
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
@@ -13,11 +17,15 @@ from typing import Annotated
 
 from pydantic import AfterValidator, ValidationInfo
 
+from actors.formatting import counted
 from actors.settings.quantities import Text, wanted
 from actors.settings.whole_file import read_whole
 
 BYTES_MAX = 64 * 2**20
 """Of a data file."""
+
+COLUMNS_MAX = 10_000
+"""Of a row."""
 
 
 def _resolve(file: str, info: ValidationInfo) -> str:
@@ -42,7 +50,7 @@ def read_numbers(path: Path, choose: Callable[[list[str]], int | None], what: st
     Raises:
         PydanticCustomError: The file cannot be read or has no such numbers; it says what was wanted, and where.
     """
-    reader = csv.reader(io.StringIO(_read.get()(path), newline=""))
+    reader = csv.reader(bounded_lines(io.StringIO(_read.get()(path), newline="")))
     numbers: list[tuple[int, float]] = []
     column: int | None = None
     try:
@@ -53,19 +61,32 @@ def read_numbers(path: Path, choose: Callable[[list[str]], int | None], what: st
                 if len(row) != 1 or _number(row[0]) is None:
                     column = choose([name.strip() for name in row])
                     if column is None:
-                        raise wanted(f"{what} in {path.name}", ", ".join(row)[:80])
+                        raise wanted(f"{what} in {path.name}", f"a header of {counted(len(row), 'other column')}")
                     continue
                 column = 0
             cell = row[column] if column < len(row) else ""
             value = _number(cell)
             if value is None:
-                raise wanted(f"a number in line {reader.line_num} of {path.name}", repr(cell[:40]))
+                place = f"line {reader.line_num}, column {column + 1} of {path.name}"
+                raise wanted(f"a number in {place}", "text" if cell.strip() else "nothing")
             numbers.append((reader.line_num, value))
     except csv.Error as error:
-        raise wanted(f"a CSV file, {path.name} is none", f"line {reader.line_num}: {error}") from None
+        raise wanted(f"a CSV file, {path.name} is none", f"line {reader.line_num + 1}: {error}") from None
     if not numbers:
         raise wanted(f"at least one number in {path.name}", "none")
     return numbers
+
+
+def bounded_lines(lines: Iterable[str]) -> Iterator[str]:
+    """Yield the lines of a CSV file.
+
+    Raises:
+        csv.Error: one has more than COLUMNS_MAX columns.
+    """
+    for line in lines:
+        if line.count(",") >= COLUMNS_MAX:
+            raise csv.Error(f"more than {COLUMNS_MAX:,} columns")
+        yield line
 
 
 def read_file(path: Path) -> str:

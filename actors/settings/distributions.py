@@ -273,13 +273,13 @@ def _read_durations(file: str) -> tuple[float, ...]:
         if len(header) > 1:
             return None
         if _OTHER_UNIT.search(header[0]):  # would be wrong by a factor of a thousand, or of sixty
-            raise wanted(f"seconds in {path.name}", f"a column named {header[0]}")
+            raise wanted(f"seconds in {path.name}", "a column named after another unit")
         return 0
 
     numbers = read_numbers(path, column, "a column named seconds, or a single one,")
     for line, seconds in numbers:
         if seconds < 0:
-            raise wanted(f"seconds of at least 0 in line {line} of {path.name}", f"{seconds:g}")
+            raise wanted(f"seconds of at least 0 in line {line} of {path.name}", "a negative number")
     return tuple(seconds for _, seconds in numbers)
 
 

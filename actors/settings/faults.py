@@ -9,6 +9,7 @@ with messages that come twice or late (:mod:`simulation.engine.message_faults`).
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Annotated, Any, ClassVar, Literal, Self, TypeAlias
 
 from pydantic import ConfigDict, Field, StrictBool, WrapValidator, model_validator
@@ -29,6 +30,7 @@ from actors.settings.quantities import (
     Wanted,
     number,
     wanted,
+    whole_number,
 )
 
 
@@ -81,17 +83,23 @@ Hosts = Annotated[
 
 def _nodes(value: Any, _unit_required: bool) -> tuple[int, ...] | None:
     numbers = list(value) if isinstance(value, (list, tuple)) else [value]
-    if not numbers or not all(type(number) is int and number >= 1 for number in numbers):
+    if not numbers or not all(type(number) is int and 1 <= number <= NODES_MAX for number in numbers):
         return None
     return tuple(sorted(set(numbers)))
 
 
-_ONE_NODE = {"type": "integer", "minimum": 1}
+NODES_MAX = 1_000
+"""Each takes 60 kB of memory, a millisecond to start, and a row in each table of nodes."""
+
+NodeCount = Annotated[int, whole_number(1, NODES_MAX)]
+"""How many processes of a service there are."""
+
+_ONE_NODE = {"type": "integer", "minimum": 1, "maximum": NODES_MAX}
 
 Nodes = Annotated[
     tuple[int, ...],
     Wanted(
-        "the number of a node, from 1 on, or a list of them",
+        f"the number of a node, from 1 to {NODES_MAX:,}, or a list of them",
         _nodes,
         {"anyOf": [_ONE_NODE, {"type": "array", "items": _ONE_NODE, "minItems": 1}]},
     ),
@@ -244,7 +252,7 @@ class Scale(Settings):
 
     wanted_text: ClassVar[str] = "a number of nodes such as {to: 20}"
 
-    to: PositiveWholeNumber
+    to: NodeCount
     """How many nodes there are from now on: new ones are started, or those of the highest numbers stopped for good."""
 
     drain: Duration = 0.0
@@ -364,7 +372,7 @@ class FaultConfig(Settings):
     retries that the process takes up from its store after a crash do: they come sooner by a step forward, and later by
     a step back, but no later than their wait after the restart."""
 
-    @property
+    @cached_property
     def injects(self) -> frozenset[str]:
         """The keys of what it injects."""
         keys = [key for key in type(self).model_fields if key not in _NOT_FAULTS]

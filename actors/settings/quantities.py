@@ -212,15 +212,21 @@ def _share(text: str, accepts: Callable[[float], bool]) -> Wanted:
     return Wanted(text, read, {"anyOf": [percent, {"type": "number", "minimum": 0, "maximum": 1}]})
 
 
-def whole_number(minimum: int) -> Wanted:
-    """Return the marker of a whole number of at least `minimum`."""
+def whole_number(minimum: int, maximum: int | None = None) -> Wanted:
+    """Return the marker of a whole number of at least `minimum`.
+
+    Args:
+        minimum: the lowest.
+        maximum: the highest, where each one of so many takes memory or time. None: what tables can hold.
+    """
 
     def read(value: Any, _unit_required: bool) -> int | None:
-        if type(value) is int and value > WHOLE_NUMBER_MAX:
-            raise wanted("a number below 2^63")
+        if type(value) is int and value > (maximum or WHOLE_NUMBER_MAX):
+            raise wanted("a number below 2^63" if maximum is None else f"a whole number from {minimum} to {maximum:,}")
         return value if type(value) is int and value >= minimum else None
 
-    return Wanted(f"a whole number of at least {minimum}", read, {"type": "integer", "minimum": minimum})
+    schema = {"type": "integer", "minimum": minimum} | ({} if maximum is None else {"maximum": maximum})
+    return Wanted(f"a whole number of at least {minimum}", read, schema)
 
 
 def number(minimum: float) -> Wanted:

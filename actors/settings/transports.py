@@ -20,7 +20,15 @@ from pydantic import ConfigDict, Field, StrictBool, model_validator
 from actors.errors import ConfigurationError
 from actors.settings.base import NotEmpty, Settings, at_key, validated
 from actors.settings.csv_column import DataFile
-from actors.settings.quantities import Duration, PositiveDuration, PositiveWholeNumber, Text, Wanted, wanted
+from actors.settings.quantities import (
+    Duration,
+    PositiveDuration,
+    PositiveWholeNumber,
+    Text,
+    Wanted,
+    wanted,
+    whole_number,
+)
 from actors.settings.secret import Secret
 from actors.settings.whole_file import read_whole
 
@@ -31,6 +39,9 @@ KEY_FILE_BYTES_MAX = 2**20
 def _port(value: Any, _unit_required: bool) -> int | None:
     return value if type(value) is int and 1 <= value <= 65535 else None
 
+
+Connections = Annotated[int, whole_number(1, 10_000)]
+"""Each is a file that is open."""
 
 Port = Annotated[int, Wanted("a port between 1 and 65535", _port, {"type": "integer", "minimum": 1, "maximum": 65535})]
 
@@ -123,7 +134,7 @@ class SmtpConfig(TransportSettings):
     """How long the server may be silent during a mail before the connection is closed. An attempt that is cancelled
     does not wait for this."""
 
-    connections: PositiveWholeNumber = 4
+    connections: Connections = 4
     """How many there may be at once; the `max_in_flight` of a channel that is given none, and no more are used with
     one. What waits for one longer than the `connect_timeout` has not been tried, and waits on."""
 
@@ -151,7 +162,7 @@ class SmtpConfig(TransportSettings):
 class HttpSettings(TransportSettings):
     """A provider that is spoken to over HTTP."""
 
-    connections: PositiveWholeNumber = 20
+    connections: Connections = 20
     """How many there may be at once; the `max_in_flight` of a channel that is given none, and no more are used with
     one. What waits for one longer than the `connect_timeout` has not been tried, and waits on."""
 
@@ -240,7 +251,7 @@ NetworkRange = Annotated[
 class TargetSettings(HttpSettings):
     """Requests to addresses that other people choose."""
 
-    connections: PositiveWholeNumber = 100
+    connections: Connections = 100
     """How many there may be at once to one host. There are a quarter more in all, and a host gets at most four times as
     many as are free, so that one slow host takes none of the others'. It is the `max_in_flight` of a channel that is
     given none, and no more are used with one."""
@@ -316,7 +327,7 @@ class FcmConfig(HttpSettings):
         """
         try:
             held = json.loads(read_whole(path, KEY_FILE_BYTES_MAX))
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             held = None
         if not isinstance(held, dict) or held.get("type") != "service_account":
             raise ConfigurationError([f"{path}: wanted the key file of a service account, in JSON"])

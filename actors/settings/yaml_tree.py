@@ -124,11 +124,7 @@ def read(text: str, place: Place) -> Node:
     if len(text) > CHARACTERS_MAX:
         raise Unreadable([Problem(place, (), f"too long: wanted at most {CHARACTERS_MAX:,} characters")])
     try:
-        composer = _Composer(text)
-        try:
-            root = composer.get_single_node()
-        finally:
-            composer.dispose()
+        root = composed(text)
     except yaml.reader.ReaderError as error:
         before, character = text[: error.position], error.character if isinstance(error.character, int) else 0
         place = reading.at(before.count("\n"), error.position - (before.rfind("\n") + 1))
@@ -143,6 +139,22 @@ def read(text: str, place: Place) -> Node:
     if reading.problems:
         raise Unreadable(reading.problems)
     return node
+
+
+def composed(text: str) -> yaml.Node | None:
+    """Return PyYAML's node of the one document in a text, with where it ends, within the bounds of :func:`read`.
+
+    Aliases are not written out: a node may be in several places, and in itself.
+
+    Raises:
+        yaml.YAMLError: it is none.
+        OverflowError: an escape is beyond Unicode; and a ValueError, or a RecursionError.
+    """
+    composer = _Composer(text)
+    try:
+        return composer.get_single_node()
+    finally:
+        composer.dispose()
 
 
 def data(node: Node) -> Any:
@@ -223,9 +235,14 @@ _TAGGED: dict[str, type | tuple[type, ...]] = {
 
 
 class _Composer(yaml.BaseLoader):
-    """PyYAML's composer without its resolver of scalars, and with a bound on the depth."""
+    """PyYAML's composer without its resolver of scalars, and with bounds on the depth and on the values.
+
+    The values are counted as they are composed: to find out afterwards that there are too many would take PyYAML 20 µs
+    for each of them.
+    """
 
     _depth = 0
+    _values = 0
 
     def resolve(self, kind: type[yaml.Node], value: Any, implicit: Any) -> str:
         if kind is yaml.ScalarNode:
@@ -236,6 +253,10 @@ class _Composer(yaml.BaseLoader):
         if self._depth > DEPTH_MAX:
             mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
             raise yaml.MarkedYAMLError(problem=f"wanted at most {DEPTH_MAX} levels", problem_mark=mark)
+        self._values += not (index is None and isinstance(parent, yaml.MappingNode))  # a key is no value
+        if self._values > VALUES_MAX:
+            mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
+            raise yaml.MarkedYAMLError(problem=f"too large: wanted at most {VALUES_MAX:,} values", problem_mark=mark)
         self._depth += 1
         node = super().compose_node(parent, index)
         self._depth -= 1

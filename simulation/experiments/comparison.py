@@ -16,6 +16,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from actors.errors import ConfigurationError
 from actors.formatting import counted
 from simulation.experiments.paired import CONFIDENCE, Difference, OverRuns, difference, finite, over_runs
 from simulation.experiments.precision import Precision, half_width
@@ -30,6 +31,7 @@ from simulation.scenario.arguments import check_counts
 from simulation.scenario.metrics import MetricKind, metric_kind
 from simulation.scenario.notebook_html import shown_as_html
 from simulation.scenario.seeds import seeds_of
+from simulation.scenario.sweep import RUNS_MAX
 from simulation.scenario.variations import Setting, combinations, load_all
 from simulation.scenario.writing import file_of
 
@@ -123,13 +125,16 @@ def run_settings(
     workers: int | None,
     out: str | Path | None,
     progress: Callable[[int, int], None] | None,
+    announce: Callable[[Sequence[Scenario]], None] | None = None,
 ) -> Comparison:
     """Do the runs of a comparison that have not finished yet, keep them in `out`, and return how the settings compare.
 
-    See :func:`compare` for the arguments, and what is raised where one is wrong.
+    See :func:`compare` for the arguments, and what is raised where one is wrong; `announce` is told what will be run.
     """
     check_counts(replicates=replicates, workers=workers)
     settings = combinations(vary)
+    if len(settings) * replicates > RUNS_MAX:
+        raise ConfigurationError([f"--replicates: wanted at most {RUNS_MAX:,} runs in all"])
     scenarios = load_all(path, settings, sets, seed)
     precision = Precision.of(within, scenarios, "--within")
     paths = checked_metrics(metrics, scenarios, "--metric") if metrics is not None else _default_metrics(scenarios)
@@ -139,6 +144,8 @@ def run_settings(
         check_folder(Path(out), DOCUMENT, [path])
     kept = nullcontext() if out is None else Journal.opened(Path(out))
     most = len(settings) * replicates
+    if announce is not None:
+        announce(scenarios)
     of_setting: list[list[RunMetrics]] = [[] for _ in settings]
     with executor(min(most, workers) if workers else workers) as runs_here, kept as journal:
         for count in precision.looks(replicates):

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 import re
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -17,6 +18,8 @@ from actors.errors import ConfigurationError
 from actors.formatting import plain_number
 from actors.messages import NotificationChannel, Priority
 from actors.settings.channel import PRIMARY
+from actors.settings.csv_column import COLUMNS_MAX
+from actors.settings.quantities import LONGEST_S
 from actors.settings.whole_file import check_is_file
 from simulation.fitting.log import AttemptLog, Flags, Floats, OutcomeKind
 from simulation.fitting.words import NAMES, kind_of
@@ -57,6 +60,9 @@ _DIFFERENT_OUTCOMES = 50
 """A column with more different values than this is none of outcomes."""
 _SINCE_1970 = 1e8
 """Numbers from here on are instants; before, seconds from the start of the log. (It was in March 1973.)"""
+_YEARS = (1970, 2200)
+_LATEST_S = 231 * 365.2425 * 86400.0
+"""So long after the beginning of 1970 the last of these years ends."""
 _MS_FROM = 10.0
 """A median of more than so many is taken for milliseconds, where nothing says what it is."""
 
@@ -114,7 +120,7 @@ def read_log(source: str | Path | pd.DataFrame, columns: Columns | None = None) 
         raise ConfigurationError([f"{path}: wanted text in UTF-8"]) from None
     except pd.errors.EmptyDataError:
         raise ConfigurationError([f"{path}: wanted a header and a line for each attempt, got an empty file"]) from None
-    except (pd.errors.ParserError, pd.errors.ParserWarning, ValueError) as error:
+    except (pd.errors.ParserError, pd.errors.ParserWarning, csv.Error, ValueError) as error:
         text = str(error).strip().splitlines()[-1].removeprefix("Error tokenizing data. C error: ")
         other = _other_separator(path)
         problem = text if other is None else f"one with fields separated by {other}"
@@ -137,11 +143,31 @@ def _of_file(path: Path) -> pd.DataFrame:
         is_parquet = file.read(4) == b"PAR1" or path.suffix == ".parquet"
     if is_parquet:
         return _with_arrivals(read_table(path), path.with_name("notifications.parquet"))
+    _check_width(path)
     with warnings.catch_warnings():
         warnings.simplefilter("error", pd.errors.ParserWarning)  # a line with more fields than the header
         return pd.read_csv(
             path, dtype="str", keep_default_na=False, skip_blank_lines=False, index_col=False, encoding="utf-8-sig"
         )
+
+
+def _check_width(path: Path) -> None:
+    """Check that a header has no more columns than pandas reads within a second.
+
+    Raises:
+        csv.Error: it has, or is none.
+    """
+
+    def pieces() -> Iterator[str]:
+        left = COLUMNS_MAX
+        while piece := file.readline(2**16):
+            left -= piece.count(",")
+            if left <= 0:
+                raise csv.Error(f"a header of more than {COLUMNS_MAX:,} columns")
+            yield piece
+
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        next(csv.reader(pieces()), None)
 
 
 def _with_arrivals(frame: pd.DataFrame, notifications: Path) -> pd.DataFrame:
@@ -218,6 +244,8 @@ class _Reader:
         self._frame, self._name, self._columns, self._first_line = frame, name, columns, first_line
         self._lines = frame.index.to_numpy() + first_line
         self._problems: list[str] = []
+        self._further = 0
+        """Problems beside these, which would not be shown."""
         self._notes: list[str] = []
         self._warnings: list[str] = []
         self._used: dict[str, str] = {}
@@ -236,7 +264,7 @@ class _Reader:
             self._notes.append(f"priority has {no_class!r}, which is no class of traffic ({words}): left out")
         if self._problems:
             shown = self._problems[:PROBLEMS_SHOWN]
-            if more := len(self._problems) - len(shown):
+            if more := len(self._problems) - len(shown) + self._further:
                 shown.append(f"{self._name}: and {more:,} more")
             raise ConfigurationError(shown)
         order = np.argsort(start_s, kind="stable")
@@ -264,10 +292,14 @@ class _Reader:
         wanted = self._columns.channel
         return log.where(log.channel == wanted) if wanted is not None else log
 
-    def _problem(self, row: int, column: str, wanted: str, got: Any) -> None:
-        line = int(self._lines[row])
-        place = f"{self._name}:{line}" if self._first_line else f"{self._name}, row {line}"
-        self._problems.append(f"{place}: {column}: wanted {wanted}, got {str(got)[:40]!r}")
+    def _refuse(self, wrong: Flags, column: str, wanted: str) -> None:
+        """Note that a column has something else than what was wanted in these rows."""
+        rows = np.flatnonzero(wrong)
+        for row in rows[:PROBLEMS_SHOWN].tolist():
+            line, got = int(self._lines[row]), str(self._frame[column].iat[row])[:40]
+            place = f"{self._name}:{line}" if self._first_line else f"{self._name}, row {line}"
+            self._problems.append(f"{place}: {column}: wanted {wanted}, got {got!r}")
+        self._further += max(0, len(rows) - PROBLEMS_SHOWN)
 
     def _column(self, given: str | None, guesses: Sequence[str], option: str, *, needed: bool) -> str | None:
         """Return the name of a column: the given one, or the first of the guesses that is there."""
@@ -336,20 +368,21 @@ class _Reader:
         if numbers is None or np.isfinite(numbers).mean() < 0.5:
             texts = values if numbers is None else values.astype("str")
             instants = pd.to_datetime(texts, utc=True, format=None if numbers is None else "ISO8601", errors="coerce")
-            wrong = instants.isna().to_numpy()
-            seconds = (instants - pd.Timestamp(0, tz="UTC")).dt.total_seconds().to_numpy(dtype="float64")
-            wanted, since_1970 = "an instant such as 2026-01-01T12:00:00Z", True
+            there = instants.dt.year.between(*_YEARS)  # as a scenario may start; further ones leave 64 bits
+            wrong = ~there.to_numpy()
+            seconds = (instants.where(there) - pd.Timestamp(0, tz="UTC")).dt.total_seconds().to_numpy(dtype="float64")
+            since_1970 = True
+            wanted = f"an instant from {_YEARS[0]} to {_YEARS[1]} such as 2026-01-01T12:00:00Z"
         else:
-            wrong = ~np.isfinite(numbers) | (numbers < 0)
             wanted = "a time: seconds from the start, seconds since 1970, or ISO 8601"
             usual = float(np.nanmedian(numbers))
             unit = "s" if usual < 1e11 else "ms" if usual < 1e14 else "us" if usual < 1e17 else "ns"
             seconds = np.asarray(numbers * _SECONDS[unit], dtype=np.float64)
             since_1970 = usual >= _SINCE_1970
+            wrong = ~((seconds >= 0) & (seconds <= (_LATEST_S if since_1970 else LONGEST_S)))
         if needed:
-            for row in np.flatnonzero(wrong).tolist():
-                self._problem(row, column, wanted, values.iat[row])
-        return seconds, since_1970
+            self._refuse(wrong, column, wanted)
+        return np.where(wrong, np.nan, seconds), since_1970
 
     # ── how long ────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -368,11 +401,11 @@ class _Reader:
         values = self._frame[column]
         numbers = _numbers(values)
         given = values.astype("object").notna().to_numpy() & (values.astype("str") != "").to_numpy()
-        for row in np.flatnonzero(given & ~(np.isfinite(numbers) & (numbers >= 0))).tolist():
-            self._problem(row, column, "a latency, a number of at least 0", values.iat[row])
+        seconds = numbers * _SECONDS[self._latency_unit(column, numbers)]
+        self._refuse(given & ~((seconds >= 0) & (seconds <= LONGEST_S)), column, "a latency, a number of at least 0")
         if missing := int((~given).sum()):
             self._notes.append(f"{missing:,} attempts have no latency")
-        return numbers * _SECONDS[self._latency_unit(column, numbers)]
+        return seconds
 
     def _latency_unit(self, column: str, numbers: Floats) -> Unit:
         if self._columns.latency_unit is not None:
@@ -474,8 +507,7 @@ class _Reader:
         column = self._column(None, _ATTEMPTS, "", needed=False)
         if column is not None:
             numbers = _numbers(self._frame[column])
-            for row in np.flatnonzero(~np.isfinite(numbers)).tolist():
-                self._problem(row, column, "a whole number of at least 1", self._frame[column].iat[row])
+            self._refuse(~np.isfinite(numbers), column, "a whole number of at least 1")
             return numbers
         order = np.lexsort((np.arange(len(start_s)), start_s, notification))
         is_first: Flags = np.ones(len(start_s), dtype=bool)

@@ -99,7 +99,7 @@ def _is_ours(document: Path) -> bool:
     """Return whether a file is the document of results: each tells its scenario."""
     try:
         return "scenario" in json.loads(document.read_bytes())
-    except (OSError, ValueError, TypeError):
+    except (OSError, ValueError, TypeError, RecursionError):
         return False
 
 
@@ -187,7 +187,8 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
     place.parent.mkdir(parents=True, exist_ok=True)
     part = place.with_name(place.name + ".part")
     try:
-        with part.open("wb") as file:
+        part.unlink(missing_ok=True)  # of a process that was killed; or a link, which would be written through
+        with part.open("xb") as file:
             yield file
         if place.exists():
             shutil.copymode(place, part)

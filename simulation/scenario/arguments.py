@@ -10,6 +10,12 @@ from typing import Any
 from actors.errors import ConfigurationError
 from actors.settings.hints import nearest
 
+COUNT_MAX = 1_000_000
+"""Runs, seeds or trials: what is known of each is kept."""
+
+WORKERS_MAX = 256
+"""Each is a process, with 20 MB of its own before it runs anything."""
+
 
 def check_word(name: str, value: object, words: Iterable[str]) -> None:
     """Check that an argument is one of the words that it may be.
@@ -82,12 +88,16 @@ def check_counts(**counts: Any) -> None:
         counts: what was given, by the name of the argument.
 
     Raises:
+        ConfigurationError: one is more than a machine can do; see COUNT_MAX and WORKERS_MAX.
         ValueError: one is something else.
     """
     for name, count in counts.items():
+        at_most = WORKERS_MAX if name == "workers" else COUNT_MAX
         try:
-            if count is None or operator.index(count) >= 1:
+            if count is None or 1 <= operator.index(count) <= at_most:
                 continue
+            if count > at_most:
+                raise ConfigurationError([f"--{name}: wanted at most {at_most:,}, got {count}"])
         except TypeError:
             raise ValueError(f"wanted {name} of at least 1, a whole number, got {shown(count)}") from None
         raise ValueError(f"wanted {name} of at least 1, got {count}")

@@ -255,7 +255,7 @@ def _read_counts(path: Path, name: str) -> tuple[int, ...]:
     counts = []
     for line, count in read_numbers(path, column, f"a column named {name}"):
         if not count.is_integer() or not 0 <= count <= COUNT_MAX:
-            raise wanted(f"a whole count from 0 to {COUNT_MAX:,} in line {line} of {path.name}", f"{count:.17g}")
+            raise wanted(f"a whole count from 0 to {COUNT_MAX:,} in line {line} of {path.name}", "another number")
         counts.append(int(count))
     return tuple(counts)
 

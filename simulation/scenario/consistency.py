@@ -13,7 +13,7 @@ from pydantic_core import PydanticCustomError
 
 from actors.messages import NotificationChannel, Priority, usual_priority
 from actors.settings.channel import PRIMARY, an_account_of, keys_of_provider
-from actors.settings.faults import is_host
+from actors.settings.faults import NODES_MAX, is_host
 from actors.settings.quantities import parse_duration
 from simulation.scenario.expectations import Expectation
 from simulation.scenario.metrics import WINDOWS, Outline, Window, entry_names, summary_shape
@@ -68,8 +68,9 @@ def _providers_used(scenario: dict[str, Any]) -> dict[NotificationChannel, list[
         used.add(channel)
         if (fallback := _channel(_within(settings, "fallback", "channel"))) is not None:
             used.add(fallback)
+    others = {channel: _within(channels, channel.value, "failover") for channel in NotificationChannel}
     return {
-        channel: [PRIMARY, *map(str, _within(channels, channel.value, "failover") or {})]
+        channel: [PRIMARY, *(map(str, others[channel]) if isinstance(others[channel], dict) else ())]
         for channel in NotificationChannel
         if channel in used
     }
@@ -107,7 +108,7 @@ def nodes_at_most(scenario: Mapping[str, Any]) -> int:
     nodes, faults = scenario.get("nodes", 1), scenario.get("faults")
     to = [_within(fault, "scale", "to") for fault in (faults if isinstance(faults, list) else ())]
     counts = [nodes.get("count", 1) if isinstance(nodes, dict) else nodes, *to]
-    return max([1, *(count for count in counts if type(count) is int)])
+    return max([1, *(count for count in counts if type(count) is int and count <= NODES_MAX)])
 
 
 def _of_missing_nodes(scenario: Mapping[str, Any]) -> Iterator[Finding]:
@@ -279,9 +280,11 @@ def _outline(scenario: dict[str, Any], used: Mapping[NotificationChannel, Sequen
 
 
 def _names_twice(names: Sequence[str]) -> Iterator[Finding]:
+    before: set[str] = set()
     for index, name in enumerate(names):
-        if name in names[:index]:
+        if name in before:
             yield ("workload", index, "name"), f"wanted a name that no other entry has, got {name!r}"
+        before.add(name)
 
 
 def _expectations(expect: Any, outline: Outline) -> Iterator[Finding]:

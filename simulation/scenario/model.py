@@ -24,7 +24,7 @@ from actors.kernel.node import names_at_nodes
 from actors.messages import BreakerState, NotificationChannel, Priority
 from actors.pipeline.lane import breaker_name
 from actors.settings.accounts import AccountConfig
-from actors.settings.base import NotEmpty, Settings
+from actors.settings.base import AtMost, NotEmpty, Settings
 from actors.settings.channel import KEEP_ALL_LETTERS, PRIMARY, ChannelConfig, DeadLettersConfig
 from actors.settings.defaults import filled_in, simulated_reaches, with_accounts
 from actors.settings.faults import ChannelNames, Crash, FaultConfig
@@ -223,7 +223,7 @@ class Scenario(Settings):
     nodes: Nodes = 1
     """How many processes of the service there are, or that and more of them."""
 
-    workload: Annotated[tuple[Annotated[WorkloadEntry, WrapValidator(by_its_keys)], ...], NotEmpty()]
+    workload: Annotated[tuple[Annotated[WorkloadEntry, WrapValidator(by_its_keys)], ...], NotEmpty(), AtMost(1_000)]
     """What arrives."""
 
     channels: Channels = Channels()
@@ -232,30 +232,30 @@ class Scenario(Settings):
     accounts: dict[Text, AccountConfig] = Field(default_factory=dict)
     """What channels have together at a provider, by the name by which they refer to it."""
 
-    faults: tuple[FaultConfig, ...] = ()
+    faults: Annotated[tuple[FaultConfig, ...], AtMost(1_000)] = ()
     """What goes wrong."""
 
     dead_letters: DeadLettersConfig = KEEP_ALL_LETTERS
     """How many dead letters are kept, and for how long; all of them when left out."""
 
-    operations: tuple[Operation, ...] = ()
+    operations: Annotated[tuple[Operation, ...], AtMost(10_000)] = ()
     """What an operator does meanwhile: redrive or discard dead letters, override breakers. The run goes on until the
     last of them, and at most until the end of `drain`."""
 
     schedule: ScheduleConfig | None = None
     """In which order ready messages are taken where the actor system promises none. None: first come, first served."""
 
-    expect: Annotated[tuple[ExpectEntry, ...], AfterValidator(flattened)] = ()
+    expect: Annotated[tuple[ExpectEntry, ...], AtMost(1_000), AfterValidator(flattened)] = ()
     """What must hold of the summary, e.g. ``sent_fraction >= 0.99``; the run fails otherwise. Or of a part of the run,
     or in a share of runs."""
 
     sweep: Sweep | None = None
     """Which settings to vary in a sweep."""
 
-    preferences: tuple[PreferenceShare, ...] = ()
+    preferences: Annotated[tuple[PreferenceShare, ...], AtMost(1_000)] = ()
     """Which channels shares of the users have switched off."""
 
-    quiet_hours: tuple[QuietHoursShare, ...] = ()
+    quiet_hours: Annotated[tuple[QuietHoursShare, ...], AtMost(1_000)] = ()
     """When shares of the users want nothing."""
 
     templates: dict[Text, TemplateText] = Field(default_factory=dict)
@@ -273,7 +273,7 @@ class Scenario(Settings):
         object.__setattr__(scenario, "duration", longest)  # not yet handed out, so still to be completed
         return scenario
 
-    @property
+    @cached_property
     def channels_used(self) -> tuple[NotificationChannel, ...]:
         """The channels of the workload and those with settings of their own, in the order of the enum."""
         used = {channel for entry in self.workload for channel in entry.channels}

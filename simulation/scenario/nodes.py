@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Annotated, ClassVar, Literal, TypeAlias
 
 from actors.settings.base import Settings, plain_or
-from actors.settings.quantities import PositiveDuration, PositiveWholeNumber
+from actors.settings.faults import NodeCount
+from actors.settings.quantities import PositiveDuration
 
 Routing: TypeAlias = Literal["round_robin", "random", "by_user", "by_host"]
 """Which of the living nodes gets an arrival: each in turn, any, always the same for a user, or for a host of
@@ -18,8 +19,8 @@ class NodesConfig(Settings):
 
     wanted_text: ClassVar[str] = "how many, such as 12, or a mapping such as {count: 12, routing: by_user}"
 
-    count: PositiveWholeNumber = 1
-    """How many there are."""
+    count: NodeCount = 1
+    """How many there are, at most 1,000."""
 
     routing: Routing = "round_robin"
     """Which of the living ones gets an arrival: each in turn, any of them, or always the same for a user or for a host
@@ -32,5 +33,5 @@ class NodesConfig(Settings):
 
 ONE_PROCESS = NodesConfig()
 
-Nodes: TypeAlias = Annotated[PositiveWholeNumber | NodesConfig, plain_or(PositiveWholeNumber, NodesConfig)]
+Nodes: TypeAlias = Annotated[NodeCount | NodesConfig, plain_or(NodeCount, NodesConfig)]
 """A count, or a mapping."""

@@ -8,10 +8,8 @@ from functools import lru_cache
 from itertools import accumulate
 from typing import Annotated, ClassVar, TypeAlias
 
-from pydantic import model_validator
-
-from actors.settings.base import Settings, at_key, plain_or
-from actors.settings.quantities import PositiveWholeNumber, number, wanted
+from actors.settings.base import Settings, plain_or
+from actors.settings.quantities import PositiveWholeNumber, number, whole_number
 
 COUNT_MAX = 1_000_000
 """The most that are spread by Zipf's law: eight bytes of memory for each."""
@@ -22,17 +20,11 @@ class ZipfSpread(Settings):
 
     wanted_text: ClassVar[str] = "a whole number of at least 1, or a mapping such as {count: 10000, zipf: 1.1}"
 
-    count: PositiveWholeNumber
+    count: Annotated[int, whole_number(1, COUNT_MAX)]
     """How many there are, at most a million."""
 
     zipf: Annotated[float, number(0)]
     """The exponent. 0: all alike. 1: the first comes twice as often as the second, ten times as often as the tenth."""
-
-    @model_validator(mode="after")
-    def _not_too_many(self) -> ZipfSpread:
-        if self.count > COUNT_MAX:
-            raise at_key("count", wanted(f"at most {COUNT_MAX:,} that are spread by Zipf's law"), self.count)
-        return self
 
     def at(self, share: float) -> int:
         """Return the number of which so large a share of all that comes is of smaller numbers.

@@ -9,10 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 from pydantic import model_validator
 
 from actors.settings.base import OneOf, Settings, at_key
-from actors.settings.quantities import PositiveWholeNumber, Wanted, wanted
+from actors.settings.quantities import PositiveWholeNumber, Wanted, wanted, whole_number
 
 if TYPE_CHECKING:
     from simulation.engine.schedules import Schedule
+
+
+DEPTH_MAX = 10_000
+"""So many changes of priorities are drawn before the run."""
 
 
 class PctConfig(Settings):
@@ -20,8 +24,8 @@ class PctConfig(Settings):
 
     wanted_text: ClassVar[str] = "a mapping such as {depth: 3, steps: 1000}"
 
-    depth: PositiveWholeNumber
-    """How many constraints on the order the bugs take that it is to find."""
+    depth: Annotated[int, whole_number(1, DEPTH_MAX)]
+    """How many constraints on the order the bugs take that it is to find, at most 10,000."""
 
     steps: PositiveWholeNumber
     """How many decisions the run has, about."""

@@ -28,8 +28,9 @@ _NOTHING_LEFT_TO = {
 
 def swallowing_rules(scenario: Scenario) -> Iterator[Finding]:
     """Yield the faults to which another one leaves nothing for as long as they last."""
+    deciding = [each for each in enumerate(scenario.faults) if each[1].injects & _NOTHING_LEFT_TO.keys()]
     for number, fault in enumerate(scenario.faults):
-        others = [(other, outer) for other, outer in enumerate(scenario.faults) if _covers(scenario, outer, fault)]
+        others = [(other, outer) for other, outer in deciding if _covers(scenario, outer, fault)]
         for key in sorted(fault.injects):
             decides = [
                 (other, own)
@@ -48,15 +49,16 @@ def swallowing_rules(scenario: Scenario) -> Iterator[Finding]:
 
 def _covers(scenario: Scenario, outer: FaultConfig, fault: FaultConfig) -> bool:
     """Tell whether a fault hits all that another one hits, for as long as that lasts."""
-    where = (
+    ends = [math.inf if each.for_ is None else each.at + each.for_ for each in (fault, outer)]
+    if outer.at > fault.at or ends[0] > ends[1]:
+        return False
+    return (
         set(fault.channel).intersection(scenario.channels_used) <= set(outer.channel)
         and outer.provider in (None, fault.provider)
         and _is_part(fault.host, outer.host)
         and _is_part(fault.node, outer.node)
         and (fault.upstream or not outer.upstream)
     )
-    ends = [math.inf if each.for_ is None else each.at + each.for_ for each in (fault, outer)]
-    return where and outer.at <= fault.at and ends[0] <= ends[1]
 
 
 def _is_part(some: tuple[object, ...] | None, of: tuple[object, ...] | None) -> bool:

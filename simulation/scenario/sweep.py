@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self, TypeAlias
 from pydantic import ConfigDict, Field, ValidationInfo, WrapValidator, model_validator
 
 from actors.settings.base import NotEmpty, Settings
-from actors.settings.quantities import PositiveWholeNumber, wanted
+from actors.settings.quantities import wanted, whole_number
 from simulation.scenario.ranges import Range
 
 Design: TypeAlias = Literal["grid", "random", "latin-hypercube"]
@@ -17,6 +17,12 @@ Design: TypeAlias = Literal["grid", "random", "latin-hypercube"]
 is divided into as many equally likely parts as there are samples, and each part is met exactly once (McKay, Beckman and
 Conover, *Technometrics* 21, 1979), so that few samples reach everywhere.
 """
+
+CELLS_MAX = 10_000
+"""Combinations of settings."""
+
+RUNS_MAX = 1_000_000
+"""Of all combinations together."""
 
 VALUES = "a list of values, or a range such as {from: 1, to: 10}"
 
@@ -43,16 +49,17 @@ class Sweep(Settings):
         Field(init=False)
     )
 
-    replicates: PositiveWholeNumber = 10
-    """How many runs, each with its own seed, for every combination of values."""
+    replicates: Annotated[int, whole_number(1, RUNS_MAX)] = 10
+    """How many runs, each with its own seed, for every combination of values; at most 1,000,000 in
+    all."""
 
     design: Design = "grid"
     """How the combinations are chosen. `grid`: every combination; a range says into how many `steps`. `random`: each
     value by itself. `latin-hypercube`: each setting is divided into as many equal parts as there are samples, and each
     part is used once."""
 
-    samples: PositiveWholeNumber | None = None
-    """How many combinations; for the designs `random` and `latin-hypercube`."""
+    samples: Annotated[int, whole_number(1, CELLS_MAX)] | None = None
+    """How many combinations, at most 10,000; for the designs `random` and `latin-hypercube`."""
 
     @model_validator(mode="after")
     def _fits_the_design(self) -> Self:

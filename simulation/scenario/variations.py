@@ -98,19 +98,21 @@ def parse_vary(texts: Iterable[str]) -> dict[str, list[str]]:
 
 def split_values(text: str) -> list[str]:
     """Split a list of YAML values at its commas, but for those inside brackets, braces and quotes."""
-    parts, start, closing, quote = [], 0, "", ""
+    parts, start, quote, before = [], 0, "", ""
+    closing: list[str] = []
     for index, character in enumerate(text):
         if quote:
             quote = "" if character == quote else quote
-        elif character in "'\"" and text[:index].rstrip()[-1:] in ("", "{", "[", ",", ":"):
+        elif character in "'\"" and before in ("", "{", "[", ",", ":"):
             quote = character
         elif character in _CLOSED_BY:
-            closing = _CLOSED_BY[character] + closing
-        elif closing and character == closing[0]:
-            closing = closing[1:]
+            closing.append(_CLOSED_BY[character])
+        elif closing and character == closing[-1]:
+            closing.pop()
         elif character == "," and not closing:
             parts.append(text[start:index].strip())
             start = index + 1
+        before = character if not character.isspace() else before
     return [*parts, text[start:].strip()]
 
 

@@ -22,6 +22,7 @@ from actors.settings.quantities import (
     Share,
     Wanted,
     wanted,
+    whole_number,
 )
 from simulation.scenario.arrivals import Arrivals
 from simulation.scenario.operations import Class
@@ -67,6 +68,9 @@ def tenant_name(number: int) -> str:
     """Return the name of one of the tenants that notifications are spread over; the first is number 0."""
     return f"tenant-{number}"
 
+
+CLIENTS_MAX = 100_000
+"""Each takes 4 kB of memory and a random stream of its own."""
 
 NORMAL, CRITICAL = Priority.NORMAL.value, Priority.CRITICAL.value
 
@@ -195,8 +199,8 @@ class ClosedWorkload(Settings):
     channel: NotificationChannel
     """The channel that they are sent on."""
 
-    clients: PositiveWholeNumber
-    """How many clients there are."""
+    clients: Annotated[int, whole_number(1, CLIENTS_MAX)]
+    """How many clients there are, at most 100,000."""
 
     think: Distribution
     """How long a client waits before the next one."""

@@ -532,3 +532,34 @@ def test_of_both_kinds_the_column_is_about_every_run(tmp_path):
             path, {"channels.email.provider.failure_rate": ["0%"]}, replicates=1, sets=["expect=[sent == 1]"]
         ).document()["cells"][0]
     )
+
+
+DAMAGED = [
+    b"\xff\xfe\x00" * 9,
+    b"[" * 5_000,
+    b"null",
+    b'{"scenario": []}',
+    b'{"scenario": ["a"], "seed": 1, "digest": "", "figures": {}}',
+    b'{"scenario": "SCENARIO", "seed": 0, "digest": "", "figures": {"offered": "many"}}',
+    b'{"scenario": "SCENARIO", "seed": 0, "digest": "", "figures": {}}',
+    b'{"scenario": "SCENARIO", "seed": 0, "digest": "", "figures": {"offerec": 7.0}}',
+    b'{"scenario": "SCENARIO", "seed": 0, "digest": "", "figures": {"offered": 1' + b"0" * 400 + b"}}",
+]
+
+
+@pytest.mark.parametrize("line", DAMAGED)
+def test_a_damaged_line_of_the_journal_is_as_good_as_none(tmp_path, line):
+    path = tmp_path / "one.yaml"
+    path.write_text("duration: 5s\nworkload: [{channel: email, arrivals: {constant: 1/s}}]\n")
+    vary = {"channels.email.timeout": ["1s", "2s"]}
+    whole = simulation.sweep(path, vary, replicates=2, out=tmp_path / "out")
+    journal = tmp_path / "out" / "runs.jsonl"
+    kept = journal.read_bytes().splitlines()
+    known_by = json.loads(kept[0])["scenario"].encode()
+    journal.write_bytes(b"\n".join([line.replace(b"SCENARIO", known_by), *kept[1:]]) + b"\n")
+    reported = []
+    again = simulation.sweep(
+        path, vary, replicates=2, out=tmp_path / "out", progress=lambda *counts: reported.append(counts[:2])
+    )
+    assert reported == [(3, 4), (4, 4)]
+    assert again.runs.equals(whole.runs)

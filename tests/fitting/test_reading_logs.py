@@ -109,7 +109,7 @@ def test_everything_that_is_wrong_is_said_at_once_with_its_line(tmp_path):
         "2026-01-01T00:00:02Z,-5,weird,pigeon\n2026-01-01T00:00:03Z,abc,weird,email\n"
     )
     assert problems(tmp_path, text) == [
-        "/attempts.csv:3: time: wanted an instant such as 2026-01-01T12:00:00Z, got 'yesterday'",
+        "/attempts.csv:3: time: wanted an instant from 1970 to 2200 such as 2026-01-01T12:00:00Z, got 'yesterday'",
         "/attempts.csv:5: latency_ms: wanted a latency, a number of at least 0, got '-5'",
         "/attempts.csv:6: latency_ms: wanted a latency, a number of at least 0, got 'abc'",
         "/attempts.csv: outcome: unknown outcomes 'weird' (2); say what they mean with --outcome-map weird=…, one of "
@@ -336,3 +336,37 @@ def test_a_fit_has_an_entry_for_each_class_of_a_channel(tmp_path):
     assert written.workload[1].arrivals.constant.per_second == pytest.approx(5.0, rel=0.01)
     again = simulation.whatif(result.attempts, "scenarios/steady-state.yaml", replicates=1)
     assert {getattr(each, "priority", None) for each in again.scenario.workload} == {"critical", "bulk", None}
+
+
+@pytest.mark.parametrize("at", ["0001-01-01T00:00:00Z", "9999-12-31T23:59:59Z", "1600-01-01", "2262-04-12T00:00:00Z"])
+def test_an_instant_that_no_scenario_can_start_at_is_refused_with_its_line(tmp_path, at):
+    instants = ["2026-01-01T00:00:00Z", at, "2026-01-01T00:00:05Z"]
+    text = "time,latency_ms,outcome\n" + "".join(f"{each},12,sent\n" for each in instants)
+    wanted = "wanted an instant from 1970 to 2200 such as 2026-01-01T12:00:00Z"
+    assert problems(tmp_path, text) == [f"/attempts.csv:3: time: {wanted}, got '{at}'"]
+
+
+@pytest.mark.parametrize("at", ["1e19", "1e300"])
+def test_a_number_that_is_no_time_of_this_world_is_refused(tmp_path, at):
+    (problem,) = problems(tmp_path, f"time,latency_ms,outcome\n1700000000,1,sent\n1700000001,1,sent\n{at},1,sent\n")
+    assert problem.endswith(f"got '{at}'")
+    (problem,) = problems(tmp_path, f"time,latency_ms,outcome\n1,{at},sent\n")
+    assert problem == f"/attempts.csv:2: latency_ms: wanted a latency, a number of at least 0, got '{at}'"
+
+
+def test_an_arrival_that_is_none_is_left_out_of_account(tmp_path):
+    text = "time,latency_ms,outcome,created_at\n1700000000,1,sent,1e300\n" + "1700000001,1,sent,1700000000\n" * 2
+    assert read(tmp_path, text).arrived_s.tolist() == [0.0, 0.0, 0.0]
+
+
+@pytest.mark.parametrize("header", ["a," * 400_000, '"\n",' * 400_000])
+def test_a_header_of_very_many_columns_is_refused_before_it_is_read(tmp_path, header, monkeypatch):
+    monkeypatch.setattr(pd, "read_csv", None)
+    (problem,) = problems(tmp_path, f"{header}\n1,2\n")
+    assert problem.endswith("got: a header of more than 10,000 columns")
+
+
+def test_very_many_problems_are_counted_and_the_first_are_said(tmp_path):
+    found = problems(tmp_path, "time,latency_ms,outcome\n" + "1,x,sent\n" * 1_000)
+    assert len(found) == 21
+    assert found[-1] == "/attempts.csv: and 980 more"

@@ -292,9 +292,9 @@ def test_lines_of_nothing_but_blanks_are_passed_over(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("value\n10000001\n", "wanted a whole count from 0 to 10,000,000 in line 2 of counts.csv, got 10000001"),
+        ("value\n10000001\n", "wanted a whole count from 0 to 10,000,000 in line 2 of counts.csv, got another number"),
         ("value,value\n1,2\n", "wanted one column named value in counts.csv, got 2"),
-        ("time,value\n1,\n", "wanted a number in line 2 of counts.csv, got ''"),
+        ("time,value\n1,\n", "wanted a number in line 2, column 2 of counts.csv, got nothing"),
     ],
 )
 def test_a_trace_that_is_none_says_which_number_it_is_about(text: str, said: str, tmp_path: Path) -> None:

@@ -165,7 +165,7 @@ def test_a_fault_names_a_host_that_there_is() -> None:
         ("{count: 0, zipf: 1}", ".count: wanted a whole number of at least 1, got 0"),
         ("{count: 5, zipf: -1}", ".zipf: wanted a number of at least 0, got -1"),
         ("{count: 5, zip: 1}", ".zip: unknown key; did you mean zipf?"),
-        ("{count: 1000001, zipf: 1}", ".count: wanted at most 1,000,000 that are spread by Zipf's law, got 1000001"),
+        ("{count: 1000001, zipf: 1}", ".count: wanted a whole number from 1 to 1,000,000, got 1000001"),
     ],
 )
 def test_what_is_no_spread_is_said(key: str, value: str, problem: str) -> None:

@@ -12,10 +12,8 @@ from actors.kernel.randomness import RandomStreams
 from simulation.scenario.arguments import check_word
 from simulation.scenario.ranges import Range
 from simulation.scenario.space import Space
-from simulation.scenario.sweep import Design
+from simulation.scenario.sweep import CELLS_MAX, Design
 from simulation.scenario.variations import Setting, settings_of
-
-CELLS_MAX = 10_000
 
 
 def cells(space: Space, design: Design = "grid", samples: int | None = None, seed: int = 0) -> list[Setting]:

@@ -2,7 +2,8 @@
 
 A run is known by what decides about it (:mod:`simulation.running.cache_key`) and its seed. So a sweep that was cut off
 goes on where it was, and one with more values or more replicates does only what is new. A process killed in the
-middle of a line loses that line. Null stands in a line for what is never, as it does in a summary.
+middle of a line loses that line, and a line that is damaged is as good as none: its run is done again. Null stands in
+a line for what is never, as it does in a summary.
 """
 
 from __future__ import annotations
@@ -14,9 +15,12 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TextIO
 
+import msgspec
+
 from actors.errors import ConfigurationError
 from simulation.running.cache_key import scenario_hash
-from simulation.running.executors import Executor, RunMetrics, Task, with_never
+from simulation.running.executors import Executor, RunMetrics, Task, metric_paths, with_never
+from simulation.scenario import Scenario
 
 NAME = "runs.jsonl"
 
@@ -40,7 +44,7 @@ class Journal:
         """
         directory.mkdir(parents=True, exist_ok=True)
         path = directory / NAME
-        with path.open("a+", encoding="utf-8") as file:
+        with path.open("a+", encoding="utf-8", errors="replace") as file:
             _lock(file, path)
             file.seek(0)
             text = file.read()
@@ -49,9 +53,10 @@ class Journal:
                 file.flush()
             yield cls(path, dict(_runs_in(text)), file)
 
-    def __getitem__(self, run: tuple[str, int]) -> RunMetrics | None:
+    def kept(self, scenario: Scenario, known_by: str, seed: int) -> RunMetrics | None:
         """Return a finished run by the hash of its scenario and its seed, or None."""
-        return self._runs.get(run)
+        run = self._runs.get((known_by, seed))
+        return run if run is not None and run.figures.keys() == set(metric_paths(scenario)) else None
 
     def add(self, scenario: str, seed: int, run: RunMetrics) -> None:
         """Keep a run: in the file when this returns, so that it survives the end of this process."""
@@ -87,7 +92,7 @@ def finish(
     )
     done: dict[int, RunMetrics] = {}
     for place, task in enumerate(tasks):
-        kept = None if journal is None else journal[hashes[id(task.scenario)], task.seed]
+        kept = None if journal is None else journal.kept(task.scenario, hashes[id(task.scenario)], task.seed)
         if kept is not None:
             done[place] = kept
     missing = [place for place in range(len(tasks)) if place not in done]
@@ -103,13 +108,20 @@ def finish(
     return [done[place] for place in range(len(tasks))]
 
 
+class _Line(msgspec.Struct):
+    scenario: str
+    seed: int
+    digest: str
+    figures: dict[str, float | None]
+
+
 def _runs_in(text: str) -> Iterator[tuple[tuple[str, int], RunMetrics]]:
     for line in text.splitlines():
         try:
-            entry = json.loads(line)
-            yield (entry["scenario"], entry["seed"]), RunMetrics(with_never(entry["figures"]), entry["digest"])
-        except (ValueError, TypeError, KeyError, AttributeError):
-            continue  # cut off
+            entry = msgspec.json.decode(line, type=_Line)
+        except (msgspec.DecodeError, RecursionError):
+            continue  # cut off, or damaged
+        yield (entry.scenario, entry.seed), RunMetrics(with_never(entry.figures), entry.digest)
 
 
 def _lock(file: TextIO, path: Path) -> None:

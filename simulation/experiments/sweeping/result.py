@@ -289,7 +289,7 @@ def open_sweep(directory: str | Path) -> SweepResult:
         runs = read_table(directory / RUNS)
         varied = list(document["varied"])
         rows = [[cell["setting"][path] for path in varied] for cell in document["cells"]]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ConfigurationError([f"{wanted} that cannot be read: {error}"]) from None
     scenario, _ = scenario_kept(directory / SCENARIO_FILE)  # with which nothing is run, so data files may be gone
     result = SweepResult(scenario, varied, settings_of(varied, rows), runs)

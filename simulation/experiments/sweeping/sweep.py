@@ -23,11 +23,9 @@ from simulation.scenario import Scenario, Sweep, load
 from simulation.scenario.arguments import check_counts
 from simulation.scenario.seeds import seeds_of
 from simulation.scenario.space import Space, space
-from simulation.scenario.sweep import Design
+from simulation.scenario.sweep import RUNS_MAX, Design
 from simulation.scenario.variations import Setting, load_all
 from simulation.scenario.writing import file_of
-
-RUNS_MAX = 1_000_000
 
 
 def sweep(
@@ -197,7 +195,7 @@ class _Done:
             for seed in seeds:
                 run = self._runs.get((cell, seed))
                 if run is None and self._journal is not None:
-                    run = self._journal[self._hashes[cell], seed]
+                    run = self._journal.kept(self._plan.scenarios[cell], self._hashes[cell], seed)
                 if run is None:
                     missing.append((cell, seed))
                     self._left[cell] += 1

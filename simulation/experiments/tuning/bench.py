@@ -104,7 +104,8 @@ class Bench:
         if self._journal is not None:
             for trial, seeds in places:
                 for place in seeds:
-                    if (run := self._journal[hashes[trial], first_seed + place]) is not None:
+                    run = self._journal.kept(trial.scenario, hashes[trial], first_seed + place)
+                    if run is not None:
                         finish(trial, place, run)
         begun: list[tuple[Trial, int]] = []
 

@@ -48,7 +48,7 @@ def saved_search(directory: Path) -> SearchedSettings:
         labels = {number: setting.label if number else "" for number, setting in zip(numbers, settings, strict=True)}
         found = tuple(each["trial"] for each in document["found"])
         return SearchedSettings(objectives, float(document["probability"]), table, labels, found)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         wanted = "wanted the folder of a search"
         raise ConfigurationError([f"{directory}: {wanted}, got one that cannot be read: {error}"]) from None
 
