@@ -14,6 +14,7 @@ from simulation.commands.shared import (
     Sets,
     WithinOption,
     Workers,
+    announce,
     exits_in_words,
     half_widths,
     json_option,
@@ -63,21 +64,23 @@ def compare(
     from simulation.reporting.terminal import watch_runs
     from simulation.scenario.variations import parse_vary
 
-    with exits_in_words(file, out) as finished, watch_runs(quiet=as_json) as progress:
+    with exits_in_words(file, out) as finished:
         varied = parse_vary(vary or [])
         warn_of_varied(file, sets, varied)
-        comparison = run_settings(
-            file,
-            varied,
-            replicates,
-            half_widths(within),
-            seed,
-            metrics or None,
-            sets or [],
-            workers,
-            out,
-            finished.counted(progress),
-        )
+        with watch_runs(quiet=as_json) as progress:
+            comparison = run_settings(
+                file,
+                varied,
+                replicates,
+                half_widths(within),
+                seed,
+                metrics or None,
+                sets or [],
+                workers,
+                out,
+                finished.counted(progress),
+                lambda scenarios: announce(file, scenarios, replicates, workers),
+            )
     unsaved = None if out is None else save(comparison, out)
     if as_json:
         typer.echo(json.dumps(comparison.document, indent=2, allow_nan=False))

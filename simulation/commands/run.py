@@ -14,6 +14,7 @@ from simulation.commands.shared import (
     Exit,
     Sets,
     Workers,
+    announce,
     exits_in_words,
     json_option,
     jsonl_option,
@@ -74,6 +75,7 @@ def run(
     from actors.errors import ConfigurationError, InvariantBreach
     from simulation.reporting.terminal import watch_run
     from simulation.results.reproduce import Origin, shell_command
+    from simulation.scenario.arguments import check_counts
 
     messages = Messages(annotate)
     output = RunOutput(messages, as_json=as_json, as_jsonl=as_jsonl, markdown=markdown)
@@ -81,6 +83,10 @@ def run(
         refuse([f"--record {record}: wanted one scenario file, got {len(files)}"])
     if workers is not None and replicates is None:
         refuse([f"--workers {workers}: wanted it with --replicates, whose runs they share"])
+    try:
+        check_counts(replicates=replicates, workers=workers)
+    except ConfigurationError as error:
+        refuse(error.problems)
     with output.summarized(len(files)):
         scenarios, problems = load_all(files, sets or [], seed)
         if problems:
@@ -93,6 +99,7 @@ def run(
         unsaved: str | None = None
         for number, (file, scenario, directory) in enumerate(zip(files, scenarios, directories, strict=True), start=1):
             part = f"{number} of {len(files)}" if len(files) > 1 else ""
+            announce(file, [scenario])
             again = shell_command(file, scenario.seed, sets or [], runtime, check=check)
             try:
                 how = _runner(scenario) if record is None else _recorder(file, record, seed, sets or [])
@@ -151,6 +158,8 @@ def _decide(result: Result, file: Path, replicates: int, workers: int | None, *,
     from simulation.reporting.terminal import watch_runs
     from simulation.running.deciding import decide
 
+    if replicates > 1:
+        announce(file, [result.scenario], replicates, workers)
     with exits_in_words(file, None), watch_runs(quiet=quiet) as progress:
         decide(result, replicates, workers=workers, invariants="all" if check else "default", progress=progress)
 

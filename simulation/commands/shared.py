@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from simulation.experiments.comparison import Comparison
     from simulation.results.progress import FinishedCell, RunsProgress
     from simulation.results.result import Result
+    from simulation.scenario import Scenario
 
 
 def say(text: str) -> None:
@@ -192,8 +193,10 @@ def exits_in_words(file: Path, out: Path | None) -> Iterator[FinishedRuns]:
         raise typer.Exit(Exit.INTERRUPTED) from None
 
 
-def warn_of_varied(file: Path, sets: Sequence[str] | None, varied: Collection[str] | None) -> None:
+def warn_of_varied(file: Path, sets: Sequence[str] | None, varied: Collection[str] | None) -> Scenario | None:
     """Say which of the varied settings cannot change anything; what is wrong with the file is said elsewhere.
+
+    Returns the scenario, or None where it can be read only once, or cannot be used.
 
     Args:
         file: the scenario's file.
@@ -205,15 +208,41 @@ def warn_of_varied(file: Path, sets: Sequence[str] | None, varied: Collection[st
     from simulation.scenario.lint import lint_varied
 
     if not file.is_file():  # a pipe can be read only once
-        return
+        return None
     try:
         scenario = load(file, sets=sets or [])
     except ConfigurationError:
-        return
+        return None
     if varied is None:
         varied = [] if scenario.sweep is None else list(scenario.sweep.vary)
     for text in lint_varied(scenario, varied):
         say(f"warning: --vary {text}")
+    return scenario
+
+
+def announce(
+    file: Path, scenarios: Sequence[Scenario], replicates: int = 1, workers: int | None = 1, dask: str | None = None
+) -> None:
+    """Say how long so many runs of each scenario will take, and how much memory, where that is hours or gigabytes.
+
+    Args:
+        file: the scenario's file.
+        scenarios: that are run.
+        replicates: of each, at most.
+        workers: processes that share them; None: as many as cores.
+        dask: the cluster that does them instead, of which nothing is known.
+    """
+    import os
+
+    from actors.formatting import counted
+    from simulation.running.memory import left
+    from simulation.scenario.run_size import size_of_runs, warning_of
+
+    at_once = 1 if dask is not None else min(workers or os.cpu_count() or 1, replicates * len(scenarios))
+    text = warning_of(size_of_runs(scenarios, replicates, at_once), left())
+    if text is not None:
+        runs = replicates * len(scenarios)
+        say(f"{file}: {text}" if runs == 1 else f"{file}: up to {counted(runs, 'run')}: {text}")
 
 
 def check_who_does_them(workers: int | None, dask: str | None) -> None:

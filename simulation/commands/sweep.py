@@ -15,6 +15,7 @@ from simulation.commands.shared import (
     SetsAsForRun,
     WithinOption,
     Workers,
+    announce,
     check_who_does_them,
     exits_in_words,
     half_widths,
@@ -101,6 +102,7 @@ def sweep(
             half_widths(within),
         )
         shown = kinds_of_metrics(metrics or METRICS, plan.scenarios, "--metric")
+        announce(file, plan.scenarios, len(plan.seeds), workers, dask)
         with watch_runs(quiet=as_json, figures=shown) as progress:
             swept = plan.run(workers, dask, out, finished.counted(progress))
     if as_json:

@@ -13,6 +13,7 @@ from simulation.commands.shared import (
     File,
     FirstSeed,
     Workers,
+    announce,
     check_who_does_them,
     exits_in_words,
     json_option,
@@ -98,7 +99,8 @@ def tune(
     with exits_in_words(file, out) as finished:
         check_who_does_them(workers, dask)
         space = parse_space(vary) if vary else None
-        warn_of_varied(file, sets, space)
+        if (scenario := warn_of_varied(file, sets, space)) is not None:
+            announce(file, [scenario], trials * replicates, workers, dask)
         with watch_runs(
             quiet=as_json,
             figures=kinds,
