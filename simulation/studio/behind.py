@@ -15,6 +15,7 @@ from actors.messages import (
     NotificationSent,
     NotificationSuppressed,
 )
+from actors.settings.quantities import LONGEST_S
 from simulation.reporting.html.course import histories_of
 from simulation.reporting.html.steps import cut, steps_of
 from simulation.results.backlogs import instant_of
@@ -59,7 +60,7 @@ def behind(result: Result, from_s: float, to_s: float, kind: str, place: str) ->
     """
     if result.scenario.record != "full":
         return {"kept": False}
-    start_ns, stop_ns = round(from_s * NS_PER_S), round(to_s * NS_PER_S)
+    start_ns, stop_ns = (round(max(0.0, min(each, LONGEST_S)) * NS_PER_S) for each in (from_s, to_s))
     history = [event for event in result.history if isinstance(event, NotificationEvent)]
     channel, _, node = place.partition("@")
     if kind in _EVENTS:

@@ -9,9 +9,13 @@ from typing import Any, NamedTuple, TypeAlias
 
 import yaml
 
+from actors.settings.yaml_tree import composed
 from simulation.studio.knobs import described, one_line
 
 OFFERED_MAX = 60
+
+CHARACTERS_MAX = 2**17
+"""In a longer text nothing is offered: it is read anew with each letter."""
 
 _MARK = "__here__"
 _OF_A_WORD = f"{string.ascii_letters}{string.digits}_.-"
@@ -43,6 +47,8 @@ def completions(before: str, after: str) -> dict[str, Any]:
         before: the text up to the caret.
         after: the text behind it.
     """
+    if len(before) + len(after) > CHARACTERS_MAX:
+        return {"typed": 0, "offered": []}
     head, rest = before.rstrip(_OF_A_WORD), after.lstrip(_OF_A_WORD)
     word = before[len(head) :]
     colon = "" if rest.startswith(":") else ": 0"
@@ -104,32 +110,36 @@ def _found(head: str, middle: str, rest: str) -> _Here | None:
     line, newline, below = rest.partition("\n")
     for tail in (rest, f"{missing}{line}{newline}{below}", f"{line}", missing):
         try:
-            node = yaml.compose(f"{head}{middle}{tail}", yaml.BaseLoader)
-        except (yaml.YAMLError, ValueError, RecursionError):
+            node = composed(f"{head}{middle}{tail}")
+        except (yaml.YAMLError, ValueError, RecursionError, OverflowError):
             continue
-        return _searched(node, ())
+        return _searched(node, (), set())
     return None
 
 
 def _missing(head: str) -> str:
     """Return the brackets that would close those that are open in the last line."""
-    closing = ""
+    closing: list[str] = []
     for character in head.rpartition("\n")[2]:
         if character in "{[":
-            closing = "}]"["{[".index(character)] + closing
-        elif closing and character == closing[0]:
-            closing = closing[1:]
-    return closing
+            closing.append("}]"["{[".index(character)])
+        elif closing and character == closing[-1]:
+            closing.pop()
+    return "".join(reversed(closing))
 
 
-def _searched(node: yaml.Node | None, path: tuple[str, ...]) -> _Here | None:
+def _searched(node: yaml.Node | None, path: tuple[str, ...], seen: set[int]) -> _Here | None:
+    if id(node) in seen:  # an alias, perhaps inside what it stands for
+        return None
+    seen.add(id(node))
     if isinstance(node, yaml.MappingNode):
-        names = [name.value for name, _ in node.value]
+        entries = [(name.value, value) for name, value in node.value if isinstance(name, yaml.ScalarNode)]
+        names = [name for name, _ in entries]
         if _MARK in names:
-            return _Here(path, frozenset(map(str, names)), is_key=True)
-        return _first(_searched(value, (*path, str(name.value))) for name, value in node.value)
+            return _Here(path, frozenset(names), is_key=True)
+        return _first(_searched(value, (*path, name), seen) for name, value in entries)
     if isinstance(node, yaml.SequenceNode):
-        return _first(_searched(each, (*path, str(number))) for number, each in enumerate(node.value))
+        return _first(_searched(each, (*path, str(number)), seen) for number, each in enumerate(node.value))
     return _Here(path) if isinstance(node, yaml.ScalarNode) and node.value == _MARK else None
 
 

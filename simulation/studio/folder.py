@@ -53,11 +53,13 @@ class Folder:
         """Return the path of a scenario, or of a trace.
 
         Raises:
-            Refused: it would be outside of the folder, or its name ends in another way.
+            Refused: it would be outside of the folder or hidden in it, or its name ends in another way.
         """
         path = self.path / name
-        if not name or "\0" in name or not name.endswith(endings):
+        if not name or not name.isprintable() or not name.endswith(endings):
             raise Refused(f"{name!r}: wanted a name that ends in {endings[0]}")
+        if name != self.only and any(part.startswith(".") for part in Path(name).parts):
+            raise Refused(f"{name!r}: wanted a name that begins with no dot, nor any of its folders")
         if not path.resolve().is_relative_to(self.path.resolve()):
             raise Refused(f"{name!r} is not in the folder that studio was opened with")
         return path
@@ -85,6 +87,10 @@ class Folder:
             Refused: it is none of this folder, there is one already, or it has changed meanwhile.
         """
         path = self.file(name, endings=ENDINGS)
+        if any(
+            each.is_symlink() for each in (path, *path.parents) if each.is_relative_to(self.path) and each != self.path
+        ):
+            raise Refused(f"{name!r}: wanted a file of the folder, got a link")
         if path.exists():
             if version is None:
                 raise Refused(f"There is a {name} already. Save under another name.")
@@ -107,11 +113,13 @@ class Folder:
     def _of(self, name: str) -> dict[str, Any] | None:
         path = self.path / name
         try:
-            text = saved_text(path)
+            text = saved_text(self.file(name))
             if "workload" not in text:
                 return None
             with read_as(str(path)) as filename:
                 scenario = parse(text, filename)
+        except Refused:
+            return None  # a link that leads out of the folder
         except ConfigurationError as error:
             return {"name": name, "title": name, "problem": problem_of(error.problems[0], str(path))}
         end_s = scenario.arrivals_end_ns / NS_PER_S

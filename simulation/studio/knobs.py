@@ -120,7 +120,8 @@ def knobs(splices: Splices, scenario: Scenario) -> list[dict[str, Any]]:
     """
     found = []
     for path, group, turn, value in _turned(scenario):
-        if turn.kind == "switch" or isinstance(value, (int, float, str)):
+        has_stops = turn.kind in ("choice", "switch") or turn.stops  # of a run of 50 ms no second is one
+        if has_stops and isinstance(value, (int, float, str)):
             found.append(_knob(splices, path, group, turn, value))
     return found
 

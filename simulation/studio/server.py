@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from importlib.resources import files
 from typing import Any
 
+import msgspec
 import trio
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -127,22 +128,22 @@ class _Studio:
 
     async def check(self, request: Request) -> Response:
         """Return what there is to say of a text."""
-        asked = await _body(request, file=str, text=str)
+        asked = await _body(request, "file", "text")
         path = str(self._folder.file(asked["file"]))
         return JSONResponse(await trio.to_thread.run_sync(check_of, asked["text"], path))
 
     async def complete(self, request: Request) -> Response:
         """Return what may be written between two parts of a text."""
-        asked = await _body(request, before=str, after=str)
+        asked = await _body(request, "before", "after")
         return JSONResponse(await trio.to_thread.run_sync(completions, asked["before"], asked["after"]))
 
     async def fault(self, request: Request) -> Response:
         """Return a text with another fault, or without one of those that it has."""
-        asked = await _body(request, text=str)
-        text, entry, number = asked["text"], asked.get("entry"), asked.get("number")
-        if isinstance(entry, str):
+        asked = await _body(request, "text")
+        text, entry, number = asked["text"], asked["entry"], asked["number"]
+        if entry is not None:
             changed = await trio.to_thread.run_sync(with_entry, text, "faults", entry)
-        elif isinstance(number, int):
+        elif number is not None:
             changed = await trio.to_thread.run_sync(without_entry, text, "faults", number)
         else:
             raise Refused("wanted an entry or a number")
@@ -150,19 +151,20 @@ class _Studio:
 
     async def save(self, request: Request) -> Response:
         """Write a text into the folder."""
-        asked = await _body(request, file=str, text=str)
-        version = asked.get("version")
+        asked = await _body(request, "file", "text")
         try:
-            written = await trio.to_thread.run_sync(self._folder.write, asked["file"], asked["text"], version)
+            written = await trio.to_thread.run_sync(self._folder.write, asked["file"], asked["text"], asked["version"])
         except OSError as error:
             raise Refused(f"{asked['file']}: {error.strerror}") from None
         return JSONResponse(written)
 
     async def ask(self, request: Request) -> Response:
         """Have a worker do something, and pass on what it says, line by line."""
-        asked = await _body(request, do=str, file=str, text=str)
-        what = {key: value for key, value in asked.items() if key in _ASKED[asked["do"]]}
-        what |= {"do": asked["do"], "filename": str(self._folder.file(asked["file"]))}
+        asked = await _body(request, "do", "file", "text")
+        if asked["do"] not in _ASKED:
+            raise Refused(f"wanted one of {', '.join(_ASKED)}")
+        what = _with(asked, "do", *_ASKED[asked["do"]]) | ({"anyway": True} if asked["anyway"] else {})
+        what |= {"filename": str(self._folder.file(asked["file"]))}
         return _Lines(self._pool, what)
 
 
@@ -172,15 +174,39 @@ def check_of(text: str, path: str) -> dict[str, Any]:
         return check(text, filename)
 
 
-_ASKED: Mapping[str, set[str]] = {
-    "run": {"text"},
-    "notifications": {"text", "from_s", "to_s", "kind", "place"},
-    "compare": {"text", "pinned", "replicates"},
-    "rank": {"text", "metric"},
-    "search": {"text", "metric", "channel"},
-    "report": {"text"},
+_ASKED: Mapping[str, tuple[str, ...]] = {
+    "run": ("text",),
+    "notifications": ("text", "from_s", "to_s", "kind", "place"),
+    "compare": ("text", "pinned", "replicates"),
+    "rank": ("text", "metric"),
+    "search": ("text", "metric", "channel"),
+    "report": ("text",),
 }
 """What may be done, and with which arguments."""
+
+
+class _Body(msgspec.Struct):
+    """What a page may send; what is None was left out."""
+
+    do: str | None = None
+    file: str | None = None
+    text: str | None = None
+    code: str | None = None
+    before: str | None = None
+    after: str | None = None
+    entry: str | None = None
+    number: int | None = None
+    version: str | None = None
+    pinned: str | None = None
+    replicates: int | None = None
+    metric: str | None = None
+    channel: str | None = None
+    kind: str | None = None
+    place: str | None = None
+    from_s: float | None = None
+    to_s: float | None = None
+    anyway: bool = False
+    """Whether to do it though it takes long."""
 
 
 class _Lines(Response):
@@ -218,7 +244,7 @@ class _Lines(Response):
         scope.cancel()
 
 
-async def _body(request: Request, **wanted: type) -> dict[str, Any]:
+async def _body(request: Request, *wanted: str) -> dict[str, Any]:
     """Return what a page has sent.
 
     Raises:
@@ -226,14 +252,25 @@ async def _body(request: Request, **wanted: type) -> dict[str, Any]:
     """
     too_long = HTTPException(400, "The text is too long.")
     try:
-        found = json.loads(await body_of(request, BODY_BYTES_MAX, too_long))
-    except (ValueError, RecursionError):
+        found = msgspec.json.decode(await body_of(request, BODY_BYTES_MAX, too_long), type=_Body)
+    except msgspec.ValidationError as error:
+        raise Refused(f"wanted {', '.join(wanted)}: {error}") from None
+    except (msgspec.DecodeError, RecursionError):
         raise Refused("wanted JSON") from None
-    if not isinstance(found, dict) or not all(isinstance(found.get(key), kind) for key, kind in wanted.items()):
+    asked = msgspec.structs.asdict(found)
+    _with(asked, *wanted)
+    return asked
+
+
+def _with(asked: Mapping[str, Any], *wanted: str) -> dict[str, Any]:
+    """Return what is wanted of what was asked with.
+
+    Raises:
+        Refused: something was left out.
+    """
+    if any(asked[key] is None for key in wanted):
         raise Refused(f"wanted {', '.join(wanted)}")
-    if "do" in wanted and found["do"] not in _ASKED:
-        raise Refused(f"wanted one of {', '.join(_ASKED)}")
-    return found
+    return {key: asked[key] for key in wanted}
 
 
 async def _refused(_: Request, error: Exception) -> Response:
@@ -246,10 +283,10 @@ async def _refused(_: Request, error: Exception) -> Response:
 async def link(request: Request) -> Response:
     """Return a text as it can stand in an address, or the text of an address."""
     asked = await _body(request)
-    if isinstance(text := asked.get("text"), str):
-        return JSONResponse({"code": packed(text)})
-    if isinstance(code := asked.get("code"), str):
-        return JSONResponse({"text": unpacked(code)})
+    if asked["text"] is not None:
+        return JSONResponse({"code": packed(asked["text"])})
+    if asked["code"] is not None:
+        return JSONResponse({"text": unpacked(asked["code"])})
     raise Refused("wanted a text or a code")
 
 

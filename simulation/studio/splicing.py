@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 
 import yaml
 
-from actors.settings.yaml_tree import Place, Unreadable, data, read
+from actors.settings.yaml_tree import Place, Unreadable, composed, data, read
 from simulation.scenario import overrides
 
 Path: TypeAlias = tuple[str, ...]
@@ -48,8 +48,8 @@ class Splices:
         """
         self.text = text
         try:
-            self._root: yaml.Node | None = yaml.compose(text, yaml.BaseLoader)
-        except (yaml.YAMLError, ValueError, RecursionError):
+            self._root = composed(text)
+        except (yaml.YAMLError, ValueError, RecursionError, OverflowError):
             raise CannotEdit("the text cannot be read") from None
         self._uses = Counter(map(id, _nodes(self._root)))
 
@@ -98,7 +98,7 @@ class Splices:
             else:
                 node = None
         number = int(path[-1])
-        if not isinstance(node, yaml.SequenceNode) or number >= len(node.value):
+        if not isinstance(node, yaml.SequenceNode) or not 0 <= number < len(node.value):
             raise CannotEdit(f"{_dotted(path)} is not there")
         entries = node.value
         start, end = entries[number].start_mark.index, self._end_of(entries[number])
@@ -199,8 +199,8 @@ def without_entry(text: str, key: str, number: int) -> str:
     Raises:
         CannotEdit: it is not there, or cannot be taken out without changing anything else.
     """
-    changed = Splices(text).removal((key, str(number))).apply(text, "")
     there = _plain(text)
+    changed = Splices(text).removal((key, str(number))).apply(text, "")
     return _checked(changed, {**there, key: [*there[key][:number], *there[key][number + 1 :]]})
 
 

@@ -22,8 +22,10 @@ from simulation.reporting.facts import defaults_at_work
 from simulation.reporting.fault_windows import windows
 from simulation.results.formatting import NOTHING, quantile_text
 from simulation.results.result import Result
+from simulation.running.memory import left
 from simulation.running.process_pool import begin_quietly
 from simulation.scenario import Scenario, parse
+from simulation.scenario.run_size import size_of_runs, warning_of
 from simulation.studio.checking import problem_of
 from simulation.studio.panels import shown_at
 from simulation.studio.rendering import rendered
@@ -47,6 +49,9 @@ EVENTS_MAX = 50
 
 BREAKERS_MAX = 500
 """Breakers that are told of, with those of each node: of all nodes of a large fleet no page shows them."""
+
+RANKED_RUNS = 40
+"""About so many runs are made to rank settings."""
 
 WARM_AFTER_S = 0.5
 """So long idle, a worker imports what only the end of a run needs."""
@@ -77,6 +82,10 @@ def _warm() -> None:
     import simulation.results.tables  # noqa: F401
 
 
+class _Large(Exception):
+    """What is asked takes hours or gigabytes; the text says how much."""
+
+
 class Worker:
     """Does what is asked."""
 
@@ -87,6 +96,8 @@ class Worker:
         self._path = ""
         """Of the file that is asked about, which may be a trace and so not be where its scenario was."""
         self._last: tuple[tuple[str, str], Result] | None = None
+        self._anyway = False
+        """Whether what takes long is wanted all the same."""
 
     def do(self, asked: Mapping[str, Any]) -> None:
         """Do what is asked; whatever goes wrong is said to who asked."""
@@ -98,13 +109,16 @@ class Worker:
             "search": self._search,
             "report": self._report,
         }
-        arguments = {key: value for key, value in asked.items() if key != "do"}
+        arguments = {key: value for key, value in asked.items() if key not in ("do", "anyway")}
+        self._anyway = asked.get("anyway", False)
         self._path = filename = asked["filename"]
         try:
             with read_as(filename) as filename:
                 kinds[asked["do"]](**{**arguments, "filename": filename})
         except ConfigurationError as error:
             self._send({"type": "problems", "problems": [problem_of(each, filename) for each in error.problems]})
+        except _Large as large:
+            self._send({"type": "large", "text": f"It would take long: {large}."})
         except RunCancelled:
             self._send({"type": "cancelled"})
         except InvariantBreach as breach:
@@ -115,6 +129,7 @@ class Worker:
 
     def _run(self, text: str, filename: str) -> None:
         scenario, keeps = _loaded(text, filename)
+        self._check_size([scenario])
         series = Series(scenario)
         self._send({"type": "begin", **_outline(scenario)})
         due_s = time.process_time()
@@ -141,11 +156,23 @@ class Worker:
         self._last = (text, filename), result
         return result
 
+    def _check_size(self, scenarios: Sequence[Scenario], runs: int = 1) -> None:
+        """Check that so many runs of each scenario take no hours, or are wanted all the same.
+
+        Raises:
+            _Large: they take long.
+        """
+        text = warning_of(size_of_runs(scenarios, runs, 1), left())
+        if text is not None and not self._anyway:
+            raise _Large(text)
+
     def _result_of(self, text: str, filename: str) -> Result:
         """Return the last run, or run a text once more that it is not of."""
         if self._last is None or self._last[0] != (text, filename):
+            scenario, _ = _loaded(text, filename)
+            self._check_size([scenario])
             self._send({"type": "again"})
-            return self._result(_loaded(text, filename)[0], text, filename)
+            return self._result(scenario, text, filename)
         return self._last[1]
 
     def _notifications(self, text: str, filename: str, from_s: float, to_s: float, kind: str, place: str) -> None:
@@ -158,21 +185,24 @@ class Worker:
     def _compare(self, text: str, pinned: str, filename: str, replicates: int) -> None:
         from simulation.studio.comparing import compare
 
+        self._check_size([_loaded(each, filename)[0] for each in (pinned, text)], replicates)
         for document in compare([pinned, text], filename, replicates, self._is_cancelled):
             self._send({"type": "comparison", "html": rendered("comparison.html", **document)})
 
     def _rank(self, text: str, filename: str, metric: str) -> None:
         from simulation.studio.ranking import rank
 
+        self._check_size([_loaded(text, filename)[0]], RANKED_RUNS)
         for document in rank(text, filename, metric, self._is_cancelled):
             self._send({"type": "ranking", "html": rendered("ranking.html", **document)})
 
     def _search(self, text: str, filename: str, metric: str, channel: str) -> None:
-        from simulation.studio.searching import search
+        from simulation.studio.searching import REPLICATES, TRIALS, search
 
         def tell(document: dict[str, Any]) -> None:
             self._send({"type": "search", "html": rendered("search.html", **document), "tuned": document["tuned"]})
 
+        self._check_size([_loaded(text, filename)[0]], TRIALS * REPLICATES)
         search(text, filename, metric, channel, tell, self._is_cancelled)
 
     def _report(self, text: str, filename: str) -> None:

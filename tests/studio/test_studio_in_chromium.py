@@ -512,6 +512,11 @@ async def test_a_node_is_looked_at_alone(folder, tmp_path, monkeypatch):
 async def test_a_long_run_is_drawn_cancelled_and_survives_its_worker(folder, tmp_path, monkeypatch):
     def use(browser):
         browser.open("/edit?file=long.yaml")
+
+        # what would take hours is not run before it is asked for
+        browser.wait(lambda: re.search(r"It would take long: .* arrivals, about 26 minutes", browser.text("#message")))
+        assert browser.text("#status") == "not run yet"
+        browser.find("#message button").click()
         browser.wait(lambda: re.search(r"runs… [1-9]", browser.text("#status")))
         browser.wait(lambda: "arrive" in browser.text("[data-key=rates]"))
 
@@ -520,6 +525,8 @@ async def test_a_long_run_is_drawn_cancelled_and_survives_its_worker(folder, tmp
         for number in before:
             os.kill(number, signal.SIGKILL)
         browser.wait(lambda: "Another one has taken its place" in browser.text("#message"))
+        browser.find("#message button").click()
+        browser.wait(lambda: "It would take long" in browser.text("#message"))
         browser.find("#message button").click()
         browser.wait(lambda: re.search(r"runs… [1-9]", browser.text("#status")))
         assert set(pool.numbers) != set(before)

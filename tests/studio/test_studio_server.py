@@ -3,6 +3,7 @@
 import json
 import re
 from contextlib import asynccontextmanager
+from itertools import pairwise
 
 import pytest
 import trio
@@ -289,3 +290,92 @@ def test_a_text_survives_its_way_through_an_address(text):
 def test_a_link_that_is_broken_or_too_long_is_refused(code):
     with pytest.raises(Refused, match="link is broken"):
         unpacked(code)
+
+
+# ── what no page sends ──────────────────────────────────────────────────────────────────────────────────────────────
+
+LAUGHS = "a: &a [1, 1]\n" + "".join(f"{b}: &{b} [{', '.join(['*' + a] * 9)}]\n" for a, b in pairwise("abcdefghijkl"))
+ODD = [
+    ("/complete", {"before": "a: &a\n  b: *a\n  c: ", "after": ""}),
+    ("/complete", {"before": LAUGHS, "after": ""}),
+    ("/complete", {"before": "? [1, 2]\n: ", "after": ""}),
+    ("/complete", {"before": "{" * 90_000, "after": ""}),
+    ("/complete", {"before": "a: [" + "1," * 400_000, "after": ""}),
+    ("/fault", {"text": "faults: &a\n- *a\n", "number": 0}),
+    ("/fault", {"text": "faults: [{a: 1}, {b: 2}]", "number": -5}),
+    ("/fault", {"text": "faults: [{a: 1}]", "number": 10**18}),
+    ("/fault", {"text": "faults: [{a: 1}]", "number": 10**30}),
+    ("/fault", {"text": "faults: 1", "number": True}),
+    ("/fault", {"text": "faults: 1", "entry": "\ud800"}),
+    ("/fault", {"text": f"faults: [{'1,' * 400_000}]", "number": 3}),
+    ("/link", {"text": "\ud800"}),
+    ("/link", {"code": "\ud800"}),
+    ("/link", {"code": "é"}),
+    ("/link", [1]),
+    ("/check", {"file": "one.yaml", "text": "\ud800"}),
+    ("/check", {"file": "one.yaml", "text": f"a: [{'1,' * 400_000}]"}),
+    ("/check", {"file": "x" * 5_000 + ".yaml", "text": SCENARIO}),
+    ("/check", {"file": "one.yaml", "text": SCENARIO.replace("10s", "1ns")}),
+    ("/save", {"file": "new.yaml", "text": "\ud800"}),
+    ("/save", {"file": "new.yaml", "text": SCENARIO, "version": 7}),
+    ("/save", {"file": "\ud800.yaml", "text": SCENARIO}),
+    ("/save", {"file": "x" * 5_000 + ".yaml", "text": SCENARIO}),
+    ("/ask", {"do": "compare", "file": "one.yaml", "text": SCENARIO, "pinned": SCENARIO, "replicates": "2"}),
+    ("/ask", {"do": "compare", "file": "one.yaml", "text": SCENARIO}),
+    ("/ask", {"do": "notifications", "file": "one.yaml", "text": SCENARIO, "from_s": 1, "to_s": None}),
+    ("/ask", {"do": "rank", "file": "one.yaml", "text": SCENARIO, "metric": ["a"]}),
+    ("/ask", {"do": ["run"], "file": "one.yaml", "text": SCENARIO}),
+    ("/ask", {}),
+    ("/link", {"further": [[1]] * 400_000}),
+]
+
+
+@pytest.mark.parametrize(("path", "body"), ODD, ids=[f"{number}{path}" for number, (path, _) in enumerate(ODD)])
+async def test_nothing_that_is_sent_is_a_fault_of_the_server(path, body, monkeypatch, folder):
+    async with serving(monkeypatch, folder) as client:
+        await client.come_in()
+        status, _, text = await client.request("POST", path, body)
+        assert status in (200, 400)
+        assert "Traceback" not in text
+    assert not (folder / "new.yaml").exists()
+
+
+HIDDEN = [".one.yaml", ".git/one.yaml", "more/.two.yaml", "more/../.x.yaml", "../scenarios/x.yaml"]
+UNSEEN = ["a\nb.yaml", "a\rb.yaml", "a\x1b[2Jb.yaml", "a\u202eb.yaml", "a\u2028b.yaml", "a\0.yaml"]
+
+
+@pytest.mark.parametrize("name", [*HIDDEN, *UNSEEN, "linked/new.yaml", "link.yaml", "dangling.yaml", "leads-out.yaml"])
+async def test_nothing_is_saved_under_a_hidden_name_one_with_line_feeds_or_through_a_link(name, monkeypatch, folder):
+    (folder / ".git").mkdir()
+    (folder / "linked").symlink_to(folder / "more")
+    (folder / "link.yaml").symlink_to(folder / "one.yaml")
+    (folder / "dangling.yaml").symlink_to(folder / "not-there.yaml")
+    before = {path: path.read_text() for path in folder.parent.rglob("*") if path.is_file()}
+    async with serving(monkeypatch, folder) as client:
+        await client.come_in()
+        for version in (None, Folder(folder).read("one.yaml")["version"]):
+            body = {"file": name, "text": SCENARIO + "# changed", "version": version}
+            status, _, text = await client.request("POST", "/save", body)
+            assert (status, "wanted" in text or "not in the folder" in text) == (400, True)
+    assert {path: path.read_text() for path in folder.parent.rglob("*") if path.is_file()} == before
+
+
+async def test_a_link_in_the_place_of_the_part_that_is_written_is_not_followed(monkeypatch, folder):
+    (folder / "one.yaml.part").symlink_to(folder.parent / "outside.yaml")
+    version = Folder(folder).read("one.yaml")["version"]
+    Folder(folder).write("one.yaml", "a: 1", version)
+    assert (folder / "one.yaml").read_text() == "a: 1"
+    assert not (folder / "one.yaml").is_symlink()
+    assert (folder.parent / "outside.yaml").read_text() == "secret: yes"
+
+
+def test_a_gallery_shows_nothing_of_what_links_lead_out_to(folder):
+    (folder.parent / "outside.yaml").write_text(f"name: secret\n{SCENARIO}")
+    assert [each["name"] for each in Folder(folder).overview()] == ["one.yaml", "more/two.yaml"]
+
+
+def test_a_hidden_file_that_studio_was_opened_with_is_saved(folder):
+    (folder / ".mine.yaml").write_text(SCENARIO)
+    mine = Folder(folder / ".mine.yaml")
+    mine.write(".mine.yaml", "a: 1", mine.read(".mine.yaml")["version"])
+    assert (folder / ".mine.yaml").read_text() == "a: 1"

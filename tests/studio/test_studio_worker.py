@@ -349,3 +349,41 @@ def test_each_fault_has_a_group_with_its_times():
     ]
     at = next(each for each in found if each["path"] == "faults.1.at")
     assert (at["value"], at["stops"][0], at["stops"][-1], at["stops"][at["at"]]) == ("2m", "0s", "10m", "2m")
+
+
+# ── what takes long ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+HOURS = "duration: 30000s\nworkload: [{channel: email, arrivals: {poisson: 20000/s}}]\n"
+QUICK = HOURS.replace("30000s", "1s").replace("20000", "2")
+ASKED = [
+    {"do": "run"},
+    {"do": "report"},
+    {"do": "notifications", "from_s": 0.0, "to_s": 1.0, "kind": "sent", "place": ""},
+    {"do": "compare", "pinned": QUICK, "replicates": 2},
+    {"do": "rank", "metric": "attempts"},
+    {"do": "search", "metric": "attempts", "channel": "email"},
+]
+
+
+@pytest.mark.parametrize("asked", ASKED, ids=[each["do"] for each in ASKED])
+def test_what_would_take_hours_is_said_and_not_done_before_it_is_asked_for_again(asked):
+    (line,) = told(HOURS, **asked)
+    assert line["type"] == "large"
+    assert re.match(r"It would take long: [0-9.]+ (m|b)illion arrivals, about [0-9.]+ (hour|day)s and ", line["text"])
+    begun = told(HOURS, **asked, anyway=True, is_cancelled=lambda: True)
+    assert "large" not in {line["type"] for line in begun}
+    assert "cancelled" in {line["type"] for line in begun}
+    if asked["do"] in ("run", "notifications", "compare"):
+        assert told(QUICK, **asked)[-1]["type"] not in ("large", "failed", "problems")
+
+
+def test_an_instant_that_no_run_has_is_no_fault():
+    asked = {"do": "notifications", "kind": "sent", "place": ""}
+    for from_s, to_s in ((1e300, 1e308), (-1e300, 0.0), (5.0, 1.0)):
+        assert told(QUICK, from_s=from_s, to_s=to_s, **asked)[-1]["type"] == "notifications"
+
+
+@pytest.mark.parametrize("duration", ["1ns", "50ms", "1s"])
+def test_a_run_shorter_than_any_stop_of_a_slider_can_be_checked(duration):
+    fault = "faults: [{channel: email, at: 0s, for: 1ns, failure_rate: 1e-9%, latency_factor: 1e-9}]\n"
+    assert check(QUICK.replace("1s", duration) + fault, "x.yaml")["problems"] == []

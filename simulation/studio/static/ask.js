@@ -10,6 +10,9 @@ async function answered(path, what, signal) {
 /** Return what the server answers, as JSON. */
 export const get = async (path, what) => (await answered(path, what)).json();
 
+/** What is thrown where something takes long, and was not done: ask with `anyway` to have it done. */
+export class Large extends Error {}
+
 /** Have a worker do something, and call a function with each line of the answer; that it failed is thrown. */
 export async function ask(what, take, signal) {
   const reader = (await answered("/ask", what, signal)).body.pipeThrough(new TextDecoderStream()).getReader();
@@ -19,7 +22,11 @@ export async function ask(what, take, signal) {
     if (done) return;
     const lines = (rest + value).split("\n");
     rest = lines.pop();
-    for (const line of lines.map(JSON.parse)) if (line.type === "failed") throw new Error(line.text); else take(line);
+    for (const line of lines.map(JSON.parse)) {
+      if (line.type === "large") throw new Large(line.text);
+      if (line.type === "failed") throw new Error(line.text);
+      take(line);
+    }
   }
 }
 

@@ -1,7 +1,7 @@
 // The page of one scenario: its text is the one truth, and all else follows from it.
 
 import { Actors } from "./actors.js";
-import { ask, get, Latest } from "./ask.js";
+import { ask, get, Large, Latest } from "./ask.js";
 import { BEHIND, Charts } from "./charts.js";
 import { byId, make, rendered } from "./dom.js";
 import { Completion } from "./completion.js";
@@ -104,7 +104,7 @@ async function replace(what) {
 
 // ── runs ──
 
-function begin(text) {
+function begin(text, anyway = false) {
   let next = null;
   say("off", "runs…");
   const take = (line) => {
@@ -116,7 +116,10 @@ function begin(text) {
       if (line.type === "done") finished(next, text === editor.text);
     }
   };
-  runs.ask({ do: "run", file, text }, take, (error) => { say("bad", "the run failed"); message(error, () => begin(editor.text)); });
+  runs.ask({ do: "run", file, text, anyway }, take, (error) => {
+    if (error instanceof Large) say("off", "not run yet"); else say("bad", "the run failed");
+    message(error, (anyway) => begin(editor.text, anyway));
+  });
 }
 
 function show(newest) {
@@ -212,7 +215,7 @@ function behind(at, name, place) {
 function once(what, take, waits) {
   others.ask({ file, text: editor.text, ...what }, ({ html, problems }) => {
     if (html) take(html); else waits(problems ? "The text cannot be run." : "The run is done once more…");
-  }, message);
+  }, (error) => message(error, error instanceof Large ? () => once({ ...what, anyway: true }, take, waits) : null));
 }
 
 function pin(text, itsRun) {
@@ -231,7 +234,7 @@ function tabulate(what, words) {
   comparing.ask({ file, text: editor.text, ...what }, (line) => {
     tuned = line.tuned;
     place.replaceChildren(...(line.html ? rendered(line.html) : [line.problems[0].text]));
-  }, message, stop);
+  }, (error) => message(error, error instanceof Large ? () => tabulate({ ...what, anyway: true }, words) : null), stop);
 }
 
 function stop() {
@@ -290,8 +293,8 @@ function say(tone, text) { Object.assign(byId("status"), { className: `state ${t
 function message(error, again = null, tone = "bad") {
   if (error.name === "AbortError") return;
   const place = byId("message"), words = error instanceof TypeError ? "Studio does not answer. Is it still running?" : error.message;
-  const onclick = () => { place.hidden = true; again?.(); };
-  const button = make("button", { type: "button", className: "slight", onclick }, again ? "Run again" : "Close");
+  const isLarge = error instanceof Large, onclick = () => { place.hidden = true; again?.(isLarge); };
+  const button = make("button", { type: "button", className: "slight", onclick }, isLarge ? "Run all the same" : again ? "Run again" : "Close");
   place.className = `note ${tone}`;
   place.replaceChildren(`${words} `, button);
   place.hidden = false;
@@ -359,7 +362,7 @@ async function open() {
       ask({ do: "run", file, text: state.pinned }, (line) => {
         if (line.type === "begin") behindIt = new Run(line); else behindIt?.take(line);
         if (line.type === "done" && pinned) { pinned.run = behindIt; draw(); }
-      });
+      }).catch(() => {}); // then it has no curves
     }
   } catch (error) { message(error); }
 }
