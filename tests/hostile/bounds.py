@@ -50,6 +50,17 @@ BATCH = 500
 """Inputs for each child."""
 
 
+class Bounds(NamedTuple):
+    """What an input may take."""
+
+    steps: int = STEPS_MAX
+    cpu_s: float = CPU_S_MAX
+    memory: int = MEMORY_MAX
+
+
+BOUNDS = Bounds()
+
+
 @dataclass(frozen=True)
 class Kind:
     """A kind of input, and what takes it."""
@@ -65,21 +76,14 @@ class Kind:
     """What an input may raise: the errors that the product means for bad ones."""
     short: int = 100
     """Inputs in the default run: as many as take about one second."""
+    long: int = 3_000
+    """Inputs in the slow run, at most."""
+    bounds: Bounds = BOUNDS
+    """What one may take; more where none is taken on a loop."""
 
     def input(self, seed: int) -> Any:
         """Return the input of a seed."""
         return self.draw(Random(f"{self.name} {seed}"))
-
-
-class Bounds(NamedTuple):
-    """What an input may take."""
-
-    steps: int = STEPS_MAX
-    cpu_s: float = CPU_S_MAX
-    memory: int = MEMORY_MAX
-
-
-BOUNDS = Bounds()
 
 
 class Worst(NamedTuple):
@@ -93,13 +97,14 @@ class TooMuch(BaseException):
     """An input broke a bound; no handler of exceptions may take it for something else."""
 
 
-def hold(kind: Kind, inputs: int, first: int = 0, bounds: Bounds = BOUNDS) -> Worst:
+def hold(kind: Kind, inputs: int, first: int = 0, bounds: Bounds | None = None) -> Worst:
     """Feed the inputs of so many seeds, from `first` on; return what the worst of them took.
 
     Raises:
         AssertionError: an input broke a bound, ended its process, or raised what `kind.refuses` does not name. The text
             has its seed and its beginning.
     """
+    bounds = kind.bounds if bounds is None else bounds
     taken: list[dict[str, Any]] = []
     for start in range(first, first + inputs, BATCH):
         reading, writing = os.pipe()
