@@ -9,6 +9,7 @@ Steps are counted and no time is measured: a template is stopped in the same pla
 from __future__ import annotations
 
 import functools
+import inspect
 import itertools
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -124,6 +125,8 @@ def _any(value: Any) -> Any:
 
 def _text(value: Any) -> str:
     """Return a value as it is printed."""
+    if callable(value):
+        raise _unfit("a value", value)
     return value if isinstance(value, str) else str(_budget.get().weigh(value))
 
 
@@ -322,7 +325,8 @@ class _Environment(SandboxedEnvironment):
         return self.getitem(obj, attribute) if isinstance(obj, dict) else super().getattr(obj, attribute)
 
     def getitem(self, obj: Any, argument: Any) -> Any:
-        """Return what is named in brackets."""
+        """Return what is named in brackets, or by a part of a path such as ``sort(attribute='user.name')``."""
+        _budget.get().spend(3)
         if not isinstance(argument, (str, int, slice)):
             raise _unfit("a name or a number in brackets", argument)
         if not isinstance(obj, dict):
@@ -401,6 +405,8 @@ class _Reader(NodeTransformer):
                 node.expr = _filter(node.expr, _WEIGHED)
             case nodes.Getitem(arg=nodes.Slice()):
                 return _filter(node, _CUT)
+            case nodes.Call():
+                node.args = [_filter(each, _WEIGHED) for each in node.args]
             case nodes.Concat():
                 node.nodes = [_filter(each, _WEIGHED) for each in node.nodes]
             case nodes.List() | nodes.Tuple(ctx="load"):
@@ -411,6 +417,8 @@ class _Reader(NodeTransformer):
 
     def _check(self, node: nodes.Node, loops: int) -> None:
         kind = type(node).__name__
+        if getattr(node, "dyn_args", None) is not None or getattr(node, "dyn_kwargs", None) is not None:
+            self._refuse(node, "* before an argument", "write each argument")
         match node:
             case nodes.For() if loops == LOOPS_MAX:
                 self._say(node, f"wanted at most {LOOPS_MAX} loops in each other")
@@ -422,8 +430,8 @@ class _Reader(NodeTransformer):
                 self._say(node, f"wanted a number below {NUMBER_MAX:.0e}")
             case nodes.BinExpr() if kind in _ALLOWED and not (_fits(node, node.left) and _fits(node, node.right)):
                 self._refuse(node, f"{node.operator} beside what is no number", _INSTEAD.get(node.operator, _SEND))
-            case nodes.Filter(name=name, args=given):
-                self._check_filter(node, name, given)
+            case nodes.Filter(name=name, args=given, kwargs=named):
+                self._check_filter(node, name, given, named)
             case nodes.Test(name=name):
                 self._check_known(node, "test", name, _TESTS, TESTS)
             case nodes.Call(node=nodes.Getattr(node=nodes.Name(name="loop"), attr="cycle" | "changed")) if loops:
@@ -434,9 +442,14 @@ class _Reader(NodeTransformer):
             case _ if kind not in _ALLOWED:
                 self._refuse(node, f"'{_WORDS.get(kind, kind.lower())}'", _INSTEAD.get(kind, _IN_PLACE))
 
-    def _check_filter(self, node: nodes.Node, name: str, given: list[Any]) -> None:
+    def _check_filter(self, node: nodes.Node, name: str, given: list[Any], named: Any) -> None:
         self._check_known(node, "filter", name, _FILTERS, FILTERS)
-        if name in _OF_EACH and len(given) > _OF_EACH[name]:
+        if (
+            name in _FILTERS
+            and (problem := _problem_of_arguments(name, given, {each.key: each.value for each in named})) is not None
+        ):
+            self._say(node, f"{name}: {problem}")
+        elif name in _OF_EACH and len(given) > _OF_EACH[name]:
             applied = getattr(given[_OF_EACH[name]], "value", None)
             if applied in _OF_EACH:
                 self._refuse(node, f"{applied} in {name}", "use a loop")
@@ -444,14 +457,6 @@ class _Reader(NodeTransformer):
                 self._check_known(node, "filter", applied, _FILTERS, FILTERS)
             else:
                 self._check_known(node, "test", applied, _TESTS, TESTS)
-        elif name in _TRIED and all(isinstance(each, nodes.Const) for each in given):
-            token = _budget.set(Budget())
-            try:
-                _FUNCTIONS[name](_TRIED[name], *(each.value for each in given))
-            except (Unfit, TypeError) as error:
-                self._say(node, f"{name}: {error}")
-            finally:
-                _budget.reset(token)
 
     def _check_known(self, node: nodes.Node, what: str, name: Any, known: Mapping[str, Any], of_jinja: Any) -> None:
         if name not in known and name in of_jinja:
@@ -460,8 +465,37 @@ class _Reader(NodeTransformer):
             self._say(node, f"No {what} named {name!r}.")
 
 
-_TRIED = {"date": date(2026, 1, 31), "decimals": 1, "money": 1}
+_TRIED = {"date": date(2026, 1, 31), "decimals": 1, "money": 1, "round": 1}
 """Values that filters are tried with, where their arguments are written in a template."""
+
+
+def _problem_of_arguments(name: str, given: list[Any], named: dict[str, Any]) -> str | None:
+    """Return what is wrong with the arguments of a filter, as far as a template shows them; None: nothing is."""
+    function = inspect.unwrap(_FUNCTIONS[name])
+    value = (None,) if getattr(function, "jinja_pass_arg", None) is None else (None, None)
+    try:
+        inspect.signature(function).bind(*value, *given, **named)
+        token = _budget.set(Budget())
+        try:
+            if name in _TRIED:
+                function(_TRIED[name], *map(_constant, given), **{key: _constant(each) for key, each in named.items()})
+        finally:
+            _budget.reset(token)
+    except nodes.Impossible:  # a variable is among them
+        pass
+    except (Unfit, TypeError) as error:
+        return str(error)
+    return None
+
+
+def _constant(node: nodes.Node) -> Any:
+    match node:
+        case nodes.Const(value=value):
+            return value
+        case nodes.Neg(node=nodes.Const(value=int() | float() as number)):
+            return -number
+        case _:
+            raise nodes.Impossible
 
 
 def _fits(node: nodes.BinExpr, side: nodes.Node) -> bool:

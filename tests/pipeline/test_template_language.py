@@ -77,6 +77,14 @@ REFUSED = {
     "{{ x|map('center', 1000000000) }}": cannot("the filter center", SEND),
     "{{ x|map('map', 'upper') }}": cannot("map in map", "use a loop"),
     "{{ x|select('callable') }}": cannot("the test callable", SEND),
+    "{% for a in x %}{{ loop.cycle(*x) }}{% endfor %}": cannot("* before an argument", "write each argument"),
+    "{{ x|map(*x)|join }}": cannot("* before an argument", "write each argument"),
+    "{{ x|truncate(**x) }}": cannot("* before an argument", "write each argument"),
+    "{{ x is eq(*x) }}": cannot("* before an argument", "write each argument"),
+    "{{ x|truncate(lenght=3) }}": "truncate: got an unexpected keyword argument 'lenght'",
+    "{{ x|tojson(indent=2) }}": "tojson: got an unexpected keyword argument 'indent'",
+    "{{ x|money }}": "money: missing a required argument: 'currency'",
+    "{{ x|round(-2) }}": "round: wanted 0 to 15 decimals",
     "{{ x|nosuch }}": "No filter named 'nosuch'.",
     "{{ x is nosuch }}": "No test named 'nosuch'.",
     "{{ 10000000000000000 }}": "wanted a number below 1e+15",
@@ -133,6 +141,7 @@ SAFE = [
     "{{ name|truncate(7) }}{{ name|trim }}{{ name|capitalize }}{{ name|urlencode }}{{ name|tojson }}{{ name|string }}",
     "{{ items|first|default('') }} {{ name[1:3] }}{{ name[0] if name }}{{ items[::-1]|length }}{{ name + '!' }}",
     "{{ '%.2f' % number }} {{ number|abs }} {{ '12'|int + 1 }} {{ 'x'|int(3) }} {{ '1.5'|float }} {{ 2.555|round(1) }}",
+    "{{ rows|sort(attribute='a', case_sensitive=true)|length }}{{ name|truncate(length=4, killwords=true, leeway=0) }}",
     "{{ name|safe }}{{ '<' ~ name|e }}{% if items %}{{ items|last }}{% endif %}{{ order|dictsort|length }}",
 ]  # fmt: skip
 
@@ -167,6 +176,7 @@ def test_what_is_allowed_is_what_jinja_makes_of_it(body, html, name, number, ite
         ("{x|decimals(2)}", "19.9", "19.90"),
         ("{x|money('EUR')}", -1234567.891, "-1,234,567.89 EUR"),
         ("{x|money('EUR', ',')}", 1234.5, "1.234,50 EUR"),
+        ("{x|money(currency='EUR', point=',')}", 1234.5, "1.234,50 EUR"),
         ("{x|money('JPY')} {x|money('KWD')}", "1500", "1,500 JPY 1,500.000 KWD"),
         ("{x|date('%d.%m.%Y')}", "2026-01-31", "31.01.2026"),
         ("{x|date('%d.%m.%Y %H:%M%%')}", "2026-01-31T09:30:00Z", "31.01.2026 09:30%"),
@@ -211,6 +221,7 @@ VALUES = FrozenDict({
     "lists": [[0] * 1_000 + [number] for number in range(100)], "hay": "a" * 29_000, "needle": "a" * 50 + "b" * 48,
     "huge": 10**4_000, "inf": float("inf"), "nan": float("nan"), "decimal": Decimal("1e999999"),
     "dict": {f"k{number}": number for number in range(9_000)}, "pattern": "%1000000000d",
+    "path": "0." * 20_000 + "0", "paths": "0," * 4_000 + "0",
 })  # fmt: skip
 
 
@@ -255,6 +266,13 @@ STOPPED = {
     "no number": ("{{ nan|round }}", NUMBER + "nan"),
     "a decimal of a million digits": ("{{ decimal|decimals(2) }}", NUMBER + "Decimal"),
     "a decimal of a million digits as a whole number": ("{{ decimal|int }}", NUMBER + "Decimal"),
+    "changes of lists": (loop("{% if loop.changed(lists) %}{% endif %}"), WORK),
+    "a turn of a long text": (loop("{{ loop.cycle(big, other)|length }}"), WORK),
+    "a long path": ("{{ many|map('string')|map(attribute=path)|join }}", WORK),
+    "long paths to sort by": ("{{ (many|map('string')|list)[:2000]|sort(attribute=path)|length }}", WORK),
+    "a long path that is written": ("{{ texts|map(attribute='" + "0." * 4_000 + "0')|join }}", WORK),
+    "many paths to sort by": ("{{ (many|map('string')|list)[:2000]|sort(attribute=paths)|length }}", WORK),
+    "a method": ("{{ name.upper }}", "wanted a value, got builtin_function_or_method"),
     "digits of a huge number": ("{{ (huge ~ '0')|int // 3 }}", NUMBER + "int"),
     "a text times a number": ("{{ big * 1000000 }}", NUMBER),
     "a list times a number": ("{{ many * 1000000 }}", NUMBER + "tuple"),
@@ -263,7 +281,7 @@ STOPPED = {
     "a pattern as a test has it": ("{% if pattern is divisibleby 3 %}{% endif %}", NUMBER),
     "lists in lists": ("{% set a = (1,) %}" + "{% set a = (a,) %}" * 100, "wanted a text or a number in a list"),
     "places of a stranger's": ("{{ 1|decimals(huge) }}", "wanted 0 to 15 decimals"),
-    "places for rounding": ("{{ 1.5|round(100000, 'ceil') }}", "wanted 0 to 15 decimals"),
+    "places for rounding": ("{{ 1.5|round(huge, 'ceil') }}", "wanted 0 to 15 decimals"),
     "a key that is a list": ("{{ dict[texts[1:]] }}", "wanted a name or a number in brackets, got tuple"),
     "a loop over a number": ("{% for i in huge %}{% endfor %}", "wanted a list, got int"),
 }  # fmt: skip
