@@ -64,9 +64,10 @@ class Precision:
                     f"{name}: wanted a metric and half a width such as sent_fraction=0.1%, got {path}={width}"
                 )
                 continue
-            shapes = [summary_shape(scenario.outline) for scenario in scenarios]
-            found = [problem for shape in shapes if (problem := bound.problem(shape)) is not None]
-            if not found and not 0 < bound.value < math.inf:
+            if 0 < bound.value < math.inf:
+                shapes = [summary_shape(scenario.outline) for scenario in scenarios]
+                found = [problem for shape in shapes if (problem := bound.problem(shape)) is not None]
+            else:
                 found = [f"wanted half a width above 0, got {width}"]
             problems += [f"{name} {path}: {problem}" for problem in found]
             half_widths[path_of(bound.path)] = bound.value
