@@ -8,12 +8,13 @@ quota when they all go. A plain object with the time passed in; its stage keeps 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Iterator
 from enum import IntEnum
 from random import Random
 from typing import TYPE_CHECKING, Any, NamedTuple, assert_never
 
-from actors.instants import ns
+from actors.instants import ns, wait_ns
 from actors.messages import BreakerState
 from actors.outcomes import Ambiguous, ChannelFault, DeadDestination, Outcome, Permanent, Sent, Transient
 from actors.pipeline.quotas import Quotas
@@ -21,12 +22,12 @@ from actors.policies.adaptive.concurrency import make_concurrency_limit
 from actors.policies.adaptive.rate import AdaptiveRate
 from actors.policies.adaptive.throttle import AdaptiveThrottle
 from actors.policies.breaker.breaker import Breaker, BreakerEvent, IllegalTransition, Transition
-from actors.policies.breaker.per_host import BreakerGroup, recipient_host
+from actors.policies.breaker.per_host import KEYS_MAX, BreakerGroup, recipient_host
 from actors.policies.breaker.sharing import Sharing
 from actors.policies.breaker.states import NOT_CLOSED
 from actors.policies.order import Flow, Turns
 from actors.policies.rate_limit.limiter import Limiter
-from actors.policies.resuming import Arrivals, Ceiling, Pace
+from actors.policies.resuming import Arrivals, Ceiling, Pace, Relapse
 from actors.settings.channel import PRIMARY, ChannelConfig
 
 if TYPE_CHECKING:
@@ -156,6 +157,12 @@ class Lane:
             )
         self.paces: dict[str, Pace] = {}
         """By host, while attempts that waited for the breaker resume."""
+        self._ended: dict[str, Pace] = {}
+        """By host, the pace of a line that has become empty since its breaker closed."""
+        self._suspects: dict[str, Relapse] = {}
+        """By host, what a breaker that has opened again would tell, until it closes and is judged."""
+        self._relapses: dict[str, Relapse] = {}
+        """By host, what its line has to heed until it is empty."""
         self._ceiling = Ceiling(breaker)
         self._arrivals = arrivals
         self._slots = config.slots
@@ -381,17 +388,27 @@ class Lane:
 
     def resume_paced(self, host: str, now_ns: int) -> None:
         """Release those at `host` that wait for the breaker one after the other from now on, not as one herd."""
-        self.paces[host] = Pace(self.config.circuit_breaker, now_ns)
+        suspect = self._suspects.pop(host, None)
+        if suspect is not None and self.breaker_of(host, now_ns).tripped_abruptly:
+            self._relapses[host] = suspect
+        self.paces[host] = Pace(self.config.circuit_breaker, now_ns, self._learned_per_s(host, now_ns))
 
     def ceiling_per_s(self, now_ns: int) -> float:
-        """Return how many of its channel may go a second at most while others resume."""
+        """Return how many of its channel may go a second at most while what was due at a restart resumes."""
         return self._ceiling.per_s(self._arrivals.per_second(None, now_ns))
+
+    def _arriving_per_s(self, host: str, now_ns: int) -> float:
+        return self._arrivals.per_second(host if self.breaker is None else None, now_ns)
+
+    def _learned_per_s(self, host: str, now_ns: int) -> float:
+        relapse = self._relapses.get(host)
+        return math.inf if relapse is None else relapse.ceiling_per_s(now_ns)
 
     def _release(self, pace: Pace, host: str, now_ns: int) -> None:
         """Count one at `host` that goes at a pace now."""
-        arriving = self._arrivals.per_second(host if self.breaker is None else None, now_ns)
+        ceiling = self._ceiling.per_s(self._arriving_per_s(host, now_ns))
         pace.release(now_ns)
-        pace.charge(now_ns, self._ceiling.per_s(arriving))
+        pace.charge(now_ns, min(ceiling, self._learned_per_s(host, now_ns)) if self._relapses else ceiling)
 
     def wait_through_ramp(self, host: str, now_ns: int) -> int:
         """Let those at `host` that the ramp has refused ask again at a pace; return when the first of them may."""
@@ -401,10 +418,28 @@ class Lane:
 
     def none_waits(self, host: str) -> None:
         """Record that nothing at `host` waits any more."""
-        self.paces.pop(host, None)
+        self._relapses.pop(host, None)
+        self._suspects.pop(host, None)
+        pace = self.paces.pop(host, None)
+        if pace is not None:
+            self._ended[host] = pace
+            if len(self._ended) > KEYS_MAX:
+                del self._ended[next(iter(self._ended))]
+
+    def _note_opening(self, host: str, now_ns: int) -> None:
+        """Note at which pace a line resumes whose breaker opens; what went last may have been under way until now."""
+        pace = self.paces.get(host)
+        ended = self._ended.pop(host, None)
+        if pace is None and ended is not None and now_ns - ended.latest_ns <= wait_ns(self.config.timeout):
+            pace = ended
+        relapse = None if pace is None else Relapse.after(pace, self._arriving_per_s(host, now_ns), now_ns)
+        if relapse is not None:
+            self._suspects[host] = relapse
 
     def restart_paces(self, now_ns: int) -> None:
         """Restart the paces: all waiting attempts were flushed and come again at once."""
+        for learned in (self._ended, self._suspects, self._relapses):
+            learned.clear()
         for host, pace in self.paces.items():
             if pace.next_ns < now_ns:
                 self.resume_paced(host, now_ns)
@@ -469,6 +504,8 @@ class Lane:
             yield WHOLE_LANE, self.breaker
 
     def _transition(self, host: str, transition: Transition) -> None:
+        if transition.from_state is BreakerState.CLOSED:
+            self._note_opening(host, transition.at_ns)
         self.paces.pop(host, None)
         self.on_transition(self, host, transition)
         if self.say is None or transition.event in _NO_NEWS:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict, deque
+from typing import NamedTuple
 
 from actors.instants import NS_PER_S, ns
 from actors.settings.breaker import CircuitBreakerConfig
@@ -16,6 +17,12 @@ _MINUTE = 60
 _LN_2 = math.log(2.0)
 _PER_RESUME_RATE = 10.0
 _PER_ARRIVAL = 2.0
+_AFTER_RELAPSE = 0.5
+_PER_ARRIVAL_AFTER_RELAPSE = 1.25
+_LEAST_PER_S = 0.5
+_PER_MINUTE = 1.02
+_MINUTES_MAX = 10_000.0
+"""After so many the ceiling is beyond any rate, and not yet beyond the floats."""
 
 
 class Ceiling:
@@ -34,6 +41,32 @@ class Ceiling:
     def per_s(self, arriving_per_s: float) -> float:
         """Return it, where so many new ones have arrived a second in the last minute."""
         return max(self._least_per_s, _PER_ARRIVAL * arriving_per_s) if self._fixed_per_s is None else self._fixed_per_s
+
+
+class Relapse(NamedTuple):
+    """What a breaker that has opened again tells of the pace at which its line resumed, if that was to blame.
+
+    Half the pace is the ceiling from then on, and grows by 2% a minute. All that arrives joins the line, so its pace
+    has to be above the load for the line to end: one that was not is not to blame, and the ceiling is 1.25 times the
+    load, or the whole pace, where half of it is less.
+    """
+
+    per_s: float
+    at_ns: int
+
+    @classmethod
+    def after(cls, pace: Pace, arriving_per_s: float, now_ns: int) -> Relapse | None:
+        """Return it, where so many new ones have arrived a second; None where the pace is not to blame."""
+        per_s = pace.per_s
+        if per_s <= arriving_per_s:
+            return None
+        of_load = min(per_s, _PER_ARRIVAL_AFTER_RELAPSE * arriving_per_s)
+        return cls(max(_AFTER_RELAPSE * per_s, of_load, _LEAST_PER_S), now_ns)
+
+    def ceiling_per_s(self, now_ns: int) -> float:
+        """Return how many a second may go at most."""
+        minutes = (now_ns - self.at_ns) / (_MINUTE * NS_PER_S)
+        return self.per_s * math.pow(_PER_MINUTE, min(minutes, _MINUTES_MAX))
 
 
 class _Minute:
@@ -111,18 +144,21 @@ class Pace:
     """
 
     __slots__ = (
+        "_ceiling",
         "_doubling",
         "_free_ns",
-        "_held_until_ns",
         "_longest_ns",
         "_per_doubling",
+        "_rate",
         "_released",
         "_start_ns",
+        "latest_ns",
         "next_ns",
     )
 
-    def __init__(self, config: CircuitBreakerConfig, start_ns: int) -> None:
-        rate = config.resume_rate.per_second
+    def __init__(self, config: CircuitBreakerConfig, start_ns: int, most_per_s: float = math.inf) -> None:
+        self._rate = rate = min(config.resume_rate.per_second, most_per_s)
+        self._ceiling = most_per_s
         self._doubling = config.resume_doubling
         self._per_doubling = rate * self._doubling
         self._longest_ns = ns(1.0 / rate)
@@ -130,10 +166,15 @@ class Pace:
         self._released = 0
         self._free_ns = start_ns
         """From when on the ceiling allows one more."""
-        self._held_until_ns = start_ns
-        """Until when the ceiling holds up the next one at most."""
+        self.latest_ns = start_ns - self._longest_ns
+        """When the latest went; the ceiling holds up the next one until `_longest_ns` later at most."""
         self.next_ns = start_ns
         """The earliest instant at which the next one may go; the first may go at once."""
+
+    @property
+    def per_s(self) -> float:
+        """How many go a second now."""
+        return min(self._rate + self._released * _LN_2 / self._doubling, self._ceiling)
 
     def release(self, now_ns: int) -> None:
         """Count one that goes now. The pace stood still for as long as it is late: there is nothing to catch up on."""
@@ -142,14 +183,15 @@ class Pace:
         self._released = k = self._released + 1
         elapsed = self._doubling * math.log2(1.0 + k * _LN_2 / self._per_doubling)
         self.next_ns = max(now_ns + 1, self._start_ns + ns(elapsed))
-        self._held_until_ns = now_ns + self._longest_ns
+        self.latest_ns = now_ns
 
     def charge(self, now_ns: int, ceiling: float) -> None:
         """Count one under the ceiling, of so many a second: one that is released now, or one that passes by."""
+        self._ceiling = ceiling
         apart_ns = math.ceil(NS_PER_S / ceiling)
         # However many pass by at once, they are paid off within a second.
         self._free_ns = min(max(self._free_ns, now_ns) + apart_ns, now_ns + max(apart_ns, NS_PER_S))
-        allowed_ns = min(self._free_ns, self._held_until_ns)
+        allowed_ns = min(self._free_ns, self.latest_ns + self._longest_ns)
         if allowed_ns > self.next_ns:
             self._start_ns += allowed_ns - self.next_ns
             self.next_ns = allowed_ns

@@ -164,7 +164,9 @@ class CircuitBreakerConfig(Settings):
 
     resume_rate_max: PositiveRate | None = None
     """The ceiling of that pace. None: ten times `resume_rate`, or twice the rate at which new notifications have come
-    in the last minute, whichever is more; a ceiling below that rate would let a line grow that new ones join."""
+    in the last minute, whichever is more; a ceiling below that rate would let a line grow that new ones join. Where the
+    pace overloads the provider, so that the breaker opens again, half of it is the ceiling until the line is empty; it
+    grows by 2% a minute."""
 
     per: Literal["channel", "host"] = "channel"
     """One for the whole channel, or one for each host of recipients (the domain of an address, or the host of a URL or

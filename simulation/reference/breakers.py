@@ -73,6 +73,12 @@ class Breaker:
         self._probes_out = 0
         self._probes_back: list[tuple[bool, bool]] = []
         """Of each result whether it failed, and whether it was slow."""
+        self._closed_generation = 0
+        """Of the permits that it gave when it was closed last."""
+        self._closed_calls = self._calls
+        """The calls that ended then."""
+        self._late: list[bool] = []
+        """Of each of those calls that has ended since whether it failed."""
 
     def take_permit(self, now_ns: int) -> int | None:
         """Return a permit for a call, or None: refused.
@@ -106,6 +112,8 @@ class Breaker:
         failed = isinstance(outcome, (Transient, Ambiguous))
         ignored = isinstance(outcome, (Permanent, DeadDestination)) and self._config.ignored_counts_as == "neutral"
         if permit != self.generation:
+            if permit == self._closed_generation and self._says_something(outcome, ignored=ignored):
+                self._late.append(failed)
             return
         if outcome is None or (isinstance(outcome, Transient) and outcome.throttled):
             self._probes_out = max(0, self._probes_out - 1)
@@ -116,6 +124,30 @@ class Breaker:
             self._after_probe(failed, now_ns, duration_ns)
         elif self.state == CLOSED and not ignored and self._calls.trip(failed, now_ns, duration_ns):
             self._change(now_ns, "trip", OPEN)
+
+    def _says_something(self, outcome: Outcome | None, *, ignored: bool) -> bool:
+        """Tell whether the outcome of a late call says whether the provider was overloaded."""
+        if outcome is None or isinstance(outcome, ChannelFault) or (ignored and self.state == CLOSED):
+            return False
+        return not (isinstance(outcome, Transient) and outcome.throttled)
+
+    @property
+    def tripped_abruptly(self) -> bool:
+        """Whether its own calls tripped it when it was closed last, and not amid ordinary failures.
+
+        "When of the 20 attempts before the failures that opened it at most one had failed" (23). An overload that comes
+        slowly, or soon, shows by those under way then: at least 8, of which 9 in 10 fail; or 8 in a row with those that
+        tripped it, and not a good one among them, where nothing failed before.
+        """
+        calls, late = self._closed_calls, self._late
+        if not calls.has_tripped:
+            return False
+        before = calls.results[: calls.bad_since]
+        if len(before) >= 20 and sum(before[-20:]) <= 1:
+            return True
+        if len(late) >= 8 and 10 * sum(late) >= 9 * len(late):
+            return True
+        return not any(before) and all(late) and calls.in_a_row > 0 and calls.in_a_row + len(late) >= 8
 
     def _after_probe(self, failed: bool, now_ns: int, duration_ns: int) -> None:
         """Count the result of a probe and decide, as `decide` says.
@@ -179,6 +211,8 @@ class Breaker:
     def _change(self, now_ns: int, cause: str, after: BreakerState) -> None:
         config = self._config
         before, self.state = self.state, after
+        if before == CLOSED:
+            self._closed_generation, self._closed_calls, self._late = self.generation, self._calls, []
         self.generation += 1
         self.changes_at_ns = self._ramp = None
         self._probes_out, self._probes_back = 0, []
@@ -251,7 +285,14 @@ class Calls:
 
     def __init__(self, config: CircuitBreakerConfig) -> None:
         self._config = config
-        self._consecutive = self._calls = 0
+        self.results: list[bool] = []
+        """Of each call whether it failed, or was slow."""
+        self.bad_since = 0
+        """How many there were before the failures that may trip: those in a row, or in the window."""
+        self.in_a_row = 0
+        """Failures without a success between them."""
+        self.has_tripped = False
+        self._calls = 0
         self._bad: list[float] = [0, 0]
         """Failures and slow calls in the window; with a moving average, their shares."""
         self._log: deque[tuple[int, int, int, int]] = deque()
@@ -264,10 +305,20 @@ class Calls:
         failures or of slow ones.
         """
         config, window = self._config, self._config.window
+        slow = window is not None and config.slow_call is not None and duration_ns > wait_ns(config.slow_call.duration)
+        if window is not None and window.time is not None:
+            self._leave(now_ns - wait_ns(window.time))
+        if (failed or slow) and not (self.in_a_row if window is None else any(self._bad)):
+            self.bad_since = len(self.results)
+        self.results.append(failed or slow)
+        self.in_a_row = self.in_a_row + 1 if failed else 0
+        self.has_tripped = self._trips(failed, slow, now_ns)
+        return self.has_tripped
+
+    def _trips(self, failed: bool, slow: bool, now_ns: int) -> bool:
+        config, window = self._config, self._config.window
         if window is None:
-            self._consecutive = self._consecutive + 1 if failed else 0
-            return self._consecutive >= config.failure_threshold
-        slow = config.slow_call is not None and duration_ns > wait_ns(config.slow_call.duration)
+            return self.in_a_row >= config.failure_threshold
         if window.ema is not None:
             keep = math.exp(-1.0 / window.ema) if self._calls else 0.0
             self._calls += 1
@@ -287,9 +338,11 @@ class Calls:
         shares = [share_of(rate) for rate in rates]
         return any(bad * of.denominator >= of.numerator * whole for bad, of in zip(self._bad, shares, strict=False))
 
-    def _add_in_time(self, now_ns: int, failed: bool, slow: bool, width_ns: int) -> None:
-        while self._log and self._log[0][0] <= now_ns - width_ns:
+    def _leave(self, until_ns: int) -> None:
+        while self._log and self._log[0][0] <= until_ns:
             self._count(self._log.popleft(), -1)
+
+    def _add_in_time(self, now_ns: int, failed: bool, slow: bool, width_ns: int) -> None:
         last_ns, grain_ns = self._log[-1][0] if self._log else -1, max(1, width_ns // EXACT_INSTANTS)
         same_grain = len(self._log) >= EXACT_INSTANTS and last_ns // grain_ns == now_ns // grain_ns
         _, calls, failures, slow_ones = self._log.pop() if last_ns == now_ns or same_grain else (0, 0, 0, 0)

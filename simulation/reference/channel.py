@@ -142,7 +142,7 @@ class Way(Waiting):
     def _transition(self, lane: Lane, change: Change) -> None:
         """What waited resumes paced, not as one herd (4)."""
         host, config = change.host, lane.config.circuit_breaker
-        lane.paces.pop(host, None)
+        lane.has_changed(change)
         self.expect_transition(lane, change, "a breaker trips, opens and closes by its circuit_breaker: {}", config)
         self.has_news = True
         lane.half_open.pop(host, None)

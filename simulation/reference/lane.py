@@ -7,8 +7,10 @@ breaker's permit, so that nothing queued passes an open breaker", 5).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
+from actors.messages import BreakerState
 from actors.settings.channel import ChannelConfig
 from simulation.reference.adaptive import AdaptiveRate, AdaptiveThrottle, concurrency_of
 from simulation.reference.breaker_groups import BreakersByHost
@@ -18,7 +20,7 @@ from simulation.reference.limits import Limit, Slots
 from simulation.reference.notifications import Admitted, Attempt, Blocked, Send
 from simulation.reference.order import Flow
 from simulation.reference.process import Process
-from simulation.reference.resuming import Pace, ceiling_per_s
+from simulation.reference.resuming import Learned, Pace, ceiling_per_s
 from simulation.reference.turns import Turns
 
 
@@ -61,6 +63,12 @@ class Lane:
         """By host, until when its breaker is half-open at most."""
         self.paces: dict[str, Pace] = {}
         """By host, while what waited for the breaker resumes."""
+        self.latest_paces: dict[str, Pace] = {}
+        """By host, of the line that has resumed since its breaker closed, and is empty."""
+        self.unjudged: dict[str, Learned] = {}
+        """By host, what the opening of a breaker teaches, should it prove abrupt by the time it closes."""
+        self.learned: dict[str, Learned] = {}
+        """By host, in force until its line is empty."""
         self.slots = Slots()
         self.turns: Turns
         """Of the hosts whose lines wait for room here."""
@@ -179,9 +187,39 @@ class Lane:
         """Return the breaker that decides about recipients at a host."""
         return self.breakers.of(host, self.process.now_ns)
 
+    def has_changed(self, change: Change) -> None:
+        """Stop the pace of a host whose breaker changes; where it opens, note what that may teach.
+
+        Those that went last may have failed only now: a line that is empty still counts as resuming for a `timeout`.
+        """
+        host, now_ns = change.host, self.process.now_ns
+        pace = self.paces.pop(host, None)
+        if change.before != BreakerState.CLOSED:
+            return
+        latest = self.latest_paces.pop(host, None)
+        if latest is not None and pace is None and now_ns <= (latest.latest_ns or 0) + self.timeout_ns:
+            pace = latest
+        if pace is not None:
+            learned = Learned(now_ns, pace.per_s, self._arriving_per_s(host))
+            if learned.is_of_resuming:
+                self.unjudged[host] = learned
+
+    def line_is_empty(self, host: str) -> None:
+        """Forget what has been learned of a host."""
+        self.learned.pop(host, None)
+        self.unjudged.pop(host, None)
+        pace = self.paces.pop(host, None)
+        if pace is not None:
+            self.latest_paces[host] = pace
+
     def resume_paced(self, host: str) -> None:
         """ "Waiting ones queue in order and resume paced, not as one herd" (4)."""
-        self.paces[host] = Pace(self.config.circuit_breaker, self.process.now_ns)
+        unjudged = self.unjudged.pop(host, None)
+        if unjudged is not None and self.breaker(host).tripped_abruptly:
+            self.learned[host] = unjudged
+        now_ns = self.process.now_ns
+        most = self.learned[host].ceiling_per_s(now_ns) if host in self.learned else math.inf
+        self.paces[host] = Pace(self.config.circuit_breaker, now_ns, most)
 
     def wait_through_ramp(self, host: str) -> int:
         """Let those that the ramp refuses ask again at a pace; the first of them has just asked."""
@@ -197,12 +235,17 @@ class Lane:
 
     def restart_paces(self) -> None:
         """Begin paces anew where a turn has passed unused: all that waited was dropped, and comes again at once."""
+        for each in (self.latest_paces, self.unjudged, self.learned):
+            each.clear()
         for host, pace in list(self.paces.items()):
             if pace.next_ns < self.process.now_ns:
                 self.resume_paced(host)
 
-    def _ceiling(self, host: str | None) -> float:
+    def _ceiling(self, host: str) -> float:
+        ceiling = ceiling_per_s(self.config.circuit_breaker, self._arriving_per_s(host))
+        learned = self.learned.get(host)
+        return ceiling if learned is None else min(ceiling, learned.ceiling_per_s(self.process.now_ns))
+
+    def _arriving_per_s(self, host: str) -> float:
         of = host if self.is_per_host else None
-        return ceiling_per_s(
-            self.config.circuit_breaker, self.process.arrivals[self.channel].per_second(of, self.process.now_ns)
-        )
+        return self.process.arrivals[self.channel].per_second(of, self.process.now_ns)

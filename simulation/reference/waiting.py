@@ -200,7 +200,7 @@ class Waiting(Stage):
     def _line_is_gone(self, host: str) -> None:
         for lane in self.lanes:
             lane.turns.discard(host)
-            lane.paces.pop(host, None)
+            lane.line_is_empty(host)
 
     def _paced_until(self, host: str) -> int | None:
         """Return when the first pace is up that holds a line back; None: not all lanes do."""

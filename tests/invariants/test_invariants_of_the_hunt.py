@@ -289,6 +289,23 @@ def test_the_pace_of_resuming_has_a_ceiling():
     assert breach_of("resume-pace", [*waiting, *load, *resumed(20)], context_of(circuit_breaker=breaks)) is None
 
 
+def test_what_waits_at_a_relapse_resumes_at_half_the_pace():
+    ids = [f"n{number:02}" for number in range(60)]
+    waiting = [event for id in ids for event in (requested(0, id), deferred(1, 10, DeferralCause.CIRCUIT_BREAKER, id))]
+    closes = breaker(10, "half-open", "closed", "recover")
+    opens, again = breaker(12.55, "closed", "open", "trip"), breaker(73, "half-open", "closed", "recover")
+    context = context_of(circuit_breaker={"resume_rate": "10/s", "resume_doubling": 600})
+
+    def of(failing, per_s):
+        first = [made(10 + n / 10, ids[n], FAILS if n in failing else Sent(), takes=0.05) for n in range(26)]
+        second = [made(73 + n / per_s, id) for n, id in enumerate(ids[26:])]
+        return str(breach_of("resume-pace", [*waiting, closes, *first, opens, again, *second], context))
+
+    assert of({3, 21, 22, 23, 24, 25}, 4.8) == "None"
+    assert "goes on 0.111111111 s after" in of({3, 21, 22, 23, 24, 25}, 9.0)
+    assert of({3, 7, 21, 22, 23, 24, 25}, 9.0) == "None"  # amid ordinary failures
+
+
 def back_after_a_crash(apart, count):
     """Return a history in which five are under way in a crash, and so many go so many seconds apart afterwards."""
     before = [event for number in range(5) for event in (requested(number, f"n{number}"), made(number, f"n{number}"))]

@@ -191,6 +191,20 @@ MUTANTS = (
         expected="restart-pace",
     ),
     mutant(
+        "a-relapse-teaches-half",
+        "actors/policies/resuming.py",
+        "The pace of a relapse is the ceiling, and not half of it.",
+        ("_AFTER_RELAPSE = 0.5\n", "_AFTER_RELAPSE = 1.0\n"),
+        expected="resume-pace",
+    ),
+    mutant(
+        "a-relapse-is-remembered",
+        "actors/pipeline/lane.py",
+        "What a relapse has taught is in force when its line has long been empty.",
+        ("        self._relapses.pop(host, None)\n        self._suspects", "        self._suspects"),
+        expected="reference-model",
+    ),
+    mutant(
         "the-ceiling-feeds-on-what-resumes",
         "actors/pipeline/handler.py",
         "What is sent on its way has arrived.",

@@ -193,8 +193,8 @@ IN_LANES = (
         LANE,
         "The ceiling of the pace follows the load of the channel.",
         (
-            "        arriving = self._arrivals.per_second(host if self.breaker is None else None, now_ns)\n",
-            "        arriving = self._arrivals.per_second(None, now_ns)\n",
+            "        return self._arrivals.per_second(host if self.breaker is None else None, now_ns)\n",
+            "        return self._arrivals.per_second(None, now_ns)\n",
         ),
         seen="A host that has come back meets those that waited for it at twice the rate of the whole channel.",
         world="A breaker for each host, an outage of one of several, and a load of five times resume_rate.",

@@ -230,8 +230,8 @@ IN_POLICIES = (
         TRIPPING,
         "A success is a success, and trips only where that is asked for.",
         (
-            "        return (slow or self._success_may_trip) and self._is_reached()\n",
-            "        return self._success_may_trip and self._is_reached()\n",
+            "        return (slow or self._success_may_trip) and self._is_reached() and",
+            "        return self._success_may_trip and self._is_reached() and",
         ),
         seen="A breaker stays closed while all calls are slow, as none of them fails.",
         world="A breaker with slow_call and success_may_trip: false, and a brownout.",

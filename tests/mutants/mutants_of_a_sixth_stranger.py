@@ -244,8 +244,8 @@ IN_POLICIES = (
         TRIPPING,
         "A slow call is one that succeeds, and too late.",
         (
-            "        self.window.record(now_ns, True, duration_ns > self._slow_ns, duration_ns)\n",
-            "        self.window.record(now_ns, True, False, duration_ns)\n",
+            "        self._record(now_ns, True, duration_ns > self._slow_ns, duration_ns)\n",
+            "        self._record(now_ns, True, False, duration_ns)\n",
         ),
         seen="A breaker stays closed while most calls are slow, if some of them time out.",
         world="A breaker with slow_call and a high failure rate, and a provider that is slow and hangs now and then.",
@@ -255,7 +255,7 @@ IN_POLICIES = (
         RESUMING,
         "The ceiling holds for all that go, so the next waits until it allows one.",
         (
-            "        allowed_ns = min(self._free_ns, self._held_until_ns)\n",
+            "        allowed_ns = min(self._free_ns, self.latest_ns + self._longest_ns)\n",
             "        allowed_ns = self._free_ns\n",
         ),
         seen="What is to resume after a restart resumes more slowly than resume_rate, or not while others come.",

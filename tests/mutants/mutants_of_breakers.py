@@ -23,8 +23,8 @@ MUTANTS = (
         BREAKER,
         "From which state a result is, is not asked.",
         (
-            "            return False\n        if self._state is _CLOSED:\n            if self._tripping.success(",
-            "        if self._state is _CLOSED:\n            if self._tripping.success(",
+            "        if permit != self._generation:\n            return self._record_late(permit, now_ns, False)\n",
+            "",
         ),
         (
             "        self.advance(now_ns)\n        if permit != self._generation:\n            return False\n"
@@ -87,7 +87,7 @@ MUTANTS = (
         "one-failure-too-late",
         TRIPPING,
         "The threshold is what may fail, and not what trips.",
-        ("        return self.count >= self.threshold\n", "        return self.count > self.threshold\n"),
+        ("        return self.count >= self.threshold and", "        return self.count > self.threshold and"),
         expected="breaker-decisions",
     ),
     mutant(

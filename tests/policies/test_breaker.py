@@ -288,3 +288,50 @@ def test_every_permit_counts_as_true() -> None:
 def test_a_timeout_beyond_all_time_is_a_long_one() -> None:
     breaker, _ = tripped(0, timeout=1e300)
     assert breaker.try_acquire(2**61) is None
+
+
+TEN = {"window": {"calls": 10}, "failure_rate": 0.5}
+
+
+@pytest.mark.parametrize(
+    ("calls", "late", "is_abrupt", "settings"),
+    [
+        ("S" * 20 + "FFFFF", "", True, {}),
+        ("SSSSSF" + "S" * 14 + "FFFFF", "", True, {}),  # one of twenty
+        ("S" * 19 + "FFFFF", "", False, {}),
+        ("FSSSSSF" + "S" * 13 + "FFFFF", "", False, {}),  # two of twenty
+        ("FS" + "FFFFF", "F" * 7, False, {}),
+        ("FS" + "FFFFF", "F" * 8, True, {}),  # nine in ten of those under way, of which there are eight
+        ("FS" + "FFFFF", "FFFFFFFFS", False, {}),
+        ("FS" + "FFFFF", "SFFFFFFFFF", True, {}),
+        ("SSS" + "FFFFF", "FFF", True, {}),  # eight in a row, and the first to fail
+        ("SSS" + "FFFFF", "FF", False, {}),
+        ("SSS" + "FFFFF", "FFFS", False, {}),
+        ("S" * 20 + "FSFSFSFSF", "", True, TEN),  # all that failed in the window
+        ("FS" + "S" * 18 + "FSFSFSFSF", "", True, TEN),
+        ("SSS" + "FSFSFSFSF", "FFFFFFF", True, TEN),
+        ("F" + "S" * 10 + "FSFSFSFSF", "FFFFFFF", False, TEN),
+    ],
+)
+def test_an_overload_trips_it_abruptly_and_ordinary_failures_do_not(calls, late, is_abrupt, settings):
+    breaker, _ = make(**settings)
+    before = permit(breaker, 0)
+    results(breaker, calls, 0)
+    assert breaker.state is BreakerState.OPEN
+    for letter in late:
+        (breaker.record_failure if letter == "F" else breaker.record_success)(before, 1)
+    assert breaker.tripped_abruptly is is_abrupt
+
+
+@pytest.mark.parametrize("event", ["trip", "force-open"])
+def test_a_channel_fault_or_an_operator_trips_it_without_any_overload(event):
+    breaker, _ = make()
+    results(breaker, "S" * 30, 0)
+    before = permit(breaker, 0)
+    if event == "trip":
+        breaker.trip(before, 0)
+    else:
+        breaker.force_open(0)
+    for _ in range(30):
+        breaker.record_failure(before, 1)
+    assert not breaker.tripped_abruptly

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given, strategies as st
 
 from actors.instants import NS_PER_S
-from actors.policies.resuming import Arrivals, Ceiling, Pace
+from actors.policies.resuming import Arrivals, Ceiling, Pace, Relapse
 from actors.settings.breaker import CircuitBreakerConfig
 from actors.settings.quantities import Rate
 
@@ -78,6 +78,33 @@ def test_it_doubles_up_to_its_ceiling_and_stays_there():
     in_second = [sum(second * S <= each < (second + 1) * S for each in instants) for second in (0, 10, 20, 30, 40, 60)]
     assert in_second == pytest.approx([11, 21, 41, 83, 100, 100], abs=2)
     assert most_in_a_second(instants) == 100
+
+
+@pytest.mark.parametrize(
+    ("released_before", "arriving", "ceiling"),
+    [
+        (200, 8.0, 11.93),  # 10/s and 200 · ln 2 / 10s, halved
+        (200, 11.0, 13.75),  # half of it would hardly be more than arrives
+        (50, 12.0, 13.47),  # nor is it ever more than the pace was
+        (50, 14.0, None),  # less than what arrives cannot overload
+        (5000, 0.0, 50.0),  # of its ceiling, 100/s
+    ],
+)
+def test_half_the_pace_of_a_relapse_is_the_ceiling(released_before, arriving, ceiling):
+    pace = Pace(config(), 0)
+    released(pace, 100.0, released_before)
+    relapse = Relapse.after(pace, arriving, 7 * S)
+    assert (relapse and relapse.ceiling_per_s(7 * S)) == (ceiling and pytest.approx(ceiling, abs=0.01))
+
+
+def test_what_a_relapse_teaches_bounds_the_first_rate_too_and_grows_by_2_percent_a_minute():
+    relapse = Relapse.after(Pace(config(0.6), 0), 0.0, 0)
+    assert relapse is not None
+    assert relapse.ceiling_per_s(0) == 0.5
+    assert relapse.ceiling_per_s(600 * S) == pytest.approx(0.5 * 1.02**10)
+    assert relapse.ceiling_per_s(10**9 * S) > 10**9
+    pace = Pace(config(), 0, 4.0)
+    assert released(pace, 4.0, 5)[-1] == 1 * S
 
 
 def test_those_who_pass_by_take_their_part_of_the_ceiling():

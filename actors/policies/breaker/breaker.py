@@ -23,7 +23,7 @@ from actors.policies.breaker.probes import Probes
 from actors.policies.breaker.recovery import OpenTime, Ramp
 from actors.policies.breaker.sharing import Sharing, Votes
 from actors.policies.breaker.states import TRANSITIONS, BreakerEvent, IllegalTransition, Transition, next_state
-from actors.policies.breaker.tripping import make_tripping
+from actors.policies.breaker.tripping import Trip, make_tripping
 from actors.settings.breaker import CircuitBreakerConfig
 
 __all__ = ["TRANSITIONS", "Breaker", "BreakerEvent", "BreakerState", "IllegalTransition", "Transition", "next_state"]
@@ -66,6 +66,9 @@ class Breaker:
         "_half_open_ns",
         "_half_open_then",
         "_ignored_is_success",
+        "_late",
+        "_late_failed",
+        "_late_permit",
         "_on_transition",
         "_open_time",
         "_opened_at_ns",
@@ -76,6 +79,7 @@ class Breaker:
         "_refused",
         "_reopen_after_ns",
         "_state",
+        "_trip",
         "_tripping",
         "_votes",
         "name",
@@ -114,6 +118,10 @@ class Breaker:
         self._votes = None if sharing is None else Votes(sharing)
         self._openings = 0
         self._refused = 0
+        self._trip: Trip | None = None
+        """What tripped it when it was closed last; None: something else changed its state."""
+        self._late_permit = self._late = self._late_failed = 0
+        """The permit of the calls under way then; how many of them have had a result since, and have failed."""
 
     @property
     def state(self) -> BreakerState:
@@ -154,6 +162,11 @@ class Breaker:
     def consecutive_failures(self) -> int:
         """Failures that count since the last success; while open, how many there were when it tripped."""
         return self._tripping.count
+
+    @property
+    def tripped_abruptly(self) -> bool:
+        """Whether its own calls opened it when it was closed last, and by no ordinary failures."""
+        return self._trip is not None and self._trip.is_abrupt(self._late, self._late_failed)
 
     @property
     def openings(self) -> int:
@@ -243,8 +256,7 @@ class Breaker:
     def record_success(self, permit: int, now_ns: int, duration_ns: int = 0) -> bool:
         """Settle a permit: the provider did the work, in `duration_ns`. False, with nothing changed, if it is stale."""
         if permit != self._generation:
-            self.advance(now_ns)  # what is due does not wait for a permit that is in force
-            return False
+            return self._record_late(permit, now_ns, False)
         if self._state is _CLOSED:
             if self._tripping.success(now_ns, duration_ns):
                 self._apply(BreakerEvent.TRIP, now_ns)
@@ -254,8 +266,7 @@ class Breaker:
     def record_failure(self, permit: int, now_ns: int, duration_ns: int = 0) -> bool:
         """Settle a permit: the provider failed, or did not answer in time. False if the permit is stale."""
         if permit != self._generation:
-            self.advance(now_ns)  # what is due does not wait for a permit that is in force
-            return False
+            return self._record_late(permit, now_ns, True)
         if self._state is _CLOSED:
             if self._tripping.failure(now_ns, duration_ns):
                 self._apply(BreakerEvent.TRIP, now_ns)
@@ -369,6 +380,13 @@ class Breaker:
     def _rate_instant_ns(self, now_ns: int) -> int:
         return self._opened_at_ns if self._state is _OPEN and self._opened_at_ns is not None else now_ns
 
+    def _record_late(self, permit: int, now_ns: int, failed: bool) -> bool:
+        self.advance(now_ns)  # what is due does not wait for a permit that is in force
+        if permit == self._late_permit:
+            self._late += 1
+            self._late_failed += failed
+        return False
+
     def _record_elsewhere(self, permit: int, now_ns: int, failed: bool, duration_ns: int) -> bool:
         self.advance(now_ns)
         if permit != self._generation:
@@ -392,6 +410,9 @@ class Breaker:
         before = self._state
         after = next_state(before, event, self.name)
         self._state = after
+        if before is _CLOSED:
+            self._trip = self._tripping.trip
+            self._late_permit, self._late, self._late_failed = self._generation, 0, 0
         self._generation += 1
         self._admits_all = after in (_CLOSED, _DISABLED, _METRICS_ONLY)
         self._opened_at_ns = now_ns if after is _OPEN or after is _FORCED_OPEN else None

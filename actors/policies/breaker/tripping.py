@@ -9,12 +9,35 @@ that still answers but slows its callers down with it.
 from __future__ import annotations
 
 import math
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from actors.instants import wait_ns
 from actors.policies.breaker.windows import CountWindow, MovingAverage, TimeWindow
 from actors.policies.exact import exact_share
 from actors.settings.breaker import CircuitBreakerConfig
+
+_CALM_CALLS = 20
+_FAILURES = 8
+
+
+class Trip(NamedTuple):
+    """What tripped a breaker: its bad calls (failed or slow) without a good one between them, or in the window."""
+
+    is_calm: bool
+    """Whether 20 calls came before those, and at most one of them was bad."""
+
+    failures: int
+    """Where those were the first bad ones since it closed, how many failed after the last success; else 0."""
+
+    def is_abrupt(self, late: int, late_failed: int) -> bool:
+        """Return whether these were no ordinary failures, where so many calls were under way, and failed in the end.
+
+        Nearly all that meets an overload fails. A provider at which 30% of all fail has in one opening of 1,000 at most
+        so many failures among those under way.
+        """
+        if self.is_calm or (late >= _FAILURES and 10 * late_failed >= 9 * late):
+            return True
+        return late_failed == late and self.failures > 0 and self.failures + late >= _FAILURES
 
 
 class Tripping(Protocol):
@@ -22,6 +45,9 @@ class Tripping(Protocol):
 
     count: int
     """Failures since the last success."""
+
+    trip: Trip | None
+    """What has tripped it; None: nothing yet."""
 
     def success(self, now_ns: int, duration_ns: int) -> bool:
         """Count a success, and return whether it trips."""
@@ -68,25 +94,58 @@ class Window(Protocol):
         """Forget all calls."""
 
 
-class ConsecutiveFailures:
-    """Trips at the `threshold`-th failure without a success in between (Nygard, *Release It!*, 2007)."""
+class _Calls:
+    """The calls since the breaker closed: how many, and which of them were bad last."""
 
-    __slots__ = ("count", "threshold")
+    __slots__ = ("_before", "_calls", "_latest_bad", "count", "trip")
 
-    def __init__(self, threshold: int) -> None:
-        self.threshold = threshold
+    def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget everything."""
         self.count = 0
         """Failures since the last success."""
+        self.trip: Trip | None = None
+        """As :class:`Tripping` has it."""
+        self._calls = 0
+        self._latest_bad = (0, 0)
+        """The numbers of the last bad call but one and of the last, the first call being 1; 0: there is none."""
+        self._before = (0, self._latest_bad)
+        """Both, before the first of those that may trip."""
+
+    def _add_bad(self, *, is_first: bool) -> None:
+        if is_first:
+            self._before = self._calls, self._latest_bad
+        self._calls += 1
+        self._latest_bad = self._latest_bad[1], self._calls
+
+    def _is_tripped(self) -> bool:
+        calls, (last_but_one, last) = self._before
+        self.trip = Trip(calls - last_but_one >= _CALM_CALLS, 0 if last else self.count)
+        return True
+
+
+class ConsecutiveFailures(_Calls):
+    """Trips at the `threshold`-th failure without a success in between (Nygard, *Release It!*, 2007)."""
+
+    __slots__ = ("threshold",)
+
+    def __init__(self, threshold: int) -> None:
+        super().__init__()
+        self.threshold = threshold
 
     def success(self, _now_ns: int, _duration_ns: int = 0) -> bool:
         """Count a success, which never trips."""
+        self._calls += 1
         self.count = 0
         return False
 
     def failure(self, _now_ns: int, _duration_ns: int = 0) -> bool:
         """Count a failure, and return whether it trips."""
+        self._add_bad(is_first=not self.count)
         self.count += 1
-        return self.count >= self.threshold
+        return self.count >= self.threshold and self._is_tripped()
 
     def failure_rate(self, _now_ns: int) -> None:
         """Return None: no rate is kept."""
@@ -94,12 +153,8 @@ class ConsecutiveFailures:
     def slow_call_rate(self, _now_ns: int) -> None:
         """Return None: no rate is kept."""
 
-    def reset(self) -> None:
-        """Forget everything."""
-        self.count = 0
 
-
-class FailureRate:
+class FailureRate(_Calls):
     """Trips when the share of failures, or that of slow calls, reaches its threshold (resilience4j, Polly, Hystrix).
 
     Judges only with `minimum_calls` in the window. A call is slow when it takes longer than `slow_ns`, and not when it
@@ -123,7 +178,6 @@ class FailureRate:
         "_slow_of",
         "_slow_part",
         "_success_may_trip",
-        "count",
         "window",
     )
 
@@ -139,8 +193,7 @@ class FailureRate:
     ) -> None:
         self.window = window
         """The calls it judges by."""
-        self.count = 0
-        """Failures since the last success."""
+        super().__init__()
         self._minimum_calls = minimum_calls
         self._part, self._of = exact_share(rate).as_integer_ratio()
         self._slow_part, self._slow_of = exact_share(slow_rate).as_integer_ratio()
@@ -151,14 +204,14 @@ class FailureRate:
         """Count a success, and return whether it trips."""
         slow = duration_ns > self._slow_ns
         self.count = 0
-        self.window.record(now_ns, False, slow, duration_ns)
-        return (slow or self._success_may_trip) and self._is_reached()
+        self._record(now_ns, False, slow, duration_ns)
+        return (slow or self._success_may_trip) and self._is_reached() and self._is_tripped()
 
     def failure(self, now_ns: int, duration_ns: int = 0) -> bool:
         """Count a failure, and return whether it trips."""
         self.count += 1
-        self.window.record(now_ns, True, duration_ns > self._slow_ns, duration_ns)
-        return self._is_reached()
+        self._record(now_ns, True, duration_ns > self._slow_ns, duration_ns)
+        return self._is_reached() and self._is_tripped()
 
     def failure_rate(self, now_ns: int) -> float | None:
         """Return the share of failures by now; None with fewer than the minimum of calls."""
@@ -172,8 +225,17 @@ class FailureRate:
 
     def reset(self) -> None:
         """Forget everything."""
-        self.count = 0
+        super().reset()
         self.window.clear()
+
+    def _record(self, now_ns: int, failed: bool, slow: bool, duration_ns: int) -> None:
+        window = self.window
+        if failed or slow:
+            window.advance(now_ns)
+            self._add_bad(is_first=not window.failures and not window.slow)
+        else:
+            self._calls += 1
+        window.record(now_ns, failed, slow, duration_ns)
 
     def _can_judge(self) -> bool:
         return self.window.calls >= max(1, self._minimum_calls)
