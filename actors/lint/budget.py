@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from actors.formatting import counted, plain_number
 from actors.lint.health import Failing, failing
@@ -50,6 +50,8 @@ def budget_rules(config: ChannelConfig, traffic: Traffic) -> Iterator[Found]:
         key, text = nothing
         yield Found(("retry", "budget", key), "budget-allows-nothing", text)
         return
+    if floor_is_above_share(config, traffic):
+        yield _floor(config, traffic)
     if has_rules or retry.max_elapsed is not None or config.hedging is not None:
         return
     healthy = failing(config)
@@ -70,6 +72,29 @@ def budget_rules(config: ChannelConfig, traffic: Traffic) -> Iterator[Found]:
         key, text = finding
         so = f"{text}: with nothing wrong, some of what fails is not retried"
         yield Found(("retry", "budget", key), "budget-runs-out", so)
+
+
+def floor_is_above_share(config: ChannelConfig, traffic: Traffic) -> bool:
+    """Return whether a budget allows more retries in any case than its share of what arrives: it is no share then."""
+    from actors.settings.retry import FinagleBudgetConfig
+
+    budget, flow = config.retry.budget, traffic.flow(config)
+    if not isinstance(budget, FinagleBudgetConfig) or budget.min_rate is None or flow is None:
+        return False
+    return budget.min_rate.per_second * NEARLY > budget.share * flow
+
+
+def _floor(config: ChannelConfig, traffic: Traffic) -> Found:
+    budget: Any = config.retry.budget
+    flow, floor = traffic.flow(config) or 0.0, budget.min_rate.per_second
+    allowed = budget.share * flow + floor
+    return Found(
+        ("retry", "budget", "min_rate"),
+        "budget-floor-above-share",
+        f"{rate(floor)} are allowed in any case, more than the {percent(budget.share)} of "
+        f"{traffic.arriving(flow, config)} that arrive, {rate(budget.share * flow)}: together {rate(allowed)}, "
+        f"{percent(allowed / flow)} of what arrives",
+    )
 
 
 def _allows_none(retry: RetryConfig, wanted: str) -> tuple[str, str] | None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from actors.formatting import counted, plain_number
 from actors.lint.breaker import trips
+from actors.lint.budget import floor_is_above_share
 from actors.lint.traffic import NEARLY, Found, Traffic
 from actors.lint.words import duration, percent, rate
 from actors.settings.distribution_moments import limited_mean, mean, median, share_above
@@ -87,7 +88,7 @@ def _retry_storm(config: ChannelConfig, traffic: Traffic) -> Iterator[Found]:
         return
     serves, most = provider.capacity / takes, flow * retry.max_attempts
     holds_back = (
-        retry.budget is not None
+        (retry.budget is not None and not floor_is_above_share(config, traffic))
         or trips(config.circuit_breaker)
         or config.slots is not None
         or config.concurrency_limit is not None
@@ -101,8 +102,8 @@ def _retry_storm(config: ChannelConfig, traffic: Traffic) -> Iterator[Found]:
         ("retry", "max_attempts"),
         "retries-overload-provider",
         f"{plain_number(retry.max_attempts)} attempts of {traffic.arriving(flow, config)} are up to {rate(most)}, "
-        f"and the provider serves {rate(serves)}: with no budget, no breaker and no slots, what has failed once may "
-        "keep it overloaded",
+        f"and the provider serves {rate(serves)}: with no {'such ' if retry.budget else ''}budget, no breaker and no "
+        f"slots, what has failed once may keep it overloaded",
     )
 
 

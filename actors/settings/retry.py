@@ -88,17 +88,28 @@ class EnvoyBudgetConfig(Settings):
 class FinagleBudgetConfig(Settings):
     """Finagle's retry budget: a share of the first attempts of the last while, and a small rate in any case."""
 
-    kind: Literal["finagle"] = "finagle"
+    kind: Literal["finagle"]
     """Count as Finagle."""
 
     share: Share = 0.2
     """Retries for each first attempt."""
 
     min_rate: PositiveRate | None = Rate(10.0, 1.0)
-    """Retries that are allowed besides; a whole `ttl` of them is there to begin with. None: none."""
+    """Retries that are allowed besides, a whole `ttl` of them to begin with; null allows none."""
 
     ttl: PositiveDuration = 10.0
     """How long a first attempt, or a retry, is remembered."""
+
+
+class ShareBudgetConfig(FinagleBudgetConfig):
+    """A share of the first attempts of the last while, counted as by Finagle, and next to nothing besides."""
+
+    kind: Literal["share"] = "share"  # type: ignore[assignment]
+    """Allow a share of what arrives."""
+
+    min_rate: PositiveRate | None = Rate(0.1, 1.0)
+    """Retries that are allowed besides, a whole `ttl` of them to begin with; null allows none. Finagle's 10/s are no
+    budget where 8 arrive a second."""
 
 
 class AwsBudgetConfig(Settings):
@@ -137,11 +148,12 @@ class TokenBudgetConfig(Settings):
 
 
 BudgetConfig: TypeAlias = (
-    GrpcBudgetConfig | EnvoyBudgetConfig | FinagleBudgetConfig | AwsBudgetConfig | TokenBudgetConfig
+    ShareBudgetConfig | GrpcBudgetConfig | EnvoyBudgetConfig | FinagleBudgetConfig | AwsBudgetConfig | TokenBudgetConfig
 )
 
 
 _BUDGETS: dict[str, type[Settings]] = {
+    "share": ShareBudgetConfig,
     "finagle": FinagleBudgetConfig,
     "grpc": GrpcBudgetConfig,
     "envoy": EnvoyBudgetConfig,
@@ -225,7 +237,7 @@ class RetryConfig(Settings):
     per_reason: dict[Text, OutcomeRetryConfig] = Field(default_factory=dict)
     """The same by the exact text of the reason, before `per_outcome`."""
 
-    budget: Annotated[BudgetConfig, by_kind(_BUDGETS, "finagle")] | None = None
+    budget: Annotated[BudgetConfig, by_kind(_BUDGETS, "share")] | None = None
     """How many retries the channel as a whole may make, and copies of hedged attempts. None: no bound."""
 
     @model_validator(mode="before")

@@ -19,6 +19,7 @@ from actors.settings.retry import (
     EnvoyBudgetConfig,
     FinagleBudgetConfig,
     GrpcBudgetConfig,
+    ShareBudgetConfig,
     TokenBudgetConfig,
 )
 from simulation.invariants.observations import AttemptMade
@@ -352,6 +353,7 @@ ACCOUNTS: dict[type, Callable[[Any], Account]] = {
     AwsBudgetConfig: _Aws,
     EnvoyBudgetConfig: _Envoy,
     FinagleBudgetConfig: _Finagle,
+    ShareBudgetConfig: _Finagle,
     TokenBudgetConfig: _Tokens,
 }
 

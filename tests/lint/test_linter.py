@@ -198,6 +198,10 @@ RULES = [
       "provider": {"failure_rate": 0.3}}, {"arrivals_per_s": 20},
      "retry.budget.share: 10% of 20/s and a min_rate of 1/s allow retries at 3/s, and 7.8/s are needed where 30% of "
      "the attempts fail: with nothing wrong, some of what fails is not retried"),
+    # A floor that makes the share none.
+    ({"retry": {"budget": {"kind": "finagle", "share": 0.1}}}, {"arrivals_per_s": 8},
+     "retry.budget.min_rate: 10/s are allowed in any case, more than the 10% of 8/s that arrive, 48/min: together "
+     "10.8/s, 135% of what arrives"),
     ({"retry": {"budget": {"kind": "envoy"}}, "circuit_breaker": OFF,
       "provider": {"failure_rate": 0.5, "latency": 0.1}}, {"arrivals_per_s": 10},
      "retry.budget.share: 20% of the 1.75 attempts under way and a min_concurrency of 3 allow 3 retries at once, and "
@@ -449,7 +453,7 @@ def test_what_it_says(settings, traffic, text):
         ({"retry": {"budget": {"kind": "aws", "capacity": 14}}}, {}),
         ({"retry": {"budget": {"share": 0.39, "min_rate": None}}, "circuit_breaker": OFF,
           "provider": {"failure_rate": 0.3}}, {}),
-        ({"retry": {"budget": {"share": 0.1, "min_rate": "5.8/s"}}, "circuit_breaker": OFF,
+        ({"retry": {"budget": {"share": 0.34, "min_rate": "1/s"}}, "circuit_breaker": OFF,
           "provider": {"failure_rate": 0.3}}, {"arrivals_per_s": 20}),
         # How much its min_rate is for each notification, is unknown.
         ({"retry": {"budget": {"share": 0.1}}, "circuit_breaker": OFF, "provider": {"failure_rate": 0.3}}, {}),
@@ -504,6 +508,16 @@ def test_what_it_says(settings, traffic, text):
 )  # fmt: skip
 def test_what_it_says_nothing_of(settings, traffic):
     assert said(settings, **traffic) == []
+
+
+@pytest.mark.parametrize(
+    ("budget", "is_one"), [({"share": 0.1}, True), ({"share": 0.1, "kind": "finagle"}, False), (None, False)]
+)
+def test_a_budget_whose_floor_is_above_its_share_bounds_no_storm(budget, is_one):
+    overloaded = {"circuit_breaker": OFF, "retry": {"budget": budget}, "provider": {"capacity": 10, "latency": 0.25}}
+    rules = [found.rule for found in lint("email", ChannelConfig(**overloaded), arrivals_per_s=20)]
+    assert ("retries-overload-provider" in rules) is not is_one
+    assert ("budget-floor-above-share" in rules) is (budget is not None and not is_one)
 
 
 @pytest.mark.parametrize("shape", [0.5, 1, 4])

@@ -56,6 +56,8 @@ def storm(budget: dict[str, Any], failure: Any = BUSY, latency: float = 0.0, cou
         ({"kind": "envoy", "share": 0.2, "min_concurrency": 0}, BUSY, 1.0, 3),
         (FINAGLE, BUSY, 1.0, 4),
         ({"kind": "finagle", "share": 0, "min_rate": "1/s", "ttl": 7}, BUSY, 1.0, 7),
+        ({"kind": "finagle", "share": 0.2}, BUSY, 1.0, 20),  # of 104 that it allows, a hundred being there
+        ({"share": 0.2}, BUSY, 1.0, 5),
         # Of a full bucket, nothing that the twenty put in remains.
         ({"kind": "token_bucket", "capacity": 6}, BUSY, 1.0, 6),
         ({"kind": "token_bucket", "capacity": 6, "inclusive": False}, BUSY, 1.0, 5),

@@ -409,9 +409,12 @@ def test_settings_choose_the_budget(settings: dict[str, Any], cls: type) -> None
     assert isinstance(budget, cls)
 
 
-def test_the_default_budget_has_a_hundred_in_reserve_and_a_fifth() -> None:
-    config = RetryConfig.model_validate({"budget": {}}).budget
+@pytest.mark.parametrize(
+    ("settings", "reserve"), [({}, 1), ({"kind": "share"}, 1), ({"kind": "finagle"}, 100), ({"min_rate": None}, 0)]
+)
+def test_the_default_budget_is_a_fifth_and_that_of_finagle_has_a_hundred_in_reserve(settings, reserve) -> None:
+    config = RetryConfig.model_validate({"budget": settings}).budget
     assert config is not None
     budget = make_budget(config)
     assert isinstance(budget, FinagleBudget)
-    assert deposit_and_withdraw(budget, 1000) == 300
+    assert deposit_and_withdraw(budget, 1000) == 200 + reserve
