@@ -9,15 +9,21 @@ from typing import TYPE_CHECKING
 from actors.formatting import counted, plain_number
 from actors.lint.health import failing
 from actors.lint.schedule import last_start
-from actors.lint.traffic import Found, Traffic
+from actors.lint.traffic import NEARLY, Found, Traffic
 from actors.lint.words import duration, percent, rate
-from actors.settings.distribution_moments import median, share_above
+from actors.policies.resuming import Ceiling
+from actors.settings.distribution_moments import mean, median, share_above
 
 if TYPE_CHECKING:
     from actors.settings.channel import ChannelConfig, CircuitBreakerConfig, RetryConfig
 
 BREAKER_OPEN = "circuit breaker is open"
 """The reason of an attempt that an open breaker refused."""
+
+_MOST = 0.9
+"""A breaker that keeps back less by chance is left alone, and so are providers at which nearly all fails."""
+
+_YEAR_S = 365 * 86_400.0
 
 _SOON_S = 3600.0
 """A breaker that opens by chance less often than once an hour is left alone."""
@@ -36,7 +42,7 @@ def breaker_rules(config: ChannelConfig, traffic: Traffic) -> Iterator[Found]:
         )
     if not breaker.enabled or breaker.initial_state in ("disabled", "metrics-only", "forced-open"):
         return
-    for rule in (_minimum_calls, _slow_calls, _healthy_failures, _retries_end_before, _never_closes):
+    for rule in (_minimum_calls, _slow_calls, _healthy_failures, _retries_end_before, _never_closes, _resumes_too_fast):
         for path, name, text in rule(config, traffic):
             yield Found(("circuit_breaker", *path), name, text)
     growth = breaker.open_growth
@@ -109,7 +115,7 @@ def _minimum_calls(config: ChannelConfig, traffic: Traffic) -> Iterator[Found]:
     window = config.circuit_breaker.window
     if window is None or window.time is None:
         return
-    calls = traffic.calls_in(window.time, config)
+    calls = traffic.calls_in(window.time, config, at_one_node=True)
     minimum = config.circuit_breaker.minimum_calls or window.default_minimum_calls
     if calls is None or calls >= minimum:
         return
@@ -168,14 +174,85 @@ def _healthy_failures(config: ChannelConfig, traffic: Traffic) -> Iterator[Found
     flow, threshold = traffic.flow(config), breaker.failure_threshold
     if not flow or not healthy.all:
         return
-    every_s = _calls_until_run(healthy.all, threshold) / flow
-    if every_s < _SOON_S:
+    # Each node has a breaker of its own, and meets its part of what arrives.
+    calls, each = _calls_until_run(healthy.all, threshold), flow / traffic.nodes
+    if calls / each < _SOON_S:
         yield Found(
             ("failure_threshold",),
             "failures-in-a-row-when-healthy",
-            f"{counted(threshold, 'failure')} in a row come by chance about every {duration(every_s)}: "
-            f"{percent(healthy.all)} of {traffic.arriving(flow, config)} fail with nothing wrong{healthy.timing_out}",
+            f"{counted(threshold, 'failure')} in a row come by chance about every {duration(calls / each)}"
+            f"{traffic.at_each_node}: {percent(healthy.all)} of {traffic.arriving(flow, config)} fail with nothing "
+            f"wrong{healthy.timing_out}{_lost_by_chance(breaker, healthy.all, each, calls)}",
         )
+
+
+def _lost_by_chance(breaker: CircuitBreakerConfig, p: float, flow: float, calls: float) -> str:
+    """Return how little goes where a breaker opens after so many calls by chance, and a window at which it does not."""
+    threshold, open_s = breaker.failure_threshold, breaker.timeout
+    goes_s = _resumes_in(breaker, flow, calls)
+    delivered = calls * (1 - p) / (flow * (open_s + goes_s))
+    if breaker.when_open == "fail" or delivered > _MOST or p >= _MOST:
+        return ""
+    share, many = _unreached(p, flow)
+    return (
+        f"; (1 - p^{threshold}) / (p^{threshold} (1 - p)) = {plain_number(calls)} calls go from one opening to the "
+        f"next, where {plain_number(flow * (open_s + goes_s))} arrive in {duration(open_s)} open and "
+        f"{duration(goes_s)} closed: {percent(delivered)} get through; window: {{calls: {many}}}, minimum_calls: "
+        f"{many} and failure_rate: {percent(share)} open less than once a year"
+    )
+
+
+def _resumes_in(breaker: CircuitBreakerConfig, flow: float, calls: float) -> float:
+    """Return in how many seconds so many go at the pace of what resumes, which doubles up to its ceiling."""
+    rate_s, of_each = breaker.resume_rate.per_second, math.log(2.0) / breaker.resume_doubling
+    until = (Ceiling(breaker).per_s(flow) - rate_s) / of_each
+    grown_s = math.log2(1.0 + min(calls, until) * of_each / rate_s) * breaker.resume_doubling
+    return grown_s + max(0.0, calls - until) / Ceiling(breaker).per_s(flow)
+
+
+def _unreached(p: float, flow: float) -> tuple[float, int]:
+    """Return a failure rate and a number of calls over which chance reaches it less than once a year.
+
+    At most e^(-n D) of the windows of n calls have a share r of failures or more, with the relative entropy D of r to
+    the p of each call (Chernoff 1952).
+    """
+    share = max(0.5, math.ceil(10 * p + 1.5) / 10)
+    entropy = share * math.log(share / p) + (1 - share) * (math.log((1 - share) / (1 - p)) if share < 1 else 0.0)
+    return share, 50 * max(1, math.ceil(math.log(max(2.0, flow * _YEAR_S)) / entropy / 50))
+
+
+def _resumes_too_fast(config: ChannelConfig, traffic: Traffic) -> Iterator[Found]:
+    """What waits resumes at more than the provider serves, and so the breaker opens again."""
+    breaker, provider, flow = config.circuit_breaker, config.provider, traffic.flow(config)
+    takes, nodes = mean(provider.latency), traffic.nodes
+    if provider.capacity is None or not flow or not takes or breaker.when_open == "fail":
+        return
+    serves, most = provider.capacity / takes, nodes * _fastest(breaker, flow / nodes)
+    if config.quota is not None:
+        most = min(most, (nodes if config.quota.across == "each" else 1) * config.quota.limit.per_second)
+    is_bound = config.slots is not None and nodes * config.slots <= provider.capacity
+    better = _MOST * serves / nodes
+    if is_bound or most * NEARLY <= serves or flow >= better * nodes:
+        return  # at such a load there is hardly room for anything that waits
+    yield Found(
+        ("resume_rate_max",),
+        "resume-above-capacity",
+        f"what waits after {duration(breaker.timeout)} open resumes at up to {rate(most / nodes)}"
+        f"{traffic.at_each_node}, and the provider serves {rate(serves)}: that may open it again, and then the pace is "
+        f"halved; with {rate(better)} it does not",
+    )
+
+
+def _fastest(breaker: CircuitBreakerConfig, flow: float) -> float:
+    """Return the pace by which what has come in one open time, and comes meanwhile, has gone; at most the ceiling."""
+    first, doubling, most = breaker.resume_rate.per_second, breaker.resume_doubling, Ceiling(breaker).per_s(flow)
+    low, high = first, most
+    for _ in range(50):
+        pace = (low + high) / 2
+        arrived = flow * (breaker.timeout + doubling * math.log2(pace / first))
+        is_over = (pace - first) * doubling / math.log(2.0) >= arrived
+        low, high = (low, pace) if is_over else (pace, high)
+    return high
 
 
 def _calls_until_run(p: float, k: int) -> float:

@@ -60,7 +60,12 @@ class Traffic:
     meets_channel_faults: bool = False
     """Whether a provider may say that the channel is broken, to a notification that may never expire."""
 
-    def calls_in(self, seconds: float, config: ChannelConfig) -> float | None:
+    @property
+    def at_each_node(self) -> str:
+        """The words for what is so at each node, where there are several."""
+        return f" at each of {self.nodes} nodes" if self.nodes > 1 else ""
+
+    def calls_in(self, seconds: float, config: ChannelConfig, *, at_one_node: bool = False) -> float | None:
         """Return how many first attempts are expected in the busiest stretch of so many seconds.
 
         No more than the channel's quota lets through. None when the traffic is not known.
@@ -68,6 +73,7 @@ class Traffic:
         if self.per_s is None:
             return None
         most = self.most_in(seconds) if self.most_in is not None else self.per_s * seconds
+        most /= self.nodes if at_one_node else 1
         if config.quota is not None:
             for rate in config.quota.limits:
                 at_once = max(rate.count, config.quota.burst or 0)

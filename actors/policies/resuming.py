@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict, deque
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from actors.instants import NS_PER_S, ns
-from actors.settings.breaker import CircuitBreakerConfig
+
+if TYPE_CHECKING:
+    from actors.settings.breaker import CircuitBreakerConfig
 
 _MINUTE = 60
 _LN_2 = math.log(2.0)

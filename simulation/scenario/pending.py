@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Iterator
-from itertools import pairwise
+from collections.abc import Callable, Collection, Iterable, Iterator
+from functools import partial
+from itertools import accumulate, pairwise
 from typing import TypeAlias
 
 from actors.formatting import counted
@@ -14,6 +15,8 @@ from actors.messages import NotificationChannel, Priority
 from actors.policies.admission import Admission
 from actors.settings.channel import ChannelConfig, NotifierConfig
 from actors.settings.distribution_moments import limited_mean
+from actors.settings.quantities import Rate
+from actors.settings.rate_limit import QuotaConfig
 from simulation.scenario import ChannelWorkload, ClosedWorkload, EventWorkload, Scenario
 from simulation.scenario.expected_arrivals import expected_in_window
 from simulation.scenario.workload import WorkloadEntry, class_of
@@ -25,8 +28,11 @@ _SLIGHTLY = 1.01
 """What is expected of waves is rounded by less."""
 
 _Opened: TypeAlias = ChannelWorkload | EventWorkload
-_Narrow: TypeAlias = tuple[NotificationChannel, str, float, list[_Opened]]
-"""A channel that lets only so many a second through, by which of its settings, and the entries that wait for it."""
+_Gone: TypeAlias = list[float]
+"""How many have gone in each step until now."""
+_Narrow: TypeAlias = tuple[NotificationChannel, str, Callable[[_Gone, float], float], list[_Opened]]
+"""A channel that lets only so many through, by which of its settings; how many may go in the next step, of so many
+seconds; and the entries that wait for it."""
 
 
 def pending_rules(scenario: Scenario) -> Iterator[Finding]:
@@ -74,7 +80,7 @@ def _lines(scenario: Scenario) -> Iterator[Finding]:
     """Take what arrives and what goes for streams (a fluid queue), in steps; what expires waits for no one."""
     narrow: list[_Narrow] = []
     for channel in scenario.channels_used:
-        key, per_s = _narrowest(scenario.channel_config(channel))
+        key, may_go = _narrowest(scenario.channel_config(channel), scenario.nodes_at_most)
         entries = [
             entry
             for entry in scenario.workload
@@ -82,18 +88,21 @@ def _lines(scenario: Scenario) -> Iterator[Finding]:
             and not isinstance(entry, ClosedWorkload)
             and getattr(entry, "expires_after", None) is None
         ]
-        if entries and math.isfinite(per_s):
-            narrow.append((channel, key, per_s, entries))
+        if entries and key:
+            narrow.append((channel, key, may_go, entries))
     room = _room(scenario, [entry for *_, entries in narrow for entry in entries])
     if _all(scenario, narrow) * _SLIGHTLY <= room:
         return
     step_s = seconds(scenario.arrivals_end_ns) / _STEPS
     come = [_in_steps(scenario, channel, entries, step_s) for channel, _, _, entries in narrow]
     waiting = [0.0] * len(narrow)
+    gone: list[_Gone] = [[] for _ in narrow]
     most = list(waiting)
     for step in range(_STEPS):
-        for number, (_, _, per_s, _) in enumerate(narrow):
-            waiting[number] = max(0.0, waiting[number] + come[number][step] - per_s * step_s)
+        for number, (_, _, may_go, _) in enumerate(narrow):
+            there = waiting[number] + come[number][step]
+            gone[number].append(min(there, may_go(gone[number], step_s)))
+            waiting[number] = there - gone[number][-1]
         most = max(most, list(waiting), key=sum)
     if sum(most) > room:
         channel, key, *_ = narrow[most.index(max(most))]
@@ -123,16 +132,38 @@ def _in_steps(
     return come
 
 
-def _narrowest(config: ChannelConfig) -> tuple[str, float]:
-    """Return which setting of a channel lets the fewest through, and how many a second, on average."""
-    bounds = [("", math.inf)]
+def _narrowest(config: ChannelConfig, nodes: int) -> tuple[str, Callable[[_Gone, float], float]]:
+    """Return which setting of a channel lets the fewest through on average, ``""`` where none bounds them, and how many
+    all its bounds let through; what each node counts for itself is there as often as there are nodes."""
+    keys = [(math.inf, "")]
+    bounds: list[Callable[[_Gone, float], float]] = []
+    quota = config.quota
     if not config.failover:  # else what is too much for one provider goes to the next
-        if config.quota is not None and config.quota.on_limit == "defer":
-            bounds.append(("quota", min(limit.per_second for limit in config.quota.limits)))
-        if config.slots is not None and config.slot_wait is None:
-            takes_s = limited_mean(config.provider.latency, config.timeout)
-            bounds.append(("max_in_flight", config.slots / takes_s if takes_s else math.inf))
-    return min(bounds, key=lambda bound: bound[1])
+        if quota is not None and quota.on_limit == "defer":
+            times = nodes if quota.across == "each" and quota.account is None else 1
+            for limit in quota.limits:
+                keys.append((times * limit.per_second, "quota"))
+                bounds.append(partial(_under, quota, limit, times))
+        takes_s = limited_mean(config.provider.latency, config.timeout)
+        if config.slots is not None and config.slot_wait is None and takes_s:
+            per_s = nodes * config.slots / takes_s
+            keys.append((per_s, "max_in_flight"))
+            bounds.append(lambda _, step_s: per_s * step_s)
+    return min(keys)[1], lambda gone, step_s: min(bound(gone, step_s) for bound in bounds)
+
+
+def _under(quota: QuotaConfig, limit: Rate, times: int, gone: _Gone, step_s: float) -> float:
+    """Return how many may go in the next step under so many limits of a kind: a window lets all of its count go at
+    once, and a bucket its burst besides what flows in."""
+    per_step = limit.per_second * step_s
+    if quota.kind == "leaky_bucket":
+        return times * per_step
+    if quota.kind in ("token_bucket", "gcra"):
+        burst = max(quota.burst or limit.count, per_step)
+        since = accumulate(reversed(gone), initial=0.0)
+        return min(times * (burst + steps * per_step) - those for steps, those in enumerate(since))
+    steps = int(limit.period / step_s)
+    return times * max(limit.count, per_step) - sum(gone[len(gone) - steps + 1 :] if steps > 1 else ())
 
 
 def _room(scenario: Scenario, entries: Collection[WorkloadEntry]) -> int:

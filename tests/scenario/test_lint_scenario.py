@@ -688,6 +688,46 @@ def test_it_is_said_how_many_would_wait_where_more_arrive_than_go(sms, key, most
     assert simulation.run(parse(bounded)).summary["refused"]["overloaded"] > 0
 
 
+@pytest.mark.parametrize(
+    ("nodes", "settings"),
+    [
+        (1, "quota: {rate: 10/s}"),
+        (2, "quota: {rate: 10/s}"),
+        (2, "quota: {rate: 10/s, kind: token_bucket, across: nodes}"),
+        (2, "max_in_flight: 2, provider: {latency: 200ms}"),
+        (1, "quota: {rates: [20/s, 600/min]}"),
+        (1, "quota: {rate: 800/h}"),
+        (1, "quota: {rate: 600/min, kind: token_bucket}"),
+        (1, "quota: {rate: 10/s, kind: leaky_bucket}"),
+    ],
+)
+def test_as_many_wait_as_it_says_at_each_number_of_nodes_and_under_each_limit(nodes, settings):
+    """A window lets its whole count go at once, however long it is; and each node has a quota and slots of its own."""
+    text = f"""
+        duration: 30s
+        nodes: {nodes}
+        workload: [{{channel: sms, users: 1000, arrivals: {{constant: 50/s}}}}]
+        channels: {{sms: {{{settings}}}}}
+        """
+    text = textwrap.dedent(text)
+    (found,) = [finding for finding in said(text + "max_pending: 150\n") if "would wait" in finding]
+    told = int(found.split("up to ")[1].split(" ")[0].replace(",", ""))
+    waiting = simulation.run(parse(text)).summary["peaks"]["waiting"]
+    assert told == pytest.approx(max(waiting["quota"], waiting["slots"]), rel=0.1)
+
+
+@pytest.mark.parametrize("settings", ["quota: {rate: 30/s}", "max_in_flight: 3, provider: {latency: 100ms}"])
+def test_nothing_is_said_of_nodes_that_let_all_through_together(settings):
+    text = f"""
+        duration: 1m
+        max_pending: 150
+        nodes: 4
+        workload: [{{channel: sms, users: 1000, arrivals: {{constant: 50/s}}}}]
+        channels: {{sms: {{{settings}}}}}
+        """
+    assert said(textwrap.dedent(text)) == []
+
+
 def test_nothing_is_said_where_there_is_room_for_all_that_would_wait():
     text = textwrap.dedent(QUEUES.format(bound="max_pending: 600\n    ", sms=3))
     assert [finding for finding in said(text) if "pending" in finding] == []
