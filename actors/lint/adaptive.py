@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from actors.formatting import plain_number
 from actors.lint.health import failing
 from actors.lint.traffic import NEARLY, Found, Traffic
-from actors.lint.words import percent
+from actors.lint.words import percent, plain_number
 
 if TYPE_CHECKING:
     from actors.settings.channel import ChannelConfig

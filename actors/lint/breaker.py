@@ -6,11 +6,10 @@ import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from actors.formatting import counted, plain_number
 from actors.lint.health import failing
 from actors.lint.schedule import last_start
 from actors.lint.traffic import NEARLY, Found, Traffic
-from actors.lint.words import duration, percent, rate
+from actors.lint.words import counted, duration, percent, plain_number, rate
 from actors.policies.resuming import Ceiling
 from actors.settings.distribution_moments import mean, median, share_above
 
@@ -48,7 +47,7 @@ def breaker_rules(config: ChannelConfig, traffic: Traffic) -> Iterator[Found]:
     growth = breaker.open_growth
     if growth is not None and growth.jitter == 0 and (growth.multiplier == 1 or growth.max <= breaker.timeout):
         key = "multiplier" if growth.multiplier == 1 else "max"
-        value = "1" if growth.multiplier == 1 else duration(growth.max)
+        value = plain_number(1) if growth.multiplier == 1 else duration(growth.max)
         yield Found(
             ("circuit_breaker", "open_growth", key),
             "open-growth-without-effect",
@@ -129,9 +128,9 @@ def _minimum_calls(config: ChannelConfig, traffic: Traffic) -> Iterator[Found]:
     if attempts == 1:
         so = "its failure rate is not looked at, and it hardly ever opens"
     elif with_retries < minimum:
-        so = f"nor do retries help ({most} with all {attempts} attempts of each): it hardly ever opens"
+        so = f"nor do retries help ({most} with all {plain_number(attempts)} attempts of each): it hardly ever opens"
     else:
-        so = f"only when retries make up the rest ({most} with all {attempts} attempts) can it open"
+        so = f"only when retries make up the rest ({most} with all {plain_number(attempts)} attempts) can it open"
     text = f"{plain_number(minimum)} calls seldom come together: {come} on average; {so}"
     yield Found(("minimum_calls",), "too-few-calls", text)
 
@@ -188,14 +187,15 @@ def _healthy_failures(config: ChannelConfig, traffic: Traffic) -> Iterator[Found
 
 def _lost_by_chance(breaker: CircuitBreakerConfig, p: float, flow: float, calls: float) -> str:
     """Return how little goes where a breaker opens after so many calls by chance, and a window at which it does not."""
-    threshold, open_s = breaker.failure_threshold, breaker.timeout
+    k, open_s = plain_number(breaker.failure_threshold), breaker.timeout
     goes_s = _resumes_in(breaker, flow, calls)
     delivered = calls * (1 - p) / (flow * (open_s + goes_s))
     if breaker.when_open == "fail" or delivered > _MOST or p >= _MOST:
         return ""
-    share, many = _unreached(p, flow)
+    share, calls_of_it = _unreached(p, flow)
+    many = plain_number(calls_of_it)
     return (
-        f"; (1 - p^{threshold}) / (p^{threshold} (1 - p)) = {plain_number(calls)} calls go from one opening to the "
+        f"; (1 - p^{k}) / (p^{k} (1 - p)) = {plain_number(calls)} calls go from one opening to the "
         f"next, where {plain_number(flow * (open_s + goes_s))} arrive in {duration(open_s)} open and "
         f"{duration(goes_s)} closed: {percent(delivered)} get through; window: {{calls: {many}}}, minimum_calls: "
         f"{many} and failure_rate: {percent(share)} open less than once a year"

@@ -6,11 +6,10 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from actors.formatting import counted, plain_number
 from actors.lint.health import Failing, failing
 from actors.lint.schedule import waits
 from actors.lint.traffic import NEARLY, Found, Traffic
-from actors.lint.words import duration, percent, rate
+from actors.lint.words import counted, duration, percent, plain_number, rate
 from actors.settings.distribution_moments import limited_mean, median
 
 if TYPE_CHECKING:
@@ -115,11 +114,11 @@ def _allows_none(retry: RetryConfig, wanted: str) -> tuple[str, str] | None:
 
     match retry.budget:
         case GrpcBudgetConfig(max_tokens=tokens) if tokens <= 2 and wanted != "copy":
-            left = plain_number(max(0.0, tokens - 1))
+            left = max(0.0, tokens - 1)
             return (
                 "max_tokens",
-                f"{plain_number(tokens)} allows no retry at all: a failure takes one token, and the {left} left "
-                f"{'is' if left == '1' else 'are'} not more than half",
+                f"{plain_number(tokens)} allows no retry at all: a failure takes one token, and the "
+                f"{plain_number(left)} left {'is' if left == 1 else 'are'} not more than half",
             )
         case EnvoyBudgetConfig(share=0, min_concurrency=0, inclusive=False):
             return "share", f"0% with a min_concurrency of 0 allows no {wanted} at all"

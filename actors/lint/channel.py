@@ -23,7 +23,7 @@ from actors.lint.load import load_rules, timeout_rules
 from actors.lint.retry import ENDS_EARLY, ends_too_soon, retry_rules
 from actors.lint.traffic import Found, Traffic
 from actors.lint.upstream import upstream_rules
-from actors.lint.words import numbers_in
+from actors.lint.words import Number, apart
 
 if TYPE_CHECKING:
     from actors.settings.channel import ChannelConfig
@@ -42,14 +42,22 @@ class Finding:
     text: str
     """The warning about it, with the numbers."""
 
+    numbers: tuple[Number, ...] = ()
+    """Those of the text, in its order; taken out of what is given as that."""
+
+    def __post_init__(self) -> None:
+        text, numbers = apart(self.text)
+        object.__setattr__(self, "text", text)
+        object.__setattr__(self, "numbers", self.numbers or numbers)
+
     @property
     def document(self) -> dict[str, Any]:
-        """The finding as a plain dict, for a program; its numbers are those of the text, in its order."""
+        """The finding as a plain dict, for a program."""
         return {
             "rule": self.rule,
             "path": ".".join(self.path),
             "message": self.text,
-            "numbers": [number._asdict() for number in numbers_in(self.text)],
+            "numbers": [number._asdict() for number in self.numbers],
         }
 
     def __str__(self) -> str:

@@ -6,10 +6,9 @@ import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from actors.formatting import counted
 from actors.lint.load import as_written, excess, growth, key_of
 from actors.lint.traffic import NEARLY, Found, Traffic
-from actors.lint.words import duration, percent, rate
+from actors.lint.words import counted, duration, percent, rate
 from actors.settings.distribution_moments import limited_mean, median, share_above
 
 if TYPE_CHECKING:

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from actors.formatting import plain_number
 from actors.lint.traffic import Found, Traffic
-from actors.lint.words import duration, percent
+from actors.lint.words import duration, percent, plain_number
 from actors.settings.distribution_moments import median, share_above
 
 if TYPE_CHECKING:
@@ -22,7 +21,7 @@ def hedging_rules(config: ChannelConfig, _traffic: Traffic) -> Iterator[Found]:
     if hedging is None:
         return
     if hedging.max_attempts > MOST_SENDS:
-        text = f"{plain_number(hedging.max_attempts)} are taken as {MOST_SENDS}"
+        text = f"{plain_number(hedging.max_attempts)} are taken as {plain_number(MOST_SENDS)}"
         yield Found(("hedging", "max_attempts"), "hedging-attempts-capped", text)
     latency = config.provider.latency
     middle = median(latency)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from actors.formatting import counted, plain_number
+from actors.formatting import plain_number as in_digits
 from actors.lint.breaker import trips
 from actors.lint.budget import floor_is_above_share
 from actors.lint.traffic import NEARLY, Found, Traffic
-from actors.lint.words import duration, percent, rate
+from actors.lint.words import apart, counted, duration, many_in_a_while, number, percent, plain_number, rate
 from actors.settings.distribution_moments import limited_mean, mean, median, share_above
 
 if TYPE_CHECKING:
@@ -156,16 +156,12 @@ def _adaptive_rate(config: ChannelConfig, traffic: Traffic) -> Iterator[Found]:
 
 def growth(per_s: float, of: str = "") -> str:
     """Return how a queue grows by so many a second."""
-    return f"the queue{of} grows by {_in_a_while(per_s)}"
+    return f"the queue{of} grows by {many_in_a_while(per_s)}"
 
 
 def excess(per_s: float, limit: RateLimitConfig, of: str = "") -> str:
     """Return what happens to so many a second that are too much for a limit."""
-    return f"{_in_a_while(per_s)}{of} are dead-lettered" if limit.on_limit == "drop" else growth(per_s, of)
-
-
-def _in_a_while(per_s: float) -> str:
-    return f"{plain_number(per_s * 60)} a minute" if per_s * 60 >= 1 else f"{plain_number(per_s * 3600)} an hour"
+    return f"{many_in_a_while(per_s)}{of} are dead-lettered" if limit.on_limit == "drop" else growth(per_s, of)
 
 
 def key_of(limit: RateLimitConfig) -> str:
@@ -176,12 +172,10 @@ def key_of(limit: RateLimitConfig) -> str:
 def as_written(limit: RateLimitConfig) -> str:
     """Return the rate of a limit as a file has it."""
     if limit.max_per_minute is not None:
-        return f"{limit.max_per_minute:,}"
-    return f"{plain_number(limit.limit.count)}/{_period(limit.limit.period)}"
-
-
-def _period(seconds: float) -> str:
-    return {1.0: "s", 60.0: "min", 3600.0: "h", 86_400.0: "d"}.get(seconds) or duration(seconds)
+        return plain_number(limit.max_per_minute)
+    count, period = in_digits(limit.limit.count), limit.limit.period
+    unit = {1.0: "s", 60.0: "min", 3600.0: "h", 86_400.0: "d"}.get(period) or apart(duration(period))[0]
+    return number(f"{count}/{unit}", limit.limit.per_second, "1/s")
 
 
 def _slots(config: ChannelConfig, traffic: Traffic) -> Iterator[Found]:
@@ -219,7 +213,7 @@ def _slots(config: ChannelConfig, traffic: Traffic) -> Iterator[Found]:
             yield Found(
                 path,
                 f"{of}-below-load",
-                f"{counted(places, noun)}{f' at each of {nodes} nodes' if nodes > 1 else ''} at a mean latency of "
+                f"{counted(places, noun)}{traffic.at_each_node if nodes > 1 else ''} at a mean latency of "
                 f"{duration(takes)}{how} {verb} {rate(nodes * places / takes)}, and {traffic.arriving(flow, config)} "
                 f"arrive: {growth(flow - nodes * places / takes)}",
             )

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from actors.formatting import plain_number
 from actors.instants import ns
 from actors.lint.schedule import Bound, last_start, starts, waits
 from actors.lint.traffic import Found, Traffic
-from actors.lint.words import duration
+from actors.lint.words import duration, plain_number
 
 if TYPE_CHECKING:
     from actors.settings.channel import ChannelConfig, RetryConfig
@@ -35,7 +34,7 @@ def retry_rules(config: ChannelConfig, _traffic: Traffic) -> Iterator[Found]:
             yield Found(
                 ("retry", "max_attempts"),
                 "setting-without-effect",
-                f"1 leaves {' and '.join(unused)} without an effect: the only attempt is never retried",
+                f"{plain_number(1)} leaves {' and '.join(unused)} without an effect: the only attempt is never retried",
             )
         return
     for key, why in _without_effect(retry, has_rules):
@@ -70,8 +69,8 @@ def ends_too_soon(retry: RetryConfig, limit: float, *, included: bool) -> str | 
         if _is_behind(start, limit, included):
             return (
                 f"{duration(limit)} ends the attempts early: of {plain_number(retry.max_attempts)}, number "
-                f"{finished + 1} would start {on_average}{duration(start)} after the first, "
-                f"so {most}{finished} {'is' if finished == 1 else 'are'} made"
+                f"{plain_number(finished + 1)} would start {on_average}{duration(start)} after the first, "
+                f"so {most}{plain_number(finished)} {'is' if finished == 1 else 'are'} made"
             )
     return None
 

@@ -6,8 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
-from actors.formatting import plain_number
-from actors.lint.words import rate
+from actors.lint.words import plain_number, rate
 
 if TYPE_CHECKING:
     from actors.settings.channel import ChannelConfig
@@ -63,7 +62,7 @@ class Traffic:
     @property
     def at_each_node(self) -> str:
         """The words for what is so at each node, where there are several."""
-        return f" at each of {self.nodes} nodes" if self.nodes > 1 else ""
+        return f" at each of {plain_number(self.nodes)} nodes" if self.nodes > 1 else ""
 
     def calls_in(self, seconds: float, config: ChannelConfig, *, at_one_node: bool = False) -> float | None:
         """Return how many first attempts are expected in the busiest stretch of so many seconds.

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from actors.formatting import plain_number
 from actors.lint.schedule import last_start
 from actors.lint.traffic import Found, Traffic
-from actors.lint.words import duration
+from actors.lint.words import duration, plain_number
 from actors.settings.distribution_moments import median
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from actors.lint.breaker import trips
 from actors.lint.channel import Finding
 from actors.lint.load import as_written, key_of
 from actors.lint.traffic import SLIGHTLY
-from actors.lint.words import duration, rate
+from actors.lint.words import duration, plain_number, rate
 from actors.messages import NotificationChannel
 from actors.settings.breaker import CircuitBreakerConfig
 from actors.settings.channel import keys_of_provider
@@ -37,8 +37,8 @@ def fleet_rules(scenario: Scenario, per_s: Mapping[NotificationChannel, float]) 
             yield Finding(
                 ("channels", channel, "rate_limit", key_of(limit)),
                 "rate-limit-of-each-node",
-                f"{as_written(limit)} for each user is counted by each of {nodes} nodes: one user may get up to "
-                f"{rate(nodes * limit.limit.per_second)} (with routing: by_user it holds as it is)",
+                f"{as_written(limit)} for each user is counted by each of {plain_number(nodes)} nodes: one user may "
+                f"get up to {rate(nodes * limit.limit.per_second)} (with routing: by_user it holds as it is)",
             )
         count = scenario.fleet.count
         for name, lane in config.by_provider().items():
@@ -56,8 +56,8 @@ def fleet_rules(scenario: Scenario, per_s: Mapping[NotificationChannel, float]) 
                     yield Finding(
                         (*path, key_of(quota)),
                         "quota-below-arrivals",
-                        f"{as_written(quota)} at each of {count} nodes is below the {rate(arriving)} that "
-                        f"arrive: the queues grow by {rate(arriving - allowed)}",
+                        f"{as_written(quota)} at each of {plain_number(count)} nodes is below the {rate(arriving)} "
+                        f"that arrive: the queues grow by {rate(arriving - allowed)}",
                     )
 
 
@@ -85,5 +85,6 @@ def _divided(scenario: Scenario, path: tuple[str, ...], nodes: int, burst: int, 
         yield Finding(
             path,
             "burst-below-nodes",
-            f"a burst of {burst} is less than the {nodes} nodes, each of which needs 1: up to {nodes} go at once",
+            f"a burst of {plain_number(burst)} is less than the {plain_number(nodes)} nodes, each of which needs 1: up "
+            f"to {plain_number(nodes)} go at once",
         )

@@ -17,13 +17,12 @@ from actors.errors import ConfigurationError
 from actors.faults.conditions import FAILED, THROTTLED
 from actors.faults.rules import OUTAGE
 from actors.faults.upstream import UPSTREAM_TIMED_OUT
-from actors.formatting import counted
 from actors.instants import ns, seconds
 from actors.lint.channel import Finding, lint, lint_expiry
 from actors.lint.expiry import expiry_rules
 from actors.lint.retry import ENDS_EARLY, total_wait
 from actors.lint.traffic import Traffic
-from actors.lint.words import duration
+from actors.lint.words import counted, duration, percent, plain_number
 from actors.messages import NotificationChannel
 from actors.pipeline.circuit_breaker import BREAKER_OPEN, BULKHEAD_FULL, THROTTLED_HERE
 from actors.settings.channel import ChannelConfig, CircuitBreakerConfig, keys_of_provider
@@ -289,8 +288,8 @@ def _without_a_provider(scenario: Scenario, channel: NotificationChannel, config
         yield Finding(
             ("channels", channel),
             "failure-settings-without-effect",
-            f"has no provider and meets no fault before the last arrivals: each attempt succeeds after 0s, and "
-            f"{', '.join(keys[:-1])} and {keys[-1]} have nothing to do",
+            f"has no provider and meets no fault before the last arrivals: each attempt succeeds after {duration(0)}, "
+            f"and {', '.join(keys[:-1])} and {keys[-1]} have nothing to do",
         )
 
 
@@ -430,8 +429,8 @@ def _instants(scenario: Scenario) -> Iterator[Finding]:
             yield Finding(
                 ("workload", str(number), "arrivals", "times"),
                 "arrivals-after-end",
-                f"{behind:,} of {len(times):,} are not before the {duration(lasts_s)} at which arrivals end: they do "
-                "not come",
+                f"{plain_number(behind)} of {plain_number(len(times))} are not before the {duration(lasts_s)} at which "
+                "arrivals end: they do not come",
             )
 
 
@@ -459,13 +458,13 @@ def _faults(scenario: Scenario) -> Iterator[Finding]:
             )
         for key in _WITHOUT_EFFECT_AT_0:
             if _is_always(getattr(fault, key), 0):
-                yield Finding((*path, key), NO_EFFECT, "0% injects nothing")
+                yield Finding((*path, key), NO_EFFECT, f"{percent(0)} injects nothing")
         if fault.clock_step == 0:
-            yield Finding((*path, "clock_step"), NO_EFFECT, "0s changes nothing")
+            yield Finding((*path, "clock_step"), NO_EFFECT, f"{duration(0)} changes nothing")
         if _is_always(fault.latency_factor, 1):
-            yield Finding((*path, "latency_factor"), NO_EFFECT, "1 changes nothing")
+            yield Finding((*path, "latency_factor"), NO_EFFECT, f"{plain_number(1)} changes nothing")
         if fault.burst is not None and fault.burst.failure_rate == 0:
-            yield Finding((*path, "burst", "failure_rate"), NO_EFFECT, "0% injects nothing")
+            yield Finding((*path, "burst", "failure_rate"), NO_EFFECT, f"{percent(0)} injects nothing")
         if fault.capacity is not None and all(
             _changes_no_capacity(scenario, fault, channel) for channel in fault.channel
         ):
@@ -507,7 +506,7 @@ def _of_what_queues(scenario: Scenario, fault: FaultConfig, path: tuple[str, ...
     """Yield what a speed has nothing to slow down by, and what a latency is not of."""
     have_one = [_has_a_capacity(scenario, fault, channel) for channel in fault.channel]
     if fault.speed == 1:
-        yield Finding((*path, "speed"), NO_EFFECT, "1 changes nothing")
+        yield Finding((*path, "speed"), NO_EFFECT, f"{plain_number(1)} changes nothing")
     elif fault.speed is not None and not any(have_one):
         yield Finding(
             (*path, "speed"),

@@ -8,9 +8,9 @@ from functools import partial
 from itertools import accumulate, pairwise
 from typing import TypeAlias
 
-from actors.formatting import counted
 from actors.instants import seconds
 from actors.lint.channel import Finding
+from actors.lint.words import counted, plain_number
 from actors.messages import NotificationChannel, Priority
 from actors.policies.admission import Admission
 from actors.settings.channel import ChannelConfig, NotifierConfig
@@ -176,12 +176,12 @@ def _room(scenario: Scenario, entries: Collection[WorkloadEntry]) -> int:
 def _refused(scenario: Scenario, first: int) -> str:
     """Return what becomes of those beyond the room, of which these are refused from `first` on."""
     most = scenario.max_pending or _LIVE
-    of_these = f", of these from {first:,} on" if first < most else ""
+    of_these = f", of these from {plain_number(first)} on" if first < most else ""
     if scenario.max_pending is not None:
-        return f"and at most {most:,} may be pending: what is more is refused{of_these}"
+        return f"and at most {plain_number(most)} may be pending: what is more is refused{of_these}"
     return (
-        f"and a live notifier has at most {most:,} pending by default and refuses what is more{of_these}; max_pending "
-        "says so here"
+        f"and a live notifier has at most {plain_number(most)} pending by default and refuses what is more{of_these}; "
+        "max_pending says so here"
     )
 
 

@@ -23,6 +23,10 @@ JUST_BELOW = st.builds(lambda border, off: border * (1 - off), st.sampled_from(B
 DURATIONS = JUST_BELOW | st.floats(1e-9, LONGEST_S)
 
 
+def in_a_warning(seconds):
+    return lint_words.apart(lint_words.duration(seconds))[0]
+
+
 def read_back(text):
     """Return a duration in seconds: ``3 min 12 s``, ``1.5h``, ``36,525 d``."""
     parts = re.findall(r"([\d.,]+(?:e-\d+)?) ?([a-z]+)", text)
@@ -76,7 +80,7 @@ def test_a_duration_is_never_as_much_as_the_next_unit(seconds, text):
     ],
 )
 def test_a_warning_has_it_as_a_file_does(seconds, text):
-    assert lint_words.duration(seconds) == text
+    assert in_a_warning(seconds) == text
     assert parse_duration(text.replace(",", ""), unit_required=True) == pytest.approx(seconds, rel=0.006)
 
 
@@ -100,7 +104,7 @@ def test_so_does_what_is_fitted(seconds, text):
     ("written", "off"),
     [
         (duration_text, 0.005),
-        (lint_words.duration, 0.005),
+        (in_a_warning, 0.005),
         (console_words.duration, 0.06),  # two figures of two units: 59 s are left out beside an hour
         (fit_words.duration, 0.000_005),
     ],
