@@ -216,7 +216,7 @@ def _unreached(p: float, flow: float) -> tuple[float, int]:
     At most e^(-n D) of the windows of n calls have a share r of failures or more, with the relative entropy D of r to
     the p of each call (Chernoff 1952).
     """
-    share = max(0.5, math.ceil(10 * p + 1.5) / 10)
+    share = min(1.0, max(0.5, math.ceil(10 * p + 1.5) / 10))
     entropy = share * math.log(share / p) + (1 - share) * (math.log((1 - share) / (1 - p)) if share < 1 else 0.0)
     return share, 50 * max(1, math.ceil(math.log(max(2.0, flow * _YEAR_S)) / entropy / 50))
 
