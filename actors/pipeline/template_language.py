@@ -410,9 +410,9 @@ class _Reader(NodeTransformer):
             case nodes.Concat():
                 node.nodes = [_filter(each, _WEIGHED) for each in node.nodes]
             case nodes.List() | nodes.Tuple(ctx="load"):
-                node.items = [_filter(each, _SCALAR) for each in node.items]
+                node.items = [_leaf(each) for each in node.items]
             case nodes.Pair():
-                node.key, node.value = _filter(node.key, _SCALAR), _filter(node.value, _SCALAR)
+                node.key, node.value = _filter(node.key, _SCALAR), _leaf(node.value)
         return node
 
     def _check(self, node: nodes.Node, loops: int) -> None:
@@ -503,6 +503,11 @@ def _fits(node: nodes.BinExpr, side: nodes.Node) -> bool:
     if isinstance(side, nodes.Const) and isinstance(side.value, str):
         return isinstance(node, nodes.Add) or (isinstance(node, nodes.Mod) and bool(_DECIMALS.fullmatch(side.value)))
     return not isinstance(side, (nodes.List, nodes.Tuple, nodes.Dict))
+
+
+def _leaf(node: Any) -> Any:
+    """Have a list that is written in a template hold others that are written there, and no others."""
+    return node if isinstance(node, (nodes.List, nodes.Tuple, nodes.Dict)) else _filter(node, _SCALAR)
 
 
 def _filter(node: Any, name: str, *arguments: nodes.Expr) -> nodes.Filter:

@@ -99,7 +99,9 @@ class Incident:
             if provider == FURTHER:
                 names = list(settings.channels.get(channel, ChannelConfig()).failover)
             for name in names:
-                yield FaultConfig.model_validate({"channel": channel, "provider": name, "throttle": {"rate": rate, "kind": "token_bucket"}})
+                yield FaultConfig.model_validate(
+                    {"channel": channel, "provider": name, "throttle": {"rate": rate, "kind": "token_bucket"}}
+                )
 
 
 INCIDENTS = (

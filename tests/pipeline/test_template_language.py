@@ -141,6 +141,8 @@ SAFE = [
     "{{ name|truncate(7) }}{{ name|trim }}{{ name|capitalize }}{{ name|urlencode }}{{ name|tojson }}{{ name|string }}",
     "{{ items|first|default('') }} {{ name[1:3] }}{{ name[0] if name }}{{ items[::-1]|length }}{{ name + '!' }}",
     "{{ '%.2f' % number }} {{ number|abs }} {{ '12'|int + 1 }} {{ 'x'|int(3) }} {{ '1.5'|float }} {{ 2.555|round(1) }}",
+    "{% for key, value in [('a', 1), ('b', name)] %}{{ key }}{{ value }}{% endfor %}{% set t = {'a': {'b': number}} %}"
+    "{{ t.a.b }}",
     "{{ rows|sort(attribute='a', case_sensitive=true)|length }}{{ name|truncate(length=4, killwords=true, leeway=0) }}",
     "{{ name|safe }}{{ '<' ~ name|e }}{% if items %}{{ items|last }}{% endif %}{{ order|dictsort|length }}",
 ]  # fmt: skip
