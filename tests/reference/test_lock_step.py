@@ -597,12 +597,12 @@ def test_a_planted_mistake_is_told_with_the_setting_that_is_broken():
         "from hunt import copy_of_the_product; from catalogue import MUTANTS\n"
         "with copy_of_the_product() as copy:\n"
         "    next(each for each in MUTANTS if each.name == 'one-failure-too-late').plant(copy)\n"
-        "    run = [sys.executable, 'tests/reference/many_seeds.py', '--seeds', '43:44']\n"
+        "    run = [sys.executable, 'tests/reference/many_seeds.py', '--seeds', '30:31']\n"
         "    sys.exit(subprocess.run(run, env={**os.environ, 'PYTHONPATH': str(copy)}).returncode)"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 1, done.stderr
-    assert "a breaker trips, opens and closes by its circuit_breaker: failure_threshold=2" in done.stdout
+    assert "a breaker trips, opens and closes by its circuit_breaker: failure_threshold=5" in done.stdout
 
 
 def test_what_does_not_happen_is_missed(monkeypatch):

@@ -26,7 +26,8 @@ OUTAGE = ROOT / "scenarios" / "provider-outage.yaml"
 DEADLINE_S = 120
 """Only ends a test that hangs."""
 
-ENDLESS = ["--set", "duration=5000d", "--set", "record=aggregates", "--set", "expect=[]"]
+ENDLESS = [f"--set={each}" for each in ("duration=100h", "record=aggregates", "remember_ids=1h", "expect=[]")]
+"""Some minutes: nothing is said of them beforehand."""
 
 
 class InTerminal:
