@@ -50,7 +50,7 @@ _PLACES = {"workload": "of an entry of the workload", "faults": "of a fault", "s
 class Word(NamedTuple):
     """A word of another library, as a row of the table has it."""
 
-    library: str
+    peer: str
     word: str
     at: str
     """The module of settings in which alone it means this; empty: anywhere."""
@@ -156,7 +156,7 @@ def meaning(key: str, value: Any, module: str, known: Iterable[str] = ()) -> str
     for row in rows:
         text, written = _sentence(row, key[:_KEY_MAX], value, module, set(known)), _written(row.value, value)
         # What is the same key and value is said once: in the words of the first library.
-        meanings.setdefault((row.key, written or row.value), (text, []))[1].append(row.library)
+        meanings.setdefault((row.key, written or row.value), (text, []))[1].append(row.peer)
     if len(meanings) <= 1:
         return next((text for text, _ in meanings.values()), None)
     return "; or ".join(

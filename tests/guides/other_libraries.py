@@ -17,15 +17,15 @@ _SNAKE = ("Celery", "Sidekiq", "tenacity", "stamina", "pybreaker", "Envoy", "bac
 def page() -> str:
     """Return the guide as it should be: its text as it is, and the tables of now."""
     text = GUIDE.read_text(encoding="utf-8").partition(_BEGINS)[0]
-    shown = [row for row in words() if row.library not in NO_NAMES and row.at != "expect"]
+    shown = [row for row in words() if row.peer not in NO_NAMES and row.at != "expect"]
     tables = []
-    for library, rows in groupby(sorted(shown, key=lambda row: _order(shown, row)), lambda row: row.library):
+    for library, rows in groupby(sorted(shown, key=lambda row: _order(shown, row)), lambda row: row.peer):
         tables.append(f"\n## {library}\n\n| there | here |\n|---|---|\n" + "".join(map(_line, rows)))
     return text + _BEGINS + "".join(tables)
 
 
 def _order(shown: list[Word], row: Word) -> int:
-    return [each.library for each in shown].index(row.library)
+    return [each.peer for each in shown].index(row.peer)
 
 
 def _line(row: Word) -> str:
@@ -36,10 +36,10 @@ def _line(row: Word) -> str:
 
 def _spelt(row: Word) -> str:
     """Return a word as its library spells it."""
-    if row.library in _SNAKE:
+    if row.peer in _SNAKE:
         return row.word
     parts = row.word.split("_")
-    first = parts[0].capitalize() if row.library in _PASCAL else parts[0]
+    first = parts[0].capitalize() if row.peer in _PASCAL else parts[0]
     return first + "".join(part.capitalize() for part in parts[1:])
 
 

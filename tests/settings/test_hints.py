@@ -129,7 +129,7 @@ def test_each_word_means_a_key_that_there_is_and_a_value_that_it_takes():
                 value = yaml.safe_load(translated(row, row.word)[1].removeprefix(": "))
                 TypeAdapter(annotation).validate_python(value, context=FROM_FILE)
         except Exception as error:
-            wrong.append(f"{row.library} {row.word}: {row.key} {translated(row, row.word)}: {error!r}")
+            wrong.append(f"{row.peer} {row.word}: {row.key} {translated(row, row.word)}: {error!r}")
     assert wrong == []
 
 
@@ -142,7 +142,7 @@ def test_each_word_of_a_metric_means_one_that_there_is():
 
 def test_no_word_is_a_key_in_the_place_where_it_is_told_apart():
     """Else nobody would be told of it."""
-    names = [(row.library, plain(row.word), row.at) for row in words()]
+    names = [(row.peer, plain(row.word), row.at) for row in words()]
     assert len(names) == len(set(names))
     assert all(row.key or row.note for row in words())
 
