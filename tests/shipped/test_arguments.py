@@ -176,7 +176,7 @@ def test_without_a_budget_a_storm_outlives_its_cause_and_each_kind_of_budget_end
 
 
 @few_or_many
-def test_a_breaker_alone_loses_hardly_any_and_is_late_and_a_bulkhead_is_sooner(replicates):
+def test_a_breaker_alone_loses_hardly_any_and_some_are_late_and_a_bulkhead_is_sooner(replicates):
     metrics = ["dead_lettered", "delivery_time_s.p50", "delivery_time_s.p99"]
     without = ["channels.webhook.retry.budget=null"]
     breakers = compared(
@@ -187,9 +187,10 @@ def test_a_breaker_alone_loses_hardly_any_and_is_late_and_a_bulkhead_is_sooner(r
         replicates,
         without,
     )
-    for dead_lettered, p50_s, _ in (*breakers["60s"], *breakers["30s"]):
+    for dead_lettered, p50_s, p99_s in (*breakers["60s"], *breakers["30s"]):
         assert dead_lettered <= 3
-        assert p50_s >= 100
+        assert p50_s <= 20
+        assert 60 <= p99_s <= 160
     slots = compared(
         "budget-against-retry-storm",
         "channels.webhook.max_in_flight",
