@@ -181,12 +181,12 @@ plots.throughput(answers["slots"]).figure
 # Multiply: arrivals at the busiest hour × `max_attempts`. If that is more than the provider can
 # do, a short trouble may last until an operator switches retries off. Then have slots (about twice
 # as many as the provider works on at a time) and a breaker; and a budget in any case, which costs
-# nothing on a good day. A budget's default `min_rate` of 10/s is for more traffic than this.
+# nothing on a good day.
 #
 # ```yaml
 # channels:
 #   webhook:
-#     retry: {max_attempts: 4, initial_delay: 1s, jitter: full, budget: {share: 10%, min_rate: 1/s}}
+#     retry: {max_attempts: 4, initial_delay: 1s, jitter: full, budget: {share: 10%}}
 #     circuit_breaker: {timeout: 20s, resume_rate: 30/s, resume_doubling: 5m}
 #     max_in_flight: 20
 #     timeout: 2s
