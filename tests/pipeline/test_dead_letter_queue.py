@@ -266,6 +266,20 @@ def test_a_queue_that_starts_anew_keeps_its_retention():
     assert own_discards(world) == [(f"n{number}", "retention", 60.0 + number) for number in range(3)]
 
 
+def give(world: World, order: str, number: int, at: float) -> None:
+    """Have a notification die, be redriven or be discarded at an instant; or its queue crash."""
+    match order:
+        case "die":
+            world.send(email(f"n{number}", message="x"), at=at)
+        case "redrive":
+            world.ask(queue_of(world), RedriveDeadLetter(notification_id=f"n{number}"), at=at)
+        case "discard":
+            message = DiscardDeadLetter(notification_id=f"n{number}", reason="why not")
+            world.ask(queue_of(world), message, at=at)
+        case "crash":
+            world.at(at, world.system.crash, queue_of(world), RuntimeError("bug"), number)
+
+
 DEATHS = st.tuples(st.sampled_from(["die", "redrive", "discard"]), st.integers(0, 9), st.integers(0, 60))
 
 
@@ -275,14 +289,7 @@ def test_the_queue_keeps_what_it_may_and_no_more_whatever_happens(orders, keep, 
 
     def scenario(world: World) -> None:
         for order, number, at in orders:
-            match order:
-                case "die":
-                    world.send(email(f"n{number}", message="x"), at=at)
-                case "redrive":
-                    world.ask(queue_of(world), RedriveDeadLetter(notification_id=f"n{number}"), at=at)
-                case "discard":
-                    message = DiscardDeadLetter(notification_id=f"n{number}", reason="why not")
-                    world.ask(queue_of(world), message, at=at)
+            give(world, order, number, at)
         for second in range(100):
             world.at(
                 second + 0.5,
@@ -318,16 +325,7 @@ CRASHES = st.tuples(
 def test_a_queue_that_crashes_discards_nothing_while_there_is_room(orders, at_most):
     def scenario(world: World) -> None:
         for order, number, at in orders:
-            match order:
-                case "die":
-                    world.send(email(f"n{number}", message="x"), at=at)
-                case "redrive":
-                    world.ask(queue_of(world), RedriveDeadLetter(notification_id=f"n{number}"), at=at)
-                case "discard":
-                    message = DiscardDeadLetter(notification_id=f"n{number}", reason="why not")
-                    world.ask(queue_of(world), message, at=at)
-                case "crash":
-                    world.at(at, world.system.crash, queue_of(world), RuntimeError("bug"), number)
+            give(world, order, number, at)
 
     world = simulate(bounded(scenario, at_most=at_most), until=1000)
     dead: dict[str, None] = {}
