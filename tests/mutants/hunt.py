@@ -20,8 +20,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from catalogue import MUTANTS, STRANGERS
-from mutant import Mutant
+from catalogue import MUTANTS, STRANGERS, Mutant
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("actors", "simulation")
@@ -127,7 +126,7 @@ def chosen(names: Sequence[str], *, strangers: bool = False) -> list[Mutant]:
     Raises:
         SystemExit: a name is not known.
     """
-    of_strangers = [mutant for areas in STRANGERS for area in areas.values() for mutant in area]
+    of_strangers = [mutant for areas in STRANGERS.values() for area in areas.values() for mutant in area]
     by_name = {mutant.name: mutant for mutant in (*MUTANTS, *of_strangers)}
     if unknown := [name for name in names if name not in by_name]:
         raise SystemExit(f"wanted names of mutants ({', '.join(by_name)}), got {', '.join(unknown)}")

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from itertools import islice
 from pathlib import Path
 from types import ModuleType
 
 import hunt as hunting
-import mutants_of_drawn_settings
 import pytest
 import stalking
-from catalogue import MUTANTS, STRANGERS
+from catalogue import ANYTHING, BY_SUBJECT, MUTANTS, STRANGERS, DoesNotApply, Mutant, read
 from hunt import Kill, chosen, copy_of_the_product, hunt, main, row, stalk
-from mutant import DoesNotApply, mutant
-from mutants_of_a_stranger import ANYTHING
 
 from simulation.invariants import KNOWN
 from simulation.reference.world import refusals
@@ -56,9 +54,10 @@ def test_each_of_a_stranger_can_still_be_planted(each, monkeypatch):
     assert all(said.endswith(".") for said in (each.mistake, each.seen, each.world))
 
 
-@pytest.mark.parametrize("of_one", STRANGERS, ids=["first", "second", "third", "fourth", "fifth", "sixth", "seventh"])
-def test_those_of_a_stranger_are_equally_of_nine_areas(of_one):
-    areas = [len(area) for area in of_one.values()]
+@pytest.mark.parametrize("stranger", STRANGERS)
+def test_those_of_a_stranger_are_equally_of_nine_areas(stranger):
+    areas = [len(area) for area in STRANGERS[stranger].values()]
+    assert list(STRANGERS[stranger]) == list(STRANGERS["stranger-1"])
     assert len(areas) == 9
     assert set(areas) == {4, 5}
     assert sum(areas) == 40
@@ -66,7 +65,10 @@ def test_those_of_a_stranger_are_equally_of_nine_areas(of_one):
 
 def test_those_of_strangers_are_a_set_of_their_own():
     strangers = chosen([], strangers=True)
-    assert len(strangers) == len({(each.file, each.changes) for each in strangers}) == 280
+    assert len(strangers) == 280
+    first = {(each.file, each.change): each.name for each in reversed(strangers)}
+    again = [each.name for each in strangers if first[each.file, each.change] != each.name]
+    assert again == ["a-timer-for-the-past-is-in-the-past"]  # the sixth came upon one of the fifth's
     assert chosen([]) == list(MUTANTS)
     names = [each.name for each in (*MUTANTS, *strangers)]
     assert len(names) == len(set(names))
@@ -74,11 +76,33 @@ def test_those_of_strangers_are_a_set_of_their_own():
 
 
 def test_a_change_that_does_not_fit_is_an_error():
-    twice = mutant("twice", "a.py", "It is there twice.", ("b", "c"), expected="quota")
-    with pytest.raises(DoesNotApply, match=r"twice: wanted 'b' once in a\.py, got it 2 times"):
-        twice.planted("abba")
+    twice = Mutant("twice", "a.py", "It is there twice.", "-b\n+c\n", "quota")
+    with pytest.raises(DoesNotApply, match=r"twice: wanted 'b\\n' once in a\.py, got it 2 times"):
+        twice.planted("a\nb\nb\n")
     with pytest.raises(DoesNotApply, match="got it 0 times"):
-        twice.planted("a")
+        twice.planted("a\n")
+
+
+def test_a_change_is_read_as_a_patch_is():
+    change = "@@\n a\n\n-b\n+c\n+d\n e\n@@\n-f\n"
+    assert Mutant("two", "a.py", "Two places.", change).changes() == [("a\n\nb\ne\n", "a\n\nc\nd\ne\n"), ("f\n", "")]
+
+
+@pytest.mark.parametrize(
+    ("row", "error"),
+    [
+        ("{name: a, file: b, mistake: c}", "missing required field `change`"),
+        ("{name: a, file: b, mistake: c, change: '-d', finds: e}", "unknown field `finds`"),
+        ("{name: a, file: b, mistake: c, change: 'd'}", "wanted '-', '+' or ' ' before each line, got 'd'"),
+        ("{name: a, file: b, mistake: c, change: '+d'}", "wanted lines to look for, after '-' or ' ', got '+d'"),
+        ("{name: a, file: b, mistake: c, change: ''}", "wanted lines to look for, after '-' or ' ', got ''"),
+    ],
+)
+def test_a_row_that_is_no_mistake_is_an_error(row, error, tmp_path, monkeypatch):
+    monkeypatch.setattr("catalogue.MISTAKES", tmp_path)
+    (tmp_path / "limits.yaml").write_text(f"- {row}\n", encoding="utf-8")
+    with pytest.raises(ValueError, match=rf"^limits\.yaml: .*{re.escape(error)}.* - at `\$\[0\]`$"):
+        read(tmp_path / "limits.yaml", list[Mutant])
 
 
 def test_the_route_has_every_seed_of_every_ground_once():
@@ -112,7 +136,7 @@ def found_by_drawn_settings(each, seeds):
             left = [seed for seed in left if seed > kill.seed]
 
 
-@pytest.mark.parametrize("each", mutants_of_drawn_settings.MUTANTS, ids=lambda each: each.name)
+@pytest.mark.parametrize("each", BY_SUBJECT["drawn-settings"], ids=lambda each: each.name)
 @pytest.mark.slow
 def test_what_only_a_drawn_setting_reveals_is_found_within_200_seeds(each):
     kill = found_by_drawn_settings(each, range(200))
@@ -122,7 +146,7 @@ def test_what_only_a_drawn_setting_reveals_is_found_within_200_seeds(each):
 
 @pytest.mark.integration
 def test_one_of_them_is_found_soon_and_not_without_drawn_settings():
-    (each,) = [each for each in mutants_of_drawn_settings.MUTANTS if each.name == "reserve-for-everyone"]
+    (each,) = [each for each in BY_SUBJECT["drawn-settings"] if each.name == "reserve-for-everyone"]
     kill = found_by_drawn_settings(each, range(40))
     assert kill is not None
     assert kill.killer == "room"
@@ -133,13 +157,8 @@ def test_one_of_them_is_found_soon_and_not_without_drawn_settings():
 
 @pytest.mark.integration
 def test_the_product_itself_is_not_found(monkeypatch):
-    harmless = mutant(
-        "harmless",
-        "simulation/results/tallies.py",
-        "There is none.",
-        ("        simulated_s = simulated_ns / NS_PER_S\n", "        simulated_s = (simulated_ns / NS_PER_S)\n"),
-        expected="summary",
-    )
+    change = "-        simulated_s = simulated_ns / NS_PER_S\n+        simulated_s = (simulated_ns / NS_PER_S)\n"
+    harmless = Mutant("harmless", "simulation/results/tallies.py", "There is none.", change, "summary")
     monkeypatch.setattr(hunting, "route", lambda seeds, **_: list(islice(stalking.route(seeds), GROUNDS)))
     assert hunt(harmless, seeds=1).kill is None
 
