@@ -16,6 +16,7 @@ import jsonschema
 import pandas as pd
 import pytest
 import yaml
+from malformed_scenarios import MALFORMED
 
 import simulation
 
@@ -23,7 +24,6 @@ ROOT = Path(__file__).parents[2]
 OUTAGE = ROOT / "scenarios" / "provider-outage.yaml"
 STEADY = ROOT / "scenarios" / "steady-state.yaml"
 SHORT = ("--set", "duration=10s", "--set", "expect=[]")
-MALFORMED = sorted((ROOT / "tests" / "scenario" / "malformed").glob("*.yaml"))
 
 
 retrylab = partial(in_process.retrylab, cwd=ROOT)
@@ -188,9 +188,9 @@ def test_the_version_is_that_of_the_package():
     assert retrylab("--version").stdout == f"retrylab {version('retrylab')}\n"
 
 
-@pytest.mark.parametrize("path", MALFORMED, ids=lambda path: path.stem)
-def test_a_malformed_file_exits_2_without_a_traceback(path):
-    done = retrylab("run", path)
+@pytest.mark.parametrize("each", MALFORMED, ids=lambda each: each.name)
+def test_a_malformed_file_exits_2_without_a_traceback(each, tmp_path):
+    done = retrylab("run", each.written(tmp_path))
     assert (done.returncode, done.stdout) == (2, "")
     assert "Traceback" not in done.stderr
     assert done.stderr.strip()

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from malformed_scenarios import MALFORMED, Malformed
 
 from actors.errors import ConfigurationError
 from actors.settings.yaml_tree import Place, Unreadable, data, read
@@ -91,8 +92,9 @@ def test_bad_files_are_invalid_to_both(change: str) -> None:
         scenario.parse(text)
 
 
-@pytest.mark.parametrize("file", sorted(Path(__file__).parent.glob("malformed/*.yaml")), ids=lambda file: file.stem)
-def test_what_is_invalid_is_refused(file: Path) -> None:
+@pytest.mark.parametrize("each", MALFORMED, ids=lambda each: each.name)
+def test_what_is_invalid_is_refused(each: Malformed, tmp_path: Path) -> None:
+    file = each.written(tmp_path)
     try:
         invalid = not VALIDATOR.is_valid(plain(file.read_text()))
     except (Unreadable, UnicodeDecodeError):

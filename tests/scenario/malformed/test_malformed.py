@@ -1,26 +1,20 @@
-"""Each malformed scenario here has beside it everything that is to be said about it, word for word."""
-
-from __future__ import annotations
-
-from pathlib import Path
+"""Of each malformed scenario everything is said that stands beside it, word for word."""
 
 import pytest
+from malformed_scenarios import MALFORMED
 
 from actors.errors import ConfigurationError
 from simulation import scenario
 
-HERE = Path(__file__).parent
-FILES = sorted(HERE.glob("[0-9]*.yaml"))
+
+def test_the_corpus_is_there():
+    assert len({each.name for each in MALFORMED}) == len(MALFORMED) >= 68
 
 
-def test_the_corpus_is_there() -> None:
-    assert len(FILES) >= 45
-    assert {file.stem for file in HERE.glob("*.expected")} == {file.stem for file in FILES}
-
-
-@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
-def test_all_its_problems_are_reported(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(HERE)
+@pytest.mark.parametrize("each", MALFORMED, ids=lambda each: each.name)
+def test_all_its_problems_are_reported(each, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    path = each.written(tmp_path)
     with pytest.raises(ConfigurationError) as refusal:
-        scenario.load(file.name)
-    assert "\n".join(refusal.value.problems) == file.with_suffix(".expected").read_text().rstrip("\n")
+        scenario.load(path.name)
+    assert [*refusal.value.problems] == [f"{path.name}:{problem}" for problem in each.problems.splitlines()]
