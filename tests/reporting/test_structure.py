@@ -1,91 +1,29 @@
-"""Every kind of plot has the structure that is stored for it in `structures/`: labels, series, counts and data.
-
-When a plot is meant to look otherwise from now on, look at the picture, and write the stored structures anew::
-
-    RETRYLAB_REWRITE_STRUCTURES=1 python -m pytest tests/reporting/test_structure.py
-
-What changed is then in the diff of those files, for the review.
-"""
+"""Every kind of plot has the structure that is stored for it in `structures.json`; `drawn_plots.py` writes it anew."""
 
 import json
-import os
-from functools import cache
-from pathlib import Path
 
 import pytest
 from described import described
-from plot_samples import cells, result_of, scattered
+from drawn_plots import DRAWN, STORED, as_lines, drawn, structure
+from plot_samples import result_of
 
 from simulation.reporting import plots
 from simulation.reporting.plots.canvas import figure_of
 
-STORED = Path(__file__).with_name("structures")
-REWRITE = "RETRYLAB_REWRITE_STRUCTURES"
-
-
-def most_tried(name):
-    rows = result_of(name).notifications
-    return rows.loc[rows["attempts"].idxmax(), "id"]
-
-
-P99 = "delivery_time_s.p99"
-DRAWN = {
-    "throughput": lambda: plots.throughput(result_of("outage")),
-    "in-flight": lambda: plots.in_flight(result_of("outage")),
-    "dlq-growth": lambda: plots.dlq_growth(result_of("outage")),
-    "breaker-states": lambda: plots.breaker_states(result_of("outage")),
-    "breaker-states-of-providers": lambda: plots.breaker_states(result_of("providers")),
-    "throughput-by-channel": lambda: plots.throughput(result_of("outage"), by="channel"),
-    "delivery-over-time": lambda: plots.delivery_over_time(result_of("outage"), by="channel"),
-    "waiting": lambda: plots.waiting(result_of("all kinds of waits")),
-    "breaker-causes": lambda: plots.breaker_causes(result_of("outage")),
-    "amplification": lambda: plots.amplification(result_of("outage")),
-    "amplification-of-aggregates": lambda: plots.amplification(result_of("aggregates")),
-    "delivery-times": lambda: plots.delivery_times(result_of("outage")),
-    "delivery-times-of-two": lambda: plots.delivery_times(
-        {"outage": result_of("outage"), "providers": result_of("providers")}
-    ),
-    "raster": lambda: plots.raster(result_of("outage"), limit=60),
-    "raster-of-a-channel": lambda: plots.raster(result_of("all kinds of waits"), channel="sms"),
-    "timeline": lambda: plots.timeline(result_of("outage"), most_tried("outage")),
-    "timeline-of-all-kinds-of-waits": lambda: plots.timeline(
-        result_of("all kinds of waits"), most_tried("all kinds of waits")
-    ),
-    "timeline-in-flight": lambda: plots.timeline(result_of("lost"), "sms-0-0"),
-    "backoff": lambda: plots.backoff({"max_attempts": 8}),
-    "backoff-of-several": lambda: plots.backoff(
-        {jitter: {"jitter": jitter, "max_attempts": 6} for jitter in ("full", "equal", "decorrelated", "soft")}
-    ),
-    "sweep-lines": lambda: plots.sweep_lines(cells(), P99),
-    "sweep-lines-by": lambda: plots.sweep_lines(cells(), P99, by="channels.email.retry.jitter"),
-    "sweep-lines-scattered": lambda: plots.sweep_lines(scattered(), "sent_fraction"),
-    "sweep-heatmap": lambda: plots.sweep_heatmap(cells(), P99, y="channels.email.retry.jitter"),
-    "sweep-heatmap-scattered": lambda: plots.sweep_heatmap(scattered(), "sent_fraction"),
-    "pareto": lambda: plots.pareto(cells()),
-}
-
-
-@cache
-def drawn(name):
-    """Return the axes of a plot; for tests that change nothing in it."""
-    return DRAWN[name]()
-
-
-def of_overview():
-    return {axes.get_label(): described(axes) for axes in plots.overview(result_of("outage")).axes}
+STRUCTURES = json.loads(STORED.read_text(encoding="utf-8"))
 
 
 @pytest.mark.parametrize("name", [*DRAWN, "overview"])
 def test_a_plot_has_the_structure_that_is_stored(name):
-    found = of_overview() if name == "overview" else described(drawn(name))
-    path = STORED / f"{name}.json"
-    if REWRITE in os.environ:
-        path.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    assert found == json.loads(path.read_text(encoding="utf-8"))
+    assert structure(name) == STRUCTURES[name]
 
 
 def test_no_structure_is_stored_that_nothing_is_compared_with():
-    assert {path.stem for path in STORED.glob("*.json")} == {*DRAWN, "overview"}
+    assert list(STRUCTURES) == [*DRAWN, "overview"]
+
+
+def test_they_are_stored_as_they_are_written():
+    assert as_lines(STRUCTURES) + "\n" == STORED.read_text(encoding="utf-8")
 
 
 def without_a_series(ax):
