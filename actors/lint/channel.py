@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from actors.lint.adaptive import adaptive_rules
@@ -21,12 +22,12 @@ from actors.lint.failover import failover_rules
 from actors.lint.hedging import hedging_rules
 from actors.lint.load import load_rules, timeout_rules
 from actors.lint.retry import ENDS_EARLY, ends_too_soon, retry_rules
-from actors.lint.traffic import Found, Traffic
+from actors.lint.traffic import Found, Traffic, most_under
 from actors.lint.upstream import upstream_rules
 from actors.lint.words import Number, apart
 
 if TYPE_CHECKING:
-    from actors.settings.channel import ChannelConfig
+    from actors.settings.channel import ChannelConfig, RateLimitConfig
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +74,7 @@ def lint(
     expires_after: float | None = None,
     per_user_per_s: float | None = None,
     most_arrivals_in: Callable[[float], float] | None = None,
+    let_through_in: Callable[[float], float] | None = None,
     lasts_s: float | None = None,
     nodes: int = 1,
     is_operated: bool = False,
@@ -90,6 +92,8 @@ def lint(
         per_user_per_s: notifications a second of the busiest user, where they are not spread evenly.
         most_arrivals_in: returns how many are expected in the busiest stretch of so many seconds. None: as many as on
             average.
+        let_through_in: returns the most that the limit of each user lets through in so many seconds. None: `users` get
+            as many each; or it is not known.
         lasts_s: for how many seconds they arrive. None: without an end.
         nodes: how many processes take what arrives, each with these settings.
         is_operated: whether an operator is known to give an order that has a forced-open breaker let something through.
@@ -99,11 +103,15 @@ def lint(
     """
     if per_user_per_s is None and users is not None and arrivals_per_s is not None:
         per_user_per_s = arrivals_per_s / users
+    limit = config.rate_limit
+    if let_through_in is None and users is not None and limit is not None:
+        let_through_in = partial(_of_users, users, limit)
     traffic = Traffic(
         arrivals_per_s,
         per_user_per_s,
         most_arrivals_in,
         lasts_s,
+        let_through_in=let_through_in,
         nodes=nodes,
         is_operated=is_operated,
         meets_channel_faults=meets_channel_faults,
@@ -125,6 +133,10 @@ def lint(
     if expires_after is not None and (text := lint_expiry(config, expires_after)) is not None:
         findings.append(Finding(("channels", channel, "retry"), ENDS_EARLY, f"an expiry of {text}"))
     return findings
+
+
+def _of_users(users: int, limit: RateLimitConfig, stretch_s: float) -> float:
+    return users * most_under(limit, stretch_s)
 
 
 def _of_each_provider(config: ChannelConfig, traffic: Traffic) -> list[Found]:

@@ -54,7 +54,7 @@ def _fallback(config: ChannelConfig) -> Iterator[Found]:
 
 def _together(config: ChannelConfig, traffic: Traffic) -> Iterator[Found]:
     """Yield what all providers together cannot keep up with; what one does not take, the next one takes."""
-    arriving, lanes = traffic.per_s, config.by_provider()
+    arriving, lanes = traffic.behind_limits, config.by_provider()
     if arriving is None:
         return
     quotas = [own.quota for own in lanes.values() if own.quota is not None]

@@ -108,7 +108,7 @@ def _retry_storm(config: ChannelConfig, traffic: Traffic) -> Iterator[Found]:
 
 
 def _quota(config: ChannelConfig, traffic: Traffic) -> Iterator[Found]:
-    quota, arriving = config.quota, traffic.per_s
+    quota, arriving = config.quota, traffic.behind_limits
     if quota is None or arriving is None or _keeps_up(quota, arriving, traffic):
         return
     yield Found(

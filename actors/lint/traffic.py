@@ -9,13 +9,27 @@ from typing import TYPE_CHECKING, NamedTuple
 from actors.lint.words import plain_number, rate
 
 if TYPE_CHECKING:
-    from actors.settings.channel import ChannelConfig
+    from actors.settings.channel import ChannelConfig, RateLimitConfig
 
 NEARLY = 1 - 1e-9
 """Rates that are equal but for the rounding of floats are equal."""
 
 SLIGHTLY = 1.01
 """What is above by less is no finding: figures of distributions are rounded."""
+
+
+_LONG_S = 1e9
+"""Seconds in which what may go at once does not count."""
+
+
+def most_under(limit: RateLimitConfig, seconds: float) -> float:
+    """Return the most that a limit lets through in so many seconds."""
+    from actors.settings.rate_limit import BUCKETS
+
+    if limit.kind in BUCKETS:
+        at_once = (1.0 if limit.kind == "leaky_bucket" else limit.burst or rate.count for rate in limit.limits)
+        return min(now + rate.per_second * seconds for now, rate in zip(at_once, limit.limits, strict=True))
+    return min(rate.count * (1 + seconds // rate.period) for rate in limit.limits)
 
 
 class Found(NamedTuple):
@@ -47,6 +61,9 @@ class Traffic:
     lasts_s: float | None = None
     """For how many seconds they arrive. None: without an end."""
 
+    let_through_in: Callable[[float], float] | None = None
+    """Returns the most that the limit of each user lets through in so many seconds. None: no limit is known to bind."""
+
     nodes: int = 1
     """How many processes let through what arrives, each as many at once as its settings say."""
 
@@ -67,26 +84,35 @@ class Traffic:
     def calls_in(self, seconds: float, config: ChannelConfig, *, at_one_node: bool = False) -> float | None:
         """Return how many first attempts are expected in the busiest stretch of so many seconds.
 
-        No more than the channel's quota lets through. None when the traffic is not known.
+        No more than the limits of the users and the channel's quota let through. None when the traffic is not known.
         """
         if self.per_s is None:
             return None
         most = self.most_in(seconds) if self.most_in is not None else self.per_s * seconds
         most /= self.nodes if at_one_node else 1
-        if config.quota is not None:
-            for rate in config.quota.limits:
-                at_once = max(rate.count, config.quota.burst or 0)
-                most = min(most, at_once + rate.count * (seconds // rate.period))
-        return most
+        if self.let_through_in is not None:
+            most = min(most, self.let_through_in(seconds))
+        return most if config.quota is None else min(most, most_under(config.quota, seconds))
 
     def flow(self, config: ChannelConfig) -> float | None:
         """Return how many first attempts a second come through the limits to the provider. None when not known."""
-        if self.per_s is None or self.is_bound:
+        coming = self.behind_limits
+        if coming is None or self.is_bound:
             return None
-        return self.per_s if config.quota is None else min(self.per_s, config.quota.limit.per_second)
+        return coming if config.quota is None else min(coming, config.quota.limit.per_second)
+
+    @property
+    def behind_limits(self) -> float | None:
+        """How many a second come through the limits of the users, on average. None when not known."""
+        if self.per_s is None or self.let_through_in is None:
+            return self.per_s
+        lasts_s = self.lasts_s or _LONG_S
+        return min(self.per_s, self.let_through_in(lasts_s * NEARLY) / lasts_s)  # no window begins at the end
 
     def arriving(self, per_s: float, config: ChannelConfig) -> str:
         """Return a rate of what arrives; where it is the mean of bursts, that it is, and how many come at once."""
+        if per_s == self.behind_limits != self.per_s:
+            return f"{rate(per_s)} (behind rate_limit)"
         most, is_whole = None if self.most_in is None else self.most_in(1.0), per_s == self.per_s
         is_even = config.quota is not None and per_s == config.quota.limit.per_second and not is_whole
         if is_even or most is None or most < 2 or most * NEARLY <= 2 * (self.per_s or 0.0):

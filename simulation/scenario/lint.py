@@ -44,7 +44,7 @@ from simulation.scenario.accounts import account_rules
 from simulation.scenario.expected_arrivals import expected_in_window, most_in_windows
 from simulation.scenario.fleets import fleet_rules
 from simulation.scenario.metrics import metric_kind, path_of, range_text
-from simulation.scenario.pending import pending_rules, share_wanted
+from simulation.scenario.pending import open_entries, pending_rules, share_wanted, through_limits
 from simulation.scenario.popularity import count_of, share_of_the_first
 from simulation.scenario.quiet import quiet_rules
 from simulation.scenario.swallowing import few_for_many_rules, swallowing_rules
@@ -82,8 +82,9 @@ def lint_scenario(scenario: Scenario) -> list[Finding]:
     found += _thinking(scenario)
     found += pending_rules(scenario)
     found += upstream_rules(scenario)
-    found += account_rules(scenario, per_s)
-    found += fleet_rules(scenario, per_s)
+    behind = {channel: _behind_limits(scenario, channel, arriving) for channel, arriving in per_s.items()}
+    found += account_rules(scenario, behind)
+    found += fleet_rules(scenario, behind)
     found += quiet_rules(scenario)
     found += _instants(scenario)
     found += _faults(scenario)
@@ -98,9 +99,15 @@ def _arriving(scenario: Scenario) -> Iterator[tuple[NotificationChannel, float]]
     """Yield the channels of which it is known how many arrive a second on average, with that."""
     for channel in scenario.channels_used:
         entries = [entry for entry in scenario.workload if channel in entry.channels]
-        opened = [entry for entry in entries if not isinstance(entry, ClosedWorkload)]
+        opened = open_entries(scenario, channel)
         if len(opened) == len(entries):
             yield channel, sum(_per_s(scenario, entry, channel) for entry in opened)
+
+
+def _behind_limits(scenario: Scenario, channel: NotificationChannel, per_s: float) -> float:
+    lasts_s = seconds(scenario.arrivals_end_ns)
+    traffic = Traffic(per_s, lasts_s=lasts_s, let_through_in=through_limits(scenario, channel))
+    return traffic.behind_limits or 0.0
 
 
 def lint_varied(scenario: Scenario, paths: Collection[str]) -> list[str]:
@@ -180,7 +187,7 @@ def _channel(
     )
     # A push to a host is one by Web Push.
     has_hosts = channel is NotificationChannel.PUSH and any(getattr(entry, "hosts", None) for entry in entries)
-    opened = [entry for entry in entries if not isinstance(entry, ClosedWorkload)]
+    opened = open_entries(scenario, channel)
     if scenario.nodes_at_most > 1 and config.quota is not None and config.quota.across == "each":
         config = config.model_copy(update={"quota": None})  # of all nodes together there is no such quota
     if len(opened) < len(entries):
@@ -200,6 +207,7 @@ def _channel(
             arrivals_per_s=per_s[channel],
             per_user_per_s=_of_the_busiest_user(scenario, opened, channel),
             most_arrivals_in=partial(most_in_windows, scenario, opened),
+            let_through_in=through_limits(scenario, channel),
             lasts_s=seconds(scenario.arrivals_end_ns),
             nodes=scenario.nodes_at_most,
             is_operated=is_operated,

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from functools import partial
 from itertools import accumulate, pairwise
+from operator import add, mul
 from typing import TypeAlias
 
 from actors.instants import seconds
 from actors.lint.channel import Finding
+from actors.lint.traffic import most_under
 from actors.lint.words import counted, plain_number
 from actors.messages import NotificationChannel, Priority
 from actors.policies.admission import Admission
 from actors.settings.channel import ChannelConfig, NotifierConfig
 from actors.settings.distribution_moments import limited_mean
 from actors.settings.quantities import Rate
-from actors.settings.rate_limit import QuotaConfig
+from actors.settings.rate_limit import RateLimitConfig
 from simulation.scenario import ChannelWorkload, ClosedWorkload, EventWorkload, Scenario
 from simulation.scenario.expected_arrivals import expected_in_window
+from simulation.scenario.popularity import ZipfSpread, count_of, share_of_the_first
 from simulation.scenario.workload import WorkloadEntry, class_of
 
 _RULE = "more-pending-than-live"
@@ -30,9 +33,10 @@ _SLIGHTLY = 1.01
 _Opened: TypeAlias = ChannelWorkload | EventWorkload
 _Gone: TypeAlias = list[float]
 """How many have gone in each step until now."""
-_Narrow: TypeAlias = tuple[NotificationChannel, str, Callable[[_Gone, float], float], list[_Opened]]
-"""A channel that lets only so many through, by which of its settings; how many may go in the next step, of so many
-seconds; and the entries that wait for it."""
+_Bound: TypeAlias = Callable[[_Gone, float], float]
+"""Returns how many may go in the next step, of so many seconds."""
+_RANKS = sorted({round(1.25**power) for power in range(62)})
+"""Where groups of users end who get the more, the lower their number is: within a group, at most a quarter more."""
 
 
 def pending_rules(scenario: Scenario) -> Iterator[Finding]:
@@ -78,65 +82,83 @@ def _outages(scenario: Scenario) -> Iterator[Finding]:
 
 def _lines(scenario: Scenario) -> Iterator[Finding]:
     """Take what arrives and what goes for streams (a fluid queue), in steps; what expires waits for no one."""
-    narrow: list[_Narrow] = []
+    ways: list[tuple[NotificationChannel, list[_Opened]]] = []
     for channel in scenario.channels_used:
-        key, may_go = _narrowest(scenario.channel_config(channel), scenario.nodes_at_most)
-        entries = [
-            entry
-            for entry in scenario.workload
-            if channel in entry.channels
-            and not isinstance(entry, ClosedWorkload)
-            and getattr(entry, "expires_after", None) is None
-        ]
-        if entries and key:
-            narrow.append((channel, key, may_go, entries))
-    room = _room(scenario, [entry for *_, entries in narrow for entry in entries])
-    if _all(scenario, narrow) * _SLIGHTLY <= room:
-        return
+        entries = [entry for entry in open_entries(scenario, channel) if getattr(entry, "expires_after", None) is None]
+        config = scenario.channel_config(channel)
+        if entries and (config.rate_limit is not None or _narrowest(config, scenario.nodes_at_most)[0]):
+            ways.append((channel, entries))
+    room = _room(scenario, [entry for _, entries in ways for entry in entries])
+    all_of_them = sum(
+        expected_in_window(scenario, entry) * share_wanted(scenario, entry, channel)
+        for channel, entries in ways
+        for entry in entries
+    )
+    if all_of_them * _SLIGHTLY <= room:
+        return  # no more than these ever wait
     step_s = seconds(scenario.arrivals_end_ns) / _STEPS
-    come = [_in_steps(scenario, channel, entries, step_s) for channel, _, _, entries in narrow]
-    waiting = [0.0] * len(narrow)
-    gone: list[_Gone] = [[] for _ in narrow]
-    most = list(waiting)
-    for step in range(_STEPS):
-        for number, (_, _, may_go, _) in enumerate(narrow):
-            there = waiting[number] + come[number][step]
-            gone[number].append(min(there, may_go(gone[number], step_s)))
-            waiting[number] = there - gone[number][-1]
-        most = max(most, list(waiting), key=sum)
-    if sum(most) > room:
-        channel, key, *_ = narrow[most.index(max(most))]
-        text = f"up to {counted(round(sum(most)), 'notification')} would wait at once, {_refused(scenario, room)}"
+    lines = {
+        (channel, key): waiting
+        for channel, entries in ways
+        for key, waiting in _waiting(scenario, channel, entries, step_s)
+    }
+    most = max(range(_STEPS), key=lambda step: sum(waiting[step] for waiting in lines.values()))
+    would_wait = sum(waiting[most] for waiting in lines.values())
+    if would_wait > room:
+        channel, key = max(lines, key=lambda line: lines[line][most])
+        text = f"up to {counted(round(would_wait), 'notification')} would wait at once, {_refused(scenario, room)}"
         yield Finding(("channels", str(channel), key), _RULE, text)
 
 
-def _all(scenario: Scenario, narrow: Iterable[_Narrow]) -> float:
-    """Return how many come in all: no more than these ever wait."""
-    return sum(
-        expected_in_window(scenario, entry) * share_wanted(scenario, entry, channel)
-        for channel, _, _, entries in narrow
-        for entry in entries
-    )
+def _waiting(
+    scenario: Scenario, channel: NotificationChannel, entries: Sequence[_Opened], step_s: float
+) -> Iterator[tuple[str, list[float]]]:
+    """Yield by the settings that hold notifications of a channel up, on their way, how many wait in each step."""
+    config = scenario.channel_config(channel)
+    come = [_in_steps(scenario, channel, entry, step_s) for entry in entries]
+    on_their_way = [sum(those) for those in zip(*come, strict=True)]
+    limit = config.rate_limit
+    if limit is not None:
+        held = [0.0] * _STEPS
+        for users, shares in crowds(entries):
+            theirs = [sum(map(mul, shares, those)) for those in zip(*come, strict=True)]
+            bounds: list[_Bound] = [
+                partial(_under, limit, rate, users * nodes_that_count(scenario)) for rate in limit.limits
+            ]
+            gone, waiting = _through(theirs, step_s, bounds, drops=limit.on_limit == "drop")
+            held = list(map(add, held, waiting))
+            on_their_way = [all_ - came + went for all_, came, went in zip(on_their_way, theirs, gone, strict=True)]
+        yield "rate_limit", held
+    key, of_all = _narrowest(config, scenario.nodes_at_most)
+    if key:
+        yield key, _through(on_their_way, step_s, of_all)[1]
 
 
-def _in_steps(
-    scenario: Scenario, channel: NotificationChannel, entries: Iterable[_Opened], step_s: float
-) -> list[float]:
-    """Return how many of these come on a channel in each step."""
-    come = [0.0] * _STEPS
-    for entry in entries:
-        share = share_wanted(scenario, entry, channel)
-        until = [expected_in_window(scenario, entry, until_s=step * step_s) for step in range(_STEPS + 1)]
-        for step, (before, after) in enumerate(pairwise(until)):
-            come[step] += (after - before) * share
-    return come
+def _through(
+    come: Iterable[float], step_s: float, bounds: Collection[_Bound], *, drops: bool = False
+) -> tuple[_Gone, list[float]]:
+    """Return how many go on in each step, and how many wait after it."""
+    gone: _Gone = []
+    waiting = [0.0]
+    for coming in come:
+        there = waiting[-1] + coming
+        gone.append(min(there, *(bound(gone, step_s) for bound in bounds)))
+        waiting.append(0.0 if drops else there - gone[-1])
+    return gone, waiting[1:]
 
 
-def _narrowest(config: ChannelConfig, nodes: int) -> tuple[str, Callable[[_Gone, float], float]]:
-    """Return which setting of a channel lets the fewest through on average, ``""`` where none bounds them, and how many
-    all its bounds let through; what each node counts for itself is there as often as there are nodes."""
+def _in_steps(scenario: Scenario, channel: NotificationChannel, entry: _Opened, step_s: float) -> list[float]:
+    """Return how many of an entry come on a channel in each step."""
+    share = share_wanted(scenario, entry, channel)
+    until = [expected_in_window(scenario, entry, until_s=step * step_s) for step in range(_STEPS + 1)]
+    return [(after - before) * share for before, after in pairwise(until)]
+
+
+def _narrowest(config: ChannelConfig, nodes: int) -> tuple[str, list[_Bound]]:
+    """Return which setting of a channel lets the fewest through on average, ``""`` where none bounds them, and its
+    bounds; what each node counts for itself is there as often as there are nodes."""
     keys = [(math.inf, "")]
-    bounds: list[Callable[[_Gone, float], float]] = []
+    bounds: list[_Bound] = []
     quota = config.quota
     if not config.failover:  # else what is too much for one provider goes to the next
         if quota is not None and quota.on_limit == "defer":
@@ -149,10 +171,10 @@ def _narrowest(config: ChannelConfig, nodes: int) -> tuple[str, Callable[[_Gone,
             per_s = nodes * config.slots / takes_s
             keys.append((per_s, "max_in_flight"))
             bounds.append(lambda _, step_s: per_s * step_s)
-    return min(keys)[1], lambda gone, step_s: min(bound(gone, step_s) for bound in bounds)
+    return min(keys)[1], bounds
 
 
-def _under(quota: QuotaConfig, limit: Rate, times: int, gone: _Gone, step_s: float) -> float:
+def _under(quota: RateLimitConfig, limit: Rate, times: int, gone: _Gone, step_s: float) -> float:
     """Return how many may go in the next step under so many limits of a kind: a window lets all of its count go at
     once, and a bucket its burst besides what flows in."""
     per_step = limit.per_second * step_s
@@ -162,8 +184,10 @@ def _under(quota: QuotaConfig, limit: Rate, times: int, gone: _Gone, step_s: flo
         burst = max(quota.burst or limit.count, per_step)
         since = accumulate(reversed(gone), initial=0.0)
         return min(times * (burst + steps * per_step) - those for steps, those in enumerate(since))
-    steps = int(limit.period / step_s)
-    return times * max(limit.count, per_step) - sum(gone[len(gone) - steps + 1 :] if steps > 1 else ())
+    whole, part = divmod(max(0.0, limit.period / step_s - 1.0), 1.0)  # steps before this one in its window
+    first = len(gone) - int(whole)
+    in_window = sum(gone[max(0, first) :]) + (part * gone[first - 1] if first > 0 else 0.0)
+    return times * max(limit.count, per_step) - in_window
 
 
 def _room(scenario: Scenario, entries: Collection[WorkloadEntry]) -> int:
@@ -189,6 +213,53 @@ def _within(scenario: Scenario, entry: ChannelWorkload | EventWorkload, start_s:
     """Return how many of an entry are expected between two instants."""
     before, until = (expected_in_window(scenario, entry, until_s=at_s) for at_s in (start_s, end_s))
     return until - before
+
+
+def through_limits(scenario: Scenario, channel: NotificationChannel) -> Callable[[float], float] | None:
+    """Return how many the limit of each user lets through in so many seconds, at most. None: there is no limit."""
+    limit = scenario.channel_config(channel).rate_limit
+    if limit is None:
+        return None
+    entries = open_entries(scenario, channel)
+    come = [expected_in_window(scenario, entry) * share_wanted(scenario, entry, channel) for entry in entries]
+    groups = [
+        (users * nodes_that_count(scenario), math.fsum(map(mul, shares, come))) for users, shares in crowds(entries)
+    ]
+
+    def let_through(stretch_s: float) -> float:
+        of_each = most_under(limit, stretch_s)
+        return math.fsum(come) - math.fsum(max(0.0, theirs - users * of_each) for users, theirs in groups)
+
+    return let_through
+
+
+def nodes_that_count(scenario: Scenario) -> int:
+    """Return how many nodes count the notifications of one user, each for itself."""
+    return 1 if scenario.fleet.routing == "by_user" else scenario.nodes_at_most
+
+
+def crowds(entries: Sequence[_Opened]) -> Iterator[tuple[int, list[float]]]:
+    """Yield groups of users who each get about as many: how many users, and their share of each of the entries.
+
+    Users whom one notification each is for are in no group.
+    """
+    spreads = [None if getattr(entry, "event", None) == "UserRegistered" else entry.users for entry in entries]
+    known = [spread for spread in spreads if spread is not None]
+    ends = {count_of(spread) for spread in known}
+    ends.update(rank for spread in known if isinstance(spread, ZipfSpread) for rank in _RANKS if rank < spread.count)
+    for first, end in pairwise(sorted({0, *ends})):
+        yield (
+            end - first,
+            [
+                0.0 if spread is None else share_of_the_first(spread, end) - share_of_the_first(spread, first)
+                for spread in spreads
+            ],
+        )
+
+
+def open_entries(scenario: Scenario, channel: NotificationChannel) -> list[_Opened]:
+    """Return the entries of a channel whose arrivals do not wait for answers."""
+    return [entry for entry in scenario.workload if channel in entry.channels and not isinstance(entry, ClosedWorkload)]
 
 
 def share_wanted(scenario: Scenario, entry: ChannelWorkload | EventWorkload, channel: NotificationChannel) -> float:

@@ -35,11 +35,6 @@ class ZipfSpread(Settings):
         bounds = _bounds(self.count, self.zipf)
         return min(bisect_right(bounds, share * bounds[-1]), self.count - 1)
 
-    def share_of(self, number: int) -> float:
-        """Return how often one of them comes, as a share of all."""
-        bounds = _bounds(self.count, self.zipf)
-        return (bounds[number] - (bounds[number - 1] if number else 0.0)) / bounds[-1]
-
 
 @lru_cache(maxsize=8)
 def _bounds(count: int, exponent: float) -> array[float]:
@@ -55,9 +50,12 @@ def count_of(spread: int | ZipfSpread) -> int:
     return spread.count if isinstance(spread, ZipfSpread) else spread
 
 
-def share_of_the_first(spread: int | ZipfSpread) -> float:
-    """Return how much comes of the one that comes the most often, as a share of all."""
-    return spread.share_of(0) if isinstance(spread, ZipfSpread) else 1.0 / spread
+def share_of_the_first(spread: int | ZipfSpread, many: int = 1) -> float:
+    """Return how much comes of those that come the most often, so many of them, as a share of all."""
+    if not isinstance(spread, ZipfSpread):
+        return min(1.0, many / spread)
+    bounds = _bounds(spread.count, spread.zipf)
+    return bounds[min(many, spread.count) - 1] / bounds[-1] if many else 0.0
 
 
 _GOLDEN = 0x9E37_79B9_7F4A_7C15
