@@ -23,7 +23,7 @@ from typing import NamedTuple
 ROOT = Path(__file__).parents[1]
 PYTHON = sys.executable
 
-QUICK = ("kernel", "lint", "policies", "scenario", "settings")
+QUICK = ("kernel", "lint", "policies", "scenario", "settings", "structure")
 """The folders of tests of what everything else stands on."""
 
 
