@@ -68,7 +68,7 @@ def _wall_clock_ahead_ns() -> int:
     return time.time_ns() - time.monotonic_ns()
 
 
-class Turn:
+class HandlerTurn:
     """The right to run, lent by the dispatcher to an async handler until it parks or ends."""
 
     __slots__ = ("over",)
@@ -77,7 +77,7 @@ class Turn:
         self.over = trio.Event()
 
 
-class Waiting:
+class HandlerWait:
     """Where the task of a handler waits for its next turn."""
 
     __slots__ = ("cancelled", "event", "in_line", "turn")
@@ -86,11 +86,11 @@ class Waiting:
         self.event = trio.Event()
         self.in_line = in_line
         """Whether nothing but a turn is missing: it is back from what it waited for."""
-        self.turn: Turn | None = None
+        self.turn: HandlerTurn | None = None
         self.cancelled = False
         """Whether it is given the turn to be cancelled."""
 
-    def give(self, turn: Turn) -> Turn:
+    def give(self, turn: HandlerTurn) -> HandlerTurn:
         """Let the handler go on."""
         self.turn = turn
         self.event.set()
@@ -146,7 +146,7 @@ class LiveSystem(ActorSystem):
         self._stopping = False
         self._stopped = trio.Event()
         self._crash: BaseException | None = None
-        self._waiting: dict[HandlerRun, Waiting] = {}
+        self._waiting: dict[HandlerRun, HandlerWait] = {}
         self._opened: AbstractAsyncContextManager[LiveSystem] | None = None
 
     async def __aenter__(self) -> LiveSystem:
@@ -336,7 +336,7 @@ class LiveSystem(ActorSystem):
             self._refuse(actor, message)
         for waiting in self._waiting.values():
             if waiting.turn is None:
-                waiting.give(Turn())  # to go on if it is back from real I/O, else to unwind
+                waiting.give(HandlerTurn())  # to go on if it is back from real I/O, else to unwind
         self._stopped.set()
 
     async def _let_others_run(self) -> None:
@@ -429,29 +429,29 @@ class LiveSystem(ActorSystem):
 
     # ── async handlers ──────────────────────────────────────────────────────────────────────────────────────────
 
-    def _drive(self, run: HandlerRun) -> Turn:
-        turn = Turn()
+    def _drive(self, run: HandlerRun) -> HandlerTurn:
+        turn = HandlerTurn()
         run.whole.trio_scope = trio.CancelScope()
         self._nursery.start_soon(self._run_handler, run, turn)
         return turn
 
-    def _go_on(self, run: HandlerRun) -> Turn | None:
+    def _go_on(self, run: HandlerRun) -> HandlerTurn | None:
         waiting = self._waiting.get(run)
-        return None if waiting is None or waiting.turn is not None else waiting.give(Turn())
+        return None if waiting is None or waiting.turn is not None else waiting.give(HandlerTurn())
 
-    def _cancel_scope(self, run: HandlerRun, scope: Scope) -> Turn | None:
+    def _cancel_scope(self, run: HandlerRun, scope: Scope) -> HandlerTurn | None:
         # All that is cancelled here is cancelled by trio: real I/O, nurseries, and the wait for a turn.
         scope.trio_scope.cancel()
         waiting = self._waiting.get(run)
         if waiting is None or waiting.turn is not None or waiting.in_line:
             return None  # it awaits real I/O, or is on its way back
         waiting.cancelled = True
-        return waiting.give(Turn())
+        return waiting.give(HandlerTurn())
 
     def _enter_trio_scope(self) -> trio.CancelScope:
         return trio.CancelScope().__enter__()
 
-    async def _run_handler(self, run: HandlerRun, turn: Turn) -> None:
+    async def _run_handler(self, run: HandlerRun, turn: HandlerTurn) -> None:
         """Run one handler to its end, taking turns with the dispatcher."""
         error: BaseException | None = None
         value: Any = None
@@ -488,10 +488,12 @@ class LiveSystem(ActorSystem):
         if cancelled is not None:
             raise cancelled
 
-    async def _wait_parked(self, run: HandlerRun, parked: Parked, turn: Turn) -> tuple[Turn, BaseException | None]:
+    async def _wait_parked(
+        self, run: HandlerRun, parked: Parked, turn: HandlerTurn
+    ) -> tuple[HandlerTurn, BaseException | None]:
         self._park(run, parked)
         while True:
-            waiting = self._waiting[run] = Waiting()
+            waiting = self._waiting[run] = HandlerWait()
             turn.over.set()
             try:
                 await waiting.event.wait()
@@ -506,7 +508,9 @@ class LiveSystem(ActorSystem):
                 return turn, None
             # A shield of the handler's keeps the cancellation out: it waits on.
 
-    async def _wait_foreign(self, run: HandlerRun, trap: Any, turn: Turn) -> tuple[Turn, BaseException | None, Any]:
+    async def _wait_foreign(
+        self, run: HandlerRun, trap: Any, turn: HandlerTurn
+    ) -> tuple[HandlerTurn, BaseException | None, Any]:
         self._run_now = None
         error: BaseException | None = None
         value: Any = None
@@ -520,11 +524,11 @@ class LiveSystem(ActorSystem):
             error = raised
         return await self._come_back_in_line(run), error, value
 
-    async def _come_back_in_line(self, run: HandlerRun) -> Turn:
+    async def _come_back_in_line(self, run: HandlerRun) -> HandlerTurn:
         """Wait for a turn, behind what is in the queue already."""
         if self._closed:
-            return Turn()
-        waiting = self._waiting[run] = Waiting(in_line=True)
+            return HandlerTurn()
+        waiting = self._waiting[run] = HandlerWait(in_line=True)
         run.park_count += 1
         self._enqueue(run.actor, Resume(run))
         with trio.CancelScope(shield=True):

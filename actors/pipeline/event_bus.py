@@ -37,7 +37,7 @@ from actors.policies.admission import RETRY_AFTER
 logger = logging.getLogger(__name__)
 
 Subscriber = Callable[[Any], Any]
-_Submit: TypeAlias = "Callable[[SendNotification, _Call], None]"
+_Submit: TypeAlias = "Callable[[SendNotification, _SubscriberCall], None]"
 """Sends a command to the handler that a call has led to."""
 
 S = TypeVar("S", bound=Subscriber)
@@ -95,7 +95,7 @@ class _Unheard:
         self.set()
 
 
-class _Call(msgspec.Struct, frozen=True):
+class _SubscriberCall(msgspec.Struct, frozen=True):
     """Call a subscriber with an event."""
 
     event: Any
@@ -105,12 +105,12 @@ class _Call(msgspec.Struct, frozen=True):
     """The trace that what it leads to belongs to."""
 
 
-class _Run:
+class _AsyncCall:
     """One call of an async subscriber under way."""
 
     __slots__ = ("call", "is_over", "subscriber", "timer")
 
-    def __init__(self, subscriber: _AsyncSubscriber, call: _Call) -> None:
+    def __init__(self, subscriber: _AsyncSubscriber, call: _SubscriberCall) -> None:
         self.subscriber = subscriber
         self.call = call
         self.is_over = False
@@ -122,7 +122,7 @@ class _Run:
 class _TooLate(msgspec.Struct, frozen=True):
     """The deadline of a call."""
 
-    run: _Run
+    run: _AsyncCall
     task: ActorRef[Any]
 
 
@@ -355,7 +355,7 @@ class EventBus:
         subscribers = self._subscribers.get(type(event))
         if subscribers:
             publication = None if done is None else _Publication(done, len(subscribers), submissions)
-            call = _Call(event, publication, traceparent)
+            call = _SubscriberCall(event, publication, traceparent)
             for function, ref in subscribers:
                 try:
                     ref.tell(call)
@@ -380,7 +380,7 @@ class EventBus:
         self.track(answer)
         return answer
 
-    def _follow(self, priority: Priority | None, command: SendNotification, call: _Call) -> None:
+    def _follow(self, priority: Priority | None, command: SendNotification, call: _SubscriberCall) -> None:
         """Send a command that an event has led to; of this class where the subscriber was given one and it was not."""
         if priority is not None and command.has_implied_priority:
             command = msgspec.structs.replace(command, priority=priority)
@@ -457,8 +457,8 @@ class _PlainSubscriber(Actor):
         self._function = function
         self._submit = submit
 
-    @handles(_Call)
-    def on_call(self, call: _Call) -> None:
+    @handles(_SubscriberCall)
+    def on_call(self, call: _SubscriberCall) -> None:
         publication = call.publication
         try:
             for command in commands_of(self._function(call.event)):
@@ -468,7 +468,7 @@ class _PlainSubscriber(Actor):
         if publication is not None:
             publication.one_done()
 
-    def _failed(self, call: _Call, error: BaseException) -> None:
+    def _failed(self, call: _SubscriberCall, error: BaseException) -> None:
         publication = call.publication
         if publication is not None and isinstance(error, (StoreFailed, StoreBusy, NotifierClosed)):
             publication.failure = error
@@ -483,14 +483,14 @@ class _AsyncSubscriber(_PlainSubscriber):
         super().__init__(function, submit)
         self._timeout = timeout
 
-    @handles(_Call)
-    def on_call(self, call: _Call) -> None:
-        run = _Run(self, call)
+    @handles(_SubscriberCall)
+    def on_call(self, call: _SubscriberCall) -> None:
+        run = _AsyncCall(self, call)
         task = self.spawn(_Task)
         run.timer = self.after(self._timeout, _TooLate(run, task))
         task.tell(run)
 
-    async def call(self, run: _Run) -> None:
+    async def call(self, run: _AsyncCall) -> None:
         """Call the function, then send what it returned."""
         call = run.call
         try:
@@ -518,7 +518,7 @@ class _AsyncSubscriber(_PlainSubscriber):
             self._end(late.run)
             self.system.kill(late.task)  # also of one that keeps cancellations out: it holds nobody any more
 
-    def _end(self, run: _Run) -> None:
+    def _end(self, run: _AsyncCall) -> None:
         if not run.is_over:
             run.is_over = True
             run.timer.cancel()
@@ -531,8 +531,8 @@ class _Task(Actor):
 
     supervision = STOP_ON_FAILURE
 
-    @handles(_Run)
-    async def on_run(self, run: _Run) -> None:
+    @handles(_AsyncCall)
+    async def on_run(self, run: _AsyncCall) -> None:
         await run.subscriber.call(run)
         if not self.actor_stopped.is_set():  # else its deadline has removed it
             self.stop()

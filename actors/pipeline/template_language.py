@@ -51,7 +51,7 @@ class Unfit(Exception):
     """A value does not fit the place where a template has it, or filling in would take too much; the text says why."""
 
 
-class Budget:
+class RenderBudget:
     """What the texts of one notification may still take."""
 
     def __init__(self) -> None:
@@ -82,10 +82,10 @@ class Budget:
         return value
 
 
-_budget: ContextVar[Budget] = ContextVar("_budget")
+_budget: ContextVar[RenderBudget] = ContextVar("_budget")
 
 
-def fill_in(compiled: Template, variables: Mapping[str, Any], budget: Budget) -> str:
+def fill_in(compiled: Template, variables: Mapping[str, Any], budget: RenderBudget) -> str:
     """Return the text that a template makes of these variables.
 
     Raises:
@@ -375,7 +375,7 @@ _WORDS = {
 """What templates write where that is not the name of the node."""
 
 
-class _Reader(NodeTransformer):
+class _TemplateReader(NodeTransformer):
     """Finds all that is not allowed in a tree, and puts what costs steps into the rest."""
 
     def __init__(self) -> None:
@@ -475,7 +475,7 @@ def _problem_of_arguments(name: str, given: list[Any], named: dict[str, Any]) ->
     value = (None,) if getattr(function, "jinja_pass_arg", None) is None else (None, None)
     try:
         inspect.signature(function).bind(*value, *given, **named)
-        token = _budget.set(Budget())
+        token = _budget.set(RenderBudget())
         try:
             if name in _TRIED:
                 function(_TRIED[name], *map(_constant, given), **{key: _constant(each) for key, each in named.items()})
@@ -528,7 +528,7 @@ def read(source: str, html: bool) -> tuple[Template | None, list[tuple[int, str]
 
     ``{name}`` is a variable; a text with ``{{`` or ``{%`` in it is Jinja's.
     """
-    environment, reader = _environment("{{" in source or "{%" in source, html), _Reader()
+    environment, reader = _environment("{{" in source or "{%" in source, html), _TemplateReader()
     try:
         for line, _, _ in itertools.islice(environment.lex(source), SIGNS_MAX, None):
             return None, [(line, f"too long: wanted at most {SIGNS_MAX:,} words and signs")]

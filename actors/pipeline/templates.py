@@ -171,7 +171,7 @@ class Templates:
                 work. The notification is dead-lettered for it, and for whatever else templates of a class of one's own
                 raise, or where they return anything else than this notification.
         """
-        from actors.pipeline.template_language import Budget
+        from actors.pipeline.template_language import RenderBudget
 
         self.check(command)
         metadata = command.metadata
@@ -189,7 +189,7 @@ class Templates:
             **metadata,
             **self._variables,  # the operator's words, which no client may put others in place of
         }
-        budget = Budget()
+        budget = RenderBudget()
         subject = command.subject
         if ready.subject is not None:
             subject = _filled(name, ready.subject, variables, budget)

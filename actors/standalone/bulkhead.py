@@ -19,7 +19,6 @@ from typing import Any, TypeVar
 
 from actors.errors import BulkheadFull
 from actors.instants import wait_ns
-from actors.policies import bulkhead as policies
 from actors.settings.bulkhead import BulkheadConfig
 from actors.standalone.host import ThreadWaiter, Waiter, async_waiter, guarded
 from actors.standalone.settings import given_settings
@@ -49,19 +48,21 @@ class Bulkhead:
             ConfigurationError: a setting that cannot be, or `config` beside the others.
         """
         config = given_settings(BulkheadConfig, config, {"limit": limit, "wait": wait})
-        self._slots: policies.Bulkhead[Waiter] = policies.Bulkhead(config.limit)
+        self._limit = config.limit
+        self._in_flight = 0
+        self._line: dict[Waiter, None] = {}
         self._wait_ns = None if config.wait is None else wait_ns(config.wait)
         self._lock = threading.Lock()
 
     @property
     def in_flight(self) -> int:
         """How many calls are under way."""
-        return self._slots.in_flight
+        return self._in_flight
 
     @property
     def waiting(self) -> int:
         """How many wait for a slot."""
-        return self._slots.waiting
+        return len(self._line)
 
     def __call__(self, function: F) -> F:
         """Decorate a function, plain or async: each call of it is guarded as by :meth:`guard`."""
@@ -104,35 +105,45 @@ class Bulkhead:
             self._come_out_empty(waiter)
 
     def _join(self, make_waiter: Callable[[], W]) -> W | None:
-        """Take a slot, or return who waits for one."""
-        if self._slots.try_acquire():
+        """Take a slot, or return the waiter at the end of the line for one."""
+        if self._in_flight < self._limit:
+            self._in_flight += 1
             return None
         if self._wait_ns == 0:
-            raise BulkheadFull(self._slots.limit)
+            raise BulkheadFull(self._limit)
         waiter = make_waiter()
-        self._slots.join(waiter)
+        self._line[waiter] = None
         return waiter
 
     def _come_out_empty(self, waiter: Waiter) -> None:
-        """Refuse one that has waited for its time, unless it was given a slot just now."""
+        """Refuse a waiter whose time is up, unless it was given a slot just now."""
         with self._lock:
-            if self._slots.leave(waiter):
-                raise BulkheadFull(self._slots.limit)
+            if self._leave(waiter):
+                raise BulkheadFull(self._limit)
 
     def _abandon(self, waiter: Waiter) -> None:
-        """Give back what one that is cancelled may have been given just now."""
+        """Take a cancelled waiter out of the line, or give back the slot that it was given just now."""
         with self._lock:
-            if not self._slots.leave(waiter):
-                self._slots.release(_wake)
+            if not self._leave(waiter):
+                self._give_back()
+
+    def _leave(self, waiter: Waiter) -> bool:
+        """Leave the line; False: the waiter is not in it, as it has been given a slot."""
+        return self._line.pop(waiter, self) is None
 
     def release(self) -> None:
         """Give a slot back; for :class:`BulkheadGuard`."""
         with self._lock:
-            self._slots.release(_wake)
+            self._give_back()
 
-
-def _wake(waiter: Waiter) -> bool:
-    return waiter.wake()
+    def _give_back(self) -> None:
+        """Give a slot to the first in line who can still be woken, or to no one."""
+        while self._line:
+            waiter = next(iter(self._line))
+            del self._line[waiter]
+            if waiter.wake():
+                return
+        self._in_flight -= 1
 
 
 class BulkheadGuard:

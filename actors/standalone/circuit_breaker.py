@@ -25,7 +25,7 @@ from actors.kernel.randomness import RandomStreams
 from actors.messages import BreakerState
 from actors.policies.breaker.breaker import Breaker, Transition
 from actors.settings.channel import CircuitBreakerConfig
-from actors.standalone.host import Clock, guarded
+from actors.standalone.host import MonotonicClock, guarded
 from actors.standalone.settings import given_settings
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -82,7 +82,7 @@ class CircuitBreaker:
             raise ConfigurationError(problems)
         streams = RandomStreams(seed if seed is not None else secrets.randbits(64))
         self._breaker = Breaker(config, name=name, on_transition=on_transition, random=streams.stream(name))
-        self._clock = Clock()
+        self._clock = MonotonicClock()
         self._lock = threading.RLock()  # `on_transition` may look at the state
 
     @property

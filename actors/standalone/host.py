@@ -40,7 +40,7 @@ def _host_now_ns() -> int:
     return time.monotonic_ns() if loop is None else ns(loop.time())
 
 
-class Clock:
+class MonotonicClock:
     """The monotonic clock of whichever host asks; it never goes back, whatever the hosts' clocks are apart."""
 
     __slots__ = ("_latest_ns",)

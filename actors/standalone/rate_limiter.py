@@ -24,7 +24,7 @@ from actors.errors import RateLimited
 from actors.instants import NS_PER_S
 from actors.policies.rate_limit.limiter import make_limiter
 from actors.settings.channel import RateLimitConfig
-from actors.standalone.host import Clock, async_sleep, guarded, sleep
+from actors.standalone.host import MonotonicClock, async_sleep, guarded, sleep
 from actors.standalone.settings import given_settings
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -54,7 +54,7 @@ class RateLimiter:
         config = given_settings(RateLimitConfig, config, {"max_per_minute": max_per_minute})
         self._limiter = make_limiter(config)
         self._waits = config.on_limit == "defer"
-        self._clock = Clock()
+        self._clock = MonotonicClock()
         self._lock = threading.Lock()
 
     async def check_limit(self, user_id: str) -> bool:

@@ -39,7 +39,7 @@ from actors.pipeline.channel import outcome_of
 from actors.policies.retry.budgets import Budget, make_budget
 from actors.policies.retry.policy import Progress, RetryPolicy, failure_kind
 from actors.settings.channel import RetryConfig
-from actors.standalone.host import Clock, async_sleep, check_no_generator, no_awaitable, sleep
+from actors.standalone.host import MonotonicClock, async_sleep, check_no_generator, no_awaitable, sleep
 from actors.standalone.settings import given_settings
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -92,7 +92,7 @@ class Retry:
         self.on = on
         self.outcome_of = outcome_of if outcome_of is not None else outcome_of_error
         self.on_retry = on_retry
-        self.clock = Clock()
+        self.clock = MonotonicClock()
         self.lock = threading.Lock()
 
     def __call__(self, function: F) -> F:

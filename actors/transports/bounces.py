@@ -82,7 +82,7 @@ def bounces_in(content: bytes) -> Bounces:
     is_cut = len(content) > BYTES_MAX
     if is_cut:
         del lines[-1]  # its end may be missing
-    reader = _Reader()
+    reader = _BounceReader()
     reader.read(lines, is_cut)
     found = reader.found
     found.is_whole = reader.has_report or not reader.left_out
@@ -91,7 +91,7 @@ def bounces_in(content: bytes) -> Bounces:
     return _of_qmail(lines, is_cut) or found
 
 
-class _Reader:
+class _BounceReader:
     """Reads the parts of a mail by its lines."""
 
     def __init__(self) -> None:

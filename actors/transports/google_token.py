@@ -42,7 +42,7 @@ from actors.optional_dependencies import needs
 from actors.outcomes import ChannelFault, Outcome, Transient
 from actors.settings.base import NOT_SHOWN
 from actors.settings.transports import FcmConfig
-from actors.transports.http_exchange import Answer, Failed, HttpExchange
+from actors.transports.http_exchange import Failed, HttpAnswer, HttpExchange
 
 with needs("live"):
     from cryptography.hazmat.primitives import hashes
@@ -197,7 +197,7 @@ def _seconds(expires_in: Any) -> float:
     return max(0.0, lasts_s) if math.isfinite(lasts_s) else TOKEN_LIFE_S
 
 
-def outcome_of_answer(answer: Answer) -> Outcome:
+def outcome_of_answer(answer: HttpAnswer) -> Outcome:
     """Return the outcome that an answer of the token endpoint without a token means."""
     # Not the whole of a success: it may hold a token.
     text = answer.text if answer.status >= 300 else None

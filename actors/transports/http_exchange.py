@@ -79,7 +79,7 @@ class TargetRefused(Exception):
     """An address that requests must not go to."""
 
 
-class Answer(msgspec.Struct, frozen=True):
+class HttpAnswer(msgspec.Struct, frozen=True):
     """What came back."""
 
     status: int
@@ -182,7 +182,7 @@ class HttpExchange:
         self._is_ours = is_ours
         self._errors_in_body = errors_in_body
 
-    async def post(self, url: str, headers: Mapping[str, str], content: bytes) -> Answer:
+    async def post(self, url: str, headers: Mapping[str, str], content: bytes) -> HttpAnswer:
         """Return the answer to a POST.
 
         Raises:
@@ -219,7 +219,7 @@ class HttpExchange:
         finally:
             self._shares.release(assembled.url.host)
 
-    async def _answer(self, request: httpcore2.Request) -> Answer:
+    async def _answer(self, request: httpcore2.Request) -> HttpAnswer:
         try:
             response = await self._pool.handle_async_request(request)
         except TargetRefused as error:
@@ -237,7 +237,7 @@ class HttpExchange:
             raise Failed(Ambiguous(reason="connection lost before the answer", answer=_described(error))) from None
         headers_received = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in response.headers}
         body, cut_off = await self._body(response)
-        answer = Answer(response.status, headers_received, body, self._clock(), cut_off is not None)
+        answer = HttpAnswer(response.status, headers_received, body, self._clock(), cut_off is not None)
         is_unread = cut_off is not None and 400 <= response.status < 500 and response.status != 429
         if is_unread and self._errors_in_body:
             raise Failed(Transient(reason="answer cut off", answer=cut_off, retry_after=answer.retry_after))

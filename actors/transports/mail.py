@@ -46,7 +46,7 @@ class Unsendable(Exception):
     """This can be no mail; the text says why."""
 
 
-class Mailbox(msgspec.Struct, frozen=True):
+class MailAddress(msgspec.Struct, frozen=True):
     """An address with the name that is shown for it."""
 
     name: str
@@ -79,7 +79,7 @@ class Mailbox(msgspec.Struct, frozen=True):
         return not self.local.isascii()
 
 
-def parse_mailbox(text: str) -> Mailbox:
+def parse_mailbox(text: str) -> MailAddress:
     """Return the one mailbox that is written as ``ann@example.com`` or ``Ann <ann@example.com>`` (RFC 5322).
 
     Raises:
@@ -111,7 +111,7 @@ def parse_mailbox(text: str) -> Mailbox:
         raise Unsendable("not a mailbox")
     if not domain.startswith("[") and (problem := problem_of_host(domain)) is not None:
         raise Unsendable(f"not a mailbox: {problem}")
-    return Mailbox(name, local, domain)
+    return MailAddress(name, local, domain)
 
 
 def _a_labels(domain: str) -> str:
@@ -137,8 +137,8 @@ def message_id(notification_id: str, domain: str) -> str:
 class Mail(msgspec.Struct, frozen=True):
     """A mail that is ready to be handed to a server."""
 
-    sender: Mailbox
-    recipient: Mailbox
+    sender: MailAddress
+    recipient: MailAddress
     content: bytes
     """Header and body, with CRLF at the end of every line."""
 
@@ -148,7 +148,7 @@ class Mail(msgspec.Struct, frozen=True):
         return self.sender.needs_smtputf8 or self.recipient.needs_smtputf8
 
 
-def mail_of(command: SendNotification, sender: Mailbox, now: float, *, key: str | None = None) -> Mail:
+def mail_of(command: SendNotification, sender: MailAddress, now: float, *, key: str | None = None) -> Mail:
     """Return the mail of a notification, whose template is filled in.
 
     With ``html: True`` in the metadata, which an HTML template puts there, the message is HTML; the text part beside it

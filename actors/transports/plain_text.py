@@ -28,7 +28,7 @@ _TAG = re.compile(r"""<(/?)([A-Za-z][^\s/>]*+)((?:[^>=]++|=\s*+(?:"[^"]*+"|'[^']
 _ATTRIBUTE = re.compile(r"""([^\s/=]++)(?:\s*+=\s*+(?:"([^"]*+)"|'([^']*+)'|(\S*+)))?+""")
 
 
-class _Reader:
+class _HtmlReader:
     """Collects the text; a newline stands for a line break, two for the end of a paragraph, a NUL for a new line."""
 
     def __init__(self) -> None:
@@ -125,7 +125,7 @@ def _unescaped(text: str) -> str:
 
 def plain_text(html: str) -> str:
     """Return what a reader of this HTML sees, as lines; a link is followed by its address in brackets."""
-    reader = _Reader()
+    reader = _HtmlReader()
     reader.read(html)
     # One blank at a time: a run of them that ends in no line would be tried from each of its blanks.
     text = re.sub(" ++", " ", "".join(reader.parts))

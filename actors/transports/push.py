@@ -52,7 +52,7 @@ from actors.outcomes import Ambiguous, ChannelFault, DeadDestination, Outcome, P
 from actors.settings.base import validated
 from actors.settings.transports import FcmConfig
 from actors.transports.google_token import GoogleToken
-from actors.transports.http_exchange import Answer, HttpExchange, HttpTransport
+from actors.transports.http_exchange import HttpAnswer, HttpExchange, HttpTransport
 
 WAIT_FOR_QUOTA_S: Final = 60.0
 
@@ -103,7 +103,7 @@ class PushProvider(HttpTransport):
             answer = await self._post(await self._token.get(refused=token), content)
         return outcome_of_answer(answer)
 
-    async def _post(self, token: str, content: bytes) -> Answer:
+    async def _post(self, token: str, content: bytes) -> HttpAnswer:
         headers = {"authorization": f"Bearer {token}", "content-type": "application/json"}
         return await self._http.post(self._url, headers, content)
 
@@ -155,7 +155,7 @@ def _as_text(value: Any) -> str:
     return value if isinstance(value, str) else msgspec.json.encode(value).decode()
 
 
-def error_code(answer: Answer) -> str | None:
+def error_code(answer: HttpAnswer) -> str | None:
     """Return FCM's own name of an error, or None where there is none."""
     error = answer.json.get("error")
     details = error.get("details") if isinstance(error, dict) else None
@@ -166,7 +166,7 @@ def error_code(answer: Answer) -> str | None:
     return None
 
 
-def outcome_of_answer(answer: Answer) -> Outcome:
+def outcome_of_answer(answer: HttpAnswer) -> Outcome:
     """Return the outcome that an answer of FCM means."""
     status, text, code = answer.status, answer.text, error_code(answer)
     if 200 <= status < 300:

@@ -60,7 +60,7 @@ from actors.optional_dependencies import needs
 from actors.outcomes import Ambiguous, ChannelFault, DeadDestination, Outcome, Permanent, Sent, Transient
 from actors.settings.base import validated
 from actors.settings.transports import TwilioConfig
-from actors.transports.http_exchange import Answer, HttpExchange, HttpTransport, header_value
+from actors.transports.http_exchange import HttpAnswer, HttpExchange, HttpTransport, header_value
 
 with needs("live"):
     import phonenumbers
@@ -219,7 +219,7 @@ def e164(recipient: str, country_code: Any) -> str | None:
     return str(phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164))
 
 
-def outcome_of_answer(answer: Answer) -> Outcome:
+def outcome_of_answer(answer: HttpAnswer) -> Outcome:
     """Return the outcome that an answer of the API means."""
     status, text = answer.status, answer.text
     if 200 <= status < 300:

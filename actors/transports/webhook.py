@@ -52,7 +52,7 @@ from actors.optional_dependencies import needs
 from actors.outcomes import DeadDestination, Outcome, Permanent, Sent, Transient
 from actors.settings.base import validated
 from actors.settings.transports import HOST_LENGTH_MAX, SigningKey, WebhookConfig, problem_of_host
-from actors.transports.http_exchange import Answer, HttpExchange, HttpTransport, header_value
+from actors.transports.http_exchange import HttpAnswer, HttpExchange, HttpTransport, header_value
 from actors.transports.network_guard import GuardedNetwork
 
 with needs("live"):
@@ -125,7 +125,7 @@ class WebhookProvider(HttpTransport):
             headers["traceparent"] = header_value(attempt.traceparent)
         return self._outcome(await self._http.post(command.recipient, headers, body))
 
-    def _outcome(self, answer: Answer) -> Outcome:
+    def _outcome(self, answer: HttpAnswer) -> Outcome:
         status, text, wait = answer.status, answer.text, answer.retry_after
         reason = f"HTTP {status}"
         if 200 <= status < 300:

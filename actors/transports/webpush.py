@@ -55,7 +55,7 @@ from actors.optional_dependencies import needs
 from actors.outcomes import Ambiguous, ChannelFault, DeadDestination, Outcome, Permanent, Sent, Transient
 from actors.settings.base import NOT_SHOWN, validated
 from actors.settings.transports import WebPushConfig
-from actors.transports.http_exchange import Answer, HttpExchange, HttpTransport
+from actors.transports.http_exchange import HttpAnswer, HttpExchange, HttpTransport
 from actors.transports.network_guard import GuardedNetwork
 from actors.transports.webhook import MAY_BE_REPEATED, NOT_ALLOWED, problem_of_url
 
@@ -314,7 +314,7 @@ def encrypted(payload: bytes, subscription: Subscription) -> bytes:
     return body
 
 
-def outcome_of_answer(answer: Answer) -> Outcome:
+def outcome_of_answer(answer: HttpAnswer) -> Outcome:
     """Return the outcome that an answer of a push service means."""
     status, text = answer.status, answer.text
     reason = f"HTTP {status}"

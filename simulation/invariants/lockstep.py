@@ -31,7 +31,7 @@ from actors.messages import (
 from actors.outcomes import Outcome
 from actors.pipeline.circuit_breaker import OperateBreaker
 from actors.pipeline.dead_letter_queue import SubmitDiscard, SubmitRedrive
-from actors.pipeline.event_bus import _Call
+from actors.pipeline.event_bus import _SubscriberCall
 from actors.pipeline.orders import CancelNotification, Submit
 from simulation.invariants.base import Context, Invariant, Objection, observes
 from simulation.invariants.lifecycles import STEPS
@@ -256,7 +256,7 @@ class TurnWatch(Interceptor):
         note, model, node = self._lock_step.note, self._lock_step.model, actor.process.node_number
         content = None if actor.actor_stopped.is_set() else _content(message)
         match content:
-            case _Call():
+            case _SubscriberCall():
                 commands: list[tuple[SendNotification, bool]] = []
                 self._leads_to[id(content), actor.actor_urn] = commands
                 note(model.calls_subscriber, commands, node)
@@ -268,7 +268,7 @@ class TurnWatch(Interceptor):
                 note(model.overrides, actor._incarnation.args[0], order.order, order.provider, node)
         tell(message)
 
-    def _call_subscriber(self, subscriber: Actor, handler: Callable[[Any], None], call: _Call) -> None:
+    def _call_subscriber(self, subscriber: Actor, handler: Callable[[Any], None], call: _SubscriberCall) -> None:
         """Have a subscriber called; what it sends follows from that, in the model too."""
         self._called = self._leads_to.pop((id(call), subscriber.actor_urn))
         try:
@@ -310,7 +310,7 @@ class TurnWatch(Interceptor):
                 actor._plain[kind] = partial(self._bury, handler)
             elif kind is Submit:
                 actor._plain[kind] = partial(self._submit, handler)
-            elif kind is _Call and self._lock_step.model.world.has_callers:
+            elif kind is _SubscriberCall and self._lock_step.model.world.has_callers:
                 actor._plain[kind] = partial(self._call_subscriber, actor, handler)
 
     def _take_turn(

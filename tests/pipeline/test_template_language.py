@@ -296,7 +296,7 @@ def test_a_text_that_would_take_seconds_or_all_memory_is_stopped(name, html):
     compiled, problems = language.read(body, html)
     assert not problems
     with pytest.raises(language.Unfit, match="^" + why):
-        language.fill_in(compiled, VALUES, language.Budget())
+        language.fill_in(compiled, VALUES, language.RenderBudget())
 
 
 def test_a_template_that_is_stopped_is_named():
@@ -328,7 +328,7 @@ def test_a_long_digest_is_filled_in():
 
 def test_the_same_template_is_stopped_after_the_same_steps():
     def taken(times: int) -> int:
-        budget = language.Budget()
+        budget = language.RenderBudget()
         compiled, _ = language.read("{% for i in many %}{{ name|upper }}{% endfor %}", False)
         assert compiled is not None
         language.fill_in(compiled, {"many": list(range(times)), "name": "Ann"}, budget)

@@ -21,7 +21,7 @@ from actors.messages import SendNotification
 from actors.outcomes import Ambiguous, ChannelFault, DeadDestination, Outcome, Permanent, Sent, Transient
 from actors.settings.transports import FcmConfig
 from actors.transports.google_token import GoogleToken, outcome_of_answer as token_outcome
-from actors.transports.http_exchange import Answer, Failed
+from actors.transports.http_exchange import Failed, HttpAnswer
 from actors.transports.push import PushProvider
 
 KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)
@@ -271,7 +271,7 @@ async def test_who_waits_for_a_token_that_cannot_be_had_shares_one_request_and_i
 class TokenEndpoint:
     """In the place of connections: answers one after the other, each after so many seconds; the last one forever."""
 
-    def __init__(self, *answers: tuple[float, Answer | Failed]) -> None:
+    def __init__(self, *answers: tuple[float, HttpAnswer | Failed]) -> None:
         self.answers = list(answers)
         self.asked: list[float] = []
 
@@ -284,8 +284,8 @@ class TokenEndpoint:
         return answer
 
 
-def answer_with(**said: Any) -> Answer:
-    return Answer(200, {}, json.dumps(said).encode(), NOW)
+def answer_with(**said: Any) -> HttpAnswer:
+    return HttpAnswer(200, {}, json.dumps(said).encode(), NOW)
 
 
 def token_of(endpoint: TokenEndpoint, clock: Any = lambda: NOW, **more: Any) -> GoogleToken:
@@ -386,7 +386,7 @@ async def test_how_long_a_token_is_used(said, lasts_s):
 @pytest.mark.parametrize("status", [200, 201, 203])
 async def test_a_token_may_come_with_any_success(status):
     content = json.dumps({"access_token": "a", "expires_in": 3599}).encode()
-    endpoint = TokenEndpoint((0, Answer(status, {}, content, NOW)))
+    endpoint = TokenEndpoint((0, HttpAnswer(status, {}, content, NOW)))
     assert await token_of(endpoint).get() == "a"
 
 
@@ -395,7 +395,7 @@ def test_what_google_s_own_library_repeats_is_repeated():
     words = ["temporarily_unavailable", "server_error", "internal_failure", "invalid_grant", "", None]
     for status, error, description in itertools.product([400, 401, 403, 404, 408, 429, 500, 503, 504], words, words):
         said = {"error": error, "error_description": description}
-        outcome = token_outcome(Answer(status, {}, json.dumps(said).encode(), NOW))
+        outcome = token_outcome(HttpAnswer(status, {}, json.dumps(said).encode(), NOW))
         assert isinstance(outcome, Transient) or not client._can_retry(status, said), (status, said)
         if status < 500 and status not in (408, 429):
             assert isinstance(outcome, Transient) == client._can_retry(status, said), said

@@ -14,7 +14,7 @@ from actors.domain.attempts import Attempt, Provider
 from actors.messages import NotificationChannel, SendNotification
 from actors.outcomes import Permanent, Sent
 from actors.transports.email import EmailProvider
-from actors.transports.http_exchange import Answer, Failed, HttpTransport, TargetRefused
+from actors.transports.http_exchange import Failed, HttpAnswer, HttpTransport, TargetRefused
 from actors.transports.sms import SmsProvider
 from actors.transports.webhook import NOT_ALLOWED, WebhookProvider
 from actors.transports.webpush import WebPushProvider
@@ -80,7 +80,7 @@ class _Taking:
     async def connect_tcp(self, host: str, port: int, **_: Any) -> None:
         """Connect, which costs nothing."""
 
-    async def answer(self, request: Any) -> Answer:
+    async def answer(self, request: Any) -> HttpAnswer:
         host = request.url.host.decode()
         if self.network is not None and _is_literal(host):  # else it is a name of an address of the internet
             try:
@@ -88,7 +88,7 @@ class _Taking:
             except TargetRefused:
                 raise Failed(Permanent(reason="target address not allowed")) from None
         self.taken += 1
-        return Answer(201, {}, b"{}", 0.0, False)
+        return HttpAnswer(201, {}, b"{}", 0.0, False)
 
     def deliver(self, mail: Any, flight: Any) -> Sent:
         self.taken += 1
