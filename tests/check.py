@@ -26,6 +26,9 @@ PYTHON = sys.executable
 QUICK = ("kernel", "lint", "policies", "scenario", "settings", "structure")
 """The folders of tests of what everything else stands on."""
 
+MODELLED = ("actors/pipeline/", "actors/policies/", "simulation/reference/")
+"""The folders whose behaviour the reference model states a second time."""
+
 
 class Step(NamedTuple):
     """One of the checks."""
@@ -45,7 +48,8 @@ class Done(NamedTuple):
 
 def steps(jobs: int) -> list[Step]:
     """Return what is to be checked; what takes longest comes first."""
-    tests = [f"tests/{folder}" for folder in QUICK] + changed_tests()
+    changed = changed_files()
+    tests = [f"tests/{folder}" for folder in QUICK] + changed_tests(changed)
     quick = ["-m", "not slow and not integration", "-n", str(jobs), "-q", "--no-header", "-p", "no:cacheprovider"]
     found = [
         Step("tests", [PYTHON, "-m", "pytest", *quick, *tests]),
@@ -53,6 +57,9 @@ def steps(jobs: int) -> list[Step]:
         Step("lint", [PYTHON, "-m", "ruff", "check", "."]),
         Step("format", [PYTHON, "-m", "ruff", "format", "--check", "."]),
     ]
+    if any(name.startswith(MODELLED) for name in changed):
+        cases = ["--settings", "drawn", "--seeds", "0:40", "tests/exploration/swarm.yaml"]
+        found.insert(1, Step("model", [PYTHON, "tests/reference/many_seeds.py", *cases]))
     if has_contracts():
         found.append(Step("layers", [str(Path(PYTHON).with_name("lint-imports"))]))
     return found
@@ -64,10 +71,14 @@ def has_contracts() -> bool:
     return "importlinter" in config["tool"] and importlib.util.find_spec("importlinter") is not None
 
 
-def changed_tests() -> list[str]:
-    """Return the files of tests not in `QUICK` that have changed since the branch left `main`, or are new."""
+def changed_files() -> list[str]:
+    """Return the files that have changed since the branch left `main`, or are new."""
     base = git("merge-base", "HEAD", "main") or ["HEAD"]
-    changed = git("diff", "--name-only", base[0]) + git("ls-files", "--others", "--exclude-standard")
+    return git("diff", "--name-only", base[0]) + git("ls-files", "--others", "--exclude-standard")
+
+
+def changed_tests(changed: list[str]) -> list[str]:
+    """Return the files of tests among those that have changed, but for those in `QUICK`."""
     tests = [Path(name) for name in changed if name.startswith("tests/") and Path(name).name.startswith("test_")]
     outside = {path for path in tests if path.suffix == ".py" and path.parts[1] not in QUICK}
     return sorted(str(path) for path in outside if (ROOT / path).exists())
