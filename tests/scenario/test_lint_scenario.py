@@ -11,6 +11,7 @@ from pathlib import Path
 import in_process
 import pytest
 import trio
+import yaml
 from documents import text_of
 from hypothesis import given, strategies as st
 
@@ -27,7 +28,6 @@ from simulation.scenario.unnamed import default_notes
 ROOT = Path(__file__).parents[2]
 TIMES = "duration: 10m\n"
 HEAD = TIMES + "workload: [{channel: email, arrivals: {poisson: 20/s}}]\n"
-TEN_IN_TEN = "channels: {email: {circuit_breaker: {window: {time: 10s}, minimum_calls: 10}}}"
 
 
 retrylab = partial(in_process.retrylab, cwd=ROOT)
@@ -112,162 +112,12 @@ channels:
 # ── what is said of a scenario ──────────────────────────────────────────────────────────────────────────────────
 
 
-@pytest.mark.parametrize(
-    ("text", "warnings"),
-    [
-        (TIMES + "workload: [{channel: sms, clients: 5, think: {uniform: {low: 10m, high: 20m}}}]",
-         ["workload.0.think: takes at least the 10m in which notifications arrive, and clients think before their "
-          "first one too: none is ever sent"]),
-        (TIMES + "workload: [{channel: sms, clients: 5, think: {uniform: {low: 9m, high: 20m}}}]", []),
-        (TIMES + "workload: [{channel: sms, arrivals: {times: [0s, 599s, 10m, 11m]}}]",
-         ["workload.0.arrivals.times: 2 of 4 are not before the 10m at which arrivals end: they do not come"]),
-        (HEAD + "drain: 5m\noperations: [{at: 899s, redrive: all}, {at: 15m, redrive: all}]",
-         ["operations.1.at: 15m is after the end of the run at 15m: it is never carried out"]),
-        (TIMES + "drain: 2m\nworkload: [{channel: sms, clients: 5, think: 1s}]\n"
-         "channels: {sms: {circuit_breaker: {timeout: 1h}}}",
-         ["channels.sms.circuit_breaker.timeout: 1h is longer than the run of at most 12m: once open it stays open"]),
-        (HEAD + "channels: {email: {provider: {capacity: 5}}}\nfaults: [{channel: email, capacity: 5}]",
-         ["faults.0.capacity: is not below the provider's own: it changes nothing"]),
-        (HEAD + "channels: {email: {provider: {capacity: 5}}}\nfaults: [{channel: email, capacity: 4}]", []),
-        (HEAD + "channels: {email: {provider: {capacity: 5}}}\n"
-         "faults: [{channel: email, capacity: 2}, {channel: email, at: 1m, for: 1m, capacity: 9}]", []),
-        (HEAD + "faults: [{channel: email, capacity: 5}]", []),
-        (HEAD + "channels: {email: {circuit_breaker: {per: host}}}",
-         ["channels.email.circuit_breaker.per: host, and all recipients on email have no host: they share one breaker "
-          "(hosts in the workload spreads them)"]),
-        (TIMES + "workload: [{event: OrderPlaced, arrivals: {poisson: 1/s}}]\n"
-         "channels: {email: {circuit_breaker: {per: host}}}",
-         ["channels.email.circuit_breaker.per: host, and all recipients on email are at one host: they share one "
-          "breaker (hosts in the workload spreads them)"]),
-        (TIMES + "workload: [{channel: email, hosts: 2, arrivals: {poisson: 20/s}}]\n"
-         "channels: {email: {circuit_breaker: {per: host}}}", []),
-        (HEAD + "channels: {email: {retry: {per_reason: {provider outages: {max_attempts: 5}}}}}",
-         ["channels.email.retry.per_reason.provider outages: is the reason of no failure that comes in a scenario; did "
-          "you mean provider outage?"]),
-        (HEAD + "channels: {email: {retry: {per_reason: {'451': {max_attempts: 5}}}}}",
-         ["channels.email.retry.per_reason.451: is the reason of no failure that comes in a scenario; they are "
-          "injected failure, provider outage, throttled, timed out, upstream timed out, circuit breaker is open, "
-          "bulkhead is full, adaptive throttle"]),
-        (HEAD + "channels: {email: {retry: {per_reason: {timed out: {max_attempts: 5}}}}}", []),
-        (HEAD + "channels: {email: {circuit_breaker: {initial_state: forced-open}}}",
-         ["channels.email.circuit_breaker.initial_state: forced-open lets nothing of the 20/s that arrive through "
-          "until an operator changes it"]),
-        (HEAD + "channels: {email: {circuit_breaker: {initial_state: forced-open}}}\n"
-         "operations: [{at: 1m, channel: email, breaker: close}]", []),
-        (HEAD + "channels: {email: {quota: {rate: 10/s}}}",
-         ["channels.email.quota.rate: 10/s is below the 20/s that arrive: the queue grows by 600 a minute"]),
-        # Preferences keep 60% away, so that 8/s are left.
-        (HEAD + "channels: {email: {quota: {rate: 10/s}}}\n"
-         "preferences: [{share: 60%, channel: email, enabled: false}]", []),
-        (TIMES + "workload: [{channel: email, arrivals: {poisson: 20/s}, users: 100},\n"
-         "{event: OrderPlaced, arrivals: {constant: 10/s}, users: 50}, {channel: email, arrivals: {poisson: 99/s}}]\n"
-         "channels: {email: {rate_limit: {max_per_minute: 20}}}",
-         ["channels.email.rate_limit.max_per_minute: 20 is below the 24/min that arrive for one user: "
-          "the queue of each grows by 4 a minute"]),
-        # A campaign of ten minutes has no user get more than a few of the ten in an hour.
-        ("duration: 10m\nworkload: [{channel: email, arrivals: {poisson: 3/s}, users: 1000}]\n"
-         "channels: {email: {rate_limit: {rate: 10/h}}}", []),
-        # Ten in a burst every five minutes are rare on average, and all in one window.
-        (TIMES + "workload: [{channel: email, arrivals: {burst: {size: 10, every: 5m}}}]\n"
-         + TEN_IN_TEN, []),
-        (TIMES + "workload: [{channel: email, arrivals: {burst: {size: 9, every: 5m}}}]\n"
-         + TEN_IN_TEN,
-         ["channels.email.circuit_breaker.minimum_calls: 10 calls seldom come together: no window of 10s holds more "
-          "than 9 on average; only when retries make up the rest (27 with all 3 attempts) can it open"]),
-        (TIMES + "workload: [{channel: email, arrivals: {poisson: 1/s}, expires_after: 500ms}]\n"
-         "channels: {email: {timeout: 100ms, circuit_breaker: {enabled: false}, provider: {}}}",
-         ["workload.0.expires_after: 500ms is shorter than the first wait of 1s: none of the 2 retries can start"]),
-        # What bounds nothing and waits for nothing, each trap by itself.
-        (TIMES + "workload: [{channel: sms, critical: true, expires_after: 30s, arrivals: {poisson: 5/s}},\n"
-         "{channel: push, arrivals: {poisson: 5/s}}]\n"
-         "channels: {sms: {timeout: 40s, circuit_breaker: {timeout: 2m}, rate_limit: {max_per_minute: 1}}}\n"
-         "faults: [{channel: sms, at: 30m, for: 1m, outage: true}, {channel: push, at: 1m, for: 1m, outage: true}]",
-         ["channels.sms.rate_limit: is for each user, and each of the 5/s that arrive has one of its own: nothing is "
-          "held back (users in the workload shares them)",
-          "channels.sms: has no provider and meets no fault before the last arrivals: each attempt succeeds after 0s, "
-          "and timeout and circuit_breaker have nothing to do",
-          "channels.sms.timeout: 40s is longer than an expires_after of 30s: an attempt that is not answered takes all "
-          "of that, and is never retried",
-          "channels.sms.circuit_breaker.timeout: 2m is longer than an expires_after of 30s: of each opening, what "
-          "arrives in the first 90s expires before an attempt is let through",
-          "faults.0.at: 30m is after the last arrivals at 10m: it affects only what is still in flight then"]),
-        (TIMES + "workload: [{channel: sms, arrivals: {poisson: 5/s}}, "
-         "{channel: sms, users: 9, arrivals: {poisson: 1/s}}]\n"
-         "channels: {sms: {timeout: 40s, rate_limit: {rate: 9/s}, circuit_breaker: {timeout: 2m}}}\n"
-         "faults: [{channel: sms, at: 1m, for: 1m, outage: true}]", []),
-        (TIMES + "workload: [{event: OrderPlaced, arrivals: {poisson: 5/s}}]\n"
-         "channels: {sms: {rate_limit: {max_per_minute: 1}}}", []),
-        # What comes in bursts is told as such.
-        (TIMES + "workload: [{channel: sms, arrivals: {burst: {size: 1200, every: 1m}}}]\n"
-         "channels: {sms: {quota: {rate: 10/s}}}",
-         ["channels.sms.quota.rate: 10/s is below the 20/s on average (1,200 in a second) that arrive: the queue grows "
-          "by 600 a minute"]),
-        (HEAD + "drain: 1m\n"
-         "channels: {email: {circuit_breaker: {timeout: 1h}, retry: {schedule: [30s, 5m]}, provider: {}}}",
-         ["channels.email.circuit_breaker.timeout: 1h is longer than the run of at most 11m: once open it stays open",
-          "drain: 60s is shorter than the 5.5m that all attempts of a notification on email take in waits alone: "
-          "what fails at the end of the arrivals is cut off in flight"]),
-        (HEAD + "channels: {email: {failover: {b: {circuit_breaker: {timeout: 3h}}, c: {}}}}",
-         ["channels.email.failover.b.circuit_breaker.timeout: 3h is longer than the run of at most 70m: once open it "
-          "stays open"]),
-        (HEAD + "drain: 0s", []),
-        (HEAD + "drain: 1h\nfaults: [{channel: email, at: 10m, for: 1m, outage: true}, "
-         "{channel: email, at: 70m, for: 1m, outage: true}, {channel: email, at: 599s, for: 1m, outage: true}]",
-         ["faults.0.at: 10m is after the last arrivals at 10m: it affects only what is still in flight then",
-          "faults.1.at: 70m is after the end of the run at 70m: it has no effect"]),
-        (HEAD + "faults: [{channel: email, failure_rate: 0%, latency_factor: 1}, {channel: email, lost_reply_rate: 0%},"
-         "{channel: email, clock_step: 0s}, "
-         "{channel: email, for: 30s, flap: {up: 30s, down: 5s}}, "
-         "{channel: email, for: 31s, flap: {up: 30s, down: 5s}}]",
-         ["faults.0.failure_rate: 0% injects nothing", "faults.0.latency_factor: 1 changes nothing",
-          "faults.1.lost_reply_rate: 0% injects nothing", "faults.2.clock_step: 0s changes nothing",
-          "faults.3.flap.up: 30s up comes first, and all lasts 30s: it is never down"]),
-        (HEAD + "channels: {push: {}}\nfaults: [{channel: push, outage: true}, "
-         "{channel: [push, email], failure_rate: 1%}]\n"
-         "expect: [channels.push.sent_fraction >= 0.9, breaker.push.opened == 0, sent_fraction >= 0]",
-         ["faults.0.channel: nothing arrives on push: it has no effect",
-          "expect.0: nothing arrives on push: counts stay 0 there, and a share or a time of nothing never holds",
-          "expect.1: nothing arrives on push: counts stay 0 there, and a share or a time of nothing never holds",
-          "expect.2: always holds, as sent_fraction is between 0 and 1"]),
-        (HEAD + "channels: {push: {retry: {max_attempts: 8}, fallback: {channel: sms}}, sms: {timeout: 5s}, "
-         "webhook: {}}",
-         ["channels.sms: nothing arrives on sms: its settings have no effect",
-          "channels.push: nothing arrives on push: its settings have no effect"]),
-        # What email dead-letters arrives on push, and what push dead-letters on webhook.
-        (HEAD + "channels: {email: {fallback: {channel: push}}, push: {fallback: {channel: webhook}}, webhook: {}}\n"
-         "faults: [{channel: webhook, outage: true}]\n"
-         "expect: [channels.push.accepted >= 1, channels.webhook.dead_lettered == 0]", []),
-        (HEAD + "expect: [sent_fraction >= 1, sent_fraction < 1, sent_fraction != 2, sent_fraction == 99%"
-         ", dlq.peak > -1, retry_amplification >= 1, delivery_time_s.p99 < 1h, sent != 1.5, "
-         "nodes.1.dead_lettered >= 0]\nnodes: 2",
-         ["expect.2: always holds, as sent_fraction is between 0 and 1",
-          "expect.4: always holds, as dlq.peak is a whole number of at least 0",
-          "expect.5: always holds, as retry_amplification is at least 1",
-          "expect.7: always holds, as sent is a whole number of at least 0"]),
-        # One fault decides before another; the first of two alike, and the last of two latencies.
-        (HEAD + "faults:\n- {channel: email, at: 1m, for: 4m, outage: true}\n"
-         "- {channel: email, at: 2m, for: 1m, outage: true}\n- {channel: email, at: 1m, for: 4m, failure_rate: 30%}\n"
-         "- {channel: email, at: 1m, for: 4m, outage: true}\n- {channel: email, at: 1m, for: 4m, latency: 3s}\n"
-         "- {channel: email, at: 1m, for: 5m, latency: 1s}\n- {channel: all, at: 2m, for: 3m, failure_rate: 9%}\n"
-         "- {channel: email, at: 2m, for: 1m, throttle: {rate: 1/s}, permanent_rate: 10%}\n",
-         [f"faults.{number}.{key}: lies within the {own} of faults.{other}, which decides before it: it has no effect"
-          for number, key, own, other in [(1, "outage", "outage", 0), (2, "failure_rate", "outage", 0),
-                                          (3, "outage", "outage", 0), (4, "latency", "latency", 5),
-                                          (6, "failure_rate", "outage", 0), (7, "permanent_rate", "outage", 0)]]),
-        # Parts of a window, of the channels, the recipients or the nodes are not all of them.
-        (HEAD.replace("email,", "email, hosts: 9,") + "nodes: 2\nfaults:\n"
-         "- {channel: email, at: 1m, for: 4m, failure_rate: 30%}\n- {channel: email, at: 2m, for: 9m, outage: true}\n"
-         "- {channel: email, host: host-1.example, at: 0s, for: 4m, outage: true}\n"
-         "- {channel: email, node: 2, at: 0s, for: 5m, outage: true}\n"
-         "- {channel: email, at: 0s, for: 7m, latency: 2s}\n", []),
-        (TIMES + "workload: [{channel: email, users: 60000, arrivals: {times: [0s]}}]",
-         ["workload.0.users: 60,000 users share what arrives, which is 1 notification: not each of them gets one "
-          "(burst: {size: 60000, every: …} has so many arrive at once)"]),
-    ],
-    ids=lambda value: "",
-)  # fmt: skip
-def test_what_it_says(text, warnings):
-    assert said(text) == warnings
+FINDINGS = yaml.safe_load(Path(__file__).with_name("findings.yaml").read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("row", FINDINGS, ids=lambda row: row.get("name", ""))
+def test_what_it_says(row):
+    assert said(row["scenario"]) == row.get("findings", [])
 
 
 def test_what_is_varied_where_nothing_arrives_has_no_effect():
