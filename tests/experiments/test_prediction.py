@@ -9,14 +9,12 @@ from fractions import Fraction
 import pytest
 from documents import text_of
 from hypothesis import given, strategies as st
+from worlds import Scripted
 
 import simulation
-from actors.domain.attempts import Provider
 from actors.errors import ConfigurationError
 from actors.faults.provider import NotificationService
-from actors.kernel.effects import Foreseen
 from actors.kernel.randomness import RandomStreams
-from actors.outcomes import Sent
 from simulation.experiments.prediction import prediction_interval, replicates_needed
 
 SCENARIO = """
@@ -38,15 +36,6 @@ def path(tmp_path):
     file = tmp_path / "small.yaml"
     file.write_text(SCENARIO, encoding="utf-8")
     return file
-
-
-class Takes(Provider):
-    def __init__(self):
-        self.recipients = []
-
-    def attempt(self, attempt, now_ns):
-        self.recipients.append(attempt.command.recipient)
-        return Foreseen(0, Sent())
 
 
 # ── intervals ───────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -158,17 +147,17 @@ async def test_in_real_time_the_history_is_that_of_the_simulation(path, autojump
 
 
 async def test_all_that_goes_wrong_in_the_scenario_is_injected_round_a_provider(path, autojump_clock):
-    takes = Takes()
+    takes = Scripted()
     live = await simulation.run_live(path, {"email": takes}, inject="all")
     simulated = simulation.run(path).summary
     assert live.summary["digest"] == simulated["digest"]
-    assert len(takes.recipients) == simulated["sent"]
+    assert len(takes.sent) == simulated["sent"]
 
 
 async def test_or_the_faults_alone_or_nothing(path, autojump_clock):
-    calm = (await simulation.run_live(path, Takes(), inject="nothing")).summary
+    calm = (await simulation.run_live(path, Scripted(), inject="nothing")).summary
     assert (calm["retry_amplification"], calm["sent_time_s"]["max"]) == (1, 0)
-    faults = await simulation.run_live(path, Takes())
+    faults = await simulation.run_live(path, Scripted())
     failed = faults.attempts[faults.attempts["outcome"] != "sent"]
     assert len(failed) > 0
     assert failed["start_s"].between(10, 20, inclusive="left").all()
@@ -189,9 +178,11 @@ async def test_a_provider_as_described_is_no_surprise_where_it_runs_live_as_the_
 
 
 async def test_recipients_are_addressed_as_the_transport_needs_it(path, autojump_clock):
-    takes = Takes()
+    takes = Scripted()
     live = await simulation.run_live(path, takes, inject="nothing", addresses={"email": "{}@example.com".format})
-    assert sorted(takes.recipients) == sorted(f"{user}@example.com" for user in live.notifications["user"])
+    assert sorted(command.recipient for command in takes.sent) == sorted(
+        f"{user}@example.com" for user in live.notifications["user"]
+    )
 
 
 async def test_what_cannot_be_run_live_is_said(path, autojump_clock):
@@ -200,13 +191,13 @@ async def test_what_cannot_be_run_live_is_said(path, autojump_clock):
     with pytest.raises(
         ConfigurationError, match=r"addresses: wanted a channel that the scenario uses \(email\), got 'sms'"
     ):
-        await simulation.run_live(path, Takes(), addresses={"sms": str})
+        await simulation.run_live(path, Scripted(), addresses={"sms": str})
     with pytest.raises(ConfigurationError, match=r"addresses: wanted a mapping from channels to functions, got \[\]"):
-        await simulation.run_live(path, Takes(), addresses=[])
+        await simulation.run_live(path, Scripted(), addresses=[])
     with pytest.raises(ValueError, match="wanted a file to change"):
         await simulation.run_live(simulation.load(path), sets=["seed=4"])
     with pytest.raises(ValueError, match="inject: wanted one of all, faults, nothing, got 'some'"):
-        await simulation.run_live(path, Takes(), inject="some")
+        await simulation.run_live(path, Scripted(), inject="some")
     schedule = path.with_name("schedule.yaml")
     schedule.write_text(SCENARIO + "schedule: {random_walk: true}\n", encoding="utf-8")
     with pytest.raises(ConfigurationError, match="schedule: wanted none"):

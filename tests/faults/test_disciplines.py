@@ -7,10 +7,9 @@ from typing import Any
 import pytest
 import trio
 from test_provider_capacity import ATTEMPT, S, fault
-from worlds import World, email, on_both_clocks
+from worlds import Scripted, Sleeping, World, email, on_both_clocks
 
 import simulation
-from actors.domain.attempts import Provider
 from actors.errors import ActorSystemError, ConfigurationError
 from actors.faults.chaos import FaultyProvider
 from actors.faults.provider import SimulatedProvider
@@ -23,7 +22,6 @@ from actors.outcomes import Sent, Transient
 from actors.settings.base import validated
 from actors.settings.channel import ProviderConfig
 from actors.settings.distributions import Distribution
-from actors.transports.transport import Transport
 from simulation.engine.system import SimulatedSystem
 from simulation.scenario import parse
 
@@ -267,28 +265,7 @@ async def test_settings_bound_the_provider_of_a_live_notifier_too(autojump_clock
         assert sent == [("a", 2.0), ("c", 4.0), ("b", 6.0)]
 
 
-class Takes(Transport):
-    """A real transport: an hour's wait is one on trio's clock."""
-
-    def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
-        self.began: list[float] = []
-
-    def attempt(self, attempt: Any, now_ns: int) -> Any:
-        async def send() -> Sent:
-            self.began.append(trio.current_time())
-            await trio.sleep(self._seconds)
-            return Sent()
-
-        return send
-
-
-class Simulated(Provider):
-    def attempt(self, attempt: Any, now_ns: int) -> Foreseen:
-        return Foreseen(S // 2, Sent())
-
-
-@pytest.mark.parametrize("real", [Takes(0.5), Simulated()])
+@pytest.mark.parametrize("real", [Sleeping(0.5), Scripted(latency=0.5)])
 async def test_what_stands_before_a_real_provider_holds_attempts_back_just_so(autojump_clock, real):
     provider = FaultyProvider(
         real,
@@ -300,8 +277,8 @@ async def test_what_stands_before_a_real_provider_holds_attempts_back_just_so(au
             await notifier.send(email(name))
         await notifier.wait_until_quiet()
         assert [event.at_ns / S for event in notifier.sent_notifications] == [4.5, 4.5]
-        if isinstance(real, Takes):
-            assert real.began == [4.0, 4.0]
+        if isinstance(real, Sleeping):
+            assert real.begun == [4.0, 4.0]
 
 
 async def test_in_real_time_too_its_promises_are_kept():

@@ -6,15 +6,14 @@ from typing import Any
 
 import pytest
 from hypothesis import given, strategies as st
-from worlds import World, email, on_both_clocks
+from worlds import Scripted, World, email, on_both_clocks
 
 import simulation
-from actors.domain.attempts import Attempt, Provider
+from actors.domain.attempts import Attempt
 from actors.errors import ConfigurationError
 from actors.faults.chaos import FaultyProvider
 from actors.faults.provider import NEVER_NS, SimulatedProvider
 from actors.faults.queue import Load
-from actors.kernel.effects import Foreseen
 from actors.messages import NotificationChannel
 from actors.outcomes import Ambiguous, Outcome, Permanent, Sent, Transient
 from actors.settings.faults import FaultConfig
@@ -257,14 +256,7 @@ def test_a_rule_that_raises_live_is_logged_once_counted_and_decides_nothing(capl
 
 
 def test_live_the_attempts_of_a_rule_that_raises_go_to_the_transport(caplog):
-    class Takes(Provider):
-        taken = 0
-
-        def attempt(self, attempt, now_ns):
-            self.taken += 1
-            return Foreseen(0, Sent())
-
-    transport = Takes()
+    transport = Scripted()
     provider = FaultyProvider(transport, [], rules=[raises])
     assert [provider.attempt(ATTEMPT, second).result for second in range(5)] == [Sent()] * 5
-    assert (transport.taken, len(caplog.records)) == (5, 1)
+    assert (len(transport.tries), len(caplog.records)) == (5, 1)

@@ -2,48 +2,25 @@
 
 from __future__ import annotations
 
-import itertools
 from typing import Any
 
 import pytest
 import trio
 from hypothesis import given, strategies as st
-from worlds import Scripted, World, email, on_both_clocks, run_on_trio, simulate
+from worlds import Scripted, Sleeping, World, email, on_both_clocks, run_on_trio, simulate
 
 from actors.domain.attempts import Attempt, Provider
 from actors.errors import ConfigurationError
 from actors.faults.chaos import FaultyProvider
 from actors.faults.provider import SimulatedProvider
 from actors.instants import NS_PER_S
-from actors.kernel.effects import Effect, Foreseen
+from actors.kernel.effects import Foreseen
 from actors.kernel.randomness import RandomStreams
 from actors.messages import NotificationSent
-from actors.outcomes import Outcome, Permanent, Sent, Transient
+from actors.outcomes import Permanent, Sent, Transient
 from actors.settings.faults import FaultConfig
 
 S = NS_PER_S
-
-
-class Transport(Provider):
-    """Does its work in trio's time, as a real one does in its own."""
-
-    def __init__(self, seconds: float = 0.0, outcomes: Any = ()) -> None:
-        self._seconds = seconds
-        self._outcomes = itertools.chain(outcomes, itertools.repeat(Sent()))
-        self.begun: list[float] = []
-        self.ended: list[float] = []
-
-    def attempt(self, attempt: Attempt, now_ns: int) -> Effect:
-        async def deliver() -> Outcome:
-            self.begun.append(trio.current_time())
-            await trio.sleep(self._seconds)
-            self.ended.append(trio.current_time())
-            outcome = next(self._outcomes)
-            if isinstance(outcome, Exception):
-                raise outcome
-            return outcome
-
-        return deliver
 
 
 def fault(**keys: Any) -> FaultConfig:
@@ -110,7 +87,7 @@ def test_a_transport_that_is_real_has_the_history_of_one_that_is_simulated(fault
         return open_and_send
 
     simulated = simulate(scenario(Scripted(latency=seconds)), seed=seed, **settings_of_runs)
-    real = run_on_trio(scenario(Transport(seconds)), seed=seed, **settings_of_runs)
+    real = run_on_trio(scenario(Sleeping(seconds)), seed=seed, **settings_of_runs)
     assert [_about(event) for event in real.history] == [_about(event) for event in simulated.history]
 
 
@@ -129,7 +106,7 @@ def test_without_faults_it_is_the_transport_itself_on_both_clocks():
         world.send(email("a"))
 
     assert on_both_clocks(scenario).reasons == ["no"]
-    transport = Transport()
+    transport = Sleeping()
     effect = transport.attempt(attempt(), 0)
     transport.attempt = lambda *_: effect  # type: ignore[method-assign]
     assert FaultyProvider(transport, []).attempt(attempt(), 0) is effect
@@ -142,25 +119,25 @@ async def called(provider: Provider, at: float = 0.0) -> Any:
 
 
 async def test_what_is_to_succeed_is_held_back_for_the_injected_latency(autojump_clock):
-    transport = Transport(2.0, [Permanent(reason="no")])
+    transport = Sleeping(2.0, [Permanent(reason="no")])
     outcome = await called(FaultyProvider(transport, [fault(latency=3.0)]))
     assert (outcome, transport.begun, trio.current_time()) == (Permanent(reason="no"), [3], 5)
 
 
 async def test_a_brownout_stretches_what_the_transport_takes_also_where_it_raises(autojump_clock):
     brownout = [fault(latency_factor=10.0)]
-    assert await called(FaultyProvider(Transport(2.0), brownout)) == Sent()
+    assert await called(FaultyProvider(Sleeping(2.0), brownout)) == Sent()
     assert trio.current_time() == 20
     with pytest.raises(OSError, match="unplugged"):
-        await called(FaultyProvider(Transport(2.0, [OSError("unplugged")]), brownout))
+        await called(FaultyProvider(Sleeping(2.0, [OSError("unplugged")]), brownout))
     assert trio.current_time() == 40
-    await called(FaultyProvider(Transport(2.0), [fault(latency_factor=0.1)]))
+    await called(FaultyProvider(Sleeping(2.0), [fault(latency_factor=0.1)]))
     assert trio.current_time() == 42  # no one can make it faster
 
 
 @pytest.mark.parametrize("outcome", [Sent(), OSError("unplugged")])
 async def test_a_lost_reply_is_of_an_attempt_that_was_made(autojump_clock, outcome):
-    transport = Transport(2.0, [outcome])
+    transport = Sleeping(2.0, [outcome])
     with trio.move_on_after(60) as scope:
         await called(FaultyProvider(transport, [fault(lost_reply_rate=1.0)]))
     assert scope.cancelled_caught
@@ -168,7 +145,7 @@ async def test_a_lost_reply_is_of_an_attempt_that_was_made(autojump_clock, outco
 
 
 def test_what_fails_or_hangs_never_comes_to_the_transport():
-    transport = Transport()
+    transport = Sleeping()
     for keys in ({"outage": True}, {"hang": True}, {"permanent_rate": 1.0}, {"fail_first": 9}):
         assert isinstance(FaultyProvider(transport, [fault(**keys)]).attempt(attempt(), 0), Foreseen)
     assert transport.begun == []
@@ -185,7 +162,7 @@ def test_rules_see_the_load_that_comes_to_it():
 
 
 def test_the_time_limit_of_an_attempt_holds_over_what_is_injected_and_the_transport_is_cancelled():
-    transport = Transport(3.0)
+    transport = Sleeping(3.0)
 
     def scenario(world: World) -> None:
         provider = FaultyProvider(transport, [fault(**{"for": 5}, latency=2.0)])

@@ -2,11 +2,9 @@
 
 import pytest
 from histories import EMAIL, made
+from worlds import Scripted
 
 import simulation
-from actors.domain.attempts import Provider
-from actors.kernel.effects import Foreseen
-from actors.outcomes import Sent
 from actors.settings.channel import ChannelConfig
 from simulation.invariants.lifecycles import Lifecycles
 from simulation.invariants.watching import ObservedProvider
@@ -524,20 +522,8 @@ def test_what_set_out_just_before_the_wall_clock_stepped_was_wanted(seed):
     simulation.run(parse(STEPS_AT_THE_INSTANT_OF_ARRIVALS, seed=seed), invariants="all")
 
 
-class Answering(Provider):
-    """Delivers at once."""
-
-    def attempt(self, attempt, now_ns):
-        return Foreseen(0, Sent())
-
-
 def test_a_copy_has_what_is_left_of_the_time_of_its_attempt():
     """A provider that takes nine seconds answers the first in time, and its copy two seconds later in none."""
-
-    class Slow(Provider):
-        def attempt(self, attempt, now_ns):
-            return Foreseen(9_000_000_000, Sent())
-
     seen, lifecycles = [], Lifecycles()
     config = ChannelConfig.model_validate({"timeout": "10s", "hedging": {"max_attempts": 2, "delay": 1}})
 
@@ -545,7 +531,7 @@ def test_a_copy_has_what_is_left_of_the_time_of_its_attempt():
         seen.append(observed)
         lifecycles.follow(observed)
 
-    provider = ObservedProvider(Slow(), EMAIL, "primary", config, lifecycles, note)
+    provider = ObservedProvider(Scripted(latency=9.0), EMAIL, "primary", config, lifecycles, note)
     one = made(0).attempt
     for now_s in (0, 2):
         provider.attempt(one, now_s * 1_000_000_000)
@@ -561,7 +547,7 @@ def test_a_copy_is_one_though_another_attempt_has_set_out_between():
         seen.append(observed)
         lifecycles.follow(observed)
 
-    provider = ObservedProvider(Answering(), EMAIL, "primary", config, lifecycles, note)
+    provider = ObservedProvider(Scripted(), EMAIL, "primary", config, lifecycles, note)
     one, other = made(0).attempt, made(0).attempt
     for now_ns, attempt in enumerate((one, other, one, other)):
         provider.attempt(attempt, now_ns)

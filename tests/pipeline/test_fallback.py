@@ -254,29 +254,18 @@ def test_everyone_is_reached_on_exactly_one_channel(fates, after):
     assert sorted(reached) == [f"n{number}" for number in range(8)]
 
 
-class Expiries(Scripted):
-    """Remembers until when what it got was wanted, in seconds."""
-
-    def __init__(self, outcomes):
-        super().__init__(outcomes)
-        self.until = []
-
-    def attempt(self, attempt, now_ns):
-        self.until.append(None if attempt.wanted_until_ns is None else attempt.wanted_until_ns / 1e9)
-        return super().attempt(attempt, now_ns)
-
-
 @pytest.mark.parametrize(("expires_after", "until"), [(500.0, 501.0), (None, None)])
 def test_a_provider_is_told_of_the_expiry_and_not_of_the_end_of_retries_or_of_the_fallback(expires_after, until):
     # What a push service has taken is sent: nothing else follows when it forgets it sooner than it is wanted.
     pushes = []
 
     def scenario(world: World) -> None:
-        pushes.append(Expiries([DOWN]))
+        pushes.append(Scripted([DOWN]))
         fallback = {"channel": "sms", "after": 30}
         open_with(world, pushes[-1], Scripted(), fallback, retry={"initial_delay": 2, "max_elapsed": 10})
         world.send(push(expires_after=expires_after), at=1)
 
     world = on_both_clocks(scenario)
     assert world.times(NotificationSent) == [3.0]
-    assert [provider.until for provider in pushes] == [[until, until]] * 2
+    until_ns = None if until is None else until * 1e9
+    assert [[each.wanted_until_ns for each in provider.attempts] for provider in pushes] == [[until_ns] * 2] * 2

@@ -7,9 +7,9 @@ from typing import Any
 import msgspec
 import pytest
 import trio
+from worlds import Scripted
 
-from actors import Foreseen, Notifier, SendNotification, Sent
-from actors.domain.attempts import Attempt, Provider
+from actors import Notifier, SendNotification
 from actors.domain.store import LeaseLost, LettersChanged, StoredHistory, Takeover
 from actors.errors import IdempotencyConflict, Overtaken, StoreFailed
 from actors.kernel.effects import Promise
@@ -20,7 +20,7 @@ from actors.messages import (
     NotificationRedriven,
     NotificationRequested,
 )
-from actors.outcomes import Outcome, Permanent
+from actors.outcomes import Permanent
 from actors.pipeline.dead_letter_queue import (
     DiscardDeadLetter,
     ListDeadLetters,
@@ -54,18 +54,8 @@ class Shared(MemoryStore):
         self.under_way.clear()
 
 
-class Receiver(Provider):
-    """Takes everything, but for the first outcomes that it is given."""
-
-    def __init__(self, *outcomes: Outcome) -> None:
-        self._outcomes = list(outcomes)
-        self.taken: list[str] = []
-
-    def attempt(self, attempt: Attempt, now_ns: int) -> Foreseen:
-        outcome = self._outcomes.pop(0) if self._outcomes else Sent()
-        if isinstance(outcome, Sent):
-            self.taken.append(attempt.command.message)
-        return Foreseen(0, outcome)
+def messages(provider: Scripted) -> list[str]:
+    return [command.message for command in provider.sent]
 
 
 A = SendNotification(notification_id="a", channel=NotificationChannel.PUSH, recipient="device", message="Hello")
@@ -98,8 +88,8 @@ def store() -> Shared:
 
 
 @pytest.fixture
-def receiver() -> Receiver:
-    return Receiver()
+def receiver() -> Scripted:
+    return Scripted()
 
 
 @pytest.fixture
@@ -128,7 +118,7 @@ async def test_all_who_sent_what_another_node_has_accepted_are_told(store, recei
         store.another_was_first(known)
     assert answers == [answer, answer]
     assert await notifier.wait_until_quiet()
-    assert receiver.taken == []
+    assert messages(receiver) == []
     assert not notifier.pipeline.handler.actor.is_in_flight("a")
 
 
@@ -140,11 +130,11 @@ async def test_what_comes_over_while_it_is_being_accepted_is_sent_once_as_it_was
         await trio.sleep(1)
         take_over(notifier, store, A)
         await trio.sleep(1)
-        assert receiver.taken == []  # the other payload is not accepted, and may yet be
+        assert messages(receiver) == []  # the other payload is not accepted, and may yet be
         store.another_was_first(A)
     await notifier.wait_until_quiet()
     assert answers == [IdempotencyConflict]
-    assert receiver.taken == ["Hello"]
+    assert messages(receiver) == ["Hello"]
     (sent,) = notifier.sent_notifications
     assert sent.requested_at_ns <= sent.at_ns  # though the other node's clock is ahead
 
@@ -154,12 +144,12 @@ async def test_what_is_taken_over_is_known_by_its_id_and_told_twice_is_sent_once
     store.on_news(Takeover((accepted_elsewhere(notifier, A),)))
     assert await notifier.send(A) is Acceptance.DUPLICATE
     await notifier.wait_until_quiet()
-    assert receiver.taken == ["Hello"]
+    assert messages(receiver) == ["Hello"]
 
 
 async def test_what_is_taken_over_goes_at_a_pace_and_new_ones_pass(store, autojump_clock):
     config = {"channels": {"push": {"circuit_breaker": {"resume_rate": "2/s", "resume_doubling": "1h"}}}}
-    receiver = Receiver()
+    receiver = Scripted()
     async with Notifier.open(config, providers=receiver, store=store) as notifier:
         await trio.sleep(100)
         histories = []
@@ -172,13 +162,13 @@ async def test_what_is_taken_over_goes_at_a_pace_and_new_ones_pass(store, autoju
         await trio.sleep(5.1)
         await notifier.send(A)
         await trio.sleep(0.1)
-        assert receiver.taken == [*map(str, range(11)), "Hello"]
+        assert messages(receiver) == [*map(str, range(11)), "Hello"]
         await notifier.wait_until_quiet()
-    assert [int(each) for each in receiver.taken if each != "Hello"] == list(range(30))
+    assert [int(each) for each in messages(receiver) if each != "Hello"] == list(range(30))
 
 
 async def test_what_was_accepted_for_a_channel_that_is_not_configured_is_a_dead_letter(store, autojump_clock):
-    async with Notifier.open({"channels": {"email": {}}}, providers=Receiver(), store=store) as notifier:
+    async with Notifier.open({"channels": {"email": {}}}, providers=Scripted(), store=store) as notifier:
         take_over(notifier, store, A)
         await trio.sleep(1)
         for _ in range(2):
@@ -186,17 +176,17 @@ async def test_what_was_accepted_for_a_channel_that_is_not_configured_is_a_dead_
             assert (letter.command, letter.failure_reason) == (A, "channel push is not configured")
             await notifier.pipeline.dead_letter_queue.ask(RedriveDeadLetter(notification_id="a"), block=False)
             await trio.sleep(1)
-    receiver = Receiver()
+    receiver = Scripted()
     async with Notifier.open({"channels": {"push": {}}}, providers=receiver, store=store) as later:
         await later.pipeline.dead_letter_queue.ask(RedriveDeadLetter(notification_id="a"), block=False)
         await later.wait_until_quiet()
-    assert receiver.taken == ["Hello"]
+    assert messages(receiver) == ["Hello"]
 
 
 @pytest.mark.parametrize("orders_are_submitted", [True, False])
 @pytest.mark.parametrize("kind", [NotificationRedriven, DeadLetterDiscarded])
 async def test_a_letter_that_another_node_takes_first_is_left_to_it(store, autojump_clock, kind, orders_are_submitted):
-    receiver = Receiver(Permanent(reason="bad"))
+    receiver = Scripted([Permanent(reason="bad")])
     received: list[object] = []
     async with Notifier.open(providers=receiver, store=store) as notifier:
         notifier.bus.subscribe(NotificationRedriven, DeadLetterDiscarded)(received.append)
@@ -223,11 +213,11 @@ async def test_a_letter_that_another_node_takes_first_is_left_to_it(store, autoj
             assert await answer is False
         assert await notifier.wait_until_quiet()
         assert notifier.dead_letter_queue == []
-    assert received == receiver.taken == []
+    assert received == messages(receiver) == []
 
 
 async def test_letters_come_and_go_with_other_nodes(store, autojump_clock, caplog):
-    async with Notifier.open(providers=Receiver(Permanent(reason="bad")), store=store) as notifier:
+    async with Notifier.open(providers=Scripted([Permanent(reason="bad")]), store=store) as notifier:
         await notifier.send(A)
         await notifier.wait_until_quiet()
         (letter,) = notifier.dead_letter_queue
@@ -244,7 +234,7 @@ async def test_letters_come_and_go_with_other_nodes(store, autojump_clock, caplo
 
 
 async def test_a_letter_that_died_again_elsewhere_is_the_newest(store, autojump_clock):
-    async with Notifier.open(providers=Receiver(*[Permanent(reason="bad")] * 2), store=store) as notifier:
+    async with Notifier.open(providers=Scripted([Permanent(reason="bad")] * 2), store=store) as notifier:
         for command in (A, msgspec.structs.replace(A, notification_id="b")):
             await notifier.send(command)
             await notifier.wait_until_quiet()
@@ -258,7 +248,7 @@ async def test_a_letter_that_died_again_elsewhere_is_the_newest(store, autojump_
 
 async def test_a_store_that_is_lost_ends_the_notifier_though_nothing_is_to_be_written(store):
     async def be_lost() -> None:
-        async with Notifier.open(providers=Receiver(), store=store):
+        async with Notifier.open(providers=Scripted(), store=store):
             store.on_news(LeaseLost("another node has taken over"))
             await trio.sleep_forever()
 
@@ -270,14 +260,14 @@ async def test_news_for_a_notifier_that_has_ended_is_for_the_next_one(store, rec
     async with Notifier.open(providers=receiver, store=store) as notifier:
         pass
     take_over(notifier, store, A)
-    assert receiver.taken == []
+    assert messages(receiver) == []
     async with Notifier.open(providers=receiver, store=store) as later:
         await later.wait_until_quiet()
-    assert receiver.taken == ["Hello"]
+    assert messages(receiver) == ["Hello"]
 
 
 async def test_a_redrive_that_waits_for_room_has_it_when_another_node_was_first(store, autojump_clock):
-    receiver = Receiver(Permanent(reason="bad"))
+    receiver = Scripted([Permanent(reason="bad")])
     async with Notifier.open({"max_pending": 1}, providers=receiver, store=store) as notifier:
         await notifier.send(A)
         await notifier.wait_until_quiet()
@@ -288,8 +278,8 @@ async def test_a_redrive_that_waits_for_room_has_it_when_another_node_was_first(
             await trio.sleep(1)
             assert await notifier.pipeline.dead_letter_queue.ask(RedriveDeadLetter(notification_id="a"), block=False)
             await trio.sleep(1)
-            assert receiver.taken == []
+            assert messages(receiver) == []
             store.another_was_first(b)
         await trio.sleep(1)
         assert answers == [Acceptance.DUPLICATE]
-        assert receiver.taken == ["Hello"]
+        assert messages(receiver) == ["Hello"]

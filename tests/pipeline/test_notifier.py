@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import trio
-from worlds import EMAIL, PLACED, SMS, World, email, on_both_clocks
+from worlds import EMAIL, PLACED, SMS, Scripted, World, email, on_both_clocks
 
 from actors import Foreseen, NotificationService, Notifier, SqliteStore
 from actors.domain.attempts import Attempt, Provider
@@ -728,15 +728,7 @@ WRONG_INSIDE: list[tuple[Any, dict[str, Any]]] = [
 ]
 
 
-class _Foresees(Provider):
-    def __init__(self, outcome: Outcome) -> None:
-        self._outcome = outcome
-
-    def attempt(self, attempt: Attempt, now_ns: int) -> Foreseen:
-        return Foreseen(0, self._outcome)
-
-
-class _ForeseesToo(NotificationService):
+class _Foresees(NotificationService):
     def __init__(self, outcome: Outcome) -> None:
         super().__init__()
         self._outcome = outcome
@@ -748,10 +740,10 @@ class _ForeseesToo(NotificationService):
 @pytest.mark.parametrize(
     "provider",
     [
+        lambda outcome: Scripted(lambda _: outcome),
         _Foresees,
-        _ForeseesToo,
         lambda outcome: NotificationService(latency=0, rules=[lambda attempt, now_ns, load: outcome]),
-        lambda outcome: FaultyProvider(_Foresees(outcome), []),
+        lambda outcome: FaultyProvider(Scripted(lambda _: outcome), []),
     ],
     ids=["provider", "subclass", "rule", "wrapped"],
 )

@@ -13,21 +13,16 @@ from worlds import EMAIL, OK, PLACED, Scripted, email
 
 from actors import (
     BUILT_IN_SUBSCRIBERS,
-    Attempt,
     DeadLetters,
-    Foreseen,
     LossyStore,
     MemoryStore,
     Notifier,
     OrderPlaced,
     OrderShipped,
-    Outcome,
     PaymentReceived,
     Permanent,
     Preferences,
-    Provider,
     SendNotification,
-    Sent,
     SimulatedProvider,
     SqliteStore,
     Transient,
@@ -314,27 +309,19 @@ TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 OTHER = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b8-01"
 
 
-class Traced(Provider):
-    """Keeps the trace of each attempt."""
-
-    def __init__(self, outcome: Outcome) -> None:
-        self.outcome = outcome
-        self.traces: dict[str, str | None] = {}
-
-    def attempt(self, attempt: Attempt, now_ns: int) -> Foreseen:
-        self.traces[attempt.command.notification_id] = attempt.traceparent
-        return Foreseen(10**9, self.outcome)
+def traces(provider):
+    return {each.command.notification_id: each.traceparent for each in provider.attempts}
 
 
 async def test_each_attempt_knows_the_trace_that_its_sender_named(autojump_clock):
-    provider = Traced(Sent())
+    provider = Scripted()
     async with Notifier.open(providers=provider) as notifier:
         await notifier.send(email("a"), traceparent=TRACE)
         assert await notifier.send(email("a"), traceparent=OTHER) == "duplicate"
         await notifier.send(email("b"))
         await notifier.publish(PLACED, traceparent=TRACE)
         await notifier.wait_until_quiet()
-    assert provider.traces == {"a": TRACE, "b": None, "email-order-placed-7": TRACE, "sms-order-placed-7": TRACE}
+    assert traces(provider) == {"a": TRACE, "b": None, "email-order-placed-7": TRACE, "sms-order-placed-7": TRACE}
 
 
 @pytest.mark.parametrize("trace", [123, b"00-", ["00"], object()])
@@ -353,19 +340,23 @@ async def test_what_is_no_trace_or_no_id_is_refused_at_once(autojump_clock, tmp_
 
 @pytest.mark.parametrize("trace", ["", "00", TRACE.upper(), TRACE + "-more", "00-" + "0" * 32 + TRACE[35:]])
 async def test_a_trace_that_cannot_be_read_is_none(autojump_clock, trace):
-    provider = Traced(Sent())
+    provider = Scripted()
     async with Notifier.open(providers=provider) as notifier:
         await notifier.send(email("a"), traceparent=trace)
         await notifier.wait_until_quiet()
-    assert provider.traces == {"a": None}
+    assert traces(provider) == {"a": None}
 
 
 async def test_a_trace_outlives_its_process_and_a_fallback_belongs_to_it(autojump_clock):
-    store, down, up = MemoryStore(), Traced(Transient(reason="busy")), Traced(Permanent(reason="no"))
+    store, down, up = (
+        MemoryStore(),
+        Scripted(lambda _: Transient(reason="busy")),
+        Scripted(lambda _: Permanent(reason="no")),
+    )
     config = {"channels": {"email": {"fallback": {"channel": "sms"}}, "sms": {}}, "drain": 0}
     async with Notifier.open(config, providers=down, store=store) as notifier:
         await notifier.send(email("a", addresses={"sms": "+4670"}), traceparent=TRACE)
         await trio.sleep(1.5)
     async with Notifier.open(config, providers=up, store=store) as notifier:
         await notifier.wait_until_quiet(60)
-    assert (down.traces, up.traces) == ({"a": TRACE}, {"a": TRACE, "a/sms": TRACE})
+    assert (traces(down), traces(up)) == ({"a": TRACE}, {"a": TRACE, "a/sms": TRACE})

@@ -4,14 +4,12 @@ import json
 
 import pytest
 import trio
-from worlds import EMAIL, email
+from worlds import EMAIL, Sleeping, email
 
 import simulation
 from actors import Notifier
-from actors.domain.attempts import Provider
 from actors.errors import ConfigurationError
 from actors.messages import BreakerState, NotificationFailed
-from actors.outcomes import Sent
 from actors.settings.base import validated
 from actors.settings.channel import ChannelConfig
 from actors.settings.defaults import Reach, filled_in
@@ -19,21 +17,10 @@ from actors.settings.defaults import Reach, filled_in
 REFUSES = {"limit": 2, "wait": "0s"}
 
 
-class Gate(Provider):
-    """Holds every attempt for 10 s."""
-
-    def attempt(self, attempt, now_ns):
-        async def deliver():
-            await trio.sleep(10)
-            return Sent()
-
-        return deliver
-
-
 async def test_live_the_third_is_refused_and_tried_again(autojump_clock):
     events = []
     settings = {"email": {"max_in_flight": REFUSES, "timeout": "1m", "retry": {"initial_delay": "15s"}}}
-    async with Notifier.open({"channels": settings}, providers=Gate(), on_event=events.append) as notifier:
+    async with Notifier.open({"channels": settings}, providers=Sleeping(10.0), on_event=events.append) as notifier:
         for number in range(3):
             await notifier.send(email(str(number)))
         await trio.sleep(0)
@@ -53,7 +40,9 @@ async def test_live_the_third_is_refused_and_tried_again(autojump_clock):
 
 async def test_live_one_waits_for_a_slot_as_long_as_it_is_told_to_and_then_is_refused(autojump_clock):
     events, settings = [], {"max_in_flight": {"limit": 1, "wait": "15s"}, "timeout": "1m", "retry": {"max_attempts": 1}}
-    async with Notifier.open({"channels": {"email": settings}}, providers=Gate(), on_event=events.append) as notifier:
+    async with Notifier.open(
+        {"channels": {"email": settings}}, providers=Sleeping(10.0), on_event=events.append
+    ) as notifier:
         for each in ("a", "b", "c"):  # b finds a slot after 10 s, c none in 15
             await notifier.send(email(each))
         await trio.sleep(14.9)

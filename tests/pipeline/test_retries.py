@@ -10,11 +10,9 @@ import pytest
 from hypothesis import given, settings, strategies as st
 from worlds import OK, Scripted, Try, World, email, on_both_clocks, simulate
 
-from actors.domain.attempts import Provider
 from actors.domain.delivery import Delivery, dead_letter, redriven
 from actors.errors import PermanentError, TransientError
 from actors.instants import ns
-from actors.kernel.effects import Effect
 from actors.messages import (
     ActorFailed,
     BreakerTransitioned,
@@ -443,18 +441,6 @@ def test_the_expiry_counts_anew_from_a_redrive():
 # ── transports that raise, or worse ─────────────────────────────────────────────────────────────────────────────
 
 
-class Raising(Provider):
-    """Raises, or returns what is no effect, before anything has been done."""
-
-    def __init__(self, error: Exception) -> None:
-        self._error = error
-        self.calls = 0
-
-    def attempt(self, attempt: Any, now_ns: int) -> Effect:
-        self.calls += 1
-        raise self._error
-
-
 @pytest.mark.parametrize(
     ("error", "reason", "calls"),
     [
@@ -465,13 +451,16 @@ class Raising(Provider):
     ],
 )
 def test_a_provider_that_raises_has_failed_and_no_actor_with_it(error, reason, calls):
+    def fails(_):
+        raise error
+
     def scenario(world: World) -> None:
-        world.open(Raising(error), email={"circuit_breaker": QUIET_BREAKER, "max_in_flight": 1})
+        world.open(Scripted(fails), email={"circuit_breaker": QUIET_BREAKER, "max_in_flight": 1})
         world.send(email("a"), email("b"))
 
     world = on_both_clocks(scenario)
     assert world.reasons == [reason] * 2
-    assert world.provider.calls == 2 * calls
+    assert len(world.provider.tries) == 2 * calls
     assert world.events(ActorFailed) == []
 
 

@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 import trio
+from worlds import Scripted, Sleeping
 
-from actors import Notifier, SendNotification, Sent
-from actors.domain.attempts import Attempt, Provider
+from actors import Notifier, SendNotification
+from actors.domain.attempts import Provider
 from actors.domain.store import LeaseRenewed
-from actors.kernel.effects import Foreseen
 from actors.messages import NotificationChannel, NotificationFailed
-from actors.outcomes import Outcome, Transient
+from actors.outcomes import Transient
 from actors.storage.memory import MemoryStore
 
 
@@ -39,29 +39,6 @@ class Leased(MemoryStore):
         self.on_news(LeaseRenewed())
 
 
-class Receiver(Provider):
-    """Takes everything, but for the first outcomes that it is given; by real I/O, or as a simulated one does."""
-
-    def __init__(self, *outcomes: Outcome, takes: float = 0.0, is_real: bool = True) -> None:
-        self._outcomes = list(outcomes)
-        self._takes, self._is_real = takes, is_real
-        self.begun: list[str] = []
-
-    def attempt(self, attempt: Attempt, now_ns: int) -> Any:
-        notification_id = attempt.command.notification_id
-        outcome = self._outcomes.pop(0) if self._outcomes else Sent()
-        if not self._is_real:
-            self.begun.append(notification_id)
-            return Foreseen(round(self._takes * 10**9), outcome)
-
-        async def call() -> Outcome:
-            self.begun.append(notification_id)
-            await trio.sleep(self._takes)
-            return outcome
-
-        return call
-
-
 def command(notification_id: str, **fields: Any) -> SendNotification:
     given = {"channel": NotificationChannel.EMAIL, "recipient": "ann@example.org", "message": "Hello"}
     return SendNotification(notification_id=notification_id, **{**given, **fields})
@@ -75,7 +52,7 @@ LIMITED = {"channels": {"email": {"retry": RETRY, "rate_limit": {"max_per_minute
 
 
 async def running(
-    config: dict[str, Any], receiver: Receiver, store: Leased, body: Callable[[Notifier], Awaitable[None]]
+    config: dict[str, Any], receiver: Provider, store: Leased, body: Callable[[Notifier], Awaitable[None]]
 ) -> list[Any]:
     """Run a notifier over a store; return its failures."""
     failures: list[Any] = []
@@ -98,7 +75,7 @@ async def test_nothing_starts_on_a_lease_that_is_over_and_all_goes_on_when_it_is
     config, is_real, autojump_clock
 ):
     sends = 2 if config is HEDGED else 1  # of an attempt that fails
-    store, receiver = Leased(), Receiver(*[Transient(reason="busy")] * sends, is_real=is_real)
+    store, receiver = Leased(), (Sleeping if is_real else Scripted)(outcomes=[Transient(reason="busy")] * sends)
 
     async def body(notifier: Notifier) -> None:
         await notifier.send(command("a", user_id="a"))
@@ -107,13 +84,13 @@ async def test_nothing_starts_on_a_lease_that_is_over_and_all_goes_on_when_it_is
         for each in ("b", "c"):
             await notifier.send(command(each, user_id=each))
         await trio.sleep(3600)
-        assert receiver.begun == ["a"] * sends
+        assert receiver.ids == ["a"] * sends
         assert notifier.in_flight == 3
         store.renew()
 
     begun_at = trio.current_time()
     failures = await running(config, receiver, store, body)
-    assert sorted(receiver.begun[sends:]) == ["a", "b", "c"]
+    assert sorted(receiver.ids[sends:]) == ["a", "b", "c"]
     assert [event.reason for event in failures] == ["busy"]  # to wait for a lease is no failure
     assert trio.current_time() - begun_at >= 3600
 
@@ -122,24 +99,24 @@ async def test_nothing_starts_on_a_lease_that_is_over_and_all_goes_on_when_it_is
 @pytest.mark.parametrize("config", [PLAIN, HEDGED, ONE_SLOT])
 async def test_the_lease_is_looked_at_again_right_before_an_attempt(config, answers, autojump_clock):
     """It was admitted, and the process was stopped before the attempt began; nothing is charged for that."""
-    store, receiver = Leased(), Receiver()
+    store, receiver = Leased(), Sleeping()
 
     async def body(notifier: Notifier) -> None:
         store.answers, store.is_held = list(answers), False
         await notifier.send(command("a"))
         await trio.sleep(3600)
         (lane,) = notifier.pipeline.wiring.stages[NotificationChannel.EMAIL].lanes
-        assert (receiver.begun, lane.in_flight, store.answers) == ([], 0, [])
+        assert (receiver.ids, lane.in_flight, store.answers) == ([], 0, [])
         store.renew()
 
     failures = await running(config, receiver, store, body)
-    assert (receiver.begun, failures) == (["a"], [])
+    assert (receiver.ids, failures) == (["a"], [])
 
 
 async def test_a_probe_that_is_not_made_leaves_the_breaker_half_open_for_another(autojump_clock):
     breaker = {"failure_threshold": 1, "timeout": "30s", "half_open_max": 1}
     config = {"channels": {"email": {"retry": RETRY, "circuit_breaker": breaker}}}
-    store, receiver = Leased(), Receiver(Transient(reason="busy"))
+    store, receiver = Leased(), Sleeping(outcomes=[Transient(reason="busy")])
 
     async def body(notifier: Notifier) -> None:
         await send_all(notifier, ["a"])
@@ -147,15 +124,15 @@ async def test_a_probe_that_is_not_made_leaves_the_breaker_half_open_for_another
         await send_all(notifier, ["b", "c"])  # which wait for the breaker
         store.lose()
         await trio.sleep(3600)
-        assert receiver.begun == ["a"]
+        assert receiver.ids == ["a"]
         store.renew()
 
     await running(config, receiver, store, body)
-    assert sorted(receiver.begun) == ["a", "a", "b", "c"]
+    assert sorted(receiver.ids) == ["a", "a", "b", "c"]
 
 
 async def test_what_expires_or_is_unwanted_while_it_waits_for_the_lease_is_not_sent(autojump_clock):
-    store, receiver = Leased(), Receiver()
+    store, receiver = Leased(), Sleeping()
 
     async def body(notifier: Notifier) -> None:
         store.lose()
@@ -168,11 +145,11 @@ async def test_what_expires_or_is_unwanted_while_it_waits_for_the_lease_is_not_s
         await body(notifier)
         await notifier.wait_until_quiet()
         assert [letter.failure_reason for letter in notifier.dead_letter_queue] == ["expired"]
-    assert receiver.begun == ["stays"]
+    assert receiver.ids == ["stays"]
 
 
 async def test_no_more_copies_are_sent_on_a_lease_that_is_over_and_the_first_answer_counts(autojump_clock):
-    store, receiver = Leased(), Receiver(takes=5)
+    store, receiver = Leased(), Sleeping(5)
 
     async def body(notifier: Notifier) -> None:
         await send_all(notifier, ["a"])
@@ -182,11 +159,11 @@ async def test_no_more_copies_are_sent_on_a_lease_that_is_over_and_the_first_ans
         assert notifier.in_flight == 0
 
     assert await running(HEDGED, receiver, store, body) == []
-    assert receiver.begun == ["a"]
+    assert receiver.ids == ["a"]
 
 
 async def test_a_stage_that_crashes_while_the_lease_is_over_strands_nothing(autojump_clock):
-    store, receiver = Leased(), Receiver(takes=2)
+    store, receiver = Leased(), Sleeping(2)
 
     async def body(notifier: Notifier) -> None:
         await send_all(notifier, ["a"])
@@ -199,4 +176,4 @@ async def test_a_stage_that_crashes_while_the_lease_is_over_strands_nothing(auto
         store.renew()
 
     await running(PLAIN, receiver, store, body)
-    assert receiver.begun == ["a", "a"]  # it was at the provider: it is sent again, as after any crash
+    assert receiver.ids == ["a", "a"]  # it was at the provider: it is sent again, as after any crash

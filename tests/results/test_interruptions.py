@@ -1,10 +1,10 @@
 """Requests that a crash interrupts: providers were asked, and no one takes their answers."""
 
 import pytest
+from worlds import Scripted
 
 import simulation
-from actors.domain.attempts import Attempt, Provider
-from actors.kernel.effects import Foreseen
+from actors.domain.attempts import Attempt
 from actors.messages import (
     DuplicateIgnored,
     NotificationChannel,
@@ -92,34 +92,17 @@ def first_attempt(notification_id):
     return Attempt(command=command, number=1, charged=False, expires_at_ns=None)
 
 
-class Answering(Provider):
-    """Delivers at once."""
-
-    def attempt(self, attempt, now_ns):
-        return Foreseen(0, Sent())
-
-
 def test_what_is_refused_by_ourselves_is_no_outcome_of_a_request_of_the_same_instant():
     """A message that came twice gets to the provider at the instant at which the notification itself is turned away."""
     lost = []
     email = NotificationChannel.EMAIL
     watch = Interruptions(lost.append)
     twice = first_attempt("n")
-    watch.observed({email: {"primary": Answering()}})[email]["primary"].attempt(twice, 5)
+    watch.observed({email: {"primary": Scripted()}})[email]["primary"].attempt(twice, 5)
     refused = {"kind": "Transient", "reason": "adaptive throttle", "attempt": 2, "started_ns": 5, "refused": True}
     watch.follow(NotificationFailed(at_ns=5, epoch_ns=0, notification_id="n", channel=email, **refused))
     found = [(each.notification_id, each.channel, each.provider, each.started_ns, each.lost_ns) for each in lost]
     assert found == [("n", email, "primary", 5, 5)]
-
-
-class AnsweringInTurn(Provider):
-    """Gives one answer after the other, each a moment after it was asked."""
-
-    def __init__(self, *answers):
-        self.answers = list(answers)
-
-    def attempt(self, attempt, now_ns):
-        return Foreseen(2, self.answers.pop(0))
 
 
 @pytest.mark.parametrize("first_ns", [5, 6])
@@ -129,7 +112,7 @@ def test_the_request_whose_outcome_is_recorded_later_is_not_the_one_that_is_lost
     email = NotificationChannel.EMAIL
     watch = Interruptions(lost.append)
     twice = first_attempt("n")
-    provider = watch.observed({email: {"primary": AnsweringInTurn(Permanent(reason="unknown"), Sent())}})
+    provider = watch.observed({email: {"primary": Scripted([Permanent(reason="unknown")], 2e-9)}})
     for at_ns in (first_ns, 6):
         provider[email]["primary"].attempt(twice, at_ns)
     watch.follow(
@@ -147,7 +130,7 @@ def test_the_copy_that_delivered_is_not_the_one_that_is_lost():
     watch = Interruptions(lost.append)
     twice = first_attempt("n")
     answers = Transient(reason="busy"), Transient(reason="busy"), Sent()
-    provider = watch.observed({email: {"primary": AnsweringInTurn(*answers)}})[email]["primary"]
+    provider = watch.observed({email: {"primary": Scripted(answers, 2e-9)}})[email]["primary"]
     for at_ns in (5, 5, 7):
         provider.attempt(twice, at_ns)
     sent = {"attempt": 1, "started_ns": 5, "requested_at_ns": 0, "hedges": 1}

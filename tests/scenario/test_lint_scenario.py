@@ -14,9 +14,10 @@ import trio
 import yaml
 from documents import text_of
 from hypothesis import given, strategies as st
+from worlds import Scripted
 
 import simulation
-from actors import Notifier, Provider
+from actors import Notifier
 from actors.instants import ns
 from actors.pipeline.retries import BUDGET_SPENT
 from simulation.scenario import load, parse
@@ -354,13 +355,11 @@ def test_a_result_has_them_and_its_summary_and_digest_do_not(wrong):
 # ── live ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-class Silent(Provider):
-    def attempt(self, attempt, now_ns):
-        raise AssertionError("nothing is sent")
+SILENT = Scripted(lambda _: pytest.fail("nothing is sent"))
 
 
 @pytest.mark.parametrize(
-    ("providers", "expected"), [(None, ["when_open", "timeout", "timeout"]), (Silent(), ["when_open"])]
+    ("providers", "expected"), [(None, ["when_open", "timeout", "timeout"]), (SILENT, ["when_open"])]
 )
 def test_a_live_configuration_is_linted_into_the_log_once(caplog, providers, expected):
     settings = {
@@ -399,7 +398,7 @@ def test_what_bounds_no_channel_fault_is_said_where_there_are_any(fault, expires
     assert keys == (["channels.email.circuit_breaker.enabled"] if is_said else [])
 
 
-@pytest.mark.parametrize(("providers", "count"), [(None, 0), (Silent(), 1)])
+@pytest.mark.parametrize(("providers", "count"), [(None, 0), (SILENT, 1)])
 def test_a_real_provider_may_say_that_the_channel_is_broken(caplog, providers, count):
     async def main():
         settings = {"circuit_breaker": {"enabled": False}}

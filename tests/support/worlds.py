@@ -9,6 +9,7 @@ from decimal import Decimal
 from typing import Any
 
 import msgspec
+import trio
 
 from actors.domain.attempts import Attempt, Provider
 from actors.domain.store import Store
@@ -89,12 +90,18 @@ class Scripted(Provider):
             self._next = lambda _: next(left, OK)
         self._latency = latency
         self.tries: list[Try] = []
+        self.attempts: list[Attempt] = []
+        self.sent: list[SendNotification] = []
+        """What it has answered with success."""
 
     def attempt(self, attempt: Attempt, now_ns: int) -> Effect:
         command = attempt.command
         this = Try(now_ns, command.notification_id, command.user, attempt.number, command)
         self.tries.append(this)
+        self.attempts.append(attempt)
         outcome = self._next(this)
+        if isinstance(outcome, Sent):
+            self.sent.append(command)
         return Foreseen(ns(self._latency(this) if callable(self._latency) else self._latency), outcome)
 
     @property
@@ -106,6 +113,31 @@ class Scripted(Provider):
     def ids(self) -> list[str]:
         """The notifications of the attempts, in order."""
         return [each.notification_id for each in self.tries]
+
+
+class Sleeping(Provider):
+    """A transport with real I/O: sleeps on trio's clock, and gives the outcomes of a list and then succeeds."""
+
+    def __init__(self, seconds: float = 0.0, outcomes: Iterable[Outcome | Exception] = ()) -> None:
+        self._seconds = seconds
+        self._outcomes = iter(outcomes)
+        self.begun: list[float] = []
+        self.ended: list[float] = []
+        self.ids: list[str] = []
+
+    def attempt(self, attempt: Attempt, now_ns: int) -> Effect:
+        outcome = next(self._outcomes, OK)
+
+        async def deliver() -> Outcome:
+            self.begun.append(trio.current_time())
+            self.ids.append(attempt.command.notification_id)
+            await trio.sleep(self._seconds)
+            self.ended.append(trio.current_time())
+            if isinstance(outcome, Exception):
+                raise outcome
+            return outcome
+
+        return deliver
 
 
 class _Do(msgspec.Struct, frozen=True):

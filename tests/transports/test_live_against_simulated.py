@@ -20,12 +20,10 @@ from http_servers import Reply, http_server
 from misbehaving import MisbehavingMail, Schedule, webhook_server
 from smtp_servers import Script, mail_server
 from trio.testing import MockClock
+from worlds import Scripted
 
 import simulation
-from actors.domain.attempts import Attempt, Provider
-from actors.kernel.effects import Effect, Foreseen
 from actors.messages import NotificationChannel
-from actors.outcomes import Sent
 from actors.transports.email import EmailProvider
 from actors.transports.webhook import WebhookProvider
 from simulation import Result
@@ -93,17 +91,10 @@ def live_side_by_side(runs: dict[str, dict[str, Any]]) -> dict[str, dict[str, An
     return summaries
 
 
-class TakesAll(Provider):
-    """Takes whatever it is handed, at once: what goes wrong is injected round it."""
-
-    def attempt(self, attempt: Attempt, now_ns: int) -> Effect:
-        return Foreseen(0, Sent())
-
-
 def at_the_mock_clock(sets: tuple[str, ...] = ()) -> dict[str, Any]:
     """Run the short scenario under trio's clock for tests, where a loaded machine delays nothing."""
     scenario = simulation.load(SCENARIOS / "short.yaml", sets=sets, seed=SEED)
-    run = partial(simulation.run_live, scenario, TakesAll(), inject="all")
+    run = partial(simulation.run_live, scenario, Scripted(), inject="all")
     return trio.run(run, clock=MockClock(autojump_threshold=0)).summary
 
 
