@@ -11,19 +11,18 @@ from unittest import mock
 
 import pytest
 from hypothesis import given, settings, strategies as st
+from provider_attempts import first_attempt
 
 import simulation
 from actors.domain.attempts import Admitted, Attempt
 from actors.faults.queue import Load
 from actors.kernel.randomness import RandomStreams
 from actors.messages import (
-    NotificationChannel,
     NotificationDeferred,
     NotificationFailed,
     NotificationMovedToDeadLetter,
     NotificationRequested,
     NotificationSent,
-    SendNotification,
 )
 from actors.notifier import Pipeline
 from actors.pipeline.deduplicating import InFlight
@@ -199,10 +198,7 @@ def test_copies_of_a_failure_do_not_trip_a_breaker() -> None:
 
 
 def test_an_answer_settles_the_admission_that_it_is_of() -> None:
-    command = SendNotification(
-        notification_id="one", channel=NotificationChannel.EMAIL, recipient="ann@example.com", message="Hello"
-    )
-    attempt = Attempt(command=command, number=1, charged=False, expires_at_ns=None)
+    attempt = first_attempt()
     admitted = Admitted(attempt=attempt, permit=1)
     in_flight = InFlight()
     assert in_flight.take(attempt)

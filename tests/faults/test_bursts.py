@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from confidence import check_mean
 from hypothesis import given, strategies as st
+from provider_attempts import ATTEMPT, S
 from worlds import World, email, on_both_clocks
 
-from actors.domain.attempts import Attempt
 from actors.faults.bursts import BurstChain
 from actors.faults.provider import SimulatedProvider
 from actors.instants import ns
@@ -20,8 +20,6 @@ from actors.kernel.randomness import RandomStreams
 from actors.outcomes import Sent, Transient
 from actors.settings.faults import Burst, FaultConfig
 
-S = 1_000_000_000
-ATTEMPT = Attempt(command=email("n"), number=1, charged=False, expires_at_ns=None)
 GOOD_S, BAD_S = 6.0, 2.0
 
 

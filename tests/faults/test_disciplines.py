@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import trio
-from test_provider_capacity import ATTEMPT, S, fault
+from provider_attempts import ATTEMPT, S, fault, first_attempt
 from worlds import Scripted, Sleeping, World, email, on_both_clocks
 
 import simulation
@@ -36,7 +36,7 @@ def ends(provider: SimulatedProvider, *attempts: tuple[float, bool]) -> list[tup
 
         def start(number: int, critical: bool) -> None:
             command = email(f"n{number}", critical=critical)
-            attempt = ATTEMPT.__class__(command=command, number=1, charged=False, expires_at_ns=None)
+            attempt = first_attempt(command)
             effect = provider.attempt(attempt, system.now_ns)
             if isinstance(effect, Foreseen):
                 if effect.delay_ns < 10**17:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from hypothesis import given, strategies as st
+from provider_attempts import ATTEMPT, S, fault
 from worlds import Scripted, World, email, on_both_clocks
 
 import simulation
@@ -16,16 +17,9 @@ from actors.faults.provider import NEVER_NS, SimulatedProvider
 from actors.faults.queue import Load
 from actors.messages import NotificationChannel
 from actors.outcomes import Ambiguous, Outcome, Permanent, Sent, Transient
-from actors.settings.faults import FaultConfig
 from simulation.scenario import parse
 
-S = 1_000_000_000
-ATTEMPT = Attempt(command=email("n"), number=1, charged=False, expires_at_ns=None)
 OVERLOADED = Transient(reason="overloaded")
-
-
-def fault(**keys: Any) -> FaultConfig:
-    return FaultConfig.model_validate({"channel": "all", **keys})
 
 
 class Spy:

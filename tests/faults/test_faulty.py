@@ -7,28 +7,21 @@ from typing import Any
 import pytest
 import trio
 from hypothesis import given, strategies as st
+from provider_attempts import S, fault, first_attempt
 from worlds import Scripted, Sleeping, World, email, on_both_clocks, run_on_trio, simulate
 
 from actors.domain.attempts import Attempt, Provider
 from actors.errors import ConfigurationError
 from actors.faults.chaos import FaultyProvider
 from actors.faults.provider import SimulatedProvider
-from actors.instants import NS_PER_S
 from actors.kernel.effects import Foreseen
 from actors.kernel.randomness import RandomStreams
 from actors.messages import NotificationSent
 from actors.outcomes import Permanent, Sent, Transient
-from actors.settings.faults import FaultConfig
-
-S = NS_PER_S
-
-
-def fault(**keys: Any) -> FaultConfig:
-    return FaultConfig.model_validate({"channel": "email", **keys})
 
 
 def attempt(number: int = 1) -> Attempt:
-    return Attempt(command=email(f"n{number}"), number=1, charged=False, expires_at_ns=None)
+    return first_attempt(email(f"n{number}"))
 
 
 windows = st.tuples(st.integers(0, 20), st.integers(1, 20)).map(lambda pair: {"at": pair[0], "for": pair[1]})

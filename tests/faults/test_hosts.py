@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from hypothesis import given, strategies as st
+from provider_attempts import S, fault, first_attempt
 from worlds import email
 
 import simulation
@@ -19,17 +20,12 @@ from actors.settings.faults import FaultConfig
 from simulation.results.result import Result
 from simulation.scenario import parse
 
-S = 1_000_000_000
 HOSTS = ("a.example", "b.example", "c.example", "")
 
 
 def attempt_at(host: str) -> Attempt:
     recipient = f"ann@{host}" if host else "+49 30 1234"
-    return Attempt(command=email("n", recipient=recipient), number=1, charged=False, expires_at_ns=None)
-
-
-def fault(**keys: Any) -> FaultConfig:
-    return FaultConfig.model_validate({"channel": "email", **keys})
+    return first_attempt(email("n", recipient=recipient))
 
 
 def outcomes_of(faults: list[FaultConfig], visits: list[tuple[int, str]], **settings: Any) -> list[Any]:

@@ -9,34 +9,16 @@ from typing import Any
 import pytest
 from confidence import check_mean
 from hypothesis import given, strategies as st
-from worlds import email
+from provider_attempts import ATTEMPT, S, answered, fault
 
 import simulation
-from actors.domain.attempts import Attempt
 from actors.errors import ConfigurationError
-from actors.faults.provider import NEVER_NS, SimulatedProvider
+from actors.faults.provider import SimulatedProvider
 from actors.instants import ns
 from actors.kernel.randomness import RandomStreams
 from actors.settings.distributions import Distribution
-from actors.settings.faults import FaultConfig
 from simulation.scenario import parse
 from simulation.scenario.lint import lint_scenario
-
-S = 1_000_000_000
-ATTEMPT = Attempt(command=email("n"), number=1, charged=False, expires_at_ns=None)
-
-
-def fault(**keys: Any) -> FaultConfig:
-    return FaultConfig.model_validate({"channel": "all", **keys})
-
-
-def answered(provider: SimulatedProvider, *seconds: float) -> list[float]:
-    """Return, for attempts that start at these instants, when their answers come; inf for never."""
-    effects: list[Any] = [provider.attempt(ATTEMPT, ns(at)) for at in seconds]
-    return [
-        math.inf if effect.delay_ns == NEVER_NS else round(at + effect.delay_ns / S, 9)
-        for at, effect in zip(seconds, effects, strict=True)
-    ]
 
 
 def test_each_takes_longer_for_every_other_one_that_is_under_way() -> None:

@@ -11,35 +11,20 @@ import pytest
 import simpy
 from confidence import check_mean
 from hypothesis import given, strategies as st
+from provider_attempts import ATTEMPT, S, answered, fault
 from worlds import World, email, on_both_clocks
 
 import simulation
-from actors.domain.attempts import Attempt
 from actors.errors import ConfigurationError
 from actors.faults.conditions import capacity_steps
-from actors.faults.provider import NEVER_NS, SimulatedProvider
+from actors.faults.provider import SimulatedProvider
 from actors.faults.queue import ServiceQueue
 from actors.instants import ns
 from actors.kernel.randomness import RandomStreams
 from actors.messages import NotificationSent
 from actors.notifier import Notifier
 from actors.settings.distributions import Distribution
-from actors.settings.faults import FaultConfig
 from simulation.scenario import parse
-
-S = 1_000_000_000
-ATTEMPT = Attempt(command=email("n"), number=1, charged=False, expires_at_ns=None)
-
-
-def fault(**keys: Any) -> FaultConfig:
-    return FaultConfig.model_validate({"channel": "all", **keys})
-
-
-def answered(provider: SimulatedProvider, *seconds: float) -> list[float]:
-    """Return, for attempts that start at these instants, when their answers come; inf for never."""
-    effects = [(at, provider.attempt(ATTEMPT, ns(at))) for at in seconds]
-    return [math.inf if effect.delay_ns == NEVER_NS else at + effect.delay_ns / S for at, effect in effects]
-
 
 # ── the queue ───────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import pytest
 from hypothesis import given, strategies as st
-from worlds import email
+from provider_attempts import ATTEMPT
 
 import simulation
-from actors.domain.attempts import Attempt
 from actors.errors import ConfigurationError
 from actors.faults.conditions import NEVER_NS
 from actors.faults.provider import SimulatedProvider
@@ -22,7 +21,6 @@ KINDS = {
     "sent": Sent, "transient": Transient, "throttled": Transient, "permanent": Permanent,
     "dead_destination": DeadDestination, "channel_fault": ChannelFault, "ambiguous": Ambiguous,
 }  # fmt: skip
-ATTEMPT = Attempt(command=email("n"), number=1, charged=False, expires_at_ns=None)
 GOES_WRONG = {"failure_rate": 0.4, "latency": 0.25, "capacity": 2, "per_in_flight": 0.1}
 
 

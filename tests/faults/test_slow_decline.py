@@ -7,28 +7,21 @@ from typing import Any
 
 import pytest
 from hypothesis import given, strategies as st
+from provider_attempts import ATTEMPT, S, fault, first_attempt
 from worlds import email
 
 import simulation
-from actors.domain.attempts import Attempt
 from actors.errors import ConfigurationError
 from actors.faults.provider import SimulatedProvider
 from actors.instants import ns
 from actors.kernel.randomness import RandomStreams
 from actors.outcomes import Sent
 from actors.service.console.words import fault as said_of
-from actors.settings.faults import ChangingShare, FaultConfig
+from actors.settings.faults import ChangingShare
 from simulation.exploration.swarm import case
 from simulation.scenario import Scenario, parse
 from simulation.scenario.lint import lint_scenario
 from simulation.scenario.writing import write
-
-S = 1_000_000_000
-ATTEMPT = Attempt(command=email("n"), number=1, charged=False, expires_at_ns=None)
-
-
-def fault(**keys: Any) -> FaultConfig:
-    return FaultConfig.model_validate({"channel": "all", **keys})
 
 
 def attempts(provider: SimulatedProvider, *seconds: float) -> list[Any]:
@@ -62,7 +55,7 @@ def test_it_meets_others_and_hosts() -> None:
     ]
     elsewhere = SimulatedProvider(latency=1, faults=faults)
     assert factors(elsewhere, 0, 5, 10) == [1, 4, 6]
-    there = Attempt(command=email("n", recipient="x@a.example"), number=1, charged=False, expires_at_ns=None)
+    there = first_attempt(email("n", recipient="x@a.example"))
     provider = SimulatedProvider(latency=1, faults=faults)
     effects: list[Any] = [provider.attempt(there, ns(at)) for at in (0, 5, 10)]
     assert [effect.delay_ns for effect in effects] == [S, 4 * 51 * S, 6 * 101 * S]

@@ -4,44 +4,26 @@ from __future__ import annotations
 
 import math
 from fractions import Fraction
-from typing import Any
 
 import pytest
 from hypothesis import given, strategies as st
-from worlds import email
+from provider_attempts import S, answered, fault
 
 import simulation
-from actors.domain.attempts import Attempt
 from actors.errors import ConfigurationError
 from actors.faults.conditions import NEVER_NS, speed_steps
 from actors.faults.disciplines import CriticalFirst, ProcessorSharing, Station
 from actors.faults.provider import SimulatedProvider
 from actors.faults.queue import ServiceQueue
 from actors.faults.speed import Speed
-from actors.instants import ns
-from actors.settings.faults import FaultConfig
 from simulation.scenario import Scenario, parse
 from simulation.scenario.lint import lint_scenario
 
-S = 1_000_000_000
-ATTEMPT = Attempt(command=email("n"), number=1, charged=False, expires_at_ns=None)
 ONE = Fraction(1)
 
 Steps = list[tuple[int, Fraction]]
 Jobs = list[tuple[int, int]]
 """When each comes, and its work."""
-
-
-def fault(**keys: Any) -> FaultConfig:
-    return FaultConfig.model_validate({"channel": "all", **keys})
-
-
-def answered(provider: SimulatedProvider, *seconds: float) -> list[float]:
-    effects: list[Any] = [provider.attempt(ATTEMPT, ns(at)) for at in seconds]
-    return [
-        math.inf if effect.delay_ns >= NEVER_NS else round(at + effect.delay_ns / S, 9)
-        for at, effect in zip(seconds, effects, strict=True)
-    ]
 
 
 def ends_at(station: Station[int], jobs: Jobs) -> list[int]:

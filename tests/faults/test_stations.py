@@ -8,12 +8,11 @@ from typing import Any
 
 import pytest
 from hypothesis import given, strategies as st
+from provider_attempts import S
 
 from actors.faults.conditions import NEVER_NS
 from actors.faults.disciplines import CriticalFirst, ProcessorSharing, Station
 from actors.faults.queue import ServiceQueue
-
-S = 1_000_000_000
 
 Jobs = list[tuple[int, int, bool]]
 """When each comes, its work, and whether it is critical."""

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 from hypothesis import given, strategies as st
+from provider_attempts import ATTEMPT, S, fault
 from worlds import World, email, on_both_clocks
 
-from actors.domain.attempts import Attempt
 from actors.errors import ConfigurationError
 from actors.faults.conditions import Forecast
 from actors.faults.provider import NEVER_NS, SimulatedProvider
@@ -19,13 +19,6 @@ from actors.outcomes import ChannelFault, DeadDestination, Outcome, Permanent, S
 from actors.settings.channel import ProviderConfig
 from actors.settings.distributions import Distribution
 from actors.settings.faults import FaultConfig
-
-S = 1_000_000_000
-ATTEMPT = Attempt(command=email("n"), number=1, charged=False, expires_at_ns=None)
-
-
-def fault(**keys: Any) -> FaultConfig:
-    return FaultConfig.model_validate({"channel": "all", **keys})
 
 
 def service(*faults: FaultConfig, seed: int = 0, **settings: Any) -> SimulatedProvider:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from histories import EMAIL, S, breach_of, check_breach, made
+from provider_attempts import first_attempt
 
 from actors.domain.attempts import Attempt
 from actors.faults.provider import SimulatedProvider
@@ -48,7 +49,7 @@ PROVIDERS: dict[str, dict[str, Any]] = {
 
 def attempt(host: str = "a.org", node: int | None = None) -> Attempt:
     command = SendNotification(notification_id="n", channel=EMAIL, recipient=f"ann@{host}", message="Hello")
-    return Attempt(command=command, number=1, charged=False, expires_at_ns=None, node=node)
+    return first_attempt(command, node=node)
 
 
 @pytest.mark.parametrize("wrong", FAULTS)

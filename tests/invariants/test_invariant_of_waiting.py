@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 from histories import EMAIL, S, breach_of, check_breach, crashed, deferred
+from provider_attempts import first_attempt
 
 from actors.domain.attempts import Admitted, Attempt, FlushQueue, Rejected
 from actors.messages import DeferralCause, SendNotification
@@ -24,7 +25,7 @@ from simulation.invariants import Context, MessageSent
 @cache
 def attempt(id: str, number: int = 1) -> Attempt:
     command = SendNotification(notification_id=id, channel=EMAIL, recipient="ann", message="Hello")
-    return Attempt(command=command, number=number, charged=False, expires_at_ns=None)
+    return first_attempt(command, number=number)
 
 
 def told(seconds: float, sender: type | None, receiver: type, message: Any) -> MessageSent:

@@ -19,8 +19,9 @@ from histories import (
     requested,
     sent,
 )
+from provider_attempts import first_attempt
 
-from actors.domain.attempts import Admitted, Attempt
+from actors.domain.attempts import Admitted
 from actors.instants import since_1970_ns
 from actors.kernel.effects import Performed
 from actors.messages import (
@@ -52,7 +53,7 @@ def told_message(seconds, sender, receiver, message):
 
 def attempt(id="n", number=1, charged=False, **command):
     filled = SendNotification(notification_id=id, channel=EMAIL, recipient="ann", message="Hello", **command)
-    return Attempt(command=filled, number=number, charged=charged, expires_at_ns=None)
+    return first_attempt(filled, number=number, charged=charged)
 
 
 def deferred(seconds, until, cause, id="n"):

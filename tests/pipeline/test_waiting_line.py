@@ -6,19 +6,17 @@ import tracemalloc
 from collections import OrderedDict
 
 from hypothesis import given, strategies as st
+from provider_attempts import first_attempt
+from worlds import email
 
 from actors.domain.attempts import Attempt
-from actors.messages import NotificationChannel, SendNotification
 from actors.pipeline.waiting_line import PlacedQueue
 
 STEPS = st.lists(st.one_of(st.just("append"), st.just("pop"), st.integers(0, 60)), max_size=150)
 
 
 def attempt(number: int) -> Attempt:
-    command = SendNotification(
-        notification_id=str(number), channel=NotificationChannel.EMAIL, recipient="ann@example.com", message="Hi"
-    )
-    return Attempt(command=command, number=1, charged=False, expires_at_ns=None)
+    return first_attempt(email(str(number)))
 
 
 @given(STEPS)

@@ -1,16 +1,14 @@
 """Requests that a crash interrupts: providers were asked, and no one takes their answers."""
 
 import pytest
-from worlds import Scripted
+from provider_attempts import first_attempt
+from worlds import EMAIL, Scripted, email
 
 import simulation
-from actors.domain.attempts import Attempt
 from actors.messages import (
     DuplicateIgnored,
-    NotificationChannel,
     NotificationFailed,
     NotificationSent,
-    SendNotification,
 )
 from actors.outcomes import Permanent, Sent, Transient
 from simulation.results.interruptions import Interruptions, Request
@@ -83,41 +81,30 @@ def test_who_is_reached_again_and_again_is_counted_once():
     assert 0 < summary["reached_twice"] <= summary["accepted"]
 
 
-def first_attempt(notification_id):
-    """Return the first attempt of a notification by email."""
-    email = NotificationChannel.EMAIL
-    command = SendNotification(
-        notification_id=notification_id, channel=email, recipient="ann@example.org", message="Hello"
-    )
-    return Attempt(command=command, number=1, charged=False, expires_at_ns=None)
-
-
 def test_what_is_refused_by_ourselves_is_no_outcome_of_a_request_of_the_same_instant():
     """A message that came twice gets to the provider at the instant at which the notification itself is turned away."""
     lost = []
-    email = NotificationChannel.EMAIL
     watch = Interruptions(lost.append)
-    twice = first_attempt("n")
-    watch.observed({email: {"primary": Scripted()}})[email]["primary"].attempt(twice, 5)
+    twice = first_attempt()
+    watch.observed({EMAIL: {"primary": Scripted()}})[EMAIL]["primary"].attempt(twice, 5)
     refused = {"kind": "Transient", "reason": "adaptive throttle", "attempt": 2, "started_ns": 5, "refused": True}
-    watch.follow(NotificationFailed(at_ns=5, epoch_ns=0, notification_id="n", channel=email, **refused))
+    watch.follow(NotificationFailed(at_ns=5, epoch_ns=0, notification_id="n", channel=EMAIL, **refused))
     found = [(each.notification_id, each.channel, each.provider, each.started_ns, each.lost_ns) for each in lost]
-    assert found == [("n", email, "primary", 5, 5)]
+    assert found == [("n", EMAIL, "primary", 5, 5)]
 
 
 @pytest.mark.parametrize("first_ns", [5, 6])
 def test_the_request_whose_outcome_is_recorded_later_is_not_the_one_that_is_lost(first_ns):
     """Of a message that came twice the first is refused, and the second delivered, while the handler is down."""
     lost = []
-    email = NotificationChannel.EMAIL
     watch = Interruptions(lost.append)
-    twice = first_attempt("n")
-    provider = watch.observed({email: {"primary": Scripted([Permanent(reason="unknown")], 2e-9)}})
+    twice = first_attempt()
+    provider = watch.observed({EMAIL: {"primary": Scripted([Permanent(reason="unknown")], 2e-9)}})
     for at_ns in (first_ns, 6):
-        provider[email]["primary"].attempt(twice, at_ns)
+        provider[EMAIL]["primary"].attempt(twice, at_ns)
     watch.follow(
         NotificationSent(
-            at_ns=90, epoch_ns=0, notification_id="n", channel=email, attempt=1, started_ns=6, requested_at_ns=0
+            at_ns=90, epoch_ns=0, notification_id="n", channel=EMAIL, attempt=1, started_ns=6, requested_at_ns=0
         )
     )
     assert [(each.started_ns, each.reached_ns) for each in lost] == [(first_ns, None)]
@@ -126,30 +113,28 @@ def test_the_request_whose_outcome_is_recorded_later_is_not_the_one_that_is_lost
 def test_the_copy_that_delivered_is_not_the_one_that_is_lost():
     """A message that came twice, of whose attempt a copy was sent, which delivered."""
     lost = []
-    email = NotificationChannel.EMAIL
     watch = Interruptions(lost.append)
-    twice = first_attempt("n")
+    twice = first_attempt()
     answers = Transient(reason="busy"), Transient(reason="busy"), Sent()
-    provider = watch.observed({email: {"primary": Scripted(answers, 2e-9)}})[email]["primary"]
+    provider = watch.observed({EMAIL: {"primary": Scripted(answers, 2e-9)}})[EMAIL]["primary"]
     for at_ns in (5, 5, 7):
         provider.attempt(twice, at_ns)
     sent = {"attempt": 1, "started_ns": 5, "requested_at_ns": 0, "hedges": 1}
-    watch.follow(NotificationSent(at_ns=90, epoch_ns=0, notification_id="n", channel=email, **sent))
+    watch.follow(NotificationSent(at_ns=90, epoch_ns=0, notification_id="n", channel=EMAIL, **sent))
     assert [(each.started_ns, each.reached_ns) for each in lost] == [(5, None)]
 
 
 @pytest.mark.parametrize("at_ns", [0, 5])
 def test_an_answer_that_is_lost_and_too_late_is_of_one_request(at_ns):
-    email = NotificationChannel.EMAIL
-    attempt = first_attempt("email-0-0")
-    outline = Outline(providers=((email, ("primary",)),), entries=("email",), classes=("normal",))
-    ledger = Ledger(outline, [Entry("normal", (email,))])
-    requests = [Request(attempt, email, "primary", started_ns) for started_ns in (0, at_ns)]
+    attempt = first_attempt(email("email-0-0"))
+    outline = Outline(providers=((EMAIL, ("primary",)),), entries=("email",), classes=("normal",))
+    ledger = Ledger(outline, [Entry("normal", (EMAIL,))])
+    requests = [Request(attempt, EMAIL, "primary", started_ns) for started_ns in (0, at_ns)]
     requests[1].is_late = True
     for request in requests:
         request.reached_ns = 9
         ledger.interrupt(request, counts=False)
-    assert ledger.tally((0, email)).reached_twice == (at_ns > 0)
+    assert ledger.tally((0, EMAIL)).reached_twice == (at_ns > 0)
 
 
 def test_what_is_at_a_provider_at_the_end_is_neither_an_attempt_nor_interrupted():

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from provider_attempts import first_attempt
+
 from actors.domain.attempts import Attempt, Provider
 from actors.instants import NS_PER_S
 from actors.messages import SendNotification
@@ -15,14 +17,7 @@ NOW_NS = 5 * NS_PER_S
 
 def attempt_of(command: SendNotification, number: int = 1, edits: int = 0, wanted_for: float | None = None) -> Attempt:
     wanted_until_ns = None if wanted_for is None else NOW_NS + round(wanted_for * NS_PER_S)
-    return Attempt(
-        command=command,
-        number=number,
-        charged=False,
-        expires_at_ns=None,
-        wanted_until_ns=wanted_until_ns,
-        edits=edits,
-    )
+    return first_attempt(command, number=number, wanted_until_ns=wanted_until_ns, edits=edits)
 
 
 async def outcome_of(

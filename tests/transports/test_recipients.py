@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 import trio
 from hypothesis import example, given, settings, strategies as st
+from provider_attempts import first_attempt
 
-from actors.domain.attempts import Attempt, Provider
+from actors.domain.attempts import Provider
 from actors.messages import NotificationChannel, SendNotification
 from actors.outcomes import Permanent, Sent
 from actors.transports.email import EmailProvider
@@ -110,7 +111,7 @@ def is_handed_over(provider: Any, command: SendNotification) -> bool:
         provider._http._answer = network.answer  # type: ignore[method-assign]
     else:
         provider._pool = network
-    attempt = Attempt(command=command, number=1, charged=False, expires_at_ns=None)
+    attempt = first_attempt(command)
     outcome = trio.run(provider.attempt(attempt, 0))
     assert isinstance(outcome, Sent if network.taken else Permanent)
     return network.taken == 1
