@@ -1,10 +1,8 @@
 """Runs that look wrong and are not: each was a breach once that was none."""
 
-from pathlib import Path
-
 import pytest
-import yaml
 from histories import EMAIL, made
+from scenario_tables import scenarios_of
 from worlds import Scripted
 
 import simulation
@@ -13,8 +11,7 @@ from simulation.invariants.lifecycles import Lifecycles
 from simulation.invariants.watching import ObservedProvider
 from simulation.scenario.loading import parse
 
-ROWS = yaml.safe_load(Path(__file__).with_name("no_false_alarms.yaml").read_text(encoding="utf-8"))
-SCENARIOS = {row["name"]: row["scenario"] for row in ROWS}
+SCENARIOS = scenarios_of(__file__)
 
 
 @pytest.mark.parametrize("name", SCENARIOS)

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from console_command import app
 from many_seeds import SCENARIOS, difference, main, ordinary
+from scenario_tables import scenarios_of
 from typer.testing import CliRunner
 
 import simulation
@@ -35,65 +36,7 @@ SHIPPED = sorted([*(ROOT / "scenarios").glob("*.yaml"), *(ROOT / "scenarios" / "
 LIVE = {"swarm", "stages-restart", "told-twice"}
 """Those of which some cases run under trio too."""
 LOCK_STEP = ["reference-model"]
-
-SMALL = """\
-name: small
-seed: 5
-duration: 20s
-workload:
-  - {channel: email, arrivals: {constant: 2/s}, users: 3}
-channels:
-  email:
-    circuit_breaker: {failure_threshold: 3, timeout: 5s}
-    rate_limit: {max_per_minute: 100}
-    retry: {max_attempts: 3, initial_delay: 100ms, jitter: full}
-    provider: {latency: 50ms}
-faults:
-  - {channel: email, at: 5s, for: 10s, outage: true}
-"""
-
-
-DOWN_WHILE_ANSWERS_COME = """\
-duration: 12s
-workload: [{channel: email, arrivals: {constant: 4/s}}]
-channels:
-  email:
-    circuit_breaker: {window: {calls: 4}, minimum_calls: 4, slow_call: {duration: 2s, rate: 50%}}
-    provider: {latency: 1s}
-faults: [{channel: email, at: 5.1s, crash: {actor: breaker}, restart_after: 5s}]
-"""
-"""The breaker learns of answers after five seconds, none of which has taken longer than one."""
-
-
-DUE_FOR_ONE_THAT_IS_DOWN = """\
-duration: 7s
-workload: [{channel: push, arrivals: {constant: 2/s}}]
-channels: {push: {quota: {rate: 1/s}, provider: {latency: 100ms}}}
-faults: [{channel: push, at: 5s, crash: {actor: breaker}}]
-"""
-"""At 5 s the breaker's stage crashes, the next one's turn falls due there, and another one comes, in this order."""
-
-
-DURABLE_FOR_ONE_THAT_IS_DOWN = """\
-duration: 8s
-max_pending: 2
-commit_latency: 2s
-workload: [{channel: sms, arrivals: {constant: 1/s}}]
-channels: {sms: {provider: {latency: 0s}}}
-faults: [{channel: all, at: 4s, crash: {actor: handler}}]
-"""
-"""At 4 s the handler crashes, the end of what it has sent is durable, and another one comes, in this order."""
-
-
-LOOKED_FOR_WHILE_IT_IS_DOWN = """\
-seed: 1
-duration: 30s
-workload: [{channel: sms, users: 2, arrivals: {constant: 1/s}}]
-channels: {sms: {rate_limit: {rate: 1/10s}, provider: {latency: 100ms}}}
-operations: [{at: 6500ms, cancel: all}]
-faults: [{channel: sms, at: 8700ms, crash: {actor: limiter}, restart_after: 10s}]
-"""
-"""While the limiter is down its timer comes once, for one that was cancelled; the one that waits is due later."""
+TEXTS = scenarios_of(__file__)
 
 
 def compared(scenario, **arguments):
@@ -140,19 +83,19 @@ def test_on_the_clock_for_tests(path, seed):
 
 
 def test_how_long_an_attempt_took_does_not_depend_on_when_its_breaker_is_back():
-    assert compared(parse(DOWN_WHILE_ANSWERS_COME)).summary["sent"] == 48
+    assert compared(parse(TEXTS["down-while-answers-come"])).summary["sent"] == 48
 
 
 def test_what_falls_due_for_a_stage_that_is_down_stands_before_what_comes_at_the_same_instant():
-    assert compared(parse(DUE_FOR_ONE_THAT_IS_DOWN)).summary["sent"] == 14
+    assert compared(parse(TEXTS["due-for-one-that-is-down"])).summary["sent"] == 14
 
 
 def test_what_is_durable_while_the_handler_is_down_makes_room_for_what_comes_at_the_same_instant():
-    compared(parse(DURABLE_FOR_ONE_THAT_IS_DOWN))
+    compared(parse(TEXTS["durable-for-one-that-is-down"]))
 
 
 def test_a_stage_that_is_down_has_one_look_in_its_mailbox_however_much_falls_due():
-    assert compared(parse(LOOKED_FOR_WHILE_IT_IS_DOWN)).summary["sent"] > 0
+    assert compared(parse(TEXTS["looked-for-while-it-is-down"])).summary["sent"] > 0
 
 
 QUICK = ("attempts", "herd", "token-bucket", "fan-out", "duplicates", "contention", "gas-station", "bank-renege")
@@ -188,40 +131,16 @@ def test_every_validation_case(replicate):
 
 def test_answers_that_nobody_could_foresee():
     """A provider that is slowed down while it works gives promises; what is not kept in time has timed out."""
-    text = SMALL.replace("latency: 50ms", "latency: 50ms, capacity: 1").replace("outage: true", "speed: 0.05")
+    text = TEXTS["small"].replace("latency: 50ms", "latency: 50ms, capacity: 1").replace("outage: true", "speed: 0.05")
     result = compared(parse(text + "  - {channel: email, at: 8s, for: 4s, speed: 0}\n", "small.yaml"))
     assert result.summary["peaks"]["in_flight"] > 1
-
-
-CLASSES = """\
-name: classes
-seed: 3
-duration: 30s
-max_pending: 60
-workload:
-  - {channel: webhook, arrivals: {poisson: 8/s}, users: 12, hosts: 4, priority: bulk}
-  - {channel: webhook, arrivals: {poisson: 4/s}, users: 12, hosts: 4}
-  - {channel: webhook, arrivals: {poisson: 1/s}, users: 12, hosts: 4, critical: true, expires_after: 20s}
-channels:
-  webhook:
-    circuit_breaker: {failure_threshold: 3, timeout: 2s}
-    rate_limit: {max_per_minute: 60}
-    max_in_flight: 4
-    retry: {max_attempts: 3, initial_delay: 100ms}
-    provider: {latency: {exponential: {mean: 300ms}}, failure_rate: 20%}
-faults:
-  - {channel: webhook, at: 5s, for: 6s, outage: true}
-  - {channel: all, at: 15s, crash: process, restart_after: 4s}
-operations:
-  - {at: 25s, redrive: all, edit: {message: again, expires_after: 30s}}
-"""
 
 
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("order", ["kind: strict", "aging: 5s", "kind: weighted", "kind: weighted, weights: {bulk: 3}"])
 @pytest.mark.parametrize("per", ["channel", "host"])
 def test_classes_wait_in_their_order_and_are_refused_by_their_shares(per, order, seed):
-    text = CLASSES.replace("timeout: 2s}", f"timeout: 2s, per: {per}}}\n    order: {{{order}}}")
+    text = TEXTS["classes"].replace("timeout: 2s}", f"timeout: 2s, per: {per}}}\n    order: {{{order}}}")
     assert compared(parse(text, "classes.yaml"), seed=seed).summary["channels"]["webhook"]["refused"]["overloaded"] > 0
 
 
@@ -235,46 +154,29 @@ def test_users_hosts_and_tenants_take_turns_and_tenants_have_bounds(per, order, 
     backup = "failover: {backup: {max_in_flight: 5, provider: {latency: {exponential: {mean: 1s}}}}}"
     lines = [f"max_in_flight: {4 if bounds else 9}", backup, f"order: {{{order}, fair_by: {fair_by}}}"]
     lines += [] if bounds is None else [f"tenant: {bounds}"]
-    text = CLASSES.replace("hosts: 4", "hosts: 4, tenants: 3").replace("timeout: 2s", f"timeout: 2s, per: {per}")
+    text = (
+        TEXTS["classes"].replace("hosts: 4", "hosts: 4, tenants: 3").replace("timeout: 2s", f"timeout: 2s, per: {per}")
+    )
     text = text.replace("max_in_flight: 4", "\n    ".join(lines))
     assert compared(parse(text, "classes.yaml"), seed=1).summary["channels"]["webhook"]["deferred"] > 10
 
 
 def test_answers_that_nobody_could_foresee_while_the_process_is_down():
     provider = "latency: 1s, capacity: 1, discipline: processor_sharing"
-    text = SMALL.replace("latency: 50ms", provider).replace("outage: true", "speed: 0.5")
+    text = TEXTS["small"].replace("latency: 50ms", provider).replace("outage: true", "speed: 0.5")
     compared(parse(text + "  - {channel: all, at: 6s, crash: process, restart_after: 4s}\n", "small.yaml"))
-
-
-ORDERED_TWICE = """\
-name: ordered-twice
-seed: 1
-duration: 60s
-max_pending: 20
-commit_latency: 200ms
-workload: [{channel: sms, arrivals: {constant: 2/s}}]
-channels: {sms: {retry: {max_attempts: 1}, circuit_breaker: {enabled: false}, provider: {latency: 100ms}}}
-faults:
-  - {channel: sms, at: 0s, for: 10s, outage: true}
-  - {channel: sms, at: 20s, for: 15s, hang: true}
-  - {channel: all, at: 28s, crash: {actor: handler}, restart_after: 5s}
-  - {channel: all, at: 30s, crash: {actor: dlq}, restart_after: 1s}
-operations:
-  - {at: 29s, redrive: all, edit: {expires_after: 1ms}}
-  - {at: 32s, redrive: all}
-"""
 
 
 def test_a_redrive_that_waits_is_for_the_letter_of_one_death_alone():
     """Both orders wait; the first lets each die once more, and so the second has no letter any more."""
-    result = compared(parse(ORDERED_TWICE, "ordered-twice.yaml"))
+    result = compared(parse(TEXTS["ordered-twice"], "ordered-twice.yaml"))
     redriven = result.dlq[result.dlq["left"] == "redriven"]["id"]
     assert len(redriven) > 5
     assert redriven.is_unique
 
 
 def test_what_became_durable_while_the_handler_was_down_is_recorded_when_the_process_crashes():
-    text = SMALL.replace("seed: 5", "seed: 5\ncommit_latency: 300ms")
+    text = TEXTS["small"].replace("seed: 5", "seed: 5\ncommit_latency: 300ms")
     crashes = "  - {channel: all, at: 6700ms, crash: {actor: handler}, restart_after: 5s}\n"
     compared(parse(text + crashes + "  - {channel: all, at: 9s, crash: process, restart_after: 1s}\n", "small.yaml"))
 
@@ -311,28 +213,9 @@ def test_many_cases_whose_messages_come_twice_and_late(path):
     assert {seed: each for seed, each in found.items() if each} == {}
 
 
-ASTRAY = """\
-seed: 2
-duration: 30s
-workload: [{channel: email, arrivals: {constant: 3/s}, users: 2}]
-channels:
-  email:
-    rate_limit: {rate: 10/4s}
-    max_in_flight: 3
-    circuit_breaker: {failure_threshold: 3, timeout: 2s}
-    retry: {max_attempts: 3, initial_delay: 500ms}
-    provider: {latency: {exponential: {mean: 300ms}}, failure_rate: 20%}
-faults:
-  - {channel: email, duplicate_rate: 50%}
-  - {channel: email, at: 5s, reorder: {delay: {exponential: {mean: 1s}}}}
-  - {channel: email, at: 12s, crash: {actor: limiter}}
-  - {channel: email, at: 18s, crash: process, restart_after: 1s}
-"""
-
-
 @pytest.mark.parametrize("runtime", ["simpy", "trio"])
 def test_messages_that_come_twice_and_late_while_actors_and_the_process_crash(runtime):
-    summary = compared(parse(ASTRAY), runtime=runtime).summary
+    summary = compared(parse(TEXTS["astray"]), runtime=runtime).summary
     assert summary["requests"] > summary["attempts"]
 
 
@@ -347,34 +230,16 @@ def test_messages_that_come_twice_and_late_while_actors_and_the_process_crash(ru
 def test_a_stage_that_takes_a_copy_is_told(monkeypatch, owner, name, wrong, told):
     monkeypatch.setattr(owner, name, wrong)
     with pytest.raises(InvariantBreach, match=told):
-        simulation.run(parse(ASTRAY), invariants=LOCK_STEP)
+        simulation.run(parse(TEXTS["astray"]), invariants=LOCK_STEP)
 
 
 # ── fleets ──────────────────────────────────────────────────────────────────────────────────────────────────────
-
-FLEET = """\
-name: fleet
-seed: 2
-duration: 30s
-nodes: {count: 3, routing: by_user, takeover_after: 4s}
-workload: [{channel: email, arrivals: {constant: 4/s}, users: 9}]
-channels:
-  email:
-    circuit_breaker: {failure_threshold: 3, timeout: 2s, resume_rate: 2/s}
-    retry: {max_attempts: 4, initial_delay: 1s}
-    provider: {latency: 50ms}
-faults:
-  - {channel: email, at: 5s, for: 6s, outage: true}
-  - {channel: email, node: 2, at: 8s, crash: process, restart_after: 9s}
-  - {channel: email, node: [1, 3], at: 10s, crash: {actor: breaker}}
-  - {at: 20s, deploy: {each_down: 1s, every: 3s, drain: 1s}}
-"""
 
 
 @pytest.mark.parametrize("routing", ["round_robin", "random", "by_user", "by_host"])
 @pytest.mark.parametrize("runtime", ["simpy", "trio"])
 def test_nodes_that_crash_are_deployed_and_take_over(routing, runtime):
-    summary = compared(parse(FLEET.replace("by_user", routing), "fleet.yaml"), runtime=runtime).summary
+    summary = compared(parse(TEXTS["fleet"].replace("by_user", routing), "fleet.yaml"), runtime=runtime).summary
     assert summary["in_flight"] == 0
     assert summary["breaker"]["email@1"]["opened"] > 0
 
@@ -382,7 +247,7 @@ def test_nodes_that_crash_are_deployed_and_take_over(routing, runtime):
 @pytest.mark.parametrize(("latency", "runtime"), [("1ms", "simpy"), ("300ms", "trio"), ("5s", "simpy")])
 def test_what_nodes_do_is_durable_later(latency, runtime):
     """With 5 s more than a lease: what one had is taken over before all that it did is known."""
-    text = FLEET.replace("seed: 2", f"seed: 2\ncommit_latency: {latency}")
+    text = TEXTS["fleet"].replace("seed: 2", f"seed: 2\ncommit_latency: {latency}")
     assert compared(parse(text, "fleet.yaml"), runtime=runtime).summary["in_flight"] == 0
 
 
@@ -393,36 +258,13 @@ def test_fleets_of_the_swarm_whose_store_takes_its_time(seed):
     assert difference(scenario, seed, is_fleet=True, latency=5.0) is None
 
 
-CUT_OFF = """\
-seed: 4
-duration: 40s
-nodes: {count: 3, takeover_after: 4s}
-workload:
-  - {channel: email, arrivals: {constant: 3/s}, users: 9}
-  - {channel: email, arrivals: {burst: {size: 40, every: 20s}}, users: 9}
-channels:
-  email:
-    circuit_breaker: {failure_threshold: 3, timeout: 2s, shared: any, share_latency: 300ms}
-    quota: {rate: 5/s, kind: token_bucket, burst: 3, across: nodes}
-    retry: {max_attempts: 3, initial_delay: 1s}
-    max_in_flight: 1
-    provider: {latency: 400ms, failure_rate: 5%}
-faults:
-  - {channel: email, at: 4s, for: 2s, outage: true}
-  - {node: 2, at: 3s, for: 2s, partition: store}
-  - {node: [1, 2], at: 10s, for: 6s, partition: store}
-  - {node: 3, at: 12s, for: 1s, partition: store}
-  - {at: 20500ms, for: 10s, partition: store}
-  - {node: 3, channel: email, at: 24s, crash: process, restart_after: 2s}
-operations: [{at: 11s, redrive: all}, {at: 32s, redrive: all}]
-"""
-
-
 @pytest.mark.parametrize("latency", ["0s", "700ms"])
 @pytest.mark.parametrize("runtime", ["simpy", "trio"])
 def test_nodes_that_do_not_reach_the_store(runtime, latency):
     """For less than their leases and for more; and all at once, when nobody takes over and nothing is sent."""
-    result = compared(parse(CUT_OFF.replace("seed: 4", f"seed: 4\ncommit_latency: {latency}")), runtime=runtime)
+    result = compared(
+        parse(TEXTS["cut-off"].replace("seed: 4", f"seed: 4\ncommit_latency: {latency}")), runtime=runtime
+    )
     failed = [event.error for event in result.history if isinstance(event, ActorFailed)]
     assert "LostLease: another node has taken over what it had" in failed
     assert result.summary["in_flight"] == 0
@@ -445,7 +287,7 @@ def test_fleets_of_the_swarm_that_do_not_reach_the_store(seed):
 def test_what_a_node_that_is_cut_off_does_otherwise_is_told(monkeypatch, owner, name, wrong, told):
     monkeypatch.setattr(owner, name, wrong)
     with pytest.raises(InvariantBreach, match=told):
-        simulation.run(parse(CUT_OFF), invariants=LOCK_STEP)
+        simulation.run(parse(TEXTS["cut-off"]), invariants=LOCK_STEP)
 
 
 def test_what_is_durable_too_soon_is_told(monkeypatch):
@@ -455,7 +297,7 @@ def test_what_is_durable_too_soon_is_told(monkeypatch):
         NodeStore, "commit", lambda self, *args: vars(self._shared).update(at_once) or hand_over(self, *args)
     )
     with pytest.raises(InvariantBreach, match=r"is expected|has not come"):
-        simulation.run(parse(FLEET.replace("seed: 2", "seed: 2\ncommit_latency: 50ms")), invariants=LOCK_STEP)
+        simulation.run(parse(TEXTS["fleet"].replace("seed: 2", "seed: 2\ncommit_latency: 50ms")), invariants=LOCK_STEP)
 
 
 # In the last a letter is edited by a redrive while another node has it among those of its host before.
@@ -488,30 +330,7 @@ def all_to_one(self, number, heirs):
 def test_what_a_fleet_does_otherwise_is_told(monkeypatch, owner, name, wrong, told):
     monkeypatch.setattr(owner, name, wrong)
     with pytest.raises(InvariantBreach, match=told):
-        simulation.run(parse(FLEET, "fleet.yaml"), invariants=LOCK_STEP)
-
-
-DIVIDED = """\
-seed: {seed}
-duration: 40s
-nodes: {{count: 4, routing: {routing}, takeover_after: 3s}}
-workload:
-  - {{channel: email, arrivals: {{poisson: 3/s}}}}
-  - {{channel: sms, arrivals: {{burst: {{size: 40, every: 20s}}}}, users: 20}}
-channels:
-  email:
-    quota: {{rate: 7/3s, kind: {kind}, across: nodes}}
-    retry: {{max_attempts: 4, initial_delay: 1s, jitter: full}}
-    circuit_breaker: {{failure_threshold: 3, timeout: 5s}}
-    provider: {{latency: {{exponential: {{mean: 400ms}}}}, failure_rate: 20%}}
-  sms: {{quota: {{rate: 10/s, kind: token_bucket, burst: 2, across: nodes}}, provider: {{latency: 100ms}}}}
-faults:
-  - {{channel: email, at: 6s, node: 2, crash: process, restart_after: 9s}}
-  - {{channel: email, at: 10s, node: [1, 3], crash: process}}
-  - {{at: 17s, deploy: {{each_down: 3s, every: 4s, drain: 1s}}}}
-  - {{at: 34s, scale: {{to: 2, drain: 1s}}}}
-  - {{at: 37s, scale: {{to: 5, drain: 1s}}}}
-"""
+        simulation.run(parse(TEXTS["fleet"], "fleet.yaml"), invariants=LOCK_STEP)
 
 
 @pytest.mark.parametrize(
@@ -519,7 +338,8 @@ faults:
     [("token_bucket", "round_robin", "simpy"), ("leaky_bucket", "by_host", "simpy"), ("gcra", "random", "trio")],
 )
 def test_a_quota_is_divided_among_the_nodes_that_there_are(kind, routing, runtime):
-    compared(parse(DIVIDED.format(seed=len(kind), kind=kind, routing=routing)), runtime=runtime)
+    sets = [f"seed={len(kind)}", f"nodes.routing={routing}", f"channels.email.quota.kind={kind}"]
+    compared(parse(TEXTS["divided"], sets=sets), runtime=runtime)
 
 
 def test_a_quota_of_all_nodes_outlives_them_all():
@@ -537,38 +357,14 @@ faults: [{channel: email, at: 6s, crash: process, restart_after: 5s}]
 def test_a_quota_that_is_not_divided_anew_is_told(monkeypatch):
     monkeypatch.setattr(Quotas, "divide", lambda self, nodes, now_ns: False)
     with pytest.raises(InvariantBreach, match=r"resumes_at_ns should be|is expected|has not come"):
-        simulation.run(parse(DIVIDED.format(seed=1, kind="gcra", routing="random")), invariants=LOCK_STEP)
-
-
-OF_ONE_ACCOUNT = """\
-seed: {seed}
-duration: 20s
-accounts: {{twilio: {{throttle: {{rate: 6/s, retry_after: 2s}}, quota: {{rate: 5/s, kind: {kind}}}}}}}
-workload:
-  - {{channel: sms, arrivals: {{poisson: 4/s}}}}
-  - {{channel: push, arrivals: {{burst: {{size: 15, every: 5s}}}}, users: 6, tenants: 2}}
-  - {{channel: email, arrivals: {{constant: 2/s}}}}
-channels:
-  sms:
-    quota: {{account: twilio}}
-    retry: {{max_attempts: 4, initial_delay: 1s, jitter: full}}
-    circuit_breaker: {{failure_threshold: 3, timeout: 5s}}
-    provider:
-      account: twilio
-      latency: {{exponential: {{mean: 400ms}}}}
-      upstream: {{failure_rate: 20%, latency: {{exponential: {{mean: 200ms}}}}, retry: {{max_attempts: 3}}}}
-  push: {{quota: {{account: twilio}}, max_in_flight: 2, order: {{fair_by: tenant}}, provider: {{latency: 300ms}}}}
-  email: {{failover: {{backup: {{quota: {{account: twilio}}}}}}, quota: {{rate: 1/s}}}}
-faults:
-  - {{channel: sms, at: 7s, crash: process, restart_after: 2s}}
-  - {{channel: push, at: 11s, crash: {{actor: breaker}}}}
-  - {{channel: sms, at: 13s, upstream: true, outage: true, for: 3s}}
-"""
+        simulation.run(parse(TEXTS["divided"]), invariants=LOCK_STEP)
 
 
 @pytest.mark.parametrize("kind", ["sliding_window", "fixed_window", "token_bucket"])
 def test_channels_take_turns_at_the_quota_of_an_account_and_a_provider_retries_in_its_turn(kind):
-    summary = compared(parse(OF_ONE_ACCOUNT.format(seed=len(kind), kind=kind))).summary
+    summary = compared(
+        parse(TEXTS["of-one-account"], sets=[f"seed={len(kind)}", f"accounts.twilio.quota.kind={kind}"])
+    ).summary
     assert summary["upstream_requests"] > summary["channels"]["sms"]["attempts"]
 
 
@@ -581,7 +377,7 @@ def test_the_first_difference_is_said_with_its_rule_and_the_setting(monkeypatch)
         RetryPolicy, "next_wait_ns", lambda self, outcome, progress: (right(self, outcome, progress) or 0) + 1 or None
     )
     with pytest.raises(InvariantBreach) as caught:
-        simulation.run(parse(SMALL, "small.yaml"), invariants=LOCK_STEP)
+        simulation.run(parse(TEXTS["small"], "small.yaml"), invariants=LOCK_STEP)
     message = caught.value.message
     assert "next_retry_at_ns should be" in message
     assert "(retry: initial_delay=0.1, " in message
@@ -609,12 +405,12 @@ def test_what_does_not_happen_is_missed(monkeypatch):
     """A retry that never comes is no event: it is missed when its time has passed."""
     monkeypatch.setattr(Handler, "_wait", lambda self, delivery: None)
     with pytest.raises(InvariantBreach, match=r"was due at .* and has not come"):
-        simulation.run(parse(SMALL, "small.yaml"), invariants=LOCK_STEP)
+        simulation.run(parse(TEXTS["small"], "small.yaml"), invariants=LOCK_STEP)
 
 
 def test_an_alert_that_is_not_raised_is_missed(monkeypatch):
     monkeypatch.setattr(AdminAlert, "on_alert", handles(Alert)(lambda self, alert: None))
-    text = SMALL.replace("max_attempts: 3", "max_attempts: 1")
+    text = TEXTS["small"].replace("max_attempts: 3", "max_attempts: 1")
     with pytest.raises(InvariantBreach, match=r"Alerted at .* is missing"):
         simulation.run(parse(text, "small.yaml"), invariants=LOCK_STEP)
 
@@ -631,7 +427,7 @@ def test_an_alert_that_is_not_raised_is_missed(monkeypatch):
 )
 def test_it_is_refused_by_name(tmp_path, change, named):
     path = tmp_path / "small.yaml"
-    path.write_text(SMALL.replace(*change))
+    path.write_text(TEXTS["small"].replace(*change))
     scenario = load(path)
     assert named in refusals(world_of(scenario))
     assert "reference-model" not in simulation.run(scenario, invariants="all").checked
@@ -641,14 +437,14 @@ def test_it_is_refused_by_name(tmp_path, change, named):
 
 def test_a_checked_run_says_that_it_is_compared(tmp_path):
     path = tmp_path / "small.yaml"
-    path.write_text(SMALL)
+    path.write_text(TEXTS["small"])
     result = CliRunner().invoke(app, ["run", str(path), "--check"])
     assert "in lock-step with the reference model" in result.stdout
 
 
 def test_many_seeds_go_on_where_they_stopped(tmp_path, capsys):
     path, out = tmp_path / "small.yaml", tmp_path / "seeds.txt"
-    path.write_text(SMALL)
+    path.write_text(TEXTS["small"])
     assert main(["--seeds", "0:2", "--out", str(out), str(path)]) == 0
     assert main(["--seeds", "0:3", "--out", str(out), str(path)]) == 0
     assert [line.split()[0] for line in out.read_text().splitlines()] == ["0", "1", "2"]
