@@ -9,12 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from scenario_tables import scenarios_of
 
 import simulation.running.runner
 import simulation.testing.scenario_items
 from actors.errors import ConfigurationError, InvariantBreach
 from actors.messages import NotificationMovedToDeadLetter
 from simulation.invariants import observes
+
+OUTAGE, TWO_CHANNELS, FATES = map(scenarios_of(__file__).get, ("outage", "two-channels", "fates"))
+
 
 # Now, since pytester forgets what is imported only inside it, and some of it cannot be imported twice.
 for needed in (
@@ -28,26 +32,6 @@ for needed in (
 Pytester = pytest.Pytester
 
 ROOT = Path(__file__).parents[2]
-
-OUTAGE = """\
-name: outage
-seed: 3
-duration: 2m
-drain: 10m
-workload:
-  - {channel: email, arrivals: {constant: 1/s}}
-channels:
-  email:
-    circuit_breaker: {enabled: false}
-    retry: {max_attempts: 2, initial_delay: 2s, jitter: none}
-    provider: {latency: {constant: 1s}}
-faults:
-  - {channel: email, at: 30s, for: 30s, outage: true}
-expect:
-  - sent_fraction >= 0.9
-  - dlq.peak <= 100
-  - delivery_time_s.p50 <= 10s
-"""
 
 
 def run(pytester: Pytester, *args: str) -> pytest.RunResult:
@@ -353,28 +337,6 @@ def test_nothing_heavy_is_imported_for_a_run_without_scenarios(pytester: Pyteste
 
 # ── what a chart shows of other metrics ─────────────────────────────────────────────────────────────────────────────
 
-TWO_CHANNELS = """\
-name: two
-duration: 1h
-drain: 1m
-record: full
-workload:
-  - {channel: email, arrivals: {constant: 1/s}}
-  - {channel: sms, arrivals: {constant: 1/s}}
-channels:
-  email: {circuit_breaker: {failure_threshold: 5, timeout: 60s}}
-faults:
-  - {channel: email, at: 10m, for: 10m, outage: true}
-  - {channel: sms, failure_rate: 10%}
-expect:
-  - channels.sms.dead_lettered > 100000
-  - breaker.email.opened == 0
-  - channels.email.breaker.open_s < 1
-  - retry_delay_s.max <= 1ms
-  - channels.email.retry_delay_s.p50 <= 0
-  - accepted != 7200
-"""
-
 
 def test_a_figure_of_a_channel_shows_the_series_and_faults_of_that_channel(pytester: Pytester) -> None:
     pytester.makefile(".yaml", two=TWO_CHANNELS)
@@ -560,18 +522,6 @@ def test_one(simulated_system):
 
 
 # ── expectations of a share of runs ─────────────────────────────────────────────────────────────────────────────────
-
-FATES = """\
-seed: 5
-duration: 1s
-workload: [{channel: email, arrivals: {times: [0s]}}]
-channels:
-  email: {retry: {max_attempts: 1}, circuit_breaker: {enabled: false}, provider: {failure_rate: 0%}}
-expect:
-  - {that: sent == 1, in: 80% of runs}
-  - {that: sent == 0, in: 80% of runs}
-  - sent == 1
-"""
 
 
 def test_what_no_single_run_decides_is_skipped_with_the_reason(pytester: Pytester) -> None:
