@@ -23,6 +23,7 @@ from pathlib import Path
 from catalogue import MUTANTS, STRANGERS, Mutant
 
 ROOT = Path(__file__).parents[2]
+SUPPORT = ROOT / "tests" / "support"
 PACKAGES = ("actors", "simulation")
 STALKING = Path(__file__).parent / "stalking.py"
 
@@ -84,6 +85,7 @@ def hunt(mutant: Mutant, seeds: int = 200, *, shipped: bool = True) -> Hunt:
 
 def route(seeds: int, *, shipped: bool) -> list[tuple[str, int]]:
     """Return every ground and seed in the order in which they are tried."""
+    sys.path.append(str(SUPPORT))  # where the small worlds are
     import stalking  # which imports the product: not before a copy of it is wanted
 
     few = {ground for ground, most in stalking.grounds().items() if most is not None}
@@ -102,7 +104,7 @@ def copy_of_the_product() -> Iterator[Path]:
 
 def stalk(copy: Path, route: Sequence[tuple[str, int]]) -> Kill | None:
     """Follow a route with a copy in a process of its own; return the first find."""
-    path = os.pathsep.join((str(copy), str(ROOT / "tests" / "support")))
+    path = os.pathsep.join((str(copy), str(SUPPORT)))
     environment = {**os.environ, "PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"}
     done = subprocess.run(
         [sys.executable, str(STALKING), str(copy)],

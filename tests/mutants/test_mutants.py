@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
 import sys
 from itertools import islice
 from pathlib import Path
@@ -111,6 +113,14 @@ def test_the_route_has_every_seed_of_every_ground_once():
     for ground, most in stalking.grounds().items():
         seeds = [seed for of, seed in route if of == ground]
         assert seeds == list(range(50 if most is None else most))
+
+
+@pytest.mark.integration
+def test_the_command_finds_its_modules_by_itself():
+    code = "import sys; sys.path.insert(0, 'tests/mutants'); import hunt; print(len(hunt.route(1, shipped=False)))"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, check=False)
+    assert int(done.stdout) > 10, done.stderr
 
 
 @pytest.mark.integration
