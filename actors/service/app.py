@@ -14,10 +14,10 @@ from actors.errors import NotifierClosed, StoreError, StoreFailed, Unstorable
 from actors.notifier import Notifier
 from actors.service import console
 from actors.service.config import ServiceConfig
-from actors.service.http import callbacks, ingest, openapi, routes as api, settings_routes as settings_api
 from actors.service.http.access import Access
-from actors.service.observability import health
-from actors.service.observability.health import Status
+from actors.service.http.endpoints import routes_of
+from actors.service.http.health import Status
+from actors.service.http.openapi import ENDPOINTS
 from actors.service.observability.metrics import Metrics
 from actors.service.observability.overload import OverloadLog
 from actors.service.operations.breakers import BreakerWatch
@@ -48,15 +48,7 @@ class Service:
 def make_app() -> Starlette:
     """Return the application; its ``state.service`` is to be set before the first request."""
     return Starlette(
-        routes=[
-            *ingest.routes(),
-            *callbacks.routes(),
-            *health.routes(),
-            *api.routes(),
-            *settings_api.routes(),
-            *openapi.routes(),
-            *console.routes(),
-        ],
+        routes=[*routes_of(ENDPOINTS), *console.routes()],
         exception_handlers={
             HTTPException: _refused,
             ClientDisconnect: _gone,

@@ -53,10 +53,10 @@ from actors.pipeline.dead_letter_queue import Peek
 from actors.service.app import Service, make_app
 from actors.service.config import ServiceConfig, load
 from actors.service.http.access import Access
+from actors.service.http.health import Status
 from actors.service.http_server import HttpServer, bound
 from actors.service.large_answers import LargeAnswers
 from actors.service.observability import logs
-from actors.service.observability.health import Status
 from actors.service.observability.metrics import Metrics
 from actors.service.observability.overload import OverloadLog
 from actors.service.observability.tracing import Tracing

@@ -15,7 +15,7 @@ from actors import NotificationChannel, Notifier, Provider, SendNotification
 from actors.outcomes import Permanent, Sent, Transient
 from actors.service import console
 from actors.service.http.access import Access, TokenConfig
-from actors.service.observability.health import Status
+from actors.service.http.health import Status
 from actors.service.observability.metrics import Metrics
 from actors.service.operations.breakers import BreakerWatch
 from actors.service.operations.dead_letters import DeadLetters

@@ -35,6 +35,46 @@ _EXPLAINED_MAX = 2**16
 """Bytes of a body that is read a second time, to say what is wrong with it."""
 
 
+class Refusal(Exception):
+    """A request is answered by this status and ``{"problems": […]}``."""
+
+    def __init__(self, status: int, problem: str) -> None:
+        super().__init__(status, problem)
+        self.status = status
+        self.problem = problem
+
+
+async def content_or_nothing(request: Request) -> Any:
+    """Return what the body of an operator's request says; none is as if it were an empty object.
+
+    Raises:
+        HTTPException: it is too long, or no JSON, or nested too deep.
+    """
+    headers = request.headers
+    has_one = "transfer-encoding" in headers or headers.get("content-length", "0") != "0"
+    return await content_of(request, SETTINGS_VALUES_MAX) if has_one else {}
+
+
+async def object_of(request: Request) -> dict[str, Any]:
+    """Return the object that the body of a request for settings is.
+
+    Raises:
+        Refusal: it is too long, or no JSON, or no object.
+    """
+    body = await body_of(request, BODY_MAX, Refusal(413, f"wanted at most {BODY_MAX:,} bytes"))
+    try:
+        content = json.loads(body)
+        if (problem := problem_of_shape(content, SETTINGS_VALUES_MAX)) is not None:
+            raise ValueError(problem)
+        if has_half_a_character(content):  # which could not be answered, nor kept
+            raise ValueError(NO_TEXT)
+    except (ValueError, RecursionError) as error:
+        raise Refusal(400, f"wanted JSON: {error}") from None
+    if not isinstance(content, dict):
+        raise Refusal(422, "wanted an object")
+    return content
+
+
 async def content_of(request: Request, values_max: int = VALUES_MAX) -> Any:
     """Return what the body says, which may have so many values.
 

@@ -22,15 +22,13 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
-from starlette.routing import BaseRoute, Route
 
 from actors.domain.ids import problem_of_id
 from actors.instants import since_1970_ns
 from actors.messages import NotificationChannel, SendNotification
-from actors.service.http.access import Role, require
+from actors.service.http.access import Role
 from actors.service.http.bodies import BODY_MAX, body_of
+from actors.service.http.endpoints import Call, Document, Endpoints
 from actors.service.operations.delivery_reports import DeliveryReport
 from actors.service.reloading.suppression_list import wrong_text
 from actors.settings.transports import TwilioConfig
@@ -42,18 +40,22 @@ FIELDS_MAX = 100
 """Fields of a status callback, and of the query of its URL."""
 
 
-def routes() -> list[BaseRoute]:
-    """Return the routes."""
-    return [
-        Route("/callbacks/twilio", _twilio, methods=["POST"]),
-        Route("/callbacks/bounces", _bounces, methods=["POST"]),
-    ]
+ENDPOINTS = Endpoints()
 
 
-async def _twilio(request: Request) -> Response:
+@ENDPOINTS(
+    "POST /callbacks/twilio",
+    "Take a status callback of Twilio's, which is signed.",
+    roles=(),
+    body={"type": "object", "additionalProperties": {"type": "string"}},
+    content_type="application/x-www-form-urlencoded",
+    success=204,
+    codes={400: "no form, or no id or address in it", 403: "the signature is wrong", 413: "too long"},
+)
+async def _twilio(call: Call) -> None:
     from actors.transports.sms import has_signed, status_callback
 
-    service = request.app.state.service
+    request, service = call.request, call.service
     body = await body_of(request, FORM_MAX, HTTPException(413, f"wanted a form of at most {FORM_MAX:,} bytes"))
     query = request.url.query
     form, named = _fields(body, "form"), _fields(query.encode(), "query")
@@ -66,7 +68,7 @@ async def _twilio(request: Request) -> Response:
         raise HTTPException(403, "wanted a callback that is signed with the token of an account in the settings")
     status = status_callback(named | form)
     if status is None or status.outcome is None or not form.get("To"):
-        return Response(status_code=204)
+        return
     for name, problem in (
         ("notification_id", problem_of_id(status.notification_id or "")),
         ("MessageSid", wrong_text(status.message_sid)),
@@ -84,7 +86,6 @@ async def _twilio(request: Request) -> Response:
         message_id=status.message_sid,
     )
     await service.reports.take(report)
-    return Response(status_code=204)
 
 
 def _fields(text: bytes, what: str) -> dict[str, str]:
@@ -116,16 +117,24 @@ def _urls(account: TwilioConfig, query: str) -> tuple[str, ...]:
     return (f"{url}?{query}",) if query else (url, f"{url}?")
 
 
-async def _bounces(request: Request) -> Response:
+@ENDPOINTS(
+    "POST /callbacks/bounces",
+    "Take a delivery status notification (RFC 3464).",
+    roles=(Role.INGEST,),
+    body={"type": "string"},
+    content_type="message/rfc822",
+    codes={413: "too long"},
+)
+async def _bounces(call: Call) -> Document:
     from actors.transports.bounces import bounces_in
 
-    who = require(request, Role.INGEST)
-    service = request.app.state.service
-    content = await body_of(request, BODY_MAX, HTTPException(413, f"wanted a mail of at most {BODY_MAX:,} bytes"))
+    content = await body_of(call.request, BODY_MAX, HTTPException(413, f"wanted a mail of at most {BODY_MAX:,} bytes"))
     bounces = bounces_in(content)
     reports = [
-        DeliveryReport(outcome=bounce.outcome, channel=NotificationChannel.EMAIL, address=bounce.recipient, by=who.name)
+        DeliveryReport(
+            outcome=bounce.outcome, channel=NotificationChannel.EMAIL, address=bounce.recipient, by=call.who.name
+        )
         for bounce in bounces
     ]
-    answer = {"reported": len(reports), "suppressed": await service.reports.take_all(reports)}
-    return JSONResponse(answer if bounces.is_whole else answer | {"unread": True})
+    answer = {"reported": len(reports), "suppressed": await call.service.reports.take_all(reports)}
+    return answer if bounces.is_whole else answer | {"unread": True}

@@ -46,9 +46,7 @@ from typing import Any, TypeAlias, TypeVar, cast, get_args
 import msgspec
 import trio
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
-from starlette.routing import BaseRoute, Route
+from starlette.responses import Response
 
 from actors.domain.ids import problem_of_id
 from actors.errors import (
@@ -66,9 +64,9 @@ from actors.notifier import Notifier
 from actors.pipeline.event_bus import Submission
 from actors.pipeline.orders import Acceptance
 from actors.pipeline.trace_context import trace_of
-from actors.service.http.access import Role, require
+from actors.service.http.access import Role
 from actors.service.http.bodies import content_of, problem_of_shape
-from actors.service.http.paths import IdRoute
+from actors.service.http.endpoints import UNKNOWN_ID, Call, Document, Endpoints, as_json, named, one_or_several
 from actors.service.operations.json import parts_of
 from actors.service.own_events import OwnEvent, OwnEvents
 from actors.settings.hints import nearest, unknown
@@ -98,68 +96,91 @@ T = TypeVar("T")
 Result: TypeAlias = dict[str, Any]
 _Answer: TypeAlias = Callable[[], Awaitable[Result]]
 
+ENDPOINTS = Endpoints()
 
-def routes() -> list[BaseRoute]:
-    """Return the routes."""
-    return [
-        Route("/events", receive_events, methods=["POST"]),
-        Route("/notifications", receive_notifications, methods=["POST"]),
-        IdRoute("/notifications/{id:text}/cancel", cancel, method="POST"),
-        IdRoute("/notifications/{id:text}", show_state, method="GET", actions=("cancel",)),
-    ]
-
-
-async def receive_events(request: Request) -> Response:
-    """Take domain events."""
-    return await _receive(request, _event, _submit_event)
+_TAKES = {
+    207: "a list of which not all is accepted: each item has its own `code`",
+    409: "the id came before, with other content",
+    413: "too long, or too many items",
+    422: "invalid; `problems` says which fields, and what was wanted",
+    429: "as many are pending as may be; Retry-After says when to send the same again",
+    503: "it is shutting down, or cannot write to its store now; send the same again",
+}
 
 
-async def receive_notifications(request: Request) -> Response:
-    """Take notifications."""
-    return await _receive(request, _notification, _submit_notification)
+@ENDPOINTS(
+    "POST /events",
+    "Hand in an event, or a list of them; the settings may name further types.",
+    roles=(Role.INGEST,),
+    body=one_or_several("Event"),
+    success=202,
+    codes=_TAKES,
+    schema=one_or_several("EventResult"),
+)
+async def _receive_events(call: Call) -> Response:
+    return await _receive(call, _event, _submit_event)
 
 
-async def cancel(request: Request) -> Response:
-    """Cancel a notification that waits; the audit trail has who did so."""
-    who, notification_id = require(request, Role.INGEST), request.path_params["id"]
-    service = request.app.state.service
-    if await service.dead_letters.cancel(notification_id, by=who.name):
-        return JSONResponse({"notification_id": notification_id, "cancelled": True})
-    state = await service.notifier.state(notification_id)
+@ENDPOINTS(
+    "POST /notifications",
+    "Hand in a notification, or a list of them.",
+    roles=(Role.INGEST,),
+    body=one_or_several("SendNotification"),
+    success=202,
+    codes=_TAKES,
+    schema=one_or_several("Result"),
+)
+async def _receive_notifications(call: Call) -> Response:
+    return await _receive(call, _notification, _submit_notification)
+
+
+@ENDPOINTS(
+    "GET /notifications/{id:text}",
+    "Say where a notification is.",
+    roles=(Role.INGEST, Role.READER),
+    schema=named("NotificationState"),
+)
+async def _show_state(call: Call) -> Document:
+    state = await call.service.notifier.state(call.id)
     if state is None:
-        raise HTTPException(404, "no notification with this id is known, or it is no longer known")
+        raise HTTPException(404, UNKNOWN_ID)
+    document = parts_of(state, "notification_id", "state", "channel", "priority", "attempts")
+    document |= parts_of(state, "requested_at", "resumes_at")
+    if call.who.may(Role.READER):  # a provider may have answered with anything, an address too
+        document |= parts_of(state, "reason")
+    return document
+
+
+@ENDPOINTS(
+    "POST /notifications/{id:text}/cancel",
+    "Cancel a notification that waits.",
+    roles=(Role.INGEST,),
+    codes={409: "it does not wait"},
+)
+async def _cancel(call: Call) -> Document:
+    if await call.letters.cancel(call.id, by=call.who.name):
+        return {"notification_id": call.id, "cancelled": True}
+    state = await call.service.notifier.state(call.id)
+    if state is None:
+        raise HTTPException(404, UNKNOWN_ID)
     is_away = "is on its way, in line or at another node"
     said = is_away if state.state == "in flight" else f"is {state.state}"
     raise HTTPException(409, f"wanted a notification that waits, got one that {said}")
 
 
-async def show_state(request: Request) -> Response:
-    """Say where a notification is now."""
-    who = require(request, Role.INGEST, Role.READER)
-    state = await request.app.state.service.notifier.state(request.path_params["id"])
-    if state is None:
-        raise HTTPException(404, "no notification with this id is known, or it is no longer known")
-    document = parts_of(state, "notification_id", "state", "channel", "priority", "attempts")
-    document |= parts_of(state, "requested_at", "resumes_at")
-    if who.may(Role.READER):  # a provider may have answered with anything, an address too
-        document |= parts_of(state, "reason")
-    return JSONResponse(document)
-
-
 async def _receive(
-    request: Request, read: Callable[[Any, _Hints, OwnEvents], T], submit: Callable[[Notifier, T, str | None], _Answer]
+    call: Call, read: Callable[[Any, _Hints, OwnEvents], T], submit: Callable[[Notifier, T, str | None], _Answer]
 ) -> Response:
-    require(request, Role.INGEST)
-    _taking(request)
-    content = await content_of(request)
-    service = _taking(request)  # while the body came another one may have taken over, or the last one may be ending
+    _taking(call)
+    content = await content_of(call.request)
+    service = _taking(call)  # while the body came another one may have taken over, or the last one may be ending
     is_list = isinstance(content, list)
     items = content if is_list else [content]
     if len(items) > ITEMS_MAX:
         raise HTTPException(413, f"wanted at most {ITEMS_MAX:,} items, got {len(items):,}")
     # All are on their way before any is waited for: so they are made durable together.
     answers: list[_Answer] = []
-    traceparent = trace_of(request.headers.get("traceparent"))
+    traceparent = trace_of(call.request.headers.get("traceparent"))
     hints = _Hints()
     for number, item in enumerate(items, 1):
         try:
@@ -184,12 +205,12 @@ async def _receive(
     service.overload.count(len(refused), service.config.max_pending)
     headers = {"Retry-After": str(max(waits))} if waits else None
     if not is_list:
-        return JSONResponse(results[0], results[0]["code"], headers)
-    return JSONResponse(results, 202 if all(result["code"] == 202 for result in results) else 207, headers)
+        return as_json(results[0], results[0]["code"], headers)
+    return as_json(results, 202 if all(result["code"] == 202 for result in results) else 207, headers)
 
 
-def _taking(request: Request) -> Any:
-    service = request.app.state.service
+def _taking(call: Call) -> Any:
+    service = call.service
     if service.status.draining:
         raise HTTPException(503, "the service is shutting down", {"Retry-After": str(service.status.retry_after_s)})
     return service

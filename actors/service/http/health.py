@@ -13,11 +13,12 @@ from datetime import datetime
 from typing import Any
 
 from prometheus_client import CONTENT_TYPE_LATEST
-from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
-from starlette.routing import BaseRoute, Route
+from starlette.responses import Response
 
 from actors.notifier import Pipeline
+from actors.service.http.endpoints import Call, Document, Endpoints, as_json
+
+ENDPOINTS = Endpoints()
 
 
 @dataclass
@@ -38,19 +39,9 @@ class Status:
     """What was wrong with those that were read last and are not used."""
 
 
-def routes() -> list[BaseRoute]:
-    """Return the routes."""
-    return [
-        Route("/healthz", health),
-        Route("/healthz/live", live),
-        Route("/healthz/ready", ready),
-        Route("/metrics", metrics),
-    ]
-
-
-async def health(request: Request) -> Response:
-    """Say how the service is."""
-    service = request.app.state.service
+@ENDPOINTS("GET /healthz", "Say how it is, for people.", roles=(), codes={503: "it is not well"})
+async def _health(call: Call) -> Response:
+    service = call.service
     status: Status = service.status
     is_ready, said = _readiness(service)
     answer = {
@@ -65,13 +56,13 @@ async def health(request: Request) -> Response:
         "store": service.config.store_kind,
         "in_flight": service.notifier.in_flight,
         "pending": _pending(service),
-        "breakers": breakers_of(service.notifier.pipeline),
+        "breakers": _breakers_of(service.notifier.pipeline),
         "faults": [
             {"channels": list(fault.channel), "provider": fault.provider, "injects": sorted(fault.injects)}
             for fault in service.config.faults
         ],
     }
-    return JSONResponse(answer, 200 if is_ready else 503)
+    return as_json(answer, 200 if is_ready else 503)
 
 
 def _pending(service: Any) -> dict[str, Any]:
@@ -86,15 +77,20 @@ def _pending(service: Any) -> dict[str, Any]:
     }
 
 
-async def live(_request: Request) -> Response:
-    """Say that the process answers."""
-    return JSONResponse({"live": True})
+@ENDPOINTS("GET /healthz/live", "Say that it lives.", roles=())
+async def _live(_call: Call) -> Document:
+    return {"live": True}
 
 
-async def ready(request: Request) -> Response:
-    """Say whether events are taken."""
-    is_ready, _ = _readiness(request.app.state.service)
-    return JSONResponse({"ready": is_ready}, 200 if is_ready else 503)
+@ENDPOINTS(
+    "GET /healthz/ready",
+    "Say whether it takes anything.",
+    roles=(),
+    codes={503: "not now, such as while it shuts down"},
+)
+async def _ready(call: Call) -> Response:
+    is_ready, _ = _readiness(call.service)
+    return as_json({"ready": is_ready}, 200 if is_ready else 503)
 
 
 def _readiness(service: Any) -> tuple[bool, str]:
@@ -109,9 +105,9 @@ def _readiness(service: Any) -> tuple[bool, str]:
     return True, "ready"
 
 
-async def metrics(request: Request) -> Response:
-    """Return the metrics, as Prometheus reads them."""
-    service = request.app.state.service
+@ENDPOINTS("GET /metrics", "Give the metrics, for Prometheus.", roles=())
+async def _metrics(call: Call) -> Response:
+    service = call.service
     if service.config.store_kind == "postgres":
         service.metrics.look_at(service.notifier.pipeline)
     service.metrics.count_disabled(service.notifier.pipeline)
@@ -120,7 +116,7 @@ async def metrics(request: Request) -> Response:
     return Response(service.metrics.text(), media_type=CONTENT_TYPE_LATEST)
 
 
-def breakers_of(pipeline: Pipeline) -> list[dict[str, Any]]:
+def _breakers_of(pipeline: Pipeline) -> list[dict[str, Any]]:
     """Return the states of the circuit breakers; of those of hosts, how many are in each state."""
     breakers: list[dict[str, Any]] = []
     for channel, stages in pipeline.wiring.stages.items():
