@@ -60,8 +60,7 @@ from actors.service.observability import logs
 from actors.service.observability.metrics import Metrics
 from actors.service.observability.overload import OverloadLog
 from actors.service.observability.tracing import Tracing
-from actors.service.operations.breaker_overrides import Overrides, overrides_of, with_overrides
-from actors.service.operations.breakers import BreakerWatch
+from actors.service.operations.breakers import BreakerWatch, Overrides, overrides_of, with_overrides
 from actors.service.operations.dead_letters import DeadLetters
 from actors.service.operations.delivery_reports import DeliveryReports
 from actors.service.own_events import OwnEvents, built_in_beside

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
-from actors.messages import NotificationChannel
+from actors.service.console.words import sentence
+from actors.service.operations.filters import readable
 from actors.service.operations.queries import Filter
 
 NAMES = ("reason", "reason_is", "channel", "recipient", "id", "since", "until")
@@ -53,32 +54,15 @@ class Asked:
 
 def read_asked(said: Mapping[str, str]) -> Asked:
     """Return the filter that an address or a form says."""
-    texts = {name: said.get(name, "").strip() for name in NAMES}
-    texts["reason_is"] = said.get("reason_is", "")  # to the letter
-    problems = dict.fromkeys(NAMES, "")
-    instants = {}
-    for name in ("since", "until"):
-        instants[name] = _instant(texts[name])
-        if texts[name] and instants[name] is None:
-            problems[name] = f"Wanted a time such as 2026-03-01T14:30, got {texts[name]!r:.40}."
-    since, until = instants["since"], instants["until"]
-    if since is not None and until is not None and until < since:
+    texts = {name: said.get(name, "").strip() for name in NAMES} | {"reason_is": said.get("reason_is", "")}
+    asked, wrong = readable({name: text for name, text in texts.items() if text and name != "reason_is"})
+    asked = replace(asked, reason_is=texts["reason_is"] or None)  # to the letter
+    problems = dict.fromkeys(NAMES, "") | {name: sentence(problem) for name, problem in wrong.items()}
+    for name, instant in (("since", asked.since), ("until", asked.until)):
+        if instant is not None and "-" not in texts[name]:  # how long ago: a page that follows is about the same time
+            texts[name] = written(instant)
+    if asked.since is not None and asked.until is not None and asked.until < asked.since:
         problems["until"] = "This is before the time that it starts."
-    channel = None
-    if texts["channel"]:
-        try:
-            channel = NotificationChannel(texts["channel"])
-        except ValueError:
-            problems["channel"] = f"There is no such channel: {texts['channel']!r:.40}."
-    asked = Filter(
-        reason=texts["reason"] or None,
-        reason_is=texts["reason_is"] or None,
-        channel=channel,
-        recipient=texts["recipient"] or None,
-        id_prefix=texts["id"] or None,
-        since=since,
-        until=until,
-    )
     return Asked(texts, asked, problems)
 
 
@@ -106,11 +90,3 @@ _LABELS = {
 def written(instant: datetime) -> str:
     """Return an instant as a field for times has it, in UTC."""
     return instant.astimezone(UTC).replace(tzinfo=None).isoformat()
-
-
-def _instant(text: str) -> datetime | None:
-    try:
-        instant = datetime.fromisoformat(text)
-    except ValueError:
-        return None
-    return instant.replace(tzinfo=UTC) if instant.tzinfo is None else instant

@@ -6,19 +6,20 @@ from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
 
-from starlette.responses import RedirectResponse, Response
+from starlette.responses import Response
 
 from actors.messages import BreakerState, NotificationChannel
+from actors.notifier import BreakerOverride
 from actors.service.console.gate import Visit
 from actors.service.console.letters import Done, done_of
-from actors.service.console.rendering import address, render
+from actors.service.console.rendering import redirect, render
 from actors.service.operations.breakers import BreakerNow
 
 TRANSITIONS_SHOWN = 200
 BREAKERS_SHOWN = 200
 """Where each host has its own there may be thousands; then those that are closed come last."""
 
-ORDERS = (
+ORDERS: tuple[tuple[BreakerOverride, str, str], ...] = (
     ("force-open", "Force open", "Nothing is sent; what arrives waits, until an operator closes it."),
     ("close", "Close", "Start again with all counts at zero; what waits resumes at a limited rate."),
     ("disable", "Disable", "Let everything through, and count nothing."),
@@ -62,43 +63,42 @@ class _Row:
 
 
 async def breakers_page(visit: Visit) -> Response:
-    """Show the breakers."""
     return _page(visit, {}, {})
 
 
 async def order(visit: Visit) -> Response:
-    """Override one, or all of a channel."""
-    service = visit.request.app.state.service
-    texts = {name: visit.form.get(name, "").strip() for name in ("breaker", "order", "why")}
+    texts = {name: visit.said(name) for name in ("breaker", "order", "why")}
+    override = next((name for name, *_ in ORDERS if name == texts["order"]), None)
     problems = {}
     if texts["breaker"] not in dict(_choices(visit)):
         problems["breaker"] = "Choose a breaker."
-    if texts["order"] not in {name for name, *_ in ORDERS}:
+    if override is None:
         problems["order"] = "Choose an override."
     if not texts["why"]:
         problems["why"] = "Say why, for the audit trail."
-    if problems:
+    if problems or override is None:
         return _page(visit, texts, problems)
     channel, _, provider = texts["breaker"].partition("/")
-    changed = await service.dead_letters.operate_breaker(
-        channel, texts["order"], provider or None, by=visit.who.name, why=texts["why"]
+    changed = await visit.letters.operate_breaker(
+        channel, override, provider or None, by=visit.who.name, why=texts["why"]
     )
-    return RedirectResponse(address("/breakers", done="ordered" if changed else "same"), 303)
+    return redirect("/breakers", done="ordered" if changed else "same")
 
 
 async def enable(visit: Visit) -> Response:
-    """Enable an endpoint."""
-    letters, form = visit.request.app.state.service.dead_letters, visit.form
-    channel, recipient = form.get("channel", ""), form.get("address", "")
+    channel, recipient = visit.form.get("channel", ""), visit.form.get("address", "")
     is_known = channel in list(NotificationChannel)
-    enabled = is_known and await letters.enable_endpoint(NotificationChannel(channel), recipient, by=visit.who.name)
-    return RedirectResponse(address("/breakers", done="enabled" if enabled else "not-disabled"), 303)
+    enabled = is_known and await visit.letters.enable_endpoint(
+        NotificationChannel(channel), recipient, by=visit.who.name
+    )
+    return redirect("/breakers", done="enabled" if enabled else "not-disabled")
 
 
 def _page(visit: Visit, texts: dict[str, str], problems: dict[str, str]) -> Response:
-    service = visit.request.app.state.service
+    service = visit.service
     started = service.status.started_at
     breakers = service.breakers.now(service.notifier.pipeline, service.config.notifier)
+    disabled = visit.letters.endpoints.disabled
     if len(breakers) > BREAKERS_SHOWN:
         breakers.sort(key=lambda breaker: breaker.state == BreakerState.CLOSED)
     return render(
@@ -107,8 +107,8 @@ def _page(visit: Visit, texts: dict[str, str], problems: dict[str, str]) -> Resp
         status_code=422 if problems else 200,
         breakers=[_row(breaker, started) for breaker in breakers[:BREAKERS_SHOWN]],
         breakers_left=max(0, len(breakers) - BREAKERS_SHOWN),
-        endpoints=list(islice(service.dead_letters.endpoints.disabled.values(), BREAKERS_SHOWN)),
-        endpoints_left=max(0, len(service.dead_letters.endpoints.disabled) - BREAKERS_SHOWN),
+        endpoints=list(islice(disabled.values(), BREAKERS_SHOWN)),
+        endpoints_left=max(0, len(disabled) - BREAKERS_SHOWN),
         choices=_choices(visit),
         orders=ORDERS,
         texts={"breaker": "", "order": "", "why": ""} | texts,
@@ -140,7 +140,7 @@ def _row(breaker: BreakerNow, started: datetime) -> _Row:
 def _choices(visit: Visit) -> list[tuple[str, str]]:
     """Return what may be overridden: each channel, and each provider of those that have several."""
     choices = []
-    for channel, stages in visit.request.app.state.service.notifier.pipeline.wiring.stages.items():
+    for channel, stages in visit.service.notifier.pipeline.wiring.stages.items():
         choices.append((channel.value, channel.value))
         if len(stages.lanes) > 1:
             choices[-1] = (channel.value, f"{channel.value}, all its providers")

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import Any, TypeAlias
 from urllib.parse import parse_qsl, quote, urlsplit
 
 from starlette.exceptions import HTTPException
@@ -19,6 +19,7 @@ from starlette.responses import RedirectResponse, Response
 
 from actors.service.http.access import Access, Principal, Role
 from actors.service.http.bodies import body_of
+from actors.service.operations.dead_letters import DeadLetters
 
 FORM_TOKEN = "form_token"
 """The name of the field that shows that a form is of this session."""
@@ -42,6 +43,21 @@ class Visit:
     """What was sent, by the names of the fields; empty when a page is asked for."""
 
     @property
+    def service(self) -> Any:
+        """The service as it is now."""
+        return self.request.app.state.service
+
+    @property
+    def letters(self) -> DeadLetters:
+        """What operators do with dead letters, breakers and endpoints."""
+        letters: DeadLetters = self.service.dead_letters
+        return letters
+
+    def said(self, name: str) -> str:
+        """Return what a field of the form says, without the white space around it."""
+        return self.form.get(name, "").strip()
+
+    @property
     def query(self) -> Mapping[str, str]:
         """What the address says behind the question mark."""
         return self.request.query_params
@@ -54,7 +70,7 @@ class Visit:
     @property
     def form_token(self) -> str:
         """The token that every form of this page must carry; empty without a session."""
-        access: Access = self.request.app.state.service.access
+        access: Access = self.service.access
         return access.form_token(self.request) or ""
 
 
@@ -111,19 +127,15 @@ def check_same_site(request: Request) -> None:
     """
     fetch_site = request.headers.get("sec-fetch-site")
     origin = request.headers.get("origin", "")
+    host = request.headers.get("host")
+    if fetch_site == "same-origin" or (fetch_site is None and (netloc := _netloc(origin)) and netloc == host):
+        return
+    text = f"The form was sent from {origin} to {host}. A proxy in between has to pass on the Host header as it came."
     if fetch_site is not None:
-        if fetch_site != "same-origin":
-            raise HTTPException(403, "The form was sent from another site.")
-    elif not (netloc := _netloc(origin)) or netloc != request.headers.get("host"):
-        if not origin:
-            raise HTTPException(
-                403, "The form came without an Origin, which browsers send. Programs use /api and a token."
-            )
-        raise HTTPException(
-            403,
-            f"The form was sent from {origin} to {request.headers.get('host')}. "
-            "A proxy in between has to pass on the Host header as it came.",
-        )
+        text = "The form was sent from another site."
+    elif not origin:
+        text = "The form came without an Origin, which browsers send. Programs use /api and a token."
+    raise HTTPException(403, text)
 
 
 def _netloc(origin: str) -> str:

@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args
 
 import msgspec
 from starlette.exceptions import HTTPException
-from starlette.responses import RedirectResponse, Response
+from starlette.responses import Response
 
 from actors.errors import EditRefused, LetterServed
 from actors.messages import DeadLetterMessage, NotificationChannel, Priority, SendNotification
@@ -17,10 +17,10 @@ from actors.pipeline.orders import Served
 from actors.policies.breaker.states import NOT_CLOSED
 from actors.service.console.asked import WINDOWS, read_asked, written
 from actors.service.console.gate import Visit
-from actors.service.console.rendering import address, now_of, render
+from actors.service.console.rendering import now_of, redirect, render
 from actors.service.console.timeline import steps_of
+from actors.service.console.words import sentence
 from actors.service.http.bodies import problem_of_shape
-from actors.service.operations.dead_letters import DeadLetters
 from actors.service.operations.queries import By, grouped, worked_out
 from actors.settings.quantities import parse_duration, write_duration
 
@@ -66,7 +66,7 @@ _STATES = {
 
 async def list_page(visit: Visit) -> Response:
     """Show the dead letters that fit a filter: page by page, or how many there are of each kind."""
-    letters = _dead_letters(visit)
+    letters = visit.letters
     asked = read_asked(visit.query)
     by = _by(visit.query.get("by", ""))
     after = visit.query.get("after") or None
@@ -101,43 +101,31 @@ async def list_page(visit: Visit) -> Response:
 
 
 async def notification_page(visit: Visit) -> Response:
-    """Show everything known about one notification."""
     return await _notification(visit, visit.query.get("id", ""))
 
 
 async def retry(visit: Visit) -> Response:
-    """Try one again."""
-    notification_id, why = _id(visit), visit.form.get("why", "").strip() or None
-    try:
-        done = await _dead_letters(visit).retry(
-            notification_id, by=visit.who.name, why=why, served=served_of(visit.form)
-        )
-    except LetterServed:
-        return _redirect(notification_id, "served")
-    return _redirect(notification_id, "retried" if done else "gone")
+    return await _retry(visit, None)
 
 
 async def discard(visit: Visit) -> Response:
-    """Remove one for good."""
-    notification_id, why = _id(visit), visit.form.get("why", "").strip()
+    notification_id, why = _id(visit), visit.said("why")
     if not why:
         return await _notification(visit, notification_id, {"why": "Say why, for the audit trail."}, 422)
-    done = await _dead_letters(visit).discard(notification_id, by=visit.who.name, why=why)
+    done = await visit.letters.discard(notification_id, by=visit.who.name, why=why)
     return _redirect(notification_id, "discarded" if done else "gone")
 
 
 async def edit_page(visit: Visit) -> Response:
-    """Show the form to edit one."""
-    letter = _letter(visit, visit.query.get("id", ""))
+    letter = visit.letters.letter(visit.query.get("id", ""))
     if letter is None:
         return _redirect(visit.query.get("id", ""), "gone")
     return _edit_form(visit, letter, texts_of(letter.command) | {"why": ""}, {})
 
 
 async def edit(visit: Visit) -> Response:
-    """Change one, and try it again."""
     notification_id = _id(visit)
-    letter = _letter(visit, notification_id)
+    letter = visit.letters.letter(notification_id)
     if letter is None:
         return _redirect(notification_id, "gone")
     texts = {name: visit.form.get(name, "") for name in (*LABELS,)}
@@ -149,20 +137,19 @@ async def edit(visit: Visit) -> Response:
     changes, problems = changes_of(letter.command, texts)
     if not problems:
         try:
-            done = await _dead_letters(visit).retry(
-                notification_id,
-                by=visit.who.name,
-                edit=changes,
-                why=texts["why"].strip() or None,
-                served=served_of(visit.form),
-            )
-        except LetterServed:
-            return _redirect(notification_id, "served")
+            return await _retry(visit, changes)
         except EditRefused as refused:
-            problems = {name: f"{problem[:1].upper()}{problem[1:]}." for name, problem in refused.problems.items()}
-        else:
-            return _redirect(notification_id, ("edited" if changes else "retried") if done else "gone")
+            problems = {name: sentence(problem) for name, problem in refused.problems.items()}
     return _edit_form(visit, letter, texts, problems)
+
+
+async def _retry(visit: Visit, edit: Mapping[str, Any] | None) -> Response:
+    notification_id, why, served = _id(visit), visit.said("why") or None, served_of(visit.form)
+    try:
+        done = await visit.letters.retry(notification_id, by=visit.who.name, edit=edit, why=why, served=served)
+    except LetterServed:
+        return _redirect(notification_id, "served")
+    return _redirect(notification_id, ("edited" if edit else "retried") if done else "gone")
 
 
 # ── editing ─────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -277,7 +264,7 @@ def _edit_form(
 async def _notification(
     visit: Visit, notification_id: str, problems: Mapping[str, str] | None = None, status_code: int = 200
 ) -> Response:
-    timeline = await _dead_letters(visit).show(notification_id)
+    timeline = await visit.letters.show(notification_id)
     if timeline is None:
         raise HTTPException(404, f"No notification {notification_id!r} is known, or it is no longer known.")
     letter, command = timeline.letter, timeline.command
@@ -311,14 +298,8 @@ async def _notification(
 
 
 def _is_kept_back(visit: Visit, channel: NotificationChannel) -> bool:
-    """Tell whether a breaker of a channel is in the way of what goes out."""
-    service = visit.request.app.state.service
-    breakers = service.breakers.now(service.notifier.pipeline)
+    breakers = visit.service.breakers.now(visit.service.notifier.pipeline)
     return any(breaker.channel == channel and breaker.state in NOT_CLOSED for breaker in breakers)
-
-
-def _letter(visit: Visit, notification_id: str) -> DeadLetterMessage | None:
-    return _dead_letters(visit).letter(notification_id)
 
 
 def _id(visit: Visit) -> str:
@@ -326,7 +307,7 @@ def _id(visit: Visit) -> str:
 
 
 def _redirect(notification_id: str, done: str) -> Response:
-    return RedirectResponse(address("/dead-letters/notification", id=notification_id, done=done), 303)
+    return redirect("/dead-letters/notification", id=notification_id, done=done)
 
 
 def served_of(said: Mapping[str, str]) -> Served:
@@ -336,8 +317,3 @@ def served_of(said: Mapping[str, str]) -> Served:
 
 def _by(text: str) -> By | None:
     return next((by for by in get_args(By) if by == text), None)
-
-
-def _dead_letters(visit: Visit) -> DeadLetters:
-    letters: DeadLetters = visit.request.app.state.service.dead_letters
-    return letters

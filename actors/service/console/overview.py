@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Any
 
 from starlette.responses import Response
 
@@ -26,34 +29,6 @@ _SEVERITY = ("forced-open", "open", "half-open", "disabled", "metrics-only", "cl
 """States of breakers, the one that most needs attention first."""
 
 
-@dataclass
-class Figures:
-    """The metrics of a channel, or of all of them together."""
-
-    in_flight: int = 0
-    sent: int = 0
-    """Since the service started."""
-    failed: int = 0
-    """Attempts, since the service started."""
-    dead_letters: int = 0
-
-    def add(self, other: Figures) -> None:
-        """Add those of another channel."""
-        self.in_flight += other.in_flight
-        self.sent += other.sent
-        self.failed += other.failed
-        self.dead_letters += other.dead_letters
-
-
-@dataclass(frozen=True)
-class Trouble:
-    """A problem that needs an operator's attention."""
-
-    text: str
-    path: str
-    link: str
-
-
 @dataclass(frozen=True)
 class _Run:
     """Equal actions of one operator in a row, as in a bulk run; mostly it is only one."""
@@ -72,33 +47,27 @@ class _Worst:
     which: str
 
 
-@dataclass(frozen=True)
-class _Row:
-    name: str
-    figures: Figures
-    breaker: _Worst
-
-
 async def overview_page(visit: Visit) -> Response:
     """Show the metrics of every channel as they are now, and the problems."""
-    service = visit.request.app.state.service
+    service = visit.service
     breakers = service.breakers.now(service.notifier.pipeline, service.config.notifier)
     started = service.status.started_at
-    by_channel = figures_of(service.metrics)
-    total = Figures()
-    rows = []
+    figures = figures_of(service.metrics)
+    channels = [
+        {"name": channel.value, "figures": figures[channel], "breaker": _worst(channel, breakers, started)}
+        for channel in service.notifier.pipeline.wiring.stages
+    ]
+    total: Counter[str] = Counter()
     for channel in service.notifier.pipeline.wiring.stages:
-        figures = by_channel.get(channel, Figures())
-        total.add(figures)
-        rows.append(_Row(channel.value, figures, _worst(channel, breakers, started)))
+        total.update(figures[channel])
     return render(
         visit,
         "overview.html",
         is_live=visit.query.get("live") != "off",
         figures=total,
-        channels=rows,
+        channels=channels,
         started=started,
-        troubles=_troubles(total, breakers, len(service.dead_letters.endpoints.disabled)),
+        troubles=[*_troubles(total, breakers, len(visit.letters.endpoints.disabled))],
         transitions=service.breakers.history(limit=TRANSITIONS_SHOWN),
         causes=CAUSES,
     )
@@ -107,17 +76,12 @@ async def overview_page(visit: Visit) -> Response:
 async def audit_page(visit: Visit) -> Response:
     """Show who did what, when and why."""
     limit = _limit(visit.query.get("limit", ""))
-    entries = await visit.request.app.state.service.dead_letters.audit(limit + 1)
-    return render(
-        visit,
-        "audit.html",
-        rows=_in_runs(entries[:limit]),
-        is_cut=len(entries) > limit and limit < ENTRIES_MAX,
-        next_limit=min(limit * 10, ENTRIES_MAX),
-    )
+    entries = await visit.letters.audit(limit + 1)
+    is_cut, next_limit = len(entries) > limit and limit < ENTRIES_MAX, min(limit * 10, ENTRIES_MAX)
+    return render(visit, "audit.html", rows=_in_runs(entries[:limit]), is_cut=is_cut, next_limit=next_limit)
 
 
-def _in_runs(entries: list[AuditEntry]) -> list[_Run]:
+def _in_runs(entries: Sequence[AuditEntry]) -> list[_Run]:
     """Return entries, newest first, with those in one that differ in nothing but the notification and the time."""
     runs: list[_Run] = []
     for entry in entries:
@@ -138,57 +102,54 @@ def _is_alike(one: AuditEntry, other: AuditEntry) -> bool:
     )
 
 
-def figures_of(metrics: Metrics) -> dict[str, Figures]:
-    """Return the metrics of each channel: those that ``/metrics`` has."""
-    fields = {
+def figures_of(metrics: Metrics) -> dict[str, Counter[str]]:
+    """Return the metrics of each channel since the start, as ``/metrics`` has them."""
+    names = {
         "notifications_in_flight": "in_flight",
         "notifications_sent_total": "sent",
         "notifications_failed_total": "failed",
         "notifications_in_dlq": "dead_letters",
     }
-    by_channel: dict[str, Figures] = {}
+    figures: dict[str, Counter[str]] = defaultdict(Counter)
     for metric in metrics.registry.collect():
         for sample in metric.samples:
-            if (field := fields.get(sample.name)) is not None:
-                figures = by_channel.setdefault(sample.labels["channel"], Figures())
-                setattr(figures, field, getattr(figures, field) + int(sample.value))
-    return by_channel
+            if (name := names.get(sample.name)) is not None:
+                figures[sample.labels["channel"]][name] += int(sample.value)
+    return figures
 
 
-def _worst(channel: NotificationChannel, breakers: list[BreakerNow], started: datetime) -> _Worst:
+def _worst(channel: NotificationChannel, breakers: list[BreakerNow], started: datetime) -> dict[str, Any]:
+    """Return the breaker of a channel that most needs attention."""
     own = sorted(
         (breaker for breaker in breakers if breaker.channel == channel),
         key=lambda breaker: _SEVERITY.index(breaker.state),
     )
     if not own:
-        return _Worst("closed", started, "no host yet")
+        return {"state": "closed", "since": started, "which": "no host yet"}
     worst = own[0]
-    which = ""
-    if len(own) > 1:
-        alike = sum(breaker.state == worst.state for breaker in own)
-        which = f"{alike} of {len(own)}"
-    return _Worst(worst.state, worst.since or started, which)
+    alike = sum(breaker.state == worst.state for breaker in own)
+    which = f"{alike} of {len(own)}" if len(own) > 1 else ""
+    return {"state": worst.state, "since": worst.since or started, "which": which}
 
 
-def _troubles(total: Figures, breakers: list[BreakerNow], disabled: int) -> list[Trouble]:
-    troubles = []
+def _troubles(total: Counter[str], breakers: list[BreakerNow], disabled: int) -> Iterator[tuple[str, str, str]]:
+    """Return what needs an operator's attention: what it is, where to look, and what that link says."""
     shut = [breaker for breaker in breakers if breaker.state in NOT_CLOSED]
     if shut:
         names = ", ".join(dict.fromkeys(breaker.name for breaker in shut))
         what = f"{counted(len(shut), 'circuit breaker keeps', 'circuit breakers keep')} notifications back: {names}."
-        troubles.append(Trouble(what, address("/breakers"), "Look at the breakers"))
+        yield what, address("/breakers"), "Look at the breakers"
     stays = [breaker for breaker in breakers if breaker.state in CHANGES_NOTHING_BY_ITSELF]
     for overridden, text in ((True, "Overridden, until an operator changes it"), (False, "So in the settings")):
         named = dict.fromkeys(f"{each.name} ({each.state})" for each in stays if each.overridden is overridden)
         if named:
-            troubles.append(Trouble(f"{text}: {', '.join(named)}.", address("/breakers"), "Look at the breakers"))
+            yield f"{text}: {', '.join(named)}.", address("/breakers"), "Look at the breakers"
     if disabled:
         what = f"{counted(disabled, 'endpoint is', 'endpoints are')} disabled: every attempt has failed for too long."
-        troubles.append(Trouble(what, address("/breakers"), "Look at the endpoints"))
-    if total.dead_letters:
-        what = f"{counted(total.dead_letters, 'notification waits', 'notifications wait')} in the dead letter queue."
-        troubles.append(Trouble(what, address("/dead-letters", by="reason"), "See why"))
-    return troubles
+        yield what, address("/breakers"), "Look at the endpoints"
+    if total["dead_letters"]:
+        what = f"{counted(total['dead_letters'], 'notification waits', 'notifications wait')} in the dead letter queue."
+        yield what, address("/dead-letters", by="reason"), "See why"
 
 
 def _limit(text: str) -> int:

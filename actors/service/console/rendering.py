@@ -12,7 +12,7 @@ from urllib.parse import urlencode
 import jinja2
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, Response
+from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from actors.errors import NotifierClosed, StoreError
 from actors.formatting import counted, plain_number
@@ -46,43 +46,32 @@ _TITLES = {
 
 def page(answer: Answer, role: Role = Role.READER) -> Endpoint:
     """Return the endpoint of a page for visitors who may do what `role` may; others are sent to sign in."""
-
-    @functools.wraps(answer)
-    async def endpoint(request: Request) -> Response:
-        try:
-            return await answer(Visit(request, allow(request, role)))
-        except HTTPException as refused:
-            return sign_in_first(request) if refused.status_code == 401 else refusal(request, refused)
-        except (NotifierClosed, StoreError) as error:
-            return refusal(request, _not_now(error))
-
-    return endpoint
+    return _endpoint(answer, role, is_form=False)
 
 
 def action(answer: Answer) -> Endpoint:
     """Return the endpoint of a form that operators may send."""
+    return _endpoint(answer, Role.OPERATOR, is_form=True)
 
-    @functools.wraps(answer)
+
+def _endpoint(answer: Answer, role: Role, *, is_form: bool) -> Endpoint:
     async def endpoint(request: Request) -> Response:
         try:
+            if not is_form:
+                return await answer(Visit(request, allow(request, role)))
             check_same_site(request)
-            who = allow(request, Role.OPERATOR)
-            form = await read_form(request)
+            who, form = allow(request, role), await read_form(request)
             check_form_token(request, form)
             return await answer(Visit(request, who, form))
         except HTTPException as refused:
-            return refusal(request, refused)
+            is_stranger = refused.status_code == 401 and not is_form
+            return sign_in_first(request) if is_stranger else refusal(request, refused)
         except (NotifierClosed, StoreError) as error:
-            return refusal(request, _not_now(error))
+            logger.error("console: %s", error)
+            text = "The service is stopping, or its store has failed. Nothing may have been done; look again."
+            return refusal(request, HTTPException(503, text))
 
     return endpoint
-
-
-def _not_now(error: NotifierClosed | StoreError) -> HTTPException:
-    logger.error("console: %s", error)
-    return HTTPException(
-        503, "The service is stopping, or its store has failed. Nothing may have been done; look again."
-    )
 
 
 def now_of(request: Request) -> datetime:
@@ -93,13 +82,8 @@ def now_of(request: Request) -> datetime:
 
 def render(visit: Visit, template: str, *, status_code: int = 200, **context: Any) -> Response:
     """Return a page for a visitor who may see it."""
-    return _page(
-        visit.request,
-        visit.who,
-        template,
-        status_code,
-        {"may_act": visit.may_act, "form_token": visit.form_token, **context},
-    )
+    context |= {"may_act": visit.may_act, "form_token": visit.form_token}
+    return _page(visit.request, visit.who, template, status_code, context)
 
 
 def refusal(request: Request, refused: HTTPException) -> Response:
@@ -125,6 +109,11 @@ def address(path: str, **query: str | int | None) -> str:
     """Return the address of a page of the console; what is None or empty in the query is left out."""
     said = urlencode({name: value for name, value in query.items() if value not in (None, "")})
     return f"/console{path}?{said}" if said else f"/console{path}"
+
+
+def redirect(path: str, **query: str | int | None) -> Response:
+    """Return the answer to a form that leads to the page that shows what was done."""
+    return RedirectResponse(address(path, **query), 303)
 
 
 def _page(

@@ -13,6 +13,11 @@ from actors.settings.faults import Change, FaultConfig
 _UNITS = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 
 
+def sentence(problem: str) -> str:
+    """Return a problem as a sentence."""
+    return f"{problem[:1].upper()}{problem[1:]}."
+
+
 def percent(share: float) -> str:
     """Return a share between 0 and 1 as a percentage; what is not all of it is never called 100%."""
     if 0.995 <= share < 1:

@@ -8,6 +8,7 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
+from actors.errors import ConfigurationError
 from actors.messages import NotificationChannel
 from actors.service.operations.queries import Filter
 from actors.settings.base import Settings, validated
@@ -61,3 +62,12 @@ def filter_of(given: Mapping[str, Any]) -> Filter:
         ConfigurationError: it cannot be read; all problems.
     """
     return validated(FilterSettings, given).filter
+
+
+def readable(given: Mapping[str, str]) -> tuple[Filter, dict[str, str]]:
+    """Return the filter that is written here without the conditions that cannot be read, and the problems of these."""
+    try:
+        return filter_of(given), {}
+    except ConfigurationError as error:
+        problems = dict(line.split(": ", 1) for line in error.problems)
+    return filter_of({name: text for name, text in given.items() if name not in problems}), problems
