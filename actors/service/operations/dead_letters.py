@@ -18,7 +18,7 @@ import hashlib
 import math
 import secrets
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple, TypeAlias, get_args
 
@@ -56,7 +56,7 @@ SAMPLE = 5
 
 
 class Erased(NamedTuple):
-    """What has been erased of a user."""
+    """What has been erased of a user: how many of each."""
 
     cancelled: int
     """Notifications that waited."""
@@ -71,7 +71,12 @@ class Erased(NamedTuple):
 
 
 class DeadLetters:
-    """What people do with the dead letters of a notifier."""
+    """What people do with the dead letters of a notifier.
+
+    `by` is who asks, and `why` the reason, for the audit trail. What changes anything is durable when it returns; else
+    it raises NotifierClosed where the notifier is closed, and StoreFailed or StoreBusy where nothing can be made
+    durable.
+    """
 
     def __init__(self, notifier: Notifier, nursery: trio.Nursery) -> None:
         """Work with this notifier; bulk runs are tasks of this nursery."""
@@ -85,8 +90,6 @@ class DeadLetters:
         for bulk in self._bulks.values():
             if bulk.ended_at is None:
                 nursery.start_soon(self._run, bulk)
-
-    # ── looking ─────────────────────────────────────────────────────────────────────────────────────────────────
 
     def list(
         self, filter: Filter = ALL, *, limit: int = 50, after: str | None = None, newest_first: bool = False
@@ -142,8 +145,6 @@ class DeadLetters:
     def _fitting(self, filter: Filter) -> Iterator[DeadLetterMessage]:
         return filter.fitting(self._queue.letters)
 
-    # ── doing ───────────────────────────────────────────────────────────────────────────────────────────────────
-
     async def retry(
         self,
         notification_id: str,
@@ -160,9 +161,9 @@ class DeadLetters:
 
         Args:
             notification_id: which.
-            by: who asks for it.
+            by: who asks.
             edit: fields to change first, of :data:`actors.pipeline.editing.EDITABLE`; what is not in it stays.
-            why: the reason, for the record.
+            why: the reason.
             served: ``include`` to try it also if it is served: its fallback was delivered or is under way, so its
                 recipient may be reached twice.
 
@@ -170,40 +171,31 @@ class DeadLetters:
             LetterServed: it is served, and that is not included; nothing has happened.
             ValueError: `served` is something else.
             EditRefused: it cannot be edited so; nothing has happened.
-            NotifierClosed: the notifier is closed.
-            StoreFailed: it cannot be made durable.
         """
         order = RedriveDeadLetter(notification_id=notification_id, by=by, why=why, served=_served(served))
-        answer: Future[bool] = self._future()
-        self._notifier.bus.check_store()
-        self._tell(SubmitRedrive(order, NO_METADATA if edit is None else FrozenDict(edit), answer))
-        self._notifier.bus.track(answer)
-        return await answer
+        changes = NO_METADATA if edit is None else FrozenDict(edit)
+        return await self._ask(lambda answer: SubmitRedrive(order, changes, answer))
 
     async def discard(self, notification_id: str, *, by: str | None, why: str) -> bool:
-        """Remove a dead letter for good, for the reason `why`; return whether it was one, once that is durable.
-
-        Raises:
-            NotifierClosed: the notifier is closed.
-            StoreFailed: it cannot be made durable.
-        """
+        """Remove a dead letter for good; return whether it was one."""
         return await self._discard(notification_id, by, why)
 
     def _discard(self, notification_id: str, by: str | None, why: str, *, though_taken: bool = False) -> Future[bool]:
-        answer: Future[bool] = self._future()
         order = DiscardDeadLetter(notification_id=notification_id, reason=why, by=by)
+        return self._ask(lambda answer: SubmitDiscard(order, answer, though_taken))
+
+    def _ask(self, order: Callable[[Future[bool]], SubmitRedrive | SubmitDiscard]) -> Future[bool]:
+        answer: Future[bool] = self._notifier.system.future_class()
         self._notifier.bus.check_store()
-        self._tell(SubmitDiscard(order, answer, though_taken))
+        try:
+            self._notifier.pipeline.dead_letter_queue.tell(order(answer))
+        except pykka.ActorDeadError:
+            raise NotifierClosed from None
         self._notifier.bus.track(answer)
         return answer
 
     async def cancel(self, notification_id: str, *, by: str | None, why: str | None = None) -> bool:
-        """Cancel a notification that waits, as :meth:`Notifier.cancel` does, and keep who did so and why.
-
-        Raises:
-            NotifierClosed: the notifier is closed.
-            StoreFailed: it cannot be made durable.
-        """
+        """Cancel a notification that waits, as :meth:`Notifier.cancel` does; return whether it did."""
         cancelled = await self._notifier.cancel(notification_id)
         if cancelled:
             await self._store.wait_for(self._note("cancel", by, notification_id, why, notification_id))
@@ -219,14 +211,7 @@ class DeadLetters:
         the audit trail, which has what operators have edited; there this action is about a digest of the user's id:
         SHA-256, the first 16 hexadecimal digits. With several nodes, what waits is cancelled at this one.
 
-        Args:
-            user: whose; the recipient, of notifications that name no user.
-            by: who asks for it.
-            why: the reason, for the record.
-
-        Raises:
-            NotifierClosed: the notifier is closed.
-            StoreError: it cannot be made durable; done again, it goes on.
+        The user of a notification that names none is its recipient. After an error, done again, it goes on.
         """
         if not self._notifier.bus.is_open():
             raise NotifierClosed
@@ -254,7 +239,7 @@ class DeadLetters:
 
     def _forget_preferences(self, user: str, has_any: bool, by: str | None, why: str | None) -> Effect | None:
         digest = hashlib.sha256(user.encode(errors="replace")).hexdigest()[:16]
-        entry = AuditEntry(at_ns=since_1970_ns(self._now), action="erase", by=by, about=f"user {digest}", why=why)
+        entry = self._entry("erase", by, f"user {digest}", why)
         return self._store.change(SettingsChange(audit=entry, preferences={user: None} if has_any else {}))
 
     async def operate_breaker(
@@ -266,12 +251,11 @@ class DeadLetters:
         by: str | None,
         why: str | None = None,
     ) -> bool:
-        """Order breakers about as :meth:`Notifier.operate_breaker` does, and keep who did so and why.
+        """Override breakers as :meth:`Notifier.operate_breaker` does; return whether one has changed.
 
         Raises:
             UnknownChannel: the channel is not configured.
-            ConfigurationError: there is no such order, or the channel has no such provider.
-            StoreFailed: it cannot be made durable that it was done.
+            ConfigurationError: there is no such override, or the channel has no such provider.
         """
         self._notifier.bus.check_store()
         changed = await self._notifier.operate_breaker(channel, override, provider)
@@ -287,19 +271,13 @@ class DeadLetters:
     async def enable_endpoint(
         self, channel: NotificationChannel, address: str, *, by: str | None, why: str | None = None
     ) -> bool:
-        """Send to an endpoint again that is disabled; return whether it was. Its dead letters stay until a retry.
-
-        Raises:
-            StoreFailed: it cannot be made durable.
-        """
+        """Send to an endpoint again that is disabled; return whether it was. Its dead letters stay until a retry."""
         endpoint = self.endpoints.find(channel, address)
         if endpoint is None or endpoint.disabled_at is None:
             return False
-        entry = AuditEntry(at_ns=since_1970_ns(self._now), action=ENABLE, by=by, about=about(endpoint), why=why)
+        entry = self._entry(ENABLE, by, about(endpoint), why)
         await self._store.wait_for(self._store.change(SettingsChange(audit=entry, enabled=(endpoint.key,))))
         return True
-
-    # ── bulk ────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def dry_run(
         self, filter: Filter, action: Action = "discard", *, served: Served = "exclude", found: Found | None = None
@@ -331,15 +309,14 @@ class DeadLetters:
         Args:
             action: what to do with each.
             filter: which.
-            by: who asks for it.
-            why: the reason, for the record; a discard without one says ``bulk discard``.
+            by: who asks.
+            why: the reason; a discard without one says ``bulk discard``.
             rate_per_s: how many to start a second at the most, above 0 and up to :data:`RATE_MAX_PER_S`.
             served: ``include`` to retry also those that are served: whose fallback was delivered or is under way.
             found: the dead letters that fit, from `find`. None: it looks for them.
 
         Raises:
             ValueError: there is no such action, the rate is out of range, or `served` is something else.
-            StoreBusy: nothing can be made durable for now.
         """
         if action not in get_args(Action):
             raise ValueError(f"action: wanted one of {', '.join(get_args(Action))}, got {action!r}")
@@ -379,7 +356,6 @@ class DeadLetters:
         return self._bulks.get(bulk_id)
 
     async def _run(self, bulk: Bulk) -> None:
-        """Have a bulk run work through its letters, until it has ended."""
         if bulk.action == "retry":
             await bulk.run(functools.partial(self.retry, by=bulk.by, why=bulk.why, served=bulk.served))
         else:
@@ -394,25 +370,20 @@ class DeadLetters:
         for bulk_id in ended[:-BULKS_KEPT]:
             del self._bulks[bulk_id]
 
-    # ── the audit trail ─────────────────────────────────────────────────────────────────────────────────────────
-
     async def audit(self, limit: int | None = None, notification_id: str | None = None) -> Sequence[AuditEntry]:
-        """Return who did what, when and why, newest first; to one notification, or at all.
-
-        Raises:
-            StoreError: the store cannot be read.
-        """
+        """Return who did what, when and why, newest first; to one notification, or at all."""
         return await self._store.audit_trail(limit=limit, notification_id=notification_id)
 
     def _note(
         self, action: str, by: str | None, about: str, why: str | None, notification_id: str | None = None
     ) -> Effect | None:
-        entry = AuditEntry(
-            at_ns=since_1970_ns(self._now), action=action, by=by, about=about, why=why, notification_id=notification_id
-        )
-        return self._store.note(entry)
+        return self._store.note(self._entry(action, by, about, why, notification_id))
 
-    # ── the notifier ────────────────────────────────────────────────────────────────────────────────────────────
+    def _entry(
+        self, action: str, by: str | None, about: str, why: str | None, notification_id: str | None = None
+    ) -> AuditEntry:
+        at_ns = since_1970_ns(self._now)
+        return AuditEntry(at_ns=at_ns, action=action, by=by, about=about, why=why, notification_id=notification_id)
 
     @property
     def _queue(self) -> DeadLetterQueue:
@@ -426,15 +397,6 @@ class DeadLetters:
     @property
     def _now(self) -> datetime:
         return self._notifier.system.present
-
-    def _future(self) -> Future[bool]:
-        return self._notifier.system.future_class()
-
-    def _tell(self, message: SubmitRedrive | SubmitDiscard) -> None:
-        try:
-            self._notifier.pipeline.dead_letter_queue.tell(message)
-        except pykka.ActorDeadError:
-            raise NotifierClosed from None
 
 
 def _taken(fitting: Iterable[DeadLetterMessage], action: Action, served: Served) -> tuple[list[DeadLetterMessage], int]:

@@ -53,7 +53,11 @@ SET_PREFERENCES, FORGET_PREFERENCES = "set preferences", "forget preferences"
 
 
 class LiveSettings:
-    """The settings, and how operators change them. Make one with :meth:`open`."""
+    """The settings, and how operators change them. Make one with :meth:`open`.
+
+    `by` is who asks, and `why` the reason, for the audit trail. A change raises ConfigurationError where there is no
+    such channel, or a text cannot be kept, and StoreError where it cannot be made durable.
+    """
 
     def __init__(
         self,
@@ -145,43 +149,25 @@ class LiveSettings:
         """
         return [problem for watched in self.files.values() for problem in await watched.reload()]
 
-    # ── preferences ─────────────────────────────────────────────────────────────────────────────────────────────
-
     async def set_preferences(
         self, user_id: str, preferences: UserPreferences, *, by: str | None = None, why: str | None = None
     ) -> None:
-        """Have the store keep what a user has set, in place of all that it has of theirs.
-
-        Raises:
-            ConfigurationError: the id, or the reason, is no text to be kept.
-            StoreError: it cannot be made durable.
-        """
+        """Have the store keep what a user has set, in place of all that it has of theirs."""
         _check_texts(user_id=user_id, why=why)
         await self._change(SET_PREFERENCES, f"user {user_id}", by, why, preferences={user_id: preferences})
 
     async def forget_preferences(self, user_id: str, *, by: str | None = None, why: str | None = None) -> bool:
-        """Have the store forget what a user has set; tell whether it had anything. What a file says holds then.
-
-        Raises:
-            StoreError: it cannot be made durable.
-        """
+        """Have the store forget what a user has set; tell whether it had anything. What a file says holds then."""
         if user_id not in self._store.preferences:
             return False
         _check_texts(why=why)
         await self._change(FORGET_PREFERENCES, f"user {user_id}", by, why, preferences={user_id: None})
         return True
 
-    # ── suppressions ────────────────────────────────────────────────────────────────────────────────────────────
-
     async def suppress(
         self, channel: NotificationChannel | str, address: str, *, reason: str, by: str | None = None
     ) -> Suppression:
-        """Send nothing to an address from now on, whatever was said of it before; return its suppression.
-
-        Raises:
-            ConfigurationError: there is no such channel, or the address or reason is no text to be kept.
-            StoreError: it cannot be made durable.
-        """
+        """Send nothing to an address from now on, whatever was said of it before; return its suppression."""
         _check_texts(address=address, reason=reason)
         suppression = Suppression(
             channel=_channel(channel),
@@ -200,10 +186,6 @@ class LiveSettings:
         """Send to an address again, whatever suppressed it; tell whether the store had it suppressed.
 
         One in a file stays: edit the file to remove it.
-
-        Raises:
-            ConfigurationError: there is no such channel, or the reason is no text to be kept.
-            StoreError: it cannot be made durable.
         """
         _check_texts(why=why)
         key = _channel(channel), normal_address(_channel(channel), address)
@@ -220,7 +202,6 @@ class LiveSettings:
 
         Raises:
             ConfigurationError: what is wrong with the table, a line each; or there are more than :data:`IMPORTED_MAX`.
-            StoreError: it cannot be made durable.
         """
         _check_texts(by=by)
         now_ns = time.time_ns()
@@ -234,8 +215,6 @@ class LiveSettings:
     async def export_suppressions(self) -> str:
         """Return all suppressions in force as a table."""
         return await trio.to_thread.run_sync(write_suppressions, self.suppressions.copy())
-
-    # ── templates ───────────────────────────────────────────────────────────────────────────────────────────────
 
     def preview(self, name: str, variables: Mapping[str, Any], *, language: str | None = None) -> SendNotification:
         """Return what a notification with this template and these variables would be.
