@@ -15,6 +15,7 @@ from actors.notifier import Notifier
 from actors.service import console
 from actors.service.config import ServiceConfig
 from actors.service.http.access import Access
+from actors.service.http.bodies import not_now
 from actors.service.http.endpoints import routes_of
 from actors.service.http.health import Status
 from actors.service.http.openapi import ENDPOINTS
@@ -71,15 +72,12 @@ async def _gone(_request: Request, _error: Exception) -> Response:
 
 
 async def _unstorable(_request: Request, error: Exception) -> Response:
-    """Refuse what no store could keep."""
     return JSONResponse({"detail": str(error)}, 422)
 
 
 async def _unreachable(_request: Request, _error: Exception) -> Response:
-    """Refuse a request because the store cannot be read now."""
-    return JSONResponse({"detail": "the store cannot be used now"}, 503, {"Retry-After": "1"})
+    return not_now("the store cannot be used now")
 
 
 async def _closed(_request: Request, _error: Exception) -> Response:
-    """Refuse a request because the store or the pipeline is gone."""
-    return JSONResponse({"detail": "the service is stopping"}, 503, {"Retry-After": "1"})
+    return not_now("the service is stopping")

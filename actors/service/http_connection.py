@@ -234,7 +234,6 @@ class Connection:
         await self._linger()
 
     async def _linger(self) -> None:
-        """Let the client take what it was answered, and go."""
         if self._is_broken or self._h11.our_state is h11.IDLE:
             return
         patience = HURRIED_LINGER_S if self.is_sent_away else LINGER_S
@@ -402,7 +401,6 @@ class Connection:
                 raise _Ended(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, why)
 
     def _scope_of(self, request: h11.Request) -> Message:
-        """Return what the application is told of a request."""
         headers = list(request.headers)
         names = {name for name, _ in headers}
         if request.http_version not in (b"1.0", b"1.1"):

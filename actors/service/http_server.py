@@ -36,7 +36,6 @@ class HttpServer:
     """
 
     def __init__(self, app: ASGIApp, limits: Limits = LIMITS) -> None:
-        """Serve an application, with limits for its clients."""
         self._app = app
         self._limits = limits
         self._connections: set[Connection] = set()

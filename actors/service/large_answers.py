@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Final
 
 import trio
-from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from actors.service.http.bodies import not_now
 
 LARGE_BYTES: Final = 256_000
 """An answer of more bytes is large."""
@@ -31,7 +32,6 @@ class LargeAnswers:
         self._room = trio.Semaphore(AT_ONCE)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request."""
         has_room, only_reads = False, scope["method"] in ("GET", "HEAD")
         attempt = trio.CancelScope()
 
@@ -55,8 +55,7 @@ class LargeAnswers:
             if has_room:
                 await self._app(scope, receive, send)
             else:
-                refusal = JSONResponse({"detail": "too many large answers are being sent"}, 503, {"Retry-After": "1"})
-                await refusal(scope, receive, send)
+                await not_now("too many large answers are being sent")(scope, receive, send)
         finally:
             if has_room:
                 self._room.release()

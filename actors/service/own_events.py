@@ -93,7 +93,6 @@ class EventRule(Settings):
 
     @property
     def effective_priority(self) -> Priority:
-        """The class of traffic of what it leads to."""
         return self.priority or usual_priority(self.critical)
 
     def paths(self) -> Iterator[tuple[str, bool]]:
@@ -163,8 +162,6 @@ def built_in_beside(names: Collection[str]) -> Subscribers:
 
 
 class _Leads:
-    """The subscriber of one rule."""
-
     def __init__(self, name: str, rule: EventRule) -> None:
         self._prefix = f"{rule.channel}-{_SEAM.sub('-', name).lower()}"
         self._rule = rule
@@ -191,7 +188,7 @@ class _Leads:
 
 
 def _leads_to_nothing(_event: OwnEvent) -> None:
-    """Lead to nothing."""
+    pass
 
 
 _MISSING = object()

@@ -53,6 +53,7 @@ from actors.pipeline.dead_letter_queue import Peek
 from actors.service.app import Service, make_app
 from actors.service.config import ServiceConfig, load
 from actors.service.http.access import Access
+from actors.service.http.bodies import not_now
 from actors.service.http.health import Status
 from actors.service.http_server import HttpServer, bound
 from actors.service.large_answers import LargeAnswers
@@ -140,7 +141,6 @@ class Front:
         self._is_there = trio.Event()
 
     def has(self, app: ASGIApp) -> None:
-        """Have requests go to this application from now on."""
         self._app = app
         self._is_there.set()
 
@@ -154,8 +154,7 @@ class Front:
         elif is_alive:
             await JSONResponse({"live": True})(scope, receive, send)
         else:
-            refusal = JSONResponse({"detail": "the service is starting"}, 503, {"Retry-After": "1"})
-            await refusal(scope, receive, send)
+            await not_now("the service is starting")(scope, receive, send)
 
 
 class Server:
@@ -224,7 +223,6 @@ class Server:
 
     @property
     def notifier(self) -> Notifier:
-        """The one that runs now."""
         return self._incarnation.notifier
 
     async def listen(self) -> list[str]:
@@ -278,8 +276,6 @@ class Server:
             incarnation.ended.set()
 
     def _hearing(self, tracing: Tracing | None) -> Callable[[RecordedEvent], None]:
-        """Return the observer of every event of a pipeline."""
-
         def observe(event: RecordedEvent) -> None:
             self.metrics.record(event)
             self.breakers.record(event)
@@ -292,7 +288,6 @@ class Server:
     def _use(
         self, config: ServiceConfig, notifier: Notifier, live_settings: LiveSettings, nursery: trio.Nursery
     ) -> None:
-        """Have requests find this notifier."""
         self.config = config
         self._access = self._access.with_settings(config.tokens, config.trusted_proxies)
         self.status.settings_read_at = datetime.now(UTC)
@@ -431,7 +426,6 @@ class Server:
 
 
 def _shown(value: Any) -> str:
-    """Return the value of a setting for the log; a secret in it is asterisks."""
     if isinstance(value, BaseModel):
         return ", ".join(f"{key}: {getattr(value, key)}" for key in sorted(value.model_fields_set))
     return str(value)

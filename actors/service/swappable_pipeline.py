@@ -7,12 +7,12 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import trio
-from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from actors.domain.attempts import Attempt, Provider, WrappedProvider
 from actors.kernel.effects import Effect, Foreseen, Promise
 from actors.outcomes import Outcome
+from actors.service.http.bodies import not_now
 
 PATIENCE = 0.9
 """For what share of its time limit an attempt waits behind the closed gate before that becomes a matter of urgency."""
@@ -172,5 +172,4 @@ class RequestGate:
         finally:
             self._leave(inside)
         if inside.cancelled_caught and not has_answered:
-            refusal = JSONResponse({"detail": "the service was reading its settings"}, 503, {"Retry-After": "1"})
-            await refusal(scope, receive, send)
+            await not_now("the service was reading its settings")(scope, receive, send)

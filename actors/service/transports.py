@@ -17,6 +17,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
@@ -65,6 +66,16 @@ def _with_key_file(value: Any, info: ValidationInfo) -> Any:
     return {key: content[key] for key in _OF_A_KEY_FILE if key in content} | own
 
 
+_PROVIDERS = {
+    "smtp": ("email", "EmailProvider"),
+    "twilio": ("sms", "SmsProvider"),
+    "fcm": ("push", "PushProvider"),
+    "web_push": ("webpush", "WebPushProvider"),
+    "standard_webhooks": ("webhook", "WebhookProvider"),
+}
+"""What takes the settings under a key: its module in `actors.transports`, which is imported when it is needed."""
+
+
 class TransportConfig(Settings):
     """One of the transports of a channel."""
 
@@ -94,7 +105,11 @@ class TransportConfig(Settings):
         Raises:
             ConfigurationError: its settings cannot be used, such as a file of certificates that is none.
         """
-        raise NotImplementedError
+        for key, (module, name) in _PROVIDERS.items():
+            if (config := getattr(self, key, None)) is not None:
+                provider: Provider = getattr(import_module(f"actors.transports.{module}"), name)(config)
+                return provider
+        return None
 
 
 class EmailTransport(TransportConfig):
@@ -104,11 +119,6 @@ class EmailTransport(TransportConfig):
 
     smtp: SmtpConfig | None = None
 
-    def open(self) -> Provider | None:
-        from actors.transports.email import EmailProvider
-
-        return None if self.smtp is None else EmailProvider(self.smtp)
-
 
 class SmsTransport(TransportConfig):
     """How SMS go out."""
@@ -116,11 +126,6 @@ class SmsTransport(TransportConfig):
     wanted_text: ClassVar[str] = "a transport such as {twilio: {account_sid: …, auth_token: …, sender: '+4930…'}}"
 
     twilio: TwilioConfig | None = None
-
-    def open(self) -> Provider | None:
-        from actors.transports.sms import SmsProvider
-
-        return None if self.twilio is None else SmsProvider(self.twilio)
 
 
 class PushTransport(TransportConfig):
@@ -134,14 +139,6 @@ class PushTransport(TransportConfig):
     web_push: WebPushConfig | None = None
     """To browsers."""
 
-    def open(self) -> Provider | None:
-        from actors.transports.push import PushProvider
-        from actors.transports.webpush import WebPushProvider
-
-        if self.fcm is not None:
-            return PushProvider(self.fcm)
-        return None if self.web_push is None else WebPushProvider(self.web_push)
-
 
 class WebhookTransport(TransportConfig):
     """How webhooks go out."""
@@ -149,11 +146,6 @@ class WebhookTransport(TransportConfig):
     wanted_text: ClassVar[str] = "a transport such as {standard_webhooks: {signing_keys: [whsec_…]}}"
 
     standard_webhooks: WebhookConfig | None = None
-
-    def open(self) -> Provider | None:
-        from actors.transports.webhook import WebhookProvider
-
-        return None if self.standard_webhooks is None else WebhookProvider(self.standard_webhooks)
 
 
 class EmailTransports(EmailTransport):

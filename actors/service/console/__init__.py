@@ -23,7 +23,6 @@ from actors.service.http.safe_headers import SafeHeaders
 
 
 def routes() -> list[BaseRoute]:
-    """Return the routes."""
     pages = [
         Route("/sign-in", sign_in.sign_in_page),
         Route("/sign-in", sign_in.sign_in, methods=["POST"]),

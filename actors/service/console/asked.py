@@ -36,12 +36,10 @@ class Asked:
 
     @property
     def is_narrowed(self) -> bool:
-        """Whether it leaves any dead letter out."""
         return any(self.texts.values())
 
     @property
     def is_sound(self) -> bool:
-        """Whether every part of it can be read."""
         return not any(self.problems.values())
 
     def up_to(self, instant: datetime) -> Asked:

@@ -44,12 +44,10 @@ class Visit:
 
     @property
     def service(self) -> Any:
-        """The service as it is now."""
         return self.request.app.state.service
 
     @property
     def letters(self) -> DeadLetters:
-        """What operators do with dead letters, breakers and endpoints."""
         letters: DeadLetters = self.service.dead_letters
         return letters
 
@@ -59,12 +57,10 @@ class Visit:
 
     @property
     def query(self) -> Mapping[str, str]:
-        """What the address says behind the question mark."""
         return self.request.query_params
 
     @property
     def may_act(self) -> bool:
-        """Whether they may change anything."""
         return self.who.may(Role.OPERATOR)
 
     @property

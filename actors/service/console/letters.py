@@ -65,7 +65,6 @@ _STATES = {
 
 
 async def list_page(visit: Visit) -> Response:
-    """Show the dead letters that fit a filter: page by page, or how many there are of each kind."""
     letters = visit.letters
     asked = read_asked(visit.query)
     by = _by(visit.query.get("by", ""))

@@ -74,7 +74,6 @@ async def overview_page(visit: Visit) -> Response:
 
 
 async def audit_page(visit: Visit) -> Response:
-    """Show who did what, when and why."""
     limit = _limit(visit.query.get("limit", ""))
     entries = await visit.letters.audit(limit + 1)
     is_cut, next_limit = len(entries) > limit and limit < ENTRIES_MAX, min(limit * 10, ENTRIES_MAX)

@@ -50,7 +50,6 @@ def page(answer: Answer, role: Role = Role.READER) -> Endpoint:
 
 
 def action(answer: Answer) -> Endpoint:
-    """Return the endpoint of a form that operators may send."""
     return _endpoint(answer, Role.OPERATOR, is_form=True)
 
 
@@ -75,13 +74,11 @@ def _endpoint(answer: Answer, role: Role, *, is_form: bool) -> Endpoint:
 
 
 def now_of(request: Request) -> datetime:
-    """Return the present instant, as the clock of the notifier shows it."""
     present: datetime = request.app.state.service.notifier.system.present
     return present
 
 
 def render(visit: Visit, template: str, *, status_code: int = 200, **context: Any) -> Response:
-    """Return a page for a visitor who may see it."""
     context |= {"may_act": visit.may_act, "form_token": visit.form_token}
     return _page(visit.request, visit.who, template, status_code, context)
 

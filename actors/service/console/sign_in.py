@@ -12,7 +12,6 @@ from actors.service.http.access import SESSION_COOKIE, SESSION_PATH, SESSION_S, 
 
 
 async def sign_in_page(request: Request) -> Response:
-    """Ask for a token."""
     return render_outside(
         request,
         "sign_in.html",

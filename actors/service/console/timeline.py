@@ -50,7 +50,6 @@ class Step:
 
 
 def steps_of(events: Iterable[NotificationEvent]) -> list[Step]:
-    """Return the steps of a notification with this history, in order."""
     steps: list[Step] = []
     for event in events:
         step = _step(event)

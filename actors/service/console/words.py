@@ -14,7 +14,6 @@ _UNITS = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 
 
 def sentence(problem: str) -> str:
-    """Return a problem as a sentence."""
     return f"{problem[:1].upper()}{problem[1:]}."
 
 

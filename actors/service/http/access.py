@@ -57,7 +57,6 @@ class Principal:
     role: Role
 
     def may(self, role: Role) -> bool:
-        """Tell whether they may do what `role` may."""
         return role in _ALLOWED[self.role]
 
 
@@ -74,7 +73,6 @@ class EndedSessions:
         """By token, the end of the latest session that is over with all before it."""
 
     def add(self, token: bytes, signature: str, end_s: int, now_s: float) -> None:
-        """End a session that would have lasted until `end_s`."""
         kept = {key: end for key, end in self._ends_s.get(token, {}).items() if end > now_s}
         kept[signature] = end_s
         if len(kept) > ENDED_MAX:
@@ -83,7 +81,6 @@ class EndedSessions:
         self._ends_s[token] = kept
 
     def has(self, token: bytes, signature: str, end_s: int) -> bool:
-        """Tell whether a session has been ended."""
         return signature in self._ends_s.get(token, ()) or end_s <= self._over_until_s.get(token, 0)
 
 
@@ -100,15 +97,10 @@ class Access:
         clock: Callable[[], float] = time.time,
         timer: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Know these tokens.
+        """Know these tokens, and what an earlier one remembers.
 
-        Args:
-            tokens: all there are.
-            ended: the sessions that have been ended; none when None.
-            guesses: the tokens that have been tried; none when None.
-            proxies: whose `X-Forwarded-For` counts; no one's when None.
-            clock: gives seconds since 1970, for the end of sessions.
-            timer: gives seconds that never go back, for the limit of guesses.
+        `clock` gives seconds since 1970, for the end of sessions; `timer` seconds that never go back, for the limit of
+        guesses.
         """
         self._bearers = [(token.secret.reveal().encode(), Principal(token.name, token.role)) for token in tokens]
         self._ended = EndedSessions() if ended is None else ended
@@ -189,7 +181,6 @@ class Access:
         return None if found is None else _signature(found[0], "form", session)
 
     def is_form_token(self, request: HTTPConnection, given: str) -> bool:
-        """Tell whether a form that carries `given` was made for the session of this request."""
         wanted = self.form_token(request)
         return wanted is not None and hmac.compare_digest(wanted.encode(), given.encode())
 

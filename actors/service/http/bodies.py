@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
+from starlette.responses import JSONResponse
 
 BODY_MAX = 2**20
 """Bytes of a request's body."""
@@ -33,6 +34,11 @@ NO_TEXT = "half a surrogate pair is no text"
 
 _EXPLAINED_MAX = 2**16
 """Bytes of a body that is read a second time, to say what is wrong with it."""
+
+
+def not_now(why: str) -> JSONResponse:
+    """Return the answer to a request that is to be made again in a second."""
+    return JSONResponse({"detail": why}, 503, {"Retry-After": "1"})
 
 
 class Refusal(Exception):
@@ -96,7 +102,6 @@ async def content_of(request: Request, values_max: int = VALUES_MAX) -> Any:
 
 
 def _reason_of(error: Exception) -> str:
-    """Return why a body is no JSON, in plain words."""
     if not isinstance(error, msgspec.DecodeError):
         return "not UTF-8, or too deep"
     text = str(error).removeprefix("JSON is malformed: ")

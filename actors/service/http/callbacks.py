@@ -104,7 +104,6 @@ async def _command_of(service: Any, notification_id: str) -> SendNotification | 
 
 
 def _accounts(service: Any) -> list[TwilioConfig]:
-    """Return the accounts of the settings that callbacks come for."""
     transports = service.config.transports.of(NotificationChannel.SMS).values()
     twilios = [transport.twilio for transport in transports]
     return [each for each in twilios if each is not None and each.status_callback is not None and each.api_key is None]

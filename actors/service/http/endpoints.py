@@ -89,13 +89,11 @@ class Call:
 
     @property
     def letters(self) -> DeadLetters:
-        """What operators do with dead letters, breakers and endpoints."""
         letters: DeadLetters = self.service.dead_letters
         return letters
 
     @property
     def live(self) -> LiveSettings:
-        """The settings that change while the service runs."""
         live: LiveSettings = self.service.live_settings
         return live
 
@@ -130,7 +128,6 @@ class Endpoint:
     answer: Callable[..., Awaitable[Any]]
 
     async def respond(self, request: Request) -> Response:
-        """Answer a request."""
         who = require(request, *self.roles) if self.roles else NO_ONE
         given: dict[str, Any] = {}
         try:

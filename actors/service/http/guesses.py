@@ -74,7 +74,6 @@ class Guesses:
         return full_at - now > (GUESSES_MAX - 1) * GUESS_S
 
     def was_right(self, address: str, token: str) -> None:
-        """Remember a token that is someone's."""
         _put(self._proven, self._digest(address, token), None)
 
     def _digest(self, address: str, token: str) -> bytes:

@@ -66,7 +66,6 @@ async def _health(call: Call) -> Response:
 
 
 def _pending(service: Any) -> dict[str, Any]:
-    """Return how many notifications have not ended, and how many may be so."""
     at_providers = sum(stages.in_flight for stages in service.notifier.pipeline.wiring.stages.values())
     in_flight = service.notifier.in_flight
     return {
@@ -117,7 +116,6 @@ async def _metrics(call: Call) -> Response:
 
 
 def _breakers_of(pipeline: Pipeline) -> list[dict[str, Any]]:
-    """Return the states of the circuit breakers; of those of hosts, how many are in each state."""
     breakers: list[dict[str, Any]] = []
     for channel, stages in pipeline.wiring.stages.items():
         for lane in stages.lanes:

@@ -1,12 +1,5 @@
 """How events and notifications come in: ``POST /events`` and ``POST /notifications``, one or a list of them, in JSON.
 
-::
-
-    POST /events            {"type": "OrderPlaced", "order_id": "7", …}     or a list
-    POST /notifications     {"notification_id": "n-1", "channel": "email", "recipient": …, "message": …}     or a list
-    GET  /notifications/n-1
-    POST /notifications/n-1/cancel
-
 Which other types of events there are, the settings say (:mod:`actors.service.own_events`). The answer comes when what
 is accepted is durable. Each item has a result, in order: its `status`, the HTTP `code` that it would have alone, and
 what is wrong with it.
@@ -62,7 +55,6 @@ from actors.field_types import in_words
 from actors.messages import DomainEvent, NotificationChannel, Priority, SendNotification
 from actors.notifier import Notifier
 from actors.pipeline.event_bus import Submission
-from actors.pipeline.orders import Acceptance
 from actors.pipeline.trace_context import trace_of
 from actors.service.http.access import Role
 from actors.service.http.bodies import content_of, problem_of_shape
@@ -179,7 +171,7 @@ async def _receive(
     if len(items) > ITEMS_MAX:
         raise HTTPException(413, f"wanted at most {ITEMS_MAX:,} items, got {len(items):,}")
     # All are on their way before any is waited for: so they are made durable together.
-    answers: list[_Answer] = []
+    answers: list[_Answer | Result] = []
     traceparent = trace_of(call.request.headers.get("traceparent"))
     hints = _Hints()
     for number, item in enumerate(items, 1):
@@ -189,14 +181,14 @@ async def _receive(
             made = read(item, hints, service.own_events)
             answers.append(submit(service.notifier, made, traceparent))
         except _Invalid as invalid:
-            answers.append(_already(_result("invalid", problems=invalid.problems)))
+            answers.append(_result("invalid", problems=invalid.problems))
         except Overloaded as overloaded:
-            answers.append(_already(_overloaded(overloaded, priority=service.notifier.bus.priority_of(made))))
+            answers.append(_overloaded(overloaded, priority=service.notifier.bus.priority_of(made)))
         except StoreBusy as busy:
-            answers.append(_already(_busy(busy)))
+            answers.append(_busy(busy))
         if number % ITEMS_AT_ONCE == 0:
             await trio.lowlevel.checkpoint()
-    results = [await answer() for answer in answers]
+    results = [answer if isinstance(answer, dict) else await answer() for answer in answers]
     for result in results:
         result["code"] = _CODES[result["status"]]
     refused = [result.pop("priority") for result in results if result["status"] == "overloaded"]
@@ -234,7 +226,6 @@ class _Hints:
         self._left = HINTS_MAX
 
     def may_look(self) -> bool:
-        """Tell whether one may be looked for, and count it."""
         self._left -= 1
         return self._left >= 0
 
@@ -308,7 +299,6 @@ def _problems_of_fields(
 
 @cache
 def _known(kind: Any) -> frozenset[str]:
-    """Return the fields that an item may have."""
     return frozenset({*(field.encode_name for field in _fields(kind)), "type"})
 
 
@@ -319,7 +309,6 @@ def _fields(kind: type[Any]) -> tuple[msgspec.structs.FieldInfo, ...]:
 
 @cache
 def _wanted(kind: Any) -> str:
-    """Return what is wanted of a field of this type."""
     if kind is NotificationChannel:
         return _A_CHANNEL
     if kind is Priority:
@@ -384,23 +373,14 @@ def _busy(error: StoreBusy, **others: Any) -> Result:
     return _result("busy", retry_after=math.ceil(error.retry_after), **others)
 
 
-def _already(result: Result) -> _Answer:
-    async def answer() -> Result:
-        return result
-
-    return answer
-
-
 def _submit_notification(notifier: Notifier, command: SendNotification, traceparent: str | None) -> _Answer:
     accepted = notifier.send(command, traceparent=traceparent)
 
     async def answer() -> Result:
-        outcome: Acceptance | Exception
         try:
-            outcome = await accepted
+            return _of(Submission(command, await accepted))
         except NOT_ACCEPTED as error:
-            outcome = error
-        return _of(Submission(command, outcome))
+            return _of(Submission(command, error))
 
     return answer
 
@@ -427,30 +407,30 @@ _UNSTORABLE = (
 
 
 def _of(submission: Submission) -> Result:
-    """Return the outcome of a command."""
     notification_id, answer = submission.command.notification_id, submission.answer
+
+    def refused(status: str, field: str, problem: str) -> Result:
+        problems = [{"field": field, "problem": problem}]
+        return _result(status, notification_id=notification_id, problems=problems)
+
     match answer:
         case IdempotencyConflict():
             others = f" ({', '.join(answer.differs)})" if answer.differs else ""
             what = f"accepted before with other content{others}; wanted the same as then, or a new id"
-            problems = [{"field": "notification_id", "problem": what}]
-            return _result("conflict", notification_id=notification_id, problems=problems)
+            return refused("conflict", "notification_id", what)
         case UnknownChannel():
-            problems = [{"field": "channel", "problem": str(answer)}]
-            return _result("invalid", notification_id=notification_id, problems=problems)
+            return refused("invalid", "channel", str(answer))
         case InvalidRecipient():
-            problems = [{"field": "recipient", "problem": str(answer)}]
-            return _result("invalid", notification_id=notification_id, problems=problems)
+            return refused("invalid", "recipient", str(answer))
         case Overloaded():
-            priority = submission.command.priority
-            return _overloaded(answer, notification_id=notification_id, priority=priority)
+            return _overloaded(answer, notification_id=notification_id, priority=submission.command.priority)
         case StoreBusy():
             return _busy(answer, notification_id=notification_id)
         case Unstorable():
             of_id = problem_of_id(notification_id)
-            what = _UNSTORABLE if of_id is None else of_id
-            problems = [{"field": "" if of_id is None else "notification_id", "problem": what}]
-            return _result("invalid", notification_id=notification_id, problems=problems)
+            return refused(
+                "invalid", "" if of_id is None else "notification_id", _UNSTORABLE if of_id is None else of_id
+            )
         case Exception():
             raise answer
         case _:

@@ -53,7 +53,6 @@ _ANY = {
 
 @cache
 def document() -> dict[str, Any]:
-    """Return the whole document."""
     paths: dict[str, dict[str, Any]] = {}
     for endpoint in ENDPOINTS:
         path = re.sub(r"\{(\w+):\w+\}", r"{\1}", endpoint.path)

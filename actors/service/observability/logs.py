@@ -127,14 +127,12 @@ def set_up(config: LogsConfig, stream: TextIO | None = None) -> logging.Handler:
 
 
 def log_event(event: RecordedEvent) -> None:
-    """Log an event, if events of its type are to be."""
     level = level_of(event)
     if events.isEnabledFor(level):
         events.log(level, type(event).__name__, extra={"fields": fields_of(event)})
 
 
 def level_of(event: RecordedEvent) -> int:
-    """Return the level at which an event is logged."""
     if isinstance(event, NotificationFailed) and event.given_up == event.reason:
         return logging.DEBUG  # the line of its dead letter follows, for the same reason
     return LEVEL_OF.get(type(event), logging.DEBUG)
@@ -163,7 +161,6 @@ _CAUSES_MAX = 20
 
 
 def fields_of(event: RecordedEvent) -> dict[str, Any]:
-    """Return what the log says of an event."""
     fields: dict[str, Any] = {}
     if isinstance(event, NotificationEvent):
         fields = {"notification_id": event.notification_id, "channel": event.channel.value}
@@ -182,7 +179,6 @@ class _Formatter(logging.Formatter):
     """Reads a record without what is private in it."""
 
     def read(self, record: logging.LogRecord) -> dict[str, Any]:
-        """Return what is to be written of a record."""
         read: dict[str, Any] = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
@@ -201,15 +197,11 @@ _NAMES = frozenset({"notification_id", "channel", "provider", "breaker", "host",
 
 
 class JsonFormatter(_Formatter):
-    """Writes a record as JSON, in a line."""
-
     def format(self, record: logging.LogRecord) -> str:
         return json.dumps(self.read(record), ensure_ascii=False, default=str)
 
 
 class TextFormatter(_Formatter):
-    """Writes a record as text, for people."""
-
     def format(self, record: logging.LogRecord) -> str:
         read = self.read(record)
         time, level, _, event = (read.pop(key) for key in ("time", "level", "logger", "event"))
@@ -236,7 +228,6 @@ def _message(record: logging.LogRecord) -> str:
 
 
 def _argument(value: Any) -> Any:
-    """Return an argument of a log line as it may be shown."""
     if isinstance(value, msgspec.Struct):
         notification_id = getattr(value, "notification_id", None)
         return _Named(type(value).__name__ + (f" {notification_id}" if notification_id is not None else ""))

@@ -145,13 +145,11 @@ class Metrics:
     # ── events ──────────────────────────────────────────────────────────────────────────────────────────────────
 
     def record(self, event: RecordedEvent) -> None:
-        """Count an event."""
         count = self._count_of.get(type(event))
         if count is not None:
             count(event)
 
     def record_all(self, events: Sequence[RecordedEvent]) -> None:
-        """Count events, in order."""
         for event in events:
             self.record(event)
 
@@ -238,15 +236,12 @@ class Metrics:
             self._overloaded(priority).inc()
 
     def count_report(self, channel: NotificationChannel, kind: str) -> None:
-        """Count what a provider reported later, by outcome."""
         self._reports(channel, kind).inc()
 
     def set_faults(self, count: int) -> None:
-        """Say how many faults are injected."""
         self._faults.set(count)
 
     def count_reload(self, *, is_used: bool) -> None:
-        """Count settings that were read again, used or refused."""
         self._reloads("used" if is_used else "refused").inc()
 
     def set_files_refused(self, count: int) -> None:

@@ -34,7 +34,6 @@ class OverloadLog:
 
     @property
     def is_on(self) -> bool:
-        """Whether there is an overload."""
         return self._refused > 0
 
     def count(self, refused: int, max_pending: int | None) -> None:
@@ -60,7 +59,6 @@ class OverloadLog:
         self.end("no longer overloaded")
 
     def end(self, text: str = "overloaded until the end of the service") -> None:
-        """Log the end of an overload, if there is one."""
         if self.is_on:
             fields = {"refused": self._refused, "for_s": round(self._latest_s - self._began_s, 3)}
             self._refused = 0

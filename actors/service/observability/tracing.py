@@ -82,7 +82,6 @@ class Tracing:
         self._open.clear()
 
     def record(self, event: RecordedEvent) -> None:
-        """Make of an event what it means for the spans."""
         match event:
             case NotificationRequested() | NotificationRedriven():
                 parent = event.traceparent if isinstance(event, NotificationRequested) else None

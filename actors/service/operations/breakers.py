@@ -64,7 +64,6 @@ class BreakerWatch:
         self._history: deque[BreakerTransitioned] = deque(maxlen=kept)
 
     def record(self, event: RecordedEvent) -> None:
-        """Record an event, if it is a transition."""
         if type(event) is BreakerTransitioned:
             self._history.append(event)
 
@@ -132,7 +131,6 @@ Overrides: TypeAlias = Mapping[tuple[NotificationChannel, str], BreakerState]
 
 
 def overrides_of(pipeline: Pipeline, config: ServiceConfig) -> Overrides:
-    """Return the overrides in force of the breakers of a pipeline with these settings."""
     overrides = {}
     for channel, stages in pipeline.wiring.stages.items():
         by_provider = config.notifier.channels[channel].by_provider()

@@ -86,7 +86,6 @@ class Bulk:
 
     @property
     def handled(self) -> int:
-        """How many it has come to."""
         return self.done + self.skipped + self.left_out + self.failed
 
     def cancel(self, by: str | None) -> bool:

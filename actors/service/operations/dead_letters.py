@@ -127,7 +127,6 @@ class DeadLetters:
         return found
 
     def letter(self, notification_id: str) -> DeadLetterMessage | None:
-        """Return the dead letter of a notification, or None."""
         return self._queue.letter(notification_id)
 
     def groups(self, filter: Filter = ALL, by: By = "reason") -> Sequence[Group]:
@@ -352,7 +351,6 @@ class DeadLetters:
         return [*self._bulks.values()]
 
     def bulk(self, bulk_id: str) -> Bulk | None:
-        """Return one bulk run, or None."""
         return self._bulks.get(bulk_id)
 
     async def _run(self, bulk: Bulk) -> None:

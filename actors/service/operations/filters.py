@@ -51,7 +51,6 @@ class FilterSettings(Settings):
 
     @property
     def filter(self) -> Filter:
-        """The filter."""
         return Filter(**{name: getattr(self, name) for name in FilterSettings.model_fields})
 
 

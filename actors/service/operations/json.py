@@ -39,12 +39,10 @@ def of_letter(letter: DeadLetterMessage) -> Document:
 
 
 def of_group(group: Group) -> Document:
-    """Return a group of dead letters."""
     return parts_of(group, "key", "count", "oldest", "newest")
 
 
 def of_timeline(timeline: Timeline) -> Document:
-    """Return all that is known of one notification."""
     return {
         "id": timeline.notification_id,
         "state": timeline.state,
@@ -57,7 +55,6 @@ def of_timeline(timeline: Timeline) -> Document:
 
 
 def of_command(command: SendNotification) -> Document:
-    """Return a command, with what it says."""
     names = ("channel", "recipient", "user", "subject", "message", "metadata", "critical", "priority")
     return parts_of(command, *names, "expires_after", "addresses", "not_before")
 
@@ -78,21 +75,18 @@ def of_event(event: RecordedEvent) -> Document:
 
 
 def of_audit(entry: AuditEntry) -> Document:
-    """Return an audit entry."""
     reported = {} if entry.message_id is None else {"message_id": entry.message_id}
     said = parts_of(entry, "about", "why", "edit")
     return parts_of(entry, "at", "by", "action") | {"id": entry.notification_id} | said | reported
 
 
 def of_filter(filter: Filter) -> Document:
-    """Return a filter as it can be given again."""
     given = {each.name: getattr(filter, each.name) for each in fields(filter)}
     given["id"] = given.pop("id_prefix")
     return {name: _written(value) for name, value in given.items() if value is not None}
 
 
 def of_dry_run(dry_run: DryRun, filter: Filter) -> Document:
-    """Return what a bulk run over this filter would be about."""
     return {
         "dry_run": True,
         "filter": of_filter(filter),
@@ -104,14 +98,12 @@ def of_dry_run(dry_run: DryRun, filter: Filter) -> Document:
 
 
 def of_bulk(bulk: Bulk) -> Document:
-    """Return a bulk run, and how far it is."""
     named = {"bulk": bulk.id, "action": bulk.action, "filter": of_filter(bulk.filter)}
     counts = parts_of(bulk, "by", "why", "rate_per_s", "served", "total", "done", "skipped", "left_out", "failed")
     return named | counts | parts_of(bulk, "state", "cancelled_by", "started_at", "ended_at")
 
 
 def of_breaker(breaker: BreakerNow) -> Document:
-    """Return a breaker as it is now."""
     return {name: _written(value) for name, value in asdict(breaker).items()}
 
 
@@ -123,7 +115,6 @@ def of_endpoints(endpoints: Iterable[Endpoint], limit: int, state: str | None, c
 
 
 def parts_of(object: Any, *names: str) -> Document:
-    """Return some attributes of an object."""
     return {name: _written(getattr(object, name)) for name in names}
 
 

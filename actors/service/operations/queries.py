@@ -46,7 +46,6 @@ class Filter:
     """They were dead-lettered before this instant. With a time zone."""
 
     def fitting(self, letters: Iterable[DeadLetterMessage]) -> Iterator[DeadLetterMessage]:
-        """Return those of the dead letters that fit, in their order."""
         return functools.reduce(lambda left, condition: filter(condition, left), self._conditions(), iter(letters))
 
     def _conditions(self) -> Iterator[Callable[[DeadLetterMessage], bool]]:
@@ -80,8 +79,6 @@ ALL = Filter()
 
 @dataclass(frozen=True)
 class Page:
-    """Some of the dead letters, in order."""
-
     letters: list[DeadLetterMessage]
 
     next: str | None
@@ -95,8 +92,7 @@ class Queue(Protocol):
     def ids(self) -> Sequence[str]:
         """The ids of all there are now, oldest first."""
 
-    def letter(self, notification_id: str) -> DeadLetterMessage | None:
-        """Return that of a notification, or None."""
+    def letter(self, notification_id: str) -> DeadLetterMessage | None: ...
 
 
 LOOKED_AT_MAX = 500

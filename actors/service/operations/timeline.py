@@ -20,8 +20,6 @@ from actors.messages import (
 
 @dataclass(frozen=True)
 class Timeline:
-    """All that is known of one notification."""
-
     notification_id: str
 
     state: State

@@ -213,7 +213,6 @@ class LiveSettings:
         return len(found)
 
     async def export_suppressions(self) -> str:
-        """Return all suppressions in force as a table."""
         return await trio.to_thread.run_sync(write_suppressions, self.suppressions.copy())
 
     def preview(self, name: str, variables: Mapping[str, Any], *, language: str | None = None) -> SendNotification:

@@ -87,7 +87,6 @@ def read_suppressions(
 
 
 def write_suppressions(suppressions: Iterable[Suppression]) -> str:
-    """Return suppressions as a table."""
     table = io.StringIO(newline="")
     writer = csv.writer(table)
     writer.writerow(COLUMNS)
