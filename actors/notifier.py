@@ -340,7 +340,7 @@ class Notifier:
             StoreInUse: another notifier has this store.
         """
         from actors.kernel.live import LiveSystem  # here, as the linter: simulated runs make do with the pipeline
-        from actors.lint.live import lint_live
+        from actors.lint.channel import lint_live
 
         _check_arguments(
             store=store,

@@ -1,134 +1,175 @@
-"""Time limits, limiters and slots against what arrives: what cannot keep up, and what cuts off the ordinary."""
+"""Limits, slots and time limits, at one provider or several: what cannot keep up with the arrivals, and what cuts off
+attempts that are as usual."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from actors.formatting import plain_number as in_digits
-from actors.lint.breaker import trips
-from actors.lint.budget import floor_is_above_share
-from actors.lint.traffic import NEARLY, Found, Traffic
-from actors.lint.words import apart, counted, duration, many_in_a_while, number, percent, plain_number, rate
+from actors.lint.findings import Finding, Rules, said
+from actors.lint.retries import floor_is_above_share, last_start
+from actors.lint.traffic import NEARLY, Traffic, as_written, excess, failing, growth, key_of, trips
 from actors.settings.distribution_moments import limited_mean, mean, median, share_above
 
 if TYPE_CHECKING:
     from actors.settings.channel import ChannelConfig, RateLimitConfig
 
+_RULES = Rules("""
+timeout-below-median-latency  timeout
+    {timeout:duration} is shorter than the provider's median latency of {median:duration}: {late:percent} of the
+    attempts will time out
+hedging-attempts-capped  hedging.max_attempts
+    {attempts} are taken as {most}
+hedging-delay-above-timeout  hedging.delay
+    {delay:duration} is not below the timeout of {timeout:duration}: no late answer brings a copy, only a failure does
+hedging-delay-below-median-latency  hedging.delay
+    {delay:duration} is shorter than the provider's median latency of {median:duration}: {late:percent} of the attempts
+    are sent more than once
+throttle-refuses-when-healthy  adaptive_throttle.k
+    {k} times what is accepted is less than what is sent where {failing:percent} of the attempts fail{timing_out}: with
+    nothing wrong, at the sender {comes_to}
+concurrency-limit-above-slots  concurrency_limit.initial
+    {initial} at once is more than the max_in_flight of {slots}: it binds only once it has fallen below that
+layers-multiply-retries  provider.upstream.retry.max_attempts
+    {requests} requests for each of {attempts} attempts are up to {all} of a notification while what is behind the
+    provider fails: retries multiply where two layers make them, and neither has a budget
+retries-behind-timeout  provider.upstream.retry.max_attempts
+    the last of {requests} requests starts at least {last:duration} after the attempt, whose timeout is
+    {timeout:duration}: no one waits for it any more
+rate-limit-below-arrivals  rate_limit.{key}
+    {limit} is below the {arriving} that arrive for one user: {excess}
+slots-unbounded  max_in_flight
+    null bounds nothing: while the provider does not answer, what arrives in a timeout of {timeout:duration} is under
+    way at once{attempts}
+quota-below-arrivals  quota.{key}
+    {limit} is below the {arriving} that arrive: {excess}
+adaptive-rate-below-arrivals  adaptive_rate.maximum_rate
+    {most:rate} is below the {arriving} that arrive: {excess}
+slots-below-load
+    {slots:slot(s)}{nodes} at a mean latency of {latency:duration} {let_through} {most:rate}, and {arriving} arrive:
+    {excess}
+capacity-below-load  provider.capacity
+    {places:place(s)} at a mean latency of {latency:duration}{counted} {serve} {most:rate}, and {arriving} arrive:
+    {excess}
+retries-overload-provider  retry.max_attempts
+    {attempts} attempts of {arriving} are up to {most:rate}, and the provider serves {serves:rate}: with no
+    {such}budget, no breaker and no slots, what has failed once may keep it overloaded
+latency-only-grows  provider.latency_by_load.per_in_flight
+    {each:duration} for each in flight, and {arriving} arrive: above {most:rate} the latency only grows, and nothing
+    bounds what is in flight
+switch-after-never-reached  switch_after
+    {after:failed attempt(s)} never {comes} before another one, as there are at most {most:attempt(s)}: no notification
+    tries another provider first
+fallback-below-median-latency  fallback.after
+    {after:duration} is shorter than the provider's median latency of {median:duration}: {late:percent} of the first
+    attempts are still under way then, and none of them that fails is retried
+quotas-below-arrivals  quota.{key}
+    {limit}, with those of failover {allowed:rate}, is below the {arriving} that arrive: {excess}
+providers-below-arrivals  failover
+    all providers together let through {most:rate} ({each}), and {arriving} arrive: {excess}
+""")
 
-def load_rules(config: ChannelConfig, traffic: Traffic) -> Iterator[Found]:
+
+# ── of each provider ────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def timeout_rules(config: ChannelConfig, _traffic: Traffic) -> Iterator[Finding]:
+    """Yield findings about the `timeout` of one provider."""
+    latency, timeout_s = config.provider.latency, config.timeout
+    if timeout_s < (middle := median(latency)):
+        late = share_above(latency, timeout_s)
+        yield _RULES.found("timeout-below-median-latency", timeout=timeout_s, median=middle, late=late)
+
+
+def hedging_rules(config: ChannelConfig, _traffic: Traffic) -> Iterator[Finding]:
+    """Yield findings about the `hedging` of one provider."""
+    from actors.policies.hedging import MOST_SENDS
+
+    hedging, latency = config.hedging, config.provider.latency
+    if hedging is None:
+        return
+    if hedging.max_attempts > MOST_SENDS:
+        yield _RULES.found("hedging-attempts-capped", attempts=hedging.max_attempts, most=MOST_SENDS)
+    if hedging.delay >= config.timeout:
+        yield _RULES.found("hedging-delay-above-timeout", delay=hedging.delay, timeout=config.timeout)
+    elif hedging.delay < (middle := median(latency)):
+        late = share_above(latency, hedging.delay)
+        yield _RULES.found("hedging-delay-below-median-latency", delay=hedging.delay, median=middle, late=late)
+
+
+def adaptive_rules(config: ChannelConfig, _traffic: Traffic) -> Iterator[Finding]:
+    """Yield that a throttle refuses more than fails, and that a limit begins above the slots of one provider.
+
+    Of a share q that is let through, (1 - f) q is accepted where f fails, and next k (1 - f) q is let through: where
+    k (1 - f) is below 1 that falls to nothing if what is refused counts as a request. If not, the share let through is
+    that of what was let through before, and stays k (1 - f).
+    """
+    throttle, healthy = config.adaptive_throttle, failing(config)
+    if throttle is not None and (let_through := throttle.k * (1 - healthy.all)) < NEARLY:
+        refused = min(throttle.max_rejection, 1 - let_through)
+        comes_to = "{refused:percent} of the attempts are refused"
+        if throttle.count_rejected:
+            refused, comes_to = (
+                throttle.max_rejection,
+                "each refusal brings more, up to {refused:percent} of all attempts",
+            )
+        yield _RULES.found(
+            "throttle-refuses-when-healthy",
+            k=throttle.k, failing=healthy.all, timing_out=healthy.timing_out, comes_to=said(comes_to, refused=refused),
+        )  # fmt: skip
+    limit, slots = config.concurrency_limit, config.slots
+    if limit is not None and slots is not None and limit.initial > slots:
+        yield _RULES.found("concurrency-limit-above-slots", initial=limit.initial, slots=slots)
+
+
+def upstream_rules(config: ChannelConfig, _traffic: Traffic) -> Iterator[Finding]:
+    """Yield findings about what a provider asks behind its API."""
+    upstream = config.provider.upstream
+    if upstream is None or upstream.retry.max_attempts == 1:
+        return
+    requests, attempts = upstream.retry.max_attempts, config.retry.max_attempts
+    if attempts > 1 and upstream.retry.budget is None and config.retry.budget is None:
+        yield _RULES.found("layers-multiply-retries", requests=requests, attempts=attempts, all=requests * attempts)
+    each = median(upstream.latency) if upstream.timeout is None else min(median(upstream.latency), upstream.timeout)
+    last = median(config.provider.latency) + last_start(upstream.retry, "shortest") + (requests - 1) * each
+    if last >= config.timeout:
+        yield _RULES.found("retries-behind-timeout", requests=requests, last=last, timeout=config.timeout)
+
+
+# ── of a channel ────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def load_rules(config: ChannelConfig, traffic: Traffic) -> Iterator[Finding]:
     """Yield findings about `rate_limit`; and of `quota`, `adaptive_rate`, slots, and what load does to the provider.
 
     The latter where there is one provider: of several, what is too much for one goes to the next.
     """
-    yield from _limit_of_users(config, traffic)
+    limit, quota, of_user, arriving = config.rate_limit, config.quota, traffic.per_user_per_s, traffic.behind_limits
+    if limit is not None and of_user is not None and not _keeps_up(limit, of_user, traffic):
+        too_much = excess(of_user - limit.limit.per_second, limit, of=" of each")
+        yield _RULES.found(
+            "rate-limit-below-arrivals",
+            key=key_of(limit), limit=as_written(limit), arriving=traffic.arriving(of_user, config), excess=too_much,
+        )  # fmt: skip
     yield from _no_bulkhead(config, traffic)
-    if not config.failover:
-        yield from _quota(config, traffic)
-        yield from _adaptive_rate(config, traffic)
-        yield from _slots(config, traffic)
-        yield from _retry_storm(config, traffic)
-        yield from _never_settles(config, traffic)
-
-
-def timeout_rules(config: ChannelConfig, _traffic: Traffic) -> Iterator[Found]:
-    """Yield findings about the `timeout` of one provider."""
-    middle = median(config.provider.latency)
-    if config.timeout < middle:
-        share = share_above(config.provider.latency, config.timeout)
-        yield Found(
-            ("timeout",),
-            "timeout-below-median-latency",
-            f"{duration(config.timeout)} is shorter than the provider's median latency of {duration(middle)}: "
-            f"{percent(share)} of the attempts will time out",
-        )
-
-
-def _no_bulkhead(config: ChannelConfig, traffic: Traffic) -> Iterator[Found]:
-    """What is written to have no bound, has none; what is left out has that of its transport."""
-    for name, own in config.by_provider().items():
-        is_further = name in config.failover
-        given = (config.failover[name] if is_further else config).model_fields_set
-        if "max_in_flight" not in given or own.slots is not None or own.concurrency_limit is not None:
-            continue
-        calls = traffic.calls_in(own.timeout, own)
-        many = "" if calls is None else f": {'up to ' * is_further}{plain_number(calls)} attempts"
-        yield Found(
-            (*(("failover", name) if is_further else ()), "max_in_flight"),
-            "slots-unbounded",
-            f"null bounds nothing: while the provider does not answer, what arrives in a timeout of "
-            f"{duration(own.timeout)} is under way at once{many}",
-        )
-
-
-def _never_settles(config: ChannelConfig, traffic: Traffic) -> Iterator[Found]:
-    """Each attempt makes those that come while it is under way slower by more, all together, than it takes itself.
-
-    With a mean latency L and a rate r of arrivals at random the mean time T is L + c · N for the N that are under way,
-    which are r · T (Little 1961): so T is L / (1 - r · c), and there is none where r · c is 1 or more.
-    """
-    by_load, flow = config.provider.latency_by_load, traffic.flow(config)
-    bounds = (config.slots, config.concurrency_limit, config.adaptive_rate)
-    if by_load is None or flow is None or any(bound is not None for bound in bounds):
+    if config.failover:
         return
-    if flow * by_load.per_in_flight >= NEARLY:
-        yield Found(
-            ("provider", "latency_by_load", "per_in_flight"),
-            "latency-only-grows",
-            f"{duration(by_load.per_in_flight)} for each in flight, and {traffic.arriving(flow, config)} arrive: "
-            f"above {rate(1.0 / by_load.per_in_flight)} the latency only grows, and nothing bounds what is in flight",
-        )
-
-
-def _retry_storm(config: ChannelConfig, traffic: Traffic) -> Iterator[Found]:
-    """All attempts of all that arrive are more than the provider takes, and nothing at the sender holds them back."""
-    provider, flow, retry = config.provider, traffic.flow(config), config.retry
-    takes = mean(provider.latency)
-    if provider.capacity is None or flow is None or not takes:
-        return
-    serves, most = provider.capacity / takes, flow * retry.max_attempts
-    holds_back = (
-        (retry.budget is not None and not floor_is_above_share(config, traffic))
-        or trips(config.circuit_breaker)
-        or config.slots is not None
-        or config.concurrency_limit is not None
-        or config.adaptive_rate is not None
-        or config.adaptive_throttle is not None
-        or (config.quota is not None and config.quota.limit.per_second * NEARLY <= serves)
-    )
-    if holds_back or flow * NEARLY > serves or most * NEARLY <= serves:
-        return  # that more arrive than it serves is said of the capacity
-    yield Found(
-        ("retry", "max_attempts"),
-        "retries-overload-provider",
-        f"{plain_number(retry.max_attempts)} attempts of {traffic.arriving(flow, config)} are up to {rate(most)}, "
-        f"and the provider serves {rate(serves)}: with no {'such ' if retry.budget else ''}budget, no breaker and no "
-        f"slots, what has failed once may keep it overloaded",
-    )
-
-
-def _quota(config: ChannelConfig, traffic: Traffic) -> Iterator[Found]:
-    quota, arriving = config.quota, traffic.behind_limits
-    if quota is None or arriving is None or _keeps_up(quota, arriving, traffic):
-        return
-    yield Found(
-        ("quota", key_of(quota)),
-        "quota-below-arrivals",
-        f"{as_written(quota)} is below the {traffic.arriving(arriving, config)} that arrive: "
-        f"{excess(arriving - quota.limit.per_second, quota)}",
-    )
-
-
-def _limit_of_users(config: ChannelConfig, traffic: Traffic) -> Iterator[Found]:
-    limit, arriving = config.rate_limit, traffic.per_user_per_s
-    if limit is None or arriving is None or _keeps_up(limit, arriving, traffic):
-        return
-    yield Found(
-        ("rate_limit", key_of(limit)),
-        "rate-limit-below-arrivals",
-        f"{as_written(limit)} is below the {traffic.arriving(arriving, config)} that arrive for one user: "
-        f"{excess(arriving - limit.limit.per_second, limit, of=' of each')}",
-    )
+    if quota is not None and arriving is not None and not _keeps_up(quota, arriving, traffic):
+        too_much = excess(arriving - quota.limit.per_second, quota)
+        yield _RULES.found(
+            "quota-below-arrivals",
+            key=key_of(quota), limit=as_written(quota), arriving=traffic.arriving(arriving, config), excess=too_much,
+        )  # fmt: skip
+    if (flow := traffic.flow(config)) is not None:
+        adaptive = config.adaptive_rate
+        most = math.inf if adaptive is None or adaptive.maximum_rate is None else adaptive.maximum_rate.per_second
+        if flow * NEARLY > most:
+            arrive = traffic.arriving(flow, config)
+            yield _RULES.found("adaptive-rate-below-arrivals", most=most, arriving=arrive, excess=growth(flow - most))
+        yield from _slots(config, traffic, flow)
+        yield from _retry_storm(config, traffic, flow)
+        yield from _never_settles(config, traffic, flow)
 
 
 def _keeps_up(limit: RateLimitConfig, per_s: float, traffic: Traffic) -> bool:
@@ -141,79 +182,137 @@ def _keeps_up(limit: RateLimitConfig, per_s: float, traffic: Traffic) -> bool:
     return per_s * traffic.lasts_s * NEARLY <= (limit.burst or limit.limit.count)
 
 
-def _adaptive_rate(config: ChannelConfig, traffic: Traffic) -> Iterator[Found]:
-    adaptive, flow = config.adaptive_rate, traffic.flow(config)
-    if adaptive is None or adaptive.maximum_rate is None or flow is None:
-        return
-    most = adaptive.maximum_rate.per_second
-    if flow * NEARLY > most:
-        yield Found(
-            ("adaptive_rate", "maximum_rate"),
-            "adaptive-rate-below-arrivals",
-            f"{rate(most)} is below the {traffic.arriving(flow, config)} that arrive: {growth(flow - most)}",
-        )
+def _no_bulkhead(config: ChannelConfig, traffic: Traffic) -> Iterator[Finding]:
+    """Yield that slots are given as unbounded; slots that are left out are those of the transport."""
+    for name, own in config.by_provider().items():
+        is_further = name in config.failover
+        given = (config.failover[name] if is_further else config).model_fields_set
+        if "max_in_flight" not in given or own.slots is not None or own.concurrency_limit is not None:
+            continue
+        calls = traffic.calls_in(own.timeout, own)
+        many = "" if calls is None else said(f": {'up to ' * is_further}{{calls}} attempts", calls=calls)
+        at = ("failover", name) if is_further else ()
+        yield _RULES.found("slots-unbounded", at=at, timeout=own.timeout, attempts=many)
 
 
-def growth(per_s: float, of: str = "") -> str:
-    """Return how a queue grows by so many a second."""
-    return f"the queue{of} grows by {many_in_a_while(per_s)}"
-
-
-def excess(per_s: float, limit: RateLimitConfig, of: str = "") -> str:
-    """Return what happens to so many a second that are too much for a limit."""
-    return f"{many_in_a_while(per_s)}{of} are dead-lettered" if limit.on_limit == "drop" else growth(per_s, of)
-
-
-def key_of(limit: RateLimitConfig) -> str:
-    """Return the key that gives the rate of a limit."""
-    return "rates" if limit.rates is not None else "rate" if limit.rate is not None else "max_per_minute"
-
-
-def as_written(limit: RateLimitConfig) -> str:
-    """Return the rate of a limit as a file has it."""
-    if limit.max_per_minute is not None:
-        return plain_number(limit.max_per_minute)
-    count, period = in_digits(limit.limit.count), limit.limit.period
-    unit = {1.0: "s", 60.0: "min", 3600.0: "h", 86_400.0: "d"}.get(period) or apart(duration(period))[0]
-    return number(f"{count}/{unit}", limit.limit.per_second, "1/s")
-
-
-def _slots(config: ChannelConfig, traffic: Traffic) -> Iterator[Found]:
+def _slots(config: ChannelConfig, traffic: Traffic, flow: float) -> Iterator[Finding]:
     """Little's law: what is under way on average is the rate times the mean time that each takes.
 
     A slot of the sender is free again at its timeout, at the latest. A place at the provider is not: what has timed
     out is worked on to its end, whatever the discipline.
     """
-    flow, latency = traffic.flow(config), config.provider.latency
-    if flow is None:
-        return
-    at_sender, lasts_s = limited_mean(latency, config.timeout), traffic.lasts_s
-    whole = mean(latency)
+    latency, limit, nodes, lasts_s = config.provider.latency, config.concurrency_limit, traffic.nodes, traffic.lasts_s
+    arriving, takes = traffic.arriving(flow, config), limited_mean(latency, config.timeout)
+    for path, slots in (
+        (("max_in_flight",), config.slots),
+        (("concurrency_limit", "maximum"), None if limit is None else limit.maximum),
+    ):
+        if slots is not None and nodes * slots < takes * flow * NEARLY:
+            let_through, most = "lets through" if nodes * slots == 1 else "let through", nodes * slots / takes
+            yield _RULES.found(
+                "slots-below-load",
+                at=path, slots=slots, nodes=traffic.at_each_node, latency=takes, let_through=let_through, most=most,
+                arriving=arriving, excess=growth(flow - most),
+            )  # fmt: skip
+    whole, places = mean(latency), config.provider.capacity
     # In an hour, no attempt takes up more of a place than an hour.
-    at_provider = whole if lasts_s is None else limited_mean(latency, lasts_s)
-    cut = f", counted up to the {duration(lasts_s)} of arrivals," if lasts_s and at_provider < 0.999 * whole else ""
-    bounds = (
-        (("max_in_flight",), config.slots, "slot", "let through", at_sender, ""),
-        (
-            ("concurrency_limit", "maximum"),
-            None if config.concurrency_limit is None else config.concurrency_limit.maximum,
-            "slot",
-            "let through",
-            at_sender,
-            "",
-        ),
-        (("provider", "capacity"), config.provider.capacity, "place", "serve", at_provider, cut),
+    takes = whole if lasts_s is None else limited_mean(latency, lasts_s)
+    if places is not None and places < takes * flow * NEARLY:
+        is_cut = lasts_s and takes < 0.999 * whole
+        counted = said(", counted up to the {lasts:duration} of arrivals,", lasts=lasts_s) if is_cut else ""
+        serve, most = "serves" if places == 1 else "serve", places / takes
+        yield _RULES.found(
+            "capacity-below-load",
+            places=places, latency=takes, counted=counted, serve=serve, most=most, arriving=arriving,
+            excess=growth(flow - most),
+        )  # fmt: skip
+
+
+def _retry_storm(config: ChannelConfig, traffic: Traffic, flow: float) -> Iterator[Finding]:
+    """All attempts of all that arrive are more than the provider takes, and nothing at the sender holds them back."""
+    provider, retry, takes = config.provider, config.retry, mean(config.provider.latency)
+    if provider.capacity is None or not takes:
+        return
+    serves, most = provider.capacity / takes, flow * retry.max_attempts
+    bounds = (config.slots, config.concurrency_limit, config.adaptive_rate, config.adaptive_throttle)
+    holds_back = (
+        (retry.budget is not None and not floor_is_above_share(config, traffic))
+        or trips(config.circuit_breaker)
+        or any(bound is not None for bound in bounds)
+        or (config.quota is not None and config.quota.limit.per_second * NEARLY <= serves)
     )
-    for path, places, noun, verb, takes, how in bounds:
-        nodes = traffic.nodes if noun == "slot" else 1
-        if places is not None and nodes * places < takes * flow * NEARLY:
-            of = "slots" if noun == "slot" else "capacity"
-            if nodes * places == 1:
-                verb = "lets through" if noun == "slot" else "serves"
-            yield Found(
-                path,
-                f"{of}-below-load",
-                f"{counted(places, noun)}{traffic.at_each_node if nodes > 1 else ''} at a mean latency of "
-                f"{duration(takes)}{how} {verb} {rate(nodes * places / takes)}, and {traffic.arriving(flow, config)} "
-                f"arrive: {growth(flow - nodes * places / takes)}",
-            )
+    if holds_back or flow * NEARLY > serves or most * NEARLY <= serves:
+        return  # that more arrive than it serves is said of the capacity
+    yield _RULES.found(
+        "retries-overload-provider",
+        attempts=retry.max_attempts, arriving=traffic.arriving(flow, config), most=most, serves=serves,
+        such="such " if retry.budget else "",
+    )  # fmt: skip
+
+
+def _never_settles(config: ChannelConfig, traffic: Traffic, flow: float) -> Iterator[Finding]:
+    """Each attempt makes those that come while it is under way slower by more, all together, than it takes itself.
+
+    With a mean latency L and a rate r of arrivals at random the mean time T is L + c · N for the N that are under way,
+    which are r · T (Little 1961): so T is L / (1 - r · c), and there is none where r · c is 1 or more.
+    """
+    by_load, bounds = config.provider.latency_by_load, (config.slots, config.concurrency_limit, config.adaptive_rate)
+    if by_load is None or any(bound is not None for bound in bounds) or flow * by_load.per_in_flight < NEARLY:
+        return
+    each, arriving = by_load.per_in_flight, traffic.arriving(flow, config)
+    yield _RULES.found("latency-only-grows", each=each, arriving=arriving, most=1.0 / each)
+
+
+# ── of several providers and channels ───────────────────────────────────────────────────────────────────────────
+
+
+def failover_rules(config: ChannelConfig, traffic: Traffic) -> Iterator[Finding]:
+    """Yield findings about `failover`, `switch_after` and `fallback`."""
+    retry, after, fallback, latency = config.retry, config.switch_after, config.fallback, config.provider.latency
+    # Each rule counts on its own, and the notification is dead-lettered when the first of them is exhausted.
+    rules = [rule for _, rule in retry.per_outcome if rule is not None] + list(retry.per_reason.values())
+    most = 1 + sum(own.max_attempts - 1 for own in (retry, *(retry.with_rule(rule) for rule in rules)))
+    if after is not None and after >= most:
+        comes = "comes" if after == 1 else "come"
+        yield _RULES.found("switch-after-never-reached", after=after, comes=comes, most=most)
+    if fallback is not None and fallback.after is not None and fallback.after < (middle := median(latency)):
+        late = share_above(latency, fallback.after)
+        yield _RULES.found("fallback-below-median-latency", after=fallback.after, median=middle, late=late)
+    if config.failover and (arriving := traffic.behind_limits) is not None:
+        yield from _together(config, traffic, arriving)
+
+
+def _together(config: ChannelConfig, traffic: Traffic, arriving: float) -> Iterator[Finding]:
+    """Yield what all providers together cannot keep up with; what one does not take, the next one takes."""
+    lanes, arriving_said = config.by_provider(), traffic.arriving(arriving, config)
+    quotas = [own.quota for own in lanes.values() if own.quota is not None]
+    allowed = sum(quota.limit.per_second for quota in quotas)
+    if len(quotas) == len(lanes) and allowed < arriving * NEARLY:
+        # Only where every quota drops is anything dropped.
+        deciding = next((quota for quota in quotas if quota.on_limit != "drop"), quotas[0])
+        yield _RULES.found(
+            "quotas-below-arrivals",
+            key=key_of(quotas[0]), limit=as_written(quotas[0]), allowed=allowed, arriving=arriving_said,
+            excess=excess(arriving - allowed, deciding),
+        )  # fmt: skip
+        return
+    through = {name: _most_through(own) for name, own in lanes.items()}
+    most = sum(through.values())
+    if most < arriving * NEARLY:
+        each = ", ".join(f"{name} {{{name}:rate}}" for name in through)
+        yield _RULES.found(
+            "providers-below-arrivals",
+            most=most, each=said(each, **through), arriving=arriving_said, excess=growth(arriving - most),
+        )  # fmt: skip
+
+
+def _most_through(config: ChannelConfig) -> float:
+    """Return the most attempts a second that come through to a provider in the long run."""
+    mean_s = limited_mean(config.provider.latency, config.timeout)
+    slots = [config.slots, None if config.concurrency_limit is None else config.concurrency_limit.maximum]
+    bounds = [places / mean_s for places in slots if places is not None and mean_s > 0]
+    if config.quota is not None:
+        bounds.append(config.quota.limit.per_second)
+    if config.adaptive_rate is not None and config.adaptive_rate.maximum_rate is not None:
+        bounds.append(config.adaptive_rate.maximum_rate.per_second)
+    return min(bounds, default=math.inf)

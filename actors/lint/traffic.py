@@ -1,4 +1,4 @@
-"""What the rules know besides the settings: the traffic of a channel."""
+"""What the rules know besides the settings of a channel: what arrives on it, and how its provider usually is."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
-from actors.lint.words import plain_number, rate
+from actors.formatting import plain_number
+from actors.lint.findings import Number, Said, duration, said
+from actors.settings.distribution_moments import share_above
 
 if TYPE_CHECKING:
-    from actors.settings.channel import ChannelConfig, RateLimitConfig
+    from actors.settings.channel import ChannelConfig, CircuitBreakerConfig, RateLimitConfig
 
 NEARLY = 1 - 1e-9
 """Rates that are equal but for the rounding of floats are equal."""
@@ -17,32 +19,8 @@ NEARLY = 1 - 1e-9
 SLIGHTLY = 1.01
 """What is above by less is no finding: figures of distributions are rounded."""
 
-
 _LONG_S = 1e9
 """Seconds in which what may go at once does not count."""
-
-
-def most_under(limit: RateLimitConfig, seconds: float) -> float:
-    """Return the most that a limit lets through in so many seconds."""
-    from actors.settings.rate_limit import BUCKETS
-
-    if limit.kind in BUCKETS:
-        at_once = (1.0 if limit.kind == "leaky_bucket" else limit.burst or rate.count for rate in limit.limits)
-        return min(now + rate.per_second * seconds for now, rate in zip(at_once, limit.limits, strict=True))
-    return min(rate.count * (1 + seconds // rate.period) for rate in limit.limits)
-
-
-class Found(NamedTuple):
-    """What a rule finds in the settings of a channel."""
-
-    path: tuple[str, ...]
-    """Of the setting, inside those of the channel."""
-
-    rule: str
-    """The name of the rule, which stays when its text changes: ``timeout-below-median-latency``."""
-
-    text: str
-    """The warning about it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,16 +31,19 @@ class Traffic:
     """Notifications a second, on average."""
 
     per_user_per_s: float | None = None
-    """The same for the busiest user."""
+    """The same for the busiest user. None: each notification has a user of its own."""
 
     most_in: Callable[[float], float] | None = None
-    """Returns how many are expected to arrive in the busiest stretch of so many seconds."""
+    """Returns how many are expected in the busiest stretch of so many seconds. None: as many as on average."""
 
     lasts_s: float | None = None
     """For how many seconds they arrive. None: without an end."""
 
     let_through_in: Callable[[float], float] | None = None
     """Returns the most that the limit of each user lets through in so many seconds. None: no limit is known to bind."""
+
+    expires_after: float | None = None
+    """Seconds after which a notification is not sent any more. None: never."""
 
     nodes: int = 1
     """How many processes let through what arrives, each as many at once as its settings say."""
@@ -76,10 +57,13 @@ class Traffic:
     meets_channel_faults: bool = False
     """Whether a provider may say that the channel is broken, to a notification that may never expire."""
 
+    chooses_hosts: bool = False
+    """Whether each recipient names the host that is asked."""
+
     @property
-    def at_each_node(self) -> str:
+    def at_each_node(self) -> Said:
         """The words for what is so at each node, where there are several."""
-        return f" at each of {plain_number(self.nodes)} nodes" if self.nodes > 1 else ""
+        return said(" at each of {nodes} nodes", nodes=self.nodes) if self.nodes > 1 else Said("")
 
     def calls_in(self, seconds: float, config: ChannelConfig, *, at_one_node: bool = False) -> float | None:
         """Return how many first attempts are expected in the busiest stretch of so many seconds.
@@ -109,12 +93,79 @@ class Traffic:
         lasts_s = self.lasts_s or _LONG_S
         return min(self.per_s, self.let_through_in(lasts_s * NEARLY) / lasts_s)  # no window begins at the end
 
-    def arriving(self, per_s: float, config: ChannelConfig) -> str:
-        """Return a rate of what arrives; where it is the mean of bursts, that it is, and how many come at once."""
+    def arriving(self, per_s: float, config: ChannelConfig) -> Said:
+        """Return a rate of arrivals in words; a mean of bursts with the most that come at once."""
         if per_s == self.behind_limits != self.per_s:
-            return f"{rate(per_s)} (behind rate_limit)"
+            return said("{arriving:rate} (behind rate_limit)", arriving=per_s)
         most, is_whole = None if self.most_in is None else self.most_in(1.0), per_s == self.per_s
         is_even = config.quota is not None and per_s == config.quota.limit.per_second and not is_whole
         if is_even or most is None or most < 2 or most * NEARLY <= 2 * (self.per_s or 0.0):
-            return rate(per_s)
-        return f"{rate(per_s)} on average" + (f" ({plain_number(most)} in a second)" if is_whole else "")
+            return said("{arriving:rate}", arriving=per_s)
+        at_once = " ({at_once} in a second)" if is_whole else ""
+        return said("{arriving:rate} on average" + at_once, arriving=per_s, at_once=most)
+
+
+class Failing(NamedTuple):
+    """The shares of the attempts that fail with nothing wrong."""
+
+    all: float
+
+    too_slow: float
+    """Those by their timeout, which may have been sent."""
+
+    @property
+    def timing_out(self) -> Said:
+        """What to add to a text about all of them."""
+        return said(", {too_slow:percent} by their timeout", too_slow=self.too_slow) if self.too_slow else Said("")
+
+
+def failing(config: ChannelConfig) -> Failing:
+    """Return the shares of the attempts that fail although the provider is as it always is."""
+    too_slow = share_above(config.provider.latency, config.timeout)
+    return Failing(too_slow + (1 - too_slow) * config.provider.failure_rate, too_slow)
+
+
+def trips(breaker: CircuitBreakerConfig) -> bool:
+    """Return whether a breaker ever keeps anything back."""
+    return breaker.enabled and breaker.initial_state not in ("disabled", "metrics-only")
+
+
+def shortest_open_s(breaker: CircuitBreakerConfig) -> float:
+    """Return for how long a breaker stays open at least."""
+    return breaker.timeout * (1 - breaker.open_growth.jitter if breaker.open_growth else 1)
+
+
+def most_under(limit: RateLimitConfig, seconds: float) -> float:
+    """Return the most that a limit lets through in so many seconds."""
+    from actors.settings.rate_limit import BUCKETS
+
+    if limit.kind in BUCKETS:
+        at_once = (1.0 if limit.kind == "leaky_bucket" else limit.burst or rate.count for rate in limit.limits)
+        return min(now + rate.per_second * seconds for now, rate in zip(at_once, limit.limits, strict=True))
+    return min(rate.count * (1 + seconds // rate.period) for rate in limit.limits)
+
+
+def key_of(limit: RateLimitConfig) -> str:
+    """Return the key that gives the rate of a limit."""
+    return "rates" if limit.rates is not None else "rate" if limit.rate is not None else "max_per_minute"
+
+
+def as_written(limit: RateLimitConfig) -> Number:
+    """Return the rate of a limit as a file has it."""
+    if limit.max_per_minute is not None:
+        return Number(plain_number(limit.max_per_minute), float(limit.max_per_minute))
+    count, period = plain_number(limit.limit.count), limit.limit.period
+    unit = {1.0: "s", 60.0: "min", 3600.0: "h", 86_400.0: "d"}.get(period) or duration(period)
+    return Number(f"{count}/{unit}", limit.limit.per_second, "1/s")
+
+
+def growth(per_s: float, of: str = "") -> Said:
+    """Return how a queue grows by so many a second."""
+    return said("the queue{of} grows by {excess:many}", of=of, excess=per_s)
+
+
+def excess(per_s: float, limit: RateLimitConfig, of: str = "") -> Said:
+    """Return what happens to so many a second that are too much for a limit."""
+    if limit.on_limit == "drop":
+        return said("{excess:many}{of} are dead-lettered", of=of, excess=per_s)
+    return growth(per_s, of)

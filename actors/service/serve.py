@@ -46,7 +46,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from actors.domain.store import Store
 from actors.errors import ConfigurationError, StoreFailed
 from actors.kernel.randomness import RandomStreams
-from actors.lint.live import lint_live
+from actors.lint.channel import lint_live
 from actors.messages import RecordedEvent
 from actors.notifier import Notifier
 from actors.pipeline.dead_letter_queue import Peek

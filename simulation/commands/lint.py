@@ -14,7 +14,7 @@ from simulation.commands.scenario_files import Annotate, Messages, findings_in, 
 from simulation.commands.shared import Exit, Sets, argument, json_option, jsonl_option, print_line, refuse
 
 if TYPE_CHECKING:
-    from actors.lint.channel import Finding
+    from actors.lint.findings import Finding
     from actors.settings.yaml_tree import Problem
 
 
@@ -85,7 +85,7 @@ def _is_template(path: Path) -> bool:
 
 def _lines_of(path: Path) -> list[tuple[Problem, Finding]]:
     """Return the lines of a template, or of those in a directory, that cannot be used."""
-    from actors.lint.channel import Finding
+    from actors.lint.findings import Finding, Said
     from actors.settings.yaml_tree import Place, Problem
 
     found = []
@@ -93,7 +93,7 @@ def _lines_of(path: Path) -> list[tuple[Problem, Finding]]:
         place, _, why = text.partition(": ")
         name, _, line = place.rpartition(":")
         where = Place(name, int(line), 1) if line.isdigit() else Place(place)
-        found.append((Problem(where, (), why), Finding((), "template-refused", why)))
+        found.append((Problem(where, (), why), Finding((), "template-refused", Said(why))))
     return found
 
 

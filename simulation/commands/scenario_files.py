@@ -12,7 +12,7 @@ from simulation.commands.shared import Exit, argument, option, say
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from actors.lint.channel import Finding
+    from actors.lint.findings import Finding
     from actors.settings.yaml_tree import Place, Problem
     from simulation.reporting.annotations import Level
     from simulation.scenario import Scenario

@@ -8,7 +8,7 @@ from typing import Any
 
 from actors.domain.attempts import TIMED_OUT
 from actors.formatting import counted
-from actors.lint.words import apart, duration
+from actors.lint.findings import duration
 from actors.messages import DeferralCause, NotificationChannel, NotificationDeferred, NotificationFailed
 from actors.outcomes import Ambiguous, Transient
 from actors.pipeline.circuit_breaker import BREAKER_OPEN
@@ -66,7 +66,7 @@ class DefaultsAtWork:
         if self._drain_s is not None and in_flight and simulated_ns >= self._end_ns:
             text = f"the drain of {duration(self._drain_s)}, {NOT_NAMED}, ended the run with {in_flight:,} in flight"
             found.append({"setting": "drain", "counts": {"in_flight": in_flight}, "text": text})
-        return [{**each, "text": apart(each["text"])[0]} for each in found]
+        return found
 
     def _of(
         self, channel: NotificationChannel, breakers: Mapping[str, Mapping[str, Any]], waited: int

@@ -6,10 +6,8 @@ from collections.abc import Iterator
 from math import prod
 from typing import NamedTuple
 
-from actors.formatting import counted
 from actors.instants import seconds
-from actors.lint.channel import Finding
-from actors.lint.words import duration
+from actors.lint.findings import Finding, Rules, Said, said
 from actors.messages import NotificationChannel
 from actors.pipeline.lane import breaker_name
 from actors.settings.channel import PRIMARY, ChannelConfig
@@ -20,6 +18,19 @@ from simulation.scenario.model import Scenario
 
 DECIDES = "default-decides"
 """The rule of the linter's notes on them."""
+
+_RULES = Rules("""
+default-decides/timeout  channels.{channel}.timeout
+    is not in the file: by default an attempt ends after {timeout:duration}
+default-decides/breaker  channels.{channel}.circuit_breaker
+    is not in the file: by default {does}, and what comes meanwhile waits
+default-decides/attempts  channels.{channel}.retry.max_attempts
+    is not in the file: by default {attempts} attempts, the first included, then the dead letter queue
+default-decides/slots  channels.{channel}.max_in_flight
+    is not in the file: by default {slots} attempts at once, the provider's connections
+default-decides/drain  drain
+    is not in the file: by default the run ends {drain:duration} after the last arrivals, with what is in flight then
+""")
 
 NOT_NAMED = "which the file does not name"
 
@@ -50,11 +61,15 @@ class Unnamed(NamedTuple):
     """Whether it has as many slots as its provider has connections."""
 
     @property
-    def breaker_text(self) -> str:
+    def breaker_text(self) -> Said:
         """What the default circuit breaker does."""
         breaker = self.config.circuit_breaker
-        in_a_row = f"{counted(breaker.failure_threshold, 'failure')} in a row"
-        return f"{in_a_row} open it{' for each host' * (breaker.per == 'host')}, for {duration(breaker.timeout)}"
+        return said(
+            "{threshold:failure(s)} in a row open it{of_each_host}, for {open:duration}",
+            threshold=breaker.failure_threshold,
+            of_each_host=" for each host" * (breaker.per == "host"),
+            open=breaker.timeout,
+        )
 
 
 def unnamed(scenario: Scenario, channel: NotificationChannel) -> Unnamed:
@@ -81,35 +96,31 @@ def unnamed(scenario: Scenario, channel: NotificationChannel) -> Unnamed:
 
 def default_notes(scenario: Scenario) -> list[Finding]:
     """Return which defaults will decide in a run of a scenario, as its providers fail, or are slow, by what it says."""
-    return [Finding(path, DECIDES, text) for path, text in _notes(scenario)]
+    return list(_notes(scenario))
 
 
-def _notes(scenario: Scenario) -> Iterator[tuple[tuple[str, ...], str]]:
+def _notes(scenario: Scenario) -> Iterator[Finding]:
     end_s = seconds(scenario.arrivals_end_ns)
     for channel in scenario.channels_used:
-        found, path = unnamed(scenario, channel), ("channels", channel.value)
+        found = unnamed(scenario, channel)
         hit = [fault for fault in scenario.faults if channel in fault.channel]
         come = sum(expected_notifications(scenario, each) for each in scenario.workload if channel in each.channels)
         timeout_s, attempts = found.config.timeout, found.config.retry.max_attempts
         fails, late = _share_failing(found.config, hit), _share_late(found.config, hit, timeout_s, come / end_s)
         if found.timeouts and come * late >= _EXPECTED_MIN:
-            yield (*path, "timeout"), f"is not in the file: by default an attempt ends after {duration(timeout_s)}"
+            yield _RULES.found("default-decides/timeout", channel=channel, timeout=timeout_s)
         fails = min(1.0, fails + late)
         in_a_row = found.config.circuit_breaker.failure_threshold
         if found.breakers and come * fails**in_a_row >= _EXPECTED_MIN:
-            text = f"is not in the file: by default {found.breaker_text}, and what comes meanwhile waits"
-            yield (*path, "circuit_breaker"), text
+            yield _RULES.found("default-decides/breaker", channel=channel, does=found.breaker_text)
         if found.attempts and come * fails**attempts >= _EXPECTED_MIN:
-            text = f"is not in the file: by default {attempts} attempts, the first included, then the dead letter queue"
-            yield (*path, "retry", "max_attempts"), text
+            yield _RULES.found("default-decides/attempts", channel=channel, attempts=attempts)
         if found.slots:
-            text = f"is not in the file: by default {found.config.slots} attempts at once, the provider's connections"
-            yield (*path, "max_in_flight"), text
+            yield _RULES.found("default-decides/slots", channel=channel, slots=found.config.slots)
         if "drain" not in scenario.model_fields_set and any(
             fault.injects & _CERTAIN and (fault.ends_at is None or fault.ends_at > end_s) for fault in hit
         ):
-            text = f"is not in the file: by default the run ends {duration(scenario.drain)} after the last arrivals"
-            yield ("drain",), f"{text}, with what is in flight then"
+            yield _RULES.found("default-decides/drain", drain=scenario.drain)
 
 
 def _share_failing(config: ChannelConfig, faults: list[FaultConfig]) -> float:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given, strategies as st
 
 from actors.formatting import plain_number
-from actors.lint import words as lint_words
+from actors.lint.findings import duration as in_a_warning
 from actors.service.console import words as console_words
 from actors.settings.quantities import parse_duration
 from simulation.fitting import writing as fit_words
@@ -21,10 +21,6 @@ LONGEST_S = 36_525 * 86_400
 BORDERS = [1e-6, 1e-3, 1, 10, 60, 120, 3600, 7200, 86_400, 172_800, 1e6, 1e9]
 JUST_BELOW = st.builds(lambda border, off: border * (1 - off), st.sampled_from(BORDERS), st.floats(0, 0.02))
 DURATIONS = JUST_BELOW | st.floats(1e-9, LONGEST_S)
-
-
-def in_a_warning(seconds):
-    return lint_words.apart(lint_words.duration(seconds))[0]
 
 
 def read_back(text):

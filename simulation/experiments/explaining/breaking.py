@@ -7,7 +7,7 @@ from functools import lru_cache
 
 from actors.formatting import counted, plain_number
 from actors.instants import NS_PER_S, ns
-from actors.lint.breaker import trips
+from actors.lint.traffic import trips
 from actors.policies.breaker.recovery import OpenTime
 from actors.policies.breaker.tripping import make_tripping
 from actors.policies.failing_endpoints import APART_SHARE, SPAN_SHARE

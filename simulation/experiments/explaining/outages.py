@@ -7,7 +7,7 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from actors.lint.breaker import trips
+from actors.lint.traffic import trips
 from actors.messages import NotificationChannel
 from actors.settings.channel import ChannelConfig
 from actors.settings.distribution_moments import limited_mean

@@ -10,9 +10,7 @@ from operator import add, mul
 from typing import TypeAlias
 
 from actors.instants import seconds
-from actors.lint.channel import Finding
-from actors.lint.traffic import most_under
-from actors.lint.words import counted, plain_number
+from actors.lint.findings import Finding, Rules, Said, said
 from actors.messages import NotificationChannel, Priority
 from actors.policies.admission import Admission
 from actors.settings.channel import ChannelConfig, NotifierConfig
@@ -21,10 +19,18 @@ from actors.settings.quantities import Rate
 from actors.settings.rate_limit import RateLimitConfig
 from simulation.scenario import ChannelWorkload, ClosedWorkload, EventWorkload, Scenario
 from simulation.scenario.expected_arrivals import expected_in_window
-from simulation.scenario.popularity import ZipfSpread, count_of, share_of_the_first
+from simulation.scenario.lint.arriving import crowds, nodes_that_count, open_entries, share_wanted
 from simulation.scenario.workload import WorkloadEntry, class_of
 
-_RULE = "more-pending-than-live"
+_RULES = Rules("""
+more-pending-than-live/burst  workload.{number}.arrivals.burst.size
+    {come:notification(s)} arrive at once, {refused}
+more-pending-than-live/outage  faults.{number}.for
+    {come:notification(s)} arrive meanwhile, {refused}
+more-pending-than-live/line  channels.{channel}.{key}
+    up to {wait:notification(s)} would wait at once, {refused}
+""")
+
 _LIVE: int = NotifierConfig.model_fields["max_pending"].default
 _STEPS = 100
 _SLIGHTLY = 1.01
@@ -35,8 +41,6 @@ _Gone: TypeAlias = list[float]
 """How many have gone in each step until now."""
 _Bound: TypeAlias = Callable[[_Gone, float], float]
 """Returns how many may go in the next step, of so many seconds."""
-_RANKS = sorted({round(1.25**power) for power in range(62)})
-"""Where groups of users end who get the more, the lower their number is: within a group, at most a quarter more."""
 
 
 def pending_rules(scenario: Scenario) -> Iterator[Finding]:
@@ -53,9 +57,8 @@ def _bursts(scenario: Scenario) -> Iterator[Finding]:
         come = sum(entry.arrivals.burst.size * share_wanted(scenario, entry, channel) for channel in entry.channels)
         room = _room(scenario, [entry])
         if come > room:
-            path = ("workload", str(number), "arrivals", "burst", "size")
-            text = f"{counted(round(come), 'notification')} arrive at once, {_refused(scenario, room)}"
-            yield Finding(path, _RULE, text)
+            refused = _refused(scenario, room)
+            yield _RULES.found("more-pending-than-live/burst", number=number, come=round(come), refused=refused)
 
 
 def _outages(scenario: Scenario) -> Iterator[Finding]:
@@ -76,8 +79,8 @@ def _outages(scenario: Scenario) -> Iterator[Finding]:
         )
         room = _room(scenario, [entry for entry, _ in hit])
         if arrive > room:
-            text = f"{counted(round(arrive), 'notification')} arrive meanwhile, {_refused(scenario, room)}"
-            yield Finding(("faults", str(number), "for"), _RULE, text)
+            refused = _refused(scenario, room)
+            yield _RULES.found("more-pending-than-live/outage", number=number, come=round(arrive), refused=refused)
 
 
 def _lines(scenario: Scenario) -> Iterator[Finding]:
@@ -106,8 +109,8 @@ def _lines(scenario: Scenario) -> Iterator[Finding]:
     would_wait = sum(waiting[most] for waiting in lines.values())
     if would_wait > room:
         channel, key = max(lines, key=lambda line: lines[line][most])
-        text = f"up to {counted(round(would_wait), 'notification')} would wait at once, {_refused(scenario, room)}"
-        yield Finding(("channels", str(channel), key), _RULE, text)
+        wait, refused = round(would_wait), _refused(scenario, room)
+        yield _RULES.found("more-pending-than-live/line", channel=channel, key=key, wait=wait, refused=refused)
 
 
 def _waiting(
@@ -197,74 +200,16 @@ def _room(scenario: Scenario, entries: Collection[WorkloadEntry]) -> int:
     return min((bound for bound in bounds if bound is not None), default=0)
 
 
-def _refused(scenario: Scenario, first: int) -> str:
+def _refused(scenario: Scenario, first: int) -> Said:
     """Return what becomes of those beyond the room, of which these are refused from `first` on."""
     most = scenario.max_pending or _LIVE
-    of_these = f", of these from {plain_number(first)} on" if first < most else ""
-    if scenario.max_pending is not None:
-        return f"and at most {plain_number(most)} may be pending: what is more is refused{of_these}"
-    return (
-        f"and a live notifier has at most {plain_number(most)} pending by default and refuses what is more{of_these}; "
-        "max_pending says so here"
-    )
+    of_these = said(", of these from {first} on", first=first) if first < most else ""
+    bounded = "and at most {most} may be pending: what is more is refused{of_these}"
+    live = "and a live notifier has at most {most} pending by default and refuses what is more{of_these}; max_pending "
+    return said(live + "says so here" if scenario.max_pending is None else bounded, most=most, of_these=of_these)
 
 
 def _within(scenario: Scenario, entry: ChannelWorkload | EventWorkload, start_s: float, end_s: float) -> float:
     """Return how many of an entry are expected between two instants."""
     before, until = (expected_in_window(scenario, entry, until_s=at_s) for at_s in (start_s, end_s))
     return until - before
-
-
-def through_limits(scenario: Scenario, channel: NotificationChannel) -> Callable[[float], float] | None:
-    """Return how many the limit of each user lets through in so many seconds, at most. None: there is no limit."""
-    limit = scenario.channel_config(channel).rate_limit
-    if limit is None:
-        return None
-    entries = open_entries(scenario, channel)
-    come = [expected_in_window(scenario, entry) * share_wanted(scenario, entry, channel) for entry in entries]
-    groups = [
-        (users * nodes_that_count(scenario), math.fsum(map(mul, shares, come))) for users, shares in crowds(entries)
-    ]
-
-    def let_through(stretch_s: float) -> float:
-        of_each = most_under(limit, stretch_s)
-        return math.fsum(come) - math.fsum(max(0.0, theirs - users * of_each) for users, theirs in groups)
-
-    return let_through
-
-
-def nodes_that_count(scenario: Scenario) -> int:
-    """Return how many nodes count the notifications of one user, each for itself."""
-    return 1 if scenario.fleet.routing == "by_user" else scenario.nodes_at_most
-
-
-def crowds(entries: Sequence[_Opened]) -> Iterator[tuple[int, list[float]]]:
-    """Yield groups of users who each get about as many: how many users, and their share of each of the entries.
-
-    Users whom one notification each is for are in no group.
-    """
-    spreads = [None if getattr(entry, "event", None) == "UserRegistered" else entry.users for entry in entries]
-    known = [spread for spread in spreads if spread is not None]
-    ends = {count_of(spread) for spread in known}
-    ends.update(rank for spread in known if isinstance(spread, ZipfSpread) for rank in _RANKS if rank < spread.count)
-    for first, end in pairwise(sorted({0, *ends})):
-        yield (
-            end - first,
-            [
-                0.0 if spread is None else share_of_the_first(spread, end) - share_of_the_first(spread, first)
-                for spread in spreads
-            ],
-        )
-
-
-def open_entries(scenario: Scenario, channel: NotificationChannel) -> list[_Opened]:
-    """Return the entries of a channel whose arrivals do not wait for answers."""
-    return [entry for entry in scenario.workload if channel in entry.channels and not isinstance(entry, ClosedWorkload)]
-
-
-def share_wanted(scenario: Scenario, entry: ChannelWorkload | EventWorkload, channel: NotificationChannel) -> float:
-    """Return the share of an entry that preferences let through."""
-    if isinstance(entry, ChannelWorkload) and entry.critical:
-        return 1.0
-    off = sum(rule.share for rule in scenario.preferences if rule.channel is channel and not rule.enabled)
-    return max(0.0, 1.0 - off)

@@ -6,7 +6,7 @@ from itertools import islice
 import pytest
 from hypothesis import given, strategies as st
 
-from actors.lint.schedule import last_start, starts, waits
+from actors.lint.retries import last_start, starts, waits
 from actors.policies.retry.backoff import Backoff
 from actors.settings.channel import RetryConfig
 
