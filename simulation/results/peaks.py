@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import itertools
-from bisect import bisect_left, bisect_right
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import chain, repeat
-from operator import attrgetter, floordiv, sub
+from itertools import chain, islice
+from operator import attrgetter, gt
 from typing import Any, NamedTuple
 
 from actors.instants import NS_PER_S
@@ -22,12 +21,10 @@ KEPT = 2_000
 Provider = tuple[NotificationChannel, str]
 """A channel and one of its providers."""
 
-Asked = tuple[NotificationChannel | None, str | None]
-"""The same; None: all of them."""
-
 _ENDED = attrgetter("at_ns")
 _STARTED = attrgetter("started_ns")
 _HEDGES = attrgetter("hedges")
+_RETRIED = attrgetter("next_retry_at_ns")
 
 
 class Spans(NamedTuple):
@@ -54,38 +51,56 @@ def _together(parts: Sequence[Spans]) -> Spans:
     return Spans(*(sorted(chain.from_iterable(instants_ns)) for instants_ns in zip(*parts, strict=True)))
 
 
-class Peak:
-    """The peaks of attempts, of which one hears some time after they have ended."""
+class Level:
+    """The most that were under way at once."""
 
     def __init__(self) -> None:
-        self.requests_per_s = 0
-        self.in_flight = 0
-        self._under_way = 0
-        self._second: tuple[int, int] = (-1, 0)
-        """The latest, and how many have started in it so far."""
+        self.most = 0
+        self._now = 0
+        """How many are under way after what has been taken in."""
 
-    def extend(self, spans: Spans, hedges: Counter[int]) -> None:
-        """Take in attempts. One that ends as another begins is not under way beside it.
+    def extend(self, spans: Spans) -> None:
+        """Take in the instants up to some limit, in order. One that ends as another begins is not beside it."""
+        begins_ns, ends_ns = spans
+
+        def is_exceeded(most: int) -> bool:
+            # After the first `spare` begins each further one needs an end before it, the first one the first end.
+            spare = most - self._now
+            return len(begins_ns) - spare > len(ends_ns) or any(map(gt, ends_ns, islice(begins_ns, spare, None)))
+
+        if is_exceeded(self.most):
+            higher = range(self.most + 1, self.most + len(begins_ns) + 1)
+            self.most = higher[bisect_left(higher, True, key=lambda most: not is_exceeded(most))]
+        self._now += len(begins_ns) - len(ends_ns)
+
+
+class Rate:
+    """The most requests that began in one second of the run."""
+
+    def __init__(self) -> None:
+        self.most = 0
+        self._latest: tuple[int, int] = (-1, 0)
+        """The latest second, and how many have begun in it so far."""
+
+    def extend(self, begins_ns: Sequence[int], hedges: Counter[int]) -> None:
+        """Take in requests.
 
         Args:
-            spans: when they begin and end, in order: all instants up to the last that have not been taken in.
-            hedges: how many copies there were beside the attempts that began in a second of the run.
+            begins_ns: when they begin, in order.
+            hedges: how many copies there were beside those that began in a second.
         """
-        begins_ns, ends_ns = spans
-        if begins_ns:
-            # Once for each attempt of a run: so no step of it is taken in Python.
-            levels = map(sub, itertools.count(self._under_way + 1), map(bisect_right, repeat(ends_ns), begins_ns))
-            self.in_flight = max(self.in_flight, max(levels))
-            began = Counter(map(floordiv, begins_ns, repeat(NS_PER_S)))
-            began[self._second[0]] += self._second[1]
-            last = max(began)
-            self._second = last, began[last]
-            self.requests_per_s = max(self.requests_per_s, *(count + hedges[each] for each, count in began.items()))
-        self._under_way += len(begins_ns) - len(ends_ns)
-
-    def summary(self) -> dict[str, int]:
-        """Return the peaks as the summary names them."""
-        return {"requests_per_s": self.requests_per_s, "in_flight": self.in_flight}
+        if not begins_ns:
+            return
+        began = Counter(dict([self._latest]))
+        first = 0
+        while first < len(begins_ns):
+            second = begins_ns[first] // NS_PER_S
+            after = bisect_left(begins_ns, (second + 1) * NS_PER_S, first)
+            began[second] += after - first
+            first = after
+        last = max(began)
+        self._latest = last, began[last]
+        self.most = max(self.most, *(count + hedges[each] for each, count in began.items()))
 
 
 class Peaks:
@@ -99,21 +114,19 @@ class Peaks:
             longest_ns: how long an attempt may take.
         """
         self._longest_ns = longest_ns
-        self._attempts: dict[Provider, Spans] = {
-            (channel, name): Spans([], []) for channel, names in providers.items() for name in names
-        }
+        self._of_channel = {channel: tuple((channel, name) for name in names) for channel, names in providers.items()}
+        self._all = tuple(chain.from_iterable(self._of_channel.values()))
+        self._attempts: dict[Provider, Spans] = {provider: Spans([], []) for provider in self._all}
         """Those that have ended, and are not yet part of the peaks."""
-        self._hedges: dict[Provider, Counter[int]] = {provider: Counter() for provider in self._attempts}
-        self._groups: dict[Asked, list[Provider]] = {(None, None): list(self._attempts)}
-        for channel, names in providers.items():
-            self._groups[channel, None] = [(channel, name) for name in names]
-            self._groups |= {(channel, name): [(channel, name)] for name in names if len(names) > 1}
-        self._peaks = {asked: Peak() for asked in self._groups}
+        self._hedges: dict[Provider, Counter[int]] = {provider: Counter() for provider in self._all}
+        groups = [self._all, *self._of_channel.values(), *((provider,) for provider in self._all)]
+        self._peaks = {group: (Rate(), Level()) for group in groups}
+        """Of all providers, of those of each channel, and of each: mostly some of these are the same."""
         self._kept = 0
         self._keeps_at_most = KEPT
         self._backoffs: dict[NotificationChannel, Spans] = {channel: Spans([], []) for channel in providers}
         """When notifications begin to wait for their retry, and when they no longer do."""
-        self._in_backoff: dict[NotificationChannel | None, Peak] = {each: Peak() for each in (None, *providers)}
+        self._in_backoff = {channels: Level() for channels in [tuple(providers), *((each,) for each in providers)]}
         self.waiting = WaitingCounts()
         """Counts what waits at the stages of all processes."""
         self.waiting_by_channel = {channel: WaitingCounts(self.waiting) for channel in providers}
@@ -130,10 +143,9 @@ class Peaks:
             for attempts in (of_place.get(NotificationSent, ()), [event for event in failures if not event.refused]):
                 for provider, own in self._by_provider(channel, attempts):
                     self._extend(provider, own)
-            for event in failures:
-                if event.next_retry_at_ns is not None:
-                    self._backoffs[channel].begins_ns.append(event.at_ns)
-                    self._backoffs[channel].ends_ns.append(event.next_retry_at_ns)
+            followed = [event for event in failures if event.next_retry_at_ns is not None]
+            self._backoffs[channel].begins_ns.extend(map(_ENDED, followed))
+            self._backoffs[channel].ends_ns.extend(map(_RETRIED, followed))
         if self._kept > self._keeps_at_most:
             until_ns = latest_ns - self._longest_ns
             self._settle(until_ns - until_ns % NS_PER_S)
@@ -156,7 +168,7 @@ class Peaks:
     def _by_provider(
         self, channel: NotificationChannel, attempts: Sequence[NotificationSent | NotificationFailed]
     ) -> Iterable[tuple[Provider, Sequence[NotificationSent | NotificationFailed]]]:
-        group = self._groups[channel, None]
+        group = self._of_channel[channel]
         if len(group) == 1:
             return [(group[0], attempts)]
         found: dict[Provider, list[NotificationSent | NotificationFailed]] = {}
@@ -167,13 +179,14 @@ class Peaks:
     def _settle(self, limit_ns: int | None) -> None:
         """Make peaks of what is before a limit, of which all is known; None: of all."""
         settled = {provider: spans.taken(limit_ns) for provider, spans in self._attempts.items()}
-        for asked, group in self._groups.items():
-            hedges = sum((self._hedges[provider] for provider in group), Counter())
-            self._peaks[asked].extend(_together([settled[provider] for provider in group]), hedges)
+        for group, (rate, level) in self._peaks.items():
+            spans = _together([settled[provider] for provider in group])
+            rate.extend(spans.begins_ns, sum((self._hedges[provider] for provider in group), Counter()))
+            level.extend(spans)
         self._kept = sum(len(spans.ends_ns) for spans in self._attempts.values())
         waits = {channel: spans.taken(limit_ns) for channel, spans in self._backoffs.items()}
-        for each, peak in self._in_backoff.items():
-            peak.extend(_together(list(waits.values()) if each is None else [waits[each]]), Counter())
+        for channels, level in self._in_backoff.items():
+            level.extend(_together([waits[channel] for channel in channels]))
 
     def end(self) -> None:
         """Make peaks of what is left: no attempt ends any more."""
@@ -183,11 +196,16 @@ class Peaks:
         """Return the peaks of a channel as the summary names them; None: of all."""
         counts = self.waiting if channel is None else self.waiting_by_channel[channel]
         waiting = {name: getattr(counts, name).peak for name in ("limit", "quota", "slots", "breaker")}
+        backoff = self._in_backoff[tuple(self._of_channel) if channel is None else (channel,)].most
         return {
-            **self._peaks[channel, None].summary(),
-            "waiting": {**waiting, "backoff": self._in_backoff[channel].in_flight},
+            **self._summary(self._all if channel is None else self._of_channel[channel]),
+            "waiting": {**waiting, "backoff": backoff},
         }
 
     def of_provider(self, channel: NotificationChannel, provider: str) -> dict[str, int]:
-        """Return the peaks of a provider of a channel that has several, as the summary names them."""
-        return self._peaks[channel, provider].summary()
+        """Return the peaks of a provider, as the summary names them."""
+        return self._summary(((channel, provider),))
+
+    def _summary(self, group: tuple[Provider, ...]) -> dict[str, int]:
+        rate, level = self._peaks[group]
+        return {"requests_per_s": rate.most, "in_flight": level.most}
