@@ -5,8 +5,8 @@ from functools import partial
 from pathlib import Path
 
 import in_process
-import pytest
 from documents import text_of
+from scenario_tables import written
 
 ROOT = Path(__file__).parents[2]
 STEADY = ROOT / "scenarios" / "steady-state.yaml"
@@ -23,11 +23,7 @@ channels:
 retrylab = partial(in_process.retrylab, cwd=ROOT)
 
 
-@pytest.fixture
-def wrong(tmp_path):
-    path = tmp_path / "wrong.yaml"
-    path.write_text(WRONG)
-    return path
+wrong = written("wrong.yaml", WRONG)
 
 
 def test_a_finding_is_an_object_with_its_place_rule_message_and_numbers(wrong):

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import in_process
 import pytest
+from scenario_tables import written
 
 FATES = """\
 name: fates
@@ -20,11 +21,7 @@ expect:
 """
 
 
-@pytest.fixture
-def file(tmp_path: Path) -> Path:
-    path = tmp_path / "fates.yaml"
-    path.write_text(FATES.replace("FAILURE_RATE", "0%"))
-    return path
+file = written("fates.yaml", FATES.replace("FAILURE_RATE", "0%"))
 
 
 @pytest.fixture

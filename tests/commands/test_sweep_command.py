@@ -12,6 +12,7 @@ from pathlib import Path
 
 import in_process
 import pytest
+from scenario_tables import written
 
 import simulation
 
@@ -27,11 +28,7 @@ ALONE = ("--workers", 1)
 VARY = ("--vary", "channels.email.retry.max_attempts=1,3", "--replicates", 2)
 
 
-@pytest.fixture
-def path(tmp_path):
-    path = tmp_path / "small.yaml"
-    path.write_text(SCENARIO)
-    return path
+path = written("small.yaml", SCENARIO)
 
 
 def command(*arguments):

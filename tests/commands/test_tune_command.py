@@ -11,6 +11,7 @@ import in_process
 import pandas as pd
 import pytest
 from console_command import app
+from scenario_tables import written
 from typer.testing import CliRunner
 
 from simulation.scenario import load
@@ -35,11 +36,7 @@ expect:
 QUICK = ["--probability", "80%", "--replicates", 4]
 
 
-@pytest.fixture
-def scenario(tmp_path):
-    path = tmp_path / "contended.yaml"
-    path.write_text(SCENARIO)
-    return path
+scenario = written("contended.yaml", SCENARIO)
 
 
 def retrylab(*arguments, cwd=ROOT, **environment):

@@ -11,6 +11,7 @@ import in_process
 import pandas as pd
 import pytest
 from documents import text_of
+from scenario_tables import written
 
 import simulation
 from actors.errors import ConfigurationError, InvariantBreach
@@ -35,11 +36,7 @@ channels:
 ATTEMPTS = "channels.email.retry.max_attempts"
 
 
-@pytest.fixture
-def scenario(tmp_path):
-    path = tmp_path / "contended.yaml"
-    path.write_text(SCENARIO)
-    return path
+scenario = written("contended.yaml", SCENARIO)
 
 
 retrylab = partial(in_process.retrylab, cwd=ROOT)

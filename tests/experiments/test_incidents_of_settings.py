@@ -10,6 +10,7 @@ from pathlib import Path
 
 import in_process
 import pytest
+from scenario_tables import written
 
 from actors.errors import ConfigurationError
 from actors.messages import NotificationChannel
@@ -47,11 +48,7 @@ channels:
 retrylab = partial(in_process.retrylab, cwd=ROOT)
 
 
-@pytest.fixture
-def file(tmp_path):
-    path = tmp_path / "service.yaml"
-    path.write_text(SETTINGS)
-    return path
+file = written("service.yaml", SETTINGS)
 
 
 @cache

@@ -9,6 +9,7 @@ from fractions import Fraction
 import pytest
 from documents import text_of
 from hypothesis import given, strategies as st
+from scenario_tables import written
 from worlds import Scripted
 
 import simulation
@@ -31,11 +32,7 @@ faults: [{channel: email, at: 10s, for: 10s, outage: true}]
 """
 
 
-@pytest.fixture
-def path(tmp_path):
-    file = tmp_path / "small.yaml"
-    file.write_text(SCENARIO, encoding="utf-8")
-    return file
+path = written("small.yaml", SCENARIO)
 
 
 # ── intervals ───────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -12,6 +12,7 @@ import threading
 import numpy as np
 import pandas as pd
 import pytest
+from scenario_tables import written
 from scipy import stats
 
 import simulation
@@ -48,11 +49,7 @@ FAILURES = "channels.email.provider.failure_rate"
 TABLES = ("sweep.json", "scenario.yaml", "runs.parquet", "cells.parquet")
 
 
-@pytest.fixture
-def path(tmp_path):
-    path = tmp_path / "contended.yaml"
-    path.write_text(SCENARIO)
-    return path
+path = written("contended.yaml", SCENARIO)
 
 
 def saved(folder):

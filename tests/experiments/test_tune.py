@@ -7,6 +7,7 @@ import statistics
 
 import pandas as pd
 import pytest
+from scenario_tables import written
 
 import simulation
 from actors.errors import ConfigurationError
@@ -56,18 +57,10 @@ QUICK = {"probability": 0.8, "replicates": 6}
 """Confirmed after 16 runs, where the first is."""
 
 
-@pytest.fixture
-def deterministic(tmp_path):
-    path = tmp_path / "deterministic.yaml"
-    path.write_text(DETERMINISTIC)
-    return path
+deterministic = written("deterministic.yaml", DETERMINISTIC)
 
 
-@pytest.fixture
-def random(tmp_path):
-    path = tmp_path / "random.yaml"
-    path.write_text(RANDOM)
-    return path
+random = written("random.yaml", RANDOM)
 
 
 def test_the_fewest_attempts_that_outlast_an_outage(deterministic):
@@ -409,11 +402,7 @@ expect:
 """
 
 
-@pytest.fixture
-def fates(tmp_path):
-    path = tmp_path / "fates.yaml"
-    path.write_text(FATES)
-    return path
+fates = written("fates.yaml", FATES)
 
 
 def test_the_cheapest_setting_that_meets_a_share_of_runs_is_found_and_no_cheaper_one(fates):

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from console_command import app
 from planted import AfterTwoCrashes, OpensOnce, nothing_is_redriven
+from scenario_tables import written
 from typer.testing import CliRunner
 
 from actors.errors import ConfigurationError
@@ -40,11 +41,7 @@ STILL_BREAKS = 36
 tried on those, and not on the simpler ones that it has been shrunk to."""
 
 
-@pytest.fixture
-def small(tmp_path):
-    file = tmp_path / "small.yaml"
-    file.write_text(SMALL)
-    return file
+small = written("small.yaml", SMALL)
 
 
 def command(*words):

@@ -3,6 +3,7 @@
 import dataclasses
 
 import pytest
+from scenario_tables import written
 
 import simulation
 from simulation.exploration.explore import Failure
@@ -25,11 +26,7 @@ VARY = {"channels.email.retry.max_attempts": [1, 9]}
 RUN = "of 'two\\nlines': seed 7, simpy, "
 
 
-@pytest.fixture
-def file(tmp_path):
-    file = tmp_path / "small.yaml"
-    file.write_text(TEXT)
-    return file
+file = written("small.yaml", TEXT)
 
 
 @pytest.mark.parametrize(

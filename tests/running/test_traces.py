@@ -8,6 +8,7 @@ from pathlib import Path
 from random import Random
 
 import pytest
+from scenario_tables import written
 
 import simulation
 from actors.errors import ConfigurationError, InvariantBreach
@@ -38,11 +39,7 @@ channels:
 """
 
 
-@pytest.fixture
-def small(tmp_path):
-    path = tmp_path / "small.yaml"
-    path.write_text(SMALL)
-    return path
+small = written("small.yaml", SMALL)
 
 
 @pytest.mark.parametrize("path", SCENARIOS, ids=lambda path: path.stem)

@@ -4,6 +4,7 @@ wanted, before anything runs."""
 import numpy as np
 import pytest
 import trio
+from scenario_tables import written
 
 import simulation
 from actors import Actor
@@ -20,11 +21,7 @@ CLOCK = "clock: wanted one of simulated, live, got 'foo'"
 VARY = {"channels.email.retry.max_attempts": [1, 2]}
 
 
-@pytest.fixture
-def small(tmp_path):
-    file = tmp_path / "small.yaml"
-    file.write_text(SMALL)
-    return file
+small = written("small.yaml", SMALL)
 
 
 def replayed(small, runtime):

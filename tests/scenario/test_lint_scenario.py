@@ -14,6 +14,7 @@ import trio
 import yaml
 from documents import text_of
 from hypothesis import given, strategies as st
+from scenario_tables import written
 from worlds import Scripted
 
 import simulation
@@ -183,11 +184,7 @@ faults:
 """
 
 
-@pytest.fixture
-def wrong(tmp_path):
-    path = tmp_path / "wrong.yaml"
-    path.write_text(WRONG)
-    return path
+wrong = written("wrong.yaml", WRONG)
 
 
 def test_each_finding_stands_at_its_setting_in_the_order_of_the_file(wrong):

@@ -1,8 +1,10 @@
-"""Tables of scenarios beside the tests that run them: a row has a name, why it is there, and the scenario."""
+"""Scenarios of tests: tables beside the tests, with a name, why it is there, and the scenario; and files of them."""
 
 from pathlib import Path
+from typing import Any
 
 import msgspec
+import pytest
 
 
 class Row(msgspec.Struct, forbid_unknown_fields=True):
@@ -25,3 +27,15 @@ def scenarios_of(test_file: str) -> dict[str, str]:
     if len(scenarios) != len(rows):
         raise ValueError(f"{path}: wanted a name of its own for each scenario, got {[row.name for row in rows]}")
     return scenarios
+
+
+def written(name: str, text: str) -> Any:
+    """Return a fixture: the path of a file of this name and text, in the folder of the test."""
+
+    @pytest.fixture
+    def path(tmp_path: Path) -> Path:
+        file = tmp_path / name
+        file.write_text(text, encoding="utf-8")
+        return file
+
+    return path
