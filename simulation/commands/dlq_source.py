@@ -186,7 +186,7 @@ class StoreFile:
     @staticmethod
     def _filter(given: Mapping[str, Any]) -> Filter:
         from actors.errors import ConfigurationError
-        from actors.service.operations.filters import filter_of
+        from actors.service.operations.queries import filter_of
 
         try:
             return filter_of(given)

@@ -10,7 +10,7 @@ import pytest
 import trio
 from desks import ANN, HOOK, OTTO, SHOP, SMS, asked, command, fail_endpoint
 
-from actors.service.operations.filters import read_instant
+from actors.service.operations.queries import read_instant
 
 LETTERS = (
     command("a", message="bad: mailbox full", metadata={"total": Decimal("12.50")}, subject="Hi"),

@@ -7,8 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from actors.service.console.words import sentence
-from actors.service.operations.filters import readable
-from actors.service.operations.queries import Filter
+from actors.service.operations.queries import Filter, readable
 
 NAMES = ("reason", "reason_is", "channel", "recipient", "id", "since", "until")
 """The parts of a filter, as they are called in addresses."""

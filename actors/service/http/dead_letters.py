@@ -21,8 +21,7 @@ from actors.pipeline.orders import Served
 from actors.service.http.endpoints import UNKNOWN_ID, Call, Document, Endpoints, as_json
 from actors.service.operations import json as documents
 from actors.service.operations.bulk import RATE_MAX_PER_S, Bulk
-from actors.service.operations.filters import FilterSettings
-from actors.service.operations.queries import grouped, read_cursor, worked_out
+from actors.service.operations.queries import FilterSettings, grouped, read_cursor, worked_out
 from actors.settings.base import Settings
 from actors.settings.quantities import Rate, Text, Wanted, parse_rate
 
