@@ -83,10 +83,7 @@ async def test_a_dead_number_is_suppressed_once_and_the_trail_says_who_reported_
 @pytest.mark.parametrize("query", ["notification_id=n-1", ""])
 @pytest.mark.parametrize("fields", [form(), form(code="30007")], ids=["dead", "undelivered"])
 async def test_the_same_callback_again_changes_nothing_and_is_one_line_of_the_audit(tmp_path, fields, query):
-    settings = {
-        "store": {"sqlite": "store.db"},
-        "transports": {"email": {"simulated": True}, "sms": {"twilio": SMS}},
-    }
+    settings = {"store": {"sqlite": "store.db"}, "transports": {"email": {"simulated": True}, "sms": {"twilio": SMS}}}
     for _ in range(2):  # the second time after a restart
         async with service(tmp_path, **settings) as served:
             async with trio.open_nursery() as nursery:

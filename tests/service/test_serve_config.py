@@ -208,8 +208,7 @@ def test_a_key_file_of_a_service_account_holds_most_settings(tmp_path):
         '{"type": "service_account", "project_id": "shop", "client_email": "a@b.c", "private_key": "hush", "x": 1}'
     )
     config = loaded(
-        tmp_path,
-        "store: memory\ntransports: {push: {fcm: {service_account: key.json, connections: 3}}}\n" + TOKENS,
+        tmp_path, "store: memory\ntransports: {push: {fcm: {service_account: key.json, connections: 3}}}\n" + TOKENS
     )
     fcm = config.transports.push.fcm
     assert (fcm.project_id, fcm.private_key.reveal(), fcm.connections) == ("shop", "hush", 3)

@@ -102,11 +102,7 @@ async def test_a_node_without_a_lease_is_not_ready_and_lives(tmp_path, provider,
         for held[0] in (True, False, True):
             codes = [(await served.get(f"/healthz{path}", None)).status_code for path in ("", "/ready", "/live")]
             answers.append(((await served.get("/healthz", None)).json()["status"], codes))
-    assert answers == [
-        ("ready", [200, 200, 200]),
-        ("without a lease", [503, 503, 200]),
-        ("ready", [200, 200, 200]),
-    ]
+    assert answers == [("ready", [200, 200, 200]), ("without a lease", [503, 503, 200]), ("ready", [200, 200, 200])]
 
 
 async def test_a_request_that_is_inside_for_too_long_is_sent_away_and_the_next_one_waits(autojump_clock):

@@ -17,11 +17,7 @@ from actors.service.http.endpoints import routes_of
 from actors.service.http.settings import ENDPOINTS
 from actors.service.reloading.live_settings import LiveSettings
 
-TOKENS = {
-    "ingest": "shop-0123456789abcdef",
-    "reader": "ann-0123456789abcdef",
-    "operator": "otto-0123456789abcdef",
-}
+TOKENS = {"ingest": "shop-0123456789abcdef", "reader": "ann-0123456789abcdef", "operator": "otto-0123456789abcdef"}
 NIGHT = {"from": "22:00", "to": "07:00", "zone": "Europe/Berlin"}
 
 
@@ -172,10 +168,7 @@ async def test_templates_are_listed_with_what_is_wrong_and_tried_out(tmp_path):
         answer = await client.post(preview, json={"lang": "de", "variables": {"name": "A & B", "subject": "Hi"}})
         assert answer.json() == {"subject": "Hi", "message": "<p>Hallo A &amp; B</p>", "html": True}
         answer = await client.post(preview, json={})
-        assert (answer.status_code, answer.json()) == (
-            422,
-            {"problems": ["template 'hello': 'name' is undefined"]},
-        )
+        assert (answer.status_code, answer.json()) == (422, {"problems": ["template 'hello': 'name' is undefined"]})
 
 
 @pytest.mark.parametrize(("method", "path", "read"), [("PUT", "preferences/ann", 2), ("POST", "suppressions", 17)])
@@ -217,9 +210,7 @@ async def test_thousands_of_wrong_keys_are_a_short_answer_after_little_work(monk
             wrong = {f"k{number}": 1 for number in range(size)}
             for content in (wrong, {"channels": wrong}):
                 answer = await client.put(
-                    "/api/preferences/ann",
-                    json=content,
-                    headers={"authorization": f"Bearer {TOKENS['operator']}"},
+                    "/api/preferences/ann", json=content, headers={"authorization": f"Bearer {TOKENS['operator']}"}
                 )
                 assert answer.status_code == status
                 assert len(answer.json()["problems"]) <= 101

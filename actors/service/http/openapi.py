@@ -61,10 +61,7 @@ def document() -> dict[str, Any]:
         "openapi": "3.1.0",
         "info": {"title": "retrylab serve", "version": _version()},
         "paths": paths,
-        "components": {
-            "schemas": _schemas(),
-            "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
-        },
+        "components": {"schemas": _schemas(), "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}}},
     }
 
 

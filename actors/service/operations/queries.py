@@ -95,8 +95,7 @@ def _instant(value: Any, _unit_required: bool) -> datetime | None:
 
 
 _Instant = Annotated[
-    datetime,
-    Wanted("a time such as 2026-03-01T14:30Z, or how long ago such as 2h", _instant, {"type": "string"}),
+    datetime, Wanted("a time such as 2026-03-01T14:30Z, or how long ago such as 2h", _instant, {"type": "string"})
 ]
 
 
