@@ -22,11 +22,8 @@ from actors.service.operations.dead_letters import DeadLetters
 from actors.storage.memory import MemoryStore
 
 SHOP, ANN, OTTO = "shop-0123456789abcdef", "ann-0123456789abcdef", "otto-0123456789abcdef"
-TOKENS = (
-    TokenConfig(name="shop", role="ingest", secret=SHOP),
-    TokenConfig(name="ann", role="reader", secret=ANN),
-    TokenConfig(name="otto", role="operator", secret=OTTO),
-)
+TOKENS = (TokenConfig(name="shop", role="ingest", secret=SHOP), TokenConfig(name="ann", role="reader", secret=ANN),
+    TokenConfig(name="otto", role="operator", secret=OTTO))  # fmt: skip
 HOST = "console.test"
 
 NASTY = "<script>alert('x')</script> & \"more\""
@@ -53,13 +50,8 @@ class Gateway(Provider):
 
 
 def notification(number, recipient, channel="email", **fields):
-    return SendNotification(
-        notification_id=f"n-{number}",
-        channel=NotificationChannel(channel),
-        recipient=recipient,
-        message=f"Order {number}",
-        **fields,
-    )
+    return SendNotification(notification_id=f"n-{number}", channel=NotificationChannel(channel), recipient=recipient,
+        message=f"Order {number}", **fields)  # fmt: skip
 
 
 SETTINGS = {
@@ -85,17 +77,9 @@ async def running(commands=(), *, settings=SETTINGS, faults=(), tokens=TOKENS):
         Notifier.open(settings, providers=gateway, store=store, on_event=on_event, seed=1) as notifier,
     ):
         metrics.start_from(store, notifier.pipeline.wiring.stages)
-        service = SimpleNamespace(
-            notifier=notifier,
-            dead_letters=DeadLetters(notifier, nursery),
-            access=Access(tokens),
-            config=SimpleNamespace(faults=faults, notifier=None),
-            store=store,
-            metrics=metrics,
-            breakers=watch,
-            status=Status(notifier.system.present),
-            gateway=gateway,
-        )
+        service = SimpleNamespace(notifier=notifier, dead_letters=DeadLetters(notifier, nursery), access=Access(tokens),
+            config=SimpleNamespace(faults=faults, notifier=None), store=store, metrics=metrics, breakers=watch,
+            status=Status(notifier.system.present), gateway=gateway)  # fmt: skip
         for command in commands:
             await notifier.send(command)
         await notifier.wait_until_quiet()

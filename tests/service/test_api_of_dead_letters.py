@@ -98,17 +98,11 @@ def test_a_time_is_written_as_such_or_as_how_long_ago(text, instant):
         ("", {"limit": "0"}, ["limit: wanted a whole number from 1 to 1000, got '0'"]),
         ("", {"after": "x"}, ["after: wanted the `next` of a page, got 'x'"]),
         ("", {"chanel": "sms"}, ["chanel: unknown key; did you mean channel?"]),
-        (
-            "",
-            {"since": "soon", "channel": "fax"},
-            [
-                "channel: wanted one of email, sms, push, webhook, got 'fax'",
-                "since: wanted a time such as 2026-03-01T14:30Z, or how long ago such as 2h, got 'soon'",
-            ],
-        ),
+        ("", {"since": "soon", "channel": "fax"}, ["channel: wanted one of email, sms, push, webhook, got 'fax'",
+            "since: wanted a time such as 2026-03-01T14:30Z, or how long ago such as 2h, got 'soon'"]),
         ("/groups", {"by": "user"}, ["by: wanted one of reason, channel, recipient, got 'user'"]),
     ],
-)
+)  # fmt: skip
 async def test_a_question_that_cannot_be_read_is_told_all_that_is_wrong(path, query, problems, autojump_clock):
     async with asked() as client:
         assert await client.get(f"/api/dead-letters{path}", **query) == (422, {"problems": problems})
@@ -120,11 +114,8 @@ async def test_one_is_shown_with_every_attempt_and_the_raw_answer(autojump_clock
         status, shown = await client.get("/api/dead-letters/a")
         assert (status, shown["state"], shown["dead_letter"]["reason"]) == (200, "dead letter", "mailbox full")
         assert shown["command"]["metadata"] == {"total": "12.50"}
-        assert [event["event"] for event in shown["events"]] == [
-            "NotificationRequested",
-            "NotificationFailed",
-            "NotificationMovedToDeadLetter",
-        ]
+        assert [event["event"] for event in shown["events"]] == ["NotificationRequested", "NotificationFailed",
+            "NotificationMovedToDeadLetter"]  # fmt: skip
         failed = shown["events"][1]
         assert (failed["answer"], failed["kind"], failed["started"]) == ("550 mailbox full", "Permanent", failed["at"])
         assert (await client.get("/api/dead-letters/b/sms"))[1]["id"] == "b/sms"
@@ -261,14 +252,8 @@ async def test_endpoints_that_are_disabled_are_shown_and_enabled(autojump_clock)
         fail_endpoint(store)
         status, shown = await client.get("/api/endpoints")
         assert (status, shown["total"]) == (200, 2)
-        assert shown["endpoints"][0] == {
-            "channel": "webhook",
-            "address": HOOK,
-            "state": "disabled",
-            "since": "2026-03-01T00:00:00Z",
-            "disabled_at": "2026-03-06T00:00:00Z",
-            "reason": "HTTP 503",
-        }
+        assert shown["endpoints"][0] == {"channel": "webhook", "address": HOOK, "state": "disabled",
+            "since": "2026-03-01T00:00:00Z", "disabled_at": "2026-03-06T00:00:00Z", "reason": "HTTP 503"}  # fmt: skip
         assert (shown["endpoints"][1]["state"], shown["endpoints"][1]["disabled_at"]) == ("failing", None)
         assert (await client.get("/api/endpoints", state="failing"))[1]["total"] == 1
         assert (await client.get("/api/endpoints", channel="sms"))[1] == {"total": 0, "endpoints": []}

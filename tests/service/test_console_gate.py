@@ -10,23 +10,11 @@ from actors.service.http.access import SESSION_COOKIE
 from actors.service.http.guesses import GUESSES_MAX
 from actors.settings.faults import FaultConfig
 
-PAGES = [
-    "/console",
-    "/console/dead-letters",
-    "/console/dead-letters/notification?id=n-1",
-    "/console/bulks",
-    "/console/breakers",
-    "/console/audit",
-]
+PAGES = ["/console", "/console/dead-letters", "/console/dead-letters/notification?id=n-1", "/console/bulks",
+    "/console/breakers", "/console/audit"]  # fmt: skip
 FOR_OPERATORS = ["/console/dead-letters/edit?id=n-1", "/console/bulks/new?action=retry"]
-ACTIONS = [
-    "/console/dead-letters/retry",
-    "/console/dead-letters/discard",
-    "/console/dead-letters/edit",
-    "/console/bulks",
-    "/console/bulks/cancel",
-    "/console/breakers",
-]
+ACTIONS = ["/console/dead-letters/retry", "/console/dead-letters/discard", "/console/dead-letters/edit",
+    "/console/bulks", "/console/bulks/cancel", "/console/breakers"]  # fmt: skip
 DEAD = [notification(1, "nobody@example.com")]
 
 

@@ -12,12 +12,8 @@ from actors.service.console.asked import written
 from actors.service.console.breakers import BREAKERS_SHOWN
 from actors.service.operations.queries import Filter
 
-DEAD = [
-    notification(1, "nobody@example.com"),
-    notification(2, "down@example.com"),
-    notification(3, "down", "sms"),
-    notification(4, "ann@example.com"),
-]
+DEAD = [notification(1, "nobody@example.com"), notification(2, "down@example.com"), notification(3, "down", "sms"),
+    notification(4, "ann@example.com")]  # fmt: skip
 
 
 def ids(page):
@@ -134,12 +130,8 @@ async def test_long_lists_come_in_pages(autojump_clock):
 async def test_a_timeline_has_every_attempt_and_the_answer_as_it_came(autojump_clock):
     async with signed_in(DEAD) as (_, browser):
         page = await browser.get("/console/dead-letters/notification", id="n-2")
-        assert page.texts(".timeline .what") == [
-            "Accepted",
-            "Attempt 1 failed: 503 gateway down",
-            "Attempt 2 failed: 503 gateway down",
-            "Dead-lettered: 503 gateway down",
-        ]
+        assert page.texts(".timeline .what") == ["Accepted", "Attempt 1 failed: 503 gateway down",
+            "Attempt 2 failed: 503 gateway down", "Dead-lettered: 503 gateway down"]  # fmt: skip
         assert page.texts(".timeline .when")[2].endswith("+1 s")
         assert page.texts(".timeline pre") == ["HTTP/1.1 503 Service Unavailable"] * 2
         assert "Next attempt 1 s later" in page.text(".timeline")
@@ -164,18 +156,15 @@ async def test_what_comes_from_outside_is_text_and_no_markup(autojump_clock):
         notification(1, f"nobody{NASTY}"),
     ]
     async with signed_in(commands) as (_, browser):
-        pages = [
-            await browser.get("/console/dead-letters", reason=NASTY, recipient=NASTY, id=NASTY, since=NASTY),
-            await browser.get("/console/dead-letters"),
-            await browser.get("/console/dead-letters", by="recipient"),
+        pages = [await browser.get("/console/dead-letters", reason=NASTY, recipient=NASTY, id=NASTY, since=NASTY),
+            await browser.get("/console/dead-letters"), await browser.get("/console/dead-letters", by="recipient"),
             await browser.get("/console/dead-letters/notification", id=f"n-{NASTY}"),
             await browser.get("/console/dead-letters/edit", id=f"n-{NASTY}"),
             await browser.get("/console/dead-letters/notification", id=NASTY, done=NASTY),
             await browser.get("/console/bulks/new", action="retry"),
             await browser.get("/console/bulks/new", action=NASTY),
             await browser.get(f"/console/bulks/{NASTY.replace('/', '')}"),
-            await browser.get("/console/audit", limit=NASTY),
-        ]
+            await browser.get("/console/audit", limit=NASTY)]  # fmt: skip
         for page in pages:
             assert page.html.css("script") == []
         assert NASTY in pages[3].text()

@@ -124,12 +124,8 @@ def test_each_event_is_a_step_in_plain_words():
     ]
     assert [step.after_s for step in steps] == [None, 0, 1, 61, 1, 0, 37, 1, 1, 1]
     assert steps[0].lines == ("In place of n-0, as a fallback.",)
-    assert steps[3].lines == (
-        "Perhaps sent; started 00:01:00, took 2 s.",
-        "Provider: backup.",
-        "Sent beside it: 1 copy, as a hedge.",
-        "Next attempt 1 s later, at 00:01:03.",
-    )
+    assert steps[3].lines == ("Perhaps sent; started 00:01:00, took 2 s.", "Provider: backup.",
+        "Sent beside it: 1 copy, as a hedge.", "Next attempt 1 s later, at 00:01:03.")  # fmt: skip
     assert steps[4].lines == (
         "Fault of the channel; the provider says that we send too fast; refused on our side, no provider was asked.",
     )

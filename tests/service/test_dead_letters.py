@@ -28,13 +28,10 @@ from actors.service.operations.queries import Filter
 from actors.storage.memory import MemoryStore
 from actors.storage.sqlite.store import SqliteStore
 
-FIVE = (
-    command("a", message="bad: mailbox full"),
+FIVE = (command("a", message="bad: mailbox full"),
     command("b", message="bad: no such user", recipient="bob@example.org"),
     command("c", message="bad: mailbox full", channel=SMS, recipient="+4670"),
-    command("d", message="bad: Mailbox full again"),
-    command("x/e", message="bad: mailbox full"),
-)
+    command("d", message="bad: Mailbox full again"), command("x/e", message="bad: mailbox full"))  # fmt: skip
 
 
 # ── looking ─────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -360,11 +357,8 @@ async def test_show_has_everything_that_is_known_of_one(autojump_clock):
         await at.die(command("n", message="bad: no"))
         shown = await at.letters.show("n")
         assert (shown.state, shown.letter, shown.audit) == ("dead letter", at.letters.letter("n"), ())
-        assert [type(event).__name__ for event in shown.events] == [
-            "NotificationRequested",
-            "NotificationFailed",
-            "NotificationMovedToDeadLetter",
-        ]
+        assert [type(event).__name__ for event in shown.events] == ["NotificationRequested", "NotificationFailed",
+            "NotificationMovedToDeadLetter"]  # fmt: skip
         assert [(attempt.reason, attempt.answer) for attempt in shown.attempts] == [("no", "550 no")]
         await at.letters.retry("n", by="ann", edit={"message": "Hello"}, why="now it fits")
         await at.notifier.wait_until_quiet()

@@ -19,13 +19,8 @@ from actors.service.operations.delivery_reports import AT_ONCE, DeliveryReport, 
 from actors.storage.memory import MemoryStore
 
 TOKEN, CALLBACK = "0123456789abcdef0123456789abcdef", "https://shop.example/callbacks/twilio"
-SMS = {
-    "account_sid": "AC1",
-    "auth_token": TOKEN,
-    "sender": "+4930123456",
-    "status_callback": CALLBACK,
-    "base_url": "http://127.0.0.1:9",
-}
+SMS = {"account_sid": "AC1", "auth_token": TOKEN, "sender": "+4930123456", "status_callback": CALLBACK,
+    "base_url": "http://127.0.0.1:9"}  # fmt: skip
 
 
 def form(status="undelivered", code="30005", to="+4930999", sid="SM1", **more):
@@ -123,18 +118,15 @@ async def test_a_status_callback_whose_url_has_no_query_is_taken(tmp_path, autoj
 @pytest.mark.parametrize(
     ("query", "fields", "problem"),
     [
-        (
-            "notification_id=a%00b",
-            form(),
-            "notification_id: wanted an id without line breaks and other control characters",
-        ),
+        ("notification_id=a%00b", form(),
+            "notification_id: wanted an id without line breaks and other control characters"),
         ("notification_id=a", form(to="+49\n30"), "To: wanted at most 1,000 printable characters on one line"),
         ("notification_id=a", form(to="+" * 1_001), "To: wanted at most 1,000 printable characters on one line"),
         ("", form(sid="\0"), "MessageSid: wanted at most 1,000 printable characters on one line"),
         ("&".join("a=b" for _ in range(101)), form(), "wanted a query in UTF-8 with at most 100 fields"),
         ("", form() | {f"x{n}": "" for n in range(100)}, "wanted a form in UTF-8 with at most 100 fields"),
     ],
-)
+)  # fmt: skip
 async def test_a_callback_with_what_is_no_id_or_address_is_refused(served, query, fields, problem):
     answer = await call(served, fields, query=query)
     assert (answer.status_code, answer.json()) == (400, {"detail": problem})

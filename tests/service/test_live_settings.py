@@ -231,13 +231,8 @@ async def test_who_starts_with_files_that_cannot_be_used_is_told_all_that_is_wro
             suppressions=tmp_path / "suppressions.csv",
         ):
             pass
-    assert [Path(problem.split(":")[0]).name for problem in raised.value.problems] == [
-        "preferences.yaml",
-        "a.txt",
-        "b.txt",
-        "b.txt",
-        "suppressions.csv",
-    ]
+    assert [Path(problem.split(":")[0]).name for problem in raised.value.problems] == ["preferences.yaml", "a.txt",
+        "b.txt", "b.txt", "suppressions.csv"]  # fmt: skip
 
 
 async def test_a_file_is_read_when_it_has_stayed_the_same_for_a_moment(autojump_clock, tmp_path):

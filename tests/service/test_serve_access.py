@@ -21,11 +21,8 @@ from actors.service.http.guesses import ADDRESSES_MAX, GUESS_S, GUESSES_MAX, PRO
 from actors.settings.base import validated
 
 SHOP, ANN, OTTO = "shop-0123456789abcdef", "ann-0123456789abcdef", "otto-0123456789abcdef"
-TOKENS = (
-    TokenConfig(name="shop", role="ingest", secret=SHOP),
-    TokenConfig(name="ann", role="reader", secret=ANN),
-    TokenConfig(name="ötto", role="operator", secret=OTTO),
-)
+TOKENS = (TokenConfig(name="shop", role="ingest", secret=SHOP), TokenConfig(name="ann", role="reader", secret=ANN),
+    TokenConfig(name="ötto", role="operator", secret=OTTO))  # fmt: skip
 
 
 class State:

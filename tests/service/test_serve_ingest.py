@@ -146,68 +146,34 @@ async def test_an_overload_is_a_line_of_the_log_when_it_begins_and_one_when_it_e
     [
         ("/notifications", 3, {"": "wanted a notification, which is an object"}),
         ("/notifications", email(1, channel="fax"), {"channel": "wanted one of email, sms, push, webhook"}),
-        (
-            "/notifications",
-            email(1, channel="push"),
-            {"channel": "wanted a channel that is configured (email, sms), got push"},
-        ),
+        ("/notifications", email(1, channel="push"),
+            {"channel": "wanted a channel that is configured (email, sms), got push"}),
         ("/notifications", email(1, recipient=" "), {"recipient": "wanted text that is not empty"}),
         ("/notifications", email(1, expires_after=-1), {"expires_after": "wanted seconds of at least 0, got -1.0"}),
-        (
-            "/notifications",
-            email(1, addresses={"fax": "+49"}),
-            {"addresses": "wanted one of email, sms, push, webhook"},
-        ),
+        ("/notifications", email(1, addresses={"fax": "+49"}),
+            {"addresses": "wanted one of email, sms, push, webhook"}),
         ("/notifications", email(1, messsage="x"), {"messsage": "unknown field; did you mean message?"}),
         ("/notifications", email(1, metadata=[1]), {"metadata": "wanted an object, got a list"}),
-        (
-            "/notifications",
-            {"notification_id": 7, "channel": "email"},
-            {
-                "recipient": "wanted text, got nothing",
-                "message": "wanted text, got nothing",
-                "notification_id": "wanted text, got a number",
-            },
-        ),
-        (
-            "/events",
-            PLACED | {"type": "OrderPlacd"},
-            {
-                "type": "wanted one of UserRegistered, OrderPlaced, OrderShipped, PaymentReceived; did you mean "
-                "OrderPlaced?"
-            },
-        ),
-        (
-            "/events",
-            {"type": "OrderPlaced", "order_id": "7", "user_id": "ann", "customer_email": "ann@example.com"},
-            {
-                "customer_phone": "wanted text, got nothing",
-                "total_amount": "wanted a number, got nothing",
-                "placed_at": "wanted a time, got nothing",
-            },
-        ),
-        (
-            "/notifications",
-            {"notification_id": "n"},
-            {
-                "channel": "wanted one of email, sms, push, webhook, got nothing",
-                "recipient": "wanted text, got nothing",
-                "message": "wanted text, got nothing",
-            },
-        ),
+        ("/notifications", {"notification_id": 7, "channel": "email"}, {"recipient": "wanted text, got nothing",
+            "message": "wanted text, got nothing", "notification_id": "wanted text, got a number"}),
+        ("/events", PLACED | {"type": "OrderPlacd"},
+            {"type": "wanted one of UserRegistered, OrderPlaced, OrderShipped, PaymentReceived; did you mean "
+            "OrderPlaced?"}),
+        ("/events", {"type": "OrderPlaced", "order_id": "7", "user_id": "ann", "customer_email": "ann@example.com"},
+            {"customer_phone": "wanted text, got nothing", "total_amount": "wanted a number, got nothing",
+            "placed_at": "wanted a time, got nothing"}),
+        ("/notifications", {"notification_id": "n"}, {"channel": "wanted one of email, sms, push, webhook, got nothing",
+            "recipient": "wanted text, got nothing", "message": "wanted text, got nothing"}),
         ("/events", {"type": ["OrderPlaced"]}, None),
         ("/events", PLACED | {"placed_at": "yesterday"}, {"placed_at": "wanted a time such as 2026-01-31T12:00:00Z"}),
         ("/events", PLACED | {"total_amount": "ten"}, {"total_amount": "wanted a number"}),
-        (
-            "/events",
-            PLACED | {"placed_at": "2026-01-01T00:00:00"},
-            {"placed_at": "wanted a time with its offset from UTC, such as 2026-01-31T12:00:00Z"},
-        ),
+        ("/events", PLACED | {"placed_at": "2026-01-01T00:00:00"},
+            {"placed_at": "wanted a time with its offset from UTC, such as 2026-01-31T12:00:00Z"}),
         ("/events", PLACED | {"total_amount": "NaN"}, {"total_amount": "wanted a finite number, got NaN"}),
         ("/events", PLACED | {"total_amount": "-inf"}, {"total_amount": "wanted a finite number, got -Infinity"}),
         ("/events", PLACED | {"order_id": ""}, {"order_id": "wanted text that is not empty"}),
     ],
-)
+)  # fmt: skip
 async def test_what_is_wrong_with_an_item_is_said_by_its_field(tmp_path, autojump_clock, path, item, problems):
     async with service(tmp_path) as served:
         answer = await served.post(path, item)
@@ -573,15 +539,8 @@ async def test_the_sender_of_a_notification_may_ask_where_it_is(tmp_path, autoju
     assert "reason" not in asked
     for token in (ANN, OTTO):
         assert by_role[token].json() == asked | {"reason": "no such mailbox: ann@example.com"}
-    assert sent.json() == {
-        "notification_id": "n-sms",
-        "state": "sent",
-        "channel": "sms",
-        "priority": "normal",
-        "attempts": None,
-        "requested_at": None,
-        "resumes_at": None,
-    }
+    assert sent.json() == {"notification_id": "n-sms", "state": "sent", "channel": "sms", "priority": "normal",
+        "attempts": None, "requested_at": None, "resumes_at": None}  # fmt: skip
     assert [other.status_code for other in others] == [404, 401]
 
 

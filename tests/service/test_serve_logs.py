@@ -20,14 +20,8 @@ from actors.service.observability import logs
 from actors.service.serve import serve
 
 PRIVATE = ["Ann's body", "The subject", "ann@example.com", "+4930123456", SHOP, OTTO, "whsec_", "device-token", "hush"]
-COMMAND = SendNotification(
-    notification_id="n-1",
-    channel=NotificationChannel.EMAIL,
-    recipient="ann@example.com",
-    message="Ann's body",
-    subject="The subject",
-    metadata={"key": "hush"},
-)
+COMMAND = SendNotification(notification_id="n-1", channel=NotificationChannel.EMAIL, recipient="ann@example.com",
+    message="Ann's body", subject="The subject", metadata={"key": "hush"})  # fmt: skip
 
 
 @pytest.fixture
@@ -93,15 +87,8 @@ async def test_a_service_under_all_sorts_of_trouble_gives_nothing_away(tmp_path,
     text = written.getvalue()
     assert leaked(text) == []
     seen = {line["event"] for line in lines(written)}
-    assert seen >= {
-        "NotificationRequested",
-        "NotificationFailed",
-        "NotificationMovedToDeadLetter",
-        "BreakerTransitioned",
-        "DuplicateIgnored",
-        "NotificationSent",
-        "settings read again",
-    }
+    assert seen >= {"NotificationRequested", "NotificationFailed", "NotificationMovedToDeadLetter",
+        "BreakerTransitioned", "DuplicateIgnored", "NotificationSent", "settings read again"}  # fmt: skip
     [raised] = [line for line in lines(written) if line["event"].startswith("subscriber")]
     assert raised["error"]["type"] == "LookupError"
     assert "OrderPlaced" in raised["event"]

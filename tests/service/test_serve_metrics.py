@@ -176,11 +176,8 @@ async def test_the_states_of_breakers_are_as_they_are_when_they_are_asked_for(tm
         assert await served.metric('endpoints_disabled{channel="email"}') == 0
         assert await served.metric(state % "open") == 1
         assert await served.metric(state % "closed") == 0
-        assert (await served.get("/healthz", None)).json()["breakers"][0] == {
-            "channel": "email",
-            "provider": "primary",
-            "state": "open",
-        }
+        assert (await served.get("/healthz", None)).json()["breakers"][0] == {"channel": "email", "provider": "primary",
+            "state": "open"}  # fmt: skip
         content_type = (await served.get("/metrics", None)).headers["content-type"]
     assert content_type.startswith("text/plain; version=")
 

@@ -91,9 +91,5 @@ def test_ten_times_what_the_provider_takes(tmp_path, seconds, most):
 
 
 def notification(number):
-    return {
-        "notification_id": f"n-{number}",
-        "channel": "email",
-        "recipient": f"user-{number}@example.com",
-        "message": "Hello",
-    }
+    return {"notification_id": f"n-{number}", "channel": "email", "recipient": f"user-{number}@example.com",
+        "message": "Hello"}  # fmt: skip

@@ -48,23 +48,15 @@ async def test_a_notification_is_a_span_and_each_attempt_a_child_of_it(spans, au
         await notifier.send(command(2))
         await notifier.wait_until_quiet()
     ended = exporter.get_finished_spans()
-    assert [span.name for span in ended] == [
-        "attempt email",
-        "attempt email",
-        "notification email",
-        "attempt email",
-        "notification email",
-    ]
+    assert [span.name for span in ended] == ["attempt email", "attempt email", "notification email", "attempt email",
+        "notification email"]  # fmt: skip
     failed, taken, sent, refused, dead = ended
     assert failed.parent.span_id == taken.parent.span_id == sent.context.span_id
     assert failed.context.trace_id == sent.context.trace_id != dead.context.trace_id
     assert refused.parent.span_id == dead.context.span_id
     assert sent.parent is dead.parent is None
-    assert dict(sent.attributes) == {
-        "notification.id": "n-1",
-        "notification.channel": "email",
-        "notification.outcome": "sent",
-    }
+    assert dict(sent.attributes) == {"notification.id": "n-1", "notification.channel": "email",
+        "notification.outcome": "sent"}  # fmt: skip
     assert dict(failed.attributes) == {"attempt.number": 1, "attempt.outcome": "Transient"}
     assert failed.status.status_code is StatusCode.ERROR
     assert taken.status.status_code is StatusCode.UNSET

@@ -53,12 +53,8 @@ async def test_each_channel_has_the_transport_that_is_named(tmp_path):
         transports = {"email": SMTP, "sms": TWILIO, "push": FCM, "webhook": WEBHOOKS}
         providers = await opened(tmp_path, stack, transports=transports)
         kinds = {str(channel): {name: type(one) for name, one in names.items()} for channel, names in providers.items()}
-        assert kinds == {
-            "email": {"primary": EmailProvider},
-            "sms": {"primary": SmsProvider},
-            "push": {"primary": PushProvider},
-            "webhook": {"primary": WebhookProvider},
-        }
+        assert kinds == {"email": {"primary": EmailProvider}, "sms": {"primary": SmsProvider},
+            "push": {"primary": PushProvider}, "webhook": {"primary": WebhookProvider}}  # fmt: skip
 
 
 async def test_a_channel_may_have_several_and_faults_are_round_those_that_they_hit(tmp_path):
@@ -108,33 +104,18 @@ async def test_all_that_cannot_be_opened_is_said(tmp_path):
     ("changes", "slots", "per"),
     [
         ({"transports": {"email": SMTP}}, {"email": 4}, {"email": "channel"}),
-        (
-            {
-                "transports": {"webhook": WEBHOOKS, "push": WEB_PUSH},
-                "channels": {"webhook": {"circuit_breaker": {"timeout": "20s"}}},
-            },
-            {"webhook": 100, "push": 100},
-            {"webhook": "host", "push": "host"},
-        ),
+        ({"transports": {"webhook": WEBHOOKS, "push": WEB_PUSH},
+            "channels": {"webhook": {"circuit_breaker": {"timeout": "20s"}}}}, {"webhook": 100, "push": 100},
+            {"webhook": "host", "push": "host"}),
         ({"transports": {"push": FCM, "sms": TWILIO}}, {"push": 20, "sms": 20}, {"push": "channel", "sms": "channel"}),
-        (
-            {
-                "transports": {"email": {**SMTP, "failover": {"backup": {"smtp": SMTP["smtp"] | {"connections": 9}}}}},
-                "channels": {"email": {"retry": {"max_attempts": 5}, "failover": {"backup": {}}}},
-            },
-            {"email": 4, "email/backup": 9},
-            {"email": "channel", "email/backup": "channel"},
-        ),
-        (
-            {
-                "transports": {"email": SMTP, "webhook": {"simulated": True}},
-                "channels": {"email": {"max_in_flight": None}, "webhook": {"provider": {"connections": 3}}},
-            },
-            {"email": None, "webhook": 3},
-            {"email": "channel", "webhook": "host"},
-        ),
+        ({"transports": {"email": {**SMTP, "failover": {"backup": {"smtp": SMTP["smtp"] | {"connections": 9}}}}},
+            "channels": {"email": {"retry": {"max_attempts": 5}, "failover": {"backup": {}}}}}, {"email": 4,
+            "email/backup": 9}, {"email": "channel", "email/backup": "channel"}),
+        ({"transports": {"email": SMTP, "webhook": {"simulated": True}},
+            "channels": {"email": {"max_in_flight": None}, "webhook": {"provider": {"connections": 3}}}},
+            {"email": None, "webhook": 3}, {"email": "channel", "webhook": "host"}),
     ],
-)
+)  # fmt: skip
 async def test_defaults_follow_from_the_transports_in_the_file_and_in_the_pipeline_alike(tmp_path, changes, slots, per):
     config = load(write(tmp_path / "service.yaml", **changes)).notifier
     in_file = {
