@@ -74,8 +74,6 @@ class HttpServer:
             self._serving.deadline = trio.current_time() + CONNECTIONS_PATIENCE
             await self._has_ended.wait()
 
-    # ── connections ─────────────────────────────────────────────────────────────────────────────────────────────
-
     async def _serve(self, listener: trio.SocketListener) -> None:
         try:
             async with listener:
@@ -130,8 +128,6 @@ class HttpServer:
         for _, connection in heapq.nsmallest(at_most, waiting, key=itemgetter(0)):
             connection.send_away()
         return bool(waiting)
-
-    # ── what connections share ──────────────────────────────────────────────────────────────────────────────────
 
     def changed(self) -> None:
         """Note that a connection begins to wait for its client, or has ended."""

@@ -237,8 +237,6 @@ async def test_of_two_who_act_at_once_one_is_told_that_they_were_late(autojump_c
         assert "n-2" in [letter.notification_id for letter in service.notifier.dead_letter_queue]
 
 
-# ── editing ─────────────────────────────────────────────────────────────────────────────────────────────────────
-
 EDIT = "/console/dead-letters/edit"
 
 
@@ -317,8 +315,6 @@ async def test_a_form_that_another_has_overtaken_changes_nothing(autojump_clock)
         [letter] = service.notifier.dead_letter_queue
         assert letter.command.message == "Of another operator"
 
-
-# ── bulk runs ───────────────────────────────────────────────────────────────────────────────────────────────────
 
 NEW, BULKS = "/console/bulks/new", "/console/bulks"
 
@@ -402,8 +398,6 @@ async def test_a_reader_sees_progress_and_cannot_cancel(autojump_clock):
         assert page.actions == set()
         assert (await browser.get("/console/bulks/none")).status == 404
 
-
-# ── breakers ────────────────────────────────────────────────────────────────────────────────────────────────────
 
 BREAKERS = "/console/breakers"
 
@@ -490,9 +484,6 @@ async def test_where_each_host_has_a_breaker_those_that_are_open_are_shown_first
         assert worst[1] == f"open (1 of {len(hosts)}) for 0 s"
 
 
-# ── the audit trail ─────────────────────────────────────────────────────────────────────────────────────────────
-
-
 async def test_the_audit_trail_has_in_one_what_was_done_on_end(autojump_clock):
     async with signed_in([notification(number, "nobody@example.com") for number in range(8)]) as (service, browser):
         letters = service.dead_letters
@@ -515,9 +506,6 @@ async def test_the_audit_trail_has_in_one_what_was_done_on_end(autojump_clock):
         assert [row[2].partition(" since")[0] for row in page.rows("What was done")] == ["retry ×2"]
         page = await browser.get(page.html.css_first("main a.button").attributes["href"])
         assert len(page.rows("What was done")) == 5
-
-
-# ── all pages ───────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 async def test_every_page_can_be_read_by_who_does_not_see_it(autojump_clock):
@@ -557,8 +545,6 @@ async def test_every_page_can_be_read_by_who_does_not_see_it(autojump_clock):
                 assert set(page_text.split()) <= set(known)
             assert all(button.text().strip() for button in html.css("button, a"))
 
-
-# ── served ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 FALLS_BACK = {**SETTINGS, "channels": {**SETTINGS["channels"], "email": {"fallback": {"channel": "sms"}}}}
 SERVED = [

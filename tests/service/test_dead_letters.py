@@ -34,9 +34,6 @@ FIVE = (command("a", message="bad: mailbox full"),
     command("d", message="bad: Mailbox full again"), command("x/e", message="bad: mailbox full"))  # fmt: skip
 
 
-# ── looking ─────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
 @pytest.mark.parametrize(
     ("given", "fitting"),
     [
@@ -115,9 +112,6 @@ async def test_groups_have_their_size_and_their_time(autojump_clock):
         assert at.letters.groups(Filter(channel=SMS), by="recipient")[0].key == "+4670"
 
 
-# ── retrying and discarding ─────────────────────────────────────────────────────────────────────────────────────
-
-
 async def test_two_who_retry_at_once_retry_once(tmp_path):
     async with SqliteStore.open(tmp_path / "store.db") as store, desk(store) as at:
         await at.die(command("n", message="gone: no more"), pace=0)
@@ -166,8 +160,6 @@ async def test_quiet_is_only_when_a_redrive_has_become_durable_and_ended(tmp_pat
             assert await at.notifier.wait_until_quiet(10)
             assert at.provider.ids == ["n"]
 
-
-# ── editing ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
 EDIT = {"recipient": "bob@example.org", "subject": "Sorry", "message": "bad: again", "metadata": {"x": [1]}}
 
@@ -349,9 +341,6 @@ async def test_the_address_that_a_retry_is_for_is_dead_no_more_and_another_one_s
         assert at.provider.ids == ["n"]  # m is suppressed: its address is still gone
 
 
-# ── one notification ────────────────────────────────────────────────────────────────────────────────────────────
-
-
 async def test_show_has_everything_that_is_known_of_one(autojump_clock):
     async with desk() as at:
         await at.die(command("n", message="bad: no"))
@@ -371,9 +360,6 @@ async def test_show_has_everything_that_is_known_of_one(autojump_clock):
         await at.die(command("old", message="bad: no"))
         await at.letters.discard("old", by="bob", why="test data")
         assert (await at.letters.show("old")).state == "discarded"
-
-
-# ── bulk ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 async def test_a_bulk_run_takes_what_fits_at_its_rate_and_tells_how_far_it_is(autojump_clock):
@@ -531,9 +517,6 @@ async def test_a_rate_out_of_range_is_refused(rate, autojump_clock):
             at.letters.start_bulk("retry", Filter(), by=None, why=None, rate_per_s=rate)
 
 
-# ── time and room ───────────────────────────────────────────────────────────────────────────────────────────────
-
-
 async def test_the_oldest_leaves_a_queue_that_is_full(autojump_clock):
     async with desk(dead_letters={"at_most": 3}) as at:
         gone: list[tuple[str, str, str | None]] = []
@@ -577,17 +560,11 @@ async def test_a_queue_that_is_too_long_is_cut_when_it_is_opened(tmp_path):
         assert at.ids() == ["n2", "n3", "n4", "n5"]
 
 
-# ── breakers ────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
 async def test_who_orders_a_breaker_about_is_in_the_audit_trail(autojump_clock):
     async with desk() as at:
         assert await at.letters.operate_breaker("email", "force-open", by="ann", why="the provider asked")
         (entry,) = await at.letters.audit()
         assert (entry.action, entry.about, entry.by) == ("breaker force-open", "email", "ann")
-
-
-# ── served ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 FALLS_BACK = {"channels": {"email": {"fallback": {"channel": "sms"}}, "sms": {}}}

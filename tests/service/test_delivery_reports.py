@@ -58,9 +58,6 @@ async def suppressions(served):
     ]
 
 
-# ── Twilio ──────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
 async def test_a_dead_number_is_suppressed_once_and_the_trail_says_who_reported_it(served):
     assert [(await call(served, form())).status_code for _ in range(2)] == [204, 204]
     assert await suppressions(served) == [("sms", "+4930999", "undelivered, code 30005", "provider")]
@@ -168,9 +165,6 @@ async def test_what_is_not_signed_by_the_account_changes_nothing(served):
 async def test_without_an_account_that_asks_for_callbacks_none_is_taken(tmp_path, autojump_clock):
     async with service(tmp_path) as served:
         assert (await call(served, form())).status_code == 403
-
-
-# ── bounces ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 async def test_a_bounce_of_a_dead_mailbox_suppresses_it(served):

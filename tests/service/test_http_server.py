@@ -142,9 +142,6 @@ async def serving(app: Any = None, **limits: Any) -> AsyncIterator[Served]:
             nursery.cancel_scope.cancel()
 
 
-# ── HTTP ────────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
 async def test_a_connection_is_kept_for_further_requests_and_pipelined_ones():
     async with serving() as at, await at.connect(OK) as stream:
         first = await answer(stream)
@@ -319,9 +316,6 @@ async def test_a_client_that_leaves_in_mid_body_is_no_error(caplog: pytest.LogCa
     assert not caplog.records
 
 
-# ── fuzz ────────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
 @pytest.mark.parametrize("seed", range(4))
 async def test_no_bytes_or_frames_end_anything_but_their_connection(seed: int, caplog: pytest.LogCaptureFixture):
     random = Random(seed)
@@ -336,9 +330,6 @@ async def test_no_bytes_or_frames_end_anything_but_their_connection(seed: int, c
                 await attack(random, stream, name)
         assert await at.status() == 200
     assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
-
-
-# ── slow clients ────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 async def test_a_head_has_to_come_in_time(mock_clock: MockClock):
@@ -444,9 +435,6 @@ async def test_a_head_in_very_many_parts_is_refused():
         assert status_of(await everything(stream)) == 400
 
 
-# ── many ────────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
 async def test_slow_clients_make_way_for_new_ones():
     async with serving(connections=20) as at:
         slow = [await at.connect(post(b"x", length=1000)) for _ in range(15)]
@@ -537,9 +525,6 @@ async def test_bodies_that_are_being_read_are_bounded_together(monkeypatch):
             await stream.aclose()
         await wait_all_tasks_blocked()
         assert at.server._held == 0
-
-
-# ── the end ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 async def test_slow_clients_do_not_hold_up_the_end_and_answers_do(mock_clock: MockClock):

@@ -117,9 +117,6 @@ def in_utc(away: timedelta) -> str:
     return f"{datetime.now(UTC) + away:%H:%M:%S}"
 
 
-# ── preferences ─────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
 async def test_a_file_of_preferences_that_changes_holds_for_what_is_sent_from_then_on(autojump_clock, tmp_path):
     path = tmp_path / "preferences.yaml"
     write(path, "users: {ann: {channels: {email: off}}}")
@@ -183,9 +180,6 @@ async def test_what_the_store_has_of_a_user_comes_before_the_file_and_outlives_t
             ("oda", "forget preferences", "user ann", None),
             ("otto", "set preferences", "user ann", "called us"),
         ]
-
-
-# ── files that cannot be used ───────────────────────────────────────────────────────────────────────────────────────
 
 
 async def test_an_invalid_file_changes_nothing_and_the_log_says_all_that_is_wrong_but_not_of_whom(
@@ -276,9 +270,6 @@ async def test_reloading_reads_at_once(autojump_clock, tmp_path):
         assert not world.live.preferences.is_enabled("ann", EMAIL)
 
 
-# ── templates ───────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
 async def test_templates_that_a_team_edits_are_used_from_then_on_and_a_broken_one_stays_as_it_was(
     autojump_clock, tmp_path, caplog
 ):
@@ -329,9 +320,6 @@ async def test_a_new_template_that_cannot_be_used_is_waited_for(autojump_clock, 
         write(directory / "bye.txt", "Bye {name}")
         await until(lambda: not world.notifier.in_flight)
         assert world.receiver.taken[-1].message == "Bye Ann"
-
-
-# ── suppressions ────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 async def test_nothing_is_sent_to_an_address_that_an_operator_suppresses_until_they_lift_that(autojump_clock):

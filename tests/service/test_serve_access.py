@@ -166,9 +166,6 @@ def test_ended_sessions_take_little_room_and_stay_ended():
     assert len(access._ended._ends_s[OTTO.encode()]) == 1
 
 
-# ── guesses ─────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
 def asked(access, token, **request_):
     """Return the status that a request with this token gets."""
     try:

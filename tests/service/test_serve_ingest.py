@@ -275,9 +275,6 @@ async def test_a_request_that_is_being_answered_while_the_service_drains_is_answ
     assert provider.taken == ["n-1"]
 
 
-# ── what a client may send to do harm ───────────────────────────────────────────────────────────────────────────────
-
-
 def nested(depth):
     return json.loads('{"a":' * depth + "1" + "}" * depth)
 

@@ -151,8 +151,6 @@ async def _retry(visit: Visit, edit: Mapping[str, Any] | None) -> Response:
     return _redirect(notification_id, ("edited" if edit else "retried") if done else "gone")
 
 
-# ── editing ─────────────────────────────────────────────────────────────────────────────────────────────────────
-
 LABELS = {
     "recipient": "Recipient",
     "subject": "Subject",
@@ -255,9 +253,6 @@ def _edit_form(
         problems=dict.fromkeys(LABELS, "") | dict(problems),
         has_problems=bool(problems),
     )
-
-
-# ── one notification ────────────────────────────────────────────────────────────────────────────────────────────
 
 
 async def _notification(

@@ -208,9 +208,6 @@ def _taking(call: Call) -> Any:
     return service
 
 
-# ── reading ─────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
 class _Invalid(Exception):
     """An item that is none; never with a value of it, since this may be logged."""
 
@@ -356,9 +353,6 @@ def _refuse_ids(item: Any, names: list[str]) -> None:
     problems = [(name, problem) for name in names if (problem := problem_of_id(getattr(item, name))) is not None]
     if problems:
         raise _Invalid(*problems)
-
-
-# ── handing over ────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def _result(status: str, **others: Any) -> Result:

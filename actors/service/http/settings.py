@@ -46,9 +46,6 @@ class _Preview(Settings):
     variables: dict[str, Any] = Field(default_factory=dict)
 
 
-# ── preferences ─────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
 @ENDPOINTS("GET /api/preferences/{user:text}", "Say what a user has set.")
 async def _get_preferences(call: Call) -> Document:
     preferences, user = call.live.preferences, call.id
@@ -92,9 +89,6 @@ async def _delete_preferences(call: Call) -> Response:
 
 def _written(preferences: UserPreferences | None) -> Any:
     return None if preferences is None else json.loads(preferences.written())
-
-
-# ── suppressions ────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def _normal_part(channel: NotificationChannel, part: str) -> str:
@@ -198,9 +192,6 @@ def _limit(text: str | None) -> int:
     if not (text.isascii() and text.isdigit() and len(text) < 10 and 1 <= int(text) <= PAGE_MAX):
         raise ConfigurationError([f"limit: wanted a whole number from 1 to {PAGE_MAX:,}, got {text[:60]!r}"])
     return int(text)
-
-
-# ── templates and files ─────────────────────────────────────────────────────────────────────────────────────────────
 
 
 @ENDPOINTS("GET /api/templates", "List templates, and what is wrong with them.")

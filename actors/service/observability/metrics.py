@@ -142,8 +142,6 @@ class Metrics:
             BreakerTransitioned: lambda event: self._transitions(event.breaker, event.to_state).inc(),
         }
 
-    # ── events ──────────────────────────────────────────────────────────────────────────────────────────────────
-
     def record(self, event: RecordedEvent) -> None:
         count = self._count_of.get(type(event))
         if count is not None:
@@ -184,8 +182,6 @@ class Metrics:
         self._deferred(event.channel, event.cause).inc()
         if event.cause is DeferralCause.RATE_LIMIT:
             self._refusals(event.channel).inc()
-
-    # ── what is there now ───────────────────────────────────────────────────────────────────────────────────────
 
     def start_from(self, store: Store, channels: Iterable[NotificationChannel]) -> None:
         """Have the gauges say what a store has; to be called when a pipeline over it starts, before it goes on.
