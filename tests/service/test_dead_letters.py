@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from datetime import timedelta
 from typing import Any
 
@@ -169,21 +169,19 @@ async def test_an_edit_is_tried_recorded_and_survives_a_restart(kind, tmp_path):
     original = command("n", message="bad: typo", metadata={"lang": "sv"})
     provider = Provided()
 
+    memory = MemoryStore()
+
     @asynccontextmanager
     async def opened() -> AsyncGenerator[Desk]:
-        if kind == "memory":
-            async with desk(provider=provider) as at:
-                yield at
-        else:
-            async with SqliteStore.open(tmp_path / "store.db") as store, desk(store, provider) as at:
-                yield at
+        in_file = SqliteStore.open(tmp_path / "store.db")
+        async with nullcontext(memory) if kind == "memory" else in_file as store, desk(store, provider) as at:
+            yield at
 
-    async def edits(at: Desk) -> None:
+    async with opened() as at:
         await at.die(original, pace=0)
         assert await at.letters.retry("n", by="ann", edit=EDIT, why="wrong address")
         await at.notifier.wait_until_quiet()
-
-    async def checks(at: Desk) -> None:
+    async with opened() as at:
         letter = at.letters.letter("n")
         assert letter.command == msgspec.structs.replace(original, **EDIT)
         assert (letter.accepted, letter.edits) == (original, 1)
@@ -202,15 +200,6 @@ async def test_an_edit_is_tried_recorded_and_survives_a_restart(kind, tmp_path):
         assert attempt.idempotency_key == "n/edit-2"
         assert await at.notifier.send(original) is Acceptance.DUPLICATE
 
-    if kind == "memory":
-        async with opened() as at:
-            await edits(at)
-            await checks(at)
-        return
-    async with opened() as at:
-        await edits(at)
-    async with opened() as at:
-        await checks(at)
     async with opened() as at:
         assert await at.notifier.send(original) is Acceptance.DUPLICATE
         shown = await at.letters.show("n")
@@ -314,20 +303,22 @@ async def test_an_edit_that_cannot_be_is_refused_by_the_field_and_nothing_happen
         assert await at.letters.retry("n", by="ann")
 
 
-@pytest.mark.parametrize("edit", [{"notification_id": "m"}, {"channel": "sms"}, {"user_id": "u"}, {"recipeint": "a"}])
-async def test_the_id_and_whose_limits_apply_cannot_be_edited(edit, autojump_clock):
+NOT_EDITED, NOT_KEPT = "unknown field; it cannot be edited", "metadata: notification 'n' cannot be stored"
+
+
+@pytest.mark.parametrize(
+    ("edit", "problem"),
+    [
+        *(({name: "x"}, NOT_EDITED) for name in ("notification_id", "channel", "user_id", "recipeint")),
+        *(({"metadata": {"value": value}}, NOT_KEPT) for value in (2**70, object(), "\ud800")),
+    ],
+    ids=range(7),
+)
+async def test_what_is_not_to_be_edited_or_no_store_could_keep_is_refused(edit, problem, autojump_clock):
     async with desk() as at:
         await at.die(command("n", message="bad: x"))
-        with pytest.raises(EditRefused, match="unknown field; it cannot be edited"):
+        with pytest.raises(EditRefused, match=problem):
             await at.letters.retry("n", by="ann", edit=edit)
-
-
-@pytest.mark.parametrize("value", [2**70, object(), "\ud800"], ids=["number", "object", "surrogate"])
-async def test_an_edit_that_no_store_could_keep_is_refused(value, autojump_clock):
-    async with desk() as at:
-        await at.die(command("n", message="bad: x"))
-        with pytest.raises(EditRefused, match="metadata: notification 'n' cannot be stored"):
-            await at.letters.retry("n", by="ann", edit={"metadata": {"value": value}})
         assert at.ids() == ["n"]
 
 
@@ -434,25 +425,17 @@ async def cut_off_after_four(at):
     return bulk
 
 
-async def test_a_bulk_run_goes_on_with_the_next_notifier(autojump_clock):
+@pytest.mark.parametrize(("is_cancelled", "state", "done"), [(False, "finished", 10), (True, "cancelled", 4)])
+async def test_a_bulk_run_goes_on_with_the_next_notifier_or_ends(is_cancelled, state, done, autojump_clock):
     store = MemoryStore()
     async with desk(store) as at:
         bulk = await cut_off_after_four(at)
         assert (bulk.state, bulk.done) == ("running", 4)
-    async with Notifier.open(store=store) as notifier, trio.open_nursery() as nursery:
-        at.letters.use(notifier, nursery)
-    assert (bulk.state, bulk.done, bulk.skipped) == ("finished", 10, 0)
-
-
-async def test_a_bulk_run_that_is_cancelled_while_it_is_cut_off_ends_with_the_next_notifier(autojump_clock):
-    store = MemoryStore()
-    async with desk(store) as at:
-        bulk = await cut_off_after_four(at)
-        assert bulk.cancel("bob")
+        assert not is_cancelled or bulk.cancel("bob")
         assert bulk.ended_at is None
     async with Notifier.open(store=store) as notifier, trio.open_nursery() as nursery:
         at.letters.use(notifier, nursery)
-    assert (bulk.state, bulk.done) == ("cancelled", 4)
+    assert (bulk.state, bulk.done, bulk.skipped) == (state, done, 0)
     assert bulk.ended_at is not None
 
 

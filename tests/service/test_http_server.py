@@ -104,6 +104,22 @@ async def _large(_request: Request) -> Response:
     return Response(b"x" * 50_000_000)
 
 
+async def _forever(_request: Request) -> Response:
+    await trio.sleep_forever()
+    raise AssertionError
+
+
+class Gate:
+    """An endpoint that answers when it may."""
+
+    def __init__(self) -> None:
+        self.go = trio.Event()
+
+    async def wait(self, _request: Request) -> Response:
+        await self.go.wait()
+        return PlainTextResponse("waited")
+
+
 async def _stream(_request: Request) -> Response:
     async def parts() -> AsyncIterator[bytes]:
         for part in (b"one ", b"two"):
@@ -113,16 +129,9 @@ async def _stream(_request: Request) -> Response:
 
 
 def application(**endpoints: Callable[[Request], Any]) -> Starlette:
-    routes = [
-        Route("/", _home),
-        Route("/read", _read, methods=["POST"]),
-        Route("/refuse", _refuse, methods=["POST"]),
-        Route("/fail", _fail),
-        Route("/large", _large),
-        Route("/stream", _stream),
-    ]
-    routes += [Route(f"/{name}", endpoint, methods=["GET", "POST"]) for name, endpoint in endpoints.items()]
-    return Starlette(routes=routes)
+    own = {"": _home, "read": _read, "refuse": _refuse, "fail": _fail, "large": _large, "stream": _stream}
+    given = (own | endpoints).items()
+    return Starlette(routes=[Route(f"/{name}", answered, methods=["GET", "POST"]) for name, answered in given])
 
 
 @asynccontextmanager
@@ -450,20 +459,15 @@ async def test_slow_clients_make_way_for_new_ones():
 
 
 async def test_what_is_being_answered_is_not_sent_away():
-    go = trio.Event()
-
-    async def wait(_request: Request) -> Response:
-        await go.wait()
-        return PlainTextResponse("waited")
-
-    async with serving(application(wait=wait), connections=4) as at:
+    gate = Gate()
+    async with serving(application(wait=gate.wait), connections=4) as at:
         waiting = [await at.connect(b"GET /wait HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n") for _ in range(3)]
         await wait_all_tasks_blocked()
         for _ in range(20):
             assert await at.status() == 200
         idle = [await at.connect() for _ in range(10)]
         assert await at.status() == 200
-        go.set()
+        gate.go.set()
         assert [(await everything(stream))[-6:] for stream in waiting] == [b"waited"] * 3
         assert len(idle) == 10
 
@@ -528,13 +532,8 @@ async def test_bodies_that_are_being_read_are_bounded_together(monkeypatch):
 
 
 async def test_slow_clients_do_not_hold_up_the_end_and_answers_do(mock_clock: MockClock):
-    go = trio.Event()
-
-    async def wait(_request: Request) -> Response:
-        await go.wait()
-        return PlainTextResponse("waited")
-
-    async with serving(application(wait=wait)) as at:
+    gate = Gate()
+    async with serving(application(wait=gate.wait)) as at:
         streams = [await at.connect(sent) for sent in (b"", b"GET /", post(b"x", length=1000), OK)]
         waiting = await at.connect(b"GET /wait HTTP/1.1\r\nHost: a\r\n\r\n")
         await wait_all_tasks_blocked()
@@ -545,7 +544,7 @@ async def test_slow_clients_do_not_hold_up_the_end_and_answers_do(mock_clock: Mo
             mock_clock.jump(0.1)
             await wait_all_tasks_blocked()
             assert len(at.server._connections) == 1
-            go.set()
+            gate.go.set()
             said = await everything(waiting)
             await waiting.aclose()
         assert mock_clock.current_time() < 1
@@ -555,11 +554,7 @@ async def test_slow_clients_do_not_hold_up_the_end_and_answers_do(mock_clock: Mo
 
 
 async def test_answers_hold_up_the_end_for_so_long_and_no_longer(mock_clock: MockClock):
-    async def wait(_request: Request) -> Response:
-        await trio.sleep_forever()
-        raise AssertionError
-
-    async with serving(application(wait=wait)) as at:
+    async with serving(application(wait=_forever)) as at:
         stream = await at.connect(b"GET /wait HTTP/1.1\r\nHost: a\r\n\r\n")
         await wait_all_tasks_blocked()
         async with trio.open_nursery() as nursery:
@@ -570,11 +565,7 @@ async def test_answers_hold_up_the_end_for_so_long_and_no_longer(mock_clock: Moc
 
 
 async def test_who_is_being_answered_when_the_process_ends_is_told_to_come_again():
-    async def wait(_request: Request) -> Response:
-        await trio.sleep_forever()
-        raise AssertionError
-
-    async with serving(application(wait=wait)) as at:
+    async with serving(application(wait=_forever)) as at:
         stream = await at.connect(b"GET /wait HTTP/1.1\r\nHost: a\r\n\r\n")
         at.streams.clear()
         await wait_all_tasks_blocked()

@@ -8,14 +8,14 @@ import socket
 import sqlite3
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from postgres_server import NoServer, Server, running_server
 from served import OTTO, write
-from test_serve_process import SERVE, WAIT_S, Process, hook, process, receiver, settings
+from test_serve_process import SERVE, WAIT_S, Process, hook, process, receiver, settings, until
 
 pytestmark = pytest.mark.integration
 
@@ -39,13 +39,6 @@ def store(request) -> dict[str, Any]:
 def ended(config: Path, *options: str) -> tuple[int, str]:
     done = subprocess.run([*SERVE, str(config), *options], capture_output=True, text=True, timeout=WAIT_S, check=False)
     return done.returncode, done.stderr.splitlines()[-1]
-
-
-def until(holds: Callable[[], object]) -> None:
-    end = time.monotonic() + WAIT_S
-    while not holds():
-        assert time.monotonic() < end
-        time.sleep(0.01)
 
 
 def test_point_8_a_second_serve_leaves_a_living_one_alone_and_says_who_that_is(store, tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import itertools
 import json
 import logging
 import signal
@@ -12,13 +13,13 @@ import sys
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from random import Random
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import pytest
@@ -32,8 +33,18 @@ from actors.storage.sqlite.store import SqliteStore
 
 SERVE = [sys.executable, "-c", "from simulation.commands.cli import main; main()", "serve"]
 KEY = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+T = TypeVar("T")
 WAIT_S = 60.0
 """For anything to happen on a busy machine."""
+
+
+def until(holds: Callable[[], T]) -> T:
+    """Wait until this holds, and return what it is then."""
+    end = time.monotonic() + WAIT_S
+    while not (found := holds()):
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    return found
 
 
 class Process:
@@ -70,13 +81,7 @@ class Process:
 
     def wait_for(self, event: str) -> dict[str, Any]:
         """Wait until something is logged."""
-        until = time.monotonic() + WAIT_S
-        while time.monotonic() < until:
-            for line in list(self.lines):
-                if line["event"].startswith(event):
-                    return line
-            time.sleep(0.01)
-        raise AssertionError(f"nobody said {event!r} but {self.lines}")
+        return until(lambda: [line for line in list(self.lines) if line["event"].startswith(event)])[0]
 
     def end(self, number: signal.Signals = signal.SIGTERM) -> int:
         """Send a signal that ends it, and return the exit code."""
@@ -245,9 +250,7 @@ def test_signals_and_a_second_start_that_takes_up_what_was_parked(tmp_path):
             assert served.wait_for("started")["in_flight"] == 2
             served.wait_for("NotificationSent")
             assert served.ask("POST", "/notifications", hook(1, hooks))[1]["status"] == "duplicate"
-            until = time.monotonic() + WAIT_S
-            while len(hooks.taken) < 2 and time.monotonic() < until:
-                time.sleep(0.01)
+            until(lambda: len(hooks.taken) >= 2)
             assert served.end(signal.SIGINT) == 0
     assert {event: len(starts) for event, starts in hooks.taken.items()} == {"n-1": 1, "n-2": 1}
 
@@ -338,27 +341,11 @@ class Load(threading.Thread):
             connection.close()
 
 
-class Numbers:
-    """Counts on over all starts, for several threads."""
-
-    def __init__(self) -> None:
-        self._next = 0
-        self._lock = threading.Lock()
-
-    def __iter__(self) -> Numbers:
-        return self
-
-    def __next__(self) -> int:
-        with self._lock:
-            self._next += 1
-            return self._next
-
-
 @pytest.mark.integration
 @pytest.mark.parametrize("kills", [3, pytest.param(50, marks=pytest.mark.slow)])
 async def test_killed_under_load_it_loses_nothing_and_sends_anew_only_what_was_in_flight(kills, tmp_path):
     accepted: set[str] = set()
-    numbers, random = Numbers(), Random(kills)
+    numbers, random = itertools.count(1), Random(kills)  # over all starts, and atomic for the threads
     ended: set[str] = set()
     in_flight: list[set[str]] = []
     with receiver() as hooks:
@@ -366,7 +353,7 @@ async def test_killed_under_load_it_loses_nothing_and_sends_anew_only_what_was_i
         for start_number in range(kills):
             hooks.start_number = start_number
             with process(config) as served:
-                clients = [Load(served, hooks, iter(numbers), accepted) for _ in range(2)]
+                clients = [Load(served, hooks, numbers, accepted) for _ in range(2)]
                 for client in clients:
                     client.start()
                 time.sleep(random.uniform(0.05, 0.5))
@@ -378,9 +365,7 @@ async def test_killed_under_load_it_loses_nothing_and_sends_anew_only_what_was_i
             in_flight.append(hooks.taken.keys() - ended)
         hooks.start_number = kills
         with process(config) as served:
-            until = time.monotonic() + WAIT_S
-            while served.ask("GET", "/healthz", token=OTTO)[1]["in_flight"] and time.monotonic() < until:
-                time.sleep(0.05)
+            until(lambda: not served.ask("GET", "/healthz", token=OTTO)[1]["in_flight"])
             assert served.end() == 0
     assert len(accepted) > 5 * kills
     async with SqliteStore.open(tmp_path / "store.db") as store:
