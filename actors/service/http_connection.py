@@ -133,10 +133,10 @@ class Room(Protocol):
     """What a connection asks of its server."""
 
     def changed(self) -> None:
-        """Note that a connection begins to wait for its client, and may be sent away."""
+        """Note that a connection begins to wait for its client, and may be sent away, or has ended."""
 
     def hold(self, connection: Connection, size: int) -> bool:
-        """Note that a part of a body is held; tell whether there is room for it."""
+        """Note that a part of a body is held; tell whether there is room, for which another one may have to go."""
 
     def release(self, size: int) -> None:
         """Note that so many bytes are held no more."""
@@ -161,14 +161,7 @@ class Connection:
     """One connection of a server. Nothing that comes over it raises out of :meth:`serve`, save bugs of this module."""
 
     def __init__(self, stream: trio.SocketStream, app: ASGIApp, limits: Limits, room: Room) -> None:
-        """Take over a stream.
-
-        Args:
-            stream: to be closed by who has made it.
-            app: answers requests.
-            limits: for its client.
-            room: what it shares with other connections.
-        """
+        """Take over a stream, to be closed by who has made it; `room` is what it shares with other connections."""
         self.is_last = False
         """Whether the request that is being answered, or comes next, is the last one."""
         self._stream = stream
@@ -246,11 +239,7 @@ class Connection:
 
     @contextmanager
     def _waiting(self, waits: Waits, deadline: float) -> Generator[None, None, None]:
-        """Let the block wait for the client until a deadline, or until the server wants the room.
-
-        Raises:
-            _Ended: that was before the client did anything.
-        """
+        """Let the block wait for the client; raise _Ended at the deadline, or when the server wants the room."""
         with trio.CancelScope(deadline=deadline) as scope:
             self._scope, self._waits_for = scope, waits
             self._room.changed()
@@ -267,11 +256,7 @@ class Connection:
         return _Ended(HTTPStatus.REQUEST_TIMEOUT, "the request came too slowly")
 
     async def _read(self, waits: Waits, deadline: float) -> bool:
-        """Read what comes next; tell whether anything did.
-
-        Raises:
-            _Ended: nothing came in time.
-        """
+        """Read what comes next; tell whether anything did, and raise _Ended where nothing came in time."""
         if self.is_sent_away or trio.current_time() >= deadline:
             raise self._too_late()
         with self._waiting(waits, deadline):
@@ -283,11 +268,7 @@ class Connection:
         return True
 
     async def _write(self, data: bytes) -> None:
-        """Send this, in parts that each have their time.
-
-        Raises:
-            BrokenResourceError: the client has gone, or takes nothing.
-        """
+        """Send this, in parts that each have their time; raise BrokenResourceError where it is not taken."""
         view = memoryview(data)
         for start in range(0, len(view), READ_BYTES):
             self._waits_since = trio.current_time()
@@ -367,12 +348,8 @@ class Connection:
         return event if isinstance(event, h11.Request) else None
 
     def _next_event(self) -> Any:
-        """Return what h11 makes of the bytes that have come.
-
-        Raises:
-            _Ended: a head or trailers are beyond their bounds. h11 has one for those that are incomplete, and none for
-                the number of headers.
-        """
+        """Return what h11 makes of the bytes that have come; raise _Ended where a head or trailers are beyond their
+        bounds. h11 has one for those that are incomplete, and none for the number of headers."""
         if self._comes is not _Comes.CONTENT:
             self._check_lines(b"\n" + self._h11.trailing_data[0])
         event = self._h11.next_event()

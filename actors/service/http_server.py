@@ -130,11 +130,9 @@ class HttpServer:
         return bool(waiting)
 
     def changed(self) -> None:
-        """Note that a connection begins to wait for its client, or has ended."""
         self._changes.unpark_all()
 
     def hold(self, connection: Connection, size: int) -> bool:
-        """Note that a part of a body is held; tell whether there is room, for which another may have to go."""
         self._held += size
         if self._held <= self._limits.bodies_bytes:
             return True
@@ -152,7 +150,6 @@ class HttpServer:
         return True
 
     def release(self, size: int) -> None:
-        """Note that so many bytes are held no more."""
         self._held -= size
 
 

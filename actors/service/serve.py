@@ -197,17 +197,8 @@ class Server:
     ) -> AsyncGenerator[Server, None]:
         """Have the pipeline running for as long as the block lasts; what has not ended at its end is parked.
 
-        Args:
-            path: of the settings, to be read again.
-            config: what is in it.
-            front: what serves HTTP already; None: nothing does yet.
-            replace: see :func:`open_store`.
-            when_replaced: likewise.
-
-        Raises:
-            ConfigurationError: they cannot be used.
-            StoreInUse: a living service of the same name stays.
-            StoreError: the store cannot be opened; or has failed.
+        `path` is where the settings are read again. `front` serves HTTP already; None: nothing does yet. For the rest,
+        and for what is raised, see :func:`open_store`.
         """
         async with (
             open_store(config, replace=replace, when_replaced=when_replaced) as store,
@@ -226,11 +217,7 @@ class Server:
         return self._incarnation.notifier
 
     async def listen(self) -> list[str]:
-        """Serve HTTP from now on; return the URLs.
-
-        Raises:
-            OSError: the address is not available.
-        """
+        """Serve HTTP from now on; return the URLs."""
         return await self._http.listen(self.config.listen, self._nursery)
 
     # ── pipelines ───────────────────────────────────────────────────────────────────────────────────────────────
@@ -445,10 +432,6 @@ async def check(path: Path, config: ServiceConfig) -> list[str]:
     """Check whether all files that the settings name can be used, and whether a DSN can be read. Nothing is connected
     to, and no store is opened.
 
-    Args:
-        path: of the settings.
-        config: what is in it.
-
     Returns:
         What in them cannot do what it says, each with its place in the file.
 
@@ -489,9 +472,7 @@ async def serve(path: Path, config: ServiceConfig, announce: Callable[[str], Any
         replace: whether a living service with the same store, or node of the same name, is to drain and end first.
 
     Raises:
-        ConfigurationError: the settings cannot be used.
-        StoreInUse: a living service with the same store, or node of the same name, stays.
-        StoreError: the store cannot be opened; or has failed.
+        ConfigurationError, StoreInUse, StoreError: as :func:`open_store` does; or the store has failed.
         OSError: the address to listen at is not available.
     """
     logs.set_up(config.logs)

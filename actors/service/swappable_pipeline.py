@@ -34,22 +34,12 @@ class ProviderGate:
         self._urgent = trio.Event()
 
     def guard(self, provider: Provider, timeout: float) -> Provider:
-        """Return a provider that is asked through this gate.
-
-        Args:
-            provider: who is asked.
-            timeout: the time limit of an attempt, in seconds.
-        """
+        """Return a provider that is asked through this gate; `timeout` is the time limit of an attempt, in seconds."""
         return _Guarded(provider, self, timeout)
 
     async def close(self, at_most: float) -> int:
-        """Let nothing pass any more, and wait for what is under way.
-
-        Args:
-            at_most: seconds to wait.
-
-        Returns: how many attempts are still under way.
-        """
+        """Let nothing pass any more, and wait `at_most` seconds for the attempts that are under way; return how many of
+        them still are."""
         self._closed = True
         with trio.move_on_after(at_most):
             async with trio.open_nursery() as nursery:
@@ -111,11 +101,8 @@ class RequestGate:
 
     @asynccontextmanager
     async def closed(self, patience: float) -> AsyncGenerator[None, None]:
-        """Keep all requests out for as long as the block lasts; first wait until none is inside.
-
-        Args:
-            patience: seconds after which those inside are sent away, with the advice to come again.
-        """
+        """Keep all requests out for as long as the block lasts; first wait until none is inside. After `patience`
+        seconds those inside are sent away, with the advice to come again."""
         self._opened = trio.Event()
         try:
             with trio.move_on_after(patience):

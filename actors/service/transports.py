@@ -225,13 +225,8 @@ def open_transports(
 ) -> dict[NotificationChannel, dict[str, Provider]]:
     """Return the provider of each channel, by name, with the faults round those that they hit.
 
-    Args:
-        transports: one for each provider of each channel.
-        channels: the settings of the channels.
-        faults: what is to go wrong, from the start of the pipeline on.
-        streams: the random streams of what is injected.
-        stack: has what is opened closed.
-        accounts: what channels have together; of it what simulated providers enforce.
+    `streams` are for what is injected, and `stack` has what is opened closed. Of what channels have together in
+    `accounts`, simulated providers enforce what a provider would.
 
     Raises:
         ConfigurationError: some of them cannot be opened; all problems.

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import TypeAlias
 from urllib.parse import parse_qsl, quote, urlsplit
 
 from starlette.exceptions import HTTPException
@@ -19,7 +19,7 @@ from starlette.responses import RedirectResponse, Response
 
 from actors.service.http.access import Access, Principal, Role
 from actors.service.http.bodies import body_of
-from actors.service.operations.dead_letters import DeadLetters
+from actors.service.http.endpoints import Call
 
 FORM_TOKEN = "form_token"
 """The name of the field that shows that a form is of this session."""
@@ -34,22 +34,11 @@ _FIELDS_MAX = 50
 
 
 @dataclass(frozen=True)
-class Visit:
-    """One authorised request."""
+class Visit(Call):
+    """One authorised request to the console."""
 
-    request: Request
-    who: Principal
     form: Mapping[str, str] = field(default_factory=dict)
     """What was sent, by the names of the fields; empty when a page is asked for."""
-
-    @property
-    def service(self) -> Any:
-        return self.request.app.state.service
-
-    @property
-    def letters(self) -> DeadLetters:
-        letters: DeadLetters = self.service.dead_letters
-        return letters
 
     def said(self, name: str) -> str:
         """Return what a field of the form says, without the white space around it."""
@@ -75,12 +64,7 @@ Endpoint: TypeAlias = Callable[[Request], Awaitable[Response]]
 
 
 def allow(request: Request, role: Role) -> Principal:
-    """Return who asks, if they are known and may do what `role` may.
-
-    Raises:
-        HTTPException: 401 when they are unknown, 429 when too many unknown tokens have been tried from their address,
-            403 when they may not.
-    """
+    """Return who asks, as :func:`~actors.service.http.access.require` does, but with words for people."""
     access: Access = request.app.state.service.access
     principal = access.who(request)
     if principal is None:
@@ -96,9 +80,8 @@ def allow(request: Request, role: Role) -> Principal:
 
 
 async def read_form(request: Request, bytes_max: int = FORM_BYTES_MAX) -> dict[str, str]:
-    """Return the fields of a form; of several with one name the last.
-
-    What can be checked without reading it is to be checked before.
+    """Return the fields of a form; of several with one name the last. What can be checked without reading it is to be
+    checked before.
 
     Raises:
         HTTPException: 413 when it is too long, 415 when it is no form, 400 when it cannot be read.
@@ -116,11 +99,7 @@ async def read_form(request: Request, bytes_max: int = FORM_BYTES_MAX) -> dict[s
 
 
 def check_same_site(request: Request) -> None:
-    """Let only forms pass that a browser has sent from a page of this site.
-
-    Raises:
-        HTTPException: 403 for all others.
-    """
+    """Let only forms pass that a browser has sent from a page of this site; the others are answered by 403."""
     fetch_site = request.headers.get("sec-fetch-site")
     origin = request.headers.get("origin", "")
     host = request.headers.get("host")
@@ -142,11 +121,7 @@ def _netloc(origin: str) -> str:
 
 
 def check_form_token(request: Request, form: Mapping[str, str]) -> None:
-    """Let only forms pass that were made for this session.
-
-    Raises:
-        HTTPException: 403 for all others.
-    """
+    """Let only forms pass that were made for this session; the others are answered by 403."""
     access: Access = request.app.state.service.access
     if not access.is_form_token(request, form.get(FORM_TOKEN, "")):
         raise HTTPException(403, "The form is of another session. Load its page again, and send it once more.")

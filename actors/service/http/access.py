@@ -132,12 +132,8 @@ class Access:
         return None if found is None else found[1]
 
     def refusal(self, request: HTTPConnection, token: str | None = None) -> HTTPException:
-        """Return how a caller who is unknown is to be answered, and count the token that was tried.
-
-        Args:
-            request: theirs.
-            token: what was tried; that of the header when None.
-        """
+        """Return how a caller who is unknown is to be answered, and count the token that was tried (that of the header
+        when None)."""
         token = _token_of(request) if token is None else token
         if token is not None:
             address, now = self._address_of(request), self._timer()

@@ -99,9 +99,7 @@ class Proxies:
     def address_of(self, peer: str, forwarded_for: str) -> str:
         """Return the address that guesses are counted for; of IPv6 the network of a household.
 
-        Args:
-            peer: the other end of the connection.
-            forwarded_for: all that `X-Forwarded-For` says, in its order; empty where the header is not there.
+        `peer` is the other end of the connection, and `forwarded_for` all that `X-Forwarded-For` says, in its order.
         """
         passed = forwarded_for.rsplit(",", PROXIES_MAX)[-PROXIES_MAX:] if forwarded_for else ()
         address, is_proxy = self._client_of(_shortened(peer), *map(_shortened, passed))

@@ -105,9 +105,7 @@ def hide(text: str) -> str:
 def set_up(config: LogsConfig, stream: TextIO | None = None) -> logging.Handler:
     """Have all that is logged in this process written as the settings say, in place of what was set up before.
 
-    Args:
-        config: how.
-        stream: where to; the standard error output when None.
+    `stream` None: to the standard error output.
     """
     stream = sys.stderr if stream is None else stream
     as_json = config.format == "json" or (config.format == "auto" and not stream.isatty())

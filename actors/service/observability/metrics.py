@@ -186,9 +186,7 @@ class Metrics:
     def start_from(self, store: Store, channels: Iterable[NotificationChannel]) -> None:
         """Have the gauges say what a store has; to be called when a pipeline over it starts, before it goes on.
 
-        Args:
-            store: the pipeline's.
-            channels: that it has; each has its metrics from now on, at 0.
+        Each of the pipeline's channels has its metrics from now on, at 0.
         """
         in_flight = Count(delivery.command.channel for delivery in store.open_deliveries(0))
         dead = Count(command.channel for _, command in store.dead_commands())
@@ -219,11 +217,7 @@ class Metrics:
             self._disabled(channel).set(disabled[channel])
 
     def watch_breakers(self, pipeline: Callable[[], Pipeline]) -> None:
-        """Add the states of the breakers to the metrics; to be called once.
-
-        Args:
-            pipeline: returns the one that is running.
-        """
+        """Add the states of the breakers of the pipeline that is running to the metrics; to be called once."""
         self.registry.register(_BreakerStates(pipeline))
 
     def count_overloaded(self, refused: Iterable[Priority]) -> None:

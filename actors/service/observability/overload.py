@@ -37,12 +37,7 @@ class OverloadLog:
         return self._refused > 0
 
     def count(self, refused: int, max_pending: int | None) -> None:
-        """Count events and notifications that were refused for lack of room.
-
-        Args:
-            refused: how many; it may be none.
-            max_pending: how many may be pending.
-        """
+        """Count events and notifications that were refused for lack of room; it may be none."""
         if not refused:
             return
         self._latest_s = trio.current_time()

@@ -35,12 +35,7 @@ class Tracing:
     """Makes spans of events."""
 
     def __init__(self, provider: TracerProvider, close: Callable[[], None] | None = None) -> None:
-        """Make spans.
-
-        Args:
-            provider: takes them.
-            close: has what is still on its way handed over.
-        """
+        """Give spans to a provider; `close` has what is still on its way handed over."""
         from opentelemetry import trace
 
         self._trace = trace

@@ -78,12 +78,8 @@ class BreakerWatch:
         """Return the breakers of a pipeline as they are now, in the order of its channels and of their providers.
 
         Where each host has one, only hosts that something was sent to lately have; a channel none of whose hosts is
-        known yet has no breaker here.
-
-        Args:
-            pipeline: the one that runs.
-            settings: in the file; those that the pipeline began with when None. They differ in operators' overrides
-                that were in force then.
+        known yet has no breaker here. `settings` are those in the file; those that the pipeline began with when None,
+        which differ in operators' overrides that were in force then.
         """
         system = pipeline.handler.actor.system
         since = {(event.breaker, event.host): event.at for event in self._history}

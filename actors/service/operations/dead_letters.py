@@ -94,13 +94,9 @@ class DeadLetters:
     def list(
         self, filter: Filter = ALL, *, limit: int = 50, after: str | None = None, newest_first: bool = False
     ) -> Page:
-        """Return a page of the dead letters that fit, oldest first or newest first.
+        """Return a page of at most `limit` dead letters that fit, oldest first or newest first.
 
-        Args:
-            filter: which of them.
-            limit: how many at the most.
-            after: `next` of the page before this one. None, or what is no such thing, for the first page.
-            newest_first: whether to begin with those that were dead-lettered last.
+        `after` is the `next` of the page before this one; None, or what is no such thing, for the first page.
         """
         return paged(self._queue, filter, limit=limit, after=after, newest_first=newest_first)
 
@@ -281,13 +277,9 @@ class DeadLetters:
     def dry_run(
         self, filter: Filter, action: Action = "discard", *, served: Served = "exclude", found: Found | None = None
     ) -> DryRun:
-        """Return what a bulk run over this filter would be about; nothing happens.
+        """Return what a bulk run would be about, see `start_bulk`; nothing happens.
 
-        Args:
-            filter: which dead letters.
-            action: what it would do with each; a retry leaves out those that are served.
-            served: ``include``: that it does not.
-            found: the dead letters that fit, from `find`: then it may be called in a thread. None: it looks for them.
+        With the dead letters that fit in `found`, from `find`, it may be called in a thread.
         """
         letters, left_out = _taken(self._fitting(filter) if found is None else found, action, served)
         return DryRun(len(letters), left_out, grouped(letters, "reason"), letters[:SAMPLE])

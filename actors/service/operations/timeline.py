@@ -47,16 +47,8 @@ class Timeline:
 
 
 async def timeline(store: Store, notification_id: str, now_ns: int) -> Timeline | None:
-    """Return all that a store knows of a notification, or None where that is nothing.
-
-    Args:
-        store: which.
-        notification_id: of which notification.
-        now_ns: the present instant, in nanoseconds since 1970.
-
-    Raises:
-        StoreError: the store cannot be read.
-    """
+    """Return all that a store knows of a notification at an instant (in nanoseconds since 1970), or None where that is
+    nothing."""
     history = await store.past(notification_id)
     audit = tuple(reversed(await store.audit_trail(notification_id=notification_id)))
     if history is None:

@@ -63,9 +63,9 @@ class LiveSettings:
         self,
         store: Store,
         *,
-        preferences: Path | None = None,
-        templates: Path | None = None,
-        suppressions: Path | None = None,
+        preferences: str | PathLike[str] | None = None,
+        templates: str | PathLike[str] | None = None,
+        suppressions: str | PathLike[str] | None = None,
         variables: Mapping[str, Any] | None = None,
     ) -> None:
         self.preferences = LivePreferences(store.preferences)
@@ -78,20 +78,18 @@ class LiveSettings:
         """What is watched: `preferences`, `templates`, `suppressions`, where there is a file."""
         self._store = store
         if preferences is not None:
-            self.files["preferences"] = WatchedFile(
-                preferences, read=lambda: (_users_in(preferences), ()), use=self.preferences.replace_file
-            )
+            users, replace = Path(preferences), self.preferences.replace_file
+            self.files["preferences"] = WatchedFile(users, read=lambda: (_users_in(users), ()), use=replace)
         if templates is not None:
             self.files["templates"] = WatchedFile(
-                templates,
-                read=lambda: Templates.read(templates, variables=variables, earlier=self.templates),
+                directory := Path(templates),
+                read=lambda: Templates.read(directory, variables=variables, earlier=self.templates),
                 use=self.templates.take_over,
                 files=template_files,
             )
         if suppressions is not None:
-            self.files["suppressions"] = WatchedFile(
-                suppressions, read=lambda: (_suppressions_in(suppressions), ()), use=store.suppressions.replace_file
-            )
+            table, use = Path(suppressions), store.suppressions.replace_file
+            self.files["suppressions"] = WatchedFile(table, read=lambda: (_suppressions_in(table), ()), use=use)
 
     @classmethod
     @asynccontextmanager
@@ -118,13 +116,7 @@ class LiveSettings:
         Raises:
             ConfigurationError: a file cannot be used; all problems of all files.
         """
-        live = cls(
-            store,
-            preferences=None if preferences is None else Path(preferences),
-            templates=None if templates is None else Path(templates),
-            suppressions=None if suppressions is None else Path(suppressions),
-            variables=variables,
-        )
+        live = cls(store, preferences=preferences, templates=templates, suppressions=suppressions, variables=variables)
         if problems := [problem for watched in live.files.values() for problem in await watched.read()]:
             raise ConfigurationError(problems)
         if suppressions is None:

@@ -38,7 +38,7 @@ def read_suppressions(
     Args:
         text: the table.
         name: what to call it in problems.
-        now_ns: since when they are where the table does not say it, in nanoseconds since 1970.
+        now_ns: since when they are, in nanoseconds since 1970, where the table does not say it.
         source: of all of them, whatever the table says; None: as it says, and where it does not, a file.
         by: who asks for them, where the table does not say it.
 

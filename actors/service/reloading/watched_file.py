@@ -39,12 +39,11 @@ class WatchedFile(Generic[T]):
         use: Callable[[T], object],
         files: Callable[[Path], Sequence[Path]] = lambda path: [path],
     ) -> None:
-        """Take what there is to do; nothing is read yet.
+        """Watch a file or directory; nothing is read yet.
 
         Args:
             path: of the file or directory.
-            read: returns what is in it and what is wrong with parts of it, or raises ConfigurationError when nothing
-                of it can be used. It is called in a thread.
+            read: called in a thread; returns the content and the problems of parts of it, or raises ConfigurationError.
             use: takes what was read; called in the thread of the event loop.
             files: returns the files that are to be looked at; may raise OSError.
         """
