@@ -63,9 +63,9 @@ class LiveSettings:
         self,
         store: Store,
         *,
-        preferences: str | PathLike[str] | None = None,
-        templates: str | PathLike[str] | None = None,
-        suppressions: str | PathLike[str] | None = None,
+        preferences: Path | None = None,
+        templates: Path | None = None,
+        suppressions: Path | None = None,
         variables: Mapping[str, Any] | None = None,
     ) -> None:
         self.preferences = LivePreferences(store.preferences)
@@ -78,18 +78,19 @@ class LiveSettings:
         """What is watched: `preferences`, `templates`, `suppressions`, where there is a file."""
         self._store = store
         if preferences is not None:
-            users, replace = Path(preferences), self.preferences.replace_file
-            self.files["preferences"] = WatchedFile(users, read=lambda: (_users_in(users), ()), use=replace)
+            replace = self.preferences.replace_file
+            self.files["preferences"] = WatchedFile(preferences, read=lambda: (_users_in(preferences), ()), use=replace)
         if templates is not None:
             self.files["templates"] = WatchedFile(
-                directory := Path(templates),
-                read=lambda: Templates.read(directory, variables=variables, earlier=self.templates),
+                templates,
+                read=lambda: Templates.read(templates, variables=variables, earlier=self.templates),
                 use=self.templates.take_over,
                 files=template_files,
             )
         if suppressions is not None:
-            table, use = Path(suppressions), store.suppressions.replace_file
-            self.files["suppressions"] = WatchedFile(table, read=lambda: (_suppressions_in(table), ()), use=use)
+            self.files["suppressions"] = WatchedFile(
+                suppressions, read=lambda: (_suppressions_in(suppressions), ()), use=store.suppressions.replace_file
+            )
 
     @classmethod
     @asynccontextmanager
@@ -116,7 +117,9 @@ class LiveSettings:
         Raises:
             ConfigurationError: a file cannot be used; all problems of all files.
         """
-        live = cls(store, preferences=preferences, templates=templates, suppressions=suppressions, variables=variables)
+        given = {"preferences": preferences, "templates": templates, "suppressions": suppressions}
+        paths = {name: Path(path) for name, path in given.items() if path is not None}
+        live = cls(store, **paths, variables=variables)
         if problems := [problem for watched in live.files.values() for problem in await watched.read()]:
             raise ConfigurationError(problems)
         if suppressions is None:
