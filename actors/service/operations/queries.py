@@ -100,7 +100,7 @@ _Instant = Annotated[
 
 
 class FilterSettings(Settings):
-    """A filter in writing; see :class:`Filter` for what its keys mean."""
+    """A filter in writing; see :class:`~actors.service.operations.queries.Filter` for what its keys mean."""
 
     wanted_text: ClassVar[str] = "a filter such as {reason: mailbox full, channel: email, since: 2h}"
 
