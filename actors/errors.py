@@ -355,6 +355,13 @@ class ActorSystemError(RetrylabError):
 class WouldDeadlock(ActorSystemError):
     """A blocking wait inside a handler: nothing else runs until the handler returns."""
 
+    def __init__(
+        self,
+        text: str = "blocking wait for an answer inside a handler, or in the thread that runs all actors: nothing "
+        "could answer; make the function async and write: await ref.ask(message, block=False)",
+    ) -> None:
+        super().__init__(text)
+
 
 class ForeignAwait(ActorSystemError):
     """A handler awaited real I/O on a clock that is not real."""

@@ -298,6 +298,9 @@ class RecordedEvent(Message, frozen=True, kw_only=True, gc=False, omit_defaults=
     node: int | None = None
     """At which node of a fleet, from 1 on; None where there is one process alone."""
 
+    def _happened_at(self, node: int) -> None:
+        msgspec.structs.force_setattr(self, "node", node)
+
     @property
     def at(self) -> datetime:
         """When, in UTC."""

@@ -18,15 +18,12 @@ from __future__ import annotations
 
 import contextlib
 import inspect
-import logging
 import math
-import sys
-import threading
 from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from random import Random
-from typing import Any, ClassVar, Literal, NoReturn, TypeVar
+from typing import Any, ClassVar, Literal, TypeVar
 
 import pykka
 
@@ -34,11 +31,10 @@ from actors.errors import ActorSystemError, WrongType
 from actors.instants import ns
 from actors.kernel.async_handlers import DeadlineScope, HandlerRun, park
 from actors.kernel.effects import Cancellable, Effect
-from actors.kernel.mailbox import Inbox, Mailbox
+from actors.kernel.mailbox import Mailbox
+from actors.kernel.pykka_hooks import ActorRef as ActorRef, HookedActor
 from actors.kernel.runtime import Process, Runtime
 from actors.messages import RecordedEvent
-
-pykkas_logger = logging.getLogger("pykka")
 
 Decision = Literal["restart", "stop", "escalate"]
 
@@ -94,53 +90,16 @@ NOTHING: dict[type, Callable[[Any], Any]] = {}
 """The handlers of an actor that does not take messages now; see :attr:`Actor._accepting`."""
 
 
-class ActorRef(pykka.ActorRef[A]):
-    """A pykka reference whose `tell` is bound once, to the shortest way into the system's queue."""
-
-    def __init__(self, actor: A) -> None:
-        super().__init__(actor)
-        self.actor = actor
-        """The actor itself, to look at what it shows: from the system's own thread, and never to call a handler."""
-        self._system = actor.system
-        self.tell = actor.system._teller(actor)  # type: ignore[method-assign,assignment]  # bound once: hot
-
-    def ask(self, message: Any, *, block: bool = True, timeout: float | None = None) -> Any:
-        """Send a message and return the answer, or with ``block=False`` a future of it, which can be awaited.
-
-        Raises:
-            WouldDeadlock: ``block=True`` inside a handler, where nothing could ever answer; nothing is sent then.
-            pykka.Timeout: no answer within `timeout` seconds.
-        """
-        if block and not self._system._may_block() and self.is_alive():
-            raise self._system._would_deadlock()
-        future = self._system._ask(self, message)
-        return future.get(timeout=timeout) if block else future
-
-
 def tell_unless_dead(ref: ActorRef[Any], message: Any) -> None:
     """Tell an actor what is for the next one if its system has ended."""
     with contextlib.suppress(pykka.ActorDeadError):
         ref.tell(message)
 
 
-class Stopped(threading.Event):
-    """Whether an actor has stopped. The lock of an event, a fifth of starting an actor, is made for who waits for it.
+class StartIncarnation:
+    """The first message of each incarnation of an actor."""
 
-    Whoever waits makes it before looking at the flag, which is set before it is looked whether one waits. Of several
-    who make one at once all wait at the first.
-    """
-
-    def __init__(self) -> None:
-        self._flag = False
-
-    @property
-    def _cond(self) -> threading.Condition:
-        return self.__dict__.setdefault("_cond", threading.Condition(threading.Lock()))  # type: ignore[no-any-return]
-
-    def set(self) -> None:
-        self._flag = True
-        if "_cond" in self.__dict__:
-            super().set()
+    __slots__ = ()
 
 
 @dataclass(slots=True)
@@ -163,20 +122,30 @@ class Incarnation:
     number: int = 0
     """How often it has started."""
     async_handlers: dict[type, Callable[[Any], Any]] = field(default_factory=dict)
-    beginning: object = None
+    beginning: StartIncarnation | None = None
     """The message that starts its next incarnation."""
-    is_registered: bool = False
-    """Whether pykka's registry has it."""
+
+    def renew(self) -> StartIncarnation:
+        """Return the message that starts the next incarnation; one that is on its way already no longer counts."""
+        self.beginning = StartIncarnation()
+        return self.beginning
+
+    def restarts_since(self, horizon_ns: int) -> int:
+        """Return how many restarts there were after an instant, and forget the others."""
+        self.restarts_ns = [at_ns for at_ns in self.restarts_ns if at_ns > horizon_ns]
+        return len(self.restarts_ns)
+
+    def leave_children(self) -> list[Actor]:
+        """Return the children, the oldest first, which are no longer its own."""
+        children, self.children = self.children, {}
+        return list(children.values())
 
 
-class Actor(pykka.Actor):
+class Actor(HookedActor):
     """The base class of actors; see the module's text. `spawn` one, do not call its constructor."""
 
     supervision: ClassVar[Supervision] = Supervision()
     mailbox: ClassVar[Mailbox] = Mailbox()
-
-    system: Runtime
-    """Set by the system that spawns it; a class bound to a system by `ActorSystem.bind` has it from the start."""
 
     _incarnation: Incarnation
 
@@ -245,43 +214,35 @@ class Actor(pykka.Actor):
             parent = None
             if system is None:
                 raise ActorSystemError(f"{type(self).__name__} has no system: start it with system.spawn()") from None
-        self.system = system
         self._incarnation.process, self._incarnation.parent = process, parent
-        # As pykka's does, but for the address that it asks the operating system for: a third of starting an actor.
-        self.actor_inbox = self._create_actor_inbox()
-        self.actor_stopped = Stopped()
-        self.actor_urn = system._new_urn()
-        self._actor_ref = ActorRef(self)
+        self._enter(system)
 
-    # Pykka's registry has those that are started by their class, and those of a live system.
+    # What its system does to it
 
-    def _stop(self) -> None:
-        """Stop at once, as pykka's does."""
-        self._unregister()
-        self.actor_stopped.set()
-        pykkas_logger.debug("Stopped %s", self)
-        try:
-            self.on_stop()
-        except Exception:
-            self._handle_failure(*sys.exc_info())
+    def _start_anew(self) -> None:
+        """Start an incarnation: the first, or another one as if new. It is the same object: references stay valid."""
+        incarnation = self._incarnation
+        if incarnation.number:
+            identity = {name: value for name, value in self.__dict__.items() if name in self._IDENTITY}
+            self.__dict__.clear()
+            self.__dict__.update(identity)
+            self.__init__(*incarnation.args, **incarnation.kwargs)  # type: ignore[misc]  # of an object that exists
+        incarnation.number += 1
 
-    def _unregister(self) -> None:
-        if self._incarnation.is_registered:
-            pykka.ActorRegistry.unregister(self.actor_ref)
+    def _take_messages(self) -> None:
+        self._accepting = self._plain
 
-    # pykka's three hooks for a new runtime
+    def _take_no_messages(self) -> None:
+        self._accepting = NOTHING
 
-    @staticmethod
-    def _create_actor_inbox() -> Inbox:
-        return Inbox()
+    def _begin_run(self, message: Any, coroutine: Any, reply_to: pykka.Future[Any] | None) -> HandlerRun:
+        self._accepting = NOTHING
+        self._run = HandlerRun(self, message, coroutine, reply_to)
+        return self._run
 
-    @staticmethod
-    def _create_future() -> NoReturn:
-        raise ActorSystemError("futures belong to a system: use ActorRef.ask")
-
-    def _start_actor_loop(self) -> None:
-        self._incarnation.is_registered = True  # by pykka's own start()
-        self.system._begin(self)
+    def _end_run(self) -> HandlerRun | None:
+        run, self._run = self._run, None
+        return run
 
     # What a handler may ask for
 

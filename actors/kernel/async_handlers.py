@@ -60,6 +60,27 @@ class HandlerRun:
         self.scopes = [self.whole]
         """The scopes it is in, the outermost first."""
 
+    def step(self, error: BaseException | None, value: Any) -> Any:
+        """Go on until it waits, and return what it waits for; a resume for an earlier wait is stale from now on."""
+        self.park_count += 1
+        if self.waits_on is not None:
+            self.waits_on.cancel()
+            self.waits_on = None
+        return self.coroutine.send(value) if error is None else self.coroutine.throw(error)
+
+    def park(self, parked: Parked) -> None:
+        """Wait for what it yielded."""
+        self.waits_on = parked.arm(Resume(self))
+
+    def resume_anew(self) -> Resume:
+        """Return the message that resumes it from a wait of another kind."""
+        self.park_count += 1
+        return Resume(self)
+
+    def end(self) -> None:
+        """Leave its outermost scope, which is cancelled no more."""
+        self.whole.leave()
+
     @property
     def cancelled(self) -> Scope | None:
         """The outermost scope that was cancelled: while the handler is in it, nothing it waits for comes."""
@@ -129,6 +150,14 @@ class Scope:
         """What is raised in the handler, once the scope is cancelled."""
         self.trio_scope: Any = None
         """In a live system, a cancel scope of the same extent, for what goes on under trio."""
+
+    def extend_to(self, trio_scope: Any) -> None:
+        """Have a cancel scope of trio's end with this one."""
+        self.trio_scope = trio_scope
+
+    def leave(self) -> None:
+        """Have no handler in it any more."""
+        self.run = None
 
     def cancel_now(self) -> None:
         """Cancel what the handler waits for in this scope, now or later."""

@@ -11,6 +11,7 @@ from typing import Any, ClassVar, TypeVar
 
 import pykka
 
+from actors.errors import WouldDeadlock
 from actors.kernel.async_handlers import park
 from actors.kernel.runtime import Runtime
 
@@ -28,6 +29,11 @@ class Unanswered(pykka.Timeout):
 
     def __str__(self) -> str:
         return str(self.args[0])
+
+    @classmethod
+    def within(cls, timeout: float | None, future: Future[Any]) -> Unanswered:
+        """Return the error of a wait of so many seconds."""
+        return cls(f"no answer within {timeout} seconds", future)
 
 
 class Future(pykka.Future[T]):
@@ -116,9 +122,9 @@ class Future(pykka.Future[T]):
             return super().get(timeout=timeout)
         if self._outcome is None:
             if timeout == 0:
-                raise self.system._no_answer(self, timeout)
+                raise Unanswered.within(timeout, self)
             if not self.system._may_block():
-                raise self.system._would_deadlock()
+                raise WouldDeadlock
             self.system._block_on(self, timeout)
             assert self._outcome is not None
         value, error = self._outcome

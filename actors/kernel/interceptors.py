@@ -104,28 +104,33 @@ _OF_THE_SYSTEM = {
 _OF_LIFECYCLE = {"start": "start_incarnation", "fail": "failed", "end": "terminated"}
 
 
-def put_in(interceptor: Interceptor, system: Any, lifecycle: Any) -> None:
+class Intercepted:
+    """An object whose methods can be replaced by hooks, which are handed the methods that they replace."""
+
+    def _put_round(self, method: str, hook: Callable[..., Any]) -> None:
+        """Have `hook` called for a method, with the method itself as its first argument."""
+        setattr(self, method, partial(hook, getattr(self, method)))
+
+
+def put_in(interceptor: Interceptor, system: Intercepted, lifecycle: Intercepted) -> None:
     """Put an interceptor round a system, and round those that are in it already."""
     interceptor.attach(system)
     for owner, hooks in ((system, _OF_THE_SYSTEM), (lifecycle, _OF_LIFECYCLE)):
         for hook, method in hooks.items():
             if _overrides(interceptor, hook):
-                setattr(owner, method, partial(getattr(interceptor, hook), getattr(owner, method)))
+                owner._put_round(method, getattr(interceptor, hook))
     if _overrides(interceptor, "tell"):
-        _put_in_tell(interceptor.tell, system)
+        system._put_round("_teller", partial(_intercepted_teller, interceptor.tell))
+        system._put_round("route", partial(_intercepted_route, interceptor.tell))
 
 
-def _put_in_tell(tell: Next, system: Any) -> None:
-    teller, route = system._teller, system.route
+def _intercepted_teller(tell: Next, teller: Next, actor: Any) -> Callable[[Any], None]:
+    return partial(tell, teller(actor), actor)
 
-    def intercepted_teller(actor: Any) -> Callable[[Any], None]:
-        return partial(tell, teller(actor), actor)
 
-    def intercepted_route(ref: Any) -> Callable[[Any], None]:
-        is_bounded = ref.actor.mailbox.capacity is not None  # then its route is its `tell`, where this is in already
-        return ref.tell if is_bounded else partial(tell, route(ref), ref.actor)
-
-    system._teller, system.route = intercepted_teller, intercepted_route
+def _intercepted_route(tell: Next, route: Next, ref: Any) -> Callable[[Any], None]:
+    is_bounded = ref.actor.mailbox.capacity is not None  # then its route is its `tell`, where this is in already
+    return ref.tell if is_bounded else partial(tell, route(ref), ref.actor)
 
 
 def _overrides(interceptor: Interceptor, hook: str) -> bool:

@@ -9,11 +9,9 @@ the random order in which trio runs its tasks has no effect.
 from __future__ import annotations
 
 import contextlib
-import heapq
-import itertools
 import logging
+import math
 import threading
-import time
 import types
 from collections.abc import AsyncGenerator, Callable, Generator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -26,10 +24,11 @@ import trio
 from actors.errors import ActorSystemError
 from actors.instants import NS_PER_S, ns, utc
 from actors.kernel.actor import Actor
-from actors.kernel.async_handlers import Cancel, HandlerRun, Parked, Resume, Scope
+from actors.kernel.async_handlers import Cancel, HandlerRun, Parked, Scope
 from actors.kernel.effects import Cancellable, Performed, Promise
-from actors.kernel.futures import Future
+from actors.kernel.futures import Future, Unanswered
 from actors.kernel.interceptors import Interceptor
+from actors.kernel.live_time import LiveTimer, LiveTimers, WallClock
 from actors.kernel.promises import Awaited
 from actors.kernel.system import ActorSystem
 from actors.kernel.trio_token import trio_token
@@ -41,31 +40,6 @@ TOLERANCE_NS = 1_000
 
 MESSAGES_A_TURN = 256
 """How many messages are handled before other tasks get to run."""
-
-HEAP_SIZE_MIN = 1_000
-"""With fewer timers, cancelled ones are not searched for."""
-
-CLOCK_STEP_NS = NS_PER_S
-"""By how much the wall clock has to part from the monotonic one to have been set: reading both takes its time, too."""
-
-
-class LiveTimer:
-    """A message on its way to an actor at an instant."""
-
-    __slots__ = ("actor", "message")
-
-    def __init__(self, actor: Actor | None, message: Any) -> None:
-        self.actor = actor
-        self.message = message
-
-    def cancel(self) -> None:
-        """Keep the message from being delivered."""
-        self.actor = self.message = None
-
-
-def _wall_clock_ahead_ns() -> int:
-    """Return by how much the wall clock is ahead of the monotonic one: the same, until the wall clock is set."""
-    return time.time_ns() - time.monotonic_ns()
 
 
 class HandlerTurn:
@@ -133,13 +107,10 @@ class LiveSystem(ActorSystem):
         record: Callable[[Any], None] | None = None,
         interceptors: Sequence[Interceptor] = (),
     ) -> None:
-        self._follows_the_wall_clock = start is None
-        self._wall_clock_ahead_ns = _wall_clock_ahead_ns()
+        self._wall_clock = WallClock() if start is None else None
         start = start if start is not None else datetime.now(UTC)
         super().__init__(seed=seed, start=start, record=record, interceptors=interceptors)
-        self._heap: list[tuple[int, int, int, LiveTimer]] = []
-        self._heap_size_max = HEAP_SIZE_MIN
-        self._sequence = itertools.count()
+        self._timers = LiveTimers()
         self._idle: trio.Event | None = None
         self.when_idle: list[Callable[[], object]] = []
         """Called each time that no message is ready and no timer is due."""
@@ -187,7 +158,7 @@ class LiveSystem(ActorSystem):
         if until is not None:
             until_ns = ns(until)
         if until_ns is not None:
-            heapq.heappush(self._heap, (until_ns, 0, next(self._sequence), LiveTimer(None, self.stop)))
+            self._timers.add(until_ns, 0, None, self.stop)
             self._wake()
         await self._stopped.wait()
 
@@ -208,32 +179,15 @@ class LiveSystem(ActorSystem):
         return self._add_timer(instant_ns, 2, actor, message)
 
     def _add_timer(self, instant_ns: int, place: int, actor: Actor, message: Any) -> LiveTimer:
-        timer = LiveTimer(actor, message)
-        heap = self._heap
-        heapq.heappush(heap, (max(instant_ns, self.now_ns), place, next(self._sequence), timer))
-        if len(heap) > self._heap_size_max:
-            self._drop_cancelled_timers()
         if self._idle is not None:
             self._idle.set()
-        return timer
+        return self._timers.add(max(instant_ns, self.now_ns), place, actor, message)
 
     def is_idle_until(self, deadline: float) -> bool:
         """Tell whether nothing will happen by itself before a time of trio's clock: no message is ready, no task is
-        under way, and no timer is due. A promise that somebody outside is to keep is not seen."""
-        self._drop_cancelled_timers_in_front()
-        is_due = bool(self._heap) and self._trio_time(self._heap[0][0]) < deadline
+        running, and no timer is due. A promise that is kept from outside the system is not seen."""
+        is_due = self._next_time() < deadline
         return not (is_due or self._ready or len(self._nursery.child_tasks) > 1)  # the one is the dispatcher
-
-    def _drop_cancelled_timers_in_front(self) -> None:
-        heap = self._heap
-        while heap and heap[0][3].message is None:
-            heapq.heappop(heap)
-
-    def _drop_cancelled_timers(self) -> None:
-        """Take cancelled timers out before they are due, as often as keeps the heap at most half full of them."""
-        self._heap = [entry for entry in self._heap if entry[3].message is not None]
-        heapq.heapify(self._heap)
-        self._heap_size_max = max(HEAP_SIZE_MIN, 2 * len(self._heap))
 
     @property
     def present(self) -> datetime:
@@ -249,31 +203,32 @@ class LiveSystem(ActorSystem):
         wall_ns = self._wall_ns()
         if wall_ns <= self.now_ns + TOLERANCE_NS:
             return  # messages of this instant may be left, and what is due a nanosecond later comes behind them
-        due_ns = self._heap[0][0] if self._heap else wall_ns
-        self.now_ns = max(self.now_ns, due_ns if abs(due_ns - wall_ns) <= TOLERANCE_NS else wall_ns)
+        due_ns = self._timers.next_ns
+        if due_ns is None or abs(due_ns - wall_ns) > TOLERANCE_NS:
+            due_ns = wall_ns
+        self.now_ns = max(self.now_ns, due_ns)
 
     def _look_at_the_wall_clock(self) -> None:
         """Have the calendar follow a wall clock that was set; timers and `now_ns` take no notice."""
-        ahead_ns = _wall_clock_ahead_ns()
-        step_ns = ahead_ns - self._wall_clock_ahead_ns
-        if self._follows_the_wall_clock and abs(step_ns) >= CLOCK_STEP_NS:
+        step_ns = 0 if self._wall_clock is None else self._wall_clock.step_ns()
+        if step_ns:
             logger.warning("the wall clock was set by %+.1f s", step_ns / NS_PER_S)
-            self._wall_clock_ahead_ns = ahead_ns
             self.epoch_ns += step_ns
 
     def _trio_time(self, instant_ns: int) -> float:
         return self._started_at + instant_ns / NS_PER_S
 
+    def _next_time(self) -> float:
+        """Return when the next timer is due on trio's clock; infinity: there is none."""
+        due_ns = self._timers.next_ns
+        return math.inf if due_ns is None else self._trio_time(due_ns)
+
     def _fire_next_timer(self) -> bool:
         """Make the message of the next timer ready if it is due."""
-        self._drop_cancelled_timers_in_front()
-        heap = self._heap
-        if not heap:
+        due_ns, wall_ns = self._timers.next_ns, self._wall_ns()
+        if due_ns is None or due_ns > wall_ns + TOLERANCE_NS:
             return False
-        due_ns, wall_ns = heap[0][0], self._wall_ns()
-        if due_ns > wall_ns + TOLERANCE_NS:
-            return False
-        timer = heapq.heappop(heap)[3]
+        timer = self._timers.pop()
         self.now_ns = max(self.now_ns, due_ns if wall_ns <= due_ns + TOLERANCE_NS else wall_ns)
         if timer.actor is None:
             timer.message()
@@ -285,8 +240,7 @@ class LiveSystem(ActorSystem):
         self._idle = trio.Event()
         for look in tuple(self.when_idle):
             look()
-        deadline = self._trio_time(self._heap[0][0]) if self._heap else float("inf")
-        with trio.CancelScope(deadline=deadline):
+        with trio.CancelScope(deadline=self._next_time()):
             await self._idle.wait()
         woken = self._idle.is_set()
         self._idle = None
@@ -431,7 +385,7 @@ class LiveSystem(ActorSystem):
 
     def _drive(self, run: HandlerRun) -> HandlerTurn:
         turn = HandlerTurn()
-        run.whole.trio_scope = trio.CancelScope()
+        run.whole.extend_to(trio.CancelScope())
         self._nursery.start_soon(self._run_handler, run, turn)
         return turn
 
@@ -529,8 +483,7 @@ class LiveSystem(ActorSystem):
         if self._closed:
             return HandlerTurn()
         waiting = self._waiting[run] = HandlerWait(in_line=True)
-        run.park_count += 1
-        self._enqueue(run.actor, Resume(run))
+        self._enqueue(run.actor, run.resume_anew())
         with trio.CancelScope(shield=True):
             await waiting.event.wait()
         assert waiting.turn is not None
@@ -542,7 +495,7 @@ class LiveSystem(ActorSystem):
         if isinstance(effect, Promise):
             return Awaited(self, actor, effect, request, timeout_ns, on_timeout)
         started_ns = self.now_ns
-        deadline = float("inf") if timeout_ns is None else self._trio_time(started_ns + timeout_ns)
+        deadline = math.inf if timeout_ns is None else self._trio_time(started_ns + timeout_ns)
         scope = _EffectScope(deadline)
         self._nursery.start_soon(self._perform, actor, effect, request, started_ns, scope, on_timeout)
         return scope
@@ -572,7 +525,7 @@ class LiveSystem(ActorSystem):
         answered = threading.Event()
         future.when_done(answered.set)
         if not answered.wait(timeout):
-            raise self._no_answer(future, timeout)
+            raise Unanswered.within(timeout, future)
 
     def _current_run(self) -> HandlerRun | None:
         return self._run_now if threading.get_ident() == self._thread else None

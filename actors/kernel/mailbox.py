@@ -6,6 +6,29 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import pykka
+
+
+class Stop:
+    """The message that stops an actor, behind those that were sent before it."""
+
+    __slots__ = ()
+
+
+class Envelope:
+    """A message with the future of its answer, as an `ask` sends it."""
+
+    __slots__ = ("message", "reply_to")
+
+    def __init__(self, message: Any, reply_to: pykka.Future[Any]) -> None:
+        self.message = message
+        self.reply_to = reply_to
+
+
+def is_stop(message: Any) -> bool:
+    """Tell whether this stops an actor, in an envelope or without."""
+    return type(message.message if type(message) is Envelope else message) is Stop
+
 
 @dataclass(frozen=True, slots=True)
 class Mailbox:
@@ -31,11 +54,10 @@ class Inbox:
     Has the three methods pykka wants of an inbox.
     """
 
-    __slots__ = ("actor", "deferred", "peak", "queue")
+    __slots__ = ("_actor", "deferred", "peak", "queue")
 
-    def __init__(self) -> None:
-        self.actor: Any = None
-        """Its owner, from the owner's start on."""
+    def __init__(self, actor: Any) -> None:
+        self._actor = actor
         self.queue: deque[Any] = deque()
         self.deferred = 0
         """How many of them the actor could not take when it was their turn, and takes before anything else."""
@@ -51,10 +73,32 @@ class Inbox:
         """Keep a message whose turn it was: behind those deferred before it, and before any later one."""
         self.queue.insert(self.deferred, message)
         self.peak = max(self.peak, len(self.queue))
+        self.defer_next()
+
+    def defer_next(self) -> None:
+        """Defer the oldest message here that is not deferred yet."""
+        self.deferred += 1
+
+    def take_up(self) -> bool:
+        """Let a deferred message have its turn now; False: there is none."""
+        if not self.deferred:
+            return False
+        self.deferred -= 1
+        return True
+
+    def replace_oldest(self, message: Any) -> Any:
+        """Drop the oldest message for this one, and return it; a stop stays, and the message itself is dropped then."""
+        oldest = next((number for number, waiting in enumerate(self.queue) if not is_stop(waiting)), None)
+        if oldest is None:
+            return message
+        dropped = self.queue[oldest]
+        del self.queue[oldest]
+        self.append(message)
+        return dropped
 
     def put(self, envelope: Any) -> None:
-        """Send a pykka envelope to the actor, past any bound, from any thread."""
-        self.actor.system._post(self.actor, envelope)
+        """Send a message to the actor, past any bound, from any thread."""
+        self._actor.system._post(self._actor, envelope)
 
     def get(self) -> Any:
         """Take the message that has waited longest."""

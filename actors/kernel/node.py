@@ -11,9 +11,9 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import msgspec
-from msgspec.structs import force_setattr
 
-from actors.kernel.actor import Actor, ActorRef
+from actors.kernel.actor import Actor
+from actors.kernel.pykka_hooks import ActorRef
 from actors.kernel.system import ActorSystem
 from actors.messages import BreakerTransitioned, RecordedEvent
 
@@ -42,7 +42,7 @@ class Node:
             event = msgspec.structs.replace(event, breaker=at_node(event.breaker, self.number))
         # As the history alone is of several nodes, none of their actors need say which they are of. What is recorded is
         # new: only the store has seen it, which is to know it too.
-        force_setattr(event, "node", self.number)
+        event._happened_at(self.number)
         self._record(event)
 
     def spawn(self, actor_class: type[A], *args: Any, **kwargs: Any) -> ActorRef[A]:

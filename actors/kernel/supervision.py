@@ -10,16 +10,17 @@ from __future__ import annotations
 import inspect
 import logging
 import math
-import sys
 from typing import Any, NoReturn
 
 import msgspec
 import pykka
-from pykka.messages import _ActorStop
 
 from actors.errors import ActorSystemError, InvariantBreach, StoreFailed
 from actors.instants import ns
-from actors.kernel.actor import NOTHING, Actor, ActorRef, Decision, pykkas_logger
+from actors.kernel.actor import Actor, Decision
+from actors.kernel.interceptors import Intercepted
+from actors.kernel.mailbox import Stop
+from actors.kernel.pykka_hooks import ActorRef, pykkas_logger
 from actors.kernel.runtime import Runtime
 from actors.messages import ActorFailed
 
@@ -41,13 +42,7 @@ class Restarted(msgspec.Struct, frozen=True):
     error: Exception
 
 
-class Begin:
-    """The first message of each incarnation of an actor."""
-
-    __slots__ = ()
-
-
-class Crash:
+class FailNow:
     """Makes an actor fail, whatever it is doing."""
 
     __slots__ = ("error", "restart_after_ns")
@@ -58,7 +53,7 @@ class Crash:
         """When it is restarted after that. None: its supervision decides whether, and when."""
 
 
-class Lifecycle:
+class Lifecycle(Intercepted):
     """The lifecycle of the actors of one system; the system itself delivers messages."""
 
     def __init__(self, system: Runtime) -> None:
@@ -71,26 +66,22 @@ class Lifecycle:
     def refuse_to_begin(self, actor: Actor, reason: str) -> NoReturn:
         """Remove an actor that pykka has registered already, and raise."""
         actor.actor_stopped.set()
-        pykka.ActorRegistry.unregister(actor.actor_ref)
+        actor._actor_ref._unregister()
         raise ActorSystemError(reason)
 
     def begin(self, actor: Actor) -> None:
         """Add an actor to those alive, and send its first message."""
         if self._system.has_ended:
             self.refuse_to_begin(actor, f"{actor} came too late: its system has ended")
-        actor.actor_inbox.actor = actor  # type: ignore[attr-defined]  # pykka knows it as its own kind of inbox
         self.actors[actor.actor_urn] = actor
         if actor._incarnation.parent is not None:
             actor._incarnation.parent._incarnation.children[actor.actor_urn] = actor
-        actor._incarnation.beginning = Begin()
-        self._system._post(actor, actor._incarnation.beginning)
+        self._system._post(actor, actor._incarnation.renew())
 
     def start_incarnation(self, actor: Actor) -> None:
         """Start an incarnation of an actor: its first, or the next one after a restart."""
         try:
-            if actor._incarnation.number:
-                self._reset(actor)
-            actor._incarnation.number += 1
+            actor._start_anew()
             answer = actor.on_start()  # type: ignore[func-returns-value]  # pykka's returns None; a subclass's may not
             if inspect.iscoroutine(answer):
                 answer.close()
@@ -100,16 +91,8 @@ class Lifecycle:
         except Exception as error:
             self.failed(actor, None, error)
             return
-        actor._accepting = actor._plain
+        actor._take_messages()
         self._system._take_up_deferred(actor)
-
-    def _reset(self, actor: Actor) -> None:
-        """Give an actor its initial state; it is the same object, so that references to it stay valid."""
-        identity = {name: value for name, value in actor.__dict__.items() if name in actor._IDENTITY}
-        actor.__dict__.clear()
-        actor.__dict__.update(identity)
-        args, kwargs = actor._incarnation.args, actor._incarnation.kwargs
-        actor.__init__(*args, **kwargs)  # type: ignore[misc]  # of an object that exists
 
     def watch(self, watcher: Actor, ref: ActorRef[Any]) -> None:
         """See :meth:`Actor.watch`."""
@@ -117,7 +100,7 @@ class Lifecycle:
         if watched is None:
             self._system._enqueue(watcher, Terminated(ref, None))
         else:
-            watched._incarnation.watchers[watcher.actor_urn] = watcher._actor_ref  # type: ignore[assignment]
+            watched._incarnation.watchers[watcher.actor_urn] = watcher._actor_ref
 
     def _notify_watchers(self, actor: Actor, message: Any) -> None:
         for urn in actor._incarnation.watchers:
@@ -139,18 +122,14 @@ class Lifecycle:
         """
         actor = self.actors.get(ref.actor_urn)
         if actor is not None:
-            self._system._post(actor, Crash(error, None if restart_after is None else ns(restart_after)))
+            self._system._post(actor, FailNow(error, None if restart_after is None else ns(restart_after)))
 
     def failed(self, actor: Actor, message: Any, error: Exception, restart_after_ns: int | None = None) -> None:
         """Decide about an actor that raised: restart it after a while, or leave it to its supervisor."""
         if isinstance(error, (InvariantBreach, StoreFailed)):
             raise error  # not the actor's failure: the run is broken
-        info = (type(error), error, error.__traceback__)
         rule, now_ns = actor.supervision, self._system.now_ns
-        if rule.window < math.inf:
-            horizon_ns = now_ns - ns(rule.window)
-            actor._incarnation.restarts_ns = [at_ns for at_ns in actor._incarnation.restarts_ns if at_ns > horizon_ns]
-        failures = len(actor._incarnation.restarts_ns)
+        failures = actor._incarnation.restarts_since(now_ns - ns(rule.window) if rule.window < math.inf else -1)
         decision: Decision = "restart"
         if failures >= rule.max_restarts and restart_after_ns is None:
             decision = self._decide(actor, error)
@@ -164,6 +143,7 @@ class Lifecycle:
             )
         )
         if decision == "restart":
+            info = (type(error), error, error.__traceback__)
             logger.error("%s raised on %r and is restarted", actor, message, exc_info=info)
             try:
                 actor.on_failure(*info)
@@ -175,11 +155,7 @@ class Lifecycle:
                 restart_after_ns = ns(min(rule.initial_delay * 2.0**doublings, rule.max_delay))
             self._restart(actor, restart_after_ns, error)
         else:
-            actor._handle_failure(*info)
-            try:
-                actor.on_failure(*info)
-            except Exception:
-                actor._handle_failure(*sys.exc_info())
+            actor._fail(error)
             self.terminated(actor, error)
             if decision == "escalate":
                 self._escalate(actor, error)
@@ -192,9 +168,9 @@ class Lifecycle:
         if parent.actor_stopped.is_set():
             return "stop"
         try:
-            return parent.on_child_failure(actor._actor_ref, error)  # type: ignore[arg-type]  # our own kind of reference
+            return parent.on_child_failure(actor._actor_ref, error)
         except Exception as raised:
-            self._system._enqueue(parent, Crash(raised))
+            self._system._enqueue(parent, FailNow(raised))
             return "stop"
 
     def _escalate(self, actor: Actor, error: Exception) -> None:
@@ -205,18 +181,17 @@ class Lifecycle:
 
     def _restart(self, actor: Actor, delay_ns: int, error: Exception) -> None:
         """Restart an actor after a while; until then its mailbox keeps what comes."""
-        actor._accepting = NOTHING
-        actor._incarnation.beginning = Begin()  # one that is under way already no longer counts
-        self._system.set_timer(self._system.now_ns + delay_ns, actor, actor._incarnation.beginning)
+        actor._take_no_messages()
+        self._system.set_timer(self._system.now_ns + delay_ns, actor, actor._incarnation.renew())
         self._stop_children(actor)
         self._system._cancel_handler(actor, error)
-        self._notify_watchers(actor, Restarted(actor._actor_ref, error))  # type: ignore[arg-type]
+        self._notify_watchers(actor, Restarted(actor._actor_ref, error))
 
     # ── the end ─────────────────────────────────────────────────────────────────────────────────────────────────
 
     def terminated(self, actor: Actor, error: Exception | None) -> None:
         """Settle what a stopped actor leaves behind."""
-        actor._accepting = NOTHING
+        actor._take_no_messages()
         if self.actors.pop(actor.actor_urn, None) is None:
             return
         if actor._incarnation.parent is not None:
@@ -225,16 +200,14 @@ class Lifecycle:
         if actor._run is not None:
             died = error or pykka.ActorDeadError(f"{actor.actor_ref} stopped while handling the message")
             self._system._cancel_handler(actor, died)
-        inbox = inbox_of(actor)
-        while not inbox.empty():
-            self._system._refuse(actor, inbox.get())
-        self._notify_watchers(actor, Terminated(actor._actor_ref, error))  # type: ignore[arg-type]
+        while not actor.actor_inbox.empty():
+            self._system._refuse(actor, actor.actor_inbox.get())
+        self._notify_watchers(actor, Terminated(actor._actor_ref, error))
 
     def _stop_children(self, actor: Actor) -> None:
         """Stop the children of an actor that has ended, behind the messages they have been sent."""
-        children, actor._incarnation.children = actor._incarnation.children, {}
-        for child in children.values():
-            self._system._enqueue(child, _ActorStop())
+        for child in actor._incarnation.leave_children():
+            self._system._enqueue(child, Stop())
 
     def kill(self, ref: ActorRef[Any]) -> None:
         """Remove an actor and its children at once and for good, as in a crash of their process.
@@ -247,13 +220,13 @@ class Lifecycle:
         if actor is None:
             return
         for child in list(actor._incarnation.children.values()):
-            self.kill(child._actor_ref)  # type: ignore[arg-type]  # our own kind of reference
+            self.kill(child._actor_ref)
         if actor._incarnation.parent is not None:
             actor._incarnation.parent._incarnation.children.pop(actor.actor_urn, None)
-        actor._unregister()
+        actor._actor_ref._unregister()
         actor.actor_stopped.set()
-        actor._accepting = NOTHING
-        inbox_of(actor).queue.clear()
+        actor._take_no_messages()
+        actor.actor_inbox.queue.clear()
         if actor._run is not None:
             self._system._cancel_handler(actor, pykka.ActorDeadError(f"{ref} is gone"))
 
@@ -267,8 +240,3 @@ class Lifecycle:
         """Stop all actors, as pykka does when one raises what is no Exception in on_receive."""
         pykkas_logger.debug(f"{error!r} in {actor}. Stopping all actors.")
         self.stop_all()
-
-
-def inbox_of(actor: Actor) -> Any:
-    """Return the inbox of an actor as what it is (an :class:`actors.kernel.mailbox.Inbox`), not as pykka knows it."""
-    return actor.actor_inbox

@@ -24,20 +24,20 @@ from typing import Any, NoReturn, TypeVar
 
 import msgspec
 import pykka
-from pykka._envelope import Envelope
-from pykka.messages import _ActorStop
 
-from actors.errors import ActorSystemError, InvariantBreach, MailboxFull, WouldDeadlock
+from actors.errors import ActorSystemError, InvariantBreach, MailboxFull
 from actors.instants import ns, since_1970_ns
-from actors.kernel.actor import NOTHING, Actor, ActorRef, _spawned_at, pykkas_logger
+from actors.kernel.actor import NOTHING, Actor, StartIncarnation, _spawned_at
 from actors.kernel.async_handlers import Cancel, HandlerRun, Parked, Resume, Scope
 from actors.kernel.effects import Cancellable, Effect, Foreseen, Performed
-from actors.kernel.futures import Future, Unanswered
-from actors.kernel.interceptors import Interceptor, put_in
+from actors.kernel.futures import Future
+from actors.kernel.interceptors import Intercepted, Interceptor, put_in
+from actors.kernel.mailbox import Envelope, Stop, is_stop
 from actors.kernel.promises import Environment, ScheduledCall
+from actors.kernel.pykka_hooks import ActorRef, pykkas_logger
 from actors.kernel.randomness import RandomStreams
 from actors.kernel.runtime import Process
-from actors.kernel.supervision import Begin, Crash, Lifecycle, Restarted, Terminated, inbox_of
+from actors.kernel.supervision import FailNow, Lifecycle, Restarted, Terminated
 from actors.messages import RecordedEvent
 
 logger = logging.getLogger(__name__)
@@ -65,7 +65,7 @@ class _NextFromInbox:
 
 
 _NEXT_FROM_INBOX = _NextFromInbox()
-_OF_THE_SYSTEM = (Resume, Cancel, Begin, Crash, _NextFromInbox, Terminated, Restarted)
+_OF_THE_SYSTEM = (Resume, Cancel, Stop, StartIncarnation, FailNow, _NextFromInbox, Terminated, Restarted)
 """Messages whose loss does not matter when their actor has stopped."""
 
 
@@ -73,7 +73,7 @@ def _ignore(_event: RecordedEvent) -> None:
     """Record nothing."""
 
 
-class ActorSystem(ABC):
+class ActorSystem(Intercepted, ABC):
     """What the two systems have in common: everything but time."""
 
     now_ns: int
@@ -265,12 +265,10 @@ class ActorSystem(ABC):
             _spawned_at.reset(token)
         self._register(actor)
         self._begin(actor)
-        return actor._actor_ref  # type: ignore[return-value]  # our own kind of reference
+        return actor._actor_ref
 
     def _register(self, actor: Actor) -> None:
-        """Put an actor that is spawned into pykka's registry, as pykka puts those that are started by their class."""
-        pykka.ActorRegistry.register(actor.actor_ref)
-        actor._incarnation.is_registered = True
+        actor._actor_ref._register()
 
     def _begin(self, actor: Actor) -> None:
         self._lifecycle.begin(actor)
@@ -295,25 +293,20 @@ class ActorSystem(ABC):
 
     def _tell_bounded(self, actor: Actor, message: Any) -> None:
         """Put a message into the inbox of an actor whose mailbox is bounded."""
-        inbox, mailbox = inbox_of(actor), actor.mailbox
+        inbox, mailbox = actor.actor_inbox, actor.mailbox
         assert mailbox.capacity is not None
-        if len(inbox.queue) < mailbox.capacity or _is_stop(message):
+        if len(inbox.queue) < mailbox.capacity or is_stop(message):
             inbox.append(message)
             self._post(actor, _NEXT_FROM_INBOX)
             return
         if mailbox.overflow == "refuse":
             raise MailboxFull(f"the mailbox of {actor} holds {mailbox.capacity} messages, its capacity")
-        lost = message
-        if mailbox.overflow == "drop_oldest":
-            oldest = next((number for number, waiting in enumerate(inbox.queue) if not _is_stop(waiting)), None)
-            if oldest is not None:
-                lost = inbox.queue[oldest]
-                del inbox.queue[oldest]
-                inbox.append(message)  # the dropped one's place in the ready queue is this one's now
-        if type(lost) is Envelope and lost.reply_to is not None:
+        # The place in the ready queue of a message that is dropped is the new one's.
+        lost = inbox.replace_oldest(message) if mailbox.overflow == "drop_oldest" else message
+        if type(lost) is Envelope:
             self._answer(lost.reply_to, None, MailboxFull(f"the mailbox of {actor} was full"))
         else:
-            self._not_delivered(actor, lost.message if type(lost) is Envelope else lost, "the mailbox was full")
+            self._not_delivered(actor, lost, "the mailbox was full")
 
     def route(self, ref: ActorRef[Any]) -> Callable[[Any], None]:
         """See :meth:`Actor.route`."""
@@ -352,15 +345,16 @@ class ActorSystem(ABC):
             return self._cancel_scope(scope.run, scope)
         if actor.actor_stopped.is_set():
             return None if kind is _NextFromInbox else self._refuse(actor, message)
-        if kind is Begin:
+        if kind is StartIncarnation:
             return self._lifecycle.start_incarnation(actor) if message is actor._incarnation.beginning else None
-        if kind is Crash:
+        if kind is FailNow:
             return self._lifecycle.failed(actor, None, message.error, message.restart_after_ns)
-        inbox = inbox_of(actor)
+        inbox = actor.actor_inbox
         if actor._accepting is NOTHING:
-            if kind is not _NextFromInbox:
+            if kind is _NextFromInbox:
+                inbox.defer_next()
+            else:
                 inbox.defer(message)
-            inbox.deferred += 1
             return None
         if kind is _NextFromInbox:
             if inbox.empty():
@@ -389,9 +383,7 @@ class ActorSystem(ABC):
             self._lifecycle.stop_everything(actor, error)
             return None
         if inspect.iscoroutine(answer):
-            actor._accepting = NOTHING
-            actor._run = HandlerRun(actor, message, answer, reply_to)
-            return self._drive(actor._run)
+            return self._drive(actor._begin_run(message, answer, reply_to))
         if reply_to is not None:
             self._answer(reply_to, answer)
         if actor.actor_stopped.is_set():
@@ -402,9 +394,7 @@ class ActorSystem(ABC):
 
     def _take_up_deferred(self, actor: Actor) -> None:
         """Have an actor take the oldest message that it could not take when it was its turn, before any later one."""
-        inbox = inbox_of(actor)
-        if inbox.deferred:
-            inbox.deferred -= 1
+        if actor.actor_inbox.take_up():
             self._ready.appendleft((actor, _NEXT_FROM_INBOX))
 
     def _raised(self, actor: Actor, message: Any, reply_to: pykka.Future[Any] | None, error: Exception) -> None:
@@ -430,15 +420,9 @@ class ActorSystem(ABC):
 
     def _step(self, run: HandlerRun, error: BaseException | None = None, value: Any = None) -> Any:
         """Run a handler until it waits (return what it yielded) or ends (return None)."""
-        run.park_count += 1
-        if run.waits_on is not None:
-            run.waits_on.cancel()
-            run.waits_on = None
         self._run_now = run
         try:
-            if error is not None:
-                return run.coroutine.throw(error)
-            return run.coroutine.send(value)
+            return run.step(error, value)
         except StopIteration as stop:
             if self._ended(run) and run.reply_to is not None:
                 self._answer(run.reply_to, stop.value)
@@ -458,17 +442,17 @@ class ActorSystem(ABC):
         """Let the actor of a handler that has ended go on; tell whether it had not been cancelled before."""
         actor = run.actor
         self._run_now = None
-        run.whole.run = None
+        run.end()
         if actor._run is not run:
             return False
-        actor._run = None
-        actor._accepting = actor._plain
+        actor._end_run()
+        actor._take_messages()
         self._take_up_deferred(actor)
         return True
 
     def _cancel_handler(self, actor: Actor, error: BaseException) -> None:
         """Cancel the async handler of an actor that is restarted or stopped under it, and answer for it."""
-        run, actor._run = actor._run, None
+        run = actor._end_run()
         if run is None:
             return
         if run.reply_to is not None:
@@ -484,7 +468,7 @@ class ActorSystem(ABC):
 
     def _park(self, run: HandlerRun, parked: Parked) -> None:
         self._run_now = None
-        run.waits_on = parked.arm(Resume(run))
+        run.park(parked)
 
     # ── answers, and their absence ──────────────────────────────────────────────────────────────────────────────
 
@@ -504,14 +488,14 @@ class ActorSystem(ABC):
             message, reply_to = message.message, message.reply_to
         if reply_to is None:
             self._not_delivered(actor, message, "the actor has stopped")
-        elif isinstance(message, _ActorStop):
+        elif type(message) is Stop:
             self._answer(reply_to, None)
         else:
             error = pykka.ActorDeadError(f"{actor.actor_ref} stopped before handling the message")
             self._answer(reply_to, None, error)
 
     def _not_delivered(self, actor: Actor, message: Any, reason: str) -> None:
-        if type(message) in _OF_THE_SYSTEM or isinstance(message, _ActorStop):
+        if type(message) in _OF_THE_SYSTEM:
             return
         self.undelivered_count += 1
         self.undelivered.append(Undelivered(str(actor), message, reason, self.now_ns))
@@ -521,16 +505,3 @@ class ActorSystem(ABC):
         if type(message) is not Envelope:
             self._not_delivered(actor, message, "the actor has stopped")
         raise pykka.ActorDeadError(f"{actor.actor_ref} not found")
-
-    def _would_deadlock(self) -> WouldDeadlock:
-        return WouldDeadlock(
-            "blocking wait for an answer inside a handler, or in the thread that runs all actors: nothing could "
-            "answer; make the function async and write: await ref.ask(message, block=False)"
-        )
-
-    def _no_answer(self, future: Future[Any], timeout: float | None) -> Unanswered:
-        return Unanswered(f"no answer within {timeout} seconds", future)
-
-
-def _is_stop(message: Any) -> bool:
-    return isinstance(message.message if type(message) is Envelope else message, _ActorStop)

@@ -389,7 +389,7 @@ class _TemplateReader(NodeTransformer):
     def _refuse(self, node: nodes.Node, what: str, instead: str) -> None:
         self._say(node, f"{what} cannot be used in a template: {instead}")
 
-    def visit(self, node: Any, depth: int = 0, loops: int = 0) -> Any:
+    def visit(self, node: nodes.Node, depth: int = 0, loops: int = 0) -> Any:
         """Look at a node, and return the one to stand in its place."""
         if depth > DEPTH_MAX:
             self._say(node, f"nested too deep: wanted at most {DEPTH_MAX} levels")

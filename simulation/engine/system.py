@@ -22,7 +22,7 @@ from actors.instants import NS_PER_S, ns
 from actors.kernel.actor import Actor
 from actors.kernel.async_handlers import HandlerRun, Parked, Scope
 from actors.kernel.effects import Cancellable, Effect, Foreseen, Performed, Promise
-from actors.kernel.futures import Future
+from actors.kernel.futures import Future, Unanswered
 from actors.kernel.interceptors import Interceptor
 from actors.kernel.promises import Awaited
 from actors.kernel.system import START_OF_TIME, ActorSystem
@@ -343,7 +343,7 @@ class SimulatedSystem(ActorSystem):
                 heappop(queue)
             next_ns = self.env.peek()
             if next_ns == float("inf") or (end_ns is not None and next_ns > end_ns):
-                raise self._no_answer(future, timeout)
+                raise Unanswered.within(timeout, future)
             self.env.step()
 
     def _wait_outside(self, future: Future[Any]) -> Generator[Any, None, None]:

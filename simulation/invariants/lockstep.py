@@ -11,14 +11,13 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from pykka._envelope import Envelope
-
 from actors.domain.attempts import UNSENT
 from actors.errors import Overloaded, Overtaken
 from actors.kernel.actor import NOTHING, Actor
 from actors.kernel.effects import Cancellable, Effect, Foreseen, Performed, Promise
 from actors.kernel.futures import Future
 from actors.kernel.interceptors import Interceptor, Next
+from actors.kernel.mailbox import Envelope
 from actors.messages import (
     ActorFailed,
     BreakerTransitioned,

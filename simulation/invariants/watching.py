@@ -11,8 +11,6 @@ from functools import partial
 from typing import Any
 
 import msgspec
-from pykka._envelope import Envelope
-from pykka.messages import _ActorStop
 
 from actors.domain.attempts import Attempt, Provider, WrappedProvider
 from actors.instants import ns
@@ -20,6 +18,7 @@ from actors.kernel.actor import NOTHING, Actor, ActorRef
 from actors.kernel.effects import Cancellable, Effect, Foreseen, Performed, Promise
 from actors.kernel.futures import Future
 from actors.kernel.interceptors import Interceptor, Next
+from actors.kernel.mailbox import Envelope, Stop
 from actors.kernel.system import ActorSystem
 from actors.messages import NotificationChannel
 from actors.outcomes import Outcome, Sent
@@ -194,7 +193,7 @@ class MessageWatch(Interceptor):
     def tell(self, go_on: Next, actor: Actor, message: Any) -> None:
         is_question = type(message) is Envelope
         content = message.message if is_question else message
-        if isinstance(content, _ActorStop):
+        if type(content) is Stop:
             go_on(message)
             return
         run = self.system._run_now

@@ -13,7 +13,7 @@ from actors.errors import ActorSystemError, MailboxFull
 from actors.instants import ns
 from actors.kernel.actor import Actor, handles
 from actors.kernel.live import LiveSystem
-from actors.kernel.mailbox import Mailbox
+from actors.kernel.mailbox import Envelope, Mailbox, Stop
 
 POLICIES = ["refuse", "drop_newest", "drop_oldest"]
 
@@ -163,7 +163,7 @@ def test_a_stop_always_finds_room_and_is_never_what_is_dropped(run_on_both, over
                 case "self":
                     box.actor.stop()
                 case "registry":
-                    box.actor_inbox.put(pykka._envelope.Envelope(pykka.messages._ActorStop()))
+                    box.actor_inbox.put(Stop())
             if overflow != "refuse":
                 for number in range(2, 6):
                     box.tell(Number(number))
@@ -216,7 +216,7 @@ class TestMessagesNotHandled:
     def test_behind_a_stop_are_kept(self, run_on_both, actor_class):
         def program(system, trace):
             def begin(box):
-                for message in (Number(1), pykka.messages._ActorStop(), Number(2)):
+                for message in (Number(1), Stop(), Number(2)):
                     box.actor_ref.tell(message)
                 box.after(5.0, Number("timer"))
 
@@ -329,7 +329,7 @@ class TestFromOtherThreads:
         # As when the thread looked whether the actor is alive just before it ended.
         question = system.future_class()
         await trio.to_thread.run_sync(system._post, box.actor, Number(1))
-        await trio.to_thread.run_sync(system._post, box.actor, pykka._envelope.Envelope(Number(2), reply_to=question))
+        await trio.to_thread.run_sync(system._post, box.actor, Envelope(Number(2), reply_to=question))
         with pytest.raises(pykka.ActorDeadError):
             await question
         assert [each.message for each in system.undelivered] == [Number(1)]
@@ -338,7 +338,7 @@ class TestFromOtherThreads:
         async with LiveSystem() as system:
             box = system.spawn(Box, [])
             question = system.future_class()
-            envelope = pykka._envelope.Envelope(Number(1), reply_to=question)
+            envelope = Envelope(Number(1), reply_to=question)
             await trio.to_thread.run_sync(box.actor_inbox.put, envelope)
             assert await question == 1
 

@@ -18,7 +18,7 @@ from simpy.events import NORMAL
 from actors.errors import ActorSystemError
 from actors.instants import ns
 from actors.kernel.actor import Actor, ActorRef
-from actors.kernel.futures import Future
+from actors.kernel.futures import Future, Unanswered
 from actors.kernel.interceptors import Interceptor
 from actors.kernel.live import LiveSystem
 from actors.kernel.system import START_OF_TIME, ActorSystem
@@ -89,7 +89,7 @@ class _Stepping(LiveSystem):
 
     def _block_on(self, future: Future[Any], timeout: float | None) -> None:
         if not self._steps._advance_until(lambda: future.done, timeout):
-            raise self._no_answer(future, timeout)
+            raise Unanswered.within(timeout, future)
 
 
 class SteppedLiveSystem:

@@ -7,11 +7,10 @@ from typing import Any
 
 from actors.errors import ActorSystemError
 from actors.instants import NS_PER_S
-from actors.kernel.actor import Actor, ActorRef
+from actors.kernel.actor import Actor, ActorRef, StartIncarnation
 from actors.kernel.async_handlers import Cancel, Resume
 from actors.kernel.effects import Cancellable, Effect, Foreseen, Performed
 from actors.kernel.interceptors import Interceptor, Next
-from actors.kernel.supervision import Begin
 
 
 class SetTimer:
@@ -83,7 +82,7 @@ class AskedEffect:
         return f"<{self.request!r}, {self.ending or 'under way'} since {self.asked:g} s>"
 
 
-_OF_THE_SYSTEM = (Begin, Resume, Cancel)
+_OF_THE_SYSTEM = (StartIncarnation, Resume, Cancel)
 """Timers that no actor set by itself: the end of a restart's wait, of a sleep, of a deadline."""
 
 
@@ -99,7 +98,7 @@ class TimersAndEffects(Interceptor):
     def set_timer(self, go_on: Next, instant_ns: int, actor: Actor, message: Any) -> SetTimer:
         """Set a timer, and note it down."""
         due_ns = max(instant_ns, self.system.now_ns)
-        noted = SetTimer(actor._actor_ref, message, due_ns, go_on(instant_ns, actor, message))  # type: ignore[arg-type]
+        noted = SetTimer(actor._actor_ref, message, due_ns, go_on(instant_ns, actor, message))
         self._timers.append(noted)
         return noted
 
@@ -114,7 +113,7 @@ class TimersAndEffects(Interceptor):
     ) -> AskedEffect:
         """Note an effect down; only its time-out happens by itself."""
         now_ns = self.system.now_ns
-        asked = AskedEffect(actor._actor_ref, effect, request, now_ns, timeout_ns)  # type: ignore[arg-type]
+        asked = AskedEffect(actor._actor_ref, effect, request, now_ns, timeout_ns)
         if timeout_ns is not None:
             # No timer that the actor set; so it is not noted down as one.
             set_timer = partial(type(self.system).set_timer, self.system)
