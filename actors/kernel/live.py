@@ -12,7 +12,6 @@ import contextlib
 import logging
 import math
 import threading
-import types
 from collections.abc import AsyncGenerator, Callable, Generator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import UTC, datetime
@@ -24,10 +23,11 @@ import trio
 from actors.errors import ActorSystemError
 from actors.instants import NS_PER_S, ns, utc
 from actors.kernel.actor import Actor
-from actors.kernel.async_handlers import Cancel, HandlerRun, Parked, Scope
+from actors.kernel.async_handlers import Cancel, HandlerRun, Scope
 from actors.kernel.effects import Cancellable, Performed, Promise
 from actors.kernel.futures import Future, Unanswered
 from actors.kernel.interceptors import Interceptor
+from actors.kernel.live_handlers import HandlerTask
 from actors.kernel.live_time import LiveTimer, LiveTimers, WallClock
 from actors.kernel.promises import Awaited
 from actors.kernel.system import ActorSystem
@@ -42,56 +42,13 @@ MESSAGES_A_TURN = 256
 """How many messages are handled before other tasks get to run."""
 
 
-class HandlerTurn:
-    """The right to run, lent by the dispatcher to an async handler until it parks or ends."""
-
-    __slots__ = ("over",)
-
-    def __init__(self) -> None:
-        self.over = trio.Event()
-
-
-class HandlerWait:
-    """Where the task of a handler waits for its next turn."""
-
-    __slots__ = ("cancelled", "event", "in_line", "turn")
-
-    def __init__(self, *, in_line: bool = False) -> None:
-        self.event = trio.Event()
-        self.in_line = in_line
-        """Whether nothing but a turn is missing: it is back from what it waited for."""
-        self.turn: HandlerTurn | None = None
-        self.cancelled = False
-        """Whether it is given the turn to be cancelled."""
-
-    def give(self, turn: HandlerTurn) -> HandlerTurn:
-        """Let the handler go on."""
-        self.turn = turn
-        self.event.set()
-        return turn
-
-
-@types.coroutine
-def _hand_to_trio(trap: Any) -> Generator[Any, Any, Any]:
-    return (yield trap)
-
-
-async def _cancellation() -> trio.Cancelled | None:
-    """Return the Cancelled that is due here, or None when a shield keeps it out."""
-    try:
-        await trio.lowlevel.checkpoint_if_cancelled()
-    except trio.Cancelled as cancelled:
-        return cancelled
-    return None
-
-
 class LiveSystem(ActorSystem):
     """Actors under trio; use it as ``async with LiveSystem() as system:``.
 
-    Leaving the block lets the messages that are ready be handled; then it stops all actors, and cancels what is under
-    way: also a handler's wait for a timer or an answer that is shielded, since neither comes any more. Questions
-    without an answer are answered with ActorDeadError. An error that ends the dispatcher cancels the block and is
-    raised from it.
+    At the end of the block the messages that are ready are handled; then all actors are stopped, and their effects and
+    async handlers cancelled. Not even a shield keeps a handler waiting, since no timer and no answer comes any more.
+    Questions without an answer are answered with ActorDeadError. An error that ends the dispatcher cancels the block
+    and is raised from it.
 
     `tell`, `stop`, `crash`, and asks from other threads, are thread-safe.
 
@@ -117,7 +74,7 @@ class LiveSystem(ActorSystem):
         self._stopping = False
         self._stopped = trio.Event()
         self._crash: BaseException | None = None
-        self._waiting: dict[HandlerRun, HandlerWait] = {}
+        self._tasks: dict[HandlerRun, HandlerTask] = {}
         self._opened: AbstractAsyncContextManager[LiveSystem] | None = None
 
     async def __aenter__(self) -> LiveSystem:
@@ -154,7 +111,7 @@ class LiveSystem(ActorSystem):
             raise raised
 
     async def run(self, *, until: float | None = None, until_ns: int | None = None) -> None:
-        """Return when `stop` has been called, or at an instant (seconds, or nanoseconds) before what is due then."""
+        """Return when `stop` has been called, or at an instant (seconds, or nanoseconds) before its timers."""
         if until is not None:
             until_ns = ns(until)
         if until_ns is not None:
@@ -199,17 +156,16 @@ class LiveSystem(ActorSystem):
         return round((self._trio_now() - self._started_at) * NS_PER_S)
 
     def _catch_up(self) -> None:
-        """Set the clock by trio's if that has gone on, but to the instant of a timer if that is due just now."""
+        """Set the clock by trio's, and exactly to the instant of a timer that is due just now."""
         wall_ns = self._wall_ns()
         if wall_ns <= self.now_ns + TOLERANCE_NS:
-            return  # messages of this instant may be left, and what is due a nanosecond later comes behind them
+            return  # messages of this instant may be left, and a timer a nanosecond later comes behind them
         due_ns = self._timers.next_ns
         if due_ns is None or abs(due_ns - wall_ns) > TOLERANCE_NS:
             due_ns = wall_ns
         self.now_ns = max(self.now_ns, due_ns)
 
     def _look_at_the_wall_clock(self) -> None:
-        """Have the calendar follow a wall clock that was set; timers and `now_ns` take no notice."""
         step_ns = 0 if self._wall_clock is None else self._wall_clock.step_ns()
         if step_ns:
             logger.warning("the wall clock was set by %+.1f s", step_ns / NS_PER_S)
@@ -224,7 +180,6 @@ class LiveSystem(ActorSystem):
         return math.inf if due_ns is None else self._trio_time(due_ns)
 
     def _fire_next_timer(self) -> bool:
-        """Make the message of the next timer ready if it is due."""
         due_ns, wall_ns = self._timers.next_ns, self._wall_ns()
         if due_ns is None or due_ns > wall_ns + TOLERANCE_NS:
             return False
@@ -273,14 +228,12 @@ class LiveSystem(ActorSystem):
             self._close()
 
     def _fail(self, error: BaseException) -> None:
-        """End the whole system with an error."""
         if self._crash is None:
             self._crash = error
         self._nursery.cancel_scope.cancel()
 
     def _close(self) -> None:
-        """Leave no actor alive, and no waiter for an answer or a turn."""
-        self._stopping = self._closed = True
+        self._stopping = self.has_ended = True
         self._lifecycle.stop_all()
         while self._ready:
             actor, message = self._ready.popleft()
@@ -288,9 +241,8 @@ class LiveSystem(ActorSystem):
                 message.scope.cancel_now()
                 message.scope.trio_scope.cancel()
             self._refuse(actor, message)
-        for waiting in self._waiting.values():
-            if waiting.turn is None:
-                waiting.give(HandlerTurn())  # to go on if it is back from real I/O, else to unwind
+        for task in self._tasks.values():
+            task.go_on()  # if it is back from real I/O, else it unwinds
         self._stopped.set()
 
     async def _let_others_run(self) -> None:
@@ -299,7 +251,6 @@ class LiveSystem(ActorSystem):
         self._catch_up()
 
     async def _drain(self) -> int:
-        """Handle messages until none is ready; return how many."""
         ready = self._ready
         popleft = ready.popleft
         handled = 0
@@ -309,7 +260,7 @@ class LiveSystem(ActorSystem):
             if handler is None:
                 turn = self._deliver(actor, message)
                 if turn is not None:
-                    await turn.over.wait()
+                    await turn.wait()
             else:
                 try:
                     handler(message)
@@ -367,7 +318,7 @@ class LiveSystem(ActorSystem):
             raise self._system_has_ended(actor) from None
 
     def _enqueue_from_environment(self, actor: Actor, message: Any) -> None:
-        if self._closed:
+        if self.has_ended:
             self._refuse(actor, message)
         else:
             self._enqueue(actor, message)
@@ -383,52 +334,28 @@ class LiveSystem(ActorSystem):
 
     # ── async handlers ──────────────────────────────────────────────────────────────────────────────────────────
 
-    def _drive(self, run: HandlerRun) -> HandlerTurn:
-        turn = HandlerTurn()
+    def _drive(self, run: HandlerRun) -> trio.Event:
         run.whole.extend_to(trio.CancelScope())
-        self._nursery.start_soon(self._run_handler, run, turn)
-        return turn
+        task = self._tasks[run] = HandlerTask(self, run)
+        self._nursery.start_soon(task.run)
+        return task.turn
 
-    def _go_on(self, run: HandlerRun) -> HandlerTurn | None:
-        waiting = self._waiting.get(run)
-        return None if waiting is None or waiting.turn is not None else waiting.give(HandlerTurn())
+    def _go_on(self, run: HandlerRun) -> trio.Event | None:
+        return self._tasks[run].go_on() if run in self._tasks else None
 
-    def _cancel_scope(self, run: HandlerRun, scope: Scope) -> HandlerTurn | None:
-        # All that is cancelled here is cancelled by trio: real I/O, nurseries, and the wait for a turn.
+    def _cancel_scope(self, run: HandlerRun, scope: Scope) -> trio.Event | None:
+        # trio cancels everything that a handler can wait for here: real I/O, nurseries, and its turn.
         scope.trio_scope.cancel()
-        waiting = self._waiting.get(run)
-        if waiting is None or waiting.turn is not None or waiting.in_line:
-            return None  # it awaits real I/O, or is on its way back
-        waiting.cancelled = True
-        return waiting.give(HandlerTurn())
+        return self._tasks[run].cancel() if run in self._tasks else None
+
+    def _forget(self, run: HandlerRun) -> None:
+        self._tasks.pop(run, None)
 
     def _enter_trio_scope(self) -> trio.CancelScope:
         return trio.CancelScope().__enter__()
 
-    async def _run_handler(self, run: HandlerRun, turn: HandlerTurn) -> None:
-        """Run one handler to its end, taking turns with the dispatcher."""
-        error: BaseException | None = None
-        value: Any = None
-        try:
-            with run.whole.trio_scope:
-                while (yielded := self._step(run, error, value)) is not None:
-                    error, value = None, None
-                    if type(yielded) is not Parked:
-                        turn, error, value = await self._wait_foreign(run, yielded, turn)
-                    elif run.cancelled is not None and (error := await _cancellation()) is not None:
-                        pass
-                    elif self._closed:
-                        error = run.whole.error
-                    else:
-                        turn, error = await self._wait_parked(run, yielded, turn)
-        except BaseException as raised:
-            self._unwound(run.actor, raised)
-        finally:
-            self._waiting.pop(run, None)
-            turn.over.set()
-
     def _unwound(self, what: Any, raised: BaseException) -> None:
-        """Decide about what a task ends with that is no failure of an actor: mostly, that it was cancelled."""
+        """Pass on a cancellation from a task, and end the system with any other error that is no actor's failure."""
         cancelled: BaseException | None = None
         rest: BaseException | None = raised
         if isinstance(raised, trio.Cancelled):
@@ -442,81 +369,15 @@ class LiveSystem(ActorSystem):
         if cancelled is not None:
             raise cancelled
 
-    async def _wait_parked(
-        self, run: HandlerRun, parked: Parked, turn: HandlerTurn
-    ) -> tuple[HandlerTurn, BaseException | None]:
-        self._park(run, parked)
-        while True:
-            waiting = self._waiting[run] = HandlerWait()
-            turn.over.set()
-            try:
-                await waiting.event.wait()
-            except trio.Cancelled as cancelled:
-                # If the dispatcher has given it the turn already, it has it; if not, it was a scope of trio's.
-                return waiting.turn or await self._come_back_in_line(run), cancelled
-            assert waiting.turn is not None
-            turn = waiting.turn
-            if self._closed:
-                return turn, run.whole.error  # whatever shields it from trio: nothing will ever resume it
-            if not waiting.cancelled:
-                return turn, None
-            # A shield of the handler's keeps the cancellation out: it waits on.
-
-    async def _wait_foreign(
-        self, run: HandlerRun, trap: Any, turn: HandlerTurn
-    ) -> tuple[HandlerTurn, BaseException | None, Any]:
-        self._run_now = None
-        error: BaseException | None = None
-        value: Any = None
-        turn.over.set()
-        try:
-            value = await _hand_to_trio(trap)
-        except GeneratorExit:
-            run.coroutine.close()
-            raise
-        except BaseException as raised:
-            error = raised
-        return await self._come_back_in_line(run), error, value
-
-    async def _come_back_in_line(self, run: HandlerRun) -> HandlerTurn:
-        """Wait for a turn, behind what is in the queue already."""
-        if self._closed:
-            return HandlerTurn()
-        waiting = self._waiting[run] = HandlerWait(in_line=True)
-        self._enqueue(run.actor, run.resume_anew())
-        with trio.CancelScope(shield=True):
-            await waiting.event.wait()
-        assert waiting.turn is not None
-        return waiting.turn
-
     # ── the environment ─────────────────────────────────────────────────────────────────────────────────────────
 
     def _call(self, actor: Actor, effect: Any, request: Any, timeout_ns: int | None, on_timeout: Any) -> Cancellable:
         if isinstance(effect, Promise):
             return Awaited(self, actor, effect, request, timeout_ns, on_timeout)
-        started_ns = self.now_ns
-        deadline = math.inf if timeout_ns is None else self._trio_time(started_ns + timeout_ns)
-        scope = _EffectScope(deadline)
-        self._nursery.start_soon(self._perform, actor, effect, request, started_ns, scope, on_timeout)
-        return scope
-
-    async def _perform(
-        self, actor: Actor, effect: Any, request: Any, started_ns: int, scope: _EffectScope, on_timeout: Any
-    ) -> None:
-        result = on_timeout
-        try:
-            with scope.scope:
-                result = await effect()
-        except Exception as error:
-            result = error
-        except BaseException as raised:
-            self._unwound(effect, raised)
-            return
-        if scope.cancelled:
-            return
-        self._catch_up()
-        done = Performed(request=request, result=result, started_ns=started_ns, ended_ns=self.now_ns)
-        self._enqueue_from_environment(actor, done)
+        deadline = math.inf if timeout_ns is None else self._trio_time(self.now_ns + timeout_ns)
+        running = _RunningEffect(self, actor, effect, request, deadline, on_timeout)
+        self._nursery.start_soon(running.run)
+        return running
 
     def _may_block(self) -> bool:
         return threading.get_ident() != self._thread
@@ -545,15 +406,40 @@ class LiveSystem(ActorSystem):
         yield from answered.wait().__await__()
 
 
-class _EffectScope:
-    """What cancels an effect under way, and tells that from its time-out."""
+class _RunningEffect:
+    """An effect in a task of its own."""
 
-    __slots__ = ("cancelled", "scope")
+    __slots__ = ("_actor", "_effect", "_on_timeout", "_request", "_scope", "_started_ns", "_system", "_was_cancelled")
 
-    def __init__(self, deadline: float) -> None:
-        self.scope = trio.CancelScope(deadline=deadline)
-        self.cancelled = False
+    def __init__(
+        self, system: LiveSystem, actor: Actor, effect: Any, request: Any, deadline: float, on_timeout: Any
+    ) -> None:
+        self._system = system
+        self._actor = actor
+        self._effect = effect
+        self._request = request
+        self._started_ns = system.now_ns
+        self._scope = trio.CancelScope(deadline=deadline)
+        self._on_timeout = on_timeout
+        self._was_cancelled = False
 
     def cancel(self) -> None:
-        self.cancelled = True
-        self.scope.cancel()
+        """Cancel the effect, so that nothing of it is delivered: not even its time-out."""
+        self._was_cancelled = True
+        self._scope.cancel()
+
+    async def run(self) -> None:
+        """Run the effect, and deliver its result, its exception, or what stands for its time-out."""
+        system, result = self._system, self._on_timeout
+        try:
+            with self._scope:
+                result = await self._effect()
+        except Exception as error:
+            result = error
+        except BaseException as raised:
+            system._unwound(self._effect, raised)
+            return
+        if not self._was_cancelled:
+            system._catch_up()
+            done = Performed(request=self._request, result=result, started_ns=self._started_ns, ended_ns=system.now_ns)
+            system._enqueue_from_environment(self._actor, done)

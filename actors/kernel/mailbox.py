@@ -25,9 +25,14 @@ class Envelope:
         self.reply_to = reply_to
 
 
+def opened(message: Any) -> tuple[Any, pykka.Future[Any] | None]:
+    """Return what an envelope holds; of a message without one, the message and None."""
+    return (message.message, message.reply_to) if type(message) is Envelope else (message, None)
+
+
 def is_stop(message: Any) -> bool:
     """Tell whether this stops an actor, in an envelope or without."""
-    return type(message.message if type(message) is Envelope else message) is Stop
+    return type(opened(message)[0]) is Stop
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import random
+import uuid
+from collections.abc import Iterator
 
 
 class RandomStreams:
@@ -28,6 +31,11 @@ class RandomStreams:
         """Return a fresh generator for `name`; the same name gives the same draws again."""
         digest = hashlib.sha256(f"{self.seed}/{self._within}{name}".encode()).digest()
         return random.Random(int.from_bytes(digest[:16]))
+
+    def urns(self, name: str) -> Iterator[str]:
+        """Return addresses without end: one drawn UUID, whose last part is their number."""
+        prefix = uuid.UUID(int=self.stream(name).getrandbits(128), version=4).urn[:-12]
+        return (f"{prefix}{number:012x}" for number in itertools.count(1))
 
     def within(self, place: str) -> RandomStreams:
         """Return the streams of a part of the run, independent of those of the whole and of other parts."""

@@ -15,7 +15,6 @@ from __future__ import annotations
 import inspect
 import logging
 import queue
-import uuid
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Generator, Sequence
@@ -32,13 +31,12 @@ from actors.kernel.async_handlers import Cancel, HandlerRun, Parked, Resume, Sco
 from actors.kernel.effects import Cancellable, Effect, Foreseen, Performed
 from actors.kernel.futures import Future
 from actors.kernel.interceptors import Intercepted, Interceptor, put_in
-from actors.kernel.mailbox import Envelope, Stop, is_stop
+from actors.kernel.mailbox import Envelope, Stop, is_stop, opened
 from actors.kernel.promises import Environment, ScheduledCall
 from actors.kernel.pykka_hooks import ActorRef, pykkas_logger
 from actors.kernel.randomness import RandomStreams
 from actors.kernel.runtime import Process
 from actors.kernel.supervision import FailNow, Lifecycle, Restarted, Terminated
-from actors.messages import RecordedEvent
 
 logger = logging.getLogger(__name__)
 
@@ -69,18 +67,27 @@ _OF_THE_SYSTEM = (Resume, Cancel, Stop, StartIncarnation, FailNow, _NextFromInbo
 """Messages whose loss does not matter when their actor has stopped."""
 
 
-def _ignore(_event: RecordedEvent) -> None:
-    """Record nothing."""
-
-
 class ActorSystem(Intercepted, ABC):
-    """What the two systems have in common: everything but time."""
+    """The part that both systems have in common: everything but time.
+
+    Args:
+        seed: all random streams are derived from it.
+        start: the instant on the calendar at which the system's clock reads 0.
+        record: receives every event of the history, in order.
+        interceptors: between it and its actors, the outermost first.
+    """
 
     now_ns: int
     """The instant of the message being handled, in nanoseconds since the start of the run."""
 
     node_number: int | None = None
     """Of the process, where several run on the system: see :class:`actors.kernel.node.Node`."""
+
+    has_ended = False
+    """Whether all its actors have been stopped for good, so that none is left to take a message."""
+
+    future_class: type[Future[Any]] = Future
+    """The class of this system's futures."""
 
     def __init__(
         self,
@@ -90,31 +97,20 @@ class ActorSystem(Intercepted, ABC):
         record: Callable[[Any], None] | None = None,
         interceptors: Sequence[Interceptor] = (),
     ) -> None:
-        """Make a system.
-
-        Args:
-            seed: what all random streams are derived from.
-            start: the instant on the calendar at which the system's clock reads 0.
-            record: receives every event of the history, in order.
-            interceptors: between it and its actors, the outermost first.
-        """
         self.now_ns = 0
         self.epoch_ns = since_1970_ns(start)
         """Where on the calendar `now_ns` is 0, in nanoseconds since 1970: the wall clock shows their sum. It changes
         when the wall clock steps, so read it each time the calendar is needed."""
         self.streams = RandomStreams(seed)
-        self.record: Callable[[Any], None] = _ignore if record is None else record
+        self.record: Callable[[Any], None] = record or (lambda _: None)
         self.undelivered: deque[Undelivered] = deque(maxlen=UNDELIVERED_KEPT)
         """The latest messages that no handler took."""
         self.undelivered_count = 0
-        self._urns = uuid.UUID(int=self.streams.stream("urn").getrandbits(128), version=4).urn[:-12]
-        """What the addresses of its actors begin with; their number comes behind it."""
-        self._urn_count = 0
+        self._new_urn = self.streams.urns("urn").__next__
         self._ready: deque[tuple[Actor, Any]] = deque()
         self._lifecycle = Lifecycle(self)
-        self._future_class: type[Future[Any]] = type("BoundFuture", (Future,), {"system": self})
+        self.future_class = type("BoundFuture", (Future,), {"system": self})
         self._environment: ActorRef[Environment] | None = None
-        self._closed = False
         self._run_now: HandlerRun | None = None
         """The async handler whose code is running at this moment."""
         self.delivers_once = all(interceptor.delivers_once for interceptor in interceptors)
@@ -122,7 +118,7 @@ class ActorSystem(Intercepted, ABC):
         for interceptor in reversed(interceptors):
             put_in(interceptor, self, self._lifecycle)
 
-    # ── what differs between clocks ─────────────────────────────────────────────────────────────────────────────
+    # ── differs between clocks ─────────────────────────────────────────────────────────────────────────────
 
     @abstractmethod
     def set_timer(self, instant_ns: int, actor: Actor, message: Any) -> Cancellable:
@@ -174,18 +170,13 @@ class ActorSystem(Intercepted, ABC):
 
     @abstractmethod
     def _cancel_scope(self, run: HandlerRun, scope: Scope) -> Any:
-        """Cancel what an async handler waits for, and if it is parked, run it until it waits again."""
+        """Cancel the wait of an async handler, and if it is parked, run it until it waits again."""
 
     @abstractmethod
     def _enter_trio_scope(self) -> Any:
         """Enter a trio cancel scope for a part of an async handler, where there is trio."""
 
-    # ── what callers use ────────────────────────────────────────────────────────────────────────────────────────
-
-    @property
-    def has_ended(self) -> bool:
-        """Whether all its actors have been stopped for good, so that none is left to take a message."""
-        return self._closed
+    # ── for callers ────────────────────────────────────────────────────────────────────────────────────────
 
     def step_wall_clock(self, by: float) -> None:
         """Have the wall clock jump by so many seconds, back when negative; `now_ns` and timers take no notice."""
@@ -207,11 +198,6 @@ class ActorSystem(Intercepted, ABC):
         """See :meth:`Lifecycle.kill <actors.kernel.supervision.Lifecycle.kill>`."""
         self._lifecycle.kill(ref)
 
-    @property
-    def future_class(self) -> type[Future[Any]]:
-        """The class of this system's futures."""
-        return self._future_class
-
     def perform(
         self, actor: Actor, effect: Effect, request: Any, timeout_ns: int | None = None, on_timeout: Any = None
     ) -> Cancellable:
@@ -232,19 +218,19 @@ class ActorSystem(Intercepted, ABC):
     def call_at(self, instant_ns: int, function: Callable[[], object]) -> Cancellable:
         """Have the environment call a function at an instant; one in the past is now. It must not raise.
 
-        For simulated providers, which are no actors: what they do then, such as keeping a promise, survives a crash of
-        the actors that wait for it. Ties with timers go in the order in which all were set.
+        For simulated providers, which are no actors: their calls, which may keep a promise, survive a crash of the
+        actors that wait. Ties with timers go in the order in which all were set.
         """
         return self.set_timer(instant_ns, self._environment_actor(), ScheduledCall(function))
 
     def look_at_the_clock(self) -> None:
-        """Bring `now_ns` up to date in a call from the environment, be it scheduled by `call_at` or not."""
+        """Bring `now_ns` up to date in a call from the environment, whether `call_at` has scheduled it or not."""
         if self._environment is None or not self._environment.actor.acts:
             self._catch_up()
 
     def _call_behind(self, instant_ns: int, function: Callable[[], object]) -> Cancellable:
-        """Have the environment call a function behind all else that is due at an instant, what others set for it only
-        then included: for time-outs, as what comes at that very instant is in time."""
+        """Have the environment call a function behind all else that is due at an instant, timers included that are set
+        only then: for time-outs, since an answer at that very instant is in time."""
         return self._set_timer_behind(instant_ns, self._environment_actor(), ScheduledCall(function))
 
     def _environment_actor(self) -> Environment:
@@ -276,10 +262,6 @@ class ActorSystem(Intercepted, ABC):
     def _watch(self, watcher: Actor, ref: ActorRef[Any]) -> None:
         self._lifecycle.watch(watcher, ref)
 
-    def _new_urn(self) -> str:
-        self._urn_count += 1
-        return f"{self._urns}{self._urn_count:012x}"
-
     # ── sending ─────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _enqueue(self, actor: Actor, message: Any) -> None:
@@ -292,10 +274,8 @@ class ActorSystem(Intercepted, ABC):
         self._enqueue(actor, message)
 
     def _tell_bounded(self, actor: Actor, message: Any) -> None:
-        """Put a message into the inbox of an actor whose mailbox is bounded."""
         inbox, mailbox = actor.actor_inbox, actor.mailbox
-        assert mailbox.capacity is not None
-        if len(inbox.queue) < mailbox.capacity or is_stop(message):
+        if len(inbox.queue) < (mailbox.capacity or 0) or is_stop(message):
             inbox.append(message)
             self._post(actor, _NEXT_FROM_INBOX)
             return
@@ -304,7 +284,7 @@ class ActorSystem(Intercepted, ABC):
         # The place in the ready queue of a message that is dropped is the new one's.
         lost = inbox.replace_oldest(message) if mailbox.overflow == "drop_oldest" else message
         if type(lost) is Envelope:
-            self._answer(lost.reply_to, None, MailboxFull(f"the mailbox of {actor} was full"))
+            _answer(lost.reply_to, None, MailboxFull(f"the mailbox of {actor} was full"))
         else:
             self._not_delivered(actor, lost, "the mailbox was full")
 
@@ -320,7 +300,7 @@ class ActorSystem(Intercepted, ABC):
         return tell_within
 
     def _ask(self, ref: ActorRef[Any], message: Any) -> Future[Any]:
-        future = self._future_class()
+        future = self.future_class()
         try:
             ref.tell(Envelope(message, reply_to=future))
         except (pykka.ActorDeadError, MailboxFull):
@@ -330,10 +310,7 @@ class ActorSystem(Intercepted, ABC):
     # ── handling ────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _deliver(self, actor: Actor, message: Any) -> Any:
-        """Handle a message that is not for a plain handler of an actor ready to take it.
-
-        Returns what `_drive`, `_go_on` and `_cancel_scope` return: in a live system, something to wait for.
-        """
+        """Handle a message that no plain handler takes at once; return, in a live system, the turn to wait for."""
         kind = type(message)
         if kind is Resume:
             return self._go_on(message.run) if message.park == message.run.park_count else None
@@ -363,9 +340,7 @@ class ActorSystem(Intercepted, ABC):
         return self._handle(actor, message)
 
     def _handle(self, actor: Actor, message: Any) -> Any:
-        reply_to = None
-        if type(message) is Envelope:
-            message, reply_to = message.message, message.reply_to
+        message, reply_to = opened(message)
         kind = type(message)
         handler = actor._plain.get(kind) or actor._incarnation.async_handlers.get(kind)
         try:
@@ -377,7 +352,7 @@ class ActorSystem(Intercepted, ABC):
             return None
         except BaseException as error:
             if reply_to is not None:
-                self._answer(reply_to, None, pykka.ActorDeadError(f"{actor.actor_ref} stopped on {error!r}"))
+                _answer(reply_to, None, pykka.ActorDeadError(f"{actor.actor_ref} stopped on {error!r}"))
             if handler is not None or isinstance(error, (KeyboardInterrupt, SystemExit)):
                 raise  # it ends the run
             self._lifecycle.stop_everything(actor, error)
@@ -385,7 +360,7 @@ class ActorSystem(Intercepted, ABC):
         if inspect.iscoroutine(answer):
             return self._drive(actor._begin_run(message, answer, reply_to))
         if reply_to is not None:
-            self._answer(reply_to, answer)
+            _answer(reply_to, answer)
         if actor.actor_stopped.is_set():
             self._lifecycle.terminated(actor, None)
         else:
@@ -393,7 +368,6 @@ class ActorSystem(Intercepted, ABC):
         return None
 
     def _take_up_deferred(self, actor: Actor) -> None:
-        """Have an actor take the oldest message that it could not take when it was its turn, before any later one."""
         if actor.actor_inbox.take_up():
             self._ready.appendleft((actor, _NEXT_FROM_INBOX))
 
@@ -402,14 +376,13 @@ class ActorSystem(Intercepted, ABC):
             self._lifecycle.failed(actor, message, error)
             return
         pykkas_logger.info(f"Exception returned from {actor} to caller:", exc_info=error)
-        self._answer(reply_to, None, error)
+        _answer(reply_to, None, error)
         if isinstance(error, InvariantBreach):
             raise error
 
     # ── async handlers ──────────────────────────────────────────────────────────────────────────────────────────
 
     def _current_run(self) -> HandlerRun | None:
-        """Return the async handler that this is called from, if it is."""
         return self._run_now
 
     def _run_under_way(self, what: str) -> HandlerRun:
@@ -425,7 +398,7 @@ class ActorSystem(Intercepted, ABC):
             return run.step(error, value)
         except StopIteration as stop:
             if self._ended(run) and run.reply_to is not None:
-                self._answer(run.reply_to, stop.value)
+                _answer(run.reply_to, stop.value)
         except Exception as raised:
             if self._ended(run):
                 self._raised(run.actor, run.message, run.reply_to, self._explained(raised))
@@ -433,7 +406,7 @@ class ActorSystem(Intercepted, ABC):
                 logger.exception("%s raised when it was cancelled", run.actor)
         except BaseException as raised:
             if self._ended(run) and run.reply_to is not None:
-                self._answer(run.reply_to, None, pykka.ActorDeadError(f"{run.actor} was cancelled"))
+                _answer(run.reply_to, None, pykka.ActorDeadError(f"{run.actor} was cancelled"))
             if raised is not run.whole.error:
                 raise
         return None
@@ -451,48 +424,37 @@ class ActorSystem(Intercepted, ABC):
         return True
 
     def _cancel_handler(self, actor: Actor, error: BaseException) -> None:
-        """Cancel the async handler of an actor that is restarted or stopped under it, and answer for it."""
         run = actor._end_run()
         if run is None:
             return
         if run.reply_to is not None:
-            self._answer(run.reply_to, None, error)
+            _answer(run.reply_to, None, error)
         self._enqueue(actor, Cancel(run.whole))
 
     def _explained(self, error: Exception) -> Exception:
-        """Return a clearer error for one that an async handler raised, where there is one."""
+        """Return a clearer error in place of an async handler's, where there is one."""
         return error
 
     def _resume_when_done(self, future: Future[Any], resume: Resume) -> None:
         future.when_done(lambda: self._post(resume.run.actor, resume))
 
-    def _park(self, run: HandlerRun, parked: Parked) -> None:
+    def _park(self, run: HandlerRun, parked: Parked | None) -> None:
+        """Let others run while a handler waits; None: for something that does not resume it by itself."""
         self._run_now = None
-        run.park(parked)
+        if parked is not None:
+            run.park(parked)
 
     # ── answers, and their absence ──────────────────────────────────────────────────────────────────────────────
 
-    def _answer(self, reply_to: pykka.Future[Any], value: Any, error: BaseException | None = None) -> None:
-        try:
-            if error is None:
-                reply_to.set(value)
-            else:
-                reply_to.set_exception((type(error), error, error.__traceback__))
-        except queue.Full:
-            logger.warning("%r has been settled already; the answer is lost", reply_to)
-
     def _refuse(self, actor: Actor, message: Any) -> None:
-        """Answer for an actor that is dead."""
-        reply_to = None
-        if type(message) is Envelope:
-            message, reply_to = message.message, message.reply_to
+        message, reply_to = opened(message)
         if reply_to is None:
             self._not_delivered(actor, message, "the actor has stopped")
         elif type(message) is Stop:
-            self._answer(reply_to, None)
+            _answer(reply_to, None)
         else:
             error = pykka.ActorDeadError(f"{actor.actor_ref} stopped before handling the message")
-            self._answer(reply_to, None, error)
+            _answer(reply_to, None, error)
 
     def _not_delivered(self, actor: Actor, message: Any, reason: str) -> None:
         if type(message) in _OF_THE_SYSTEM:
@@ -505,3 +467,13 @@ class ActorSystem(Intercepted, ABC):
         if type(message) is not Envelope:
             self._not_delivered(actor, message, "the actor has stopped")
         raise pykka.ActorDeadError(f"{actor.actor_ref} not found")
+
+
+def _answer(reply_to: pykka.Future[Any], value: Any, error: BaseException | None = None) -> None:
+    try:
+        if error is None:
+            reply_to.set(value)
+        else:
+            reply_to.set_exception((type(error), error, error.__traceback__))
+    except queue.Full:
+        logger.warning("%r has been settled already; the answer is lost", reply_to)

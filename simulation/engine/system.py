@@ -236,7 +236,7 @@ class SimulatedSystem(ActorSystem):
             raise ActorSystemError("a handler cannot close its system: stop() it, and close it outside of any handler")
         self._lifecycle.stop_all()
         self._drain()
-        self._closed = True
+        self.has_ended = True
 
     def __enter__(self) -> SimulatedSystem:
         return self

@@ -217,11 +217,11 @@ def test_a_question_is_settled_at_the_latest_by_the_end(run):
 
 
 @both_clocks
-def test_a_question_that_is_never_settled_is_a_breach(run):
+def test_a_question_that_is_never_settled_is_a_breach(run, monkeypatch):
     def program(system):
         mute = system.spawn(Mute)
         mute.ask(Number(7), block=False)
-        system._answer = lambda *_: None
+        monkeypatch.setattr("actors.kernel.system._answer", lambda *_: None)
 
     with pytest.raises(InvariantBreach, match=r"the mute was asked a number \(value 7\) at 0 s and has not answered"):
         run(checker_of("asks-settle"), program)

@@ -263,7 +263,7 @@ class Callers:
             self._started_at, self._system = system._started_at, system
             return
         system._started_at = self._started_at
-        system.now_ns, system._urn_count = system._wall_ns(), self._system._urn_count
+        system.now_ns, system._new_urn = system._wall_ns(), self._system._new_urn
         self._system = system
         lock_step = self._checker.lock_step
         if lock_step is not None:
