@@ -32,18 +32,18 @@ class NotificationChannel(StrEnum):
 
 
 class Priority(StrEnum):
-    """The classes of traffic, the most urgent first: who goes first where notifications wait for their turn."""
+    """The classes of traffic, the most urgent first: where notifications wait for their turn, it goes first."""
 
     CRITICAL = "critical"
-    """What someone waits for, such as a login code."""
+    """A person waits for it, such as for a login code."""
     NORMAL = "normal"
-    """All else that is for one person."""
+    """It is for one person, who does not wait for it."""
     BULK = "bulk"
-    """What goes to many at once and may be late, such as a newsletter."""
+    """It goes to many at once and may be late, such as a newsletter."""
 
 
 class BreakerState(StrEnum):
-    """What a circuit breaker does with a request for a permit."""
+    """The answer of a circuit breaker to a request for a permit."""
 
     CLOSED = "closed"
     """Admits, and counts failures; for a while after it has closed it may admit only a growing share."""
@@ -63,9 +63,26 @@ class Message(msgspec.Struct, frozen=True, kw_only=True, gc=False, tag=True):
     """The base of all messages. A message never refers back to itself, so the garbage collector can skip it."""
 
 
+class _Utc:
+    """A property: the instant of the field with this name and ``_ns``, in UTC."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._field = f"{name}_ns"
+
+    def __get__(self, message: Any, owner: type | None = None) -> datetime:
+        return self if message is None else utc(message.epoch_ns + getattr(message, self._field))  # type: ignore[return-value]
+
+
+class _OptionalUtc(_Utc):
+    """The same of a field that may be None."""
+
+    def __get__(self, message: Any, owner: type | None = None) -> datetime | None:  # type: ignore[override]
+        return None if message is not None and getattr(message, self._field) is None else super().__get__(message)
+
+
 _TEXT = frozenset({str})
 _MAPPINGS = (dict, Mapping)
-"""Mappings, and first those that are quick to tell."""
+"""Mappings; dicts are the quickest to tell."""
 
 
 class FrozenDict(dict[Any, Any]):
@@ -104,11 +121,7 @@ RANKS = {priority: rank for rank, priority in enumerate(Priority)}
 
 
 def usual_priority(critical: bool) -> Priority:
-    """Return the class of traffic of what says none itself.
-
-    Args:
-        critical: whether it passes the user's preferences and quiet hours.
-    """
+    """Return the class of traffic of a command without one, which may pass the user's preferences and quiet hours."""
     return Priority.CRITICAL if critical else Priority.NORMAL
 
 
@@ -117,7 +130,6 @@ def _are_addresses(addresses: Mapping[Any, Any]) -> bool:
 
 
 def _priority(given: object, critical: bool) -> object:
-    """Return the class of traffic of a command; what is no text is left to the check of types."""
     if given is None:
         return usual_priority(critical is True)
     if not isinstance(given, str):
@@ -143,7 +155,7 @@ class SendNotification(Message, frozen=True, kw_only=True, gc=False):
     """Unique for all time: the same id is sent once, and goes to the provider as its idempotency key."""
 
     channel: NotificationChannel
-    """One that is given by its name is the channel; the receiver reports a name that there is not."""
+    """Or its name. The receiver reports an unknown one."""
 
     recipient: str
     """The address as the channel writes it: mailbox, phone number, device token, URL."""
@@ -160,8 +172,7 @@ class SendNotification(Message, frozen=True, kw_only=True, gc=False):
     """Bypasses preferences and quiet hours; and means `priority` critical where none is given."""
 
     priority: Priority = cast(Any, None)
-    """Who goes first where notifications wait for their turn; bypasses nothing. Left out, or None: normal, or critical
-    by the flag. One that is given by its name is the class of that name."""
+    """Its class of traffic, or the name of one; bypasses nothing. None, or left out: normal; critical by the flag."""
 
     expires_after: float | None = None
     """Seconds; when it is older than this it is dead-lettered as expired and not sent. None: never."""
@@ -210,7 +221,7 @@ class SendNotification(Message, frozen=True, kw_only=True, gc=False):
 
     @property
     def has_implied_priority(self) -> bool:
-        """Whether its class of traffic is the one that it would have if none had been given."""
+        """Whether it would have the same class of traffic if none had been given."""
         return self.priority is usual_priority(self.critical)
 
 
@@ -292,8 +303,8 @@ class RecordedEvent(Message, frozen=True, kw_only=True, gc=False, omit_defaults=
 
     epoch_ns: int
     """Where on the calendar the run's clock started, as the wall clock showed it at this instant: nanoseconds from 1970
-    to its 0. Events of one run differ in it where the wall clock was stepped between them; their order and the time
-    between them are those of `at_ns`."""
+    to its 0. Events of one run differ in it if the wall clock was stepped between them; `at_ns` gives their order and
+    the time between them."""
 
     node: int | None = None
     """At which node of a fleet, from 1 on; None where there is one process alone."""
@@ -301,10 +312,7 @@ class RecordedEvent(Message, frozen=True, kw_only=True, gc=False, omit_defaults=
     def _happened_at(self, node: int) -> None:
         msgspec.structs.force_setattr(self, "node", node)
 
-    @property
-    def at(self) -> datetime:
-        """When, in UTC."""
-        return utc(self.epoch_ns + self.at_ns)
+    at = _Utc()
 
 
 class NotificationEvent(RecordedEvent, frozen=True, kw_only=True, gc=False):
@@ -323,18 +331,15 @@ class NotificationRequested(NotificationEvent, frozen=True, kw_only=True, gc=Fal
     """The id of the notification on another channel that it is a fallback for."""
 
     waited_since_ns: int | None = None
-    """Since when its user waits: the acceptance of the first of its chain of fallbacks, or what it is scheduled for."""
+    """Since when its user waits: the acceptance of the first of its chain of fallbacks, or its scheduled instant."""
 
     priority: Priority = Priority.NORMAL
     """The class of traffic of the notification."""
 
     traceparent: str | None = None
-    """The trace that its sender has it belong to, as W3C Trace Context writes it (section 3.2). None: no trace."""
+    """The trace of its sender, as W3C Trace Context writes it (section 3.2). None: no trace."""
 
-    @property
-    def waited_since(self) -> datetime | None:
-        """Since when its user waits, in UTC; None: since its acceptance."""
-        return None if self.waited_since_ns is None else utc(self.epoch_ns + self.waited_since_ns)
+    waited_since = _OptionalUtc()
 
 
 class NotificationSent(NotificationEvent, frozen=True, kw_only=True, gc=False):
@@ -358,15 +363,9 @@ class NotificationSent(NotificationEvent, frozen=True, kw_only=True, gc=False):
     priority: Priority = Priority.NORMAL
     """The class of traffic of the notification."""
 
-    @property
-    def started(self) -> datetime:
-        """When that attempt started, in UTC."""
-        return utc(self.epoch_ns + self.started_ns)
+    started = _Utc()
 
-    @property
-    def requested_at(self) -> datetime:
-        """When the notification was accepted, in UTC."""
-        return utc(self.epoch_ns + self.requested_at_ns)
+    requested_at = _Utc()
 
 
 class NotificationFailed(NotificationEvent, frozen=True, kw_only=True, gc=False):
@@ -404,21 +403,15 @@ class NotificationFailed(NotificationEvent, frozen=True, kw_only=True, gc=False)
     """Whether it was refused on our side, at an open breaker or by the adaptive throttle, and no provider was asked."""
 
     endpoint: EndpointMark | None = None
-    """What it makes of the endpoint; None: nothing else than it was."""
+    """The new state of the endpoint; None: it stays as it was."""
 
-    @property
-    def started(self) -> datetime:
-        """When the attempt started, in UTC."""
-        return utc(self.epoch_ns + self.started_ns)
+    started = _Utc()
 
-    @property
-    def next_retry_at(self) -> datetime | None:
-        """When it will be tried again, in UTC; None when it will not."""
-        return None if self.next_retry_at_ns is None else utc(self.epoch_ns + self.next_retry_at_ns)
+    next_retry_at = _OptionalUtc()
 
 
 class UpstreamRequested(NotificationEvent, frozen=True, kw_only=True, gc=False):
-    """A simulated provider asked what is behind its API, for an attempt at it."""
+    """A simulated provider asked its upstream, for an attempt at it."""
 
     attempt: int
     """The number of the attempt, the first is 1."""
@@ -441,10 +434,7 @@ class NotificationMovedToDeadLetter(NotificationEvent, frozen=True, kw_only=True
     priority: Priority = Priority.NORMAL
     """The class of traffic of the notification."""
 
-    @property
-    def requested_at(self) -> datetime:
-        """When the notification was accepted, in UTC."""
-        return utc(self.epoch_ns + self.requested_at_ns)
+    requested_at = _Utc()
 
 
 class NotificationSuppressed(NotificationEvent, frozen=True, kw_only=True, gc=False):
@@ -454,7 +444,7 @@ class NotificationSuppressed(NotificationEvent, frozen=True, kw_only=True, gc=Fa
 
 
 class DeferralCause(StrEnum):
-    """What a deferred notification waits for."""
+    """The reason for which a deferred notification waits."""
 
     RATE_LIMIT = "rate_limit"
     CIRCUIT_BREAKER = "circuit_breaker"
@@ -466,13 +456,10 @@ class NotificationDeferred(NotificationEvent, frozen=True, kw_only=True, gc=Fals
 
     cause: DeferralCause
     resumes_at_ns: int | None = None
-    """When the first of those that wait with it goes on, as far as is known now: it goes no sooner, and later where
-    others go before it. None: time alone does not bring that, but an operator or the end of an attempt."""
+    """When the first notification in its line goes on, as far as is known now: it goes then, or later if others go
+    before it. None: only an operator or the end of an attempt ends the wait."""
 
-    @property
-    def resumes_at(self) -> datetime | None:
-        """The same in UTC."""
-        return None if self.resumes_at_ns is None else utc(self.epoch_ns + self.resumes_at_ns)
+    resumes_at = _OptionalUtc()
 
 
 class DuplicateIgnored(NotificationEvent, frozen=True, kw_only=True, gc=False):
@@ -494,7 +481,7 @@ class NotificationRedriven(NotificationEvent, frozen=True, kw_only=True, gc=Fals
     """The changes to its command: new values by field. Copied and frozen."""
 
     without_operator: bool = False
-    """Whether nobody asked for it: its channel is told to redrive, and a circuit breaker has closed."""
+    """Whether no one asked for it: its channel is set to redrive, and a circuit breaker has closed."""
 
     include_served: bool = False
     """Whether it was asked for even if its recipient had been reached otherwise, so that they may be reached twice."""
@@ -524,11 +511,11 @@ class BreakerTransitioned(RecordedEvent, frozen=True, kw_only=True, gc=False):
     """The event of the transition table that caused it."""
 
     host: str | None = None
-    """Whose breaker it is, where each host of recipients has one; ``""`` for recipients without a host."""
+    """The host of recipients, where each has a breaker; ``""`` for recipients without a host."""
 
 
 class ActorFailed(RecordedEvent, frozen=True, kw_only=True, gc=False):
-    """An actor raised; what its supervisor decided."""
+    """An actor raised, and its supervisor decided."""
 
     actor: str
     error: str
@@ -536,7 +523,7 @@ class ActorFailed(RecordedEvent, frozen=True, kw_only=True, gc=False):
 
 
 class NodeTookOver(RecordedEvent, frozen=True, kw_only=True, gc=False):
-    """A node of a fleet owns from now on what another one had that is gone."""
+    """A node of a fleet owns the notifications of another node from now on, which is gone."""
 
     from_node: int
     notification_ids: tuple[str, ...]
@@ -579,33 +566,21 @@ class DeadLetterMessage(Message, frozen=True, kw_only=True, gc=False):
     """How often it was redriven with another payload."""
 
     redriven_without_operator: int = 0
-    """How often it was redriven since a circuit breaker had closed, and nobody had asked for it."""
+    """How often it was redriven because a circuit breaker had closed, and no one had asked for it."""
 
     served: bool = False
-    """Whether its fallback was delivered or is under way, or another notification of the same request: then no redrive
-    takes it unless told so. As it was when the letter was read."""
+    """Whether its fallback, or another notification of the same request, was delivered or may yet be: then a redrive
+    takes it only when asked to. As it was when the letter was read."""
 
     @property
     def channel(self) -> NotificationChannel:
         """The channel it should have gone out on."""
         return self.command.channel
 
-    @property
-    def requested_at(self) -> datetime:
-        """When the notification was accepted, in UTC."""
-        return utc(self.epoch_ns + self.requested_at_ns)
+    requested_at = _Utc()
 
-    @property
-    def first_failure(self) -> datetime:
-        """When it first failed, in UTC."""
-        return utc(self.epoch_ns + self.first_failure_ns)
+    first_failure = _Utc()
 
-    @property
-    def last_failure(self) -> datetime:
-        """When it last failed, in UTC."""
-        return utc(self.epoch_ns + self.last_failure_ns)
+    last_failure = _Utc()
 
-    @property
-    def moved_at(self) -> datetime:
-        """When it was dead-lettered, in UTC."""
-        return utc(self.epoch_ns + self.moved_at_ns)
+    moved_at = _Utc()

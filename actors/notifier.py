@@ -174,7 +174,7 @@ class Pipeline:
         self._nodes = store.living_nodes
         self.quotas = Quotas(len(store.living_nodes))
         """The quotas of all channels."""
-        self.bus = EventBus(system, process, subscriber_timeout)
+        self.bus = EventBus(system, process, store, subscriber_timeout)
         announce = self.bus.announce
         together = WaitingCounts()
         if waiting is None:
@@ -218,10 +218,7 @@ class Pipeline:
                 lane.channel = process.spawn(channel_class, provider, lane, stages)
         self.shared_breakers = SharedBreakers(system, store, wiring.stages.values())
         """What other nodes say of the breakers, and are told of them."""
-        self.bus.to_handler, self.bus.is_open = self.handler.tell, self.handler.is_alive
-        self.bus.store_is_busy = lambda: store.is_busy
-        if max_pending is not None:
-            self.bus.has_room = self.has_room
+        self.bus.connect(self.handler, None if max_pending is None else self.has_room)
         store.on_news = self._on_news
         subscribe_all(self.bus, channels, BUILT_IN_SUBSCRIBERS if subscribers is None else subscribers)
 
@@ -234,7 +231,7 @@ class Pipeline:
             self._on_nodes_changed(news.nodes)
             return
         if isinstance(news, StoreWaits):
-            self.bus.send_away()
+            self.bus.pending.give_up()
             return
         listener: ActorRef[Any] = self.dead_letter_queue if isinstance(news, LettersChanged) else self.handler
         tell_unless_dead(listener, news)
@@ -592,7 +589,7 @@ class Events:
     def watch(self, pipeline: Pipeline) -> None:
         """Watch this pipeline."""
         self._pipeline = pipeline
-        pipeline.bus.when_idle = self.look
+        pipeline.bus.pending.watch(self.look)
 
     def end(self) -> None:
         """Release all waiters: what is in flight now stays so."""
@@ -602,7 +599,7 @@ class Events:
     def close(self) -> None:
         """Release all who await an answer: all actors are gone."""
         if self._pipeline is not None:
-            self._pipeline.bus.end()
+            self._pipeline.bus.pending.end()
 
     def look(self) -> None:
         """Release all waiters if it is quiet, or the end."""

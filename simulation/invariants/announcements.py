@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 
 from actors.messages import ActorFailed, NotificationEvent
-from actors.pipeline.event_bus import _AsyncSubscriber, _PlainSubscriber, _SubscriberCall
+from actors.pipeline.subscriber_calls import AsyncSubscriber, PlainSubscriber, SubscriberCall
 from simulation.invariants.base import Context, Invariant, Objection, observes
 from simulation.invariants.lifecycles import STEPS
 from simulation.invariants.observations import MessageSent
@@ -20,7 +20,7 @@ class RecordedFirst(Invariant):
     """What happens to a notification is recorded first, and announced to subscribers afterwards."""
 
     name = "recorded-first"
-    receivers = frozenset({_PlainSubscriber, _AsyncSubscriber})
+    receivers = frozenset({PlainSubscriber, AsyncSubscriber})
     watches_actors = True
 
     def __init__(self, context: Context) -> None:
@@ -39,7 +39,7 @@ class RecordedFirst(Invariant):
 
     @observes(MessageSent)
     def on_message(self, sent: MessageSent) -> Objection:
-        if type(sent.message) is not _SubscriberCall or type(sent.message.event) not in STEPS:
+        if type(sent.message) is not SubscriberCall or type(sent.message.event) not in STEPS:
             return None
         event = sent.message.event
         if id(event) in self._recorded:

@@ -30,8 +30,8 @@ from actors.messages import (
 from actors.outcomes import Outcome
 from actors.pipeline.circuit_breaker import OperateBreaker
 from actors.pipeline.dead_letter_queue import SubmitDiscard, SubmitRedrive
-from actors.pipeline.event_bus import _SubscriberCall
 from actors.pipeline.orders import CancelNotification, Submit
+from actors.pipeline.subscriber_calls import SubscriberCall
 from simulation.invariants.base import Context, Invariant, Objection, observes
 from simulation.invariants.lifecycles import STEPS
 from simulation.invariants.observations import AttemptMade
@@ -255,7 +255,7 @@ class TurnWatch(Interceptor):
         note, model, node = self._lock_step.note, self._lock_step.model, actor.process.node_number
         content = None if actor.actor_stopped.is_set() else _content(message)
         match content:
-            case _SubscriberCall():
+            case SubscriberCall():
                 commands: list[tuple[SendNotification, bool]] = []
                 self._leads_to[id(content), actor.actor_urn] = commands
                 note(model.calls_subscriber, commands, node)
@@ -267,7 +267,7 @@ class TurnWatch(Interceptor):
                 note(model.overrides, actor._incarnation.args[0], order.order, order.provider, node)
         tell(message)
 
-    def _call_subscriber(self, subscriber: Actor, handler: Callable[[Any], None], call: _SubscriberCall) -> None:
+    def _call_subscriber(self, subscriber: Actor, handler: Callable[[Any], None], call: SubscriberCall) -> None:
         """Have a subscriber called; what it sends follows from that, in the model too."""
         self._called = self._leads_to.pop((id(call), subscriber.actor_urn))
         try:
@@ -309,7 +309,7 @@ class TurnWatch(Interceptor):
                 actor._plain[kind] = partial(self._bury, handler)
             elif kind is Submit:
                 actor._plain[kind] = partial(self._submit, handler)
-            elif kind is _SubscriberCall and self._lock_step.model.world.has_callers:
+            elif kind is SubscriberCall and self._lock_step.model.world.has_callers:
                 actor._plain[kind] = partial(self._call_subscriber, actor, handler)
 
     def _take_turn(

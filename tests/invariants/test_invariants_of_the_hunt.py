@@ -36,10 +36,10 @@ from actors.outcomes import Ambiguous, DeadDestination, Permanent, Sent, Transie
 from actors.pipeline.channel import Channel
 from actors.pipeline.circuit_breaker import CircuitBreakerActor
 from actors.pipeline.dead_letter_queue import DeadLetterQueue
-from actors.pipeline.event_bus import _PlainSubscriber, _SubscriberCall
 from actors.pipeline.handler import Handler
 from actors.pipeline.preferences import Preferences
 from actors.pipeline.rate_limiter import RateLimiterActor
+from actors.pipeline.subscriber_calls import PlainSubscriber, SubscriberCall
 from actors.policies.quiet_hours import QuietHours
 from actors.settings.channel import ChannelConfig
 from simulation.invariants import Context, MessageSent
@@ -204,7 +204,7 @@ def test_only_injected_crashes_are_no_errors():
 
 def test_recorded_first():
     event = sent(1)
-    announced = told_message(1, Handler, _PlainSubscriber, _SubscriberCall(event, None, None))
+    announced = told_message(1, Handler, PlainSubscriber, SubscriberCall(event, None, None))
     assert breach_of("recorded-first", [requested(0), event, announced]) is None
     check_breach("recorded-first", [requested(0), announced], "NotificationSent of n is announced")
 

@@ -151,7 +151,7 @@ def test_what_an_event_leads_to_is_under_way_until_it_is_durable_and_a_refusal_i
 
     def scenario(world: World) -> None:
         bus = world.open(store=LossyStore(commit_delay_ns=ns(0.5)), email={}, sms={}).bus
-        bus.when_idle = lambda: world.notes.append(("idle", world.system.now_ns / 1e9))
+        bus.pending.watch(lambda: world.notes.append(("idle", world.system.now_ns / 1e9)))
 
         @bus.subscribe(OrderPlaced)
         def again(event: OrderPlaced) -> SendNotification:

@@ -10,7 +10,7 @@ from drawn_calls import drawn_program
 from random_callers import carry_out, difference, main
 
 from actors.kernel.actor import handles
-from actors.pipeline.event_bus import EventBus
+from actors.pipeline.event_bus import PendingAnswers
 from actors.pipeline.handler import Handler
 from actors.pipeline.orders import Redrive
 from actors.service.operations import queries
@@ -78,5 +78,5 @@ def test_a_redrive_that_loses_its_reason_is_found(monkeypatch):
 
 
 def test_a_caller_that_waits_for_ever_is_found(monkeypatch):
-    monkeypatch.setattr(EventBus, "end", lambda self: None)
+    monkeypatch.setattr(PendingAnswers, "end", lambda self: None)
     assert first_difference() == "a caller waits for ever"

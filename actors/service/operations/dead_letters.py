@@ -186,7 +186,7 @@ class DeadLetters:
             self._notifier.pipeline.dead_letter_queue.tell(order(answer))
         except pykka.ActorDeadError:
             raise NotifierClosed from None
-        self._notifier.bus.track(answer)
+        self._notifier.bus.pending.add(answer)
         return answer
 
     async def cancel(self, notification_id: str, *, by: str | None, why: str | None = None) -> bool:
